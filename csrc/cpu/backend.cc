@@ -1,0 +1,232 @@
+#include "backend.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "features.h"
+#include "thread_pool.h"
+
+namespace rmsnorm::cpu {
+
+const Variant* const kVariants[] = {
+#if defined(__x86_64__)
+    &kAvx2,
+#elif defined(__aarch64__)
+    &kNeon,
+#endif
+    &kScalar, nullptr};
+
+namespace {
+
+// Below this much memory to move, a second thread costs more than it gains.
+constexpr std::int64_t kBytesPerThread = 192 << 10;
+
+// Outputs go around the caches when a call moves more than this: less, and they would still be
+// there for whoever reads them next.
+constexpr std::int64_t kStreamingBytes = 24 << 20;
+
+// What a thread takes at a time.
+constexpr std::int64_t kPieceBytes = 64 << 10;
+
+// Scratch memory up to this size stays with its thread for the next call.
+constexpr std::int64_t kKeptFloats = (64 << 20) / sizeof(float);
+
+std::atomic<const Variant*> chosen_variant{nullptr};
+
+// How a call is shared out, from the bytes it reads and writes.
+struct Schedule {
+  int threads;
+  Stores stores;
+  std::int64_t piece_rows;
+};
+
+Status make_schedule(Shape shape, std::int64_t bytes_per_element, Schedule* schedule) {
+  int available = 1;
+  RMSNORM_TRY(thread_count(&available));
+  const std::int64_t row_bytes = shape.hidden_size * bytes_per_element;
+  const std::int64_t bytes = shape.rows * row_bytes;
+  schedule->threads =
+      static_cast<int>(std::clamp<std::int64_t>(bytes / kBytesPerThread, 1, available));
+  schedule->stores = bytes > kStreamingBytes ? Stores::kStreaming : Stores::kCached;
+  // A multiple of 8 rows where there are as many: variants fold up to 8 short rows at once.
+  const std::int64_t rows = kPieceBytes / row_bytes;
+  schedule->piece_rows = rows >= 8 ? rows / 8 * 8 : std::max<std::int64_t>(rows, 1);
+  return {};
+}
+
+// This thread's scratch memory, at least `count` floats, or null if there is none to be had.
+class Scratch {
+ public:
+  float* reserve(std::int64_t count) {
+    if (count > size_) {
+      memory_.reset();
+      size_ = 0;
+      memory_.reset(static_cast<float*>(::operator new(
+          static_cast<std::size_t>(count) * sizeof(float), kAlignment, std::nothrow)));
+      if (memory_ == nullptr) return nullptr;
+      size_ = count;
+    }
+    return memory_.get();
+  }
+
+  void release_excess() {
+    if (size_ <= kKeptFloats) return;
+    memory_.reset();
+    size_ = 0;
+  }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Deleter {
+    void operator()(float* memory) const { ::operator delete(memory, kAlignment); }
+  };
+  std::unique_ptr<float, Deleter> memory_;
+  std::int64_t size_ = 0;
+};
+
+thread_local Scratch scratch;
+
+// dweight, and dx on the way: every row group leaves a row of partial sums, and these are summed by
+// the neighbour-first tree. A task is a block of 2^n groups, whose subtree it sums as it goes; the
+// tree over the blocks comes last, shared out by columns. Blocks change what is stored, not the
+// order of the sums.
+Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
+                             const Schedule& schedule) {
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  const std::int64_t stride = partial_stride(hidden_size);
+  const std::int64_t group_rows = row_group_rows(args.shape.rows);
+  const std::int64_t groups = row_group_count(args.shape.rows);
+
+  std::int64_t block_groups = 1;
+  int levels = 0;
+  while (groups / (2 * block_groups) >= 8 * schedule.threads) {
+    block_groups *= 2;
+    ++levels;
+  }
+  const std::int64_t blocks = ceil_div(groups, block_groups);
+
+  // A row of partial sums for each block, then `levels` rows for each thread.
+  float* partials = scratch.reserve((blocks + schedule.threads * levels) * stride);
+  if (partials == nullptr && blocks > 0) {
+    return {Code::kOutOfMemory, "Out of memory: no room for the partial sums of dweight"};
+  }
+
+  parallel_for(blocks, 1, schedule.threads, [&](std::int64_t begin, std::int64_t end, int slot) {
+    float* waiting = partials + (blocks + slot * levels) * stride;
+    for (std::int64_t block = begin; block < end; ++block) {
+      const auto sum_row = [&](int depth) {
+        return depth == 0 ? partials + block * stride : waiting + (depth - 1) * stride;
+      };
+      int depth = 0;
+      const auto add_last_two = [&] {
+        --depth;
+        variant.add_partial(sum_row(depth - 1), sum_row(depth), stride);
+      };
+      const std::int64_t first = block * block_groups;
+      const std::int64_t last = std::min(first + block_groups, groups);
+      for (std::int64_t group = first; group < last; ++group) {
+        const Range rows{group * group_rows, std::min((group + 1) * group_rows, args.shape.rows)};
+        variant.backward(args, rows, schedule.stores, sum_row(depth));
+        ++depth;
+        for (std::int64_t carry = group - first; carry & 1; carry >>= 1) add_last_two();
+      }
+      while (depth > 1) add_last_two();
+    }
+  });
+
+  const std::int64_t pieces = stride / kPartialColumns;
+  const std::int64_t piece = std::max<std::int64_t>(1, 4096 / kPartialColumns);
+  const int threads = blocks > 1 ? schedule.threads : 1;
+  parallel_for(pieces, piece, threads, [&](std::int64_t begin, std::int64_t end, int) {
+    variant.finish_dweight(args, partials, blocks,
+                           {begin * kPartialColumns, std::min(end * kPartialColumns, hidden_size)});
+  });
+  scratch.release_excess();
+  return {};
+}
+
+}  // namespace
+
+Status forward(const ForwardArgs& args) {
+  const Variant* variant = nullptr;
+  RMSNORM_TRY(current_variant(&variant));
+  Schedule schedule;
+  RMSNORM_TRY(make_schedule(args.shape, 2 * element_size(args.dtype), &schedule));
+  parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 variant->forward(args, {begin, end}, schedule.stores);
+               });
+  return {};
+}
+
+Status backward(const BackwardArgs& args) {
+  const Variant* variant = nullptr;
+  RMSNORM_TRY(current_variant(&variant));
+  const int matrices = args.dx.data != nullptr ? 3 : 2;
+  Schedule schedule;
+  RMSNORM_TRY(make_schedule(args.shape, matrices * element_size(args.dtype), &schedule));
+  if (args.dweight != nullptr) return backward_with_dweight(args, *variant, schedule);
+  if (args.dx.data == nullptr) return {};
+  parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 variant->backward(args, {begin, end}, schedule.stores, nullptr);
+               });
+  return {};
+}
+
+Status convert(DType from, const void* source, DType to, void* destination, std::int64_t count) {
+  const Variant* variant = nullptr;
+  RMSNORM_TRY(current_variant(&variant));
+  Schedule schedule;
+  RMSNORM_TRY(make_schedule({count, 1}, element_size(from) + element_size(to), &schedule));
+  parallel_for(
+      count, schedule.piece_rows, schedule.threads, [&](std::int64_t begin, std::int64_t end, int) {
+        variant->convert(from, static_cast<const char*>(source) + begin * element_size(from), to,
+                         static_cast<char*>(destination) + begin * element_size(to), end - begin);
+      });
+  return {};
+}
+
+bool is_supported(const Variant& variant) {
+  static const std::uint32_t features = cpu_features();
+  return (features & variant.features) == variant.features;
+}
+
+const Variant* find_variant(const std::string& name) {
+  for (const Variant* const* variant = kVariants; *variant != nullptr; ++variant) {
+    if (name == (*variant)->name && is_supported(**variant)) return *variant;
+  }
+  return nullptr;
+}
+
+void set_variant(const Variant& variant) {
+  chosen_variant.store(&variant, std::memory_order_relaxed);
+}
+
+Status current_variant(const Variant** variant) {
+  *variant = chosen_variant.load(std::memory_order_relaxed);
+  if (*variant != nullptr) return {};
+  if (const char* name = std::getenv("RMSNORM_CPU_VARIANT"); name != nullptr && *name != '\0') {
+    *variant = find_variant(name);
+    if (*variant == nullptr) {
+      std::string names;
+      for (const Variant* const* known = kVariants; *known != nullptr; ++known) {
+        if (is_supported(**known))
+          names += (names.empty() ? "'" : ", '") + std::string((*known)->name) + "'";
+      }
+      return {Code::kInvalidEnvironment,
+              "The environment variable RMSNORM_CPU_VARIANT must be one of " + names +
+                  " on this processor. Received '" + name + "'"};
+    }
+  } else {
+    *variant = *std::find_if(kVariants, std::end(kVariants),
+                             [](const Variant* known) { return is_supported(*known); });
+  }
+  set_variant(**variant);
+  return {};
+}
+
+}  // namespace rmsnorm::cpu

@@ -1,0 +1,212 @@
+#include "thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace rmsnorm::cpu {
+namespace {
+
+// A worker that has just finished looks for more work this long before it sleeps: waking it costs
+// 5 to 50 µs, which is more than a call on a few hundred kilobytes takes. An idle pool sleeps.
+constexpr std::chrono::microseconds kLinger{50};
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// Whether `ready` came true while lingering.
+template <class Ready>
+bool linger_until(const Ready& ready) {
+  const auto patience = std::chrono::steady_clock::now() + kLinger;
+  while (!ready()) {
+    if (std::chrono::steady_clock::now() >= patience) return false;
+    pause();
+  }
+  return true;
+}
+
+// A thread's contiguous share of the items, on a cache line of its own. Whoever raises `next` owns
+// the piece before it. Plain integers, since a Job has many more of these than it needs.
+struct alignas(64) Share {
+  std::int64_t next;
+  std::int64_t end;
+};
+
+// One parallel_for: lives on its caller's stack, and is in the queue while threads may join it.
+struct Job {
+  Task task;
+  std::int64_t grain;
+  int slots;
+  Share shares[kMaxThreads];
+  int joined = 1;               // slots given out, the caller's first; under the pool's mutex
+  std::atomic<int> working{0};  // workers inside; changed under the pool's mutex
+  Job* following = nullptr;     // the queue is a list through the jobs
+
+  void work(int slot) {
+    for (int i = 0; i < slots; ++i) {
+      Share& share = shares[(slot + i) % slots];
+      const std::atomic_ref next(share.next);
+      while (next.load(std::memory_order_relaxed) < share.end) {
+        const std::int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
+        if (begin >= share.end) break;
+        task.run(task.context, begin, std::min(begin + grain, share.end), slot);
+      }
+    }
+  }
+};
+
+class Pool {
+ public:
+  void run(Job& job) {
+    {
+      const std::lock_guard lock(mutex_);
+      start_workers(job.slots - 1);
+      Job** last = &queue_;
+      while (*last != nullptr) last = &(*last)->following;
+      *last = &job;
+      queued_.store(true, std::memory_order_release);
+    }
+    if (job.slots == 2) {
+      work_came_.notify_one();
+    } else {
+      work_came_.notify_all();
+    }
+    job.work(0);
+
+    std::unique_lock lock(mutex_);
+    leave_queue(job);
+    lock.unlock();
+    const auto done = [&] { return job.working.load() == 0; };
+    if (linger_until(done)) return;
+    lock.lock();
+    work_done_.wait(lock, done);
+  }
+
+  void join() {
+    std::vector<std::thread> ending;
+    {
+      const std::lock_guard lock(mutex_);
+      ++ending_generation_;
+      ending.swap(workers_);
+    }
+    work_came_.notify_all();
+    for (std::thread& worker : ending) worker.join();
+  }
+
+ private:
+  // Fewer workers than asked for is not an error: the caller does what they do not.
+  void start_workers(int wanted) {
+    try {
+      while (static_cast<int>(workers_.size()) < wanted) {
+        workers_.reserve(workers_.size() + 1);
+        workers_.emplace_back([this, generation = ending_generation_] { serve(generation); });
+      }
+    } catch (const std::system_error&) {
+    } catch (const std::bad_alloc&) {
+    }
+  }
+
+  void leave_queue(Job& job) {
+    for (Job** link = &queue_; *link != nullptr; link = &(*link)->following) {
+      if (*link == &job) {
+        *link = job.following;
+        break;
+      }
+    }
+    queued_.store(queue_ != nullptr, std::memory_order_release);
+  }
+
+  void serve(std::uint64_t generation) {
+    std::unique_lock lock(mutex_);
+    const auto ending = [&] { return ending_generation_ != generation; };
+    while (!ending()) {
+      if (queue_ == nullptr) {
+        lock.unlock();
+        linger_until([&] { return queued_.load(std::memory_order_acquire); });
+        lock.lock();
+        work_came_.wait(lock, [&] { return queue_ != nullptr || ending(); });
+        continue;
+      }
+      Job& job = *queue_;
+      const int slot = job.joined++;
+      job.working.fetch_add(1);
+      if (job.joined == job.slots) leave_queue(job);
+      lock.unlock();
+      job.work(slot);
+      lock.lock();
+      if (job.working.fetch_sub(1) == 1) work_done_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable work_came_;
+  std::condition_variable work_done_;
+  std::vector<std::thread> workers_;
+  std::uint64_t ending_generation_ = 0;  // workers of an earlier one leave
+  Job* queue_ = nullptr;
+  std::atomic<bool> queued_{false};
+};
+
+// Never destroyed: threads of an ending process may still be inside.
+Pool& pool() {
+  static Pool& instance = *new Pool;
+  return instance;
+}
+
+std::atomic<int> chosen_thread_count{0};  // 0: not yet
+
+}  // namespace
+
+Status thread_count(int* count) {
+  *count = chosen_thread_count.load(std::memory_order_relaxed);
+  if (*count != 0) return {};
+  if (const char* text = std::getenv("RMSNORM_NUM_THREADS"); text != nullptr && *text != '\0') {
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    if (*end != '\0' || value < 1 || value > kMaxThreads) {
+      return {Code::kInvalidEnvironment,
+              "The environment variable RMSNORM_NUM_THREADS must be a whole number from 1 to " +
+                  std::to_string(kMaxThreads) + ". Received '" + text + "'"};
+    }
+    *count = static_cast<int>(value);
+  } else {
+    *count = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
+  }
+  set_thread_count(*count);
+  return {};
+}
+
+void set_thread_count(int count) { chosen_thread_count.store(count, std::memory_order_relaxed); }
+
+void parallel_for(std::int64_t items, std::int64_t grain, int threads, Task task) {
+  const std::int64_t pieces = (items + grain - 1) / grain;
+  const int slots = static_cast<int>(std::clamp<std::int64_t>(pieces, 1, threads));
+  if (slots == 1) {
+    if (items > 0) task.run(task.context, 0, items, 0);
+    return;
+  }
+  Job job;
+  job.task = task;
+  job.grain = grain;
+  job.slots = slots;
+  for (int i = 0; i < slots; ++i) {
+    job.shares[i] = {pieces * i / slots * grain, std::min(pieces * (i + 1) / slots * grain, items)};
+  }
+  pool().run(job);
+}
+
+void join_threads() { pool().join(); }
+
+}  // namespace rmsnorm::cpu

@@ -1,0 +1,42 @@
+// The process's worker threads: rows are shared out to them, and the caller works too.
+#pragma once
+
+#include <cstdint>
+
+#include "../status.h"
+
+namespace rmsnorm::cpu {
+
+static constexpr int kMaxThreads = 256;
+
+// Runs pieces of [begin, end) on a thread known by `slot` in [0, threads).
+struct Task {
+  void (*run)(void* context, std::int64_t begin, std::int64_t end, int slot);
+  void* context;
+};
+
+// Threads used at most, the caller's included: RMSNORM_NUM_THREADS, else the processors this
+// process may run on, until set_thread_count. kInvalidEnvironment if the variable is not in
+// [1, kMaxThreads].
+Status thread_count(int* count);
+void set_thread_count(int count);
+
+// Cuts [0, items) into pieces of at most `grain` and runs them on up to `threads` threads, each
+// starting with its own contiguous share and then helping the others. Returns when all have run.
+// Callable from any number of threads at once; never waits for work other than its own, so it
+// completes even if no worker can be started. Allocates only when it starts workers.
+void parallel_for(std::int64_t items, std::int64_t grain, int threads, Task task);
+
+// The same for any function (begin, end, slot).
+template <class Function>
+void parallel_for(std::int64_t items, std::int64_t grain, int threads, Function&& function) {
+  const auto run = [](void* context, std::int64_t begin, std::int64_t end, int slot) {
+    (*static_cast<Function*>(context))(begin, end, slot);
+  };
+  parallel_for(items, grain, threads, Task{run, &function});
+}
+
+// Ends and joins the workers; a later parallel_for starts them again.
+void join_threads();
+
+}  // namespace rmsnorm::cpu

@@ -1,0 +1,65 @@
+// A CPU variant: the row arithmetic compiled for one instruction set. Every variant gives the same
+// bits; `scalar` is the readable statement of what they compute.
+#pragma once
+
+#include <cstdint>
+
+#include "../fold.h"
+#include "../rms_norm.h"
+
+namespace rmsnorm::cpu {
+
+struct Range {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+// How results reach memory. Streaming stores bypass the caches: right only for outputs that would
+// not stay in them anyway.
+enum class Stores : std::uint8_t { kCached, kStreaming };
+
+// Rows of partial sums hold hidden_size floats rounded up to this many columns. Their order in a
+// row is the variant's own.
+static constexpr std::int64_t kPartialColumns = kAccumulators;
+
+static constexpr std::int64_t partial_stride(std::int64_t hidden_size) {
+  return ceil_div(hidden_size, kPartialColumns) * kPartialColumns;
+}
+
+// Functions of a variant are called with checked arguments and can not fail. They allocate nothing.
+struct Variant {
+  const char* name;
+
+  // What the processor must have (features.h).
+  std::uint32_t features;
+
+  // y and rstd of `rows`.
+  void (*forward)(const ForwardArgs&, Range rows, Stores);
+
+  // dx of `rows`. If `partial` is given (partial_stride floats), these rows are one row group and
+  // their sums of dy * xhat are left there.
+  void (*backward)(const BackwardArgs&, Range rows, Stores, float* partial);
+
+  // sum[i] += partial[i] for all i < count, a multiple of kPartialColumns.
+  void (*add_partial)(float* sum, const float* partial, std::int64_t count);
+
+  // dweight of `columns` (begin a multiple of kPartialColumns): the neighbour-first tree over
+  // `count` rows of partial sums, at most 2^kTreeLevels.
+  void (*finish_dweight)(const BackwardArgs&, const float* partials, std::int64_t count,
+                         Range columns);
+
+  // destination[i] = source[i] in another type, rounded to nearest even, for all i < count.
+  void (*convert)(DType from, const void* source, DType to, void* destination, std::int64_t count);
+};
+
+static constexpr int kTreeLevels = 9;
+static_assert(std::int64_t{1} << kTreeLevels == kMaxRowGroups);
+
+// nullptr-terminated, best first; the last is scalar.
+extern const Variant* const kVariants[];
+
+extern const Variant kScalar;
+extern const Variant kAvx2;
+extern const Variant kNeon;
+
+}  // namespace rmsnorm::cpu

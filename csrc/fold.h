@@ -1,0 +1,100 @@
+// The numerics contract: the order in which every backend sums, so that the same input gives the
+// same bits on any CPU variant, any number of threads and any GPU.
+//
+// The fold is the sum over a row of the products a[j] * b[j] (forward a = b = x; backward a = g,
+// b = x), in float32:
+//   1. The row is cut into tiles of kTileColumns columns. In a tile, column j belongs to
+//      accumulator j mod kAccumulators, and each accumulator is a chain over its columns ascending:
+//      acc = fma(a[j], b[j], acc), from +0. Columns from hidden_size on contribute nothing.
+//   2. The sum of a tile is the halving tree over its accumulators.
+//   3. The sum of a row is the halving tree over its tile sums, padded with +0 to a power of two.
+// The halving tree over n values is: for s = n/2, n/4, … 1: v[i] += v[i + s] for all i < s.
+//
+// Everything after the fold is elementwise, each operation rounded to nearest even:
+//   m = sum * inverse(H);  v = m + eps;  rstd = 1 / sqrt(v)
+//   xhat = x * rstd;  y = xhat * w, with the casts of CastOrder
+//   c = sum * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
+//
+// dweight cuts the rows into groups of row_group_rows(M). In a group each column is a chain over
+// the rows ascending, acc = fma(dy, xhat, acc), from +0. The groups' partial rows are summed by a
+// neighbour-first tree: level by level p[i] = p[2i] + p[2i+1], an odd last one passing through.
+//
+// Functions here are `static`: files compiled for different instruction sets include this header,
+// and none may lend its code to another through the linker.
+#pragma once
+
+#include <cstdint>
+
+namespace rmsnorm {
+
+static constexpr std::int64_t kTileColumns = 256;
+static constexpr std::int64_t kAccumulators = 64;
+static constexpr std::int64_t kMinGroupRows = 16;
+static constexpr std::int64_t kMaxRowGroups = 512;
+
+static constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t divisor) {
+  return value / divisor + (value % divisor != 0);
+}
+
+static constexpr std::int64_t bit_ceil(std::int64_t value) {
+  std::int64_t power = 1;
+  while (power < value) power *= 2;
+  return power;
+}
+
+static constexpr std::int64_t tile_count(std::int64_t hidden_size) {
+  return ceil_div(hidden_size, kTileColumns);
+}
+
+static constexpr float inverse(std::int64_t hidden_size) {
+  return static_cast<float>(1.0 / static_cast<double>(hidden_size));
+}
+
+static constexpr std::int64_t row_group_rows(std::int64_t rows) {
+  const std::int64_t wanted = bit_ceil(ceil_div(rows, kMaxRowGroups));
+  return wanted > kMinGroupRows ? wanted : kMinGroupRows;
+}
+
+static constexpr std::int64_t row_group_count(std::int64_t rows) {
+  return ceil_div(rows, row_group_rows(rows));
+}
+
+// The halving tree over values[0 … count), count a power of two; the sum is left in values[0].
+static constexpr float halving_sum(float* values, std::int64_t count) {
+  for (std::int64_t s = count / 2; s >= 1; s /= 2) {
+    for (std::int64_t i = 0; i < s; ++i) values[i] += values[i + s];
+  }
+  return values[0];
+}
+
+// A row's tile sums are buffered, this many at a time: 4 KiB of stack.
+static constexpr std::int64_t kBufferedTiles = 1024;
+
+// The halving tree over the tiles first, first + stride, first + 2 stride … of a row of `tiles`
+// tiles padded to `padded`. `fill(first, stride, count, sums)` writes the sums of those tiles,
+// +0 for tiles from `tiles` on. The last step of a halving tree adds its odd leaves to its even
+// ones, so a tree too large for the buffer is two trees of twice the stride.
+template <class Fill>
+static constexpr float sum_tiles(std::int64_t padded, std::int64_t first, std::int64_t stride,
+                                 float (&buffer)[kBufferedTiles], const Fill& fill) {
+  const std::int64_t count = padded / stride;
+  if (count > kBufferedTiles) {
+    const float even = sum_tiles(padded, first, 2 * stride, buffer, fill);
+    return even + sum_tiles(padded, first + stride, 2 * stride, buffer, fill);
+  }
+  fill(first, stride, count, buffer);
+  return halving_sum(buffer, count);
+}
+
+static_assert(tile_count(1) == 1 && tile_count(256) == 1 && tile_count(257) == 2);
+static_assert(bit_ceil(1) == 1 && bit_ceil(16) == 16 && bit_ceil(17) == 32);
+static_assert(inverse(4096) == 0x1p-12f && inverse(3) == 0x1.555556p-2f);
+static_assert(row_group_rows(0) == 16 && row_group_rows(1) == 16 && row_group_rows(8192) == 16);
+static_assert(row_group_rows(8193) == 32 && row_group_rows(std::int64_t{1} << 40) == 1LL << 31);
+static_assert(row_group_count(0) == 0 && row_group_count(17) == 2 && row_group_count(8193) == 257);
+static_assert([] {
+  float four[] = {1, 2, 0x1p24f, 4};  // (1 + 2^24) + (2 + 4), where 1 is lost
+  return halving_sum(four, 4) == 0x1p24f + 6;
+}());
+
+}  // namespace rmsnorm
