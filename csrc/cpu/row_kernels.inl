@@ -58,13 +58,12 @@ struct RowReader {
 };
 
 // Writes full pairs, or the first `count` elements of one.
-template <class X, NaNs kWhich>
+template <class X, NaNs kWhich, Stores kStores>
 struct RowWriter {
   X* data;
-  bool streaming;
 
   RMSNORM_INLINE void at(std::int64_t column, Pair value) const {
-    if (streaming) {
+    if constexpr (kStores == Stores::kStreaming) {
       stream_pair<X, kWhich>(data + column, value);
     } else {
       store_pair<X, kWhich>(data + column, value);
@@ -215,57 +214,67 @@ RMSNORM_INLINE float without_payload(float value) {
   return value == value ? value : __builtin_nanf("");
 }
 
-RMSNORM_INLINE std::int64_t tile_end(std::int64_t tile, std::int64_t hidden_size) {
-  const std::int64_t end = (tile + 1) * kTileColumns;
-  return end < hidden_size ? end : hidden_size;
-}
-
 // How many rows are folded together, so that their few tiles fill the lanes of one Vec.
 RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
   const std::int64_t padded = bit_ceil(tile_count(hidden_size));
   return padded < Vec::kLanes ? Vec::kLanes / padded : 1;
 }
 
-// The folds of `count` rows, at most rows_together(hidden_size); sum r is left in lane r.
+// The folds of `count` rows, at most rows_together(hidden_size): sum r is left in sums[r].
 // `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
-RMSNORM_INLINE Vec fold_rows(std::int64_t hidden_size, std::int64_t count,
-                             const FactorsOf& factors_of) {
+RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count, float* sums,
+                              const FactorsOf& factors_of) {
   const std::int64_t tiles = tile_count(hidden_size);
   const std::int64_t padded = bit_ceil(tiles);
-
-  if (padded <= Vec::kLanes) {
-    // Tile t of row r in lane t * together + r: halving the lanes then adds tiles, never rows.
-    const std::int64_t together = rows_together(hidden_size);
-    LaneSums<X> lanes;
-    for (std::int64_t r = 0; r < count; ++r) {
-      const auto factors = factors_of(r);
-      for (std::int64_t t = 0; t < tiles; ++t) {
-        lanes.set(t * together + r, fold_tile(factors, t * kTileColumns, tile_end(t, hidden_size)));
-      }
-    }
-    alignas(64) float sums[Vec::kLanes];
-    lanes.sums().store(sums);
-    for (std::int64_t s = Vec::kLanes / 2; s >= together; s /= 2) {
-      for (std::int64_t i = 0; i < s; ++i) sums[i] += sums[i + s];
-    }
-    return Vec::load(sums);
-  }
-
-  const auto factors = factors_of(std::int64_t{0});
-  const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* sums) {
-    for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
+  // Tile t of row r goes to lane t * together + r: halving the lanes then adds tiles, never rows.
+  const std::int64_t together = rows_together(hidden_size);
+  // Sums of the tiles first, first + stride …, kLanes at a time.
+  const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* tile_sums) {
+    for (std::int64_t i = 0; i < n; i += Vec::kLanes / together) {
       LaneSums<X> lanes;
-      for (std::int64_t k = 0; k < Vec::kLanes; ++k) {
-        const std::int64_t tile = first + (i + k) * stride;
-        if (tile >= tiles) break;
-        lanes.set(k, fold_tile(factors, tile * kTileColumns, tile_end(tile, hidden_size)));
+      for (std::int64_t r = 0; r < count; ++r) {
+        const auto factors = factors_of(r);
+        for (std::int64_t lane = r; lane < Vec::kLanes; lane += together) {
+          const std::int64_t tile = first + (i + lane / together) * stride;
+          if (tile >= tiles) break;
+          const std::int64_t begin = tile * kTileColumns;
+          const std::int64_t end = begin + kTileColumns;
+          lanes.set(lane, fold_tile(factors, begin, end < hidden_size ? end : hidden_size));
+        }
       }
-      lanes.sums().store(sums + i);
+      lanes.sums().store(tile_sums + i);
     }
   };
+
   alignas(64) float buffer[kBufferedTiles];
-  return Vec::broadcast(sum_tiles(padded, 0, 1, buffer, fill));
+  if (padded > Vec::kLanes) {
+    sums[0] = sum_tiles(padded, 0, 1, buffer, fill);
+    return;
+  }
+  fill(0, 1, padded, buffer);
+  for (std::int64_t s = Vec::kLanes / 2; s >= together; s /= 2) {
+    for (std::int64_t i = 0; i < s; ++i) buffer[i] += buffer[i + s];
+  }
+  for (std::int64_t r = 0; r < together; ++r) sums[r] = buffer[r];
+}
+
+// The folds of backward and of forward, as functions of their own: they are long, and many kernels
+// share them.
+template <class X>
+[[gnu::noinline]] void fold_squares(const ConstRows& x, std::int64_t row, std::int64_t count,
+                                    std::int64_t hidden_size, float* sums) {
+  fold_rows<X>(hidden_size, count, sums,
+               [&](std::int64_t r) { return SquareFactors<X>{{row_of<X>(x, row + r)}}; });
+}
+
+template <class X, class W, bool kLlama>
+[[gnu::noinline]] void fold_gradients(const BackwardArgs& args, const WeightReader<X, W>& weight,
+                                      std::int64_t row, std::int64_t count, float* sums) {
+  fold_rows<X>(args.shape.hidden_size, count, sums, [&](std::int64_t r) {
+    return GradientFactors<X, W, kLlama>{
+        {row_of<X>(args.dy, row + r)}, {row_of<X>(args.x, row + r)}, weight};
+  });
 }
 
 // rstd of the rows whose folds are the lanes of `sum`.
@@ -282,39 +291,46 @@ RMSNORM_INLINE bool can_stream_rows(const Rows& rows, Stores stores) {
   return stores == Stores::kStreaming && (address | row_bytes) % kStreamAlignment == 0;
 }
 
-template <class X, class W, bool kLlama>
-void forward_rows(const ForwardArgs& args, Range rows, Stores stores) {
+// y of one row. Cached, its columns are taken backwards, so that those of x the fold has read last
+// are read first, while the nearest cache still holds them.
+template <class X, class W, bool kLlama, Stores kStores>
+RMSNORM_INLINE void scale_row(RowReader<X, X> x, const WeightReader<X, W>& weight, float rstd,
+                              RowWriter<X, kNaNs<X, W>, kStores> y, const X* next,
+                              std::int64_t hidden_size) {
+  const Vec scale = Vec::broadcast(rstd);
+  const std::int64_t whole = hidden_size / kPairColumns * kPairColumns;
+  if (const std::int64_t rest = hidden_size - whole; rest > 0) {
+    const Pair xhat = x.tail(whole, rest) * scale;
+    y.tail(whole, rest, scaled<X, W, kLlama>(xhat, weight.tail(whole, rest)));
+  }
+  for (std::int64_t i = 0; i < whole; i += kPairColumns) {
+    const std::int64_t j = kStores == Stores::kCached ? whole - kPairColumns - i : i;
+    if (kStores == Stores::kStreaming) prefetch(next + j);
+    y.at(j, scaled<X, W, kLlama>(x.at(j) * scale, weight.at(j)));
+  }
+}
+
+template <class X, class W, bool kLlama, Stores kStores>
+void forward_rows(const ForwardArgs& args, Range rows) {
   const std::int64_t hidden_size = args.shape.hidden_size;
   const std::int64_t together = rows_together(hidden_size);
   const WeightReader<X, W> weight(args.weight, args.options);
-  const bool streaming = can_stream_rows<X>(args.y, stores);
 
   for (std::int64_t row = rows.begin; row < rows.end; row += together) {
     const std::int64_t count = rows.end - row < together ? rows.end - row : together;
-    const Vec sums = fold_rows<X>(hidden_size, count, [&](std::int64_t r) {
-      return SquareFactors<X>{{row_of<X>(args.x, row + r)}};
-    });
-    alignas(64) float rstd[Vec::kLanes];
-    rstd_of(sums, hidden_size, args.options.eps).store(rstd);
+    alignas(64) float rstd[Vec::kLanes] = {};
+    fold_squares<X>(args.x, row, count, hidden_size, rstd);
+    rstd_of(Vec::load(rstd), hidden_size, args.options.eps).store(rstd);
 
     for (std::int64_t r = 0; r < count; ++r) {
       if (args.rstd != nullptr) args.rstd[row + r] = rstd[r];
-      const RowReader<X, X> x{row_of<X>(args.x, row + r)};
-      const RowWriter<X, kNaNs<X, W>> y{row_of<X>(args.y, row + r), streaming};
-      const X* next = row + r + 1 < rows.end ? row_of<X>(args.x, row + r + 1) : x.data;
-      const Vec scale = Vec::broadcast(rstd[r]);
-
-      std::int64_t j = 0;
-      for (; j + kPairColumns <= hidden_size; j += kPairColumns) {
-        if (streaming) prefetch(next + j);
-        y.at(j, scaled<X, W, kLlama>(x.at(j) * scale, weight.at(j)));
-      }
-      if (const std::int64_t rest = hidden_size - j; rest > 0) {
-        y.tail(j, rest, scaled<X, W, kLlama>(x.tail(j, rest) * scale, weight.tail(j, rest)));
-      }
+      const X* x = row_of<X>(args.x, row + r);
+      const X* next = row + r + 1 < rows.end ? x + args.x.row_stride : x;
+      scale_row<X, W, kLlama, kStores>({x}, weight, rstd[r], {row_of<X>(args.y, row + r)}, next,
+                                       hidden_size);
     }
   }
-  if (streaming) stream_fence();
+  if (kStores == Stores::kStreaming) stream_fence();
 }
 
 // Rows whose dx and dweight are computed together, so that a partial sum is loaded and stored once
@@ -322,20 +338,20 @@ void forward_rows(const ForwardArgs& args, Range rows, Stores stores) {
 static constexpr std::int64_t kBackwardRows = 4;
 
 // One row of backward: what its columns need besides dy, x and w.
-template <class X, class W>
+template <class X, class W, Stores kStores>
 struct BackwardRow {
   RowReader<X, X> dy;
   RowReader<X, X> x;
-  RowWriter<X, kNaNs<X, W>> dx;
+  RowWriter<X, kNaNs<X, W>, kStores> dx;
   float rstd;
   float cbar;
 };
 
-template <class X, class W, bool kLlama, bool kDx, bool kDweight>
+template <class X, class W, bool kLlama, bool kDx, bool kDweight, Stores kStores>
 struct BackwardColumns {
   // dx of one Pair of columns; acc gains dy * xhat.
   template <class Weights>
-  RMSNORM_INLINE static Pair step(Pair dy, Pair x, Weights w, const BackwardRow<X, W>& row,
+  RMSNORM_INLINE static Pair step(Pair dy, Pair x, Weights w, const BackwardRow<X, W, kStores>& row,
                                   Pair& acc) {
     const Vec rstd = Vec::broadcast(row.rstd);
     const Pair xhat = x * rstd;
@@ -355,46 +371,38 @@ struct BackwardColumns {
   }
 };
 
-template <class X, class W, bool kLlama, bool kDx, bool kDweight>
-void backward_rows(const BackwardArgs& args, Range rows, Stores stores, float* partial) {
-  using Columns = BackwardColumns<X, W, kLlama, kDx, kDweight>;
+template <class X, class W, bool kLlama, bool kDx, bool kDweight, Stores kStores>
+void backward_rows(const BackwardArgs& args, Range rows, float* partial) {
+  using Columns = BackwardColumns<X, W, kLlama, kDx, kDweight, kStores>;
   const std::int64_t hidden_size = args.shape.hidden_size;
   const std::int64_t together = rows_together(hidden_size);
   const WeightReader<X, W> weight(args.weight, args.options);
-  const bool streaming = kDx && can_stream_rows<X>(args.dx, stores);
   const Vec inverse_size = Vec::broadcast(inverse(hidden_size));
   const std::int64_t block = together > kBackwardRows ? together : kBackwardRows;
 
   for (std::int64_t first = rows.begin; first < rows.end; first += block) {
     const std::int64_t count = rows.end - first < block ? rows.end - first : block;
-    BackwardRow<X, W> row[kBackwardRows > Vec::kLanes ? kBackwardRows : Vec::kLanes];
+    BackwardRow<X, W, kStores> row[kBackwardRows > Vec::kLanes ? kBackwardRows : Vec::kLanes];
     for (std::int64_t begin = 0; begin < count; begin += together) {
       const std::int64_t n = count - begin < together ? count - begin : together;
-      alignas(64) float rstd[Vec::kLanes];
-      alignas(64) float cbar[Vec::kLanes];
-      if (args.rstd != nullptr) {
-        for (std::int64_t r = 0; r < Vec::kLanes; ++r) {
-          rstd[r] = r < n ? without_payload(args.rstd[first + begin + r]) : 1.0f;
-        }
+      alignas(64) float rstd[Vec::kLanes] = {};
+      alignas(64) float cbar[Vec::kLanes] = {};
+      if (args.rstd == nullptr) {
+        fold_squares<X>(args.x, first + begin, n, hidden_size, rstd);
+        rstd_of(Vec::load(rstd), hidden_size, args.options.eps).store(rstd);
       } else {
-        const Vec sums = fold_rows<X>(hidden_size, n, [&](std::int64_t r) {
-          return SquareFactors<X>{{row_of<X>(args.x, first + begin + r)}};
-        });
-        rstd_of(sums, hidden_size, args.options.eps).store(rstd);
+        for (std::int64_t r = 0; r < n; ++r)
+          rstd[r] = without_payload(args.rstd[first + begin + r]);
       }
       if constexpr (kDx) {
-        const Vec sums = fold_rows<X>(hidden_size, n, [&](std::int64_t r) {
-          return GradientFactors<X, W, kLlama>{{row_of<X>(args.dy, first + begin + r)},
-                                               {row_of<X>(args.x, first + begin + r)},
-                                               weight};
-        });
-        mul(mul(sums, Vec::load(rstd)), inverse_size).store(cbar);
+        fold_gradients<X, W, kLlama>(args, weight, first + begin, n, cbar);
+        mul(mul(Vec::load(cbar), Vec::load(rstd)), inverse_size).store(cbar);
       }
       for (std::int64_t r = 0; r < n; ++r) {
         const std::int64_t index = first + begin + r;
         row[begin + r] = {{row_of<X>(args.dy, index)},
                           {row_of<X>(args.x, index)},
-                          {kDx ? row_of<X>(args.dx, index) : nullptr, streaming},
+                          {kDx ? row_of<X>(args.dx, index) : nullptr},
                           rstd[r],
                           kDx ? cbar[r] : 0.0f};
       }
@@ -431,13 +439,18 @@ void backward_rows(const BackwardArgs& args, Range rows, Stores stores, float* p
       store_partial(j, acc);
     }
   }
-  if (streaming) stream_fence();
+  if (kDx && kStores == Stores::kStreaming) stream_fence();
 }
 
 void forward(const ForwardArgs& args, Range rows, Stores stores) {
   with_types(args.dtype, args.weight, args.options.cast_order, [&](auto x, auto w, auto llama) {
-    forward_rows<typename decltype(x)::Type, typename decltype(w)::Type, llama.value>(args, rows,
-                                                                                      stores);
+    using X = typename decltype(x)::Type;
+    using W = typename decltype(w)::Type;
+    if (can_stream_rows<X>(args.y, stores)) {
+      forward_rows<X, W, llama.value, Stores::kStreaming>(args, rows);
+    } else {
+      forward_rows<X, W, llama.value, Stores::kCached>(args, rows);
+    }
   });
 }
 
@@ -445,12 +458,19 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, float* partia
   with_types(args.dtype, args.weight, args.options.cast_order, [&](auto x, auto w, auto llama) {
     using X = typename decltype(x)::Type;
     using W = typename decltype(w)::Type;
-    if (partial == nullptr) {
-      backward_rows<X, W, llama.value, true, false>(args, rows, stores, partial);
-    } else if (args.dx.data == nullptr) {
-      backward_rows<X, W, llama.value, false, true>(args, rows, stores, partial);
+    constexpr bool kLlama = llama.value;
+    if (args.dx.data == nullptr) {
+      backward_rows<X, W, kLlama, false, true, Stores::kCached>(args, rows, partial);
+    } else if (can_stream_rows<X>(args.dx, stores)) {
+      if (partial == nullptr) {
+        backward_rows<X, W, kLlama, true, false, Stores::kStreaming>(args, rows, partial);
+      } else {
+        backward_rows<X, W, kLlama, true, true, Stores::kStreaming>(args, rows, partial);
+      }
+    } else if (partial == nullptr) {
+      backward_rows<X, W, kLlama, true, false, Stores::kCached>(args, rows, partial);
     } else {
-      backward_rows<X, W, llama.value, true, true>(args, rows, stores, partial);
+      backward_rows<X, W, kLlama, true, true, Stores::kCached>(args, rows, partial);
     }
   });
 }

@@ -1,0 +1,108 @@
+#include "calls.h"
+
+#include "../cpu/backend.h"
+#include "../cpu/thread_pool.h"
+#include "arguments.h"
+
+namespace rmsnorm::napi {
+namespace {
+
+napi_value finish(napi_env env, const Status& status) {
+  return status.ok() ? nullptr : throw_status(env, status);
+}
+
+Status run_forward(napi_env env, napi_callback_info info) {
+  ForwardCall call;
+  RMSNORM_TRY(read_forward(env, info, false, &call));
+  return cpu::forward(call.args);
+}
+
+Status run_backward(napi_env env, napi_callback_info info) {
+  BackwardCall call;
+  RMSNORM_TRY(read_backward(env, info, false, &call));
+  return cpu::backward(call.args);
+}
+
+Status run_convert(napi_env env, napi_callback_info info) {
+  ArgumentReader reader(env, info);
+  const DType from = reader.dtype(reader.integer_at(1, "from", 0, 2));
+  const DType to = reader.dtype(reader.integer_at(3, "to", 0, 2));
+  const Array source = reader.array("source", from, Presence::kRequired);
+  reader.integer("from", 0, 2);
+  const Array destination = reader.array("destination", to, Presence::kRequired);
+  RMSNORM_TRY(reader.status());
+  RMSNORM_TRY(check_length(destination, source.length));
+  RMSNORM_TRY(check_overlap(destination, {&source}, {}));
+  return cpu::convert(from, source.data, to, destination.data, source.length);
+}
+
+napi_value make_string(napi_env env, const char* text) {
+  napi_value value = nullptr;
+  napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
+  return value;
+}
+
+}  // namespace
+
+napi_value forward(napi_env env, napi_callback_info info) {
+  return finish(env, run_forward(env, info));
+}
+
+napi_value backward(napi_env env, napi_callback_info info) {
+  return finish(env, run_backward(env, info));
+}
+
+napi_value convert(napi_env env, napi_callback_info info) {
+  return finish(env, run_convert(env, info));
+}
+
+napi_value cpu_variants(napi_env env, napi_callback_info) {
+  napi_value names = nullptr;
+  napi_create_array(env, &names);
+  std::uint32_t count = 0;
+  for (const cpu::Variant* const* variant = cpu::kVariants; *variant != nullptr; ++variant) {
+    if (!cpu::is_supported(**variant)) continue;
+    napi_set_element(env, names, count++, make_string(env, (*variant)->name));
+  }
+  return names;
+}
+
+napi_value cpu_variant(napi_env env, napi_callback_info) {
+  const cpu::Variant* variant = nullptr;
+  const Status status = cpu::current_variant(&variant);
+  return status.ok() ? make_string(env, variant->name) : throw_status(env, status);
+}
+
+napi_value set_cpu_variant(napi_env env, napi_callback_info info) {
+  ArgumentReader reader(env, info);
+  const std::string name = reader.text("name");
+  if (!reader.status().ok()) return throw_status(env, reader.status());
+  const cpu::Variant* variant = cpu::find_variant(name);
+  if (variant == nullptr) {
+    return throw_status(env, {Code::kInvalidValue,
+                              "The argument 'name' must be a CPU variant that this processor runs. "
+                              "Received '" +
+                                  name + "'"});
+  }
+  cpu::set_variant(*variant);
+  return nullptr;
+}
+
+napi_value num_threads(napi_env env, napi_callback_info) {
+  int count = 0;
+  const Status status = cpu::thread_count(&count);
+  if (!status.ok()) return throw_status(env, status);
+  napi_value value = nullptr;
+  napi_create_int32(env, count, &value);
+  return value;
+}
+
+napi_value set_num_threads(napi_env env, napi_callback_info info) {
+  ArgumentReader reader(env, info);
+  const std::int64_t count = reader.integer("count", 1, cpu::kMaxThreads);
+  if (!reader.status().ok()) return throw_status(env, reader.status());
+  cpu::set_thread_count(static_cast<int>(count));
+  return nullptr;
+}
+
+}  // namespace rmsnorm::napi

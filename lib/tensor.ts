@@ -1,0 +1,100 @@
+import {
+  arrayKind,
+  makeArray,
+  type ArrayKind,
+  type Float16ArrayLike,
+  type FloatArray,
+} from './dtype';
+import { argumentError } from './errors';
+
+/**
+ * An array with a shape, as onnxruntime's and transformers.js's tensors are. `dims` multiply to
+ * `data.length`. `type`, where there is one, is taken as the dtype of 16-bit `data`.
+ */
+export interface TensorLike<A extends FloatArray = FloatArray> {
+  readonly data: A;
+  readonly dims: readonly number[];
+  readonly type?: string;
+}
+
+/** What functions take for a tensor. */
+export type Input = FloatArray | TensorLike;
+
+type Fresh<A> = A extends Float32Array
+  ? Float32Array
+  : A extends Uint16Array
+    ? Uint16Array
+    : A extends Float16ArrayLike
+      ? A
+      : never;
+
+/** What functions return for an input of type T: an array for an array, a tensor for a tensor. */
+export type Output<T> =
+  T extends TensorLike<infer A> ? { data: Fresh<A>; dims: readonly number[] } : Fresh<T>;
+
+/** An argument, taken apart. */
+export interface Operand {
+  readonly data: FloatArray;
+  readonly kind: ArrayKind;
+  /** null for a plain array. */
+  readonly dims: readonly number[] | null;
+  /** The dtype a tensor states, or undefined. */
+  readonly type: string | undefined;
+}
+
+/** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
+export function readOperand(name: string, value: unknown): Operand {
+  if (ArrayBuffer.isView(value) || value === null || typeof value !== 'object') {
+    const kind = arrayKind(name, value);
+    const data = value as FloatArray;
+    if (data.length === 0) refuseDetached(name, data);
+    return { data, kind, dims: null, type: undefined };
+  }
+  const { data, dims, type } = value as Partial<TensorLike>;
+  const kind = arrayKind(dims === undefined ? name : `${name}.data`, data ?? value);
+  const array = data as FloatArray;
+  if (array.length === 0) refuseDetached(name, array);
+  const size = Array.isArray(dims) ? sizeOf(dims as readonly unknown[]) : NaN;
+  if (size !== array.length) {
+    throw argumentError(
+      Array.isArray(dims) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
+      `${name}.dims`,
+      `an array of whole numbers whose product is ${String(array.length)}, the length of data`,
+      dims,
+    );
+  }
+  return { data: array, kind, dims: dims as readonly number[], type };
+}
+
+/** The product of `dims`, or NaN if one is not a whole number from 0 up. */
+export function sizeOf(dims: readonly unknown[]): number {
+  return dims.reduce<number>(
+    (size, dim) =>
+      Number.isSafeInteger(dim) && (dim as number) >= 0 ? size * (dim as number) : NaN,
+    1,
+  );
+}
+
+/** The result for an operand of this form: `data` itself, or a tensor of it. */
+export function likeOperand(operand: Operand, data: FloatArray): Input {
+  return operand.dims === null ? data : { data, dims: [...operand.dims] };
+}
+
+/** A new array of zeros of an operand's kind and length. */
+export function zerosLike(operand: Operand): FloatArray {
+  return makeArray(operand.kind, operand.data.length);
+}
+
+/** A detached array has length 0, and would pass for an empty one. */
+function refuseDetached(name: string, array: FloatArray): void {
+  try {
+    new Uint8Array(array.buffer);
+  } catch {
+    throw argumentError(
+      'ERR_INVALID_ARG_VALUE',
+      name,
+      'an array whose buffer is not detached',
+      array,
+    );
+  }
+}

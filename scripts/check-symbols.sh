@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# check-symbols.sh BUILD_DIR: whether every CPU variant's object file below it defines one external
+# symbol, the variant. Anything else, an inline function of a library for one, is compiled for an
+# instruction set that not every processor has, and the linker could choose it for all callers.
+set -euo pipefail
+
+failed=0
+checked=0
+while IFS= read -r object; do
+  name=$(basename "$object" .cc.o)
+  name=${name#variant_}
+  expected="rmsnorm::cpu::k${name^}"
+  found=$(nm -C --defined-only --extern-only --format=posix "$object" | sed -E 's/ [A-Za-z] [0-9a-f ]*$//')
+  checked=$((checked + 1))
+  if [[ $found != "$expected" ]]; then
+    printf '%s must define %s alone. It defines:\n%s\n' "$object" "$expected" "$found" >&2
+    failed=1
+  fi
+done < <(find "$1" -name 'variant_*.cc.o')
+
+if ((checked == 0)); then
+  echo "No variant_*.cc.o below $1" >&2
+  exit 1
+fi
+((failed == 0)) && echo "$checked object files define their variant alone"
+exit "$failed"

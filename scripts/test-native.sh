@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Builds and runs the native unit tests: test-native.sh [SANITIZERS [ARGUMENTS OF THE TESTS]...]
+# SANITIZERS is what -fsanitize takes, such as address,undefined or thread; empty or left out, none.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+sanitizers=${1:-}
+shift || true
+build=build/native-${sanitizers:-plain}
+build=${build//,/-}
+
+cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DRMSNORM_ADDON=OFF -DRMSNORM_TESTS=ON \
+  -DRMSNORM_SANITIZE="$sanitizers"
+cmake --build "$build" --target native_tests --parallel "${JOBS:-$(nproc)}"
+UBSAN_OPTIONS=print_stacktrace=1 "$build/native_tests" "$@"

@@ -1,0 +1,113 @@
+// float16.h against the definition of the formats, computed in float64.
+
+#include "float16.h"
+
+#include <doctest/doctest.h>
+
+#include <bit>
+#include <cmath>
+#include <initializer_list>
+#include <limits>
+
+namespace rmsnorm {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// A number of the format with this many fraction bits and this exponent bias.
+template <int kFraction, int kBias>
+double value_of(std::uint16_t bits) {
+  const int exponent = (bits & 0x7fff) >> kFraction;
+  const int fraction = bits & ((1 << kFraction) - 1);
+  const double magnitude =
+      exponent == 0 ? std::ldexp(fraction, 1 - kBias - kFraction)
+                    : std::ldexp((1 << kFraction) + fraction, exponent - kBias - kFraction);
+  return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+// The largest bits of a number; infinity is the next.
+template <class T>
+constexpr std::uint16_t kLargest = 0;
+template <>
+constexpr std::uint16_t kLargest<Float16> = 0x7bff;
+template <>
+constexpr std::uint16_t kLargest<BFloat16> = 0x7f7f;
+
+// Counts, since a CHECK for each of 65,536 patterns is slow.
+template <class T, int kFraction, int kBias>
+void check_format() {
+  int wrong_values = 0;
+  int wrong_round_trips = 0;
+  for (std::uint32_t i = 0; i < 0x10000; ++i) {
+    const T value{static_cast<std::uint16_t>(i)};
+    const std::uint16_t magnitude = i & 0x7fff;
+    const float wide = to_float(value);
+    if (magnitude <= kLargest<T>) {
+      const double exact = value_of<kFraction, kBias>(value.bits);
+      wrong_values += std::bit_cast<std::uint64_t>(static_cast<double>(wide)) !=
+                      std::bit_cast<std::uint64_t>(exact);
+      wrong_round_trips += from_float<T>(wide).bits != value.bits;
+    } else if (magnitude == kLargest<T> + 1) {
+      wrong_values += wide != (i & 0x8000 ? -kInfinity : kInfinity);
+      wrong_round_trips += from_float<T>(wide).bits != value.bits;
+    } else {
+      wrong_values += wide == wide;
+      const float again = to_float(from_float<T>(wide));
+      wrong_round_trips += again == again || std::signbit(again) != std::signbit(wide);
+    }
+  }
+  CHECK(wrong_values == 0);
+  CHECK(wrong_round_trips == 0);
+
+  // Halfway between neighbours is exact in float32; beyond the largest, infinity stands where the
+  // next number would be.
+  int wrong_ties = 0;
+  int wrong_neighbours = 0;
+  for (std::uint16_t i = 0; i <= kLargest<T>; ++i) {
+    const double low = value_of<kFraction, kBias>(i);
+    const double high = value_of<kFraction, kBias>(static_cast<std::uint16_t>(i + 1));
+    const float middle = static_cast<float>((low + high) / 2);
+    const auto upper = static_cast<std::uint16_t>(i + 1);
+    for (const std::uint16_t sign : {0, 0x8000}) {
+      const auto rounded = [sign](float value) {
+        return from_float<T>(sign ? -value : value).bits ^ sign;
+      };
+      wrong_ties += rounded(middle) != (i % 2 == 0 ? i : upper);
+      wrong_neighbours += rounded(std::nextafterf(middle, 0.0f)) != i;
+      wrong_neighbours += rounded(std::nextafterf(middle, kInfinity)) != upper;
+    }
+  }
+  CHECK(wrong_ties == 0);
+  CHECK(wrong_neighbours == 0);
+}
+
+TEST_CASE("float16: every pattern, every tie") { check_format<Float16, 10, 15>(); }
+TEST_CASE("bfloat16: every pattern, every tie") { check_format<BFloat16, 7, 127>(); }
+
+TEST_CASE("16-bit formats: the ends of their ranges") {
+  CHECK(from_float<Float16>(0.0f).bits == 0);
+  CHECK(from_float<Float16>(-0.0f).bits == 0x8000);
+  CHECK(from_float<Float16>(std::numeric_limits<float>::denorm_min()).bits == 0);
+  CHECK(from_float<Float16>(std::numeric_limits<float>::max()).bits == 0x7c00);
+  CHECK(from_float<Float16>(-kInfinity).bits == 0xfc00);
+  CHECK(from_float<BFloat16>(-0.0f).bits == 0x8000);
+  CHECK(from_float<BFloat16>(std::numeric_limits<float>::denorm_min()).bits == 0);
+  CHECK(from_float<BFloat16>(std::numeric_limits<float>::max()).bits == 0x7f80);
+  CHECK(from_float<BFloat16>(-kInfinity).bits == 0xff80);
+}
+
+TEST_CASE("16-bit formats: any NaN stays one") {
+  for (const std::uint32_t bits :
+       {0x7fffffffu, 0xffffffffu, 0x7f800001u, 0xff800001u, 0x7fbfffffu, 0x7fc00000u}) {
+    CAPTURE(bits);
+    const float nan = std::bit_cast<float>(bits);
+    CHECK(std::isnan(to_float(from_float<Float16>(nan))));
+    CHECK(std::isnan(to_float(from_float<BFloat16>(nan))));
+  }
+  CHECK(std::isnan(round_to<Float16>(kNaN)));
+  CHECK(std::isnan(round_to<float>(kNaN)));
+}
+
+}  // namespace
+}  // namespace rmsnorm

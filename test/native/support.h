@@ -1,0 +1,160 @@
+// What the native tests share: problems (what is computed), layouts (how it lies in memory and how
+// it is called, which must change no bit), buffers made for both, and the comparison of results.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cpu/variant.h"
+#include "rms_norm.h"
+
+namespace rmsnorm::test {
+
+// Knuth's MMIX generator: integers only, so that every machine draws the same.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) { bits(); }
+
+  std::uint32_t bits() {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<std::uint32_t>(state_ >> 32);
+  }
+  std::int64_t below(std::int64_t end) {
+    return static_cast<std::int64_t>(std::uint64_t{bits()} * static_cast<std::uint64_t>(end) >> 32);
+  }
+  bool once_in(std::int64_t n) { return below(n) == 0; }
+
+ private:
+  std::uint64_t state_;
+};
+
+// A matrix in a heap block that ends with its last element, where AddressSanitizer sees an access
+// too far. All of it, the padding between rows included, is NaN until written.
+class Matrix {
+ public:
+  // Its first row is aligned to 16 bytes, or `misaligned` elements further.
+  Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t padding = 0,
+         std::int64_t misaligned = 0);
+
+  DType dtype() const { return dtype_; }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+
+  void* row(std::int64_t r) { return memory_.get() + (misaligned_ + r * stride_) * size_; }
+  const void* row(std::int64_t r) const {
+    return memory_.get() + (misaligned_ + r * stride_) * size_;
+  }
+  std::size_t row_bytes() const { return static_cast<std::size_t>(columns_ * size_); }
+
+  operator Rows() { return {row(0), stride_}; }
+  operator ConstRows() const { return {row(0), stride_}; }
+
+  std::uint32_t bits(std::int64_t r, std::int64_t j) const;
+  void set_bits(std::int64_t r, std::int64_t j, std::uint32_t bits);
+  void set(std::int64_t r, std::int64_t j, float value);  // rounded to the matrix's type
+
+  // Whether nothing was written before the first row and between the rows.
+  bool padding_is_intact() const;
+
+ private:
+  DType dtype_;
+  std::int64_t size_;
+  std::int64_t rows_;
+  std::int64_t columns_;
+  std::int64_t stride_;
+  std::int64_t misaligned_;
+  std::unique_ptr<std::byte[]> memory_;
+};
+
+enum class Values : std::uint8_t {
+  kFinite,   // zeros, -0, subnormals, tiny and huge numbers; nothing that computes to a NaN
+  kSpecial,  // the same, but NaN and infinity in every third row, and in some weights
+};
+enum class WeightKind : std::uint8_t { kNone, kSame, kFloat32 };
+
+struct Problem {
+  Shape shape;
+  DType dtype;
+  WeightKind weight;
+  Options options;
+  DType dweight_dtype;
+  bool accumulate;
+  Values values;
+  std::uint64_t seed;
+};
+
+enum class InPlace : std::uint8_t { kNo, kX, kDy };
+
+struct Layout {
+  std::int64_t padding = 0;
+  std::int64_t misaligned = 0;      // inputs, by this many elements
+  std::int64_t misaligned_out = 0;  // outputs that are not in place
+  InPlace in_place = InPlace::kNo;  // y is x; or dx is x or dy
+  bool rstd_given = false;          // backward recomputes it otherwise
+  bool dx = true;
+  bool dweight = true;
+  cpu::Stores stores = cpu::Stores::kCached;
+  std::int64_t piece_rows = 0;  // rows in a call of the variant; 0: all
+};
+
+// Special rows of Values::kSpecial.
+inline bool is_special(std::int64_t row) { return row % 3 == 1; }
+
+struct ForwardBuffers {
+  ForwardBuffers(const Problem& problem, const Layout& layout);
+
+  const Matrix& result() const { return args.y.data == x.row(0) ? x : y; }
+
+  Matrix x;
+  Matrix weight;
+  Matrix y;
+  Matrix rstd;
+  ForwardArgs args;
+};
+
+struct BackwardBuffers {
+  BackwardBuffers(const Problem& problem, const Layout& layout);
+
+  const Matrix& result() const {
+    return args.dx.data == x.row(0) ? x : args.dx.data == dy.row(0) ? dy : dx;
+  }
+
+  Matrix dy;
+  Matrix x;
+  Matrix weight;
+  Matrix rstd;
+  Matrix dx;
+  Matrix dweight;
+  BackwardArgs args;
+};
+
+// The whole operator by one variant, on this thread.
+void forward_with(const cpu::Variant& variant, const ForwardArgs& args, const Layout& layout);
+void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const Layout& layout);
+
+// What the others must equal: scalar, a row at a time, in a plain layout.
+ForwardBuffers expected_forward(const Problem& problem);
+BackwardBuffers expected_backward(const Problem& problem);
+
+// What is wrong with results that should equal `expected`, or with the memory around them; empty if
+// nothing. Values are equal if their bits are, or, with Values::kSpecial, if both are NaN.
+std::string complaint(const Problem& problem, const Layout& layout, const ForwardBuffers& expected,
+                      const ForwardBuffers& actual);
+std::string complaint(const Problem& problem, const Layout& layout, const BackwardBuffers& expected,
+                      const BackwardBuffers& actual);
+
+std::string difference(const Matrix& expected, const Matrix& actual, Values values);
+
+std::string describe(const cpu::Variant& variant);
+std::string describe(const Problem& problem);
+std::string describe(const Layout& layout);
+
+std::vector<const cpu::Variant*> supported_variants();
+
+// The tree that sums the groups of dweight, as fold.h says it; 0 for none.
+float neighbour_first(std::vector<float> values);
+
+}  // namespace rmsnorm::test

@@ -1,0 +1,190 @@
+#include <algorithm>
+#include <cstring>
+#include <sstream>
+
+#include "cpu/backend.h"
+#include "support.h"
+
+namespace rmsnorm::test {
+namespace {
+
+constexpr Layout kPlain{.piece_rows = 1};
+
+bool is_nan(DType dtype, std::uint32_t bits) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return (bits & 0x7fffffff) > 0x7f800000;
+    case DType::kFloat16:
+      return (bits & 0x7fff) > 0x7c00;
+    case DType::kBFloat16:
+      return (bits & 0x7fff) > 0x7f80;
+  }
+  return false;
+}
+
+const char* name_of(DType dtype) {
+  static constexpr const char* kNames[] = {"float32", "float16", "bfloat16"};
+  return kNames[static_cast<int>(dtype)];
+}
+
+std::string labelled(const char* label, const std::string& text) {
+  return text.empty() ? "" : std::string(label) + ": " + text + "; ";
+}
+
+std::string padding_complaint(const char* label, const Matrix& matrix) {
+  return labelled(label, matrix.padding_is_intact() ? "" : "written outside of its rows");
+}
+
+// Calls function(rows) for consecutive pieces of [0, rows).
+template <class Function>
+void for_each_piece(std::int64_t rows, std::int64_t piece_rows, const Function& function) {
+  if (piece_rows == 0) return function(cpu::Range{0, rows});
+  for (std::int64_t begin = 0; begin < rows; begin += piece_rows) {
+    function(cpu::Range{begin, std::min(begin + piece_rows, rows)});
+  }
+}
+
+}  // namespace
+
+void forward_with(const cpu::Variant& variant, const ForwardArgs& args, const Layout& layout) {
+  for_each_piece(args.shape.rows, layout.piece_rows,
+                 [&](cpu::Range rows) { variant.forward(args, rows, layout.stores); });
+}
+
+void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const Layout& layout) {
+  if (args.dweight == nullptr) {
+    if (args.dx.data == nullptr) return;
+    return for_each_piece(args.shape.rows, layout.piece_rows, [&](cpu::Range rows) {
+      variant.backward(args, rows, layout.stores, nullptr);
+    });
+  }
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  const std::int64_t stride = cpu::partial_stride(hidden_size);
+  Matrix partials(DType::kFloat32, row_group_count(args.shape.rows), stride);
+  for_each_piece(args.shape.rows, row_group_rows(args.shape.rows), [&](cpu::Range rows) {
+    const std::int64_t group = rows.begin / row_group_rows(args.shape.rows);
+    variant.backward(args, rows, layout.stores, static_cast<float*>(partials.row(group)));
+  });
+  // Columns in two parts, as threads share them.
+  const std::int64_t middle =
+      std::min(stride / cpu::kPartialColumns / 2 * cpu::kPartialColumns, hidden_size);
+  const auto finish = [&](cpu::Range columns) {
+    variant.finish_dweight(args, static_cast<const float*>(partials.row(0)), partials.rows(),
+                           columns);
+  };
+  if (middle > 0) finish({0, middle});
+  finish({middle, hidden_size});
+}
+
+ForwardBuffers expected_forward(const Problem& problem) {
+  ForwardBuffers buffers(problem, kPlain);
+  forward_with(cpu::kScalar, buffers.args, kPlain);
+  return buffers;
+}
+
+BackwardBuffers expected_backward(const Problem& problem) {
+  BackwardBuffers buffers(problem, kPlain);
+  backward_with(cpu::kScalar, buffers.args, kPlain);
+  return buffers;
+}
+
+std::string difference(const Matrix& expected, const Matrix& actual, Values values) {
+  for (std::int64_t r = 0; r < expected.rows(); ++r) {
+    if (std::memcmp(expected.row(r), actual.row(r), expected.row_bytes()) == 0) continue;
+    for (std::int64_t j = 0; j < expected.columns(); ++j) {
+      const std::uint32_t wanted = expected.bits(r, j);
+      const std::uint32_t found = actual.bits(r, j);
+      const DType dtype = expected.dtype();
+      if (wanted == found) continue;
+      if (values == Values::kSpecial && is_nan(dtype, wanted) && is_nan(dtype, found)) continue;
+      std::ostringstream text;
+      text << "row " << r << ", column " << j << " is 0x" << std::hex << found << ", not 0x"
+           << wanted;
+      return text.str();
+    }
+  }
+  return "";
+}
+
+std::string complaint(const Problem& problem, const Layout& layout, const ForwardBuffers& expected,
+                      const ForwardBuffers& actual) {
+  std::string text = labelled("y", difference(expected.y, actual.result(), problem.values)) +
+                     labelled("rstd", difference(expected.rstd, actual.rstd, problem.values)) +
+                     padding_complaint("x", actual.x) + padding_complaint("y", actual.y) +
+                     padding_complaint("rstd", actual.rstd);
+  if (layout.in_place != InPlace::kX) {
+    text += labelled("x was written", difference(expected.x, actual.x, Values::kFinite));
+  }
+  return text;
+}
+
+std::string complaint(const Problem& problem, const Layout& layout, const BackwardBuffers& expected,
+                      const BackwardBuffers& actual) {
+  std::string text = padding_complaint("x", actual.x) + padding_complaint("dy", actual.dy) +
+                     padding_complaint("dx", actual.dx) +
+                     padding_complaint("dweight", actual.dweight);
+  if (layout.dx) {
+    text += labelled("dx", difference(expected.dx, actual.result(), problem.values));
+  }
+  if (layout.dweight) {
+    text += labelled("dweight", difference(expected.dweight, actual.dweight, problem.values));
+  }
+  if (!layout.dx || layout.in_place != InPlace::kX) {
+    text += labelled("x was written", difference(expected.x, actual.x, Values::kFinite));
+  }
+  if (!layout.dx || layout.in_place != InPlace::kDy) {
+    text += labelled("dy was written", difference(expected.dy, actual.dy, Values::kFinite));
+  }
+  return text;
+}
+
+std::string describe(const cpu::Variant& variant) { return variant.name; }
+
+std::string describe(const Problem& problem) {
+  static constexpr const char* kWeights[] = {"no weight", "weight of the same type",
+                                             "float32 weight"};
+  std::ostringstream text;
+  text << problem.shape.rows << "x" << problem.shape.hidden_size << " " << name_of(problem.dtype)
+       << ", " << kWeights[static_cast<int>(problem.weight)] << ", cast order "
+       << (problem.options.cast_order == CastOrder::kLlama ? "llama" : "float") << ", offset "
+       << problem.options.weight_offset << ", eps " << problem.options.eps << ", dweight "
+       << name_of(problem.dweight_dtype) << (problem.accumulate ? " accumulated" : "")
+       << (problem.values == Values::kSpecial ? ", with NaN and Inf" : "") << ", seed "
+       << problem.seed;
+  return text.str();
+}
+
+std::string describe(const Layout& layout) {
+  static constexpr const char* kInPlace[] = {"", ", in place of x", ", in place of dy"};
+  std::ostringstream text;
+  text << "padding " << layout.padding << ", misaligned by " << layout.misaligned << " and "
+       << layout.misaligned_out << kInPlace[static_cast<int>(layout.in_place)]
+       << (layout.rstd_given ? ", rstd given" : ", rstd recomputed") << (layout.dx ? ", dx" : "")
+       << (layout.dweight ? ", dweight" : "")
+       << (layout.stores == cpu::Stores::kStreaming ? ", streaming" : "") << ", rows a call "
+       << layout.piece_rows;
+  return text.str();
+}
+
+std::vector<const cpu::Variant*> supported_variants() {
+  std::vector<const cpu::Variant*> variants;
+  for (const cpu::Variant* const* known = cpu::kVariants; *known != nullptr; ++known) {
+    if (cpu::is_supported(**known)) variants.push_back(*known);
+  }
+  return variants;
+}
+
+float neighbour_first(std::vector<float> values) {
+  if (values.empty()) return 0.0f;
+  while (values.size() > 1) {
+    std::vector<float> next;
+    for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
+      next.push_back(values[i] + values[i + 1]);
+    }
+    if (values.size() % 2 != 0) next.push_back(values.back());
+    values = next;
+  }
+  return values[0];
+}
+
+}  // namespace rmsnorm::test

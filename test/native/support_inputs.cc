@@ -1,0 +1,244 @@
+#include <bit>
+#include <cstring>
+
+#include "float16.h"
+#include "support.h"
+
+namespace rmsnorm::test {
+namespace {
+
+constexpr std::byte kPoison{0xff};  // a NaN in every type
+
+DType weight_dtype(const Problem& problem) {
+  return problem.weight == WeightKind::kFloat32 ? DType::kFloat32 : problem.dtype;
+}
+
+float power_of_two(int exponent) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(exponent + 127) << 23);
+}
+
+// A multiple of 2^-14 in [-2, 2).
+float ordinary(Random& random) {
+  return static_cast<float>(static_cast<std::int32_t>(random.bits()) >> 16) * 0x1p-14f;
+}
+
+// Factors that make an ordinary value subnormal, and large, where products of a few still are
+// finite.
+float tiny_scale(DType dtype) { return power_of_two(dtype == DType::kFloat16 ? -22 : -126); }
+float huge_scale(DType dtype) { return power_of_two(dtype == DType::kFloat16 ? 12 : 38); }
+
+float sprinkled(Random& random, DType dtype, bool with_huge) {
+  const float value = ordinary(random);
+  switch (random.below(16)) {
+    case 0:
+      return 0.0f;
+    case 1:
+      return -0.0f;
+    case 2:
+      return value * tiny_scale(dtype);
+    case 3:
+      return with_huge ? value * huge_scale(dtype) : value;
+    case 4:
+      return value * power_of_two(-8);
+    default:
+      return value;
+  }
+}
+
+void fill_row(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
+  const DType dtype = matrix.dtype();
+  Random random(seed + static_cast<std::uint64_t>(row));
+  const auto fill = [&](auto next) {
+    for (std::int64_t j = 0; j < matrix.columns(); ++j) matrix.set(row, j, next());
+  };
+  switch (random.below(8)) {
+    case 0:
+      return fill([&] { return random.once_in(2) ? 0.0f : -0.0f; });
+    case 1:
+      return fill([&] { return ordinary(random) * tiny_scale(dtype); });
+    case 2:
+      // Products of two of these underflow to zeros of either sign, except in float16.
+      return fill(
+          [&] { return ordinary(random) * power_of_two(dtype == DType::kFloat16 ? -14 : -75); });
+    case 3:
+      return fill([&] { return ordinary(random) * huge_scale(dtype); });
+    case 4:
+    case 5:
+      return fill([&] { return sprinkled(random, dtype, true); });
+    default:
+      return fill([&] { return ordinary(random); });
+  }
+}
+
+// NaNs quiet and signalling, with payloads that rounding could carry out of the NaNs; infinities.
+void make_special(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
+  static constexpr std::uint32_t kFloat32[] = {0x7fffffff, 0xffffffff, 0x7f800001, 0xff80ffff,
+                                               0x7fc00000, 0x7f800000, 0xff800000};
+  static constexpr std::uint32_t kFloat16[] = {0x7fff, 0xffff, 0x7c01, 0xfdff,
+                                               0x7e00, 0x7c00, 0xfc00};
+  static constexpr std::uint32_t kBFloat16[] = {0x7fff, 0xffff, 0x7f81, 0xffbf,
+                                                0x7fc0, 0x7f80, 0xff80};
+  Random random(seed + static_cast<std::uint64_t>(row) + 1000);
+  const std::int64_t kind = random.below(7);
+  const std::uint32_t bits = matrix.dtype() == DType::kFloat32   ? kFloat32[kind]
+                             : matrix.dtype() == DType::kFloat16 ? kFloat16[kind]
+                                                                 : kBFloat16[kind];
+  const std::int64_t times = 1 + random.below(2);
+  for (std::int64_t i = 0; i < times; ++i) {
+    matrix.set_bits(row, random.below(matrix.columns()), bits);
+  }
+}
+
+Matrix make_input(const Problem& problem, const Layout& layout, std::uint64_t salt) {
+  Matrix matrix(problem.dtype, problem.shape.rows, problem.shape.hidden_size, layout.padding,
+                layout.misaligned);
+  const std::uint64_t seed = problem.seed * 1000003 + salt * 500009;
+  for (std::int64_t r = 0; r < matrix.rows(); ++r) {
+    fill_row(matrix, r, seed);
+    if (problem.values == Values::kSpecial && is_special(r)) make_special(matrix, r, seed);
+  }
+  return matrix;
+}
+
+Matrix make_x(const Problem& problem, const Layout& layout) {
+  return make_input(problem, layout, 1);
+}
+Matrix make_dy(const Problem& problem, const Layout& layout) {
+  return make_input(problem, layout, 2);
+}
+
+Matrix make_weight(const Problem& problem, const Layout& layout) {
+  Matrix weight(weight_dtype(problem), 1, problem.shape.hidden_size, 0, layout.misaligned);
+  Random random(problem.seed + 77);
+  for (std::int64_t j = 0; j < weight.columns(); ++j) {
+    weight.set(0, j, sprinkled(random, weight.dtype(), false));
+  }
+  if (problem.values == Values::kSpecial && problem.seed % 2 == 0) {
+    make_special(weight, 0, problem.seed);
+  }
+  return weight;
+}
+
+Weight weight_argument(const Problem& problem, const Matrix& weight) {
+  if (problem.weight == WeightKind::kNone) return {};
+  return {weight.row(0), weight.dtype()};
+}
+
+Matrix make_rstd(const Problem& problem, const Layout& layout) {
+  Matrix rstd(DType::kFloat32, 1, problem.shape.rows, 0, layout.misaligned);
+  if (!layout.rstd_given) return rstd;
+  const ForwardBuffers forward = expected_forward(problem);
+  for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
+    const std::uint32_t bits = forward.rstd.bits(0, r);
+    const float value = std::bit_cast<float>(bits);
+    // The caller's NaN may be any.
+    rstd.set_bits(0, r, value == value ? bits : 0xffffffffu);
+  }
+  return rstd;
+}
+
+Matrix make_dweight(const Problem& problem, const Layout& layout) {
+  Matrix dweight(problem.dweight_dtype, 1, problem.shape.hidden_size, 0, layout.misaligned_out);
+  if (!problem.accumulate) return dweight;
+  Random random(problem.seed + 99);
+  for (std::int64_t j = 0; j < dweight.columns(); ++j) {
+    dweight.set(0, j, sprinkled(random, dweight.dtype(), true));
+  }
+  return dweight;
+}
+
+Matrix output_like(const Problem& problem, const Layout& layout) {
+  return {problem.dtype, problem.shape.rows, problem.shape.hidden_size, layout.padding,
+          layout.misaligned_out};
+}
+
+}  // namespace
+
+Matrix::Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t padding,
+               std::int64_t misaligned)
+    : dtype_(dtype),
+      size_(element_size(dtype)),
+      rows_(rows),
+      columns_(columns),
+      stride_(columns + padding),
+      misaligned_(misaligned) {
+  const std::int64_t used = rows == 0 ? 0 : (rows - 1) * stride_ + columns;
+  const auto bytes = static_cast<std::size_t>((misaligned + used) * size_);
+  memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  std::memset(memory_.get(), static_cast<int>(kPoison), bytes);
+}
+
+std::uint32_t Matrix::bits(std::int64_t r, std::int64_t j) const {
+  std::uint32_t bits = 0;  // the tests' machines are little-endian
+  std::memcpy(&bits, static_cast<const std::byte*>(row(r)) + j * size_,
+              static_cast<std::size_t>(size_));
+  return bits;
+}
+
+void Matrix::set_bits(std::int64_t r, std::int64_t j, std::uint32_t bits) {
+  std::memcpy(static_cast<std::byte*>(row(r)) + j * size_, &bits, static_cast<std::size_t>(size_));
+}
+
+void Matrix::set(std::int64_t r, std::int64_t j, float value) {
+  switch (dtype_) {
+    case DType::kFloat32:
+      return set_bits(r, j, std::bit_cast<std::uint32_t>(value));
+    case DType::kFloat16:
+      return set_bits(r, j, from_float<Float16>(value).bits);
+    case DType::kBFloat16:
+      return set_bits(r, j, from_float<BFloat16>(value).bits);
+  }
+}
+
+bool Matrix::padding_is_intact() const {
+  const auto intact = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * size_; i < end * size_; ++i) {
+      if (memory_[static_cast<std::size_t>(i)] != kPoison) return false;
+    }
+    return true;
+  };
+  if (!intact(0, misaligned_)) return false;
+  for (std::int64_t r = 0; r + 1 < rows_; ++r) {
+    const std::int64_t begin = misaligned_ + r * stride_;
+    if (!intact(begin + columns_, begin + stride_)) return false;
+  }
+  return true;
+}
+
+ForwardBuffers::ForwardBuffers(const Problem& problem, const Layout& layout)
+    : x(make_x(problem, layout)),
+      weight(make_weight(problem, layout)),
+      y(output_like(problem, layout)),
+      rstd(DType::kFloat32, 1, problem.shape.rows, 0, layout.misaligned_out),
+      args{problem.shape,
+           problem.options,
+           problem.dtype,
+           x,
+           weight_argument(problem, weight),
+           layout.in_place == InPlace::kX ? x : y,
+           static_cast<float*>(rstd.row(0))} {}
+
+BackwardBuffers::BackwardBuffers(const Problem& problem, const Layout& layout)
+    : dy(make_dy(problem, layout)),
+      x(make_x(problem, layout)),
+      weight(make_weight(problem, layout)),
+      rstd(make_rstd(problem, layout)),
+      dx(output_like(problem, layout)),
+      dweight(make_dweight(problem, layout)),
+      args{problem.shape,
+           problem.options,
+           problem.dtype,
+           dy,
+           x,
+           weight_argument(problem, weight),
+           layout.rstd_given ? static_cast<const float*>(rstd.row(0)) : nullptr,
+           layout.in_place == InPlace::kX    ? x
+           : layout.in_place == InPlace::kDy ? dy
+                                             : dx,
+           layout.dweight ? dweight.row(0) : nullptr,
+           problem.dweight_dtype,
+           problem.accumulate} {
+  if (!layout.dx) args.dx.data = nullptr;
+}
+
+}  // namespace rmsnorm::test

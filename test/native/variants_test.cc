@@ -1,0 +1,208 @@
+// Every variant against scalar, bit for bit, over a covering selection of what a call can be: each
+// combination of types, cast order and weight offset meets each hidden size and each number of
+// rows; the rest is drawn at random, the same every time.
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "support.h"
+
+namespace rmsnorm::test {
+namespace {
+
+constexpr std::int64_t kHiddenSizes[] = {
+    1,   2,   7,   8,   9,   15,  16,  17,  31,  33,   63,   64,   65,   100,  111,  127,
+    128, 129, 255, 256, 257, 300, 500, 512, 769, 1000, 1024, 2048, 2049, 4096, 5125, 70000};
+// More tiles than fold.h buffers.
+constexpr std::int64_t kHugeHiddenSize = 300000;
+static_assert(tile_count(kHugeHiddenSize) > kBufferedTiles);
+
+constexpr std::int64_t kRows[] = {0, 1, 3, 8, 9, 16, 17, 33, 40, 16 * 70};
+constexpr std::int64_t kMaxElements = 10080;  // 1120 rows of 9
+
+constexpr float kOffsets[] = {0.0f, 1.0f, -1.5f};
+
+template <class T, std::size_t kCount>
+T one_of(Random& random, const T (&values)[kCount]) {
+  return values[random.below(kCount)];
+}
+
+// function(problem) for each combination of types, cast order and offset that are not the same.
+template <class Function>
+void for_each_kind(DType dtype, const Function& function) {
+  for (const auto weight : {WeightKind::kNone, WeightKind::kSame, WeightKind::kFloat32}) {
+    for (const auto order : {CastOrder::kLlama, CastOrder::kFloat}) {
+      for (const float offset : kOffsets) {
+        if (dtype == DType::kFloat32 && weight == WeightKind::kFloat32) continue;
+        if (weight == WeightKind::kNone && offset != 0.0f) continue;
+        Problem problem{};
+        problem.dtype = dtype;
+        problem.weight = weight;
+        problem.options = {1e-6f, offset, order};
+        function(problem);
+      }
+    }
+  }
+}
+
+Layout any_layout(Random& random, const Problem& problem) {
+  const std::int64_t pack = 16 / element_size(problem.dtype);
+  Layout layout;
+  layout.padding =
+      one_of(random, {std::int64_t{0}, std::int64_t{0}, std::int64_t{1}, pack, pack + 3});
+  layout.misaligned = one_of(random, {std::int64_t{0}, std::int64_t{1}, pack});
+  layout.misaligned_out = one_of(random, {std::int64_t{0}, std::int64_t{1}, pack});
+  layout.in_place = one_of(random, {InPlace::kNo, InPlace::kX, InPlace::kDy});
+  layout.rstd_given = random.once_in(2);
+  const std::int64_t wanted = random.below(4);
+  layout.dx = wanted != 0;
+  layout.dweight = wanted != 1;
+  layout.stores = random.once_in(2) ? cpu::Stores::kStreaming : cpu::Stores::kCached;
+  layout.piece_rows =
+      one_of(random, {std::int64_t{0}, std::int64_t{0}, std::int64_t{3}, std::int64_t{8}});
+  return layout;
+}
+
+void check(Random& random, const Problem& problem) {
+  INFO(describe(problem));
+  const ForwardBuffers y = expected_forward(problem);
+  const BackwardBuffers dx = expected_backward(problem);
+  for (const cpu::Variant* variant : supported_variants()) {
+    for (int i = 0; i < 3; ++i) {
+      const Layout layout = any_layout(random, problem);
+      INFO(describe(*variant) << ", " << describe(layout));
+      ForwardBuffers forward(problem, layout);
+      forward_with(*variant, forward.args, layout);
+      CHECK(complaint(problem, layout, y, forward) == "");
+      BackwardBuffers backward(problem, layout);
+      backward_with(*variant, backward.args, layout);
+      CHECK(complaint(problem, layout, dx, backward) == "");
+    }
+  }
+}
+
+void check_dtype(DType dtype) {
+  Random random(2019);
+  std::uint64_t seed = 0;
+  for_each_kind(dtype, [&](Problem problem) {
+    const auto check_shape = [&](std::int64_t rows, std::int64_t hidden_size) {
+      problem.shape = {rows, hidden_size};
+      problem.options.eps = one_of(random, {1e-6f, 1e-5f, 0.25f});
+      problem.dweight_dtype = random.once_in(2) ? DType::kFloat32 : dtype;
+      problem.accumulate = random.once_in(2);
+      problem.seed = ++seed;
+      check(random, problem);
+    };
+    for (const std::int64_t hidden_size : kHiddenSizes) {
+      std::int64_t rows = one_of(random, kRows);
+      while (rows * hidden_size > std::max(kMaxElements, hidden_size)) rows = one_of(random, kRows);
+      check_shape(rows, hidden_size);
+    }
+    for (const std::int64_t rows : kRows) {
+      std::int64_t hidden_size = one_of(random, kHiddenSizes);
+      while (rows * hidden_size > kMaxElements) hidden_size = one_of(random, kHiddenSizes);
+      check_shape(rows, hidden_size);
+    }
+  });
+}
+
+TEST_CASE("every variant equals scalar: float32") { check_dtype(DType::kFloat32); }
+TEST_CASE("every variant equals scalar: float16") { check_dtype(DType::kFloat16); }
+TEST_CASE("every variant equals scalar: bfloat16") { check_dtype(DType::kBFloat16); }
+
+TEST_CASE("every variant equals scalar: more tiles than are buffered") {
+  Random random(1);
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    for (const auto weight : {WeightKind::kNone, WeightKind::kFloat32}) {
+      check(random, {{1, kHugeHiddenSize}, dtype, weight, {}, dtype, false, Values::kFinite, 11});
+    }
+  }
+}
+
+TEST_CASE("every variant equals scalar: NaN and infinity") {
+  Random random(3);
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    for_each_kind(dtype, [&](Problem problem) {
+      problem.values = Values::kSpecial;
+      problem.dweight_dtype = problem.dtype;
+      for (const std::int64_t hidden_size : {1, 9, 16, 100, 256, 300, 2049}) {
+        problem.shape = {one_of(random, {std::int64_t{3}, std::int64_t{9}, std::int64_t{20}}),
+                         hidden_size};
+        problem.options.eps = random.once_in(2) ? 0.0f : 1e-6f;
+        ++problem.seed;
+        check(random, problem);
+      }
+    });
+  }
+}
+
+TEST_CASE("NaN and infinity stay in their row") {
+  for (const cpu::Variant* variant : supported_variants()) {
+    for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+      for (const std::int64_t hidden_size : {5, 256, 700, 3000}) {
+        Problem problem{{13, hidden_size}, dtype, WeightKind::kFloat32, {}, dtype, false,
+                        Values::kFinite,   21};  // an odd seed: no special weights
+        INFO(describe(*variant) << ": " << describe(problem));
+        const Layout layout{.dweight = false};
+        ForwardBuffers y(problem, layout);
+        BackwardBuffers dx(problem, layout);
+        problem.values = Values::kSpecial;
+        ForwardBuffers special_y(problem, layout);
+        BackwardBuffers special_dx(problem, layout);
+        for (ForwardBuffers* buffers : {&y, &special_y}) {
+          forward_with(*variant, buffers->args, layout);
+        }
+        for (BackwardBuffers* buffers : {&dx, &special_dx}) {
+          backward_with(*variant, buffers->args, layout);
+        }
+        for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
+          if (is_special(r)) continue;
+          CHECK(std::memcmp(y.y.row(r), special_y.y.row(r), y.y.row_bytes()) == 0);
+          CHECK(y.rstd.bits(0, r) == special_y.rstd.bits(0, r));
+          CHECK(std::memcmp(dx.dx.row(r), special_dx.dx.row(r), dx.dx.row_bytes()) == 0);
+        }
+      }
+    }
+  }
+}
+
+// Columns of a row of partial sums are in the variant's own order, which does not matter when they
+// are all equal.
+TEST_CASE("every variant sums any number of partial rows neighbour first") {
+  constexpr std::int64_t kColumns = 71;
+  const std::int64_t stride = cpu::partial_stride(kColumns);
+  for (const cpu::Variant* variant : supported_variants()) {
+    for (std::int64_t count = 0; count <= 512; count += count < 70 ? 1 : 221) {
+      for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+        CAPTURE(describe(*variant));
+        CAPTURE(count);
+        Random random(static_cast<std::uint64_t>(count));
+        Matrix partials(DType::kFloat32, count, stride);
+        std::vector<float> values;
+        for (std::int64_t i = 0; i < count; ++i) {
+          values.push_back(static_cast<float>(static_cast<std::int32_t>(random.bits())) * 0x1p-20f);
+          for (std::int64_t j = 0; j < stride; ++j) partials.set(i, j, values.back());
+        }
+        Matrix expected(dtype, 1, kColumns);
+        for (std::int64_t j = 0; j < kColumns; ++j) {
+          expected.set(0, j, neighbour_first(values));
+        }
+        Matrix dweight(dtype, 1, kColumns);
+        BackwardArgs args{};
+        args.shape = {16 * count, kColumns};
+        args.dtype = dtype;
+        args.dweight = dweight.row(0);
+        args.dweight_dtype = dtype;
+        variant->finish_dweight(args, static_cast<const float*>(partials.row(0)), count,
+                                {0, kColumns});
+        CHECK(difference(expected, dweight, Values::kFinite) == "");
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rmsnorm::test
