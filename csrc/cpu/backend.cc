@@ -31,6 +31,9 @@ constexpr std::int64_t kStreamingBytes = 24 << 20;
 // What a thread takes at a time.
 constexpr std::int64_t kPieceBytes = 64 << 10;
 
+// The same for the last sums of dweight, in units of kPartialFloats.
+constexpr std::int64_t kFinishPieces = 64;
+
 // Scratch memory up to this size stays with its thread for the next call.
 constexpr std::int64_t kKeptFloats = (64 << 20) / sizeof(float);
 
@@ -137,13 +140,12 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
     }
   });
 
-  const std::int64_t pieces = stride / kPartialColumns;
-  const std::int64_t piece = std::max<std::int64_t>(1, 4096 / kPartialColumns);
   const int threads = blocks > 1 ? schedule.threads : 1;
-  parallel_for(pieces, piece, threads, [&](std::int64_t begin, std::int64_t end, int) {
-    variant.finish_dweight(args, partials, blocks,
-                           {begin * kPartialColumns, std::min(end * kPartialColumns, hidden_size)});
-  });
+  parallel_for(stride / kPartialFloats, kFinishPieces, threads,
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 variant.finish_dweight(args, partials, blocks,
+                                        {begin * kPartialFloats, end * kPartialFloats});
+               });
   scratch.release_excess();
   return {};
 }

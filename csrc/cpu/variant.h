@@ -18,12 +18,12 @@ struct Range {
 // not stay in them anyway.
 enum class Stores : std::uint8_t { kCached, kStreaming };
 
-// Rows of partial sums hold hidden_size floats rounded up to this many columns. Their order in a
-// row is the variant's own.
-static constexpr std::int64_t kPartialColumns = kAccumulators;
+// A row of partial sums is a multiple of this many floats, with room to spare. Where in it the sum
+// of a column is, the variant decides.
+static constexpr std::int64_t kPartialFloats = 64;
 
 static constexpr std::int64_t partial_stride(std::int64_t hidden_size) {
-  return ceil_div(hidden_size, kPartialColumns) * kPartialColumns;
+  return (ceil_div(hidden_size, kPartialFloats) + 1) * kPartialFloats;
 }
 
 // Functions of a variant are called with checked arguments and can not fail. They allocate nothing.
@@ -40,13 +40,13 @@ struct Variant {
   // their sums of dy * xhat are left there.
   void (*backward)(const BackwardArgs&, Range rows, Stores, float* partial);
 
-  // sum[i] += partial[i] for all i < count, a multiple of kPartialColumns.
+  // sum[i] += partial[i] for all i < count, a multiple of kPartialFloats.
   void (*add_partial)(float* sum, const float* partial, std::int64_t count);
 
-  // dweight of `columns` (begin a multiple of kPartialColumns): the neighbour-first tree over
-  // `count` rows of partial sums, at most 2^kTreeLevels.
+  // The part of dweight whose sums lie at `part` of a row of partial sums (begin and end multiples
+  // of kPartialFloats): the neighbour-first tree over `count` such rows, at most 2^kTreeLevels.
   void (*finish_dweight)(const BackwardArgs&, const float* partials, std::int64_t count,
-                         Range columns);
+                         Range part);
 
   // destination[i] = source[i] in another type, rounded to nearest even, for all i < count.
   void (*convert)(DType from, const void* source, DType to, void* destination, std::int64_t count);

@@ -114,7 +114,7 @@ RMSNORM_INLINE void store_pair(X* destination, Pair value) {
 }
 
 // No intrinsic has streaming stores; the memory systems of these processors detect long writes.
-static constexpr std::uintptr_t kStreamAlignment = 1;
+static constexpr std::uintptr_t kAlignment = 16;
 
 template <class X, NaNs kWhich>
 RMSNORM_INLINE void stream_pair(X* destination, Pair value) {

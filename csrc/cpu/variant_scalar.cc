@@ -143,12 +143,12 @@ float tree_sum(const float* values, std::int64_t count, std::int64_t stride) {
 }
 
 void finish_dweight(const BackwardArgs& args, const float* partials, std::int64_t count,
-                    Range columns) {
+                    Range part) {
   const std::int64_t stride = partial_stride(args.shape.hidden_size);
   with_dtype(args.dweight_dtype, [&](auto tag) {
     using T = typename decltype(tag)::Type;
     T* dweight = static_cast<T*>(args.dweight);
-    for (std::int64_t j = columns.begin; j < columns.end; ++j) {
+    for (std::int64_t j = part.begin; j < part.end && j < args.shape.hidden_size; ++j) {
       const float sum = count == 0 ? 0.0f : tree_sum(partials + j, count, stride);
       dweight[j] = from_float<T>(args.accumulate ? to_float(dweight[j]) + sum : sum);
     }

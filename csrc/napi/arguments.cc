@@ -224,8 +224,8 @@ Status read_forward(napi_env env, napi_callback_info info, bool is_async, Forwar
   const Format format = read_format(reader, 7);
   call->x = reader.array("x", format.dtype, Presence::kRequired);
   call->weight = reader.array("weight", format.dtype, Presence::kOptional, true);
-  call->y =
-      reader.array("out", format.dtype, is_async ? Presence::kRequiredOrFresh : Presence::kRequired);
+  call->y = reader.array("out", format.dtype,
+                         is_async ? Presence::kRequiredOrFresh : Presence::kRequired);
   call->rstd = reader.array("rstdOut", DType::kFloat32,
                             is_async ? Presence::kOptionalOrFresh : Presence::kOptional);
   const std::int64_t hidden_size = reader.integer("hiddenSize", 1, kMaxSafeInteger);

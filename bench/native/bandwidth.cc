@@ -1,0 +1,108 @@
+// What this machine moves at most between buffers of a case: copies (one read, one write) and sums
+// (two reads, one write) by the threads and kinds of stores that the kernels themselves can use.
+// The benchmark's yardstick; not part of the package.
+
+#include <napi.h>
+
+#include <chrono>
+#include <cstring>
+
+#include "cpu/thread_pool.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr std::int64_t kPiece = 64 << 10;  // bytes a thread takes at a time
+
+struct Buffers {
+  const char* a;
+  const char* b;  // null for a copy
+  char* destination;
+};
+
+void copy_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
+  std::memcpy(buffers.destination + begin, buffers.a + begin, static_cast<std::size_t>(end - begin));
+}
+
+void add_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
+  const auto* a = reinterpret_cast<const float*>(buffers.a + begin);
+  const auto* b = reinterpret_cast<const float*>(buffers.b + begin);
+  auto* destination = reinterpret_cast<float*>(buffers.destination + begin);
+  for (std::int64_t i = 0; i < (end - begin) / 4; ++i) destination[i] = a[i] + b[i];
+}
+
+#if defined(__x86_64__)
+
+// destination is 16-byte aligned, as V8's arrays are.
+template <bool kAdd, bool kStreaming>
+__attribute__((target("avx2"))) void move_avx2(const Buffers& buffers, std::int64_t begin,
+                                               std::int64_t end) {
+  std::int64_t i = begin;
+  for (; i + 32 <= end; i += 32) {
+    __m256 value = _mm256_loadu_ps(reinterpret_cast<const float*>(buffers.a + i));
+    if (kAdd) {
+      const auto* b = reinterpret_cast<const float*>(buffers.b + i);
+      value = _mm256_add_ps(value, _mm256_loadu_ps(b));
+    }
+    auto* to = reinterpret_cast<float*>(buffers.destination + i);
+    if (kStreaming) {
+      _mm_stream_ps(to, _mm256_castps256_ps128(value));
+      _mm_stream_ps(to + 4, _mm256_extractf128_ps(value, 1));
+    } else {
+      _mm256_storeu_ps(to, value);
+    }
+  }
+  if (kStreaming) _mm_sfence();
+  if (i < end) (kAdd ? add_plain : copy_plain)(buffers, i, end);
+}
+
+#endif
+
+using Mover = void (*)(const Buffers&, std::int64_t begin, std::int64_t end);
+
+Mover mover(bool add, const std::string& kind) {
+#if defined(__x86_64__)
+  if (kind == "streaming") return add ? move_avx2<true, true> : move_avx2<false, true>;
+  if (kind == "vector") return add ? move_avx2<true, false> : move_avx2<false, false>;
+#endif
+  return add ? add_plain : copy_plain;
+}
+
+// move(kind, threads, repeats, destination, a, b | null): nanoseconds for all repeats.
+Napi::Value move(const Napi::CallbackInfo& info) {
+  const std::string kind = info[0].As<Napi::String>();
+  const int threads = info[1].As<Napi::Number>();
+  const int repeats = info[2].As<Napi::Number>();
+  const auto memory = [](Napi::Value value) {
+    const auto array = value.As<Napi::TypedArray>();
+    return static_cast<char*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+  };
+  const bool add = !info[5].IsNull();
+  const Buffers buffers{memory(info[4]), add ? memory(info[5]) : nullptr, memory(info[3])};
+  const auto bytes = static_cast<std::int64_t>(info[3].As<Napi::TypedArray>().ByteLength());
+  const Mover run = mover(add, kind);
+
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < repeats; ++i) {
+    rmsnorm::cpu::parallel_for(bytes, kPiece, threads,
+                               [&](std::int64_t begin, std::int64_t end, int) {
+                                 run(buffers, begin, end);
+                               });
+  }
+  const auto elapsed = std::chrono::steady_clock::now() - start;
+  return Napi::Number::New(
+      info.Env(), static_cast<double>(std::chrono::nanoseconds(elapsed).count()));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  napi_add_env_cleanup_hook(env, [](void*) { rmsnorm::cpu::join_threads(); }, nullptr);
+  exports.Set("move", Napi::Function::New(env, move));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(rmsnorm_bench, init)

@@ -1,0 +1,148 @@
+// Rows as the SIMD variants see them: in Pairs of vectors. Included by row_kernels.inl.
+//
+// A variant provides, before it:
+//   Vec          kLanes floats: zero(), broadcast(), load(), store(); add, mul, fma(a, b, c) =
+//                a * b + c, negate, sqrt, divide; all rounded to nearest even
+//   Pair         two Vec {a, b}: 2 * kLanes consecutive columns of a row
+//   kInterleaved<X>  the order of a Pair of X: false, a holds the first kLanes columns and b the
+//                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
+//   load_pair<X>, store_pair<X, NaNs>, stream_pair<X, NaNs>   a Pair of X, in X's order
+//   round_pair<X, NaNs>   T(value) as floats
+//   load_floats<kInterleaved>, store_floats<kInterleaved>   floats in either order
+//   keep_columns<kInterleaved>(pair, count)   -0 in all but the first `count` columns
+//   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
+//   kAlignment       the bytes by which stores are fastest, and to which stream_pair is aligned
+//   prefetch(p), stream_fence()
+
+static constexpr std::int64_t kPairColumns = 2 * Vec::kLanes;
+static constexpr std::int64_t kPairs = kAccumulators / kPairColumns;
+
+RMSNORM_INLINE Pair operator+(Pair x, Pair y) { return {add(x.a, y.a), add(x.b, y.b)}; }
+RMSNORM_INLINE Pair operator*(Pair x, Pair y) { return {mul(x.a, y.a), mul(x.b, y.b)}; }
+RMSNORM_INLINE Pair operator*(Pair x, Vec y) { return {mul(x.a, y), mul(x.b, y)}; }
+RMSNORM_INLINE Pair fma(Pair x, Pair y, Pair z) { return {fma(x.a, y.a, z.a), fma(x.b, y.b, z.b)}; }
+RMSNORM_INLINE Pair both(Vec v) { return {v, v}; }
+
+// The first `count` < kPairColumns elements at `source`, and zeros: a row ends where it ends, and
+// nothing behind it is read.
+template <class T>
+struct Tail {
+  alignas(64) T values[kPairColumns];
+
+  Tail() : values{} {}
+  Tail(const T* source, std::int64_t count) : values{} {
+    for (std::int64_t i = 0; i < count; ++i) values[i] = source[i];
+  }
+  RMSNORM_INLINE void copy_to(T* destination, std::int64_t count) const {
+    for (std::int64_t i = 0; i < count; ++i) destination[i] = values[i];
+  }
+};
+
+// A row of T in memory, read as Pairs in the order of X.
+template <class X, class T>
+struct RowReader {
+  const T* data;
+
+  RMSNORM_INLINE Pair at(std::int64_t column) const { return read(data + column); }
+  RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count) const {
+    return read(Tail<T>(data + column, count).values);
+  }
+  RMSNORM_INLINE static Pair read(const T* source) {
+    if constexpr (__is_same(X, T)) {
+      return load_pair<X>(source);
+    } else {
+      static_assert(__is_same(T, float));
+      return load_floats<kInterleaved<X>>(source);
+    }
+  }
+};
+
+// How the columns of a row of at least one Pair are walked: whole Pairs over [begin, end), where
+// memory is aligned, and at either end a Pair that overlaps them, at column 0 if begin > 0 and at
+// last if end < hidden_size. What an edge shares with its neighbour is computed twice, to the same
+// bits. Edges are loaded before anything is stored, since a row may be its own output.
+struct Walk {
+  std::int64_t begin;
+  std::int64_t end;
+  std::int64_t last;
+};
+
+template <class X>
+RMSNORM_INLINE Walk walk_row(const X* aligned, std::int64_t hidden_size) {
+  const auto misaligned = reinterpret_cast<std::uintptr_t>(aligned) % kAlignment / sizeof(X);
+  const std::int64_t head = misaligned == 0 ? 0 : kAlignment / sizeof(X) - misaligned;
+  const std::int64_t begin = head + kPairColumns <= hidden_size ? head : 0;
+  const std::int64_t end = begin + (hidden_size - begin) / kPairColumns * kPairColumns;
+  return {begin, end, hidden_size - kPairColumns};
+}
+
+// Writes whole Pairs where memory is aligned, edges, or the first `count` elements of a short row.
+template <class X, NaNs kWhich, Stores kStores>
+struct RowWriter {
+  X* data;
+
+  RMSNORM_INLINE void at(std::int64_t column, Pair value) const {
+    if constexpr (kStores == Stores::kStreaming) {
+      stream_pair<X, kWhich>(data + column, value);
+    } else {
+      store_pair<X, kWhich>(data + column, value);
+    }
+  }
+  RMSNORM_INLINE void edge(std::int64_t column, Pair value) const {
+    store_pair<X, kWhich>(data + column, value);
+  }
+  RMSNORM_INLINE void tail(std::int64_t column, std::int64_t count, Pair value) const {
+    Tail<X> rest;
+    store_pair<X, kWhich>(rest.values, value);
+    rest.copy_to(data + column, count);
+  }
+};
+
+// w = weight + offset. An offset of 0 becomes -0, the one addend that changes no weight.
+template <class X, class W>
+struct WeightReader {
+  RowReader<X, W> weight;
+  Vec offset;
+
+  WeightReader(const Weight& source, const Options& options)
+      : weight{static_cast<const W*>(source.data)},
+        offset(Vec::broadcast(options.weight_offset == 0.0f ? -0.0f : options.weight_offset)) {}
+
+  RMSNORM_INLINE Pair at(std::int64_t column) const { return weight.at(column) + both(offset); }
+  RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count) const {
+    return weight.tail(column, count) + both(offset);
+  }
+};
+template <class X>
+struct WeightReader<X, NoWeight> {
+  WeightReader(const Weight&, const Options&) {}
+  RMSNORM_INLINE NoWeight at(std::int64_t) const { return {}; }
+  RMSNORM_INLINE NoWeight tail(std::int64_t, std::int64_t) const { return {}; }
+};
+
+// A float32 weight can carry a NaN whose low bits are set; nothing else in a 16-bit row can.
+template <class X, class W>
+static constexpr NaNs kNaNs = __is_same(W, float) ? NaNs::kAny : NaNs::kShort;
+
+// y before its cast: xhat * w, with T(xhat) in Llama's order.
+template <class X, class W, bool kLlama, class Weights>
+RMSNORM_INLINE Pair scaled(Pair xhat, Weights w) {
+  if constexpr (kLlama) xhat = round_pair<X, NaNs::kShort>(xhat);
+  if constexpr (__is_same(W, NoWeight)) {
+    return xhat;
+  } else {
+    return xhat * w;
+  }
+}
+
+// g = dy * w, T(dy * w) in Llama's order.
+template <class X, class W, bool kLlama, class Weights>
+RMSNORM_INLINE Pair weighted(Pair dy, Weights w) {
+  if constexpr (__is_same(W, NoWeight)) {
+    return dy;
+  } else if constexpr (kLlama) {
+    return round_pair<X, kNaNs<X, W>>(dy * w);
+  } else {
+    return dy * w;
+  }
+}

@@ -1,0 +1,151 @@
+// How far the operator's results may lie from the oracle's, derived from the numerics contract of
+// csrc/fold.h: every float32 operation of it rounds once, by at most the fraction u of its result.
+//
+// Only first-order terms are counted below. The relative errors multiplied are under 2^-12 (a row
+// has under 2^20 columns), so the products of two of them add less than the factor `secondOrder`.
+// `tiny` is what a result below float32's normal range can be off by; a product of it that is
+// smaller still is rounded to 0.
+//
+// Where a 16-bit value is rounded, the float32 one before it lies in [exact - error, exact + error],
+// and rounding is monotone: T(…) lies between the T of both ends. Unless a tie is between them, they
+// are the same, and nothing but that one value is right.
+
+import { forward, scaleAt, type Problem, type Round } from './reference';
+
+const u = 2 ** -24;
+const tiny = 2 ** -149;
+const secondOrder = 1 + 2 ** -10;
+
+/** Roundings on the way of one product through the fold: chain, tree of a tile, tree of tiles. */
+function foldDepth(hiddenSize: number): number {
+  const chain = Math.min(4, Math.ceil(hiddenSize / 64));
+  return chain + 6 + Math.ceil(Math.log2(Math.ceil(hiddenSize / 256)));
+}
+
+/**
+ * Of rstd, relative. The sum has the fold's depth, all its terms being positive; 1/H, the product
+ * with it and the sum with eps round once each; eps itself is rounded when m is off by more, so that
+ * it adds nothing. The root halves all that; the root and the division round once each. Squares that
+ * underflow move the mean by less than `tiny`.
+ */
+export function rstdError(hiddenSize: number, rstd: number): number {
+  return (((foldDepth(hiddenSize) + 3) / 2 + 2) * u + tiny * rstd * rstd) * secondOrder;
+}
+
+/** Roundings of a product with w: none without weight, its own, that of weight + weightOffset. */
+function scaleRoundings({ weight, weightOffset }: Problem): number {
+  return weight === null ? 0 : weightOffset === 0 ? 1 : 2;
+}
+
+/** Of T(value), absolute, if value is off by at most `error`. */
+function roundedError(value: number, error: number, round: Round | null): number {
+  if (round === null) return error;
+  const rounded = round(value);
+  return Math.max(round(value + error) - rounded, rounded - round(value - error));
+}
+
+/** Of xhat as it is multiplied by w and by dy, absolute; `relative` is rstd's. */
+function xhatError(xhat: number, relative: number, round: Round | null): number {
+  return roundedError(xhat, Math.abs(xhat) * (relative + u) * secondOrder + tiny, round);
+}
+
+export interface ForwardErrors {
+  readonly rstd: Float64Array;
+  readonly y: Float64Array;
+}
+
+/** Absolute, before the last cast. */
+export function forwardErrors(problem: Problem): ForwardErrors {
+  const { x, hiddenSize, round } = problem;
+  const { rstd } = forward(problem);
+  const y = new Float64Array(x.length);
+  for (let i = 0; i < y.length; ++i) {
+    const scale = rstd[Math.floor(i / hiddenSize)] as number;
+    const xhat = (x[i] as number) * scale;
+    const error = xhatError(xhat, rstdError(hiddenSize, scale), round);
+    const w = Math.abs(scaleAt(problem, i % hiddenSize));
+    const size = Math.abs(round?.(xhat) ?? xhat) + error;
+    y[i] = w * (error + size * scaleRoundings(problem) * u) * secondOrder + tiny;
+  }
+  return { rstd: rstd.map((value) => value * rstdError(hiddenSize, value)), y };
+}
+
+export interface BackwardErrors {
+  readonly dx: Float64Array;
+  readonly dweight: Float64Array;
+}
+
+/**
+ * Absolute, before the last cast. With a `storedRstd` the oracle computes with it, and its error
+ * does not count.
+ *
+ * dx = rstd * (g - xhat * cbar), cbar = rstd * mean(g * x): of cbar, the fold, the two products and
+ * 1/H round; then xhat, the fused g - xhat * cbar and the product with rstd. Terms are bounded by
+ * |g| and |xhat| * G where G = rstd * mean(|g * x|).
+ *
+ * dweight: a chain over the rows of a group, then a tree over the groups.
+ */
+export function backwardErrors(
+  problem: Problem,
+  dy: ArrayLike<number>,
+  storedRstd?: ArrayLike<number>,
+): BackwardErrors {
+  const { x, hiddenSize, round } = problem;
+  const rstd = storedRstd ?? forward(problem).rstd;
+  const dx = new Float64Array(x.length);
+  const dweight = new Float64Array(hiddenSize);
+  const g = new Float64Array(hiddenSize);
+  const gError = new Float64Array(hiddenSize);
+  const roundings = dweightDepth(rstd.length);
+  for (let r = 0; r < rstd.length; ++r) {
+    const scale = rstd[r] as number;
+    const ofRstd = storedRstd === undefined ? rstdError(hiddenSize, scale) : 0;
+    let mean = 0;
+    let meanError = 0;
+    for (let j = 0; j < hiddenSize; ++j) {
+      const i = r * hiddenSize + j;
+      const product = (dy[i] as number) * scaleAt(problem, j);
+      const inProduct = Math.abs(product) * scaleRoundings(problem) * u * secondOrder;
+      const isRounded = problem.weight !== null;
+      gError[j] = isRounded ? roundedError(product, inProduct + tiny, round) : 0;
+      g[j] = Math.abs(isRounded ? (round?.(product) ?? product) : product) + gError[j];
+      const part = (scale * Math.abs(x[i] as number)) / hiddenSize;
+      mean += part * (g[j] as number);
+      meanError += part * gError[j];
+    }
+    const cbarError = meanError + mean * ((foldDepth(hiddenSize) + 3) * u + ofRstd);
+    for (let j = 0; j < hiddenSize; ++j) {
+      const i = r * hiddenSize + j;
+      const xhat = (x[i] as number) * scale;
+      const size = (g[j] as number) + Math.abs(xhat) * mean;
+      const inDifference =
+        (gError[j] as number) +
+        Math.abs(xhat) * (cbarError + mean * (ofRstd + u)) +
+        size * (u + ofRstd + u);
+      dx[i] = scale * inDifference * secondOrder + tiny * (1 + scale);
+
+      const error = xhatError(xhat, ofRstd, round);
+      const hat = Math.abs(round?.(xhat) ?? xhat) + error;
+      const inTerm = Math.abs(dy[i] as number) * (error + hat * roundings * u);
+      dweight[j] = (dweight[j] as number) + inTerm * secondOrder + tiny;
+    }
+  }
+  return { dx, dweight };
+}
+
+/** Roundings on the way of one row's term into dweight. */
+function dweightDepth(rows: number): number {
+  const groupRows = Math.max(16, 2 ** Math.ceil(Math.log2(Math.ceil(rows / 512))));
+  const groups = Math.ceil(rows / groupRows);
+  return Math.min(rows, groupRows) + Math.ceil(Math.log2(Math.max(groups, 1)));
+}
+
+/** Of previous + sum, absolute, if sum is off by at most `error`. */
+export function accumulatedError(total: number, error: number): number {
+  return error + (Math.abs(total) + error) * u;
+}
+
+/** Of float64 results that were rounded to float32, absolute. */
+export function float32Error(value: number): number {
+  return Math.abs(value) * u + tiny;
+}

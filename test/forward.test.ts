@@ -1,0 +1,82 @@
+import { rmsNorm } from '../lib';
+import { forwardErrors } from './bounds';
+import { coveringCases, makeCase } from './cases';
+import { forward, roundTo } from './reference';
+import { dtypes, expectSameBits, expectWithin, guarded, valuesOf } from './support';
+
+test.each(coveringCases([1, 2, 3, 17, 5]))('%s', (_, caseOptions) => {
+  const { x, weight, dtype, rows, lead, options, problem } = makeCase(caseOptions);
+  const out = guarded(dtype, x.length, lead);
+  const rstdOut = guarded('float32', rows, lead);
+  const inputs = [x.slice(), weight?.slice() ?? null] as const;
+
+  const result = rmsNorm.forward(x, weight, {
+    ...options,
+    out: out.array,
+    rstdOut: rstdOut.array,
+  });
+
+  expect(result.y).toBe(out.array);
+  expect(result.rstd).toBe(rstdOut.array);
+  out.expectIntact();
+  rstdOut.expectIntact();
+  expectSameBits(x, inputs[0]);
+  expectSameBits(weight, inputs[1]);
+
+  const exact = forward(problem);
+  const errors = forwardErrors(problem);
+  expectWithin(valuesOf(out.array, dtype), exact.y, errors.y, roundTo[dtype]);
+  expectWithin(rstdOut.array, exact.rstd, errors.rstd, Math.fround);
+});
+
+describe.each(dtypes)('%s', (dtype) => {
+  test.each([1, 9, 100, 769, 5125])('rows of %i: the same bits by every way', (hiddenSize) => {
+    const { x, weight, options } = makeCase({ dtype, rows: 6, hiddenSize });
+    const { y, rstd } = rmsNorm.forward(x, weight, options);
+    expect(y.constructor).toBe(x.constructor);
+    expect(rstd.length).toBe(6);
+    expectSameBits(rmsNorm(x, weight, options), y);
+
+    const inPlace = x.slice();
+    expect(rmsNorm(inPlace, weight, { ...options, out: inPlace })).toBe(inPlace);
+    expectSameBits(inPlace, y);
+
+    // Another array of the same memory is as good as the same array.
+    const alias = x.slice();
+    rmsNorm(alias.subarray(), weight, { ...options, out: alias });
+    expectSameBits(alias, y);
+  });
+});
+
+test('eps is inside the root and 1e-6 by default', () => {
+  const x = Float32Array.of(3, 4);
+  const errors = [2 ** -22, 2 ** -22]; // far above the bound, far below what is told apart
+  const at = (eps: number) => [3, 4].map((value) => value / Math.sqrt(12.5 + eps));
+  expectWithin(rmsNorm(x, null, { eps: 4, normalizedShape: 2 }), at(4), errors, Math.fround);
+  const tiny = Float32Array.of(1e-3, 1e-3);
+  const atDefault = 1e-3 / Math.sqrt(1e-6 + 1e-6);
+  expectWithin(
+    rmsNorm(tiny, null, { normalizedShape: 2 }),
+    [atDefault, atDefault],
+    errors,
+    Math.fround,
+  );
+});
+
+test('castOrder is llama by default, and the orders differ', () => {
+  const { x, weight, options } = makeCase({ dtype: 'bfloat16', rows: 4, hiddenSize: 64 });
+  const { castOrder, ...others } = options;
+  const byDefault = rmsNorm(x, weight, others);
+  expectSameBits(byDefault, rmsNorm(x, weight, { ...others, castOrder }));
+  expect(byDefault).not.toEqual(rmsNorm(x, weight, { ...others, castOrder: 'float' }));
+});
+
+test('bigger than any cache and split over threads, within the same bounds', () => {
+  const { x, weight, options, problem } = makeCase({
+    dtype: 'float32',
+    rows: 260,
+    hiddenSize: 4099,
+  });
+  const errors = forwardErrors(problem);
+  expectWithin(rmsNorm(x, weight, options), forward(problem).y, errors.y, Math.fround);
+});

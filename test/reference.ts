@@ -1,0 +1,113 @@
+// The oracle: the formulas at the head of csrc/rms_norm.h in float64, one statement a line of them,
+// on the values that the operator is given.
+
+import { f16round } from '@petamoriken/float16';
+
+import type { DType } from '../lib';
+
+export type Round = (value: number) => number;
+
+/** Nearest even with 8 significant bits, from float64 in one step. */
+export function bf16round(value: number): number {
+  if (value === 0 || !Number.isFinite(value)) return value;
+  // log2 may be off by an ulp next to a power of two, which both step sizes represent.
+  const exponent = Math.max(Math.floor(Math.log2(Math.abs(value))), -126);
+  const step = 2 ** (exponent - 7);
+  const toInteger = 1.5 * 2 ** 52; // a sum this large has no fraction left
+  const rounded = (Math.abs(value) / step + toInteger - toInteger) * step;
+  return Math.sign(value) * (rounded < 2 ** 128 ? rounded : Infinity);
+}
+
+/** T(value): rounding to a dtype. */
+export const roundTo: Readonly<Record<DType, Round>> = {
+  float32: Math.fround,
+  float16: f16round,
+  bfloat16: bf16round,
+};
+
+export interface Problem {
+  readonly x: ArrayLike<number>;
+  /** null for ones. */
+  readonly weight: ArrayLike<number> | null;
+  readonly hiddenSize: number;
+  readonly eps: number;
+  readonly weightOffset: number;
+  /** T of xhat and g: that of a 16-bit dtype in the 'llama' order, else null. */
+  readonly round: Round | null;
+}
+
+/** w = weight + weightOffset, or 1 without weight. */
+export function scaleAt({ weight, weightOffset }: Problem, j: number): number {
+  return weight === null ? 1 : (weight[j] as number) + Math.fround(weightOffset);
+}
+
+export interface Forward {
+  readonly rstd: Float64Array;
+  /** Before the last cast. */
+  readonly y: Float64Array;
+}
+
+export function forward(problem: Problem): Forward {
+  const { x, hiddenSize, eps, round } = problem;
+  const rstd = new Float64Array(x.length / hiddenSize);
+  const y = new Float64Array(x.length);
+  for (let r = 0; r < rstd.length; ++r) {
+    let squares = 0;
+    for (let j = 0; j < hiddenSize; ++j) squares += (x[r * hiddenSize + j] as number) ** 2;
+    const scale = 1 / Math.sqrt(squares / hiddenSize + Math.fround(eps));
+    rstd[r] = scale;
+    for (let j = 0; j < hiddenSize; ++j) {
+      const xhat = (x[r * hiddenSize + j] as number) * scale;
+      y[r * hiddenSize + j] = (round?.(xhat) ?? xhat) * scaleAt(problem, j);
+    }
+  }
+  return { rstd, y };
+}
+
+export interface Backward {
+  /** Before the last cast. */
+  readonly dx: Float64Array;
+  readonly dweight: Float64Array;
+}
+
+/** `rstd`: of forward, unless what the operator stored is to be used in its place. */
+export function backward(
+  problem: Problem,
+  dy: ArrayLike<number>,
+  rstd: ArrayLike<number> = forward(problem).rstd,
+): Backward {
+  const { x, weight, hiddenSize, round } = problem;
+  const dx = new Float64Array(x.length);
+  const dweight = new Float64Array(hiddenSize);
+  const g = new Float64Array(hiddenSize);
+  for (let r = 0; r < rstd.length; ++r) {
+    const scale = rstd[r] as number;
+    let sum = 0;
+    for (let j = 0; j < hiddenSize; ++j) {
+      const i = r * hiddenSize + j;
+      const product = (dy[i] as number) * scaleAt(problem, j);
+      g[j] = weight === null ? product : (round?.(product) ?? product);
+      sum += g[j] * (x[i] as number) * scale;
+    }
+    for (let j = 0; j < hiddenSize; ++j) {
+      const i = r * hiddenSize + j;
+      const xhat = (x[i] as number) * scale;
+      dx[i] = scale * ((g[j] as number) - xhat * (sum / hiddenSize));
+      dweight[j] = (dweight[j] as number) + (dy[i] as number) * (round?.(xhat) ?? xhat);
+    }
+  }
+  return { dx, dweight };
+}
+
+/** LayerNorm without bias: what RMSNorm leaves the mean out of. */
+export function layerNorm({ x, hiddenSize, eps, ...rest }: Problem): Float64Array {
+  const centred = new Float64Array(x.length);
+  for (let begin = 0; begin < x.length; begin += hiddenSize) {
+    let sum = 0;
+    for (let j = 0; j < hiddenSize; ++j) sum += x[begin + j] as number;
+    for (let j = 0; j < hiddenSize; ++j) {
+      centred[begin + j] = (x[begin + j] as number) - sum / hiddenSize;
+    }
+  }
+  return forward({ x: centred, hiddenSize, eps, ...rest }).y;
+}
