@@ -10,6 +10,6 @@ build=build/native-${sanitizers:-plain}
 build=${build//,/-}
 
 cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DRMSNORM_ADDON=OFF -DRMSNORM_TESTS=ON \
-  -DRMSNORM_SANITIZE="$sanitizers"
+  -DRMSNORM_SANITIZE="$sanitizers" -DCMAKE_CXX_FLAGS="${sanitizers:+-g1}"
 cmake --build "$build" --target native_tests --parallel "${JOBS:-$(nproc)}"
 UBSAN_OPTIONS=print_stacktrace=1 "$build/native_tests" "$@"

@@ -12,21 +12,24 @@
 
 import { forward, scaleAt, type Problem, type Round } from './reference';
 
+// Looking a global up is slow in jest: once is enough.
+const { abs, ceil, log2, max, min } = Math;
+
 const u = 2 ** -24;
 const tiny = 2 ** -149;
 const secondOrder = 1 + 2 ** -10;
 
 /** Roundings on the way of one product through the fold: chain, tree of a tile, tree of tiles. */
 function foldDepth(hiddenSize: number): number {
-  const chain = Math.min(4, Math.ceil(hiddenSize / 64));
-  return chain + 6 + Math.ceil(Math.log2(Math.ceil(hiddenSize / 256)));
+  const chain = min(4, ceil(hiddenSize / 64));
+  return chain + 6 + ceil(log2(ceil(hiddenSize / 256)));
 }
 
 /**
- * Of rstd, relative. The sum has the fold's depth, all its terms being positive; 1/H, the product
- * with it and the sum with eps round once each; eps itself is rounded when m is off by more, so that
- * it adds nothing. The root halves all that; the root and the division round once each. Squares that
- * underflow move the mean by less than `tiny`.
+ * Of rstd, relative. The sum is off by the fold's depth, all its terms being positive, and the mean
+ * by two more: 1/H and the product with it. The sum with eps rounds once. The root halves all that;
+ * the root and the division round once each. Squares that underflow move the mean by less than
+ * `tiny`.
  */
 export function rstdError(hiddenSize: number, rstd: number): number {
   return (((foldDepth(hiddenSize) + 3) / 2 + 2) * u + tiny * rstd * rstd) * secondOrder;
@@ -41,12 +44,12 @@ function scaleRoundings({ weight, weightOffset }: Problem): number {
 function roundedError(value: number, error: number, round: Round | null): number {
   if (round === null) return error;
   const rounded = round(value);
-  return Math.max(round(value + error) - rounded, rounded - round(value - error));
+  return max(round(value + error) - rounded, rounded - round(value - error));
 }
 
 /** Of xhat as it is multiplied by w and by dy, absolute; `relative` is rstd's. */
 function xhatError(xhat: number, relative: number, round: Round | null): number {
-  return roundedError(xhat, Math.abs(xhat) * (relative + u) * secondOrder + tiny, round);
+  return roundedError(xhat, abs(xhat) * (relative + u) * secondOrder + tiny, round);
 }
 
 export interface ForwardErrors {
@@ -58,16 +61,19 @@ export interface ForwardErrors {
 export function forwardErrors(problem: Problem): ForwardErrors {
   const { x, hiddenSize, round } = problem;
   const { rstd } = forward(problem);
+  const rstdErrors = rstd.map((value) => rstdError(hiddenSize, value));
   const y = new Float64Array(x.length);
-  for (let i = 0; i < y.length; ++i) {
-    const scale = rstd[Math.floor(i / hiddenSize)] as number;
-    const xhat = (x[i] as number) * scale;
-    const error = xhatError(xhat, rstdError(hiddenSize, scale), round);
-    const w = Math.abs(scaleAt(problem, i % hiddenSize));
-    const size = Math.abs(round?.(xhat) ?? xhat) + error;
-    y[i] = w * (error + size * scaleRoundings(problem) * u) * secondOrder + tiny;
+  for (let r = 0; r < rstd.length; ++r) {
+    for (let j = 0; j < hiddenSize; ++j) {
+      const i = r * hiddenSize + j;
+      const xhat = (x[i] as number) * (rstd[r] as number);
+      const error = xhatError(xhat, rstdErrors[r] as number, round);
+      const w = abs(scaleAt(problem, j));
+      const size = abs(round?.(xhat) ?? xhat) + error;
+      y[i] = w * (error + size * scaleRoundings(problem) * u) * secondOrder + tiny;
+    }
   }
-  return { rstd: rstd.map((value) => value * rstdError(hiddenSize, value)), y };
+  return { rstd: rstd.map((value, r) => value * (rstdErrors[r] as number)), y };
 }
 
 export interface BackwardErrors {
@@ -105,28 +111,30 @@ export function backwardErrors(
     for (let j = 0; j < hiddenSize; ++j) {
       const i = r * hiddenSize + j;
       const product = (dy[i] as number) * scaleAt(problem, j);
-      const inProduct = Math.abs(product) * scaleRoundings(problem) * u * secondOrder;
+      const inProduct = abs(product) * scaleRoundings(problem) * u * secondOrder;
       const isRounded = problem.weight !== null;
-      gError[j] = isRounded ? roundedError(product, inProduct + tiny, round) : 0;
-      g[j] = Math.abs(isRounded ? (round?.(product) ?? product) : product) + gError[j];
-      const part = (scale * Math.abs(x[i] as number)) / hiddenSize;
-      mean += part * (g[j] as number);
-      meanError += part * gError[j];
+      const error = isRounded ? roundedError(product, inProduct + tiny, round) : 0;
+      const size = abs(isRounded ? (round?.(product) ?? product) : product) + error;
+      const part = (scale * abs(x[i] as number)) / hiddenSize;
+      gError[j] = error;
+      g[j] = size;
+      mean += part * size;
+      meanError += part * error;
     }
     const cbarError = meanError + mean * ((foldDepth(hiddenSize) + 3) * u + ofRstd);
     for (let j = 0; j < hiddenSize; ++j) {
       const i = r * hiddenSize + j;
       const xhat = (x[i] as number) * scale;
-      const size = (g[j] as number) + Math.abs(xhat) * mean;
+      const size = (g[j] as number) + abs(xhat) * mean;
       const inDifference =
         (gError[j] as number) +
-        Math.abs(xhat) * (cbarError + mean * (ofRstd + u)) +
+        abs(xhat) * (cbarError + mean * (ofRstd + u)) +
         size * (u + ofRstd + u);
       dx[i] = scale * inDifference * secondOrder + tiny * (1 + scale);
 
       const error = xhatError(xhat, ofRstd, round);
-      const hat = Math.abs(round?.(xhat) ?? xhat) + error;
-      const inTerm = Math.abs(dy[i] as number) * (error + hat * roundings * u);
+      const hat = abs(round?.(xhat) ?? xhat) + error;
+      const inTerm = abs(dy[i] as number) * (error + hat * roundings * u);
       dweight[j] = (dweight[j] as number) + inTerm * secondOrder + tiny;
     }
   }
@@ -135,17 +143,17 @@ export function backwardErrors(
 
 /** Roundings on the way of one row's term into dweight. */
 function dweightDepth(rows: number): number {
-  const groupRows = Math.max(16, 2 ** Math.ceil(Math.log2(Math.ceil(rows / 512))));
-  const groups = Math.ceil(rows / groupRows);
-  return Math.min(rows, groupRows) + Math.ceil(Math.log2(Math.max(groups, 1)));
+  const groupRows = max(16, 2 ** ceil(log2(ceil(rows / 512))));
+  const groups = ceil(rows / groupRows);
+  return min(rows, groupRows) + ceil(log2(max(groups, 1)));
 }
 
 /** Of previous + sum, absolute, if sum is off by at most `error`. */
 export function accumulatedError(total: number, error: number): number {
-  return error + (Math.abs(total) + error) * u;
+  return error + (abs(total) + error) * u;
 }
 
 /** Of float64 results that were rounded to float32, absolute. */
 export function float32Error(value: number): number {
-  return Math.abs(value) * u + tiny;
+  return abs(value) * u + tiny;
 }

@@ -35,13 +35,11 @@ function difference(problem: Problem, name: 'x' | 'weight', i: number): number {
   return (at(step) - at(-step)) / (2 * step);
 }
 
-/**
- * A central difference is off by at most step²/6 times the third derivative of the loss. With
- * A = mean of the other x² + eps and a² = A * H, rstd is phi(t) = A^-1/2 (1 + (t/a)²)^-1/2 of t = x_j,
- * and |((1+z²)^-1/2)''| <= 1, |((1+z²)^-1/2)'''| <= 2 for every z. The loss of a row is
- * phi(t) * (sum of the other g x) + g_j t phi(t), the third derivative of t phi is
- * 3 phi'' + t phi'''.
- */
+// A central difference is off by at most step²/6 times the third derivative of the loss. With
+// A = mean of the other x² + eps and a² = A * H, rstd is phi(t) = A^-1/2 (1 + (t/a)²)^-1/2 of t = x_j,
+// and |((1+z²)^-1/2)''| <= 1, |((1+z²)^-1/2)'''| <= 2 for every z. The loss of a row is
+// phi(t) * (sum of the other g x) + g_j t phi(t), the third derivative of t phi is
+// 3 phi'' + t phi'''.
 function truncation(problem: Problem, i: number): number {
   const first = Math.floor(i / hiddenSize) * hiddenSize;
   let squares = 0;

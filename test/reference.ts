@@ -5,22 +5,26 @@ import { f16round } from '@petamoriken/float16';
 
 import type { DType } from '../lib';
 
+// Looking a global up is slow in jest: once is enough.
+const { abs, floor, fround, log2, max, sign, sqrt } = Math;
+const infinity = Infinity;
+
 export type Round = (value: number) => number;
 
 /** Nearest even with 8 significant bits, from float64 in one step. */
 export function bf16round(value: number): number {
-  if (value === 0 || !Number.isFinite(value)) return value;
+  if (value === 0 || value - value !== 0) return value; // zeros, infinities, NaN
   // log2 may be off by an ulp next to a power of two, which both step sizes represent.
-  const exponent = Math.max(Math.floor(Math.log2(Math.abs(value))), -126);
+  const exponent = max(floor(log2(abs(value))), -126);
   const step = 2 ** (exponent - 7);
   const toInteger = 1.5 * 2 ** 52; // a sum this large has no fraction left
-  const rounded = (Math.abs(value) / step + toInteger - toInteger) * step;
-  return Math.sign(value) * (rounded < 2 ** 128 ? rounded : Infinity);
+  const rounded = (abs(value) / step + toInteger - toInteger) * step;
+  return sign(value) * (rounded < 2 ** 128 ? rounded : infinity);
 }
 
 /** T(value): rounding to a dtype. */
 export const roundTo: Readonly<Record<DType, Round>> = {
-  float32: Math.fround,
+  float32: fround,
   float16: f16round,
   bfloat16: bf16round,
 };
@@ -38,7 +42,7 @@ export interface Problem {
 
 /** w = weight + weightOffset, or 1 without weight. */
 export function scaleAt({ weight, weightOffset }: Problem, j: number): number {
-  return weight === null ? 1 : (weight[j] as number) + Math.fround(weightOffset);
+  return weight === null ? 1 : (weight[j] as number) + fround(weightOffset);
 }
 
 export interface Forward {
@@ -54,7 +58,7 @@ export function forward(problem: Problem): Forward {
   for (let r = 0; r < rstd.length; ++r) {
     let squares = 0;
     for (let j = 0; j < hiddenSize; ++j) squares += (x[r * hiddenSize + j] as number) ** 2;
-    const scale = 1 / Math.sqrt(squares / hiddenSize + Math.fround(eps));
+    const scale = 1 / sqrt(squares / hiddenSize + fround(eps));
     rstd[r] = scale;
     for (let j = 0; j < hiddenSize; ++j) {
       const xhat = (x[r * hiddenSize + j] as number) * scale;
@@ -86,8 +90,9 @@ export function backward(
     for (let j = 0; j < hiddenSize; ++j) {
       const i = r * hiddenSize + j;
       const product = (dy[i] as number) * scaleAt(problem, j);
-      g[j] = weight === null ? product : (round?.(product) ?? product);
-      sum += g[j] * (x[i] as number) * scale;
+      const rounded = weight === null ? product : (round?.(product) ?? product);
+      g[j] = rounded;
+      sum += rounded * (x[i] as number) * scale;
     }
     for (let j = 0; j < hiddenSize; ++j) {
       const i = r * hiddenSize + j;

@@ -1,10 +1,12 @@
 // What the tests share: data, memory around outputs, comparisons, errors.
 
-import { getFloat16, setFloat16 } from '@petamoriken/float16';
-import { readFileSync } from 'node:fs';
+import { getFloat16 } from '@petamoriken/float16';
 
 import type { DType } from '../lib';
 import type { Round } from './reference';
+
+// Looking a global up is slow in jest: once is enough.
+const { cos, imul, log, sqrt, PI } = Math;
 
 export type HostArray = Float32Array | Uint16Array;
 
@@ -20,8 +22,8 @@ export function uniform(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    let mixed = imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + imul(mixed ^ (mixed >>> 7), mixed | 61);
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
@@ -30,21 +32,26 @@ export function uniform(seed: number): () => number {
 export function normals(seed: number, length: number, scale = 1, mean = 0): Float64Array {
   const random = uniform(seed);
   return new Float64Array(length).map(() => {
-    const radius = Math.sqrt(-2 * Math.log(1 - random()));
-    return mean + scale * radius * Math.cos(2 * Math.PI * random());
+    const radius = sqrt(-2 * log(1 - random()));
+    return mean + scale * radius * cos(2 * PI * random());
   });
 }
 
-const float16Values = new Float64Array(1 << 16);
 const cell = new DataView(new ArrayBuffer(4));
-for (let bits = 0; bits < float16Values.length; ++bits) {
+const float16Values = new Float64Array(1 << 16).map((_, bits) => {
   cell.setUint16(0, bits);
-  float16Values[bits] = getFloat16(cell, 0);
+  return getFloat16(cell, 0);
+});
+const float16Patterns = new Map(Array.from(float16Values, (value, bits) => [value, bits]));
+
+/** The bits of a value that float16 has. */
+function float16Bits(value: number): number {
+  if (value === 0) return Object.is(value, -0) ? 0x8000 : 0;
+  return float16Patterns.get(value) ?? raise(`${value} is no float16`);
 }
 
-function float16Bits(value: number): number {
-  setFloat16(cell, 0, value);
-  return cell.getUint16(0);
+function raise(message: string): never {
+  throw new Error(message);
 }
 
 /** The bits of a value that bfloat16 has. */
@@ -136,7 +143,7 @@ export function expectSameBits(actual: HostArray | null, expected: HostArray | n
   throw new Error('NaNs of different bits');
 }
 
-/** Fails unless every T(exact - error) <= actual <= T(exact + error). */
+/** Fails unless every actual value lies between T(exact - error) and T(exact + error). */
 export function expectWithin(
   actual: ArrayLike<number>,
   exact: ArrayLike<number>,
@@ -182,25 +189,4 @@ export async function rejectionOf(promise: Promise<unknown>): Promise<CodedError
 /** Makes an array's buffer go away, as postMessage with a transfer list does. */
 export function detach(array: ArrayBufferView): void {
   structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] });
-}
-
-/** The float32 tensors of a safetensors file. */
-export function readSafetensors(
-  path: string,
-): Map<string, { shape: number[]; data: Float32Array }> {
-  const file = readFileSync(path);
-  const headerLength = Number(file.readBigUInt64LE(0));
-  const header = JSON.parse(file.toString('utf8', 8, 8 + headerLength)) as Record<
-    string,
-    { dtype: string; shape: number[]; data_offsets: [number, number] }
-  >;
-  const tensors = new Map<string, { shape: number[]; data: Float32Array }>();
-  for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
-    if (name === '__metadata__') continue;
-    if (dtype !== 'F32') throw new Error(`${name} is ${dtype}`);
-    const [begin, end] = data_offsets;
-    const bytes = Uint8Array.from(file.subarray(8 + headerLength + begin, 8 + headerLength + end));
-    tensors.set(name, { shape, data: new Float32Array(bytes.buffer) });
-  }
-  return tensors;
 }

@@ -43,10 +43,13 @@ RMSNORM_INLINE Pair backward_pair(Pair dy, Pair x, Weights w, const Row& row, Pa
 }
 
 // Every column of a few rows. `fresh`: the partial sums start here.
-template <class X, class W, bool kLlama, bool kDx, bool kDweight, class Row>
-RMSNORM_INLINE void backward_columns(const Row* rows, std::int64_t count,
-                                     const WeightReader<X, W>& weight, const Walk& walk,
+template <class X, class W, bool kLlama, bool kDx, bool kDweight, std::int64_t kCount, class Row>
+RMSNORM_INLINE void backward_columns(const Row* all, const WeightReader<X, W>& weights, Walk walk,
                                      std::int64_t hidden_size, float* partial, bool fresh) {
+  // Copies: what is stored could be anywhere, and memory would be read again after every store.
+  const WeightReader<X, W> weight = weights;
+  Row rows[kCount];
+  for (std::int64_t r = 0; r < kCount; ++r) rows[r] = all[r];
   const auto load_partial = [&] {
     if (!kDweight || fresh) return both(Vec::zero());
     return Pair{Vec::load(partial), Vec::load(partial + Vec::kLanes)};
@@ -64,7 +67,7 @@ RMSNORM_INLINE void backward_columns(const Row* rows, std::int64_t count,
 
   if (hidden_size < kPairColumns) {
     Pair acc = load_partial();
-    for (std::int64_t r = 0; r < count; ++r) {
+    for (std::int64_t r = 0; r < kCount; ++r) {
       const Row& row = rows[r];
       const Pair dx = backward_pair<X, W, kLlama, kDx, kDweight>(
           row.dy.tail(0, hidden_size), row.x.tail(0, hidden_size), weight.tail(0, hidden_size), row,
@@ -78,11 +81,11 @@ RMSNORM_INLINE void backward_columns(const Row* rows, std::int64_t count,
   // The edges' dx wait until the rest is stored.
   const auto edge = [&](std::int64_t j, Pair* dx) {
     Pair acc = load_partial();
-    for (std::int64_t r = 0; r < count; ++r) dx[r] = pair(rows[r], j, weight.at(j), acc);
+    for (std::int64_t r = 0; r < kCount; ++r) dx[r] = pair(rows[r], j, weight.at(j), acc);
     store_partial(acc);
   };
-  Pair first[kMostRows];
-  Pair last[kMostRows];
+  Pair first[kCount];
+  Pair last[kCount];
   if (walk.begin > 0) edge(0, first);
   float* const whole = partial;
   partial += kDweight ? walk.end - walk.begin : 0;
@@ -91,14 +94,14 @@ RMSNORM_INLINE void backward_columns(const Row* rows, std::int64_t count,
   for (std::int64_t j = walk.begin; j < walk.end; j += kPairColumns) {
     const auto w = weight.at(j);
     Pair acc = load_partial();
-    for (std::int64_t r = 0; r < count; ++r) {
+    for (std::int64_t r = 0; r < kCount; ++r) {
       const Pair dx = pair(rows[r], j, w, acc);
       if constexpr (kDx) rows[r].dx.at(j, dx);
     }
     store_partial(acc);
   }
   if constexpr (kDx) {
-    for (std::int64_t r = 0; r < count; ++r) {
+    for (std::int64_t r = 0; r < kCount; ++r) {
       if (walk.begin > 0) rows[r].dx.edge(0, first[r]);
       if (walk.end < hidden_size) rows[r].dx.edge(walk.last, last[r]);
     }
@@ -140,17 +143,17 @@ void backward_rows(const BackwardArgs& args, Range rows, float* partial) {
                           cbar[r]};
       }
     }
-    backward_columns<X, W, kLlama, kDx, kDweight>(row, count, weight, walk, hidden_size, partial,
-                                                  first == rows.begin);
+    std::int64_t r = 0;
+    for (; r + kBackwardRows <= count; r += kBackwardRows) {
+      backward_columns<X, W, kLlama, kDx, kDweight, kBackwardRows>(
+          row + r, weight, walk, hidden_size, partial, first + r == rows.begin);
+    }
+    for (; r < count; ++r) {
+      backward_columns<X, W, kLlama, kDx, kDweight, 1>(row + r, weight, walk, hidden_size, partial,
+                                                       first + r == rows.begin);
+    }
   }
   if constexpr (kStores == Stores::kStreaming) stream_fence();
-}
-
-// Whether every row of dx is as aligned as the first.
-template <class X>
-bool can_stream(const Rows& rows, Stores stores) {
-  return stores == Stores::kStreaming &&
-         static_cast<std::uintptr_t>(rows.row_stride) * sizeof(X) % kAlignment == 0;
 }
 
 void backward(const BackwardArgs& args, Range rows, Stores stores, float* partial) {
@@ -160,7 +163,7 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, float* partia
     constexpr bool kLlama = llama.value;
     if (args.dx.data == nullptr) {
       backward_rows<X, W, kLlama, false, true, Stores::kCached>(args, rows, partial);
-    } else if (can_stream<X>(args.dx, stores)) {
+    } else if (stores == Stores::kStreaming && aligned_alike<X>(args.dx.row_stride)) {
       if (partial == nullptr) {
         backward_rows<X, W, kLlama, true, false, Stores::kStreaming>(args, rows, partial);
       } else {

@@ -64,7 +64,7 @@ RMSNORM_INLINE Pair fold_tile(const Factors& factors, std::int64_t begin, std::i
 template <class X>
 struct LaneSums {
   Vec a[Vec::kLanes];
-  Vec b[Vec::kLanes];
+  Vec b[kInterleaved<X> ? Vec::kLanes : 1];
 
   RMSNORM_INLINE LaneSums() {
     for (auto& vec : a) vec = Vec::zero();
@@ -80,7 +80,8 @@ struct LaneSums {
   }
   RMSNORM_INLINE Vec sums() const {
     // Interleaved, even and odd columns are neighbours, which the halving tree adds last.
-    return kInterleaved<X> ? add(sum_lanes(a), sum_lanes(b)) : sum_lanes(a);
+    if constexpr (kInterleaved<X>) return add(sum_lanes(a), sum_lanes(b));
+    return sum_lanes(a);
   }
 };
 
@@ -91,11 +92,14 @@ RMSNORM_INLINE float without_payload(float value) {
 
 // How many rows are folded together, so that their few tiles fill the lanes of one Vec.
 RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
-  const std::int64_t padded = bit_ceil(tile_count(hidden_size));
-  return padded < Vec::kLanes ? Vec::kLanes / padded : 1;
+  const std::int64_t tiles = tile_count(hidden_size);
+  std::int64_t together = Vec::kLanes;
+  for (std::int64_t padded = 1; padded < tiles && together > 1; padded *= 2) together /= 2;
+  return together;
 }
 
-// The folds of `count` rows, at most rows_together(hidden_size): sum r is left in sums[r].
+// The folds of `count` rows, at most rows_together(hidden_size): sum r is left in sums[r], of
+// kLanes floats.
 // `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
 RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count, float* sums,
@@ -104,34 +108,35 @@ RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count, floa
   const std::int64_t padded = bit_ceil(tiles);
   // Tile t of row r goes to lane t * together + r: halving the lanes then adds tiles, never rows.
   const std::int64_t together = rows_together(hidden_size);
-  // Sums of the tiles first, first + stride …, kLanes at a time.
-  const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* tile_sums) {
-    for (std::int64_t i = 0; i < n; i += Vec::kLanes / together) {
-      LaneSums<X> lanes;
-      for (std::int64_t r = 0; r < count; ++r) {
-        const auto factors = factors_of(r);
-        for (std::int64_t lane = r; lane < Vec::kLanes; lane += together) {
-          const std::int64_t tile = first + (i + lane / together) * stride;
-          if (tile >= tiles) break;
-          const std::int64_t begin = tile * kTileColumns;
-          const std::int64_t end = begin + kTileColumns;
-          lanes.set(lane, fold_tile(factors, begin, end < hidden_size ? end : hidden_size));
-        }
+  const auto fold_lanes = [&](std::int64_t first, std::int64_t stride) {
+    LaneSums<X> lanes;
+    for (std::int64_t r = 0; r < count; ++r) {
+      const auto factors = factors_of(r);
+      std::int64_t tile = first;
+      for (std::int64_t lane = r; lane < Vec::kLanes && tile < tiles; lane += together) {
+        const std::int64_t begin = tile * kTileColumns;
+        const std::int64_t end = begin + kTileColumns;
+        lanes.set(lane, fold_tile(factors, begin, end < hidden_size ? end : hidden_size));
+        tile += stride;
       }
-      lanes.sums().store(tile_sums + i);
     }
+    return lanes.sums();
   };
 
-  alignas(64) float buffer[kBufferedTiles];
-  if (padded > Vec::kLanes) {
-    sums[0] = sum_tiles(padded, 0, 1, buffer, fill);
+  if (padded <= Vec::kLanes) {
+    fold_lanes(0, 1).store(sums);
+    for (std::int64_t s = Vec::kLanes / 2; s >= together; s /= 2) {
+      for (std::int64_t i = 0; i < s; ++i) sums[i] += sums[i + s];
+    }
     return;
   }
-  fill(0, 1, padded, buffer);
-  for (std::int64_t s = Vec::kLanes / 2; s >= together; s /= 2) {
-    for (std::int64_t i = 0; i < s; ++i) buffer[i] += buffer[i + s];
-  }
-  for (std::int64_t r = 0; r < together; ++r) sums[r] = buffer[r];
+  const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* tile_sums) {
+    for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
+      fold_lanes(first + i * stride, stride).store(tile_sums + i);
+    }
+  };
+  alignas(64) float buffer[kBufferedTiles];
+  sums[0] = sum_tiles(padded, 0, 1, buffer, fill);
 }
 
 // The folds of backward and of forward, as functions of their own: they are long, and many kernels

@@ -76,6 +76,12 @@ RMSNORM_INLINE Walk walk_row(const X* aligned, std::int64_t hidden_size) {
   return {begin, end, hidden_size - kPairColumns};
 }
 
+// Whether every row of a matrix is as aligned as the first.
+template <class X>
+RMSNORM_INLINE bool aligned_alike(std::int64_t row_stride) {
+  return static_cast<std::uintptr_t>(row_stride) * sizeof(X) % kAlignment == 0;
+}
+
 // Writes whole Pairs where memory is aligned, edges, or the first `count` elements of a short row.
 template <class X, NaNs kWhich, Stores kStores>
 struct RowWriter {

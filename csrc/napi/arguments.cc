@@ -126,9 +126,9 @@ ArgumentReader::ArgumentReader(napi_env env, napi_callback_info info) : env_(env
   }
 }
 
-void ArgumentReader::expect(bool condition, Code code, const char* name,
-                            const std::string& expected, napi_value actual) {
-  if (condition || !status_.ok()) return;
+void ArgumentReader::fail(Code code, const char* name, const std::string& expected,
+                          napi_value actual) {
+  if (!status_.ok()) return;
   status_ = {code, std::string("The argument '") + name + "' must be " + expected + ". Received " +
                        describe(env_, actual)};
 }
@@ -145,24 +145,14 @@ Array ArgumentReader::array(const char* name, DType dtype, Presence presence, bo
   napi_value buffer = nullptr;
   if (napi_get_typedarray_info(env_, value, &kind, &length, &array.data,
                                find_shared_ ? &buffer : nullptr, nullptr) != napi_ok) {
-    napi_valuetype type = napi_undefined;
-    napi_typeof(env_, value, &type);
-    if (type == napi_null || type == napi_undefined) {
-      expect(presence == Presence::kOptional || presence == Presence::kOptionalOrFresh,
-             Code::kWrongType, name, array_name(dtype), value);
-      return array;
-    }
-    if (type == napi_boolean) napi_get_value_bool(env_, value, &array.is_fresh);
-    const bool may_be_fresh =
-        presence == Presence::kOptionalOrFresh || presence == Presence::kRequiredOrFresh;
-    expect(array.is_fresh && may_be_fresh, Code::kWrongType, name, array_name(dtype), value);
+    read_absent(value, presence, &array);
     return array;
   }
   if (also_float32 && kind == napi_float32_array) array.dtype = DType::kFloat32;
-  const napi_typedarray_type wanted =
-      array.dtype == DType::kFloat32 ? napi_float32_array : napi_uint16_array;
-  expect(kind == wanted, Code::kWrongType, name, array_name(array.dtype), value);
-  if (!status_.ok()) return array;
+  if (kind != (array.dtype == DType::kFloat32 ? napi_float32_array : napi_uint16_array)) {
+    fail(Code::kWrongType, name, array_name(array.dtype), value);
+    return array;
+  }
   array.value = value;
   array.length = static_cast<std::int64_t>(length);
   array.byte_length = array.length * element_size(array.dtype);
@@ -174,14 +164,34 @@ Array ArgumentReader::array(const char* name, DType dtype, Presence presence, bo
   return array;
 }
 
+void ArgumentReader::read_absent(napi_value value, Presence presence, Array* array) {
+  const bool is_optional =
+      presence == Presence::kOptional || presence == Presence::kOptionalOrFresh;
+  const bool may_be_fresh =
+      presence == Presence::kRequiredOrFresh || presence == Presence::kOptionalOrFresh;
+  napi_valuetype type = napi_undefined;
+  napi_typeof(env_, value, &type);
+  if (is_optional && (type == napi_null || type == napi_undefined)) return;
+  if (type == napi_boolean) napi_get_value_bool(env_, value, &array->is_fresh);
+  if (may_be_fresh && array->is_fresh) return;
+  fail(Code::kWrongType, array->name, array_name(array->dtype), value);
+}
+
+double ArgumentReader::any_number(napi_value value, const char* name) {
+  double number = 0;
+  if (status_.ok() && napi_get_value_double(env_, value, &number) != napi_ok) {
+    fail(Code::kWrongType, name, "a number", value);
+  }
+  return number;
+}
+
 float ArgumentReader::number(const char* name, float least) {
   napi_value value = next();
-  double number = 0;
-  if (!status_.ok()) return 0;
-  expect(napi_get_value_double(env_, value, &number) == napi_ok, Code::kWrongType, name, "a number",
-         value);
-  expect(number >= least && number <= kMaxFloat, Code::kOutOfRange, name,
+  const double number = any_number(value, name);
+  if (status_.ok() && !(number >= least && number <= kMaxFloat)) {
+    fail(Code::kOutOfRange, name,
          least == 0 ? "finite in float32 and not negative" : "finite in float32", value);
+  }
   return static_cast<float>(number);
 }
 
@@ -192,14 +202,13 @@ std::int64_t ArgumentReader::integer(const char* name, std::int64_t least, std::
 std::int64_t ArgumentReader::integer_at(std::size_t index, const char* name, std::int64_t least,
                                         std::int64_t most) {
   napi_value value = values_[index];
-  double number = 0;
-  if (!status_.ok()) return least;
-  expect(napi_get_value_double(env_, value, &number) == napi_ok, Code::kWrongType, name, "a number",
-         value);
-  expect(number >= static_cast<double>(least) && number <= static_cast<double>(most) &&
-             number == std::floor(number),
-         Code::kOutOfRange, name,
+  const double number = any_number(value, name);
+  const bool is_in_range =
+      number >= static_cast<double>(least) && number <= static_cast<double>(most);
+  if (status_.ok() && !(is_in_range && number == std::floor(number))) {
+    fail(Code::kOutOfRange, name,
          "a whole number from " + std::to_string(least) + " to " + std::to_string(most), value);
+  }
   return status_.ok() ? static_cast<std::int64_t>(number) : least;
 }
 
@@ -213,8 +222,9 @@ std::string ArgumentReader::text(const char* name) {
   if (!status_.ok()) return {};
   char text[64] = {};
   std::size_t length = 0;
-  expect(napi_get_value_string_utf8(env_, value, text, sizeof(text), &length) == napi_ok,
-         Code::kWrongType, name, "a string", value);
+  if (napi_get_value_string_utf8(env_, value, text, sizeof(text), &length) != napi_ok) {
+    fail(Code::kWrongType, name, "a string", value);
+  }
   return {text, length};
 }
 

@@ -59,8 +59,9 @@ class ArgumentReader {
 
  private:
   napi_value next() { return index_ < kMaxArguments ? values_[index_++] : nullptr; }
-  void expect(bool condition, Code code, const char* name, const std::string& expected,
-              napi_value actual);
+  double any_number(napi_value value, const char* name);
+  void read_absent(napi_value value, Presence presence, Array* array);
+  void fail(Code code, const char* name, const std::string& expected, napi_value actual);
 
   napi_env env_;
   napi_value values_[kMaxArguments];

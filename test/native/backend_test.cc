@@ -45,7 +45,7 @@ constexpr Problem problem_of(Shape shape, DType dtype, WeightKind weight, std::u
 // enough for seven.
 const Problem kProblems[] = {
     problem_of({4800, 100}, DType::kFloat32, WeightKind::kSame, 1),      // blocks of 4 groups, ...
-    problem_of({16 * 70, 9}, DType::kFloat32, WeightKind::kNone, 2),     // ... of 8, the last of 6
+    problem_of({1133, 100}, DType::kFloat32, WeightKind::kNone, 2),      // ... of 8, the last of 7
     problem_of({8200, 33}, DType::kFloat16, WeightKind::kFloat32, 3),    // groups of 32 rows
     problem_of({1001, 500}, DType::kBFloat16, WeightKind::kSame, 4),     // a group of 9
     problem_of({40, 20000}, DType::kBFloat16, WeightKind::kFloat32, 5),  // 3 groups

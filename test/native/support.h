@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,9 @@ class Random {
 // too far. All of it, the padding between rows included, is NaN until written.
 class Matrix {
  public:
-  // Its first row is aligned to 16 bytes, or `misaligned` elements further.
+  static constexpr std::int64_t kAlignment = 64;
+
+  // Its first row is `misaligned` elements behind an address aligned to kAlignment.
   Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t padding = 0,
          std::int64_t misaligned = 0);
 
@@ -66,12 +69,19 @@ class Matrix {
   std::int64_t columns_;
   std::int64_t stride_;
   std::int64_t misaligned_;
-  std::unique_ptr<std::byte[]> memory_;
+  struct Free {
+    void operator()(std::byte* memory) const {
+      ::operator delete[](memory, std::align_val_t{kAlignment});
+    }
+  };
+  std::unique_ptr<std::byte[], Free> memory_;
 };
 
 enum class Values : std::uint8_t {
-  kFinite,   // zeros, -0, subnormals, tiny and huge numbers; nothing that computes to a NaN
-  kSpecial,  // the same, but NaN and infinity in every third row, and in some weights
+  kFinite,     // zeros, -0, subnormals, tiny and huge numbers; nothing that computes to a NaN
+  kVanishing,  // products in backward so small and negative that whole folds are -0 (not in
+               // float16)
+  kSpecial,    // the same, but NaN and infinity in every third row, and in some weights
 };
 enum class WeightKind : std::uint8_t { kNone, kSame, kFloat32 };
 

@@ -58,22 +58,17 @@ void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const 
       variant.backward(args, rows, layout.stores, nullptr);
     });
   }
-  const std::int64_t hidden_size = args.shape.hidden_size;
-  const std::int64_t stride = cpu::partial_stride(hidden_size);
+  const std::int64_t stride = cpu::partial_stride(args.shape.hidden_size);
   Matrix partials(DType::kFloat32, row_group_count(args.shape.rows), stride);
   for_each_piece(args.shape.rows, row_group_rows(args.shape.rows), [&](cpu::Range rows) {
     const std::int64_t group = rows.begin / row_group_rows(args.shape.rows);
     variant.backward(args, rows, layout.stores, static_cast<float*>(partials.row(group)));
   });
-  // Columns in two parts, as threads share them.
-  const std::int64_t middle =
-      std::min(stride / cpu::kPartialColumns / 2 * cpu::kPartialColumns, hidden_size);
-  const auto finish = [&](cpu::Range columns) {
-    variant.finish_dweight(args, static_cast<const float*>(partials.row(0)), partials.rows(),
-                           columns);
-  };
-  if (middle > 0) finish({0, middle});
-  finish({middle, hidden_size});
+  // In two parts, as threads share them.
+  const std::int64_t middle = stride / cpu::kPartialFloats / 2 * cpu::kPartialFloats;
+  for (const cpu::Range part : {cpu::Range{0, middle}, cpu::Range{middle, stride}}) {
+    variant.finish_dweight(args, static_cast<const float*>(partials.row(0)), partials.rows(), part);
+  }
 }
 
 ForwardBuffers expected_forward(const Problem& problem) {
@@ -143,14 +138,14 @@ std::string describe(const cpu::Variant& variant) { return variant.name; }
 std::string describe(const Problem& problem) {
   static constexpr const char* kWeights[] = {"no weight", "weight of the same type",
                                              "float32 weight"};
+  static constexpr const char* kValues[] = {"", ", vanishing", ", with NaN and Inf"};
   std::ostringstream text;
   text << problem.shape.rows << "x" << problem.shape.hidden_size << " " << name_of(problem.dtype)
        << ", " << kWeights[static_cast<int>(problem.weight)] << ", cast order "
        << (problem.options.cast_order == CastOrder::kLlama ? "llama" : "float") << ", offset "
        << problem.options.weight_offset << ", eps " << problem.options.eps << ", dweight "
        << name_of(problem.dweight_dtype) << (problem.accumulate ? " accumulated" : "")
-       << (problem.values == Values::kSpecial ? ", with NaN and Inf" : "") << ", seed "
-       << problem.seed;
+       << kValues[static_cast<int>(problem.values)] << ", seed " << problem.seed;
   return text.str();
 }
 

@@ -17,9 +17,9 @@ float power_of_two(int exponent) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(exponent + 127) << 23);
 }
 
-// A multiple of 2^-14 in [-2, 2).
+// A multiple of 2^-22 in [-2, 2).
 float ordinary(Random& random) {
-  return static_cast<float>(static_cast<std::int32_t>(random.bits()) >> 16) * 0x1p-14f;
+  return static_cast<float>(static_cast<std::int32_t>(random.bits()) >> 8) * 0x1p-22f;
 }
 
 // Factors that make an ordinary value subnormal, and large, where products of a few still are
@@ -89,11 +89,28 @@ void make_special(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
   }
 }
 
+// Each accumulator of a tile begins at +0 and gets to -0 by the product of its first column. The
+// columns behind show the sign of their row's fold in their dx: they have a g of -0.
+void fill_vanishing(Matrix& matrix, std::int64_t row, bool is_x) {
+  for (std::int64_t j = 0; j < matrix.columns(); ++j) {
+    const bool first = j % kTileColumns < kAccumulators;
+    matrix.set(row, j, is_x ? power_of_two(-100) : first ? -power_of_two(-100) : -0.0f);
+  }
+}
+
+constexpr std::uint64_t kX = 1;
+constexpr std::uint64_t kDy = 2;
+
+// One of a problem's inputs, told apart by `salt`.
 Matrix make_input(const Problem& problem, const Layout& layout, std::uint64_t salt) {
   Matrix matrix(problem.dtype, problem.shape.rows, problem.shape.hidden_size, layout.padding,
                 layout.misaligned);
   const std::uint64_t seed = problem.seed * 1000003 + salt * 500009;
   for (std::int64_t r = 0; r < matrix.rows(); ++r) {
+    if (problem.values == Values::kVanishing) {
+      fill_vanishing(matrix, r, salt == kX);
+      continue;
+    }
     fill_row(matrix, r, seed);
     if (problem.values == Values::kSpecial && is_special(r)) make_special(matrix, r, seed);
   }
@@ -101,17 +118,18 @@ Matrix make_input(const Problem& problem, const Layout& layout, std::uint64_t sa
 }
 
 Matrix make_x(const Problem& problem, const Layout& layout) {
-  return make_input(problem, layout, 1);
+  return make_input(problem, layout, kX);
 }
 Matrix make_dy(const Problem& problem, const Layout& layout) {
-  return make_input(problem, layout, 2);
+  return make_input(problem, layout, kDy);
 }
 
 Matrix make_weight(const Problem& problem, const Layout& layout) {
   Matrix weight(weight_dtype(problem), 1, problem.shape.hidden_size, 0, layout.misaligned);
   Random random(problem.seed + 77);
   for (std::int64_t j = 0; j < weight.columns(); ++j) {
-    weight.set(0, j, sprinkled(random, weight.dtype(), false));
+    const bool vanishing = problem.values == Values::kVanishing;
+    weight.set(0, j, vanishing ? 1.0f : sprinkled(random, weight.dtype(), false));
   }
   if (problem.values == Values::kSpecial && problem.seed % 2 == 0) {
     make_special(weight, 0, problem.seed);
@@ -164,7 +182,7 @@ Matrix::Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_
       misaligned_(misaligned) {
   const std::int64_t used = rows == 0 ? 0 : (rows - 1) * stride_ + columns;
   const auto bytes = static_cast<std::size_t>((misaligned + used) * size_);
-  memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  memory_.reset(new (std::align_val_t{kAlignment}) std::byte[bytes]);
   std::memset(memory_.get(), static_cast<int>(kPoison), bytes);
 }
 

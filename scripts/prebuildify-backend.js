@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+// What prebuildify runs in place of node-gyp: the same build by cmake-js. Of node-gyp's arguments
+// only the architecture means something here: Node-API does not depend on the version of Node.js.
+
+const { spawnSync } = require('node:child_process');
+
+const arch = process.argv.find((argument) => argument.startsWith('--arch='));
+const { status, error } = spawnSync(
+  process.execPath,
+  [
+    require.resolve('cmake-js/bin/cmake-js'),
+    'rebuild',
+    ...(arch === undefined ? [] : ['--arch', arch.slice('--arch='.length)]),
+    '--CDRMSNORM_BENCH=OFF',
+  ],
+  { stdio: 'inherit' },
+);
+if (error !== undefined) throw error;
+process.exit(status ?? 1);

@@ -1,0 +1,69 @@
+// Arguments that are refused: with which error, by the call itself and by its asynchronous twin, and
+// that nothing was written.
+
+import { bytesOf, detach, errorOf, rejectionOf, type CodedError } from './support';
+
+export const floats = (length: number) => new Float32Array(length);
+export const bits = (length: number) => new Uint16Array(length);
+export const detached = (array: Float32Array) => {
+  detach(array);
+  return array;
+};
+
+export const type = 'ERR_INVALID_ARG_TYPE';
+export const value = 'ERR_INVALID_ARG_VALUE';
+export const range = 'ERR_OUT_OF_RANGE';
+const classes = { [type]: TypeError, [value]: TypeError, [range]: RangeError };
+
+export const anArray =
+  'a Float32Array, Uint16Array or Float16Array, or a tensor { data, dims } of one';
+export const aShape = 'a whole number from 1 up, or an array of them';
+export const nonNegative = 'a number from 0 up, finite in float32';
+
+/** The code of an error, the argument it names, what that must be (in part), what was received. */
+export type Refusal = readonly [
+  code: keyof typeof classes,
+  name: string,
+  expected: string,
+  received: string,
+];
+
+export function expectRefusal(error: CodedError, refusal: Refusal): void {
+  const [code, name, expected, received] = refusal;
+  expect(error).toBeInstanceOf(classes[code]);
+  expect(error.code).toBe(code);
+  expect(error.message.startsWith(`The argument '${name}' must be `)).toBe(true);
+  expect(error.message).toContain(expected);
+  expect(error.message.endsWith(`. Received ${received}`)).toBe(true);
+}
+
+/** A function of the API, given what TypeScript would not let pass. */
+export type AnyFunction = (...args: unknown[]) => unknown;
+
+/** The errors of a call and of its asynchronous twin. */
+export async function errorsOf(
+  [sync, async]: readonly unknown[],
+  args: readonly unknown[],
+): Promise<CodedError[]> {
+  const ofSync = errorOf(() => (sync as AnyFunction)(...args));
+  return [ofSync, await rejectionOf((async as AnyFunction)(...args) as Promise<unknown>)];
+}
+
+/** One test for each row: its title, the arguments, and the refusal. */
+export function describeRefusals(
+  title: string,
+  functions: readonly unknown[],
+  rows: readonly (readonly [string, readonly unknown[], ...Refusal])[],
+): void {
+  describe(title, () => {
+    test.each(rows)('%s', async (_, args, ...refusal) => {
+      const options = (args.at(-1) ?? {}) as Record<string, unknown>;
+      const arrays = [...args, ...Object.values(options)].filter(
+        (arg): arg is ArrayBufferView => ArrayBuffer.isView(arg) && arg.byteLength > 0,
+      );
+      for (const array of arrays) bytesOf(array).fill(0x5a);
+      for (const error of await errorsOf(functions, args)) expectRefusal(error, refusal);
+      for (const array of arrays) expect(bytesOf(array).every((byte) => byte === 0x5a)).toBe(true);
+    });
+  });
+}
