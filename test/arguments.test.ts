@@ -9,10 +9,12 @@ import {
   detached,
   floats,
   nonNegative,
+  outOfBounds,
   range,
   type,
   value,
 } from './refusals';
+import { errorOf } from './support';
 
 const x = floats(12);
 const weight = floats(4);
@@ -119,6 +121,8 @@ describeRefusals('out', both, [
   ['detached', at({ out: detached(floats(12)) }), value, 'out', 'not det', 'Float32Array(0)'],
 ]);
 
+const rstdTensor = { data: floats(3), dims: [3] };
+const shown = '{ data: [Float32Array], dims: [Array] }';
 describeRefusals(
   'rstdOut',
   [rmsNorm.forward, rmsNorm.forwardAsync],
@@ -126,6 +130,14 @@ describeRefusals(
     ['too short', at({ rstdOut: floats(2) }), range, 'rstdOut', '3 elements', 'Float32Array(2)'],
     ['16-bit', at({ rstdOut: bits(3) }), type, 'rstdOut', 'a Float32Array', 'Uint16Array(3)'],
     ['a number', at({ rstdOut: 3 }), type, 'rstdOut', anArray, '3'],
+    ['a tensor', at({ rstdOut: rstdTensor }), type, 'rstdOut', 'a Float32Array', shown],
     ["an option of backward's", at({ dxOut: x }), value, 'options', 'of known', "'dxOut'"],
   ],
 );
+
+// Its length is 0 as that of a detached array, which would pass for an empty one.
+test('x out of the bounds of its buffer', () => {
+  const error = errorOf(() => rmsNorm(outOfBounds(), weight));
+  expect(error.code).toBe(value);
+  expect(error.message).toContain("'x'");
+});

@@ -16,9 +16,12 @@ describeRefusals('rmsNorm.backward(dy', both, [
   ['of another length', [floats(8), x, weight], range, 'dy', 'of 12 el', 'Float32Array(8)'],
 ]);
 
+const tensor = { data: floats(3), dims: [3] };
+const shown = '{ data: [Float32Array], dims: [Array] }';
 describeRefusals('rmsNorm.backward(dy, x, weight, rstd', both, [
   ['too long', [dy, x, weight, floats(12)], range, 'rstd', 'of 3 el', 'Float32Array(12)'],
   ['16-bit', [dy, x, weight, bits(3)], type, 'rstd', 'a Float32Array', 'Uint16Array(3)'],
+  ['a tensor', [dy, x, weight, tensor], type, 'rstd', 'a Float32Array', shown],
   ['a number', [dy, x, weight, 1], type, 'rstd', anArray, '1'],
   ['detached', [dy, x, weight, detached(floats(3))], value, 'rstd', 'not', 'Float32Array(0)'],
 ]);

@@ -50,13 +50,15 @@ test.each(coveringCases([1, 2, 3, 17, 5]))('%s', (_, caseOptions) => {
   expectGradients(c, null);
 });
 
-// Rows beyond one group, beyond the blocks of groups and beyond 512 groups of 16.
+// Rows beyond one group, beyond the blocks of groups and beyond 512 groups of 16; and rows of more
+// tiles than are summed at once.
 test.each([
   [33, 100],
   [500, 31],
   [1200, 65],
   [8200, 9],
-])('dweight of %i rows of %i', (rows, hiddenSize) => {
+  [2, 300001],
+])('%i rows of %i', (rows, hiddenSize) => {
   for (const dtype of dtypes) {
     expectGradients(makeCase({ dtype, rows, hiddenSize, weightKind: 'float32' }), null);
   }

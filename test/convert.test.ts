@@ -163,7 +163,7 @@ describe.each(formats)('$dtype', (format) => {
       () => to(detached(floats(4))),
       () => from(new Uint16Array(detached(floats(4)).buffer)),
     ]) {
-      expect(errorOf(call).code).toMatch(/^ERR_INVALID_ARG_VALUE$|^ERR_/);
+      expect(errorOf(call).code).toBe('ERR_INVALID_ARG_VALUE');
     }
   });
 

@@ -72,12 +72,12 @@ test('castOrder is llama by default, and the orders differ', () => {
   expect(byDefault).not.toEqual(rmsNorm(x, weight, { ...others, castOrder: 'float' }));
 });
 
-test('bigger than any cache and split over threads, within the same bounds', () => {
-  const { x, weight, options, problem } = makeCase({
-    dtype: 'float32',
-    rows: 260,
-    hiddenSize: 4099,
-  });
+// Split over threads; and rows of more tiles than are summed at once.
+test.each([
+  [260, 4099],
+  [2, 300001],
+])('%i rows of %i', (rows, hiddenSize) => {
+  const { x, weight, options, problem } = makeCase({ dtype: 'float32', rows, hiddenSize });
   const errors = forwardErrors(problem);
   expectWithin(rmsNorm(x, weight, options), forward(problem).y, errors.y, Math.fround);
 });

@@ -74,6 +74,18 @@ test.each(dtypes)('%s: every variant on rows of every size up to 70 and some lon
   }
 });
 
+// More tiles than are summed at once.
+test.each(dtypes)('%s: every variant on rows of 300001 and 600000', (dtype) => {
+  for (const hiddenSize of [300001, 600000]) {
+    const c = makeCase({ dtype, rows: 2, hiddenSize, lead: 1 });
+    const [expected, ...others] = cpuVariants().map((name) => {
+      setCpuVariant(name);
+      return resultsOf(c);
+    });
+    for (const other of others) expectSameResults(other, expected as typeof other);
+  }
+});
+
 // Outputs too large to be cached, whose stores go around the caches where rows are aligned: the
 // same 50 rows over and over, which on their own do not.
 test.each(dtypes)('%s: outputs of more than 24 MiB', (dtype) => {

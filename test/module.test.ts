@@ -77,8 +77,9 @@ describe('a new module', () => {
 
 describe.each(dtypes)('%s', (dtype) => {
   test('forward and backward are the functions', () => {
-    const c = makeCase({ dtype, rows: 12, hiddenSize: 100, weightOffset: 0.5, eps: 0.01 });
-    const norm = new RMSNorm(100, { dtype, weightOffset: 0.5, eps: 0.01 });
+    const settings = { weightOffset: 0.5, eps: 0.01, castOrder: 'float' } as const;
+    const c = makeCase({ dtype, rows: 12, hiddenSize: 100, ...settings });
+    const norm = new RMSNorm(100, { dtype, ...settings });
     norm.weight?.set(c.weight ?? []);
     const expected = rmsNorm.forward(c.x, c.weight, c.options);
     expectSameBits(norm.forward(c.x), expected.y);
@@ -132,11 +133,31 @@ test('a bfloat16 module takes bits for bfloat16, unless a tensor or a call says 
   expectSameBits(norm.forward({ data: bits, dims: [2, 8] }).data, asBFloat16);
   expectSameBits(norm.forward(bits, { dtype: 'float16' }), asFloat16);
   expectSameBits(norm.forward({ data: bits, dims: [2, 8], type: 'float16' }).data, asFloat16);
-  // backward goes by what its forward did.
+  // What states no dtype of ours states no other dtype than the module's.
+  expectSameBits(norm.forward({ data: bits, dims: [2, 8], type: 'uint16' }).data, asBFloat16);
+});
+
+test('backward takes bits as its forward did', () => {
+  const norm = new RMSNorm(8, { dtype: 'bfloat16', elementwiseAffine: false });
+  const bits = toBFloat16(floats(1, 16));
+  norm.forward(bits, { dtype: 'float16' });
+  const options = { normalizedShape: 8 };
   expectSameBits(
     norm.backward(bits),
     rmsNorm.backward(bits, bits, null, null, { ...options, dtype: 'float16' }).dx,
   );
+});
+
+test('dx is of the form that its type says: of dy', () => {
+  const norm = new RMSNorm(8);
+  const [data, dy] = [floats(1, 24), floats(2, 24)];
+  const { dx } = rmsNorm.backward(dy, data, norm.weight);
+  norm.forward({ data, dims: [3, 8] });
+  const array: Float32Array = norm.backward(dy);
+  expectSameBits(array, dx);
+  norm.forward(data);
+  const tensor: { data: Float32Array } = norm.backward({ data: dy, dims: [3, 8] });
+  expectSameBits(tensor.data, dx);
 });
 
 describe('outputs', () => {

@@ -9,7 +9,9 @@ import { types } from 'node:util';
 import type { Binding } from '../binding';
 import { getCpuVariant, getNumThreads, setCpuVariant, setNumThreads } from '../lib';
 import { binding } from '../lib/binding';
-import { detach } from './support';
+import { bits, detached, floats, outOfBounds } from './refusals';
+
+jest.setTimeout(60_000); // processes take long to start on a busy machine
 
 const variant = getCpuVariant();
 const threads = getNumThreads();
@@ -41,60 +43,27 @@ function expectTame(name: keyof Binding, args: readonly unknown[]): Promise<'ref
   return outcomeOf(name, () => (binding[name] as AnyFunction)(...args));
 }
 
-const floats = (length: number) => new Float32Array(length);
-const bits = (length: number) => new Uint16Array(length);
-function gone(): Float32Array {
-  const array = floats(8);
-  detach(array);
-  return array;
-}
-
-type ResizableBuffer = new (
-  length: number,
-  options: { maxByteLength: number },
-) => ArrayBuffer & { resize(length: number): void };
-
-/** An array that its buffer no longer reaches to. */
-function outOfBounds(): Float32Array {
-  const buffer = new (ArrayBuffer as unknown as ResizableBuffer)(32, { maxByteLength: 32 });
-  const array = new Float32Array(buffer, 8, 6);
-  buffer.resize(12);
-  return array;
-}
-
 const symbol = Symbol('garbage');
 const cyclic: Record<string, unknown> = {};
 cyclic['self'] = cyclic;
 
 /** Made anew each time: a call may write to it. */
 const garbage = (): unknown[] => [
-  ...[
-    undefined,
-    null,
-    true,
-    false,
-    0,
-    -0,
-    -1,
-    1,
-    1.5,
-    4,
-    31,
-    32,
-    256,
-    257,
-    NaN,
-    Infinity,
-    -Infinity,
-  ],
+  ...[undefined, null, true, false, '', 'scalar', '4', 'x'.repeat(1000), '\0', '\ud800'],
+  ...[0, -0, -1, 1, 1.5, 4, 31, 32, 256, 257, NaN, Infinity, -Infinity],
   ...[2 ** 31, 2 ** 32, 2 ** 53, -(2 ** 53), 1e300, 5e-324, 10n, 2n ** 70n, symbol],
-  ...['', 'scalar', '4', 'x'.repeat(1000), '\0', '\ud800'],
   ...[[], [1, 2, 3, 4], {}, cyclic, Object.freeze({ length: 4 }), () => 4, Map],
   ...[new Date(), /x/, new Map(), Promise.resolve(), new Proxy({}, {}), new Proxy(floats(8), {})],
   ...[new ArrayBuffer(32), new SharedArrayBuffer(32), new DataView(new ArrayBuffer(32))],
   ...[floats(0), floats(2), floats(4), floats(8), floats(1000), bits(0), bits(2), bits(4), bits(8)],
   ...[new Float64Array(8), new Int16Array(8), new Int32Array(8), new Uint8Array(8)],
-  ...[new Uint8ClampedArray(8), new BigInt64Array(8), Buffer.alloc(8), gone(), outOfBounds()],
+  ...[
+    new Uint8ClampedArray(8),
+    new BigInt64Array(8),
+    Buffer.alloc(8),
+    detached(floats(8)),
+    outOfBounds(),
+  ],
   ...[new Float32Array(new SharedArrayBuffer(32)), new Uint16Array(new SharedArrayBuffer(16))],
 ];
 

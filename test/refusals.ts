@@ -10,6 +10,19 @@ export const detached = (array: Float32Array) => {
   return array;
 };
 
+type ResizableBuffer = new (
+  length: number,
+  options: { maxByteLength: number },
+) => ArrayBuffer & { resize(length: number): void };
+
+/** An array of two elements whose buffer has become too short for it. */
+export const outOfBounds = () => {
+  const buffer = new (ArrayBuffer as unknown as ResizableBuffer)(16, { maxByteLength: 16 });
+  const array = new Float32Array(buffer, 8, 2);
+  buffer.resize(12);
+  return array;
+};
+
 export const type = 'ERR_INVALID_ARG_TYPE';
 export const value = 'ERR_INVALID_ARG_VALUE';
 export const range = 'ERR_OUT_OF_RANGE';

@@ -10,6 +10,8 @@ import { rmsNorm } from '../lib';
 import { makeCase } from './cases';
 import { expectSameBits } from './support';
 
+jest.setTimeout(60_000); // processes take long to start on a busy machine
+
 const root = path.join(__dirname, '..');
 const loadBinding = `
   const binding = require(${JSON.stringify(require.resolve('node-gyp-build'))})(${JSON.stringify(root)});

@@ -84,8 +84,8 @@ RMSNORM_INLINE void backward_columns(const Row* all, const WeightReader<X, W>& w
     for (std::int64_t r = 0; r < kCount; ++r) dx[r] = pair(rows[r], j, weight.at(j), acc);
     store_partial(acc);
   };
-  Pair first[kCount];
-  Pair last[kCount];
+  Pair first[kCount] = {};
+  Pair last[kCount] = {};
   if (walk.begin > 0) edge(0, first);
   float* const whole = partial;
   partial += kDweight ? walk.end - walk.begin : 0;

@@ -31,8 +31,8 @@ RMSNORM_INLINE void scale_rows(const ForwardArgs& args, const WeightReader<X, W>
     return scaled<X, W, kLlama>(x[r].at(j) * scale[r], w);
   };
   const Walk walk = walk_row(y[0].data, hidden_size);
-  Pair begin[kCount];
-  Pair end[kCount];
+  Pair begin[kCount] = {};
+  Pair end[kCount] = {};
   for (std::int64_t r = 0; r < kCount; ++r) {
     if (walk.begin > 0) begin[r] = y_at(r, 0, weight.at(0));
     if (walk.end < hidden_size) end[r] = y_at(r, walk.last, weight.at(walk.last));
