@@ -7,4 +7,6 @@ module.exports = {
   },
   // The threads of the addon under test use all processors.
   maxWorkers: 2,
+  // Some tests start processes, on machines that may be busy or emulated.
+  testTimeout: 60_000,
 };

@@ -22,7 +22,7 @@ export function readProblem(x: unknown, weight: unknown, options: CommonOptions)
   const xOperand = readOperand('x', x);
   const weightOperand =
     weight === null || weight === undefined ? null : readOperand('weight', weight);
-  const dtype = dtypeOf('x', xOperand.kind, options.dtype ?? statedType(xOperand));
+  const dtype = readDtype(xOperand, options.dtype);
   if (weightOperand !== null) checkDtype('weight', weightOperand, dtype, true);
   const hiddenSize = readHiddenSize(xOperand, weightOperand, options.normalizedShape);
   if (xOperand.data.length % hiddenSize !== 0) {
@@ -46,11 +46,15 @@ export function readProblem(x: unknown, weight: unknown, options: CommonOptions)
   };
 }
 
-/** An argument of the same dtype and length as x. */
+/** An argument of the same dtype and length as x, and of its dims if both have some. */
 export function readLikeX(name: string, value: unknown, { x, dtype }: Problem): Operand {
   const operand = readOperand(name, value);
   checkDtype(name, operand, dtype, false);
   checkLength(name, operand, x.data.length);
+  if (x.dims !== null && operand.dims !== null && !isSame(operand.dims, x.dims)) {
+    const expected = `[${x.dims.join(', ')}], the dims of x`;
+    throw argumentError('ERR_OUT_OF_RANGE', `${name}.dims`, expected, operand.dims);
+  }
   return operand;
 }
 
@@ -70,6 +74,19 @@ export function readRstd(name: string, value: unknown, { rows }: Problem): Float
   }
   checkLength(name, operand, rows);
   return operand.data as Float32Array;
+}
+
+/** The dtype of x, from what the option, a tensor's type and the kind of its array say. */
+function readDtype(x: Operand, option: DType | undefined): DType {
+  const type = statedType(x);
+  if (option !== undefined && type !== undefined && option !== type) {
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', `'${type}', the type of x`, option);
+  }
+  return dtypeOf('x', x.kind, option ?? type);
+}
+
+function isSame(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dim, i) => dim === b[i]);
 }
 
 /** The dtype that `type` of a tensor states, where it is one of ours. */
@@ -105,7 +122,8 @@ function checkDtype(name: string, operand: Operand, dtype: DType, orFloat32: boo
 
 /** The hidden size, from normalizedShape and the weight, checked against each other and x. */
 function readHiddenSize(x: Operand, weight: Operand | null, normalizedShape: unknown): number {
-  const shape = readNormalizedShape(normalizedShape) ?? weight?.dims ?? null;
+  const stated = readNormalizedShape(normalizedShape);
+  const shape = stated ?? weight?.dims ?? null;
   const hiddenSize = shape === null ? weight?.data.length : sizeOf(shape);
   if (hiddenSize === undefined) {
     throw argumentError(
@@ -122,6 +140,11 @@ function readHiddenSize(x: Operand, weight: Operand | null, normalizedShape: unk
       `of ${String(hiddenSize)} elements`,
       weight.data,
     );
+  }
+  const weightDims = weight?.dims ?? null;
+  if (stated !== null && weightDims !== null && !isSame(weightDims, stated)) {
+    const expected = `[${stated.join(', ')}], the normalizedShape`;
+    throw argumentError('ERR_OUT_OF_RANGE', 'weight.dims', expected, weightDims);
   }
   if (hiddenSize === 0) {
     throw argumentError('ERR_OUT_OF_RANGE', 'weight', 'of at least 1 element', weight?.data);
@@ -154,7 +177,7 @@ function checkLastDims(
 ): void {
   if (shape !== null) {
     const last = dims.slice(-shape.length);
-    if (last.length === shape.length && last.every((dim, i) => dim === shape[i])) return;
+    if (isSame(last, shape)) return;
     throw argumentError(
       'ERR_OUT_OF_RANGE',
       'x.dims',

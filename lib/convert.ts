@@ -1,6 +1,14 @@
-import { arrayKind, dtypeCodes, type ArrayKind, type DType, type NativeArray } from './dtype';
+import {
+  arrayKind,
+  dtypeCodes,
+  zeros,
+  type ArrayKind,
+  type DType,
+  type NativeArray,
+} from './dtype';
 import { binding } from './binding';
 import { adoptNativeError, argumentError } from './errors';
+import { refuseDetached } from './tensor';
 
 /**
  * float32 to the bits of bfloat16, rounded to nearest even. NaN stays NaN.
@@ -41,9 +49,8 @@ function convert(
       throw argumentError('ERR_OUT_OF_RANGE', 'out', `of ${String(source.length)} elements`, out);
     }
   }
-  const length = source.length;
   const destination =
-    out ?? (to === 'float32' ? new Float32Array(length) : new Uint16Array(length));
+    out ?? (zeros(to === 'float32' ? 'Float32Array' : 'Uint16Array', source.length) as NativeArray);
   try {
     binding.convert(source, dtypeCodes[from], destination, dtypeCodes[to]);
   } catch (error) {
@@ -57,4 +64,5 @@ function checkKind(name: string, value: unknown, dtype: DType): void {
   if (arrayKind(name, value) !== expected) {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${expected}`, value);
   }
+  refuseDetached(name, value as NativeArray);
 }

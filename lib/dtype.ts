@@ -1,4 +1,4 @@
-import { argumentError } from './errors';
+import { argumentError, codedError } from './errors';
 
 /** Element types of tensors. Host arrays of the 16-bit ones hold their bits. */
 export type DType = 'float32' | 'float16' | 'bfloat16';
@@ -52,7 +52,17 @@ export function nativeView(array: FloatArray): NativeArray {
   return new Uint16Array(array.buffer, array.byteOffset, array.length);
 }
 
-/** A new array of a kind: of `length` zeros, or over a whole buffer. */
+/** A new array of `length` zeros. */
+export function zeros(kind: ArrayKind, length: number): FloatArray {
+  try {
+    return makeArray(kind, length);
+  } catch (cause) {
+    const message = `Out of memory: no room for ${length} elements`;
+    throw codedError('ERR_MEMORY_ALLOCATION_FAILED', message, { cause });
+  }
+}
+
+/** A new array of a kind: of `content` zeros, or over a whole buffer. */
 export function makeArray(kind: ArrayKind, content: number | ArrayBuffer): FloatArray {
   if (kind === 'Float32Array') return new Float32Array(content as ArrayBuffer);
   if (kind === 'Uint16Array') return new Uint16Array(content as ArrayBuffer);

@@ -4,7 +4,14 @@ import { toBFloat16, toFloat16 } from './convert';
 import { argumentError, codedError } from './errors';
 import { checkOptions, defaultEps, readFlag, readSettings, type CastOrder } from './options';
 import { rmsNorm } from './rms-norm';
-import { sizeOf, type Input, type Output, type TensorLike } from './tensor';
+import {
+  likeOperand,
+  readOperand,
+  sizeOf,
+  type Input,
+  type Output,
+  type TensorLike,
+} from './tensor';
 
 /** Options of {@link RMSNorm}. */
 export interface RMSNormOptions {
@@ -115,8 +122,7 @@ export class RMSNorm {
       ...this.#options(dtype),
       ...(options.out === undefined ? {} : { out: options.out }),
     });
-    const isInPlace = dataOf(options.out) === dataOf(x);
-    this.#saved = isInPlace ? null : { x, rstd, dtype };
+    this.#saved = isSameMemory(options.out, x) ? null : { x, rstd, dtype };
     return y;
   }
 
@@ -124,7 +130,7 @@ export class RMSNorm {
    * dx of the last forward; adds the gradient of weight to `weightGrad`, which is made if null.
    *
    * @param dy - the gradient of y: of x's kind and length
-   * @returns dx: of the form of the last forward's x, or `out`
+   * @returns dx: of dy's form, or `out`
    * @throws Error `ERR_INVALID_STATE` if there was no forward, or one whose `out` was x; and as
    * {@link rmsNorm.backward} does
    */
@@ -142,7 +148,8 @@ export class RMSNorm {
       ...(needsDweight ? { dweightOut: weightGrad, accumulate: true } : {}),
     });
     if (needsDweight) this.weightGrad = weightGrad;
-    return dx as Output<D>;
+    if (options.out !== undefined) return dx as Output<D>;
+    return likeOperand(readOperand('dy', dy), dataOf(dx)) as Output<D>;
   }
 
   /** Sets `weightGrad` to zeros, in place, if there is one. */
@@ -163,14 +170,21 @@ export class RMSNorm {
   /** The dtype to state for x: the call's, or the module's if x is an array of bits. */
   #dtypeOf(x: Input, stated: DType | undefined): DType | undefined {
     if (stated !== undefined || this.dtype === 'float32') return stated;
-    const isBits = dataOf(x)?.[Symbol.toStringTag] === 'Uint16Array';
-    const hasType = (x as Partial<TensorLike>).type !== undefined;
-    return isBits && !hasType ? this.dtype : undefined;
+    const isBits = dataOf(x)[Symbol.toStringTag] === 'Uint16Array';
+    const { type } = x as Partial<TensorLike>;
+    return isBits && type !== 'float16' && type !== 'bfloat16' ? this.dtype : undefined;
   }
 }
 
-function dataOf(input: Input | undefined): FloatArray | undefined {
-  return ArrayBuffer.isView(input) ? input : input?.data;
+function dataOf(input: Input): FloatArray {
+  return ArrayBuffer.isView(input) ? input : input.data;
+}
+
+/** Whether two inputs that do not partly overlap, which calls refuse, overlap at all. */
+function isSameMemory(out: Input | undefined, x: Input): boolean {
+  if (out === undefined) return false;
+  const [a, b] = [dataOf(out), dataOf(x)];
+  return a.buffer === b.buffer && a.byteOffset === b.byteOffset;
 }
 
 function initialWeight(length: number, value: number, dtype: DType): Float32Array | Uint16Array {

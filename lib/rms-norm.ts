@@ -1,6 +1,6 @@
 import { readDweightOut, readLikeX, readProblem, readRstd, type Problem } from './arguments';
 import { binding } from './binding';
-import { makeArray, nativeView, type ArrayKind, type FloatArray } from './dtype';
+import { makeArray, nativeView, zeros, type ArrayKind, type FloatArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import {
   backwardNames,
@@ -12,7 +12,7 @@ import {
   type ForwardOptions,
   type RmsNormOptions,
 } from './options';
-import { likeOperand, zerosLike, type Input, type Operand, type Output } from './tensor';
+import { likeOperand, type Input, type Operand, type Output } from './tensor';
 
 const noOptions = {};
 
@@ -95,7 +95,7 @@ export function rmsNorm<X extends Input>(
   options: RmsNormOptions = noOptions,
 ): Output<X> {
   const call = readForward(x, weight, options, rmsNormNames);
-  const y = call.out?.data ?? zerosLike(call.problem.x);
+  const y = call.out?.data ?? zeros(call.problem.x.kind, call.problem.x.data.length);
   const result = runForward(call, y, null);
   return (options.out ?? result) as Output<X>;
 }
@@ -111,8 +111,8 @@ rmsNorm.forward = function forward<X extends Input>(
   options: ForwardOptions = noOptions,
 ): ForwardResult<X> {
   const call = readForward(x, weight, options, forwardNames);
-  const y = call.out?.data ?? zerosLike(call.problem.x);
-  const rstd = call.rstdOut ?? new Float32Array(call.problem.rows);
+  const y = call.out?.data ?? zeros(call.problem.x.kind, call.problem.x.data.length);
+  const rstd = call.rstdOut ?? (zeros('Float32Array', call.problem.rows) as Float32Array);
   const result = runForward(call, y, rstd);
   return { y: (options.out ?? result) as Output<X>, rstd };
 };
@@ -204,9 +204,12 @@ rmsNorm.backward = function backward<
   const call = readBackward(dy, x, weight, rstd, options);
   const { problem, format } = call;
   const { hiddenSize, settings } = problem;
-  const dx = call.dx === true ? zerosLike(problem.x) : (call.dx?.data ?? null);
+  const dx =
+    call.dx === true ? zeros(problem.x.kind, problem.x.data.length) : (call.dx?.data ?? null);
   const dweight =
-    call.dweight === true ? zerosLike(problem.weight as Operand) : (call.dweight?.data ?? null);
+    call.dweight === true
+      ? zeros((problem.weight as Operand).kind, hiddenSize)
+      : (call.dweight?.data ?? null);
   try {
     binding.backward(
       nativeView(call.dy.data),
@@ -309,7 +312,10 @@ rmsNorm.forwardAsync = async function forwardAsync<X extends Input>(
   };
 };
 
-/** {@link rmsNorm.backward} off the event loop, under the rules of {@link rmsNorm.async}. */
+/**
+ * {@link rmsNorm.backward} off the event loop, under the rules of {@link rmsNorm.async}. Of two calls
+ * in flight that accumulate into one `dweightOut` the sum of one is lost: await the first.
+ */
 rmsNorm.backwardAsync = async function backwardAsync<
   X extends Input,
   W extends Input | null,

@@ -1,10 +1,4 @@
-import {
-  arrayKind,
-  makeArray,
-  type ArrayKind,
-  type Float16ArrayLike,
-  type FloatArray,
-} from './dtype';
+import { arrayKind, type ArrayKind, type Float16ArrayLike, type FloatArray } from './dtype';
 import { argumentError } from './errors';
 
 /**
@@ -47,13 +41,13 @@ export function readOperand(name: string, value: unknown): Operand {
   if (ArrayBuffer.isView(value) || value === null || typeof value !== 'object') {
     const kind = arrayKind(name, value);
     const data = value as FloatArray;
-    if (data.length === 0) refuseDetached(name, data);
+    refuseDetached(name, data);
     return { data, kind, dims: null, type: undefined };
   }
   const { data, dims, type } = value as Partial<TensorLike>;
   const kind = arrayKind(dims === undefined ? name : `${name}.data`, data ?? value);
   const array = data as FloatArray;
-  if (array.length === 0) refuseDetached(name, array);
+  refuseDetached(name, array);
   const size = Array.isArray(dims) ? sizeOf(dims as readonly unknown[]) : NaN;
   if (size !== array.length) {
     throw argumentError(
@@ -80,21 +74,16 @@ export function likeOperand(operand: Operand, data: FloatArray): Input {
   return operand.dims === null ? data : { data, dims: [...operand.dims] };
 }
 
-/** A new array of zeros of an operand's kind and length. */
-export function zerosLike(operand: Operand): FloatArray {
-  return makeArray(operand.kind, operand.data.length);
-}
-
-/** A detached array has length 0, and would pass for an empty one. */
-function refuseDetached(name: string, array: FloatArray): void {
+/**
+ * Refuses an empty array that is so because its buffer was transferred, or shrank below it: it would
+ * pass for zero rows.
+ */
+export function refuseDetached(name: string, array: FloatArray): void {
+  if (array.length > 0) return;
   try {
-    new Uint8Array(array.buffer);
+    (array as Uint16Array).includes(0);
   } catch {
-    throw argumentError(
-      'ERR_INVALID_ARG_VALUE',
-      name,
-      'an array whose buffer is not detached',
-      array,
-    );
+    const expected = 'an array whose buffer is not detached, nor shrunk below it';
+    throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, array);
   }
 }

@@ -9,8 +9,10 @@ shift || true
 build=build/native-${sanitizers:-plain}
 build=${build//,/-}
 
-# Instrumented vector code takes minutes to optimise fully.
+# Instrumented vector code takes minutes to optimise fully; with calls in place of inline checks it
+# compiles twice as fast.
+sanitized="-O1 -g1 --param asan-instrumentation-with-call-threshold=0"
 cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DRMSNORM_ADDON=OFF -DRMSNORM_TESTS=ON \
-  -DRMSNORM_SANITIZE="$sanitizers" ${sanitizers:+-DCMAKE_CXX_FLAGS_RELEASE="-O1 -g1"}
+  -DRMSNORM_SANITIZE="$sanitizers" ${sanitizers:+-DCMAKE_CXX_FLAGS_RELEASE="$sanitized"}
 cmake --build "$build" --target native_tests --parallel "${JOBS:-$(nproc)}"
 UBSAN_OPTIONS=print_stacktrace=1 "$build/native_tests" "$@"

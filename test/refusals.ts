@@ -5,7 +5,7 @@ import { bytesOf, detach, errorOf, rejectionOf, type CodedError } from './suppor
 
 export const floats = (length: number) => new Float32Array(length);
 export const bits = (length: number) => new Uint16Array(length);
-export const detached = (array: Float32Array) => {
+export const detached = <A extends ArrayBufferView>(array: A): A => {
   detach(array);
   return array;
 };

@@ -27,16 +27,7 @@ class ArrayInFlight {
   Status begin(Napi::Env env, const Array& array, Role role, std::int64_t fresh_length) {
     name_ = array.name;
     byte_length_ = array.is_fresh ? fresh_length * element_size(array.dtype) : array.byte_length;
-    if (array.is_fresh) {
-      napi_value buffer = nullptr;
-      if (napi_create_arraybuffer(env, static_cast<std::size_t>(byte_length_), &data_, &buffer) !=
-          napi_ok) {
-        return out_of_memory();
-      }
-      is_fresh_ = true;
-      reference_ = Napi::Persistent(Napi::Object(env, buffer));
-      return {};
-    }
+    if (array.is_fresh) return begin_fresh(env);
     if (!array.is_given()) return {};
     reference_ = Napi::Persistent(Napi::Object(env, array.value));
     if (array.is_shared) {
@@ -75,6 +66,25 @@ class ArrayInFlight {
   }
 
  private:
+  // By JavaScript's constructor, which throws where Node-API's function would end the process.
+  Status begin_fresh(Napi::Env env) {
+    try {
+      const Napi::Value constructor = env.Global().Get("ArrayBuffer");
+      if (!constructor.IsFunction()) return out_of_memory();
+      const Napi::Value length = Napi::Number::New(env, static_cast<double>(byte_length_));
+      const Napi::Value made = constructor.As<Napi::Function>().New({length});
+      if (!made.IsArrayBuffer()) return out_of_memory();
+      Napi::ArrayBuffer buffer = made.As<Napi::ArrayBuffer>();
+      if (buffer.ByteLength() != static_cast<std::size_t>(byte_length_)) return out_of_memory();
+      data_ = buffer.Data();
+      is_fresh_ = true;
+      reference_ = Napi::Persistent(Napi::Object(env, buffer));
+      return {};
+    } catch (const Napi::Error&) {
+      return out_of_memory();
+    }
+  }
+
   Status out_of_memory() const {
     return {Code::kOutOfMemory, std::string("Out of memory: no room for '") + name_ + "', " +
                                     std::to_string(byte_length_) + " bytes"};

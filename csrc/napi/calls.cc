@@ -29,7 +29,7 @@ Status run_convert(napi_env env, napi_callback_info info) {
   const DType to = reader.dtype(reader.integer_at(3, "to", 0, 2));
   const Array source = reader.array("source", from, Presence::kRequired);
   reader.integer("from", 0, 2);
-  const Array destination = reader.array("destination", to, Presence::kRequired);
+  const Array destination = reader.array("out", to, Presence::kRequired);
   RMSNORM_TRY(reader.status());
   RMSNORM_TRY(check_length(destination, source.length));
   RMSNORM_TRY(check_overlap(destination, {&source}, {}));
