@@ -54,7 +54,7 @@ void forward_rows(const ForwardArgs& args, Range rows) {
   const std::int64_t hidden_size = args.shape.hidden_size;
   const std::int64_t together = rows_together(hidden_size);
   const WeightReader<X, W> weight(args.weight, args.options);
-  const bool rows_alike = aligned_alike<X>(args.y.row_stride);
+  const bool rows_alike = aligned_alike(args.y.row_stride);
 
   for (std::int64_t row = rows.begin; row < rows.end; row += together) {
     const std::int64_t count = rows.end - row < together ? rows.end - row : together;

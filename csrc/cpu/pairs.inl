@@ -6,12 +6,12 @@
 //   Pair         two Vec {a, b}: 2 * kLanes consecutive columns of a row
 //   kInterleaved<X>  the order of a Pair of X: false, a holds the first kLanes columns and b the
 //                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
-//   load_pair<X>, store_pair<X, NaNs>, stream_pair<X, NaNs>   a Pair of X, in X's order
+//   load_pair<X>, store_pair<X, NaNs>, stream_pair<X, NaNs>   a Pair of X, in X's order, the last
+//                    where memory is aligned to a Pair
 //   round_pair<X, NaNs>   T(value) as floats
 //   load_floats<kInterleaved>, store_floats<kInterleaved>   floats in either order
 //   keep_columns<kInterleaved>(pair, count)   -0 in all but the first `count` columns
 //   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
-//   kAlignment       the bytes by which stores are fastest, and to which stream_pair is aligned
 //   prefetch(p), stream_fence()
 
 static constexpr std::int64_t kPairColumns = 2 * Vec::kLanes;
@@ -58,9 +58,12 @@ struct RowReader {
 };
 
 // How the columns of a row of at least one Pair are walked: whole Pairs over [begin, end), where
-// memory is aligned, and at either end a Pair that overlaps them, at column 0 if begin > 0 and at
-// last if end < hidden_size. What an edge shares with its neighbour is computed twice, to the same
-// bits. Edges are loaded before anything is stored, since a row may be its own output.
+// memory is aligned to a Pair, and at either end a Pair that overlaps them, at column 0 if begin >
+// 0 and at last if end < hidden_size. What an edge shares with its neighbour is computed twice, to
+// the same bits. Edges are loaded before anything is stored, since a row may be its own output.
+//
+// Aligned so, a Pair of float32 is a cache line of 64 bytes, which then is touched once, even where
+// rows a multiple of 4096 bytes apart compete for the same lines of the nearest cache.
 struct Walk {
   std::int64_t begin;
   std::int64_t end;
@@ -69,17 +72,15 @@ struct Walk {
 
 template <class X>
 RMSNORM_INLINE Walk walk_row(const X* aligned, std::int64_t hidden_size) {
-  const auto misaligned = reinterpret_cast<std::uintptr_t>(aligned) % kAlignment / sizeof(X);
-  const std::int64_t head = misaligned == 0 ? 0 : kAlignment / sizeof(X) - misaligned;
-  const std::int64_t begin = head + kPairColumns <= hidden_size ? head : 0;
+  const auto element = reinterpret_cast<std::uintptr_t>(aligned) / sizeof(X);
+  const std::int64_t begin = static_cast<std::int64_t>(-element % kPairColumns);
   const std::int64_t end = begin + (hidden_size - begin) / kPairColumns * kPairColumns;
   return {begin, end, hidden_size - kPairColumns};
 }
 
 // Whether every row of a matrix is as aligned as the first.
-template <class X>
 RMSNORM_INLINE bool aligned_alike(std::int64_t row_stride) {
-  return static_cast<std::uintptr_t>(row_stride) * sizeof(X) % kAlignment == 0;
+  return row_stride % kPairColumns == 0;
 }
 
 // Writes whole Pairs where memory is aligned, edges, or the first `count` elements of a short row.

@@ -139,8 +139,6 @@ RMSNORM_INLINE void store_pair(X* destination, Pair value) {
   }
 }
 
-static constexpr std::uintptr_t kAlignment = 32;
-
 RMSNORM_INLINE void stream_256(void* destination, __m256i value) {
   _mm256_stream_si256(static_cast<__m256i*>(destination), value);
 }

@@ -114,8 +114,6 @@ RMSNORM_INLINE void store_pair(X* destination, Pair value) {
 }
 
 // No intrinsic has streaming stores; the memory systems of these processors detect long writes.
-static constexpr std::uintptr_t kAlignment = 16;
-
 template <class X, NaNs kWhich>
 RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
   store_pair<X, kWhich>(destination, value);
