@@ -159,10 +159,7 @@ describe.each(formats)('$dtype', (format) => {
   });
 
   test('detached arrays are refused, as everywhere', () => {
-    for (const call of [
-      () => to(detached(floats(4))),
-      () => from(detached(new Uint16Array(4))),
-    ]) {
+    for (const call of [() => to(detached(floats(4))), () => from(detached(new Uint16Array(4)))]) {
       expect(errorOf(call).code).toBe('ERR_INVALID_ARG_VALUE');
     }
   });

@@ -24,7 +24,8 @@ struct Buffers {
 };
 
 void copy_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
-  std::memcpy(buffers.destination + begin, buffers.a + begin, static_cast<std::size_t>(end - begin));
+  std::memcpy(buffers.destination + begin, buffers.a + begin,
+              static_cast<std::size_t>(end - begin));
 }
 
 void add_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
@@ -87,18 +88,18 @@ Napi::Value move(const Napi::CallbackInfo& info) {
 
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < repeats; ++i) {
-    rmsnorm::cpu::parallel_for(bytes, kPiece, threads,
-                               [&](std::int64_t begin, std::int64_t end, int) {
-                                 run(buffers, begin, end);
-                               });
+    rmsnorm::cpu::parallel_for(
+        bytes, kPiece, threads,
+        [&](std::int64_t begin, std::int64_t end, int) { run(buffers, begin, end); });
   }
   const auto elapsed = std::chrono::steady_clock::now() - start;
-  return Napi::Number::New(
-      info.Env(), static_cast<double>(std::chrono::nanoseconds(elapsed).count()));
+  return Napi::Number::New(info.Env(),
+                           static_cast<double>(std::chrono::nanoseconds(elapsed).count()));
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  napi_add_env_cleanup_hook(env, [](void*) { rmsnorm::cpu::join_threads(); }, nullptr);
+  napi_add_env_cleanup_hook(
+      env, [](void*) { rmsnorm::cpu::join_threads(); }, nullptr);
   exports.Set("move", Napi::Function::New(env, move));
   return exports;
 }
