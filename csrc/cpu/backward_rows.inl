@@ -104,8 +104,10 @@ RMSNORM_INLINE void backward_columns(const Row* all, const WeightReader<X, W>& w
   }
   if constexpr (kDx) {
     for (std::int64_t r = 0; r < kCount; ++r) {
-      if (walk.begin > 0) rows[r].dx.edge(0, first[r]);
-      if (walk.end < hidden_size) rows[r].dx.edge(walk.last, last[r]);
+      if (walk.begin > 0) rows[r].dx.edge(0, 0, walk.begin, first[r]);
+      if (walk.end < hidden_size) {
+        rows[r].dx.edge(walk.last, walk.end - walk.last, kPairColumns, last[r]);
+      }
     }
   }
 }

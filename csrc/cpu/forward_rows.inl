@@ -44,8 +44,10 @@ RMSNORM_INLINE void scale_rows(const ForwardArgs& args, const WeightReader<X, W>
     for (std::int64_t r = 0; r < kCount; ++r) y[r].at(j, y_at(r, j, w));
   }
   for (std::int64_t r = 0; r < kCount; ++r) {
-    if (walk.begin > 0) y[r].edge(0, begin[r]);
-    if (walk.end < hidden_size) y[r].edge(walk.last, end[r]);
+    if (walk.begin > 0) y[r].edge(0, 0, walk.begin, begin[r]);
+    if (walk.end < hidden_size) {
+      y[r].edge(walk.last, walk.end - walk.last, kPairColumns, end[r]);
+    }
   }
 }
 

@@ -95,8 +95,17 @@ struct RowWriter {
       store_pair<X, kWhich>(data + column, value);
     }
   }
-  RMSNORM_INLINE void edge(std::int64_t column, Pair value) const {
-    store_pair<X, kWhich>(data + column, value);
+  // Of an edge at `column`, its columns [begin, end) matter. Cached, all are stored: that is one
+  // store. Streaming, only these: the others' cache line is on its way to memory.
+  RMSNORM_INLINE void edge(std::int64_t column, std::int64_t begin, std::int64_t end,
+                           Pair value) const {
+    if constexpr (kStores == Stores::kCached) {
+      store_pair<X, kWhich>(data + column, value);
+    } else {
+      Tail<X> pair;
+      store_pair<X, kWhich>(pair.values, value);
+      for (std::int64_t i = begin; i < end; ++i) data[column + i] = pair.values[i];
+    }
   }
   RMSNORM_INLINE void tail(std::int64_t column, std::int64_t count, Pair value) const {
     Tail<X> rest;
