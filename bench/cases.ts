@@ -1,4 +1,7 @@
-import { rmsNorm, toBFloat16, type DType } from '../lib';
+import { type DType } from '../lib';
+import { shipped } from './shipped';
+
+const { rmsNorm, toBFloat16 } = shipped;
 
 /** An operation on a shape: what is timed, and the bytes it must move at least. */
 export interface Case {

@@ -2,12 +2,14 @@ import { writeFileSync } from 'node:fs';
 
 import { Command, InvalidArgumentError } from 'commander';
 
-import { getNumThreads, setNumThreads } from '../lib';
 import { allCases, caseName, makeArrays, makeCall, minimumBytes, type Case } from './cases';
 import { movers } from './limits';
 import { contender, measure } from './measure';
 import { machine, table, type Row } from './report';
+import { shipped } from './shipped';
 import { verify } from './verify';
+
+const { getNumThreads, setNumThreads } = shipped;
 
 interface Options {
   readonly filter?: RegExp;

@@ -4,9 +4,9 @@ import path from 'node:path';
 
 import Table from 'cli-table3';
 
-import { getCpuVariant, getNumThreads } from '../lib';
 import { type Case } from './cases';
 import { type Timing } from './measure';
+import { shipped } from './shipped';
 
 /** One case's figures. Bandwidths in GB/s of minimum traffic. */
 export interface Row extends Case {
@@ -28,8 +28,8 @@ export function machine(): Record<string, string | number> {
     processors: os.availableParallelism(),
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
-    variant: getCpuVariant(),
-    threads: getNumThreads(),
+    variant: shipped.getCpuVariant(),
+    threads: shipped.getNumThreads(),
   };
 }
 

@@ -1,5 +1,7 @@
-import { fromBFloat16 } from '../lib';
 import { type Arrays, type Case } from './cases';
+import { shipped } from './shipped';
+
+const { fromBFloat16 } = shipped;
 
 const eps = 1e-6;
 

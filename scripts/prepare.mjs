@@ -47,3 +47,7 @@ if (Math.min(modified(addon), modified(bench)) < sources) {
   }
   run('npm', 'run', '--silent', 'build:native');
 }
+
+if (modified('dist/index.mjs') < Math.max(newest('lib'), modified('tsconfig.build.json'))) {
+  run('npm', 'run', '--silent', 'build:ts');
+}
