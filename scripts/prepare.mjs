@@ -32,7 +32,11 @@ function hasTool(command) {
   return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
-if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) run('npm', 'ci');
+// Not `npm ci`: the lock file lacks optional packages of platforms whose registry had none when it
+// was made, which `npm ci` takes for an error.
+if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
+  run('npm', 'install', '--no-save');
+}
 
 const addon = 'build/Release/rmsnorm.node';
 const bench = 'build/Release/rmsnorm_bench.node';
