@@ -22,10 +22,10 @@ Status thread_count(int* count);
 void set_thread_count(int count);
 
 // Cuts [0, items) into pieces of at most `grain` and runs them on up to `threads` threads, each
-// starting with its own contiguous share and then helping the others; on one thread it is one piece.
-// Returns when all have run.
-// Callable from any number of threads at once; never waits for work other than its own, so it
-// completes even if no worker can be started. Allocates only when it starts workers.
+// starting with its own contiguous share and then helping the others; on one thread it is one
+// piece. Returns when all have run. Callable from any number of threads at once; never waits for
+// work other than its own, so it completes even if no worker can be started. Allocates only when it
+// starts workers.
 void parallel_for(std::int64_t items, std::int64_t grain, int threads, Task task);
 
 // The same for any function (begin, end, slot).
