@@ -193,12 +193,14 @@ test('outputs that are gone when the result comes', async () => {
     ['dxOut', rmsNorm.backwardAsync(dy, x, weight, null, { dxOut: dxShrunk })],
     ['dweightOut', rmsNorm.backwardAsync(dy, x, weight, null, { dweightOut: dweightTransferred })],
   ];
+  // All at once: one that rejects before anyone listens would be an unhandled rejection.
+  const errors = Promise.all(promises.map(([, promise]) => rejectionOf(promise)));
   for (const array of [transferred, rstdTransferred, dweightTransferred]) detach(array);
   shrunkBuffer.resize(8);
   grownBuffer.resize(grownBuffer.byteLength + 4);
   dxBuffer.resize(0);
-  for (const [name, promise] of promises) {
-    const error = await rejectionOf(promise);
+  for (const [i, error] of (await errors).entries()) {
+    const name = promises[i]?.[0] ?? '';
     expect(error).toBeInstanceOf(TypeError);
     expect(error.code).toBe(gone);
     expect(error.message).toContain(`'${name}' was detached or resized`);
