@@ -90,7 +90,7 @@ function isSame(a: readonly number[], b: readonly number[]): boolean {
 }
 
 /** The dtype that `type` of a tensor states, where it is one of ours. */
-function statedType({ type, kind }: Operand): string | undefined {
+export function statedType({ type, kind }: Operand): string | undefined {
   return kind === 'Uint16Array' && (type === 'float16' || type === 'bfloat16') ? type : undefined;
 }
 

@@ -70,16 +70,16 @@ export function makeArray(kind: ArrayKind, content: number | ArrayBuffer): Float
   return new Float16Array(content);
 }
 
+/** Refuses what is not the name of a dtype. */
+export function checkDTypeName(value: unknown): void {
+  if (Object.hasOwn(dtypeCodes, value as PropertyKey)) return;
+  const expected = "'float32', 'float16' or 'bfloat16'";
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
+}
+
 /** The dtype of an array of this kind, where `stated` is what the caller says it is. */
 export function dtypeOf(name: string, kind: ArrayKind, stated: unknown): DType {
-  if (stated !== undefined && !Object.hasOwn(dtypeCodes, stated as PropertyKey)) {
-    throw argumentError(
-      'ERR_INVALID_ARG_VALUE',
-      'dtype',
-      "'float32', 'float16' or 'bfloat16'",
-      stated,
-    );
-  }
+  if (stated !== undefined) checkDTypeName(stated);
   if (kind === 'Uint16Array') {
     if (stated === 'float16' || stated === 'bfloat16') return stated;
     throw argumentError(

@@ -1,17 +1,10 @@
-import { readNormalizedShape } from './arguments';
-import { dtypeCodes, type DType, type FloatArray } from './dtype';
+import { readNormalizedShape, statedType } from './arguments';
+import { checkDTypeName, type DType, type FloatArray } from './dtype';
 import { toBFloat16, toFloat16 } from './convert';
 import { argumentError, codedError } from './errors';
-import { checkOptions, defaultEps, readFlag, readSettings, type CastOrder } from './options';
+import { checkOptions, readFlag, readSettings, type CastOrder } from './options';
 import { rmsNorm } from './rms-norm';
-import {
-  likeOperand,
-  readOperand,
-  sizeOf,
-  type Input,
-  type Output,
-  type TensorLike,
-} from './tensor';
+import { likeOperand, readOperand, sizeOf, type Input, type Output } from './tensor';
 
 /** Options of {@link RMSNorm}. */
 export interface RMSNormOptions {
@@ -90,15 +83,8 @@ export class RMSNorm {
       throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, normalizedShape);
     }
     const { dtype = 'float32' } = options;
-    if (!Object.hasOwn(dtypeCodes, dtype)) {
-      throw argumentError(
-        'ERR_INVALID_ARG_VALUE',
-        'dtype',
-        "'float32', 'float16' or 'bfloat16'",
-        dtype,
-      );
-    }
-    const settings = readSettings({ eps: defaultEps, ...options });
+    checkDTypeName(dtype);
+    const settings = readSettings(options);
     this.normalizedShape = [...shape];
     this.eps = settings.eps;
     this.weightOffset = settings.weightOffset;
@@ -170,9 +156,9 @@ export class RMSNorm {
   /** The dtype to state for x: the call's, or the module's if x is an array of bits. */
   #dtypeOf(x: Input, stated: DType | undefined): DType | undefined {
     if (stated !== undefined || this.dtype === 'float32') return stated;
-    const isBits = dataOf(x)[Symbol.toStringTag] === 'Uint16Array';
-    const { type } = x as Partial<TensorLike>;
-    return isBits && type !== 'float16' && type !== 'bfloat16' ? this.dtype : undefined;
+    const operand = readOperand('x', x);
+    const needsDtype = operand.kind === 'Uint16Array' && statedType(operand) === undefined;
+    return needsDtype ? this.dtype : undefined;
   }
 }
 

@@ -84,7 +84,7 @@ export interface Settings {
   readonly castOrder: CastOrder;
 }
 
-export const defaultEps = 1e-6;
+const defaultEps = 1e-6;
 
 export function readSettings(options: CommonOptions): Settings {
   const { eps = defaultEps, weightOffset = 0 } = options;

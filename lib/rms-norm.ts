@@ -58,20 +58,27 @@ function readForward(
   };
 }
 
-function runForward(
-  { problem, out }: ForwardCall,
-  y: FloatArray,
-  rstd: Float32Array | null,
-): Input {
-  const { nativeX, nativeWeight, hiddenSize, settings, format } = problem;
+/** y, in `out` if that was given. */
+function runForward({ problem, out }: ForwardCall, rstd: Float32Array | null): FloatArray {
+  const { x, nativeX, nativeWeight, hiddenSize, settings, format } = problem;
   const { eps, weightOffset } = settings;
+  const y = out?.data ?? zeros(x.kind, x.data.length);
   const nativeY = nativeView(y);
   try {
     binding.forward(nativeX, nativeWeight, nativeY, rstd, hiddenSize, eps, weightOffset, format);
   } catch (error) {
     throw adoptNativeError(error);
   }
-  return out === null ? likeOperand(problem.x, y) : y;
+  return y;
+}
+
+/** What is returned for y: `out` itself, or y in x's form. */
+function forwardOutput<X>(
+  { problem }: ForwardCall,
+  options: RmsNormOptions,
+  y: FloatArray,
+): Output<X> {
+  return (options.out ?? likeOperand(problem.x, y)) as Output<X>;
 }
 
 /**
@@ -95,9 +102,7 @@ export function rmsNorm<X extends Input>(
   options: RmsNormOptions = noOptions,
 ): Output<X> {
   const call = readForward(x, weight, options, rmsNormNames);
-  const y = call.out?.data ?? zeros(call.problem.x.kind, call.problem.x.data.length);
-  const result = runForward(call, y, null);
-  return (options.out ?? result) as Output<X>;
+  return forwardOutput(call, options, runForward(call, null));
 }
 
 /**
@@ -111,10 +116,9 @@ rmsNorm.forward = function forward<X extends Input>(
   options: ForwardOptions = noOptions,
 ): ForwardResult<X> {
   const call = readForward(x, weight, options, forwardNames);
-  const y = call.out?.data ?? zeros(call.problem.x.kind, call.problem.x.data.length);
   const rstd = call.rstdOut ?? (zeros('Float32Array', call.problem.rows) as Float32Array);
-  const result = runForward(call, y, rstd);
-  return { y: (options.out ?? result) as Output<X>, rstd };
+  const y = runForward(call, rstd);
+  return { y: forwardOutput(call, options, y), rstd };
 };
 
 /** A backward call, checked. An output is an operand to write to, `true` to make it, or null. */
@@ -295,7 +299,7 @@ rmsNorm.async = async function rmsNormAsync<X extends Input>(
 ): Promise<Output<X>> {
   const call = readForward(x, weight, options, rmsNormNames);
   const { y } = await runForwardAsync(call, false);
-  return (options.out ?? likeOperand(call.problem.x, y)) as Output<X>;
+  return forwardOutput<X>(call, options, y);
 };
 
 /** {@link rmsNorm.forward} off the event loop, under the rules of {@link rmsNorm.async}. */
@@ -306,10 +310,7 @@ rmsNorm.forwardAsync = async function forwardAsync<X extends Input>(
 ): Promise<ForwardResult<X>> {
   const call = readForward(x, weight, options, forwardNames);
   const { y, rstd } = await runForwardAsync(call, true);
-  return {
-    y: (options.out ?? likeOperand(call.problem.x, y)) as Output<X>,
-    rstd: rstd as Float32Array,
-  };
+  return { y: forwardOutput(call, options, y), rstd: rstd as Float32Array };
 };
 
 /**
