@@ -1,0 +1,116 @@
+// The part of NVIDIA's driver API that is used here, declared after its documented ABI (CUDA Driver
+// API reference, CUDA 13.0): building the addon needs no CUDA header. Names and types are the
+// driver's own, in a namespace of ours.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rmsnorm::cuda {
+
+enum CUresult : int {
+  CUDA_SUCCESS = 0,
+  CUDA_ERROR_INVALID_VALUE = 1,
+  CUDA_ERROR_OUT_OF_MEMORY = 2,
+  CUDA_ERROR_NOT_INITIALIZED = 3,
+  CUDA_ERROR_NO_DEVICE = 100,
+  CUDA_ERROR_INVALID_DEVICE = 101,
+  CUDA_ERROR_INVALID_IMAGE = 200,
+  CUDA_ERROR_INVALID_CONTEXT = 201,
+  CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
+  CUDA_ERROR_INVALID_PTX = 218,
+  CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
+  CUDA_ERROR_INVALID_HANDLE = 400,
+  CUDA_ERROR_NOT_FOUND = 500,
+  CUDA_ERROR_NOT_READY = 600,
+  CUDA_ERROR_ILLEGAL_ADDRESS = 700,
+  CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701,
+  CUDA_ERROR_MISALIGNED_ADDRESS = 716,
+  CUDA_ERROR_LAUNCH_FAILED = 719,
+  CUDA_ERROR_NOT_SUPPORTED = 801,
+  CUDA_ERROR_UNKNOWN = 999,
+};
+
+using CUdevice = int;
+using CUdeviceptr = std::uint64_t;
+using CUcontext = struct CUctx_st*;
+using CUmodule = struct CUmod_st*;
+using CUfunction = struct CUfunc_st*;
+using CUstream = struct CUstream_st*;
+using CUevent = struct CUevent_st*;
+using CUhostFn = void (*)(void* user_data);
+
+enum CUdevice_attribute : int {
+  CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 1,
+  CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X = 5,
+  CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
+  CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
+  CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
+  CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
+};
+
+enum CUfunction_attribute : int {
+  CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,
+  CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES = 1,
+  CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES = 3,
+  CU_FUNC_ATTRIBUTE_NUM_REGS = 4,
+  CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
+};
+
+inline constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
+inline constexpr unsigned CU_EVENT_DEFAULT = 0;
+inline constexpr unsigned CU_EVENT_DISABLE_TIMING = 2;
+inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
+
+// F(name, parameters): every function that is called, under its exported (versioned) name. All
+// return a CUresult.
+#define RMSNORM_DRIVER_FUNCTIONS(F)                                                               \
+  F(cuInit, (unsigned flags))                                                                     \
+  F(cuDriverGetVersion, (int* version))                                                           \
+  F(cuGetErrorName, (CUresult error, const char** name))                                          \
+  F(cuGetErrorString, (CUresult error, const char** text))                                        \
+  F(cuDeviceGetCount, (int* count))                                                               \
+  F(cuDeviceGet, (CUdevice * device, int ordinal))                                                \
+  F(cuDeviceGetName, (char* name, int length, CUdevice device))                                   \
+  F(cuDeviceTotalMem_v2, (std::size_t* bytes, CUdevice device))                                   \
+  F(cuDeviceGetAttribute, (int* value, CUdevice_attribute attribute, CUdevice device))            \
+  F(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice device))                             \
+  F(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                              \
+  F(cuCtxGetCurrent, (CUcontext * context))                                                       \
+  F(cuCtxSetCurrent, (CUcontext context))                                                         \
+  F(cuCtxSynchronize, ())                                                                         \
+  F(cuModuleLoadData, (CUmodule * module, const void* image))                                     \
+  F(cuModuleUnload, (CUmodule module))                                                            \
+  F(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char* name))              \
+  F(cuFuncGetAttribute, (int* value, CUfunction_attribute attribute, CUfunction function))        \
+  F(cuFuncSetAttribute, (CUfunction function, CUfunction_attribute attribute, int value))         \
+  F(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,      \
+                     unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, \
+                     CUstream stream, void** parameters, void** extra))                           \
+  F(cuLaunchHostFunc, (CUstream stream, CUhostFn function, void* user_data))                      \
+  F(cuMemGetInfo_v2, (std::size_t* free, std::size_t* total))                                     \
+  F(cuMemAlloc_v2, (CUdeviceptr * pointer, std::size_t bytes))                                    \
+  F(cuMemFree_v2, (CUdeviceptr pointer))                                                          \
+  F(cuMemHostAlloc, (void** pointer, std::size_t bytes, unsigned flags))                          \
+  F(cuMemFreeHost, (void* pointer))                                                               \
+  F(cuMemcpyHtoDAsync_v2,                                                                         \
+    (CUdeviceptr destination, const void* source, std::size_t bytes, CUstream stream))            \
+  F(cuMemcpyDtoHAsync_v2,                                                                         \
+    (void* destination, CUdeviceptr source, std::size_t bytes, CUstream stream))                  \
+  F(cuMemcpyDtoDAsync_v2,                                                                         \
+    (CUdeviceptr destination, CUdeviceptr source, std::size_t bytes, CUstream stream))            \
+  F(cuMemsetD8Async,                                                                              \
+    (CUdeviceptr destination, unsigned char value, std::size_t count, CUstream stream))           \
+  F(cuStreamCreate, (CUstream * stream, unsigned flags))                                          \
+  F(cuStreamDestroy_v2, (CUstream stream))                                                        \
+  F(cuStreamSynchronize, (CUstream stream))                                                       \
+  F(cuStreamQuery, (CUstream stream))                                                             \
+  F(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                          \
+  F(cuEventCreate, (CUevent * event, unsigned flags))                                             \
+  F(cuEventDestroy_v2, (CUevent event))                                                           \
+  F(cuEventRecord, (CUevent event, CUstream stream))                                              \
+  F(cuEventQuery, (CUevent event))                                                                \
+  F(cuEventSynchronize, (CUevent event))                                                          \
+  F(cuEventElapsedTime, (float* milliseconds, CUevent begin, CUevent end))
+
+}  // namespace rmsnorm::cuda
