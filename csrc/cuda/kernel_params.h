@@ -1,0 +1,82 @@
+// What kernels are called with: one struct each, passed by value, the same for host and device.
+// Pointers are device pointers. The dtypes behind `void` are the kernel's own (kernel_table.h).
+#pragma once
+
+#include <cstdint>
+
+namespace rmsnorm::cuda {
+
+// A matrix whose rows are contiguous, and its row stride in elements.
+struct ConstMatrix {
+  const void* data;
+  std::int64_t row_stride;
+};
+struct Matrix {
+  void* data;
+  std::int64_t row_stride;
+};
+
+// What all kernels of rows have in common.
+struct RowParams {
+  std::int64_t rows;
+  std::int64_t hidden_size;
+  const void* weight;  // (hidden_size), or null for ones
+  float weight_offset;
+  float eps;
+  float inverse_size;  // f32(1 / hidden_size)
+  int access_bytes;    // the widest access that the alignment of every row allows, 2 to 16
+  // For kernels of any weight and any order; the others have these in their types.
+  bool weight_is_float32;
+  bool is_llama_order;
+};
+
+struct ForwardParams {
+  RowParams common;
+  ConstMatrix x;
+  Matrix y;
+  float* rstd;             // (rows), or null if not wanted
+  std::int64_t first_row;  // of this launch
+};
+
+struct BackwardParams {
+  RowParams common;
+  ConstMatrix dy;
+  ConstMatrix x;
+  const float* rstd;            // (rows), or null to recompute it
+  Matrix dx;                    // data null if not wanted
+  float* partials;              // (groups, partial_stride), or null if dweight is not wanted
+  std::int64_t partial_stride;  // floats
+  std::int64_t group_rows;      // rows of a block: a row group, where dweight is wanted
+};
+
+struct FinishParams {
+  const float* partials;  // (groups, partial_stride)
+  std::int64_t partial_stride;
+  std::int64_t hidden_size;
+  void* dweight;  // (hidden_size)
+  int groups;     // 0 … kMaxRowGroups
+  int accumulate;
+};
+
+// Very long rows, whose sums are spread over `splits` blocks each. sums: (rows, splits) of x * x,
+// behind them (rows, splits) of g * x; after finish_row_sums the first of a row are rstd and cbar.
+struct LongForwardParams {
+  ForwardParams forward;
+  float* sums;
+  std::int64_t splits;  // a power of two
+};
+struct LongBackwardParams {
+  BackwardParams backward;
+  float* sums;
+  std::int64_t splits;
+};
+struct RowSumsParams {
+  RowParams common;
+  float* sums;
+  std::int64_t splits;
+  const float* given_rstd;  // backward, where it is not recomputed
+  float* rstd;              // forward, where it is wanted
+  int is_backward;
+};
+
+}  // namespace rmsnorm::cuda

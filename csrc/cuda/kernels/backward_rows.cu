@@ -1,0 +1,106 @@
+// Backward of long rows: a block takes the rows of its group one by one, each held in registers
+// between its sums and dx, with dweight's sums in the registers of the threads that hold the
+// columns.
+#include "gradient.cuh"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// Grid: ceil(rows / group_rows). Block: the threads of one row. Shared memory: four floats for each
+// tile group. One barrier a row: the sums of one row are written where those of the last are not.
+template <class T, class W, class Order, int kTiles, Access access>
+__device__ void backward_rows(const BackwardParams& params) {
+  extern __shared__ float shared[];
+  const RowParams& common = params.common;
+  const RowThread<T> me;
+  const std::int64_t begin = blockIdx.x * params.group_rows;
+  const std::int64_t end = min(begin + params.group_rows, common.rows);
+  const bool needs_xx = params.rstd == nullptr;
+
+  float dweight[kTiles][kTilePacks][kPackColumns<T>] = {};
+  float* sums_of_row = shared;
+  float* sums_of_next = shared + 2 * me.groups;
+  for (std::int64_t row = begin; row < end; ++row) {
+    const T* x_row = static_cast<const T*>(params.x.data) + row * params.x.row_stride;
+    const T* dy_row = static_cast<const T*>(params.dy.data) + row * params.dy.row_stride;
+    Pack x[kTiles][kTilePacks];
+    Pack dy[kTiles][kTilePacks];
+#pragma unroll
+    for (int k = 0; k < kTiles; ++k) {
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        x[k][c] = load<T, access>(x_row, me.column(k, c), common);
+        dy[k][c] = load<T, access>(dy_row, me.column(k, c), common);
+      }
+    }
+    float gx_sums[kTiles];
+    float xx_sums[kTiles] = {};
+#pragma unroll
+    for (int k = 0; k < kTiles; ++k) {
+      Accumulators<T> gx{};
+      Accumulators<T> xx{};
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        fold_gradient<T, W, Order>(x[k][c], dy[k][c], me.column(k, c), common, gx);
+      }
+      gx_sums[k] = tile_sum<T>(gx);
+      if (!needs_xx) continue;
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[k][c], xx);
+      xx_sums[k] = tile_sum<T>(xx);
+    }
+    float sums[] = {own_tiles_sum(gx_sums), own_tiles_sum(xx_sums)};
+    row_sums(sums, me, sums_of_row);
+    float* written = sums_of_row;
+    sums_of_row = sums_of_next;
+    sums_of_next = written;
+
+    const float rstd =
+        needs_xx ? rstd_of(sums[1], common.inverse_size, common.eps) : params.rstd[row];
+    const RowScale scale = row_scale(sums[0], rstd, common.inverse_size);
+    T* dx_row = static_cast<T*>(params.dx.data) + row * params.dx.row_stride;
+#pragma unroll
+    for (int k = 0; k < kTiles; ++k) {
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        forget_memory();
+        keep_packed(x[k][c]);
+        keep_packed(dy[k][c]);
+        const std::int64_t column = me.column(k, c);
+        if (params.dx.data != nullptr) {
+          WeightPack<T, W> weight;
+          weight.load(column, common);
+          float g[kPackColumns<T>];
+          weighted_gradient<T, W, Order>(dy[k][c], weight, common, g);
+          store<T, access>(dx_row, column, input_gradient<T>(x[k][c], g, scale), common);
+        }
+        add_row<T, Order>(x[k][c], dy[k][c], rstd, common, dweight[k][c]);
+      }
+    }
+  }
+
+  if (params.partials == nullptr) return;
+  float* partial_row = params.partials + blockIdx.x * params.partial_stride;
+#pragma unroll
+  for (int k = 0; k < kTiles; ++k) {
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      const std::int64_t column = me.column(k, c);
+      if (column < common.hidden_size) store_partial<T>(partial_row, column, dweight[k][c]);
+    }
+  }
+}
+
+}  // namespace
+
+#define KERNEL(tag, T, W, Order, kind, function, index, access)                      \
+  extern "C" __global__ void __launch_bounds__(kSinglePolicies[index].max_threads,   \
+                                               kSinglePolicies[index].min_blocks)    \
+      RMSNORM_KERNEL_NAME(tag, function, index, access)(                             \
+          const __grid_constant__ BackwardParams params) {                           \
+    constexpr int kTiles = kSinglePolicies[index].tiles;                             \
+    function<T, W, Order, kTiles, RMSNORM_ACCESS_##access>(params);                  \
+  }
+RMSNORM_SINGLE_KERNELS(KERNEL)
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,163 @@
+// Backward of rows that fit shared memory several at a time: a block takes the rows of its group in
+// steps. In a step each row has threads of its own, which fold it and write its dx; then all
+// threads share the columns, and add the step's rows to dweight's chains in their order. So a group
+// is loaded several rows at a time, though its chains are one row after the other.
+#include "gradient.cuh"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// The shared memory of a block, behind each other.
+template <class T>
+struct StepMemory {
+  Pack* x;       // (rows of the step, packs of a row)
+  Pack* dy;      // the same
+  float* sums;   // (rows of the step, 2, tile groups)
+  float* rstds;  // (rows of the step)
+  int row_packs;
+
+  __device__ StepMemory(Pack* memory, const RowParams& params, int groups) {
+    const int rows = static_cast<int>(blockDim.y);
+    row_packs = static_cast<int>(ceil_div(params.hidden_size, kPackColumns<T>));
+    x = memory;
+    dy = x + rows * row_packs;
+    sums = reinterpret_cast<float*>(dy + rows * row_packs);
+    rstds = sums + 2 * groups * rows;
+  }
+};
+
+// Grid: ceil(rows / group_rows). Block: (threads of a row, rows of a step). kPacks: packs of columns
+// whose dweight a thread sums.
+template <class T, class W, class Order, int kPacks, Access access>
+__device__ void backward_steps(const BackwardParams& params) {
+  extern __shared__ Pack shared[];
+  const RowParams& common = params.common;
+  const RowThread<T> me;
+  const StepMemory<T> memory(shared, common, me.groups);
+  const int step_rows = static_cast<int>(blockDim.y);
+  const int slot = static_cast<int>(threadIdx.y);
+  const int thread = slot * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x);
+  const int threads = static_cast<int>(blockDim.x * blockDim.y);
+  const std::int64_t begin = blockIdx.x * params.group_rows;
+  const unsigned rows = static_cast<unsigned>(min(params.group_rows, common.rows - begin));
+  const bool needs_xx = params.rstd == nullptr;
+
+  const auto is_column = [&](int c) { return me.column(0, c) < common.hidden_size; };
+  Pack* own_x = memory.x + slot * memory.row_packs + me.column(0, 0) / kPackColumns<T>;
+  Pack* own_dy = own_x + step_rows * memory.row_packs;
+
+  float dweight[kPacks][kPackColumns<T>] = {};
+  for (unsigned first = 0; first < rows; first += step_rows) {
+    const bool is_row = first + slot < rows;
+    const std::int64_t row = begin + first + slot;
+    const T* x_row = static_cast<const T*>(params.x.data) + row * params.x.row_stride;
+    const T* dy_row = static_cast<const T*>(params.dy.data) + row * params.dy.row_stride;
+    Pack x[kTilePacks];
+    Pack dy[kTilePacks];
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      x[c] = is_row ? load<T, access>(x_row, me.column(0, c), common) : Pack{};
+      dy[c] = is_row ? load<T, access>(dy_row, me.column(0, c), common) : Pack{};
+    }
+    // Through shared memory even to the thread itself: it has no registers to hold the packs.
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      if (!is_column(c)) continue;
+      store_pack(own_x + kTileLanes<T> * c, x[c]);
+      store_pack(own_dy + kTileLanes<T> * c, dy[c]);
+    }
+    forget_memory();
+    float sums[2] = {};
+    Accumulators<T> accumulators{};
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      if (!is_column(c)) continue;
+      fold_gradient<T, W, Order>(load_pack(own_x + kTileLanes<T> * c),
+                                 load_pack(own_dy + kTileLanes<T> * c), me.column(0, c), common,
+                                 accumulators);
+    }
+    sums[0] = tile_sum<T>(accumulators);
+    if (needs_xx) {
+#pragma unroll
+      for (float& accumulator : accumulators) accumulator = 0.0f;
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        if (is_column(c)) fold_square<T>(load_pack(own_x + kTileLanes<T> * c), accumulators);
+      }
+      sums[1] = tile_sum<T>(accumulators);
+    }
+    row_sums(sums, me, memory.sums);
+
+    float rstd = 0.0f;
+    if (is_row) {
+      rstd = needs_xx ? rstd_of(sums[1], common.inverse_size, common.eps) : params.rstd[row];
+    }
+    if (threadIdx.x == 0) memory.rstds[slot] = rstd;
+    if (is_row && params.dx.data != nullptr) {
+      const RowScale scale = row_scale(sums[0], rstd, common.inverse_size);
+      T* dx_row = static_cast<T*>(params.dx.data) + row * params.dx.row_stride;
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        if (!is_column(c)) continue;
+        forget_memory();
+        const std::int64_t column = me.column(0, c);
+        WeightPack<T, W> weight;
+        weight.load(column, common);
+        float g[kPackColumns<T>];
+        weighted_gradient<T, W, Order>(load_pack(own_dy + kTileLanes<T> * c), weight, common, g);
+        const Pack dx = input_gradient<T>(load_pack(own_x + kTileLanes<T> * c), g, scale);
+        store<T, access>(dx_row, column, dx, common);
+      }
+    }
+    // The next step's, on their way to the second-level cache while the chains are added to.
+    if (first + slot + step_rows < rows) {
+      const std::int64_t next = row + step_rows;
+      const T* next_x = static_cast<const T*>(params.x.data) + next * params.x.row_stride;
+      const T* next_dy = static_cast<const T*>(params.dy.data) + next * params.dy.row_stride;
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        if (!is_column(c)) continue;
+        prefetch(next_x + me.column(0, c));
+        prefetch(next_dy + me.column(0, c));
+      }
+    }
+
+    __syncthreads();
+    const int added_rows = static_cast<int>(min(rows - first, static_cast<unsigned>(step_rows)));
+    if (params.partials != nullptr) {
+#pragma unroll
+      for (int i = 0; i < kPacks; ++i) {
+        const int pack = i * threads + thread;
+        if (pack >= memory.row_packs) continue;
+        for (int r = 0; r < added_rows; ++r) {
+          const int at = r * memory.row_packs + pack;
+          add_row<T, Order>(load_pack(memory.x + at), load_pack(memory.dy + at), memory.rstds[r],
+                            common, dweight[i]);
+        }
+      }
+    }
+    __syncthreads();
+  }
+
+  if (params.partials == nullptr) return;
+  float* partial_row = params.partials + blockIdx.x * params.partial_stride;
+#pragma unroll
+  for (int i = 0; i < kPacks; ++i) {
+    const int pack = i * threads + thread;
+    if (pack < memory.row_packs) store_partial<T>(partial_row, pack * kPackColumns<T>, dweight[i]);
+  }
+}
+
+}  // namespace
+
+#define KERNEL(tag, T, W, Order, kind, function, index, access)                    \
+  extern "C" __global__ void __launch_bounds__(kStepPolicies[index].max_threads,   \
+                                               kStepPolicies[index].min_blocks)    \
+      RMSNORM_KERNEL_NAME(tag, function, index, access)(                           \
+          const __grid_constant__ BackwardParams params) {                         \
+    constexpr int kPacks = kStepPolicies[index].packs;                             \
+    function<T, W, Order, kPacks, RMSNORM_ACCESS_##access>(params);                \
+  }
+RMSNORM_STEP_KERNELS(KERNEL)
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,78 @@
+// Forward: a row is read once, held in registers between its sum and its scaling, and written once.
+#include "row.cuh"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// Grid: ceil((rows - first_row) / rows of a block). Shared memory: a float for each tile group of
+// the block's rows, where a row is wider than a warp.
+template <class T, class W, class Order, int kTiles, Access access>
+__device__ void forward_rows(const ForwardParams& params) {
+  extern __shared__ float shared[];
+  const RowParams& common = params.common;
+  const RowThread<T> me;
+  const std::int64_t row =
+      params.first_row + static_cast<std::int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const bool is_row = row < common.rows;
+  const T* x_row = static_cast<const T*>(params.x.data) + row * params.x.row_stride;
+
+  Pack x[kTiles][kTilePacks];
+#pragma unroll
+  for (int k = 0; k < kTiles; ++k) {
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      x[k][c] = is_row ? load<T, access>(x_row, me.column(k, c), common) : Pack{};
+    }
+  }
+  WeightPack<T, W> weight[kTilePacks];
+  // Asked for before the sum, so that it arrives meanwhile, if there are registers for it.
+  constexpr bool kHasWeightEarly = kTiles == 1 && sizeof(weight[0]) == sizeof(Pack);
+  if constexpr (kHasWeightEarly) {
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      weight[c].load(me.column(0, c), common);
+    }
+  }
+
+  float tile_sums[kTiles];
+#pragma unroll
+  for (int k = 0; k < kTiles; ++k) {
+    Accumulators<T> accumulators{};
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[k][c], accumulators);
+    tile_sums[k] = tile_sum<T>(accumulators);
+  }
+  float sums[] = {own_tiles_sum(tile_sums)};
+  row_sums(sums, me, shared);
+  const float rstd = rstd_of(sums[0], common.inverse_size, common.eps);
+  if (!is_row) return;
+
+  if (threadIdx.x == 0 && params.rstd != nullptr) params.rstd[row] = rstd;
+  T* y_row = static_cast<T*>(params.y.data) + row * params.y.row_stride;
+#pragma unroll
+  for (int k = 0; k < kTiles; ++k) {
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      const std::int64_t column = me.column(k, c);
+      keep_packed(x[k][c]);
+      if constexpr (!kHasWeightEarly) weight[c].load(column, common);
+      float w[kPackColumns<T>];
+      add_offset(weight[c], common, w);
+      store<T, access>(y_row, column, scale_pack<T, Order>(x[k][c], rstd, w, common), common);
+    }
+  }
+}
+
+}  // namespace
+
+#define KERNEL(tag, T, W, Order, kind, function, index, access)                       \
+  extern "C" __global__ void __launch_bounds__(kForwardPolicies[index].max_threads,   \
+                                               kForwardPolicies[index].min_blocks)    \
+      RMSNORM_KERNEL_NAME(tag, function, index, access)(                              \
+          const __grid_constant__ ForwardParams params) {                             \
+    constexpr int kTiles = kForwardPolicies[index].tiles;                             \
+    function<T, W, Order, kTiles, RMSNORM_ACCESS_##access>(params);                   \
+  }
+RMSNORM_FORWARD_KERNELS(KERNEL)
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,82 @@
+// The elementwise parts of backward (fold.h), for one pack of columns.
+#pragma once
+
+#include "row.cuh"
+
+namespace rmsnorm::cuda {
+
+// g = dy * w.
+template <class T, class W, class Order>
+__device__ inline void weighted_gradient(const Pack& dy, const WeightPack<T, W>& weight,
+                                         const RowParams& params, float (&g)[kPackColumns<T>]) {
+  float w[kPackColumns<T>];
+  add_offset(weight, params, w);
+  unpack<T>(dy, g);
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; ++i) g[i] *= w[i];
+  if (Order::rounds(params)) round_to<T>(g);
+}
+
+// What dx and dweight need of a row's sums.
+struct RowScale {
+  float rstd;
+  float cbar;  // mean(g * xhat)
+};
+
+__device__ inline RowScale row_scale(float gx_sum, float rstd, float inverse_size) {
+  return {rstd, gx_sum * rstd * inverse_size};
+}
+
+// dx = rstd * fma(-xhat, cbar, g).
+template <class T>
+__device__ inline Pack input_gradient(const Pack& x, const float (&g)[kPackColumns<T>],
+                                      RowScale scale) {
+  float values[kPackColumns<T>];
+  unpack<T>(x, values);
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; ++i) {
+    values[i] = scale.rstd * __fmaf_rn(-(values[i] * scale.rstd), scale.cbar, g[i]);
+  }
+  return pack<T>(values);
+}
+
+// One more row of dweight's chains: sum = fma(dy, xhat, sum).
+template <class T, class Order>
+__device__ inline void add_row(const Pack& x, const Pack& dy, float rstd, const RowParams& params,
+                               float (&sums)[kPackColumns<T>]) {
+  float xhat[kPackColumns<T>];
+  float gradient[kPackColumns<T>];
+  unpack<T>(x, xhat);
+  unpack<T>(dy, gradient);
+#pragma unroll
+  for (float& value : xhat) value *= rstd;
+  if (Order::rounds(params)) round_to<T>(xhat);
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; ++i) sums[i] = __fmaf_rn(gradient[i], xhat[i], sums[i]);
+}
+
+// A pack of columns of a row of partial sums. The row has room for whole packs.
+template <class T>
+__device__ inline void store_partial(float* partial_row, std::int64_t column,
+                                     const float (&sums)[kPackColumns<T>]) {
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; i += kPackColumns<float>) {
+    const float four[] = {sums[i], sums[i + 1], sums[i + 2], sums[i + 3]};
+    store_pack(partial_row + column + i, pack<float>(four));
+  }
+}
+
+// One more column of the chains of g * x.
+template <class T, class W, class Order>
+__device__ inline void fold_gradient(const Pack& x, const Pack& dy, std::int64_t column,
+                                     const RowParams& params, Accumulators<T>& accumulators) {
+  WeightPack<T, W> weight;
+  weight.load(column, params);
+  float values[kPackColumns<T>];
+  float g[kPackColumns<T>];
+  unpack<T>(x, values);
+  weighted_gradient<T, W, Order>(dy, weight, params, g);
+  fold_pack<T>(g, values, accumulators);
+}
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,224 @@
+// Rows that no block holds, in two passes over memory: blocks leave sums over their tiles, one block
+// a row sums these, and elementwise kernels do the rest.
+#include "gradient.cuh"
+
+namespace rmsnorm::cuda {
+namespace {
+
+constexpr int kTiles = kLongPolicy.tiles;
+
+// The part of a row that a block of the sums folds: every splits-th tile, from the block's own on,
+// so that the tree over its tiles is a subtree of the row's.
+template <class T>
+struct RowPart {
+  std::int64_t row;
+  std::int64_t split;
+  std::int64_t splits;
+
+  __device__ explicit RowPart(std::int64_t splits_)
+      : row(blockIdx.x / splits_), split(blockIdx.x % splits_), splits(splits_) {}
+
+  __device__ std::int64_t column(const RowThread<T>& me, int k, int c) const {
+    const std::int64_t tile = split + splits * (me.group + me.groups * k);
+    return kTileColumns * tile + kAccumulators * c + kPackColumns<T> * me.lane;
+  }
+};
+
+// Both folds: grid rows * splits; block: (threads, 1); shared memory: two floats a tile group.
+template <class T, class W, class Order, Access access>
+__device__ void fold_forward(const LongForwardParams& params) {
+  extern __shared__ float shared[];
+  const ForwardParams& forward = params.forward;
+  const RowThread<T> me;
+  const RowPart<T> part(params.splits);
+  const T* x_row = static_cast<const T*>(forward.x.data) + part.row * forward.x.row_stride;
+  float tile_sums[kTiles];
+#pragma unroll
+  for (int k = 0; k < kTiles; ++k) {
+    Accumulators<T> accumulators{};
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      fold_square<T>(load<T, access>(x_row, part.column(me, k, c), forward.common), accumulators);
+    }
+    tile_sums[k] = tile_sum<T>(accumulators);
+  }
+  float sums[] = {own_tiles_sum(tile_sums)};
+  row_sums(sums, me, shared);
+  if (threadIdx.x == 0) params.sums[blockIdx.x] = sums[0];
+}
+
+template <class T, class W, class Order, Access access>
+__device__ void fold_backward(const LongBackwardParams& params) {
+  extern __shared__ float shared[];
+  const BackwardParams& backward = params.backward;
+  const RowParams& common = backward.common;
+  const RowThread<T> me;
+  const RowPart<T> part(params.splits);
+  const bool needs_xx = backward.rstd == nullptr;
+  const T* x_row = static_cast<const T*>(backward.x.data) + part.row * backward.x.row_stride;
+  const T* dy_row = static_cast<const T*>(backward.dy.data) + part.row * backward.dy.row_stride;
+  float gx_sums[kTiles];
+  float xx_sums[kTiles] = {};
+#pragma unroll
+  for (int k = 0; k < kTiles; ++k) {
+    Pack x[kTilePacks];
+    Pack dy[kTilePacks];
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      x[c] = load<T, access>(x_row, part.column(me, k, c), common);
+      dy[c] = load<T, access>(dy_row, part.column(me, k, c), common);
+    }
+    Accumulators<T> gx{};
+    Accumulators<T> xx{};
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      fold_gradient<T, W, Order>(x[c], dy[c], part.column(me, k, c), common, gx);
+      fold_square<T>(x[c], xx);
+    }
+    gx_sums[k] = tile_sum<T>(gx);
+    if (needs_xx) xx_sums[k] = tile_sum<T>(xx);
+  }
+  float sums[] = {own_tiles_sum(gx_sums), own_tiles_sum(xx_sums)};
+  row_sums(sums, me, shared);
+  if (threadIdx.x == 0) {
+    params.sums[blockIdx.x] = sums[1];
+    params.sums[common.rows * params.splits + blockIdx.x] = sums[0];
+  }
+}
+
+// The halving tree over the `count` floats at `sums`, left in the first. All threads of the block
+// call it; it ends with a barrier.
+__device__ void halve(float* sums, std::int64_t count) {
+  for (std::int64_t s = count / 2; s >= 1; s /= 2) {
+    for (std::int64_t i = threadIdx.x; i < s; i += blockDim.x) sums[i] += sums[i + s];
+    __syncthreads();
+  }
+}
+
+// Grid: rows. Block: kRowSumsThreads.
+template <class T, class W, class Order, Access access>
+__device__ void finish_row_sums(const RowSumsParams& params) {
+  const RowParams& common = params.common;
+  const std::int64_t row = blockIdx.x;
+  float* xx_sums = params.sums + row * params.splits;
+  float* gx_sums = xx_sums + common.rows * params.splits;
+  if (params.given_rstd == nullptr) halve(xx_sums, params.splits);
+  if (params.is_backward) halve(gx_sums, params.splits);
+  if (threadIdx.x != 0) return;
+
+  const float rstd = params.given_rstd == nullptr
+                         ? rstd_of(xx_sums[0], common.inverse_size, common.eps)
+                         : params.given_rstd[row];
+  xx_sums[0] = rstd;
+  if (params.is_backward) gx_sums[0] = row_scale(gx_sums[0], rstd, common.inverse_size).cbar;
+  if (params.rstd != nullptr) params.rstd[row] = rstd;
+}
+
+// Grid: rows * ceil(packs of a row / (kElementwiseThreads * kScalePacks)).
+template <class T, class W, class Order, Access access>
+__device__ void scale_rows(const LongForwardParams& params) {
+  const ForwardParams& forward = params.forward;
+  const RowParams& common = forward.common;
+  const std::int64_t chunk_columns = kElementwiseThreads * kScalePacks * kPackColumns<T>;
+  const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
+  const std::int64_t row = blockIdx.x / chunks;
+  const std::int64_t first = blockIdx.x % chunks * chunk_columns;
+  const T* x_row = static_cast<const T*>(forward.x.data) + row * forward.x.row_stride;
+  T* y_row = static_cast<T*>(forward.y.data) + row * forward.y.row_stride;
+  const float rstd = params.sums[row * params.splits];
+
+  Pack x[kScalePacks];
+  const auto column = [&](int i) {
+    return first + (kElementwiseThreads * i + static_cast<int>(threadIdx.x)) * kPackColumns<T>;
+  };
+#pragma unroll
+  for (int i = 0; i < kScalePacks; ++i) x[i] = load<T, access>(x_row, column(i), common);
+#pragma unroll
+  for (int i = 0; i < kScalePacks; ++i) {
+    WeightPack<T, W> weight;
+    weight.load(column(i), common);
+    float w[kPackColumns<T>];
+    add_offset(weight, common, w);
+    store<T, access>(y_row, column(i), scale_pack<T, Order>(x[i], rstd, w, common), common);
+  }
+}
+
+// Grid: ceil(packs of a row / kElementwiseThreads) * ceil(rows / group_rows): a thread takes a pack
+// of columns down a row group.
+template <class T, class W, class Order, Access access>
+__device__ void backward_columns(const LongBackwardParams& params) {
+  const BackwardParams& backward = params.backward;
+  const RowParams& common = backward.common;
+  const std::int64_t chunk_columns = kElementwiseThreads * kPackColumns<T>;
+  const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
+  const std::int64_t group = blockIdx.x / chunks;
+  const std::int64_t column =
+      blockIdx.x % chunks * chunk_columns + static_cast<int>(threadIdx.x) * kPackColumns<T>;
+  if (column >= common.hidden_size) return;
+  const std::int64_t begin = group * backward.group_rows;
+  const std::int64_t end = min(begin + backward.group_rows, common.rows);
+  const float* rstds = params.sums;
+  const float* cbars = params.sums + common.rows * params.splits;
+  WeightPack<T, W> weight;
+  weight.load(column, common);
+
+  float dweight[kPackColumns<T>] = {};
+#pragma unroll 4
+  for (std::int64_t row = begin; row < end; ++row) {
+    const T* x_row = static_cast<const T*>(backward.x.data) + row * backward.x.row_stride;
+    const T* dy_row = static_cast<const T*>(backward.dy.data) + row * backward.dy.row_stride;
+    const Pack x = load<T, access>(x_row, column, common);
+    const Pack dy = load<T, access>(dy_row, column, common);
+    const RowScale scale{rstds[row * params.splits], cbars[row * params.splits]};
+    if (backward.dx.data != nullptr) {
+      float g[kPackColumns<T>];
+      weighted_gradient<T, W, Order>(dy, weight, common, g);
+      T* dx_row = static_cast<T*>(backward.dx.data) + row * backward.dx.row_stride;
+      store<T, access>(dx_row, column, input_gradient<T>(x, g, scale), common);
+    }
+    add_row<T, Order>(x, dy, scale.rstd, common, dweight);
+  }
+  if (backward.partials != nullptr) {
+    store_partial<T>(backward.partials + group * backward.partial_stride, column, dweight);
+  }
+}
+
+template <Kind kind>
+struct ParamsOf;
+template <>
+struct ParamsOf<Kind::kFoldForward> {
+  using Type = LongForwardParams;
+  static constexpr int kThreads = kLongPolicy.max_threads;
+};
+template <>
+struct ParamsOf<Kind::kScaleRows> {
+  using Type = LongForwardParams;
+  static constexpr int kThreads = kElementwiseThreads;
+};
+template <>
+struct ParamsOf<Kind::kFoldBackward> {
+  using Type = LongBackwardParams;
+  static constexpr int kThreads = kLongPolicy.max_threads;
+};
+template <>
+struct ParamsOf<Kind::kBackwardColumns> {
+  using Type = LongBackwardParams;
+  static constexpr int kThreads = kElementwiseThreads;
+};
+template <>
+struct ParamsOf<Kind::kFinishRowSums> {
+  using Type = RowSumsParams;
+  static constexpr int kThreads = kRowSumsThreads;
+};
+
+}  // namespace
+
+#define KERNEL(tag, T, W, Order, kind, function, index, access)                                \
+  extern "C" __global__ void __launch_bounds__(ParamsOf<Kind::kind>::kThreads)                 \
+      RMSNORM_KERNEL_NAME(tag, function, index, access)(                                       \
+          const __grid_constant__ ParamsOf<Kind::kind>::Type params) {                         \
+    function<T, W, Order, RMSNORM_ACCESS_##access>(params);                                    \
+  }
+RMSNORM_LONG_KERNELS(KERNEL)
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,185 @@
+// Every intrinsic, every conversion and every access to memory that the kernels use.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "../../fold.h"
+#include "../../rms_norm.h"
+
+namespace rmsnorm::cuda {
+
+// 16 bytes, moved at once: 4 columns of float32 or 8 of a 16-bit type.
+struct alignas(16) Pack {
+  std::uint32_t words[4];
+};
+template <class T>
+inline constexpr int kPackColumns = 16 / static_cast<int>(sizeof(T));
+
+inline constexpr unsigned kFullWarp = 0xffffffffu;
+inline constexpr int kWarpLanes = 32;
+
+__device__ inline float shuffle_xor(float value, int offset) {
+  return __shfl_xor_sync(kFullWarp, value, offset);
+}
+__device__ inline float shuffle_down(float value, int offset) {
+  return __shfl_down_sync(kFullWarp, value, offset);
+}
+
+// 1 / sqrt(mean + eps), every step rounded to nearest (fold.h).
+__device__ inline float rstd_of(float sum, float inverse_size, float eps) {
+  return __frcp_rn(__fsqrt_rn(sum * inverse_size + eps));
+}
+
+__device__ inline void unpack(const Pack& pack, float (&values)[4], float) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) values[i] = __uint_as_float(pack.words[i]);
+}
+__device__ inline void unpack(const Pack& pack, float (&values)[8], Float16) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 two = __half22float2(reinterpret_cast<const __half2&>(pack.words[i]));
+    values[2 * i] = two.x;
+    values[2 * i + 1] = two.y;
+  }
+}
+__device__ inline void unpack(const Pack& pack, float (&values)[8], BFloat16) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    values[2 * i] = __uint_as_float(pack.words[i] << 16);
+    values[2 * i + 1] = __uint_as_float(pack.words[i] & 0xffff0000u);
+  }
+}
+template <class T>
+__device__ inline void unpack(const Pack& pack, float (&values)[kPackColumns<T>]) {
+  unpack(pack, values, T{});
+}
+
+// Two neighbours rounded to nearest even, the first in the low half.
+__device__ inline std::uint32_t round_two(float low, float high, Float16) {
+  const __half2 two = __floats2half2_rn(low, high);
+  return reinterpret_cast<const std::uint32_t&>(two);
+}
+__device__ inline std::uint32_t round_two(float low, float high, BFloat16) {
+  const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
+  return reinterpret_cast<const std::uint32_t&>(two);
+}
+
+__device__ inline Pack pack(const float (&values)[4], float) {
+  Pack result;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) result.words[i] = __float_as_uint(values[i]);
+  return result;
+}
+template <class T>
+__device__ inline Pack pack(const float (&values)[8], T tag) {
+  Pack result;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) result.words[i] = round_two(values[2 * i], values[2 * i + 1], tag);
+  return result;
+}
+template <class T>
+__device__ inline Pack pack(const float (&values)[kPackColumns<T>]) {
+  return pack(values, T{});
+}
+
+// Makes the compiler unpack again what it unpacked before: keeping both forms of a row between two
+// passes over it takes three times the registers of the packed one.
+__device__ inline void keep_packed(Pack& pack) {
+#pragma unroll
+  for (std::uint32_t& word : pack.words) asm("" : "+r"(word));
+}
+
+// Makes the compiler read memory again after it, and not before.
+__device__ inline void forget_memory() { asm volatile("" ::: "memory"); }
+
+// T(value) as a float, for the values of a pack.
+template <class T>
+__device__ inline void round_to(float (&values)[kPackColumns<T>]) {
+  if constexpr (sizeof(T) == 2) unpack<T>(pack<T>(values), values);
+}
+
+// One column.
+__device__ inline float to_float(float value) { return value; }
+__device__ inline float to_float(Float16 value) { return __half2float(__ushort_as_half(value.bits)); }
+__device__ inline float to_float(BFloat16 value) {
+  return __uint_as_float(static_cast<std::uint32_t>(value.bits) << 16);
+}
+__device__ inline float from_float(float value, float) { return value; }
+__device__ inline Float16 from_float(float value, Float16) {
+  return {__half_as_ushort(__float2half_rn(value))};
+}
+__device__ inline BFloat16 from_float(float value, BFloat16) {
+  return {__bfloat16_as_ushort(__float2bfloat16_rn(value))};
+}
+
+// A pack in shared memory or in global memory of any kind, on a 16-byte boundary.
+__device__ inline Pack load_pack(const void* address) {
+  const uint4 words = *static_cast<const uint4*>(address);
+  return {{words.x, words.y, words.z, words.w}};
+}
+__device__ inline void store_pack(void* address, const Pack& pack) {
+  *static_cast<uint4*>(address) =
+      make_uint4(pack.words[0], pack.words[1], pack.words[2], pack.words[3]);
+}
+
+// Asks the second-level cache to fetch what is at a global address.
+__device__ inline void prefetch(const void* address) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(address)));
+}
+
+// A pack of which `bytes` exist (any number, none if not positive), by accesses of `access` = 2, 4
+// or 8 bytes, of which address and `bytes` are multiples. What does not exist is 0.
+template <class T>
+__device__ inline Pack load_part(const void* address, std::int64_t bytes, int access) {
+  Pack pack{};
+  if (access == 8) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (8 * i >= bytes) break;
+      const uint2 words = static_cast<const uint2*>(address)[i];
+      pack.words[2 * i] = words.x;
+      pack.words[2 * i + 1] = words.y;
+    }
+  } else if (sizeof(T) == 4 || access == 4) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (4 * i < bytes) pack.words[i] = static_cast<const std::uint32_t*>(address)[i];
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (2 * i >= bytes) break;
+      const std::uint32_t half = static_cast<const std::uint16_t*>(address)[i];
+      pack.words[i / 2] |= half << 16 * (i % 2);
+    }
+  }
+  return pack;
+}
+
+template <class T>
+__device__ inline void store_part(void* address, const Pack& pack, std::int64_t bytes, int access) {
+  if (access == 8) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (8 * i >= bytes) break;
+      static_cast<uint2*>(address)[i] = make_uint2(pack.words[2 * i], pack.words[2 * i + 1]);
+    }
+  } else if (sizeof(T) == 4 || access == 4) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (4 * i < bytes) static_cast<std::uint32_t*>(address)[i] = pack.words[i];
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (2 * i >= bytes) break;
+      const std::uint32_t half = pack.words[i / 2] >> 16 * (i % 2);
+      static_cast<std::uint16_t*>(address)[i] = static_cast<std::uint16_t>(half);
+    }
+  }
+}
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,249 @@
+// One row in the registers of a group of threads, and its sums.
+//
+// A tile (fold.h) is held by kTileLanes<T> neighbouring lanes, each with kTilePacks packs: lane l
+// has the packs at columns kAccumulators * c + kPackColumns * l of the tile, c = 0 … 3, which are
+// the whole chains of kPackColumns accumulators. The lanes of a tile are a tile group; with G
+// groups to a row, group g holds the tiles g, g + G, g + 2G …, kTiles of them, so that the outer
+// halvings of the tree over the tiles are inside a thread. kTiles * G is the padded tile count.
+//
+// blockDim = (threads of a row = G * kTileLanes, rows of a block).
+#pragma once
+
+#include "../kernel_params.h"
+#include "../kernel_table.h"
+#include "primitives.cuh"
+
+namespace rmsnorm::cuda {
+
+template <class T>
+inline constexpr int kTileLanes = static_cast<int>(kAccumulators) / kPackColumns<T>;
+inline constexpr int kTilePacks = static_cast<int>(kTileColumns / kAccumulators);
+
+template <class T>
+struct RowThread {
+  int groups = static_cast<int>(blockDim.x) / kTileLanes<T>;
+  int group = static_cast<int>(threadIdx.x) / kTileLanes<T>;
+  int lane = static_cast<int>(threadIdx.x) % kTileLanes<T>;  // of the tile
+
+  // The first column of the thread's first pack; its others are at constant distances if it has
+  // one tile, which saves address registers.
+  std::int64_t first = kTileColumns * group + kPackColumns<T> * lane;
+
+  // The first column of pack c of the thread's k-th tile.
+  __device__ std::int64_t column(int k, int c) const {
+    return first + kTileColumns * groups * k + kAccumulators * c;
+  }
+};
+
+template <class T, Access kAccess>
+__device__ inline Pack load(const T* row, std::int64_t column, const RowParams& params) {
+  if constexpr (kAccess == Access::kPacks) {
+    return column < params.hidden_size ? load_pack(row + column) : Pack{};
+  } else {
+    const std::int64_t bytes = (params.hidden_size - column) * static_cast<int>(sizeof(T));
+    return load_part<T>(row + column, bytes, params.access_bytes);
+  }
+}
+
+template <class T, Access kAccess>
+__device__ inline void store(T* row, std::int64_t column, const Pack& pack,
+                             const RowParams& params) {
+  if constexpr (kAccess == Access::kPacks) {
+    if (column < params.hidden_size) store_pack(row + column, pack);
+  } else {
+    const std::int64_t bytes = (params.hidden_size - column) * static_cast<int>(sizeof(T));
+    store_part<T>(row + column, pack, bytes, params.access_bytes);
+  }
+}
+
+// The cast orders (CastOrder), and the one that is known when the kernel runs: whether T(xhat) and
+// T(dy * w) are rounded.
+struct LlamaOrder {
+  __device__ static constexpr bool rounds(const RowParams&) { return true; }
+};
+struct FloatOrder {
+  __device__ static constexpr bool rounds(const RowParams&) { return false; }
+};
+struct AnyOrder {
+  __device__ static bool rounds(const RowParams& params) { return params.is_llama_order; }
+};
+
+// The weights of one pack of columns of T, as they are in memory.
+template <class T, class W>
+struct WeightPack {
+  static constexpr int kPacks = static_cast<int>(sizeof(W) / sizeof(T));
+  Pack packs[kPacks];
+
+  // From global memory; ones where there is no weight.
+  __device__ void load(std::int64_t column, const RowParams& params) {
+    const W* address = static_cast<const W*>(params.weight) + column;
+#pragma unroll
+    for (int i = 0; i < kPacks; ++i) {
+      if (params.weight == nullptr) {
+        float ones[kPackColumns<W>];
+#pragma unroll
+        for (float& one : ones) one = 1.0f;
+        packs[i] = pack<W>(ones);
+      } else {
+        packs[i] = column < params.hidden_size ? load_pack(address + i * kPackColumns<W>) : Pack{};
+      }
+    }
+  }
+
+  __device__ void unpack_to(float (&w)[kPackColumns<T>]) const {
+#pragma unroll
+    for (int i = 0; i < kPacks; ++i) {
+      float values[kPackColumns<W>];
+      unpack<W>(packs[i], values);
+#pragma unroll
+      for (int j = 0; j < kPackColumns<W>; ++j) w[i * kPackColumns<W> + j] = values[j];
+    }
+  }
+};
+
+// A weight of either type, column by column.
+struct AnyWeight {};
+template <class T>
+struct WeightPack<T, AnyWeight> {
+  float values[kPackColumns<T>];
+
+  __device__ void load(std::int64_t column, const RowParams& params) {
+#pragma unroll
+    for (int i = 0; i < kPackColumns<T>; ++i) {
+      if (params.weight == nullptr || column + i >= params.hidden_size) {
+        values[i] = 1.0f;
+      } else if (params.weight_is_float32) {
+        values[i] = static_cast<const float*>(params.weight)[column + i];
+      } else {
+        values[i] = to_float(static_cast<const T*>(params.weight)[column + i]);
+      }
+    }
+  }
+
+  __device__ void unpack_to(float (&w)[kPackColumns<T>]) const {
+#pragma unroll
+    for (int i = 0; i < kPackColumns<T>; ++i) w[i] = values[i];
+  }
+};
+
+// w = weight + offset.
+template <class T, class W>
+__device__ inline void add_offset(const WeightPack<T, W>& weight, const RowParams& params,
+                                  float (&w)[kPackColumns<T>]) {
+  weight.unpack_to(w);
+  if (params.weight_offset != 0.0f) {
+#pragma unroll
+    for (float& value : w) value += params.weight_offset;
+  }
+}
+
+// y of one pack: xhat * w, with the casts of the order.
+template <class T, class Order>
+__device__ inline Pack scale_pack(const Pack& x, float rstd, const float (&w)[kPackColumns<T>],
+                           const RowParams& params) {
+  float values[kPackColumns<T>];
+  unpack<T>(x, values);
+#pragma unroll
+  for (float& value : values) value *= rstd;
+  if (Order::rounds(params)) round_to<T>(values);
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; ++i) values[i] *= w[i];
+  return pack<T>(values);
+}
+
+// The accumulators of a tile that a lane holds.
+template <class T>
+using Accumulators = float[kPackColumns<T>];
+
+// One more column of every chain: acc = fma(a, b, acc).
+template <class T>
+__device__ inline void fold_pack(const float (&a)[kPackColumns<T>],
+                                 const float (&b)[kPackColumns<T>], Accumulators<T>& accumulators) {
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; ++i) {
+    accumulators[i] = __fmaf_rn(a[i], b[i], accumulators[i]);
+  }
+}
+
+// One more column of the chains of x * x.
+template <class T>
+__device__ inline void fold_square(const Pack& x, Accumulators<T>& accumulators) {
+  float values[kPackColumns<T>];
+  unpack<T>(x, values);
+  fold_pack<T>(values, values, accumulators);
+}
+
+// The halving tree over the accumulators of the tile, to all its lanes. All lanes of the warp call
+// it. Where two lanes add the same pairs, each takes half of them: of kPackColumns accumulators a
+// lane keeps one after as many steps as halve them, and the last levels of the tree are among the
+// lanes again. That is 7 shuffles for float32 (24 one by one), and 10 for 16 bits.
+template <class T>
+__device__ inline float tile_sum(Accumulators<T>& accumulators) {
+  const int lane = static_cast<int>(threadIdx.x) % kTileLanes<T>;
+  int offset = kTileLanes<T> / 2;
+#pragma unroll
+  for (int half = kPackColumns<T> / 2; half >= 1; half /= 2) {
+    const bool is_upper = (lane & offset) != 0;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float kept = is_upper ? accumulators[i + half] : accumulators[i];
+      const float given = is_upper ? accumulators[i] : accumulators[i + half];
+      accumulators[i] = kept + shuffle_xor(given, offset);
+    }
+    offset /= 2;
+  }
+  float sum = accumulators[0];
+#pragma unroll
+  for (int s = offset; s >= 1; s /= 2) sum += shuffle_xor(sum, s);
+  // The accumulators a lane has not kept: the same lane bits, in the same order as above.
+#pragma unroll
+  for (int s = kTileLanes<T> / 2; s > offset; s /= 2) sum += shuffle_xor(sum, s);
+  return sum;
+}
+
+// The halving tree over the tiles that a thread holds.
+template <int kTiles>
+__device__ inline float own_tiles_sum(float (&sums)[kTiles]) {
+#pragma unroll
+  for (int s = kTiles / 2; s >= 1; s /= 2) {
+#pragma unroll
+    for (int k = 0; k < s; ++k) sums[k] += sums[k + s];
+  }
+  return sums[0];
+}
+
+// Sums over a row from sums over the tiles of each thread, kCount different ones at once, to all
+// threads of the row. All threads of the block call it. A row wider than a warp needs `shared`
+// (kCount * groups floats a row of the block) and has one barrier; a second call must not write
+// the same memory before all threads have passed another barrier.
+template <class T, int kCount>
+__device__ inline void row_sums(float (&sums)[kCount], const RowThread<T>& me, float* shared) {
+  constexpr int kWarpGroups = kWarpLanes / kTileLanes<T>;
+  if (me.groups <= kWarpGroups) {
+    for (int s = me.groups / 2; s >= 1; s /= 2) {
+#pragma unroll
+      for (float& sum : sums) sum += shuffle_xor(sum, s * kTileLanes<T>);
+    }
+    return;
+  }
+  float* row = shared + kCount * me.groups * static_cast<int>(threadIdx.y);
+  if (me.lane == 0) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) row[i * me.groups + me.group] = sums[i];
+  }
+  __syncthreads();
+  // Every warp finishes the tree for itself. There are at most 64 groups (kMaxRowThreads).
+  const int width = me.groups < kWarpLanes ? me.groups : kWarpLanes;
+  const int leaf = static_cast<int>(threadIdx.x) & (width - 1);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    const float* leaves = row + i * me.groups + leaf;
+    sums[i] = me.groups <= kWarpLanes ? leaves[0] : leaves[0] + leaves[kWarpLanes];
+  }
+  for (int s = width / 2; s >= 1; s /= 2) {
+#pragma unroll
+    for (float& sum : sums) sum += shuffle_xor(sum, s);
+  }
+}
+
+}  // namespace rmsnorm::cuda
