@@ -8,11 +8,20 @@
 
 /**
  * dtype (0 float32, 1 float16, 2 bfloat16) + 4 for castOrder 'float' + 8 to accumulate dweight +
- * 16 for a fresh dweight of float32.
+ * 16 for a fresh dweight of float32 + 32 * (n + 1) to run on the CUDA device n rather than the CPU.
  */
 export type Format = number;
 
 export type NativeArray = Float32Array | Uint16Array;
+
+/** A CUDA device; its place in the array is its ordinal. */
+export interface NativeDevice {
+  name: string;
+  computeCapability: string;
+  totalMemory: number;
+  multiprocessors: number;
+  driverVersion: string;
+}
 
 export interface Binding {
   /** Writes y, and rstd unless null. y may be x itself; nothing else may overlap an output. */
@@ -78,6 +87,9 @@ export interface Binding {
   cpuVariants(): string[];
   cpuVariant(): string;
   setCpuVariant(name: string): void;
+
+  /** The CUDA devices, or the error that a call on one would throw. */
+  devices(): NativeDevice[] | Error;
 
   numThreads(): number;
   setNumThreads(count: number): void;

@@ -3,6 +3,8 @@ import { argumentError } from './errors';
 import { readSettings, type CommonOptions, type Settings } from './options';
 import { readOperand, sizeOf, type Operand } from './tensor';
 
+const deviceUnit = 32;
+
 /** What forward and backward have in common, checked. */
 export interface Problem {
   readonly x: Operand;
@@ -13,7 +15,7 @@ export interface Problem {
   readonly hiddenSize: number;
   readonly rows: number;
   readonly settings: Settings;
-  /** The dtype and the cast order, as native calls take them. */
+  /** The dtype, the cast order and the device, as native calls take them. */
   readonly format: number;
 }
 
@@ -42,7 +44,8 @@ export function readProblem(x: unknown, weight: unknown, options: CommonOptions)
     hiddenSize,
     rows: xOperand.data.length / hiddenSize,
     settings,
-    format: dtypeCodes[dtype] + (settings.castOrder === 'float' ? 4 : 0),
+    format:
+      dtypeCodes[dtype] + (settings.castOrder === 'float' ? 4 : 0) + deviceUnit * settings.device,
   };
 }
 

@@ -1,7 +1,20 @@
 import { inspect } from 'node:util';
 
+/**
+ * Codes of {@link CudaError}. Those of the driver's errors are its own names: `ERR_CUDA_X` for
+ * `CUDA_ERROR_X`.
+ */
+export type CudaErrorCode =
+  /** There is no driver, one too old, no device, or the addon was built without kernels. */
+  | 'ERR_CUDA_UNAVAILABLE'
+  /** The device has not as much memory left. */
+  | 'ERR_CUDA_OUT_OF_MEMORY'
+  | `ERR_CUDA_${string}`;
+
 /** Codes of the errors this package throws; those Node.js has are Node.js's own. */
-export type ErrorCode =
+export type ErrorCode = PlainErrorCode | CudaErrorCode;
+
+type PlainErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
   | 'ERR_INVALID_ARG_VALUE'
   | 'ERR_OUT_OF_RANGE'
@@ -18,20 +31,44 @@ const constructors = {
   ERR_INVALID_STATE: Error,
   ERR_MEMORY_ALLOCATION_FAILED: Error,
   ERR_ADDON_NOT_LOADED: Error,
-} as const satisfies Record<ErrorCode, ErrorConstructor>;
+} as const satisfies Record<PlainErrorCode, ErrorConstructor>;
+
+/** What the native error of a CUDA call tells beside its code. */
+interface NativeCudaError {
+  readonly driverError?: string;
+  readonly driverMessage?: string;
+}
+
+/** CUDA is not available, or its driver reported an error. */
+export class CudaError extends Error {
+  override readonly name = 'CudaError';
+  readonly code: CudaErrorCode;
+  /** The driver's name of its error, such as `'CUDA_ERROR_OUT_OF_MEMORY'`; null if it was not its. */
+  readonly driverError: string | null;
+  /** The driver's text for it, such as `'out of memory'`; null if it was not its. */
+  readonly driverMessage: string | null;
+
+  /** @internal */
+  constructor(code: CudaErrorCode, message: string, cause: NativeCudaError) {
+    super(message, { cause });
+    this.code = code;
+    this.driverError = cause.driverError ?? null;
+    this.driverMessage = cause.driverMessage ?? null;
+  }
+}
 
 /** An error of the class that belongs to `code`, with it as its `code`. */
 export function codedError(
-  code: ErrorCode,
+  code: PlainErrorCode,
   message: string,
   options?: ErrorOptions,
-): Error & { code: ErrorCode } {
+): Error & { code: PlainErrorCode } {
   return Object.assign(new constructors[code](message, options), { code });
 }
 
 /** The error for an argument that is not what it must be: every such message has this shape. */
 export function argumentError(
-  code: ErrorCode,
+  code: PlainErrorCode,
   name: string,
   expected: string,
   actual: unknown,
@@ -45,8 +82,12 @@ export function argumentError(
 /** The same error as the native one, of this realm's classes, so that `instanceof` holds. */
 export function adoptNativeError(error: unknown): unknown {
   const { code, message } = error as { code?: unknown; message?: unknown };
-  if (typeof code !== 'string' || !Object.hasOwn(constructors, code)) return error;
-  return codedError(code as ErrorCode, String(message), { cause: error });
+  if (typeof code !== 'string') return error;
+  if (code.startsWith('ERR_CUDA_')) {
+    return new CudaError(code as CudaErrorCode, String(message), error as NativeCudaError);
+  }
+  if (!Object.hasOwn(constructors, code)) return error;
+  return codedError(code as PlainErrorCode, String(message), { cause: error });
 }
 
 function describe(value: unknown): string {

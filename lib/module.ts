@@ -1,4 +1,5 @@
 import { readNormalizedShape, statedType } from './arguments';
+import { type DeviceName } from './devices';
 import { checkDTypeName, type DType, type FloatArray } from './dtype';
 import { toBFloat16, toFloat16 } from './convert';
 import { argumentError, codedError } from './errors';
@@ -18,6 +19,8 @@ export interface RMSNormOptions {
   readonly dtype?: DType;
   /** Whether there is a weight to learn. Default true. */
   readonly elementwiseAffine?: boolean;
+  /** Where calls run; weight and gradients stay in arrays of the host. Default `'cpu'`. */
+  readonly device?: DeviceName;
 }
 
 /** Options of one call of {@link RMSNorm}'s methods. */
@@ -29,7 +32,7 @@ export interface RMSNormCallOptions {
 }
 
 const constructorNames: ReadonlySet<string> = new Set([
-  ...['eps', 'weightOffset', 'castOrder', 'dtype', 'elementwiseAffine'],
+  ...['eps', 'weightOffset', 'castOrder', 'dtype', 'elementwiseAffine', 'device'],
 ]);
 const callNames: ReadonlySet<string> = new Set(['out', 'dtype']);
 
@@ -57,6 +60,7 @@ export class RMSNorm {
   readonly weightOffset: number;
   readonly castOrder: CastOrder;
   readonly dtype: DType;
+  readonly device: DeviceName;
   /**
    * The learned scale, as many elements as `normalizedShape` has, at first ones (less
    * `weightOffset`): a `Float32Array`, or the bits in a `Uint16Array` for a 16-bit dtype. Change it
@@ -90,6 +94,7 @@ export class RMSNorm {
     this.weightOffset = settings.weightOffset;
     this.castOrder = settings.castOrder;
     this.dtype = dtype;
+    this.device = options.device ?? 'cpu';
     const hasWeight = readFlag('elementwiseAffine', options.elementwiseAffine, true);
     this.weight = hasWeight ? initialWeight(sizeOf(shape), 1 - settings.weightOffset, dtype) : null;
   }
@@ -149,6 +154,7 @@ export class RMSNorm {
       weightOffset: this.weightOffset,
       castOrder: this.castOrder,
       normalizedShape: this.normalizedShape,
+      device: this.device,
       ...(dtype === undefined ? {} : { dtype }),
     };
   }

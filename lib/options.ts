@@ -1,4 +1,5 @@
 import { argumentError } from './errors';
+import { readDevice, type DeviceName } from './devices';
 import { type DType } from './dtype';
 import { type Input } from './tensor';
 
@@ -24,6 +25,11 @@ export interface CommonOptions {
   readonly normalizedShape?: number | readonly number[];
   /** The dtype of `Uint16Array` tensors. Default: the `type` of x, if it is a tensor that has one. */
   readonly dtype?: DType;
+  /**
+   * Where the call runs. The results have the same bits everywhere. Arrays of the host are copied to
+   * a GPU and back, so that a call on them is faster on the CPU. Default `'cpu'`.
+   */
+  readonly device?: DeviceName;
 }
 
 /** Options of `rmsNorm` and `rmsNorm.async`. */
@@ -52,7 +58,7 @@ export interface BackwardOptions extends CommonOptions {
   readonly accumulate?: boolean;
 }
 
-const commonNames = ['eps', 'weightOffset', 'castOrder', 'normalizedShape', 'dtype'];
+const commonNames = ['eps', 'weightOffset', 'castOrder', 'normalizedShape', 'dtype', 'device'];
 export const rmsNormNames: ReadonlySet<string> = new Set([...commonNames, 'out']);
 export const forwardNames: ReadonlySet<string> = new Set([...rmsNormNames, 'rstdOut']);
 export const backwardNames: ReadonlySet<string> = new Set([
@@ -82,6 +88,8 @@ export interface Settings {
   readonly eps: number;
   readonly weightOffset: number;
   readonly castOrder: CastOrder;
+  /** The option `device`, as native calls take it. */
+  readonly device: number;
 }
 
 const defaultEps = 1e-6;
@@ -98,7 +106,7 @@ export function readSettings(options: CommonOptions): Settings {
   if (castOrder !== 'llama' && castOrder !== 'float') {
     throw argumentError('ERR_INVALID_ARG_VALUE', 'castOrder', "'llama' or 'float'", castOrder);
   }
-  return { eps, weightOffset, castOrder };
+  return { eps, weightOffset, castOrder, device: readDevice(options.device) };
 }
 
 export function readFlag(name: string, value: unknown, ifMissing: boolean): boolean {

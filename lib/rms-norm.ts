@@ -91,10 +91,11 @@ function forwardOutput<X>(
  * @returns y: `options.out` if given, else a new array of x's kind, or a tensor `{ data, dims }` if
  * x is one
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` and RangeError
- * `ERR_OUT_OF_RANGE` for arguments that are not as described; nothing is written then
+ * `ERR_OUT_OF_RANGE` for arguments that are not as described; nothing is written then.
+ * {@link CudaError} if `device` is a GPU that is not to be had, or fails
  *
- * Runs on the CPU, on several threads if x is large enough; the bits of a row depend on nothing but
- * the row, weight and options. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization".
+ * Runs on the CPU, on several threads if x is large enough, or on the GPU that `device` names; the
+ * bits of a row depend on nothing but the row, weight and options. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization".
  */
 export function rmsNorm<X extends Input>(
   x: X,

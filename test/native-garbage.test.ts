@@ -20,7 +20,12 @@ afterAll(() => {
   setNumThreads(threads);
 });
 
-const codes = ['ERR_INVALID_ARG_TYPE', 'ERR_OUT_OF_RANGE', 'ERR_INVALID_ARG_VALUE'];
+const codes = [
+  'ERR_CUDA_UNAVAILABLE',
+  'ERR_INVALID_ARG_TYPE',
+  'ERR_OUT_OF_RANGE',
+  'ERR_INVALID_ARG_VALUE',
+];
 
 /** Fails unless the call, or its promise, succeeds or fails with one of the codes. */
 async function outcomeOf(name: string, call: () => unknown): Promise<'refused' | 'taken'> {
@@ -74,6 +79,7 @@ const valid: Readonly<Record<keyof Binding, () => unknown[]>> = {
   backward: () => [floats(8), floats(8), floats(4), floats(2), floats(8), floats(4), 4, 1e-6, 0, 0],
   backwardAsync: () => [floats(8), floats(8), floats(4), floats(2), true, true, 4, 1e-6, 0, 0],
   convert: () => [floats(8), 0, bits(8), 2],
+  devices: () => [],
   cpuVariants: () => [],
   cpuVariant: () => [],
   setCpuVariant: () => ['scalar'],

@@ -72,7 +72,7 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuDeviceGetCount, (int* count))                                                               \
   F(cuDeviceGet, (CUdevice * device, int ordinal))                                                \
   F(cuDeviceGetName, (char* name, int length, CUdevice device))                                   \
-  F(cuDeviceTotalMem_v2, (std::size_t* bytes, CUdevice device))                                   \
+  F(cuDeviceTotalMem_v2, (std::size_t * bytes, CUdevice device))                                  \
   F(cuDeviceGetAttribute, (int* value, CUdevice_attribute attribute, CUdevice device))            \
   F(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice device))                             \
   F(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                              \
@@ -88,7 +88,7 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
                      unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, \
                      CUstream stream, void** parameters, void** extra))                           \
   F(cuLaunchHostFunc, (CUstream stream, CUhostFn function, void* user_data))                      \
-  F(cuMemGetInfo_v2, (std::size_t* free, std::size_t* total))                                     \
+  F(cuMemGetInfo_v2, (std::size_t * free, std::size_t * total))                                   \
   F(cuMemAlloc_v2, (CUdeviceptr * pointer, std::size_t bytes))                                    \
   F(cuMemFree_v2, (CUdeviceptr pointer))                                                          \
   F(cuMemHostAlloc, (void** pointer, std::size_t bytes, unsigned flags))                          \

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "../cpu/thread_pool.h"
+#include "../cuda/backend.h"
 #include "calls.h"
 
 namespace rmsnorm::napi {
@@ -14,10 +15,13 @@ namespace {
 std::mutex environments_mutex;
 int environments = 0;
 
-// The threads end with the last environment, before Node tears the process down around them.
+// Threads end and GPUs are let go of with the last environment, before Node tears the process down
+// around them. Node has waited for the calls in flight.
 void leave(void*) {
   const std::lock_guard lock(environments_mutex);
-  if (--environments == 0) cpu::join_threads();
+  if (--environments != 0) return;
+  cuda::release();
+  cpu::join_threads();
 }
 
 napi_value init(napi_env env, napi_value exports) {
@@ -40,6 +44,7 @@ napi_value init(napi_env env, napi_value exports) {
       method("cpuVariants", cpu_variants),
       method("cpuVariant", cpu_variant),
       method("setCpuVariant", set_cpu_variant),
+      method("devices", devices),
       method("numThreads", num_threads),
       method("setNumThreads", set_num_threads),
   };

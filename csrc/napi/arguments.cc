@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string_view>
 
 namespace rmsnorm::napi {
 namespace {
@@ -9,6 +10,8 @@ namespace {
 constexpr std::int64_t kCastOrderFloat = 4;
 constexpr std::int64_t kAccumulate = 8;
 constexpr std::int64_t kFreshFloat32 = 16;
+constexpr std::int64_t kDevice = 32;  // times the ordinal plus 1
+constexpr std::int64_t kMaxDevices = 1024;
 constexpr float kMaxFloat = std::numeric_limits<float>::max();
 constexpr std::int64_t kMaxSafeInteger = (std::int64_t{1} << 53) - 1;
 
@@ -67,14 +70,24 @@ struct Format {
   CastOrder cast_order;
   bool accumulate;
   bool fresh_float32;
+  int device;
 };
 
+// ERR_CUDA_ILLEGAL_ADDRESS of CUDA_ERROR_ILLEGAL_ADDRESS.
+std::string cuda_code(const DriverError& error) {
+  constexpr std::string_view kPrefix = "CUDA_ERROR_";
+  const std::string_view name = error.name == nullptr ? "" : error.name;
+  if (!name.starts_with(kPrefix)) return "ERR_CUDA_UNKNOWN";
+  return "ERR_CUDA_" + std::string(name.substr(kPrefix.size()));
+}
+
 Format read_format(ArgumentReader& reader, std::size_t index) {
-  const std::int64_t bits = reader.integer_at(index, "format", 0, 31);
+  const std::int64_t bits = reader.integer_at(index, "format", 0, kDevice * (kMaxDevices + 1) - 1);
   return {.dtype = reader.dtype(bits & 3),
           .cast_order = bits & kCastOrderFloat ? CastOrder::kFloat : CastOrder::kLlama,
           .accumulate = (bits & kAccumulate) != 0,
-          .fresh_float32 = (bits & kFreshFloat32) != 0};
+          .fresh_float32 = (bits & kFreshFloat32) != 0,
+          .device = static_cast<int>(bits / kDevice) + kCpu};
 }
 
 Options read_options(ArgumentReader& reader, const Format& format) {
@@ -257,6 +270,7 @@ Status read_forward(napi_env env, napi_callback_info info, bool is_async, Forwar
                 .weight = {call->weight.data, call->weight.dtype},
                 .y = {call->y.data, hidden_size},
                 .rstd = static_cast<float*>(call->rstd.data)};
+  call->device = format.device;
   return {};
 }
 
@@ -298,14 +312,22 @@ Status read_backward(napi_env env, napi_callback_info info, bool is_async, Backw
                 .dweight = call->dweight.data,
                 .dweight_dtype = call->dweight.dtype,
                 .accumulate = format.accumulate};
+  call->device = format.device;
   return {};
+}
+
+napi_value make_string(napi_env env, const std::string& text) {
+  napi_value value = nullptr;
+  napi_create_string_utf8(env, text.c_str(), text.size(), &value);
+  return value;
 }
 
 napi_value make_error(napi_env env, const Status& status) {
   struct Kind {
-    const char* code;
+    std::string code;
     napi_status (*create)(napi_env, napi_value, napi_value, napi_value*);
   };
+  const DriverError& driver_error = status.driver_error();
   const Kind kind = [&]() -> Kind {
     switch (status.code()) {
       case Code::kWrongType:
@@ -318,17 +340,24 @@ napi_value make_error(napi_env env, const Status& status) {
         return {"ERR_INVALID_ENVIRONMENT", napi_create_error};
       case Code::kOutOfMemory:
         return {"ERR_MEMORY_ALLOCATION_FAILED", napi_create_error};
+      case Code::kCudaUnavailable:
+        return {"ERR_CUDA_UNAVAILABLE", napi_create_error};
+      case Code::kCuda:
+        return {cuda_code(driver_error), napi_create_error};
       case Code::kOk:
         break;
     }
     return {"ERR_INTERNAL", napi_create_error};
   }();
-  napi_value code = nullptr;
-  napi_value message = nullptr;
   napi_value error = nullptr;
-  napi_create_string_utf8(env, kind.code, NAPI_AUTO_LENGTH, &code);
-  napi_create_string_utf8(env, status.message().c_str(), status.message().size(), &message);
-  kind.create(env, code, message, &error);
+  kind.create(env, make_string(env, kind.code), make_string(env, status.message()), &error);
+  if (driver_error.number != 0) {
+    const auto set = [&](const char* name, const char* text) {
+      napi_set_named_property(env, error, name, make_string(env, text == nullptr ? "" : text));
+    };
+    set("driverError", driver_error.name);
+    set("driverMessage", driver_error.text);
+  }
   return error;
 }
 

@@ -70,13 +70,18 @@ class ArgumentReader {
   Status status_;
 };
 
+// Where a call runs: the CPU, or the CUDA device of an ordinal.
+static constexpr int kCpu = -1;
+
 struct ForwardCall {
   Array x, weight, y, rstd;
   ForwardArgs args;  // pointers of arrays that are fresh are null
+  int device;
 };
 struct BackwardCall {
   Array dy, x, weight, rstd, dx, dweight;
   BackwardArgs args;
+  int device;
 };
 
 // The arguments of binding.d.ts's forward and backward, and of their asynchronous twins. Checked:
@@ -89,6 +94,8 @@ Status check_length(const Array& array, std::int64_t length);
 // An output must not overlap any of `others`, nor any of `may_equal` unless it is exactly that.
 Status check_overlap(const Array& output, std::initializer_list<const Array*> others,
                      std::initializer_list<const Array*> may_equal);
+
+napi_value make_string(napi_env env, const std::string& text);
 
 // Throws the JavaScript error of a status that is not ok, and returns null.
 napi_value throw_status(napi_env env, const Status& status);

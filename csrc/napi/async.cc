@@ -11,9 +11,9 @@
 #include <memory>
 #include <new>
 
-#include "../cpu/backend.h"
 #include "arguments.h"
 #include "calls.h"
+#include "dispatch.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -144,6 +144,7 @@ class ForwardInFlight final : public CallInFlight {
 
   Status begin(Napi::Env env, const ForwardCall& call) {
     args_ = call.args;
+    device_ = call.device;
     RMSNORM_TRY(x_.begin(env, call.x, Role::kInput, 0));
     RMSNORM_TRY(weight_.begin(env, call.weight, Role::kInput, 0));
     RMSNORM_TRY(y_.begin(env, call.y, Role::kOutput, call.x.length));
@@ -156,7 +157,7 @@ class ForwardInFlight final : public CallInFlight {
   }
 
  private:
-  Status run() override { return cpu::forward(args_); }
+  Status run() override { return napi::run(args_, device_); }
   Status end(Napi::Env env) override {
     RMSNORM_TRY(y_.end(env));
     return rstd_.end(env);
@@ -166,6 +167,7 @@ class ForwardInFlight final : public CallInFlight {
   }
 
   ForwardArgs args_;
+  int device_ = kCpu;
   ArrayInFlight x_, weight_, y_, rstd_;
 };
 
@@ -175,6 +177,7 @@ class BackwardInFlight final : public CallInFlight {
 
   Status begin(Napi::Env env, const BackwardCall& call) {
     args_ = call.args;
+    device_ = call.device;
     const Role dweight_role = args_.accumulate ? Role::kInputAndOutput : Role::kOutput;
     RMSNORM_TRY(dy_.begin(env, call.dy, Role::kInput, 0));
     RMSNORM_TRY(x_.begin(env, call.x, Role::kInput, 0));
@@ -192,7 +195,7 @@ class BackwardInFlight final : public CallInFlight {
   }
 
  private:
-  Status run() override { return cpu::backward(args_); }
+  Status run() override { return napi::run(args_, device_); }
   Status end(Napi::Env env) override {
     RMSNORM_TRY(dx_.end(env));
     return dweight_.end(env);
@@ -202,6 +205,7 @@ class BackwardInFlight final : public CallInFlight {
   }
 
   BackwardArgs args_;
+  int device_ = kCpu;
   ArrayInFlight dy_, x_, weight_, rstd_, dx_, dweight_;
 };
 

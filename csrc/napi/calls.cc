@@ -3,6 +3,7 @@
 #include "../cpu/backend.h"
 #include "../cpu/thread_pool.h"
 #include "arguments.h"
+#include "dispatch.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -14,13 +15,13 @@ napi_value finish(napi_env env, const Status& status) {
 Status run_forward(napi_env env, napi_callback_info info) {
   ForwardCall call;
   RMSNORM_TRY(read_forward(env, info, false, &call));
-  return cpu::forward(call.args);
+  return run(call.args, call.device);
 }
 
 Status run_backward(napi_env env, napi_callback_info info) {
   BackwardCall call;
   RMSNORM_TRY(read_backward(env, info, false, &call));
-  return cpu::backward(call.args);
+  return run(call.args, call.device);
 }
 
 Status run_convert(napi_env env, napi_callback_info info) {
@@ -34,12 +35,6 @@ Status run_convert(napi_env env, napi_callback_info info) {
   RMSNORM_TRY(check_length(destination, source.length));
   RMSNORM_TRY(check_overlap(destination, {&source}, {}));
   return cpu::convert(from, source.data, to, destination.data, source.length);
-}
-
-napi_value make_string(napi_env env, const char* text) {
-  napi_value value = nullptr;
-  napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
-  return value;
 }
 
 }  // namespace

@@ -1,0 +1,202 @@
+#include "backend.h"
+
+#include <algorithm>
+
+#include "../fold.h"
+#include "device.h"
+#include "launch.h"
+#include "staging.h"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// Gives a piece of `rows` rows its place, if the call has it.
+Piece place(Layout& layout, std::int64_t rows, Piece piece) {
+  if (piece.is_used()) piece.offset = layout.add(rows * piece.row_bytes);
+  return piece;
+}
+
+Piece input(const void* source, std::int64_t stride, std::int64_t row_bytes) {
+  return {.source = source, .stride = stride, .row_bytes = row_bytes};
+}
+
+Piece output(void* destination, std::int64_t stride, std::int64_t row_bytes) {
+  return {.destination = destination, .stride = stride, .row_bytes = row_bytes};
+}
+
+// A matrix, and one value for each row.
+Piece rows_of(ConstRows rows, std::int64_t hidden_size, DType dtype) {
+  return input(rows.data, rows.row_stride * element_size(dtype), hidden_size * element_size(dtype));
+}
+Piece rows_of(Rows rows, std::int64_t hidden_size, DType dtype) {
+  return output(rows.data, rows.row_stride * element_size(dtype),
+                hidden_size * element_size(dtype));
+}
+constexpr std::int64_t kRstdBytes = sizeof(float);
+
+// A vector as long as a row.
+Piece weight_of(const Weight& weight, std::int64_t hidden_size) {
+  const std::int64_t bytes = hidden_size * element_size(weight.dtype);
+  return input(weight.data, bytes, bytes);
+}
+
+// Its address where the memory it is in begins at `base`; null if the call does not have it.
+void* address(CUdeviceptr base, const Piece& piece) {
+  if (!piece.is_used()) return nullptr;
+  return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(piece.offset));
+}
+
+// As many units of `unit_rows` rows as kChunkBytes hold, and at least one.
+std::int64_t chunk_rows_for(std::int64_t rows, std::int64_t unit_rows, std::int64_t row_bytes) {
+  const std::int64_t units = std::max<std::int64_t>(kChunkBytes / row_bytes / unit_rows, 1);
+  return std::clamp<std::int64_t>(rows, 1, units * unit_rows);
+}
+
+// The bytes of the workspace of a chunk: of a whole one and of the last.
+template <class Args, class Bytes>
+std::int64_t workspace_for(Args args, std::int64_t rows, std::int64_t chunk_rows,
+                           const Bytes& bytes) {
+  args.shape.rows = chunk_rows;
+  const std::int64_t whole = bytes(args);
+  args.shape.rows = rows % chunk_rows;
+  return args.shape.rows == 0 ? whole : std::max(whole, bytes(args));
+}
+
+Status staged_forward(Device& device, const ForwardArgs& args) {
+  const auto [rows, hidden_size] = args.shape;
+  const std::int64_t size = element_size(args.dtype);
+  const std::int64_t chunk_rows = chunk_rows_for(rows, 1, 2 * hidden_size * size);
+
+  Layout layout;
+  const Piece whole[] = {place(layout, 1, weight_of(args.weight, hidden_size))};
+  const std::int64_t whole_bytes = layout.bytes();
+  Layout chunk;
+  const Piece chunked[] = {
+      place(chunk, chunk_rows, rows_of(args.x, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, rows_of(args.y, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, output(args.rstd, kRstdBytes, kRstdBytes)),
+  };
+
+  ForwardArgs on_device = args;
+  on_device.x.row_stride = on_device.y.row_stride = hidden_size;
+  const std::int64_t workspace =
+      chunk.add(workspace_for(on_device, rows, chunk_rows, [&](const ForwardArgs& part) {
+        return forward_workspace_bytes(device, part);
+      }));
+  return run_staged(device,
+                    {.rows = rows,
+                     .chunk_rows = chunk_rows,
+                     .whole = whole,
+                     .chunked = chunked,
+                     .whole_bytes = whole_bytes,
+                     .chunk_bytes = chunk.bytes(),
+                     .launch =
+                         [&](const Part& part) {
+                           on_device.shape.rows = part.rows;
+                           on_device.weight.data = address(part.whole, whole[0]);
+                           on_device.x.data = address(part.chunk, chunked[0]);
+                           on_device.y.data = address(part.chunk, chunked[1]);
+                           on_device.rstd = static_cast<float*>(address(part.chunk, chunked[2]));
+                           return launch_forward(device, on_device,
+                                                 part.chunk + static_cast<CUdeviceptr>(workspace),
+                                                 part.stream);
+                         },
+                     .finish = nullptr});
+}
+
+// The partial rows of dweight stay on the device from their chunk to the end of the call: chunks
+// are made of whole row groups, so that each has its own.
+Status staged_backward(Device& device, const BackwardArgs& args) {
+  const auto [rows, hidden_size] = args.shape;
+  const std::int64_t size = element_size(args.dtype);
+  const bool has_dweight = args.dweight != nullptr;
+  const std::int64_t group_rows = row_group_rows(rows);
+  const std::int64_t matrices = args.dx.data != nullptr ? 3 : 2;
+  const std::int64_t chunk_rows =
+      chunk_rows_for(rows, has_dweight ? group_rows : 1, matrices * hidden_size * size);
+
+  Layout layout;
+  const std::int64_t dweight_bytes = hidden_size * element_size(args.dweight_dtype);
+  const Piece whole[] = {
+      place(layout, 1, weight_of(args.weight, hidden_size)),
+      place(layout, 1,
+            {.source = args.accumulate ? args.dweight : nullptr,
+             .destination = args.dweight,
+             .stride = dweight_bytes,
+             .row_bytes = dweight_bytes}),
+  };
+  const std::int64_t partial_bytes = hidden_size * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t partials = layout.add(has_dweight ? row_group_count(rows) * partial_bytes : 0);
+  Layout chunk;
+  const Piece chunked[] = {
+      place(chunk, chunk_rows, rows_of(args.dy, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, rows_of(args.x, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, input(args.rstd, kRstdBytes, kRstdBytes)),
+      place(chunk, chunk_rows, rows_of(args.dx, hidden_size, args.dtype)),
+  };
+
+  BackwardArgs on_device = args;
+  on_device.dy.row_stride = on_device.x.row_stride = on_device.dx.row_stride = hidden_size;
+  const std::int64_t workspace =
+      chunk.add(workspace_for(on_device, rows, chunk_rows, [&](const BackwardArgs& part) {
+        return backward_workspace_bytes(device, part);
+      }));
+  const auto partials_at = [&](CUdeviceptr base, std::int64_t group) {
+    return has_dweight ? base + static_cast<CUdeviceptr>(partials + group * partial_bytes) : 0;
+  };
+  const auto set_whole = [&](const Part& part) {
+    on_device.shape.rows = part.rows;
+    on_device.weight.data = address(part.whole, whole[0]);
+    on_device.dweight = address(part.whole, whole[1]);
+  };
+  StagedCall call{.rows = rows,
+                  .chunk_rows = chunk_rows,
+                  .whole = whole,
+                  .chunked = chunked,
+                  .whole_bytes = layout.bytes(),
+                  .chunk_bytes = chunk.bytes(),
+                  .launch =
+                      [&](const Part& part) {
+                        set_whole(part);
+                        on_device.dy.data = address(part.chunk, chunked[0]);
+                        on_device.x.data = address(part.chunk, chunked[1]);
+                        on_device.rstd = static_cast<const float*>(address(part.chunk, chunked[2]));
+                        on_device.dx.data = address(part.chunk, chunked[3]);
+                        return launch_backward(device, on_device, group_rows,
+                                               partials_at(part.whole, part.first_row / group_rows),
+                                               part.chunk + static_cast<CUdeviceptr>(workspace),
+                                               part.stream);
+                      },
+                  .finish = nullptr};
+  if (has_dweight) {
+    call.finish = [&](const Part& part) {
+      set_whole(part);
+      return launch_finish_dweight(device, on_device, partials_at(part.whole, 0),
+                                   row_group_count(rows), part.stream);
+    };
+  }
+  return run_staged(device, call);
+}
+
+}  // namespace
+
+Status forward(int ordinal, const ForwardArgs& args) {
+  Device* device = nullptr;
+  RMSNORM_TRY(find_device(ordinal, &device));
+  if (args.shape.rows == 0) return {};
+  return device->note_fault(staged_forward(*device, args));
+}
+
+Status backward(int ordinal, const BackwardArgs& args) {
+  Device* device = nullptr;
+  RMSNORM_TRY(find_device(ordinal, &device));
+  if (args.dweight == nullptr && (args.dx.data == nullptr || args.shape.rows == 0)) return {};
+  return device->note_fault(staged_backward(*device, args));
+}
+
+void release() {
+  release_staging();
+  release_devices();
+}
+
+}  // namespace rmsnorm::cuda

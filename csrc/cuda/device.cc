@@ -1,0 +1,236 @@
+#include "device.h"
+
+#include <algorithm>
+#include <atomic>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include "images.h"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// Errors that leave a context unusable: the driver's documentation says so of each.
+constexpr int kFaults[] = {
+    700,  // illegal address
+    702,  // launch timeout
+    710,  // assert
+    714,  // hardware stack error
+    715,  // illegal instruction
+    716,  // misaligned address
+    717,  // invalid address space
+    718,  // invalid program counter
+    719,  // launch failed
+};
+
+Status read_properties(CUdevice handle, int ordinal, DeviceProperties* properties) {
+  properties->ordinal = ordinal;
+  char name[256] = {};
+  RMSNORM_TRY(RMSNORM_CUDA(cuDeviceGetName, name, sizeof(name) - 1, handle));
+  properties->name = name;
+  std::size_t bytes = 0;
+  RMSNORM_TRY(RMSNORM_CUDA(cuDeviceTotalMem_v2, &bytes, handle));
+  properties->total_memory = static_cast<std::int64_t>(bytes);
+  const std::pair<CUdevice_attribute, int*> attributes[] = {
+      {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, &properties->major},
+      {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, &properties->minor},
+      {CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, &properties->multiprocessors},
+      {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, &properties->shared_memory_optin},
+  };
+  for (const auto& [attribute, value] : attributes) {
+    RMSNORM_TRY(RMSNORM_CUDA(cuDeviceGetAttribute, value, attribute, handle));
+  }
+  return {};
+}
+
+struct DeviceList {
+  std::vector<std::unique_ptr<Device>> devices;
+  Status status;
+};
+
+DeviceList make_devices() {
+  DeviceList list;
+  list.status = [&]() -> Status {
+    RMSNORM_TRY(open_driver());
+    if (rmsnorm_cuda_images[0] == nullptr) {
+      return {Code::kCudaUnavailable,
+              "CUDA is not available: this build of the addon has no CUDA kernels, since there was "
+              "neither nvcc nor a finished fatbin when it was built"};
+    }
+    for (int ordinal = 0; ordinal < driver().devices; ++ordinal) {
+      CUdevice handle = 0;
+      RMSNORM_TRY(RMSNORM_CUDA(cuDeviceGet, &handle, ordinal));
+      DeviceProperties properties;
+      RMSNORM_TRY(read_properties(handle, ordinal, &properties));
+      list.devices.push_back(std::make_unique<Device>(handle, std::move(properties)));
+    }
+    return {};
+  }();
+  return list;
+}
+
+// Of the process, once it has been asked for devices; never destroyed, since at its end the driver
+// may go before us.
+std::atomic<const DeviceList*> made_devices{nullptr};
+
+const DeviceList& all_devices() {
+  static const DeviceList& list = [&]() -> const DeviceList& {
+    const DeviceList* made = new DeviceList(make_devices());
+    made_devices.store(made);
+    return *made;
+  }();
+  return list;
+}
+
+bool is_fault(const DriverError& error) {
+  return std::find(std::begin(kFaults), std::end(kFaults), error.number) != std::end(kFaults);
+}
+
+}  // namespace
+
+Status device_count(int* count) {
+  const DeviceList& list = all_devices();
+  *count = static_cast<int>(list.devices.size());
+  return list.status;
+}
+
+Status find_device(int ordinal, Device** device) {
+  int count = 0;
+  RMSNORM_TRY(device_count(&count));
+  if (ordinal < 0 || ordinal >= count) {
+    return {Code::kInvalidValue, "There is no device 'cuda:" + std::to_string(ordinal) +
+                                     "': the last is 'cuda:" + std::to_string(count - 1) + "'"};
+  }
+  *device = all_devices().devices[static_cast<std::size_t>(ordinal)].get();
+  return {};
+}
+
+void release_devices() {
+  const DeviceList* list = made_devices.load();
+  if (list == nullptr) return;
+  for (const auto& device : list->devices) device->release();
+}
+
+Status Device::enter(CUcontext* context) {
+  const std::lock_guard lock(mutex_);
+  if (context_ == nullptr) {
+    RMSNORM_TRY(RMSNORM_CUDA(cuDevicePrimaryCtxRetain, &context_, handle_));
+  }
+  *context = context_;
+  ++scopes_;
+  return {};
+}
+
+void Device::leave() {
+  const std::lock_guard lock(mutex_);
+  --scopes_;
+}
+
+// Nobody is left to be told of an error.
+void Device::release() {
+  const std::lock_guard lock(mutex_);
+  if (context_ == nullptr || scopes_ > 0) return;
+  CUcontext previous = nullptr;
+  driver().cuCtxGetCurrent(&previous);
+  if (driver().cuCtxSetCurrent(context_) == CUDA_SUCCESS) {
+    for (const CUmodule module : modules_) driver().cuModuleUnload(module);
+  }
+  driver().cuCtxSetCurrent(previous == context_ ? nullptr : previous);
+  driver().cuDevicePrimaryCtxRelease_v2(handle_);
+  kernels_.clear();
+  modules_.clear();
+  context_ = nullptr;
+}
+
+Status Device::kernel(const char* name, Kernel* kernel) {
+  const std::lock_guard lock(mutex_);
+  if (const auto known = kernels_.find(name); known != kernels_.end()) {
+    *kernel = known->second;
+    return {};
+  }
+  if (modules_.empty()) RMSNORM_TRY(load_modules());
+  RMSNORM_TRY(find_kernel(name, kernel));
+  kernels_.emplace(name, *kernel);
+  return {};
+}
+
+Status Device::load_modules() {
+  std::vector<CUmodule> modules;
+  for (const void* const* image = rmsnorm_cuda_images; *image != nullptr; ++image) {
+    CUmodule module = nullptr;
+    const Status status = RMSNORM_CUDA(cuModuleLoadData, &module, *image);
+    if (!status.ok()) {
+      for (const CUmodule loaded : modules) driver().cuModuleUnload(loaded);
+      return {status.code(),
+              "The kernels can not be loaded on 'cuda:" + std::to_string(properties_.ordinal) +
+                  "' (" + properties_.name + ", compute capability " +
+                  std::to_string(properties_.major) + "." + std::to_string(properties_.minor) +
+                  "): " + status.message(),
+              status.driver_error()};
+    }
+    modules.push_back(module);
+  }
+  modules_ = std::move(modules);
+  return {};
+}
+
+Status Device::find_kernel(const char* name, Kernel* kernel) const {
+  CUfunction function = nullptr;
+  CUresult found = CUDA_ERROR_NOT_FOUND;
+  for (const CUmodule module : modules_) {
+    found = driver().cuModuleGetFunction(&function, module, name);
+    if (found != CUDA_ERROR_NOT_FOUND) break;
+  }
+  RMSNORM_TRY(check(found, std::string("cuModuleGetFunction of ") + name));
+  const std::pair<CUfunction_attribute, int*> attributes[] = {
+      {CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, &kernel->max_threads},
+      {CU_FUNC_ATTRIBUTE_NUM_REGS, &kernel->registers},
+      {CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &kernel->static_shared_memory},
+  };
+  for (const auto& [attribute, value] : attributes) {
+    RMSNORM_TRY(RMSNORM_CUDA(cuFuncGetAttribute, value, attribute, function));
+  }
+  // A launch may ask for 48 KiB without this, and for all that there is after it.
+  kernel->dynamic_shared_memory = properties_.shared_memory_optin - kernel->static_shared_memory;
+  RMSNORM_TRY(RMSNORM_CUDA(cuFuncSetAttribute, function,
+                           CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                           kernel->dynamic_shared_memory));
+  kernel->function = function;
+  return {};
+}
+
+Status Device::note_fault(Status status) {
+  const DriverError& error = status.driver_error();
+  if (!is_fault(error)) return status;
+  const std::lock_guard lock(mutex_);
+  if (fault_.empty()) {
+    fault_ = error.name != nullptr ? error.name : "error " + std::to_string(error.number);
+    return status;
+  }
+  return {status.code(),
+          status.message() + ". An earlier call on 'cuda:" + std::to_string(properties_.ordinal) +
+              "' ended with " + fault_ + ": from then on this device works in a new process only",
+          error};
+}
+
+DeviceScope::~DeviceScope() {
+  if (device_ == nullptr) return;
+  driver().cuCtxSetCurrent(previous_);
+  device_->leave();
+}
+
+Status DeviceScope::enter(Device& device) {
+  RMSNORM_TRY(RMSNORM_CUDA(cuCtxGetCurrent, &previous_));
+  CUcontext context = nullptr;
+  RMSNORM_TRY(device.enter(&context));
+  const Status status = RMSNORM_CUDA(cuCtxSetCurrent, context);
+  if (!status.ok()) {
+    device.leave();
+    return status;
+  }
+  device_ = &device;
+  return {};
+}
+
+}  // namespace rmsnorm::cuda

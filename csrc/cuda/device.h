@@ -1,0 +1,102 @@
+// The GPUs of this machine: what they are, their contexts, their copies of the kernels.
+//
+// A device is used through its primary context, which it shares with the CUDA runtime API and so
+// with other libraries of the process: device pointers go from one to another.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "../status.h"
+#include "driver.h"
+
+namespace rmsnorm::cuda {
+
+struct DeviceProperties {
+  int ordinal = 0;  // what `cuda:N` counts
+  std::string name;
+  int major = 0, minor = 0;       // compute capability
+  std::int64_t total_memory = 0;  // bytes
+  int multiprocessors = 0;
+  int shared_memory_optin = 0;  // bytes a block can have at most, after opting in
+};
+
+// A kernel on one device.
+struct Kernel {
+  CUfunction function = nullptr;
+  int max_threads = 0;            // of a block
+  int registers = 0;              // of a thread
+  int static_shared_memory = 0;   // bytes
+  int dynamic_shared_memory = 0;  // bytes that a launch may ask for: opted in to already
+};
+
+class Device {
+ public:
+  Device(CUdevice handle, DeviceProperties properties)
+      : handle_(handle), properties_(std::move(properties)) {}
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const DeviceProperties& properties() const { return properties_; }
+
+  // The kernel of this name. Within a DeviceScope of this device. The kernels are loaded when the
+  // first is asked for; each stays valid until release_devices(). Errors: kCuda.
+  Status kernel(const char* name, Kernel* kernel);
+
+  // Passes on the status of a call, and remembers a fault, after which the driver refuses all that
+  // uses the context: a later error's message then says that it is due to an earlier one.
+  Status note_fault(Status status);
+
+ private:
+  friend class DeviceScope;
+  friend void release_devices();
+
+  Status enter(CUcontext* context);
+  void leave();
+  void release();
+  Status load_modules();
+  Status find_kernel(const char* name, Kernel* kernel) const;
+
+  const CUdevice handle_;
+  const DeviceProperties properties_;
+  std::mutex mutex_;             // of all below
+  CUcontext context_ = nullptr;  // retained while not null
+  int scopes_ = 0;               // DeviceScopes of any thread
+  std::vector<CUmodule> modules_;
+  std::map<std::string, Kernel, std::less<>> kernels_;
+  std::string fault_;  // the driver's name of the first one, or empty
+};
+
+// For as long as it lives the device's context is current on this thread; then it is the one from
+// before. Scopes may be nested, and end in the order opposite to their beginning.
+class DeviceScope {
+ public:
+  DeviceScope() = default;
+  ~DeviceScope();
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+  // Once at most. Errors: kCuda. Everything of this device's is called after it was ok.
+  Status enter(Device& device);
+
+ private:
+  Device* device_ = nullptr;
+  CUcontext previous_ = nullptr;
+};
+
+// How many devices there are, from 1 up; the first call of the process opens the driver. Makes no
+// context. Errors: kCudaUnavailable with the reason; kCuda.
+Status device_count(int* count);
+
+// The device of an ordinal: there is one object for each, which stays. Errors: as device_count,
+// and kInvalidValue if there is none.
+Status find_device(int ordinal, Device** device);
+
+// Lets go of the contexts and the kernels of all devices that no scope uses. For when the last who
+// could call has left; a later call retains them anew.
+void release_devices();
+
+}  // namespace rmsnorm::cuda

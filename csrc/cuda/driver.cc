@@ -1,0 +1,136 @@
+#include "driver.h"
+
+#include <cstdlib>
+
+#if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#else
+#include <dlfcn.h>
+#endif
+
+namespace rmsnorm::cuda {
+namespace {
+
+// The kernels come from CUDA 13, whose images and PTX an older driver does not read.
+constexpr int kNeededVersion = 13000;
+constexpr const char* kNeededDriver = "580";
+
+#if defined(_WIN32)
+constexpr const char* kLibrary = "nvcuda.dll";
+using Library = HMODULE;
+
+Library open_library(const char* path) { return LoadLibraryA(path); }
+std::string loader_error() { return "error " + std::to_string(GetLastError()); }
+void* find_symbol(Library library, const char* name) {
+  return reinterpret_cast<void*>(GetProcAddress(library, name));
+}
+#else
+constexpr const char* kLibrary = "libcuda.so.1";
+using Library = void*;
+
+Library open_library(const char* path) { return dlopen(path, RTLD_NOW | RTLD_LOCAL); }
+std::string loader_error() {
+  const char* text = dlerror();
+  return text == nullptr ? "no reason given" : text;
+}
+void* find_symbol(Library library, const char* name) { return dlsym(library, name); }
+#endif
+
+Status unavailable(const std::string& reason, DriverError driver_error = {}) {
+  return {Code::kCudaUnavailable, "CUDA is not available: " + reason, driver_error};
+}
+
+// Fills `driver` as far as it gets.
+Status open(Driver* driver) {
+  const char* variable = std::getenv("RMSNORM_LIBCUDA");
+  const bool is_named = variable != nullptr && *variable != '\0';
+  const std::string path = is_named ? variable : kLibrary;
+  const std::string shown = "'" + path + "'" + (is_named ? ", named by RMSNORM_LIBCUDA," : "");
+
+  const Library library = open_library(path.c_str());
+  if (library == nullptr) {
+    return unavailable("the driver's library " + shown + " can not be opened (" + loader_error() +
+                       ")");
+  }
+  const char* missing = nullptr;
+#define RMSNORM_FIND_FUNCTION(name, parameters)                                         \
+  driver->name = reinterpret_cast<decltype(driver->name)>(find_symbol(library, #name)); \
+  if (driver->name == nullptr && missing == nullptr) missing = #name;
+  RMSNORM_DRIVER_FUNCTIONS(RMSNORM_FIND_FUNCTION)
+#undef RMSNORM_FIND_FUNCTION
+
+  // The version first: an older driver may lack functions, too.
+  if (driver->cuDriverGetVersion == nullptr ||
+      driver->cuDriverGetVersion(&driver->version) != CUDA_SUCCESS) {
+    return unavailable("the library " + shown + " is no CUDA driver");
+  }
+  if (driver->version < kNeededVersion) {
+    return unavailable("the driver serves CUDA " + version_text(driver->version) +
+                       " at most, and CUDA " + version_text(kNeededVersion) +
+                       " is needed: driver " + kNeededDriver + " or newer");
+  }
+  if (missing != nullptr) {
+    return unavailable("the library " + shown + " has no function " + missing);
+  }
+  return {};
+}
+
+struct Opened {
+  Driver driver;
+  Status status;
+};
+
+// Never destroyed: threads of an ending process may still be inside.
+Opened& opened() {
+  static Opened& instance = *new Opened;
+  return instance;
+}
+
+Status initialise(Driver* driver) {
+  // cuInit has a code for a machine without a device; another result is the driver's trouble.
+  const auto explain = [](const Status& status) {
+    return unavailable(status.message(), status.driver_error());
+  };
+  const CUresult result = driver->cuInit(0);
+  if (result == CUDA_ERROR_NO_DEVICE) {
+    return unavailable("there is no device", check(result, "cuInit").driver_error());
+  }
+  if (result != CUDA_SUCCESS) return explain(check(result, "cuInit"));
+  const CUresult counted = driver->cuDeviceGetCount(&driver->devices);
+  if (counted != CUDA_SUCCESS) return explain(check(counted, "cuDeviceGetCount"));
+  if (driver->devices < 1) return unavailable("there is no device");
+  return {};
+}
+
+}  // namespace
+
+Status open_driver() {
+  static const bool done = [] {
+    Opened& all = opened();
+    all.status = open(&all.driver);
+    if (all.status.ok()) all.status = initialise(&all.driver);
+    return true;
+  }();
+  static_cast<void>(done);
+  return opened().status;
+}
+
+const Driver& driver() { return opened().driver; }
+
+Status check(CUresult result, const std::string& what) {
+  if (result == CUDA_SUCCESS) return {};
+  DriverError error{.number = result};
+  if (driver().cuGetErrorName(result, &error.name) != CUDA_SUCCESS) error.name = nullptr;
+  if (driver().cuGetErrorString(result, &error.text) != CUDA_SUCCESS) error.text = nullptr;
+  std::string message = what + " failed: ";
+  message += error.name != nullptr ? error.name : "error " + std::to_string(error.number);
+  if (error.text != nullptr) message += std::string(" (") + error.text + ")";
+  return {Code::kCuda, message, error};
+}
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+}  // namespace rmsnorm::cuda
