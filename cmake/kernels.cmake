@@ -44,7 +44,7 @@ function(compile_fatbins nvcc result)
   endif()
   gencode_options("${archs}" gencode)
   # -fmad=false: the numerics contract (csrc/fold.h) says which products and sums are fused.
-  set(options -fatbin -O3 -std=c++17 -fmad=false --compress-mode=size -Xptxas=-v -I${PROJECT_SOURCE_DIR}/csrc)
+  set(options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xptxas=-v -I${PROJECT_SOURCE_DIR}/csrc)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/kernels/*.cu)
   file(GLOB headers CONFIGURE_DEPENDS
     ${PROJECT_SOURCE_DIR}/csrc/cuda/kernels/*.cuh ${PROJECT_SOURCE_DIR}/csrc/cuda/*.h ${PROJECT_SOURCE_DIR}/csrc/*.h)

@@ -125,7 +125,7 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
              .stride = dweight_bytes,
              .row_bytes = dweight_bytes}),
   };
-  const std::int64_t partial_bytes = hidden_size * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t partial_bytes = partial_row_bytes(hidden_size);
   const std::int64_t partials = layout.add(has_dweight ? row_group_count(rows) * partial_bytes : 0);
   Layout chunk;
   const Piece chunked[] = {

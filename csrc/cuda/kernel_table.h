@@ -68,6 +68,7 @@ inline constexpr Policy kLongPolicy = {
     4, 256, 2, "derived: sixteen 16-byte loads a thread in flight; two passes over memory"};
 
 inline constexpr int kMaxRowThreads = 512;
+inline constexpr int kForwardBlockThreads = 256;  // several short rows: evidence above
 
 // Columns of a block of finish_dweight, and the parts of the tree it sums side by side.
 inline constexpr int kFinishColumns = 32;
@@ -75,7 +76,7 @@ inline constexpr int kFinishParts = 32;
 static_assert(kMaxRowGroups % kFinishParts == 0);
 
 inline constexpr int kElementwiseThreads = 256;
-inline constexpr int kScalePacks = 4;       // of a thread of scale_rows
+inline constexpr int kScalePacks = 4;  // of a thread of scale_rows
 inline constexpr int kRowSumsThreads = 256;
 
 // How a kernel reaches the rows in global memory.
@@ -89,12 +90,12 @@ enum class Access : std::uint8_t {
 // What a kernel computes. `index` in the lists below counts the policies of its kind.
 enum class Kind : std::uint8_t {
   kForward,
-  kBackwardStep,    // rows in steps of several, by kStepPolicies
-  kBackwardSingle,  // one row at a time, by kSinglePolicies
-  kFoldForward,     // very long rows: sums of x * x
-  kFoldBackward,    // and of g * x
-  kFinishRowSums,   // the tree over what the blocks of a row have left
-  kScaleRows,       // y, with rstd known
+  kBackwardStep,     // rows in steps of several, by kStepPolicies
+  kBackwardSingle,   // one row at a time, by kSinglePolicies
+  kFoldForward,      // very long rows: sums of x * x
+  kFoldBackward,     // and of g * x
+  kFinishRowSums,    // the tree over what the blocks of a row have left
+  kScaleRows,        // y, with rstd known
   kBackwardColumns,  // dx and the sums of dweight, with rstd and cbar known
   kFinishDweight,
 };
@@ -116,9 +117,9 @@ enum class Kind : std::uint8_t {
   F(bf16_float, BFloat16, BFloat16, FloatOrder, __VA_ARGS__)
 // Kernels that find out weight and order when they run, where their speed matters less than the
 // number of kernels.
-#define RMSNORM_ANY_TYPES(F, ...)                     \
-  F(f32, float, AnyWeight, AnyOrder, __VA_ARGS__)     \
-  F(f16, Float16, AnyWeight, AnyOrder, __VA_ARGS__)   \
+#define RMSNORM_ANY_TYPES(F, ...)                   \
+  F(f32, float, AnyWeight, AnyOrder, __VA_ARGS__)   \
+  F(f16, Float16, AnyWeight, AnyOrder, __VA_ARGS__) \
   F(bf16, BFloat16, AnyWeight, AnyOrder, __VA_ARGS__)
 
 // F(tag, T, W, Order, Kind, function, index, access), one list for each file of kernels.
@@ -128,32 +129,31 @@ enum class Kind : std::uint8_t {
   RMSNORM_PLAIN_TYPES(F, kForward, forward_rows, 2, packs) \
   RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, parts)   \
   RMSNORM_ANY_TYPES(F, kForward, forward_rows, 1, parts)
-#define RMSNORM_STEP_KERNELS(F)                                   \
-  RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)       \
-  RMSNORM_TYPES(F, kBackwardStep, backward_steps, 1, packs)       \
-  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts)   \
+#define RMSNORM_STEP_KERNELS(F)                                 \
+  RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \
+  RMSNORM_TYPES(F, kBackwardStep, backward_steps, 1, packs)     \
+  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts) \
   RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 3, parts)
-#define RMSNORM_SINGLE_KERNELS(F)                                                   \
-  RMSNORM_TYPES(F, kBackwardSingle, backward_rows, 0, packs)                        \
-  F(f32, float, float, LlamaOrder, kBackwardSingle, backward_rows, 1, packs)        \
+#define RMSNORM_SINGLE_KERNELS(F)                                            \
+  RMSNORM_TYPES(F, kBackwardSingle, backward_rows, 0, packs)                 \
+  F(f32, float, float, LlamaOrder, kBackwardSingle, backward_rows, 1, packs) \
   RMSNORM_ANY_TYPES(F, kBackwardSingle, backward_rows, 2, parts)
-#define RMSNORM_LONG_KERNELS(F)                                                   \
-  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, packs)                      \
-  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)                      \
-  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, packs)                    \
-  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts)                    \
-  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, packs)                          \
-  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)                          \
-  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, packs)              \
-  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts)              \
+#define RMSNORM_LONG_KERNELS(F)                                      \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, packs)         \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)         \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, packs)       \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts)       \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, packs)             \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)             \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, packs) \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts) \
   F(f32, float, AnyWeight, AnyOrder, kFinishRowSums, finish_row_sums, 0, packs)
-#define RMSNORM_FINISH_KERNELS(F) \
-  RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
-#define RMSNORM_KERNELS(F)    \
-  RMSNORM_FORWARD_KERNELS(F)  \
-  RMSNORM_STEP_KERNELS(F)     \
-  RMSNORM_SINGLE_KERNELS(F)   \
-  RMSNORM_LONG_KERNELS(F)     \
+#define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
+#define RMSNORM_KERNELS(F)   \
+  RMSNORM_FORWARD_KERNELS(F) \
+  RMSNORM_STEP_KERNELS(F)    \
+  RMSNORM_SINGLE_KERNELS(F)  \
+  RMSNORM_LONG_KERNELS(F)    \
   RMSNORM_FINISH_KERNELS(F)
 
 // The name a kernel has in its module.

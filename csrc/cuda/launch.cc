@@ -1,47 +1,148 @@
 #include "launch.h"
 
-#include "../fold.h"
+#include <algorithm>
+
+#include "kernel_params.h"
+#include "policy.h"
 
 namespace rmsnorm::cuda {
 namespace {
 
-Status launch(Device& device, const char* name, std::int64_t threads, void** parameters,
-              CUstream stream) {
+template <class Params>
+Status enqueue(Device& device, const Launch& launch, std::int64_t blocks, const Params& params,
+               CUstream stream) {
+  if (blocks == 0) return {};
   Kernel kernel;
-  RMSNORM_TRY(device.kernel(name, &kernel));
-  if (threads == 0) return {};
-  const auto blocks = static_cast<unsigned>(ceil_div(threads, 32));
-  return RMSNORM_CUDA(cuLaunchKernel, kernel.function, blocks, 1, 1, 32, 1, 1, 0, stream,
-                      parameters, nullptr);
+  RMSNORM_TRY(device.kernel(launch.kernel->name, &kernel));
+  void* parameters[] = {const_cast<Params*>(&params)};
+  return RMSNORM_CUDA(cuLaunchKernel, kernel.function, static_cast<unsigned>(blocks), 1, 1,
+                      launch.block_x, launch.block_y, 1, launch.shared_bytes, stream, parameters,
+                      nullptr);
 }
+
+template <class Params>
+Status enqueue(Device& device, const Launch& launch, const Params& params, CUstream stream) {
+  return enqueue(device, launch, launch.blocks, params, stream);
+}
+
+template <class Args>
+RowParams row_params(const Args& args, const Problem& problem) {
+  const bool has_weight = args.weight.data != nullptr;
+  return {.rows = args.shape.rows,
+          .hidden_size = args.shape.hidden_size,
+          .weight = args.weight.data,
+          .weight_offset = has_weight ? args.options.weight_offset : 0.0f,
+          .eps = args.options.eps,
+          .inverse_size = inverse(args.shape.hidden_size),
+          .access_bytes = std::min(problem.access_bytes, 8),
+          .weight_is_float32 = has_weight && args.weight.dtype == DType::kFloat32,
+          .is_llama_order = args.options.cast_order == CastOrder::kLlama};
+}
+
+ForwardParams forward_params(const ForwardArgs& args, const Problem& problem) {
+  return {.common = row_params(args, problem),
+          .x = {args.x.data, args.x.row_stride},
+          .y = {args.y.data, args.y.row_stride},
+          .rstd = args.rstd,
+          .first_row = 0};
+}
+
+BackwardParams backward_params(const BackwardArgs& args, const Problem& problem,
+                               std::int64_t group_rows, CUdeviceptr partials) {
+  return {.common = row_params(args, problem),
+          .dy = {args.dy.data, args.dy.row_stride},
+          .x = {args.x.data, args.x.row_stride},
+          .rstd = args.rstd,
+          .dx = {args.dx.data, args.dx.row_stride},
+          .partials = args.dweight != nullptr ? reinterpret_cast<float*>(partials) : nullptr,
+          .partial_stride = partial_row_floats(args.shape.hidden_size),
+          .group_rows = group_rows};
+}
+
+// Row groups matter to the kernels only where dweight is wanted.
+std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows) {
+  return args.dweight != nullptr ? group_rows : 0;
+}
+
+constexpr std::int64_t kMaxBlocks = (std::int64_t{1} << 31) - 1;  // of a grid, by CUDA
 
 }  // namespace
 
-std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs&) { return 0; }
-
-Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr, CUstream stream) {
-  ForwardArgs copy = args;
-  float inverse_size = inverse(args.shape.hidden_size);
-  void* parameters[] = {&copy, &inverse_size};
-  return launch(device, "placeholder_forward", args.shape.rows, parameters, stream);
+std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {
+  const Problem problem = Problem::of(args);
+  if (plan_forward(problem).rows.kernel != nullptr) return 0;
+  return plan_long_forward(problem).sums_floats * static_cast<std::int64_t>(sizeof(float));
 }
 
-std::int64_t backward_workspace_bytes(const Device&, const BackwardArgs&) { return 0; }
+Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr workspace,
+                      CUstream stream) {
+  const Problem problem = Problem::of(args);
+  ForwardParams params = forward_params(args, problem);
+  if (const ForwardPlan plan = plan_forward(problem); plan.rows.kernel != nullptr) {
+    for (std::int64_t first = 0; first < plan.rows.blocks; first += kMaxBlocks) {
+      params.first_row = first * plan.rows.block_y;
+      const std::int64_t blocks = std::min(plan.rows.blocks - first, kMaxBlocks);
+      RMSNORM_TRY(enqueue(device, plan.rows, blocks, params, stream));
+    }
+    return {};
+  }
+
+  const LongPlan plan = plan_long_forward(problem);
+  const LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), plan.splits};
+  const RowSumsParams sums_params{.common = params.common,
+                                  .sums = long_params.sums,
+                                  .splits = plan.splits,
+                                  .given_rstd = nullptr,
+                                  .rstd = args.rstd,
+                                  .is_backward = false};
+  RMSNORM_TRY(enqueue(device, plan.fold, long_params, stream));
+  RMSNORM_TRY(enqueue(device, plan.finish_sums, sums_params, stream));
+  return enqueue(device, plan.finish, long_params, stream);
+}
+
+std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args) {
+  const Problem problem = Problem::of(args);
+  const int shared_limit = device.properties().shared_memory_optin;
+  // Whether a kernel holds the rows does not depend on how they are grouped.
+  if (plan_backward(problem, 0, shared_limit).rows.kernel != nullptr) return 0;
+  return plan_long_backward(problem, 0).sums_floats * static_cast<std::int64_t>(sizeof(float));
+}
 
 Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t group_rows,
-                       CUdeviceptr partials, CUdeviceptr, CUstream stream) {
-  BackwardArgs copy = args;
-  float inverse_size = inverse(args.shape.hidden_size);
-  void* parameters[] = {&copy, &inverse_size, &group_rows, &partials};
-  return launch(device, "placeholder_backward", ceil_div(args.shape.rows, group_rows), parameters,
-                stream);
+                       CUdeviceptr partials, CUdeviceptr workspace, CUstream stream) {
+  const Problem problem = Problem::of(args);
+  const std::int64_t wanted = wanted_group_rows(args, group_rows);
+  const int shared_limit = device.properties().shared_memory_optin;
+  if (const BackwardPlan plan = plan_backward(problem, wanted, shared_limit);
+      plan.rows.kernel != nullptr) {
+    const BackwardParams params = backward_params(args, problem, plan.group_rows, partials);
+    return enqueue(device, plan.rows, params, stream);
+  }
+
+  const LongPlan plan = plan_long_backward(problem, wanted);
+  const LongBackwardParams params{backward_params(args, problem, plan.group_rows, partials),
+                                  reinterpret_cast<float*>(workspace), plan.splits};
+  const RowSumsParams sums_params{.common = params.backward.common,
+                                  .sums = params.sums,
+                                  .splits = plan.splits,
+                                  .given_rstd = args.rstd,
+                                  .rstd = nullptr,
+                                  .is_backward = true};
+  RMSNORM_TRY(enqueue(device, plan.fold, params, stream));
+  RMSNORM_TRY(enqueue(device, plan.finish_sums, sums_params, stream));
+  return enqueue(device, plan.finish, params, stream);
 }
 
 Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
                              std::int64_t groups, CUstream stream) {
-  BackwardArgs copy = args;
-  void* parameters[] = {&copy, &partials, &groups};
-  return launch(device, "placeholder_finish", args.shape.hidden_size, parameters, stream);
+  const FinishParams params{.partials = reinterpret_cast<const float*>(partials),
+                            .partial_stride = partial_row_floats(args.shape.hidden_size),
+                            .hidden_size = args.shape.hidden_size,
+                            .dweight = args.dweight,
+                            .groups = static_cast<int>(groups),
+                            .accumulate = args.accumulate};
+  return enqueue(device, plan_finish_dweight(args.shape.hidden_size, args.dweight_dtype), params,
+                 stream);
 }
 
 }  // namespace rmsnorm::cuda

@@ -1,0 +1,84 @@
+// Which kernel a call runs and with which grid: pure functions of the problem, over the rows of
+// kernel_table.h. None of the choices changes a result's bits.
+#pragma once
+
+#include <cstdint>
+
+#include "../rms_norm.h"
+#include "kernel_table.h"
+
+namespace rmsnorm::cuda {
+
+// A kernel's row of the table.
+struct KernelRow {
+  const char* name;  // in its module
+  Kind kind;
+  int index;
+  Access access;
+  DType dtype;         // of the tensors
+  bool has_any_types;  // takes any weight and cast order: the next two do not matter
+  DType weight_dtype;
+  CastOrder cast_order;
+};
+
+// All of them.
+struct KernelRows {
+  const KernelRow* begin_;
+  const KernelRow* end_;
+  const KernelRow* begin() const { return begin_; }
+  const KernelRow* end() const { return end_; }
+};
+KernelRows kernel_rows();
+
+// What decides about kernel and grid.
+struct Problem {
+  Shape shape;
+  DType dtype;
+  DType weight_dtype;  // dtype where there is no weight
+  CastOrder cast_order;
+  int access_bytes;  // the widest that every row allows, and the weight: 2 to 16
+
+  // By the alignment of addresses and of row strides. Pointers may be null.
+  static Problem of(const ForwardArgs& args);
+  static Problem of(const BackwardArgs& args);
+};
+
+// One launch. Grids have one dimension.
+struct Launch {
+  const KernelRow* kernel = nullptr;
+  std::int64_t blocks = 0;
+  unsigned block_x = 1;
+  unsigned block_y = 1;
+  unsigned shared_bytes = 0;
+};
+
+// Rows held by a block. The kernel is null if there is none for rows so long: see LongPlan.
+struct ForwardPlan {
+  Launch rows;
+};
+ForwardPlan plan_forward(const Problem& problem);
+
+// `group_rows`: of a row group where dweight is wanted, else 0 to have it chosen.
+// `shared_limit`: bytes of shared memory a block can have on the device.
+struct BackwardPlan {
+  Launch rows;
+  std::int64_t group_rows;  // of a block
+};
+BackwardPlan plan_backward(const Problem& problem, std::int64_t group_rows, int shared_limit);
+
+// Rows that no block holds: three launches, one after the other.
+struct LongPlan {
+  std::int64_t splits;  // blocks that share the sums of a row
+  Launch fold;
+  Launch finish_sums;
+  Launch finish;             // scale_rows or backward_columns
+  std::int64_t group_rows;   // of backward_columns
+  std::int64_t sums_floats;  // of the workspace
+};
+LongPlan plan_long_forward(const Problem& problem);
+LongPlan plan_long_backward(const Problem& problem, std::int64_t group_rows);
+
+// The end of dweight, of whichever dtype.
+Launch plan_finish_dweight(std::int64_t hidden_size, DType dweight_dtype);
+
+}  // namespace rmsnorm::cuda
