@@ -23,11 +23,10 @@ struct RowParams {
   const void* weight;  // (hidden_size), or null for ones
   float weight_offset;
   float eps;
-  float inverse_size;  // f32(1 / hidden_size)
-  int access_bytes;    // the widest access that the alignment of every row allows, 2 to 16
-  // For kernels of any weight and any order; the others have these in their types.
-  bool weight_is_float32;
-  bool is_llama_order;
+  float inverse_size;      // f32(1 / hidden_size)
+  int access_bytes;        // the widest access that the alignment of every row allows, 2 to 16
+  bool weight_is_float32;  // for kernels of any weight
+  bool is_llama_order;     // whether T(xhat) and T(dy * w) are rounded
 };
 
 struct ForwardParams {

@@ -50,9 +50,9 @@ inline constexpr StepPolicy kStepPolicies[] = {
      "and the 512 blocks at most that the order of dweight allows are about two a multiprocessor; "
      "64 registers and 64 KiB of shared memory leave two on sm_80, 90 and 100. One row at a time "
      "would leave 32 KiB in flight"},
-    {2, 512, 2, "derived: the same with two rows a step"},
+    {2, 512, 2,
+     "derived: the same for float32 rows of 2049 to 4096, two a step; 16 bits would spill"},
     {1, 512, 1, "derived: kParts kernels of any weight, which would spill at 64 registers"},
-    {2, 512, 1, "derived: the same with two rows a step"},
 };
 inline constexpr int kStepSharedBytes = 64 << 10;  // of x and dy in a step, at most
 
@@ -63,9 +63,8 @@ inline constexpr Policy kSinglePolicies[] = {
     {1, 256, 1, "derived: kParts kernels of any weight, which would spill at 128 registers"},
 };
 
-// Rows that are held by no block: 16384 (float32) or 32768 columns a block of the sum.
-inline constexpr Policy kLongPolicy = {
-    4, 256, 2, "derived: sixteen 16-byte loads a thread in flight; two passes over memory"};
+// Rows that no block holds, in two passes over memory: a block of their sums has 16 or 32 tiles.
+inline constexpr Policy kLongPolicy = {1, 256, 2, "derived: four 16-byte loads a thread in flight"};
 
 inline constexpr int kMaxRowThreads = 512;
 inline constexpr int kForwardBlockThreads = 256;  // several short rows: evidence above
@@ -100,29 +99,24 @@ enum class Kind : std::uint8_t {
   kFinishDweight,
 };
 
-// F(tag, T, W, Order, ...): the types that a kernel is compiled for: T of the tensors, W of weight
-// (T where there is none), and the cast order, where float32 has but one.
-#define RMSNORM_TYPES(F, ...)                                 \
-  RMSNORM_PLAIN_TYPES(F, __VA_ARGS__)                         \
-  F(f16_f32_llama, Float16, float, LlamaOrder, __VA_ARGS__)   \
-  F(f16_f32_float, Float16, float, FloatOrder, __VA_ARGS__)   \
-  F(bf16_f32_llama, BFloat16, float, LlamaOrder, __VA_ARGS__) \
-  F(bf16_f32_float, BFloat16, float, FloatOrder, __VA_ARGS__)
+// F(tag, T, W, ...): the types that a kernel is compiled for: T of the tensors, W of weight (T
+// where there is none). The cast order is found out when it runs, once for each pack.
+#define RMSNORM_TYPES(F, ...)             \
+  RMSNORM_PLAIN_TYPES(F, __VA_ARGS__)     \
+  F(f16_f32, Float16, float, __VA_ARGS__) \
+  F(bf16_f32, BFloat16, float, __VA_ARGS__)
 // Those with one type for tensors and weight.
-#define RMSNORM_PLAIN_TYPES(F, ...)                          \
-  F(f32, float, float, LlamaOrder, __VA_ARGS__)              \
-  F(f16_llama, Float16, Float16, LlamaOrder, __VA_ARGS__)    \
-  F(f16_float, Float16, Float16, FloatOrder, __VA_ARGS__)    \
-  F(bf16_llama, BFloat16, BFloat16, LlamaOrder, __VA_ARGS__) \
-  F(bf16_float, BFloat16, BFloat16, FloatOrder, __VA_ARGS__)
-// Kernels that find out weight and order when they run, where their speed matters less than the
-// number of kernels.
-#define RMSNORM_ANY_TYPES(F, ...)                   \
-  F(f32, float, AnyWeight, AnyOrder, __VA_ARGS__)   \
-  F(f16, Float16, AnyWeight, AnyOrder, __VA_ARGS__) \
-  F(bf16, BFloat16, AnyWeight, AnyOrder, __VA_ARGS__)
+#define RMSNORM_PLAIN_TYPES(F, ...)     \
+  F(f32, float, float, __VA_ARGS__)     \
+  F(f16, Float16, Float16, __VA_ARGS__) \
+  F(bf16, BFloat16, BFloat16, __VA_ARGS__)
+// Kernels that find out the type of weight, too: where their number matters more than their speed.
+#define RMSNORM_ANY_TYPES(F, ...)         \
+  F(f32, float, AnyWeight, __VA_ARGS__)   \
+  F(f16, Float16, AnyWeight, __VA_ARGS__) \
+  F(bf16, BFloat16, AnyWeight, __VA_ARGS__)
 
-// F(tag, T, W, Order, Kind, function, index, access), one list for each file of kernels.
+// F(tag, T, W, Kind, function, index, access), one list for each file of kernels.
 #define RMSNORM_FORWARD_KERNELS(F)                         \
   RMSNORM_TYPES(F, kForward, forward_rows, 0, packs)       \
   RMSNORM_TYPES(F, kForward, forward_rows, 1, packs)       \
@@ -131,12 +125,11 @@ enum class Kind : std::uint8_t {
   RMSNORM_ANY_TYPES(F, kForward, forward_rows, 1, parts)
 #define RMSNORM_STEP_KERNELS(F)                                 \
   RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \
-  RMSNORM_TYPES(F, kBackwardStep, backward_steps, 1, packs)     \
-  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts) \
-  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 3, parts)
-#define RMSNORM_SINGLE_KERNELS(F)                                            \
-  RMSNORM_TYPES(F, kBackwardSingle, backward_rows, 0, packs)                 \
-  F(f32, float, float, LlamaOrder, kBackwardSingle, backward_rows, 1, packs) \
+  F(f32, float, float, kBackwardStep, backward_steps, 1, packs) \
+  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts)
+#define RMSNORM_SINGLE_KERNELS(F)                                \
+  RMSNORM_TYPES(F, kBackwardSingle, backward_rows, 0, packs)     \
+  F(f32, float, float, kBackwardSingle, backward_rows, 1, packs) \
   RMSNORM_ANY_TYPES(F, kBackwardSingle, backward_rows, 2, parts)
 #define RMSNORM_LONG_KERNELS(F)                                      \
   RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, packs)         \
@@ -147,7 +140,7 @@ enum class Kind : std::uint8_t {
   RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)             \
   RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, packs) \
   RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts) \
-  F(f32, float, AnyWeight, AnyOrder, kFinishRowSums, finish_row_sums, 0, packs)
+  F(f32, float, AnyWeight, kFinishRowSums, finish_row_sums, 0, packs)
 #define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
 #define RMSNORM_KERNELS(F)   \
   RMSNORM_FORWARD_KERNELS(F) \

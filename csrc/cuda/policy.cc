@@ -16,37 +16,27 @@ constexpr DType kDType<Float16> = DType::kFloat16;
 template <>
 constexpr DType kDType<BFloat16> = DType::kBFloat16;
 struct AnyWeight;
-struct LlamaOrder;
-struct FloatOrder;
-struct AnyOrder;
-template <class Order>
-constexpr CastOrder kOrder = CastOrder::kLlama;
-template <>
-constexpr CastOrder kOrder<FloatOrder> = CastOrder::kFloat;
 
 #define RMSNORM_STRING(name) #name
 #define RMSNORM_NAME(name) RMSNORM_STRING(name)
-#define RMSNORM_ROW(tag, T, W, Order, kind, function, index, access)         \
+#define RMSNORM_ROW(tag, T, W, kind, function, index, access)                \
   KernelRow{RMSNORM_NAME(RMSNORM_KERNEL_NAME(tag, function, index, access)), \
             Kind::kind,                                                      \
             index,                                                           \
             RMSNORM_ACCESS_##access,                                         \
             kDType<T>,                                                       \
             __is_same(W, AnyWeight),                                         \
-            kDType<W>,                                                       \
-            kOrder<Order>},
+            kDType<W>},
 constexpr KernelRow kRows[] = {RMSNORM_KERNELS(RMSNORM_ROW)};
 
 constexpr std::int64_t kMaxBlocks = (std::int64_t{1} << 31) - 1;  // of a grid, by CUDA
 constexpr int kWarpLanes = 32;
 
 const KernelRow* find(const Problem& problem, Kind kind, int index, Access access) {
-  const CastOrder order = problem.dtype == DType::kFloat32 ? CastOrder::kLlama : problem.cast_order;
   for (const KernelRow& row : kRows) {
     if (row.kind == kind && row.index == index && row.access == access &&
         row.dtype == problem.dtype &&
-        (row.has_any_types ||
-         (row.weight_dtype == problem.weight_dtype && row.cast_order == order))) {
+        (row.has_any_weight || row.weight_dtype == problem.weight_dtype)) {
       return &row;
     }
   }
@@ -99,7 +89,6 @@ Problem problem_of(const Args& args, std::int64_t rows_alignment) {
   return {.shape = args.shape,
           .dtype = args.dtype,
           .weight_dtype = has_weight ? args.weight.dtype : args.dtype,
-          .cast_order = args.options.cast_order,
           .access_bytes = static_cast<int>(access)};
 }
 
@@ -247,7 +236,6 @@ Launch plan_finish_dweight(std::int64_t hidden_size, DType dweight_dtype) {
   const Problem problem{.shape = {0, hidden_size},
                         .dtype = dweight_dtype,
                         .weight_dtype = dweight_dtype,
-                        .cast_order = CastOrder::kLlama,
                         .access_bytes = 16};
   return {.kernel = find(problem, Kind::kFinishDweight, 0, Access::kPacks),
           .blocks = ceil_div(hidden_size, kFinishColumns),

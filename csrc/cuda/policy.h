@@ -15,10 +15,9 @@ struct KernelRow {
   Kind kind;
   int index;
   Access access;
-  DType dtype;         // of the tensors
-  bool has_any_types;  // takes any weight and cast order: the next two do not matter
-  DType weight_dtype;
-  CastOrder cast_order;
+  DType dtype;  // of the tensors
+  bool has_any_weight;
+  DType weight_dtype;  // unless it has any
 };
 
 // All of them.
@@ -35,8 +34,7 @@ struct Problem {
   Shape shape;
   DType dtype;
   DType weight_dtype;  // dtype where there is no weight
-  CastOrder cast_order;
-  int access_bytes;  // the widest that every row allows, and the weight: 2 to 16
+  int access_bytes;    // the widest that every row allows, and the weight: 2 to 16
 
   // By the alignment of addresses and of row strides. Pointers may be null.
   static Problem of(const ForwardArgs& args);

@@ -8,7 +8,7 @@ namespace {
 
 // Grid: ceil(rows / group_rows). Block: the threads of one row. Shared memory: four floats for each
 // tile group. One barrier a row: the sums of one row are written where those of the last are not.
-template <class T, class W, class Order, int kTiles, Access access>
+template <class T, class W, int kTiles, Access access>
 __device__ void backward_rows(const BackwardParams& params) {
   extern __shared__ float shared[];
   const RowParams& common = params.common;
@@ -41,7 +41,7 @@ __device__ void backward_rows(const BackwardParams& params) {
       Accumulators<T> xx{};
 #pragma unroll
       for (int c = 0; c < kTilePacks; ++c) {
-        fold_gradient<T, W, Order>(x[k][c], dy[k][c], me.column(k, c), common, gx);
+        fold_gradient<T, W>(x[k][c], dy[k][c], me.column(k, c), common, gx);
       }
       gx_sums[k] = tile_sum<T>(gx);
       if (!needs_xx) continue;
@@ -71,10 +71,10 @@ __device__ void backward_rows(const BackwardParams& params) {
           WeightPack<T, W> weight;
           weight.load(column, common);
           float g[kPackColumns<T>];
-          weighted_gradient<T, W, Order>(dy[k][c], weight, common, g);
+          weighted_gradient<T, W>(dy[k][c], weight, common, g);
           store<T, access>(dx_row, column, input_gradient<T>(x[k][c], g, scale), common);
         }
-        add_row<T, Order>(x[k][c], dy[k][c], rstd, common, dweight[k][c]);
+        add_row<T>(x[k][c], dy[k][c], rstd, common, dweight[k][c]);
       }
     }
   }
@@ -93,13 +93,13 @@ __device__ void backward_rows(const BackwardParams& params) {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, Order, kind, function, index, access)                      \
+#define KERNEL(tag, T, W, kind, function, index, access)                      \
   extern "C" __global__ void __launch_bounds__(kSinglePolicies[index].max_threads,   \
                                                kSinglePolicies[index].min_blocks)    \
       RMSNORM_KERNEL_NAME(tag, function, index, access)(                             \
           const __grid_constant__ BackwardParams params) {                           \
     constexpr int kTiles = kSinglePolicies[index].tiles;                             \
-    function<T, W, Order, kTiles, RMSNORM_ACCESS_##access>(params);                  \
+    function<T, W, kTiles, RMSNORM_ACCESS_##access>(params);                  \
   }
 RMSNORM_SINGLE_KERNELS(KERNEL)
 

@@ -28,7 +28,7 @@ struct StepMemory {
 
 // Grid: ceil(rows / group_rows). Block: (threads of a row, rows of a step). kPacks: packs of columns
 // whose dweight a thread sums.
-template <class T, class W, class Order, int kPacks, Access access>
+template <class T, class W, int kPacks, Access access>
 __device__ void backward_steps(const BackwardParams& params) {
   extern __shared__ Pack shared[];
   const RowParams& common = params.common;
@@ -72,7 +72,7 @@ __device__ void backward_steps(const BackwardParams& params) {
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) {
       if (!is_column(c)) continue;
-      fold_gradient<T, W, Order>(load_pack(own_x + kTileLanes<T> * c),
+      fold_gradient<T, W>(load_pack(own_x + kTileLanes<T> * c),
                                  load_pack(own_dy + kTileLanes<T> * c), me.column(0, c), common,
                                  accumulators);
     }
@@ -104,7 +104,7 @@ __device__ void backward_steps(const BackwardParams& params) {
         WeightPack<T, W> weight;
         weight.load(column, common);
         float g[kPackColumns<T>];
-        weighted_gradient<T, W, Order>(load_pack(own_dy + kTileLanes<T> * c), weight, common, g);
+        weighted_gradient<T, W>(load_pack(own_dy + kTileLanes<T> * c), weight, common, g);
         const Pack dx = input_gradient<T>(load_pack(own_x + kTileLanes<T> * c), g, scale);
         store<T, access>(dx_row, column, dx, common);
       }
@@ -131,7 +131,7 @@ __device__ void backward_steps(const BackwardParams& params) {
         if (pack >= memory.row_packs) continue;
         for (int r = 0; r < added_rows; ++r) {
           const int at = r * memory.row_packs + pack;
-          add_row<T, Order>(load_pack(memory.x + at), load_pack(memory.dy + at), memory.rstds[r],
+          add_row<T>(load_pack(memory.x + at), load_pack(memory.dy + at), memory.rstds[r],
                             common, dweight[i]);
         }
       }
@@ -150,13 +150,13 @@ __device__ void backward_steps(const BackwardParams& params) {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, Order, kind, function, index, access)                    \
+#define KERNEL(tag, T, W, kind, function, index, access)                    \
   extern "C" __global__ void __launch_bounds__(kStepPolicies[index].max_threads,   \
                                                kStepPolicies[index].min_blocks)    \
       RMSNORM_KERNEL_NAME(tag, function, index, access)(                           \
           const __grid_constant__ BackwardParams params) {                         \
     constexpr int kPacks = kStepPolicies[index].packs;                             \
-    function<T, W, Order, kPacks, RMSNORM_ACCESS_##access>(params);                \
+    function<T, W, kPacks, RMSNORM_ACCESS_##access>(params);                \
   }
 RMSNORM_STEP_KERNELS(KERNEL)
 

@@ -61,7 +61,7 @@ __device__ void finish_dweight(const FinishParams& params) {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, Order, kind, function, index, access)                \
+#define KERNEL(tag, T, W, kind, function, index, access)                \
   extern "C" __global__ void __launch_bounds__(kFinishColumns * kFinishParts)  \
       RMSNORM_KERNEL_NAME(tag, function, index, access)(                       \
           const __grid_constant__ FinishParams params) {                       \

@@ -6,7 +6,7 @@ namespace {
 
 // Grid: ceil((rows - first_row) / rows of a block). Shared memory: a float for each tile group of
 // the block's rows, where a row is wider than a warp.
-template <class T, class W, class Order, int kTiles, Access access>
+template <class T, class W, int kTiles, Access access>
 __device__ void forward_rows(const ForwardParams& params) {
   extern __shared__ float shared[];
   const RowParams& common = params.common;
@@ -58,20 +58,20 @@ __device__ void forward_rows(const ForwardParams& params) {
       if constexpr (!kHasWeightEarly) weight[c].load(column, common);
       float w[kPackColumns<T>];
       add_offset(weight[c], common, w);
-      store<T, access>(y_row, column, scale_pack<T, Order>(x[k][c], rstd, w, common), common);
+      store<T, access>(y_row, column, scale_pack<T>(x[k][c], rstd, w, common), common);
     }
   }
 }
 
 }  // namespace
 
-#define KERNEL(tag, T, W, Order, kind, function, index, access)                       \
+#define KERNEL(tag, T, W, kind, function, index, access)                       \
   extern "C" __global__ void __launch_bounds__(kForwardPolicies[index].max_threads,   \
                                                kForwardPolicies[index].min_blocks)    \
       RMSNORM_KERNEL_NAME(tag, function, index, access)(                              \
           const __grid_constant__ ForwardParams params) {                             \
     constexpr int kTiles = kForwardPolicies[index].tiles;                             \
-    function<T, W, Order, kTiles, RMSNORM_ACCESS_##access>(params);                   \
+    function<T, W, kTiles, RMSNORM_ACCESS_##access>(params);                   \
   }
 RMSNORM_FORWARD_KERNELS(KERNEL)
 

@@ -6,7 +6,7 @@
 namespace rmsnorm::cuda {
 
 // g = dy * w.
-template <class T, class W, class Order>
+template <class T, class W>
 __device__ inline void weighted_gradient(const Pack& dy, const WeightPack<T, W>& weight,
                                          const RowParams& params, float (&g)[kPackColumns<T>]) {
   float w[kPackColumns<T>];
@@ -14,7 +14,7 @@ __device__ inline void weighted_gradient(const Pack& dy, const WeightPack<T, W>&
   unpack<T>(dy, g);
 #pragma unroll
   for (int i = 0; i < kPackColumns<T>; ++i) g[i] *= w[i];
-  if (Order::rounds(params)) round_to<T>(g);
+  if (params.is_llama_order) round_to<T>(g);
 }
 
 // What dx and dweight need of a row's sums.
@@ -41,7 +41,7 @@ __device__ inline Pack input_gradient(const Pack& x, const float (&g)[kPackColum
 }
 
 // One more row of dweight's chains: sum = fma(dy, xhat, sum).
-template <class T, class Order>
+template <class T>
 __device__ inline void add_row(const Pack& x, const Pack& dy, float rstd, const RowParams& params,
                                float (&sums)[kPackColumns<T>]) {
   float xhat[kPackColumns<T>];
@@ -50,7 +50,7 @@ __device__ inline void add_row(const Pack& x, const Pack& dy, float rstd, const 
   unpack<T>(dy, gradient);
 #pragma unroll
   for (float& value : xhat) value *= rstd;
-  if (Order::rounds(params)) round_to<T>(xhat);
+  if (params.is_llama_order) round_to<T>(xhat);
 #pragma unroll
   for (int i = 0; i < kPackColumns<T>; ++i) sums[i] = __fmaf_rn(gradient[i], xhat[i], sums[i]);
 }
@@ -67,7 +67,7 @@ __device__ inline void store_partial(float* partial_row, std::int64_t column,
 }
 
 // One more column of the chains of g * x.
-template <class T, class W, class Order>
+template <class T, class W>
 __device__ inline void fold_gradient(const Pack& x, const Pack& dy, std::int64_t column,
                                      const RowParams& params, Accumulators<T>& accumulators) {
   WeightPack<T, W> weight;
@@ -75,7 +75,7 @@ __device__ inline void fold_gradient(const Pack& x, const Pack& dy, std::int64_t
   float values[kPackColumns<T>];
   float g[kPackColumns<T>];
   unpack<T>(x, values);
-  weighted_gradient<T, W, Order>(dy, weight, params, g);
+  weighted_gradient<T, W>(dy, weight, params, g);
   fold_pack<T>(g, values, accumulators);
 }
 

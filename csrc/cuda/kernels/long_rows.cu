@@ -5,80 +5,68 @@
 namespace rmsnorm::cuda {
 namespace {
 
-constexpr int kTiles = kLongPolicy.tiles;
+static_assert(kLongPolicy.tiles == 1);
 
 // The part of a row that a block of the sums folds: every splits-th tile, from the block's own on,
 // so that the tree over its tiles is a subtree of the row's.
 template <class T>
 struct RowPart {
   std::int64_t row;
-  std::int64_t split;
-  std::int64_t splits;
+  std::int64_t first;  // column of the thread's first pack
 
-  __device__ explicit RowPart(std::int64_t splits_)
-      : row(blockIdx.x / splits_), split(blockIdx.x % splits_), splits(splits_) {}
-
-  __device__ std::int64_t column(const RowThread<T>& me, int k, int c) const {
-    const std::int64_t tile = split + splits * (me.group + me.groups * k);
-    return kTileColumns * tile + kAccumulators * c + kPackColumns<T> * me.lane;
+  __device__ RowPart(const RowThread<T>& me, std::int64_t splits) {
+    row = blockIdx.x / splits;
+    const std::int64_t split = blockIdx.x % splits;
+    first = kTileColumns * (split + splits * me.group) + kPackColumns<T> * me.lane;
   }
 };
 
-// Both folds: grid rows * splits; block: (threads, 1); shared memory: two floats a tile group.
-template <class T, class W, class Order, Access access>
+// Both folds: grid rows * splits; block: (threads, 1); shared memory: a float for each tile group
+// and sum.
+template <class T, class W, Access access>
 __device__ void fold_forward(const LongForwardParams& params) {
   extern __shared__ float shared[];
   const ForwardParams& forward = params.forward;
   const RowThread<T> me;
-  const RowPart<T> part(params.splits);
+  const RowPart<T> part(me, params.splits);
   const T* x_row = static_cast<const T*>(forward.x.data) + part.row * forward.x.row_stride;
-  float tile_sums[kTiles];
+  Pack x[kTilePacks];
 #pragma unroll
-  for (int k = 0; k < kTiles; ++k) {
-    Accumulators<T> accumulators{};
-#pragma unroll
-    for (int c = 0; c < kTilePacks; ++c) {
-      fold_square<T>(load<T, access>(x_row, part.column(me, k, c), forward.common), accumulators);
-    }
-    tile_sums[k] = tile_sum<T>(accumulators);
+  for (int c = 0; c < kTilePacks; ++c) {
+    x[c] = load<T, access>(x_row, part.first + kAccumulators * c, forward.common);
   }
-  float sums[] = {own_tiles_sum(tile_sums)};
+  Accumulators<T> accumulators{};
+#pragma unroll
+  for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[c], accumulators);
+  float sums[] = {tile_sum<T>(accumulators)};
   row_sums(sums, me, shared);
   if (threadIdx.x == 0) params.sums[blockIdx.x] = sums[0];
 }
 
-template <class T, class W, class Order, Access access>
+template <class T, class W, Access access>
 __device__ void fold_backward(const LongBackwardParams& params) {
   extern __shared__ float shared[];
   const BackwardParams& backward = params.backward;
   const RowParams& common = backward.common;
   const RowThread<T> me;
-  const RowPart<T> part(params.splits);
-  const bool needs_xx = backward.rstd == nullptr;
+  const RowPart<T> part(me, params.splits);
   const T* x_row = static_cast<const T*>(backward.x.data) + part.row * backward.x.row_stride;
   const T* dy_row = static_cast<const T*>(backward.dy.data) + part.row * backward.dy.row_stride;
-  float gx_sums[kTiles];
-  float xx_sums[kTiles] = {};
+  Pack x[kTilePacks];
+  Pack dy[kTilePacks];
 #pragma unroll
-  for (int k = 0; k < kTiles; ++k) {
-    Pack x[kTilePacks];
-    Pack dy[kTilePacks];
-#pragma unroll
-    for (int c = 0; c < kTilePacks; ++c) {
-      x[c] = load<T, access>(x_row, part.column(me, k, c), common);
-      dy[c] = load<T, access>(dy_row, part.column(me, k, c), common);
-    }
-    Accumulators<T> gx{};
-    Accumulators<T> xx{};
-#pragma unroll
-    for (int c = 0; c < kTilePacks; ++c) {
-      fold_gradient<T, W, Order>(x[c], dy[c], part.column(me, k, c), common, gx);
-      fold_square<T>(x[c], xx);
-    }
-    gx_sums[k] = tile_sum<T>(gx);
-    if (needs_xx) xx_sums[k] = tile_sum<T>(xx);
+  for (int c = 0; c < kTilePacks; ++c) {
+    x[c] = load<T, access>(x_row, part.first + kAccumulators * c, common);
+    dy[c] = load<T, access>(dy_row, part.first + kAccumulators * c, common);
   }
-  float sums[] = {own_tiles_sum(gx_sums), own_tiles_sum(xx_sums)};
+  Accumulators<T> gx{};
+  Accumulators<T> xx{};
+#pragma unroll
+  for (int c = 0; c < kTilePacks; ++c) {
+    fold_gradient<T, W>(x[c], dy[c], part.first + kAccumulators * c, common, gx);
+    fold_square<T>(x[c], xx);
+  }
+  float sums[] = {tile_sum<T>(gx), tile_sum<T>(xx)};
   row_sums(sums, me, shared);
   if (threadIdx.x == 0) {
     params.sums[blockIdx.x] = sums[1];
@@ -96,7 +84,7 @@ __device__ void halve(float* sums, std::int64_t count) {
 }
 
 // Grid: rows. Block: kRowSumsThreads.
-template <class T, class W, class Order, Access access>
+template <class T, class W, Access access>
 __device__ void finish_row_sums(const RowSumsParams& params) {
   const RowParams& common = params.common;
   const std::int64_t row = blockIdx.x;
@@ -115,7 +103,7 @@ __device__ void finish_row_sums(const RowSumsParams& params) {
 }
 
 // Grid: rows * ceil(packs of a row / (kElementwiseThreads * kScalePacks)).
-template <class T, class W, class Order, Access access>
+template <class T, class W, Access access>
 __device__ void scale_rows(const LongForwardParams& params) {
   const ForwardParams& forward = params.forward;
   const RowParams& common = forward.common;
@@ -139,13 +127,13 @@ __device__ void scale_rows(const LongForwardParams& params) {
     weight.load(column(i), common);
     float w[kPackColumns<T>];
     add_offset(weight, common, w);
-    store<T, access>(y_row, column(i), scale_pack<T, Order>(x[i], rstd, w, common), common);
+    store<T, access>(y_row, column(i), scale_pack<T>(x[i], rstd, w, common), common);
   }
 }
 
 // Grid: ceil(packs of a row / kElementwiseThreads) * ceil(rows / group_rows): a thread takes a pack
 // of columns down a row group.
-template <class T, class W, class Order, Access access>
+template <class T, class W, Access access>
 __device__ void backward_columns(const LongBackwardParams& params) {
   const BackwardParams& backward = params.backward;
   const RowParams& common = backward.common;
@@ -172,11 +160,11 @@ __device__ void backward_columns(const LongBackwardParams& params) {
     const RowScale scale{rstds[row * params.splits], cbars[row * params.splits]};
     if (backward.dx.data != nullptr) {
       float g[kPackColumns<T>];
-      weighted_gradient<T, W, Order>(dy, weight, common, g);
+      weighted_gradient<T, W>(dy, weight, common, g);
       T* dx_row = static_cast<T*>(backward.dx.data) + row * backward.dx.row_stride;
       store<T, access>(dx_row, column, input_gradient<T>(x, g, scale), common);
     }
-    add_row<T, Order>(x, dy, scale.rstd, common, dweight);
+    add_row<T>(x, dy, scale.rstd, common, dweight);
   }
   if (backward.partials != nullptr) {
     store_partial<T>(backward.partials + group * backward.partial_stride, column, dweight);
@@ -213,11 +201,11 @@ struct ParamsOf<Kind::kFinishRowSums> {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, Order, kind, function, index, access)                                \
+#define KERNEL(tag, T, W, kind, function, index, access)                                \
   extern "C" __global__ void __launch_bounds__(ParamsOf<Kind::kind>::kThreads)                 \
       RMSNORM_KERNEL_NAME(tag, function, index, access)(                                       \
           const __grid_constant__ ParamsOf<Kind::kind>::Type params) {                         \
-    function<T, W, Order, RMSNORM_ACCESS_##access>(params);                                    \
+    function<T, W, RMSNORM_ACCESS_##access>(params);                                    \
   }
 RMSNORM_LONG_KERNELS(KERNEL)
 

@@ -56,18 +56,6 @@ __device__ inline void store(T* row, std::int64_t column, const Pack& pack,
   }
 }
 
-// The cast orders (CastOrder), and the one that is known when the kernel runs: whether T(xhat) and
-// T(dy * w) are rounded.
-struct LlamaOrder {
-  __device__ static constexpr bool rounds(const RowParams&) { return true; }
-};
-struct FloatOrder {
-  __device__ static constexpr bool rounds(const RowParams&) { return false; }
-};
-struct AnyOrder {
-  __device__ static bool rounds(const RowParams& params) { return params.is_llama_order; }
-};
-
 // The weights of one pack of columns of T, as they are in memory.
 template <class T, class W>
 struct WeightPack {
@@ -109,14 +97,20 @@ struct WeightPack<T, AnyWeight> {
 
   __device__ void load(std::int64_t column, const RowParams& params) {
 #pragma unroll
+    for (float& value : values) value = 1.0f;
+    if (params.weight == nullptr) return;
+    if (params.weight_is_float32) {
+      load_columns(static_cast<const float*>(params.weight), column, params);
+    } else {
+      load_columns(static_cast<const T*>(params.weight), column, params);
+    }
+  }
+
+  template <class W>
+  __device__ void load_columns(const W* weight, std::int64_t column, const RowParams& params) {
+#pragma unroll
     for (int i = 0; i < kPackColumns<T>; ++i) {
-      if (params.weight == nullptr || column + i >= params.hidden_size) {
-        values[i] = 1.0f;
-      } else if (params.weight_is_float32) {
-        values[i] = static_cast<const float*>(params.weight)[column + i];
-      } else {
-        values[i] = to_float(static_cast<const T*>(params.weight)[column + i]);
-      }
+      if (column + i < params.hidden_size) values[i] = to_float(weight[column + i]);
     }
   }
 
@@ -138,14 +132,14 @@ __device__ inline void add_offset(const WeightPack<T, W>& weight, const RowParam
 }
 
 // y of one pack: xhat * w, with the casts of the order.
-template <class T, class Order>
+template <class T>
 __device__ inline Pack scale_pack(const Pack& x, float rstd, const float (&w)[kPackColumns<T>],
                            const RowParams& params) {
   float values[kPackColumns<T>];
   unpack<T>(x, values);
 #pragma unroll
   for (float& value : values) value *= rstd;
-  if (Order::rounds(params)) round_to<T>(values);
+  if (params.is_llama_order) round_to<T>(values);
 #pragma unroll
   for (int i = 0; i < kPackColumns<T>; ++i) values[i] *= w[i];
   return pack<T>(values);
