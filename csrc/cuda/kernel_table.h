@@ -60,7 +60,6 @@ inline constexpr int kStepSharedBytes = 64 << 10;  // of x and dy in a step, at 
 inline constexpr Policy kSinglePolicies[] = {
     {1, 512, 1, "derived: 16 or 32 sums of dweight, x and dy in 128 registers without spills"},
     {2, 512, 1, "derived: the same for float32 rows of 8193 to 16384; 16 bits would spill"},
-    {1, 256, 1, "derived: kParts kernels of any weight, which would spill at 128 registers"},
 };
 
 // Rows that no block holds, in two passes over memory: a block of their sums has 16 or 32 tiles.
@@ -81,7 +80,7 @@ inline constexpr int kRowSumsThreads = 256;
 // How a kernel reaches the rows in global memory.
 enum class Access : std::uint8_t {
   kPacks,  // every row and the weight are on 16-byte boundaries and whole packs of 16 bytes long
-  kParts,  // by the widest access that the alignment of all rows allows, 2 to 8 bytes
+  kParts,  // by the widest access that the alignment of all rows allows, 2 to 16 bytes
 };
 #define RMSNORM_ACCESS_packs ::rmsnorm::cuda::Access::kPacks
 #define RMSNORM_ACCESS_parts ::rmsnorm::cuda::Access::kParts
@@ -119,26 +118,20 @@ enum class Kind : std::uint8_t {
 // F(tag, T, W, Kind, function, index, access), one list for each file of kernels.
 #define RMSNORM_FORWARD_KERNELS(F)                         \
   RMSNORM_TYPES(F, kForward, forward_rows, 0, packs)       \
-  RMSNORM_TYPES(F, kForward, forward_rows, 1, packs)       \
+  RMSNORM_PLAIN_TYPES(F, kForward, forward_rows, 1, packs) \
   RMSNORM_PLAIN_TYPES(F, kForward, forward_rows, 2, packs) \
-  RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, parts)   \
-  RMSNORM_ANY_TYPES(F, kForward, forward_rows, 1, parts)
+  RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, parts)
 #define RMSNORM_STEP_KERNELS(F)                                 \
   RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \
   F(f32, float, float, kBackwardStep, backward_steps, 1, packs) \
   RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts)
-#define RMSNORM_SINGLE_KERNELS(F)                                \
-  RMSNORM_TYPES(F, kBackwardSingle, backward_rows, 0, packs)     \
-  F(f32, float, float, kBackwardSingle, backward_rows, 1, packs) \
-  RMSNORM_ANY_TYPES(F, kBackwardSingle, backward_rows, 2, parts)
+#define RMSNORM_SINGLE_KERNELS(F)                                  \
+  RMSNORM_PLAIN_TYPES(F, kBackwardSingle, backward_rows, 0, packs) \
+  F(f32, float, float, kBackwardSingle, backward_rows, 1, packs)
 #define RMSNORM_LONG_KERNELS(F)                                      \
-  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, packs)         \
   RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)         \
-  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, packs)       \
   RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts)       \
-  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, packs)             \
   RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)             \
-  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, packs) \
   RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts) \
   F(f32, float, AnyWeight, kFinishRowSums, finish_row_sums, 0, packs)
 #define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)

@@ -34,7 +34,7 @@ RowParams row_params(const Args& args, const Problem& problem) {
           .weight_offset = has_weight ? args.options.weight_offset : 0.0f,
           .eps = args.options.eps,
           .inverse_size = inverse(args.shape.hidden_size),
-          .access_bytes = std::min(problem.access_bytes, 8),
+          .access_bytes = problem.access_bytes,
           .weight_is_float32 = has_weight && args.weight.dtype == DType::kFloat32,
           .is_llama_order = args.options.cast_order == CastOrder::kLlama};
 }

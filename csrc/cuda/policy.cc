@@ -193,7 +193,6 @@ BackwardPlan plan_backward(const Problem& problem, std::int64_t group_rows, int 
 namespace {
 
 LongPlan plan_long(const Problem& problem, Kind fold, Kind finish, int sums) {
-  const Access access = access_of(problem);
   const std::int64_t rows = problem.shape.rows;
   const std::int64_t lanes = tile_lanes(problem);
   const std::int64_t groups =
@@ -201,7 +200,7 @@ LongPlan plan_long(const Problem& problem, Kind fold, Kind finish, int sums) {
   LongPlan plan{};
   plan.splits = padded_tiles(problem) / (groups * kLongPolicy.tiles);
   plan.sums_floats = 2 * rows * plan.splits;
-  plan.fold = {.kernel = find(problem, fold, 0, access),
+  plan.fold = {.kernel = find(problem, fold, 0, Access::kParts),
                .blocks = rows * plan.splits,
                .block_x = static_cast<unsigned>(groups * lanes),
                .block_y = 1,
@@ -211,7 +210,8 @@ LongPlan plan_long(const Problem& problem, Kind fold, Kind finish, int sums) {
   plan.finish_sums = {.kernel = find(any, Kind::kFinishRowSums, 0, Access::kPacks),
                       .blocks = rows,
                       .block_x = kRowSumsThreads};
-  plan.finish = {.kernel = find(problem, finish, 0, access), .block_x = kElementwiseThreads};
+  plan.finish = {.kernel = find(problem, finish, 0, Access::kParts),
+                 .block_x = kElementwiseThreads};
   return plan;
 }
 

@@ -8,6 +8,8 @@ namespace rmsnorm::cuda {
 namespace {
 
 constexpr int kPartGroups = static_cast<int>(kMaxRowGroups) / kFinishParts;
+constexpr int kLevels = 4;
+static_assert(1 << kLevels == kPartGroups);
 
 // Grid: ceil(hidden_size / kFinishColumns). Block: (kFinishColumns, kFinishParts). Thread (i, part)
 // sums the part-th aligned stretch of groups of column i, so that a warp reads neighbouring columns;
@@ -21,20 +23,20 @@ __device__ void finish_dweight(const FinishParams& params) {
   const int part_groups =
       static_cast<int>(ceil_div(bit_ceil(params.groups), kFinishParts));  // a power of two
 
-  float sums[kPartGroups] = {};
   const int first = y * part_groups;
   int count = min(part_groups, params.groups - first);
+  float sums[kPartGroups];
 #pragma unroll
   for (int i = 0; i < kPartGroups; ++i) {
-    if (i < count && column < params.hidden_size) {
-      sums[i] = params.partials[(first + i) * params.partial_stride + column];
-    }
+    const bool is_leaf = i < count && column < params.hidden_size;
+    sums[i] = is_leaf ? params.partials[(first + i) * params.partial_stride + column] : 0.0f;
   }
 #pragma unroll
-  for (int width = kPartGroups / 2; width >= 1; width /= 2) {
+  for (int level = 1; level <= kLevels; ++level) {
 #pragma unroll
-    for (int i = 0; i < width; ++i) {
-      sums[i] = 2 * i + 1 < count ? sums[2 * i] + sums[2 * i + 1] : sums[2 * i];
+    for (int i = 0; i < kPartGroups >> level; ++i) {
+      const float sum = sums[2 * i] + sums[2 * i + 1];
+      sums[i] = 2 * i + 1 < count ? sum : sums[2 * i];
     }
     count = (count + 1) / 2;
   }

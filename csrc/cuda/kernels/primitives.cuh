@@ -130,12 +130,14 @@ __device__ inline void prefetch(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(address)));
 }
 
-// A pack of which `bytes` exist (any number, none if not positive), by accesses of `access` = 2, 4
-// or 8 bytes, of which address and `bytes` are multiples. What does not exist is 0.
+// A pack of which `bytes` exist (any number, none if not positive), by accesses of `access` = 2, 4,
+// 8 or 16 bytes, of which address and `bytes` are multiples. What does not exist is 0.
 template <class T>
 __device__ inline Pack load_part(const void* address, std::int64_t bytes, int access) {
   Pack pack{};
-  if (access == 8) {
+  if (access == 16) {
+    if (bytes > 0) pack = load_pack(address);
+  } else if (access == 8) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (8 * i >= bytes) break;
@@ -161,7 +163,9 @@ __device__ inline Pack load_part(const void* address, std::int64_t bytes, int ac
 
 template <class T>
 __device__ inline void store_part(void* address, const Pack& pack, std::int64_t bytes, int access) {
-  if (access == 8) {
+  if (access == 16) {
+    if (bytes > 0) store_pack(address, pack);
+  } else if (access == 8) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (8 * i >= bytes) break;
