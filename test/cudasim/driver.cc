@@ -149,7 +149,9 @@ StreamState Driver::find_stream(CUstream handle, const ContextPtr& current) cons
   return found == nullptr ? StreamState{} : *found;
 }
 
-ContextPtr Driver::owner_of(CUdeviceptr address, std::size_t bytes) const {
+ContextPtr Driver::owner_of(CUdeviceptr address, std::size_t bytes,
+                            const ContextPtr& current) const {
+  if (current->contains(address, bytes)) return current;
   const std::lock_guard lock(primaries_mutex_);
   for (const Primary& primary : primaries_) {
     if (primary.context != nullptr && primary.context->contains(address, bytes)) {

@@ -94,8 +94,8 @@ class Driver {
 
   // The stream that a handle stands for, where `current` is the context of the calling thread.
   StreamState find_stream(CUstream handle, const ContextPtr& current) const;
-  // The context whose memory the bytes lie in, null if there is none.
-  ContextPtr owner_of(CUdeviceptr address, std::size_t bytes) const;
+  // The context whose memory the bytes lie in, `current` first; null if there is none.
+  ContextPtr owner_of(CUdeviceptr address, std::size_t bytes, const ContextPtr& current) const;
 
   std::uint64_t next_launch_seed();
   // The caller is wrong, whatever it does with the error that it gets: shown like a fault.

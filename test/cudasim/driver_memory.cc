@@ -68,7 +68,7 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
   return call_context(
       Call::cuMemFree_v2,
       [&](Driver& driver, const ContextPtr& current) {
-        const ContextPtr owner = driver.owner_of(pointer, 1);
+        const ContextPtr owner = driver.owner_of(pointer, 1, current);
         // Waits for everything that may still use it, as a real driver does.
         if (owner != nullptr) driver.scheduler.finish(owner->engine);
         if (owner == nullptr || !owner->free(pointer)) {
@@ -120,7 +120,7 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr destination, const void* source, std::
         const StreamState stream = driver.find_stream(stream_handle, current);
         if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
         if (bytes == 0) return CUDA_SUCCESS;
-        const ContextPtr owner = driver.owner_of(destination, bytes);
+        const ContextPtr owner = driver.owner_of(destination, bytes, current);
         const HostRange from = host_range(driver, source, bytes);
         if (owner == nullptr || !from.valid) return CUDA_ERROR_INVALID_VALUE;
         // A GPU reads page-locked memory when the copy runs: changing it earlier shows. Pageable
@@ -148,7 +148,7 @@ CUresult cuMemcpyDtoHAsync_v2(void* destination, CUdeviceptr source, std::size_t
         const StreamState stream = driver.find_stream(stream_handle, current);
         if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
         if (bytes == 0) return CUDA_SUCCESS;
-        const ContextPtr owner = driver.owner_of(source, bytes);
+        const ContextPtr owner = driver.owner_of(source, bytes, current);
         const HostRange to = host_range(driver, destination, bytes);
         if (owner == nullptr || !to.valid) return CUDA_ERROR_INVALID_VALUE;
         // Pageable memory, too, is written when the copy runs: a real driver "might" wait for it.
@@ -170,8 +170,8 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr destination, CUdeviceptr source, std::
         const StreamState stream = driver.find_stream(stream_handle, current);
         if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
         if (bytes == 0) return CUDA_SUCCESS;
-        const ContextPtr to = driver.owner_of(destination, bytes);
-        const ContextPtr from = driver.owner_of(source, bytes);
+        const ContextPtr to = driver.owner_of(destination, bytes, current);
+        const ContextPtr from = driver.owner_of(source, bytes, current);
         if (to == nullptr || from == nullptr) return CUDA_ERROR_INVALID_VALUE;
         queue_copy(driver, stream, [&driver, to, from, destination, source, bytes] {
           const auto copy = [&] {
@@ -199,7 +199,7 @@ CUresult cuMemsetD8Async(CUdeviceptr destination, unsigned char value, std::size
         const StreamState stream = driver.find_stream(stream_handle, current);
         if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
         if (count == 0) return CUDA_SUCCESS;
-        const ContextPtr owner = driver.owner_of(destination, count);
+        const ContextPtr owner = driver.owner_of(destination, count, current);
         if (owner == nullptr) return CUDA_ERROR_INVALID_VALUE;
         queue_copy(driver, stream, [owner, destination, value, count] {
           owner->with_memory([&](DeviceMemory& memory) { memory.fill(destination, value, count); });
