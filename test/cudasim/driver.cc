@@ -34,7 +34,15 @@ CUcontext& current_context() {
 Driver& Driver::instance() {
   if (Driver* driver = the_driver.load()) return *driver;
   const std::lock_guard lock(instance_mutex);
-  if (the_driver.load() == nullptr) the_driver = new Driver(read_options(std::getenv));
+  if (the_driver.load() == nullptr) {
+    the_driver = new Driver(read_options(std::getenv));
+    // Before anything that work may touch is destroyed.
+    std::atexit([] {
+      Driver& driver = *the_driver.load();
+      driver.shut_down = true;
+      driver.scheduler.stop();
+    });
+  }
   return *the_driver;
 }
 

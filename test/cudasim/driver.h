@@ -74,6 +74,7 @@ class Driver {
   const Options options;
   Trace trace;
   std::atomic<bool> initialised{false};
+  std::atomic<bool> shut_down{false};  // the process ends; no call does anything any more
 
   Handles<CUstream, StreamState> streams{0x51};
   Handles<CUevent, EventState> events{0x52};
@@ -122,6 +123,7 @@ template <class Body>
 CUresult call_driver(Call call, const Body& body) {
   try {
     Driver& driver = Driver::instance();
+    if (driver.shut_down) return kDeinitialized;
     if (Scheduler::in_host_function()) {
       driver.misuse(-1, "call-in-host-function",
                     std::string(kCallNames[static_cast<int>(call)]) +

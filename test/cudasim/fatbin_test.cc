@@ -19,6 +19,9 @@ namespace {
 
 using Image = std::vector<unsigned char>;
 
+// scale-MODE.fatbin is nvcc 13.0's --compress-mode=MODE for compute_75, 80 and 90; scale-mixed
+// (size) has compute_75 and sm_80, scale-sass sm_80 alone, of
+//   extern "C" __global__ void scale(float* x, float factor) { x[threadIdx.x] *= factor; }
 Image fixture(const std::string& name) {
   std::ifstream file(CUDASIM_FIXTURES "/" + name, std::ios::binary);
   REQUIRE(file.good());

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <set>
 #include <string>
 #include <utility>
@@ -74,6 +75,19 @@ TEST_CASE("the environment decides") {
           find<CUresult(int*)>(library, "cuDeviceGetCount")(&count);
           return count;
         }) == 3);
+}
+
+void* ending_library = nullptr;
+
+TEST_CASE("calls at the process's end, when the driver is shutting down") {
+  CHECK(in_child({}, [](void* library) {
+          ending_library = library;
+          // Runs after what the library's first call has registered.
+          std::atexit([] { _exit(initialise(ending_library)); });
+          if (initialise(library) != CUDA_SUCCESS) _exit(255);
+          std::exit(254);
+          return 0;
+        }) == kDeinitialized);
 }
 
 TEST_CASE("an environment that is not understood") {

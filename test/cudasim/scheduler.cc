@@ -61,7 +61,18 @@ Scheduler::~Scheduler() {
   }
   own_.notify_all();
   thread_.join();
-  for (const EnginePtr& engine : engines_) engine->streams.clear();  // they hold on to the engine
+  for (const EnginePtr& engine : engines_) {
+    // Work holds on to what it works on, which may hold on to its stream, and that to its engine.
+    for (const StreamPtr& stream : engine->streams) stream->items.clear();
+    engine->streams.clear();
+  }
+}
+
+void Scheduler::stop() {
+  Lock lock(mutex_);
+  stopping_ = true;
+  own_.notify_all();
+  progress_.wait(lock, [&] { return !own_on_engine_; });
 }
 
 Scheduler::EnginePtr Scheduler::add_engine() {
@@ -178,6 +189,8 @@ void Scheduler::run(Lock& lock, const StreamPtr& stream) {
   const bool on_engine = item.place == Item::Place::kEngine;
   stream->running = true;
   if (on_engine) stream->engine->busy = true;
+  const bool own = on_engine && std::this_thread::get_id() == thread_.get_id();
+  if (own) own_on_engine_ = true;
   if (item.work) {
     lock.unlock();
     calling_host_function = item.place == Item::Place::kHost;
@@ -186,6 +199,7 @@ void Scheduler::run(Lock& lock, const StreamPtr& stream) {
     lock.lock();
   }
   if (on_engine) stream->engine->busy = false;
+  if (own) own_on_engine_ = false;
   complete(stream);
 }
 

@@ -39,6 +39,10 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
+  // At the process's end: waits for the piece that the scheduler's thread is running on an engine,
+  // and no more are run by it. It does not wait for a host function, which may wait for the caller.
+  void stop();
+
   EnginePtr add_engine();
   void remove_engine(const EnginePtr& engine);  // nothing may be queued on it
 
@@ -88,9 +92,10 @@ class Scheduler {
   std::deque<StreamPtr> host_calls_;  // streams whose next piece is for the scheduler's thread
   std::mt19937_64 random_;
   const std::optional<std::chrono::microseconds> patience_;
-  std::uint64_t queued_ = 0;  // ever; numbers the pieces of work
-  bool asked_ = false;        // somebody wants a piece run although its time has not come
-  bool idle_ = false;         // the thread waits for something to be queued or to complete
+  std::uint64_t queued_ = 0;    // ever; numbers the pieces of work
+  bool asked_ = false;          // somebody wants a piece run although its time has not come
+  bool idle_ = false;           // the thread waits for something to be queued or to complete
+  bool own_on_engine_ = false;  // the thread runs a piece on an engine
   bool stopping_ = false;
   std::thread thread_;
 };

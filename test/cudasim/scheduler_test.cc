@@ -179,6 +179,24 @@ TEST_CASE("what work holds on to is gone when its end is known") {
   CHECK(held.use_count() == 1);
 }
 
+TEST_CASE("after a stop the scheduler's thread starts nothing") {
+  std::atomic<bool> running{false};
+  std::atomic<int> finished{0};
+  Scheduler scheduler(1, std::chrono::microseconds(0));
+  const auto stream = scheduler.add_stream(scheduler.add_engine(), false);
+  scheduler.run_on_engine(stream, [&] {
+    running = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    ++finished;
+  });
+  while (!running) std::this_thread::yield();
+  scheduler.run_on_engine(stream, [&] { ++finished; });
+  scheduler.stop();
+  CHECK(finished == 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  CHECK(finished == 1);
+}
+
 TEST_CASE("many threads queue and wait") {
   for (const auto patience :
        {std::optional<std::chrono::microseconds>(), {std::chrono::microseconds(0)}}) {
