@@ -1,0 +1,171 @@
+// setp, set and testp.
+#include <cmath>
+
+#include "lanewise.h"
+
+namespace cudasim {
+namespace {
+
+template <class T>
+auto comparable(T value) {
+  if constexpr (std::is_arithmetic_v<T>) {
+    return value;
+  } else {
+    return to_float(value);
+  }
+}
+
+struct Equal {
+  static constexpr const char* kName = "eq";
+  bool operator()(auto a, auto b) const { return a == b; }
+};
+struct NotEqual {  // ordered: false where one is not a number
+  static constexpr const char* kName = "ne";
+  bool operator()(auto a, auto b) const { return a < b || a > b; }
+};
+struct Less {
+  static constexpr const char* kName = "lt";
+  bool operator()(auto a, auto b) const { return a < b; }
+};
+struct LessEqual {
+  static constexpr const char* kName = "le";
+  bool operator()(auto a, auto b) const { return a <= b; }
+};
+struct Greater {
+  static constexpr const char* kName = "gt";
+  bool operator()(auto a, auto b) const { return a > b; }
+};
+struct GreaterEqual {
+  static constexpr const char* kName = "ge";
+  bool operator()(auto a, auto b) const { return a >= b; }
+};
+struct Number {
+  static constexpr const char* kName = "num";
+  bool operator()(auto a, auto b) const { return a == a && b == b; }
+};
+struct NotNumber {
+  static constexpr const char* kName = "nan";
+  bool operator()(auto a, auto b) const { return a != a || b != b; }
+};
+// The unordered twin of a comparison: true where one is not a number.
+template <class C>
+struct OrUnordered {
+  bool operator()(auto a, auto b) const { return a != a || b != b || C{}(a, b); }
+};
+
+struct And {
+  static constexpr const char* kName = ".and";
+  static Mask combine(Mask a, Mask b) { return a & b; }
+};
+struct Or {
+  static constexpr const char* kName = ".or";
+  static Mask combine(Mask a, Mask b) { return a | b; }
+};
+struct Xor {
+  static constexpr const char* kName = ".xor";
+  static Mask combine(Mask a, Mask b) { return a ^ b; }
+};
+
+float flushed_if_float(float value) { return flushed(value); }
+template <class T>
+T flushed_if_float(T value) {
+  return value;
+}
+
+template <class T, class C, bool Flush>
+Mask compare(Warp& warp, const Instruction& i) {
+  return collect(
+      [](T a, T b) {
+        if constexpr (Flush) return C{}(flushed_if_float(a), flushed_if_float(b));
+        return C{}(comparable(a), comparable(b));
+      },
+      warp.lanes<const T>(i.in[0]), warp.lanes<const T>(i.in[1]));
+}
+
+template <class T, class C, bool Flush>
+void add_comparison(OperationTable& table, const std::string& name, const std::string& type) {
+  const std::string suffix = (Flush ? ".ftz." : ".") + type;
+  const char letter = shape_letter<T>();
+  table.add("setp." + name + suffix, {[](Machine&, Warp& warp, const Instruction& i, Mask active) {
+                                        assign_mask(warp.mask(i.out[0]),
+                                                    compare<T, C, Flush>(warp, i), active);
+                                      },
+                                      {'p', '=', letter, letter}});
+  for_types<And, Or, Xor>([&]<class B>() {
+    table.add("setp." + name + B::kName + suffix,
+              {[](Machine&, Warp& warp, const Instruction& i, Mask active) {
+                 const Mask other = warp.mask(i.in[2]);
+                 assign_mask(warp.mask(i.out[0]), B::combine(compare<T, C, Flush>(warp, i), other),
+                             active);
+               },
+               {'p', '=', letter, letter, 'p'}});
+  });
+  if constexpr (sizeof(T) >= 4) {
+    table.add("set." + name + (Flush ? ".ftz" : "") + ".u32." + type,
+              lanewise<u32, T, T>([](T a, T b) {
+                if constexpr (Flush) {
+                  return C{}(flushed_if_float(a), flushed_if_float(b)) ? ~u32{0} : u32{0};
+                } else {
+                  return C{}(comparable(a), comparable(b)) ? ~u32{0} : u32{0};
+                }
+              }));
+  }
+}
+
+template <class T>
+void add_integer(OperationTable& table, const std::string& type) {
+  for_types<Equal, NotEqual>(
+      [&]<class C>() { add_comparison<T, C, false>(table, C::kName, type); });
+  if (type[0] == 'b') return;
+  for_types<Less, LessEqual, Greater, GreaterEqual>(
+      [&]<class C>() { add_comparison<T, C, false>(table, C::kName, type); });
+  if constexpr (std::is_unsigned_v<T>) {  // lower, lower or same, higher, higher or same
+    add_comparison<T, Less, false>(table, "lo", type);
+    add_comparison<T, LessEqual, false>(table, "ls", type);
+    add_comparison<T, Greater, false>(table, "hi", type);
+    add_comparison<T, GreaterEqual, false>(table, "hs", type);
+  }
+}
+
+template <class T, bool Flush>
+void add_float(OperationTable& table) {
+  const std::string type = kTypeName<T>;
+  for_types<Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual>([&]<class C>() {
+    add_comparison<T, C, Flush>(table, C::kName, type);
+    add_comparison<T, OrUnordered<C>, Flush>(table, std::string(C::kName) + "u", type);
+  });
+  add_comparison<T, Number, Flush>(table, "num", type);
+  add_comparison<T, NotNumber, Flush>(table, "nan", type);
+}
+
+template <class T>
+void add_tests(OperationTable& table) {
+  const auto add = [&](const std::string& name, auto test) {
+    table.add("testp." + name + "." + kTypeName<T>,
+              {[](Machine&, Warp& warp, const Instruction& i, Mask active) {
+                 assign_mask(warp.mask(i.out[0]),
+                             collect(decltype(test){}, warp.lanes<const T>(i.in[0])), active);
+               },
+               {'p', '=', shape_letter<T>()}});
+  };
+  add("finite", [](T a) { return std::isfinite(a); });
+  add("infinite", [](T a) { return std::isinf(a); });
+  add("number", [](T a) { return !std::isnan(a); });
+  add("notanumber", [](T a) { return std::isnan(a); });
+  add("normal", [](T a) { return std::isnormal(a); });
+  add("subnormal", [](T a) { return std::fpclassify(a) == FP_SUBNORMAL; });
+}
+
+}  // namespace
+
+void add_compare_operations(OperationTable& table) {
+  for_types<u16, s16, u32, s32, u64, s64>([&]<class T>() { add_integer<T>(table, kTypeName<T>); });
+  add_integer<u16>(table, "b16");
+  add_integer<u32>(table, "b32");
+  add_integer<u64>(table, "b64");
+  for_types<float, double, Half, BFloat>([&]<class T>() { add_float<T, false>(table); });
+  add_float<float, true>(table);
+  for_types<float, double>([&]<class T>() { add_tests<T>(table); });
+}
+
+}  // namespace cudasim

@@ -1,0 +1,164 @@
+// The driver's state, and how each of its functions begins: the functions themselves are in
+// driver_*.cc.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "context.h"
+#include "errors.h"
+#include "handles.h"
+#include "options.h"
+#include "pinned.h"
+#include "scheduler.h"
+#include "trace.h"
+
+// Declared from the addon's own list of what it calls: a definition with another signature does not
+// compile.
+#define CUDASIM_DECLARE(name, parameters) \
+  extern "C" __attribute__((visibility("default"))) rmsnorm::cuda::CUresult name parameters;
+namespace cudasim {
+RMSNORM_DRIVER_FUNCTIONS(CUDASIM_DECLARE)
+}
+#undef CUDASIM_DECLARE
+
+namespace cudasim {
+
+struct StreamState {
+  ContextPtr context;  // null: no such stream
+  Scheduler::StreamPtr stream;
+};
+
+struct EventState {
+  ContextPtr context;
+  bool timing = true;
+  Scheduler::MarkPtr last() const {
+    const std::lock_guard lock(mutex);
+    return mark;
+  }
+  mutable std::mutex mutex;
+  Scheduler::MarkPtr mark;  // of its last record; null: never recorded
+};
+
+struct ModuleState {
+  ContextPtr context;
+  std::unique_ptr<Module> module;
+  std::mutex mutex;
+  std::map<std::string, CUfunction> functions;
+};
+
+struct FunctionState {
+  std::shared_ptr<ModuleState> module;
+  const Kernel* kernel = nullptr;
+  int max_dynamic_shared_bytes() const { return dynamic_shared_bytes.load(); }
+  std::atomic<int> dynamic_shared_bytes{0};
+};
+
+class Driver {
+ public:
+  // Made from the environment by the first call. Never destroyed: its thread may outlive main().
+  static Driver& instance();
+  // For tests: as if the process began anew. Nobody may be in a call.
+  static void restart(const Options& options);
+
+  explicit Driver(const Options& options);
+
+  const Options options;
+  Trace trace;
+  std::atomic<bool> initialised{false};
+  std::atomic<bool> shut_down{false};  // the process ends; no call does anything any more
+
+  Handles<CUstream, StreamState> streams{0x51};
+  Handles<CUevent, EventState> events{0x52};
+  Handles<CUmodule, ModuleState> modules{0x53};
+  Handles<CUfunction, FunctionState> functions{0x54};
+  PinnedMemory pinned;
+  Scheduler scheduler;  // last, so that its thread ends before what it works on
+
+  // The error that CUDASIM_FAIL has for this call of the function.
+  std::optional<CUresult> injected(Call call);
+
+  bool is_device(CUdevice device) const;
+  ContextPtr retain(CUdevice device);
+  bool release(CUdevice device);  // false: was not retained
+  static CUcontext handle_of(CUdevice device);
+  std::optional<CUdevice> device_of(CUcontext context) const;
+  ContextPtr active(CUdevice device) const;  // null if nobody retains it
+
+  // The stream that a handle stands for, where `current` is the context of the calling thread.
+  StreamState find_stream(CUstream handle, const ContextPtr& current) const;
+  // The context whose memory the bytes lie in, `current` first; null if there is none.
+  ContextPtr owner_of(CUdeviceptr address, std::size_t bytes, const ContextPtr& current) const;
+
+  std::uint64_t next_launch_seed();
+  // The caller is wrong, whatever it does with the error that it gets: shown like a fault.
+  void misuse(int device, const std::string& kind, const std::string& message);
+
+ private:
+  struct Primary {
+    ContextPtr context;
+    int retains = 0;
+  };
+  void end(const ContextPtr& context);
+
+  mutable std::mutex primaries_mutex_;
+  std::vector<Primary> primaries_;  // one a device
+  std::array<std::atomic<std::int64_t>, std::size(kCallNames)> calls_{};
+  std::atomic<std::uint64_t> launches_{0};
+};
+
+// The calling thread's current context.
+CUcontext& current_context();
+
+// What every function of the driver does first. `body` gets the Driver and returns a CUresult.
+template <class Body>
+CUresult call_driver(Call call, const Body& body) {
+  try {
+    Driver& driver = Driver::instance();
+    if (driver.shut_down) return kDeinitialized;
+    if (Scheduler::in_host_function()) {
+      driver.misuse(-1, "call-in-host-function",
+                    std::string(kCallNames[static_cast<int>(call)]) +
+                        " called from a function given to cuLaunchHostFunc");
+      return kNotPermitted;
+    }
+    if (const std::optional<CUresult> error = driver.injected(call)) return *error;
+    const bool before_init = call == Call::cuInit || call == Call::cuDriverGetVersion;
+    if (!before_init && !driver.initialised) return CUDA_ERROR_NOT_INITIALIZED;
+    return body(driver);
+  } catch (const std::bad_alloc&) {
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  } catch (const std::exception& exception) {
+    std::fprintf(stderr, "cudasim: %s: %s\n", kCallNames[static_cast<int>(call)], exception.what());
+    return CUDA_ERROR_UNKNOWN;
+  }
+}
+
+// The same for functions that need a current context; `body` gets it, too. A context that has
+// failed is left alone, except by functions that take something down: they do, and say so.
+enum class IfFailed { kRefuse, kTakeDown };
+template <class Body>
+CUresult call_context(Call call, const Body& body, IfFailed if_failed = IfFailed::kRefuse) {
+  return call_driver(call, [&](Driver& driver) -> CUresult {
+    const std::optional<CUdevice> device = driver.device_of(current_context());
+    if (!device) return CUDA_ERROR_INVALID_CONTEXT;
+    const ContextPtr context = driver.active(*device);
+    if (context == nullptr) return kContextIsDestroyed;
+    if (if_failed == IfFailed::kRefuse && context->error() != CUDA_SUCCESS) {
+      return context->error();
+    }
+    const CUresult result = body(driver, context);
+    if (if_failed == IfFailed::kTakeDown && result == CUDA_SUCCESS) return context->error();
+    return result;
+  });
+}
+
+}  // namespace cudasim

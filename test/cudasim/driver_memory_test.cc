@@ -1,0 +1,261 @@
+#include <cstring>
+
+#include "driver_test_support.h"
+
+namespace cudasim {
+namespace {
+
+// Page-locked memory for one test.
+struct Pinned {
+  explicit Pinned(std::size_t count) {
+    REQUIRE(cuMemHostAlloc(&data, 4 * count, CU_MEMHOSTALLOC_PORTABLE) == CUDA_SUCCESS);
+  }
+  unsigned& operator[](std::size_t i) { return static_cast<unsigned*>(data)[i]; }
+  void* data = nullptr;
+};
+
+TEST_CASE("little memory") {
+  Options options = Simulation::quiet();
+  options.devices[0].memory_bytes = 1 << 20;
+  const Simulation simulation(options);
+  std::size_t free = 0;
+  std::size_t total = 0;
+  CHECK(cuMemGetInfo_v2(&free, &total) == CUDA_SUCCESS);
+  CHECK(free == 1 << 20);
+  CHECK(total == 1 << 20);
+  CUdeviceptr first = 0;
+  CUdeviceptr second = 0;
+  CHECK(cuMemAlloc_v2(&first, (1 << 20) + 1) == CUDA_ERROR_OUT_OF_MEMORY);
+  CHECK(cuMemAlloc_v2(&first, 768 << 10) == CUDA_SUCCESS);
+  CHECK(cuMemAlloc_v2(&second, 512 << 10) == CUDA_ERROR_OUT_OF_MEMORY);
+  CHECK(cuMemGetInfo_v2(&free, &total) == CUDA_SUCCESS);
+  CHECK(free == 256 << 10);
+  CHECK(cuMemFree_v2(first) == CUDA_SUCCESS);
+  CHECK(cuMemAlloc_v2(&second, 512 << 10) == CUDA_SUCCESS);
+  CHECK(cuMemAlloc_v2(&second, 0) == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("copies there, across and back") {
+  const Simulation simulation;
+  const std::vector<unsigned> values{1, 2, 3, 4};
+  const CUdeviceptr a = device_copy(values);
+  const CUdeviceptr b = allocate(16);
+  CHECK(cuMemsetD8Async(b, 0xff, 16, nullptr) == CUDA_SUCCESS);
+  CHECK(cuMemcpyDtoDAsync_v2(b + 4, a, 8, nullptr) == CUDA_SUCCESS);
+  CHECK(host_copy(b, 4) == std::vector<unsigned>{~0u, 1, 2, ~0u});
+}
+
+TEST_CASE("copies of ranges that are not there are refused by the call") {
+  const Simulation simulation;
+  const CUdeviceptr memory = device_copy({1, 2, 3, 4});
+  Pinned pinned(4);
+  char host[64] = {};
+  const std::pair<CUdeviceptr, std::size_t> ranges[] = {
+      {memory, 17}, {memory + 8, 9}, {memory + 16, 1}, {memory - 1, 1}, {0, 1}, {memory, SIZE_MAX}};
+  for (const auto& [address, bytes] : ranges) {
+    CAPTURE(bytes);
+    CHECK(cuMemcpyHtoDAsync_v2(address, host, bytes, nullptr) == CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuMemcpyDtoHAsync_v2(host, address, bytes, nullptr) == CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuMemcpyDtoDAsync_v2(memory, address, bytes, nullptr) == CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuMemcpyDtoDAsync_v2(address, memory, bytes, nullptr) == CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuMemsetD8Async(address, 0, bytes, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  }
+  CHECK(cuMemcpyHtoDAsync_v2(memory, &pinned[3], 8, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemcpyDtoHAsync_v2(&pinned[3], memory, 8, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemcpyHtoDAsync_v2(0, nullptr, 0, nullptr) == CUDA_SUCCESS);
+  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+}
+
+TEST_CASE("pageable memory is staged by the call, page-locked memory read by the copy") {
+  const Simulation simulation;
+  const CUdeviceptr memory = allocate(4);
+  unsigned pageable = 1;
+  CHECK(cuMemcpyHtoDAsync_v2(memory, &pageable, 4, nullptr) == CUDA_SUCCESS);
+  pageable = 2;
+  CHECK(host_copy(memory, 1) == std::vector<unsigned>{1});
+
+  Pinned pinned(1);
+  pinned[0] = 1;
+  CHECK(cuMemcpyHtoDAsync_v2(memory, pinned.data, 4, nullptr) == CUDA_SUCCESS);
+  pinned[0] = 2;  // too early: shows
+  CHECK(host_copy(memory, 1) == std::vector<unsigned>{2});
+}
+
+TEST_CASE("fresh page-locked memory is not zero") {
+  const Simulation simulation;
+  CHECK(Pinned(1)[0] == 0xa5a5a5a5);
+}
+
+TEST_CASE("what a copy brings is there after a wait, not before") {
+  const Simulation simulation;
+  const CUdeviceptr memory = device_copy({7});
+  const CUstream stream = make_stream();
+  Pinned pinned(1);
+  unsigned pageable = 0;
+  CHECK(cuMemcpyDtoHAsync_v2(pinned.data, memory, 4, stream) == CUDA_SUCCESS);
+  CHECK(cuMemcpyDtoHAsync_v2(&pageable, memory, 4, stream) == CUDA_SUCCESS);
+  CHECK(pinned[0] == 0xa5a5a5a5);
+  CHECK(pageable == 0);
+  CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+  CHECK(pinned[0] == 7);
+  CHECK(pageable == 7);
+}
+
+TEST_CASE("cuMemFree waits for the device") {
+  const Simulation simulation;
+  CUdeviceptr memory = device_copy({1});
+  const CUstream stream = make_stream();
+  unsigned n = 1;
+  unsigned got = 0;
+  CHECK(launch(load_kernel("add_one"), {&memory, &n}, stream) == CUDA_SUCCESS);
+  CHECK(cuMemcpyDtoHAsync_v2(&got, memory, 4, stream) == CUDA_SUCCESS);
+  CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);
+  CHECK(got == 2);
+  CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+}
+
+TEST_CASE("frees of what is not there") {
+  const Simulation simulation;
+  const CUdeviceptr memory = allocate(16);
+  Pinned pinned(4);
+  CHECK(cuMemFree_v2(memory + 4) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);
+  CHECK(cuMemFree_v2(memory) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemFreeHost(&pinned[1]) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemFreeHost(pinned.data) == CUDA_SUCCESS);
+  CHECK(cuMemFreeHost(pinned.data) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(simulation.faults("invalid-free") == 4);
+}
+
+TEST_CASE("page-locked memory that is freed under a copy") {
+  const Simulation simulation;
+  const CUdeviceptr memory = allocate(16);
+  Pinned pinned(4);
+  CHECK(cuMemcpyHtoDAsync_v2(memory, pinned.data, 16, nullptr) == CUDA_SUCCESS);
+  CHECK(cuMemFreeHost(pinned.data) == CUDA_ERROR_ILLEGAL_ADDRESS);
+  CHECK(simulation.faults("freed-in-flight") == 1);
+  CHECK(cuCtxSynchronize() == CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+TEST_CASE("page-locked memory that is freed after its copy") {
+  const Simulation simulation;
+  const CUdeviceptr memory = allocate(16);
+  Pinned pinned(4);
+  CHECK(cuMemcpyHtoDAsync_v2(memory, pinned.data, 16, nullptr) == CUDA_SUCCESS);
+  CHECK(cuStreamSynchronize(nullptr) == CUDA_SUCCESS);
+  CHECK(cuMemFreeHost(pinned.data) == CUDA_SUCCESS);
+  CHECK(simulation.trace().empty());
+}
+
+TEST_CASE("what a kernel or copy does wrong stays with its context") {
+  const struct {
+    const char* what;
+    const char* kind;
+    CUresult expected;
+    void (*wrong)(CUdeviceptr memory);
+  } cases[] = {
+      {"a stale address", "use-after-free", CUDA_ERROR_ILLEGAL_ADDRESS,
+       [](CUdeviceptr) {
+         CUdeviceptr stale = allocate(16);
+         unsigned value = 1;
+         CHECK(cuMemFree_v2(stale) == CUDA_SUCCESS);
+         CHECK(launch(load_kernel("store"), {&stale, &value}) == CUDA_SUCCESS);
+       }},
+      {"past the end", "out-of-bounds", CUDA_ERROR_ILLEGAL_ADDRESS,
+       [](CUdeviceptr memory) {
+         unsigned n = 5;
+         CHECK(launch(load_kernel("add_one"), {&memory, &n}, nullptr, 32) == CUDA_SUCCESS);
+       }},
+      {"misaligned", "misaligned", CUDA_ERROR_MISALIGNED_ADDRESS,
+       [](CUdeviceptr memory) {
+         CUdeviceptr odd = memory + 2;
+         unsigned value = 1;
+         CHECK(launch(load_kernel("store"), {&odd, &value}) == CUDA_SUCCESS);
+       }},
+      {"reading what nobody wrote", "uninitialised", CUDA_ERROR_LAUNCH_FAILED,
+       [](CUdeviceptr memory) {
+         CUdeviceptr fresh = allocate(16);
+         CHECK(launch(load_kernel("copy_first"), {&memory, &fresh}) == CUDA_SUCCESS);
+       }},
+      {"copying what nobody wrote", "uninitialised", CUDA_ERROR_LAUNCH_FAILED,
+       [](CUdeviceptr) {
+         static unsigned host;
+         CHECK(cuMemcpyDtoHAsync_v2(&host, allocate(4), 4, nullptr) == CUDA_SUCCESS);
+       }},
+  };
+  for (const auto& [what, kind, expected, wrong] : cases) {
+    CAPTURE(what);
+    const Simulation simulation;
+    const CUdeviceptr memory = device_copy({1, 2, 3, 4});
+    const CUstream stream = make_stream();
+    const CUevent event = make_event();
+    bool called = false;
+    wrong(memory);
+    CHECK(cuLaunchHostFunc(
+              nullptr, [](void* flag) { *static_cast<bool*>(flag) = true; }, &called) ==
+          CUDA_SUCCESS);
+    CHECK(cuStreamSynchronize(nullptr) == expected);
+    CHECK(simulation.faults(kind) == 1);
+    CHECK_FALSE(called);  // as documented of cuLaunchHostFunc
+    CUdeviceptr more = 0;
+    unsigned host = 0;
+    CHECK(cuMemAlloc_v2(&more, 16) == expected);
+    CHECK(cuMemcpyDtoHAsync_v2(&host, memory, 4, nullptr) == expected);
+    CHECK(cuStreamQuery(stream) == expected);
+    CHECK(cuCtxSynchronize() == expected);
+    // What takes something down does so nevertheless.
+    CHECK(cuStreamDestroy_v2(stream) == expected);
+    CHECK(cuEventDestroy_v2(event) == expected);
+    CHECK(cuMemFree_v2(memory) == expected);
+    CHECK(cuMemFree_v2(memory) == CUDA_ERROR_INVALID_VALUE);
+    // A new context is well.
+    CHECK(cuDevicePrimaryCtxRelease_v2(0) == CUDA_SUCCESS);
+    CUcontext context = nullptr;
+    CHECK(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
+    CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+  }
+}
+
+TEST_CASE("what is left at a context's end is reported") {
+  Simulation simulation;
+  CUcontext context = nullptr;
+  REQUIRE(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
+  allocate(100);
+  allocate(28);
+  const Pinned pinned(1);
+  make_stream();
+  make_event();
+  load_kernel("store");
+  simulation.release();
+  CHECK(simulation.trace().empty());  // it is still retained
+  simulation.release();
+  CHECK(simulation.faults("leak") == 5);
+  for (const char* what :
+       {"2 device allocations of 128 bytes (0x", "1 page-locked allocation still", "1 stream still",
+        "1 event still", "1 module still"}) {
+    CAPTURE(what);
+    CHECK(simulation.traced({R"("kind":"leak","message":"device 0: )", what}) == 1);
+  }
+}
+
+TEST_CASE("nothing is left, nothing is reported") {
+  Simulation simulation;
+  CUmodule module = nullptr;
+  CUfunction function = nullptr;
+  REQUIRE(cuModuleLoadData(&module, kPtx) == CUDA_SUCCESS);
+  REQUIRE(cuModuleGetFunction(&function, module, "store") == CUDA_SUCCESS);
+  const CUstream stream = make_stream();
+  const CUevent event = make_event();
+  const CUdeviceptr memory = allocate(16);
+  const Pinned pinned(4);
+  CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
+  CHECK(cuEventDestroy_v2(event) == CUDA_SUCCESS);
+  CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);
+  CHECK(cuMemFreeHost(pinned.data) == CUDA_SUCCESS);
+  CHECK(cuModuleUnload(module) == CUDA_SUCCESS);
+  simulation.release();
+  CHECK(simulation.trace().empty());
+}
+
+}  // namespace
+}  // namespace cudasim

@@ -1,0 +1,263 @@
+#include <atomic>
+#include <set>
+#include <thread>
+
+#include "driver_test_support.h"
+
+namespace cudasim {
+namespace {
+
+Options seeded(std::uint64_t seed) {
+  Options options = Simulation::quiet();
+  options.seed = seed;
+  return options;
+}
+
+CUresult store(CUfunction function, CUdeviceptr to, unsigned value, CUstream stream) {
+  return launch(function, {&to, &value}, stream);
+}
+
+TEST_CASE("a kernel has not run before somebody waits for it") {
+  const Simulation simulation;
+  const CUfunction function = load_kernel("store");
+  const CUdeviceptr memory = device_copy({1});
+  const CUstream stream = make_stream();
+  unsigned got = 0;
+  CHECK(store(function, memory, 2, stream) == CUDA_SUCCESS);
+  // On a stream of its own, and without waiting for the first: old data, for some seeds.
+  CHECK(cuMemcpyDtoHAsync_v2(&got, memory, 4, stream) == CUDA_SUCCESS);
+  CHECK(got == 0);
+  CHECK(cuStreamQuery(stream) == CUDA_ERROR_NOT_READY);
+  CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+  CHECK(cuStreamQuery(stream) == CUDA_SUCCESS);
+  CHECK(got == 2);
+}
+
+// What a copy on one stream sees of a kernel on another, over many seeds.
+std::set<unsigned> seen(bool with_event) {
+  std::set<unsigned> values;
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    const Simulation simulation(seeded(seed));
+    const CUfunction function = load_kernel("store");
+    const CUdeviceptr memory = device_copy({1});
+    const CUstream writes = make_stream();
+    const CUstream reads = make_stream();
+    const CUevent event = make_event();
+    unsigned got = 0;
+    CHECK(store(function, memory, 2, writes) == CUDA_SUCCESS);
+    CHECK(cuEventRecord(event, writes) == CUDA_SUCCESS);
+    if (with_event) CHECK(cuStreamWaitEvent(reads, event, 0) == CUDA_SUCCESS);
+    CHECK(cuMemcpyDtoHAsync_v2(&got, memory, 4, reads) == CUDA_SUCCESS);
+    CHECK(cuStreamSynchronize(reads) == CUDA_SUCCESS);
+    values.insert(got);
+  }
+  return values;
+}
+
+TEST_CASE("a missing event between two streams shows") {
+  CHECK(seen(true) == std::set<unsigned>{2});
+  CHECK(seen(false) == std::set<unsigned>{1, 2});
+}
+
+TEST_CASE("the legacy stream is in order with blocking streams, and not with others") {
+  for (const bool blocking : {true, false}) {
+    CAPTURE(blocking);
+    std::set<unsigned> values;
+    for (std::uint64_t seed = 0; seed < 30; ++seed) {
+      const Simulation simulation(seeded(seed));
+      const CUfunction function = load_kernel("store");
+      const CUdeviceptr memory = device_copy({1});
+      const CUstream stream = make_stream(blocking ? 0 : CU_STREAM_NON_BLOCKING);
+      unsigned got = 0;
+      CHECK(store(function, memory, 2, stream) == CUDA_SUCCESS);
+      const auto legacy = reinterpret_cast<CUstream>(seed % 2);  // 0 and CU_STREAM_LEGACY
+      CHECK(cuMemcpyDtoHAsync_v2(&got, memory, 4, legacy) == CUDA_SUCCESS);
+      CHECK(cuStreamSynchronize(legacy) == CUDA_SUCCESS);
+      values.insert(got);
+    }
+    CHECK(values == (blocking ? std::set<unsigned>{2} : std::set<unsigned>{1, 2}));
+  }
+}
+
+TEST_CASE("events") {
+  const Simulation simulation;
+  const CUstream stream = make_stream();
+  const CUdeviceptr memory = allocate(16);
+  const CUevent event = make_event();
+  CHECK(cuEventQuery(event) == CUDA_SUCCESS);  // never recorded: nothing to wait for
+  CHECK(cuEventSynchronize(event) == CUDA_SUCCESS);
+  CHECK(cuStreamWaitEvent(stream, event, 0) == CUDA_SUCCESS);
+  CHECK(cuStreamWaitEvent(stream, event, 8) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemsetD8Async(memory, 1, 16, stream) == CUDA_SUCCESS);
+  CHECK(cuEventRecord(event, stream) == CUDA_SUCCESS);
+  CHECK(cuEventQuery(event) == CUDA_ERROR_NOT_READY);
+  while (cuEventQuery(event) == CUDA_ERROR_NOT_READY) std::this_thread::yield();
+  CHECK(cuEventQuery(event) == CUDA_SUCCESS);
+  CHECK(cuStreamQuery(stream) == CUDA_SUCCESS);
+  // Recorded again, it is not ready again; destroyed, those who wait for it go on.
+  const CUstream other = make_stream();
+  CHECK(cuEventRecord(event, stream) == CUDA_SUCCESS);
+  CHECK(cuStreamWaitEvent(other, event, 0) == CUDA_SUCCESS);
+  CHECK(cuEventDestroy_v2(event) == CUDA_SUCCESS);
+  CHECK(cuStreamSynchronize(other) == CUDA_SUCCESS);
+  CHECK(cuEventRecord(event, stream) == CUDA_ERROR_INVALID_HANDLE);
+}
+
+TEST_CASE("elapsed time is zero, and asked for properly") {
+  const Simulation simulation;
+  const CUevent begin = make_event(CU_EVENT_DEFAULT);
+  const CUevent end = make_event(CU_EVENT_DEFAULT);
+  const CUevent untimed = make_event();
+  float time = -1;
+  CHECK(cuEventElapsedTime(&time, begin, end) == CUDA_ERROR_INVALID_HANDLE);  // not recorded
+  for (const CUevent event : {begin, end, untimed}) {
+    CHECK(cuEventRecord(event, nullptr) == CUDA_SUCCESS);
+  }
+  CHECK(cuEventElapsedTime(&time, begin, end) == CUDA_ERROR_NOT_READY);
+  CHECK(cuEventSynchronize(untimed) == CUDA_SUCCESS);
+  CHECK(cuEventElapsedTime(&time, begin, untimed) == CUDA_ERROR_INVALID_HANDLE);
+  CHECK(time == -1);
+  CHECK(cuEventElapsedTime(&time, begin, end) == CUDA_SUCCESS);
+  CHECK(time == 0);
+}
+
+TEST_CASE("a stream may be destroyed with work on it, which finishes") {
+  const Simulation simulation;
+  const CUfunction function = load_kernel("store");
+  const CUdeviceptr memory = device_copy({1});
+  const CUstream stream = make_stream();
+  CHECK(store(function, memory, 2, stream) == CUDA_SUCCESS);
+  CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
+  CHECK(cuStreamSynchronize(stream) == CUDA_ERROR_INVALID_HANDLE);
+  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(host_copy(memory, 1) == std::vector<unsigned>{2});
+}
+
+TEST_CASE("a host function is called in order, elsewhere, and may not call the driver") {
+  Simulation simulation;
+  const CUfunction function = load_kernel("store");
+  const CUdeviceptr memory = device_copy({1});
+  const CUstream stream = make_stream();
+  struct Seen {
+    unsigned got = 0;
+    unsigned at_call = 0;
+    std::thread::id thread;
+    CUresult call = CUDA_SUCCESS;
+  } seen;
+  CHECK(store(function, memory, 2, stream) == CUDA_SUCCESS);
+  CHECK(cuMemcpyDtoHAsync_v2(&seen.got, memory, 4, stream) == CUDA_SUCCESS);
+  const auto look = [](void* data) {
+    auto* found = static_cast<Seen*>(data);
+    found->at_call = found->got;
+    found->thread = std::this_thread::get_id();
+    found->call = cuInit(0);
+  };
+  CHECK(cuLaunchHostFunc(stream, look, &seen) == CUDA_SUCCESS);
+  CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+  CHECK(seen.at_call == 2);
+  CHECK(seen.thread != std::this_thread::get_id());
+  CHECK(seen.call == kNotPermitted);
+  CHECK(simulation.faults("call-in-host-function") == 1);
+}
+
+TEST_CASE("a host function is called although nobody waits") {
+  const Simulation simulation{Options{}};
+  const CUfunction function = load_kernel("store");
+  const CUdeviceptr memory = device_copy({1});
+  static std::atomic<bool> called;
+  called = false;
+  CHECK(store(function, memory, 2, nullptr) == CUDA_SUCCESS);
+  CHECK(cuLaunchHostFunc(
+            nullptr, [](void*) { called = true; }, nullptr) == CUDA_SUCCESS);
+  while (!called) std::this_thread::yield();
+  CHECK(cuStreamQuery(nullptr) == CUDA_SUCCESS);
+}
+
+TEST_CASE("two devices") {
+  const Simulation simulation(Simulation::devices(2));
+  const CUfunction function = load_kernel("store");
+  CUcontext first = nullptr;
+  CUcontext second = nullptr;
+  REQUIRE(cuCtxGetCurrent(&first) == CUDA_SUCCESS);
+  REQUIRE(cuDevicePrimaryCtxRetain(&second, 1) == CUDA_SUCCESS);
+  CHECK(first != second);
+  const CUdeviceptr memory = device_copy({1});
+  const CUstream stream = make_stream();
+  const CUevent event = make_event();
+
+  REQUIRE(cuCtxSetCurrent(second) == CUDA_SUCCESS);
+  const CUdeviceptr other = device_copy({5});
+  CHECK(memory != other);  // one address space
+  const CUstream other_stream = make_stream();
+  SUBCASE("kernels and events keep to their device") {
+    CHECK(store(function, memory, 2, nullptr) == CUDA_ERROR_INVALID_HANDLE);
+    CHECK(store(load_kernel("store"), other, 2, stream) == CUDA_ERROR_INVALID_HANDLE);
+    CHECK(cuEventRecord(event, other_stream) == CUDA_ERROR_INVALID_HANDLE);
+  }
+  SUBCASE("a stream waits for the other device's event") {
+    REQUIRE(cuCtxSetCurrent(first) == CUDA_SUCCESS);
+    CHECK(store(function, memory, 2, stream) == CUDA_SUCCESS);
+    CHECK(cuEventRecord(event, stream) == CUDA_SUCCESS);
+    REQUIRE(cuCtxSetCurrent(second) == CUDA_SUCCESS);
+    CHECK(cuStreamWaitEvent(other_stream, event, 0) == CUDA_SUCCESS);
+    CHECK(cuMemcpyDtoDAsync_v2(other, memory, 4, other_stream) == CUDA_SUCCESS);
+    CHECK(cuStreamSynchronize(other_stream) == CUDA_SUCCESS);
+    CHECK(host_copy(other, 1) == std::vector<unsigned>{2});
+  }
+  SUBCASE("a kernel does not reach the other device's memory") {
+    CHECK(store(load_kernel("store"), memory, 2, nullptr) == CUDA_SUCCESS);
+    CHECK(cuCtxSynchronize() == CUDA_ERROR_ILLEGAL_ADDRESS);
+    REQUIRE(cuCtxSetCurrent(first) == CUDA_SUCCESS);
+    CHECK(cuCtxSynchronize() == CUDA_SUCCESS);  // the first context is well
+  }
+  SUBCASE("memory is freed from either context") { CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS); }
+}
+
+TEST_CASE("several threads at once, with the driver's own among them") {
+  Options options = Simulation::devices(2);
+  options.patience = std::chrono::microseconds(50);
+  const Simulation simulation(options);
+  std::atomic<int> wrong{0};
+  const auto work = [&](int t) {
+    CUcontext context = nullptr;
+    if (cuDevicePrimaryCtxRetain(&context, t % 2) != CUDA_SUCCESS) ++wrong;
+    if (cuCtxSetCurrent(context) != CUDA_SUCCESS) ++wrong;
+    CUmodule module = nullptr;
+    CUfunction function = nullptr;
+    CUstream stream = nullptr;
+    if (cuModuleLoadData(&module, kPtx) != CUDA_SUCCESS) ++wrong;
+    if (cuModuleGetFunction(&function, module, "add_one") != CUDA_SUCCESS) ++wrong;
+    if (cuStreamCreate(&stream, t < 2 ? 0 : CU_STREAM_NON_BLOCKING) != CUDA_SUCCESS) ++wrong;
+    for (unsigned i = 0; i < 20; ++i) {
+      CUdeviceptr x = 0;
+      unsigned n = 1;
+      unsigned got = 0;
+      std::atomic<bool> called{false};
+      if (cuMemAlloc_v2(&x, 4) != CUDA_SUCCESS) ++wrong;
+      cuMemcpyHtoDAsync_v2(x, &i, 4, stream);
+      launch(function, {&x, &n}, stream);
+      cuMemcpyDtoHAsync_v2(&got, x, 4, stream);
+      cuLaunchHostFunc(
+          stream, [](void* flag) { *static_cast<std::atomic<bool>*>(flag) = true; }, &called);
+      if (i % 2 == 0) {
+        if (cuStreamSynchronize(stream) != CUDA_SUCCESS) ++wrong;
+      } else {
+        while (!called) std::this_thread::yield();
+      }
+      if (got != i + 1) ++wrong;
+      if (cuMemFree_v2(x) != CUDA_SUCCESS) ++wrong;
+    }
+    if (cuStreamDestroy_v2(stream) != CUDA_SUCCESS) ++wrong;
+    if (cuModuleUnload(module) != CUDA_SUCCESS) ++wrong;
+    if (cuDevicePrimaryCtxRelease_v2(t % 2) != CUDA_SUCCESS) ++wrong;
+  };
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) threads.emplace_back(work, t);
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+  CHECK(simulation.traced({R"("type":"fault")"}) == 0);
+  CHECK(simulation.traced({R"("type":"launch")"}) == 80);
+}
+
+}  // namespace
+}  // namespace cudasim

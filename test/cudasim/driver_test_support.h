@@ -1,0 +1,58 @@
+// What the tests of the driver share: a simulated machine for each test, and small kernels.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "driver.h"
+
+namespace cudasim {
+
+// A driver as a process finds it that has just begun, with device 0's context current. Its thread
+// starts nothing of its own accord unless a test says so, so that a missing wait shows each time.
+class Simulation {
+ public:
+  explicit Simulation(Options options = quiet());
+
+  static Options quiet();
+  static Options devices(std::size_t count);
+
+  // Ends the context. A test that does not is cleaned up after without a report of leaks.
+  void release();
+
+  // The lines of the trace so far.
+  std::vector<std::string> trace() const;
+  // How many of them have all of these parts.
+  int traced(const std::vector<std::string>& parts) const;
+  int faults(const std::string& kind) const;
+
+ private:
+  class Directory;
+  std::shared_ptr<Directory> directory_;
+};
+
+// Kernels, each with a text of its own:
+//   add_one(u32* x, u32 n)      x[i] += 1
+//   store(u32* x, u32 value)    x[0] = value
+//   copy_first(u32* y, u32* x)  y[0] = x[0]
+//   staged(u32* x)              x[0] through 16 bytes of static and some dynamic shared memory
+//   parameters(u64* out, u8 a, u16 b, u32 c, u64 d)  out[0 … 3] = a, b, c, d
+extern const char* const kPtx;
+
+CUfunction load_kernel(const char* name);
+
+CUdeviceptr allocate(std::size_t bytes);
+// Device memory with these values; waits.
+CUdeviceptr device_copy(const std::vector<unsigned>& values);
+std::vector<unsigned> host_copy(CUdeviceptr address, std::size_t count);
+
+// One block of one thread, or of `threads`.
+CUresult launch(CUfunction function, std::vector<void*> parameters, CUstream stream = nullptr,
+                unsigned threads = 1, unsigned shared_bytes = 0);
+
+CUstream make_stream(unsigned flags = CU_STREAM_NON_BLOCKING);
+CUevent make_event(unsigned flags = CU_EVENT_DISABLE_TIMING);
+
+}  // namespace cudasim

@@ -1,0 +1,42 @@
+// What the driver calls its errors, and the names of the functions that are simulated.
+#pragma once
+
+#include <string_view>
+
+#include "cuda/driver_api.h"
+
+namespace cudasim {
+
+using namespace rmsnorm::cuda;  // the driver's names, as its callers know them
+
+// Errors that callers do not tell apart, so that driver_api.h does not list them.
+inline constexpr CUresult kDeinitialized{4};
+inline constexpr CUresult kContextIsDestroyed{709};
+inline constexpr CUresult kNotPermitted{800};
+
+struct ErrorText {
+  CUresult code;
+  const char* name;
+  const char* text;
+};
+
+// Null if there is no such error.
+const ErrorText* find_error(CUresult code);
+const ErrorText* find_error(std::string_view name);
+
+// Which function, as an index that counts from 0 in the order of driver_api.h.
+enum class Call {
+#define CUDASIM_CALL(name, parameters) name,
+  RMSNORM_DRIVER_FUNCTIONS(CUDASIM_CALL)
+#undef CUDASIM_CALL
+};
+
+inline constexpr const char* kCallNames[] = {
+#define CUDASIM_NAME(name, parameters) #name,
+    RMSNORM_DRIVER_FUNCTIONS(CUDASIM_NAME)
+#undef CUDASIM_NAME
+};
+
+bool is_driver_function(std::string_view name);
+
+}  // namespace cudasim

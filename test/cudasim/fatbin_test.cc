@@ -1,0 +1,259 @@
+#include "fatbin.h"
+
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <zstd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace cudasim {
+namespace {
+
+using Image = std::vector<unsigned char>;
+
+// scale-MODE.fatbin is nvcc 13.0's --compress-mode=MODE for compute_75, 80 and 90; scale-mixed
+// (size) has compute_75 and sm_80, scale-sass sm_80 alone, of
+//   extern "C" __global__ void scale(float* x, float factor) { x[threadIdx.x] *= factor; }
+Image fixture(const std::string& name) {
+  std::ifstream file(CUDASIM_FIXTURES "/" + name, std::ios::binary);
+  REQUIRE(file.good());
+  return Image(std::istreambuf_iterator<char>(file), {});
+}
+
+template <class T>
+void put(Image& image, std::size_t offset, T value) {
+  std::memcpy(image.data() + offset, &value, sizeof value);
+}
+
+struct EntryPlan {
+  int capability;
+  std::string text;
+  bool compressed = false;
+  std::uint16_t kind = 1;
+  std::uint64_t more_flags = 0;
+};
+
+Image make_fatbin(const std::vector<EntryPlan>& plans) {
+  Image image(16);
+  for (const EntryPlan& plan : plans) {
+    Image payload(plan.text.begin(), plan.text.end());
+    if (plan.compressed) {
+      payload.resize(ZSTD_compressBound(plan.text.size()));
+      payload.resize(
+          ZSTD_compress(payload.data(), payload.size(), plan.text.data(), plan.text.size(), 3));
+    }
+    const std::size_t compressed = plan.compressed ? payload.size() : 0;
+    payload.resize((payload.size() + 7) / 8 * 8);
+    Image header(64);
+    put<std::uint16_t>(header, 0, plan.kind);
+    put<std::uint16_t>(header, 2, 0x101);
+    put<std::uint32_t>(header, 4, 64);
+    put<std::uint64_t>(header, 8, payload.size());
+    put<std::uint32_t>(header, 16, static_cast<std::uint32_t>(compressed));
+    put<std::uint32_t>(header, 28, static_cast<std::uint32_t>(plan.capability));
+    put<std::uint64_t>(header, 40, plan.more_flags | (plan.compressed ? 0x8000 : 0));
+    put<std::uint64_t>(header, 56, plan.compressed ? plan.text.size() : 0);
+    image.insert(image.end(), header.begin(), header.end());
+    image.insert(image.end(), payload.begin(), payload.end());
+  }
+  put<std::uint32_t>(image, 0, 0xba55ed50);
+  put<std::uint16_t>(image, 4, 1);
+  put<std::uint16_t>(image, 6, 16);
+  put<std::uint64_t>(image, 8, image.size() - 16);
+  return image;
+}
+
+// What select_ptx gives, or what it refuses with.
+std::string outcome(const Image& image, int capability) {
+  try {
+    return select_ptx(image, capability);
+  } catch (const ImageError& error) {
+    return error.kind == ImageError::Kind::kInvalid ? "invalid" : "no binary";
+  }
+}
+
+std::string target_of(const std::string& ptx) {
+  const std::size_t at = ptx.find(".target ");
+  return at == std::string::npos ? ptx : ptx.substr(at + 8, ptx.find('\n', at) - at - 8);
+}
+
+TEST_CASE("the highest PTX up to the GPU's compute capability is taken") {
+  const Image image = make_fatbin({{80, "eighty", true},
+                                   {75, "seventy-five"},
+                                   {75,
+                                    "\x7f"
+                                    "ELF",
+                                    false, 2},
+                                   {90, "ninety", true},
+                                   {90,
+                                    "\x7f"
+                                    "ELF",
+                                    false, 2},
+                                   {120, "later"}});
+  const struct {
+    int capability;
+    const char* expected;
+  } cases[] = {{70, "no binary"}, {75, "seventy-five"}, {79, "seventy-five"}, {80, "eighty"},
+               {89, "eighty"},    {90, "ninety"},       {100, "ninety"},      {121, "later"}};
+  for (const auto& [capability, expected] : cases) {
+    CAPTURE(capability);
+    CHECK(outcome(image, capability) == expected);
+  }
+}
+
+TEST_CASE("images that are no fatbin, or have nothing to take") {
+  const struct {
+    const char* what;
+    Image image;
+    const char* expected;
+  } cases[] = {
+      {"PTX", {'.', 'v', '\n'}, ".v\n"},
+      {"nothing", {}, "invalid"},
+      {"binary", {1, 2, 3}, "invalid"},
+      {"a cubin", {0x7f, 'E', 'L', 'F', 2}, "no binary"},
+      {"no entries", make_fatbin({}), "no binary"},
+      {"machine code alone",
+       make_fatbin({{80,
+                     "\x7f"
+                     "ELF",
+                     false, 2}}),
+       "no binary"},
+      {"another kind of entry", make_fatbin({{80, "text", false, 3}}), "invalid"},
+      {"PTX that is no text", make_fatbin({{80, "\x01\x02"}}), "invalid"},
+      {"PTX without text", make_fatbin({{80, ""}}), "invalid"},
+      {"for one GPU alone", make_fatbin({{90, "90a", false, 1, 0x100000}}), "90a"},
+      {"for another GPU alone", make_fatbin({{80, "80a", false, 1, 0x100000}}), "no binary"},
+  };
+  for (const auto& [what, image, expected] : cases) {
+    CAPTURE(what);
+    CHECK(outcome(image, 90) == expected);
+  }
+}
+
+TEST_CASE("what nvcc 13.0 makes") {
+  const struct {
+    const char* file;
+    int capability;
+    const char* expected;
+  } cases[] = {
+      {"scale-none.fatbin", 75, "sm_75"},    {"scale-none.fatbin", 90, "sm_90"},
+      {"scale-size.fatbin", 75, "sm_75"},    {"scale-size.fatbin", 80, "sm_80"},
+      {"scale-size.fatbin", 86, "sm_80"},    {"scale-size.fatbin", 70, "no binary"},
+      {"scale-mixed.fatbin", 80, "sm_75"},   {"scale-sass.fatbin", 80, "no binary"},
+      {"scale-speed.fatbin", 75, "invalid"},  // LZ4
+  };
+  for (const auto& [file, capability, expected] : cases) {
+    CAPTURE(file);
+    CAPTURE(capability);
+    CHECK(target_of(outcome(fixture(file), capability)) == expected);
+  }
+  const std::string plain = outcome(fixture("scale-none.fatbin"), 75);
+  CHECK(plain == outcome(fixture("scale-size.fatbin"), 75));
+  CHECK(plain.find(".entry scale(") != std::string::npos);
+}
+
+// Whatever is done to an image, it is refused, or PTX is found in it; sanitizers watch.
+constexpr const char* kToDamage[] = {"scale-none.fatbin", "scale-size.fatbin",
+                                     "scale-mixed.fatbin"};
+
+TEST_CASE("images that are cut off") {
+  for (const char* file : kToDamage) {
+    CAPTURE(file);
+    const Image whole = fixture(file);
+    for (std::size_t bytes = 4; bytes < whole.size(); ++bytes) {
+      Image cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(bytes));
+      CHECK(outcome(cut, 90) == "invalid");
+      if (bytes < 16) continue;
+      put<std::uint64_t>(cut, 8, bytes - 16);  // and the header agrees
+      outcome(cut, 90);
+    }
+  }
+}
+
+TEST_CASE("images with one wrong bit") {
+  for (const char* file : kToDamage) {
+    Image image = fixture(file);
+    for (std::size_t bit = 0; bit < 8 * image.size(); ++bit) {
+      const auto mask = static_cast<unsigned char>(1 << bit % 8);
+      image[bit / 8] ^= mask;
+      outcome(image, 90);
+      image[bit / 8] ^= mask;
+    }
+  }
+}
+
+TEST_CASE("images with several wrong bytes") {
+  std::mt19937 random(1);
+  for (const char* file : kToDamage) {
+    const Image whole = fixture(file);
+    for (int round = 0; round < 5000; ++round) {
+      Image image = whole;
+      for (unsigned i = random() % 8 + 1; i > 0; --i) {
+        // Mostly in the first headers, where it hurts.
+        const std::size_t range = random() % 2 == 0 ? image.size() : 96;
+        image[random() % range] = static_cast<unsigned char>(random());
+      }
+      outcome(image, 90);
+    }
+  }
+}
+
+TEST_CASE("a damaged length that asks for all memory there is") {
+  Image image = make_fatbin({{80, "text", true}});
+  put<std::uint64_t>(image, 16 + 56, std::uint64_t{1} << 40);
+  CHECK(outcome(image, 80) == "invalid");
+}
+
+// Two pages, of which the second is not mapped.
+class PageEnd {
+ public:
+  PageEnd()
+      : pages_(mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+    REQUIRE(pages_ != MAP_FAILED);
+    munmap(static_cast<char*>(pages_) + 4096, 4096);
+  }
+  ~PageEnd() { munmap(pages_, 4096); }
+  // The bytes so that they end where the memory does.
+  const void* place(const Image& bytes) {
+    char* at = static_cast<char*>(pages_) + 4096 - bytes.size();
+    std::memcpy(at, bytes.data(), bytes.size());
+    return at;
+  }
+
+ private:
+  void* pages_;
+};
+
+TEST_CASE("an image comes without a length") {
+  PageEnd memory;
+  const Image whole = fixture("scale-size.fatbin");
+  SUBCASE("a fatbin has its own") { CHECK(copy_image(memory.place(whole)) == whole); }
+  SUBCASE("what a fatbin claims to have may not be there") {
+    Image claims = whole;
+    put<std::uint64_t>(claims, 8, 1 << 20);
+    CHECK(outcome(copy_image(memory.place(claims)), 90) == "invalid");
+  }
+  SUBCASE("a text ends with a NUL") {
+    const Image text{'.', 'v', 0};
+    CHECK(copy_image(memory.place(text)) == Image{'.', 'v'});
+  }
+  SUBCASE("a text that does not end") {
+    const void* image = memory.place({'.', 'v'});
+    CHECK_THROWS_AS(copy_image(image), ImageError);
+  }
+  SUBCASE("less than a header") {
+    const void* image = memory.place(Image(whole.begin(), whole.begin() + 8));
+    CHECK_THROWS_AS(select_ptx(copy_image(image), 90), ImageError);
+  }
+}
+
+}  // namespace
+}  // namespace cudasim

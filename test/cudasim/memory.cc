@@ -1,0 +1,278 @@
+#include "memory.h"
+
+#include <sys/mman.h>
+
+#include <cstring>
+
+#include "warp.h"
+
+namespace cudasim {
+namespace {
+
+constexpr std::size_t kAlignment = 256;
+constexpr std::size_t kGuard = std::size_t{1} << 20;
+
+std::size_t round_up(std::size_t value, std::size_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+std::string range(u64 address, std::size_t bytes) {
+  return hex(address) + " (" + std::to_string(bytes) + " bytes)";
+}
+
+}  // namespace
+
+bool all_set(const u64* bits, std::size_t first, std::size_t count) {
+  std::size_t word = first / 64;
+  const std::size_t shift = first % 64;
+  if (shift + count <= 64) {
+    const u64 wanted = (count == 64 ? ~u64{0} : (u64{1} << count) - 1) << shift;
+    return (bits[word] & wanted) == wanted;
+  }
+  if ((~bits[word] >> shift) != 0) return false;
+  count -= 64 - shift;
+  u64 missing = 0;
+  for (++word; count >= 64; ++word, count -= 64) missing |= ~bits[word];
+  const u64 tail = (u64{1} << count) - 1;
+  return missing == 0 && (tail == 0 || (bits[word] & tail) == tail);
+}
+
+void set_all(u64* bits, std::size_t first, std::size_t count) {
+  std::size_t word = first / 64;
+  const std::size_t shift = first % 64;
+  if (shift + count <= 64) {
+    bits[word] |= (count == 64 ? ~u64{0} : (u64{1} << count) - 1) << shift;
+    return;
+  }
+  bits[word] |= ~u64{0} << shift;
+  count -= 64 - shift;
+  for (++word; count >= 64; ++word, count -= 64) bits[word] = ~u64{0};
+  if (count != 0) bits[word] |= (u64{1} << count) - 1;
+}
+
+DeviceMemory::Impl::~Impl() {
+  for (const auto& [address, allocation] : live_) {
+    munmap(allocation.mapping, allocation.mapped_bytes);
+  }
+}
+
+u64 DeviceMemory::Impl::allocate(std::size_t bytes) {
+  if (bytes == 0 || bytes > free_bytes() || round_up(bytes, kAlignment) > free_bytes()) return 0;
+  constexpr std::size_t kPage = 4096;
+  const std::size_t data_bytes = round_up(bytes, kPage);
+  const std::size_t bit_bytes = round_up(bytes / 8 + 8, kPage);
+  const std::size_t serial_bytes = round_up(bytes * sizeof(u32), kPage);  // granules of a byte
+  Allocation allocation;
+  allocation.bytes = bytes;
+  allocation.mapped_bytes = data_bytes + bit_bytes + 2 * serial_bytes;
+  allocation.mapping = mmap(nullptr, allocation.mapped_bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (allocation.mapping == MAP_FAILED) return 0;
+  allocation.data = static_cast<std::byte*>(allocation.mapping);
+  allocation.written = reinterpret_cast<u64*>(allocation.data + data_bytes);
+  allocation.writers = reinterpret_cast<u32*>(allocation.data + data_bytes + bit_bytes);
+  allocation.readers =
+      reinterpret_cast<u32*>(allocation.data + data_bytes + bit_bytes + serial_bytes);
+  // A multiple of 256 and never of 512: whoever counts on more finds out. The guard grows with the
+  // allocation, so that a stride gone wrong does not land in the next one.
+  allocation.address = next_address_;
+  next_address_ += round_up(bytes + kGuard + bytes / 2, 2 * kAlignment);
+  used_ += round_up(bytes, kAlignment);
+  return live_.emplace(allocation.address, allocation).first->first;
+}
+
+void DeviceMemory::Impl::free(u64 address) {
+  const auto found = live_.find(address);
+  if (found == live_.end()) {
+    const bool twice = freed_.contains(address);
+    throw Fault(twice ? "use-after-free" : "out-of-bounds",
+                hex(address) + (twice ? " is freed twice" : " is freed and was never allocated"));
+  }
+  const Allocation& allocation = found->second;
+  munmap(allocation.mapping, allocation.mapped_bytes);
+  used_ -= round_up(allocation.bytes, kAlignment);
+  freed_[address] = address + allocation.bytes;
+  live_.erase(found);
+}
+
+Allocation* DeviceMemory::Impl::find(u64 address, std::size_t bytes) {
+  auto after = live_.upper_bound(address);
+  if (after == live_.begin()) return nullptr;
+  Allocation& candidate = std::prev(after)->second;
+  return candidate.holds(address, bytes) ? &candidate : nullptr;
+}
+
+Trouble DeviceMemory::Impl::diagnose(u64 address, std::string& what) const {
+  if (const auto after = freed_.upper_bound(address);
+      after != freed_.begin() && address < std::prev(after)->second) {
+    what = "the allocation at " + hex(std::prev(after)->first) + " was freed";
+    return Trouble::kUseAfterFree;
+  }
+  const auto after = live_.upper_bound(address);
+  if (after != live_.begin()) {
+    const Allocation& below = std::prev(after)->second;
+    const u64 end = below.address + below.bytes;
+    what =
+        address < end ? "runs over the end of " : std::to_string(address - end) + " bytes after ";
+    what += "the allocation at " + range(below.address, below.bytes);
+  } else {
+    what = "no allocation is near";
+  }
+  if (after != live_.end() && after->first - address < kGuard / 2) {
+    what += ", " + std::to_string(after->first - address) + " bytes before the one at " +
+            hex(after->first);
+  }
+  return Trouble::kOutOfBounds;
+}
+
+std::byte* DeviceMemory::Impl::checked(u64 address, std::size_t bytes, Access access,
+                                       const char* operation) {
+  Allocation* allocation = find(address, bytes);
+  const std::string where = std::string(operation) + " of " + range(address, bytes) + ": ";
+  if (allocation == nullptr) {
+    std::string what;
+    const Trouble trouble = diagnose(address, what);
+    throw Fault(trouble == Trouble::kUseAfterFree ? "use-after-free" : "out-of-bounds",
+                where + what);
+  }
+  const std::size_t offset = address - allocation->address;
+  if (access == Access::kWrite) {
+    set_all(allocation->written, offset, bytes);
+  } else if (!all_set(allocation->written, offset, bytes)) {
+    std::size_t first = offset;
+    while (all_set(allocation->written, first, 1)) ++first;
+    throw Fault("uninitialised",
+                where + "byte " + std::to_string(first - offset) + " was never written");
+  }
+  return allocation->data + offset;
+}
+
+u32 DeviceMemory::Impl::reserve_serials(u64 blocks) {
+  if (blocks + 2 > ~u32{0} - next_serial_) {  // around once in four billion blocks: start over
+    for (auto& [address, allocation] : live_) {
+      const auto begin = reinterpret_cast<std::byte*>(allocation.writers);
+      const auto end = static_cast<std::byte*>(allocation.mapping) + allocation.mapped_bytes;
+      madvise(begin, static_cast<std::size_t>(end - begin), MADV_DONTNEED);
+    }
+    next_serial_ = 1;
+  }
+  const u32 first = next_serial_;
+  next_serial_ += static_cast<u32>(blocks) + 1;
+  return first;
+}
+
+GlobalView::GlobalView(DeviceMemory::Impl& memory, u64 blocks, int granule_shift)
+    : memory_(memory),
+      races_(blocks > 1),
+      granule_shift_(granule_shift),
+      many_(memory.reserve_serials(blocks)) {}
+
+std::byte* GlobalView::touch(u64 address, std::size_t bytes, Access access, Allocation*& hint,
+                             Trouble& trouble) {
+  if (hint == nullptr || !hint->holds(address, bytes)) {
+    Allocation* found = memory_.find(address, bytes);
+    if (found == nullptr) {
+      std::string what;
+      trouble = memory_.diagnose(address, what);
+      return nullptr;
+    }
+    hint = found;
+  }
+  Allocation& allocation = *hint;
+  const std::size_t offset = address - allocation.address;
+  if (access != Access::kWrite && !all_set(allocation.written, offset, bytes)) {
+    trouble = Trouble::kUninitialised;
+    return nullptr;
+  }
+  if (races_ && !touch_granules(allocation, offset >> granule_shift_,
+                                ((offset + bytes - 1) >> granule_shift_) + 1, access)) {
+    trouble = Trouble::kRace;
+    return nullptr;
+  }
+  if (access != Access::kRead) set_all(allocation.written, offset, bytes);
+  return allocation.data + offset;
+}
+
+// False if another block's access conflicts. An atomic leaves the mark of a reader: it conflicts
+// with plain writes alone.
+bool GlobalView::touch_granules(Allocation& allocation, std::size_t begin, std::size_t end,
+                                Access access) {
+  u32* __restrict writers = allocation.writers;
+  u32* __restrict readers = allocation.readers;
+  const u32 self = self_, many = many_;
+  u32 conflicts = 0;
+  if (access == Access::kWrite) {
+    for (std::size_t g = begin; g < end; ++g) {
+      const u32 writer = writers[g], reader = readers[g];
+      const u32 conflict = (static_cast<u32>(writer >= many) & static_cast<u32>(writer != self)) |
+                           (static_cast<u32>(reader >= many) & static_cast<u32>(reader != self));
+      conflicts |= conflict;
+      writers[g] = conflict != 0 ? writer : self;
+    }
+  } else {
+    for (std::size_t g = begin; g < end; ++g) {
+      conflicts |= static_cast<u32>(writers[g] >= many) & static_cast<u32>(writers[g] != self);
+      readers[g] = readers[g] < many || readers[g] == self ? self : many;
+    }
+  }
+  return conflicts == 0;
+}
+
+s64 GlobalView::writer_of(u64 address) {
+  Allocation* allocation = memory_.find(address, 1);
+  if (allocation == nullptr) return -1;
+  const u32 writer = allocation->writers[(address - allocation->address) >> granule_shift_];
+  return writer > many_ ? static_cast<s64>(writer) - many_ - 1 : -1;
+}
+
+DeviceMemory::DeviceMemory(std::size_t capacity) : impl_(std::make_unique<Impl>(capacity)) {}
+DeviceMemory::~DeviceMemory() = default;
+
+u64 DeviceMemory::allocate(std::size_t bytes) { return impl_->allocate(bytes); }
+void DeviceMemory::free(u64 address) { impl_->free(address); }
+std::size_t DeviceMemory::free_bytes() const { return impl_->free_bytes(); }
+std::size_t DeviceMemory::live_allocations() const { return impl_->allocations().size(); }
+
+void DeviceMemory::write(u64 address, const void* source, std::size_t bytes) {
+  if (bytes == 0) return;
+  std::memcpy(impl_->checked(address, bytes, Access::kWrite, "copy to the device"), source, bytes);
+}
+
+void DeviceMemory::read(u64 address, void* destination, std::size_t bytes) const {
+  if (bytes == 0) return;
+  std::memcpy(destination, impl_->checked(address, bytes, Access::kRead, "copy from the device"),
+              bytes);
+}
+
+void DeviceMemory::copy(u64 destination, u64 source, std::size_t bytes) {
+  if (bytes == 0) return;
+  const std::byte* from = impl_->checked(source, bytes, Access::kRead, "copy on the device");
+  std::memmove(impl_->checked(destination, bytes, Access::kWrite, "copy on the device"), from,
+               bytes);
+}
+
+void DeviceMemory::fill(u64 address, unsigned char value, std::size_t bytes) {
+  if (bytes == 0) return;
+  std::memset(impl_->checked(address, bytes, Access::kWrite, "fill"), value, bytes);
+}
+
+DeviceModel DeviceModel::of(int major, int minor) {
+  DeviceModel model;
+  model.major = major;
+  model.minor = minor;
+  if (major == 7 && minor == 5) {  // T4
+    model.multiprocessors = 40;
+    model.memory_bytes = std::size_t{16} << 30;
+    model.shared_optin_bytes = 64 << 10;
+  } else if (major == 8 && minor == 0) {  // A100
+    model.multiprocessors = 108;
+    model.memory_bytes = std::size_t{40} << 30;
+    model.shared_optin_bytes = 163 << 10;
+  } else if (major != 9 || minor != 0) {
+    throw std::invalid_argument("no model of compute capability " + std::to_string(major) + "." +
+                                std::to_string(minor));
+  }
+  return model;
+}
+
+}  // namespace cudasim

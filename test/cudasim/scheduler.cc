@@ -1,0 +1,297 @@
+#include "scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cudasim {
+
+using Clock = std::chrono::steady_clock;
+
+struct Scheduler::Mark {
+  bool reached = false;
+};
+
+struct Scheduler::Item {
+  enum class Place { kEngine, kHost, kNowhere };
+  Place place = Place::kNowhere;
+  Work work;
+  MarkPtr sets;
+  MarkPtr awaits;
+  std::uint64_t number = 0;  // in the order of queueing, over all streams
+  Clock::time_point queued_at{};
+};
+
+struct Scheduler::Stream {
+  Stream(EnginePtr engine, bool blocking) : engine(std::move(engine)), blocking(blocking) {}
+  const EnginePtr engine;
+  const bool blocking;
+  bool running = false;  // its first item, which stays in the queue until it has run
+  bool retired = false;
+  std::deque<Item> items;
+
+  bool has_earlier_than(std::uint64_t number) const {
+    return !items.empty() && items.front().number < number;
+  }
+};
+
+struct Scheduler::Engine {
+  bool busy = false;
+  bool removed = false;
+  std::vector<StreamPtr> streams;  // the legacy stream first
+
+  bool has_earlier_than(std::uint64_t number) const {
+    return std::any_of(streams.begin(), streams.end(),
+                       [&](const StreamPtr& stream) { return stream->has_earlier_than(number); });
+  }
+};
+
+namespace {
+thread_local bool calling_host_function = false;
+}
+
+bool Scheduler::in_host_function() { return calling_host_function; }
+
+Scheduler::Scheduler(std::uint64_t seed, std::optional<std::chrono::microseconds> patience)
+    : random_(seed), patience_(patience), thread_([this] { loop(); }) {}
+
+Scheduler::~Scheduler() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  own_.notify_all();
+  thread_.join();
+  for (const EnginePtr& engine : engines_) {
+    // Work holds on to what it works on, which may hold on to its stream, and that to its engine.
+    for (const StreamPtr& stream : engine->streams) stream->items.clear();
+    engine->streams.clear();
+  }
+}
+
+void Scheduler::stop() {
+  Lock lock(mutex_);
+  stopping_ = true;
+  own_.notify_all();
+  progress_.wait(lock, [&] { return !own_on_engine_; });
+}
+
+Scheduler::EnginePtr Scheduler::add_engine() {
+  auto engine = std::make_shared<Engine>();
+  engine->streams.push_back(std::make_shared<Stream>(engine, true));
+  const std::lock_guard lock(mutex_);
+  engines_.push_back(engine);
+  return engine;
+}
+
+void Scheduler::remove_engine(const EnginePtr& engine) {
+  const std::lock_guard lock(mutex_);
+  std::erase(engines_, engine);
+  engine->removed = true;
+  engine->streams.clear();  // they hold on to the engine
+}
+
+Scheduler::StreamPtr Scheduler::legacy_stream(const EnginePtr& engine) const {
+  const std::lock_guard lock(mutex_);
+  return engine->streams.front();
+}
+
+Scheduler::StreamPtr Scheduler::add_stream(const EnginePtr& engine, bool blocking) {
+  auto stream = std::make_shared<Stream>(engine, blocking);
+  const std::lock_guard lock(mutex_);
+  engine->streams.push_back(stream);
+  return stream;
+}
+
+void Scheduler::retire_stream(const StreamPtr& stream) {
+  const std::lock_guard lock(mutex_);
+  stream->retired = true;
+  if (stream->items.empty()) std::erase(stream->engine->streams, stream);
+}
+
+void Scheduler::enqueue(const StreamPtr& stream, Item item) {
+  item.queued_at = Clock::now();
+  const std::lock_guard lock(mutex_);
+  if (stream->engine->removed) {
+    if (item.sets != nullptr) item.sets->reached = true;
+    return;
+  }
+  item.number = ++queued_;
+  stream->items.push_back(std::move(item));
+  if (idle_) own_.notify_one();
+  progress_.notify_all();
+}
+
+void Scheduler::run_on_engine(const StreamPtr& stream, Work work) {
+  Item item;
+  item.place = Item::Place::kEngine;
+  item.work = std::move(work);
+  enqueue(stream, std::move(item));
+}
+
+void Scheduler::run_on_host(const StreamPtr& stream, Work work) {
+  Item item;
+  item.place = Item::Place::kHost;
+  item.work = std::move(work);
+  enqueue(stream, std::move(item));
+}
+
+Scheduler::MarkPtr Scheduler::mark(const StreamPtr& stream) {
+  Item item;
+  item.sets = std::make_shared<Mark>();
+  MarkPtr mark = item.sets;
+  enqueue(stream, std::move(item));
+  return mark;
+}
+
+void Scheduler::wait_for(const StreamPtr& stream, const MarkPtr& mark) {
+  Item item;
+  item.awaits = mark;
+  enqueue(stream, std::move(item));
+}
+
+bool Scheduler::ready(const Stream& stream) const {
+  if (stream.items.empty() || stream.running) return false;
+  const Item& item = stream.items.front();
+  if (item.place == Item::Place::kEngine && stream.engine->busy) return false;
+  if (item.awaits != nullptr && !item.awaits->reached) return false;
+  if (!stream.blocking) return true;
+  const std::vector<StreamPtr>& streams = stream.engine->streams;
+  if (&stream != streams.front().get()) return !streams.front()->has_earlier_than(item.number);
+  return std::none_of(streams.begin() + 1, streams.end(), [&](const StreamPtr& other) {
+    return other->blocking && other->has_earlier_than(item.number);
+  });
+}
+
+Scheduler::StreamPtr Scheduler::pick() {
+  std::vector<StreamPtr> candidates;
+  for (const EnginePtr& engine : engines_) {
+    for (const StreamPtr& stream : engine->streams) {
+      if (ready(*stream)) candidates.push_back(stream);
+    }
+  }
+  if (candidates.empty()) return nullptr;
+  return candidates[random_() % candidates.size()];
+}
+
+void Scheduler::complete(const StreamPtr& stream) {
+  // What the work held on to goes before anybody learns that it has run.
+  stream->items.front().work = nullptr;
+  if (const MarkPtr& mark = stream->items.front().sets) mark->reached = true;
+  stream->items.pop_front();
+  stream->running = false;
+  if (stream->retired && stream->items.empty()) std::erase(stream->engine->streams, stream);
+  progress_.notify_all();
+  if (idle_) own_.notify_one();
+}
+
+void Scheduler::run(Lock& lock, const StreamPtr& stream) {
+  Item& item = stream->items.front();  // a deque's first element stays where it is
+  const bool on_engine = item.place == Item::Place::kEngine;
+  stream->running = true;
+  if (on_engine) stream->engine->busy = true;
+  const bool own = on_engine && std::this_thread::get_id() == thread_.get_id();
+  if (own) own_on_engine_ = true;
+  if (item.work) {
+    lock.unlock();
+    calling_host_function = item.place == Item::Place::kHost;
+    item.work();
+    calling_host_function = false;
+    lock.lock();
+  }
+  if (on_engine) stream->engine->busy = false;
+  if (own) own_on_engine_ = false;
+  complete(stream);
+}
+
+// Runs one piece of work, or has the scheduler's thread run it. False if none may run now.
+bool Scheduler::advance(Lock& lock, bool own_thread) {
+  const StreamPtr stream = pick();
+  if (stream == nullptr) return false;
+  if (stream->items.front().place == Item::Place::kHost && !own_thread) {
+    stream->running = true;
+    host_calls_.push_back(stream);
+    own_.notify_one();
+  } else {
+    run(lock, stream);
+  }
+  return true;
+}
+
+template <class Done>
+void Scheduler::run_until(const Done& done) {
+  Lock lock(mutex_);
+  const std::uint64_t last = queued_;
+  while (!done(last)) {
+    if (!advance(lock, false)) progress_.wait(lock);
+  }
+}
+
+void Scheduler::finish(const StreamPtr& stream) {
+  run_until([&](std::uint64_t last) { return !stream->has_earlier_than(last + 1); });
+}
+
+void Scheduler::finish(const EnginePtr& engine) {
+  run_until([&](std::uint64_t last) { return !engine->has_earlier_than(last + 1); });
+}
+
+void Scheduler::finish(const MarkPtr& mark) {
+  run_until([&](std::uint64_t) { return mark->reached; });
+}
+
+bool Scheduler::has_finished(const StreamPtr& stream) {
+  const std::lock_guard lock(mutex_);
+  if (stream->items.empty()) return true;
+  asked_ = true;
+  own_.notify_one();
+  return false;
+}
+
+bool Scheduler::has_finished(const MarkPtr& mark) {
+  const std::lock_guard lock(mutex_);
+  if (mark->reached) return true;
+  asked_ = true;
+  own_.notify_one();
+  return false;
+}
+
+// When the scheduler's thread takes up work; no value if there is none that it ever would.
+std::optional<Clock::time_point> Scheduler::due() const {
+  if (!patience_) return std::nullopt;
+  std::optional<Clock::time_point> oldest;
+  for (const EnginePtr& engine : engines_) {
+    for (const StreamPtr& stream : engine->streams) {
+      if (stream->items.empty() || stream->running) continue;
+      const Clock::time_point queued_at = stream->items.front().queued_at;
+      if (!oldest || queued_at < *oldest) oldest = queued_at;
+    }
+  }
+  if (oldest) *oldest += *patience_;
+  return oldest;
+}
+
+void Scheduler::loop() {
+  Lock lock(mutex_);
+  while (!stopping_) {
+    if (!host_calls_.empty()) {
+      const StreamPtr stream = host_calls_.front();
+      host_calls_.pop_front();
+      run(lock, stream);
+      continue;
+    }
+    const std::optional<Clock::time_point> start = due();
+    const bool in_time = start && Clock::now() >= *start;
+    if ((in_time || asked_) && advance(lock, true)) {
+      asked_ = false;
+      continue;
+    }
+    idle_ = !start || in_time || asked_;
+    if (start && !in_time) {
+      own_.wait_until(lock, *start);
+    } else {
+      own_.wait(lock);
+    }
+    idle_ = false;
+  }
+}
+
+}  // namespace cudasim

@@ -1,0 +1,66 @@
+// Names of a kernel and what they stand for, block by block of the text; and the places that
+// registers get in a warp's register file.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "program.h"
+#include "ptx_parser.h"
+
+namespace cudasim {
+
+struct NamedRegister {
+  Register place;
+  char letter = 'w';  // as in Operation::shape
+};
+
+struct NamedMemory {
+  Space space = Space::kParam;
+  u64 offset = 0;
+};
+
+int letter_bytes(char letter);
+
+class Scopes {
+ public:
+  explicit Scopes(Kernel& kernel) : kernel_(kernel), levels_(1) {}
+
+  void open() { levels_.emplace_back(); }
+  void close() { levels_.pop_back(); }
+  std::size_t depth() const { return levels_.size(); }
+
+  void declare(const RegisterDeclaration& declaration);
+  void declare(std::string_view name, NamedMemory memory, u32 line);
+
+  // Null where the name is none of this kind.
+  const NamedRegister* find_register(std::string_view name);
+  const NamedMemory* find_memory(std::string_view name) const;
+
+  NamedRegister new_register(char letter);
+  // A register that holds the value in every lane.
+  NamedRegister constant(char letter, u64 bits);
+  std::optional<NamedRegister> special(std::string_view name);
+
+ private:
+  struct Range {
+    char letter = 'w';
+    int count = 0;
+  };
+  struct Level {
+    std::map<std::string_view, Range> ranges;  // %r<5> under %r
+    std::map<std::string_view, NamedRegister> registers;
+    std::map<std::string_view, NamedMemory> memory;
+  };
+
+  Kernel& kernel_;
+  std::vector<Level> levels_;
+  std::map<std::pair<char, u64>, NamedRegister> constants_;
+  std::map<Special, NamedRegister> specials_;
+};
+
+}  // namespace cudasim

@@ -1,0 +1,122 @@
+#include "shared_memory.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace cudasim {
+
+SharedMemory::SharedMemory(std::size_t bytes, std::size_t warps, int granule_shift)
+    : data_(bytes),
+      records_((bytes >> granule_shift) + 1),
+      orders_(bytes == 0 ? 0 : warps),
+      granule_shift_(granule_shift) {}
+
+void SharedMemory::begin_block() { first_epoch_ = ++epoch_; }
+
+void SharedMemory::order_lanes(u32 warp, Mask members, Mask live) {
+  if (orders_.empty()) return;
+  WarpOrder& order = orders_[warp];
+  ++order.now;
+  if ((live & ~members) == 0) {
+    order.all = order.now;
+    order.subsets = false;
+    return;
+  }
+  if (!order.subsets) {
+    for (auto& row : order.known) row.fill(order.all);
+    order.subsets = true;
+  }
+  std::array<u32, kLanes> merged{};
+  for (Mask left = members; left != 0; left &= left - 1) {
+    const auto& row = order.known[static_cast<std::size_t>(std::countr_zero(left))];
+    for (std::size_t k = 0; k < kLanes; ++k) merged[k] = std::max(merged[k], row[k]);
+  }
+  for (Mask left = members; left != 0; left &= left - 1) {
+    merged[static_cast<std::size_t>(std::countr_zero(left))] = order.now;
+  }
+  for (Mask left = members; left != 0; left &= left - 1) {
+    order.known[static_cast<std::size_t>(std::countr_zero(left))] = merged;
+  }
+}
+
+// Whether an access by `thread`, when its warp's clock showed `order`, comes before one by the lane
+// now, no barrier lying between.
+bool SharedMemory::ordered(u32 thread, u32 order, u32 warp, int lane) const {
+  if (thread / kLanes != warp) return false;
+  const WarpOrder& clock = orders_[warp];
+  const u32 other = thread % kLanes;
+  if (other == static_cast<u32>(lane) || order < clock.all) return true;
+  return clock.subsets && order < clock.known[static_cast<std::size_t>(lane)][other];
+}
+
+// Lanes of this lane's own warp.
+Mask SharedMemory::unordered_readers(const Record& record, u32 warp, int lane) const {
+  const WarpOrder& clock = orders_[warp];
+  const Mask others = record.readers & ~(Mask{1} << lane);
+  if (others == 0 || record.read_order < clock.all) return 0;
+  if (!clock.subsets) return others;
+  Mask result = 0;
+  for (Mask left = others; left != 0; left &= left - 1) {
+    const int other = std::countr_zero(left);
+    const u32 thread = warp * kLanes + static_cast<u32>(other);
+    if (!ordered(thread, record.read_order, warp, lane)) result |= Mask{1} << other;
+  }
+  return result;
+}
+
+bool SharedMemory::conflicts(Record& record, Access access, u32 warp, int lane) {
+  const u32 now = orders_[warp].now;
+  const bool both_atomic = access == Access::kAtomic && record.atomic;
+  if (record.write_epoch == epoch_ && !both_atomic &&
+      !ordered(record.writer, record.write_order, warp, lane)) {
+    opponent_ = "thread " + std::to_string(record.writer) + " wrote";
+    return true;
+  }
+  const bool read = record.read_epoch == epoch_;
+  const bool other_warp = read && record.reading_warp != warp;
+  const Mask readers = read && !other_warp ? unordered_readers(record, warp, lane) : 0;
+  if (access == Access::kRead) {
+    record.many_warps = read && (record.many_warps || other_warp);
+    // A reader ordered before this one can be forgotten: who comes after this one comes after it.
+    record.readers = readers | Mask{1} << lane;
+    record.reading_warp = static_cast<u8>(warp);
+    record.read_epoch = epoch_;
+    record.read_order = now;
+    return false;
+  }
+  if (other_warp || readers != 0 || (read && record.many_warps)) {
+    const Mask named = readers != 0 ? readers : record.readers;
+    const u32 reader =
+        record.reading_warp * u32{kLanes} + static_cast<u32>(std::countr_zero(named));
+    opponent_ = "thread " + std::to_string(reader) + " read";
+    return true;
+  }
+  record.write_epoch = epoch_;
+  record.write_order = now;
+  record.writer = static_cast<u16>(warp * kLanes + static_cast<u32>(lane));
+  record.atomic = access == Access::kAtomic;
+  return false;
+}
+
+std::byte* SharedMemory::touch(u64 address, std::size_t bytes, Access access, u32 warp, int lane,
+                               Trouble& trouble) {
+  if (address >= data_.size() || bytes > data_.size() - address) {
+    trouble = Trouble::kOutOfBounds;
+    return nullptr;
+  }
+  const std::size_t end = ((address + bytes - 1) >> granule_shift_) + 1;
+  for (std::size_t g = address >> granule_shift_; g < end; ++g) {
+    Record& record = records_[g];
+    if (access != Access::kWrite && record.write_epoch < first_epoch_) {
+      trouble = Trouble::kUninitialised;
+      return nullptr;
+    }
+    if (conflicts(record, access, warp, lane)) {
+      trouble = Trouble::kRace;
+      return nullptr;
+    }
+  }
+  return data_.data() + address;
+}
+
+}  // namespace cudasim

@@ -1,0 +1,98 @@
+#include "traffic.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <bitset>
+
+namespace cudasim {
+namespace {
+
+constexpr u64 kSector = 32;
+constexpr u32 kBanks = 32;
+constexpr u64 kBankBytes = 4;
+
+std::int64_t set_new(std::vector<u64>& bits, u64 bit) {
+  u64& word = bits[bit / 64];
+  const u64 one = u64{1} << bit % 64;
+  const bool fresh = (word & one) == 0;
+  word |= one;
+  return fresh ? 1 : 0;
+}
+
+}  // namespace
+
+void TrafficCounter::count_global(const u64* addresses, Mask active, std::size_t bytes,
+                                  Access access) {
+  while (active != 0) {  // once for each allocation touched, which is mostly one
+    const u64 first = addresses[std::countr_zero(active)];
+    const Allocation* allocation = memory_.find(first, bytes);
+    if (allocation == nullptr) return;
+    Buffer& buffer = buffers_[allocation->address];
+    BufferTraffic& traffic = buffer.traffic;
+    if (buffer.read.empty()) {
+      traffic.address = allocation->address;
+      traffic.bytes = allocation->bytes;
+      buffer.read.resize(allocation->bytes / kSector / 64 + 1);
+      buffer.written.resize(buffer.read.size());
+    }
+    std::array<u64, kLanes> sectors;
+    std::size_t count = 0;
+    const bool reads = access != Access::kWrite, writes = access != Access::kRead;
+    for (Mask left = active; left != 0; left &= left - 1) {
+      const int lane = std::countr_zero(left);
+      if (!allocation->holds(addresses[lane], bytes)) continue;
+      active &= ~(Mask{1} << lane);
+      // Naturally aligned, at most 16 bytes: in one sector. Allocations begin on a sector.
+      const u64 sector = (addresses[lane] - allocation->address) / kSector;
+      sectors[count++] = sector;
+      if (reads) traffic.read_sectors += set_new(buffer.read, sector);
+      if (writes) traffic.written_sectors += set_new(buffer.written, sector);
+    }
+    const auto lanes = static_cast<std::int64_t>(count);
+    const auto end = sectors.begin() + static_cast<std::ptrdiff_t>(count);
+    std::sort(sectors.begin(), end);
+    traffic.sectors_requested += std::unique(sectors.begin(), end) - sectors.begin();
+    traffic.accesses_by_width[std::countr_zero(bytes)] += lanes;
+    const auto total = lanes * static_cast<std::int64_t>(bytes);
+    if (reads) {
+      ++traffic.read_requests;
+      traffic.bytes_read += total;
+    }
+    if (writes) {
+      ++traffic.write_requests;
+      traffic.bytes_written += total;
+    }
+  }
+}
+
+// A wavefront serves 128 bytes, one word of each bank. Accesses of 8 and 16 bytes go by halves and
+// quarters of the warp.
+void TrafficCounter::count_shared(const u64* addresses, Mask active, std::size_t bytes) {
+  ++shared_requests_;
+  const int lanes = bytes <= kBankBytes ? kLanes : kLanes * 4 / static_cast<int>(bytes);
+  for (int begin = 0; begin < kLanes; begin += lanes) {
+    std::array<u64, kLanes * 4> words;
+    std::size_t count = 0;
+    for (int lane = begin; lane < begin + lanes; ++lane) {
+      if ((active >> lane & 1) == 0) continue;
+      for (u64 byte = 0; byte < bytes; byte += kBankBytes) {
+        words[count++] = (addresses[lane] + byte) / kBankBytes;
+      }
+    }
+    const auto end = words.begin() + static_cast<std::ptrdiff_t>(count);
+    std::sort(words.begin(), end);
+    std::array<int, kBanks> load{};
+    std::for_each(words.begin(), std::unique(words.begin(), end),
+                  [&](u64 word) { ++load[word % kBanks]; });
+    shared_wavefronts_ += *std::max_element(load.begin(), load.end());
+  }
+}
+
+void TrafficCounter::finish(LaunchReport& report) const {
+  for (const auto& [address, buffer] : buffers_) report.buffers.push_back(buffer.traffic);
+  report.shared_requests = shared_requests_;
+  report.shared_wavefronts = shared_wavefronts_;
+}
+
+}  // namespace cudasim

@@ -1,0 +1,66 @@
+// A warp in flight, and the machine it runs on: what handlers of instructions work with.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "machine.h"
+#include "program.h"
+
+namespace cudasim {
+
+struct Allocation;
+class SharedMemory;
+class GlobalView;
+class LocalMemory;
+class TrafficCounter;
+
+// Lanes that wait at an instruction for the others.
+struct Group {
+  u32 pc;
+  Mask lanes;
+};
+
+struct Warp {
+  std::byte* registers = nullptr;
+  u32* written = nullptr;  // one mask a register
+  u32 number = 0;          // in the block
+  u32 pc = 0;
+  Mask live = 0;                         // lanes that exist and have not exited
+  Mask active = 0;                       // lanes at pc
+  std::vector<Group> pending;            // the other live lanes, the lowest pc last
+  const Instruction* barrier = nullptr;  // waits here for the other warps
+  u64 instructions = 0;
+
+  template <class T>
+  T* lanes(Register place) {
+    return reinterpret_cast<T*>(registers + place.offset);
+  }
+  Mask& mask(Register place) { return *lanes<Mask>(place); }
+};
+
+struct Machine {
+  const Kernel& kernel;
+  const Launch& launch;
+  const DeviceModel& device;
+  const ExecutionOptions& options;
+  GlobalView& global;
+  SharedMemory& shared;
+  LocalMemory& local;
+  TrafficCounter* traffic;  // null unless counted
+  LaunchReport& report;
+  // For each instruction, the allocation that it found the last time.
+  std::vector<Allocation*> hints;
+  unsigned block[3] = {0, 0, 0};
+
+  // Throws a Fault that says where. `lane` < 0 where the whole warp is at fault.
+  [[noreturn]] void fail(const char* kind, const Warp& warp, const Instruction& instruction,
+                         int lane, const std::string& what) const;
+};
+
+// "0x7f00…"
+std::string hex(u64 value);
+
+}  // namespace cudasim
