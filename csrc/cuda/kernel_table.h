@@ -30,9 +30,6 @@ inline constexpr Policy kForwardPolicies[] = {
     {2, 512, 1,
      "derived: rows of 4097 to 16384 float32 in 512 threads and 128 registers; 1024 threads of one "
      "tile would have 64 registers and the same bytes in flight"},
-    {4, 512, 1,
-     "derived: 64 registers of x a thread of 512 hold 32768 float32; longer rows, and float32 "
-     "weights beside 16-bit rows, would spill"},
 };
 
 // Backward where several rows' x and dy fit shared memory: a block takes its row group in steps of
@@ -119,7 +116,6 @@ enum class Kind : std::uint8_t {
 #define RMSNORM_FORWARD_KERNELS(F)                         \
   RMSNORM_TYPES(F, kForward, forward_rows, 0, packs)       \
   RMSNORM_PLAIN_TYPES(F, kForward, forward_rows, 1, packs) \
-  RMSNORM_PLAIN_TYPES(F, kForward, forward_rows, 2, packs) \
   RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, parts)
 #define RMSNORM_STEP_KERNELS(F)                                 \
   RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \

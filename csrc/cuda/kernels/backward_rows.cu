@@ -93,13 +93,13 @@ __device__ void backward_rows(const BackwardParams& params) {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                      \
-  extern "C" __global__ void __launch_bounds__(kSinglePolicies[index].max_threads,   \
-                                               kSinglePolicies[index].min_blocks)    \
-      RMSNORM_KERNEL_NAME(tag, function, index, access)(                             \
-          const __grid_constant__ BackwardParams params) {                           \
-    constexpr int kTiles = kSinglePolicies[index].tiles;                             \
-    function<T, W, kTiles, RMSNORM_ACCESS_##access>(params);                  \
+#define KERNEL(tag, T, W, kind, function, index, access)                           \
+  extern "C" __global__ void __launch_bounds__(kSinglePolicies[index].max_threads, \
+                                               kSinglePolicies[index].min_blocks)  \
+      RMSNORM_KERNEL_NAME(tag, function, index,                                    \
+                          access)(const __grid_constant__ BackwardParams params) { \
+    constexpr int kTiles = kSinglePolicies[index].tiles;                           \
+    function<T, W, kTiles, RMSNORM_ACCESS_##access>(params);                       \
   }
 RMSNORM_SINGLE_KERNELS(KERNEL)
 

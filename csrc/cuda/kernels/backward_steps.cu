@@ -26,8 +26,8 @@ struct StepMemory {
   }
 };
 
-// Grid: ceil(rows / group_rows). Block: (threads of a row, rows of a step). kPacks: packs of columns
-// whose dweight a thread sums.
+// Grid: ceil(rows / group_rows). Block: (threads of a row, rows of a step). kPacks: packs of
+// columns whose dweight a thread sums.
 template <class T, class W, int kPacks, Access access>
 __device__ void backward_steps(const BackwardParams& params) {
   extern __shared__ Pack shared[];
@@ -73,8 +73,8 @@ __device__ void backward_steps(const BackwardParams& params) {
     for (int c = 0; c < kTilePacks; ++c) {
       if (!is_column(c)) continue;
       fold_gradient<T, W>(load_pack(own_x + kTileLanes<T> * c),
-                                 load_pack(own_dy + kTileLanes<T> * c), me.column(0, c), common,
-                                 accumulators);
+                          load_pack(own_dy + kTileLanes<T> * c), me.column(0, c), common,
+                          accumulators);
     }
     sums[0] = tile_sum<T>(accumulators);
     if (needs_xx) {
@@ -131,8 +131,8 @@ __device__ void backward_steps(const BackwardParams& params) {
         if (pack >= memory.row_packs) continue;
         for (int r = 0; r < added_rows; ++r) {
           const int at = r * memory.row_packs + pack;
-          add_row<T>(load_pack(memory.x + at), load_pack(memory.dy + at), memory.rstds[r],
-                            common, dweight[i]);
+          add_row<T>(load_pack(memory.x + at), load_pack(memory.dy + at), memory.rstds[r], common,
+                     dweight[i]);
         }
       }
     }
@@ -150,13 +150,13 @@ __device__ void backward_steps(const BackwardParams& params) {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                    \
+#define KERNEL(tag, T, W, kind, function, index, access)                           \
   extern "C" __global__ void __launch_bounds__(kStepPolicies[index].max_threads,   \
                                                kStepPolicies[index].min_blocks)    \
-      RMSNORM_KERNEL_NAME(tag, function, index, access)(                           \
-          const __grid_constant__ BackwardParams params) {                         \
+      RMSNORM_KERNEL_NAME(tag, function, index,                                    \
+                          access)(const __grid_constant__ BackwardParams params) { \
     constexpr int kPacks = kStepPolicies[index].packs;                             \
-    function<T, W, kPacks, RMSNORM_ACCESS_##access>(params);                \
+    function<T, W, kPacks, RMSNORM_ACCESS_##access>(params);                       \
   }
 RMSNORM_STEP_KERNELS(KERNEL)
 

@@ -12,8 +12,8 @@ constexpr int kLevels = 4;
 static_assert(1 << kLevels == kPartGroups);
 
 // Grid: ceil(hidden_size / kFinishColumns). Block: (kFinishColumns, kFinishParts). Thread (i, part)
-// sums the part-th aligned stretch of groups of column i, so that a warp reads neighbouring columns;
-// then warp i sums the parts of column i.
+// sums the part-th aligned stretch of groups of column i, so that a warp reads neighbouring
+// columns; then warp i sums the parts of column i.
 template <class T>
 __device__ void finish_dweight(const FinishParams& params) {
   __shared__ float parts[kFinishParts][kFinishColumns + 1];  // one more: no bank conflicts
@@ -63,11 +63,10 @@ __device__ void finish_dweight(const FinishParams& params) {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                \
-  extern "C" __global__ void __launch_bounds__(kFinishColumns * kFinishParts)  \
-      RMSNORM_KERNEL_NAME(tag, function, index, access)(                       \
-          const __grid_constant__ FinishParams params) {                       \
-    function<T>(params);                                                       \
+#define KERNEL(tag, T, W, kind, function, index, access)                                          \
+  extern "C" __global__ void __launch_bounds__(kFinishColumns* kFinishParts) RMSNORM_KERNEL_NAME( \
+      tag, function, index, access)(const __grid_constant__ FinishParams params) {                \
+    function<T>(params);                                                                          \
   }
 RMSNORM_FINISH_KERNELS(KERNEL)
 

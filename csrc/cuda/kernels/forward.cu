@@ -24,16 +24,6 @@ __device__ void forward_rows(const ForwardParams& params) {
       x[k][c] = is_row ? load<T, access>(x_row, me.column(k, c), common) : Pack{};
     }
   }
-  WeightPack<T, W> weight[kTilePacks];
-  // Asked for before the sum, so that it arrives meanwhile, if there are registers for it.
-  constexpr bool kHasWeightEarly = kTiles == 1 && sizeof(weight[0]) == sizeof(Pack);
-  if constexpr (kHasWeightEarly) {
-#pragma unroll
-    for (int c = 0; c < kTilePacks; ++c) {
-      weight[c].load(me.column(0, c), common);
-    }
-  }
-
   float tile_sums[kTiles];
 #pragma unroll
   for (int k = 0; k < kTiles; ++k) {
@@ -41,6 +31,15 @@ __device__ void forward_rows(const ForwardParams& params) {
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[k][c], accumulators);
     tile_sums[k] = tile_sum<T>(accumulators);
+  }
+  WeightPack<T, W> weight[kTilePacks];
+  // Asked for before the row's sum, so that it arrives meanwhile, if there are registers for it.
+  constexpr bool kHasWeightEarly = kTiles == 1 && __is_same(W, T);
+  if constexpr (kHasWeightEarly) {
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      weight[c].load(me.column(0, c), common);
+    }
   }
   float sums[] = {own_tiles_sum(tile_sums)};
   row_sums(sums, me, shared);
@@ -65,13 +64,13 @@ __device__ void forward_rows(const ForwardParams& params) {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                       \
-  extern "C" __global__ void __launch_bounds__(kForwardPolicies[index].max_threads,   \
-                                               kForwardPolicies[index].min_blocks)    \
-      RMSNORM_KERNEL_NAME(tag, function, index, access)(                              \
-          const __grid_constant__ ForwardParams params) {                             \
-    constexpr int kTiles = kForwardPolicies[index].tiles;                             \
-    function<T, W, kTiles, RMSNORM_ACCESS_##access>(params);                   \
+#define KERNEL(tag, T, W, kind, function, index, access)                            \
+  extern "C" __global__ void __launch_bounds__(kForwardPolicies[index].max_threads, \
+                                               kForwardPolicies[index].min_blocks)  \
+      RMSNORM_KERNEL_NAME(tag, function, index,                                     \
+                          access)(const __grid_constant__ ForwardParams params) {   \
+    constexpr int kTiles = kForwardPolicies[index].tiles;                           \
+    function<T, W, kTiles, RMSNORM_ACCESS_##access>(params);                        \
   }
 RMSNORM_FORWARD_KERNELS(KERNEL)
 

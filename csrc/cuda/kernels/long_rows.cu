@@ -1,5 +1,5 @@
-// Rows that no block holds, in two passes over memory: blocks leave sums over their tiles, one block
-// a row sums these, and elementwise kernels do the rest.
+// Rows that no block holds, in two passes over memory: blocks leave sums over their tiles, one
+// block a row sums these, and elementwise kernels do the rest.
 #include "gradient.cuh"
 
 namespace rmsnorm::cuda {
@@ -201,11 +201,11 @@ struct ParamsOf<Kind::kFinishRowSums> {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                                \
+#define KERNEL(tag, T, W, kind, function, index, access)                                       \
   extern "C" __global__ void __launch_bounds__(ParamsOf<Kind::kind>::kThreads)                 \
-      RMSNORM_KERNEL_NAME(tag, function, index, access)(                                       \
-          const __grid_constant__ ParamsOf<Kind::kind>::Type params) {                         \
-    function<T, W, RMSNORM_ACCESS_##access>(params);                                    \
+      RMSNORM_KERNEL_NAME(tag, function, index,                                                \
+                          access)(const __grid_constant__ ParamsOf<Kind::kind>::Type params) { \
+    function<T, W, RMSNORM_ACCESS_##access>(params);                                           \
   }
 RMSNORM_LONG_KERNELS(KERNEL)
 

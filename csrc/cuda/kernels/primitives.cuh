@@ -103,7 +103,9 @@ __device__ inline void round_to(float (&values)[kPackColumns<T>]) {
 
 // One column.
 __device__ inline float to_float(float value) { return value; }
-__device__ inline float to_float(Float16 value) { return __half2float(__ushort_as_half(value.bits)); }
+__device__ inline float to_float(Float16 value) {
+  return __half2float(__ushort_as_half(value.bits));
+}
 __device__ inline float to_float(BFloat16 value) {
   return __uint_as_float(static_cast<std::uint32_t>(value.bits) << 16);
 }

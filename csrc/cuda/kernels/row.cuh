@@ -134,7 +134,7 @@ __device__ inline void add_offset(const WeightPack<T, W>& weight, const RowParam
 // y of one pack: xhat * w, with the casts of the order.
 template <class T>
 __device__ inline Pack scale_pack(const Pack& x, float rstd, const float (&w)[kPackColumns<T>],
-                           const RowParams& params) {
+                                  const RowParams& params) {
   float values[kPackColumns<T>];
   unpack<T>(x, values);
 #pragma unroll
@@ -189,7 +189,7 @@ __device__ inline float tile_sum(Accumulators<T>& accumulators) {
   float sum = accumulators[0];
 #pragma unroll
   for (int s = offset; s >= 1; s /= 2) sum += shuffle_xor(sum, s);
-  // The accumulators a lane has not kept: the same lane bits, in the same order as above.
+    // The accumulators a lane has not kept: the same lane bits, in the same order as above.
 #pragma unroll
   for (int s = kTileLanes<T> / 2; s > offset; s /= 2) sum += shuffle_xor(sum, s);
   return sum;
