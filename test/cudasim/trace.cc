@@ -45,9 +45,12 @@ class Object {
   }
   template <class Values>
   Object& list(const char* name, const Values& values) {
-    std::string json;
-    for (const auto& value : values) json += (json.empty() ? "" : ",") + std::to_string(value);
-    return raw(name, '[' + json + ']');
+    std::string json = "[";
+    for (const auto& value : values) {
+      if (json.size() > 1) json += ',';
+      json += std::to_string(value);
+    }
+    return raw(name, json += ']');
   }
   std::string str() const { return text_ + '}'; }
 
@@ -121,9 +124,10 @@ void Trace::write_line(const std::string& line) {
 void Trace::launch(int device, const LaunchReport& report, const KernelInfo& kernel,
                    bool executed) {
   if (!enabled()) return;
-  std::string buffers;
+  std::string buffers = "[";
   for (const BufferTraffic& buffer : report.buffers) {
-    buffers += (buffers.empty() ? "" : ",") + json_of(buffer, report, kernel);
+    if (buffers.size() > 1) buffers += ',';
+    buffers += json_of(buffer, report, kernel);
   }
   write_line(Object()
                  .text("type", "launch")
@@ -139,7 +143,7 @@ void Trace::launch(int device, const LaunchReport& report, const KernelInfo& ker
                  .number("shared_wavefronts", report.shared_wavefronts)
                  .number("barriers", report.barriers)
                  .number("shuffles", report.shuffles)
-                 .raw("buffers", '[' + buffers + ']')
+                 .raw("buffers", buffers += ']')
                  .str());
 }
 
