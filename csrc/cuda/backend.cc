@@ -46,10 +46,15 @@ void* address(CUdeviceptr base, const Piece& piece) {
   return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(piece.offset));
 }
 
-// As many units of `unit_rows` rows as kChunkBytes hold, and at least one.
-std::int64_t chunk_rows_for(std::int64_t rows, std::int64_t unit_rows, std::int64_t row_bytes) {
-  const std::int64_t units = std::max<std::int64_t>(kChunkBytes / row_bytes / unit_rows, 1);
-  return std::clamp<std::int64_t>(rows, 1, units * unit_rows);
+// The rows of a chunk: as many units of `unit_rows` rows as its bytes hold, and at least one.
+Status choose_chunk_rows(std::int64_t rows, std::int64_t unit_rows, std::int64_t row_bytes,
+                         std::int64_t* chunk_rows) {
+  std::int64_t bytes = 0;
+  RMSNORM_TRY(chunk_bytes(&bytes));
+  const std::int64_t units = std::max<std::int64_t>(bytes / row_bytes / unit_rows, 1);
+  // Without rows there is no chunk; the end of the call is all there is.
+  *chunk_rows = std::clamp<std::int64_t>(rows, 1, units * unit_rows);
+  return {};
 }
 
 // The bytes of the workspace of a chunk: of a whole one and of the last.
@@ -65,7 +70,8 @@ std::int64_t workspace_for(Args args, std::int64_t rows, std::int64_t chunk_rows
 Status staged_forward(Device& device, const ForwardArgs& args) {
   const auto [rows, hidden_size] = args.shape;
   const std::int64_t size = element_size(args.dtype);
-  const std::int64_t chunk_rows = chunk_rows_for(rows, 1, 2 * hidden_size * size);
+  std::int64_t chunk_rows = 0;
+  RMSNORM_TRY(choose_chunk_rows(rows, 1, 2 * hidden_size * size, &chunk_rows));
 
   Layout layout;
   const Piece whole[] = {place(layout, 1, weight_of(args.weight, hidden_size))};
@@ -112,8 +118,9 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   const bool has_dweight = args.dweight != nullptr;
   const std::int64_t group_rows = row_group_rows(rows);
   const std::int64_t matrices = args.dx.data != nullptr ? 3 : 2;
-  const std::int64_t chunk_rows =
-      chunk_rows_for(rows, has_dweight ? group_rows : 1, matrices * hidden_size * size);
+  std::int64_t chunk_rows = 0;
+  RMSNORM_TRY(choose_chunk_rows(rows, has_dweight ? group_rows : 1, matrices * hidden_size * size,
+                                &chunk_rows));
 
   Layout layout;
   const std::int64_t dweight_bytes = hidden_size * element_size(args.dweight_dtype);
