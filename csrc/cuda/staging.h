@@ -28,6 +28,8 @@ struct Piece {
 // Places things in memory one behind another.
 class Layout {
  public:
+  static constexpr std::int64_t kAlignment = 256;
+
   // Returns the offset of the next `bytes`, as aligned as memory of the driver's.
   std::int64_t add(std::int64_t bytes) {
     const std::int64_t offset = bytes_;
@@ -37,7 +39,6 @@ class Layout {
   std::int64_t bytes() const { return bytes_; }
 
  private:
-  static constexpr std::int64_t kAlignment = 256;
   std::int64_t bytes_ = 0;
 };
 
