@@ -46,74 +46,84 @@ void* address(CUdeviceptr base, const Piece& piece) {
   return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(piece.offset));
 }
 
-// As many units of `unit_rows` rows as kChunkBytes hold, and at least one.
-std::int64_t chunk_rows_for(std::int64_t rows, std::int64_t unit_rows, std::int64_t row_bytes) {
-  const std::int64_t units = std::max<std::int64_t>(kChunkBytes / row_bytes / unit_rows, 1);
-  return std::clamp<std::int64_t>(rows, 1, units * unit_rows);
+// The rows of a chunk: as many units of `unit_rows` rows as its bytes hold, and at least one.
+Status choose_chunk_rows(std::int64_t rows, std::int64_t unit_rows, std::int64_t row_bytes,
+                         std::int64_t* chunk_rows) {
+  std::int64_t bytes = 0;
+  RMSNORM_TRY(chunk_bytes(&bytes));
+  const std::int64_t units = std::max<std::int64_t>(bytes / row_bytes / unit_rows, 1);
+  // Without rows there is no chunk; the end of the call is all there is.
+  *chunk_rows = std::clamp<std::int64_t>(rows, 1, units * unit_rows);
+  return {};
 }
 
-// The bytes of the workspace of a chunk: of a whole one and of the last.
-template <class Args, class Bytes>
-std::int64_t workspace_for(Args args, std::int64_t rows, std::int64_t chunk_rows,
-                           const Bytes& bytes) {
-  args.shape.rows = chunk_rows;
-  const std::int64_t whole = bytes(args);
-  args.shape.rows = rows % chunk_rows;
-  return args.shape.rows == 0 ? whole : std::max(whole, bytes(args));
+// The bytes of the workspace of a chunk, whole or the last, where `bytes` gives those of a number
+// of rows.
+template <class Bytes>
+std::int64_t workspace_for(std::int64_t rows, std::int64_t chunk_rows, const Bytes& bytes) {
+  const std::int64_t last = rows % chunk_rows;
+  return last == 0 ? bytes(chunk_rows) : std::max(bytes(chunk_rows), bytes(last));
 }
+
+// Stands for memory of the device that is not allocated yet: as aligned.
+constexpr CUdeviceptr kSomewhere = Layout::kAlignment;
 
 Status staged_forward(Device& device, const ForwardArgs& args) {
-  const auto [rows, hidden_size] = args.shape;
-  const std::int64_t size = element_size(args.dtype);
-  const std::int64_t chunk_rows = chunk_rows_for(rows, 1, 2 * hidden_size * size);
+  const std::int64_t rows = args.shape.rows;
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  std::int64_t chunk_rows = 0;
+  RMSNORM_TRY(choose_chunk_rows(rows, 1, 2 * hidden_size * element_size(args.dtype), &chunk_rows));
 
   Layout layout;
   const Piece whole[] = {place(layout, 1, weight_of(args.weight, hidden_size))};
-  const std::int64_t whole_bytes = layout.bytes();
   Layout chunk;
   const Piece chunked[] = {
       place(chunk, chunk_rows, rows_of(args.x, hidden_size, args.dtype)),
       place(chunk, chunk_rows, rows_of(args.y, hidden_size, args.dtype)),
       place(chunk, chunk_rows, output(args.rstd, kRstdBytes, kRstdBytes)),
   };
-
-  ForwardArgs on_device = args;
-  on_device.x.row_stride = on_device.y.row_stride = hidden_size;
+  const auto on_device = [&](const Part& part) {
+    ForwardArgs there = args;
+    there.shape.rows = part.rows;
+    there.weight.data = address(part.whole, whole[0]);
+    there.x = {address(part.chunk, chunked[0]), hidden_size};
+    there.y = {address(part.chunk, chunked[1]), hidden_size};
+    there.rstd = static_cast<float*>(address(part.chunk, chunked[2]));
+    return there;
+  };
   const std::int64_t workspace =
-      chunk.add(workspace_for(on_device, rows, chunk_rows, [&](const ForwardArgs& part) {
-        return forward_workspace_bytes(device, part);
+      chunk.add(workspace_for(rows, chunk_rows, [&](std::int64_t part_rows) {
+        return forward_workspace_bytes(device,
+                                       on_device({0, part_rows, kSomewhere, kSomewhere, nullptr}));
       }));
-  return run_staged(device,
-                    {.rows = rows,
-                     .chunk_rows = chunk_rows,
-                     .whole = whole,
-                     .chunked = chunked,
-                     .whole_bytes = whole_bytes,
-                     .chunk_bytes = chunk.bytes(),
-                     .launch =
-                         [&](const Part& part) {
-                           on_device.shape.rows = part.rows;
-                           on_device.weight.data = address(part.whole, whole[0]);
-                           on_device.x.data = address(part.chunk, chunked[0]);
-                           on_device.y.data = address(part.chunk, chunked[1]);
-                           on_device.rstd = static_cast<float*>(address(part.chunk, chunked[2]));
-                           return launch_forward(device, on_device,
-                                                 part.chunk + static_cast<CUdeviceptr>(workspace),
-                                                 part.stream);
-                         },
-                     .finish = nullptr});
+  return run_staged(device, {.rows = rows,
+                             .chunk_rows = chunk_rows,
+                             .whole = whole,
+                             .chunked = chunked,
+                             .whole_bytes = layout.bytes(),
+                             .chunk_bytes = chunk.bytes(),
+                             .launch =
+                                 [&](const Part& part) {
+                                   return launch_forward(
+                                       device, on_device(part),
+                                       part.chunk + static_cast<CUdeviceptr>(workspace),
+                                       part.stream);
+                                 },
+                             .finish = nullptr});
 }
 
 // The partial rows of dweight stay on the device from their chunk to the end of the call: chunks
 // are made of whole row groups, so that each has its own.
 Status staged_backward(Device& device, const BackwardArgs& args) {
-  const auto [rows, hidden_size] = args.shape;
-  const std::int64_t size = element_size(args.dtype);
+  const std::int64_t rows = args.shape.rows;
+  const std::int64_t hidden_size = args.shape.hidden_size;
   const bool has_dweight = args.dweight != nullptr;
+  const std::int64_t groups = row_group_count(rows);
   const std::int64_t group_rows = row_group_rows(rows);
   const std::int64_t matrices = args.dx.data != nullptr ? 3 : 2;
-  const std::int64_t chunk_rows =
-      chunk_rows_for(rows, has_dweight ? group_rows : 1, matrices * hidden_size * size);
+  std::int64_t chunk_rows = 0;
+  RMSNORM_TRY(choose_chunk_rows(rows, has_dweight ? group_rows : 1,
+                                matrices * hidden_size * element_size(args.dtype), &chunk_rows));
 
   Layout layout;
   const std::int64_t dweight_bytes = hidden_size * element_size(args.dweight_dtype);
@@ -126,7 +136,10 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
              .row_bytes = dweight_bytes}),
   };
   const std::int64_t partial_bytes = partial_row_bytes(hidden_size);
-  const std::int64_t partials = layout.add(has_dweight ? row_group_count(rows) * partial_bytes : 0);
+  const std::int64_t partials = layout.add(has_dweight ? groups * partial_bytes : 0);
+  const auto partials_at = [&](CUdeviceptr base, std::int64_t group) {
+    return has_dweight ? base + static_cast<CUdeviceptr>(partials + group * partial_bytes) : 0;
+  };
   Layout chunk;
   const Piece chunked[] = {
       place(chunk, chunk_rows, rows_of(args.dy, hidden_size, args.dtype)),
@@ -134,21 +147,22 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
       place(chunk, chunk_rows, input(args.rstd, kRstdBytes, kRstdBytes)),
       place(chunk, chunk_rows, rows_of(args.dx, hidden_size, args.dtype)),
   };
-
-  BackwardArgs on_device = args;
-  on_device.dy.row_stride = on_device.x.row_stride = on_device.dx.row_stride = hidden_size;
+  const auto on_device = [&](const Part& part) {
+    BackwardArgs there = args;
+    there.shape.rows = part.rows;
+    there.weight.data = address(part.whole, whole[0]);
+    there.dweight = address(part.whole, whole[1]);
+    there.dy = {address(part.chunk, chunked[0]), hidden_size};
+    there.x = {address(part.chunk, chunked[1]), hidden_size};
+    there.rstd = static_cast<const float*>(address(part.chunk, chunked[2]));
+    there.dx = {address(part.chunk, chunked[3]), hidden_size};
+    return there;
+  };
   const std::int64_t workspace =
-      chunk.add(workspace_for(on_device, rows, chunk_rows, [&](const BackwardArgs& part) {
-        return backward_workspace_bytes(device, part);
+      chunk.add(workspace_for(rows, chunk_rows, [&](std::int64_t part_rows) {
+        return backward_workspace_bytes(device,
+                                        on_device({0, part_rows, kSomewhere, kSomewhere, nullptr}));
       }));
-  const auto partials_at = [&](CUdeviceptr base, std::int64_t group) {
-    return has_dweight ? base + static_cast<CUdeviceptr>(partials + group * partial_bytes) : 0;
-  };
-  const auto set_whole = [&](const Part& part) {
-    on_device.shape.rows = part.rows;
-    on_device.weight.data = address(part.whole, whole[0]);
-    on_device.dweight = address(part.whole, whole[1]);
-  };
   StagedCall call{.rows = rows,
                   .chunk_rows = chunk_rows,
                   .whole = whole,
@@ -157,12 +171,7 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
                   .chunk_bytes = chunk.bytes(),
                   .launch =
                       [&](const Part& part) {
-                        set_whole(part);
-                        on_device.dy.data = address(part.chunk, chunked[0]);
-                        on_device.x.data = address(part.chunk, chunked[1]);
-                        on_device.rstd = static_cast<const float*>(address(part.chunk, chunked[2]));
-                        on_device.dx.data = address(part.chunk, chunked[3]);
-                        return launch_backward(device, on_device, group_rows,
+                        return launch_backward(device, on_device(part), group_rows,
                                                partials_at(part.whole, part.first_row / group_rows),
                                                part.chunk + static_cast<CUdeviceptr>(workspace),
                                                part.stream);
@@ -170,9 +179,8 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
                   .finish = nullptr};
   if (has_dweight) {
     call.finish = [&](const Part& part) {
-      set_whole(part);
-      return launch_finish_dweight(device, on_device, partials_at(part.whole, 0),
-                                   row_group_count(rows), part.stream);
+      return launch_finish_dweight(device, on_device(part), partials_at(part.whole, 0), groups,
+                                   part.stream);
     };
   }
   return run_staged(device, call);

@@ -1,6 +1,7 @@
 #include "staging.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -249,6 +250,19 @@ void drain(const Staging::Resources& resources) {
 }
 
 }  // namespace
+
+Status chunk_bytes(std::int64_t* bytes) {
+  *bytes = kChunkBytes;
+  const char* text = std::getenv("RMSNORM_CUDA_CHUNK_BYTES");
+  if (text == nullptr || *text == '\0') return {};
+  char* end = nullptr;
+  *bytes = std::strtoll(text, &end, 10);
+  if (*end == '\0' && *bytes >= 1) return {};
+  return {Code::kInvalidEnvironment,
+          "The environment variable RMSNORM_CUDA_CHUNK_BYTES must be a whole number from 1 up. "
+          "Received '" +
+              std::string(text) + "'"};
+}
 
 Status run_staged(Device& device, const StagedCall& call) {
   Staging& staging = staging_of(device);

@@ -28,6 +28,8 @@ struct Piece {
 // Places things in memory one behind another.
 class Layout {
  public:
+  static constexpr std::int64_t kAlignment = 256;
+
   // Returns the offset of the next `bytes`, as aligned as memory of the driver's.
   std::int64_t add(std::int64_t bytes) {
     const std::int64_t offset = bytes_;
@@ -37,7 +39,6 @@ class Layout {
   std::int64_t bytes() const { return bytes_; }
 
  private:
-  static constexpr std::int64_t kAlignment = 256;
   std::int64_t bytes_ = 0;
 };
 
@@ -61,8 +62,10 @@ struct StagedCall {
   std::function<Status(const Part&)> finish;  // enqueues what comes after all chunks; may be empty
 };
 
-// Bytes of host arrays that a chunk should take with it.
-//
+// Bytes of host arrays that a chunk takes with it, roughly: RMSNORM_CUDA_CHUNK_BYTES, else
+// kChunkBytes. kInvalidEnvironment if the variable is no whole number from 1 up.
+Status chunk_bytes(std::int64_t* bytes);
+
 // Derived: 4 MiB take 80 to 160 µs over PCIe 5 or 4 (16 lanes), ten times what enqueuing their
 // copies and launch costs; and the upload of the first chunk and the download of the last, which
 // nothing overlaps, stay short.
