@@ -52,8 +52,9 @@ struct FinishParams {
   const float* partials;  // (groups, partial_stride)
   std::int64_t partial_stride;
   std::int64_t hidden_size;
-  void* dweight;  // (hidden_size)
-  int groups;     // 0 … kMaxRowGroups
+  void* dweight;    // (hidden_size)
+  int groups;       // 0 … kMaxRowGroups
+  int part_groups;  // of a part of the tree: a power of two
   int accumulate;
 };
 

@@ -65,10 +65,13 @@ inline constexpr Policy kLongPolicy = {1, 256, 2, "derived: four 16-byte loads a
 inline constexpr int kMaxRowThreads = 512;
 inline constexpr int kForwardBlockThreads = 256;  // several short rows: evidence above
 
-// Columns of a block of finish_dweight, and the parts of the tree it sums side by side.
+// finish_dweight: columns of a block, and the parts of the tree that it sums side by side, each of
+// so many groups: few of either where there are few groups.
 inline constexpr int kFinishColumns = 32;
-inline constexpr int kFinishParts = 32;
-static_assert(kMaxRowGroups % kFinishParts == 0);
+inline constexpr int kFinishPartGroups = 4;  // where there are groups for more than one part
+inline constexpr int kMaxFinishParts = 32;
+inline constexpr int kMaxPartGroups = 16;
+static_assert(kMaxPartGroups * kMaxFinishParts == kMaxRowGroups);
 
 inline constexpr int kElementwiseThreads = 256;
 inline constexpr int kScalePacks = 4;  // of a thread of scale_rows

@@ -135,14 +135,15 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
 
 Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
                              std::int64_t groups, CUstream stream) {
+  const FinishPlan plan = plan_finish_dweight(args.shape.hidden_size, args.dweight_dtype, groups);
   const FinishParams params{.partials = reinterpret_cast<const float*>(partials),
                             .partial_stride = partial_row_floats(args.shape.hidden_size),
                             .hidden_size = args.shape.hidden_size,
                             .dweight = args.dweight,
                             .groups = static_cast<int>(groups),
+                            .part_groups = plan.part_groups,
                             .accumulate = args.accumulate};
-  return enqueue(device, plan_finish_dweight(args.shape.hidden_size, args.dweight_dtype), params,
-                 stream);
+  return enqueue(device, plan.launch, params, stream);
 }
 
 }  // namespace rmsnorm::cuda

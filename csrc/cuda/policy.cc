@@ -232,15 +232,18 @@ LongPlan plan_long_backward(const Problem& problem, std::int64_t group_rows) {
   return plan;
 }
 
-Launch plan_finish_dweight(std::int64_t hidden_size, DType dweight_dtype) {
+FinishPlan plan_finish_dweight(std::int64_t hidden_size, DType dweight_dtype, std::int64_t groups) {
   const Problem problem{.shape = {0, hidden_size},
                         .dtype = dweight_dtype,
                         .weight_dtype = dweight_dtype,
                         .access_bytes = 16};
-  return {.kernel = find(problem, Kind::kFinishDweight, 0, Access::kPacks),
-          .blocks = ceil_div(hidden_size, kFinishColumns),
-          .block_x = kFinishColumns,
-          .block_y = kFinishParts};
+  const std::int64_t parts =
+      std::clamp<std::int64_t>(bit_ceil(groups) / kFinishPartGroups, 1, kMaxFinishParts);
+  return {.launch = {.kernel = find(problem, Kind::kFinishDweight, 0, Access::kPacks),
+                     .blocks = ceil_div(hidden_size, kFinishColumns),
+                     .block_x = kFinishColumns,
+                     .block_y = static_cast<unsigned>(parts)},
+          .part_groups = static_cast<int>(bit_ceil(groups) / parts)};
 }
 
 }  // namespace rmsnorm::cuda

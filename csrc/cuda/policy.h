@@ -76,7 +76,11 @@ struct LongPlan {
 LongPlan plan_long_forward(const Problem& problem);
 LongPlan plan_long_backward(const Problem& problem, std::int64_t group_rows);
 
-// The end of dweight, of whichever dtype.
-Launch plan_finish_dweight(std::int64_t hidden_size, DType dweight_dtype);
+// The end of dweight, from so many partial rows.
+struct FinishPlan {
+  Launch launch;
+  int part_groups;  // that a thread sums
+};
+FinishPlan plan_finish_dweight(std::int64_t hidden_size, DType dweight_dtype, std::int64_t groups);
 
 }  // namespace rmsnorm::cuda

@@ -7,66 +7,61 @@
 namespace rmsnorm::cuda {
 namespace {
 
-constexpr int kPartGroups = static_cast<int>(kMaxRowGroups) / kFinishParts;
-constexpr int kLevels = 4;
-static_assert(1 << kLevels == kPartGroups);
-
-// Grid: ceil(hidden_size / kFinishColumns). Block: (kFinishColumns, kFinishParts). Thread (i, part)
-// sums the part-th aligned stretch of groups of column i, so that a warp reads neighbouring
-// columns; then warp i sums the parts of column i.
-template <class T>
-__device__ void finish_dweight(const FinishParams& params) {
-  __shared__ float parts[kFinishParts][kFinishColumns + 1];  // one more: no bank conflicts
-  const int x = static_cast<int>(threadIdx.x);
-  const int y = static_cast<int>(threadIdx.y);
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kFinishColumns + x;
-  const int part_groups =
-      static_cast<int>(ceil_div(bit_ceil(params.groups), kFinishParts));  // a power of two
-
-  const int first = y * part_groups;
-  int count = min(part_groups, params.groups - first);
-  float sums[kPartGroups];
+// The neighbour-first tree over the first `count` of kCount = 2^n values. Values from `count` on
+// may be anything.
+template <int kCount>
+__device__ float neighbour_tree(float (&values)[kCount], int count) {
 #pragma unroll
-  for (int i = 0; i < kPartGroups; ++i) {
-    const bool is_leaf = i < count && column < params.hidden_size;
-    sums[i] = is_leaf ? params.partials[(first + i) * params.partial_stride + column] : 0.0f;
-  }
+  for (int left = kCount / 2; left >= 1; left /= 2) {
 #pragma unroll
-  for (int level = 1; level <= kLevels; ++level) {
-#pragma unroll
-    for (int i = 0; i < kPartGroups >> level; ++i) {
-      const float sum = sums[2 * i] + sums[2 * i + 1];
-      sums[i] = 2 * i + 1 < count ? sum : sums[2 * i];
+    for (int i = 0; i < kCount / 2; ++i) {
+      if (i >= left) continue;
+      const float sum = values[2 * i] + values[2 * i + 1];
+      values[i] = 2 * i + 1 < count ? sum : values[2 * i];
     }
     count = (count + 1) / 2;
   }
-  parts[y][x] = sums[0];
-  __syncthreads();
+  return values[0];
+}
 
-  float sum = parts[x][y];
-  count = static_cast<int>(ceil_div(params.groups, part_groups));
+// Grid: ceil(hidden_size / kFinishColumns). Block: (kFinishColumns, parts of the tree). Thread
+// (i, part) sums the part-th aligned stretch of groups of column i, so that a warp reads
+// neighbouring columns; the first warp sums the parts.
+template <class T>
+__device__ void finish_dweight(const FinishParams& params) {
+  __shared__ float parts[kMaxFinishParts][kFinishColumns];
+  const int x = static_cast<int>(threadIdx.x);
+  const int part = static_cast<int>(threadIdx.y);
+  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kFinishColumns + x;
+  const int first = part * params.part_groups;
+  const int count = min(params.part_groups, params.groups - first);
+
+  float groups[kMaxPartGroups];
 #pragma unroll
-  for (int offset = 1; offset < kFinishParts; offset *= 2) {
-    const float other = shuffle_down(sum, offset);
-    if (x % (2 * offset) == 0 && x + offset < count) sum += other;
+  for (int i = 0; i < kMaxPartGroups; ++i) {
+    const bool is_leaf = i < count && column < params.hidden_size;
+    groups[i] = is_leaf ? params.partials[(first + i) * params.partial_stride + column] : 0.0f;
   }
+  parts[part][x] = neighbour_tree(groups, count);
   __syncthreads();
-  if (x == 0) parts[0][y] = sum;
-  __syncthreads();
+  if (part > 0 || column >= params.hidden_size) return;
 
-  if (y == 0 && column < params.hidden_size) {
-    T* dweight = static_cast<T*>(params.dweight) + column;
-    const float total = parts[0][x];
-    *dweight = from_float(params.accumulate ? to_float(*dweight) + total : total, T{});
-  }
+  const int part_count = static_cast<int>(ceil_div(params.groups, params.part_groups));
+  float sums[kMaxFinishParts];
+#pragma unroll
+  for (int i = 0; i < kMaxFinishParts; ++i) sums[i] = i < part_count ? parts[i][x] : 0.0f;
+  const float sum = neighbour_tree(sums, part_count);
+  T* dweight = static_cast<T*>(params.dweight) + column;
+  *dweight = from_float(params.accumulate ? to_float(*dweight) + sum : sum, T{});
 }
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                                          \
-  extern "C" __global__ void __launch_bounds__(kFinishColumns* kFinishParts) RMSNORM_KERNEL_NAME( \
-      tag, function, index, access)(const __grid_constant__ FinishParams params) {                \
-    function<T>(params);                                                                          \
+#define KERNEL(tag, T, W, kind, function, index, access)                         \
+  extern "C" __global__ void __launch_bounds__(kFinishColumns* kMaxFinishParts)  \
+      RMSNORM_KERNEL_NAME(tag, function, index,                                  \
+                          access)(const __grid_constant__ FinishParams params) { \
+    function<T>(params);                                                         \
   }
 RMSNORM_FINISH_KERNELS(KERNEL)
 
