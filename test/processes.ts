@@ -6,6 +6,9 @@ import path from 'node:path';
 
 const root = path.join(__dirname, '..');
 
+/** The native addon under test. */
+export const addon = path.join(root, 'build/Release/rmsnorm.node');
+
 /** The stand-in for the CUDA driver, if it has been built. */
 export const simulator = path.join(root, 'build/cudasim/lib/libcuda.so.1');
 export const hasSimulator = existsSync(simulator);
