@@ -12,8 +12,6 @@ namespace cudasim {
 namespace {
 
 constexpr std::size_t kCacheLine = 64;
-// Of one warp: more is taken for a loop without an end.
-constexpr u64 kMostInstructions = u64{1} << 28;
 
 // Adds lanes that will run from pc, merging them with others that wait there.
 void wait_at(Warp& warp, u32 pc, Mask lanes) {
@@ -252,7 +250,7 @@ void Block::run_warp(Warp& warp) {
             wait_at(warp, i.target, active);
             warp.active &= ~active;
           }
-          if (warp.instructions > kMostInstructions) {
+          if (warp.instructions > machine_.options.most_instructions) {
             machine_.fail("endless", warp, i, std::countr_zero(active), "a loop without an end");
           }
           break;

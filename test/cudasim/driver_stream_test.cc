@@ -231,8 +231,7 @@ TEST_CASE("a stream waits for the other device's event") {
   CHECK(called[1]);
 }
 
-// Needs addresses that no two DeviceMemory share.
-TEST_CASE("one address space over all devices" * doctest::may_fail()) {
+TEST_CASE("one address space over all devices") {
   TwoDevices two;
   REQUIRE(two.memory[0] != two.memory[1]);
   SUBCASE("copies between devices") {

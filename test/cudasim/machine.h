@@ -99,13 +99,13 @@ struct Launch {
 
 // Traffic of one launch over one allocation of global memory.
 struct BufferTraffic {
-  std::uint64_t address = 0;  // of the allocation
-  std::size_t bytes = 0;      // its size
-  std::int64_t bytes_read = 0, bytes_written = 0;           // requested by lanes
-  std::int64_t read_sectors = 0, written_sectors = 0;       // distinct 32-byte sectors touched
-  std::int64_t read_requests = 0, write_requests = 0;       // warp instructions
-  std::int64_t sectors_requested = 0;                       // summed over requests: / requests = coalescing
-  std::int64_t accesses_by_width[5] = {};                   // lane accesses of 1, 2, 4, 8, 16 bytes
+  std::uint64_t address = 0;                           // of the allocation
+  std::size_t bytes = 0;                               // its size
+  std::int64_t bytes_read = 0, bytes_written = 0;      // requested by lanes
+  std::int64_t read_sectors = 0, written_sectors = 0;  // distinct 32-byte sectors touched
+  std::int64_t read_requests = 0, write_requests = 0;  // warp instructions
+  std::int64_t sectors_requested = 0;      // summed over requests: / requests = coalescing
+  std::int64_t accesses_by_width[5] = {};  // lane accesses of 1, 2, 4, 8, 16 bytes
 };
 
 struct LaunchReport {
@@ -113,14 +113,16 @@ struct LaunchReport {
   Launch launch;
   std::vector<BufferTraffic> buffers;
   std::int64_t warp_instructions = 0;
-  std::int64_t shared_requests = 0, shared_wavefronts = 0;  // more wavefronts than needed = conflicts
-  std::int64_t barriers = 0;                                // summed over blocks
+  std::int64_t shared_requests = 0,
+               shared_wavefronts = 0;  // more wavefronts than needed = conflicts
+  std::int64_t barriers = 0;           // summed over blocks
   std::int64_t shuffles = 0;
 };
 
 struct ExecutionOptions {
   std::uint64_t seed = 1;      // order of blocks, perturbation of .approx instructions
   bool count_traffic = false;  // fill `buffers`; costs time
+  std::uint64_t most_instructions = std::uint64_t{1} << 28;  // of a warp; more is an endless loop
 };
 
 // Executes the launch to its end. Throws Fault when a checker fires.

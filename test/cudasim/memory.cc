@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cstring>
 
 #include "warp.h"
@@ -48,6 +49,12 @@ void set_all(u64* bits, std::size_t first, std::size_t count) {
   count -= 64 - shift;
   for (++word; count >= 64; ++word, count -= 64) bits[word] = ~u64{0};
   if (count != 0) bits[word] |= (u64{1} << count) - 1;
+}
+
+// Addresses of one device are none of another.
+DeviceMemory::Impl::Impl(std::size_t capacity) : capacity_(capacity) {
+  static std::atomic<u64> made{0};
+  next_address_ = (u64{0x10} + made++ % 0x60) << 40 | 0x100;
 }
 
 DeviceMemory::Impl::~Impl() {

@@ -34,7 +34,7 @@ enum class Trouble : u8 { kNone, kOutOfBounds, kUseAfterFree, kUninitialised, kR
 
 class DeviceMemory::Impl {
  public:
-  explicit Impl(std::size_t capacity) : capacity_(capacity) {}
+  explicit Impl(std::size_t capacity);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -58,7 +58,7 @@ class DeviceMemory::Impl {
  private:
   std::size_t capacity_;
   std::size_t used_ = 0;
-  u64 next_address_ = u64{0x7f} << 32 | 0x100;
+  u64 next_address_;
   u32 next_serial_ = 1;
   std::map<u64, Allocation> live_;
   std::map<u64, u64> freed_;  // addresses are never given out again: begin to end
