@@ -56,7 +56,7 @@ DeviceList make_devices() {
     if (rmsnorm_cuda_images[0] == nullptr) {
       return {Code::kCudaUnavailable,
               "CUDA is not available: this build of the addon has no CUDA kernels, since there was "
-              "neither nvcc nor a finished fatbin when it was built"};
+              "neither nvcc nor a finished fatbin when it was built, or RMSNORM_CUDA was OFF"};
     }
     for (int ordinal = 0; ordinal < driver().devices; ++ordinal) {
       CUdevice handle = 0;
