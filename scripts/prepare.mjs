@@ -1,5 +1,6 @@
 // Installs and builds what is missing or older than its sources: what `npm test`, `npm run bench`
-// and `npm run quickstart` run first, so that each works right after `git clone`.
+// and `npm run quickstart` run first, so that each works right after `git clone`. With --simulator
+// also what the tests of the CUDA path run on where there is no GPU.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
@@ -54,4 +55,20 @@ if (Math.min(modified(addon), modified(bench)) < sources) {
 
 if (modified('dist/index.mjs') < Math.max(newest('lib'), modified('tsconfig.build.json'))) {
   run('npm', 'run', '--silent', 'build:ts');
+}
+
+const simulator = 'build/cudasim/lib/libcuda.so.1';
+const hasKernels = existsSync(path.join(root, 'build/cuda'));
+if (
+  process.argv.includes('--simulator') &&
+  hasKernels &&
+  modified(simulator) < newest('test/cudasim')
+) {
+  const sources = ['-S', 'test/cudasim', '-B', 'build/cudasim', '-DCMAKE_BUILD_TYPE=Release'];
+  const { status } = spawnSync('cmake', sources, { cwd: root, stdio: ['ignore', 'ignore', 2] });
+  if (status === 0) {
+    run('cmake', '--build', 'build/cudasim', '--target', 'cuda', '--parallel');
+  } else {
+    console.error('The tests of the CUDA path are skipped: their simulator needs libzstd-dev.');
+  }
 }

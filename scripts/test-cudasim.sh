@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Builds and runs the tests of the simulated CUDA driver, then the native tests of the CUDA path on
+# it, which scripts/test-native.sh has built. Needs doctest, zstd and the kernels of the addon's build.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cmake -S test/cudasim -B build/cudasim -DCMAKE_BUILD_TYPE=Release
+cmake --build build/cudasim --parallel "${JOBS:-$(nproc)}"
+build/cudasim/cudasim_tests "$@"
+RMSNORM_LIBCUDA=build/cudasim/lib/libcuda.so.1 CUDASIM_DEVICES=2 CUDASIM_CC=7.5,9.0 \
+  build/native-plain/native_tests --test-case='cuda*' "$@"
