@@ -59,10 +59,13 @@ inline constexpr Policy kSinglePolicies[] = {
     {2, 512, 1, "derived: the same for float32 rows of 8193 to 16384; 16 bits would spill"},
 };
 
-// Rows that no block holds, in two passes over memory: a block of their sums has 16 or 32 tiles.
-inline constexpr Policy kLongPolicy = {1, 256, 2, "derived: four 16-byte loads a thread in flight"};
+// Rows that no block holds, in two passes over memory.
+inline constexpr int kLongThreads = 256;  // of a block of the sums, at most: 16 or 32 tiles
+inline constexpr int kRowSumsThreads = 256;
+inline constexpr int kElementwiseThreads = 256;
+inline constexpr int kScalePacks = 4;  // of a thread of scale_rows, all in flight at once
 
-inline constexpr int kMaxRowThreads = 512;
+inline constexpr int kWarpLanes = 32;
 inline constexpr int kForwardBlockThreads = 256;  // several short rows: evidence above
 
 // finish_dweight: columns of a block, and the parts of the tree that it sums side by side, each of
@@ -72,10 +75,6 @@ inline constexpr int kFinishPartGroups = 4;  // where there are groups for more 
 inline constexpr int kMaxFinishParts = 32;
 inline constexpr int kMaxPartGroups = 16;
 static_assert(kMaxPartGroups * kMaxFinishParts == kMaxRowGroups);
-
-inline constexpr int kElementwiseThreads = 256;
-inline constexpr int kScalePacks = 4;  // of a thread of scale_rows
-inline constexpr int kRowSumsThreads = 256;
 
 // How a kernel reaches the rows in global memory.
 enum class Access : std::uint8_t {

@@ -64,8 +64,6 @@ std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows
   return args.dweight != nullptr ? group_rows : 0;
 }
 
-constexpr std::int64_t kMaxBlocks = (std::int64_t{1} << 31) - 1;  // of a grid, by CUDA
-
 }  // namespace
 
 std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {

@@ -29,9 +29,6 @@ struct AnyWeight;
             kDType<W>},
 constexpr KernelRow kRows[] = {RMSNORM_KERNELS(RMSNORM_ROW)};
 
-constexpr std::int64_t kMaxBlocks = (std::int64_t{1} << 31) - 1;  // of a grid, by CUDA
-constexpr int kWarpLanes = 32;
-
 const KernelRow* find(const Problem& problem, Kind kind, int index, Access access) {
   for (const KernelRow& row : kRows) {
     if (row.kind == kind && row.index == index && row.access == access &&
@@ -195,10 +192,9 @@ namespace {
 LongPlan plan_long(const Problem& problem, Kind fold, Kind finish, int sums) {
   const std::int64_t rows = problem.shape.rows;
   const std::int64_t lanes = tile_lanes(problem);
-  const std::int64_t groups =
-      std::min(kLongPolicy.max_threads / lanes, padded_tiles(problem) / kLongPolicy.tiles);
+  const std::int64_t groups = std::min(kLongThreads / lanes, padded_tiles(problem));
   LongPlan plan{};
-  plan.splits = padded_tiles(problem) / (groups * kLongPolicy.tiles);
+  plan.splits = padded_tiles(problem) / groups;
   plan.sums_floats = 2 * rows * plan.splits;
   plan.fold = {.kernel = find(problem, fold, 0, Access::kParts),
                .blocks = rows * plan.splits,

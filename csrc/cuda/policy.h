@@ -41,6 +41,8 @@ struct Problem {
   static Problem of(const BackwardArgs& args);
 };
 
+inline constexpr std::int64_t kMaxBlocks = (std::int64_t{1} << 31) - 1;  // of a grid, by CUDA
+
 // One launch. Grids have one dimension.
 struct Launch {
   const KernelRow* kernel = nullptr;

@@ -5,8 +5,6 @@
 namespace rmsnorm::cuda {
 namespace {
 
-static_assert(kLongPolicy.tiles == 1);
-
 // The part of a row that a block of the sums folds: every splits-th tile, from the block's own on,
 // so that the tree over its tiles is a subtree of the row's.
 template <class T>
@@ -176,7 +174,7 @@ struct ParamsOf;
 template <>
 struct ParamsOf<Kind::kFoldForward> {
   using Type = LongForwardParams;
-  static constexpr int kThreads = kLongPolicy.max_threads;
+  static constexpr int kThreads = kLongThreads;
 };
 template <>
 struct ParamsOf<Kind::kScaleRows> {
@@ -186,7 +184,7 @@ struct ParamsOf<Kind::kScaleRows> {
 template <>
 struct ParamsOf<Kind::kFoldBackward> {
   using Type = LongBackwardParams;
-  static constexpr int kThreads = kLongPolicy.max_threads;
+  static constexpr int kThreads = kLongThreads;
 };
 template <>
 struct ParamsOf<Kind::kBackwardColumns> {

@@ -19,7 +19,6 @@ template <class T>
 inline constexpr int kPackColumns = 16 / static_cast<int>(sizeof(T));
 
 inline constexpr unsigned kFullWarp = 0xffffffffu;
-inline constexpr int kWarpLanes = 32;
 
 __device__ inline float shuffle_xor(float value, int offset) {
   return __shfl_xor_sync(kFullWarp, value, offset);

@@ -226,7 +226,8 @@ __device__ inline void row_sums(float (&sums)[kCount], const RowThread<T>& me, f
     for (int i = 0; i < kCount; ++i) row[i * me.groups + me.group] = sums[i];
   }
   __syncthreads();
-  // Every warp finishes the tree for itself. There are at most 64 groups (kMaxRowThreads).
+  // Every warp finishes the tree for itself. There are at most 64 groups: 512
+  // threads of 8 lanes.
   const int width = me.groups < kWarpLanes ? me.groups : kWarpLanes;
   const int leaf = static_cast<int>(threadIdx.x) & (width - 1);
 #pragma unroll
