@@ -170,7 +170,7 @@ __device__ inline void fold_square(const Pack& x, Accumulators<T>& accumulators)
 // The halving tree over the accumulators of the tile, to all its lanes. All lanes of the warp call
 // it. Where two lanes add the same pairs, each takes half of them: of kPackColumns accumulators a
 // lane keeps one after as many steps as halve them, and the last levels of the tree are among the
-// lanes again. That is 7 shuffles for float32 (24 one by one), and 10 for 16 bits.
+// lanes again. That is 7 shuffles for float32 and 10 for 16 bits, of 16 and 24 one by one.
 template <class T>
 __device__ inline float tile_sum(Accumulators<T>& accumulators) {
   const int lane = static_cast<int>(threadIdx.x) % kTileLanes<T>;
@@ -226,8 +226,7 @@ __device__ inline void row_sums(float (&sums)[kCount], const RowThread<T>& me, f
     for (int i = 0; i < kCount; ++i) row[i * me.groups + me.group] = sums[i];
   }
   __syncthreads();
-  // Every warp finishes the tree for itself. There are at most 64 groups: 512
-  // threads of 8 lanes.
+  // Every warp finishes the tree for itself. There are at most 64 groups: 512 threads of 8 lanes.
   const int width = me.groups < kWarpLanes ? me.groups : kWarpLanes;
   const int leaf = static_cast<int>(threadIdx.x) & (width - 1);
 #pragma unroll
