@@ -13,7 +13,7 @@ namespace rmsnorm::cpu {
 
 const Variant* const kVariants[] = {
 #if defined(__x86_64__)
-    &kAvx2,
+    &kAvx512, &kAvx2,
 #elif defined(__aarch64__)
     &kNeon,
 #endif

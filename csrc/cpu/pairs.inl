@@ -8,6 +8,9 @@
 //                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
 //   load_pair<X>, store_pair<X, NaNs>, stream_pair<X, NaNs>   a Pair of X, in X's order, the last
 //                    where memory is aligned to a Pair
+//   load_first<X>(p, count)   the same of fewer columns, of X or float, and zeros: a row ends where
+//                it ends, and nothing behind it is read
+//   store_part<X, NaNs>(p, begin, end, pair)   of a Pair at p the columns [begin, end)
 //   round_pair<X, NaNs>   T(value) as floats
 //   load_floats<kInterleaved>, store_floats<kInterleaved>   floats in either order
 //   keep_columns<kInterleaved>(pair, count)   -0 in all but the first `count` columns
@@ -23,21 +26,6 @@ RMSNORM_INLINE Pair operator*(Pair x, Vec y) { return {mul(x.a, y), mul(x.b, y)}
 RMSNORM_INLINE Pair fma(Pair x, Pair y, Pair z) { return {fma(x.a, y.a, z.a), fma(x.b, y.b, z.b)}; }
 RMSNORM_INLINE Pair both(Vec v) { return {v, v}; }
 
-// The first `count` < kPairColumns elements at `source`, and zeros: a row ends where it ends, and
-// nothing behind it is read.
-template <class T>
-struct Tail {
-  alignas(64) T values[kPairColumns];
-
-  Tail() : values{} {}
-  Tail(const T* source, std::int64_t count) : values{} {
-    for (std::int64_t i = 0; i < count; ++i) values[i] = source[i];
-  }
-  RMSNORM_INLINE void copy_to(T* destination, std::int64_t count) const {
-    for (std::int64_t i = 0; i < count; ++i) destination[i] = values[i];
-  }
-};
-
 // A row of T in memory, read as Pairs in the order of X.
 template <class X, class T>
 struct RowReader {
@@ -45,7 +33,7 @@ struct RowReader {
 
   RMSNORM_INLINE Pair at(std::int64_t column) const { return read(data + column); }
   RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count) const {
-    return read(Tail<T>(data + column, count).values);
+    return load_first<X>(data + column, count);
   }
   RMSNORM_INLINE static Pair read(const T* source) {
     if constexpr (__is_same(X, T)) {
@@ -102,15 +90,11 @@ struct RowWriter {
     if constexpr (kStores == Stores::kCached) {
       store_pair<X, kWhich>(data + column, value);
     } else {
-      Tail<X> pair;
-      store_pair<X, kWhich>(pair.values, value);
-      for (std::int64_t i = begin; i < end; ++i) data[column + i] = pair.values[i];
+      store_part<X, kWhich>(data + column, begin, end, value);
     }
   }
   RMSNORM_INLINE void tail(std::int64_t column, std::int64_t count, Pair value) const {
-    Tail<X> rest;
-    store_pair<X, kWhich>(rest.values, value);
-    rest.copy_to(data + column, count);
+    store_part<X, kWhich>(data + column, 0, count, value);
   }
 };
 

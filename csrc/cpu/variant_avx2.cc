@@ -188,6 +188,8 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
                         _mm256_shuffle_ps(two[0], two[1], _MM_SHUFFLE(3, 1, 3, 1)))};
 }
 
+#include "tails.inl"
+
 #include "row_kernels.inl"
 
 }  // namespace

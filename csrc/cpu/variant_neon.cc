@@ -145,6 +145,8 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
   return {vpaddq_f32(halves(v[0], v[1]), halves(v[2], v[3]))};
 }
 
+#include "tails.inl"
+
 #include "row_kernels.inl"
 
 }  // namespace
