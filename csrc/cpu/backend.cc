@@ -193,8 +193,7 @@ Status convert(DType from, const void* source, DType to, void* destination, std:
 }
 
 bool is_supported(const Variant& variant) {
-  static const std::uint32_t features = cpu_features();
-  return (features & variant.features) == variant.features;
+  return (cpu_features() & variant.features) == variant.features;
 }
 
 const Variant* find_variant(const std::string& name) {

@@ -15,7 +15,7 @@ template <class X, class W, Stores kStores>
 struct BackwardRow {
   RowReader<X, X> dy;
   RowReader<X, X> x;
-  RowWriter<X, kNaNs<X, W>, kStores> dx;
+  RowWriter<X, kFloats<X, W>, kStores> dx;
   float rstd;
   float cbar;
 };
@@ -34,7 +34,7 @@ RMSNORM_INLINE Pair backward_pair(Pair dy, Pair x, Weights w, const Row& row, Pa
   const Pair xhat = x * rstd;
   if constexpr (kDweight) {
     if constexpr (kLlama) {
-      acc = fma(dy, round_pair<X, NaNs::kShort>(xhat), acc);
+      acc = fma(dy, round_pair<X, Floats::kShort>(xhat), acc);
     } else {
       acc = fma(dy, xhat, acc);
     }
@@ -130,14 +130,14 @@ void backward_rows(const BackwardArgs& args, Range rows, float* partial) {
       alignas(64) float rstd[Vec::kLanes] = {};
       alignas(64) float cbar[Vec::kLanes] = {};
       if (args.rstd == nullptr) {
-        fold_squares<X>(args.x, index, n, hidden_size, rstd);
-        rstd_of(Vec::load(rstd), hidden_size, args.options.eps).store(rstd);
+        const Vec sums = fold_squares<X>(args.x, index, n, hidden_size);
+        rstd_of(sums, hidden_size, args.options.eps).store(rstd);
       } else {
         for (std::int64_t r = 0; r < n; ++r) rstd[r] = without_payload(args.rstd[index + r]);
       }
       if constexpr (kDx) {
-        fold_gradients<X, W, kLlama>(args, weight, index, n, cbar);
-        mul(mul(Vec::load(cbar), Vec::load(rstd)), inverse_size).store(cbar);
+        const Vec sums = fold_gradients<X, W, kLlama>(args, weight, index, n);
+        mul(mul(sums, Vec::load(rstd)), inverse_size).store(cbar);
       }
       for (std::int64_t r = 0; r < n; ++r) {
         row[begin + r] = {{row_of<X>(args.dy, index + r)},
@@ -215,7 +215,7 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
   const auto finish = [&](T* dweight, Pair sum) {
     if (args.accumulate) sum = RowReader<X, T>::read(dweight) + sum;
     if constexpr (__is_same(T, X)) {
-      store_pair<X, NaNs::kAny>(dweight, sum);
+      store_pair<X, Floats::kAny>(dweight, sum);
     } else {
       store_floats<kInterleaved<X>>(dweight, sum);
     }

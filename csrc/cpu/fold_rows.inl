@@ -33,24 +33,30 @@ struct GradientFactors {
   }
 };
 
-// Folds the columns [begin, end) of one tile into a Pair, whose lanes LaneSums halves further.
+// Folds the first `count` columns of a tile that begins at `begin` into a Pair, whose lanes
+// LaneSums halves further.
 template <class Factors>
-RMSNORM_INLINE Pair fold_tile(const Factors& factors, std::int64_t begin, std::int64_t end) {
+RMSNORM_INLINE Pair fold_tile(const Factors& factors, std::int64_t begin, std::int64_t count) {
   Pair acc[kPairs];
   for (auto& pair : acc) pair = both(Vec::zero());
-  std::int64_t column = begin;
-  for (; column + kAccumulators <= end; column += kAccumulators) {
+  const auto steps = [&](std::int64_t first) {
     for (std::int64_t p = 0; p < kPairs; ++p) {
-      acc[p] = factors.step(column + p * kPairColumns, acc[p]);
+      acc[p] = factors.step(begin + first + p * kPairColumns, acc[p]);
     }
-  }
-  if (column < end) {
-    for (std::int64_t p = 0; p < kPairs; ++p, column += kPairColumns) {
-      const std::int64_t count = end - column;
-      if (count >= kPairColumns) {
-        acc[p] = factors.step(column, acc[p]);
-      } else if (count > 0) {
-        acc[p] = factors.tail(column, count, acc[p]);
+  };
+  if (count >= kTileColumns) {
+    for (std::int64_t first = 0; first < kTileColumns; first += kAccumulators) steps(first);
+  } else {
+    std::int64_t column = 0;
+    for (; column + kAccumulators <= count; column += kAccumulators) steps(column);
+    if (column < count) {
+      for (std::int64_t p = 0; p < kPairs; ++p, column += kPairColumns) {
+        const std::int64_t rest = count - column;
+        if (rest >= kPairColumns) {
+          acc[p] = factors.step(begin + column, acc[p]);
+        } else if (rest > 0) {
+          acc[p] = factors.tail(begin + column, rest, acc[p]);
+        }
       }
     }
   }
@@ -60,16 +66,14 @@ RMSNORM_INLINE Pair fold_tile(const Factors& factors, std::int64_t begin, std::i
   return acc[0];
 }
 
-// Up to kLanes folded tiles, and then their sums: tile i's in lane i, +0 where there is none.
+// kLanes folded tiles, and then their sums: tile i's in lane i. Interleaved, even and odd columns
+// are neighbours, which the halving tree adds last. Every lane is set once: zeroing them all before
+// takes longer than folding a short row.
 template <class X>
 struct LaneSums {
   Vec a[Vec::kLanes];
   Vec b[kInterleaved<X> ? Vec::kLanes : 1];
 
-  RMSNORM_INLINE LaneSums() {
-    for (auto& vec : a) vec = Vec::zero();
-    for (auto& vec : b) vec = Vec::zero();
-  }
   RMSNORM_INLINE void set(std::int64_t lane, Pair tile) {
     if constexpr (kInterleaved<X>) {
       a[lane] = tile.a;
@@ -79,9 +83,13 @@ struct LaneSums {
     }
   }
   RMSNORM_INLINE Vec sums() const {
-    // Interleaved, even and odd columns are neighbours, which the halving tree adds last.
     if constexpr (kInterleaved<X>) return add(sum_lanes(a), sum_lanes(b));
     return sum_lanes(a);
+  }
+  // Of one tile alone, in lane 0.
+  RMSNORM_INLINE static Vec sum(Pair tile) {
+    if constexpr (kInterleaved<X>) return add(halve_lanes(tile.a, 1), halve_lanes(tile.b, 1));
+    return halve_lanes(add(tile.a, tile.b), 1);
   }
 };
 
@@ -98,60 +106,64 @@ RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
   return together;
 }
 
-// The folds of `count` rows, at most rows_together(hidden_size): sum r is left in sums[r], of
-// kLanes floats.
+// Folds row r of as many as are folded together into the lanes of `lanes`. Tile t goes to lane t *
+// together + r: halving the lanes then adds tiles, never rows.
+template <class X, class Factors>
+RMSNORM_INLINE void fold_row(LaneSums<X>& lanes, std::int64_t r, std::int64_t together,
+                             std::int64_t hidden_size, const Factors& factors) {
+  std::int64_t begin = 0;
+  for (std::int64_t lane = r; lane < Vec::kLanes; lane += together, begin += kTileColumns) {
+    const bool exists = begin < hidden_size;
+    lanes.set(lane, exists ? fold_tile(factors, begin, hidden_size - begin) : both(Vec::zero()));
+  }
+}
+
+// The folds of `count` rows, at most rows_together(hidden_size): row r's in lane r.
 // `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
-RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count, float* sums,
-                              const FactorsOf& factors_of) {
+RMSNORM_INLINE Vec fold_rows(std::int64_t hidden_size, std::int64_t count,
+                             const FactorsOf& factors_of) {
   const std::int64_t tiles = tile_count(hidden_size);
   const std::int64_t padded = bit_ceil(tiles);
-  // Tile t of row r goes to lane t * together + r: halving the lanes then adds tiles, never rows.
-  const std::int64_t together = rows_together(hidden_size);
-  const auto fold_lanes = [&](std::int64_t first, std::int64_t stride) {
-    LaneSums<X> lanes;
-    for (std::int64_t r = 0; r < count; ++r) {
-      const auto factors = factors_of(r);
-      std::int64_t tile = first;
-      for (std::int64_t lane = r; lane < Vec::kLanes && tile < tiles; lane += together) {
-        const std::int64_t begin = tile * kTileColumns;
-        const std::int64_t end = begin + kTileColumns;
-        lanes.set(lane, fold_tile(factors, begin, end < hidden_size ? end : hidden_size));
-        tile += stride;
-      }
-    }
-    return lanes.sums();
-  };
-
+  if (tiles == 1 && count == 1) return LaneSums<X>::sum(fold_tile(factors_of(0), 0, hidden_size));
   if (padded <= Vec::kLanes) {
-    fold_lanes(0, 1).store(sums);
-    for (std::int64_t s = Vec::kLanes / 2; s >= together; s /= 2) {
-      for (std::int64_t i = 0; i < s; ++i) sums[i] += sums[i + s];
+    const std::int64_t together = rows_together(hidden_size);
+    LaneSums<X> lanes;
+    for (std::int64_t r = 0; r < together; ++r) {
+      fold_row(lanes, r, together, r < count ? hidden_size : 0, factors_of(r < count ? r : 0));
     }
-    return;
+    return halve_lanes(lanes.sums(), together);
   }
   const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* tile_sums) {
+    const auto factors = factors_of(0);
     for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
-      fold_lanes(first + i * stride, stride).store(tile_sums + i);
+      LaneSums<X> lanes;
+      for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
+        const std::int64_t begin = (first + (i + lane) * stride) * kTileColumns;
+        const bool exists = begin < hidden_size;
+        lanes.set(lane,
+                  exists ? fold_tile(factors, begin, hidden_size - begin) : both(Vec::zero()));
+      }
+      lanes.sums().store(tile_sums + i);
     }
   };
   alignas(64) float buffer[kBufferedTiles];
-  sums[0] = sum_tiles(padded, 0, 1, buffer, fill);
+  return Vec::broadcast(sum_tiles(padded, 0, 1, buffer, fill));
 }
 
 // The folds of backward and of forward, as functions of their own: they are long, and many kernels
 // share them.
 template <class X>
-[[gnu::noinline]] void fold_squares(const ConstRows& x, std::int64_t row, std::int64_t count,
-                                    std::int64_t hidden_size, float* sums) {
-  fold_rows<X>(hidden_size, count, sums,
-               [&](std::int64_t r) { return SquareFactors<X>{{row_of<X>(x, row + r)}}; });
+[[gnu::noinline]] Vec fold_squares(const ConstRows& x, std::int64_t row, std::int64_t count,
+                                   std::int64_t hidden_size) {
+  return fold_rows<X>(hidden_size, count,
+                      [&](std::int64_t r) { return SquareFactors<X>{{row_of<X>(x, row + r)}}; });
 }
 
 template <class X, class W, bool kLlama>
-[[gnu::noinline]] void fold_gradients(const BackwardArgs& args, const WeightReader<X, W>& weight,
-                                      std::int64_t row, std::int64_t count, float* sums) {
-  fold_rows<X>(args.shape.hidden_size, count, sums, [&](std::int64_t r) {
+[[gnu::noinline]] Vec fold_gradients(const BackwardArgs& args, const WeightReader<X, W>& weight,
+                                     std::int64_t row, std::int64_t count) {
+  return fold_rows<X>(args.shape.hidden_size, count, [&](std::int64_t r) {
     return GradientFactors<X, W, kLlama>{
         {row_of<X>(args.dy, row + r)}, {row_of<X>(args.x, row + r)}, weight};
   });

@@ -6,15 +6,21 @@
 //   Pair         two Vec {a, b}: 2 * kLanes consecutive columns of a row
 //   kInterleaved<X>  the order of a Pair of X: false, a holds the first kLanes columns and b the
 //                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
-//   load_pair<X>, store_pair<X, NaNs>, stream_pair<X, NaNs>   a Pair of X, in X's order, the last
+//   load_pair<X>, store_pair<X, Floats>, stream_pair<X, Floats>   a Pair of X, in X's order, the
+//   last
 //                    where memory is aligned to a Pair
 //   load_first<X>(p, count)   the same of fewer columns, of X or float, and zeros: a row ends where
 //                it ends, and nothing behind it is read
-//   store_part<X, NaNs>(p, begin, end, pair)   of a Pair at p the columns [begin, end)
-//   round_pair<X, NaNs>   T(value) as floats
+//   store_part<X, Floats>(p, begin, end, pair)   of a Pair at p the columns [begin, end)
+//   round_pair<X, Floats>   T(value) as floats
 //   load_floats<kInterleaved>, store_floats<kInterleaved>   floats in either order
 //   keep_columns<kInterleaved>(pair, count)   -0 in all but the first `count` columns
 //   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
+//   halve_lanes(v, count)   the halving tree over the lanes of v, down to its first `count` (a
+//   power
+//                of two)
+//   NormalFloats<X, W>   kExist: whether there is a faster rounding for Floats::kNormal; then, made
+//                from ForwardArgs, has(first, count, rstd) tells whether it will do for these rows
 //   prefetch(p), stream_fence()
 
 static constexpr std::int64_t kPairColumns = 2 * Vec::kLanes;
@@ -25,6 +31,14 @@ RMSNORM_INLINE Pair operator*(Pair x, Pair y) { return {mul(x.a, y.a), mul(x.b, 
 RMSNORM_INLINE Pair operator*(Pair x, Vec y) { return {mul(x.a, y), mul(x.b, y)}; }
 RMSNORM_INLINE Pair fma(Pair x, Pair y, Pair z) { return {fma(x.a, y.a, z.a), fma(x.b, y.b, z.b)}; }
 RMSNORM_INLINE Pair both(Vec v) { return {v, v}; }
+
+// Fetches the cache lines that a Pair begins in.
+template <class X>
+RMSNORM_INLINE void prefetch_pair(const X* source) {
+  for (std::int64_t j = 0; j < kPairColumns; j += 64 / static_cast<std::int64_t>(sizeof(X))) {
+    prefetch(source + j);
+  }
+}
 
 // A row of T in memory, read as Pairs in the order of X.
 template <class X, class T>
@@ -72,7 +86,7 @@ RMSNORM_INLINE bool aligned_alike(std::int64_t row_stride) {
 }
 
 // Writes whole Pairs where memory is aligned, edges, or the first `count` elements of a short row.
-template <class X, NaNs kWhich, Stores kStores>
+template <class X, Floats kWhich, Stores kStores>
 struct RowWriter {
   X* data;
 
@@ -122,12 +136,14 @@ struct WeightReader<X, NoWeight> {
 
 // A float32 weight can carry a NaN whose low bits are set; nothing else in a 16-bit row can.
 template <class X, class W>
-static constexpr NaNs kNaNs = __is_same(W, float) ? NaNs::kAny : NaNs::kShort;
+static constexpr Floats kFloats = __is_same(W, float) ? Floats::kAny : Floats::kShort;
 
-// y before its cast: xhat * w, with T(xhat) in Llama's order.
-template <class X, class W, bool kLlama, class Weights>
+// y before its cast: xhat * w, with T(xhat) in Llama's order. xhat has no NaN with low bits set.
+template <class X, class W, bool kLlama, Floats kWhich, class Weights>
 RMSNORM_INLINE Pair scaled(Pair xhat, Weights w) {
-  if constexpr (kLlama) xhat = round_pair<X, NaNs::kShort>(xhat);
+  if constexpr (kLlama) {
+    xhat = round_pair < X, kWhich == Floats::kAny ? Floats::kShort : kWhich > (xhat);
+  }
   if constexpr (__is_same(W, NoWeight)) {
     return xhat;
   } else {
@@ -141,7 +157,7 @@ RMSNORM_INLINE Pair weighted(Pair dy, Weights w) {
   if constexpr (__is_same(W, NoWeight)) {
     return dy;
   } else if constexpr (kLlama) {
-    return round_pair<X, kNaNs<X, W>>(dy * w);
+    return round_pair<X, kFloats<X, W>>(dy * w);
   } else {
     return dy * w;
   }

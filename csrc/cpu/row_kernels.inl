@@ -19,11 +19,11 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
         if constexpr (__is_same(To, float)) {
           store_floats<kInterleaved<From>>(out, load_pair<From>(in));
         } else if constexpr (__is_same(From, float)) {
-          store_pair<To, NaNs::kAny>(out, load_floats<kInterleaved<To>>(in));
+          store_pair<To, Floats::kAny>(out, load_floats<kInterleaved<To>>(in));
         } else {
           float wide[kPairColumns];
           store_floats<kInterleaved<From>>(wide, load_pair<From>(in));
-          store_pair<To, NaNs::kAny>(out, load_floats<kInterleaved<To>>(wide));
+          store_pair<To, Floats::kAny>(out, load_floats<kInterleaved<To>>(wide));
         }
       };
       const From* in = static_cast<const From*>(source);

@@ -1,5 +1,11 @@
-// Part of a Pair in memory, for a variant without masked loads and stores. Included by such a
-// variant before row_kernels.inl.
+// What pairs.inl asks for of a variant that has no masked loads and stores, nor a rounding that is
+// faster for normal numbers. Included before row_kernels.inl.
+
+template <class X, class W>
+struct NormalFloats {
+  static constexpr bool kExist = false;
+  explicit NormalFloats(const ForwardArgs&) {}
+};
 
 // The first `count` < 2 * kLanes elements at `source`, and zeros: a row ends where it ends, and
 // nothing behind it is read.
@@ -23,7 +29,7 @@ RMSNORM_INLINE Pair load_first(const T* source, std::int64_t count) {
   }
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE void store_part(X* destination, std::int64_t begin, std::int64_t end, Pair value) {
   Tail<X> pair;
   store_pair<X, kWhich>(pair.values, value);

@@ -47,6 +47,13 @@ RMSNORM_INLINE __m512i alternating_lanes() {
   return _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
+// Words 0, 16, 1, 17, … 31 of one register.
+RMSNORM_INLINE __m512i alternating_words() {
+  const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_or_si512(even,
+                         _mm512_slli_epi32(_mm512_add_epi32(even, _mm512_set1_epi32(16)), 16));
+}
+
 // [0 … 15], [16 … 31]  ->  [0 2 … 30], [1 3 … 31]
 RMSNORM_INLINE Pair interleave(Pair x) {
   const __m512i even = even_lanes();
@@ -74,12 +81,17 @@ RMSNORM_INLINE Pair unpack_bfloat16(__m512i packed) {
 
 // The other way, rounded to nearest even: one up if the bits below the upper half are more than
 // half of its last place, or exactly half and that place is odd. Both columns' halves side by side,
-// 32 roundings take as few instructions as 16 would in 32 bits each.
-template <NaNs kWhich>
+// 32 roundings take as few instructions as 16 would in 32 bits each. An instruction of AVX512_BF16
+// does the same for normal numbers (NormalFloats).
+template <Floats kWhich>
 RMSNORM_INLINE __m512i pack_bfloat16(Pair x) {
+  if constexpr (kWhich == Floats::kNormal) {
+    const __m512i even_then_odd = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(x.b.v, x.a.v));
+    return _mm512_permutexvar_epi16(alternating_words(), even_then_odd);
+  }
   __m512i even = bits(x.a);
   __m512i odd = bits(x.b);
-  if constexpr (kWhich == NaNs::kAny) {
+  if constexpr (kWhich == Floats::kAny) {
     const auto shorten = [](Vec v) {
       const __m512i quiet = upper_halves(_mm512_or_si512(bits(v), _mm512_set1_epi32(0x00400000)));
       return _mm512_mask_mov_epi32(bits(v), _mm512_cmp_ps_mask(v.v, v.v, _CMP_UNORD_Q), quiet);
@@ -100,7 +112,7 @@ RMSNORM_INLINE __m512i pack_bfloat16(Pair x) {
 RMSNORM_INLINE __m256i to_float16(Vec x) { return _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT); }
 
 // The 32 elements of a 16-bit Pair, as they lie in memory.
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE __m512i pack_pair(Pair x) {
   if constexpr (__is_same(X, BFloat16)) {
     return pack_bfloat16<kWhich>(x);
@@ -119,7 +131,7 @@ RMSNORM_INLINE Pair unpack_pair(__m512i packed) {
   }
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE Pair round_pair(Pair x) {
   if constexpr (__is_same(X, float)) {
     return x;
@@ -156,7 +168,7 @@ RMSNORM_INLINE Pair load_pair(const X* source) {
   }
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE void store_pair(X* destination, Pair value) {
   if constexpr (__is_same(X, float)) {
     store_floats<false>(destination, value);
@@ -173,7 +185,7 @@ RMSNORM_INLINE void stream_512(void* destination, __m512i value) {
   _mm512_stream_si512(static_cast<__m512i*>(destination), value);
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
   if constexpr (__is_same(X, float)) {
     stream_512(destination, bits(value.a));
@@ -207,7 +219,7 @@ RMSNORM_INLINE Pair load_first(const T* source, std::int64_t count) {
   }
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE void store_part(X* destination, std::int64_t begin, std::int64_t end, Pair value) {
   const std::uint32_t mask = bit_range(begin, end);
   if constexpr (__is_same(X, float)) {
@@ -260,6 +272,16 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
   return {_mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], _MM_SHUFFLE(2, 0, 2, 0)),
                         _mm512_shuffle_ps(two[0], two[1], _MM_SHUFFLE(3, 1, 3, 1)))};
 }
+
+RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
+  if (count <= 8) v = add(v, {_mm512_shuffle_f32x4(v.v, v.v, _MM_SHUFFLE(1, 0, 3, 2))});
+  if (count <= 4) v = add(v, {_mm512_shuffle_f32x4(v.v, v.v, _MM_SHUFFLE(2, 3, 0, 1))});
+  if (count <= 2) v = add(v, {_mm512_permute_ps(v.v, _MM_SHUFFLE(1, 0, 3, 2))});
+  if (count <= 1) v = add(v, {_mm512_permute_ps(v.v, _MM_SHUFFLE(2, 3, 0, 1))});
+  return v;
+}
+
+#include "bfloat16_normals.inl"
 
 #include "row_kernels.inl"
 
