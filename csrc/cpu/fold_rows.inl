@@ -3,14 +3,16 @@
 // The two factors of the forward fold: x and x.
 template <class X>
 struct SquareFactors {
+  static constexpr bool kFromLines = kMasks<X>;
   RowReader<X, X> x;
 
   RMSNORM_INLINE Pair step(std::int64_t column, Pair acc) const {
     const Pair value = x.at(column);
     return fma(value, value, acc);
   }
-  RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count, Pair acc) const {
-    const Pair value = x.tail(column, count);
+  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end,
+                           Pair acc) const {
+    const Pair value = x.part(column, begin, end);
     return fma(value, value, acc);
   }
 };
@@ -18,6 +20,7 @@ struct SquareFactors {
 // The two factors of the backward fold: g and x.
 template <class X, class W, bool kLlama>
 struct GradientFactors {
+  static constexpr bool kFromLines = kMasks<X>;
   RowReader<X, X> dy;
   RowReader<X, X> x;
   const WeightReader<X, W>& weight;
@@ -25,11 +28,14 @@ struct GradientFactors {
   RMSNORM_INLINE Pair step(std::int64_t column, Pair acc) const {
     return fma(weighted<X, W, kLlama>(dy.at(column), weight.at(column)), x.at(column), acc);
   }
-  // Zeros behind the row's end give products of either zero. They are added to accumulators of
-  // columns before the end, which -0 leaves alone and +0 does not: so g is -0 there.
-  RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count, Pair acc) const {
-    const Pair g = weighted<X, W, kLlama>(dy.tail(column, count), weight.tail(column, count));
-    return fma(keep_columns<kInterleaved<X>>(g, count), x.tail(column, count), acc);
+  // Zeros in place of columns that are not of the row, or of the tile, give products of either
+  // zero. They are added to accumulators of other columns, which -0 leaves alone and +0 does not:
+  // so g is -0 there.
+  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end,
+                           Pair acc) const {
+    const Pair g =
+        weighted<X, W, kLlama>(dy.part(column, begin, end), weight.part(column, begin, end));
+    return fma(keep_columns<kInterleaved<X>>(g, begin, end), x.part(column, begin, end), acc);
   }
 };
 
@@ -44,7 +50,15 @@ RMSNORM_INLINE Pair fold_tile(const Factors& factors, std::int64_t begin, std::i
       acc[p] = factors.step(begin + first + p * kPairColumns, acc[p]);
     }
   };
-  if (count >= kTileColumns) {
+  if (count >= kTileColumns && Factors::kFromLines) {
+    const std::int64_t behind = factors.x.behind_line(begin);
+    const std::int64_t lines = begin - behind;
+    acc[0] = factors.part(lines, behind, kPairColumns, acc[0]);
+    for (std::int64_t i = 1; i < kTileColumns / kPairColumns; ++i) {
+      acc[i % kPairs] = factors.step(lines + i * kPairColumns, acc[i % kPairs]);
+    }
+    if (behind > 0) acc[0] = factors.part(lines + kTileColumns, 0, behind, acc[0]);
+  } else if (count >= kTileColumns) {
     for (std::int64_t first = 0; first < kTileColumns; first += kAccumulators) steps(first);
   } else {
     std::int64_t column = 0;
@@ -55,7 +69,7 @@ RMSNORM_INLINE Pair fold_tile(const Factors& factors, std::int64_t begin, std::i
         if (rest >= kPairColumns) {
           acc[p] = factors.step(begin + column, acc[p]);
         } else if (rest > 0) {
-          acc[p] = factors.tail(begin + column, rest, acc[p]);
+          acc[p] = factors.part(begin + column, 0, rest, acc[p]);
         }
       }
     }
@@ -160,13 +174,38 @@ template <class X>
                       [&](std::int64_t r) { return SquareFactors<X>{{row_of<X>(x, row + r)}}; });
 }
 
+// Long rows that are folded side by side, tile by tile, so that weights come once for all of them
+// from the second cache.
+static constexpr std::int64_t kFoldedRows = 4;
+
+// Row r's fold is left in sums[r], of count + kLanes floats.
 template <class X, class W, bool kLlama>
-[[gnu::noinline]] Vec fold_gradients(const BackwardArgs& args, const WeightReader<X, W>& weight,
-                                     std::int64_t row, std::int64_t count) {
-  return fold_rows<X>(args.shape.hidden_size, count, [&](std::int64_t r) {
+[[gnu::noinline]] void fold_gradients(const BackwardArgs& args, const WeightReader<X, W>& weight,
+                                      std::int64_t row, std::int64_t count, float* sums) {
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  const std::int64_t tiles = tile_count(hidden_size);
+  const auto factors_of = [&](std::int64_t r) {
     return GradientFactors<X, W, kLlama>{
         {row_of<X>(args.dy, row + r)}, {row_of<X>(args.x, row + r)}, weight};
-  });
+  };
+  if (rows_together(hidden_size) > 1) {
+    fold_rows<X>(hidden_size, count, factors_of).store(sums);
+  } else if (tiles > Vec::kLanes) {
+    for (std::int64_t r = 0; r < count; ++r) {
+      fold_rows<X>(hidden_size, 1, [&](std::int64_t) { return factors_of(r); }).store(sums + r);
+    }
+  } else {
+    LaneSums<X> lanes[kFoldedRows];
+    for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
+      const std::int64_t begin = lane * kTileColumns;
+      for (std::int64_t r = 0; r < count; ++r) {
+        lanes[r].set(lane, begin < hidden_size
+                               ? fold_tile(factors_of(r), begin, hidden_size - begin)
+                               : both(Vec::zero()));
+      }
+    }
+    for (std::int64_t r = 0; r < count; ++r) halve_lanes(lanes[r].sums(), 1).store(sums + r);
+  }
 }
 
 // rstd of the rows whose folds are the lanes of `sum`.

@@ -9,12 +9,14 @@
 //   load_pair<X>, store_pair<X, Floats>, stream_pair<X, Floats>   a Pair of X, in X's order, the
 //   last
 //                    where memory is aligned to a Pair
-//   load_first<X>(p, count)   the same of fewer columns, of X or float, and zeros: a row ends where
-//                it ends, and nothing behind it is read
+//   load_part<X>(p, begin, end)   of a Pair at p, of X or float, the columns [begin, end), and
+//   zeros:
+//                nothing else is read
+//   kMasks<X>    whether that is as fast as loading it all
 //   store_part<X, Floats>(p, begin, end, pair)   of a Pair at p the columns [begin, end)
 //   round_pair<X, Floats>   T(value) as floats
 //   load_floats<kInterleaved>, store_floats<kInterleaved>   floats in either order
-//   keep_columns<kInterleaved>(pair, count)   -0 in all but the first `count` columns
+//   keep_columns<kInterleaved>(pair, begin, end)   -0 in all columns but [begin, end)
 //   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
 //   halve_lanes(v, count)   the halving tree over the lanes of v, down to its first `count` (a
 //   power
@@ -47,7 +49,16 @@ struct RowReader {
 
   RMSNORM_INLINE Pair at(std::int64_t column) const { return read(data + column); }
   RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count) const {
-    return load_first<X>(data + column, count);
+    return part(column, 0, count);
+  }
+  // Of the Pair at `column` its columns [begin, end), and zeros.
+  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
+    return load_part<X>(data + column, begin, end);
+  }
+  // How many elements lie between the last cache line's begin and this column.
+  RMSNORM_INLINE std::int64_t behind_line(std::int64_t column) const {
+    const auto address = reinterpret_cast<std::uintptr_t>(data + column);
+    return static_cast<std::int64_t>(address % 64 / sizeof(T));
   }
   RMSNORM_INLINE static Pair read(const T* source) {
     if constexpr (__is_same(X, T)) {
@@ -124,7 +135,10 @@ struct WeightReader {
 
   RMSNORM_INLINE Pair at(std::int64_t column) const { return weight.at(column) + both(offset); }
   RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count) const {
-    return weight.tail(column, count) + both(offset);
+    return part(column, 0, count);
+  }
+  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
+    return weight.part(column, begin, end) + both(offset);
   }
 };
 template <class X>
@@ -132,6 +146,7 @@ struct WeightReader<X, NoWeight> {
   WeightReader(const Weight&, const Options&) {}
   RMSNORM_INLINE NoWeight at(std::int64_t) const { return {}; }
   RMSNORM_INLINE NoWeight tail(std::int64_t, std::int64_t) const { return {}; }
+  RMSNORM_INLINE NoWeight part(std::int64_t, std::int64_t, std::int64_t) const { return {}; }
 };
 
 // A float32 weight can carry a NaN whose low bits are set; nothing else in a 16-bit row can.

@@ -156,15 +156,17 @@ RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
 RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
 
-// The first `count` columns of a Pair; -0 in the others.
+// The columns [begin, end) of a Pair; -0 in the others.
 template <bool kOrder>
-RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t count) {
+RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   const __m256i a = kOrder ? _mm256_slli_epi32(lane, 1) : lane;
   const __m256i b = _mm256_add_epi32(a, _mm256_set1_epi32(kOrder ? 1 : Vec::kLanes));
-  const __m256i end = _mm256_set1_epi32(static_cast<int>(count));
-  const auto keep = [end](Vec v, __m256i column) {
-    const Vec inside = floats(_mm256_cmpgt_epi32(end, column));
+  const __m256i first = _mm256_set1_epi32(static_cast<int>(begin));
+  const __m256i behind = _mm256_set1_epi32(static_cast<int>(end));
+  const auto keep = [&](Vec v, __m256i column) {
+    const Vec inside = floats(
+        _mm256_andnot_si256(_mm256_cmpgt_epi32(first, column), _mm256_cmpgt_epi32(behind, column)));
     return Vec{_mm256_blendv_ps(_mm256_set1_ps(-0.0f), v.v, inside.v)};
   };
   return {keep(x.a, a), keep(x.b, b)};

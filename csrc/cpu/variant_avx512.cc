@@ -198,6 +198,10 @@ RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
 RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
 
+// A Pair of float16 is loaded in halves, half of which lie in one line anyway.
+template <class X>
+static constexpr bool kMasks = !__is_same(X, Float16);
+
 // Bits [begin, end) of 32.
 RMSNORM_INLINE std::uint32_t bit_range(std::int64_t begin, std::int64_t end) {
   return static_cast<std::uint32_t>((std::uint64_t{1} << end) - (std::uint64_t{1} << begin));
@@ -208,8 +212,8 @@ RMSNORM_INLINE __mmask16 upper_mask(std::uint32_t mask) {
 }
 
 template <class X, class T>
-RMSNORM_INLINE Pair load_first(const T* source, std::int64_t count) {
-  const std::uint32_t mask = bit_range(0, count);
+RMSNORM_INLINE Pair load_part(const T* source, std::int64_t begin, std::int64_t end) {
+  const std::uint32_t mask = bit_range(begin, end);
   if constexpr (__is_same(T, float)) {
     const Pair natural{{_mm512_maskz_loadu_ps(lower_mask(mask), source)},
                        {_mm512_maskz_loadu_ps(upper_mask(mask), source + Vec::kLanes)}};
@@ -230,16 +234,18 @@ RMSNORM_INLINE void store_part(X* destination, std::int64_t begin, std::int64_t 
   }
 }
 
-// The first `count` columns of a Pair; -0 in the others.
+// The columns [begin, end) of a Pair; -0 in the others.
 template <bool kOrder>
-RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t count) {
+RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i a = kOrder ? _mm512_slli_epi32(lane, 1) : lane;
   const __m512i b = _mm512_add_epi32(a, _mm512_set1_epi32(kOrder ? 1 : Vec::kLanes));
-  const __m512i end = _mm512_set1_epi32(static_cast<int>(count));
-  const auto keep = [end](Vec v, __m512i column) {
-    return Vec{
-        _mm512_mask_mov_ps(_mm512_set1_ps(-0.0f), _mm512_cmpgt_epi32_mask(end, column), v.v)};
+  const __m512i first = _mm512_set1_epi32(static_cast<int>(begin));
+  const __m512i behind = _mm512_set1_epi32(static_cast<int>(end));
+  const auto keep = [&](Vec v, __m512i column) {
+    const __mmask16 inside =
+        _mm512_cmpge_epi32_mask(column, first) & _mm512_cmplt_epi32_mask(column, behind);
+    return Vec{_mm512_mask_mov_ps(_mm512_set1_ps(-0.0f), inside, v.v)};
   };
   return {keep(x.a, a), keep(x.b, b)};
 }

@@ -122,16 +122,18 @@ RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
 RMSNORM_INLINE void prefetch(const void* address) { __builtin_prefetch(address); }
 RMSNORM_INLINE void stream_fence() {}
 
-// The first `count` columns of a Pair; -0 in the others.
+// The columns [begin, end) of a Pair; -0 in the others.
 template <bool kOrder>
-RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t count) {
+RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
   constexpr std::uint32_t kLane[] = {0, 1, 2, 3};
   const uint32x4_t lane = vld1q_u32(kLane);
   const uint32x4_t a = kOrder ? vshlq_n_u32(lane, 1) : lane;
   const uint32x4_t b = vaddq_u32(a, vdupq_n_u32(kOrder ? 1 : Vec::kLanes));
-  const uint32x4_t end = vdupq_n_u32(static_cast<std::uint32_t>(count));
-  const auto keep = [end](Vec v, uint32x4_t column) {
-    return Vec{vbslq_f32(vcltq_u32(column, end), v.v, vdupq_n_f32(-0.0f))};
+  const uint32x4_t first = vdupq_n_u32(static_cast<std::uint32_t>(begin));
+  const uint32x4_t behind = vdupq_n_u32(static_cast<std::uint32_t>(end));
+  const auto keep = [&](Vec v, uint32x4_t column) {
+    const uint32x4_t inside = vandq_u32(vcgeq_u32(column, first), vcltq_u32(column, behind));
+    return Vec{vbslq_f32(inside, v.v, vdupq_n_f32(-0.0f))};
   };
   return {keep(x.a, a), keep(x.b, b)};
 }
