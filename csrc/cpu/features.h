@@ -7,6 +7,8 @@ namespace rmsnorm::cpu {
 
 static constexpr std::uint32_t kFeaturesAvx2 = 1;  // AVX2, FMA and F16C, and the OS saves YMM
 static constexpr std::uint32_t kFeaturesNeon = 2;
+static constexpr std::uint32_t kFeaturesAvx512 = 4;  // kFeaturesAvx2, AVX-512 F, BW, VL and DQ, ZMM
+static constexpr std::uint32_t kFeatureAvx512Bf16 = 8;
 
 std::uint32_t cpu_features();
 

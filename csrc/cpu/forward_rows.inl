@@ -1,76 +1,110 @@
 // y and rstd of rows. Included by row_kernels.inl.
 
-// Short rows that are scaled together.
-static constexpr std::int64_t kScaledRows = 4;
-
-// y of kCount rows, aligned alike, from the first one on, whose rstd are given: together, so that a
-// weight is loaded once for all. Streaming, the next row is fetched on the way.
-template <class X, class W, bool kLlama, Stores kStores, std::int64_t kCount>
-RMSNORM_INLINE void scale_rows(const ForwardArgs& args, const WeightReader<X, W>& weights,
-                               std::int64_t first, const float* rstd) {
+// y of a row whose rstd is given. Streaming, the next row is fetched on the way.
+template <class X, class W, bool kLlama, Stores kStores, Floats kWhich>
+RMSNORM_INLINE void scale_row(const ForwardArgs& args, const WeightReader<X, W>& weights,
+                              std::int64_t row, float rstd) {
   const std::int64_t hidden_size = args.shape.hidden_size;
   // Copies: what is stored could be anywhere, and memory would be read again after every store.
   const WeightReader<X, W> weight = weights;
-  RowReader<X, X> x[kCount];
-  RowWriter<X, kNaNs<X, W>, kStores> y[kCount];
-  Vec scale[kCount];
-  for (std::int64_t r = 0; r < kCount; ++r) {
-    x[r] = {row_of<X>(args.x, first + r)};
-    y[r] = {row_of<X>(args.y, first + r)};
-    scale[r] = Vec::broadcast(rstd[r]);
-  }
+  const RowReader<X, X> x{row_of<X>(args.x, row)};
+  const RowWriter<X, kWhich, kStores> y{row_of<X>(args.y, row)};
+  const Vec scale = Vec::broadcast(rstd);
 
   if (hidden_size < kPairColumns) {
-    for (std::int64_t r = 0; r < kCount; ++r) {
-      const Pair xhat = x[r].tail(0, hidden_size) * scale[r];
-      y[r].tail(0, hidden_size, scaled<X, W, kLlama>(xhat, weight.tail(0, hidden_size)));
-    }
+    const Pair xhat = x.tail(0, hidden_size) * scale;
+    y.tail(0, hidden_size, scaled<X, W, kLlama, kWhich>(xhat, weight.tail(0, hidden_size)));
     return;
   }
-  const auto y_at = [&](std::int64_t r, std::int64_t j, auto w) {
-    return scaled<X, W, kLlama>(x[r].at(j) * scale[r], w);
+  const auto y_at = [&](std::int64_t j) {
+    return scaled<X, W, kLlama, kWhich>(x.at(j) * scale, weight.at(j));
   };
-  const Walk walk = walk_row(y[0].data, hidden_size);
-  Pair begin[kCount] = {};
-  Pair end[kCount] = {};
-  for (std::int64_t r = 0; r < kCount; ++r) {
-    if (walk.begin > 0) begin[r] = y_at(r, 0, weight.at(0));
-    if (walk.end < hidden_size) end[r] = y_at(r, walk.last, weight.at(walk.last));
-  }
-  const X* next = first + kCount < args.shape.rows ? row_of<X>(args.x, first + kCount) : x[0].data;
+  const Walk walk = walk_row(y.data, hidden_size);
+  Pair begin{};
+  Pair end{};
+  if (walk.begin > 0) begin = y_at(0);
+  if (walk.end < hidden_size) end = y_at(walk.last);
+  const X* next = row + 1 < args.shape.rows ? row_of<X>(args.x, row + 1) : x.data;
   for (std::int64_t j = walk.begin; j < walk.end; j += kPairColumns) {
-    if constexpr (kStores == Stores::kStreaming) prefetch(next + j);
-    const auto w = weight.at(j);
-    for (std::int64_t r = 0; r < kCount; ++r) y[r].at(j, y_at(r, j, w));
+    if constexpr (kStores == Stores::kStreaming) prefetch_pair(next + j);
+    y.at(j, y_at(j));
   }
-  for (std::int64_t r = 0; r < kCount; ++r) {
-    if (walk.begin > 0) y[r].edge(0, 0, walk.begin, begin[r]);
-    if (walk.end < hidden_size) {
-      y[r].edge(walk.last, walk.end - walk.last, kPairColumns, end[r]);
-    }
+  if (walk.begin > 0) y.edge(0, 0, walk.begin, begin);
+  if (walk.end < hidden_size) y.edge(walk.last, walk.end - walk.last, kPairColumns, end);
+}
+
+// rstd of the rows from `first` on, whose folds are the lanes of `sums`.
+RMSNORM_INLINE Vec finish_rstd(const ForwardArgs& args, Vec sums, std::int64_t first,
+                               std::int64_t count, float (&rstds)[Vec::kLanes]) {
+  const Vec rstd = rstd_of(sums, args.shape.hidden_size, args.options.eps);
+  rstd.store(rstds);
+  if (args.rstd != nullptr) {
+    for (std::int64_t r = 0; r < count; ++r) args.rstd[first + r] = rstds[r];
+  }
+  return rstd;
+}
+
+// function(whether only normal floats will be rounded in these rows, as a Bool).
+template <class X, class W, class Function>
+RMSNORM_INLINE void with_floats(const NormalFloats<X, W>& normals, std::int64_t first,
+                                std::int64_t count, Vec rstd, const Function& function) {
+  if constexpr (NormalFloats<X, W>::kExist) {
+    if (normals.has(first, count, rstd)) return function(Bool<true>{});
+  }
+  function(Bool<false>{});
+}
+
+// Rows of a few tiles: while some are scaled, the next are folded, so that memory is read and
+// written all the time.
+template <class X, class W, bool kLlama, Stores kStores>
+void forward_short_rows(const ForwardArgs& args, Range rows, std::int64_t together) {
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  const WeightReader<X, W> weight(args.weight, args.options);
+  const NormalFloats<X, W> normals(args);
+  LaneSums<X> lanes;
+  const auto fold = [&](std::int64_t r, std::int64_t row) {
+    const bool exists = row < rows.end;
+    fold_row(lanes, r, together, exists ? hidden_size : 0,
+             SquareFactors<X>{{row_of<X>(args.x, exists ? row : rows.begin)}});
+  };
+  for (std::int64_t r = 0; r < together; ++r) fold(r, rows.begin + r);
+  for (std::int64_t first = rows.begin; first < rows.end; first += together) {
+    const std::int64_t count = rows.end - first < together ? rows.end - first : together;
+    alignas(64) float rstds[Vec::kLanes];
+    const Vec sums = halve_lanes(lanes.sums(), together);
+    const Vec rstd = finish_rstd(args, sums, first, count, rstds);
+    with_floats<X, W>(normals, first, count, rstd, [&](auto normal) {
+      constexpr Floats kWhich = normal.value ? Floats::kNormal : kFloats<X, W>;
+      for (std::int64_t r = 0; r < count; ++r) {
+        scale_row<X, W, kLlama, kStores, kWhich>(args, weight, first + r, rstds[r]);
+        fold(r, first + together + r);
+      }
+    });
+  }
+}
+
+template <class X, class W, bool kLlama, Stores kStores>
+void forward_long_rows(const ForwardArgs& args, Range rows) {
+  const WeightReader<X, W> weight(args.weight, args.options);
+  const NormalFloats<X, W> normals(args);
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+    alignas(64) float rstds[Vec::kLanes];
+    const Vec sums = fold_squares<X>(args.x, row, 1, args.shape.hidden_size);
+    const Vec rstd = finish_rstd(args, sums, row, 1, rstds);
+    with_floats<X, W>(normals, row, 1, rstd, [&](auto normal) {
+      constexpr Floats kWhich = normal.value ? Floats::kNormal : kFloats<X, W>;
+      scale_row<X, W, kLlama, kStores, kWhich>(args, weight, row, rstds[0]);
+    });
   }
 }
 
 template <class X, class W, bool kLlama, Stores kStores>
 void forward_rows(const ForwardArgs& args, Range rows) {
-  const std::int64_t hidden_size = args.shape.hidden_size;
-  const std::int64_t together = rows_together(hidden_size);
-  const WeightReader<X, W> weight(args.weight, args.options);
-  const bool rows_alike = aligned_alike(args.y.row_stride);
-
-  for (std::int64_t row = rows.begin; row < rows.end; row += together) {
-    const std::int64_t count = rows.end - row < together ? rows.end - row : together;
-    alignas(64) float rstd[Vec::kLanes] = {};
-    fold_squares<X>(args.x, row, count, hidden_size, rstd);
-    rstd_of(Vec::load(rstd), hidden_size, args.options.eps).store(rstd);
-    if (args.rstd != nullptr) {
-      for (std::int64_t r = 0; r < count; ++r) args.rstd[row + r] = rstd[r];
-    }
-    std::int64_t r = 0;
-    for (; rows_alike && r + kScaledRows <= count; r += kScaledRows) {
-      scale_rows<X, W, kLlama, kStores, kScaledRows>(args, weight, row + r, rstd + r);
-    }
-    for (; r < count; ++r) scale_rows<X, W, kLlama, kStores, 1>(args, weight, row + r, rstd + r);
+  const std::int64_t together = rows_together(args.shape.hidden_size);
+  if (together > 1 && rows.end - rows.begin > 1) {
+    forward_short_rows<X, W, kLlama, kStores>(args, rows, together);
+  } else {
+    forward_long_rows<X, W, kLlama, kStores>(args, rows);
   }
   if constexpr (kStores == Stores::kStreaming) stream_fence();
 }

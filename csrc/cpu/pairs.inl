@@ -6,12 +6,23 @@
 //   Pair         two Vec {a, b}: 2 * kLanes consecutive columns of a row
 //   kInterleaved<X>  the order of a Pair of X: false, a holds the first kLanes columns and b the
 //                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
-//   load_pair<X>, store_pair<X, NaNs>, stream_pair<X, NaNs>   a Pair of X, in X's order, the last
+//   load_pair<X>, store_pair<X, Floats>, stream_pair<X, Floats>   a Pair of X, in X's order, the
+//   last
 //                    where memory is aligned to a Pair
-//   round_pair<X, NaNs>   T(value) as floats
+//   load_part<X>(p, begin, end)   of a Pair at p, of X or float, the columns [begin, end), and
+//   zeros:
+//                nothing else is read
+//   kMasks<X>    whether that is as fast as loading it all
+//   store_part<X, Floats>(p, begin, end, pair)   of a Pair at p the columns [begin, end)
+//   round_pair<X, Floats>   T(value) as floats
 //   load_floats<kInterleaved>, store_floats<kInterleaved>   floats in either order
-//   keep_columns<kInterleaved>(pair, count)   -0 in all but the first `count` columns
+//   keep_columns<kInterleaved>(pair, begin, end)   -0 in all columns but [begin, end)
 //   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
+//   halve_lanes(v, count)   the halving tree over the lanes of v, down to its first `count` (a
+//   power
+//                of two)
+//   NormalFloats<X, W>   kExist: whether there is a faster rounding for Floats::kNormal; then, made
+//                from ForwardArgs, has(first, count, rstd) tells whether it will do for these rows
 //   prefetch(p), stream_fence()
 
 static constexpr std::int64_t kPairColumns = 2 * Vec::kLanes;
@@ -23,20 +34,13 @@ RMSNORM_INLINE Pair operator*(Pair x, Vec y) { return {mul(x.a, y), mul(x.b, y)}
 RMSNORM_INLINE Pair fma(Pair x, Pair y, Pair z) { return {fma(x.a, y.a, z.a), fma(x.b, y.b, z.b)}; }
 RMSNORM_INLINE Pair both(Vec v) { return {v, v}; }
 
-// The first `count` < kPairColumns elements at `source`, and zeros: a row ends where it ends, and
-// nothing behind it is read.
-template <class T>
-struct Tail {
-  alignas(64) T values[kPairColumns];
-
-  Tail() : values{} {}
-  Tail(const T* source, std::int64_t count) : values{} {
-    for (std::int64_t i = 0; i < count; ++i) values[i] = source[i];
+// Fetches the cache lines that a Pair begins in.
+template <class X>
+RMSNORM_INLINE void prefetch_pair(const X* source) {
+  for (std::int64_t j = 0; j < kPairColumns; j += 64 / static_cast<std::int64_t>(sizeof(X))) {
+    prefetch(source + j);
   }
-  RMSNORM_INLINE void copy_to(T* destination, std::int64_t count) const {
-    for (std::int64_t i = 0; i < count; ++i) destination[i] = values[i];
-  }
-};
+}
 
 // A row of T in memory, read as Pairs in the order of X.
 template <class X, class T>
@@ -45,7 +49,16 @@ struct RowReader {
 
   RMSNORM_INLINE Pair at(std::int64_t column) const { return read(data + column); }
   RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count) const {
-    return read(Tail<T>(data + column, count).values);
+    return part(column, 0, count);
+  }
+  // Of the Pair at `column` its columns [begin, end), and zeros.
+  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
+    return load_part<X>(data + column, begin, end);
+  }
+  // How many elements lie between the last cache line's begin and this column.
+  RMSNORM_INLINE std::int64_t behind_line(std::int64_t column) const {
+    const auto address = reinterpret_cast<std::uintptr_t>(data + column);
+    return static_cast<std::int64_t>(address % 64 / sizeof(T));
   }
   RMSNORM_INLINE static Pair read(const T* source) {
     if constexpr (__is_same(X, T)) {
@@ -84,7 +97,7 @@ RMSNORM_INLINE bool aligned_alike(std::int64_t row_stride) {
 }
 
 // Writes whole Pairs where memory is aligned, edges, or the first `count` elements of a short row.
-template <class X, NaNs kWhich, Stores kStores>
+template <class X, Floats kWhich, Stores kStores>
 struct RowWriter {
   X* data;
 
@@ -102,15 +115,11 @@ struct RowWriter {
     if constexpr (kStores == Stores::kCached) {
       store_pair<X, kWhich>(data + column, value);
     } else {
-      Tail<X> pair;
-      store_pair<X, kWhich>(pair.values, value);
-      for (std::int64_t i = begin; i < end; ++i) data[column + i] = pair.values[i];
+      store_part<X, kWhich>(data + column, begin, end, value);
     }
   }
   RMSNORM_INLINE void tail(std::int64_t column, std::int64_t count, Pair value) const {
-    Tail<X> rest;
-    store_pair<X, kWhich>(rest.values, value);
-    rest.copy_to(data + column, count);
+    store_part<X, kWhich>(data + column, 0, count, value);
   }
 };
 
@@ -126,7 +135,10 @@ struct WeightReader {
 
   RMSNORM_INLINE Pair at(std::int64_t column) const { return weight.at(column) + both(offset); }
   RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count) const {
-    return weight.tail(column, count) + both(offset);
+    return part(column, 0, count);
+  }
+  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
+    return weight.part(column, begin, end) + both(offset);
   }
 };
 template <class X>
@@ -134,16 +146,19 @@ struct WeightReader<X, NoWeight> {
   WeightReader(const Weight&, const Options&) {}
   RMSNORM_INLINE NoWeight at(std::int64_t) const { return {}; }
   RMSNORM_INLINE NoWeight tail(std::int64_t, std::int64_t) const { return {}; }
+  RMSNORM_INLINE NoWeight part(std::int64_t, std::int64_t, std::int64_t) const { return {}; }
 };
 
 // A float32 weight can carry a NaN whose low bits are set; nothing else in a 16-bit row can.
 template <class X, class W>
-static constexpr NaNs kNaNs = __is_same(W, float) ? NaNs::kAny : NaNs::kShort;
+static constexpr Floats kFloats = __is_same(W, float) ? Floats::kAny : Floats::kShort;
 
-// y before its cast: xhat * w, with T(xhat) in Llama's order.
-template <class X, class W, bool kLlama, class Weights>
+// y before its cast: xhat * w, with T(xhat) in Llama's order. xhat has no NaN with low bits set.
+template <class X, class W, bool kLlama, Floats kWhich, class Weights>
 RMSNORM_INLINE Pair scaled(Pair xhat, Weights w) {
-  if constexpr (kLlama) xhat = round_pair<X, NaNs::kShort>(xhat);
+  if constexpr (kLlama) {
+    xhat = round_pair < X, kWhich == Floats::kAny ? Floats::kShort : kWhich > (xhat);
+  }
   if constexpr (__is_same(W, NoWeight)) {
     return xhat;
   } else {
@@ -157,7 +172,7 @@ RMSNORM_INLINE Pair weighted(Pair dy, Weights w) {
   if constexpr (__is_same(W, NoWeight)) {
     return dy;
   } else if constexpr (kLlama) {
-    return round_pair<X, kNaNs<X, W>>(dy * w);
+    return round_pair<X, kFloats<X, W>>(dy * w);
   } else {
     return dy * w;
   }

@@ -19,11 +19,11 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
         if constexpr (__is_same(To, float)) {
           store_floats<kInterleaved<From>>(out, load_pair<From>(in));
         } else if constexpr (__is_same(From, float)) {
-          store_pair<To, NaNs::kAny>(out, load_floats<kInterleaved<To>>(in));
+          store_pair<To, Floats::kAny>(out, load_floats<kInterleaved<To>>(in));
         } else {
           float wide[kPairColumns];
           store_floats<kInterleaved<From>>(wide, load_pair<From>(in));
-          store_pair<To, NaNs::kAny>(out, load_floats<kInterleaved<To>>(wide));
+          store_pair<To, Floats::kAny>(out, load_floats<kInterleaved<To>>(wide));
         }
       };
       const From* in = static_cast<const From*>(source);
@@ -31,10 +31,11 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
       std::int64_t i = 0;
       for (; i + kPairColumns <= count; i += kPairColumns) step(in + i, out + i);
       if (const std::int64_t rest = count - i; rest > 0) {
-        const Tail<From> tail(in + i, rest);
-        Tail<To> converted;
-        step(tail.values, converted.values);
-        converted.copy_to(out + i, rest);
+        From tail[kPairColumns] = {};
+        To converted[kPairColumns];
+        for (std::int64_t j = 0; j < rest; ++j) tail[j] = in[i + j];
+        step(tail, converted);
+        for (std::int64_t j = 0; j < rest; ++j) out[i + j] = converted[j];
       }
     });
   });

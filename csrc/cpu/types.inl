@@ -15,9 +15,10 @@ struct Bool {
 };
 struct NoWeight {};
 
-// Which NaNs a float about to be rounded to bfloat16 can be: any, or only those of a bfloat16 and
-// of the processor, whose lower 16 bits are 0, so that rounding them as if numbers keeps them NaN.
-enum class NaNs { kAny, kShort };
+// What a float about to be rounded to bfloat16 can be. kAny: anything. kShort: no NaNs but those of
+// a bfloat16 and of the processor, whose lower 16 bits are 0, so that rounding them as if numbers
+// keeps them NaN. kNormal: the same, and no subnormal number, which some instructions take for 0.
+enum class Floats { kAny, kShort, kNormal };
 
 template <class Function>
 void with_dtype(DType dtype, const Function& function) {

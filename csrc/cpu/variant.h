@@ -60,6 +60,7 @@ extern const Variant* const kVariants[];
 
 extern const Variant kScalar;
 extern const Variant kAvx2;
+extern const Variant kAvx512;
 extern const Variant kNeon;
 
 }  // namespace rmsnorm::cpu

@@ -72,12 +72,12 @@ RMSNORM_INLINE void store_floats(float* destination, Pair value) {
 }
 
 // The bits of a float with those of its bfloat16 in the upper half; the lower half is rubbish.
-template <NaNs kWhich>
+template <Floats kWhich>
 RMSNORM_INLINE __m256i round_to_bfloat16(Vec x) {
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits(x), 16), _mm256_set1_epi32(1));
   const __m256i rounded =
       _mm256_add_epi32(_mm256_add_epi32(bits(x), _mm256_set1_epi32(0x7fff)), odd);
-  if constexpr (kWhich == NaNs::kShort) {
+  if constexpr (kWhich == Floats::kShort) {
     return rounded;
   } else {
     const __m256 quiet = _mm256_or_ps(x.v, floats(_mm256_set1_epi32(0x00400000)).v);
@@ -101,7 +101,7 @@ RMSNORM_INLINE Pair load_pair(const X* source) {
   }
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE Pair round_pair(Pair x) {
   if constexpr (__is_same(X, float)) {
     return x;
@@ -119,7 +119,7 @@ RMSNORM_INLINE Pair round_pair(Pair x) {
 }
 
 // The 16 elements of a 16-bit Pair, as they lie in memory.
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE __m256i pack_pair(Pair x) {
   if constexpr (__is_same(X, BFloat16)) {
     const __m256i even = _mm256_srli_epi32(round_to_bfloat16<kWhich>(x.a), 16);
@@ -130,7 +130,7 @@ RMSNORM_INLINE __m256i pack_pair(Pair x) {
   }
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE void store_pair(X* destination, Pair value) {
   if constexpr (__is_same(X, float)) {
     store_floats<false>(destination, value);
@@ -143,7 +143,7 @@ RMSNORM_INLINE void stream_256(void* destination, __m256i value) {
   _mm256_stream_si256(static_cast<__m256i*>(destination), value);
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
   if constexpr (__is_same(X, float)) {
     stream_256(destination, bits(value.a));
@@ -156,15 +156,17 @@ RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
 RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
 
-// The first `count` columns of a Pair; -0 in the others.
+// The columns [begin, end) of a Pair; -0 in the others.
 template <bool kOrder>
-RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t count) {
+RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   const __m256i a = kOrder ? _mm256_slli_epi32(lane, 1) : lane;
   const __m256i b = _mm256_add_epi32(a, _mm256_set1_epi32(kOrder ? 1 : Vec::kLanes));
-  const __m256i end = _mm256_set1_epi32(static_cast<int>(count));
-  const auto keep = [end](Vec v, __m256i column) {
-    const Vec inside = floats(_mm256_cmpgt_epi32(end, column));
+  const __m256i first = _mm256_set1_epi32(static_cast<int>(begin));
+  const __m256i behind = _mm256_set1_epi32(static_cast<int>(end));
+  const auto keep = [&](Vec v, __m256i column) {
+    const Vec inside = floats(
+        _mm256_andnot_si256(_mm256_cmpgt_epi32(first, column), _mm256_cmpgt_epi32(behind, column)));
     return Vec{_mm256_blendv_ps(_mm256_set1_ps(-0.0f), v.v, inside.v)};
   };
   return {keep(x.a, a), keep(x.b, b)};
@@ -187,6 +189,15 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
   return {_mm256_add_ps(_mm256_shuffle_ps(two[0], two[1], _MM_SHUFFLE(2, 0, 2, 0)),
                         _mm256_shuffle_ps(two[0], two[1], _MM_SHUFFLE(3, 1, 3, 1)))};
 }
+
+RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
+  if (count <= 4) v = add(v, {_mm256_permute2f128_ps(v.v, v.v, 0x01)});
+  if (count <= 2) v = add(v, {_mm256_permute_ps(v.v, _MM_SHUFFLE(1, 0, 3, 2))});
+  if (count <= 1) v = add(v, {_mm256_permute_ps(v.v, _MM_SHUFFLE(2, 3, 0, 1))});
+  return v;
+}
+
+#include "tails.inl"
 
 #include "row_kernels.inl"
 

@@ -54,11 +54,11 @@ RMSNORM_INLINE void store_floats(float* destination, Pair value) {
 }
 
 // The bits of a float with those of its bfloat16 in the upper half; the lower half is rubbish.
-template <NaNs kWhich>
+template <Floats kWhich>
 RMSNORM_INLINE uint32x4_t round_to_bfloat16(Vec x) {
   const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits(x), 16), vdupq_n_u32(1));
   const uint32x4_t rounded = vaddq_u32(vaddq_u32(bits(x), vdupq_n_u32(0x7fff)), odd);
-  if constexpr (kWhich == NaNs::kShort) {
+  if constexpr (kWhich == Floats::kShort) {
     return rounded;
   } else {
     const uint32x4_t quiet = vorrq_u32(bits(x), vdupq_n_u32(0x00400000));
@@ -85,7 +85,7 @@ RMSNORM_INLINE Pair load_pair(const X* source) {
   }
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE Pair round_pair(Pair x) {
   if constexpr (__is_same(X, float)) {
     return x;
@@ -98,7 +98,7 @@ RMSNORM_INLINE Pair round_pair(Pair x) {
   }
 }
 
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE void store_pair(X* destination, Pair value) {
   if constexpr (__is_same(X, float)) {
     store_floats<false>(destination, value);
@@ -114,7 +114,7 @@ RMSNORM_INLINE void store_pair(X* destination, Pair value) {
 }
 
 // No intrinsic has streaming stores; the memory systems of these processors detect long writes.
-template <class X, NaNs kWhich>
+template <class X, Floats kWhich>
 RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
   store_pair<X, kWhich>(destination, value);
 }
@@ -122,16 +122,18 @@ RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
 RMSNORM_INLINE void prefetch(const void* address) { __builtin_prefetch(address); }
 RMSNORM_INLINE void stream_fence() {}
 
-// The first `count` columns of a Pair; -0 in the others.
+// The columns [begin, end) of a Pair; -0 in the others.
 template <bool kOrder>
-RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t count) {
+RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
   constexpr std::uint32_t kLane[] = {0, 1, 2, 3};
   const uint32x4_t lane = vld1q_u32(kLane);
   const uint32x4_t a = kOrder ? vshlq_n_u32(lane, 1) : lane;
   const uint32x4_t b = vaddq_u32(a, vdupq_n_u32(kOrder ? 1 : Vec::kLanes));
-  const uint32x4_t end = vdupq_n_u32(static_cast<std::uint32_t>(count));
-  const auto keep = [end](Vec v, uint32x4_t column) {
-    return Vec{vbslq_f32(vcltq_u32(column, end), v.v, vdupq_n_f32(-0.0f))};
+  const uint32x4_t first = vdupq_n_u32(static_cast<std::uint32_t>(begin));
+  const uint32x4_t behind = vdupq_n_u32(static_cast<std::uint32_t>(end));
+  const auto keep = [&](Vec v, uint32x4_t column) {
+    const uint32x4_t inside = vandq_u32(vcgeq_u32(column, first), vcltq_u32(column, behind));
+    return Vec{vbslq_f32(inside, v.v, vdupq_n_f32(-0.0f))};
   };
   return {keep(x.a, a), keep(x.b, b)};
 }
@@ -144,6 +146,14 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
   };
   return {vpaddq_f32(halves(v[0], v[1]), halves(v[2], v[3]))};
 }
+
+RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
+  if (count <= 2) v = add(v, {vextq_f32(v.v, v.v, 2)});
+  if (count <= 1) v = add(v, {vrev64q_f32(v.v)});
+  return v;
+}
+
+#include "tails.inl"
 
 #include "row_kernels.inl"
 

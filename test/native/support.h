@@ -81,7 +81,9 @@ enum class Values : std::uint8_t {
   kFinite,     // zeros, -0, subnormals, tiny and huge numbers; nothing that computes to a NaN
   kVanishing,  // products in backward so small and negative that whole folds are -0 (not in
                // float16)
-  kSpecial,    // the same, but NaN and infinity in every third row, and in some weights
+  kThreshold,  // ordinary numbers, and in some rows one whose y, or y / w, is about the smallest
+               // normal
+  kSpecial,    // as kFinite, but NaN and infinity in every third row, and in some weights
 };
 enum class WeightKind : std::uint8_t { kNone, kSame, kFloat32 };
 

@@ -1,4 +1,5 @@
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "float16.h"
@@ -98,6 +99,24 @@ void fill_vanishing(Matrix& matrix, std::int64_t row, bool is_x) {
   }
 }
 
+// How small the weights are where y shall be about the smallest normal number.
+int threshold_exponent(const Problem& problem) {
+  constexpr int kExponents[] = {0, -40, -126};
+  return kExponents[problem.seed % 3];
+}
+
+void fill_threshold(Matrix& matrix, std::int64_t row, const Problem& problem, std::uint64_t seed) {
+  Random random(seed + static_cast<std::uint64_t>(row));
+  for (std::int64_t j = 0; j < matrix.columns(); ++j) {
+    matrix.set(row, j, random.once_in(16) ? 0.0f : ordinary(random));
+  }
+  if (row % 4 == 0) return;
+  const std::int64_t where = random.below(matrix.columns());
+  const int exponent = -126 - threshold_exponent(problem) + static_cast<int>(random.below(6)) - 3;
+  const int least = exponent < -133 ? -133 : exponent;  // of the subnormal bfloat16
+  matrix.set(row, where, std::ldexp(1.0f + static_cast<float>(random.below(128)) / 128.0f, least));
+}
+
 constexpr std::uint64_t kX = 1;
 constexpr std::uint64_t kDy = 2;
 
@@ -109,6 +128,10 @@ Matrix make_input(const Problem& problem, const Layout& layout, std::uint64_t sa
   for (std::int64_t r = 0; r < matrix.rows(); ++r) {
     if (problem.values == Values::kVanishing) {
       fill_vanishing(matrix, r, salt == kX);
+      continue;
+    }
+    if (problem.values == Values::kThreshold) {
+      fill_threshold(matrix, r, problem, seed);
       continue;
     }
     fill_row(matrix, r, seed);
@@ -128,8 +151,13 @@ Matrix make_weight(const Problem& problem, const Layout& layout) {
   Matrix weight(weight_dtype(problem), 1, problem.shape.hidden_size, 0, layout.misaligned);
   Random random(problem.seed + 77);
   for (std::int64_t j = 0; j < weight.columns(); ++j) {
-    const bool vanishing = problem.values == Values::kVanishing;
-    weight.set(0, j, vanishing ? 1.0f : sprinkled(random, weight.dtype(), false));
+    if (problem.values == Values::kVanishing) {
+      weight.set(0, j, 1.0f);
+    } else if (problem.values == Values::kThreshold) {
+      weight.set(0, j, std::ldexp(ordinary(random), threshold_exponent(problem)));
+    } else {
+      weight.set(0, j, sprinkled(random, weight.dtype(), false));
+    }
   }
   if (problem.values == Values::kSpecial && problem.seed % 2 == 0) {
     make_special(weight, 0, problem.seed);

@@ -139,6 +139,22 @@ TEST_CASE("every variant equals scalar: folds of -0") {
   }
 }
 
+TEST_CASE("every variant equals scalar: about the smallest normal number") {
+  Random random(4);
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    for_each_kind(dtype, [&](Problem problem) {
+      problem.values = Values::kThreshold;
+      problem.dweight_dtype = problem.dtype;
+      for (const std::int64_t hidden_size : {5, 16, 31, 32, 33, 64, 100, 128, 300, 2049, 5125}) {
+        problem.shape = {one_of(random, {std::int64_t{1}, std::int64_t{5}, std::int64_t{37}}),
+                         hidden_size};
+        ++problem.seed;
+        check(random, problem);
+      }
+    });
+  }
+}
+
 TEST_CASE("every variant equals scalar: NaN and infinity") {
   Random random(3);
   for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
