@@ -1,0 +1,86 @@
+// The kernels of csrc/cuda/kernel_table.h, and what ptxas said of each when it was compiled.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+const root = path.join(__dirname, '..');
+
+/** Where a build leaves the logs of ptxas. */
+export const logFolder = path.join(root, 'build/cuda');
+
+/** What a kernel takes on one architecture. Bytes, but for the registers of a thread. */
+export interface CompiledKernel {
+  readonly name: string;
+  /** Such as `'sm_90'`. */
+  readonly architecture: string;
+  readonly registers: number;
+  readonly staticSharedMemory: number;
+  readonly stackFrame: number;
+  readonly spillStores: number;
+  readonly spillLoads: number;
+}
+
+/** The number in front of `unit`, 0 where ptxas does not mention it. */
+function numberBefore(unit: string, text: string): number {
+  return Number(new RegExp(`(\\d+) ${unit}`).exec(text)?.[1] ?? 0);
+}
+
+function readLog(log: string): CompiledKernel[] {
+  // Each kernel's part begins with its name, followed by what is said of it.
+  const [, ...parts] = log.split('Compiling entry function ');
+  return parts.map((part) => {
+    const [, name, architecture] = /^'(\w+)' for '(\w+)'/.exec(part) ?? [];
+    if (name === undefined || architecture === undefined || !/Used \d+ registers/.test(part)) {
+      throw new Error(`ptxas is not understood: ${part}`);
+    }
+    return {
+      name,
+      architecture,
+      registers: numberBefore('registers', part),
+      staticSharedMemory: numberBefore('bytes smem', part),
+      stackFrame: numberBefore('bytes stack frame', part),
+      spillStores: numberBefore('bytes spill stores', part),
+      spillLoads: numberBefore('bytes spill loads', part),
+    };
+  });
+}
+
+/** Every kernel and architecture of the last build: none where it had no nvcc. */
+export function compiledKernels(): CompiledKernel[] {
+  if (!existsSync(logFolder)) return [];
+  const logs = readdirSync(logFolder).filter((name) => name.endsWith('.ptxas.log'));
+  return logs.flatMap((name) => readLog(readFileSync(path.join(logFolder, name), 'utf8')));
+}
+
+/** The macros of a header that take arguments: their names and their bodies, of one line each. */
+function macrosOf(header: string): Map<string, string> {
+  const joined = header.replaceAll(/\s*\\\n\s*/g, ' ');
+  const definitions = joined.matchAll(/^#define (RMSNORM_\w+)\(F(?:, \.\.\.)?\) (.*)$/gm);
+  return new Map(Array.from(definitions, ([, name, body]) => [name as string, body as string]));
+}
+
+/** The calls in a macro's body, by their names, and the arguments of each. */
+function callsOf(body: string): { name: string; args: string[] }[] {
+  return Array.from(body.matchAll(/(\w+)\(([^)]*)\)/g), ([, name, args]) => ({
+    name: name as string,
+    args: (args as string).split(',').map((arg) => arg.trim()),
+  }));
+}
+
+/** The names of all kernels in the table, in its order. */
+export function kernelNames(): string[] {
+  const header = readFileSync(path.join(root, 'csrc/cuda/kernel_table.h'), 'utf8');
+  const macros = macrosOf(header);
+  // What a list of types calls F with, or a list of kernels: `given` stands for __VA_ARGS__.
+  const expand = (macro: string, given: readonly string[]): string[][] => {
+    const body = macros.get(macro);
+    if (body === undefined) throw new Error(`kernel_table.h has no ${macro}`);
+    return callsOf(body).flatMap(({ name, args }) => {
+      const passed = args.flatMap((arg) => (arg === '__VA_ARGS__' ? given : [arg]));
+      return name === 'F' ? [passed] : expand(name, passed.slice(1));
+    });
+  };
+  return expand('RMSNORM_KERNELS', []).map(([tag, , , , name, index, access]) =>
+    [name, index, tag, access].join('_'),
+  );
+}

@@ -1,0 +1,189 @@
+// npm run kernel-report: what the compiler and the simulated GPU say of every CUDA kernel, as a
+// table in docs/kernels.md. Needs a build with nvcc and test/cudasim, but no GPU.
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+import { hasSimulator } from '../test/processes';
+import { compiledKernels, kernelNames, logFolder, type CompiledKernel } from './compiled-kernels';
+import { architectureNames, occupancyOf, type Architecture } from './occupancy';
+import { launchesOf, requestedBytes, uniqueBytes, type Launch, type Run } from './traced-runs';
+
+const root = path.join(__dirname, '..');
+const document = path.join(root, 'docs/kernels.md');
+
+const dtypes = ['float32', 'float16', 'bfloat16'] as const;
+
+function bothWays(rows: number, hiddenSize: number, types: Pick<Run, 'dtype' | 'weightDtype'>) {
+  const directions = ['forward', 'backward'] as const;
+  return directions.map((direction): Run => ({ direction, rows, hiddenSize, ...types }));
+}
+
+/**
+ * Calls that between them reach every kernel. A kernel's figures are from the first that does, so
+ * the ordinary ones come first.
+ */
+const runs: Run[] = [
+  // Rows of 4096, of every type, with enough of them that the weight's share is small.
+  ...dtypes.flatMap((dtype) => bothWays(256, 4096, { dtype })),
+  ...bothWays(256, 4096, { dtype: 'float16', weightDtype: 'float32' }),
+  ...bothWays(256, 4096, { dtype: 'bfloat16', weightDtype: 'float32' }),
+  // Shorter ones of float32, for the kernel of one pack of dweight a thread.
+  ...bothWays(256, 2048, { dtype: 'float32' }),
+  // Longer ones, of one and two tiles a thread.
+  ...bothWays(64, 8192, { dtype: 'float32' }),
+  ...dtypes.flatMap((dtype) => bothWays(64, 16_384, { dtype })),
+  // Rows of odd bytes.
+  ...dtypes.flatMap((dtype) => bothWays(128, 1023, { dtype })),
+  // Rows that no block holds.
+  ...dtypes.flatMap((dtype) => bothWays(16, 65_536, { dtype })),
+];
+
+/** Launches of each kernel by name: the first of each. */
+function firstOfEach(launches: readonly Launch[]): Map<string, Launch> {
+  const first = new Map<string, Launch>();
+  for (const launch of launches) {
+    if (!first.has(launch.kernel)) first.set(launch.kernel, launch);
+  }
+  return first;
+}
+
+/**
+ * What was launched on devices like `architecture`: before 8.0 a block has less shared memory, by
+ * which kernels and blocks are chosen.
+ */
+export interface Observations {
+  readonly turing: ReadonlyMap<string, Launch>;
+  /** With traffic counted. */
+  readonly newer: ReadonlyMap<string, Launch>;
+}
+
+async function observe(): Promise<Observations> {
+  const turing = await launchesOf(runs, { CUDASIM_CC: '7.5', CUDASIM_EXECUTE: '0' });
+  const newer = await launchesOf(runs, { CUDASIM_CC: '9.0' });
+  return { turing: firstOfEach(turing), newer: firstOfEach(newer) };
+}
+
+/** The occupancy of a launch of a compiled kernel, 0 to 1. */
+export function launchOccupancy(kernel: CompiledKernel, launch: Launch): number {
+  return occupancyOf(kernel.architecture as Architecture, {
+    registers: kernel.registers,
+    threads: launch.block.reduce((product, size) => product * size, 1),
+    sharedMemory: kernel.staticSharedMemory + launch.dynamic_shared_bytes,
+  });
+}
+
+function perElement(bytes: number, { rows, hiddenSize }: Run): string {
+  return (bytes / (rows * hiddenSize)).toFixed(2);
+}
+
+function describe({ run, block, dynamic_shared_bytes: dynamicShared }: Launch): string[] {
+  const [x = 1, y = 1] = block;
+  return [
+    `${run.direction} ${run.rows} x ${run.hiddenSize}`,
+    y === 1 ? `${x}` : `${x} x ${y}`,
+    `${dynamicShared}`,
+  ];
+}
+
+const traffic = ['Bytes requested', 'Bytes unique'];
+const heads = ['Kernel', 'Run', 'Block', 'Dynamic shared', 'Static shared', ...traffic];
+
+/** The report: a row for every kernel that was launched, and what was not. */
+export function reportOf(
+  names: readonly string[],
+  compiled: readonly CompiledKernel[],
+  { turing, newer }: Observations,
+): string {
+  const table: string[][] = [[...heads, ...architectureNames], []];
+  table[1] = (table[0] as string[]).map((_, i) => (i < 2 ? '---' : '--:'));
+  for (const name of names) {
+    const launch = newer.get(name);
+    if (launch === undefined) continue;
+    const cells = architectureNames.map((architecture) => {
+      const kernel = compiled.find((one) => one.name === name && one.architecture === architecture);
+      const there = (architecture === 'sm_75' ? turing : newer).get(name);
+      if (kernel === undefined) return 'not built';
+      if (there === undefined) return `${kernel.registers}, –`;
+      return `${kernel.registers}, ${Math.round(100 * launchOccupancy(kernel, there))}%`;
+    });
+    table.push([
+      `\`${name}\``,
+      ...describe(launch),
+      `${compiled.find((kernel) => kernel.name === name)?.staticSharedMemory ?? '–'}`,
+      perElement(requestedBytes(launch), launch.run),
+      perElement(uniqueBytes(launch), launch.run),
+      ...cells,
+    ]);
+  }
+  const lines = table.map((row) => `| ${row.join(' | ')} |`);
+  return [...explanations(names, compiled, newer), '', ...lines].join('\n');
+}
+
+function explanations(
+  names: readonly string[],
+  compiled: readonly CompiledKernel[],
+  launched: ReadonlyMap<string, Launch>,
+): string[] {
+  const list = (kernels: readonly string[]) => kernels.map((name) => `\`${name}\``).join(', ');
+  const spilling = compiled
+    .filter((kernel) => kernel.stackFrame + kernel.spillStores + kernel.spillLoads > 0)
+    .map(({ name, architecture, stackFrame, spillStores, spillLoads }) => {
+      const spills = `${spillStores} bytes of spill stores and ${spillLoads} of spill loads`;
+      return `- \`${name}\` on ${architecture}: ${stackFrame} bytes of stack, ${spills}`;
+    });
+  const missing = names.filter((name) => !launched.has(name));
+  return [
+    'In the columns of architectures: registers of a thread, and the share of the multiprocessor’s warps that the run can keep busy; “–” where its devices run another kernel instead. Bytes are for each element of the matrix, read and written: _requested_ is what threads ask for, much of which caches serve (the weight, above all); _unique_ is what memory moves at least, in sectors of 32 bytes. Traffic is that of a simulated device of compute capability 9.0. On sm_75, blocks with less shared memory may have other sizes. Nothing here is a time.',
+    '',
+    spilling.length === 0
+      ? 'No kernel has a stack frame or spills registers.'
+      : `Kernels with a stack frame or spills:\n\n${spilling.join('\n')}`,
+    missing.length === 0
+      ? 'The runs reach every kernel of the table.'
+      : `The runs do not reach ${list(missing)}.`,
+  ];
+}
+
+const beginMark = '<!-- kernel-report -->';
+const endMark = '<!-- /kernel-report -->';
+
+/** A document with the report between its marks. */
+export function withReport(text: string, report: string): string {
+  const begin = text.indexOf(beginMark);
+  const end = text.indexOf(endMark);
+  if (begin < 0 || end < begin) {
+    throw new Error(`There is no place for the report: ${beginMark} and, behind it, ${endMark}`);
+  }
+  return `${text.slice(0, begin + beginMark.length)}\n\n${report}\n\n${text.slice(end)}`;
+}
+
+function git(...args: string[]): string {
+  return execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
+}
+
+async function main(): Promise<void> {
+  const compiled = compiledKernels();
+  if (compiled.length === 0) throw new Error(`No logs of ptxas in ${logFolder}: build with nvcc`);
+  if (!hasSimulator) throw new Error('No simulated GPU: build test/cudasim');
+  const report = reportOf(kernelNames(), compiled, await observe());
+  const isChanged = git('status', '--porcelain', '--', 'csrc/cuda') !== '';
+  const commit = `${git('rev-parse', '--short', 'HEAD')}${isChanged ? ' with changes' : ''}`;
+  const origin = `By \`npm run kernel-report\` at ${commit}, ${new Date().toISOString().slice(0, 10)}.`;
+  const text = existsSync(document)
+    ? readFileSync(document, 'utf8')
+    : `# The CUDA kernels\n\n${beginMark}\n${endMark}\n`;
+  // Only here: jest, which imports this file, cannot load it.
+  const prettier = await import('prettier');
+  const style = await prettier.resolveConfig(document);
+  const written = withReport(text, `${origin}\n\n${report}`);
+  writeFileSync(document, await prettier.format(written, { ...style, parser: 'markdown' }));
+}
+
+if (require.main === module) {
+  main().catch((error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  });
+}

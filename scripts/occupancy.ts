@@ -1,0 +1,112 @@
+// How many blocks of a kernel a multiprocessor holds at once: from registers, threads and shared
+// memory, by the rules that NVIDIA publishes as cuda_occupancy.h. With all the shared memory that a
+// multiprocessor can set aside for blocks, as the driver gives a kernel that asks for it.
+
+/** What a multiprocessor has, and in what units it gives it to blocks. */
+interface Multiprocessor {
+  readonly warps: number;
+  readonly blocks: number;
+  /** Bytes, of all blocks together. */
+  readonly sharedMemory: number;
+  /** Of one block, after opting in to more than 48 KiB. */
+  readonly blockSharedMemory: number;
+  /** What the driver takes for itself from every block. */
+  readonly reservedSharedMemory: number;
+  readonly sharedGranularity: number;
+}
+
+const kib = 1024;
+
+const turing: Multiprocessor = {
+  warps: 32,
+  blocks: 16,
+  sharedMemory: 64 * kib,
+  blockSharedMemory: 64 * kib,
+  reservedSharedMemory: 0,
+  sharedGranularity: 256,
+};
+
+/** From 8.0 on. Of the shared memory, one block can have all but what is reserved. */
+function sinceAmpere(warps: number, blocks: number, sharedKib: number): Multiprocessor {
+  return {
+    warps,
+    blocks,
+    sharedMemory: sharedKib * kib,
+    blockSharedMemory: (sharedKib - 1) * kib,
+    reservedSharedMemory: kib,
+    sharedGranularity: 128,
+  };
+}
+
+/** By what ptxas calls them: the architectures that the kernels are compiled for. */
+export const architectures = {
+  sm_75: turing,
+  sm_80: sinceAmpere(64, 32, 164),
+  sm_86: sinceAmpere(48, 16, 100),
+  sm_89: sinceAmpere(48, 24, 100),
+  sm_90: sinceAmpere(64, 32, 228),
+  sm_100: sinceAmpere(64, 32, 228),
+  sm_103: sinceAmpere(64, 32, 228),
+  sm_120: sinceAmpere(48, 24, 100),
+} as const satisfies Record<string, Multiprocessor>;
+
+export type Architecture = keyof typeof architectures;
+export const architectureNames = Object.keys(architectures) as Architecture[];
+
+/** A launch of a kernel, as far as it decides about occupancy. */
+export interface BlockNeeds {
+  /** Of a thread. */
+  readonly registers: number;
+  /** Of a block. */
+  readonly threads: number;
+  /** Bytes of a block, static and dynamic together. */
+  readonly sharedMemory: number;
+}
+
+// The same on all of these architectures.
+const warpLanes = 32;
+const registerFile = 65_536;
+const registerGranularity = 256; // given to whole warps
+const subPartitions = 4; // a warp's registers are all in one
+const maxThreads = 1024;
+
+function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
+}
+
+function blocksByRegisters({ registers, threads }: BlockNeeds): number {
+  const warps = Math.ceil(threads / warpLanes);
+  const ofWarp = roundUp(registers * warpLanes, registerGranularity);
+  if (ofWarp === 0) return Infinity;
+  // A launch is refused as if every sub-partition had as many of its warps as the fullest.
+  if (ofWarp * roundUp(warps, subPartitions) > registerFile) return 0;
+  const warpsOfPartition = Math.floor(registerFile / subPartitions / ofWarp);
+  return Math.floor((warpsOfPartition * subPartitions) / warps);
+}
+
+function blocksByShared({ sharedMemory }: BlockNeeds, has: Multiprocessor): number {
+  const needed = sharedMemory + has.reservedSharedMemory;
+  const given = roundUp(needed, has.sharedGranularity);
+  if (given === 0) return Infinity;
+  if (given > has.blockSharedMemory + has.reservedSharedMemory) return 0;
+  return Math.floor(has.sharedMemory / given);
+}
+
+/** Blocks of a kernel that a multiprocessor holds at once; 0 if it cannot be launched. */
+export function blocksOf(architecture: Architecture, needs: BlockNeeds): number {
+  const has = architectures[architecture];
+  if (needs.threads > maxThreads) return 0;
+  // Named barriers are no limit: there are as many as blocks, and a kernel here has one.
+  return Math.min(
+    has.blocks,
+    Math.floor(has.warps / Math.ceil(needs.threads / warpLanes)),
+    blocksByRegisters(needs),
+    blocksByShared(needs, has),
+  );
+}
+
+/** The share of a multiprocessor's warps that a kernel can keep busy, 0 to 1. */
+export function occupancyOf(architecture: Architecture, needs: BlockNeeds): number {
+  const warps = blocksOf(architecture, needs) * Math.ceil(needs.threads / warpLanes);
+  return warps / architectures[architecture].warps;
+}

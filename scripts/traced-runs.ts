@@ -1,0 +1,142 @@
+// Calls on a simulated GPU (test/cudasim), and what it counted of each launch.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import type { DType } from '../lib';
+import { printedBy, simulator } from '../test/processes';
+
+/** A call of the public API. */
+export interface Run {
+  readonly direction: 'forward' | 'backward';
+  readonly rows: number;
+  readonly hiddenSize: number;
+  readonly dtype: DType;
+  /** That of the tensors where it is left out. */
+  readonly weightDtype?: DType;
+}
+
+/** What a launch did to one allocation. See the README of test/cudasim. */
+export interface BufferTraffic {
+  /** Of the allocation. */
+  readonly bytes: number;
+  readonly bytes_read: number;
+  readonly bytes_written: number;
+  readonly read_sectors: number;
+  readonly written_sectors: number;
+  readonly read_requests: number;
+  readonly write_requests: number;
+  readonly sectors_requested: number;
+  readonly accesses_by_width: readonly number[];
+}
+
+/** A launch, and the call it belongs to. */
+export interface Launch {
+  readonly run: Run;
+  readonly kernel: string;
+  readonly grid: readonly number[];
+  readonly block: readonly number[];
+  readonly static_shared_bytes: number;
+  readonly dynamic_shared_bytes: number;
+  readonly barriers: number;
+  readonly shared_requests: number;
+  readonly shared_wavefronts: number;
+  readonly buffers: readonly BufferTraffic[];
+}
+
+type Line =
+  | ({ readonly type: 'launch' } & Omit<Launch, 'run'>)
+  | { readonly type: 'run'; readonly index: number }
+  | { readonly type: 'fault'; readonly message: string };
+
+export const sectorBytes = 32;
+
+/** Bytes that memory moves at least, over all buffers. */
+export function uniqueBytes({ buffers }: Launch): number {
+  const sectors = buffers.map((buffer) => buffer.read_sectors + buffer.written_sectors);
+  return sectorBytes * sectors.reduce((sum, count) => sum + count, 0);
+}
+
+/** Bytes that the threads ask for, over all buffers. */
+export function requestedBytes({ buffers }: Launch): number {
+  const bytes = buffers.map((buffer) => buffer.bytes_read + buffer.bytes_written);
+  return bytes.reduce((sum, count) => sum + count, 0);
+}
+
+export function elementSize(dtype: DType): number {
+  return dtype === 'float32' ? 4 : 2;
+}
+
+/**
+ * A program that makes these calls on the GPU and prints a hash of each one's results. In the trace,
+ * a line of its own stands before what each call launches.
+ */
+function programOf(runs: readonly Run[]): string {
+  return `
+    const { createHash } = require('node:crypto');
+    const { appendFileSync } = require('node:fs');
+    const trace = process.env.CUDASIM_TRACE;
+    const array = (dtype, length, step) => {
+      if (dtype === 'float32') {
+        return Float32Array.from({ length }, (_, i) => ((i * step) % 2039) / 1024 - 1);
+      }
+      // Between 2^-7 and 2 as bfloat16, between 1 and 2 as float16, of both signs.
+      const bits = (i) => 0x3c00 | (i * step) % 1021 | (i % 3 === 0 ? 0x8000 : 0);
+      return Uint16Array.from({ length }, (_, i) => bits(i));
+    };
+    for (const [index, run] of ${JSON.stringify(runs)}.entries()) {
+      const { rows, hiddenSize, dtype } = run;
+      const weightDtype = run.weightDtype ?? dtype;
+      const x = array(dtype, rows * hiddenSize, 7919);
+      const weight = array(weightDtype, hiddenSize, 104729);
+      const options = { device: 'cuda', ...(dtype === 'float32' ? {} : { dtype }) };
+      const results = (() => {
+        if (run.direction === 'forward') {
+          if (trace) appendFileSync(trace, JSON.stringify({ type: 'run', index }) + '\\n');
+          return lib.rmsNorm.forward(x, weight, options);
+        }
+        const dy = array(dtype, rows * hiddenSize, 1299709);
+        const rstd = Float32Array.from({ length: rows }, (_, i) => 1 + (i % 7) / 8);
+        if (trace) appendFileSync(trace, JSON.stringify({ type: 'run', index }) + '\\n');
+        return lib.rmsNorm.backward(dy, x, weight, rstd, options);
+      })();
+      const hash = createHash('sha256');
+      for (const result of Object.values(results)) hash.update(new Uint8Array(result.buffer));
+      print(hash.digest('hex'));
+    }`;
+}
+
+// Every call is one chunk, so that what a kernel does to a matrix is counted at once.
+const environment = { RMSNORM_LIBCUDA: simulator, RMSNORM_CUDA_CHUNK_BYTES: `${2 ** 30}` };
+
+/** Hashes of what calls give on a GPU that `variables` describe. */
+export function resultsOf(
+  runs: readonly Run[],
+  variables: Readonly<Record<string, string>>,
+): Promise<unknown[]> {
+  return printedBy(programOf(runs), { ...environment, ...variables });
+}
+
+/** What calls launch on a GPU that `variables` describe, in order. */
+export async function launchesOf(
+  runs: readonly Run[],
+  variables: Readonly<Record<string, string>>,
+): Promise<Launch[]> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-trace-'));
+  try {
+    const file = path.join(folder, 'trace.jsonl');
+    await resultsOf(runs, { ...variables, CUDASIM_TRACE: file });
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+    const launches: Launch[] = [];
+    let run: Run | undefined;
+    for (const line of lines.map((text) => JSON.parse(text) as Line)) {
+      if (line.type === 'fault') throw new Error(line.message);
+      if (line.type === 'run') run = runs[line.index];
+      else if (run !== undefined) launches.push({ ...line, run });
+    }
+    return launches;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
