@@ -63,8 +63,8 @@ __device__ void backward_steps(const BackwardParams& params) {
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) {
       if (!is_column(c)) continue;
-      store_pack(own_x + kTileLanes<T> * c, x[c]);
-      store_pack(own_dy + kTileLanes<T> * c, dy[c]);
+      store_shared_pack(own_x + kTileLanes<T> * c, x[c]);
+      store_shared_pack(own_dy + kTileLanes<T> * c, dy[c]);
     }
     forget_memory();
     float sums[2] = {};

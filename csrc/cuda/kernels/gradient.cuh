@@ -62,7 +62,7 @@ __device__ inline void store_partial(float* partial_row, std::int64_t column,
 #pragma unroll
   for (int i = 0; i < kPackColumns<T>; i += kPackColumns<float>) {
     const float four[] = {sums[i], sums[i + 1], sums[i + 2], sums[i + 3]};
-    store_pack(partial_row + column + i, pack<float>(four));
+    store_global_pack(partial_row + column + i, pack<float>(four));
   }
 }
 

@@ -49,7 +49,7 @@ template <class T, Access kAccess>
 __device__ inline void store(T* row, std::int64_t column, const Pack& pack,
                              const RowParams& params) {
   if constexpr (kAccess == Access::kPacks) {
-    if (column < params.hidden_size) store_pack(row + column, pack);
+    if (column < params.hidden_size) store_global_pack(row + column, pack);
   } else {
     const std::int64_t bytes = (params.hidden_size - column) * static_cast<int>(sizeof(T));
     store_part<T>(row + column, pack, bytes, params.access_bytes);
