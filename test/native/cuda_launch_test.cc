@@ -1,0 +1,362 @@
+// The launches on device memory as a caller lays it out: any alignment and stride, rows of any
+// length, parts of a whole. Bits against scalar, on the first device; without one nothing is run.
+
+#include "cuda/launch.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "cuda_support.h"
+
+namespace rmsnorm::test {
+namespace {
+
+constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+
+struct Places {
+  Place dy{};
+  Place x{};
+  Place weight{};
+  Place rstd{};
+  Place out{};  // y or dx
+  Place dweight{};
+};
+
+Weight weight_on_device(const Weight& host, const DeviceMatrix& weight) {
+  return host.data == nullptr ? host : Weight{weight.row(0), host.dtype};
+}
+
+// What is wrong with a forward; empty if nothing. Of the layout only in_place counts.
+std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& layout = {},
+                              const Places& places = {}) {
+  ForwardBuffers buffers(problem, layout);
+  DeviceMatrix x(gpu, buffers.x, places.x);
+  DeviceMatrix weight(gpu, buffers.weight, places.weight);
+  DeviceMatrix y(gpu, buffers.y, places.out);
+  DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
+  ForwardArgs args = buffers.args;
+  args.x = x.const_rows_from(0);
+  args.y = (layout.in_place == InPlace::kX ? x : y).rows_from(0);
+  args.weight = weight_on_device(args.weight, weight);
+  args.rstd = static_cast<float*>(rstd.row(0));
+
+  cuda::DeviceMemory workspace;
+  must(workspace.allocate(cuda::forward_workspace_bytes(gpu.device(), args)));
+  must(cuda::launch_forward(gpu.device(), args, workspace.get(), gpu.stream().get()));
+  const std::string text = x.take_back("x") + y.take_back("y") + rstd.take_back("rstd");
+  return text + complaint(problem, layout, expected_forward(problem), buffers);
+}
+
+// Scalar's, with row groups of any size.
+struct ExpectedBackward {
+  ExpectedBackward(const Problem& problem, std::int64_t group_rows)
+      : buffers(problem, {}),
+        partials(DType::kFloat32, ceil_div(problem.shape.rows, group_rows),
+                 cpu::partial_stride(problem.shape.hidden_size)) {
+    const std::int64_t rows = problem.shape.rows;
+    for (std::int64_t group = 0; group < partials.rows(); ++group) {
+      const cpu::Range range{group * group_rows, std::min((group + 1) * group_rows, rows)};
+      cpu::kScalar.backward(buffers.args, range, cpu::Stores::kCached,
+                            static_cast<float*>(partials.row(group)));
+    }
+    cpu::kScalar.finish_dweight(buffers.args, static_cast<const float*>(partials.row(0)),
+                                partials.rows(), {0, partials.columns()});
+  }
+
+  BackwardBuffers buffers;
+  Matrix partials;
+};
+
+// How the rows of a backward are grouped, and after how many of them a second call takes over.
+struct Cut {
+  std::int64_t group_rows = 0;  // 0: as fold.h says
+  std::int64_t first_rows = 0;  // 0: all in one call
+};
+
+// What is wrong with a backward and the end of its dweight; empty if nothing. Of the layout
+// in_place, rstd_given, dx and dweight count.
+std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& layout = {},
+                               const Places& places = {}, Cut cut = {}) {
+  const auto [rows, hidden_size] = problem.shape;
+  if (cut.group_rows == 0) cut.group_rows = row_group_rows(rows);
+  if (cut.first_rows == 0) cut.first_rows = rows;
+  BackwardBuffers buffers(problem, layout);
+  const std::int64_t groups = layout.dweight ? ceil_div(rows, cut.group_rows) : 0;
+  Matrix partial_rows(DType::kFloat32, groups, cuda::partial_row_floats(hidden_size));
+  DeviceMatrix dy(gpu, buffers.dy, places.dy);
+  DeviceMatrix x(gpu, buffers.x, places.x);
+  DeviceMatrix weight(gpu, buffers.weight, places.weight);
+  DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
+  DeviceMatrix dx(gpu, buffers.dx, places.out);
+  DeviceMatrix dweight(gpu, buffers.dweight, places.dweight);
+  DeviceMatrix partials(gpu, partial_rows);
+  const DeviceMatrix& out = layout.in_place == InPlace::kX    ? x
+                            : layout.in_place == InPlace::kDy ? dy
+                                                              : dx;
+
+  const auto part = [&](std::int64_t begin, std::int64_t end) {
+    BackwardArgs args = buffers.args;
+    args.shape.rows = end - begin;
+    args.dy = dy.const_rows_from(begin);
+    args.x = x.const_rows_from(begin);
+    args.weight = weight_on_device(args.weight, weight);
+    if (layout.rstd_given) args.rstd = static_cast<const float*>(rstd.row(0)) + begin;
+    if (layout.dx) args.dx = out.rows_from(begin);
+    if (layout.dweight) args.dweight = dweight.row(0);
+    return args;
+  };
+  for (const cpu::Range range : {cpu::Range{0, cut.first_rows}, {cut.first_rows, rows}}) {
+    const BackwardArgs args = part(range.begin, range.end);
+    if (args.shape.rows == 0) continue;
+    cuda::DeviceMemory workspace;
+    must(workspace.allocate(cuda::backward_workspace_bytes(gpu.device(), args)));
+    const std::int64_t group = range.begin / cut.group_rows;
+    must(cuda::launch_backward(gpu.device(), args, cut.group_rows,
+                               layout.dweight ? partials.address(group) : 0, workspace.get(),
+                               gpu.stream().get()));
+    must(gpu.stream().synchronize());  // before the workspace goes
+  }
+  if (layout.dweight) {
+    must(cuda::launch_finish_dweight(gpu.device(), part(0, rows), partials.address(0), groups,
+                                     gpu.stream().get()));
+  }
+
+  const ExpectedBackward expected(problem, cut.group_rows);
+  std::string text = dy.take_back("dy") + x.take_back("x") + dx.take_back("dx") +
+                     dweight.take_back("dweight") + partials.take_back("partials");
+  // What fills up the last sector of a partial row, the kernels may write.
+  for (std::int64_t group = 0; group < groups && text.empty(); ++group) {
+    Matrix wanted(DType::kFloat32, 1, hidden_size);
+    Matrix found(DType::kFloat32, 1, hidden_size);
+    std::memcpy(wanted.row(0), expected.partials.row(group), wanted.row_bytes());
+    std::memcpy(found.row(0), partial_rows.row(group), found.row_bytes());
+    text = difference(wanted, found, problem.values);
+    if (!text.empty()) text = "group " + std::to_string(group) + ": " + text + "; ";
+  }
+  return text + complaint(problem, layout, expected.buffers, buffers);
+}
+
+// Everything else about a problem varies with the seed.
+Problem problem_of(Shape shape, DType dtype, WeightKind weight, std::int64_t seed) {
+  const Options options{
+      .eps = 1e-6f,
+      .weight_offset = seed % 4 < 2 ? 0.0f : 1.0f,
+      .cast_order = seed % 2 == 0 ? CastOrder::kLlama : CastOrder::kFloat,
+  };
+  const DType dweight_dtype = weight == WeightKind::kFloat32 ? DType::kFloat32 : dtype;
+  const Values values = seed % 5 == 4 ? Values::kSpecial : Values::kFinite;
+  return {shape,         dtype,         weight, options,
+          dweight_dtype, seed % 3 == 0, values, static_cast<std::uint64_t>(seed)};
+}
+
+constexpr WeightKind kWeights[] = {WeightKind::kSame, WeightKind::kFloat32, WeightKind::kNone};
+
+// Both directions, backward with rstd recomputed and with it given by turns.
+void check(Gpu& gpu, const Problem& problem, const Places& places = {}) {
+  const bool rstd_given = problem.seed % 2 == 1;
+  INFO(describe(problem));
+  CHECK(forward_complaint(gpu, problem, {}, places) == "");
+  CHECK(backward_complaint(gpu, problem, {.rstd_given = rstd_given}, places) == "");
+}
+
+TEST_CASE("cuda launch: any alignment of any array") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  std::int64_t seed = 0;
+  for (const DType dtype : kDTypes) {
+    for (const WeightKind weight : {WeightKind::kSame, WeightKind::kFloat32}) {
+      for (const std::int64_t offset : {1, 2, 3, 4, 5, 8}) {
+        const Place moved{offset, 0};
+        for (const Places& places : {
+                 Places{.dy = moved},
+                 Places{.x = moved},
+                 Places{.weight = moved},
+                 Places{.rstd = moved, .dweight = moved},
+                 Places{.out = moved},
+                 Places{moved, moved, moved, moved, moved, moved},
+                 Places{.dy = {8, 0}, .x = moved, .weight = {1, 0}, .out = {4, 0}},
+             }) {
+          INFO("offset " << offset << ", dy " << places.dy.offset << ", x " << places.x.offset
+                         << ", weight " << places.weight.offset << ", out " << places.out.offset);
+          check(gpu, problem_of({3, 264}, dtype, weight, seed++), places);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("cuda launch: rows apart, the padding between them untouched") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  std::int64_t seed = 0;
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t hidden_size : {24, 257, 512, 5128, 20000}) {
+      for (const std::int64_t padding : {1, 2, 4, 8, 40}) {
+        for (const Places& places : {
+                 Places{.dy = {0, padding}, .x = {0, padding}, .out = {0, padding}},
+                 Places{.dy = {0, padding}, .x = {0, 16}, .out = {padding, 2 * padding}},
+             }) {
+          INFO("padding " << padding << ", dy " << places.dy.padding << ", x " << places.x.padding
+                          << ", out " << places.out.padding);
+          const Shape shape{hidden_size > 5000 ? 2 : 5, hidden_size};
+          check(gpu, problem_of(shape, dtype, kWeights[seed % 3], seed), places);
+          ++seed;
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("cuda launch: short rows") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  for (std::int64_t hidden_size = 1; hidden_size <= 256; ++hidden_size) {
+    const std::int64_t rows = hidden_size % 64 == 0 ? 50 : 1 + hidden_size % 5;
+    for (const DType dtype : kDTypes) {
+      for (const WeightKind weight : kWeights) {
+        check(gpu, problem_of({rows, hidden_size}, dtype, weight, hidden_size));
+      }
+    }
+  }
+}
+
+TEST_CASE("cuda launch: rows of every kernel's length") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  for (const std::int64_t hidden_size : {500, 769, 1000, 2048, 2056, 4096, 4097, 5125, 5128, 8192,
+                                         8200, 12000, 16384, 16392, 40000, 70000}) {
+    const std::int64_t rows = hidden_size <= 1000 ? 18 : hidden_size <= 4096 ? 5 : 2;
+    for (const DType dtype : kDTypes) {
+      for (const WeightKind weight : kWeights) {
+        check(gpu, problem_of({rows, hidden_size}, dtype, weight, hidden_size % 7 + rows));
+      }
+    }
+  }
+}
+
+void check_vanishing(Gpu& gpu, std::initializer_list<std::int64_t> hidden_sizes) {
+  for (const std::int64_t hidden_size : hidden_sizes) {
+    for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+      for (const float weight_offset : {0.0f, 1.0f}) {
+        Problem problem = problem_of({2, hidden_size}, dtype, WeightKind::kSame, hidden_size);
+        problem.values = Values::kVanishing;
+        problem.options.weight_offset = weight_offset;
+        check(gpu, problem);
+      }
+    }
+  }
+}
+
+TEST_CASE("cuda launch: folds of -0 over whole accumulators") {
+  Gpu gpu;
+  if (gpu.is_there()) check_vanishing(gpu, {64, 256, 1024, 8192, 65536});
+}
+
+// Kernels that add the +0 of columns that a row does not have make these +0.
+TEST_CASE("cuda launch: folds of -0 over rows that end before their accumulators" *
+          doctest::may_fail()) {
+  Gpu gpu;
+  if (gpu.is_there()) check_vanishing(gpu, {65, 100, 500, 1000, 4090, 8184, 16380, 65500});
+}
+
+TEST_CASE("cuda launch: outputs in place of inputs, and only those asked for") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  std::int64_t seed = 0;
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t hidden_size : {100, 1024, 5128, 20000}) {
+      const Shape shape{hidden_size > 5000 ? 2 : 6, hidden_size};
+      const Problem problem = problem_of(shape, dtype, kWeights[seed % 3], seed);
+      ++seed;
+      INFO(describe(problem));
+      for (const Place place : {Place{}, Place{3, 5}}) {
+        const Places places{.dy = place, .x = place, .out = place};
+        CHECK(forward_complaint(gpu, problem, {.in_place = InPlace::kX}, places) == "");
+        for (const Layout& layout : {
+                 Layout{.in_place = InPlace::kX},
+                 Layout{.in_place = InPlace::kDy, .rstd_given = true},
+                 Layout{.in_place = InPlace::kX, .rstd_given = true, .dweight = false},
+                 Layout{.in_place = InPlace::kDy, .dweight = false},
+                 Layout{.dx = false},
+             }) {
+          INFO(describe(layout));
+          CHECK(backward_complaint(gpu, problem, layout, places) == "");
+        }
+      }
+    }
+  }
+}
+
+// Partial rows are compared with scalar's, so those of two calls are also those of one.
+TEST_CASE("cuda launch: parts of whole row groups leave the partial rows of the whole") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  std::int64_t seed = 0;
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t hidden_size : {64, 1000, 4096, 5128, 20000}) {
+      const Shape shape{hidden_size > 4096 ? 33 : 70, hidden_size};
+      const Problem problem = problem_of(shape, dtype, kWeights[seed % 3], seed);
+      ++seed;
+      INFO(describe(problem));
+      for (const Cut cut : {Cut{}, Cut{16, 32}, Cut{32, 32}, Cut{64, 64}}) {
+        if (cut.first_rows > shape.rows) continue;
+        INFO("groups of " << cut.group_rows << ", first call of " << cut.first_rows);
+        CHECK(backward_complaint(gpu, problem, {}, {}, cut) == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("cuda launch: the end of dweight for any number of groups, dtype, with accumulate") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  constexpr std::int64_t kColumns = 37;
+  Matrix partial_rows(DType::kFloat32, kMaxRowGroups, cuda::partial_row_floats(kColumns));
+  Random random(1);
+  for (std::int64_t group = 0; group < partial_rows.rows(); ++group) {
+    for (std::int64_t j = 0; j < kColumns; ++j) {
+      partial_rows.set(group, j, static_cast<float>(random.below(1 << 24) - (1 << 23)) * 0x1p-12f);
+    }
+  }
+  const DeviceMatrix partials(gpu, partial_rows);
+  for (const std::int64_t groups : {0,  1,  2,  3,  4,  5,  7,   8,   9,   15,  16,  17,  31, 32,
+                                    33, 63, 64, 65, 96, 97, 127, 128, 129, 255, 257, 511, 512}) {
+    for (const DType dtype : kDTypes) {
+      for (const bool accumulate : {false, true}) {
+        INFO(groups << " groups, dtype " << static_cast<int>(dtype) << ", accumulate "
+                    << accumulate);
+        Matrix dweight(dtype, 1, kColumns);
+        Matrix expected(dtype, 1, kColumns);
+        for (std::int64_t j = 0; j < kColumns; ++j) {
+          const float before = static_cast<float>(random.below(200)) * 0.25f;  // in any dtype
+          std::vector<float> values;
+          for (std::int64_t group = 0; group < groups; ++group) {
+            values.push_back(std::bit_cast<float>(partial_rows.bits(group, j)));
+          }
+          const float sum = neighbour_first(values);
+          dweight.set(0, j, before);
+          expected.set(0, j, accumulate ? before + sum : sum);
+        }
+        DeviceMatrix on_device(gpu, dweight, {groups % 3, 0});
+        BackwardArgs args{};
+        args.shape = {0, kColumns};
+        args.dweight = on_device.row(0);
+        args.dweight_dtype = dtype;
+        args.accumulate = accumulate;
+        must(cuda::launch_finish_dweight(gpu.device(), args, partials.address(0), groups,
+                                         gpu.stream().get()));
+        CHECK(on_device.take_back("dweight") == "");
+        CHECK(difference(expected, dweight, Values::kFinite) == "");
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rmsnorm::test

@@ -1,0 +1,106 @@
+// What the tests of the launches share: the device they run on, and matrices in its memory.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "cuda/device.h"
+#include "cuda/memory.h"
+#include "support.h"
+
+namespace rmsnorm::test {
+
+inline void must(const Status& status) {
+  INFO(status.message());
+  REQUIRE(status.ok());
+}
+
+// The first device with its context current, and a stream.
+class Gpu {
+ public:
+  Gpu() {
+    if (const Status status = cuda::find_device(0, &device_); !status.ok()) {
+      MESSAGE("nothing was launched: " << status.message());
+      return;
+    }
+    must(scope_.enter(*device_));
+    must(stream_.make());
+  }
+  bool is_there() const { return device_ != nullptr; }
+  cuda::Device& device() { return *device_; }
+  const cuda::Stream& stream() const { return stream_; }
+  // Simulated devices see every access beyond an allocation, real ones need something behind it.
+  bool is_simulated() const { return device_->properties().name.starts_with("cudasim"); }
+
+ private:
+  cuda::Device* device_ = nullptr;
+  cuda::DeviceScope scope_;
+  cuda::Stream stream_;
+};
+
+// Where a matrix lies on the device: elements before its first row, and between rows.
+struct Place {
+  std::int64_t offset = 0;
+  std::int64_t padding = 0;
+};
+
+// A copy of a host's matrix, with poison around its rows.
+class DeviceMatrix {
+ public:
+  static constexpr std::byte kPoison{0xff};  // a NaN in every type
+
+  DeviceMatrix(const Gpu& gpu, Matrix& host, Place place = {})
+      : gpu_(gpu),
+        host_(host),
+        size_(element_size(host.dtype())),
+        stride_(host.columns() + place.padding),
+        offset_(place.offset) {
+    const std::int64_t rows = host.rows();
+    const std::int64_t elements = rows == 0 ? 0 : (rows - 1) * stride_ + host.columns();
+    const std::int64_t behind = gpu.is_simulated() ? 0 : 64;
+    bytes_.assign(static_cast<std::size_t>((offset_ + elements) * size_ + behind), kPoison);
+    for (std::int64_t r = 0; r < rows; ++r) std::memcpy(at(r), host.row(r), host.row_bytes());
+    must(memory_.allocate(static_cast<std::int64_t>(bytes_.size())));
+    must(cuda::copy_to_device(memory_.get(), bytes_.data(), memory_.bytes(), gpu.stream()));
+  }
+
+  cuda::CUdeviceptr address(std::int64_t r) const {
+    return memory_.get() + static_cast<cuda::CUdeviceptr>(distance(r));
+  }
+  void* row(std::int64_t r) const { return reinterpret_cast<void*>(address(r)); }
+  Rows rows_from(std::int64_t r) const { return {row(r), stride_}; }
+  ConstRows const_rows_from(std::int64_t r) const { return {row(r), stride_}; }
+
+  // Copies the rows back to the host's matrix. Says so if anything else has changed.
+  std::string take_back(const char* label) {
+    must(cuda::copy_to_host(bytes_.data(), memory_.get(), memory_.bytes(), gpu_.stream()));
+    must(gpu_.stream().synchronize());
+    for (std::int64_t r = 0; r < host_.rows(); ++r) {
+      std::memcpy(host_.row(r), at(r), host_.row_bytes());
+      std::memset(at(r), static_cast<int>(kPoison), host_.row_bytes());
+    }
+    const bool intact =
+        std::all_of(bytes_.begin(), bytes_.end(), [](std::byte byte) { return byte == kPoison; });
+    return intact ? "" : std::string(label) + " was written outside of its rows; ";
+  }
+
+ private:
+  std::int64_t distance(std::int64_t r) const { return (offset_ + r * stride_) * size_; }
+  std::byte* at(std::int64_t r) { return bytes_.data() + distance(r); }
+
+  const Gpu& gpu_;
+  Matrix& host_;
+  std::int64_t size_;
+  std::int64_t stride_;
+  std::int64_t offset_;
+  std::vector<std::byte> bytes_;
+  cuda::DeviceMemory memory_;
+};
+
+}  // namespace rmsnorm::test
