@@ -18,8 +18,7 @@ __device__ void backward_rows(const BackwardParams& params) {
   const bool needs_xx = params.rstd == nullptr;
 
   float dweight[kTiles][kTilePacks][kPackColumns<T>] = {};
-  float* sums_of_row = shared;
-  float* sums_of_next = shared + 2 * me.groups;
+  int place = 0;  // of the row's sums in shared memory
   for (std::int64_t row = begin; row < end; ++row) {
     const T* x_row = static_cast<const T*>(params.x.data) + row * params.x.row_stride;
     const T* dy_row = static_cast<const T*>(params.dy.data) + row * params.dy.row_stride;
@@ -50,10 +49,8 @@ __device__ void backward_rows(const BackwardParams& params) {
       xx_sums[k] = tile_sum<T>(xx);
     }
     float sums[] = {own_tiles_sum(gx_sums), own_tiles_sum(xx_sums)};
-    row_sums(sums, me, sums_of_row);
-    float* written = sums_of_row;
-    sums_of_row = sums_of_next;
-    sums_of_next = written;
+    row_sums(sums, me, shared + place);
+    place = 2 * me.groups - place;
 
     const float rstd =
         needs_xx ? rstd_of(sums[1], common.inverse_size, common.eps) : params.rstd[row];

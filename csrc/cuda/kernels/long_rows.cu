@@ -200,7 +200,7 @@ struct ParamsOf<Kind::kFinishRowSums> {
 }  // namespace
 
 #define KERNEL(tag, T, W, kind, function, index, access)                                       \
-  extern "C" __global__ void __launch_bounds__(ParamsOf<Kind::kind>::kThreads)                 \
+  extern "C" __global__ void __launch_bounds__(ParamsOf<Kind::kind>::kThreads, kLongMinBlocks) \
       RMSNORM_KERNEL_NAME(tag, function, index,                                                \
                           access)(const __grid_constant__ ParamsOf<Kind::kind>::Type params) { \
     function<T, W, RMSNORM_ACCESS_##access>(params);                                           \
