@@ -328,13 +328,14 @@ NamedRegister Decoder::read_operand(const Statement& statement, const OperandSyn
     return scopes_.constant('p', operand.literal.bits != 0 ? kAllLanes : 0);
   }
   if (operand.kind != OperandSyntax::Kind::kName) bad(statement, "an operand of a wrong kind");
+  if (operand.name == "WARP_SZ") return scopes_.constant(letter, kLanes);
   NamedRegister result{};
-  if (const auto special = scopes_.special(operand.name)) {
-    result = *special;
-  } else if (operand.name == "WARP_SZ") {
-    return scopes_.constant(letter, kLanes);
-  } else {
+  if (const NamedRegister* found = scopes_.find_register(operand.name); found != nullptr) {
     result = register_operand(statement, operand);
+  } else if (const auto special = scopes_.special(operand.name)) {
+    result = *special;
+  } else {
+    bad(statement, std::string(operand.name) + " is no register");
   }
   if (result.letter != letter) bad(statement, std::string(operand.name) + " is of another width");
   if (operand.negated) {
