@@ -47,6 +47,7 @@ const Operation* find_operation(std::string_view mnemonic) {
     add_half_operations(table);
     add_compare_operations(table);
     add_convert_operations(table);
+    add_common_conversions(table);
     add_approximate_operations(table);
     add_warp_operations(table);
     return table;
@@ -181,6 +182,7 @@ void Decoder::operation(const Statement& statement, const Operation& operation) 
 
   Instruction instruction = start(statement);
   instruction.handler = operation.handler;
+  instruction.immediate = operation.immediate;
   instruction.copies = statement.name == "mov.pred";
   std::string widen;  // for a result in a register wider than the type
   Register wide;
