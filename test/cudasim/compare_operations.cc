@@ -1,5 +1,6 @@
 // setp, set and testp.
 #include <cmath>
+#include <utility>
 
 #include "lanewise.h"
 
@@ -53,18 +54,24 @@ struct OrUnordered {
   bool operator()(auto a, auto b) const { return a != a || b != b || C{}(a, b); }
 };
 
-struct And {
-  static constexpr const char* kName = ".and";
-  static Mask combine(Mask a, Mask b) { return a & b; }
-};
-struct Or {
-  static constexpr const char* kName = ".or";
-  static Mask combine(Mask a, Mask b) { return a | b; }
-};
-struct Xor {
-  static constexpr const char* kName = ".xor";
-  static Mask combine(Mask a, Mask b) { return a ^ b; }
-};
+// How a comparison is combined with a predicate, in Instruction::immediate.
+enum class Combination : s64 { kNone, kAnd, kOr, kXor };
+constexpr std::pair<const char*, Combination> kCombinations[] = {
+    {".and", Combination::kAnd}, {".or", Combination::kOr}, {".xor", Combination::kXor}};
+
+Mask combine(Mask result, Warp& warp, const Instruction& i) {
+  switch (static_cast<Combination>(i.immediate)) {
+    case Combination::kNone:
+      break;
+    case Combination::kAnd:
+      return result & warp.mask(i.in[2]);
+    case Combination::kOr:
+      return result | warp.mask(i.in[2]);
+    case Combination::kXor:
+      return result ^ warp.mask(i.in[2]);
+  }
+  return result;
+}
 
 float flushed_if_float(float value) { return flushed(value); }
 template <class T>
@@ -86,20 +93,15 @@ template <class T, class C, bool Flush>
 void add_comparison(OperationTable& table, const std::string& name, const std::string& type) {
   const std::string suffix = (Flush ? ".ftz." : ".") + type;
   const char letter = shape_letter<T>();
-  table.add("setp." + name + suffix, {[](Machine&, Warp& warp, const Instruction& i, Mask active) {
-                                        assign_mask(warp.mask(i.out[0]),
-                                                    compare<T, C, Flush>(warp, i), active);
-                                      },
-                                      {'p', '=', letter, letter}});
-  for_types<And, Or, Xor>([&]<class B>() {
-    table.add("setp." + name + B::kName + suffix,
-              {[](Machine&, Warp& warp, const Instruction& i, Mask active) {
-                 const Mask other = warp.mask(i.in[2]);
-                 assign_mask(warp.mask(i.out[0]), B::combine(compare<T, C, Flush>(warp, i), other),
-                             active);
-               },
-               {'p', '=', letter, letter, 'p'}});
-  });
+  const Handler handler = [](Machine&, Warp& warp, const Instruction& i, Mask active) {
+    assign_mask(warp.mask(i.out[0]), combine(compare<T, C, Flush>(warp, i), warp, i), active);
+  };
+  table.add("setp." + name + suffix, {handler, {'p', '=', letter, letter}});
+  for (const auto& [combined, combination] : kCombinations) {
+    Operation operation{handler, {'p', '=', letter, letter, 'p'}};
+    operation.immediate = static_cast<s64>(combination);
+    table.add("setp." + name + combined + suffix, operation);
+  }
   if constexpr (sizeof(T) >= 4) {
     table.add("set." + name + (Flush ? ".ftz" : "") + ".u32." + type,
               lanewise<u32, T, T>([](T a, T b) {

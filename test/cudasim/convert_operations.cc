@@ -1,4 +1,5 @@
-// cvt: between integers, floats and the 16-bit formats, with every rounding nvcc asks for.
+// cvt: between integers, floats and the 16-bit formats, with every rounding there is. Hundreds of
+// functions, compiled for size; those that kernels spend time in are in common_conversions.cc.
 #include <cmath>
 
 #include "lanewise.h"
@@ -225,15 +226,6 @@ void add_convert_operations(OperationTable& table) {
   add_mode<Rounding::kDown>(table);
   add_mode<Rounding::kUp>(table);
   add_exact(table);
-  // The common narrowings, nearest even of a float32, without the way through float64.
-  table.add("cvt.rn.f16.f32", lanewise<Half, float>([](float a) { return narrow<Half>(a); }));
-  table.add("cvt.rn.bf16.f32", lanewise<BFloat, float>([](float a) { return narrow<BFloat>(a); }));
-  table.add("cvt.rn.f16x2.f32", lanewise<Pair<Half>, float, float>([](float high, float low) {
-              return Pair<Half>{narrow<Half>(low), narrow<Half>(high)};
-            }));
-  table.add("cvt.rn.bf16x2.f32", lanewise<Pair<BFloat>, float, float>([](float high, float low) {
-              return Pair<BFloat>{narrow<BFloat>(low), narrow<BFloat>(high)};
-            }));
 }
 
 }  // namespace cudasim

@@ -47,6 +47,7 @@ const Operation* find_operation(std::string_view mnemonic) {
     add_half_operations(table);
     add_compare_operations(table);
     add_convert_operations(table);
+    add_common_conversions(table);
     add_approximate_operations(table);
     add_warp_operations(table);
     return table;
@@ -181,6 +182,7 @@ void Decoder::operation(const Statement& statement, const Operation& operation) 
 
   Instruction instruction = start(statement);
   instruction.handler = operation.handler;
+  instruction.immediate = operation.immediate;
   instruction.copies = statement.name == "mov.pred";
   std::string widen;  // for a result in a register wider than the type
   Register wide;
@@ -328,13 +330,14 @@ NamedRegister Decoder::read_operand(const Statement& statement, const OperandSyn
     return scopes_.constant('p', operand.literal.bits != 0 ? kAllLanes : 0);
   }
   if (operand.kind != OperandSyntax::Kind::kName) bad(statement, "an operand of a wrong kind");
+  if (operand.name == "WARP_SZ") return scopes_.constant(letter, kLanes);
   NamedRegister result{};
-  if (const auto special = scopes_.special(operand.name)) {
-    result = *special;
-  } else if (operand.name == "WARP_SZ") {
-    return scopes_.constant(letter, kLanes);
-  } else {
+  if (const NamedRegister* found = scopes_.find_register(operand.name); found != nullptr) {
     result = register_operand(statement, operand);
+  } else if (const auto special = scopes_.special(operand.name)) {
+    result = *special;
+  } else {
+    bad(statement, std::string(operand.name) + " is no register");
   }
   if (result.letter != letter) bad(statement, std::string(operand.name) + " is of another width");
   if (operand.negated) {

@@ -146,6 +146,9 @@ TEST_CASE("f16 and bf16, alone and in pairs") {
        0x0010},  // 2^-20, where the product alone is rounded
       {"fma.rn.f16", {0x7800, 0x4000, 0xfbff}, 0x5000},  // 65536 - 65504
       {"fma.rn.f16", {0x3c00, 0x3c00, 0x0001}, 0x3c00},
+      // Rounded to float32 on the way these would become ties, and go up.
+      {"fma.rn.f16", {0x2801, 0x23fe, 0x3c01}, 0x3c01},   // 2^-11 (1 - 2^-20) + 1 + 2^-10
+      {"fma.rn.bf16", {0x40e0, 0x3e14, 0xb080}, 0x3f81},  // 259 / 256 - 2^-30
       {"min.f16", {0x8000, 0}, 0x8000},
       {"max.f16", {0x7e01, 0x3c00}, 0x3c00},
       {"max.NaN.f16", {0x7e01, 0x3c00}, kNan16},

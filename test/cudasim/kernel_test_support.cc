@@ -35,7 +35,9 @@ LaunchReport Bench::run(const std::string& ptx, const std::vector<u64>& paramete
   const Module module(ptx);
   const Kernel* kernel = module.find(module.kernel_names().at(0));
   launch.parameters.resize(8 * parameters.size());
-  std::memcpy(launch.parameters.data(), parameters.data(), launch.parameters.size());
+  for (std::size_t k = 0; k < parameters.size(); ++k) {
+    std::memcpy(&launch.parameters[8 * k], &parameters[k], 8);
+  }
   return execute(*kernel, launch, device, memory, options);
 }
 

@@ -75,6 +75,13 @@ u64 DeviceMemory::Impl::allocate(std::size_t bytes) {
   allocation.mapping = mmap(nullptr, allocation.mapped_bytes, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (allocation.mapping == MAP_FAILED) return 0;
+#ifdef MADV_HUGEPAGE
+  // Populating page by page would cost more than the kernels that run on it.
+  constexpr std::size_t kLarge = std::size_t{4} << 20;
+  if (allocation.mapped_bytes >= kLarge) {
+    madvise(allocation.mapping, allocation.mapped_bytes, MADV_HUGEPAGE);
+  }
+#endif
   allocation.data = static_cast<std::byte*>(allocation.mapping);
   allocation.written = reinterpret_cast<u64*>(allocation.data + data_bytes);
   allocation.writers = reinterpret_cast<u32*>(allocation.data + data_bytes + bit_bytes);

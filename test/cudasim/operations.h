@@ -17,6 +17,7 @@ struct Operation {
   bool relaxed = false;
   bool extends_sign = false;
   int immediate_operand = -1;  // this input must be a literal and goes to Instruction::immediate
+  s64 immediate = 0;           // what Instruction::immediate is otherwise
 };
 
 // Null if there is none.
@@ -30,6 +31,7 @@ void add_directed_operations(OperationTable& table);
 void add_half_operations(OperationTable& table);
 void add_compare_operations(OperationTable& table);
 void add_convert_operations(OperationTable& table);
+void add_common_conversions(OperationTable& table);
 void add_approximate_operations(OperationTable& table);
 void add_warp_operations(OperationTable& table);
 

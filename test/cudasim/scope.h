@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -52,8 +53,8 @@ class Scopes {
     int count = 0;
   };
   struct Level {
-    std::map<std::string_view, Range> ranges;  // %r<5> under %r
-    std::map<std::string_view, NamedRegister> registers;
+    std::unordered_map<std::string_view, Range> ranges;  // %r<5> under %r
+    std::unordered_map<std::string_view, NamedRegister> registers;
     std::map<std::string_view, NamedMemory> memory;
   };
 

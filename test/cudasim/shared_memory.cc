@@ -7,7 +7,8 @@ namespace cudasim {
 
 SharedMemory::SharedMemory(std::size_t bytes, std::size_t warps, int granule_shift)
     : data_(bytes),
-      records_((bytes >> granule_shift) + 1),
+      packs_(bytes / kPackBytes + 1),
+      records_(packs_.size() * (kPackBytes >> granule_shift)),
       orders_(bytes == 0 ? 0 : warps),
       granule_shift_(granule_shift) {}
 
@@ -98,25 +99,40 @@ bool SharedMemory::conflicts(Record& record, Access access, u32 warp, int lane) 
   return false;
 }
 
+Trouble SharedMemory::check(Record& record, Access access, u32 warp, int lane) {
+  if (access != Access::kWrite && record.write_epoch < first_epoch_) return Trouble::kUninitialised;
+  return conflicts(record, access, warp, lane) ? Trouble::kRace : Trouble::kNone;
+}
+
 std::byte* SharedMemory::touch(u64 address, std::size_t bytes, Access access, u32 warp, int lane,
                                Trouble& trouble) {
   if (address >= data_.size() || bytes > data_.size() - address) {
     trouble = Trouble::kOutOfBounds;
     return nullptr;
   }
-  const std::size_t end = ((address + bytes - 1) >> granule_shift_) + 1;
-  for (std::size_t g = address >> granule_shift_; g < end; ++g) {
-    Record& record = records_[g];
-    if (access != Access::kWrite && record.write_epoch < first_epoch_) {
-      trouble = Trouble::kUninitialised;
-      return nullptr;
-    }
-    if (conflicts(record, access, warp, lane)) {
-      trouble = Trouble::kRace;
-      return nullptr;
-    }
+  std::byte* const host = data_.data() + address;
+  const std::size_t granules = kPackBytes >> granule_shift_;
+  Pack& pack = packs_[address / kPackBytes];
+  if (bytes == kPackBytes && !pack.split) {
+    trouble = check(pack.record, access, warp, lane);
+    return trouble == Trouble::kNone ? host : nullptr;
   }
-  return data_.data() + address;
+  Record* const parts = &records_[address / kPackBytes * granules];
+  if (!pack.split) {
+    std::fill_n(parts, granules, pack.record);
+    pack.split = true;
+  }
+  const std::size_t begin = address % kPackBytes >> granule_shift_;
+  const std::size_t end = begin + (bytes >> granule_shift_);
+  for (std::size_t part = begin; part < end; ++part) {
+    trouble = check(parts[part], access, warp, lane);
+    if (trouble != Trouble::kNone) return nullptr;
+  }
+  if (bytes == kPackBytes && access == Access::kWrite) {
+    pack.record = parts[0];  // whoever comes after this write comes after what was before it
+    pack.split = false;
+  }
+  return host;
 }
 
 }  // namespace cudasim

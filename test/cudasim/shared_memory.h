@@ -43,6 +43,13 @@ class SharedMemory {
     bool many_warps = false;  // readers of several warps
     bool atomic = false;      // the last write
   };
+  // 16 bytes, which have a record of their own as long as they are accessed as a whole, and one for
+  // each granule once they were not.
+  static constexpr std::size_t kPackBytes = 16;
+  struct Pack {
+    Record record;
+    bool split = false;
+  };
   // Which lanes of a warp know of which others' accesses. Mostly all are ordered at once; subsets
   // keep a clock for each pair of lanes.
   struct WarpOrder {
@@ -54,9 +61,11 @@ class SharedMemory {
 
   bool ordered(u32 thread, u32 order, u32 warp, int lane) const;
   Mask unordered_readers(const Record& record, u32 warp, int lane) const;
+  Trouble check(Record& record, Access access, u32 warp, int lane);
   bool conflicts(Record& record, Access access, u32 warp, int lane);
 
   std::vector<std::byte> data_;
+  std::vector<Pack> packs_;
   std::vector<Record> records_;
   std::vector<WarpOrder> orders_;
   int granule_shift_;
