@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 
 import { allCases, caseName, makeArrays, makeCall, minimumBytes, type Case } from './cases';
+import { benchmarkCuda, cudaCases, cudaMachine, findDevice } from './cuda';
 import { movers } from './limits';
 import { contender, measure } from './measure';
 import { machine, table, type Row } from './report';
@@ -17,6 +18,7 @@ interface Options {
   readonly time: number;
   readonly threads?: number;
   readonly json?: string;
+  readonly device: string;
 }
 
 function benchmark(one: Case, { rounds, time }: Options): Row {
@@ -62,27 +64,51 @@ function regularExpression(text: string): RegExp {
   }
 }
 
-function main(options: Options): void {
-  if (options.threads !== undefined) setNumThreads(options.threads);
-  const cases = allCases().filter((one) => options.filter?.test(caseName(one)) ?? true);
-  const description = machine();
+/** All that are asked for; text is a line about a case that has no figures. */
+function report(
+  cases: readonly Case[],
+  description: Record<string, string | number>,
+  { filter, json }: Options,
+  run: (one: Case) => Row | string,
+): void {
   for (const [name, value] of Object.entries(description)) console.log(`${name}: ${value}`);
 
-  const rows = cases.map((one) => {
+  const rows: Row[] = [];
+  for (const one of cases.filter((one) => filter?.test(caseName(one)) ?? true)) {
     process.stderr.write(`${caseName(one)}\n`);
-    return benchmark(one, options);
-  });
-  console.log(table(rows));
-  if (options.json !== undefined) {
-    writeFileSync(options.json, `${JSON.stringify({ machine: description, rows }, null, 2)}\n`);
+    const row = run(one);
+    if (typeof row === 'string') console.log(row);
+    else rows.push(row);
   }
+  if (rows.length > 0) console.log(table(rows));
+  if (json !== undefined) {
+    writeFileSync(json, `${JSON.stringify({ machine: description, rows }, null, 2)}\n`);
+  }
+}
+
+function main(options: Options): void {
+  if (options.threads !== undefined) setNumThreads(options.threads);
+  if (options.device === 'cpu') {
+    report(allCases(), machine(), options, (one) => benchmark(one, options));
+    return;
+  }
+  const device = findDevice(options.device);
+  if (typeof device === 'string') {
+    console.error(device);
+    process.exitCode = 1;
+    return;
+  }
+  report(cudaCases(device), cudaMachine(device), options, (one) =>
+    benchmarkCuda(one, device, options),
+  );
 }
 
 new Command('bench')
   .description(
     'Times forward and backward through the public API against the fastest copy (forward) or sum ' +
       '(backward) over the same buffers, on one thread or all, with plain or streaming stores. ' +
-      'Bandwidths are of minimum traffic: each element of x and dy read once, of y or dx written once.',
+      'Bandwidths are of minimum traffic: each element of x and dy read once, of y or dx written once. ' +
+      'On a GPU: the kernels alone, against a copy from device to device of as many bytes.',
   )
   .option(
     '--filter <regexp>',
@@ -91,6 +117,7 @@ new Command('bench')
   )
   .option('--rounds <count>', 'visits to each contender; the median is reported', wholeNumber, 9)
   .option('--time <ms>', 'length of a visit', wholeNumber, 30)
+  .option('--device <name>', 'cpu, cuda or cuda:N', 'cpu')
   .option('--threads <count>', 'threads at most', wholeNumber)
   .option('--json <file>', 'write all figures there')
   .action(main)

@@ -8,6 +8,8 @@
 #include <cstring>
 
 #include "cpu/thread_pool.h"
+#include "cuda/device.h"
+#include "kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -99,8 +101,14 @@ Napi::Value move(const Napi::CallbackInfo& info) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   napi_add_env_cleanup_hook(
-      env, [](void*) { rmsnorm::cpu::join_threads(); }, nullptr);
+      env,
+      [](void*) {
+        rmsnorm::cpu::join_threads();
+        rmsnorm::cuda::release_devices();
+      },
+      nullptr);
   exports.Set("move", Napi::Function::New(env, move));
+  exports.Set("timeKernels", Napi::Function::New(env, time_kernels));
   return exports;
 }
 
