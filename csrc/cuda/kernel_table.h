@@ -60,12 +60,9 @@ inline constexpr Policy kSinglePolicies[] = {
 };
 
 // Rows that no block holds, in two passes over memory.
-inline constexpr int kLongThreads = 256;  // of a block of the sums, at most: 16 or 32 tiles
-inline constexpr int kRowSumsThreads = 256;
-inline constexpr int kLongMinBlocks =
-    3;  // of a multiprocessor; left alone, ptxas spills for a fourth
-inline constexpr int kElementwiseThreads = 256;
-inline constexpr int kScalePacks = 4;  // of a thread of scale_rows, all in flight at once
+inline constexpr int kLongThreads = 256;  // of a block; of a block of the sums at most
+inline constexpr int kLongMinBlocks = 3;  // left alone, ptxas spills for a fourth
+inline constexpr int kScalePacks = 4;     // of a thread of scale_rows, all in flight at once
 
 inline constexpr int kWarpLanes = 32;
 inline constexpr int kForwardBlockThreads = 256;  // several short rows: evidence above

@@ -205,9 +205,8 @@ LongPlan plan_long(const Problem& problem, Kind fold, Kind finish, int sums) {
   any.dtype = DType::kFloat32;
   plan.finish_sums = {.kernel = find(any, Kind::kFinishRowSums, 0, Access::kPacks),
                       .blocks = rows,
-                      .block_x = kRowSumsThreads};
-  plan.finish = {.kernel = find(problem, finish, 0, Access::kParts),
-                 .block_x = kElementwiseThreads};
+                      .block_x = kLongThreads};
+  plan.finish = {.kernel = find(problem, finish, 0, Access::kParts), .block_x = kLongThreads};
   return plan;
 }
 
@@ -216,15 +215,15 @@ LongPlan plan_long(const Problem& problem, Kind fold, Kind finish, int sums) {
 LongPlan plan_long_forward(const Problem& problem) {
   LongPlan plan = plan_long(problem, Kind::kFoldForward, Kind::kScaleRows, 1);
   plan.finish.blocks =
-      problem.shape.rows * ceil_div(row_packs(problem), kElementwiseThreads * kScalePacks);
+      problem.shape.rows * ceil_div(row_packs(problem), kLongThreads * kScalePacks);
   return plan;
 }
 
 LongPlan plan_long_backward(const Problem& problem, std::int64_t group_rows) {
   LongPlan plan = plan_long(problem, Kind::kFoldBackward, Kind::kBackwardColumns, 2);
   plan.group_rows = group_rows > 0 ? group_rows : kMinGroupRows;
-  plan.finish.blocks = ceil_div(row_packs(problem), kElementwiseThreads) *
-                       ceil_div(problem.shape.rows, plan.group_rows);
+  plan.finish.blocks =
+      ceil_div(row_packs(problem), kLongThreads) * ceil_div(problem.shape.rows, plan.group_rows);
   return plan;
 }
 

@@ -114,8 +114,8 @@ void check_tiles(Complaints& complaints, const Problem& problem, std::int64_t th
 void check_long(Complaints& complaints, const Problem& problem, const LongPlan& plan, Kind fold,
                 Kind finish) {
   check_launch(complaints, problem, plan.fold, fold, kLongThreads);
-  check_launch(complaints, problem, plan.finish_sums, Kind::kFinishRowSums, kRowSumsThreads);
-  check_launch(complaints, problem, plan.finish, finish, kElementwiseThreads);
+  check_launch(complaints, problem, plan.finish_sums, Kind::kFinishRowSums, kLongThreads);
+  check_launch(complaints, problem, plan.finish, finish, kLongThreads);
   check_tiles(complaints, problem, plan.fold.block_x, plan.splits);
   complaints.require(plan.sums_floats == 2 * problem.shape.rows * plan.splits,
                      "not the floats of both sums", problem, plan.sums_floats);

@@ -81,7 +81,7 @@ __device__ void halve(float* sums, std::int64_t count) {
   }
 }
 
-// Grid: rows. Block: kRowSumsThreads.
+// Grid: rows. Block: kLongThreads.
 template <class T, class W, Access access>
 __device__ void finish_row_sums(const RowSumsParams& params) {
   const RowParams& common = params.common;
@@ -100,12 +100,12 @@ __device__ void finish_row_sums(const RowSumsParams& params) {
   if (params.rstd != nullptr) params.rstd[row] = rstd;
 }
 
-// Grid: rows * ceil(packs of a row / (kElementwiseThreads * kScalePacks)).
+// Grid: rows * ceil(packs of a row / (kLongThreads * kScalePacks)).
 template <class T, class W, Access access>
 __device__ void scale_rows(const LongForwardParams& params) {
   const ForwardParams& forward = params.forward;
   const RowParams& common = forward.common;
-  const std::int64_t chunk_columns = kElementwiseThreads * kScalePacks * kPackColumns<T>;
+  const std::int64_t chunk_columns = kLongThreads * kScalePacks * kPackColumns<T>;
   const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
   const std::int64_t row = blockIdx.x / chunks;
   const std::int64_t first = blockIdx.x % chunks * chunk_columns;
@@ -115,7 +115,7 @@ __device__ void scale_rows(const LongForwardParams& params) {
 
   Pack x[kScalePacks];
   const auto column = [&](int i) {
-    return first + (kElementwiseThreads * i + static_cast<int>(threadIdx.x)) * kPackColumns<T>;
+    return first + (kLongThreads * i + static_cast<int>(threadIdx.x)) * kPackColumns<T>;
   };
 #pragma unroll
   for (int i = 0; i < kScalePacks; ++i) x[i] = load<T, access>(x_row, column(i), common);
@@ -129,13 +129,13 @@ __device__ void scale_rows(const LongForwardParams& params) {
   }
 }
 
-// Grid: ceil(packs of a row / kElementwiseThreads) * ceil(rows / group_rows): a thread takes a pack
+// Grid: ceil(packs of a row / kLongThreads) * ceil(rows / group_rows): a thread takes a pack
 // of columns down a row group.
 template <class T, class W, Access access>
 __device__ void backward_columns(const LongBackwardParams& params) {
   const BackwardParams& backward = params.backward;
   const RowParams& common = backward.common;
-  const std::int64_t chunk_columns = kElementwiseThreads * kPackColumns<T>;
+  const std::int64_t chunk_columns = kLongThreads * kPackColumns<T>;
   const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
   const std::int64_t group = blockIdx.x / chunks;
   const std::int64_t column =
@@ -169,41 +169,17 @@ __device__ void backward_columns(const LongBackwardParams& params) {
   }
 }
 
-template <Kind kind>
-struct ParamsOf;
-template <>
-struct ParamsOf<Kind::kFoldForward> {
-  using Type = LongForwardParams;
-  static constexpr int kThreads = kLongThreads;
-};
-template <>
-struct ParamsOf<Kind::kScaleRows> {
-  using Type = LongForwardParams;
-  static constexpr int kThreads = kElementwiseThreads;
-};
-template <>
-struct ParamsOf<Kind::kFoldBackward> {
-  using Type = LongBackwardParams;
-  static constexpr int kThreads = kLongThreads;
-};
-template <>
-struct ParamsOf<Kind::kBackwardColumns> {
-  using Type = LongBackwardParams;
-  static constexpr int kThreads = kElementwiseThreads;
-};
-template <>
-struct ParamsOf<Kind::kFinishRowSums> {
-  using Type = RowSumsParams;
-  static constexpr int kThreads = kRowSumsThreads;
-};
+// The parameters of a kernel's function.
+template <class Params>
+Params params_of(void (&)(const Params&));
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                                       \
-  extern "C" __global__ void __launch_bounds__(ParamsOf<Kind::kind>::kThreads, kLongMinBlocks) \
-      RMSNORM_KERNEL_NAME(tag, function, index,                                                \
-                          access)(const __grid_constant__ ParamsOf<Kind::kind>::Type params) { \
-    function<T, W, RMSNORM_ACCESS_##access>(params);                                           \
+#define KERNEL(tag, T, W, kind, function, index, access)                                          \
+  extern "C" __global__ void __launch_bounds__(kLongThreads, kLongMinBlocks) RMSNORM_KERNEL_NAME( \
+      tag, function, index, access)(const __grid_constant__ decltype(params_of(                   \
+      function<T, W, RMSNORM_ACCESS_##access>)) params) {                                         \
+    function<T, W, RMSNORM_ACCESS_##access>(params);                                              \
   }
 RMSNORM_LONG_KERNELS(KERNEL)
 
