@@ -40,7 +40,7 @@ __device__ void backward_rows(const BackwardParams& params) {
       Accumulators<T> xx{};
 #pragma unroll
       for (int c = 0; c < kTilePacks; ++c) {
-        fold_gradient<T, W>(x[k][c], dy[k][c], me.column(k, c), common, gx);
+        fold_gradient<T, W, access>(x[k][c], dy[k][c], me.column(k, c), common, gx);
       }
       gx_sums[k] = tile_sum<T>(gx);
       if (!needs_xx) continue;

@@ -72,9 +72,9 @@ __device__ void backward_steps(const BackwardParams& params) {
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) {
       if (!is_column(c)) continue;
-      fold_gradient<T, W>(load_pack(own_x + kTileLanes<T> * c),
-                          load_pack(own_dy + kTileLanes<T> * c), me.column(0, c), common,
-                          accumulators);
+      fold_gradient<T, W, access>(load_pack(own_x + kTileLanes<T> * c),
+                                  load_pack(own_dy + kTileLanes<T> * c), me.column(0, c), common,
+                                  accumulators);
     }
     sums[0] = tile_sum<T>(accumulators);
     if (needs_xx) {

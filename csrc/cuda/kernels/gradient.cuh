@@ -66,16 +66,24 @@ __device__ inline void store_partial(float* partial_row, std::int64_t column,
   }
 }
 
-// One more column of the chains of g * x.
-template <class T, class W>
+// One more column of the chains of g * x. Columns from hidden_size on contribute nothing, not even
+// a zero: added to a sum of -0 it would make +0 of it.
+template <class T, class W, Access access>
 __device__ inline void fold_gradient(const Pack& x, const Pack& dy, std::int64_t column,
                                      const RowParams& params, Accumulators<T>& accumulators) {
+  if (access == Access::kPacks && column >= params.hidden_size) return;
   WeightPack<T, W> weight;
   weight.load(column, params);
   float values[kPackColumns<T>];
   float g[kPackColumns<T>];
   unpack<T>(x, values);
   weighted_gradient<T, W>(dy, weight, params, g);
+  if constexpr (access == Access::kParts) {
+#pragma unroll
+    for (int i = 0; i < kPackColumns<T>; ++i) {
+      if (column + i >= params.hidden_size) g[i] = -0.0f;  // times the x of +0 there: -0
+    }
+  }
   fold_pack<T>(g, values, accumulators);
 }
 

@@ -61,7 +61,7 @@ __device__ void fold_backward(const LongBackwardParams& params) {
   Accumulators<T> xx{};
 #pragma unroll
   for (int c = 0; c < kTilePacks; ++c) {
-    fold_gradient<T, W>(x[c], dy[c], part.first + kAccumulators * c, common, gx);
+    fold_gradient<T, W, access>(x[c], dy[c], part.first + kAccumulators * c, common, gx);
     fold_square<T>(x[c], xx);
   }
   float sums[] = {tile_sum<T>(gx), tile_sum<T>(xx)};
