@@ -87,6 +87,7 @@ class Pool {
     Job** last = &queue_;
     while (*last != nullptr) last = &(*last)->following;
     *last = &job;
+    ++calls_;
     queued_.store(true, std::memory_order_release);
     lock.unlock();
     if (job.slots == 2) {
@@ -144,10 +145,13 @@ class Pool {
     const auto ending = [&] { return ending_generation_ != generation; };
     while (!ending()) {
       if (queue_ == nullptr) {
+        // Called for work that was done before this thread was awake, it lingers for the next call:
+        // else it would be late for every one of a series.
+        const std::uint64_t calls = calls_;
         lock.unlock();
         linger_until([&] { return queued_.load(std::memory_order_acquire); });
         lock_soon(lock);
-        work_came_.wait(lock, [&] { return queue_ != nullptr || ending(); });
+        work_came_.wait(lock, [&] { return calls_ != calls || ending(); });
         continue;
       }
       Job& job = *queue_;
@@ -166,6 +170,7 @@ class Pool {
   std::condition_variable work_done_;
   std::vector<std::thread> workers_;
   std::uint64_t ending_generation_ = 0;  // workers of an earlier one leave
+  std::uint64_t calls_ = 0;              // jobs ever queued
   Job* queue_ = nullptr;
   std::atomic<bool> queued_{false};
 };
