@@ -229,9 +229,9 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, float* partia
       backward_rows<X, W, kLlama, false, true, Stores::kCached>(args, rows, partial);
     } else if (stores == Stores::kStreaming && aligned_alike(args.dx.row_stride)) {
       if (partial == nullptr) {
-        backward_rows<X, W, kLlama, true, false, Stores::kStreaming>(args, rows, partial);
+        backward_rows<X, W, kLlama, true, false, kStreaming<X>>(args, rows, partial);
       } else {
-        backward_rows<X, W, kLlama, true, true, Stores::kStreaming>(args, rows, partial);
+        backward_rows<X, W, kLlama, true, true, kStreaming<X>>(args, rows, partial);
       }
     } else if (partial == nullptr) {
       backward_rows<X, W, kLlama, true, false, Stores::kCached>(args, rows, partial);

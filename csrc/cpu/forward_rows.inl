@@ -114,7 +114,7 @@ void forward(const ForwardArgs& args, Range rows, Stores stores) {
     using X = typename decltype(x)::Type;
     using W = typename decltype(w)::Type;
     if (stores == Stores::kStreaming) {
-      forward_rows<X, W, llama.value, Stores::kStreaming>(args, rows);
+      forward_rows<X, W, llama.value, kStreaming<X>>(args, rows);
     } else {
       forward_rows<X, W, llama.value, Stores::kCached>(args, rows);
     }

@@ -6,21 +6,20 @@
 //   Pair         two Vec {a, b}: 2 * kLanes consecutive columns of a row
 //   kInterleaved<X>  the order of a Pair of X: false, a holds the first kLanes columns and b the
 //                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
-//   load_pair<X>, store_pair<X, Floats>, stream_pair<X, Floats>   a Pair of X, in X's order, the
-//   last
-//                    where memory is aligned to a Pair
-//   load_part<X>(p, begin, end)   of a Pair at p, of X or float, the columns [begin, end), and
-//   zeros:
-//                nothing else is read
+//   kStreaming<X>   what rows are written by where streaming stores are asked for
+//   load_pair<X>, store_pair<X, Floats>, stream_pair<X, Floats>
+//                a Pair of X, in X's order, the last where memory is aligned to a Pair
+//   load_part<X>(p, begin, end)
+//                of a Pair at p, of X or float, the columns [begin, end), and zeros: nothing else
+//                is read
 //   kMasks<X>    whether that is as fast as loading it all
 //   store_part<X, Floats>(p, begin, end, pair)   of a Pair at p the columns [begin, end)
 //   round_pair<X, Floats>   T(value) as floats
 //   load_floats<kInterleaved>, store_floats<kInterleaved>   floats in either order
 //   keep_columns<kInterleaved>(pair, begin, end)   -0 in all columns but [begin, end)
 //   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
-//   halve_lanes(v, count)   the halving tree over the lanes of v, down to its first `count` (a
-//   power
-//                of two)
+//   halve_lanes(v, count)
+//                the halving tree over the lanes of v, down to its first `count` (a power of two)
 //   NormalFloats<X, W>   kExist: whether there is a faster rounding for Floats::kNormal; then, made
 //                from ForwardArgs, has(first, count, rstd) tells whether it will do for these rows
 //   prefetch(p), stream_fence()

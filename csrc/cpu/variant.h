@@ -33,6 +33,9 @@ struct Variant {
   // What the processor must have (features.h).
   std::uint32_t features;
 
+  // The variant for float32 rows that are streamed, where that is another.
+  const Variant* streaming_float32;
+
   // y and rstd of `rows`.
   void (*forward)(const ForwardArgs&, Range rows, Stores);
 

@@ -40,6 +40,9 @@ RMSNORM_INLINE Vec floats(__m256i x) { return {_mm256_castsi256_ps(x)}; }
 template <class X>
 static constexpr bool kInterleaved = __is_same(X, BFloat16);
 
+template <class X>
+static constexpr Stores kStreaming = Stores::kStreaming;
+
 // [0 … 7], [8 … 15]  ->  [0 2 … 14], [1 3 … 15]
 RMSNORM_INLINE Pair interleave(Pair x) {
   const __m256 even = _mm256_shuffle_ps(x.a.v, x.b.v, _MM_SHUFFLE(2, 0, 2, 0));
@@ -203,6 +206,7 @@ RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
 
 }  // namespace
 
-const Variant kAvx2{"avx2", kFeaturesAvx2, forward, backward, add_partial, finish_dweight, convert};
+const Variant kAvx2{"avx2",   kFeaturesAvx2, nullptr,        forward,
+                    backward, add_partial,   finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

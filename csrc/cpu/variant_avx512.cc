@@ -39,6 +39,10 @@ RMSNORM_INLINE Vec floats(__m512i x) { return {_mm512_castsi512_ps(x)}; }
 template <class X>
 static constexpr bool kInterleaved = __is_same(X, BFloat16);
 
+// Of float32 the backend leaves streaming calls to AVX2.
+template <class X>
+static constexpr Stores kStreaming = __is_same(X, float) ? Stores::kCached : Stores::kStreaming;
+
 // Lanes 0, 2, … 30 of two registers; 0, 16, 1, 17, … 23.
 RMSNORM_INLINE __m512i even_lanes() {
   return _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -293,7 +297,7 @@ RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
 
 }  // namespace
 
-const Variant kAvx512{"avx512",    kFeaturesAvx512, forward, backward,
-                      add_partial, finish_dweight,  convert};
+const Variant kAvx512{"avx512", kFeaturesAvx512, &kAvx2,         forward,
+                      backward, add_partial,     finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

@@ -39,6 +39,9 @@ RMSNORM_INLINE Vec floats(uint32x4_t x) { return {vreinterpretq_f32_u32(x)}; }
 template <class X>
 static constexpr bool kInterleaved = __is_same(X, BFloat16);
 
+template <class X>
+static constexpr Stores kStreaming = Stores::kStreaming;
+
 template <bool kOrder>
 RMSNORM_INLINE Pair load_floats(const float* source) {
   const Pair natural{Vec::load(source), Vec::load(source + Vec::kLanes)};
@@ -159,6 +162,7 @@ RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
 
 }  // namespace
 
-const Variant kNeon{"neon", kFeaturesNeon, forward, backward, add_partial, finish_dweight, convert};
+const Variant kNeon{"neon",   kFeaturesNeon, nullptr,        forward,
+                    backward, add_partial,   finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

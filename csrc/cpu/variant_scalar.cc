@@ -170,6 +170,7 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
 
 }  // namespace
 
-const Variant kScalar{"scalar", 0, forward, backward, add_partial, finish_dweight, convert};
+const Variant kScalar{"scalar", 0,           nullptr,        forward,
+                      backward, add_partial, finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu
