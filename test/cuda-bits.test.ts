@@ -16,7 +16,7 @@ const named = list.map(({ device, computeCapability }, index) => ({
   index,
 }));
 
-/** Everything instead of a selection: takes half an hour on simulated devices. */
+/** Everything instead of a selection: takes long on simulated devices. */
 const isFull = process.env['RMSNORM_FULL_GRID'] !== undefined;
 
 const rowCounts = [1, 2, 3, 17, 64, 300];
