@@ -55,7 +55,7 @@ struct FinishParams {
   void* dweight;    // (hidden_size)
   int groups;       // 0 … kMaxRowGroups
   int part_groups;  // of a part of the tree: a power of two
-  int accumulate;
+  bool accumulate;
 };
 
 // Very long rows, whose sums are spread over `splits` blocks each. sums: (rows, splits) of x * x,
@@ -76,7 +76,7 @@ struct RowSumsParams {
   std::int64_t splits;
   const float* given_rstd;  // backward, where it is not recomputed
   float* rstd;              // forward, where it is wanted
-  int is_backward;
+  bool is_backward;
 };
 
 }  // namespace rmsnorm::cuda

@@ -1,5 +1,5 @@
 // Every kernel there is, and the constants it is launched with: the only list, read by the host
-// (launch.cc) and by the device code (kernels/*.cu), so that no kernel lacks its row.
+// (policy.cc) and by the device code (kernels/*.cu), so that no kernel lacks its row.
 #pragma once
 
 #include <cstdint>

@@ -68,7 +68,7 @@ std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows
 
 std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {
   const Problem problem = Problem::of(args);
-  if (plan_forward(problem).rows.kernel != nullptr) return 0;
+  if (plan_forward(problem).kernel != nullptr) return 0;
   return plan_long_forward(problem).sums_floats * static_cast<std::int64_t>(sizeof(float));
 }
 
@@ -76,11 +76,11 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
                       CUstream stream) {
   const Problem problem = Problem::of(args);
   ForwardParams params = forward_params(args, problem);
-  if (const ForwardPlan plan = plan_forward(problem); plan.rows.kernel != nullptr) {
-    for (std::int64_t first = 0; first < plan.rows.blocks; first += kMaxBlocks) {
-      params.first_row = first * plan.rows.block_y;
-      const std::int64_t blocks = std::min(plan.rows.blocks - first, kMaxBlocks);
-      RMSNORM_TRY(enqueue(device, plan.rows, blocks, params, stream));
+  if (const Launch launch = plan_forward(problem); launch.kernel != nullptr) {
+    for (std::int64_t first = 0; first < launch.blocks; first += kMaxBlocks) {
+      params.first_row = first * launch.block_y;
+      const std::int64_t blocks = std::min(launch.blocks - first, kMaxBlocks);
+      RMSNORM_TRY(enqueue(device, launch, blocks, params, stream));
     }
     return {};
   }

@@ -94,7 +94,7 @@ std::int64_t least_group_rows(std::int64_t rows) { return bit_ceil(ceil_div(rows
 
 }  // namespace
 
-KernelRows kernel_rows() { return {std::begin(kRows), std::end(kRows)}; }
+std::span<const KernelRow> kernel_rows() { return kRows; }
 
 Problem Problem::of(const ForwardArgs& args) {
   return problem_of(args, std::min(alignment(args.x, args.dtype), alignment(args.y, args.dtype)));
@@ -105,7 +105,7 @@ Problem Problem::of(const BackwardArgs& args) {
                                     alignment(args.dx, args.dtype)}));
 }
 
-ForwardPlan plan_forward(const Problem& problem) {
+Launch plan_forward(const Problem& problem) {
   for (int index = 0; index < static_cast<int>(std::size(kForwardPolicies)); ++index) {
     const Policy& policy = kForwardPolicies[index];
     const std::int64_t threads = row_threads(problem, policy.tiles);
@@ -113,12 +113,12 @@ ForwardPlan plan_forward(const Problem& problem) {
     if (threads == 0 || threads > policy.max_threads || kernel == nullptr) continue;
     const std::int64_t rows = std::max<std::int64_t>(kForwardBlockThreads / threads, 1);
     const std::int64_t groups = row_groups_of_tiles(problem, threads);
-    return {{.kernel = kernel,
-             .blocks = ceil_div(problem.shape.rows, rows),
-             .block_x = static_cast<unsigned>(threads),
-             .block_y = static_cast<unsigned>(rows),
-             .shared_bytes =
-                 threads > kWarpLanes ? static_cast<unsigned>(groups * rows * sizeof(float)) : 0}};
+    return {.kernel = kernel,
+            .blocks = ceil_div(problem.shape.rows, rows),
+            .block_x = static_cast<unsigned>(threads),
+            .block_y = static_cast<unsigned>(rows),
+            .shared_bytes =
+                threads > kWarpLanes ? static_cast<unsigned>(groups * rows * sizeof(float)) : 0};
   }
   return {};
 }

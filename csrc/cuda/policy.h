@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "../rms_norm.h"
 #include "kernel_table.h"
@@ -21,13 +22,7 @@ struct KernelRow {
 };
 
 // All of them.
-struct KernelRows {
-  const KernelRow* begin_;
-  const KernelRow* end_;
-  const KernelRow* begin() const { return begin_; }
-  const KernelRow* end() const { return end_; }
-};
-KernelRows kernel_rows();
+std::span<const KernelRow> kernel_rows();
 
 // What decides about kernel and grid.
 struct Problem {
@@ -53,10 +48,7 @@ struct Launch {
 };
 
 // Rows held by a block. The kernel is null if there is none for rows so long: see LongPlan.
-struct ForwardPlan {
-  Launch rows;
-};
-ForwardPlan plan_forward(const Problem& problem);
+Launch plan_forward(const Problem& problem);
 
 // `group_rows`: of a row group where dweight is wanted, else 0 to have it chosen.
 // `shared_limit`: bytes of shared memory a block can have on the device.

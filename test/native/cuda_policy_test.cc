@@ -126,7 +126,7 @@ void check_long(Complaints& complaints, const Problem& problem, const LongPlan& 
 }
 
 void check_forward(Complaints& complaints, const Problem& problem) {
-  const Launch launch = plan_forward(problem).rows;
+  const Launch launch = plan_forward(problem);
   if (launch.kernel == nullptr) {
     return check_long(complaints, problem, plan_long_forward(problem), Kind::kFoldForward,
                       Kind::kScaleRows);
@@ -254,7 +254,7 @@ TEST_CASE("cuda policy: grids of 2^40 elements are within the driver's limit") {
   for (std::int64_t size = 1; size <= kMostElements / 2; size = size < 32 ? size + 1 : size * 2) {
     const std::int64_t rows = kMostElements / size;
     for_each_problem(size, rows, [&](const Problem& problem) {
-      if (plan_forward(problem).rows.kernel == nullptr) {
+      if (plan_forward(problem).kernel == nullptr) {
         const LongPlan plan = plan_long_forward(problem);
         for (const Launch& launch : {plan.fold, plan.finish_sums, plan.finish}) {
           check(problem, launch);
@@ -280,9 +280,9 @@ TEST_CASE("cuda policy: every kernel of the table is some problem's, and names a
   std::set<std::string> reached;
   for_each_problem([&](const Problem& problem) {
     const LongPlan forward = plan_long_forward(problem);
-    reach(reached, {plan_forward(problem).rows});
+    reach(reached, {plan_forward(problem)});
     // Rows that a block holds never come to the plans of longer ones.
-    if (plan_forward(problem).rows.kernel == nullptr) {
+    if (plan_forward(problem).kernel == nullptr) {
       reach(reached, {forward.fold, forward.finish_sums, forward.finish});
     }
     for (const int limit : kSharedLimits) {
