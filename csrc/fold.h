@@ -10,10 +10,20 @@
 //   3. The sum of a row is the halving tree over its tile sums, padded with +0 to a power of two.
 // The halving tree over n values is: for s = n/2, n/4, … 1: v[i] += v[i + s] for all i < s.
 //
+// float64 tensors: the same in float64 throughout, with factors of their own.
+//
 // Everything after the fold is elementwise, each operation rounded to nearest even:
 //   m = sum * inverse(H);  v = m + eps;  rstd = 1 / sqrt(v)
 //   xhat = x * rstd;  y = xhat * w, with the casts of CastOrder
 //   c = sum * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
+// With dresidual_out, it is added to that dx in float32, before the one cast.
+//
+// A fold that is not finite, or is 0 where eps is 0, is taken again with x scaled by a power of
+// two, f = rescale_factor(sum, eps): no row of finite x then overflows, nor vanishes.
+//   forward's, of x * f:         v = m + eps * f * f (left to right);  rstd = (1 / sqrt(v)) * f
+//   backward's, of g and x * f:  c = sum * (rstd * (1 / f))
+// The second result is final, finite or not. Where x has infinities or NaNs it is what the first
+// was.
 //
 // dweight cuts the rows into groups of row_group_rows(M). In a group each column is a chain over
 // the rows ascending, acc = fma(dy, xhat, acc), from +0. The groups' partial rows are summed by a
@@ -48,6 +58,17 @@ static constexpr std::int64_t tile_count(std::int64_t hidden_size) {
 
 static constexpr float inverse(std::int64_t hidden_size) {
   return static_cast<float>(1.0 / static_cast<double>(hidden_size));
+}
+
+// Small enough for the squares of 2^40 of the largest numbers, large enough for the smallest.
+template <class Float>
+static constexpr Float kRescale = sizeof(Float) == 4 ? Float(0x1p96f) : Float(0x1p600);
+
+// What x is scaled by before a fold is taken again, or 1 if the first one stands.
+template <class Float>
+static constexpr Float rescale_factor(Float sum, Float eps) {
+  if (!(sum - sum == 0)) return 1 / kRescale<Float>;
+  return sum == 0 && eps == 0 ? kRescale<Float> : Float(1);
 }
 
 static constexpr std::int64_t row_group_rows(std::int64_t rows) {

@@ -9,6 +9,10 @@
 //   dx[r,:]    = rstd[r] * (g[r,:] - xhat[r,:] * mean_j(g[r,j] * xhat[r,j]))
 //   dweight[j] = sum_r dy[r,j] * xhat[r,j]
 //
+// With a residual, the norm is of a sum: residual_out = T(x + residual) stands for x above, T()
+// rounding to the tensors' type. Its gradient arrives by two ways, through y and through
+// residual_out itself: dx = dresidual = (the formula) + dresidual_out.
+//
 // r counts rows (M), j counts columns (H = hidden_size). How these are rounded and in which order
 // they are summed is fixed in fold.h, so that every backend gives the same bits.
 // Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
@@ -18,7 +22,9 @@
 
 namespace rmsnorm {
 
-enum class DType : std::uint8_t { kFloat32, kFloat16, kBFloat16 };
+// float64 tensors are computed in float64 throughout, weight, rstd and dweight being float64 too,
+// and on the CPU alone. All others are computed in float32.
+enum class DType : std::uint8_t { kFloat32, kFloat16, kBFloat16, kFloat64 };
 
 // Bits of an IEEE 754 binary16 and of a bfloat16: types of their own, so that a kernel's
 // instantiation knows which of the two formats its 16-bit memory holds.
@@ -41,50 +47,71 @@ struct Shape {
 };
 
 struct Options {
-  float eps = 1e-6f;           // finite, >= 0
-  float weight_offset = 0.0f;  // finite; added to weight in float32
+  double eps = 1e-6;           // finite, >= 0; in float32 but for float64 tensors
+  double weight_offset = 0.0;  // finite; added to weight in float32, or float64
   CastOrder cast_order = CastOrder::kLlama;
 };
 
-// A matrix of (rows, hidden_size) elements whose rows are contiguous and row_stride elements apart.
+// More rows than there are: all of them are one batch.
+static constexpr std::int64_t kOneBatch = INT64_MAX;
+
+// A matrix of (rows, hidden_size) elements, each row of them contiguous. Row r begins at element
+// (r / batch_rows) * batch_stride + (r % batch_rows) * row_stride of data. So per-head rows lie in
+// a fused QKV projection, where the heads of one token are a batch.
 struct ConstRows {
-  const void* data;
-  std::int64_t row_stride;
+  const void* data = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t batch_rows = kOneBatch;  // >= 1
+  std::int64_t batch_stride = 0;
 };
 struct Rows {
-  void* data;
-  std::int64_t row_stride;
+  void* data = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t batch_rows = kOneBatch;
+  std::int64_t batch_stride = 0;
 };
+
+// The element at which a row begins, where `rows` is a ConstRows or a Rows.
+template <class Matrix>
+static constexpr std::int64_t row_offset(const Matrix& rows, std::int64_t row) {
+  if (row < rows.batch_rows) return row * rows.row_stride;
+  return row / rows.batch_rows * rows.batch_stride + row % rows.batch_rows * rows.row_stride;
+}
 
 struct Weight {
   const void* data = nullptr;     // (hidden_size), or null for ones
-  DType dtype = DType::kFloat32;  // the tensors' own type or float32
+  DType dtype = DType::kFloat32;  // the tensors' own type, or float32 beside 16-bit tensors
 };
 
 struct ForwardArgs {
   Shape shape;
   Options options;
-  DType dtype;  // of x and y
+  DType dtype;  // of x, residual, residual_out and y
   ConstRows x;
   Weight weight;
-  Rows y;       // may be exactly x, and must not overlap anything else
-  float* rstd;  // (rows), or null if not wanted
+  Rows y;                   // may be exactly x or residual, and must not overlap anything else
+  void* rstd;               // (rows) of float32, of float64 for float64 tensors; null if not wanted
+  ConstRows residual = {};  // data null if there is none
+  Rows residual_out = {};   // given where residual is; may be exactly x or residual, never y
 };
 
 struct BackwardArgs {
   Shape shape;
   Options options;
-  DType dtype;  // of dy, x and dx
+  DType dtype;  // of dy, x, dresidual_out and dx
   ConstRows dy;
-  ConstRows x;
+  ConstRows x;  // residual_out of forward, where there was a residual
   Weight weight;
-  const float* rstd;    // (rows), or null to recompute it from x: the same bits
-  Rows dx;              // data null if not wanted; may be exactly dy or x
+  const void* rstd;     // (rows) as forward's, or null to recompute it from x: the same bits
+  Rows dx;              // data null if not wanted; may be exactly dy, x or dresidual_out
   void* dweight;        // (hidden_size), or null if not wanted
-  DType dweight_dtype;  // the tensors' own type or float32
+  DType dweight_dtype;  // the tensors' own type, or float32 beside 16-bit tensors
   bool accumulate;      // dweight = T(float(dweight) + sum) rather than T(sum)
+  ConstRows dresidual_out = {};  // added to dx before its cast; data null if there is none
 };
 
-static constexpr std::int64_t element_size(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
+static constexpr std::int64_t element_size(DType dtype) {
+  return dtype == DType::kFloat64 ? 8 : dtype == DType::kFloat32 ? 4 : 2;
+}
 
 }  // namespace rmsnorm

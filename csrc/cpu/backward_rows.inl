@@ -192,9 +192,10 @@ void backward_rows(const BackwardArgs& args, Range rows, float* partial) {
       const std::int64_t n = count - r < together ? count - r : together;
       if (args.rstd == nullptr) {
         const Vec sums = fold_squares<X>(args.x, first + r, n, hidden_size);
-        rstd_of(sums, hidden_size, args.options.eps).store(rstd + r);
+        rstd_of(sums, hidden_size, static_cast<float>(args.options.eps)).store(rstd + r);
       } else {
-        for (std::int64_t i = r; i < r + n; ++i) rstd[i] = without_payload(args.rstd[first + i]);
+        const float* const given = static_cast<const float*>(args.rstd) + first;
+        for (std::int64_t i = r; i < r + n; ++i) rstd[i] = without_payload(given[i]);
       }
     }
     if constexpr (kDx) {

@@ -37,7 +37,7 @@ struct NormalFloats {
 
   explicit NormalFloats(const ForwardArgs& args)
       : x(args.x), hidden_size(args.shape.hidden_size), weight(0.0f) {
-    if (!(cpu_features() & kFeatureAvx512Bf16) || args.options.weight_offset != 0.0f) return;
+    if (!(cpu_features() & kFeatureAvx512Bf16) || args.options.weight_offset != 0.0) return;
     weight = 1.0f;
     if constexpr (!__is_same(W, NoWeight)) {
       SmallestMagnitude smallest;

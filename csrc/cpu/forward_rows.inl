@@ -36,10 +36,10 @@ RMSNORM_INLINE void scale_row(const ForwardArgs& args, const WeightReader<X, W>&
 // rstd of the rows from `first` on, whose folds are the lanes of `sums`.
 RMSNORM_INLINE Vec finish_rstd(const ForwardArgs& args, Vec sums, std::int64_t first,
                                std::int64_t count, float (&rstds)[Vec::kLanes]) {
-  const Vec rstd = rstd_of(sums, args.shape.hidden_size, args.options.eps);
+  const Vec rstd = rstd_of(sums, args.shape.hidden_size, static_cast<float>(args.options.eps));
   rstd.store(rstds);
-  if (args.rstd != nullptr) {
-    for (std::int64_t r = 0; r < count; ++r) args.rstd[first + r] = rstds[r];
+  if (float* const out = static_cast<float*>(args.rstd); out != nullptr) {
+    for (std::int64_t r = 0; r < count; ++r) out[first + r] = rstds[r];
   }
   return rstd;
 }

@@ -130,7 +130,8 @@ struct WeightReader {
 
   WeightReader(const Weight& source, const Options& options)
       : weight{static_cast<const W*>(source.data)},
-        offset(Vec::broadcast(options.weight_offset == 0.0f ? -0.0f : options.weight_offset)) {}
+        offset(Vec::broadcast(
+            options.weight_offset == 0.0 ? -0.0f : static_cast<float>(options.weight_offset))) {}
 
   RMSNORM_INLINE Pair at(std::int64_t column) const { return weight.at(column) + both(offset); }
   RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count) const {

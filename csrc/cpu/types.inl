@@ -29,6 +29,8 @@ void with_dtype(DType dtype, const Function& function) {
       return function(Tag<Float16>{});
     case DType::kBFloat16:
       return function(Tag<BFloat16>{});
+    case DType::kFloat64:
+      return;
   }
 }
 
@@ -51,9 +53,9 @@ void with_types(DType dtype, const Weight& weight, CastOrder order, const Functi
 
 template <class T>
 RMSNORM_INLINE const T* row_of(const ConstRows& rows, std::int64_t row) {
-  return static_cast<const T*>(rows.data) + row * rows.row_stride;
+  return static_cast<const T*>(rows.data) + row_offset(rows, row);
 }
 template <class T>
 RMSNORM_INLINE T* row_of(const Rows& rows, std::int64_t row) {
-  return static_cast<T*>(rows.data) + row * rows.row_stride;
+  return static_cast<T*>(rows.data) + row_offset(rows, row);
 }

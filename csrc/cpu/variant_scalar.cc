@@ -70,10 +70,11 @@ void forward_row(const ForwardArgs& args, std::int64_t row) {
   X* y = row_of<X>(args.y, row);
 
   const auto x_at = [x](std::int64_t j) { return to_float(x[j]); };
-  const float rstd = rstd_of(fold(hidden_size, x_at, x_at), inverse(hidden_size), args.options.eps);
-  if (args.rstd != nullptr) args.rstd[row] = rstd;
+  const float rstd = rstd_of(fold(hidden_size, x_at, x_at), inverse(hidden_size),
+                             static_cast<float>(args.options.eps));
+  if (args.rstd != nullptr) static_cast<float*>(args.rstd)[row] = rstd;
   for (std::int64_t j = 0; j < hidden_size; ++j) {
-    const float w = weight_at<W>(args.weight, args.options.weight_offset, j);
+    const float w = weight_at<W>(args.weight, static_cast<float>(args.options.weight_offset), j);
     y[j] = from_float<X>(scaled<X, W, kLlama>(to_float(x[j]) * rstd, w));
   }
 }
@@ -87,12 +88,12 @@ void backward_row(const BackwardArgs& args, std::int64_t row, float* partial) {
 
   const auto x_at = [x](std::int64_t j) { return to_float(x[j]); };
   const auto g_at = [&](std::int64_t j) {
-    const float w = weight_at<W>(args.weight, args.options.weight_offset, j);
+    const float w = weight_at<W>(args.weight, static_cast<float>(args.options.weight_offset), j);
     return weighted<X, W, kLlama>(to_float(dy[j]), w);
   };
-  const float rstd = args.rstd != nullptr
-                         ? args.rstd[row]
-                         : rstd_of(fold(hidden_size, x_at, x_at), inverse_size, args.options.eps);
+  const float rstd = args.rstd != nullptr ? static_cast<const float*>(args.rstd)[row]
+                                          : rstd_of(fold(hidden_size, x_at, x_at), inverse_size,
+                                                    static_cast<float>(args.options.eps));
 
   if (partial != nullptr) {
     for (std::int64_t j = 0; j < hidden_size; ++j) {

@@ -31,8 +31,8 @@ RowParams row_params(const Args& args, const Problem& problem) {
   return {.rows = args.shape.rows,
           .hidden_size = args.shape.hidden_size,
           .weight = args.weight.data,
-          .weight_offset = has_weight ? args.options.weight_offset : 0.0f,
-          .eps = args.options.eps,
+          .weight_offset = has_weight ? static_cast<float>(args.options.weight_offset) : 0.0f,
+          .eps = static_cast<float>(args.options.eps),
           .inverse_size = inverse(args.shape.hidden_size),
           .access_bytes = problem.access_bytes,
           .weight_is_float32 = has_weight && args.weight.dtype == DType::kFloat32,
@@ -43,7 +43,7 @@ ForwardParams forward_params(const ForwardArgs& args, const Problem& problem) {
   return {.common = row_params(args, problem),
           .x = {args.x.data, args.x.row_stride},
           .y = {args.y.data, args.y.row_stride},
-          .rstd = args.rstd,
+          .rstd = static_cast<float*>(args.rstd),
           .first_row = 0};
 }
 
@@ -52,7 +52,7 @@ BackwardParams backward_params(const BackwardArgs& args, const Problem& problem,
   return {.common = row_params(args, problem),
           .dy = {args.dy.data, args.dy.row_stride},
           .x = {args.x.data, args.x.row_stride},
-          .rstd = args.rstd,
+          .rstd = static_cast<const float*>(args.rstd),
           .dx = {args.dx.data, args.dx.row_stride},
           .partials = args.dweight != nullptr ? reinterpret_cast<float*>(partials) : nullptr,
           .partial_stride = partial_row_floats(args.shape.hidden_size),
@@ -91,7 +91,7 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
                                   .sums = long_params.sums,
                                   .splits = plan.splits,
                                   .given_rstd = nullptr,
-                                  .rstd = args.rstd,
+                                  .rstd = static_cast<float*>(args.rstd),
                                   .is_backward = false};
   RMSNORM_TRY(enqueue(device, plan.fold, long_params, stream));
   RMSNORM_TRY(enqueue(device, plan.finish_sums, sums_params, stream));
@@ -123,7 +123,7 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   const RowSumsParams sums_params{.common = params.backward.common,
                                   .sums = params.sums,
                                   .splits = plan.splits,
-                                  .given_rstd = args.rstd,
+                                  .given_rstd = static_cast<const float*>(args.rstd),
                                   .rstd = nullptr,
                                   .is_backward = true};
   RMSNORM_TRY(enqueue(device, plan.fold, params, stream));

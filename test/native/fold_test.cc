@@ -122,7 +122,7 @@ TEST_CASE("scalar computes what fold.h says: y, rstd and dx") {
     };
     for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
       const float mean = plain_fold(forward.x, forward.x, r) * inverse_size;
-      const float rstd = 1.0f / std::sqrt(mean + problem.options.eps);
+      const float rstd = 1.0f / std::sqrt(mean + static_cast<float>(problem.options.eps));
       const float c = plain_fold(backward.dy, backward.x, r) * rstd;
       const float cbar = c * inverse_size;
       compare(at(forward.rstd, 0, r), rstd);

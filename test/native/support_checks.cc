@@ -18,12 +18,14 @@ bool is_nan(DType dtype, std::uint32_t bits) {
       return (bits & 0x7fff) > 0x7c00;
     case DType::kBFloat16:
       return (bits & 0x7fff) > 0x7f80;
+    case DType::kFloat64:
+      break;
   }
   return false;
 }
 
 const char* name_of(DType dtype) {
-  static constexpr const char* kNames[] = {"float32", "float16", "bfloat16"};
+  static constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "float64"};
   return kNames[static_cast<int>(dtype)];
 }
 

@@ -233,6 +233,8 @@ void Matrix::set(std::int64_t r, std::int64_t j, float value) {
       return set_bits(r, j, from_float<Float16>(value).bits);
     case DType::kBFloat16:
       return set_bits(r, j, from_float<BFloat16>(value).bits);
+    case DType::kFloat64:
+      return;
   }
 }
 
