@@ -21,13 +21,23 @@ enum CUresult : int {
   CUDA_ERROR_INVALID_PTX = 218,
   CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
   CUDA_ERROR_INVALID_HANDLE = 400,
+  CUDA_ERROR_ILLEGAL_STATE = 401,
   CUDA_ERROR_NOT_FOUND = 500,
   CUDA_ERROR_NOT_READY = 600,
   CUDA_ERROR_ILLEGAL_ADDRESS = 700,
   CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701,
   CUDA_ERROR_MISALIGNED_ADDRESS = 716,
   CUDA_ERROR_LAUNCH_FAILED = 719,
+  CUDA_ERROR_NOT_PERMITTED = 800,
   CUDA_ERROR_NOT_SUPPORTED = 801,
+  CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900,
+  CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901,
+  CUDA_ERROR_STREAM_CAPTURE_MERGE = 902,
+  CUDA_ERROR_STREAM_CAPTURE_UNMATCHED = 903,
+  CUDA_ERROR_STREAM_CAPTURE_UNJOINED = 904,
+  CUDA_ERROR_STREAM_CAPTURE_ISOLATION = 905,
+  CUDA_ERROR_STREAM_CAPTURE_IMPLICIT = 906,
+  CUDA_ERROR_CAPTURED_EVENT = 907,
   CUDA_ERROR_UNKNOWN = 999,
 };
 
@@ -38,7 +48,10 @@ using CUmodule = struct CUmod_st*;
 using CUfunction = struct CUfunc_st*;
 using CUstream = struct CUstream_st*;
 using CUevent = struct CUevent_st*;
+using CUgraph = struct CUgraph_st*;
+using CUgraphExec = struct CUgraphExec_st*;
 using CUhostFn = void (*)(void* user_data);
+using CUstreamCallback = void (*)(CUstream stream, CUresult status, void* user_data);
 
 enum CUdevice_attribute : int {
   CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 1,
@@ -55,6 +68,31 @@ enum CUfunction_attribute : int {
   CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES = 3,
   CU_FUNC_ATTRIBUTE_NUM_REGS = 4,
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
+};
+
+enum CUpointer_attribute : int {               // the type of *value of cuPointerGetAttribute
+  CU_POINTER_ATTRIBUTE_CONTEXT = 1,            // CUcontext
+  CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,        // CUmemorytype
+  CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,     // int
+  CU_POINTER_ATTRIBUTE_RANGE_START_ADDR = 11,  // CUdeviceptr
+  CU_POINTER_ATTRIBUTE_RANGE_SIZE = 12,        // std::size_t
+};
+
+enum CUmemorytype : int {
+  CU_MEMORYTYPE_HOST = 1,
+  CU_MEMORYTYPE_DEVICE = 2,
+};
+
+enum CUstreamCaptureMode : int {
+  CU_STREAM_CAPTURE_MODE_GLOBAL = 0,
+  CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1,
+  CU_STREAM_CAPTURE_MODE_RELAXED = 2,
+};
+
+enum CUstreamCaptureStatus : int {
+  CU_STREAM_CAPTURE_STATUS_NONE = 0,
+  CU_STREAM_CAPTURE_STATUS_ACTIVE = 1,
+  CU_STREAM_CAPTURE_STATUS_INVALIDATED = 2,
 };
 
 inline constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
@@ -91,6 +129,8 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuMemGetInfo_v2, (std::size_t * free, std::size_t * total))                                   \
   F(cuMemAlloc_v2, (CUdeviceptr * pointer, std::size_t bytes))                                    \
   F(cuMemFree_v2, (CUdeviceptr pointer))                                                          \
+  F(cuMemGetAddressRange_v2, (CUdeviceptr * start, std::size_t * bytes, CUdeviceptr pointer))     \
+  F(cuPointerGetAttribute, (void* value, CUpointer_attribute attribute, CUdeviceptr pointer))     \
   F(cuMemHostAlloc, (void** pointer, std::size_t bytes, unsigned flags))                          \
   F(cuMemFreeHost, (void* pointer))                                                               \
   F(cuMemcpyHtoDAsync_v2,                                                                         \
@@ -101,11 +141,25 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
     (CUdeviceptr destination, CUdeviceptr source, std::size_t bytes, CUstream stream))            \
   F(cuMemsetD8Async,                                                                              \
     (CUdeviceptr destination, unsigned char value, std::size_t count, CUstream stream))           \
+  F(cuMemsetD16Async,                                                                             \
+    (CUdeviceptr destination, unsigned short value, std::size_t count, CUstream stream))          \
+  F(cuMemsetD32Async,                                                                             \
+    (CUdeviceptr destination, unsigned value, std::size_t count, CUstream stream))                \
   F(cuStreamCreate, (CUstream * stream, unsigned flags))                                          \
   F(cuStreamDestroy_v2, (CUstream stream))                                                        \
   F(cuStreamSynchronize, (CUstream stream))                                                       \
   F(cuStreamQuery, (CUstream stream))                                                             \
   F(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                          \
+  F(cuStreamAddCallback,                                                                          \
+    (CUstream stream, CUstreamCallback callback, void* user_data, unsigned flags))                \
+  F(cuStreamBeginCapture_v2, (CUstream stream, CUstreamCaptureMode mode))                         \
+  F(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                       \
+  F(cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus * status))                       \
+  F(cuGraphInstantiateWithFlags,                                                                  \
+    (CUgraphExec * executable, CUgraph graph, unsigned long long flags))                          \
+  F(cuGraphLaunch, (CUgraphExec executable, CUstream stream))                                     \
+  F(cuGraphExecDestroy, (CUgraphExec executable))                                                 \
+  F(cuGraphDestroy, (CUgraph graph))                                                              \
   F(cuEventCreate, (CUevent * event, unsigned flags))                                             \
   F(cuEventDestroy_v2, (CUevent event))                                                           \
   F(cuEventRecord, (CUevent event, CUstream stream))                                              \

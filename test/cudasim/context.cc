@@ -49,12 +49,13 @@ bool Context::free(CUdeviceptr address) {
   return true;
 }
 
-bool Context::contains(CUdeviceptr address, std::size_t bytes) const {
+std::optional<Context::Range> Context::find(CUdeviceptr address, std::size_t bytes) const {
   const std::lock_guard lock(allocations_mutex_);
   const auto after = allocations_.upper_bound(address);
-  if (after == allocations_.begin()) return false;
+  if (after == allocations_.begin()) return std::nullopt;
   const auto& [start, size] = *std::prev(after);
-  return address - start < size && bytes <= size - (address - start);
+  if (address - start >= size || bytes > size - (address - start)) return std::nullopt;
+  return Range{start, size};
 }
 
 std::map<CUdeviceptr, std::size_t> Context::allocations() const {

@@ -5,7 +5,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "errors.h"
 #include "machine.h"
@@ -43,7 +45,9 @@ class Context {
 
   CUdeviceptr allocate(std::size_t bytes);  // 0: not enough left
   bool free(CUdeviceptr address);           // false: not the start of a live allocation
-  bool contains(CUdeviceptr address, std::size_t bytes) const;
+  // The live allocation, begin and bytes, that all the bytes lie in.
+  using Range = std::pair<CUdeviceptr, std::size_t>;
+  std::optional<Range> find(CUdeviceptr address, std::size_t bytes) const;
   std::map<CUdeviceptr, std::size_t> allocations() const;
   std::size_t free_bytes() const;
 

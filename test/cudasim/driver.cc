@@ -159,10 +159,10 @@ StreamState Driver::find_stream(CUstream handle, const ContextPtr& current) cons
 
 ContextPtr Driver::owner_of(CUdeviceptr address, std::size_t bytes,
                             const ContextPtr& current) const {
-  if (current->contains(address, bytes)) return current;
+  if (current->find(address, bytes)) return current;
   const std::lock_guard lock(primaries_mutex_);
   for (const Primary& primary : primaries_) {
-    if (primary.context != nullptr && primary.context->contains(address, bytes)) {
+    if (primary.context != nullptr && primary.context->find(address, bytes)) {
       return primary.context;
     }
   }
@@ -173,6 +173,11 @@ std::uint64_t Driver::next_launch_seed() { return mixed(mixed(options.seed) + ++
 
 void Driver::misuse(int device, const std::string& kind, const std::string& message) {
   trace.fault(device, kind, message);
+}
+
+void Driver::unknown_handle(int device, const char* call) {
+  misuse(device, "invalid-handle",
+         std::string(call) + " of a handle that stands for nothing (any more)");
 }
 
 }  // namespace cudasim

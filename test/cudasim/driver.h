@@ -101,6 +101,7 @@ class Driver {
   std::uint64_t next_launch_seed();
   // The caller is wrong, whatever it does with the error that it gets: shown like a fault.
   void misuse(int device, const std::string& kind, const std::string& message);
+  void unknown_handle(int device, const char* call);
 
  private:
   struct Primary {
@@ -127,8 +128,8 @@ CUresult call_driver(Call call, const Body& body) {
     if (Scheduler::in_host_function()) {
       driver.misuse(-1, "call-in-host-function",
                     std::string(kCallNames[static_cast<int>(call)]) +
-                        " called from a function given to cuLaunchHostFunc");
-      return kNotPermitted;
+                        " called from a host function or a stream's callback");
+      return CUDA_ERROR_NOT_PERMITTED;
     }
     if (const std::optional<CUresult> error = driver.injected(call)) return *error;
     const bool before_init = call == Call::cuInit || call == Call::cuDriverGetVersion;

@@ -1,4 +1,4 @@
-// Device memory, page-locked memory and copies.
+// Device memory, page-locked memory and pointers.
 #include <cstring>
 
 #include "driver.h"
@@ -12,35 +12,32 @@ std::string hex(std::uint64_t address) {
   return text;
 }
 
-// Where launches are dropped nothing is ever written, and reading it is no fault.
-template <class Read>
-void read_or(const Driver& driver, const Read& read, const std::function<void()>& otherwise) {
-  try {
-    read();
-  } catch (const Fault& fault) {
-    if (driver.options.execute || fault.kind != "uninitialised") throw;
-    otherwise();
-  }
+// The values of attributes have a type each; callers give room for it.
+template <class Value>
+CUresult give(void* out, Value value) {
+  std::memcpy(out, &value, sizeof value);
+  return CUDA_SUCCESS;
 }
 
-// The host's side of a copy. A range that begins in a page-locked block must end there.
-struct HostRange {
-  PinnedPtr block;  // null: pageable
-  bool valid = true;
+// What is asked of a pointer; `start` is page-locked memory's address, too: there is one address
+// space.
+struct Pointed {
+  CUmemorytype type = CU_MEMORYTYPE_DEVICE;
+  ContextPtr context;  // null: it points to nothing
+  CUdeviceptr start = 0;
+  std::size_t bytes = 0;
 };
 
-HostRange host_range(const Driver& driver, const void* data, std::size_t bytes) {
-  HostRange range;
-  range.block = driver.pinned.find(data);
-  range.valid = data != nullptr && (range.block == nullptr || holds(*range.block, data, bytes));
-  return range;
-}
-
-// Queues `work` for a copy, to run while no fault has stopped the stream's context.
-template <class Work>
-void queue_copy(Driver& driver, const StreamState& stream, Work work) {
-  driver.scheduler.run_on_engine(
-      stream.stream, [context = stream.context, work = std::move(work)] { context->run(work); });
+Pointed pointed(const Driver& driver, CUdeviceptr pointer, const ContextPtr& current) {
+  if (const ContextPtr owner = driver.owner_of(pointer, 1, current)) {
+    if (const std::optional<Context::Range> range = owner->find(pointer, 1)) {
+      return {CU_MEMORYTYPE_DEVICE, owner, range->first, range->second};
+    }
+  }
+  const PinnedPtr block = driver.pinned.find(reinterpret_cast<const void*>(pointer));
+  if (block == nullptr) return {};
+  return {CU_MEMORYTYPE_HOST, block->context, reinterpret_cast<CUdeviceptr>(block->data),
+          block->bytes};
 }
 
 }  // namespace
@@ -81,6 +78,41 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
       IfFailed::kTakeDown);
 }
 
+CUresult cuMemGetAddressRange_v2(CUdeviceptr* start, std::size_t* bytes, CUdeviceptr pointer) {
+  return call_context(Call::cuMemGetAddressRange_v2,
+                      [&](Driver& driver, const ContextPtr& current) {
+                        const Pointed found = pointed(driver, pointer, current);
+                        if (found.context == nullptr || found.type != CU_MEMORYTYPE_DEVICE) {
+                          return CUDA_ERROR_NOT_FOUND;
+                        }
+                        if (start != nullptr) *start = found.start;
+                        if (bytes != nullptr) *bytes = found.bytes;
+                        return CUDA_SUCCESS;
+                      });
+}
+
+CUresult cuPointerGetAttribute(void* value, CUpointer_attribute attribute, CUdeviceptr pointer) {
+  return call_context(Call::cuPointerGetAttribute,
+                      [&](Driver& driver, const ContextPtr& current) -> CUresult {
+                        const Pointed found = pointed(driver, pointer, current);
+                        if (value == nullptr || found.context == nullptr)
+                          return CUDA_ERROR_INVALID_VALUE;
+                        switch (attribute) {
+                          case CU_POINTER_ATTRIBUTE_CONTEXT:
+                            return give(value, Driver::handle_of(found.context->device));
+                          case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+                            return give(value, found.type);
+                          case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+                            return give(value, found.context->device);
+                          case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+                            return give(value, found.start);
+                          case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+                            return give(value, found.bytes);
+                        }
+                        return CUDA_ERROR_INVALID_VALUE;
+                      });
+}
+
 CUresult cuMemHostAlloc(void** pointer, std::size_t bytes, unsigned flags) {
   return call_context(Call::cuMemHostAlloc, [&](Driver& driver, const ContextPtr& context) {
     if (pointer == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
@@ -111,101 +143,6 @@ CUresult cuMemFreeHost(void* pointer) {
         return current->error();
       },
       IfFailed::kTakeDown);
-}
-
-CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr destination, const void* source, std::size_t bytes,
-                              CUstream stream_handle) {
-  return call_context(
-      Call::cuMemcpyHtoDAsync_v2, [&](Driver& driver, const ContextPtr& current) -> CUresult {
-        const StreamState stream = driver.find_stream(stream_handle, current);
-        if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-        if (bytes == 0) return CUDA_SUCCESS;
-        const ContextPtr owner = driver.owner_of(destination, bytes, current);
-        const HostRange from = host_range(driver, source, bytes);
-        if (owner == nullptr || !from.valid) return CUDA_ERROR_INVALID_VALUE;
-        // A GPU reads page-locked memory when the copy runs: changing it earlier shows. Pageable
-        // memory is staged by the call.
-        std::shared_ptr<const void> data = from.block;
-        if (from.block == nullptr) {
-          const auto staged = std::make_shared<std::vector<unsigned char>>(
-              static_cast<const unsigned char*>(source),
-              static_cast<const unsigned char*>(source) + bytes);
-          source = staged->data();
-          data = staged;
-        }
-        queue_copy(driver, stream, [owner, destination, source, bytes, data] {
-          owner->with_memory(
-              [&](DeviceMemory& memory) { memory.write(destination, source, bytes); });
-        });
-        return CUDA_SUCCESS;
-      });
-}
-
-CUresult cuMemcpyDtoHAsync_v2(void* destination, CUdeviceptr source, std::size_t bytes,
-                              CUstream stream_handle) {
-  return call_context(
-      Call::cuMemcpyDtoHAsync_v2, [&](Driver& driver, const ContextPtr& current) -> CUresult {
-        const StreamState stream = driver.find_stream(stream_handle, current);
-        if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-        if (bytes == 0) return CUDA_SUCCESS;
-        const ContextPtr owner = driver.owner_of(source, bytes, current);
-        const HostRange to = host_range(driver, destination, bytes);
-        if (owner == nullptr || !to.valid) return CUDA_ERROR_INVALID_VALUE;
-        // Pageable memory, too, is written when the copy runs: a real driver "might" wait for it.
-        queue_copy(driver, stream, [&driver, owner, destination, source, bytes, block = to.block] {
-          owner->with_memory([&](DeviceMemory& memory) {
-            read_or(
-                driver, [&] { memory.read(source, destination, bytes); },
-                [&] { std::memset(destination, 0, bytes); });
-          });
-        });
-        return CUDA_SUCCESS;
-      });
-}
-
-CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr destination, CUdeviceptr source, std::size_t bytes,
-                              CUstream stream_handle) {
-  return call_context(
-      Call::cuMemcpyDtoDAsync_v2, [&](Driver& driver, const ContextPtr& current) -> CUresult {
-        const StreamState stream = driver.find_stream(stream_handle, current);
-        if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-        if (bytes == 0) return CUDA_SUCCESS;
-        const ContextPtr to = driver.owner_of(destination, bytes, current);
-        const ContextPtr from = driver.owner_of(source, bytes, current);
-        if (to == nullptr || from == nullptr) return CUDA_ERROR_INVALID_VALUE;
-        queue_copy(driver, stream, [&driver, to, from, destination, source, bytes] {
-          const auto copy = [&] {
-            if (to == from) {
-              to->with_memory(
-                  [&](DeviceMemory& memory) { memory.copy(destination, source, bytes); });
-              return;
-            }
-            std::vector<unsigned char> staged(bytes);
-            from->with_memory(
-                [&](DeviceMemory& memory) { memory.read(source, staged.data(), bytes); });
-            to->with_memory(
-                [&](DeviceMemory& memory) { memory.write(destination, staged.data(), bytes); });
-          };
-          read_or(driver, copy, [] {});
-        });
-        return CUDA_SUCCESS;
-      });
-}
-
-CUresult cuMemsetD8Async(CUdeviceptr destination, unsigned char value, std::size_t count,
-                         CUstream stream_handle) {
-  return call_context(
-      Call::cuMemsetD8Async, [&](Driver& driver, const ContextPtr& current) -> CUresult {
-        const StreamState stream = driver.find_stream(stream_handle, current);
-        if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-        if (count == 0) return CUDA_SUCCESS;
-        const ContextPtr owner = driver.owner_of(destination, count, current);
-        if (owner == nullptr) return CUDA_ERROR_INVALID_VALUE;
-        queue_copy(driver, stream, [owner, destination, value, count] {
-          owner->with_memory([&](DeviceMemory& memory) { memory.fill(destination, value, count); });
-        });
-        return CUDA_SUCCESS;
-      });
 }
 
 }  // namespace cudasim

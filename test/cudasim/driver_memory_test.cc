@@ -5,15 +5,6 @@
 namespace cudasim {
 namespace {
 
-// Page-locked memory for one test.
-struct Pinned {
-  explicit Pinned(std::size_t count) {
-    REQUIRE(cuMemHostAlloc(&data, 4 * count, CU_MEMHOSTALLOC_PORTABLE) == CUDA_SUCCESS);
-  }
-  unsigned& operator[](std::size_t i) { return static_cast<unsigned*>(data)[i]; }
-  void* data = nullptr;
-};
-
 TEST_CASE("little memory") {
   Options options = Simulation::quiet();
   options.devices[0].memory_bytes = 1 << 20;
@@ -43,6 +34,74 @@ TEST_CASE("copies there, across and back") {
   CHECK(cuMemsetD8Async(b, 0xff, 16, nullptr) == CUDA_SUCCESS);
   CHECK(cuMemcpyDtoDAsync_v2(b + 4, a, 8, nullptr) == CUDA_SUCCESS);
   CHECK(host_copy(b, 4) == std::vector<unsigned>{~0u, 1, 2, ~0u});
+}
+
+TEST_CASE("fills with elements of each width") {
+  const Simulation simulation;
+  const CUdeviceptr memory = allocate(16);
+  CHECK(cuMemsetD32Async(memory, 0x01020304, 4, nullptr) == CUDA_SUCCESS);
+  CHECK(cuMemsetD16Async(memory + 2, 0xabcd, 2, nullptr) == CUDA_SUCCESS);
+  CHECK(cuMemsetD8Async(memory + 15, 0xff, 1, nullptr) == CUDA_SUCCESS);
+  CHECK(host_copy(memory, 4) ==
+        std::vector<unsigned>{0xabcd0304, 0x0102abcd, 0x01020304, 0xff020304});
+  CHECK(cuMemsetD16Async(memory + 1, 0, 1, nullptr) == CUDA_ERROR_INVALID_VALUE);  // misaligned
+  CHECK(cuMemsetD32Async(memory + 2, 0, 1, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemsetD16Async(memory, 0, 9, nullptr) == CUDA_ERROR_INVALID_VALUE);  // past the end
+  CHECK(cuMemsetD32Async(memory, 0, 5, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemsetD32Async(memory, 0, (SIZE_MAX >> 2) + 2, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemsetD32Async(0, 0, 0, nullptr) == CUDA_SUCCESS);
+}
+
+template <class Value>
+Value attribute(CUpointer_attribute which, CUdeviceptr pointer) {
+  Value value{};
+  CHECK(cuPointerGetAttribute(&value, which, pointer) == CUDA_SUCCESS);
+  return value;
+}
+
+TEST_CASE("what a pointer points to") {
+  const Simulation simulation;
+  CUcontext context = nullptr;
+  REQUIRE(cuCtxGetCurrent(&context) == CUDA_SUCCESS);
+  const CUdeviceptr memory = allocate(100);
+  const Pinned pinned(25);
+  const auto host = reinterpret_cast<CUdeviceptr>(pinned.data);
+  const struct {
+    CUdeviceptr start;
+    CUmemorytype type;
+  } cases[] = {{memory, CU_MEMORYTYPE_DEVICE}, {host, CU_MEMORYTYPE_HOST}};
+  for (const auto& [start, type] : cases) {
+    CAPTURE(type);
+    for (const std::size_t offset : {0, 99}) {
+      const CUdeviceptr at = start + offset;
+      CHECK(attribute<CUmemorytype>(CU_POINTER_ATTRIBUTE_MEMORY_TYPE, at) == type);
+      CHECK(attribute<CUcontext>(CU_POINTER_ATTRIBUTE_CONTEXT, at) == context);
+      CHECK(attribute<int>(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, at) == 0);
+      CHECK(attribute<CUdeviceptr>(CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, at) == start);
+      CHECK(attribute<std::size_t>(CU_POINTER_ATTRIBUTE_RANGE_SIZE, at) == 100);
+    }
+  }
+  CUdeviceptr start = 0;
+  std::size_t bytes = 0;
+  CHECK(cuMemGetAddressRange_v2(&start, &bytes, memory + 99) == CUDA_SUCCESS);
+  CHECK(start == memory);
+  CHECK(bytes == 100);
+  CHECK(cuMemGetAddressRange_v2(nullptr, nullptr, memory) == CUDA_SUCCESS);
+  CHECK(cuMemGetAddressRange_v2(&start, &bytes, host) == CUDA_ERROR_NOT_FOUND);
+
+  int value = 0;
+  const auto refused = [&](CUdeviceptr pointer) {
+    CHECK(cuMemGetAddressRange_v2(&start, &bytes, pointer) == CUDA_ERROR_NOT_FOUND);
+    return cuPointerGetAttribute(&value, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, pointer);
+  };
+  CHECK(refused(memory + 100) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(refused(reinterpret_cast<CUdeviceptr>(&value)) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(refused(0) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);
+  CHECK(refused(memory) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuPointerGetAttribute(nullptr, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, host) ==
+        CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuPointerGetAttribute(&value, CUpointer_attribute{5}, host) == CUDA_ERROR_INVALID_VALUE);
 }
 
 TEST_CASE("copies of ranges that are not there are refused by the call") {

@@ -113,8 +113,7 @@ CUresult cuModuleUnload(CUmodule module) {
       [&](Driver& driver, const ContextPtr& current) {
         const std::shared_ptr<ModuleState> state = driver.modules.take(module);
         if (state == nullptr) {
-          driver.misuse(current->device, "invalid-handle",
-                        "cuModuleUnload of a handle that stands for nothing (any more)");
+          driver.unknown_handle(current->device, "cuModuleUnload");
           return CUDA_ERROR_INVALID_HANDLE;
         }
         driver.functions.take_all(

@@ -156,7 +156,7 @@ TEST_CASE("a host function is called in order, elsewhere, and may not call the d
   CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
   CHECK(seen.at_call == 2);
   CHECK(seen.thread != std::this_thread::get_id());
-  CHECK(seen.call == kNotPermitted);
+  CHECK(seen.call == CUDA_ERROR_NOT_PERMITTED);
   CHECK(simulation.faults("call-in-host-function") == 1);
 }
 
@@ -198,6 +198,12 @@ struct TwoDevices {
 TEST_CASE("kernels and events keep to their device") {
   TwoDevices two;
   CHECK(two.contexts[0] != two.contexts[1]);
+  for (int device = 0; device < 2; ++device) {
+    int ordinal = -1;
+    CHECK(cuPointerGetAttribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+                                two.memory[device]) == CUDA_SUCCESS);
+    CHECK(ordinal == device);
+  }
   CHECK(store(two.functions[0], two.memory[0], 2, nullptr) == CUDA_ERROR_INVALID_HANDLE);
   CHECK(store(two.functions[1], two.memory[1], 2, two.streams[0]) == CUDA_ERROR_INVALID_HANDLE);
   const CUevent event = make_event();

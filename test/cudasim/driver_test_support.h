@@ -52,6 +52,15 @@ std::vector<unsigned> host_copy(CUdeviceptr address, std::size_t count);
 CUresult launch(CUfunction function, std::vector<void*> parameters, CUstream stream = nullptr,
                 unsigned threads = 1, unsigned shared_bytes = 0);
 
+// Page-locked memory for one test.
+struct Pinned {
+  explicit Pinned(std::size_t count) {
+    REQUIRE(cuMemHostAlloc(&data, 4 * count, CU_MEMHOSTALLOC_PORTABLE) == CUDA_SUCCESS);
+  }
+  unsigned& operator[](std::size_t i) { return static_cast<unsigned*>(data)[i]; }
+  void* data = nullptr;
+};
+
 CUstream make_stream(unsigned flags = CU_STREAM_NON_BLOCKING);
 CUevent make_event(unsigned flags = CU_EVENT_DISABLE_TIMING);
 

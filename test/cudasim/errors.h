@@ -12,7 +12,6 @@ using namespace rmsnorm::cuda;  // the driver's names, as its callers know them
 // Errors that callers do not tell apart, so that driver_api.h does not list them.
 inline constexpr CUresult kDeinitialized{4};
 inline constexpr CUresult kContextIsDestroyed{709};
-inline constexpr CUresult kNotPermitted{800};
 
 struct ErrorText {
   CUresult code;

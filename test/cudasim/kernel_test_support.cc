@@ -21,7 +21,7 @@ std::string module_of(const std::string& body, int parameters, const std::string
 u64 Bench::words(std::size_t count, bool fill) {
   const u64 address = memory.allocate(4 * count);
   REQUIRE(address != 0);
-  if (fill) memory.fill(address, 0, 4 * count);
+  if (fill) memory.fill(address, 0u, count);
   return address;
 }
 

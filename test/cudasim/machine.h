@@ -54,7 +54,9 @@ class DeviceMemory {
   void write(std::uint64_t address, const void* source, std::size_t bytes);
   void read(std::uint64_t address, void* destination, std::size_t bytes) const;
   void copy(std::uint64_t destination, std::uint64_t source, std::size_t bytes);
-  void fill(std::uint64_t address, unsigned char value, std::size_t bytes);
+  // Fills `count` elements of 1, 2 or 4 bytes.
+  template <class Element>
+  void fill(std::uint64_t address, Element value, std::size_t count);
 
   class Impl;
   Impl& impl() { return *impl_; }

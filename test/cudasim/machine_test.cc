@@ -38,7 +38,7 @@ TEST_CASE("copies and fills are checked") {
   CHECK(kind([&] { memory.write(a, bytes, 101); }) == "out-of-bounds");
   CHECK(kind([&] { memory.write(a - 1, bytes, 1); }) == "out-of-bounds");
   CHECK(kind([&] { memory.read(a, bytes, 1); }) == "uninitialised");
-  memory.fill(a, 7, 99);
+  memory.fill<unsigned char>(a, 7, 99);
   CHECK(kind([&] { memory.read(a, bytes, 99); }).empty());
   CHECK(bytes[98] == 7);
   std::string message;
@@ -62,7 +62,7 @@ TEST_CASE("written bytes are known one by one") {
       CAPTURE(count);
       const u64 fresh = memory.allocate(1000);
       unsigned char bytes[500];
-      memory.fill(fresh + begin, 1, count);
+      memory.fill<unsigned char>(fresh + begin, 1, count);
       CHECK(fault_of([&] { memory.read(fresh + begin, bytes, count); }).empty());
       CHECK(fault_of([&] { memory.read(fresh + begin, bytes, count + 1); }) == "uninitialised");
       if (begin > 0) {

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -265,10 +266,16 @@ void DeviceMemory::copy(u64 destination, u64 source, std::size_t bytes) {
                bytes);
 }
 
-void DeviceMemory::fill(u64 address, unsigned char value, std::size_t bytes) {
-  if (bytes == 0) return;
-  std::memset(impl_->checked(address, bytes, Access::kWrite, "fill"), value, bytes);
+template <class Element>
+void DeviceMemory::fill(u64 address, Element value, std::size_t count) {
+  if (count == 0) return;
+  const std::size_t bytes = count * sizeof value;
+  auto* data = reinterpret_cast<Element*>(impl_->checked(address, bytes, Access::kWrite, "fill"));
+  std::fill_n(data, count, value);
 }
+template void DeviceMemory::fill(u64, unsigned char, std::size_t);
+template void DeviceMemory::fill(u64, unsigned short, std::size_t);
+template void DeviceMemory::fill(u64, unsigned, std::size_t);
 
 DeviceModel DeviceModel::of(int major, int minor) {
   DeviceModel model;
