@@ -1,0 +1,65 @@
+// How far off the results of others may be that compute in float32: the bounds of bounds.ts, but for
+// sums in an order that is not known. A sum of n products, each rounded, is off by at most n * u of
+// the sum of their magnitudes in any order.
+
+import { forward, scaleAt, type Problem } from './reference';
+
+const { abs } = Math;
+
+const u = 2 ** -24;
+const tiny = 2 ** -149;
+const secondOrder = 1 + 2 ** -10;
+
+export interface ForeignErrors {
+  readonly rstd: Float64Array;
+  readonly y: Float64Array;
+  readonly dx: Float64Array;
+  readonly dweight: Float64Array;
+}
+
+/**
+ * Absolute, before the last cast.
+ *
+ * rstd: the sum (n roundings, none if `isExact`: if every sum of squares is a float32), the mean
+ * (two, as a product with 1/H) and the sum with eps, all halved by the root; root and division.
+ * y: two products more, and one for an offset of the weight.
+ *
+ * dx = rstd * g - xhat * (rstd * mean(g * xhat)), in whatever way that is factored: none takes more
+ * than 16 roundings and 3 times the error of rstd beside those of the sum. dweight: the sum over the
+ * rows of dy * xhat.
+ */
+export function foreignErrors(
+  problem: Problem,
+  dy: ArrayLike<number> | null = null,
+  isExact = false,
+): ForeignErrors {
+  const { x, hiddenSize } = problem;
+  const { rstd, y } = forward(problem);
+  const inSum = isExact ? 0 : hiddenSize;
+  const relative = ((inSum + 3) / 2 + 2) * u * secondOrder;
+  const dx = new Float64Array(x.length);
+  const dweight = new Float64Array(hiddenSize);
+  for (let r = 0; dy !== null && r < rstd.length; ++r) {
+    const scale = rstd[r] as number;
+    let mean = 0;
+    for (let j = 0; j < hiddenSize; ++j) {
+      const i = r * hiddenSize + j;
+      const g = (dy[i] as number) * scaleAt(problem, j);
+      mean += abs(g * (x[i] as number) * scale) / hiddenSize;
+    }
+    for (let j = 0; j < hiddenSize; ++j) {
+      const i = r * hiddenSize + j;
+      const xhat = abs((x[i] as number) * scale);
+      const g = abs((dy[i] as number) * scaleAt(problem, j));
+      dx[i] = scale * (g + xhat * mean) * ((hiddenSize + 16) * u + 3 * relative) + tiny;
+      const term = abs(dy[i] as number) * xhat * ((rstd.length + 2) * u + relative);
+      dweight[j] = (dweight[j] as number) + term + tiny;
+    }
+  }
+  return {
+    rstd: rstd.map((value) => value * relative),
+    y: y.map((value) => abs(value) * (relative + 3 * u) * secondOrder + tiny),
+    dx,
+    dweight,
+  };
+}
