@@ -123,7 +123,14 @@ void Driver::end(const ContextPtr& context) {
 
   const std::size_t blocks = pinned.take_all_of(*context).size();
   report(blocks, counted(blocks, "page-locked allocation"));
+  const std::size_t lost_captures = captures.drop_all_of(*context);
+  report(lost_captures, counted(lost_captures, "capture"));
+  const std::size_t lost_graphs = graphs.take_all(belongs).size();
+  report(lost_graphs, counted(lost_graphs, "graph"));
+  const std::size_t lost_executables = executables.take_all(belongs).size();
+  report(lost_executables, counted(lost_executables, "executable graph"));
   const auto lost_streams = streams.take_all(belongs);
+  for (const auto& stream : lost_streams) captures.forget(*stream);
   report(lost_streams.size(), counted(lost_streams.size(), "stream"));
   const std::size_t lost_events = events.take_all(belongs).size();
   report(lost_events, counted(lost_events, "event"));

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "capture.h"
 #include "context.h"
 #include "errors.h"
 #include "handles.h"
@@ -32,20 +33,34 @@ RMSNORM_DRIVER_FUNCTIONS(CUDASIM_DECLARE)
 
 namespace cudasim {
 
-struct StreamState {
-  ContextPtr context;  // null: no such stream
-  Scheduler::StreamPtr stream;
+// What an event stands for: a point in a stream's order, or in a capture; at first neither.
+struct EventRecord {
+  Scheduler::MarkPtr mark;
+  std::optional<CapturedPoint> captured;
 };
 
 struct EventState {
   ContextPtr context;
   bool timing = true;
-  Scheduler::MarkPtr last() const {
+  EventRecord last() const {
     const std::lock_guard lock(mutex);
-    return mark;
+    return record;
   }
   mutable std::mutex mutex;
-  Scheduler::MarkPtr mark;  // of its last record; null: never recorded
+  EventRecord record;
+};
+
+// Nodes in an order that has each after those that it depends on.
+struct GraphState {
+  ContextPtr context;  // that it was captured in
+  std::shared_ptr<const GraphNodes> nodes;
+};
+
+struct GraphExecState {
+  ContextPtr context;
+  std::shared_ptr<const GraphNodes> nodes;
+  std::mutex mutex;
+  Scheduler::MarkPtr last;  // the end of its last launch
 };
 
 struct ModuleState {
@@ -80,6 +95,9 @@ class Driver {
   Handles<CUevent, EventState> events{0x52};
   Handles<CUmodule, ModuleState> modules{0x53};
   Handles<CUfunction, FunctionState> functions{0x54};
+  Handles<CUgraph, GraphState> graphs{0x55};
+  Handles<CUgraphExec, GraphExecState> executables{0x56};
+  Captures captures;
   PinnedMemory pinned;
   Scheduler scheduler;  // last, so that its thread ends before what it works on
 
@@ -97,6 +115,19 @@ class Driver {
   StreamState find_stream(CUstream handle, const ContextPtr& current) const;
   // The context whose memory the bytes lie in, `current` first; null if there is none.
   ContextPtr owner_of(CUdeviceptr address, std::size_t bytes, const ContextPtr& current) const;
+
+  // Queues the piece of work that make() gives, or, where the stream captures, makes a node of it
+  // that has make() give one for each launch of the graph.
+  template <class Make>
+  CUresult queue(const StreamState& stream, const Make& make, bool on_host = false) {
+    if (captures.concern(stream)) return captures.add(stream, on_host, make);
+    if (on_host) {
+      scheduler.run_on_host(stream.stream, make());
+    } else {
+      scheduler.run_on_engine(stream.stream, make());
+    }
+    return CUDA_SUCCESS;
+  }
 
   std::uint64_t next_launch_seed();
   // The caller is wrong, whatever it does with the error that it gets: shown like a fault.

@@ -30,11 +30,29 @@ HostRange host_range(const Driver& driver, const void* data, std::size_t bytes) 
   return range;
 }
 
-// Queues `work` for a copy, to run while no fault has stopped the stream's context.
+// Queues `work`, to run while no fault has stopped the stream's context. `block` is what it uses of
+// page-locked memory, if anything; a graph does not keep that.
 template <class Work>
-void queue_copy(Driver& driver, const StreamState& stream, Work work) {
-  driver.scheduler.run_on_engine(
-      stream.stream, [context = stream.context, work = std::move(work)] { context->run(work); });
+CUresult queue_copy(Driver& driver, const StreamState& stream, Work work,
+                    const PinnedPtr& block = nullptr) {
+  const auto make = [context = stream.context, work = std::move(work), used = std::weak_ptr(block),
+                     uses = block != nullptr] {
+    return Scheduler::Work([context, work, block = used.lock(), uses] {
+      context->run([&] {
+        if (uses && block == nullptr) {
+          throw Fault("use-after-free", "a graph copies page-locked memory that was freed");
+        }
+        work();
+      });
+    });
+  };
+  return driver.queue(stream, make);
+}
+
+// Pageable memory is nothing that a graph may count on.
+std::optional<CUresult> refuse_capture(Driver& driver, const StreamState& stream,
+                                       const HostRange& range) {
+  return range.block == nullptr ? driver.captures.refuse(stream) : std::nullopt;
 }
 
 template <class Element>
@@ -49,10 +67,9 @@ CUresult fill(Call call, CUdeviceptr destination, Element value, std::size_t cou
     }
     const ContextPtr owner = driver.owner_of(destination, count * sizeof value, current);
     if (owner == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    queue_copy(driver, stream, [owner, destination, value, count] {
+    return queue_copy(driver, stream, [owner, destination, value, count] {
       owner->with_memory([&](DeviceMemory& memory) { memory.fill(destination, value, count); });
     });
-    return CUDA_SUCCESS;
   });
 }
 
@@ -68,44 +85,47 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr destination, const void* source, std::
         const ContextPtr owner = driver.owner_of(destination, bytes, current);
         const HostRange from = host_range(driver, source, bytes);
         if (owner == nullptr || !from.valid) return CUDA_ERROR_INVALID_VALUE;
+        if (const auto refused = refuse_capture(driver, stream, from)) return *refused;
         // A GPU reads page-locked memory when the copy runs: changing it earlier shows. Pageable
         // memory is staged by the call.
-        std::shared_ptr<const void> data = from.block;
+        std::shared_ptr<std::vector<unsigned char>> staged;
         if (from.block == nullptr) {
-          const auto staged = std::make_shared<std::vector<unsigned char>>(
+          staged = std::make_shared<std::vector<unsigned char>>(
               static_cast<const unsigned char*>(source),
               static_cast<const unsigned char*>(source) + bytes);
           source = staged->data();
-          data = staged;
         }
-        queue_copy(driver, stream, [owner, destination, source, bytes, data] {
+        const auto copy = [owner, destination, source, bytes, staged] {
           owner->with_memory(
               [&](DeviceMemory& memory) { memory.write(destination, source, bytes); });
-        });
-        return CUDA_SUCCESS;
+        };
+        return queue_copy(driver, stream, copy, from.block);
       });
 }
 
 CUresult cuMemcpyDtoHAsync_v2(void* destination, CUdeviceptr source, std::size_t bytes,
                               CUstream stream_handle) {
-  return call_context(
-      Call::cuMemcpyDtoHAsync_v2, [&](Driver& driver, const ContextPtr& current) -> CUresult {
-        const StreamState stream = driver.find_stream(stream_handle, current);
-        if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-        if (bytes == 0) return CUDA_SUCCESS;
-        const ContextPtr owner = driver.owner_of(source, bytes, current);
-        const HostRange to = host_range(driver, destination, bytes);
-        if (owner == nullptr || !to.valid) return CUDA_ERROR_INVALID_VALUE;
-        // Pageable memory, too, is written when the copy runs: a real driver "might" wait for it.
-        queue_copy(driver, stream, [&driver, owner, destination, source, bytes, block = to.block] {
-          owner->with_memory([&](DeviceMemory& memory) {
-            read_or(
-                driver, [&] { memory.read(source, destination, bytes); },
-                [&] { std::memset(destination, 0, bytes); });
-          });
-        });
-        return CUDA_SUCCESS;
-      });
+  return call_context(Call::cuMemcpyDtoHAsync_v2,
+                      [&](Driver& driver, const ContextPtr& current) -> CUresult {
+                        const StreamState stream = driver.find_stream(stream_handle, current);
+                        if (stream.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+                        if (bytes == 0) return CUDA_SUCCESS;
+                        const ContextPtr owner = driver.owner_of(source, bytes, current);
+                        const HostRange to = host_range(driver, destination, bytes);
+                        if (owner == nullptr || !to.valid) return CUDA_ERROR_INVALID_VALUE;
+                        if (const auto refused = refuse_capture(driver, stream, to))
+                          return *refused;
+                        // Pageable memory, too, is written when the copy runs: a real driver
+                        // "might" wait for it.
+                        const auto copy = [&driver, owner, destination, source, bytes] {
+                          owner->with_memory([&](DeviceMemory& memory) {
+                            read_or(
+                                driver, [&] { memory.read(source, destination, bytes); },
+                                [&] { std::memset(destination, 0, bytes); });
+                          });
+                        };
+                        return queue_copy(driver, stream, copy, to.block);
+                      });
 }
 
 CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr destination, CUdeviceptr source, std::size_t bytes,
@@ -118,7 +138,7 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr destination, CUdeviceptr source, std::
         const ContextPtr to = driver.owner_of(destination, bytes, current);
         const ContextPtr from = driver.owner_of(source, bytes, current);
         if (to == nullptr || from == nullptr) return CUDA_ERROR_INVALID_VALUE;
-        queue_copy(driver, stream, [&driver, to, from, destination, source, bytes] {
+        return queue_copy(driver, stream, [&driver, to, from, destination, source, bytes] {
           const auto copy = [&] {
             if (to == from) {
               to->with_memory(
@@ -133,7 +153,6 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr destination, CUdeviceptr source, std::
           };
           read_or(driver, copy, [] {});
         });
-        return CUDA_SUCCESS;
       });
 }
 

@@ -218,6 +218,8 @@ TEST_CASE("made-up handles and null pointers") {
       {"to host", cuMemcpyDtoHAsync_v2(nullptr, memory, 16, nullptr)},
       {"stream", cuStreamCreate(nullptr, 0)},
       {"event", cuEventCreate(nullptr, 0)},
+      {"fill of 2 bytes", cuMemsetD16Async(0, 0, 8, nullptr)},
+      {"fill of 4 bytes", cuMemsetD32Async(0, 0, 4, nullptr)},
   };
   for (const auto& [what, result] : values) {
     CAPTURE(what);
@@ -242,6 +244,33 @@ TEST_CASE("failures on request") {
   }
   CHECK(cuStreamSynchronize(nullptr) == CUDA_ERROR_LAUNCH_FAILED);
   CHECK(cuStreamSynchronize(nullptr) == CUDA_SUCCESS);  // the context is well
+}
+
+template <class... Arguments>
+CUresult call_with_zeros(CUresult (*function)(Arguments...)) {
+  return function(Arguments{}...);
+}
+
+TEST_CASE("every function can be made to fail") {
+  const struct {
+    std::string name;
+    CUresult (*call)();
+  } functions[] = {
+#define CUDASIM_WITH_ZEROS(name, parameters) {#name, [] { return call_with_zeros(name); }},
+      RMSNORM_DRIVER_FUNCTIONS(CUDASIM_WITH_ZEROS)
+#undef CUDASIM_WITH_ZEROS
+  };
+  for (const auto& [name, call] : functions) {
+    CAPTURE(name);
+    // These two tell of the others' failures.
+    if (name == "cuGetErrorName" || name == "cuGetErrorString") continue;
+    Options options = Simulation::quiet();
+    options.failures = {{name, 2, CUDA_ERROR_NO_BINARY_FOR_GPU}};
+    Driver::restart(options);
+    CHECK(call() != CUDA_ERROR_NO_BINARY_FOR_GPU);
+    CHECK(call() == CUDA_ERROR_NO_BINARY_FOR_GPU);
+    CHECK(call() != CUDA_ERROR_NO_BINARY_FOR_GPU);
+  }
 }
 
 }  // namespace

@@ -36,8 +36,15 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
     if (state.context == nullptr || recorded == nullptr || recorded->context != state.context) {
       return CUDA_ERROR_INVALID_HANDLE;
     }
+    EventRecord record;
+    if (driver.captures.concern(state)) {
+      const CUresult result = driver.captures.record(state, &record.captured.emplace());
+      if (result != CUDA_SUCCESS) return result;
+    } else {
+      record.mark = driver.scheduler.mark(state.stream);
+    }
     const std::lock_guard lock(recorded->mutex);
-    recorded->mark = driver.scheduler.mark(state.stream);
+    recorded->record = std::move(record);
     return CUDA_SUCCESS;
   });
 }
@@ -46,7 +53,8 @@ CUresult cuEventQuery(CUevent event) {
   return call_context(Call::cuEventQuery, [&](Driver& driver, const ContextPtr&) {
     const std::shared_ptr<EventState> state = driver.events.find(event);
     if (state == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    const Scheduler::MarkPtr mark = state->last();
+    const auto [mark, captured] = state->last();
+    if (captured) return driver.captures.refuse(*captured);
     if (mark != nullptr && !driver.scheduler.has_finished(mark)) return CUDA_ERROR_NOT_READY;
     return state->context->error();
   });
@@ -56,7 +64,9 @@ CUresult cuEventSynchronize(CUevent event) {
   return call_context(Call::cuEventSynchronize, [&](Driver& driver, const ContextPtr&) {
     const std::shared_ptr<EventState> state = driver.events.find(event);
     if (state == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    if (const Scheduler::MarkPtr mark = state->last()) driver.scheduler.finish(mark);
+    const auto [mark, captured] = state->last();
+    if (captured) return driver.captures.refuse(*captured);
+    if (mark != nullptr) driver.scheduler.finish(mark);
     return state->context->error();
   });
 }
@@ -67,13 +77,17 @@ CUresult cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
     const std::shared_ptr<EventState> second = driver.events.find(end);
     if (milliseconds == nullptr) return CUDA_ERROR_INVALID_VALUE;
     if (first == nullptr || second == nullptr || first->context != second->context ||
-        !first->timing || !second->timing || first->last() == nullptr ||
-        second->last() == nullptr) {
+        !first->timing || !second->timing) {
       return CUDA_ERROR_INVALID_HANDLE;
     }
-    if (!driver.scheduler.has_finished(first->last()) ||
-        !driver.scheduler.has_finished(second->last())) {
-      return CUDA_ERROR_NOT_READY;
+    const EventRecord from = first->last();
+    const EventRecord to = second->last();
+    for (const EventRecord* record : {&from, &to}) {
+      if (record->captured) return driver.captures.refuse(*record->captured);
+      if (record->mark == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    }
+    for (const EventRecord* record : {&from, &to}) {
+      if (!driver.scheduler.has_finished(record->mark)) return CUDA_ERROR_NOT_READY;
     }
     *milliseconds = 0;  // always: what an interpreter takes must never pass for a GPU's time
     return CUDA_SUCCESS;

@@ -1,45 +1,126 @@
-// Captures and graphs, which are not simulated yet.
+// Captures and graphs.
 #include "driver.h"
 
 namespace cudasim {
+namespace {
 
-CUresult cuStreamBeginCapture_v2(CUstream, CUstreamCaptureMode) {
+// Each node on a stream of its own, behind those that it comes after: what runs next is random
+// where the graph leaves it open. Gives what the launch ends with.
+Scheduler::MarkPtr queue_graph(Scheduler& scheduler, const GraphNodes& nodes,
+                               const Scheduler::StreamPtr& stream) {
+  const Scheduler::MarkPtr begin = scheduler.mark(stream);
+  std::vector<Scheduler::MarkPtr> done;
+  for (const GraphNode& node : nodes) {
+    const Scheduler::StreamPtr own = scheduler.add_stream(node.engine, false);
+    scheduler.wait_for(own, begin);
+    for (const std::size_t earlier : node.after) scheduler.wait_for(own, done[earlier]);
+    if (node.on_host) {
+      scheduler.run_on_host(own, node.work());
+    } else {
+      scheduler.run_on_engine(own, node.work());
+    }
+    done.push_back(scheduler.mark(own));
+    scheduler.retire_stream(own);
+  }
+  for (const Scheduler::MarkPtr& mark : done) scheduler.wait_for(stream, mark);
+  return scheduler.mark(stream);
+}
+
+}  // namespace
+
+CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
   return call_context(Call::cuStreamBeginCapture_v2,
-                      [&](Driver&, const ContextPtr&) { return CUDA_ERROR_NOT_SUPPORTED; });
+                      [&](Driver& driver, const ContextPtr& current) -> CUresult {
+                        const StreamState state = driver.find_stream(stream, current);
+                        if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+                        switch (mode) {
+                          case CU_STREAM_CAPTURE_MODE_GLOBAL:
+                          case CU_STREAM_CAPTURE_MODE_THREAD_LOCAL:
+                            return CUDA_ERROR_NOT_SUPPORTED;
+                          case CU_STREAM_CAPTURE_MODE_RELAXED:
+                            return driver.captures.begin(state);
+                        }
+                        return CUDA_ERROR_INVALID_VALUE;
+                      });
 }
 
-CUresult cuStreamEndCapture(CUstream, CUgraph*) {
-  return call_context(Call::cuStreamEndCapture,
-                      [&](Driver&, const ContextPtr&) { return CUDA_ERROR_ILLEGAL_STATE; });
-}
-
-CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus* status) {
-  return call_context(Call::cuStreamIsCapturing, [&](Driver& driver, const ContextPtr& current) {
-    if (driver.find_stream(stream, current).context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    if (status == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    *status = CU_STREAM_CAPTURE_STATUS_NONE;
+CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
+  return call_context(Call::cuStreamEndCapture, [&](Driver& driver, const ContextPtr& current) {
+    const StreamState state = driver.find_stream(stream, current);
+    if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (graph == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    *graph = nullptr;
+    GraphNodes nodes;
+    const CUresult result = driver.captures.end(state, &nodes);
+    if (result != CUDA_SUCCESS) return result;
+    *graph = driver.graphs.add(std::make_shared<GraphState>(
+        GraphState{state.context, std::make_shared<const GraphNodes>(std::move(nodes))}));
     return CUDA_SUCCESS;
   });
 }
 
-CUresult cuGraphInstantiateWithFlags(CUgraphExec*, CUgraph, unsigned long long) {
-  return call_context(Call::cuGraphInstantiateWithFlags,
-                      [&](Driver&, const ContextPtr&) { return CUDA_ERROR_INVALID_VALUE; });
+CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus* status) {
+  return call_context(Call::cuStreamIsCapturing, [&](Driver& driver, const ContextPtr& current) {
+    const StreamState state = driver.find_stream(stream, current);
+    if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (status == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    return driver.captures.status(state, status);
+  });
 }
 
-CUresult cuGraphLaunch(CUgraphExec, CUstream) {
-  return call_context(Call::cuGraphLaunch,
-                      [&](Driver&, const ContextPtr&) { return CUDA_ERROR_INVALID_VALUE; });
+CUresult cuGraphInstantiateWithFlags(CUgraphExec* executable, CUgraph graph,
+                                     unsigned long long flags) {
+  return call_context(Call::cuGraphInstantiateWithFlags, [&](Driver& driver, const ContextPtr&) {
+    const std::shared_ptr<GraphState> state = driver.graphs.find(graph);
+    if (executable == nullptr || state == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (flags != 0) return CUDA_ERROR_NOT_SUPPORTED;
+    const auto made = std::make_shared<GraphExecState>();
+    made->context = state->context;
+    made->nodes = state->nodes;
+    *executable = driver.executables.add(made);
+    return CUDA_SUCCESS;
+  });
 }
 
-CUresult cuGraphExecDestroy(CUgraphExec) {
-  return call_context(Call::cuGraphExecDestroy,
-                      [&](Driver&, const ContextPtr&) { return CUDA_ERROR_INVALID_VALUE; });
+CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream) {
+  return call_context(Call::cuGraphLaunch, [&](Driver& driver, const ContextPtr& current) {
+    const StreamState where = driver.find_stream(stream, current);
+    const std::shared_ptr<GraphExecState> state = driver.executables.find(executable);
+    if (where.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (state == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (driver.captures.concern(where)) return driver.captures.add(where, *state->nodes);
+    // Launches of one executable graph never overlap, whatever their streams.
+    const std::lock_guard lock(state->mutex);
+    if (state->last != nullptr) driver.scheduler.wait_for(where.stream, state->last);
+    state->last = queue_graph(driver.scheduler, *state->nodes, where.stream);
+    return CUDA_SUCCESS;
+  });
 }
 
-CUresult cuGraphDestroy(CUgraph) {
-  return call_context(Call::cuGraphDestroy,
-                      [&](Driver&, const ContextPtr&) { return CUDA_ERROR_INVALID_VALUE; });
+CUresult cuGraphExecDestroy(CUgraphExec executable) {
+  return call_context(
+      Call::cuGraphExecDestroy,
+      [&](Driver& driver, const ContextPtr& current) {
+        if (driver.executables.take(executable) == nullptr) {  // launches queued go on
+          driver.unknown_handle(current->device, "cuGraphExecDestroy");
+          return CUDA_ERROR_INVALID_VALUE;
+        }
+        return CUDA_SUCCESS;
+      },
+      IfFailed::kTakeDown);
+}
+
+CUresult cuGraphDestroy(CUgraph graph) {
+  return call_context(
+      Call::cuGraphDestroy,
+      [&](Driver& driver, const ContextPtr& current) {
+        if (driver.graphs.take(graph) == nullptr) {
+          driver.unknown_handle(current->device, "cuGraphDestroy");
+          return CUDA_ERROR_INVALID_VALUE;
+        }
+        return CUDA_SUCCESS;
+      },
+      IfFailed::kTakeDown);
 }
 
 }  // namespace cudasim

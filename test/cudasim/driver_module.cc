@@ -12,6 +12,8 @@ namespace {
 // Made up: registers are given out by the compiler of machine code, which is not run here.
 constexpr int kPlausibleRegisters = 32;
 
+constexpr const char* kUnloaded = "a graph launches a kernel whose module was unloaded";
+
 // The number N after `directive` in "directive N" or "directive sm_N", times 10 and with the digit
 // after a point added: 90 for "9.0" and, with `scale` 1, 75 for "sm_75". 0 if there is none.
 int number_after(std::string_view ptx, std::string_view directive, std::string_view prefix,
@@ -211,11 +213,17 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
           std::memcpy(launch.parameters.data() + kernel.parameter_offsets[i], parameters[i],
                       kernel.parameter_sizes[i]);
         }
-        driver.scheduler.run_on_engine(
-            where.stream, [&driver, current, state, launch, seed = driver.next_launch_seed()] {
-              current->run([&] { run_launch(driver, current, *state, launch, seed); });
+        // A graph does not keep the module loaded.
+        const auto make = [&driver, current, launch, kernel = std::weak_ptr(state)] {
+          return Scheduler::Work([&driver, current, launch, function = kernel.lock(),
+                                  seed = driver.next_launch_seed()] {
+            current->run([&] {
+              if (function == nullptr) throw Fault("use-after-free", kUnloaded);
+              run_launch(driver, current, *function, launch, seed);
             });
-        return CUDA_SUCCESS;
+          });
+        };
+        return driver.queue(where, make);
       });
 }
 

@@ -9,7 +9,7 @@ CUresult cuStreamCreate(CUstream* stream, unsigned flags) {
     }
     const bool blocking = (flags & CU_STREAM_NON_BLOCKING) == 0;
     *stream = driver.streams.add(std::make_shared<StreamState>(
-        StreamState{context, driver.scheduler.add_stream(context->engine, blocking)}));
+        StreamState{context, driver.scheduler.add_stream(context->engine, blocking), blocking}));
     return CUDA_SUCCESS;
   });
 }
@@ -23,6 +23,7 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
           driver.unknown_handle(current->device, "cuStreamDestroy");
           return CUDA_ERROR_INVALID_HANDLE;
         }
+        driver.captures.forget(*state);
         driver.scheduler.retire_stream(state->stream);  // which finishes what it has
         return CUDA_SUCCESS;
       },
@@ -30,64 +31,82 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
 }
 
 CUresult cuStreamSynchronize(CUstream stream) {
-  return call_context(Call::cuStreamSynchronize, [&](Driver& driver, const ContextPtr& current) {
-    const StreamState state = driver.find_stream(stream, current);
-    if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    driver.scheduler.finish(state.stream);
-    return state.context->error();
-  });
+  return call_context(Call::cuStreamSynchronize,
+                      [&](Driver& driver, const ContextPtr& current) -> CUresult {
+                        const StreamState state = driver.find_stream(stream, current);
+                        if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+                        if (const std::optional<CUresult> refused = driver.captures.refuse(state))
+                          return *refused;
+                        driver.scheduler.finish(state.stream);
+                        return state.context->error();
+                      });
 }
 
 CUresult cuStreamQuery(CUstream stream) {
-  return call_context(Call::cuStreamQuery, [&](Driver& driver, const ContextPtr& current) {
-    const StreamState state = driver.find_stream(stream, current);
-    if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    if (!driver.scheduler.has_finished(state.stream)) return CUDA_ERROR_NOT_READY;
-    return state.context->error();
-  });
+  return call_context(Call::cuStreamQuery,
+                      [&](Driver& driver, const ContextPtr& current) -> CUresult {
+                        const StreamState state = driver.find_stream(stream, current);
+                        if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+                        if (const std::optional<CUresult> refused = driver.captures.refuse(state))
+                          return *refused;
+                        if (!driver.scheduler.has_finished(state.stream))
+                          return CUDA_ERROR_NOT_READY;
+                        return state.context->error();
+                      });
 }
 
 CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
-  return call_context(Call::cuStreamWaitEvent, [&](Driver& driver, const ContextPtr& current) {
-    const StreamState state = driver.find_stream(stream, current);
-    const std::shared_ptr<EventState> awaited = driver.events.find(event);
-    if (state.context == nullptr || awaited == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
-    // The record that is the last one now counts, not one to come.
-    if (const Scheduler::MarkPtr mark = awaited->last()) {
-      driver.scheduler.wait_for(state.stream, mark);
-    }
-    return CUDA_SUCCESS;
-  });
+  return call_context(Call::cuStreamWaitEvent,
+                      [&](Driver& driver, const ContextPtr& current) -> CUresult {
+                        const StreamState state = driver.find_stream(stream, current);
+                        const std::shared_ptr<EventState> awaited = driver.events.find(event);
+                        if (state.context == nullptr || awaited == nullptr)
+                          return CUDA_ERROR_INVALID_HANDLE;
+                        if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
+                        // The record that is the last one now counts, not one to come.
+                        const EventRecord record = awaited->last();
+                        if (record.captured || driver.captures.concern(state)) {
+                          return driver.captures.wait_for(state, record.captured);
+                        }
+                        if (record.mark != nullptr)
+                          driver.scheduler.wait_for(state.stream, record.mark);
+                        return CUDA_SUCCESS;
+                      });
 }
 
 CUresult cuLaunchHostFunc(CUstream stream, CUhostFn function, void* user_data) {
-  return call_context(Call::cuLaunchHostFunc, [&](Driver& driver, const ContextPtr& current) {
-    const StreamState state = driver.find_stream(stream, current);
-    if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    if (function == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    driver.scheduler.run_on_host(state.stream, [context = state.context, function, user_data] {
-      // As documented, it is not called after an error in its context.
-      context->run([&] { function(user_data); });
-    });
-    return CUDA_SUCCESS;
-  });
+  return call_context(Call::cuLaunchHostFunc,
+                      [&](Driver& driver, const ContextPtr& current) -> CUresult {
+                        const StreamState state = driver.find_stream(stream, current);
+                        if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+                        if (function == nullptr) return CUDA_ERROR_INVALID_VALUE;
+                        const auto make = [context = state.context, function, user_data] {
+                          return [context, function, user_data] {
+                            // As documented, it is not called after an error in its context.
+                            context->run([&] { function(user_data); });
+                          };
+                        };
+                        return driver.queue(state, make, true);
+                      });
 }
 
 CUresult cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void* user_data,
                              unsigned flags) {
-  return call_context(Call::cuStreamAddCallback, [&](Driver& driver, const ContextPtr& current) {
-    const StreamState state = driver.find_stream(stream, current);
-    if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    if (callback == nullptr || flags != 0) return CUDA_ERROR_INVALID_VALUE;
-    driver.scheduler.run_on_host(state.stream,
-                                 [context = state.context, stream, callback, user_data] {
-                                   // Unlike a host function it is called after an error, too, and
-                                   // told of it.
-                                   callback(stream, context->error(), user_data);
-                                 });
-    return CUDA_SUCCESS;
-  });
+  return call_context(Call::cuStreamAddCallback,
+                      [&](Driver& driver, const ContextPtr& current) -> CUresult {
+                        const StreamState state = driver.find_stream(stream, current);
+                        if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+                        if (callback == nullptr || flags != 0) return CUDA_ERROR_INVALID_VALUE;
+                        if (const std::optional<CUresult> refused = driver.captures.refuse(state))
+                          return *refused;
+                        driver.scheduler.run_on_host(
+                            state.stream, [context = state.context, stream, callback, user_data] {
+                              // Unlike a host function it is called after an error, too, and
+                              // told of it.
+                              callback(stream, context->error(), user_data);
+                            });
+                        return CUDA_SUCCESS;
+                      });
 }
 
 }  // namespace cudasim

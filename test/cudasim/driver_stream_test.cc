@@ -7,12 +7,6 @@
 namespace cudasim {
 namespace {
 
-Options seeded(std::uint64_t seed) {
-  Options options = Simulation::quiet();
-  options.seed = seed;
-  return options;
-}
-
 CUresult store(CUfunction function, CUdeviceptr to, unsigned value, CUstream stream) {
   return launch(function, {&to, &value}, stream);
 }
@@ -37,7 +31,7 @@ TEST_CASE("a kernel has not run before somebody waits for it") {
 std::set<unsigned> seen(bool with_event) {
   std::set<unsigned> values;
   for (std::uint64_t seed = 0; seed < 30; ++seed) {
-    const Simulation simulation(seeded(seed));
+    const Simulation simulation(Simulation::seeded(seed));
     const CUfunction function = load_kernel("store");
     const CUdeviceptr memory = device_copy({1});
     const CUstream writes = make_stream();
@@ -64,7 +58,7 @@ TEST_CASE("the legacy stream is in order with blocking streams, and not with oth
     CAPTURE(blocking);
     std::set<unsigned> values;
     for (std::uint64_t seed = 0; seed < 30; ++seed) {
-      const Simulation simulation(seeded(seed));
+      const Simulation simulation(Simulation::seeded(seed));
       const CUfunction function = load_kernel("store");
       const CUdeviceptr memory = device_copy({1});
       const CUstream stream = make_stream(blocking ? 0 : CU_STREAM_NON_BLOCKING);

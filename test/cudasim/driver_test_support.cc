@@ -37,6 +37,12 @@ Options Simulation::devices(std::size_t count) {
   return options;
 }
 
+Options Simulation::seeded(std::uint64_t seed) {
+  Options options = quiet();
+  options.seed = seed;
+  return options;
+}
+
 Simulation::Simulation(Options options) : directory_(std::make_shared<Directory>()) {
   if (options.trace.empty()) options.trace = directory_->trace();
   Driver::restart(options);
@@ -225,6 +231,13 @@ CUevent make_event(unsigned flags) {
   CUevent event = nullptr;
   REQUIRE(cuEventCreate(&event, flags) == CUDA_SUCCESS);
   return event;
+}
+
+void chain(CUstream from, CUstream to) {
+  const CUevent event = make_event();
+  REQUIRE(cuEventRecord(event, from) == CUDA_SUCCESS);
+  REQUIRE(cuStreamWaitEvent(to, event, 0) == CUDA_SUCCESS);
+  REQUIRE(cuEventDestroy_v2(event) == CUDA_SUCCESS);
 }
 
 }  // namespace cudasim

@@ -18,6 +18,7 @@ class Simulation {
 
   static Options quiet();
   static Options devices(std::size_t count);
+  static Options seeded(std::uint64_t seed);
 
   // Ends the context. A test that does not is cleaned up after without a report of leaks.
   void release();
@@ -63,5 +64,8 @@ struct Pinned {
 
 CUstream make_stream(unsigned flags = CU_STREAM_NON_BLOCKING);
 CUevent make_event(unsigned flags = CU_EVENT_DISABLE_TIMING);
+
+// Makes what comes next on `to` come after all that is on `from`.
+void chain(CUstream from, CUstream to);
 
 }  // namespace cudasim

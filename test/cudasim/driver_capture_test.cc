@@ -1,0 +1,267 @@
+#include <functional>
+
+#include "driver_test_support.h"
+
+namespace cudasim {
+namespace {
+
+CUstreamCaptureStatus status_of(CUstream stream) {
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  CHECK(cuStreamIsCapturing(stream, &status) == CUDA_SUCCESS);
+  return status;
+}
+
+void begin(CUstream stream) {
+  REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS);
+}
+
+// What ending the capture gives; a graph only with success.
+CUresult end(CUstream stream) {
+  auto graph = reinterpret_cast<CUgraph>(1);
+  const CUresult result = cuStreamEndCapture(stream, &graph);
+  CHECK((graph == nullptr) == (result != CUDA_SUCCESS));
+  if (result == CUDA_SUCCESS) CHECK(cuGraphDestroy(graph) == CUDA_SUCCESS);
+  return result;
+}
+
+TEST_CASE("a stream captures from begin to end, and those that wait for it with it") {
+  const Simulation simulation;
+  const CUstream origin = make_stream();
+  const CUstream fork = make_stream();
+  const CUstream other = make_stream();
+  const auto statuses = [&] {
+    return std::vector{status_of(origin), status_of(fork), status_of(other)};
+  };
+  const auto none = CU_STREAM_CAPTURE_STATUS_NONE, active = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+  CHECK(statuses() == std::vector{none, none, none});
+  begin(origin);
+  CHECK(statuses() == std::vector{active, none, none});
+  chain(origin, fork);
+  CHECK(statuses() == std::vector{active, active, none});
+  chain(fork, origin);
+  CHECK(statuses() == std::vector{active, active, none});
+  CHECK(end(origin) == CUDA_SUCCESS);
+  CHECK(statuses() == std::vector{none, none, none});
+  CHECK(cuStreamSynchronize(fork) == CUDA_SUCCESS);
+}
+
+TEST_CASE("captures are asked for properly") {
+  const Simulation simulation;
+  const CUstream stream = make_stream();
+  CHECK(end(stream) == CUDA_ERROR_ILLEGAL_STATE);
+  CHECK(cuStreamBeginCapture_v2(nullptr, CU_STREAM_CAPTURE_MODE_RELAXED) ==
+        CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_ERROR_NOT_SUPPORTED);
+  CHECK(cuStreamBeginCapture_v2(stream, CUstreamCaptureMode{3}) == CUDA_ERROR_INVALID_VALUE);
+  begin(stream);
+  CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED) ==
+        CUDA_ERROR_ILLEGAL_STATE);
+  CHECK(cuStreamEndCapture(stream, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuStreamIsCapturing(stream, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(end(stream) == CUDA_SUCCESS);  // none of that did any harm
+}
+
+TEST_CASE("what a capture does not allow invalidates it") {
+  struct Machine {
+    const Simulation simulation;
+    const CUdeviceptr memory = device_copy({1, 2, 3, 4});
+    const CUstream stream = make_stream();
+    const CUstream fork = make_stream();
+    const CUstream other = make_stream();
+    const CUevent recorded = make_event(CU_EVENT_DEFAULT);  // not in the capture
+    const CUevent captured = make_event(CU_EVENT_DEFAULT);
+    const CUevent never = make_event();
+    unsigned pageable = 0;
+    float time = 0;
+  };
+  const struct {
+    const char* what;
+    CUresult expected;
+    CUresult (*call)(Machine& at);
+  } cases[] = {
+      {"to wait for the stream", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+       [](Machine& at) { return cuStreamSynchronize(at.stream); }},
+      {"to wait for one that was forked off", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+       [](Machine& at) { return cuStreamSynchronize(at.fork); }},
+      {"to ask the stream", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+       [](Machine& at) { return cuStreamQuery(at.stream); }},
+      {"to wait for everything", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+       [](Machine&) { return cuCtxSynchronize(); }},
+      {"a callback", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+       [](Machine& at) {
+         return cuStreamAddCallback(
+             at.stream, [](CUstream, CUresult, void*) {}, nullptr, 0);
+       }},
+      {"a copy from pageable memory", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+       [](Machine& at) { return cuMemcpyHtoDAsync_v2(at.memory, &at.pageable, 4, at.stream); }},
+      {"a copy to pageable memory", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+       [](Machine& at) { return cuMemcpyDtoHAsync_v2(&at.pageable, at.memory, 4, at.stream); }},
+      {"to ask an event", CUDA_ERROR_CAPTURED_EVENT,
+       [](Machine& at) { return cuEventQuery(at.captured); }},
+      {"to wait for an event", CUDA_ERROR_CAPTURED_EVENT,
+       [](Machine& at) { return cuEventSynchronize(at.captured); }},
+      {"the time since an event", CUDA_ERROR_CAPTURED_EVENT,
+       [](Machine& at) { return cuEventElapsedTime(&at.time, at.captured, at.recorded); }},
+      {"the time until an event", CUDA_ERROR_CAPTURED_EVENT,
+       [](Machine& at) { return cuEventElapsedTime(&at.time, at.recorded, at.captured); }},
+      {"to come after work outside", CUDA_ERROR_STREAM_CAPTURE_ISOLATION,
+       [](Machine& at) { return cuStreamWaitEvent(at.stream, at.recorded, 0); }},
+      {"to come after an event that was never recorded", CUDA_ERROR_STREAM_CAPTURE_ISOLATION,
+       [](Machine& at) { return cuStreamWaitEvent(at.fork, at.never, 0); }},
+      {"to have the legacy stream come after it", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+       [](Machine& at) { return cuStreamWaitEvent(nullptr, at.captured, 0); }},
+      {"to end it on another of its streams", CUDA_ERROR_STREAM_CAPTURE_UNMATCHED,
+       [](Machine& at) { return end(at.fork); }},
+      {"to come after another capture", CUDA_ERROR_STREAM_CAPTURE_MERGE,
+       [](Machine& at) {
+         begin(at.other);
+         const CUresult result = cuStreamWaitEvent(at.other, at.captured, 0);
+         CHECK(status_of(at.other) == CU_STREAM_CAPTURE_STATUS_INVALIDATED);
+         CHECK(end(at.other) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+         return result;
+       }},
+      {"to destroy a stream of it", CUDA_SUCCESS,
+       [](Machine& at) { return cuStreamDestroy_v2(at.fork); }},
+  };
+  for (const auto& [what, expected, call] : cases) {
+    CAPTURE(what);
+    Machine at;
+    REQUIRE(cuEventRecord(at.recorded, at.other) == CUDA_SUCCESS);
+    REQUIRE(cuStreamSynchronize(at.other) == CUDA_SUCCESS);
+    begin(at.stream);
+    REQUIRE(cuEventRecord(at.captured, at.stream) == CUDA_SUCCESS);
+    REQUIRE(cuStreamWaitEvent(at.fork, at.captured, 0) == CUDA_SUCCESS);
+    CHECK(call(at) == expected);
+    CHECK(status_of(at.stream) == CU_STREAM_CAPTURE_STATUS_INVALIDATED);
+    CHECK(cuMemsetD8Async(at.memory, 0, 4, at.stream) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    CHECK(cuEventRecord(at.never, at.stream) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    CHECK(cuStreamWaitEvent(at.other, at.captured, 0) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    CHECK(end(at.stream) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    // All is as if there had been no capture.
+    CHECK(cuStreamSynchronize(at.stream) == CUDA_SUCCESS);
+    CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+    CHECK(host_copy(at.memory, 4) == std::vector<unsigned>{1, 2, 3, 4});
+  }
+}
+
+TEST_CASE("work that was forked off is to be joined") {
+  const Simulation simulation;
+  const CUdeviceptr memory = allocate(16);
+  const CUstream origin = make_stream();
+  const CUstream fork = make_stream();
+  const CUstream further = make_stream();
+  const auto work = [&](CUstream stream) {
+    CHECK(cuMemsetD8Async(memory, 0, 16, stream) == CUDA_SUCCESS);
+  };
+  begin(origin);
+  work(origin);
+  chain(origin, fork);
+  SUBCASE("not at all") {
+    work(fork);
+    CHECK(end(origin) == CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
+  }
+  SUBCASE("too early") {
+    work(fork);
+    chain(fork, origin);
+    work(fork);
+    CHECK(end(origin) == CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
+  }
+  SUBCASE("joined") {
+    work(fork);
+    chain(fork, origin);
+    CHECK(end(origin) == CUDA_SUCCESS);
+  }
+  SUBCASE("by another one of its streams") {
+    work(fork);
+    chain(fork, further);
+    work(further);
+    chain(further, origin);
+    CHECK(end(origin) == CUDA_SUCCESS);
+  }
+  SUBCASE("but there is none") { CHECK(end(origin) == CUDA_SUCCESS); }
+  CHECK(status_of(fork) == CU_STREAM_CAPTURE_STATUS_NONE);
+  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+}
+
+TEST_CASE("nobody may use the legacy stream while a blocking stream captures") {
+  const Simulation simulation;
+  const CUdeviceptr memory = allocate(16);
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  for (const bool blocking : {true, false}) {
+    CAPTURE(blocking);
+    const auto implicit = blocking ? CUDA_ERROR_STREAM_CAPTURE_IMPLICIT : CUDA_SUCCESS;
+    const auto ended = blocking ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS;
+    const CUevent event = make_event();
+    const CUstream stream = make_stream(blocking ? 0 : CU_STREAM_NON_BLOCKING);
+    const std::function<CUresult()> calls[] = {
+        [&] { return cuMemsetD8Async(memory, 1, 16, nullptr); },
+        [&] { return cuStreamSynchronize(nullptr); },
+        [&] { return cuEventRecord(event, nullptr); },
+        [&] { return cuStreamWaitEvent(nullptr, event, 0); },
+    };
+    for (const auto& call : calls) {
+      begin(stream);
+      CHECK(cuStreamIsCapturing(nullptr, &status) == implicit);
+      CHECK(status_of(stream) == CU_STREAM_CAPTURE_STATUS_ACTIVE);
+      CHECK(call() == implicit);
+      CHECK(end(stream) == ended);
+      CHECK(call() == CUDA_SUCCESS);
+    }
+  }
+}
+
+TEST_CASE("what a relaxed capture allows") {
+  Simulation simulation;
+  const CUdeviceptr memory = device_copy({1});
+  const CUstream stream = make_stream();
+  const CUstream other = make_stream();
+  begin(stream);
+  CHECK(cuMemsetD8Async(memory, 0, 4, stream) == CUDA_SUCCESS);
+  CHECK(cuMemFree_v2(allocate(16)) == CUDA_SUCCESS);
+  CHECK(cuMemsetD8Async(memory, 2, 4, other) == CUDA_SUCCESS);
+  CHECK(cuStreamSynchronize(other) == CUDA_SUCCESS);
+  CHECK(host_copy(memory, 1) == std::vector<unsigned>{0x02020202});
+  CHECK(end(stream) == CUDA_SUCCESS);
+}
+
+TEST_CASE("an event of a capture that has ended") {
+  const Simulation simulation;
+  const CUstream stream = make_stream();
+  const CUevent event = make_event();
+  begin(stream);
+  CHECK(cuEventRecord(event, stream) == CUDA_SUCCESS);
+  CHECK(end(stream) == CUDA_SUCCESS);
+  CHECK(cuEventQuery(event) == CUDA_ERROR_CAPTURED_EVENT);
+  CHECK(cuStreamWaitEvent(stream, event, 0) == CUDA_ERROR_CAPTURED_EVENT);
+  CHECK(cuEventRecord(event, stream) == CUDA_SUCCESS);
+  CHECK(cuEventSynchronize(event) == CUDA_SUCCESS);
+  CHECK(cuStreamWaitEvent(stream, event, 0) == CUDA_SUCCESS);
+}
+
+TEST_CASE("a capture ends with the stream that it began on") {
+  Simulation simulation;
+  const CUstream stream = make_stream();
+  const CUstream fork = make_stream();
+  begin(stream);
+  chain(stream, fork);
+  CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
+  CHECK(status_of(fork) == CU_STREAM_CAPTURE_STATUS_NONE);
+  CHECK(cuStreamDestroy_v2(fork) == CUDA_SUCCESS);
+  simulation.release();
+  CHECK(simulation.trace().empty());
+}
+
+TEST_CASE("a capture that is left at its context's end is reported") {
+  Simulation simulation;
+  const CUstream stream = make_stream();
+  const CUstream fork = make_stream();
+  begin(stream);
+  chain(stream, fork);
+  simulation.release();
+  CHECK(simulation.traced({R"("kind":"leak")", "1 capture still"}) == 1);
+  CHECK(simulation.traced({R"("kind":"leak")", "2 streams still"}) == 1);
+  CHECK(simulation.faults("leak") == 2);
+}
+
+}  // namespace
+}  // namespace cudasim
