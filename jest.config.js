@@ -5,7 +5,13 @@ module.exports = {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   transform: {
     '\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } }],
+    // tf's gradients of its own operations, which its CommonJS file leaves out.
+    '/tfjs-core/dist/.*\\.js$': ['@swc/jest', { module: { type: 'commonjs' } }],
   },
+  transformIgnorePatterns: [
+    '/node_modules/(?!@tensorflow/tfjs-core/dist/)',
+    'tf-core\\.node\\.js$',
+  ],
   // The threads of the addon under test use all processors.
   maxWorkers: 2,
   // Some tests start processes, on machines that may be busy or emulated.

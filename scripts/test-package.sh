@@ -3,6 +3,7 @@
 # nothing but Node.js and npm at hand. Needs `npm run prebuild` and `npm run build:ts` before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -32,6 +33,21 @@ if (createRequire(import.meta.url)('fused-rmsnorm').RMSNorm !== RMSNorm) {
   throw new Error('import and require give two copies');
 }
 JS
+cat >check-tfjs.mjs <<'JS'
+import { env, ones } from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-cpu';
+import { rmsNorm } from 'fused-rmsnorm/tfjs';
+env().set('IS_TEST', true); // no advertisement
+const y = rmsNorm(ones([2, 4]), ones([4]), { eps: 3 }).dataSync();
+if (y.length !== 8 || y.some((value) => value !== 0.5)) throw new Error(`expected 0.5, got ${y}`);
+JS
 PATH=$folder/tools node check.cjs
 PATH=$folder/tools node check.mjs
+if PATH=$folder/tools node -e "require('fused-rmsnorm/tfjs')" 2>missing.log ||
+  ! grep -q "Cannot find module '@tensorflow/tfjs-core'" missing.log; then
+  echo 'fused-rmsnorm/tfjs does not say that it needs @tensorflow/tfjs-core'
+  exit 1
+fi
+ln -s "$root/node_modules/@tensorflow" node_modules/@tensorflow
+PATH=$folder/tools node check-tfjs.mjs
 echo "$(basename "$tarball"), $(du -k "$tarball" | cut -f1) KiB: installed, required and imported"

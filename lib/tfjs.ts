@@ -1,0 +1,120 @@
+/**
+ * `fused-rmsnorm/tfjs`: {@link rmsNorm} on tensors of TensorFlow.js, with its gradients.
+ *
+ * @packageDocumentation
+ */
+
+import { customGrad, Tensor, tensor, type GradSaveFunc } from '@tensorflow/tfjs-core';
+
+import { argumentError, codedError } from './errors';
+import { checkOptions, type CommonOptions } from './options';
+import { rmsNorm as rmsNormOfArrays } from './rms-norm';
+
+/** Options of `rmsNorm`, as the package's own take them. */
+export type TfjsOptions = Pick<
+  CommonOptions,
+  'eps' | 'weightOffset' | 'normalizedShape' | 'device'
+>;
+
+const names: ReadonlySet<string> = new Set(['eps', 'weightOffset', 'normalizedShape', 'device']);
+
+/**
+ * RMSNorm of a float32 tensor, differentiable once: `tf.grads`, `tf.variableGrads` and optimizers get
+ * dx and dweight from the package's own backward.
+ *
+ * ```ts
+ * import * as tf from '@tensorflow/tfjs-core';
+ * import '@tensorflow/tfjs-backend-cpu';
+ * import { rmsNorm } from 'fused-rmsnorm/tfjs';
+ *
+ * const weight = tf.variable(tf.ones([4096]));
+ * const y = rmsNorm(tf.randomNormal([8, 4096]), weight, { eps: 1e-6 });
+ * ```
+ *
+ * @param x - (…, normalizedShape), float32
+ * @param weight - (normalizedShape), float32, a `tf.Variable` for one; null for ones
+ * @param options - see {@link TfjsOptions}
+ * @returns y: a new tensor of x's shape
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` for what is no float32 tensor, `ERR_INVALID_ARG_VALUE` for
+ * one that is disposed; and as `rmsNorm` of the package does. Differentiating a gradient throws
+ * `ERR_INVALID_STATE`
+ *
+ * Values are read with `dataSync`: of a backend on the CPU without delay, of one on a GPU by waiting
+ * for it. No tensor is left behind but the one returned, and x and weight are kept for backward only
+ * where a gradient is being taken.
+ */
+export function rmsNorm<T extends Tensor>(
+  x: T,
+  weight: Tensor | null,
+  options: TfjsOptions = {},
+): T {
+  checkOptions(options, names);
+  checkTensor('x', x);
+  if (weight === null) return normalize(x, options)(x) as T;
+  checkTensor('weight', weight);
+  return normalize(x, options)(x, weight) as T;
+}
+
+/** The operator on x and, if there is one, weight. */
+function normalize({ shape }: Tensor, options: TfjsOptions) {
+  return customGrad((...inputs: (Tensor | GradSaveFunc)[]) => {
+    const save = inputs.pop() as GradSaveFunc;
+    const [x, weight] = inputs as [Tensor, Tensor | undefined];
+    const { y, rstd } = rmsNormOfArrays.forward(read(x), weight ? read(weight) : null, options);
+    save(inputs as Tensor[]);
+    return {
+      value: tensor(y.data, shape),
+      gradFunc: (dy: Tensor, saved: Tensor[]) => gradients(dy, saved, rstd, options),
+    };
+  });
+}
+
+/** dx and, if there is a weight, dweight. */
+function gradients(
+  dy: Tensor,
+  saved: readonly Tensor[],
+  rstd: Float32Array,
+  options: TfjsOptions,
+): Tensor[] {
+  const [x, weight] = saved as [Tensor, Tensor | undefined];
+  const { dx, dweight } = rmsNormOfArrays.backward(
+    read(dy),
+    read(x),
+    weight ? read(weight) : null,
+    rstd,
+    options,
+  );
+  return [dx, dweight].flatMap((gradient) =>
+    gradient === null ? [] : [gradientTensor(gradient, [dy, ...saved])],
+  );
+}
+
+/** A gradient, which tf would take for a constant if it were differentiated: that throws. */
+function gradientTensor(
+  { data, dims }: { readonly data: Float32Array; readonly dims: readonly number[] },
+  inputs: readonly Tensor[],
+): Tensor {
+  const result = customGrad(() => ({
+    value: tensor(data, [...dims]),
+    gradFunc: () => {
+      throw codedError('ERR_INVALID_STATE', 'A gradient of rmsNorm can not be differentiated');
+    },
+  }));
+  return result(...inputs);
+}
+
+function read(value: Tensor) {
+  return { data: value.dataSync<'float32'>(), dims: value.shape };
+}
+
+function checkTensor(name: string, value: unknown): void {
+  if (!(value instanceof Tensor)) {
+    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a tf.Tensor', value);
+  }
+  if (value.dtype !== 'float32') {
+    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a tensor of float32', value.dtype);
+  }
+  if (value.isDisposed) {
+    throw argumentError('ERR_INVALID_ARG_VALUE', name, 'a tensor that is not disposed', 'disposed');
+  }
+}
