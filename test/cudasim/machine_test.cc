@@ -2,8 +2,11 @@
 // Device memory and its limits; and the launch of a kernel as a whole.
 #include "kernel_test_support.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 
 namespace cudasim::test {
 namespace {
@@ -28,6 +31,30 @@ TEST_CASE("allocations are sparse, aligned to 256 bytes and counted") {
   memory.free(large);
   CHECK(memory.live_allocations() == 1);
   CHECK(memory.allocate(std::size_t{20} << 30) != 0);
+}
+
+// The bytes of host memory that this process uses now.
+std::size_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::size_t total = 0, resident = 0;
+  file >> total >> resident;
+  REQUIRE(file.good());
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST_CASE("what is touched here and there of a huge allocation costs no more than that") {
+  DeviceMemory memory(std::size_t{80} << 30);
+  const u64 huge = memory.allocate(std::size_t{64} << 30);
+  REQUIRE(huge != 0);
+  const std::size_t before = resident_bytes();
+  constexpr u64 kApart = u64{1} << 27;
+  for (u64 i = 0; i < 512; ++i) memory.write(huge + i * kApart, &i, sizeof i);
+  CHECK(resident_bytes() - before < std::size_t{64} << 20);  // pages of 4 KiB, contents and shadow
+  for (u64 i = 0; i < 512; ++i) {
+    u64 found = 0;
+    memory.read(huge + i * kApart, &found, sizeof found);
+    CHECK(found == i);
+  }
 }
 
 TEST_CASE("copies and fills are checked") {

@@ -77,9 +77,11 @@ u64 DeviceMemory::Impl::allocate(std::size_t bytes) {
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (allocation.mapping == MAP_FAILED) return 0;
 #ifdef MADV_HUGEPAGE
-  // Populating page by page would cost more than the kernels that run on it.
+  // Populating page by page would cost more than the kernels that run on it. Of much larger
+  // allocations a little is used, here and there.
   constexpr std::size_t kLarge = std::size_t{4} << 20;
-  if (allocation.mapped_bytes >= kLarge) {
+  constexpr std::size_t kSparse = std::size_t{16} << 30;
+  if (allocation.mapped_bytes >= kLarge && allocation.mapped_bytes < kSparse) {
     madvise(allocation.mapping, allocation.mapped_bytes, MADV_HUGEPAGE);
   }
 #endif

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <bitset>
+#include <new>
 
 namespace cudasim {
 namespace {
@@ -12,7 +12,7 @@ constexpr u64 kSector = 32;
 constexpr u32 kBanks = 32;
 constexpr u64 kBankBytes = 4;
 
-std::int64_t set_new(std::vector<u64>& bits, u64 bit) {
+std::int64_t set_new(u64* bits, u64 bit) {
   u64& word = bits[bit / 64];
   const u64 one = u64{1} << bit % 64;
   const bool fresh = (word & one) == 0;
@@ -22,6 +22,12 @@ std::int64_t set_new(std::vector<u64>& bits, u64 bit) {
 
 }  // namespace
 
+TrafficCounter::Sectors TrafficCounter::no_sectors(std::size_t bytes) {
+  Sectors bits(static_cast<u64*>(std::calloc(bytes / kSector / 64 + 1, sizeof(u64))));
+  if (bits == nullptr) throw std::bad_alloc();
+  return bits;
+}
+
 void TrafficCounter::count_global(const u64* addresses, Mask active, std::size_t bytes,
                                   Access access) {
   while (active != 0) {  // once for each allocation touched, which is mostly one
@@ -30,11 +36,11 @@ void TrafficCounter::count_global(const u64* addresses, Mask active, std::size_t
     if (allocation == nullptr) return;
     Buffer& buffer = buffers_[allocation->address];
     BufferTraffic& traffic = buffer.traffic;
-    if (buffer.read.empty()) {
+    if (buffer.read == nullptr) {
       traffic.address = allocation->address;
       traffic.bytes = allocation->bytes;
-      buffer.read.resize(allocation->bytes / kSector / 64 + 1);
-      buffer.written.resize(buffer.read.size());
+      buffer.read = no_sectors(allocation->bytes);
+      buffer.written = no_sectors(allocation->bytes);
     }
     std::array<u64, kLanes> sectors;
     std::size_t count = 0;
@@ -46,8 +52,8 @@ void TrafficCounter::count_global(const u64* addresses, Mask active, std::size_t
       // Naturally aligned, at most 16 bytes: in one sector. Allocations begin on a sector.
       const u64 sector = (addresses[lane] - allocation->address) / kSector;
       sectors[count++] = sector;
-      if (reads) traffic.read_sectors += set_new(buffer.read, sector);
-      if (writes) traffic.written_sectors += set_new(buffer.written, sector);
+      if (reads) traffic.read_sectors += set_new(buffer.read.get(), sector);
+      if (writes) traffic.written_sectors += set_new(buffer.written.get(), sector);
     }
     const auto lanes = static_cast<std::int64_t>(count);
     const auto end = sectors.begin() + static_cast<std::ptrdiff_t>(count);

@@ -1,8 +1,9 @@
 // Counts what a launch moves: for each allocation of global memory, and for shared memory.
 #pragma once
 
+#include <cstdlib>
 #include <map>
-#include <vector>
+#include <memory>
 
 #include "memory.h"
 #include "program.h"
@@ -21,10 +22,16 @@ class TrafficCounter {
   void finish(LaunchReport& report) const;
 
  private:
+  // A bit for each sector. Zeros from calloc take memory only where they change.
+  struct Free {
+    void operator()(u64* bits) const { std::free(bits); }
+  };
+  using Sectors = std::unique_ptr<u64[], Free>;
   struct Buffer {
     BufferTraffic traffic;
-    std::vector<u64> read, written;  // a bit for each sector
+    Sectors read, written;
   };
+  static Sectors no_sectors(std::size_t bytes);
 
   DeviceMemory::Impl& memory_;
   std::map<u64, Buffer> buffers_;

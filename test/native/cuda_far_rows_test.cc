@@ -1,0 +1,130 @@
+// Rows that lie so far apart that their offsets fit neither 31 bits, counted in elements, nor 32,
+// counted in bytes. A simulated device's memory costs nothing where nothing is written.
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+
+#include "cuda/launch.h"
+#include "cuda_support.h"
+
+namespace rmsnorm::test {
+namespace {
+
+constexpr std::int64_t kRows = 3;
+constexpr std::int64_t kStride = (std::int64_t{1} << 30) + 16;
+
+// Matrices side by side in one allocation, as those of a fused projection are.
+class FarMatrices {
+ public:
+  FarMatrices(const Gpu& gpu, const Matrix& like, std::int64_t count)
+      : gpu_(gpu), size_(element_size(like.dtype())), columns_(like.columns()) {
+    must(memory_.allocate(((kRows - 1) * kStride + count * columns_) * size_));
+  }
+
+  Rows rows(std::int64_t matrix) const {
+    return {reinterpret_cast<void*>(address(matrix, 0)), kStride};
+  }
+  ConstRows const_rows(std::int64_t matrix) const { return {rows(matrix).data, kStride}; }
+
+  void put(std::int64_t matrix, const Matrix& host) {
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      must(cuda::copy_to_device(address(matrix, r), host.row(r), columns_ * size_, gpu_.stream()));
+    }
+  }
+  void take(std::int64_t matrix, Matrix& host) {
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      must(cuda::copy_to_host(host.row(r), address(matrix, r), columns_ * size_, gpu_.stream()));
+    }
+    must(gpu_.stream().synchronize());
+  }
+
+ private:
+  cuda::CUdeviceptr address(std::int64_t matrix, std::int64_t r) const {
+    return memory_.get() +
+           static_cast<cuda::CUdeviceptr>((matrix * columns_ + r * kStride) * size_);
+  }
+
+  const Gpu& gpu_;
+  std::int64_t size_;
+  std::int64_t columns_;
+  cuda::DeviceMemory memory_;
+};
+
+Problem problem_of(std::int64_t hidden_size, DType dtype) {
+  return {.shape = {kRows, hidden_size},
+          .dtype = dtype,
+          .weight = WeightKind::kSame,
+          .options = {},
+          .dweight_dtype = dtype,
+          .accumulate = false,
+          .values = Values::kFinite,
+          .seed = static_cast<std::uint64_t>(hidden_size)};
+}
+
+std::string far_forward(Gpu& gpu, const Problem& problem) {
+  ForwardBuffers buffers(problem, {});
+  FarMatrices matrices(gpu, buffers.x, 2);
+  DeviceMatrix weight(gpu, buffers.weight);
+  DeviceMatrix rstd(gpu, buffers.rstd);
+  matrices.put(0, buffers.x);
+  ForwardArgs args = buffers.args;
+  args.x = matrices.const_rows(0);
+  args.y = matrices.rows(1);
+  args.weight.data = weight.row(0);
+  args.rstd = rstd.row(0);
+
+  cuda::DeviceMemory workspace;
+  must(workspace.allocate(cuda::forward_workspace_bytes(gpu.device(), args)));
+  must(cuda::launch_forward(gpu.device(), args, workspace.get(), gpu.stream().get()));
+  matrices.take(0, buffers.x);
+  matrices.take(1, buffers.y);
+  const std::string text = rstd.take_back("rstd");
+  return text + complaint(problem, {}, expected_forward(problem), buffers);
+}
+
+std::string far_backward(Gpu& gpu, const Problem& problem) {
+  const std::int64_t hidden_size = problem.shape.hidden_size;
+  const std::int64_t group_rows = row_group_rows(kRows);  // one group
+  BackwardBuffers buffers(problem, {});
+  FarMatrices matrices(gpu, buffers.x, 3);
+  DeviceMatrix weight(gpu, buffers.weight);
+  DeviceMatrix dweight(gpu, buffers.dweight);
+  matrices.put(0, buffers.dy);
+  matrices.put(1, buffers.x);
+  BackwardArgs args = buffers.args;
+  args.dy = matrices.const_rows(0);
+  args.x = matrices.const_rows(1);
+  args.dx = matrices.rows(2);
+  args.weight.data = weight.row(0);
+  args.dweight = dweight.row(0);
+
+  cuda::DeviceMemory workspace;
+  cuda::DeviceMemory partials;
+  must(workspace.allocate(cuda::backward_workspace_bytes(gpu.device(), args)));
+  must(partials.allocate(cuda::partial_row_bytes(hidden_size)));
+  must(cuda::launch_backward(gpu.device(), args, group_rows, partials.get(), workspace.get(),
+                             gpu.stream().get()));
+  must(cuda::launch_finish_dweight(gpu.device(), args, partials.get(), 1, gpu.stream().get()));
+  matrices.take(0, buffers.dy);
+  matrices.take(1, buffers.x);
+  matrices.take(2, buffers.dx);
+  const std::string text = dweight.take_back("dweight");
+  return text + complaint(problem, {}, expected_backward(problem), buffers);
+}
+
+TEST_CASE("cuda launch: rows far apart") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    for (const std::int64_t hidden_size : {7, 64, 1024, 5128, 20000}) {
+      const Problem problem = problem_of(hidden_size, dtype);
+      INFO(describe(problem));
+      CHECK(far_forward(gpu, problem) == "");
+      CHECK(far_backward(gpu, problem) == "");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rmsnorm::test
