@@ -166,8 +166,9 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 }  // namespace
 
 Status forward(const ForwardArgs& args) {
+  const int matrices = args.residual.data != nullptr ? 4 : 2;
   Schedule schedule;
-  RMSNORM_TRY(make_schedule(args.shape, 2 * element_size(args.dtype), &schedule));
+  RMSNORM_TRY(make_schedule(args.shape, matrices * element_size(args.dtype), &schedule));
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
@@ -178,7 +179,7 @@ Status forward(const ForwardArgs& args) {
 }
 
 Status backward(const BackwardArgs& args) {
-  const int matrices = args.dx.data != nullptr ? 3 : 2;
+  const int matrices = args.dx.data == nullptr ? 2 : args.dresidual_out.data == nullptr ? 3 : 4;
   Schedule schedule;
   RMSNORM_TRY(make_schedule(args.shape, matrices * element_size(args.dtype), &schedule));
   const Variant* variant = nullptr;

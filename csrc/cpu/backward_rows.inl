@@ -21,8 +21,16 @@ struct BackwardRow {
   RowReader<X, X> dy;
   RowReader<X, X> x;
   RowWriter<X, kFloats<X, W>, kStores> dx;
+  RowReader<X, X> dresidual_out;  // data null if there is none
   float rstd;
   float cbar;
+
+  RMSNORM_INLINE void store_dx(std::int64_t column, Pair value) const {
+    dx.at(column, with_residual(column, value));
+  }
+  RMSNORM_INLINE Pair with_residual(std::int64_t column, Pair value) const {
+    return dresidual_out.data == nullptr ? value : value + dresidual_out.at(column);
+  }
 };
 
 // Rows of one call are walked alike, by the first one's alignment.
@@ -70,7 +78,7 @@ RMSNORM_INLINE void backward_pairs(const Row* rows, std::int64_t count,
       const std::int64_t column = j + p * kPairColumns;
       const Pair dx = backward_pair<X, W, kLlama, kDx, kDweight>(
           row.dy.at(column), row.x.at(column), w[p], row, acc[p]);
-      if constexpr (kDx) row.dx.at(column, dx);
+      if constexpr (kDx) row.store_dx(column, dx);
     }
   }
   for (std::int64_t p = 0; p < kPairCount; ++p) {
@@ -99,8 +107,9 @@ RMSNORM_INLINE void backward_edges(const Row* rows, std::int64_t count,
   for (std::int64_t r = 0; r < count; ++r) {
     const Row row = rows[r];
     const auto pair = [&](std::int64_t j, Pair& sum) {
-      return backward_pair<X, W, kLlama, kDx, kDweight>(row.dy.at(j), row.x.at(j), weight.at(j),
-                                                        row, sum);
+      const Pair dx = backward_pair<X, W, kLlama, kDx, kDweight>(row.dy.at(j), row.x.at(j),
+                                                                 weight.at(j), row, sum);
+      return row.with_residual(j, dx);
     };
     Pair first{};
     Pair last{};
@@ -130,10 +139,12 @@ RMSNORM_INLINE void backward_columns(const Row* rows, std::int64_t count,
     Pair acc = kDweight && !fresh ? load_floats<false>(partials) : both(Vec::zero());
     for (std::int64_t r = 0; r < count; ++r) {
       const Row row = rows[r];
-      const Pair dx = backward_pair<X, W, kLlama, kDx, kDweight>(
-          row.dy.tail(0, hidden_size), row.x.tail(0, hidden_size), weight.tail(0, hidden_size), row,
-          acc);
-      if constexpr (kDx) row.dx.tail(0, hidden_size, dx);
+      Pair dx = backward_pair<X, W, kLlama, kDx, kDweight>(row.dy.tail(0, hidden_size),
+                                                           row.x.tail(0, hidden_size),
+                                                           weight.tail(0, hidden_size), row, acc);
+      if constexpr (!kDx) continue;
+      if (row.dresidual_out.data != nullptr) dx = dx + row.dresidual_out.tail(0, hidden_size);
+      row.dx.tail(0, hidden_size, dx);
     }
     if constexpr (kDweight) store_floats<false>(partials, acc);
     return;
@@ -182,6 +193,7 @@ void backward_rows(const BackwardArgs& args, Range rows, float* partial) {
   const WeightReader<X, W> weight(args.weight, args.options);
   const Walk walk = walk_backward<X>(args);
   const Vec inverse_size = Vec::broadcast(inverse(hidden_size));
+  const bool has_residual = kDx && args.dresidual_out.data != nullptr;
 
   for (std::int64_t first = rows.begin; first < rows.end; first += block) {
     const std::int64_t count = rows.end - first < block ? rows.end - first : block;
@@ -212,6 +224,7 @@ void backward_rows(const BackwardArgs& args, Range rows, float* partial) {
       row[r] = {{row_of<X>(args.dy, first + r)},
                 {row_of<X>(args.x, first + r)},
                 {kDx ? row_of<X>(args.dx, first + r) : nullptr},
+                {has_residual ? row_of<X>(args.dresidual_out, first + r) : nullptr},
                 rstd[r],
                 cbar[r]};
     }
@@ -228,7 +241,7 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, float* partia
     constexpr bool kLlama = llama.value;
     if (args.dx.data == nullptr) {
       backward_rows<X, W, kLlama, false, true, Stores::kCached>(args, rows, partial);
-    } else if (stores == Stores::kStreaming && aligned_alike(args.dx.row_stride)) {
+    } else if (stores == Stores::kStreaming && aligned_alike(args.dx)) {
       if (partial == nullptr) {
         backward_rows<X, W, kLlama, true, false, kStreaming<X>>(args, rows, partial);
       } else {

@@ -106,17 +106,4 @@ void forward_rows(const ForwardArgs& args, Range rows) {
   } else {
     forward_long_rows<X, W, kLlama, kStores>(args, rows);
   }
-  if constexpr (kStores == Stores::kStreaming) stream_fence();
-}
-
-void forward(const ForwardArgs& args, Range rows, Stores stores) {
-  with_types(args.dtype, args.weight, args.options.cast_order, [&](auto x, auto w, auto llama) {
-    using X = typename decltype(x)::Type;
-    using W = typename decltype(w)::Type;
-    if (stores == Stores::kStreaming) {
-      forward_rows<X, W, llama.value, kStreaming<X>>(args, rows);
-    } else {
-      forward_rows<X, W, llama.value, Stores::kCached>(args, rows);
-    }
-  });
 }

@@ -91,8 +91,8 @@ RMSNORM_INLINE Walk walk_row(const X* aligned, std::int64_t hidden_size) {
 }
 
 // Whether every row of a matrix is as aligned as the first.
-RMSNORM_INLINE bool aligned_alike(std::int64_t row_stride) {
-  return row_stride % kPairColumns == 0;
+RMSNORM_INLINE bool aligned_alike(const Rows& rows) {
+  return rows.row_stride % kPairColumns == 0 && rows.batch_stride % kPairColumns == 0;
 }
 
 // Writes whole Pairs where memory is aligned, edges, or the first `count` elements of a short row.

@@ -8,6 +8,8 @@
 
 #include "forward_rows.inl"
 
+#include "residual_rows.inl"
+
 #include "backward_rows.inl"
 
 void convert(DType from, const void* source, DType to, void* destination, std::int64_t count) {

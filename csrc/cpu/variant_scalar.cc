@@ -63,10 +63,22 @@ float rstd_of(float sum, float inverse_size, float eps) {
   return 1.0f / std::sqrt(mean + eps);
 }
 
+template <class X>
+void add_residual(const ForwardArgs& args, std::int64_t row) {
+  const X* x = row_of<X>(args.x, row);
+  const X* residual = row_of<X>(args.residual, row);
+  X* sum = row_of<X>(args.residual_out, row);
+  for (std::int64_t j = 0; j < args.shape.hidden_size; ++j) {
+    sum[j] = from_float<X>(to_float(x[j]) + to_float(residual[j]));
+  }
+}
+
 template <class X, class W, bool kLlama>
 void forward_row(const ForwardArgs& args, std::int64_t row) {
   const std::int64_t hidden_size = args.shape.hidden_size;
-  const X* x = row_of<X>(args.x, row);
+  const bool has_residual = args.residual.data != nullptr;
+  if (has_residual) add_residual<X>(args, row);
+  const X* x = has_residual ? row_of<X>(args.residual_out, row) : row_of<X>(args.x, row);
   X* y = row_of<X>(args.y, row);
 
   const auto x_at = [x](std::int64_t j) { return to_float(x[j]); };
@@ -103,10 +115,13 @@ void backward_row(const BackwardArgs& args, std::int64_t row, float* partial) {
   }
   if (args.dx.data != nullptr) {
     X* dx = row_of<X>(args.dx, row);
+    const bool has_residual = args.dresidual_out.data != nullptr;
+    const X* dresidual_out = has_residual ? row_of<X>(args.dresidual_out, row) : nullptr;
     const float cbar = fold(hidden_size, g_at, x_at) * rstd * inverse_size;
     for (std::int64_t j = 0; j < hidden_size; ++j) {
       const float xhat = to_float(x[j]) * rstd;
-      dx[j] = from_float<X>(rstd * std::fma(-xhat, cbar, g_at(j)));
+      const float dx_j = rstd * std::fma(-xhat, cbar, g_at(j));
+      dx[j] = from_float<X>(has_residual ? dx_j + to_float(dresidual_out[j]) : dx_j);
     }
   }
 }

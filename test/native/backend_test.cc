@@ -41,6 +41,11 @@ constexpr Problem problem_of(Shape shape, DType dtype, WeightKind weight, std::u
   return {shape, dtype, weight, {.weight_offset = 1.0f}, dtype, false, Values::kFinite, seed};
 }
 
+constexpr Problem with_residual(Problem problem) {
+  problem.residual = true;
+  return problem;
+}
+
 // Calls of a few thousand bytes run on one thread whatever the thread count: most of these move
 // enough for seven.
 const Problem kProblems[] = {
@@ -52,6 +57,8 @@ const Problem kProblems[] = {
     problem_of({7, 70000}, DType::kFloat32, WeightKind::kSame, 6),       // 1 group
     problem_of({0, 70}, DType::kFloat32, WeightKind::kSame, 7),
     problem_of({1, 1}, DType::kFloat16, WeightKind::kSame, 8),
+    with_residual(problem_of({900, 300}, DType::kFloat32, WeightKind::kSame, 13)),
+    with_residual(problem_of({300, 1100}, DType::kBFloat16, WeightKind::kSame, 14)),
 };
 
 void check(const Problem& problem, const Layout& layout, const ForwardBuffers& y,
@@ -82,7 +89,10 @@ TEST_CASE("backend: the same bits by every variant on any number of threads") {
              .misaligned = 1,
              .misaligned_out = 2,
              .in_place = InPlace::kX,
-             .dweight = false},
+             .sum_in_place = InPlace::kResidual,
+             .dweight = false,
+             .batch_rows = 5,
+             .batch_padding = 7},
             y, dx);
       check(problem, {.rstd_given = true, .dx = false}, y, dx);
       check(problem, {.dx = false, .dweight = false}, y, dx);
@@ -92,12 +102,16 @@ TEST_CASE("backend: the same bits by every variant on any number of threads") {
 
 TEST_CASE("backend: the same bits in outputs that bypass the caches") {
   const Restore restore;
-  const Problem problem = problem_of({3100, 1030}, DType::kFloat32, WeightKind::kNone, 9);
-  REQUIRE(problem.shape.rows * problem.shape.hidden_size * 8 > 24 << 20);
-  const ForwardBuffers y = expected_forward(problem);
-  const BackwardBuffers dx = expected_backward(problem);
   cpu::set_thread_count(3);
-  check(problem, {.padding = 2}, y, dx);
+  for (const bool residual : {false, true}) {
+    Problem problem = problem_of({3100, 1030}, DType::kFloat32, WeightKind::kNone, 9);
+    problem.residual = residual;
+    REQUIRE(problem.shape.rows * problem.shape.hidden_size * 8 > 24 << 20);
+    const ForwardBuffers y = expected_forward(problem);
+    const BackwardBuffers dx = expected_backward(problem);
+    check(problem, {.padding = 2}, y, dx);
+    check(problem, {.padding = 2, .batch_rows = 31, .batch_padding = 32}, y, dx);
+  }
 }
 
 TEST_CASE("backend: a row alone equals the row in a batch") {

@@ -1,4 +1,4 @@
-// fold.h, and scalar against the contract written down a second time without its cleverness.
+// fold.h: the order of sums, and the groups of rows.
 
 #include "fold.h"
 
@@ -85,74 +85,6 @@ TEST_CASE("row groups cover the rows, at most kMaxRowGroups of them") {
     CHECK((groups - 1) * group < rows);
     // The smallest such groups.
     CHECK((group == kMinGroupRows || ceil_div(rows, group / 2) > kMaxRowGroups));
-  }
-}
-
-// The value of a float32 matrix.
-float at(const Matrix& matrix, std::int64_t r, std::int64_t j) {
-  return std::bit_cast<float>(matrix.bits(r, j));
-}
-
-float plain_fold(const Matrix& a, const Matrix& b, std::int64_t row) {
-  const std::int64_t tiles = tile_count(a.columns());
-  std::vector<float> sums(static_cast<std::size_t>(bit_ceil(tiles)));
-  for (std::int64_t tile = 0; tile < tiles; ++tile) {
-    std::vector<float> accumulators(kAccumulators);
-    for (std::int64_t j = 0; j < a.columns(); ++j) {
-      if (j / kTileColumns != tile) continue;
-      float& acc = accumulators[static_cast<std::size_t>(j % kAccumulators)];
-      acc = std::fma(at(a, row, j), at(b, row, j), acc);
-    }
-    sums[static_cast<std::size_t>(tile)] = plain_halving(accumulators);
-  }
-  return plain_halving(sums);
-}
-
-TEST_CASE("scalar computes what fold.h says: y, rstd and dx") {
-  for (const std::int64_t hidden_size : {1, 5, 64, 65, 256, 300, 700, 2049, 5125}) {
-    const Problem problem{{7, hidden_size}, DType::kFloat32, WeightKind::kNone, {},
-                          DType::kFloat32,  false,           Values::kFinite,   31};
-    CAPTURE(hidden_size);
-    const ForwardBuffers forward = expected_forward(problem);
-    const BackwardBuffers backward = expected_backward(problem);
-    const auto inverse_size = static_cast<float>(1.0 / static_cast<double>(hidden_size));
-    int wrong = 0;
-    const auto compare = [&](float found, float expected) {
-      wrong += std::bit_cast<std::uint32_t>(found) != std::bit_cast<std::uint32_t>(expected);
-    };
-    for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
-      const float mean = plain_fold(forward.x, forward.x, r) * inverse_size;
-      const float rstd = 1.0f / std::sqrt(mean + static_cast<float>(problem.options.eps));
-      const float c = plain_fold(backward.dy, backward.x, r) * rstd;
-      const float cbar = c * inverse_size;
-      compare(at(forward.rstd, 0, r), rstd);
-      for (std::int64_t j = 0; j < hidden_size; ++j) {
-        const float xhat = at(forward.x, r, j) * rstd;
-        compare(at(forward.y, r, j), xhat);
-        compare(at(backward.dx, r, j), rstd * std::fma(-xhat, cbar, at(backward.dy, r, j)));
-      }
-    }
-    CHECK(wrong == 0);
-  }
-}
-
-TEST_CASE("scalar computes what fold.h says: dweight") {
-  for (const std::int64_t rows : {1, 16, 17, 40, 200, 8200}) {
-    const Problem problem{{rows, 3},       DType::kFloat32, WeightKind::kNone, {},
-                          DType::kFloat32, false,           Values::kFinite,   32};
-    CAPTURE(rows);
-    const ForwardBuffers forward = expected_forward(problem);
-    const BackwardBuffers backward = expected_backward(problem);
-    const std::int64_t group_rows = row_group_rows(rows);
-    for (std::int64_t j = 0; j < problem.shape.hidden_size; ++j) {
-      std::vector<float> sums;
-      for (std::int64_t r = 0; r < rows; ++r) {
-        if (r % group_rows == 0) sums.push_back(0.0f);
-        const float xhat = at(backward.x, r, j) * at(forward.rstd, 0, r);
-        sums.back() = std::fma(at(backward.dy, r, j), xhat, sums.back());
-      }
-      CHECK(std::bit_cast<std::uint32_t>(neighbour_first(sums)) == backward.dweight.bits(0, j));
-    }
   }
 }
 

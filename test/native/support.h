@@ -38,22 +38,22 @@ class Matrix {
  public:
   static constexpr std::int64_t kAlignment = 64;
 
-  // Its first row is `misaligned` elements behind an address aligned to kAlignment.
+  // Its first row is `misaligned` elements behind an address aligned to kAlignment. `padding`
+  // elements follow each row, and `batch_padding` more every batch_rows of them.
   Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t padding = 0,
-         std::int64_t misaligned = 0);
+         std::int64_t misaligned = 0, std::int64_t batch_rows = kOneBatch,
+         std::int64_t batch_padding = 0);
 
   DType dtype() const { return dtype_; }
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
 
-  void* row(std::int64_t r) { return memory_.get() + (misaligned_ + r * stride_) * size_; }
-  const void* row(std::int64_t r) const {
-    return memory_.get() + (misaligned_ + r * stride_) * size_;
-  }
+  void* row(std::int64_t r) { return memory_.get() + offset(r) * size_; }
+  const void* row(std::int64_t r) const { return memory_.get() + offset(r) * size_; }
   std::size_t row_bytes() const { return static_cast<std::size_t>(columns_ * size_); }
 
-  operator Rows() { return {row(0), stride_}; }
-  operator ConstRows() const { return {row(0), stride_}; }
+  operator Rows() { return {row(0), stride_, batch_rows_, batch_stride_}; }
+  operator ConstRows() const { return {row(0), stride_, batch_rows_, batch_stride_}; }
 
   std::uint32_t bits(std::int64_t r, std::int64_t j) const;
   void set_bits(std::int64_t r, std::int64_t j, std::uint32_t bits);
@@ -63,12 +63,19 @@ class Matrix {
   bool padding_is_intact() const;
 
  private:
+  // Elements between the memory's begin and a row.
+  std::int64_t offset(std::int64_t r) const {
+    return misaligned_ + row_offset(ConstRows{nullptr, stride_, batch_rows_, batch_stride_}, r);
+  }
+
   DType dtype_;
   std::int64_t size_;
   std::int64_t rows_;
   std::int64_t columns_;
   std::int64_t stride_;
   std::int64_t misaligned_;
+  std::int64_t batch_rows_;
+  std::int64_t batch_stride_;
   struct Free {
     void operator()(std::byte* memory) const {
       ::operator delete[](memory, std::align_val_t{kAlignment});
@@ -96,20 +103,24 @@ struct Problem {
   bool accumulate;
   Values values;
   std::uint64_t seed;
+  bool residual = false;  // forward adds one, backward its gradient
 };
 
-enum class InPlace : std::uint8_t { kNo, kX, kDy };
+enum class InPlace : std::uint8_t { kNo, kX, kDy, kResidual };
 
 struct Layout {
   std::int64_t padding = 0;
-  std::int64_t misaligned = 0;      // inputs, by this many elements
-  std::int64_t misaligned_out = 0;  // outputs that are not in place
-  InPlace in_place = InPlace::kNo;  // y is x; or dx is x or dy
-  bool rstd_given = false;          // backward recomputes it otherwise
+  std::int64_t misaligned = 0;          // inputs, by this many elements
+  std::int64_t misaligned_out = 0;      // outputs that are not in place
+  InPlace in_place = InPlace::kNo;      // y is x or residual; dx is x, dy or dresidual_out
+  InPlace sum_in_place = InPlace::kNo;  // residual_out is x or residual, if y is not
+  bool rstd_given = false;              // backward recomputes it otherwise
   bool dx = true;
   bool dweight = true;
   cpu::Stores stores = cpu::Stores::kCached;
   std::int64_t piece_rows = 0;  // rows in a call of the variant; 0: all
+  std::int64_t batch_rows = kOneBatch;
+  std::int64_t batch_padding = 0;  // elements that follow every batch_rows rows
 };
 
 // Special rows of Values::kSpecial.
@@ -118,24 +129,37 @@ inline bool is_special(std::int64_t row) { return row % 3 == 1; }
 struct ForwardBuffers {
   ForwardBuffers(const Problem& problem, const Layout& layout);
 
-  const Matrix& result() const { return args.y.data == x.row(0) ? x : y; }
+  const Matrix& result() const { return matrix_at(args.y.data, y); }
+  const Matrix& sum() const { return matrix_at(args.residual_out.data, residual_out); }
 
   Matrix x;
+  Matrix residual;  // without rows if there is none
   Matrix weight;
   Matrix y;
+  Matrix residual_out;
   Matrix rstd;
   ForwardArgs args;
+
+ private:
+  // The matrix that an output is: its own or, in place, an input.
+  const Matrix& matrix_at(const void* data, const Matrix& own) const {
+    return data == own.row(0) ? own : data == x.row(0) ? x : residual;
+  }
 };
 
 struct BackwardBuffers {
   BackwardBuffers(const Problem& problem, const Layout& layout);
 
   const Matrix& result() const {
-    return args.dx.data == x.row(0) ? x : args.dx.data == dy.row(0) ? dy : dx;
+    return args.dx.data == dx.row(0)   ? dx
+           : args.dx.data == x.row(0)  ? x
+           : args.dx.data == dy.row(0) ? dy
+                                       : dresidual_out;
   }
 
   Matrix dy;
   Matrix x;
+  Matrix dresidual_out;  // without rows if there is none
   Matrix weight;
   Matrix rstd;
   Matrix dx;

@@ -105,12 +105,22 @@ std::string difference(const Matrix& expected, const Matrix& actual, Values valu
 
 std::string complaint(const Problem& problem, const Layout& layout, const ForwardBuffers& expected,
                       const ForwardBuffers& actual) {
-  std::string text = labelled("y", difference(expected.y, actual.result(), problem.values)) +
-                     labelled("rstd", difference(expected.rstd, actual.rstd, problem.values)) +
-                     padding_complaint("x", actual.x) + padding_complaint("y", actual.y) +
-                     padding_complaint("rstd", actual.rstd);
-  if (layout.in_place != InPlace::kX) {
+  std::string text =
+      labelled("y", difference(expected.y, actual.result(), problem.values)) +
+      labelled("rstd", difference(expected.rstd, actual.rstd, problem.values)) +
+      labelled("residual_out", difference(expected.residual_out, actual.sum(), problem.values)) +
+      padding_complaint("residual", actual.residual) +
+      padding_complaint("residual_out", actual.residual_out) + padding_complaint("x", actual.x) +
+      padding_complaint("y", actual.y) + padding_complaint("rstd", actual.rstd);
+  const auto written = [&](InPlace input) {
+    return layout.in_place == input || (problem.residual && layout.sum_in_place == input);
+  };
+  if (!written(InPlace::kX)) {
     text += labelled("x was written", difference(expected.x, actual.x, Values::kFinite));
+  }
+  if (!written(InPlace::kResidual)) {
+    text += labelled("residual was written",
+                     difference(expected.residual, actual.residual, Values::kFinite));
   }
   return text;
 }
@@ -118,6 +128,7 @@ std::string complaint(const Problem& problem, const Layout& layout, const Forwar
 std::string complaint(const Problem& problem, const Layout& layout, const BackwardBuffers& expected,
                       const BackwardBuffers& actual) {
   std::string text = padding_complaint("x", actual.x) + padding_complaint("dy", actual.dy) +
+                     padding_complaint("dresidual_out", actual.dresidual_out) +
                      padding_complaint("dx", actual.dx) +
                      padding_complaint("dweight", actual.dweight);
   if (layout.dx) {
@@ -131,6 +142,10 @@ std::string complaint(const Problem& problem, const Layout& layout, const Backwa
   }
   if (!layout.dx || layout.in_place != InPlace::kDy) {
     text += labelled("dy was written", difference(expected.dy, actual.dy, Values::kFinite));
+  }
+  if (!layout.dx || layout.in_place != InPlace::kResidual) {
+    text += labelled("dresidual_out was written",
+                     difference(expected.dresidual_out, actual.dresidual_out, Values::kFinite));
   }
   return text;
 }
@@ -147,19 +162,25 @@ std::string describe(const Problem& problem) {
        << (problem.options.cast_order == CastOrder::kLlama ? "llama" : "float") << ", offset "
        << problem.options.weight_offset << ", eps " << problem.options.eps << ", dweight "
        << name_of(problem.dweight_dtype) << (problem.accumulate ? " accumulated" : "")
-       << kValues[static_cast<int>(problem.values)] << ", seed " << problem.seed;
+       << kValues[static_cast<int>(problem.values)] << (problem.residual ? ", residual" : "")
+       << ", seed " << problem.seed;
   return text.str();
 }
 
 std::string describe(const Layout& layout) {
-  static constexpr const char* kInPlace[] = {"", ", in place of x", ", in place of dy"};
+  static constexpr const char* kInPlace[] = {"", ", in place of x", ", in place of dy",
+                                             ", in place of the residual"};
   std::ostringstream text;
   text << "padding " << layout.padding << ", misaligned by " << layout.misaligned << " and "
-       << layout.misaligned_out << kInPlace[static_cast<int>(layout.in_place)]
+       << layout.misaligned_out << kInPlace[static_cast<int>(layout.in_place)] << ", the sum"
+       << kInPlace[static_cast<int>(layout.sum_in_place)]
        << (layout.rstd_given ? ", rstd given" : ", rstd recomputed") << (layout.dx ? ", dx" : "")
        << (layout.dweight ? ", dweight" : "")
        << (layout.stores == cpu::Stores::kStreaming ? ", streaming" : "") << ", rows a call "
        << layout.piece_rows;
+  if (layout.batch_rows != kOneBatch) {
+    text << ", batches of " << layout.batch_rows << " rows and " << layout.batch_padding;
+  }
   return text.str();
 }
 

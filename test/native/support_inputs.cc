@@ -119,11 +119,12 @@ void fill_threshold(Matrix& matrix, std::int64_t row, const Problem& problem, st
 
 constexpr std::uint64_t kX = 1;
 constexpr std::uint64_t kDy = 2;
+constexpr std::uint64_t kResidual = 3;
 
 // One of a problem's inputs, told apart by `salt`.
 Matrix make_input(const Problem& problem, const Layout& layout, std::uint64_t salt) {
   Matrix matrix(problem.dtype, problem.shape.rows, problem.shape.hidden_size, layout.padding,
-                layout.misaligned);
+                layout.misaligned, layout.batch_rows, layout.batch_padding);
   const std::uint64_t seed = problem.seed * 1000003 + salt * 500009;
   for (std::int64_t r = 0; r < matrix.rows(); ++r) {
     if (problem.values == Values::kVanishing) {
@@ -145,6 +146,12 @@ Matrix make_x(const Problem& problem, const Layout& layout) {
 }
 Matrix make_dy(const Problem& problem, const Layout& layout) {
   return make_input(problem, layout, kDy);
+}
+
+// residual or dresidual_out.
+Matrix make_residual(const Problem& problem, const Layout& layout) {
+  if (!problem.residual) return {problem.dtype, 0, problem.shape.hidden_size};
+  return make_input(problem, layout, kResidual);
 }
 
 Matrix make_weight(const Problem& problem, const Layout& layout) {
@@ -170,7 +177,8 @@ Weight weight_argument(const Problem& problem, const Matrix& weight) {
   return {weight.row(0), weight.dtype()};
 }
 
-Matrix make_rstd(const Problem& problem, const Layout& layout) {
+Matrix make_rstd(Problem problem, const Layout& layout) {
+  problem.residual = false;  // backward's x is what was normalised
   Matrix rstd(DType::kFloat32, 1, problem.shape.rows, 0, layout.misaligned);
   if (!layout.rstd_given) return rstd;
   const ForwardBuffers forward = expected_forward(problem);
@@ -193,23 +201,26 @@ Matrix make_dweight(const Problem& problem, const Layout& layout) {
   return dweight;
 }
 
-Matrix output_like(const Problem& problem, const Layout& layout) {
-  return {problem.dtype, problem.shape.rows, problem.shape.hidden_size, layout.padding,
-          layout.misaligned_out};
+Matrix output_like(const Problem& problem, const Layout& layout, bool wanted = true) {
+  return {problem.dtype,       wanted ? problem.shape.rows : 0, problem.shape.hidden_size,
+          layout.padding,      layout.misaligned_out,           layout.batch_rows,
+          layout.batch_padding};
 }
 
 }  // namespace
 
 Matrix::Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t padding,
-               std::int64_t misaligned)
+               std::int64_t misaligned, std::int64_t batch_rows, std::int64_t batch_padding)
     : dtype_(dtype),
       size_(element_size(dtype)),
       rows_(rows),
       columns_(columns),
       stride_(columns + padding),
-      misaligned_(misaligned) {
-  const std::int64_t used = rows == 0 ? 0 : (rows - 1) * stride_ + columns;
-  const auto bytes = static_cast<std::size_t>((misaligned + used) * size_);
+      misaligned_(misaligned),
+      batch_rows_(batch_rows),
+      batch_stride_(batch_rows == kOneBatch ? 0 : batch_rows * stride_ + batch_padding) {
+  const std::int64_t used = rows == 0 ? misaligned : offset(rows - 1) + columns;
+  const auto bytes = static_cast<std::size_t>(used * size_);
   memory_.reset(new (std::align_val_t{kAlignment}) std::byte[bytes]);
   std::memset(memory_.get(), static_cast<int>(kPoison), bytes);
 }
@@ -247,16 +258,17 @@ bool Matrix::padding_is_intact() const {
   };
   if (!intact(0, misaligned_)) return false;
   for (std::int64_t r = 0; r + 1 < rows_; ++r) {
-    const std::int64_t begin = misaligned_ + r * stride_;
-    if (!intact(begin + columns_, begin + stride_)) return false;
+    if (!intact(offset(r) + columns_, offset(r + 1))) return false;
   }
   return true;
 }
 
 ForwardBuffers::ForwardBuffers(const Problem& problem, const Layout& layout)
     : x(make_x(problem, layout)),
+      residual(make_residual(problem, layout)),
       weight(make_weight(problem, layout)),
       y(output_like(problem, layout)),
+      residual_out(output_like(problem, layout, problem.residual)),
       rstd(DType::kFloat32, 1, problem.shape.rows, 0, layout.misaligned_out),
       args{problem.shape,
            problem.options,
@@ -264,11 +276,19 @@ ForwardBuffers::ForwardBuffers(const Problem& problem, const Layout& layout)
            x,
            weight_argument(problem, weight),
            layout.in_place == InPlace::kX ? x : y,
-           static_cast<float*>(rstd.row(0))} {}
+           rstd.row(0)} {
+  if (!problem.residual) return;
+  args.residual = residual;
+  if (layout.in_place == InPlace::kResidual) args.y = residual;
+  args.residual_out = layout.sum_in_place == InPlace::kX          ? x
+                      : layout.sum_in_place == InPlace::kResidual ? residual
+                                                                  : residual_out;
+}
 
 BackwardBuffers::BackwardBuffers(const Problem& problem, const Layout& layout)
     : dy(make_dy(problem, layout)),
       x(make_x(problem, layout)),
+      dresidual_out(make_residual(problem, layout)),
       weight(make_weight(problem, layout)),
       rstd(make_rstd(problem, layout)),
       dx(output_like(problem, layout)),
@@ -279,13 +299,17 @@ BackwardBuffers::BackwardBuffers(const Problem& problem, const Layout& layout)
            dy,
            x,
            weight_argument(problem, weight),
-           layout.rstd_given ? static_cast<const float*>(rstd.row(0)) : nullptr,
+           layout.rstd_given ? rstd.row(0) : nullptr,
            layout.in_place == InPlace::kX    ? x
            : layout.in_place == InPlace::kDy ? dy
                                              : dx,
            layout.dweight ? dweight.row(0) : nullptr,
            problem.dweight_dtype,
            problem.accumulate} {
+  if (problem.residual) {
+    args.dresidual_out = dresidual_out;
+    if (layout.in_place == InPlace::kResidual) args.dx = dresidual_out;
+  }
   if (!layout.dx) args.dx.data = nullptr;
 }
 

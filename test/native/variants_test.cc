@@ -59,7 +59,13 @@ Layout any_layout(Random& random, const Problem& problem) {
   layout.padding = random.once_in(2) ? until_line : distance();
   layout.misaligned = distance();
   layout.misaligned_out = distance();
-  layout.in_place = one_of(random, {InPlace::kNo, InPlace::kX, InPlace::kDy});
+  layout.in_place = one_of(random, {InPlace::kNo, InPlace::kX, InPlace::kDy, InPlace::kResidual});
+  layout.sum_in_place = one_of(random, {InPlace::kNo, InPlace::kX, InPlace::kResidual});
+  if (layout.sum_in_place == layout.in_place) layout.sum_in_place = InPlace::kNo;
+  if (random.once_in(3)) {
+    layout.batch_rows = 1 + random.below(9);
+    layout.batch_padding = distance();
+  }
   layout.rstd_given = random.once_in(2);
   const std::int64_t wanted = random.below(4);
   layout.dx = wanted != 0;
@@ -98,6 +104,7 @@ void check_dtype(DType dtype) {
       problem.dweight_dtype = random.once_in(2) ? DType::kFloat32 : dtype;
       problem.accumulate = random.once_in(2);
       problem.seed = ++seed;
+      problem.residual = random.once_in(3);
       check(random, problem);
     };
     for (const std::int64_t hidden_size : kHiddenSizes) {
