@@ -178,26 +178,27 @@ TEST_CASE("launches of one executable graph do not overlap") {
 TEST_CASE("a launch is captured, too") {
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     const Simulation simulation(Simulation::seeded(seed));
-    const CUdeviceptr memory = device_copy({1});
+    const CUdeviceptr memory = device_copy({1, 0, 1});
     const CUstream fork = make_stream();
     const CUgraphExec inner = executable([&](CUstream stream) {
       chain(stream, fork);
       CHECK(add_one(memory, stream) == CUDA_SUCCESS);
-      CHECK(add_one(memory, fork) == CUDA_SUCCESS);
+      CHECK(cuMemcpyDtoDAsync_v2(memory + 4, memory, 4, stream) == CUDA_SUCCESS);
+      CHECK(add_one(memory + 8, fork) == CUDA_SUCCESS);
       chain(fork, stream);
     });
     const CUgraphExec empty = executable([](CUstream) {});
     const CUgraphExec outer = executable([&](CUstream stream) {
       CHECK(cuGraphLaunch(empty, stream) == CUDA_SUCCESS);
       CHECK(store(memory, 10, stream) == CUDA_SUCCESS);
+      CHECK(store(memory + 8, 20, stream) == CUDA_SUCCESS);
       CHECK(cuGraphLaunch(inner, stream) == CUDA_SUCCESS);
       CHECK(cuGraphLaunch(empty, stream) == CUDA_SUCCESS);
       CHECK(cuGraphLaunch(inner, stream) == CUDA_SUCCESS);
-      CHECK(cuMemcpyDtoDAsync_v2(memory, memory, 4, stream) == CUDA_SUCCESS);
     });
     CHECK(cuGraphLaunch(empty, nullptr) == CUDA_SUCCESS);
     CHECK(cuGraphLaunch(outer, nullptr) == CUDA_SUCCESS);
-    CHECK(host_copy(memory, 1) == Values{14});
+    CHECK(host_copy(memory, 3) == Values{12, 12, 22});
   }
 }
 
