@@ -1,0 +1,107 @@
+// Serves requests of some rows each from a pool of worker threads. Rows travel through memory that
+// the threads share; messages carry nothing but their number.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+
+import { rmsNorm, setNumThreads } from '../lib';
+import { normals } from './random';
+
+const hiddenSize = 1024;
+const maxRows = 32;
+
+/** So that workers read TypeScript, too; a compiled program needs none. */
+const execArgv = ['--require', 'tsx/cjs'];
+
+/** What a worker starts with: both on SharedArrayBuffers. */
+interface Memory {
+  readonly weight: Float32Array;
+  /** (maxRows, hiddenSize): the rows of a request, then the results in their place. */
+  readonly rows: Float32Array;
+}
+
+/** Normalises what it finds in its memory, whenever it is told how many elements there are. */
+function serve({ weight, rows }: Memory): void {
+  parentPort?.on('message', (length: number) => {
+    const x = rows.subarray(0, length);
+    rmsNorm(x, weight, { out: x });
+    parentPort?.postMessage('done');
+  });
+  parentPort?.postMessage('ready');
+}
+
+interface PoolWorker {
+  readonly worker: Worker;
+  readonly rows: Float32Array;
+  served: number;
+}
+
+/** Workers, each of which has one request at a time. */
+class Pool {
+  readonly workers: readonly PoolWorker[];
+  readonly #idle: PoolWorker[];
+  readonly #waiting: ((worker: PoolWorker) => void)[] = [];
+
+  private constructor(workers: readonly PoolWorker[]) {
+    this.workers = workers;
+    this.#idle = [...workers];
+  }
+
+  /** A pool whose workers have loaded what they need. */
+  static async start(count: number, weight: Float32Array): Promise<Pool> {
+    const sharedWeight = shared(weight.length);
+    sharedWeight.set(weight);
+    const workers = Array.from({ length: count }, () => {
+      const rows = shared(maxRows * hiddenSize);
+      const memory: Memory = { weight: sharedWeight, rows };
+      return { worker: new Worker(__filename, { workerData: memory, execArgv }), rows, served: 0 };
+    });
+    await Promise.all(workers.map(({ worker }) => once(worker, 'message')));
+    return new Pool(workers);
+  }
+
+  /** The normalised rows: of x's length, which is at most maxRows rows. */
+  async normalize(x: Float32Array): Promise<Float32Array> {
+    const own = this.#idle.pop() ?? (await new Promise<PoolWorker>((r) => this.#waiting.push(r)));
+    own.rows.set(x);
+    own.worker.postMessage(x.length);
+    await once(own.worker, 'message'); // or rejects with the error that ended the worker
+    const y = own.rows.slice(0, x.length);
+    ++own.served;
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#idle.push(own);
+    else next(own);
+    return y;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.workers.map(({ worker }) => worker.terminate()));
+  }
+}
+
+function shared(length: number): Float32Array {
+  return new Float32Array(new SharedArrayBuffer(4 * length));
+}
+
+async function main(): Promise<void> {
+  setNumThreads(1); // of the process: here requests are what runs side by side
+  const weight = normals(1, hiddenSize);
+  const requests = Array.from({ length: 200 }, (_, i) =>
+    normals(2 + i, (1 + ((i * 7) % maxRows)) * hiddenSize),
+  );
+  const pool = await Pool.start(Math.max(2, availableParallelism() - 1), weight);
+  const results = await Promise.all(requests.map((x) => pool.normalize(x)));
+  await pool.close();
+
+  requests.forEach((x, i) => {
+    assert.deepEqual(results[i], rmsNorm(x, weight), `request ${i}`);
+  });
+  const shares = pool.workers.map(({ served }) => served);
+  console.log(`${requests.length} requests, ${shares.join(' + ')} of them by each worker`);
+  console.log('every result has the bits of a call on the main thread');
+}
+
+if (isMainThread) void main();
+else serve(workerData as Memory);
