@@ -62,10 +62,11 @@ std::optional<CUresult> Driver::injected(Call call) {
   if (options.failures.empty()) return std::nullopt;
   const auto index = static_cast<std::size_t>(call);
   const std::int64_t number = ++calls_[index];
+  const std::int64_t of_any = may_fail(call) ? ++calls_that_may_fail_ : 0;
   for (const Failure& failure : options.failures) {
-    if (failure.function == kCallNames[index] && failure.call == number) {
-      return CUresult{failure.error};
-    }
+    const bool counts_any = failure.function == "*";
+    if (!counts_any && failure.function != kCallNames[index]) continue;
+    if (failure.call == (counts_any ? of_any : number)) return CUresult{failure.error};
   }
   return std::nullopt;
 }

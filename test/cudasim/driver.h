@@ -144,6 +144,7 @@ class Driver {
   mutable std::mutex primaries_mutex_;
   std::vector<Primary> primaries_;  // one a device
   std::array<std::atomic<std::int64_t>, std::size(kCallNames)> calls_{};
+  std::atomic<std::int64_t> calls_that_may_fail_{0};
   std::atomic<std::uint64_t> launches_{0};
 };
 

@@ -246,6 +246,21 @@ TEST_CASE("failures on request") {
   CHECK(cuStreamSynchronize(nullptr) == CUDA_SUCCESS);  // the context is well
 }
 
+TEST_CASE("failures of the n-th call of all, except where the caller could only leak") {
+  Options options = Simulation::quiet();
+  options.failures = {{"*", 2, CUDA_ERROR_OUT_OF_MEMORY}, {"*", 4, CUDA_ERROR_UNKNOWN}};
+  Driver::restart(options);
+  CHECK(cuInit(0) == CUDA_SUCCESS);
+  CUcontext context = nullptr;
+  CHECK(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_ERROR_OUT_OF_MEMORY);
+  CHECK(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
+  CHECK(cuCtxSetCurrent(context) == CUDA_SUCCESS);
+  CUdeviceptr pointer = 0;
+  CHECK(cuMemAlloc_v2(&pointer, 16) == CUDA_ERROR_UNKNOWN);
+  CHECK(cuMemAlloc_v2(&pointer, 16) == CUDA_SUCCESS);
+  CHECK(cuMemFree_v2(pointer) == CUDA_SUCCESS);
+}
+
 template <class... Arguments>
 CUresult call_with_zeros(CUresult (*function)(Arguments...)) {
   return function(Arguments{}...);

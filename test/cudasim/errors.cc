@@ -74,4 +74,23 @@ bool is_driver_function(std::string_view name) {
   return std::find(std::begin(kCallNames), std::end(kCallNames), name) != std::end(kCallNames);
 }
 
+bool may_fail(Call call) {
+  switch (call) {
+    case Call::cuCtxGetCurrent:
+    case Call::cuCtxSetCurrent:
+    case Call::cuDevicePrimaryCtxRelease_v2:
+    case Call::cuEventDestroy_v2:
+    case Call::cuGraphDestroy:
+    case Call::cuGraphExecDestroy:
+    case Call::cuMemFreeHost:
+    case Call::cuMemFree_v2:
+    case Call::cuModuleUnload:
+    case Call::cuStreamDestroy_v2:
+    case Call::cuStreamEndCapture:
+      return false;
+    default:
+      return true;
+  }
+}
+
 }  // namespace cudasim

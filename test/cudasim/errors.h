@@ -38,4 +38,8 @@ inline constexpr const char* kCallNames[] = {
 
 bool is_driver_function(std::string_view name);
 
+// Not what gives something back or ends it, and what has to come before that: where such a call
+// fails, its caller can do no better than to leak.
+bool may_fail(Call call);
+
 }  // namespace cudasim

@@ -14,7 +14,7 @@ namespace cudasim {
 
 // The `call`-th call of `function` does nothing and returns `error`.
 struct Failure {
-  std::string function;
+  std::string function;  // "*" counts the calls of all that may_fail()
   std::int64_t call = 1;
   int error = 0;
 };

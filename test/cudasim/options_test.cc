@@ -65,6 +65,7 @@ TEST_CASE("each variable is read") {
   CHECK(options.failures[0].call == 3);
   CHECK(options.failures[0].error == CUDA_ERROR_OUT_OF_MEMORY);
   CHECK(options.failures[1].error == CUDA_ERROR_UNKNOWN);
+  CHECK(read({{"CUDASIM_FAIL", "*@5:CUDA_ERROR_UNKNOWN"}}).failures.at(0).function == "*");
   CHECK(read({{"CUDASIM_DEVICES", "0"}}).devices.empty());
 }
 
