@@ -17,6 +17,7 @@ export interface CudaDevice {
   readonly computeCapability: string;
   /** Bytes. */
   readonly totalMemory: number;
+  /** How many there are. */
   readonly multiprocessors: number;
   /** The newest CUDA that the driver serves, such as `'13.0'`. */
   readonly driverVersion: string;

@@ -5,7 +5,9 @@ export type DType = 'float32' | 'float16' | 'bfloat16';
 
 /** The `Float16Array` of runtimes that have it, whatever TypeScript's `lib` knows of it. */
 export interface Float16ArrayLike extends ArrayBufferView {
+  /** In elements. */
   readonly length: number;
+  /** By which the array is known, whatever realm it is of. */
   readonly [Symbol.toStringTag]: 'Float16Array';
 }
 

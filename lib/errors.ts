@@ -12,16 +12,17 @@ export type CudaErrorCode =
   | `ERR_CUDA_${string}`;
 
 /** Codes of the errors this package throws; those Node.js has are Node.js's own. */
-export type ErrorCode = PlainErrorCode | CudaErrorCode;
-
-type PlainErrorCode =
+export type ErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
   | 'ERR_INVALID_ARG_VALUE'
   | 'ERR_OUT_OF_RANGE'
   | 'ERR_INVALID_ENVIRONMENT'
   | 'ERR_INVALID_STATE'
   | 'ERR_MEMORY_ALLOCATION_FAILED'
-  | 'ERR_ADDON_NOT_LOADED';
+  | 'ERR_ADDON_NOT_LOADED'
+  | CudaErrorCode;
+
+type PlainErrorCode = Exclude<ErrorCode, CudaErrorCode>;
 
 const constructors = {
   ERR_INVALID_ARG_TYPE: TypeError,
@@ -41,7 +42,9 @@ interface NativeCudaError {
 
 /** CUDA is not available, or its driver reported an error. */
 export class CudaError extends Error {
+  /** `'CudaError'`. */
   override readonly name = 'CudaError';
+  /** What went wrong, such as `'ERR_CUDA_OUT_OF_MEMORY'`. */
   readonly code: CudaErrorCode;
   /** The driver's name of its error, such as `'CUDA_ERROR_OUT_OF_MEMORY'`; null if it was not its. */
   readonly driverError: string | null;

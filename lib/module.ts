@@ -56,10 +56,15 @@ interface Saved {
 export class RMSNorm {
   /** The normalised dims: the last ones of every x. */
   readonly normalizedShape: readonly number[];
+  /** Added to the mean square, inside the root. */
   readonly eps: number;
+  /** Added to weight in float32. */
   readonly weightOffset: number;
+  /** Where 16-bit results are rounded. */
   readonly castOrder: CastOrder;
+  /** The dtype of the weight, and of 16-bit inputs unless they state another. */
   readonly dtype: DType;
+  /** Where calls run. */
   readonly device: DeviceName;
   /**
    * The learned scale, as many elements as `normalizedShape` has, at first ones (less

@@ -2,12 +2,14 @@ import { arrayKind, type ArrayKind, type Float16ArrayLike, type FloatArray } fro
 import { argumentError } from './errors';
 
 /**
- * An array with a shape, as onnxruntime's and transformers.js's tensors are. `dims` multiply to
- * `data.length`. `type`, where there is one, is taken as the dtype of 16-bit `data`.
+ * An array with a shape, as onnxruntime's and transformers.js's tensors are.
  */
 export interface TensorLike<A extends FloatArray = FloatArray> {
+  /** The elements, row-major. */
   readonly data: A;
+  /** The shape: whole numbers whose product is `data.length`. */
   readonly dims: readonly number[];
+  /** Where there is one, taken as the dtype of 16-bit `data`. */
   readonly type?: string;
 }
 
