@@ -23,7 +23,109 @@ export interface NativeDevice {
   driverVersion: string;
 }
 
+/** Objects of a GPU: `dispose` lets go of what they stand for, a finalizer if nobody calls it. */
+export interface NativeDeviceBuffer {
+  readonly kind: 'DeviceBuffer';
+}
+export interface NativeHostBuffer {
+  readonly kind: 'HostBuffer';
+}
+export interface NativeStream {
+  readonly kind: 'Stream';
+}
+export interface NativeEvent {
+  readonly kind: 'CudaEvent';
+}
+export interface NativeGraph {
+  readonly kind: 'Graph';
+}
+
+/**
+ * Functions over objects of GPUs. `device` is an ordinal, `dtype` as in {@link Format}. A stream
+ * that may be null is the default one of the device then. Work is enqueued, and errors of it come
+ * when the stream is waited for.
+ */
+export interface CudaBinding {
+  createDeviceBuffer(device: number, length: number, dtype: number): NativeDeviceBuffer;
+  /** Memory of somebody else's, which the driver must know to be as long and on this device. */
+  foreignDeviceBuffer(
+    device: number,
+    pointer: bigint,
+    length: number,
+    dtype: number,
+  ): NativeDeviceBuffer;
+  /** The elements from `begin` up to `end`, over the same memory. */
+  deviceBufferView(buffer: NativeDeviceBuffer, begin: number, end: number): NativeDeviceBuffer;
+  deviceBufferPointer(buffer: NativeDeviceBuffer): bigint;
+  /**
+   * Copies an array of the buffer's dtype or of float32, as it is now. `mayWait`: for earlier copies,
+   * so that not all of a long array is in page-locked memory at once.
+   */
+  deviceBufferWrite(
+    buffer: NativeDeviceBuffer,
+    source: NativeArray,
+    dtype: number,
+    stream: NativeStream | null,
+    mayWait: boolean,
+  ): void;
+  /** Copies to an array of the buffer's dtype or of float32, and waits for that. */
+  deviceBufferRead(
+    buffer: NativeDeviceBuffer,
+    target: NativeArray,
+    dtype: number,
+    stream: NativeStream | null,
+  ): void;
+  /** The same without waiting: the array is written when the promise settles. */
+  deviceBufferReadAsync(
+    buffer: NativeDeviceBuffer,
+    target: NativeArray,
+    dtype: number,
+    stream: NativeStream | null,
+  ): Promise<void>;
+  deviceBufferFill(buffer: NativeDeviceBuffer, value: number, stream: NativeStream | null): void;
+
+  /** Page-locked memory, with an ArrayBuffer over it that `dispose` detaches. */
+  createHostBuffer(device: number, byteLength: number): [NativeHostBuffer, ArrayBuffer];
+  /** Copies as many bytes as both have, one of them being on a device. */
+  copyBuffer(
+    target: NativeDeviceBuffer | NativeHostBuffer,
+    source: NativeDeviceBuffer | NativeHostBuffer,
+    stream: NativeStream | null,
+  ): void;
+
+  createStream(device: number): NativeStream;
+  foreignStream(device: number, pointer: bigint): NativeStream;
+  /** The one that stands in for null; disposing of the object leaves it alone. */
+  defaultStream(device: number): NativeStream;
+  streamPointer(stream: NativeStream): bigint;
+  streamSynchronize(stream: NativeStream): void;
+  /** Settles when what is enqueued now has run or failed. */
+  streamPassed(stream: NativeStream): Promise<void>;
+  streamIsIdle(stream: NativeStream): boolean;
+  streamWait(stream: NativeStream, event: NativeEvent): void;
+
+  createEvent(device: number, timing: boolean): NativeEvent;
+  eventRecord(event: NativeEvent, stream: NativeStream | null): void;
+  eventHasPassed(event: NativeEvent): boolean;
+  eventSynchronize(event: NativeEvent): void;
+  eventPassed(event: NativeEvent): Promise<void>;
+  /** Milliseconds. */
+  eventElapsed(begin: NativeEvent, end: NativeEvent): number;
+
+  beginCapture(stream: NativeStream): void;
+  endCapture(stream: NativeStream): NativeGraph;
+  /** Ends a capture, if there is one, whose graph nobody wants. */
+  abandonCapture(stream: NativeStream): void;
+  launchGraph(graph: NativeGraph, stream: NativeStream | null): void;
+
+  dispose(
+    object: NativeDeviceBuffer | NativeHostBuffer | NativeStream | NativeEvent | NativeGraph,
+  ): void;
+}
+
 export interface Binding {
+  cuda: CudaBinding;
+
   /** Writes y, and rstd unless null. y may be x itself; nothing else may overlap an output. */
   forward(
     x: NativeArray,

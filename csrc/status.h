@@ -12,6 +12,8 @@ enum class Code {
   kOutOfRange,          // an argument is of the right kind, and its value or length is not possible
   kInvalidValue,        // arguments that cannot go together, such as overlapping arrays
   kInvalidEnvironment,  // an environment variable asks for what is not there
+  kInvalidState,        // what is asked for is not possible now, such as during a capture
+  kDisposed,            // an object has been disposed of
   kOutOfMemory,         // of the host
   kCudaUnavailable,     // no driver, one too old, no device, a build without kernels
   kCuda,                // the CUDA driver reported an error: driver_error() says which

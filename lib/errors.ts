@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'ERR_OUT_OF_RANGE'
   | 'ERR_INVALID_ENVIRONMENT'
   | 'ERR_INVALID_STATE'
+  | 'ERR_DISPOSED'
   | 'ERR_MEMORY_ALLOCATION_FAILED'
   | 'ERR_ADDON_NOT_LOADED'
   | CudaErrorCode;
@@ -30,6 +31,7 @@ const constructors = {
   ERR_OUT_OF_RANGE: RangeError,
   ERR_INVALID_ENVIRONMENT: Error,
   ERR_INVALID_STATE: Error,
+  ERR_DISPOSED: Error,
   ERR_MEMORY_ALLOCATION_FAILED: Error,
   ERR_ADDON_NOT_LOADED: Error,
 } as const satisfies Record<PlainErrorCode, ErrorConstructor>;

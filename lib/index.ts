@@ -3,6 +3,13 @@ export { RMSNorm, type RMSNormCallOptions, type RMSNormOptions } from './module'
 export { fromBFloat16, fromFloat16, toBFloat16, toFloat16 } from './convert';
 export { cpuVariants, getCpuVariant, getNumThreads, setCpuVariant, setNumThreads } from './cpu';
 export { devices, type CudaDevice, type DeviceList, type DeviceName } from './devices';
+export { DeviceBuffer, type CopyPartner, type DeviceBufferFromOptions } from './device-buffer';
+export type { DeviceDType } from './device-dtype';
+export { HostBuffer, type HostArrayOf } from './host-buffer';
+export { Stream, type StreamOptions } from './stream';
+export { CudaEvent, type CudaEventOptions } from './event';
+export { Graph } from './graph';
+export type { CudaDeviceName, CudaDeviceOptions } from './cuda';
 export { CudaError, type CudaErrorCode, type ErrorCode } from './errors';
 export type { DType, Float16ArrayLike, FloatArray } from './dtype';
 export type {

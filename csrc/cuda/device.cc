@@ -83,11 +83,11 @@ const DeviceList& all_devices() {
   return list;
 }
 
-bool is_fault(const DriverError& error) {
-  return std::find(std::begin(kFaults), std::end(kFaults), error.number) != std::end(kFaults);
-}
-
 }  // namespace
+
+bool is_fault(int result) {
+  return std::find(std::begin(kFaults), std::end(kFaults), result) != std::end(kFaults);
+}
 
 Status device_count(int* count) {
   const DeviceList& list = all_devices();
@@ -110,6 +110,21 @@ void release_devices() {
   const DeviceList* list = made_devices.load();
   if (list == nullptr) return;
   for (const auto& device : list->devices) device->release();
+}
+
+void synchronize_devices() {
+  const DeviceList* list = made_devices.load();
+  if (list == nullptr) return;
+  for (const auto& device : list->devices) {
+    if (!device->has_context()) continue;
+    DeviceScope scope;
+    if (scope.enter(*device).ok()) driver().cuCtxSynchronize();
+  }
+}
+
+bool Device::has_context() {
+  const std::lock_guard lock(mutex_);
+  return context_ != nullptr;
 }
 
 Status Device::enter(CUcontext* context) {
@@ -202,7 +217,7 @@ Status Device::find_kernel(const char* name, Kernel* kernel) const {
 
 Status Device::note_fault(Status status) {
   const DriverError& error = status.driver_error();
-  if (!is_fault(error)) return status;
+  if (!is_fault(error.number)) return status;
   const std::lock_guard lock(mutex_);
   if (fault_.empty()) {
     fault_ = error.name != nullptr ? error.name : "error " + std::to_string(error.number);

@@ -53,7 +53,9 @@ class Device {
  private:
   friend class DeviceScope;
   friend void release_devices();
+  friend void synchronize_devices();
 
+  bool has_context();
   Status enter(CUcontext* context);
   void leave();
   void release();
@@ -87,6 +89,9 @@ class DeviceScope {
   CUcontext previous_ = nullptr;
 };
 
+// Whether a result of the driver's leaves the context unusable.
+bool is_fault(int result);
+
 // How many devices there are, from 1 up; the first call of the process opens the driver. Makes no
 // context. Errors: kCudaUnavailable with the reason; kCuda.
 Status device_count(int* count);
@@ -94,6 +99,9 @@ Status device_count(int* count);
 // The device of an ordinal: there is one object for each, which stays. Errors: as device_count,
 // and kInvalidValue if there is none.
 Status find_device(int ordinal, Device** device);
+
+// Waits for all work on the devices that have a context. Nobody is told of an error.
+void synchronize_devices();
 
 // Lets go of the contexts and the kernels of all devices that no scope uses. For when the last who
 // could call has left; a later call retains them anew.

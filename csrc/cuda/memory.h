@@ -80,12 +80,13 @@ class PinnedMemory {
 
 class Event {
  public:
-  Status make() {
+  Status make(unsigned flags = CU_EVENT_DISABLE_TIMING) {
     CUevent event = nullptr;
-    RMSNORM_TRY(RMSNORM_CUDA(cuEventCreate, &event, CU_EVENT_DISABLE_TIMING));
+    RMSNORM_TRY(RMSNORM_CUDA(cuEventCreate, &event, flags));
     event_.reset(event);
     return {};
   }
+  void reset() { event_.reset(); }
   CUevent get() const { return event_.get(); }
   bool is_made() const { return event_.is_made(); }
 
@@ -102,6 +103,7 @@ class Stream {
     stream_.reset(stream);
     return {};
   }
+  void reset() { stream_.reset(); }
   CUstream get() const { return stream_.get(); }
   bool is_made() const { return stream_.is_made(); }
 

@@ -8,6 +8,7 @@
 #include "../cpu/thread_pool.h"
 #include "../cuda/backend.h"
 #include "calls.h"
+#include "objects.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -49,6 +50,7 @@ napi_value init(napi_env env, napi_value exports) {
       method("setNumThreads", set_num_threads),
   };
   napi_define_properties(env, exports, std::size(methods), methods);
+  napi_set_named_property(env, exports, "cuda", make_objects(env));
   return exports;
 }
 

@@ -15,41 +15,6 @@ constexpr std::int64_t kMaxDevices = 1024;
 constexpr float kMaxFloat = std::numeric_limits<float>::max();
 constexpr std::int64_t kMaxSafeInteger = (std::int64_t{1} << 53) - 1;
 
-std::string describe(napi_env env, napi_value value) {
-  if (value == nullptr) return "undefined";
-  napi_valuetype type = napi_undefined;
-  napi_typeof(env, value, &type);
-  switch (type) {
-    case napi_undefined:
-      return "undefined";
-    case napi_null:
-      return "null";
-    case napi_boolean:
-      return "a boolean";
-    case napi_string:
-      return "a string";
-    case napi_symbol:
-      return "a symbol";
-    case napi_function:
-      return "a function";
-    case napi_bigint:
-      return "a bigint";
-    case napi_external:
-      return "an external";
-    case napi_number: {
-      double number = 0;
-      napi_get_value_double(env, value, &number);
-      const bool whole = number == std::floor(number) && std::abs(number) <= kMaxSafeInteger;
-      return whole ? std::to_string(static_cast<std::int64_t>(number)) : std::to_string(number);
-    }
-    case napi_object:
-      break;
-  }
-  bool is_typed_array = false;
-  napi_is_typedarray(env, value, &is_typed_array);
-  return is_typed_array ? "another typed array" : "an object";
-}
-
 const char* array_name(DType dtype) {
   return dtype == DType::kFloat32 ? "a Float32Array" : "a Uint16Array";
 }
@@ -99,6 +64,41 @@ Options read_options(ArgumentReader& reader, const Format& format) {
 }
 
 }  // namespace
+
+std::string describe(napi_env env, napi_value value) {
+  if (value == nullptr) return "undefined";
+  napi_valuetype type = napi_undefined;
+  napi_typeof(env, value, &type);
+  switch (type) {
+    case napi_undefined:
+      return "undefined";
+    case napi_null:
+      return "null";
+    case napi_boolean:
+      return "a boolean";
+    case napi_string:
+      return "a string";
+    case napi_symbol:
+      return "a symbol";
+    case napi_function:
+      return "a function";
+    case napi_bigint:
+      return "a bigint";
+    case napi_external:
+      return "an external";
+    case napi_number: {
+      double number = 0;
+      napi_get_value_double(env, value, &number);
+      const bool whole = number == std::floor(number) && std::abs(number) <= kMaxSafeInteger;
+      return whole ? std::to_string(static_cast<std::int64_t>(number)) : std::to_string(number);
+    }
+    case napi_object:
+      break;
+  }
+  bool is_typed_array = false;
+  napi_is_typedarray(env, value, &is_typed_array);
+  return is_typed_array ? "another typed array" : "an object";
+}
 
 Status check_overlap(const Array& output, std::initializer_list<const Array*> others,
                      std::initializer_list<const Array*> may_equal) {
@@ -338,6 +338,10 @@ napi_value make_error(napi_env env, const Status& status) {
         return {"ERR_INVALID_ARG_VALUE", napi_create_type_error};
       case Code::kInvalidEnvironment:
         return {"ERR_INVALID_ENVIRONMENT", napi_create_error};
+      case Code::kInvalidState:
+        return {"ERR_INVALID_STATE", napi_create_error};
+      case Code::kDisposed:
+        return {"ERR_DISPOSED", napi_create_error};
       case Code::kOutOfMemory:
         return {"ERR_MEMORY_ALLOCATION_FAILED", napi_create_error};
       case Code::kCudaUnavailable:

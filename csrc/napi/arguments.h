@@ -95,6 +95,9 @@ Status check_length(const Array& array, std::int64_t length);
 Status check_overlap(const Array& output, std::initializer_list<const Array*> others,
                      std::initializer_list<const Array*> may_equal);
 
+// What a value is, for messages: "a string", "12".
+std::string describe(napi_env env, napi_value value);
+
 napi_value make_string(napi_env env, const std::string& text);
 
 // Throws the JavaScript error of a status that is not ok, and returns null.

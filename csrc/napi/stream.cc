@@ -1,0 +1,132 @@
+#include "stream.h"
+
+#include "event.h"
+
+namespace rmsnorm::napi {
+namespace {
+
+using cuda::QueuePtr;
+
+Status make(ObjectCall& call, QueuePtr queue, bool is_default) {
+  napi_value value = nullptr;
+  RMSNORM_TRY(
+      call.environment().wrap(std::make_unique<Stream>(std::move(queue), is_default), &value));
+  call.returns(value);
+  return {};
+}
+
+Status create(ObjectCall& call) {
+  cuda::Device* device = nullptr;
+  QueuePtr queue;
+  RMSNORM_TRY(call.device(0, &device));
+  RMSNORM_TRY(cuda::Queue::make(*device, &queue));
+  return make(call, std::move(queue), false);
+}
+
+Status create_foreign(ObjectCall& call) {
+  cuda::Device* device = nullptr;
+  std::uint64_t pointer = 0;
+  QueuePtr queue;
+  RMSNORM_TRY(call.device(0, &device));
+  RMSNORM_TRY(call.pointer(1, &pointer));
+  RMSNORM_TRY(cuda::Queue::adopt(*device, reinterpret_cast<cuda::CUstream>(pointer), &queue));
+  return make(call, std::move(queue), false);
+}
+
+Status find_default(ObjectCall& call) {
+  cuda::Device* device = nullptr;
+  QueuePtr queue;
+  RMSNORM_TRY(call.device(0, &device));
+  RMSNORM_TRY(call.environment().default_queue(*device, &queue));
+  return make(call, std::move(queue), true);
+}
+
+Status get_pointer(ObjectCall& call) {
+  Stream* stream = nullptr;
+  RMSNORM_TRY(call.object(0, "stream", &stream));
+  napi_value pointer = nullptr;
+  napi_create_bigint_uint64(call.env(), reinterpret_cast<std::uint64_t>(stream->queue()->stream()),
+                            &pointer);
+  call.returns(pointer);
+  return {};
+}
+
+Status synchronize(ObjectCall& call) {
+  Stream* stream = nullptr;
+  RMSNORM_TRY(call.object(0, "stream", &stream));
+  return stream->queue()->synchronize();
+}
+
+Status when_passed(ObjectCall& call) {
+  Stream* stream = nullptr;
+  RMSNORM_TRY(call.object(0, "stream", &stream));
+  napi_value promise = nullptr;
+  RMSNORM_TRY(call.environment().promises().when_passed(*stream->queue(), nullptr, &promise));
+  call.returns(promise);
+  return {};
+}
+
+Status is_idle(ObjectCall& call) {
+  Stream* stream = nullptr;
+  bool has_passed = false;
+  RMSNORM_TRY(call.object(0, "stream", &stream));
+  RMSNORM_TRY(stream->queue()->has_passed(&has_passed));
+  napi_value value = nullptr;
+  napi_get_boolean(call.env(), has_passed, &value);
+  call.returns(value);
+  return {};
+}
+
+Status wait(ObjectCall& call) {
+  Stream* stream = nullptr;
+  Event* event = nullptr;
+  RMSNORM_TRY(call.object(0, "stream", &stream));
+  RMSNORM_TRY(call.object(1, "event", &event));
+  return stream->queue()->wait_for(event->recorded());
+}
+
+}  // namespace
+
+Status read_queue(ObjectCall& call, std::size_t index, cuda::Device& device, QueuePtr* queue) {
+  napi_valuetype type = napi_undefined;
+  napi_typeof(call.env(), call.argument(index), &type);
+  if (type == napi_undefined || type == napi_null) {
+    return call.environment().default_queue(device, queue);
+  }
+  Stream* stream = nullptr;
+  RMSNORM_TRY(call.object(index, "stream", &stream));
+  if (&stream->queue()->device() != &device) {
+    return {Code::kInvalidValue, "The argument 'stream' must be of 'cuda:" +
+                                     std::to_string(device.properties().ordinal) +
+                                     "', as the buffers are"};
+  }
+  *queue = stream->queue();
+  return {};
+}
+
+napi_value create_stream(napi_env env, napi_callback_info info) {
+  return object_callback<create>(env, info);
+}
+napi_value foreign_stream(napi_env env, napi_callback_info info) {
+  return object_callback<create_foreign>(env, info);
+}
+napi_value default_stream(napi_env env, napi_callback_info info) {
+  return object_callback<find_default>(env, info);
+}
+napi_value stream_pointer(napi_env env, napi_callback_info info) {
+  return object_callback<get_pointer>(env, info);
+}
+napi_value stream_synchronize(napi_env env, napi_callback_info info) {
+  return object_callback<synchronize>(env, info);
+}
+napi_value stream_passed(napi_env env, napi_callback_info info) {
+  return object_callback<when_passed>(env, info);
+}
+napi_value stream_is_idle(napi_env env, napi_callback_info info) {
+  return object_callback<is_idle>(env, info);
+}
+napi_value stream_wait(napi_env env, napi_callback_info info) {
+  return object_callback<wait>(env, info);
+}
+
+}  // namespace rmsnorm::napi

@@ -1,0 +1,25 @@
+import { argumentError } from './errors';
+
+/** Element types of memory on a GPU. */
+export type DeviceDType = 'float32' | 'float16' | 'bfloat16';
+
+/** Bytes. */
+export const elementSizes = { float32: 4, float16: 2, bfloat16: 2 } as const satisfies Record<
+  DeviceDType,
+  number
+>;
+
+export function readDeviceDType(value: unknown): DeviceDType {
+  if (Object.hasOwn(elementSizes, value as PropertyKey)) return value as DeviceDType;
+  const expected = "'float32', 'float16' or 'bfloat16'";
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
+}
+
+/** A number of elements. */
+export function readLength(name: string, value: unknown): number {
+  if (typeof value !== 'number') {
+    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a number', value);
+  }
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw argumentError('ERR_OUT_OF_RANGE', name, 'a whole number from 0 up', value);
+}
