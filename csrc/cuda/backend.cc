@@ -16,29 +16,31 @@ Piece place(Layout& layout, std::int64_t rows, Piece piece) {
   return piece;
 }
 
-Piece input(const void* source, std::int64_t stride, std::int64_t row_bytes) {
-  return {.source = source, .stride = stride, .row_bytes = row_bytes};
+// A matrix; what is uploaded or downloaded of it is its caller's to say.
+template <class AnyRows>
+Piece rows_of(const AnyRows& rows, std::int64_t hidden_size, DType dtype) {
+  const std::int64_t size = element_size(dtype);
+  return {.row_bytes = hidden_size * size,
+          .row_stride = rows.row_stride * size,
+          .batch_rows = rows.batch_rows,
+          .batch_stride = rows.batch_stride * size};
 }
-
-Piece output(void* destination, std::int64_t stride, std::int64_t row_bytes) {
-  return {.destination = destination, .stride = stride, .row_bytes = row_bytes};
+Piece input(const ConstRows& rows, std::int64_t hidden_size, DType dtype) {
+  Piece piece = rows_of(rows, hidden_size, dtype);
+  piece.source = rows.data;
+  return piece;
 }
-
-// A matrix, and one value for each row.
-Piece rows_of(ConstRows rows, std::int64_t hidden_size, DType dtype) {
-  return input(rows.data, rows.row_stride * element_size(dtype), hidden_size * element_size(dtype));
+Piece output(const Rows& rows, std::int64_t hidden_size, DType dtype) {
+  Piece piece = rows_of(rows, hidden_size, dtype);
+  piece.destination = rows.data;
+  return piece;
 }
-Piece rows_of(Rows rows, std::int64_t hidden_size, DType dtype) {
-  return output(rows.data, rows.row_stride * element_size(dtype),
-                hidden_size * element_size(dtype));
-}
-constexpr std::int64_t kRstdBytes = sizeof(float);
-
-// A vector as long as a row.
+// A vector, as a matrix of one row; and rstd, as one of a column.
 Piece weight_of(const Weight& weight, std::int64_t hidden_size) {
-  const std::int64_t bytes = hidden_size * element_size(weight.dtype);
-  return input(weight.data, bytes, bytes);
+  return input({weight.data}, hidden_size, weight.dtype);
 }
+Piece rstd_input(const void* rstd) { return input({rstd, 1}, 1, DType::kFloat32); }
+Piece rstd_output(void* rstd) { return output({rstd, 1}, 1, DType::kFloat32); }
 
 // Its address where the memory it is in begins at `base`; null if the call does not have it.
 void* address(CUdeviceptr base, const Piece& piece) {
@@ -72,23 +74,29 @@ Status staged_forward(Device& device, const ForwardArgs& args) {
   const std::int64_t rows = args.shape.rows;
   const std::int64_t hidden_size = args.shape.hidden_size;
   std::int64_t chunk_rows = 0;
-  RMSNORM_TRY(choose_chunk_rows(rows, 1, 2 * hidden_size * element_size(args.dtype), &chunk_rows));
+  const std::int64_t matrices = args.residual.data != nullptr ? 4 : 2;
+  RMSNORM_TRY(
+      choose_chunk_rows(rows, 1, matrices * hidden_size * element_size(args.dtype), &chunk_rows));
 
   Layout layout;
   const Piece whole[] = {place(layout, 1, weight_of(args.weight, hidden_size))};
   Layout chunk;
   const Piece chunked[] = {
-      place(chunk, chunk_rows, rows_of(args.x, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, rows_of(args.y, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, output(args.rstd, kRstdBytes, kRstdBytes)),
+      place(chunk, chunk_rows, input(args.x, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, input(args.residual, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, output(args.residual_out, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, output(args.y, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, rstd_output(args.rstd)),
   };
   const auto on_device = [&](const Part& part) {
     ForwardArgs there = args;
     there.shape.rows = part.rows;
     there.weight.data = address(part.whole, whole[0]);
     there.x = {address(part.chunk, chunked[0]), hidden_size};
-    there.y = {address(part.chunk, chunked[1]), hidden_size};
-    there.rstd = static_cast<float*>(address(part.chunk, chunked[2]));
+    there.residual = {address(part.chunk, chunked[1]), hidden_size};
+    there.residual_out = {address(part.chunk, chunked[2]), hidden_size};
+    there.y = {address(part.chunk, chunked[3]), hidden_size};
+    there.rstd = address(part.chunk, chunked[4]);
     return there;
   };
   const std::int64_t workspace =
@@ -120,20 +128,19 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   const bool has_dweight = args.dweight != nullptr;
   const std::int64_t groups = row_group_count(rows);
   const std::int64_t group_rows = row_group_rows(rows);
-  const std::int64_t matrices = args.dx.data != nullptr ? 3 : 2;
+  const std::int64_t matrices =
+      2 + (args.dx.data != nullptr ? 1 : 0) + (args.dresidual_out.data != nullptr ? 1 : 0);
   std::int64_t chunk_rows = 0;
   RMSNORM_TRY(choose_chunk_rows(rows, has_dweight ? group_rows : 1,
                                 matrices * hidden_size * element_size(args.dtype), &chunk_rows));
 
   Layout layout;
-  const std::int64_t dweight_bytes = hidden_size * element_size(args.dweight_dtype);
   const Piece whole[] = {
       place(layout, 1, weight_of(args.weight, hidden_size)),
       place(layout, 1,
             {.source = args.accumulate ? args.dweight : nullptr,
              .destination = args.dweight,
-             .stride = dweight_bytes,
-             .row_bytes = dweight_bytes}),
+             .row_bytes = hidden_size * element_size(args.dweight_dtype)}),
   };
   const std::int64_t partial_bytes = partial_row_bytes(hidden_size);
   const std::int64_t partials = layout.add(has_dweight ? groups * partial_bytes : 0);
@@ -142,10 +149,11 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   };
   Layout chunk;
   const Piece chunked[] = {
-      place(chunk, chunk_rows, rows_of(args.dy, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, rows_of(args.x, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, input(args.rstd, kRstdBytes, kRstdBytes)),
-      place(chunk, chunk_rows, rows_of(args.dx, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, input(args.dy, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, input(args.x, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, input(args.dresidual_out, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, rstd_input(args.rstd)),
+      place(chunk, chunk_rows, output(args.dx, hidden_size, args.dtype)),
   };
   const auto on_device = [&](const Part& part) {
     BackwardArgs there = args;
@@ -154,8 +162,9 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
     there.dweight = address(part.whole, whole[1]);
     there.dy = {address(part.chunk, chunked[0]), hidden_size};
     there.x = {address(part.chunk, chunked[1]), hidden_size};
-    there.rstd = static_cast<const float*>(address(part.chunk, chunked[2]));
-    there.dx = {address(part.chunk, chunked[3]), hidden_size};
+    there.dresidual_out = {address(part.chunk, chunked[2]), hidden_size};
+    there.rstd = address(part.chunk, chunked[3]);
+    there.dx = {address(part.chunk, chunked[4]), hidden_size};
     return there;
   };
   const std::int64_t workspace =
@@ -191,6 +200,7 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
 Status forward(int ordinal, const ForwardArgs& args) {
   Device* device = nullptr;
   RMSNORM_TRY(find_device(ordinal, &device));
+  RMSNORM_TRY(check_dtype(*device, args.dtype));
   if (args.shape.rows == 0) return {};
   return device->note_fault(staged_forward(*device, args));
 }
@@ -198,6 +208,7 @@ Status forward(int ordinal, const ForwardArgs& args) {
 Status backward(int ordinal, const BackwardArgs& args) {
   Device* device = nullptr;
   RMSNORM_TRY(find_device(ordinal, &device));
+  RMSNORM_TRY(check_dtype(*device, args.dtype));
   if (args.dweight == nullptr && (args.dx.data == nullptr || args.shape.rows == 0)) return {};
   return device->note_fault(staged_backward(*device, args));
 }

@@ -1,6 +1,7 @@
 #include "launch.h"
 
 #include <algorithm>
+#include <string>
 
 #include "kernel_params.h"
 #include "policy.h"
@@ -41,8 +42,10 @@ RowParams row_params(const Args& args, const Problem& problem) {
 
 ForwardParams forward_params(const ForwardArgs& args, const Problem& problem) {
   return {.common = row_params(args, problem),
-          .x = {args.x.data, args.x.row_stride},
-          .y = {args.y.data, args.y.row_stride},
+          .x = kernel_matrix(args.x, args.shape.rows),
+          .residual = kernel_matrix(args.residual, args.shape.rows),
+          .residual_out = kernel_matrix(args.residual_out, args.shape.rows),
+          .y = kernel_matrix(args.y, args.shape.rows),
           .rstd = static_cast<float*>(args.rstd),
           .first_row = 0};
 }
@@ -50,13 +53,31 @@ ForwardParams forward_params(const ForwardArgs& args, const Problem& problem) {
 BackwardParams backward_params(const BackwardArgs& args, const Problem& problem,
                                std::int64_t group_rows, CUdeviceptr partials) {
   return {.common = row_params(args, problem),
-          .dy = {args.dy.data, args.dy.row_stride},
-          .x = {args.x.data, args.x.row_stride},
+          .dy = kernel_matrix(args.dy, args.shape.rows),
+          .x = kernel_matrix(args.x, args.shape.rows),
           .rstd = static_cast<const float*>(args.rstd),
-          .dx = {args.dx.data, args.dx.row_stride},
+          .dx = kernel_matrix(args.dx, args.shape.rows),
+          .dresidual_out = kernel_matrix(args.dresidual_out, args.shape.rows),
           .partials = args.dweight != nullptr ? reinterpret_cast<float*>(partials) : nullptr,
           .partial_stride = partial_row_floats(args.shape.hidden_size),
           .group_rows = group_rows};
+}
+
+// The rows of a matrix, for kernels that only read it.
+ConstMatrix read_only(const Matrix& matrix) {
+  return {matrix.data, matrix.row_stride, matrix.batch_stride, matrix.batch_rows};
+}
+
+// Whether there are kernels for these arguments, of which `matrices` are some.
+template <class... AnyRows>
+Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... matrices) {
+  RMSNORM_TRY(check_dtype(device, dtype));
+  const bool is_batched =
+      ((matrices.data != nullptr && merge_batches(matrices, rows).batch_rows != kOneBatch) || ...);
+  if (!is_batched || rows < kMaxBatchedRows) return {};
+  return {Code::kOutOfRange,
+          "Tensors whose rows lie in batches must have fewer than 2^31 rows on 'cuda:" +
+              std::to_string(device.properties().ordinal) + "'. Received " + std::to_string(rows)};
 }
 
 // Row groups matter to the kernels only where dweight is wanted.
@@ -66,6 +87,14 @@ std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows
 
 }  // namespace
 
+Status check_dtype(const Device& device, DType dtype) {
+  if (dtype != DType::kFloat64) return {};
+  return {Code::kInvalidValue,
+          "The argument 'device' must be 'cpu' for float64 tensors, which are computed there only. "
+          "Received 'cuda:" +
+              std::to_string(device.properties().ordinal) + "'"};
+}
+
 std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {
   const Problem problem = Problem::of(args);
   if (plan_forward(problem).kernel != nullptr) return 0;
@@ -74,6 +103,8 @@ std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {
 
 Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr workspace,
                       CUstream stream) {
+  RMSNORM_TRY(
+      check(device, args.dtype, args.shape.rows, args.x, args.residual, args.residual_out, args.y));
   const Problem problem = Problem::of(args);
   ForwardParams params = forward_params(args, problem);
   if (const Launch launch = plan_forward(problem); launch.kernel != nullptr) {
@@ -86,7 +117,7 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
   }
 
   const LongPlan plan = plan_long_forward(problem);
-  const LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), plan.splits};
+  LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), plan.splits};
   const RowSumsParams sums_params{.common = params.common,
                                   .sums = long_params.sums,
                                   .splits = plan.splits,
@@ -95,6 +126,7 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
                                   .is_backward = false};
   RMSNORM_TRY(enqueue(device, plan.fold, long_params, stream));
   RMSNORM_TRY(enqueue(device, plan.finish_sums, sums_params, stream));
+  if (args.residual.data != nullptr) long_params.forward.x = read_only(params.residual_out);
   return enqueue(device, plan.finish, long_params, stream);
 }
 
@@ -108,6 +140,8 @@ std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& 
 
 Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t group_rows,
                        CUdeviceptr partials, CUdeviceptr workspace, CUstream stream) {
+  RMSNORM_TRY(
+      check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dresidual_out));
   const Problem problem = Problem::of(args);
   const std::int64_t wanted = wanted_group_rows(args, group_rows);
   const int shared_limit = device.properties().shared_memory_optin;

@@ -13,7 +13,11 @@ namespace rmsnorm::cuda {
 // Pointers in the arguments are device pointers, aligned to their elements. Everything is enqueued
 // on `stream`, within a DeviceScope; nothing here allocates or synchronises, so that all of it can
 // be captured. Workspaces are aligned to 16 bytes and the callee's until the stream has passed.
-// Errors: kCuda.
+// Errors: kCuda; kInvalidValue for float64, as check_dtype says it; kOutOfRange for rows in batches
+// that are too many (matrix.h).
+
+// Whether there are kernels of this dtype. Errors: kInvalidValue.
+Status check_dtype(const Device& device, DType dtype);
 
 // The bytes of the workspace that launch_forward needs for the same arguments: 0 for all but rows
 // that no block holds.

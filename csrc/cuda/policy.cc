@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "../fold.h"
+#include "matrix.h"
 
 namespace rmsnorm::cuda {
 namespace {
@@ -70,17 +71,21 @@ std::int64_t alignment(const void* pointer) {
   return alignment(static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(pointer) & 15));
 }
 
-template <class Matrix>
-std::int64_t alignment(const Matrix& matrix, DType dtype) {
+// Of every row of a matrix of this many; 16 if there is no matrix.
+template <class AnyRows>
+std::int64_t alignment(const AnyRows& matrix, std::int64_t rows, DType dtype) {
   if (matrix.data == nullptr) return 16;
-  return std::min(alignment(matrix.data), alignment(matrix.row_stride * element_size(dtype)));
+  const AnyRows merged = merge_batches(matrix, rows);
+  return std::min({alignment(merged.data), alignment(merged.row_stride * element_size(dtype)),
+                   alignment(merged.batch_stride * element_size(dtype))});
 }
 
-template <class Args>
-Problem problem_of(const Args& args, std::int64_t rows_alignment) {
+template <class Args, class... AnyRows>
+Problem problem_of(const Args& args, const AnyRows&... matrices) {
   const bool has_weight = args.weight.data != nullptr;
   const std::int64_t row_bytes = args.shape.hidden_size * element_size(args.dtype);
-  std::int64_t access = std::min(rows_alignment, alignment(row_bytes));
+  std::int64_t access =
+      std::min({alignment(row_bytes), alignment(matrices, args.shape.rows, args.dtype)...});
   // A weight that is not aligned is read column by column, as by all kernels of kParts.
   if (access == 16 && has_weight && alignment(args.weight.data) < 16) access = 8;
   return {.shape = args.shape,
@@ -97,12 +102,11 @@ std::int64_t least_group_rows(std::int64_t rows) { return bit_ceil(ceil_div(rows
 std::span<const KernelRow> kernel_rows() { return kRows; }
 
 Problem Problem::of(const ForwardArgs& args) {
-  return problem_of(args, std::min(alignment(args.x, args.dtype), alignment(args.y, args.dtype)));
+  return problem_of(args, args.x, args.residual, args.residual_out, args.y);
 }
 
 Problem Problem::of(const BackwardArgs& args) {
-  return problem_of(args, std::min({alignment(args.dy, args.dtype), alignment(args.x, args.dtype),
-                                    alignment(args.dx, args.dtype)}));
+  return problem_of(args, args.dy, args.x, args.dx, args.dresidual_out);
 }
 
 Launch plan_forward(const Problem& problem) {

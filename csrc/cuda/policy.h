@@ -31,7 +31,7 @@ struct Problem {
   DType weight_dtype;  // dtype where there is no weight
   int access_bytes;    // the widest that every row allows, and the weight: 2 to 16
 
-  // By the alignment of addresses and of row strides. Pointers may be null.
+  // By the alignment of addresses and of strides. Pointers may be null.
   static Problem of(const ForwardArgs& args);
   static Problem of(const BackwardArgs& args);
 };

@@ -59,26 +59,29 @@ Status reserve(Memory& memory, std::int64_t bytes) {
   return memory.allocate(bytes <= 2 * kChunkBytes ? bit_ceil(bytes) : bytes);
 }
 
-// Copies rows of `row_bytes` that are as many bytes apart as the strides say.
-Status copy_rows(char* to, std::int64_t to_stride, const char* from, std::int64_t from_stride,
-                 std::int64_t row_bytes, std::int64_t rows) {
+// Calls copy(packed, strided, bytes) with offsets in bytes, for all of `rows` rows of a piece from
+// first_row on: where they are packed, and where they are on the host.
+template <class Copy>
+Status copy_rows(const Piece& piece, std::int64_t first_row, std::int64_t rows, const Copy& copy) {
   int available = 1;
   RMSNORM_TRY(cpu::thread_count(&available));
-  const std::int64_t bytes = rows * row_bytes;
+  const std::int64_t bytes = rows * piece.row_bytes;
   const int threads =
       static_cast<int>(std::clamp<std::int64_t>(bytes / kCopyBytesPerThread, 1, available));
-  if (rows == 1 || (to_stride == row_bytes && from_stride == row_bytes)) {
-    cpu::parallel_for(
-        bytes, kCopyBytesPerThread, threads, [&](std::int64_t begin, std::int64_t end, int) {
-          std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin));
-        });
+  const std::int64_t first_byte = row_offset(piece, first_row);
+  const bool is_packed = piece.batch_rows == kOneBatch && piece.row_stride == piece.row_bytes;
+  if (rows == 1 || is_packed) {
+    cpu::parallel_for(bytes, kCopyBytesPerThread, threads,
+                      [&](std::int64_t begin, std::int64_t end, int) {
+                        copy(begin, first_byte + begin, static_cast<std::size_t>(end - begin));
+                      });
     return {};
   }
-  cpu::parallel_for(rows, std::max<std::int64_t>(kCopyBytesPerThread / row_bytes, 1), threads,
+  cpu::parallel_for(rows, std::max<std::int64_t>(kCopyBytesPerThread / piece.row_bytes, 1), threads,
                     [&](std::int64_t begin, std::int64_t end, int) {
                       for (std::int64_t r = begin; r < end; ++r) {
-                        std::memcpy(to + r * to_stride, from + r * from_stride,
-                                    static_cast<std::size_t>(row_bytes));
+                        copy(r * piece.row_bytes, row_offset(piece, first_row + r),
+                             static_cast<std::size_t>(piece.row_bytes));
                       }
                     });
   return {};
@@ -183,9 +186,12 @@ class Run {
                      std::int64_t first_row, std::int64_t rows) {
     for (const Piece& piece : pieces) {
       if (piece.source == nullptr) continue;
-      const char* from = static_cast<const char*>(piece.source) + first_row * piece.stride;
-      RMSNORM_TRY(copy_rows(pinned.get() + piece.offset, piece.row_bytes, from, piece.stride,
-                            piece.row_bytes, rows));
+      const char* from = static_cast<const char*>(piece.source);
+      char* to = pinned.get() + piece.offset;
+      RMSNORM_TRY(copy_rows(piece, first_row, rows,
+                            [&](std::int64_t packed, std::int64_t strided, std::size_t bytes) {
+                              std::memcpy(to + packed, from + strided, bytes);
+                            }));
     }
     return {};
   }
@@ -194,9 +200,12 @@ class Run {
                       std::int64_t first_row, std::int64_t rows) {
     for (const Piece& piece : pieces) {
       if (piece.destination == nullptr) continue;
-      char* to = static_cast<char*>(piece.destination) + first_row * piece.stride;
-      RMSNORM_TRY(copy_rows(to, piece.stride, pinned.get() + piece.offset, piece.row_bytes,
-                            piece.row_bytes, rows));
+      const char* from = pinned.get() + piece.offset;
+      char* to = static_cast<char*>(piece.destination);
+      RMSNORM_TRY(copy_rows(piece, first_row, rows,
+                            [&](std::int64_t packed, std::int64_t strided, std::size_t bytes) {
+                              std::memcpy(to + strided, from + packed, bytes);
+                            }));
     }
     return {};
   }

@@ -8,19 +8,22 @@
 #include <functional>
 #include <span>
 
+#include "../rms_norm.h"
 #include "../status.h"
 #include "device.h"
 
 namespace rmsnorm::cuda {
 
 // A matrix of the host, or a vector as a matrix of one row, with its place on the device, where its
-// rows are packed.
+// rows are packed. Row r of the host's begins at byte row_offset(piece, r) (rms_norm.h).
 struct Piece {
   const void* source = nullptr;  // row 0 of what is uploaded, or null
   void* destination = nullptr;   // row 0 of where it is downloaded to, or null
-  std::int64_t stride = 0;       // bytes from one row of the host to the next
   std::int64_t row_bytes = 0;
-  std::int64_t offset = 0;  // bytes from the beginning of the memory it is in
+  std::int64_t row_stride = 0;  // bytes
+  std::int64_t batch_rows = kOneBatch;
+  std::int64_t batch_stride = 0;  // bytes
+  std::int64_t offset = 0;        // bytes from the beginning of the memory it is in
 
   bool is_used() const { return source != nullptr || destination != nullptr; }
 };

@@ -18,7 +18,8 @@ namespace {
 
 constexpr Problem problem_of(Shape shape, DType dtype, WeightKind weight, bool accumulate,
                              std::uint64_t seed) {
-  return {shape, dtype, weight, {.weight_offset = 1.0f}, dtype, accumulate, Values::kFinite, seed};
+  return {shape,           dtype, weight,       {.weight_offset = 1.0f}, dtype, accumulate,
+          Values::kFinite, seed,  seed % 2 == 1};
 }
 
 const Problem kProblems[] = {
@@ -90,6 +91,20 @@ TEST_CASE("cuda: a device beyond the last is refused") {
   }
 }
 
+TEST_CASE("cuda: float64 is refused with what to do instead") {
+  if (devices() == 0) return;
+  ForwardBuffers forward(kProblems[0], {});
+  BackwardBuffers backward(kProblems[0], {});
+  forward.args.dtype = DType::kFloat64;
+  backward.args.dtype = DType::kFloat64;
+  for (const Status& status : {cuda::forward(0, forward.args), cuda::backward(0, backward.args)}) {
+    CHECK(status.code() == Code::kInvalidValue);
+    CHECK(status.message() ==
+          "The argument 'device' must be 'cpu' for float64 tensors, which are computed there only. "
+          "Received 'cuda:0'");
+  }
+}
+
 TEST_CASE("cuda: the bits of scalar, in every layout and any chunks") {
   for (int ordinal = 0; ordinal < devices(); ++ordinal) {
     for (const std::string bytes : {"4194304", "20000", "1"}) {
@@ -105,6 +120,11 @@ TEST_CASE("cuda: the bits of scalar, in every layout and any chunks") {
              Layout{.padding = 3, .misaligned = 1, .misaligned_out = 2},
              Layout{.in_place = InPlace::kX, .rstd_given = true},
              Layout{.padding = 1, .in_place = InPlace::kDy},
+             Layout{.padding = 1, .batch_rows = 4, .batch_padding = 7},
+             Layout{
+                 .misaligned = 2, .in_place = InPlace::kX, .batch_rows = 1, .batch_padding = 100},
+             Layout{.in_place = InPlace::kResidual, .sum_in_place = InPlace::kX, .batch_rows = 7},
+             Layout{.in_place = InPlace::kX, .sum_in_place = InPlace::kResidual},
              Layout{.rstd_given = true, .dx = false},
              Layout{.padding = 2, .dweight = false},
              Layout{.dx = false, .dweight = false},

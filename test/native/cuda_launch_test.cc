@@ -26,13 +26,31 @@ struct Places {
   Place rstd{};
   Place out{};  // y or dx
   Place dweight{};
+  Place residual{};  // or dresidual_out
+  Place residual_out{};
 };
 
 Weight weight_on_device(const Weight& host, const DeviceMatrix& weight) {
   return host.data == nullptr ? host : Weight{weight.row(0), host.dtype};
 }
 
-// What is wrong with a forward; empty if nothing. Of the layout only in_place counts.
+// The matrix an output of a call is in: its own, or an input in place of it.
+struct Outputs {
+  const DeviceMatrix& own;
+  const DeviceMatrix& x;
+  const DeviceMatrix& dy;
+  const DeviceMatrix& residual;
+
+  const DeviceMatrix& at(InPlace place) const {
+    return place == InPlace::kX          ? x
+           : place == InPlace::kDy       ? dy
+           : place == InPlace::kResidual ? residual
+                                         : own;
+  }
+};
+
+// What is wrong with a forward; empty if nothing. Of the layout only in_place and sum_in_place
+// count.
 std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& layout = {},
                               const Places& places = {}) {
   ForwardBuffers buffers(problem, layout);
@@ -40,16 +58,24 @@ std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& la
   DeviceMatrix weight(gpu, buffers.weight, places.weight);
   DeviceMatrix y(gpu, buffers.y, places.out);
   DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
+  DeviceMatrix residual(gpu, buffers.residual, places.residual);
+  DeviceMatrix residual_out(gpu, buffers.residual_out, places.residual_out);
   ForwardArgs args = buffers.args;
   args.x = x.const_rows_from(0);
-  args.y = (layout.in_place == InPlace::kX ? x : y).rows_from(0);
+  args.y = Outputs{y, x, y, residual}.at(layout.in_place).rows_from(0);
   args.weight = weight_on_device(args.weight, weight);
-  args.rstd = static_cast<float*>(rstd.row(0));
+  args.rstd = rstd.row(0);
+  if (problem.residual) {
+    args.residual = residual.const_rows_from(0);
+    args.residual_out =
+        Outputs{residual_out, x, residual_out, residual}.at(layout.sum_in_place).rows_from(0);
+  }
 
   cuda::DeviceMemory workspace;
   must(workspace.allocate(cuda::forward_workspace_bytes(gpu.device(), args)));
   must(cuda::launch_forward(gpu.device(), args, workspace.get(), gpu.stream().get()));
-  const std::string text = x.take_back("x") + y.take_back("y") + rstd.take_back("rstd");
+  const std::string text = x.take_back("x") + y.take_back("y") + rstd.take_back("rstd") +
+                           residual.take_back("residual") + residual_out.take_back("residual_out");
   return text + complaint(problem, layout, expected_forward(problem), buffers);
 }
 
@@ -95,10 +121,9 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
   DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
   DeviceMatrix dx(gpu, buffers.dx, places.out);
   DeviceMatrix dweight(gpu, buffers.dweight, places.dweight);
+  DeviceMatrix dresidual_out(gpu, buffers.dresidual_out, places.residual);
   DeviceMatrix partials(gpu, partial_rows);
-  const DeviceMatrix& out = layout.in_place == InPlace::kX    ? x
-                            : layout.in_place == InPlace::kDy ? dy
-                                                              : dx;
+  const DeviceMatrix& out = Outputs{dx, x, dy, dresidual_out}.at(layout.in_place);
 
   const auto part = [&](std::int64_t begin, std::int64_t end) {
     BackwardArgs args = buffers.args;
@@ -108,6 +133,7 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
     args.weight = weight_on_device(args.weight, weight);
     if (layout.rstd_given) args.rstd = static_cast<const float*>(rstd.row(0)) + begin;
     if (layout.dx) args.dx = out.rows_from(begin);
+    if (problem.residual) args.dresidual_out = dresidual_out.const_rows_from(begin);
     if (layout.dweight) args.dweight = dweight.row(0);
     return args;
   };
@@ -129,7 +155,8 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
 
   const ExpectedBackward expected(problem, cut.group_rows);
   std::string text = dy.take_back("dy") + x.take_back("x") + dx.take_back("dx") +
-                     dweight.take_back("dweight") + partials.take_back("partials");
+                     dresidual_out.take_back("dresidual_out") + dweight.take_back("dweight") +
+                     partials.take_back("partials");
   // What fills up the last sector of a partial row, the kernels may write.
   for (std::int64_t group = 0; group < groups && text.empty(); ++group) {
     Matrix wanted(DType::kFloat32, 1, hidden_size);
@@ -152,7 +179,8 @@ Problem problem_of(Shape shape, DType dtype, WeightKind weight, std::int64_t see
   const DType dweight_dtype = weight == WeightKind::kFloat32 ? DType::kFloat32 : dtype;
   const Values values = seed % 5 == 4 ? Values::kSpecial : Values::kFinite;
   return {shape,         dtype,         weight, options,
-          dweight_dtype, seed % 3 == 0, values, static_cast<std::uint64_t>(seed)};
+          dweight_dtype, seed % 3 == 0, values, static_cast<std::uint64_t>(seed),
+          seed % 7 < 3};
 }
 
 constexpr WeightKind kWeights[] = {WeightKind::kSame, WeightKind::kFloat32, WeightKind::kNone};
@@ -179,12 +207,18 @@ TEST_CASE("cuda launch: any alignment of any array") {
                  Places{.weight = moved},
                  Places{.rstd = moved, .dweight = moved},
                  Places{.out = moved},
-                 Places{moved, moved, moved, moved, moved, moved},
+                 Places{.residual = moved},
+                 Places{.residual_out = moved},
+                 Places{moved, moved, moved, moved, moved, moved, moved, moved},
                  Places{.dy = {8, 0}, .x = moved, .weight = {1, 0}, .out = {4, 0}},
              }) {
           INFO("offset " << offset << ", dy " << places.dy.offset << ", x " << places.x.offset
-                         << ", weight " << places.weight.offset << ", out " << places.out.offset);
-          check(gpu, problem_of({3, 264}, dtype, weight, seed++), places);
+                         << ", weight " << places.weight.offset << ", out " << places.out.offset
+                         << ", residual " << places.residual.offset << " and "
+                         << places.residual_out.offset);
+          Problem problem = problem_of({3, 264}, dtype, weight, seed++);
+          problem.residual |= places.residual.offset + places.residual_out.offset > 0;
+          check(gpu, problem, places);
         }
       }
     }
@@ -206,6 +240,39 @@ TEST_CASE("cuda launch: rows apart, the padding between them untouched") {
                           << ", out " << places.out.padding);
           const Shape shape{hidden_size > 5000 ? 2 : 5, hidden_size};
           check(gpu, problem_of(shape, dtype, kWeights[seed % 3], seed), places);
+          ++seed;
+        }
+      }
+    }
+  }
+}
+
+// Heads of several tensors in one, a matrix of them in each: in batches of any number of rows, on
+// 16-byte boundaries and off them.
+TEST_CASE("cuda launch: rows in batches, what lies between them untouched") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  std::int64_t seed = 0;
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t hidden_size : {24, 128, 257, 1024, 5128, 20000}) {
+      for (const std::int64_t batch_rows : {1, 2, 3, 5, 8}) {
+        const Place batches{0, 0, batch_rows, 2 * hidden_size};
+        const Place others{0, 8, 4, 24};
+        const Place off{1, 3, batch_rows, 5};
+        for (const Places& places : {
+                 Places{batches, batches, {}, {}, batches, {}, batches, batches},
+                 Places{.x = batches, .residual = others},
+                 Places{.dy = batches, .out = batches, .residual_out = others},
+                 Places{off, others, {}, {}, off, {}, batches, off},
+             }) {
+          INFO("batches of " << batch_rows << ", dy " << places.dy.batch_rows << ", x "
+                             << places.x.batch_rows << ", out " << places.out.batch_rows
+                             << ", residual " << places.residual.batch_rows << " and "
+                             << places.residual_out.batch_rows);
+          const Shape shape{hidden_size > 2000 ? 7 : 21, hidden_size};
+          Problem problem = problem_of(shape, dtype, kWeights[seed % 3], seed);
+          problem.residual = seed % 2 == 0;
+          check(gpu, problem, places);
           ++seed;
         }
       }
@@ -272,11 +339,31 @@ TEST_CASE("cuda launch: outputs in place of inputs, and only those asked for") {
     for (const std::int64_t hidden_size : {100, 1024, 5128, 20000}) {
       const Shape shape{hidden_size > 5000 ? 2 : 6, hidden_size};
       const Problem problem = problem_of(shape, dtype, kWeights[seed % 3], seed);
+      Problem summed = problem;
+      summed.residual = true;
       ++seed;
       INFO(describe(problem));
       for (const Place place : {Place{}, Place{3, 5}}) {
-        const Places places{.dy = place, .x = place, .out = place};
+        const Places places{
+            .dy = place, .x = place, .out = place, .residual = place, .residual_out = place};
         CHECK(forward_complaint(gpu, problem, {.in_place = InPlace::kX}, places) == "");
+        for (const Layout& layout : {
+                 Layout{.in_place = InPlace::kX, .sum_in_place = InPlace::kResidual},
+                 Layout{.in_place = InPlace::kResidual, .sum_in_place = InPlace::kX},
+                 Layout{.sum_in_place = InPlace::kX},
+                 Layout{.in_place = InPlace::kResidual},
+             }) {
+          INFO(describe(layout));
+          CHECK(forward_complaint(gpu, summed, layout, places) == "");
+        }
+        for (const Layout& layout : {
+                 Layout{.in_place = InPlace::kResidual},
+                 Layout{.in_place = InPlace::kResidual, .rstd_given = true, .dweight = false},
+                 Layout{.in_place = InPlace::kX},
+             }) {
+          INFO(describe(layout));
+          CHECK(backward_complaint(gpu, summed, layout, places) == "");
+        }
         for (const Layout& layout : {
                  Layout{.in_place = InPlace::kX},
                  Layout{.in_place = InPlace::kDy, .rstd_given = true},

@@ -44,10 +44,13 @@ class Gpu {
   cuda::Stream stream_;
 };
 
-// Where a matrix lies on the device: elements before its first row, and between rows.
+// Where a matrix lies on the device: elements before its first row, between rows, and between
+// batches of rows as well.
 struct Place {
   std::int64_t offset = 0;
   std::int64_t padding = 0;
+  std::int64_t batch_rows = kOneBatch;
+  std::int64_t batch_padding = 0;
 };
 
 // A copy of a host's matrix, with poison around its rows.
@@ -56,15 +59,16 @@ class DeviceMatrix {
   static constexpr std::byte kPoison{0xff};  // a NaN in every type
 
   DeviceMatrix(const Gpu& gpu, Matrix& host, Place place = {})
-      : gpu_(gpu),
-        host_(host),
-        size_(element_size(host.dtype())),
-        stride_(host.columns() + place.padding),
-        offset_(place.offset) {
+      : gpu_(gpu), host_(host), size_(element_size(host.dtype())), offset_(place.offset) {
+    rows_.row_stride = host.columns() + place.padding;
+    rows_.batch_rows = place.batch_rows;
+    if (place.batch_rows != kOneBatch) {
+      rows_.batch_stride = place.batch_rows * rows_.row_stride + place.batch_padding;
+    }
     const std::int64_t rows = host.rows();
-    const std::int64_t elements = rows == 0 ? 0 : (rows - 1) * stride_ + host.columns();
+    const std::int64_t bytes = rows == 0 ? 0 : distance(rows - 1) + host.columns() * size_;
     const std::int64_t behind = gpu.is_simulated() ? 0 : 64;
-    bytes_.assign(static_cast<std::size_t>((offset_ + elements) * size_ + behind), kPoison);
+    bytes_.assign(static_cast<std::size_t>(bytes + behind), kPoison);
     for (std::int64_t r = 0; r < rows; ++r) std::memcpy(at(r), host.row(r), host.row_bytes());
     must(memory_.allocate(static_cast<std::int64_t>(bytes_.size())));
     must(cuda::copy_to_device(memory_.get(), bytes_.data(), memory_.bytes(), gpu.stream()));
@@ -74,8 +78,13 @@ class DeviceMatrix {
     return memory_.get() + static_cast<cuda::CUdeviceptr>(distance(r));
   }
   void* row(std::int64_t r) const { return reinterpret_cast<void*>(address(r)); }
-  Rows rows_from(std::int64_t r) const { return {row(r), stride_}; }
-  ConstRows const_rows_from(std::int64_t r) const { return {row(r), stride_}; }
+  // From row r on, which begins a batch.
+  Rows rows_from(std::int64_t r) const {
+    return {row(r), rows_.row_stride, rows_.batch_rows, rows_.batch_stride};
+  }
+  ConstRows const_rows_from(std::int64_t r) const {
+    return {row(r), rows_.row_stride, rows_.batch_rows, rows_.batch_stride};
+  }
 
   // Copies the rows back to the host's matrix. Says so if anything else has changed.
   std::string take_back(const char* label) {
@@ -91,13 +100,13 @@ class DeviceMatrix {
   }
 
  private:
-  std::int64_t distance(std::int64_t r) const { return (offset_ + r * stride_) * size_; }
+  std::int64_t distance(std::int64_t r) const { return (offset_ + row_offset(rows_, r)) * size_; }
   std::byte* at(std::int64_t r) { return bytes_.data() + distance(r); }
 
   const Gpu& gpu_;
   Matrix& host_;
   std::int64_t size_;
-  std::int64_t stride_;
+  Rows rows_;
   std::int64_t offset_;
   std::vector<std::byte> bytes_;
   cuda::DeviceMemory memory_;

@@ -20,8 +20,8 @@ __device__ void backward_rows(const BackwardParams& params) {
   float dweight[kTiles][kTilePacks][kPackColumns<T>] = {};
   int place = 0;  // of the row's sums in shared memory
   for (std::int64_t row = begin; row < end; ++row) {
-    const T* x_row = static_cast<const T*>(params.x.data) + row * params.x.row_stride;
-    const T* dy_row = static_cast<const T*>(params.dy.data) + row * params.dy.row_stride;
+    const T* x_row = row_of<T>(params.x, row);
+    const T* dy_row = row_of<T>(params.dy, row);
     Pack x[kTiles][kTilePacks];
     Pack dy[kTiles][kTilePacks];
 #pragma unroll
@@ -55,7 +55,7 @@ __device__ void backward_rows(const BackwardParams& params) {
     const float rstd =
         needs_xx ? rstd_of(sums[1], common.inverse_size, common.eps) : params.rstd[row];
     const RowScale scale = row_scale(sums[0], rstd, common.inverse_size);
-    T* dx_row = static_cast<T*>(params.dx.data) + row * params.dx.row_stride;
+    T* dx_row = row_of<T>(params.dx, row);
 #pragma unroll
     for (int k = 0; k < kTiles; ++k) {
 #pragma unroll
@@ -63,13 +63,11 @@ __device__ void backward_rows(const BackwardParams& params) {
         forget_memory();
         keep_packed(x[k][c]);
         keep_packed(dy[k][c]);
-        const std::int64_t column = me.column(k, c);
+        const int column = me.column(k, c);
         if (params.dx.data != nullptr) {
           WeightPack<T, W> weight;
           weight.load(column, common);
-          float g[kPackColumns<T>];
-          weighted_gradient<T, W>(dy[k][c], weight, common, g);
-          store<T, access>(dx_row, column, input_gradient<T>(x[k][c], g, scale), common);
+          store_dx<T, W, access>(params, row, dx_row, column, x[k][c], dy[k][c], weight, scale);
         }
         add_row<T>(x[k][c], dy[k][c], rstd, common, dweight[k][c]);
       }
@@ -82,8 +80,8 @@ __device__ void backward_rows(const BackwardParams& params) {
   for (int k = 0; k < kTiles; ++k) {
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) {
-      const std::int64_t column = me.column(k, c);
-      if (column < common.hidden_size) store_partial<T>(partial_row, column, dweight[k][c]);
+      const int column = me.column(k, c);
+      if (columns_from(column, common) > 0) store_partial<T>(partial_row, column, dweight[k][c]);
     }
   }
 }

@@ -42,16 +42,27 @@ __device__ void backward_steps(const BackwardParams& params) {
   const unsigned rows = static_cast<unsigned>(min(params.group_rows, common.rows - begin));
   const bool needs_xx = params.rstd == nullptr;
 
-  const auto is_column = [&](int c) { return me.column(0, c) < common.hidden_size; };
+  const auto is_column = [&](int c) { return columns_from(me.column(0, c), common) > 0; };
+  // Asks the second-level cache for the thread's packs.
+  const auto prefetch_row = [&](const ConstMatrix& matrix, std::int64_t row) {
+    const T* first_pack = row_of<T>(matrix, row) + me.column(0, 0);
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) {
+      if (is_column(c)) prefetch(first_pack + kAccumulators * c);
+    }
+  };
   Pack* own_x = memory.x + slot * memory.row_packs + me.column(0, 0) / kPackColumns<T>;
   Pack* own_dy = own_x + step_rows * memory.row_packs;
 
+  // What comes from shared memory needs no unrolled loops, without which kParts kernels are half as
+  // large.
+  constexpr int kUnrolled = access == Access::kPacks ? kTilePacks : 1;
   float dweight[kPacks][kPackColumns<T>] = {};
   for (unsigned first = 0; first < rows; first += step_rows) {
     const bool is_row = first + slot < rows;
     const std::int64_t row = begin + first + slot;
-    const T* x_row = static_cast<const T*>(params.x.data) + row * params.x.row_stride;
-    const T* dy_row = static_cast<const T*>(params.dy.data) + row * params.dy.row_stride;
+    const T* x_row = row_of<T>(params.x, row);
+    const T* dy_row = row_of<T>(params.dy, row);
     Pack x[kTilePacks];
     Pack dy[kTilePacks];
 #pragma unroll
@@ -66,10 +77,11 @@ __device__ void backward_steps(const BackwardParams& params) {
       store_shared_pack(own_x + kTileLanes<T> * c, x[c]);
       store_shared_pack(own_dy + kTileLanes<T> * c, dy[c]);
     }
+    if (is_row && params.dresidual_out.data != nullptr) prefetch_row(params.dresidual_out, row);
     forget_memory();
     float sums[2] = {};
     Accumulators<T> accumulators{};
-#pragma unroll
+#pragma unroll kUnrolled
     for (int c = 0; c < kTilePacks; ++c) {
       if (!is_column(c)) continue;
       fold_gradient<T, W, access>(load_pack(own_x + kTileLanes<T> * c),
@@ -80,7 +92,7 @@ __device__ void backward_steps(const BackwardParams& params) {
     if (needs_xx) {
 #pragma unroll
       for (float& accumulator : accumulators) accumulator = 0.0f;
-#pragma unroll
+#pragma unroll kUnrolled
       for (int c = 0; c < kTilePacks; ++c) {
         if (is_column(c)) fold_square<T>(load_pack(own_x + kTileLanes<T> * c), accumulators);
       }
@@ -95,31 +107,22 @@ __device__ void backward_steps(const BackwardParams& params) {
     if (threadIdx.x == 0) memory.rstds[slot] = rstd;
     if (is_row && params.dx.data != nullptr) {
       const RowScale scale = row_scale(sums[0], rstd, common.inverse_size);
-      T* dx_row = static_cast<T*>(params.dx.data) + row * params.dx.row_stride;
-#pragma unroll
+      T* dx_row = row_of<T>(params.dx, row);
+#pragma unroll 1
       for (int c = 0; c < kTilePacks; ++c) {
         if (!is_column(c)) continue;
         forget_memory();
-        const std::int64_t column = me.column(0, c);
+        const int column = me.column(0, c);
         WeightPack<T, W> weight;
         weight.load(column, common);
-        float g[kPackColumns<T>];
-        weighted_gradient<T, W>(load_pack(own_dy + kTileLanes<T> * c), weight, common, g);
-        const Pack dx = input_gradient<T>(load_pack(own_x + kTileLanes<T> * c), g, scale);
-        store<T, access>(dx_row, column, dx, common);
+        store_dx<T, W, access>(params, row, dx_row, column, load_pack(own_x + kTileLanes<T> * c),
+                               load_pack(own_dy + kTileLanes<T> * c), weight, scale);
       }
     }
     // The next step's, on their way to the second-level cache while the chains are added to.
     if (first + slot + step_rows < rows) {
-      const std::int64_t next = row + step_rows;
-      const T* next_x = static_cast<const T*>(params.x.data) + next * params.x.row_stride;
-      const T* next_dy = static_cast<const T*>(params.dy.data) + next * params.dy.row_stride;
-#pragma unroll
-      for (int c = 0; c < kTilePacks; ++c) {
-        if (!is_column(c)) continue;
-        prefetch(next_x + me.column(0, c));
-        prefetch(next_dy + me.column(0, c));
-      }
+      prefetch_row(params.x, row + step_rows);
+      prefetch_row(params.dy, row + step_rows);
     }
 
     __syncthreads();

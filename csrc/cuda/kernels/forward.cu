@@ -1,4 +1,5 @@
-// Forward: a row is read once, held in registers between its sum and its scaling, and written once.
+// Forward: a row is read once, held in registers between its sum and its scaling, and written once;
+// where there is a residual, the row is the sum of two, and written before as well.
 #include "row.cuh"
 
 namespace rmsnorm::cuda {
@@ -14,7 +15,8 @@ __device__ void forward_rows(const ForwardParams& params) {
   const std::int64_t row =
       params.first_row + static_cast<std::int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool is_row = row < common.rows;
-  const T* x_row = static_cast<const T*>(params.x.data) + row * params.x.row_stride;
+  const T* x_row = row_of<T>(params.x, row);
+  T* y_row = row_of<T>(params.y, row);
 
   Pack x[kTiles][kTilePacks];
 #pragma unroll
@@ -24,12 +26,39 @@ __device__ void forward_rows(const ForwardParams& params) {
       x[k][c] = is_row ? load<T, access>(x_row, me.column(k, c), common) : Pack{};
     }
   }
+  // Of residual at once: more would take registers from other blocks.
+  constexpr int kInFlight = access == Access::kParts ? 1 : kTiles == 1 ? kTilePacks : 2;
+  if (params.residual.data != nullptr && is_row) {
+    const T* residual_row = row_of<T>(params.residual, row);
+    T* sum_row = row_of<T>(params.residual_out, row);
+#pragma unroll
+    for (int k = 0; k < kTiles; ++k) {
+#pragma unroll
+      for (int first = 0; first < kTilePacks; first += kInFlight) {
+        Pack residual[kInFlight];
+#pragma unroll
+        for (int i = 0; i < kInFlight; ++i) {
+          residual[i] = load<T, access>(residual_row, me.column(k, first + i), common);
+        }
+#pragma unroll
+        for (int i = 0; i < kInFlight; ++i) {
+          Pack& sum = x[k][first + i];
+          sum = sum_of_packs<T>(sum, residual[i]);
+          store<T, access>(sum_row, me.column(k, first + i), sum, common);
+        }
+        forget_memory();
+      }
+    }
+  }
   float tile_sums[kTiles];
 #pragma unroll
   for (int k = 0; k < kTiles; ++k) {
     Accumulators<T> accumulators{};
 #pragma unroll
-    for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[k][c], accumulators);
+    for (int c = 0; c < kTilePacks; ++c) {
+      keep_packed(x[k][c]);
+      fold_square<T>(x[k][c], accumulators);
+    }
     tile_sums[k] = tile_sum<T>(accumulators);
   }
   WeightPack<T, W> weight[kTilePacks];
@@ -47,12 +76,11 @@ __device__ void forward_rows(const ForwardParams& params) {
   if (!is_row) return;
 
   if (threadIdx.x == 0 && params.rstd != nullptr) params.rstd[row] = rstd;
-  T* y_row = static_cast<T*>(params.y.data) + row * params.y.row_stride;
 #pragma unroll
   for (int k = 0; k < kTiles; ++k) {
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) {
-      const std::int64_t column = me.column(k, c);
+      const int column = me.column(k, c);
       keep_packed(x[k][c]);
       if constexpr (!kHasWeightEarly) weight[c].load(column, common);
       float w[kPackColumns<T>];

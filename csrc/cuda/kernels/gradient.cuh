@@ -27,17 +27,24 @@ __device__ inline RowScale row_scale(float gx_sum, float rstd, float inverse_siz
   return {rstd, gx_sum * rstd * inverse_size};
 }
 
-// dx = rstd * fma(-xhat, cbar, g).
-template <class T>
-__device__ inline Pack input_gradient(const Pack& x, const float (&g)[kPackColumns<T>],
-                                      RowScale scale) {
-  float values[kPackColumns<T>];
-  unpack<T>(x, values);
+// dx = rstd * fma(-xhat, cbar, g), of one pack of a row, and dresidual_out added to it.
+template <class T, class W, Access access, class Column>
+__device__ inline void store_dx(const BackwardParams& params, std::int64_t row, T* dx_row,
+                                Column column, const Pack& x, const Pack& dy,
+                                const WeightPack<T, W>& weight, RowScale scale) {
+  const RowParams& common = params.common;
+  float g[kPackColumns<T>];
+  weighted_gradient<T, W>(dy, weight, common, g);
+  float dx[kPackColumns<T>];
+  unpack<T>(x, dx);
 #pragma unroll
   for (int i = 0; i < kPackColumns<T>; ++i) {
-    values[i] = scale.rstd * __fmaf_rn(-(values[i] * scale.rstd), scale.cbar, g[i]);
+    dx[i] = scale.rstd * __fmaf_rn(-(dx[i] * scale.rstd), scale.cbar, g[i]);
   }
-  return pack<T>(values);
+  if (params.dresidual_out.data != nullptr) {
+    add_pack<T>(load<T, access>(row_of<T>(params.dresidual_out, row), column, common), dx);
+  }
+  store<T, access>(dx_row, column, pack<T>(dx), common);
 }
 
 // One more row of dweight's chains: sum = fma(dy, xhat, sum).
@@ -56,8 +63,8 @@ __device__ inline void add_row(const Pack& x, const Pack& dy, float rstd, const 
 }
 
 // A pack of columns of a row of partial sums. The row has room for whole packs.
-template <class T>
-__device__ inline void store_partial(float* partial_row, std::int64_t column,
+template <class T, class Column>
+__device__ inline void store_partial(float* partial_row, Column column,
                                      const float (&sums)[kPackColumns<T>]) {
 #pragma unroll
   for (int i = 0; i < kPackColumns<T>; i += kPackColumns<float>) {
@@ -68,10 +75,11 @@ __device__ inline void store_partial(float* partial_row, std::int64_t column,
 
 // One more column of the chains of g * x. Columns from hidden_size on contribute nothing, not even
 // a zero: added to a sum of -0 it would make +0 of it.
-template <class T, class W, Access access>
-__device__ inline void fold_gradient(const Pack& x, const Pack& dy, std::int64_t column,
+template <class T, class W, Access access, class Column>
+__device__ inline void fold_gradient(const Pack& x, const Pack& dy, Column column,
                                      const RowParams& params, Accumulators<T>& accumulators) {
-  if (access == Access::kPacks && column >= params.hidden_size) return;
+  const Column columns = columns_from(column, params);
+  if (access == Access::kPacks && columns <= 0) return;
   WeightPack<T, W> weight;
   weight.load(column, params);
   float values[kPackColumns<T>];
@@ -81,7 +89,7 @@ __device__ inline void fold_gradient(const Pack& x, const Pack& dy, std::int64_t
   if constexpr (access == Access::kParts) {
 #pragma unroll
     for (int i = 0; i < kPackColumns<T>; ++i) {
-      if (column + i >= params.hidden_size) g[i] = -0.0f;  // times the x of +0 there: -0
+      if (i >= columns) g[i] = -0.0f;  // times the x of +0 there: -0
     }
   }
   fold_pack<T>(g, values, accumulators);

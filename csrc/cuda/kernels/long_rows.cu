@@ -27,15 +27,28 @@ __device__ void fold_forward(const LongForwardParams& params) {
   const ForwardParams& forward = params.forward;
   const RowThread<T> me;
   const RowPart<T> part(me, params.splits);
-  const T* x_row = static_cast<const T*>(forward.x.data) + part.row * forward.x.row_stride;
-  Pack x[kTilePacks];
-#pragma unroll
-  for (int c = 0; c < kTilePacks; ++c) {
-    x[c] = load<T, access>(x_row, part.first + kAccumulators * c, forward.common);
-  }
+  const T* x_row = row_of<T>(forward.x, part.row);
   Accumulators<T> accumulators{};
+  if (forward.residual.data != nullptr) {
+    const T* residual_row = row_of<T>(forward.residual, part.row);
+    T* sum_row = row_of<T>(forward.residual_out, part.row);
+#pragma unroll 1
+    for (int c = 0; c < kTilePacks; ++c) {
+      const std::int64_t column = part.first + kAccumulators * c;
+      const Pack sum = sum_of_packs<T>(load<T, access>(x_row, column, forward.common),
+                                       load<T, access>(residual_row, column, forward.common));
+      store<T, access>(sum_row, column, sum, forward.common);
+      fold_square<T>(sum, accumulators);
+    }
+  } else {
+    Pack x[kTilePacks];
 #pragma unroll
-  for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[c], accumulators);
+    for (int c = 0; c < kTilePacks; ++c) {
+      x[c] = load<T, access>(x_row, part.first + kAccumulators * c, forward.common);
+    }
+#pragma unroll
+    for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[c], accumulators);
+  }
   float sums[] = {tile_sum<T>(accumulators)};
   row_sums(sums, me, shared);
   if (threadIdx.x == 0) params.sums[blockIdx.x] = sums[0];
@@ -48,8 +61,8 @@ __device__ void fold_backward(const LongBackwardParams& params) {
   const RowParams& common = backward.common;
   const RowThread<T> me;
   const RowPart<T> part(me, params.splits);
-  const T* x_row = static_cast<const T*>(backward.x.data) + part.row * backward.x.row_stride;
-  const T* dy_row = static_cast<const T*>(backward.dy.data) + part.row * backward.dy.row_stride;
+  const T* x_row = row_of<T>(backward.x, part.row);
+  const T* dy_row = row_of<T>(backward.dy, part.row);
   Pack x[kTilePacks];
   Pack dy[kTilePacks];
 #pragma unroll
@@ -109,8 +122,8 @@ __device__ void scale_rows(const LongForwardParams& params) {
   const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
   const std::int64_t row = blockIdx.x / chunks;
   const std::int64_t first = blockIdx.x % chunks * chunk_columns;
-  const T* x_row = static_cast<const T*>(forward.x.data) + row * forward.x.row_stride;
-  T* y_row = static_cast<T*>(forward.y.data) + row * forward.y.row_stride;
+  const T* x_row = row_of<T>(forward.x, row);
+  T* y_row = row_of<T>(forward.y, row);
   const float rstd = params.sums[row * params.splits];
 
   Pack x[kScalePacks];
@@ -149,18 +162,14 @@ __device__ void backward_columns(const LongBackwardParams& params) {
   weight.load(column, common);
 
   float dweight[kPackColumns<T>] = {};
-#pragma unroll 4
+#pragma unroll 2
   for (std::int64_t row = begin; row < end; ++row) {
-    const T* x_row = static_cast<const T*>(backward.x.data) + row * backward.x.row_stride;
-    const T* dy_row = static_cast<const T*>(backward.dy.data) + row * backward.dy.row_stride;
-    const Pack x = load<T, access>(x_row, column, common);
-    const Pack dy = load<T, access>(dy_row, column, common);
+    const Pack x = load<T, access>(row_of<T>(backward.x, row), column, common);
+    const Pack dy = load<T, access>(row_of<T>(backward.dy, row), column, common);
     const RowScale scale{rstds[row * params.splits], cbars[row * params.splits]};
     if (backward.dx.data != nullptr) {
-      float g[kPackColumns<T>];
-      weighted_gradient<T, W>(dy, weight, common, g);
-      T* dx_row = static_cast<T*>(backward.dx.data) + row * backward.dx.row_stride;
-      store<T, access>(dx_row, column, input_gradient<T>(x, g, scale), common);
+      store_dx<T, W, access>(backward, row, row_of<T>(backward.dx, row), column, x, dy, weight,
+                             scale);
     }
     add_row<T>(x, dy, scale.rstd, common, dweight);
   }

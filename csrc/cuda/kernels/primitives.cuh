@@ -139,8 +139,8 @@ __device__ inline void prefetch(const void* address) {
 
 // A pack of which `bytes` exist (any number, none if not positive), by accesses of `access` = 2, 4,
 // 8 or 16 bytes, of which address and `bytes` are multiples. What does not exist is 0.
-template <class T>
-__device__ inline Pack load_part(const void* address, std::int64_t bytes, int access) {
+template <class T, class Bytes>
+__device__ inline Pack load_part(const void* address, Bytes bytes, int access) {
   Pack pack{};
   if (access == 16) {
     if (bytes > 0) pack = load_pack(address);
@@ -168,8 +168,8 @@ __device__ inline Pack load_part(const void* address, std::int64_t bytes, int ac
   return pack;
 }
 
-template <class T>
-__device__ inline void store_part(void* address, const Pack& pack, std::int64_t bytes, int access) {
+template <class T, class Bytes>
+__device__ inline void store_part(void* address, const Pack& pack, Bytes bytes, int access) {
   if (access == 16) {
     if (bytes > 0) store_global_pack(address, pack);
   } else if (access == 8) {

@@ -26,34 +26,75 @@ struct RowThread {
   int lane = static_cast<int>(threadIdx.x) % kTileLanes<T>;  // of the tile
 
   // The first column of the thread's first pack; its others are at constant distances if it has
-  // one tile, which saves address registers.
-  std::int64_t first = kTileColumns * group + kPackColumns<T> * lane;
+  // one tile, which saves address registers. Rows that a block holds have columns enough for int.
+  int first = static_cast<int>(kTileColumns) * group + kPackColumns<T> * lane;
 
   // The first column of pack c of the thread's k-th tile.
-  __device__ std::int64_t column(int k, int c) const {
-    return first + kTileColumns * groups * k + kAccumulators * c;
+  __device__ int column(int k, int c) const {
+    return first + static_cast<int>(kTileColumns) * groups * k +
+           static_cast<int>(kAccumulators) * c;
   }
 };
 
-template <class T, Access kAccess>
-__device__ inline Pack load(const T* row, std::int64_t column, const RowParams& params) {
+// Where a row begins.
+template <class AnyMatrix>
+__device__ inline std::int64_t row_offset(const AnyMatrix& matrix, std::int64_t row) {
+  const std::int64_t batch = matrix.batch_rows.quotient(row);
+  const std::int64_t row_of_batch = row - batch * matrix.batch_rows.value;
+  return batch * matrix.batch_stride + row_of_batch * matrix.row_stride;
+}
+template <class T>
+__device__ inline const T* row_of(const ConstMatrix& matrix, std::int64_t row) {
+  return static_cast<const T*>(matrix.data) + row_offset(matrix, row);
+}
+template <class T>
+__device__ inline T* row_of(const Matrix& matrix, std::int64_t row) {
+  return static_cast<T*>(matrix.data) + row_offset(matrix, row);
+}
+
+// How many columns a row has from `column` on; none if it is not positive. In the type of `column`,
+// int or std::int64_t, as all that is computed of columns below.
+template <class Column>
+__device__ inline Column columns_from(Column column, const RowParams& params) {
+  return static_cast<Column>(params.hidden_size) - column;
+}
+
+template <class T, Access kAccess, class Column>
+__device__ inline Pack load(const T* row, Column column, const RowParams& params) {
   if constexpr (kAccess == Access::kPacks) {
-    return column < params.hidden_size ? load_pack(row + column) : Pack{};
+    return columns_from(column, params) > 0 ? load_pack(row + column) : Pack{};
   } else {
-    const std::int64_t bytes = (params.hidden_size - column) * static_cast<int>(sizeof(T));
+    const Column bytes = columns_from(column, params) * static_cast<int>(sizeof(T));
     return load_part<T>(row + column, bytes, params.access_bytes);
   }
 }
 
-template <class T, Access kAccess>
-__device__ inline void store(T* row, std::int64_t column, const Pack& pack,
-                             const RowParams& params) {
+template <class T, Access kAccess, class Column>
+__device__ inline void store(T* row, Column column, const Pack& pack, const RowParams& params) {
   if constexpr (kAccess == Access::kPacks) {
-    if (column < params.hidden_size) store_global_pack(row + column, pack);
+    if (columns_from(column, params) > 0) store_global_pack(row + column, pack);
   } else {
-    const std::int64_t bytes = (params.hidden_size - column) * static_cast<int>(sizeof(T));
+    const Column bytes = columns_from(column, params) * static_cast<int>(sizeof(T));
     store_part<T>(row + column, pack, bytes, params.access_bytes);
   }
+}
+
+// values += those of a pack.
+template <class T>
+__device__ inline void add_pack(const Pack& pack, float (&values)[kPackColumns<T>]) {
+  float addends[kPackColumns<T>];
+  unpack<T>(pack, addends);
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; ++i) values[i] += addends[i];
+}
+
+// T(x + residual). float32 has bits enough that rounding to it first changes no sum of 16 bits.
+template <class T>
+__device__ inline Pack sum_of_packs(const Pack& x, const Pack& residual) {
+  float sums[kPackColumns<T>];
+  unpack<T>(x, sums);
+  add_pack<T>(residual, sums);
+  return pack<T>(sums);
 }
 
 // The weights of one pack of columns of T, as they are in memory.
@@ -63,7 +104,8 @@ struct WeightPack {
   Pack packs[kPacks];
 
   // From global memory; ones where there is no weight.
-  __device__ void load(std::int64_t column, const RowParams& params) {
+  template <class Column>
+  __device__ void load(Column column, const RowParams& params) {
     const W* address = static_cast<const W*>(params.weight) + column;
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
@@ -73,7 +115,8 @@ struct WeightPack {
         for (float& one : ones) one = 1.0f;
         packs[i] = pack<W>(ones);
       } else {
-        packs[i] = column < params.hidden_size ? load_pack(address + i * kPackColumns<W>) : Pack{};
+        const bool is_there = columns_from(column, params) > 0;
+        packs[i] = is_there ? load_pack(address + i * kPackColumns<W>) : Pack{};
       }
     }
   }
@@ -95,7 +138,8 @@ template <class T>
 struct WeightPack<T, AnyWeight> {
   float values[kPackColumns<T>];
 
-  __device__ void load(std::int64_t column, const RowParams& params) {
+  template <class Column>
+  __device__ void load(Column column, const RowParams& params) {
 #pragma unroll
     for (float& value : values) value = 1.0f;
     if (params.weight == nullptr) return;
@@ -106,11 +150,12 @@ struct WeightPack<T, AnyWeight> {
     }
   }
 
-  template <class W>
-  __device__ void load_columns(const W* weight, std::int64_t column, const RowParams& params) {
+  template <class W, class Column>
+  __device__ void load_columns(const W* weight, Column column, const RowParams& params) {
+    const Column columns = columns_from(column, params);
 #pragma unroll
     for (int i = 0; i < kPackColumns<T>; ++i) {
-      if (column + i < params.hidden_size) values[i] = to_float(weight[column + i]);
+      if (i < columns) values[i] = to_float(weight[column + i]);
     }
   }
 
