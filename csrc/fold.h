@@ -10,7 +10,7 @@
 //   3. The sum of a row is the halving tree over its tile sums, padded with +0 to a power of two.
 // The halving tree over n values is: for s = n/2, n/4, … 1: v[i] += v[i + s] for all i < s.
 //
-// float64 tensors: the same in float64 throughout, with factors of their own.
+// float64 tensors: the same in float64 throughout.
 //
 // Everything after the fold is elementwise, each operation rounded to nearest even:
 //   m = sum * inverse(H);  v = m + eps;  rstd = 1 / sqrt(v)
@@ -18,12 +18,14 @@
 //   c = sum * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
 // With dresidual_out, it is added to that dx in float32, before the one cast.
 //
-// A fold that is not finite, or is 0 where eps is 0, is taken again with x scaled by a power of
-// two, f = rescale_factor(sum, eps): no row of finite x then overflows, nor vanishes.
-//   forward's, of x * f:         v = m + eps * f * f (left to right);  rstd = (1 / sqrt(v)) * f
-//   backward's, of g and x * f:  c = sum * (rstd * (1 / f))
-// The second result is final, finite or not. Where x has infinities or NaNs it is what the first
-// was.
+// A fold whose products overflow, or are too small for their digits, is taken again with x scaled
+// by a power of two, x * f, and its second result is final:
+//   forward's if f = rescale_factor(sum, eps) is not 1, a being x * f as well:
+//     v = m + (eps * f) * f;  rstd = (1 / sqrt(v)) * f
+//   backward's unless gradient_fold_stands(sum, rstd), with f = power_of_two(rstd), a being g:
+//     c = sum * (rstd * (1 / f))
+// So rows of any finite x have a right rstd, as far as a Float can hold it: where the root of
+// mean(x^2) + eps is less than 2^-128 (float64: 2^-1024), it is infinite.
 //
 // dweight cuts the rows into groups of row_group_rows(M). In a group each column is a chain over
 // the rows ascending, acc = fma(dy, xhat, acc), from +0. The groups' partial rows are summed by a
@@ -56,19 +58,68 @@ static constexpr std::int64_t tile_count(std::int64_t hidden_size) {
   return ceil_div(hidden_size, kTileColumns);
 }
 
-static constexpr float inverse(std::int64_t hidden_size) {
-  return static_cast<float>(1.0 / static_cast<double>(hidden_size));
+template <class Float = float>
+static constexpr Float inverse(std::int64_t hidden_size) {
+  return static_cast<Float>(1.0 / static_cast<double>(hidden_size));
 }
 
-// Small enough for the squares of 2^40 of the largest numbers, large enough for the smallest.
+// Float is float, or double for float64 tensors.
 template <class Float>
-static constexpr Float kRescale = sizeof(Float) == 4 ? Float(0x1p96f) : Float(0x1p600);
+struct FoldLimits;
 
-// What x is scaled by before a fold is taken again, or 1 if the first one stands.
+template <>
+struct FoldLimits<float> {
+  using Bits = std::uint32_t;
+  static constexpr Bits kExponent = 0x7f800000;
+  static constexpr float kSmallestNormal = 0x1p-126f;
+  // Below it a sum may lack digits of products that underflowed, from it on the products of 2^24
+  // columns that did can not change it.
+  static constexpr float kTinySum = 0x1p-100f;
+  // Makes the squares of 2^40 of the largest numbers finite, and of the smallest normal.
+  static constexpr float kRescale = 0x1p96f;
+};
+template <>
+struct FoldLimits<double> {
+  using Bits = std::uint64_t;
+  static constexpr Bits kExponent = 0x7ff0000000000000;
+  static constexpr double kSmallestNormal = 0x1p-1022;
+  static constexpr double kTinySum = 0x1p-900;
+  static constexpr double kRescale = 0x1p600;
+};
+
+// Above it x is so small that g * x may vanish where g does not. An eps of 2^-64 or more keeps rstd
+// below it: rows of zeros in dy then are folded once.
+static constexpr float kLargeRstd = 0x1p32f;
+
+template <class Float>
+static constexpr bool is_finite(Float value) {
+  return value - value == 0;
+}
+
+// What x is scaled by before forward's fold is taken again, or 1 if the first one stands.
 template <class Float>
 static constexpr Float rescale_factor(Float sum, Float eps) {
-  if (!(sum - sum == 0)) return 1 / kRescale<Float>;
-  return sum == 0 && eps == 0 ? kRescale<Float> : Float(1);
+  using Limits = FoldLimits<Float>;
+  if (!is_finite(sum)) return 1 / Limits::kRescale;
+  return sum < Limits::kTinySum && eps < Limits::kSmallestNormal ? Limits::kRescale : Float(1);
+}
+
+// Whether backward's first fold stands.
+template <class Float>
+static constexpr bool gradient_fold_stands(Float sum, Float rstd) {
+  const Float magnitude = sum < 0 ? -sum : sum;
+  return is_finite(sum) && !(magnitude < FoldLimits<Float>::kTinySum && rstd > kLargeRstd);
+}
+
+// The power of two at or below rstd, at least the smallest normal number: what x is scaled by
+// before backward's fold is taken again, which makes it about xhat.
+template <class Float>
+static constexpr Float power_of_two(Float rstd) {
+  using Limits = FoldLimits<Float>;
+  using Bits = typename Limits::Bits;
+  const Bits exponent = __builtin_bit_cast(Bits, rstd) & Limits::kExponent;
+  const Float power = __builtin_bit_cast(Float, exponent);
+  return power < Limits::kSmallestNormal ? Limits::kSmallestNormal : power;
 }
 
 static constexpr std::int64_t row_group_rows(std::int64_t rows) {
@@ -81,26 +132,27 @@ static constexpr std::int64_t row_group_count(std::int64_t rows) {
 }
 
 // The halving tree over values[0 … count), count a power of two; the sum is left in values[0].
-static constexpr float halving_sum(float* values, std::int64_t count) {
+template <class Float>
+static constexpr Float halving_sum(Float* values, std::int64_t count) {
   for (std::int64_t s = count / 2; s >= 1; s /= 2) {
     for (std::int64_t i = 0; i < s; ++i) values[i] += values[i + s];
   }
   return values[0];
 }
 
-// A row's tile sums are buffered, this many at a time: 4 KiB of stack.
+// A row's tile sums are buffered, this many at a time: 4 KiB of stack, of float64 8.
 static constexpr std::int64_t kBufferedTiles = 1024;
 
 // The halving tree over the tiles first, first + stride, first + 2 stride … of a row of `tiles`
 // tiles padded to `padded`. `fill(first, stride, count, sums)` writes the sums of those tiles,
 // +0 for tiles from `tiles` on. The last step of a halving tree adds its odd leaves to its even
 // ones, so a tree too large for the buffer is two trees of twice the stride.
-template <class Fill>
-static constexpr float sum_tiles(std::int64_t padded, std::int64_t first, std::int64_t stride,
-                                 float (&buffer)[kBufferedTiles], const Fill& fill) {
+template <class Float, class Fill>
+static constexpr Float sum_tiles(std::int64_t padded, std::int64_t first, std::int64_t stride,
+                                 Float (&buffer)[kBufferedTiles], const Fill& fill) {
   const std::int64_t count = padded / stride;
   if (count > kBufferedTiles) {
-    const float even = sum_tiles(padded, first, 2 * stride, buffer, fill);
+    const Float even = sum_tiles(padded, first, 2 * stride, buffer, fill);
     return even + sum_tiles(padded, first + stride, 2 * stride, buffer, fill);
   }
   fill(first, stride, count, buffer);
@@ -110,6 +162,11 @@ static constexpr float sum_tiles(std::int64_t padded, std::int64_t first, std::i
 static_assert(tile_count(1) == 1 && tile_count(256) == 1 && tile_count(257) == 2);
 static_assert(bit_ceil(1) == 1 && bit_ceil(16) == 16 && bit_ceil(17) == 32);
 static_assert(inverse(4096) == 0x1p-12f && inverse(3) == 0x1.555556p-2f);
+static_assert(rescale_factor(1.0f, 0.0f) == 1 && rescale_factor(0.0f, 1e-6f) == 1);
+static_assert(rescale_factor(0x1p-101f, 0.0f) == 0x1p96f);
+static_assert(gradient_fold_stands(0.0f, 0x1p32f) && !gradient_fold_stands(-0x1p-101f, 0x1p33f));
+static_assert(power_of_two(3.0f) == 2 && power_of_two(0x1p-140f) == 0x1p-126f);
+static_assert(power_of_two(0.75) == 0.5);
 static_assert(row_group_rows(0) == 16 && row_group_rows(1) == 16 && row_group_rows(8192) == 16);
 static_assert(row_group_rows(8193) == 32 && row_group_rows(std::int64_t{1} << 40) == 1LL << 31);
 static_assert(row_group_count(0) == 0 && row_group_count(17) == 2 && row_group_count(8193) == 257);

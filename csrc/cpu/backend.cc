@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -31,11 +32,11 @@ constexpr std::int64_t kStreamingBytes = 24 << 20;
 // What a thread takes at a time.
 constexpr std::int64_t kPieceBytes = 64 << 10;
 
-// The same for the last sums of dweight, in units of kPartialFloats.
+// The same for the last sums of dweight, in units of kPartialColumns.
 constexpr std::int64_t kFinishPieces = 64;
 
 // Scratch memory up to this size stays with its thread for the next call.
-constexpr std::int64_t kKeptFloats = (64 << 20) / sizeof(float);
+constexpr std::int64_t kKeptBytes = 64 << 20;
 
 std::atomic<const Variant*> chosen_variant{nullptr};
 
@@ -72,23 +73,23 @@ Status variant_for(DType dtype, const Schedule& schedule, const Variant** varian
   return {};
 }
 
-// This thread's scratch memory, at least `count` floats, or null if there is none to be had.
+// This thread's scratch memory, at least `bytes`, or null if there is none to be had.
 class Scratch {
  public:
-  float* reserve(std::int64_t count) {
-    if (count > size_) {
+  std::byte* reserve(std::int64_t bytes) {
+    if (bytes > size_) {
       memory_.reset();
       size_ = 0;
-      memory_.reset(static_cast<float*>(::operator new(
-          static_cast<std::size_t>(count) * sizeof(float), kAlignment, std::nothrow)));
+      memory_.reset(static_cast<std::byte*>(
+          ::operator new(static_cast<std::size_t>(bytes), kAlignment, std::nothrow)));
       if (memory_ == nullptr) return nullptr;
-      size_ = count;
+      size_ = bytes;
     }
     return memory_.get();
   }
 
   void release_excess() {
-    if (size_ <= kKeptFloats) return;
+    if (size_ <= kKeptBytes) return;
     memory_.reset();
     size_ = 0;
   }
@@ -96,9 +97,9 @@ class Scratch {
  private:
   static constexpr std::align_val_t kAlignment{64};
   struct Deleter {
-    void operator()(float* memory) const { ::operator delete(memory, kAlignment); }
+    void operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
   };
-  std::unique_ptr<float, Deleter> memory_;
+  std::unique_ptr<std::byte, Deleter> memory_;
   std::int64_t size_ = 0;
 };
 
@@ -110,8 +111,8 @@ thread_local Scratch scratch;
 // order of the sums.
 Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
                              const Schedule& schedule) {
-  const std::int64_t hidden_size = args.shape.hidden_size;
-  const std::int64_t stride = partial_stride(hidden_size);
+  const std::int64_t columns = partial_stride(args.shape.hidden_size);
+  const std::int64_t row_bytes = partial_bytes(args.dtype, args.shape.hidden_size);
   const std::int64_t group_rows = row_group_rows(args.shape.rows);
   const std::int64_t groups = row_group_count(args.shape.rows);
 
@@ -124,21 +125,21 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   const std::int64_t blocks = ceil_div(groups, block_groups);
 
   // A row of partial sums for each block, then `levels` rows for each thread.
-  float* partials = scratch.reserve((blocks + schedule.threads * levels) * stride);
+  std::byte* partials = scratch.reserve((blocks + schedule.threads * levels) * row_bytes);
   if (partials == nullptr && blocks > 0) {
     return {Code::kOutOfMemory, "Out of memory: no room for the partial sums of dweight"};
   }
 
   parallel_for(blocks, 1, schedule.threads, [&](std::int64_t begin, std::int64_t end, int slot) {
-    float* waiting = partials + (blocks + slot * levels) * stride;
+    std::byte* waiting = partials + (blocks + slot * levels) * row_bytes;
     for (std::int64_t block = begin; block < end; ++block) {
       const auto sum_row = [&](int depth) {
-        return depth == 0 ? partials + block * stride : waiting + (depth - 1) * stride;
+        return depth == 0 ? partials + block * row_bytes : waiting + (depth - 1) * row_bytes;
       };
       int depth = 0;
       const auto add_last_two = [&] {
         --depth;
-        variant.add_partial(sum_row(depth - 1), sum_row(depth), stride);
+        variant.add_partial(args.dtype, sum_row(depth - 1), sum_row(depth), columns);
       };
       const std::int64_t first = block * block_groups;
       const std::int64_t last = std::min(first + block_groups, groups);
@@ -152,12 +153,12 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
     }
   });
 
-  const std::int64_t bytes = (blocks + 1) * stride * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t bytes = (blocks + 1) * row_bytes;
   const auto threads = std::clamp<std::int64_t>(bytes / kBytesPerThread, 1, schedule.threads);
-  parallel_for(stride / kPartialFloats, kFinishPieces, static_cast<int>(threads),
+  parallel_for(columns / kPartialColumns, kFinishPieces, static_cast<int>(threads),
                [&](std::int64_t begin, std::int64_t end, int) {
                  variant.finish_dweight(args, partials, blocks,
-                                        {begin * kPartialFloats, end * kPartialFloats});
+                                        {begin * kPartialColumns, end * kPartialColumns});
                });
   scratch.release_excess();
   return {};

@@ -204,7 +204,8 @@ void backward_rows(const BackwardArgs& args, Range rows, float* partial) {
       const std::int64_t n = count - r < together ? count - r : together;
       if (args.rstd == nullptr) {
         const Vec sums = fold_squares<X>(args.x, first + r, n, hidden_size);
-        rstd_of(sums, hidden_size, static_cast<float>(args.options.eps)).store(rstd + r);
+        rstd_of<X>(args.x, {first + r, first + r + n}, sums, hidden_size, args.options)
+            .store(rstd + r);
       } else {
         const float* const given = static_cast<const float*>(args.rstd) + first;
         for (std::int64_t i = r; i < r + n; ++i) rstd[i] = without_payload(given[i]);
@@ -217,7 +218,13 @@ void backward_rows(const BackwardArgs& args, Range rows, float* partial) {
         fold_gradients<X, W, kLlama>(args, weight, first + r, n, cbar + r);
       }
       for (std::int64_t r = 0; r < count; r += Vec::kLanes) {
-        mul(mul(Vec::load(cbar + r), Vec::load(rstd + r)), inverse_size).store(cbar + r);
+        const Vec sums = Vec::load(cbar + r);
+        const Vec rstds = Vec::load(rstd + r);
+        mul(mul(sums, rstds), inverse_size).store(cbar + r);
+        if (!gradient_folds_stand(sums, rstds)) {
+          const std::int64_t n = count - r < Vec::kLanes ? count - r : Vec::kLanes;
+          rescale_cbar<X, W, kLlama>(args, {first + r, first + r + n}, sums, rstd + r, cbar + r);
+        }
       }
     }
     for (std::int64_t r = 0; r < count; ++r) {
@@ -234,7 +241,11 @@ void backward_rows(const BackwardArgs& args, Range rows, float* partial) {
   if constexpr (kStores == Stores::kStreaming) stream_fence();
 }
 
-void backward(const BackwardArgs& args, Range rows, Stores stores, float* partial) {
+void backward(const BackwardArgs& args, Range rows, Stores stores, void* partial_sums) {
+  if (args.dtype == DType::kFloat64) {
+    return plain::backward_float64(args, rows, static_cast<double*>(partial_sums));
+  }
+  float* const partial = static_cast<float*>(partial_sums);
   with_types(args.dtype, args.weight, args.options.cast_order, [&](auto x, auto w, auto llama) {
     using X = typename decltype(x)::Type;
     using W = typename decltype(w)::Type;
@@ -255,9 +266,11 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, float* partia
   });
 }
 
-void add_partial(float* sum, const float* partial, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += Vec::kLanes) {
-    add(Vec::load(sum + i), Vec::load(partial + i)).store(sum + i);
+void add_partial(DType dtype, void* sum, const void* partial, std::int64_t count) {
+  if (dtype == DType::kFloat64) {
+    plain::add_partial(static_cast<double*>(sum), static_cast<const double*>(partial), count);
+  } else {
+    plain::add_partial(static_cast<float*>(sum), static_cast<const float*>(partial), count);
   }
 }
 
@@ -322,8 +335,13 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
   }
 }
 
-void finish_dweight(const BackwardArgs& args, const float* partials, std::int64_t count,
+void finish_dweight(const BackwardArgs& args, const void* partial_sums, std::int64_t count,
                     Range part) {
+  if (args.dtype == DType::kFloat64) {
+    const double* const partials = static_cast<const double*>(partial_sums);
+    return plain::finish_dweight<double>(args, partials, count, part);
+  }
+  const float* const partials = static_cast<const float*>(partial_sums);
   with_dtype(args.dtype, [&](auto tag) {
     using X = typename decltype(tag)::Type;
     if (args.dweight_dtype == DType::kFloat32) {

@@ -207,9 +207,3 @@ template <class X, class W, bool kLlama>
     for (std::int64_t r = 0; r < count; ++r) halve_lanes(lanes[r].sums(), 1).store(sums + r);
   }
 }
-
-// rstd of the rows whose folds are the lanes of `sum`.
-RMSNORM_INLINE Vec rstd_of(Vec sum, std::int64_t hidden_size, float eps) {
-  const Vec mean = mul(sum, Vec::broadcast(inverse(hidden_size)));
-  return divide(Vec::broadcast(1.0f), sqrt(add(mean, Vec::broadcast(eps))));
-}

@@ -34,9 +34,11 @@ RMSNORM_INLINE void scale_row(const ForwardArgs& args, const WeightReader<X, W>&
 }
 
 // rstd of the rows from `first` on, whose folds are the lanes of `sums`.
+template <class X>
 RMSNORM_INLINE Vec finish_rstd(const ForwardArgs& args, Vec sums, std::int64_t first,
                                std::int64_t count, float (&rstds)[Vec::kLanes]) {
-  const Vec rstd = rstd_of(sums, args.shape.hidden_size, static_cast<float>(args.options.eps));
+  const Vec rstd =
+      rstd_of<X>(args.x, {first, first + count}, sums, args.shape.hidden_size, args.options);
   rstd.store(rstds);
   if (float* const out = static_cast<float*>(args.rstd); out != nullptr) {
     for (std::int64_t r = 0; r < count; ++r) out[first + r] = rstds[r];
@@ -72,7 +74,7 @@ void forward_short_rows(const ForwardArgs& args, Range rows, std::int64_t togeth
     const std::int64_t count = rows.end - first < together ? rows.end - first : together;
     alignas(64) float rstds[Vec::kLanes];
     const Vec sums = halve_lanes(lanes.sums(), together);
-    const Vec rstd = finish_rstd(args, sums, first, count, rstds);
+    const Vec rstd = finish_rstd<X>(args, sums, first, count, rstds);
     with_floats<X, W>(normals, first, count, rstd, [&](auto normal) {
       constexpr Floats kWhich = normal.value ? Floats::kNormal : kFloats<X, W>;
       for (std::int64_t r = 0; r < count; ++r) {
@@ -90,7 +92,7 @@ void forward_long_rows(const ForwardArgs& args, Range rows) {
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {
     alignas(64) float rstds[Vec::kLanes];
     const Vec sums = fold_squares<X>(args.x, row, 1, args.shape.hidden_size);
-    const Vec rstd = finish_rstd(args, sums, row, 1, rstds);
+    const Vec rstd = finish_rstd<X>(args, sums, row, 1, rstds);
     with_floats<X, W>(normals, row, 1, rstd, [&](auto normal) {
       constexpr Floats kWhich = normal.value ? Floats::kNormal : kFloats<X, W>;
       scale_row<X, W, kLlama, kStores, kWhich>(args, weight, row, rstds[0]);

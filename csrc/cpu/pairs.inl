@@ -20,11 +20,14 @@
 //   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
 //   halve_lanes(v, count)
 //                the halving tree over the lanes of v, down to its first `count` (a power of two)
+//   all_within(v, low, high)
+//                whether every lane of v is a number in [low, high]
 //   NormalFloats<X, W>   kExist: whether there is a faster rounding for Floats::kNormal; then, made
 //                from ForwardArgs, has(first, count, rstd) tells whether it will do for these rows
 //   prefetch(p), stream_fence()
 
 static constexpr std::int64_t kPairColumns = 2 * Vec::kLanes;
+static constexpr float kLargestFloat = 0x1.fffffep127f;
 static constexpr std::int64_t kPairs = kAccumulators / kPairColumns;
 
 RMSNORM_INLINE Pair operator+(Pair x, Pair y) { return {add(x.a, y.a), add(x.b, y.b)}; }

@@ -82,6 +82,7 @@ void forward_rows_or_sums(const ForwardArgs& args, Range rows) {
 }
 
 void forward(const ForwardArgs& args, Range rows, Stores stores) {
+  if (args.dtype == DType::kFloat64) return plain::forward_float64(args, rows);
   with_types(args.dtype, args.weight, args.options.cast_order, [&](auto x, auto w, auto llama) {
     using X = typename decltype(x)::Type;
     using W = typename decltype(w)::Type;

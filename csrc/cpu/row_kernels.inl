@@ -2,9 +2,13 @@
 // unnamed namespace, after types.inl and what pairs.inl asks for. variant_scalar.cc says plainly
 // what it computes.
 
+#include "plain_rows.inl"
+
 #include "pairs.inl"
 
 #include "fold_rows.inl"
+
+#include "rescaled_rows.inl"
 
 #include "forward_rows.inl"
 

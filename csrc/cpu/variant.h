@@ -18,12 +18,17 @@ struct Range {
 // not stay in them anyway.
 enum class Stores : std::uint8_t { kCached, kStreaming };
 
-// A row of partial sums is a multiple of this many floats, with room to spare. Where in it the sum
+// A row of partial sums is a multiple of this many numbers, with room to spare. Where in it the sum
 // of a column is, the variant decides.
-static constexpr std::int64_t kPartialFloats = 64;
+static constexpr std::int64_t kPartialColumns = 64;
 
 static constexpr std::int64_t partial_stride(std::int64_t hidden_size) {
-  return (ceil_div(hidden_size, kPartialFloats) + 1) * kPartialFloats;
+  return (ceil_div(hidden_size, kPartialColumns) + 1) * kPartialColumns;
+}
+
+// They are float64 for float64 tensors, else float32.
+static constexpr std::int64_t partial_bytes(DType dtype, std::int64_t hidden_size) {
+  return partial_stride(hidden_size) * (dtype == DType::kFloat64 ? 8 : 4);
 }
 
 // Functions of a variant are called with checked arguments and can not fail. They allocate nothing.
@@ -39,19 +44,20 @@ struct Variant {
   // y and rstd of `rows`.
   void (*forward)(const ForwardArgs&, Range rows, Stores);
 
-  // dx of `rows`. If `partial` is given (partial_stride floats), these rows are one row group and
-  // their sums of dy * xhat are left there.
-  void (*backward)(const BackwardArgs&, Range rows, Stores, float* partial);
+  // dx of `rows`. If `partial` is given (partial_bytes), these rows are one row group and their
+  // sums of dy * xhat are left there.
+  void (*backward)(const BackwardArgs&, Range rows, Stores, void* partial);
 
-  // sum[i] += partial[i] for all i < count, a multiple of kPartialFloats.
-  void (*add_partial)(float* sum, const float* partial, std::int64_t count);
+  // sum[i] += partial[i] for all i < count, a multiple of kPartialColumns, of partial sums of
+  // tensors of `dtype`.
+  void (*add_partial)(DType dtype, void* sum, const void* partial, std::int64_t count);
 
   // The part of dweight whose sums lie at `part` of a row of partial sums (begin and end multiples
-  // of kPartialFloats): the neighbour-first tree over `count` such rows, at most 2^kTreeLevels.
-  void (*finish_dweight)(const BackwardArgs&, const float* partials, std::int64_t count,
-                         Range part);
+  // of kPartialColumns): the neighbour-first tree over `count` such rows, at most 2^kTreeLevels.
+  void (*finish_dweight)(const BackwardArgs&, const void* partials, std::int64_t count, Range part);
 
-  // destination[i] = source[i] in another type, rounded to nearest even, for all i < count.
+  // destination[i] = source[i] in another type, rounded to nearest even, for all i < count. Neither
+  // is float64.
   void (*convert)(DType from, const void* source, DType to, void* destination, std::int64_t count);
 };
 

@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "../float16.h"
 #include "features.h"
 #include "variant.h"
 
@@ -33,6 +34,12 @@ RMSNORM_INLINE Vec mul(Vec x, Vec y) { return {_mm256_mul_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {_mm256_fmadd_ps(x.v, y.v, z.v)}; }
 RMSNORM_INLINE Vec divide(Vec x, Vec y) { return {_mm256_div_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec sqrt(Vec x) { return {_mm256_sqrt_ps(x.v)}; }
+
+RMSNORM_INLINE bool all_within(Vec x, float low, float high) {
+  const __m256 from = _mm256_cmp_ps(x.v, _mm256_set1_ps(low), _CMP_GE_OQ);
+  const __m256 to = _mm256_cmp_ps(x.v, _mm256_set1_ps(high), _CMP_LE_OQ);
+  return _mm256_movemask_ps(_mm256_and_ps(from, to)) == 0xff;
+}
 
 RMSNORM_INLINE __m256i bits(Vec x) { return _mm256_castps_si256(x.v); }
 RMSNORM_INLINE Vec floats(__m256i x) { return {_mm256_castsi256_ps(x)}; }

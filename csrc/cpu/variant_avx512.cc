@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "../float16.h"
 #include "features.h"
 #include "variant.h"
 
@@ -32,6 +33,11 @@ RMSNORM_INLINE Vec mul(Vec x, Vec y) { return {_mm512_mul_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
 RMSNORM_INLINE Vec divide(Vec x, Vec y) { return {_mm512_div_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec sqrt(Vec x) { return {_mm512_sqrt_ps(x.v)}; }
+
+RMSNORM_INLINE bool all_within(Vec x, float low, float high) {
+  const __mmask16 from = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(low), _CMP_GE_OQ);
+  return _mm512_mask_cmp_ps_mask(from, x.v, _mm512_set1_ps(high), _CMP_LE_OQ) == 0xffff;
+}
 
 RMSNORM_INLINE __m512i bits(Vec x) { return _mm512_castps_si512(x.v); }
 RMSNORM_INLINE Vec floats(__m512i x) { return {_mm512_castsi512_ps(x)}; }

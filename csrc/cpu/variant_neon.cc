@@ -4,6 +4,7 @@
 
 #include <arm_neon.h>
 
+#include "../float16.h"
 #include "features.h"
 #include "variant.h"
 
@@ -32,6 +33,11 @@ RMSNORM_INLINE Vec mul(Vec x, Vec y) { return {vmulq_f32(x.v, y.v)}; }
 RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {vfmaq_f32(z.v, x.v, y.v)}; }
 RMSNORM_INLINE Vec divide(Vec x, Vec y) { return {vdivq_f32(x.v, y.v)}; }
 RMSNORM_INLINE Vec sqrt(Vec x) { return {vsqrtq_f32(x.v)}; }
+
+RMSNORM_INLINE bool all_within(Vec x, float low, float high) {
+  const uint32x4_t from = vcgeq_f32(x.v, vdupq_n_f32(low));
+  return vminvq_u32(vandq_u32(from, vcleq_f32(x.v, vdupq_n_f32(high)))) != 0;
+}
 
 RMSNORM_INLINE uint32x4_t bits(Vec x) { return vreinterpretq_u32_f32(x.v); }
 RMSNORM_INLINE Vec floats(uint32x4_t x) { return {vreinterpretq_f32_u32(x)}; }

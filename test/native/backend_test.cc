@@ -59,6 +59,8 @@ const Problem kProblems[] = {
     problem_of({1, 1}, DType::kFloat16, WeightKind::kSame, 8),
     with_residual(problem_of({900, 300}, DType::kFloat32, WeightKind::kSame, 13)),
     with_residual(problem_of({300, 1100}, DType::kBFloat16, WeightKind::kSame, 14)),
+    problem_of({1133, 70}, DType::kFloat64, WeightKind::kSame, 15),
+    with_residual(problem_of({90, 1000}, DType::kFloat64, WeightKind::kSame, 16)),
 };
 
 void check(const Problem& problem, const Layout& layout, const ForwardBuffers& y,

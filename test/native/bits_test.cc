@@ -8,12 +8,14 @@
 namespace rmsnorm::test {
 namespace {
 
-// FNV-1a over the bytes of a matrix.
+// FNV-1a over the bytes of a matrix, where any NaN is the same.
 std::uint64_t hash(std::uint64_t state, const Matrix& matrix) {
   for (std::int64_t r = 0; r < matrix.rows(); ++r) {
-    const auto* bytes = static_cast<const unsigned char*>(matrix.row(r));
-    for (std::size_t i = 0; i < matrix.row_bytes(); ++i) {
-      state = (state ^ bytes[i]) * 0x100000001b3u;
+    for (std::int64_t j = 0; j < matrix.columns(); ++j) {
+      const std::uint64_t bits = matrix.is_nan(r, j) ? ~std::uint64_t{0} : matrix.bits(r, j);
+      for (std::int64_t i = 0; i < element_size(matrix.dtype()); ++i) {
+        state = (state ^ (bits >> 8 * i & 0xff)) * 0x100000001b3u;
+      }
     }
   }
   return state;
@@ -23,12 +25,13 @@ constexpr std::uint64_t kHashStart = 0xcbf29ce484222325u;
 constexpr DType kFloat32 = DType::kFloat32;
 constexpr DType kFloat16 = DType::kFloat16;
 constexpr DType kBFloat16 = DType::kBFloat16;
+constexpr DType kFloat64 = DType::kFloat64;
 constexpr CastOrder kLlama = CastOrder::kLlama;
 constexpr CastOrder kFloat = CastOrder::kFloat;
 
 struct Case {
   Problem problem;
-  std::uint64_t forward;   // of y and rstd
+  std::uint64_t forward;   // of y and rstd, and of residual_out where there is one
   std::uint64_t backward;  // of dx and dweight
 };
 
@@ -39,6 +42,16 @@ constexpr Case make_case(Shape shape, DType dtype, WeightKind weight, Options op
   return {{shape, dtype, weight, options, dweight_dtype, accumulate, Values::kFinite, seed},
           forward,
           backward};
+}
+
+constexpr Case with_residual(Case plain) {
+  plain.problem.residual = true;
+  return plain;
+}
+
+constexpr Case extreme(Case plain) {
+  plain.problem.values = Values::kExtreme;
+  return plain;
 }
 
 constexpr Case kCases[] = {
@@ -68,6 +81,26 @@ constexpr Case kCases[] = {
               0x5fc2ff6efed4080d, 0x0a9697d86c737c09),
     make_case({1, 300001}, kFloat32, WeightKind::kSame, {1e-6f, 0.0f, kLlama}, kFloat32, false,
               0xe25eec694369bd7f, 0x7acaf7eebfebf3fe),
+    with_residual(make_case({21, 700}, kFloat32, WeightKind::kSame, {}, kFloat32, false,
+                            0x166c613c95f7ebec, 0xec3d900d4c897f81)),
+    with_residual(make_case({17, 333}, kFloat16, WeightKind::kSame, {}, kFloat16, false,
+                            0xd3429a0c2c057faa, 0xd3619da1804f5925)),
+    with_residual(make_case({19, 2049}, kBFloat16, WeightKind::kSame, {}, kFloat32, false,
+                            0xa40da26f35669d61, 0x096f8198f34e6bed)),
+    extreme(make_case({60, 500}, kFloat32, WeightKind::kNone, {0.0}, kFloat32, false,
+                      0x5ff6932f32d60bc8, 0xeacca62b72becd0f)),
+    extreme(make_case({61, 300}, kBFloat16, WeightKind::kSame, {0.0}, kBFloat16, false,
+                      0xbf9fb9e16571e7e8, 0xb6216c7eacf8693c)),
+    extreme(make_case({62, 3000}, kFloat32, WeightKind::kSame, {}, kFloat32, false,
+                      0xf904ced9b064cb2d, 0xd0c7d3ae8e1ed846)),
+    make_case({40, 500}, kFloat64, WeightKind::kSame, {1e-6, 1.0}, kFloat64, true,
+              0x97e4f23e7185d3ae, 0x62c647ad8f69b794),
+    make_case({9, 5125}, kFloat64, WeightKind::kNone, {}, kFloat64, false, 0x6ba78d6a6d493e4b,
+              0x989cf913068a7151),
+    with_residual(make_case({1120, 9}, kFloat64, WeightKind::kSame, {}, kFloat64, false,
+                            0xcb5d9e19c7d46cc8, 0x750b57248c5b4861)),
+    extreme(make_case({63, 300}, kFloat64, WeightKind::kSame, {0.0}, kFloat64, false,
+                      0xd7dbdd8c20138ef5, 0xd091b20f212908f0)),
 };
 
 TEST_CASE("the same bits on every machine") {
@@ -76,7 +109,8 @@ TEST_CASE("the same bits on every machine") {
       INFO(describe(*variant) << ": " << describe(expected.problem));
       ForwardBuffers forward(expected.problem, {});
       forward_with(*variant, forward.args, {});
-      CHECK(hash(hash(kHashStart, forward.y), forward.rstd) == expected.forward);
+      const std::uint64_t found = hash(hash(kHashStart, forward.y), forward.rstd);
+      CHECK(hash(found, forward.residual_out) == expected.forward);
       BackwardBuffers backward(expected.problem, {});
       backward_with(*variant, backward.args, {});
       CHECK(hash(hash(kHashStart, backward.dx), backward.dweight) == expected.backward);

@@ -423,7 +423,7 @@ TEST_CASE("cuda launch: the end of dweight for any number of groups, dtype, with
           const float before = static_cast<float>(random.below(200)) * 0.25f;  // in any dtype
           std::vector<float> values;
           for (std::int64_t group = 0; group < groups; ++group) {
-            values.push_back(std::bit_cast<float>(partial_rows.bits(group, j)));
+            values.push_back(static_cast<float>(partial_rows.value(group, j)));
           }
           const float sum = neighbour_first(values);
           dweight.set(0, j, before);

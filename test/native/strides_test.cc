@@ -9,7 +9,7 @@
 namespace rmsnorm::test {
 namespace {
 
-constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat64};
 
 void copy_first_row(Matrix& matrix) {
   for (std::int64_t r = 1; r < matrix.rows(); ++r) {

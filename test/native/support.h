@@ -55,9 +55,11 @@ class Matrix {
   operator Rows() { return {row(0), stride_, batch_rows_, batch_stride_}; }
   operator ConstRows() const { return {row(0), stride_, batch_rows_, batch_stride_}; }
 
-  std::uint32_t bits(std::int64_t r, std::int64_t j) const;
-  void set_bits(std::int64_t r, std::int64_t j, std::uint32_t bits);
-  void set(std::int64_t r, std::int64_t j, float value);  // rounded to the matrix's type
+  std::uint64_t bits(std::int64_t r, std::int64_t j) const;
+  double value(std::int64_t r, std::int64_t j) const;
+  bool is_nan(std::int64_t r, std::int64_t j) const;
+  void set_bits(std::int64_t r, std::int64_t j, std::uint64_t bits);
+  void set(std::int64_t r, std::int64_t j, double value);  // rounded to the matrix's type
 
   // Whether nothing was written before the first row and between the rows.
   bool padding_is_intact() const;
@@ -90,6 +92,7 @@ enum class Values : std::uint8_t {
                // float16)
   kThreshold,  // ordinary numbers, and in some rows one whose y, or y / w, is about the smallest
                // normal
+  kExtreme,    // rows from the smallest numbers to the largest, whose folds vanish or overflow
   kSpecial,    // as kFinite, but NaN and infinity in every third row, and in some weights
 };
 enum class WeightKind : std::uint8_t { kNone, kSame, kFloat32 };
@@ -176,7 +179,7 @@ ForwardBuffers expected_forward(const Problem& problem);
 BackwardBuffers expected_backward(const Problem& problem);
 
 // What is wrong with results that should equal `expected`, or with the memory around them; empty if
-// nothing. Values are equal if their bits are, or, with Values::kSpecial, if both are NaN.
+// nothing. Values are equal if their bits are, or, where NaN is to be expected, if both are NaN.
 std::string complaint(const Problem& problem, const Layout& layout, const ForwardBuffers& expected,
                       const ForwardBuffers& actual);
 std::string complaint(const Problem& problem, const Layout& layout, const BackwardBuffers& expected,
@@ -190,7 +193,24 @@ std::string describe(const Layout& layout);
 
 std::vector<const cpu::Variant*> supported_variants();
 
+// What tensors of a type are computed in, and their rstd and partial sums are.
+constexpr DType computed_in(DType dtype) {
+  return dtype == DType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
+}
+
 // The tree that sums the groups of dweight, as fold.h says it; 0 for none.
-float neighbour_first(std::vector<float> values);
+template <class Float>
+Float neighbour_first(std::vector<Float> values) {
+  if (values.empty()) return 0;
+  while (values.size() > 1) {
+    std::vector<Float> next;
+    for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
+      next.push_back(values[i] + values[i + 1]);
+    }
+    if (values.size() % 2 != 0) next.push_back(values.back());
+    values = next;
+  }
+  return values[0];
+}
 
 }  // namespace rmsnorm::test

@@ -1,6 +1,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 #include "float16.h"
 #include "support.h"
@@ -25,16 +26,27 @@ float ordinary(Random& random) {
 
 // Factors that make an ordinary value subnormal, and large, where products of a few still are
 // finite.
-float tiny_scale(DType dtype) { return power_of_two(dtype == DType::kFloat16 ? -22 : -126); }
-float huge_scale(DType dtype) { return power_of_two(dtype == DType::kFloat16 ? 12 : 38); }
+double scale_of(DType dtype, int float16, int float64, int others) {
+  return std::ldexp(1.0, dtype == DType::kFloat16   ? float16
+                         : dtype == DType::kFloat64 ? float64
+                                                    : others);
+}
+double tiny_scale(DType dtype) { return scale_of(dtype, -22, -1022, -126); }
+double huge_scale(DType dtype) { return scale_of(dtype, 12, 300, 38); }
 
-float sprinkled(Random& random, DType dtype, bool with_huge) {
-  const float value = ordinary(random);
+// With all the digits that a number of this type has: ordinary values have 24.
+double precise(Random& random, DType dtype, double value) {
+  if (dtype != DType::kFloat64) return value;
+  return value * (1.0 + static_cast<double>(random.bits()) * 0x1p-52);
+}
+
+double sprinkled(Random& random, DType dtype, bool with_huge) {
+  const double value = ordinary(random);
   switch (random.below(16)) {
     case 0:
-      return 0.0f;
+      return 0.0;
     case 1:
-      return -0.0f;
+      return -0.0;
     case 2:
       return value * tiny_scale(dtype);
     case 3:
@@ -50,17 +62,18 @@ void fill_row(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
   const DType dtype = matrix.dtype();
   Random random(seed + static_cast<std::uint64_t>(row));
   const auto fill = [&](auto next) {
-    for (std::int64_t j = 0; j < matrix.columns(); ++j) matrix.set(row, j, next());
+    for (std::int64_t j = 0; j < matrix.columns(); ++j) {
+      matrix.set(row, j, precise(random, dtype, next()));
+    }
   };
   switch (random.below(8)) {
     case 0:
-      return fill([&] { return random.once_in(2) ? 0.0f : -0.0f; });
+      return fill([&] { return random.once_in(2) ? 0.0 : -0.0; });
     case 1:
       return fill([&] { return ordinary(random) * tiny_scale(dtype); });
     case 2:
       // Products of two of these underflow to zeros of either sign, except in float16.
-      return fill(
-          [&] { return ordinary(random) * power_of_two(dtype == DType::kFloat16 ? -14 : -75); });
+      return fill([&] { return ordinary(random) * scale_of(dtype, -14, -540, -75); });
     case 3:
       return fill([&] { return ordinary(random) * huge_scale(dtype); });
     case 4:
@@ -79,11 +92,15 @@ void make_special(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
                                                0x7e00, 0x7c00, 0xfc00};
   static constexpr std::uint32_t kBFloat16[] = {0x7fff, 0xffff, 0x7f81, 0xffbf,
                                                 0x7fc0, 0x7f80, 0xff80};
+  static constexpr std::uint64_t kFloat64[] = {
+      0x7fffffffffffffff, 0xffffffffffffffff, 0x7ff0000000000001, 0xfff0ffffffffffff,
+      0x7ff8000000000000, 0x7ff0000000000000, 0xfff0000000000000};
   Random random(seed + static_cast<std::uint64_t>(row) + 1000);
   const std::int64_t kind = random.below(7);
-  const std::uint32_t bits = matrix.dtype() == DType::kFloat32   ? kFloat32[kind]
-                             : matrix.dtype() == DType::kFloat16 ? kFloat16[kind]
-                                                                 : kBFloat16[kind];
+  const std::uint64_t bits = matrix.dtype() == DType::kFloat32    ? kFloat32[kind]
+                             : matrix.dtype() == DType::kFloat16  ? kFloat16[kind]
+                             : matrix.dtype() == DType::kBFloat16 ? kBFloat16[kind]
+                                                                  : kFloat64[kind];
   const std::int64_t times = 1 + random.below(2);
   for (std::int64_t i = 0; i < times; ++i) {
     matrix.set_bits(row, random.below(matrix.columns()), bits);
@@ -117,6 +134,33 @@ void fill_threshold(Matrix& matrix, std::int64_t row, const Problem& problem, st
   matrix.set(row, where, std::ldexp(1.0f + static_cast<float>(random.below(128)) / 128.0f, least));
 }
 
+// Rows of one size, from the largest numbers to the smallest, of all sizes, or of zeros.
+void fill_extreme(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
+  static constexpr int kFloat32[] = {126, 125, 64,  63,  20,   0,    -49,  -50,
+                                     -51, -60, -75, -90, -110, -126, -127, -140};
+  static constexpr int kFloat16[] = {14, 8, 0, -8, -14, -24};
+  static constexpr int kFloat64[] = {1022, 512,  500,  0,    -449,  -450,
+                                     -451, -540, -700, -900, -1022, -1060};
+  const DType dtype = matrix.dtype();
+  Random random(seed + static_cast<std::uint64_t>(row));
+  const auto any = [&](const auto& exponents) {
+    return exponents[random.below(static_cast<std::int64_t>(std::size(exponents)))];
+  };
+  const auto any_exponent = [&] {
+    return dtype == DType::kFloat16   ? any(kFloat16)
+           : dtype == DType::kFloat64 ? any(kFloat64)
+                                      : any(kFloat32);
+  };
+  const bool zeros = random.once_in(8);
+  const bool mixed = random.once_in(4);
+  int exponent = any_exponent();
+  for (std::int64_t j = 0; j < matrix.columns(); ++j) {
+    if (mixed) exponent = any_exponent();
+    const double value = precise(random, dtype, ordinary(random));
+    matrix.set(row, j, zeros || random.once_in(16) ? 0.0 : std::ldexp(value, exponent));
+  }
+}
+
 constexpr std::uint64_t kX = 1;
 constexpr std::uint64_t kDy = 2;
 constexpr std::uint64_t kResidual = 3;
@@ -133,6 +177,10 @@ Matrix make_input(const Problem& problem, const Layout& layout, std::uint64_t sa
     }
     if (problem.values == Values::kThreshold) {
       fill_threshold(matrix, r, problem, seed);
+      continue;
+    }
+    if (problem.values == Values::kExtreme) {
+      fill_extreme(matrix, r, seed);
       continue;
     }
     fill_row(matrix, r, seed);
@@ -163,7 +211,8 @@ Matrix make_weight(const Problem& problem, const Layout& layout) {
     } else if (problem.values == Values::kThreshold) {
       weight.set(0, j, std::ldexp(ordinary(random), threshold_exponent(problem)));
     } else {
-      weight.set(0, j, sprinkled(random, weight.dtype(), false));
+      const double value = sprinkled(random, weight.dtype(), false);
+      weight.set(0, j, precise(random, weight.dtype(), value));
     }
   }
   if (problem.values == Values::kSpecial && problem.seed % 2 == 0) {
@@ -179,14 +228,12 @@ Weight weight_argument(const Problem& problem, const Matrix& weight) {
 
 Matrix make_rstd(Problem problem, const Layout& layout) {
   problem.residual = false;  // backward's x is what was normalised
-  Matrix rstd(DType::kFloat32, 1, problem.shape.rows, 0, layout.misaligned);
+  Matrix rstd(computed_in(problem.dtype), 1, problem.shape.rows, 0, layout.misaligned);
   if (!layout.rstd_given) return rstd;
   const ForwardBuffers forward = expected_forward(problem);
   for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
-    const std::uint32_t bits = forward.rstd.bits(0, r);
-    const float value = std::bit_cast<float>(bits);
     // The caller's NaN may be any.
-    rstd.set_bits(0, r, value == value ? bits : 0xffffffffu);
+    rstd.set_bits(0, r, forward.rstd.is_nan(0, r) ? ~std::uint64_t{0} : forward.rstd.bits(0, r));
   }
   return rstd;
 }
@@ -225,27 +272,45 @@ Matrix::Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_
   std::memset(memory_.get(), static_cast<int>(kPoison), bytes);
 }
 
-std::uint32_t Matrix::bits(std::int64_t r, std::int64_t j) const {
-  std::uint32_t bits = 0;  // the tests' machines are little-endian
+std::uint64_t Matrix::bits(std::int64_t r, std::int64_t j) const {
+  std::uint64_t bits = 0;  // the tests' machines are little-endian
   std::memcpy(&bits, static_cast<const std::byte*>(row(r)) + j * size_,
               static_cast<std::size_t>(size_));
   return bits;
 }
 
-void Matrix::set_bits(std::int64_t r, std::int64_t j, std::uint32_t bits) {
+double Matrix::value(std::int64_t r, std::int64_t j) const {
+  const std::uint64_t all = bits(r, j);
+  switch (dtype_) {
+    case DType::kFloat32:
+      return std::bit_cast<float>(static_cast<std::uint32_t>(all));
+    case DType::kFloat16:
+      return to_float(Float16{static_cast<std::uint16_t>(all)});
+    case DType::kBFloat16:
+      return to_float(BFloat16{static_cast<std::uint16_t>(all)});
+    case DType::kFloat64:
+      break;
+  }
+  return std::bit_cast<double>(all);
+}
+
+bool Matrix::is_nan(std::int64_t r, std::int64_t j) const { return std::isnan(value(r, j)); }
+
+void Matrix::set_bits(std::int64_t r, std::int64_t j, std::uint64_t bits) {
   std::memcpy(static_cast<std::byte*>(row(r)) + j * size_, &bits, static_cast<std::size_t>(size_));
 }
 
-void Matrix::set(std::int64_t r, std::int64_t j, float value) {
+void Matrix::set(std::int64_t r, std::int64_t j, double value) {
+  const auto narrow = static_cast<float>(value);
   switch (dtype_) {
     case DType::kFloat32:
-      return set_bits(r, j, std::bit_cast<std::uint32_t>(value));
+      return set_bits(r, j, std::bit_cast<std::uint32_t>(narrow));
     case DType::kFloat16:
-      return set_bits(r, j, from_float<Float16>(value).bits);
+      return set_bits(r, j, from_float<Float16>(narrow).bits);
     case DType::kBFloat16:
-      return set_bits(r, j, from_float<BFloat16>(value).bits);
+      return set_bits(r, j, from_float<BFloat16>(narrow).bits);
     case DType::kFloat64:
-      return;
+      return set_bits(r, j, std::bit_cast<std::uint64_t>(value));
   }
 }
 
@@ -269,7 +334,7 @@ ForwardBuffers::ForwardBuffers(const Problem& problem, const Layout& layout)
       weight(make_weight(problem, layout)),
       y(output_like(problem, layout)),
       residual_out(output_like(problem, layout, problem.residual)),
-      rstd(DType::kFloat32, 1, problem.shape.rows, 0, layout.misaligned_out),
+      rstd(computed_in(problem.dtype), 1, problem.shape.rows, 0, layout.misaligned_out),
       args{problem.shape,
            problem.options,
            problem.dtype,

@@ -23,6 +23,8 @@ static_assert(tile_count(kHugeHiddenSize) > kBufferedTiles);
 constexpr std::int64_t kRows[] = {0, 1, 3, 8, 9, 16, 17, 33, 40, 16 * 70};
 constexpr std::int64_t kMaxElements = 10080;  // 1120 rows of 9
 
+constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat64};
+
 constexpr float kOffsets[] = {0.0f, 1.0f, -1.5f};
 
 template <class T, std::size_t kCount>
@@ -36,7 +38,9 @@ void for_each_kind(DType dtype, const Function& function) {
   for (const auto weight : {WeightKind::kNone, WeightKind::kSame, WeightKind::kFloat32}) {
     for (const auto order : {CastOrder::kLlama, CastOrder::kFloat}) {
       for (const float offset : kOffsets) {
-        if (dtype == DType::kFloat32 && weight == WeightKind::kFloat32) continue;
+        const bool is_16_bit = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
+        if (!is_16_bit && weight == WeightKind::kFloat32) continue;
+        if (dtype == DType::kFloat64 && order != CastOrder::kLlama) continue;
         if (weight == WeightKind::kNone && offset != 0.0f) continue;
         Problem problem{};
         problem.dtype = dtype;
@@ -101,7 +105,7 @@ void check_dtype(DType dtype) {
     const auto check_shape = [&](std::int64_t rows, std::int64_t hidden_size) {
       problem.shape = {rows, hidden_size};
       problem.options.eps = one_of(random, {1e-6f, 1e-5f, 0.25f});
-      problem.dweight_dtype = random.once_in(2) ? DType::kFloat32 : dtype;
+      problem.dweight_dtype = random.once_in(2) ? computed_in(dtype) : dtype;
       problem.accumulate = random.once_in(2);
       problem.seed = ++seed;
       problem.residual = random.once_in(3);
@@ -126,10 +130,12 @@ TEST_CASE("every variant equals scalar: float32") { check_dtype(DType::kFloat32)
 TEST_CASE("every variant equals scalar: float16") { check_dtype(DType::kFloat16); }
 TEST_CASE("every variant equals scalar: bfloat16") { check_dtype(DType::kBFloat16); }
 
+TEST_CASE("every variant equals scalar: float64") { check_dtype(DType::kFloat64); }
+
 TEST_CASE("every variant equals scalar: more tiles than are buffered") {
   Random random(1);
-  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
-    for (const auto weight : {WeightKind::kNone, WeightKind::kFloat32}) {
+  for (const DType dtype : kDTypes) {
+    for (const auto weight : {WeightKind::kNone, WeightKind::kSame}) {
       check(random, {{1, kHugeHiddenSize}, dtype, weight, {}, dtype, false, Values::kFinite, 11});
     }
   }
@@ -162,9 +168,27 @@ TEST_CASE("every variant equals scalar: about the smallest normal number") {
   }
 }
 
+TEST_CASE("every variant equals scalar: folds that are taken again") {
+  Random random(5);
+  for (const DType dtype : kDTypes) {
+    for_each_kind(dtype, [&](Problem problem) {
+      problem.values = Values::kExtreme;
+      problem.dweight_dtype = problem.dtype;
+      for (const std::int64_t hidden_size : {1, 9, 33, 64, 100, 256, 300, 769, 2049, 9000}) {
+        problem.shape = {one_of(random, {std::int64_t{1}, std::int64_t{5}, std::int64_t{37}}),
+                         hidden_size};
+        problem.options.eps = one_of(random, {0.0, 0.0, 1e-6, 1e-40, 1e-320});
+        problem.residual = random.once_in(4);
+        ++problem.seed;
+        check(random, problem);
+      }
+    });
+  }
+}
+
 TEST_CASE("every variant equals scalar: NaN and infinity") {
   Random random(3);
-  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+  for (const DType dtype : kDTypes) {
     for_each_kind(dtype, [&](Problem problem) {
       problem.values = Values::kSpecial;
       problem.dweight_dtype = problem.dtype;
@@ -181,9 +205,9 @@ TEST_CASE("every variant equals scalar: NaN and infinity") {
 
 TEST_CASE("NaN and infinity stay in their row") {
   for (const cpu::Variant* variant : supported_variants()) {
-    for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    for (const DType dtype : kDTypes) {
       for (const std::int64_t hidden_size : {5, 256, 700, 3000}) {
-        Problem problem{{13, hidden_size}, dtype, WeightKind::kFloat32, {}, dtype, false,
+        Problem problem{{13, hidden_size}, dtype, WeightKind::kSame, {}, dtype, false,
                         Values::kFinite,   21};  // an odd seed: no special weights
         INFO(describe(*variant) << ": " << describe(problem));
         const Layout layout{.dweight = false};
@@ -216,11 +240,11 @@ TEST_CASE("every variant sums any number of partial rows neighbour first") {
   const std::int64_t stride = cpu::partial_stride(kColumns);
   for (const cpu::Variant* variant : supported_variants()) {
     for (std::int64_t count = 0; count <= 512; count += count < 70 ? 1 : 221) {
-      for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+      for (const DType dtype : kDTypes) {
         CAPTURE(describe(*variant));
         CAPTURE(count);
         Random random(static_cast<std::uint64_t>(count));
-        Matrix partials(DType::kFloat32, count, stride);
+        Matrix partials(computed_in(dtype), count, stride);
         std::vector<float> values;
         for (std::int64_t i = 0; i < count; ++i) {
           values.push_back(static_cast<float>(static_cast<std::int32_t>(random.bits())) * 0x1p-20f);
@@ -228,7 +252,9 @@ TEST_CASE("every variant sums any number of partial rows neighbour first") {
         }
         Matrix expected(dtype, 1, kColumns);
         for (std::int64_t j = 0; j < kColumns; ++j) {
-          expected.set(0, j, neighbour_first(values));
+          const std::vector<double> wide(values.begin(), values.end());
+          expected.set(0, j,
+                       dtype == DType::kFloat64 ? neighbour_first(wide) : neighbour_first(values));
         }
         Matrix dweight(dtype, 1, kColumns);
         BackwardArgs args{};
@@ -236,8 +262,7 @@ TEST_CASE("every variant sums any number of partial rows neighbour first") {
         args.dtype = dtype;
         args.dweight = dweight.row(0);
         args.dweight_dtype = dtype;
-        variant->finish_dweight(args, static_cast<const float*>(partials.row(0)), count,
-                                {0, stride});
+        variant->finish_dweight(args, partials.row(0), count, {0, stride});
         CHECK(difference(expected, dweight, Values::kFinite) == "");
       }
     }

@@ -1,0 +1,95 @@
+// Rows of any size: what is right for ordinary rows is right for those whose squares overflow or
+// vanish.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "support.h"
+
+namespace rmsnorm::test {
+namespace {
+
+constexpr DType kDTypes[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat64};
+
+// Even, for square roots of powers of two to be such; of float64 eight times as large.
+constexpr int kExponents[] = {-100, -80, -66, -62, -56, -54, -52, -50, -48, -40, -20, 2,
+                              20,   40,  52,  56,  58,  60,  62,  64,  80,  100, 112};
+
+// Whole numbers that every type has, times 2^exponent.
+void fill(Matrix& matrix, int exponent, std::uint64_t seed) {
+  Random random(seed);
+  for (std::int64_t r = 0; r < matrix.rows(); ++r) {
+    for (std::int64_t j = 0; j < matrix.columns(); ++j) {
+      const auto value = static_cast<double>(random.below(255) - 127);
+      matrix.set(r, j, std::ldexp(value, exponent));
+    }
+  }
+}
+
+struct Results {
+  ForwardBuffers forward;
+  BackwardBuffers backward;
+};
+
+Results results_at(const cpu::Variant& variant, const Problem& problem, int exponent) {
+  Results results{{problem, {}}, {problem, {}}};
+  fill(results.forward.x, exponent, 1);
+  fill(results.backward.x, exponent, 1);
+  fill(results.backward.dy, exponent, 2);
+  fill(results.forward.weight, -6, 3);
+  fill(results.backward.weight, -6, 3);
+  forward_with(variant, results.forward.args, {});
+  backward_with(variant, results.backward.args, {});
+  return results;
+}
+
+TEST_CASE("x, or x and dy, times a power of two: the same bits of y, or of dx") {
+  for (const cpu::Variant* variant : supported_variants()) {
+    for (const DType dtype : kDTypes) {
+      for (const std::int64_t hidden_size : {3, 33, 64, 300, 2049, 5000}) {
+        Problem problem{{19, hidden_size}, dtype, WeightKind::kSame, {}, dtype, false,
+                        Values::kFinite,   1};
+        problem.options.eps = 0.0;
+        problem.options.weight_offset = 1.0;
+        const Results ordinary = results_at(*variant, problem, 0);
+        for (const int exponent : kExponents) {
+          INFO(describe(*variant) << ": " << describe(problem) << ", exponent " << exponent);
+          const int scale = dtype == DType::kFloat64 ? 8 * exponent : exponent;
+          const Results scaled = results_at(*variant, problem, scale);
+          CHECK(difference(ordinary.forward.y, scaled.forward.y, Values::kFinite) == "");
+          CHECK(difference(ordinary.backward.dx, scaled.backward.dx, Values::kFinite) == "");
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("dx is 0 where dy is, whatever the size of x") {
+  for (const cpu::Variant* variant : supported_variants()) {
+    for (const DType dtype : kDTypes) {
+      for (const int exponent : kExponents) {
+        Problem problem{{19, 300}, dtype, WeightKind::kSame, {}, dtype, false, Values::kFinite, 1};
+        problem.options.eps = 0.0;
+        BackwardBuffers backward(problem, {});
+        fill(backward.x, exponent, 1);
+        for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
+          std::memset(backward.dy.row(r), 0, backward.dy.row_bytes());
+        }
+        backward_with(*variant, backward.args, {});
+        int wrong = 0;
+        for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
+          for (std::int64_t j = 0; j < problem.shape.hidden_size; ++j) {
+            wrong += backward.dx.value(r, j) != 0.0 || backward.dweight.value(0, j) != 0.0;
+          }
+        }
+        INFO(describe(*variant) << ": " << describe(problem) << ", exponent " << exponent);
+        CHECK(wrong == 0);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rmsnorm::test
