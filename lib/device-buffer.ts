@@ -56,9 +56,11 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
  * any time, and waits for nothing: its memory is freed when the work that uses it is done.
  */
 export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
+  /** Of its elements. */
   readonly dtype: D;
   /** Elements. */
   readonly length: number;
+  /** Its size in bytes. */
   readonly byteLength: number;
   /** Such as `'cuda:0'`. */
   readonly device: `cuda:${number}`;
@@ -269,6 +271,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     cuda.dispose(this.#native);
   }
 
+  /** {@link DeviceBuffer.dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -100,6 +100,7 @@ export class CudaEvent {
     cuda.dispose(this.#native);
   }
 
+  /** {@link CudaEvent.dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

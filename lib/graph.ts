@@ -81,6 +81,7 @@ export class Graph {
     cuda.dispose(this.#native);
   }
 
+  /** {@link Graph.dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

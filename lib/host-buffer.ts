@@ -23,9 +23,11 @@ export let nativeHostBuffer: (value: unknown) => NativeHostBuffer | null;
  * ```
  */
 export class HostBuffer<D extends DeviceDType = DeviceDType> {
+  /** Of its elements. */
   readonly dtype: D;
   /** Elements. */
   readonly length: number;
+  /** Its size in bytes. */
   readonly byteLength: number;
   readonly #native: NativeHostBuffer;
   readonly #array: HostArrayOf<D>;
@@ -72,6 +74,7 @@ export class HostBuffer<D extends DeviceDType = DeviceDType> {
     cuda.dispose(this.#native);
   }
 
+  /** {@link HostBuffer.dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -147,6 +147,7 @@ export class Stream {
     if (defaults.get(this.#ordinal) !== this) cuda.dispose(this.#native);
   }
 
+  /** {@link Stream.dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
