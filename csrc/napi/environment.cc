@@ -41,9 +41,12 @@ Status Environment::of(napi_env env, Environment** environment) {
 }
 
 Status Environment::default_queue(cuda::Device& device, cuda::QueuePtr* queue) {
-  cuda::QueuePtr& known = default_queues_[&device];
-  if (known == nullptr) RMSNORM_TRY(cuda::Queue::make(device, &known));
-  *queue = known;
+  if (const auto known = default_queues_.find(&device); known != default_queues_.end()) {
+    *queue = known->second;
+    return {};
+  }
+  RMSNORM_TRY(cuda::Queue::make(device, queue));
+  default_queues_.emplace(&device, *queue);
   return {};
 }
 
@@ -79,10 +82,13 @@ void Environment::close() {
 }
 
 NativeObject* find_object(napi_env env, napi_value value, const napi_type_tag& tag) {
+  // What is no object would leave an exception pending.
+  napi_valuetype type = napi_undefined;
   bool is_tagged = false;
   void* data = nullptr;
-  if (value == nullptr || napi_check_object_type_tag(env, value, &tag, &is_tagged) != napi_ok ||
-      !is_tagged || napi_unwrap(env, value, &data) != napi_ok) {
+  if (value == nullptr || napi_typeof(env, value, &type) != napi_ok || type != napi_object ||
+      napi_check_object_type_tag(env, value, &tag, &is_tagged) != napi_ok || !is_tagged ||
+      napi_unwrap(env, value, &data) != napi_ok) {
     return nullptr;
   }
   return static_cast<NativeObject*>(data);
