@@ -11,21 +11,32 @@
 namespace rmsnorm::test {
 namespace {
 
-constexpr std::int64_t kRows = 3;
-constexpr std::int64_t kStride = (std::int64_t{1} << 30) + 16;
+constexpr std::int64_t kRows = 4;
+constexpr std::int64_t kFar = std::int64_t{1} << 30;  // elements
+
+// The rows of any matrix: in one batch, or in two.
+constexpr Rows kLayouts[] = {
+    {.data = nullptr, .row_stride = kFar + 16},
+    {.data = nullptr, .row_stride = kFar, .batch_rows = 2, .batch_stride = 2 * kFar + 16},
+};
 
 // Matrices side by side in one allocation, as those of a fused projection are.
 class FarMatrices {
  public:
-  FarMatrices(const Gpu& gpu, const Matrix& like, std::int64_t count)
-      : gpu_(gpu), size_(element_size(like.dtype())), columns_(like.columns()) {
-    must(memory_.allocate(((kRows - 1) * kStride + count * columns_) * size_));
+  FarMatrices(const Gpu& gpu, const Rows& layout, const Matrix& like, std::int64_t count)
+      : gpu_(gpu), layout_(layout), size_(element_size(like.dtype())), columns_(like.columns()) {
+    must(memory_.allocate((row_offset(layout, kRows - 1) + count * columns_) * size_));
   }
 
   Rows rows(std::int64_t matrix) const {
-    return {reinterpret_cast<void*>(address(matrix, 0)), kStride};
+    Rows rows = layout_;
+    rows.data = reinterpret_cast<void*>(address(matrix, 0));
+    return rows;
   }
-  ConstRows const_rows(std::int64_t matrix) const { return {rows(matrix).data, kStride}; }
+  ConstRows const_rows(std::int64_t matrix) const {
+    const Rows same = rows(matrix);
+    return {same.data, same.row_stride, same.batch_rows, same.batch_stride};
+  }
 
   void put(std::int64_t matrix, const Matrix& host) {
     for (std::int64_t r = 0; r < kRows; ++r) {
@@ -41,11 +52,12 @@ class FarMatrices {
 
  private:
   cuda::CUdeviceptr address(std::int64_t matrix, std::int64_t r) const {
-    return memory_.get() +
-           static_cast<cuda::CUdeviceptr>((matrix * columns_ + r * kStride) * size_);
+    const std::int64_t element = matrix * columns_ + row_offset(layout_, r);
+    return memory_.get() + static_cast<cuda::CUdeviceptr>(element * size_);
   }
 
   const Gpu& gpu_;
+  Rows layout_;
   std::int64_t size_;
   std::int64_t columns_;
   cuda::DeviceMemory memory_;
@@ -59,18 +71,22 @@ Problem problem_of(std::int64_t hidden_size, DType dtype) {
           .dweight_dtype = dtype,
           .accumulate = false,
           .values = Values::kFinite,
-          .seed = static_cast<std::uint64_t>(hidden_size)};
+          .seed = static_cast<std::uint64_t>(hidden_size),
+          .residual = true};
 }
 
-std::string far_forward(Gpu& gpu, const Problem& problem) {
+std::string far_forward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   ForwardBuffers buffers(problem, {});
-  FarMatrices matrices(gpu, buffers.x, 2);
+  FarMatrices matrices(gpu, layout, buffers.x, 4);
   DeviceMatrix weight(gpu, buffers.weight);
   DeviceMatrix rstd(gpu, buffers.rstd);
   matrices.put(0, buffers.x);
+  matrices.put(1, buffers.residual);
   ForwardArgs args = buffers.args;
   args.x = matrices.const_rows(0);
-  args.y = matrices.rows(1);
+  args.residual = matrices.const_rows(1);
+  args.y = matrices.rows(2);
+  args.residual_out = matrices.rows(3);
   args.weight.data = weight.row(0);
   args.rstd = rstd.row(0);
 
@@ -78,37 +94,41 @@ std::string far_forward(Gpu& gpu, const Problem& problem) {
   must(workspace.allocate(cuda::forward_workspace_bytes(gpu.device(), args)));
   must(cuda::launch_forward(gpu.device(), args, workspace.get(), gpu.stream().get()));
   matrices.take(0, buffers.x);
-  matrices.take(1, buffers.y);
+  matrices.take(1, buffers.residual);
+  matrices.take(2, buffers.y);
+  matrices.take(3, buffers.residual_out);
   const std::string text = rstd.take_back("rstd");
   return text + complaint(problem, {}, expected_forward(problem), buffers);
 }
 
-std::string far_backward(Gpu& gpu, const Problem& problem) {
-  const std::int64_t hidden_size = problem.shape.hidden_size;
+std::string far_backward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   const std::int64_t group_rows = row_group_rows(kRows);  // one group
   BackwardBuffers buffers(problem, {});
-  FarMatrices matrices(gpu, buffers.x, 3);
+  FarMatrices matrices(gpu, layout, buffers.x, 4);
   DeviceMatrix weight(gpu, buffers.weight);
   DeviceMatrix dweight(gpu, buffers.dweight);
   matrices.put(0, buffers.dy);
   matrices.put(1, buffers.x);
+  matrices.put(2, buffers.dresidual_out);
   BackwardArgs args = buffers.args;
   args.dy = matrices.const_rows(0);
   args.x = matrices.const_rows(1);
-  args.dx = matrices.rows(2);
+  args.dresidual_out = matrices.const_rows(2);
+  args.dx = matrices.rows(3);
   args.weight.data = weight.row(0);
   args.dweight = dweight.row(0);
 
   cuda::DeviceMemory workspace;
   cuda::DeviceMemory partials;
   must(workspace.allocate(cuda::backward_workspace_bytes(gpu.device(), args)));
-  must(partials.allocate(cuda::partial_row_bytes(hidden_size)));
+  must(partials.allocate(cuda::partial_row_bytes(problem.shape.hidden_size)));
   must(cuda::launch_backward(gpu.device(), args, group_rows, partials.get(), workspace.get(),
                              gpu.stream().get()));
   must(cuda::launch_finish_dweight(gpu.device(), args, partials.get(), 1, gpu.stream().get()));
   matrices.take(0, buffers.dy);
   matrices.take(1, buffers.x);
-  matrices.take(2, buffers.dx);
+  matrices.take(2, buffers.dresidual_out);
+  matrices.take(3, buffers.dx);
   const std::string text = dweight.take_back("dweight");
   return text + complaint(problem, {}, expected_backward(problem), buffers);
 }
@@ -116,12 +136,14 @@ std::string far_backward(Gpu& gpu, const Problem& problem) {
 TEST_CASE("cuda launch: rows far apart") {
   Gpu gpu;
   if (!gpu.is_there()) return;
-  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
-    for (const std::int64_t hidden_size : {7, 64, 1024, 5128, 20000}) {
-      const Problem problem = problem_of(hidden_size, dtype);
-      INFO(describe(problem));
-      CHECK(far_forward(gpu, problem) == "");
-      CHECK(far_backward(gpu, problem) == "");
+  for (const Rows& layout : kLayouts) {
+    for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+      for (const std::int64_t hidden_size : {7, 64, 1024, 5128, 20000}) {
+        const Problem problem = problem_of(hidden_size, dtype);
+        INFO(describe(problem) << ", batches of " << layout.batch_rows << " rows");
+        CHECK(far_forward(gpu, layout, problem) == "");
+        CHECK(far_backward(gpu, layout, problem) == "");
+      }
     }
   }
 }
