@@ -214,7 +214,8 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (inPlace !== null) return;
     const stream = this.#stream(options);
     const array = target as FloatArray;
-    cuda.deviceBufferRead(this.#native, nativeView(array), this.#codeOf('target', array), stream);
+    const code = this.#codeOf('target', array);
+    cuda.deviceBufferRead(this.#native, nativeView(array), code, stream);
   }
 
   /**

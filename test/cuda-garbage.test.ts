@@ -97,7 +97,7 @@ onGpu('the native functions', () => {
     ...[undefined, null, true, '', 'x', 0, -1, 1.5, 3, 8, 2 ** 53, NaN, Infinity, 1e300],
     ...[1n, -1n, 2n ** 64n, 2n ** 40n, Symbol('x'), {}, [], () => 1, new Proxy({}, {})],
     ...[floats(8), floats(7), bits(8), detached(floats(8)), outOfBounds(), new Float64Array(8)],
-    ...[new ArrayBuffer(32), Object.create(buffer()) as unknown, new Proxy(buffer(), {})],
+    ...([new ArrayBuffer(32), Object.create(buffer()), new Proxy(buffer(), {})] as unknown[]),
     ...[buffer(), buffer(1), host(), stream(), event(), graph()],
     ...[disposed(buffer()), disposed(host()), disposed(stream()), disposed(event())],
     ...[disposed(graph()), capturing()],
