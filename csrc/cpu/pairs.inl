@@ -121,7 +121,11 @@ struct RowWriter {
     }
   }
   RMSNORM_INLINE void tail(std::int64_t column, std::int64_t count, Pair value) const {
-    store_part<X, kWhich>(data + column, 0, count, value);
+    part(column, 0, count, value);
+  }
+  RMSNORM_INLINE void part(std::int64_t column, std::int64_t begin, std::int64_t end,
+                           Pair value) const {
+    store_part<X, kWhich>(data + column, begin, end, value);
   }
 };
 
