@@ -3,18 +3,24 @@
 // Hardly a row is folded twice: one test of a group of rows finds that none must be, and the second
 // fold is plain, and out of line.
 
+// rstd of rows whose folds are the lanes of `sums` and stand.
+RMSNORM_INLINE Vec rstd_of(Vec sums, std::int64_t hidden_size, float eps) {
+  const Vec mean = mul(sums, Vec::broadcast(inverse(hidden_size)));
+  return divide(Vec::broadcast(1.0f), sqrt(add(mean, Vec::broadcast(eps))));
+}
+
 template <class X>
-[[gnu::noinline, gnu::cold]] Vec rescaled_rstd(const ConstRows& x, Range rows, Vec sums, Vec rstd,
+[[gnu::noinline, gnu::cold]] Vec rescaled_rstd(const ConstRows& x, Range rows, Vec sums,
                                                std::int64_t hidden_size, float eps) {
   alignas(64) float folds[Vec::kLanes];
-  alignas(64) float rstds[Vec::kLanes];
+  alignas(64) float rstd[Vec::kLanes];
   sums.store(folds);
-  rstd.store(rstds);
+  rstd_of(sums, hidden_size, eps).store(rstd);
   for (std::int64_t r = 0; r < rows.end - rows.begin; ++r) {
     if (rescale_factor(folds[r], eps) == 1.0f) continue;
-    rstds[r] = plain::rstd_of(row_of<X>(x, rows.begin + r), hidden_size, eps);
+    rstd[r] = plain::rstd_of(row_of<X>(x, rows.begin + r), hidden_size, eps);
   }
-  return Vec::load(rstds);
+  return Vec::load(rstd);
 }
 
 // rstd of `rows`, whose folds are the lanes of `sums`.
@@ -23,11 +29,11 @@ RMSNORM_INLINE Vec rstd_of(const ConstRows& x, Range rows, Vec sums, std::int64_
                            const Options& options) {
   using Limits = FoldLimits<float>;
   const auto eps = static_cast<float>(options.eps);
-  const Vec mean = mul(sums, Vec::broadcast(inverse(hidden_size)));
-  const Vec rstd = divide(Vec::broadcast(1.0f), sqrt(add(mean, Vec::broadcast(eps))));
   const float least = eps < Limits::kSmallestNormal ? Limits::kTinySum : 0.0f;
-  if (all_within(sums, least, kLargestFloat)) return rstd;
-  return rescaled_rstd<X>(x, rows, sums, rstd, hidden_size, eps);
+  if (!all_within(sums, least, kLargestFloat)) [[unlikely]] {
+    return rescaled_rstd<X>(x, rows, sums, hidden_size, eps);
+  }
+  return rstd_of(sums, hidden_size, eps);
 }
 
 RMSNORM_INLINE bool gradient_folds_stand(Vec sums, Vec rstd) {
