@@ -2,17 +2,31 @@
  * What the native addon exports. It checks everything that memory safety needs and throws typed
  * errors; the public API in `lib` gives names, defaults and outputs.
  *
- * Arrays of float32 are `Float32Array`, of float16 and bfloat16 `Uint16Array` (their bits). Shapes:
- * x, y, dy, dx are (rows, hiddenSize); weight, dweight (hiddenSize); rstd (rows), always float32.
+ * Arrays of float32 are `Float32Array`, of float64 `Float64Array`, of float16 and bfloat16
+ * `Uint16Array` (their bits). Shapes: x, y, residual, residualOut, dy, dx, dresidualOut are (rows,
+ * hiddenSize); weight, dweight (hiddenSize); rstd (rows), of float32, or float64 beside float64.
  */
 
 /**
- * dtype (0 float32, 1 float16, 2 bfloat16) + 4 for castOrder 'float' + 8 to accumulate dweight +
- * 16 for a fresh dweight of float32 + 32 * (n + 1) to run on the CUDA device n rather than the CPU.
+ * dtype (0 float32, 1 float16, 2 bfloat16, 3 float64) + 4 for castOrder 'float' + 8 to accumulate
+ * dweight + 16 for a fresh dweight of float32 + 32 * (n + 1) to run on the CUDA device n rather than
+ * the CPU.
  */
 export type Format = number;
 
-export type NativeArray = Float32Array | Uint16Array;
+export type NativeArray = Float32Array | Float64Array | Uint16Array;
+
+/** An array of rstd. */
+export type RstdArray = Float32Array | Float64Array;
+
+/**
+ * Where rows lie, for matrices that are part of their arrays: the number of rows, then of each
+ * matrix, in the order named at the function, the element its first row begins at, and from one
+ * row to the next, the rows of a batch, from one batch to the next. Row r begins
+ * floor(r / batchRows) * batchStride + (r % batchRows) * rowStride behind the first. Fresh outputs
+ * are packed whatever it says. Without a layout, matrices are as long as their arrays.
+ */
+export type Layout = Float64Array;
 
 /** A CUDA device; its place in the array is its ordinal. */
 export interface NativeDevice {
@@ -126,63 +140,81 @@ export interface CudaBinding {
 export interface Binding {
   cuda: CudaBinding;
 
-  /** Writes y, and rstd unless null. y may be x itself; nothing else may overlap an output. */
+  /**
+   * Writes y, and rstd unless null; residualOut = x + residual if that is given. y and residualOut
+   * may each be exactly x or residual, and not each other; nothing else may overlap an output.
+   * Layout: x, y, residual, residualOut.
+   */
   forward(
     x: NativeArray,
     weight: NativeArray | null,
     y: NativeArray,
-    rstd: Float32Array | null,
+    rstd: RstdArray | null,
     hiddenSize: number,
     eps: number,
     weightOffset: number,
     format: Format,
+    residual?: NativeArray | null,
+    residualOut?: NativeArray | null,
+    layout?: Layout | null,
   ): void;
 
-  /** Writes dx and dweight unless null. rstd null: recomputed. dx may be dy or x itself. */
+  /**
+   * Writes dx and dweight unless null. rstd null: recomputed. dx may be exactly dy, x or
+   * dresidualOut. Layout: dy, x, dx, dresidualOut.
+   */
   backward(
     dy: NativeArray,
     x: NativeArray,
     weight: NativeArray | null,
-    rstd: Float32Array | null,
+    rstd: RstdArray | null,
     dx: NativeArray | null,
     dweight: NativeArray | null,
     hiddenSize: number,
     eps: number,
     weightOffset: number,
     format: Format,
+    dresidualOut?: NativeArray | null,
+    layout?: Layout | null,
   ): void;
 
   /**
-   * forward on another thread. Arrays on a SharedArrayBuffer are used in place; others are copied
-   * at the call, and an output is copied back when done. `true` for an output asks for a fresh
-   * ArrayBuffer. Resolves to what was asked for so: [y, rstd], null where it was not.
+   * forward on another thread. Arrays on a SharedArrayBuffer are used in place; what is used of
+   * others is copied at the call, and an output is copied back when done. `true` for an output asks
+   * for a fresh ArrayBuffer. Resolves to what was asked for so: [y, rstd, residualOut], null where
+   * it was not.
    */
   forwardAsync(
     x: NativeArray,
     weight: NativeArray | null,
     y: NativeArray | true,
-    rstd: Float32Array | null | true,
+    rstd: RstdArray | null | true,
     hiddenSize: number,
     eps: number,
     weightOffset: number,
     format: Format,
-  ): Promise<[ArrayBuffer | null, ArrayBuffer | null]>;
+    residual?: NativeArray | null,
+    residualOut?: NativeArray | null | true,
+    layout?: Layout | null,
+  ): Promise<[ArrayBuffer | null, ArrayBuffer | null, ArrayBuffer | null]>;
 
   /** backward on another thread, as forwardAsync. Resolves to [dx, dweight]. */
   backwardAsync(
     dy: NativeArray,
     x: NativeArray,
     weight: NativeArray | null,
-    rstd: Float32Array | null,
+    rstd: RstdArray | null,
     dx: NativeArray | null | true,
     dweight: NativeArray | null | true,
     hiddenSize: number,
     eps: number,
     weightOffset: number,
     format: Format,
+    dresidualOut?: NativeArray | null,
+    layout?: Layout | null,
   ): Promise<[ArrayBuffer | null, ArrayBuffer | null]>;
 
-  /** destination[i] = source[i] in another dtype, rounded to nearest even. */
+  /** destination[i] = source[i] in another dtype, but float64, rounded to nearest even. */
   convert(source: NativeArray, from: number, destination: NativeArray, to: number): void;
 
   /** Names of the CPU variants this processor runs, best first. */

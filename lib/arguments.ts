@@ -1,6 +1,14 @@
-import { dtypeCodes, dtypeOf, nativeView, type DType, type NativeArray } from './dtype';
+import {
+  dtypeCodes,
+  dtypeOf,
+  nativeView,
+  type DType,
+  type NativeArray,
+  type RstdArray,
+} from './dtype';
 import { argumentError } from './errors';
 import { readSettings, type CommonOptions, type Settings } from './options';
+import { collapse } from './strides';
 import { readOperand, sizeOf, type Operand } from './tensor';
 
 const deviceUnit = 32;
@@ -20,14 +28,14 @@ export interface Problem {
 }
 
 export function readProblem(x: unknown, weight: unknown, options: CommonOptions): Problem {
-  const settings = readSettings(options);
   const xOperand = readOperand('x', x);
   const weightOperand =
-    weight === null || weight === undefined ? null : readOperand('weight', weight);
+    weight === null || weight === undefined ? null : readVector('weight', weight);
   const dtype = readDtype(xOperand, options.dtype);
+  const settings = readSettings(options, dtype);
   if (weightOperand !== null) checkDtype('weight', weightOperand, dtype, true);
   const hiddenSize = readHiddenSize(xOperand, weightOperand, options.normalizedShape);
-  if (xOperand.data.length % hiddenSize !== 0) {
+  if (xOperand.length % hiddenSize !== 0) {
     throw argumentError(
       'ERR_OUT_OF_RANGE',
       'x',
@@ -42,7 +50,7 @@ export function readProblem(x: unknown, weight: unknown, options: CommonOptions)
     nativeWeight: weightOperand && nativeView(weightOperand.data),
     dtype,
     hiddenSize,
-    rows: xOperand.data.length / hiddenSize,
+    rows: xOperand.length / hiddenSize,
     settings,
     format:
       dtypeCodes[dtype] + (settings.castOrder === 'float' ? 4 : 0) + deviceUnit * settings.device,
@@ -53,7 +61,7 @@ export function readProblem(x: unknown, weight: unknown, options: CommonOptions)
 export function readLikeX(name: string, value: unknown, { x, dtype }: Problem): Operand {
   const operand = readOperand(name, value);
   checkDtype(name, operand, dtype, false);
-  checkLength(name, operand, x.data.length);
+  checkLength(name, operand, x.length);
   if (x.dims !== null && operand.dims !== null && !isSame(operand.dims, x.dims)) {
     const expected = `[${x.dims.join(', ')}], the dims of x`;
     throw argumentError('ERR_OUT_OF_RANGE', `${name}.dims`, expected, operand.dims);
@@ -63,20 +71,80 @@ export function readLikeX(name: string, value: unknown, { x, dtype }: Problem): 
 
 /** dweightOut: float32 or of x's dtype. */
 export function readDweightOut(value: unknown, { dtype, hiddenSize }: Problem): Operand {
-  const operand = readOperand('dweightOut', value);
+  const operand = readVector('dweightOut', value);
   checkDtype('dweightOut', operand, dtype, true);
   checkLength('dweightOut', operand, hiddenSize);
   return operand;
 }
 
-/** rstd, given or to be written. */
-export function readRstd(name: string, value: unknown, { rows }: Problem): Float32Array {
+/** rstd, given or to be written: a plain array. */
+export function readRstd(name: string, value: unknown, { rows, dtype }: Problem): RstdArray {
   const operand = readOperand(name, value);
-  if (operand.kind !== 'Float32Array' || operand.dims !== null) {
-    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a Float32Array', value);
+  const kind = rstdKind(dtype);
+  if (operand.kind !== kind || operand.dims !== null) {
+    throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}`, value);
   }
   checkLength(name, operand, rows);
-  return operand.data as Float32Array;
+  return operand.data as RstdArray;
+}
+
+export function rstdKind(dtype: DType): 'Float32Array' | 'Float64Array' {
+  return dtype === 'float64' ? 'Float64Array' : 'Float32Array';
+}
+
+/** An operand of one dimension, whose elements are those of its data. */
+function readVector(name: string, value: unknown): Operand {
+  const operand = readOperand(name, value);
+  if (operand.view === null) return operand;
+  throw argumentError(
+    'ERR_INVALID_ARG_VALUE',
+    name,
+    'an array or a tensor without strides and offset',
+    value,
+  );
+}
+
+/** The matrices of a native call in its order; null for one it does not have. */
+type Matrices = readonly [Operand | null, Operand | null, Operand | null, Operand | null];
+
+const numbersOfMatrix = 4;
+const layoutNumbers = new Float64Array(1 + 4 * numbersOfMatrix);
+
+/**
+ * The argument `layout` of a native call, which reads it at once: the next one has the same memory.
+ * null if there are no views among the matrices, whose arguments have these names.
+ */
+export function nativeLayout(
+  { rows, hiddenSize }: Problem,
+  names: readonly string[],
+  matrices: Matrices,
+): Float64Array | null {
+  if (matrices.every((operand) => (operand?.view ?? null) === null)) return null;
+  layoutNumbers[0] = rows;
+  for (const [i, operand] of matrices.entries()) {
+    const numbers = matrixNumbers(names[i] as string, operand, rows, hiddenSize);
+    layoutNumbers.set(numbers, 1 + numbersOfMatrix * i);
+  }
+  return layoutNumbers;
+}
+
+function matrixNumbers(
+  name: string,
+  operand: Operand | null,
+  rows: number,
+  hiddenSize: number,
+): readonly number[] {
+  const { view = null, dims = null } = operand ?? {};
+  if (view === null || dims === null) return [0, hiddenSize, rows, 0];
+  const layout = collapse(dims, view.strides, hiddenSize);
+  if (typeof layout === 'object') {
+    return [view.offset, layout.rowStride, layout.batchRows, layout.batchStride];
+  }
+  const expected =
+    layout === 'broken rows'
+      ? `those of contiguous rows of ${String(hiddenSize)} elements; copy other tensors`
+      : 'such that rows lie in one stride, or two; copy other tensors';
+  throw argumentError('ERR_INVALID_ARG_VALUE', `${name}.strides`, expected, view.strides);
 }
 
 /** The dtype of x, from what the option, a tensor's type and the kind of its array say. */
@@ -97,37 +165,48 @@ export function statedType({ type, kind }: Operand): string | undefined {
   return kind === 'Uint16Array' && (type === 'float16' || type === 'bfloat16') ? type : undefined;
 }
 
-function checkLength(name: string, { data }: Operand, length: number): void {
-  if (data.length !== length) {
-    throw argumentError('ERR_OUT_OF_RANGE', name, `of ${String(length)} elements`, data);
+function checkLength(name: string, operand: Operand, length: number): void {
+  if (operand.length !== length) {
+    throw argumentError('ERR_OUT_OF_RANGE', name, `of ${String(length)} elements`, operand.data);
   }
 }
 
+const kindsOf: Readonly<Record<DType, string>> = {
+  float32: 'Float32Array',
+  float16: 'Float16Array or Uint16Array',
+  bfloat16: 'Uint16Array',
+  float64: 'Float64Array',
+};
+
 /** Refuses an operand whose array can not be of `dtype`, or of float32 where that will do. */
 function checkDtype(name: string, operand: Operand, dtype: DType, orFloat32: boolean): void {
-  const { kind } = operand;
-  const stated = statedType(operand) ?? dtype;
-  const fits =
-    kind === 'Float32Array'
-      ? dtype === 'float32' || orFloat32
-      : kind === 'Uint16Array'
-        ? dtype !== 'float32' && stated === dtype
-        : dtype === 'float16';
-  if (fits) return;
-  const kinds = {
-    float32: 'Float32Array',
-    float16: 'Float16Array or Uint16Array',
-    bfloat16: 'Uint16Array',
-  };
-  const expected = `a ${kinds[dtype]}${orFloat32 && dtype !== 'float32' ? ' or Float32Array' : ''}, since x is ${dtype}`;
+  const is16Bit = dtype === 'float16' || dtype === 'bfloat16';
+  if (fitsDtype(operand, dtype, orFloat32 && is16Bit)) return;
+  const alternative = orFloat32 && is16Bit ? ' or Float32Array' : '';
+  const expected = `a ${kindsOf[dtype]}${alternative}, since x is ${dtype}`;
   throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, operand.data);
+}
+
+function fitsDtype(operand: Operand, dtype: DType, orFloat32: boolean): boolean {
+  switch (operand.kind) {
+    case 'Float32Array':
+      return dtype === 'float32' || orFloat32;
+    case 'Float64Array':
+      return dtype === 'float64';
+    case 'Float16Array':
+      return dtype === 'float16';
+    case 'Uint16Array':
+      return (
+        (dtype === 'float16' || dtype === 'bfloat16') && (statedType(operand) ?? dtype) === dtype
+      );
+  }
 }
 
 /** The hidden size, from normalizedShape and the weight, checked against each other and x. */
 function readHiddenSize(x: Operand, weight: Operand | null, normalizedShape: unknown): number {
   const stated = readNormalizedShape(normalizedShape);
   const shape = stated ?? weight?.dims ?? null;
-  const hiddenSize = shape === null ? weight?.data.length : sizeOf(shape);
+  const hiddenSize = shape === null ? weight?.length : sizeOf(shape);
   if (hiddenSize === undefined) {
     throw argumentError(
       'ERR_INVALID_ARG_TYPE',
@@ -136,7 +215,7 @@ function readHiddenSize(x: Operand, weight: Operand | null, normalizedShape: unk
       undefined,
     );
   }
-  if (weight !== null && weight.data.length !== hiddenSize) {
+  if (weight !== null && weight.length !== hiddenSize) {
     throw argumentError(
       'ERR_OUT_OF_RANGE',
       'weight',

@@ -36,11 +36,13 @@ export function fromFloat16(source: Uint16Array, out?: Float32Array): Float32Arr
   return convert(source, 'float16', out, 'float32') as Float32Array;
 }
 
+type Convertible = Exclude<DType, 'float64'>;
+
 function convert(
   source: NativeArray,
-  from: DType,
+  from: Convertible,
   out: NativeArray | undefined,
-  to: DType,
+  to: Convertible,
 ): NativeArray {
   checkKind('source', source, from);
   if (out !== undefined) {
@@ -59,7 +61,7 @@ function convert(
   return destination;
 }
 
-function checkKind(name: string, value: unknown, dtype: DType): void {
+function checkKind(name: string, value: unknown, dtype: Convertible): void {
   const expected: ArrayKind = dtype === 'float32' ? 'Float32Array' : 'Uint16Array';
   if (arrayKind(name, value) !== expected) {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${expected}`, value);

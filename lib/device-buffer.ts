@@ -341,7 +341,11 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
   }
 }
 
-const dtypeOfKind = { Float32Array: 'float32', Float16Array: 'float16' } as const;
+const dtypeOfKind = {
+  Float32Array: 'float32',
+  Float64Array: 'float64',
+  Float16Array: 'float16',
+} as const;
 
 /** The dtype that an array of a kind has unless it is said. */
 type DTypeOf<A> = A extends Float32Array

@@ -1,5 +1,12 @@
 export { rmsNorm, type BackwardResult, type ForwardResult } from './rms-norm';
-export { RMSNorm, type RMSNormCallOptions, type RMSNormOptions } from './module';
+export {
+  RMSNorm,
+  type RMSNormBackwardOptions,
+  type RMSNormCallOptions,
+  type RMSNormOptions,
+  type RMSNormResult,
+  type RMSNormSum,
+} from './module';
 export { fromBFloat16, fromFloat16, toBFloat16, toFloat16 } from './convert';
 export { cpuVariants, getCpuVariant, getNumThreads, setCpuVariant, setNumThreads } from './cpu';
 export { devices, type CudaDevice, type DeviceList, type DeviceName } from './devices';
@@ -11,7 +18,7 @@ export { CudaEvent, type CudaEventOptions } from './event';
 export { Graph } from './graph';
 export type { CudaDeviceName, CudaDeviceOptions } from './cuda';
 export { CudaError, type CudaErrorCode, type ErrorCode } from './errors';
-export type { DType, Float16ArrayLike, FloatArray } from './dtype';
+export type { DType, Float16ArrayLike, FloatArray, RstdArray } from './dtype';
 export type {
   BackwardOptions,
   CastOrder,
@@ -19,4 +26,4 @@ export type {
   ForwardOptions,
   RmsNormOptions,
 } from './options';
-export type { Input, Output, TensorLike } from './tensor';
+export type { Input, Output, Rstd, TensorLike } from './tensor';

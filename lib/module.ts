@@ -1,10 +1,17 @@
-import { readNormalizedShape, statedType } from './arguments';
+import { readNormalizedShape, rstdKind, statedType } from './arguments';
 import { type DeviceName } from './devices';
-import { checkDTypeName, type DType, type FloatArray } from './dtype';
+import { checkDTypeName, zeros, type DType, type FloatArray, type RstdArray } from './dtype';
 import { toBFloat16, toFloat16 } from './convert';
 import { argumentError, codedError } from './errors';
-import { checkOptions, readFlag, readSettings, type CastOrder } from './options';
-import { rmsNorm } from './rms-norm';
+import {
+  checkOptions,
+  noOptions,
+  readFlag,
+  readSettings,
+  type CastOrder,
+  type ForwardOptions,
+} from './options';
+import { rmsNorm, type ForwardResult } from './rms-norm';
 import { likeOperand, readOperand, sizeOf, type Input, type Output } from './tensor';
 
 /** Options of {@link RMSNorm}. */
@@ -23,23 +30,53 @@ export interface RMSNormOptions {
   readonly device?: DeviceName;
 }
 
-/** Options of one call of {@link RMSNorm}'s methods. */
+/** Options of {@link RMSNorm.forward}. */
 export interface RMSNormCallOptions {
-  /** Receives the result, and is returned. */
+  /** Receives y, and is returned. May be x or residual itself. */
   readonly out?: Input;
+  /** Added to x first, of x's kind and length: y is the norm of the sum. */
+  readonly residual?: Input;
+  /** Receives x + residual, and is returned. May be x or residual itself; not `out`. */
+  readonly residualOut?: Input;
   /** The dtype of a `Uint16Array` input, where the module's is float32. */
   readonly dtype?: DType;
 }
 
+/** Options of {@link RMSNorm.backward}. */
+export interface RMSNormBackwardOptions {
+  /** Receives dx, and is returned. May be dy or dresidualOut itself. */
+  readonly out?: Input;
+  /** The gradient that arrives through forward's `residualOut`; added to dx. */
+  readonly dresidualOut?: Input;
+}
+
+/** What {@link RMSNorm.forward} returns where there is a residual. */
+export interface RMSNormSum<X> {
+  /** The norm of residualOut: of x's form, kind and length; the option `out`, if that was given. */
+  y: Output<X>;
+  /** x + residual: of x's form, kind and length; the option `residualOut`, if that was given. */
+  residualOut: Output<X>;
+}
+
+/** What {@link RMSNorm.forward} returns: y, or y and residualOut where there is a residual. */
+export type RMSNormResult<X, O> =
+  O extends Required<Pick<RMSNormCallOptions, 'residual'>>
+    ? RMSNormSum<X>
+    : 'residual' extends keyof O
+      ? Output<X> | RMSNormSum<X>
+      : Output<X>;
+
 const constructorNames: ReadonlySet<string> = new Set([
   ...['eps', 'weightOffset', 'castOrder', 'dtype', 'elementwiseAffine', 'device'],
 ]);
-const callNames: ReadonlySet<string> = new Set(['out', 'dtype']);
+const forwardNames: ReadonlySet<string> = new Set(['out', 'residual', 'residualOut', 'dtype']);
+const backwardNames: ReadonlySet<string> = new Set(['out', 'dresidualOut']);
 
 /** What backward needs of the last forward. */
 interface Saved {
+  /** residualOut, if there was a residual. */
   readonly x: Input;
-  readonly rstd: Float32Array;
+  readonly rstd: RstdArray;
   readonly dtype: DType | undefined;
 }
 
@@ -68,15 +105,15 @@ export class RMSNorm {
   readonly device: DeviceName;
   /**
    * The learned scale, as many elements as `normalizedShape` has, at first ones (less
-   * `weightOffset`): a `Float32Array`, or the bits in a `Uint16Array` for a 16-bit dtype. Change it
-   * in place. null without `elementwiseAffine`.
+   * `weightOffset`): a `Float32Array`, a `Float64Array` for float64, or the bits in a `Uint16Array`
+   * for a 16-bit dtype. Change it in place. null without `elementwiseAffine`.
    */
-  readonly weight: Float32Array | Uint16Array | null;
+  readonly weight: Float32Array | Float64Array | Uint16Array | null;
   /**
    * The sum of weight's gradients of all backwards since {@link RMSNorm.zeroGrad}, in float32
-   * whatever the dtype. null before the first.
+   * whatever the dtype, but float64 for float64. null before the first.
    */
-  weightGrad: Float32Array | null = null;
+  weightGrad: Float32Array | Float64Array | null = null;
 
   #saved: Saved | null = null;
 
@@ -93,7 +130,7 @@ export class RMSNorm {
     }
     const { dtype = 'float32' } = options;
     checkDTypeName(dtype);
-    const settings = readSettings(options);
+    const settings = readSettings(options, dtype);
     this.normalizedShape = [...shape];
     this.eps = settings.eps;
     this.weightOffset = settings.weightOffset;
@@ -108,43 +145,63 @@ export class RMSNorm {
    * y of x, which must end in `normalizedShape` if it has dims. Keeps x, not a copy of it, and rstd
    * for backward: x must not change until then. With x itself as `out` nothing is kept.
    *
-   * @returns y, as {@link rmsNorm} does
+   * With a residual, y and residualOut, their sum, of which y is the norm. residualOut is kept in
+   * place of x.
+   *
+   * ```ts
+   * const { y, residualOut } = norm.forward(x, { residual });
+   * const dx = norm.backward(dy, { dresidualOut }); // the gradient of x, and of residual
+   * ```
+   *
+   * @returns y, as {@link rmsNorm} does; with a residual `{ y, residualOut }`
    * @throws as {@link rmsNorm} does
    */
-  forward<X extends Input>(x: X, options: RMSNormCallOptions = {}): Output<X> {
-    checkOptions(options, callNames);
+  forward<X extends Input, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
+    x: X,
+    options: O = noOptions as O,
+  ): RMSNormResult<X, O> {
+    checkOptions(options, forwardNames);
+    const { out, residual, residualOut } = options as RMSNormCallOptions;
     const dtype = this.#dtypeOf(x, options.dtype);
-    const { y, rstd } = rmsNorm.forward(x, this.weight, {
+    const result = rmsNorm.forward(x, this.weight, {
       ...this.#options(dtype),
-      ...(options.out === undefined ? {} : { out: options.out }),
+      ...(out === undefined ? {} : { out }),
+      ...(residual === undefined ? {} : { residual }),
+      ...(residualOut === undefined ? {} : { residualOut }),
     });
-    this.#saved = isSameMemory(options.out, x) ? null : { x, rstd, dtype };
-    return y;
+    const { y, rstd, residualOut: sum } = result as ForwardResult<X, ForwardOptions>;
+    const isKept = sum !== null || !isSameMemory(out, x);
+    this.#saved = isKept ? { x: sum ?? x, rstd, dtype } : null;
+    return (sum === null ? y : { y, residualOut: sum }) as RMSNormResult<X, O>;
   }
 
   /**
    * dx of the last forward; adds the gradient of weight to `weightGrad`, which is made if null.
    *
    * @param dy - the gradient of y: of x's kind and length
-   * @returns dx: of dy's form, or `out`
+   * @returns dx, which is the gradient of forward's residual, too: of dy's form, or `out`
    * @throws Error `ERR_INVALID_STATE` if there was no forward, or one whose `out` was x; and as
    * {@link rmsNorm.backward} does
    */
-  backward<D extends Input>(dy: D, options: Pick<RMSNormCallOptions, 'out'> = {}): Output<D> {
-    checkOptions(options, callNames);
+  backward<D extends Input>(dy: D, options: RMSNormBackwardOptions = {}): Output<D> {
+    checkOptions(options, backwardNames);
+    const { out, dresidualOut } = options;
     if (this.#saved === null) {
       throw codedError('ERR_INVALID_STATE', 'backward needs a forward before it that kept its x');
     }
     const { x, rstd, dtype } = this.#saved;
     const needsDweight = this.weight !== null;
-    const weightGrad = this.weightGrad ?? new Float32Array(sizeOf(this.normalizedShape));
+    const weightGrad =
+      this.weightGrad ??
+      (zeros(rstdKind(this.dtype), sizeOf(this.normalizedShape)) as Float32Array | Float64Array);
     const { dx } = rmsNorm.backward(dy, x, this.weight, rstd, {
       ...this.#options(dtype),
-      ...(options.out === undefined ? {} : { dxOut: options.out }),
+      ...(out === undefined ? {} : { dxOut: out }),
+      ...(dresidualOut === undefined ? {} : { dresidualOut }),
       ...(needsDweight ? { dweightOut: weightGrad, accumulate: true } : {}),
     });
     if (needsDweight) this.weightGrad = weightGrad;
-    if (options.out !== undefined) return dx as Output<D>;
+    if (out !== undefined) return dx as Output<D>;
     return likeOperand(readOperand('dy', dy), dataOf(dx)) as Output<D>;
   }
 
@@ -181,10 +238,21 @@ function dataOf(input: Input): FloatArray {
 function isSameMemory(out: Input | undefined, x: Input): boolean {
   if (out === undefined) return false;
   const [a, b] = [dataOf(out), dataOf(x)];
-  return a.buffer === b.buffer && a.byteOffset === b.byteOffset;
+  return a.buffer === b.buffer && firstByte(out) === firstByte(x);
 }
 
-function initialWeight(length: number, value: number, dtype: DType): Float32Array | Uint16Array {
+function firstByte(input: Input): number {
+  const { byteOffset, byteLength, length } = dataOf(input);
+  const offset = ArrayBuffer.isView(input) ? 0 : (input.offset ?? 0);
+  return byteOffset + (offset * byteLength) / length;
+}
+
+function initialWeight(
+  length: number,
+  value: number,
+  dtype: DType,
+): Float32Array | Float64Array | Uint16Array {
+  if (dtype === 'float64') return new Float64Array(length).fill(value);
   const ones = new Float32Array(length).fill(value);
   if (dtype === 'float32') return ones;
   return dtype === 'float16' ? toFloat16(ones) : toBFloat16(ones);

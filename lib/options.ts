@@ -1,6 +1,6 @@
 import { argumentError } from './errors';
 import { readDevice, type DeviceName } from './devices';
-import { type DType } from './dtype';
+import { type DType, type RstdArray } from './dtype';
 import { type Input } from './tensor';
 
 /** Where a 16-bit result is rounded; T() rounds to the tensor's dtype. Equal for float32. */
@@ -12,7 +12,10 @@ export type CastOrder =
 
 /** Options of every function. */
 export interface CommonOptions {
-  /** Added to the mean square, inside the root: finite in float32, not negative. Default 1e-6. */
+  /**
+   * Added to the mean square, inside the root: not negative, and finite in float32 (float64 for
+   * float64 tensors, as all that is said to be in float32 here). Default 1e-6.
+   */
   readonly eps?: number;
   /** Added to weight in float32: 1 for Gemma's weights. Default 0. */
   readonly weightOffset?: number;
@@ -27,21 +30,32 @@ export interface CommonOptions {
   readonly dtype?: DType;
   /**
    * Where the call runs. The results have the same bits everywhere. Arrays of the host are copied to
-   * a GPU and back, so that a call on them is faster on the CPU. Default `'cpu'`.
+   * a GPU and back, so that a call on them is faster on the CPU. `'cpu'` for float64. Default
+   * `'cpu'`.
    */
   readonly device?: DeviceName;
 }
 
 /** Options of `rmsNorm` and `rmsNorm.async`. */
 export interface RmsNormOptions extends CommonOptions {
-  /** Receives y, and is returned: of x's kind and length. May be x itself. */
+  /** Receives y, and is returned: of x's kind and length. May be x or residual itself. */
   readonly out?: Input;
+  /**
+   * Added to x first, of x's kind and length: the norm is of the sum, rounded to x's dtype, as at the
+   * end of a block of a transformer. Needs a `residualOut`, but with `rmsNorm.forward`.
+   */
+  readonly residual?: Input;
+  /**
+   * Receives x + residual, rounded to x's dtype: of x's kind and length. May be x or residual itself;
+   * not `out`.
+   */
+  readonly residualOut?: Input;
 }
 
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
 export interface ForwardOptions extends RmsNormOptions {
-  /** Receives rstd, and is returned: (rows). */
-  readonly rstdOut?: Float32Array;
+  /** Receives rstd, and is returned: (rows), a `Float64Array` if x is one. */
+  readonly rstdOut?: RstdArray;
 }
 
 /** Options of `rmsNorm.backward` and `rmsNorm.backwardAsync`. */
@@ -50,20 +64,32 @@ export interface BackwardOptions extends CommonOptions {
   readonly needsDx?: boolean;
   /** Whether dweight is computed. Default: whether there is a weight. */
   readonly needsDweight?: boolean;
-  /** Receives dx, and is returned: of x's kind and length. May be dy or x itself. */
+  /** Receives dx, and is returned: of x's kind and length. May be dy, x or dresidualOut itself. */
   readonly dxOut?: Input;
-  /** Receives dweight, and is returned: of weight's length; float32 or of x's dtype. */
+  /**
+   * The gradient that arrives through forward's `residualOut`, which is x here: of x's kind and
+   * length. Added to dx, in float32 and before its one rounding; dx is then the gradient of forward's
+   * x and of its `residual`, which are the same.
+   */
+  readonly dresidualOut?: Input;
+  /** Receives dweight, and is returned: of weight's length; of x's dtype, or float32 beside 16 bits. */
   readonly dweightOut?: Input;
   /** Adds to what `dweightOut` holds. Default false. */
   readonly accumulate?: boolean;
 }
 
+/** The options of a call without any, which need no check. */
+export const noOptions: CommonOptions = {};
+
 const commonNames = ['eps', 'weightOffset', 'castOrder', 'normalizedShape', 'dtype', 'device'];
-export const rmsNormNames: ReadonlySet<string> = new Set([...commonNames, 'out']);
+export const rmsNormNames: ReadonlySet<string> = new Set([
+  ...commonNames,
+  ...['out', 'residual', 'residualOut'],
+]);
 export const forwardNames: ReadonlySet<string> = new Set([...rmsNormNames, 'rstdOut']);
 export const backwardNames: ReadonlySet<string> = new Set([
   ...commonNames,
-  ...['needsDx', 'needsDweight', 'dxOut', 'dweightOut', 'accumulate'],
+  ...['needsDx', 'needsDweight', 'dxOut', 'dweightOut', 'accumulate', 'dresidualOut'],
 ]);
 
 /** Refuses options that are no object or that no function knows: a misspelt one would do nothing. */
@@ -94,19 +120,34 @@ export interface Settings {
 
 const defaultEps = 1e-6;
 
-export function readSettings(options: CommonOptions): Settings {
+/** What tensors of a dtype are computed in. */
+function arithmeticOf(dtype: DType): 'float32' | 'float64' {
+  return dtype === 'float64' ? 'float64' : 'float32';
+}
+
+function isFiniteIn(dtype: DType, value: number): boolean {
+  return Number.isFinite(dtype === 'float64' ? value : Math.fround(value));
+}
+
+/** `dtype`: of the tensors. */
+export function readSettings(options: CommonOptions, dtype: DType): Settings {
   const { eps = defaultEps, weightOffset = 0 } = options;
   const castOrder: string = options.castOrder ?? 'llama';
-  if (typeof eps !== 'number' || !(eps >= 0 && Math.fround(eps) < Infinity)) {
-    throw numberError('eps', 'a number from 0 up, finite in float32', eps);
+  if (typeof eps !== 'number' || !(eps >= 0 && isFiniteIn(dtype, eps))) {
+    throw numberError('eps', `a number from 0 up, finite in ${arithmeticOf(dtype)}`, eps);
   }
-  if (typeof weightOffset !== 'number' || !Number.isFinite(Math.fround(weightOffset))) {
-    throw numberError('weightOffset', 'a number, finite in float32', weightOffset);
+  if (typeof weightOffset !== 'number' || !isFiniteIn(dtype, weightOffset)) {
+    throw numberError('weightOffset', `a number, finite in ${arithmeticOf(dtype)}`, weightOffset);
   }
   if (castOrder !== 'llama' && castOrder !== 'float') {
     throw argumentError('ERR_INVALID_ARG_VALUE', 'castOrder', "'llama' or 'float'", castOrder);
   }
-  return { eps, weightOffset, castOrder, device: readDevice(options.device) };
+  const device = readDevice(options.device);
+  if (dtype === 'float64' && device !== 0) {
+    const expected = "'cpu' for float64, which is computed there alone";
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, options.device);
+  }
+  return { eps, weightOffset, castOrder, device };
 }
 
 export function readFlag(name: string, value: unknown, ifMissing: boolean): boolean {

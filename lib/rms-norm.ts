@@ -1,101 +1,103 @@
-import { readDweightOut, readLikeX, readProblem, readRstd, type Problem } from './arguments';
-import { binding } from './binding';
-import { makeArray, nativeView, zeros, type ArrayKind, type FloatArray } from './dtype';
-import { adoptNativeError, argumentError } from './errors';
 import {
-  backwardNames,
-  checkOptions,
+  readBackward,
+  runBackward,
+  runBackwardAsync,
+  type BackwardArrays,
+  type BackwardCall,
+} from './backward';
+import type { RstdArray } from './dtype';
+import {
+  readForward,
+  refuseFreshSum,
+  resultOf,
+  runForward,
+  runForwardAsync,
+  type ForwardArrays,
+  type ForwardCall,
+} from './forward';
+import {
   forwardNames,
-  readFlag,
+  noOptions,
   rmsNormNames,
   type BackwardOptions,
+  type CommonOptions,
   type ForwardOptions,
   type RmsNormOptions,
 } from './options';
-import { likeOperand, type Input, type Operand, type Output } from './tensor';
-
-const noOptions = {};
-
-const accumulateFlag = 8;
-const freshFloat32Flag = 16;
+import type { Input, Operand, Output, Rstd } from './tensor';
 
 /** What `rmsNorm.forward` returns. */
-export interface ForwardResult<X> {
+export interface ForwardResult<X, O = CommonOptions> {
   /** The normalised and scaled x: of x's form, kind and length. `out`, if that was given. */
   y: Output<X>;
   /** 1 / sqrt(mean(x²) + eps) of each row: (rows). `rstdOut`, if that was given. */
-  rstd: Float32Array;
+  rstd: Rstd<X>;
+  /**
+   * x + residual, of which y is the norm and which backward takes for x: of x's form, kind and
+   * length. `residualOut`, if that was given. null without a residual.
+   */
+  residualOut: O extends Required<Pick<RmsNormOptions, 'residual'>>
+    ? Output<X>
+    : 'residual' extends keyof O
+      ? Output<X> | null
+      : null;
 }
 
 /** What `rmsNorm.backward` returns: null for a gradient that was not computed. */
 export interface BackwardResult<X, W, O> {
-  /** The gradient of x: of x's form, kind and length. `dxOut`, if that was given. */
+  /**
+   * The gradient of x, and of forward's residual: of x's form, kind and length. `dxOut`, if that was
+   * given.
+   */
   dx: O extends { needsDx: false } ? null : Output<X>;
   /** The gradient of weight: of weight's form, kind and length. `dweightOut`, if that was given. */
   dweight: O extends { needsDweight: false } ? null : W extends null | undefined ? null : Output<W>;
 }
 
-/** A forward call, checked, with the operands whose form its results take. */
-interface ForwardCall {
-  readonly problem: Problem;
-  readonly out: Operand | null;
-  readonly rstdOut: Float32Array | null;
+function yOf<X>({ problem, options }: ForwardCall, { y }: ForwardArrays): Output<X> {
+  return resultOf(options.out, problem.x, y) as Output<X>;
 }
 
-function readForward(
-  x: unknown,
-  weight: unknown,
-  options: ForwardOptions,
-  names: ReadonlySet<string>,
-): ForwardCall {
-  if (options !== noOptions) checkOptions(options, names);
-  const { out, rstdOut } = options;
-  const problem = readProblem(x, weight, options);
+function forwardResult<X, O>(call: ForwardCall, arrays: ForwardArrays): ForwardResult<X, O> {
+  const { problem, options } = call;
+  const { rstd, residualOut } = arrays;
   return {
-    problem,
-    out: out === undefined ? null : readLikeX('out', out, problem),
-    rstdOut: rstdOut === undefined ? null : readRstd('rstdOut', rstdOut, problem),
-  };
+    y: yOf(call, arrays),
+    rstd: rstd as Rstd<X>,
+    residualOut:
+      residualOut && (resultOf(options.residualOut, problem.x, residualOut) as Output<X>),
+  } as ForwardResult<X, O>;
 }
 
-/** y, in `out` if that was given. */
-function runForward({ problem, out }: ForwardCall, rstd: Float32Array | null): FloatArray {
-  const { x, nativeX, nativeWeight, hiddenSize, settings, format } = problem;
-  const { eps, weightOffset } = settings;
-  const y = out?.data ?? zeros(x.kind, x.data.length);
-  const nativeY = nativeView(y);
-  try {
-    binding.forward(nativeX, nativeWeight, nativeY, rstd, hiddenSize, eps, weightOffset, format);
-  } catch (error) {
-    throw adoptNativeError(error);
-  }
-  return y;
-}
-
-/** What is returned for y: `out` itself, or y in x's form. */
-function forwardOutput<X>(
-  { problem }: ForwardCall,
-  options: RmsNormOptions,
-  y: FloatArray,
-): Output<X> {
-  return (options.out ?? likeOperand(problem.x, y)) as Output<X>;
+function backwardResult<X, W, O>(
+  { problem, options }: BackwardCall,
+  { dx, dweight }: BackwardArrays,
+): BackwardResult<X, W, O> {
+  return {
+    dx: dx && resultOf(options.dxOut, problem.x, dx),
+    dweight: dweight && resultOf(options.dweightOut, problem.weight as Operand, dweight),
+  } as BackwardResult<X, W, O>;
 }
 
 /**
  * RMSNorm: `y = x / sqrt(mean(x²) + eps) * weight` over each row of x, a row being as long as
  * weight.
  *
- * @param x - (…, normalizedShape), float32, float16 or bfloat16; not changed unless it is `out`
- * @param weight - (normalizedShape), of x's dtype or float32; null for ones
+ * @param x - (…, normalizedShape), float32, float16, bfloat16 or float64; not changed unless it is an
+ * output
+ * @param weight - (normalizedShape), of x's dtype, or float32 beside 16 bits; null for ones
  * @param options - see {@link RmsNormOptions}
- * @returns y: `options.out` if given, else a new array of x's kind, or a tensor `{ data, dims }` if
- * x is one
+ * @returns y: `options.out` if given, else a new array of x's kind, or a tensor `{ data, dims }`
+ * without gaps if x is a tensor
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` and RangeError
  * `ERR_OUT_OF_RANGE` for arguments that are not as described; nothing is written then.
  * {@link CudaError} if `device` is a GPU that is not to be had, or fails
  *
  * Runs on the CPU, on several threads if x is large enough, or on the GPU that `device` names; the
- * bits of a row depend on nothing but the row, weight and options. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization".
+ * bits of a row depend on nothing but the row, weight and options. Outputs may not overlap anything
+ * but where an option says so, nor may rows of an output overlap each other; tensors of the same
+ * strides whose rows alternate do not overlap. Source: Zhang and Sennrich, "Root Mean Square Layer
+ * Normalization".
  */
 export function rmsNorm<X extends Input>(
   x: X,
@@ -103,89 +105,37 @@ export function rmsNorm<X extends Input>(
   options: RmsNormOptions = noOptions,
 ): Output<X> {
   const call = readForward(x, weight, options, rmsNormNames);
-  return forwardOutput(call, options, runForward(call, null));
+  refuseFreshSum(call);
+  return yOf(call, runForward(call, false));
 }
 
 /**
- * {@link rmsNorm} that also returns what backward needs.
+ * {@link rmsNorm} that also returns what backward needs, and the sum if there is a `residual`.
  *
- * @returns y and rstd: new arrays, or the given `out` and `rstdOut`
+ * ```ts
+ * const { y, rstd, residualOut } = rmsNorm.forward(x, weight, { residual });
+ * const { dx } = rmsNorm.backward(dy, residualOut, weight, rstd, { dresidualOut });
+ * // dx is the gradient of x, and that of residual.
+ * ```
+ *
+ * @returns y, rstd and residualOut: new arrays, or the given `out`, `rstdOut` and `residualOut`
  */
-rmsNorm.forward = function forward<X extends Input>(
+rmsNorm.forward = function forward<X extends Input, const O extends ForwardOptions = CommonOptions>(
   x: X,
   weight: Input | null,
-  options: ForwardOptions = noOptions,
-): ForwardResult<X> {
+  options: O = noOptions as O,
+): ForwardResult<X, O> {
   const call = readForward(x, weight, options, forwardNames);
-  const rstd = call.rstdOut ?? (zeros('Float32Array', call.problem.rows) as Float32Array);
-  const y = runForward(call, rstd);
-  return { y: forwardOutput(call, options, y), rstd };
+  return forwardResult(call, runForward(call, true));
 };
-
-/** A backward call, checked. An output is an operand to write to, `true` to make it, or null. */
-interface BackwardCall {
-  readonly problem: Problem;
-  readonly dy: Operand;
-  readonly rstd: Float32Array | null;
-  readonly dx: Operand | true | null;
-  readonly dweight: Operand | true | null;
-  readonly format: number;
-}
-
-function readBackward(
-  dy: unknown,
-  x: unknown,
-  weight: unknown,
-  rstd: unknown,
-  options: BackwardOptions,
-): BackwardCall {
-  if (options !== noOptions) checkOptions(options, backwardNames);
-  const problem = readProblem(x, weight, options);
-  const { dxOut, dweightOut } = options;
-  const needsDx = readFlag('needsDx', options.needsDx, true);
-  const needsDweight = readFlag('needsDweight', options.needsDweight, problem.weight !== null);
-  const accumulate = readFlag('accumulate', options.accumulate, false);
-  refuse(dxOut !== undefined && !needsDx, 'dxOut', 'left out where needsDx is false', dxOut);
-  refuse(
-    dweightOut !== undefined && !needsDweight,
-    'dweightOut',
-    'left out where dweight is not computed',
-    dweightOut,
-  );
-  refuse(
-    needsDweight && problem.weight === null,
-    'needsDweight',
-    'false where weight is null',
-    needsDweight,
-  );
-  refuse(
-    accumulate && dweightOut === undefined,
-    'accumulate',
-    'false where there is no dweightOut to add to',
-    accumulate,
-  );
-  const freshFloat32 = problem.weight?.kind === 'Float32Array' ? freshFloat32Flag : 0;
-  return {
-    problem,
-    dy: readLikeX('dy', dy, problem),
-    rstd: rstd === null || rstd === undefined ? null : readRstd('rstd', rstd, problem),
-    dx: (needsDx && (dxOut === undefined || readLikeX('dxOut', dxOut, problem))) || null,
-    dweight:
-      (needsDweight && (dweightOut === undefined || readDweightOut(dweightOut, problem))) || null,
-    format: problem.format + (accumulate ? accumulateFlag : 0) + freshFloat32,
-  };
-}
-
-function refuse(condition: boolean, name: string, expected: string, actual: unknown): void {
-  if (condition) throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, actual);
-}
 
 /**
  * The gradients of {@link rmsNorm}: `g = dy * weight`, `xhat = x * rstd`,
- * `dx = rstd * (g - xhat * mean(g * xhat))` and `dweight`, the sum over the rows of `dy * xhat`.
+ * `dx = rstd * (g - xhat * mean(g * xhat))`, plus `dresidualOut`, and `dweight`, the sum over the
+ * rows of `dy * xhat`.
  *
  * @param dy - the gradient of y: of x's kind and length
- * @param x - the x of forward
+ * @param x - the x of forward; its `residualOut`, if it had a residual
  * @param weight - the weight of forward
  * @param rstd - (rows), from forward; null to recompute it from x with `eps`, to the same bits
  * @param options - those of forward, and see {@link BackwardOptions}
@@ -203,86 +153,12 @@ rmsNorm.backward = function backward<
   dy: Input,
   x: X,
   weight: W,
-  rstd?: Float32Array | null,
+  rstd?: RstdArray | null,
   options: O = noOptions as O,
 ): BackwardResult<X, W, O> {
   const call = readBackward(dy, x, weight, rstd, options);
-  const { problem, format } = call;
-  const { hiddenSize, settings } = problem;
-  const dx =
-    call.dx === true ? zeros(problem.x.kind, problem.x.data.length) : (call.dx?.data ?? null);
-  const dweight =
-    call.dweight === true
-      ? zeros((problem.weight as Operand).kind, hiddenSize)
-      : (call.dweight?.data ?? null);
-  try {
-    binding.backward(
-      nativeView(call.dy.data),
-      problem.nativeX,
-      problem.nativeWeight,
-      call.rstd,
-      dx && nativeView(dx),
-      dweight && nativeView(dweight),
-      hiddenSize,
-      settings.eps,
-      settings.weightOffset,
-      format,
-    );
-  } catch (error) {
-    throw adoptNativeError(error);
-  }
-  return backwardResult(call, options, dx, dweight);
+  return backwardResult(call, runBackward(call));
 };
-
-function backwardResult<X, W, O>(
-  { problem, dx, dweight }: BackwardCall,
-  options: BackwardOptions,
-  dxData: FloatArray | null,
-  dweightData: FloatArray | null,
-): BackwardResult<X, W, O> {
-  return {
-    dx: dx && dxData && (options.dxOut ?? likeOperand(problem.x, dxData)),
-    dweight:
-      dweight &&
-      dweightData &&
-      (options.dweightOut ?? likeOperand(problem.weight as Operand, dweightData)),
-  } as BackwardResult<X, W, O>;
-}
-
-/** The array over a buffer the addon made, or the data of the operand it wrote to. */
-function written(
-  fresh: ArrayBuffer | null,
-  kind: ArrayKind,
-  given: Operand | true | null,
-): FloatArray | null {
-  if (fresh !== null) return makeArray(kind, fresh);
-  return given === true || given === null ? null : given.data;
-}
-
-async function runForwardAsync(
-  { problem, out, rstdOut }: ForwardCall,
-  wantsRstd: boolean,
-): Promise<{ y: FloatArray; rstd: Float32Array | null }> {
-  const { nativeX, nativeWeight, hiddenSize, settings, format } = problem;
-  try {
-    const [freshY, freshRstd] = await binding.forwardAsync(
-      nativeX,
-      nativeWeight,
-      out === null || nativeView(out.data),
-      rstdOut ?? (wantsRstd || null),
-      hiddenSize,
-      settings.eps,
-      settings.weightOffset,
-      format,
-    );
-    return {
-      y: written(freshY, problem.x.kind, out) as FloatArray,
-      rstd: freshRstd === null ? rstdOut : new Float32Array(freshRstd),
-    };
-  } catch (error) {
-    throw adoptNativeError(error);
-  }
-}
 
 /**
  * {@link rmsNorm} off the event loop: the same arguments and results, as a promise, which also
@@ -299,19 +175,17 @@ rmsNorm.async = async function rmsNormAsync<X extends Input>(
   options: RmsNormOptions = noOptions,
 ): Promise<Output<X>> {
   const call = readForward(x, weight, options, rmsNormNames);
-  const { y } = await runForwardAsync(call, false);
-  return forwardOutput<X>(call, options, y);
+  refuseFreshSum(call);
+  return yOf<X>(call, await runForwardAsync(call, false));
 };
 
 /** {@link rmsNorm.forward} off the event loop, under the rules of {@link rmsNorm.async}. */
-rmsNorm.forwardAsync = async function forwardAsync<X extends Input>(
-  x: X,
-  weight: Input | null,
-  options: ForwardOptions = noOptions,
-): Promise<ForwardResult<X>> {
+rmsNorm.forwardAsync = async function forwardAsync<
+  X extends Input,
+  const O extends ForwardOptions = CommonOptions,
+>(x: X, weight: Input | null, options: O = noOptions as O): Promise<ForwardResult<X, O>> {
   const call = readForward(x, weight, options, forwardNames);
-  const { y, rstd } = await runForwardAsync(call, true);
-  return { y: forwardOutput(call, options, y), rstd: rstd as Float32Array };
+  return forwardResult(call, await runForwardAsync(call, true));
 };
 
 /**
@@ -326,30 +200,9 @@ rmsNorm.backwardAsync = async function backwardAsync<
   dy: Input,
   x: X,
   weight: W,
-  rstd?: Float32Array | null,
+  rstd?: RstdArray | null,
   options: O = noOptions as O,
 ): Promise<BackwardResult<X, W, O>> {
   const call = readBackward(dy, x, weight, rstd, options);
-  const { problem, format } = call;
-  const native = (output: Operand | true | null) =>
-    output === true || output === null ? output : nativeView(output.data);
-  try {
-    const [freshDx, freshDweight] = await binding.backwardAsync(
-      nativeView(call.dy.data),
-      problem.nativeX,
-      problem.nativeWeight,
-      call.rstd,
-      native(call.dx),
-      native(call.dweight),
-      problem.hiddenSize,
-      problem.settings.eps,
-      problem.settings.weightOffset,
-      format,
-    );
-    const dx = written(freshDx, problem.x.kind, call.dx);
-    const dweight = written(freshDweight, problem.weight?.kind ?? 'Float32Array', call.dweight);
-    return backwardResult(call, options, dx, dweight);
-  } catch (error) {
-    throw adoptNativeError(error);
-  }
+  return backwardResult(call, await runBackwardAsync(call));
 };

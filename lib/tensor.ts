@@ -1,16 +1,34 @@
 import { arrayKind, type ArrayKind, type Float16ArrayLike, type FloatArray } from './dtype';
 import { argumentError } from './errors';
+import { contiguousStrides, extentOf } from './strides';
 
 /**
- * An array with a shape, as onnxruntime's and transformers.js's tensors are.
+ * An array with a shape, as onnxruntime's and transformers.js's tensors are, or a part of one. `dims`
+ * multiply to `data.length`, unless `strides` or `offset` say which elements are meant:
+ *
+ * ```ts
+ * // The queries of a fused projection (tokens, 3, heads, headDim), for norms of each head.
+ * const stride = 3 * heads * headDim;
+ * const q = { data: qkv, dims: [tokens, heads, headDim], strides: [stride, headDim, 1] };
+ * const k = { ...q, offset: heads * headDim };
+ * ```
+ *
+ * The normalised dims must be contiguous, and all others together have one stride or two.
  */
 export interface TensorLike<A extends FloatArray = FloatArray> {
-  /** The elements, row-major. */
+  /** The elements, row-major unless `strides` say otherwise. */
   readonly data: A;
-  /** The shape: whole numbers whose product is `data.length`. */
+  /** The shape: whole numbers whose product is `data.length`, unless it is a part. */
   readonly dims: readonly number[];
-  /** Where there is one, taken as the dtype of 16-bit `data`. */
+  /** Where there is one, it is taken as the dtype of 16-bit `data`. */
   readonly type?: string;
+  /**
+   * Elements from one index of a dim to the next, as PyTorch's `stride()` says them: whole numbers
+   * from 0 up. Default: those of a tensor without gaps.
+   */
+  readonly strides?: readonly number[];
+  /** The element of `data` that the tensor begins at. Default 0. */
+  readonly offset?: number;
 }
 
 /** What functions take for a tensor. */
@@ -18,15 +36,27 @@ export type Input = FloatArray | TensorLike;
 
 type Fresh<A> = A extends Float32Array
   ? Float32Array
-  : A extends Uint16Array
-    ? Uint16Array
-    : A extends Float16ArrayLike
-      ? A
-      : never;
+  : A extends Float64Array
+    ? Float64Array
+    : A extends Uint16Array
+      ? Uint16Array
+      : A extends Float16ArrayLike
+        ? A
+        : never;
 
 /** What functions return for an input of type T: an array for an array, a tensor for a tensor. */
 export type Output<T> =
   T extends TensorLike<infer A> ? { data: Fresh<A>; dims: readonly number[] } : Fresh<T>;
+
+/** What functions return for rstd of an input of type T. */
+export type Rstd<T> =
+  T extends TensorLike<infer A> ? Rstd<A> : T extends Float64Array ? Float64Array : Float32Array;
+
+/** Which elements of its data a tensor has. */
+export interface View {
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
 
 /** An argument, taken apart. */
 export interface Operand {
@@ -36,6 +66,10 @@ export interface Operand {
   readonly dims: readonly number[] | null;
   /** The dtype a tensor states, or undefined. */
   readonly type: string | undefined;
+  /** Of elements. */
+  readonly length: number;
+  /** null if the elements are those of `data`. */
+  readonly view: View | null;
 }
 
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
@@ -44,22 +78,64 @@ export function readOperand(name: string, value: unknown): Operand {
     const kind = arrayKind(name, value);
     const data = value as FloatArray;
     refuseDetached(name, data);
-    return { data, kind, dims: null, type: undefined };
+    return { data, kind, dims: null, type: undefined, length: data.length, view: null };
   }
-  const { data, dims, type } = value as Partial<TensorLike>;
+  const { data, dims, type, strides, offset } = value as Partial<TensorLike>;
   const kind = arrayKind(dims === undefined ? name : `${name}.data`, data ?? value);
   const array = data as FloatArray;
   refuseDetached(name, array);
-  const size = Array.isArray(dims) ? sizeOf(dims as readonly unknown[]) : NaN;
-  if (size !== array.length) {
+  const length = Array.isArray(dims) ? sizeOf(dims as readonly unknown[]) : NaN;
+  if (strides === undefined && offset === undefined) {
+    if (length !== array.length) {
+      const expected = `an array of whole numbers whose product is ${String(array.length)}, the length of data`;
+      throw dimsError(name, expected, dims);
+    }
+    return { data: array, kind, dims: dims as readonly number[], type, length, view: null };
+  }
+  if (!Number.isSafeInteger(length)) {
+    throw dimsError(name, 'an array of whole numbers whose product is one below 2^53', dims);
+  }
+  const view = readView(name, array, dims as readonly number[], strides, offset);
+  return { data: array, kind, dims: dims as readonly number[], type, length, view };
+}
+
+function dimsError(name: string, expected: string, dims: unknown): Error {
+  const code = Array.isArray(dims) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
+  return argumentError(code, `${name}.dims`, expected, dims);
+}
+
+/** Checks strides and offset of a tensor, whose elements must all lie in its data. */
+function readView(
+  name: string,
+  data: FloatArray,
+  dims: readonly number[],
+  strides: unknown = contiguousStrides(dims),
+  offset: unknown = 0,
+): View {
+  if (!Array.isArray(strides) || strides.length !== dims.length || Number.isNaN(sizeOf(strides))) {
     throw argumentError(
-      Array.isArray(dims) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
-      `${name}.dims`,
-      `an array of whole numbers whose product is ${String(array.length)}, the length of data`,
-      dims,
+      Array.isArray(strides) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
+      `${name}.strides`,
+      `an array of ${String(dims.length)} whole numbers from 0 up, one for each of dims`,
+      strides,
     );
   }
-  return { data: array, kind, dims: dims as readonly number[], type };
+  if (!Number.isSafeInteger(offset) || (offset as number) < 0) {
+    throw argumentError(
+      typeof offset === 'number' ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
+      `${name}.offset`,
+      'a whole number from 0 up',
+      offset,
+    );
+  }
+  const view = { strides: strides as readonly number[], offset: offset as number };
+  // Sums beyond 2^53 are rounded, and still larger than any array.
+  const end = view.offset + extentOf(dims, view.strides);
+  if (end > data.length) {
+    const expected = `of at least ${String(end)} elements, which dims, strides and offset reach`;
+    throw argumentError('ERR_OUT_OF_RANGE', `${name}.data`, expected, data);
+  }
+  return view;
 }
 
 /** The product of `dims`, or NaN if one is not a whole number from 0 up. */

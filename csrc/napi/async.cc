@@ -8,6 +8,7 @@
 #include <napi.h>
 
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <new>
 
@@ -20,49 +21,81 @@ namespace {
 
 enum class Role { kInput, kOutput, kInputAndOutput };
 
+// Copies rows between where they lie in their array and packed memory.
+enum class Direction { kPack, kUnpack };
+
+void copy_rows(Direction direction, const Operand& operand, char* strided, char* packed) {
+  const auto copy = [direction](char* theirs, char* ours, std::int64_t bytes) {
+    char* const to = direction == Direction::kPack ? ours : theirs;
+    char* const from = direction == Direction::kPack ? theirs : ours;
+    if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  };
+  const std::int64_t row_bytes = operand.row_bytes();
+  if (operand.is_packed()) return copy(strided, packed, operand.row_count() * row_bytes);
+  const std::int64_t size = element_size(operand.array.dtype);
+  for (std::int64_t batch = 0; batch < operand.batches.count; ++batch) {
+    char* row = strided + batch * operand.batches.stride * size;
+    for (std::int64_t i = 0; i < operand.rows.count; ++i) {
+      copy(row, packed, row_bytes);
+      row += operand.rows.stride * size;
+      packed += row_bytes;
+    }
+  }
+}
+
 // One array of a call in flight.
 class ArrayInFlight {
  public:
-  // Holds on to the array's memory, or to a copy. `fresh_length`: elements of an array to be made.
-  Status begin(Napi::Env env, const Array& array, Role role, std::int64_t fresh_length) {
-    name_ = array.name;
-    byte_length_ = array.is_fresh ? fresh_length * element_size(array.dtype) : array.byte_length;
+  // Holds on to the array's memory, or to a packed copy of what is used of it.
+  Status begin(Napi::Env env, const Operand& operand, Role role) {
+    operand_ = operand;
+    const Array& array = operand.array;
     if (array.is_fresh) return begin_fresh(env);
     if (!array.is_given()) return {};
     reference_ = Napi::Persistent(Napi::Object(env, array.value));
-    if (array.is_shared) {
-      data_ = array.data;
+    if (array.memory.is_shared) {
+      data_ = operand.data();
       return {};
     }
-    copy_.reset(new (std::nothrow) char[static_cast<std::size_t>(byte_length_)]);
+    copy_.reset(new (std::nothrow) char[static_cast<std::size_t>(packed_bytes())]);
     if (copy_ == nullptr) return out_of_memory();
     data_ = copy_.get();
     copy_back_ = role != Role::kInput;
-    if (role != Role::kOutput) copy_bytes(data_, array.data);
+    if (role != Role::kOutput) {
+      copy_rows(Direction::kPack, operand, static_cast<char*>(operand.data()), copy_.get());
+    }
     return {};
   }
 
   // Gives an output back to JavaScript.
   Status end(Napi::Env env) {
     if (!copy_back_) return {};
-    std::size_t length = 0;
-    void* destination = nullptr;
-    napi_typedarray_type kind = napi_int8_array;
-    if (napi_get_typedarray_info(env, reference_.Value(), &kind, &length, &destination, nullptr,
-                                 nullptr) != napi_ok ||
-        static_cast<std::int64_t>(length) * (kind == napi_float32_array ? 4 : 2) != byte_length_) {
-      return {Code::kInvalidValue, std::string("The array '") + name_ +
+    const Array& array = operand_.array;
+    Memory now;
+    if (!read_memory(env, reference_.Value(), false, &now) || !now.holds(array.dtype) ||
+        now.length != array.memory.length) {
+      return {Code::kInvalidValue, std::string("The array '") + array.name +
                                        "' was detached or resized before its result was ready"};
     }
-    copy_bytes(destination, copy_.get());
+    operand_.array.memory = now;
+    copy_rows(Direction::kUnpack, operand_, static_cast<char*>(operand_.data()), copy_.get());
     return {};
   }
 
   void* data() const { return data_; }
 
+  // As one of the operator's matrices, whose rows are packed in a copy.
+  template <class Matrix>
+  Matrix as() const {
+    Matrix matrix = operand_.as<Matrix>();
+    if (copy_ != nullptr) matrix = {nullptr, operand_.columns};
+    matrix.data = data_;
+    return matrix;
+  }
+
   // The ArrayBuffer that was asked for, or null.
   Napi::Value fresh(Napi::Env env) const {
-    return is_fresh_ ? Napi::Value(reference_.Value()) : env.Null();
+    return operand_.array.is_fresh ? Napi::Value(reference_.Value()) : env.Null();
   }
 
  private:
@@ -71,13 +104,12 @@ class ArrayInFlight {
     try {
       const Napi::Value constructor = env.Global().Get("ArrayBuffer");
       if (!constructor.IsFunction()) return out_of_memory();
-      const Napi::Value length = Napi::Number::New(env, static_cast<double>(byte_length_));
+      const Napi::Value length = Napi::Number::New(env, static_cast<double>(packed_bytes()));
       const Napi::Value made = constructor.As<Napi::Function>().New({length});
       if (!made.IsArrayBuffer()) return out_of_memory();
       Napi::ArrayBuffer buffer = made.As<Napi::ArrayBuffer>();
-      if (buffer.ByteLength() != static_cast<std::size_t>(byte_length_)) return out_of_memory();
+      if (buffer.ByteLength() != static_cast<std::size_t>(packed_bytes())) return out_of_memory();
       data_ = buffer.Data();
-      is_fresh_ = true;
       reference_ = Napi::Persistent(Napi::Object(env, buffer));
       return {};
     } catch (const Napi::Error&) {
@@ -85,18 +117,14 @@ class ArrayInFlight {
     }
   }
 
+  std::int64_t packed_bytes() const { return operand_.row_count() * operand_.row_bytes(); }
   Status out_of_memory() const {
-    return {Code::kOutOfMemory, std::string("Out of memory: no room for '") + name_ + "', " +
-                                    std::to_string(byte_length_) + " bytes"};
-  }
-  void copy_bytes(void* to, const void* from) const {
-    if (byte_length_ > 0) std::memcpy(to, from, static_cast<std::size_t>(byte_length_));
+    return {Code::kOutOfMemory, std::string("Out of memory: no room for '") + operand_.array.name +
+                                    "', " + std::to_string(packed_bytes()) + " bytes"};
   }
 
-  const char* name_ = "";
+  Operand operand_;
   void* data_ = nullptr;
-  std::int64_t byte_length_ = 0;
-  bool is_fresh_ = false;
   bool copy_back_ = false;
   std::unique_ptr<char[]> copy_;
   Napi::ObjectReference reference_;
@@ -131,11 +159,11 @@ class CallInFlight : public Napi::AsyncWorker {
   Status status_;
 };
 
-Napi::Array pair_of(Napi::Env env, Napi::Value first, Napi::Value second) {
-  Napi::Array pair = Napi::Array::New(env, 2);
-  pair.Set(0u, first);
-  pair.Set(1u, second);
-  return pair;
+Napi::Array array_of(Napi::Env env, std::initializer_list<Napi::Value> values) {
+  Napi::Array array = Napi::Array::New(env, values.size());
+  std::uint32_t index = 0;
+  for (const Napi::Value& value : values) array.Set(index++, value);
+  return array;
 }
 
 class ForwardInFlight final : public CallInFlight {
@@ -145,14 +173,18 @@ class ForwardInFlight final : public CallInFlight {
   Status begin(Napi::Env env, const ForwardCall& call) {
     args_ = call.args;
     device_ = call.device;
-    RMSNORM_TRY(x_.begin(env, call.x, Role::kInput, 0));
-    RMSNORM_TRY(weight_.begin(env, call.weight, Role::kInput, 0));
-    RMSNORM_TRY(y_.begin(env, call.y, Role::kOutput, call.x.length));
-    RMSNORM_TRY(rstd_.begin(env, call.rstd, Role::kOutput, args_.shape.rows));
-    args_.x.data = x_.data();
+    RMSNORM_TRY(x_.begin(env, call.x, Role::kInput));
+    RMSNORM_TRY(weight_.begin(env, call.weight, Role::kInput));
+    RMSNORM_TRY(y_.begin(env, call.y, Role::kOutput));
+    RMSNORM_TRY(rstd_.begin(env, call.rstd, Role::kOutput));
+    RMSNORM_TRY(residual_.begin(env, call.residual, Role::kInput));
+    RMSNORM_TRY(residual_out_.begin(env, call.residual_out, Role::kOutput));
+    args_.x = x_.as<ConstRows>();
     args_.weight.data = weight_.data();
-    args_.y.data = y_.data();
-    args_.rstd = static_cast<float*>(rstd_.data());
+    args_.y = y_.as<Rows>();
+    args_.rstd = rstd_.data();
+    args_.residual = residual_.as<ConstRows>();
+    args_.residual_out = residual_out_.as<Rows>();
     return {};
   }
 
@@ -160,15 +192,16 @@ class ForwardInFlight final : public CallInFlight {
   Status run() override { return napi::run(args_, device_); }
   Status end(Napi::Env env) override {
     RMSNORM_TRY(y_.end(env));
-    return rstd_.end(env);
+    RMSNORM_TRY(rstd_.end(env));
+    return residual_out_.end(env);
   }
   Napi::Array result(Napi::Env env) override {
-    return pair_of(env, y_.fresh(env), rstd_.fresh(env));
+    return array_of(env, {y_.fresh(env), rstd_.fresh(env), residual_out_.fresh(env)});
   }
 
   ForwardArgs args_;
   int device_ = kCpu;
-  ArrayInFlight x_, weight_, y_, rstd_;
+  ArrayInFlight x_, weight_, y_, rstd_, residual_, residual_out_;
 };
 
 class BackwardInFlight final : public CallInFlight {
@@ -179,18 +212,20 @@ class BackwardInFlight final : public CallInFlight {
     args_ = call.args;
     device_ = call.device;
     const Role dweight_role = args_.accumulate ? Role::kInputAndOutput : Role::kOutput;
-    RMSNORM_TRY(dy_.begin(env, call.dy, Role::kInput, 0));
-    RMSNORM_TRY(x_.begin(env, call.x, Role::kInput, 0));
-    RMSNORM_TRY(weight_.begin(env, call.weight, Role::kInput, 0));
-    RMSNORM_TRY(rstd_.begin(env, call.rstd, Role::kInput, 0));
-    RMSNORM_TRY(dx_.begin(env, call.dx, Role::kOutput, call.x.length));
-    RMSNORM_TRY(dweight_.begin(env, call.dweight, dweight_role, args_.shape.hidden_size));
-    args_.dy.data = dy_.data();
-    args_.x.data = x_.data();
+    RMSNORM_TRY(dy_.begin(env, call.dy, Role::kInput));
+    RMSNORM_TRY(x_.begin(env, call.x, Role::kInput));
+    RMSNORM_TRY(weight_.begin(env, call.weight, Role::kInput));
+    RMSNORM_TRY(rstd_.begin(env, call.rstd, Role::kInput));
+    RMSNORM_TRY(dx_.begin(env, call.dx, Role::kOutput));
+    RMSNORM_TRY(dweight_.begin(env, call.dweight, dweight_role));
+    RMSNORM_TRY(dresidual_out_.begin(env, call.dresidual_out, Role::kInput));
+    args_.dy = dy_.as<ConstRows>();
+    args_.x = x_.as<ConstRows>();
     args_.weight.data = weight_.data();
-    args_.rstd = static_cast<const float*>(rstd_.data());
-    args_.dx.data = dx_.data();
+    args_.rstd = rstd_.data();
+    args_.dx = dx_.as<Rows>();
     args_.dweight = dweight_.data();
+    args_.dresidual_out = dresidual_out_.as<ConstRows>();
     return {};
   }
 
@@ -201,12 +236,12 @@ class BackwardInFlight final : public CallInFlight {
     return dweight_.end(env);
   }
   Napi::Array result(Napi::Env env) override {
-    return pair_of(env, dx_.fresh(env), dweight_.fresh(env));
+    return array_of(env, {dx_.fresh(env), dweight_.fresh(env)});
   }
 
   BackwardArgs args_;
   int device_ = kCpu;
-  ArrayInFlight dy_, x_, weight_, rstd_, dx_, dweight_;
+  ArrayInFlight dy_, x_, weight_, rstd_, dx_, dweight_, dresidual_out_;
 };
 
 // Starts a call whose arguments have been read, and returns its promise.

@@ -24,17 +24,26 @@ Status run_backward(napi_env env, napi_callback_info info) {
   return run(call.args, call.device);
 }
 
+// The dtypes that convert() knows: all but float64.
+DType convertible(ArgumentReader& reader, std::size_t index, const char* name) {
+  return static_cast<DType>(reader.integer_at(index, name, 0, 2));
+}
+
 Status run_convert(napi_env env, napi_callback_info info) {
   ArgumentReader reader(env, info);
-  const DType from = reader.dtype(reader.integer_at(1, "from", 0, 2));
-  const DType to = reader.dtype(reader.integer_at(3, "to", 0, 2));
-  const Array source = reader.array("source", from, Presence::kRequired);
-  reader.integer("from", 0, 2);
-  const Array destination = reader.array("out", to, Presence::kRequired);
+  const DType from = convertible(reader, 1, "from");
+  const DType to = convertible(reader, 3, "to");
+  Operand source;
+  Operand destination;
+  reader.array("source", from, Presence::kRequired, &source.array);
+  reader.skip();
+  reader.array("out", to, Presence::kRequired, &destination.array);
   RMSNORM_TRY(reader.status());
-  RMSNORM_TRY(check_length(destination, source.length));
+  const std::int64_t length = source.array.memory.length;
+  RMSNORM_TRY(place_vector(length, &source));
+  RMSNORM_TRY(place_vector(length, &destination));
   RMSNORM_TRY(check_overlap(destination, {&source}, {}));
-  return cpu::convert(from, source.data, to, destination.data, source.length);
+  return cpu::convert(from, source.data(), to, destination.data(), length);
 }
 
 }  // namespace

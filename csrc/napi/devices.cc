@@ -3,8 +3,8 @@
 #include <string>
 
 #include "../cuda/device.h"
-#include "arguments.h"
 #include "calls.h"
+#include "errors.h"
 
 namespace rmsnorm::napi {
 namespace {

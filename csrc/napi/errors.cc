@@ -1,0 +1,72 @@
+#include "errors.h"
+
+#include <string_view>
+
+namespace rmsnorm::napi {
+namespace {
+
+// ERR_CUDA_ILLEGAL_ADDRESS of CUDA_ERROR_ILLEGAL_ADDRESS.
+std::string cuda_code(const DriverError& error) {
+  constexpr std::string_view kPrefix = "CUDA_ERROR_";
+  const std::string_view name = error.name == nullptr ? "" : error.name;
+  if (!name.starts_with(kPrefix)) return "ERR_CUDA_UNKNOWN";
+  return "ERR_CUDA_" + std::string(name.substr(kPrefix.size()));
+}
+
+}  // namespace
+
+napi_value make_string(napi_env env, const std::string& text) {
+  napi_value value = nullptr;
+  napi_create_string_utf8(env, text.c_str(), text.size(), &value);
+  return value;
+}
+
+napi_value make_error(napi_env env, const Status& status) {
+  struct Kind {
+    std::string code;
+    napi_status (*create)(napi_env, napi_value, napi_value, napi_value*);
+  };
+  const DriverError& driver_error = status.driver_error();
+  const Kind kind = [&]() -> Kind {
+    switch (status.code()) {
+      case Code::kWrongType:
+        return {"ERR_INVALID_ARG_TYPE", napi_create_type_error};
+      case Code::kOutOfRange:
+        return {"ERR_OUT_OF_RANGE", napi_create_range_error};
+      case Code::kInvalidValue:
+        return {"ERR_INVALID_ARG_VALUE", napi_create_type_error};
+      case Code::kInvalidEnvironment:
+        return {"ERR_INVALID_ENVIRONMENT", napi_create_error};
+      case Code::kInvalidState:
+        return {"ERR_INVALID_STATE", napi_create_error};
+      case Code::kDisposed:
+        return {"ERR_DISPOSED", napi_create_error};
+      case Code::kOutOfMemory:
+        return {"ERR_MEMORY_ALLOCATION_FAILED", napi_create_error};
+      case Code::kCudaUnavailable:
+        return {"ERR_CUDA_UNAVAILABLE", napi_create_error};
+      case Code::kCuda:
+        return {cuda_code(driver_error), napi_create_error};
+      case Code::kOk:
+        break;
+    }
+    return {"ERR_INTERNAL", napi_create_error};
+  }();
+  napi_value error = nullptr;
+  kind.create(env, make_string(env, kind.code), make_string(env, status.message()), &error);
+  if (driver_error.number != 0) {
+    const auto set = [&](const char* name, const char* text) {
+      napi_set_named_property(env, error, name, make_string(env, text == nullptr ? "" : text));
+    };
+    set("driverError", driver_error.name);
+    set("driverMessage", driver_error.text);
+  }
+  return error;
+}
+
+napi_value throw_status(napi_env env, const Status& status) {
+  napi_throw(env, make_error(env, status));
+  return nullptr;
+}
+
+}  // namespace rmsnorm::napi

@@ -1,0 +1,146 @@
+#include "operands.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+namespace rmsnorm::napi {
+namespace {
+
+std::string quoted(const Array& array) { return std::string("'") + array.name + "'"; }
+
+// Elements from the first to the last of all, the last included; -1 if an int64 can not count them.
+std::int64_t reach(const Operand& operand) {
+  if (operand.row_count() == 0) return 0;
+  std::int64_t rows = 0;
+  std::int64_t batches = 0;
+  std::int64_t sum = 0;
+  const bool overflows =
+      __builtin_mul_overflow(operand.rows.count - 1, operand.rows.stride, &rows) ||
+      __builtin_mul_overflow(operand.batches.count - 1, operand.batches.stride, &batches) ||
+      __builtin_add_overflow(rows, batches, &sum) ||
+      __builtin_add_overflow(sum, operand.columns, &sum);
+  return overflows ? -1 : sum;
+}
+
+// Whether any row of an operand meets any row of the same operand `distance` bytes further on; with
+// a distance of 0, any other row. Two rows meet if they begin less than a row apart, and of all the
+// distances between rows, distance + i * (one stride) + j * (the other), it is for each i the least
+// two that matter: j just below and above the one that would make it 0. The level of fewer rows
+// counts i: it takes the square root of all rows at most.
+bool rows_meet(const Operand& operand, std::int64_t distance) {
+  const std::int64_t size = element_size(operand.array.dtype);
+  Level few = operand.rows;
+  Level many = operand.batches;
+  if (few.count > many.count) std::swap(few, many);
+  few.stride *= size;
+  many.stride *= size;
+  for (std::int64_t i = 1 - few.count; i < few.count; ++i) {
+    const std::int64_t begin = distance + i * few.stride;
+    const std::int64_t nearest = many.stride == 0 ? 0 : -begin / many.stride;
+    for (const std::int64_t near : {nearest - 1, nearest, nearest + 1}) {
+      const std::int64_t j = std::clamp(near, 1 - many.count, many.count - 1);
+      const bool is_itself = distance == 0 && i == 0 && j == 0;
+      if (!is_itself && std::abs(begin + j * many.stride) < operand.row_bytes()) return true;
+    }
+  }
+  return false;
+}
+
+bool has_same_layout(const Operand& a, const Operand& b) {
+  return a.row_bytes() == b.row_bytes() && a.rows == b.rows && a.batches == b.batches;
+}
+
+bool is_empty(const Operand& operand) {
+  return !operand.array.is_given() || operand.row_count() == 0;
+}
+
+std::int64_t address(const Operand& operand) {
+  return static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(operand.data()));
+}
+
+// The bytes from the first to the last of an operand; none, at 0, if it has none.
+struct Span {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+Span span_of(const Operand& operand) {
+  if (is_empty(operand)) return {0, 0};
+  const std::int64_t begin = address(operand);
+  return {begin, begin + reach(operand) * element_size(operand.array.dtype)};
+}
+
+bool is_same(const Operand& a, const Operand& b) {
+  return a.data() == b.data() && has_same_layout(a, b);
+}
+
+// Of two operands whose spans overlap and that are not the same.
+bool share_elements(const Operand& a, const Operand& b) {
+  return a.is_packed() || !has_same_layout(a, b) || rows_meet(a, address(b) - address(a));
+}
+
+Status overlap_error(const Operand& output, const Operand& other, const char* how) {
+  return {Code::kInvalidValue, "The arrays " + quoted(output.array) + " and " +
+                                   quoted(other.array) + " must not overlap in memory" + how};
+}
+
+}  // namespace
+
+Status length_error(const Array& array, std::int64_t length) {
+  return {Code::kOutOfRange, "The argument " + quoted(array) + " must have " +
+                                 std::to_string(length) + " elements. Received " +
+                                 std::to_string(array.memory.length)};
+}
+
+Status place_strided_rows(Shape shape, const std::int64_t* layout, Operand* operand) {
+  if (!operand->array.is_given()) return place_rows(shape, operand);
+  const auto refusal = [&](const char* expected) {
+    return Status(Code::kOutOfRange,
+                  "The layout of " + quoted(operand->array) + " must have " + expected);
+  };
+  const std::int64_t batch_rows = std::min(layout[2], shape.rows);
+  if (shape.rows > 0 && (batch_rows < 1 || shape.rows % batch_rows != 0)) {
+    return refusal("whole batches");
+  }
+  operand->offset = layout[0];
+  operand->columns = shape.hidden_size;
+  operand->rows = {batch_rows, layout[1]};
+  operand->batches = {shape.rows == 0 ? 1 : shape.rows / batch_rows, layout[3]};
+  // One form for each layout, so that equal ones compare equal: a level of one has no stride.
+  if (operand->rows.count == 1) std::swap(operand->rows, operand->batches);
+  if (operand->rows.count <= 1) operand->rows.stride = shape.hidden_size;
+  if (operand->batches.count == 1) operand->batches.stride = 0;
+  const std::int64_t elements = reach(*operand);
+  if (elements < 0 || operand->offset > operand->array.memory.length - elements) {
+    return refusal("all of its rows in the array");
+  }
+  return {};
+}
+
+Status check_overlap(const Operand& output, std::initializer_list<const Operand*> others,
+                     std::initializer_list<const Operand*> may_equal) {
+  const Span span = span_of(output);
+  if (span.begin == span.end) return {};
+  if (!output.is_packed() && rows_meet(output, 0)) {
+    return {Code::kInvalidValue, "The rows of " + quoted(output.array) + " must not overlap"};
+  }
+  const auto overlaps = [&](const Operand& other) {
+    const auto [begin, end] = span_of(other);
+    return span.begin < end && begin < span.end;
+  };
+  for (const Operand* other : others) {
+    if (overlaps(*other) && (is_same(output, *other) || share_elements(output, *other))) {
+      return overlap_error(output, *other, "");
+    }
+  }
+  for (const Operand* other : may_equal) {
+    if (overlaps(*other) && !is_same(output, *other) && share_elements(output, *other)) {
+      return overlap_error(output, *other, " unless they are the same");
+    }
+  }
+  return {};
+}
+
+}  // namespace rmsnorm::napi

@@ -1,0 +1,162 @@
+import {
+  nativeLayout,
+  readDweightOut,
+  readLikeX,
+  readProblem,
+  readRstd,
+  type Problem,
+} from './arguments';
+import { binding } from './binding';
+import { nativeView, zeros, type FloatArray, type RstdArray } from './dtype';
+import { adoptNativeError, argumentError } from './errors';
+import { written } from './forward';
+import { backwardNames, checkOptions, noOptions, readFlag, type BackwardOptions } from './options';
+import { type Operand } from './tensor';
+
+const accumulateFlag = 8;
+const freshFloat32Flag = 16;
+
+/** A backward call, checked. An output is an operand to write to, `true` to make it, or null. */
+export interface BackwardCall {
+  readonly problem: Problem;
+  readonly options: BackwardOptions;
+  readonly dy: Operand;
+  readonly rstd: RstdArray | null;
+  readonly dx: Operand | true | null;
+  readonly dweight: Operand | true | null;
+  readonly dresidualOut: Operand | null;
+  readonly format: number;
+}
+
+/** The arrays that a call has written; null for what it did not compute. */
+export interface BackwardArrays {
+  readonly dx: FloatArray | null;
+  readonly dweight: FloatArray | null;
+}
+
+export function readBackward(
+  dy: unknown,
+  x: unknown,
+  weight: unknown,
+  rstd: unknown,
+  options: BackwardOptions,
+): BackwardCall {
+  if (options !== noOptions) checkOptions(options, backwardNames);
+  const problem = readProblem(x, weight, options);
+  const { dxOut, dweightOut, dresidualOut } = options;
+  const needsDx = readFlag('needsDx', options.needsDx, true);
+  const needsDweight = readFlag('needsDweight', options.needsDweight, problem.weight !== null);
+  const accumulate = readFlag('accumulate', options.accumulate, false);
+  const withoutDx = 'left out where needsDx is false';
+  refuse(dxOut !== undefined && !needsDx, 'dxOut', withoutDx, dxOut);
+  refuse(dresidualOut !== undefined && !needsDx, 'dresidualOut', withoutDx, dresidualOut);
+  refuse(
+    dweightOut !== undefined && !needsDweight,
+    'dweightOut',
+    'left out where dweight is not computed',
+    dweightOut,
+  );
+  refuse(
+    needsDweight && problem.weight === null,
+    'needsDweight',
+    'false where weight is null',
+    needsDweight,
+  );
+  refuse(
+    accumulate && dweightOut === undefined,
+    'accumulate',
+    'false where there is no dweightOut to add to',
+    accumulate,
+  );
+  const freshFloat32 = problem.weight?.kind === 'Float32Array' ? freshFloat32Flag : 0;
+  const readOptional = (name: string, value: unknown) =>
+    value === undefined ? null : readLikeX(name, value, problem);
+  return {
+    problem,
+    options,
+    dy: readLikeX('dy', dy, problem),
+    rstd: rstd === null || rstd === undefined ? null : readRstd('rstd', rstd, problem),
+    dx: needsDx ? (readOptional('dxOut', dxOut) ?? true) : null,
+    dweight:
+      (needsDweight && (dweightOut === undefined || readDweightOut(dweightOut, problem))) || null,
+    dresidualOut: readOptional('dresidualOut', dresidualOut),
+    format: problem.format + (accumulate ? accumulateFlag : 0) + freshFloat32,
+  };
+}
+
+function refuse(condition: boolean, name: string, expected: string, actual: unknown): void {
+  if (condition) throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, actual);
+}
+
+/** An output that was given, or null. */
+function given(output: Operand | true | null): Operand | null {
+  return output === true ? null : output;
+}
+
+function layoutOf({ problem, dy, dx, dresidualOut }: BackwardCall): Float64Array | null {
+  const names = ['dy', 'x', 'dxOut', 'dresidualOut'];
+  return nativeLayout(problem, names, [dy, problem.x, given(dx), dresidualOut]);
+}
+
+export function runBackward(call: BackwardCall): BackwardArrays {
+  const { problem, dresidualOut } = call;
+  const { x, weight, hiddenSize, settings } = problem;
+  const dx = call.dx === true ? zeros(x.kind, x.length) : (call.dx?.data ?? null);
+  const dweight =
+    call.dweight === true
+      ? zeros((weight as Operand).kind, hiddenSize)
+      : (call.dweight?.data ?? null);
+  const layout = layoutOf(call);
+  const common = [
+    nativeView(call.dy.data),
+    problem.nativeX,
+    problem.nativeWeight,
+    call.rstd,
+    dx && nativeView(dx),
+    dweight && nativeView(dweight),
+    hiddenSize,
+    settings.eps,
+    settings.weightOffset,
+    call.format,
+  ] as const;
+  try {
+    if (dresidualOut === null && layout === null) {
+      binding.backward(...common);
+    } else {
+      binding.backward(...common, dresidualOut && nativeView(dresidualOut.data), layout);
+    }
+  } catch (error) {
+    throw adoptNativeError(error);
+  }
+  return { dx, dweight };
+}
+
+export async function runBackwardAsync(call: BackwardCall): Promise<BackwardArrays> {
+  const { problem, dresidualOut } = call;
+  const { x, weight, settings } = problem;
+  const native = (output: Operand | true | null) =>
+    output === true || output === null ? output : nativeView(output.data);
+  const layout = layoutOf(call);
+  try {
+    const [freshDx, freshDweight] = await binding.backwardAsync(
+      nativeView(call.dy.data),
+      problem.nativeX,
+      problem.nativeWeight,
+      call.rstd,
+      native(call.dx),
+      native(call.dweight),
+      problem.hiddenSize,
+      settings.eps,
+      settings.weightOffset,
+      call.format,
+      dresidualOut && nativeView(dresidualOut.data),
+      layout,
+    );
+    return {
+      dx: written(freshDx, x.kind, given(call.dx)),
+      dweight: written(freshDweight, weight?.kind ?? 'Float32Array', given(call.dweight)),
+    };
+  } catch (error) {
+    throw adoptNativeError(error);
+  }
+}

@@ -1,0 +1,153 @@
+import {
+  nativeLayout,
+  readLikeX,
+  readProblem,
+  readRstd,
+  rstdKind,
+  type Problem,
+} from './arguments';
+import { binding } from './binding';
+import {
+  makeArray,
+  nativeView,
+  zeros,
+  type ArrayKind,
+  type FloatArray,
+  type RstdArray,
+} from './dtype';
+import { adoptNativeError, argumentError } from './errors';
+import { checkOptions, noOptions, type ForwardOptions } from './options';
+import { likeOperand, type Input, type Operand } from './tensor';
+
+/** A forward call, checked. Outputs that are null are not given. */
+export interface ForwardCall {
+  readonly problem: Problem;
+  readonly options: ForwardOptions;
+  readonly out: Operand | null;
+  readonly rstdOut: RstdArray | null;
+  readonly residual: Operand | null;
+  readonly residualOut: Operand | null;
+}
+
+/** The arrays that a call has written; null for what it did not compute. */
+export interface ForwardArrays {
+  readonly y: FloatArray;
+  readonly rstd: RstdArray | null;
+  readonly residualOut: FloatArray | null;
+}
+
+/** `names`: of the options of the function that is called. */
+export function readForward(
+  x: unknown,
+  weight: unknown,
+  options: ForwardOptions,
+  names: ReadonlySet<string>,
+): ForwardCall {
+  if (options !== noOptions) checkOptions(options, names);
+  const { out, rstdOut, residual, residualOut } = options;
+  const problem = readProblem(x, weight, options);
+  if (residualOut !== undefined && residual === undefined) {
+    const expected = 'left out where there is no residual';
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'residualOut', expected, residualOut);
+  }
+  return {
+    problem,
+    options,
+    out: out === undefined ? null : readLikeX('out', out, problem),
+    rstdOut: rstdOut === undefined ? null : readRstd('rstdOut', rstdOut, problem),
+    residual: residual === undefined ? null : readLikeX('residual', residual, problem),
+    residualOut: residualOut === undefined ? null : readLikeX('residualOut', residualOut, problem),
+  };
+}
+
+/** Refuses a residual without memory for the sum, for functions that do not return one. */
+export function refuseFreshSum({ residual, residualOut }: ForwardCall): void {
+  if (residual === null || residualOut !== null) return;
+  const expected = 'given where residual is; rmsNorm.forward makes and returns one';
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'residualOut', expected, undefined);
+}
+
+const matrixNames = ['x', 'out', 'residual', 'residualOut'];
+
+export function runForward(call: ForwardCall, wantsRstd: boolean): ForwardArrays {
+  const { problem, out, residual } = call;
+  const { x, nativeX, nativeWeight, dtype, hiddenSize, rows, settings, format } = problem;
+  const { eps, weightOffset } = settings;
+  const y = out === null ? zeros(x.kind, x.length) : out.data;
+  const rstd = call.rstdOut ?? (wantsRstd ? (zeros(rstdKind(dtype), rows) as RstdArray) : null);
+  const nativeY = nativeView(y);
+  if (residual === null && x.view === null && (out?.view ?? null) === null) {
+    try {
+      binding.forward(nativeX, nativeWeight, nativeY, rstd, hiddenSize, eps, weightOffset, format);
+    } catch (error) {
+      throw adoptNativeError(error);
+    }
+    return { y, rstd, residualOut: null };
+  }
+  const residualOut =
+    residual === null ? null : (call.residualOut?.data ?? zeros(x.kind, x.length));
+  const layout = nativeLayout(problem, matrixNames, [x, out, residual, call.residualOut]);
+  try {
+    binding.forward(
+      nativeX,
+      nativeWeight,
+      nativeY,
+      rstd,
+      hiddenSize,
+      eps,
+      weightOffset,
+      format,
+      residual && nativeView(residual.data),
+      residualOut && nativeView(residualOut),
+      layout,
+    );
+  } catch (error) {
+    throw adoptNativeError(error);
+  }
+  return { y, rstd, residualOut };
+}
+
+export async function runForwardAsync(
+  call: ForwardCall,
+  wantsRstd: boolean,
+): Promise<ForwardArrays> {
+  const { problem, out, rstdOut, residual, residualOut } = call;
+  const { x, dtype, settings } = problem;
+  const layout = nativeLayout(problem, matrixNames, [x, out, residual, residualOut]);
+  try {
+    const [freshY, freshRstd, freshSum] = await binding.forwardAsync(
+      problem.nativeX,
+      problem.nativeWeight,
+      out === null || nativeView(out.data),
+      rstdOut ?? (wantsRstd || null),
+      problem.hiddenSize,
+      settings.eps,
+      settings.weightOffset,
+      problem.format,
+      residual && nativeView(residual.data),
+      residual && (residualOut === null || nativeView(residualOut.data)),
+      layout,
+    );
+    return {
+      y: written(freshY, x.kind, out) as FloatArray,
+      rstd: freshRstd === null ? rstdOut : (makeArray(rstdKind(dtype), freshRstd) as RstdArray),
+      residualOut: written(freshSum, x.kind, residualOut),
+    };
+  } catch (error) {
+    throw adoptNativeError(error);
+  }
+}
+
+/** The array over a buffer that the addon made, or the data of the operand that it wrote to. */
+export function written(
+  fresh: ArrayBuffer | null,
+  kind: ArrayKind,
+  given: Operand | null,
+): FloatArray | null {
+  return fresh === null ? (given?.data ?? null) : makeArray(kind, fresh);
+}
+
+/** What is returned for a result: `given` itself, or the array in the form of `like`. */
+export function resultOf(given: Input | undefined, like: Operand, array: FloatArray): Input {
+  return given ?? likeOperand(like, array);
+}
