@@ -18,6 +18,7 @@ import { errorOf } from './support';
 
 const x = floats(12);
 const weight = floats(4);
+const doubles = (length: number) => new Float64Array(length);
 const both = [rmsNorm, rmsNorm.async];
 
 describeRefusals('rmsNorm(x', both, [
@@ -26,7 +27,7 @@ describeRefusals('rmsNorm(x', both, [
   ['a number', [5, weight], type, 'x', anArray, '5'],
   ['a string', ['abcd', weight], type, 'x', anArray, "'abcd'"],
   ['a plain array', [[1, 2], weight], type, 'x', anArray, '[ 1, 2 ]'],
-  ['a Float64Array', [new Float64Array(4), weight], type, 'x', anArray, 'Float64Array(4)'],
+  ['an Int32Array', [new Int32Array(4), weight], type, 'x', anArray, 'Int32Array(4)'],
   ['an Int16Array', [new Int16Array(4), weight], type, 'x', anArray, 'Int16Array(4)'],
   ['a DataView', [new DataView(x.buffer), weight], type, 'x', anArray, 'DataView(48)'],
   ['a function', [floats, weight], type, 'x', anArray, 'a function'],
@@ -57,7 +58,9 @@ describeRefusals('rmsNorm(x, weight', both, [
   ['none', [x], type, 'normalizedShape', 'given where weight is not', 'undefined'],
   ['null', [x, null], type, 'normalizedShape', 'given where weight is not', 'undefined'],
   ['a number', [x, 4], type, 'weight', anArray, '4'],
-  ['a Float64Array', [x, new Float64Array(4)], type, 'weight', anArray, 'Float64Array(4)'],
+  ['a BigInt64Array', [x, new BigInt64Array(4)], type, 'weight', anArray, 'BigInt64Array(4)'],
+  ['float64 beside float32', [x, doubles(4)], type, 'weight', 'x is float32', 'Float64Array(4)'],
+  ['float32 beside float64', [doubles(4), weight], type, 'weight', 'float64', 'Float32Array(4)'],
   ['16-bit where x is not', [x, bits(4)], type, 'weight', 'x is float32', 'Uint16Array(4)'],
   ['empty', [x, floats(0)], range, 'weight', 'of at least 1 element', 'Float32Array(0)'],
   ['detached', [x, detached(floats(4))], value, 'weight', 'not detached', 'Float32Array(0)'],
@@ -85,7 +88,8 @@ describeRefusals('normalizedShape', both, [
 
 const offset = 'a number, finite in float32';
 const orders = "'llama' or 'float'";
-const types = "'float32', 'float16' or 'bfloat16'";
+const types = "'float32', 'float16', 'bfloat16' or 'float64'";
+const endless = { eps: Infinity, normalizedShape: 4 };
 const asFloat32 = { dtype: 'float32' };
 const only16 = "'float16' or 'bfloat16', since 'x' is a Uint16Array";
 describeRefusals('options', both, [
@@ -106,7 +110,10 @@ describeRefusals('options', both, [
   ['castOrder unknown', at({ castOrder: 'torch' }), value, 'castOrder', orders, "'torch'"],
   ['castOrder a number', at({ castOrder: 1 }), value, 'castOrder', orders, '1'],
 
-  ['dtype unknown', at({ dtype: 'float64' }), value, 'dtype', types, "'float64'"],
+  ['dtype unknown', at({ dtype: 'int8' }), value, 'dtype', types, "'int8'"],
+  ['dtype 64-bit', at({ dtype: 'float64' }), value, 'dtype', "'float32', since", "'float64'"],
+  ['dtype 32-bit of 64', [doubles(4), null, asFloat32], value, 'dtype', "'float64'", "'float32'"],
+  ['eps infinite in float64', [doubles(4), null, endless], range, 'eps', 'float64', 'Infinity'],
   ["dtype an Object's", at({ dtype: 'toString' }), value, 'dtype', types, "'toString'"],
   ['dtype 16-bit', at({ dtype: 'bfloat16' }), value, 'dtype', "'float32', since", "'bfloat16'"],
   ['dtype 32-bit', [bits(4), bits(4), asFloat32], value, 'dtype', only16, "'float32'"],

@@ -1,4 +1,4 @@
-import { rmsNorm } from '../lib';
+import { rmsNorm, type RstdArray } from '../lib';
 import { accumulatedError, backwardErrors } from './bounds';
 import { coveringCases, makeCase, type Case } from './cases';
 import { backward, roundTo } from './reference';
@@ -13,7 +13,7 @@ import {
 } from './support';
 
 /** Checks the gradients of a case against the oracle, with the rstd that is given to both. */
-function expectGradients(c: Case, rstd: Float32Array | null): void {
+function expectGradients(c: Case, rstd: RstdArray | null): void {
   const { dtype, weightDtype, lead } = c;
   const dxOut = guarded(dtype, c.x.length, lead);
   const dweightOut = guarded(weightDtype, c.hiddenSize, lead);

@@ -4,7 +4,7 @@ import type { CastOrder, DType } from '../lib';
 import { roundTo, type Problem } from './reference';
 import { arrayOf, dtypes, normals, raggedSizes, valuesOf, type HostArray } from './support';
 
-/** 'same': of the tensors' dtype. */
+/** 'same': of the tensors' dtype, as 'float32' is for float64. */
 export type WeightKind = 'none' | 'same' | 'float32';
 
 export interface CaseOptions {
@@ -28,6 +28,9 @@ export interface Case {
   readonly x: HostArray;
   readonly dy: HostArray;
   readonly weight: HostArray | null;
+  /** Beside x and dy, for calls that have them. */
+  readonly residual: HostArray;
+  readonly dresidualOut: HostArray;
   /** For the operator. */
   readonly options: {
     readonly dtype: DType;
@@ -55,7 +58,8 @@ export function makeCase({
   const seed = rows * 8191 + hiddenSize;
   const tensor = (type: DType, values: Float64Array) =>
     arrayOf(type, values.map(roundTo[type]), lead);
-  const weightDtype = weightKind === 'float32' ? 'float32' : dtype;
+  const is16Bit = dtype === 'float16' || dtype === 'bfloat16';
+  const weightDtype = weightKind === 'float32' && is16Bit ? 'float32' : dtype;
   const x = tensor(dtype, normals(seed, length, 2, 0.25));
   const dy = tensor(dtype, normals(seed + 1, length));
   const weight =
@@ -69,6 +73,8 @@ export function makeCase({
     x,
     dy,
     weight,
+    residual: tensor(dtype, normals(seed + 3, length, 3)),
+    dresidualOut: tensor(dtype, normals(seed + 4, length)),
     options: { dtype, eps, castOrder, weightOffset, normalizedShape: hiddenSize },
     problem: {
       x: valuesOf(x, dtype),
@@ -76,7 +82,8 @@ export function makeCase({
       hiddenSize,
       eps,
       weightOffset,
-      round: dtype !== 'float32' && castOrder === 'llama' ? roundTo[dtype] : null,
+      round: is16Bit && castOrder === 'llama' ? roundTo[dtype] : null,
+      isFloat64: dtype === 'float64',
     },
     dyValues: valuesOf(dy, dtype),
   };

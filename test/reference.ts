@@ -25,6 +25,7 @@ export function bf16round(value: number): number {
 /** T(value): rounding to a dtype. */
 export const roundTo: Readonly<Record<DType, Round>> = {
   float32: fround,
+  float64: (value) => value,
   float16: f16round,
   bfloat16: bf16round,
 };
@@ -38,11 +39,28 @@ export interface Problem {
   readonly weightOffset: number;
   /** T of xhat and g: that of a 16-bit dtype in the 'llama' order, else null. */
   readonly round: Round | null;
+  /** Of float64 tensors, for which the operator rounds nothing to float32. */
+  readonly isFloat64?: boolean;
+}
+
+/** eps and weightOffset as the operator computes with them. */
+function setting(problem: Problem, value: number): number {
+  return problem.isFloat64 === true ? value : fround(value);
+}
+
+/** residualOut: x + residual, rounded to their dtype. Sums of two of its values fit a float64. */
+export function residualSum(
+  x: ArrayLike<number>,
+  residual: ArrayLike<number>,
+  round: Round,
+): Float64Array {
+  return Float64Array.from(x, (value, i) => round(value + (residual[i] as number)));
 }
 
 /** w = weight + weightOffset, or 1 without weight. */
-export function scaleAt({ weight, weightOffset }: Problem, j: number): number {
-  return weight === null ? 1 : (weight[j] as number) + fround(weightOffset);
+export function scaleAt(problem: Problem, j: number): number {
+  const { weight, weightOffset } = problem;
+  return weight === null ? 1 : (weight[j] as number) + setting(problem, weightOffset);
 }
 
 export interface Forward {
@@ -58,7 +76,7 @@ export function forward(problem: Problem): Forward {
   for (let r = 0; r < rstd.length; ++r) {
     let squares = 0;
     for (let j = 0; j < hiddenSize; ++j) squares += (x[r * hiddenSize + j] as number) ** 2;
-    const scale = 1 / sqrt(squares / hiddenSize + fround(eps));
+    const scale = 1 / sqrt(squares / hiddenSize + setting(problem, eps));
     rstd[r] = scale;
     for (let j = 0; j < hiddenSize; ++j) {
       const xhat = (x[r * hiddenSize + j] as number) * scale;
@@ -74,11 +92,15 @@ export interface Backward {
   readonly dweight: Float64Array;
 }
 
-/** `rstd`: of forward, unless what the operator stored is to be used in its place. */
+/**
+ * `rstd`: of forward, unless what the operator stored is to be used in its place. `dresidualOut`: the
+ * gradient of x that does not come through y.
+ */
 export function backward(
   problem: Problem,
   dy: ArrayLike<number>,
   rstd: ArrayLike<number> = forward(problem).rstd,
+  dresidualOut: ArrayLike<number> | null = null,
 ): Backward {
   const { x, weight, hiddenSize, round } = problem;
   const dx = new Float64Array(x.length);
@@ -97,7 +119,7 @@ export function backward(
     for (let j = 0; j < hiddenSize; ++j) {
       const i = r * hiddenSize + j;
       const xhat = (x[i] as number) * scale;
-      dx[i] = scale * ((g[j] as number) - xhat * (sum / hiddenSize));
+      dx[i] = scale * ((g[j] as number) - xhat * (sum / hiddenSize)) + (dresidualOut?.[i] ?? 0);
       dweight[j] = (dweight[j] as number) + (dy[i] as number) * (round?.(xhat) ?? xhat);
     }
   }

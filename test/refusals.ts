@@ -29,7 +29,7 @@ export const range = 'ERR_OUT_OF_RANGE';
 const classes = { [type]: TypeError, [value]: TypeError, [range]: RangeError };
 
 export const anArray =
-  'a Float32Array, Uint16Array or Float16Array, or a tensor { data, dims } of one';
+  'a Float32Array, Float64Array, Uint16Array or Float16Array, or a tensor { data, dims } of one';
 export const aShape = 'a whole number from 1 up, or an array of them';
 export const nonNegative = 'a number from 0 up, finite in float32';
 

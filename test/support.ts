@@ -8,9 +8,12 @@ import type { Round } from './reference';
 // Looking a global up is slow in jest: once is enough.
 const { cos, imul, log, sqrt, PI } = Math;
 
-export type HostArray = Float32Array | Uint16Array;
+export type HostArray = Float32Array | Float64Array | Uint16Array;
 
-export const dtypes: readonly DType[] = ['float32', 'float16', 'bfloat16'];
+/** Dtypes that are computed in float32, on every backend. */
+export type Float32DType = Exclude<DType, 'float64'>;
+
+export const dtypes: readonly Float32DType[] = ['float32', 'float16', 'bfloat16'];
 
 /** Sizes around every step of the kernels: pairs, accumulators, tiles, and none of them. */
 export const raggedSizes = [
@@ -73,19 +76,24 @@ export function bitsOf(value: number, dtype: 'float16' | 'bfloat16'): number {
 /** The numbers an array of a dtype stands for. */
 export function valuesOf(array: HostArray, dtype: DType): Float64Array {
   const values = Float64Array.from(array);
-  if (dtype === 'float32') return values;
+  if (dtype === 'float32' || dtype === 'float64') return values;
   return values.map((bits) =>
     dtype === 'float16' ? (float16Values[bits] as number) : bfloat16Value(bits),
   );
 }
 
+const arrayTypes = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+} as const satisfies Record<DType, unknown>;
+
 /** An array of zeros, `lead` elements into its buffer. */
 export function zeros(dtype: DType, length: number, lead = 0): HostArray {
-  const size = dtype === 'float32' ? 4 : 2;
-  const buffer = new ArrayBuffer((lead + length) * size);
-  return dtype === 'float32'
-    ? new Float32Array(buffer, lead * size, length)
-    : new Uint16Array(buffer, lead * size, length);
+  const type = arrayTypes[dtype];
+  const size = type.BYTES_PER_ELEMENT;
+  return new type(new ArrayBuffer((lead + length) * size), lead * size, length);
 }
 
 /** Values that the dtype has as an array of it, `lead` elements into its buffer. */
@@ -93,7 +101,7 @@ export function arrayOf(dtype: DType, values: ArrayLike<number>, lead = 0): Host
   const array = zeros(dtype, values.length, lead);
   for (let i = 0; i < array.length; ++i) {
     const value = values[i] as number;
-    array[i] = dtype === 'float32' ? value : bitsOf(value, dtype);
+    array[i] = dtype === 'float32' || dtype === 'float64' ? value : bitsOf(value, dtype);
   }
   return array;
 }
@@ -117,13 +125,11 @@ const guardByte = 0xa5;
 export function guarded(dtype: 'float32', length: number, lead?: number): Guarded<Float32Array>;
 export function guarded(dtype: DType, length: number, lead?: number): Guarded<HostArray>;
 export function guarded(dtype: DType, length: number, lead = 0): Guarded<HostArray> {
-  const size = dtype === 'float32' ? 4 : 2;
-  const before = guardBytes + lead * size;
-  const bytes = Buffer.from(new ArrayBuffer(before + length * size + guardBytes)).fill(guardByte);
-  const array =
-    dtype === 'float32'
-      ? new Float32Array(bytes.buffer, before, length)
-      : new Uint16Array(bytes.buffer, before, length);
+  const type = arrayTypes[dtype];
+  const before = guardBytes + lead * type.BYTES_PER_ELEMENT;
+  const size = before + length * type.BYTES_PER_ELEMENT + guardBytes;
+  const bytes = Buffer.from(new ArrayBuffer(size)).fill(guardByte);
+  const array = new type(bytes.buffer, before, length);
   bytesOf(array).fill(0xff);
   return {
     array,

@@ -1,0 +1,57 @@
+// Covering arrays: few combinations in which any two choices of any two parameters meet.
+
+/** Names of parameters, each with its choices. */
+export type Choices<T> = { readonly [K in keyof T]: readonly T[K][] };
+
+/**
+ * Combinations that are possible, such that each pair of choices that is possible in one of them
+ * comes in one of them. Greedy: candidates are made around a pair that is missing, and the one with
+ * the most missing pairs is taken. The same ones every time.
+ */
+export function pairwise<T extends object>(
+  choices: Choices<T>,
+  isPossible: (combination: T) => boolean,
+): T[] {
+  const names = Object.keys(choices) as (keyof T & string)[];
+  const pairsOf = (combination: T) =>
+    names.flatMap((a, i) =>
+      names
+        .slice(i + 1)
+        .map((b) => `${a}=${String(combination[a])} ${b}=${String(combination[b])}`),
+    );
+  let state = 1;
+  const pick = <V>(values: readonly V[]): V => {
+    state = (state * 48_271) % 2_147_483_647;
+    return values[state % values.length] as V;
+  };
+  const random = () => Object.fromEntries(names.map((name) => [name, pick(choices[name])])) as T;
+
+  const missing = new Map<string, Partial<T>>();
+  for (const [i, a] of names.entries()) {
+    for (const b of names.slice(i + 1)) {
+      for (const left of choices[a]) {
+        for (const right of choices[b]) {
+          const pair = { [a]: left, [b]: right } as Partial<T>;
+          missing.set(`${a}=${String(left)} ${b}=${String(right)}`, pair);
+        }
+      }
+    }
+  }
+  const result: T[] = [];
+  for (const [key, pair] of missing) {
+    if (!missing.has(key)) continue;
+    let best: T | null = null;
+    let most = 0;
+    for (let attempt = 0; attempt < 200; ++attempt) {
+      const candidate = { ...random(), ...pair };
+      if (!isPossible(candidate)) continue;
+      const gain = pairsOf(candidate).filter((name) => missing.has(name)).length;
+      if (gain > most) [best, most] = [candidate, gain];
+    }
+    missing.delete(key);
+    if (best === null) continue; // the two exclude each other
+    result.push(best);
+    for (const name of pairsOf(best)) missing.delete(name);
+  }
+  return result;
+}
