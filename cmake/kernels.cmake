@@ -24,9 +24,11 @@ function(gencode_options archs result)
       message(FATAL_ERROR "RMSNORM_CUDA_ARCHS must be such as 80-real;80-virtual. Received '${archs}'")
     endif()
     if(CMAKE_MATCH_2 STREQUAL "real")
-      # By the PTX of the lowest architecture whose instructions the kernels use: three sources of
-      # machine code instead of one for each, at half the time.
-      if(CMAKE_MATCH_1 GREATER_EQUAL 90)
+      # By the PTX of the lowest architecture whose instructions, and bounds of registers, the kernels
+      # use: four sources of machine code instead of one for each, at half the time.
+      if(CMAKE_MATCH_1 GREATER_EQUAL 120)
+        set(virtual 120)
+      elseif(CMAKE_MATCH_1 GREATER_EQUAL 90)
         set(virtual 90)
       elseif(CMAKE_MATCH_1 GREATER_EQUAL 80)
         set(virtual 80)

@@ -54,24 +54,18 @@ struct FinishParams {
 };
 
 // Very long rows, whose sums are spread over `splits` blocks each. sums: (rows, splits) of x * x,
-// behind them (rows, splits) of g * x; after finish_row_sums the first of a row are rstd and cbar.
+// behind them (rows, splits) of g * x; once finished the first of a row are rstd and cbar.
 struct LongForwardParams {
   ForwardParams forward;
   float* sums;
   std::int64_t splits;  // a power of two
+  bool is_finish;       // of the folds: whether their parts are there
 };
 struct LongBackwardParams {
   BackwardParams backward;
   float* sums;
   std::int64_t splits;
-};
-struct RowSumsParams {
-  RowParams common;
-  float* sums;
-  std::int64_t splits;
-  const float* given_rstd;  // backward, where it is not recomputed
-  float* rstd;              // forward, where it is wanted
-  bool is_backward;
+  bool is_finish;
 };
 
 }  // namespace rmsnorm::cuda

@@ -55,8 +55,9 @@ inline constexpr int kStepSharedBytes = 64 << 10;  // of x and dy in a step, at 
 
 // Backward of longer rows, one at a time in registers, dweight in those of its threads.
 inline constexpr Policy kSinglePolicies[] = {
-    {1, 512, 1, "derived: 16 or 32 sums of dweight, x and dy in 128 registers without spills"},
-    {2, 512, 1, "derived: the same for float32 rows of 8193 to 16384; 16 bits would spill"},
+    {1, 512, 1,
+     "derived: 16 or 32 sums of dweight, x and dy in 128 registers without spills; two tiles of "
+     "float32 spill in the loop that takes a fold again"},
 };
 
 // Rows that no block holds, in two passes over memory.
@@ -88,9 +89,8 @@ enum class Kind : std::uint8_t {
   kForward,
   kBackwardStep,     // rows in steps of several, by kStepPolicies
   kBackwardSingle,   // one row at a time, by kSinglePolicies
-  kFoldForward,      // very long rows: sums of x * x
+  kFoldForward,      // very long rows: sums of x * x by parts, and then over these
   kFoldBackward,     // and of g * x
-  kFinishRowSums,    // the tree over what the blocks of a row have left
   kScaleRows,        // y, with rstd known
   kBackwardColumns,  // dx and the sums of dweight, with rstd and cbar known
   kFinishDweight,
@@ -122,15 +122,12 @@ enum class Kind : std::uint8_t {
   RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \
   F(f32, float, float, kBackwardStep, backward_steps, 1, packs) \
   RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts)
-#define RMSNORM_SINGLE_KERNELS(F)                                  \
-  RMSNORM_PLAIN_TYPES(F, kBackwardSingle, backward_rows, 0, packs) \
-  F(f32, float, float, kBackwardSingle, backward_rows, 1, packs)
-#define RMSNORM_LONG_KERNELS(F)                                      \
-  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)         \
-  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts)       \
-  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)             \
-  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts) \
-  F(f32, float, AnyWeight, kFinishRowSums, finish_row_sums, 0, packs)
+#define RMSNORM_SINGLE_KERNELS(F) RMSNORM_PLAIN_TYPES(F, kBackwardSingle, backward_rows, 0, packs)
+#define RMSNORM_LONG_KERNELS(F)                                \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)   \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts) \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)       \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts)
 #define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
 #define RMSNORM_KERNELS(F)   \
   RMSNORM_FORWARD_KERNELS(F) \

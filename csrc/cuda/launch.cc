@@ -117,16 +117,14 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
   }
 
   const LongPlan plan = plan_long_forward(problem);
-  LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), plan.splits};
-  const RowSumsParams sums_params{.common = params.common,
-                                  .sums = long_params.sums,
-                                  .splits = plan.splits,
-                                  .given_rstd = nullptr,
-                                  .rstd = static_cast<float*>(args.rstd),
-                                  .is_backward = false};
+  LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), plan.splits, false};
   RMSNORM_TRY(enqueue(device, plan.fold, long_params, stream));
-  RMSNORM_TRY(enqueue(device, plan.finish_sums, sums_params, stream));
-  if (args.residual.data != nullptr) long_params.forward.x = read_only(params.residual_out);
+  if (args.residual.data != nullptr) {
+    long_params.forward.x = read_only(params.residual_out);
+    long_params.forward.residual = {};
+  }
+  long_params.is_finish = true;
+  RMSNORM_TRY(enqueue(device, plan.finish_sums, long_params, stream));
   return enqueue(device, plan.finish, long_params, stream);
 }
 
@@ -152,16 +150,11 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   }
 
   const LongPlan plan = plan_long_backward(problem, wanted);
-  const LongBackwardParams params{backward_params(args, problem, plan.group_rows, partials),
-                                  reinterpret_cast<float*>(workspace), plan.splits};
-  const RowSumsParams sums_params{.common = params.backward.common,
-                                  .sums = params.sums,
-                                  .splits = plan.splits,
-                                  .given_rstd = static_cast<const float*>(args.rstd),
-                                  .rstd = nullptr,
-                                  .is_backward = true};
+  LongBackwardParams params{backward_params(args, problem, plan.group_rows, partials),
+                            reinterpret_cast<float*>(workspace), plan.splits, false};
   RMSNORM_TRY(enqueue(device, plan.fold, params, stream));
-  RMSNORM_TRY(enqueue(device, plan.finish_sums, sums_params, stream));
+  params.is_finish = true;
+  RMSNORM_TRY(enqueue(device, plan.finish_sums, params, stream));
   return enqueue(device, plan.finish, params, stream);
 }
 

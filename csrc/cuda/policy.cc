@@ -205,11 +205,8 @@ LongPlan plan_long(const Problem& problem, Kind fold, Kind finish, int sums) {
                .block_x = static_cast<unsigned>(groups * lanes),
                .block_y = 1,
                .shared_bytes = static_cast<unsigned>(sums * groups * sizeof(float))};
-  Problem any = problem;
-  any.dtype = DType::kFloat32;
-  plan.finish_sums = {.kernel = find(any, Kind::kFinishRowSums, 0, Access::kPacks),
-                      .blocks = rows,
-                      .block_x = kLongThreads};
+  plan.finish_sums = plan.fold;
+  plan.finish_sums.blocks = rows;
   plan.finish = {.kernel = find(problem, finish, 0, Access::kParts), .block_x = kLongThreads};
   return plan;
 }

@@ -331,6 +331,32 @@ TEST_CASE("cuda launch: folds of -0 over rows that end before their accumulators
   if (gpu.is_there()) check_vanishing(gpu, {65, 100, 500, 1000, 4090, 8184, 16380, 65500});
 }
 
+// Rows whose folds overflow or vanish, beside others in the same warp and block.
+TEST_CASE("cuda launch: folds taken again") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  std::int64_t seed = 0;
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t hidden_size :
+         {1, 40, 64, 256, 300, 1000, 1024, 2056, 4096, 5128, 8192, 16384, 20000, 70000}) {
+      const std::int64_t rows = hidden_size <= 300 ? 70 : hidden_size <= 4096 ? 18 : 3;
+      for (const double eps : {0.0, 1e-30, 1e-6}) {
+        Problem problem = problem_of({rows, hidden_size}, dtype, kWeights[seed % 3], seed);
+        problem.values = Values::kExtreme;
+        problem.options.eps = eps;
+        INFO(describe(problem));
+        CHECK(forward_complaint(gpu, problem) == "");
+        for (const bool rstd_given : {false, true}) {
+          CHECK(backward_complaint(gpu, problem, {.rstd_given = rstd_given}) == "");
+        }
+        CHECK(forward_complaint(gpu, problem, {.in_place = InPlace::kX}) == "");
+        CHECK(backward_complaint(gpu, problem, {.in_place = InPlace::kX}) == "");
+        ++seed;
+      }
+    }
+  }
+}
+
 TEST_CASE("cuda launch: outputs in place of inputs, and only those asked for") {
   Gpu gpu;
   if (!gpu.is_there()) return;

@@ -95,7 +95,6 @@ void check_launch(Complaints& complaints, const Problem& problem, const Launch& 
   complaints.require(kernel.kind == kind, "a kernel of another kind", problem);
   complaints.require(threads > 0 && threads % kWarpLanes == 0, "no whole warps", problem, threads);
   complaints.require(threads <= max_threads, "too many threads", problem, threads);
-  if (kind == Kind::kFinishRowSums) return;  // float32 sums, whatever the rows are
   complaints.require(kernel.dtype == problem.dtype, "a kernel of another dtype", problem);
   complaints.require(kernel.has_any_weight || kernel.weight_dtype == problem.weight_dtype,
                      "a kernel of another weight", problem);
@@ -115,7 +114,7 @@ void check_tiles(Complaints& complaints, const Problem& problem, std::int64_t th
 void check_long(Complaints& complaints, const Problem& problem, const LongPlan& plan, Kind fold,
                 Kind finish) {
   check_launch(complaints, problem, plan.fold, fold, kLongThreads);
-  check_launch(complaints, problem, plan.finish_sums, Kind::kFinishRowSums, kLongThreads);
+  check_launch(complaints, problem, plan.finish_sums, fold, kLongThreads);
   check_launch(complaints, problem, plan.finish, finish, kLongThreads);
   check_tiles(complaints, problem, plan.fold.block_x, plan.splits);
   complaints.require(plan.sums_floats == 2 * problem.shape.rows * plan.splits,

@@ -7,7 +7,8 @@ namespace rmsnorm::cuda {
 namespace {
 
 // Grid: ceil(rows / group_rows). Block: the threads of one row. Shared memory: four floats for each
-// tile group. One barrier a row: the sums of one row are written where those of the last are not.
+// tile group. One barrier a fold: its sums are
+// written where those of the last are not.
 template <class T, class W, int kTiles, Access access>
 __device__ void backward_rows(const BackwardParams& params) {
   extern __shared__ float shared[];
@@ -32,29 +33,37 @@ __device__ void backward_rows(const BackwardParams& params) {
         dy[k][c] = load<T, access>(dy_row, me.column(k, c), common);
       }
     }
-    float gx_sums[kTiles];
-    float xx_sums[kTiles] = {};
+    BackwardFolds folds{};
+    float sums[2];
+#pragma unroll 1
+    do {
+      float gx_sums[kTiles];
+      float xx_sums[kTiles] = {};
 #pragma unroll
-    for (int k = 0; k < kTiles; ++k) {
-      Accumulators<T> gx{};
-      Accumulators<T> xx{};
+      for (int k = 0; k < kTiles; ++k) {
+        Accumulators<T> gx{};
+        Accumulators<T> xx{};
 #pragma unroll
-      for (int c = 0; c < kTilePacks; ++c) {
-        fold_gradient<T, W, access>(x[k][c], dy[k][c], me.column(k, c), common, gx);
+        for (int c = 0; c < kTilePacks; ++c) {
+          keep_packed(x[k][c]);
+          keep_packed(dy[k][c]);
+          fold_gradient<T, W, access>(x[k][c], dy[k][c], me.column(k, c), folds.factor, common, gx);
+        }
+        gx_sums[k] = tile_sum<T>(gx);
+        if (!needs_xx) continue;
+#pragma unroll
+        for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[k][c], folds.factor, xx);
+        xx_sums[k] = tile_sum<T>(xx);
       }
-      gx_sums[k] = tile_sum<T>(gx);
-      if (!needs_xx) continue;
-#pragma unroll
-      for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[k][c], xx);
-      xx_sums[k] = tile_sum<T>(xx);
-    }
-    float sums[] = {own_tiles_sum(gx_sums), own_tiles_sum(xx_sums)};
-    row_sums(sums, me, shared + place);
-    place = 2 * me.groups - place;
+      sums[0] = own_tiles_sum(gx_sums);
+      sums[1] = own_tiles_sum(xx_sums);
+      row_sums(sums, me, shared + place, false);
+      place = 2 * me.groups - place;
+      // All threads have the same sums, and so the same doubts.
+      if (!needs_xx) folds.rstd = params.rstd[row];
+    } while (!folds.are_done(sums, folds.is_doubtful(sums, needs_xx, common), needs_xx, common));
 
-    const float rstd =
-        needs_xx ? rstd_of(sums[1], common.inverse_size, common.eps) : params.rstd[row];
-    const RowScale scale = row_scale(sums[0], rstd, common.inverse_size);
+    const RowScale scale = row_scale(sums[0], folds.factor, folds.rstd, common.inverse_size);
     T* dx_row = row_of<T>(params.dx, row);
 #pragma unroll
     for (int k = 0; k < kTiles; ++k) {
@@ -69,7 +78,7 @@ __device__ void backward_rows(const BackwardParams& params) {
           weight.load(column, common);
           store_dx<T, W, access>(params, row, dx_row, column, x[k][c], dy[k][c], weight, scale);
         }
-        add_row<T>(x[k][c], dy[k][c], rstd, common, dweight[k][c]);
+        add_row<T>(x[k][c], dy[k][c], scale.rstd, common, dweight[k][c]);
       }
     }
   }

@@ -56,7 +56,7 @@ __device__ void backward_steps(const BackwardParams& params) {
 
   // What comes from shared memory needs no unrolled loops, without which kParts kernels are half as
   // large.
-  constexpr int kUnrolled = access == Access::kPacks ? kTilePacks : 1;
+  constexpr int kUnrolled = access == Access::kParts ? 1 : kTilePacks;
   float dweight[kPacks][kPackColumns<T>] = {};
   for (unsigned first = 0; first < rows; first += step_rows) {
     const bool is_row = first + slot < rows;
@@ -77,36 +77,39 @@ __device__ void backward_steps(const BackwardParams& params) {
       store_shared_pack(own_x + kTileLanes<T> * c, x[c]);
       store_shared_pack(own_dy + kTileLanes<T> * c, dy[c]);
     }
-    if (is_row && params.dresidual_out.data != nullptr) prefetch_row(params.dresidual_out, row);
     forget_memory();
+    BackwardFolds folds{needs_xx || !is_row ? 0.0f : params.rstd[row]};
     float sums[2] = {};
-    Accumulators<T> accumulators{};
-#pragma unroll kUnrolled
-    for (int c = 0; c < kTilePacks; ++c) {
-      if (!is_column(c)) continue;
-      fold_gradient<T, W, access>(load_pack(own_x + kTileLanes<T> * c),
-                                  load_pack(own_dy + kTileLanes<T> * c), me.column(0, c), common,
-                                  accumulators);
-    }
-    sums[0] = tile_sum<T>(accumulators);
-    if (needs_xx) {
-#pragma unroll
-      for (float& accumulator : accumulators) accumulator = 0.0f;
+#pragma unroll 1
+    for (;;) {
+      Accumulators<T> accumulators{};
 #pragma unroll kUnrolled
       for (int c = 0; c < kTilePacks; ++c) {
-        if (is_column(c)) fold_square<T>(load_pack(own_x + kTileLanes<T> * c), accumulators);
+        if (!is_column(c)) continue;
+        fold_gradient<T, W, access>(load_pack(own_x + kTileLanes<T> * c),
+                                    load_pack(own_dy + kTileLanes<T> * c), me.column(0, c),
+                                    folds.factor, common, accumulators);
       }
-      sums[1] = tile_sum<T>(accumulators);
+      sums[0] = tile_sum<T>(accumulators);
+      if (needs_xx) {
+#pragma unroll
+        for (float& accumulator : accumulators) accumulator = 0.0f;
+#pragma unroll kUnrolled
+        for (int c = 0; c < kTilePacks; ++c) {
+          if (!is_column(c)) continue;
+          fold_square<T>(load_pack(own_x + kTileLanes<T> * c), folds.factor, accumulators);
+        }
+        sums[1] = tile_sum<T>(accumulators);
+      }
+      const bool is_doubtful =
+          row_sums(sums, me, memory.sums, folds.is_doubtful(sums, needs_xx, common));
+      if (folds.are_done(sums, is_doubtful, needs_xx, common)) break;
+      if (me.is_wide()) __syncthreads();
     }
-    row_sums(sums, me, memory.sums);
 
-    float rstd = 0.0f;
-    if (is_row) {
-      rstd = needs_xx ? rstd_of(sums[1], common.inverse_size, common.eps) : params.rstd[row];
-    }
-    if (threadIdx.x == 0) memory.rstds[slot] = rstd;
+    if (threadIdx.x == 0) memory.rstds[slot] = is_row ? folds.rstd : 0.0f;
     if (is_row && params.dx.data != nullptr) {
-      const RowScale scale = row_scale(sums[0], rstd, common.inverse_size);
+      const RowScale scale = row_scale(sums[0], folds.factor, folds.rstd, common.inverse_size);
       T* dx_row = row_of<T>(params.dx, row);
 #pragma unroll 1
       for (int c = 0; c < kTilePacks; ++c) {
@@ -123,6 +126,9 @@ __device__ void backward_steps(const BackwardParams& params) {
     if (first + slot + step_rows < rows) {
       prefetch_row(params.x, row + step_rows);
       prefetch_row(params.dy, row + step_rows);
+      if (params.dresidual_out.data != nullptr) {
+        prefetch_row(params.dresidual_out, row + step_rows);
+      }
     }
 
     __syncthreads();
@@ -153,9 +159,17 @@ __device__ void backward_steps(const BackwardParams& params) {
 
 }  // namespace
 
+// Multiprocessors of these architectures have shared memory for one block of the largest steps
+// only: registers of a second would be saved in vain.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 800 || __CUDA_ARCH__ >= 1200)
+constexpr int step_min_blocks(int) { return 1; }
+#else
+constexpr int step_min_blocks(int index) { return kStepPolicies[index].min_blocks; }
+#endif
+
 #define KERNEL(tag, T, W, kind, function, index, access)                           \
   extern "C" __global__ void __launch_bounds__(kStepPolicies[index].max_threads,   \
-                                               kStepPolicies[index].min_blocks)    \
+                                               step_min_blocks(index))             \
       RMSNORM_KERNEL_NAME(tag, function, index,                                    \
                           access)(const __grid_constant__ BackwardParams params) { \
     constexpr int kPacks = kStepPolicies[index].packs;                             \

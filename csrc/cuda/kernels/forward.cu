@@ -50,29 +50,37 @@ __device__ void forward_rows(const ForwardParams& params) {
       }
     }
   }
-  float tile_sums[kTiles];
-#pragma unroll
-  for (int k = 0; k < kTiles; ++k) {
-    Accumulators<T> accumulators{};
-#pragma unroll
-    for (int c = 0; c < kTilePacks; ++c) {
-      keep_packed(x[k][c]);
-      fold_square<T>(x[k][c], accumulators);
-    }
-    tile_sums[k] = tile_sum<T>(accumulators);
-  }
   WeightPack<T, W> weight[kTilePacks];
   // Asked for before the row's sum, so that it arrives meanwhile, if there are registers for it.
   constexpr bool kHasWeightEarly = kTiles == 1 && __is_same(W, T);
-  if constexpr (kHasWeightEarly) {
+  float factor = 1.0f;  // of x, another where the fold is taken again (fold.h)
+  float sums[1];
+#pragma unroll 1
+  for (bool is_again = false;; is_again = true) {
+    float tile_sums[kTiles];
 #pragma unroll
-    for (int c = 0; c < kTilePacks; ++c) {
-      weight[c].load(me.column(0, c), common);
+    for (int k = 0; k < kTiles; ++k) {
+      Accumulators<T> accumulators{};
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        keep_packed(x[k][c]);
+        fold_square<T>(x[k][c], factor, accumulators);
+      }
+      tile_sums[k] = tile_sum<T>(accumulators);
     }
+    if constexpr (kHasWeightEarly) {
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        weight[c].load(me.column(0, c), common);
+      }
+    }
+    sums[0] = own_tiles_sum(tile_sums);
+    const bool is_doubtful = row_sums(sums, me, shared, is_doubtful_square(sums[0], common.eps));
+    if (is_again || !is_doubtful) break;
+    factor = rescale_factor(sums[0], common.eps);
+    if (me.is_wide()) __syncthreads();
   }
-  float sums[] = {own_tiles_sum(tile_sums)};
-  row_sums(sums, me, shared);
-  const float rstd = rstd_of(sums[0], common.inverse_size, common.eps);
+  const float rstd = rstd_of(sums[0], factor, common.inverse_size, common.eps);
   if (!is_row) return;
 
   if (threadIdx.x == 0 && params.rstd != nullptr) params.rstd[row] = rstd;

@@ -23,9 +23,43 @@ struct RowScale {
   float cbar;  // mean(g * xhat)
 };
 
-__device__ inline RowScale row_scale(float gx_sum, float rstd, float inverse_size) {
-  return {rstd, gx_sum * rstd * inverse_size};
+// Of a sum of g and x * factor.
+__device__ inline RowScale row_scale(float gx_sum, float factor, float rstd, float inverse_size) {
+  const float scale = factor == 1.0f ? rstd : rstd * __frcp_rn(factor);
+  return {rstd, gx_sum * scale * inverse_size};
 }
+
+// The folds of a row of backward: one, or where anything is in doubt (row.cuh) up to four with
+// another factor each, so that all threads that share a barrier take as many.
+struct BackwardFolds {
+  float rstd;           // as given, until it is recomputed
+  float factor = 1.0f;  // of x, in the next fold
+  int count = 0;
+
+  // sums: of g * x, and of x * x if rstd is to be recomputed.
+  __device__ bool is_doubtful(const float (&sums)[2], bool needs_xx,
+                              const RowParams& params) const {
+    const bool is_doubtful_rstd =
+        needs_xx ? is_doubtful_square(sums[1], params.eps) : rstd > kLargeRstd;
+    return is_doubtful_rstd || is_doubtful_product(sums[0]);
+  }
+
+  // After a fold: whether it was the last, which leaves rstd, factor and the sum of g * x.
+  __device__ bool are_done(const float (&sums)[2], bool is_doubtful, bool needs_xx,
+                           const RowParams& params) {
+    ++count;
+    if (count <= 2 && needs_xx) rstd = rstd_of(sums[1], factor, params.inverse_size, params.eps);
+    if (count == 1) {
+      if (!is_doubtful) return true;
+      if (needs_xx) factor = rescale_factor(sums[1], params.eps);
+    } else if (count == 2) {
+      factor = 1.0f;
+    } else if (count == 3) {
+      if (!gradient_fold_stands(sums[0], rstd)) factor = power_of_two(rstd);
+    }
+    return count == 4;
+  }
+};
 
 // dx = rstd * fma(-xhat, cbar, g), of one pack of a row, and dresidual_out added to it.
 template <class T, class W, Access access, class Column>
@@ -73,10 +107,10 @@ __device__ inline void store_partial(float* partial_row, Column column,
   }
 }
 
-// One more column of the chains of g * x. Columns from hidden_size on contribute nothing, not even
-// a zero: added to a sum of -0 it would make +0 of it.
+// One more column of the chains of g * x, x times a factor. Columns from hidden_size on contribute
+// nothing, not even a zero: added to a sum of -0 it would make +0 of it.
 template <class T, class W, Access access, class Column>
-__device__ inline void fold_gradient(const Pack& x, const Pack& dy, Column column,
+__device__ inline void fold_gradient(const Pack& x, const Pack& dy, Column column, float factor,
                                      const RowParams& params, Accumulators<T>& accumulators) {
   const Column columns = columns_from(column, params);
   if (access == Access::kPacks && columns <= 0) return;
@@ -84,7 +118,7 @@ __device__ inline void fold_gradient(const Pack& x, const Pack& dy, Column colum
   weight.load(column, params);
   float values[kPackColumns<T>];
   float g[kPackColumns<T>];
-  unpack<T>(x, values);
+  unpack_scaled<T>(x, factor, values);
   weighted_gradient<T, W>(dy, weight, params, g);
   if constexpr (access == Access::kParts) {
 #pragma unroll

@@ -12,46 +12,90 @@ struct RowPart {
   std::int64_t row;
   std::int64_t first;  // column of the thread's first pack
 
-  __device__ RowPart(const RowThread<T>& me, std::int64_t splits) {
-    row = blockIdx.x / splits;
-    const std::int64_t split = blockIdx.x % splits;
-    first = kTileColumns * (split + splits * me.group) + kPackColumns<T> * me.lane;
-  }
+  __device__ RowPart(const RowThread<T>& me, std::int64_t of_row, std::int64_t split,
+                     std::int64_t splits)
+      : row(of_row),
+        first(kTileColumns * (split + splits * me.group) + kPackColumns<T> * me.lane) {}
 };
 
-// Both folds: grid rows * splits; block: (threads, 1); shared memory: a float for each tile group
-// and sum.
-template <class T, class W, Access access>
-__device__ void fold_forward(const LongForwardParams& params) {
-  extern __shared__ float shared[];
-  const ForwardParams& forward = params.forward;
-  const RowThread<T> me;
-  const RowPart<T> part(me, params.splits);
-  const T* x_row = row_of<T>(forward.x, part.row);
+// The halving tree over the `count` floats at `sums`, which it changes, to all threads. All threads
+// of the block call it; it begins and ends with a barrier.
+__device__ float halved(float* sums, std::int64_t count) {
+  __syncthreads();
+  for (std::int64_t s = count / 2; s >= 1; s /= 2) {
+    for (std::int64_t i = threadIdx.x; i < s; i += blockDim.x) sums[i] += sums[i + s];
+    __syncthreads();
+  }
+  const float sum = sums[0];
+  __syncthreads();
+  return sum;
+}
+
+// Both folds are launched twice: first over all parts of the rows, then to finish. Grid: rows *
+// splits, then rows; block: (threads, 1); shared memory: a float for each tile group and sum.
+
+// The sum over a part of x * x, x times a factor, to all threads. It has a barrier.
+template <class T, Access access>
+__device__ float fold_part(const ForwardParams& params, const RowThread<T>& me,
+                           const RowPart<T>& part, float factor, float* shared) {
+  const RowParams& common = params.common;
+  const T* x_row = row_of<T>(params.x, part.row);
   Accumulators<T> accumulators{};
-  if (forward.residual.data != nullptr) {
-    const T* residual_row = row_of<T>(forward.residual, part.row);
-    T* sum_row = row_of<T>(forward.residual_out, part.row);
+  if (params.residual.data != nullptr) {
+    const T* residual_row = row_of<T>(params.residual, part.row);
+    T* sum_row = row_of<T>(params.residual_out, part.row);
 #pragma unroll 1
     for (int c = 0; c < kTilePacks; ++c) {
       const std::int64_t column = part.first + kAccumulators * c;
-      const Pack sum = sum_of_packs<T>(load<T, access>(x_row, column, forward.common),
-                                       load<T, access>(residual_row, column, forward.common));
-      store<T, access>(sum_row, column, sum, forward.common);
-      fold_square<T>(sum, accumulators);
+      const Pack sum = sum_of_packs<T>(load<T, access>(x_row, column, common),
+                                       load<T, access>(residual_row, column, common));
+      store<T, access>(sum_row, column, sum, common);
+      fold_square<T>(sum, factor, accumulators);
     }
   } else {
     Pack x[kTilePacks];
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) {
-      x[c] = load<T, access>(x_row, part.first + kAccumulators * c, forward.common);
+      x[c] = load<T, access>(x_row, part.first + kAccumulators * c, common);
     }
 #pragma unroll
-    for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[c], accumulators);
+    for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[c], factor, accumulators);
   }
   float sums[] = {tile_sum<T>(accumulators)};
-  row_sums(sums, me, shared);
-  if (threadIdx.x == 0) params.sums[blockIdx.x] = sums[0];
+  row_sums(sums, me, shared, false);
+  return sums[0];
+}
+
+template <class T, class W, Access access>
+__device__ void fold_forward(const LongForwardParams& params) {
+  extern __shared__ float shared[];
+  const ForwardParams& forward = params.forward;
+  const RowParams& common = forward.common;
+  const RowThread<T> me;
+  const std::int64_t row = params.is_finish ? blockIdx.x : blockIdx.x / params.splits;
+  std::int64_t split = params.is_finish ? params.splits : blockIdx.x % params.splits;
+  const std::int64_t end = params.is_finish ? params.splits : split + 1;
+  float* part_sums = params.sums + row * params.splits;
+  float factor = 1.0f;
+  float sum;
+  for (bool is_again = false;; is_again = true) {
+    for (; split < end; ++split) {
+      const float part_sum = fold_part<T, access>(
+          forward, me, RowPart<T>(me, row, split, params.splits), factor, shared);
+      if (threadIdx.x == 0) part_sums[split] = part_sum;
+      if (params.is_finish) __syncthreads();
+    }
+    if (!params.is_finish) return;
+    sum = halved(part_sums, params.splits);
+    if (is_again) break;
+    factor = rescale_factor(sum, common.eps);
+    if (factor == 1.0f) break;
+    split = 0;
+  }
+  if (threadIdx.x != 0) return;
+  const float rstd = rstd_of(sum, factor, common.inverse_size, common.eps);
+  part_sums[0] = rstd;
+  if (forward.rstd != nullptr) forward.rstd[row] = rstd;
 }
 
 template <class T, class W, Access access>
@@ -60,57 +104,54 @@ __device__ void fold_backward(const LongBackwardParams& params) {
   const BackwardParams& backward = params.backward;
   const RowParams& common = backward.common;
   const RowThread<T> me;
-  const RowPart<T> part(me, params.splits);
-  const T* x_row = row_of<T>(backward.x, part.row);
-  const T* dy_row = row_of<T>(backward.dy, part.row);
-  Pack x[kTilePacks];
-  Pack dy[kTilePacks];
-#pragma unroll
-  for (int c = 0; c < kTilePacks; ++c) {
-    x[c] = load<T, access>(x_row, part.first + kAccumulators * c, common);
-    dy[c] = load<T, access>(dy_row, part.first + kAccumulators * c, common);
-  }
-  Accumulators<T> gx{};
-  Accumulators<T> xx{};
-#pragma unroll
-  for (int c = 0; c < kTilePacks; ++c) {
-    fold_gradient<T, W, access>(x[c], dy[c], part.first + kAccumulators * c, common, gx);
-    fold_square<T>(x[c], xx);
-  }
-  float sums[] = {tile_sum<T>(gx), tile_sum<T>(xx)};
-  row_sums(sums, me, shared);
-  if (threadIdx.x == 0) {
-    params.sums[blockIdx.x] = sums[1];
-    params.sums[common.rows * params.splits + blockIdx.x] = sums[0];
-  }
-}
-
-// The halving tree over the `count` floats at `sums`, left in the first. All threads of the block
-// call it; it ends with a barrier.
-__device__ void halve(float* sums, std::int64_t count) {
-  for (std::int64_t s = count / 2; s >= 1; s /= 2) {
-    for (std::int64_t i = threadIdx.x; i < s; i += blockDim.x) sums[i] += sums[i + s];
-    __syncthreads();
-  }
-}
-
-// Grid: rows. Block: kLongThreads.
-template <class T, class W, Access access>
-__device__ void finish_row_sums(const RowSumsParams& params) {
-  const RowParams& common = params.common;
-  const std::int64_t row = blockIdx.x;
+  const std::int64_t row = params.is_finish ? blockIdx.x : blockIdx.x / params.splits;
+  std::int64_t split = params.is_finish ? params.splits : blockIdx.x % params.splits;
+  const std::int64_t end = params.is_finish ? params.splits : split + 1;
+  const bool needs_xx = backward.rstd == nullptr;
+  const T* x_row = row_of<T>(backward.x, row);
+  const T* dy_row = row_of<T>(backward.dy, row);
   float* xx_sums = params.sums + row * params.splits;
   float* gx_sums = xx_sums + common.rows * params.splits;
-  if (params.given_rstd == nullptr) halve(xx_sums, params.splits);
-  if (params.is_backward) halve(gx_sums, params.splits);
+  BackwardFolds folds{params.is_finish && !needs_xx ? backward.rstd[row] : 0.0f};
+  float sums[2];
+  for (;;) {
+    for (; split < end; ++split) {
+      const RowPart<T> part(me, row, split, params.splits);
+      Pack x[kTilePacks];
+      Pack dy[kTilePacks];
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        x[c] = load<T, access>(x_row, part.first + kAccumulators * c, common);
+        dy[c] = load<T, access>(dy_row, part.first + kAccumulators * c, common);
+      }
+      Accumulators<T> gx{};
+      Accumulators<T> xx{};
+#pragma unroll
+      for (int c = 0; c < kTilePacks; ++c) {
+        fold_gradient<T, W, access>(x[c], dy[c], part.first + kAccumulators * c, folds.factor,
+                                    common, gx);
+        fold_square<T>(x[c], folds.factor, xx);
+      }
+      sums[0] = tile_sum<T>(gx);
+      sums[1] = tile_sum<T>(xx);
+      row_sums(sums, me, shared, false);
+      if (threadIdx.x == 0) {
+        gx_sums[split] = sums[0];
+        xx_sums[split] = sums[1];
+      }
+      if (params.is_finish) __syncthreads();
+    }
+    if (!params.is_finish) return;
+    sums[0] = halved(gx_sums, params.splits);
+    sums[1] = halved(xx_sums, params.splits);
+    // All threads have the same sums, and so the same doubts.
+    const bool is_doubtful = folds.is_doubtful(sums, needs_xx, common);
+    if (folds.are_done(sums, is_doubtful, needs_xx, common)) break;
+    split = 0;
+  }
   if (threadIdx.x != 0) return;
-
-  const float rstd = params.given_rstd == nullptr
-                         ? rstd_of(xx_sums[0], common.inverse_size, common.eps)
-                         : params.given_rstd[row];
-  xx_sums[0] = rstd;
-  if (params.is_backward) gx_sums[0] = row_scale(gx_sums[0], rstd, common.inverse_size).cbar;
-  if (params.rstd != nullptr) params.rstd[row] = rstd;
+  xx_sums[0] = folds.rstd;
+  gx_sums[0] = row_scale(sums[0], folds.factor, folds.rstd, common.inverse_size).cbar;
 }
 
 // Grid: rows * ceil(packs of a row / (kLongThreads * kScalePacks)).

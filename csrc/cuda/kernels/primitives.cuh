@@ -27,9 +27,13 @@ __device__ inline float shuffle_down(float value, int offset) {
   return __shfl_down_sync(kFullWarp, value, offset);
 }
 
-// 1 / sqrt(mean + eps), every step rounded to nearest (fold.h).
-__device__ inline float rstd_of(float sum, float inverse_size, float eps) {
-  return __frcp_rn(__fsqrt_rn(sum * inverse_size + eps));
+// Whether any lane of the warp says so.
+__device__ inline bool any_of_warp(bool value) { return __any_sync(kFullWarp, value) != 0; }
+
+// 1 / sqrt(mean + eps), every step rounded to nearest, where the sum is one of x * factor (fold.h).
+__device__ inline float rstd_of(float sum, float factor, float inverse_size, float eps) {
+  const float mean = sum * inverse_size;
+  return __frcp_rn(__fsqrt_rn(mean + eps * factor * factor)) * factor;
 }
 
 __device__ inline void unpack(const Pack& pack, float (&values)[4], float) {

@@ -25,6 +25,9 @@ struct RowThread {
   int group = static_cast<int>(threadIdx.x) / kTileLanes<T>;
   int lane = static_cast<int>(threadIdx.x) % kTileLanes<T>;  // of the tile
 
+  // Whether the row is held by several warps, which meet at barriers.
+  __device__ bool is_wide() const { return static_cast<int>(blockDim.x) > kWarpLanes; }
+
   // The first column of the thread's first pack; its others are at constant distances if it has
   // one tile, which saves address registers. Rows that a block holds have columns enough for int.
   int first = static_cast<int>(kTileColumns) * group + kPackColumns<T> * lane;
@@ -204,11 +207,20 @@ __device__ inline void fold_pack(const float (&a)[kPackColumns<T>],
   }
 }
 
+// The columns of a pack times what they are scaled by in the fold of a row.
+template <class T>
+__device__ inline void unpack_scaled(const Pack& x, float factor,
+                                     float (&values)[kPackColumns<T>]) {
+  unpack<T>(x, values);
+#pragma unroll
+  for (float& value : values) value *= factor;
+}
+
 // One more column of the chains of x * x.
 template <class T>
-__device__ inline void fold_square(const Pack& x, Accumulators<T>& accumulators) {
+__device__ inline void fold_square(const Pack& x, float factor, Accumulators<T>& accumulators) {
   float values[kPackColumns<T>];
-  unpack<T>(x, values);
+  unpack_scaled<T>(x, factor, values);
   fold_pack<T>(values, values, accumulators);
 }
 
@@ -251,26 +263,35 @@ __device__ inline float own_tiles_sum(float (&sums)[kTiles]) {
   return sums[0];
 }
 
+// Whether the folds of a row may have to be taken again (fold.h), by the sums over a thread's
+// tiles, of which a row has at most 64, of 2^15 columns together. Rare, and not more than a guess.
+__device__ inline bool is_doubtful_square(float sum, float eps) {
+  return !(sum < 0x1p100f) || (eps < 0x1p-60f && sum < 0x1p-48f);
+}
+__device__ inline bool is_doubtful_product(float sum) { return !(fabsf(sum) < 0x1p100f); }
+
 // Sums over a row from sums over the tiles of each thread, kCount different ones at once, to all
 // threads of the row. All threads of the block call it. A row wider than a warp needs `shared`
 // (kCount * groups floats a row of the block) and has one barrier; a second call must not write
-// the same memory before all threads have passed another barrier.
+// the same memory before all threads have passed another barrier. Returns whether any thread is in
+// doubt, the same to all threads that share a barrier: of the block, or of the warp.
 template <class T, int kCount>
-__device__ inline void row_sums(float (&sums)[kCount], const RowThread<T>& me, float* shared) {
-  constexpr int kWarpGroups = kWarpLanes / kTileLanes<T>;
-  if (me.groups <= kWarpGroups) {
+__device__ inline bool row_sums(float (&sums)[kCount], const RowThread<T>& me, float* shared,
+                                bool is_doubtful) {
+  if (!me.is_wide()) {
+    is_doubtful = any_of_warp(is_doubtful);
     for (int s = me.groups / 2; s >= 1; s /= 2) {
 #pragma unroll
       for (float& sum : sums) sum += shuffle_xor(sum, s * kTileLanes<T>);
     }
-    return;
+    return is_doubtful;
   }
   float* row = shared + kCount * me.groups * static_cast<int>(threadIdx.y);
   if (me.lane == 0) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) row[i * me.groups + me.group] = sums[i];
   }
-  __syncthreads();
+  is_doubtful = __syncthreads_or(is_doubtful) != 0;
   // Every warp finishes the tree for itself. There are at most 64 groups: 512 threads of 8 lanes.
   const int width = me.groups < kWarpLanes ? me.groups : kWarpLanes;
   const int leaf = static_cast<int>(threadIdx.x) & (width - 1);
@@ -283,6 +304,7 @@ __device__ inline void row_sums(float (&sums)[kCount], const RowThread<T>& me, f
 #pragma unroll
     for (float& sum : sums) sum += shuffle_xor(sum, s);
   }
+  return is_doubtful;
 }
 
 }  // namespace rmsnorm::cuda
