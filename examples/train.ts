@@ -1,6 +1,6 @@
 // Trains a small Llama of one layer until it knows a line of text by heart: attention and a
-// feed-forward part, each behind a norm and beside a residual path. The norms are RMSNorm modules,
-// forward and backward; layers.ts has the rest.
+// feed-forward part, each behind a norm and beside a residual path. RMSNorm modules do the norms and
+// the additions to that path, forward and backward; layers.ts has the rest.
 
 import assert from 'node:assert/strict';
 
@@ -33,16 +33,17 @@ function forward(): Float32Array {
   const x = Float32Array.from(
     inputs.flatMap((token) => [...embedding.weight.subarray(token * size, (token + 1) * size)]),
   );
-  const attended = sum(x, attention.forward(attentionNorm.forward(x)));
-  const fed = sum(attended, feedForward.forward(feedForwardNorm.forward(attended)));
-  return output.forward(outputNorm.forward(fed));
+  const attended = attention.forward(attentionNorm.forward(x));
+  const middle = feedForwardNorm.forward(attended, { residual: x });
+  const fed = feedForward.forward(middle.y);
+  return output.forward(outputNorm.forward(fed, { residual: middle.residualOut }).y);
 }
 
 /** Adds to the gradients of all weights, those of the norms included. */
 function backward(dlogits: Float32Array): void {
   const dfed = outputNorm.backward(output.backward(dlogits));
-  const dattended = sum(dfed, feedForwardNorm.backward(feedForward.backward(dfed)));
-  const dx = sum(dattended, attentionNorm.backward(attention.backward(dattended)));
+  const dattended = feedForwardNorm.backward(feedForward.backward(dfed), { dresidualOut: dfed });
+  const dx = attentionNorm.backward(attention.backward(dattended), { dresidualOut: dattended });
   inputs.forEach((token, row) => {
     const gradient = embedding.weightGrad.subarray(token * size, (token + 1) * size);
     gradient.set(sum(gradient, dx.subarray(row * size, (row + 1) * size)));

@@ -1,12 +1,11 @@
-// How far off the results of others may be that compute in float32: the bounds of bounds.ts, but for
-// sums in an order that is not known. A sum of n products, each rounded, is off by at most n * u of
-// the sum of their magnitudes in any order.
+// How far off the results of others may be that compute in float32, or in float64 for such tensors:
+// the bounds of bounds.ts, but for sums in an order that is not known. A sum of n products, each
+// rounded, is off by at most n * u of the sum of their magnitudes in any order.
 
 import { forward, scaleAt, type Problem } from './reference';
 
 const { abs } = Math;
 
-const u = 2 ** -24;
 const tiny = 2 ** -149;
 const secondOrder = 1 + 2 ** -10;
 
@@ -33,7 +32,9 @@ export function foreignErrors(
   dy: ArrayLike<number> | null = null,
   isExact = false,
 ): ForeignErrors {
-  const { x, hiddenSize } = problem;
+  const { x, hiddenSize, isFloat64 } = problem;
+  // The oracle is of float64, too, and off by as much as they are.
+  const u = isFloat64 === true ? 2 * 2 ** -53 : 2 ** -24;
   const { rstd, y } = forward(problem);
   const inSum = isExact ? 0 : hiddenSize;
   const relative = ((inSum + 3) / 2 + 2) * u * secondOrder;

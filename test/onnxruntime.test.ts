@@ -8,10 +8,10 @@ import { rmsNorm } from '../lib';
 import { forwardErrors } from './bounds';
 import { foreignErrors } from './foreign-bounds';
 import { modelOf, type OnnxNode } from './onnx';
-import { forward, roundTo, type Problem } from './reference';
+import { forward, residualSum, roundTo, type Problem } from './reference';
 import { arrayOf, expectWithin, normals, uniform, valuesOf } from './support';
 
-type Type = 'float32' | 'float16';
+type Type = 'float32' | 'float16' | 'float64';
 type FloatTensor = TypedTensor<Type>;
 
 const { fround, floor } = Math;
@@ -63,7 +63,7 @@ const shapes: [dims: number[], axis: number][] = [
   [[5, 1, 7, 1], -3],
 ];
 
-describe.each(['float32', 'float16'] as const)('%s', (type) => {
+describe.each(['float32', 'float16', 'float64'] as const)('%s', (type) => {
   describe.each(operators)('as $opType', ({ opType, output }) => {
     describe.each(data)('on $kind', ({ make, isExact }) => {
       test.each(shapes)('x %j from axis %d', async (dims, axis) => {
@@ -77,9 +77,10 @@ describe.each(['float32', 'float16'] as const)('%s', (type) => {
             x: valuesIn(x),
             weight: valuesIn(weight),
             hiddenSize,
-            eps: epsilon,
+            eps: fround(epsilon), // an attribute is float32
             weightOffset: 0,
             round: null,
+            isFloat64: type === 'float64',
           };
           const node: OnnxNode = {
             ...{ opType, output, type, axis, epsilon },
@@ -98,12 +99,57 @@ describe.each(['float32', 'float16'] as const)('%s', (type) => {
             expectWithin(valuesIn(result['rstd']), exact.rstd, theirs.rstd, fround);
           }
 
-          const { y, rstd } = rmsNorm.forward(x, weight, { eps: epsilon, castOrder: 'float' });
+          const options = { eps: fround(epsilon), castOrder: 'float' } as const;
+          const { y, rstd } = rmsNorm.forward(x, weight, options);
           expect(y.dims).toEqual(dims);
           expectWithin(valuesOf(y.data, type), exact.y, ours.y, roundTo[type]);
-          expectWithin(rstd, exact.rstd, ours.rstd, fround);
+          expectWithin(rstd, exact.rstd, ours.rstd, type === 'float64' ? roundTo.float64 : fround);
         }
       });
+    });
+  });
+});
+
+describe.each(['float32', 'float16'] as const)('%s with a residual', (type) => {
+  // Their kernel takes the norm of the sum before it is rounded to float16.
+  describe.each(data)('on $kind', ({ make, isExact }) => {
+    test.each([1, 7, 8, 33, 64, 111, 256, 769, 1000, 4096])('x [2,3,%d]', async (hiddenSize) => {
+      const dims = [2, 3, hiddenSize];
+      const length = sizeOf(dims);
+      const x = tensorOf(type, make(length, length), dims);
+      const residual = tensorOf(type, make(length + 1, length), dims);
+      const weight = tensorOf(type, normals(hiddenSize, hiddenSize, 0.5, 1), [hiddenSize]);
+      const unroundedSum = residualSum(valuesIn(x), valuesIn(residual), fround);
+      const sum = residualSum(valuesIn(x), valuesIn(residual), roundTo[type]);
+      const problem: Problem = {
+        ...{ x: sum, weight: valuesIn(weight), hiddenSize },
+        ...{ eps: 1e-5, weightOffset: 0, round: null },
+      };
+      const theirProblem = { ...problem, x: unroundedSum };
+
+      const node: OnnxNode = {
+        opType: 'SkipSimplifiedLayerNormalization',
+        domain: 'com.microsoft',
+        input: ['x', 'residual', 'weight'],
+        output: ['y', '', 'rstd', 'sum'],
+        ...{ float32Output: 'rstd', type, epsilon: 1e-5 },
+      };
+      const result = await run(node, { x, residual, weight });
+      const their = (name: string) => valuesIn(result[name] as FloatTensor);
+      const theirExact = forward(theirProblem);
+      const theirErrors = foreignErrors(theirProblem, null, isExact);
+      expect(their('sum')).toEqual(sum);
+      expectWithin(their('y'), theirExact.y, theirErrors.y, roundTo[type]);
+      expectWithin(their('rstd'), theirExact.rstd, theirErrors.rstd, fround);
+
+      const options = { eps: 1e-5, castOrder: 'float', residual } as const;
+      const { y, rstd, residualOut } = rmsNorm.forward(x, weight, options);
+      const exact = forward(problem);
+      const errors = forwardErrors(problem);
+      expect(residualOut.dims).toEqual(dims);
+      expect(valuesOf(residualOut.data, type)).toEqual(sum);
+      expectWithin(valuesOf(y.data, type), exact.y, errors.y, roundTo[type]);
+      expectWithin(rstd, exact.rstd, errors.rstd, fround);
     });
   });
 });
