@@ -137,6 +137,23 @@ export interface CudaBinding {
   ): void;
 }
 
+export type PlannedForward = (
+  x: NativeArray,
+  out: NativeArray,
+  rstdOut?: RstdArray | null,
+  residual?: NativeArray | null,
+  residualOut?: NativeArray | null,
+) => void;
+
+export type PlannedBackward = (
+  dy: NativeArray,
+  x: NativeArray,
+  rstd: RstdArray | null,
+  dxOut: NativeArray | null,
+  dweightOut: NativeArray | null,
+  dresidualOut?: NativeArray | null,
+) => void;
+
 export interface Binding {
   cuda: CudaBinding;
 
@@ -213,6 +230,19 @@ export interface Binding {
     dresidualOut?: NativeArray | null,
     layout?: Layout | null,
   ): Promise<[ArrayBuffer | null, ArrayBuffer | null]>;
+
+  /**
+   * forward and backward of one shape on the CPU, with all but the arrays checked here. The arrays
+   * are as those functions' own, and packed.
+   */
+  createPlan(
+    rows: number,
+    hiddenSize: number,
+    eps: number,
+    weightOffset: number,
+    format: Format,
+    weight: NativeArray | null,
+  ): [forward: PlannedForward, backward: PlannedBackward];
 
   /** destination[i] = source[i] in another dtype, but float64, rounded to nearest even. */
   convert(source: NativeArray, from: number, destination: NativeArray, to: number): void;

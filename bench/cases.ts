@@ -1,11 +1,12 @@
 import { type DType } from '../lib';
 import { shipped } from './shipped';
 
-const { rmsNorm, toBFloat16 } = shipped;
+const { createPlan, rmsNorm, toBFloat16 } = shipped;
 
 /** An operation on a shape: what is timed, and the bytes it must move at least. */
 export interface Case {
-  readonly op: 'forward' | 'backward';
+  /** `'plan'`: forward through a plan. */
+  readonly op: 'forward' | 'backward' | 'plan';
   readonly rows: number;
   readonly hiddenSize: number;
   readonly dtype: Extract<DType, 'float32' | 'bfloat16'>;
@@ -34,11 +35,16 @@ const shapes = [
   [8192, 4096],
 ] as const;
 
+/** Those at which the cost of a call shows. */
+const planShapes = shapes.slice(0, 2);
+
 export function allCases(): Case[] {
   const cases: Case[] = [];
-  for (const op of ['forward', 'backward'] as const) {
+  for (const op of ['forward', 'backward', 'plan'] as const) {
     for (const dtype of ['float32', 'bfloat16'] as const) {
-      for (const [rows, hiddenSize] of shapes) cases.push({ op, rows, hiddenSize, dtype });
+      for (const [rows, hiddenSize] of op === 'plan' ? planShapes : shapes) {
+        cases.push({ op, rows, hiddenSize, dtype });
+      }
     }
   }
   return cases;
@@ -50,7 +56,7 @@ export function caseName({ op, rows, hiddenSize, dtype }: Case): string {
 
 /** Each element of x (and dy) read once, each of y (or dx) written once. */
 export function minimumBytes({ op, rows, hiddenSize, dtype }: Case): number {
-  const matrices = op === 'forward' ? 2 : 3;
+  const matrices = op === 'backward' ? 3 : 2;
   return matrices * rows * hiddenSize * (dtype === 'float32' ? 4 : 2);
 }
 
@@ -68,7 +74,7 @@ export function makeArrays({ op, rows, hiddenSize, dtype }: Case): Arrays {
     dtype === 'float32' ? new Float32Array(length) : new Uint16Array(length);
   return {
     x: values(rows * hiddenSize, 1),
-    dy: op === 'forward' ? null : values(rows * hiddenSize, 2),
+    dy: op === 'backward' ? values(rows * hiddenSize, 2) : null,
     weight: values(hiddenSize, 3),
     rstd: new Float32Array(rows),
     out: zeros(rows * hiddenSize),
@@ -77,8 +83,14 @@ export function makeArrays({ op, rows, hiddenSize, dtype }: Case): Arrays {
 }
 
 /** The call that is timed: through the public API, into arrays that are there already. */
-export function makeCall({ dtype }: Case, arrays: Arrays): () => void {
+export function makeCall({ op, rows, dtype }: Case, arrays: Arrays): () => void {
   const { x, dy, weight, rstd, out, dweight } = arrays;
+  if (op === 'plan') {
+    const plan = createPlan({ rows, weight, dtype });
+    return () => {
+      plan.forward(x, out);
+    };
+  }
   if (dy === null) {
     const options = { dtype, out };
     return () => {

@@ -96,6 +96,7 @@ const valid: Readonly<Record<Name, () => unknown[]>> = {
     ...[floats(8), floats(8), floats(4), floats(2), true, true, 4, 1e-6, 0, 0],
     ...[floats(8), layout()],
   ],
+  createPlan: () => [2, 4, 1e-6, 0, 0, floats(4)],
   convert: () => [floats(8), 0, bits(8), 2],
   devices: () => [],
   cpuVariants: () => [],
@@ -110,6 +111,7 @@ const required: Readonly<Partial<Record<Name, number>>> = {
   forwardAsync: 8,
   backward: 10,
   backwardAsync: 10,
+  createPlan: 5,
 };
 const names = Object.keys(valid) as Name[];
 

@@ -9,6 +9,7 @@
 #include "../cuda/backend.h"
 #include "calls.h"
 #include "objects.h"
+#include "plan.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -41,6 +42,7 @@ napi_value init(napi_env env, napi_value exports) {
       method("backward", backward),
       method("forwardAsync", forward_async),
       method("backwardAsync", backward_async),
+      method("createPlan", create_plan),
       method("convert", convert),
       method("cpuVariants", cpu_variants),
       method("cpuVariant", cpu_variant),

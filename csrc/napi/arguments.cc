@@ -12,15 +12,6 @@ constexpr std::int64_t kFreshFloat32 = 16;
 constexpr std::int64_t kDevice = 32;  // times the ordinal plus 1
 constexpr std::int64_t kMaxDevices = 1024;
 
-// The argument `format` of binding.d.ts, taken apart.
-struct Format {
-  DType dtype;
-  CastOrder cast_order;
-  bool accumulate;
-  bool fresh_float32;
-  int device;
-};
-
 Format read_format(ArgumentReader& reader, std::size_t index) {
   const std::int64_t bits = reader.integer_at(index, "format", 0, kDevice * (kMaxDevices + 1) - 1);
   return {.dtype = static_cast<DType>(bits & kDType),
@@ -75,36 +66,15 @@ class Layouts {
   std::int64_t numbers_[1 + 4 * 4];
 };
 
-}  // namespace
-
-Status read_forward(napi_env env, napi_callback_info info, bool is_async, ForwardCall* call) {
-  ArgumentReader reader(env, info);
-  if (is_async) reader.look_for_shared_memory();
-  const Format format = read_format(reader, 7);
-  const Presence optional_output = is_async ? Presence::kOptionalOrFresh : Presence::kOptional;
-  reader.array("x", format.dtype, Presence::kRequired, &call->x.array);
-  reader.array("weight", format.dtype, Presence::kOptional, &call->weight.array, true);
-  reader.array("out", format.dtype, is_async ? Presence::kRequiredOrFresh : Presence::kRequired,
-               &call->y.array);
-  reader.array("rstdOut", rstd_dtype(format), optional_output, &call->rstd.array);
-  const std::int64_t hidden_size = reader.integer("hiddenSize", 1, kMaxSafeInteger);
-  const Options options = read_options(reader, format);
-  reader.skip();
-  Layouts layouts;
-  if (!reader.is_at_end()) {
-    reader.array("residual", format.dtype, Presence::kOptional, &call->residual.array);
-    reader.array("residualOut", format.dtype, optional_output, &call->residual_out.array);
-    layouts.read(reader);
-  }
-  RMSNORM_TRY(reader.status());
+// Of arrays that have been read: where their rows are, what may not overlap, the operator's
+// arguments.
+Status place_forward(const Setting& setting, const Layouts& layouts, ForwardCall* call) {
   if (call->residual.array.is_given() != call->residual_out.array.is_wanted()) {
     return {Code::kInvalidValue, "The arguments 'residual' and 'residualOut' must go together"};
   }
-
-  Shape shape;
-  RMSNORM_TRY(layouts.shape(call->x.array, hidden_size, &shape));
+  const auto& [shape, options, format] = setting;
   RMSNORM_TRY(layouts.place(shape, 0, &call->x));
-  RMSNORM_TRY(place_vector(hidden_size, &call->weight));
+  RMSNORM_TRY(place_vector(shape.hidden_size, &call->weight));
   RMSNORM_TRY(layouts.place(shape, 1, &call->y));
   RMSNORM_TRY(place_vector(shape.rows, &call->rstd));
   if (call->residual.array.is_given()) {
@@ -132,6 +102,66 @@ Status read_forward(napi_env env, napi_callback_info info, bool is_async, Forwar
   return {};
 }
 
+Status place_backward(const Setting& setting, const Layouts& layouts, BackwardCall* call) {
+  if (call->dresidual_out.array.is_given() && !call->dx.array.is_wanted()) {
+    return {Code::kInvalidValue, "The argument 'dresidualOut' must be left out without a dxOut"};
+  }
+  const auto& [shape, options, format] = setting;
+  RMSNORM_TRY(layouts.place(shape, 0, &call->dy));
+  RMSNORM_TRY(layouts.place(shape, 1, &call->x));
+  RMSNORM_TRY(place_vector(shape.hidden_size, &call->weight));
+  RMSNORM_TRY(place_vector(shape.rows, &call->rstd));
+  RMSNORM_TRY(layouts.place(shape, 2, &call->dx));
+  RMSNORM_TRY(place_vector(shape.hidden_size, &call->dweight));
+  RMSNORM_TRY(layouts.place(shape, 3, &call->dresidual_out));
+  RMSNORM_TRY(check_overlap(call->dx, {&call->weight, &call->rstd, &call->dweight},
+                            {&call->dy, &call->x, &call->dresidual_out}));
+  RMSNORM_TRY(check_overlap(
+      call->dweight, {&call->dy, &call->x, &call->weight, &call->rstd, &call->dresidual_out}, {}));
+
+  call->args = {.shape = shape,
+                .options = options,
+                .dtype = format.dtype,
+                .dy = call->dy.as<ConstRows>(),
+                .x = call->x.as<ConstRows>(),
+                .weight = {call->weight.data(), call->weight.array.dtype},
+                .rstd = call->rstd.data(),
+                .dx = call->dx.as<Rows>(),
+                .dweight = call->dweight.data(),
+                .dweight_dtype = call->dweight.array.dtype,
+                .accumulate = format.accumulate,
+                .dresidual_out = call->dresidual_out.as<ConstRows>()};
+  call->device = format.device;
+  return {};
+}
+
+}  // namespace
+
+Status read_forward(napi_env env, napi_callback_info info, bool is_async, ForwardCall* call) {
+  ArgumentReader reader(env, info);
+  if (is_async) reader.look_for_shared_memory();
+  const Format format = read_format(reader, 7);
+  const Presence optional_output = is_async ? Presence::kOptionalOrFresh : Presence::kOptional;
+  reader.array("x", format.dtype, Presence::kRequired, &call->x.array);
+  reader.array("weight", format.dtype, Presence::kOptional, &call->weight.array, true);
+  reader.array("out", format.dtype, is_async ? Presence::kRequiredOrFresh : Presence::kRequired,
+               &call->y.array);
+  reader.array("rstdOut", rstd_dtype(format), optional_output, &call->rstd.array);
+  const std::int64_t hidden_size = reader.integer("hiddenSize", 1, kMaxSafeInteger);
+  const Options options = read_options(reader, format);
+  reader.skip();
+  Layouts layouts;
+  if (!reader.is_at_end()) {
+    reader.array("residual", format.dtype, Presence::kOptional, &call->residual.array);
+    reader.array("residualOut", format.dtype, optional_output, &call->residual_out.array);
+    layouts.read(reader);
+  }
+  RMSNORM_TRY(reader.status());
+  Setting setting{{}, options, format};
+  RMSNORM_TRY(layouts.shape(call->x.array, hidden_size, &setting.shape));
+  return place_forward(setting, layouts, call);
+}
+
 Status read_backward(napi_env env, napi_callback_info info, bool is_async, BackwardCall* call) {
   ArgumentReader reader(env, info);
   if (is_async) reader.look_for_shared_memory();
@@ -156,38 +186,46 @@ Status read_backward(napi_env env, napi_callback_info info, bool is_async, Backw
     layouts.read(reader);
   }
   RMSNORM_TRY(reader.status());
-  if (call->dresidual_out.array.is_given() && !call->dx.array.is_wanted()) {
-    return {Code::kInvalidValue, "The argument 'dresidualOut' must be left out without a dxOut"};
+  Setting setting{{}, options, format};
+  RMSNORM_TRY(layouts.shape(call->x.array, hidden_size, &setting.shape));
+  return place_backward(setting, layouts, call);
+}
+
+Status read_setting(ArgumentReader& reader, Setting* setting) {
+  const Format format = read_format(reader, 4);
+  const std::int64_t rows = reader.integer("rows", 0, kMaxSafeInteger);
+  const std::int64_t hidden_size = reader.integer("hiddenSize", 1, kMaxSafeInteger);
+  *setting = {{rows, hidden_size}, read_options(reader, format), format};
+  RMSNORM_TRY(reader.status());
+  if (rows <= kMaxSafeInteger / hidden_size) return {};
+  return {Code::kOutOfRange, "The argument 'rows' must be such that x has up to 2^53 elements"};
+}
+
+Status read_planned_forward(ArgumentReader& reader, const Setting& setting, ForwardCall* call) {
+  const DType dtype = setting.format.dtype;
+  reader.array("x", dtype, Presence::kRequired, &call->x.array);
+  reader.array("out", dtype, Presence::kRequired, &call->y.array);
+  reader.array("rstdOut", rstd_dtype(setting.format), Presence::kOptional, &call->rstd.array);
+  if (!reader.is_at_end()) {
+    reader.array("residual", dtype, Presence::kOptional, &call->residual.array);
+    reader.array("residualOut", dtype, Presence::kOptional, &call->residual_out.array);
   }
+  RMSNORM_TRY(reader.status());
+  return place_forward(setting, Layouts(), call);
+}
 
-  Shape shape;
-  RMSNORM_TRY(layouts.shape(call->x.array, hidden_size, &shape));
-  RMSNORM_TRY(layouts.place(shape, 0, &call->dy));
-  RMSNORM_TRY(layouts.place(shape, 1, &call->x));
-  RMSNORM_TRY(place_vector(hidden_size, &call->weight));
-  RMSNORM_TRY(place_vector(shape.rows, &call->rstd));
-  RMSNORM_TRY(layouts.place(shape, 2, &call->dx));
-  RMSNORM_TRY(place_vector(hidden_size, &call->dweight));
-  RMSNORM_TRY(layouts.place(shape, 3, &call->dresidual_out));
-  RMSNORM_TRY(check_overlap(call->dx, {&call->weight, &call->rstd, &call->dweight},
-                            {&call->dy, &call->x, &call->dresidual_out}));
-  RMSNORM_TRY(check_overlap(
-      call->dweight, {&call->dy, &call->x, &call->weight, &call->rstd, &call->dresidual_out}, {}));
-
-  call->args = {.shape = shape,
-                .options = options,
-                .dtype = format.dtype,
-                .dy = call->dy.as<ConstRows>(),
-                .x = call->x.as<ConstRows>(),
-                .weight = {call->weight.data(), call->weight.array.dtype},
-                .rstd = call->rstd.data(),
-                .dx = call->dx.as<Rows>(),
-                .dweight = call->dweight.data(),
-                .dweight_dtype = dweight.dtype,
-                .accumulate = format.accumulate,
-                .dresidual_out = call->dresidual_out.as<ConstRows>()};
-  call->device = format.device;
-  return {};
+Status read_planned_backward(ArgumentReader& reader, const Setting& setting, BackwardCall* call) {
+  const DType dtype = setting.format.dtype;
+  reader.array("dy", dtype, Presence::kRequired, &call->dy.array);
+  reader.array("x", dtype, Presence::kRequired, &call->x.array);
+  reader.array("rstd", rstd_dtype(setting.format), Presence::kOptional, &call->rstd.array);
+  reader.array("dxOut", dtype, Presence::kOptional, &call->dx.array);
+  reader.array("dweightOut", dtype, Presence::kOptional, &call->dweight.array, true);
+  if (!reader.is_at_end()) {
+    reader.array("dresidualOut", dtype, Presence::kOptional, &call->dresidual_out.array);
+  }
+  RMSNORM_TRY(reader.status());
+  return place_backward(setting, Layouts(), call);
 }
 
 }  // namespace rmsnorm::napi

@@ -17,6 +17,22 @@ namespace rmsnorm::napi {
 // Where a call runs: the CPU, or the CUDA device of an ordinal.
 static constexpr int kCpu = -1;
 
+// The argument `format` of binding.d.ts, taken apart.
+struct Format {
+  DType dtype;
+  CastOrder cast_order;
+  bool accumulate;
+  bool fresh_float32;
+  int device;
+};
+
+// What a call is told besides its arrays.
+struct Setting {
+  Shape shape;
+  Options options;
+  Format format;
+};
+
 struct ForwardCall {
   Operand x, weight, y, rstd, residual, residual_out;
   ForwardArgs args;  // pointers of arrays that are fresh are null
@@ -32,5 +48,12 @@ struct BackwardCall {
 // kinds, lengths, layouts, ranges and overlaps.
 Status read_forward(napi_env env, napi_callback_info info, bool is_async, ForwardCall* call);
 Status read_backward(napi_env env, napi_callback_info info, bool is_async, BackwardCall* call);
+
+// The arguments of createPlan but for the weight: rows, hiddenSize, eps, weightOffset and format.
+Status read_setting(ArgumentReader& reader, Setting* setting);
+
+// The arrays that a plan's functions take. The weight is the plan's.
+Status read_planned_forward(ArgumentReader& reader, const Setting& setting, ForwardCall* call);
+Status read_planned_backward(ArgumentReader& reader, const Setting& setting, BackwardCall* call);
 
 }  // namespace rmsnorm::napi

@@ -76,9 +76,9 @@ bool read_memory(napi_env env, napi_value value, bool find_shared, Memory* memor
   return true;
 }
 
-ArgumentReader::ArgumentReader(napi_env env, napi_callback_info info) : env_(env) {
+ArgumentReader::ArgumentReader(napi_env env, napi_callback_info info, void** data) : env_(env) {
   // Arguments that were not passed are undefined.
-  if (napi_get_cb_info(env, info, &count_, values_, nullptr, nullptr) != napi_ok) {
+  if (napi_get_cb_info(env, info, &count_, values_, nullptr, data) != napi_ok) {
     status_ = {Code::kWrongType, "The arguments can not be read"};
   }
 }

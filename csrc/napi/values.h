@@ -54,7 +54,8 @@ class ArgumentReader {
  public:
   static constexpr std::size_t kMaxArguments = 14;
 
-  ArgumentReader(napi_env env, napi_callback_info info);
+  // `data` receives what the function was made with.
+  ArgumentReader(napi_env env, napi_callback_info info, void** data = nullptr);
 
   // Makes array() find out is_shared.
   void look_for_shared_memory() { find_shared_ = true; }

@@ -1,0 +1,169 @@
+// Plans: the bits of rmsNorm.forward and backward, for arrays alone.
+
+import { createPlan, rmsNorm, type DType, type Plan } from '../lib';
+import { makeCase, type Case, type CaseOptions } from './cases';
+import { detached } from './refusals';
+import { dtypes, errorOf, expectSameBits, zeros } from './support';
+
+const allDtypes: readonly DType[] = [...dtypes, 'float64'];
+
+function planOf(c: Case, accumulate = false): Plan {
+  const { dtype, rows, hiddenSize, weight } = c;
+  const { eps, castOrder, weightOffset } = c.options;
+  return createPlan({
+    ...{ rows, hiddenSize, weight, dtype, eps, castOrder, weightOffset, accumulate },
+  });
+}
+
+const rstdDtype = (dtype: DType): DType => (dtype === 'float64' ? 'float64' : 'float32');
+
+const sizes: Omit<CaseOptions, 'dtype'>[] = [
+  { rows: 1, hiddenSize: 64 },
+  { rows: 37, hiddenSize: 771, weightOffset: 1 },
+  { rows: 20, hiddenSize: 300, weightKind: 'none' },
+  { rows: 0, hiddenSize: 8 },
+  { rows: 3, hiddenSize: 1, castOrder: 'float' },
+];
+
+describe.each(allDtypes)('%s', (dtype) => {
+  test.each(sizes)('$rows x $hiddenSize: the bits of rmsNorm', (size) => {
+    const c = makeCase({ dtype, ...size });
+    const plan = planOf(c);
+    const y = zeros(dtype, c.x.length);
+    const rstd = zeros(rstdDtype(dtype), c.rows) as Float32Array;
+    const expected = rmsNorm.forward(c.x, c.weight, c.options);
+    plan.forward(c.x, y, rstd);
+    expectSameBits(y, expected.y);
+    expectSameBits(rstd, expected.rstd);
+    plan.forward(c.x, y);
+    expectSameBits(y, expected.y);
+
+    const gradients = rmsNorm.backward(c.dy, c.x, c.weight, null, c.options);
+    const dx = zeros(dtype, c.x.length);
+    const dweight = c.weight && zeros(c.weightDtype, c.hiddenSize);
+    for (const given of [rstd, null]) {
+      plan.backward(c.dy, c.x, given, dx, dweight);
+      expectSameBits(dx, gradients.dx);
+      expectSameBits(dweight, gradients.dweight);
+    }
+  });
+
+  test('a residual, and its gradient', () => {
+    const c = makeCase({ dtype, rows: 5, hiddenSize: 100 });
+    const { residual, dresidualOut } = c;
+    const plan = planOf(c);
+    const expected = rmsNorm.forward(c.x, c.weight, { ...c.options, residual });
+    const y = zeros(dtype, c.x.length);
+    const residualOut = zeros(dtype, c.x.length);
+    plan.forward(c.x, y, null, residual, residualOut);
+    expectSameBits(y, expected.y);
+    expectSameBits(residualOut, expected.residualOut);
+
+    const gradients = rmsNorm.backward(c.dy, residualOut, c.weight, expected.rstd, {
+      ...c.options,
+      dresidualOut,
+    });
+    const dx = zeros(dtype, c.x.length);
+    plan.backward(c.dy, residualOut, expected.rstd, dx, null, dresidualOut);
+    expectSameBits(dx, gradients.dx);
+  });
+});
+
+const c = makeCase({ dtype: 'float32', rows: 2, hiddenSize: 4 });
+
+test('the weight is what it is at the call, and adding up is asked for', () => {
+  const weight = new Float32Array(4).fill(1);
+  const plan = createPlan({ rows: 2, weight, accumulate: true });
+  const y = new Float32Array(8);
+  plan.forward(c.x, y);
+  const before = y.slice();
+  weight.fill(2);
+  plan.forward(c.x, y);
+  expect(y).toEqual(before.map((value) => 2 * value));
+
+  const dweight = new Float32Array(4);
+  plan.backward(c.dy, c.x, null, null, dweight);
+  const once = dweight.slice();
+  plan.backward(c.dy, c.x, null, null, dweight);
+  expect(dweight).toEqual(once.map((value) => 2 * value));
+});
+
+test('its functions outlive it', () => {
+  const { forward } = createPlan({ rows: 2, weight: new Float32Array(4).fill(1) });
+  globalThis.gc?.();
+  const y = new Float32Array(8);
+  forward(c.x, y);
+  expectSameBits(y, rmsNorm(c.x as Float32Array, null, { normalizedShape: 4 }));
+});
+
+test('the weight can not be detached behind its back', () => {
+  const weight = new Float32Array(4).fill(1);
+  const plan = createPlan({ rows: 2, weight });
+  detached(weight);
+  const error = errorOf(() => {
+    plan.forward(new Float32Array(8), new Float32Array(8));
+  });
+  expect(error.code).toBe('ERR_OUT_OF_RANGE');
+  expect(error.message).toContain("'weight' must have 4 elements. Received 0");
+});
+
+const weight = new Float32Array(4);
+test.each([
+  [{ weight }, 'ERR_INVALID_ARG_TYPE', "'rows' must be a number. Received undefined"],
+  [{ rows: -1, weight }, 'ERR_OUT_OF_RANGE', "'rows' must be a whole number from 0 up"],
+  [{ rows: 1 }, 'ERR_INVALID_ARG_TYPE', "'hiddenSize' must be a number"],
+  [{ rows: 1, hiddenSize: 0 }, 'ERR_OUT_OF_RANGE', "'hiddenSize' must be a whole number from 1 up"],
+  [{ rows: 1, hiddenSize: 5, weight }, 'ERR_OUT_OF_RANGE', "'weight' must have 5 elements"],
+  [{ rows: 2 ** 52, hiddenSize: 4 }, 'ERR_OUT_OF_RANGE', "'rows' must be such that"],
+  [{ rows: 1, weight, dtype: 'int8' }, 'ERR_INVALID_ARG_VALUE', "'dtype' must be"],
+  [{ rows: 1, weight, dtype: 'float64' }, 'ERR_INVALID_ARG_TYPE', "'weight' must be"],
+  [{ rows: 1, weight, eps: -1 }, 'ERR_OUT_OF_RANGE', "'eps' must be"],
+  [{ rows: 1, weight, out: weight }, 'ERR_INVALID_ARG_VALUE', "'options' must be of known names"],
+  [{ rows: 1, weight: [1] }, 'ERR_INVALID_ARG_TYPE', "'weight"],
+])('refuses %p', (options, code, message) => {
+  const error = errorOf(() => createPlan(options as never));
+  expect(error.code).toBe(code);
+  expect(error.message).toContain(message);
+});
+
+const plan = createPlan({ rows: 2, weight });
+const x = new Float32Array(8);
+test.each<[string, () => void, string]>([
+  [
+    'no output',
+    () => {
+      (plan.forward as (x: unknown) => void)(x);
+    },
+    'ERR_INVALID_ARG_TYPE',
+  ],
+  [
+    'a length',
+    () => {
+      plan.forward(x, new Float32Array(4));
+    },
+    'ERR_OUT_OF_RANGE',
+  ],
+  [
+    'a kind',
+    () => {
+      plan.forward(x, new Uint16Array(8));
+    },
+    'ERR_INVALID_ARG_TYPE',
+  ],
+  [
+    'an overlap',
+    () => {
+      plan.backward(x, x, null, x, x.subarray(0, 4));
+    },
+    'ERR_INVALID_ARG_VALUE',
+  ],
+  [
+    'half a residual',
+    () => {
+      plan.forward(x, x, null, x);
+    },
+    'ERR_INVALID_ARG_VALUE',
+  ],
+])('calls refuse %s', (_, call, code) => {
+  expect(errorOf(call).code).toBe(code);
+});
