@@ -69,17 +69,16 @@ export function readBackward(
     accumulate,
   );
   const freshFloat32 = problem.weight?.kind === 'Float32Array' ? freshFloat32Flag : 0;
-  const readOptional = (name: string, value: unknown) =>
-    value === undefined ? null : readLikeX(name, value, problem);
   return {
     problem,
     options,
     dy: readLikeX('dy', dy, problem),
     rstd: rstd === null || rstd === undefined ? null : readRstd('rstd', rstd, problem),
-    dx: needsDx ? (readOptional('dxOut', dxOut) ?? true) : null,
+    dx: (needsDx && (dxOut === undefined || readLikeX('dxOut', dxOut, problem))) || null,
     dweight:
       (needsDweight && (dweightOut === undefined || readDweightOut(dweightOut, problem))) || null,
-    dresidualOut: readOptional('dresidualOut', dresidualOut),
+    dresidualOut:
+      dresidualOut === undefined ? null : readLikeX('dresidualOut', dresidualOut, problem),
     format: problem.format + (accumulate ? accumulateFlag : 0) + freshFloat32,
   };
 }
@@ -93,9 +92,20 @@ function given(output: Operand | true | null): Operand | null {
   return output === true ? null : output;
 }
 
+/** Whether a call is one of packed matrices alone: the fastest to make. */
+function isPlain({ problem, dy, dx, dresidualOut }: BackwardCall): boolean {
+  return (
+    dresidualOut === null &&
+    problem.x.view === null &&
+    dy.view === null &&
+    (given(dx)?.view ?? null) === null
+  );
+}
+
+const matrixNames = ['dy', 'x', 'dxOut', 'dresidualOut'];
+
 function layoutOf({ problem, dy, dx, dresidualOut }: BackwardCall): Float64Array | null {
-  const names = ['dy', 'x', 'dxOut', 'dresidualOut'];
-  return nativeLayout(problem, names, [dy, problem.x, given(dx), dresidualOut]);
+  return nativeLayout(problem, matrixNames, [dy, problem.x, given(dx), dresidualOut]);
 }
 
 export function runBackward(call: BackwardCall): BackwardArrays {
@@ -106,24 +116,42 @@ export function runBackward(call: BackwardCall): BackwardArrays {
     call.dweight === true
       ? zeros((weight as Operand).kind, hiddenSize)
       : (call.dweight?.data ?? null);
-  const layout = layoutOf(call);
-  const common = [
-    nativeView(call.dy.data),
-    problem.nativeX,
-    problem.nativeWeight,
-    call.rstd,
-    dx && nativeView(dx),
-    dweight && nativeView(dweight),
-    hiddenSize,
-    settings.eps,
-    settings.weightOffset,
-    call.format,
-  ] as const;
+  const nativeDy = nativeView(call.dy.data);
+  const nativeDx = dx && nativeView(dx);
+  const nativeDweight = dweight && nativeView(dweight);
+  const { nativeX, nativeWeight } = problem;
+  const { eps, weightOffset } = settings;
+  const { rstd, format } = call;
+  const layout = isPlain(call) ? null : layoutOf(call);
   try {
     if (dresidualOut === null && layout === null) {
-      binding.backward(...common);
+      binding.backward(
+        nativeDy,
+        nativeX,
+        nativeWeight,
+        rstd,
+        nativeDx,
+        nativeDweight,
+        hiddenSize,
+        eps,
+        weightOffset,
+        format,
+      );
     } else {
-      binding.backward(...common, dresidualOut && nativeView(dresidualOut.data), layout);
+      binding.backward(
+        nativeDy,
+        nativeX,
+        nativeWeight,
+        rstd,
+        nativeDx,
+        nativeDweight,
+        hiddenSize,
+        eps,
+        weightOffset,
+        format,
+        dresidualOut && nativeView(dresidualOut.data),
+        layout,
+      );
     }
   } catch (error) {
     throw adoptNativeError(error);
