@@ -137,6 +137,7 @@ export interface CudaBinding {
   ): void;
 }
 
+/** Forward of a plan: arrays are of its dtype and shapes, or null where they are not wanted. */
 export type PlannedForward = (
   x: NativeArray,
   out: NativeArray,
@@ -145,6 +146,7 @@ export type PlannedForward = (
   residualOut?: NativeArray | null,
 ) => void;
 
+/** Backward of a plan, likewise. */
 export type PlannedBackward = (
   dy: NativeArray,
   x: NativeArray,

@@ -8,6 +8,7 @@ export {
   type RMSNormSum,
 } from './module';
 export { createPlan, type Plan, type PlanOptions } from './plan';
+export type { PlannedBackward, PlannedForward } from '../binding';
 export { fromBFloat16, fromFloat16, toBFloat16, toFloat16 } from './convert';
 export { cpuVariants, getCpuVariant, getNumThreads, setCpuVariant, setNumThreads } from './cpu';
 export { devices, type CudaDevice, type DeviceList, type DeviceName } from './devices';

@@ -24,8 +24,11 @@ export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
 
 /** Calls of one shape: see {@link createPlan}. */
 export interface Plan {
+  /** Of each call. */
   readonly rows: number;
+  /** Elements of a row. */
   readonly hiddenSize: number;
+  /** Of all tensors. */
   readonly dtype: DType;
   /**
    * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `residualOut`
