@@ -33,6 +33,7 @@ test.each<[string, number[], number[], number, ReturnType<typeof collapse>]>([
   ['one row for all of two dims', [2, 3, 8], [0, 0, 1], 8, rows(0, 6)],
   ['rows repeated', [3, 2, 8], [8, 0, 1], 8, rows(0, 2, 8)],
   ['every other column', [3, 8], [16, 2], 8, 'broken rows'],
+  ['rows that end amid a dim', [2, 12], [20, 1], 8, 'broken rows'],
   ['columns before rows', [3, 8], [1, 3], 8, 'broken rows'],
   ['one column of many', [3, 1], [16, 5], 1, rows(16, 3)],
   ['one element', [1, 1], [7, 9], 1, rows(1, 1)],
