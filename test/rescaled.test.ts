@@ -1,7 +1,14 @@
 // Rows whose squares overflow, or all vanish with an eps of 0: their fold is taken again of scaled
 // numbers, and the results are as accurate as any.
 
-import { cpuVariants, getCpuVariant, rmsNorm, setCpuVariant, type DeviceName } from '../lib';
+import {
+  cpuVariants,
+  devices,
+  getCpuVariant,
+  rmsNorm,
+  setCpuVariant,
+  type DeviceName,
+} from '../lib';
 import { backwardErrors, forwardErrors } from './bounds';
 import { makeCase } from './cases';
 import { backward, forward, roundTo } from './reference';
@@ -22,7 +29,7 @@ const scales = {
   vanishes: { float32: [2 ** -76, 1e-30, 2 ** -122], bfloat16: [2 ** -76, 1e-30, 2 ** -122] },
 } as const;
 
-const places = cpuVariants();
+const places = [...cpuVariants(), ...devices().map(({ device }) => device)];
 
 function resultsOn(place: string, call: (device: DeviceName) => readonly (HostArray | null)[]) {
   if (place.startsWith('cuda')) return call(place as DeviceName);
