@@ -15,6 +15,8 @@ export interface Run {
   readonly dtype: DType;
   /** That of the tensors where it is left out. */
   readonly weightDtype?: DType;
+  /** With a residual, or with the gradient that comes through it. */
+  readonly residual?: true;
 }
 
 /** What a launch did to one allocation. See the README of test/cudasim. */
@@ -91,6 +93,10 @@ function programOf(runs: readonly Run[]): string {
       const x = array(dtype, rows * hiddenSize, 7919);
       const weight = array(weightDtype, hiddenSize, 104729);
       const options = { device: 'cuda', ...(dtype === 'float32' ? {} : { dtype }) };
+      if (run.residual) {
+        const name = run.direction === 'forward' ? 'residual' : 'dresidualOut';
+        options[name] = array(dtype, rows * hiddenSize, 15485863);
+      }
       const results = (() => {
         if (run.direction === 'forward') {
           if (trace) appendFileSync(trace, JSON.stringify({ type: 'run', index }) + '\\n');
@@ -102,7 +108,9 @@ function programOf(runs: readonly Run[]): string {
         return lib.rmsNorm.backward(dy, x, weight, rstd, options);
       })();
       const hash = createHash('sha256');
-      for (const result of Object.values(results)) hash.update(new Uint8Array(result.buffer));
+      for (const result of Object.values(results)) {
+        if (result !== null) hash.update(new Uint8Array(result.buffer));
+      }
       print(hash.digest('hex'));
     }`;
 }

@@ -1,9 +1,9 @@
 // What the CUDA kernels move, counted on simulated GPUs of three compute capabilities: nothing twice,
 // in whole packs, side by side, without conflicts and with few barriers.
 //
-// Of a call's allocations two are touched: the larger holds x and y, or dy, x and dx, with rstd (the
-// chunk), the other the weight, dweight and its partial sums. So reading and writing tell most of the
-// operands apart, and widths tell rstd from the packs.
+// Of a call's allocations two are touched: the larger holds x and y, or dy, x and dx, with rstd and
+// what a residual adds (the chunk), the other the weight, dweight and its partial sums. So reading and
+// writing tell most of the operands apart, and widths tell rstd from the packs.
 
 import {
   elementSize,
@@ -41,7 +41,19 @@ const backwardRuns = runsOf('backward', [
   [64, 4096],
   [48, 2048],
 ]);
-const runs = [...forwardRuns, ...backwardRuns];
+const residualRuns = [
+  ...runsOf('forward', [
+    [64, 4096],
+    [96, 128],
+    [12, 16_384],
+  ]),
+  ...runsOf('backward', [
+    [64, 4096],
+    [4096, 256],
+    [16, 8192],
+  ]),
+].map((run): Run => ({ ...run, residual: true }));
+const runs = [...forwardRuns, ...backwardRuns, ...residualRuns];
 
 const packBytes = 16;
 const warpLanes = 32;
@@ -210,6 +222,35 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
       expect(rows.shared_wavefronts).toBe(run.rows * leastWavefronts(run, rows));
       expect(rows.barriers).toBeLessThanOrEqual(2 * run.rows);
     });
+  });
+
+  describe.each(residualRuns)('$direction of $rows x $hiddenSize $dtype with a residual', (run) => {
+    const matrix = matrixBytes(run);
+    const rstd = sectorBytes * wholeSectors(4 * run.rows);
+    const isForward = run.direction === 'forward';
+
+    test(
+      isForward
+        ? 'reads x and residual once and writes residualOut and y once'
+        : 'reads dy, x and dresidualOut once and writes dx once',
+      () => {
+        const { chunk } = buffersOf(launchesOfRun(run).rows);
+        const read = isForward ? 2 * matrix : 3 * matrix;
+        const written = isForward ? 2 * matrix : matrix;
+        expect(chunk).toMatchObject({
+          read_sectors: (isForward ? read : read + rstd) / sectorBytes,
+          written_sectors: (isForward ? written + rstd : written) / sectorBytes,
+        });
+        // Every pack once, side by side; the only accesses of 4 bytes are rstd's, in one sector each.
+        const packs = (read + written) / packBytes;
+        const ofRstd = chunk.accesses_by_width[2] as number;
+        expect(chunk.accesses_by_width).toEqual([0, 0, ofRstd, 0, packs]);
+        const requests = chunk.read_requests + chunk.write_requests - packs / warpLanes;
+        expect(requests).toBeGreaterThan(0);
+        expect(requests).toBeLessThanOrEqual(isForward ? run.rows : ofRstd / warpLanes);
+        expect(chunk.sectors_requested).toBe((read + written) / sectorBytes + requests);
+      },
+    );
   });
 
   test.each(backwardRuns.filter(({ rows }) => rows === 4096))(
