@@ -16,6 +16,9 @@ export type Format = number;
 
 export type NativeArray = Float32Array | Float64Array | Uint16Array;
 
+/** An array, or memory of a device: all operands of a call are of one kind, and in one place. */
+export type NativeData = NativeArray | NativeDeviceBuffer;
+
 /** An array of rstd. */
 export type RstdArray = Float32Array | Float64Array;
 
@@ -162,39 +165,42 @@ export interface Binding {
   /**
    * Writes y, and rstd unless null; residualOut = x + residual if that is given. y and residualOut
    * may each be exactly x or residual, and not each other; nothing else may overlap an output.
-   * Layout: x, y, residual, residualOut.
+   * Layout: x, y, residual, residualOut. On memory of a device, which `format` must name, it is
+   * enqueued; `stream` is for that alone, and null for the device's default one.
    */
   forward(
-    x: NativeArray,
-    weight: NativeArray | null,
-    y: NativeArray,
-    rstd: RstdArray | null,
+    x: NativeData,
+    weight: NativeData | null,
+    y: NativeData,
+    rstd: NativeData | null,
     hiddenSize: number,
     eps: number,
     weightOffset: number,
     format: Format,
-    residual?: NativeArray | null,
-    residualOut?: NativeArray | null,
+    residual?: NativeData | null,
+    residualOut?: NativeData | null,
     layout?: Layout | null,
+    stream?: NativeStream | null,
   ): void;
 
   /**
    * Writes dx and dweight unless null. rstd null: recomputed. dx may be exactly dy, x or
-   * dresidualOut. Layout: dy, x, dx, dresidualOut.
+   * dresidualOut. Layout: dy, x, dx, dresidualOut. `stream`: as for forward.
    */
   backward(
-    dy: NativeArray,
-    x: NativeArray,
-    weight: NativeArray | null,
-    rstd: RstdArray | null,
-    dx: NativeArray | null,
-    dweight: NativeArray | null,
+    dy: NativeData,
+    x: NativeData,
+    weight: NativeData | null,
+    rstd: NativeData | null,
+    dx: NativeData | null,
+    dweight: NativeData | null,
     hiddenSize: number,
     eps: number,
     weightOffset: number,
     format: Format,
-    dresidualOut?: NativeArray | null,
+    dresidualOut?: NativeData | null,
     layout?: Layout | null,
+    stream?: NativeStream | null,
   ): void;
 
   /**

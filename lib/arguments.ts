@@ -1,11 +1,7 @@
-import {
-  dtypeCodes,
-  dtypeOf,
-  nativeView,
-  type DType,
-  type NativeArray,
-  type RstdArray,
-} from './dtype';
+import type { NativeData, NativeStream } from '../binding';
+import { checkPlace, nativeData, readPlaceStream, type TensorData } from './data';
+import { ordinalOfBuffer, type DeviceBuffer } from './device-buffer';
+import { dtypeCodes, dtypeOf, type DType } from './dtype';
 import { argumentError } from './errors';
 import { readSettings, type CommonOptions, type Settings } from './options';
 import { collapse } from './strides';
@@ -17,12 +13,14 @@ const deviceUnit = 32;
 export interface Problem {
   readonly x: Operand;
   readonly weight: Operand | null;
-  readonly nativeX: NativeArray;
-  readonly nativeWeight: NativeArray | null;
+  readonly nativeX: NativeData;
+  readonly nativeWeight: NativeData | null;
   readonly dtype: DType;
   readonly hiddenSize: number;
   readonly rows: number;
   readonly settings: Settings;
+  /** That the call is enqueued on; null where x is an array. */
+  readonly stream: NativeStream | null;
   /** The dtype, the cast order and the device, as native calls take them. */
   readonly format: number;
 }
@@ -30,9 +28,10 @@ export interface Problem {
 export function readProblem(x: unknown, weight: unknown, options: CommonOptions): Problem {
   const xOperand = readOperand('x', x);
   const weightOperand =
-    weight === null || weight === undefined ? null : readVector('weight', weight);
+    weight === null || weight === undefined ? null : readVector('weight', weight, xOperand.data);
   const dtype = readDtype(xOperand, options.dtype);
   const settings = readSettings(options, dtype);
+  const stream = readPlaceStream(xOperand.data, options.stream);
   if (weightOperand !== null) checkDtype('weight', weightOperand, dtype, true);
   const hiddenSize = readHiddenSize(xOperand, weightOperand, options.normalizedShape);
   if (xOperand.length % hiddenSize !== 0) {
@@ -46,20 +45,33 @@ export function readProblem(x: unknown, weight: unknown, options: CommonOptions)
   return {
     x: xOperand,
     weight: weightOperand,
-    nativeX: nativeView(xOperand.data),
-    nativeWeight: weightOperand && nativeView(weightOperand.data),
+    nativeX: nativeData(xOperand.data),
+    nativeWeight: weightOperand && nativeData(weightOperand.data),
     dtype,
     hiddenSize,
     rows: xOperand.length / hiddenSize,
     settings,
+    stream,
     format:
-      dtypeCodes[dtype] + (settings.castOrder === 'float' ? 4 : 0) + deviceUnit * settings.device,
+      dtypeCodes[dtype] +
+      (settings.castOrder === 'float' ? 4 : 0) +
+      deviceUnit * readPlace(xOperand, settings.device, options),
   };
+}
+
+/** The device of a call, as native calls take it: that of x where x is a DeviceBuffer. */
+function readPlace(x: Operand, device: number, options: CommonOptions): number {
+  if (ArrayBuffer.isView(x.data)) return device;
+  const own = ordinalOfBuffer(x.data) + 1;
+  if (options.device === undefined || device === own) return own;
+  const expected = `'${x.data.device}', the device of x, or left out`;
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, options.device);
 }
 
 /** An argument of the same dtype and length as x, and of its dims if both have some. */
 export function readLikeX(name: string, value: unknown, { x, dtype }: Problem): Operand {
   const operand = readOperand(name, value);
+  checkPlace(name, operand.data, x.data);
   checkDtype(name, operand, dtype, false);
   checkLength(name, operand, x.length);
   if (x.dims !== null && operand.dims !== null && !isSame(operand.dims, x.dims)) {
@@ -70,22 +82,26 @@ export function readLikeX(name: string, value: unknown, { x, dtype }: Problem): 
 }
 
 /** dweightOut: float32 or of x's dtype. */
-export function readDweightOut(value: unknown, { dtype, hiddenSize }: Problem): Operand {
-  const operand = readVector('dweightOut', value);
+export function readDweightOut(value: unknown, { x, dtype, hiddenSize }: Problem): Operand {
+  const operand = readVector('dweightOut', value, x.data);
   checkDtype('dweightOut', operand, dtype, true);
   checkLength('dweightOut', operand, hiddenSize);
   return operand;
 }
 
 /** rstd, given or to be written: a plain array. */
-export function readRstd(name: string, value: unknown, { rows, dtype }: Problem): RstdArray {
+export function readRstd(name: string, value: unknown, { x, rows, dtype }: Problem): TensorData {
   const operand = readOperand(name, value);
+  checkPlace(name, operand.data, x.data);
   const kind = rstdKind(dtype);
-  if (operand.kind !== kind || operand.dims !== null) {
+  if (
+    !fitsDtype(operand, dtype === 'float64' ? dtype : 'float32', false) ||
+    operand.dims !== null
+  ) {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}`, value);
   }
   checkLength(name, operand, rows);
-  return operand.data as RstdArray;
+  return operand.data;
 }
 
 export function rstdKind(dtype: DType): 'Float32Array' | 'Float64Array' {
@@ -93,8 +109,9 @@ export function rstdKind(dtype: DType): 'Float32Array' | 'Float64Array' {
 }
 
 /** An operand of one dimension, whose elements are those of its data. */
-function readVector(name: string, value: unknown): Operand {
+function readVector(name: string, value: unknown, x: TensorData): Operand {
   const operand = readOperand(name, value);
+  checkPlace(name, operand.data, x);
   if (operand.view === null) return operand;
   throw argumentError(
     'ERR_INVALID_ARG_VALUE',
@@ -149,11 +166,11 @@ function matrixNumbers(
 
 /** The dtype of x, from what the option, a tensor's type and the kind of its array say. */
 function readDtype(x: Operand, option: DType | undefined): DType {
-  const type = statedType(x);
+  const type = x.kind === 'DeviceBuffer' ? (x.data as DeviceBuffer).dtype : statedType(x);
   if (option !== undefined && type !== undefined && option !== type) {
     throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', `'${type}', the type of x`, option);
   }
-  return dtypeOf('x', x.kind, option ?? type);
+  return x.kind === 'DeviceBuffer' ? (type as DType) : dtypeOf('x', x.kind, option ?? type);
 }
 
 function isSame(a: readonly number[], b: readonly number[]): boolean {
@@ -189,6 +206,10 @@ function checkDtype(name: string, operand: Operand, dtype: DType, orFloat32: boo
 
 function fitsDtype(operand: Operand, dtype: DType, orFloat32: boolean): boolean {
   switch (operand.kind) {
+    case 'DeviceBuffer': {
+      const own = (operand.data as DeviceBuffer).dtype;
+      return own === dtype || (own === 'float32' && orFloat32);
+    }
     case 'Float32Array':
       return dtype === 'float32' || orFloat32;
     case 'Float64Array':

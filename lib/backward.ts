@@ -7,7 +7,9 @@ import {
   type Problem,
 } from './arguments';
 import { binding } from './binding';
-import { nativeView, zeros, type FloatArray, type RstdArray } from './dtype';
+import { cuda } from './cuda';
+import { freshLike, nativeArray, nativeData, type TensorData } from './data';
+import type { ArrayKind, NativeArray, RstdArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import { written } from './forward';
 import { backwardNames, checkOptions, noOptions, readFlag, type BackwardOptions } from './options';
@@ -21,7 +23,7 @@ export interface BackwardCall {
   readonly problem: Problem;
   readonly options: BackwardOptions;
   readonly dy: Operand;
-  readonly rstd: RstdArray | null;
+  readonly rstd: TensorData | null;
   readonly dx: Operand | true | null;
   readonly dweight: Operand | true | null;
   readonly dresidualOut: Operand | null;
@@ -30,8 +32,8 @@ export interface BackwardCall {
 
 /** The arrays that a call has written; null for what it did not compute. */
 export interface BackwardArrays {
-  readonly dx: FloatArray | null;
-  readonly dweight: FloatArray | null;
+  readonly dx: TensorData | null;
+  readonly dweight: TensorData | null;
 }
 
 export function readBackward(
@@ -110,21 +112,22 @@ function layoutOf({ problem, dy, dx, dresidualOut }: BackwardCall): Float64Array
 
 export function runBackward(call: BackwardCall): BackwardArrays {
   const { problem, dresidualOut } = call;
-  const { x, weight, hiddenSize, settings } = problem;
-  const dx = call.dx === true ? zeros(x.kind, x.length) : (call.dx?.data ?? null);
+  const { x, weight, hiddenSize, settings, stream } = problem;
+  const dx = call.dx === true ? freshLike(x.data, x.length) : (call.dx?.data ?? null);
   const dweight =
     call.dweight === true
-      ? zeros((weight as Operand).kind, hiddenSize)
+      ? freshLike((weight as Operand).data, hiddenSize)
       : (call.dweight?.data ?? null);
-  const nativeDy = nativeView(call.dy.data);
-  const nativeDx = dx && nativeView(dx);
-  const nativeDweight = dweight && nativeView(dweight);
+  const nativeDy = nativeData(call.dy.data);
+  const nativeDx = dx && nativeData(dx);
+  const nativeDweight = dweight && nativeData(dweight);
   const { nativeX, nativeWeight } = problem;
   const { eps, weightOffset } = settings;
-  const { rstd, format } = call;
+  const { format } = call;
+  const rstd = call.rstd && nativeData(call.rstd);
   const layout = isPlain(call) ? null : layoutOf(call);
   try {
-    if (dresidualOut === null && layout === null) {
+    if (dresidualOut === null && layout === null && stream === null) {
       binding.backward(
         nativeDy,
         nativeX,
@@ -149,8 +152,9 @@ export function runBackward(call: BackwardCall): BackwardArrays {
         eps,
         weightOffset,
         format,
-        dresidualOut && nativeView(dresidualOut.data),
+        dresidualOut && nativeData(dresidualOut.data),
         layout,
+        stream,
       );
     }
   } catch (error) {
@@ -161,28 +165,37 @@ export function runBackward(call: BackwardCall): BackwardArrays {
 
 export async function runBackwardAsync(call: BackwardCall): Promise<BackwardArrays> {
   const { problem, dresidualOut } = call;
-  const { x, weight, settings } = problem;
+  const { x, weight, settings, stream } = problem;
+  if (stream !== null) {
+    const results = runBackward(call);
+    await cuda.streamPassed(stream);
+    return results;
+  }
   const native = (output: Operand | true | null) =>
-    output === true || output === null ? output : nativeView(output.data);
+    output === true || output === null ? output : nativeArray(output.data);
   const layout = layoutOf(call);
   try {
     const [freshDx, freshDweight] = await binding.backwardAsync(
-      nativeView(call.dy.data),
-      problem.nativeX,
-      problem.nativeWeight,
-      call.rstd,
+      nativeArray(call.dy.data),
+      problem.nativeX as NativeArray,
+      problem.nativeWeight as NativeArray | null,
+      call.rstd as RstdArray | null,
       native(call.dx),
       native(call.dweight),
       problem.hiddenSize,
       settings.eps,
       settings.weightOffset,
       call.format,
-      dresidualOut && nativeView(dresidualOut.data),
+      dresidualOut && nativeArray(dresidualOut.data),
       layout,
     );
     return {
-      dx: written(freshDx, x.kind, given(call.dx)),
-      dweight: written(freshDweight, weight?.kind ?? 'Float32Array', given(call.dweight)),
+      dx: written(freshDx, x.kind as ArrayKind, given(call.dx)),
+      dweight: written(
+        freshDweight,
+        (weight?.kind ?? 'Float32Array') as ArrayKind,
+        given(call.dweight),
+      ),
     };
   } catch (error) {
     throw adoptNativeError(error);

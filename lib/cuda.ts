@@ -1,3 +1,6 @@
+// Users of the types may compile for a lib without Symbol.dispose.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import type { CudaBinding } from '../binding';
 import { binding } from './binding';
 import { devices } from './devices';

@@ -30,6 +30,9 @@ const deviceNames: ReadonlySet<string> = new Set(['device']);
 const streamNames: ReadonlySet<string> = new Set(['stream']);
 const fromNames: ReadonlySet<string> = new Set(['dtype', 'device', 'stream']);
 
+/** The ordinal of a buffer's device. */
+export let ordinalOfBuffer: (buffer: DeviceBuffer) => number;
+
 /** The native buffer of one of ours, or null if the value is none. */
 export let nativeDeviceBuffer: (value: unknown) => NativeDeviceBuffer | null;
 
@@ -70,6 +73,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
   static {
     nativeDeviceBuffer = (value) =>
       typeof value === 'object' && value !== null && #native in value ? value.#native : null;
+    ordinalOfBuffer = (buffer) => buffer.#ordinal;
   }
 
   /**

@@ -7,33 +7,28 @@ import {
   type Problem,
 } from './arguments';
 import { binding } from './binding';
-import {
-  makeArray,
-  nativeView,
-  zeros,
-  type ArrayKind,
-  type FloatArray,
-  type RstdArray,
-} from './dtype';
+import { cuda } from './cuda';
+import { freshLike, freshRstd, nativeArray, nativeData, type TensorData } from './data';
+import { makeArray, type ArrayKind, type NativeArray, type RstdArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import { checkOptions, noOptions, type ForwardOptions } from './options';
-import { likeOperand, type Input, type Operand } from './tensor';
+import { likeOperand, type AnyInput, type Operand } from './tensor';
 
 /** A forward call, checked. Outputs that are null are not given. */
 export interface ForwardCall {
   readonly problem: Problem;
   readonly options: ForwardOptions;
   readonly out: Operand | null;
-  readonly rstdOut: RstdArray | null;
+  readonly rstdOut: TensorData | null;
   readonly residual: Operand | null;
   readonly residualOut: Operand | null;
 }
 
 /** The arrays that a call has written; null for what it did not compute. */
 export interface ForwardArrays {
-  readonly y: FloatArray;
-  readonly rstd: RstdArray | null;
-  readonly residualOut: FloatArray | null;
+  readonly y: TensorData;
+  readonly rstd: TensorData | null;
+  readonly residualOut: TensorData | null;
 }
 
 /** `names`: of the options of the function that is called. */
@@ -71,35 +66,46 @@ const matrixNames = ['x', 'out', 'residual', 'residualOut'];
 
 export function runForward(call: ForwardCall, wantsRstd: boolean): ForwardArrays {
   const { problem, out, residual } = call;
-  const { x, nativeX, nativeWeight, dtype, hiddenSize, rows, settings, format } = problem;
+  const { x, nativeX, nativeWeight, dtype, hiddenSize, rows, settings, stream, format } = problem;
   const { eps, weightOffset } = settings;
-  const y = out === null ? zeros(x.kind, x.length) : out.data;
-  const rstd = call.rstdOut ?? (wantsRstd ? (zeros(rstdKind(dtype), rows) as RstdArray) : null);
-  const nativeY = nativeView(y);
-  if (residual === null && x.view === null && (out?.view ?? null) === null) {
+  const y = out === null ? freshLike(x.data, x.length) : out.data;
+  const rstd = call.rstdOut ?? (wantsRstd ? freshRstd(x.data, rstdKind(dtype), rows) : null);
+  const nativeY = nativeData(y);
+  const nativeRstd = rstd && nativeData(rstd);
+  if (stream === null && residual === null && x.view === null && (out?.view ?? null) === null) {
     try {
-      binding.forward(nativeX, nativeWeight, nativeY, rstd, hiddenSize, eps, weightOffset, format);
+      binding.forward(
+        nativeX,
+        nativeWeight,
+        nativeY,
+        nativeRstd,
+        hiddenSize,
+        eps,
+        weightOffset,
+        format,
+      );
     } catch (error) {
       throw adoptNativeError(error);
     }
     return { y, rstd, residualOut: null };
   }
   const residualOut =
-    residual === null ? null : (call.residualOut?.data ?? zeros(x.kind, x.length));
+    residual === null ? null : (call.residualOut?.data ?? freshLike(x.data, x.length));
   const layout = nativeLayout(problem, matrixNames, [x, out, residual, call.residualOut]);
   try {
     binding.forward(
       nativeX,
       nativeWeight,
       nativeY,
-      rstd,
+      nativeRstd,
       hiddenSize,
       eps,
       weightOffset,
       format,
-      residual && nativeView(residual.data),
-      residualOut && nativeView(residualOut),
+      residual && nativeData(residual.data),
+      residualOut && nativeData(residualOut),
       layout,
+      stream,
     );
   } catch (error) {
     throw adoptNativeError(error);
@@ -112,26 +118,31 @@ export async function runForwardAsync(
   wantsRstd: boolean,
 ): Promise<ForwardArrays> {
   const { problem, out, rstdOut, residual, residualOut } = call;
-  const { x, dtype, settings } = problem;
+  const { x, dtype, settings, stream } = problem;
+  if (stream !== null) {
+    const written = runForward(call, wantsRstd);
+    await cuda.streamPassed(stream);
+    return written;
+  }
   const layout = nativeLayout(problem, matrixNames, [x, out, residual, residualOut]);
   try {
-    const [freshY, freshRstd, freshSum] = await binding.forwardAsync(
-      problem.nativeX,
-      problem.nativeWeight,
-      out === null || nativeView(out.data),
-      rstdOut ?? (wantsRstd || null),
+    const [freshY, newRstd, freshSum] = await binding.forwardAsync(
+      problem.nativeX as NativeArray,
+      problem.nativeWeight as NativeArray | null,
+      out === null || nativeArray(out.data),
+      (rstdOut as RstdArray | null) ?? (wantsRstd || null),
       problem.hiddenSize,
       settings.eps,
       settings.weightOffset,
       problem.format,
-      residual && nativeView(residual.data),
-      residual && (residualOut === null || nativeView(residualOut.data)),
+      residual && nativeArray(residual.data),
+      residual && (residualOut === null || nativeArray(residualOut.data)),
       layout,
     );
     return {
-      y: written(freshY, x.kind, out) as FloatArray,
-      rstd: freshRstd === null ? rstdOut : (makeArray(rstdKind(dtype), freshRstd) as RstdArray),
-      residualOut: written(freshSum, x.kind, residualOut),
+      y: written(freshY, x.kind as ArrayKind, out) as TensorData,
+      rstd: newRstd === null ? rstdOut : makeArray(rstdKind(dtype), newRstd),
+      residualOut: written(freshSum, x.kind as ArrayKind, residualOut),
     };
   } catch (error) {
     throw adoptNativeError(error);
@@ -143,11 +154,11 @@ export function written(
   fresh: ArrayBuffer | null,
   kind: ArrayKind,
   given: Operand | null,
-): FloatArray | null {
+): TensorData | null {
   return fresh === null ? (given?.data ?? null) : makeArray(kind, fresh);
 }
 
 /** What is returned for a result: `given` itself, or the array in the form of `like`. */
-export function resultOf(given: Input | undefined, like: Operand, array: FloatArray): Input {
+export function resultOf(given: AnyInput | undefined, like: Operand, array: TensorData): AnyInput {
   return given ?? likeOperand(like, array);
 }

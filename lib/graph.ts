@@ -25,8 +25,7 @@ export class Graph {
   readonly #native: NativeGraph;
   readonly #ordinal: number;
 
-  /** @internal */
-  constructor(existing: Existing<NativeGraph>) {
+  private constructor(existing: Existing<NativeGraph>) {
     if (!(existing instanceof Existing)) {
       throw argumentError('ERR_INVALID_ARG_TYPE', 'existing', 'left to Graph.capture', existing);
     }

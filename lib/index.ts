@@ -28,4 +28,4 @@ export type {
   ForwardOptions,
   RmsNormOptions,
 } from './options';
-export type { Input, Output, Rstd, TensorLike } from './tensor';
+export type { AnyInput, DeviceInput, Input, Output, Rstd, TensorLike } from './tensor';

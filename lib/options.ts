@@ -1,7 +1,9 @@
 import { argumentError } from './errors';
 import { readDevice, type DeviceName } from './devices';
+import type { DeviceBuffer } from './device-buffer';
 import { type DType, type RstdArray } from './dtype';
-import { type Input } from './tensor';
+import type { Stream } from './stream';
+import type { AnyInput } from './tensor';
 
 /** Where a 16-bit result is rounded; T() rounds to the tensor's dtype. Equal for float32. */
 export type CastOrder =
@@ -34,28 +36,33 @@ export interface CommonOptions {
    * `'cpu'`.
    */
   readonly device?: DeviceName;
+  /**
+   * Where the call is enqueued, if x is a DeviceBuffer: of its device. Default: its
+   * {@link Stream.default}.
+   */
+  readonly stream?: Stream;
 }
 
 /** Options of `rmsNorm` and `rmsNorm.async`. */
 export interface RmsNormOptions extends CommonOptions {
   /** Receives y, and is returned: of x's kind and length. May be x or residual itself. */
-  readonly out?: Input;
+  readonly out?: AnyInput;
   /**
    * Added to x first, of x's kind and length: the norm is of the sum, rounded to x's dtype, as at the
    * end of a block of a transformer. Needs a `residualOut`, but with `rmsNorm.forward`.
    */
-  readonly residual?: Input;
+  readonly residual?: AnyInput;
   /**
    * Receives x + residual, rounded to x's dtype: of x's kind and length. May be x or residual itself;
    * not `out`.
    */
-  readonly residualOut?: Input;
+  readonly residualOut?: AnyInput;
 }
 
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
 export interface ForwardOptions extends RmsNormOptions {
   /** Receives rstd, and is returned: (rows), a `Float64Array` if x is one. */
-  readonly rstdOut?: RstdArray;
+  readonly rstdOut?: RstdArray | DeviceBuffer;
 }
 
 /** Options of `rmsNorm.backward` and `rmsNorm.backwardAsync`. */
@@ -65,15 +72,15 @@ export interface BackwardOptions extends CommonOptions {
   /** Whether dweight is computed. Default: whether there is a weight. */
   readonly needsDweight?: boolean;
   /** Receives dx, and is returned: of x's kind and length. May be dy, x or dresidualOut itself. */
-  readonly dxOut?: Input;
+  readonly dxOut?: AnyInput;
   /**
    * The gradient that arrives through forward's `residualOut`, which is x here: of x's kind and
    * length. Added to dx, in float32 and before its one rounding; dx is then the gradient of forward's
    * x and of its `residual`, which are the same.
    */
-  readonly dresidualOut?: Input;
+  readonly dresidualOut?: AnyInput;
   /** Receives dweight, and is returned: of weight's length; of x's dtype, or float32 beside 16 bits. */
-  readonly dweightOut?: Input;
+  readonly dweightOut?: AnyInput;
   /** Adds to what `dweightOut` holds. Default false. */
   readonly accumulate?: boolean;
 }
@@ -81,7 +88,15 @@ export interface BackwardOptions extends CommonOptions {
 /** The options of a call without any, which need no check. */
 export const noOptions: CommonOptions = {};
 
-const commonNames = ['eps', 'weightOffset', 'castOrder', 'normalizedShape', 'dtype', 'device'];
+const commonNames = [
+  'eps',
+  'weightOffset',
+  'castOrder',
+  'normalizedShape',
+  'dtype',
+  'device',
+  'stream',
+];
 export const rmsNormNames: ReadonlySet<string> = new Set([
   ...commonNames,
   ...['out', 'residual', 'residualOut'],

@@ -1,12 +1,13 @@
 import type { PlannedBackward, PlannedForward } from '../binding';
 import { binding } from './binding';
-import { checkDTypeName, dtypeCodes, nativeView, type DType, type FloatArray } from './dtype';
+import { nativeArray } from './data';
+import { checkDTypeName, dtypeCodes, type DType, type FloatArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import { checkOptions, readFlag, readSettings, type CommonOptions } from './options';
 import { readOperand } from './tensor';
 
 /** Options of {@link createPlan}. */
-export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
+export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape' | 'stream'> {
   /** The rows of each call, from 0 up. */
   readonly rows: number;
   /** Elements of a row. Default: the length of weight. */
@@ -83,7 +84,7 @@ export function createPlan(options: PlanOptions): Plan {
     (settings.castOrder === 'float' ? 4 : 0) +
     (accumulate ? accumulateFlag : 0);
   const { eps, weightOffset } = settings;
-  const nativeWeight = weight && nativeView(weight.data);
+  const nativeWeight = weight && nativeArray(weight.data);
   try {
     const [forward, backward] = binding.createPlan(
       rows,

@@ -5,6 +5,7 @@ import {
   type BackwardArrays,
   type BackwardCall,
 } from './backward';
+import type { DeviceBuffer } from './device-buffer';
 import type { RstdArray } from './dtype';
 import {
   readForward,
@@ -24,7 +25,7 @@ import {
   type ForwardOptions,
   type RmsNormOptions,
 } from './options';
-import type { Input, Operand, Output, Rstd } from './tensor';
+import type { AnyInput, Operand, Output, Rstd } from './tensor';
 
 /** What `rmsNorm.forward` returns. */
 export interface ForwardResult<X, O = CommonOptions> {
@@ -99,9 +100,9 @@ function backwardResult<X, W, O>(
  * strides whose rows alternate do not overlap. Source: Zhang and Sennrich, "Root Mean Square Layer
  * Normalization".
  */
-export function rmsNorm<X extends Input>(
+export function rmsNorm<X extends AnyInput>(
   x: X,
-  weight: Input | null,
+  weight: AnyInput | null,
   options: RmsNormOptions = noOptions,
 ): Output<X> {
   const call = readForward(x, weight, options, rmsNormNames);
@@ -120,11 +121,10 @@ export function rmsNorm<X extends Input>(
  *
  * @returns y, rstd and residualOut: new arrays, or the given `out`, `rstdOut` and `residualOut`
  */
-rmsNorm.forward = function forward<X extends Input, const O extends ForwardOptions = CommonOptions>(
-  x: X,
-  weight: Input | null,
-  options: O = noOptions as O,
-): ForwardResult<X, O> {
+rmsNorm.forward = function forward<
+  X extends AnyInput,
+  const O extends ForwardOptions = CommonOptions,
+>(x: X, weight: AnyInput | null, options: O = noOptions as O): ForwardResult<X, O> {
   const call = readForward(x, weight, options, forwardNames);
   return forwardResult(call, runForward(call, true));
 };
@@ -146,14 +146,14 @@ rmsNorm.forward = function forward<X extends Input, const O extends ForwardOptio
  * threads.
  */
 rmsNorm.backward = function backward<
-  X extends Input,
-  W extends Input | null,
+  X extends AnyInput,
+  W extends AnyInput | null,
   const O extends BackwardOptions = BackwardOptions,
 >(
-  dy: Input,
+  dy: AnyInput,
   x: X,
   weight: W,
-  rstd?: RstdArray | null,
+  rstd?: RstdArray | DeviceBuffer | null,
   options: O = noOptions as O,
 ): BackwardResult<X, W, O> {
   const call = readBackward(dy, x, weight, rstd, options);
@@ -169,9 +169,9 @@ rmsNorm.backward = function backward<
  * and resized meanwhile; `out` is written when the promise settles, and if it is gone by then the
  * promise rejects with `ERR_INVALID_ARG_VALUE`.
  */
-rmsNorm.async = async function rmsNormAsync<X extends Input>(
+rmsNorm.async = async function rmsNormAsync<X extends AnyInput>(
   x: X,
-  weight: Input | null,
+  weight: AnyInput | null,
   options: RmsNormOptions = noOptions,
 ): Promise<Output<X>> {
   const call = readForward(x, weight, options, rmsNormNames);
@@ -181,9 +181,9 @@ rmsNorm.async = async function rmsNormAsync<X extends Input>(
 
 /** {@link rmsNorm.forward} off the event loop, under the rules of {@link rmsNorm.async}. */
 rmsNorm.forwardAsync = async function forwardAsync<
-  X extends Input,
+  X extends AnyInput,
   const O extends ForwardOptions = CommonOptions,
->(x: X, weight: Input | null, options: O = noOptions as O): Promise<ForwardResult<X, O>> {
+>(x: X, weight: AnyInput | null, options: O = noOptions as O): Promise<ForwardResult<X, O>> {
   const call = readForward(x, weight, options, forwardNames);
   return forwardResult(call, await runForwardAsync(call, true));
 };
@@ -193,14 +193,14 @@ rmsNorm.forwardAsync = async function forwardAsync<
  * in flight that accumulate into one `dweightOut` the sum of one is lost: await the first.
  */
 rmsNorm.backwardAsync = async function backwardAsync<
-  X extends Input,
-  W extends Input | null,
+  X extends AnyInput,
+  W extends AnyInput | null,
   const O extends BackwardOptions = BackwardOptions,
 >(
-  dy: Input,
+  dy: AnyInput,
   x: X,
   weight: W,
-  rstd?: RstdArray | null,
+  rstd?: RstdArray | DeviceBuffer | null,
   options: O = noOptions as O,
 ): Promise<BackwardResult<X, W, O>> {
   const call = readBackward(dy, x, weight, rstd, options);

@@ -1,4 +1,6 @@
-import { arrayKind, type ArrayKind, type Float16ArrayLike, type FloatArray } from './dtype';
+import { dataKind, isDeviceBuffer, type DataKind, type TensorData } from './data';
+import type { DeviceBuffer } from './device-buffer';
+import type { Float16ArrayLike, FloatArray } from './dtype';
 import { argumentError } from './errors';
 import { contiguousStrides, extentOf } from './strides';
 
@@ -15,7 +17,7 @@ import { contiguousStrides, extentOf } from './strides';
  *
  * The normalised dims must be contiguous, and all others together have one stride or two.
  */
-export interface TensorLike<A extends FloatArray = FloatArray> {
+export interface TensorLike<A extends TensorData = FloatArray> {
   /** The elements, row-major unless `strides` say otherwise. */
   readonly data: A;
   /** The shape: whole numbers whose product is `data.length`, unless it is a part. */
@@ -31,18 +33,27 @@ export interface TensorLike<A extends FloatArray = FloatArray> {
   readonly offset?: number;
 }
 
-/** What functions take for a tensor. */
+/** A tensor in memory of the host. */
 export type Input = FloatArray | TensorLike;
 
-type Fresh<A> = A extends Float32Array
-  ? Float32Array
-  : A extends Float64Array
-    ? Float64Array
-    : A extends Uint16Array
-      ? Uint16Array
-      : A extends Float16ArrayLike
-        ? A
-        : never;
+/** A tensor in memory of a GPU. */
+export type DeviceInput = DeviceBuffer | TensorLike<DeviceBuffer>;
+
+/** What functions take for a tensor: all of a call's in arrays, or all on one GPU. */
+export type AnyInput = Input | DeviceInput;
+
+type Fresh<A> =
+  A extends DeviceBuffer<infer D>
+    ? DeviceBuffer<D>
+    : A extends Float32Array
+      ? Float32Array
+      : A extends Float64Array
+        ? Float64Array
+        : A extends Uint16Array
+          ? Uint16Array
+          : A extends Float16ArrayLike
+            ? A
+            : never;
 
 /** What functions return for an input of type T: an array for an array, a tensor for a tensor. */
 export type Output<T> =
@@ -50,7 +61,13 @@ export type Output<T> =
 
 /** What functions return for rstd of an input of type T. */
 export type Rstd<T> =
-  T extends TensorLike<infer A> ? Rstd<A> : T extends Float64Array ? Float64Array : Float32Array;
+  T extends TensorLike<infer A>
+    ? Rstd<A>
+    : T extends DeviceBuffer
+      ? DeviceBuffer<'float32'>
+      : T extends Float64Array
+        ? Float64Array
+        : Float32Array;
 
 /** Which elements of its data a tensor has. */
 export interface View {
@@ -60,8 +77,8 @@ export interface View {
 
 /** An argument, taken apart. */
 export interface Operand {
-  readonly data: FloatArray;
-  readonly kind: ArrayKind;
+  readonly data: TensorData;
+  readonly kind: DataKind;
   /** null for a plain array. */
   readonly dims: readonly number[] | null;
   /** The dtype a tensor states, or undefined. */
@@ -74,15 +91,20 @@ export interface Operand {
 
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
 export function readOperand(name: string, value: unknown): Operand {
-  if (ArrayBuffer.isView(value) || value === null || typeof value !== 'object') {
-    const kind = arrayKind(name, value);
-    const data = value as FloatArray;
+  if (
+    ArrayBuffer.isView(value) ||
+    value === null ||
+    typeof value !== 'object' ||
+    isDeviceBuffer(value)
+  ) {
+    const kind = dataKind(name, value);
+    const data = value as TensorData;
     refuseDetached(name, data);
     return { data, kind, dims: null, type: undefined, length: data.length, view: null };
   }
-  const { data, dims, type, strides, offset } = value as Partial<TensorLike>;
-  const kind = arrayKind(dims === undefined ? name : `${name}.data`, data ?? value);
-  const array = data as FloatArray;
+  const { data, dims, type, strides, offset } = value as Partial<TensorLike<TensorData>>;
+  const kind = dataKind(dims === undefined ? name : `${name}.data`, data ?? value);
+  const array = data as TensorData;
   refuseDetached(name, array);
   const length = Array.isArray(dims) ? sizeOf(dims as readonly unknown[]) : NaN;
   if (strides === undefined && offset === undefined) {
@@ -107,7 +129,7 @@ function dimsError(name: string, expected: string, dims: unknown): Error {
 /** Checks strides and offset of a tensor, whose elements must all lie in its data. */
 function readView(
   name: string,
-  data: FloatArray,
+  data: TensorData,
   dims: readonly number[],
   strides: unknown = contiguousStrides(dims),
   offset: unknown = 0,
@@ -148,16 +170,16 @@ export function sizeOf(dims: readonly unknown[]): number {
 }
 
 /** The result for an operand of this form: `data` itself, or a tensor of it. */
-export function likeOperand(operand: Operand, data: FloatArray): Input {
-  return operand.dims === null ? data : { data, dims: [...operand.dims] };
+export function likeOperand(operand: Operand, data: TensorData): AnyInput {
+  return (operand.dims === null ? data : { data, dims: [...operand.dims] }) as AnyInput;
 }
 
 /**
  * Refuses an empty array that is so because its buffer was transferred, or shrank below it: it would
  * pass for zero rows.
  */
-export function refuseDetached(name: string, array: FloatArray): void {
-  if (array.length > 0) return;
+export function refuseDetached(name: string, array: TensorData): void {
+  if (array.length > 0 || isDeviceBuffer(array)) return;
   try {
     (array as Uint16Array).includes(0);
   } catch {

@@ -18,9 +18,13 @@ const codes = [
 ];
 
 /** Fails unless the call, or its promise, succeeds or fails with one of the codes. */
-async function outcomeOf(name: Name, args: readonly unknown[]): Promise<'refused' | 'taken'> {
+async function outcomeOf(
+  name: string,
+  args: readonly unknown[],
+  native = Reflect.get(cuda, name) as (...args: unknown[]) => unknown,
+): Promise<'refused' | 'taken'> {
   try {
-    await (cuda[name] as (...args: unknown[]) => unknown)(...args);
+    await native(...args);
     return 'taken';
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
@@ -160,6 +164,32 @@ onGpu('the native functions', () => {
         );
       }),
       { seed: 1, numRuns: 300 },
+    );
+  });
+
+  test('the operator on arrays, buffers and garbage', async () => {
+    const operands = (): unknown[] => [
+      ...[floats(8), floats(4), floats(2), bits(8), buffer(), buffer(2)],
+      ...[cuda.deviceBufferView(buffer(), 0, 4), cuda.deviceBufferView(buffer(), 0, 2)],
+      ...[null, undefined, true, 4, {}, host(), stream(), disposed(buffer()), new Float64Array(17)],
+    ];
+    const pick = fc.nat(operands().length - 1);
+    const format = fc.constantFrom(0, 1, 2, 3, 32, 33, 34, 35, 64, 32 + 8, 32 * 900);
+    const names = ['forward', 'backward', 'forwardAsync', 'backwardAsync'] as const;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...names),
+        format,
+        fc.array(pick, { minLength: 10, maxLength: 10 }),
+        async (name, bits, picks) => {
+          const pool = operands();
+          const picked = picks.map((i) => pool[i]);
+          const count = name.startsWith('forward') ? 4 : 6;
+          const args = [...picked.slice(0, count), 4, 1e-6, 0, bits, ...picked.slice(count)];
+          await outcomeOf(name, args, Reflect.get(binding, name) as never);
+        },
+      ),
+      { seed: 2, numRuns: 3000 },
     );
   });
 });

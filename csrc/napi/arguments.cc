@@ -2,6 +2,8 @@
 
 #include <iterator>
 
+#include "place.h"
+
 namespace rmsnorm::napi {
 namespace {
 
@@ -140,6 +142,7 @@ Status place_backward(const Setting& setting, const Layouts& layouts, BackwardCa
 Status read_forward(napi_env env, napi_callback_info info, bool is_async, ForwardCall* call) {
   ArgumentReader reader(env, info);
   if (is_async) reader.look_for_shared_memory();
+  if (!is_async) reader.look_for_device_memory();
   const Format format = read_format(reader, 7);
   const Presence optional_output = is_async ? Presence::kOptionalOrFresh : Presence::kOptional;
   reader.array("x", format.dtype, Presence::kRequired, &call->x.array);
@@ -151,12 +154,18 @@ Status read_forward(napi_env env, napi_callback_info info, bool is_async, Forwar
   const Options options = read_options(reader, format);
   reader.skip();
   Layouts layouts;
+  napi_value stream = nullptr;
   if (!reader.is_at_end()) {
     reader.array("residual", format.dtype, Presence::kOptional, &call->residual.array);
     reader.array("residualOut", format.dtype, optional_output, &call->residual_out.array);
     layouts.read(reader);
+    if (!is_async) stream = reader.any();
   }
   RMSNORM_TRY(reader.status());
+  RMSNORM_TRY(read_place(
+      env, stream, format.device,
+      {&call->x, &call->weight, &call->y, &call->rstd, &call->residual, &call->residual_out},
+      &call->queue));
   Setting setting{{}, options, format};
   RMSNORM_TRY(layouts.shape(call->x.array, hidden_size, &setting.shape));
   return place_forward(setting, layouts, call);
@@ -165,6 +174,7 @@ Status read_forward(napi_env env, napi_callback_info info, bool is_async, Forwar
 Status read_backward(napi_env env, napi_callback_info info, bool is_async, BackwardCall* call) {
   ArgumentReader reader(env, info);
   if (is_async) reader.look_for_shared_memory();
+  if (!is_async) reader.look_for_device_memory();
   const Format format = read_format(reader, 9);
   const Presence output = is_async ? Presence::kOptionalOrFresh : Presence::kOptional;
   reader.array("dy", format.dtype, Presence::kRequired, &call->dy.array);
@@ -181,11 +191,17 @@ Status read_backward(napi_env env, napi_callback_info info, bool is_async, Backw
   const Options options = read_options(reader, format);
   reader.skip();
   Layouts layouts;
+  napi_value stream = nullptr;
   if (!reader.is_at_end()) {
     reader.array("dresidualOut", format.dtype, Presence::kOptional, &call->dresidual_out.array);
     layouts.read(reader);
+    if (!is_async) stream = reader.any();
   }
   RMSNORM_TRY(reader.status());
+  RMSNORM_TRY(read_place(env, stream, format.device,
+                         {&call->x, &call->dy, &call->weight, &call->rstd, &call->dx,
+                          &call->dweight, &call->dresidual_out},
+                         &call->queue));
   Setting setting{{}, options, format};
   RMSNORM_TRY(layouts.shape(call->x.array, hidden_size, &setting.shape));
   return place_backward(setting, layouts, call);

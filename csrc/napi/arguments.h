@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "../cuda/queue.h"
 #include "../rms_norm.h"
 #include "../status.h"
 #include "errors.h"
@@ -37,11 +38,13 @@ struct ForwardCall {
   Operand x, weight, y, rstd, residual, residual_out;
   ForwardArgs args;  // pointers of arrays that are fresh are null
   int device;
+  cuda::QueuePtr queue;  // where the operands are on the device; else null
 };
 struct BackwardCall {
   Operand dy, x, weight, rstd, dx, dweight, dresidual_out;
   BackwardArgs args;
   int device;
+  cuda::QueuePtr queue;
 };
 
 // The arguments of binding.d.ts's forward and backward, and of their asynchronous twins. Checked:

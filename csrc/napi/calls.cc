@@ -15,13 +15,13 @@ napi_value finish(napi_env env, const Status& status) {
 Status run_forward(napi_env env, napi_callback_info info) {
   ForwardCall call;
   RMSNORM_TRY(read_forward(env, info, false, &call));
-  return run(call.args, call.device);
+  return run(call);
 }
 
 Status run_backward(napi_env env, napi_callback_info info) {
   BackwardCall call;
   RMSNORM_TRY(read_backward(env, info, false, &call));
-  return run(call.args, call.device);
+  return run(call);
 }
 
 // The dtypes that convert() knows: all but float64.

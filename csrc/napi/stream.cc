@@ -87,20 +87,26 @@ Status wait(ObjectCall& call) {
 
 }  // namespace
 
-Status read_queue(ObjectCall& call, std::size_t index, cuda::Device& device, QueuePtr* queue) {
+Status read_queue(Environment& environment, napi_value stream, cuda::Device& device,
+                  QueuePtr* queue) {
+  const napi_env env = environment.env();
   napi_valuetype type = napi_undefined;
-  napi_typeof(call.env(), call.argument(index), &type);
+  if (stream != nullptr) napi_typeof(env, stream, &type);
   if (type == napi_undefined || type == napi_null) {
-    return call.environment().default_queue(device, queue);
+    return environment.default_queue(device, queue);
   }
-  Stream* stream = nullptr;
-  RMSNORM_TRY(call.object(index, "stream", &stream));
-  if (&stream->queue()->device() != &device) {
+  const auto* object = find_object<Stream>(env, stream);
+  if (object == nullptr) {
+    return {Code::kWrongType, std::string("The argument 'stream' must be ") + Stream::kKind +
+                                  ". Received " + describe(env, stream)};
+  }
+  RMSNORM_TRY(ObjectCall::check_open(*object, "stream"));
+  if (&object->queue()->device() != &device) {
     return {Code::kInvalidValue, "The argument 'stream' must be of 'cuda:" +
                                      std::to_string(device.properties().ordinal) +
                                      "', as the buffers are"};
   }
-  *queue = stream->queue();
+  *queue = object->queue();
   return {};
 }
 

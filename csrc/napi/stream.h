@@ -32,7 +32,12 @@ class Stream final : public NativeObject {
 
 // The queue of an optional argument 'stream': the device's default one if there is none. Errors:
 // kWrongType, kDisposed; kInvalidValue of a stream of another device; kCuda.
-Status read_queue(ObjectCall& call, std::size_t index, cuda::Device& device, cuda::QueuePtr* queue);
+Status read_queue(Environment& environment, napi_value stream, cuda::Device& device,
+                  cuda::QueuePtr* queue);
+inline Status read_queue(ObjectCall& call, std::size_t index, cuda::Device& device,
+                         cuda::QueuePtr* queue) {
+  return read_queue(call.environment(), call.argument(index), device, queue);
+}
 
 // As binding.d.ts declares them.
 napi_value create_stream(napi_env env, napi_callback_info info);

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "device_buffer.h"
+
 namespace rmsnorm::napi {
 namespace {
 
@@ -58,7 +60,9 @@ std::string describe(napi_env env, napi_value value) {
   return is_typed_array ? "another typed array" : "an object";
 }
 
-bool Memory::holds(DType dtype) const { return kind == array_kind(dtype); }
+bool Memory::holds(DType dtype) const {
+  return buffer != nullptr ? buffer->span().dtype == dtype : kind == array_kind(dtype);
+}
 
 bool read_memory(napi_env env, napi_value value, bool find_shared, Memory* memory) {
   std::size_t length = 0;
@@ -97,8 +101,7 @@ void ArgumentReader::array(const char* name, DType dtype, Presence presence, Arr
   napi_value value = next();
   if (!status_.ok()) return;
   if (!read_memory(env_, value, find_shared_, &array->memory)) {
-    read_absent(value, presence, array);
-    return;
+    if (read_absent(value, presence, array) || !read_buffer(value, array)) return;
   }
   const bool is_16_bit = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
   if (also_float32 && is_16_bit && array->memory.holds(DType::kFloat32)) {
@@ -117,17 +120,31 @@ bool ArgumentReader::is_absent(napi_value value) {
   return type == napi_null || type == napi_undefined;
 }
 
-void ArgumentReader::read_absent(napi_value value, Presence presence, Array* array) {
+// Whether the argument stands for no memory, and may.
+bool ArgumentReader::read_absent(napi_value value, Presence presence, Array* array) {
   const bool is_optional =
       presence == Presence::kOptional || presence == Presence::kOptionalOrFresh;
   const bool may_be_fresh =
       presence == Presence::kRequiredOrFresh || presence == Presence::kOptionalOrFresh;
-  if (is_optional && is_absent(value)) return;
-  if (may_be_fresh && napi_get_value_bool(env_, value, &array->is_fresh) == napi_ok &&
-      array->is_fresh) {
-    return;
+  if (is_optional && is_absent(value)) return true;
+  return may_be_fresh && napi_get_value_bool(env_, value, &array->is_fresh) == napi_ok &&
+         array->is_fresh;
+}
+
+// Fails unless the argument is a buffer on a device, where these are taken.
+bool ArgumentReader::read_buffer(napi_value value, Array* array) {
+  const auto* buffer = find_buffers_ ? find_object<DeviceBuffer>(env_, value) : nullptr;
+  if (buffer == nullptr) {
+    fail(Code::kWrongType, array->name, array_name(array->dtype), value);
+  } else if (!buffer->is_open()) {
+    status_ = {Code::kDisposed,
+               std::string("The argument '") + array->name + "' has been disposed of"};
+  } else {
+    array->memory.data = reinterpret_cast<void*>(buffer->span().pointer);
+    array->memory.length = buffer->span().length;
+    array->memory.buffer = buffer;
   }
-  fail(Code::kWrongType, array->name, array_name(array->dtype), value);
+  return status_.ok();
 }
 
 double ArgumentReader::any_number(napi_value value, const char* name) {

@@ -20,12 +20,15 @@ static constexpr double kMaxDouble = std::numeric_limits<double>::max();
 // What a value is, for messages: "a string", "12".
 std::string describe(napi_env env, napi_value value);
 
+class DeviceBuffer;
+
 // What a value that stands for memory refers to. Valid until JavaScript runs again.
 struct Memory {
   void* data = nullptr;
   std::int64_t length = 0;  // elements
   napi_typedarray_type kind = napi_int8_array;
-  bool is_shared = false;  // on a SharedArrayBuffer, whose memory does not move
+  bool is_shared = false;                // on a SharedArrayBuffer, whose memory does not move
+  const DeviceBuffer* buffer = nullptr;  // whose memory it is, if that is on a device
 
   // Whether the elements can be of the dtype: a Uint16Array is of either 16-bit one.
   bool holds(DType dtype) const;
@@ -60,6 +63,12 @@ class ArgumentReader {
   // Makes array() find out is_shared.
   void look_for_shared_memory() { find_shared_ = true; }
 
+  // Makes array() take memory of a device, too.
+  void look_for_device_memory() { find_buffers_ = true; }
+
+  // The next argument, whatever it is.
+  napi_value any() { return next(); }
+
   // Leaves an argument out that has been read out of order.
   void skip() { ++index_; }
 
@@ -88,7 +97,8 @@ class ArgumentReader {
   napi_value next() { return index_ < kMaxArguments ? values_[index_++] : nullptr; }
   double any_number(napi_value value, const char* name);
   bool is_absent(napi_value value);
-  void read_absent(napi_value value, Presence presence, Array* array);
+  bool read_absent(napi_value value, Presence presence, Array* array);
+  bool read_buffer(napi_value value, Array* array);
   void fail(Code code, const char* name, const std::string& expected, napi_value actual);
 
   napi_env env_;
@@ -96,6 +106,7 @@ class ArgumentReader {
   std::size_t count_ = kMaxArguments;
   std::size_t index_ = 0;
   bool find_shared_ = false;
+  bool find_buffers_ = false;
   Status status_;
 };
 
