@@ -82,6 +82,47 @@ onSimulator('on a simulated GPU', () => {
     expect(await wrongElements(program(true, body))).toEqual(seeds.map(() => 0));
   });
 
+  test('forward on one stream, backward on another, both over and over again', async () => {
+    const text = `
+      const { DeviceBuffer, Stream, CudaEvent, rmsNorm } = lib;
+      const [rows, hiddenSize] = [20, 50];
+      const values = (length, step) => Float32Array.from({ length }, (_, i) => Math.sin(i * step));
+      const [one, two] = [new Stream(), new Stream()];
+      const meet = (from, to) => {
+        const event = new CudaEvent({ timing: false });
+        event.record(from);
+        to.wait(event);
+        event.dispose();
+      };
+      const onDevice = (array, stream) => DeviceBuffer.from(array, { stream });
+      const weight = values(hiddenSize, 3);
+      const deviceWeight = onDevice(weight, one);
+      const [x, y, dx] = [0, 1, 2].map(() => new DeviceBuffer(rows * hiddenSize, 'float32'));
+      const rstd = new DeviceBuffer(rows, 'float32');
+      const same = (buffer, array) => Buffer.from(buffer.toHost().buffer).equals(Buffer.from(array.buffer));
+      const rounds = [];
+      for (let round = 1; round <= 6; ++round) {
+        const array = values(rows * hiddenSize, round);
+        x.copyFrom(array, { stream: one });
+        rmsNorm.forward(x, deviceWeight, { out: y, rstdOut: rstd, stream: one });
+        meet(one, two);
+        const { dweight } = rmsNorm.backward(y, x, deviceWeight, rstd, { dxOut: dx, stream: two });
+        const copy = new DeviceBuffer(dx.length, 'float32');
+        copy.copyFrom(dx, { stream: two });
+        rounds.push({ array, copy, dweight });
+        meet(two, one);
+      }
+      two.synchronize();
+      const wrong = rounds.filter(({ array, copy, dweight }) => {
+        const { y, rstd } = rmsNorm.forward(array, weight, { device: 'cpu' });
+        const expected = rmsNorm.backward(y, array, weight, rstd, { device: 'cpu' });
+        return !same(copy, expected.dx) || !same(dweight, expected.dweight);
+      });
+      print(wrong.length);
+    `;
+    expect(await wrongElements(text)).toEqual(seeds.map(() => 0));
+  });
+
   test('streams that wait for nothing have not', async () => {
     const counts = await wrongElements(program(false));
     expect(counts.every((count) => Number(count) > 0)).toBe(true);
