@@ -142,21 +142,21 @@ export interface CudaBinding {
 
 /** Forward of a plan: arrays are of its dtype and shapes, or null where they are not wanted. */
 export type PlannedForward = (
-  x: NativeArray,
-  out: NativeArray,
-  rstdOut?: RstdArray | null,
-  residual?: NativeArray | null,
-  residualOut?: NativeArray | null,
+  x: NativeData,
+  out: NativeData,
+  rstdOut?: NativeData | null,
+  residual?: NativeData | null,
+  residualOut?: NativeData | null,
 ) => void;
 
 /** Backward of a plan, likewise. */
 export type PlannedBackward = (
-  dy: NativeArray,
-  x: NativeArray,
-  rstd: RstdArray | null,
-  dxOut: NativeArray | null,
-  dweightOut: NativeArray | null,
-  dresidualOut?: NativeArray | null,
+  dy: NativeData,
+  x: NativeData,
+  rstd: NativeData | null,
+  dxOut: NativeData | null,
+  dweightOut: NativeData | null,
+  dresidualOut?: NativeData | null,
 ) => void;
 
 export interface Binding {
@@ -240,8 +240,8 @@ export interface Binding {
   ): Promise<[ArrayBuffer | null, ArrayBuffer | null]>;
 
   /**
-   * forward and backward of one shape on the CPU, with all but the arrays checked here. The arrays
-   * are as those functions' own, and packed.
+   * forward and backward of one shape, with all but the arrays checked here. The arrays are as those
+   * functions' own, and packed; on a device, buffers of it. `stream` as there.
    */
   createPlan(
     rows: number,
@@ -249,7 +249,8 @@ export interface Binding {
     eps: number,
     weightOffset: number,
     format: Format,
-    weight: NativeArray | null,
+    weight: NativeData | null,
+    stream?: NativeStream | null,
   ): [forward: PlannedForward, backward: PlannedBackward];
 
   /** destination[i] = source[i] in another dtype, but float64, rounded to nearest even. */

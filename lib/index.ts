@@ -7,8 +7,14 @@ export {
   type RMSNormResult,
   type RMSNormSum,
 } from './module';
-export { createPlan, type Plan, type PlanOptions } from './plan';
-export type { PlannedBackward, PlannedForward } from '../binding';
+export {
+  createPlan,
+  type Plan,
+  type PlanData,
+  type PlannedBackward,
+  type PlannedForward,
+  type PlanOptions,
+} from './plan';
 export { fromBFloat16, fromFloat16, toBFloat16, toFloat16 } from './convert';
 export { cpuVariants, getCpuVariant, getNumThreads, setCpuVariant, setNumThreads } from './cpu';
 export { devices, type CudaDevice, type DeviceList, type DeviceName } from './devices';

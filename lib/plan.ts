@@ -1,54 +1,86 @@
-import type { PlannedBackward, PlannedForward } from '../binding';
+import type { NativeData, NativeDeviceBuffer } from '../binding';
 import { binding } from './binding';
-import { nativeArray } from './data';
-import { checkDTypeName, dtypeCodes, type DType, type FloatArray } from './dtype';
+import type { CudaDeviceName } from './cuda';
+import { isDeviceBuffer, nativeData, type TensorData } from './data';
+import { nativeDeviceBuffer, ordinalOfBuffer, type DeviceBuffer } from './device-buffer';
+import type { DeviceName } from './devices';
+import { checkDTypeName, dtypeCodes, type DType, type FloatArray, type NativeArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import { checkOptions, readFlag, readSettings, type CommonOptions } from './options';
+import { readStream } from './stream';
 import { readOperand } from './tensor';
 
 /** Options of {@link createPlan}. */
-export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape' | 'stream'> {
+export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
   /** The rows of each call, from 0 up. */
   readonly rows: number;
   /** Elements of a row. Default: the length of weight. */
   readonly hiddenSize?: number;
   /**
-   * (hiddenSize), of `dtype` or, beside 16 bits, float32. The plan keeps the array itself: what it
-   * holds at a call is what counts. Default null: ones.
+   * (hiddenSize), of `dtype` or, beside 16 bits, float32: an array, or a DeviceBuffer for calls on
+   * such. The plan keeps it; what it holds at a call is what counts. Default null: ones.
    */
-  readonly weight?: FloatArray | null;
-  /** Of all tensors. Default: float64 if weight is a `Float64Array`, else float32. */
+  readonly weight?: FloatArray | DeviceBuffer | null;
+  /** Of all tensors. Default: that of weight, if it is float64 or a DeviceBuffer, else float32. */
   readonly dtype?: DType;
+  /** Default: that of weight, if it is a DeviceBuffer, else `'cpu'`. */
+  readonly device?: DeviceName;
   /** Whether `backward` adds to what its `dweightOut` holds. Default false. */
   readonly accumulate?: boolean;
 }
 
+/** What the functions of a plan take: DeviceBuffers on a GPU, arrays on the CPU. */
+export type PlanData<O> = O extends
+  Record<'device', CudaDeviceName> | Record<'weight', DeviceBuffer>
+  ? DeviceBuffer
+  : NativeArray;
+
+/**
+ * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `residualOut` and
+ * y of that. What may be the same as what is as in `rmsNorm.forward`.
+ */
+export type PlannedForward<Data> = (
+  x: Data,
+  out: Data,
+  rstdOut?: Data | null,
+  residual?: Data | null,
+  residualOut?: Data | null,
+) => void;
+
+/**
+ * Writes dx and dweight to those of `dxOut` and `dweightOut` that are not null. `rstd` null:
+ * recomputed. Aliasing as in `rmsNorm.backward`.
+ */
+export type PlannedBackward<Data> = (
+  dy: Data,
+  x: Data,
+  rstd: Data | null,
+  dxOut: Data | null,
+  dweightOut: Data | null,
+  dresidualOut?: Data | null,
+) => void;
+
 /** Calls of one shape: see {@link createPlan}. */
-export interface Plan {
-  /** Of each call. */
+export interface Plan<Data = NativeArray> {
+  /** Rows of each call. */
   readonly rows: number;
   /** Elements of a row. */
   readonly hiddenSize: number;
   /** Of all tensors. */
   readonly dtype: DType;
-  /**
-   * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `residualOut`
-   * and y of that. What may be the same as what is as in `rmsNorm.forward`.
-   */
-  readonly forward: PlannedForward;
-  /**
-   * Writes dx and dweight to those of `dxOut` and `dweightOut` that are not null. `rstd` null:
-   * recomputed. Aliasing as in `rmsNorm.backward`.
-   */
-  readonly backward: PlannedBackward;
+  /** See {@link PlannedForward}. */
+  readonly forward: PlannedForward<Data>;
+  /** See {@link PlannedBackward}. */
+  readonly backward: PlannedBackward<Data>;
 }
 
 const planNames: ReadonlySet<string> = new Set([
-  ...['rows', 'hiddenSize', 'weight', 'dtype', 'device'],
+  ...['rows', 'hiddenSize', 'weight', 'dtype', 'device', 'stream'],
   ...['eps', 'weightOffset', 'castOrder', 'accumulate'],
 ]);
 
 const accumulateFlag = 8;
+const deviceUnit = 32;
 
 /**
  * Checks all but the arrays of forward and backward once, for calls that cost as little as they can:
@@ -58,46 +90,97 @@ const accumulateFlag = 8;
  * plan.forward(x, y);
  * ```
  *
- * The functions take plain arrays of `dtype`: `Float32Array`, `Float64Array`, or the bits of 16-bit
- * ones in a `Uint16Array`; (rows, hiddenSize), and rstd (rows). They allocate nothing and return
+ * On the CPU the functions take plain arrays of `dtype`: `Float32Array`, `Float64Array`, or the bits
+ * of 16-bit ones in a `Uint16Array`; on a GPU DeviceBuffers, and the calls are enqueued on the
+ * plan's stream. All are (rows, hiddenSize), and rstd (rows). They allocate nothing and return
  * nothing, and give the bits of `rmsNorm`.
  *
- * @throws TypeError and RangeError for options, and at calls for arrays, that are not as described
+ * @throws TypeError and RangeError for options, and at calls for arrays, that are not as described;
+ * CudaError `ERR_CUDA_UNAVAILABLE`
  */
-export function createPlan(options: PlanOptions): Plan {
+export function createPlan<const O extends PlanOptions>(options: O): Plan<PlanData<O>> {
+  const { rows, hiddenSize, dtype, native } = makePlan(options);
+  const [forward, backward] = isOnDevice(options)
+    ? native.map((call) => onBuffers(call as NativeCall))
+    : native;
+  const plan: unknown = Object.freeze({ rows, hiddenSize, dtype, forward, backward });
+  return plan as Plan<PlanData<O>>;
+}
+
+function isOnDevice({ device, weight }: PlanOptions): boolean {
+  return isDeviceBuffer(weight) || (device !== undefined && device !== 'cpu');
+}
+
+function makePlan(options: PlanOptions) {
   checkOptions(options, planNames);
   const weight =
     options.weight === undefined || options.weight === null
       ? null
       : readOperand('weight', options.weight);
-  const dtype = options.dtype ?? (weight?.kind === 'Float64Array' ? 'float64' : 'float32');
+  const dtype = options.dtype ?? dtypeOfWeight(weight?.data);
   checkDTypeName(dtype);
   const settings = readSettings(options, dtype);
-  if (settings.device !== 0) {
-    throw argumentError('ERR_INVALID_ARG_VALUE', 'device', "'cpu'", options.device);
-  }
   const rows = readCount('rows', options.rows, 0);
   const hiddenSize = readCount('hiddenSize', options.hiddenSize ?? weight?.length, 1);
   const accumulate = readFlag('accumulate', options.accumulate, false);
+  const device =
+    options.device === undefined && isDeviceBuffer(weight?.data)
+      ? ordinalOfBuffer(weight.data) + 1
+      : settings.device;
+  if (weight !== null) checkWeightPlace(weight.data, device);
   const format =
     dtypeCodes[dtype] +
     (settings.castOrder === 'float' ? 4 : 0) +
-    (accumulate ? accumulateFlag : 0);
+    (accumulate ? accumulateFlag : 0) +
+    deviceUnit * device;
   const { eps, weightOffset } = settings;
-  const nativeWeight = weight && nativeArray(weight.data);
+  const stream = readPlanStream(options.stream, device);
+  const nativeWeight = weight && nativeData(weight.data);
   try {
-    const [forward, backward] = binding.createPlan(
-      rows,
-      hiddenSize,
-      eps,
-      weightOffset,
-      format,
-      nativeWeight,
+    const native = binding.createPlan(
+      ...([rows, hiddenSize, eps, weightOffset, format, nativeWeight, stream] as const),
     );
-    return Object.freeze({ rows, hiddenSize, dtype, forward, backward });
+    return { rows, hiddenSize, dtype, native };
   } catch (error) {
     throw adoptNativeError(error);
   }
+}
+
+/** `device`: as native calls take it. */
+function checkWeightPlace(weight: TensorData, device: number): void {
+  if (isDeviceBuffer(weight) ? ordinalOfBuffer(weight) + 1 === device : device === 0) return;
+  const expected = device === 0 ? 'an array' : `a DeviceBuffer on 'cuda:${device - 1}'`;
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'weight', `${expected}, as device says`, weight);
+}
+
+function readPlanStream(stream: unknown, device: number) {
+  if (device > 0) return readStream(stream, device - 1);
+  if (stream === undefined) return null;
+  const expected = 'left out for calls on arrays';
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
+}
+
+function dtypeOfWeight(weight: TensorData | undefined): DType {
+  if (isDeviceBuffer(weight)) return weight.dtype;
+  return weight?.[Symbol.toStringTag] === 'Float64Array' ? 'float64' : 'float32';
+}
+
+type NativeCall = (...args: (NativeData | null | undefined)[]) => void;
+
+/** The native function as one of DeviceBuffers, with errors of this realm's classes. */
+function onBuffers(native: NativeCall): NativeCall {
+  return (a, b, c, d, e, f) => {
+    try {
+      native(handle(a), handle(b), handle(c), handle(d), handle(e), handle(f));
+    } catch (error) {
+      throw adoptNativeError(error);
+    }
+  };
+}
+
+/** The native side of a DeviceBuffer; what is none, for the addon to refuse. */
+function handle(value: unknown) {
+  return nativeDeviceBuffer(value) ?? (value as NativeDeviceBuffer | null | undefined);
 }
 
 function readCount(name: string, value: unknown, least: number): number {

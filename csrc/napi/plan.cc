@@ -3,52 +3,93 @@
 #include <memory>
 #include <new>
 
-#include "../cpu/backend.h"
 #include "arguments.h"
+#include "dispatch.h"
+#include "place.h"
+#include "stream.h"
 
 namespace rmsnorm::napi {
 namespace {
 
+// A value that JavaScript may let go of in the meantime; or nothing.
+class Reference {
+ public:
+  Reference(napi_env env, napi_value value) : env_(env) {
+    if (value != nullptr) napi_create_reference(env, value, 1, &reference_);
+  }
+  ~Reference() {
+    if (reference_ != nullptr) napi_delete_reference(env_, reference_);
+  }
+  Reference(const Reference&) = delete;
+  Reference& operator=(const Reference&) = delete;
+
+  // Null for nothing.
+  napi_value value() const {
+    napi_value value = nullptr;
+    if (reference_ != nullptr) napi_get_reference_value(env_, reference_, &value);
+    return value;
+  }
+
+ private:
+  napi_env env_;
+  napi_ref reference_ = nullptr;
+};
+
 // What the two functions of a plan share.
 class Plan {
  public:
-  Plan(napi_env env, const Setting& setting, const Array& weight)
-      : env_(env), setting_(setting), weight_(weight) {
-    if (weight.is_given()) napi_create_reference(env, weight.value, 1, &reference_);
-  }
-  ~Plan() {
-    if (reference_ != nullptr) napi_delete_reference(env_, reference_);
-  }
-  Plan(const Plan&) = delete;
-  Plan& operator=(const Plan&) = delete;
+  Plan(napi_env env, const Setting& setting, const Array& weight, napi_value stream)
+      : env_(env),
+        setting_(setting),
+        weight_(weight),
+        weight_reference_(env, weight.value),
+        stream_(env, stream) {}
 
   Status forward(ArgumentReader& reader) const {
     ForwardCall call;
-    read_weight(&call.weight.array);
+    RMSNORM_TRY(begin(reader, &call.weight.array));
     RMSNORM_TRY(read_planned_forward(reader, setting_, &call));
-    return cpu::forward(call.args);
+    if (is_on_cpu()) return cpu::forward(call.args);
+    RMSNORM_TRY(
+        read_place(env_, stream_.value(), setting_.format.device,
+                   {&call.x, &call.weight, &call.y, &call.rstd, &call.residual, &call.residual_out},
+                   &call.queue));
+    return run(call);
   }
 
   Status backward(ArgumentReader& reader) const {
     BackwardCall call;
-    read_weight(&call.weight.array);
+    RMSNORM_TRY(begin(reader, &call.weight.array));
     RMSNORM_TRY(read_planned_backward(reader, setting_, &call));
-    return cpu::backward(call.args);
+    if (is_on_cpu()) return cpu::backward(call.args);
+    RMSNORM_TRY(read_place(
+        env_, stream_.value(), setting_.format.device,
+        {&call.x, &call.dy, &call.weight, &call.rstd, &call.dx, &call.dweight, &call.dresidual_out},
+        &call.queue));
+    return run(call);
   }
 
  private:
-  // The weight as it is now: its buffer can have been detached.
-  void read_weight(Array* weight) const {
+  bool is_on_cpu() const { return setting_.format.device == kCpu; }
+
+  // Reads the weight as it is now: it can have been detached, or disposed of.
+  Status begin(ArgumentReader& reader, Array* weight) const {
+    if (!is_on_cpu()) reader.look_for_device_memory();
     *weight = weight_;
-    if (reference_ == nullptr) return;
-    napi_get_reference_value(env_, reference_, &weight->value);
+    if (!weight->is_given()) return {};
+    weight->value = weight_reference_.value();
+    if (weight->memory.buffer != nullptr) {
+      return read_buffer(*weight->memory.buffer, weight->name, &weight->memory);
+    }
     read_memory(env_, weight->value, false, &weight->memory);
+    return {};
   }
 
   napi_env env_;
   Setting setting_;
   Array weight_;
-  napi_ref reference_ = nullptr;  // of the weight
+  Reference weight_reference_;
+  Reference stream_;
 };
 
 template <Status (Plan::*function)(ArgumentReader&) const>
@@ -78,19 +119,31 @@ napi_value make_function(napi_env env, const char* name, napi_callback callback,
   return function;
 }
 
+// That there is such a device, with such a stream, and that the weight is there.
+Status check_place(napi_env env, napi_value stream, int ordinal, const Operand& weight) {
+  cuda::QueuePtr queue;
+  if (weight.array.is_given()) return read_place(env, stream, ordinal, {&weight}, &queue);
+  if (ordinal == kCpu) return {};
+  cuda::Device* device = nullptr;
+  Environment* environment = nullptr;
+  RMSNORM_TRY(cuda::find_device(ordinal, &device));
+  RMSNORM_TRY(Environment::of(env, &environment));
+  return read_queue(*environment, stream, *device, &queue);
+}
+
 Status make_plan(napi_env env, napi_callback_info info, napi_value* functions) {
   ArgumentReader reader(env, info);
+  reader.look_for_device_memory();
   Setting setting;
   RMSNORM_TRY(read_setting(reader, &setting));
   Operand weight;
   reader.skip();  // the format
   reader.array("weight", setting.format.dtype, Presence::kOptional, &weight.array, true);
+  const napi_value stream = reader.any();
   RMSNORM_TRY(reader.status());
   RMSNORM_TRY(place_vector(setting.shape.hidden_size, &weight));
-  if (setting.format.device != kCpu) {
-    return {Code::kInvalidValue, "The argument 'format' must be of a call on the CPU"};
-  }
-  const auto plan = std::make_shared<Plan>(env, setting, weight.array);
+  RMSNORM_TRY(check_place(env, stream, setting.format.device, weight));
+  const auto plan = std::make_shared<Plan>(env, setting, weight.array, stream);
   napi_create_array_with_length(env, 2, functions);
   napi_set_element(env, *functions, 0,
                    make_function(env, "forward", planned<&Plan::forward>, plan));

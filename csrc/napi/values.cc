@@ -80,6 +80,16 @@ bool read_memory(napi_env env, napi_value value, bool find_shared, Memory* memor
   return true;
 }
 
+Status read_buffer(const DeviceBuffer& buffer, const char* name, Memory* memory) {
+  if (!buffer.is_open()) {
+    return {Code::kDisposed, std::string("The argument '") + name + "' has been disposed of"};
+  }
+  memory->data = reinterpret_cast<void*>(buffer.span().pointer);
+  memory->length = buffer.span().length;
+  memory->buffer = &buffer;
+  return {};
+}
+
 ArgumentReader::ArgumentReader(napi_env env, napi_callback_info info, void** data) : env_(env) {
   // Arguments that were not passed are undefined.
   if (napi_get_cb_info(env, info, &count_, values_, nullptr, data) != napi_ok) {
@@ -136,13 +146,8 @@ bool ArgumentReader::read_buffer(napi_value value, Array* array) {
   const auto* buffer = find_buffers_ ? find_object<DeviceBuffer>(env_, value) : nullptr;
   if (buffer == nullptr) {
     fail(Code::kWrongType, array->name, array_name(array->dtype), value);
-  } else if (!buffer->is_open()) {
-    status_ = {Code::kDisposed,
-               std::string("The argument '") + array->name + "' has been disposed of"};
   } else {
-    array->memory.data = reinterpret_cast<void*>(buffer->span().pointer);
-    array->memory.length = buffer->span().length;
-    array->memory.buffer = buffer;
+    status_ = napi::read_buffer(*buffer, array->name, &array->memory);
   }
   return status_.ok();
 }

@@ -37,6 +37,9 @@ struct Memory {
 // False if the value is no typed array. `find_shared`: is_shared is asked for, which takes time.
 bool read_memory(napi_env env, napi_value value, bool find_shared, Memory* memory);
 
+// The memory of a buffer on a device. Errors: kDisposed.
+Status read_buffer(const DeviceBuffer& buffer, const char* name, Memory* memory);
+
 // An array argument.
 struct Array {
   const char* name = "";
