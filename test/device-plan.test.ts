@@ -51,18 +51,54 @@ onGpu('a plan on a GPU', () => {
     const refuses = (call: () => void, code: string, text: string) => {
       expectError(call, code, text);
     };
-    refuses(() => { plan.forward(y, weight as never); }, 'ERR_INVALID_ARG_VALUE', "'x' and 'out'");
-    refuses(() => { plan.forward(y, empty(1)); }, 'ERR_OUT_OF_RANGE', "'out' must have 100 elements");
-    refuses(() => { plan.forward({} as never, y); }, 'ERR_INVALID_ARG_TYPE', "'x'");
+    refuses(
+      () => {
+        plan.forward(y, weight as never);
+      },
+      'ERR_INVALID_ARG_VALUE',
+      "'x' and 'out'",
+    );
+    refuses(
+      () => {
+        plan.forward(y, empty(1));
+      },
+      'ERR_OUT_OF_RANGE',
+      "'out' must have 100 elements",
+    );
+    refuses(
+      () => {
+        plan.forward({} as never, y);
+      },
+      'ERR_INVALID_ARG_TYPE',
+      "'x'",
+    );
     const host = createPlan({ rows: 1, weight });
-    refuses(() => { host.forward(y as never, weight); }, 'ERR_INVALID_ARG_TYPE', "'x'");
+    refuses(
+      () => {
+        host.forward(y as never, weight);
+      },
+      'ERR_INVALID_ARG_TYPE',
+      "'x'",
+    );
     on.dispose();
-    refuses(() => { plan.forward(y, y); }, 'ERR_DISPOSED', "'weight'");
+    refuses(
+      () => {
+        plan.forward(y, y);
+      },
+      'ERR_DISPOSED',
+      "'weight'",
+    );
 
     const stream = new Stream();
     const streamed = createPlan({ rows: 1, hiddenSize, stream, device: 'cuda' });
     stream.dispose();
-    refuses(() => { streamed.forward(y, y); }, 'ERR_DISPOSED', "'stream'");
+    refuses(
+      () => {
+        streamed.forward(y, y);
+      },
+      'ERR_DISPOSED',
+      "'stream'",
+    );
     refuses(() => createPlan({ rows, weight, stream }), 'ERR_INVALID_ARG_VALUE', "'stream'");
     refuses(
       () => createPlan({ rows, weight, device: 'cuda' }),

@@ -5,6 +5,8 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
 
+import { hasSimulator, simulator } from './processes';
+
 const root = path.join(__dirname, '..');
 const tsx = path.join(root, 'node_modules/tsx/dist/cli.mjs');
 
@@ -33,4 +35,20 @@ test('worker pool: every request is served, by several workers', async () => {
   expect(Math.min(...shares)).toBeGreaterThan(0);
   expect(shares.reduce((a, b) => a + b, 0)).toBe(200);
   expect(output).toContain('every result has the bits of a call on the main thread\n');
+});
+
+describe('share device memory', () => {
+  (hasSimulator ? test : test.skip)('both ways, where it is', async () => {
+    const output = await outputOf('share-device-memory.ts', {
+      RMSNORM_LIBCUDA: process.env['RMSNORM_LIBCUDA'] ?? simulator,
+    });
+    expect(output).toBe(
+      '64 rows of theirs, normalised where they are\n64 rows of ours, read by their address\n',
+    );
+  });
+
+  test('says so where there is no GPU, and ends well', async () => {
+    const output = await outputOf('share-device-memory.ts', { RMSNORM_LIBCUDA: '/nowhere' });
+    expect(output).toMatch(/^There is no GPU to share memory of\. .*\/nowhere/);
+  });
 });

@@ -1,0 +1,109 @@
+// Normalises memory of a GPU that another library owns, where it is, and lets that library use ours.
+// The other library is CUDA's driver itself here, called through koffi: any that takes and gives
+// addresses, such as one that computes the layers around the norm, works the same.
+
+import assert from 'node:assert/strict';
+
+import { DeviceBuffer, devices, rmsNorm, Stream } from '../lib';
+import { normals } from './random';
+
+const rows = 64;
+const hiddenSize = 512;
+
+/** A shared library, as koffi loads it. */
+interface SharedLibrary {
+  func(signature: string): (...args: unknown[]) => unknown;
+}
+
+/** A library that keeps its tensors on the first GPU, in the context that the process shares. */
+class OtherLibrary {
+  readonly #driver: SharedLibrary;
+  readonly #stream: unknown;
+
+  constructor(driver: SharedLibrary) {
+    this.#driver = driver;
+    this.#call('cuInit(unsigned int)', 0);
+    const context = this.#result('cuDevicePrimaryCtxRetain(_Out_ void **, int)', 0);
+    this.#call('cuCtxSetCurrent(void *)', context);
+    this.#stream = this.#result('cuStreamCreate(_Out_ void **, unsigned int)', 0);
+  }
+
+  /** The address of new memory with these values. */
+  upload(values: Float32Array): bigint {
+    const bytes = values.byteLength;
+    const address = BigInt(
+      this.#result('cuMemAlloc_v2(_Out_ uint64_t *, size_t)', bytes) as bigint,
+    );
+    const copy = 'cuMemcpyHtoDAsync_v2(uint64_t, const void *, size_t, void *)';
+    this.#call(copy, address, values, bytes, this.#stream);
+    this.#call('cuStreamSynchronize(void *)', this.#stream);
+    return address;
+  }
+
+  /** What is at an address. */
+  download(address: bigint, length: number): Float32Array {
+    const values = new Float32Array(length);
+    const copy = 'cuMemcpyDtoHAsync_v2(void *, uint64_t, size_t, void *)';
+    this.#call(copy, values, address, values.byteLength, this.#stream);
+    this.#call('cuStreamSynchronize(void *)', this.#stream);
+    return values;
+  }
+
+  free(address: bigint): void {
+    this.#call('cuMemFree_v2(uint64_t)', address);
+  }
+
+  close(): void {
+    this.#call('cuStreamDestroy_v2(void *)', this.#stream);
+    this.#call('cuDevicePrimaryCtxRelease_v2(int)', 0);
+  }
+
+  /** Calls a function of the driver, which returns 0 if it has done what it should. */
+  #call(signature: string, ...args: unknown[]): void {
+    const status = this.#driver.func(`int ${signature}`)(...args);
+    if (status !== 0) throw new Error(`${signature} returned ${String(status)}`);
+  }
+
+  /** What a function writes to its first argument. */
+  #result(signature: string, ...args: unknown[]): unknown {
+    const result = [null];
+    this.#call(signature, result, ...args);
+    return result[0];
+  }
+}
+
+async function main(): Promise<void> {
+  if (devices().length === 0) {
+    console.log(`There is no GPU to share memory of. ${String(devices().reason)}`);
+    return;
+  }
+  const { default: koffi } = await import('koffi');
+  const system = process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1';
+  const library = new OtherLibrary(koffi.load(process.env['RMSNORM_LIBCUDA'] ?? system));
+  const x = normals(1, rows * hiddenSize);
+  const weight = normals(2, hiddenSize);
+  const expected = rmsNorm(x, weight);
+
+  // Their memory, in place: what they enqueued before must be done, and ours before they go on.
+  const address = library.upload(x);
+  using stream = new Stream();
+  using theirs = DeviceBuffer.fromPointer(address, x.length, 'float32');
+  using ours = DeviceBuffer.from(weight, { stream });
+  rmsNorm(theirs, ours, { out: theirs, stream });
+  await stream.synchronizeAsync();
+  assert.deepEqual(library.download(address, x.length), expected);
+  console.log(`${rows} rows of theirs, normalised where they are`);
+
+  // Our memory, by its address.
+  using y = DeviceBuffer.from(expected, { stream });
+  await stream.synchronizeAsync();
+  assert.deepEqual(library.download(y.pointer, y.length), expected);
+  console.log(`${rows} rows of ours, read by their address`);
+
+  // A view never frees what it does not own.
+  theirs.dispose();
+  library.free(address);
+  library.close();
+}
+
+void main();
