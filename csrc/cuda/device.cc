@@ -153,20 +153,19 @@ void Device::release() {
   }
   driver().cuCtxSetCurrent(previous == context_ ? nullptr : previous);
   driver().cuDevicePrimaryCtxRelease_v2(handle_);
-  kernels_.clear();
+  for (auto& kernel : kernels_) kernel.store(nullptr, std::memory_order_relaxed);
   modules_.clear();
   context_ = nullptr;
 }
 
-Status Device::kernel(const char* name, Kernel* kernel) {
+Status Device::kernel(const KernelRow& row, CUfunction* kernel) {
+  std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
+  *kernel = known.load(std::memory_order_acquire);
+  if (*kernel != nullptr) return {};
   const std::lock_guard lock(mutex_);
-  if (const auto known = kernels_.find(name); known != kernels_.end()) {
-    *kernel = known->second;
-    return {};
-  }
   if (modules_.empty()) RMSNORM_TRY(load_modules());
-  RMSNORM_TRY(find_kernel(name, kernel));
-  kernels_.emplace(name, *kernel);
+  RMSNORM_TRY(load_kernel(row.name, kernel));
+  known.store(*kernel, std::memory_order_release);
   return {};
 }
 
@@ -190,7 +189,7 @@ Status Device::load_modules() {
   return {};
 }
 
-Status Device::find_kernel(const char* name, Kernel* kernel) const {
+Status Device::load_kernel(const char* name, CUfunction* kernel) const {
   CUfunction function = nullptr;
   CUresult found = CUDA_ERROR_NOT_FOUND;
   for (const CUmodule module : modules_) {
@@ -198,20 +197,14 @@ Status Device::find_kernel(const char* name, Kernel* kernel) const {
     if (found != CUDA_ERROR_NOT_FOUND) break;
   }
   RMSNORM_TRY(check(found, std::string("cuModuleGetFunction of ") + name));
-  const std::pair<CUfunction_attribute, int*> attributes[] = {
-      {CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, &kernel->max_threads},
-      {CU_FUNC_ATTRIBUTE_NUM_REGS, &kernel->registers},
-      {CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &kernel->static_shared_memory},
-  };
-  for (const auto& [attribute, value] : attributes) {
-    RMSNORM_TRY(RMSNORM_CUDA(cuFuncGetAttribute, value, attribute, function));
-  }
+  int static_bytes = 0;
+  RMSNORM_TRY(RMSNORM_CUDA(cuFuncGetAttribute, &static_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
+                           function));
   // A launch may ask for 48 KiB without this, and for all that there is after it.
-  kernel->dynamic_shared_memory = properties_.shared_memory_optin - kernel->static_shared_memory;
   RMSNORM_TRY(RMSNORM_CUDA(cuFuncSetAttribute, function,
                            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                           kernel->dynamic_shared_memory));
-  kernel->function = function;
+                           properties_.shared_memory_optin - static_bytes));
+  *kernel = function;
   return {};
 }
 

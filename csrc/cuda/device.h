@@ -4,14 +4,16 @@
 // with other libraries of the process: device pointers go from one to another.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
-#include <map>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "../status.h"
 #include "driver.h"
+#include "kernel_rows.h"
 
 namespace rmsnorm::cuda {
 
@@ -24,15 +26,6 @@ struct DeviceProperties {
   int shared_memory_optin = 0;  // bytes a block can have at most, after opting in
 };
 
-// A kernel on one device.
-struct Kernel {
-  CUfunction function = nullptr;
-  int max_threads = 0;            // of a block
-  int registers = 0;              // of a thread
-  int static_shared_memory = 0;   // bytes
-  int dynamic_shared_memory = 0;  // bytes that a launch may ask for: opted in to already
-};
-
 class Device {
  public:
   Device(CUdevice handle, DeviceProperties properties)
@@ -42,9 +35,10 @@ class Device {
 
   const DeviceProperties& properties() const { return properties_; }
 
-  // The kernel of this name. Within a DeviceScope of this device. The kernels are loaded when the
-  // first is asked for; each stays valid until release_devices(). Errors: kCuda.
-  Status kernel(const char* name, Kernel* kernel);
+  // The kernel of a row, which a launch may ask for all the shared memory that there is. Within a
+  // DeviceScope of this device. The kernels are loaded when the first is asked for; each stays
+  // valid until release_devices(), and costs no lock from its second time on. Errors: kCuda.
+  Status kernel(const KernelRow& row, CUfunction* kernel);
 
   // Passes on the status of a call, and remembers a fault, after which the driver refuses all that
   // uses the context: a later error's message then says that it is due to an earlier one.
@@ -60,15 +54,15 @@ class Device {
   void leave();
   void release();
   Status load_modules();
-  Status find_kernel(const char* name, Kernel* kernel) const;
+  Status load_kernel(const char* name, CUfunction* kernel) const;
 
   const CUdevice handle_;
   const DeviceProperties properties_;
-  std::mutex mutex_;             // of all below
+  std::mutex mutex_;             // of all below, but that kernels_ is read without it
   CUcontext context_ = nullptr;  // retained while not null
   int scopes_ = 0;               // DeviceScopes of any thread
   std::vector<CUmodule> modules_;
-  std::map<std::string, Kernel, std::less<>> kernels_;
+  std::array<std::atomic<CUfunction>, kKernelCount> kernels_{};  // null until it was asked for
   std::string fault_;  // the driver's name of the first one, or empty
 };
 

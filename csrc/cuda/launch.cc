@@ -13,12 +13,11 @@ template <class Params>
 Status enqueue(Device& device, const Launch& launch, std::int64_t blocks, const Params& params,
                CUstream stream) {
   if (blocks == 0) return {};
-  Kernel kernel;
-  RMSNORM_TRY(device.kernel(launch.kernel->name, &kernel));
+  CUfunction kernel = nullptr;
+  RMSNORM_TRY(device.kernel(*launch.kernel, &kernel));
   void* parameters[] = {const_cast<Params*>(&params)};
-  return RMSNORM_CUDA(cuLaunchKernel, kernel.function, static_cast<unsigned>(blocks), 1, 1,
-                      launch.block_x, launch.block_y, 1, launch.shared_bytes, stream, parameters,
-                      nullptr);
+  return RMSNORM_CUDA(cuLaunchKernel, kernel, static_cast<unsigned>(blocks), 1, 1, launch.block_x,
+                      launch.block_y, 1, launch.shared_bytes, stream, parameters, nullptr);
 }
 
 template <class Params>

@@ -9,36 +9,8 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The types of the table's lists, as the host sees them.
-template <class T>
-constexpr DType kDType = DType::kFloat32;
-template <>
-constexpr DType kDType<Float16> = DType::kFloat16;
-template <>
-constexpr DType kDType<BFloat16> = DType::kBFloat16;
-struct AnyWeight;
-
-#define RMSNORM_STRING(name) #name
-#define RMSNORM_NAME(name) RMSNORM_STRING(name)
-#define RMSNORM_ROW(tag, T, W, kind, function, index, access)                \
-  KernelRow{RMSNORM_NAME(RMSNORM_KERNEL_NAME(tag, function, index, access)), \
-            Kind::kind,                                                      \
-            index,                                                           \
-            RMSNORM_ACCESS_##access,                                         \
-            kDType<T>,                                                       \
-            __is_same(W, AnyWeight),                                         \
-            kDType<W>},
-constexpr KernelRow kRows[] = {RMSNORM_KERNELS(RMSNORM_ROW)};
-
 const KernelRow* find(const Problem& problem, Kind kind, int index, Access access) {
-  for (const KernelRow& row : kRows) {
-    if (row.kind == kind && row.index == index && row.access == access &&
-        row.dtype == problem.dtype &&
-        (row.has_any_weight || row.weight_dtype == problem.weight_dtype)) {
-      return &row;
-    }
-  }
-  return nullptr;
+  return find_kernel(kind, index, access, problem.dtype, problem.weight_dtype);
 }
 
 Access access_of(const Problem& problem) {
@@ -98,8 +70,6 @@ Problem problem_of(const Args& args, const AnyRows&... matrices) {
 std::int64_t least_group_rows(std::int64_t rows) { return bit_ceil(ceil_div(rows, kMaxBlocks)); }
 
 }  // namespace
-
-std::span<const KernelRow> kernel_rows() { return kRows; }
 
 Problem Problem::of(const ForwardArgs& args) {
   return problem_of(args, args.x, args.residual, args.residual_out, args.y);

@@ -3,26 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "../rms_norm.h"
-#include "kernel_table.h"
+#include "kernel_rows.h"
 
 namespace rmsnorm::cuda {
-
-// A kernel's row of the table.
-struct KernelRow {
-  const char* name;  // in its module
-  Kind kind;
-  int index;
-  Access access;
-  DType dtype;  // of the tensors
-  bool has_any_weight;
-  DType weight_dtype;  // unless it has any
-};
-
-// All of them.
-std::span<const KernelRow> kernel_rows();
 
 // What decides about kernel and grid.
 struct Problem {

@@ -19,6 +19,8 @@ namespace rmsnorm::cuda {
 namespace {
 
 constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+constexpr DType kAllDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16,
+                                DType::kFloat64};
 constexpr std::int64_t kMostElements = std::int64_t{1} << 40;
 // Without opting in, and with it on sm_75, sm_86 and sm_90.
 constexpr int kSharedLimits[] = {48 << 10, 64 << 10, 99 << 10, 227 << 10};
@@ -301,6 +303,27 @@ TEST_CASE("cuda policy: every kernel of the table is some problem's, and names a
     CHECK_MESSAGE(reached.count(row.name) == 1, row.name << " is never launched");
   }
   CHECK(reached.size() == names.size());
+}
+
+TEST_CASE("cuda policy: each row of the table is found by what it is for, and nothing else is") {
+  std::size_t number = 0;
+  for (const KernelRow& row : kernel_rows()) {
+    CHECK(kernel_number(row) == number++);
+    for (const DType weight : kAllDTypes) {
+      const KernelRow* found = find_kernel(row.kind, row.index, row.access, row.dtype, weight);
+      if (row.has_any_weight || row.weight_dtype == weight) {
+        CHECK_MESSAGE(found == &row, row.name);
+      } else if (found != nullptr) {
+        CHECK_MESSAGE(found->weight_dtype == weight, row.name);
+      }
+    }
+  }
+  CHECK(number == kKernelCount);
+  for (const DType weight : kAllDTypes) {
+    CHECK(find_kernel(Kind::kForward, 0, Access::kPacks, DType::kFloat64, weight) == nullptr);
+    CHECK(find_kernel(Kind::kFinishDweight, 1, Access::kPacks, DType::kFloat32, weight) == nullptr);
+    CHECK(find_kernel(Kind::kScaleRows, 0, Access::kPacks, DType::kFloat32, weight) == nullptr);
+  }
 }
 
 // Addresses that are never followed.
