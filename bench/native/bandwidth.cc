@@ -10,6 +10,7 @@
 #include "cpu/thread_pool.h"
 #include "cuda/device.h"
 #include "kernels.h"
+#include "launches.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -109,6 +110,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
       nullptr);
   exports.Set("move", Napi::Function::New(env, move));
   exports.Set("timeKernels", Napi::Function::New(env, time_kernels));
+  exports.Set("timeLaunches", Napi::Function::New(env, time_launches));
   return exports;
 }
 
