@@ -32,7 +32,7 @@ class OtherLibrary {
   upload(values: Float32Array): bigint {
     const bytes = values.byteLength;
     const address = BigInt(
-      this.#result('cuMemAlloc_v2(_Out_ uint64_t *, size_t)', bytes) as bigint,
+      this.#result('cuMemAlloc_v2(_Out_ uint64_t *, size_t)', bytes) as number | bigint,
     );
     const copy = 'cuMemcpyHtoDAsync_v2(uint64_t, const void *, size_t, void *)';
     this.#call(copy, address, values, bytes, this.#stream);
