@@ -2,7 +2,7 @@ import type { NativeEvent } from '../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
 import { argumentError } from './errors';
 import { checkOptions, readFlag } from './options';
-import { readStream, type Stream } from './stream';
+import { nativeStream, readStream, type Stream } from './stream';
 
 /** Options of {@link CudaEvent}. */
 export interface CudaEventOptions extends CudaDeviceOptions {
@@ -62,6 +62,16 @@ export class CudaEvent {
    */
   record(stream?: Stream): void {
     cuda.eventRecord(this.#native, readStream(stream, this.#ordinal));
+  }
+
+  /**
+   * Lets what is enqueued on `stream` from now on wait until the event has passed, as
+   * {@link Stream.wait} does.
+   *
+   * @throws as {@link Stream.wait} does
+   */
+  wait(stream: Stream): void {
+    cuda.streamWait(nativeStream(stream), this.#native);
   }
 
   /**

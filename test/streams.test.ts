@@ -57,7 +57,8 @@ onGpu('a Stream', () => {
       const { array, buffers, last } = chain(streams, 8, (stream) => {
         const event = new CudaEvent({ timing: false });
         event.record(previous);
-        stream.wait(event);
+        if (round % 2 === 0) stream.wait(event);
+        else event.wait(stream);
         event.dispose(); // the stream goes on waiting
         previous = stream;
       });
