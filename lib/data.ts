@@ -21,7 +21,9 @@ export function isDeviceBuffer(value: unknown): value is DeviceBuffer {
 }
 
 export function dataKind(name: string, value: unknown): DataKind {
-  return isDeviceBuffer(value) ? 'DeviceBuffer' : arrayKind(name, value);
+  return !ArrayBuffer.isView(value) && isDeviceBuffer(value)
+    ? 'DeviceBuffer'
+    : arrayKind(name, value);
 }
 
 export function nativeData(data: TensorData): NativeData {

@@ -91,12 +91,8 @@ export interface Operand {
 
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
 export function readOperand(name: string, value: unknown): Operand {
-  if (
-    ArrayBuffer.isView(value) ||
-    value === null ||
-    typeof value !== 'object' ||
-    isDeviceBuffer(value)
-  ) {
+  const isArray = ArrayBuffer.isView(value);
+  if (isArray || value === null || typeof value !== 'object' || isDeviceBuffer(value)) {
     const kind = dataKind(name, value);
     const data = value as TensorData;
     refuseDetached(name, data);
@@ -179,7 +175,7 @@ export function likeOperand(operand: Operand, data: TensorData): AnyInput {
  * pass for zero rows.
  */
 export function refuseDetached(name: string, array: TensorData): void {
-  if (array.length > 0 || isDeviceBuffer(array)) return;
+  if (array.length > 0 || !ArrayBuffer.isView(array)) return;
   try {
     (array as Uint16Array).includes(0);
   } catch {
