@@ -1,13 +1,12 @@
 import type { NativeData, NativeStream } from '../binding';
 import { checkPlace, nativeData, readPlaceStream, type TensorData } from './data';
 import { ordinalOfBuffer, type DeviceBuffer } from './device-buffer';
-import { dtypeCodes, dtypeOf, type DType } from './dtype';
+import { dtypeOf, type DType } from './dtype';
 import { argumentError } from './errors';
+import { nativeFormat } from './format';
 import { readSettings, type CommonOptions, type Settings } from './options';
 import { collapse } from './strides';
 import { readOperand, sizeOf, type Operand } from './tensor';
-
-const deviceUnit = 32;
 
 /** What forward and backward have in common, checked. */
 export interface Problem {
@@ -52,10 +51,7 @@ export function readProblem(x: unknown, weight: unknown, options: CommonOptions)
     rows: xOperand.length / hiddenSize,
     settings,
     stream,
-    format:
-      dtypeCodes[dtype] +
-      (settings.castOrder === 'float' ? 4 : 0) +
-      deviceUnit * readPlace(xOperand, settings.device, options),
+    format: nativeFormat(dtype, settings.castOrder, readPlace(xOperand, settings.device, options)),
   };
 }
 

@@ -11,12 +11,10 @@ import { cuda } from './cuda';
 import { freshLike, nativeArray, nativeData, type TensorData } from './data';
 import type { ArrayKind, NativeArray, RstdArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
+import { accumulateFlag, freshFloat32Flag } from './format';
 import { written } from './forward';
 import { backwardNames, checkOptions, noOptions, readFlag, type BackwardOptions } from './options';
 import { type Operand } from './tensor';
-
-const accumulateFlag = 8;
-const freshFloat32Flag = 16;
 
 /** A backward call, checked. An output is an operand to write to, `true` to make it, or null. */
 export interface BackwardCall {

@@ -1,6 +1,6 @@
 import type { NativeDeviceBuffer, NativeHostBuffer } from '../binding';
 import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
-import { elementSizes, readDeviceDType, readLength, type DeviceDType } from './device-dtype';
+import { elementSizes, readDeviceDType, type DeviceDType } from './device-dtype';
 import {
   arrayKind,
   dtypeCodes,
@@ -11,7 +11,7 @@ import {
 } from './dtype';
 import { argumentError } from './errors';
 import { nativeHostBuffer, type HostArrayOf, type HostBuffer } from './host-buffer';
-import { checkOptions } from './options';
+import { checkOptions, readCount } from './options';
 import { nativeStream, readStream, type StreamOptions } from './stream';
 import { refuseDetached } from './tensor';
 
@@ -91,7 +91,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     dtype: D,
     options: CudaDeviceOptions | Existing<NativeDeviceBuffer> = {},
   ) {
-    this.length = readLength('length', length);
+    this.length = readCount('length', length, 0);
     this.dtype = readDeviceDType(dtype) as D;
     this.byteLength = length * elementSizes[dtype];
     if (options instanceof Existing) {
@@ -150,7 +150,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     options: CudaDeviceOptions = {},
   ): DeviceBuffer<D> {
     checkOptions(options, deviceNames);
-    readLength('length', length);
+    readCount('length', length, 0);
     const code = dtypeCodes[readDeviceDType(dtype)];
     const ordinal = readOrdinal(options.device);
     const native = cuda.foreignDeviceBuffer(ordinal, readPointer(pointer), length, code);

@@ -14,12 +14,3 @@ export function readDeviceDType(value: unknown): DeviceDType {
   const expected = "'float32', 'float16' or 'bfloat16'";
   throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
 }
-
-/** A number of elements. */
-export function readLength(name: string, value: unknown): number {
-  if (typeof value !== 'number') {
-    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a number', value);
-  }
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw argumentError('ERR_OUT_OF_RANGE', name, 'a whole number from 0 up', value);
-}

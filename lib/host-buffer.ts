@@ -1,8 +1,8 @@
 import type { NativeHostBuffer } from '../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
 import { codedError } from './errors';
-import { checkOptions } from './options';
-import { elementSizes, readDeviceDType, readLength, type DeviceDType } from './device-dtype';
+import { checkOptions, readCount } from './options';
+import { elementSizes, readDeviceDType, type DeviceDType } from './device-dtype';
 
 const optionNames: ReadonlySet<string> = new Set(['device']);
 
@@ -46,7 +46,7 @@ export class HostBuffer<D extends DeviceDType = DeviceDType> {
    */
   constructor(length: number, dtype: D, options: CudaDeviceOptions = {}) {
     checkOptions(options, optionNames);
-    this.length = readLength('length', length);
+    this.length = readCount('length', length, 0);
     this.dtype = readDeviceDType(dtype) as D;
     this.byteLength = length * elementSizes[dtype];
     const [native, memory] = cuda.createHostBuffer(readOrdinal(options.device), this.byteLength);

@@ -171,6 +171,15 @@ export function readFlag(name: string, value: unknown, ifMissing: boolean): bool
   throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a boolean', value);
 }
 
+/** A whole number, from `least` up. */
+export function readCount(name: string, value: unknown, least: number): number {
+  if (typeof value !== 'number') {
+    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a number', value);
+  }
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw argumentError('ERR_OUT_OF_RANGE', name, `a whole number from ${String(least)} up`, value);
+}
+
 function numberError(name: string, expected: string, value: unknown): Error {
   const code = typeof value === 'number' ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
   return argumentError(code, name, expected, value);

@@ -4,9 +4,10 @@ import type { CudaDeviceName } from './cuda';
 import { isDeviceBuffer, nativeData, type TensorData } from './data';
 import { nativeDeviceBuffer, ordinalOfBuffer, type DeviceBuffer } from './device-buffer';
 import type { DeviceName } from './devices';
-import { checkDTypeName, dtypeCodes, type DType, type FloatArray, type NativeArray } from './dtype';
+import { checkDTypeName, type DType, type FloatArray, type NativeArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
-import { checkOptions, readFlag, readSettings, type CommonOptions } from './options';
+import { accumulateFlag, nativeFormat } from './format';
+import { checkOptions, readCount, readFlag, readSettings, type CommonOptions } from './options';
 import { readStream } from './stream';
 import { readOperand } from './tensor';
 
@@ -79,9 +80,6 @@ const planNames: ReadonlySet<string> = new Set([
   ...['eps', 'weightOffset', 'castOrder', 'accumulate'],
 ]);
 
-const accumulateFlag = 8;
-const deviceUnit = 32;
-
 /**
  * Checks all but the arrays of forward and backward once, for calls that cost as little as they can:
  *
@@ -99,16 +97,11 @@ const deviceUnit = 32;
  * CudaError `ERR_CUDA_UNAVAILABLE`
  */
 export function createPlan<const O extends PlanOptions>(options: O): Plan<PlanData<O>> {
-  const { rows, hiddenSize, dtype, native } = makePlan(options);
-  const [forward, backward] = isOnDevice(options)
-    ? native.map((call) => onBuffers(call as NativeCall))
-    : native;
+  const { rows, hiddenSize, dtype, device, native } = makePlan(options);
+  const [forward, backward] =
+    device > 0 ? native.map((call) => onBuffers(call as NativeCall)) : native;
   const plan: unknown = Object.freeze({ rows, hiddenSize, dtype, forward, backward });
   return plan as Plan<PlanData<O>>;
-}
-
-function isOnDevice({ device, weight }: PlanOptions): boolean {
-  return isDeviceBuffer(weight) || (device !== undefined && device !== 'cpu');
 }
 
 function makePlan(options: PlanOptions) {
@@ -129,10 +122,7 @@ function makePlan(options: PlanOptions) {
       : settings.device;
   if (weight !== null) checkWeightPlace(weight.data, device);
   const format =
-    dtypeCodes[dtype] +
-    (settings.castOrder === 'float' ? 4 : 0) +
-    (accumulate ? accumulateFlag : 0) +
-    deviceUnit * device;
+    nativeFormat(dtype, settings.castOrder, device) + (accumulate ? accumulateFlag : 0);
   const { eps, weightOffset } = settings;
   const stream = readPlanStream(options.stream, device);
   const nativeWeight = weight && nativeData(weight.data);
@@ -140,7 +130,7 @@ function makePlan(options: PlanOptions) {
     const native = binding.createPlan(
       ...([rows, hiddenSize, eps, weightOffset, format, nativeWeight, stream] as const),
     );
-    return { rows, hiddenSize, dtype, native };
+    return { rows, hiddenSize, dtype, device, native };
   } catch (error) {
     throw adoptNativeError(error);
   }
@@ -181,12 +171,4 @@ function onBuffers(native: NativeCall): NativeCall {
 /** The native side of a DeviceBuffer; what is none, for the addon to refuse. */
 function handle(value: unknown) {
   return nativeDeviceBuffer(value) ?? (value as NativeDeviceBuffer | null | undefined);
-}
-
-function readCount(name: string, value: unknown, least: number): number {
-  if (typeof value !== 'number') {
-    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a number', value);
-  }
-  if (Number.isSafeInteger(value) && value >= least) return value;
-  throw argumentError('ERR_OUT_OF_RANGE', name, `a whole number from ${String(least)} up`, value);
 }
