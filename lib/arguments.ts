@@ -108,7 +108,13 @@ export function rstdKind(dtype: DType): 'Float32Array' | 'Float64Array' {
 function readVector(name: string, value: unknown, x: TensorData): Operand {
   const operand = readOperand(name, value);
   checkPlace(name, operand.data, x);
-  if (operand.view === null) return operand;
+  refuseView(name, operand, value);
+  return operand;
+}
+
+/** Refuses a tensor whose elements are not those of its data. */
+export function refuseView(name: string, operand: Operand, value: unknown): void {
+  if (operand.view === null) return;
   throw argumentError(
     'ERR_INVALID_ARG_VALUE',
     name,

@@ -1,4 +1,5 @@
 import type { NativeData, NativeDeviceBuffer } from '../binding';
+import { refuseView } from './arguments';
 import { binding } from './binding';
 import type { CudaDeviceName } from './cuda';
 import { isDeviceBuffer, nativeData, type TensorData } from './data';
@@ -110,6 +111,7 @@ function makePlan(options: PlanOptions) {
     options.weight === undefined || options.weight === null
       ? null
       : readOperand('weight', options.weight);
+  if (weight !== null) refuseView('weight', weight, options.weight);
   const dtype = options.dtype ?? dtypeOfWeight(weight?.data);
   checkDTypeName(dtype);
   const settings = readSettings(options, dtype);

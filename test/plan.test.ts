@@ -120,6 +120,11 @@ test.each([
   [{ rows: 1, weight, eps: -1 }, 'ERR_OUT_OF_RANGE', "'eps' must be"],
   [{ rows: 1, weight, out: weight }, 'ERR_INVALID_ARG_VALUE', "'options' must be of known names"],
   [{ rows: 1, weight: [1] }, 'ERR_INVALID_ARG_TYPE', "'weight"],
+  [
+    { rows: 1, weight: { data: weight, dims: [2], strides: [2] } },
+    'ERR_INVALID_ARG_VALUE',
+    "'weight' must be an array or a tensor without strides and offset",
+  ],
 ])('refuses %p', (options, code, message) => {
   const error = errorOf(() => createPlan(options as never));
   expect(error.code).toBe(code);
