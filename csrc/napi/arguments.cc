@@ -162,10 +162,7 @@ Status read_forward(napi_env env, napi_callback_info info, bool is_async, Forwar
     if (!is_async) stream = reader.any();
   }
   RMSNORM_TRY(reader.status());
-  RMSNORM_TRY(read_place(
-      env, stream, format.device,
-      {&call->x, &call->weight, &call->y, &call->rstd, &call->residual, &call->residual_out},
-      &call->queue));
+  RMSNORM_TRY(read_place(env, stream, format.device, call));
   Setting setting{{}, options, format};
   RMSNORM_TRY(layouts.shape(call->x.array, hidden_size, &setting.shape));
   return place_forward(setting, layouts, call);
@@ -198,13 +195,24 @@ Status read_backward(napi_env env, napi_callback_info info, bool is_async, Backw
     if (!is_async) stream = reader.any();
   }
   RMSNORM_TRY(reader.status());
-  RMSNORM_TRY(read_place(env, stream, format.device,
-                         {&call->x, &call->dy, &call->weight, &call->rstd, &call->dx,
-                          &call->dweight, &call->dresidual_out},
-                         &call->queue));
+  RMSNORM_TRY(read_place(env, stream, format.device, call));
   Setting setting{{}, options, format};
   RMSNORM_TRY(layouts.shape(call->x.array, hidden_size, &setting.shape));
   return place_backward(setting, layouts, call);
+}
+
+Status read_place(napi_env env, napi_value stream, int ordinal, ForwardCall* call) {
+  return read_place(
+      env, stream, ordinal,
+      {&call->x, &call->weight, &call->y, &call->rstd, &call->residual, &call->residual_out},
+      &call->queue);
+}
+
+Status read_place(napi_env env, napi_value stream, int ordinal, BackwardCall* call) {
+  return read_place(env, stream, ordinal,
+                    {&call->x, &call->dy, &call->weight, &call->rstd, &call->dx, &call->dweight,
+                     &call->dresidual_out},
+                    &call->queue);
 }
 
 Status read_setting(ArgumentReader& reader, Setting* setting) {

@@ -52,6 +52,10 @@ struct BackwardCall {
 Status read_forward(napi_env env, napi_callback_info info, bool is_async, ForwardCall* call);
 Status read_backward(napi_env env, napi_callback_info info, bool is_async, BackwardCall* call);
 
+// Finds out call->queue (place.h) from where its operands are. `stream`: null or any value.
+Status read_place(napi_env env, napi_value stream, int ordinal, ForwardCall* call);
+Status read_place(napi_env env, napi_value stream, int ordinal, BackwardCall* call);
+
 // The arguments of createPlan but for the weight: rows, hiddenSize, eps, weightOffset and format.
 Status read_setting(ArgumentReader& reader, Setting* setting);
 

@@ -1,5 +1,6 @@
 #include "environment.h"
 
+#include <string>
 #include <vector>
 
 #include "../cuda/allocation.h"
@@ -15,6 +16,11 @@ void NativeObject::close() {
   environment_->objects_.erase(this);
   environment_ = nullptr;
   release();
+}
+
+Status check_open(const NativeObject& object, const char* name) {
+  if (object.is_open()) return {};
+  return {Code::kDisposed, std::string("The argument '") + name + "' has been disposed of"};
 }
 
 Status Environment::of(napi_env env, Environment** environment) {

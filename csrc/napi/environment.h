@@ -38,6 +38,9 @@ class NativeObject {
   Environment* environment_ = nullptr;  // from wrap() until close()
 };
 
+// Errors: kDisposed of one that has been closed.
+Status check_open(const NativeObject& object, const char* name);
+
 class Environment {
  public:
   // Of this thread. Errors: kInvalidState while it is ending.

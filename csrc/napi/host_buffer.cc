@@ -42,13 +42,13 @@ struct Side {
 
 Status read_side(ObjectCall& call, std::size_t index, const char* name, Side* side) {
   if (const auto* buffer = find_object<DeviceBuffer>(call.env(), call.argument(index))) {
-    RMSNORM_TRY(ObjectCall::check_open(*buffer, name));
+    RMSNORM_TRY(check_open(*buffer, name));
     const cuda::DeviceSpan& span = buffer->span();
     *side = {span.allocation, span.pointer, span.bytes(), true};
     return {};
   }
   if (const auto* buffer = find_object<HostBuffer>(call.env(), call.argument(index))) {
-    RMSNORM_TRY(ObjectCall::check_open(*buffer, name));
+    RMSNORM_TRY(check_open(*buffer, name));
     *side = {buffer->allocation(), 0, buffer->allocation()->bytes(), false};
     return {};
   }

@@ -11,19 +11,12 @@ constexpr std::int64_t kMaxOrdinal = 1023;
 
 Status read_host_array(napi_env env, napi_value value, DType dtype, const char* name,
                        HostArray* array) {
-  const bool is_float32 = dtype == DType::kFloat32;
-  napi_typedarray_type kind = napi_int8_array;
-  std::size_t length = 0;
-  if (napi_get_typedarray_info(env, value, &kind, &length, &array->data, nullptr, nullptr) !=
-          napi_ok ||
-      kind != (is_float32 ? napi_float32_array : napi_uint16_array)) {
+  Memory memory;
+  if (!read_memory(env, value, false, &memory) || !memory.holds(dtype)) {
     return {Code::kWrongType, std::string("The argument '") + name + "' must be " +
-                                  (is_float32 ? "a Float32Array" : "a Uint16Array") +
-                                  ". Received " + describe(env, value)};
+                                  array_name(dtype) + ". Received " + describe(env, value)};
   }
-  array->value = value;
-  array->dtype = dtype;
-  array->length = static_cast<std::int64_t>(length);
+  *array = {value, memory.data, dtype, memory.length};
   return {};
 }
 
@@ -39,11 +32,6 @@ Status ObjectCall::begin(napi_env env, napi_callback_info info) {
 Status ObjectCall::wrong_type(std::size_t index, const char* name, const char* expected) const {
   return {Code::kWrongType, std::string("The argument '") + name + "' must be " + expected +
                                 ". Received " + describe(env_, arguments_[index])};
-}
-
-Status ObjectCall::check_open(const NativeObject& object, const char* name) {
-  if (object.is_open()) return {};
-  return {Code::kDisposed, std::string("The argument '") + name + "' has been disposed of"};
 }
 
 Status ObjectCall::number(std::size_t index, const char* name, double* number) {

@@ -55,7 +55,6 @@ class ObjectCall {
   napi_value result() const { return result_; }
 
   Status wrong_type(std::size_t index, const char* name, const char* expected) const;
-  static Status check_open(const NativeObject& object, const char* name);
 
  private:
   static constexpr std::size_t kMaxArguments = 6;

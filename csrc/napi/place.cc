@@ -11,12 +11,6 @@ const cuda::Device* device_of(const Operand& operand) {
   return buffer == nullptr ? nullptr : &buffer->span().allocation->device();
 }
 
-bool is_absent(napi_env env, napi_value value) {
-  napi_valuetype type = napi_undefined;
-  napi_typeof(env, value, &type);
-  return type == napi_undefined || type == napi_null;
-}
-
 }  // namespace
 
 Status read_place(napi_env env, napi_value stream, int ordinal,

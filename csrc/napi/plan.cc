@@ -50,10 +50,7 @@ class Plan {
     RMSNORM_TRY(begin(reader, &call.weight.array));
     RMSNORM_TRY(read_planned_forward(reader, setting_, &call));
     if (is_on_cpu()) return cpu::forward(call.args);
-    RMSNORM_TRY(
-        read_place(env_, stream_.value(), setting_.format.device,
-                   {&call.x, &call.weight, &call.y, &call.rstd, &call.residual, &call.residual_out},
-                   &call.queue));
+    RMSNORM_TRY(read_place(env_, stream_.value(), setting_.format.device, &call));
     return run(call);
   }
 
@@ -62,10 +59,7 @@ class Plan {
     RMSNORM_TRY(begin(reader, &call.weight.array));
     RMSNORM_TRY(read_planned_backward(reader, setting_, &call));
     if (is_on_cpu()) return cpu::backward(call.args);
-    RMSNORM_TRY(read_place(
-        env_, stream_.value(), setting_.format.device,
-        {&call.x, &call.dy, &call.weight, &call.rstd, &call.dx, &call.dweight, &call.dresidual_out},
-        &call.queue));
+    RMSNORM_TRY(read_place(env_, stream_.value(), setting_.format.device, &call));
     return run(call);
   }
 

@@ -100,7 +100,7 @@ Status read_queue(Environment& environment, napi_value stream, cuda::Device& dev
     return {Code::kWrongType, std::string("The argument 'stream' must be ") + Stream::kKind +
                                   ". Received " + describe(env, stream)};
   }
-  RMSNORM_TRY(ObjectCall::check_open(*object, "stream"));
+  RMSNORM_TRY(check_open(*object, "stream"));
   if (&object->queue()->device() != &device) {
     return {Code::kInvalidValue, "The argument 'stream' must be of 'cuda:" +
                                      std::to_string(device.properties().ordinal) +

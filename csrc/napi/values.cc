@@ -18,11 +18,6 @@ napi_typedarray_type array_kind(DType dtype) {
   return dtype == DType::kFloat64 ? napi_float64_array : napi_uint16_array;
 }
 
-const char* array_name(DType dtype) {
-  if (dtype == DType::kFloat32) return "a Float32Array";
-  return dtype == DType::kFloat64 ? "a Float64Array" : "a Uint16Array";
-}
-
 }  // namespace
 
 std::string describe(napi_env env, napi_value value) {
@@ -60,6 +55,17 @@ std::string describe(napi_env env, napi_value value) {
   return is_typed_array ? "another typed array" : "an object";
 }
 
+const char* array_name(DType dtype) {
+  if (dtype == DType::kFloat32) return "a Float32Array";
+  return dtype == DType::kFloat64 ? "a Float64Array" : "a Uint16Array";
+}
+
+bool is_absent(napi_env env, napi_value value) {
+  napi_valuetype type = napi_undefined;
+  napi_typeof(env, value, &type);
+  return type == napi_null || type == napi_undefined;
+}
+
 bool Memory::holds(DType dtype) const {
   return buffer != nullptr ? buffer->span().dtype == dtype : kind == array_kind(dtype);
 }
@@ -81,9 +87,7 @@ bool read_memory(napi_env env, napi_value value, bool find_shared, Memory* memor
 }
 
 Status read_buffer(const DeviceBuffer& buffer, const char* name, Memory* memory) {
-  if (!buffer.is_open()) {
-    return {Code::kDisposed, std::string("The argument '") + name + "' has been disposed of"};
-  }
+  RMSNORM_TRY(check_open(buffer, name));
   memory->data = reinterpret_cast<void*>(buffer.span().pointer);
   memory->length = buffer.span().length;
   memory->buffer = &buffer;
@@ -124,19 +128,13 @@ void ArgumentReader::array(const char* name, DType dtype, Presence presence, Arr
   array->value = value;
 }
 
-bool ArgumentReader::is_absent(napi_value value) {
-  napi_valuetype type = napi_undefined;
-  napi_typeof(env_, value, &type);
-  return type == napi_null || type == napi_undefined;
-}
-
 // Whether the argument stands for no memory, and may.
 bool ArgumentReader::read_absent(napi_value value, Presence presence, Array* array) {
   const bool is_optional =
       presence == Presence::kOptional || presence == Presence::kOptionalOrFresh;
   const bool may_be_fresh =
       presence == Presence::kRequiredOrFresh || presence == Presence::kOptionalOrFresh;
-  if (is_optional && is_absent(value)) return true;
+  if (is_optional && is_absent(env_, value)) return true;
   return may_be_fresh && napi_get_value_bool(env_, value, &array->is_fresh) == napi_ok &&
          array->is_fresh;
 }
@@ -189,7 +187,7 @@ std::int64_t ArgumentReader::integer_at(std::size_t index, const char* name, std
 
 bool ArgumentReader::integers(const char* name, std::size_t count, std::int64_t* numbers) {
   napi_value value = next();
-  if (!status_.ok() || is_absent(value)) return false;
+  if (!status_.ok() || is_absent(env_, value)) return false;
   const std::string expected =
       "a Float64Array of " + std::to_string(count) + " whole numbers from 0 up";
   Memory memory;

@@ -20,6 +20,12 @@ static constexpr double kMaxDouble = std::numeric_limits<double>::max();
 // What a value is, for messages: "a string", "12".
 std::string describe(napi_env env, napi_value value);
 
+// Whether it is undefined or null.
+bool is_absent(napi_env env, napi_value value);
+
+// What an array of the dtype is, for messages: "a Float32Array".
+const char* array_name(DType dtype);
+
 class DeviceBuffer;
 
 // What a value that stands for memory refers to. Valid until JavaScript runs again.
@@ -99,7 +105,6 @@ class ArgumentReader {
  private:
   napi_value next() { return index_ < kMaxArguments ? values_[index_++] : nullptr; }
   double any_number(napi_value value, const char* name);
-  bool is_absent(napi_value value);
   bool read_absent(napi_value value, Presence presence, Array* array);
   bool read_buffer(napi_value value, Array* array);
   void fail(Code code, const char* name, const std::string& expected, napi_value actual);
