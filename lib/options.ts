@@ -133,7 +133,7 @@ export interface Settings {
   readonly device: number;
 }
 
-const defaultEps = 1e-6;
+export const defaultEps = 1e-6;
 
 /** What tensors of a dtype are computed in. */
 function arithmeticOf(dtype: DType): 'float32' | 'float64' {

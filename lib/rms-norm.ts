@@ -25,6 +25,7 @@ import {
   type ForwardOptions,
   type RmsNormOptions,
 } from './options';
+import { plainForward } from './plain-forward';
 import type { AnyInput, Operand, Output, Rstd } from './tensor';
 
 /** What `rmsNorm.forward` returns. */
@@ -105,6 +106,8 @@ export function rmsNorm<X extends AnyInput>(
   weight: AnyInput | null,
   options: RmsNormOptions = noOptions,
 ): Output<X> {
+  const y = plainForward(x, weight, options);
+  if (y !== null) return y as Output<X>;
   const call = readForward(x, weight, options, rmsNormNames);
   refuseFreshSum(call);
   return yOf(call, runForward(call, false));
