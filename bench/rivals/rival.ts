@@ -1,0 +1,59 @@
+// What a contender other than ours is to the benchmark.
+
+import type { Arrays, Case } from '../cases';
+
+/** Where a result is written: into memory that is there already, or into some made by the call. */
+export type OutputMode = 'given' | 'fresh';
+
+/** Something else that normalises: what a user would use instead. */
+export interface Rival {
+  readonly name: string;
+  readonly computes: 'rms-norm' | 'layer-norm';
+  /** One line for `--help` and the report. */
+  readonly description: string;
+  /** The npm packages it needs. */
+  readonly packages: readonly string[];
+  /** The modes it offers; each is a contender of its own. */
+  readonly outputs: readonly OutputMode[];
+  /** Whether it computes this operation in this dtype at this size. */
+  supports(one: Case): boolean;
+  /** Throws MissingRival where something must be installed first. */
+  load(): Promise<LoadedRival>;
+}
+
+export interface LoadedRival {
+  /** Of the package that computes, or of what runs it. */
+  readonly version: string;
+  /** `outputs`: one of the rival's. Inputs are copied to where the rival wants them, untimed. */
+  prepare(one: Case, arrays: Arrays, outputs: OutputMode): Promise<PreparedRival>;
+  /** Ends child processes and worker threads. */
+  close(): Promise<void>;
+}
+
+export interface PreparedRival {
+  /** Does the case `repeats` times; returns nanoseconds in all. */
+  run(repeats: number): number | Promise<number>;
+  /** What the last run computed, for the check. */
+  results(): Results | Promise<Results>;
+  dispose(): void | Promise<void>;
+}
+
+/** y of forward; dx and dweight of backward; y and residualOut of residual. */
+export interface Results {
+  readonly y?: Float32Array;
+  readonly dx?: Float32Array;
+  readonly dweight?: Float32Array;
+  readonly residualOut?: Float32Array;
+}
+
+/** A rival that is not installed; the message says what to do. */
+export class MissingRival extends Error {
+  override readonly name = 'MissingRival';
+
+  readonly hint: string;
+
+  constructor(rival: string, hint: string, options?: ErrorOptions) {
+    super(`${rival} is not installed: ${hint}`, options);
+    this.hint = hint;
+  }
+}
