@@ -1,0 +1,195 @@
+// Vectors of AVX2 with FMA and F16C, 8 floats each: with tails.inl, what pairs.inl asks for of a
+// variant. Included after types.inl into a file of its instruction set (variant_avx2.cc).
+
+struct Vec {
+  static constexpr int kLanes = 8;
+  __m256 v;
+
+  RMSNORM_INLINE static Vec zero() { return {_mm256_setzero_ps()}; }
+  RMSNORM_INLINE static Vec broadcast(float value) { return {_mm256_set1_ps(value)}; }
+  RMSNORM_INLINE static Vec load(const float* source) { return {_mm256_loadu_ps(source)}; }
+  RMSNORM_INLINE void store(float* destination) const { _mm256_storeu_ps(destination, v); }
+};
+
+struct Pair {
+  Vec a;
+  Vec b;
+};
+
+RMSNORM_INLINE Vec add(Vec x, Vec y) { return {_mm256_add_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec mul(Vec x, Vec y) { return {_mm256_mul_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {_mm256_fmadd_ps(x.v, y.v, z.v)}; }
+RMSNORM_INLINE Vec divide(Vec x, Vec y) { return {_mm256_div_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec sqrt(Vec x) { return {_mm256_sqrt_ps(x.v)}; }
+
+RMSNORM_INLINE bool all_within(Vec x, float low, float high) {
+  const __m256 from = _mm256_cmp_ps(x.v, _mm256_set1_ps(low), _CMP_GE_OQ);
+  const __m256 to = _mm256_cmp_ps(x.v, _mm256_set1_ps(high), _CMP_LE_OQ);
+  return _mm256_movemask_ps(_mm256_and_ps(from, to)) == 0xff;
+}
+
+RMSNORM_INLINE __m256i bits(Vec x) { return _mm256_castps_si256(x.v); }
+RMSNORM_INLINE Vec floats(__m256i x) { return {_mm256_castsi256_ps(x)}; }
+
+template <class X>
+static constexpr bool kInterleaved = __is_same(X, BFloat16);
+
+template <class X>
+static constexpr Stores kStreaming = Stores::kStreaming;
+
+// [0 … 7], [8 … 15]  ->  [0 2 … 14], [1 3 … 15]
+RMSNORM_INLINE Pair interleave(Pair x) {
+  const __m256 even = _mm256_shuffle_ps(x.a.v, x.b.v, _MM_SHUFFLE(2, 0, 2, 0));
+  const __m256 odd = _mm256_shuffle_ps(x.a.v, x.b.v, _MM_SHUFFLE(3, 1, 3, 1));
+  const auto in_order = [](__m256 v) {
+    return Vec{
+        _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), _MM_SHUFFLE(3, 1, 2, 0)))};
+  };
+  return {in_order(even), in_order(odd)};
+}
+
+// The inverse of interleave.
+RMSNORM_INLINE Pair deinterleave(Pair x) {
+  const __m256 low = _mm256_unpacklo_ps(x.a.v, x.b.v);
+  const __m256 high = _mm256_unpackhi_ps(x.a.v, x.b.v);
+  return {{_mm256_permute2f128_ps(low, high, 0x20)}, {_mm256_permute2f128_ps(low, high, 0x31)}};
+}
+
+template <bool kOrder>
+RMSNORM_INLINE Pair load_floats(const float* source) {
+  const Pair natural{Vec::load(source), Vec::load(source + Vec::kLanes)};
+  return kOrder ? interleave(natural) : natural;
+}
+
+template <bool kOrder>
+RMSNORM_INLINE void store_floats(float* destination, Pair value) {
+  if (kOrder) value = deinterleave(value);
+  value.a.store(destination);
+  value.b.store(destination + Vec::kLanes);
+}
+
+// The bits of a float with those of its bfloat16 in the upper half; the lower half is rubbish.
+template <Floats kWhich>
+RMSNORM_INLINE __m256i round_to_bfloat16(Vec x) {
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits(x), 16), _mm256_set1_epi32(1));
+  const __m256i rounded =
+      _mm256_add_epi32(_mm256_add_epi32(bits(x), _mm256_set1_epi32(0x7fff)), odd);
+  if constexpr (kWhich == Floats::kShort) {
+    return rounded;
+  } else {
+    const __m256 quiet = _mm256_or_ps(x.v, floats(_mm256_set1_epi32(0x00400000)).v);
+    const __m256 unordered = _mm256_cmp_ps(x.v, x.v, _CMP_UNORD_Q);
+    return bits({_mm256_blendv_ps(floats(rounded).v, quiet, unordered)});
+  }
+}
+
+template <class X>
+RMSNORM_INLINE Pair load_pair(const X* source) {
+  if constexpr (__is_same(X, float)) {
+    return load_floats<false>(source);
+  } else if constexpr (__is_same(X, BFloat16)) {
+    const __m256i packed = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source));
+    return {floats(_mm256_slli_epi32(packed, 16)),
+            floats(_mm256_and_si256(packed, _mm256_set1_epi32(-0x10000)))};
+  } else {
+    const __m128i* halves = reinterpret_cast<const __m128i*>(source);
+    return {{_mm256_cvtph_ps(_mm_loadu_si128(halves))},
+            {_mm256_cvtph_ps(_mm_loadu_si128(halves + 1))}};
+  }
+}
+
+template <class X, Floats kWhich>
+RMSNORM_INLINE Pair round_pair(Pair x) {
+  if constexpr (__is_same(X, float)) {
+    return x;
+  } else if constexpr (__is_same(X, BFloat16)) {
+    const auto round = [](Vec v) {
+      return floats(_mm256_and_si256(round_to_bfloat16<kWhich>(v), _mm256_set1_epi32(-0x10000)));
+    };
+    return {round(x.a), round(x.b)};
+  } else {
+    const auto round = [](Vec v) {
+      return Vec{_mm256_cvtph_ps(_mm256_cvtps_ph(v.v, _MM_FROUND_TO_NEAREST_INT))};
+    };
+    return {round(x.a), round(x.b)};
+  }
+}
+
+// The 16 elements of a 16-bit Pair, as they lie in memory.
+template <class X, Floats kWhich>
+RMSNORM_INLINE __m256i pack_pair(Pair x) {
+  if constexpr (__is_same(X, BFloat16)) {
+    const __m256i even = _mm256_srli_epi32(round_to_bfloat16<kWhich>(x.a), 16);
+    return _mm256_blend_epi16(even, round_to_bfloat16<kWhich>(x.b), 0xaa);
+  } else {
+    return _mm256_setr_m128i(_mm256_cvtps_ph(x.a.v, _MM_FROUND_TO_NEAREST_INT),
+                             _mm256_cvtps_ph(x.b.v, _MM_FROUND_TO_NEAREST_INT));
+  }
+}
+
+template <class X, Floats kWhich>
+RMSNORM_INLINE void store_pair(X* destination, Pair value) {
+  if constexpr (__is_same(X, float)) {
+    store_floats<false>(destination, value);
+  } else {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(destination), pack_pair<X, kWhich>(value));
+  }
+}
+
+RMSNORM_INLINE void stream_256(void* destination, __m256i value) {
+  _mm256_stream_si256(static_cast<__m256i*>(destination), value);
+}
+
+template <class X, Floats kWhich>
+RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
+  if constexpr (__is_same(X, float)) {
+    stream_256(destination, bits(value.a));
+    stream_256(destination + Vec::kLanes, bits(value.b));
+  } else {
+    stream_256(destination, pack_pair<X, kWhich>(value));
+  }
+}
+
+RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
+RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
+
+// The columns [begin, end) of a Pair; -0 in the others.
+template <bool kOrder>
+RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i a = kOrder ? _mm256_slli_epi32(lane, 1) : lane;
+  const __m256i b = _mm256_add_epi32(a, _mm256_set1_epi32(kOrder ? 1 : Vec::kLanes));
+  const __m256i first = _mm256_set1_epi32(static_cast<int>(begin));
+  const __m256i behind = _mm256_set1_epi32(static_cast<int>(end));
+  const auto keep = [&](Vec v, __m256i column) {
+    const Vec inside = floats(
+        _mm256_andnot_si256(_mm256_cmpgt_epi32(first, column), _mm256_cmpgt_epi32(behind, column)));
+    return Vec{_mm256_blendv_ps(_mm256_set1_ps(-0.0f), v.v, inside.v)};
+  };
+  return {keep(x.a, a), keep(x.b, b)};
+}
+
+RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
+  // Lanes 4 apart, of v[i] below and v[i + 4] above; then 2 apart; then neighbours.
+  __m256 four[4];
+  for (int i = 0; i < 4; ++i) {
+    four[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i].v, v[i + 4].v, 0x20),
+                            _mm256_permute2f128_ps(v[i].v, v[i + 4].v, 0x31));
+  }
+  __m256 two[2];
+  for (int i = 0; i < 2; ++i) {
+    const __m256 x = four[2 * i];
+    const __m256 y = four[2 * i + 1];
+    two[i] = _mm256_add_ps(_mm256_shuffle_ps(x, y, _MM_SHUFFLE(1, 0, 1, 0)),
+                           _mm256_shuffle_ps(x, y, _MM_SHUFFLE(3, 2, 3, 2)));
+  }
+  return {_mm256_add_ps(_mm256_shuffle_ps(two[0], two[1], _MM_SHUFFLE(2, 0, 2, 0)),
+                        _mm256_shuffle_ps(two[0], two[1], _MM_SHUFFLE(3, 1, 3, 1)))};
+}
+
+RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
+  if (count <= 4) v = add(v, {_mm256_permute2f128_ps(v.v, v.v, 0x01)});
+  if (count <= 2) v = add(v, {_mm256_permute_ps(v.v, _MM_SHUFFLE(1, 0, 3, 2))});
+  if (count <= 1) v = add(v, {_mm256_permute_ps(v.v, _MM_SHUFFLE(2, 3, 0, 1))});
+  return v;
+}

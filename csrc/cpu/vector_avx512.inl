@@ -1,0 +1,286 @@
+// Vectors of AVX-512 (F, BW, VL, DQ) with FMA and F16C, 16 floats each: what pairs.inl asks for of
+// a variant. Included after types.inl into a file of its instruction set (variant_avx2.cc).
+
+struct Vec {
+  static constexpr int kLanes = 16;
+  __m512 v;
+
+  RMSNORM_INLINE static Vec zero() { return {_mm512_setzero_ps()}; }
+  RMSNORM_INLINE static Vec broadcast(float value) { return {_mm512_set1_ps(value)}; }
+  RMSNORM_INLINE static Vec load(const float* source) { return {_mm512_loadu_ps(source)}; }
+  RMSNORM_INLINE void store(float* destination) const { _mm512_storeu_ps(destination, v); }
+};
+
+struct Pair {
+  Vec a;
+  Vec b;
+};
+
+RMSNORM_INLINE Vec add(Vec x, Vec y) { return {_mm512_add_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec mul(Vec x, Vec y) { return {_mm512_mul_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
+RMSNORM_INLINE Vec divide(Vec x, Vec y) { return {_mm512_div_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec sqrt(Vec x) { return {_mm512_sqrt_ps(x.v)}; }
+
+RMSNORM_INLINE bool all_within(Vec x, float low, float high) {
+  const __mmask16 from = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(low), _CMP_GE_OQ);
+  return _mm512_mask_cmp_ps_mask(from, x.v, _mm512_set1_ps(high), _CMP_LE_OQ) == 0xffff;
+}
+
+RMSNORM_INLINE __m512i bits(Vec x) { return _mm512_castps_si512(x.v); }
+RMSNORM_INLINE Vec floats(__m512i x) { return {_mm512_castsi512_ps(x)}; }
+
+template <class X>
+static constexpr bool kInterleaved = __is_same(X, BFloat16);
+
+// Of float32 the backend leaves streaming calls to AVX2.
+template <class X>
+static constexpr Stores kStreaming = __is_same(X, float) ? Stores::kCached : Stores::kStreaming;
+
+// Lanes 0, 2, … 30 of two registers; 0, 16, 1, 17, … 23.
+RMSNORM_INLINE __m512i even_lanes() {
+  return _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+RMSNORM_INLINE __m512i alternating_lanes() {
+  return _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+// Words 0, 16, 1, 17, … 31 of one register.
+RMSNORM_INLINE __m512i alternating_words() {
+  const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_or_si512(even,
+                         _mm512_slli_epi32(_mm512_add_epi32(even, _mm512_set1_epi32(16)), 16));
+}
+
+// [0 … 15], [16 … 31]  ->  [0 2 … 30], [1 3 … 31]
+RMSNORM_INLINE Pair interleave(Pair x) {
+  const __m512i even = even_lanes();
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  return {{_mm512_permutex2var_ps(x.a.v, even, x.b.v)},
+          {_mm512_permutex2var_ps(x.a.v, odd, x.b.v)}};
+}
+
+// The inverse of interleave.
+RMSNORM_INLINE Pair deinterleave(Pair x) {
+  const __m512i low = alternating_lanes();
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  return {{_mm512_permutex2var_ps(x.a.v, low, x.b.v)},
+          {_mm512_permutex2var_ps(x.a.v, high, x.b.v)}};
+}
+
+RMSNORM_INLINE __m512i upper_halves(__m512i x) {
+  return _mm512_and_si512(x, _mm512_set1_epi32(-0x10000));
+}
+
+// 32 bfloat16: even columns in the lower half of each 32 bits, odd ones in the upper.
+RMSNORM_INLINE Pair unpack_bfloat16(__m512i packed) {
+  return {floats(_mm512_slli_epi32(packed, 16)), floats(upper_halves(packed))};
+}
+
+// The other way, rounded to nearest even: one up if the bits below the upper half are more than
+// half of its last place, or exactly half and that place is odd. Both columns' halves side by side,
+// 32 roundings take as few instructions as 16 would in 32 bits each. An instruction of AVX512_BF16
+// does the same for normal numbers (NormalFloats).
+template <Floats kWhich>
+RMSNORM_INLINE __m512i pack_bfloat16(Pair x) {
+  if constexpr (kWhich == Floats::kNormal) {
+    const __m512i even_then_odd = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(x.b.v, x.a.v));
+    return _mm512_permutexvar_epi16(alternating_words(), even_then_odd);
+  }
+  __m512i even = bits(x.a);
+  __m512i odd = bits(x.b);
+  if constexpr (kWhich == Floats::kAny) {
+    const auto shorten = [](Vec v) {
+      const __m512i quiet = upper_halves(_mm512_or_si512(bits(v), _mm512_set1_epi32(0x00400000)));
+      return _mm512_mask_mov_epi32(bits(v), _mm512_cmp_ps_mask(v.v, v.v, _CMP_UNORD_Q), quiet);
+    };
+    even = shorten(x.a);
+    odd = shorten(x.b);
+  }
+  const __m512i swap =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  const __m512i upper = _mm512_mask_shuffle_epi8(odd, 0x3333333333333333, even, swap);
+  const __m512i lower = _mm512_mask_shuffle_epi8(even, 0xcccccccccccccccc, odd, swap);
+  // lower | (upper & 1)
+  const __m512i sticky = _mm512_ternarylogic_epi32(lower, upper, _mm512_set1_epi16(1), 0xf8);
+  const __mmask32 up = _mm512_cmpgt_epu16_mask(sticky, _mm512_set1_epi16(-0x8000));
+  return _mm512_mask_sub_epi16(upper, up, upper, _mm512_set1_epi16(-1));
+}
+
+RMSNORM_INLINE __m256i to_float16(Vec x) { return _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT); }
+
+// The 32 elements of a 16-bit Pair, as they lie in memory.
+template <class X, Floats kWhich>
+RMSNORM_INLINE __m512i pack_pair(Pair x) {
+  if constexpr (__is_same(X, BFloat16)) {
+    return pack_bfloat16<kWhich>(x);
+  } else {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(to_float16(x.a)), to_float16(x.b), 1);
+  }
+}
+
+template <class X>
+RMSNORM_INLINE Pair unpack_pair(__m512i packed) {
+  if constexpr (__is_same(X, BFloat16)) {
+    return unpack_bfloat16(packed);
+  } else {
+    return {{_mm512_cvtph_ps(_mm512_castsi512_si256(packed))},
+            {_mm512_cvtph_ps(_mm512_extracti64x4_epi64(packed, 1))}};
+  }
+}
+
+template <class X, Floats kWhich>
+RMSNORM_INLINE Pair round_pair(Pair x) {
+  if constexpr (__is_same(X, float)) {
+    return x;
+  } else if constexpr (__is_same(X, BFloat16)) {
+    return unpack_bfloat16(pack_bfloat16<kWhich>(x));
+  } else {
+    return {{_mm512_cvtph_ps(to_float16(x.a))}, {_mm512_cvtph_ps(to_float16(x.b))}};
+  }
+}
+
+template <bool kOrder>
+RMSNORM_INLINE Pair load_floats(const float* source) {
+  const Pair natural{Vec::load(source), Vec::load(source + Vec::kLanes)};
+  return kOrder ? interleave(natural) : natural;
+}
+
+template <bool kOrder>
+RMSNORM_INLINE void store_floats(float* destination, Pair value) {
+  if (kOrder) value = deinterleave(value);
+  value.a.store(destination);
+  value.b.store(destination + Vec::kLanes);
+}
+
+template <class X>
+RMSNORM_INLINE Pair load_pair(const X* source) {
+  if constexpr (__is_same(X, float)) {
+    return load_floats<false>(source);
+  } else if constexpr (__is_same(X, BFloat16)) {
+    return unpack_bfloat16(_mm512_loadu_si512(source));
+  } else {
+    const __m256i* halves = reinterpret_cast<const __m256i*>(source);
+    return {{_mm512_cvtph_ps(_mm256_loadu_si256(halves))},
+            {_mm512_cvtph_ps(_mm256_loadu_si256(halves + 1))}};
+  }
+}
+
+template <class X, Floats kWhich>
+RMSNORM_INLINE void store_pair(X* destination, Pair value) {
+  if constexpr (__is_same(X, float)) {
+    store_floats<false>(destination, value);
+  } else if constexpr (__is_same(X, BFloat16)) {
+    _mm512_storeu_si512(destination, pack_bfloat16<kWhich>(value));
+  } else {
+    __m256i* halves = reinterpret_cast<__m256i*>(destination);
+    _mm256_storeu_si256(halves, to_float16(value.a));
+    _mm256_storeu_si256(halves + 1, to_float16(value.b));
+  }
+}
+
+RMSNORM_INLINE void stream_512(void* destination, __m512i value) {
+  _mm512_stream_si512(static_cast<__m512i*>(destination), value);
+}
+
+template <class X, Floats kWhich>
+RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
+  if constexpr (__is_same(X, float)) {
+    stream_512(destination, bits(value.a));
+    stream_512(destination + Vec::kLanes, bits(value.b));
+  } else {
+    stream_512(destination, pack_pair<X, kWhich>(value));
+  }
+}
+
+RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
+RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
+
+// A Pair of float16 is loaded in halves, half of which lie in one line anyway.
+template <class X>
+static constexpr bool kMasks = !__is_same(X, Float16);
+
+// Bits [begin, end) of 32.
+RMSNORM_INLINE std::uint32_t bit_range(std::int64_t begin, std::int64_t end) {
+  return static_cast<std::uint32_t>((std::uint64_t{1} << end) - (std::uint64_t{1} << begin));
+}
+RMSNORM_INLINE __mmask16 lower_mask(std::uint32_t mask) { return static_cast<__mmask16>(mask); }
+RMSNORM_INLINE __mmask16 upper_mask(std::uint32_t mask) {
+  return static_cast<__mmask16>(mask >> Vec::kLanes);
+}
+
+template <class X, class T>
+RMSNORM_INLINE Pair load_part(const T* source, std::int64_t begin, std::int64_t end) {
+  const std::uint32_t mask = bit_range(begin, end);
+  if constexpr (__is_same(T, float)) {
+    const Pair natural{{_mm512_maskz_loadu_ps(lower_mask(mask), source)},
+                       {_mm512_maskz_loadu_ps(upper_mask(mask), source + Vec::kLanes)}};
+    return kInterleaved<X> ? interleave(natural) : natural;
+  } else {
+    return unpack_pair<X>(_mm512_maskz_loadu_epi16(mask, source));
+  }
+}
+
+template <class X, Floats kWhich>
+RMSNORM_INLINE void store_part(X* destination, std::int64_t begin, std::int64_t end, Pair value) {
+  const std::uint32_t mask = bit_range(begin, end);
+  if constexpr (__is_same(X, float)) {
+    _mm512_mask_storeu_ps(destination, lower_mask(mask), value.a.v);
+    _mm512_mask_storeu_ps(destination + Vec::kLanes, upper_mask(mask), value.b.v);
+  } else {
+    _mm512_mask_storeu_epi16(destination, mask, pack_pair<X, kWhich>(value));
+  }
+}
+
+// The columns [begin, end) of a Pair; -0 in the others.
+template <bool kOrder>
+RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i a = kOrder ? _mm512_slli_epi32(lane, 1) : lane;
+  const __m512i b = _mm512_add_epi32(a, _mm512_set1_epi32(kOrder ? 1 : Vec::kLanes));
+  const __m512i first = _mm512_set1_epi32(static_cast<int>(begin));
+  const __m512i behind = _mm512_set1_epi32(static_cast<int>(end));
+  const auto keep = [&](Vec v, __m512i column) {
+    const __mmask16 inside =
+        _mm512_cmpge_epi32_mask(column, first) & _mm512_cmplt_epi32_mask(column, behind);
+    return Vec{_mm512_mask_mov_ps(_mm512_set1_ps(-0.0f), inside, v.v)};
+  };
+  return {keep(x.a, a), keep(x.b, b)};
+}
+
+RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
+  // Lanes 8 apart, of v[i] below and v[i + 4] above, for i = 0 … 3 and 8 … 11.
+  __m512 eight[8];
+  for (int i = 0; i < 8; ++i) {
+    const __m512 x = v[i + i / 4 * 4].v;
+    const __m512 y = v[i + i / 4 * 4 + 4].v;
+    eight[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xff00, x, y),
+                             _mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(1, 0, 3, 2)));
+  }
+  // Lanes 4 apart: every 128 bits are of v[i], v[i + 4], v[i + 8] and v[i + 12].
+  __m512 four[4];
+  for (int i = 0; i < 4; ++i) {
+    const __m512 x = eight[i];
+    const __m512 y = eight[i + 4];
+    four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(2, 0, 2, 0)),
+                            _mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(3, 1, 3, 1)));
+  }
+  // 2 apart; then neighbours.
+  __m512 two[2];
+  for (int i = 0; i < 2; ++i) {
+    const __m512 x = four[2 * i];
+    const __m512 y = four[2 * i + 1];
+    two[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, x, y),
+                           _mm512_shuffle_ps(x, y, _MM_SHUFFLE(1, 0, 3, 2)));
+  }
+  return {_mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], _MM_SHUFFLE(2, 0, 2, 0)),
+                        _mm512_shuffle_ps(two[0], two[1], _MM_SHUFFLE(3, 1, 3, 1)))};
+}
+
+RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
+  if (count <= 8) v = add(v, {_mm512_shuffle_f32x4(v.v, v.v, _MM_SHUFFLE(1, 0, 3, 2))});
+  if (count <= 4) v = add(v, {_mm512_shuffle_f32x4(v.v, v.v, _MM_SHUFFLE(2, 3, 0, 1))});
+  if (count <= 2) v = add(v, {_mm512_permute_ps(v.v, _MM_SHUFFLE(1, 0, 3, 2))});
+  if (count <= 1) v = add(v, {_mm512_permute_ps(v.v, _MM_SHUFFLE(2, 3, 0, 1))});
+  return v;
+}
