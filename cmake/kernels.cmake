@@ -1,20 +1,21 @@
-# The CUDA kernels: add_cuda_kernels(TARGET) compiles csrc/cuda/kernels/*.cu to a fatbin each and
-# embeds them in TARGET, as csrc/cuda/images.h declares. A fatbin does not depend on the host: the
-# same file goes into the addon of every platform. Where the fatbins come from:
-#   1. RMSNORM_FATBINS, a folder of finished ones, if that is set;
-#   2. nvcc, if there is one: CUDACXX, else PATH, CUDA_PATH, /usr/local/cuda;
-#   3. prebuilds/cuda, where `npm run prebuild` leaves them and the package has them.
-# Without any of these the addon runs on the CPU alone, and says so when asked for a GPU.
+# The CUDA kernels: add_cuda_kernels(TARGET) compiles csrc/cuda/kernels/*.cu to a fatbin each, in
+# build/cuda, and tells TARGET their names. The addon reads them when a GPU is first asked for
+# (csrc/cuda/kernel_files.cc says where it looks). A fatbin does not depend on the host: the same files
+# serve the addon of every platform.
+#
+# A name carries a hash of the sources, forward.0123456789abcdef.fatbin, so that an addon never takes
+# kernels that do not fit it. Where there is no nvcc (CUDACXX, else PATH, CUDA_PATH, /usr/local/cuda),
+# those of prebuilds/cuda serve, where `npm run prebuild` leaves them and the package has them.
 set(RMSNORM_CUDA AUTO CACHE STRING
-  "CUDA kernels: AUTO embeds them if they are to be had, ON fails if they are not, OFF leaves them out")
+  "CUDA kernels: AUTO compiles them if there is nvcc, ON fails if there is neither nvcc nor compiled ones, OFF does not compile them")
 set_property(CACHE RMSNORM_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(RMSNORM_FATBINS "" CACHE PATH "Folder of finished fatbins to embed instead of compiling them")
 set(RMSNORM_CUDA_ARCHS "" CACHE STRING
   "What the kernels are compiled for, as 80-real;80-virtual: machine code, PTX. Empty: the environment variable of this name, else all")
 
-set(default_archs
-  75-real 80-real 86-real 89-real 90-real 100-real 103-real 120-real
-  75-virtual 80-virtual 90-virtual)
+# sm_89 and sm_103 run the code of sm_86 and sm_100.
+set(default_archs 75-real 80-real 86-real 90-real 100-real 120-real 75-virtual 80-virtual 90-virtual)
+# -fmad=false: the numerics contract (csrc/fold.h) says which products and sums are fused.
+set(nvcc_options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr --compress-mode=size)
 
 # Sets `result` to nvcc's -gencode options for a list as RMSNORM_CUDA_ARCHS.
 function(gencode_options archs result)
@@ -43,9 +44,78 @@ function(gencode_options archs result)
   set(${result} "${options}" PARENT_SCOPE)
 endfunction()
 
-# Compiles every .cu file to build/cuda/NAME.fatbin, with what ptxas says of registers and spills in
-# NAME.ptxas.log next to it.
-function(compile_fatbins nvcc result)
+# Sets `result` to a source and the headers of this project that it includes, directly or not.
+function(included_files source result)
+  set(files)
+  set(open ${source})
+  while(open)
+    list(POP_FRONT open file)
+    if(NOT file IN_LIST files)
+      list(APPEND files ${file})
+      get_filename_component(folder ${file} DIRECTORY)
+      file(STRINGS ${file} lines REGEX "^#include \"")
+      foreach(line IN LISTS lines)
+        string(REGEX REPLACE ".*\"(.*)\".*" "\\1" name "${line}")
+        get_filename_component(included ${name} ABSOLUTE BASE_DIR ${folder})
+        list(APPEND open ${included})
+      endforeach()
+    endif()
+  endwhile()
+  set(${result} ${files} PARENT_SCOPE)
+endfunction()
+
+# Sets `result` to a fatbin's name: of what decides its contents, but for the architectures.
+function(fatbin_name files result)
+  set(text "${nvcc_options}")
+  foreach(file IN LISTS files)
+    file(READ ${file} contents)
+    string(REPLACE "\r\n" "\n" contents "${contents}")
+    string(APPEND text "${contents}")
+  endforeach()
+  string(SHA256 hash "${text}")
+  string(SUBSTRING ${hash} 0 16 hash)
+  list(GET files 0 source)
+  get_filename_component(name ${source} NAME_WE)
+  set(${result} ${name}.${hash}.fatbin PARENT_SCOPE)
+endfunction()
+
+# Sets `result` to the path of nvcc, or to nothing.
+function(find_nvcc result)
+  if(RMSNORM_CUDA STREQUAL "OFF")
+    set(${result} "" PARENT_SCOPE)
+    return()
+  endif()
+  # PATH first would find the wrapper of a compiler cache before what CUDACXX asks for.
+  find_program(RMSNORM_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH PATH_SUFFIXES bin PATHS /usr/local/cuda)
+  if(RMSNORM_NVCC)
+    set(${result} ${RMSNORM_NVCC} PARENT_SCOPE)
+  else()
+    set(${result} "" PARENT_SCOPE)
+  endif()
+endfunction()
+
+function(report_finished_kernels names)
+  set(folder ${PROJECT_SOURCE_DIR}/prebuilds/cuda)
+  set(missing ${names})
+  foreach(name IN LISTS names)
+    if(EXISTS ${folder}/${name})
+      list(REMOVE_ITEM missing ${name})
+    endif()
+  endforeach()
+  if(NOT missing)
+    message(STATUS "CUDA kernels: not compiled here; those of ${folder} serve")
+  elseif(RMSNORM_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "RMSNORM_CUDA is ON, and there is neither nvcc nor ${missing} in ${folder}")
+  elseif(RMSNORM_CUDA STREQUAL "OFF")
+    message(STATUS "CUDA kernels: none, since RMSNORM_CUDA is OFF: CPU only")
+  else()
+    message(STATUS "CUDA kernels: none, since there is neither nvcc nor ${missing} in ${folder}: CPU only")
+  endif()
+endfunction()
+
+function(add_cuda_kernels target)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/kernels/*.cu)
+  find_nvcc(nvcc)
   set(archs "${RMSNORM_CUDA_ARCHS}")
   if(NOT archs)
     set(archs "$ENV{RMSNORM_CUDA_ARCHS}")
@@ -54,88 +124,47 @@ function(compile_fatbins nvcc result)
     set(archs "${default_archs}")
   endif()
   gencode_options("${archs}" gencode)
-  # -fmad=false: the numerics contract (csrc/fold.h) says which products and sums are fused.
-  set(options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xptxas=-v -I${PROJECT_SOURCE_DIR}/csrc)
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/kernels/*.cu)
-  file(GLOB headers CONFIGURE_DEPENDS
-    ${PROJECT_SOURCE_DIR}/csrc/cuda/kernels/*.cuh ${PROJECT_SOURCE_DIR}/csrc/cuda/*.h ${PROJECT_SOURCE_DIR}/csrc/*.h)
+
+  set(folder ${PROJECT_BINARY_DIR}/cuda)
+  set(names)
   set(fatbins)
   foreach(source IN LISTS sources)
-    get_filename_component(name ${source} NAME_WE)
-    set(fatbin ${PROJECT_BINARY_DIR}/cuda/${name}.fatbin)
-    add_custom_command(
-      OUTPUT ${fatbin}
-      COMMAND ${CMAKE_COMMAND}
-        "-DCOMMAND=${nvcc};${options};${gencode};-o;${fatbin};${source}"
-        -DLOG=${PROJECT_BINARY_DIR}/cuda/${name}.ptxas.log
-        -P ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
-      DEPENDS ${source} ${headers} ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
-      COMMENT "Compiling CUDA kernels ${name}.cu"
-      VERBATIM)
-    list(APPEND fatbins ${fatbin})
-  endforeach()
-  # What a source that is gone has left, whoever embeds the folder would embed.
-  file(GLOB stale ${PROJECT_BINARY_DIR}/cuda/*.fatbin)
-  list(REMOVE_ITEM stale ${fatbins})
-  if(stale)
-    file(REMOVE ${stale})
-  endif()
-  list(JOIN archs " " archs)
-  message(STATUS "CUDA kernels: compiled by ${nvcc} for ${archs}")
-  set(${result} "${fatbins}" PARENT_SCOPE)
-endfunction()
-
-# Sets `result` to the fatbins to embed, or to nothing.
-function(find_fatbins result)
-  set(fatbins)
-  if(RMSNORM_CUDA STREQUAL "OFF")
-    message(STATUS "CUDA kernels: none, since RMSNORM_CUDA is OFF")
-  elseif(RMSNORM_FATBINS)
-    file(GLOB fatbins CONFIGURE_DEPENDS ${RMSNORM_FATBINS}/*.fatbin)
-    if(NOT fatbins)
-      message(FATAL_ERROR "There is no *.fatbin in ${RMSNORM_FATBINS}, which RMSNORM_FATBINS names")
+    included_files(${source} files)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${files})
+    fatbin_name("${files}" name)
+    list(APPEND names ${name})
+    list(APPEND fatbins ${folder}/${name})
+    get_filename_component(kernels ${source} NAME_WE)
+    # What ptxas says of registers and spills goes to a file next to it.
+    if(nvcc)
+      add_custom_command(
+        OUTPUT ${folder}/${name}
+        COMMAND ${CMAKE_COMMAND}
+          "-DCOMMAND=${nvcc};${nvcc_options};-Xptxas=-v;-I${PROJECT_SOURCE_DIR}/csrc;${gencode};-o;${folder}/${name};${source}"
+          -DLOG=${folder}/${kernels}.ptxas.log
+          -P ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
+        DEPENDS ${files} ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
+        COMMENT "Compiling CUDA kernels ${kernels}.cu"
+        VERBATIM)
     endif()
-    message(STATUS "CUDA kernels: finished ones of ${RMSNORM_FATBINS}")
+  endforeach()
+
+  if(nvcc)
+    add_custom_target(cuda_kernels DEPENDS ${fatbins})
+    add_dependencies(${target} cuda_kernels)
+    file(GLOB stale ${folder}/*.fatbin)
+    list(REMOVE_ITEM stale ${fatbins})
+    if(stale)
+      file(REMOVE ${stale})
+    endif()
+    list(JOIN archs " " archs)
+    message(STATUS "CUDA kernels: compiled by ${nvcc} for ${archs}")
   else()
-    # PATH first would find the wrapper of a compiler cache before what CUDACXX asks for.
-    find_program(RMSNORM_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH PATH_SUFFIXES bin PATHS /usr/local/cuda)
-    set(shipped ${PROJECT_SOURCE_DIR}/prebuilds/cuda)
-    if(RMSNORM_NVCC)
-      compile_fatbins(${RMSNORM_NVCC} fatbins)
-    else()
-      file(GLOB fatbins CONFIGURE_DEPENDS ${shipped}/*.fatbin)
-      if(fatbins)
-        message(STATUS "CUDA kernels: finished ones of ${shipped}, since there is no nvcc")
-      else()
-        message(STATUS "CUDA kernels: none, since there is neither nvcc nor ${shipped}: CPU only")
-      endif()
-    endif()
+    report_finished_kernels("${names}")
   endif()
-  if(RMSNORM_CUDA STREQUAL "ON" AND NOT fatbins)
-    message(FATAL_ERROR "RMSNORM_CUDA is ON, and there are no CUDA kernels to embed")
-  endif()
-  set(${result} "${fatbins}" PARENT_SCOPE)
-endfunction()
 
-function(add_cuda_kernels target)
-  find_fatbins(fatbins)
-  set(text "    .section .rodata\n")
-  set(table "")
-  set(index 0)
-  foreach(fatbin IN LISTS fatbins)
-    string(APPEND text "    .balign 64\nimage_${index}:\n    .incbin \"${fatbin}\"\n")
-    string(APPEND table "    .quad image_${index}\n")
-    math(EXPR index "${index} + 1")
-  endforeach()
-  string(APPEND text
-    "    .section .data.rel.ro, \"aw\"\n"
-    "    .balign 8\n"
-    "    .globl rmsnorm_cuda_images\n"
-    "    .hidden rmsnorm_cuda_images\n"
-    "rmsnorm_cuda_images:\n${table}    .quad 0\n"
-    "    .section .note.GNU-stack, \"\", %progbits\n")
-  set(assembly ${PROJECT_BINARY_DIR}/cuda/images.S)
-  file(CONFIGURE OUTPUT ${assembly} CONTENT "${text}" @ONLY)  # unchanged if its text is
-  set_source_files_properties(${assembly} PROPERTIES OBJECT_DEPENDS "${fatbins}")
-  target_sources(${target} PRIVATE ${assembly})
+  list(TRANSFORM names REPLACE "(.+)" "\"\\1\"" OUTPUT_VARIABLE quoted)
+  list(JOIN quoted "," quoted)
+  set_source_files_properties(csrc/cuda/kernel_files.cc PROPERTIES
+    COMPILE_DEFINITIONS "RMSNORM_KERNEL_FILES=${quoted}")
 endfunction()

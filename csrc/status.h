@@ -15,7 +15,7 @@ enum class Code {
   kInvalidState,        // what is asked for is not possible now, such as during a capture
   kDisposed,            // an object has been disposed of
   kOutOfMemory,         // of the host
-  kCudaUnavailable,     // no driver, one too old, no device, a build without kernels
+  kCudaUnavailable,     // no driver, one too old, no device, no kernels
   kCuda,                // the CUDA driver reported an error: driver_error() says which
 };
 

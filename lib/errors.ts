@@ -5,7 +5,7 @@ import { inspect } from 'node:util';
  * `CUDA_ERROR_X`.
  */
 export type CudaErrorCode =
-  /** There is no driver, one too old, no device, or the addon was built without kernels. */
+  /** There is no driver, one too old, no device, or the files of the addon's kernels are missing. */
   | 'ERR_CUDA_UNAVAILABLE'
   /** The device has not as much memory left. */
   | 'ERR_CUDA_OUT_OF_MEMORY'

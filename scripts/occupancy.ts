@@ -43,10 +43,8 @@ export const architectures = {
   sm_75: turing,
   sm_80: sinceAmpere(64, 32, 164),
   sm_86: sinceAmpere(48, 16, 100),
-  sm_89: sinceAmpere(48, 24, 100),
   sm_90: sinceAmpere(64, 32, 228),
   sm_100: sinceAmpere(64, 32, 228),
-  sm_103: sinceAmpere(64, 32, 228),
   sm_120: sinceAmpere(48, 24, 100),
 } as const satisfies Record<string, Multiprocessor>;
 

@@ -9,17 +9,11 @@ shift || true
 build=build/native-${sanitizers:-plain}
 build=${build//,/-}
 
-# The kernels of the addon's build, if there is one: they depend on nothing here.
-kernels=(-DRMSNORM_CUDA=OFF)
-if compgen -G 'build/cuda/*.fatbin' >/dev/null; then
-  kernels=(-DRMSNORM_CUDA=AUTO -DRMSNORM_FATBINS="$PWD/build/cuda")
-fi
-
 # Instrumented vector code takes minutes to optimise fully; with calls in place of inline checks it
 # compiles twice as fast.
 sanitized="-O1 -g1 --param asan-instrumentation-with-call-threshold=0"
 cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DRMSNORM_ADDON=OFF -DRMSNORM_TESTS=ON \
-  "${kernels[@]}" \
+  -DRMSNORM_CUDA=OFF \
   -DRMSNORM_SANITIZE="$sanitizers" ${sanitizers:+-DCMAKE_CXX_FLAGS_RELEASE="$sanitized"}
 cmake --build "$build" --target native_tests --parallel "${JOBS:-$(nproc)}"
 UBSAN_OPTIONS=print_stacktrace=1 "$build/native_tests" "$@"

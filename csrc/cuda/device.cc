@@ -6,7 +6,7 @@
 #include <memory>
 #include <utility>
 
-#include "images.h"
+#include "kernel_files.h"
 
 namespace rmsnorm::cuda {
 namespace {
@@ -53,17 +53,14 @@ DeviceList make_devices() {
   DeviceList list;
   list.status = [&]() -> Status {
     RMSNORM_TRY(open_driver());
-    if (rmsnorm_cuda_images[0] == nullptr) {
-      return {Code::kCudaUnavailable,
-              "CUDA is not available: this build of the addon has no CUDA kernels, since there was "
-              "neither nvcc nor a finished fatbin when it was built, or RMSNORM_CUDA was OFF"};
-    }
+    const KernelImages* images = nullptr;
+    RMSNORM_TRY(kernel_images(&images));
     for (int ordinal = 0; ordinal < driver().devices; ++ordinal) {
       CUdevice handle = 0;
       RMSNORM_TRY(RMSNORM_CUDA(cuDeviceGet, &handle, ordinal));
       DeviceProperties properties;
       RMSNORM_TRY(read_properties(handle, ordinal, &properties));
-      list.devices.push_back(std::make_unique<Device>(handle, std::move(properties)));
+      list.devices.push_back(std::make_unique<Device>(handle, std::move(properties), *images));
     }
     return {};
   }();
@@ -171,9 +168,9 @@ Status Device::kernel(const KernelRow& row, CUfunction* kernel) {
 
 Status Device::load_modules() {
   std::vector<CUmodule> modules;
-  for (const void* const* image = rmsnorm_cuda_images; *image != nullptr; ++image) {
+  for (const std::vector<std::byte>& image : images_) {
     CUmodule module = nullptr;
-    const Status status = RMSNORM_CUDA(cuModuleLoadData, &module, *image);
+    const Status status = RMSNORM_CUDA(cuModuleLoadData, &module, image.data());
     if (!status.ok()) {
       for (const CUmodule loaded : modules) driver().cuModuleUnload(loaded);
       return {status.code(),

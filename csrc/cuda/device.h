@@ -13,6 +13,7 @@
 
 #include "../status.h"
 #include "driver.h"
+#include "kernel_files.h"
 #include "kernel_rows.h"
 
 namespace rmsnorm::cuda {
@@ -28,8 +29,8 @@ struct DeviceProperties {
 
 class Device {
  public:
-  Device(CUdevice handle, DeviceProperties properties)
-      : handle_(handle), properties_(std::move(properties)) {}
+  Device(CUdevice handle, DeviceProperties properties, const KernelImages& images)
+      : handle_(handle), properties_(std::move(properties)), images_(images) {}
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
@@ -58,6 +59,7 @@ class Device {
 
   const CUdevice handle_;
   const DeviceProperties properties_;
+  const KernelImages& images_;
   std::mutex mutex_;             // of all below, but that kernels_ is read without it
   CUcontext context_ = nullptr;  // retained while not null
   int scopes_ = 0;               // DeviceScopes of any thread

@@ -1,0 +1,20 @@
+// The compiled kernels, which are files next to the addon: cmake/kernels.cmake makes them.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "../status.h"
+
+namespace rmsnorm::cuda {
+
+// Fatbins, one for each file of kernels/, each with machine code and PTX.
+using KernelImages = std::vector<std::vector<std::byte>>;
+
+// The kernels of this build of the addon: read at the first call of the process, whose outcome
+// holds, and there until it ends. Any thread may call.
+//
+// Errors: kCudaUnavailable, with a message that says which file was looked for and where.
+Status kernel_images(const KernelImages** images);
+
+}  // namespace rmsnorm::cuda
