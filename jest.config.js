@@ -3,6 +3,11 @@ module.exports = {
   testEnvironment: 'node',
   globalSetup: '<rootDir>/test/global-setup.ts',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
+  // The program of bench/ imports the package by its name.
+  moduleNameMapper: {
+    '^fused-rmsnorm$': '<rootDir>/lib/index.ts',
+    '^fused-rmsnorm/package.json$': '<rootDir>/package.json',
+  },
   transform: {
     '\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } }],
     // tf's gradients of its own operations, which its CommonJS file leaves out.

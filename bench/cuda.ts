@@ -1,12 +1,10 @@
-import { createRequire } from 'node:module';
+import { devices, rmsNorm, type CudaDevice } from 'fused-rmsnorm';
 
-import { type CudaDevice } from '../lib';
-import { caseName, makeArrays, minimumBytes, type Arrays, type Case } from './cases';
-import { summary } from './measure';
-import { machine, type Row } from './report';
-import { shipped } from './shipped';
-
-const { devices, rmsNorm } = shipped;
+import { makeArrays, type Arrays } from './arrays';
+import { caseName, minimumBytes, type Case } from './cases';
+import { describeMachine } from './machine';
+import { loadNative } from './native';
+import { summarize } from './statistics';
 
 /** How long and how often each contender is visited, as in `measure`. */
 export interface Visits {
@@ -36,7 +34,7 @@ interface Kernels {
   timeKernels(
     request: Request,
     x: Arrays['x'],
-    dy: Arrays['dy'],
+    dy: Arrays['dy'] | null,
     weight: Arrays['weight'],
     rstd: Float32Array,
     out: Arrays['out'],
@@ -89,9 +87,9 @@ export function cudaCases(device: CudaDevice): Case[] {
 }
 
 /** What stands above the figures: what they depend on, and what they are of. */
-export function cudaMachine(device: CudaDevice): Record<string, string | number> {
+export function cudaMachine(device: CudaDevice): Record<string, string | number | null> {
   const description = {
-    ...machine(),
+    ...describeMachine(),
     device: `${device.name} (${device.device}, compute capability ${device.computeCapability})`,
     driver: `for CUDA ${device.driverVersion}`,
   };
@@ -109,21 +107,25 @@ export function cudaMachine(device: CudaDevice): Record<string, string | number>
 }
 
 /** The case's row of the table; a line of text where there are no times to put into one. */
-export function benchmarkCuda(one: Case, device: CudaDevice, visits: Visits): Row | string {
+export function benchmarkCuda(one: Case, device: CudaDevice, visits: Visits): string {
   const { rows, hiddenSize, dtype } = one;
   const arrays = makeArrays(one);
   const expected = run(one, arrays, 'cpu');
   compare(one, expected, run(one, arrays, device.device), `the option device: '${device.device}'`);
 
   const actual = emptyOutputs(arrays);
-  const samples = load().timeKernels(
+  const isForward = one.op === 'forward';
+  const rstd = isForward ? new Float32Array(rows) : (arrays.rstd as Float32Array);
+  const dweight = isForward ? new Float32Array(hiddenSize) : actual.dweight;
+  const samples = (loadNative() as unknown as Kernels).timeKernels(
     {
       ordinal: devices().findIndex((other) => other.device === device.device),
       ...{ rows, hiddenSize, rounds: visits.rounds, batchMs: visits.time },
       isBfloat16: dtype === 'bfloat16',
       isTimed: !isSimulated(device),
     },
-    ...([arrays.x, arrays.dy, arrays.weight, arrays.rstd, actual.out, actual.dweight] as const),
+    ...([arrays.x, one.op === 'backward' ? arrays.dy : null, arrays.weight] as const),
+    ...([rstd, actual.out, dweight] as const),
   );
   if (samples === null) return `${caseName(one)}: left out, the device has too little memory`;
   compare(one, expected, actual, 'the kernels that were launched');
@@ -131,19 +133,11 @@ export function benchmarkCuda(one: Case, device: CudaDevice, visits: Visits): Ro
     return `${caseName(one)}: the bits of the CPU; kernels launched ${samples.launches} times`;
   }
 
-  const ours = summary(samples.kernelMs.map((ms) => ms * 1e6));
-  const limit = summary(samples.copyMs.map((ms) => ms * 1e6));
-  const bytes = minimumBytes(one);
-  return {
-    ...one,
-    ours,
-    limit,
-    limitBy: 'device copy',
-    gbPerSecond: bytes / ours.median,
-    limitGbPerSecond: bytes / limit.median,
-    elementsPerMicrosecond: (1000 * rows * hiddenSize) / ours.median,
-    shareOfLimit: limit.median / ours.median,
-  };
+  const ours = summarize(samples.kernelMs).median;
+  const limit = summarize(samples.copyMs).median;
+  const gb = (minimumBytes(one) / ours / 1e6).toFixed(0);
+  const share = ((100 * limit) / ours).toFixed(0);
+  return `${caseName(one)}: ${(1000 * ours).toFixed(1)} µs, ${gb} GB/s, ${share}% of a copy`;
 }
 
 type Outputs = Pick<Arrays, 'out' | 'dweight'>;
@@ -154,16 +148,13 @@ function emptyOutputs({ out, dweight }: Arrays): Outputs {
     : { out: new Float32Array(out.length), dweight: new Float32Array(dweight.length) };
 }
 
-/** Through the public API. For backward `arrays.rstd` becomes forward's, by the CPU. */
-function run({ dtype }: Case, arrays: Arrays, device: CudaDevice['device'] | 'cpu'): Outputs {
+/** Through the public API. */
+function run({ op, dtype }: Case, arrays: Arrays, device: CudaDevice['device'] | 'cpu'): Outputs {
   const { x, dy, weight, rstd } = arrays;
   const outputs = emptyOutputs(arrays);
-  if (dy === null) {
+  if (op === 'forward') {
     rmsNorm(x, weight, { dtype, device, out: outputs.out });
     return outputs;
-  }
-  if (device === 'cpu') {
-    rmsNorm.forward(x, weight, { dtype, rstdOut: rstd });
   }
   const { out: dxOut, dweight: dweightOut } = outputs;
   rmsNorm.backward(dy, x, weight, rstd, { dtype, device, dxOut, dweightOut });
@@ -180,8 +171,4 @@ function compare(one: Case, expected: Outputs, actual: Outputs, by: string): voi
 
 function bytesOf({ buffer, byteOffset, byteLength }: Arrays['out']): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
-}
-
-function load(): Kernels {
-  return createRequire(__filename)('../build/Release/rmsnorm_bench.node') as Kernels;
 }

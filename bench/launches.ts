@@ -1,21 +1,13 @@
 // What a launch costs besides the driver: on a simulated one that runs no kernels.
 
-import { createRequire } from 'node:module';
+import { createPlan, DeviceBuffer, devices, rmsNorm, Stream } from 'fused-rmsnorm';
 
 import { isSimulated } from './cuda';
+import { describeMachine } from './machine';
 import { measure, type Contender } from './measure';
-import { machine } from './report';
-import { shipped } from './shipped';
-
-const { createPlan, DeviceBuffer, devices, rmsNorm, Stream } = shipped;
-
-interface Launches {
-  /** See native/launches.h. */
-  timeLaunches(ordinal: number, hiddenSize: number, count: number): number;
-}
+import { loadNative } from './native';
 
 const hiddenSize = 4096;
-const launches = createRequire(__filename)('../build/Release/rmsnorm_bench.node') as Launches;
 
 /** The host's time for calls that are enqueued; what the simulator does with them comes after it. */
 function enqueued(name: string, call: () => void): Contender {
@@ -31,19 +23,21 @@ function enqueued(name: string, call: () => void): Contender {
   };
 }
 
-function main(): void {
+async function main(): Promise<void> {
   const [device] = devices();
   if (device === undefined || !isSimulated(device) || process.env['CUDASIM_EXECUTE'] !== '0') {
     console.error('Needs a simulated GPU that executes nothing: npm run bench:launches');
     process.exitCode = 1;
     return;
   }
-  for (const [name, value] of Object.entries(machine())) console.log(`${name}: ${value}`);
+  for (const [name, value] of Object.entries(describeMachine()))
+    console.log(`${name}: ${String(value)}`);
 
   const ones = () => DeviceBuffer.from(new Float32Array(hiddenSize).fill(1));
   const [x, weight, out] = [ones(), ones(), ones()] as const;
+  const native = loadNative();
   const plan = createPlan({ rows: 1, weight });
-  const timings = measure(
+  const timings = await measure(
     [
       enqueued('plan.forward', () => {
         plan.forward(x, out);
@@ -51,17 +45,19 @@ function main(): void {
       enqueued('rmsNorm', () => {
         rmsNorm(x, weight, { out });
       }),
-      { name: 'driver', run: (count) => launches.timeLaunches(0, hiddenSize, count) },
+      { name: 'driver', run: (count) => native.timeLaunches(0, hiddenSize, count) },
     ],
     { rounds: 201, visitMs: 0.3 },
   );
-  const driver = timings.get('driver')?.median ?? NaN;
+  const [planned, plain, driver] = timings.map(({ median }) => median) as [number, number, number];
   console.log(`the driver: ${driver.toFixed(0)} ns a launch`);
-  for (const name of ['plan.forward', 'rmsNorm']) {
-    const { median = NaN } = timings.get(name) ?? {};
+  for (const [name, median] of [
+    ['plan.forward', planned],
+    ['rmsNorm', plain],
+  ] as const) {
     const own = (median - driver).toFixed(0);
     console.log(`${name}: ${median.toFixed(0)} ns, of which ${own} are not the driver's`);
   }
 }
 
-main();
+void main();

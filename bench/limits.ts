@@ -1,40 +1,42 @@
-import { createRequire } from 'node:module';
+import type { Arrays, Elements } from './arrays';
+import type { Case } from './cases';
+import type { Contender } from './measure';
+import { loadNative, storeKinds } from './native';
 
-import { type Arrays } from './cases';
+/** What `Native.move` is to move: destination, a, b, destinationOfB. */
+type Move = readonly [Elements, Elements, Elements | null, Elements | null];
 
-/** How bytes are stored: `memcpy`'s own choice, plain vector stores, or around the caches. */
-const kinds = ['library', 'vector', 'streaming'] as const;
-
-interface Bandwidth {
-  /** Moves a (+ b) to destination, `repeats` times; returns nanoseconds. See native/bandwidth.cc. */
-  move(
-    kind: (typeof kinds)[number],
-    threads: number,
-    repeats: number,
-    destination: Float32Array | Uint16Array,
-    a: Float32Array | Uint16Array,
-    b: Float32Array | Uint16Array | null,
-  ): number;
-}
-
-/** A way to move a case's bytes: the fastest is its limit. */
-export interface Mover {
-  readonly name: string;
-  readonly run: (repeats: number) => number;
-}
-
-/** Every kind of store, on one thread and on all. */
-export function movers({ x, dy, out }: Arrays, threads: number): Mover[] {
-  const bandwidth = load();
+/**
+ * The ways to move what a case reads and writes at least, of which the fastest is its limit: every
+ * kind of store, on one thread and on all. Forward: a copy, backward: a sum of two arrays into a
+ * third, residual: two copies; on sets of arrays that are taken in turn.
+ */
+export function movers({ op }: Case, sets: readonly Arrays[], threads: number): Contender[] {
+  const native = loadNative();
+  const moves = sets.map(({ out, x, dy, residual, residualOut }): Move => {
+    if (op === 'forward') return [out, x, null, null];
+    return op === 'backward' ? [out, x, dy, null] : [out, x, residual, residualOut];
+  });
+  const what = { forward: 'copy', backward: 'add', residual: 'two copies' }[op];
   const counts = threads === 1 ? [1] : [1, threads];
   return counts.flatMap((count) =>
-    kinds.map((kind) => ({
-      name: `${dy === null ? 'copy' : 'add'} ${kind} ${count}T`,
-      run: (repeats) => bandwidth.move(kind, count, repeats, out, x, dy),
-    })),
+    storeKinds.map((kind) => {
+      const [first] = moves;
+      let next = 0;
+      return {
+        name: `${what} ${kind} ${count}T`,
+        run: (repeats) => {
+          if (first !== undefined && moves.length === 1) {
+            return native.move(kind, count, repeats, ...first);
+          }
+          let elapsed = 0;
+          for (let i = 0; i < repeats; ++i) {
+            const move = moves[next++ % moves.length] as Move;
+            elapsed += native.move(kind, count, 1, ...move);
+          }
+          return elapsed;
+        },
+      };
+    }),
   );
-}
-
-function load(): Bandwidth {
-  return createRequire(__filename)('../build/Release/rmsnorm_bench.node') as Bandwidth;
 }

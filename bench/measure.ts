@@ -1,62 +1,79 @@
+import { setImmediate } from 'node:timers/promises';
+
+import { summarize, type Summary } from './statistics';
+
 /** Something to be timed: does its work `repeats` times and returns how many nanoseconds it took. */
 export interface Contender {
   readonly name: string;
-  readonly run: (repeats: number) => number;
+  run(repeats: number): number | Promise<number>;
 }
 
-/** Nanoseconds of one piece of work. */
-export interface Timing {
-  readonly median: number;
-  /** The fastest and the slowest round's. */
-  readonly min: number;
-  readonly max: number;
+/** How much is measured: the rounds, and how long a visit in one takes, unless a single run does. */
+export interface Schedule {
+  readonly rounds: number;
+  readonly visitMs: number;
 }
 
-/** A contender that calls a function from JavaScript. */
-export function contender(name: string, call: () => void): Contender {
+/**
+ * A contender that calls functions from JavaScript, one after the other and over again: one for each
+ * set of buffers.
+ */
+export function caller(name: string, calls: readonly (() => void)[]): Contender {
+  const [only] = calls;
+  if (only === undefined) throw new Error(`${name} has nothing to call`);
+  if (calls.length === 1) {
+    return {
+      name,
+      run: (repeats) => {
+        const start = process.hrtime.bigint();
+        for (let i = 0; i < repeats; ++i) only();
+        return Number(process.hrtime.bigint() - start);
+      },
+    };
+  }
+  let next = 0;
   return {
     name,
     run: (repeats) => {
       const start = process.hrtime.bigint();
-      for (let i = 0; i < repeats; ++i) call();
+      for (let i = 0; i < repeats; ++i) (calls[next++ % calls.length] as () => void)();
       return Number(process.hrtime.bigint() - start);
     },
   };
 }
 
 /**
- * Times contenders against each other: in every round each is visited once, in random order, for
- * about `visitMs`, so that a machine that gets slower gets slower for all.
+ * Times contenders against each other: in every round each is visited once, in random order, so that
+ * a machine that gets slower gets slower for all. The summaries, of nanoseconds a run, are in the
+ * order of the contenders; `onRound` is told when a round is over.
  */
-export function measure(
+export async function measure(
   contenders: readonly Contender[],
-  { rounds, visitMs }: { rounds: number; visitMs: number },
-): Map<string, Timing> {
-  const repeats = contenders.map((one) => calibrate(one, visitMs));
+  { rounds, visitMs }: Schedule,
+  onRound: () => void = () => undefined,
+): Promise<Summary[]> {
+  const repeats: number[] = [];
+  for (const one of contenders) repeats.push(await calibrate(one, visitMs));
   const samples = contenders.map((): number[] => []);
   for (let round = 0; round < rounds; ++round) {
     for (const i of shuffled(contenders.length)) {
+      // Lets what is due happen between the visits, such as an interrupt.
+      await setImmediate();
       const count = repeats[i] as number;
-      samples[i]?.push((contenders[i] as Contender).run(count) / count);
+      samples[i]?.push((await (contenders[i] as Contender).run(count)) / count);
     }
+    onRound();
   }
-  return new Map(contenders.map(({ name }, i) => [name, summary(samples[i] as number[])]));
+  return samples.map(summarize);
 }
 
 /** Repeats that take about `visitMs`, found while warming up. */
-function calibrate({ run }: Contender, visitMs: number): number {
+async function calibrate(contender: Contender, visitMs: number): Promise<number> {
   for (let repeats = 1; ; repeats *= 4) {
-    const ms = run(repeats) / 1e6;
+    await setImmediate();
+    const ms = (await contender.run(repeats)) / 1e6;
     if (ms > visitMs / 8) return Math.max(1, Math.round((repeats * visitMs) / ms));
   }
-}
-
-export function summary(values: readonly number[]): Timing {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  const low = sorted[Math.floor(middle)] as number;
-  const high = sorted[Math.ceil(middle)] as number;
-  return { median: (low + high) / 2, min: sorted[0] as number, max: sorted.at(-1) as number };
 }
 
 function shuffled(length: number): number[] {

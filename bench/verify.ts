@@ -1,51 +1,206 @@
-import { type Arrays, type Case } from './cases';
-import { shipped } from './shipped';
+import { fromBFloat16, fromFloat16, type DType } from 'fused-rmsnorm';
 
-const { fromBFloat16 } = shipped;
+import type { Arrays, Elements } from './arrays';
+import { caseName, eps, type Case } from './cases';
 
-const eps = 1e-6;
+/** What an operation computed. A `Uint16Array` holds bits of the case's dtype. */
+export interface Answer {
+  readonly y?: Elements;
+  readonly dx?: Elements;
+  readonly dweight?: Elements;
+  readonly residualOut?: Elements;
+}
+
+/** Which norm a contender computes. */
+export type Norm = 'rms-norm' | 'layer-norm';
 
 /**
- * Throws if the result in `arrays.out` is wrong: a benchmark of a wrong answer is worth nothing.
- * The first, a middle and the last row, against the formulas in float64.
+ * How far a result may be off, as a fraction of the largest in its row: some tens of roundings to
+ * float32 or float64; two to 16 bits, of xhat or g and of the result, since libraries differ in
+ * whether they round xhat. A residual has one more, of the sum.
  */
-export function verify({ rows, hiddenSize, dtype, op }: Case, arrays: Arrays): void {
-  const row = (array: Float32Array | Uint16Array, r: number) => {
-    const part = array.subarray(r * hiddenSize, (r + 1) * hiddenSize);
-    return part instanceof Uint16Array ? fromBFloat16(part) : part;
-  };
-  // Two roundings to bfloat16 (xhat or g, and the result) or some tens to float32.
-  const tolerance = dtype === 'float32' ? 2 ** -19 : 2 ** -7;
-  const weight = row(arrays.weight, 0);
-  for (const r of new Set([0, rows >> 1, rows - 1])) {
-    const x = row(arrays.x, r);
-    const rstd = 1 / Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / hiddenSize + eps);
-    const dy = arrays.dy === null ? null : row(arrays.dy, r);
-    const expected = dy === null ? forwardRow(x, weight, rstd) : backwardRow(dy, x, weight, rstd);
-    const actual = row(arrays.out, r);
-    const largest = expected.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
-    expected.forEach((value, j) => {
-      const error = Math.abs((actual[j] as number) - value);
-      if (!(error <= tolerance * largest)) {
-        throw new Error(
-          `${op} ${rows}x${hiddenSize} ${dtype} is wrong at row ${r}, column ${j}: ` +
-            `${actual[j]}, expected ${value}`,
-        );
+const tolerances: Readonly<Record<DType, number>> = {
+  float32: 2 ** -19,
+  float64: 2 ** -42,
+  float16: 2 ** -10,
+  bfloat16: 2 ** -7,
+};
+
+/** Elements up to which every row is checked; of larger cases, so many rows. */
+const allRowsUpTo = 2 ** 18;
+const checkedRows = 16;
+
+/** The right results of a case, by the formulas in float64. */
+export class Verifier {
+  readonly #one: Case;
+  readonly #arrays: Arrays;
+  readonly #rows: readonly number[];
+  #dweight: { readonly values: Float64Array; readonly allowed: Float64Array } | undefined;
+
+  constructor(one: Case, arrays: Arrays) {
+    this.#one = one;
+    this.#arrays = arrays;
+    this.#rows = rowsToCheck(one);
+  }
+
+  /** Throws if an answer is wrong: a benchmark of a wrong answer is worth nothing. */
+  check(contender: string, answer: Answer, norm: Norm = 'rms-norm'): void {
+    const { op } = this.#one;
+    const main = op === 'backward' ? 'dx' : 'y';
+    for (const r of this.#rows) this.#checkRow(contender, main, answer[main], r, norm);
+    if (op === 'residual') {
+      for (const r of this.#rows) {
+        this.#compare(contender, 'residualOut', answer.residualOut, r, this.#sum(r));
       }
+    }
+    if (op === 'backward') this.#checkDweight(contender, answer.dweight);
+  }
+
+  #checkRow(
+    contender: string,
+    name: keyof Answer,
+    actual: Elements | undefined,
+    r: number,
+    norm: Norm,
+  ): void {
+    const x = this.#one.op === 'residual' ? this.#sum(r) : this.#row(this.#arrays.x, r);
+    const weight = this.#row(this.#arrays.weight, 0);
+    const expected =
+      this.#one.op === 'backward'
+        ? backwardRow(this.#row(this.#arrays.dy, r), x, weight)
+        : forwardRow(norm === 'layer-norm' ? centred(x) : x, weight);
+    this.#compare(contender, name, actual, r, expected);
+  }
+
+  /** A row against what is expected of it. */
+  #compare(
+    contender: string,
+    name: keyof Answer,
+    actual: Elements | undefined,
+    r: number,
+    expected: Float64Array,
+  ): void {
+    const row = this.#rowOfAnswer(contender, name, actual, r, this.#one.rows);
+    const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+    const roundings = this.#one.op === 'residual' ? 3 : 2;
+    const allowed = (roundings / 2) * tolerances[this.#one.dtype] * largest;
+    expected.forEach((value, j) => {
+      if (Math.abs((row[j] as number) - value) <= allowed) return;
+      throw this.#wrong(contender, `${name} at row ${r}, column ${j}`, row[j] as number, value);
     });
+  }
+
+  #checkDweight(contender: string, actual: Elements | undefined): void {
+    const row = this.#rowOfAnswer(contender, 'dweight', actual, 0, 1);
+    const { values, allowed } = (this.#dweight ??= this.#expectedDweight());
+    values.forEach((value, j) => {
+      if (Math.abs((row[j] as number) - value) <= (allowed[j] as number)) return;
+      throw this.#wrong(contender, `dweight at column ${j}`, row[j] as number, value);
+    });
+  }
+
+  /**
+   * dweight, and how far it may be off. Terms are rounded independently of each other, so that their
+   * errors add up as random numbers do; those of a chain of sums in float32 grow with the terms'
+   * sizes.
+   */
+  #expectedDweight(): { values: Float64Array; allowed: Float64Array } {
+    const { rows, hiddenSize, dtype } = this.#one;
+    const values = new Float64Array(hiddenSize);
+    const squares = new Float64Array(hiddenSize);
+    const sizes = new Float64Array(hiddenSize);
+    for (let r = 0; r < rows; ++r) {
+      const x = this.#row(this.#arrays.x, r);
+      const dy = this.#row(this.#arrays.dy, r);
+      const rstd = rstdOf(x);
+      for (let j = 0; j < hiddenSize; ++j) {
+        const term = (dy[j] as number) * (x[j] as number) * rstd;
+        values[j] = (values[j] as number) + term;
+        squares[j] = (squares[j] as number) + term * term;
+        sizes[j] = (sizes[j] as number) + Math.abs(term);
+      }
+    }
+    const ofSums = dtype === 'float64' ? 2 ** -50 : 2 ** -23;
+    const allowed = squares.map(
+      (sum, j) => tolerances[dtype] * Math.sqrt(sum) + ofSums * (sizes[j] as number),
+    );
+    return { values, allowed: allowed.map((error, j) => error + this.#cast(values[j] as number)) };
+  }
+
+  /** What the last rounding of a value can change. */
+  #cast(value: number): number {
+    return (tolerances[this.#one.dtype] / 2) * Math.abs(value);
+  }
+
+  #sum(r: number): Float64Array {
+    const residual = this.#row(this.#arrays.residual, r);
+    const x = this.#row(this.#arrays.x, r);
+    return Float64Array.from(x, (value, j) => value + (residual[j] as number));
+  }
+
+  #row(elements: Elements, r: number): Float32Array | Float64Array {
+    const { hiddenSize, dtype } = this.#one;
+    const row = elements.subarray(r * hiddenSize, (r + 1) * hiddenSize);
+    if (!(row instanceof Uint16Array)) return row;
+    return dtype === 'bfloat16' ? fromBFloat16(row) : fromFloat16(row);
+  }
+
+  #rowOfAnswer(
+    contender: string,
+    name: keyof Answer,
+    actual: Elements | undefined,
+    r: number,
+    rows: number,
+  ): Float32Array | Float64Array {
+    const length = rows * this.#one.hiddenSize;
+    if (actual?.length === length) return this.#row(actual, r);
+    throw this.#wrong(contender, `${name}, its elements`, actual?.length ?? 'none', length);
+  }
+
+  #wrong(contender: string, what: string, actual: number | string, expected: number): WrongAnswer {
+    return new WrongAnswer(
+      `${contender} is wrong at ${caseName(this.#one)}: ${what}: ${actual}, expected ${expected}`,
+    );
   }
 }
 
-function forwardRow(x: Float32Array, weight: Float32Array, rstd: number): Float64Array {
+/** A contender that does not compute what it is timed for. */
+export class WrongAnswer extends Error {
+  override readonly name = 'WrongAnswer';
+}
+
+function rowsToCheck({ rows, hiddenSize }: Case): number[] {
+  const count = rows * hiddenSize <= allRowsUpTo ? rows : Math.min(rows, checkedRows);
+  if (count === 1) return [0];
+  return Array.from({ length: count }, (_, i) => Math.round((i * (rows - 1)) / (count - 1)));
+}
+
+function rstdOf(x: Float32Array | Float64Array): number {
+  let sum = 0;
+  for (const value of x) sum += value * value;
+  return 1 / Math.sqrt(sum / x.length + eps);
+}
+
+function centred(x: Float32Array | Float64Array): Float64Array {
+  let sum = 0;
+  for (const value of x) sum += value;
+  return Float64Array.from(x, (value) => value - sum / x.length);
+}
+
+function forwardRow(
+  x: Float32Array | Float64Array,
+  weight: Float32Array | Float64Array,
+): Float64Array {
+  const rstd = rstdOf(x);
   return Float64Array.from(x, (value, j) => value * rstd * (weight[j] as number));
 }
 
 function backwardRow(
-  dy: Float32Array,
-  x: Float32Array,
-  weight: Float32Array,
-  rstd: number,
+  dy: Float32Array | Float64Array,
+  x: Float32Array | Float64Array,
+  weight: Float32Array | Float64Array,
 ): Float64Array {
+  const rstd = rstdOf(x);
   const g = Float64Array.from(dy, (value, j) => value * (weight[j] as number));
   const mean = g.reduce((sum, value, j) => sum + value * (x[j] as number) * rstd, 0) / g.length;
   return g.map((value, j) => rstd * (value - (x[j] as number) * rstd * mean));

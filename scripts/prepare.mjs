@@ -57,7 +57,8 @@ if (Math.min(modified(addon), modified(bench)) < sources) {
   run('npm', 'run', '--silent', 'build:native');
 }
 
-if (modified('dist/index.mjs') < Math.max(newest('lib'), modified('tsconfig.build.json'))) {
+const scripts = [newest('lib'), newest('bench'), modified('tsconfig.json')];
+if (modified('dist/bench/cli.js') < Math.max(...scripts, modified('tsconfig.bench.json'))) {
   run('npm', 'run', '--silent', 'build:ts');
 }
 

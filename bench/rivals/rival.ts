@@ -1,6 +1,7 @@
 // What a contender other than ours is to the benchmark.
 
-import type { Arrays, Case } from '../cases';
+import type { Arrays } from '../arrays';
+import type { Case } from '../cases';
 
 /** Where a result is written: into memory that is there already, or into some made by the call. */
 export type OutputMode = 'given' | 'fresh';

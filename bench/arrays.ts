@@ -1,0 +1,64 @@
+import { rmsNorm, toBFloat16, toFloat16, type DType } from 'fused-rmsnorm';
+
+import { eps, type Case } from './cases';
+
+/** Elements of a dtype: of 16 bits, their bits. */
+export type Elements = Float32Array | Float64Array | Uint16Array;
+
+/** The memory of a case, in its dtype. What its operation does not have is of length 0. */
+export interface Arrays {
+  /** (rows, hiddenSize), random in [-2, 2). */
+  readonly x: Elements;
+  /** (hiddenSize), random in [-2, 2). */
+  readonly weight: Elements;
+  /** y, or dx of backward: (rows, hiddenSize). */
+  readonly out: Elements;
+  /** Of backward: (rows, hiddenSize), random in [-2, 2). */
+  readonly dy: Elements;
+  /** Of backward: (hiddenSize). */
+  readonly dweight: Elements;
+  /** Of backward: forward's, (rows). */
+  readonly rstd: Float32Array | Float64Array;
+  /** Of residual: (rows, hiddenSize), random in [-2, 2). */
+  readonly residual: Elements;
+  /** Of residual: x + residual, (rows, hiddenSize). */
+  readonly residualOut: Elements;
+}
+
+export function makeArrays({ op, rows, hiddenSize, dtype }: Case): Arrays {
+  const size = rows * hiddenSize;
+  const ofBackward = op === 'backward' ? 1 : 0;
+  const ofResidual = op === 'residual' ? 1 : 0;
+  const x = randomValues(dtype, size, 1);
+  const weight = randomValues(dtype, hiddenSize, 2);
+  const rstd = new (dtype === 'float64' ? Float64Array : Float32Array)(ofBackward * rows);
+  const out = zeros(dtype, size);
+  if (op === 'backward') rmsNorm.forward(x, weight, { dtype, eps, out, rstdOut: rstd });
+  return {
+    x,
+    weight,
+    rstd,
+    out,
+    dy: randomValues(dtype, ofBackward * size, 3),
+    dweight: zeros(dtype, ofBackward * hiddenSize),
+    residual: randomValues(dtype, ofResidual * size, 4),
+    residualOut: zeros(dtype, ofResidual * size),
+  };
+}
+
+export function zeros(dtype: DType, length: number): Elements {
+  if (dtype === 'float32') return new Float32Array(length);
+  return dtype === 'float64' ? new Float64Array(length) : new Uint16Array(length);
+}
+
+function randomValues(dtype: DType, length: number, seed: number): Elements {
+  const array = dtype === 'float64' ? new Float64Array(length) : new Float32Array(length);
+  let state = seed;
+  for (let i = 0; i < length; ++i) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    array[i] = state / 2 ** 30;
+  }
+  if (array instanceof Float64Array) return array;
+  if (dtype === 'float32') return array;
+  return dtype === 'bfloat16' ? toBFloat16(array) : toFloat16(array);
+}

@@ -1,0 +1,65 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+import { getCpuVariant, getNumThreads } from 'fused-rmsnorm';
+
+import { packageRoot, packageVersion } from './package';
+
+/** What figures depend on. */
+export interface Machine {
+  readonly cpu: string;
+  readonly processors: number;
+  readonly lastCacheBytes: number;
+  readonly memoryBytes: number;
+  readonly platform: string;
+  readonly node: string;
+  /** Of this package. */
+  readonly version: string;
+  /** Of a checkout, followed by '+' where it has changes; null of an installed package. */
+  readonly commit: string | null;
+  readonly variant: string;
+  readonly threads: number;
+}
+
+export function describeMachine(): Machine {
+  return {
+    cpu: os.cpus()[0]?.model ?? 'unknown',
+    processors: os.availableParallelism(),
+    lastCacheBytes: lastCacheBytes(),
+    memoryBytes: os.totalmem(),
+    platform: `${process.platform}-${process.arch}`,
+    node: process.versions.node,
+    version: packageVersion,
+    commit: commit(),
+    variant: getCpuVariant(),
+    threads: getNumThreads(),
+  };
+}
+
+/** Where the system does not tell: what a desktop processor of these years has. */
+const usualCacheBytes = 32 * 2 ** 20;
+
+/** Of the largest cache of the first processor. */
+export function lastCacheBytes(): number {
+  const folder = '/sys/devices/system/cpu/cpu0/cache';
+  let largest = 0;
+  for (let i = 0; existsSync(`${folder}/index${i}/size`); ++i) {
+    const [, count, unit] =
+      /^(\d+)([KM])/.exec(readFileSync(`${folder}/index${i}/size`, 'utf8')) ?? [];
+    largest = Math.max(largest, Number(count) * (unit === 'M' ? 2 ** 20 : 2 ** 10));
+  }
+  return largest > 0 ? largest : usualCacheBytes;
+}
+
+function commit(): string | null {
+  if (!existsSync(path.join(packageRoot, '.git'))) return null;
+  try {
+    const git = (...args: string[]) =>
+      execFileSync('git', args, { cwd: packageRoot, encoding: 'utf8' }).trim();
+    return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain') === '' ? '' : '+');
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,4 @@
+import type { Rival } from './rival';
+
+/** All that the benchmark knows. */
+export const rivals: readonly Rival[] = [];
