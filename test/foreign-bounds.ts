@@ -64,3 +64,36 @@ export function foreignErrors(
     dweight,
   };
 }
+
+/**
+ * Of LayerNorm's y, absolute, where the mean is taken first. The mean is off by n roundings of the
+ * magnitudes' mean, which moves all of x - mean alike; the difference rounds once more. With these
+ * the norm is RMSNorm's: its square mean moves by twice the product of that with the mean of x -
+ * mean, which is 0 but for roundings.
+ */
+export function layerNormErrors(problem: Problem): Float64Array {
+  const { x, hiddenSize } = problem;
+  const u = 2 ** -24;
+  const centred = Float64Array.from(x);
+  const errors = new Float64Array(x.length);
+  for (let begin = 0; begin < x.length; begin += hiddenSize) {
+    const row = centred.subarray(begin, begin + hiddenSize);
+    const mean = row.reduce((sum, value) => sum + value, 0) / hiddenSize;
+    const size = row.reduce((sum, value) => sum + abs(value), 0) / hiddenSize;
+    errors.fill((hiddenSize + 2) * u * size, begin, begin + hiddenSize);
+    row.forEach((value, j) => (row[j] = value - mean));
+  }
+  const norm = { ...problem, x: centred };
+  const { rstd } = forward(norm);
+  const { y } = foreignErrors(norm);
+  return y.map((error, i) => {
+    const scale = rstd[Math.floor(i / hiddenSize)] as number;
+    const inDifference = (errors[i] as number) + u * abs(centred[i] as number);
+    // rstd is off by at most the same, relative to 1 / rstd.
+    const xhat = abs((centred[i] as number) * scale);
+    const w = abs(scaleAt(problem, i % hiddenSize));
+    return (
+      error + inDifference * scale * w * secondOrder + xhat * (errors[i] as number) * scale * w
+    );
+  });
+}

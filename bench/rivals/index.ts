@@ -1,4 +1,6 @@
+import { javascript } from './javascript';
 import type { Rival } from './rival';
+import { wasmSimd } from './wasm-simd';
 
 /** All that the benchmark knows. */
-export const rivals: readonly Rival[] = [];
+export const rivals: readonly Rival[] = [javascript, wasmSimd];
