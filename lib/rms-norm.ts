@@ -25,7 +25,7 @@ import {
   type ForwardOptions,
   type RmsNormOptions,
 } from './options';
-import { plainForward } from './plain-forward';
+import { plainBackward, plainForward } from './plain-calls';
 import type { AnyInput, Operand, Output, Rstd } from './tensor';
 
 /** What `rmsNorm.forward` returns. */
@@ -159,6 +159,8 @@ rmsNorm.backward = function backward<
   rstd?: RstdArray | DeviceBuffer | null,
   options: O = noOptions as O,
 ): BackwardResult<X, W, O> {
+  const plain = plainBackward(dy, x, weight, rstd, options);
+  if (plain !== null) return plain as BackwardResult<X, W, O>;
   const call = readBackward(dy, x, weight, rstd, options);
   return backwardResult(call, runBackward(call));
 };
