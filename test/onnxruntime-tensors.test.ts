@@ -5,7 +5,7 @@ import { InferenceSession, Tensor, type TypedTensor } from 'onnxruntime-node';
 
 import { RMSNorm, rmsNorm, type TensorLike } from '../lib';
 import { makeCase, type Case } from './cases';
-import { modelOf } from './onnx';
+import { modelOf } from '../bench/rivals/models/onnx';
 import { anArray, expectRefusal } from './refusals';
 import { errorOf, expectSameBits } from './support';
 

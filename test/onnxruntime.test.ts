@@ -7,7 +7,7 @@ import { InferenceSession, Tensor, type TypedTensor } from 'onnxruntime-node';
 import { rmsNorm } from '../lib';
 import { forwardErrors } from './bounds';
 import { foreignErrors } from './foreign-bounds';
-import { modelOf, type OnnxNode } from './onnx';
+import { modelOf, type OnnxNode } from '../bench/rivals/models/onnx';
 import { forward, residualSum, roundTo, type Problem } from './reference';
 import { arrayOf, expectWithin, normals, uniform, valuesOf } from './support';
 

@@ -1,5 +1,7 @@
+/* @jest-environment ./test/shared-realm.ts */
 // What the benchmark's rivals compute, against the oracle.
 
+import { dtypes } from '../bench/cases';
 import { rivals } from '../bench/rivals';
 import type { LoadedRival } from '../bench/rivals/rival';
 import { expectRight, ragged } from './rivals';
@@ -19,13 +21,14 @@ describe.each(rivals)('$name', (rival) => {
     expect(rival.outputs.length).toBeGreaterThan(0);
   });
 
+  const supported = ops
+    .flatMap((op) => dtypes.map((dtype) => ({ op, dtype })))
+    .filter((kind) => rival.supports({ ...kind, rows: 2, hiddenSize: 8 }));
+
   describe.each(rival.outputs)('output %s', (outputs) => {
-    const supported = ops.filter((op) =>
-      rival.supports({ op, dtype: 'float32', rows: 2, hiddenSize: 8 }),
-    );
-    describe.each(supported)('%s', (op) => {
+    describe.each(supported)('$op $dtype', (kind) => {
       test.each(ragged)('%d x %d', (rows, hiddenSize) =>
-        expectRight(rival, loaded, { op, dtype: 'float32', rows, hiddenSize }, outputs),
+        expectRight(rival, loaded, { ...kind, rows, hiddenSize }, outputs),
       );
     });
   });

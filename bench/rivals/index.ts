@@ -1,6 +1,7 @@
 import { javascript } from './javascript';
+import { onnxruntime, onnxruntimeLayerNorm } from './onnxruntime';
 import type { Rival } from './rival';
 import { wasmSimd } from './wasm-simd';
 
 /** All that the benchmark knows. */
-export const rivals: readonly Rival[] = [javascript, wasmSimd];
+export const rivals: readonly Rival[] = [javascript, wasmSimd, onnxruntime, onnxruntimeLayerNorm];

@@ -1,0 +1,37 @@
+// npm run build:models: the models of rivals/onnxruntime.ts, into the folder it reads them from.
+
+import { writeFileSync } from 'node:fs';
+
+import { eps as epsilon } from '../../cases';
+import { modelFile, modelTypes } from '../model-file';
+import { modelOf, type OnnxNode } from './onnx';
+
+const nodes: readonly Omit<OnnxNode, 'type'>[] = [
+  {
+    opType: 'SimplifiedLayerNormalization',
+    domain: '',
+    input: ['x', 'weight'],
+    output: ['y'],
+    ...{ axis: -1, epsilon },
+  },
+  {
+    opType: 'SkipSimplifiedLayerNormalization',
+    domain: 'com.microsoft',
+    input: ['x', 'residual', 'weight'],
+    output: ['y', '', '', 'residualOut'],
+    epsilon,
+  },
+  {
+    opType: 'LayerNormalization',
+    domain: '',
+    input: ['x', 'weight', 'bias'],
+    output: ['y'],
+    ...{ axis: -1, epsilon },
+  },
+];
+
+for (const node of nodes) {
+  for (const type of modelTypes) {
+    writeFileSync(modelFile(node.opType, type), modelOf({ ...node, type }));
+  }
+}
