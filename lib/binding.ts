@@ -4,21 +4,17 @@ import nodeGypBuild from 'node-gyp-build';
 
 import type { Binding } from '../binding';
 import { codedError } from './errors';
+import { describeFailure, thisHost } from './load-failure';
 
 function load(): Binding {
   const root = path.join(__dirname, '..');
+  let file: string | null = null;
   try {
+    file = nodeGypBuild.resolve(root);
     return nodeGypBuild(root) as Binding;
   } catch (cause) {
-    const { platform, arch, versions } = process;
-    throw codedError(
-      'ERR_ADDON_NOT_LOADED',
-      `fused-rmsnorm has no native addon for ${platform}-${arch} (Node.js ${versions.node}) in ` +
-        `${root}, neither in build/Release nor in prebuilds. Build it there with ` +
-        `'npm run build:native' (needs CMake 3.22 and a C++20 compiler). ` +
-        `The loader says: ${(cause as Error).message}`,
-      { cause },
-    );
+    const failure = { root, file, error: cause as Error };
+    throw codedError('ERR_ADDON_NOT_LOADED', describeFailure(failure, thisHost()), { cause });
   }
 }
 

@@ -1,4 +1,9 @@
 declare module 'node-gyp-build' {
   /** Loads the addon of the package at `root`: of build/Release, else of prebuilds. */
-  export default function nodeGypBuild(root: string): unknown;
+  function nodeGypBuild(root: string): unknown;
+  namespace nodeGypBuild {
+    /** The file that it would load. Throws if there is none for this process. */
+    function resolve(root: string): string;
+  }
+  export default nodeGypBuild;
 }

@@ -1,31 +1,33 @@
 #!/usr/bin/env node
-// What prebuildify runs in place of node-gyp: the same build by cmake-js. Of node-gyp's arguments
-// only the architecture means something here: Node-API does not depend on the version of Node.js.
+// What prebuildify runs in place of node-gyp, from scripts/prebuild.mjs: a build by cmake-js of one
+// module, which it finds in build/Release of the current folder. Of node-gyp's arguments none means
+// anything here: Node-API does not depend on the version of Node.js.
 
 const { spawnSync } = require('node:child_process');
-const { cpSync, existsSync, readdirSync, rmSync } = require('node:fs');
+const { cpSync, mkdirSync, rmSync } = require('node:fs');
 const path = require('node:path');
 
 const root = path.join(__dirname, '..');
-const arch = process.argv.find((argument) => argument.startsWith('--arch='));
+const {
+  RMSNORM_PREBUILD_FOLDER: folder,
+  RMSNORM_PREBUILD_TOOLCHAIN: toolchain,
+  RMSNORM_PREBUILD_MODULE: name,
+} = process.env;
 
-function cmakeJs(...args) {
+function cmakeJs(command, ...args) {
   const cli = require.resolve('cmake-js/bin/cmake-js');
-  const { status, error } = spawnSync(process.execPath, [cli, ...args], { stdio: 'inherit' });
+  const all = [cli, command, '--directory', root, '--out', folder, ...args];
+  const { status, error } = spawnSync(process.execPath, all, { stdio: 'inherit' });
   if (error !== undefined) throw error;
   if (status !== 0) process.exit(status ?? 1);
 }
 
-// Not a rebuild: compiling the kernels takes minutes. What the benchmark adds must not be packed.
-rmSync(path.join(root, 'build/Release'), { recursive: true, force: true });
-const archArguments = arch === undefined ? [] : ['--arch', arch.slice('--arch='.length)];
-cmakeJs('configure', ...archArguments, '--CDRMSNORM_BENCH=OFF');
-cmakeJs('build', ...archArguments);
+// A build for another platform has kernels already: they are the same.
+const cross = [`--CDCMAKE_TOOLCHAIN_FILE=${toolchain}`, '--CDRMSNORM_CUDA=OFF'];
+cmakeJs('configure', '--CDRMSNORM_BENCH=ON', ...(toolchain === '' ? [] : cross));
+cmakeJs('build', '--target', name);
 
-// Builds without nvcc, and those for other processors, embed these kernels.
-const built = path.join(root, 'build/cuda');
-if (existsSync(built)) {
-  for (const name of readdirSync(built).filter((name) => name.endsWith('.fatbin'))) {
-    cpSync(path.join(built, name), path.join(root, 'prebuilds/cuda', name));
-  }
-}
+const found = path.resolve('build/Release');
+rmSync(found, { recursive: true, force: true });
+mkdirSync(found, { recursive: true });
+cpSync(path.join(folder, 'Release', `${name}.node`), path.join(found, `${name}.node`));

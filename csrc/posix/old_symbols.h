@@ -1,0 +1,28 @@
+// Included before every file of an addon for Linux: it then needs no newer glibc than Node.js 20
+// does (2.28), and a libstdc++ of GCC 6 (GLIBCXX_3.4.22), however new the machine is that builds
+// it. scripts/check-abi.sh checks that nothing else crept in.
+#pragma once
+
+#if defined(__linux__) && __has_include(<gnu/libc-version.h>)
+
+#if defined(__x86_64__)
+#define RMSNORM_OLDEST_GLIBC "GLIBC_2.2.5"
+#elif defined(__aarch64__)
+#define RMSNORM_OLDEST_GLIBC "GLIBC_2.17"
+#endif
+
+#if defined(RMSNORM_OLDEST_GLIBC)
+// The same functions have new versions since libdl and libpthread are parts of libc (2.34).
+#define RMSNORM_OLD_SYMBOL(name, version) __asm__(".symver " name "," name "@" version)
+RMSNORM_OLD_SYMBOL("dladdr", RMSNORM_OLDEST_GLIBC);
+RMSNORM_OLD_SYMBOL("dlerror", RMSNORM_OLDEST_GLIBC);
+RMSNORM_OLD_SYMBOL("dlopen", RMSNORM_OLDEST_GLIBC);
+RMSNORM_OLD_SYMBOL("dlsym", RMSNORM_OLDEST_GLIBC);
+RMSNORM_OLD_SYMBOL("pthread_mutex_trylock", RMSNORM_OLDEST_GLIBC);
+// std::condition_variable::wait, for the same reason (GCC 12).
+RMSNORM_OLD_SYMBOL("_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE", "GLIBCXX_3.4.11");
+#undef RMSNORM_OLD_SYMBOL
+#undef RMSNORM_OLDEST_GLIBC
+#endif
+
+#endif

@@ -1,0 +1,97 @@
+// npm run prebuild [-- --all]: the addons that ship, and the benchmark's native modules beside them:
+//
+//   prebuilds/linux-x64/rmsnorm.glibc.node     bench/prebuilds/linux-x64/rmsnorm_bench.glibc.node
+//   prebuilds/cuda/*.fatbin                    the kernels, the same for all platforms
+//
+// They are those of this machine, and of each platform that there is a cross compiler for; with --all
+// it is an error if one is missing.
+
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const require = createRequire(import.meta.url);
+const prebuildify = promisify(require('prebuildify'));
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
+
+/** Compilers of Debian's, for other platforms than this machine's. */
+const crossTargets = [
+  {
+    platform: 'linux',
+    arch: 'arm64',
+    tools: 'aarch64-linux-gnu',
+    package: 'g++-aarch64-linux-gnu',
+  },
+];
+
+function isMachine({ platform, arch }) {
+  return platform === process.platform && arch === process.arch;
+}
+
+function hasCompiler({ tools }) {
+  return spawnSync(`${tools}-g++`, ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
+function run(...args) {
+  const { status, error } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+  if (error !== undefined) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+/** Compiles the kernels where there is nvcc, and puts them where the package has them. */
+function prebuildKernels() {
+  const cmakeJs = require.resolve('cmake-js/bin/cmake-js');
+  run(cmakeJs, 'configure', '--CDRMSNORM_BENCH=ON');
+  run(cmakeJs, 'build', '--target', 'cuda_kernels');
+  const built = path.join(root, 'build/cuda');
+  const names = existsSync(built)
+    ? readdirSync(built).filter((name) => name.endsWith('.fatbin'))
+    : [];
+  if (names.length === 0) {
+    console.error('Without nvcc, prebuilds/cuda is left as it is.');
+    return;
+  }
+  const shipped = path.join(root, 'prebuilds/cuda');
+  rmSync(shipped, { recursive: true, force: true });
+  mkdirSync(shipped, { recursive: true });
+  for (const name of names) cpSync(path.join(built, name), path.join(shipped, name));
+}
+
+/** Builds the modules of a platform. Those of this machine come from build/, which the tests used. */
+async function prebuild({ platform, arch, tools }) {
+  const isCross = tools !== undefined;
+  const folder = path.join(root, 'build/prebuild', `${platform}-${arch}`);
+  mkdirSync(folder, { recursive: true });
+  process.env.RMSNORM_PREBUILD_FOLDER = isCross ? folder : path.join(root, 'build');
+  process.env.RMSNORM_PREBUILD_TOOLCHAIN = isCross ? path.join(root, `cmake/${tools}.cmake`) : '';
+  for (const [name, out] of [
+    ['rmsnorm', root],
+    ['rmsnorm_bench', path.join(root, 'bench')],
+  ]) {
+    process.env.RMSNORM_PREBUILD_MODULE = name;
+    rmSync(path.join(out, 'prebuilds', `${platform}-${arch}`), { recursive: true, force: true });
+    await prebuildify({
+      ...{ name, platform, arch, cwd: folder, out, napi: true, strip: true },
+      ...(platform === 'linux' ? { tagLibc: 'glibc' } : {}),
+      ...(isCross ? { stripBin: `${tools}-strip` } : {}),
+      nodeGyp: path.join(root, 'scripts/prebuildify-backend.js'),
+    });
+  }
+  console.error(`prebuilds/${platform}-${arch}: built`);
+}
+
+prebuildKernels();
+await prebuild({ platform: process.platform, arch: process.arch });
+for (const target of crossTargets.filter((one) => !isMachine(one))) {
+  if (hasCompiler(target)) {
+    await prebuild(target);
+  } else {
+    const { platform, arch, tools } = target;
+    const missing = `there is no ${tools}-g++ (Debian's package ${target.package})`;
+    console.error(`prebuilds/${platform}-${arch}: not built, since ${missing}`);
+    if (process.argv.includes('--all')) process.exitCode = 1;
+  }
+}
