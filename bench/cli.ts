@@ -1,7 +1,24 @@
 #!/usr/bin/env node
+import { buildCommand } from './commands/build';
 import { run } from './program';
-import { rivals } from './rivals/index';
 
-void run(process.argv.slice(2), rivals).then((code) => {
-  process.exitCode = code;
-});
+// The addon, which all others need, may be what `build` is to make.
+async function main(args: readonly string[]): Promise<number> {
+  if (args[0] === 'build') return run(args, [buildCommand()]);
+  const [{ benchCommand }, { infoCommand }, { rivals }] = await Promise.all([
+    import('./commands/bench.js'),
+    import('./commands/info.js'),
+    import('./rivals/index.js'),
+  ]);
+  return run(args, [benchCommand(rivals), infoCommand(), buildCommand()]);
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`${(error as Error).message}\n`);
+    process.exitCode = 1;
+  },
+);

@@ -1,19 +1,18 @@
 import { Command, CommanderError } from 'commander';
 
-import { benchCommand } from './commands/bench';
-import { infoCommand } from './commands/info';
+import { Failure } from './failure';
 import { packageVersion } from './package';
-import type { Rival } from './rivals/rival';
-import { MissingRival } from './rivals/rival';
-import { WrongAnswer } from './verify';
 
-/** Runs the command line of `args`; returns the exit code: 0, 1 for an error, 2 for wrong usage. */
-export async function run(args: readonly string[], rivals: readonly Rival[]): Promise<number> {
+/**
+ * Runs one of the commands, by the command line `args`; returns the exit code: 0, 1 for an error, 2
+ * for wrong usage.
+ */
+export async function run(args: readonly string[], commands: readonly Command[]): Promise<number> {
   const program = new Command('fused-rmsnorm')
     .description('RMSNorm for Node.js: how fast it is here, and what it runs on.')
     .version(packageVersion)
     .addHelpText('after', '\nExit codes: 0, 1 for a wrong answer or an error, 2 for wrong usage.');
-  for (const command of [benchCommand(rivals), infoCommand()]) {
+  for (const command of commands) {
     program.addCommand(command.copyInheritedSettings(program).exitOverride());
   }
   program.exitOverride();
@@ -22,9 +21,9 @@ export async function run(args: readonly string[], rivals: readonly Rival[]): Pr
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    // What is wrong is said in the message; of other errors it matters where they come from.
-    const isExpected = error instanceof WrongAnswer || error instanceof MissingRival;
-    process.stderr.write(`${isExpected ? error.message : String((error as Error).stack)}\n`);
+    // Of errors that nobody expected it matters where they come from.
+    const text = error instanceof Failure ? error.message : String((error as Error).stack);
+    process.stderr.write(`${text}\n`);
     return 1;
   }
 }

@@ -2,6 +2,7 @@ import { fromBFloat16, fromFloat16, type DType } from 'fused-rmsnorm';
 
 import type { Arrays, Elements } from './arrays';
 import { caseName, eps, type Case } from './cases';
+import { Failure } from './failure';
 
 /** What an operation computed. A `Uint16Array` holds bits of the case's dtype. */
 export interface Answer {
@@ -165,7 +166,7 @@ export class Verifier {
 }
 
 /** A contender that does not compute what it is timed for. */
-export class WrongAnswer extends Error {
+export class WrongAnswer extends Failure {
   override readonly name = 'WrongAnswer';
 }
 

@@ -2,6 +2,7 @@
 
 import type { Arrays } from '../arrays';
 import type { Case } from '../cases';
+import { Failure } from '../failure';
 
 /** Where a result is written: into memory that is there already, or into some made by the call. */
 export type OutputMode = 'given' | 'fresh';
@@ -48,7 +49,7 @@ export interface Results {
 }
 
 /** A rival that is not installed; the message says what to do. */
-export class MissingRival extends Error {
+export class MissingRival extends Failure {
   override readonly name = 'MissingRival';
 
   readonly hint: string;
