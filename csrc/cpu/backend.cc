@@ -8,6 +8,7 @@
 #include <new>
 
 #include "features.h"
+#include "schedule.h"
 #include "thread_pool.h"
 
 namespace rmsnorm::cpu {
@@ -22,44 +23,13 @@ const Variant* const kVariants[] = {
 
 namespace {
 
-// Below this much memory to move, a second thread costs more than it gains.
-constexpr std::int64_t kBytesPerThread = 192 << 10;
-
-// Outputs go around the caches when a call moves more than this: less, and they would still be
-// there for whoever reads them next.
-constexpr std::int64_t kStreamingBytes = 24 << 20;
-
-// What a thread takes at a time.
-constexpr std::int64_t kPieceBytes = 64 << 10;
-
-// The same for the last sums of dweight, in units of kPartialColumns.
+// Pieces of the last sums of dweight that a thread takes at a time, in units of kPartialColumns.
 constexpr std::int64_t kFinishPieces = 64;
 
 // Scratch memory up to this size stays with its thread for the next call.
 constexpr std::int64_t kKeptBytes = 64 << 20;
 
 std::atomic<const Variant*> chosen_variant{nullptr};
-
-// How a call is shared out, from the bytes it reads and writes.
-struct Schedule {
-  int threads;
-  Stores stores;
-  std::int64_t piece_rows;
-};
-
-Status make_schedule(Shape shape, std::int64_t bytes_per_element, Schedule* schedule) {
-  int available = 1;
-  RMSNORM_TRY(thread_count(&available));
-  const std::int64_t row_bytes = shape.hidden_size * bytes_per_element;
-  const std::int64_t bytes = shape.rows * row_bytes;
-  schedule->threads =
-      static_cast<int>(std::clamp<std::int64_t>(bytes / kBytesPerThread, 1, available));
-  schedule->stores = bytes > kStreamingBytes ? Stores::kStreaming : Stores::kCached;
-  // A multiple of 16 rows where there are as many: variants fold up to 16 short rows at once.
-  const std::int64_t rows = kPieceBytes / row_bytes;
-  schedule->piece_rows = rows >= 16 ? rows / 16 * 16 : std::max<std::int64_t>(rows, 1);
-  return {};
-}
 
 // The variant for a call: that in use, but where it leaves streamed float32 rows to another. With
 // 512-bit vectors these took 1.2 times as long as with 256 (Zen 4, rows of 4096, 32 MiB and more),
@@ -154,8 +124,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   });
 
   const std::int64_t bytes = (blocks + 1) * row_bytes;
-  const auto threads = std::clamp<std::int64_t>(bytes / kBytesPerThread, 1, schedule.threads);
-  parallel_for(columns / kPartialColumns, kFinishPieces, static_cast<int>(threads),
+  parallel_for(columns / kPartialColumns, kFinishPieces, threads_for(bytes, schedule.threads),
                [&](std::int64_t begin, std::int64_t end, int) {
                  variant.finish_dweight(args, partials, blocks,
                                         {begin * kPartialColumns, end * kPartialColumns});
