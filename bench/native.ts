@@ -22,6 +22,15 @@ export interface Native {
     b: Elements | null,
     destinationOfB: Elements | null,
   ): number;
+  /** LayerNorm of the rows of x, into y: see native/layer_norm_call.h. */
+  layerNorm(
+    x: Float32Array,
+    weight: Float32Array,
+    bias: Float32Array,
+    y: Float32Array,
+    eps: number,
+    threads: number,
+  ): void;
   /** See native/launches.h. */
   timeLaunches(ordinal: number, hiddenSize: number, count: number): number;
 }

@@ -11,6 +11,7 @@
 #include "cuda/device.h"
 #include "kernels.h"
 #include "launches.h"
+#include "layer_norm_call.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -116,6 +117,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
         rmsnorm::cuda::release_devices();
       },
       nullptr);
+  exports.Set("layerNorm", rmsnorm::bench::layer_norm_function(env));
   exports.Set("move", Napi::Function::New(env, move));
   exports.Set("timeKernels", Napi::Function::New(env, time_kernels));
   exports.Set("timeLaunches", Napi::Function::New(env, time_launches));

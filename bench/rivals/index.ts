@@ -1,7 +1,14 @@
 import { javascript } from './javascript';
+import { layerNorm } from './layer-norm';
 import { onnxruntime, onnxruntimeLayerNorm } from './onnxruntime';
 import type { Rival } from './rival';
 import { wasmSimd } from './wasm-simd';
 
 /** All that the benchmark knows. */
-export const rivals: readonly Rival[] = [javascript, wasmSimd, onnxruntime, onnxruntimeLayerNorm];
+export const rivals: readonly Rival[] = [
+  javascript,
+  wasmSimd,
+  onnxruntime,
+  onnxruntimeLayerNorm,
+  layerNorm,
+];

@@ -1,0 +1,93 @@
+#include "layer_norm.h"
+
+#include <cstddef>
+#include <string>
+
+#include "cpu/backend.h"
+#include "cpu/schedule.h"
+#include "cpu/thread_pool.h"
+#include "layer_norm_call.h"
+
+namespace rmsnorm::bench {
+namespace {
+
+// The rows of the variant that RMSNorm would run: another where it streams.
+LayerNormRows rows_of(const cpu::Variant* variant, cpu::Stores stores) {
+  if (stores == cpu::Stores::kStreaming && variant->streaming_float32 != nullptr) {
+    variant = variant->streaming_float32;
+  }
+#if defined(__x86_64__)
+  if (variant == &cpu::kAvx512) return kLayerNormAvx512;
+  if (variant == &cpu::kAvx2) return kLayerNormAvx2;
+#elif defined(__aarch64__)
+  if (variant == &cpu::kNeon) return kLayerNormNeon;
+#endif
+  return kLayerNormScalar;
+}
+
+Status layer_norm(const LayerNormArgs& args, int threads) {
+  cpu::set_thread_count(threads);
+  const cpu::Variant* variant = nullptr;
+  RMSNORM_TRY(cpu::current_variant(&variant));
+  cpu::Schedule schedule;
+  RMSNORM_TRY(cpu::make_schedule(args.shape, 2 * sizeof(float), &schedule));
+  const LayerNormRows run = rows_of(variant, schedule.stores);
+  cpu::parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
+                    [&](std::int64_t begin, std::int64_t end, int) {
+                      run(args, {begin, end}, schedule.stores);
+                    });
+  return {};
+}
+
+// A Float32Array; data null if the value is none.
+struct Floats {
+  float* data = nullptr;
+  std::size_t length = 0;
+};
+
+Floats read_floats(napi_env env, napi_value value) {
+  napi_typedarray_type type = napi_int8_array;
+  Floats floats;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, value, &type, &floats.length, &data, nullptr, nullptr) ==
+          napi_ok &&
+      type == napi_float32_array) {
+    floats.data = static_cast<float*>(data);
+  }
+  return floats;
+}
+
+napi_value call(napi_env env, napi_callback_info info) {
+  std::size_t count = 6;
+  napi_value values[6];
+  napi_get_cb_info(env, info, &count, values, nullptr, nullptr);
+  Floats arrays[4];
+  for (int i = 0; i < 4; ++i) arrays[i] = read_floats(env, values[i]);
+  const auto& [x, weight, bias, y] = arrays;
+  double eps = 0;
+  int threads = 0;
+  const bool numbers = napi_get_value_double(env, values[4], &eps) == napi_ok &&
+                       napi_get_value_int32(env, values[5], &threads) == napi_ok;
+  if (!numbers || threads < 1 || threads > cpu::kMaxThreads || weight.length == 0 ||
+      x.length % weight.length != 0 || bias.length != weight.length || y.length != x.length ||
+      x.data == nullptr || weight.data == nullptr || bias.data == nullptr || y.data == nullptr) {
+    napi_throw_type_error(env, nullptr, "layerNorm(x, weight, bias, y, eps, threads): wrong ones");
+    return nullptr;
+  }
+  const auto hidden_size = static_cast<std::int64_t>(weight.length);
+  const Shape shape{static_cast<std::int64_t>(x.length) / hidden_size, hidden_size};
+  const Status status =
+      layer_norm({shape, x.data, weight.data, bias.data, y.data, static_cast<float>(eps)}, threads);
+  if (!status.ok()) napi_throw_error(env, nullptr, status.message().c_str());
+  return nullptr;
+}
+
+}  // namespace
+
+napi_value layer_norm_function(napi_env env) {
+  napi_value function = nullptr;
+  napi_create_function(env, "layerNorm", NAPI_AUTO_LENGTH, call, nullptr, &function);
+  return function;
+}
+
+}  // namespace rmsnorm::bench
