@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
 #include <new>
 
+#include "../platform.h"
 #include "features.h"
 #include "schedule.h"
 #include "thread_pool.h"
@@ -194,8 +194,8 @@ void set_variant(const Variant& variant) {
 Status current_variant(const Variant** variant) {
   *variant = chosen_variant.load(std::memory_order_relaxed);
   if (*variant != nullptr) return {};
-  if (const char* name = std::getenv("RMSNORM_CPU_VARIANT"); name != nullptr && *name != '\0') {
-    *variant = find_variant(name);
+  if (const auto name = environment_variable("RMSNORM_CPU_VARIANT")) {
+    *variant = find_variant(*name);
     if (*variant == nullptr) {
       std::string names;
       for (const Variant* const* known = kVariants; *known != nullptr; ++known) {
@@ -204,7 +204,7 @@ Status current_variant(const Variant** variant) {
       }
       return {Code::kInvalidEnvironment,
               "The environment variable RMSNORM_CPU_VARIANT must be one of " + names +
-                  " on this processor. Received '" + name + "'"};
+                  " on this processor. Received '" + *name + "'"};
     }
   } else {
     *variant = *std::find_if(kVariants, std::end(kVariants),

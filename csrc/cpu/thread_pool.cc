@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "../platform.h"
+
 namespace rmsnorm::cpu {
 namespace {
 
@@ -188,13 +190,13 @@ std::atomic<int> chosen_thread_count{0};  // 0: not yet
 Status thread_count(int* count) {
   *count = chosen_thread_count.load(std::memory_order_relaxed);
   if (*count != 0) return {};
-  if (const char* text = std::getenv("RMSNORM_NUM_THREADS"); text != nullptr && *text != '\0') {
+  if (const auto text = environment_variable("RMSNORM_NUM_THREADS")) {
     char* end = nullptr;
-    const long value = std::strtol(text, &end, 10);
+    const long value = std::strtol(text->c_str(), &end, 10);
     if (*end != '\0' || value < 1 || value > kMaxThreads) {
       return {Code::kInvalidEnvironment,
               "The environment variable RMSNORM_NUM_THREADS must be a whole number from 1 to " +
-                  std::to_string(kMaxThreads) + ". Received '" + text + "'"};
+                  std::to_string(kMaxThreads) + ". Received '" + *text + "'"};
     }
     *count = static_cast<int>(value);
   } else {

@@ -1,13 +1,6 @@
 #include "driver.h"
 
-#include <cstdlib>
-
-#if defined(_WIN32)
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-#else
-#include <dlfcn.h>
-#endif
+#include "../platform.h"
 
 namespace rmsnorm::cuda {
 namespace {
@@ -18,23 +11,8 @@ constexpr const char* kNeededDriver = "580";
 
 #if defined(_WIN32)
 constexpr const char* kLibrary = "nvcuda.dll";
-using Library = HMODULE;
-
-Library open_library(const char* path) { return LoadLibraryA(path); }
-std::string loader_error() { return "error " + std::to_string(GetLastError()); }
-void* find_symbol(Library library, const char* name) {
-  return reinterpret_cast<void*>(GetProcAddress(library, name));
-}
 #else
 constexpr const char* kLibrary = "libcuda.so.1";
-using Library = void*;
-
-Library open_library(const char* path) { return dlopen(path, RTLD_NOW | RTLD_LOCAL); }
-std::string loader_error() {
-  const char* text = dlerror();
-  return text == nullptr ? "no reason given" : text;
-}
-void* find_symbol(Library library, const char* name) { return dlsym(library, name); }
 #endif
 
 Status unavailable(const std::string& reason, DriverError driver_error = {}) {
@@ -43,19 +21,18 @@ Status unavailable(const std::string& reason, DriverError driver_error = {}) {
 
 // Fills `driver` as far as it gets.
 Status open(Driver* driver) {
-  const char* variable = std::getenv("RMSNORM_LIBCUDA");
-  const bool is_named = variable != nullptr && *variable != '\0';
-  const std::string path = is_named ? variable : kLibrary;
-  const std::string shown = "'" + path + "'" + (is_named ? ", named by RMSNORM_LIBCUDA," : "");
+  const std::optional<std::string> named = environment_variable("RMSNORM_LIBCUDA");
+  const std::string path = named.value_or(kLibrary);
+  const std::string shown = "'" + path + "'" + (named ? ", named by RMSNORM_LIBCUDA," : "");
 
-  const Library library = open_library(path.c_str());
+  std::string error;
+  void* const library = open_library(path, &error);
   if (library == nullptr) {
-    return unavailable("the driver's library " + shown + " can not be opened (" + loader_error() +
-                       ")");
+    return unavailable("the driver's library " + shown + " can not be opened (" + error + ")");
   }
   const char* missing = nullptr;
-#define RMSNORM_FIND_FUNCTION(name, parameters)                                         \
-  driver->name = reinterpret_cast<decltype(driver->name)>(find_symbol(library, #name)); \
+#define RMSNORM_FIND_FUNCTION(name, parameters)                                           \
+  driver->name = reinterpret_cast<decltype(driver->name)>(find_function(library, #name)); \
   if (driver->name == nullptr && missing == nullptr) missing = #name;
   RMSNORM_DRIVER_FUNCTIONS(RMSNORM_FIND_FUNCTION)
 #undef RMSNORM_FIND_FUNCTION

@@ -2,63 +2,22 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 
-#if defined(_WIN32)
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-
-#include "../wide.h"
-#else
-#include <dlfcn.h>
-#endif
+#include "../platform.h"
 
 namespace rmsnorm::cuda {
 namespace {
-
-#if defined(_WIN32)
-constexpr char kSeparator = '\\';
-
-// The file this code is in: the addon, or the program of the native tests. Empty if nobody knows.
-std::string module_path() {
-  constexpr DWORD kLongest = 32768;  // of Windows' paths
-  HMODULE module = nullptr;
-  if (GetModuleHandleExW(
-          GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
-          reinterpret_cast<LPCWSTR>(&module_path), &module) == 0) {
-    return {};
-  }
-  std::wstring path(kLongest, L'\0');
-  path.resize(GetModuleFileNameW(module, path.data(), kLongest));
-  return narrow(path);
-}
-
-std::FILE* open_file(const std::string& path) { return _wfopen(widen(path).c_str(), L"rb"); }
-#else
-constexpr char kSeparator = '/';
-
-std::string module_path() {
-  Dl_info info = {};
-  if (dladdr(reinterpret_cast<void*>(&module_path), &info) == 0 || info.dli_fname == nullptr) {
-    return {};
-  }
-  const std::unique_ptr<char, decltype(&std::free)> path(realpath(info.dli_fname, nullptr),
-                                                         &std::free);
-  return path == nullptr ? info.dli_fname : path.get();
-}
-
-std::FILE* open_file(const std::string& path) { return std::fopen(path.c_str(), "rb"); }
-#endif
 
 // A path without its last names; empty if it has no more than those.
 std::string without_names(const std::string& path, int names) {
   std::size_t end = path.size();
   for (; names > 0; --names) {
     if (end == 0 || end == std::string::npos) return {};
-    end = path.find_last_of(kSeparator, end - 1);
+    end = path.find_last_of(kPathSeparator, end - 1);
   }
   return path.substr(0, end == std::string::npos ? 0 : end);
 }
@@ -80,7 +39,7 @@ std::vector<std::string> find_folders() {
   for (const Place& place : places) {
     std::string folder = without_names(path, place.names);
     if (folder.empty()) continue;
-    for (const char* name : place.added) folder += kSeparator + std::string(name);
+    for (const char* name : place.added) folder += kPathSeparator + std::string(name);
     folders.push_back(std::move(folder));
   }
   return folders;
@@ -108,7 +67,7 @@ Status read_image(const std::vector<std::string>& folders, const std::string& na
   using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
   std::string tried;
   for (const std::string& folder : folders) {
-    const std::string path = folder + kSeparator + name;
+    const std::string path = folder + kPathSeparator + name;
     const File file(open_file(path), &std::fclose);
     if (file != nullptr) {
       std::byte part[1 << 14];

@@ -9,6 +9,7 @@
 
 #include "../cpu/thread_pool.h"
 #include "../fold.h"
+#include "../platform.h"
 #include "memory.h"
 
 namespace rmsnorm::cuda {
@@ -262,15 +263,15 @@ void drain(const Staging::Resources& resources) {
 
 Status chunk_bytes(std::int64_t* bytes) {
   *bytes = kChunkBytes;
-  const char* text = std::getenv("RMSNORM_CUDA_CHUNK_BYTES");
-  if (text == nullptr || *text == '\0') return {};
+  const auto text = environment_variable("RMSNORM_CUDA_CHUNK_BYTES");
+  if (!text) return {};
   char* end = nullptr;
-  *bytes = std::strtoll(text, &end, 10);
+  *bytes = std::strtoll(text->c_str(), &end, 10);
   if (*end == '\0' && *bytes >= 1) return {};
   return {Code::kInvalidEnvironment,
           "The environment variable RMSNORM_CUDA_CHUNK_BYTES must be a whole number from 1 up. "
           "Received '" +
-              std::string(text) + "'"};
+              *text + "'"};
 }
 
 Status run_staged(Device& device, const StagedCall& call) {

@@ -51,6 +51,11 @@ std::string backward_complaint(int ordinal, const Problem& problem, const Layout
   return complaint(problem, layout, expected_backward(problem), buffers);
 }
 
+#if defined(_WIN32)
+void setenv(const char* name, const char* value, int) { _putenv_s(name, value); }
+void unsetenv(const char* name) { _putenv_s(name, ""); }
+#endif
+
 // For the life of the object chunks take this many bytes.
 class ChunkBytes {
  public:

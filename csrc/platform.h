@@ -1,0 +1,32 @@
+// What operating systems do differently: posix/platform.cc, windows/platform.cc. Strings are UTF-8.
+#pragma once
+
+#include <cstdio>
+#include <optional>
+#include <string>
+
+namespace rmsnorm {
+
+// An environment variable as it is now, nothing if it is not set or empty.
+std::optional<std::string> environment_variable(const char* name);
+
+// Opens a dynamic library, never to be closed. `name` is a path, or what the system looks up in its
+// own folders. Null, and the system's words in *error, if it can not.
+void* open_library(const std::string& name, std::string* error);
+
+// The address of a function of the library, null if it has none of that name.
+void* find_function(void* library, const char* name);
+
+// The file this code is in: the addon, or the program of the native tests. Empty if nobody knows.
+std::string module_path();
+
+#if defined(_WIN32)
+constexpr char kPathSeparator = '\\';
+#else
+constexpr char kPathSeparator = '/';
+#endif
+
+// Opens a file to be read, null if it can not.
+std::FILE* open_file(const std::string& path);
+
+}  // namespace rmsnorm

@@ -1,0 +1,39 @@
+#include "../platform.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <memory>
+
+namespace rmsnorm {
+
+std::optional<std::string> environment_variable(const char* name) {
+  const char* value = std::getenv(name);
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return value;
+}
+
+void* open_library(const std::string& name, std::string* error) {
+  void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* text = dlerror();
+    *error = text == nullptr ? "no reason given" : text;
+  }
+  return library;
+}
+
+void* find_function(void* library, const char* name) { return dlsym(library, name); }
+
+std::string module_path() {
+  Dl_info info = {};
+  if (dladdr(reinterpret_cast<void*>(&module_path), &info) == 0 || info.dli_fname == nullptr) {
+    return {};
+  }
+  const std::unique_ptr<char, decltype(&std::free)> path(realpath(info.dli_fname, nullptr),
+                                                         &std::free);
+  return path == nullptr ? info.dli_fname : path.get();
+}
+
+std::FILE* open_file(const std::string& path) { return std::fopen(path.c_str(), "rb"); }
+
+}  // namespace rmsnorm

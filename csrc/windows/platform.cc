@@ -1,0 +1,87 @@
+#include "../platform.h"
+
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+
+#include <iterator>
+
+namespace rmsnorm {
+namespace {
+
+std::wstring wide(const std::string& text) {
+  std::wstring result(text.size(), L'\0');  // UTF-16 has no more units than UTF-8
+  const int units = MultiByteToWideChar(CP_UTF8, 0, text.data(), static_cast<int>(text.size()),
+                                        result.data(), static_cast<int>(result.size()));
+  result.resize(static_cast<std::size_t>(units));
+  return result;
+}
+
+std::string utf8(const std::wstring& text) {
+  std::string result(3 * text.size(), '\0');  // and UTF-8 three times as many at most
+  const int units =
+      WideCharToMultiByte(CP_UTF8, 0, text.data(), static_cast<int>(text.size()), result.data(),
+                          static_cast<int>(result.size()), nullptr, nullptr);
+  result.resize(static_cast<std::size_t>(units));
+  return result;
+}
+
+// The system's words for an error, in its language, and the number, which is the same in all.
+std::string error_text(DWORD error) {
+  wchar_t text[512];
+  DWORD size = FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, nullptr,
+                              error, 0, text, static_cast<DWORD>(std::size(text)), nullptr);
+  while (size > 0 && (text[size - 1] <= L' ' || text[size - 1] == L'.')) --size;
+  const std::string number = "error " + std::to_string(error);
+  return size == 0 ? number : utf8({text, size}) + ", " + number;
+}
+
+}  // namespace
+
+// Not by getenv: the C runtime's copy is from before JavaScript could set process.env.
+std::optional<std::string> environment_variable(const char* name) {
+  const std::wstring key = wide(name);
+  std::wstring value;
+  DWORD units = GetEnvironmentVariableW(key.c_str(), nullptr, 0);
+  // Until it fits: another thread may set it meanwhile. What does not fit is counted with its zero.
+  while (units > value.size()) {
+    value.resize(units);
+    units = GetEnvironmentVariableW(key.c_str(), value.data(), units);
+  }
+  value.resize(units);
+  if (value.empty()) return std::nullopt;
+  return utf8(value);
+}
+
+// A name without a folder is the system's library, which no program's folder can stand in for.
+void* open_library(const std::string& name, std::string* error) {
+  std::wstring path = wide(name);
+  for (wchar_t& unit : path) {
+    if (unit == L'/') unit = L'\\';
+  }
+  const bool has_folder = path.find(L'\\') != std::wstring::npos;
+  const HMODULE library =
+      LoadLibraryExW(path.c_str(), nullptr, has_folder ? 0 : LOAD_LIBRARY_SEARCH_SYSTEM32);
+  if (library == nullptr) *error = error_text(GetLastError());
+  return library;
+}
+
+void* find_function(void* library, const char* name) {
+  return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(library), name));
+}
+
+std::string module_path() {
+  constexpr DWORD kLongest = 32768;  // of Windows' paths
+  HMODULE module = nullptr;
+  if (GetModuleHandleExW(
+          GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
+          reinterpret_cast<LPCWSTR>(&module_path), &module) == 0) {
+    return {};
+  }
+  std::wstring path(kLongest, L'\0');
+  path.resize(GetModuleFileNameW(module, path.data(), kLongest));
+  return utf8(path);
+}
+
+std::FILE* open_file(const std::string& path) { return _wfopen(wide(path).c_str(), L"rb"); }
+
+}  // namespace rmsnorm
