@@ -1,10 +1,11 @@
-// npm run prebuild [-- --all]: the addons that ship, and the benchmark's native modules beside them:
+// npm run prebuild [-- --all | PLATFORM-ARCH...]: the addons that ship, and the benchmark's native
+// modules beside them:
 //
 //   prebuilds/linux-x64/rmsnorm.glibc.node     bench/prebuilds/linux-x64/rmsnorm_bench.glibc.node
 //   prebuilds/cuda/*.fatbin                    the kernels, the same for all platforms
 //
-// They are those of this machine, and of each platform that there is a cross compiler for; with --all
-// it is an error if one is missing.
+// They are those of this machine, and of each platform that there is a cross compiler for, or of those
+// that are named; with --all it is an error if a compiler is missing.
 
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
@@ -24,6 +25,12 @@ const crossTargets = [
     arch: 'arm64',
     tools: 'aarch64-linux-gnu',
     package: 'g++-aarch64-linux-gnu',
+  },
+  {
+    platform: 'win32',
+    arch: 'x64',
+    tools: 'x86_64-w64-mingw32',
+    package: 'g++-mingw-w64-x86-64-posix',
   },
 ];
 
@@ -83,15 +90,20 @@ async function prebuild({ platform, arch, tools }) {
   console.error(`prebuilds/${platform}-${arch}: built`);
 }
 
+const wanted = process.argv.slice(2).filter((argument) => argument !== '--all');
+const machine = { platform: process.platform, arch: process.arch };
+const all = [machine, ...crossTargets.filter((target) => !isMachine(target))];
+
 prebuildKernels();
-await prebuild({ platform: process.platform, arch: process.arch });
-for (const target of crossTargets.filter((one) => !isMachine(one))) {
-  if (hasCompiler(target)) {
+for (const target of all) {
+  const { platform, arch, tools } = target;
+  const name = `${platform}-${arch}`;
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  if (tools === undefined || hasCompiler(target)) {
     await prebuild(target);
   } else {
-    const { platform, arch, tools } = target;
     const missing = `there is no ${tools}-g++ (Debian's package ${target.package})`;
-    console.error(`prebuilds/${platform}-${arch}: not built, since ${missing}`);
-    if (process.argv.includes('--all')) process.exitCode = 1;
+    console.error(`prebuilds/${name}: not built, since ${missing}`);
+    if (process.argv.includes('--all') || wanted.length > 0) process.exitCode = 1;
   }
 }
