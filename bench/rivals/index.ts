@@ -2,6 +2,7 @@ import { javascript } from './javascript';
 import { layerNorm } from './layer-norm';
 import { onnxruntime, onnxruntimeLayerNorm } from './onnxruntime';
 import type { Rival } from './rival';
+import { tfjsCpu, tfjsWasm } from './tfjs';
 import { wasmSimd } from './wasm-simd';
 
 /** All that the benchmark knows. */
@@ -11,4 +12,6 @@ export const rivals: readonly Rival[] = [
   onnxruntime,
   onnxruntimeLayerNorm,
   layerNorm,
+  tfjsWasm,
+  tfjsCpu,
 ];
