@@ -1,71 +1,38 @@
-import { devices, rmsNorm, type CudaDevice } from 'fused-rmsnorm';
+import {
+  CudaError,
+  CudaEvent,
+  devices,
+  Graph,
+  Stream,
+  type CudaDevice,
+  type DeviceDType,
+} from 'fused-rmsnorm';
 
-import { makeArrays, type Arrays } from './arrays';
+import { makeArrays, type Elements } from './arrays';
 import { caseName, minimumBytes, type Case } from './cases';
-import { describeMachine } from './machine';
-import { loadNative } from './native';
-import { summarize } from './statistics';
+import { answerOfCpu, GpuSets } from './gpu-sets';
+import { measure, type Contender, type Schedule } from './measure';
+import type { CaseResult, Entry } from './result';
+import { WrongAnswer, type Answer } from './verify';
 
-/** How long and how often each contender is visited, as in `measure`. */
-export interface Visits {
-  readonly rounds: number;
-  readonly time: number;
-}
+/**
+ * What a case's sets of buffers have together at least, so that each is in DRAM when its turn comes:
+ * more than twice the second-level cache of any GPU of these years.
+ */
+const footprint = 256 * 2 ** 20;
 
-interface Request {
-  readonly ordinal: number;
-  readonly rows: number;
-  readonly hiddenSize: number;
-  readonly isBfloat16: boolean;
-  readonly rounds: number;
-  readonly batchMs: number;
-  readonly isTimed: boolean;
-}
-
-interface Samples {
-  readonly kernelMs: number[];
-  readonly copyMs: number[];
-  readonly sets: number;
-  readonly launches: number;
-}
-
-interface Kernels {
-  /** See native/kernels.h. */
-  timeKernels(
-    request: Request,
-    x: Arrays['x'],
-    dy: Arrays['dy'] | null,
-    weight: Arrays['weight'],
-    rstd: Float32Array,
-    out: Arrays['out'],
-    dweight: Arrays['dweight'],
-  ): Samples | null;
-}
-
-const shapes = [
-  [1, 4096],
-  [32, 4096],
-  [4096, 128],
-  [512, 4096],
-  [4096, 4096],
-  [8192, 4096],
-  [16384, 8192],
-  [2048, 16384],
-  [512, 65536],
-] as const;
-
-/** What a simulated device can run in a moment. */
-const simulatedElements = 2 ** 17;
+/** Sets at most: small cases stay in the cache instead of taking that many launches a round. */
+const mostSets = 4096;
 
 export function isSimulated({ name }: CudaDevice): boolean {
   return name.startsWith('cudasim');
 }
 
-/** The device that `--device` names, or why there is none. */
+/** The GPU that `--device` names, or why there is none. */
 export function findDevice(name: string): CudaDevice | string {
   const list = devices();
   const wanted = name === 'cuda' ? 'cuda:0' : name;
-  const known = ['cpu', ...list.map(({ device }) => device)];
+  const known = ['cpu', 'all', ...list.map(({ device }) => device)];
   return (
     list.find(({ device }) => device === wanted) ??
     list.reason ??
@@ -73,102 +40,180 @@ export function findDevice(name: string): CudaDevice | string {
   );
 }
 
-export function cudaCases(device: CudaDevice): Case[] {
-  const cases: Case[] = [];
-  for (const op of ['forward', 'backward'] as const) {
-    for (const dtype of ['float32', 'bfloat16'] as const) {
-      for (const [rows, hiddenSize] of shapes) {
-        if (isSimulated(device) && rows * hiddenSize > simulatedElements) continue;
-        cases.push({ op, rows, hiddenSize, dtype });
-      }
-    }
-  }
-  return cases;
+/** Why a GPU can not compute a case; null if it can. */
+export function reasonToLeaveOut({ dtype }: Case): string | null {
+  const known: readonly string[] = ['float32', 'float16', 'bfloat16'] satisfies DeviceDType[];
+  return known.includes(dtype) ? null : `GPUs do not compute in ${dtype}`;
 }
 
-/** What stands above the figures: what they depend on, and what they are of. */
-export function cudaMachine(device: CudaDevice): Record<string, string | number | null> {
-  const description = {
-    ...describeMachine(),
-    device: `${device.name} (${device.device}, compute capability ${device.computeCapability})`,
-    driver: `for CUDA ${device.driverVersion}`,
-  };
-  if (isSimulated(device)) {
-    const times = 'none, the device is simulated: bits are checked and launches counted, no more';
-    return { ...description, times };
-  }
-  return {
-    ...description,
-    times:
-      'of the kernels without copies, between events around a batch of launches: the smallest ' +
-      'cases are bound by how fast the host launches',
-    limit: 'a copy from device to device that reads and writes as many bytes, by turns',
-  };
-}
-
-/** The case's row of the table; a line of text where there are no times to put into one. */
-export function benchmarkCuda(one: Case, device: CudaDevice, visits: Visits): string {
-  const { rows, hiddenSize, dtype } = one;
+/**
+ * Times a case on data that a GPU has: kernels between events, enqueued one by one or as a graph,
+ * and copies from device to device of as many bytes. Throws WrongAnswer unless all bits are the
+ * CPU's, before and after. Returns a text where the GPU has too little memory.
+ */
+export async function contestOnGpu(
+  one: Case,
+  device: CudaDevice,
+  schedule: Schedule,
+  onRound: () => void,
+): Promise<CaseResult | string> {
   const arrays = makeArrays(one);
-  const expected = run(one, arrays, 'cpu');
-  compare(one, expected, run(one, arrays, device.device), `the option device: '${device.device}'`);
+  const expected = answerOfCpu(one, arrays);
+  const count = Math.min(mostSets, Math.max(2, Math.ceil(footprint / minimumBytes(one))));
+  const stream = new Stream({ device: device.device });
+  let sets: GpuSets | undefined;
+  const disposables: { dispose(): void }[] = [stream];
+  try {
+    sets = new GpuSets(one, arrays, count, stream);
+    const memory = sets;
+    const all = Array.from({ length: count }, (_, set) => set);
+    const graphOf = (call: (set: number) => void) => {
+      const graph = Graph.capture(stream, () => {
+        all.forEach(call);
+      });
+      disposables.push(graph);
+      return graph;
+    };
+    const call = (set: number) => {
+      memory.call(set);
+    };
+    const planned = (set: number) => {
+      memory.planned(set);
+    };
+    const fresh = (set: number) => {
+      for (const buffer of Object.values(memory.fresh(set))) buffer.dispose();
+    };
+    const copy = (set: number) => {
+      memory.copy(set);
+    };
+    const graph = graphOf(planned);
+    const check = () => {
+      const compute = {
+        ours: () => {
+          all.forEach(call);
+        },
+        'ours plan': () => {
+          all.forEach(planned);
+        },
+        'ours graph': () => {
+          graph.launch(stream);
+        },
+      };
+      for (const [name, enqueue] of Object.entries(compute)) {
+        memory.fill();
+        enqueue();
+        compare(one, name, expected, memory.answer(count - 1));
+      }
+      memory.fill();
+      compare(one, 'ours fresh', expected, memory.toHost(memory.fresh(count - 1)));
+    };
+    check();
 
-  const actual = emptyOutputs(arrays);
-  const isForward = one.op === 'forward';
-  const rstd = isForward ? new Float32Array(rows) : (arrays.rstd as Float32Array);
-  const dweight = isForward ? new Float32Array(hiddenSize) : actual.dweight;
-  const samples = (loadNative() as unknown as Kernels).timeKernels(
-    {
-      ordinal: devices().findIndex((other) => other.device === device.device),
-      ...{ rows, hiddenSize, rounds: visits.rounds, batchMs: visits.time },
-      isBfloat16: dtype === 'bfloat16',
-      isTimed: !isSimulated(device),
-    },
-    ...([arrays.x, one.op === 'backward' ? arrays.dy : null, arrays.weight] as const),
-    ...([rstd, actual.out, dweight] as const),
-  );
-  if (samples === null) return `${caseName(one)}: left out, the device has too little memory`;
-  compare(one, expected, actual, 'the kernels that were launched');
-  if (isSimulated(device)) {
-    return `${caseName(one)}: the bits of the CPU; kernels launched ${samples.launches} times`;
+    const timer = new EventTimer(stream);
+    disposables.push(timer);
+    const entrants = [
+      timer.contender('ours', 'ours', count, call),
+      timer.contender('ours fresh', 'ours', count, fresh),
+      timer.contender('ours plan', 'ours', count, planned),
+      timer.graphContender('ours graph', 'ours', count, graph),
+      timer.contender('device copy', 'limit', count, copy),
+      timer.graphContender('device copy graph', 'limit', count, graphOf(copy)),
+    ];
+    const times = await measure(entrants, schedule, onRound);
+    check();
+    return {
+      ...one,
+      device: device.device,
+      sets: count,
+      minimumBytes: minimumBytes(one),
+      entries: entrants.map(({ name, role }, i) => ({
+        name,
+        role,
+        computes: role === 'ours' ? 'rms-norm' : 'movement',
+        outputs: name === 'ours fresh' ? 'fresh' : 'given',
+        time: times[i] as Entry['time'],
+      })),
+    };
+  } catch (error) {
+    if (!(error instanceof CudaError) || error.code !== 'ERR_CUDA_OUT_OF_MEMORY') throw error;
+    return 'the GPU has too little memory';
+  } finally {
+    sets?.dispose();
+    for (const each of disposables.reverse()) each.dispose();
   }
-
-  const ours = summarize(samples.kernelMs).median;
-  const limit = summarize(samples.copyMs).median;
-  const gb = (minimumBytes(one) / ours / 1e6).toFixed(0);
-  const share = ((100 * limit) / ours).toFixed(0);
-  return `${caseName(one)}: ${(1000 * ours).toFixed(1)} µs, ${gb} GB/s, ${share}% of a copy`;
 }
 
-type Outputs = Pick<Arrays, 'out' | 'dweight'>;
-
-function emptyOutputs({ out, dweight }: Arrays): Outputs {
-  return out instanceof Uint16Array
-    ? { out: new Uint16Array(out.length), dweight: new Uint16Array(dweight.length) }
-    : { out: new Float32Array(out.length), dweight: new Float32Array(dweight.length) };
-}
-
-/** Through the public API. */
-function run({ op, dtype }: Case, arrays: Arrays, device: CudaDevice['device'] | 'cpu'): Outputs {
-  const { x, dy, weight, rstd } = arrays;
-  const outputs = emptyOutputs(arrays);
-  if (op === 'forward') {
-    rmsNorm(x, weight, { dtype, device, out: outputs.out });
-    return outputs;
-  }
-  const { out: dxOut, dweight: dweightOut } = outputs;
-  rmsNorm.backward(dy, x, weight, rstd, { dtype, device, dxOut, dweightOut });
-  return outputs;
-}
-
-/** Throws unless every bit is the same: a benchmark of a wrong answer is worth nothing. */
-function compare(one: Case, expected: Outputs, actual: Outputs, by: string): void {
-  for (const name of ['out', 'dweight'] as const) {
-    if (bytesOf(expected[name]).equals(bytesOf(actual[name]))) continue;
-    throw new Error(`${caseName(one)} is wrong by ${by}: ${name} has not the bits of the CPU`);
+/** Throws unless an answer has the bits of the CPU's. */
+export function compare(one: Case, contender: string, expected: Answer, actual: Answer): void {
+  for (const [name, values] of Object.entries(expected) as [keyof Answer, Elements][]) {
+    const received = actual[name];
+    if (received !== undefined && bytesOf(values).equals(bytesOf(received))) continue;
+    throw new WrongAnswer(
+      `${contender} is wrong at ${caseName(one)}: ${name} has not the bits of the CPU`,
+    );
   }
 }
 
-function bytesOf({ buffer, byteOffset, byteLength }: Arrays['out']): Buffer {
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+type GpuContender = Contender & { readonly role: 'ours' | 'limit' };
+
+/** Times what is enqueued on a stream between two events: where the host is slower, the host. */
+class EventTimer {
+  readonly #stream: Stream;
+  readonly #begin: CudaEvent;
+  readonly #end: CudaEvent;
+
+  constructor(stream: Stream) {
+    this.#stream = stream;
+    this.#begin = new CudaEvent({ device: stream.device });
+    this.#end = new CudaEvent({ device: stream.device });
+  }
+
+  dispose(): void {
+    this.#begin.dispose();
+    this.#end.dispose();
+  }
+
+  contender(
+    name: string,
+    role: GpuContender['role'],
+    sets: number,
+    call: (set: number) => void,
+  ): GpuContender {
+    let next = 0;
+    const run = (repeats: number) =>
+      this.#time(() => {
+        for (let i = 0; i < repeats; ++i) call(next++ % sets);
+      });
+    return { name, role, run };
+  }
+
+  /** Of a graph that computes the case once for each set. */
+  graphContender(
+    name: string,
+    role: GpuContender['role'],
+    sets: number,
+    graph: Graph,
+  ): GpuContender {
+    const run = async (repeats: number) => {
+      const launches = Math.max(1, Math.round(repeats / sets));
+      const elapsed = await this.#time(() => {
+        for (let i = 0; i < launches; ++i) graph.launch(this.#stream);
+      });
+      return (elapsed * repeats) / (launches * sets);
+    };
+    return { name, role, run };
+  }
+
+  /** Nanoseconds that the GPU takes for what `enqueue` enqueues. */
+  async #time(enqueue: () => void): Promise<number> {
+    this.#begin.record(this.#stream);
+    enqueue();
+    this.#end.record(this.#stream);
+    await this.#end.synchronizeAsync();
+    return 1e6 * this.#begin.elapsed(this.#end);
+  }
 }

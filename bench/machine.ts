@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-import { getCpuVariant, getNumThreads } from 'fused-rmsnorm';
+import { getCpuVariant, getNumThreads, type CudaDevice } from 'fused-rmsnorm';
 
 import { packageRoot, packageVersion } from './package';
 
@@ -36,6 +36,14 @@ export function describeMachine(): Machine {
     variant: getCpuVariant(),
     threads: getNumThreads(),
   };
+}
+
+export function describeGpu({ device, name, ...more }: CudaDevice): string {
+  const gib = (more.totalMemory / 2 ** 30).toFixed(0);
+  return (
+    `${device}: ${name}, compute capability ${more.computeCapability}, ` +
+    `${more.multiprocessors} multiprocessors, ${gib} GiB, driver for CUDA ${more.driverVersion}`
+  );
 }
 
 /** Where the system does not tell: what a desktop processor of these years has. */

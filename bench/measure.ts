@@ -8,10 +8,11 @@ export interface Contender {
   run(repeats: number): number | Promise<number>;
 }
 
-/** How much is measured: the rounds, and how long a visit in one takes, unless a single run does. */
+/** How much is measured: the visits that each contender gets, and how long all take together. */
 export interface Schedule {
   readonly rounds: number;
-  readonly visitMs: number;
+  /** A visit has one run at least, and may make it more. */
+  readonly ms: number;
 }
 
 /**
@@ -49,9 +50,10 @@ export function caller(name: string, calls: readonly (() => void)[]): Contender 
  */
 export async function measure(
   contenders: readonly Contender[],
-  { rounds, visitMs }: Schedule,
+  { rounds, ms }: Schedule,
   onRound: () => void = () => undefined,
 ): Promise<Summary[]> {
+  const visitMs = ms / rounds / contenders.length;
   const repeats: number[] = [];
   for (const one of contenders) repeats.push(await calibrate(one, visitMs));
   const samples = contenders.map((): number[] => []);

@@ -1,3 +1,5 @@
+import type { CudaDevice } from 'fused-rmsnorm';
+
 import { minimumBytes, type Case } from './cases';
 import type { Machine } from './machine';
 import type { OutputMode } from './rivals/rival';
@@ -24,14 +26,32 @@ export interface CaseResult extends Case {
   readonly entries: readonly Entry[];
 }
 
+/** What a case moves on a simulated GPU, which has no times. */
+export interface TrafficResult extends Case {
+  readonly device: string;
+  readonly minimumBytes: number;
+  /** In their order, with the bytes of DRAM that each reads and writes at least. */
+  readonly launches: readonly { readonly kernel: string; readonly movedBytes: number }[];
+}
+
+export interface LeftOut extends Case {
+  readonly device: string;
+  readonly reason: string;
+}
+
 /** What a run of the benchmark is kept as. */
 export interface Report {
   readonly schemaVersion: 1;
   readonly date: string;
   readonly machine: Machine;
-  /** Of the rivals that took part. */
-  readonly versions: Readonly<Record<string, string>>;
+  /** That took part. */
+  readonly gpus: readonly CudaDevice[];
+  /** The versions of those that took part, by name. */
+  readonly rivals: Readonly<Record<string, string>>;
   readonly cases: readonly CaseResult[];
+  readonly traffic: readonly TrafficResult[];
+  /** What was not measured, and why. */
+  readonly leftOut: readonly LeftOut[];
 }
 
 export function entryOf({ entries }: CaseResult, name: string): Entry | undefined {

@@ -4,7 +4,7 @@ import type { Case, Op } from './cases';
 export type Shape = readonly [number, number];
 
 /** Shapes by the name that `--shapes` takes. */
-export const shapeSets: Readonly<Record<string, { about: string; shapes: readonly Shape[] }>> = {
+export const shapeSets = {
   llama: {
     about: 'from the cost of a call to 8192 tokens of Llama, the default',
     shapes: [
@@ -57,7 +57,7 @@ export const shapeSets: Readonly<Record<string, { about: string; shapes: readonl
     about: '(64, 512, 4096), RMSNorm beside LayerNorm',
     shapes: [[32768, 4096]],
   },
-};
+} as const satisfies Record<string, { about: string; shapes: readonly Shape[] }>;
 
 /** What `--quick` measures unless shapes are named. */
 export const quickShapes: readonly Shape[] = [

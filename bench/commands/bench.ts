@@ -1,178 +1,171 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 
 import { SingleBar } from 'cli-progress';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { setNumThreads, type DType } from 'fused-rmsnorm';
+import { Command, Option } from 'commander';
+import { devices, setNumThreads, type CudaDevice, type DType } from 'fused-rmsnorm';
 
-import { caseName, dtypes, type Case, type Op } from '../cases';
-import { closeRivals, loadRivals, type RivalChoice } from '../choose-rivals';
-import { contest } from '../contest';
-import { benchmarkCuda, cudaCases, cudaMachine, findDevice } from '../cuda';
-import { describeMachine } from '../machine';
-import { isColoured } from '../output';
-import { tables } from '../report/table';
-import type { CaseResult, Report } from '../result';
+import { caseName, dtypes, type Op } from '../cases';
+import { findDevice } from '../cuda';
+import { Failure } from '../failure';
+import {
+  readDevice,
+  readDTypes,
+  readOps,
+  readRegularExpression,
+  readRivals,
+  readSeconds,
+  readShapes,
+  readThreads,
+} from '../parse';
+import { closeRivals, loadRivals, type RivalChoice } from '../participants';
+import { readReport } from '../report/baseline';
+import { loadChart } from '../report/chart';
+import { textOf } from '../report/text';
+import type { Participant } from '../contest';
 import type { Rival } from '../rivals/rival';
+import { run, type Settings } from '../run';
 import { makeCases, quickShapes, shapeSets, type Shape } from '../sets';
+import { traceSimulator } from '../traffic';
 
 interface Options {
   readonly device: string;
   readonly op: readonly Op[];
   readonly shapes?: readonly Shape[];
   readonly dtype: readonly DType[];
-  readonly threads?: number;
+  readonly filter?: RegExp;
   readonly rivals: RivalChoice;
+  readonly threads?: number;
   readonly time?: number;
   readonly quick?: true;
-  readonly filter?: RegExp;
   readonly json?: string;
+  readonly plot?: string;
+  readonly baseline?: string;
 }
 
 /** Rounds, and the seconds that all cases share. */
-const plans = { usual: { rounds: 9, seconds: 90 }, quick: { rounds: 3, seconds: 3 } };
+const usual = { rounds: 9, seconds: 90, shapes: shapeSets.llama.shapes };
+const quick = { rounds: 5, seconds: 3, shapes: quickShapes };
+
+/** What a shell has for a process that was interrupted. */
+const interrupted = 130;
 
 export function benchCommand(rivals: readonly Rival[]): Command {
   const names = rivals.map(({ name }) => name);
   return new Command('bench')
-    .description('Times RMSNorm on this machine against what limits it and what else computes it.')
-    .option('--device <name>', 'cpu, cuda or cuda:N', 'cpu')
-    .option('--op <names>', 'forward, backward, residual, or both', readOps, [
-      'forward',
-      'backward',
-    ])
-    .option('--shapes <list>', 'such as 32768x4096,1x64, or names of sets (below)', readShapes)
-    .option('--dtype <names>', dtypes.join(', '), readDTypes, ['float32'])
-    .option('--threads <count>', 'threads at most', readThreads)
+    .summary('times RMSNorm against what limits it and what else computes it')
+    .description(
+      'Times RMSNorm on this machine against what limits it, moving as many bytes, and against ' +
+        'what else computes it. Every answer is checked before its time is taken.',
+    )
+    .option('--device <name>', 'cpu, cuda (the first GPU), cuda:N or all', readDevice, 'cpu')
     .addOption(
-      new Option('--rivals <names>', `installed, all, none, or of ${names.join(', ')}`)
+      new Option('--op <names>', 'forward, backward, residual; both: the first two')
+        .argParser(readOps)
+        .default(['forward', 'backward'], 'both'),
+    )
+    .option('--shapes <list>', 'such as 32768x4096,1x64, or sets, see below', readShapes)
+    .addOption(
+      new Option('--dtype <names>', dtypes.join(', '))
+        .argParser(readDTypes)
+        .default(['float32'], 'float32'),
+    )
+    .option(
+      '--filter <regexp>',
+      'only cases whose name matches, such as "forward 1x64 float32"',
+      readRegularExpression,
+    )
+    .addOption(
+      new Option('--rivals <names>', 'all, none, those that are installed, or names, see below')
         .argParser((text) => readRivals(text, names))
         .default('installed', 'installed'),
     )
-    .option('--time <seconds>', 'for all cases together, about', readSeconds)
+    .option('--threads <count>', 'threads at most, ours and those of the limit', readThreads)
+    .option(
+      '--time <seconds>',
+      `that all cases share, about (default: ${usual.seconds}, with --quick ${quick.seconds}). ` +
+        'Shares are equal; slow runs take longer than theirs',
+      readSeconds,
+    )
     .option('--quick', 'a few shapes in a few seconds')
-    .option('--filter <regexp>', 'only cases like "forward 1x64 float32"', readRegularExpression)
     .option('--json <file>', 'write all figures there')
-    .addHelpText('after', setsHelp())
+    .option('--plot <file.svg>', 'draw them there: needs the packages vega and vega-lite')
+    .option('--baseline <file>', 'a JSON of an earlier run: say what moved beyond the noise')
+    .addHelpText('after', () => `\n${setsHelp()}\n\n${rivalsHelp(rivals)}`)
     .action((options: Options) => bench(options, rivals));
 }
 
 async function bench(options: Options, rivals: readonly Rival[]): Promise<void> {
-  const { device, filter, threads } = options;
+  const { threads, json, plot, baseline } = options;
   if (threads !== undefined) setNumThreads(threads);
-  const plan = options.quick ? plans.quick : plans.usual;
-  const isWanted = (one: Case) => filter?.test(caseName(one)) ?? true;
-  if (device !== 'cpu') {
-    const found = findDevice(device);
-    if (typeof found === 'string') throw new Error(found);
-    for (const [name, value] of Object.entries(cudaMachine(found))) {
-      process.stdout.write(`${name}: ${value}\n`);
-    }
-    for (const one of cudaCases(found).filter(isWanted)) {
-      process.stdout.write(`${benchmarkCuda(one, found, { rounds: plan.rounds, time: 30 })}\n`);
-    }
-    return;
+  const settings = readSettings(options);
+  for (const file of [json, plot]) {
+    if (file === undefined || existsSync(path.dirname(path.resolve(file)))) continue;
+    throw new Failure(`There is no folder for the file '${file}'.`);
   }
-  const shapes =
-    options.shapes ?? (options.quick ? quickShapes : (shapeSets['llama']?.shapes ?? []));
-  const cases = makeCases(options.op, options.dtype, shapes).filter(isWanted);
-  const participants = await loadRivals(options.rivals, rivals);
-  const bar = new SingleBar({ format: '{bar} {value}/{total} {name}', clearOnComplete: true });
-  const results: CaseResult[] = [];
+  const earlier = baseline === undefined ? null : readReport(baseline);
+  const drawChart = plot === undefined ? null : await loadChart();
+
+  const participants: Participant[] = [];
+  const bar = new SingleBar({ format: '{bar} {name}', clearOnComplete: true });
+  const interrupt = () => {
+    bar.stop();
+    void closeRivals(participants).finally(() => process.exit(interrupted));
+  };
+  process.once('SIGINT', interrupt);
   try {
-    bar.start(cases.length * plan.rounds, 0, { name: '' });
-    const seconds = options.time ?? plan.seconds;
-    for (const one of cases) {
-      bar.update({ name: caseName(one) });
-      const caseMs = (1000 * seconds) / cases.length;
-      // About so many ways of ours and of moving bytes.
-      const visitMs = caseMs / plan.rounds / (9 + participants.length);
-      const schedule = { rounds: plan.rounds, visitMs };
-      results.push(
-        await contest(one, participants, schedule, () => {
-          bar.increment();
-        }),
-      );
-    }
+    bar.start(1, 0, { name: 'rivals' });
+    // They are programs for the CPU.
+    if (settings.places.includes('cpu')) await loadRivals(options.rivals, rivals, participants);
+    const report = await run(settings, participants, (name, fraction) => {
+      bar.update(fraction, { name });
+    });
+    bar.stop();
+    process.stdout.write(textOf(report, earlier, process.stdout));
+    if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
+    if (plot !== undefined && drawChart !== null) writeFileSync(plot, await drawChart(report));
   } finally {
     bar.stop();
+    process.off('SIGINT', interrupt);
     await closeRivals(participants);
   }
-  const report: Report = {
-    schemaVersion: 1,
-    date: new Date().toISOString(),
-    machine: describeMachine(),
-    versions: Object.fromEntries(
-      participants.map(({ rival, loaded }) => [rival.name, loaded.version]),
-    ),
-    cases: results,
-  };
-  for (const [name, value] of Object.entries(report.machine)) {
-    process.stdout.write(`${name}: ${String(value)}\n`);
+}
+
+function readSettings({ device, op, dtype, ...options }: Options): Settings {
+  const plan = options.quick === true ? quick : usual;
+  const cases = makeCases(op, dtype, options.shapes ?? plan.shapes).filter(
+    (one) => options.filter?.test(caseName(one)) ?? true,
+  );
+  if (cases.length === 0) throw new Failure('No case matches --filter.');
+  const { rounds, seconds } = plan;
+  return { cases, places: readPlaces(device), rounds, seconds: options.time ?? seconds };
+}
+
+function readPlaces(device: string): ('cpu' | CudaDevice)[] {
+  if (device === 'cpu') return ['cpu'];
+  traceSimulator();
+  if (device === 'all') {
+    const { reason } = devices();
+    if (reason !== null) process.stderr.write(`${reason}\n`);
+    return ['cpu', ...devices()];
   }
-  process.stdout.write(`\n${tables(results, isColoured(process.stdout))}\n`);
-  if (options.json !== undefined) {
-    writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
-  }
+  const found = findDevice(device);
+  if (typeof found === 'string') throw new Failure(found);
+  return [found];
 }
 
 function setsHelp(): string {
   const lines = Object.entries(shapeSets).map(([name, { about, shapes }]) => {
     const list = shapes.map((shape) => shape.join('x')).join(' ');
-    return `  ${name.padEnd(8)} ${about}: ${list}`;
+    return `  ${name.padEnd(8)} ${about}:\n           ${list}`;
   });
-  return `\nSets of shapes:\n${lines.join('\n')}`;
+  return `Sets of shapes:\n${lines.join('\n')}`;
 }
 
-function oneOf<T extends string>(text: string, known: readonly T[]): T {
-  const found = known.find((name) => name === text);
-  if (found !== undefined) return found;
-  throw new InvalidArgumentError(`'${text}' is none of ${known.join(', ')}.`);
-}
-
-function readOps(text: string): Op[] {
-  const ops = text.split(',').flatMap((name) => {
-    const op = oneOf(name, ['forward', 'backward', 'residual', 'both']);
-    return op === 'both' ? (['forward', 'backward'] as const) : [op];
+function rivalsHelp(rivals: readonly Rival[]): string {
+  const lines = rivals.map(({ name, description, packages }) => {
+    const needs = packages.length > 0 ? ` (needs ${packages.join(', ')})` : '';
+    return `  ${name}: ${description}${needs}`;
   });
-  return [...new Set(ops)];
-}
-
-function readDTypes(text: string): DType[] {
-  return [...new Set(text.split(',').map((name) => oneOf(name, dtypes)))];
-}
-
-function readShapes(text: string): Shape[] {
-  return text.split(',').flatMap((name) => {
-    const set = shapeSets[name];
-    if (set !== undefined) return set.shapes;
-    const [, rows, hiddenSize] = /^([1-9]\d*)x([1-9]\d*)$/.exec(name) ?? [];
-    if (rows !== undefined) return [[Number(rows), Number(hiddenSize)] as const];
-    const sets = Object.keys(shapeSets).join(', ');
-    throw new InvalidArgumentError(`'${name}' is no ROWSxHIDDENSIZE and none of ${sets}.`);
-  });
-}
-
-function readRivals(text: string, known: readonly string[]): RivalChoice {
-  if (text === 'installed' || text === 'all' || text === 'none') return text;
-  return text.split(',').map((name) => oneOf(name, known));
-}
-
-function readThreads(text: string): number {
-  const count = Number(text);
-  if (Number.isInteger(count) && count >= 1 && count <= 256) return count;
-  throw new InvalidArgumentError('A whole number from 1 to 256.');
-}
-
-function readSeconds(text: string): number {
-  const seconds = Number(text);
-  if (seconds > 0 && Number.isFinite(seconds)) return seconds;
-  throw new InvalidArgumentError('A number above 0.');
-}
-
-function readRegularExpression(text: string): RegExp {
-  try {
-    return new RegExp(text);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
+  return `Rivals:\n${lines.join('\n')}`;
 }

@@ -9,7 +9,6 @@
 
 #include "cpu/thread_pool.h"
 #include "cuda/device.h"
-#include "kernels.h"
 #include "launches.h"
 #include "layer_norm_call.h"
 
@@ -119,7 +118,6 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
       nullptr);
   exports.Set("layerNorm", rmsnorm::bench::layer_norm_function(env));
   exports.Set("move", Napi::Function::New(env, move));
-  exports.Set("timeKernels", Napi::Function::New(env, time_kernels));
   exports.Set("timeLaunches", Napi::Function::New(env, time_launches));
   return exports;
 }

@@ -1,4 +1,4 @@
-import Table from 'cli-table3';
+import Table, { type TableConstructorOptions } from 'cli-table3';
 
 import {
   entryOf,
@@ -10,16 +10,6 @@ import {
   type Entry,
 } from '../result';
 
-/** The tables of a report, for a terminal: of each operation and dtype one, a row a shape. */
-export function tables(results: readonly CaseResult[], isColoured: boolean): string {
-  return groups(results)
-    .map((group) => {
-      const [{ op, dtype, device }] = group as [CaseResult, ...CaseResult[]];
-      return `${op}, ${dtype}, ${device}\n${table(group, isColoured)}`;
-    })
-    .join('\n\n');
-}
-
 /** Results of one device, operation and dtype, in their order. */
 export function groups(results: readonly CaseResult[]): CaseResult[][] {
   const byKey = new Map<string, CaseResult[]>();
@@ -30,28 +20,33 @@ export function groups(results: readonly CaseResult[]): CaseResult[][] {
   return [...byKey.values()];
 }
 
-/** The rivals that took part in any of the results. */
-export function rivalNames(results: readonly CaseResult[]): string[] {
+/** The contenders of a role that took part in any of the results. */
+export function namesOf(results: readonly CaseResult[], role: Entry['role']): string[] {
   const entries = results.flatMap(({ entries }) => entries);
-  return [...new Set(entries.filter(({ role }) => role === 'rival').map(({ name }) => name))];
+  return [...new Set(entries.filter((entry) => entry.role === role).map(({ name }) => name))];
 }
 
-function table(results: readonly CaseResult[], isColoured: boolean): string {
-  const rivals = rivalNames(results);
-  const head = ['shape', 'µs', 'quartiles', 'GB/s', 'limit', 'of it', 'fresh', 'plan', ...rivals];
+export function tableOptions(isColoured: boolean): TableConstructorOptions {
+  return { style: isColoured ? { compact: true } : { compact: true, head: [], border: [] } };
+}
+
+/** A table of results of one group, a row a shape. */
+export function tableOf(results: readonly CaseResult[], isColoured: boolean): string {
+  const others = namesOf(results, 'ours').filter((name) => name !== 'ours');
+  const rivals = namesOf(results, 'rival');
+  const head = [
+    ...['shape', 'µs', 'quartiles', 'GB/s', 'limit', 'of it'],
+    ...others.map((name) => name.replace('ours ', '')),
+    ...rivals.map((name) => name.replaceAll(/[- ]/g, '\n')),
+  ];
   const output = new Table({
     head,
     colAligns: head.map(() => 'right'),
-    style: isColoured ? { compact: true } : { compact: true, head: [], border: [] },
-    wordWrap: true,
+    ...tableOptions(isColoured),
   });
   for (const result of results) {
     const ours = oursOf(result);
     const { median, lowerQuartile, upperQuartile } = ours.time;
-    const time = (name: string) => {
-      const entry = entryOf(result, name);
-      return entry === undefined ? '' : microseconds(entry.time.median);
-    };
     output.push([
       `${result.rows}x${result.hiddenSize}`,
       microseconds(median),
@@ -59,8 +54,10 @@ function table(results: readonly CaseResult[], isColoured: boolean): string {
       gbPerSecond(result, ours).toFixed(1),
       gbPerSecond(result, limitOf(result)).toFixed(1),
       percent(shareOfLimit(result, ours)),
-      time('ours fresh'),
-      time('ours plan'),
+      ...others.map((name) => {
+        const entry = entryOf(result, name);
+        return entry === undefined ? '' : microseconds(entry.time.median);
+      }),
       ...rivals.map((name) => ratio(entryOf(result, name), ours)),
     ]);
   }

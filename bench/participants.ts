@@ -4,27 +4,24 @@ import { MissingRival, type Rival } from './rivals/rival';
 /** What `--rivals` asks for: `'installed'`: those that can be loaded. */
 export type RivalChoice = 'installed' | 'all' | 'none' | readonly string[];
 
-/** Loads the rivals that are asked for. Throws MissingRival for one that must be there. */
+/**
+ * Loads the rivals that are asked for, one after the other, into `participants`. Throws MissingRival
+ * for one that must be there.
+ */
 export async function loadRivals(
   choice: RivalChoice,
   rivals: readonly Rival[],
-): Promise<Participant[]> {
-  if (choice === 'none') return [];
+  participants: Participant[],
+): Promise<void> {
+  if (choice === 'none') return;
   const wanted =
     typeof choice === 'string' ? rivals : rivals.filter(({ name }) => choice.includes(name));
-  const participants: Participant[] = [];
-  try {
-    for (const rival of wanted) {
-      try {
-        participants.push({ rival, loaded: await rival.load() });
-      } catch (error) {
-        if (choice !== 'installed' || !(error instanceof MissingRival)) throw error;
-      }
+  for (const rival of wanted) {
+    try {
+      participants.push({ rival, loaded: await rival.load() });
+    } catch (error) {
+      if (choice !== 'installed' || !(error instanceof MissingRival)) throw error;
     }
-    return participants;
-  } catch (error) {
-    await closeRivals(participants);
-    throw error;
   }
 }
 

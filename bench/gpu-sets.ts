@@ -1,0 +1,171 @@
+import { createPlan, DeviceBuffer, rmsNorm, type DeviceDType, type Stream } from 'fused-rmsnorm';
+
+import { zeros, type Arrays } from './arrays';
+import { elementBytes, eps, matrices, type Case } from './cases';
+import type { Answer } from './verify';
+
+/** The matrices of an operation, those that are read first: what is copied onto the others. */
+const layouts = {
+  forward: ['x', 'out'],
+  backward: ['x', 'dy', 'out'],
+  residual: ['x', 'residual', 'residualOut', 'out'],
+} as const;
+
+const inputs = ['x', 'dy', 'residual'] as const;
+
+/** Sets start at addresses that suit every access. */
+const alignment = 512;
+
+/** One set of a case's memory: its matrices, one behind the other. */
+type Block = Readonly<Record<(typeof layouts)[keyof typeof layouts][number], DeviceBuffer>> & {
+  readonly first: DeviceBuffer;
+  readonly second: DeviceBuffer;
+};
+
+/** By the names of an answer. */
+export type Results = Readonly<Partial<Record<keyof Answer, DeviceBuffer>>>;
+
+/** The memory of a case on a GPU, as often as is asked for, and what can be enqueued on each set. */
+export class GpuSets {
+  readonly count: number;
+  readonly #one: Case;
+  readonly #arrays: Arrays;
+  readonly stream: Stream;
+  readonly #memory: DeviceBuffer;
+  readonly #weight: DeviceBuffer;
+  readonly #dweight: DeviceBuffer;
+  readonly #rstd: DeviceBuffer;
+  readonly #blocks: readonly Block[];
+  readonly #plan: ReturnType<typeof createGpuPlan>;
+
+  /** Throws CudaError `ERR_CUDA_OUT_OF_MEMORY`, with nothing left behind. */
+  constructor(one: Case, arrays: Arrays, count: number, stream: Stream) {
+    const { rows, hiddenSize } = one;
+    const dtype = one.dtype as DeviceDType;
+    const { device } = stream;
+    const perBlock = alignment / elementBytes[dtype];
+    const stride = Math.ceil((matrices[one.op] * rows * hiddenSize) / perBlock) * perBlock;
+    this.count = count;
+    this.#one = one;
+    this.#arrays = arrays;
+    this.stream = stream;
+    this.#memory = new DeviceBuffer(count * stride, dtype, { device });
+    this.#weight = DeviceBuffer.from(arrays.weight, { dtype, stream });
+    this.#dweight = new DeviceBuffer(arrays.dweight.length, dtype, { device });
+    this.#rstd = DeviceBuffer.from(arrays.rstd, { dtype: 'float32', stream });
+    this.#blocks = Array.from({ length: count }, (_, i) => this.#block(i * stride));
+    this.#plan = createGpuPlan(one, this.#weight, stream);
+  }
+
+  /** Inputs become those of the arrays, outputs NaN, on every set. */
+  fill(): void {
+    const options = { stream: this.stream };
+    this.#memory.fill(NaN, options);
+    this.#dweight.fill(NaN, options);
+    const [first, ...others] = this.#blocks;
+    if (first === undefined) return;
+    for (const name of inputs) {
+      if (this.#arrays[name].length === 0) continue;
+      first[name].copyFrom(this.#arrays[name], options);
+      for (const block of others) block[name].copyFrom(first[name], options);
+    }
+  }
+
+  /** Enqueues the case on a set, into memory that is there. */
+  call(set: number): void {
+    const { x, dy, residual, out, residualOut } = this.#blocks[set] as Block;
+    const { stream } = this;
+    if (this.#one.op === 'forward') {
+      rmsNorm(x, this.#weight, { eps, out, stream });
+    } else if (this.#one.op === 'residual') {
+      rmsNorm(x, this.#weight, { eps, out, residual, residualOut, stream });
+    } else {
+      const dweightOut = this.#dweight;
+      rmsNorm.backward(dy, x, this.#weight, this.#rstd, { dxOut: out, dweightOut, stream });
+    }
+  }
+
+  /** The same through a plan. */
+  planned(set: number): void {
+    const { x, out, dy, residual, residualOut } = this.#blocks[set] as Block;
+    const plan = this.#plan;
+    if (this.#one.op === 'forward') plan.forward(x, out);
+    else if (this.#one.op === 'residual') plan.forward(x, out, null, residual, residualOut);
+    else plan.backward(dy, x, this.#rstd, out, this.#dweight);
+  }
+
+  /** Enqueues the case on a set, into memory that is made for it. */
+  fresh(set: number): Results {
+    const { x, dy, residual } = this.#blocks[set] as Block;
+    const { stream } = this;
+    if (this.#one.op === 'forward') return { y: rmsNorm(x, this.#weight, { eps, stream }) };
+    if (this.#one.op === 'residual') {
+      return rmsNorm.forward(x, this.#weight, { eps, residual, stream });
+    }
+    return rmsNorm.backward(dy, x, this.#weight, this.#rstd, { stream });
+  }
+
+  /** Enqueues a copy that reads and writes as many bytes as the case does at least. */
+  copy(set: number): void {
+    const { first, second } = this.#blocks[set] as Block;
+    second.copyFrom(first, { stream: this.stream });
+  }
+
+  /** What a set holds as results, when all that is enqueued has run. */
+  answer(set: number): Answer {
+    const { out, residualOut } = this.#blocks[set] as Block;
+    if (this.#one.op === 'forward') return this.toHost({ y: out });
+    if (this.#one.op === 'residual') return this.toHost({ y: out, residualOut });
+    return this.toHost({ dx: out, dweight: this.#dweight });
+  }
+
+  toHost(results: Results): Answer {
+    const { stream } = this;
+    return Object.fromEntries(
+      Object.entries(results).map(([name, buffer]) => [name, buffer.toHost({ stream })]),
+    );
+  }
+
+  dispose(): void {
+    for (const buffer of [this.#memory, this.#weight, this.#dweight, this.#rstd]) buffer.dispose();
+    for (const block of this.#blocks) {
+      for (const buffer of Object.values(block)) buffer.dispose();
+    }
+  }
+
+  #block(begin: number): Block {
+    const { op, rows, hiddenSize } = this.#one;
+    const size = rows * hiddenSize;
+    const names: readonly string[] = layouts[op];
+    const part = (name: string) => {
+      const index = names.indexOf(name);
+      return index < 0
+        ? this.#memory.subarray(begin, begin)
+        : this.#memory.subarray(begin + index * size, begin + (index + 1) * size);
+    };
+    const half = Math.floor((names.length * size) / 2);
+    return {
+      ...{ x: part('x'), dy: part('dy'), residual: part('residual') },
+      ...{ out: part('out'), residualOut: part('residualOut') },
+      first: this.#memory.subarray(begin, begin + half),
+      second: this.#memory.subarray(begin + half, begin + 2 * half),
+    };
+  }
+}
+
+function createGpuPlan({ rows }: Case, weight: DeviceBuffer, stream: Stream) {
+  return createPlan({ rows, weight, eps, stream, device: stream.device });
+}
+
+/** The CPU's results, of which a GPU has every bit. */
+export function answerOfCpu({ op, dtype }: Case, arrays: Arrays): Answer {
+  const { x, weight, dy, rstd, residual } = arrays;
+  const out = zeros(dtype, x.length);
+  if (op === 'forward') return { y: rmsNorm(x, weight, { dtype, eps, out }) };
+  if (op === 'residual') {
+    const { y, residualOut } = rmsNorm.forward(x, weight, { dtype, eps, residual, out });
+    return { y, residualOut };
+  }
+  const { dx, dweight } = rmsNorm.backward(dy, x, weight, rstd, { dtype, dxOut: out });
+  return { dx, dweight };
+}

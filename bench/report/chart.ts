@@ -1,0 +1,169 @@
+import type { TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
+
+import { Failure } from '../failure';
+import {
+  gbPerSecond,
+  limitOf,
+  oursOf,
+  shareOfLimit,
+  type CaseResult,
+  type Report,
+} from '../result';
+import { groups } from './table';
+
+type Panel = Extract<TopLevelSpec, { hconcat: unknown[] }>['hconcat'][number];
+
+/** Draws a report as SVG. */
+export type DrawChart = (report: Report) => Promise<string>;
+
+/** Loads what draws. Throws Failure, saying what to install, where it is missing. */
+export async function loadChart(): Promise<DrawChart> {
+  try {
+    const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);
+    return (report) => {
+      if (report.cases.length === 0) throw new Failure('--plot: there are no times to draw.');
+      const { spec } = vegaLite.compile(chartOf(report));
+      return new vega.View(vega.parse(spec), { renderer: 'none' }).toSVG();
+    };
+  } catch (cause) {
+    const hint = 'Install them: npm install vega vega-lite';
+    throw new Failure(`--plot needs the packages vega and vega-lite. ${hint}`, { cause });
+  }
+}
+
+/** Seen on white and on black: of medium lightness, with nothing behind it. */
+const grey = '#808080';
+const ourColours = ['#e4572e', '#f3a712', '#c44569'];
+const rivalColours = ['#4c9be8', '#2aa876', '#a17fe0', '#9a8f5a', '#6fb7b7', '#c46a9b'];
+
+/** Of each device, operation and dtype a row: bandwidths by shape, and ours as shares of the limit. */
+function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
+  const { version, commit, cpu, threads } = machine;
+  const software = `fused-rmsnorm ${version}${commit === null ? '' : ` (${commit})`}`;
+  const drawn = gpus.filter((gpu) => cases.some(({ device }) => device === gpu.device));
+  const hardware = [`${cpu}, ${threads} threads`, ...drawn.map(({ name }) => name)].join('; ');
+  return {
+    title: { text: `${software}, ${date.slice(0, 10)}: ${hardware}`, fontSize: 11, offset: 14 },
+    background: 'transparent',
+    vconcat: groups(cases).map((results) => {
+      const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
+      return {
+        title: `${op}, ${dtype}, ${device}`,
+        hconcat: [bandwidths(results), shares(results)],
+      };
+    }),
+    config: {
+      font: 'sans-serif',
+      view: { stroke: 'transparent' },
+      title: { color: grey, anchor: 'start', fontWeight: 'normal' },
+      axis: {
+        domainColor: grey,
+        gridColor: grey,
+        gridOpacity: 0.2,
+        labelColor: grey,
+        tickColor: grey,
+        titleColor: grey,
+        titleFontWeight: 'normal',
+      },
+      legend: { labelColor: grey },
+    },
+  };
+}
+
+function shapeOf({ rows, hiddenSize }: CaseResult): string {
+  return `${rows}x${hiddenSize}`;
+}
+
+/** Without plans, LayerNorm, and what a rival can do into memory that is there, done elsewhere. */
+function contendersOf({ entries }: CaseResult): CaseResult['entries'] {
+  return entries.filter(
+    ({ name, role, computes, outputs }) =>
+      computes === 'rms-norm' &&
+      name !== 'ours plan' &&
+      (role === 'ours' || outputs === 'given' || !name.endsWith(' fresh')),
+  );
+}
+
+function bandwidths(results: readonly CaseResult[]): Panel {
+  const values = results.flatMap((result) =>
+    [...contendersOf(result), { ...limitOf(result), name: 'limit' }].map((entry) => ({
+      shape: shapeOf(result),
+      contender: entry.name.replace(/^ours/, 'fused-rmsnorm'),
+      gbPerSecond: gbPerSecond(result, entry),
+    })),
+  );
+  const names = [...new Set(values.map(({ contender }) => contender))];
+  const ours = names.filter((name) => name.startsWith('fused-rmsnorm'));
+  const rivals = names.filter((name) => name !== 'limit' && !ours.includes(name));
+  return {
+    width: 430,
+    height: 260,
+    data: { values },
+    mark: { type: 'line', point: { filled: true, size: 40 }, strokeOpacity: 0.5 },
+    encoding: {
+      x: {
+        field: 'shape',
+        type: 'ordinal',
+        sort: results.map(shapeOf),
+        title: null,
+        axis: { labelAngle: -45 },
+      },
+      y: {
+        field: 'gbPerSecond',
+        type: 'quantitative',
+        scale: { type: 'log' },
+        title: 'GB/s of minimum traffic',
+        axis: { values: [0.01, 0.1, 1, 10, 100, 1000, 10_000] },
+      },
+      color: {
+        field: 'contender',
+        type: 'nominal',
+        title: null,
+        scale: {
+          domain: [...ours, 'limit', ...rivals],
+          range: [
+            ...ours.map((_, i) => ourColours[i % ourColours.length] as string),
+            grey,
+            ...rivals.map((_, i) => rivalColours[i % rivalColours.length] as string),
+          ],
+        },
+        legend: { orient: 'left' },
+      },
+    },
+  };
+}
+
+function shares(results: readonly CaseResult[]): Panel {
+  const values = results.map((result) => ({
+    shape: shapeOf(result),
+    share: shareOfLimit(result, oursOf(result)),
+  }));
+  return {
+    width: 260,
+    height: 260,
+    data: { values },
+    encoding: {
+      x: {
+        field: 'shape',
+        type: 'ordinal',
+        sort: results.map(shapeOf),
+        title: null,
+        axis: { labelAngle: -45 },
+      },
+      y: {
+        field: 'share',
+        type: 'quantitative',
+        title: 'fused-rmsnorm, share of the limit',
+        scale: { domainMin: 0, domainMax: Math.max(1, ...values.map(({ share }) => share)) },
+        axis: { format: '.0%' },
+      },
+    },
+    layer: [
+      { mark: { type: 'bar', color: ourColours[0] as string } },
+      {
+        mark: { type: 'text', color: grey, dy: -6 },
+        encoding: { text: { field: 'share', type: 'quantitative', format: '.0%' } },
+      },
+    ],
+  };
+}
