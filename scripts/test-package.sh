@@ -35,7 +35,7 @@ clean() { env -i PATH="$folder/tools" HOME="$folder" "$@"; }
 clean node check.cjs
 clean node check.mjs
 clean sh -c 'node_modules/.bin/fused-rmsnorm info'
-clean sh -c 'node_modules/.bin/fused-rmsnorm bench --quick --shapes 1x64 --rivals none --time 1' >/dev/null
+clean sh -c 'node_modules/.bin/fused-rmsnorm bench --quick --shapes 1x64 --rivals javascript,wasm-simd,layer-norm --time 1' >/dev/null
 
 simulator=$root/build/cudasim/lib/libcuda.so.1
 if [[ -e $simulator ]]; then

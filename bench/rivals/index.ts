@@ -1,6 +1,7 @@
 import { javascript } from './javascript';
 import { layerNorm } from './layer-norm';
 import { onnxruntime, onnxruntimeLayerNorm } from './onnxruntime';
+import { pytorch } from './pytorch';
 import type { Rival } from './rival';
 import { tfjsCpu, tfjsWasm } from './tfjs';
 import { wasmSimd } from './wasm-simd';
@@ -14,4 +15,5 @@ export const rivals: readonly Rival[] = [
   layerNorm,
   tfjsWasm,
   tfjsCpu,
+  pytorch,
 ];
