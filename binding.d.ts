@@ -253,6 +253,13 @@ export interface Binding {
     stream?: NativeStream | null,
   ): [forward: PlannedForward, backward: PlannedBackward];
 
+  /**
+   * Memory for a result, all of which the caller writes before anybody sees it: it holds anything.
+   * From `leastRecycledBytes` up it may have been a result before.
+   */
+  createOutput(byteLength: number): ArrayBuffer;
+  readonly leastRecycledBytes: number;
+
   /** destination[i] = source[i] in another dtype, but float64, rounded to nearest even. */
   convert(source: NativeArray, from: number, destination: NativeArray, to: number): void;
 

@@ -1,13 +1,7 @@
-import {
-  arrayKind,
-  dtypeCodes,
-  zeros,
-  type ArrayKind,
-  type DType,
-  type NativeArray,
-} from './dtype';
+import { arrayKind, dtypeCodes, type ArrayKind, type DType, type NativeArray } from './dtype';
 import { binding } from './binding';
 import { adoptNativeError, argumentError } from './errors';
+import { freshArray } from './outputs';
 import { refuseDetached } from './tensor';
 
 /**
@@ -52,7 +46,8 @@ function convert(
     }
   }
   const destination =
-    out ?? (zeros(to === 'float32' ? 'Float32Array' : 'Uint16Array', source.length) as NativeArray);
+    out ??
+    (freshArray(to === 'float32' ? 'Float32Array' : 'Uint16Array', source.length) as NativeArray);
   try {
     binding.convert(source, dtypeCodes[from], destination, dtypeCodes[to]);
   } catch (error) {

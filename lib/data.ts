@@ -1,14 +1,8 @@
 import type { NativeData, NativeDeviceBuffer, NativeStream } from '../binding';
 import { DeviceBuffer, nativeDeviceBuffer, ordinalOfBuffer } from './device-buffer';
-import {
-  arrayKind,
-  nativeView,
-  zeros,
-  type ArrayKind,
-  type FloatArray,
-  type NativeArray,
-} from './dtype';
+import { arrayKind, nativeView, type ArrayKind, type FloatArray, type NativeArray } from './dtype';
 import { argumentError } from './errors';
+import { freshArray } from './outputs';
 import { readStream } from './stream';
 
 /** What holds the elements of a tensor: an array, or memory of a GPU. */
@@ -37,17 +31,17 @@ export function nativeArray(data: TensorData): NativeArray {
   return nativeData(data) as NativeArray;
 }
 
-/** New memory of the kind that `like` is, and in the same place. */
+/** Memory for a result of the kind that `like` is, and in the same place: see {@link freshArray}. */
 export function freshLike(like: TensorData, length: number): TensorData {
   if (!ArrayBuffer.isView(like))
     return new DeviceBuffer(length, like.dtype, { device: like.device });
-  return zeros(arrayKind('like', like), length);
+  return freshArray(arrayKind('like', like), length);
 }
 
 /** The same for rstd, of a kind that is said if it is an array. */
 export function freshRstd(like: TensorData, kind: ArrayKind, rows: number): TensorData {
   if (!ArrayBuffer.isView(like)) return new DeviceBuffer(rows, 'float32', { device: like.device });
-  return zeros(kind, rows);
+  return freshArray(kind, rows);
 }
 
 /** Refuses data that is elsewhere than x: all of a call is in arrays, or on one GPU. */

@@ -1,17 +1,11 @@
 import type { NativeDeviceBuffer, NativeHostBuffer } from '../binding';
 import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import { elementSizes, readDeviceDType, type DeviceDType } from './device-dtype';
-import {
-  arrayKind,
-  dtypeCodes,
-  nativeView,
-  zeros,
-  type FloatArray,
-  type NativeArray,
-} from './dtype';
+import { arrayKind, dtypeCodes, nativeView, type FloatArray, type NativeArray } from './dtype';
 import { argumentError } from './errors';
 import { nativeHostBuffer, type HostArrayOf, type HostBuffer } from './host-buffer';
 import { checkOptions, readCount } from './options';
+import { freshArray } from './outputs';
 import { nativeStream, readStream, type StreamOptions } from './stream';
 import { refuseDetached } from './tensor';
 
@@ -288,7 +282,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
 
   #newArray(): HostArrayOf<D> {
     const kind = this.dtype === 'float32' ? 'Float32Array' : 'Uint16Array';
-    return zeros(kind, this.length) as HostArrayOf<D>;
+    return freshArray(kind, this.length) as HostArrayOf<D>;
   }
 
   #copyFrom(source: CopyPartner, options: StreamOptions, mayWait: boolean) {

@@ -75,9 +75,14 @@ export function zeros(kind: ArrayKind, length: number): FloatArray {
   try {
     return makeArray(kind, length);
   } catch (cause) {
-    const message = `Out of memory: no room for ${length} elements`;
-    throw codedError('ERR_MEMORY_ALLOCATION_FAILED', message, { cause });
+    throw outOfMemory(length, cause);
   }
+}
+
+/** The error for an array of `length` elements that could not be made. */
+export function outOfMemory(length: number, cause: unknown): Error {
+  const message = `Out of memory: no room for ${length} elements`;
+  return codedError('ERR_MEMORY_ALLOCATION_FAILED', message, { cause });
 }
 
 /** A new array of a kind: of `content` zeros, or over a whole buffer. */

@@ -21,6 +21,7 @@ afterAll(() => {
 });
 
 const codes = [
+  'ERR_MEMORY_ALLOCATION_FAILED',
   'ERR_CUDA_UNAVAILABLE',
   'ERR_INVALID_ARG_TYPE',
   'ERR_OUT_OF_RANGE',
@@ -73,7 +74,7 @@ const garbage = (): unknown[] => [
 ];
 
 /** Those over objects of a GPU: cuda-garbage.test.ts. */
-type Name = Exclude<keyof Binding, 'cuda'>;
+type Name = Exclude<keyof Binding, 'cuda' | 'leastRecycledBytes'>;
 
 /** Two packed rows for each of four matrices. */
 const layout = () => Float64Array.from([2, ...[0, 0, 0, 0].flatMap(() => [0, 4, 2, 0])]);
@@ -97,6 +98,7 @@ const valid: Readonly<Record<Name, () => unknown[]>> = {
     ...[floats(8), layout()],
   ],
   createPlan: () => [2, 4, 1e-6, 0, 0, floats(4)],
+  createOutput: () => [2 ** 20],
   convert: () => [floats(8), 0, bits(8), 2],
   devices: () => [],
   cpuVariants: () => [],

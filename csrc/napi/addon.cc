@@ -9,6 +9,7 @@
 #include "../cuda/backend.h"
 #include "calls.h"
 #include "objects.h"
+#include "output_memory.h"
 #include "plan.h"
 
 namespace rmsnorm::napi {
@@ -24,6 +25,7 @@ void leave(void*) {
   if (--environments != 0) return;
   cuda::release();
   cpu::join_threads();
+  release_outputs();
 }
 
 napi_value init(napi_env env, napi_value exports) {
@@ -43,6 +45,7 @@ napi_value init(napi_env env, napi_value exports) {
       method("forwardAsync", forward_async),
       method("backwardAsync", backward_async),
       method("createPlan", create_plan),
+      method("createOutput", create_output),
       method("convert", convert),
       method("cpuVariants", cpu_variants),
       method("cpuVariant", cpu_variant),
@@ -53,6 +56,9 @@ napi_value init(napi_env env, napi_value exports) {
   };
   napi_define_properties(env, exports, std::size(methods), methods);
   napi_set_named_property(env, exports, "cuda", make_objects(env));
+  napi_value least_bytes = nullptr;
+  napi_create_int64(env, kLeastRecycledBytes, &least_bytes);
+  napi_set_named_property(env, exports, "leastRecycledBytes", least_bytes);
   return exports;
 }
 

@@ -15,6 +15,7 @@
 #include "arguments.h"
 #include "calls.h"
 #include "dispatch.h"
+#include "output_memory.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -99,22 +100,11 @@ class ArrayInFlight {
   }
 
  private:
-  // By JavaScript's constructor, which throws where Node-API's function would end the process.
   Status begin_fresh(Napi::Env env) {
-    try {
-      const Napi::Value constructor = env.Global().Get("ArrayBuffer");
-      if (!constructor.IsFunction()) return out_of_memory();
-      const Napi::Value length = Napi::Number::New(env, static_cast<double>(packed_bytes()));
-      const Napi::Value made = constructor.As<Napi::Function>().New({length});
-      if (!made.IsArrayBuffer()) return out_of_memory();
-      Napi::ArrayBuffer buffer = made.As<Napi::ArrayBuffer>();
-      if (buffer.ByteLength() != static_cast<std::size_t>(packed_bytes())) return out_of_memory();
-      data_ = buffer.Data();
-      reference_ = Napi::Persistent(Napi::Object(env, buffer));
-      return {};
-    } catch (const Napi::Error&) {
-      return out_of_memory();
-    }
+    napi_value buffer = nullptr;
+    if (!make_output(env, packed_bytes(), &buffer, &data_).ok()) return out_of_memory();
+    reference_ = Napi::Persistent(Napi::Object(env, buffer));
+    return {};
   }
 
   std::int64_t packed_bytes() const { return operand_.row_count() * operand_.row_bytes(); }

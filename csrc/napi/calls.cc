@@ -4,6 +4,7 @@
 #include "../cpu/thread_pool.h"
 #include "arguments.h"
 #include "dispatch.h"
+#include "output_memory.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -58,6 +59,16 @@ napi_value backward(napi_env env, napi_callback_info info) {
 
 napi_value convert(napi_env env, napi_callback_info info) {
   return finish(env, run_convert(env, info));
+}
+
+napi_value create_output(napi_env env, napi_callback_info info) {
+  ArgumentReader reader(env, info);
+  const std::int64_t bytes = reader.integer("byteLength", 0, kMaxSafeInteger);
+  napi_value buffer = nullptr;
+  void* data = nullptr;
+  Status status = reader.status();
+  if (status.ok()) status = make_output(env, bytes, &buffer, &data);
+  return status.ok() ? buffer : throw_status(env, status);
 }
 
 napi_value cpu_variants(napi_env env, napi_callback_info) {
