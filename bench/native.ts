@@ -30,6 +30,7 @@ export interface Native {
     y: Float32Array,
     eps: number,
     threads: number,
+    variant: string,
   ): void;
   /** See native/launches.h. */
   timeLaunches(ordinal: number, hiddenSize: number, count: number): number;

@@ -1,6 +1,6 @@
 // LayerNorm as RMSNorm is made: see native/layer_norm.h.
 
-import { getNumThreads } from 'fused-rmsnorm';
+import { getCpuVariant, getNumThreads } from 'fused-rmsnorm';
 
 import { eps } from '../cases';
 import { loadNative } from '../native';
@@ -28,10 +28,11 @@ function load(): LoadedRival {
       const y = float32(arrays.out);
       const bias = new Float32Array(one.hiddenSize);
       const threads = getNumThreads();
+      const variant = getCpuVariant();
       return Promise.resolve({
         run: (repeats: number) =>
           timed(repeats, () => {
-            native.layerNorm(x, weight, bias, y, eps, threads);
+            native.layerNorm(x, weight, bias, y, eps, threads, variant);
           }),
         results: () => ({ y }),
         dispose: () => undefined,
