@@ -1,4 +1,4 @@
-// fma and fmaf of the C library, in place of mingw-w64's: those round the product before the sum,
+// fma and fmaf of the C library, in place of mingw-w64's: those round more than once,
 // and what the numerics contract (fold.h) computes on a processor without the instruction is the
 // library's. Linked before the library, these serve the whole module.
 
