@@ -5,6 +5,7 @@ import path from 'node:path';
 import nodeGypBuild from 'node-gyp-build';
 
 import type { Elements } from './arrays';
+import { Failure } from './failure';
 import { packageRoot } from './package';
 
 /** How bytes are stored: `memcpy`'s own choice, plain vector stores, or around the caches. */
@@ -36,9 +37,18 @@ export interface Native {
   timeLaunches(ordinal: number, hiddenSize: number, count: number): number;
 }
 
-/** That of a checkout, where it was built, or the one that comes with the package. */
+/** That of a checkout, where it was built, or the one that comes with the package. Throws Failure. */
 export function loadNative(): Native {
   const built = path.join(packageRoot, 'build/Release/rmsnorm_bench.node');
   if (existsSync(built)) return createRequire(__filename)(built) as Native;
-  return nodeGypBuild(path.join(packageRoot, 'bench')) as Native;
+  try {
+    return nodeGypBuild(path.join(packageRoot, 'bench')) as Native;
+  } catch (cause) {
+    const { platform, arch } = process;
+    throw new Failure(
+      `The benchmark's native module is missing for ${platform}-${arch}. Build it: ` +
+        `npx fused-rmsnorm build. The loader says: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -27,7 +27,12 @@ interface TraceLine {
  * asks for a GPU. Another driver takes no notice.
  */
 export function traceSimulator(): void {
-  process.env['CUDASIM_TRACE'] ??= path.join(tmpdir(), `fused-rmsnorm-${process.pid}.jsonl`);
+  if (process.env['CUDASIM_TRACE'] !== undefined) return;
+  const file = path.join(tmpdir(), `fused-rmsnorm-${process.pid}.jsonl`);
+  process.env['CUDASIM_TRACE'] = file;
+  process.once('exit', () => {
+    rmSync(file, { force: true });
+  });
 }
 
 /** Why a simulated device does not run a case; null if it does. */

@@ -24,7 +24,7 @@ import { loadChart } from '../report/chart';
 import { textOf } from '../report/text';
 import type { Participant } from '../contest';
 import type { Rival } from '../rivals/rival';
-import { run, type Settings } from '../run';
+import { run, type Progress, type Settings } from '../run';
 import { makeCases, quickShapes, shapeSets, type Shape } from '../sets';
 import { traceSimulator } from '../traffic';
 
@@ -53,7 +53,7 @@ const interrupted = 130;
 export function benchCommand(rivals: readonly Rival[]): Command {
   const names = rivals.map(({ name }) => name);
   return new Command('bench')
-    .summary('times RMSNorm against what limits it and what else computes it')
+    .summary('how fast it is here, against the limit and rivals')
     .description(
       'Times RMSNorm on this machine against what limits it, moving as many bytes, and against ' +
         'what else computes it. Every answer is checked before its time is taken.',
@@ -107,28 +107,47 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   const drawChart = plot === undefined ? null : await loadChart();
 
   const participants: Participant[] = [];
-  const bar = new SingleBar({ format: '{bar} {name}', clearOnComplete: true });
+  const progress = showProgress();
   const interrupt = () => {
-    bar.stop();
+    progress.stop();
     void closeRivals(participants).finally(() => process.exit(interrupted));
   };
   process.once('SIGINT', interrupt);
   try {
-    bar.start(1, 0, { name: 'rivals' });
     // They are programs for the CPU.
     if (settings.places.includes('cpu')) await loadRivals(options.rivals, rivals, participants);
-    const report = await run(settings, participants, (name, fraction) => {
-      bar.update(fraction, { name });
-    });
-    bar.stop();
+    const report = await run(settings, participants, progress.update);
+    progress.stop();
     process.stdout.write(textOf(report, earlier, process.stdout));
     if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
     if (plot !== undefined && drawChart !== null) writeFileSync(plot, await drawChart(report));
   } finally {
-    bar.stop();
+    progress.stop();
     process.off('SIGINT', interrupt);
     await closeRivals(participants);
   }
+}
+
+/** A bar on a terminal, else the name of each case when it begins: on stderr. */
+function showProgress(): { update: Progress; stop: () => void } {
+  if (!process.stderr.isTTY) {
+    let last = '';
+    const update = (name: string) => {
+      if (name !== last) process.stderr.write(`${name}\n`);
+      last = name;
+    };
+    return { update, stop: () => undefined };
+  }
+  const bar = new SingleBar({ format: '{bar} {name}', clearOnComplete: true, hideCursor: true });
+  bar.start(1, 0, { name: '' });
+  return {
+    update: (name, fraction) => {
+      bar.update(fraction, { name });
+    },
+    stop: () => {
+      bar.stop();
+    },
+  };
 }
 
 function readSettings({ device, op, dtype, ...options }: Options): Settings {

@@ -12,6 +12,7 @@ import { packageRoot } from '../package';
 /** For where the package has no addon, or none that loads: this command needs none. */
 export function buildCommand(): Command {
   return new Command('build')
+    .summary('the native addon from source')
     .description('Builds the native addon from source, into build/Release of this package.')
     .addHelpText(
       'after',

@@ -1,22 +1,67 @@
-import { cpuVariants, devices } from 'fused-rmsnorm';
-import { Command } from 'commander';
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
 
-import { describeMachine } from '../machine';
+import { Command } from 'commander';
+import { cpuVariants, devices } from 'fused-rmsnorm';
+
+import { readFatbin } from '../fatbin';
+import { describeGpu, describeMachine } from '../machine';
 
 export function infoCommand(): Command {
   return new Command('info')
-    .description('Says what this package finds here: versions, CPU variant, threads, GPUs.')
+    .summary('what the package finds here')
+    .description('Says what the package finds here: versions, CPU variants, GPUs, kernels.')
     .action(info);
 }
 
 function info(): void {
-  const { version, node, platform, cpu, variant, threads } = describeMachine();
+  const { version, commit, node, platform, cpu, processors, variant, threads } = describeMachine();
   const list = devices();
-  const lines = [
-    ['fused-rmsnorm', version],
+  const addon = loadedAddon();
+  const lines: [string, string][] = [
+    ['fused-rmsnorm', commit === null ? version : `${version} (${commit})`],
     ['Node.js', `${node}, Node-API ${process.versions['napi'] ?? 'unknown'}, ${platform}`],
-    ['CPU', `${cpu}: ${variant} of ${cpuVariants().join(', ')}; ${threads} threads`],
-    ['GPUs', list.reason ?? list.map(({ device, name }) => `${device} ${name}`).join(', ')],
-  ] as const;
-  for (const [name, value] of lines) process.stdout.write(`${name}: ${value}\n`);
+    ['addon', addon ?? 'unknown'],
+    ['CPU', `${cpu}, ${processors} processors`],
+    ['variant', `${variant} (there are ${cpuVariants().join(', ')})`],
+    ['threads', `${threads} at most`],
+    ...list.map((device): [string, string] => ['GPU', describeGpu(device)]),
+    ...(list.reason === null ? [] : [['GPU', `none. ${list.reason}`] as [string, string]]),
+    ...(addon === null ? [] : kernelLines(addon)),
+  ];
+  for (const [name, value] of lines) process.stdout.write(`${`${name}:`.padEnd(15)}${value}\n`);
+}
+
+/** The file of the addon that this process has loaded. */
+function loadedAddon(): string | null {
+  const files = Object.keys(createRequire(__filename).cache);
+  return files.find((file) => /rmsnorm[^/\\]*\.node$/.test(file)) ?? null;
+}
+
+/** The fatbins, which lie next to an addon (csrc/cuda/kernel_files.cc), and what they are for. */
+function kernelLines(addon: string): [string, string][] {
+  const near = path.join(path.dirname(addon), '..');
+  const folder = [path.join(near, 'cuda'), path.join(near, '../prebuilds/cuda')].find(
+    (candidate) => fatbinsIn(candidate).length > 0,
+  );
+  if (folder === undefined) return [['kernels', `none, neither in ${near}/cuda nor in prebuilds`]];
+  const bytesByArchitecture = new Map<string, number>();
+  for (const file of fatbinsIn(folder)) {
+    for (const { architecture, bytes } of readFatbin(path.join(folder, file))) {
+      bytesByArchitecture.set(architecture, (bytesByArchitecture.get(architecture) ?? 0) + bytes);
+    }
+  }
+  const sizes = Array.from(
+    bytesByArchitecture,
+    ([architecture, bytes]) => `${architecture} ${(bytes / 1024).toFixed(0)} KiB`,
+  );
+  return [
+    ['kernels', `${fatbinsIn(folder).length} files in ${folder}`],
+    ['architectures', `${sizes.sort().join(', ')} (sm: machine code, compute: PTX)`],
+  ];
+}
+
+function fatbinsIn(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.fatbin')) : [];
 }

@@ -7,9 +7,10 @@ import {
   oursOf,
   shareOfLimit,
   type CaseResult,
+  type Entry,
   type Report,
 } from '../result';
-import { groups } from './table';
+import { groups, shapeName } from './table';
 
 type Panel = Extract<TopLevelSpec, { hconcat: unknown[] }>['hconcat'][number];
 
@@ -42,6 +43,7 @@ function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
   const software = `fused-rmsnorm ${version}${commit === null ? '' : ` (${commit})`}`;
   const drawn = gpus.filter((gpu) => cases.some(({ device }) => device === gpu.device));
   const hardware = [`${cpu}, ${threads} threads`, ...drawn.map(({ name }) => name)].join('; ');
+  const scale = scaleOf(cases);
   return {
     title: { text: `${software}, ${date.slice(0, 10)}: ${hardware}`, fontSize: 11, offset: 14 },
     background: 'transparent',
@@ -49,7 +51,7 @@ function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
       const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
       return {
         title: `${op}, ${dtype}, ${device}`,
-        hconcat: [bandwidths(results), shares(results)],
+        hconcat: [bandwidths(results, scale), shares(results)],
       };
     }),
     config: {
@@ -70,31 +72,45 @@ function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
   };
 }
 
-function shapeOf({ rows, hiddenSize }: CaseResult): string {
-  return `${rows}x${hiddenSize}`;
-}
-
-/** Without plans, LayerNorm, and what a rival can do into memory that is there, done elsewhere. */
-function contendersOf({ entries }: CaseResult): CaseResult['entries'] {
-  return entries.filter(
-    ({ name, role, computes, outputs }) =>
+/** Without plans, LayerNorm, and what makes memory for its results without need. */
+function contendersOf(result: CaseResult): Entry[] {
+  const entries = result.entries.filter(
+    ({ name, role, computes }) =>
       computes === 'rms-norm' &&
       name !== 'ours plan' &&
-      (role === 'ours' || outputs === 'given' || !name.endsWith(' fresh')),
+      !(role === 'rival' && name.endsWith(' fresh')),
   );
+  return [...entries, limitOf(result)];
 }
 
-function bandwidths(results: readonly CaseResult[]): Panel {
+/** What a contender is called in the chart. */
+function chartName({ name, role }: Entry): string {
+  return role === 'limit' ? 'limit' : name.replace(/^ours/, 'fused-rmsnorm');
+}
+
+/** The names of all contenders, and a colour for each. */
+function scaleOf(cases: readonly CaseResult[]): { domain: string[]; range: string[] } {
+  const entries = cases.flatMap(contendersOf);
+  const namesOf = (wanted: Entry['role']) => [
+    ...new Set(entries.filter(({ role }) => role === wanted).map(chartName)),
+  ];
+  const [ours, rivals] = [namesOf('ours'), namesOf('rival')];
+  const colour = (colours: readonly string[]) => (_: string, i: number) =>
+    colours[i % colours.length] as string;
+  return {
+    domain: [...ours, 'limit', ...rivals],
+    range: [...ours.map(colour(ourColours)), grey, ...rivals.map(colour(rivalColours))],
+  };
+}
+
+function bandwidths(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf>): Panel {
   const values = results.flatMap((result) =>
-    [...contendersOf(result), { ...limitOf(result), name: 'limit' }].map((entry) => ({
-      shape: shapeOf(result),
-      contender: entry.name.replace(/^ours/, 'fused-rmsnorm'),
+    contendersOf(result).map((entry) => ({
+      shape: shapeName(result),
+      contender: chartName(entry),
       gbPerSecond: gbPerSecond(result, entry),
     })),
   );
-  const names = [...new Set(values.map(({ contender }) => contender))];
-  const ours = names.filter((name) => name.startsWith('fused-rmsnorm'));
-  const rivals = names.filter((name) => name !== 'limit' && !ours.includes(name));
   return {
     width: 430,
     height: 260,
@@ -104,7 +120,7 @@ function bandwidths(results: readonly CaseResult[]): Panel {
       x: {
         field: 'shape',
         type: 'ordinal',
-        sort: results.map(shapeOf),
+        sort: results.map(shapeName),
         title: null,
         axis: { labelAngle: -45 },
       },
@@ -119,14 +135,7 @@ function bandwidths(results: readonly CaseResult[]): Panel {
         field: 'contender',
         type: 'nominal',
         title: null,
-        scale: {
-          domain: [...ours, 'limit', ...rivals],
-          range: [
-            ...ours.map((_, i) => ourColours[i % ourColours.length] as string),
-            grey,
-            ...rivals.map((_, i) => rivalColours[i % rivalColours.length] as string),
-          ],
-        },
+        scale,
         legend: { orient: 'left' },
       },
     },
@@ -135,7 +144,7 @@ function bandwidths(results: readonly CaseResult[]): Panel {
 
 function shares(results: readonly CaseResult[]): Panel {
   const values = results.map((result) => ({
-    shape: shapeOf(result),
+    shape: shapeName(result),
     share: shareOfLimit(result, oursOf(result)),
   }));
   return {
@@ -146,7 +155,7 @@ function shares(results: readonly CaseResult[]): Panel {
       x: {
         field: 'shape',
         type: 'ordinal',
-        sort: results.map(shapeOf),
+        sort: results.map(shapeName),
         title: null,
         axis: { labelAngle: -45 },
       },

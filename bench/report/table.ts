@@ -9,6 +9,7 @@ import {
   type CaseResult,
   type Entry,
 } from '../result';
+import type { Norm } from '../verify';
 
 /** Results of one device, operation and dtype, in their order. */
 export function groups(results: readonly CaseResult[]): CaseResult[][] {
@@ -20,48 +21,74 @@ export function groups(results: readonly CaseResult[]): CaseResult[][] {
   return [...byKey.values()];
 }
 
-/** The contenders of a role that took part in any of the results. */
-export function namesOf(results: readonly CaseResult[], role: Entry['role']): string[] {
+/** The contenders that took part in any of the results, of those that are wanted. */
+function namesOf(results: readonly CaseResult[], isWanted: (entry: Entry) => boolean): string[] {
   const entries = results.flatMap(({ entries }) => entries);
-  return [...new Set(entries.filter((entry) => entry.role === role).map(({ name }) => name))];
+  return [...new Set(entries.filter(isWanted).map(({ name }) => name))];
 }
 
 export function tableOptions(isColoured: boolean): TableConstructorOptions {
   return { style: isColoured ? { compact: true } : { compact: true, head: [], border: [] } };
 }
 
-/** A table of results of one group, a row a shape. */
-export function tableOf(results: readonly CaseResult[], isColoured: boolean): string {
-  const others = namesOf(results, 'ours').filter((name) => name !== 'ours');
-  const rivals = namesOf(results, 'rival');
-  const head = [
-    ...['shape', 'µs', 'quartiles', 'GB/s', 'limit', 'of it'],
-    ...others.map((name) => name.replace('ours ', '')),
-    ...rivals.map((name) => name.replaceAll(/[- ]/g, '\n')),
-  ];
-  const output = new Table({
-    head,
+function makeTable(head: readonly string[], isColoured: boolean): Table.Table {
+  return new Table({
+    head: [...head],
     colAligns: head.map(() => 'right'),
     ...tableOptions(isColoured),
   });
+}
+
+/** Our times and what they are of the limit, for results of one group: a row a shape. */
+export function tableOfOurs(results: readonly CaseResult[], isColoured: boolean): string {
+  const others = namesOf(results, ({ name, role }) => role === 'ours' && name !== 'ours');
+  const head = ['shape', 'µs', 'quartiles', 'GB/s', 'limit GB/s', 'by', 'share'];
+  const table = makeTable(
+    [...head, ...others.map((name) => `${name.replace('ours ', '')} µs`)],
+    isColoured,
+  );
   for (const result of results) {
     const ours = oursOf(result);
+    const limit = limitOf(result);
     const { median, lowerQuartile, upperQuartile } = ours.time;
-    output.push([
-      `${result.rows}x${result.hiddenSize}`,
+    table.push([
+      shapeName(result),
       microseconds(median),
       `${microseconds(lowerQuartile)}–${microseconds(upperQuartile)}`,
       gbPerSecond(result, ours).toFixed(1),
-      gbPerSecond(result, limitOf(result)).toFixed(1),
+      gbPerSecond(result, limit).toFixed(1),
+      limit.name,
       percent(shareOfLimit(result, ours)),
       ...others.map((name) => {
         const entry = entryOf(result, name);
         return entry === undefined ? '' : microseconds(entry.time.median);
       }),
-      ...rivals.map((name) => ratio(entryOf(result, name), ours)),
     ]);
   }
-  return output.toString();
+  return table.toString();
+}
+
+/** The times of rivals as multiples of ours, a row a shape; null if none took part. */
+export function tableOfRivals(
+  results: readonly CaseResult[],
+  norm: Norm,
+  isColoured: boolean,
+): string | null {
+  const rivals = namesOf(results, ({ role, computes }) => role === 'rival' && computes === norm);
+  if (rivals.length === 0) return null;
+  const table = makeTable(
+    ['shape', ...rivals.map((name) => name.replaceAll(/[- ]/g, '\n'))],
+    isColoured,
+  );
+  for (const result of results) {
+    const ratios = rivals.map((name) => ratio(entryOf(result, name), oursOf(result)));
+    table.push([shapeName(result), ...ratios]);
+  }
+  return table.toString();
+}
+
+export function shapeName({ rows, hiddenSize }: CaseResult): string {
+  return `${rows}x${hiddenSize}`;
 }
 
 /** How many times as long as ours: `''` where it does not take part. */
@@ -69,7 +96,7 @@ export function ratio(entry: Entry | undefined, ours: Entry): string {
   return entry === undefined ? '' : `${threeDigits(entry.time.median / ours.time.median)}x`;
 }
 
-export function percent(share: number): string {
+function percent(share: number): string {
   return `${(100 * share).toFixed(0)}%`;
 }
 

@@ -4,9 +4,9 @@ import Table from 'cli-table3';
 
 import { caseName } from '../cases';
 import { describeGpu } from '../machine';
-import { oursOf, type CaseResult, type LeftOut, type Report, type TrafficResult } from '../result';
+import type { CaseResult, LeftOut, Report, TrafficResult } from '../result';
 import { compareReports, type Change } from './baseline';
-import { groups, microseconds, ratio, tableOf, tableOptions } from './table';
+import { groups, microseconds, tableOfOurs, tableOfRivals, tableOptions } from './table';
 
 /** All that is said of a run in a terminal; in colours if the stream shows them. */
 export function textOf(report: Report, earlier: Report | null, stream: WriteStream): string {
@@ -14,12 +14,7 @@ export function textOf(report: Report, earlier: Report | null, stream: WriteStre
   const isColoured = stream.isTTY && stream.hasColors();
   const parts = [
     header(report),
-    ...groups(report.cases).map((group) => {
-      const [{ op, dtype, device }] = group as [CaseResult, ...CaseResult[]];
-      return `${op}, ${dtype}, ${device}\n${tableOf(group, isColoured)}`;
-    }),
-    ...(report.cases.length > 0 ? [legend] : []),
-    ...layerNormLines(report.cases),
+    ...groups(report.cases).flatMap((results) => groupText(results, isColoured)),
     ...trafficTable(report.traffic, isColoured),
     ...leftOutLines(report.leftOut),
     ...(earlier === null ? [] : [comparison(report, earlier)]),
@@ -27,11 +22,20 @@ export function textOf(report: Report, earlier: Report | null, stream: WriteStre
   return `${parts.join('\n\n')}\n`;
 }
 
-const legend =
-  'µs: the median of our call into memory that is there. limit: the fastest copy (forward), sum ' +
-  '(backward)\nor pair of copies (residual) over the same buffers in GB/s, of it: our share. ' +
-  'fresh: µs into memory that each\ncall makes. plan: µs through createPlan. Others: times as ' +
-  'long as our first column.';
+/** The tables of a device, operation and dtype. */
+function groupText(results: readonly CaseResult[], isColoured: boolean): string[] {
+  const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
+  const title = `${op}, ${dtype}, ${device}`;
+  const rivals = tableOfRivals(results, 'rms-norm', isColoured);
+  const layerNorms = tableOfRivals(results, 'layer-norm', isColoured);
+  return [
+    `${title}: our time, against the limit\n${tableOfOurs(results, isColoured)}`,
+    ...(rivals === null ? [] : [`${title}: rivals, times as long as ours\n${rivals}`]),
+    ...(layerNorms === null
+      ? []
+      : [`${title}: LayerNorm, times as long as our RMSNorm\n${layerNorms}`]),
+  ];
+}
 
 function header({ date, machine, gpus, rivals }: Report): string {
   const { cpu, processors, variant, threads, node, platform, version, commit } = machine;
@@ -44,19 +48,6 @@ function header({ date, machine, gpus, rivals }: Report): string {
   const versions = Object.entries(rivals).map((pair) => pair.join(' '));
   if (versions.length > 0) lines.push(`rivals: ${versions.join(', ')}`);
   return lines.join('\n');
-}
-
-/** How much longer each LayerNorm took than RMSNorm. */
-function layerNormLines(results: readonly CaseResult[]): string[] {
-  const lines = results.flatMap((result) =>
-    result.entries
-      .filter(({ computes, outputs }) => computes === 'layer-norm' && outputs === 'given')
-      .map((entry) => {
-        const speedup = ratio(entry, oursOf(result));
-        return `${caseName(result)}: RMSNorm is ${speedup} as fast as ${entry.name}`;
-      }),
-  );
-  return lines.length === 0 ? [] : [lines.join('\n')];
 }
 
 function trafficTable(results: readonly TrafficResult[], isColoured: boolean): string[] {
