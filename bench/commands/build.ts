@@ -28,7 +28,10 @@ function build(): void {
   requireTool(compiler, 'a C++20 compiler, such as GCC 11 or clang 14 (the package g++)');
   const folder = path.join(packageRoot, 'build/from-source');
   const release = path.join(packageRoot, 'build/Release');
-  rmSync(folder, { recursive: true, force: true });
+  const clean = () => {
+    rmSync(folder, { recursive: true, force: true });
+  };
+  clean();
   run('cmake', [
     ...['-S', packageRoot, '-B', folder, '-DCMAKE_BUILD_TYPE=Release', '-DRMSNORM_BENCH=ON'],
     `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${release}`,
@@ -36,7 +39,7 @@ function build(): void {
     `-DRMSNORM_CUDA=${existsSync(path.join(packageRoot, 'prebuilds/cuda')) ? 'OFF' : 'AUTO'}`,
   ]);
   run('cmake', ['--build', folder, '--parallel', String(availableParallelism())]);
-  rmSync(folder, { recursive: true });
+  clean();
   const program = "require('fused-rmsnorm').cpuVariants()";
   run(process.execPath, ['-e', program], { cwd: packageRoot });
   process.stdout.write(`${path.join(release, 'rmsnorm.node')} is built, and loads.\n`);
