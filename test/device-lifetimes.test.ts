@@ -245,7 +245,7 @@ onSimulator('on a simulated GPU', () => {
         for (const each of [s, x, event, host]) each.dispose();
         print(reasons.map((reason) => [reason instanceof lib.CudaError, reason.code]));
       })();`,
-      environment,
+      { ...environment, CUDASIM_PATIENCE_US: '20000' }, // nothing fails before all is enqueued
     );
     expect(stderr).toMatch(/uninitialised/);
     expect(stderr).not.toMatch(/leak|freed-in-flight|invalid/);
