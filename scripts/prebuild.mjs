@@ -81,7 +81,9 @@ async function prebuild({ platform, arch, tools }) {
     process.env.RMSNORM_PREBUILD_MODULE = name;
     rmSync(path.join(out, 'prebuilds', `${platform}-${arch}`), { recursive: true, force: true });
     await prebuildify({
-      ...{ name, platform, arch, cwd: folder, out, napi: true, strip: true },
+      ...{ name, platform, arch, cwd: folder, out, napi: true },
+      // What the linker has stripped for Windows, strip would write the time of day into.
+      strip: platform !== 'win32',
       ...(platform === 'linux' ? { tagLibc: 'glibc' } : {}),
       ...(isCross ? { stripBin: `${tools}-strip` } : {}),
       nodeGyp: path.join(root, 'scripts/prebuildify-backend.js'),
