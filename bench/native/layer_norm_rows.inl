@@ -20,7 +20,7 @@ RMSNORM_INLINE Vec fold_row(const float* data, std::int64_t hidden_size, const S
   Pair acc[kPairs];
   for (auto& pair : acc) pair = both(Vec::zero());
   std::int64_t j = 0;
-  if constexpr (kMasks<float>) {
+  if (kMasks<float> && hidden_size > kTileColumns) {
     const std::int64_t begin = walk_row(data, hidden_size).begin;
     const std::int64_t first = begin < hidden_size ? begin : hidden_size;
     if (first > 0) acc[0] = part(row.part(0, 0, first), 0, first, acc[0]);
