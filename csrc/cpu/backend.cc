@@ -73,14 +73,31 @@ class Scratch {
   std::int64_t size_ = 0;
 };
 
-thread_local Scratch scratch;
+thread_local Scratch weight_scratch;
+thread_local Scratch partial_scratch;
+
+// Leaves the weights of a call as the variant's kernels read them in this thread's scratch memory,
+// and *prepared null where they are read as they are.
+template <class Args>
+Status prepare_weights(const Variant& variant, const Args& args, const void* aligned,
+                       const void** prepared) {
+  *prepared = nullptr;
+  if (variant.prepare == nullptr || !wants_preparing(args.dtype, args.weight, args.options)) {
+    return {};
+  }
+  std::byte* memory = weight_scratch.reserve(prepared_bytes(args.shape.hidden_size));
+  if (memory == nullptr) return {Code::kOutOfMemory, "Out of memory: no room for the weights"};
+  variant.prepare(args.dtype, args.weight, args.options, args.shape.hidden_size, aligned, memory);
+  *prepared = memory;
+  return {};
+}
 
 // dweight, and dx on the way: every row group leaves a row of partial sums, and these are summed by
 // the neighbour-first tree. A task is a block of 2^n groups, whose subtree it sums as it goes; the
 // tree over the blocks comes last, shared out by columns. Blocks change what is stored, not the
 // order of the sums.
 Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
-                             const Schedule& schedule) {
+                             const Schedule& schedule, const void* prepared) {
   const std::int64_t columns = partial_stride(args.shape.hidden_size);
   const std::int64_t row_bytes = partial_bytes(args.dtype, args.shape.hidden_size);
   const std::int64_t group_rows = row_group_rows(args.shape.rows);
@@ -95,7 +112,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   const std::int64_t blocks = ceil_div(groups, block_groups);
 
   // A row of partial sums for each block, then `levels` rows for each thread.
-  std::byte* partials = scratch.reserve((blocks + schedule.threads * levels) * row_bytes);
+  std::byte* partials = partial_scratch.reserve((blocks + schedule.threads * levels) * row_bytes);
   if (partials == nullptr && blocks > 0) {
     return {Code::kOutOfMemory, "Out of memory: no room for the partial sums of dweight"};
   }
@@ -115,7 +132,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
       const std::int64_t last = std::min(first + block_groups, groups);
       for (std::int64_t group = first; group < last; ++group) {
         const Range rows{group * group_rows, std::min((group + 1) * group_rows, args.shape.rows)};
-        variant.backward(args, rows, schedule.stores, sum_row(depth));
+        variant.backward(args, rows, schedule.stores, prepared, sum_row(depth));
         ++depth;
         for (std::int64_t carry = group - first; carry & 1; carry >>= 1) add_last_two();
       }
@@ -129,7 +146,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
                  variant.finish_dweight(args, partials, blocks,
                                         {begin * kPartialColumns, end * kPartialColumns});
                });
-  scratch.release_excess();
+  partial_scratch.release_excess();
   return {};
 }
 
@@ -141,9 +158,14 @@ Status forward(const ForwardArgs& args) {
   RMSNORM_TRY(make_schedule(args.shape, matrices * element_size(args.dtype), &schedule));
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
+  // A single row's weights are best converted on the way, and so are very long rows'.
+  const void* prepared = nullptr;
+  if (args.shape.rows > 1 && prepared_bytes(args.shape.hidden_size) <= kKeptBytes) {
+    RMSNORM_TRY(prepare_weights(*variant, args, args.y.data, &prepared));
+  }
   parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
                [&](std::int64_t begin, std::int64_t end, int) {
-                 variant->forward(args, {begin, end}, schedule.stores);
+                 variant->forward(args, {begin, end}, schedule.stores, prepared);
                });
   return {};
 }
@@ -154,12 +176,19 @@ Status backward(const BackwardArgs& args) {
   RMSNORM_TRY(make_schedule(args.shape, matrices * element_size(args.dtype), &schedule));
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
-  if (args.dweight != nullptr) return backward_with_dweight(args, *variant, schedule);
-  if (args.dx.data == nullptr) return {};
-  parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
-               [&](std::int64_t begin, std::int64_t end, int) {
-                 variant->backward(args, {begin, end}, schedule.stores, nullptr);
-               });
+  const void* prepared = nullptr;
+  if (args.dx.data != nullptr) {
+    RMSNORM_TRY(prepare_weights(*variant, args, args.dx.data, &prepared));
+  }
+  if (args.dweight != nullptr) {
+    RMSNORM_TRY(backward_with_dweight(args, *variant, schedule, prepared));
+  } else if (args.dx.data != nullptr) {
+    parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
+                 [&](std::int64_t begin, std::int64_t end, int) {
+                   variant->backward(args, {begin, end}, schedule.stores, prepared, nullptr);
+                 });
+  }
+  weight_scratch.release_excess();
   return {};
 }
 

@@ -15,7 +15,7 @@ namespace rmsnorm::cpu {
 // caller's to check (rms_norm.h says what they must be).
 //
 // Errors: kInvalidEnvironment (RMSNORM_CPU_VARIANT, RMSNORM_NUM_THREADS); backward also
-// kOutOfMemory, when there is none for the partial sums of dweight.
+// kOutOfMemory, when there is none for the weights or the partial sums of dweight.
 Status forward(const ForwardArgs& args);
 Status backward(const BackwardArgs& args);
 

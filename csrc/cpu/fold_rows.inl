@@ -1,76 +1,101 @@
 // The fold of fold.h over rows. Included by row_kernels.inl.
 
-// The two factors of the forward fold: x and x.
+// Long rows that are folded side by side, tile by tile, so that weights come once for all of them
+// from the second cache.
+static constexpr std::int64_t kFoldedRows = 4;
+static_assert(kFoldedRows <= Vec::kLanes);
+
+// The factors of the forward fold, x and x, from a column of a row on.
 template <class X>
 struct SquareFactors {
   static constexpr bool kFromLines = kMasks<X>;
-  RowReader<X, X> x;
+  static constexpr std::int64_t kSideBySide = 1;
+  const X* x;
+  Magnitudes<X>* magnitudes;
 
+  RMSNORM_INLINE SquareFactors from(std::int64_t column) const { return {x + column, magnitudes}; }
   RMSNORM_INLINE Pair step(std::int64_t column, Pair acc) const {
-    const Pair value = x.at(column);
+    const Pair value = magnitudes->at(x + column);
     return fma(value, value, acc);
   }
   RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end,
                            Pair acc) const {
-    const Pair value = x.part(column, begin, end);
+    const Pair value = magnitudes->part(x + column, begin, end);
     return fma(value, value, acc);
   }
 };
 
-// The two factors of the backward fold: g and x.
-template <class X, class W, bool kLlama>
+// Those of the backward fold, g and x.
+template <class X, bool kWeighted, bool kLlama>
 struct GradientFactors {
   static constexpr bool kFromLines = kMasks<X>;
-  RowReader<X, X> dy;
-  RowReader<X, X> x;
-  const WeightReader<X, W>& weight;
+  static constexpr std::int64_t kSideBySide = kFoldedRows;
+  const X* x;
+  const X* dy;
+  const Weights<X>* weights;
+  std::int64_t column;
+  WeightPairs<X> w;
 
-  RMSNORM_INLINE Pair step(std::int64_t column, Pair acc) const {
-    return fma(weighted<X, W, kLlama>(dy.at(column), weight.at(column)), x.at(column), acc);
+  RMSNORM_INLINE GradientFactors from(std::int64_t j) const {
+    return {x + j, dy + j, weights, j, kWeighted ? weights->from(j) : WeightPairs<X>{}};
+  }
+  RMSNORM_INLINE Pair step(std::int64_t j, Pair acc) const {
+    Pair g = load_pair<X>(dy + j);
+    if constexpr (kWeighted) g = weighted<X, kLlama>(g, w.at(j));
+    return fma(g, load_pair<X>(x + j), acc);
   }
   // Zeros in place of columns that are not of the row, or of the tile, give products of either
   // zero. They are added to accumulators of other columns, which -0 leaves alone and +0 does not:
   // so g is -0 there.
-  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end,
-                           Pair acc) const {
-    const Pair g =
-        weighted<X, W, kLlama>(dy.part(column, begin, end), weight.part(column, begin, end));
-    return fma(keep_columns<kInterleaved<X>>(g, begin, end), x.part(column, begin, end), acc);
+  RMSNORM_INLINE Pair part(std::int64_t j, std::int64_t begin, std::int64_t end, Pair acc) const {
+    Pair g = load_part<X>(dy + j, begin, end);
+    if constexpr (kWeighted) {
+      g = weighted<X, kLlama>(g, weights->part(column + j, begin, end));
+    }
+    return fma(keep_columns<kInterleaved<X>>(g, begin, end), load_part<X>(x + j, begin, end), acc);
   }
 };
+
+// How many elements lie between the last cache line's begin and this one.
+template <class X>
+RMSNORM_INLINE std::int64_t behind_line(const X* element) {
+  return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(element) % 64 / sizeof(X));
+}
 
 // Folds the first `count` columns of a tile that begins at `begin` into a Pair, whose lanes
 // LaneSums halves further.
 template <class Factors>
-RMSNORM_INLINE Pair fold_tile(const Factors& factors, std::int64_t begin, std::int64_t count) {
+RMSNORM_INLINE Pair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
   Pair acc[kPairs];
   for (auto& pair : acc) pair = both(Vec::zero());
-  const auto steps = [&](std::int64_t first) {
-    for (std::int64_t p = 0; p < kPairs; ++p) {
-      acc[p] = factors.step(begin + first + p * kPairColumns, acc[p]);
-    }
-  };
   if (count >= kTileColumns && Factors::kFromLines) {
-    const std::int64_t behind = factors.x.behind_line(begin);
-    const std::int64_t lines = begin - behind;
-    acc[0] = factors.part(lines, behind, kPairColumns, acc[0]);
+    const std::int64_t behind = behind_line(row.x + begin);
+    const Factors factors = row.from(begin - behind);
+    acc[0] = factors.part(0, behind, kPairColumns, acc[0]);
     for (std::int64_t i = 1; i < kTileColumns / kPairColumns; ++i) {
-      acc[i % kPairs] = factors.step(lines + i * kPairColumns, acc[i % kPairs]);
+      acc[i % kPairs] = factors.step(i * kPairColumns, acc[i % kPairs]);
     }
-    if (behind > 0) acc[0] = factors.part(lines + kTileColumns, 0, behind, acc[0]);
-  } else if (count >= kTileColumns) {
-    for (std::int64_t first = 0; first < kTileColumns; first += kAccumulators) steps(first);
+    if (behind > 0) acc[0] = factors.part(kTileColumns, 0, behind, acc[0]);
   } else {
-    std::int64_t column = 0;
-    for (; column + kAccumulators <= count; column += kAccumulators) steps(column);
-    if (column < count) {
-      for (std::int64_t p = 0; p < kPairs; ++p, column += kPairColumns) {
+    const Factors factors = row.from(begin);
+    const auto steps = [&](std::int64_t column) {
+      for (std::int64_t p = 0; p < kPairs; ++p) {
+        acc[p] = factors.step(column + p * kPairColumns, acc[p]);
+      }
+    };
+    if (count >= kTileColumns) {
+      for (std::int64_t column = 0; column < kTileColumns; column += kAccumulators) steps(column);
+    } else {
+      std::int64_t column = 0;
+      for (; column + kAccumulators <= count; column += kAccumulators) steps(column);
+      for (std::int64_t p = 0; column < count && p < kPairs; ++p) {
         const std::int64_t rest = count - column;
         if (rest >= kPairColumns) {
-          acc[p] = factors.step(begin + column, acc[p]);
+          acc[p] = factors.step(column, acc[p]);
         } else if (rest > 0) {
-          acc[p] = factors.part(begin + column, 0, rest, acc[p]);
+          acc[p] = factors.part(column, 0, rest, acc[p]);
         }
+        column += kPairColumns;
       }
     }
   }
@@ -100,17 +125,12 @@ struct LaneSums {
     if constexpr (kInterleaved<X>) return add(sum_lanes(a), sum_lanes(b));
     return sum_lanes(a);
   }
-  // Of one tile alone, in lane 0.
-  RMSNORM_INLINE static Vec sum(Pair tile) {
-    if constexpr (kInterleaved<X>) return add(halve_lanes(tile.a, 1), halve_lanes(tile.b, 1));
-    return halve_lanes(add(tile.a, tile.b), 1);
+  // Of lane 0's tile alone, in every lane.
+  RMSNORM_INLINE Vec first() const {
+    if constexpr (kInterleaved<X>) return add(halve_lanes(a[0], 1), halve_lanes(b[0], 1));
+    return halve_lanes(a[0], 1);
   }
 };
-
-// A NaN that came in a caller's rstd, without bits that rounding to bfloat16 could carry over.
-RMSNORM_INLINE float without_payload(float value) {
-  return value == value ? value : __builtin_nanf("");
-}
 
 // How many rows are folded together, so that their few tiles fill the lanes of one Vec.
 RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
@@ -132,78 +152,87 @@ RMSNORM_INLINE void fold_row(LaneSums<X>& lanes, std::int64_t r, std::int64_t to
   }
 }
 
-// The folds of `count` rows, at most rows_together(hidden_size): row r's in lane r.
-// `factors_of(r)` gives the factors of row r.
+// What is folded at once: of `count` rows the tiles tile, tile + stride, …. As many as `together`
+// rows share the lanes of one Vec; if 1, up to kSideBySide rows are side by side in one each. Of
+// their halving trees `kept` lanes are left.
+struct FoldGroup {
+  std::int64_t row;
+  std::int64_t count;
+  std::int64_t together;
+  std::int64_t kept;
+  std::int64_t tile;
+  std::int64_t stride;
+};
+
+// Leaves row r's fold in sums[r], of count + kLanes floats. `factors_of(r)` gives the factors of
+// row r.
 template <class X, class FactorsOf>
-RMSNORM_INLINE Vec fold_rows(std::int64_t hidden_size, std::int64_t count,
-                             const FactorsOf& factors_of) {
-  const std::int64_t tiles = tile_count(hidden_size);
-  const std::int64_t padded = bit_ceil(tiles);
-  if (tiles == 1 && count == 1) return LaneSums<X>::sum(fold_tile(factors_of(0), 0, hidden_size));
-  if (padded <= Vec::kLanes) {
-    const std::int64_t together = rows_together(hidden_size);
-    LaneSums<X> lanes;
-    for (std::int64_t r = 0; r < together; ++r) {
-      fold_row(lanes, r, together, r < count ? hidden_size : 0, factors_of(r < count ? r : 0));
+[[gnu::noinline]] void fold_group(std::int64_t hidden_size, const FoldGroup& group,
+                                  const FactorsOf& factors_of, float* sums) {
+  using Factors = decltype(factors_of(0));
+  LaneSums<X> lanes[Factors::kSideBySide];
+  const bool is_one_tile = group.count == 1 && hidden_size <= kTileColumns;
+  const std::int64_t lanes_set = is_one_tile ? 1 : Vec::kLanes;
+  const std::int64_t side_by_side =
+      Factors::kSideBySide == 1 || group.together > 1 ? 1 : group.count;
+  std::int64_t begin = group.tile * kTileColumns;
+  std::int64_t r = 0;
+  for (std::int64_t lane = 0; lane < lanes_set; ++lane) {
+    for (std::int64_t s = 0; s < side_by_side; ++s) {
+      const bool exists = r + s < group.count && begin < hidden_size;
+      lanes[s].set(lane, exists
+                             ? fold_tile(factors_of(group.row + r + s), begin, hidden_size - begin)
+                             : both(Vec::zero()));
     }
-    return halve_lanes(lanes.sums(), together);
+    if (++r < group.together) continue;
+    r = 0;
+    begin += group.stride * kTileColumns;
   }
-  const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* tile_sums) {
-    const auto factors = factors_of(0);
-    for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
-      LaneSums<X> lanes;
-      for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
-        const std::int64_t begin = (first + (i + lane) * stride) * kTileColumns;
-        const bool exists = begin < hidden_size;
-        lanes.set(lane,
-                  exists ? fold_tile(factors, begin, hidden_size - begin) : both(Vec::zero()));
+  if (is_one_tile) return lanes[0].first().store(sums);
+  for (std::int64_t s = 0; s < side_by_side; ++s) {
+    halve_lanes(lanes[s].sums(), group.kept).store(sums + s);
+  }
+}
+
+// The folds of `count` rows: at most rows_together, or kFoldedRows where that is 1. Row r's is left
+// in sums[r], of count + kLanes floats.
+template <class X, class FactorsOf>
+RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
+                              const FactorsOf& factors_of, float* sums) {
+  const std::int64_t tiles = tile_count(hidden_size);
+  if (tiles <= Vec::kLanes) {
+    const std::int64_t together = rows_together(hidden_size);
+    return fold_group<X>(hidden_size, {0, count, together, together, 0, 1}, factors_of, sums);
+  }
+  for (std::int64_t r = 0; r < count; ++r) {
+    const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* out) {
+      for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
+        const FoldGroup group{r, 1, 1, Vec::kLanes, first + i * stride, stride};
+        fold_group<X>(hidden_size, group, factors_of, out + i);
       }
-      lanes.sums().store(tile_sums + i);
-    }
-  };
-  alignas(64) float buffer[kBufferedTiles];
-  return Vec::broadcast(sum_tiles(padded, 0, 1, buffer, fill));
+    };
+    sums[r] = plain::sum_tiles_of<float>(tiles, fill);
+  }
 }
 
 // The folds of backward and of forward, as functions of their own: they are long, and many kernels
 // share them.
 template <class X>
-[[gnu::noinline]] Vec fold_squares(const ConstRows& x, std::int64_t row, std::int64_t count,
-                                   std::int64_t hidden_size) {
-  return fold_rows<X>(hidden_size, count,
-                      [&](std::int64_t r) { return SquareFactors<X>{{row_of<X>(x, row + r)}}; });
+[[gnu::noinline]] void fold_squares(const ConstRows& x, std::int64_t row, std::int64_t count,
+                                    std::int64_t hidden_size, Magnitudes<X>& magnitudes,
+                                    float* sums) {
+  const auto factors_of = [&](std::int64_t r) {
+    return SquareFactors<X>{row_of<X>(x, row + r), &magnitudes};
+  };
+  fold_rows<X>(hidden_size, count, factors_of, sums);
 }
 
-// Long rows that are folded side by side, tile by tile, so that weights come once for all of them
-// from the second cache.
-static constexpr std::int64_t kFoldedRows = 4;
-
-// Row r's fold is left in sums[r], of count + kLanes floats.
-template <class X, class W, bool kLlama>
-[[gnu::noinline]] void fold_gradients(const BackwardArgs& args, const WeightReader<X, W>& weight,
+template <class X, bool kWeighted, bool kLlama>
+[[gnu::noinline]] void fold_gradients(const BackwardArgs& args, const Weights<X>& weights,
                                       std::int64_t row, std::int64_t count, float* sums) {
-  const std::int64_t hidden_size = args.shape.hidden_size;
-  const std::int64_t tiles = tile_count(hidden_size);
   const auto factors_of = [&](std::int64_t r) {
-    return GradientFactors<X, W, kLlama>{
-        {row_of<X>(args.dy, row + r)}, {row_of<X>(args.x, row + r)}, weight};
+    return GradientFactors<X, kWeighted, kLlama>{
+        row_of<X>(args.x, row + r), row_of<X>(args.dy, row + r), &weights, 0, {}};
   };
-  if (rows_together(hidden_size) > 1) {
-    fold_rows<X>(hidden_size, count, factors_of).store(sums);
-  } else if (tiles > Vec::kLanes) {
-    for (std::int64_t r = 0; r < count; ++r) {
-      fold_rows<X>(hidden_size, 1, [&](std::int64_t) { return factors_of(r); }).store(sums + r);
-    }
-  } else {
-    LaneSums<X> lanes[kFoldedRows];
-    for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
-      const std::int64_t begin = lane * kTileColumns;
-      for (std::int64_t r = 0; r < count; ++r) {
-        lanes[r].set(lane, begin < hidden_size
-                               ? fold_tile(factors_of(r), begin, hidden_size - begin)
-                               : both(Vec::zero()));
-      }
-    }
-    for (std::int64_t r = 0; r < count; ++r) halve_lanes(lanes[r].sums(), 1).store(sums + r);
-  }
+  fold_rows<X>(args.shape.hidden_size, count, factors_of, sums);
 }

@@ -1,36 +1,61 @@
 // y and rstd of rows. Included by row_kernels.inl.
 
-// y of a row whose rstd is given. Streaming, the next row is fetched on the way.
-template <class X, class W, bool kLlama, Stores kStores, Floats kWhich>
-RMSNORM_INLINE void scale_row(const ForwardArgs& args, const WeightReader<X, W>& weights,
-                              std::int64_t row, float rstd) {
-  const std::int64_t hidden_size = args.shape.hidden_size;
-  // Copies: what is stored could be anywhere, and memory would be read again after every store.
-  const WeightReader<X, W> weight = weights;
-  const RowReader<X, X> x{row_of<X>(args.x, row)};
-  const RowWriter<X, kWhich, kStores> y{row_of<X>(args.y, row)};
-  const Vec scale = Vec::broadcast(rstd);
+// How the rows of a call are scaled, given to every function below as one type: of tensors of X,
+// with weights or without, in Llama's order or not, by stores of a kind.
+template <class T, bool kWeights, bool kLlamaOrder, Stores kWrites>
+struct Scaling {
+  using X = T;
+  static constexpr bool kWeighted = kWeights;
+  static constexpr bool kLlama = kLlamaOrder;
+  static constexpr Stores kStores = kWrites;
 
-  if (hidden_size < kPairColumns) {
-    const Pair xhat = x.tail(0, hidden_size) * scale;
-    y.tail(0, hidden_size, scaled<X, W, kLlama, kWhich>(xhat, weight.tail(0, hidden_size)));
-    return;
+  template <Floats kWhich>
+  RMSNORM_INLINE static Pair apply(Pair xhat, Pair w) {
+    if constexpr (kWeighted) return scaled<X, kLlama, kWhich>(xhat, w);
+    return xhat;
   }
-  const auto y_at = [&](std::int64_t j) {
-    return scaled<X, W, kLlama, kWhich>(x.at(j) * scale, weight.at(j));
+};
+
+// y of a row whose rstd is every lane of `rstd`. Streaming, the next row is fetched on the way.
+template <class S, Floats kWhich, class X, class W>
+RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::int64_t row,
+                              Vec rstd) {
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  const X* const x = row_of<X>(args.x, row);
+  const RowWriter<X, kWhich, S::kStores> y{row_of<X>(args.y, row)};
+  if (hidden_size < kPairColumns) {
+    const Pair xhat = load_part<X>(x, 0, hidden_size) * rstd;
+    const Pair w = S::kWeighted ? weights.part(0, 0, hidden_size) : xhat;
+    return y.part(0, 0, hidden_size, S::template apply<kWhich>(xhat, w));
+  }
+  const auto y_at = [&](const auto& from, std::int64_t column, std::int64_t j) {
+    const Pair xhat = load_pair<X>(x + column + j) * rstd;
+    return S::template apply<kWhich>(xhat, S::kWeighted ? from.at(j) : xhat);
   };
   const Walk walk = walk_row(y.data, hidden_size);
   Pair begin{};
   Pair end{};
-  if (walk.begin > 0) begin = y_at(0);
-  if (walk.end < hidden_size) end = y_at(walk.last);
-  const X* next = row + 1 < args.shape.rows ? row_of<X>(args.x, row + 1) : x.data;
+  if (walk.begin > 0) begin = y_at(weights.from(0), 0, 0);
+  if (walk.end < hidden_size) end = y_at(weights.from(walk.last), walk.last, 0);
+  const X* const next = row + 1 < args.shape.rows ? row_of<X>(args.x, row + 1) : x;
+  const auto w = weights.from(walk.begin);
   for (std::int64_t j = walk.begin; j < walk.end; j += kPairColumns) {
-    if constexpr (kStores == Stores::kStreaming) prefetch_pair(next + j);
-    y.at(j, y_at(j));
+    if constexpr (S::kStores == Stores::kStreaming) prefetch_pair(next + j);
+    y.at(j, y_at(w, walk.begin, j - walk.begin));
   }
   if (walk.begin > 0) y.edge(0, 0, walk.begin, begin);
   if (walk.end < hidden_size) y.edge(walk.last, walk.end - walk.last, kPairColumns, end);
+}
+
+// The same, where of x and w all but 0 are at least the magnitudes `smallest_x` and `smallest_w`.
+template <class S, class X, class W>
+RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::int64_t row, Vec rstd,
+                              float smallest_x, float smallest_w) {
+  if (Magnitudes<X>::kMatter && is_normal(smallest_x, rstd, smallest_w)) {
+    scale_row<S, Floats::kNormal, X>(args, weights, row, rstd);
+  } else {
+    scale_row<S, W::kFloats, X>(args, weights, row, rstd);
+  }
 }
 
 // A row of at most one tile, counted from the cache line that it begins in.
@@ -45,30 +70,6 @@ struct Lines {
   }
 };
 
-// The weights of such rows, as floats.
-struct LineWeights {
-  alignas(64) float values[kTileColumns + 2 * kPairColumns];
-
-  template <class X, class W>
-  LineWeights(const WeightReader<X, W>& weight, Lines lines) {
-    if constexpr (!__is_same(W, NoWeight)) {
-      for (std::int64_t j = 0; j < lines.end; j += kPairColumns) {
-        const Pair w = weight.part(j - lines.begin, lines.begin_at(j), lines.end_at(j));
-        w.a.store(values + j);
-        w.b.store(values + j + Vec::kLanes);
-      }
-    }
-  }
-  template <class W>
-  RMSNORM_INLINE auto at(std::int64_t j) const {
-    if constexpr (__is_same(W, NoWeight)) {
-      return NoWeight{};
-    } else {
-      return Pair{Vec::load(values + j), Vec::load(values + j + Vec::kLanes)};
-    }
-  }
-};
-
 // Whether all rows of y are of at most one tile, and begin equally far behind a cache line: those
 // are scaled line by line, with masks at their ends. Measured with AVX-512 at 512x128, 16 bytes
 // behind a line, it takes 0.9 of the time that edges take.
@@ -77,23 +78,23 @@ bool fit_lines(const ForwardArgs& args) {
   return kMasks<X> && args.shape.hidden_size <= kTileColumns && aligned_alike(args.y);
 }
 
-template <class X, class W, bool kLlama, Stores kStores, Floats kWhich>
-RMSNORM_INLINE void scale_lines(const ForwardArgs& args, const LineWeights& weights, Lines lines,
-                                std::int64_t row, float rstd) {
-  const RowReader<X, X> x{row_of<X>(args.x, row) - lines.begin};
-  const RowWriter<X, kWhich, kStores> y{row_of<X>(args.y, row) - lines.begin};
-  const Vec scale = Vec::broadcast(rstd);
-  const auto scaled_at = [&](std::int64_t j, Pair value) {
-    return scaled<X, W, kLlama, kWhich>(value * scale, weights.template at<W>(j));
+template <class S, Floats kWhich, class X>
+RMSNORM_INLINE void scale_lines(const ForwardArgs& args, WeightPairs<X> w, Lines lines,
+                                std::int64_t row, Vec rstd) {
+  const X* const x = row_of<X>(args.x, row) - lines.begin;
+  const RowWriter<X, kWhich, S::kStores> y{row_of<X>(args.y, row) - lines.begin};
+  const auto y_of = [&](std::int64_t j, Pair value) {
+    const Pair xhat = value * rstd;
+    return S::template apply<kWhich>(xhat, S::kWeighted ? w.at(j) : xhat);
   };
   const auto part = [&](std::int64_t j) {
     const std::int64_t begin = lines.begin_at(j);
     const std::int64_t end = lines.end_at(j);
-    y.part(j, begin, end, scaled_at(j, x.part(j, begin, end)));
+    y.part(j, begin, end, y_of(j, load_part<X>(x + j, begin, end)));
   };
   part(0);
   std::int64_t j = kPairColumns;
-  for (; j + kPairColumns <= lines.end; j += kPairColumns) y.at(j, scaled_at(j, x.at(j)));
+  for (; j + kPairColumns <= lines.end; j += kPairColumns) y.at(j, y_of(j, load_pair<X>(x + j)));
   if (j < lines.end) part(j);
 }
 
@@ -110,35 +111,19 @@ RMSNORM_INLINE Vec finish_rstd(const ForwardArgs& args, Vec sums, std::int64_t f
   return rstd;
 }
 
-// What forward rounds where it is told, by a Bool, whether only normal floats are among it.
-template <class X, class W, class Normal>
-constexpr Floats floats_of(Normal) {
-  return Normal::value ? Floats::kNormal : kFloats<X, W>;
-}
-
-// function(whether only normal floats will be rounded in these rows, as a Bool).
-template <class X, class W, class Function>
-RMSNORM_INLINE void with_floats(const NormalFloats<X, W>& normals, std::int64_t first,
-                                std::int64_t count, Vec rstd, const Function& function) {
-  if constexpr (NormalFloats<X, W>::kExist) {
-    if (normals.has(first, count, rstd)) return function(Bool<true>{});
-  }
-  function(Bool<false>{});
-}
-
 // Rows of a few tiles: while some are scaled, the next are folded, so that memory is read and
-// written all the time. scale(row, rstd, whether only normal floats are rounded as a Bool) scales
-// one.
-template <class X, class W, class Scale>
+// written all the time. scale(row, rstd, smallest_x, rstds) scales one; `rstds` are of all the
+// rows that smallest_x is of.
+template <class X, class Scale>
 RMSNORM_INLINE void forward_few_tiles(const ForwardArgs& args, Range rows, std::int64_t together,
                                       const Scale& scale) {
   const std::int64_t hidden_size = args.shape.hidden_size;
-  const NormalFloats<X, W> normals(args);
   LaneSums<X> lanes;
+  Magnitudes<X> magnitudes;
   const auto fold = [&](std::int64_t r, std::int64_t row) {
     const bool exists = row < rows.end;
     fold_row(lanes, r, together, exists ? hidden_size : 0,
-             SquareFactors<X>{{row_of<X>(args.x, exists ? row : rows.begin)}});
+             SquareFactors<X>{row_of<X>(args.x, exists ? row : rows.begin), &magnitudes});
   };
   for (std::int64_t r = 0; r < together; ++r) fold(r, rows.begin + r);
   for (std::int64_t first = rows.begin; first < rows.end; first += together) {
@@ -146,55 +131,80 @@ RMSNORM_INLINE void forward_few_tiles(const ForwardArgs& args, Range rows, std::
     alignas(64) float rstds[Vec::kLanes];
     const Vec sums = halve_lanes(lanes.sums(), together);
     const Vec rstd = finish_rstd<X>(args, sums, first, count, rstds);
-    with_floats<X, W>(normals, first, count, rstd, [&](auto normal) {
-      for (std::int64_t r = 0; r < count; ++r) {
-        scale(first + r, rstds[r], normal);
-        fold(r, first + together + r);
-      }
-    });
-  }
-}
-
-template <class X, class W, bool kLlama, Stores kStores>
-void forward_short_rows(const ForwardArgs& args, Range rows, std::int64_t together) {
-  const WeightReader<X, W> weight(args.weight, args.options);
-  if constexpr (kMasks<X>) {
-    if (fit_lines<X>(args)) {
-      const std::int64_t begin = RowReader<X, X>{row_of<X>(args.y, 0)}.behind_line(0);
-      const Lines lines{begin, begin + args.shape.hidden_size};
-      const LineWeights weights(weight, lines);
-      return forward_few_tiles<X, W>(args, rows, together,
-                                     [&](std::int64_t row, float rstd, auto normal) {
-                                       scale_lines<X, W, kLlama, kStores, floats_of<X, W>(normal)>(
-                                           args, weights, lines, row, rstd);
-                                     });
+    const float smallest = magnitudes.smallest(args.x, first, count, hidden_size);
+    magnitudes = {};
+    for (std::int64_t r = 0; r < count; ++r) {
+      scale(first + r, Vec::broadcast(rstds[r]), smallest, rstd);
+      fold(r, first + together + r);
     }
   }
-  forward_few_tiles<X, W>(args, rows, together, [&](std::int64_t row, float rstd, auto normal) {
-    scale_row<X, W, kLlama, kStores, floats_of<X, W>(normal)>(args, weight, row, rstd);
-  });
 }
 
-template <class X, class W, bool kLlama, Stores kStores>
-void forward_long_rows(const ForwardArgs& args, Range rows) {
-  const WeightReader<X, W> weight(args.weight, args.options);
-  const NormalFloats<X, W> normals(args);
+template <class S, class X>
+void forward_short_rows(const ForwardArgs& args, Range rows, const Weights<X>& weights,
+                        std::int64_t together) {
+  const float smallest_w = S::kWeighted ? weights.smallest() : 1.0f;
+  if constexpr (kMasks<X>) {
+    if (fit_lines<X>(args)) {
+      const std::int64_t behind = behind_line(row_of<X>(args.y, 0));
+      const Lines lines{behind, behind + args.shape.hidden_size};
+      alignas(64) float copied[kTileColumns + 2 * kPairColumns];
+      WeightPairs<X> w{copied, copied + Vec::kLanes};
+      if (S::kWeighted && weights.are_prepared()) {
+        w = weights.from(-behind);
+      } else if (S::kWeighted) {
+        for (std::int64_t j = 0; j < lines.end; j += kPairColumns) {
+          const Pair part = weights.part(j - behind, lines.begin_at(j), lines.end_at(j));
+          store_floats<false>(copied + j, part);
+        }
+      }
+      return forward_few_tiles<X>(
+          args, rows, together, [&](std::int64_t row, Vec rstd, float smallest_x, Vec rstds) {
+            if (Magnitudes<X>::kMatter && is_normal(smallest_x, rstds, smallest_w)) {
+              scale_lines<S, Floats::kNormal>(args, w, lines, row, rstd);
+            } else {
+              scale_lines<S, Floats::kShort>(args, w, lines, row, rstd);
+            }
+          });
+    }
+  }
+  forward_few_tiles<X>(args, rows, together,
+                       [&](std::int64_t row, Vec rstd, float smallest_x, Vec) {
+                         scale_row<S, X>(args, weights, row, rstd, smallest_x, smallest_w);
+                       });
+}
+
+template <class S, class W>
+void forward_long_rows(const ForwardArgs& args, Range rows, const W& weights, float smallest_w) {
+  using X = typename S::X;
+  const std::int64_t hidden_size = args.shape.hidden_size;
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+    alignas(64) float sums[1 + Vec::kLanes];
     alignas(64) float rstds[Vec::kLanes];
-    const Vec sums = fold_squares<X>(args.x, row, 1, args.shape.hidden_size);
-    const Vec rstd = finish_rstd<X>(args, sums, row, 1, rstds);
-    with_floats<X, W>(normals, row, 1, rstd, [&](auto normal) {
-      scale_row<X, W, kLlama, kStores, floats_of<X, W>(normal)>(args, weight, row, rstds[0]);
+    Magnitudes<X> magnitudes;
+    fold_squares<X>(args.x, row, 1, hidden_size, magnitudes, sums);
+    finish_rstd<X>(args, Vec::broadcast(sums[0]), row, 1, rstds);
+    const float smallest_x = magnitudes.smallest(args.x, row, 1, hidden_size);
+    scale_row<S, X>(args, weights, row, Vec::broadcast(rstds[0]), smallest_x, smallest_w);
+  }
+}
+
+template <class S>
+void forward_rows(const ForwardArgs& args, Range rows, const void* prepared) {
+  using X = typename S::X;
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  if (S::kWeighted && prepared == nullptr &&
+      wants_preparing(args.dtype, args.weight, args.options)) {
+    return with_raw_weights<X>(args.weight, args.options, [&](auto raw) {
+      const bool is_known = Magnitudes<X>::kMatter && args.options.weight_offset == 0.0;
+      const float smallest_w = is_known ? smallest_magnitude(raw.data, hidden_size) : 0.0f;
+      forward_long_rows<S>(args, rows, raw, smallest_w);
     });
   }
-}
-
-template <class X, class W, bool kLlama, Stores kStores>
-void forward_rows(const ForwardArgs& args, Range rows) {
-  const std::int64_t together = rows_together(args.shape.hidden_size);
+  const Weights<X> weights(args.weight, prepared);
+  const std::int64_t together = rows_together(hidden_size);
   if (together > 1 && rows.end - rows.begin > 1) {
-    forward_short_rows<X, W, kLlama, kStores>(args, rows, together);
-  } else {
-    forward_long_rows<X, W, kLlama, kStores>(args, rows);
+    return forward_short_rows<S>(args, rows, weights, together);
   }
+  forward_long_rows<S>(args, rows, weights, S::kWeighted ? weights.smallest() : 1.0f);
 }

@@ -22,8 +22,14 @@
 //                the halving tree over the lanes of v, down to its first `count` (a power of two)
 //   all_within(v, low, high)
 //                whether every lane of v is a number in [low, high]
-//   NormalFloats<X, W>   kExist: whether there is a faster rounding for Floats::kNormal; then, made
-//                from ForwardArgs, has(first, count, rstd) tells whether it will do for these rows
+//   Magnitudes<X>   loads Pairs of x for the fold, at(p) and part(p, begin, end), and may note of
+//                them whether a faster rounding will do for these rows:
+//     kMatter    whether there is one, Floats::kNormal
+//     smallest(rows, first, count, hidden_size)   the least magnitude but 0 in the rows that were
+//                loaded, or less; 0 if that is not known
+//   smallest_magnitude(p, count)   of floats; 0 if that is not known
+//   is_normal(x, rstd, w)   whether rounding meets normal numbers alone where no x and no w but 0
+//                are smaller than these
 //   prefetch(p), stream_fence()
 
 static constexpr std::int64_t kPairColumns = 2 * Vec::kLanes;
@@ -56,11 +62,6 @@ struct RowReader {
   // Of the Pair at `column` its columns [begin, end), and zeros.
   RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
     return load_part<X>(data + column, begin, end);
-  }
-  // How many elements lie between the last cache line's begin and this column.
-  RMSNORM_INLINE std::int64_t behind_line(std::int64_t column) const {
-    const auto address = reinterpret_cast<std::uintptr_t>(data + column);
-    return static_cast<std::int64_t>(address % 64 / sizeof(T));
   }
   RMSNORM_INLINE static Pair read(const T* source) {
     if constexpr (__is_same(X, T)) {
@@ -129,58 +130,21 @@ struct RowWriter {
   }
 };
 
-// w = weight + offset. An offset of 0 becomes -0, the one addend that changes no weight.
-template <class X, class W>
-struct WeightReader {
-  RowReader<X, W> weight;
-  Vec offset;
-
-  WeightReader(const Weight& source, const Options& options)
-      : weight{static_cast<const W*>(source.data)},
-        offset(Vec::broadcast(
-            options.weight_offset == 0.0 ? -0.0f : static_cast<float>(options.weight_offset))) {}
-
-  RMSNORM_INLINE Pair at(std::int64_t column) const { return weight.at(column) + both(offset); }
-  RMSNORM_INLINE Pair tail(std::int64_t column, std::int64_t count) const {
-    return part(column, 0, count);
-  }
-  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
-    return weight.part(column, begin, end) + both(offset);
-  }
-};
-template <class X>
-struct WeightReader<X, NoWeight> {
-  WeightReader(const Weight&, const Options&) {}
-  RMSNORM_INLINE NoWeight at(std::int64_t) const { return {}; }
-  RMSNORM_INLINE NoWeight tail(std::int64_t, std::int64_t) const { return {}; }
-  RMSNORM_INLINE NoWeight part(std::int64_t, std::int64_t, std::int64_t) const { return {}; }
-};
-
-// A float32 weight can carry a NaN whose low bits are set; nothing else in a 16-bit row can.
-template <class X, class W>
-static constexpr Floats kFloats = __is_same(W, float) ? Floats::kAny : Floats::kShort;
-
 // y before its cast: xhat * w, with T(xhat) in Llama's order. xhat has no NaN with low bits set.
-template <class X, class W, bool kLlama, Floats kWhich, class Weights>
-RMSNORM_INLINE Pair scaled(Pair xhat, Weights w) {
-  if constexpr (kLlama) {
-    xhat = round_pair < X, kWhich == Floats::kAny ? Floats::kShort : kWhich > (xhat);
-  }
-  if constexpr (__is_same(W, NoWeight)) {
-    return xhat;
-  } else {
-    return xhat * w;
-  }
+template <class X, bool kLlama, Floats kWhich>
+RMSNORM_INLINE Pair scaled(Pair xhat, Pair w) {
+  if constexpr (kLlama) xhat = round_pair<X, kWhich>(xhat);
+  return xhat * w;
 }
 
 // g = dy * w, T(dy * w) in Llama's order.
-template <class X, class W, bool kLlama, class Weights>
-RMSNORM_INLINE Pair weighted(Pair dy, Weights w) {
-  if constexpr (__is_same(W, NoWeight)) {
-    return dy;
-  } else if constexpr (kLlama) {
-    return round_pair<X, kFloats<X, W>>(dy * w);
-  } else {
-    return dy * w;
-  }
+template <class X, bool kLlama>
+RMSNORM_INLINE Pair weighted(Pair dy, Pair w) {
+  if constexpr (kLlama) return round_pair<X, Floats::kShort>(dy * w);
+  return dy * w;
+}
+
+// A NaN of a caller's, without bits that rounding to bfloat16 could carry over.
+RMSNORM_INLINE float without_payload(float value) {
+  return value == value ? value : __builtin_nanf("");
 }

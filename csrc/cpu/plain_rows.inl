@@ -38,50 +38,57 @@ T cast(Float value) {
   }
 }
 
-// w of one column: weight + offset, or 1.
-template <class X, class W>
+// w of one column: weight + offset, or 1, by which nothing changes.
+template <class X>
 class Weights {
  public:
   using Float = FloatOf<X>;
 
-  Weights(const Weight& weight, const Options& options)
-      : weight_(static_cast<const W*>(weight.data)),
+  Weights(const Weight& weight, DType dtype, const Options& options)
+      : data_(weight.data),
+        is_own_(__is_same(X, double) || weight.dtype == dtype),
         offset_(static_cast<Float>(options.weight_offset)) {}
 
   Float at(std::int64_t j) const {
-    const Float w = load(weight_[j]);
+    if (data_ == nullptr) return 1;
+    const Float w = is_own_ ? load(static_cast<const X*>(data_)[j])
+                            : Float(static_cast<const float*>(data_)[j]);
     return offset_ == 0 ? w : w + offset_;
   }
 
  private:
-  const W* weight_;
+  const void* data_;
+  bool is_own_;  // of X; else of float32
   Float offset_;
-};
-template <class X>
-class Weights<X, NoWeight> {
- public:
-  Weights(const Weight&, const Options&) {}
-  FloatOf<X> at(std::int64_t) const { return 1; }
 };
 
 // y before its cast: xhat * w, with T(xhat) in Llama's order.
-template <class X, class W, bool kLlama, class Float>
+template <class X, bool kLlama, class Float>
 Float scaled(Float xhat, Float w) {
-  const Float rounded = kLlama ? load(cast<X>(xhat)) : xhat;
-  return __is_same(W, NoWeight) ? rounded : rounded * w;
+  return (kLlama ? load(cast<X>(xhat)) : xhat) * w;
 }
 
 // g = dy * w, T(dy * w) in Llama's order.
-template <class X, class W, bool kLlama, class Float>
+template <class X, bool kLlama, class Float>
 Float weighted(Float dy, Float w) {
-  if (__is_same(W, NoWeight)) return dy;
   return kLlama ? load(cast<X>(dy * w)) : dy * w;
+}
+
+// sum_tiles (fold.h), compiled once for all that fill.
+template <class Float>
+using FillTiles =
+    FunctionRef<void(std::int64_t first, std::int64_t stride, std::int64_t count, Float* sums)>;
+template <class Float>
+[[gnu::noinline]] Float sum_tiles_of(std::int64_t tiles, FillTiles<Float> fill) {
+  alignas(64) Float buffer[kBufferedTiles];
+  return sum_tiles(bit_ceil(tiles), 0, 1, buffer, fill);
 }
 
 // The sum over a row of a(j) * b(j), as the contract folds it.
 template <class Float, class A, class B>
-Float fold(std::int64_t hidden_size, const A& a, const B& b) {
-  const auto tile_sum = [&](std::int64_t tile) {
+[[gnu::noinline]] Float fold(std::int64_t hidden_size, const A& a, const B& b) {
+  // Copies, lest memory be read for what they hold after every sum.
+  const auto tile_sum = [=](std::int64_t tile) {
     Float acc[kAccumulators] = {};
     std::int64_t j = tile * kTileColumns;
     const std::int64_t end = hidden_size - j < kTileColumns ? hidden_size : j + kTileColumns;
@@ -92,14 +99,14 @@ Float fold(std::int64_t hidden_size, const A& a, const B& b) {
     return halving_sum(acc, kAccumulators);
   };
   const std::int64_t tiles = tile_count(hidden_size);
-  const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t count, Float* sums) {
+  const auto fill = [=](std::int64_t first, std::int64_t stride, std::int64_t count, Float* sums) {
+    const auto sum_of = tile_sum;
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t tile = first + i * stride;
-      sums[i] = tile < tiles ? tile_sum(tile) : 0;
+      sums[i] = tile < tiles ? sum_of(tile) : 0;
     }
   };
-  Float buffer[kBufferedTiles];
-  return sum_tiles(bit_ceil(tiles), 0, 1, buffer, fill);
+  return sum_tiles_of<Float>(tiles, fill);
 }
 
 // rstd of a row, its fold taken again where it must.
@@ -120,13 +127,11 @@ FloatOf<X> rstd_of(const X* x, std::int64_t hidden_size, FloatOf<X> eps) {
 }
 
 // cbar of a row, likewise.
-template <class X, class W, bool kLlama>
-FloatOf<X> cbar_of(const X* dy, const X* x, const Weights<X, W>& weights, std::int64_t hidden_size,
+template <class X, bool kLlama>
+FloatOf<X> cbar_of(const X* dy, const X* x, const Weights<X>& weights, std::int64_t hidden_size,
                    FloatOf<X> rstd) {
   using Float = FloatOf<X>;
-  const auto g_at = [&](std::int64_t j) {
-    return weighted<X, W, kLlama>(load(dy[j]), weights.at(j));
-  };
+  const auto g_at = [=](std::int64_t j) { return weighted<X, kLlama>(load(dy[j]), weights.at(j)); };
   const auto fold_scaled = [&](Float f) {
     return fold<Float>(hidden_size, g_at, [x, f](std::int64_t j) { return load(x[j]) * f; });
   };
@@ -146,11 +151,11 @@ void add_residual(const ForwardArgs& args, std::int64_t row) {
   }
 }
 
-template <class X, class W, bool kLlama>
+template <class X, bool kLlama>
 void forward_row(const ForwardArgs& args, std::int64_t row) {
   using Float = FloatOf<X>;
   const std::int64_t hidden_size = args.shape.hidden_size;
-  const Weights<X, W> weights(args.weight, args.options);
+  const Weights<X> weights(args.weight, args.dtype, args.options);
   const bool has_residual = args.residual.data != nullptr;
   if (has_residual) add_residual<X>(args, row);
   const X* x = has_residual ? row_of<X>(args.residual_out, row) : row_of<X>(args.x, row);
@@ -159,15 +164,15 @@ void forward_row(const ForwardArgs& args, std::int64_t row) {
   const Float rstd = rstd_of(x, hidden_size, static_cast<Float>(args.options.eps));
   if (args.rstd != nullptr) static_cast<Float*>(args.rstd)[row] = rstd;
   for (std::int64_t j = 0; j < hidden_size; ++j) {
-    y[j] = cast<X>(scaled<X, W, kLlama>(load(x[j]) * rstd, weights.at(j)));
+    y[j] = cast<X>(scaled<X, kLlama>(load(x[j]) * rstd, weights.at(j)));
   }
 }
 
-template <class X, class W, bool kLlama>
+template <class X, bool kLlama>
 void backward_row(const BackwardArgs& args, std::int64_t row, FloatOf<X>* partial) {
   using Float = FloatOf<X>;
   const std::int64_t hidden_size = args.shape.hidden_size;
-  const Weights<X, W> weights(args.weight, args.options);
+  const Weights<X> weights(args.weight, args.dtype, args.options);
   const X* dy = row_of<X>(args.dy, row);
   const X* x = row_of<X>(args.x, row);
   const Float rstd = args.rstd != nullptr
@@ -181,11 +186,11 @@ void backward_row(const BackwardArgs& args, std::int64_t row, FloatOf<X>* partia
     }
   }
   if (args.dx.data == nullptr) return;
-  const Float cbar = cbar_of<X, W, kLlama>(dy, x, weights, hidden_size, rstd);
+  const Float cbar = cbar_of<X, kLlama>(dy, x, weights, hidden_size, rstd);
   X* dx = row_of<X>(args.dx, row);
   const auto dx_at = [&](std::int64_t j) {
     const Float xhat = load(x[j]) * rstd;
-    return rstd * fma(-xhat, cbar, weighted<X, W, kLlama>(load(dy[j]), weights.at(j)));
+    return rstd * fma(-xhat, cbar, weighted<X, kLlama>(load(dy[j]), weights.at(j)));
   };
   if (args.dresidual_out.data == nullptr) {
     for (std::int64_t j = 0; j < hidden_size; ++j) dx[j] = cast<X>(dx_at(j));
@@ -197,18 +202,18 @@ void backward_row(const BackwardArgs& args, std::int64_t row, FloatOf<X>* partia
   }
 }
 
-template <class X, class W, bool kLlama>
+template <class X, bool kLlama>
 void forward(const ForwardArgs& args, Range rows) {
-  for (std::int64_t row = rows.begin; row < rows.end; ++row) forward_row<X, W, kLlama>(args, row);
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) forward_row<X, kLlama>(args, row);
 }
 
-template <class X, class W, bool kLlama>
+template <class X, bool kLlama>
 void backward(const BackwardArgs& args, Range rows, FloatOf<X>* partial) {
   if (partial != nullptr) {
     for (std::int64_t j = 0; j < partial_stride(args.shape.hidden_size); ++j) partial[j] = 0;
   }
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-    backward_row<X, W, kLlama>(args, row, partial);
+    backward_row<X, kLlama>(args, row, partial);
   }
 }
 
@@ -247,24 +252,6 @@ void finish_dweight(const BackwardArgs& args, const Float* partials, std::int64_
       out = cast<T>(args.accumulate ? load(out) + sums[i] : sums[i]);
     }
   }
-}
-
-// float64 tensors, whose weight is float64 as well.
-template <class Function>
-void with_float64_weight(const Weight& weight, const Function& function) {
-  if (weight.data == nullptr) return function(Tag<NoWeight>{});
-  function(Tag<double>{});
-}
-
-inline void forward_float64(const ForwardArgs& args, Range rows) {
-  with_float64_weight(
-      args.weight, [&](auto w) { forward<double, typename decltype(w)::Type, false>(args, rows); });
-}
-
-inline void backward_float64(const BackwardArgs& args, Range rows, double* partial) {
-  with_float64_weight(args.weight, [&](auto w) {
-    backward<double, typename decltype(w)::Type, false>(args, rows, partial);
-  });
 }
 
 }  // namespace plain

@@ -41,16 +41,17 @@ RMSNORM_INLINE bool gradient_folds_stand(Vec sums, Vec rstd) {
 }
 
 // Replaces cbar[r] where the fold sums[r] of row rows.begin + r does not stand.
-template <class X, class W, bool kLlama>
+template <class X, bool kLlama>
 [[gnu::noinline, gnu::cold]] void rescale_cbar(const BackwardArgs& args, Range rows, Vec sums,
                                                const float* rstd, float* cbar) {
-  const plain::Weights<X, W> weights(args.weight, args.options);
+  const plain::Weights<X> weights(args.weight, args.dtype, args.options);
   alignas(64) float folds[Vec::kLanes];
   sums.store(folds);
   for (std::int64_t r = 0; r < rows.end - rows.begin; ++r) {
     if (gradient_fold_stands(folds[r], rstd[r])) continue;
-    cbar[r] = plain::cbar_of<X, W, kLlama>(row_of<X>(args.dy, rows.begin + r),
-                                           row_of<X>(args.x, rows.begin + r), weights,
-                                           args.shape.hidden_size, rstd[r]);
+    const float taken = plain::cbar_of<X, kLlama>(row_of<X>(args.dy, rows.begin + r),
+                                                  row_of<X>(args.x, rows.begin + r), weights,
+                                                  args.shape.hidden_size, rstd[r]);
+    cbar[r] = without_payload(taken);
   }
 }

@@ -8,18 +8,20 @@ static constexpr std::int64_t kSumBytes = 16 << 10;
 template <class X, Stores kStores>
 [[gnu::noinline]] void add_residual(const ForwardArgs& args, std::int64_t row, X* kept) {
   const std::int64_t hidden_size = args.shape.hidden_size;
-  const RowReader<X, X> x{row_of<X>(args.x, row)};
-  const RowReader<X, X> residual{row_of<X>(args.residual, row)};
+  const X* const x = row_of<X>(args.x, row);
+  const X* const residual = row_of<X>(args.residual, row);
   const RowWriter<X, Floats::kShort, kStores> sum{row_of<X>(args.residual_out, row)};
   const RowWriter<X, Floats::kShort, Stores::kCached> copy{kept};
 
   if (hidden_size < kPairColumns) {
-    const Pair value = x.tail(0, hidden_size) + residual.tail(0, hidden_size);
-    sum.tail(0, hidden_size, value);
-    if (kept != nullptr) copy.tail(0, hidden_size, value);
+    const Pair value = load_part<X>(x, 0, hidden_size) + load_part<X>(residual, 0, hidden_size);
+    sum.part(0, 0, hidden_size, value);
+    if (kept != nullptr) copy.part(0, 0, hidden_size, value);
     return;
   }
-  const auto sum_at = [&](std::int64_t j) { return x.at(j) + residual.at(j); };
+  const auto sum_at = [&](std::int64_t j) {
+    return load_pair<X>(x + j) + load_pair<X>(residual + j);
+  };
   const Walk walk = walk_row(sum.data, hidden_size);
   Pair begin{};
   Pair end{};
@@ -40,11 +42,13 @@ template <class X, Stores kStores>
   }
 }
 
+using Forward = void (*)(const ForwardArgs& args, Range rows, const void* prepared);
+
 // Blocks of rows: their residual_out, and then normalise(args, rows) with it as x. What streams to
 // memory is normalised from a copy, a ring of as many rows as a block has.
 template <class X, Stores kStores>
-void forward_sums(const ForwardArgs& args, Range rows,
-                  void (*normalise)(const ForwardArgs& args, Range rows)) {
+[[gnu::noinline]] void forward_sums(const ForwardArgs& args, Range rows, const void* prepared,
+                                    Forward normalise) {
   constexpr std::int64_t kElements = kSumBytes / static_cast<std::int64_t>(sizeof(X));
   const std::int64_t stride = ceil_div(args.shape.hidden_size, kPairColumns) * kPairColumns;
   const std::int64_t fitting = kElements / stride;
@@ -66,30 +70,32 @@ void forward_sums(const ForwardArgs& args, Range rows,
         add_residual<X, Stores::kCached>(args, row, nullptr);
       }
     }
-    normalise(sums, {first, end});
+    normalise(sums, {first, end}, prepared);
   }
 }
 
-// y and rstd of rows of x, or of x + residual.
-template <class X, class W, bool kLlama, Stores kStores>
-void forward_rows_or_sums(const ForwardArgs& args, Range rows) {
+// y and rstd of rows of x, or of x + residual. Without weights nothing is rounded twice.
+template <class X, bool kLlama, Stores kStores>
+void forward_rows_or_sums(const ForwardArgs& args, Range rows, const void* prepared) {
+  const Forward normalise = args.weight.data != nullptr
+                                ? forward_rows<Scaling<X, true, kLlama, kStores>>
+                                : forward_rows<Scaling<X, false, false, kStores>>;
   if (args.residual.data == nullptr) {
-    forward_rows<X, W, kLlama, kStores>(args, rows);
+    normalise(args, rows, prepared);
   } else {
-    forward_sums<X, kStores>(args, rows, forward_rows<X, W, kLlama, kStores>);
+    forward_sums<X, kStores>(args, rows, prepared, normalise);
   }
   if constexpr (kStores == Stores::kStreaming) stream_fence();
 }
 
-void forward(const ForwardArgs& args, Range rows, Stores stores) {
-  if (args.dtype == DType::kFloat64) return plain::forward_float64(args, rows);
-  with_types(args.dtype, args.weight, args.options.cast_order, [&](auto x, auto w, auto llama) {
+void forward(const ForwardArgs& args, Range rows, Stores stores, const void* prepared) {
+  if (args.dtype == DType::kFloat64) return plain::forward<double, false>(args, rows);
+  with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
     using X = typename decltype(x)::Type;
-    using W = typename decltype(w)::Type;
     if (stores == Stores::kStreaming) {
-      forward_rows_or_sums<X, W, llama.value, kStreaming<X>>(args, rows);
+      forward_rows_or_sums<X, llama.value, kStreaming<X>>(args, rows, prepared);
     } else {
-      forward_rows_or_sums<X, W, llama.value, Stores::kCached>(args, rows);
+      forward_rows_or_sums<X, llama.value, Stores::kCached>(args, rows, prepared);
     }
   });
 }

@@ -6,6 +6,8 @@
 
 #include "pairs.inl"
 
+#include "weights.inl"
+
 #include "fold_rows.inl"
 
 #include "rescaled_rows.inl"
@@ -14,7 +16,11 @@
 
 #include "residual_rows.inl"
 
+#include "backward_columns.inl"
+
 #include "backward_rows.inl"
+
+#include "dweight_rows.inl"
 
 void convert(DType from, const void* source, DType to, void* destination, std::int64_t count) {
   with_dtype(from, [&](auto from_tag) {

@@ -4,12 +4,6 @@
 template <class X>
 static constexpr bool kMasks = false;
 
-template <class X, class W>
-struct NormalFloats {
-  static constexpr bool kExist = false;
-  explicit NormalFloats(const ForwardArgs&) {}
-};
-
 // 2 * kLanes elements, zeros where no others are put.
 template <class T>
 struct Part {
@@ -33,3 +27,20 @@ RMSNORM_INLINE void store_part(X* destination, std::int64_t begin, std::int64_t 
   store_pair<X, kWhich>(part.values, value);
   for (std::int64_t i = begin; i < end; ++i) destination[i] = part.values[i];
 }
+
+template <class X>
+struct Magnitudes {
+  static constexpr bool kMatter = false;
+  RMSNORM_INLINE Pair at(const X* source) { return load_pair<X>(source); }
+  RMSNORM_INLINE Pair part(const X* source, std::int64_t begin, std::int64_t end) {
+    return load_part<X>(source, begin, end);
+  }
+  RMSNORM_INLINE float smallest(const ConstRows&, std::int64_t, std::int64_t, std::int64_t) const {
+    return 0.0f;
+  }
+};
+template <class T>
+RMSNORM_INLINE float smallest_magnitude(const T*, std::int64_t) {
+  return 0.0f;
+}
+RMSNORM_INLINE bool is_normal(float, Vec, float) { return false; }

@@ -13,7 +13,6 @@ template <bool kValue>
 struct Bool {
   static constexpr bool value = kValue;
 };
-struct NoWeight {};
 
 // What a float about to be rounded to bfloat16 can be. kAny: anything. kShort: no NaNs but those of
 // a bfloat16 and of the processor, whose lower 16 bits are 0, so that rounding them as if numbers
@@ -34,22 +33,34 @@ void with_dtype(DType dtype, const Function& function) {
   }
 }
 
-// function(Tag of the tensors, Tag of the weight, Bool of "rounds xhat and g, as Llama does").
+// function(Tag of the tensors, Bool of "rounds xhat and g, as Llama does").
 template <class Function>
-void with_types(DType dtype, const Weight& weight, CastOrder order, const Function& function) {
+void with_order(DType dtype, CastOrder order, const Function& function) {
   with_dtype(dtype, [&](auto x) {
-    using X = typename decltype(x)::Type;
-    const auto with_weight = [&](auto w) {
-      if constexpr (!__is_same(X, float)) {
-        if (order == CastOrder::kLlama) return function(x, w, Bool<true>{});
-      }
-      function(x, w, Bool<false>{});
-    };
-    if (weight.data == nullptr) return with_weight(Tag<NoWeight>{});
-    if (weight.dtype == dtype) return with_weight(x);
-    with_weight(Tag<float>{});
+    if constexpr (!__is_same(typename decltype(x)::Type, float)) {
+      if (order == CastOrder::kLlama) return function(x, Bool<true>{});
+    }
+    function(x, Bool<false>{});
   });
 }
+
+// A reference to any function (begin, arguments): what takes one is compiled once for all.
+template <class Signature>
+class FunctionRef;
+template <class... Arguments>
+class FunctionRef<void(Arguments...)> {
+ public:
+  template <class Function>
+  FunctionRef(const Function& function)
+      : object_(&function), call_([](const void* object, Arguments... arguments) {
+          (*static_cast<const Function*>(object))(arguments...);
+        }) {}
+  void operator()(Arguments... arguments) const { call_(object_, arguments...); }
+
+ private:
+  const void* object_;
+  void (*call_)(const void*, Arguments...);
+};
 
 template <class T>
 RMSNORM_INLINE const T* row_of(const ConstRows& rows, std::int64_t row) {

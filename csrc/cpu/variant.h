@@ -31,6 +31,18 @@ static constexpr std::int64_t partial_bytes(DType dtype, std::int64_t hidden_siz
   return partial_stride(hidden_size) * (dtype == DType::kFloat64 ? 8 : 4);
 }
 
+// Weights that `prepare` has made ready take this much scratch memory, aligned to 64 bytes.
+static constexpr std::int64_t prepared_bytes(std::int64_t hidden_size) {
+  return (ceil_div(hidden_size, 16) * 16 + 320) * 4;
+}
+
+// Whether kernels read these weights better, or only, when prepared: all but float32 weights as
+// they are, and float64, which nothing prepares.
+static constexpr bool wants_preparing(DType dtype, const Weight& weight, const Options& options) {
+  if (weight.data == nullptr || dtype == DType::kFloat64) return false;
+  return dtype != DType::kFloat32 || options.weight_offset != 0.0;
+}
+
 // Functions of a variant are called with checked arguments and can not fail. They allocate nothing.
 struct Variant {
   const char* name;
@@ -41,12 +53,19 @@ struct Variant {
   // The variant for float32 rows that are streamed, where that is another.
   const Variant* streaming_float32;
 
-  // y and rstd of `rows`.
-  void (*forward)(const ForwardArgs&, Range rows, Stores);
+  // Leaves a call's w = weight + weight_offset in `prepared` (prepared_bytes) as its kernels read
+  // it, once for all rows; where wants_preparing. `aligned` is the matrix whose memory decides how
+  // rows are cut: y, or dx.
+  void (*prepare)(DType, const Weight&, const Options&, std::int64_t hidden_size,
+                  const void* aligned, void* prepared);
+
+  // y and rstd of `rows`. `prepared` may be null: then 16-bit weights are converted for every row.
+  void (*forward)(const ForwardArgs&, Range rows, Stores, const void* prepared);
 
   // dx of `rows`. If `partial` is given (partial_bytes), these rows are one row group and their
-  // sums of dy * xhat are left there.
-  void (*backward)(const BackwardArgs&, Range rows, Stores, void* partial);
+  // sums of dy * xhat are left there. `prepared` is null only where nothing wants
+  // preparing, or no dx is wanted.
+  void (*backward)(const BackwardArgs&, Range rows, Stores, const void* prepared, void* partial);
 
   // sum[i] += partial[i] for all i < count, a multiple of kPartialColumns, of partial sums of
   // tensors of `dtype`.

@@ -22,7 +22,7 @@ namespace {
 
 }  // namespace
 
-const Variant kAvx2{"avx2",   kFeaturesAvx2, nullptr,        forward,
+const Variant kAvx2{"avx2",   kFeaturesAvx2, nullptr,        prepare, forward,
                     backward, add_partial,   finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

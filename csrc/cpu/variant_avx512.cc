@@ -21,7 +21,7 @@ namespace {
 
 }  // namespace
 
-const Variant kAvx512{"avx512", kFeaturesAvx512, &kAvx2,         forward,
+const Variant kAvx512{"avx512", kFeaturesAvx512, &kAvx2,         prepare, forward,
                       backward, add_partial,     finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

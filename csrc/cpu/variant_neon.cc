@@ -21,7 +21,7 @@ namespace {
 
 }  // namespace
 
-const Variant kNeon{"neon",   kFeaturesNeon, nullptr,        forward,
+const Variant kNeon{"neon",   kFeaturesNeon, nullptr,        prepare, forward,
                     backward, add_partial,   finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

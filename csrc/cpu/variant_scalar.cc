@@ -11,20 +11,20 @@ namespace {
 
 #include "plain_rows.inl"
 
-void forward(const ForwardArgs& args, Range rows, Stores) {
-  if (args.dtype == DType::kFloat64) return plain::forward_float64(args, rows);
-  with_types(args.dtype, args.weight, args.options.cast_order, [&](auto x, auto w, auto llama) {
-    plain::forward<typename decltype(x)::Type, typename decltype(w)::Type, llama.value>(args, rows);
+void forward(const ForwardArgs& args, Range rows, Stores, const void*) {
+  if (args.dtype == DType::kFloat64) return plain::forward<double, false>(args, rows);
+  with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
+    plain::forward<typename decltype(x)::Type, llama.value>(args, rows);
   });
 }
 
-void backward(const BackwardArgs& args, Range rows, Stores, void* partial) {
+void backward(const BackwardArgs& args, Range rows, Stores, const void*, void* partial) {
   if (args.dtype == DType::kFloat64) {
-    return plain::backward_float64(args, rows, static_cast<double*>(partial));
+    return plain::backward<double, false>(args, rows, static_cast<double*>(partial));
   }
-  with_types(args.dtype, args.weight, args.options.cast_order, [&](auto x, auto w, auto llama) {
-    plain::backward<typename decltype(x)::Type, typename decltype(w)::Type, llama.value>(
-        args, rows, static_cast<float*>(partial));
+  with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
+    plain::backward<typename decltype(x)::Type, llama.value>(args, rows,
+                                                             static_cast<float*>(partial));
   });
 }
 
@@ -61,7 +61,7 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
 
 }  // namespace
 
-const Variant kScalar{"scalar", 0,           nullptr,        forward,
+const Variant kScalar{"scalar", 0,           nullptr,        nullptr, forward,
                       backward, add_partial, finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

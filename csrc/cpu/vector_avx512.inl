@@ -80,7 +80,7 @@ RMSNORM_INLINE Pair unpack_bfloat16(__m512i packed) {
 // The other way, rounded to nearest even: one up if the bits below the upper half are more than
 // half of its last place, or exactly half and that place is odd. Both columns' halves side by side,
 // 32 roundings take as few instructions as 16 would in 32 bits each. An instruction of AVX512_BF16
-// does the same for normal numbers (NormalFloats).
+// does the same for normal numbers (is_normal).
 template <Floats kWhich>
 RMSNORM_INLINE __m512i pack_bfloat16(Pair x) {
   if constexpr (kWhich == Floats::kNormal) {

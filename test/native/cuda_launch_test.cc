@@ -88,7 +88,7 @@ struct ExpectedBackward {
     const std::int64_t rows = problem.shape.rows;
     for (std::int64_t group = 0; group < partials.rows(); ++group) {
       const cpu::Range range{group * group_rows, std::min((group + 1) * group_rows, rows)};
-      cpu::kScalar.backward(buffers.args, range, cpu::Stores::kCached,
+      cpu::kScalar.backward(buffers.args, range, cpu::Stores::kCached, nullptr,
                             static_cast<float*>(partials.row(group)));
     }
     cpu::kScalar.finish_dweight(buffers.args, static_cast<const float*>(partials.row(0)),

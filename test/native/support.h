@@ -124,6 +124,7 @@ struct Layout {
   std::int64_t piece_rows = 0;  // rows in a call of the variant; 0: all
   std::int64_t batch_rows = kOneBatch;
   std::int64_t batch_padding = 0;  // elements that follow every batch_rows rows
+  bool prepares = true;            // weights of forward, once for all rows
 };
 
 // Special rows of Values::kSpecial.

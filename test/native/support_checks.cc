@@ -35,25 +35,48 @@ void for_each_piece(std::int64_t rows, std::int64_t piece_rows, const Function& 
   }
 }
 
+// The weights of a call as a variant's kernels read them, null where those read them as they are.
+// Scratch memory holds anything before.
+class PreparedWeights {
+ public:
+  template <class Args>
+  PreparedWeights(const cpu::Variant& variant, const Args& args, const void* aligned) {
+    if (variant.prepare == nullptr || aligned == nullptr) return;
+    if (!cpu::wants_preparing(args.dtype, args.weight, args.options)) return;
+    const std::int64_t hidden_size = args.shape.hidden_size;
+    memory_ = Matrix(DType::kFloat32, 1, cpu::prepared_bytes(hidden_size) / 4);
+    variant.prepare(args.dtype, args.weight, args.options, hidden_size, aligned, memory_.row(0));
+    data_ = memory_.row(0);
+  }
+  const void* data() const { return data_; }
+
+ private:
+  Matrix memory_{DType::kFloat32, 0, 1};
+  const void* data_ = nullptr;
+};
+
 }  // namespace
 
 void forward_with(const cpu::Variant& variant, const ForwardArgs& args, const Layout& layout) {
-  for_each_piece(args.shape.rows, layout.piece_rows,
-                 [&](cpu::Range rows) { variant.forward(args, rows, layout.stores); });
+  const PreparedWeights weights(variant, args, layout.prepares ? args.y.data : nullptr);
+  for_each_piece(args.shape.rows, layout.piece_rows, [&](cpu::Range rows) {
+    variant.forward(args, rows, layout.stores, weights.data());
+  });
 }
 
 void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const Layout& layout) {
+  const PreparedWeights weights(variant, args, args.dx.data);
   if (args.dweight == nullptr) {
     if (args.dx.data == nullptr) return;
     return for_each_piece(args.shape.rows, layout.piece_rows, [&](cpu::Range rows) {
-      variant.backward(args, rows, layout.stores, nullptr);
+      variant.backward(args, rows, layout.stores, weights.data(), nullptr);
     });
   }
   const std::int64_t stride = cpu::partial_stride(args.shape.hidden_size);
   Matrix partials(computed_in(args.dtype), row_group_count(args.shape.rows), stride);
   for_each_piece(args.shape.rows, row_group_rows(args.shape.rows), [&](cpu::Range rows) {
     const std::int64_t group = rows.begin / row_group_rows(args.shape.rows);
-    variant.backward(args, rows, layout.stores, partials.row(group));
+    variant.backward(args, rows, layout.stores, weights.data(), partials.row(group));
   });
   // In two parts, as threads share them.
   const std::int64_t middle = stride / cpu::kPartialColumns / 2 * cpu::kPartialColumns;
@@ -166,7 +189,7 @@ std::string describe(const Layout& layout) {
        << (layout.rstd_given ? ", rstd given" : ", rstd recomputed") << (layout.dx ? ", dx" : "")
        << (layout.dweight ? ", dweight" : "")
        << (layout.stores == cpu::Stores::kStreaming ? ", streaming" : "") << ", rows a call "
-       << layout.piece_rows;
+       << layout.piece_rows << (layout.prepares ? "" : ", weights converted for every row");
   if (layout.batch_rows != kOneBatch) {
     text << ", batches of " << layout.batch_rows << " rows and " << layout.batch_padding;
   }

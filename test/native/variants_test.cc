@@ -77,6 +77,7 @@ Layout any_layout(Random& random, const Problem& problem) {
   layout.stores = random.once_in(2) ? cpu::Stores::kStreaming : cpu::Stores::kCached;
   layout.piece_rows =
       one_of(random, {std::int64_t{0}, std::int64_t{0}, std::int64_t{3}, std::int64_t{8}});
+  layout.prepares = random.once_in(2);
   return layout;
 }
 

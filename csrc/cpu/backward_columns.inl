@@ -1,0 +1,239 @@
+// dx of the columns of a block of rows, and their sums of dy * xhat. Included by row_kernels.inl.
+//
+// A row of partial sums holds Pairs in the order of the tensors, as rows are walked (Walk): the
+// edge at column 0, the whole Pairs, the edge at the end; of a short row, one Pair.
+
+// Rows of one call are walked alike, by the first one's alignment.
+template <class X>
+RMSNORM_INLINE Walk walk_backward(const BackwardArgs& args) {
+  const void* aligned = args.dx.data != nullptr ? args.dx.data : args.x.data;
+  return walk_row(static_cast<const X*>(aligned), args.shape.hidden_size);
+}
+
+// Columns are computed in stripes through all rows of a block, whose weights and partial sums stay
+// in registers. Narrower stripes leave the caches' prefetchers too little of a row: measured at
+// 32x4096 with AVX-512, 64 columns take 1.4 times as long, and 192 or 256 as long as 128.
+static constexpr std::int64_t kHeldPairs = 128 / kPairColumns < 8 ? 128 / kPairColumns : 8;
+
+// One row of backward: what its columns need besides w.
+template <class X>
+struct BackwardRow {
+  const X* dy;
+  const X* x;
+  X* dx;
+  const X* dresidual_out;  // null if there is none
+  float rstd;
+  float cbar;
+};
+
+// A block of rows and what becomes of it.
+template <class X>
+struct BackwardBlock {
+  const BackwardRow<X>* rows;
+  std::int64_t count;
+  std::int64_t hidden_size;
+  Walk walk;
+  const Weights<X>& weights;
+  float* partials;  // null if dweight is not wanted
+  bool is_fresh;    // the partial sums start here
+  Stores stores;    // of dx
+};
+
+// What columns are computed for: of tensors of X, with weights or without, in Llama's order or not,
+// dx and the sums of dweight or one of them, dx by stores of a kind.
+template <class T, bool kWeights, bool kLlamaOrder, bool kHasDx, bool kHasDweight, Stores kWrites>
+struct Gradients {
+  using X = T;
+  static constexpr bool kWeighted = kWeights;
+  static constexpr bool kLlama = kLlamaOrder;
+  static constexpr bool kDx = kHasDx;
+  static constexpr bool kDweight = kHasDweight;
+  static constexpr Stores kStores = kWrites;
+};
+
+// dx of one Pair of a row's columns; acc gains dy * xhat.
+template <class G, class X>
+RMSNORM_INLINE Pair backward_pair(Pair dy, Pair x, Pair w, const BackwardRow<X>& row, Pair& acc) {
+  const Vec rstd = Vec::broadcast(row.rstd);
+  const Pair xhat = x * rstd;
+  if constexpr (G::kDweight) {
+    acc = fma(dy, G::kLlama ? round_pair<X, Floats::kShort>(xhat) : xhat, acc);
+  }
+  if constexpr (!G::kDx) return xhat;
+  Pair g = dy;
+  if constexpr (G::kWeighted) g = weighted<X, G::kLlama>(dy, w);
+  return fma(xhat, both(Vec::broadcast(-row.cbar)), g) * rstd;
+}
+
+// kPairCount whole Pairs of columns from column j on, of all rows of a block. Weights and partial
+// sums stay in registers for all of them.
+template <class G, std::int64_t kPairCount, class X>
+RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j, float* partial) {
+  Pair w[kPairCount];
+  Pair acc[kPairCount];
+  for (std::int64_t p = 0; p < kPairCount; ++p) {
+    if constexpr (G::kWeighted) w[p] = block.weights.from(j).at(p * kPairColumns);
+    acc[p] = both(Vec::zero());
+    if (G::kDweight && !block.is_fresh) acc[p] = load_floats<false>(partial + p * kPairColumns);
+  }
+  const BackwardRow<X>* const rows = block.rows;
+  const std::int64_t count = block.count;
+  for (std::int64_t r = 0; r < count; ++r) {
+    // A copy: what is stored could be anywhere, and memory would be read again after every store.
+    const BackwardRow<X> row = rows[r];
+    const RowWriter<X, Floats::kShort, G::kStores> to{row.dx};
+    for (std::int64_t p = 0; p < kPairCount; ++p) {
+      const std::int64_t column = j + p * kPairColumns;
+      Pair dx = backward_pair<G>(load_pair<X>(row.dy + column), load_pair<X>(row.x + column), w[p],
+                                 row, acc[p]);
+      if constexpr (!G::kDx) continue;
+      if (row.dresidual_out != nullptr) dx = dx + load_pair<X>(row.dresidual_out + column);
+      to.at(column, dx);
+    }
+  }
+  for (std::int64_t p = 0; p < kPairCount; ++p) {
+    if constexpr (G::kDweight) store_floats<false>(partial + p * kPairColumns, acc[p]);
+  }
+}
+
+// The whole Pairs of columns, whose partial sums begin at `partial`.
+template <class G, class X>
+[[gnu::noinline]] void backward_columns(const BackwardBlock<X>& block, Range columns,
+                                        float* partial) {
+  constexpr std::int64_t kHeld = kHeldPairs * kPairColumns;
+  std::int64_t j = columns.begin;
+  const auto advance = [&](std::int64_t by) {
+    j += by;
+    if (G::kDweight) partial += by;
+  };
+  for (; j + kHeld <= columns.end; advance(kHeld)) backward_pairs<G, kHeldPairs>(block, j, partial);
+  for (; j < columns.end; advance(kPairColumns)) backward_pairs<G, 1>(block, j, partial);
+}
+
+// Columns that share memory: a whole Pair at most, and the edges that overlap it. Of one row all
+// are loaded before any is stored.
+struct BackwardParts {
+  static constexpr int kMost = 3;
+  struct Part {
+    std::int64_t column;
+    Range written;  // of the Pair's columns
+    float* partial;
+  };
+  Part parts[kMost];
+  int count = 0;
+
+  void add(std::int64_t column, Range written, float* partial) {
+    parts[count++] = {column, written, partial};
+  }
+};
+
+template <class G, class X>
+[[gnu::noinline]] void backward_parts(const BackwardBlock<X>& block, const BackwardParts& all) {
+  Pair w[BackwardParts::kMost] = {};
+  Pair acc[BackwardParts::kMost] = {};
+  Pair dx[BackwardParts::kMost] = {};
+  const auto for_each = [&](const auto& function) {
+    function(0);
+    if (all.count > 1) function(1);
+    if (all.count > 2) function(2);
+  };
+  for_each([&](int i) {
+    if (G::kDweight && !block.is_fresh) acc[i] = load_floats<false>(all.parts[i].partial);
+    if (G::kWeighted) w[i] = block.weights.from(all.parts[i].column).at(0);
+  });
+  const BackwardRow<X>* const rows = block.rows;
+  const std::int64_t count = block.count;
+  for (std::int64_t r = 0; r < count; ++r) {
+    const BackwardRow<X> row = rows[r];
+    for_each([&](int i) {
+      const std::int64_t j = all.parts[i].column;
+      dx[i] =
+          backward_pair<G>(load_pair<X>(row.dy + j), load_pair<X>(row.x + j), w[i], row, acc[i]);
+      if (G::kDx && row.dresidual_out != nullptr) {
+        dx[i] = dx[i] + load_pair<X>(row.dresidual_out + j);
+      }
+    });
+    if constexpr (!G::kDx) continue;
+    for_each([&](int i) {
+      X* const to = row.dx + all.parts[i].column;
+      const Range written = all.parts[i].written;
+      if (block.stores == Stores::kCached || written.end - written.begin == kPairColumns) {
+        store_pair<X, Floats::kShort>(to, dx[i]);
+      } else {
+        store_part<X, Floats::kShort>(to, written.begin, written.end, dx[i]);
+      }
+    });
+  }
+  if constexpr (!G::kDweight) return;
+  for_each([&](int i) { store_floats<false>(all.parts[i].partial, acc[i]); });
+}
+
+// Rows of less than a Pair.
+template <class G, class X>
+[[gnu::noinline]] void backward_tails(const BackwardBlock<X>& block) {
+  const std::int64_t columns = block.hidden_size;
+  Pair w{};
+  Pair acc{};
+  if constexpr (G::kWeighted) w = block.weights.part(0, 0, columns);
+  if (G::kDweight && !block.is_fresh) acc = load_floats<false>(block.partials);
+  for (std::int64_t r = 0; r < block.count; ++r) {
+    const BackwardRow<X> row = block.rows[r];
+    const auto load = [&](const X* from) { return load_part<X>(from, 0, columns); };
+    Pair dx = backward_pair<G>(load(row.dy), load(row.x), w, row, acc);
+    if constexpr (!G::kDx) continue;
+    if (row.dresidual_out != nullptr) dx = dx + load(row.dresidual_out);
+    store_part<X, Floats::kShort>(row.dx, 0, columns, dx);
+  }
+  if constexpr (G::kDweight) store_floats<false>(block.partials, acc);
+}
+
+template <class X>
+struct ColumnKernels {
+  void (*tails)(const BackwardBlock<X>&);
+  void (*parts)(const BackwardBlock<X>&, const BackwardParts&);
+  void (*columns)(const BackwardBlock<X>&, Range columns, float* partial);
+};
+
+template <class X, bool kWeighted, bool kLlama, bool kDx, bool kDweight, Stores kStores>
+constexpr ColumnKernels<X> kColumnKernels{
+    backward_tails<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>>,
+    backward_parts<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>>,
+    backward_columns<Gradients<X, kWeighted, kLlama, kDx, kDweight, kStores>>};
+
+// Every column of a block.
+template <class X>
+[[gnu::noinline]] void backward_block(const BackwardBlock<X>& block,
+                                      const ColumnKernels<X>& kernels) {
+  const std::int64_t hidden_size = block.hidden_size;
+  const Walk walk = block.walk;
+  float* const partials = block.partials;
+  if (hidden_size < kPairColumns) return kernels.tails(block);
+  const bool has_begin = walk.begin > 0;
+  const bool has_end = walk.end < hidden_size;
+  // Of column j. No partial sums are none of any column.
+  const auto at = [&](std::int64_t j) {
+    const std::int64_t edge = has_begin ? kPairColumns : 0;
+    return partials == nullptr ? nullptr : partials + edge + (j - walk.begin);
+  };
+  constexpr Range kWhole{0, kPairColumns};
+  std::int64_t begin = walk.begin;
+  std::int64_t end = walk.end;
+  BackwardParts at_begin;
+  BackwardParts at_end;
+  if (has_begin) {
+    at_begin.add(0, {0, walk.begin}, partials);
+    if (begin < end) at_begin.add(begin, kWhole, at(begin));
+    begin += kPairColumns;
+  }
+  if (has_end) {
+    BackwardParts& parts = begin < end || !has_begin ? at_end : at_begin;
+    if (begin < end) {
+      end -= kPairColumns;
+      parts.add(end, kWhole, at(end));
+    }
+    parts.add(walk.last, {walk.end - walk.last, kPairColumns}, at(walk.end));
+  }
+  if (at_begin.count > 0) kernels.parts(block, at_begin);
+  if (begin < end) kernels.columns(block, {begin, end}, at(begin));
+  if (at_end.count > 0) kernels.parts(block, at_end);
+}

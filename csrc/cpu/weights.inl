@@ -1,0 +1,146 @@
+// Weights as kernels read them. Included by row_kernels.inl.
+//
+// w = weight + weight_offset is float32 in the order of a Pair: column for column, or, interleaved,
+// the even columns in one array and the odd ones in another, so that a Pair from any column on is
+// two plain loads. float32 weights with no offset are read where they are. All others are prepared
+// once for a call or, where one row is all there is to scale, converted as it is.
+
+// A Pair of weights from each even number of columns on.
+template <class X>
+struct WeightPairs {
+  const float* a;
+  const float* b;
+
+  RMSNORM_INLINE Pair at(std::int64_t column) const {
+    if constexpr (kInterleaved<X>) column >>= 1;
+    return {Vec::load(a + column), Vec::load(b + column)};
+  }
+};
+
+// Weights of W as they lie in memory, for rows that are alone or too long to prepare them.
+template <class X, class W>
+struct RawWeights {
+  // A float32 weight can be a NaN whose low bits are set.
+  static constexpr Floats kFloats = __is_same(W, float) ? Floats::kAny : Floats::kShort;
+
+  const W* data;
+  Vec offset;
+
+  RMSNORM_INLINE RawWeights from(std::int64_t column) const { return {data + column, offset}; }
+  RMSNORM_INLINE Pair at(std::int64_t column) const {
+    return RowReader<X, W>::read(data + column) + both(offset);
+  }
+  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
+    return load_part<X>(data + column, begin, end) + both(offset);
+  }
+};
+
+// Of prepared weights: at the begin of their memory.
+struct PreparedWeights {
+  const float* even;  // or all columns, from column 0 on; any number up to a Pair from both ends on
+  const float* odd;
+  float smallest;  // smallest_magnitude of them all
+};
+
+// Weights that are ready to be read: prepared, or float32 ones in place.
+template <class X>
+class Weights {
+ public:
+  static constexpr Floats kFloats = Floats::kShort;
+
+  Weights(const Weight& weight, const void* prepared) : is_prepared_(prepared != nullptr) {
+    if (is_prepared_) {
+      prepared_ = *static_cast<const PreparedWeights*>(prepared);
+    } else if constexpr (__is_same(X, float)) {
+      prepared_ = {static_cast<const float*>(weight.data), nullptr, 0.0f};
+    }
+  }
+
+  RMSNORM_INLINE bool are_prepared() const { return is_prepared_; }
+  RMSNORM_INLINE float smallest() const { return prepared_.smallest; }
+
+  RMSNORM_INLINE WeightPairs<X> from(std::int64_t column) const {
+    if constexpr (!kInterleaved<X>) {
+      return {prepared_.even + column, prepared_.even + column + Vec::kLanes};
+    } else if (column & 1) {
+      return {prepared_.odd + (column >> 1), prepared_.even + (column >> 1) + 1};
+    } else {
+      return {prepared_.even + (column >> 1), prepared_.odd + (column >> 1)};
+    }
+  }
+  // Of the Pair at a column its columns [begin, end); anything in the others.
+  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
+    if (kInterleaved<X> || is_prepared_) return from(column).at(0);
+    return load_part<float>(prepared_.even + column, begin, end);
+  }
+
+ private:
+  bool is_prepared_;
+  PreparedWeights prepared_ = {};
+};
+
+// function(RawWeights of a call).
+template <class X, class Function>
+RMSNORM_INLINE void with_raw_weights(const Weight& weight, const Options& options,
+                                     const Function& function) {
+  const auto offset = static_cast<float>(options.weight_offset);
+  // The one addend that changes no weight is -0.
+  const Vec addend = Vec::broadcast(offset == 0.0f ? -0.0f : offset);
+  if (weight.dtype == DType::kFloat32) {
+    return function(RawWeights<X, float>{static_cast<const float*>(weight.data), addend});
+  }
+  if constexpr (!__is_same(X, float)) {
+    function(RawWeights<X, X>{static_cast<const X*>(weight.data), addend});
+  }
+}
+
+// Column `begin` of the walk lies where memory is aligned, and so does the next, interleaved.
+template <class X>
+[[gnu::noinline]] void prepare_weights(const Weight& weight, const Options& options,
+                                       std::int64_t hidden_size, const void* aligned,
+                                       PreparedWeights* prepared) {
+  constexpr std::int64_t kPad = 32;
+  static_assert(kPad >= kPairColumns && sizeof(PreparedWeights) <= 16 * sizeof(float));
+  const std::int64_t begin = walk_row(static_cast<const X*>(aligned), hidden_size).begin;
+  float* const memory = reinterpret_cast<float*>(prepared) + 16 + kPad;
+  const auto shift = [](std::int64_t aligned_index) { return -aligned_index & 15; };
+  float* even = memory + shift(begin);
+  float* odd = nullptr;
+  if constexpr (kInterleaved<X>) {
+    even = memory + shift((begin + 1) / 2);
+    odd = memory + ceil_div(hidden_size, 32) * 16 + 3 * kPad + shift(begin / 2);
+  }
+  with_raw_weights<X>(weight, options, [&](auto raw) {
+    for (std::int64_t j = 0; j < hidden_size; j += kPairColumns) {
+      const std::int64_t rest = hidden_size - j;
+      const Pair w = rest >= kPairColumns ? raw.at(j) : raw.part(j, 0, rest);
+      if constexpr (kInterleaved<X>) {
+        w.a.store(even + j / 2);
+        w.b.store(odd + j / 2);
+      } else {
+        w.a.store(even + j);
+        w.b.store(even + j + Vec::kLanes);
+      }
+    }
+    if constexpr (decltype(raw)::kFloats == Floats::kAny && kInterleaved<X>) {
+      for (std::int64_t j = 0; j < ceil_div(hidden_size, 2); ++j) {
+        even[j] = without_payload(even[j]);
+        odd[j] = without_payload(odd[j]);
+      }
+    }
+  });
+  *prepared = {even, odd, 0.0f};
+  if constexpr (kInterleaved<X>) {
+    const float smallest = smallest_magnitude(even, ceil_div(hidden_size, 2));
+    const float other = smallest_magnitude(odd, hidden_size / 2);
+    prepared->smallest = other < smallest ? other : smallest;
+  }
+}
+
+void prepare(DType dtype, const Weight& weight, const Options& options, std::int64_t hidden_size,
+             const void* aligned, void* prepared) {
+  with_dtype(dtype, [&](auto x) {
+    prepare_weights<typename decltype(x)::Type>(weight, options, hidden_size, aligned,
+                                                static_cast<PreparedWeights*>(prepared));
+  });
+}
