@@ -2,11 +2,11 @@
 // table in docs/kernels.md. Needs a build with nvcc and test/cudasim, but no GPU.
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { hasSimulator } from '../test/processes';
 import { compiledKernels, kernelNames, logFolder, type CompiledKernel } from './compiled-kernels';
+import { writeGenerated } from './generated-text';
 import { architectureNames, occupancyOf, type Architecture } from './occupancy';
 import { launchesOf, requestedBytes, uniqueBytes, type Launch, type Run } from './traced-runs';
 
@@ -146,19 +146,6 @@ function explanations(
   ];
 }
 
-const beginMark = '<!-- kernel-report -->';
-const endMark = '<!-- /kernel-report -->';
-
-/** A document with the report between its marks. */
-export function withReport(text: string, report: string): string {
-  const begin = text.indexOf(beginMark);
-  const end = text.indexOf(endMark);
-  if (begin < 0 || end < begin) {
-    throw new Error(`There is no place for the report: ${beginMark} and, behind it, ${endMark}`);
-  }
-  return `${text.slice(0, begin + beginMark.length)}\n\n${report}\n\n${text.slice(end)}`;
-}
-
 function git(...args: string[]): string {
   return execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
 }
@@ -171,14 +158,7 @@ async function main(): Promise<void> {
   const isChanged = git('status', '--porcelain', '--', 'csrc/cuda') !== '';
   const commit = `${git('rev-parse', '--short', 'HEAD')}${isChanged ? ' with changes' : ''}`;
   const origin = `By \`npm run kernel-report\` at ${commit}, ${new Date().toISOString().slice(0, 10)}.`;
-  const text = existsSync(document)
-    ? readFileSync(document, 'utf8')
-    : `# The CUDA kernels\n\n${beginMark}\n${endMark}\n`;
-  // Only here: jest, which imports this file, cannot load it.
-  const prettier = await import('prettier');
-  const style = await prettier.resolveConfig(document);
-  const written = withReport(text, `${origin}\n\n${report}`);
-  writeFileSync(document, await prettier.format(written, { ...style, parser: 'markdown' }));
+  await writeGenerated(document, 'kernel-report', `${origin}\n\n${report}`);
 }
 
 if (require.main === module) {

@@ -196,7 +196,7 @@ describe('installed, without the packages that are optional', () => {
     const args = ['bench', '--shapes', '1x64', '--op', 'forward', '--time', '0.2'];
     const { end, stdout } = await cli(args, settings);
     expect(end).toBe(0);
-    expect(stdout).toMatch(/rivals: javascript [^,]*, wasm-simd [^,]*, layer-norm [^,]*\n/);
+    expect(stdout).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
   });
 });
 

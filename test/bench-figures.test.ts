@@ -3,6 +3,7 @@
 import { compareReports, hasMoved, multiplesOf, type Spread } from '../bench/report/baseline';
 import type { CaseResult, Entry, Report } from '../bench/result';
 import { quantile, summarize } from '../bench/statistics';
+import { groupTables, summaryTable } from '../scripts/bench-docs';
 
 describe('quantiles', () => {
   // numpy.quantile of the same.
@@ -121,5 +122,31 @@ describe('a comparison of reports', () => {
     expect(compareReports(reportOf(9, before.cases[0]?.entries ?? []), before)).toEqual([]);
     const other = reportOf(8, [entry('ours plan', 'ours', 1), entry('copy', 'limit', 1)]);
     expect(compareReports(other, before)).toEqual([]);
+  });
+});
+
+describe('the tables of documents', () => {
+  const report = reportOf(8, [
+    entry('ours', 'ours', 2000),
+    entry('ours fresh', 'ours', 3000),
+    entry('copy library 1T', 'limit', 1500),
+    entry('copy vector 2T', 'limit', 1000),
+    entry('javascript', 'rival', 9000),
+    entry('onnxruntime-node', 'rival', 50_000),
+    entry('onnxruntime-node fresh', 'rival', 40_000),
+    entry('tfjs-cpu', 'rival', 400_000),
+  ]);
+
+  test('one of few columns, with the fastest package of npm', () => {
+    expect(summaryTable(report).split('\n').at(-1)).toBe(
+      '| forward 8x64 | 2.00 | 2.0 | 50% | 20.0x |  | 4.50x |',
+    );
+  });
+
+  test('one of everything', () => {
+    const text = groupTables(report.cases);
+    expect(text).toContain('### forward, float32, cpu');
+    expect(text).toContain('| 8x64 | 2.00 | 1.98–2.02 | 2.0 | 4.1 | copy vector 2T | 50% | 3.00 |');
+    expect(text).toContain('| 8x64 | 4.50x | 25.0x | 20.0x | 200x |');
   });
 });

@@ -2,7 +2,8 @@
 // no GPU, but the logs of a build with nvcc.
 
 import { compiledKernels, kernelNames, type CompiledKernel } from '../scripts/compiled-kernels';
-import { launchOccupancy, reportOf, withReport } from '../scripts/kernel-report';
+import { withGenerated } from '../scripts/generated-text';
+import { launchOccupancy, reportOf } from '../scripts/kernel-report';
 import { blocksOf, occupancyOf, type Architecture } from '../scripts/occupancy';
 import { launchesOf, type Launch, type Run } from '../scripts/traced-runs';
 import { hasSimulator } from './processes';
@@ -169,9 +170,9 @@ describe('the report', () => {
 
   test('takes the place of the one before, and no more', () => {
     const text = 'a\n<!-- kernel-report -->\nold\n<!-- /kernel-report -->\nb\n';
-    expect(withReport(text, 'new')).toBe(
+    expect(withGenerated(text, 'kernel-report', 'new')).toBe(
       'a\n<!-- kernel-report -->\n\nnew\n\n<!-- /kernel-report -->\nb\n',
     );
-    expect(() => withReport('<!-- kernel-report -->', 'new')).toThrow('no place for the report');
+    expect(() => withGenerated('<!-- a -->', 'a', 'new')).toThrow('no place for the report');
   });
 });

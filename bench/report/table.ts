@@ -96,7 +96,7 @@ export function ratio(entry: Entry | undefined, ours: Entry): string {
   return entry === undefined ? '' : `${threeDigits(entry.time.median / ours.time.median)}x`;
 }
 
-function percent(share: number): string {
+export function percent(share: number): string {
   return `${(100 * share).toFixed(0)}%`;
 }
 

@@ -1,0 +1,145 @@
+// npm run bench:docs: what `npm run bench -- --json FILE` measured, as tables in README.md and
+// docs/benchmarks.md and as docs/benchmarks.svg.
+
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+import { readReport } from '../bench/report/baseline';
+import { loadChart } from '../bench/report/chart';
+import { groups, microseconds, percent, ratio, shapeName } from '../bench/report/table';
+import {
+  entryOf,
+  gbPerSecond,
+  limitOf,
+  oursOf,
+  shareOfLimit,
+  type CaseResult,
+  type Entry,
+  type Report,
+} from '../bench/result';
+import { rivals } from '../bench/rivals/index';
+import { writeGenerated } from './generated-text';
+
+const root = path.join(__dirname, '..');
+
+/** Rivals that come as packages of npm. */
+const npmRivals = rivals.filter(({ packages }) => packages.length > 0).map(({ name }) => name);
+
+type Row = readonly string[];
+
+function markdownTable(head: Row, rows: readonly Row[]): string {
+  const rule = head.map((_, i) => (i === 0 ? '---' : '---:'));
+  return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+function originOf({ date, machine, gpus, rivals: versions }: Report): string {
+  const { cpu, processors, variant, threads, node, version, commit } = machine;
+  const hardware = [`${cpu} with ${processors} processors`, ...gpus.map(({ name }) => name)];
+  const names = Object.entries(versions).map((pair) => pair.join(' '));
+  return (
+    `${date.slice(0, 10)}, fused-rmsnorm ${version}${commit === null ? '' : ` at ${commit}`}, ` +
+    `${hardware.join(', ')} (variant ${variant}, at most ${threads} threads), Node.js ${node}` +
+    `${names.length === 0 ? '' : `; ${names.join(', ')}`}.`
+  );
+}
+
+/** The fastest of some rivals that compute RMSNorm, and how many times as long as ours it takes. */
+function fastest(result: CaseResult, isWanted: (name: string) => boolean): string {
+  const [entry] = result.entries
+    .filter(({ name, computes }) => computes === 'rms-norm' && isWanted(name.replace(' fresh', '')))
+    .sort((a, b) => a.time.median - b.time.median);
+  return ratio(entry, oursOf(result));
+}
+
+/** Float32 on the CPU in few columns. */
+export function summaryTable({ cases }: Report): string {
+  const rows = cases
+    .filter(({ device, dtype, op }) => device === 'cpu' && dtype === 'float32' && op !== 'residual')
+    .map((result): Row => {
+      const ours = oursOf(result);
+      return [
+        `${result.op} ${shapeName(result)}`,
+        microseconds(ours.time.median),
+        gbPerSecond(result, ours).toFixed(1),
+        percent(shareOfLimit(result, ours)),
+        fastest(result, (name) => npmRivals.includes(name)),
+        fastest(result, (name) => name === 'wasm-simd'),
+        fastest(result, (name) => name === 'javascript'),
+      ];
+    });
+  const head = [
+    'float32',
+    'µs',
+    'GB/s',
+    'of the limit',
+    'npm packages',
+    'WebAssembly',
+    'JavaScript',
+  ];
+  return markdownTable(head, rows);
+}
+
+/** All contenders of a device, operation and dtype. */
+export function groupTables(results: readonly CaseResult[]): string {
+  const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
+  const entries = results.flatMap((result) => result.entries);
+  const namesOf = (isWanted: (entry: Entry) => boolean) => [
+    ...new Set(entries.filter(isWanted).map(({ name }) => name)),
+  ];
+  const others = namesOf(({ name, role }) => role === 'ours' && name !== 'ours');
+  const names = namesOf(({ role }) => role === 'rival');
+  const head = ['shape', 'µs', 'quartiles', 'GB/s', 'limit GB/s', 'by', 'share'];
+  const ours = results.map((result): Row => {
+    const entry = oursOf(result);
+    const { median, lowerQuartile, upperQuartile } = entry.time;
+    return [
+      shapeName(result),
+      microseconds(median),
+      `${microseconds(lowerQuartile)}–${microseconds(upperQuartile)}`,
+      gbPerSecond(result, entry).toFixed(1),
+      gbPerSecond(result, limitOf(result)).toFixed(1),
+      limitOf(result).name,
+      percent(shareOfLimit(result, entry)),
+      ...others.map((name) => {
+        const other = entryOf(result, name);
+        return other === undefined ? '' : microseconds(other.time.median);
+      }),
+    ];
+  });
+  const title = `### ${op}, ${dtype}, ${device}`;
+  const own = markdownTable([...head, ...others.map((name) => name.replace('ours ', ''))], ours);
+  if (names.length === 0) return `${title}\n\n${own}`;
+  const ratios = results.map((result): Row => [
+    shapeName(result),
+    ...names.map((name) => ratio(entryOf(result, name), oursOf(result))),
+  ]);
+  const times = `Times as long as ours:\n\n${markdownTable(['shape', ...names], ratios)}`;
+  return `${title}\n\n${own}\n\n${times}`;
+}
+
+async function main(file: string | undefined): Promise<void> {
+  if (file === undefined) throw new Error('Expected the JSON file of a run.');
+  const report = readReport(file);
+  const cpu = report.cases.filter(
+    ({ device, dtype, op }) => device === 'cpu' && dtype === 'float32' && op !== 'residual',
+  );
+  const drawChart = await loadChart();
+  writeFileSync(path.join(root, 'docs/benchmarks.svg'), await drawChart({ ...report, cases: cpu }));
+  const origin = originOf(report);
+  const picture = '![Bandwidths and shares of the limit by shape](docs/benchmarks.svg)';
+  const summary = `${origin}\n\n${summaryTable(report)}\n\n${picture}`;
+  await writeGenerated(path.join(root, 'README.md'), 'benchmark', summary);
+  const tables = groups(report.cases).map(groupTables).join('\n\n');
+  await writeGenerated(
+    path.join(root, 'docs/benchmarks.md'),
+    'benchmark',
+    `${origin}\n\n${tables}`,
+  );
+}
+
+if (require.main === module) {
+  main(process.argv[2]).catch((error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  });
+}

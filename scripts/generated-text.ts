@@ -1,0 +1,23 @@
+// What programs write into documents: it stands between marks, and takes the place of what was there.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+
+/** A document with `text` between the marks of `name`. */
+export function withGenerated(document: string, name: string, text: string): string {
+  const [beginMark, endMark] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const begin = document.indexOf(beginMark);
+  const end = document.indexOf(endMark);
+  if (begin < 0 || end < begin) {
+    throw new Error(`There is no place for the report: ${beginMark} and, behind it, ${endMark}`);
+  }
+  return `${document.slice(0, begin + beginMark.length)}\n\n${text}\n\n${document.slice(end)}`;
+}
+
+/** Writes `text` between the marks of `name` in a file, in this project's format. */
+export async function writeGenerated(file: string, name: string, text: string): Promise<void> {
+  const written = withGenerated(readFileSync(file, 'utf8'), name, text);
+  // Only here: jest, which imports this file, cannot load it.
+  const prettier = await import('prettier');
+  const style = await prettier.resolveConfig(file);
+  writeFileSync(file, await prettier.format(written, { ...style, parser: 'markdown' }));
+}
