@@ -164,7 +164,7 @@ describe('installed, without the packages that are optional', () => {
 
   beforeAll(() => {
     mkdirSync(installed, { recursive: true });
-    for (const name of ['dist', 'package.json']) {
+    for (const name of ['dist', 'package.json', 'bench/rivals/pytorch.py']) {
       cpSync(path.join(root, name), path.join(installed, name), { recursive: true });
     }
     symlinkSync(path.join(root, 'build'), path.join(installed, 'build'));
@@ -194,8 +194,8 @@ describe('installed, without the packages that are optional', () => {
 
   test('the others take part', async () => {
     const args = ['bench', '--shapes', '1x64', '--op', 'forward', '--time', '0.2'];
-    const { end, stdout } = await cli(args, settings);
-    expect(end).toBe(0);
+    const { end, stdout, stderr } = await cli(args, settings);
+    expect([end, stderr]).toEqual([0, 'forward 1x64 float32 cpu\n']);
     expect(stdout).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
   });
 });
