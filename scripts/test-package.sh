@@ -65,7 +65,7 @@ debootstrap --variant=minbase --include=libstdc++6 "$debian" "$system" ${DEBIAN_
 }
 cp "$(readlink -f "$(command -v node)")" "$system/usr/bin/node"
 cp -r "$folder/app" "$system/app"
-chroot "$system" sh -c 'cd /app && node check.cjs && node check-workers.cjs'
+chroot "$system" env -i PATH=/usr/bin:/bin sh -c 'cd /app && node check.cjs && node check-workers.cjs'
 
 echo '== built from source'
 mv "$package/prebuilds/$(node -p 'process.platform + "-" + process.arch')" "$folder/prebuilt"
