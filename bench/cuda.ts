@@ -19,7 +19,7 @@ import { WrongAnswer, type Answer } from './verify';
  * What a case's sets of buffers have together at least, so that each is in DRAM when its turn comes:
  * more than twice the second-level cache of any GPU of these years.
  */
-const footprint = 256 * 2 ** 20;
+const usualFootprint = 256 * 2 ** 20;
 
 /** Sets at most: small cases stay in the cache instead of taking that many launches a round. */
 const mostSets = 4096;
@@ -56,6 +56,7 @@ export async function contestOnGpu(
   device: CudaDevice,
   schedule: Schedule,
   onRound: () => void,
+  footprint = usualFootprint,
 ): Promise<CaseResult | string> {
   const arrays = makeArrays(one);
   const expected = answerOfCpu(one, arrays);

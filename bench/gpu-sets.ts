@@ -111,6 +111,11 @@ export class GpuSets {
     second.copyFrom(first, { stream: this.stream });
   }
 
+  /** What one copy reads, and writes. */
+  get copiedBytes(): number {
+    return this.#blocks[0]?.first.byteLength ?? 0;
+  }
+
   /** What a set holds as results, when all that is enqueued has run. */
   answer(set: number): Answer {
     const { out, residualOut } = this.#blocks[set] as Block;

@@ -88,13 +88,17 @@ export async function measure(
   return samples.map(summarize);
 }
 
+/** What takes no time that its clock can tell is repeated so often. */
+const mostRepeats = 2 ** 24;
+
 /** Repeats that take about `visitMs`, found while warming up. */
 async function calibrate(contender: Contender, visitMs: number): Promise<number> {
-  for (let repeats = 1; ; repeats *= 4) {
+  for (let repeats = 1; repeats < mostRepeats; repeats *= 4) {
     await setImmediate();
     const ms = (await contender.run(repeats)) / 1e6;
     if (ms > visitMs / 8) return Math.max(1, Math.round((repeats * visitMs) / ms));
   }
+  return mostRepeats;
 }
 
 function shuffled(length: number): number[] {

@@ -1,4 +1,4 @@
-import { fromBFloat16, fromFloat16, type DType } from 'fused-rmsnorm';
+import { fromBFloat16, fromFloat16 } from 'fused-rmsnorm';
 
 import type { Arrays, Elements } from './arrays';
 import { caseName, eps, type Case } from './cases';
@@ -16,16 +16,15 @@ export interface Answer {
 export type Norm = 'rms-norm' | 'layer-norm';
 
 /**
- * How far a result may be off, as a fraction of the largest in its row: some tens of roundings to
- * float32 or float64; two to 16 bits, of xhat or g and of the result, since libraries differ in
- * whether they round xhat. A residual has one more, of the sum.
+ * How far a result may be off, as a fraction of the largest in its row. 16 bits: two roundings, of
+ * xhat or g and of the result, since libraries differ in whether they round xhat. Else some tens of
+ * roundings, and those of a sum over the row: an addend at a time, they add up as random numbers do.
  */
-const tolerances: Readonly<Record<DType, number>> = {
-  float32: 2 ** -19,
-  float64: 2 ** -42,
-  float16: 2 ** -10,
-  bfloat16: 2 ** -7,
-};
+function toleranceOf({ dtype, hiddenSize }: Case): number {
+  if (dtype === 'bfloat16') return 2 ** -7;
+  if (dtype === 'float16') return 2 ** -10;
+  return (32 + 2 * Math.sqrt(hiddenSize)) * (dtype === 'float32' ? 2 ** -24 : 2 ** -53);
+}
 
 /** Elements up to which every row is checked; of larger cases, so many rows. */
 const allRowsUpTo = 2 ** 18;
@@ -36,12 +35,14 @@ export class Verifier {
   readonly #one: Case;
   readonly #arrays: Arrays;
   readonly #rows: readonly number[];
+  readonly #tolerance: number;
   #dweight: { readonly values: Float64Array; readonly allowed: Float64Array } | undefined;
 
   constructor(one: Case, arrays: Arrays) {
     this.#one = one;
     this.#arrays = arrays;
     this.#rows = rowsToCheck(one);
+    this.#tolerance = toleranceOf(one);
   }
 
   /** Throws if an answer is wrong: a benchmark of a wrong answer is worth nothing. */
@@ -83,8 +84,9 @@ export class Verifier {
   ): void {
     const row = this.#rowOfAnswer(contender, name, actual, r, this.#one.rows);
     const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+    // One rounding more, of x + residual.
     const roundings = this.#one.op === 'residual' ? 3 : 2;
-    const allowed = (roundings / 2) * tolerances[this.#one.dtype] * largest;
+    const allowed = (roundings / 2) * this.#tolerance * largest;
     expected.forEach((value, j) => {
       if (Math.abs((row[j] as number) - value) <= allowed) return;
       throw this.#wrong(contender, `${name} at row ${r}, column ${j}`, row[j] as number, value);
@@ -123,14 +125,14 @@ export class Verifier {
     }
     const ofSums = dtype === 'float64' ? 2 ** -50 : 2 ** -23;
     const allowed = squares.map(
-      (sum, j) => tolerances[dtype] * Math.sqrt(sum) + ofSums * (sizes[j] as number),
+      (sum, j) => this.#tolerance * Math.sqrt(sum) + ofSums * (sizes[j] as number),
     );
     return { values, allowed: allowed.map((error, j) => error + this.#cast(values[j] as number)) };
   }
 
   /** What the last rounding of a value can change. */
   #cast(value: number): number {
-    return (tolerances[this.#one.dtype] / 2) * Math.abs(value);
+    return (this.#tolerance / 2) * Math.abs(value);
   }
 
   #sum(r: number): Float64Array {
