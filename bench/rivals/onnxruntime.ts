@@ -79,9 +79,6 @@ async function prepare(
 
   const session = await ort.InferenceSession.create(modelFile(opType, type), {
     intraOpNumThreads: getNumThreads(),
-    // Its threads would spin for more than 10 ms after a run, in the way of who is timed next: 32x4096
-    // of ours then took twice as long. Without, it is no slower itself.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
   });
   const inputs = named(session.inputNames);
   const given = outputs === 'given' ? named(session.outputNames) : undefined;
