@@ -8,7 +8,7 @@
 // that are named; with --all it is an error if a compiler is missing.
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +16,7 @@ import { promisify } from 'node:util';
 
 const require = createRequire(import.meta.url);
 const prebuildify = promisify(require('prebuildify'));
+const { shippedFatbin } = require('./shipped-fatbin.js');
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Compilers of Debian's, for other platforms than this machine's. */
@@ -64,7 +65,10 @@ function prebuildKernels() {
   const shipped = path.join(root, 'prebuilds/cuda');
   rmSync(shipped, { recursive: true, force: true });
   mkdirSync(shipped, { recursive: true });
-  for (const name of names) cpSync(path.join(built, name), path.join(shipped, name));
+  for (const name of names) {
+    const fatbin = readFileSync(path.join(built, name));
+    writeFileSync(path.join(shipped, name), shippedFatbin(fatbin));
+  }
 }
 
 /** Builds the modules of a platform. Those of this machine come from build/, which the tests used. */

@@ -14,6 +14,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { readFatbin } from '../bench/fatbin';
+import { shippedFatbin } from '../scripts/shipped-fatbin.js';
 import { addon, hasSimulator, printedBy, simulator } from './processes';
 
 const built = path.join(__dirname, '../build/cuda');
@@ -40,7 +42,7 @@ function place(copy: string, kernels: string): string {
 }
 
 /** What forward of ones gives on a GPU, twice, and then on the CPU: 1, or the error. */
-async function outcomesOf(copy: string): Promise<unknown> {
+async function outcomesOf(copy: string, capability = '9.0'): Promise<unknown> {
   const program = `
     const binding = require(${JSON.stringify(copy)});
     const attempt = (format) => {
@@ -54,7 +56,8 @@ async function outcomesOf(copy: string): Promise<unknown> {
     };
     print([attempt(32), attempt(32), attempt(0)]);
   `;
-  const [outcomes] = await printedBy(program, { RMSNORM_LIBCUDA: simulator });
+  const environment = { RMSNORM_LIBCUDA: simulator, CUDASIM_CC: capability };
+  const [outcomes] = await printedBy(program, environment);
   return outcomes;
 }
 
@@ -105,6 +108,23 @@ onFiles(`kernels${unlessFiles}`, () => {
     writeFileSync(file, readFileSync(file).fill(0xff, 16, 80));
     const failure = expect.objectContaining({ code: 'ERR_CUDA_INVALID_IMAGE' }) as unknown;
     expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
+  });
+
+  test('of the package have all machine code, and the newest PTX', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    for (const name of names) {
+      const file = path.join(root, 'build/cuda', name);
+      const all = readFatbin(file).map(({ architecture }) => architecture);
+      const ptx = all.filter((architecture) => architecture.startsWith('compute_'));
+      expect(ptx.length).toBeGreaterThan(1);
+      writeFileSync(file, shippedFatbin(readFileSync(file)));
+      const shipped = readFatbin(file).map(({ architecture }) => architecture);
+      const code = all.filter((architecture) => architecture.startsWith('sm_'));
+      expect(shipped.toSorted()).toEqual([...code, 'compute_90'].sort());
+    }
+    expect(await outcomesOf(copy)).toEqual([1, 1, 1]);
+    const failure = expect.objectContaining({ code: 'ERR_CUDA_NO_BINARY_FOR_GPU' }) as unknown;
+    expect(await outcomesOf(copy, '8.0')).toEqual([failure, failure, 1]); // simulated: by PTX alone
   });
 
   test('are read once a process', async () => {
