@@ -28,7 +28,9 @@ function namesOf(results: readonly CaseResult[], isWanted: (entry: Entry) => boo
 }
 
 export function tableOptions(isColoured: boolean): TableConstructorOptions {
-  return { style: isColoured ? { compact: true } : { compact: true, head: [], border: [] } };
+  return {
+    style: { compact: true, head: isColoured ? ['bold'] : [], border: isColoured ? ['grey'] : [] },
+  };
 }
 
 function makeTable(head: readonly string[], isColoured: boolean): Table.Table {
