@@ -152,45 +152,32 @@ RMSNORM_INLINE void fold_row(LaneSums<X>& lanes, std::int64_t r, std::int64_t to
   }
 }
 
-// What is folded at once: of `count` rows the tiles tile, tile + stride, …. As many as `together`
-// rows share the lanes of one Vec; if 1, up to kSideBySide rows are side by side in one each. Of
-// their halving trees `kept` lanes are left.
-struct FoldGroup {
-  std::int64_t row;
-  std::int64_t count;
-  std::int64_t together;
-  std::int64_t kept;
-  std::int64_t tile;
-  std::int64_t stride;
-};
-
-// Leaves row r's fold in sums[r], of count + kLanes floats. `factors_of(r)` gives the factors of
-// row r.
+// The folds of `count` rows of at most kLanes tiles: `together` of them share the lanes of one Vec,
+// or, if that is 1, up to kSideBySide rows are side by side in one each. Row r's is left in
+// sums[r], of count + kLanes floats. `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
-[[gnu::noinline]] void fold_group(std::int64_t hidden_size, const FoldGroup& group,
-                                  const FactorsOf& factors_of, float* sums) {
+[[gnu::noinline]] void fold_group(std::int64_t hidden_size, std::int64_t count,
+                                  std::int64_t together, const FactorsOf& factors_of, float* sums) {
   using Factors = decltype(factors_of(0));
   LaneSums<X> lanes[Factors::kSideBySide];
-  const bool is_one_tile = group.count == 1 && hidden_size <= kTileColumns;
+  const bool is_one_tile = count == 1 && hidden_size <= kTileColumns;
   const std::int64_t lanes_set = is_one_tile ? 1 : Vec::kLanes;
-  const std::int64_t side_by_side =
-      Factors::kSideBySide == 1 || group.together > 1 ? 1 : group.count;
-  std::int64_t begin = group.tile * kTileColumns;
+  const std::int64_t side_by_side = Factors::kSideBySide == 1 || together > 1 ? 1 : count;
+  std::int64_t begin = 0;
   std::int64_t r = 0;
   for (std::int64_t lane = 0; lane < lanes_set; ++lane) {
     for (std::int64_t s = 0; s < side_by_side; ++s) {
-      const bool exists = r + s < group.count && begin < hidden_size;
-      lanes[s].set(lane, exists
-                             ? fold_tile(factors_of(group.row + r + s), begin, hidden_size - begin)
-                             : both(Vec::zero()));
+      const bool exists = r + s < count && begin < hidden_size;
+      lanes[s].set(lane, exists ? fold_tile(factors_of(r + s), begin, hidden_size - begin)
+                                : both(Vec::zero()));
     }
-    if (++r < group.together) continue;
+    if (++r < together) continue;
     r = 0;
-    begin += group.stride * kTileColumns;
+    begin += kTileColumns;
   }
   if (is_one_tile) return lanes[0].first().store(sums);
   for (std::int64_t s = 0; s < side_by_side; ++s) {
-    halve_lanes(lanes[s].sums(), group.kept).store(sums + s);
+    halve_lanes(lanes[s].sums(), together).store(sums + s);
   }
 }
 
@@ -201,14 +188,21 @@ RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
                               const FactorsOf& factors_of, float* sums) {
   const std::int64_t tiles = tile_count(hidden_size);
   if (tiles <= Vec::kLanes) {
-    const std::int64_t together = rows_together(hidden_size);
-    return fold_group<X>(hidden_size, {0, count, together, together, 0, 1}, factors_of, sums);
+    return fold_group<X>(hidden_size, count, rows_together(hidden_size), factors_of, sums);
   }
   for (std::int64_t r = 0; r < count; ++r) {
     const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* out) {
+      const auto factors = factors_of(r);
+      const std::int64_t columns = stride * kTileColumns;
+      std::int64_t begin = first * kTileColumns;
       for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
-        const FoldGroup group{r, 1, 1, Vec::kLanes, first + i * stride, stride};
-        fold_group<X>(hidden_size, group, factors_of, out + i);
+        LaneSums<X> lanes;
+        for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane, begin += columns) {
+          const bool exists = begin < hidden_size;
+          lanes.set(lane,
+                    exists ? fold_tile(factors, begin, hidden_size - begin) : both(Vec::zero()));
+        }
+        lanes.sums().store(out + i);
       }
     };
     sums[r] = plain::sum_tiles_of<float>(tiles, fill);
