@@ -1,8 +1,9 @@
-// npm run bench:docs: what `npm run bench -- --json FILE` measured, as tables in README.md and
-// docs/benchmarks.md and as docs/benchmarks.svg.
+// npm run bench:docs: what runs of `npm run bench -- --json FILE` measured, one after the other, as
+// tables in README.md and docs/benchmarks.md and as docs/benchmarks.svg.
 
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 
 import { readReport } from '../bench/report/baseline';
 import { loadChart } from '../bench/report/chart';
@@ -117,9 +118,19 @@ export function groupTables(results: readonly CaseResult[]): string {
   return `${title}\n\n${own}\n\n${times}`;
 }
 
-async function main(file: string | undefined): Promise<void> {
-  if (file === undefined) throw new Error('Expected the JSON file of a run.');
-  const report = readReport(file);
+/** Of several runs of the same program on the same machine, as one. */
+function joined(files: readonly string[]): Report {
+  const [first, ...others] = files.map(readReport);
+  if (first === undefined) throw new Error('Expected the JSON files of runs.');
+  for (const { machine } of others) {
+    if (isDeepStrictEqual(machine, first.machine)) continue;
+    throw new Error('The runs are not of one machine and one commit.');
+  }
+  return { ...first, cases: [first, ...others].flatMap(({ cases }) => cases) };
+}
+
+async function main(files: readonly string[]): Promise<void> {
+  const report = joined(files);
   const cpu = report.cases.filter(
     ({ device, dtype, op }) => device === 'cpu' && dtype === 'float32' && op !== 'residual',
   );
@@ -138,7 +149,7 @@ async function main(file: string | undefined): Promise<void> {
 }
 
 if (require.main === module) {
-  main(process.argv[2]).catch((error: unknown) => {
+  main(process.argv.slice(2)).catch((error: unknown) => {
     console.error(error instanceof Error ? error.message : error);
     process.exitCode = 1;
   });
