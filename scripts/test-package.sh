@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 
-most_packed=$((4 * 1024 * 1024))     # bytes of the tarball
-most_installed=$((10 * 1024 * 1024)) # bytes of the package's folder
+most_packed=4000000     # bytes of the tarball
+most_installed=10000000 # bytes of the package's folder
 node_major=20                        # the oldest that is supported
 debian=bullseye                      # Debian 11: glibc 2.31, libstdc++ of GCC 10
 
