@@ -160,6 +160,11 @@ template <class X, class FactorsOf>
                                   std::int64_t together, const FactorsOf& factors_of, float* sums) {
   using Factors = decltype(factors_of(0));
   LaneSums<X> lanes[Factors::kSideBySide];
+  if (Factors::kSideBySide == 1 && together == 1) {
+    // A row of many tiles, whose place is found out once.
+    fold_row(lanes[0], 0, 1, hidden_size, factors_of(0));
+    return halve_lanes(lanes[0].sums(), 1).store(sums);
+  }
   const bool is_one_tile = count == 1 && hidden_size <= kTileColumns;
   const std::int64_t lanes_set = is_one_tile ? 1 : Vec::kLanes;
   const std::int64_t side_by_side = Factors::kSideBySide == 1 || together > 1 ? 1 : count;
