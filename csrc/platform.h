@@ -29,4 +29,9 @@ constexpr char kPathSeparator = '/';
 // Opens a file to be read, null if it can not.
 std::FILE* open_file(const std::string& path);
 
+// This thread's one pointer, null until it is set. When the thread ends, `release` is called with
+// it; that of the thread that ends the process may be left.
+void* thread_pointer();
+void set_thread_pointer(void* pointer, void (*release)(void*));
+
 }  // namespace rmsnorm

@@ -73,8 +73,20 @@ class Scratch {
   std::int64_t size_ = 0;
 };
 
-thread_local Scratch weight_scratch;
-thread_local Scratch partial_scratch;
+struct Scratches {
+  Scratch weights;
+  Scratch partials;
+};
+
+// This thread's, or null if there is no memory for them.
+Scratches* scratches() {
+  if (void* const kept = thread_pointer()) return static_cast<Scratches*>(kept);
+  auto* const made = new (std::nothrow) Scratches;
+  if (made != nullptr) {
+    set_thread_pointer(made, [](void* ended) { delete static_cast<Scratches*>(ended); });
+  }
+  return made;
+}
 
 // Leaves the weights of a call as the variant's kernels read them in this thread's scratch memory,
 // and *prepared null where they are read as they are.
@@ -85,7 +97,9 @@ Status prepare_weights(const Variant& variant, const Args& args, const void* ali
   if (variant.prepare == nullptr || !wants_preparing(args.dtype, args.weight, args.options)) {
     return {};
   }
-  std::byte* memory = weight_scratch.reserve(prepared_bytes(args.shape.hidden_size));
+  Scratches* const mine = scratches();
+  std::byte* const memory =
+      mine == nullptr ? nullptr : mine->weights.reserve(prepared_bytes(args.shape.hidden_size));
   if (memory == nullptr) return {Code::kOutOfMemory, "Out of memory: no room for the weights"};
   variant.prepare(args.dtype, args.weight, args.options, args.shape.hidden_size, aligned, memory);
   *prepared = memory;
@@ -112,7 +126,10 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   const std::int64_t blocks = ceil_div(groups, block_groups);
 
   // A row of partial sums for each block, then `levels` rows for each thread.
-  std::byte* partials = partial_scratch.reserve((blocks + schedule.threads * levels) * row_bytes);
+  Scratches* const mine = scratches();
+  std::byte* const partials =
+      mine == nullptr ? nullptr
+                      : mine->partials.reserve((blocks + schedule.threads * levels) * row_bytes);
   if (partials == nullptr && blocks > 0) {
     return {Code::kOutOfMemory, "Out of memory: no room for the partial sums of dweight"};
   }
@@ -146,7 +163,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
                  variant.finish_dweight(args, partials, blocks,
                                         {begin * kPartialColumns, end * kPartialColumns});
                });
-  partial_scratch.release_excess();
+  if (mine != nullptr) mine->partials.release_excess();
   return {};
 }
 
@@ -188,7 +205,7 @@ Status backward(const BackwardArgs& args) {
                    variant->backward(args, {begin, end}, schedule.stores, prepared, nullptr);
                  });
   }
-  weight_scratch.release_excess();
+  if (prepared != nullptr) scratches()->weights.release_excess();
   return {};
 }
 

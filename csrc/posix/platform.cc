@@ -6,6 +6,20 @@
 #include <memory>
 
 namespace rmsnorm {
+namespace {
+
+struct KeptPointer {
+  void* pointer = nullptr;
+  void (*release)(void*) = nullptr;
+
+  ~KeptPointer() {
+    if (pointer != nullptr) release(pointer);
+  }
+};
+
+thread_local KeptPointer kept_pointer;
+
+}  // namespace
 
 std::optional<std::string> environment_variable(const char* name) {
   const char* value = std::getenv(name);
@@ -35,5 +49,12 @@ std::string module_path() {
 }
 
 std::FILE* open_file(const std::string& path) { return std::fopen(path.c_str(), "rb"); }
+
+void* thread_pointer() { return kept_pointer.pointer; }
+
+void set_thread_pointer(void* pointer, void (*release)(void*)) {
+  kept_pointer.pointer = pointer;
+  kept_pointer.release = release;
+}
 
 }  // namespace rmsnorm

@@ -4,6 +4,7 @@
 #include <windows.h>
 
 #include <iterator>
+#include <new>
 
 namespace rmsnorm {
 namespace {
@@ -33,6 +34,23 @@ std::string error_text(DWORD error) {
   while (size > 0 && (text[size - 1] <= L' ' || text[size - 1] == L'.')) --size;
   const std::string number = "error " + std::to_string(error);
   return size == 0 ? number : utf8({text, size}) + ", " + number;
+}
+
+// What FlsAlloc's slot of a thread points to.
+struct KeptPointer {
+  void* pointer;
+  void (*release)(void*);
+};
+
+void WINAPI end_thread(void* value) {
+  const auto* const kept = static_cast<const KeptPointer*>(value);
+  kept->release(kept->pointer);
+  delete kept;
+}
+
+DWORD kept_pointer() {
+  static const DWORD slot = FlsAlloc(&end_thread);
+  return slot;
 }
 
 }  // namespace
@@ -83,5 +101,15 @@ std::string module_path() {
 }
 
 std::FILE* open_file(const std::string& path) { return _wfopen(wide(path).c_str(), L"rb"); }
+
+// Not by thread_local: the program does not end after a thread in which one had a destructor.
+void* thread_pointer() {
+  const auto* const kept = static_cast<const KeptPointer*>(FlsGetValue(kept_pointer()));
+  return kept == nullptr ? nullptr : kept->pointer;
+}
+
+void set_thread_pointer(void* pointer, void (*release)(void*)) {
+  FlsSetValue(kept_pointer(), new (std::nothrow) KeptPointer{pointer, release});
+}
 
 }  // namespace rmsnorm
