@@ -126,7 +126,9 @@ function joined(files: readonly string[]): Report {
     if (isDeepStrictEqual(machine, first.machine)) continue;
     throw new Error('The runs are not of one machine and one commit.');
   }
-  return { ...first, cases: [first, ...others].flatMap(({ cases }) => cases) };
+  const all = [first, ...others];
+  const versions = Object.assign({}, ...all.map((report) => report.rivals)) as Report['rivals'];
+  return { ...first, rivals: versions, cases: all.flatMap(({ cases }) => cases) };
 }
 
 async function main(files: readonly string[]): Promise<void> {
