@@ -30,8 +30,9 @@ constexpr char kPathSeparator = '/';
 std::FILE* open_file(const std::string& path);
 
 // This thread's one pointer, null until it is set. When the thread ends, `release` is called with
-// it; that of the thread that ends the process may be left.
+// it; that of the thread that ends the process may be left. set_thread_pointer() is false, and the
+// pointer still the caller's, where there is no memory to keep it.
 void* thread_pointer();
-void set_thread_pointer(void* pointer, void (*release)(void*));
+[[nodiscard]] bool set_thread_pointer(void* pointer, void (*release)(void*));
 
 }  // namespace rmsnorm

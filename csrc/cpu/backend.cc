@@ -81,11 +81,15 @@ struct Scratches {
 // This thread's, or null if there is no memory for them.
 Scratches* scratches() {
   if (void* const kept = thread_pointer()) return static_cast<Scratches*>(kept);
-  auto* const made = new (std::nothrow) Scratches;
-  if (made != nullptr) {
-    set_thread_pointer(made, [](void* ended) { delete static_cast<Scratches*>(ended); });
-  }
-  return made;
+  auto made = std::unique_ptr<Scratches>(new (std::nothrow) Scratches);
+  const auto end = [](void* kept) { delete static_cast<Scratches*>(kept); };
+  return made != nullptr && set_thread_pointer(made.get(), end) ? made.release() : nullptr;
+}
+
+// Of one of this thread's at least `bytes`, or null.
+std::byte* reserve(Scratch Scratches::*scratch, std::int64_t bytes) {
+  Scratches* const mine = scratches();
+  return mine == nullptr ? nullptr : (mine->*scratch).reserve(bytes);
 }
 
 // Leaves the weights of a call as the variant's kernels read them in this thread's scratch memory,
@@ -97,9 +101,7 @@ Status prepare_weights(const Variant& variant, const Args& args, const void* ali
   if (variant.prepare == nullptr || !wants_preparing(args.dtype, args.weight, args.options)) {
     return {};
   }
-  Scratches* const mine = scratches();
-  std::byte* const memory =
-      mine == nullptr ? nullptr : mine->weights.reserve(prepared_bytes(args.shape.hidden_size));
+  std::byte* const memory = reserve(&Scratches::weights, prepared_bytes(args.shape.hidden_size));
   if (memory == nullptr) return {Code::kOutOfMemory, "Out of memory: no room for the weights"};
   variant.prepare(args.dtype, args.weight, args.options, args.shape.hidden_size, aligned, memory);
   *prepared = memory;
@@ -126,10 +128,8 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   const std::int64_t blocks = ceil_div(groups, block_groups);
 
   // A row of partial sums for each block, then `levels` rows for each thread.
-  Scratches* const mine = scratches();
   std::byte* const partials =
-      mine == nullptr ? nullptr
-                      : mine->partials.reserve((blocks + schedule.threads * levels) * row_bytes);
+      reserve(&Scratches::partials, (blocks + schedule.threads * levels) * row_bytes);
   if (partials == nullptr && blocks > 0) {
     return {Code::kOutOfMemory, "Out of memory: no room for the partial sums of dweight"};
   }
@@ -163,7 +163,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
                  variant.finish_dweight(args, partials, blocks,
                                         {begin * kPartialColumns, end * kPartialColumns});
                });
-  if (mine != nullptr) mine->partials.release_excess();
+  if (partials != nullptr) scratches()->partials.release_excess();
   return {};
 }
 

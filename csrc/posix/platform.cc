@@ -52,9 +52,10 @@ std::FILE* open_file(const std::string& path) { return std::fopen(path.c_str(), 
 
 void* thread_pointer() { return kept_pointer.pointer; }
 
-void set_thread_pointer(void* pointer, void (*release)(void*)) {
+bool set_thread_pointer(void* pointer, void (*release)(void*)) {
   kept_pointer.pointer = pointer;
   kept_pointer.release = release;
+  return true;
 }
 
 }  // namespace rmsnorm

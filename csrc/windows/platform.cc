@@ -108,8 +108,11 @@ void* thread_pointer() {
   return kept == nullptr ? nullptr : kept->pointer;
 }
 
-void set_thread_pointer(void* pointer, void (*release)(void*)) {
-  FlsSetValue(kept_pointer(), new (std::nothrow) KeptPointer{pointer, release});
+bool set_thread_pointer(void* pointer, void (*release)(void*)) {
+  auto* const kept = new (std::nothrow) KeptPointer{pointer, release};
+  if (kept != nullptr && FlsSetValue(kept_pointer(), kept) != 0) return true;
+  delete kept;
+  return false;
 }
 
 }  // namespace rmsnorm
