@@ -1,7 +1,7 @@
 import { getNumThreads } from 'fused-rmsnorm';
 
 import { makeArrays, type Arrays } from './arrays';
-import { elementBytes, matrices, minimumBytes, type Case } from './cases';
+import { minimumBytes, type Case } from './cases';
 import { movers } from './limits';
 import { lastCacheBytes } from './machine';
 import { measure, type Contender, type Schedule } from './measure';
@@ -103,8 +103,7 @@ function poison(sets: readonly Arrays[]): void {
  * least four times the last cache.
  */
 export function setCount(one: Case, cacheBytes = lastCacheBytes()): number {
-  const { op, rows, hiddenSize, dtype } = one;
-  const bytes = matrices[op] * rows * hiddenSize * elementBytes[dtype];
+  const bytes = minimumBytes(one);
   return bytes <= cacheBytes ? 1 : Math.ceil((4 * cacheBytes) / bytes);
 }
 

@@ -103,6 +103,17 @@ function scaleOf(cases: readonly CaseResult[]): { domain: string[]; range: strin
   };
 }
 
+/** Shapes in the order of the results. */
+function shapeAxis(results: readonly CaseResult[]) {
+  return {
+    field: 'shape',
+    type: 'ordinal',
+    sort: results.map(shapeName),
+    title: null,
+    axis: { labelAngle: -45 },
+  } as const;
+}
+
 function bandwidths(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf>): Panel {
   const values = results.flatMap((result) =>
     contendersOf(result).map((entry) => ({
@@ -117,13 +128,7 @@ function bandwidths(results: readonly CaseResult[], scale: ReturnType<typeof sca
     data: { values },
     mark: { type: 'line', point: { filled: true, size: 40 }, strokeOpacity: 0.5 },
     encoding: {
-      x: {
-        field: 'shape',
-        type: 'ordinal',
-        sort: results.map(shapeName),
-        title: null,
-        axis: { labelAngle: -45 },
-      },
+      x: shapeAxis(results),
       y: {
         field: 'gbPerSecond',
         type: 'quantitative',
@@ -152,13 +157,7 @@ function shares(results: readonly CaseResult[]): Panel {
     height: 260,
     data: { values },
     encoding: {
-      x: {
-        field: 'shape',
-        type: 'ordinal',
-        sort: results.map(shapeName),
-        title: null,
-        axis: { labelAngle: -45 },
-      },
+      x: shapeAxis(results),
       y: {
         field: 'share',
         type: 'quantitative',
