@@ -204,6 +204,22 @@ export interface Binding {
   ): void;
 
   /**
+   * forward and backward of packed float32 arrays on the CPU, in what a call costs at least: the
+   * bytes of any view are read as float32, so that the caller must know of what kind they are.
+   * False, and nothing done, for a call that is not such, or is wrong: forward and backward do it,
+   * or say why not.
+   */
+  plainForward(x: Float32Array, weight: Float32Array, y: Float32Array, eps: number): boolean;
+  plainBackward(
+    dy: Float32Array,
+    x: Float32Array,
+    weight: Float32Array,
+    rstd: Float32Array,
+    dx: Float32Array,
+    dweight: Float32Array,
+  ): boolean;
+
+  /**
    * forward on another thread. Arrays on a SharedArrayBuffer are used in place; what is used of
    * others is copied at the call, and an output is copied back when done. `true` for an output asks
    * for a fresh ArrayBuffer. Resolves to what was asked for so: [y, rstd, residualOut], null where

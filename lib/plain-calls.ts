@@ -3,6 +3,7 @@
 // that is not spent in the addon. Where anything is otherwise or wrong, these functions return null
 // and have done nothing: the general way does it or refuses it.
 
+import type { PlannedBackward, PlannedForward } from '../binding';
 import { binding } from './binding';
 import { freshLike } from './data';
 import type { FloatArray } from './dtype';
@@ -43,16 +44,14 @@ export function plainForward(
   options: RmsNormOptions,
 ): Float32Array | null {
   if (!isFloats(x) || !isFloats(weight) || !arePlain(options, forwardNames)) return null;
-  const { length } = x;
   const { out, eps = defaultEps } = options;
-  if (!isShape(length, weight.length) || !isFloatsOrUndefined(length, out)) return null;
-  const y = out ?? (freshLike(x, length) as Float32Array);
+  if (!isShape(x.length, weight.length) || !isFloatsOrUndefined(x.length, out)) return null;
+  const y = out ?? (freshLike(x, x.length) as Float32Array);
   try {
-    binding.forward(x, weight, y, null, weight.length, eps, 0, 0);
+    return binding.plainForward(x, weight, y, eps) ? y : null;
   } catch (error) {
     throw adoptNativeError(error);
   }
-  return y;
 }
 
 /** `rmsNorm.backward`. */
@@ -66,7 +65,7 @@ export function plainBackward(
   if (!isFloats(x) || !isFloats(weight) || !arePlain(options, backwardNames)) return null;
   const { length } = x;
   const hiddenSize = weight.length;
-  const { dxOut, dweightOut, eps = defaultEps } = options;
+  const { dxOut, dweightOut } = options;
   if (
     !isShape(length, hiddenSize) ||
     !isFloatsOf(length, dy) ||
@@ -79,9 +78,36 @@ export function plainBackward(
   const dx = dxOut ?? (freshLike(x, length) as Float32Array);
   const dweight = dweightOut ?? (freshLike(weight, hiddenSize) as Float32Array);
   try {
-    binding.backward(dy, x, weight, rstd, dx, dweight, hiddenSize, eps, 0, 0);
+    return binding.plainBackward(dy, x, weight, rstd, dx, dweight) ? { dx, dweight } : null;
   } catch (error) {
     throw adoptNativeError(error);
   }
-  return { dx, dweight };
+}
+
+/**
+ * The functions of a plan for float32 with a weight, and no more than that: `native` does what is
+ * otherwise. `length`: of x.
+ */
+export function plainPlan(
+  [forward, backward]: [PlannedForward, PlannedBackward],
+  weight: Float32Array,
+  length: number,
+  eps: number,
+): [PlannedForward, PlannedBackward] {
+  return [
+    (x, out, rstdOut, residual, residualOut) => {
+      const isPlain = rstdOut === undefined && residual === undefined && residualOut === undefined;
+      if (isPlain && isFloatsOf(length, x) && isFloats(out)) {
+        if (binding.plainForward(x, weight, out, eps)) return;
+      }
+      forward(x, out, rstdOut, residual, residualOut);
+    },
+    (dy, x, rstd, dxOut, dweightOut, dresidualOut) => {
+      const isPlain = dresidualOut === undefined && isFloats(rstd) && isFloats(dxOut);
+      if (isPlain && isFloats(dy) && isFloatsOf(length, x) && isFloats(dweightOut)) {
+        if (binding.plainBackward(dy, x, weight, rstd, dxOut, dweightOut)) return;
+      }
+      backward(dy, x, rstd, dxOut, dweightOut, dresidualOut);
+    },
+  ];
 }

@@ -9,6 +9,7 @@ import { checkDTypeName, type DType, type FloatArray, type NativeArray } from '.
 import { adoptNativeError, argumentError } from './errors';
 import { accumulateFlag, nativeFormat } from './format';
 import { checkOptions, readCount, readFlag, readSettings, type CommonOptions } from './options';
+import { plainPlan } from './plain-calls';
 import { readStream } from './stream';
 import { readOperand } from './tensor';
 
@@ -98,9 +99,9 @@ const planNames: ReadonlySet<string> = new Set([
  * CudaError `ERR_CUDA_UNAVAILABLE`
  */
 export function createPlan<const O extends PlanOptions>(options: O): Plan<PlanData<O>> {
-  const { rows, hiddenSize, dtype, device, native } = makePlan(options);
+  const { rows, hiddenSize, dtype, device, native, short } = makePlan(options);
   const [forward, backward] =
-    device > 0 ? native.map((call) => onBuffers(call as NativeCall)) : native;
+    device > 0 ? native.map((call) => onBuffers(call as NativeCall)) : (short ?? native);
   const plan: unknown = Object.freeze({ rows, hiddenSize, dtype, forward, backward });
   return plan as Plan<PlanData<O>>;
 }
@@ -132,7 +133,12 @@ function makePlan(options: PlanOptions) {
     const native = binding.createPlan(
       ...([rows, hiddenSize, eps, weightOffset, format, nativeWeight, stream] as const),
     );
-    return { rows, hiddenSize, dtype, device, native };
+    const isPlain =
+      dtype === 'float32' && device === 0 && weight !== null && weightOffset === 0 && !accumulate;
+    const short = isPlain
+      ? plainPlan(native, weight.data as Float32Array, rows * hiddenSize, eps)
+      : null;
+    return { rows, hiddenSize, dtype, device, native, short };
   } catch (error) {
     throw adoptNativeError(error);
   }

@@ -58,6 +58,24 @@ test('backward: the same bits, with every option that it reads', () => {
   );
 });
 
+test('in place', () => {
+  const weight = floats(4, 2);
+  const [x, expected] = [floats(8), rmsNorm(floats(8), weight, general)];
+  expect(plainForward(x, weight, { out: x })).toBe(x);
+  expectSameBits(x, expected);
+});
+
+const block = floats(16);
+test.each([
+  ['x, but a part of it', [block.subarray(0, 8), floats(4), { out: block.subarray(4, 12) }]],
+  ['weight', [floats(4), block.subarray(0, 4), { out: block.subarray(0, 4) }]],
+])('an out that is %s is left to the general way, which refuses it', (_, args) => {
+  const before = block.slice();
+  expect(plainForward(...(args as Parameters<typeof plainForward>))).toBeNull();
+  expect(() => rmsNorm(...(args as Parameters<typeof rmsNorm>))).toThrow('must not overlap');
+  expect(block).toEqual(before);
+});
+
 test.each([
   ['an option that it does not read', [floats(8), floats(4), general]],
   ['options that are none', [floats(8), floats(4), null]],

@@ -70,6 +70,7 @@ describe.each(allDtypes)('%s', (dtype) => {
 });
 
 const c = makeCase({ dtype: 'float32', rows: 2, hiddenSize: 4 });
+const weight8 = new Float32Array(8).fill(1);
 
 test('the weight is what it is at the call, and adding up is asked for', () => {
   const weight = new Float32Array(4).fill(1);
@@ -86,6 +87,22 @@ test('the weight is what it is at the call, and adding up is asked for', () => {
   const once = dweight.slice();
   plan.backward(c.dy, c.x, null, null, dweight);
   expect(dweight).toEqual(once.map((value) => 2 * value));
+});
+
+test.each([
+  ['an x of another length', () => [new Float32Array(4), new Float32Array(4)], "'x' must have 8"],
+  ['an out of another length', () => [c.x, new Float32Array(4)], "'out' must have 8"],
+  ['another kind of array', () => [c.x, new Float64Array(4)], "'out' must be a Float32Array"],
+  ['bytes of float32', () => [c.x, new Uint8Array(32)], "'out' must be a Float32Array"],
+  ['the weight as out', () => [c.x.subarray(0, 8), weight8.subarray(0, 8)], 'must not overlap'],
+])('forward of float32 refuses %s', (_, args, message) => {
+  const plan = createPlan({ rows: 2, weight: weight8.subarray(0, 4) });
+  const forward = plan.forward as (...args: unknown[]) => void;
+  expect(
+    errorOf(() => {
+      forward(...args());
+    }).message,
+  ).toContain(message);
 });
 
 test('its functions outlive it', () => {

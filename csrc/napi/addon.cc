@@ -10,6 +10,7 @@
 #include "calls.h"
 #include "objects.h"
 #include "output_memory.h"
+#include "plain_calls.h"
 #include "plan.h"
 
 namespace rmsnorm::napi {
@@ -42,6 +43,8 @@ napi_value init(napi_env env, napi_value exports) {
   const napi_property_descriptor methods[] = {
       method("forward", forward),
       method("backward", backward),
+      method("plainForward", plain_forward),
+      method("plainBackward", plain_backward),
       method("forwardAsync", forward_async),
       method("backwardAsync", backward_async),
       method("createPlan", create_plan),
