@@ -96,18 +96,29 @@ RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j
   }
 }
 
-// The whole Pairs of columns, whose partial sums begin at `partial`.
+// The whole Pairs of columns, whose partial sums begin at `partial`. The last of them come first, of
+// which the nearest cache still has what the fold read: dx alone takes 0.9 of the time at 32x4096
+// on two threads. In parts, each of which goes up: on the way down the caches' prefetchers do not
+// help, and 512x4096 takes 1.5 times as long.
+static constexpr std::int64_t kUpColumns = 1024;
+
 template <class G, class X>
 [[gnu::noinline]] void backward_columns(const BackwardBlock<X>& block, Range columns,
                                         float* partial) {
   constexpr std::int64_t kHeld = kHeldPairs * kPairColumns;
-  std::int64_t j = columns.begin;
-  const auto advance = [&](std::int64_t by) {
-    j += by;
-    if (G::kDweight) partial += by;
-  };
-  for (; j + kHeld <= columns.end; advance(kHeld)) backward_pairs<G, kHeldPairs>(block, j, partial);
-  for (; j < columns.end; advance(kPairColumns)) backward_pairs<G, 1>(block, j, partial);
+  static_assert(kUpColumns % kHeld == 0);
+  std::int64_t begin = columns.end;
+  for (std::int64_t end = columns.end; end > columns.begin; end = begin) {
+    begin = columns.begin + (end - columns.begin - 1) / kUpColumns * kUpColumns;
+    float* sums = G::kDweight ? partial + (begin - columns.begin) : nullptr;
+    std::int64_t j = begin;
+    const auto advance = [&](std::int64_t by) {
+      j += by;
+      if (G::kDweight) sums += by;
+    };
+    for (; j + kHeld <= end; advance(kHeld)) backward_pairs<G, kHeldPairs>(block, j, sums);
+    for (; j < end; advance(kPairColumns)) backward_pairs<G, 1>(block, j, sums);
+  }
 }
 
 // Columns that share memory: a whole Pair at most, and the edges that overlap it. Of one row all

@@ -16,6 +16,18 @@ struct Scaling {
   }
 };
 
+// In which order y of x is written. Streaming, always up.
+template <class S, class X>
+RMSNORM_INLINE Steps steps_of(Range columns, const X* y, const X* x, const void* weights) {
+  if constexpr (S::kStores == Stores::kStreaming) {
+    return steps_up(columns);
+  } else if constexpr (S::kWeighted && sizeof(X) == sizeof(float)) {
+    return steps_over(columns, y, x, weights);
+  } else {
+    return steps_over(columns, y, x);
+  }
+}
+
 // y of a row whose rstd is every lane of `rstd`. Streaming, the next row is fetched on the way.
 template <class S, Floats kWhich, class X, class W>
 RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::int64_t row,
@@ -39,7 +51,9 @@ RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::in
   if (walk.end < hidden_size) end = y_at(weights.from(walk.last), walk.last, 0);
   const X* const next = row + 1 < args.shape.rows ? row_of<X>(args.x, row + 1) : x;
   const auto w = weights.from(walk.begin);
-  for (std::int64_t j = walk.begin; j < walk.end; j += kPairColumns) {
+  const Steps steps = steps_of<S>({walk.begin, walk.end}, y.data, x, weights.address());
+  std::int64_t j = steps.begin;
+  for (std::int64_t n = steps.count; n > 0; --n, j += steps.by) {
     if constexpr (S::kStores == Stores::kStreaming) prefetch_pair(next + j);
     y.at(j, y_at(w, walk.begin, j - walk.begin));
   }
@@ -92,10 +106,14 @@ RMSNORM_INLINE void scale_lines(const ForwardArgs& args, WeightPairs<X> w, Lines
     const std::int64_t end = lines.end_at(j);
     y.part(j, begin, end, y_of(j, load_part<X>(x + j, begin, end)));
   };
+  const std::int64_t whole = lines.end < kPairColumns ? 1 : lines.end / kPairColumns;
+  const std::int64_t last = whole * kPairColumns;
+  const Steps steps = steps_of<S>({kPairColumns, last}, y.data, x, w.a);
   part(0);
-  std::int64_t j = kPairColumns;
-  for (; j + kPairColumns <= lines.end; j += kPairColumns) y.at(j, y_of(j, load_pair<X>(x + j)));
-  if (j < lines.end) part(j);
+  std::int64_t j = steps.begin;
+  for (std::int64_t n = steps.count; n > 0; --n, j += steps.by)
+    y.at(j, y_of(j, load_pair<X>(x + j)));
+  if (last < lines.end) part(last);
 }
 
 // rstd of the rows from `first` on, whose folds are the lanes of `sums`.

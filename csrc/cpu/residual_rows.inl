@@ -27,7 +27,11 @@ template <class X, Stores kStores>
   Pair end{};
   if (walk.begin > 0) begin = sum_at(0);
   if (walk.end < hidden_size) end = sum_at(walk.last);
-  for (std::int64_t j = walk.begin; j < walk.end; j += kPairColumns) {
+  const Range columns{walk.begin, walk.end};
+  const Steps steps = kStores == Stores::kStreaming ? steps_up(columns)
+                                                    : steps_over(columns, sum.data, x, residual);
+  std::int64_t j = steps.begin;
+  for (std::int64_t n = steps.count; n > 0; --n, j += steps.by) {
     const Pair value = sum_at(j);
     sum.at(j, value);
     if (kept != nullptr) copy.at(j, value);

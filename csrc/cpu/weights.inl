@@ -26,6 +26,7 @@ struct RawWeights {
   const W* data;
   Vec offset;
 
+  RMSNORM_INLINE const void* address() const { return data; }
   RMSNORM_INLINE RawWeights from(std::int64_t column) const { return {data + column, offset}; }
   RMSNORM_INLINE Pair at(std::int64_t column) const {
     return RowReader<X, W>::read(data + column) + both(offset);
@@ -59,6 +60,7 @@ class Weights {
   RMSNORM_INLINE bool are_prepared() const { return is_prepared_; }
   RMSNORM_INLINE float smallest() const { return prepared_.smallest; }
 
+  RMSNORM_INLINE const void* address() const { return prepared_.even; }
   RMSNORM_INLINE WeightPairs<X> from(std::int64_t column) const {
     if constexpr (!kInterleaved<X>) {
       return {prepared_.even + column, prepared_.even + column + Vec::kLanes};
