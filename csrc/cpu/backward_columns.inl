@@ -96,10 +96,10 @@ RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j
   }
 }
 
-// The whole Pairs of columns, whose partial sums begin at `partial`. The last of them come first, of
-// which the nearest cache still has what the fold read: dx alone takes 0.9 of the time at 32x4096
-// on two threads. In parts, each of which goes up: on the way down the caches' prefetchers do not
-// help, and 512x4096 takes 1.5 times as long.
+// The whole Pairs of columns, whose partial sums begin at `partial`. The last of them come first,
+// of which the nearest cache still has what the fold read: dx alone takes 0.9 of the time at
+// 32x4096 on two threads. In parts, each of which goes up: on the way down the caches' prefetchers
+// do not help, and 512x4096 takes 1.5 times as long.
 static constexpr std::int64_t kUpColumns = 1024;
 
 template <class G, class X>

@@ -104,26 +104,24 @@ RMSNORM_INLINE int runs_into(const void* to, const void* from) {
   return ahead % 4096 - 1 < kSoon ? 1 : 0;
 }
 
-// The order in which the whole Pairs of a row are written.
-struct Steps {
-  std::int64_t begin;
-  std::int64_t by;
-  std::int64_t count;
-};
-
-RMSNORM_INLINE Steps steps_up(Range columns) {
-  return {columns.begin, kPairColumns, (columns.end - columns.begin) / kPairColumns};
-}
-
-// Over `columns`, whole Pairs, up, unless fewer stores run into loads on the way down: measured
-// with AVX-512, where y begins 128 bytes after x but for multiples of 4096, up takes 1.1 times as
+// Whether a row is better written down from its end: if fewer stores run into loads so. Measured
+// with AVX-512 where y begins 128 bytes after x, but for multiples of 4096, up takes 1.1 times as
 // long at 32x4096 and 1.35 times at 20x512. Down costs nothing in the caches, but much beyond them.
 template <class... From>
-RMSNORM_INLINE Steps steps_over(Range columns, const void* to, const From*... from) {
-  const int up = (runs_into(to, from) + ...);
-  const int down = (runs_into(from, to) + ...);
-  const Steps steps = steps_up(columns);
-  return up <= down ? steps : Steps{columns.end - kPairColumns, -kPairColumns, steps.count};
+RMSNORM_INLINE bool is_better_down(const void* to, const From*... from) {
+  return (runs_into(to, from) + ...) > (runs_into(from, to) + ...);
+}
+
+// step(j) for the whole Pairs of `columns`, up or down. Two loops: one with a step that is either
+// takes up to 1.2 times as long, for which no cause was found.
+template <class Step>
+RMSNORM_INLINE void for_each_pair(Range columns, bool down, const Step& step) {
+  if (down) {
+    for (std::int64_t j = columns.end - kPairColumns; j >= columns.begin; j -= kPairColumns)
+      step(j);
+  } else {
+    for (std::int64_t j = columns.begin; j < columns.end; j += kPairColumns) step(j);
+  }
 }
 
 // Whether every row of a matrix is as aligned as the first.

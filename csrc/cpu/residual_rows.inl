@@ -27,15 +27,12 @@ template <class X, Stores kStores>
   Pair end{};
   if (walk.begin > 0) begin = sum_at(0);
   if (walk.end < hidden_size) end = sum_at(walk.last);
-  const Range columns{walk.begin, walk.end};
-  const Steps steps = kStores == Stores::kStreaming ? steps_up(columns)
-                                                    : steps_over(columns, sum.data, x, residual);
-  std::int64_t j = steps.begin;
-  for (std::int64_t n = steps.count; n > 0; --n, j += steps.by) {
+  const bool down = kStores == Stores::kCached && is_better_down(sum.data, x, residual);
+  for_each_pair({walk.begin, walk.end}, down, [&](std::int64_t j) {
     const Pair value = sum_at(j);
     sum.at(j, value);
     if (kept != nullptr) copy.at(j, value);
-  }
+  });
   if (walk.begin > 0) {
     sum.edge(0, 0, walk.begin, begin);
     if (kept != nullptr) copy.at(0, begin);

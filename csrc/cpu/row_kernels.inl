@@ -12,6 +12,10 @@
 
 #include "rescaled_rows.inl"
 
+#include "scale_rows.inl"
+
+#include "short_rows.inl"
+
 #include "forward_rows.inl"
 
 #include "residual_rows.inl"
