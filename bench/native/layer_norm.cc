@@ -27,7 +27,7 @@ LayerNormRows rows_of([[maybe_unused]] std::string_view variant,
 Status layer_norm(const LayerNormArgs& args, int threads, std::string_view variant) {
   cpu::set_thread_count(threads);
   cpu::Schedule schedule;
-  RMSNORM_TRY(cpu::make_schedule(args.shape, 2 * sizeof(float), &schedule));
+  RMSNORM_TRY(cpu::make_schedule(args.shape, 2 * sizeof(float), cpu::kForwardCaches, &schedule));
   const LayerNormRows run = rows_of(variant, schedule.stores);
   cpu::parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
                     [&](std::int64_t begin, std::int64_t end, int) {

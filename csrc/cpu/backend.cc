@@ -208,7 +208,8 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 Status forward(const ForwardArgs& args) {
   const int matrices = args.residual.data != nullptr ? 4 : 2;
   Schedule schedule;
-  RMSNORM_TRY(make_schedule(args.shape, matrices * element_size(args.dtype), &schedule));
+  RMSNORM_TRY(
+      make_schedule(args.shape, matrices * element_size(args.dtype), kForwardCaches, &schedule));
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.y.data);
@@ -227,7 +228,8 @@ Status forward(const ForwardArgs& args) {
 Status backward(const BackwardArgs& args) {
   const int matrices = args.dx.data == nullptr ? 2 : args.dresidual_out.data == nullptr ? 3 : 4;
   Schedule schedule;
-  RMSNORM_TRY(make_schedule(args.shape, matrices * element_size(args.dtype), &schedule));
+  RMSNORM_TRY(
+      make_schedule(args.shape, matrices * element_size(args.dtype), kBackwardCaches, &schedule));
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.dx.data);
@@ -250,7 +252,8 @@ Status convert(DType from, const void* source, DType to, void* destination, std:
   const Variant* variant = nullptr;
   RMSNORM_TRY(current_variant(&variant));
   Schedule schedule;
-  RMSNORM_TRY(make_schedule({count, 1}, element_size(from) + element_size(to), &schedule));
+  RMSNORM_TRY(
+      make_schedule({count, 1}, element_size(from) + element_size(to), kForwardCaches, &schedule));
   parallel_for(
       count, schedule.piece_rows, schedule.threads, [&](std::int64_t begin, std::int64_t end, int) {
         variant->convert(from, static_cast<const char*>(source) + begin * element_size(from), to,

@@ -10,10 +10,6 @@ namespace {
 // Below this much memory to move, a second thread costs more than it gains.
 constexpr std::int64_t kBytesPerThread = 192 << 10;
 
-// Outputs go around the caches when a call moves more than this: less, and they would still be
-// there for whoever reads them next.
-constexpr std::int64_t kStreamingBytes = 24 << 20;
-
 // What a thread takes at a time.
 constexpr std::int64_t kPieceBytes = 64 << 10;
 
@@ -23,13 +19,14 @@ int threads_for(std::int64_t bytes, int available) {
   return static_cast<int>(std::clamp<std::int64_t>(bytes / kBytesPerThread, 1, available));
 }
 
-Status make_schedule(Shape shape, std::int64_t bytes_per_element, Schedule* schedule) {
+Status make_schedule(Shape shape, std::int64_t bytes_per_element, std::int64_t caches,
+                     Schedule* schedule) {
   int available = 1;
   RMSNORM_TRY(thread_count(&available));
   const std::int64_t row_bytes = shape.hidden_size * bytes_per_element;
   const std::int64_t bytes = shape.rows * row_bytes;
   schedule->threads = threads_for(bytes, available);
-  schedule->stores = bytes > kStreamingBytes ? Stores::kStreaming : Stores::kCached;
+  schedule->stores = bytes > caches ? Stores::kStreaming : Stores::kCached;
   // A multiple of 16 rows where there are as many: variants fold up to 16 short rows at once.
   const std::int64_t rows = kPieceBytes / row_bytes;
   schedule->piece_rows = rows >= 16 ? rows / 16 * 16 : std::max<std::int64_t>(rows, 1);

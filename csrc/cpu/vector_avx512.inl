@@ -107,6 +107,15 @@ RMSNORM_INLINE __m512i pack_bfloat16(Pair x) {
   return _mm512_mask_sub_epi16(upper, up, upper, _mm512_set1_epi16(-1));
 }
 
+// Words 0 to 15 and 16 to 31, each in the upper half of 32 bits.
+RMSNORM_INLINE Pair spread_words(__m512i packed) {
+  const __m512i low = _mm512_slli_epi32(
+      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 16);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(16 << 16));
+  return {floats(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, low, packed)),
+          floats(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, high, packed))};
+}
+
 RMSNORM_INLINE __m256i to_float16(Vec x) { return _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT); }
 
 // The 32 elements of a 16-bit Pair, as they lie in memory.
@@ -133,6 +142,8 @@ template <class X, Floats kWhich>
 RMSNORM_INLINE Pair round_pair(Pair x) {
   if constexpr (__is_same(X, float)) {
     return x;
+  } else if constexpr (__is_same(X, BFloat16) && kWhich == Floats::kNormal) {
+    return spread_words(reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(x.b.v, x.a.v)));
   } else if constexpr (__is_same(X, BFloat16)) {
     return unpack_bfloat16(pack_bfloat16<kWhich>(x));
   } else {
