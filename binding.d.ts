@@ -19,6 +19,9 @@ export type NativeArray = Float32Array | Float64Array | Uint16Array;
 /** An array, or memory of a device: all operands of a call are of one kind, and in one place. */
 export type NativeData = NativeArray | NativeDeviceBuffer;
 
+/** What plain calls take. */
+export type PlainArray = Float32Array | Uint16Array;
+
 /** An array of rstd. */
 export type RstdArray = Float32Array | Float64Array;
 
@@ -204,19 +207,26 @@ export interface Binding {
   ): void;
 
   /**
-   * forward and backward of packed float32 arrays on the CPU, in what a call costs at least: the
-   * bytes of any view are read as float32, so that the caller must know of what kind they are.
-   * False, and nothing done, for a call that is not such, or is wrong: forward and backward do it,
-   * or say why not.
+   * forward and backward of packed arrays of one `dtype`, 0 to 2 of {@link Format}, on the CPU and
+   * in Llama's order, in what a call costs at least: the bytes of any view are read as that, so that
+   * the caller must know of what kind they are. False, and nothing done, for a call that is not such
+   * or is wrong: forward and backward do it, or say why not.
    */
-  plainForward(x: Float32Array, weight: Float32Array, y: Float32Array, eps: number): boolean;
+  plainForward(
+    x: PlainArray,
+    weight: PlainArray,
+    y: PlainArray,
+    eps: number,
+    dtype: number,
+  ): boolean;
   plainBackward(
-    dy: Float32Array,
-    x: Float32Array,
-    weight: Float32Array,
-    rstd: Float32Array,
-    dx: Float32Array,
-    dweight: Float32Array,
+    dy: PlainArray,
+    x: PlainArray,
+    weight: PlainArray,
+    rstd: PlainArray,
+    dx: PlainArray,
+    dweight: PlainArray,
+    dtype: number,
   ): boolean;
 
   /**

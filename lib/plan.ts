@@ -9,7 +9,7 @@ import { checkDTypeName, type DType, type FloatArray, type NativeArray } from '.
 import { adoptNativeError, argumentError } from './errors';
 import { accumulateFlag, nativeFormat } from './format';
 import { checkOptions, readCount, readFlag, readSettings, type CommonOptions } from './options';
-import { plainPlan } from './plain-calls';
+import { plainDTypeOf, plainPlan } from './plain-calls';
 import { readStream } from './stream';
 import { readOperand } from './tensor';
 
@@ -134,10 +134,12 @@ function makePlan(options: PlanOptions) {
       ...([rows, hiddenSize, eps, weightOffset, format, nativeWeight, stream] as const),
     );
     const isPlain =
-      dtype === 'float32' && device === 0 && weight !== null && weightOffset === 0 && !accumulate;
-    const short = isPlain
-      ? plainPlan(native, weight.data as Float32Array, rows * hiddenSize, eps)
-      : null;
+      device === 0 && weightOffset === 0 && settings.castOrder === 'llama' && !accumulate;
+    const plainDType = isPlain ? plainDTypeOf(dtype, nativeWeight) : null;
+    const short =
+      plainDType === null
+        ? null
+        : plainPlan(native, plainDType, nativeWeight as Float32Array, rows * hiddenSize, eps);
     return { rows, hiddenSize, dtype, device, native, short };
   } catch (error) {
     throw adoptNativeError(error);

@@ -11,80 +11,103 @@
 namespace rmsnorm::napi {
 namespace {
 
-// The bytes of a view, as float32.
-struct Floats {
-  float* data;
+// The bytes of a view, as elements of a dtype.
+struct Elements {
+  char* data;
+  std::int64_t bytes;
   std::int64_t count;
 
-  const float* end() const { return data + count; }
+  const char* end() const { return data + bytes; }
 };
 
-bool is_apart(const Floats& a, const Floats& b) { return a.end() <= b.data || b.end() <= a.data; }
-bool is_same_or_apart(const Floats& a, const Floats& b) {
+bool is_apart(const Elements& a, const Elements& b) {
+  return a.end() <= b.data || b.end() <= a.data;
+}
+bool is_same_or_apart(const Elements& a, const Elements& b) {
   return a.data == b.data || is_apart(a, b);
 }
 
-// The elements of kCount views, none of them empty; false if any is not such.
-template <std::size_t kCount>
-bool read_floats(napi_env env, const napi_value* values, Floats (&all)[kCount]) {
-  for (std::size_t i = 0; i < kCount; ++i) {
-    // A view of any kind is a buffer. To ask is needed: what is none would end the process.
-    bool is_buffer = false;
-    void* data = nullptr;
-    std::size_t bytes = 0;
-    if (napi_is_buffer(env, values[i], &is_buffer) != napi_ok || !is_buffer ||
-        napi_get_buffer_info(env, values[i], &data, &bytes) != napi_ok) {
-      return false;
-    }
-    const auto address = reinterpret_cast<std::uintptr_t>(data);
-    if (bytes == 0 || bytes % sizeof(float) != 0 || address % alignof(float) != 0) return false;
-    all[i] = {static_cast<float*>(data), static_cast<std::int64_t>(bytes / sizeof(float))};
+// False if the value is no view, or an empty one, or not one of whole elements.
+bool read_elements(napi_env env, napi_value value, DType dtype, Elements* elements) {
+  // A view of any kind is a buffer. To ask is needed: what is none would end the process.
+  bool is_buffer = false;
+  void* data = nullptr;
+  std::size_t bytes = 0;
+  if (napi_is_buffer(env, value, &is_buffer) != napi_ok || !is_buffer ||
+      napi_get_buffer_info(env, value, &data, &bytes) != napi_ok) {
+    return false;
   }
+  const auto length = static_cast<std::int64_t>(bytes);
+  const std::int64_t size = element_size(dtype);
+  *elements = {static_cast<char*>(data), length, length / size};
+  const auto address = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(data));
+  return length > 0 && length % size == 0 && address % size == 0;
+}
+
+// A dtype that plain calls know: all but float64.
+bool read_dtype(napi_env env, napi_value value, DType* dtype) {
+  std::int32_t number = -1;
+  if (napi_get_value_int32(env, value, &number) != napi_ok || number < 0 || number > 2)
+    return false;
+  *dtype = static_cast<DType>(number);
   return true;
 }
 
 // The shape of x; false if it has broken rows, or its like is not as long.
-bool read_shape(const Floats& x, const Floats& like_x, const Floats& weight, Shape* shape) {
+bool read_shape(const Elements& x, const Elements& like_x, const Elements& weight, Shape* shape) {
   *shape = {x.count / weight.count, weight.count};
   return x.count == like_x.count && shape->rows * weight.count == x.count;
 }
 
 // The arguments of a plain call; false if it is none.
 bool read_plain(napi_env env, napi_callback_info info, ForwardArgs* args) {
-  napi_value values[4];
+  napi_value values[5];
   std::size_t count = std::size(values);
-  Floats all[3];
   double& eps = args->options.eps;
+  Elements x;
+  Elements weight;
+  Elements y;
   if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok ||
-      !read_floats(env, values, all) || napi_get_value_double(env, values[3], &eps) != napi_ok) {
+      !read_dtype(env, values[4], &args->dtype) ||
+      napi_get_value_double(env, values[3], &eps) != napi_ok ||
+      !read_elements(env, values[0], args->dtype, &x) ||
+      !read_elements(env, values[1], args->dtype, &weight) ||
+      !read_elements(env, values[2], args->dtype, &y)) {
     return false;
   }
-  const auto& [x, weight, y] = all;
-  args->dtype = DType::kFloat32;
   args->x = {x.data, weight.count};
-  args->weight = {weight.data};
+  args->weight = {weight.data, args->dtype};
   args->y = {y.data, weight.count};
   return eps >= 0 && eps <= kMaxFloat && read_shape(x, y, weight, &args->shape) &&
          is_same_or_apart(y, x) && is_apart(y, weight);
 }
 
 bool read_plain(napi_env env, napi_callback_info info, BackwardArgs* args) {
-  napi_value values[6];
+  napi_value values[7];
   std::size_t count = std::size(values);
-  Floats all[6];
+  Elements dy;
+  Elements x;
+  Elements weight;
+  Elements rstd;
+  Elements dx;
+  Elements dweight;
   if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok ||
-      !read_floats(env, values, all)) {
+      !read_dtype(env, values[6], &args->dtype) ||
+      !read_elements(env, values[0], args->dtype, &dy) ||
+      !read_elements(env, values[1], args->dtype, &x) ||
+      !read_elements(env, values[2], args->dtype, &weight) ||
+      !read_elements(env, values[3], DType::kFloat32, &rstd) ||
+      !read_elements(env, values[4], args->dtype, &dx) ||
+      !read_elements(env, values[5], args->dtype, &dweight)) {
     return false;
   }
-  const auto& [dy, x, weight, rstd, dx, dweight] = all;
-  args->dtype = DType::kFloat32;
   args->dy = {dy.data, weight.count};
   args->x = {x.data, weight.count};
-  args->weight = {weight.data};
+  args->weight = {weight.data, args->dtype};
   args->rstd = rstd.data;
   args->dx = {dx.data, weight.count};
   args->dweight = dweight.data;
-  args->dweight_dtype = DType::kFloat32;
+  args->dweight_dtype = args->dtype;
   return read_shape(x, dy, weight, &args->shape) && dx.count == x.count &&
          rstd.count == args->shape.rows && dweight.count == weight.count &&
          is_same_or_apart(dx, dy) && is_same_or_apart(dx, x) && is_apart(dx, weight) &&

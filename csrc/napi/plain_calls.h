@@ -1,4 +1,4 @@
-// The short way of calls on plain float32 arrays.
+// The short way of calls on plain arrays.
 #pragma once
 
 #include <node_api.h>
