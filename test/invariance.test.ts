@@ -111,6 +111,42 @@ test.each(dtypes)('%s: outputs of more than 24 MiB', (dtype) => {
   }
 });
 
+/** A view of so many elements, `bytes` behind the first multiple of 4096 behind `array`. */
+function placeBehind(array: HostArray, length: number, bytes: number): HostArray {
+  const Kind = array.constructor as new (
+    buffer: ArrayBufferLike,
+    offset: number,
+    length: number,
+  ) => HostArray;
+  const end = array.byteOffset + Math.ceil(array.byteLength / 4096 + 1) * 4096;
+  return new Kind(array.buffer, end + bytes, length);
+}
+
+// Rows are written up or down, depending on how far their outputs are from what they are read from.
+test.each(dtypes)('%s: outputs at any distance from inputs, on every variant', (dtype) => {
+  for (const hiddenSize of [64, 100, 128, 300, 513, 2050]) {
+    const c = makeCase({ dtype, rows: 5, hiddenSize });
+    const residual = c.dy;
+    const memory = zeros(dtype, 3 * c.x.length + 20_000);
+    const x = memory.subarray(8, 8 + c.x.length);
+    const expected = rmsNorm(c.x, c.weight, c.options);
+    const sum = rmsNorm.forward(c.x, c.weight, { ...c.options, residual });
+    for (const name of cpuVariants()) {
+      setCpuVariant(name);
+      for (const distance of [-512, -64, -16, 0, 16, 64, 128, 512, 516]) {
+        x.set(c.x);
+        const out = placeBehind(x, x.length, distance);
+        expectSameBits(rmsNorm(x, c.weight, { ...c.options, out }), expected);
+        const y = placeBehind(out, x.length, 0);
+        const options = { ...c.options, residual, residualOut: out, out: y };
+        const actual = rmsNorm.forward(x, c.weight, options);
+        expectSameBits(actual.residualOut, sum.residualOut);
+        expectSameBits(actual.y, sum.y);
+      }
+    }
+  }
+});
+
 describe.each(dtypes)('%s', (dtype) => {
   test.each([1, 33, 100, 257, 700, 1000, 5125])(
     'a row of %i has the same bits alone as in a batch',
