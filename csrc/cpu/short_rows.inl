@@ -1,8 +1,9 @@
 // y and rstd of rows of a few tiles. Included by row_kernels.inl.
 
 // Rows of a few tiles: while some are scaled, the next are folded, so that memory is read and
-// written all the time. scale(row, rstd, smallest_x, rstds) scales one; `rstds` are of all the
-// rows that smallest_x is of.
+// written all the time. `hidden_size` is that of args, known when compiled where the caller knows
+// it. scale(row, rstd, smallest_x, rstds) scales one; `rstds` are of all the rows that smallest_x
+// is of.
 template <class X, class Scale>
 RMSNORM_INLINE void forward_few_tiles(const ForwardArgs& args, Range rows, std::int64_t hidden_size,
                                       const Scale& scale) {

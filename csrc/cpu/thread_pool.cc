@@ -58,14 +58,15 @@ struct alignas(64) Share {
 };
 
 // One parallel_for: lives on its caller's stack, and is in the queue while threads may join it.
+// What a thread reads to join it is on one cache line.
 struct Job {
   Task task;
   std::int64_t grain;
   int slots;
-  Share shares[kMaxThreads];
   int joined = 1;               // slots given out, the caller's first; under the pool's mutex
   std::atomic<int> working{0};  // workers inside; changed under the pool's mutex
   Job* following = nullptr;     // the queue is a list through the jobs
+  Share shares[kMaxThreads];
 
   void work(int slot) {
     for (int i = 0; i < slots; ++i) {
