@@ -6,20 +6,22 @@
 import type { PlainArray, PlannedBackward, PlannedForward } from '../binding';
 import { binding } from './binding';
 import { freshLike } from './data';
-import type { DType, FloatArray } from './dtype';
+import { dtypeCodes, type DType, type FloatArray } from './dtype';
 import { adoptNativeError } from './errors';
 import { defaultEps, type BackwardOptions, type RmsNormOptions } from './options';
 
 const forwardNames: ReadonlySet<string> = new Set(['out', 'eps', 'dtype']);
 const backwardNames: ReadonlySet<string> = new Set(['dxOut', 'dweightOut', 'eps', 'dtype']);
 
-/** The dtype as the addon's plain calls take it: of Float32Arrays, or of bits in Uint16Arrays. */
-type PlainDType = 0 | 1 | 2;
+type PlainDType = Exclude<DType, 'float64'>;
 
-const float32: PlainDType = 0;
+function isPlainDType(value: unknown): value is PlainDType {
+  return value === 'float32' || value === 'bfloat16' || value === 'float16';
+}
 
+/** Whether a value is an array of a dtype: of bits, if that has 16. */
 function isPlain(dtype: PlainDType, value: unknown): value is PlainArray {
-  const kind = dtype === float32 ? 'Float32Array' : 'Uint16Array';
+  const kind = dtype === 'float32' ? 'Float32Array' : 'Uint16Array';
   return ArrayBuffer.isView(value) && (value as FloatArray)[Symbol.toStringTag] === kind;
 }
 
@@ -46,8 +48,7 @@ function readPlainOptions(options: unknown, names: ReadonlySet<string>): PlainDT
   for (const name in options) if (!names.has(name)) return null;
   const { eps = defaultEps, dtype = 'float32' } = options as { eps?: unknown; dtype?: unknown };
   if (typeof eps !== 'number' || !(eps >= 0) || Math.fround(eps) === Infinity) return null;
-  if (dtype === 'float32') return float32;
-  return dtype === 'float16' ? 1 : dtype === 'bfloat16' ? 2 : null;
+  return isPlainDType(dtype) ? dtype : null;
 }
 
 /** `rmsNorm`. */
@@ -62,7 +63,7 @@ export function plainForward(
   if (!isShape(x.length, weight.length) || !isPlainOrUndefined(dtype, x.length, out)) return null;
   const y = out ?? (freshLike(x, x.length) as PlainArray);
   try {
-    return binding.plainForward(x, weight, y, eps, dtype) ? y : null;
+    return binding.plainForward(x, weight, y, eps, dtypeCodes[dtype]) ? y : null;
   } catch (error) {
     throw adoptNativeError(error);
   }
@@ -84,7 +85,7 @@ export function plainBackward(
   if (
     !isShape(length, hiddenSize) ||
     !isPlainOf(dtype, length, dy) ||
-    !isPlainOf(float32, length / hiddenSize, rstd) ||
+    !isPlainOf('float32', length / hiddenSize, rstd) ||
     !isPlainOrUndefined(dtype, length, dxOut) ||
     !isPlainOrUndefined(dtype, hiddenSize, dweightOut)
   ) {
@@ -93,7 +94,8 @@ export function plainBackward(
   const dx = dxOut ?? (freshLike(x, length) as PlainArray);
   const dweight = dweightOut ?? (freshLike(weight, hiddenSize) as PlainArray);
   try {
-    const isDone = binding.plainBackward(dy, x, weight, rstd, dx, dweight, dtype);
+    const code = dtypeCodes[dtype];
+    const isDone = binding.plainBackward(dy, x, weight, rstd, dx, dweight, code);
     return isDone ? { dx, dweight } : null;
   } catch (error) {
     throw adoptNativeError(error);
@@ -101,38 +103,37 @@ export function plainBackward(
 }
 
 /**
- * The functions of a plan for a dtype with a weight of it, and no more than that: `native` does what
- * is otherwise. `length`: of x.
+ * The functions of a plan, `native`, the short way for calls that are no more than plain, if `dtype`
+ * and `weight` are such. `length`: of x.
  */
 export function plainPlan(
-  [forward, backward]: [PlannedForward, PlannedBackward],
-  dtype: PlainDType,
-  weight: PlainArray,
+  native: [PlannedForward, PlannedBackward],
+  dtype: DType,
+  weight: unknown,
   length: number,
   eps: number,
 ): [PlannedForward, PlannedBackward] {
+  if (!isPlainDType(dtype) || !isPlain(dtype, weight)) return native;
+  const [forward, backward] = native;
+  const code = dtypeCodes[dtype];
   return [
     (x, out, rstdOut, residual, residualOut) => {
       const isAll = rstdOut === undefined && residual === undefined && residualOut === undefined;
-      if (isAll && isPlainOf(dtype, length, x) && isPlain(dtype, out)) {
-        if (binding.plainForward(x, weight, out, eps, dtype)) return;
-      }
+      const isPlainCall = isAll && isPlainOf(dtype, length, x) && isPlain(dtype, out);
+      if (isPlainCall && binding.plainForward(x, weight, out, eps, code)) return;
       forward(x, out, rstdOut, residual, residualOut);
     },
     (dy, x, rstd, dxOut, dweightOut, dresidualOut) => {
-      const isAll = dresidualOut === undefined && isPlain(float32, rstd) && isPlain(dtype, dy);
-      if (isAll && isPlainOf(dtype, length, x) && isPlain(dtype, dxOut)) {
-        if (isPlain(dtype, dweightOut)) {
-          if (binding.plainBackward(dy, x, weight, rstd, dxOut, dweightOut, dtype)) return;
-        }
-      }
+      const isPlainCall =
+        dresidualOut === undefined &&
+        isPlain(dtype, dy) &&
+        isPlainOf(dtype, length, x) &&
+        isPlain('float32', rstd) &&
+        isPlain(dtype, dxOut) &&
+        isPlain(dtype, dweightOut);
+      if (isPlainCall && binding.plainBackward(dy, x, weight, rstd, dxOut, dweightOut, code))
+        return;
       backward(dy, x, rstd, dxOut, dweightOut, dresidualOut);
     },
   ];
-}
-
-/** The dtype of plans that are plain, or null. */
-export function plainDTypeOf(dtype: DType, weight: unknown): PlainDType | null {
-  const plain = readPlainOptions({ dtype }, forwardNames);
-  return plain !== null && isPlain(plain, weight) ? plain : null;
 }

@@ -9,7 +9,7 @@ import { checkDTypeName, type DType, type FloatArray, type NativeArray } from '.
 import { adoptNativeError, argumentError } from './errors';
 import { accumulateFlag, nativeFormat } from './format';
 import { checkOptions, readCount, readFlag, readSettings, type CommonOptions } from './options';
-import { plainDTypeOf, plainPlan } from './plain-calls';
+import { plainPlan } from './plain-calls';
 import { readStream } from './stream';
 import { readOperand } from './tensor';
 
@@ -99,9 +99,9 @@ const planNames: ReadonlySet<string> = new Set([
  * CudaError `ERR_CUDA_UNAVAILABLE`
  */
 export function createPlan<const O extends PlanOptions>(options: O): Plan<PlanData<O>> {
-  const { rows, hiddenSize, dtype, device, native, short } = makePlan(options);
+  const { rows, hiddenSize, dtype, device, native } = makePlan(options);
   const [forward, backward] =
-    device > 0 ? native.map((call) => onBuffers(call as NativeCall)) : (short ?? native);
+    device > 0 ? native.map((call) => onBuffers(call as NativeCall)) : native;
   const plan: unknown = Object.freeze({ rows, hiddenSize, dtype, forward, backward });
   return plan as Plan<PlanData<O>>;
 }
@@ -135,12 +135,10 @@ function makePlan(options: PlanOptions) {
     );
     const isPlain =
       device === 0 && weightOffset === 0 && settings.castOrder === 'llama' && !accumulate;
-    const plainDType = isPlain ? plainDTypeOf(dtype, nativeWeight) : null;
-    const short =
-      plainDType === null
-        ? null
-        : plainPlan(native, plainDType, nativeWeight as Float32Array, rows * hiddenSize, eps);
-    return { rows, hiddenSize, dtype, device, native, short };
+    return {
+      ...{ rows, hiddenSize, dtype, device },
+      native: isPlain ? plainPlan(native, dtype, nativeWeight, rows * hiddenSize, eps) : native,
+    };
   } catch (error) {
     throw adoptNativeError(error);
   }

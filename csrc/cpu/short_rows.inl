@@ -112,12 +112,12 @@ class HeldLines {
   std::int64_t begin_;
 };
 
-// Rows of at most one tile whose weights lie in memory as the rows do behind their lines.
+// Rows of at most one tile, `behind` columns behind their lines, as the weights in memory are.
 template <class S, class X>
-void forward_lines(const ForwardArgs& args, Range rows, WeightPairs<X> w, float smallest_w) {
+void forward_lines(const ForwardArgs& args, Range rows, std::int64_t behind, WeightPairs<X> w,
+                   float smallest_w) {
   constexpr bool kMatter = Magnitudes<X>::kMatter;
   const std::int64_t hidden_size = args.shape.hidden_size;
-  const std::int64_t behind = behind_line(row_of<X>(args.y, 0));
   const auto run = [&](std::int64_t columns, const auto& row_kernel) {
     forward_few_tiles<X>(args, rows, columns,
                          [&](std::int64_t row, Vec rstd, float smallest_x, Vec rstds) {
@@ -152,7 +152,7 @@ void forward_short_rows(const ForwardArgs& args, Range rows, const Weights<X>& w
           store_floats<false>(copied + j, part);
         }
       }
-      return forward_lines<S>(args, rows, w, smallest_w);
+      return forward_lines<S>(args, rows, behind, w, smallest_w);
     }
   }
   forward_few_tiles<X>(args, rows, args.shape.hidden_size,

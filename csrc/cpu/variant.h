@@ -54,8 +54,8 @@ struct Variant {
   const Variant* streaming_float32;
 
   // Leaves a call's w = weight + weight_offset in `prepared` (prepared_bytes) as its kernels read
-  // it, once for all rows; where wants_preparing. `aligned` is the matrix whose memory decides how
-  // rows are cut: y, or dx.
+  // it, for all rows of a thread; where wants_preparing. `aligned` is the matrix whose memory
+  // decides how rows are cut: y, or dx.
   void (*prepare)(DType, const Weight&, const Options&, std::int64_t hidden_size,
                   const void* aligned, void* prepared);
 

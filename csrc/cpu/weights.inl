@@ -3,7 +3,7 @@
 // w = weight + weight_offset is float32 in the order of a Pair: column for column, or, interleaved,
 // the even columns in one array and the odd ones in another, so that a Pair from any column on is
 // two plain loads. float32 weights with no offset are read where they are. All others are prepared
-// once for a call or, where one row is all there is to scale, converted as it is.
+// for all rows of a call or, where one row is all there is to scale, converted as it is.
 
 // A Pair of weights from each even number of columns on.
 template <class X>

@@ -29,19 +29,13 @@ bool is_same_or_apart(const Elements& a, const Elements& b) {
 
 // False if the value is no view, or an empty one, or not one of whole elements.
 bool read_elements(napi_env env, napi_value value, DType dtype, Elements* elements) {
-  // A view of any kind is a buffer. To ask is needed: what is none would end the process.
-  bool is_buffer = false;
   void* data = nullptr;
-  std::size_t bytes = 0;
-  if (napi_is_buffer(env, value, &is_buffer) != napi_ok || !is_buffer ||
-      napi_get_buffer_info(env, value, &data, &bytes) != napi_ok) {
-    return false;
-  }
-  const auto length = static_cast<std::int64_t>(bytes);
+  std::int64_t bytes = 0;
+  if (!read_view(env, value, &data, &bytes)) return false;
   const std::int64_t size = element_size(dtype);
-  *elements = {static_cast<char*>(data), length, length / size};
+  *elements = {static_cast<char*>(data), bytes, bytes / size};
   const auto address = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(data));
-  return length > 0 && length % size == 0 && address % size == 0;
+  return bytes > 0 && bytes % size == 0 && address % size == 0;
 }
 
 // A dtype that plain calls know: all but float64.

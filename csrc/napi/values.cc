@@ -86,6 +86,18 @@ bool read_memory(napi_env env, napi_value value, bool find_shared, Memory* memor
   return true;
 }
 
+bool read_view(napi_env env, napi_value value, void** data, std::int64_t* bytes) {
+  // A view of any kind is a buffer. To ask is needed: what is none would end the process.
+  bool is_buffer = false;
+  std::size_t length = 0;
+  if (napi_is_buffer(env, value, &is_buffer) != napi_ok || !is_buffer ||
+      napi_get_buffer_info(env, value, data, &length) != napi_ok) {
+    return false;
+  }
+  *bytes = static_cast<std::int64_t>(length);
+  return true;
+}
+
 Status read_buffer(const DeviceBuffer& buffer, const char* name, Memory* memory) {
   RMSNORM_TRY(check_open(buffer, name));
   memory->data = reinterpret_cast<void*>(buffer.span().pointer);

@@ -43,6 +43,9 @@ struct Memory {
 // False if the value is no typed array. `find_shared`: is_shared is asked for, which takes time.
 bool read_memory(napi_env env, napi_value value, bool find_shared, Memory* memory);
 
+// The bytes of a view of whatever kind, found in half the time. False if the value is none.
+bool read_view(napi_env env, napi_value value, void** data, std::int64_t* bytes);
+
 // The memory of a buffer on a device. Errors: kDisposed.
 Status read_buffer(const DeviceBuffer& buffer, const char* name, Memory* memory);
 
