@@ -2,12 +2,13 @@
 
 #include <fcntl.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <optional>
+
+#include "zstd.h"
 
 namespace cudasim {
 namespace {
@@ -105,8 +106,8 @@ std::string decompress(const Entry& entry) {
   if (entry.uncompressed_bytes > kMaxBytes) refuse("fatbin: too large");
   std::vector<unsigned char> text(entry.uncompressed_bytes);
   const std::size_t bytes =
-      ZSTD_decompress(text.data(), text.size(), entry.payload.data(), entry.payload.size());
-  if (ZSTD_isError(bytes) != 0 || bytes != text.size()) refuse("fatbin: damaged zstd data");
+      decompress_zstd(entry.payload.data(), entry.payload.size(), text.data(), text.size());
+  if (bytes != text.size()) refuse("fatbin: damaged zstd data");
   return text_of(text);
 }
 

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 #include <sys/mman.h>
-#include <zstd.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -41,15 +40,23 @@ struct EntryPlan {
   std::uint64_t more_flags = 0;
 };
 
+// A zstd frame (RFC 8878) of one raw block: magic, descriptor (one segment, a length of one byte),
+// length, and the block's header: the last one, raw, 21 bits of length.
+Image zstd_frame(const std::string& text) {
+  REQUIRE(text.size() < 256);
+  const auto bytes = static_cast<unsigned char>(text.size());
+  const unsigned block = 1u | static_cast<unsigned>(bytes) << 3;
+  Image frame{0x28, 0xb5, 0x2f, 0xfd, 0x20, bytes};
+  for (int shift : {0, 8, 16}) frame.push_back(static_cast<unsigned char>(block >> shift));
+  frame.insert(frame.end(), text.begin(), text.end());
+  return frame;
+}
+
 Image make_fatbin(const std::vector<EntryPlan>& plans) {
   Image image(16);
   for (const EntryPlan& plan : plans) {
-    Image payload(plan.text.begin(), plan.text.end());
-    if (plan.compressed) {
-      payload.resize(ZSTD_compressBound(plan.text.size()));
-      payload.resize(
-          ZSTD_compress(payload.data(), payload.size(), plan.text.data(), plan.text.size(), 3));
-    }
+    Image payload = plan.compressed ? zstd_frame(plan.text)
+                                    : Image(plan.text.begin(), plan.text.end());
     const std::size_t compressed = plan.compressed ? payload.size() : 0;
     payload.resize((payload.size() + 7) / 8 * 8);
     Image header(64);
