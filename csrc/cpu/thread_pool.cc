@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "../floating_point.h"
 #include "../platform.h"
 
 namespace rmsnorm::cpu {
@@ -162,7 +163,10 @@ class Pool {
       job.working.fetch_add(1);
       if (job.joined == job.slots) leave_queue(job);
       lock.unlock();
-      job.work(slot);
+      {
+        const FloatingPointScope mode;
+        job.work(slot);
+      }
       lock_soon(lock);
       if (job.working.fetch_sub(1) == 1) work_done_.notify_all();
     }
@@ -210,6 +214,7 @@ Status thread_count(int* count) {
 void set_thread_count(int count) { chosen_thread_count.store(count, std::memory_order_relaxed); }
 
 void parallel_for(std::int64_t items, std::int64_t grain, int threads, Task task) {
+  const FloatingPointScope mode;
   const std::int64_t pieces = (items + grain - 1) / grain;
   const int slots = static_cast<int>(std::clamp<std::int64_t>(pieces, 1, threads));
   if (slots == 1) {

@@ -25,7 +25,7 @@ void set_thread_count(int count);
 // starting with its own contiguous share and then helping the others; on one thread it is one
 // piece. Returns when all have run. Callable from any number of threads at once; never waits for
 // work other than its own, so it completes even if no worker can be started. Allocates only when it
-// starts workers.
+// starts workers. Every task runs in the floating-point mode of floating_point.h.
 void parallel_for(std::int64_t items, std::int64_t grain, int threads, Task task);
 
 // The same for any function (begin, end, slot).

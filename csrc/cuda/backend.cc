@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "../floating_point.h"
 #include "../fold.h"
 #include "device.h"
 #include "launch.h"
@@ -202,6 +203,7 @@ Status forward(int ordinal, const ForwardArgs& args) {
   RMSNORM_TRY(find_device(ordinal, &device));
   RMSNORM_TRY(check_dtype(*device, args.dtype));
   if (args.shape.rows == 0) return {};
+  const FloatingPointScope mode;  // for the parameters that launch.cc rounds
   return device->note_fault(staged_forward(*device, args));
 }
 
@@ -210,6 +212,7 @@ Status backward(int ordinal, const BackwardArgs& args) {
   RMSNORM_TRY(find_device(ordinal, &device));
   RMSNORM_TRY(check_dtype(*device, args.dtype));
   if (args.dweight == nullptr && (args.dx.data == nullptr || args.shape.rows == 0)) return {};
+  const FloatingPointScope mode;
   return device->note_fault(staged_backward(*device, args));
 }
 

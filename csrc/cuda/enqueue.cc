@@ -1,5 +1,6 @@
 #include "enqueue.h"
 
+#include "../floating_point.h"
 #include "../fold.h"
 #include "launch.h"
 
@@ -8,6 +9,7 @@ namespace rmsnorm::cuda {
 Status enqueue_forward(Queue& queue, const ForwardArgs& args,
                        std::initializer_list<const AllocationPtr*> used) {
   if (args.shape.rows == 0) return {};
+  const FloatingPointScope mode;  // for the parameters that launch.cc rounds
   Device& device = queue.device();
   CUdeviceptr workspace = 0;
   RMSNORM_TRY(queue.workspace(forward_workspace_bytes(device, args), &workspace));
@@ -19,6 +21,7 @@ Status enqueue_backward(Queue& queue, const BackwardArgs& args,
                         std::initializer_list<const AllocationPtr*> used) {
   const bool has_dweight = args.dweight != nullptr;
   if (!has_dweight && (args.dx.data == nullptr || args.shape.rows == 0)) return {};
+  const FloatingPointScope mode;
   Device& device = queue.device();
   const std::int64_t groups = row_group_count(args.shape.rows);
   const std::int64_t partials_bytes =

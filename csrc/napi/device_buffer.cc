@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../cpu/backend.h"
+#include "../floating_point.h"
 #include "object_call.h"
 #include "stream.h"
 
@@ -168,6 +169,7 @@ Status fill(ObjectCall& call) {
   const DeviceSpan& span = buffer->span();
   RMSNORM_TRY(read_queue(call, 2, span.allocation->device(), &queue));
   if (span.length == 0) return {};
+  const FloatingPointScope mode;
   const auto value = static_cast<float>(number);
   std::uint32_t bits = 0;
   std::uint16_t short_bits = 0;

@@ -5,6 +5,7 @@
 
 #include "driver.h"
 #include "fatbin.h"
+#include "floating_point.h"
 
 namespace cudasim {
 namespace {
@@ -85,6 +86,7 @@ void run_launch(Driver& driver, const ContextPtr& context, const FunctionState& 
   LaunchReport report;
   if (driver.options.execute) {
     const ExecutionOptions options{seed, driver.trace.enabled()};
+    const rmsnorm::FloatingPointScope mode;  // a GPU has its own, whatever thread waits for it
     report = context->with_memory([&](DeviceMemory& memory) {
       return execute(*function.kernel, launch, context->model, memory, options);
     });
