@@ -143,24 +143,47 @@ export interface CudaBinding {
   ): void;
 }
 
-/** Forward of a plan: arrays are of its dtype and shapes, or null where they are not wanted. */
-export type PlannedForward = (
-  x: NativeData,
-  out: NativeData,
-  rstdOut?: NativeData | null,
-  residual?: NativeData | null,
-  residualOut?: NativeData | null,
-) => void;
+/**
+ * A plan. `weight` and `stream` are those that the plan was made with, as they are now: a plan refers
+ * to no JavaScript object. Arrays are of its dtype and shapes, or null where they are not wanted.
+ */
+export interface NativePlan {
+  readonly forward: (
+    weight: NativeData | null,
+    stream: NativeStream | null,
+    x: NativeData,
+    out: NativeData,
+    rstdOut?: NativeData | null,
+    residual?: NativeData | null,
+    residualOut?: NativeData | null,
+  ) => void;
+  readonly backward: (
+    weight: NativeData | null,
+    stream: NativeStream | null,
+    dy: NativeData,
+    x: NativeData,
+    rstd: NativeData | null,
+    dxOut: NativeData | null,
+    dweightOut: NativeData | null,
+    dresidualOut?: NativeData | null,
+  ) => void;
+}
 
-/** Backward of a plan, likewise. */
-export type PlannedBackward = (
-  dy: NativeData,
-  x: NativeData,
-  rstd: NativeData | null,
-  dxOut: NativeData | null,
-  dweightOut: NativeData | null,
-  dresidualOut?: NativeData | null,
-) => void;
+/**
+ * What asynchronous calls resolve to: the rows that x had when it was read, and the ArrayBuffers that
+ * were asked for, null for others.
+ */
+export interface FreshForward {
+  readonly rows: number;
+  readonly y: ArrayBuffer | null;
+  readonly rstd: ArrayBuffer | null;
+  readonly residualOut: ArrayBuffer | null;
+}
+export interface FreshBackward {
+  readonly rows: number;
+  readonly dx: ArrayBuffer | null;
+  readonly dweight: ArrayBuffer | null;
+}
 
 export interface Binding {
   cuda: CudaBinding;
@@ -232,8 +255,8 @@ export interface Binding {
   /**
    * forward on another thread. Arrays on a SharedArrayBuffer are used in place; what is used of
    * others is copied at the call, and an output is copied back when done. `true` for an output asks
-   * for a fresh ArrayBuffer. Resolves to what was asked for so: [y, rstd, residualOut], null where
-   * it was not.
+   * for a fresh ArrayBuffer. A wrong argument rejects the promise. At most two calls of the process
+   * are on other threads at once; others wait for their turn.
    */
   forwardAsync(
     x: NativeArray,
@@ -247,9 +270,9 @@ export interface Binding {
     residual?: NativeArray | null,
     residualOut?: NativeArray | null | true,
     layout?: Layout | null,
-  ): Promise<[ArrayBuffer | null, ArrayBuffer | null, ArrayBuffer | null]>;
+  ): Promise<FreshForward>;
 
-  /** backward on another thread, as forwardAsync. Resolves to [dx, dweight]. */
+  /** backward on another thread, as forwardAsync. */
   backwardAsync(
     dy: NativeArray,
     x: NativeArray,
@@ -263,7 +286,7 @@ export interface Binding {
     format: Format,
     dresidualOut?: NativeArray | null,
     layout?: Layout | null,
-  ): Promise<[ArrayBuffer | null, ArrayBuffer | null]>;
+  ): Promise<FreshBackward>;
 
   /**
    * forward and backward of one shape, with all but the arrays checked here. The arrays are as those
@@ -277,14 +300,10 @@ export interface Binding {
     format: Format,
     weight: NativeData | null,
     stream?: NativeStream | null,
-  ): [forward: PlannedForward, backward: PlannedBackward];
+  ): NativePlan;
 
-  /**
-   * Memory for a result, all of which the caller writes before anybody sees it: it holds anything.
-   * From `leastRecycledBytes` up it may have been a result before.
-   */
-  createOutput(byteLength: number): ArrayBuffer;
-  readonly leastRecycledBytes: number;
+  /** Asks for huge pages under an array that nobody has written yet. */
+  adviseHugePages(array: ArrayBufferView): void;
 
   /** destination[i] = source[i] in another dtype, but float64, rounded to nearest even. */
   convert(source: NativeArray, from: number, destination: NativeArray, to: number): void;

@@ -1,6 +1,7 @@
 // What operating systems do differently: posix/platform.cc, windows/platform.cc. Strings are UTF-8.
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -28,6 +29,9 @@ constexpr char kPathSeparator = '/';
 
 // Opens a file to be read, null if it can not.
 std::FILE* open_file(const std::string& path);
+
+// Asks for huge pages inside of memory that nobody has written yet. Only Linux has them to give.
+void advise_huge_pages(void* memory, std::int64_t bytes);
 
 // This thread's one pointer, null until it is set. When the thread ends, `release` is called with
 // it; that of the thread that ends the process may be left. set_thread_pointer() is false, and the

@@ -12,7 +12,7 @@ import { freshLike, nativeArray, nativeData, type TensorData } from './data';
 import type { ArrayKind, NativeArray, RstdArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import { accumulateFlag, freshFloat32Flag } from './format';
-import { written } from './forward';
+import { checkRows, written } from './forward';
 import { backwardNames, checkOptions, noOptions, readFlag, type BackwardOptions } from './options';
 import { type Operand } from './tensor';
 
@@ -173,7 +173,7 @@ export async function runBackwardAsync(call: BackwardCall): Promise<BackwardArra
     output === true || output === null ? output : nativeArray(output.data);
   const layout = layoutOf(call);
   try {
-    const [freshDx, freshDweight] = await binding.backwardAsync(
+    const fresh = await binding.backwardAsync(
       nativeArray(call.dy.data),
       problem.nativeX as NativeArray,
       problem.nativeWeight as NativeArray | null,
@@ -187,10 +187,11 @@ export async function runBackwardAsync(call: BackwardCall): Promise<BackwardArra
       dresidualOut && nativeArray(dresidualOut.data),
       layout,
     );
+    checkRows(problem, fresh.rows);
     return {
-      dx: written(freshDx, x.kind as ArrayKind, given(call.dx)),
+      dx: written(fresh.dx, x.kind as ArrayKind, given(call.dx)),
       dweight: written(
-        freshDweight,
+        fresh.dweight,
         (weight?.kind ?? 'Float32Array') as ArrayKind,
         given(call.dweight),
       ),

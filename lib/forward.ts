@@ -126,7 +126,7 @@ export async function runForwardAsync(
   }
   const layout = nativeLayout(problem, matrixNames, [x, out, residual, residualOut]);
   try {
-    const [freshY, newRstd, freshSum] = await binding.forwardAsync(
+    const fresh = await binding.forwardAsync(
       problem.nativeX as NativeArray,
       problem.nativeWeight as NativeArray | null,
       out === null || nativeArray(out.data),
@@ -139,14 +139,25 @@ export async function runForwardAsync(
       residual && (residualOut === null || nativeArray(residualOut.data)),
       layout,
     );
+    checkRows(problem, fresh.rows);
     return {
-      y: written(freshY, x.kind as ArrayKind, out) as TensorData,
-      rstd: newRstd === null ? rstdOut : makeArray(rstdKind(dtype), newRstd),
-      residualOut: written(freshSum, x.kind as ArrayKind, residualOut),
+      y: written(fresh.y, x.kind as ArrayKind, out) as TensorData,
+      rstd: fresh.rstd === null ? rstdOut : makeArray(rstdKind(dtype), fresh.rstd),
+      residualOut: written(fresh.residualOut, x.kind as ArrayKind, residualOut),
     };
   } catch (error) {
     throw adoptNativeError(error);
   }
+}
+
+/**
+ * Refuses a result of fewer or more rows than x had when the arguments were checked: a hook that ran
+ * in between, of node:async_hooks for one, has resized its buffer.
+ */
+export function checkRows({ x, rows }: Problem, rowsRead: number): void {
+  if (rowsRead === rows) return;
+  const expected = 'an array that keeps its length during the call';
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'x', expected, x.data);
 }
 
 /** The array over a buffer that the addon made, or the data of the operand that it wrote to. */

@@ -1,25 +1,12 @@
 import { binding } from './binding';
-import { makeArray, outOfMemory, zeros, type ArrayKind, type FloatArray } from './dtype';
+import { nativeView, zeros, type ArrayKind, type FloatArray } from './dtype';
 
-const elementBytes = {
-  Float32Array: 4,
-  Float64Array: 8,
-  Uint16Array: 2,
-  Float16Array: 2,
-} as const satisfies Record<ArrayKind, number>;
+/** Bytes that hold a whole huge page of 2 MiB wherever they begin. */
+const hugePageBytes = 4 * 2 ** 20;
 
-const { leastRecycledBytes } = binding;
-
-/**
- * A new array for a result. A large one holds anything, of an earlier result for one: nobody may see
- * it unless all of it has been written.
- */
+/** A new array of zeros for a result, on huge pages where it is large. */
 export function freshArray(kind: ArrayKind, length: number): FloatArray {
-  const bytes = length * elementBytes[kind];
-  if (bytes < leastRecycledBytes) return zeros(kind, length);
-  try {
-    return makeArray(kind, binding.createOutput(bytes));
-  } catch (cause) {
-    throw outOfMemory(length, cause);
-  }
+  const array = zeros(kind, length);
+  if (array.byteLength >= hugePageBytes) binding.adviseHugePages(nativeView(array));
+  return array;
 }

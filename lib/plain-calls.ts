@@ -3,7 +3,7 @@
 // row that is not spent in the addon. Where anything is otherwise or wrong, these functions return
 // null and have done nothing: the general way does it or refuses it.
 
-import type { PlainArray, PlannedBackward, PlannedForward } from '../binding';
+import type { NativePlan, PlainArray } from '../binding';
 import { binding } from './binding';
 import { freshLike } from './data';
 import { dtypeCodes, type DType, type FloatArray } from './dtype';
@@ -102,30 +102,48 @@ export function plainBackward(
   }
 }
 
+/** A function of the addon's plan to which weight and stream have been given. */
+type Bound<F> = F extends (weight: never, stream: never, ...rest: infer R) => void
+  ? (...rest: R) => void
+  : never;
+
+/** The functions of a plan. */
+export interface PlanCalls {
+  readonly forward: Bound<NativePlan['forward']>;
+  readonly backward: Bound<NativePlan['backward']>;
+}
+
 /**
- * The functions of a plan, `native`, the short way for calls that are no more than plain, if `dtype`
- * and `weight` are such. `length`: of x.
+ * The short way of a plan's functions for calls that are no more than plain, if `dtype` and `weight`
+ * are such; `general` for all others. The lengths of x and weight are those of the plan, whatever
+ * the weight's buffer has become since.
  */
 export function plainPlan(
-  native: [PlannedForward, PlannedBackward],
+  general: PlanCalls,
   dtype: DType,
   weight: unknown,
-  length: number,
+  rows: number,
+  hiddenSize: number,
   eps: number,
-): [PlannedForward, PlannedBackward] {
-  if (!isPlainDType(dtype) || !isPlain(dtype, weight)) return native;
-  const [forward, backward] = native;
+): PlanCalls {
+  if (!isPlainDType(dtype) || !isPlain(dtype, weight)) return general;
+  const length = rows * hiddenSize;
   const code = dtypeCodes[dtype];
-  return [
-    (x, out, rstdOut, residual, residualOut) => {
+  return {
+    forward(x, out, rstdOut, residual, residualOut) {
       const isAll = rstdOut === undefined && residual === undefined && residualOut === undefined;
-      const isPlainCall = isAll && isPlainOf(dtype, length, x) && isPlain(dtype, out);
+      const isPlainCall =
+        isAll &&
+        weight.length === hiddenSize &&
+        isPlainOf(dtype, length, x) &&
+        isPlain(dtype, out);
       if (isPlainCall && binding.plainForward(x, weight, out, eps, code)) return;
-      forward(x, out, rstdOut, residual, residualOut);
+      general.forward(x, out, rstdOut, residual, residualOut);
     },
-    (dy, x, rstd, dxOut, dweightOut, dresidualOut) => {
+    backward(dy, x, rstd, dxOut, dweightOut, dresidualOut) {
       const isPlainCall =
         dresidualOut === undefined &&
+        weight.length === hiddenSize &&
         isPlain(dtype, dy) &&
         isPlainOf(dtype, length, x) &&
         isPlain('float32', rstd) &&
@@ -133,7 +151,7 @@ export function plainPlan(
         isPlain(dtype, dweightOut);
       if (isPlainCall && binding.plainBackward(dy, x, weight, rstd, dxOut, dweightOut, code))
         return;
-      backward(dy, x, rstd, dxOut, dweightOut, dresidualOut);
+      general.backward(dy, x, rstd, dxOut, dweightOut, dresidualOut);
     },
-  ];
+  };
 }

@@ -1,4 +1,4 @@
-import type { NativeData, NativeDeviceBuffer } from '../binding';
+import type { Binding, NativeData } from '../binding';
 import { refuseView } from './arguments';
 import { binding } from './binding';
 import type { CudaDeviceName } from './cuda';
@@ -9,7 +9,7 @@ import { checkDTypeName, type DType, type FloatArray, type NativeArray } from '.
 import { adoptNativeError, argumentError } from './errors';
 import { accumulateFlag, nativeFormat } from './format';
 import { checkOptions, readCount, readFlag, readSettings, type CommonOptions } from './options';
-import { plainPlan } from './plain-calls';
+import { plainPlan, type PlanCalls } from './plain-calls';
 import { readStream } from './stream';
 import { readOperand } from './tensor';
 
@@ -99,10 +99,7 @@ const planNames: ReadonlySet<string> = new Set([
  * CudaError `ERR_CUDA_UNAVAILABLE`
  */
 export function createPlan<const O extends PlanOptions>(options: O): Plan<PlanData<O>> {
-  const { rows, hiddenSize, dtype, device, native } = makePlan(options);
-  const [forward, backward] =
-    device > 0 ? native.map((call) => onBuffers(call as NativeCall)) : native;
-  const plan: unknown = Object.freeze({ rows, hiddenSize, dtype, forward, backward });
+  const plan: unknown = Object.freeze(makePlan(options));
   return plan as Plan<PlanData<O>>;
 }
 
@@ -129,15 +126,52 @@ function makePlan(options: PlanOptions) {
   const { eps, weightOffset } = settings;
   const stream = readPlanStream(options.stream, device);
   const nativeWeight = weight && nativeData(weight.data);
+  const general = planCalls(
+    [rows, hiddenSize, eps, weightOffset, format, nativeWeight, stream],
+    device > 0 ? handle : (array) => array,
+  );
+  const isPlain =
+    device === 0 && weightOffset === 0 && settings.castOrder === 'llama' && !accumulate;
+  const calls = isPlain
+    ? plainPlan(general, dtype, nativeWeight, rows, hiddenSize, eps)
+    : general;
+  return { rows, hiddenSize, dtype, forward: calls.forward, backward: calls.backward };
+}
+
+type Data = NativeData | null | undefined;
+
+/**
+ * The functions of a plan of the addon. They keep the weight and the stream, which the addon reads
+ * anew at each call. `native`: what the addon takes for an argument.
+ */
+function planCalls(
+  settings: Parameters<Binding['createPlan']>,
+  native: <D extends Data>(data: D) => D,
+): PlanCalls {
+  const [, , , , , weight, stream = null] = settings;
   try {
-    const native = binding.createPlan(
-      ...([rows, hiddenSize, eps, weightOffset, format, nativeWeight, stream] as const),
-    );
-    const isPlain =
-      device === 0 && weightOffset === 0 && settings.castOrder === 'llama' && !accumulate;
+    const plan = binding.createPlan(...settings);
     return {
-      ...{ rows, hiddenSize, dtype, device },
-      native: isPlain ? plainPlan(native, dtype, nativeWeight, rows * hiddenSize, eps) : native,
+      forward(x, out, rstdOut, residual, residualOut) {
+        try {
+          if (residual === undefined && residualOut === undefined) {
+            plan.forward(weight, stream, native(x), native(out), native(rstdOut));
+          } else {
+            const sum = [native(residual), native(residualOut)] as const;
+            plan.forward(weight, stream, native(x), native(out), native(rstdOut), ...sum);
+          }
+        } catch (error) {
+          throw adoptNativeError(error);
+        }
+      },
+      backward(dy, x, rstd, dxOut, dweightOut, dresidualOut) {
+        const gradients = [native(dxOut), native(dweightOut), native(dresidualOut)] as const;
+        try {
+          plan.backward(weight, stream, native(dy), native(x), native(rstd), ...gradients);
+        } catch (error) {
+          throw adoptNativeError(error);
+        }
+      },
     };
   } catch (error) {
     throw adoptNativeError(error);
@@ -163,20 +197,7 @@ function dtypeOfWeight(weight: TensorData | undefined): DType {
   return weight?.[Symbol.toStringTag] === 'Float64Array' ? 'float64' : 'float32';
 }
 
-type NativeCall = (...args: (NativeData | null | undefined)[]) => void;
-
-/** The native function as one of DeviceBuffers, with errors of this realm's classes. */
-function onBuffers(native: NativeCall): NativeCall {
-  return (a, b, c, d, e, f) => {
-    try {
-      native(handle(a), handle(b), handle(c), handle(d), handle(e), handle(f));
-    } catch (error) {
-      throw adoptNativeError(error);
-    }
-  };
-}
-
-/** The native side of a DeviceBuffer; what is none, for the addon to refuse. */
-function handle(value: unknown) {
-  return nativeDeviceBuffer(value) ?? (value as NativeDeviceBuffer | null | undefined);
+/** The native side of a DeviceBuffer; anything else as it is, for the addon to refuse. */
+function handle<D extends Data>(value: D): D {
+  return (nativeDeviceBuffer(value) ?? value) as D;
 }

@@ -76,7 +76,7 @@ const garbage = (): unknown[] => [
 ];
 
 /** Those over objects of a GPU: cuda-garbage.test.ts. */
-type Name = Exclude<keyof Binding, 'cuda' | 'leastRecycledBytes'>;
+type Name = Exclude<keyof Binding, 'cuda'>;
 
 /** Two packed rows for each of four matrices. */
 const layout = () => Float64Array.from([2, ...[0, 0, 0, 0].flatMap(() => [0, 4, 2, 0])]);
@@ -102,7 +102,7 @@ const valid: Readonly<Record<Name, () => unknown[]>> = {
   plainForward: () => [floats(8), floats(4), floats(8), 1e-6, 0],
   plainBackward: () => [floats(8), floats(8), floats(4), floats(2), floats(8), floats(4), 0],
   createPlan: () => [2, 4, 1e-6, 0, 0, floats(4)],
-  createOutput: () => [2 ** 20],
+  adviseHugePages: () => [floats(2 ** 20)],
   convert: () => [floats(8), 0, bits(8), 2],
   devices: () => [],
   cpuVariants: () => [],

@@ -8,14 +8,16 @@
 #include <napi.h>
 
 #include <cstring>
-#include <initializer_list>
 #include <memory>
 #include <new>
+#include <string>
 
 #include "arguments.h"
+#include "async_calls.h"
 #include "calls.h"
 #include "dispatch.h"
-#include "output_memory.h"
+#include "environment.h"
+#include "results.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -44,22 +46,41 @@ void copy_rows(Direction direction, const Operand& operand, char* strided, char*
   }
 }
 
+std::int64_t packed_bytes(const Operand& operand) {
+  return operand.row_count() * operand.row_bytes();
+}
+
 // One array of a call in flight.
 class ArrayInFlight {
  public:
+  // Makes the buffer of a fresh array. Runs JavaScript's constructor.
+  Status make_fresh(napi_env env, const Operand& operand) {
+    if (!operand.array.is_fresh) return {};
+    napi_value buffer = nullptr;
+    RMSNORM_TRY(make_array_buffer(env, packed_bytes(operand), &buffer));
+    fresh_ = Napi::Persistent(Napi::Object(env, buffer));
+    return {};
+  }
+
   // Holds on to the array's memory, or to a packed copy of what is used of it.
-  Status begin(Napi::Env env, const Operand& operand, Role role) {
+  Status begin(napi_env env, const Operand& operand, Role role) {
     operand_ = operand;
     const Array& array = operand.array;
-    if (array.is_fresh) return begin_fresh(env);
+    if (array.is_fresh) {
+      if (read_array_buffer(env, fresh_.Value(), packed_bytes(operand), &data_)) return {};
+      return {Code::kInvalidValue, "The arguments changed while they were read"};
+    }
     if (!array.is_given()) return {};
     reference_ = Napi::Persistent(Napi::Object(env, array.value));
     if (array.memory.is_shared) {
       data_ = operand.data();
       return {};
     }
-    copy_.reset(new (std::nothrow) char[static_cast<std::size_t>(packed_bytes())]);
-    if (copy_ == nullptr) return out_of_memory();
+    copy_.reset(new (std::nothrow) char[static_cast<std::size_t>(packed_bytes(operand))]);
+    if (copy_ == nullptr) {
+      return {Code::kOutOfMemory, std::string("Out of memory: no room for '") + array.name + "', " +
+                                      std::to_string(packed_bytes(operand)) + " bytes"};
+    }
     data_ = copy_.get();
     copy_back_ = role != Role::kInput;
     if (role != Role::kOutput) {
@@ -69,7 +90,7 @@ class ArrayInFlight {
   }
 
   // Gives an output back to JavaScript.
-  Status end(Napi::Env env) {
+  Status end(napi_env env) {
     if (!copy_back_) return {};
     const Array& array = operand_.array;
     Memory now;
@@ -95,80 +116,43 @@ class ArrayInFlight {
   }
 
   // The ArrayBuffer that was asked for, or null.
-  Napi::Value fresh(Napi::Env env) const {
-    return operand_.array.is_fresh ? Napi::Value(reference_.Value()) : env.Null();
+  napi_value fresh(napi_env env) const {
+    return operand_.array.is_fresh ? napi_value(fresh_.Value()) : napi_value(Napi::Env(env).Null());
   }
 
  private:
-  Status begin_fresh(Napi::Env env) {
-    napi_value buffer = nullptr;
-    if (!make_output(env, packed_bytes(), &buffer, &data_).ok()) return out_of_memory();
-    reference_ = Napi::Persistent(Napi::Object(env, buffer));
-    return {};
-  }
-
-  std::int64_t packed_bytes() const { return operand_.row_count() * operand_.row_bytes(); }
-  Status out_of_memory() const {
-    return {Code::kOutOfMemory, std::string("Out of memory: no room for '") + operand_.array.name +
-                                    "', " + std::to_string(packed_bytes()) + " bytes"};
-  }
-
   Operand operand_;
   void* data_ = nullptr;
   bool copy_back_ = false;
   std::unique_ptr<char[]> copy_;
   Napi::ObjectReference reference_;
+  Napi::ObjectReference fresh_;
 };
 
-// Settles its promise when the derived class's run() is through.
-class CallInFlight : public Napi::AsyncWorker {
+class ForwardInFlight final : public AsyncCall {
  public:
-  explicit CallInFlight(Napi::Env env) : AsyncWorker(env, "fused-rmsnorm"), deferred_(env) {}
+  using AsyncCall::AsyncCall;
+  using Call = ForwardCall;
 
-  Napi::Promise promise() const { return deferred_.Promise(); }
-
- protected:
-  virtual Status run() = 0;
-  virtual Status end(Napi::Env env) = 0;
-  virtual Napi::Array result(Napi::Env env) = 0;
-
- private:
-  void Execute() override { status_ = run(); }
-
-  void OnOK() override {
-    const Napi::Env env = Env();
-    if (status_.ok()) status_ = end(env);
-    if (status_.ok()) {
-      deferred_.Resolve(result(env));
-    } else {
-      deferred_.Reject(make_error(env, status_));
-    }
+  static Status read(napi_env env, napi_callback_info info, Call* call) {
+    return read_forward(env, info, true, call);
   }
 
-  Napi::Promise::Deferred deferred_;
-  Status status_;
-};
+  Status make_fresh(const Call& call) {
+    RMSNORM_TRY(y_.make_fresh(env(), call.y));
+    RMSNORM_TRY(rstd_.make_fresh(env(), call.rstd));
+    return residual_out_.make_fresh(env(), call.residual_out);
+  }
 
-Napi::Array array_of(Napi::Env env, std::initializer_list<Napi::Value> values) {
-  Napi::Array array = Napi::Array::New(env, values.size());
-  std::uint32_t index = 0;
-  for (const Napi::Value& value : values) array.Set(index++, value);
-  return array;
-}
-
-class ForwardInFlight final : public CallInFlight {
- public:
-  using CallInFlight::CallInFlight;
-
-  Status begin(Napi::Env env, const ForwardCall& call) {
+  Status begin(const Call& call) {
     args_ = call.args;
     device_ = call.device;
-    RMSNORM_TRY(x_.begin(env, call.x, Role::kInput));
-    RMSNORM_TRY(weight_.begin(env, call.weight, Role::kInput));
-    RMSNORM_TRY(y_.begin(env, call.y, Role::kOutput));
-    RMSNORM_TRY(rstd_.begin(env, call.rstd, Role::kOutput));
-    RMSNORM_TRY(residual_.begin(env, call.residual, Role::kInput));
-    RMSNORM_TRY(residual_out_.begin(env, call.residual_out, Role::kOutput));
+    RMSNORM_TRY(x_.begin(env(), call.x, Role::kInput));
+    RMSNORM_TRY(weight_.begin(env(), call.weight, Role::kInput));
+    RMSNORM_TRY(y_.begin(env(), call.y, Role::kOutput));
+    RMSNORM_TRY(rstd_.begin(env(), call.rstd, Role::kOutput));
+    RMSNORM_TRY(residual_.begin(env(), call.residual, Role::kInput));
+    RMSNORM_TRY(residual_out_.begin(env(), call.residual_out, Role::kOutput));
     args_.x = x_.as<ConstRows>();
     args_.weight.data = weight_.data();
     args_.y = y_.as<Rows>();
@@ -180,13 +164,16 @@ class ForwardInFlight final : public CallInFlight {
 
  private:
   Status run() override { return napi::run(args_, device_); }
-  Status end(Napi::Env env) override {
-    RMSNORM_TRY(y_.end(env));
-    RMSNORM_TRY(rstd_.end(env));
-    return residual_out_.end(env);
-  }
-  Napi::Array result(Napi::Env env) override {
-    return array_of(env, {y_.fresh(env), rstd_.fresh(env), residual_out_.fresh(env)});
+  Status finish(napi_value* result) override {
+    RMSNORM_TRY(y_.end(env()));
+    RMSNORM_TRY(rstd_.end(env()));
+    RMSNORM_TRY(residual_out_.end(env()));
+    *result =
+        make_object(env(), {{"rows", make_number(env(), static_cast<double>(args_.shape.rows))},
+                            {"y", y_.fresh(env())},
+                            {"rstd", rstd_.fresh(env())},
+                            {"residualOut", residual_out_.fresh(env())}});
+    return {};
   }
 
   ForwardArgs args_;
@@ -194,21 +181,31 @@ class ForwardInFlight final : public CallInFlight {
   ArrayInFlight x_, weight_, y_, rstd_, residual_, residual_out_;
 };
 
-class BackwardInFlight final : public CallInFlight {
+class BackwardInFlight final : public AsyncCall {
  public:
-  using CallInFlight::CallInFlight;
+  using AsyncCall::AsyncCall;
+  using Call = BackwardCall;
 
-  Status begin(Napi::Env env, const BackwardCall& call) {
+  static Status read(napi_env env, napi_callback_info info, Call* call) {
+    return read_backward(env, info, true, call);
+  }
+
+  Status make_fresh(const Call& call) {
+    RMSNORM_TRY(dx_.make_fresh(env(), call.dx));
+    return dweight_.make_fresh(env(), call.dweight);
+  }
+
+  Status begin(const Call& call) {
     args_ = call.args;
     device_ = call.device;
     const Role dweight_role = args_.accumulate ? Role::kInputAndOutput : Role::kOutput;
-    RMSNORM_TRY(dy_.begin(env, call.dy, Role::kInput));
-    RMSNORM_TRY(x_.begin(env, call.x, Role::kInput));
-    RMSNORM_TRY(weight_.begin(env, call.weight, Role::kInput));
-    RMSNORM_TRY(rstd_.begin(env, call.rstd, Role::kInput));
-    RMSNORM_TRY(dx_.begin(env, call.dx, Role::kOutput));
-    RMSNORM_TRY(dweight_.begin(env, call.dweight, dweight_role));
-    RMSNORM_TRY(dresidual_out_.begin(env, call.dresidual_out, Role::kInput));
+    RMSNORM_TRY(dy_.begin(env(), call.dy, Role::kInput));
+    RMSNORM_TRY(x_.begin(env(), call.x, Role::kInput));
+    RMSNORM_TRY(weight_.begin(env(), call.weight, Role::kInput));
+    RMSNORM_TRY(rstd_.begin(env(), call.rstd, Role::kInput));
+    RMSNORM_TRY(dx_.begin(env(), call.dx, Role::kOutput));
+    RMSNORM_TRY(dweight_.begin(env(), call.dweight, dweight_role));
+    RMSNORM_TRY(dresidual_out_.begin(env(), call.dresidual_out, Role::kInput));
     args_.dy = dy_.as<ConstRows>();
     args_.x = x_.as<ConstRows>();
     args_.weight.data = weight_.data();
@@ -221,12 +218,14 @@ class BackwardInFlight final : public CallInFlight {
 
  private:
   Status run() override { return napi::run(args_, device_); }
-  Status end(Napi::Env env) override {
-    RMSNORM_TRY(dx_.end(env));
-    return dweight_.end(env);
-  }
-  Napi::Array result(Napi::Env env) override {
-    return array_of(env, {dx_.fresh(env), dweight_.fresh(env)});
+  Status finish(napi_value* result) override {
+    RMSNORM_TRY(dx_.end(env()));
+    RMSNORM_TRY(dweight_.end(env()));
+    *result =
+        make_object(env(), {{"rows", make_number(env(), static_cast<double>(args_.shape.rows))},
+                            {"dx", dx_.fresh(env())},
+                            {"dweight", dweight_.fresh(env())}});
+    return {};
   }
 
   BackwardArgs args_;
@@ -234,38 +233,51 @@ class BackwardInFlight final : public CallInFlight {
   ArrayInFlight dy_, x_, weight_, rstd_, dx_, dweight_, dresidual_out_;
 };
 
-// Starts a call whose arguments have been read, and returns its promise.
-template <class InFlight, class Call>
-napi_value start(napi_env env, const Status& read, const Call& call) {
-  if (!read.ok()) return throw_status(env, read);
+// Reads the arguments twice: making fresh arrays, whose sizes they tell, may run JavaScript, after
+// which no pointer of the first reading is good.
+template <class InFlight>
+Status begin(napi_env env, napi_callback_info info, InFlight& in_flight) {
+  typename InFlight::Call sizes;
+  RMSNORM_TRY(InFlight::read(env, info, &sizes));
+  RMSNORM_TRY(in_flight.make_fresh(sizes));
+  typename InFlight::Call call;
+  RMSNORM_TRY(InFlight::read(env, info, &call));
+  return in_flight.begin(call);
+}
+
+// A wrong argument rejects the promise.
+template <class InFlight>
+napi_value start(napi_env env, napi_callback_info info) {
+  Environment* environment = nullptr;
+  napi_value promise = nullptr;
+  Status status = Environment::of(env, &environment);
+  if (status.ok()) status = environment->open_async_calls();
+  auto in_flight = std::make_unique<InFlight>(env);
+  if (status.ok()) status = in_flight->open(&promise);
+  if (!status.ok()) return throw_status(env, status);
   try {
-    auto in_flight = std::make_unique<InFlight>(env);
-    if (const Status status = in_flight->begin(env, call); !status.ok()) {
-      return throw_status(env, status);
-    }
-    const Napi::Promise promise = in_flight->promise();
-    in_flight.release()->Queue();  // deletes itself when it has settled
-    return promise;
-  } catch (const Napi::Error& error) {  // an environment that is ending
-    error.ThrowAsJavaScriptException();
+    status = begin(env, info, *in_flight);
+  } catch (const Napi::Error&) {
+    status = {Code::kInvalidState, "The environment is ending"};
   } catch (const std::bad_alloc&) {
-    return throw_status(env, {Code::kOutOfMemory, "Out of memory"});
+    status = out_of_memory();
   }
-  return nullptr;
+  if (status.ok()) {
+    environment->async_calls().start(in_flight.release());
+  } else {
+    in_flight->settle(std::move(status));
+  }
+  return promise;
 }
 
 }  // namespace
 
 napi_value forward_async(napi_env env, napi_callback_info info) {
-  ForwardCall call;
-  const Status read = read_forward(env, info, true, &call);
-  return start<ForwardInFlight>(env, read, call);
+  return start<ForwardInFlight>(env, info);
 }
 
 napi_value backward_async(napi_env env, napi_callback_info info) {
-  BackwardCall call;
-  const Status read = read_backward(env, info, true, &call);
-  return start<BackwardInFlight>(env, read, call);
+  return start<BackwardInFlight>(env, info);
 }
 
 }  // namespace rmsnorm::napi

@@ -1,10 +1,13 @@
 #include "calls.h"
 
+#include <vector>
+
 #include "../cpu/backend.h"
 #include "../cpu/thread_pool.h"
+#include "../platform.h"
 #include "arguments.h"
 #include "dispatch.h"
-#include "output_memory.h"
+#include "results.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -61,25 +64,26 @@ napi_value convert(napi_env env, napi_callback_info info) {
   return finish(env, run_convert(env, info));
 }
 
-napi_value create_output(napi_env env, napi_callback_info info) {
-  ArgumentReader reader(env, info);
-  const std::int64_t bytes = reader.integer("byteLength", 0, kMaxSafeInteger);
-  napi_value buffer = nullptr;
+napi_value advise_huge_pages(napi_env env, napi_callback_info info) {
+  napi_value array = nullptr;
+  std::size_t count = 1;
+  napi_get_cb_info(env, info, &count, &array, nullptr, nullptr);
   void* data = nullptr;
-  Status status = reader.status();
-  if (status.ok()) status = make_output(env, bytes, &buffer, &data);
-  return status.ok() ? buffer : throw_status(env, status);
+  std::int64_t bytes = 0;
+  if (!read_view(env, array, &data, &bytes)) {
+    return throw_status(env, {Code::kWrongType, "The argument 'array' must be an array. Received " +
+                                                    describe(env, array)});
+  }
+  rmsnorm::advise_huge_pages(data, bytes);
+  return nullptr;
 }
 
 napi_value cpu_variants(napi_env env, napi_callback_info) {
-  napi_value names = nullptr;
-  napi_create_array(env, &names);
-  std::uint32_t count = 0;
+  std::vector<napi_value> names;
   for (const cpu::Variant* const* variant = cpu::kVariants; *variant != nullptr; ++variant) {
-    if (!cpu::is_supported(**variant)) continue;
-    napi_set_element(env, names, count++, make_string(env, (*variant)->name));
+    if (cpu::is_supported(**variant)) names.push_back(make_string(env, (*variant)->name));
   }
-  return names;
+  return make_list(env, names);
 }
 
 napi_value cpu_variant(napi_env env, napi_callback_info) {
@@ -107,9 +111,7 @@ napi_value num_threads(napi_env env, napi_callback_info) {
   int count = 0;
   const Status status = cpu::thread_count(&count);
   if (!status.ok()) return throw_status(env, status);
-  napi_value value = nullptr;
-  napi_create_int32(env, count, &value);
-  return value;
+  return make_number(env, count);
 }
 
 napi_value set_num_threads(napi_env env, napi_callback_info info) {

@@ -12,7 +12,7 @@ napi_value backward(napi_env env, napi_callback_info info);
 napi_value forward_async(napi_env env, napi_callback_info info);
 napi_value backward_async(napi_env env, napi_callback_info info);
 napi_value convert(napi_env env, napi_callback_info info);
-napi_value create_output(napi_env env, napi_callback_info info);
+napi_value advise_huge_pages(napi_env env, napi_callback_info info);
 napi_value cpu_variants(napi_env env, napi_callback_info info);
 napi_value cpu_variant(napi_env env, napi_callback_info info);
 napi_value set_cpu_variant(napi_env env, napi_callback_info info);

@@ -1,11 +1,22 @@
 #include "environment.h"
 
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "../cpu/thread_pool.h"
 #include "../cuda/allocation.h"
+#include "../cuda/backend.h"
 
 namespace rmsnorm::napi {
+namespace {
+
+std::mutex environments_mutex;
+int environments = 0;
+
+Status ending() { return {Code::kInvalidState, "The environment is ending"}; }
+
+}  // namespace
 
 NativeObject::~NativeObject() {
   if (environment_ != nullptr) environment_->objects_.erase(this);
@@ -23,27 +34,62 @@ Status check_open(const NativeObject& object, const char* name) {
   return {Code::kDisposed, std::string("The argument '") + name + "' has been disposed of"};
 }
 
-Status Environment::of(napi_env env, Environment** environment) {
-  const Status ending(Code::kInvalidState, "The environment is ending");
-  void* data = nullptr;
-  if (napi_get_instance_data(env, &data) != napi_ok) return ending;
-  *environment = static_cast<Environment*>(data);
-  if (*environment == nullptr) {
-    std::unique_ptr<Environment> made(new Environment(env));
-    RMSNORM_TRY(made->promises_.open());
-    // After the threadsafe function, and so called before it goes.
-    const auto close = [](void* ending) { static_cast<Environment*>(ending)->close(); };
-    const auto finalize = [](napi_env, void* ended, void*) {
-      delete static_cast<Environment*>(ended);
-    };
-    if (napi_add_env_cleanup_hook(env, close, made.get()) != napi_ok) return ending;
-    if (napi_set_instance_data(env, made.get(), finalize, nullptr) != napi_ok) {
-      napi_remove_env_cleanup_hook(env, close, made.get());
-      return ending;
-    }
-    *environment = made.release();
+Status Environment::make(napi_env env) {
+  std::unique_ptr<Environment> made(new Environment(env));
+  napi_value global = nullptr;
+  napi_value array_buffer_class = nullptr;
+  const auto finalize = [](napi_env, void* ended, void*) {
+    delete static_cast<Environment*>(ended);
+  };
+  if (napi_get_global(env, &global) != napi_ok ||
+      napi_get_named_property(env, global, "ArrayBuffer", &array_buffer_class) != napi_ok ||
+      napi_create_reference(env, array_buffer_class, 1, &made->array_buffer_class_) != napi_ok ||
+      napi_add_env_cleanup_hook(env, end, made.get()) != napi_ok) {
+    return ending();
   }
-  return (*environment)->is_closed_ ? ending : Status();
+  if (napi_set_instance_data(env, made.get(), finalize, nullptr) != napi_ok) {
+    napi_remove_env_cleanup_hook(env, end, made.get());
+    return ending();
+  }
+  made.release();
+  const std::lock_guard lock(environments_mutex);
+  ++environments;
+  return {};
+}
+
+Status Environment::of(napi_env env, Environment** environment) {
+  void* data = nullptr;
+  if (napi_get_instance_data(env, &data) != napi_ok || data == nullptr) return ending();
+  *environment = static_cast<Environment*>(data);
+  return (*environment)->is_closed_ ? ending() : Status();
+}
+
+napi_value Environment::array_buffer_class() const {
+  napi_value value = nullptr;
+  napi_get_reference_value(env_, array_buffer_class_, &value);
+  return value;
+}
+
+// Cleanup hooks run in reverse order. Added again after the threadsafe function, ours comes before
+// the one that ends the function.
+template <class Threadsafe>
+Status Environment::open(Threadsafe& threadsafe) {
+  if (threadsafe.is_open()) return {};
+  RMSNORM_TRY(threadsafe.open());
+  napi_remove_env_cleanup_hook(env_, end, this);
+  return napi_add_env_cleanup_hook(env_, end, this) == napi_ok ? Status() : ending();
+}
+template Status Environment::open(Promises&);
+template Status Environment::open(AsyncCalls&);
+
+// Threads end and GPUs are released with the last environment, before Node.js tears the process
+// down around them. Node.js has waited for the calls in its pool.
+void Environment::end(void* environment) {
+  static_cast<Environment*>(environment)->close();
+  const std::lock_guard lock(environments_mutex);
+  if (--environments != 0) return;
+  cuda::release();
+  cpu::join_threads();
 }
 
 Status Environment::default_queue(cuda::Device& device, cuda::QueuePtr* queue) {
@@ -69,7 +115,7 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, const napi_type_t
       napi_type_tag_object(env_, *value, &tag) != napi_ok ||
       napi_wrap(env_, *value, object.get(), finalize, nullptr, nullptr) != napi_ok) {
     object->close();
-    return {Code::kInvalidState, "The environment is ending"};
+    return ending();
   }
   object.release();
   return {};
@@ -78,6 +124,8 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, const napi_type_t
 // The finalizers of the objects come later, and find them closed.
 void Environment::close() {
   is_closed_ = true;
+  napi_delete_reference(env_, array_buffer_class_);
+  async_calls_.close();
   while (!objects_.empty()) (*objects_.begin())->close();
   for (const auto& [device, queue] : default_queues_) queue->close();
   default_queues_.clear();

@@ -1,6 +1,7 @@
-// What one JavaScript environment (the main thread, a worker) has of GPUs: its default streams, its
-// staging memory, its objects and its promises. Made when first needed. An environment that ends
-// closes all of it, whatever JavaScript still refers to, and waits for its work.
+// What one JavaScript environment (the main thread, a worker) has: its calls in flight; of GPUs its
+// default streams, staging memory, objects and promises. Made each time that the addon is loaded,
+// which may be more than once in a thread. An environment that ends closes all of it, whatever
+// JavaScript still refers to, and waits for its work.
 #pragma once
 
 #include <node_api.h>
@@ -11,6 +12,7 @@
 
 #include "../cuda/queue.h"
 #include "../cuda/transfer.h"
+#include "async_calls.h"
 #include "promise.h"
 
 namespace rmsnorm::napi {
@@ -43,8 +45,19 @@ Status check_open(const NativeObject& object, const char* name);
 
 class Environment {
  public:
-  // Of this thread. Errors: kInvalidState while it is ending.
+  // For the loading of the addon. Errors: kInvalidState of an environment that is ending.
+  static Status make(napi_env env);
+
+  // That of this load. Errors: kInvalidState while it is ending.
   static Status of(napi_env env, Environment** environment);
+
+  // Before the first promise, or call on another thread. Hooks of node:async_hooks run: so this
+  // comes before a pointer is read. Errors: kInvalidState.
+  Status open_promises() { return open(promises_); }
+  Status open_async_calls() { return open(async_calls_); }
+
+  // `ArrayBuffer` as it was when the addon was loaded.
+  napi_value array_buffer_class() const;
 
   // The queue of calls that name no stream. Errors: kCuda.
   Status default_queue(cuda::Device& device, cuda::QueuePtr* queue);
@@ -58,18 +71,24 @@ class Environment {
 
   napi_env env() const { return env_; }
   Promises& promises() { return promises_; }
+  AsyncCalls& async_calls() { return async_calls_; }
   cuda::StagingPool& staging() { return *staging_; }
 
  private:
   friend class NativeObject;
 
-  explicit Environment(napi_env env) : env_(env), promises_(env) {}
+  explicit Environment(napi_env env) : env_(env), promises_(env), async_calls_(env) {}
   Status wrap(std::unique_ptr<NativeObject> object, const napi_type_tag& tag, napi_value* value);
+  template <class Threadsafe>
+  Status open(Threadsafe& threadsafe);
+  static void end(void* environment);
   void close();
 
   napi_env env_;
   bool is_closed_ = false;
+  napi_ref array_buffer_class_ = nullptr;
   Promises promises_;
+  AsyncCalls async_calls_;
   std::unique_ptr<cuda::StagingPool> staging_ = std::make_unique<cuda::StagingPool>();
   std::map<cuda::Device*, cuda::QueuePtr> default_queues_;
   std::set<NativeObject*> objects_;

@@ -1,6 +1,9 @@
 #include "errors.h"
 
+#include <string>
 #include <string_view>
+
+#include "results.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -15,18 +18,13 @@ std::string cuda_code(const DriverError& error) {
 
 }  // namespace
 
-napi_value make_string(napi_env env, const std::string& text) {
-  napi_value value = nullptr;
-  napi_create_string_utf8(env, text.c_str(), text.size(), &value);
-  return value;
-}
-
 napi_value make_error(napi_env env, const Status& status) {
   struct Kind {
-    std::string code;
+    std::string_view code;
     napi_status (*create)(napi_env, napi_value, napi_value, napi_value*);
   };
   const DriverError& driver_error = status.driver_error();
+  std::string cuda;
   const Kind kind = [&]() -> Kind {
     switch (status.code()) {
       case Code::kWrongType:
@@ -46,7 +44,7 @@ napi_value make_error(napi_env env, const Status& status) {
       case Code::kCudaUnavailable:
         return {"ERR_CUDA_UNAVAILABLE", napi_create_error};
       case Code::kCuda:
-        return {cuda_code(driver_error), napi_create_error};
+        return {cuda = cuda_code(driver_error), napi_create_error};
       case Code::kOk:
         break;
     }
@@ -56,7 +54,7 @@ napi_value make_error(napi_env env, const Status& status) {
   kind.create(env, make_string(env, kind.code), make_string(env, status.message()), &error);
   if (driver_error.number != 0) {
     const auto set = [&](const char* name, const char* text) {
-      napi_set_named_property(env, error, name, make_string(env, text == nullptr ? "" : text));
+      set_own(env, error, {name, make_string(env, text == nullptr ? "" : text)});
     };
     set("driverError", driver_error.name);
     set("driverMessage", driver_error.text);
@@ -68,5 +66,7 @@ napi_value throw_status(napi_env env, const Status& status) {
   napi_throw(env, make_error(env, status));
   return nullptr;
 }
+
+Status out_of_memory() { return {Code::kOutOfMemory, "Out of memory"}; }
 
 }  // namespace rmsnorm::napi

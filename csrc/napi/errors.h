@@ -3,18 +3,17 @@
 
 #include <node_api.h>
 
-#include <string>
-
 #include "../status.h"
 
 namespace rmsnorm::napi {
-
-napi_value make_string(napi_env env, const std::string& text);
 
 // The JavaScript error of a status that is not ok.
 napi_value make_error(napi_env env, const Status& status);
 
 // Throws it, and returns null.
 napi_value throw_status(napi_env env, const Status& status);
+
+// What std::bad_alloc becomes. Neither this nor its JavaScript error allocates memory of C++.
+Status out_of_memory();
 
 }  // namespace rmsnorm::napi

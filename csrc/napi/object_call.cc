@@ -26,7 +26,8 @@ Status ObjectCall::begin(napi_env env, napi_callback_info info) {
   if (napi_get_cb_info(env, info, &count, arguments_, nullptr, nullptr) != napi_ok) {
     return {Code::kWrongType, "The arguments can not be read"};
   }
-  return Environment::of(env, &environment_);
+  RMSNORM_TRY(Environment::of(env, &environment_));
+  return environment_->open_promises();
 }
 
 Status ObjectCall::wrong_type(std::size_t index, const char* name, const char* expected) const {

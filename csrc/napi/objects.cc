@@ -6,6 +6,7 @@
 #include "event.h"
 #include "graph.h"
 #include "host_buffer.h"
+#include "method.h"
 #include "object_call.h"
 #include "stream.h"
 
@@ -32,44 +33,40 @@ napi_value dispose(napi_env env, napi_callback_info info) {
 }  // namespace
 
 napi_value make_objects(napi_env env) {
-  constexpr auto method = [](const char* name, napi_callback callback) {
-    return napi_property_descriptor{
-        name, nullptr, callback, nullptr, nullptr, nullptr, napi_default_jsproperty, nullptr};
-  };
-  const napi_property_descriptor methods[] = {
-      method("createDeviceBuffer", create_device_buffer),
-      method("foreignDeviceBuffer", foreign_device_buffer),
-      method("deviceBufferView", device_buffer_view),
-      method("deviceBufferPointer", device_buffer_pointer),
-      method("deviceBufferWrite", device_buffer_write),
-      method("deviceBufferRead", device_buffer_read),
-      method("deviceBufferReadAsync", device_buffer_read_async),
-      method("deviceBufferFill", device_buffer_fill),
-      method("createHostBuffer", create_host_buffer),
-      method("copyBuffer", copy_buffer),
-      method("createStream", create_stream),
-      method("foreignStream", foreign_stream),
-      method("defaultStream", default_stream),
-      method("streamPointer", stream_pointer),
-      method("streamSynchronize", stream_synchronize),
-      method("streamPassed", stream_passed),
-      method("streamIsIdle", stream_is_idle),
-      method("streamWait", stream_wait),
-      method("createEvent", create_event),
-      method("eventRecord", event_record),
-      method("eventHasPassed", event_has_passed),
-      method("eventSynchronize", event_synchronize),
-      method("eventPassed", event_passed),
-      method("eventElapsed", event_elapsed),
-      method("beginCapture", begin_capture),
-      method("endCapture", end_capture),
-      method("abandonCapture", abandon_capture),
-      method("launchGraph", launch_graph),
-      method("dispose", dispose),
+  constexpr napi_property_descriptor kMethods[] = {
+      method<create_device_buffer>("createDeviceBuffer"),
+      method<foreign_device_buffer>("foreignDeviceBuffer"),
+      method<device_buffer_view>("deviceBufferView"),
+      method<device_buffer_pointer>("deviceBufferPointer"),
+      method<device_buffer_write>("deviceBufferWrite"),
+      method<device_buffer_read>("deviceBufferRead"),
+      method<device_buffer_read_async>("deviceBufferReadAsync"),
+      method<device_buffer_fill>("deviceBufferFill"),
+      method<create_host_buffer>("createHostBuffer"),
+      method<copy_buffer>("copyBuffer"),
+      method<create_stream>("createStream"),
+      method<foreign_stream>("foreignStream"),
+      method<default_stream>("defaultStream"),
+      method<stream_pointer>("streamPointer"),
+      method<stream_synchronize>("streamSynchronize"),
+      method<stream_passed>("streamPassed"),
+      method<stream_is_idle>("streamIsIdle"),
+      method<stream_wait>("streamWait"),
+      method<create_event>("createEvent"),
+      method<event_record>("eventRecord"),
+      method<event_has_passed>("eventHasPassed"),
+      method<event_synchronize>("eventSynchronize"),
+      method<event_passed>("eventPassed"),
+      method<event_elapsed>("eventElapsed"),
+      method<begin_capture>("beginCapture"),
+      method<end_capture>("endCapture"),
+      method<abandon_capture>("abandonCapture"),
+      method<launch_graph>("launchGraph"),
+      method<dispose>("dispose"),
   };
   napi_value objects = nullptr;
   napi_create_object(env, &objects);
-  napi_define_properties(env, objects, std::size(methods), methods);
+  napi_define_properties(env, objects, std::size(kMethods), kMethods);
   return objects;
 }
 

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "arguments.h"
+#include "results.h"
 
 namespace rmsnorm::napi {
 

@@ -30,6 +30,7 @@ class Promises {
 
   // Errors: kInvalidState if the environment has no room for it; none of the others work then.
   Status open();
+  bool is_open() const { return mailbox_ != nullptr; }
 
   // A promise of undefined. It settles when what the queue holds now has run, or with the error
   // that keeps it from doing so. `completion` may be null.

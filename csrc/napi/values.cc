@@ -98,6 +98,14 @@ bool read_view(napi_env env, napi_value value, void** data, std::int64_t* bytes)
   return true;
 }
 
+bool read_array_buffer(napi_env env, napi_value value, std::int64_t bytes, void** data) {
+  bool is_array_buffer = false;
+  std::size_t length = 0;
+  return napi_is_arraybuffer(env, value, &is_array_buffer) == napi_ok && is_array_buffer &&
+         napi_get_arraybuffer_info(env, value, data, &length) == napi_ok &&
+         length == static_cast<std::size_t>(bytes);
+}
+
 Status read_buffer(const DeviceBuffer& buffer, const char* name, Memory* memory) {
   RMSNORM_TRY(check_open(buffer, name));
   memory->data = reinterpret_cast<void*>(buffer.span().pointer);

@@ -1,4 +1,11 @@
 // JavaScript values as C++ ones: the only place where a pointer is made from a JavaScript value.
+//
+// A pointer is good until JavaScript runs again, which may resize, transfer or dispose of what it
+// points into. So once the first one of a call is read, the call does nothing that can run
+// JavaScript until it no longer uses any: it makes no promise, async work or threadsafe function
+// (hooks of node:async_hooks run), calls no function, and gets or sets no property (getters and
+// setters run; results.h defines properties instead). Builtins are those that were there when the
+// addon was loaded (Environment).
 #pragma once
 
 #include <node_api.h>
@@ -45,6 +52,9 @@ bool read_memory(napi_env env, napi_value value, bool find_shared, Memory* memor
 
 // The bytes of a view of whatever kind, found in half the time. False if the value is none.
 bool read_view(napi_env env, napi_value value, void** data, std::int64_t* bytes);
+
+// The memory of an ArrayBuffer of so many bytes. False if the value is none.
+bool read_array_buffer(napi_env env, napi_value value, std::int64_t bytes, void** data);
 
 // The memory of a buffer on a device. Errors: kDisposed.
 Status read_buffer(const DeviceBuffer& buffer, const char* name, Memory* memory);

@@ -1,6 +1,9 @@
 #include "../platform.h"
 
 #include <dlfcn.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <cstdlib>
 #include <memory>
@@ -49,6 +52,17 @@ std::string module_path() {
 }
 
 std::FILE* open_file(const std::string& path) { return std::fopen(path.c_str(), "rb"); }
+
+void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::int64_t bytes) {
+#if defined(__linux__)
+  // A huge page begins at a multiple of its size. Where there are none, this fails, which is fine.
+  constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
+  const auto address = reinterpret_cast<std::uintptr_t>(memory);
+  const std::uintptr_t begin = (address + kHugePage - 1) & -kHugePage;
+  const std::uintptr_t end = (address + static_cast<std::uintptr_t>(bytes)) & -kHugePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
 
 void* thread_pointer() { return kept_pointer.pointer; }
 

@@ -102,6 +102,8 @@ std::string module_path() {
 
 std::FILE* open_file(const std::string& path) { return _wfopen(wide(path).c_str(), L"rb"); }
 
+void advise_huge_pages(void*, std::int64_t) {}
+
 // Not by thread_local: the program does not end after a thread in which one had a destructor.
 void* thread_pointer() {
   const auto* const kept = static_cast<const KeptPointer*>(FlsGetValue(kept_pointer()));

@@ -1,0 +1,32 @@
+// C++ values as JavaScript ones. Objects and lists are made of own properties, so that no setter of
+// a prototype runs or throws.
+#pragma once
+
+#include <node_api.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <string_view>
+#include <vector>
+
+#include "../status.h"
+
+namespace rmsnorm::napi {
+
+napi_value make_string(napi_env env, std::string_view text);
+napi_value make_number(napi_env env, double number);
+
+// A property of an object. `name` ends with a NUL.
+struct Property {
+  const char* name;
+  napi_value value;
+};
+napi_value make_object(napi_env env, std::initializer_list<Property> properties);
+void set_own(napi_env env, napi_value object, Property property);
+napi_value make_list(napi_env env, const std::vector<napi_value>& values);
+
+// A new ArrayBuffer of zeros, on huge pages where it is large. Calls the constructor that the
+// environment was loaded with. Errors: kOutOfMemory.
+Status make_array_buffer(napi_env env, std::int64_t bytes, napi_value* buffer);
+
+}  // namespace rmsnorm::napi
