@@ -133,10 +133,7 @@ export function plainPlan(
     forward(x, out, rstdOut, residual, residualOut) {
       const isAll = rstdOut === undefined && residual === undefined && residualOut === undefined;
       const isPlainCall =
-        isAll &&
-        weight.length === hiddenSize &&
-        isPlainOf(dtype, length, x) &&
-        isPlain(dtype, out);
+        isAll && weight.length === hiddenSize && isPlainOf(dtype, length, x) && isPlain(dtype, out);
       if (isPlainCall && binding.plainForward(x, weight, out, eps, code)) return;
       general.forward(x, out, rstdOut, residual, residualOut);
     },

@@ -132,9 +132,7 @@ function makePlan(options: PlanOptions) {
   );
   const isPlain =
     device === 0 && weightOffset === 0 && settings.castOrder === 'llama' && !accumulate;
-  const calls = isPlain
-    ? plainPlan(general, dtype, nativeWeight, rows, hiddenSize, eps)
-    : general;
+  const calls = isPlain ? plainPlan(general, dtype, nativeWeight, rows, hiddenSize, eps) : general;
   return { rows, hiddenSize, dtype, forward: calls.forward, backward: calls.backward };
 }
 

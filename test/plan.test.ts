@@ -2,8 +2,14 @@
 
 import { createPlan, rmsNorm, type DType, type Plan } from '../lib';
 import { makeCase, type Case, type CaseOptions } from './cases';
+import { printedBy } from './processes';
 import { detached } from './refusals';
 import { dtypes, errorOf, expectSameBits, zeros } from './support';
+
+type ResizableBufferConstructor = new (
+  length: number,
+  options: { maxByteLength: number },
+) => ArrayBuffer & { resize(length: number): void };
 
 const allDtypes: readonly DType[] = [...dtypes, 'float64'];
 
@@ -188,4 +194,67 @@ test.each<[string, () => void, string]>([
   ],
 ])('calls refuse %s', (_, call, code) => {
   expect(errorOf(call).code).toBe(code);
+});
+
+/** A plan for two rows of four whose weight tracks the length of its buffer. */
+function planOnResizable(castOrder: 'llama' | 'float') {
+  const buffer = new (ArrayBuffer as unknown as ResizableBufferConstructor)(16, {
+    maxByteLength: 64,
+  });
+  const weight = new Float32Array(buffer).fill(2);
+  return { buffer, weight, plan: createPlan({ rows: 2, weight, castOrder }) };
+}
+
+describe.each(['llama', 'float'] as const)('a weight that is resized: %s', (castOrder) => {
+  test.each([0, 8, 32, 64])('to %i bytes', (byteLength) => {
+    const { buffer, weight, plan } = planOnResizable(castOrder);
+    const [x, y] = [new Float32Array(8).fill(1), new Float32Array(8)];
+    const calls = [
+      () => {
+        plan.forward(x, y);
+      },
+      () => {
+        plan.backward(x, x, null, y, new Float32Array(4));
+      },
+      () => {
+        plan.backward(x, x, new Float32Array(2), y, new Float32Array(4));
+      },
+    ];
+    buffer.resize(byteLength);
+    for (const call of calls) {
+      const { code, message } = errorOf(call);
+      expect(code).toBe('ERR_OUT_OF_RANGE');
+      expect(message).toContain(
+        `The argument 'weight' must have 4 elements. Received ${byteLength / 4}`,
+      );
+    }
+    expect(y).toEqual(new Float32Array(8));
+    buffer.resize(16);
+    weight.fill(3);
+    plan.forward(x, y);
+    expectSameBits(y, rmsNorm(x, new Float32Array(4).fill(3)));
+  });
+});
+
+test('a plan whose weight refers to it is collected', async () => {
+  const values = await printedBy(
+    `require('node:v8').setFlagsFromString('--expose-gc');
+     const gc = require('node:vm').runInNewContext('gc');
+     const make = (options) => {
+       const weight = new Float32Array(2 ** 18).fill(1);
+       weight.plan = lib.createPlan({ rows: 1, weight, ...options });
+       weight.plan.forward(weight.slice(), weight.slice());
+       return new WeakRef(weight);
+     };
+     (async () => {
+       const weights = [{}, { castOrder: 'float' }].map(make);
+       for (let i = 0; i < 5; ++i) {
+         await new Promise((resolve) => setTimeout(resolve, 10));
+         gc();
+       }
+       print(weights.map((weight) => weight.deref() === undefined));
+     })();`,
+    {},
+  );
+  expect(values).toEqual([[true, true]]);
 });

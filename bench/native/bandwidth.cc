@@ -115,7 +115,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
         rmsnorm::cpu::join_threads();
         rmsnorm::cuda::release_devices();
       },
-      nullptr);
+      static_cast<napi_env>(env));  // another one each time that the addon is loaded
   exports.Set("layerNorm", rmsnorm::bench::layer_norm_function(env));
   exports.Set("move", Napi::Function::New(env, move));
   exports.Set("timeLaunches", Napi::Function::New(env, time_launches));
