@@ -44,25 +44,6 @@ export function caller(name: string, calls: readonly (() => void)[]): Contender 
 }
 
 /**
- * The same for calls that make large memory for their results. Each is followed by a turn of the
- * event loop, which counts: it is then that memory nobody refers to any more is given back.
- */
-export function turningCaller(name: string, calls: readonly (() => void)[]): Contender {
-  let next = 0;
-  return {
-    name,
-    run: async (repeats) => {
-      const start = process.hrtime.bigint();
-      for (let i = 0; i < repeats; ++i) {
-        (calls[next++ % calls.length] as () => void)();
-        await setImmediate();
-      }
-      return Number(process.hrtime.bigint() - start);
-    },
-  };
-}
-
-/**
  * Times contenders against each other: in every round each is visited once, in random order, so that
  * a machine that gets slower gets slower for all. The summaries, of nanoseconds a run, are in the
  * order of the contenders; `onRound` is told when a round is over.

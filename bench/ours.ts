@@ -1,8 +1,8 @@
 import { createPlan, rmsNorm } from 'fused-rmsnorm';
 
 import type { Arrays } from './arrays';
-import { elementBytes, eps, type Case } from './cases';
-import { caller, turningCaller, type Contender } from './measure';
+import { eps, type Case } from './cases';
+import { caller, type Contender } from './measure';
 import type { Answer } from './verify';
 
 /** A way to call this package. */
@@ -14,23 +14,17 @@ export interface OurContender extends Contender {
 /** Computes a case on one set of arrays. */
 type Call = () => Answer;
 
-/** From where on new results are memory that was used before: see docs/design.md. */
-const recycledBytes = 128 * 1024;
-
 /** Every way to call the package for a case, on sets of arrays that are taken in turn. */
 export function ourContenders(one: Case, sets: readonly Arrays[]): OurContender[] {
-  const bytes = one.rows * one.hiddenSize * elementBytes[one.dtype];
-  const freshCaller = bytes < recycledBytes ? caller : turningCaller;
   return [
-    contender('ours', caller, sets, (arrays) => intoGiven(one, arrays)),
-    contender('ours fresh', freshCaller, sets, (arrays) => intoFresh(one, arrays)),
-    contender('ours plan', caller, sets, (arrays) => byPlan(one, arrays)),
+    contender('ours', sets, (arrays) => intoGiven(one, arrays)),
+    contender('ours fresh', sets, (arrays) => intoFresh(one, arrays)),
+    contender('ours plan', sets, (arrays) => byPlan(one, arrays)),
   ];
 }
 
 function contender(
   name: string,
-  makeContender: typeof caller,
   sets: readonly Arrays[],
   makeCall: (arrays: Arrays) => Call,
 ): OurContender {
@@ -38,7 +32,7 @@ function contender(
   const calls = sets.map(makeCall).map((call) => () => {
     last = call();
   });
-  return { ...makeContender(name, calls), answer: () => last };
+  return { ...caller(name, calls), answer: () => last };
 }
 
 /** Into memory that is there already. */
