@@ -116,6 +116,7 @@ Status place_backward(const Setting& setting, const Layouts& layouts, BackwardCa
   RMSNORM_TRY(layouts.place(shape, 2, &call->dx));
   RMSNORM_TRY(place_vector(shape.hidden_size, &call->dweight));
   RMSNORM_TRY(layouts.place(shape, 3, &call->dresidual_out));
+  if (!call->dx.array.is_wanted()) RMSNORM_TRY(check_rows_have_memory(call->dy, call->x));
   RMSNORM_TRY(check_overlap(call->dx, {&call->weight, &call->rstd, &call->dweight},
                             {&call->dy, &call->x, &call->dresidual_out}));
   RMSNORM_TRY(check_overlap(

@@ -119,6 +119,17 @@ Status place_strided_rows(Shape shape, const std::int64_t* layout, Operand* oper
   return {};
 }
 
+Status check_rows_have_memory(const Operand& a, const Operand& b) {
+  const auto rows_overlap = [](const Operand& operand) {
+    return !is_empty(operand) && !operand.is_packed() && rows_meet(operand, 0);
+  };
+  if (!rows_overlap(a) || !rows_overlap(b)) return {};
+  return {Code::kInvalidValue, "The rows of " + quoted(a.array) + " or those of " +
+                                   quoted(b.array) +
+                                   " must not overlap each other where dx is not computed. Both "
+                                   "do: copy one of them to a contiguous array"};
+}
+
 Status check_overlap(const Operand& output, std::initializer_list<const Operand*> others,
                      std::initializer_list<const Operand*> may_equal) {
   const Span span = span_of(output);

@@ -77,4 +77,9 @@ Status place_strided_rows(Shape shape, const std::int64_t* layout, Operand* oper
 Status check_overlap(const Operand& output, std::initializer_list<const Operand*> others,
                      std::initializer_list<const Operand*> may_equal);
 
+// Inputs may repeat rows, by a stride of 0 or one below a row. A few elements can so stand for more
+// rows than a machine can compute. An output bounds them: its rows do not overlap, and take memory.
+// A call that writes no rows needs one of its two matrices of inputs to do that.
+Status check_rows_have_memory(const Operand& a, const Operand& b);
+
 }  // namespace rmsnorm::napi
