@@ -1,10 +1,11 @@
 import type { NativeData, NativeStream } from '../binding';
+import { copyList, isList, maxDims } from './caller-values';
 import { checkPlace, nativeData, readPlaceStream, type TensorData } from './data';
 import { ordinalOfBuffer, type DeviceBuffer } from './device-buffer';
 import { dtypeOf, type DType } from './dtype';
 import { argumentError } from './errors';
 import { nativeFormat } from './format';
-import { readSettings, type CommonOptions, type Settings } from './options';
+import { readSettings, type CommonOptions, type OwnOptions, type Settings } from './options';
 import { collapse } from './strides';
 import { readOperand, sizeOf, type Operand } from './tensor';
 
@@ -24,7 +25,11 @@ export interface Problem {
   readonly format: number;
 }
 
-export function readProblem(x: unknown, weight: unknown, options: CommonOptions): Problem {
+export function readProblem(
+  x: unknown,
+  weight: unknown,
+  options: OwnOptions<CommonOptions>,
+): Problem {
   const xOperand = readOperand('x', x);
   const weightOperand =
     weight === null || weight === undefined ? null : readVector('weight', weight, xOperand.data);
@@ -56,7 +61,7 @@ export function readProblem(x: unknown, weight: unknown, options: CommonOptions)
 }
 
 /** The device of a call, as native calls take it: that of x where x is a DeviceBuffer. */
-function readPlace(x: Operand, device: number, options: CommonOptions): number {
+function readPlace(x: Operand, device: number, options: OwnOptions<CommonOptions>): number {
   if (ArrayBuffer.isView(x.data)) return device;
   const own = ordinalOfBuffer(x.data) + 1;
   if (options.device === undefined || device === own) return own;
@@ -261,15 +266,15 @@ function readHiddenSize(x: Operand, weight: Operand | null, normalizedShape: unk
 /** normalizedShape as dims, or null if there is none. */
 export function readNormalizedShape(value: unknown): readonly number[] | null {
   if (value === undefined) return null;
-  const shape: unknown[] = Array.isArray(value) ? (value as unknown[]) : [value];
-  if (shape.length > 0 && sizeOf(shape) >= 1 && Number.isSafeInteger(sizeOf(shape))) {
-    return shape as number[];
+  const shape = isList(value) ? copyList(value) : [value];
+  if (shape !== null && shape.length > 0 && sizeOf(shape) >= 1) {
+    if (Number.isSafeInteger(sizeOf(shape))) return shape as number[];
   }
-  const isOfNumbers = shape.every((dim) => typeof dim === 'number');
+  const isOfNumbers = shape === null || shape.every((dim) => typeof dim === 'number');
   throw argumentError(
     isOfNumbers ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
     'normalizedShape',
-    'a whole number from 1 up, or an array of them',
+    `a whole number from 1 up, or an array of ${shape === null ? `up to ${String(maxDims)} of ` : ''}them`,
     value,
   );
 }

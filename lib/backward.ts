@@ -13,13 +13,21 @@ import type { ArrayKind, NativeArray, RstdArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import { accumulateFlag, freshFloat32Flag } from './format';
 import { checkRows, written } from './forward';
-import { backwardNames, checkOptions, noOptions, readFlag, type BackwardOptions } from './options';
+import {
+  backwardNames,
+  checkOptions,
+  noOptions,
+  readBackwardOptions,
+  readFlag,
+  type BackwardOptions,
+  type OwnOptions,
+} from './options';
 import { type Operand } from './tensor';
 
 /** A backward call, checked. An output is an operand to write to, `true` to make it, or null. */
 export interface BackwardCall {
   readonly problem: Problem;
-  readonly options: BackwardOptions;
+  readonly options: OwnOptions<BackwardOptions>;
   readonly dy: Operand;
   readonly rstd: TensorData | null;
   readonly dx: Operand | true | null;
@@ -42,11 +50,12 @@ export function readBackward(
   options: BackwardOptions,
 ): BackwardCall {
   if (options !== noOptions) checkOptions(options, backwardNames);
-  const problem = readProblem(x, weight, options);
-  const { dxOut, dweightOut, dresidualOut } = options;
-  const needsDx = readFlag('needsDx', options.needsDx, true);
-  const needsDweight = readFlag('needsDweight', options.needsDweight, problem.weight !== null);
-  const accumulate = readFlag('accumulate', options.accumulate, false);
+  const own = options === noOptions ? {} : readBackwardOptions(options);
+  const problem = readProblem(x, weight, own);
+  const { dxOut, dweightOut, dresidualOut } = own;
+  const needsDx = readFlag('needsDx', own.needsDx, true);
+  const needsDweight = readFlag('needsDweight', own.needsDweight, problem.weight !== null);
+  const accumulate = readFlag('accumulate', own.accumulate, false);
   const withoutDx = 'left out where needsDx is false';
   refuse(dxOut !== undefined && !needsDx, 'dxOut', withoutDx, dxOut);
   refuse(dresidualOut !== undefined && !needsDx, 'dresidualOut', withoutDx, dresidualOut);
@@ -71,7 +80,7 @@ export function readBackward(
   const freshFloat32 = problem.weight?.kind === 'Float32Array' ? freshFloat32Flag : 0;
   return {
     problem,
-    options,
+    options: own,
     dy: readLikeX('dy', dy, problem),
     rstd: rstd === null || rstd === undefined ? null : readRstd('rstd', rstd, problem),
     dx: (needsDx && (dxOut === undefined || readLikeX('dxOut', dxOut, problem))) || null,

@@ -1,4 +1,5 @@
 import type { NativeDeviceBuffer, NativeHostBuffer } from '../binding';
+import { isRevoked } from './caller-values';
 import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import { elementSizes, readDeviceDType, type DeviceDType } from './device-dtype';
 import { arrayKind, dtypeCodes, nativeView, type FloatArray, type NativeArray } from './dtype';
@@ -88,12 +89,12 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     this.length = readCount('length', length, 0);
     this.dtype = readDeviceDType(dtype) as D;
     this.byteLength = length * elementSizes[dtype];
-    if (options instanceof Existing) {
+    if (!isRevoked(options) && options instanceof Existing) {
       this.#ordinal = options.ordinal;
       this.#native = options.native;
     } else {
       checkOptions(options, deviceNames);
-      this.#ordinal = readOrdinal(options.device);
+      this.#ordinal = readOrdinal((options as CudaDeviceOptions).device);
       this.#native = cuda.createDeviceBuffer(this.#ordinal, length, dtypeCodes[dtype]);
     }
     this.device = `cuda:${this.#ordinal}`;
@@ -112,12 +113,10 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
   ): DeviceBuffer<D> {
     checkOptions(options, fromNames);
     const kind = arrayKind('source', source);
-    const dtype = readDeviceDType(
-      options.dtype ?? (kind === 'Uint16Array' ? undefined : dtypeOfKind[kind]),
-    ) as D;
     const { stream } = options;
     if (stream !== undefined) nativeStream(stream);
-    const device = options.device ?? stream?.device;
+    const { dtype: stated = dtypesOfKinds[kind], device = stream?.device } = options;
+    const dtype = readDeviceDType(stated) as D;
     const buffer = new DeviceBuffer(source.length, dtype, device === undefined ? {} : { device });
     try {
       buffer.copyFrom(source, stream === undefined ? {} : { stream });
@@ -306,11 +305,12 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     }
     this.#checkLength(name, length, partner);
     checkOptions(options, streamNames);
+    const { stream: stated } = options;
+    if (stated !== undefined) nativeStream(stated);
     const isOfPartner =
-      nativeDeviceBuffer(partner) !== null &&
-      options.stream?.device === (partner as DeviceBuffer).device;
+      nativeDeviceBuffer(partner) !== null && stated?.device === (partner as DeviceBuffer).device;
     const ordinal = isOfPartner ? (partner as DeviceBuffer).#ordinal : this.#ordinal;
-    const stream = readStream(options.stream, ordinal);
+    const stream = readStream(stated, ordinal);
     if (name === 'source') cuda.copyBuffer(this.#native, native, stream);
     else cuda.copyBuffer(native, this.#native, stream);
     return stream;
@@ -339,10 +339,11 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
   }
 }
 
-const dtypeOfKind = {
+const dtypesOfKinds = {
   Float32Array: 'float32',
   Float64Array: 'float64',
   Float16Array: 'float16',
+  Uint16Array: undefined,
 } as const;
 
 /** The dtype that an array of a kind has unless it is said. */

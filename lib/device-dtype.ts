@@ -10,7 +10,7 @@ export const elementSizes = { float32: 4, float16: 2, bfloat16: 2 } as const sat
 >;
 
 export function readDeviceDType(value: unknown): DeviceDType {
-  if (Object.hasOwn(elementSizes, value as PropertyKey)) return value as DeviceDType;
+  if (typeof value === 'string' && Object.hasOwn(elementSizes, value)) return value as DeviceDType;
   const expected = "'float32', 'float16' or 'bfloat16'";
   throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
 }

@@ -94,9 +94,9 @@ export function makeArray(kind: ArrayKind, content: number | ArrayBuffer): Float
   return new Float16Array(content);
 }
 
-/** Refuses what is not the name of a dtype. */
-export function checkDTypeName(value: unknown): void {
-  if (Object.hasOwn(dtypeCodes, value as PropertyKey)) return;
+/** Refuses what is not the name of a dtype, such as an array of one, which would be its key, too. */
+export function checkDTypeName(value: unknown): asserts value is DType {
+  if (typeof value === 'string' && Object.hasOwn(dtypeCodes, value)) return;
   const expected = "'float32', 'float16', 'bfloat16' or 'float64'";
   throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
 }

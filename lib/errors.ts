@@ -95,15 +95,37 @@ export function adoptNativeError(error: unknown): unknown {
   return codedError(code as PlainErrorCode, String(message), { cause: error });
 }
 
+/** A message must end somewhere, whatever it describes. */
+const longestDescription = 200;
+
+/** A value in a message. Never throws, whatever the value is. */
 function describe(value: unknown): string {
-  if (ArrayBuffer.isView(value)) {
-    const { length } = value as unknown as { length?: number };
-    return `${value[Symbol.toStringTag as never] as string}(${String(length ?? value.byteLength)})`;
-  }
   if (typeof value === 'function') return 'a function';
+  try {
+    const text = ArrayBuffer.isView(value) ? describeView(value) : describeOther(value);
+    if (text.length <= longestDescription) return text;
+    return `${text.slice(0, longestDescription)}…`;
+  } catch {
+    // A getter of the value threw.
+    return 'an object';
+  }
+}
+
+const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
+
+/** By what the view is: it may have properties of its own that say something else. */
+function describeView(view: ArrayBufferView): string {
+  const kind: unknown = Reflect.get(typedArray, Symbol.toStringTag, view);
+  if (typeof kind === 'string')
+    return `${kind}(${String(Reflect.get(typedArray, 'length', view))})`;
+  return `DataView(${String(Reflect.get(DataView.prototype, 'byteLength', view))})`;
+}
+
+function describeOther(value: unknown): string {
   return inspect(value, {
     depth: 0,
     breakLength: Infinity,
+    customInspect: false,
     maxArrayLength: 8,
     maxStringLength: 64,
   });

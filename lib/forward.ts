@@ -11,13 +11,19 @@ import { cuda } from './cuda';
 import { freshLike, freshRstd, nativeArray, nativeData, type TensorData } from './data';
 import { makeArray, type ArrayKind, type NativeArray, type RstdArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
-import { checkOptions, noOptions, type ForwardOptions } from './options';
+import {
+  checkOptions,
+  noOptions,
+  readForwardOptions,
+  type ForwardOptions,
+  type OwnOptions,
+} from './options';
 import { likeOperand, type AnyInput, type Operand } from './tensor';
 
 /** A forward call, checked. Outputs that are null are not given. */
 export interface ForwardCall {
   readonly problem: Problem;
-  readonly options: ForwardOptions;
+  readonly options: OwnOptions<ForwardOptions>;
   readonly out: Operand | null;
   readonly rstdOut: TensorData | null;
   readonly residual: Operand | null;
@@ -39,15 +45,16 @@ export function readForward(
   names: ReadonlySet<string>,
 ): ForwardCall {
   if (options !== noOptions) checkOptions(options, names);
-  const { out, rstdOut, residual, residualOut } = options;
-  const problem = readProblem(x, weight, options);
+  const own = options === noOptions ? {} : readForwardOptions(options);
+  const { out, rstdOut, residual, residualOut } = own;
+  const problem = readProblem(x, weight, own);
   if (residualOut !== undefined && residual === undefined) {
     const expected = 'left out where there is no residual';
     throw argumentError('ERR_INVALID_ARG_VALUE', 'residualOut', expected, residualOut);
   }
   return {
     problem,
-    options,
+    options: own,
     out: out === undefined ? null : readLikeX('out', out, problem),
     rstdOut: rstdOut === undefined ? null : readRstd('rstdOut', rstdOut, problem),
     residual: residual === undefined ? null : readLikeX('residual', residual, problem),

@@ -12,7 +12,15 @@ import {
   type ForwardOptions,
 } from './options';
 import { rmsNorm, type ForwardResult } from './rms-norm';
-import { likeOperand, readOperand, sizeOf, type Input, type Output } from './tensor';
+import {
+  inputOf,
+  likeOperand,
+  readOperand,
+  sizeOf,
+  type Input,
+  type Operand,
+  type Output,
+} from './tensor';
 
 /** Options of {@link RMSNorm}. */
 export interface RMSNormOptions {
@@ -72,13 +80,23 @@ const constructorNames: ReadonlySet<string> = new Set([
 const forwardNames: ReadonlySet<string> = new Set(['out', 'residual', 'residualOut', 'dtype']);
 const backwardNames: ReadonlySet<string> = new Set(['out', 'dresidualOut']);
 
-/** What backward needs of the last forward. */
+/** What backward needs of its forward. */
 interface Saved {
   /** residualOut, if there was a residual. */
   readonly x: Input;
   readonly rstd: RstdArray;
   readonly dtype: DType | undefined;
 }
+
+/** Why there is no forward that backward could be of. */
+const obstacles = {
+  none: 'there was none; call forward first',
+  inPlace: 'the last one wrote y over its x, which backward needs; give it another out',
+  several:
+    'there were several since the last backward, of which a module keeps one; call zeroGrad ' +
+    'before the one to differentiate, or use rmsNorm.forward and rmsNorm.backward',
+  done: 'the last one has had its backward, and a second would add the same to weightGrad again',
+} as const;
 
 /**
  * RMSNorm as a module, after PyTorch's `nn.RMSNorm`: it owns a weight and accumulates its gradient.
@@ -89,6 +107,12 @@ interface Saved {
  * const dx = norm.backward(dy); // norm.weightGrad holds the gradient of norm.weight
  * norm.zeroGrad();
  * ```
+ *
+ * A backward belongs to the one forward since the last backward. After several it throws
+ * `ERR_INVALID_STATE`, since the module keeps what one of them needs; forwards before a
+ * {@link RMSNorm.zeroGrad} do not count, once there is one after it. So modules can run any number of
+ * forwards for inference, and then `zeroGrad`, forward and backward to train. A network that uses one
+ * norm at several places calls {@link rmsNorm.forward} and {@link rmsNorm.backward}.
  */
 export class RMSNorm {
   /** The normalised dims: the last ones of every x. */
@@ -115,7 +139,9 @@ export class RMSNorm {
    */
   weightGrad: Float32Array | Float64Array | null = null;
 
-  #saved: Saved | null = null;
+  #forward: Saved | keyof typeof obstacles = 'none';
+  /** Whether the next forward is the first that counts. */
+  #isNewStep = true;
 
   /**
    * @param normalizedShape - the last dims of x, or the one
@@ -123,27 +149,27 @@ export class RMSNorm {
    */
   constructor(normalizedShape: number | readonly number[], options: RMSNormOptions = {}) {
     checkOptions(options, constructorNames);
+    const { eps, weightOffset, castOrder, dtype = 'float32', device, elementwiseAffine } = options;
     const shape = readNormalizedShape(normalizedShape);
     if (shape === null) {
       const expected = 'a whole number from 1 up, or an array of them';
       throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, normalizedShape);
     }
-    const { dtype = 'float32' } = options;
     checkDTypeName(dtype);
-    const settings = readSettings(options, dtype);
-    this.normalizedShape = [...shape];
+    const settings = readSettings({ eps, weightOffset, castOrder, device }, dtype);
+    this.normalizedShape = Object.freeze(shape);
     this.eps = settings.eps;
     this.weightOffset = settings.weightOffset;
     this.castOrder = settings.castOrder;
     this.dtype = dtype;
-    this.device = options.device ?? 'cpu';
-    const hasWeight = readFlag('elementwiseAffine', options.elementwiseAffine, true);
+    this.device = device ?? 'cpu';
+    const hasWeight = readFlag('elementwiseAffine', elementwiseAffine, true);
     this.weight = hasWeight ? initialWeight(sizeOf(shape), 1 - settings.weightOffset, dtype) : null;
   }
 
   /**
    * y of x, which must end in `normalizedShape` if it has dims. Keeps x, not a copy of it, and rstd
-   * for backward: x must not change until then. With x itself as `out` nothing is kept.
+   * for backward: x and weight must not change until then. With x itself as `out` nothing is kept.
    *
    * With a residual, y and residualOut, their sum, of which y is the norm. residualOut is kept in
    * place of x.
@@ -154,47 +180,95 @@ export class RMSNorm {
    * ```
    *
    * @returns y, as {@link rmsNorm} does; with a residual `{ y, residualOut }`
-   * @throws as {@link rmsNorm} does
+   * @throws as {@link rmsNorm} does; backward then still belongs to the forward before
    */
   forward<X extends Input, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
     x: X,
     options: O = noOptions as O,
   ): RMSNormResult<X, O> {
     checkOptions(options, forwardNames);
-    const { out, residual, residualOut } = options as RMSNormCallOptions;
-    const dtype = this.#dtypeOf(x, options.dtype);
-    const result = rmsNorm.forward(x, this.weight, {
+    const { out, residual, residualOut, dtype: stated } = options as RMSNormCallOptions;
+    // Backward and the checks below must see what the call sees, so that each is read once.
+    const xOperand = readOperand('x', x);
+    const outOperand = out === undefined ? null : readOperand('out', out);
+    const sumOperand = residualOut === undefined ? null : readOperand('residualOut', residualOut);
+    const ownX = inputOf(xOperand) as X;
+    const dtype = this.#dtypeOf(xOperand, stated);
+    const result = rmsNorm.forward(ownX, this.weight, {
       ...this.#options(dtype),
-      ...(out === undefined ? {} : { out }),
+      ...(outOperand === null ? {} : { out: inputOf(outOperand) }),
       ...(residual === undefined ? {} : { residual }),
-      ...(residualOut === undefined ? {} : { residualOut }),
+      ...(sumOperand === null ? {} : { residualOut: inputOf(sumOperand) }),
     });
     const { y, rstd, residualOut: sum } = result as ForwardResult<X, ForwardOptions>;
-    const isKept = sum !== null || !isSameMemory(out, x);
-    this.#saved = isKept ? { x: sum ?? x, rstd, dtype } : null;
-    return (sum === null ? y : { y, residualOut: sum }) as RMSNormResult<X, O>;
+    const isKept = sum !== null || outOperand === null || !isSameMemory(outOperand, xOperand);
+    this.#count(isKept ? { x: sum ?? ownX, rstd: rstd, dtype } : 'inPlace');
+    const ownY = out ?? y;
+    return (sum === null ? ownY : { y: ownY, residualOut: residualOut ?? sum }) as RMSNormResult<
+      X,
+      O
+    >;
   }
 
   /**
-   * dx of the last forward; adds the gradient of weight to `weightGrad`, which is made if null.
+   * dx of the forward since the last backward; adds the gradient of weight to `weightGrad`, which is
+   * made if null.
    *
    * @param dy - the gradient of y: of x's kind and length
    * @returns dx, which is the gradient of forward's residual, too: of dy's form, or `out`
-   * @throws Error `ERR_INVALID_STATE` if there was no forward, or one whose `out` was x; and as
-   * {@link rmsNorm.backward} does
+   * @throws Error `ERR_INVALID_STATE` if there was no forward since the last backward, or several of
+   * them, or one whose `out` was x; and as {@link rmsNorm.backward} does: it can be called again then
    */
   backward<D extends Input>(dy: D, options: RMSNormBackwardOptions = {}): Output<D> {
     checkOptions(options, backwardNames);
     const { out, dresidualOut } = options;
-    if (this.#saved === null) {
-      throw codedError('ERR_INVALID_STATE', 'backward needs a forward before it that kept its x');
+    const saved = this.#forward;
+    if (typeof saved === 'string') {
+      throw codedError(
+        'ERR_INVALID_STATE',
+        `RMSNorm.backward must follow one forward, but ${obstacles[saved]}`,
+      );
     }
-    const { x, rstd, dtype } = this.#saved;
+    // Taken before getters of the arguments run, which may call this module.
+    this.#forward = 'done';
+    try {
+      const dx = this.#gradients(dy, saved, out, dresidualOut);
+      this.#isNewStep = true;
+      return dx;
+    } catch (error) {
+      if ((this.#forward as unknown) === 'done') this.#forward = saved;
+      throw error;
+    }
+  }
+
+  /** Sets `weightGrad` to zeros, in place, if there is one, and begins a step: see {@link RMSNorm}. */
+  zeroGrad(): void {
+    this.weightGrad?.fill(0);
+    this.#isNewStep = true;
+  }
+
+  /**
+   * Counts a forward that was made. One in place cannot have a backward, so that the next forward
+   * takes its place.
+   */
+  #count(made: Saved | 'inPlace'): void {
+    const isFirst = this.#isNewStep || this.#forward === 'inPlace';
+    this.#forward = isFirst ? made : 'several';
+    this.#isNewStep = false;
+  }
+
+  #gradients<D extends Input>(
+    dy: D,
+    { x, rstd, dtype }: Saved,
+    out: Input | undefined,
+    dresidualOut: Input | undefined,
+  ): Output<D> {
+    const operand = readOperand('dy', dy);
     const needsDweight = this.weight !== null;
     const weightGrad =
       this.weightGrad ??
       (zeros(rstdKind(this.dtype), sizeOf(this.normalizedShape)) as Float32Array | Float64Array);
-    const { dx } = rmsNorm.backward(dy, x, this.weight, rstd, {
+    const { dx } = rmsNorm.backward(inputOf(operand), x, this.weight, rstd, {
       ...this.#options(dtype),
       ...(out === undefined ? {} : { dxOut: out }),
       ...(dresidualOut === undefined ? {} : { dresidualOut }),
@@ -202,12 +276,7 @@ export class RMSNorm {
     });
     if (needsDweight) this.weightGrad = weightGrad;
     if (out !== undefined) return dx as Output<D>;
-    return likeOperand(readOperand('dy', dy), dataOf(dx)) as Output<D>;
-  }
-
-  /** Sets `weightGrad` to zeros, in place, if there is one. */
-  zeroGrad(): void {
-    this.weightGrad?.fill(0);
+    return likeOperand(operand, dataOf(dx)) as Output<D>;
   }
 
   #options(dtype: DType | undefined) {
@@ -222,10 +291,9 @@ export class RMSNorm {
   }
 
   /** The dtype to state for x: the call's, or the module's if x is an array of bits. */
-  #dtypeOf(x: Input, stated: DType | undefined): DType | undefined {
+  #dtypeOf(x: Operand, stated: DType | undefined): DType | undefined {
     if (stated !== undefined || this.dtype === 'float32') return stated;
-    const operand = readOperand('x', x);
-    const needsDtype = operand.kind === 'Uint16Array' && statedType(operand) === undefined;
+    const needsDtype = x.kind === 'Uint16Array' && statedType(x) === undefined;
     return needsDtype ? this.dtype : undefined;
   }
 }
@@ -234,17 +302,18 @@ function dataOf(input: Input): FloatArray {
   return ArrayBuffer.isView(input) ? input : input.data;
 }
 
-/** Whether two inputs that do not partly overlap, which calls refuse, overlap at all. */
-function isSameMemory(out: Input | undefined, x: Input): boolean {
-  if (out === undefined) return false;
-  const [a, b] = [dataOf(out), dataOf(x)];
-  return a.buffer === b.buffer && firstByte(out) === firstByte(x);
+/** Whether two operands that do not partly overlap, which calls refuse, overlap at all. */
+function isSameMemory(a: Operand, b: Operand): boolean {
+  const [memory, byte] = beginOf(a);
+  const [otherMemory, otherByte] = beginOf(b);
+  return memory === otherMemory && byte === otherByte;
 }
 
-function firstByte(input: Input): number {
-  const { byteOffset, byteLength, length } = dataOf(input);
-  const offset = ArrayBuffer.isView(input) ? 0 : (input.offset ?? 0);
-  return byteOffset + (offset * byteLength) / length;
+/** The memory that an operand lies in, and its first byte there. */
+function beginOf({ data, view }: Operand): [unknown, number] {
+  const offset = ((view?.offset ?? 0) * data.byteLength) / data.length;
+  if (ArrayBuffer.isView(data)) return [data.buffer, data.byteOffset + offset];
+  return [data.device, Number(data.pointer) + offset];
 }
 
 function initialWeight(

@@ -1,3 +1,6 @@
+import { types } from 'node:util';
+
+import { isRevoked } from './caller-values';
 import { argumentError } from './errors';
 import { readDevice, type DeviceName } from './devices';
 import type { DeviceBuffer } from './device-buffer';
@@ -107,13 +110,30 @@ export const backwardNames: ReadonlySet<string> = new Set([
   ...['needsDx', 'needsDweight', 'dxOut', 'dweightOut', 'accumulate', 'dresidualOut'],
 ]);
 
+/** Whether a value can be an object of options; a collection or a promise would pass for an empty one. */
+function isOptions(value: unknown): value is object {
+  if (value === null || typeof value !== 'object' || isRevoked(value)) return false;
+  const isOther =
+    Array.isArray(value) ||
+    ArrayBuffer.isView(value) ||
+    types.isMap(value) ||
+    types.isSet(value) ||
+    types.isPromise(value);
+  return !isOther;
+}
+
+/** Whether a property is one that other code has added to all objects. */
+function isOfAllObjects(options: object, name: string): boolean {
+  return Object.hasOwn(Object.prototype, name) && !Object.hasOwn(options, name);
+}
+
 /** Refuses options that are no object or that no function knows: a misspelt one would do nothing. */
 export function checkOptions(options: unknown, names: ReadonlySet<string>): void {
-  if (options === null || typeof options !== 'object') {
+  if (!isOptions(options)) {
     throw argumentError('ERR_INVALID_ARG_TYPE', 'options', 'an object', options);
   }
   for (const name in options) {
-    if (!names.has(name)) {
+    if (!names.has(name) && !isOfAllObjects(options, name)) {
       throw argumentError(
         'ERR_INVALID_ARG_VALUE',
         'options',
@@ -122,6 +142,49 @@ export function checkOptions(options: unknown, names: ReadonlySet<string>): void
       );
     }
   }
+}
+
+/** Options that have been read: undefined for those that were not given. */
+export type OwnOptions<O> = { readonly [K in keyof O]: O[K] | undefined };
+
+/** A copy of checked options, each of them read once. */
+export function readForwardOptions(options: ForwardOptions): OwnOptions<ForwardOptions> {
+  const { eps, weightOffset, castOrder, normalizedShape, dtype, device, stream } = options;
+  const { out, rstdOut, residual, residualOut } = options;
+  return {
+    eps,
+    weightOffset,
+    castOrder,
+    normalizedShape,
+    dtype,
+    device,
+    stream,
+    out,
+    rstdOut,
+    residual,
+    residualOut,
+  };
+}
+
+/** As {@link readForwardOptions}. */
+export function readBackwardOptions(options: BackwardOptions): OwnOptions<BackwardOptions> {
+  const { eps, weightOffset, castOrder, normalizedShape, dtype, device, stream } = options;
+  const { needsDx, needsDweight, dxOut, dresidualOut, dweightOut, accumulate } = options;
+  return {
+    eps,
+    weightOffset,
+    castOrder,
+    normalizedShape,
+    dtype,
+    device,
+    stream,
+    needsDx,
+    needsDweight,
+    dxOut,
+    dresidualOut,
+    dweightOut,
+    accumulate,
+  };
 }
 
 /** Options of every function, checked and complete. */
@@ -145,9 +208,9 @@ function isFiniteIn(dtype: DType, value: number): boolean {
 }
 
 /** `dtype`: of the tensors. */
-export function readSettings(options: CommonOptions, dtype: DType): Settings {
-  const { eps = defaultEps, weightOffset = 0 } = options;
-  const castOrder: string = options.castOrder ?? 'llama';
+export function readSettings(options: OwnOptions<CommonOptions>, dtype: DType): Settings {
+  const { eps = defaultEps, weightOffset = 0, castOrder: order = 'llama', device: name } = options;
+  const castOrder: string = order;
   if (typeof eps !== 'number' || !(eps >= 0 && isFiniteIn(dtype, eps))) {
     throw numberError('eps', `a number from 0 up, finite in ${arithmeticOf(dtype)}`, eps);
   }
@@ -157,10 +220,10 @@ export function readSettings(options: CommonOptions, dtype: DType): Settings {
   if (castOrder !== 'llama' && castOrder !== 'float') {
     throw argumentError('ERR_INVALID_ARG_VALUE', 'castOrder', "'llama' or 'float'", castOrder);
   }
-  const device = readDevice(options.device);
+  const device = readDevice(name);
   if (dtype === 'float64' && device !== 0) {
     const expected = "'cpu' for float64, which is computed there alone";
-    throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, options.device);
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, name);
   }
   return { eps, weightOffset, castOrder, device };
 }

@@ -1,3 +1,4 @@
+import { copyList, isList, isRevoked, maxDims } from './caller-values';
 import { dataKind, isDeviceBuffer, type DataKind, type TensorData } from './data';
 import type { DeviceBuffer } from './device-buffer';
 import type { Float16ArrayLike, FloatArray } from './dtype';
@@ -16,11 +17,14 @@ import { contiguousStrides, extentOf } from './strides';
  * ```
  *
  * The normalised dims must be contiguous, and all others together have one stride or two.
+ *
+ * Rows of an input may share elements, as those of a stride of 0 do: each is computed. Rows of an
+ * output may not. A backward that computes no dx needs a dy or an x whose rows do not share elements.
  */
 export interface TensorLike<A extends TensorData = FloatArray> {
   /** The elements, row-major unless `strides` say otherwise. */
   readonly data: A;
-  /** The shape: whole numbers whose product is `data.length`, unless it is a part. */
+  /** The shape: up to 64 whole numbers whose product is `data.length`, unless it is a part. */
   readonly dims: readonly number[];
   /** Where there is one, it is taken as the dtype of 16-bit `data`. */
   readonly type?: string;
@@ -91,8 +95,8 @@ export interface Operand {
 
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
 export function readOperand(name: string, value: unknown): Operand {
-  const isArray = ArrayBuffer.isView(value);
-  if (isArray || value === null || typeof value !== 'object' || isDeviceBuffer(value)) {
+  const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
+  if (!isObject || ArrayBuffer.isView(value) || isDeviceBuffer(value)) {
     const kind = dataKind(name, value);
     const data = value as TensorData;
     refuseDetached(name, data);
@@ -102,24 +106,25 @@ export function readOperand(name: string, value: unknown): Operand {
   const kind = dataKind(dims === undefined ? name : `${name}.data`, data ?? value);
   const array = data as TensorData;
   refuseDetached(name, array);
-  const length = Array.isArray(dims) ? sizeOf(dims as readonly unknown[]) : NaN;
-  if (strides === undefined && offset === undefined) {
-    if (length !== array.length) {
-      const expected = `an array of whole numbers whose product is ${String(array.length)}, the length of data`;
-      throw dimsError(name, expected, dims);
-    }
-    return { data: array, kind, dims: dims as readonly number[], type, length, view: null };
+  if (type !== undefined && typeof type !== 'string') {
+    throw argumentError('ERR_INVALID_ARG_TYPE', `${name}.type`, 'a string', type);
   }
-  if (!Number.isSafeInteger(length)) {
-    throw dimsError(name, 'an array of whole numbers whose product is one below 2^53', dims);
-  }
-  const view = readView(name, array, dims as readonly number[], strides, offset);
-  return { data: array, kind, dims: dims as readonly number[], type, length, view };
+  const isView = strides !== undefined || offset !== undefined;
+  const own = readDims(name, dims, isView ? null : array.length);
+  const view = isView ? readView(name, array, own, strides, offset) : null;
+  return { data: array, kind, dims: own, type, length: sizeOf(own), view };
 }
 
-function dimsError(name: string, expected: string, dims: unknown): Error {
-  const code = Array.isArray(dims) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
-  return argumentError(code, `${name}.dims`, expected, dims);
+/** A copy of dims. `length`: what they must multiply to; null for any length. */
+function readDims(name: string, dims: unknown, length: number | null): readonly number[] {
+  const own = copyList(dims);
+  const size = own === null ? NaN : sizeOf(own);
+  if (length === null ? Number.isSafeInteger(size) : size === length) return own as number[];
+  const code = isList(dims) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
+  const product = length === null ? 'one below 2^53' : `${String(length)}, the length of data`;
+  const count = isList(dims) && own === null ? ` up to ${String(maxDims)}` : '';
+  const expected = `an array of${count} whole numbers whose product is ${product}`;
+  throw argumentError(code, `${name}.dims`, expected, dims);
 }
 
 /** Checks strides and offset of a tensor, whose elements must all lie in its data. */
@@ -130,9 +135,10 @@ function readView(
   strides: unknown = contiguousStrides(dims),
   offset: unknown = 0,
 ): View {
-  if (!Array.isArray(strides) || strides.length !== dims.length || Number.isNaN(sizeOf(strides))) {
+  const own = copyList(strides);
+  if (own?.length !== dims.length || Number.isNaN(sizeOf(own))) {
     throw argumentError(
-      Array.isArray(strides) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
+      isList(strides) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
       `${name}.strides`,
       `an array of ${String(dims.length)} whole numbers from 0 up, one for each of dims`,
       strides,
@@ -146,7 +152,7 @@ function readView(
       offset,
     );
   }
-  const view = { strides: strides as readonly number[], offset: offset as number };
+  const view = { strides: own as readonly number[], offset: (offset as number) + 0 };
   // Sums beyond 2^53 are rounded, and still larger than any array.
   const end = view.offset + extentOf(dims, view.strides);
   if (end > data.length) {
@@ -163,6 +169,13 @@ export function sizeOf(dims: readonly unknown[]): number {
       Number.isSafeInteger(dim) && (dim as number) >= 0 ? size * (dim as number) : NaN,
     1,
   );
+}
+
+/** An operand as an argument again: what was read of the one it comes from, once. */
+export function inputOf({ data, dims, type, view }: Operand): AnyInput {
+  if (dims === null) return data;
+  const input = { data, dims, ...(type === undefined ? {} : { type }), ...view };
+  return input as AnyInput;
 }
 
 /** The result for an operand of this form: `data` itself, or a tensor of it. */

@@ -6,8 +6,10 @@
 
 import { customGrad, Tensor, tensor, type GradSaveFunc } from '@tensorflow/tfjs-core';
 
+import { readNormalizedShape } from './arguments';
+import { isRevoked } from './caller-values';
 import { argumentError, codedError } from './errors';
-import { checkOptions, type CommonOptions } from './options';
+import { checkOptions, defaultEps, type CommonOptions } from './options';
 import { rmsNorm as rmsNormOfArrays } from './rms-norm';
 
 /** Options of `rmsNorm`, as the package's own take them. */
@@ -49,10 +51,14 @@ export function rmsNorm<T extends Tensor>(
   options: TfjsOptions = {},
 ): T {
   checkOptions(options, names);
+  // Backward must take what forward took: each option is read once, and a list of dims copied.
+  const { eps = defaultEps, weightOffset = 0, device = 'cpu' } = options;
+  const normalizedShape = readNormalizedShape(options.normalizedShape);
+  const own = { eps, weightOffset, device, ...(normalizedShape && { normalizedShape }) };
   checkTensor('x', x);
-  if (weight === null) return normalize(x, options)(x) as T;
+  if (weight === null) return normalize(x, own)(x) as T;
   checkTensor('weight', weight);
-  return normalize(x, options)(x, weight) as T;
+  return normalize(x, own)(x, weight) as T;
 }
 
 /** The operator on x and, if there is one, weight. */
@@ -108,7 +114,7 @@ function read(value: Tensor) {
 }
 
 function checkTensor(name: string, value: unknown): void {
-  if (!(value instanceof Tensor)) {
+  if (isRevoked(value) || !(value instanceof Tensor)) {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a tf.Tensor', value);
   }
   if (value.dtype !== 'float32') {

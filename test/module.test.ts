@@ -101,12 +101,14 @@ describe.each(dtypes)('%s', (dtype) => {
     norm.backward(c.dy);
     const grad = norm.weightGrad;
     const once = grad?.slice() ?? null;
+    norm.forward(c.x);
     norm.backward(c.dy);
     expect(norm.weightGrad).toBe(grad);
     expectSameBits(grad, once?.map((sum) => sum + sum) ?? null);
     norm.zeroGrad();
     expect(norm.weightGrad).toBe(grad);
     expectSameBits(grad, new Float32Array(100));
+    norm.forward(c.x);
     norm.backward(c.dy);
     expectSameBits(grad, once);
   });
@@ -172,7 +174,7 @@ describe('outputs', () => {
     const dx = new Float32Array(24);
     expect(norm.backward(dy, { out: dx })).toBe(dx);
     const own = dy.slice();
-    norm.zeroGrad();
+    norm.forward(x);
     expect(norm.backward(own, { out: own })).toBe(own);
     expectSameBits(own, dx);
   });
@@ -192,13 +194,6 @@ describe('outputs', () => {
     expect(error).toBeInstanceOf(Error);
     expect(error.code).toBe('ERR_INVALID_STATE');
   });
-});
-
-test('backward before forward is an error of state', () => {
-  const error = errorOf(() => new RMSNorm(8).backward(new Float32Array(8)));
-  expect(error).toBeInstanceOf(Error);
-  expect(error.code).toBe('ERR_INVALID_STATE');
-  expect(error.message).toContain('forward');
 });
 
 test('a refused call changes nothing', () => {
