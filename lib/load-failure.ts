@@ -12,17 +12,50 @@ export interface Host {
   /** Such as `'2.31'`; null where the C library is another. */
   readonly glibcVersion: string | null;
   readonly electronVersion: string | null;
+  /** Environment variables that are set and let node-gyp-build look for another addon. */
+  readonly steering: Readonly<Partial<Record<SteeringName, string>>>;
 }
 
 /** This process's. */
 export function thisHost(): Host {
   const { platform, arch, versions } = process;
-  return {
+  const host = {
     platform: `${platform}-${arch}`,
     nodeVersion: versions.node,
     glibcVersion: platform === 'linux' ? readGlibcVersion() : null,
     electronVersion: versions['electron'] ?? null,
   };
+  return { ...host, steering: readSteering(host) };
+}
+
+/** All variables that node-gyp-build reads, and what it does where they are set. */
+const steeringNames = {
+  FUSED_RMSNORM_PREBUILD: 'looks for the addon in that folder, not in that of the package',
+  PREBUILDS_ONLY: 'passes over an addon that was built here',
+  npm_config_platform: 'looks for an addon for that system',
+  npm_config_arch: 'looks for an addon for that processor',
+  LIBC: 'looks for an addon for that C library',
+  ARM_VERSION: 'looks for an addon for that version of ARM',
+  ELECTRON_RUN_AS_NODE: 'looks for an addon for Electron',
+} as const;
+
+type SteeringName = keyof typeof steeringNames;
+
+/** Those that are set, unless they say what is so anyway. */
+function readSteering({ electronVersion, glibcVersion }: Omit<Host, 'steering'>): Host['steering'] {
+  const { platform, arch, env } = process;
+  const idle: Partial<Record<SteeringName, string | undefined>> = {
+    npm_config_platform: platform,
+    npm_config_arch: arch,
+    LIBC: platform === 'linux' && glibcVersion === null ? 'musl' : 'glibc',
+    ARM_VERSION: arch === 'arm64' ? '8' : undefined,
+    ELECTRON_RUN_AS_NODE: electronVersion === null ? undefined : env['ELECTRON_RUN_AS_NODE'],
+  };
+  const names = Object.keys(steeringNames) as SteeringName[];
+  const entries = names.map((name) => [name, env[name] ?? ''] as const);
+  return Object.fromEntries(
+    entries.filter(([name, value]) => value !== '' && value !== idle[name]),
+  );
 }
 
 function readGlibcVersion(): string | null {
@@ -49,13 +82,7 @@ export function describeFailure(failure: Failure, host: Host): string {
     ...(electronVersion === null ? [] : [`Electron ${electronVersion}`]),
     ...(glibcVersion === null ? [] : [`glibc ${glibcVersion}`]),
   ];
-  const tried =
-    file === null
-      ? [
-          `${path.join(root, 'build/Release')}: no addon`,
-          `${path.join(root, 'prebuilds')}: ${listPlatforms(root)}`,
-        ]
-      : [`${file}: ${error.message}`];
+  const tried = file === null ? emptyFolders(root, host) : [`${file}: ${error.message}`];
   return [
     `fused-rmsnorm can not load its native addon on ${platform} (${facts.join(', ')}).`,
     'Tried:',
@@ -65,9 +92,33 @@ export function describeFailure(failure: Failure, host: Host): string {
   ].join('\n');
 }
 
-function listPlatforms(root: string): string {
-  const names = folderNames(path.join(root, 'prebuilds')).filter((name) => name.includes('-'));
-  return names.length === 0 ? 'no addons' : `addons for ${names.join(', ')}`;
+/** Where no addon was found, and what is there instead. */
+function emptyFolders(root: string, { platform, steering }: Host): string[] {
+  const { FUSED_RMSNORM_PREBUILD: folder = root, PREBUILDS_ONLY, LIBC } = steering;
+  const [system = '', processor = ''] = platform.split('-');
+  const { npm_config_platform = system, npm_config_arch = processor } = steering;
+  const wanted = [
+    `${npm_config_platform}-${npm_config_arch}`,
+    ...(LIBC === undefined ? [] : [LIBC]),
+  ];
+  const isSteered = Object.keys(steering).length > 0;
+  const built = PREBUILDS_ONLY === undefined ? 'no addon' : 'passed over';
+  const names = folderNames(path.join(folder, 'prebuilds')).filter((name) => name.includes('-'));
+  const others = isSteered ? `, none for ${wanted.join(' with ')}` : '';
+  const shipped = names.length === 0 ? 'no addons' : `addons for ${names.join(', ')}${others}`;
+  return [
+    `${path.join(folder, 'build/Release')}: ${built}`,
+    `${path.join(folder, 'prebuilds')}: ${shipped}`,
+  ];
+}
+
+/** What to do about each variable that steers. */
+function steeringAdvice({ platform, steering }: Host): string[] {
+  return Object.entries(steering).map(
+    ([name, value]) =>
+      `Unset the environment variable ${name}, which is '${value}': with it, node-gyp-build ` +
+      `${steeringNames[name as SteeringName]}. This process is ${platform}.`,
+  );
 }
 
 function folderNames(folder: string): string[] {
@@ -79,7 +130,7 @@ function folderNames(folder: string): string[] {
 }
 
 function adviceFor({ root, file, error }: Failure, host: Host): string[] {
-  const { platform, glibcVersion, electronVersion } = host;
+  const { platform, glibcVersion, electronVersion, steering } = host;
   if (!isPackage(root)) {
     return [
       `This code does not run from the package's folder: a bundler has taken it along without the ` +
@@ -95,7 +146,9 @@ function adviceFor({ root, file, error }: Failure, host: Host): string[] {
   const build =
     `Build the addon here: 'npx fused-rmsnorm build' in your project. It needs CMake 3.22 and a ` +
     `C++20 compiler.`;
-  const advice: string[] = [];
+  const advice = steeringAdvice(host);
+  // Without them there may well be an addon: what else could be done is known then.
+  if (file === null && advice.length > 0) return advice;
   if (electronVersion !== null) {
     advice.push(
       'The addon needs no rebuild for Electron. In an asar archive it can not be loaded: unpack ' +
@@ -118,7 +171,8 @@ function adviceFor({ root, file, error }: Failure, host: Host): string[] {
     );
   }
   const made = file === null ? null : platformOfFile(file);
-  if (made !== null && !platform.startsWith(made)) {
+  const isWanted = 'npm_config_arch' in steering || 'npm_config_platform' in steering;
+  if (made !== null && !platform.startsWith(made) && !isWanted) {
     advice.push(
       `The file is for ${made}: it was copied from another machine. Install the package here ` +
         `(npm install), or delete ${path.dirname(file ?? root)} if you built it.`,

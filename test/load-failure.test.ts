@@ -37,10 +37,55 @@ describe('a process whose addon', () => {
   const file = () => path.join(folder, 'prebuilds', platform, 'rmsnorm.node');
   const whole = () => readFileSync(addon);
 
-  test('is missing', async () => {
+  test('is missing in the folder that a variable names', async () => {
     const text = await failureWith(null);
-    expect(text).toContain('build/Release: no addon');
-    expect(text).toContain(build);
+    expect(text).toContain(`- ${folder}/build/Release: no addon`);
+    expect(text).toContain(`- ${folder}/prebuilds: addons for ${platform}, none for ${platform}\n`);
+    expect(text).toContain(
+      `- Unset the environment variable FUSED_RMSNORM_PREBUILD, which is '${folder}': `,
+    );
+    expect(text).not.toContain(build);
+  });
+
+  // Each makes node-gyp-build look for what there is not, though the addon is there.
+  test.each([
+    ['LIBC', 'musl', 'for that C library', `${platform} with musl`],
+    ['npm_config_arch', 's390x', 'for that processor', `${process.platform}-s390x`],
+    ['npm_config_platform', 'aix', 'for that system', `aix-${process.arch}`],
+    ['ARM_VERSION', '5', 'for that version of ARM', platform],
+    ['ELECTRON_RUN_AS_NODE', '1', 'for Electron', platform],
+  ])('is not the one that %s asks for', async (name, value, meaning, wanted) => {
+    const prebuilds = path.join(folder, 'prebuilds', platform);
+    mkdirSync(prebuilds, { recursive: true });
+    const tag = { ARM_VERSION: 'armv8', ELECTRON_RUN_AS_NODE: 'node' }[name] ?? 'glibc';
+    writeFileSync(path.join(prebuilds, `rmsnorm.${tag}.node`), whole());
+    const text = await failureWith(null, { [name]: value });
+    expect(text).toContain(`addons for ${platform}, none for ${wanted}\n`);
+    expect(text).toContain(
+      `- Unset the environment variable ${name}, which is '${value}': with it,`,
+    );
+    expect(text).toContain(`${meaning}. This process is ${platform}.`);
+  });
+
+  test('is the one that npm_config_arch asks for', async () => {
+    const other = process.arch === 'arm64' ? 'x64' : 'arm64';
+    const bytes = whole();
+    bytes.writeUInt16LE(other === 'arm64' ? 0xb7 : 0x3e, 18);
+    const prebuilds = path.join(folder, 'prebuilds', `linux-${other}`);
+    mkdirSync(prebuilds, { recursive: true });
+    writeFileSync(path.join(prebuilds, 'rmsnorm.node'), bytes);
+    const text = await failureWith(null, { npm_config_arch: other });
+    expect(text).toContain(`- Unset the environment variable npm_config_arch, which is '${other}'`);
+    expect(text).not.toContain('it was copied from another machine');
+  });
+
+  test('is found although variables say what is so', async () => {
+    const { end } = await runProgram('', {
+      npm_config_arch: process.arch,
+      npm_config_platform: process.platform,
+      LIBC: 'glibc',
+    });
+    expect(end).toBe(0);
   });
 
   test('is no addon', async () => {
@@ -83,6 +128,7 @@ describe('the message', () => {
     nodeVersion: '20.1.2',
     glibcVersion: '2.31',
     electronVersion: null,
+    steering: {},
   };
   const message = (failure: Partial<Failure>, facts: Partial<Host> = {}) =>
     describeFailure(
@@ -108,6 +154,33 @@ describe('the message', () => {
         `${build} It needs CMake 3.22 and a C++20 compiler.`,
       ].join('\n'),
     );
+  });
+
+  test('says that what was built here is passed over', () => {
+    expect(message({}, { steering: { PREBUILDS_ONLY: '1' } })).toBe(
+      [
+        'fused-rmsnorm can not load its native addon on linux-x64 (Node.js 20.1.2, glibc 2.31).',
+        'Tried:',
+        `- ${folder}/build/Release: passed over`,
+        `- ${folder}/prebuilds: no addons`,
+        'What to do:',
+        "- Unset the environment variable PREBUILDS_ONLY, which is '1': with it, node-gyp-build " +
+          'passes over an addon that was built here. This process is linux-x64.',
+      ].join('\n'),
+    );
+  });
+
+  test('knows all variables that node-gyp-build reads', () => {
+    const source = readFileSync(require.resolve('node-gyp-build/node-gyp-build.js'), 'utf8');
+    const read = Array.from(source.matchAll(/process\.env\.(\w+)/g), ([, name]) => name ?? '');
+    expect(read.length).toBeGreaterThan(5);
+    // And one named for the package, which it makes a name of.
+    expect(source).toContain("process.env[name + '_PREBUILD']");
+    for (const name of read) {
+      jest.replaceProperty(process, 'env', { [name]: 'other' });
+      expect(thisHost().steering).toEqual({ [name]: 'other' });
+      jest.restoreAllMocks();
+    }
   });
 
   test('says why there is none for musl', () => {
