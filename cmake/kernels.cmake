@@ -1,11 +1,17 @@
-# The CUDA kernels: add_cuda_kernels(TARGET) compiles csrc/cuda/kernels/*.cu to a fatbin each, in
-# build/cuda, and tells TARGET their names. The addon reads them when a GPU is first asked for
+# The CUDA kernels: add_cuda_kernels() compiles csrc/cuda/kernels/*.cu to a fatbin each, in build/cuda,
+# and tells csrc/cuda/kernel_files.cc their names. The addon reads them when a GPU is first asked for
 # (csrc/cuda/kernel_files.cc says where it looks). A fatbin does not depend on the host: the same files
 # serve the addon of every platform.
 #
-# A name carries a hash of the sources, forward.0123456789abcdef.fatbin, so that an addon never takes
-# kernels that do not fit it. Where there is no nvcc (CUDACXX, else PATH, CUDA_PATH, /usr/local/cuda),
-# those of prebuilds/cuda serve, where `npm run prebuild` leaves them and the package has them.
+# A name carries a hash of the sources (kernel_names.cmake), forward.0123456789abcdef.fatbin, so that an
+# addon never takes kernels that do not fit it. Where there is no nvcc (CUDACXX, else PATH, CUDA_PATH,
+# /usr/local/cuda), those of prebuilds/cuda serve, where `npm run prebuild` leaves them and the package
+# has them.
+#
+# The addon does not depend on the kernels when it is built, so that one can be had without the other:
+# they are the target cuda_kernels, a part of ALL.
+include(${CMAKE_CURRENT_LIST_DIR}/kernel_names.cmake)
+
 set(RMSNORM_CUDA AUTO CACHE STRING
   "CUDA kernels: AUTO compiles them if there is nvcc, ON fails if there is neither nvcc nor compiled ones, OFF does not compile them")
 set_property(CACHE RMSNORM_CUDA PROPERTY STRINGS AUTO ON OFF)
@@ -44,46 +50,14 @@ function(gencode_options archs result)
   set(${result} "${options}" PARENT_SCOPE)
 endfunction()
 
-# Sets `result` to a source and the headers of this project that it includes, directly or not.
-function(included_files source result)
-  set(files)
-  set(open ${source})
-  while(open)
-    list(POP_FRONT open file)
-    if(NOT file IN_LIST files)
-      list(APPEND files ${file})
-      get_filename_component(folder ${file} DIRECTORY)
-      file(STRINGS ${file} lines REGEX "^#include \"")
-      foreach(line IN LISTS lines)
-        string(REGEX REPLACE ".*\"(.*)\".*" "\\1" name "${line}")
-        get_filename_component(included ${name} ABSOLUTE BASE_DIR ${folder})
-        list(APPEND open ${included})
-      endforeach()
-    endif()
-  endwhile()
-  set(${result} ${files} PARENT_SCOPE)
-endfunction()
-
-# Sets `result` to a fatbin's name: of what decides its contents, but for the architectures.
-function(fatbin_name files result)
-  set(text "${nvcc_options}")
-  foreach(file IN LISTS files)
-    file(READ ${file} contents)
-    string(REPLACE "\r\n" "\n" contents "${contents}")
-    string(APPEND text "${contents}")
-  endforeach()
-  string(SHA256 hash "${text}")
-  string(SUBSTRING ${hash} 0 16 hash)
-  list(GET files 0 source)
-  get_filename_component(name ${source} NAME_WE)
-  set(${result} ${name}.${hash}.fatbin PARENT_SCOPE)
-endfunction()
-
 # Sets `result` to the path of nvcc, or to nothing.
 function(find_nvcc result)
   if(RMSNORM_CUDA STREQUAL "OFF")
     set(${result} "" PARENT_SCOPE)
     return()
+  endif()
+  if(RMSNORM_NVCC AND NOT EXISTS "${RMSNORM_NVCC}")
+    unset(RMSNORM_NVCC CACHE) # found before, and gone
   endif()
   # PATH first would find the wrapper of a compiler cache before what CUDACXX asks for.
   find_program(RMSNORM_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH PATH_SUFFIXES bin PATHS /usr/local/cuda)
@@ -118,7 +92,7 @@ function(report_finished_kernels names)
   endif()
 endfunction()
 
-function(add_cuda_kernels target)
+function(add_cuda_kernels)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/kernels/*.cu)
   find_nvcc(nvcc)
   set(archs "${RMSNORM_CUDA_ARCHS}")
@@ -136,11 +110,12 @@ function(add_cuda_kernels target)
   foreach(source IN LISTS sources)
     included_files(${source} files)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${files})
-    fatbin_name("${files}" name)
+    fatbin_name("${nvcc_options}" "${files}" name)
     list(APPEND names ${name})
     list(APPEND fatbins ${folder}/${name})
     get_filename_component(kernels ${source} NAME_WE)
-    # What ptxas says of registers and spills goes to a file next to it.
+    # It does not depend on the sources: others have another name. What ptxas says of registers and
+    # spills goes to a file next to it.
     if(nvcc)
       add_custom_command(
         OUTPUT ${folder}/${name}
@@ -148,7 +123,7 @@ function(add_cuda_kernels target)
           "-DCOMMAND=${nvcc};${nvcc_options};-Xptxas=-v;-I${PROJECT_SOURCE_DIR}/csrc;${gencode};-o;${folder}/${name};${source}"
           -DLOG=${folder}/${kernels}.ptxas.log
           -P ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
-        DEPENDS ${files} ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
+        DEPENDS ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
         COMMENT "Compiling CUDA kernels ${kernels}.cu"
         VERBATIM)
     endif()
@@ -160,8 +135,7 @@ function(add_cuda_kernels target)
     file(REMOVE ${stale})
   endif()
   if(nvcc)
-    add_custom_target(cuda_kernels DEPENDS ${fatbins})
-    add_dependencies(${target} cuda_kernels)
+    add_custom_target(cuda_kernels ALL DEPENDS ${fatbins})
     list(JOIN archs " " archs)
     message(STATUS "CUDA kernels: compiled by ${nvcc} for ${archs}")
   else()
