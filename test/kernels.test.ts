@@ -1,17 +1,28 @@
 // The CUDA kernels as they were compiled: registers, spills, and the occupancy that follows. Needs
 // no GPU, but the logs of a build with nvcc.
 
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
 import { compiledKernels, kernelNames, type CompiledKernel } from '../scripts/compiled-kernels';
 import { withGenerated } from '../scripts/generated-text';
 import { launchOccupancy, reportOf } from '../scripts/kernel-report';
 import { blocksOf, occupancyOf, type Architecture } from '../scripts/occupancy';
 import { launchesOf, type Launch, type Run } from '../scripts/traced-runs';
-import { hasSimulator } from './processes';
+import { addon, hasSimulator } from './processes';
 
 jest.setTimeout(120_000); // processes take long to start on a busy machine
 
 const compiled = compiledKernels();
 const architectures = [...new Set(compiled.map((kernel) => kernel.architecture))];
+
+test('why a kernel has its numbers is a comment of the table: no addon carries it along', () => {
+  const table = readFileSync(path.join(__dirname, '../csrc/cuda/kernel_table.h'), 'utf8');
+  const reasons = table.match(/(derived|simulated): .{20}/g) ?? [];
+  expect(reasons.length).toBeGreaterThan(5);
+  const contents = readFileSync(addon, 'latin1');
+  expect(reasons.filter((reason) => contents.includes(reason))).toEqual([]);
+});
 
 describe('occupancy', () => {
   // What NVIDIA's cuda_occupancy.h (CUDA 13.0) gives, static and dynamic shared memory added up.

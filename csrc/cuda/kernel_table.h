@@ -9,7 +9,7 @@
 
 namespace rmsnorm::cuda {
 
-// Threads and registers of a kernel. `evidence` says where the numbers come from:
+// Threads and registers of a kernel. The comment on a row says where its numbers come from:
 // `simulated` is a cycle-level model of a small Volta (10 multiprocessors, 640x2048 float32, share
 // of the DRAM peak; differences below 10% there mean nothing), `derived` is arithmetic on register
 // files, bytes in flight and ptxas' figures. None has been timed on hardware.
@@ -17,19 +17,18 @@ struct Policy {
   int tiles;        // held by a thread: more where a row would need more than max_threads
   int max_threads;  // of a block
   int min_blocks;   // of a multiprocessor: bounds the registers (__launch_bounds__)
-  const char* evidence;
 };
 
 // Rows in registers, forward. Chosen by hidden_size alone: the fewest tiles that fit max_threads.
 inline constexpr Policy kForwardPolicies[] = {
-    {1, 256, 4,
-     "simulated: 128 threads a row of 2048, two rows a block of 256: 88.6%, four rows a block of "
-     "512: 85%, one row a block of 128: 84%, a warp a row: 79-82%. derived: four 16-byte loads a "
-     "thread in flight, 64 registers leave 1024 threads, 64 KiB in flight, where 17 (H100) to 43 "
-     "KiB (B200) cover the latency"},
-    {2, 512, 1,
-     "derived: rows of 4097 to 16384 float32 in 512 threads and 128 registers; 1024 threads of one "
-     "tile would have 64 registers and the same bytes in flight"},
+    // simulated: 128 threads a row of 2048, two rows a block of 256: 88.6%, four rows a block of
+    // 512: 85%, one row a block of 128: 84%, a warp a row: 79-82%. derived: four 16-byte loads a
+    // thread in flight, 64 registers leave 1024 threads, 64 KiB in flight, where 17 (H100) to 43
+    // KiB (B200) cover the latency.
+    {1, 256, 4},
+    // derived: rows of 4097 to 16384 float32 in 512 threads and 128 registers; 1024 threads of one
+    // tile would have 64 registers and the same bytes in flight.
+    {2, 512, 1},
 };
 
 // Backward where several rows' x and dy fit shared memory: a block takes its row group in steps of
@@ -39,25 +38,25 @@ struct StepPolicy {
               // or more, or of 2, share them
   int max_threads;
   int min_blocks;
-  const char* evidence;
 };
 inline constexpr StepPolicy kStepPolicies[] = {
-    {1, 512, 2,
-     "derived: rows of 4096 in steps of 2 (float32) or 4 (16 bits) are 64 KiB in flight a block, "
-     "and the 512 blocks at most that the order of dweight allows are about two a multiprocessor; "
-     "64 registers and 64 KiB of shared memory leave two on sm_80, 90 and 100. One row at a time "
-     "would leave 32 KiB in flight"},
-    {2, 512, 2,
-     "derived: the same for float32 rows of 2049 to 4096, two a step; 16 bits would spill"},
-    {1, 512, 1, "derived: kParts kernels of any weight, which would spill at 64 registers"},
+    // derived: rows of 4096 in steps of 2 (float32) or 4 (16 bits) are 64 KiB in flight a block,
+    // and the 512 blocks at most that the order of dweight allows are about two a multiprocessor;
+    // 64 registers and 64 KiB of shared memory leave two on sm_80, 90 and 100. One row at a time
+    // would leave 32 KiB in flight.
+    {1, 512, 2},
+    // derived: the same for float32 rows of 2049 to 4096, two a step; 16 bits would spill.
+    {2, 512, 2},
+    // derived: kParts kernels of any weight, which would spill at 64 registers.
+    {1, 512, 1},
 };
 inline constexpr int kStepSharedBytes = 64 << 10;  // of x and dy in a step, at most
 
 // Backward of longer rows, one at a time in registers, dweight in those of its threads.
 inline constexpr Policy kSinglePolicies[] = {
-    {1, 512, 1,
-     "derived: 16 or 32 sums of dweight, x and dy in 128 registers without spills; two tiles of "
-     "float32 spill in the loop that takes a fold again"},
+    // derived: 16 or 32 sums of dweight, x and dy in 128 registers without spills; two tiles of
+    // float32 spill in the loop that takes a fold again.
+    {1, 512, 1},
 };
 
 // Rows that no block holds, in two passes over memory.
@@ -66,7 +65,7 @@ inline constexpr int kLongMinBlocks = 3;  // left alone, ptxas spills for a four
 inline constexpr int kScalePacks = 4;     // of a thread of scale_rows, all in flight at once
 
 inline constexpr int kWarpLanes = 32;
-inline constexpr int kForwardBlockThreads = 256;  // several short rows: evidence above
+inline constexpr int kForwardBlockThreads = 256;  // several short rows: see kForwardPolicies
 
 // finish_dweight: columns of a block, and the parts of the tree that it sums side by side, each of
 // so many groups: few of either where there are few groups.
