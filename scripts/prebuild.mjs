@@ -16,6 +16,7 @@ import { promisify } from 'node:util';
 
 const require = createRequire(import.meta.url);
 const prebuildify = promisify(require('prebuildify'));
+const { cmakeJs } = require('./cmake-js.js');
 const { shippedFatbin } = require('./shipped-fatbin.js');
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -43,18 +44,12 @@ function hasCompiler({ tools }) {
   return spawnSync(`${tools}-g++`, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
-function run(...args) {
-  const { status, error } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
-  if (error !== undefined) throw error;
-  if (status !== 0) process.exit(status ?? 1);
-}
-
 /** Compiles the kernels where there is nvcc, and puts them where the package has them. */
 function prebuildKernels() {
-  const cmakeJs = require.resolve('cmake-js/bin/cmake-js');
-  run(cmakeJs, 'configure', '--CDRMSNORM_BENCH=ON');
-  run(cmakeJs, 'build', '--target', 'cuda_kernels');
-  const built = path.join(root, 'build/cuda');
+  const folder = path.join(root, 'build');
+  cmakeJs(folder, 'configure', '--CDRMSNORM_BENCH=ON');
+  cmakeJs(folder, 'build', '--target', 'cuda_kernels');
+  const built = path.join(folder, 'cuda');
   const names = existsSync(built)
     ? readdirSync(built).filter((name) => name.endsWith('.fatbin'))
     : [];

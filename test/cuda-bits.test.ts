@@ -3,18 +3,11 @@
 
 import path from 'node:path';
 
-import { devices, rmsNorm, type CastOrder, type DeviceName, type DType } from '../lib';
+import { rmsNorm, type CastOrder, type DeviceName, type DType } from '../lib';
 import { makeCase, type CaseOptions, type WeightKind } from './cases';
+import { onEachGpu } from './gpu';
 import { readSafetensors } from './safetensors';
 import { dtypes, expectSameBits, valuesOf, zeros, type HostArray } from './support';
-
-const list = devices();
-const onDevices = list.length > 0 ? describe : describe.skip;
-const named = list.map(({ device, computeCapability }, index) => ({
-  device,
-  computeCapability,
-  index,
-}));
 
 /** Everything instead of a selection: takes long on simulated devices. */
 const isFull = process.env['RMSNORM_FULL_GRID'] !== undefined;
@@ -67,7 +60,7 @@ function expectBitsOfCpu(options: CaseOptions, device: DeviceName, givesRstd: bo
   expectSameBits(actual.dweight, expected.dweight);
 }
 
-onDevices.each(named)('on $device ($computeCapability)', ({ device, index }) => {
+onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
   test.each(hiddenSizes)('rows of %d', (hiddenSize) => {
     const s = hiddenSizes.indexOf(hiddenSize);
     for (const [k, types] of allTypes.entries()) {

@@ -11,7 +11,7 @@ import {
   type ForwardOptions,
 } from '../lib';
 import { makeCase, type WeightKind } from './cases';
-import { deviceDTypes, expectError, expectRejection, gpus, onGpu, onGpus } from './gpu';
+import { deviceDTypes, expectError, expectRejection, onEachGpu, onGpu, onGpus } from './gpu';
 import { bits, floats, range, type, value } from './refusals';
 import { expectSameBits, type HostArray } from './support';
 
@@ -64,7 +64,7 @@ const shapes: Shape[] = [
 const longRows: Shape = { rows: 2, hiddenSize: 70_001 };
 
 onGpu('on buffers of a GPU', () => {
-  describe.each(gpus)('$device, $computeCapability', ({ device }) => {
+  onEachGpu('$device, $computeCapability', ({ device }) => {
     test.each(
       [...shapes, longRows].flatMap((shape) => deviceDTypes.map((dtype) => ({ ...shape, dtype }))),
     )('$rows x $hiddenSize of $dtype', ({ dtype, ...shape }) => {

@@ -7,6 +7,14 @@ export const gpus = devices();
 export const onGpu = gpus.length > 0 ? describe : describe.skip;
 export const onGpus = gpus.length > 1 ? describe : describe.skip;
 
+/** A suite for each GPU; one that is skipped where there is none, since jest refuses an empty list. */
+export const onEachGpu =
+  gpus.length > 0
+    ? describe.each(
+        gpus.map(({ device, computeCapability }, index) => ({ device, computeCapability, index })),
+      )
+    : describe.skip.each([{ device: 'cuda:0', computeCapability: 'no GPU', index: 0 }] as const);
+
 export const deviceDTypes: readonly DeviceDType[] = ['float32', 'float16', 'bfloat16'];
 
 /** An array of a dtype, whose elements are all different, or nearly so. */

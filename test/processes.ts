@@ -4,14 +4,16 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 
+import { hasKernels } from '../scripts/addon-kernels.js';
+
 const root = path.join(__dirname, '..');
 
 /** The native addon under test. */
 export const addon = path.join(root, 'build/Release/rmsnorm.node');
 
-/** The stand-in for the CUDA driver, if it has been built. */
+/** The stand-in for the CUDA driver, and whether the addon's kernels can run on it. */
 export const simulator = path.join(root, 'build/cudasim/lib/libcuda.so.1');
-export const hasSimulator = existsSync(simulator);
+export const hasSimulator = hasKernels() && existsSync(simulator);
 
 /** How a process ended: its exit code or signal, and what it printed. */
 export interface Ending {

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# bare.sh [--no-nvcc] COMMAND...: runs a command as on a fresh machine, which has Node.js, CMake, make,
+# a C++ compiler and nvcc, but nothing else to build with. What this machine has beyond that cannot be
+# seen: in a mount namespace of the command's own, files are removed from a layer over /usr. With
+# --no-nvcc there is no nvcc either. Needs Debian's dpkg, and overlay file systems as root or in a user
+# namespace; where these are missing it says so and fails.
+set -euo pipefail
+
+# Installed packages that are only needed to build, except for those that g++ itself needs.
+hidden_packages() {
+  local tools='ccache|clang|doctest|g\+\+-mingw|gcc-mingw|lld|mold|ninja-build|pkg-config|pkgconf|qemu-user|wine'
+  local of_compiler='(libc6|linux-libc|libcrypt|libnsl|libtirpc|libgcc-[0-9]+|libstdc\+\+-[0-9]+)-dev'
+  dpkg-query --show --showformat '${db:Status-Status} ${binary:Package}\n' |
+    sed -n 's/^installed //p' |
+    grep -E -- "^($tools)|-(dev|cross)(:[a-z0-9]+)?\$" |
+    grep -vE "^$of_compiler(:[a-z0-9]+)?\$"
+}
+
+# Every nvcc that CMake looks for (cmake/kernels.cmake).
+nvccs() {
+  type -ap nvcc || true
+  ls -d {"${CUDA_PATH:-/usr/local/cuda}",/usr/local/cuda*}/bin/nvcc "${CUDACXX:-}" 2>/dev/null || true
+}
+
+if [[ ${1:-} != --inside ]]; then
+  command -v dpkg-query >/dev/null || { echo 'bare.sh: this is no Debian: there is no dpkg-query' >&2 && exit 1; }
+  namespaces=(--mount)
+  ((EUID == 0)) || namespaces+=(--user --map-root-user)
+  layer=$(mktemp -d)
+  trap 'rmdir "$layer"' EXIT
+  unshare "${namespaces[@]}" "$0" --inside "$layer" "$@"
+  exit
+fi
+layer=$2
+shift 2
+
+mount -t tmpfs none "$layer"
+mkdir "$layer/upper" "$layer/work"
+mount -t overlay overlay -o "lowerdir=/usr,upperdir=$layer/upper,workdir=$layer/work" /usr || {
+  echo 'bare.sh: no overlay file system can be mounted over /usr' >&2
+  exit 1
+}
+
+mapfile -t packages < <(hidden_packages)
+dpkg-query --listfiles "${packages[@]}" | while IFS= read -r file; do
+  if [[ -f $file || -L $file ]]; then echo "$file"; fi
+done | grep -E '^/(usr|lib|bin)/' | grep -v '^/usr/share/' | tr '\n' '\0' | xargs -0 --no-run-if-empty rm -f
+
+# The settings of somebody who builds often.
+unset CC CXX CFLAGS CXXFLAGS LDFLAGS CPATH CPLUS_INCLUDE_PATH LIBRARY_PATH PKG_CONFIG_PATH CMAKE_PREFIX_PATH \
+  CMAKE_GENERATOR CMAKE_CXX_COMPILER_LAUNCHER
+
+if [[ ${1:-} == --no-nvcc ]]; then
+  shift
+  nvccs | while IFS= read -r nvcc; do
+    rm -f "$nvcc" || mount --bind /dev/null "$nvcc"
+  done
+  unset CUDACXX CUDA_PATH
+  hash -r
+  if command -v nvcc >/dev/null; then
+    echo "bare.sh: $(command -v nvcc) cannot be hidden" >&2
+    exit 1
+  fi
+fi
+exec "$@"
