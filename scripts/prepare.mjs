@@ -6,7 +6,8 @@
 //   node scripts/prepare.mjs --simulator  everything, and the simulated CUDA driver, which the tests
 //                                         of the CUDA path run on where there is no GPU
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
@@ -17,6 +18,8 @@ const { hasKernels } = createRequire(import.meta.url)('./addon-kernels.js');
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const isAddonAlone = process.argv.includes('--addon');
 const wantsSimulator = process.argv.includes('--simulator');
+// make does one thing at a time unless it is told otherwise.
+const jobs = ['--parallel', String(availableParallelism())];
 
 // An npm that does not know `allowScripts` of package.json yet would let onnxruntime-node download
 // what its tests do without.
@@ -27,8 +30,8 @@ function fail(message) {
   process.exit(1);
 }
 
-/** Runs a command, whose last lines say what is wrong where it fails. */
-function run(command, ...args) {
+/** Runs a command, whose last lines say what is wrong where it fails. Returns how it failed. */
+function attempt(command, ...args) {
   const line = [command, ...args].join(' ');
   console.error(`> ${line}`);
   const { status, signal, error } = spawnSync(command, args, {
@@ -36,9 +39,15 @@ function run(command, ...args) {
     env,
     stdio: ['ignore', 2, 2],
   });
-  if (error?.code === 'ENOENT') fail(`'${line}' failed: there is no program '${command}'.`);
+  if (error?.code === 'ENOENT') return `'${line}' failed: there is no program '${command}'.`;
   if (error !== undefined) throw error;
-  if (status !== 0) fail(`'${line}' failed (${signal ?? `exit code ${status}`}): see above.`);
+  if (status === 0) return undefined;
+  return `'${line}' failed (${signal ?? `exit code ${status}`}): see above.`;
+}
+
+function run(command, ...args) {
+  const failure = attempt(command, ...args);
+  if (failure !== undefined) fail(failure);
 }
 
 function modified(file) {
@@ -67,17 +76,39 @@ function checkTools() {
   fail(`${needs}: install g++ or clang, or set CXX.`);
 }
 
-// Not `npm ci`: the lock file lacks optional packages of platforms whose registry had none when it
-// was made, which `npm ci` takes for an error.
-if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
-  run('npm', 'install', '--no-save');
+/**
+ * Compiles what needs none of npm's packages, for the time that npm installs on one processor. The
+ * build after it finishes that, and says what is wrong if something is: nothing is said here.
+ */
+function beginToCompile() {
+  // The flags are those of cmake-js: with others everything would be compiled once more.
+  const flags = '-DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS=-DBUILDING_NODE_EXTENSION';
+  const build = `cmake --build build --target rmsnorm_core ${jobs.join(' ')}`;
+  const commands = `cmake -S . -B build ${flags} && ${build}`;
+  const child = spawn('sh', ['-c', commands], { cwd: root, env, stdio: 'ignore' });
+  return once(child, 'close').catch(() => undefined);
 }
 
 const modules = isAddonAlone ? ['rmsnorm'] : ['rmsnorm', 'rmsnorm_bench', 'rmsnorm_test'];
 const addons = modules.map((name) => `build/Release/${name}.node`);
-const sources = Math.max(newest('csrc', 'bench/native', 'test/addon', 'cmake'), modified('CMakeLists.txt'));
-if (Math.min(...addons.map(modified)) < sources) {
-  checkTools();
+const sources = Math.max(
+  newest('csrc', 'bench/native', 'test/addon', 'cmake'),
+  modified('CMakeLists.txt'),
+);
+const wantsBuild = Math.min(...addons.map(modified)) < sources;
+if (wantsBuild) checkTools();
+
+// Not `npm ci`: the lock file lacks optional packages of platforms whose registry had none when it
+// was made, which `npm ci` takes for an error.
+if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
+  const isNew = !existsSync(path.join(root, 'build/CMakeCache.txt'));
+  const compiling = wantsBuild && isNew ? beginToCompile() : undefined;
+  const failure = attempt('npm', 'install', '--no-save');
+  await compiling;
+  if (failure !== undefined) fail(failure);
+}
+
+if (wantsBuild) {
   run('npm', 'run', '--silent', isAddonAlone ? 'build:addon' : 'build:native');
   // A build leaves a file alone that an edit did not change: now it is up to date all the same.
   for (const addon of addons) utimesSync(path.join(root, addon), new Date(), new Date());
@@ -94,7 +125,6 @@ if (!isAddonAlone && modified('dist/bench/cli.js') < Math.max(...scripts)) {
 
 const simulator = 'build/cudasim/lib/libcuda.so.1';
 if (wantsSimulator && hasKernels() && modified(simulator) < newest('test/cudasim')) {
-  const jobs = ['--parallel', String(availableParallelism())];
   run('cmake', '-S', 'test/cudasim', '-B', 'build/cudasim', '-DCMAKE_BUILD_TYPE=Release');
   run('cmake', '--build', 'build/cudasim', '--target', 'cuda', ...jobs);
 }

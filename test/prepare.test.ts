@@ -125,12 +125,39 @@ test('an edit that changes no addon is not built twice', () => {
   expect(prepare([]).calls).toEqual(['npm run --silent build:native']);
 });
 
-test('what is not installed is, without downloads of onnxruntime', () => {
-  rmSync(path.join(tree, 'node_modules/.package-lock.json'));
-  addTool('npm', `${npm}\nconsole.error(process.env.ONNXRUNTIME_NODE_INSTALL);`);
-  const { calls, stderr } = prepare(['--addon']);
-  expect(calls).toEqual(['npm install --no-save', 'npm run --silent build:addon']);
-  expect(stderr).toContain('\nskip\n');
+describe('what is not installed', () => {
+  beforeEach(() => {
+    rmSync(path.join(tree, 'node_modules/.package-lock.json'));
+    symlinkSync('/bin/sh', path.join(tools, 'sh'));
+  });
+
+  test('is, without downloads of onnxruntime', () => {
+    write('build/CMakeCache.txt');
+    addTool('npm', `${npm}\nconsole.error(process.env.ONNXRUNTIME_NODE_INSTALL);`);
+    const { calls, stderr } = prepare(['--addon']);
+    expect(calls).toEqual(['npm install --no-save', 'npm run --silent build:addon']);
+    expect(stderr).toContain('\nskip\n');
+  });
+
+  test('is while what needs none of it is compiled', () => {
+    addTool('cmake', "console.error('in between');");
+    const { status, calls, stderr } = prepare(['--addon']);
+    expect(status).toBe(0);
+    expect(calls.at(-1)).toBe('npm run --silent build:addon');
+    const ofCmake = calls.filter((call) => call.startsWith('cmake '));
+    expect(ofCmake).toEqual([
+      expect.stringMatching(/^cmake -S \. -B build -D/),
+      expect.stringMatching(/^cmake --build build --target rmsnorm_core --parallel \d+$/),
+    ]);
+    expect(stderr).not.toContain('in between');
+  });
+
+  test('and cannot be, is told once nothing compiles any more', () => {
+    addTool('npm', 'process.exit(4);');
+    const { status, calls, stderr } = prepare(['--addon']);
+    expect([status, calls.length]).toEqual([1, 3]);
+    expect(stderr).toMatch(/\n'npm install --no-save' failed \(exit code 4\): see above\.\n$/);
+  });
 });
 
 describe('the simulated CUDA driver', () => {
