@@ -172,12 +172,13 @@ function matrixNumbers(
 }
 
 /** The dtype of x, from what the option, a tensor's type and the kind of its array say. */
-function readDtype(x: Operand, option: DType | undefined): DType {
+function readDtype(x: Operand, option: unknown): DType {
   const type = x.kind === 'DeviceBuffer' ? (x.data as DeviceBuffer).dtype : statedType(x);
   if (option !== undefined && type !== undefined && option !== type) {
     throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', `'${type}', the type of x`, option);
   }
-  return x.kind === 'DeviceBuffer' ? (type as DType) : dtypeOf('x', x.kind, option ?? type);
+  if (x.kind === 'DeviceBuffer') return type as DType;
+  return dtypeOf('x', x.kind, option === undefined ? type : option);
 }
 
 function isSame(a: readonly number[], b: readonly number[]): boolean {

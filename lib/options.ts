@@ -111,8 +111,9 @@ export const backwardNames: ReadonlySet<string> = new Set([
 ]);
 
 /** Whether a value can be an object of options; a collection or a promise would pass for an empty one. */
-function isOptions(value: unknown): value is object {
+export function isOptions(value: unknown): value is object {
   if (value === null || typeof value !== 'object' || isRevoked(value)) return false;
+  if (Object.getPrototypeOf(value) === Object.prototype) return true;
   const isOther =
     Array.isArray(value) ||
     ArrayBuffer.isView(value) ||

@@ -18,6 +18,7 @@ import {
 } from './forward';
 import {
   forwardNames,
+  isOptions,
   noOptions,
   rmsNormNames,
   type BackwardOptions,
@@ -106,7 +107,7 @@ export function rmsNorm<X extends AnyInput>(
   weight: AnyInput | null,
   options: RmsNormOptions = noOptions,
 ): Output<X> {
-  const y = plainForward(x, weight, options);
+  const y = isOptions(options) ? plainForward(x, weight, options) : null;
   if (y !== null) return y as Output<X>;
   const call = readForward(x, weight, options, rmsNormNames);
   refuseFreshSum(call);
@@ -159,7 +160,7 @@ rmsNorm.backward = function backward<
   rstd?: RstdArray | DeviceBuffer | null,
   options: O = noOptions as O,
 ): BackwardResult<X, W, O> {
-  const plain = plainBackward(dy, x, weight, rstd, options);
+  const plain = isOptions(options) ? plainBackward(dy, x, weight, rstd, options) : null;
   if (plain !== null) return plain as BackwardResult<X, W, O>;
   const call = readBackward(dy, x, weight, rstd, options);
   return backwardResult(call, runBackward(call));
