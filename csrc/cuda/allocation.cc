@@ -1,47 +1,112 @@
 #include "allocation.h"
 
-#include <algorithm>
-#include <map>
 #include <mutex>
+#include <new>
+#include <string>
 
 namespace rmsnorm::cuda {
 namespace {
 
-// Memory that waits for its work.
-struct Retired {
-  std::unique_ptr<OwnedMemory> memory;
-  std::vector<std::shared_ptr<Mark>> marks;
-};
+using OwnedPtr = std::unique_ptr<OwnedMemory>;
 
-// Of each device; never destroyed: threads of an ending process may still be inside.
-std::mutex all_mutex;
-std::map<Device*, std::vector<Retired>>& all_retired() {
-  static auto& instance = *new std::map<Device*, std::vector<Retired>>;
+// Memory that waits for its work, of all devices; never destroyed: threads of an ending process may
+// still be inside.
+std::mutex retired_mutex;
+OwnedPtr& all_retired() {
+  static auto& instance = *new OwnedPtr;
   return instance;
 }
 
-// Freeing may wait for the device, so it is done without the lock.
-std::vector<Retired> take_retired(Device& device, bool has_passed) {
-  const std::lock_guard lock(all_mutex);
-  std::vector<Retired>& list = all_retired()[&device];
-  const auto waits = [&](const Retired& retired) {
-    return has_passed &&
-           !std::all_of(retired.marks.begin(), retired.marks.end(),
-                        [](const std::shared_ptr<Mark>& mark) { return mark->has_passed(); });
-  };
-  const auto first = std::stable_partition(list.begin(), list.end(), waits);
-  std::vector<Retired> taken(std::make_move_iterator(first), std::make_move_iterator(list.end()));
-  list.erase(first, list.end());
+// Takes the first of a list off it.
+OwnedPtr pop(OwnedPtr& list) {
+  OwnedPtr first = std::move(list);
+  list = std::move(first->next);
+  return first;
+}
+
+void push(OwnedPtr& list, OwnedPtr first) {
+  first->next = std::move(list);
+  list = std::move(first);
+}
+
+void retire(OwnedPtr memory) {
+  const std::lock_guard lock(retired_mutex);
+  push(all_retired(), std::move(memory));
+}
+
+// Whether this thread may use the device now, as long as the scope lives. An error's message may
+// find no memory.
+bool enter(DeviceScope& scope, Device& device) noexcept {
+  try {
+    return scope.enter(device).ok();
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+// Asks the queue for a mark. Without memory for one, waits for the queue.
+void make_mark(Use& use) noexcept {
+  if (use.queue == nullptr) return;
+  try {
+    use.mark = use.queue->mark(use.enqueued);
+  } catch (const std::bad_alloc&) {
+    DeviceScope scope;
+    use.mark = nullptr;
+    if (enter(scope, use.queue->device())) driver().cuStreamSynchronize(use.queue->stream());
+  }
+}
+
+bool has_passed(Use& use) noexcept {
+  make_mark(use);
+  try {
+    return use.mark == nullptr || use.mark->has_passed();
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+void wait(Device& device, Use& use) noexcept {
+  make_mark(use);
+  try {
+    if (use.mark != nullptr) use.mark->wait();
+  } catch (const std::bad_alloc&) {
+    DeviceScope scope;
+    if (enter(scope, device)) driver().cuCtxSynchronize();
+  }
+}
+
+bool has_passed(OwnedMemory& memory) {
+  for (Use& use : memory.uses) {
+    if (!has_passed(use)) return false;
+  }
+  return true;
+}
+
+// Takes the memory of a device off the list: what has passed, or all.
+OwnedPtr take_retired(Device& device, bool must_have_passed) {
+  const std::lock_guard lock(retired_mutex);
+  OwnedPtr taken;
+  OwnedPtr left;
+  while (all_retired() != nullptr) {
+    OwnedPtr memory = pop(all_retired());
+    const bool is_taken = &memory->device == &device && (!must_have_passed || has_passed(*memory));
+    push(is_taken ? taken : left, std::move(memory));
+  }
+  all_retired() = std::move(left);
   return taken;
+}
+
+// Within a DeviceScope, and without the lock, since freeing may wait for the device.
+void free_list(OwnedPtr list) {
+  while (list != nullptr) {
+    const OwnedPtr memory = pop(list);
+    for (Use& use : memory->uses) wait(memory->device, use);
+  }
 }
 
 void wait_for_retired(Device& device) {
   DeviceScope scope;
-  if (!scope.enter(device).ok()) return;
-  for (Retired& retired : take_retired(device, false)) {
-    for (const std::shared_ptr<Mark>& mark : retired.marks) mark->wait();
-    retired.memory.reset();
-  }
+  if (enter(scope, device)) free_list(take_retired(device, false));
 }
 
 // Calls allocate() again when retired memory has made room, if there was none.
@@ -60,7 +125,7 @@ Status with_room(Device& device, const Allocate& allocate) {
 
 Status Allocation::on_device(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
   auto made = std::make_shared<Allocation>(device);
-  made->owned_ = std::make_unique<OwnedMemory>();
+  made->own_nothing_yet();
   DeviceMemory& memory = made->owned_->on_device;
   RMSNORM_TRY(with_room(device, [&] { return memory.allocate(bytes); }));
   made->pointer_ = memory.get();
@@ -71,7 +136,7 @@ Status Allocation::on_device(Device& device, std::int64_t bytes, AllocationPtr* 
 
 Status Allocation::on_host(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
   auto made = std::make_shared<Allocation>(device);
-  made->owned_ = std::make_unique<OwnedMemory>();
+  made->own_nothing_yet();
   PinnedMemory& memory = made->owned_->on_host;
   RMSNORM_TRY(with_room(device, [&] { return memory.allocate(bytes); }));
   made->host_ = memory.get();
@@ -83,6 +148,7 @@ Status Allocation::on_host(Device& device, std::int64_t bytes, AllocationPtr* al
 Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t bytes,
                            AllocationPtr* allocation) {
   auto made = std::make_shared<Allocation>(device);
+  made->uses_.reserve(1);
   made->pointer_ = pointer;
   made->bytes_ = bytes;
   if (bytes > 0) RMSNORM_TRY(made->check_foreign());
@@ -123,68 +189,104 @@ Status Allocation::check_foreign() const {
   return {};
 }
 
+// All memory that the destructor and noting a use need.
+void Allocation::own_nothing_yet() {
+  owned_ = std::make_unique<OwnedMemory>(device_);
+  uses_.reserve(1);
+}
+
 Allocation::~Allocation() {
   if (owned_ == nullptr) return;
-  std::vector<std::shared_ptr<Mark>> marks = this->marks();
+  drop_passed_uses();
   DeviceScope scope;
-  if (!scope.enter(device_).ok()) return;
-  if (marks.empty()) {
+  if (uses_.empty() && enter(scope, device_)) {
     owned_.reset();
   } else {
-    const std::lock_guard lock(all_mutex);
-    all_retired()[&device_].push_back({std::move(owned_), std::move(marks)});
+    for (Use& use : uses_) use.queue.reset();  // it belongs to this thread
+    owned_->uses = std::move(uses_);
+    retire(std::move(owned_));
   }
   free_retired(device_);
 }
 
-void Allocation::use_on(const QueuePtr& queue, std::uint64_t enqueued) {
+void Allocation::use_on(const QueuePtr& queue, std::uint64_t enqueued) noexcept {
   for (Use& use : uses_) {
     if (use.queue != queue) continue;
     use.enqueued = enqueued;
     return;
   }
-  uses_.push_back({queue, enqueued, nullptr});
+  add_use({queue, enqueued, nullptr});
 }
 
-void Allocation::use_until(std::shared_ptr<Mark> mark) {
-  if (mark != nullptr) uses_.push_back({nullptr, 0, std::move(mark)});
+void Allocation::use_until(std::shared_ptr<Mark> mark) noexcept {
+  if (mark != nullptr) add_use({nullptr, 0, std::move(mark)});
 }
 
-std::vector<std::shared_ptr<Mark>> Allocation::marks() {
-  std::vector<std::shared_ptr<Mark>> marks;
-  for (const Use& use : uses_) {
-    std::shared_ptr<Mark> mark = use.mark != nullptr ? use.mark : use.queue->mark(use.enqueued);
-    if (mark != nullptr && !mark->has_passed()) marks.push_back(std::move(mark));
+// Without memory for one more, the oldest use is waited for, and makes room.
+void Allocation::add_use(Use use) noexcept {
+  if (uses_.size() == uses_.capacity()) {
+    drop_passed_uses();
+    try {
+      uses_.reserve(2 * uses_.size() + 1);
+    } catch (const std::bad_alloc&) {
+      if (uses_.size() == uses_.capacity()) {
+        wait(device_, uses_.front());
+        uses_.erase(uses_.begin());
+      }
+    }
   }
-  return marks;
+  uses_.push_back(std::move(use));
+}
+
+void Allocation::drop_passed_uses() noexcept {
+  std::erase_if(uses_, [](Use& use) { return has_passed(use); });
+}
+
+// Keeps the context, too, which would take the memory along when it ends.
+void Allocation::leave_to_process() {
+  if (owned_ == nullptr) return;
+  CUdevice handle = 0;
+  CUcontext context = nullptr;
+  if (driver().cuDeviceGet(&handle, device_.properties().ordinal) == CUDA_SUCCESS) {
+    driver().cuDevicePrimaryCtxRetain(&context, handle);
+  }
+  static_cast<void>(owned_.release());
 }
 
 bool Allocation::is_idle() {
-  if (!marks().empty()) return false;
-  uses_.clear();
-  return true;
+  drop_passed_uses();
+  return uses_.empty();
 }
 
 void Allocation::wait_until_idle() {
-  for (const std::shared_ptr<Mark>& mark : marks()) mark->wait();
+  for (Use& use : uses_) wait(device_, use);
   uses_.clear();
 }
 
-void free_retired(Device& device) {
+void free_retired(Device& device) noexcept {
   DeviceScope scope;
-  if (!scope.enter(device).ok()) return;
-  take_retired(device, true);
+  if (enter(scope, device)) free_list(take_retired(device, true));
 }
 
-void drain_retired() {
-  std::vector<Device*> devices;
-  {
-    const std::lock_guard lock(all_mutex);
-    for (const auto& [device, list] : all_retired()) {
-      if (!list.empty()) devices.push_back(device);
+void drain_retired() noexcept {
+  // A call of the driver that fails once may work the next time, and there is no later time.
+  constexpr int kAttempts = 3;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    OwnedPtr list;
+    {
+      const std::lock_guard lock(retired_mutex);
+      list = std::move(all_retired());
+    }
+    while (list != nullptr) {
+      OwnedPtr memory = pop(list);
+      DeviceScope scope;
+      if (enter(scope, memory->device)) {
+        free_list(std::move(memory));
+      } else {
+        retire(std::move(memory));
+      }
     }
   }
-  for (Device* device : devices) wait_for_retired(*device);
 }
 
 }  // namespace rmsnorm::cuda

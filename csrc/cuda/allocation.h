@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "device.h"
@@ -12,10 +13,23 @@
 
 namespace rmsnorm::cuda {
 
-// What an allocation owns: one of the two, or neither.
+// Work that uses memory: all of a queue up to the enqueued-th, or all before a mark.
+struct Use {
+  QueuePtr queue;
+  std::uint64_t enqueued = 0;
+  std::shared_ptr<Mark> mark;  // null: passed, or the queue has not been asked for one
+};
+
+// What an allocation owns: one of the two, or neither. In the list of retired memory, which has
+// room for all since the memory itself is the list, with the work that still uses it.
 struct OwnedMemory {
+  explicit OwnedMemory(Device& device) : device(device) {}
+
+  Device& device;
   DeviceMemory on_device;
   PinnedMemory on_host;
+  std::vector<Use> uses;  // without queues
+  std::unique_ptr<OwnedMemory> next;
 };
 
 class Allocation {
@@ -40,36 +54,36 @@ class Allocation {
   std::int64_t bytes() const { return bytes_; }
 
   // The work that is the enqueued-th of the queue uses it.
-  void use_on(const QueuePtr& queue, std::uint64_t enqueued);
+  void use_on(const QueuePtr& queue, std::uint64_t enqueued) noexcept;
   // What comes before the mark, which may be null, uses it.
-  void use_until(std::shared_ptr<Mark> mark);
+  void use_until(std::shared_ptr<Mark> mark) noexcept;
+
+  // Never frees it, since somebody may use it until the process ends.
+  void leave_to_process();
 
   // Whether all work that uses it has run, and waiting for that.
   bool is_idle();
   void wait_until_idle();
 
  private:
-  // The last work of a queue that uses it, or a mark behind it.
-  struct Use {
-    QueuePtr queue;
-    std::uint64_t enqueued;
-    std::shared_ptr<Mark> mark;
-  };
   Status check_foreign() const;
-  std::vector<std::shared_ptr<Mark>> marks();
+  void own_nothing_yet();
+  void add_use(Use use) noexcept;
+  void drop_passed_uses() noexcept;
 
   Device& device_;
   std::unique_ptr<OwnedMemory> owned_;
   CUdeviceptr pointer_ = 0;
   char* host_ = nullptr;
   std::int64_t bytes_ = 0;
-  std::vector<Use> uses_;
+  std::vector<Use> uses_;  // with room for one at least
 };
 
-// Frees the retired memory of a device whose time has come.
-void free_retired(Device& device);
+// Frees the retired memory of a device whose work has run. Nothing is freed, and all of it stays
+// retired, while the driver does not let this thread use the device.
+void free_retired(Device& device) noexcept;
 
 // Waits for all retired memory, of every device, and frees it.
-void drain_retired();
+void drain_retired() noexcept;
 
 }  // namespace rmsnorm::cuda
