@@ -3,6 +3,7 @@
 import { DeviceBuffer, HostBuffer, Stream } from '../lib';
 import { countingBuffer, expectBytes, expectError, expectRejection, onGpu } from './gpu';
 import { bits, detached, floats, outOfBounds, range, type, value } from './refusals';
+import { errorOf } from './support';
 
 onGpu('buffers', () => {
   test.each([
@@ -17,12 +18,19 @@ onGpu('buffers', () => {
     [4, 'float32', { device: 'cuda:99' }, value, "'cuda:0'"],
     [4, 'float32', { stream: null }, value, 'known names'],
     [4, 'float32', null, type, 'an object'],
-    [2 ** 45, 'float32', {}, 'ERR_CUDA_OUT_OF_MEMORY', ''],
   ])('new (%j, %j, %j)', (length, dtype, options, code, text) => {
     for (const Buffer of [DeviceBuffer, HostBuffer]) {
       const make = () => new Buffer(length as number, dtype as 'float32', options as never);
       expectError(make, code, text);
     }
+  });
+
+  test('more elements than a GPU, or the host, has memory for', () => {
+    const make = () => new DeviceBuffer(2 ** 45, 'float32');
+    expectError(make, 'ERR_CUDA_OUT_OF_MEMORY');
+    // An ArrayBuffer of Node.js 20 has no room for them either.
+    const codes = ['ERR_CUDA_OUT_OF_MEMORY', range];
+    expect(codes).toContain(errorOf(() => new HostBuffer(2 ** 45, 'float32')).code);
   });
 
   test.each([

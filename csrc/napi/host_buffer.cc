@@ -107,37 +107,17 @@ Status copy(ObjectCall& call) {
 }  // namespace
 
 Status HostBuffer::make_array_buffer(napi_value* array_buffer) {
-  if (allocation_->bytes() == 0) {
-    void* data = nullptr;
-    napi_create_arraybuffer(env_, 0, &data, array_buffer);
-  } else {
-    const auto finalize = [](napi_env, void*, void* hint) {
-      delete static_cast<AllocationPtr*>(hint);
-    };
-    auto held = std::make_unique<AllocationPtr>(allocation_);
-    const napi_status status = napi_create_external_arraybuffer(
-        env_, allocation_->host(), static_cast<std::size_t>(allocation_->bytes()), finalize,
-        held.get(), array_buffer);
-    if (status != napi_ok) {
-      return {Code::kInvalidState, "This runtime does not let an ArrayBuffer have other memory"};
-    }
-    held.release();
+  if (allocation_->bytes() > 0) {
+    return make_external_array_buffer(env_, allocation_, array_buffer, &memory_);
   }
-  napi_create_reference(env_, *array_buffer, 0, &array_buffer_);
+  void* data = nullptr;
+  napi_create_arraybuffer(env_, 0, &data, array_buffer);
   return {};
 }
 
 void HostBuffer::release() {
   allocation_.reset();
-  if (array_buffer_ == nullptr) return;
-  napi_handle_scope scope = nullptr;
-  napi_value array_buffer = nullptr;
-  napi_open_handle_scope(env_, &scope);
-  napi_get_reference_value(env_, array_buffer_, &array_buffer);
-  if (array_buffer != nullptr) napi_detach_arraybuffer(env_, array_buffer);
-  napi_close_handle_scope(env_, scope);
-  napi_delete_reference(env_, array_buffer_);
-  array_buffer_ = nullptr;
+  detach_external_array_buffer(env_, memory_);
 }
 
 napi_value create_host_buffer(napi_env env, napi_callback_info info) {

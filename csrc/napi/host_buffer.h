@@ -5,6 +5,7 @@
 
 #include "../cuda/allocation.h"
 #include "environment.h"
+#include "external_memory.h"
 
 namespace rmsnorm::napi {
 
@@ -16,7 +17,8 @@ class HostBuffer final : public NativeObject {
   HostBuffer(napi_env env, cuda::AllocationPtr allocation)
       : env_(env), allocation_(std::move(allocation)) {}
 
-  // The ArrayBuffer over the memory, which holds on to it, too, and is detached when this closes.
+  // The ArrayBuffer over the memory, which keeps it, too, and is detached when this closes. This
+  // must be reachable as long as the ArrayBuffer is: a finalizer closes, too.
   Status make_array_buffer(napi_value* array_buffer);
 
   // While it is open.
@@ -27,7 +29,7 @@ class HostBuffer final : public NativeObject {
 
   napi_env env_;
   cuda::AllocationPtr allocation_;
-  napi_ref array_buffer_ = nullptr;  // weak
+  ExternalMemory memory_ = 0;
 };
 
 // As binding.d.ts declares them.
