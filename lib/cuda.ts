@@ -3,7 +3,7 @@
 
 import type { CudaBinding } from '../binding';
 import { binding } from './binding';
-import { devices } from './devices';
+import { findDevices } from './devices';
 import { adoptNativeError, argumentError } from './errors';
 
 type AnyFunction = (...args: unknown[]) => unknown;
@@ -42,8 +42,8 @@ export interface CudaDeviceOptions {
 
 /** The ordinal of the option `device`. */
 export function readOrdinal(value: unknown): number {
-  const list = devices();
-  if (list.reason !== null) throw adoptNativeError(binding.devices());
+  const { list, error } = findDevices();
+  if (error !== null) throw adoptNativeError(error);
   const name = value === undefined || value === 'cuda' ? 'cuda:0' : value;
   const ordinal = list.findIndex(({ device }) => device === name);
   if (ordinal >= 0) return ordinal;

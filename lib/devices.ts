@@ -29,7 +29,13 @@ export interface DeviceList extends ReadonlyArray<CudaDevice> {
   readonly reason: string | null;
 }
 
-let found: DeviceList | undefined;
+interface Found {
+  readonly list: DeviceList;
+  /** The native error behind its `reason`. */
+  readonly error: Error | null;
+}
+
+let found: Found | undefined;
 
 /**
  * The GPUs that the option `device` can name. Never throws: without a driver or a GPU the list is
@@ -39,35 +45,39 @@ let found: DeviceList | undefined;
  * const device = devices()[0]?.device ?? 'cpu';
  * ```
  *
- * The first call of the process that asks for a GPU opens the driver, and what it finds holds until
- * the process ends. `RMSNORM_LIBCUDA` names another library than `libcuda.so.1` to open.
+ * The first call of the process that asks for a GPU opens the driver. Once there are GPUs, the list
+ * holds until the process ends; without any, the next call looks again. `RMSNORM_LIBCUDA` names
+ * another library than `libcuda.so.1` to open.
  */
 export function devices(): DeviceList {
-  found ??= findDevices();
-  return found;
+  return findDevices().list;
 }
 
-function findDevices(): DeviceList {
+/** The list, and why it is empty. As long as nothing changes it is the same object. */
+export function findDevices(): Found {
+  if (found?.error === null) return found;
   const native = binding.devices();
-  const reason = Array.isArray(native) ? null : native.message;
+  const error = Array.isArray(native) ? null : native;
+  if (found !== undefined && error?.message === found.list.reason) return found;
   const list = (Array.isArray(native) ? native : []).map((properties, ordinal) =>
     Object.freeze<CudaDevice>({ device: `cuda:${ordinal}`, ...properties }),
   );
-  return Object.freeze(Object.assign(list, { reason }));
+  const reason = error?.message ?? null;
+  found = { list: Object.freeze(Object.assign(list, { reason })), error };
+  return found;
 }
 
 /** The option `device`, as native calls take it: 0 for the CPU, n + 1 for `'cuda:n'`. */
 export function readDevice(value: unknown): number {
   if (value === undefined || value === 'cpu') return 0;
   const name = value === 'cuda' ? 'cuda:0' : value;
-  const list = devices();
+  const { list, error } = findDevices();
   const index = list.findIndex(({ device }) => device === name);
   if (index >= 0) return index + 1;
-  if (list.reason !== null && typeof name === 'string' && /^cuda:\d+$/.test(name)) {
-    throw adoptNativeError(binding.devices());
+  if (error !== null && typeof name === 'string' && /^cuda:\d+$/.test(name)) {
+    throw adoptNativeError(error);
   }
   const names = ['cpu', ...list.map(({ device }) => device)].map((known) => `'${known}'`);
-  const expected =
-    list.reason === null ? `one of ${names.join(', ')}` : `'cpu', since there is no GPU`;
+  const expected = error === null ? `one of ${names.join(', ')}` : `'cpu', since there is no GPU`;
   throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, value);
 }

@@ -52,16 +52,16 @@ export class Graph {
       throw argumentError('ERR_INVALID_ARG_TYPE', 'enqueue', 'a function', enqueue);
     }
     cuda.beginCapture(native);
-    let isComplete = false;
+    let graph: NativeGraph | undefined;
     try {
       if (types.isPromise(enqueue())) {
         throw argumentError('ERR_INVALID_ARG_TYPE', 'enqueue', 'not asynchronous', enqueue);
       }
-      isComplete = true;
+      graph = cuda.endCapture(native);
+      return new Graph(new Existing(graph, ordinalOf(stream)));
     } finally {
-      if (!isComplete) cuda.abandonCapture(native);
+      if (graph === undefined) cuda.abandonCapture(native);
     }
-    return new Graph(new Existing(cuda.endCapture(native), ordinalOf(stream)));
   }
 
   /**

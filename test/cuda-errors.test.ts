@@ -164,11 +164,6 @@ onSimulator('on a simulated GPU', () => {
       { CUDASIM_DRIVER_VERSION: '12090' },
       'the driver serves CUDA 12.9 at most, and CUDA 13.0 is needed: driver 580 or newer',
     ],
-    [
-      'a driver that does not start',
-      { CUDASIM_FAIL: 'cuInit@1:CUDA_ERROR_UNKNOWN' },
-      'cuInit failed: CUDA_ERROR_UNKNOWN (unknown error)',
-    ],
   ])('%s', async (_, variables, reason) => {
     const message = `CUDA is not available: ${reason}`;
     const outcomes = await outcomesOf(variables);
@@ -178,5 +173,33 @@ onSimulator('on a simulated GPU', () => {
     }
     const told = await printedBy('print(lib.devices().reason);', { ...environment, ...variables });
     expect(told).toEqual([message]);
+  });
+
+  test.each([
+    ['cuInit', true],
+    ['cuDeviceGetCount', true],
+    ['cuDeviceGet', false],
+    ['cuDeviceGetName', false],
+    ['cuDeviceTotalMem_v2', false],
+    ['cuDeviceGetAttribute', false],
+  ])('%s fails at first: the next call looks for devices again', async (name, isUnavailable) => {
+    const fail = { CUDASIM_FAIL: `${name}@1:CUDA_ERROR_OUT_OF_MEMORY` };
+    const [first, ...others] = await outcomesOf(fail);
+    const failed = `${name} failed: CUDA_ERROR_OUT_OF_MEMORY (out of memory)`;
+    expect(first).toMatchObject(
+      isUnavailable
+        ? { code: 'ERR_CUDA_UNAVAILABLE', message: `CUDA is not available: ${failed}` }
+        : { code: 'ERR_CUDA_OUT_OF_MEMORY', message: failed },
+    );
+    expect(others).toEqual(allWell);
+    const program = `
+      const lists = [1, 2, 3].map(() => lib.devices());
+      for (const { length, reason } of lists) print([length, reason]);
+      print(lists[1] === lists[2]);
+      try { new lib.Stream(); print('ok'); } catch ({ code }) { print(code); }
+    `;
+    const told = await printedBy(program, { ...environment, ...fail });
+    const reason = expect.stringContaining(failed) as unknown;
+    expect(told).toEqual([[0, reason], [1, null], [1, null], true, 'ok']);
   });
 });

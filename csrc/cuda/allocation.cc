@@ -1,5 +1,6 @@
 #include "allocation.h"
 
+#include <algorithm>
 #include <mutex>
 #include <new>
 #include <string>
@@ -29,84 +30,85 @@ void push(OwnedPtr& list, OwnedPtr first) {
   list = std::move(first);
 }
 
-void retire(OwnedPtr memory) {
+void retire(OwnedPtr memory) noexcept {
   const std::lock_guard lock(retired_mutex);
   push(all_retired(), std::move(memory));
 }
 
-// Whether this thread may use the device now, as long as the scope lives. An error's message may
-// find no memory.
-bool enter(DeviceScope& scope, Device& device) noexcept {
-  try {
-    return scope.enter(device).ok();
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-}
-
-// Asks the queue for a mark. Without memory for one, waits for the queue.
+// Asks the queue, which belongs to this thread, for a mark.
 void make_mark(Use& use) noexcept {
-  if (use.queue == nullptr) return;
-  try {
-    use.mark = use.queue->mark(use.enqueued);
-  } catch (const std::bad_alloc&) {
-    DeviceScope scope;
-    use.mark = nullptr;
-    if (enter(scope, use.queue->device())) driver().cuStreamSynchronize(use.queue->stream());
-  }
+  if (use.queue != nullptr) use.mark = use.queue->mark(use.enqueued);
 }
 
 bool has_passed(Use& use) noexcept {
   make_mark(use);
-  try {
-    return use.mark == nullptr || use.mark->has_passed();
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
+  return use.mark == nullptr || use.mark->has_passed();
 }
 
-void wait(Device& device, Use& use) noexcept {
+// Waits, if that is possible; returns whether it has passed.
+bool wait(Use& use) noexcept {
   make_mark(use);
-  try {
-    if (use.mark != nullptr) use.mark->wait();
-  } catch (const std::bad_alloc&) {
-    DeviceScope scope;
-    if (enter(scope, device)) driver().cuCtxSynchronize();
-  }
+  return use.mark == nullptr || use.mark->wait();
 }
 
-bool has_passed(OwnedMemory& memory) {
-  for (Use& use : memory.uses) {
-    if (!has_passed(use)) return false;
-  }
-  return true;
+bool has_passed(OwnedMemory& memory) noexcept {
+  return std::all_of(memory.uses.begin(), memory.uses.end(),
+                     [](Use& use) { return has_passed(use); });
 }
 
-// Takes the memory of a device off the list: what has passed, or all.
-OwnedPtr take_retired(Device& device, bool must_have_passed) {
+bool wait(OwnedMemory& memory) noexcept {
+  bool has_passed = true;
+  for (Use& use : memory.uses) has_passed = wait(use) && has_passed;
+  return has_passed;
+}
+
+// Takes memory off the list: of a device, or of any if that is null; what has passed, or all.
+OwnedPtr take_retired(const Device* device, bool must_have_passed) noexcept {
   const std::lock_guard lock(retired_mutex);
   OwnedPtr taken;
   OwnedPtr left;
   while (all_retired() != nullptr) {
     OwnedPtr memory = pop(all_retired());
-    const bool is_taken = &memory->device == &device && (!must_have_passed || has_passed(*memory));
+    const bool is_taken = (device == nullptr || &memory->device == device) &&
+                          (!must_have_passed || has_passed(*memory));
     push(is_taken ? taken : left, std::move(memory));
   }
   all_retired() = std::move(left);
   return taken;
 }
 
-// Within a DeviceScope, and without the lock, since freeing may wait for the device.
-void free_list(OwnedPtr list) {
+// Frees memory that has passed; what cannot be freed now is retired again. Without the lock, since
+// freeing may wait for the device.
+void free_list(OwnedPtr list) noexcept {
   while (list != nullptr) {
-    const OwnedPtr memory = pop(list);
-    for (Use& use : memory->uses) wait(memory->device, use);
+    OwnedPtr memory = pop(list);
+    DeviceScope scope;
+    if (scope.try_enter(memory->device)) {
+      memory.reset();
+    } else {
+      retire(std::move(memory));
+    }
   }
 }
 
-void wait_for_retired(Device& device) {
-  DeviceScope scope;
-  if (enter(scope, device)) free_list(take_retired(device, false));
+void wait_for_retired(Device& device) noexcept {
+  OwnedPtr passed;
+  for (OwnedPtr list = take_retired(&device, false); list != nullptr;) {
+    OwnedPtr memory = pop(list);
+    if (wait(*memory)) {
+      push(passed, std::move(memory));
+    } else {
+      retire(std::move(memory));
+    }
+  }
+  free_list(std::move(passed));
+}
+
+// Leaves memory that may be in use to the end of the process, and the context, which would take it
+// along.
+void leave_to_process(Device& device, OwnedPtr memory) noexcept {
+  device.keep_context();
+  static_cast<void>(memory.release());
 }
 
 // Calls allocate() again when retired memory has made room, if there was none.
@@ -198,12 +200,11 @@ void Allocation::own_nothing_yet() {
 Allocation::~Allocation() {
   if (owned_ == nullptr) return;
   drop_passed_uses();
-  DeviceScope scope;
-  if (uses_.empty() && enter(scope, device_)) {
-    owned_.reset();
+  for (Use& use : uses_) use.queue.reset();  // it belongs to this thread
+  owned_->uses = std::move(uses_);
+  if (owned_->uses.empty()) {
+    free_list(std::move(owned_));
   } else {
-    for (Use& use : uses_) use.queue.reset();  // it belongs to this thread
-    owned_->uses = std::move(uses_);
     retire(std::move(owned_));
   }
   free_retired(device_);
@@ -230,7 +231,7 @@ void Allocation::add_use(Use use) noexcept {
       uses_.reserve(2 * uses_.size() + 1);
     } catch (const std::bad_alloc&) {
       if (uses_.size() == uses_.capacity()) {
-        wait(device_, uses_.front());
+        if (!wait(uses_.front())) leave_to_process();
         uses_.erase(uses_.begin());
       }
     }
@@ -242,50 +243,34 @@ void Allocation::drop_passed_uses() noexcept {
   std::erase_if(uses_, [](Use& use) { return has_passed(use); });
 }
 
-// Keeps the context, too, which would take the memory along when it ends.
-void Allocation::leave_to_process() {
-  if (owned_ == nullptr) return;
-  CUdevice handle = 0;
-  CUcontext context = nullptr;
-  if (driver().cuDeviceGet(&handle, device_.properties().ordinal) == CUDA_SUCCESS) {
-    driver().cuDevicePrimaryCtxRetain(&context, handle);
-  }
-  static_cast<void>(owned_.release());
+void Allocation::leave_to_process() noexcept {
+  if (owned_ != nullptr) cuda::leave_to_process(device_, std::move(owned_));
 }
 
-bool Allocation::is_idle() {
+bool Allocation::is_idle() noexcept {
   drop_passed_uses();
   return uses_.empty();
 }
 
-void Allocation::wait_until_idle() {
-  for (Use& use : uses_) wait(device_, use);
-  uses_.clear();
+bool Allocation::wait_until_idle() noexcept {
+  for (Use& use : uses_) wait(use);
+  return is_idle();
 }
 
-void free_retired(Device& device) noexcept {
-  DeviceScope scope;
-  if (enter(scope, device)) free_list(take_retired(device, true));
-}
+void free_retired(Device& device) noexcept { free_list(take_retired(&device, true)); }
+
+void free_retired() noexcept { free_list(take_retired(nullptr, true)); }
 
 void drain_retired() noexcept {
-  // A call of the driver that fails once may work the next time, and there is no later time.
-  constexpr int kAttempts = 3;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    OwnedPtr list;
-    {
-      const std::lock_guard lock(retired_mutex);
-      list = std::move(all_retired());
+  for (OwnedPtr list = take_retired(nullptr, false); list != nullptr;) {
+    OwnedPtr memory = pop(list);
+    Device& device = memory->device;
+    try {
+      if (wait(*memory)) device.destroy(std::shared_ptr<OwnedMemory>(std::move(memory)));
+    } catch (const std::bad_alloc&) {
+      // The memory is still ours.
     }
-    while (list != nullptr) {
-      OwnedPtr memory = pop(list);
-      DeviceScope scope;
-      if (enter(scope, memory->device)) {
-        free_list(std::move(memory));
-      } else {
-        retire(std::move(memory));
-      }
-    }
+    if (memory != nullptr) leave_to_process(device, std::move(memory));
   }
 }
 

@@ -59,11 +59,12 @@ class Allocation {
   void use_until(std::shared_ptr<Mark> mark) noexcept;
 
   // Never frees it, since somebody may use it until the process ends.
-  void leave_to_process();
+  void leave_to_process() noexcept;
 
-  // Whether all work that uses it has run, and waiting for that.
-  bool is_idle();
-  void wait_until_idle();
+  // Whether all work that uses it has run, and the same after waiting for that: false if it could
+  // not be waited for.
+  bool is_idle() noexcept;
+  bool wait_until_idle() noexcept;
 
  private:
   Status check_foreign() const;
@@ -79,11 +80,13 @@ class Allocation {
   std::vector<Use> uses_;  // with room for one at least
 };
 
-// Frees the retired memory of a device whose work has run. Nothing is freed, and all of it stays
-// retired, while the driver does not let this thread use the device.
+// Frees the retired memory whose work has run, of a device or of every device. Does not wait. What
+// the driver does not let this thread free stays retired.
 void free_retired(Device& device) noexcept;
+void free_retired() noexcept;
 
-// Waits for all retired memory, of every device, and frees it.
+// Waits for all retired memory, of every device, and frees it. For when the last who could use it
+// has left. What cannot be waited for is left to the end of the process.
 void drain_retired() noexcept;
 
 }  // namespace rmsnorm::cuda

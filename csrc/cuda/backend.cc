@@ -4,6 +4,7 @@
 
 #include "../floating_point.h"
 #include "../fold.h"
+#include "allocation.h"
 #include "device.h"
 #include "launch.h"
 #include "staging.h"
@@ -218,6 +219,7 @@ Status backward(int ordinal, const BackwardArgs& args) {
 
 void release() {
   release_staging();
+  drain_retired();
   release_devices();
 }
 

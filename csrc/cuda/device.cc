@@ -44,40 +44,38 @@ Status read_properties(CUdevice handle, int ordinal, DeviceProperties* propertie
   return {};
 }
 
-struct DeviceList {
-  std::vector<std::unique_ptr<Device>> devices;
-  Status status;
-};
+using DeviceList = std::vector<std::unique_ptr<Device>>;
 
-DeviceList make_devices() {
-  DeviceList list;
-  list.status = [&]() -> Status {
-    RMSNORM_TRY(open_driver());
-    const KernelImages* images = nullptr;
-    RMSNORM_TRY(kernel_images(&images));
-    for (int ordinal = 0; ordinal < driver().devices; ++ordinal) {
-      CUdevice handle = 0;
-      RMSNORM_TRY(RMSNORM_CUDA(cuDeviceGet, &handle, ordinal));
-      DeviceProperties properties;
-      RMSNORM_TRY(read_properties(handle, ordinal, &properties));
-      list.devices.push_back(std::make_unique<Device>(handle, std::move(properties), *images));
-    }
-    return {};
-  }();
-  return list;
+Status make_devices(DeviceList* list) {
+  RMSNORM_TRY(open_driver());
+  const KernelImages* images = nullptr;
+  RMSNORM_TRY(kernel_images(&images));
+  for (int ordinal = 0; ordinal < driver().devices; ++ordinal) {
+    CUdevice handle = 0;
+    RMSNORM_TRY(RMSNORM_CUDA(cuDeviceGet, &handle, ordinal));
+    DeviceProperties properties;
+    RMSNORM_TRY(read_properties(handle, ordinal, &properties));
+    list->push_back(std::make_unique<Device>(handle, std::move(properties), *images));
+  }
+  return {};
 }
 
-// Of the process, once it has been asked for devices; never destroyed, since at its end the driver
-// may go before us.
-std::atomic<const DeviceList*> made_devices{nullptr};
+// The devices of the process, once they could be listed without an error; never destroyed, since at
+// the end of the process the driver may go before us.
+std::mutex devices_mutex;
+std::atomic<const DeviceList*> known_devices{nullptr};
 
-const DeviceList& all_devices() {
-  static const DeviceList& list = [&]() -> const DeviceList& {
-    const DeviceList* made = new DeviceList(make_devices());
-    made_devices.store(made);
-    return *made;
-  }();
-  return list;
+Status all_devices(const DeviceList** list) {
+  *list = known_devices.load();
+  if (*list != nullptr) return {};
+  const std::lock_guard lock(devices_mutex);
+  *list = known_devices.load();
+  if (*list != nullptr) return {};
+  auto made = std::make_unique<DeviceList>();
+  RMSNORM_TRY(make_devices(made.get()));
+  *list = made.release();
+  known_devices.store(*list);
+  return {};
 }
 
 }  // namespace
@@ -87,67 +85,83 @@ bool is_fault(int result) {
 }
 
 Status device_count(int* count) {
-  const DeviceList& list = all_devices();
-  *count = static_cast<int>(list.devices.size());
-  return list.status;
+  const DeviceList* list = nullptr;
+  RMSNORM_TRY(all_devices(&list));
+  *count = static_cast<int>(list->size());
+  return {};
 }
 
 Status find_device(int ordinal, Device** device) {
-  int count = 0;
-  RMSNORM_TRY(device_count(&count));
+  const DeviceList* list = nullptr;
+  RMSNORM_TRY(all_devices(&list));
+  const int count = static_cast<int>(list->size());
   if (ordinal < 0 || ordinal >= count) {
     return {Code::kInvalidValue, "There is no device 'cuda:" + std::to_string(ordinal) +
                                      "': the last is 'cuda:" + std::to_string(count - 1) + "'"};
   }
-  *device = all_devices().devices[static_cast<std::size_t>(ordinal)].get();
+  *device = (*list)[static_cast<std::size_t>(ordinal)].get();
   return {};
 }
 
 void release_devices() {
-  const DeviceList* list = made_devices.load();
+  const DeviceList* list = known_devices.load();
   if (list == nullptr) return;
-  for (const auto& device : list->devices) device->release();
+  for (const auto& device : *list) device->release();
 }
 
-void synchronize_devices() {
-  const DeviceList* list = made_devices.load();
-  if (list == nullptr) return;
-  for (const auto& device : list->devices) {
-    if (!device->has_context()) continue;
-    DeviceScope scope;
-    if (scope.enter(*device).ok()) driver().cuCtxSynchronize();
-  }
-}
-
-bool Device::has_context() {
-  const std::lock_guard lock(mutex_);
-  return context_ != nullptr;
-}
-
-Status Device::enter(CUcontext* context) {
+CUresult Device::enter(CUcontext* context) noexcept {
   const std::lock_guard lock(mutex_);
   if (context_ == nullptr) {
-    RMSNORM_TRY(RMSNORM_CUDA(cuDevicePrimaryCtxRetain, &context_, handle_));
+    const CUresult result = driver().cuDevicePrimaryCtxRetain(&context_, handle_);
+    if (result != CUDA_SUCCESS) return result;
   }
   *context = context_;
   ++scopes_;
-  return {};
+  return CUDA_SUCCESS;
 }
 
-void Device::leave() {
+void Device::leave() noexcept {
   const std::lock_guard lock(mutex_);
   --scopes_;
 }
 
-// Nobody is left to be told of an error.
-void Device::release() {
+void Device::destroy(std::shared_ptr<void> object) noexcept {
+  if (object == nullptr) return;
+  DeviceScope scope;
+  if (scope.try_enter(*this)) {
+    object.reset();
+    return;
+  }
   const std::lock_guard lock(mutex_);
-  if (context_ == nullptr || scopes_ > 0) return;
+  try {
+    postponed_.push_back(std::move(object));
+    has_postponed_ = true;
+  } catch (const std::bad_alloc&) {
+    // Neither the context nor memory for the list can be had: the driver keeps what there is.
+  }
+}
+
+// Within a DeviceScope.
+void Device::destroy_postponed() noexcept {
+  if (!has_postponed_) return;
+  std::vector<std::shared_ptr<void>> objects;
+  const std::lock_guard lock(mutex_);
+  objects.swap(postponed_);
+  has_postponed_ = false;
+}
+
+// Nobody is left to be told of an error. If the context cannot be entered, all stays as it is.
+void Device::release() {
+  {
+    DeviceScope scope;
+    if (has_postponed_ && !scope.try_enter(*this)) return;
+  }
+  const std::lock_guard lock(mutex_);
+  if (context_ == nullptr || scopes_ > 0 || keeps_context_) return;
   CUcontext previous = nullptr;
   driver().cuCtxGetCurrent(&previous);
-  if (driver().cuCtxSetCurrent(context_) == CUDA_SUCCESS) {
-    for (const CUmodule module : modules_) driver().cuModuleUnload(module);
-  }
+  if (driver().cuCtxSetCurrent(context_) != CUDA_SUCCESS) return;
+  for (const CUmodule module : modules_) driver().cuModuleUnload(module);
   driver().cuCtxSetCurrent(previous == context_ ? nullptr : previous);
   driver().cuDevicePrimaryCtxRelease_v2(handle_);
   for (auto& kernel : kernels_) kernel.store(nullptr, std::memory_order_relaxed);
@@ -225,17 +239,34 @@ DeviceScope::~DeviceScope() {
   device_->leave();
 }
 
-Status DeviceScope::enter(Device& device) {
-  RMSNORM_TRY(RMSNORM_CUDA(cuCtxGetCurrent, &previous_));
+CUresult DeviceScope::enter(Device& device, const char** function) noexcept {
+  *function = "cuCtxGetCurrent";
+  CUresult result = driver().cuCtxGetCurrent(&previous_);
+  if (result != CUDA_SUCCESS) return result;
   CUcontext context = nullptr;
-  RMSNORM_TRY(device.enter(&context));
-  const Status status = RMSNORM_CUDA(cuCtxSetCurrent, context);
-  if (!status.ok()) {
+  *function = "cuDevicePrimaryCtxRetain";
+  result = device.enter(&context);
+  if (result != CUDA_SUCCESS) return result;
+  *function = "cuCtxSetCurrent";
+  result = driver().cuCtxSetCurrent(context);
+  if (result != CUDA_SUCCESS) {
     device.leave();
-    return status;
+    return result;
   }
   device_ = &device;
-  return {};
+  device.destroy_postponed();
+  return CUDA_SUCCESS;
+}
+
+Status DeviceScope::enter(Device& device) {
+  const char* function = nullptr;
+  const CUresult result = enter(device, &function);
+  return check(result, function);
+}
+
+bool DeviceScope::try_enter(Device& device) noexcept {
+  const char* function = nullptr;
+  return enter(device, &function) == CUDA_SUCCESS;
 }
 
 }  // namespace rmsnorm::cuda

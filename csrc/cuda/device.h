@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -45,14 +46,21 @@ class Device {
   // uses the context: a later error's message then says that it is due to an earlier one.
   Status note_fault(Status status);
 
+  // Drops a reference to an object whose destructor calls the driver within this device's context:
+  // now, or, if the context cannot be entered now, as soon as a DeviceScope enters it. Any thread.
+  void destroy(std::shared_ptr<void> object) noexcept;
+
+  // From now on release_devices() leaves the context to the end of the process: something in it may
+  // be in use, and nobody can tell how long.
+  void keep_context() { keeps_context_ = true; }
+
  private:
   friend class DeviceScope;
   friend void release_devices();
-  friend void synchronize_devices();
 
-  bool has_context();
-  Status enter(CUcontext* context);
-  void leave();
+  CUresult enter(CUcontext* context) noexcept;
+  void leave() noexcept;
+  void destroy_postponed() noexcept;
   void release();
   Status load_modules();
   Status load_kernel(const char* name, CUfunction* kernel) const;
@@ -66,6 +74,9 @@ class Device {
   std::vector<CUmodule> modules_;
   std::array<std::atomic<CUfunction>, kKernelCount> kernels_{};  // null until it was asked for
   std::string fault_;  // the driver's name of the first one, or empty
+  std::vector<std::shared_ptr<void>> postponed_;  // waits for destroy_postponed()
+  std::atomic<bool> has_postponed_{false};
+  std::atomic<bool> keeps_context_{false};
 };
 
 // For as long as it lives the device's context is current on this thread; then it is the one from
@@ -79,8 +90,12 @@ class DeviceScope {
 
   // Once at most. Errors: kCuda. Everything of this device's is called after it was ok.
   Status enter(Device& device);
+  // The same for callers that cannot report an error, such as destructors.
+  [[nodiscard]] bool try_enter(Device& device) noexcept;
 
  private:
+  CUresult enter(Device& device, const char** function) noexcept;
+
   Device* device_ = nullptr;
   CUcontext previous_ = nullptr;
 };
@@ -88,16 +103,14 @@ class DeviceScope {
 // Whether a result of the driver's leaves the context unusable.
 bool is_fault(int result);
 
-// How many devices there are, from 1 up; the first call of the process opens the driver. Makes no
-// context. Errors: kCudaUnavailable with the reason; kCuda.
+// How many devices there are, from 1 up; the first call of the process opens the driver. After an
+// error the next call looks again. Makes no context. Errors: kCudaUnavailable with the reason;
+// kCuda.
 Status device_count(int* count);
 
 // The device of an ordinal: there is one object for each, which stays. Errors: as device_count,
 // and kInvalidValue if there is none.
 Status find_device(int ordinal, Device** device);
-
-// Waits for all work on the devices that have a context. Nobody is told of an error.
-void synchronize_devices();
 
 // Lets go of the contexts and the kernels of all devices that no scope uses. For when the last who
 // could call has left; a later call retains them anew.

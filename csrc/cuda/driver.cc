@@ -1,5 +1,7 @@
 #include "driver.h"
 
+#include <mutex>
+
 #include "../platform.h"
 
 namespace rmsnorm::cuda {
@@ -54,8 +56,10 @@ Status open(Driver* driver) {
 }
 
 struct Opened {
-  Driver driver;
-  Status status;
+  std::mutex mutex;
+  Driver driver;  // not written any more once is_initialised
+  bool is_open = false;
+  bool is_initialised = false;
 };
 
 // Never destroyed: threads of an ending process may still be inside.
@@ -83,14 +87,14 @@ Status initialise(Driver* driver) {
 }  // namespace
 
 Status open_driver() {
-  static const bool done = [] {
-    Opened& all = opened();
-    all.status = open(&all.driver);
-    if (all.status.ok()) all.status = initialise(&all.driver);
-    return true;
-  }();
-  static_cast<void>(done);
-  return opened().status;
+  Opened& all = opened();
+  const std::lock_guard lock(all.mutex);
+  if (all.is_initialised) return {};
+  if (!all.is_open) RMSNORM_TRY(open(&all.driver));
+  all.is_open = true;
+  RMSNORM_TRY(initialise(&all.driver));
+  all.is_initialised = true;
+  return {};
 }
 
 const Driver& driver() { return opened().driver; }

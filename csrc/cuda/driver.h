@@ -18,7 +18,8 @@ struct Driver {
 };
 
 // Opens the library RMSNORM_LIBCUDA names, else the system's, initialises the driver and counts its
-// devices: at the first call of the process; later ones give the same outcome. Any thread may call.
+// devices. Once this has succeeded, later calls do nothing; after a failure the next call tries
+// again, since a driver may be short of memory for a moment. Any thread may call.
 //
 // Errors: kCudaUnavailable, with a message that says what is missing.
 Status open_driver();

@@ -5,47 +5,57 @@
 namespace rmsnorm::cuda {
 
 Status Graph::end_capture(Queue& queue, std::unique_ptr<Graph>* graph) {
-  auto made = std::make_unique<Graph>(queue.device());
-  CUgraph captured = nullptr;
-  const Status ended = queue.end_capture(&captured, &made->kept_);
+  Device& device = queue.device();
   DeviceScope scope;
-  RMSNORM_TRY(scope.enter(queue.device()));
-  Status instantiated;
-  if (ended.ok()) {
-    instantiated = RMSNORM_CUDA(cuGraphInstantiateWithFlags, &made->executable_, captured, 0);
-  }
-  if (captured != nullptr) driver().cuGraphDestroy(captured);
-  RMSNORM_TRY(ended);
-  RMSNORM_TRY(queue.device().note_fault(instantiated));
+  RMSNORM_TRY(scope.enter(device));
+  auto made = std::make_unique<Graph>(device);
+  made->executable_ = std::make_shared<Executable>();
+  Owned<CUgraph, &Driver::cuGraphDestroy> captured;
+  CUgraph ended = nullptr;
+  const Status outcome = queue.end_capture(&ended, &made->kept_);
+  captured.reset(ended);
+  RMSNORM_TRY(outcome);
+  CUgraphExec executable = nullptr;
+  RMSNORM_TRY(device.note_fault(
+      RMSNORM_CUDA(cuGraphInstantiateWithFlags, &executable, captured.get(), 0)));
+  made->executable_->reset(executable);
   *graph = std::move(made);
   return {};
 }
 
 Status Graph::launch(const QueuePtr& queue) {
   RMSNORM_TRY(queue->refuse_capture());
-  RMSNORM_TRY(queue->enqueue(
-      {}, [&] { return RMSNORM_CUDA(cuGraphLaunch, executable_, queue->stream()); }));
-  const auto last = std::find_if(launches_.begin(), launches_.end(),
-                                 [&](const Launch& launch) { return launch.queue == queue; });
-  if (last == launches_.end()) {
-    launches_.push_back({queue, queue->enqueued()});
-  } else {
-    last->enqueued = queue->enqueued();
-  }
-  return {};
+  const auto known = std::find_if(launches_.begin(), launches_.end(),
+                                  [&](const Launch& launch) { return launch.queue == queue; });
+  // Noted before it is enqueued, when an error does no harm yet.
+  Launch& launch =
+      known != launches_.end() ? *known : launches_.emplace_back(Launch{queue, queue->enqueued()});
+  const Status status = queue->enqueue(
+      {}, [&] { return RMSNORM_CUDA(cuGraphLaunch, executable_->get(), queue->stream()); });
+  launch.enqueued = queue->enqueued();
+  return status;
 }
 
-void Graph::close() {
-  if (executable_ == nullptr) return;
-  DeviceScope scope;
-  if (!scope.enter(device_).ok()) return;
+void Graph::keep_for_launches() {
   for (const AllocationPtr& allocation : kept_) {
     for (const Launch& launch : launches_) allocation->use_on(launch.queue, launch.enqueued);
   }
+}
+
+void Graph::close() noexcept {
+  if (executable_ == nullptr) return;
+  try {
+    keep_for_launches();
+  } catch (const std::bad_alloc&) {
+    // Without room to note the launches they are waited for.
+    for (const Launch& launch : launches_) {
+      const std::shared_ptr<Mark> mark = launch.queue->mark(launch.enqueued);
+      if (mark != nullptr) mark->wait();
+    }
+  }
   kept_.clear();
   launches_.clear();
-  driver().cuGraphExecDestroy(executable_);  // what runs is finished first
-  executable_ = nullptr;
+  device_.destroy(std::move(executable_));  // what runs is finished first
 }
 
 }  // namespace rmsnorm::cuda

@@ -12,8 +12,7 @@ namespace rmsnorm::cuda {
 
 class Graph {
  public:
-  // Ends the capture that the queue began, and makes a graph of it. Errors: kCuda; kInvalidState if
-  // it began none.
+  // Ends the capture that the queue began, and makes a graph of it. Errors: as Queue::end_capture.
   static Status end_capture(Queue& queue, std::unique_ptr<Graph>* graph);
 
   explicit Graph(Device& device) : device_(device) {}
@@ -28,7 +27,7 @@ class Graph {
   Status launch(const QueuePtr& queue);
 
   // Lets go of it and the memory it uses, once its launches have run.
-  void close();
+  void close() noexcept;
 
  private:
   struct Launch {
@@ -36,8 +35,12 @@ class Graph {
     std::uint64_t enqueued;
   };
 
+  using Executable = Owned<CUgraphExec, &Driver::cuGraphExecDestroy>;
+
+  void keep_for_launches();
+
   Device& device_;
-  CUgraphExec executable_ = nullptr;
+  std::shared_ptr<Executable> executable_;  // null once closed
   std::set<AllocationPtr> kept_;
   std::vector<Launch> launches_;  // the last of each queue
 };

@@ -5,7 +5,6 @@
 // are for any thread.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "device.h"
+#include "mark.h"
 #include "memory.h"
 
 namespace rmsnorm::cuda {
@@ -24,29 +24,11 @@ class RecordedEvent;
 using AllocationPtr = std::shared_ptr<Allocation>;
 using QueuePtr = std::shared_ptr<Queue>;
 
-// A point in the order of a stream: passed when all that was enqueued before it has run, or never
-// will because the context has failed.
-class Mark {
- public:
-  Mark(Device& device, CUstream stream);  // here and now, within a DeviceScope
-  ~Mark();
-  Mark(const Mark&) = delete;
-  Mark& operator=(const Mark&) = delete;
-
-  bool has_passed();
-  void wait();
-
- private:
-  Device& device_;
-  Event event_;  // not made if it could not be recorded: then the whole device is waited for
-  std::atomic<bool> has_passed_{false};
-};
-
 // What is being captured: into a graph, from all streams that take part.
 struct Capture {
   std::set<AllocationPtr> kept;  // that the captured work uses
   std::vector<Queue*> queues;    // that take part; the first began
-  bool is_active = true;
+  bool is_active = true;         // false once it has ended or was abandoned
 };
 
 class Queue : public std::enable_shared_from_this<Queue> {
@@ -63,13 +45,21 @@ class Queue : public std::enable_shared_from_this<Queue> {
 
   Device& device() const { return device_; }
   CUstream stream() const { return stream_; }
+  // The stream for other libraries. From now on they may begin captures on it that nobody tells us
+  // of, so that every call asks the driver.
+  CUstream share() {
+    is_shared_ = true;
+    return stream_;
+  }
   bool is_capturing() const { return capture_ != nullptr; }
-  // kInvalidState if it is: what is enqueued does not run, and nothing can be waited for.
-  Status refuse_capture() const;
+  // kInvalidState if it is: what is enqueued does not run, and nothing can be waited for. kCuda if
+  // an abandoned capture does not end.
+  Status refuse_capture();
 
   // Calls enqueue(), which puts work into stream() that uses the allocations: they stay until it
   // has run, or as long as the graph does that it is captured into. Null allocations are left out.
-  // Errors: kInvalidState of a stream that somebody else captures; what enqueue() returns.
+  // Errors: kInvalidState of a stream that somebody else captures; kDisposed of a closed queue;
+  // what enqueue() returns.
   template <class Enqueue>
   Status enqueue(std::initializer_list<const AllocationPtr*> used, const Enqueue& enqueue) {
     DeviceScope scope;
@@ -78,7 +68,7 @@ class Queue : public std::enable_shared_from_this<Queue> {
     return device_.note_fault(enqueue());
   }
 
-  // Errors: kInvalidState during a capture; kCuda, of work that failed, too.
+  // Errors: kInvalidState during a capture; kDisposed; kCuda, of work that failed, too.
   Status synchronize();
   Status has_passed(bool* has_passed);
 
@@ -87,45 +77,68 @@ class Queue : public std::enable_shared_from_this<Queue> {
   Status call_back(CUstreamCallback function, void* data);
 
   // An event that was recorded by a captured queue draws the waiting one into the capture.
-  // Errors: kCuda; kInvalidState of an event of another capture, or of one that has ended.
+  // Errors: kCuda; kDisposed; kInvalidState of an event of another capture, or of one that has
+  // ended.
   Status record(RecordedEvent& event);
   Status wait_for(const RecordedEvent& event);
 
   // Device memory for the next work that is enqueued, and in turn for the one after it. A graph has
-  // its own. Errors: kCuda.
+  // its own. Errors: as enqueue.
   Status workspace(std::int64_t bytes, CUdeviceptr* workspace);
 
   // Until end_capture nothing that is enqueued runs. Errors: kInvalidState if it is being captured
-  // already; kCuda.
+  // already; kDisposed; kCuda.
   Status begin_capture();
-  // Null if there was nothing to capture, or an error. kept: what the graph's work uses.
+  // kept: what the graph's work uses. Errors: kInvalidState if the queue began no capture; kCuda.
+  // After an error the graph is null, and the capture may still be there: abandon_capture() then.
   Status end_capture(CUgraph* graph, std::set<AllocationPtr>* kept);
-  // Ends the capture that it takes part in, if any, and lets go of what there is of a graph.
-  void abandon_capture();
+  // Ends the capture that it takes part in, if any, and lets go of what there is of a graph. If the
+  // driver fails to end it, the next call on any of its queues tries again.
+  void abandon_capture() noexcept;
 
   // A count of what has been enqueued, and a mark that passes when so much has run: null if it has.
   std::uint64_t enqueued() const { return enqueued_; }
-  std::shared_ptr<Mark> mark(std::uint64_t enqueued);
+  std::shared_ptr<Mark> mark(std::uint64_t enqueued) noexcept;
+
+  // The mark of all that has been enqueued: null if it has run.
+  std::shared_ptr<Mark> mark() noexcept { return mark(enqueued_); }
 
   // Lets go of the stream, which finishes what it has. Nothing but mark() works after it.
-  void close();
+  void close() noexcept;
 
  private:
+  // The stream, and the mark of its last work, which is recorded at the latest when it goes.
+  struct OwnStream {
+    Stream stream;
+    std::shared_ptr<Mark> last;
+
+    OwnStream() = default;
+    OwnStream(const OwnStream&) = delete;
+    OwnStream& operator=(const OwnStream&) = delete;
+    ~OwnStream();
+  };
+
   Status begin(std::initializer_list<const AllocationPtr*> used);
-  Status check_runs() const;
-  Status refuse_foreign_capture() const;
-  void mark_now();
+  Status check_usable();
+  Status check_runs();
+  Status end_abandoned();
+  void leave_capture() noexcept;
+  void leave_endless_capture() noexcept;
+  Status prepare_mark();
+  bool is_unrecorded() const { return last_mark_ != nullptr && !last_mark_->is_recorded(); }
+  void mark_now() noexcept;
   void note_all_passed();
   void retire_workspace();
 
   Device& device_;
-  Stream owned_;
+  std::shared_ptr<OwnStream> own_;  // null if the stream is somebody else's
   CUstream stream_ = nullptr;
   bool is_open_ = false;
-  bool is_foreign_ = false;
+  bool is_shared_ = false;  // with somebody who may capture it
   std::uint64_t enqueued_ = 0;
   std::uint64_t marked_ = 0;         // how much last_mark_ covers
   std::shared_ptr<Mark> last_mark_;  // null if that has run
+  std::shared_ptr<Mark> next_mark_;  // there if not all is marked, so that marking cannot fail
   std::shared_ptr<Capture> capture_;
   AllocationPtr workspace_;
   AllocationPtr captured_workspace_;

@@ -6,29 +6,25 @@ Status RecordedEvent::make(Device& device, bool has_timing, std::unique_ptr<Reco
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
   auto made = std::make_unique<RecordedEvent>(device);
+  made->event_ = std::make_shared<Event>();
   RMSNORM_TRY(device.note_fault(
-      made->event_.make(has_timing ? CU_EVENT_DEFAULT : CU_EVENT_DISABLE_TIMING)));
+      made->event_->make(has_timing ? CU_EVENT_DEFAULT : CU_EVENT_DISABLE_TIMING)));
   made->has_timing_ = has_timing;
   *event = std::move(made);
   return {};
 }
 
-RecordedEvent::~RecordedEvent() {
-  DeviceScope scope;
-  if (event_.is_made() && scope.enter(device_).ok()) event_.reset();
-}
-
 Status RecordedEvent::check_waitable() const {
   if (capture_ == nullptr) return {};
   return {Code::kInvalidState,
-          "The event was recorded during a capture: it can not be waited for but by streams of it"};
+          "The event was recorded during a capture: only streams of the same capture can wait for it"};
 }
 
 Status RecordedEvent::has_passed(bool* has_passed) const {
   RMSNORM_TRY(check_waitable());
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const CUresult result = driver().cuEventQuery(event_.get());
+  const CUresult result = driver().cuEventQuery(event_->get());
   *has_passed = result == CUDA_SUCCESS;
   if (result == CUDA_ERROR_NOT_READY) return {};
   return device_.note_fault(check(result, "cuEventQuery"));
@@ -38,7 +34,7 @@ Status RecordedEvent::synchronize() const {
   RMSNORM_TRY(check_waitable());
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  return device_.note_fault(RMSNORM_CUDA(cuEventSynchronize, event_.get()));
+  return device_.note_fault(RMSNORM_CUDA(cuEventSynchronize, event_->get()));
 }
 
 Status RecordedEvent::elapsed(const RecordedEvent& end, float* milliseconds) const {
@@ -54,7 +50,7 @@ Status RecordedEvent::elapsed(const RecordedEvent& end, float* milliseconds) con
   }
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const CUresult result = driver().cuEventElapsedTime(milliseconds, event_.get(), end.event_.get());
+  const CUresult result = driver().cuEventElapsedTime(milliseconds, event_->get(), end.event_->get());
   if (result == CUDA_ERROR_NOT_READY) {
     return {Code::kInvalidState, "Both events must have passed: synchronize() waits for that"};
   }

@@ -17,7 +17,7 @@ class RecordedEvent {
   static Status make(Device& device, bool has_timing, std::unique_ptr<RecordedEvent>* event);
 
   explicit RecordedEvent(Device& device) : device_(device) {}
-  ~RecordedEvent();
+  ~RecordedEvent() { device_.destroy(std::move(event_)); }
   RecordedEvent(const RecordedEvent&) = delete;
   RecordedEvent& operator=(const RecordedEvent&) = delete;
 
@@ -37,7 +37,7 @@ class RecordedEvent {
   friend class Queue;
 
   Device& device_;
-  Event event_;
+  std::shared_ptr<Event> event_;
   bool has_timing_ = false;
   bool is_recorded_ = false;
   std::shared_ptr<Capture> capture_;  // that it was recorded in

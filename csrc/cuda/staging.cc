@@ -49,7 +49,7 @@ struct Staging {
       return std::max(on_device, on_host);
     }
   };
-  std::unique_ptr<Resources> resources;  // null until the first call, and after one that failed
+  std::shared_ptr<Resources> resources;  // null until the first call, and after one that failed
 };
 
 // At least `bytes`, and a power of two where that wastes little: calls of growing sizes would
@@ -279,7 +279,7 @@ Status run_staged(Device& device, const StagedCall& call) {
   const std::lock_guard lock(staging.mutex);
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
-  if (staging.resources == nullptr) staging.resources = std::make_unique<Staging::Resources>();
+  if (staging.resources == nullptr) staging.resources = std::make_shared<Staging::Resources>();
   Status status = Run(call, *staging.resources).run();
   if (!status.ok()) {
     drain(*staging.resources);
@@ -295,8 +295,7 @@ void release_staging() {
   for (const auto& [device, staging] : all_staging()) {
     const std::unique_lock idle(staging->mutex, std::try_to_lock);
     if (!idle.owns_lock() || staging->resources == nullptr) continue;
-    DeviceScope scope;
-    if (scope.enter(*device).ok()) staging->resources.reset();
+    device->destroy(std::move(staging->resources));
   }
 }
 

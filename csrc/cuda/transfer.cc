@@ -72,8 +72,7 @@ Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, Allo
     const auto oldest = std::find_if(blocks_.begin(), blocks_.end(), [&](const AllocationPtr& b) {
       return b->bytes() == size && b.use_count() == 1;
     });
-    if (may_wait && oldest != blocks_.end()) {
-      (*oldest)->wait_until_idle();
+    if (may_wait && oldest != blocks_.end() && (*oldest)->wait_until_idle()) {
       take_at(oldest);
       return {};
     }
@@ -111,7 +110,7 @@ Status download(Queue& queue, StagingPool& pool, const DeviceSpan& source, void*
   const auto finish_first = [&]() -> Status {
     const Piece piece = in_flight.front();
     in_flight.pop_front();
-    piece.block->wait_until_idle();
+    if (!piece.block->wait_until_idle()) RMSNORM_TRY(queue.synchronize());
     return unpack(*piece.block, source.dtype,
                   const_cast<char*>(at(destination, piece.first, dtype)), dtype, piece.length);
   };

@@ -147,16 +147,15 @@ class Download final : public Completion {
 };
 
 Status read_async(ObjectCall& call) {
+  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  RMSNORM_TRY(promise.make());
   Copy copy;
   RMSNORM_TRY(read_copy(call, "target", &copy));
   const DeviceSpan& span = copy.buffer->span();
   AllocationPtr landing;
   RMSNORM_TRY(cuda::start_download(*copy.queue, span, &landing));
-  napi_value promise = nullptr;
-  RMSNORM_TRY(call.environment().promises().when_passed(
-      *copy.queue, std::make_unique<Download>(call.env(), copy.array, span.dtype, landing),
-      &promise));
-  call.returns(promise);
+  call.returns(promise.settle_after(
+      *copy.queue, std::make_unique<Download>(call.env(), copy.array, span.dtype, landing)));
   return {};
 }
 

@@ -1,8 +1,8 @@
 #include "environment.h"
 
 #include <mutex>
+#include <new>
 #include <string>
-#include <vector>
 
 #include "../cpu/thread_pool.h"
 #include "../cuda/allocation.h"
@@ -121,17 +121,32 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, const napi_type_t
   return {};
 }
 
-// The finalizers of the objects come later, and find them closed.
+void Environment::close_queue(cuda::Queue& queue) noexcept {
+  queue.close();
+  std::shared_ptr<cuda::Mark> end = queue.mark();
+  if (end == nullptr || end->has_passed()) return;
+  std::erase_if(ends_, [](const auto& earlier) { return earlier->has_passed(); });
+  try {
+    ends_.push_back(end);
+  } catch (const std::bad_alloc&) {
+    end->wait();
+  }
+}
+
+// The finalizers of the objects come later, and find them closed. Other environments may be at work
+// on the same devices, or capture: what is waited for is the work of this one alone, of which its
+// callbacks are a part, since the addon's code may go with it.
 void Environment::close() {
   is_closed_ = true;
   napi_delete_reference(env_, array_buffer_class_);
   async_calls_.close();
   while (!objects_.empty()) (*objects_.begin())->close();
-  for (const auto& [device, queue] : default_queues_) queue->close();
+  for (const auto& [device, queue] : default_queues_) close_queue(*queue);
   default_queues_.clear();
   staging_.reset();
-  cuda::synchronize_devices();
-  cuda::drain_retired();
+  for (const std::shared_ptr<cuda::Mark>& end : ends_) end->wait();
+  ends_.clear();
+  cuda::free_retired();
   promises_.close();
 }
 

@@ -1,7 +1,7 @@
 // What one JavaScript environment (the main thread, a worker) has: its calls in flight; of GPUs its
 // default streams, staging memory, objects and promises. Made each time that the addon is loaded,
 // which may be more than once in a thread. An environment that ends closes all of it, whatever
-// JavaScript still refers to, and waits for its work.
+// JavaScript still refers to, and waits for its work, and for nobody else's.
 #pragma once
 
 #include <node_api.h>
@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <vector>
 
 #include "../cuda/queue.h"
 #include "../cuda/transfer.h"
@@ -62,6 +63,9 @@ class Environment {
   // The queue of calls that name no stream. Errors: kCuda.
   Status default_queue(cuda::Device& device, cuda::QueuePtr* queue);
 
+  // Closes a queue, whose work the end of the environment waits for.
+  void close_queue(cuda::Queue& queue) noexcept;
+
   // A JavaScript object for a new one of C++. Errors: kInvalidState of an environment that is
   // ending.
   template <class Object>
@@ -91,6 +95,7 @@ class Environment {
   AsyncCalls async_calls_;
   std::unique_ptr<cuda::StagingPool> staging_ = std::make_unique<cuda::StagingPool>();
   std::map<cuda::Device*, cuda::QueuePtr> default_queues_;
+  std::vector<std::shared_ptr<cuda::Mark>> ends_;  // of closed queues
   std::set<NativeObject*> objects_;
 };
 

@@ -51,7 +51,9 @@ napi_value make_error(napi_env env, const Status& status) {
     return {"ERR_INTERNAL", napi_create_error};
   }();
   napi_value error = nullptr;
-  kind.create(env, make_string(env, kind.code), make_string(env, status.message()), &error);
+  // Given to Node-API, the code would be assigned: a setter of a prototype could run and throw.
+  kind.create(env, nullptr, make_string(env, status.message()), &error);
+  set_own(env, error, {"code", make_string(env, kind.code)});
   if (driver_error.number != 0) {
     const auto set = [&](const char* name, const char* text) {
       set_own(env, error, {name, make_string(env, text == nullptr ? "" : text)});

@@ -46,16 +46,16 @@ Status synchronize(ObjectCall& call) {
 
 // By a stream that does nothing but wait for it: behind another, the promise would wait for more.
 Status when_passed(ObjectCall& call) {
+  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  RMSNORM_TRY(promise.make());
   Event* event = nullptr;
   cuda::QueuePtr queue;
-  napi_value promise = nullptr;
   RMSNORM_TRY(call.object(0, "event", &event));
   RMSNORM_TRY(event->recorded().check_waitable());
   RMSNORM_TRY(cuda::Queue::make(event->recorded().device(), &queue));
   RMSNORM_TRY(queue->wait_for(event->recorded()));
-  RMSNORM_TRY(call.environment().promises().when_passed(*queue, nullptr, &promise));
-  queue->close();
-  call.returns(promise);
+  call.returns(promise.settle_after(*queue, nullptr));
+  call.environment().close_queue(*queue);
   return {};
 }
 

@@ -6,7 +6,6 @@
 #include <node_api.h>
 
 #include <memory>
-#include <set>
 
 #include "../cuda/queue.h"
 #include "../status.h"
@@ -21,36 +20,60 @@ class Completion {
   virtual Status finish(napi_env env) = 0;
 };
 
+// Those of one environment.
 class Promises {
  public:
-  explicit Promises(napi_env env);
-  ~Promises();
+  explicit Promises(napi_env env) : env_(env) {}
+  ~Promises() { close(); }
   Promises(const Promises&) = delete;
   Promises& operator=(const Promises&) = delete;
 
-  // Errors: kInvalidState if the environment has no room for it; none of the others work then.
+  // Hooks of node:async_hooks run. Errors: kInvalidState if the environment has no room for it; no
+  // promise can be made then.
   Status open();
   bool is_open() const { return mailbox_ != nullptr; }
-
-  // A promise of undefined. It settles when what the queue holds now has run, or with the error
-  // that keeps it from doing so. `completion` may be null.
-  Status when_passed(cuda::Queue& queue, std::unique_ptr<Completion> completion,
-                     napi_value* promise);
 
   // For the end of the environment: what is pending stays so.
   void close();
 
  private:
+  friend class Promise;
   struct Pending;
   class Mailbox;
 
   static void called_back(cuda::CUstream stream, cuda::CUresult result, void* data);
   static void settle(napi_env env, napi_value callback, void* context, void* data);
 
+  void add(Pending* pending);
+  void remove(Pending* pending);
+
   napi_env env_;
   std::shared_ptr<Mailbox> mailbox_;
   napi_threadsafe_function function_ = nullptr;
-  std::set<Pending*> pending_;
+  Pending* pending_ = nullptr;  // the first of a list
+};
+
+// A promise of undefined, on its way to JavaScript.
+class Promise {
+ public:
+  explicit Promise(Promises& promises);
+  // One that JavaScript has not been given is dropped.
+  ~Promise();
+  Promise(const Promise&) = delete;
+  Promise& operator=(const Promise&) = delete;
+
+  // Makes it. Hooks of node:async_hooks run, and may dispose of any object: so this comes before
+  // arguments are read. Errors: kInvalidState of an environment that is ending.
+  Status make();
+
+  // Returns it. It settles when what the queue holds now has run, or with the error that keeps it
+  // from doing so. `completion` may be null.
+  napi_value settle_after(cuda::Queue& queue, std::unique_ptr<Completion> completion);
+
+ private:
+  Promises& promises_;
+  std::unique_ptr<Promises::Pending> pending_;  // null once it was given to JavaScript
+  napi_value value_ = nullptr;
 };
 
 }  // namespace rmsnorm::napi

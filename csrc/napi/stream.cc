@@ -8,9 +8,10 @@ namespace {
 using cuda::QueuePtr;
 
 Status make(ObjectCall& call, QueuePtr queue, bool is_default) {
+  Environment& environment = call.environment();
   napi_value value = nullptr;
-  RMSNORM_TRY(
-      call.environment().wrap(std::make_unique<Stream>(std::move(queue), is_default), &value));
+  RMSNORM_TRY(environment.wrap(std::make_unique<Stream>(environment, std::move(queue), is_default),
+                               &value));
   call.returns(value);
   return {};
 }
@@ -45,7 +46,7 @@ Status get_pointer(ObjectCall& call) {
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
   napi_value pointer = nullptr;
-  napi_create_bigint_uint64(call.env(), reinterpret_cast<std::uint64_t>(stream->queue()->stream()),
+  napi_create_bigint_uint64(call.env(), reinterpret_cast<std::uint64_t>(stream->queue()->share()),
                             &pointer);
   call.returns(pointer);
   return {};
@@ -58,11 +59,11 @@ Status synchronize(ObjectCall& call) {
 }
 
 Status when_passed(ObjectCall& call) {
+  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  RMSNORM_TRY(promise.make());
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  napi_value promise = nullptr;
-  RMSNORM_TRY(call.environment().promises().when_passed(*stream->queue(), nullptr, &promise));
-  call.returns(promise);
+  call.returns(promise.settle_after(*stream->queue(), nullptr));
   return {};
 }
 

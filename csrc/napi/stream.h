@@ -14,18 +14,19 @@ class Stream final : public NativeObject {
   static constexpr napi_type_tag kTag{0x1d7be05c42f94a86, 0xb83e6f019c25d74a};
   static constexpr const char* kKind = "a Stream";
 
-  explicit Stream(cuda::QueuePtr queue, bool is_default = false)
-      : queue_(std::move(queue)), is_default_(is_default) {}
+  Stream(Environment& environment, cuda::QueuePtr queue, bool is_default)
+      : environment_(environment), queue_(std::move(queue)), is_default_(is_default) {}
 
   const cuda::QueuePtr& queue() const { return queue_; }
 
  private:
   // The default stream stays for calls that name none.
   void release() override {
-    if (!is_default_) queue_->close();
+    if (!is_default_) environment_.close_queue(*queue_);
     queue_.reset();
   }
 
+  Environment& environment_;
   cuda::QueuePtr queue_;
   bool is_default_;
 };
