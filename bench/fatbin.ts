@@ -12,7 +12,7 @@ const magic = 0xba55ed50;
 
 /**
  * The entries of a fatbin, as nvcc 13 writes them: a header of u32 magic, u16 version, u16 size and
- * u64 bytes that follow; of each entry u16 kind (1 PTX, 2 machine code), 4 bytes on u32 size of its
+ * u64 bytes that follow, up to the file's checksum; of each entry u16 kind (1 PTX, 2 machine code), 4 bytes on u32 size of its
  * header, u64 bytes that follow, and at 28 the u32 architecture. Throws RangeError if that is not
  * what is there.
  */
@@ -21,7 +21,8 @@ export function readFatbin(file: string): FatbinEntry[] {
   if (bytes.readUInt32LE(0) !== magic) throw new RangeError(`${file} is no fatbin`);
   const entries: FatbinEntry[] = [];
   let offset = bytes.readUInt16LE(6);
-  while (offset < bytes.length) {
+  const end = offset + Number(bytes.readBigUInt64LE(8));
+  while (offset < end) {
     const kind = bytes.readUInt16LE(offset) === 1 ? 'compute' : 'sm';
     const size = bytes.readUInt32LE(offset + 4) + Number(bytes.readBigUInt64LE(offset + 8));
     entries.push({ architecture: `${kind}_${bytes.readUInt32LE(offset + 28)}`, bytes: size });

@@ -6,7 +6,7 @@
 # A name carries a hash of the sources (kernel_names.cmake), forward.0123456789abcdef.fatbin, so that an
 # addon never takes kernels that do not fit it. Where there is no nvcc (CUDACXX, else PATH, CUDA_PATH,
 # /usr/local/cuda), those of prebuilds/cuda serve, where `npm run prebuild` leaves them and the package
-# has them.
+# has them. A file ends with a checksum of itself (run_nvcc.cmake).
 #
 # The addon does not depend on the kernels when it is built, so that one can be had without the other:
 # they are the target cuda_kernels, a part of ALL.
@@ -120,7 +120,8 @@ function(add_cuda_kernels)
       add_custom_command(
         OUTPUT ${folder}/${name}
         COMMAND ${CMAKE_COMMAND}
-          "-DCOMMAND=${nvcc};${nvcc_options};-Xptxas=-v;-I${PROJECT_SOURCE_DIR}/csrc;${gencode};-o;${folder}/${name};${source}"
+          "-DCOMMAND=${nvcc};${nvcc_options};-Xptxas=-v;-I${PROJECT_SOURCE_DIR}/csrc;${gencode};-o;${folder}/${name}.part;${source}"
+          -DFATBIN=${folder}/${name}
           -DLOG=${folder}/${kernels}.ptxas.log
           -P ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
         DEPENDS ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake

@@ -1,10 +1,11 @@
 // What operating systems do differently: posix/platform.cc, windows/platform.cc. Strings are UTF-8.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace rmsnorm {
 
@@ -27,8 +28,18 @@ constexpr char kPathSeparator = '\\';
 constexpr char kPathSeparator = '/';
 #endif
 
-// Opens a file to be read, null if it can not.
-std::FILE* open_file(const std::string& path);
+enum class FileRead { kDone, kMissing, kFailed };
+
+// Appends a regular file of at most `most` bytes to *bytes. Never waits, as for the other end of a
+// pipe. kMissing: there is no such file. kFailed: *reason says why it was not read.
+FileRead read_file(const std::string& path, std::size_t most, std::vector<std::byte>* bytes,
+                   std::string* reason);
+
+// What read_file() says of other files than regular ones, and of those that are too large.
+inline std::string not_regular_text() { return "it is not a regular file"; }
+inline std::string too_large_text(std::size_t most) {
+  return "it has more than " + std::to_string(most) + " bytes";
+}
 
 // Asks for huge pages inside of memory that nobody has written yet. Only Linux has them to give.
 void advise_huge_pages(void* memory, std::int64_t bytes);

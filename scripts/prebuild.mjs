@@ -17,6 +17,7 @@ import { promisify } from 'node:util';
 const require = createRequire(import.meta.url);
 const prebuildify = promisify(require('prebuildify'));
 const { cmakeJs } = require('./cmake-js.js');
+const { fatbinOf, sealFatbin } = require('./sealed-fatbin.js');
 const { shippedFatbin } = require('./shipped-fatbin.js');
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -61,8 +62,8 @@ function prebuildKernels() {
   rmSync(shipped, { recursive: true, force: true });
   mkdirSync(shipped, { recursive: true });
   for (const name of names) {
-    const fatbin = readFileSync(path.join(built, name));
-    writeFileSync(path.join(shipped, name), shippedFatbin(fatbin));
+    const fatbin = fatbinOf(readFileSync(path.join(built, name)));
+    writeFileSync(path.join(shipped, name), sealFatbin(name, shippedFatbin(fatbin)));
   }
 }
 

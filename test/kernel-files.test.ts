@@ -1,7 +1,10 @@
 // The files of compiled kernels next to the addon: where they are looked for, and what an addon says
 // that does not find its own. Each test has a copy of the addon in a folder of its own.
 
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
+  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -11,10 +14,12 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { readFatbin } from '../bench/fatbin';
+import { fatbinOf, sealFatbin } from '../scripts/sealed-fatbin.js';
 import { shippedFatbin } from '../scripts/shipped-fatbin.js';
 import { addon, hasSimulator, printedBy, simulator } from './processes';
 
@@ -71,7 +76,6 @@ onFiles(`kernels${unlessFiles}`, () => {
     ['build/Release/rmsnorm.node', 'build/cuda'],
     ['build/Release/rmsnorm.node', 'prebuilds/cuda'],
     ['prebuilds/linux-x64/rmsnorm.glibc.node', 'prebuilds/cuda'],
-    ['bench/prebuilds/linux-x64/rmsnorm.node', 'prebuilds/cuda'],
   ])('of %s may be in %s', async (copy, kernels) => {
     expect(await outcomesOf(place(copy, kernels))).toEqual([1, 1, 1]);
   });
@@ -86,26 +90,28 @@ onFiles(`kernels${unlessFiles}`, () => {
     expect(await outcomesOf(copy)).toEqual(
       unavailable(
         `the addon's kernels are missing: there is no file '${String(names[0])}' in any of ` +
-          `'${root}/build/cuda', '${root}/prebuilds/cuda', '${path.dirname(root)}/prebuilds/cuda'`,
+          `'${root}/build/cuda', '${root}/prebuilds/cuda'`,
       ),
     );
   });
 
-  test.each([
-    ['cut short', (whole: Buffer) => whole.subarray(0, 1000)],
-    ['empty', () => ''],
-    ['no fatbins', () => 'version https://example.com\n'],
-  ])('in files that are %s', async (_, damaged) => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
-    const file = path.join(root, 'build/cuda', String(names.at(-1)));
-    writeFileSync(file, damaged(readFileSync(file)));
-    expect(await outcomesOf(copy)).toEqual(unavailable(`the file '${file}' of kernels is damaged`));
+  test('outside the package are not taken', async () => {
+    const copy = place('package/build/Release/rmsnorm.node', 'prebuilds/cuda');
+    const package_ = path.join(root, 'package');
+    expect(await outcomesOf(copy)).toEqual(
+      unavailable(
+        `the addon's kernels are missing: there is no file '${String(names[0])}' in any of ` +
+          `'${package_}/build/cuda', '${package_}/prebuilds/cuda'`,
+      ),
+    );
   });
 
   test('that the driver does not understand', async () => {
     const copy = place('build/Release/rmsnorm.node', 'build/cuda');
-    const file = path.join(root, 'build/cuda', String(names[0]));
-    writeFileSync(file, readFileSync(file).fill(0xff, 16, 80));
+    const name = String(names[0]);
+    const file = path.join(root, 'build/cuda', name);
+    const fatbin = Buffer.from(fatbinOf(readFileSync(file))).fill(0xff, 16, 80);
+    writeFileSync(file, sealFatbin(name, fatbin));
     const failure = expect.objectContaining({ code: 'ERR_CUDA_INVALID_IMAGE' }) as unknown;
     expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
   });
@@ -117,7 +123,7 @@ onFiles(`kernels${unlessFiles}`, () => {
       const all = readFatbin(file).map(({ architecture }) => architecture);
       const ptx = all.filter((architecture) => architecture.startsWith('compute_'));
       expect(ptx.length).toBeGreaterThan(1);
-      writeFileSync(file, shippedFatbin(readFileSync(file)));
+      writeFileSync(file, sealFatbin(name, shippedFatbin(fatbinOf(readFileSync(file)))));
       const shipped = readFatbin(file).map(({ architecture }) => architecture);
       const code = all.filter((architecture) => architecture.startsWith('sm_'));
       expect(shipped.toSorted()).toEqual([...code, 'compute_90'].sort());
@@ -152,5 +158,104 @@ onFiles(`kernels${unlessFiles}`, () => {
       })();
     `;
     expect(await printedBy(program, { RMSNORM_LIBCUDA: simulator })).toEqual([[1, 1]]);
+  });
+
+  test('end with what a build of them in JavaScript ends with', () => {
+    for (const name of names) {
+      const file = readFileSync(path.join(built, name));
+      expect(sealFatbin(name, fatbinOf(file)).equals(file)).toBe(true);
+    }
+  });
+
+  const damaged = (file: string, reason: string) =>
+    unavailable(
+      `the file '${file}' of kernels is damaged: ${reason}. Install the package, or build the ` +
+        'kernels, again',
+    );
+  const noChecksum = 'it has no checksum at its end';
+  const otherChecksum = 'its checksum is another';
+  const flip = (at: (bytes: number) => number) => (whole: Buffer) => {
+    const place = at(whole.length);
+    whole.writeUInt8(whole.readUInt8(place) ^ 1, place);
+    return whole;
+  };
+
+  test.each([
+    ['cut short', (whole: Buffer) => whole.subarray(0, 1000), noChecksum],
+    ['a byte short', (whole: Buffer) => whole.subarray(0, -1), otherChecksum],
+    ['a byte longer', (whole: Buffer) => Buffer.concat([whole, Buffer.of(10)]), otherChecksum],
+    ['short of a byte inside', (whole: Buffer) => whole.subarray(1), otherChecksum],
+    ['without a checksum', (whole: Buffer) => fatbinOf(whole), noChecksum],
+    ['empty', () => '', noChecksum],
+    ['no fatbins', () => 'version https://example.com\n', noChecksum],
+    ['flipped in their first byte', flip(() => 0), otherChecksum],
+    ['flipped in their header', flip(() => 9), otherChecksum],
+    ['flipped in the middle', flip((bytes) => bytes >> 1), otherChecksum],
+    ['flipped in the last byte of a kernel', flip((bytes) => bytes - 150), otherChecksum],
+    ['flipped in the checksum', flip((bytes) => bytes - 2), otherChecksum],
+  ])('in files that are %s', async (_, damage, reason) => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const file = path.join(root, 'build/cuda', String(names.at(-1)));
+    writeFileSync(file, damage(readFileSync(file)));
+    expect(await outcomesOf(copy)).toEqual(damaged(file, reason));
+  });
+
+  test('under the name of others', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const [first, second] = names as [string, string];
+    const older = first.replace(/\.[0-9a-f]{16}\./, '.0123456789abcdef.');
+    const file = path.join(root, 'build/cuda', first);
+    const fatbin = fatbinOf(readFileSync(file));
+    cpSync(path.join(root, 'build/cuda', second), file);
+    const reason = (name: string) => `it is the file '${name}' under another name`;
+    expect(await outcomesOf(copy)).toEqual(damaged(file, reason(second)));
+    for (const name of [older, first.replace('fatbin', 'gatbin')]) {
+      writeFileSync(file, sealFatbin(name, fatbin));
+      expect(await outcomesOf(copy)).toEqual(damaged(file, reason(name)));
+    }
+  });
+
+  test.each([
+    ['a pipe', 'mkfifo "$0"', 'it is not a regular file'],
+    ['a link to a pipe', 'mkfifo "$0".pipe && ln -s "$0".pipe "$0"', 'it is not a regular file'],
+    ['a link to a device', 'ln -s /dev/zero "$0"', 'it is not a regular file'],
+    ['a link to a device without an end', 'ln -s /dev/random "$0"', 'it is not a regular file'],
+    ['a folder', 'mkdir "$0"', 'it is not a regular file'],
+    ['a link to itself', 'ln -s "$0" "$0"', 'Too many levels of symbolic links'],
+    ['too large', 'truncate -s 100G "$0"', 'it has more than 67108864 bytes'],
+  ])('where there is %s', async (_, make, reason) => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const file = path.join(root, 'build/cuda', String(names[1]));
+    rmSync(file);
+    execFileSync('sh', ['-c', make, file]);
+    expect(await outcomesOf(copy)).toEqual(
+      unavailable(`the file '${file}' of kernels cannot be read: ${reason}`),
+    );
+  });
+
+  test('where there is a socket', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const file = path.join(root, 'build/cuda', String(names[1]));
+    rmSync(file);
+    const server = createServer().listen(file);
+    await once(server, 'listening');
+    try {
+      expect(await outcomesOf(copy)).toEqual(
+        unavailable(`the file '${file}' of kernels cannot be read: it is not a regular file`),
+      );
+    } finally {
+      server.close();
+    }
+  });
+
+  // The superuser reads everything.
+  const unlessSuperuser = process.getuid?.() === 0 ? test.skip : test;
+  unlessSuperuser('that may not be read', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const file = path.join(root, 'build/cuda', String(names[1]));
+    chmodSync(file, 0);
+    expect(await outcomesOf(copy)).toEqual(
+      unavailable(`the file '${file}' of kernels cannot be read: Permission denied`),
+    );
   });
 });

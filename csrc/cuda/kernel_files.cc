@@ -1,13 +1,15 @@
 #include "kernel_files.h"
 
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
+#include <algorithm>
 #include <memory>
+#include <mutex>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "../platform.h"
+#include "sha256.h"
 
 namespace rmsnorm::cuda {
 namespace {
@@ -22,8 +24,9 @@ std::string without_names(const std::string& path, int names) {
   return path.substr(0, end == std::string::npos ? 0 : end);
 }
 
-// Where kernels may lie, the nearest first. Names are cut off rather than followed by "..", which
-// Windows does not know in the kind of path that Node.js loads addons by.
+// Where kernels may lie, the nearest first: in the package, wherever the addon is in it. Names are
+// cut off rather than followed by "..", which Windows does not know in the kind of path that
+// Node.js loads addons by.
 std::vector<std::string> find_folders() {
   struct Place {
     int names;  // of the addon's path to cut off
@@ -32,7 +35,6 @@ std::vector<std::string> find_folders() {
   const Place places[] = {
       {2, {"cuda"}},               // of build/Release and prebuilds/linux-x64
       {3, {"prebuilds", "cuda"}},  // of build/Release, built without nvcc
-      {4, {"prebuilds", "cuda"}},  // of bench/prebuilds/linux-x64
   };
   const std::string path = module_path();
   std::vector<std::string> folders;
@@ -40,7 +42,7 @@ std::vector<std::string> find_folders() {
     std::string folder = without_names(path, place.names);
     if (folder.empty()) continue;
     for (const char* name : place.added) folder += kPathSeparator + std::string(name);
-    folders.push_back(std::move(folder));
+    if (folders.empty() || folders.front() != folder) folders.push_back(std::move(folder));
   }
   return folders;
 }
@@ -49,33 +51,53 @@ Status unavailable(const std::string& reason) {
   return {Code::kCudaUnavailable, "CUDA is not available: " + reason};
 }
 
-// Whether these are the bytes of a whole fatbin: the driver, which is not told their number, reads
-// as many as the header says.
-bool is_whole(const std::vector<std::byte>& bytes) {
-  struct Header {
-    std::uint32_t magic;
-    std::uint16_t version, size;
-    std::uint64_t rest;  // bytes after the header
-  } header;
-  if (bytes.size() < sizeof header) return false;
-  std::memcpy(&header, bytes.data(), sizeof header);
-  return header.magic == 0xBA55ED50 && header.rest == bytes.size() - header.size;
+// Larger than all kernels for all architectures together.
+constexpr std::size_t kMostBytes = 64 << 20;
+
+// A file ends with a line about itself, such as
+//   SHA256 (forward.0123456789abcdef.fatbin) = e3b0c442…
+// which the build writes: cmake/run_nvcc.cmake, scripts/sealed-fatbin.js.
+constexpr std::string_view kSealBegin = "SHA256 (";
+constexpr std::size_t kLongestSeal = 256;
+
+std::string seal(std::string_view name, std::span<const std::byte> contents) {
+  return std::string(kSealBegin) + std::string(name) + ") = " + sha256(contents) + "\n";
+}
+
+// Takes the line off the file. Returns what is wrong with the file, or nothing.
+std::string open_seal(const std::string& name, std::vector<std::byte>* file) {
+  const std::string_view text(reinterpret_cast<const char*>(file->data()), file->size());
+  const std::size_t begin =
+      text.find(kSealBegin, file->size() - std::min(file->size(), kLongestSeal));
+  if (begin == std::string_view::npos) return "it has no checksum at its end";
+  const std::string found(text.substr(begin));
+  const auto contents = std::span<const std::byte>(*file).first(begin);
+  if (found != seal(name, contents)) {
+    const std::string_view rest = std::string_view(found).substr(kSealBegin.size());
+    const std::string_view other = rest.substr(0, rest.find(')'));
+    const bool is_other = other != name && found == seal(other, contents);
+    return is_other ? "it is the file '" + std::string(other) + "' under another name"
+                    : "its checksum is another";
+  }
+  file->resize(begin);
+  return {};
 }
 
 Status read_image(const std::vector<std::string>& folders, const std::string& name,
                   std::vector<std::byte>* image) {
-  using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
   std::string tried;
   for (const std::string& folder : folders) {
     const std::string path = folder + kPathSeparator + name;
-    const File file(open_file(path), &std::fclose);
-    if (file != nullptr) {
-      std::byte part[1 << 14];
-      for (std::size_t count = 0; (count = std::fread(part, 1, sizeof part, file.get())) > 0;) {
-        image->insert(image->end(), part, part + count);
-      }
-      if (is_whole(*image)) return {};
-      return unavailable("the file '" + path + "' of kernels is damaged");
+    std::string reason;
+    const FileRead read = read_file(path, kMostBytes, image, &reason);
+    if (read == FileRead::kDone) {
+      const std::string damage = open_seal(name, image);
+      if (damage.empty()) return {};
+      return unavailable("the file '" + path + "' of kernels is damaged: " + damage +
+                         ". Install the package, or build the kernels, again");
+    }
+    if (read == FileRead::kFailed) {
+      return unavailable("the file '" + path + "' of kernels cannot be read: " + reason);
     }
     tried += (tried.empty() ? "'" : ", '") + folder + "'";
   }
@@ -83,29 +105,27 @@ Status read_image(const std::vector<std::string>& folders, const std::string& na
                      tried);
 }
 
-struct ReadImages {
-  KernelImages images;
-  Status status;
-};
-
-ReadImages read_images() {
-  ReadImages read;
+Status read_images(KernelImages* images) {
   const std::vector<std::string> folders = find_folders();
-  read.status = [&]() -> Status {
-    for (const char* name : {RMSNORM_KERNEL_FILES}) {
-      RMSNORM_TRY(read_image(folders, name, &read.images.emplace_back()));
-    }
-    return {};
-  }();
-  return read;
+  for (const char* name : {RMSNORM_KERNEL_FILES}) {
+    RMSNORM_TRY(read_image(folders, name, &images->emplace_back()));
+  }
+  return {};
 }
 
 }  // namespace
 
 Status kernel_images(const KernelImages** images) {
-  static const ReadImages& read = *new ReadImages(read_images());
-  *images = &read.images;
-  return read.status;
+  static std::mutex mutex;
+  static const KernelImages* known = nullptr;  // never destroyed
+  const std::lock_guard lock(mutex);
+  if (known == nullptr) {
+    auto read = std::make_unique<KernelImages>();
+    RMSNORM_TRY(read_images(read.get()));
+    known = read.release();
+  }
+  *images = known;
+  return {};
 }
 
 }  // namespace rmsnorm::cuda

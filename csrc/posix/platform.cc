@@ -1,12 +1,18 @@
 #include "../platform.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
+#include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <system_error>
 
 namespace rmsnorm {
 namespace {
@@ -21,6 +27,37 @@ struct KeptPointer {
 };
 
 thread_local KeptPointer kept_pointer;
+
+// An open file, closed at the end of its scope.
+struct OpenFile {
+  int descriptor;
+
+  ~OpenFile() {
+    if (descriptor >= 0) close(descriptor);
+  }
+};
+
+std::string error_text(int error) { return std::generic_category().message(error); }
+
+struct FileFacts {
+  bool is_regular = false;
+  std::uint64_t bytes = 0;
+};
+
+// False, and errno, if the system does not tell. fstat() of a new glibc would not load on an old
+// one.
+bool read_facts(int descriptor, FileFacts* facts) {
+#if defined(__linux__)
+  struct statx found = {};
+  if (statx(descriptor, "", AT_EMPTY_PATH, STATX_TYPE | STATX_SIZE, &found) != 0) return false;
+  *facts = {S_ISREG(found.stx_mode), found.stx_size};
+#else
+  struct stat found = {};
+  if (fstat(descriptor, &found) != 0) return false;
+  *facts = {S_ISREG(found.st_mode), static_cast<std::uint64_t>(found.st_size)};
+#endif
+  return true;
+}
 
 }  // namespace
 
@@ -51,7 +88,37 @@ std::string module_path() {
   return path == nullptr ? info.dli_fname : path.get();
 }
 
-std::FILE* open_file(const std::string& path) { return std::fopen(path.c_str(), "rb"); }
+FileRead read_file(const std::string& path, std::size_t most, std::vector<std::byte>* bytes,
+                   std::string* reason) {
+  const auto failed = [&](const std::string& text) {
+    *reason = text;
+    return FileRead::kFailed;
+  };
+  const OpenFile file{open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
+  if (file.descriptor < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return FileRead::kMissing;
+    return failed(errno == ENXIO ? not_regular_text() : error_text(errno));  // a socket
+  }
+  FileFacts facts;
+  if (!read_facts(file.descriptor, &facts)) return failed(error_text(errno));
+  if (!facts.is_regular) return failed(not_regular_text());
+  if (facts.bytes > most) return failed(too_large_text(most));
+  const std::size_t begin = bytes->size();
+  const auto size = static_cast<std::size_t>(facts.bytes);
+  bytes->resize(begin + size);
+  std::size_t done = 0;
+  while (done < size) {
+    const ssize_t count = read(file.descriptor, bytes->data() + begin + done, size - done);
+    if (count == 0) break;  // somebody cut it short meanwhile
+    if (count > 0) {
+      done += static_cast<std::size_t>(count);
+    } else if (errno != EINTR) {
+      return failed(error_text(errno));
+    }
+  }
+  bytes->resize(begin + done);
+  return FileRead::kDone;
+}
 
 void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::int64_t bytes) {
 #if defined(__linux__)

@@ -36,6 +36,15 @@ std::string error_text(DWORD error) {
   return size == 0 ? number : utf8({text, size}) + ", " + number;
 }
 
+// An open file, closed at the end of its scope.
+struct OpenFile {
+  HANDLE handle;
+
+  ~OpenFile() {
+    if (handle != INVALID_HANDLE_VALUE) CloseHandle(handle);
+  }
+};
+
 // What FlsAlloc's slot of a thread points to.
 struct KeptPointer {
   void* pointer;
@@ -100,7 +109,37 @@ std::string module_path() {
   return utf8(path);
 }
 
-std::FILE* open_file(const std::string& path) { return _wfopen(wide(path).c_str(), L"rb"); }
+FileRead read_file(const std::string& path, std::size_t most, std::vector<std::byte>* bytes,
+                   std::string* reason) {
+  const auto failed = [&](const std::string& text) {
+    *reason = text;
+    return FileRead::kFailed;
+  };
+  const std::wstring name = wide(path);
+  const OpenFile file{CreateFileW(name.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE,
+                                  nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr)};
+  if (file.handle == INVALID_HANDLE_VALUE) {
+    const DWORD error = GetLastError();
+    if (error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND) return FileRead::kMissing;
+    const DWORD attributes = GetFileAttributesW(name.c_str());
+    const bool is_folder =
+        attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0;
+    return failed(is_folder ? not_regular_text() : error_text(error));
+  }
+  LARGE_INTEGER size = {};
+  if (GetFileType(file.handle) != FILE_TYPE_DISK) return failed(not_regular_text());
+  if (GetFileSizeEx(file.handle, &size) == 0) return failed(error_text(GetLastError()));
+  if (static_cast<ULONGLONG>(size.QuadPart) > most) return failed(too_large_text(most));
+  const std::size_t begin = bytes->size();
+  bytes->resize(begin + static_cast<std::size_t>(size.QuadPart));
+  DWORD done = 0;
+  if (ReadFile(file.handle, bytes->data() + begin, static_cast<DWORD>(size.QuadPart), &done,
+               nullptr) == 0) {
+    return failed(error_text(GetLastError()));
+  }
+  bytes->resize(begin + done);
+  return FileRead::kDone;
+}
 
 void advise_huge_pages(void*, std::int64_t) {}
 

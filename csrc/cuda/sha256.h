@@ -1,0 +1,14 @@
+// SHA-256 (FIPS 180-4), which CMake and Node.js have, too: cmake/run_nvcc.cmake and
+// scripts/sealed-fatbin.js write what kernel_files.cc checks.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace rmsnorm::cuda {
+
+// The hash of the bytes, as 64 lowercase hexadecimal digits.
+std::string sha256(std::span<const std::byte> bytes);
+
+}  // namespace rmsnorm::cuda
