@@ -15,6 +15,14 @@ function revoked(target: object): object {
 
 const throwingTraps = new Proxy({}, { get: () => throwing });
 
+/** An array with a property of its own that hides the one of all arrays. */
+const lying = (length: number, name: PropertyKey, said: unknown) =>
+  Object.defineProperty(
+    new Float32Array(length),
+    name,
+    said === throwing ? { get: throwing } : { value: said },
+  );
+
 const detachedView = () => {
   const view = new DataView(new ArrayBuffer(8));
   structuredClone(view.buffer, { transfer: [view.buffer] });
@@ -105,5 +113,11 @@ export const hostileValues: Readonly<Record<string, () => unknown>> = {
   'a revoked proxy of a list': () => revoked([4]),
   'a revoked proxy of a function': () => revoked(throwing),
   'a proxy of a revoked proxy': () => new Proxy(revoked([]), {}),
+  'an array of another kind by its own word': () => lying(12, Symbol.toStringTag, 'Float64Array'),
+  'an array of no kind by its own word': () => lying(12, Symbol.toStringTag, Object.create(null)),
+  'an array of another length by its own word': () => lying(7, 'length', 12),
+  'an array of a broken length by its own word': () => lying(7, 'length', '12'),
+  'an array of a throwing kind': () => lying(12, Symbol.toStringTag, throwing),
+  'an array of a throwing length': () => lying(12, 'length', throwing),
   'a proxy of an array': () => new Proxy(new Float32Array(12), {}),
 };
