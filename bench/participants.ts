@@ -21,6 +21,8 @@ export async function loadRivals(
       participants.push({ rival, loaded: await rival.load() });
     } catch (error) {
       if (choice !== 'installed' || !(error instanceof MissingRival)) throw error;
+      // Nobody may expect what is not installed; of what is, it is told why it does not take part.
+      if (error.isOutdated) process.stderr.write(`${error.message}\n`);
     }
   }
 }

@@ -1,7 +1,15 @@
 // The command line program as it ships: compiled, in a process of its own.
 
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -181,14 +189,14 @@ describe('installed, without the packages that are optional', () => {
     const { end, stdout, stderr } = await cli(args, settings);
     expect([end, stdout]).toEqual([1, '']);
     expect(stderr).toBe(
-      '--plot needs the packages vega and vega-lite. Install them: npm install vega vega-lite\n',
+      '--plot needs the packages vega and vega-lite. Install them: npm install vega@6 vega-lite@6\n',
     );
   });
 
   test('a rival that is named says what to install', async () => {
     const { end, stderr } = await cli(['bench', '--rivals', 'onnxruntime-node'], settings);
     expect(end).toBe(1);
-    expect(stderr).toContain('npm install onnxruntime-node');
+    expect(stderr).toContain('npm install onnxruntime-node@1\n');
     expect(stderr).not.toContain('    at ');
   });
 
@@ -197,6 +205,65 @@ describe('installed, without the packages that are optional', () => {
     const { end, stdout, stderr } = await cli(args, settings);
     expect([end, stderr]).toEqual([0, 'forward 1x64 float32 cpu\n']);
     expect(stdout).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
+  });
+
+  describe('of which some are too old', () => {
+    const others = path.join(folder, 'node_modules');
+    const versions = {
+      'onnxruntime-node': '1.19.2',
+      '@tensorflow/tfjs-core': '3.21.0',
+      '@tensorflow/tfjs-backend-cpu': '4.22.0',
+      vega: '6.2.0',
+      'vega-lite': '5.23.0',
+    };
+
+    beforeAll(() => {
+      for (const [name, version] of Object.entries(versions)) {
+        mkdirSync(path.join(others, name), { recursive: true });
+        const manifest = { name, version, main: 'index.js' };
+        writeFileSync(path.join(others, name, 'package.json'), JSON.stringify(manifest));
+        writeFileSync(path.join(others, name, 'index.js'), "throw new Error('loaded');");
+      }
+    });
+    afterAll(() => {
+      for (const name of Object.keys(versions))
+        rmSync(path.join(others, name), { recursive: true });
+    });
+
+    test('--plot says which, and what to install', async () => {
+      const args = ['bench', '--quick', '--plot', path.join(folder, 'other.svg')];
+      const { end, stdout, stderr } = await cli(args, settings);
+      expect([end, stdout]).toEqual([1, '']);
+      expect(stderr).toBe(
+        '--plot needs the packages vega and vega-lite: vega-lite is of version 5.23.0, and 6.0.0 ' +
+          'or newer is needed. Install them: npm install vega@6 vega-lite@6\n',
+      );
+    });
+
+    test('a rival that is named says which, and what to install', async () => {
+      const { end, stderr } = await cli(['bench', '--rivals', 'onnxruntime-node'], settings);
+      expect([end, stderr]).toEqual([
+        1,
+        'onnxruntime-node cannot take part: onnxruntime-node is of version 1.19.2, and 1.20.0 or ' +
+          'newer is needed: npm install onnxruntime-node@1\n',
+      ]);
+    });
+
+    test('the others take part, after a line for each that does not', async () => {
+      const args = ['bench', '--shapes', '1x64', '--op', 'forward', '--time', '0.2'];
+      const { end, stdout, stderr } = await cli(args, settings);
+      expect(end).toBe(0);
+      expect(stderr.trimEnd().split('\n')).toEqual([
+        expect.stringMatching(
+          /^onnxruntime-node cannot .* version 1\.19\.2, .* onnxruntime-node@1$/,
+        ),
+        expect.stringMatching(/^onnxruntime-node layer-norm cannot take part: /),
+        expect.stringMatching(/^tfjs-wasm cannot .*tfjs-core is of version 3\.21\.0, .*wasm@4$/),
+        expect.stringMatching(/^tfjs-cpu cannot .*tfjs-core is of version 3\.21\.0, .*cpu@4$/),
+        'forward 1x64 float32 cpu',
+      ]);
+      expect(stdout).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
+    });
   });
 });
 

@@ -85,8 +85,8 @@ function fake(name: string, results: (y: Float32Array, runs: number) => Results)
 
 const missing: Rival = {
   ...fake('missing', () => ({})).rival,
-  packages: ['left-pad'],
-  load: () => Promise.reject(new MissingRival('missing', 'npm install left-pad')),
+  packages: ['vega'],
+  load: () => Promise.reject(new MissingRival('missing', 'npm install vega@6')),
 };
 
 describe('rivals', () => {
@@ -131,9 +131,26 @@ describe('rivals', () => {
     for (const choice of ['missing', 'all', 'honest,missing']) {
       const named = await bench([...brief, '--rivals', choice], [rival, missing]);
       expect([named.code, named.stdout]).toEqual([1, '']);
-      expect(named.stderr).toBe('missing is not installed: npm install left-pad\n');
+      expect(named.stderr).toBe('missing is not installed: npm install vega@6\n');
     }
     expect(calls.at(-1)).toBe('close');
+  });
+
+  test('that are too old are left out, and it says so', async () => {
+    const outdated = 'vega is of version 5.33.0, and 6.0.0 or newer is needed';
+    const hint = 'npm install vega@6';
+    const old = {
+      ...missing,
+      load: () => Promise.reject(new MissingRival('old', hint, { outdated })),
+    };
+    const { rival } = fake('honest', (y) => ({ y }));
+    const { code, stdout, stderr } = await bench(brief, [old, rival]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('rivals: honest 1.2.3\n');
+    const message = `old cannot take part: ${outdated}: ${hint}\n`;
+    expect(stderr.startsWith(message)).toBe(true);
+    const named = await bench([...brief, '--rivals', 'all'], [rival, old]);
+    expect(named).toEqual({ code: 1, stdout: '', stderr: message });
   });
 
   test('are not even loaded if none are asked for', async () => {
@@ -180,7 +197,7 @@ describe('wrong usage', () => {
   test('--help says what there is, and is none', async () => {
     const { code, stdout } = await bench(['--help'], [missing]);
     expect(code).toBe(0);
-    expect(stdout).toContain('missing: of a test (needs left-pad)');
+    expect(stdout).toContain('missing: of a test (needs vega)');
     expect(stdout).toContain('seed     (64, 512, 4096)');
   });
 });

@@ -6,6 +6,13 @@ import { runProgram } from './processes';
 
 const needy = rivals.filter(({ packages }) => packages.length > 0);
 
+const majors: Readonly<Record<string, number>> = {
+  '@tensorflow/tfjs-backend-cpu': 4,
+  '@tensorflow/tfjs-backend-wasm': 4,
+  '@tensorflow/tfjs-core': 4,
+  'onnxruntime-node': 1,
+};
+
 function mockNotFound(name: string): void {
   jest.doMock(name, () => {
     throw Object.assign(new Error(`Cannot find module '${name}'`), { code: 'MODULE_NOT_FOUND' });
@@ -23,7 +30,7 @@ describe.each(needy)('$name', (rival) => {
     mockNotFound(missing);
     const error = await rival.load().catch((error: unknown) => error);
     expect(error).toBeInstanceOf(MissingRival);
-    const hint = `npm install ${packages.join(' ')}`;
+    const hint = `npm install ${packages.map((each) => `${each}@${majors[each] ?? ''}`).join(' ')}`;
     expect(error).toMatchObject({ hint, message: `${name} is not installed: ${hint}` });
   });
 });
@@ -31,14 +38,14 @@ describe.each(needy)('$name', (rival) => {
 test('what Node.js says of a package that is not there', async () => {
   const { stdout, end } = await runProgram(
     `const { importInstalled } = require('./bench/rivals/support');
-     importInstalled('it', ['no-such-package'], () => import('no-such-package')).catch(
+     importInstalled('it', ['vega', 'onnxruntime-node'], () => import('no-such-package')).catch(
        (error) => console.log(error.name, error.cause.code, error.message),
      );`,
     {},
   );
   expect(end).toBe(0);
   expect(stdout).toBe(
-    'MissingRival ERR_MODULE_NOT_FOUND it is not installed: npm install no-such-package\n',
+    'MissingRival ERR_MODULE_NOT_FOUND it is not installed: npm install vega@6 onnxruntime-node@1\n',
   );
 });
 

@@ -1,6 +1,7 @@
 import type { TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
 
 import { Failure } from '../failure';
+import { importOptional, UnusablePackages } from '../optional-packages';
 import {
   gbPerSecond,
   limitOf,
@@ -17,18 +18,26 @@ type Panel = Extract<TopLevelSpec, { hconcat: unknown[] }>['hconcat'][number];
 /** Draws a report as SVG. */
 export type DrawChart = (report: Report) => Promise<string>;
 
-/** Loads what draws. Throws Failure, saying what to install, where it is missing. */
+/** Loads what draws. Throws Failure, saying what to install, where it is missing or too old. */
 export async function loadChart(): Promise<DrawChart> {
+  const [vega, vegaLite] = await loadVega();
+  return (report) => {
+    if (report.cases.length === 0) throw new Failure('--plot: there are no times to draw.');
+    const { spec } = vegaLite.compile(chartOf(report));
+    return new vega.View(vega.parse(spec), { renderer: 'none' }).toSVG();
+  };
+}
+
+async function loadVega() {
   try {
-    const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);
-    return (report) => {
-      if (report.cases.length === 0) throw new Failure('--plot: there are no times to draw.');
-      const { spec } = vegaLite.compile(chartOf(report));
-      return new vega.View(vega.parse(spec), { renderer: 'none' }).toSVG();
-    };
+    return await importOptional(['vega', 'vega-lite'], () =>
+      Promise.all([import('vega'), import('vega-lite')]),
+    );
   } catch (cause) {
-    const hint = 'Install them: npm install vega vega-lite';
-    throw new Failure(`--plot needs the packages vega and vega-lite. ${hint}`, { cause });
+    if (!(cause instanceof UnusablePackages)) throw cause;
+    const which = cause.outdated === undefined ? '' : `: ${cause.outdated}`;
+    const needs = `--plot needs the packages vega and vega-lite${which}.`;
+    throw new Failure(`${needs} Install them: ${cause.hint}`, { cause });
   }
 }
 

@@ -3,6 +3,7 @@
 import type { Arrays } from '../arrays';
 import type { Case } from '../cases';
 import { Failure } from '../failure';
+import type { OptionalPackage } from '../optional-packages';
 
 /** Where a result is written: into memory that is there already, or into some made by the call. */
 export type OutputMode = 'given' | 'fresh';
@@ -14,7 +15,7 @@ export interface Rival {
   /** One line for `--help` and the report. */
   readonly description: string;
   /** The npm packages it needs. */
-  readonly packages: readonly string[];
+  readonly packages: readonly OptionalPackage[];
   /** The modes it offers; each is a contender of its own. */
   readonly outputs: readonly OutputMode[];
   /** Whether it computes this operation in this dtype at this size. */
@@ -48,14 +49,22 @@ export interface Results {
   readonly residualOut?: Float32Array;
 }
 
-/** A rival that is not installed; the message says what to do. */
+interface MissingRivalOptions extends ErrorOptions {
+  /** Which package is too old, and what is needed. */
+  readonly outdated?: string | undefined;
+}
+
+/** A rival that is not installed, or too old; the message says what to do. */
 export class MissingRival extends Failure {
   override readonly name = 'MissingRival';
 
   readonly hint: string;
+  readonly isOutdated: boolean;
 
-  constructor(rival: string, hint: string, options?: ErrorOptions) {
-    super(`${rival} is not installed: ${hint}`, options);
+  constructor(rival: string, hint: string, { outdated, ...options }: MissingRivalOptions = {}) {
+    const problem = outdated === undefined ? 'is not installed' : `cannot take part: ${outdated}`;
+    super(`${rival} ${problem}: ${hint}`, options);
     this.hint = hint;
+    this.isOutdated = outdated !== undefined;
   }
 }

@@ -1,4 +1,5 @@
 import type { Elements } from '../arrays';
+import { importOptional, UnusablePackages, type OptionalPackage } from '../optional-packages';
 import { MissingRival } from './rival';
 
 /** The memory of a float32 case. */
@@ -21,17 +22,17 @@ export async function timedPromises(repeats: number, call: () => Promise<void>):
   return Number(process.hrtime.bigint() - start);
 }
 
-/** A package of the user's. Throws MissingRival if it is not installed. */
+/** The packages of a rival. Throws MissingRival if one is missing or too old. */
 export async function importInstalled<Module>(
   rival: string,
-  packages: readonly string[],
+  packages: readonly OptionalPackage[],
   load: () => Promise<Module>,
 ): Promise<Module> {
   try {
-    return await load();
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? '';
-    if (!['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'].includes(code)) throw cause;
-    throw new MissingRival(rival, `npm install ${packages.join(' ')}`, { cause });
+    return await importOptional(packages, load);
+  } catch (error) {
+    if (!(error instanceof UnusablePackages)) throw error;
+    const { hint, cause, outdated } = error;
+    throw new MissingRival(rival, hint, { cause, outdated });
   }
 }

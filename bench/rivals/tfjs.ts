@@ -28,7 +28,7 @@ function rivalOf(
   loadBackend: () => Promise<unknown>,
 ): Rival {
   const name = `tfjs-${backend}`;
-  const packages = [core, `@tensorflow/tfjs-backend-${backend}`];
+  const packages = [core, `@tensorflow/tfjs-backend-${backend}`] as const;
   return {
     name,
     computes: 'rms-norm',
