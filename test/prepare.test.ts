@@ -51,7 +51,9 @@ const npm = `
   if (target === 'build:native' || target === 'build:addon') {
     make('build/Release', 'rmsnorm.node', 'forward.0123456789abcdef.fatbin');
   }
-  if (target === 'build:native') make('build/Release', 'rmsnorm_bench.node', '');
+  if (target === 'build:native') {
+    for (const name of ['bench', 'test']) make('build/Release', 'rmsnorm_' + name + '.node', '');
+  }
 `;
 
 beforeEach(() => {
@@ -59,10 +61,11 @@ beforeEach(() => {
   tools = path.join(tree, 'tools');
   mkdirSync(tools);
   symlinkSync(process.execPath, path.join(tools, 'node'));
-  const sources = ['csrc/a.cc', 'bench/native/b.cc', 'bench/c.ts', 'lib/d.ts', 'cmake/e.cmake'];
+  const native = ['csrc/a.cc', 'bench/native/b.cc', 'test/addon/c.cc', 'cmake/d.cmake'];
+  const sources = [...native, 'bench/e.ts', 'lib/f.ts'];
   const settings = ['CMakeLists.txt', 'package-lock.json', 'tsconfig.json', 'tsconfig.bench.json'];
   const before = new Date(Date.now() - 60_000);
-  for (const file of [...sources, ...settings, 'test/cudasim/f.cc']) {
+  for (const file of [...sources, ...settings, 'test/cudasim/g.cc']) {
     write(file);
     utimesSync(path.join(tree, file), before, before);
   }
@@ -114,7 +117,7 @@ test('the tests build the rest after it', () => {
 test('an edit that changes no addon is not built twice', () => {
   prepare([]);
   const soon = new Date(Date.now() + 60_000);
-  for (const name of ['rmsnorm', 'rmsnorm_bench']) {
+  for (const name of ['rmsnorm', 'rmsnorm_bench', 'rmsnorm_test']) {
     const built = path.join(tree, `build/Release/${name}.node`);
     utimesSync(built, new Date(0), new Date(0));
   }
