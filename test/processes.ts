@@ -24,12 +24,11 @@ export interface Ending {
 
 /**
  * Runs a program that has the public API as `lib`, with these environment variables: `undefined`
- * for one that must not be set. `node`: the program of Node.js.
+ * for one that must not be set.
  */
 export function runProgram(
   program: string,
   environment: Readonly<Record<string, string | undefined>>,
-  node = process.execPath,
 ): Promise<Ending> {
   const env: NodeJS.ProcessEnv = { ...process.env, ...environment };
   for (const name of Object.keys(env)) {
@@ -39,7 +38,7 @@ export function runProgram(
   const load = `const lib = require(${JSON.stringify(path.join(root, 'lib'))});`;
   const args = ['-r', 'tsx/cjs', '-e', load + program];
   return new Promise((resolve) => {
-    execFile(node, args, { env, cwd: root }, (error, stdout, stderr) => {
+    execFile(process.execPath, args, { env, cwd: root }, (error, stdout, stderr) => {
       resolve({ end: error === null ? 0 : (error.signal ?? error.code), stdout, stderr });
     });
   });
@@ -49,10 +48,9 @@ export function runProgram(
 export async function printedBy(
   program: string,
   environment: Readonly<Record<string, string | undefined>>,
-  node?: string,
 ): Promise<unknown[]> {
   const print = "const print = (value) => process.stdout.write(JSON.stringify(value) + '\\n');";
-  const { end, stdout, stderr } = await runProgram(print + program, environment, node);
+  const { end, stdout, stderr } = await runProgram(print + program, environment);
   if (end !== 0) throw new Error(`ended by ${String(end)}: ${stderr}`);
   return stdout
     .trimEnd()

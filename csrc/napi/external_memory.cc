@@ -1,8 +1,7 @@
 // When is the memory free? Node.js calls the finalizer of an external ArrayBuffer for two reasons:
 //
 // - V8 has freed the backing store: no ArrayBuffer of any thread has it. Then the memory is freed.
-// - The environment ends. Node.js first detaches the ArrayBuffer that it made, if that still has
-// the
+// - The environment ends. Node.js first detaches the ArrayBuffer that it made, if it still has the
 //   memory. But ArrayBuffer.prototype.transfer may have given it to another ArrayBuffer, which may
 //   be in another thread by now. Nobody will tell us when that one is gone, so its memory stays.
 //

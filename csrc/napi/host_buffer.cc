@@ -2,6 +2,7 @@
 
 #include "device_buffer.h"
 #include "object_call.h"
+#include "results.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -24,11 +25,7 @@ Status create(ObjectCall& call) {
   RMSNORM_TRY(buffer->make_array_buffer(&array_buffer));
   napi_value handle = nullptr;
   RMSNORM_TRY(call.environment().wrap(std::move(buffer), &handle));
-  napi_value pair = nullptr;
-  napi_create_array_with_length(call.env(), 2, &pair);
-  napi_set_element(call.env(), pair, 0, handle);
-  napi_set_element(call.env(), pair, 1, array_buffer);
-  call.returns(pair);
+  call.returns(make_list(call.env(), {handle, array_buffer}));
   return {};
 }
 

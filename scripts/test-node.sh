@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# test-node.sh VERSION...: the tests of what depends on the version of Node.js, with each of these, such
+# as 24, from npm. What has been built serves all of them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tests='process-effects|results|reload|javascript-in-between|async|workers|convert|tensors|native-garbage|host-buffer|load-failure'
+
+package=node-$(node -p "process.platform + '-' + process.arch")
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+for version in "$@"; do
+  npm install --silent --no-audit --no-fund --prefix "$folder/$version" "$package@$version"
+  node=$folder/$version/node_modules/$package/bin/node
+  echo "== Node.js $("$node" --version)"
+  "$node" node_modules/jest/bin/jest.js "test/($tests)[a-z-]*[.]test"
+done
