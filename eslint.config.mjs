@@ -15,7 +15,6 @@ export default tseslint.config(
     languageOptions: { parserOptions: { project: './tsconfig.json' } },
     rules: {
       'tsdoc/syntax': 'error',
-      'max-lines': ['error', 400],
       // Numbers read better in a template than in String().
       // `as T` where the checks before it prove what TypeScript does not see; `!` is not used.
       '@typescript-eslint/non-nullable-type-assertion-style': 'off',

@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "cuda/matrix.h"
 #include "fold.h"
 
 namespace rmsnorm::cuda {
@@ -324,106 +323,6 @@ TEST_CASE("cuda policy: each row of the table is found by what it is for, and no
     CHECK(find_kernel(Kind::kFinishDweight, 1, Access::kPacks, DType::kFloat32, weight) == nullptr);
     CHECK(find_kernel(Kind::kScaleRows, 0, Access::kPacks, DType::kFloat32, weight) == nullptr);
   }
-}
-
-// Addresses that are never followed.
-const void* address(std::int64_t bytes) { return reinterpret_cast<const void*>(bytes); }
-
-TEST_CASE("cuda policy: accesses are as wide as every row and the weight allow") {
-  const auto widest = [](std::initializer_list<std::int64_t> multiples) {
-    int access = 16;
-    for (const std::int64_t value : multiples) {
-      while (value % access != 0) access /= 2;
-    }
-    return access;
-  };
-  for (const DType dtype : kDTypes) {
-    const std::int64_t size = element_size(dtype);
-    for (std::int64_t x = 0; x <= 8; ++x) {
-      for (std::int64_t stride = 256; stride <= 264; ++stride) {
-        for (std::int64_t y = 0; y <= 8; ++y) {
-          ForwardArgs args{{4, 256}, {}, dtype, {}, {}, {}, nullptr};
-          args.x = {address(4096 + x * size), stride};
-          args.y = {const_cast<void*>(address(8192 + y * size)), 256};
-          const int access = widest({x * size, stride * size, y * size});
-          if (Problem::of(args).access_bytes != access) FAIL(access << " bytes of " << x);
-          args.weight = {address(512 + 4), DType::kFloat32};
-          const int below_packs = std::min(access, 8);
-          if (Problem::of(args).access_bytes != below_packs) FAIL("a weight off the packs");
-        }
-      }
-    }
-    BackwardArgs args{{4, 256}, {}, dtype, {}, {}, {}, nullptr, {}, nullptr, dtype, false};
-    args.dy = {address(4096), 256};
-    args.x = {address(8192), 256};
-    CHECK(Problem::of(args).access_bytes == 16);  // neither weight nor dx
-    args.dx = {const_cast<void*>(address(16 + size)), 256};
-    CHECK(Problem::of(args).access_bytes == size);
-    args.dx = {const_cast<void*>(address(16)), 256};
-    args.dy.row_stride = 257;
-    CHECK(Problem::of(args).access_bytes == size);
-    args.dy.row_stride = 256;
-    args.dresidual_out = {address(32 + size), 256};
-    CHECK(Problem::of(args).access_bytes == size);
-    args.dresidual_out = {};
-    args.shape.hidden_size = 255;
-    CHECK(Problem::of(args).access_bytes == size);
-  }
-}
-
-TEST_CASE("cuda policy: only distances that some row is at count for its accesses") {
-  ForwardArgs args{{6, 256}, {}, DType::kFloat32, {}, {}, {}, nullptr};
-  args.x = {address(4096), 256};
-  args.y = {const_cast<void*>(address(8192)), 256};
-  const auto access_of = [&](std::int64_t row_stride, std::int64_t batch_rows,
-                             std::int64_t batch_stride) {
-    args.residual = {address(256), row_stride, batch_rows, batch_stride};
-    return Problem::of(args).access_bytes;
-  };
-  CHECK(access_of(256, 3, 1024) == 16);
-  CHECK(access_of(256, 3, 1026) == 8);
-  CHECK(access_of(257, 3, 1024) == 4);
-  CHECK(access_of(257, 1, 1024) == 16);  // every row is a batch
-  CHECK(access_of(256, 6, 1025) == 16);  // one batch
-  CHECK(access_of(256, 7, 1025) == 16);
-  CHECK(access_of(256, 3, 0) == 16);
-}
-
-// Where rows are, by the kernels' arithmetic.
-std::int64_t kernel_offset(const ConstMatrix& matrix, std::int64_t row) {
-  const std::int64_t batch = matrix.batch_rows.quotient(row);
-  return batch * matrix.batch_stride + (row - batch * matrix.batch_rows.value) * matrix.row_stride;
-}
-
-TEST_CASE("cuda policy: rows in batches are where the operator says, up to the last") {
-  const std::int64_t last = kMaxBatchedRows - 1;
-  std::vector<std::int64_t> sizes{1, 2, 3, 5, 6, 7, 24, 641, 1000, 65535, 1000003, last};
-  for (int bit = 1; bit < 31; ++bit) {
-    for (const int off : {-1, 0, 1}) sizes.push_back((std::int64_t{1} << bit) + off);
-  }
-  for (const std::int64_t size : sizes) {
-    // Not a multiple of the batch's rows, which would make one batch of all.
-    const ConstRows rows{address(16), 3, size, 3 * size + 5};
-    const ConstMatrix matrix = kernel_matrix(rows, kMaxBatchedRows);
-    std::vector<std::int64_t> numbers{0, 1, last / 2, last - 1, last};
-    for (const std::int64_t quotient :
-         {std::int64_t{1}, std::int64_t{2}, last / 2 / size, last / size - 1, last / size}) {
-      for (const int off : {-1, 0, 1}) numbers.push_back(quotient * size + off);
-    }
-    for (const std::int64_t row : numbers) {
-      if (row < 0 || row > last) continue;
-      if (kernel_offset(matrix, row) != row_offset(rows, row)) FAIL(row << " in " << size);
-    }
-  }
-  // One batch of any number of rows.
-  const std::int64_t rows = std::int64_t{1} << 40;
-  for (const ConstRows& one : {ConstRows{address(16), 3}, ConstRows{address(16), 3, rows, 7},
-                               ConstRows{address(16), 3, 5, 15}, ConstRows{address(16), 9, 1, 3}}) {
-    const ConstMatrix matrix = kernel_matrix(one, rows);
-    CHECK(matrix.batch_rows.multiplier == 0);
-    CHECK(kernel_offset(matrix, rows - 1) == 3 * (rows - 1));
-  }
-  CHECK(kernel_matrix(ConstRows{nullptr, 3, 4, 13}, 100).row_stride == 0);
 }
 
 }  // namespace
