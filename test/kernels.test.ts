@@ -1,7 +1,7 @@
 // The CUDA kernels as they were compiled: registers, spills, and the occupancy that follows. Needs
 // no GPU, but the logs of a build with nvcc.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { compiledKernels, kernelNames, type CompiledKernel } from '../scripts/compiled-kernels';
@@ -22,6 +22,21 @@ test('why a kernel has its numbers is a comment of the table: no addon carries i
   expect(reasons.length).toBeGreaterThan(5);
   const contents = readFileSync(addon, 'latin1');
   expect(reasons.filter((reason) => contents.includes(reason))).toEqual([]);
+});
+
+test('kernels leave PTX and intrinsics to primitives.cuh, but for those that it names', () => {
+  const folder = path.join(__dirname, '../csrc/cuda/kernels');
+  const files = readdirSync(folder).filter((name) => name !== 'primitives.cuh');
+  const text = files.map((name) => readFileSync(path.join(folder, name), 'utf8')).join('\n');
+  // Qualifiers, and what the compiler itself has; the rest is called.
+  const calls = text.matchAll(/\b(__(?!launch_bounds__|is_same)[a-z]\w*|asm)\b(?: volatile)?\(/g);
+  const intrinsics = new Set(Array.from(calls, ([, name]) => name));
+  expect([...intrinsics].sort()).toEqual([
+    '__fmaf_rn',
+    '__frcp_rn',
+    '__syncthreads',
+    '__syncthreads_or',
+  ]);
 });
 
 describe('occupancy', () => {

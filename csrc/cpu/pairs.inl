@@ -2,7 +2,7 @@
 //
 // A variant provides, before it:
 //   Vec          kLanes floats: zero(), broadcast(), load(), store(); add, mul, fma(a, b, c) =
-//                a * b + c, negate, sqrt, divide; all rounded to nearest even
+//                a * b + c, sqrt, divide; all rounded to nearest even
 //   Pair         two Vec {a, b}: 2 * kLanes consecutive columns of a row
 //   kInterleaved<X>  the order of a Pair of X: false, a holds the first kLanes columns and b the
 //                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)

@@ -7,9 +7,6 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Below this much memory to move, a second thread costs more than it gains.
-constexpr std::int64_t kBytesPerThread = 192 << 10;
-
 // What a thread takes at a time.
 constexpr std::int64_t kPieceBytes = 64 << 10;
 

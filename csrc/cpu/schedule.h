@@ -26,6 +26,9 @@ static constexpr std::int64_t kBackwardCaches = 21 << 20;
 Status make_schedule(Shape shape, std::int64_t bytes_per_element, std::int64_t caches,
                      Schedule* schedule);
 
+// Below this much memory to move, a second thread costs more than it gains.
+inline constexpr std::int64_t kBytesPerThread = 192 << 10;
+
 // Of `available` threads those that are worth starting to move so many bytes.
 int threads_for(std::int64_t bytes, int available);
 

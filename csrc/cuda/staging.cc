@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 
+#include "../cpu/schedule.h"
 #include "../cpu/thread_pool.h"
 #include "../fold.h"
 #include "../platform.h"
@@ -21,9 +22,6 @@ constexpr int kSlots = 3;
 // Memory that stays for the next call, of each kind and device: the slots of an ordinary call with
 // room for its partial sums.
 constexpr std::int64_t kKeptBytes = 64 << 20;
-
-// Below this much a second thread costs more than it gains (csrc/cpu/backend.cc).
-constexpr std::int64_t kCopyBytesPerThread = 192 << 10;
 
 struct Slot {
   Stream stream;
@@ -67,19 +65,18 @@ Status copy_rows(const Piece& piece, std::int64_t first_row, std::int64_t rows, 
   int available = 1;
   RMSNORM_TRY(cpu::thread_count(&available));
   const std::int64_t bytes = rows * piece.row_bytes;
-  const int threads =
-      static_cast<int>(std::clamp<std::int64_t>(bytes / kCopyBytesPerThread, 1, available));
+  const int threads = cpu::threads_for(bytes, available);
   const std::int64_t first_byte = row_offset(piece, first_row);
   const bool is_packed = piece.batch_rows == kOneBatch && piece.row_stride == piece.row_bytes;
   if (rows == 1 || is_packed) {
-    cpu::parallel_for(bytes, kCopyBytesPerThread, threads,
+    cpu::parallel_for(bytes, cpu::kBytesPerThread, threads,
                       [&](std::int64_t begin, std::int64_t end, int) {
                         copy(begin, first_byte + begin, static_cast<std::size_t>(end - begin));
                       });
     return {};
   }
-  cpu::parallel_for(rows, std::max<std::int64_t>(kCopyBytesPerThread / piece.row_bytes, 1), threads,
-                    [&](std::int64_t begin, std::int64_t end, int) {
+  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kBytesPerThread / piece.row_bytes, 1),
+                    threads, [&](std::int64_t begin, std::int64_t end, int) {
                       for (std::int64_t r = begin; r < end; ++r) {
                         copy(r * piece.row_bytes, row_offset(piece, first_row + r),
                              static_cast<std::size_t>(piece.row_bytes));

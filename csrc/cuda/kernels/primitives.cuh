@@ -1,4 +1,5 @@
-// Every intrinsic, every conversion and every access to memory that the kernels use.
+// What the kernels spell in PTX or intrinsics: shuffles, conversions, and packs of 16 bytes between
+// memory and registers. The kernels themselves have only __fmaf_rn, __frcp_rn and the barriers.
 #pragma once
 
 #include <cuda_bf16.h>
