@@ -18,9 +18,12 @@ export default function setUp(): void {
 }
 
 function whySkipped(): string {
-  const reason = hasKernels()
-    ? 'there is no simulated CUDA driver: run `npm test` on Linux, which builds it'
-    : 'there are no compiled kernels: install nvcc 13 (on the PATH, or where CUDA_PATH says) and run `npm test` again';
+  const reason =
+    process.platform !== 'linux'
+      ? 'the simulated CUDA driver is for Linux'
+      : hasKernels()
+        ? 'the simulated CUDA driver is not built: run `npm test`, which builds it'
+        : 'there are no compiled kernels: install nvcc 13 (on the PATH, or where CUDA_PATH says), and run `npm test` again';
   return `The tests of CUDA are skipped, since ${reason}.`;
 }
 

@@ -1,39 +1,6 @@
-// Packages that only the benchmark needs: it checks their versions itself, and no install depends on
-// them. What it says about those that are too old is in bench-cli.test.ts.
-
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
+// Packages that only the benchmark needs: it checks their versions itself. What it says about those that are too old is in bench-cli.test.ts.
 
 import { importOptional, isOlder } from '../bench/optional-packages';
-
-interface Manifest {
-  readonly name: string;
-  readonly dependencies: Readonly<Record<string, string>>;
-  readonly devDependencies: Readonly<Record<string, string>>;
-  readonly peerDependencies: Readonly<Record<string, string>>;
-  readonly peerDependenciesMeta: Readonly<Record<string, object>>;
-  readonly optionalDependencies?: unknown;
-}
-
-const read = (file: string): unknown =>
-  JSON.parse(readFileSync(path.join(__dirname, '..', file), 'utf8'));
-const manifest = read('package.json') as Manifest;
-
-test("the only peer is the one of the package's own entry fused-rmsnorm/tfjs", () => {
-  expect(manifest.peerDependencies).toEqual({ '@tensorflow/tfjs-core': '^4.0.0' });
-  expect(manifest.peerDependenciesMeta).toEqual({ '@tensorflow/tfjs-core': { optional: true } });
-  expect(manifest.optionalDependencies).toBeUndefined();
-});
-
-test('the lock file has the same', () => {
-  const { packages } = read('package-lock.json') as {
-    packages: Readonly<Record<string, Manifest>>;
-  };
-  const fields = ['dependencies', 'devDependencies', 'peerDependencies', 'peerDependenciesMeta'];
-  const pick = (from: Manifest) =>
-    fields.map((field) => [field, from[field as keyof Manifest]] as const);
-  expect(pick(packages[''] as Manifest)).toEqual(pick(manifest));
-});
 
 test.each([
   ['1.19.2', '1.20.0', true],
