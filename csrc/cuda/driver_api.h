@@ -50,7 +50,6 @@ using CUstream = struct CUstream_st*;
 using CUevent = struct CUevent_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
-using CUhostFn = void (*)(void* user_data);
 using CUstreamCallback = void (*)(CUstream stream, CUresult status, void* user_data);
 
 enum CUdevice_attribute : int {
@@ -116,7 +115,6 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                              \
   F(cuCtxGetCurrent, (CUcontext * context))                                                       \
   F(cuCtxSetCurrent, (CUcontext context))                                                         \
-  F(cuCtxSynchronize, ())                                                                         \
   F(cuModuleLoadData, (CUmodule * module, const void* image))                                     \
   F(cuModuleUnload, (CUmodule module))                                                            \
   F(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char* name))              \
@@ -125,8 +123,6 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,      \
                      unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, \
                      CUstream stream, void** parameters, void** extra))                           \
-  F(cuLaunchHostFunc, (CUstream stream, CUhostFn function, void* user_data))                      \
-  F(cuMemGetInfo_v2, (std::size_t * free, std::size_t * total))                                   \
   F(cuMemAlloc_v2, (CUdeviceptr * pointer, std::size_t bytes))                                    \
   F(cuMemFree_v2, (CUdeviceptr pointer))                                                          \
   F(cuMemGetAddressRange_v2, (CUdeviceptr * start, std::size_t * bytes, CUdeviceptr pointer))     \
@@ -139,8 +135,6 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
     (void* destination, CUdeviceptr source, std::size_t bytes, CUstream stream))                  \
   F(cuMemcpyDtoDAsync_v2,                                                                         \
     (CUdeviceptr destination, CUdeviceptr source, std::size_t bytes, CUstream stream))            \
-  F(cuMemsetD8Async,                                                                              \
-    (CUdeviceptr destination, unsigned char value, std::size_t count, CUstream stream))           \
   F(cuMemsetD16Async,                                                                             \
     (CUdeviceptr destination, unsigned short value, std::size_t count, CUstream stream))          \
   F(cuMemsetD32Async,                                                                             \

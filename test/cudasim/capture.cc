@@ -114,9 +114,8 @@ bool Captures::concern(const StreamState& stream) const {
                      [&](const auto& entry) { return blocks_legacy(entry.second, stream); });
 }
 
-CUresult Captures::add(const StreamState& stream, bool on_host,
-                       std::function<Scheduler::Work()> work) {
-  return add(stream, {GraphNode{stream.context->engine, on_host, std::move(work), {}}});
+CUresult Captures::add(const StreamState& stream, std::function<Scheduler::Work()> work) {
+  return add(stream, {GraphNode{stream.context->engine, std::move(work), {}}});
 }
 
 CUresult Captures::add(const StreamState& stream, const GraphNodes& graph) {
@@ -181,17 +180,6 @@ std::optional<CUresult> Captures::refuse(const StreamState& stream) {
   }
   const CUresult result = usable(stream);
   return result == CUDA_SUCCESS ? std::nullopt : std::optional(result);
-}
-
-std::optional<CUresult> Captures::refuse(const Context& context) {
-  const std::lock_guard lock(mutex_);
-  std::optional<CUresult> result;
-  for (const auto& [stream, member] : members_) {
-    if (member.context.get() != &context) continue;
-    member.capture->valid = false;
-    result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-  }
-  return result;
 }
 
 CUresult Captures::refuse(const CapturedPoint& point) {

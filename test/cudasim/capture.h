@@ -25,7 +25,6 @@ struct StreamState {
 // What one call queued, for each launch of the graph to run.
 struct GraphNode {
   Scheduler::EnginePtr engine;
-  bool on_host = false;
   std::function<Scheduler::Work()> work;  // gives one launch's piece of it
   std::vector<std::size_t> after;         // indices of nodes, all before this one's own
 };
@@ -53,7 +52,7 @@ class Captures {
   bool concern(const StreamState& stream) const;
 
   // The next three are for streams that captures concern.
-  CUresult add(const StreamState& stream, bool on_host, std::function<Scheduler::Work()> work);
+  CUresult add(const StreamState& stream, std::function<Scheduler::Work()> work);
   CUresult add(const StreamState& stream, const GraphNodes& graph);
   CUresult record(const StreamState& stream, CapturedPoint* point);
 
@@ -64,7 +63,6 @@ class Captures {
 
   // The error of a call that no capture allows; no value if none concerns the stream.
   std::optional<CUresult> refuse(const StreamState& stream);
-  std::optional<CUresult> refuse(const Context& context);
   CUresult refuse(const CapturedPoint& point);
 
   // For a stream that is destroyed; its capture cannot be completed.

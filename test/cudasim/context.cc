@@ -63,9 +63,4 @@ std::map<CUdeviceptr, std::size_t> Context::allocations() const {
   return allocations_;
 }
 
-std::size_t Context::free_bytes() const {
-  const std::lock_guard lock(memory_mutex_);
-  return memory_.free_bytes();
-}
-
 }  // namespace cudasim

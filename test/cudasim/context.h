@@ -49,7 +49,6 @@ class Context {
   using Range = std::pair<CUdeviceptr, std::size_t>;
   std::optional<Range> find(CUdeviceptr address, std::size_t bytes) const;
   std::map<CUdeviceptr, std::size_t> allocations() const;
-  std::size_t free_bytes() const;
 
   // Calls body(DeviceMemory&) while nobody else is at the memory.
   template <class Body>

@@ -119,13 +119,9 @@ class Driver {
   // Queues the piece of work that make() gives, or, where the stream captures, makes a node of it
   // that has make() give one for each launch of the graph.
   template <class Make>
-  CUresult queue(const StreamState& stream, const Make& make, bool on_host = false) {
-    if (captures.concern(stream)) return captures.add(stream, on_host, make);
-    if (on_host) {
-      scheduler.run_on_host(stream.stream, make());
-    } else {
-      scheduler.run_on_engine(stream.stream, make());
-    }
+  CUresult queue(const StreamState& stream, const Make& make) {
+    if (captures.concern(stream)) return captures.add(stream, make);
+    scheduler.run_on_engine(stream.stream, make());
     return CUDA_SUCCESS;
   }
 
@@ -158,9 +154,9 @@ CUresult call_driver(Call call, const Body& body) {
     Driver& driver = Driver::instance();
     if (driver.shut_down) return kDeinitialized;
     if (Scheduler::in_host_function()) {
-      driver.misuse(-1, "call-in-host-function",
+      driver.misuse(-1, "call-in-callback",
                     std::string(kCallNames[static_cast<int>(call)]) +
-                        " called from a host function or a stream's callback");
+                        " called from a stream's callback");
       return CUDA_ERROR_NOT_PERMITTED;
     }
     if (const std::optional<CUresult> error = driver.injected(call)) return *error;

@@ -41,7 +41,7 @@ TEST_CASE("a callback is called in order, elsewhere, and may not call the driver
   CHECK(launch(load_kernel("store"), {&memory, &value}, stream) == CUDA_SUCCESS);
   CHECK(cuMemcpyDtoHAsync_v2(&called.got, memory, 4, stream) == CUDA_SUCCESS);
   CHECK(called.add(stream) == CUDA_SUCCESS);
-  CHECK(cuMemsetD8Async(memory, 0, 4, stream) == CUDA_SUCCESS);
+  CHECK(cuMemsetD32Async(memory, 0, 1, stream) == CUDA_SUCCESS);
   CHECK(cuMemcpyDtoHAsync_v2(&called.got, memory, 4, stream) == CUDA_SUCCESS);
   CHECK(called.times == 0);
   CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
@@ -52,7 +52,7 @@ TEST_CASE("a callback is called in order, elsewhere, and may not call the driver
   CHECK(called.call == CUDA_ERROR_NOT_PERMITTED);
   CHECK(called.at_call == 2);
   CHECK(called.got == 0);
-  CHECK(simulation.faults("call-in-host-function") == 1);
+  CHECK(simulation.faults("call-in-callback") == 1);
 }
 
 TEST_CASE("a callback is called although nobody waits") {

@@ -143,12 +143,4 @@ CUresult cuCtxSetCurrent(CUcontext context) {
   });
 }
 
-CUresult cuCtxSynchronize() {
-  return call_context(Call::cuCtxSynchronize, [&](Driver& driver, const ContextPtr& context) {
-    if (const std::optional<CUresult> refused = driver.captures.refuse(*context)) return *refused;
-    driver.scheduler.finish(context->engine);
-    return context->error();
-  });
-}
-
 }  // namespace cudasim

@@ -14,11 +14,7 @@ Scheduler::MarkPtr queue_graph(Scheduler& scheduler, const GraphNodes& nodes,
     const Scheduler::StreamPtr own = scheduler.add_stream(node.engine, false);
     scheduler.wait_for(own, begin);
     for (const std::size_t earlier : node.after) scheduler.wait_for(own, done[earlier]);
-    if (node.on_host) {
-      scheduler.run_on_host(own, node.work());
-    } else {
-      scheduler.run_on_engine(own, node.work());
-    }
+    scheduler.run_on_engine(own, node.work());
     done.push_back(scheduler.mark(own));
     scheduler.retire_stream(own);
   }

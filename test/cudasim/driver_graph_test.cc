@@ -49,14 +49,14 @@ TEST_CASE("what is captured runs with each launch, on any stream, and not before
   const CUdeviceptr memory = device_copy({1});
   const CUgraphExec graph =
       executable([&](CUstream stream) { CHECK(add_one(memory, stream) == CUDA_SUCCESS); });
-  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(finish() == CUDA_SUCCESS);
   CHECK(host_copy(memory, 1) == Values{1});
   const CUstream stream = make_stream();
   for (const CUstream where : {stream, stream, CUstream{nullptr}}) {
     CHECK(cuGraphLaunch(graph, where) == CUDA_SUCCESS);
   }
   CHECK(cuStreamQuery(stream) == CUDA_ERROR_NOT_READY);
-  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(finish() == CUDA_SUCCESS);
   CHECK(host_copy(memory, 1) == Values{4});
 }
 
@@ -78,15 +78,12 @@ TEST_CASE("every kind of work") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(16);
   Pinned from(1), to(4);
-  int calls = 0;
   const CUgraphExec graph = executable([&](CUstream stream) {
     CHECK(cuMemcpyHtoDAsync_v2(memory, from.data, 4, stream) == CUDA_SUCCESS);
     CHECK(add_one(memory, stream) == CUDA_SUCCESS);
     CHECK(cuMemsetD16Async(memory + 4, 7, 2, stream) == CUDA_SUCCESS);
     CHECK(cuMemcpyDtoDAsync_v2(memory + 8, memory, 8, stream) == CUDA_SUCCESS);
     CHECK(cuMemcpyDtoHAsync_v2(to.data, memory, 16, stream) == CUDA_SUCCESS);
-    CHECK(cuLaunchHostFunc(
-              stream, [](void* count) { ++*static_cast<int*>(count); }, &calls) == CUDA_SUCCESS);
   });
   for (const unsigned value : {10u, 20u}) {
     from[0] = value;  // read by the launch
@@ -94,7 +91,6 @@ TEST_CASE("every kind of work") {
     CHECK(cuStreamSynchronize(nullptr) == CUDA_SUCCESS);
     for (int i = 0; i < 4; ++i) CHECK(to[i] == (i % 2 == 0 ? value + 1 : 0x00070007));
   }
-  CHECK(calls == 2);
   CHECK(simulation.traced({R"("type":"fault")"}) == 0);
 }
 
@@ -164,7 +160,7 @@ std::set<unsigned> added(bool same_executable) {
     const CUgraphExec second = same_executable ? first : make(memory + 8);
     CHECK(cuGraphLaunch(first, make_stream()) == CUDA_SUCCESS);
     CHECK(cuGraphLaunch(second, make_stream()) == CUDA_SUCCESS);
-    CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+    CHECK(finish() == CUDA_SUCCESS);
     values.insert(host_copy(memory, 1).front());
   }
   return values;
@@ -252,7 +248,7 @@ TEST_CASE("a graph does not keep alive what it uses") {
   } cases[] = {
       {"memory",
        [](CUstream stream, CUdeviceptr memory, void*) {
-         CHECK(cuMemsetD8Async(memory, 0, 4, stream) == CUDA_SUCCESS);
+         CHECK(cuMemsetD32Async(memory, 0, 1, stream) == CUDA_SUCCESS);
        },
        [](CUdeviceptr memory, void*, CUmodule) { CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS); }},
       {"page-locked memory",

@@ -42,15 +42,6 @@ Pointed pointed(const Driver& driver, CUdeviceptr pointer, const ContextPtr& cur
 
 }  // namespace
 
-CUresult cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
-  return call_context(Call::cuMemGetInfo_v2, [&](Driver&, const ContextPtr& context) {
-    if (free == nullptr || total == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    *free = context->free_bytes();
-    *total = context->model.memory_bytes;
-    return CUDA_SUCCESS;
-  });
-}
-
 CUresult cuMemAlloc_v2(CUdeviceptr* pointer, std::size_t bytes) {
   return call_context(Call::cuMemAlloc_v2, [&](Driver&, const ContextPtr& context) {
     if (pointer == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;

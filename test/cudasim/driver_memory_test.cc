@@ -9,18 +9,11 @@ TEST_CASE("little memory") {
   Options options = Simulation::quiet();
   options.devices[0].memory_bytes = 1 << 20;
   const Simulation simulation(options);
-  std::size_t free = 0;
-  std::size_t total = 0;
-  CHECK(cuMemGetInfo_v2(&free, &total) == CUDA_SUCCESS);
-  CHECK(free == 1 << 20);
-  CHECK(total == 1 << 20);
   CUdeviceptr first = 0;
   CUdeviceptr second = 0;
   CHECK(cuMemAlloc_v2(&first, (1 << 20) + 1) == CUDA_ERROR_OUT_OF_MEMORY);
   CHECK(cuMemAlloc_v2(&first, 768 << 10) == CUDA_SUCCESS);
   CHECK(cuMemAlloc_v2(&second, 512 << 10) == CUDA_ERROR_OUT_OF_MEMORY);
-  CHECK(cuMemGetInfo_v2(&free, &total) == CUDA_SUCCESS);
-  CHECK(free == 256 << 10);
   CHECK(cuMemFree_v2(first) == CUDA_SUCCESS);
   CHECK(cuMemAlloc_v2(&second, 512 << 10) == CUDA_SUCCESS);
   CHECK(cuMemAlloc_v2(&second, 0) == CUDA_ERROR_INVALID_VALUE);
@@ -31,7 +24,7 @@ TEST_CASE("copies there, across and back") {
   const std::vector<unsigned> values{1, 2, 3, 4};
   const CUdeviceptr a = device_copy(values);
   const CUdeviceptr b = allocate(16);
-  CHECK(cuMemsetD8Async(b, 0xff, 16, nullptr) == CUDA_SUCCESS);
+  CHECK(cuMemsetD32Async(b, ~0u, 4, nullptr) == CUDA_SUCCESS);
   CHECK(cuMemcpyDtoDAsync_v2(b + 4, a, 8, nullptr) == CUDA_SUCCESS);
   CHECK(host_copy(b, 4) == std::vector<unsigned>{~0u, 1, 2, ~0u});
 }
@@ -41,9 +34,8 @@ TEST_CASE("fills with elements of each width") {
   const CUdeviceptr memory = allocate(16);
   CHECK(cuMemsetD32Async(memory, 0x01020304, 4, nullptr) == CUDA_SUCCESS);
   CHECK(cuMemsetD16Async(memory + 2, 0xabcd, 2, nullptr) == CUDA_SUCCESS);
-  CHECK(cuMemsetD8Async(memory + 15, 0xff, 1, nullptr) == CUDA_SUCCESS);
   CHECK(host_copy(memory, 4) ==
-        std::vector<unsigned>{0xabcd0304, 0x0102abcd, 0x01020304, 0xff020304});
+        std::vector<unsigned>{0xabcd0304, 0x0102abcd, 0x01020304, 0x01020304});
   CHECK(cuMemsetD16Async(memory + 1, 0, 1, nullptr) == CUDA_ERROR_INVALID_VALUE);  // misaligned
   CHECK(cuMemsetD32Async(memory + 2, 0, 1, nullptr) == CUDA_ERROR_INVALID_VALUE);
   CHECK(cuMemsetD16Async(memory, 0, 9, nullptr) == CUDA_ERROR_INVALID_VALUE);  // past the end
@@ -117,12 +109,11 @@ TEST_CASE("copies of ranges that are not there are refused by the call") {
     CHECK(cuMemcpyDtoHAsync_v2(host, address, bytes, nullptr) == CUDA_ERROR_INVALID_VALUE);
     CHECK(cuMemcpyDtoDAsync_v2(memory, address, bytes, nullptr) == CUDA_ERROR_INVALID_VALUE);
     CHECK(cuMemcpyDtoDAsync_v2(address, memory, bytes, nullptr) == CUDA_ERROR_INVALID_VALUE);
-    CHECK(cuMemsetD8Async(address, 0, bytes, nullptr) == CUDA_ERROR_INVALID_VALUE);
   }
   CHECK(cuMemcpyHtoDAsync_v2(memory, &pinned[3], 8, nullptr) == CUDA_ERROR_INVALID_VALUE);
   CHECK(cuMemcpyDtoHAsync_v2(&pinned[3], memory, 8, nullptr) == CUDA_ERROR_INVALID_VALUE);
   CHECK(cuMemcpyHtoDAsync_v2(0, nullptr, 0, nullptr) == CUDA_SUCCESS);
-  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(finish() == CUDA_SUCCESS);
 }
 
 TEST_CASE("pageable memory is staged by the call, page-locked memory read by the copy") {
@@ -193,7 +184,7 @@ TEST_CASE("page-locked memory that is freed under a copy") {
   CHECK(cuMemcpyHtoDAsync_v2(memory, pinned.data, 16, nullptr) == CUDA_SUCCESS);
   CHECK(cuMemFreeHost(pinned.data) == CUDA_ERROR_ILLEGAL_ADDRESS);
   CHECK(simulation.faults("freed-in-flight") == 1);
-  CHECK(cuCtxSynchronize() == CUDA_ERROR_ILLEGAL_ADDRESS);
+  CHECK(finish() == CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 
 TEST_CASE("page-locked memory that is freed after its copy") {
@@ -248,20 +239,15 @@ TEST_CASE("what a kernel or copy does wrong stays with its context") {
     const CUdeviceptr memory = device_copy({1, 2, 3, 4});
     const CUstream stream = make_stream();
     const CUevent event = make_event();
-    bool called = false;
     wrong(memory);
-    CHECK(cuLaunchHostFunc(
-              nullptr, [](void* flag) { *static_cast<bool*>(flag) = true; }, &called) ==
-          CUDA_SUCCESS);
     CHECK(cuStreamSynchronize(nullptr) == expected);
     CHECK(simulation.faults(kind) == 1);
-    CHECK_FALSE(called);  // as documented of cuLaunchHostFunc
     CUdeviceptr more = 0;
     unsigned host = 0;
     CHECK(cuMemAlloc_v2(&more, 16) == expected);
     CHECK(cuMemcpyDtoHAsync_v2(&host, memory, 4, nullptr) == expected);
     CHECK(cuStreamQuery(stream) == expected);
-    CHECK(cuCtxSynchronize() == expected);
+    CHECK(finish() == expected);
     // What takes something down does so nevertheless.
     CHECK(cuStreamDestroy_v2(stream) == expected);
     CHECK(cuEventDestroy_v2(event) == expected);
@@ -271,7 +257,7 @@ TEST_CASE("what a kernel or copy does wrong stays with its context") {
     CHECK(cuDevicePrimaryCtxRelease_v2(0) == CUDA_SUCCESS);
     CUcontext context = nullptr;
     CHECK(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
-    CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+    CHECK(finish() == CUDA_SUCCESS);
   }
 }
 

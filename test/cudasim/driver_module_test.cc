@@ -144,7 +144,7 @@ TEST_CASE("impossible launches are refused by the call") {
     CHECK(cuLaunchKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2], shared,
                          nullptr, parameters, nullptr) == expected);
   }
-  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(finish() == CUDA_SUCCESS);
   void* extra[] = {nullptr};
   CHECK(cuLaunchKernel(add_one, 1, 1, 1, 1, 1, 1, 0, nullptr, nullptr, extra) ==
         CUDA_ERROR_NOT_SUPPORTED);
@@ -191,7 +191,7 @@ TEST_CASE("launches are traced") {
   CUdeviceptr x = device_copy(std::vector<unsigned>(64, 1));
   unsigned n = 64;
   CHECK(launch(load_kernel("add_one"), {&x, &n}, nullptr, 64) == CUDA_SUCCESS);
-  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(finish() == CUDA_SUCCESS);
   const std::vector<std::string> lines = simulation.trace();
   REQUIRE(lines.size() == 1);
   CAPTURE(lines[0]);

@@ -1,4 +1,4 @@
-// Streams, host functions and callbacks.
+// Streams and their callbacks.
 #include "driver.h"
 
 namespace cudasim {
@@ -74,22 +74,6 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
                       });
 }
 
-CUresult cuLaunchHostFunc(CUstream stream, CUhostFn function, void* user_data) {
-  return call_context(Call::cuLaunchHostFunc,
-                      [&](Driver& driver, const ContextPtr& current) -> CUresult {
-                        const StreamState state = driver.find_stream(stream, current);
-                        if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-                        if (function == nullptr) return CUDA_ERROR_INVALID_VALUE;
-                        const auto make = [context = state.context, function, user_data] {
-                          return [context, function, user_data] {
-                            // As documented, it is not called after an error in its context.
-                            context->run([&] { function(user_data); });
-                          };
-                        };
-                        return driver.queue(state, make, true);
-                      });
-}
-
 CUresult cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void* user_data,
                              unsigned flags) {
   return call_context(Call::cuStreamAddCallback,
@@ -101,8 +85,7 @@ CUresult cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void* u
                           return *refused;
                         driver.scheduler.run_on_host(
                             state.stream, [context = state.context, stream, callback, user_data] {
-                              // Unlike a host function it is called after an error, too, and
-                              // told of it.
+                              // It is called after an error, too, and told of it.
                               callback(stream, context->error(), user_data);
                             });
                         return CUDA_SUCCESS;

@@ -221,6 +221,13 @@ CUresult launch(CUfunction function, std::vector<void*> parameters, CUstream str
                         nullptr);
 }
 
+CUresult finish() {
+  Driver& driver = Driver::instance();
+  const ContextPtr context = driver.active(*driver.device_of(current_context()));
+  driver.scheduler.finish(context->engine);
+  return context->error();
+}
+
 CUstream make_stream(unsigned flags) {
   CUstream stream = nullptr;
   REQUIRE(cuStreamCreate(&stream, flags) == CUDA_SUCCESS);

@@ -62,6 +62,9 @@ struct Pinned {
   void* data = nullptr;
 };
 
+// Waits for all work of the current context. Gives the context's error.
+CUresult finish();
+
 CUstream make_stream(unsigned flags = CU_STREAM_NON_BLOCKING);
 CUevent make_event(unsigned flags = CU_EVENT_DISABLE_TIMING);
 
