@@ -100,17 +100,28 @@ onGpu('a plan on a GPU', () => {
       "'stream'",
     );
     refuses(() => createPlan({ rows, weight, stream }), 'ERR_INVALID_ARG_VALUE', "'stream'");
-    refuses(
-      () => createPlan({ rows, weight, device: 'cuda' }),
-      'ERR_INVALID_ARG_VALUE',
-      "'weight'",
-    );
+  });
+
+  test('refuses a weight that is elsewhere than device says', () => {
+    const refuses = (options: object, text: string) => {
+      expectError(() => createPlan({ rows, ...options }), 'ERR_INVALID_ARG_VALUE', text);
+    };
+    const onDevice = "'weight' must be a DeviceBuffer on 'cuda:0', as device says. Received ";
+    const onHost = "'weight' must be an array, as device says. Received ";
+    refuses({ weight, device: 'cuda' }, `${onDevice}Float32Array(100)`);
+    refuses({ weight, device: 'cuda:0' }, `${onDevice}Float32Array(100)`);
+    refuses({ weight: DeviceBuffer.from(weight), device: 'cpu' }, `${onHost}DeviceBuffer {`);
   });
 });
 
 onGpus('plans on several GPUs', () => {
   test('stay on theirs', () => {
     const there = new DeviceBuffer(hiddenSize, 'float32', { device: 'cuda:1' });
+    expectError(
+      () => createPlan({ rows: 1, weight: there, device: 'cuda:0' }),
+      'ERR_INVALID_ARG_VALUE',
+      "'weight' must be a DeviceBuffer on 'cuda:0', as device says",
+    );
     const plan = createPlan({ rows: 1, hiddenSize, device: 'cuda:0' });
     expectError(() => {
       plan.forward(there, there);

@@ -31,6 +31,7 @@ test.each(raggedSizes)('rows of %i', (hiddenSize) => {
     const backErrors = backwardErrors(problem, dyValues, rstd);
     const gradients = backward(problem, dyValues, rstd);
     expectWithin(dx, gradients.dx, backErrors.dx, exactly);
+    expect(dweight === null).toBe(weight === null);
     if (dweight !== null) expectWithin(dweight, gradients.dweight, backErrors.dweight, exactly);
     for (const name of cpuVariants()) {
       setCpuVariant(name);
@@ -66,7 +67,16 @@ test('eps and weightOffset are not rounded to float32', () => {
   const options = { eps: 0.1, weightOffset: 0.1 };
   const rounded = { eps: Math.fround(0.1), weightOffset: Math.fround(0.1) };
   expect(rmsNorm(x, weight, options)).not.toEqual(rmsNorm(x, weight, rounded));
-  expect(() => rmsNorm(x, weight, { eps: 1e300 })).not.toThrow();
+  const problem = { x, weight, hiddenSize: 8, round: null, ...options };
+  expectWithin(rmsNorm(x, weight, options), forward(problem).y, forwardErrors(problem).y, exactly);
+});
+
+test('eps and weightOffset beyond float32', () => {
+  // All but them is lost in the sums: y = x * w / sqrt(eps), and w is weightOffset.
+  const y = rmsNorm(x, weight, { eps: 1e300, weightOffset: 1e100 });
+  const exact = x.map((value) => (value * 1e100) / 1e150);
+  const errors = exact.map((value) => Math.abs(value) * 2 ** -48);
+  expectWithin(y, exact, errors, exactly);
 });
 
 test('y of 2^k x is y of x, to the bit, wherever squares overflow or vanish', () => {

@@ -98,7 +98,9 @@ test.each(dtypes)('%s: outputs of more than 24 MiB', (dtype) => {
     return repeated;
   };
   const [x, dy] = [repeat(c.x), repeat(c.dy)];
-  let dweight: HostArray | null = null;
+  setCpuVariant('scalar');
+  const { dweight } = rmsNorm.backward(dy, x, c.weight, null, { ...c.options, needsDx: false });
+  setCpuVariant(variant);
   // Large buffers begin at a multiple of 16 bytes: one of these leads to one of 64.
   for (const bytes of [0, 16, 32, 48]) {
     const out = zeros(dtype, x.length, bytes / x.BYTES_PER_ELEMENT);
@@ -106,8 +108,7 @@ test.each(dtypes)('%s: outputs of more than 24 MiB', (dtype) => {
     expectSameBits(out, repeat(y as HostArray));
     const back = rmsNorm.backward(dy, x, c.weight, null, { ...c.options, dxOut: out });
     expectSameBits(out, repeat(dx as HostArray));
-    expectSameBits(back.dweight, dweight ?? back.dweight);
-    dweight = back.dweight;
+    expectSameBits(back.dweight, dweight);
   }
 });
 

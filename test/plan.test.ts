@@ -4,7 +4,7 @@ import { createPlan, rmsNorm, type DType, type Plan } from '../lib';
 import { makeCase, type Case, type CaseOptions } from './cases';
 import { printedBy } from './processes';
 import { detached } from './refusals';
-import { dtypes, errorOf, expectSameBits, zeros } from './support';
+import { dtypes, errorOf, expectSameBits, zeros, type HostArray } from './support';
 
 type ResizableBufferConstructor = new (
   length: number,
@@ -93,6 +93,30 @@ test('the weight is what it is at the call, and adding up is asked for', () => {
   const once = dweight.slice();
   plan.backward(c.dy, c.x, null, null, dweight);
   expect(dweight).toEqual(once.map((value) => 2 * value));
+});
+
+test.each(dtypes)('of %s adds to dweight where that is asked for, whatever else is', (dtype) => {
+  const c = makeCase({ dtype, rows: 3, hiddenSize: 40 });
+  const { rstd } = rmsNorm.forward(c.x, c.weight, c.options);
+  const start = rmsNorm(c.weight as HostArray, c.weight, c.options);
+  for (const [given, residual] of [
+    [rstd, c.residual],
+    [rstd, undefined],
+    [null, undefined],
+  ] as const) {
+    for (const accumulate of [true, false]) {
+      const expected = rmsNorm.backward(c.dy, c.x, c.weight, given, {
+        ...c.options,
+        ...(residual === undefined ? {} : { dresidualOut: residual }),
+        dweightOut: start.slice(),
+        accumulate,
+      });
+      const [dx, dweight] = [zeros(dtype, c.x.length), start.slice()];
+      planOf(c, accumulate).backward(c.dy, c.x, given, dx, dweight, residual);
+      expectSameBits(dx, expected.dx);
+      expectSameBits(dweight, expected.dweight);
+    }
+  }
 });
 
 test.each([

@@ -34,6 +34,7 @@ test('any problem is solved within the bounds', () => {
       const backErrors = backwardErrors(c.problem, c.dyValues);
       const gradients = backward(c.problem, c.dyValues);
       expectWithin(valuesOf(dx, c.dtype), gradients.dx, backErrors.dx, roundTo[c.dtype]);
+      expect(dweight === null).toBe(c.weight === null);
       if (dweight === null) return;
       const sums = valuesOf(dweight, c.weightDtype);
       expectWithin(sums, gradients.dweight, backErrors.dweight, roundTo[c.weightDtype]);
@@ -118,6 +119,7 @@ test('dx is linear in dy: twice the one is twice the other, to the bit', () => {
         dx,
         once.dx.map((value) => 2 * value),
       );
+      expect(dweight === null).toBe(c.weight === null);
       expectSameBits(dweight, once.dweight?.map((value) => 2 * value) ?? null);
     }),
   );

@@ -149,6 +149,12 @@ export function expectSameBits(actual: HostArray | null, expected: HostArray | n
   throw new Error('NaNs of different bits');
 }
 
+/** What must be there. */
+export function present<T>(value: T | null): T {
+  if (value === null) throw new Error('It is null');
+  return value;
+}
+
 /** Fails unless every actual value lies between T(exact - error) and T(exact + error). */
 export function expectWithin(
   actual: ArrayLike<number>,
