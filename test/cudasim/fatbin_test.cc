@@ -55,8 +55,8 @@ Image zstd_frame(const std::string& text) {
 Image make_fatbin(const std::vector<EntryPlan>& plans) {
   Image image(16);
   for (const EntryPlan& plan : plans) {
-    Image payload = plan.compressed ? zstd_frame(plan.text)
-                                    : Image(plan.text.begin(), plan.text.end());
+    Image payload =
+        plan.compressed ? zstd_frame(plan.text) : Image(plan.text.begin(), plan.text.end());
     const std::size_t compressed = plan.compressed ? payload.size() : 0;
     payload.resize((payload.size() + 7) / 8 * 8);
     Image header(64);
