@@ -110,17 +110,15 @@ export const backwardNames: ReadonlySet<string> = new Set([
   ...['needsDx', 'needsDweight', 'dxOut', 'dweightOut', 'accumulate', 'dresidualOut'],
 ]);
 
-/** Whether a value can be an object of options; a collection or a promise would pass for an empty one. */
-export function isOptions(value: unknown): value is object {
+/** Whether a value can be an object of options. */
+function isOptions(value: unknown): value is object {
   if (value === null || typeof value !== 'object' || isRevoked(value)) return false;
-  if (Object.getPrototypeOf(value) === Object.prototype) return true;
-  const isOther =
-    Array.isArray(value) ||
-    ArrayBuffer.isView(value) ||
-    types.isMap(value) ||
-    types.isSet(value) ||
-    types.isPromise(value);
-  return !isOther;
+  return !Array.isArray(value) && !ArrayBuffer.isView(value);
+}
+
+/** Whether a value without names is a collection or a promise, which would pass for no options. */
+function isOther(value: object): boolean {
+  return types.isMap(value) || types.isSet(value) || types.isPromise(value);
 }
 
 /** Whether a property is one that other code has added to all objects. */
@@ -130,10 +128,10 @@ function isOfAllObjects(options: object, name: string): boolean {
 
 /** Refuses options that are no object or that no function knows: a misspelt one would do nothing. */
 export function checkOptions(options: unknown, names: ReadonlySet<string>): void {
-  if (!isOptions(options)) {
-    throw argumentError('ERR_INVALID_ARG_TYPE', 'options', 'an object', options);
-  }
+  if (!isOptions(options)) throw optionsError(options);
+  let isEmpty = true;
   for (const name in options) {
+    isEmpty = false;
     if (!names.has(name) && !isOfAllObjects(options, name)) {
       throw argumentError(
         'ERR_INVALID_ARG_VALUE',
@@ -143,6 +141,11 @@ export function checkOptions(options: unknown, names: ReadonlySet<string>): void
       );
     }
   }
+  if (isEmpty && isOther(options)) throw optionsError(options);
+}
+
+function optionsError(options: unknown): Error {
+  return argumentError('ERR_INVALID_ARG_TYPE', 'options', 'an object', options);
 }
 
 /** Options that have been read: undefined for those that were not given. */

@@ -18,7 +18,6 @@ import {
 } from './forward';
 import {
   forwardNames,
-  isOptions,
   noOptions,
   rmsNormNames,
   type BackwardOptions,
@@ -107,7 +106,7 @@ export function rmsNorm<X extends AnyInput>(
   weight: AnyInput | null,
   options: RmsNormOptions = noOptions,
 ): Output<X> {
-  const y = isOptions(options) ? plainForward(x, weight, options) : null;
+  const y = plainForward(x, weight, options);
   if (y !== null) return y as Output<X>;
   const call = readForward(x, weight, options, rmsNormNames);
   refuseFreshSum(call);
@@ -160,7 +159,7 @@ rmsNorm.backward = function backward<
   rstd?: RstdArray | DeviceBuffer | null,
   options: O = noOptions as O,
 ): BackwardResult<X, W, O> {
-  const plain = isOptions(options) ? plainBackward(dy, x, weight, rstd, options) : null;
+  const plain = plainBackward(dy, x, weight, rstd, options);
   if (plain !== null) return plain as BackwardResult<X, W, O>;
   const call = readBackward(dy, x, weight, rstd, options);
   return backwardResult(call, runBackward(call));

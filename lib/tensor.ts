@@ -112,7 +112,8 @@ export function readOperand(name: string, value: unknown): Operand {
   const isView = strides !== undefined || offset !== undefined;
   const own = readDims(name, dims, isView ? null : array.length);
   const view = isView ? readView(name, array, own, strides, offset) : null;
-  return { data: array, kind, dims: own, type, length: sizeOf(own), view };
+  const length = isView ? sizeOf(own) : array.length;
+  return { data: array, kind, dims: own, type, length, view };
 }
 
 /** A copy of dims. `length`: what they must multiply to; null for any length. */
@@ -164,11 +165,11 @@ function readView(
 
 /** The product of `dims`, or NaN if one is not a whole number from 0 up. */
 export function sizeOf(dims: readonly unknown[]): number {
-  return dims.reduce<number>(
-    (size, dim) =>
-      Number.isSafeInteger(dim) && (dim as number) >= 0 ? size * (dim as number) : NaN,
-    1,
-  );
+  let size = 1;
+  for (const dim of dims) {
+    size *= Number.isSafeInteger(dim) && (dim as number) >= 0 ? (dim as number) : NaN;
+  }
+  return size;
 }
 
 /** An operand as an argument again: what was read of the one it comes from, once. */
