@@ -11,7 +11,9 @@ function load(): Binding {
   let file: string | null = null;
   try {
     file = nodeGypBuild.resolve(root);
-    return nodeGypBuild(root) as Binding;
+    const addon = nodeGypBuild(root) as Partial<Binding>;
+    if (typeof addon.forward === 'function') return addon as Binding;
+    throw new Error('this is an addon of another package');
   } catch (cause) {
     const failure = { root, file, error: cause as Error };
     throw codedError('ERR_ADDON_NOT_LOADED', describeFailure(failure, thisHost()), { cause });

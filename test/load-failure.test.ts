@@ -94,6 +94,13 @@ describe('a process whose addon', () => {
     expect(text).toContain(build);
   });
 
+  test('is of another package', async () => {
+    const other = path.join(path.dirname(addon), 'rmsnorm_bench.node');
+    const text = await failureWith(readFileSync(other));
+    expect(text).toContain(`- ${file()}: this is an addon of another package`);
+    expect(text).toContain('- Unset the environment variable FUSED_RMSNORM_PREBUILD');
+  });
+
   test('is for another processor', async () => {
     const bytes = whole();
     const other = process.arch === 'arm64' ? 'x64' : 'arm64';
