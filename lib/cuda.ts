@@ -3,6 +3,7 @@
 
 import type { CudaBinding } from '../binding';
 import { binding } from './binding';
+import { isRevoked } from './caller-values';
 import { findDevices } from './devices';
 import { adoptNativeError, argumentError } from './errors';
 
@@ -68,5 +69,10 @@ export class Existing<Native> {
   constructor(native: Native, ordinal: number) {
     this.native = native;
     this.ordinal = ordinal;
+  }
+
+  /** Whether a value is one; `instanceof` would throw for a revoked proxy. */
+  static is<Native>(value: unknown): value is Existing<Native> {
+    return !isRevoked(value) && value instanceof Existing;
   }
 }

@@ -1,5 +1,4 @@
 import type { NativeDeviceBuffer, NativeHostBuffer } from '../binding';
-import { isRevoked } from './caller-values';
 import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import { elementSizes, readDeviceDType, type DeviceDType } from './device-dtype';
 import { arrayKind, dtypeCodes, nativeView, type FloatArray, type NativeArray } from './dtype';
@@ -89,12 +88,12 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     this.length = readCount('length', length, 0);
     this.dtype = readDeviceDType(dtype) as D;
     this.byteLength = length * elementSizes[dtype];
-    if (!isRevoked(options) && options instanceof Existing) {
+    if (Existing.is<NativeDeviceBuffer>(options)) {
       this.#ordinal = options.ordinal;
       this.#native = options.native;
     } else {
       checkOptions(options, deviceNames);
-      this.#ordinal = readOrdinal((options as CudaDeviceOptions).device);
+      this.#ordinal = readOrdinal(options.device);
       this.#native = cuda.createDeviceBuffer(this.#ordinal, length, dtypeCodes[dtype]);
     }
     this.device = `cuda:${this.#ordinal}`;

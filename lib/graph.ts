@@ -26,7 +26,7 @@ export class Graph {
   readonly #ordinal: number;
 
   private constructor(existing: Existing<NativeGraph>) {
-    if (!(existing instanceof Existing)) {
+    if (!Existing.is<NativeGraph>(existing)) {
       throw argumentError('ERR_INVALID_ARG_TYPE', 'existing', 'left to Graph.capture', existing);
     }
     this.#native = existing.native;

@@ -103,35 +103,41 @@ export function createPlan<const O extends PlanOptions>(options: O): Plan<PlanDa
   return plan as Plan<PlanData<O>>;
 }
 
+/** A copy of checked options, each of them read once. */
+function readOptions(options: PlanOptions) {
+  const { rows, hiddenSize, weight = null, dtype, device, stream, accumulate } = options;
+  const { eps, weightOffset, castOrder } = options;
+  return {
+    ...{ rows, hiddenSize, weight, dtype, device, stream, accumulate },
+    ...{ eps, weightOffset, castOrder },
+  };
+}
+
 function makePlan(options: PlanOptions) {
   checkOptions(options, planNames);
-  const weight =
-    options.weight === undefined || options.weight === null
-      ? null
-      : readOperand('weight', options.weight);
-  if (weight !== null) refuseView('weight', weight, options.weight);
-  const dtype = options.dtype ?? dtypeOfWeight(weight?.data);
+  const own = readOptions(options);
+  const weight = own.weight === null ? null : readOperand('weight', own.weight);
+  if (weight !== null) refuseView('weight', weight, own.weight);
+  const { dtype = dtypeOfWeight(weight?.data), hiddenSize: size = weight?.length } = own;
   checkDTypeName(dtype);
-  const settings = readSettings(options, dtype);
-  const rows = readCount('rows', options.rows, 0);
-  const hiddenSize = readCount('hiddenSize', options.hiddenSize ?? weight?.length, 1);
-  const accumulate = readFlag('accumulate', options.accumulate, false);
+  const settings = readSettings(own, dtype);
+  const { eps, weightOffset, castOrder } = settings;
+  const rows = readCount('rows', own.rows, 0);
+  const hiddenSize = readCount('hiddenSize', size, 1);
+  const accumulate = readFlag('accumulate', own.accumulate, false);
   const device =
-    options.device === undefined && isDeviceBuffer(weight?.data)
+    own.device === undefined && isDeviceBuffer(weight?.data)
       ? ordinalOfBuffer(weight.data) + 1
       : settings.device;
   if (weight !== null) checkWeightPlace(weight.data, device);
-  const format =
-    nativeFormat(dtype, settings.castOrder, device) + (accumulate ? accumulateFlag : 0);
-  const { eps, weightOffset } = settings;
-  const stream = readPlanStream(options.stream, device);
+  const format = nativeFormat(dtype, castOrder, device) + (accumulate ? accumulateFlag : 0);
+  const stream = readPlanStream(own.stream, device);
   const nativeWeight = weight && nativeData(weight.data);
   const general = planCalls(
     [rows, hiddenSize, eps, weightOffset, format, nativeWeight, stream],
     device > 0 ? handle : (array) => array,
   );
-  const isPlain =
-    device === 0 && weightOffset === 0 && settings.castOrder === 'llama' && !accumulate;
+  const isPlain = device === 0 && weightOffset === 0 && castOrder === 'llama' && !accumulate;
   const calls = isPlain ? plainPlan(general, dtype, nativeWeight, rows, hiddenSize, eps) : general;
   return { rows, hiddenSize, dtype, forward: calls.forward, backward: calls.backward };
 }

@@ -55,7 +55,7 @@ export class Stream {
   /** @internal */
   constructor(existing: Existing<NativeStream>);
   constructor(options: CudaDeviceOptions | Existing<NativeStream> = {}) {
-    if (options instanceof Existing) {
+    if (Existing.is<NativeStream>(options)) {
       this.#ordinal = options.ordinal;
       this.#native = options.native;
     } else {

@@ -4,7 +4,15 @@
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 
-import { DeviceBuffer, devices, rmsNorm, RMSNorm, Stream, type TensorLike } from '../lib';
+import {
+  createPlan,
+  DeviceBuffer,
+  devices,
+  rmsNorm,
+  RMSNorm,
+  Stream,
+  type TensorLike,
+} from '../lib';
 import { rmsNorm as rmsNormOfTensors } from '../lib/tfjs';
 import { errorOf, expectSameBits, normals } from './support';
 
@@ -65,6 +73,17 @@ describe('every option and property of a tensor is read once by', () => {
     expect(options.reads).toEqual(once({ ...common, ...own, ...given }));
     expect(tensor.reads).toEqual(once(view));
     expect(gradient.reads).toEqual(once(view));
+  });
+
+  test('createPlan', () => {
+    const { eps, weightOffset, castOrder, dtype, device } = common;
+    const own = { rows: 3, hiddenSize: 4, weight, eps, weightOffset, castOrder, dtype, device };
+    const options = counted({ ...own, accumulate: false });
+    const plan = createPlan(options.object);
+    expect(options.reads).toEqual(once({ ...own, accumulate: 1 }));
+    const y = new Float32Array(12);
+    plan.forward(x, y);
+    expectSameBits(y, rmsNorm(x, weight, common));
   });
 
   test('RMSNorm', () => {
