@@ -35,11 +35,16 @@ layer=$2
 shift 2
 
 mount -t tmpfs none "$layer"
-mkdir "$layer/upper" "$layer/work"
+mkdir "$layer/upper" "$layer/work" "$layer/usr"
+mount --rbind /usr "$layer/usr"
+mapfile -t mounts < <(awk '$5 ~ "^/usr/" { print $5 }' /proc/self/mountinfo)
 mount -t overlay overlay -o "lowerdir=/usr,upperdir=$layer/upper,workdir=$layer/work" /usr || {
   echo 'bare.sh: no overlay file system can be mounted over /usr' >&2
   exit 1
 }
+
+# Such as a GPU's driver in a container: the layer does not have what is mounted below /usr.
+for each in "${mounts[@]}"; do mount --bind "$layer$each" "$each"; done
 
 mapfile -t packages < <(hidden_packages)
 dpkg-query --listfiles "${packages[@]}" | while IFS= read -r file; do
