@@ -6,20 +6,43 @@
 # namespace; where these are missing it says so and fails.
 set -euo pipefail
 
-# Installed packages that are only needed to build, except for those that g++ itself needs.
-hidden_packages() {
+# Files that are only needed to build, except for those that g++ itself needs.
+hidden_files() {
   local tools='ccache|clang|doctest|g\+\+-mingw|gcc-mingw|lld|mold|ninja-build|pkg-config|pkgconf|qemu-user|wine'
   local of_compiler='(libc6|linux-libc|libcrypt|libnsl|libtirpc|libgcc-[0-9]+|libstdc\+\+-[0-9]+)-dev'
   dpkg-query --show --showformat '${db:Status-Status} ${binary:Package}\n' |
     sed -n 's/^installed //p' |
     grep -E -- "^($tools)|-(dev|cross)(:[a-z0-9]+)?\$" |
-    grep -vE "^$of_compiler(:[a-z0-9]+)?\$"
+    grep -vE "^$of_compiler(:[a-z0-9]+)?\$" |
+    xargs --no-run-if-empty dpkg-query --listfiles |
+    grep -vE '^/usr/share/|^$'
+  # What was installed without a package; Node.js has its headers there.
+  find /usr/local/include /usr/local/lib/{cmake,pkgconfig} ! -type d ! -path '/usr/local/include/node/*' 2>/dev/null
+  type -ap ninja ccache clang-format
 }
 
 # Every nvcc that CMake looks for (cmake/kernels.cmake).
 nvccs() {
-  type -ap nvcc || true
-  ls -d {"${CUDA_PATH:-/usr/local/cuda}",/usr/local/cuda*}/bin/nvcc "${CUDACXX:-}" 2>/dev/null || true
+  type -ap nvcc
+  ls -d {"${CUDA_PATH:-/usr/local/cuda}",/usr/local/cuda*}/bin/nvcc "${CUDACXX:-}" 2>/dev/null
+}
+
+# Removes the files that are named on stdin from the layer. Those in other places stay as they are, but
+# cannot be run.
+hide() {
+  local file folder found=()
+  local -A folders
+  while IFS= read -r file; do
+    if [[ ! -L $file ]] && { [[ -d $file ]] || [[ ! -e $file ]]; }; then continue; fi
+    folder=${file%/*}
+    [[ -n ${folders[$folder]:-} ]] || folders[$folder]=$(readlink -f "$folder")
+    if [[ ${folders[$folder]}/ == /usr/* ]]; then
+      found+=("$file")
+    elif [[ -x $file ]]; then
+      mount --bind /dev/null "$file"
+    fi
+  done
+  printf '%s\0' "${found[@]}" | xargs -0 rm -f --
 }
 
 if [[ ${1:-} != --inside ]]; then
@@ -46,10 +69,7 @@ mount -t overlay overlay -o "lowerdir=/usr,upperdir=$layer/upper,workdir=$layer/
 # Such as a GPU's driver in a container: the layer does not have what is mounted below /usr.
 for each in "${mounts[@]}"; do mount --bind "$layer$each" "$each"; done
 
-mapfile -t packages < <(hidden_packages)
-dpkg-query --listfiles "${packages[@]}" | while IFS= read -r file; do
-  if [[ -f $file || -L $file ]]; then echo "$file"; fi
-done | grep -E '^/(usr|lib|bin)/' | grep -v '^/usr/share/' | tr '\n' '\0' | xargs -0 --no-run-if-empty rm -f
+hide < <(hidden_files)
 
 # The settings of somebody who builds often.
 unset CC CXX CFLAGS CXXFLAGS LDFLAGS CPATH CPLUS_INCLUDE_PATH LIBRARY_PATH PKG_CONFIG_PATH CMAKE_PREFIX_PATH \
@@ -57,13 +77,11 @@ unset CC CXX CFLAGS CXXFLAGS LDFLAGS CPATH CPLUS_INCLUDE_PATH LIBRARY_PATH PKG_C
 
 if [[ ${1:-} == --no-nvcc ]]; then
   shift
-  nvccs | while IFS= read -r nvcc; do
-    rm -f "$nvcc" || mount --bind /dev/null "$nvcc"
-  done
+  hide < <(nvccs)
   unset CUDACXX CUDA_PATH
   hash -r
-  if command -v nvcc >/dev/null; then
-    echo "bare.sh: $(command -v nvcc) cannot be hidden" >&2
+  if [[ -x $(type -P nvcc) ]]; then
+    echo "bare.sh: $(type -P nvcc) cannot be hidden" >&2
     exit 1
   fi
 fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// cmake-js.js [TARGET]: builds the addon, those of the benchmark and of the tests in build/Release, and
-// the CUDA kernels in build/cuda where there is nvcc; or one target of these.
+// cmake-js.js [TARGET] [--CDNAME=VALUE...]: builds the addon, those of the benchmark and of the tests in
+// build/Release, and the CUDA kernels in build/cuda where there is nvcc, or one target of these; with
+// CMake's variables as named.
 
 const { spawnSync } = require('node:child_process');
 const { accessSync, constants, existsSync, readFileSync, rmSync } = require('node:fs');
@@ -55,7 +56,9 @@ module.exports = { cmakeJs };
 
 if (require.main === module) {
   const folder = path.join(root, 'build');
-  const [target] = process.argv.slice(2);
-  cmakeJs(folder, 'configure', '--CDRMSNORM_BENCH=ON', '--CDRMSNORM_TEST_ADDON=ON');
+  const args = process.argv.slice(2);
+  const target = args.find((arg) => !arg.startsWith('--'));
+  const variables = args.filter((arg) => arg.startsWith('--'));
+  cmakeJs(folder, 'configure', ...['--CDRMSNORM_BENCH=ON', '--CDRMSNORM_TEST_ADDON=ON'], ...variables);
   cmakeJs(folder, 'build', ...(target === undefined ? [] : ['--target', target]));
 }
