@@ -1,5 +1,5 @@
-#!/usr/bin/env node
 // cmake-js.js [TARGET] [--CDNAME=VALUE...]: builds the addon, those of the benchmark and of the tests in
+// build/Release, and the CUDA kernels in build/cuda where there is nvcc, or one target of these; with
 // build/Release, and the CUDA kernels in build/cuda where there is nvcc, or one target of these; with
 // CMake's variables as named.
 
@@ -59,6 +59,11 @@ if (require.main === module) {
   const args = process.argv.slice(2);
   const target = args.find((arg) => !arg.startsWith('--'));
   const variables = args.filter((arg) => arg.startsWith('--'));
-  cmakeJs(folder, 'configure', ...['--CDRMSNORM_BENCH=ON', '--CDRMSNORM_TEST_ADDON=ON'], ...variables);
+  cmakeJs(
+    folder,
+    'configure',
+    ...['--CDRMSNORM_BENCH=ON', '--CDRMSNORM_TEST_ADDON=ON'],
+    ...variables,
+  );
   cmakeJs(folder, 'build', ...(target === undefined ? [] : ['--target', target]));
 }
