@@ -1,6 +1,5 @@
 // cmake-js.js [TARGET] [--CDNAME=VALUE...]: builds the addon, those of the benchmark and of the tests in
 // build/Release, and the CUDA kernels in build/cuda where there is nvcc, or one target of these; with
-// build/Release, and the CUDA kernels in build/cuda where there is nvcc, or one target of these; with
 // CMake's variables as named.
 
 const { spawnSync } = require('node:child_process');
