@@ -73,7 +73,7 @@ class Device {
   int scopes_ = 0;               // DeviceScopes of any thread
   std::vector<CUmodule> modules_;
   std::array<std::atomic<CUfunction>, kKernelCount> kernels_{};  // null until it was asked for
-  std::string fault_;  // the driver's name of the first one, or empty
+  std::string fault_;                             // the driver's name of the first one, or empty
   std::vector<std::shared_ptr<void>> postponed_;  // waits for destroy_postponed()
   std::atomic<bool> has_postponed_{false};
   std::atomic<bool> keeps_context_{false};

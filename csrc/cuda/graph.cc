@@ -16,8 +16,8 @@ Status Graph::end_capture(Queue& queue, std::unique_ptr<Graph>* graph) {
   captured.reset(ended);
   RMSNORM_TRY(outcome);
   CUgraphExec executable = nullptr;
-  RMSNORM_TRY(device.note_fault(
-      RMSNORM_CUDA(cuGraphInstantiateWithFlags, &executable, captured.get(), 0)));
+  RMSNORM_TRY(
+      device.note_fault(RMSNORM_CUDA(cuGraphInstantiateWithFlags, &executable, captured.get(), 0)));
   made->executable_->reset(executable);
   *graph = std::move(made);
   return {};

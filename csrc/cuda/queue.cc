@@ -149,8 +149,7 @@ Status Queue::wait_for(const RecordedEvent& event) {
     mark_now();
     event.capture_->queues.reserve(event.capture_->queues.size() + 1);
   }
-  RMSNORM_TRY(
-      device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, stream_, event.event_->get(), 0)));
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, stream_, event.event_->get(), 0)));
   if (is_drawn_in) {
     capture_ = event.capture_;
     capture_->queues.push_back(this);
@@ -277,8 +276,8 @@ void Queue::note_all_passed() {
   marked_ = enqueued_;
 }
 
-// The driver fails to end the capture. It ends with a stream of our own; with somebody else's it goes
-// on, so that the queues that take part must ask the driver from now on.
+// The driver fails to end the capture. It ends with a stream of our own; with somebody else's it
+// goes on, so that the queues that take part must ask the driver from now on.
 void Queue::leave_endless_capture() noexcept {
   if (capture_->queues.front() == this) {
     for (Queue* queue : capture_->queues) queue->is_shared_ = true;

@@ -16,8 +16,9 @@ Status RecordedEvent::make(Device& device, bool has_timing, std::unique_ptr<Reco
 
 Status RecordedEvent::check_waitable() const {
   if (capture_ == nullptr) return {};
-  return {Code::kInvalidState,
-          "The event was recorded during a capture: only streams of the same capture can wait for it"};
+  return {
+      Code::kInvalidState,
+      "The event was recorded during a capture: only streams of the same capture can wait for it"};
 }
 
 Status RecordedEvent::has_passed(bool* has_passed) const {
@@ -50,7 +51,8 @@ Status RecordedEvent::elapsed(const RecordedEvent& end, float* milliseconds) con
   }
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const CUresult result = driver().cuEventElapsedTime(milliseconds, event_->get(), end.event_->get());
+  const CUresult result =
+      driver().cuEventElapsedTime(milliseconds, event_->get(), end.event_->get());
   if (result == CUDA_ERROR_NOT_READY) {
     return {Code::kInvalidState, "Both events must have passed: synchronize() waits for that"};
   }

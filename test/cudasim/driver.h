@@ -154,9 +154,9 @@ CUresult call_driver(Call call, const Body& body) {
     Driver& driver = Driver::instance();
     if (driver.shut_down) return kDeinitialized;
     if (Scheduler::in_host_function()) {
-      driver.misuse(-1, "call-in-callback",
-                    std::string(kCallNames[static_cast<int>(call)]) +
-                        " called from a stream's callback");
+      driver.misuse(
+          -1, "call-in-callback",
+          std::string(kCallNames[static_cast<int>(call)]) + " called from a stream's callback");
       return CUDA_ERROR_NOT_PERMITTED;
     }
     if (const std::optional<CUresult> error = driver.injected(call)) return *error;
