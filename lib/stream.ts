@@ -99,7 +99,10 @@ export class Stream {
     return new Stream(new Existing(native, ordinal));
   }
 
-  /** The `CUstream`, for other libraries: good until `dispose()`. */
+  /**
+   * The `CUstream`, for other libraries: good until `dispose()`. While one of them captures it,
+   * calls on this stream throw `ERR_INVALID_STATE`.
+   */
   get pointer(): bigint {
     return cuda.streamPointer(this.#native);
   }
