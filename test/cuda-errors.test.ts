@@ -176,6 +176,7 @@ onSimulator('on a simulated GPU', () => {
   });
 
   test.each([
+    ['cuDriverGetVersion', true],
     ['cuInit', true],
     ['cuDeviceGetCount', true],
     ['cuDeviceGet', false],

@@ -182,6 +182,7 @@ Status Device::kernel(const KernelRow& row, CUfunction* kernel) {
 
 Status Device::load_modules() {
   std::vector<CUmodule> modules;
+  modules.reserve(images_.size());
   for (const std::vector<std::byte>& image : images_) {
     CUmodule module = nullptr;
     const Status status = RMSNORM_CUDA(cuModuleLoadData, &module, image.data());

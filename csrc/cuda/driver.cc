@@ -21,6 +21,13 @@ Status unavailable(const std::string& reason, DriverError driver_error = {}) {
   return {Code::kCudaUnavailable, "CUDA is not available: " + reason, driver_error};
 }
 
+// A status for the result of a call without which there is no CUDA.
+Status explain(CUresult result, const char* function) {
+  if (result == CUDA_SUCCESS) return {};
+  const Status status = check(result, function);
+  return unavailable(status.message(), status.driver_error());
+}
+
 // Fills `driver` as far as it gets.
 Status open(Driver* driver) {
   const std::optional<std::string> named = environment_variable("RMSNORM_LIBCUDA");
@@ -40,10 +47,11 @@ Status open(Driver* driver) {
 #undef RMSNORM_FIND_FUNCTION
 
   // The version first: an older driver may lack functions, too.
-  if (driver->cuDriverGetVersion == nullptr ||
-      driver->cuDriverGetVersion(&driver->version) != CUDA_SUCCESS) {
+  if (driver->cuDriverGetVersion == nullptr || driver->cuGetErrorName == nullptr ||
+      driver->cuGetErrorString == nullptr) {
     return unavailable("the library " + shown + " is no CUDA driver");
   }
+  RMSNORM_TRY(explain(driver->cuDriverGetVersion(&driver->version), "cuDriverGetVersion"));
   if (driver->version < kNeededVersion) {
     return unavailable("the driver serves CUDA " + version_text(driver->version) +
                        " at most, and CUDA " + version_text(kNeededVersion) +
@@ -70,16 +78,12 @@ Opened& opened() {
 
 Status initialise(Driver* driver) {
   // cuInit has a code for a machine without a device; another result is the driver's trouble.
-  const auto explain = [](const Status& status) {
-    return unavailable(status.message(), status.driver_error());
-  };
   const CUresult result = driver->cuInit(0);
   if (result == CUDA_ERROR_NO_DEVICE) {
     return unavailable("there is no device", check(result, "cuInit").driver_error());
   }
-  if (result != CUDA_SUCCESS) return explain(check(result, "cuInit"));
-  const CUresult counted = driver->cuDeviceGetCount(&driver->devices);
-  if (counted != CUDA_SUCCESS) return explain(check(counted, "cuDeviceGetCount"));
+  RMSNORM_TRY(explain(result, "cuInit"));
+  RMSNORM_TRY(explain(driver->cuDeviceGetCount(&driver->devices), "cuDeviceGetCount"));
   if (driver->devices < 1) return unavailable("there is no device");
   return {};
 }
