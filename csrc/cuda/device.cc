@@ -182,12 +182,13 @@ Status Device::kernel(const KernelRow& row, CUfunction* kernel) {
 
 Status Device::load_modules() {
   std::vector<CUmodule> modules;
-  modules.reserve(images_.size());
+  modules.reserve(images_.size());  // nothing below takes memory while a module is only in here
   for (const std::vector<std::byte>& image : images_) {
     CUmodule module = nullptr;
-    const Status status = RMSNORM_CUDA(cuModuleLoadData, &module, image.data());
-    if (!status.ok()) {
+    const CUresult result = driver().cuModuleLoadData(&module, image.data());
+    if (result != CUDA_SUCCESS) {
       for (const CUmodule loaded : modules) driver().cuModuleUnload(loaded);
+      const Status status = check(result, "cuModuleLoadData");
       return {status.code(),
               "The kernels can not be loaded on 'cuda:" + std::to_string(properties_.ordinal) +
                   "' (" + properties_.name + ", compute capability " +
