@@ -111,6 +111,7 @@ void AsyncCall::complete(napi_env, napi_status, void* data) {
 }
 
 Status AsyncCalls::open() {
+  slots();  // made here, where it may fail, rather than by start(), where it may not
   napi_value name = make_string(env_, kName);
   if (napi_create_threadsafe_function(env_, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
                                       woken, &wake_) != napi_ok) {
