@@ -13,8 +13,7 @@ namespace rmsnorm::napi {
 // callbacks that come later.
 class Promises::Mailbox {
  public:
-  explicit Mailbox(napi_threadsafe_function function) : function_(function) {}
-
+  void open(napi_threadsafe_function function) { function_ = function; }
   bool deliver(Pending* pending) {
     const std::lock_guard lock(mutex_);
     return function_ != nullptr &&
@@ -30,7 +29,7 @@ class Promises::Mailbox {
 
  private:
   std::mutex mutex_;
-  napi_threadsafe_function function_;
+  napi_threadsafe_function function_ = nullptr;
 };
 
 // Whoever is the last to hear of it deletes it: the thread of JavaScript, or a callback that finds
@@ -76,6 +75,7 @@ void conclude(napi_env env, napi_deferred deferred, const Outcome& outcome) {
 Status Promises::open() {
   napi_value name = make_string(env_, "fused-rmsnorm");
   napi_threadsafe_function function = nullptr;
+  auto mailbox = std::make_shared<Mailbox>();  // first: a function that nobody has stays for good
   if (napi_create_threadsafe_function(env_, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr,
                                       settle, &function) != napi_ok) {
     return ending();
@@ -84,7 +84,8 @@ Status Promises::open() {
     napi_release_threadsafe_function(function, napi_tsfn_abort);
     return {};
   }
-  mailbox_ = std::make_shared<Mailbox>(function);
+  mailbox->open(function);
+  mailbox_ = std::move(mailbox);
   function_ = function;
   napi_unref_threadsafe_function(env_, function_);
   return {};
