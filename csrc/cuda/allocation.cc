@@ -5,17 +5,18 @@
 #include <new>
 #include <string>
 
+#include "../never_destroyed.h"
+
 namespace rmsnorm::cuda {
 namespace {
 
 using OwnedPtr = std::unique_ptr<OwnedMemory>;
 
-// Memory that waits for its work, of all devices; never destroyed: threads of an ending process may
-// still be inside.
+// Memory that waits for its work, of all devices.
 std::mutex retired_mutex;
 OwnedPtr& all_retired() {
-  static auto& instance = *new OwnedPtr;
-  return instance;
+  static NeverDestroyed<OwnedPtr> instance;
+  return instance.value;
 }
 
 // Takes the first of a list off it.

@@ -6,10 +6,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 
 #include "../cpu/schedule.h"
 #include "../cpu/thread_pool.h"
 #include "../fold.h"
+#include "../never_destroyed.h"
 #include "../platform.h"
 #include "memory.h"
 
@@ -235,11 +237,12 @@ class Run {
   const int slots_;
 };
 
-// One for each device, never destroyed: threads of an ending process may still be inside.
+// One for each device.
+using StagingOfDevices = std::map<Device*, std::unique_ptr<Staging>>;
 std::mutex all_mutex;
-std::map<Device*, std::unique_ptr<Staging>>& all_staging() {
-  static auto& instance = *new std::map<Device*, std::unique_ptr<Staging>>;
-  return instance;
+StagingOfDevices& all_staging() {
+  static NeverDestroyed<StagingOfDevices> instance;
+  return instance.value;
 }
 
 Staging& staging_of(Device& device) {
@@ -249,11 +252,32 @@ Staging& staging_of(Device& device) {
   return *staging;
 }
 
-// Waits for all that is in flight. What an error leaves to be told has been told.
-void drain(const Staging::Resources& resources) {
+// Waits for all that is in flight. Errors are ignored here: they were already reported.
+void drain(const Staging::Resources& resources) noexcept {
   for (const Slot& slot : resources.slots) {
-    if (slot.stream.is_made()) static_cast<void>(slot.stream.synchronize());
+    if (slot.stream.is_made()) driver().cuStreamSynchronize(slot.stream.get());
   }
+}
+
+// Within a DeviceScope. After a failure nothing of the call is in flight any more.
+Status run_within(Staging& staging, const StagedCall& call) {
+  const auto clear = [&] {
+    drain(*staging.resources);
+    staging.resources.reset();
+  };
+  Status status;
+  try {
+    status = Run(call, *staging.resources).run();
+  } catch (const std::bad_alloc&) {
+    clear();
+    throw;
+  }
+  if (!status.ok()) {
+    clear();
+  } else if (staging.resources->kept_bytes() > kKeptBytes) {
+    staging.resources.reset();
+  }
+  return status;
 }
 
 }  // namespace
@@ -277,14 +301,7 @@ Status run_staged(Device& device, const StagedCall& call) {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
   if (staging.resources == nullptr) staging.resources = std::make_shared<Staging::Resources>();
-  Status status = Run(call, *staging.resources).run();
-  if (!status.ok()) {
-    drain(*staging.resources);
-    staging.resources.reset();
-  } else if (staging.resources->kept_bytes() > kKeptBytes) {
-    staging.resources.reset();
-  }
-  return status;
+  return run_within(staging, call);
 }
 
 void release_staging() {

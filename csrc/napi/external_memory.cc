@@ -14,6 +14,8 @@
 #include <map>
 #include <mutex>
 
+#include "../never_destroyed.h"
+
 namespace rmsnorm::napi {
 namespace {
 
@@ -26,13 +28,12 @@ struct External {
 };
 
 // By number rather than by address: a runtime that refuses an ArrayBuffer may have called its
-// finalizer, may call it later, or never. Of all threads; never destroyed, since environments may
-// end after the objects of this library do.
+// finalizer, may call it later, or never. Of all threads.
 using Externals = std::map<ExternalMemory, External>;
 std::mutex externals_mutex;
 Externals& externals() {
-  static auto& instance = *new Externals;
-  return instance;
+  static NeverDestroyed<Externals> instance;
+  return instance.value;
 }
 
 ExternalMemory number_of(void* hint) { return reinterpret_cast<ExternalMemory>(hint); }
