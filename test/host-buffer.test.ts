@@ -76,16 +76,16 @@ onSimulator('on a simulated GPU', () => {
       held = null;
       await collect();
       const base = residentMiB();
-      for (let i = 0; i < 40; ++i) {
+      for (let i = 0; i < 20; ++i) {
         // By turns the object is dropped first, and the array.
-        let buffer = new HostBuffer(1 << 22, 'float32');
+        let buffer = new HostBuffer(1 << 21, 'float32');
         let { array } = buffer;
         if (i % 2 === 0) buffer = null; else array = null;
         await collect();
         buffer = array = null;
         await collect();
       }
-      print([reported >= 4 << 20, residentMiB() - base < 160]); // of 640
+      print([reported >= 4 << 20, residentMiB() - base < 80]); // of 160
     `;
     expect(await results(program)).toEqual([[true, true]]);
   });
@@ -194,7 +194,7 @@ onSimulator('on a simulated GPU', () => {
     const program = `
       const run = async () => {
         const worker = start(
-          'const buffers = () => Array.from({ length: 8 }, () => new HostBuffer(1 << 22, "float32"));' +
+          'const buffers = () => Array.from({ length: 8 }, () => new HostBuffer(1 << 21, "float32"));' +
             ${JSON.stringify(use)} + 'parentPort.postMessage(0);',
         );
         const exit = once(worker, 'exit');
@@ -208,7 +208,7 @@ onSimulator('on a simulated GPU', () => {
       const base = residentMiB();
       for (let i = 0; i < 3; ++i) await run();
       await collect();
-      print(residentMiB() - base < 96); // of 384
+      print(residentMiB() - base < 64); // of 192
     `;
     expect(await results(program)).toEqual([true]);
   });
