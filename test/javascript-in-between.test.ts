@@ -60,6 +60,24 @@ describe.each(['fused-rmsnorm', 'PROMISE'])('an init hook of %s', (type) => {
   });
 });
 
+test('calls that hooks make while a call is made', async () => {
+  const values = await printed(`
+    const calls = [];
+    let depth = 0;
+    const hook = createHook({
+      init() {
+        if (++depth < 8) calls.push(rmsNorm.async(x, weight));
+      },
+    });
+    hook.enable();
+    calls.push(rmsNorm.async(x, weight));
+    hook.disable();
+    print((await Promise.all(calls)).every((y) => y.length === x.length && y[0] > 0.99));
+    print(calls.length > 5);
+  `);
+  expect(values).toEqual([true, true]);
+});
+
 test.each([
   [
     'ArrayBuffer',

@@ -111,12 +111,18 @@ void AsyncCall::complete(napi_env, napi_status, void* data) {
 }
 
 Status AsyncCalls::open() {
-  slots();  // made here, where it may fail, rather than by start(), where it may not
+  static_cast<void>(slots());  // made here, where that may fail
   napi_value name = make_string(env_, kName);
+  napi_threadsafe_function wake = nullptr;
   if (napi_create_threadsafe_function(env_, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
-                                      woken, &wake_) != napi_ok) {
+                                      woken, &wake) != napi_ok) {
     return ending();
   }
+  if (is_open()) {  // by a hook that has made a call meanwhile
+    napi_release_threadsafe_function(wake, napi_tsfn_abort);
+    return {};
+  }
+  wake_ = wake;
   napi_unref_threadsafe_function(env_, wake_);
   return {};
 }
