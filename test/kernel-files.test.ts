@@ -46,10 +46,17 @@ function place(copy: string, kernels: string): string {
   return path.join(root, copy);
 }
 
-/** What forward of ones gives on a GPU, twice, and then on the CPU: 1, or the error. */
-async function outcomesOf(copy: string, capability = '9.0'): Promise<unknown> {
+/**
+ * What forward of ones gives on a GPU, twice, and then on the CPU: 1, or the error. `prepare`: a
+ * program that runs first.
+ */
+async function outcomesOf(
+  copy: string,
+  { capability = '9.0', driver = simulator, prepare = '' } = {},
+): Promise<unknown> {
   const program = `
     const binding = require(${JSON.stringify(copy)});
+    ${prepare}
     const attempt = (format) => {
       const y = new Float32Array(4);
       try {
@@ -61,7 +68,7 @@ async function outcomesOf(copy: string, capability = '9.0'): Promise<unknown> {
     };
     print([attempt(32), attempt(32), attempt(0)]);
   `;
-  const environment = { RMSNORM_LIBCUDA: simulator, CUDASIM_CC: capability };
+  const environment = { RMSNORM_LIBCUDA: driver, CUDASIM_CC: capability };
   const [outcomes] = await printedBy(program, environment);
   return outcomes;
 }
@@ -130,7 +137,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     }
     expect(await outcomesOf(copy)).toEqual([1, 1, 1]);
     const failure = expect.objectContaining({ code: 'ERR_CUDA_NO_BINARY_FOR_GPU' }) as unknown;
-    expect(await outcomesOf(copy, '8.0')).toEqual([failure, failure, 1]); // simulated: by PTX alone
+    expect(await outcomesOf(copy, { capability: '8.0' })).toEqual([failure, failure, 1]); // simulated: by PTX alone
   });
 
   test('are read once a process', async () => {
@@ -248,13 +255,16 @@ onFiles(`kernels${unlessFiles}`, () => {
     }
   });
 
-  // The superuser reads everything.
-  const unlessSuperuser = process.getuid?.() === 0 ? test.skip : test;
-  unlessSuperuser('that may not be read', async () => {
+  // The superuser may read everything, and so becomes somebody else, who finds all in one folder.
+  test('that may not be read', async () => {
     const copy = place('build/Release/rmsnorm.node', 'build/cuda');
     const file = path.join(root, 'build/cuda', String(names[1]));
+    const driver = path.join(root, 'libcuda.so.1');
+    cpSync(simulator, driver);
+    chmodSync(root, 0o755);
     chmodSync(file, 0);
-    expect(await outcomesOf(copy)).toEqual(
+    const prepare = 'if (process.getuid() === 0) process.seteuid(65534);';
+    expect(await outcomesOf(copy, { driver, prepare })).toEqual(
       unavailable(`the file '${file}' of kernels cannot be read: Permission denied`),
     );
   });
