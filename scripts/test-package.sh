@@ -67,13 +67,17 @@ cp "$(readlink -f "$(command -v node)")" "$system/usr/bin/node"
 cp -r "$folder/app" "$system/app"
 chroot "$system" env -i PATH=/usr/bin:/bin sh -c 'cd /app && node check.cjs && node check-workers.cjs'
 
-echo '== built from source'
+echo '== built from source, in a folder of an unusual name, by a command with arguments'
+odd="$folder/a \$HOME; \"b\" #1 (ü)"
+mv "$folder/app" "$odd"
+cd "$odd"
+package=$odd/node_modules/fused-rmsnorm
 mv "$package/prebuilds/$(node -p 'process.platform + "-" + process.arch')" "$folder/prebuilt"
 if clean node check.cjs 2>failure.log || ! grep -q "npx fused-rmsnorm build" failure.log; then
   echo 'A package without an addon for this platform does not say what to do'
   exit 1
 fi
-npx --no-install fused-rmsnorm build >build.log || {
+CXX='g++ -DFROM_SOURCE' CXXFLAGS='-DFLAGS="a b"' node_modules/.bin/fused-rmsnorm build >build.log || {
   cat build.log
   exit 1
 }

@@ -1,11 +1,14 @@
 // fused-rmsnorm build, with stand-ins for the tools it calls: what it asks them for, and what it says
 // where one is missing or fails. scripts/test-package.sh has it build for real.
 
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import {
   chmodSync,
+  cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -14,32 +17,73 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import type { Ending } from './processes';
+import { addon, type Ending } from './processes';
 
 const root = path.join(__dirname, '..');
 let tools = '';
+let temporary = '';
 
 beforeEach(() => {
-  tools = mkdtempSync(path.join(tmpdir(), 'rmsnorm-'));
+  tools = mkdtempSync(path.join(tmpdir(), 'rmsnorm-tools-'));
+  temporary = path.join(tools, 'temporary');
+  mkdirSync(temporary);
   symlinkSync(process.execPath, path.join(tools, 'node'));
+  install('an app');
 });
 afterEach(() => {
   rmSync(tools, { recursive: true });
 });
 
+let installed = '';
+
+/** The package without an addon, in a folder of this name. */
+function install(folder: string): void {
+  const modules = path.join(tools, folder, 'node_modules');
+  installed = path.join(modules, 'fused-rmsnorm');
+  mkdirSync(installed, { recursive: true });
+  for (const name of ['package.json', 'CMakeLists.txt', 'cmake', 'csrc', 'bench/native', 'dist']) {
+    cpSync(path.join(root, name), path.join(installed, name), { recursive: true });
+  }
+  const manifest = readFileSync(path.join(root, 'package.json'), 'utf8');
+  const { dependencies } = JSON.parse(manifest) as { dependencies: object };
+  for (const name of Object.keys(dependencies)) {
+    symlinkSync(path.join(root, 'node_modules', name), path.join(modules, name));
+  }
+}
+
 /** A program that notes its arguments, and fails if the first of them is `failsAt`. */
-function addTool(name: string, failsAt = ''): void {
+function addTool(name: string, failsAt = '', body = ''): void {
   const file = path.join(tools, name);
   const log = path.join(tools, `${name}.log`);
   const lines = [
     '#!/usr/bin/env node',
+    "const { appendFileSync, cpSync, existsSync, mkdirSync, writeFileSync } = require('node:fs');",
     'const args = process.argv.slice(2);',
-    `require('node:fs').appendFileSync(${JSON.stringify(log)}, JSON.stringify(args) + '\\n');`,
-    `process.exit(args[0] === ${JSON.stringify(failsAt)} ? 3 : 0);`,
+    `appendFileSync(${JSON.stringify(log)}, JSON.stringify(args) + '\\n');`,
+    `if (args[0] === ${JSON.stringify(failsAt)}) process.exit(3);`,
+    body,
   ];
   writeFileSync(file, lines.join('\n'));
   chmodSync(file, 0o755);
 }
+
+/** Checks that it could build what it is asked for, and leaves what a build does. */
+const cmake = `
+  if (args[0] === '-S') {
+    const includes = args.find((arg) => arg.startsWith('-DCMAKE_JS_INC=')).slice(15).split(';');
+    const sources = ['CMakeLists.txt', 'cmake/kernels.cmake', 'csrc/fold.h', 'bench/native/launches.cc'];
+    const files = sources.map((name) => args[1] + '/' + name);
+    files.push(includes[0] + '/node_api.h', includes[1] + '/napi.h');
+    for (const file of files) if (!existsSync(file)) throw new Error('There is no ' + file);
+  }
+  if (args[0] === '--build') {
+    mkdirSync(args[1] + '/Release', { recursive: true });
+    cpSync(${JSON.stringify(addon)}, args[1] + '/Release/rmsnorm.node');
+    writeFileSync(args[1] + '/Release/rmsnorm_bench.node', 'bench');
+    mkdirSync(args[1] + '/cuda');
+    writeFileSync(args[1] + '/cuda/forward.fatbin', 'kernels');
+    writeFileSync(args[1] + '/cuda/forward.ptxas.log', '');
+  }`;
 
 function callsOf(name: string): string[][] {
   const lines = readFileSync(path.join(tools, `${name}.log`), 'utf8')
@@ -48,64 +92,141 @@ function callsOf(name: string): string[][] {
   return lines.map((line) => JSON.parse(line) as string[]);
 }
 
-function build(...args: string[]): Promise<Ending> {
-  const cli = path.join(root, 'bench/cli.ts');
-  const env = { ...process.env, PATH: tools, CXX: 'a-compiler' };
-  const all = ['-r', 'tsx/cjs', cli, 'build', ...args];
+/** Runs the command, and interrupts it once there is the file `interruptedAt`. */
+function build(
+  args: string[] = [],
+  env: NodeJS.ProcessEnv = {},
+  interruptedAt = '',
+): Promise<Ending> {
+  const all = [path.join(installed, 'dist/bench/cli.js'), 'build', ...args];
+  const child = spawn(process.execPath, all, {
+    env: { PATH: tools, CXX: 'a-compiler', TMPDIR: temporary, ...env },
+    detached: true,
+  });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const waiting = setInterval(() => {
+    if (!existsSync(interruptedAt)) return;
+    clearInterval(waiting);
+    process.kill(-(child.pid as number), 'SIGINT');
+  }, 20);
   return new Promise((resolve) => {
-    execFile(process.execPath, all, { env, cwd: root }, (error, stdout, stderr) => {
-      resolve({ end: error === null ? 0 : error.code, stdout, stderr });
+    child.on('close', (code, signal) => {
+      clearInterval(waiting);
+      resolve({ end: code ?? signal, stdout, stderr });
     });
   });
 }
 
-test('asks cmake for a build into build/Release, with the headers of Node-API', async () => {
-  addTool('cmake');
+test.each([
+  'plain',
+  'Ünï 应用',
+  'a $HOME; "b" #1 (2) [3] {4}',
+  "it's 100%41 & *?!~ <x> | `y`",
+  '$<1:x>;${y} @z@',
+])('builds and installs in a folder named %s', async (folder) => {
+  install(folder);
+  addTool('cmake', '', cmake);
   addTool('a-compiler');
-  const { end, stdout } = await build();
-  expect({ end, stdout }).toEqual({
+  const { end, stdout, stderr } = await build();
+  expect({ end, stdout, stderr }).toEqual({
     end: 0,
-    stdout: `${path.join(root, 'build/Release/rmsnorm.node')} is built, and loads.\n`,
+    stdout: `${path.join(installed, 'build/Release/rmsnorm.node')} is built, and loads.\n`,
+    stderr: '',
   });
   const [version, configure = [], compile = []] = callsOf('cmake');
   expect(version).toEqual(['--version']);
-  expect(configure.slice(0, 2)).toEqual(['-S', root]);
-  const values = new Map(
-    configure.flatMap((argument) => {
-      const [, name = '', value = ''] = /^-D(\w+)=(.*)$/.exec(argument) ?? [];
-      return name === '' ? [] : [[name, value] as const];
-    }),
-  );
-  expect(values.get('CMAKE_LIBRARY_OUTPUT_DIRECTORY')).toBe(path.join(root, 'build/Release'));
-  expect(values.get('CMAKE_BUILD_TYPE')).toBe('Release');
-  const [nodeApi = '', wrapper = ''] = values.get('CMAKE_JS_INC')?.split(';') ?? [];
-  expect(existsSync(path.join(nodeApi, 'node_api.h'))).toBe(true);
-  expect(existsSync(path.join(wrapper, 'napi.h'))).toBe(true);
+  for (const argument of [...configure, ...compile]) {
+    expect(argument.replace(/^-D\w+=/, '')).toMatch(/^[A-Za-z0-9 ._/;-]+$/);
+  }
+  expect(configure).toContain('-DCMAKE_BUILD_TYPE=Release');
+  expect(configure).toContain('-DRMSNORM_CUDA=AUTO');
   expect(compile.slice(0, 2)).toEqual(['--build', configure[3]]);
+  expect(compile[2]).toBe('--parallel');
+  const built = path.join(installed, 'build');
+  expect(readFileSync(path.join(built, 'Release/rmsnorm_bench.node'), 'utf8')).toBe('bench');
+  expect(readdirSync(path.join(built, 'cuda'))).toEqual(['forward.fatbin']);
+  expect(readdirSync(temporary)).toEqual([]);
+});
+
+test('compiles no kernels where the package has them', async () => {
+  mkdirSync(path.join(installed, 'prebuilds/cuda'), { recursive: true });
+  addTool('cmake', '', cmake);
+  addTool('a-compiler');
+  expect((await build()).end).toBe(0);
+  expect(callsOf('cmake')[1]).toContain('-DRMSNORM_CUDA=OFF');
 });
 
 test.each([
-  ['cmake', 'a-compiler', 'The build needs CMake 3.22 or newer'],
-  ['a-compiler', 'cmake', 'The build needs a C++20 compiler'],
-])('says that there is no %s', async (missing, other, text) => {
-  addTool(other);
-  const { end, stderr } = await build();
-  expect(end).toBe(1);
-  expect(stderr).toContain(text);
-  expect(stderr).toContain(`There is no '${missing}' that runs.`);
-  expect(stderr).not.toContain('.ts:');
+  ['a command with arguments', 'a-compiler g++ -m64', ''],
+  ['a command in quotes', '"a-compiler" -O1', ''],
+  ['blanks around it', '  a-compiler  ', ''],
+  ['a path with a blank', 'PATH/a compiler', 'a compiler'],
+  ['a path in quotes, with arguments', '"PATH/a compiler" -DX="y z"', 'a compiler'],
+  ['nothing, with c++', '', 'c++'],
+  ['nothing, with g++ alone', '', 'g++'],
+  ['nothing, with clang++ alone', '', 'clang++'],
+])('takes for CXX %s', async (_, compiler, name) => {
+  addTool('cmake', '', cmake);
+  addTool(name === '' ? 'a-compiler' : name);
+  const { end, stderr } = await build([], { CXX: compiler.replace('PATH', tools) });
+  expect([end, stderr]).toEqual([0, '']);
 });
+
+test.each([
+  ['cmake', 'a-compiler', 'a-compiler', 'The build needs CMake 3.22 or newer'],
+  ['a-compiler', 'cmake', 'a-compiler', 'The build needs a C++20 compiler'],
+  ['a-compiler', 'cmake', 'a-compiler -m64', 'The build needs a C++20 compiler'],
+  ['c++', 'cmake', '', 'The build needs a C++20 compiler'],
+])(
+  'says that there is no %s, where there is %s and CXX is %p',
+  async (missing, other, compiler, text) => {
+    addTool(other);
+    const { end, stderr } = await build([], { CXX: compiler });
+    expect(end).toBe(1);
+    expect(stderr).toContain(text);
+    expect(stderr).toContain(`There is no '${missing}' that runs.`);
+    expect(stderr).not.toContain('.js:');
+  },
+);
 
 test.each([
   ['-S', "'cmake -S …' failed: see above."],
   ['--build', "'cmake --build …' failed: see above."],
-])('ends where cmake %s fails', async (step, text) => {
+])('ends where cmake %s fails, and leaves nothing', async (step, text) => {
   addTool('cmake', step);
   addTool('a-compiler');
   const { end, stderr } = await build();
   expect({ end, stderr }).toEqual({ end: 1, stderr: `${text}\n` });
+  expect(readdirSync(temporary)).toEqual([]);
+  expect(existsSync(path.join(installed, 'build'))).toBe(false);
+});
+
+test('leaves nothing when it is interrupted', async () => {
+  const started = path.join(tools, 'started');
+  const wait = `if (args[0] === '--build') {
+    writeFileSync(${JSON.stringify(started)}, '');
+    setTimeout(() => undefined, 60_000);
+  }`;
+  addTool('cmake', '', wait);
+  addTool('a-compiler');
+  const { end, stderr } = await build([], {}, started);
+  expect({ end, stderr }).toEqual({ end: 1, stderr: "'cmake --build …' was interrupted.\n" });
+  expect(readdirSync(temporary)).toEqual([]);
+});
+
+test('builds elsewhere where the temporary folder has an unusual name, too', async () => {
+  const odd = path.join(tools, 'a $b;c');
+  mkdirSync(odd);
+  addTool('cmake', '', cmake);
+  addTool('a-compiler');
+  const { end } = await build([], { TMPDIR: odd });
+  expect(end).toBe(0);
+  expect(callsOf('cmake')[1]?.[1]).toMatch(/^(\/var)?\/tmp\/fused-rmsnorm-build-\w+\/source$/);
+  expect(readdirSync(odd)).toEqual([]);
 });
 
 test('has no options', async () => {
-  expect((await build('--release')).end).toBe(2);
+  expect((await build(['--release'])).end).toBe(2);
 });

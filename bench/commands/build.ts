@@ -1,7 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { Command } from 'commander';
@@ -16,52 +24,119 @@ export function buildCommand(): Command {
     .description('Builds the native addon from source, into build/Release of this package.')
     .addHelpText(
       'after',
-      '\nNeeds CMake 3.22 and a C++20 compiler (CXX names another than c++). Kernels for GPUs come with' +
-        '\nthe package; where they do not, nvcc compiles them if it is there.',
+      '\nNeeds CMake 3.22 and a C++20 compiler (CXX names another than CMake finds, with arguments if it' +
+        '\nneeds some). Kernels for GPUs come with the package; where they do not, nvcc compiles them if it' +
+        '\nis there.',
     )
     .action(build);
 }
 
 function build(): void {
-  const compiler = process.env['CXX'] ?? 'c++';
   requireTool('cmake', 'CMake 3.22 or newer (https://cmake.org, or the package cmake)');
-  requireTool(compiler, 'a C++20 compiler, such as GCC 11 or clang 14 (the package g++)');
-  const folder = path.join(packageRoot, 'build/from-source');
-  const release = path.join(packageRoot, 'build/Release');
-  const clean = () => {
+  requireCompiler();
+  const folder = mkdtempSync(path.join(temporaryFolder(), 'fused-rmsnorm-build-'));
+  // With a listener an interrupt ends the tool that runs, and then this function, not the process.
+  const interrupt = () => undefined;
+  process.on('SIGINT', interrupt);
+  try {
+    copySources(folder);
+    compile(folder);
+    install(folder);
+  } finally {
     rmSync(folder, { recursive: true, force: true });
-  };
-  clean();
-  run('cmake', [
-    ...['-S', packageRoot, '-B', folder, '-DCMAKE_BUILD_TYPE=Release', '-DRMSNORM_BENCH=ON'],
-    `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${release}`,
-    `-DCMAKE_JS_INC=${headerFolders().join(';')}`,
-    `-DRMSNORM_CUDA=${existsSync(path.join(packageRoot, 'prebuilds/cuda')) ? 'OFF' : 'AUTO'}`,
-  ]);
-  run('cmake', ['--build', folder, '--parallel', String(availableParallelism())]);
-  clean();
+    process.off('SIGINT', interrupt);
+  }
   const program = "require('fused-rmsnorm').cpuVariants()";
   run(process.execPath, ['-e', program], { cwd: packageRoot });
-  process.stdout.write(`${path.join(release, 'rmsnorm.node')} is built, and loads.\n`);
+  const addon = path.join(packageRoot, 'build/Release/rmsnorm.node');
+  process.stdout.write(`${addon} is built, and loads.\n`);
 }
 
-/** Of Node-API and its C++ wrapper: packages that this one depends on. */
-function headerFolders(): string[] {
+/**
+ * Where to build. Not where the package is: CMake and make cannot have a `$`, a `;` or a `"` in their
+ * paths, and users can.
+ */
+function temporaryFolder(): string {
+  const isPlain =
+    process.platform === 'win32' ? /^[\p{L}\p{N} ._~:\\-]+$/u : /^[\p{L}\p{N} ._~/-]+$/u;
+  const folders = [tmpdir(), ...(process.platform === 'win32' ? [] : ['/tmp', '/var/tmp'])];
+  const found = folders.find((folder) => existsSync(folder) && isPlain.test(realpathSync(folder)));
+  if (found !== undefined) return realpathSync(found);
+  throw new Failure(
+    `The build cannot use the temporary folder '${tmpdir()}': set TMPDIR to a folder whose path has ` +
+      'only letters, digits, spaces and the characters ._~- in it.',
+  );
+}
+
+/** What the compiler reads, into `source` and `headers` of the folder. */
+function copySources(folder: string): void {
+  for (const name of ['CMakeLists.txt', 'cmake', 'csrc', 'bench/native']) {
+    cpSync(path.join(packageRoot, name), path.join(folder, 'source', name), { recursive: true });
+  }
+  // Node-API and its C++ wrapper: packages that this one depends on.
   const require = createRequire(__filename);
-  return ['node-api-headers/include', 'node-addon-api'].map((name) => {
-    const [wrapper = '', ...rest] = name.split('/');
-    return path.join(path.dirname(require.resolve(`${wrapper}/package.json`)), ...rest);
-  });
+  for (const name of headerPackages) {
+    const from = path.dirname(require.resolve(`${name}/package.json`));
+    cpSync(from, path.join(folder, 'headers', name), { recursive: true });
+  }
+}
+
+const headerPackages = ['node-api-headers', 'node-addon-api'] as const;
+
+function compile(folder: string): void {
+  const out = path.join(folder, 'build');
+  const [nodeApi, wrapper] = headerPackages.map((name) => path.join(folder, 'headers', name));
+  run('cmake', [
+    ...['-S', path.join(folder, 'source'), '-B', out],
+    ...['-DCMAKE_BUILD_TYPE=Release', '-DRMSNORM_BENCH=ON'],
+    `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${path.join(out, 'Release')}`,
+    `-DCMAKE_JS_INC=${nodeApi ?? ''}/include;${wrapper ?? ''}`,
+    `-DRMSNORM_CUDA=${existsSync(path.join(packageRoot, 'prebuilds/cuda')) ? 'OFF' : 'AUTO'}`,
+  ]);
+  run('cmake', ['--build', out, '--parallel', String(availableParallelism())]);
+}
+
+/** Puts what was built where the package looks for it, with kernels if there are any. */
+function install(folder: string): void {
+  for (const [from, extension] of [
+    ['Release', '.node'],
+    ['cuda', '.fatbin'],
+  ] as const) {
+    const built = path.join(folder, 'build', from);
+    const names = existsSync(built) ? readdirSync(built) : [];
+    const into = path.join(packageRoot, 'build', from);
+    for (const name of names.filter((each) => each.endsWith(extension))) {
+      mkdirSync(into, { recursive: true });
+      // Removed first: a process may have loaded it, which writing into it would crash.
+      rmSync(path.join(into, name), { force: true });
+      cpSync(path.join(built, name), path.join(into, name));
+    }
+  }
+}
+
+function hasTool(name: string): boolean {
+  return spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
 function requireTool(name: string, what: string): void {
-  if (spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0) return;
+  if (hasTool(name)) return;
   throw new Failure(`The build needs ${what}. There is no '${name}' that runs.`);
 }
 
+/** That of CXX, which may be a path or a command with arguments, or one that CMake looks for. */
+function requireCompiler(): void {
+  const what = 'a C++20 compiler, such as GCC 11 or clang 14 (the package g++)';
+  const wanted = process.env['CXX']?.trim() ?? '';
+  if (wanted === '' && ['c++', 'g++', 'clang++'].some(hasTool)) return;
+  if (wanted !== '' && existsSync(wanted)) return;
+  const [, , quoted, bare] = /^(["'])(.*?)\1|^(\S+)/.exec(wanted) ?? [];
+  requireTool(quoted ?? bare ?? 'c++', what);
+}
+
 function run(command: string, args: readonly string[], options = {}): void {
-  const { status, error } = spawnSync(command, args, { stdio: 'inherit', ...options });
+  const { status, signal, error } = spawnSync(command, args, { stdio: 'inherit', ...options });
   if (error !== undefined) throw error;
   if (status === 0) return;
-  throw new Failure(`'${path.basename(command)} ${args[0] ?? ''} …' failed: see above.`);
+  const how = signal === 'SIGINT' ? 'was interrupted.' : 'failed: see above.';
+  throw new Failure(`'${path.basename(command)} ${args[0] ?? ''} …' ${how}`);
 }
