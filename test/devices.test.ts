@@ -1,5 +1,8 @@
 // devices() and the option `device`, above all where there is no GPU: that is where most run.
 
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { devices, RMSNorm, rmsNorm } from '../lib';
@@ -41,6 +44,13 @@ const noDriver = (reason: string) => {
   };
 };
 
+const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-devices-'));
+const pipe = path.join(folder, 'pipe');
+execFileSync('mkfifo', [pipe]);
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
 const named = (library: string) => `'${library}', named by RMSNORM_LIBCUDA,`;
 const text = path.join(__dirname, '../package.json');
 const libc = process.platform === 'linux' && process.arch === 'x64' ? 'libc.so.6' : 'libc.so';
@@ -48,7 +58,8 @@ const libc = process.platform === 'linux' && process.arch === 'x64' ? 'libc.so.6
 test.each([
   ['no such library', '/nonsense/libcuda.so.1', 'No such file or directory'],
   ['a file that is no library', text, 'file too short|invalid ELF header'],
-  ['a folder', __dirname, 'cannot read file data|Is a directory|invalid ELF header'],
+  ['a folder', __dirname, 'it is not a regular file'],
+  ['a pipe', pipe, 'it is not a regular file'],
 ])('RMSNORM_LIBCUDA names %s', async (_, library, detail) => {
   const [result] = (await printedBy(tryAll, { RMSNORM_LIBCUDA: library })) as [{ reason: string }];
   const reason = result.reason.replace(/\(.*\)$/, '(…)');

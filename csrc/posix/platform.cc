@@ -68,6 +68,15 @@ std::optional<std::string> environment_variable(const char* name) {
 }
 
 void* open_library(const std::string& name, std::string* error) {
+  if (name.find('/') != std::string::npos) {
+    // dlopen() would wait for the other end of a pipe.
+    const OpenFile file{open(name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
+    FileFacts facts;
+    if (file.descriptor >= 0 && read_facts(file.descriptor, &facts) && !facts.is_regular) {
+      *error = not_regular_text();
+      return nullptr;
+    }
+  }
   void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* text = dlerror();
