@@ -87,6 +87,9 @@ export class HostBuffer<D extends DeviceDType = DeviceDType> {
   /**
    * Frees the memory, once copies that are enqueued are done. `array` and views of its buffer are
    * empty from now on. Idempotent.
+   *
+   * As every transfer of an ArrayBuffer does, the first of a process makes V8 check typed arrays in
+   * all compiled loops. A HostBuffer that is collected instead does not.
    */
   dispose(): void {
     this.#isDisposed = true;
