@@ -12,9 +12,9 @@ const magic = 0xba55ed50;
 
 /**
  * The entries of a fatbin, as nvcc 13 writes them: a header of u32 magic, u16 version, u16 size and
- * u64 bytes that follow, up to the file's checksum; of each entry u16 kind (1 PTX, 2 machine code), 4 bytes on u32 size of its
- * header, u64 bytes that follow, and at 28 the u32 architecture. Throws RangeError if that is not
- * what is there.
+ * u64 bytes that follow, up to the file's checksum; of each entry u16 kind (1 PTX, 2 machine code),
+ * 4 bytes on u32 size of its header, u64 bytes that follow, and at 28 the u32 architecture. Throws
+ * RangeError if that is not what is there.
  */
 export function readFatbin(file: string): FatbinEntry[] {
   const bytes = readFileSync(file);

@@ -258,7 +258,7 @@ napi_value start(napi_env env, napi_callback_info info) {
   try {
     status = begin(env, info, *in_flight);
   } catch (const Napi::Error&) {
-    status = {Code::kInvalidState, "The environment is ending"};
+    status = ending();
   } catch (const std::bad_alloc&) {
     status = out_of_memory();
   }

@@ -14,8 +14,6 @@ namespace {
 
 constexpr const char* kName = "fused-rmsnorm";
 
-Status ending() { return {Code::kInvalidState, "The environment is ending"}; }
-
 // Half of the pool's four threads; one of a pool that has no more, as libuv reads its variable.
 int slot_count() {
   const auto size = environment_variable("UV_THREADPOOL_SIZE");

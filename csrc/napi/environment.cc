@@ -7,14 +7,13 @@
 #include "../cpu/thread_pool.h"
 #include "../cuda/allocation.h"
 #include "../cuda/backend.h"
+#include "errors.h"
 
 namespace rmsnorm::napi {
 namespace {
 
 std::mutex environments_mutex;
 int environments = 0;
-
-Status ending() { return {Code::kInvalidState, "The environment is ending"}; }
 
 }  // namespace
 

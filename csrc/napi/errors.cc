@@ -71,4 +71,6 @@ napi_value throw_status(napi_env env, const Status& status) {
 
 Status out_of_memory() { return {Code::kOutOfMemory, "Out of memory"}; }
 
+Status ending() { return {Code::kInvalidState, "The environment is ending"}; }
+
 }  // namespace rmsnorm::napi

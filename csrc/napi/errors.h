@@ -16,4 +16,7 @@ napi_value throw_status(napi_env env, const Status& status);
 // What std::bad_alloc becomes. Neither this nor its JavaScript error allocates memory of C++.
 Status out_of_memory();
 
+// What Node-API's refusals mean that no argument can cause.
+Status ending();
+
 }  // namespace rmsnorm::napi

@@ -1,6 +1,7 @@
 #include "event.h"
 
 #include "object_call.h"
+#include "results.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -66,9 +67,7 @@ Status elapsed(ObjectCall& call) {
   RMSNORM_TRY(call.object(0, "event", &begin));
   RMSNORM_TRY(call.object(1, "end", &end));
   RMSNORM_TRY(begin->recorded().elapsed(end->recorded(), &milliseconds));
-  napi_value value = nullptr;
-  napi_create_double(call.env(), milliseconds, &value);
-  call.returns(value);
+  call.returns(make_number(call.env(), milliseconds));
   return {};
 }
 

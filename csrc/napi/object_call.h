@@ -3,8 +3,6 @@
 
 #include <node_api.h>
 
-#include <new>
-
 #include "arguments.h"
 #include "environment.h"
 
@@ -65,17 +63,12 @@ class ObjectCall {
   napi_value result_ = nullptr;
 };
 
-// The Node-API callback of a function over calls.
+// The Node-API callback of a function over calls. Its exceptions are for method() to catch.
 template <Status (*function)(ObjectCall&)>
 napi_value object_callback(napi_env env, napi_callback_info info) {
   ObjectCall call;
-  Status status;
-  try {
-    status = call.begin(env, info);
-    if (status.ok()) status = function(call);
-  } catch (const std::bad_alloc&) {
-    status = {Code::kOutOfMemory, "Out of memory"};
-  }
+  Status status = call.begin(env, info);
+  if (status.ok()) status = function(call);
   return status.ok() ? call.result() : throw_status(env, status);
 }
 

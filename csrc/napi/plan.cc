@@ -115,9 +115,7 @@ Status make_plan(napi_env env, napi_callback_info info, napi_value* functions) {
   const napi_value forward = make_function(env, "forward", guarded<planned<&Plan::forward>>, plan);
   const napi_value backward =
       make_function(env, "backward", guarded<planned<&Plan::backward>>, plan);
-  if (forward == nullptr || backward == nullptr) {
-    return {Code::kInvalidState, "The environment is ending"};
-  }
+  if (forward == nullptr || backward == nullptr) return ending();
   *functions = make_object(env, {{"forward", forward}, {"backward", backward}});
   return {};
 }

@@ -47,8 +47,6 @@ struct Promises::Pending {
 
 namespace {
 
-Status ending() { return {Code::kInvalidState, "The environment is ending"}; }
-
 // Settles with what outcome() returns. An error is made in the same place, since that takes memory,
 // too.
 template <class Outcome>
