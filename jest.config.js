@@ -2,7 +2,8 @@
 module.exports = {
   testEnvironment: 'node',
   globalSetup: '<rootDir>/test/global-setup.ts',
-  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  // Those of test/package need a tarball: scripts/test-package.sh runs them.
+  testMatch: ['<rootDir>/test/**/*.test.ts', '!<rootDir>/test/package/**'],
   // The program of bench/ imports the package by its name.
   moduleNameMapper: {
     '^fused-rmsnorm$': '<rootDir>/lib/index.ts',

@@ -34,6 +34,7 @@ at_most 'installed' "$(du -sb "$package" | cut -f1)" $most_installed
 clean() { env -i PATH="$folder/tools" HOME="$folder" "$@"; }
 clean node check.cjs
 clean node check.mjs
+(cd "$root" && RMSNORM_APPLICATION=$folder/app npx jest --config test/package/jest.config.js)
 clean sh -c 'node_modules/.bin/fused-rmsnorm info'
 clean sh -c 'node_modules/.bin/fused-rmsnorm bench --quick --shapes 1x64 --rivals javascript,wasm-simd,layer-norm --time 1' >/dev/null
 

@@ -1,0 +1,12 @@
+// The tests of the package as users get it: scripts/test-package.sh packs and installs it, and runs them.
+
+const base = require('../../jest.config.js');
+
+/** @type {import('jest').Config} */
+module.exports = {
+  ...base,
+  rootDir: '../..',
+  globalSetup: undefined,
+  moduleNameMapper: undefined,
+  testMatch: ['<rootDir>/test/package/**/*.test.ts'],
+};
