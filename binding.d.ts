@@ -186,6 +186,8 @@ export interface FreshBackward {
 }
 
 export interface Binding {
+  /** `NAME@VERSION` of the package that the addon is of. */
+  readonly package: string;
   cuda: CudaBinding;
 
   /**

@@ -1,23 +1,89 @@
-import path from 'node:path';
+// Loads the native addon: the first file that is the addon of this package, in this version.
+//
+// `require` and __dirname are spelled as static tracers know them (@vercel/nft, @vercel/ncc,
+// Turbopack). So they take along the two folders below, with the addon and its kernels, and ncc
+// replaces the paths by those of its output. What is joined from `root` they do not follow.
+/* eslint-disable @typescript-eslint/no-require-imports */
 
-import nodeGypBuild from 'node-gyp-build';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 
 import type { Binding } from '../binding';
 import { codedError } from './errors';
-import { describeFailure, thisHost } from './load-failure';
+import { thisHost, type Host } from './host';
+import { describeFailure, type Attempt } from './load-failure';
+
+const path = require('node:path') as typeof import('node:path');
+
+const prebuilds = path.join(__dirname, '../prebuilds');
+const built = path.join(__dirname, '../build/Release');
+const root = path.dirname(prebuilds);
+
+const { name, version } = require('../package.json') as { name: string; version: string };
+
+/** What the addon of this package and version exports as `package`. */
+const self = `${name}@${version}`;
 
 function load(): Binding {
-  const root = path.join(__dirname, '..');
-  let file: string | null = null;
-  try {
-    file = nodeGypBuild.resolve(root);
-    const addon = nodeGypBuild(root) as Partial<Binding>;
-    if (typeof addon.forward === 'function') return addon as Binding;
-    throw new Error('this is an addon of another package');
-  } catch (cause) {
-    const failure = { root, file, error: cause as Error };
-    throw codedError('ERR_ADDON_NOT_LOADED', describeFailure(failure, thisHost()), { cause });
+  const attempts: Attempt[] = [];
+  const attempt = <T>(file: string | null, action: () => T): T | null => {
+    try {
+      return action();
+    } catch (error) {
+      attempts.push({ file, error: error as Error });
+      return null;
+    }
+  };
+  const chosen = attempt(null, chooseByNodeGypBuild);
+  const addon = chosen === null ? null : attempt(chosen, () => loadFile(chosen));
+  if (addon !== null) return addon;
+  const host = thisHost();
+  for (const file of findByName(host)) {
+    const own = file === chosen ? null : attempt(file, () => loadFile(file));
+    if (own !== null) return own;
   }
+  const message = describeFailure({ root, attempts }, host);
+  throw codedError('ERR_ADDON_NOT_LOADED', message, { cause: attempts[0]?.error });
+}
+
+/** What node-gyp-build takes for the addon, which may be another package's. */
+function chooseByNodeGypBuild(): string {
+  // Required here, since it looks at files and variables at once, which may be forbidden.
+  const nodeGypBuild = require('node-gyp-build') as { resolve(folder: string): string };
+  return nodeGypBuild.resolve(root);
+}
+
+/** Where the package's addons are by their names: in its folders, or beside the program. */
+function findByName({ platform, glibcVersion, programFolder, ...host }: Host): string[] {
+  const prebuilt = ['rmsnorm.node', ...(glibcVersion === null ? [] : ['rmsnorm.glibc.node'])];
+  const folders =
+    host.otherFolder === null
+      ? [prebuilds, path.join(programFolder, 'prebuilds')]
+      : [path.join(host.otherFolder, 'prebuilds')];
+  return [
+    ...(host.prebuildsOnly || host.otherFolder !== null ? [] : [path.join(built, 'rmsnorm.node')]),
+    ...folders.flatMap((folder) => prebuilt.map((file) => path.join(folder, platform, file))),
+  ].filter(exists);
+}
+
+function exists(file: string): boolean {
+  try {
+    return existsSync(file);
+  } catch {
+    // Node.js's permission model forbids to look.
+    return false;
+  }
+}
+
+/** Loads a file, if it is this package's addon. */
+function loadFile(file: string): Binding {
+  const foreign = 'it is the addon of another package';
+  if (!path.basename(file).startsWith('rmsnorm.')) throw new Error(foreign);
+  // By a `require` made for it: that of a single executable has Node.js's own modules only.
+  const addon = createRequire(file)(file) as Partial<Binding> | null;
+  if (addon?.package === self) return addon as Binding;
+  const other = addon?.package;
+  throw new Error(other === undefined ? foreign : `it is the addon of ${other}, not of ${self}`);
 }
 
 /** The native addon. */

@@ -1,184 +1,208 @@
+// What to say where the addon does not load: what was tried, what came of it, and what to do there.
+
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import path from 'node:path';
+
+import type { Host } from './host';
 
 /** The oldest glibc that the prebuilt addons load with. */
 const neededGlibc = '2.28';
 
-/** What decides which addon a process can load. */
-export interface Host {
-  /** Such as `'linux-x64'`. */
-  readonly platform: string;
-  readonly nodeVersion: string;
-  /** Such as `'2.31'`; null where the C library is another. */
-  readonly glibcVersion: string | null;
-  readonly electronVersion: string | null;
-  /** Environment variables that are set and let node-gyp-build look for another addon. */
-  readonly steering: Readonly<Partial<Record<SteeringName, string>>>;
-}
-
-/** This process's. */
-export function thisHost(): Host {
-  const { platform, arch, versions } = process;
-  const host = {
-    platform: `${platform}-${arch}`,
-    nodeVersion: versions.node,
-    glibcVersion: platform === 'linux' ? readGlibcVersion() : null,
-    electronVersion: versions['electron'] ?? null,
-  };
-  return { ...host, steering: readSteering(host) };
-}
-
-/** All variables that node-gyp-build reads, and what it does where they are set. */
-const steeringNames = {
-  FUSED_RMSNORM_PREBUILD: 'looks for the addon in that folder, not in that of the package',
-  PREBUILDS_ONLY: 'passes over an addon that was built here',
-  npm_config_platform: 'looks for an addon for that system',
-  npm_config_arch: 'looks for an addon for that processor',
-  LIBC: 'looks for an addon for that C library',
-  ARM_VERSION: 'looks for an addon for that version of ARM',
-  ELECTRON_RUN_AS_NODE: 'looks for an addon for Electron',
-} as const;
-
-type SteeringName = keyof typeof steeringNames;
-
-/** Those that are set, unless they say what is so anyway. */
-function readSteering({ electronVersion, glibcVersion }: Omit<Host, 'steering'>): Host['steering'] {
-  const { platform, arch, env } = process;
-  const idle: Partial<Record<SteeringName, string | undefined>> = {
-    npm_config_platform: platform,
-    npm_config_arch: arch,
-    LIBC: platform === 'linux' && glibcVersion === null ? 'musl' : 'glibc',
-    ARM_VERSION: arch === 'arm64' ? '8' : undefined,
-    ELECTRON_RUN_AS_NODE: electronVersion === null ? undefined : env['ELECTRON_RUN_AS_NODE'],
-  };
-  const names = Object.keys(steeringNames) as SteeringName[];
-  const entries = names.map((name) => [name, env[name] ?? ''] as const);
-  return Object.fromEntries(
-    entries.filter(([name, value]) => value !== '' && value !== idle[name]),
-  );
-}
-
-function readGlibcVersion(): string | null {
-  const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  return report.header?.glibcVersionRuntime ?? null;
-}
-
-/** An addon that could not be loaded, or none that could have been. */
-export interface Failure {
-  /** The folder of the package. */
-  readonly root: string;
-  /** The addon's; null if there is none for this platform. */
+/** A file that was tried, and what the loader threw. */
+export interface Attempt {
+  /** Null for what went wrong before there was a file to try. */
   readonly file: string | null;
-  /** What the loader threw. */
   readonly error: Error & { readonly code?: string };
 }
 
-/** The message of an error about it: what was tried, what came of it, and what to do. */
+/** How all attempts failed. */
+export interface Failure {
+  /** The folder of the package. */
+  readonly root: string;
+  readonly attempts: readonly Attempt[];
+}
+
+/** The message of an error about it. */
 export function describeFailure(failure: Failure, host: Host): string {
-  const { root, file, error } = failure;
-  const { platform, nodeVersion, glibcVersion, electronVersion } = host;
+  const { platform, nodeVersion, glibcVersion, runtime } = host;
   const facts = [
     `Node.js ${nodeVersion}`,
-    ...(electronVersion === null ? [] : [`Electron ${electronVersion}`]),
-    ...(glibcVersion === null ? [] : [`glibc ${glibcVersion}`]),
+    ...(runtime === null ? [] : [runtime]),
+    ...(glibcVersion == null ? [] : [`glibc ${glibcVersion}`]),
   ];
-  const tried = file === null ? emptyFolders(root, host) : [`${file}: ${error.message}`];
   return [
-    `fused-rmsnorm can not load its native addon on ${platform} (${facts.join(', ')}).`,
+    `fused-rmsnorm cannot load its native addon on ${platform} (${facts.join(', ')}).`,
     'Tried:',
-    ...tried.map((line) => `- ${line}`),
+    ...triedLines(failure, host).map((line) => `- ${line}`),
     'What to do:',
     ...adviceFor(failure, host).map((line) => `- ${line}`),
   ].join('\n');
 }
 
+function triedLines({ root, attempts }: Failure, host: Host): string[] {
+  const lines = attempts.flatMap(({ file, error: { message } }) => {
+    if (file !== null) return [message.startsWith(file) ? message : `${file}: ${message}`];
+    // The folders say it better.
+    return message.startsWith('No native build was found') ? [] : [`node-gyp-build: ${message}`];
+  });
+  const hasFile = attempts.some(({ file }) => file !== null);
+  return hasFile ? lines : [...lines, ...emptyFolders(root, host)];
+}
+
 /** Where no addon was found, and what is there instead. */
-function emptyFolders(root: string, { platform, steering }: Host): string[] {
-  const { FUSED_RMSNORM_PREBUILD: folder = root, PREBUILDS_ONLY, LIBC } = steering;
-  const [system = '', processor = ''] = platform.split('-');
-  const { npm_config_platform = system, npm_config_arch = processor } = steering;
-  const wanted = [
-    `${npm_config_platform}-${npm_config_arch}`,
-    ...(LIBC === undefined ? [] : [LIBC]),
-  ];
-  const isSteered = Object.keys(steering).length > 0;
-  const built = PREBUILDS_ONLY === undefined ? 'no addon' : 'passed over';
-  const names = folderNames(path.join(folder, 'prebuilds')).filter((name) => name.includes('-'));
-  const others = isSteered ? `, none for ${wanted.join(' with ')}` : '';
-  const shipped = names.length === 0 ? 'no addons' : `addons for ${names.join(', ')}${others}`;
+function emptyFolders(root: string, host: Host): string[] {
+  const folder = host.otherFolder ?? root;
+  const prebuilds = host.isSingleExecutable ? [folder, host.programFolder] : [folder];
   return [
-    `${path.join(folder, 'build/Release')}: ${built}`,
-    `${path.join(folder, 'prebuilds')}: ${shipped}`,
+    `${path.join(folder, 'build/Release')}: ${host.prebuildsOnly ? 'passed over' : 'no addon'}`,
+    ...prebuilds.map((parent) => shippedAddons(path.join(parent, 'prebuilds'))),
   ];
 }
 
-/** What to do about each variable that steers. */
-function steeringAdvice({ platform, steering }: Host): string[] {
-  return Object.entries(steering).map(
-    ([name, value]) =>
-      `Unset the environment variable ${name}, which is '${value}': with it, node-gyp-build ` +
-      `${steeringNames[name as SteeringName]}. This process is ${platform}.`,
+function shippedAddons(folder: string): string {
+  const found = namesIn(folder);
+  if (typeof found === 'string') return `${folder}: ${found}`;
+  const names = found.filter((name) => name.includes('-'));
+  return `${folder}: ${names.length === 0 ? 'no addons' : `addons for ${names.join(', ')}`}`;
+}
+
+const noFolder = 'no such folder';
+
+/** The names in a folder, or why there are none. */
+function namesIn(folder: string): string[] | string {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    return code === 'ENOENT' ? noFolder : message;
+  }
+}
+
+/** What to do, for each attempt, and for all of them. */
+function adviceFor({ root, attempts }: Failure, host: Host): string[] {
+  if (!isPackage(root)) return [bundleAdvice(host)];
+  const files = attempts.filter(({ file }) => file !== null);
+  const forbidden = (files.length > 0 ? files : attempts).flatMap(({ error }) =>
+    permissionAdvice(root, error, host),
+  );
+  if (forbidden.length > 0) return unique(forbidden);
+  const advice = [
+    ...variableAdvice(host),
+    ...platformAdvice(host),
+    ...files.flatMap((attempt) => fileAdvice(attempt, host)),
+  ];
+  if (namesIn(path.join(root, 'prebuilds')) === noFolder) {
+    advice.push(
+      `The package's folder 'prebuilds' is missing: a bundler, a filter or a Docker COPY left it ` +
+        `behind. Take along the whole package, or install it there.`,
+    );
+  }
+  const build =
+    `Build the addon here: 'npx fused-rmsnorm build' in your project. It needs CMake 3.22 and a ` +
+    `C++20 compiler.`;
+  const isBuildOfUse = !attempts.some(({ error }) => isNoExec(error));
+  return unique([...advice, ...(isBuildOfUse ? [build] : [])]);
+}
+
+function unique(lines: readonly string[]): string[] {
+  return [...new Set(lines)];
+}
+
+/** For code that does not run from the package's folder. */
+function bundleAdvice({ isSingleExecutable, programFolder }: Host): string {
+  if (isSingleExecutable) {
+    return (
+      `This program is a single executable. Put the package's folder 'prebuilds' beside it: ` +
+      `cp -r node_modules/fused-rmsnorm/prebuilds ${programFolder}`
+    );
+  }
+  return (
+    `This code does not run from the package's folder: a bundler has taken it along without the ` +
+    `addon. Make 'fused-rmsnorm' external to the bundle, and install it where that runs.`
   );
 }
 
-function folderNames(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
-
-function adviceFor({ root, file, error }: Failure, host: Host): string[] {
-  const { platform, glibcVersion, electronVersion, steering } = host;
-  if (!isPackage(root)) {
-    return [
-      `This code does not run from the package's folder: a bundler has taken it along without the ` +
-        `addon. Make 'fused-rmsnorm' external to the bundle, and install it where that runs.`,
-    ];
-  }
-  if (error.code === 'ERR_DLOPEN_DISABLED') {
+/** What the process needs to be allowed, if that is why. */
+function permissionAdvice(root: string, { code, message }: Attempt['error'], host: Host): string[] {
+  if (code === 'ERR_DLOPEN_DISABLED') {
     return [
       'This process may not load addons. Leave out --no-addons, or, with the permission model, ' +
         'give it --allow-addons.',
     ];
   }
-  const build =
-    `Build the addon here: 'npx fused-rmsnorm build' in your project. It needs CMake 3.22 and a ` +
-    `C++20 compiler.`;
-  const advice = steeringAdvice(host);
-  // Without them there may well be an addon: what else could be done is known then.
-  if (file === null && advice.length > 0) return advice;
-  if (electronVersion !== null) {
+  if (code === 'ERR_ACCESS_DENIED') {
+    return [
+      `This process may not read the addon. Give it --allow-addons and --allow-fs-read=${root}/*.`,
+    ];
+  }
+  if (host.runtime?.startsWith('Deno') === true && /--allow-\w+/.test(message)) {
+    return ['Deno loads addons with --allow-ffi and --allow-read: run it with these.'];
+  }
+  return [];
+}
+
+/** About environment variables that exclude an addon. */
+function variableAdvice({ otherFolder, prebuildsOnly }: Host): string[] {
+  const advice: string[] = [];
+  if (otherFolder !== null) {
     advice.push(
-      'The addon needs no rebuild for Electron. In an asar archive it can not be loaded: unpack ' +
+      `Unset the environment variable FUSED_RMSNORM_PREBUILD, which is '${otherFolder}': with it, ` +
+        `the addon is looked for in that folder, not in that of the package.`,
+    );
+  }
+  if (prebuildsOnly) {
+    advice.push(
+      'Unset the environment variable PREBUILDS_ONLY: with it, an addon that was built here is ' +
+        'passed over.',
+    );
+  }
+  return advice;
+}
+
+/** About systems with needs of their own. */
+function platformAdvice({ platform, runtime, glibcVersion }: Host): string[] {
+  const advice: string[] = [];
+  if (runtime?.startsWith('Electron') === true) {
+    advice.push(
+      'The addon needs no rebuild for Electron. In an asar archive it cannot be loaded: unpack ' +
         `'**/node_modules/fused-rmsnorm/**' (asarUnpack).`,
     );
   }
   if (platform.startsWith('linux') && glibcVersion === null) {
-    return [
-      ...advice,
+    advice.push(
       `This Node.js is built for musl, as on Alpine. There is no addon for it, since NVIDIA has no ` +
         `driver for it: use one for glibc, such as the image node:22-slim.`,
-      build,
+    );
+  }
+  return advice;
+}
+
+/** About a file that is there, and does not load. */
+function fileAdvice({ file, error }: Attempt, { platform, glibcVersion }: Host): string[] {
+  if (file === null) return [];
+  if (isNoExec(error)) {
+    return [
+      `The file system of ${path.dirname(file)} is mounted noexec, or a security policy forbids to ` +
+        `run code from it. Install the package on another, or mount this one with exec.`,
     ];
   }
   const needed = /version [`']?GLIBC_([\d.]+)/.exec(error.message)?.[1];
   if (needed !== undefined) {
-    advice.push(
+    return [
       `This system's glibc is ${glibcVersion ?? 'unknown'}, and the addon needs ${needed}. Prebuilt ` +
         `ones need ${neededGlibc}, which Debian 10, Ubuntu 20.04 and RHEL 8 have.`,
-    );
+    ];
   }
-  const made = file === null ? null : platformOfFile(file);
-  const isWanted = 'npm_config_arch' in steering || 'npm_config_platform' in steering;
-  if (made !== null && !platform.startsWith(made) && !isWanted) {
-    advice.push(
-      `The file is for ${made}: it was copied from another machine. Install the package here ` +
-        `(npm install), or delete ${path.dirname(file ?? root)} if you built it.`,
-    );
-  }
-  return [...advice, build];
+  const made = platformOfFile(file);
+  if (made === null || platform.startsWith(made)) return [];
+  return [
+    `${file} is for ${made}: it was copied from another machine. Install the package here ` +
+      `(npm install), or delete ${path.dirname(file)} if you built it.`,
+  ];
+}
+
+function isNoExec({ message }: Error): boolean {
+  return message.includes('failed to map segment from shared object');
 }
 
 function isPackage(root: string): boolean {

@@ -1,5 +1,10 @@
-// Writes the *.mjs of dist and their types: names for `import`, over the one CommonJS build, so that
-// a process that both imports and requires the package has its classes once.
+// Writes the *.mjs of dist, and their types: names for `import` over the one CommonJS build, so that a
+// process that both imports and requires the package has its classes once.
+//
+//   index.mjs           for Node.js, and tools that load CommonJS as it does
+//   index.bundled.mjs   for bundlers, which take it by the condition `module` of package.json. CommonJS
+//                       in a bundle of modules has neither `require` nor __dirname: this requires the
+//                       package where the bundle runs
 
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -7,11 +12,32 @@ import { fileURLToPath } from 'node:url';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 
-for (const entry of ['index', 'tfjs']) {
+const bundled = (entry, specifier) => `import { createRequire } from 'node:module';
+
+function load() {
+  // esbuild leaves it out of a bundle that is CommonJS, and follows this \`require\`.
+  if (import.meta.url === undefined) return require('./${entry}.js');
+  try {
+    return createRequire(import.meta.url)('${specifier}');
+  } catch (error) {
+    if (!/MODULE_NOT_FOUND/.test(error.code) || !error.message.includes("'${specifier}'")) throw error;
+    const message =
+      'fused-rmsnorm cannot load its native addon from a bundle. ' +
+      "Make 'fused-rmsnorm' external to the bundle, and install it where that runs.";
+    throw Object.assign(new Error(message, { cause: error }), { code: 'ERR_ADDON_NOT_LOADED' });
+  }
+}
+
+const cjs = load();
+`;
+
+for (const [entry, specifier] of [
+  ['index', 'fused-rmsnorm'],
+  ['tfjs', 'fused-rmsnorm/tfjs'],
+]) {
   const names = Object.keys(createRequire(import.meta.url)(`${dist}${entry}.js`)).sort();
-  writeFileSync(
-    `${dist}${entry}.mjs`,
-    `import cjs from './${entry}.js';\n\nexport const { ${names.join(', ')} } = cjs;\n`,
-  );
+  const exported = `export const { ${names.join(', ')} } = cjs;\n`;
+  writeFileSync(`${dist}${entry}.mjs`, `import cjs from './${entry}.js';\n\n${exported}`);
+  writeFileSync(`${dist}${entry}.bundled.mjs`, `${bundled(entry, specifier)}${exported}`);
   writeFileSync(`${dist}${entry}.d.mts`, `export * from './${entry}.js';\n`);
 }

@@ -94,6 +94,7 @@ const addons = modules.map((name) => `build/Release/${name}.node`);
 const sources = Math.max(
   newest('csrc', 'bench/native', 'test/addon', 'cmake'),
   modified('CMakeLists.txt'),
+  modified('package.json'),
 );
 const wantsBuild = Math.min(...addons.map(modified)) < sources;
 if (wantsBuild) checkTools();

@@ -76,7 +76,7 @@ const garbage = (): unknown[] => [
 ];
 
 /** Those over objects of a GPU: cuda-garbage.test.ts. */
-type Name = Exclude<keyof Binding, 'cuda'>;
+type Name = Exclude<keyof Binding, 'cuda' | 'package'>;
 
 /** Two packed rows for each of four matrices. */
 const layout = () => Float64Array.from([2, ...[0, 0, 0, 0].flatMap(() => [0, 4, 2, 0])]);

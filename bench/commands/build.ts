@@ -70,7 +70,7 @@ function temporaryFolder(): string {
 
 /** What the compiler reads, into `source` and `headers` of the folder. */
 function copySources(folder: string): void {
-  for (const name of ['CMakeLists.txt', 'cmake', 'csrc', 'bench/native']) {
+  for (const name of ['CMakeLists.txt', 'package.json', 'cmake', 'csrc', 'bench/native']) {
     cpSync(path.join(packageRoot, name), path.join(folder, 'source', name), { recursive: true });
   }
   // Node-API and its C++ wrapper: packages that this one depends on.

@@ -37,6 +37,7 @@ constexpr napi_property_descriptor kMethods[] = {
 napi_value init(napi_env env, napi_value exports) {
   if (const Status status = Environment::make(env); !status.ok()) return throw_status(env, status);
   napi_define_properties(env, exports, std::size(kMethods), kMethods);
+  set_own(env, exports, {"package", make_string(env, RMSNORM_PACKAGE)});
   set_own(env, exports, {"cuda", make_objects(env)});
   return exports;
 }

@@ -1,7 +1,7 @@
-// Applications that have the packed package installed: each test makes one of its own, as a user would.
+// Applications that have the packed package installed: each test makes its own, as a user would.
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -12,14 +12,48 @@ function fromEnvironment(name: string): string {
 }
 
 /** A node_modules with the package and what it depends on, as npm has installed the tarball. */
-export const installed = path.join(fromEnvironment('RMSNORM_APPLICATION'), 'node_modules');
+const installed = path.join(fromEnvironment('RMSNORM_APPLICATION'), 'node_modules');
 
-/** The checkout, whose development dependencies do the bundling and tracing. */
-export const checkout = path.join(__dirname, '../..');
+/** The package in it. */
+export const installedPackage = path.join(installed, 'fused-rmsnorm');
+
+/** A node_modules with the packages of tools/package.json. */
+export const tools = path.join(fromEnvironment('RMSNORM_TOOLS'), 'node_modules');
+
+/** Runtimes by their names: the Node.js that runs the tests, newer ones, and others. */
+export const runtimes = {
+  node: process.execPath,
+  'node-22': path.join(tools, 'node-22/bin/node'),
+  'node-24': path.join(tools, 'node-24/bin/node'),
+  'node-26': path.join(tools, 'node-26/bin/node'),
+  bun: path.join(tools, '@oven/bun-linux-x64/bin/bun'),
+  deno: path.join(tools, '@deno/linux-x64-glibc/deno'),
+} as const;
+
+/** The program of a development dependency. */
+export function developmentTool(name: string): string {
+  return path.join(__dirname, '../../node_modules/.bin', name);
+}
+
+/** Programs that use the package, by how they load it, and what they print. */
+export const programs = {
+  'app.cjs': `const { devices, rmsNorm } = require('fused-rmsnorm');`,
+  'app.mjs': `import { devices, rmsNorm } from 'fused-rmsnorm';`,
+} as const;
+export type ProgramName = keyof typeof programs;
+const use = `
+const x = new Float32Array([3, 4]);
+const weight = new Float32Array([1, 1]);
+rmsNorm.async(x, weight).then((y) => {
+  const { reason } = devices();
+  console.log(rmsNorm(x, weight)[0].toFixed(4), y[1].toFixed(4), reason === null || !reason.includes('kernels'));
+});
+`;
+export const printed = '0.8485 1.1314 true\n';
 
 const folders: string[] = [];
 
-/** A new folder with these files, by their paths in it. It is gone when the process ends. */
+/** A new folder with these files, by their paths in it. */
 export function makeFolder(files: Readonly<Record<string, string>> = {}): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-'));
   folders.push(folder);
@@ -30,9 +64,10 @@ export function makeFolder(files: Readonly<Record<string, string>> = {}): string
   return folder;
 }
 
-/** A new folder with these files, and the package in its node_modules. */
-export function makeApplication(files: Readonly<Record<string, string>>): string {
-  const folder = makeFolder(files);
+/** A new folder with the programs, these files, and the package in its node_modules. */
+export function makeApplication(files: Readonly<Record<string, string>> = {}): string {
+  const ours = Object.entries(programs).map(([name, load]) => [name, `${load}${use}`] as const);
+  const folder = makeFolder({ ...Object.fromEntries(ours), ...files });
   cpSync(installed, path.join(folder, 'node_modules'), { recursive: true, verbatimSymlinks: true });
   return folder;
 }
@@ -40,6 +75,14 @@ export function makeApplication(files: Readonly<Record<string, string>>): string
 /** Removes the folders that were made so far. */
 export function removeFolders(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+}
+
+/** All files in a folder, by their paths in it, in order. */
+export function filesIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
+    .sort();
 }
 
 export interface Ending {
@@ -58,7 +101,7 @@ export function run(
 ): Ending {
   const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
     cwd: folder,
-    env: { PATH: process.env['PATH'] ?? '', HOME: tmpdir(), ...environment },
+    env: { PATH: process.env['PATH'] ?? '', HOME: tmpdir(), NO_COLOR: '1', ...environment },
     encoding: 'utf8',
   });
   if (error !== undefined) throw error;

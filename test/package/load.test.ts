@@ -1,16 +1,116 @@
-// Whether the installed package loads.
+// Whether the installed package loads in every runtime, and what is said where it must not.
 
-import { makeApplication, outputOf, removeFolders } from './application';
+import { existsSync, rmSync } from 'node:fs';
+import path from 'node:path';
+
+import {
+  makeApplication,
+  outputOf,
+  printed,
+  programs,
+  removeFolders,
+  run,
+  runtimes,
+  type ProgramName,
+} from './application';
 
 afterAll(removeFolders);
 
-const program = `
-const y = rmsNorm(new Float32Array([3, 4]), new Float32Array([1, 1]));
-console.log(y[0].toFixed(4));`;
+const names = Object.keys(programs) as ProgramName[];
+let folder = '';
 
-test('an application requires it', () => {
-  const folder = makeApplication({
-    'app.cjs': `const { rmsNorm } = require('fused-rmsnorm');${program}`,
+beforeAll(() => {
+  folder = makeApplication();
+});
+
+const deno = ['run', '--no-prompt', '--node-modules-dir=manual'];
+const argumentsOf = (runtime: string) => (runtime === 'deno' ? [...deno, '--allow-all'] : []);
+
+describe.each(Object.entries(runtimes))('%s', (runtime, command) => {
+  test.each(names)('runs %s', (name) => {
+    expect(outputOf(folder, command, [...argumentsOf(runtime), name])).toBe(printed);
   });
-  expect(outputOf(folder, process.execPath, ['app.cjs'])).toBe('0.8485\n');
+});
+
+describe('Deno', () => {
+  test('needs --allow-read and --allow-ffi alone', () => {
+    const args = [...deno, '--allow-read', '--allow-ffi', 'app.cjs'];
+    expect(outputOf(folder, runtimes.deno, args)).toBe(printed);
+  });
+
+  test.each([[['--allow-read']], [['--allow-read', '--allow-env', '--allow-sys']]])(
+    'says what is missing with %j',
+    (flags) => {
+      const { end, stderr } = run(folder, runtimes.deno, [...deno, ...flags, 'app.cjs']);
+      expect(end).toBe(1);
+      expect(stderr).toContain('fused-rmsnorm cannot load its native addon');
+      expect(stderr).toContain('run again with the --allow-ffi flag');
+      expect(stderr).toContain('Deno loads addons with --allow-ffi and --allow-read');
+    },
+  );
+});
+
+describe('the permission model of Node.js', () => {
+  const permission = {
+    node: '--experimental-permission',
+    'node-24': '--permission',
+    'node-26': '--permission',
+  };
+  const cases = Object.entries(permission) as [keyof typeof permission, string][];
+
+  test.each(cases)('allows to read the application alone, and addons: %s', (runtime, flag) => {
+    const args = [flag, `--allow-fs-read=${folder}/*`, '--allow-addons', 'app.cjs'];
+    const { end, stdout, stderr } = run(folder, runtimes[runtime], args);
+    expect({ end, stdout, stderr }).toMatchObject({ end: 0, stdout: printed });
+  });
+
+  test.each(cases)('allows no addons: %s', (runtime, flag) => {
+    const args = [flag, `--allow-fs-read=${folder}/*`, 'app.cjs'];
+    const { end, stderr } = run(folder, runtimes[runtime], args);
+    expect(end).toBe(1);
+    expect(stderr).toContain('fused-rmsnorm cannot load its native addon');
+    expect(stderr).toContain('give it --allow-addons');
+  });
+
+  test.each(cases)('forbids to read the addons: %s', (runtime, flag) => {
+    const allowed = [
+      'app.cjs',
+      'node_modules/fused-rmsnorm/dist/*',
+      'node_modules/fused-rmsnorm/package.json',
+      'node_modules/node-gyp-build/*',
+    ];
+    const reads = allowed.map((name) => `--allow-fs-read=${path.join(folder, name)}`);
+    const { end, stderr } = run(folder, runtimes[runtime], [
+      flag,
+      ...reads,
+      '--allow-addons',
+      'app.cjs',
+    ]);
+    expect(end).toBe(1);
+    expect(stderr).toContain('fused-rmsnorm cannot load its native addon');
+    expect(stderr).toContain(
+      `--allow-fs-read=${path.join(folder, 'node_modules/fused-rmsnorm')}/*`,
+    );
+  });
+});
+
+test('a file system that is mounted noexec', () => {
+  const mount = `mount --bind . . && mount -o remount,noexec,bind . && cd "$PWD" && exec "$0" app.cjs`;
+  const { end, stderr } = run(folder, 'unshare', ['--mount', 'sh', '-c', mount, process.execPath]);
+  expect(end).toBe(1);
+  expect(stderr).toContain('failed to map segment from shared object');
+  expect(stderr).toContain(`The file system of ${folder}/node_modules/fused-rmsnorm/prebuilds`);
+  expect(stderr).toContain('is mounted noexec');
+  expect(stderr).not.toContain('fused-rmsnorm build');
+});
+
+test('a copy of the package without its prebuilds', () => {
+  const other = makeApplication();
+  const prebuilds = path.join(other, 'node_modules/fused-rmsnorm/prebuilds');
+  rmSync(prebuilds, { recursive: true });
+  const { end, stderr } = run(other, process.execPath, ['app.cjs']);
+  expect(end).toBe(1);
+  expect(stderr).toContain(`- ${prebuilds}: no such folder`);
+  expect(stderr).toContain("The package's folder 'prebuilds' is missing");
+  expect(existsSync(path.join(other, 'node_modules/fused-rmsnorm/build'))).toBe(false);
 });
