@@ -2,7 +2,7 @@
 //
 // `require` and __dirname are spelled as static tracers know them (@vercel/nft, @vercel/ncc,
 // Turbopack). So they take along the two folders below, with the addon and its kernels, and ncc
-// replaces the paths by those of its output. What is joined from `root` they do not follow.
+// replaces the paths by those of its output, where there is no __dirname in a module.
 /* eslint-disable @typescript-eslint/no-require-imports */
 
 import { existsSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { describeFailure, type Attempt } from './load-failure';
 const path = require('node:path') as typeof import('node:path');
 
 const prebuilds = path.join(__dirname, '../prebuilds');
-const built = path.join(__dirname, '../build/Release');
+const built = path.join(prebuilds, '../build/Release');
 const root = path.dirname(prebuilds);
 
 const { name, version } = require('../package.json') as { name: string; version: string };

@@ -63,5 +63,5 @@ function isSingleExecutable(): boolean {
   // Node.js has it from 20.16 and 22.3 on; the types of 20 do not.
   const { getBuiltinModule } = process as { getBuiltinModule?: (name: string) => unknown };
   const sea = getBuiltinModule?.('node:sea') as { isSea(): boolean } | undefined;
-  return sea?.isSea() === true || /^(\/\$bunfs|[A-Z]:[\\/]~BUN)/.test(__dirname);
+  return sea?.isSea() === true || /^(\/\$bunfs|[A-Z]:[\\/]~BUN)/.test(process.argv[1] ?? '');
 }

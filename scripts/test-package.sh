@@ -34,7 +34,11 @@ at_most 'installed' "$(du -sb "$package" | cut -f1)" $most_installed
 clean() { env -i PATH="$folder/tools" HOME="$folder" "$@"; }
 clean node check.cjs
 clean node check.mjs
-(cd "$root" && RMSNORM_APPLICATION=$folder/app npx jest --config test/package/jest.config.js)
+# Runtimes and bundlers, which a checkout does without.
+cp -r "$root/test/package/tools" "$folder/test-tools"
+(cd "$folder/test-tools" && npm install --ignore-scripts --no-package-lock --silent)
+(cd "$root" && RMSNORM_APPLICATION=$folder/app RMSNORM_TOOLS=$folder/test-tools \
+  npx jest --config test/package/jest.config.js)
 clean sh -c 'node_modules/.bin/fused-rmsnorm info'
 clean sh -c 'node_modules/.bin/fused-rmsnorm bench --quick --shapes 1x64 --rivals javascript,wasm-simd,layer-norm --time 1' >/dev/null
 

@@ -32,6 +32,17 @@ describe.each(Object.entries(runtimes))('%s', (runtime, command) => {
   });
 });
 
+describe('Node.js with', () => {
+  test.each([
+    '--frozen-intrinsics',
+    '--disallow-code-generation-from-strings',
+    '--preserve-symlinks',
+  ])('%s', (flag) => {
+    expect(outputOf(folder, process.execPath, [flag, 'app.cjs'])).toBe(printed);
+    expect(outputOf(folder, process.execPath, [flag, 'app.mjs'])).toBe(printed);
+  });
+});
+
 describe('Deno', () => {
   test('needs --allow-read and --allow-ffi alone', () => {
     const args = [...deno, '--allow-read', '--allow-ffi', 'app.cjs'];

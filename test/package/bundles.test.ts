@@ -1,0 +1,202 @@
+// The package traced, bundled and made part of a single executable: what comes out runs elsewhere, or
+// says what to do there.
+
+import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+import {
+  developmentTool,
+  filesIn,
+  installedPackage,
+  makeApplication,
+  makeFolder,
+  outputOf,
+  printed,
+  programs,
+  removeFolders,
+  run,
+  runtimes,
+  tools,
+  type ProgramName,
+} from './application';
+
+afterAll(removeFolders);
+
+const names = Object.keys(programs) as ProgramName[];
+const external = "Make 'fused-rmsnorm' external to the bundle, and install it where that runs.";
+
+/** The addons and kernels of the package, by their paths in it. */
+const prebuilt = filesIn(installedPackage).filter((name) => name.startsWith('prebuilds'));
+
+let folder = '';
+beforeAll(() => {
+  folder = makeApplication();
+});
+
+/** Copies files of one folder to a new one. */
+function moved(from: string, files: readonly string[]): string {
+  const to = makeFolder();
+  for (const file of files) {
+    cpSync(path.join(from, file), path.join(to, file), { recursive: true });
+  }
+  return to;
+}
+
+/** Runs a bundle that has nothing of the package with it. */
+function failureOf(...call: Parameters<typeof run>): string {
+  const { end, stderr } = run(...call);
+  expect(end).toBe(1);
+  expect(stderr).toContain('fused-rmsnorm cannot load its native addon');
+  return stderr;
+}
+
+test('there are addons and kernels to look for', () => {
+  expect(prebuilt.filter((name) => name.endsWith('.fatbin')).length).toBeGreaterThan(4);
+  expect(prebuilt.filter((name) => name.endsWith('.node')).length).toBeGreaterThan(2);
+});
+
+describe('@vercel/nft', () => {
+  test.each(names)('traces %s to the addons and kernels', (name) => {
+    const printedList = outputOf(folder, developmentTool('nft'), ['print', name]);
+    const files = printedList.split('\n').filter((line) => /^(app|node_modules)/.test(line));
+    const ours = files.flatMap((file) => file.split('node_modules/fused-rmsnorm/')[1] ?? []);
+    expect(ours.filter((file) => file.startsWith('prebuilds')).sort()).toEqual(prebuilt);
+    expect(ours.filter((file) => !/^(dist|prebuilds)\/|^package.json$/.test(file))).toEqual([]);
+    expect(outputOf(moved(folder, files), process.execPath, [name])).toBe(printed);
+  });
+
+  test('traces an addon that was built here', () => {
+    const application = makeApplication();
+    const built = path.join(application, 'node_modules/fused-rmsnorm/build/Release/rmsnorm.node');
+    mkdirSync(path.dirname(built), { recursive: true });
+    copyFileSync(path.join(installedPackage, 'prebuilds/linux-x64/rmsnorm.glibc.node'), built);
+    rmSync(path.join(application, 'node_modules/fused-rmsnorm/prebuilds'), { recursive: true });
+    const printedList = outputOf(application, developmentTool('nft'), ['print', 'app.cjs']);
+    expect(printedList).toContain('node_modules/fused-rmsnorm/build/Release/rmsnorm.node\n');
+  });
+});
+
+describe('@vercel/ncc', () => {
+  test.each(names)('takes along the addons and kernels of %s', (name) => {
+    outputOf(folder, developmentTool('ncc'), ['build', name, '-o', `ncc/${name}`]);
+    const output = path.join(folder, 'ncc', name);
+    const entry = `index${path.extname(name)}`;
+    expect(filesIn(output)).toEqual([entry, ...prebuilt]);
+    expect(outputOf(moved(output, ['.']), process.execPath, [entry])).toBe(printed);
+  });
+});
+
+describe('esbuild', () => {
+  const esbuild = (name: string, format: string, out: string) =>
+    outputOf(folder, developmentTool('esbuild'), [
+      ...[name, '--bundle', '--platform=node', `--format=${format}`, `--outfile=${out}`],
+    ]);
+
+  test.each(names)('makes CommonJS of %s, to run beside prebuilds', (name) => {
+    esbuild(name, 'cjs', 'esbuild/dist/app.cjs');
+    const output = moved(path.join(folder, 'esbuild'), ['dist']);
+    expect(failureOf(output, process.execPath, ['dist/app.cjs'])).toContain(external);
+    cpSync(path.join(installedPackage, 'prebuilds'), path.join(output, 'prebuilds'), {
+      recursive: true,
+    });
+    expect(outputOf(output, process.execPath, ['dist/app.cjs'])).toBe(printed);
+  });
+
+  test('does not load the addon of another package that was copied there, too', () => {
+    esbuild('app.cjs', 'cjs', 'esbuild/dist/app.cjs');
+    const output = moved(path.join(folder, 'esbuild'), ['dist']);
+    const foreign = path.join(output, 'build/Release/another.node');
+    mkdirSync(path.dirname(foreign), { recursive: true });
+    // It would load, and is of this very version.
+    copyFileSync(path.join(installedPackage, 'prebuilds/linux-x64/rmsnorm.glibc.node'), foreign);
+    const text = failureOf(output, process.execPath, ['dist/app.cjs']);
+    expect(text).toContain(`- ${foreign}: it is the addon of another package`);
+    cpSync(path.join(installedPackage, 'prebuilds'), path.join(output, 'prebuilds'), {
+      recursive: true,
+    });
+    expect(outputOf(output, process.execPath, ['dist/app.cjs'])).toBe(printed);
+  });
+});
+
+describe('a bundle of modules', () => {
+  const bundlers: Readonly<Record<string, (out: string) => void>> = {
+    esbuild: (out) =>
+      outputOf(folder, developmentTool('esbuild'), [
+        ...['app.mjs', '--bundle', '--platform=node', '--format=esm', `--outfile=${out}`],
+      ]),
+    rollup: (out) =>
+      outputOf(folder, path.join(tools, '.bin/rollup'), [
+        ...['app.mjs', '--format', 'es', '--file', out, '--silent'],
+        ...['--plugin', path.join(tools, '@rollup/plugin-node-resolve/dist/cjs/index.js')],
+        ...['--plugin', path.join(tools, '@rollup/plugin-commonjs/dist/cjs/index.js')],
+      ]),
+  };
+
+  test.each(Object.entries(bundlers))('of %s takes the package where it runs', (name, bundle) => {
+    bundle(`${name}/app.mjs`);
+    expect(outputOf(folder, process.execPath, [`${name}/app.mjs`])).toBe(printed);
+    const output = moved(path.join(folder, name), ['app.mjs']);
+    expect(failureOf(output, process.execPath, ['app.mjs'])).toContain(external);
+  });
+});
+
+describe('webpack', () => {
+  test.each(names)('makes of %s what says that the package must be external', (name) => {
+    const program = `
+      const webpack = require(${JSON.stringify(path.join(tools, 'webpack'))});
+      webpack({
+        mode: 'production',
+        target: 'node',
+        entry: './${name}',
+        output: { path: __dirname + '/webpack', filename: 'app.cjs' },
+      }, (error, stats) => {
+        if (error || stats.hasErrors()) throw error ?? new Error(stats.toString());
+      });`;
+    writeFileSync(path.join(folder, 'webpack.cjs'), program);
+    outputOf(folder, process.execPath, ['webpack.cjs']);
+    const output = moved(path.join(folder, 'webpack'), ['app.cjs']);
+    expect(failureOf(output, process.execPath, ['app.cjs'])).toContain(external);
+  });
+});
+
+describe('a single executable', () => {
+  /** Made of app.cjs, whose bundle is in the folder as bundle.cjs. */
+  const makers: Readonly<Record<string, (from: string, program: string) => void>> = {
+    'node 20': (from, program) => {
+      injectBlob(from, program, runtimes.node);
+    },
+    'node 24': (from, program) => {
+      injectBlob(from, program, runtimes['node-24']);
+    },
+    bun: (from, program) => {
+      outputOf(from, runtimes.bun, ['build', '--compile', 'bundle.cjs', '--outfile', program]);
+    },
+  };
+
+  function injectBlob(from: string, program: string, node: string): void {
+    const config = { main: 'bundle.cjs', output: 'blob', disableExperimentalSEAWarning: true };
+    writeFileSync(path.join(from, 'sea.json'), JSON.stringify(config));
+    outputOf(from, node, ['--experimental-sea-config', 'sea.json']);
+    copyFileSync(node, program);
+    chmodSync(program, 0o755);
+    outputOf(from, path.join(tools, '.bin/postject'), [
+      ...[program, 'NODE_SEA_BLOB', 'blob'],
+      ...['--sentinel-fuse', 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'],
+    ]);
+  }
+
+  test.each(Object.entries(makers))('of %s runs beside prebuilds', (_, make) => {
+    outputOf(folder, developmentTool('esbuild'), [
+      ...['app.cjs', '--bundle', '--platform=node', '--outfile=bundle.cjs'],
+    ]);
+    const output = makeFolder();
+    make(folder, path.join(output, 'app'));
+    const message = failureOf(output, './app', []);
+    expect(message).toContain('This program is a single executable.');
+    expect(message).toContain(`cp -r node_modules/fused-rmsnorm/prebuilds ${output}`);
+    cpSync(path.join(installedPackage, 'prebuilds'), path.join(output, 'prebuilds'), {
+      recursive: true,
+    });
+    expect(outputOf(output, './app', [])).toBe(printed);
+  });
+});
