@@ -118,7 +118,8 @@ function bundleAdvice({ isSingleExecutable, programFolder }: Host): string {
   }
   return (
     `This code does not run from the package's folder: a bundler has taken it along without the ` +
-    `addon. Make 'fused-rmsnorm' external to the bundle, and install it where that runs.`
+    `addon. Make 'fused-rmsnorm' external to the bundle (esbuild: --external:fused-rmsnorm, Next.js: ` +
+    `serverExternalPackages), and install it where that runs.`
   );
 }
 

@@ -23,7 +23,7 @@ import {
 afterAll(removeFolders);
 
 const names = Object.keys(programs) as ProgramName[];
-const external = "Make 'fused-rmsnorm' external to the bundle, and install it where that runs.";
+const external = "Make 'fused-rmsnorm' external to the bundle";
 
 /** The addons and kernels of the package, by their paths in it. */
 const prebuilt = filesIn(installedPackage).filter((name) => name.startsWith('prebuilds'));
@@ -102,6 +102,17 @@ describe('esbuild', () => {
     expect(outputOf(output, process.execPath, ['dist/app.cjs'])).toBe(printed);
   });
 
+  test.each([
+    ['cjs', 'external.cjs'],
+    ['esm', 'external.mjs'],
+  ])('leaves the package where it is, as %s', (format, entry) => {
+    outputOf(folder, developmentTool('esbuild'), [
+      ...['app.mjs', '--bundle', '--platform=node', `--format=${format}`],
+      ...['--external:fused-rmsnorm', `--outfile=${entry}`],
+    ]);
+    expect(outputOf(folder, process.execPath, [entry])).toBe(printed);
+  });
+
   test('does not load the addon of another package that was copied there, too', () => {
     esbuild('app.cjs', 'cjs', 'esbuild/dist/app.cjs');
     const output = moved(path.join(folder, 'esbuild'), ['dist']);
@@ -141,10 +152,11 @@ describe('a bundle of modules', () => {
 });
 
 describe('webpack', () => {
-  test.each(names)('makes of %s what says that the package must be external', (name) => {
+  const webpack = (name: string, options: string) => {
     const program = `
       const webpack = require(${JSON.stringify(path.join(tools, 'webpack'))});
       webpack({
+        ${options}
         mode: 'production',
         target: 'node',
         entry: './${name}',
@@ -154,8 +166,17 @@ describe('webpack', () => {
       });`;
     writeFileSync(path.join(folder, 'webpack.cjs'), program);
     outputOf(folder, process.execPath, ['webpack.cjs']);
+  };
+
+  test.each(names)('makes of %s what says that the package must be external', (name) => {
+    webpack(name, '');
     const output = moved(path.join(folder, 'webpack'), ['app.cjs']);
     expect(failureOf(output, process.execPath, ['app.cjs'])).toContain(external);
+  });
+
+  test.each(names)('leaves the package of %s where it is', (name) => {
+    webpack(name, "externals: { 'fused-rmsnorm': 'commonjs fused-rmsnorm' },");
+    expect(outputOf(folder, process.execPath, ['webpack/app.cjs'])).toBe(printed);
   });
 });
 
