@@ -19,6 +19,8 @@ const oldestVersions = {
 
 export type OptionalPackage = keyof typeof oldestVersions;
 
+export const optionalPackages = Object.keys(oldestVersions) as OptionalPackage[];
+
 interface UnusableOptions extends ErrorOptions {
   /** Which package is too old, and what is needed. */
   readonly outdated?: string;
@@ -45,7 +47,7 @@ export async function importOptional<Module>(
   load: () => Promise<Module>,
 ): Promise<Module> {
   for (const name of packages) {
-    const version = installedVersion(name);
+    const version = installedPackage(name)?.version;
     const oldest = oldestVersions[name];
     if (version === undefined || !isOlder(version, oldest)) continue;
     const outdated = `${name} is of version ${version}, and ${oldest} or newer is needed`;
@@ -60,14 +62,21 @@ export async function importOptional<Module>(
   }
 }
 
+interface InstalledPackage {
+  readonly folder: string;
+  readonly version: string | undefined;
+}
+
 /** What the folders say that Node.js looks in from here: no package has to export its package.json. */
-function installedVersion(name: string): string | undefined {
+export function installedPackage(name: string): InstalledPackage | undefined {
   const folders = createRequire(__filename).resolve.paths(name) ?? [];
-  const file = folders
-    .map((folder) => path.join(folder, name, 'package.json'))
-    .find((file) => existsSync(file));
-  if (file === undefined) return undefined;
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version?: string }).version;
+  const folder = folders
+    .map((each) => path.join(each, name))
+    .find((each) => existsSync(path.join(each, 'package.json')));
+  if (folder === undefined) return undefined;
+  const manifest = readFileSync(path.join(folder, 'package.json'), 'utf8');
+  const { version } = JSON.parse(manifest) as { version?: string };
+  return { folder, version };
 }
 
 /** Major, minor and patch; a pre-release counts as its release. */

@@ -7,5 +7,11 @@ const file = createRequire(__filename).resolve('fused-rmsnorm/package.json');
 /** The folder of this package. */
 export const packageRoot = path.dirname(file);
 
-export const packageVersion = (JSON.parse(readFileSync(file, 'utf8')) as { version: string })
-  .version;
+interface Manifest {
+  readonly version: string;
+  readonly devDependencies: Readonly<Record<'node-addon-api' | 'node-api-headers', string>>;
+}
+
+export const packageManifest = JSON.parse(readFileSync(file, 'utf8')) as Manifest;
+
+export const packageVersion = packageManifest.version;

@@ -46,9 +46,21 @@ function install(folder: string): void {
   }
   const manifest = readFileSync(path.join(root, 'package.json'), 'utf8');
   const { dependencies } = JSON.parse(manifest) as { dependencies: object };
-  for (const name of Object.keys(dependencies)) {
+  for (const name of [...Object.keys(dependencies), ...headerPackages]) {
     symlinkSync(path.join(root, 'node_modules', name), path.join(modules, name));
   }
+}
+
+const headerPackages = ['node-addon-api', 'node-api-headers'] as const;
+type HeaderPackage = (typeof headerPackages)[number];
+
+/** Replaces an installed package of headers by one of this version, without headers; or removes it. */
+function setVersion(name: HeaderPackage, version?: string): void {
+  const folder = path.join(installed, '..', name);
+  rmSync(folder);
+  if (version === undefined) return;
+  mkdirSync(folder);
+  writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, version }));
 }
 
 /** A program that notes its arguments, and fails if the first of them is `failsAt`. */
@@ -57,7 +69,8 @@ function addTool(name: string, failsAt = '', body = ''): void {
   const log = path.join(tools, `${name}.log`);
   const lines = [
     '#!/usr/bin/env node',
-    "const { appendFileSync, cpSync, existsSync, mkdirSync, writeFileSync } = require('node:fs');",
+    'const { appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } =',
+    "  require('node:fs');",
     'const args = process.argv.slice(2);',
     `appendFileSync(${JSON.stringify(log)}, JSON.stringify(args) + '\\n');`,
     `if (args[0] === ${JSON.stringify(failsAt)}) process.exit(3);`,
@@ -83,6 +96,17 @@ const cmake = `
     mkdirSync(args[1] + '/cuda');
     writeFileSync(args[1] + '/cuda/forward.fatbin', 'kernels');
     writeFileSync(args[1] + '/cuda/forward.ptxas.log', '');
+  }`;
+
+/** Installs what package.json of the current folder says: from the packages of this checkout. */
+const npm = `
+  const { private: isPrivate, dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
+  if (!isPrivate) throw new Error('package.json');
+  for (const [name, range] of Object.entries(dependencies)) {
+    const from = ${JSON.stringify(path.join(root, 'node_modules'))} + '/' + name;
+    const { version } = JSON.parse(readFileSync(from + '/package.json', 'utf8'));
+    if (range[0] !== '^' || range.split('.')[0] !== '^' + version.split('.')[0]) throw new Error(range);
+    cpSync(from, 'node_modules/' + name, { recursive: true });
   }`;
 
 function callsOf(name: string): string[][] {
@@ -201,6 +225,62 @@ test.each([
   expect({ end, stderr }).toEqual({ end: 1, stderr: `${text}\n` });
   expect(readdirSync(temporary)).toEqual([]);
   expect(existsSync(path.join(installed, 'build'))).toBe(false);
+});
+
+describe('without the packages of headers', () => {
+  const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+    devDependencies: Record<HeaderPackage, string>;
+  };
+  const { 'node-addon-api': wrapper, 'node-api-headers': headers } = manifest.devDependencies;
+  const both = `node-api-headers@${headers} and node-addon-api@${wrapper}`;
+
+  beforeEach(() => {
+    addTool('cmake', '', cmake);
+    addTool('a-compiler');
+  });
+
+  test.each([
+    ['both are missing', [undefined, undefined]],
+    ['the first is missing', [undefined]],
+    ['the second is missing', [null, undefined]],
+    ['the first is of a newer major version', ['9.0.0']],
+    ['the first is too old', ['8.0.0']],
+    ['the second is too old', [null, '1.0.0']],
+  ])('npm installs them for this build where %s', async (_, versions) => {
+    versions.forEach((version, i) => {
+      if (version !== null) setVersion(headerPackages[i] as HeaderPackage, version);
+    });
+    addTool('npm', '', npm);
+    const { end, stdout, stderr } = await build();
+    expect({ end, stderr }).toEqual({ end: 0, stderr: '' });
+    const [says, built, nothing] = stdout.split('\n');
+    const [, folder] = /into (\S+), which is removed after the build\.$/.exec(says ?? '') ?? [];
+    expect(says).toContain(`The build needs ${both}. npm installs them into ${folder ?? '?'}`);
+    expect(folder).toContain(path.join(temporary, 'fused-rmsnorm-build-'));
+    expect(built).toContain('rmsnorm.node is built, and loads.');
+    expect(nothing).toBe('');
+    expect(callsOf('npm')).toEqual([
+      ['install', '--prefix', '.', '--no-global', '--ignore-scripts', '--no-audit', '--no-fund'],
+    ]);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
+  test.each([
+    ['there is no npm', undefined, 'npm: '],
+    ['npm fails', "console.error('ENOTFOUND'); process.exit(1);", 'ENOTFOUND\n'],
+  ])('says what to do where %s', async (_, body, complaint) => {
+    setVersion('node-addon-api');
+    if (body !== undefined) addTool('npm', '', body);
+    const { end, stderr } = await build();
+    expect(end).toBe(1);
+    expect(stderr).toContain(complaint);
+    expect(stderr.trimEnd().split('\n').at(-1)).toBe(
+      `npm could not install ${both}: see above. Install them where fused-rmsnorm is installed, and ` +
+        'build again: npm install --no-save node-api-headers@1 node-addon-api@8',
+    );
+    expect(callsOf('cmake')).toEqual([['--version']]);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
 });
 
 test('leaves nothing when it is interrupted', async () => {

@@ -21,7 +21,7 @@ async function outputOf(example: string, environment: NodeJS.ProcessEnv = {}): P
 }
 
 test('train: the loss falls to a hundredth, and the text is learned', async () => {
-  const output = await outputOf('train.ts');
+  const output = await outputOf('train.mts');
   const losses = [...output.matchAll(/loss (\S+)/g)].map(([, loss]) => Number(loss));
   expect(losses.length).toBe(5);
   expect(losses[4]).toBeLessThan((losses[0] as number) / 100);
@@ -29,7 +29,7 @@ test('train: the loss falls to a hundredth, and the text is learned', async () =
 });
 
 test('worker pool: every request is served, by several workers', async () => {
-  const output = await outputOf('worker-pool.ts');
+  const output = await outputOf('worker-pool.mts');
   const shares = /^200 requests, (.*) of them/.exec(output)?.[1]?.split(' + ').map(Number) ?? [];
   expect(shares.length).toBeGreaterThan(1);
   expect(Math.min(...shares)).toBeGreaterThan(0);
@@ -39,7 +39,7 @@ test('worker pool: every request is served, by several workers', async () => {
 
 describe('share device memory', () => {
   (hasSimulator ? test : test.skip)('both ways, where it is', async () => {
-    const output = await outputOf('share-device-memory.ts', {
+    const output = await outputOf('share-device-memory.mts', {
       RMSNORM_LIBCUDA: process.env['RMSNORM_LIBCUDA'] ?? simulator,
     });
     expect(output).toBe(
@@ -48,7 +48,7 @@ describe('share device memory', () => {
   });
 
   test('says so where there is no GPU, and ends well', async () => {
-    const output = await outputOf('share-device-memory.ts', { RMSNORM_LIBCUDA: '/nowhere' });
+    const output = await outputOf('share-device-memory.mts', { RMSNORM_LIBCUDA: '/nowhere' });
     expect(output).toMatch(/^There is no GPU to share memory of\. .*\/nowhere/);
   });
 });

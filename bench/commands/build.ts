@@ -8,13 +8,13 @@ import {
   realpathSync,
   rmSync,
 } from 'node:fs';
-import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { Command } from 'commander';
 
 import { Failure } from '../failure';
+import { provideHeaders } from '../headers';
 import { packageRoot } from '../package';
 
 /** For where the package has no addon, or none that loads: this command needs none. */
@@ -26,7 +26,7 @@ export function buildCommand(): Command {
       'after',
       '\nNeeds CMake 3.22 and a C++20 compiler (CXX names another than CMake finds, with arguments if it' +
         '\nneeds some). Kernels for GPUs come with the package; where they do not, nvcc compiles them if it' +
-        '\nis there.',
+        '\nis there. npm installs the headers of Node-API for the build, where they are not installed.',
     )
     .action(build);
 }
@@ -39,8 +39,9 @@ function build(): void {
   const interrupt = () => undefined;
   process.on('SIGINT', interrupt);
   try {
-    copySources(folder);
-    compile(folder);
+    copySources(path.join(folder, 'source'));
+    const headers = provideHeaders(path.join(folder, 'headers'));
+    compile(folder, headers);
     install(folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -68,29 +69,20 @@ function temporaryFolder(): string {
   );
 }
 
-/** What the compiler reads, into `source` and `headers` of the folder. */
+/** Copies what the compiler reads. */
 function copySources(folder: string): void {
   for (const name of ['CMakeLists.txt', 'package.json', 'cmake', 'csrc', 'bench/native']) {
-    cpSync(path.join(packageRoot, name), path.join(folder, 'source', name), { recursive: true });
-  }
-  // Node-API and its C++ wrapper: packages that this one depends on.
-  const require = createRequire(__filename);
-  for (const name of headerPackages) {
-    const from = path.dirname(require.resolve(`${name}/package.json`));
-    cpSync(from, path.join(folder, 'headers', name), { recursive: true });
+    cpSync(path.join(packageRoot, name), path.join(folder, name), { recursive: true });
   }
 }
 
-const headerPackages = ['node-api-headers', 'node-addon-api'] as const;
-
-function compile(folder: string): void {
+function compile(folder: string, headers: readonly string[]): void {
   const out = path.join(folder, 'build');
-  const [nodeApi, wrapper] = headerPackages.map((name) => path.join(folder, 'headers', name));
   run('cmake', [
     ...['-S', path.join(folder, 'source'), '-B', out],
     ...['-DCMAKE_BUILD_TYPE=Release', '-DRMSNORM_BENCH=ON'],
     `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${path.join(out, 'Release')}`,
-    `-DCMAKE_JS_INC=${nodeApi ?? ''}/include;${wrapper ?? ''}`,
+    `-DCMAKE_JS_INC=${headers.join(';')}`,
     `-DRMSNORM_CUDA=${existsSync(path.join(packageRoot, 'prebuilds/cuda')) ? 'OFF' : 'AUTO'}`,
   ]);
   run('cmake', ['--build', out, '--parallel', String(availableParallelism())]);

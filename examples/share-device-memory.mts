@@ -4,8 +4,8 @@
 
 import assert from 'node:assert/strict';
 
-import { DeviceBuffer, devices, rmsNorm, Stream } from '../lib';
-import { normals } from './random';
+import { DeviceBuffer, devices, rmsNorm, Stream } from 'fused-rmsnorm';
+import { normals } from './random.mts';
 
 const rows = 64;
 const hiddenSize = 512;
@@ -106,4 +106,4 @@ async function main(): Promise<void> {
   library.close();
 }
 
-void main();
+await main();

@@ -4,9 +4,9 @@
 
 import assert from 'node:assert/strict';
 
-import { RMSNorm } from '../lib';
-import { Attention, crossEntropy, Linear, sum, SwiGLU, type Parameter } from './layers';
-import { normals } from './random';
+import { RMSNorm } from 'fused-rmsnorm';
+import { Attention, crossEntropy, Linear, sum, SwiGLU, type Parameter } from './layers.mts';
+import { normals } from './random.mts';
 
 const text = 'each row is divided by its root mean square';
 const vocabulary = Array.from(new Set(text));

@@ -4,32 +4,22 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
-import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
 
-import { rmsNorm, setNumThreads } from '../lib';
-import { normals } from './random';
+import { rmsNorm, setNumThreads } from 'fused-rmsnorm';
+import { normals } from './random.mts';
 
 const hiddenSize = 1024;
 const maxRows = 32;
 
-/** So that workers read TypeScript, too; a compiled program needs none. */
-const execArgv = ['--require', 'tsx/cjs'];
+/** What each worker runs. */
+const program = new URL('./norm-worker.mjs', import.meta.url);
 
 /** What a worker starts with: both on SharedArrayBuffers. */
 interface Memory {
   readonly weight: Float32Array;
   /** (maxRows, hiddenSize): the rows of a request, then the results in their place. */
   readonly rows: Float32Array;
-}
-
-/** Normalises what it finds in its memory, whenever it is told how many elements there are. */
-function serve({ weight, rows }: Memory): void {
-  parentPort?.on('message', (length: number) => {
-    const x = rows.subarray(0, length);
-    rmsNorm(x, weight, { out: x });
-    parentPort?.postMessage('done');
-  });
-  parentPort?.postMessage('ready');
 }
 
 interface PoolWorker {
@@ -56,7 +46,7 @@ class Pool {
     const workers = Array.from({ length: count }, () => {
       const rows = shared(maxRows * hiddenSize);
       const memory: Memory = { weight: sharedWeight, rows };
-      return { worker: new Worker(__filename, { workerData: memory, execArgv }), rows, served: 0 };
+      return { worker: new Worker(program, { workerData: memory }), rows, served: 0 };
     });
     await Promise.all(workers.map(({ worker }) => once(worker, 'message')));
     return new Pool(workers);
@@ -85,23 +75,18 @@ function shared(length: number): Float32Array {
   return new Float32Array(new SharedArrayBuffer(4 * length));
 }
 
-async function main(): Promise<void> {
-  setNumThreads(1); // of the process: here requests are what runs side by side
-  const weight = normals(1, hiddenSize);
-  const requests = Array.from({ length: 200 }, (_, i) =>
-    normals(2 + i, (1 + ((i * 7) % maxRows)) * hiddenSize),
-  );
-  const pool = await Pool.start(Math.max(2, availableParallelism() - 1), weight);
-  const results = await Promise.all(requests.map((x) => pool.normalize(x)));
-  await pool.close();
+setNumThreads(1); // of the process: here requests are what runs side by side
+const weight = normals(1, hiddenSize);
+const requests = Array.from({ length: 200 }, (_, i) =>
+  normals(2 + i, (1 + ((i * 7) % maxRows)) * hiddenSize),
+);
+const pool = await Pool.start(Math.max(2, availableParallelism() - 1), weight);
+const results = await Promise.all(requests.map((x) => pool.normalize(x)));
+await pool.close();
 
-  requests.forEach((x, i) => {
-    assert.deepEqual(results[i], rmsNorm(x, weight), `request ${i}`);
-  });
-  const shares = pool.workers.map(({ served }) => served);
-  console.log(`${requests.length} requests, ${shares.join(' + ')} of them by each worker`);
-  console.log('every result has the bits of a call on the main thread');
-}
-
-if (isMainThread) void main();
-else serve(workerData as Memory);
+requests.forEach((x, i) => {
+  assert.deepEqual(results[i], rmsNorm(x, weight), `request ${i}`);
+});
+const shares = pool.workers.map(({ served }) => served);
+console.log(`${requests.length} requests, ${shares.join(' + ')} of them by each worker`);
+console.log('every result has the bits of a call on the main thread');

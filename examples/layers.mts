@@ -2,7 +2,7 @@
 // needs, which takes the gradient of the output and returns that of the input. Tensors are
 // (rows, size), a row for each position of the text.
 
-import { normals } from './random';
+import { normals } from './random.mts';
 
 /** A weight to train and its gradient, which adds up until the optimizer has used it. */
 export interface Parameter {

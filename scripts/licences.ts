@@ -1,0 +1,27 @@
+// The licences of packages, as whoever passes their code on must pass them on, too.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+/** The folder of the package that a file below node_modules belongs to; undefined for other files. */
+export function packageFolder(file: string): string | undefined {
+  const [folder] = /^.*\bnode_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? [];
+  return folder;
+}
+
+/** Name, version and licence of each package. Throws if one comes without a licence file. */
+export function licencesOf(folders: readonly string[]): string {
+  return folders
+    .map(licenceOf)
+    .sort()
+    .join(`\n${'-'.repeat(80)}\n\n`);
+}
+
+function licenceOf(folder: string): string {
+  const file = readdirSync(folder).find((name) => /^(licen[cs]e|copying)\b/i.test(name));
+  const manifest = path.join(folder, 'package.json');
+  if (file === undefined || !existsSync(manifest)) throw new Error(`${folder} has no licence file`);
+  const { name, version } = JSON.parse(readFileSync(manifest, 'utf8')) as Record<string, string>;
+  const text = readFileSync(path.join(folder, file), 'utf8').replaceAll('\r\n', '\n').trim();
+  return `${name}@${version}\n\n${text}\n`;
+}
