@@ -8,28 +8,24 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 
-most_packed=4000000     # bytes of the tarball
-most_installed=10000000 # bytes of the package's folder
-node_major=20                        # the oldest that is supported
-debian=bullseye                      # Debian 11: glibc 2.31, libstdc++ of GCC 10
+most_packed=4000000 # bytes of the tarball
+node_major=20       # the oldest that is supported
+debian=bullseye     # Debian 11: glibc 2.31, libstdc++ of GCC 10
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 tarball=$folder/$(npm pack --silent --pack-destination "$folder")
 mkdir "$folder/tools" "$folder/app"
-for tool in node npm sh; do ln -s "$(command -v $tool)" "$folder/tools/$tool"; done
+for tool in node npm npx sh; do ln -s "$(command -v $tool)" "$folder/tools/$tool"; done
 cd "$folder/app"
 echo '{ "private": true }' >package.json
 PATH=$folder/tools npm install --ignore-scripts --silent "$tarball"
 package=$folder/app/node_modules/fused-rmsnorm
 cp "$root"/test/package/* .
 
-at_most() {
-  echo "$1: $2 bytes, at most $3"
-  (($2 <= $3))
-}
-at_most 'tarball' "$(stat -c %s "$tarball")" $most_packed
-at_most 'installed' "$(du -sb "$package" | cut -f1)" $most_installed
+packed=$(stat -c %s "$tarball")
+echo "tarball: $packed bytes, at most $most_packed"
+((packed <= most_packed))
 
 clean() { env -i PATH="$folder/tools" HOME="$folder" "$@"; }
 clean node check.cjs
@@ -39,8 +35,9 @@ cp -r "$root/test/package/tools" "$folder/test-tools"
 (cd "$folder/test-tools" && npm install --ignore-scripts --no-package-lock --silent)
 (cd "$root" && RMSNORM_APPLICATION=$folder/app RMSNORM_TOOLS=$folder/test-tools \
   npx jest --config test/package/jest.config.js)
-clean sh -c 'node_modules/.bin/fused-rmsnorm info'
-clean sh -c 'node_modules/.bin/fused-rmsnorm bench --quick --shapes 1x64 --rivals javascript,wasm-simd,layer-norm --time 1' >/dev/null
+clean npx fused-rmsnorm --help >/dev/null
+clean npx fused-rmsnorm info
+clean npx fused-rmsnorm bench --quick --shapes 1x64 --rivals javascript,wasm-simd,layer-norm --time 1 >/dev/null
 
 simulator=$root/build/cudasim/lib/libcuda.so.1
 if [[ -e $simulator ]]; then
@@ -82,10 +79,23 @@ if clean node check.cjs 2>failure.log || ! grep -q "npx fused-rmsnorm build" fai
   echo 'A package without an addon for this platform does not say what to do'
   exit 1
 fi
+# Without a registry it says what to do; with one npm installs the headers, which are gone afterwards.
+mkdir "$folder/temporary"
+export TMPDIR=$folder/temporary
+if npm_config_registry=http://127.0.0.1:9 npm_config_cache=$folder/cache npm_config_fetch_retries=0 \
+  node_modules/.bin/fused-rmsnorm build >build.log 2>failure.log ||
+  ! grep -q 'npm install --no-save node-api-headers@1 node-addon-api@8$' failure.log; then
+  cat build.log failure.log
+  echo 'A build without headers and without a registry does not say what to do'
+  exit 1
+fi
 CXX='g++ -DFROM_SOURCE' CXXFLAGS='-DFLAGS="a b"' node_modules/.bin/fused-rmsnorm build >build.log || {
   cat build.log
   exit 1
 }
+grep "npm installs them into $TMPDIR/fused-rmsnorm-build-.*/headers, which is removed" build.log
+[[ -z $(ls -A "$TMPDIR") ]]
+[[ $(ls node_modules) == $'fused-rmsnorm\nnode-gyp-build' ]]
 clean node check.cjs
 if [[ -e $simulator ]]; then
   clean RMSNORM_LIBCUDA="$simulator" node check.cjs --gpu

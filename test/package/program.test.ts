@@ -1,0 +1,44 @@
+// The program fused-rmsnorm as it ships: one file, with the packages in it that only it needs.
+
+import { readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import path from 'node:path';
+
+import { optionalPackages } from '../../bench/optional-packages';
+import { installed, makeApplication, outputOf, removeFolders } from './application';
+
+afterAll(removeFolders);
+
+const folder = path.join(installed, 'fused-rmsnorm/dist/bench');
+const bundle = readFileSync(path.join(folder, 'cli.js'), 'utf8');
+
+test('requires no package but its own, what that depends on, and those that are optional', () => {
+  const wanted = Array.from(
+    bundle.matchAll(/\b(?:require|import)\("([^"]+)"\)/g),
+    ([, name]) => name,
+  );
+  const packages = new Set(wanted.filter((name) => !isBuiltin(name ?? '')));
+  expect([...packages].sort()).toEqual(
+    ['fused-rmsnorm', 'node-gyp-build', ...optionalPackages].sort(),
+  );
+});
+
+test('comes with the licence of each package that is in it', () => {
+  // esbuild names the file that a part comes from in a comment before it.
+  const parts = bundle.matchAll(/^ *\/\/ (?:.*\/)?node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm);
+  const bundled = Array.from(new Set(Array.from(parts, ([, name]) => name)));
+  expect(bundled).toEqual(expect.arrayContaining(['cli-progress', 'cli-table3', 'commander']));
+  const licences = readFileSync(path.join(folder, 'LICENSES.txt'), 'utf8').split(/^-{80}\n\n/m);
+  expect(licences.map((text) => /^(\S+)@\d+\.\d+\.\d+\n\n/.exec(text)?.[1]).sort()).toEqual(
+    bundled.sort(),
+  );
+  for (const text of licences) expect(text).toMatch(/permission[^]*copyright notice|MIT License/i);
+});
+
+test('benchmarks, with nothing but these packages', () => {
+  const application = makeApplication({});
+  const args = ['--quick', '--shapes', '1x64', '--op', 'forward', '--time', '0.3'];
+  const output = outputOf(application, 'node_modules/.bin/fused-rmsnorm', ['bench', ...args]);
+  expect(output).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
+  expect(output).toContain('│');
+});
