@@ -1,6 +1,6 @@
 // The licences of packages, as whoever passes their code on must pass them on, too.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** The folder of the package that a file below node_modules belongs to; undefined for other files. */
@@ -19,9 +19,9 @@ export function licencesOf(folders: readonly string[]): string {
 
 function licenceOf(folder: string): string {
   const file = readdirSync(folder).find((name) => /^(licen[cs]e|copying)\b/i.test(name));
-  const manifest = path.join(folder, 'package.json');
-  if (file === undefined || !existsSync(manifest)) throw new Error(`${folder} has no licence file`);
-  const { name, version } = JSON.parse(readFileSync(manifest, 'utf8')) as Record<string, string>;
+  if (file === undefined) throw new Error(`${folder} has no licence file`);
+  const manifest = readFileSync(path.join(folder, 'package.json'), 'utf8');
+  const { name, version } = JSON.parse(manifest) as { name: string; version: string };
   const text = readFileSync(path.join(folder, file), 'utf8').replaceAll('\r\n', '\n').trim();
   return `${name}@${version}\n\n${text}\n`;
 }

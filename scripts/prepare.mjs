@@ -119,6 +119,7 @@ const scripts = [
   newest('lib', 'bench'),
   modified('tsconfig.json'),
   modified('tsconfig.bench.json'),
+  modified('scripts/bundle-program.ts'),
 ];
 if (!isAddonAlone && modified('dist/bench/cli.js') < Math.max(...scripts)) {
   run('npm', 'run', '--silent', 'build:ts');

@@ -21,6 +21,15 @@ test("the only peer is the one of the package's own entry fused-rmsnorm/tfjs", (
   expect(manifest.optionalDependencies).toBeUndefined();
 });
 
+test('an installation depends on what finds the addon, and on nothing else', () => {
+  expect(Object.keys(manifest.dependencies)).toEqual(['node-gyp-build']);
+});
+
+// bench/headers.ts reads these ranges.
+test.each(['node-addon-api', 'node-api-headers'])('%s has a range of one major version', (name) => {
+  expect(manifest.devDependencies[name]).toMatch(/^\^[1-9]\d*\.\d+\.\d+$/);
+});
+
 test('the lock file has the same', () => {
   const { packages } = JSON.parse(read('package-lock.json')) as {
     packages: Readonly<Record<string, Manifest>>;
