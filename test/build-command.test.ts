@@ -69,7 +69,7 @@ function addTool(name: string, failsAt = '', body = ''): void {
   const log = path.join(tools, `${name}.log`);
   const lines = [
     '#!/usr/bin/env node',
-    'const { appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } =',
+    'const { appendFileSync, cpSync, mkdirSync, readFileSync, realpathSync, writeFileSync } =',
     "  require('node:fs');",
     'const args = process.argv.slice(2);',
     `appendFileSync(${JSON.stringify(log)}, JSON.stringify(args) + '\\n');`,
@@ -87,7 +87,7 @@ const cmake = `
     const sources = ['CMakeLists.txt', 'cmake/kernels.cmake', 'csrc/fold.h', 'bench/native/launches.cc'];
     const files = sources.map((name) => args[1] + '/' + name);
     files.push(includes[0] + '/node_api.h', includes[1] + '/napi.h');
-    for (const file of files) if (!existsSync(file)) throw new Error('There is no ' + file);
+    for (const file of files) if (realpathSync(file) !== file) throw new Error('Elsewhere: ' + file);
   }
   if (args[0] === '--build') {
     mkdirSync(args[1] + '/Release', { recursive: true });
