@@ -21,7 +21,7 @@ cd "$folder/app"
 echo '{ "private": true }' >package.json
 PATH=$folder/tools npm install --ignore-scripts --silent "$tarball"
 package=$folder/app/node_modules/fused-rmsnorm
-cp "$root"/test/package/* .
+cp "$root"/test/package/*.{cjs,mjs,json} .
 
 packed=$(stat -c %s "$tarball")
 echo "tarball: $packed bytes, at most $most_packed"
@@ -34,7 +34,7 @@ clean node check.mjs
 cp -r "$root/test/package/tools" "$folder/test-tools"
 (cd "$folder/test-tools" && npm install --ignore-scripts --no-package-lock --silent)
 (cd "$root" && RMSNORM_APPLICATION=$folder/app RMSNORM_TOOLS=$folder/test-tools \
-  npx jest --config test/package/jest.config.js)
+  npx jest --config test/package/jest.config.js --json --outputFile=build/jest-package.json)
 clean npx fused-rmsnorm --help >/dev/null
 clean npx fused-rmsnorm info
 clean npx fused-rmsnorm bench --quick --shapes 1x64 --rivals javascript,wasm-simd,layer-norm --time 1 >/dev/null

@@ -30,9 +30,12 @@ export const runtimes = {
   deno: path.join(tools, '@deno/linux-x64-glibc/deno'),
 } as const;
 
-/** The program of a development dependency. */
+/** The packages of the checkout. */
+export const checkout = path.join(__dirname, '../../node_modules');
+
+/** The program of one of them. */
 export function developmentTool(name: string): string {
-  return path.join(__dirname, '../../node_modules/.bin', name);
+  return path.join(checkout, '.bin', name);
 }
 
 /** Programs that use the package, by how they load it, and what they print. */

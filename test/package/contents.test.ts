@@ -4,9 +4,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 
-import { installed } from './application';
+import { installedPackage as folder } from './application';
 
-const folder = path.join(installed, 'fused-rmsnorm');
+const installed = path.dirname(folder);
 const mostBytes = 8_000_000;
 
 test('npm installs two packages', () => {

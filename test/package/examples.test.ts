@@ -4,12 +4,18 @@ import { cpSync, readdirSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 
 import { hasSimulator, simulator } from '../processes';
-import { checkout, installed, makeApplication, outputOf, removeFolders } from './application';
+import {
+  checkout,
+  developmentTool,
+  installedPackage,
+  makeApplication,
+  outputOf,
+  removeFolders,
+} from './application';
 
 afterAll(removeFolders);
 
-const examples = path.join(installed, 'fused-rmsnorm/examples');
-const tsx = path.join(checkout, 'node_modules/tsx/dist/cli.mjs');
+const examples = path.join(installedPackage, 'examples');
 
 const programs: Readonly<Record<string, string>> = {
   'train.mts': 'it reads: each row is divided by its root mean square\n',
@@ -25,11 +31,8 @@ test('all of them are run here', () => {
 test.each(Object.entries(programs))('%s', (name, text) => {
   const application = makeApplication({ 'package.json': '{ "type": "commonjs" }' });
   cpSync(examples, path.join(application, 'examples'), { recursive: true });
-  symlinkSync(
-    path.join(checkout, 'node_modules/koffi'),
-    path.join(application, 'node_modules/koffi'),
-  );
+  symlinkSync(path.join(checkout, 'koffi'), path.join(application, 'node_modules/koffi'));
   const environment = { RMSNORM_LIBCUDA: hasSimulator ? simulator : '/nowhere' };
-  const args = [tsx, path.join('examples', name)];
-  expect(outputOf(application, process.execPath, args, environment)).toContain(text);
+  const args = [path.join('examples', name)];
+  expect(outputOf(application, developmentTool('tsx'), args, environment)).toContain(text);
 });

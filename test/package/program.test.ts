@@ -5,11 +5,11 @@ import { isBuiltin } from 'node:module';
 import path from 'node:path';
 
 import { optionalPackages } from '../../bench/optional-packages';
-import { installed, makeApplication, outputOf, removeFolders } from './application';
+import { installedPackage, makeApplication, outputOf, removeFolders } from './application';
 
 afterAll(removeFolders);
 
-const folder = path.join(installed, 'fused-rmsnorm/dist/bench');
+const folder = path.join(installedPackage, 'dist/bench');
 const bundle = readFileSync(path.join(folder, 'cli.js'), 'utf8');
 
 test('requires no package but its own, what that depends on, and those that are optional', () => {
@@ -36,7 +36,7 @@ test('comes with the licence of each package that is in it', () => {
 });
 
 test('benchmarks, with nothing but these packages', () => {
-  const application = makeApplication({});
+  const application = makeApplication();
   const args = ['--quick', '--shapes', '1x64', '--op', 'forward', '--time', '0.3'];
   const output = outputOf(application, 'node_modules/.bin/fused-rmsnorm', ['bench', ...args]);
   expect(output).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
