@@ -22,7 +22,7 @@ mkdir "$app"
 tarball=$folder/$(npm pack --silent --pack-destination "$folder")
 echo '{ "private": true }' >"$app/package.json"
 (cd "$app" && npm install --ignore-scripts --silent "$tarball")
-cp test/package/* test/windows/*.mjs "$app"
+cp test/package/*.{cjs,mjs,json} test/windows/*.mjs "$app"
 compile() { x86_64-w64-mingw32-g++-posix -std=c++20 -O2 -ffp-contract=off -static -s -Icsrc "$@"; }
 compile -shared test/windows/nvcuda.cc -o "$app/nvcuda.dll"
 compile -idirafter /usr/include test/native/{main,fma_test}.cc csrc/cpu/features.cc csrc/windows/fma.cc \
