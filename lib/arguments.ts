@@ -158,7 +158,8 @@ function matrixNumbers(
   rows: number,
   hiddenSize: number,
 ): readonly number[] {
-  const { view = null, dims = null } = operand ?? {};
+  const view = operand?.view ?? null;
+  const dims = operand?.dims ?? null;
   if (view === null || dims === null) return [0, hiddenSize, rows, 0];
   const layout = collapse(dims, view.strides, hiddenSize);
   if (typeof layout === 'object') {

@@ -15,7 +15,8 @@ import { accumulateFlag, freshFloat32Flag } from './format';
 import { checkRows, written } from './forward';
 import {
   backwardNames,
-  checkOptions,
+  knownOptions,
+  noBackwardOptions,
   noOptions,
   readBackwardOptions,
   readFlag,
@@ -49,8 +50,10 @@ export function readBackward(
   rstd: unknown,
   options: BackwardOptions,
 ): BackwardCall {
-  if (options !== noOptions) checkOptions(options, backwardNames);
-  const own = options === noOptions ? {} : readBackwardOptions(options);
+  const own =
+    options === noOptions
+      ? noBackwardOptions
+      : readBackwardOptions(knownOptions(options, backwardNames));
   const problem = readProblem(x, weight, own);
   const { dxOut, dweightOut, dresidualOut } = own;
   const needsDx = readFlag('needsDx', own.needsDx, true);

@@ -4,7 +4,7 @@ import { elementSizes, readDeviceDType, type DeviceDType } from './device-dtype'
 import { arrayKind, dtypeCodes, nativeView, type FloatArray, type NativeArray } from './dtype';
 import { argumentError } from './errors';
 import { nativeHostBuffer, type HostArrayOf, type HostBuffer } from './host-buffer';
-import { checkOptions, readCount } from './options';
+import { knownOptions, readCount } from './options';
 import { freshArray } from './outputs';
 import { nativeStream, readStream, type StreamOptions } from './stream';
 import { refuseDetached } from './tensor';
@@ -92,8 +92,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
       this.#ordinal = options.ordinal;
       this.#native = options.native;
     } else {
-      checkOptions(options, deviceNames);
-      this.#ordinal = readOrdinal(options.device);
+      this.#ordinal = readOrdinal(knownOptions(options, deviceNames).device);
       this.#native = cuda.createDeviceBuffer(this.#ordinal, length, dtypeCodes[dtype]);
     }
     this.device = `cuda:${this.#ordinal}`;
@@ -110,11 +109,11 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     source: A,
     options: DeviceBufferFromOptions<D> = {},
   ): DeviceBuffer<D> {
-    checkOptions(options, fromNames);
+    const own = knownOptions(options, fromNames);
     const kind = arrayKind('source', source);
-    const { stream } = options;
+    const { stream } = own;
     if (stream !== undefined) nativeStream(stream);
-    const { dtype: stated = dtypesOfKinds[kind], device = stream?.device } = options;
+    const { dtype: stated = dtypesOfKinds[kind], device = stream?.device } = own;
     const dtype = readDeviceDType(stated) as D;
     const buffer = new DeviceBuffer(source.length, dtype, device === undefined ? {} : { device });
     try {
@@ -141,10 +140,10 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     dtype: D,
     options: CudaDeviceOptions = {},
   ): DeviceBuffer<D> {
-    checkOptions(options, deviceNames);
+    const { device } = knownOptions(options, deviceNames);
     readCount('length', length, 0);
     const code = dtypeCodes[readDeviceDType(dtype)];
-    const ordinal = readOrdinal(options.device);
+    const ordinal = readOrdinal(device);
     const native = cuda.foreignDeviceBuffer(ordinal, readPointer(pointer), length, code);
     return new DeviceBuffer(length, dtype, new Existing(native, ordinal));
   }
@@ -274,8 +273,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
   }
 
   #stream(options: StreamOptions) {
-    checkOptions(options, streamNames);
-    return readStream(options.stream, this.#ordinal);
+    return readStream(knownOptions(options, streamNames).stream, this.#ordinal);
   }
 
   #newArray(): HostArrayOf<D> {
@@ -303,8 +301,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
       throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, partner);
     }
     this.#checkLength(name, length, partner);
-    checkOptions(options, streamNames);
-    const { stream: stated } = options;
+    const { stream: stated } = knownOptions(options, streamNames);
     if (stated !== undefined) nativeStream(stated);
     const isOfPartner =
       nativeDeviceBuffer(partner) !== null && stated?.device === (partner as DeviceBuffer).device;

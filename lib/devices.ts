@@ -1,4 +1,5 @@
 import { binding } from './binding';
+import { defineOwn } from './caller-values';
 import { adoptNativeError, argumentError } from './errors';
 
 /**
@@ -63,7 +64,7 @@ export function findDevices(): Found {
     Object.freeze<CudaDevice>({ device: `cuda:${ordinal}`, ...properties }),
   );
   const reason = error?.message ?? null;
-  found = { list: Object.freeze(Object.assign(list, { reason })), error };
+  found = { list: Object.freeze(defineOwn(list, 'reason', reason)), error };
   return found;
 }
 

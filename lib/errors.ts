@@ -1,5 +1,7 @@
 import { inspect } from 'node:util';
 
+import { defineOwn } from './caller-values';
+
 /**
  * Codes of {@link CudaError}. Those of the driver's errors are its own names: `ERR_CUDA_X` for
  * `CUDA_ERROR_X`.
@@ -57,8 +59,10 @@ export class CudaError extends Error {
   constructor(code: CudaErrorCode, message: string, cause: NativeCudaError) {
     super(message, { cause });
     this.code = code;
-    this.driverError = cause.driverError ?? null;
-    this.driverMessage = cause.driverMessage ?? null;
+    // Without what other code has given to all objects.
+    const own = Object.assign(Object.create(null) as NativeCudaError, cause);
+    this.driverError = own.driverError ?? null;
+    this.driverMessage = own.driverMessage ?? null;
   }
 }
 
@@ -68,7 +72,7 @@ export function codedError(
   message: string,
   options?: ErrorOptions,
 ): Error & { code: PlainErrorCode } {
-  return Object.assign(new constructors[code](message, options), { code });
+  return defineOwn(new constructors[code](message, options), 'code', code);
 }
 
 /** The error for an argument that is not what it must be: every such message has this shape. */

@@ -1,7 +1,7 @@
 import type { NativeEvent } from '../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
 import { argumentError } from './errors';
-import { checkOptions, readFlag } from './options';
+import { knownOptions, readFlag } from './options';
 import { nativeStream, readStream, type Stream } from './stream';
 
 /** Options of {@link CudaEvent}. */
@@ -46,10 +46,10 @@ export class CudaEvent {
    * device that is not there
    */
   constructor(options: CudaEventOptions = {}) {
-    checkOptions(options, optionNames);
-    const timing = readFlag('timing', options.timing, true);
-    this.#ordinal = readOrdinal(options.device);
-    this.#native = cuda.createEvent(this.#ordinal, timing);
+    const { device, timing } = knownOptions(options, optionNames);
+    const isTimed = readFlag('timing', timing, true);
+    this.#ordinal = readOrdinal(device);
+    this.#native = cuda.createEvent(this.#ordinal, isTimed);
     this.device = `cuda:${this.#ordinal}`;
   }
 

@@ -12,7 +12,8 @@ import { freshLike, freshRstd, nativeArray, nativeData, type TensorData } from '
 import { makeArray, type ArrayKind, type NativeArray, type RstdArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import {
-  checkOptions,
+  knownOptions,
+  noForwardOptions,
   noOptions,
   readForwardOptions,
   type ForwardOptions,
@@ -44,8 +45,8 @@ export function readForward(
   options: ForwardOptions,
   names: ReadonlySet<string>,
 ): ForwardCall {
-  if (options !== noOptions) checkOptions(options, names);
-  const own = options === noOptions ? {} : readForwardOptions(options);
+  const own =
+    options === noOptions ? noForwardOptions : readForwardOptions(knownOptions(options, names));
   const { out, rstdOut, residual, residualOut } = own;
   const problem = readProblem(x, weight, own);
   if (residualOut !== undefined && residual === undefined) {

@@ -3,7 +3,7 @@ import { constants } from 'node:buffer';
 import type { NativeHostBuffer } from '../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
 import { argumentError, codedError } from './errors';
-import { checkOptions, readCount } from './options';
+import { knownOptions, readCount } from './options';
 import { elementSizes, readDeviceDType, type DeviceDType } from './device-dtype';
 
 const optionNames: ReadonlySet<string> = new Set(['device']);
@@ -54,7 +54,7 @@ export class HostBuffer<D extends DeviceDType = DeviceDType> {
    * `ERR_CUDA_UNAVAILABLE` without a GPU, `ERR_CUDA_OUT_OF_MEMORY`
    */
   constructor(length: number, dtype: D, options: CudaDeviceOptions = {}) {
-    checkOptions(options, optionNames);
+    const { device } = knownOptions(options, optionNames);
     this.length = readCount('length', length, 0);
     this.dtype = readDeviceDType(dtype) as D;
     const most = Math.floor(constants.MAX_LENGTH / elementSizes[this.dtype]);
@@ -63,7 +63,7 @@ export class HostBuffer<D extends DeviceDType = DeviceDType> {
       throw argumentError('ERR_OUT_OF_RANGE', 'length', expected, length);
     }
     this.byteLength = this.length * elementSizes[this.dtype];
-    const [native, memory] = cuda.createHostBuffer(readOrdinal(options.device), this.byteLength);
+    const [native, memory] = cuda.createHostBuffer(readOrdinal(device), this.byteLength);
     this.#native = native;
     owners.set(memory, native);
     const array = this.dtype === 'float32' ? new Float32Array(memory) : new Uint16Array(memory);

@@ -4,7 +4,7 @@ import { checkDTypeName, zeros, type DType, type FloatArray, type RstdArray } fr
 import { toBFloat16, toFloat16 } from './convert';
 import { argumentError, codedError } from './errors';
 import {
-  checkOptions,
+  knownOptions,
   noOptions,
   readFlag,
   readSettings,
@@ -148,8 +148,8 @@ export class RMSNorm {
    * @throws TypeError and RangeError for arguments that are not as described
    */
   constructor(normalizedShape: number | readonly number[], options: RMSNormOptions = {}) {
-    checkOptions(options, constructorNames);
-    const { eps, weightOffset, castOrder, dtype = 'float32', device, elementwiseAffine } = options;
+    const own = knownOptions(options, constructorNames);
+    const { eps, weightOffset, castOrder, dtype = 'float32', device, elementwiseAffine } = own;
     const shape = readNormalizedShape(normalizedShape);
     if (shape === null) {
       const expected = 'a whole number from 1 up, or an array of them';
@@ -186,8 +186,8 @@ export class RMSNorm {
     x: X,
     options: O = noOptions as O,
   ): RMSNormResult<X, O> {
-    checkOptions(options, forwardNames);
-    const { out, residual, residualOut, dtype: stated } = options as RMSNormCallOptions;
+    const own: RMSNormCallOptions = knownOptions(options, forwardNames);
+    const { out, residual, residualOut, dtype: stated } = own;
     // Backward and the checks below must see what the call sees, so that each is read once.
     const xOperand = readOperand('x', x);
     const outOperand = out === undefined ? null : readOperand('out', out);
@@ -220,8 +220,7 @@ export class RMSNorm {
    * them, or one whose `out` was x; and as {@link rmsNorm.backward} does: it can be called again then
    */
   backward<D extends Input>(dy: D, options: RMSNormBackwardOptions = {}): Output<D> {
-    checkOptions(options, backwardNames);
-    const { out, dresidualOut } = options;
+    const { out, dresidualOut } = knownOptions(options, backwardNames);
     const saved = this.#forward;
     if (typeof saved === 'string') {
       throw codedError(

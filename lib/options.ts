@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 
-import { isRevoked } from './caller-values';
+import { hasOfItsOwn, isRevoked, withoutInherited } from './caller-values';
 import { argumentError } from './errors';
 import { readDevice, type DeviceName } from './devices';
 import type { DeviceBuffer } from './device-buffer';
@@ -88,7 +88,7 @@ export interface BackwardOptions extends CommonOptions {
   readonly accumulate?: boolean;
 }
 
-/** The options of a call without any, which need no check. */
+/** The options of a call without any, which need no check. Not to be read: it inherits. */
 export const noOptions: CommonOptions = {};
 
 const commonNames = [
@@ -121,27 +121,25 @@ function isOther(value: object): boolean {
   return types.isMap(value) || types.isSet(value) || types.isPromise(value);
 }
 
-/** Whether a property is one that other code has added to all objects. */
-function isOfAllObjects(options: object, name: string): boolean {
-  return Object.hasOwn(Object.prototype, name) && !Object.hasOwn(options, name);
-}
-
-/** Refuses options that are no object or that no function knows: a misspelt one would do nothing. */
-export function checkOptions(options: unknown, names: ReadonlySet<string>): void {
+/**
+ * Options as they are to be read: see {@link withoutInherited}. Refuses those that are no object, or
+ * that no function knows: a misspelt one would do nothing.
+ */
+export function knownOptions<O extends object>(options: O, names: ReadonlySet<string>): O {
   if (!isOptions(options)) throw optionsError(options);
+  const own = withoutInherited(options, names);
   let isEmpty = true;
   for (const name in options) {
-    isEmpty = false;
-    if (!names.has(name) && !isOfAllObjects(options, name)) {
-      throw argumentError(
-        'ERR_INVALID_ARG_VALUE',
-        'options',
-        `of known names (${[...names].join(', ')})`,
-        name,
-      );
+    const isKnown = names.has(name);
+    if ((!isKnown || own !== options) && !hasOfItsOwn(options, name)) continue;
+    if (!isKnown) {
+      const expected = `of known names (${[...names].join(', ')})`;
+      throw argumentError('ERR_INVALID_ARG_VALUE', 'options', expected, name);
     }
+    isEmpty = false;
   }
   if (isEmpty && isOther(options)) throw optionsError(options);
+  return own;
 }
 
 function optionsError(options: unknown): Error {
@@ -193,6 +191,11 @@ export function readBackwardOptions(options: BackwardOptions): OwnOptions<Backwa
     accumulate,
   };
 }
+
+/** What is read of {@link noOptions}. */
+const nothing = Object.create(null) as CommonOptions;
+export const noForwardOptions = readForwardOptions(nothing);
+export const noBackwardOptions = readBackwardOptions(nothing);
 
 /** Options of every function, checked and complete. */
 export interface Settings {

@@ -5,7 +5,7 @@
 
 import type { NativePlan, PlainArray } from '../binding';
 import { binding } from './binding';
-import { isRevoked } from './caller-values';
+import { areNamesInherited, isRevoked } from './caller-values';
 import { freshLike } from './data';
 import { dtypeCodes, type DType, type FloatArray } from './dtype';
 import { adoptNativeError } from './errors';
@@ -46,13 +46,10 @@ function isShape(length: number, hiddenSize: number): boolean {
 /** The dtype of a call whose options are plain, or null. */
 function readPlainOptions(options: unknown, names: ReadonlySet<string>): PlainDType | null {
   if (typeof options !== 'object' || options === null || isRevoked(options)) return null;
-  let isEmpty = true;
-  for (const name in options) {
-    if (!names.has(name)) return null;
-    isEmpty = false;
-  }
-  // It may be a list or a promise, which are no options.
-  if (isEmpty && Object.getPrototypeOf(options) !== Object.prototype) return null;
+  // Of other classes, and of other realms, options may have properties that no loop finds. To ask for
+  // the prototype takes longer.
+  if (options.constructor !== Object || areNamesInherited()) return null;
+  for (const name in options) if (!names.has(name)) return null;
   const { eps = defaultEps, dtype = 'float32' } = options as { eps?: unknown; dtype?: unknown };
   if (typeof eps !== 'number' || !(eps >= 0) || Math.fround(eps) === Infinity) return null;
   return isPlainDType(dtype) ? dtype : null;

@@ -8,7 +8,7 @@ import type { DeviceName } from './devices';
 import { checkDTypeName, type DType, type FloatArray, type NativeArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import { accumulateFlag, nativeFormat } from './format';
-import { checkOptions, readCount, readFlag, readSettings, type CommonOptions } from './options';
+import { knownOptions, readCount, readFlag, readSettings, type CommonOptions } from './options';
 import { plainPlan, type PlanCalls } from './plain-calls';
 import { readStream } from './stream';
 import { readOperand } from './tensor';
@@ -114,8 +114,7 @@ function readOptions(options: PlanOptions) {
 }
 
 function makePlan(options: PlanOptions) {
-  checkOptions(options, planNames);
-  const own = readOptions(options);
+  const own = readOptions(knownOptions(options, planNames));
   const weight = own.weight === null ? null : readOperand('weight', own.weight);
   if (weight !== null) refuseView('weight', weight, own.weight);
   const { dtype = dtypeOfWeight(weight?.data), hiddenSize: size = weight?.length } = own;

@@ -2,7 +2,7 @@ import type { NativeStream } from '../binding';
 import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import { argumentError } from './errors';
 import { nativeEvent, type CudaEvent } from './event';
-import { checkOptions } from './options';
+import { knownOptions } from './options';
 
 /** Options of what is enqueued on a GPU. */
 export interface StreamOptions {
@@ -59,8 +59,7 @@ export class Stream {
       this.#ordinal = options.ordinal;
       this.#native = options.native;
     } else {
-      checkOptions(options, deviceNames);
-      this.#ordinal = readOrdinal(options.device);
+      this.#ordinal = readOrdinal(knownOptions(options, deviceNames).device);
       this.#native = cuda.createStream(this.#ordinal);
     }
     this.device = `cuda:${this.#ordinal}`;
@@ -93,8 +92,7 @@ export class Stream {
    * does
    */
   static fromPointer(pointer: bigint, options: CudaDeviceOptions = {}): Stream {
-    checkOptions(options, deviceNames);
-    const ordinal = readOrdinal(options.device);
+    const ordinal = readOrdinal(knownOptions(options, deviceNames).device);
     const native = cuda.foreignStream(ordinal, readPointer(pointer));
     return new Stream(new Existing(native, ordinal));
   }

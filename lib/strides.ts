@@ -17,13 +17,7 @@ interface Level {
 
 /** The strides of a tensor without gaps. */
 export function contiguousStrides(dims: readonly number[]): number[] {
-  const strides: number[] = [];
-  let stride = 1;
-  for (const dim of dims.toReversed()) {
-    strides.unshift(stride);
-    stride *= dim;
-  }
-  return strides;
+  return dims.map((_, i) => dims.slice(i + 1).reduce((stride, dim) => stride * dim, 1));
 }
 
 /** Elements from the first to the last of a tensor, the last included. */
@@ -33,19 +27,16 @@ export function extentOf(dims: readonly number[], strides: readonly number[]): n
 }
 
 /** The same tensor in as few dims as describe it, innermost first; without dims of 1. */
-function mergeDims(dims: readonly number[], strides: readonly number[]): Level[] {
-  const levels: Level[] = [];
-  for (let i = dims.length - 1; i >= 0; --i) {
-    const level = { count: dims[i] as number, stride: strides[i] as number };
+function mergeDims(dims: readonly number[], strides: readonly number[]): readonly Level[] {
+  return dims.reduceRight<readonly Level[]>((levels, count, i) => {
+    if (count === 1) return levels;
+    const stride = strides[i] as number;
     const inner = levels.at(-1);
-    if (level.count === 1) continue;
-    if (inner !== undefined && level.stride === inner.count * inner.stride) {
-      levels[levels.length - 1] = { ...inner, count: inner.count * level.count };
-    } else {
-      levels.push(level);
+    if (inner === undefined || stride !== inner.count * inner.stride) {
+      return [...levels, { count, stride }];
     }
-  }
-  return levels;
+    return [...levels.slice(0, -1), { ...inner, count: inner.count * count }];
+  }, []);
 }
 
 /**
@@ -58,13 +49,12 @@ export function collapse(
   hiddenSize: number,
 ): RowLayout | 'broken rows' | 'too many levels' {
   if (dims.includes(0)) return { rowStride: hiddenSize, batchRows: 1, batchStride: 0 };
-  const levels = mergeDims(dims, strides);
+  let levels = mergeDims(dims, strides);
   const innermost = levels[0];
   if (hiddenSize > 1 && innermost !== undefined) {
     if (innermost.stride !== 1 || innermost.count % hiddenSize !== 0) return 'broken rows';
-    levels.shift();
     const count = innermost.count / hiddenSize;
-    if (count > 1) levels.unshift({ count, stride: hiddenSize });
+    levels = [...(count > 1 ? [{ count, stride: hiddenSize }] : []), ...levels.slice(1)];
   }
   if (levels.length > 2) return 'too many levels';
   const [rows = { count: 1, stride: hiddenSize }, batches = { count: 1, stride: 0 }] = levels;

@@ -1,4 +1,4 @@
-import { copyList, isList, isRevoked, maxDims } from './caller-values';
+import { copyList, isList, isRevoked, maxDims, withoutInherited } from './caller-values';
 import { dataKind, isDeviceBuffer, type DataKind, type TensorData } from './data';
 import type { DeviceBuffer } from './device-buffer';
 import type { Float16ArrayLike, FloatArray } from './dtype';
@@ -93,6 +93,8 @@ export interface Operand {
   readonly view: View | null;
 }
 
+const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
+
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
 export function readOperand(name: string, value: unknown): Operand {
   const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
@@ -102,7 +104,8 @@ export function readOperand(name: string, value: unknown): Operand {
     refuseDetached(name, data);
     return { data, kind, dims: null, type: undefined, length: data.length, view: null };
   }
-  const { data, dims, type, strides, offset } = value as Partial<TensorLike<TensorData>>;
+  const tensor = withoutInherited(value as Partial<TensorLike<TensorData>>, tensorNames);
+  const { data, dims, type, strides, offset } = tensor;
   const kind = dataKind(dims === undefined ? name : `${name}.data`, data ?? value);
   const array = data as TensorData;
   refuseDetached(name, array);

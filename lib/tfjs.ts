@@ -9,7 +9,7 @@ import { customGrad, Tensor, tensor, type GradSaveFunc } from '@tensorflow/tfjs-
 import { readNormalizedShape } from './arguments';
 import { isRevoked } from './caller-values';
 import { argumentError, codedError } from './errors';
-import { checkOptions, defaultEps, type CommonOptions } from './options';
+import { defaultEps, knownOptions, type CommonOptions } from './options';
 import { rmsNorm as rmsNormOfArrays } from './rms-norm';
 
 /** Options of `rmsNorm`, as the package's own take them. */
@@ -50,10 +50,10 @@ export function rmsNorm<T extends Tensor>(
   weight: Tensor | null,
   options: TfjsOptions = {},
 ): T {
-  checkOptions(options, names);
   // Backward must take what forward took: each option is read once, and a list of dims copied.
-  const { eps = defaultEps, weightOffset = 0, device = 'cpu' } = options;
-  const normalizedShape = readNormalizedShape(options.normalizedShape);
+  const known = knownOptions(options, names);
+  const { eps = defaultEps, weightOffset = 0, device = 'cpu' } = known;
+  const normalizedShape = readNormalizedShape(known.normalizedShape);
   const own = { eps, weightOffset, device, ...(normalizedShape && { normalizedShape }) };
   checkTensor('x', x);
   if (weight === null) return normalize(x, own)(x) as T;
