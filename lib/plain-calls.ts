@@ -5,7 +5,7 @@
 
 import type { NativePlan, PlainArray } from '../binding';
 import { binding } from './binding';
-import { areNamesInherited, isRevoked } from './caller-values';
+import { areNamesInherited, hasOfItsOwn, isRevoked } from './caller-values';
 import { freshLike } from './data';
 import { dtypeCodes, type DType, type FloatArray } from './dtype';
 import { adoptNativeError } from './errors';
@@ -49,7 +49,9 @@ function readPlainOptions(options: unknown, names: ReadonlySet<string>): PlainDT
   // Of other classes, and of other realms, options may have properties that no loop finds. To ask for
   // the prototype takes longer.
   if (options.constructor !== Object || areNamesInherited()) return null;
-  for (const name in options) if (!names.has(name)) return null;
+  for (const name in options) {
+    if (!names.has(name) && hasOfItsOwn(options, name)) return null;
+  }
   const { eps = defaultEps, dtype = 'float32' } = options as { eps?: unknown; dtype?: unknown };
   if (typeof eps !== 'number' || !(eps >= 0) || Math.fround(eps) === Infinity) return null;
   return isPlainDType(dtype) ? dtype : null;
