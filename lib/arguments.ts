@@ -7,7 +7,7 @@ import { argumentError } from './errors';
 import { nativeFormat } from './format';
 import { readSettings, type CommonOptions, type OwnOptions, type Settings } from './options';
 import { collapse } from './strides';
-import { readOperand, sizeOf, type Operand } from './tensor';
+import { arrayLike, readOperand, sizeOf, type Operand } from './tensor';
 
 /** What forward and backward have in common, checked. */
 export interface Problem {
@@ -210,7 +210,7 @@ function checkDtype(name: string, operand: Operand, dtype: DType, orFloat32: boo
   if (fitsDtype(operand, dtype, orFloat32 && is16Bit)) return;
   const alternative = orFloat32 && is16Bit ? ' or Float32Array' : '';
   const expected = `a ${kindsOf[dtype]}${alternative}, since x is ${dtype}`;
-  throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, operand.data);
+  throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, arrayLike(operand, operand.data));
 }
 
 function fitsDtype(operand: Operand, dtype: DType, orFloat32: boolean): boolean {

@@ -9,7 +9,7 @@ import {
 import { binding } from './binding';
 import { cuda } from './cuda';
 import { freshLike, nativeArray, nativeData, type TensorData } from './data';
-import type { ArrayKind, NativeArray, RstdArray } from './dtype';
+import type { NativeArray, RstdArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import { accumulateFlag, freshFloat32Flag } from './format';
 import { checkRows, written } from './forward';
@@ -201,12 +201,8 @@ export async function runBackwardAsync(call: BackwardCall): Promise<BackwardArra
     );
     checkRows(problem, fresh.rows);
     return {
-      dx: written(fresh.dx, x.kind as ArrayKind, given(call.dx)),
-      dweight: written(
-        fresh.dweight,
-        (weight?.kind ?? 'Float32Array') as ArrayKind,
-        given(call.dweight),
-      ),
+      dx: written(fresh.dx, x, given(call.dx)),
+      dweight: written(fresh.dweight, weight ?? x, given(call.dweight)),
     };
   } catch (error) {
     throw adoptNativeError(error);

@@ -1,8 +1,15 @@
-import { arrayKind, dtypeCodes, type ArrayKind, type DType, type NativeArray } from './dtype';
 import { binding } from './binding';
+import {
+  dtypeCodes,
+  nativeView,
+  type ArrayKind,
+  type DType,
+  type Float16ArrayLike,
+  type FloatArray,
+} from './dtype';
 import { adoptNativeError, argumentError } from './errors';
+import { readHostArray } from './host-array';
 import { freshArray } from './outputs';
-import { refuseDetached } from './tensor';
 
 /**
  * float32 to the bits of bfloat16, rounded to nearest even. NaN stays NaN.
@@ -20,46 +27,62 @@ export function fromBFloat16(source: Uint16Array, out?: Float32Array): Float32Ar
   return convert(source, 'bfloat16', out, 'float32') as Float32Array;
 }
 
-/** float32 to the bits of float16, as {@link toBFloat16}; from 65520 up it becomes infinity. */
-export function toFloat16(source: Float32Array, out?: Uint16Array): Uint16Array {
-  return convert(source, 'float32', out, 'float16') as Uint16Array;
+/**
+ * float32 to float16, as {@link toBFloat16}; from 65520 up it becomes infinity.
+ *
+ * @param out - receives the bits, or as a `Float16Array` the values. Default: a new `Uint16Array`
+ */
+export function toFloat16<A extends Uint16Array | Float16ArrayLike = Uint16Array>(
+  source: Float32Array,
+  out?: A,
+): A {
+  return convert(source, 'float32', out, 'float16') as A;
 }
 
-/** The bits of float16 to float32, exactly. Arguments and errors as {@link toBFloat16}. */
-export function fromFloat16(source: Uint16Array, out?: Float32Array): Float32Array {
+/**
+ * float16, the bits or a `Float16Array`, to float32, exactly. Arguments and errors as
+ * {@link toBFloat16}.
+ */
+export function fromFloat16(
+  source: Uint16Array | Float16ArrayLike,
+  out?: Float32Array,
+): Float32Array {
   return convert(source, 'float16', out, 'float32') as Float32Array;
 }
 
 type Convertible = Exclude<DType, 'float64'>;
 
+const kinds: Readonly<Record<Convertible, readonly ArrayKind[]>> = {
+  float32: ['Float32Array'],
+  bfloat16: ['Uint16Array'],
+  float16: ['Uint16Array', 'Float16Array'],
+};
+
 function convert(
-  source: NativeArray,
+  source: FloatArray,
   from: Convertible,
-  out: NativeArray | undefined,
+  out: FloatArray | undefined,
   to: Convertible,
-): NativeArray {
-  checkKind('source', source, from);
-  if (out !== undefined) {
-    checkKind('out', out, to);
-    if (out.length !== source.length) {
-      throw argumentError('ERR_OUT_OF_RANGE', 'out', `of ${String(source.length)} elements`, out);
-    }
+): FloatArray {
+  const input = readArray('source', source, from);
+  const { length } = input;
+  const output =
+    out === undefined
+      ? freshArray(to === 'float32' ? 'Float32Array' : 'Uint16Array', length)
+      : readArray('out', out, to);
+  if (output.length !== length) {
+    throw argumentError('ERR_OUT_OF_RANGE', 'out', `of ${String(length)} elements`, out);
   }
-  const destination =
-    out ??
-    (freshArray(to === 'float32' ? 'Float32Array' : 'Uint16Array', source.length) as NativeArray);
   try {
-    binding.convert(source, dtypeCodes[from], destination, dtypeCodes[to]);
+    binding.convert(nativeView(input), dtypeCodes[from], nativeView(output), dtypeCodes[to]);
   } catch (error) {
     throw adoptNativeError(error);
   }
-  return destination;
+  return out ?? output;
 }
 
-function checkKind(name: string, value: unknown, dtype: Convertible): void {
-  const expected: ArrayKind = dtype === 'float32' ? 'Float32Array' : 'Uint16Array';
-  if (arrayKind(name, value) !== expected) {
-    throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${expected}`, value);
-  }
-  refuseDetached(name, value as NativeArray);
+function readArray(name: string, value: unknown, dtype: Convertible): FloatArray {
+  const { data, kind } = readHostArray(name, value);
+  if (kinds[dtype].includes(kind)) return data;
+  throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kinds[dtype].join(' or ')}`, value);
 }

@@ -14,12 +14,6 @@ export function isDeviceBuffer(value: unknown): value is DeviceBuffer {
   return nativeDeviceBuffer(value) !== null;
 }
 
-export function dataKind(name: string, value: unknown): DataKind {
-  return !ArrayBuffer.isView(value) && isDeviceBuffer(value)
-    ? 'DeviceBuffer'
-    : arrayKind(name, value);
-}
-
 export function nativeData(data: TensorData): NativeData {
   return ArrayBuffer.isView(data)
     ? nativeView(data)

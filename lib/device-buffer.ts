@@ -1,13 +1,13 @@
 import type { NativeDeviceBuffer, NativeHostBuffer } from '../binding';
 import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import { elementSizes, readDeviceDType, type DeviceDType } from './device-dtype';
-import { arrayKind, dtypeCodes, nativeView, type FloatArray, type NativeArray } from './dtype';
+import { dtypeCodes, nativeView, type FloatArray, type NativeArray } from './dtype';
 import { argumentError } from './errors';
+import { readHostArray, readPackagedArray } from './host-array';
 import { nativeHostBuffer, type HostArrayOf, type HostBuffer } from './host-buffer';
 import { knownOptions, readCount } from './options';
 import { freshArray } from './outputs';
 import { nativeStream, readStream, type StreamOptions } from './stream';
-import { refuseDetached } from './tensor';
 
 /** Options of {@link DeviceBuffer.from}. */
 export interface DeviceBufferFromOptions<D extends DeviceDType> extends StreamOptions {
@@ -110,12 +110,12 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     options: DeviceBufferFromOptions<D> = {},
   ): DeviceBuffer<D> {
     const own = knownOptions(options, fromNames);
-    const kind = arrayKind('source', source);
+    const { data, kind } = readHostArray('source', source);
     const { stream } = own;
     if (stream !== undefined) nativeStream(stream);
     const { dtype: stated = dtypesOfKinds[kind], device = stream?.device } = own;
     const dtype = readDeviceDType(stated) as D;
-    const buffer = new DeviceBuffer(source.length, dtype, device === undefined ? {} : { device });
+    const buffer = new DeviceBuffer(data.length, dtype, device === undefined ? {} : { device });
     try {
       buffer.copyFrom(source, stream === undefined ? {} : { stream });
     } catch (error) {
@@ -208,9 +208,8 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     const inPlace = this.#copyInPlace('target', target, options);
     if (inPlace !== null) return;
     const stream = this.#stream(options);
-    const array = target as FloatArray;
-    const code = this.#codeOf('target', array);
-    cuda.deviceBufferRead(this.#native, nativeView(array), code, stream);
+    const [array, code] = this.#readArray('target', target);
+    cuda.deviceBufferRead(this.#native, array, code, stream);
   }
 
   /**
@@ -221,9 +220,8 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     const inPlace = this.#copyInPlace('target', target, options);
     if (inPlace !== null) return cuda.streamPassed(inPlace);
     const stream = this.#stream(options);
-    const array = target as FloatArray;
-    const code = this.#codeOf('target', array);
-    return cuda.deviceBufferReadAsync(this.#native, nativeView(array), code, stream);
+    const [array, code] = this.#readArray('target', target);
+    return cuda.deviceBufferReadAsync(this.#native, array, code, stream);
   }
 
   /**
@@ -285,9 +283,8 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     const inPlace = this.#copyInPlace('source', source, options);
     if (inPlace !== null) return inPlace;
     const stream = this.#stream(options);
-    const array = source as FloatArray;
-    const code = this.#codeOf('source', array);
-    cuda.deviceBufferWrite(this.#native, nativeView(array), code, stream, mayWait);
+    const [array, code] = this.#readArray('source', source);
+    cuda.deviceBufferWrite(this.#native, array, code, stream, mayWait);
     return stream;
   }
 
@@ -312,21 +309,21 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     return stream;
   }
 
-  /** The dtype of an array, as native calls take it. */
-  #codeOf(name: 'source' | 'target', array: FloatArray): number {
-    if (!ArrayBuffer.isView(array)) {
+  /** An array and its dtype, as native calls take them. */
+  #readArray(name: 'source' | 'target', array: unknown): [NativeArray, number] {
+    const packaged = readPackagedArray(name, array);
+    if (packaged === null && !ArrayBuffer.isView(array)) {
       const expected = 'a typed array, a HostBuffer or a DeviceBuffer';
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
-    const kind = arrayKind(name, array);
+    const { data, kind } = packaged ?? readHostArray(name, array);
     const kinds = arrayKinds[this.dtype];
     if (!kinds.includes(kind)) {
       const expected = `a ${kinds.join(' or ')}, since the buffer is ${this.dtype}`;
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
-    refuseDetached(name, array);
-    this.#checkLength(name, array.length, array);
-    return dtypeCodes[kind === 'Float32Array' ? 'float32' : this.dtype];
+    this.#checkLength(name, data.length, array);
+    return [nativeView(data), dtypeCodes[kind === 'Float32Array' ? 'float32' : this.dtype]];
   }
 
   #checkLength(name: string, length: number, partner: unknown): void {

@@ -6,7 +6,10 @@ import { argumentError, codedError } from './errors';
  */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'float64';
 
-/** The `Float16Array` of runtimes that have it, whatever TypeScript's `lib` knows of it. */
+/**
+ * The `Float16Array` of runtimes that have it, whatever TypeScript's `lib` knows of it, or that of
+ * `@petamoriken/float16`.
+ */
 export interface Float16ArrayLike extends ArrayBufferView {
   /** In elements. */
   readonly length: number;

@@ -9,7 +9,7 @@ import {
 import { binding } from './binding';
 import { cuda } from './cuda';
 import { freshLike, freshRstd, nativeArray, nativeData, type TensorData } from './data';
-import { makeArray, type ArrayKind, type NativeArray, type RstdArray } from './dtype';
+import { arrayKind, makeArray, type NativeArray, type RstdArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import {
   knownOptions,
@@ -149,9 +149,9 @@ export async function runForwardAsync(
     );
     checkRows(problem, fresh.rows);
     return {
-      y: written(fresh.y, x.kind as ArrayKind, out) as TensorData,
+      y: written(fresh.y, x, out) as TensorData,
       rstd: fresh.rstd === null ? rstdOut : makeArray(rstdKind(dtype), fresh.rstd),
-      residualOut: written(fresh.residualOut, x.kind as ArrayKind, residualOut),
+      residualOut: written(fresh.residualOut, x, residualOut),
     };
   } catch (error) {
     throw adoptNativeError(error);
@@ -168,13 +168,17 @@ export function checkRows({ x, rows }: Problem, rowsRead: number): void {
   throw argumentError('ERR_INVALID_ARG_VALUE', 'x', expected, x.data);
 }
 
-/** The array over a buffer that the addon made, or the data of the operand that it wrote to. */
+/**
+ * The array, of the kind that `like` is, over a buffer that the addon made; or the data of the operand
+ * that it wrote to.
+ */
 export function written(
   fresh: ArrayBuffer | null,
-  kind: ArrayKind,
+  like: Operand,
   given: Operand | null,
 ): TensorData | null {
-  return fresh === null ? (given?.data ?? null) : makeArray(kind, fresh);
+  if (fresh === null) return given?.data ?? null;
+  return makeArray(arrayKind('like', like.data), fresh);
 }
 
 /** What is returned for a result: `given` itself, or the array in the form of `like`. */

@@ -1,6 +1,6 @@
 import { readNormalizedShape, rstdKind, statedType } from './arguments';
 import { type DeviceName } from './devices';
-import { checkDTypeName, zeros, type DType, type FloatArray, type RstdArray } from './dtype';
+import { checkDTypeName, zeros, type DType, type RstdArray } from './dtype';
 import { toBFloat16, toFloat16 } from './convert';
 import { argumentError, codedError } from './errors';
 import {
@@ -275,7 +275,7 @@ export class RMSNorm {
     });
     if (needsDweight) this.weightGrad = weightGrad;
     if (out !== undefined) return dx as Output<D>;
-    return likeOperand(operand, dataOf(dx)) as Output<D>;
+    return likeOperand(operand, readOperand('dx', dx).data) as Output<D>;
   }
 
   #options(dtype: DType | undefined) {
@@ -295,10 +295,6 @@ export class RMSNorm {
     const needsDtype = x.kind === 'Uint16Array' && statedType(x) === undefined;
     return needsDtype ? this.dtype : undefined;
   }
-}
-
-function dataOf(input: Input): FloatArray {
-  return ArrayBuffer.isView(input) ? input : input.data;
 }
 
 /** Whether two operands that do not partly overlap, which calls refuse, overlap at all. */

@@ -5,13 +5,14 @@ import type { CudaDeviceName } from './cuda';
 import { isDeviceBuffer, nativeData, type TensorData } from './data';
 import { nativeDeviceBuffer, ordinalOfBuffer, type DeviceBuffer } from './device-buffer';
 import type { DeviceName } from './devices';
-import { checkDTypeName, type DType, type FloatArray, type NativeArray } from './dtype';
+import { checkDTypeName, dtypeOf, nativeView, type DType, type FloatArray } from './dtype';
 import { adoptNativeError, argumentError } from './errors';
 import { accumulateFlag, nativeFormat } from './format';
+import { readPackagedArray } from './host-array';
 import { knownOptions, readCount, readFlag, readSettings, type CommonOptions } from './options';
 import { plainPlan, type PlanCalls } from './plain-calls';
 import { readStream } from './stream';
-import { readOperand } from './tensor';
+import { readOperand, type Operand } from './tensor';
 
 /** Options of {@link createPlan}. */
 export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
@@ -24,7 +25,7 @@ export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
    * such. The plan keeps it; what it holds at a call is what counts. Default null: ones.
    */
   readonly weight?: FloatArray | DeviceBuffer | null;
-  /** Of all tensors. Default: that of weight, if it is float64 or a DeviceBuffer, else float32. */
+  /** Of all tensors. Default: that of weight, if it says one, which bits do not; else float32. */
   readonly dtype?: DType;
   /** Default: that of weight, if it is a DeviceBuffer, else `'cpu'`. */
   readonly device?: DeviceName;
@@ -36,7 +37,7 @@ export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
 export type PlanData<O> = O extends
   Record<'device', CudaDeviceName> | Record<'weight', DeviceBuffer>
   ? DeviceBuffer
-  : NativeArray;
+  : FloatArray;
 
 /**
  * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `residualOut` and
@@ -64,7 +65,7 @@ export type PlannedBackward<Data> = (
 ) => void;
 
 /** Calls of one shape: see {@link createPlan}. */
-export interface Plan<Data = NativeArray> {
+export interface Plan<Data = FloatArray> {
   /** Rows of each call. */
   readonly rows: number;
   /** Elements of a row. */
@@ -90,8 +91,8 @@ const planNames: ReadonlySet<string> = new Set([
  * plan.forward(x, y);
  * ```
  *
- * On the CPU the functions take plain arrays of `dtype`: `Float32Array`, `Float64Array`, or the bits
- * of 16-bit ones in a `Uint16Array`; on a GPU DeviceBuffers, and the calls are enqueued on the
+ * On the CPU the functions take plain arrays of `dtype`: `Float32Array`, `Float64Array`, the bits of
+ * 16-bit ones in a `Uint16Array`, or a `Float16Array`; on a GPU DeviceBuffers, and the calls are enqueued on the
  * plan's stream. All are (rows, hiddenSize), and rstd (rows). They allocate nothing and return
  * nothing, and give the bits of `rmsNorm`.
  *
@@ -117,8 +118,9 @@ function makePlan(options: PlanOptions) {
   const own = readOptions(knownOptions(options, planNames));
   const weight = own.weight === null ? null : readOperand('weight', own.weight);
   if (weight !== null) refuseView('weight', weight, own.weight);
-  const { dtype = dtypeOfWeight(weight?.data), hiddenSize: size = weight?.length } = own;
+  const { dtype = dtypeOfWeight(weight), hiddenSize: size = weight?.length } = own;
   checkDTypeName(dtype);
+  if (weight?.kind === 'Float16Array') dtypeOf('weight', weight.kind, dtype);
   const settings = readSettings(own, dtype);
   const { eps, weightOffset, castOrder } = settings;
   const rows = readCount('rows', own.rows, 0);
@@ -134,7 +136,7 @@ function makePlan(options: PlanOptions) {
   const nativeWeight = weight && nativeData(weight.data);
   const general = planCalls(
     [rows, hiddenSize, eps, weightOffset, format, nativeWeight, stream],
-    device > 0 ? handle : (array) => array,
+    device > 0 ? handle : dtype === 'float16' ? bitsOf : (_, array) => array,
   );
   const isPlain = device === 0 && weightOffset === 0 && castOrder === 'llama' && !accumulate;
   const calls = isPlain ? plainPlan(general, dtype, nativeWeight, rows, hiddenSize, eps) : general;
@@ -143,14 +145,14 @@ function makePlan(options: PlanOptions) {
 
 type Data = NativeData | null | undefined;
 
+/** What the addon takes for an argument. */
+type Native = <D extends Data>(name: string, data: D) => D;
+
 /**
  * The functions of a plan of the addon. They keep the weight and the stream, which the addon reads
  * anew at each call. `native`: what the addon takes for an argument.
  */
-function planCalls(
-  settings: Parameters<Binding['createPlan']>,
-  native: <D extends Data>(data: D) => D,
-): PlanCalls {
+function planCalls(settings: Parameters<Binding['createPlan']>, native: Native): PlanCalls {
   const [, , , , , weight, stream = null] = settings;
   try {
     const plan = binding.createPlan(...settings);
@@ -158,19 +160,43 @@ function planCalls(
       forward(x, out, rstdOut, residual, residualOut) {
         try {
           if (residual === undefined && residualOut === undefined) {
-            plan.forward(weight, stream, native(x), native(out), native(rstdOut));
+            plan.forward(
+              weight,
+              stream,
+              native('x', x),
+              native('out', out),
+              native('rstdOut', rstdOut),
+            );
           } else {
-            const sum = [native(residual), native(residualOut)] as const;
-            plan.forward(weight, stream, native(x), native(out), native(rstdOut), ...sum);
+            const sum = [native('residual', residual), native('residualOut', residualOut)] as const;
+            plan.forward(
+              weight,
+              stream,
+              native('x', x),
+              native('out', out),
+              native('rstdOut', rstdOut),
+              ...sum,
+            );
           }
         } catch (error) {
           throw adoptNativeError(error);
         }
       },
       backward(dy, x, rstd, dxOut, dweightOut, dresidualOut) {
-        const gradients = [native(dxOut), native(dweightOut), native(dresidualOut)] as const;
+        const gradients = [
+          native('dxOut', dxOut),
+          native('dweightOut', dweightOut),
+          native('dresidualOut', dresidualOut),
+        ] as const;
         try {
-          plan.backward(weight, stream, native(dy), native(x), native(rstd), ...gradients);
+          plan.backward(
+            weight,
+            stream,
+            native('dy', dy),
+            native('x', x),
+            native('rstd', rstd),
+            ...gradients,
+          );
         } catch (error) {
           throw adoptNativeError(error);
         }
@@ -195,12 +221,19 @@ function readPlanStream(stream: unknown, device: number) {
   throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
 }
 
-function dtypeOfWeight(weight: TensorData | undefined): DType {
-  if (isDeviceBuffer(weight)) return weight.dtype;
-  return weight?.[Symbol.toStringTag] === 'Float64Array' ? 'float64' : 'float32';
+function dtypeOfWeight(weight: Operand | null): DType {
+  if (isDeviceBuffer(weight?.data)) return weight.data.dtype;
+  if (weight?.kind === 'Float64Array') return 'float64';
+  return weight?.kind === 'Float16Array' ? 'float16' : 'float32';
 }
 
 /** The native side of a DeviceBuffer; anything else as it is, for the addon to refuse. */
-function handle<D extends Data>(value: D): D {
+function handle<D extends Data>(_: string, value: D): D {
   return (nativeDeviceBuffer(value) ?? value) as D;
+}
+
+/** The bits of a Float16Array; anything else as it is, for the addon to take or refuse. */
+function bitsOf<D extends Data>(name: string, value: D): D {
+  const array: unknown = readPackagedArray(name, value)?.data ?? value;
+  return (ArrayBuffer.isView(array) ? nativeView(array as FloatArray) : array) as D;
 }

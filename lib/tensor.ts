@@ -1,8 +1,9 @@
 import { copyList, isList, isRevoked, maxDims, withoutInherited } from './caller-values';
-import { dataKind, isDeviceBuffer, type DataKind, type TensorData } from './data';
+import { isDeviceBuffer, type DataKind, type TensorData } from './data';
 import type { DeviceBuffer } from './device-buffer';
 import type { Float16ArrayLike, FloatArray } from './dtype';
 import { argumentError } from './errors';
+import { readHostArray, readPackagedArray, type HostArray } from './host-array';
 import { contiguousStrides, extentOf } from './strides';
 
 /**
@@ -91,6 +92,8 @@ export interface Operand {
   readonly length: number;
   /** null if the elements are those of `data`. */
   readonly view: View | null;
+  /** Of an array of a class that the addon does not know: see {@link HostArray}. */
+  readonly wrap: HostArray['wrap'];
 }
 
 const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
@@ -99,16 +102,14 @@ const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
 export function readOperand(name: string, value: unknown): Operand {
   const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
   if (!isObject || ArrayBuffer.isView(value) || isDeviceBuffer(value)) {
-    const kind = dataKind(name, value);
-    const data = value as TensorData;
-    refuseDetached(name, data);
-    return { data, kind, dims: null, type: undefined, length: data.length, view: null };
+    return wholeOperand(readData(name, value));
   }
   const tensor = withoutInherited(value as Partial<TensorLike<TensorData>>, tensorNames);
   const { data, dims, type, strides, offset } = tensor;
-  const kind = dataKind(dims === undefined ? name : `${name}.data`, data ?? value);
-  const array = data as TensorData;
-  refuseDetached(name, array);
+  const packaged = data === undefined ? readPackagedArray(name, value) : null;
+  if (packaged !== null) return wholeOperand(packaged);
+  const elements = readData(dims === undefined ? name : `${name}.data`, data ?? value);
+  const array = elements.data;
   if (type !== undefined && typeof type !== 'string') {
     throw argumentError('ERR_INVALID_ARG_TYPE', `${name}.type`, 'a string', type);
   }
@@ -116,7 +117,19 @@ export function readOperand(name: string, value: unknown): Operand {
   const own = readDims(name, dims, isView ? null : array.length);
   const view = isView ? readView(name, array, own, strides, offset) : null;
   const length = isView ? sizeOf(own) : array.length;
-  return { data: array, kind, dims: own, type, length, view };
+  return { ...elements, dims: own, type, length, view };
+}
+
+type Data = Pick<Operand, 'data' | 'kind' | 'wrap'>;
+
+function readData(name: string, value: unknown): Data {
+  if (isDeviceBuffer(value)) return { data: value, kind: 'DeviceBuffer', wrap: null };
+  return readHostArray(name, value);
+}
+
+/** The operand of a plain array. */
+function wholeOperand({ data, kind, wrap }: Data): Operand {
+  return { data, kind, dims: null, type: undefined, length: data.length, view: null, wrap };
 }
 
 /** A copy of dims. `length`: what they must multiply to; null for any length. */
@@ -176,7 +189,9 @@ export function sizeOf(dims: readonly unknown[]): number {
 }
 
 /** An operand as an argument again: what was read of the one it comes from, once. */
-export function inputOf({ data, dims, type, view }: Operand): AnyInput {
+export function inputOf(operand: Operand): AnyInput {
+  const { dims, type, view } = operand;
+  const data = arrayLike(operand, operand.data);
   if (dims === null) return data;
   const input = { data, dims, ...(type === undefined ? {} : { type }), ...view };
   return input as AnyInput;
@@ -184,19 +199,11 @@ export function inputOf({ data, dims, type, view }: Operand): AnyInput {
 
 /** The result for an operand of this form: `data` itself, or a tensor of it. */
 export function likeOperand(operand: Operand, data: TensorData): AnyInput {
-  return (operand.dims === null ? data : { data, dims: [...operand.dims] }) as AnyInput;
+  const array = arrayLike(operand, data);
+  return (operand.dims === null ? array : { data: array, dims: [...operand.dims] }) as AnyInput;
 }
 
-/**
- * Refuses an empty array that is so because its buffer was transferred, or shrank below it: it would
- * pass for zero rows.
- */
-export function refuseDetached(name: string, array: TensorData): void {
-  if (array.length > 0 || !ArrayBuffer.isView(array)) return;
-  try {
-    (array as Uint16Array).includes(0);
-  } catch {
-    const expected = 'an array whose buffer is not detached, nor shrunk below it';
-    throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, array);
-  }
+/** `data` as an array of the class that the operand's was of. */
+export function arrayLike({ wrap }: Operand, data: TensorData): TensorData {
+  return wrap === null ? data : wrap(data as FloatArray);
 }

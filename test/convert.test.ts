@@ -24,8 +24,8 @@ afterEach(() => {
 /** What a format is, as sign, exponent and fraction: independent of every table and instruction. */
 interface Format {
   readonly dtype: 'float16' | 'bfloat16';
-  readonly to: typeof toFloat16;
-  readonly from: typeof fromFloat16;
+  readonly to: typeof toBFloat16;
+  readonly from: typeof fromBFloat16;
   readonly fractionBits: number;
   readonly bias: number;
 }

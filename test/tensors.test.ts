@@ -1,11 +1,9 @@
-// Arrays with a shape, and Float16Array.
+// Arrays with a shape.
 
-import { Float16Array as PackagedFloat16Array } from '@petamoriken/float16';
-
-import { rmsNorm, type Float16ArrayLike, type Input } from '../lib';
+import { rmsNorm } from '../lib';
 import { makeCase } from './cases';
-import { anArray, expectRefusal } from './refusals';
-import { arrayOf, errorOf, expectSameBits, normals, rejectionOf, type HostArray } from './support';
+import { expectRefusal } from './refusals';
+import { errorOf, expectSameBits, normals, rejectionOf } from './support';
 
 const data = Float32Array.from(normals(1, 24));
 const dy = Float32Array.from(normals(2, 24));
@@ -152,82 +150,4 @@ describe('the type of a tensor', () => {
     const error = errorOf(() => rmsNorm(x, weightBits, { dtype: 'float16' }));
     expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
   });
-});
-
-type Float16ArrayConstructor = new (
-  buffer: ArrayBufferLike | number,
-  byteOffset?: number,
-  length?: number,
-) => Float16ArrayLike;
-const realm = globalThis as { Float16Array?: Float16ArrayConstructor };
-
-// Where the runtime has no Float16Array, one that is as much of it as this package looks at: its
-// memory, its length and its tag.
-class StandIn extends Uint16Array {
-  override get [Symbol.toStringTag](): never {
-    return 'Float16Array' as never;
-  }
-}
-
-describe(realm.Float16Array ? 'Float16Array' : 'a stand-in for Float16Array', () => {
-  const missing = realm.Float16Array === undefined;
-  const Float16Array = realm.Float16Array ?? StandIn;
-  beforeAll(() => {
-    if (missing) realm.Float16Array = Float16Array;
-  });
-  afterAll(() => {
-    if (missing) delete realm.Float16Array;
-  });
-
-  const c = makeCase({ dtype: 'float16', rows: 3, hiddenSize: 9 });
-  const as16 = (array: HostArray | null, lead = 0) => {
-    const copy = arrayOf('float32', new Float64Array(64)).buffer;
-    new Uint16Array(copy).set(array ?? [], lead);
-    return new Float16Array(copy, 2 * lead, array?.length ?? 0);
-  };
-  const bitsIn = (array: Float16ArrayLike) =>
-    new Uint16Array(array.buffer, array.byteOffset, array.length);
-  const options = { castOrder: 'llama' } as const;
-
-  test('is float16, in and out, without a dtype', async () => {
-    const expected = rmsNorm.forward(c.x, c.weight, c.options);
-    const expectedBack = rmsNorm.backward(c.dy, c.x, c.weight, null, c.options);
-    const [x, w, dyArray] = [as16(c.x, 3), as16(c.weight), as16(c.dy, 1)];
-    for (const y of [rmsNorm(x, w, options), await rmsNorm.async(x, w, options)]) {
-      expect(y[Symbol.toStringTag]).toBe('Float16Array');
-      expect(y).toBeInstanceOf(Float16Array);
-      expectSameBits(bitsIn(y), expected.y);
-    }
-    for (const back of [rmsNorm.backward, rmsNorm.backwardAsync]) {
-      const { dx, dweight } = await back(dyArray, x, w, null, options);
-      expectSameBits(bitsIn(dx), expectedBack.dx);
-      expectSameBits(bitsIn(dweight), expectedBack.dweight);
-    }
-    const out = as16(c.x, 5);
-    expect(rmsNorm(x, w, { out })).toBe(out);
-    expectSameBits(bitsIn(out), expected.y);
-  });
-
-  test('goes with bits and float32 weights, and with no other dtype', () => {
-    const x = as16(c.x);
-    const expected = rmsNorm(c.x, c.weight, c.options);
-    expectSameBits(bitsIn(rmsNorm(x, c.weight, options)), expected);
-    expectSameBits(rmsNorm(c.x, as16(c.weight), { dtype: 'float16' }), expected);
-    const dtype = errorOf(() => rmsNorm(x, c.weight, { dtype: 'bfloat16' }));
-    const named = "'float16', since 'x' is a Float16Array";
-    expectRefusal(dtype, ['ERR_INVALID_ARG_VALUE', 'dtype', named, "'bfloat16'"]);
-    const mixed = errorOf(() => rmsNorm(c.x, as16(c.weight), { dtype: 'bfloat16' }));
-    expect(mixed.code).toBe('ERR_INVALID_ARG_TYPE');
-  });
-});
-
-test('the Float16Array of a package is none: its memory is behind a proxy', () => {
-  const packaged = new PackagedFloat16Array(16);
-  const error = errorOf(() => rmsNorm(packaged as unknown as Input, weight));
-  expect(error).toBeInstanceOf(TypeError);
-  expect(error.code).toBe('ERR_INVALID_ARG_TYPE');
-  expect(error.message).toContain(`The argument 'x' must be ${anArray}.`);
-  // What to do instead: its buffer is the bits.
-  const y = rmsNorm(new Uint16Array(packaged.buffer), weight, { dtype: 'float16' });
-  expect(y.length).toBe(16);
 });

@@ -1,0 +1,90 @@
+import { types } from 'node:util';
+
+import { isRevoked } from './caller-values';
+import { arrayKind, type ArrayKind, type Float16ArrayLike, type FloatArray } from './dtype';
+import { argumentError } from './errors';
+
+/** An array that a caller has given. */
+export interface HostArray {
+  /** The array, or the bits of one that is behind a proxy. */
+  readonly data: FloatArray;
+  readonly kind: ArrayKind;
+  /** Makes an array of the caller's class over the memory of another; null if `data` is of it. */
+  readonly wrap: ((bits: FloatArray) => Float16ArrayLike) | null;
+}
+
+/**
+ * The `Float16Array` of `@petamoriken/float16`, for runtimes without their own: a proxy of the
+ * `Uint16Array` that has its bits. No proxy is a view, and its class is known by this mark.
+ */
+const mark = Symbol.for('__Float16Array__');
+interface Packaged {
+  readonly constructor: unknown;
+  readonly buffer: unknown;
+  readonly byteOffset: unknown;
+  readonly length: unknown;
+  readonly [Symbol.toStringTag]: unknown;
+}
+type PackagedClass = new (
+  buffer: ArrayBufferLike,
+  byteOffset: number,
+  length: number,
+) => Float16ArrayLike;
+
+function isPackagedClass(value: unknown): value is PackagedClass {
+  return typeof value === 'function' && !isRevoked(value) && mark in value;
+}
+
+/** Such an array; null for anything else. Each of its properties is read once: it may be a fake. */
+export function readPackagedArray(name: string, value: unknown): HostArray | null {
+  if (!types.isProxy(value) || isRevoked(value)) return null;
+  const packaged = value as Packaged;
+  if (packaged[Symbol.toStringTag] !== 'Float16Array') return null;
+  const { constructor, buffer, byteOffset, length } = packaged;
+  const isWhole = typeof byteOffset === 'number' && typeof length === 'number';
+  if (!isPackagedClass(constructor) || !types.isAnyArrayBuffer(buffer) || !isWhole) return null;
+  return {
+    data: bitsOf(name, value, () => new Uint16Array(buffer, byteOffset, length)),
+    kind: 'Float16Array',
+    wrap: (bits) => new constructor(bits.buffer, bits.byteOffset, bits.length),
+  };
+}
+
+function bitsOf(name: string, value: unknown, make: () => Uint16Array): Uint16Array {
+  let bits: Uint16Array;
+  try {
+    bits = make();
+  } catch {
+    throw detachedError(name, value);
+  }
+  refuseDetached(name, bits.length, value);
+  return bits;
+}
+
+/** Checks that a value is an array whose memory is there. */
+export function readHostArray(name: string, value: unknown): HostArray {
+  const packaged = readPackagedArray(name, value);
+  if (packaged !== null) return packaged;
+  const kind = arrayKind(name, value);
+  const data = value as FloatArray;
+  refuseDetached(name, data.length, data);
+  return { data, kind, wrap: null };
+}
+
+/**
+ * Refuses an empty array that is so because its buffer was transferred, or shrank below it: it would
+ * pass for zero rows.
+ */
+function refuseDetached(name: string, length: number, array: unknown): void {
+  if (length > 0) return;
+  try {
+    (array as Uint16Array).keys();
+  } catch {
+    throw detachedError(name, array);
+  }
+}
+
+function detachedError(name: string, array: unknown): Error {
+  const expected = 'an array whose buffer is not detached, nor shrunk below it';
+  return argumentError('ERR_INVALID_ARG_VALUE', name, expected, array);
+}
