@@ -1,11 +1,19 @@
-// Users of the types may compile for a lib without Symbol.dispose.
-/// <reference lib="esnext.disposable" preserve="true" />
-
 import type { CudaBinding } from '../binding';
 import { binding } from './binding';
 import { isRevoked } from './caller-values';
 import { findDevices } from './devices';
 import { adoptNativeError, argumentError } from './errors';
+
+// Users of the types may compile for a lib without Symbol.dispose, or with a TypeScript that has none
+// with it. These merge with those of other packages and of TypeScript's own lib.
+declare global {
+  interface SymbolConstructor {
+    readonly dispose: unique symbol;
+  }
+  interface Disposable {
+    [Symbol.dispose](): void;
+  }
+}
 
 type AnyFunction = (...args: unknown[]) => unknown;
 

@@ -66,7 +66,11 @@ export class CudaError extends Error {
   }
 }
 
-/** An error of the class that belongs to `code`, with it as its `code`. */
+/**
+ * An error of the class that belongs to `code`, with it as its `code`.
+ *
+ * @internal
+ */
 export function codedError(
   code: PlainErrorCode,
   message: string,
