@@ -50,4 +50,8 @@ void advise_huge_pages(void* memory, std::int64_t bytes);
 void* thread_pointer();
 [[nodiscard]] bool set_thread_pointer(void* pointer, void (*release)(void*));
 
+// Another pointer of this thread's, to what belongs to somebody else: nothing is called with it.
+void* borrowed_thread_pointer();
+void set_borrowed_thread_pointer(void* pointer);
+
 }  // namespace rmsnorm

@@ -7,6 +7,9 @@ const maxThreads = 256;
  * Threads that a call uses at most, its own included: `RMSNORM_NUM_THREADS`, else the processors
  * this process may run on, until {@link setNumThreads}. Small calls use fewer.
  *
+ * The count is that of the process. A worker whose own `env` has another `RMSNORM_NUM_THREADS` when
+ * it loads the package has a count of its own, for all calls that it makes.
+ *
  * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_NUM_THREADS` is not a whole number from 1 to
  * 256
  */
@@ -15,7 +18,8 @@ export function getNumThreads(): number {
 }
 
 /**
- * Sets what {@link getNumThreads} returns, for the whole process. Results do not depend on it.
+ * Sets what {@link getNumThreads} returns: for the whole process, or for this worker if it has a count
+ * of its own. Results do not depend on it.
  *
  * @param count - a whole number from 1 to 256
  * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE`
@@ -39,7 +43,8 @@ export function cpuVariants(): string[] {
 }
 
 /**
- * The variant in use: `RMSNORM_CPU_VARIANT`, else the best, until {@link setCpuVariant}.
+ * The variant in use: `RMSNORM_CPU_VARIANT` of the process, else the best, until
+ * {@link setCpuVariant}. The `env` of a worker does not change it.
  *
  * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_CPU_VARIANT` is none of {@link cpuVariants}
  */

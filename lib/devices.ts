@@ -47,8 +47,8 @@ let found: Found | undefined;
  * ```
  *
  * The first call of the process that asks for a GPU opens the driver. Once there are GPUs, the list
- * holds until the process ends; without any, the next call looks again. `RMSNORM_LIBCUDA` names
- * another library than `libcuda.so.1` to open.
+ * holds until the process ends; without any, the next call looks again. `RMSNORM_LIBCUDA` of
+ * the process, not that of a worker's own `env`, names another library than `libcuda.so.1` to open.
  */
 export function devices(): DeviceList {
   return findDevices().list;

@@ -60,6 +60,10 @@ void CallList::move_calls_of(const AsyncCalls* owner, CallList* others) {
   *this = kept;
 }
 
+AsyncCall::AsyncCall(napi_env env) : env_(env) {
+  if (const cpu::OwnThreadCount* const own = cpu::own_thread_count()) threads_ = *own;
+}
+
 AsyncCall::~AsyncCall() {
   if (work_ != nullptr) napi_delete_async_work(env_, work_);
 }
@@ -93,11 +97,13 @@ void AsyncCall::settle(Status status) {
 
 void AsyncCall::execute(napi_env, void* data) {
   auto* const call = static_cast<AsyncCall*>(data);
+  cpu::use_own_thread_count(call->threads_ ? &*call->threads_ : nullptr);
   try {
     call->status_ = call->run();
   } catch (const std::bad_alloc&) {
     call->status_ = out_of_memory();
   }
+  cpu::use_own_thread_count(nullptr);
 }
 
 // The next call enters the pool before this one's results are copied.

@@ -5,6 +5,9 @@
 
 #include <node_api.h>
 
+#include <optional>
+
+#include "../cpu/thread_pool.h"
 #include "../status.h"
 
 namespace rmsnorm::napi {
@@ -29,7 +32,7 @@ class CallList {
 // One call. Made and settled on the thread of JavaScript.
 class AsyncCall {
  public:
-  explicit AsyncCall(napi_env env) : env_(env) {}
+  explicit AsyncCall(napi_env env);
   virtual ~AsyncCall();
   AsyncCall(const AsyncCall&) = delete;
   AsyncCall& operator=(const AsyncCall&) = delete;
@@ -60,6 +63,7 @@ class AsyncCall {
   napi_deferred deferred_ = nullptr;
   napi_async_work work_ = nullptr;
   Status status_;
+  std::optional<cpu::OwnThreadCount> threads_;  // of the thread of JavaScript
   AsyncCalls* owner_ = nullptr;
   AsyncCall* following_ = nullptr;  // in its list
 };

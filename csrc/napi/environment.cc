@@ -4,9 +4,9 @@
 #include <new>
 #include <string>
 
-#include "../cpu/thread_pool.h"
 #include "../cuda/allocation.h"
 #include "../cuda/backend.h"
+#include "../platform.h"
 #include "errors.h"
 
 namespace rmsnorm::napi {
@@ -14,6 +14,26 @@ namespace {
 
 std::mutex environments_mutex;
 int environments = 0;
+
+// A variable of JavaScript's process.env that the process itself has not, or not so: workers have
+// copies with what their `env` says. Runs JavaScript's getters.
+std::optional<std::string> own_variable(napi_env env, const char* name) {
+  napi_value value = nullptr;
+  napi_get_global(env, &value);
+  for (const char* const key : {"process", "env", name}) {
+    if (napi_get_named_property(env, value, key, &value) != napi_ok) {
+      napi_get_and_clear_last_exception(env, &value);
+      return std::nullopt;
+    }
+  }
+  std::size_t length = 0;
+  if (napi_get_value_string_utf8(env, value, nullptr, 0, &length) != napi_ok || length == 0) {
+    return std::nullopt;
+  }
+  std::string text(length, '\0');
+  napi_get_value_string_utf8(env, value, text.data(), length + 1, &length);
+  return environment_variable(name) == text ? std::nullopt : std::optional(text);
+}
 
 }  // namespace
 
@@ -49,6 +69,11 @@ Status Environment::make(napi_env env) {
   if (napi_set_instance_data(env, made.get(), finalize, nullptr) != napi_ok) {
     napi_remove_env_cleanup_hook(env, end, made.get());
     return ending();
+  }
+  // Of several loads in a thread the first one's is in use.
+  const auto threads = own_variable(env, "RMSNORM_NUM_THREADS");
+  if (threads && cpu::own_thread_count() == nullptr) {
+    cpu::use_own_thread_count(&made->threads_.emplace(cpu::read_thread_count(*threads)));
   }
   made.release();
   const std::lock_guard lock(environments_mutex);
@@ -137,6 +162,7 @@ void Environment::close_queue(cuda::Queue& queue) noexcept {
 // callbacks are a part, since the addon's code may go with it.
 void Environment::close() {
   is_closed_ = true;
+  if (threads_ && cpu::own_thread_count() == &*threads_) cpu::use_own_thread_count(nullptr);
   napi_delete_reference(env_, array_buffer_class_);
   async_calls_.close();
   while (!objects_.empty()) (*objects_.begin())->close();

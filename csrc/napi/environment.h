@@ -1,4 +1,5 @@
-// What one JavaScript environment (the main thread, a worker) has: its calls in flight; of GPUs its
+// What one JavaScript environment (the main thread, a worker) has: its calls in flight; the threads
+// that RMSNORM_NUM_THREADS of its own `process.env` gives them; of GPUs its
 // default streams, staging memory, objects and promises. Made each time that the addon is loaded,
 // which may be more than once in a thread. An environment that ends closes all of it, whatever
 // JavaScript still refers to, and waits for its work, and for nobody else's.
@@ -8,9 +9,11 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
+#include "../cpu/thread_pool.h"
 #include "../cuda/queue.h"
 #include "../cuda/transfer.h"
 #include "async_calls.h"
@@ -91,6 +94,7 @@ class Environment {
   napi_env env_;
   bool is_closed_ = false;
   napi_ref array_buffer_class_ = nullptr;
+  std::optional<cpu::OwnThreadCount> threads_;
   Promises promises_;
   AsyncCalls async_calls_;
   std::unique_ptr<cuda::StagingPool> staging_ = std::make_unique<cuda::StagingPool>();

@@ -27,6 +27,7 @@ struct KeptPointer {
 };
 
 thread_local KeptPointer kept_pointer;
+thread_local void* borrowed_pointer = nullptr;
 
 // An open file, closed at the end of its scope.
 struct OpenFile {
@@ -147,5 +148,8 @@ bool set_thread_pointer(void* pointer, void (*release)(void*)) {
   kept_pointer.release = release;
   return true;
 }
+
+void* borrowed_thread_pointer() { return borrowed_pointer; }
+void set_borrowed_thread_pointer(void* pointer) { borrowed_pointer = pointer; }
 
 }  // namespace rmsnorm

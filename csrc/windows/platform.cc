@@ -62,6 +62,11 @@ DWORD kept_pointer() {
   return slot;
 }
 
+DWORD borrowed_pointer() {
+  static const DWORD slot = TlsAlloc();
+  return slot;
+}
+
 }  // namespace
 
 // Not by getenv: the C runtime's copy is from before JavaScript could set process.env.
@@ -155,5 +160,8 @@ bool set_thread_pointer(void* pointer, void (*release)(void*)) {
   delete kept;
   return false;
 }
+
+void* borrowed_thread_pointer() { return TlsGetValue(borrowed_pointer()); }
+void set_borrowed_thread_pointer(void* pointer) { TlsSetValue(borrowed_pointer(), pointer); }
 
 }  // namespace rmsnorm
