@@ -1,0 +1,78 @@
+// The installed package in surroundings that other code has changed.
+
+import { makeApplication, outputOf, removeFolders } from './application';
+
+afterAll(removeFolders);
+
+const pollute = `
+Object.prototype.foo = 1;
+for (const name of ['eps', 'device', 'out', 'dims', 'strides', 'offset', 'residual', 'code', 'length']) {
+  Object.defineProperty(Object.prototype, name, {
+    get() { throw new Error('the ' + name + ' of all objects was read'); },
+    set(value) { Object.defineProperty(this, name, { __proto__: null, value, writable: true, enumerable: true, configurable: true }); },
+    configurable: true,
+  });
+}
+`;
+
+const calls = `
+const x = new Float32Array([3, 4]);
+const w = new Float32Array([1, 1]);
+const results = [
+  rmsNorm(x, w, { weightOffset: 0 }),
+  rmsNorm.forward({ data: x, dims: [1, 2] }, w).y.data,
+  new RMSNorm(2, { castOrder: 'float' }).forward(x),
+];
+let refusal;
+try {
+  rmsNorm(x, w, { bar: 1 });
+} catch (error) {
+  refusal = error.code;
+}
+process.stdout.write(results.map(([first]) => first.toFixed(4)).join(' ') + ' ' + refusal);
+`;
+const expected = '0.8485 0.8485 0.8485 ERR_INVALID_ARG_VALUE';
+
+test('all objects have properties of other code: require', () => {
+  const folder = makeApplication({
+    'pollute.cjs': pollute,
+    'app.cjs': `const { rmsNorm, RMSNorm } = require('fused-rmsnorm');${calls}`,
+  });
+  expect(outputOf(folder, process.execPath, ['-r', './pollute.cjs', 'app.cjs'])).toBe(expected);
+});
+
+test('all objects have properties of other code: import', () => {
+  const folder = makeApplication({
+    'pollute.cjs': pollute,
+    'app.mjs': `import { rmsNorm, RMSNorm } from 'fused-rmsnorm';${calls}`,
+  });
+  expect(outputOf(folder, process.execPath, ['-r', './pollute.cjs', 'app.mjs'])).toBe(expected);
+});
+
+test('all objects have properties of other code: the program', () => {
+  const folder = makeApplication({
+    'pollute.cjs': 'Object.prototype.foo = 1; Object.prototype.eps = 3;',
+  });
+  const program = 'node_modules/fused-rmsnorm/dist/bench/cli.js';
+  const bench = ['bench', '--quick', '--shapes', '1x64', '--rivals', 'javascript', '--time', '1'];
+  for (const args of [['info'], bench]) {
+    const output = outputOf(folder, process.execPath, ['-r', './pollute.cjs', program, ...args]);
+    expect(output).toContain('threads');
+  }
+});
+
+test('a worker has a RMSNORM_NUM_THREADS of its own', () => {
+  const folder = makeApplication({
+    'app.cjs': `
+      const { Worker, isMainThread } = require('node:worker_threads');
+      const { getNumThreads } = require('fused-rmsnorm');
+      if (isMainThread) {
+        const worker = new Worker(__filename, { env: { RMSNORM_NUM_THREADS: '1' }, stdout: false });
+        worker.on('exit', () => console.log('main', getNumThreads()));
+      } else {
+        console.log('worker', getNumThreads());
+      }`,
+  });
+  const output = outputOf(folder, process.execPath, ['app.cjs'], { RMSNORM_NUM_THREADS: '3' });
+  expect(output).toBe('worker 1\nmain 3\n');
+});
