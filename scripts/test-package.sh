@@ -30,7 +30,7 @@ echo "tarball: $packed bytes, at most $most_packed"
 clean() { env -i PATH="$folder/tools" HOME="$folder" "$@"; }
 clean node check.cjs
 clean node check.mjs
-# Runtimes and bundlers, which a checkout does without.
+# Runtimes, bundlers and compilers, which a checkout does without.
 cp -r "$root/test/package/tools" "$folder/test-tools"
 (cd "$folder/test-tools" && npm install --ignore-scripts --no-package-lock --silent)
 (cd "$root" && RMSNORM_APPLICATION=$folder/app RMSNORM_TOOLS=$folder/test-tools \

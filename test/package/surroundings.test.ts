@@ -49,18 +49,6 @@ test('all objects have properties of other code: import', () => {
   expect(outputOf(folder, process.execPath, ['-r', './pollute.cjs', 'app.mjs'])).toBe(expected);
 });
 
-test('all objects have properties of other code: the program', () => {
-  const folder = makeApplication({
-    'pollute.cjs': 'Object.prototype.foo = 1; Object.prototype.eps = 3;',
-  });
-  const program = 'node_modules/fused-rmsnorm/dist/bench/cli.js';
-  const bench = ['bench', '--quick', '--shapes', '1x64', '--rivals', 'javascript', '--time', '1'];
-  for (const args of [['info'], bench]) {
-    const output = outputOf(folder, process.execPath, ['-r', './pollute.cjs', program, ...args]);
-    expect(output).toContain('threads');
-  }
-});
-
 test('a worker has a RMSNORM_NUM_THREADS of its own', () => {
   const folder = makeApplication({
     'app.cjs': `

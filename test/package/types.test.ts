@@ -4,20 +4,14 @@
 import { symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { checkout, makeApplication, outputOf, removeFolders, run } from './application';
+import { checkout, makeApplication, removeFolders, run, tools } from './application';
 
-jest.setTimeout(300_000); // npm downloads compilers
-
-const compilers = { 'typescript-5.0': '5.0', 'typescript-5.2': '5.2' } as const;
 let folder = '';
 
 beforeAll(() => {
   folder = makeApplication({ 'app.ts': uses, 'using.ts': disposals });
-  const aliases = Object.entries(compilers).map(([name, at]) => `${name}@npm:typescript@${at}`);
-  // With all of the environment, which says how registries are reached.
-  const args = ['install', '--no-save', '--prefix', 'compilers', ...aliases];
-  outputOf(folder, 'npm', args, process.env as Record<string, string>);
-  symlinkSync(path.join(checkout, 'node_modules'), path.join(folder, 'checkout'));
+  symlinkSync(checkout, path.join(folder, 'checkout'));
+  symlinkSync(tools, path.join(folder, 'tools'));
 });
 afterAll(removeFolders);
 
@@ -79,10 +73,10 @@ type Setting = readonly [string, readonly string[], keyof typeof modules, boolea
 
 const own = 'checkout/typescript';
 test.each<Setting>([
-  ['compilers/node_modules/typescript-5.0', ['es2015'], 'node10', false],
-  ['compilers/node_modules/typescript-5.0', ['es2022', 'dom'], 'node16', true],
-  ['compilers/node_modules/typescript-5.2', ['es2018'], 'nodenext', false],
-  ['compilers/node_modules/typescript-5.2', ['esnext'], 'bundler', true],
+  ['tools/typescript-5.0', ['es2015'], 'node10', false],
+  ['tools/typescript-5.0', ['es2022', 'dom'], 'node16', true],
+  ['tools/typescript-5.2', ['es2018'], 'nodenext', false],
+  ['tools/typescript-5.2', ['esnext'], 'bundler', true],
   [own, ['es2015', 'dom'], 'bundler', false],
   [own, ['es2022', 'esnext.disposable'], 'nodenext', false],
   [own, ['esnext', 'dom'], 'node16', true],
