@@ -9,4 +9,5 @@ module.exports = {
   globalSetup: undefined,
   moduleNameMapper: undefined,
   testMatch: ['<rootDir>/test/package/**/*.test.ts'],
+  testPathIgnorePatterns: ['/node_modules/'],
 };
