@@ -37,7 +37,7 @@ function isPackagedClass(value: unknown): value is PackagedClass {
 
 /** Such an array; null for anything else. Each of its properties is read once: it may be a fake. */
 export function readPackagedArray(name: string, value: unknown): HostArray | null {
-  if (!types.isProxy(value) || isRevoked(value)) return null;
+  if (ArrayBuffer.isView(value) || !types.isProxy(value) || isRevoked(value)) return null;
   const packaged = value as Packaged;
   if (packaged[Symbol.toStringTag] !== 'Float16Array') return null;
   const { constructor, buffer, byteOffset, length } = packaged;
