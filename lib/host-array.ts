@@ -75,7 +75,7 @@ export function readHostArray(name: string, value: unknown): HostArray {
  * Refuses an empty array that is so because its buffer was transferred, or shrank below it: it would
  * pass for zero rows.
  */
-function refuseDetached(name: string, length: number, array: unknown): void {
+export function refuseDetached(name: string, length: number, array: unknown): void {
   if (length > 0) return;
   try {
     (array as Uint16Array).keys();

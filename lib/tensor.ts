@@ -1,9 +1,9 @@
 import { copyList, isList, isRevoked, maxDims, withoutInherited } from './caller-values';
 import { isDeviceBuffer, type DataKind, type TensorData } from './data';
 import type { DeviceBuffer } from './device-buffer';
-import type { Float16ArrayLike, FloatArray } from './dtype';
+import { arrayKind, type Float16ArrayLike, type FloatArray } from './dtype';
 import { argumentError } from './errors';
-import { readHostArray, readPackagedArray, type HostArray } from './host-array';
+import { readHostArray, readPackagedArray, refuseDetached, type HostArray } from './host-array';
 import { contiguousStrides, extentOf } from './strides';
 
 /**
@@ -100,10 +100,19 @@ const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
 
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
 export function readOperand(name: string, value: unknown): Operand {
-  const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
-  if (!isObject || ArrayBuffer.isView(value) || isDeviceBuffer(value)) {
-    return wholeOperand(readData(name, value));
+  if (ArrayBuffer.isView(value)) {
+    const kind = arrayKind(name, value);
+    const data = value as FloatArray;
+    refuseDetached(name, data.length, data);
+    return { data, kind, dims: null, type: undefined, length: data.length, view: null, wrap: null };
   }
+  const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
+  if (!isObject || isDeviceBuffer(value)) return wholeOperand(readData(name, value));
+  return readTensor(name, value);
+}
+
+/** A tensor, or an array that is behind a proxy. */
+function readTensor(name: string, value: object): Operand {
   const tensor = withoutInherited(value as Partial<TensorLike<TensorData>>, tensorNames);
   const { data, dims, type, strides, offset } = tensor;
   const packaged = data === undefined ? readPackagedArray(name, value) : null;
