@@ -8,10 +8,11 @@ import {
   noOptions,
   readFlag,
   readSettings,
+  type BackwardOptions,
   type CastOrder,
   type ForwardOptions,
 } from './options';
-import { rmsNorm, type ForwardResult } from './rms-norm';
+import { rmsNorm } from './rms-norm';
 import {
   inputOf,
   likeOperand,
@@ -194,13 +195,19 @@ export class RMSNorm {
     const sumOperand = residualOut === undefined ? null : readOperand('residualOut', residualOut);
     const ownX = inputOf(xOperand) as X;
     const dtype = this.#dtypeOf(xOperand, stated);
+    // Spelled out, here and for backward: a spread takes longer than a whole call on a short row.
     const result = rmsNorm.forward(ownX, this.weight, {
-      ...this.#options(dtype),
-      ...(outOperand === null ? {} : { out: inputOf(outOperand) }),
-      ...(residual === undefined ? {} : { residual }),
-      ...(sumOperand === null ? {} : { residualOut: inputOf(sumOperand) }),
-    });
-    const { y, rstd, residualOut: sum } = result as ForwardResult<X, ForwardOptions>;
+      eps: this.eps,
+      weightOffset: this.weightOffset,
+      castOrder: this.castOrder,
+      normalizedShape: this.normalizedShape,
+      device: this.device,
+      dtype,
+      out: outOperand === null ? undefined : inputOf(outOperand),
+      residual,
+      residualOut: sumOperand === null ? undefined : inputOf(sumOperand),
+    } as ForwardOptions);
+    const { y, rstd, residualOut: sum } = result;
     const isKept = sum !== null || outOperand === null || !isSameMemory(outOperand, xOperand);
     this.#count(isKept ? { x: sum ?? ownX, rstd: rstd, dtype } : 'inPlace');
     const ownY = out ?? y;
@@ -268,25 +275,20 @@ export class RMSNorm {
       this.weightGrad ??
       (zeros(rstdKind(this.dtype), sizeOf(this.normalizedShape)) as Float32Array | Float64Array);
     const { dx } = rmsNorm.backward(inputOf(operand), x, this.weight, rstd, {
-      ...this.#options(dtype),
-      ...(out === undefined ? {} : { dxOut: out }),
-      ...(dresidualOut === undefined ? {} : { dresidualOut }),
-      ...(needsDweight ? { dweightOut: weightGrad, accumulate: true } : {}),
-    });
-    if (needsDweight) this.weightGrad = weightGrad;
-    if (out !== undefined) return dx as Output<D>;
-    return likeOperand(operand, readOperand('dx', dx).data) as Output<D>;
-  }
-
-  #options(dtype: DType | undefined) {
-    return {
       eps: this.eps,
       weightOffset: this.weightOffset,
       castOrder: this.castOrder,
       normalizedShape: this.normalizedShape,
       device: this.device,
-      ...(dtype === undefined ? {} : { dtype }),
-    };
+      dtype,
+      dxOut: out,
+      dresidualOut,
+      dweightOut: needsDweight ? weightGrad : undefined,
+      accumulate: needsDweight,
+    } as BackwardOptions);
+    if (needsDweight) this.weightGrad = weightGrad;
+    if (out !== undefined) return dx as Output<D>;
+    return likeOperand(operand, readOperand('dx', dx).data) as Output<D>;
   }
 
   /** The dtype to state for x: the call's, or the module's if x is an array of bits. */

@@ -126,7 +126,9 @@ function readTensor(name: string, value: object): Operand {
   const own = readDims(name, dims, isView ? null : array.length);
   const view = isView ? readView(name, array, own, strides, offset) : null;
   const length = isView ? sizeOf(own) : array.length;
-  return { ...elements, dims: own, type, length, view };
+  const { kind, wrap } = elements;
+  // All is spelled out, here and below: a spread takes longer than a whole call on a short row.
+  return { data: array, kind, dims: own, type, length, view, wrap };
 }
 
 type Data = Pick<Operand, 'data' | 'kind' | 'wrap'>;
@@ -202,14 +204,17 @@ export function inputOf(operand: Operand): AnyInput {
   const { dims, type, view } = operand;
   const data = arrayLike(operand, operand.data);
   if (dims === null) return data;
-  const input = { data, dims, ...(type === undefined ? {} : { type }), ...view };
-  return input as AnyInput;
+  if (view === null)
+    return (type === undefined ? { data, dims } : { data, dims, type }) as AnyInput;
+  const { strides, offset } = view;
+  const input = { data, dims, strides, offset };
+  return (type === undefined ? input : { data, dims, type, strides, offset }) as AnyInput;
 }
 
 /** The result for an operand of this form: `data` itself, or a tensor of it. */
 export function likeOperand(operand: Operand, data: TensorData): AnyInput {
   const array = arrayLike(operand, data);
-  return (operand.dims === null ? array : { data: array, dims: [...operand.dims] }) as AnyInput;
+  return (operand.dims === null ? array : { data: array, dims: operand.dims.slice() }) as AnyInput;
 }
 
 /** `data` as an array of the class that the operand's was of. */

@@ -1,5 +1,6 @@
 #include "plain_calls.h"
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -32,10 +33,11 @@ bool read_elements(napi_env env, napi_value value, DType dtype, Elements* elemen
   void* data = nullptr;
   std::int64_t bytes = 0;
   if (!read_view(env, value, &data, &bytes)) return false;
-  const std::int64_t size = element_size(dtype);
-  *elements = {static_cast<char*>(data), bytes, bytes / size};
-  const auto address = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(data));
-  return bytes > 0 && bytes % size == 0 && address % size == 0;
+  // A power of two: to divide by it would take as long as all else here.
+  const auto size = static_cast<std::uint64_t>(element_size(dtype));
+  *elements = {static_cast<char*>(data), bytes, bytes >> std::countr_zero(size)};
+  const auto address = reinterpret_cast<std::uintptr_t>(data);
+  return bytes > 0 && ((static_cast<std::uint64_t>(bytes) | address) & (size - 1)) == 0;
 }
 
 // A dtype that plain calls know: all but float64.
