@@ -3,7 +3,7 @@
  * errors; the public API in `lib` gives names, defaults and outputs.
  *
  * Arrays of float32 are `Float32Array`, of float64 `Float64Array`, of float16 and bfloat16
- * `Uint16Array` (their bits). Shapes: x, y, residual, residualOut, dy, dx, dresidualOut are (rows,
+ * `Uint16Array` (their bits). Shapes: x, y, residual, sumOut, dy, dx, dsum are (rows,
  * hiddenSize); weight, dweight (hiddenSize); rstd (rows), of float32, or float64 beside float64.
  */
 
@@ -155,7 +155,7 @@ export interface NativePlan {
     out: NativeData,
     rstdOut?: NativeData | null,
     residual?: NativeData | null,
-    residualOut?: NativeData | null,
+    sumOut?: NativeData | null,
   ) => void;
   readonly backward: (
     weight: NativeData | null,
@@ -165,7 +165,7 @@ export interface NativePlan {
     rstd: NativeData | null,
     dxOut: NativeData | null,
     dweightOut: NativeData | null,
-    dresidualOut?: NativeData | null,
+    dsum?: NativeData | null,
   ) => void;
 }
 
@@ -177,7 +177,7 @@ export interface FreshForward {
   readonly rows: number;
   readonly y: ArrayBuffer | null;
   readonly rstd: ArrayBuffer | null;
-  readonly residualOut: ArrayBuffer | null;
+  readonly sum: ArrayBuffer | null;
 }
 export interface FreshBackward {
   readonly rows: number;
@@ -191,9 +191,9 @@ export interface Binding {
   cuda: CudaBinding;
 
   /**
-   * Writes y, and rstd unless null; residualOut = x + residual if that is given. y and residualOut
+   * Writes y, and rstd unless null; sumOut = x + residual if that is given. y and sumOut
    * may each be exactly x or residual, and not each other; nothing else may overlap an output.
-   * Layout: x, y, residual, residualOut. On memory of a device, which `format` must name, it is
+   * Layout: x, y, residual, sumOut. On memory of a device, which `format` must name, it is
    * enqueued; `stream` is for that alone, and null for the device's default one.
    */
   forward(
@@ -206,14 +206,14 @@ export interface Binding {
     weightOffset: number,
     format: Format,
     residual?: NativeData | null,
-    residualOut?: NativeData | null,
+    sumOut?: NativeData | null,
     layout?: Layout | null,
     stream?: NativeStream | null,
   ): void;
 
   /**
    * Writes dx and dweight unless null. rstd null: recomputed. dx may be exactly dy, x or
-   * dresidualOut. Layout: dy, x, dx, dresidualOut. `stream`: as for forward.
+   * dsum. Layout: dy, x, dx, dsum. `stream`: as for forward.
    */
   backward(
     dy: NativeData,
@@ -226,7 +226,7 @@ export interface Binding {
     eps: number,
     weightOffset: number,
     format: Format,
-    dresidualOut?: NativeData | null,
+    dsum?: NativeData | null,
     layout?: Layout | null,
     stream?: NativeStream | null,
   ): void;
@@ -270,7 +270,7 @@ export interface Binding {
     weightOffset: number,
     format: Format,
     residual?: NativeArray | null,
-    residualOut?: NativeArray | null | true,
+    sumOut?: NativeArray | null | true,
     layout?: Layout | null,
   ): Promise<FreshForward>;
 
@@ -286,7 +286,7 @@ export interface Binding {
     eps: number,
     weightOffset: number,
     format: Format,
-    dresidualOut?: NativeArray | null,
+    dsum?: NativeArray | null,
     layout?: Layout | null,
   ): Promise<FreshBackward>;
 

@@ -22,7 +22,7 @@ export interface Arrays {
   /** Of residual: (rows, hiddenSize), random in [-2, 2). */
   readonly residual: Elements;
   /** Of residual: x + residual, (rows, hiddenSize). */
-  readonly residualOut: Elements;
+  readonly sum: Elements;
 }
 
 export function makeArrays({ op, rows, hiddenSize, dtype }: Case): Arrays {
@@ -42,7 +42,7 @@ export function makeArrays({ op, rows, hiddenSize, dtype }: Case): Arrays {
     dy: randomValues(dtype, ofBackward * size, 3),
     dweight: zeros(dtype, ofBackward * hiddenSize),
     residual: randomValues(dtype, ofResidual * size, 4),
-    residualOut: zeros(dtype, ofResidual * size),
+    sum: zeros(dtype, ofResidual * size),
   };
 }
 

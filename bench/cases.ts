@@ -24,7 +24,7 @@ export const elementBytes: Readonly<Record<DType, number>> = {
 export const matrices: Readonly<Record<Op, number>> = {
   forward: 2, // x, y
   backward: 3, // dy, x, dx
-  residual: 4, // x, residual, residualOut, y
+  residual: 4, // x, residual, sum, y
 };
 
 export function caseName({ op, rows, hiddenSize, dtype }: Case): string {

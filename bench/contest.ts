@@ -92,8 +92,8 @@ export async function contest(
 
 /** So that what is not written is seen: all bits set are a NaN of every dtype. */
 function poison(sets: readonly Arrays[]): void {
-  for (const { out, dweight, residualOut } of sets) {
-    for (const { buffer } of [out, dweight, residualOut]) new Uint8Array(buffer).fill(0xff);
+  for (const { out, dweight, sum } of sets) {
+    for (const { buffer } of [out, dweight, sum]) new Uint8Array(buffer).fill(0xff);
   }
 }
 

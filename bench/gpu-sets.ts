@@ -8,7 +8,7 @@ import type { Answer } from './verify';
 const layouts = {
   forward: ['x', 'out'],
   backward: ['x', 'dy', 'out'],
-  residual: ['x', 'residual', 'residualOut', 'out'],
+  residual: ['x', 'residual', 'sum', 'out'],
 } as const;
 
 const inputs = ['x', 'dy', 'residual'] as const;
@@ -73,12 +73,12 @@ export class GpuSets {
 
   /** Enqueues the case on a set, into memory that is there. */
   call(set: number): void {
-    const { x, dy, residual, out, residualOut } = this.#blocks[set] as Block;
+    const { x, dy, residual, out, sum } = this.#blocks[set] as Block;
     const { stream } = this;
     if (this.#one.op === 'forward') {
       rmsNorm(x, this.#weight, { eps, out, stream });
     } else if (this.#one.op === 'residual') {
-      rmsNorm(x, this.#weight, { eps, out, residual, residualOut, stream });
+      rmsNorm(x, this.#weight, { eps, out, residual, sumOut: sum, stream });
     } else {
       const dweightOut = this.#dweight;
       rmsNorm.backward(dy, x, this.#weight, this.#rstd, { dxOut: out, dweightOut, stream });
@@ -87,10 +87,10 @@ export class GpuSets {
 
   /** The same through a plan. */
   planned(set: number): void {
-    const { x, out, dy, residual, residualOut } = this.#blocks[set] as Block;
+    const { x, out, dy, residual, sum } = this.#blocks[set] as Block;
     const plan = this.#plan;
     if (this.#one.op === 'forward') plan.forward(x, out);
-    else if (this.#one.op === 'residual') plan.forward(x, out, null, residual, residualOut);
+    else if (this.#one.op === 'residual') plan.forward(x, out, null, residual, sum);
     else plan.backward(dy, x, this.#rstd, out, this.#dweight);
   }
 
@@ -118,9 +118,9 @@ export class GpuSets {
 
   /** What a set holds as results, when all that is enqueued has run. */
   answer(set: number): Answer {
-    const { out, residualOut } = this.#blocks[set] as Block;
+    const { out, sum } = this.#blocks[set] as Block;
     if (this.#one.op === 'forward') return this.toHost({ y: out });
-    if (this.#one.op === 'residual') return this.toHost({ y: out, residualOut });
+    if (this.#one.op === 'residual') return this.toHost({ y: out, sum });
     return this.toHost({ dx: out, dweight: this.#dweight });
   }
 
@@ -151,7 +151,7 @@ export class GpuSets {
     const half = Math.floor((names.length * size) / 2);
     return {
       ...{ x: part('x'), dy: part('dy'), residual: part('residual') },
-      ...{ out: part('out'), residualOut: part('residualOut') },
+      ...{ out: part('out'), sum: part('sum') },
       first: this.#memory.subarray(begin, begin + half),
       second: this.#memory.subarray(begin + half, begin + 2 * half),
     };
@@ -168,8 +168,8 @@ export function answerOfCpu({ op, dtype }: Case, arrays: Arrays): Answer {
   const out = zeros(dtype, x.length);
   if (op === 'forward') return { y: rmsNorm(x, weight, { dtype, eps, out }) };
   if (op === 'residual') {
-    const { y, residualOut } = rmsNorm.forward(x, weight, { dtype, eps, residual, out });
-    return { y, residualOut };
+    const { y, sum } = rmsNorm.forward(x, weight, { dtype, eps, residual, out });
+    return { y, sum };
   }
   const { dx, dweight } = rmsNorm.backward(dy, x, weight, rstd, { dtype, dxOut: out });
   return { dx, dweight };

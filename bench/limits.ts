@@ -13,9 +13,9 @@ type Move = readonly [Elements, Elements, Elements | null, Elements | null];
  */
 export function movers({ op }: Case, sets: readonly Arrays[], threads: number): Contender[] {
   const native = loadNative();
-  const moves = sets.map(({ out, x, dy, residual, residualOut }): Move => {
+  const moves = sets.map(({ out, x, dy, residual, sum }): Move => {
     if (op === 'forward') return [out, x, null, null];
-    return op === 'backward' ? [out, x, dy, null] : [out, x, residual, residualOut];
+    return op === 'backward' ? [out, x, dy, null] : [out, x, residual, sum];
   });
   const what = { forward: 'copy', backward: 'add', residual: 'two copies' }[op];
   const counts = threads === 1 ? [1] : [1, threads];

@@ -37,7 +37,7 @@ function contender(
 
 /** Into memory that is there already. */
 function intoGiven({ op, dtype }: Case, arrays: Arrays): Call {
-  const { x, weight, out, dy, rstd, dweight, residual, residualOut } = arrays;
+  const { x, weight, out, dy, rstd, dweight, residual, sum } = arrays;
   if (op === 'forward') {
     const options = { dtype, eps, out };
     const answer = { y: out };
@@ -47,8 +47,8 @@ function intoGiven({ op, dtype }: Case, arrays: Arrays): Call {
     };
   }
   if (op === 'residual') {
-    const options = { dtype, eps, out, residual, residualOut };
-    const answer = { y: out, residualOut };
+    const options = { dtype, eps, out, residual, sumOut: sum };
+    const answer = { y: out, sum };
     return () => {
       rmsNorm(x, weight, options);
       return answer;
@@ -79,7 +79,7 @@ function intoFresh({ op, dtype }: Case, arrays: Arrays): Call {
 
 /** Into memory that is there already, with all else checked before. */
 function byPlan({ op, rows, dtype }: Case, arrays: Arrays): Call {
-  const { x, weight, out, dy, rstd, dweight, residual, residualOut } = arrays;
+  const { x, weight, out, dy, rstd, dweight, residual, sum } = arrays;
   const plan = createPlan({ rows, weight, dtype, eps });
   if (op === 'forward') {
     const answer = { y: out };
@@ -89,9 +89,9 @@ function byPlan({ op, rows, dtype }: Case, arrays: Arrays): Call {
     };
   }
   if (op === 'residual') {
-    const answer = { y: out, residualOut };
+    const answer = { y: out, sum };
     return () => {
-      plan.forward(x, out, null, residual, residualOut);
+      plan.forward(x, out, null, residual, sum);
       return answer;
     };
   }

@@ -9,7 +9,7 @@ export interface Answer {
   readonly y?: Elements;
   readonly dx?: Elements;
   readonly dweight?: Elements;
-  readonly residualOut?: Elements;
+  readonly sum?: Elements;
 }
 
 /** Which norm a contender computes. */
@@ -52,7 +52,7 @@ export class Verifier {
     for (const r of this.#rows) this.#checkRow(contender, main, answer[main], r, norm);
     if (op === 'residual') {
       for (const r of this.#rows) {
-        this.#compare(contender, 'residualOut', answer.residualOut, r, this.#sum(r));
+        this.#compare(contender, 'sum', answer.sum, r, this.#sum(r));
       }
     }
     if (op === 'backward') this.#checkDweight(contender, answer.dweight);

@@ -16,7 +16,7 @@
 //   m = sum * inverse(H);  v = m + eps;  rstd = 1 / sqrt(v)
 //   xhat = x * rstd;  y = xhat * w, with the casts of CastOrder
 //   c = sum * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
-// With dresidual_out, it is added to that dx in float32, before the one cast.
+// With dsum, it is added to that dx in float32, before the one cast.
 //
 // A fold whose products overflow, or are too small for their digits, is taken again with x scaled
 // by a power of two, x * f, and its second result is final:

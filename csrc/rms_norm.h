@@ -9,9 +9,9 @@
 //   dx[r,:]    = rstd[r] * (g[r,:] - xhat[r,:] * mean_j(g[r,j] * xhat[r,j]))
 //   dweight[j] = sum_r dy[r,j] * xhat[r,j]
 //
-// With a residual, the norm is of a sum: residual_out = T(x + residual) stands for x above, T()
-// rounding to the tensors' type. Its gradient arrives by two ways, through y and through
-// residual_out itself: dx = dresidual = (the formula) + dresidual_out.
+// With a residual, the norm is of sum = T(x + residual), which stands for x above; T() rounds to
+// the tensors' type. Its gradient arrives by two ways, through y and, as dsum, through sum itself:
+// dx = dresidual = (the formula) + dsum.
 //
 // r counts rows (M), j counts columns (H = hidden_size). How these are rounded and in which order
 // they are summed is fixed in fold.h, so that every backend gives the same bits.
@@ -86,28 +86,28 @@ struct Weight {
 struct ForwardArgs {
   Shape shape;
   Options options;
-  DType dtype;  // of x, residual, residual_out and y
+  DType dtype;  // of x, residual, sum and y
   ConstRows x;
   Weight weight;
   Rows y;                   // may be exactly x or residual, and must not overlap anything else
   void* rstd;               // (rows) of float32, of float64 for float64 tensors; null if not wanted
   ConstRows residual = {};  // data null if there is none
-  Rows residual_out = {};   // given where residual is; may be exactly x or residual, never y
+  Rows sum = {};            // given where residual is; may be exactly x or residual, never y
 };
 
 struct BackwardArgs {
   Shape shape;
   Options options;
-  DType dtype;  // of dy, x, dresidual_out and dx
+  DType dtype;  // of dy, x, dsum and dx
   ConstRows dy;
-  ConstRows x;  // residual_out of forward, where there was a residual
+  ConstRows x;  // sum of forward, where there was a residual
   Weight weight;
   const void* rstd;     // (rows) as forward's, or null to recompute it from x: the same bits
-  Rows dx;              // data null if not wanted; may be exactly dy, x or dresidual_out
+  Rows dx;              // data null if not wanted; may be exactly dy, x or dsum
   void* dweight;        // (hidden_size), or null if not wanted
   DType dweight_dtype;  // the tensors' own type, or float32 beside 16-bit tensors
   bool accumulate;      // dweight = T(float(dweight) + sum) rather than T(sum)
-  ConstRows dresidual_out = {};  // added to dx before its cast; data null if there is none
+  ConstRows dsum = {};  // added to dx before its cast; data null if there is none
 };
 
 static constexpr std::int64_t element_size(DType dtype) {

@@ -36,14 +36,14 @@ function forward(): Float32Array {
   const attended = attention.forward(attentionNorm.forward(x));
   const middle = feedForwardNorm.forward(attended, { residual: x });
   const fed = feedForward.forward(middle.y);
-  return output.forward(outputNorm.forward(fed, { residual: middle.residualOut }).y);
+  return output.forward(outputNorm.forward(fed, { residual: middle.sum }).y);
 }
 
 /** Adds to the gradients of all weights, those of the norms included. */
 function backward(dlogits: Float32Array): void {
   const dfed = outputNorm.backward(output.backward(dlogits));
-  const dattended = feedForwardNorm.backward(feedForward.backward(dfed), { dresidualOut: dfed });
-  const dx = attentionNorm.backward(attention.backward(dattended), { dresidualOut: dattended });
+  const dattended = feedForwardNorm.backward(feedForward.backward(dfed), { dsum: dfed });
+  const dx = attentionNorm.backward(attention.backward(dattended), { dsum: dattended });
   inputs.forEach((token, row) => {
     const gradient = embedding.weightGrad.subarray(token * size, (token + 1) * size);
     gradient.set(sum(gradient, dx.subarray(row * size, (row + 1) * size)));

@@ -33,7 +33,7 @@ export interface BackwardCall {
   readonly rstd: TensorData | null;
   readonly dx: Operand | true | null;
   readonly dweight: Operand | true | null;
-  readonly dresidualOut: Operand | null;
+  readonly dsum: Operand | null;
   readonly format: number;
 }
 
@@ -55,13 +55,13 @@ export function readBackward(
       ? noBackwardOptions
       : readBackwardOptions(knownOptions(options, backwardNames));
   const problem = readProblem(x, weight, own);
-  const { dxOut, dweightOut, dresidualOut } = own;
+  const { dxOut, dweightOut, dsum } = own;
   const needsDx = readFlag('needsDx', own.needsDx, true);
   const needsDweight = readFlag('needsDweight', own.needsDweight, problem.weight !== null);
   const accumulate = readFlag('accumulate', own.accumulate, false);
   const withoutDx = 'left out where needsDx is false';
   refuse(dxOut !== undefined && !needsDx, 'dxOut', withoutDx, dxOut);
-  refuse(dresidualOut !== undefined && !needsDx, 'dresidualOut', withoutDx, dresidualOut);
+  refuse(dsum !== undefined && !needsDx, 'dsum', withoutDx, dsum);
   refuse(
     dweightOut !== undefined && !needsDweight,
     'dweightOut',
@@ -89,8 +89,7 @@ export function readBackward(
     dx: (needsDx && (dxOut === undefined || readLikeX('dxOut', dxOut, problem))) || null,
     dweight:
       (needsDweight && (dweightOut === undefined || readDweightOut(dweightOut, problem))) || null,
-    dresidualOut:
-      dresidualOut === undefined ? null : readLikeX('dresidualOut', dresidualOut, problem),
+    dsum: dsum === undefined ? null : readLikeX('dsum', dsum, problem),
     format: problem.format + (accumulate ? accumulateFlag : 0) + freshFloat32,
   };
 }
@@ -105,23 +104,23 @@ function given(output: Operand | true | null): Operand | null {
 }
 
 /** Whether a call is one of packed matrices alone: the fastest to make. */
-function isPlain({ problem, dy, dx, dresidualOut }: BackwardCall): boolean {
+function isPlain({ problem, dy, dx, dsum }: BackwardCall): boolean {
   return (
-    dresidualOut === null &&
+    dsum === null &&
     problem.x.view === null &&
     dy.view === null &&
     (given(dx)?.view ?? null) === null
   );
 }
 
-const matrixNames = ['dy', 'x', 'dxOut', 'dresidualOut'];
+const matrixNames = ['dy', 'x', 'dxOut', 'dsum'];
 
-function layoutOf({ problem, dy, dx, dresidualOut }: BackwardCall): Float64Array | null {
-  return nativeLayout(problem, matrixNames, [dy, problem.x, given(dx), dresidualOut]);
+function layoutOf({ problem, dy, dx, dsum }: BackwardCall): Float64Array | null {
+  return nativeLayout(problem, matrixNames, [dy, problem.x, given(dx), dsum]);
 }
 
 export function runBackward(call: BackwardCall): BackwardArrays {
-  const { problem, dresidualOut } = call;
+  const { problem, dsum } = call;
   const { x, weight, hiddenSize, settings, stream } = problem;
   const dx = call.dx === true ? freshLike(x.data, x.length) : (call.dx?.data ?? null);
   const dweight =
@@ -137,7 +136,7 @@ export function runBackward(call: BackwardCall): BackwardArrays {
   const rstd = call.rstd && nativeData(call.rstd);
   const layout = isPlain(call) ? null : layoutOf(call);
   try {
-    if (dresidualOut === null && layout === null && stream === null) {
+    if (dsum === null && layout === null && stream === null) {
       binding.backward(
         nativeDy,
         nativeX,
@@ -162,7 +161,7 @@ export function runBackward(call: BackwardCall): BackwardArrays {
         eps,
         weightOffset,
         format,
-        dresidualOut && nativeData(dresidualOut.data),
+        dsum && nativeData(dsum.data),
         layout,
         stream,
       );
@@ -174,7 +173,7 @@ export function runBackward(call: BackwardCall): BackwardArrays {
 }
 
 export async function runBackwardAsync(call: BackwardCall): Promise<BackwardArrays> {
-  const { problem, dresidualOut } = call;
+  const { problem, dsum } = call;
   const { x, weight, settings, stream } = problem;
   if (stream !== null) {
     const results = runBackward(call);
@@ -196,7 +195,7 @@ export async function runBackwardAsync(call: BackwardCall): Promise<BackwardArra
       settings.eps,
       settings.weightOffset,
       call.format,
-      dresidualOut && nativeArray(dresidualOut.data),
+      dsum && nativeArray(dsum.data),
       layout,
     );
     checkRows(problem, fresh.rows);

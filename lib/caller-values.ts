@@ -58,12 +58,12 @@ export function areNamesInherited(): boolean {
     'out' in bare ||
     'rstdOut' in bare ||
     'residual' in bare ||
-    'residualOut' in bare ||
+    'sumOut' in bare ||
     'needsDx' in bare ||
     'needsDweight' in bare ||
     'dxOut' in bare ||
     'dweightOut' in bare ||
-    'dresidualOut' in bare ||
+    'dsum' in bare ||
     'accumulate' in bare ||
     'rows' in bare ||
     'hiddenSize' in bare ||

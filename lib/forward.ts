@@ -28,14 +28,14 @@ export interface ForwardCall {
   readonly out: Operand | null;
   readonly rstdOut: TensorData | null;
   readonly residual: Operand | null;
-  readonly residualOut: Operand | null;
+  readonly sumOut: Operand | null;
 }
 
 /** The arrays that a call has written; null for what it did not compute. */
 export interface ForwardArrays {
   readonly y: TensorData;
   readonly rstd: TensorData | null;
-  readonly residualOut: TensorData | null;
+  readonly sum: TensorData | null;
 }
 
 /** `names`: of the options of the function that is called. */
@@ -47,11 +47,11 @@ export function readForward(
 ): ForwardCall {
   const own =
     options === noOptions ? noForwardOptions : readForwardOptions(knownOptions(options, names));
-  const { out, rstdOut, residual, residualOut } = own;
+  const { out, rstdOut, residual, sumOut } = own;
   const problem = readProblem(x, weight, own);
-  if (residualOut !== undefined && residual === undefined) {
+  if (sumOut !== undefined && residual === undefined) {
     const expected = 'left out where there is no residual';
-    throw argumentError('ERR_INVALID_ARG_VALUE', 'residualOut', expected, residualOut);
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'sumOut', expected, sumOut);
   }
   return {
     problem,
@@ -59,18 +59,18 @@ export function readForward(
     out: out === undefined ? null : readLikeX('out', out, problem),
     rstdOut: rstdOut === undefined ? null : readRstd('rstdOut', rstdOut, problem),
     residual: residual === undefined ? null : readLikeX('residual', residual, problem),
-    residualOut: residualOut === undefined ? null : readLikeX('residualOut', residualOut, problem),
+    sumOut: sumOut === undefined ? null : readLikeX('sumOut', sumOut, problem),
   };
 }
 
 /** Refuses a residual without memory for the sum, for functions that do not return one. */
-export function refuseFreshSum({ residual, residualOut }: ForwardCall): void {
-  if (residual === null || residualOut !== null) return;
+export function refuseFreshSum({ residual, sumOut }: ForwardCall): void {
+  if (residual === null || sumOut !== null) return;
   const expected = 'given where residual is; rmsNorm.forward makes and returns one';
-  throw argumentError('ERR_INVALID_ARG_VALUE', 'residualOut', expected, undefined);
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'sumOut', expected, undefined);
 }
 
-const matrixNames = ['x', 'out', 'residual', 'residualOut'];
+const matrixNames = ['x', 'out', 'residual', 'sumOut'];
 
 export function runForward(call: ForwardCall, wantsRstd: boolean): ForwardArrays {
   const { problem, out, residual } = call;
@@ -95,11 +95,10 @@ export function runForward(call: ForwardCall, wantsRstd: boolean): ForwardArrays
     } catch (error) {
       throw adoptNativeError(error);
     }
-    return { y, rstd, residualOut: null };
+    return { y, rstd, sum: null };
   }
-  const residualOut =
-    residual === null ? null : (call.residualOut?.data ?? freshLike(x.data, x.length));
-  const layout = nativeLayout(problem, matrixNames, [x, out, residual, call.residualOut]);
+  const sum = residual === null ? null : (call.sumOut?.data ?? freshLike(x.data, x.length));
+  const layout = nativeLayout(problem, matrixNames, [x, out, residual, call.sumOut]);
   try {
     binding.forward(
       nativeX,
@@ -111,28 +110,28 @@ export function runForward(call: ForwardCall, wantsRstd: boolean): ForwardArrays
       weightOffset,
       format,
       residual && nativeData(residual.data),
-      residualOut && nativeData(residualOut),
+      sum && nativeData(sum),
       layout,
       stream,
     );
   } catch (error) {
     throw adoptNativeError(error);
   }
-  return { y, rstd, residualOut };
+  return { y, rstd, sum };
 }
 
 export async function runForwardAsync(
   call: ForwardCall,
   wantsRstd: boolean,
 ): Promise<ForwardArrays> {
-  const { problem, out, rstdOut, residual, residualOut } = call;
+  const { problem, out, rstdOut, residual, sumOut } = call;
   const { x, dtype, settings, stream } = problem;
   if (stream !== null) {
     const written = runForward(call, wantsRstd);
     await cuda.streamPassed(stream);
     return written;
   }
-  const layout = nativeLayout(problem, matrixNames, [x, out, residual, residualOut]);
+  const layout = nativeLayout(problem, matrixNames, [x, out, residual, sumOut]);
   try {
     const fresh = await binding.forwardAsync(
       problem.nativeX as NativeArray,
@@ -144,14 +143,14 @@ export async function runForwardAsync(
       settings.weightOffset,
       problem.format,
       residual && nativeArray(residual.data),
-      residual && (residualOut === null || nativeArray(residualOut.data)),
+      residual && (sumOut === null || nativeArray(sumOut.data)),
       layout,
     );
     checkRows(problem, fresh.rows);
     return {
       y: written(fresh.y, x, out) as TensorData,
       rstd: fresh.rstd === null ? rstdOut : makeArray(rstdKind(dtype), fresh.rstd),
-      residualOut: written(fresh.residualOut, x, residualOut),
+      sum: written(fresh.sum, x, sumOut),
     };
   } catch (error) {
     throw adoptNativeError(error);

@@ -46,28 +46,28 @@ export interface RMSNormCallOptions {
   /** Added to x first, of x's kind and length: y is the norm of the sum. */
   readonly residual?: Input;
   /** Receives x + residual, and is returned. May be x or residual itself; not `out`. */
-  readonly residualOut?: Input;
+  readonly sumOut?: Input;
   /** The dtype of a `Uint16Array` input, where the module's is float32. */
   readonly dtype?: DType;
 }
 
 /** Options of {@link RMSNorm.backward}. */
 export interface RMSNormBackwardOptions {
-  /** Receives dx, and is returned. May be dy or dresidualOut itself. */
+  /** Receives dx, and is returned. May be dy or dsum itself. */
   readonly out?: Input;
-  /** The gradient that arrives through forward's `residualOut`; added to dx. */
-  readonly dresidualOut?: Input;
+  /** The gradient that arrives through forward's `sum`; added to dx. */
+  readonly dsum?: Input;
 }
 
 /** What {@link RMSNorm.forward} returns where there is a residual. */
 export interface RMSNormSum<X> {
-  /** The norm of residualOut: of x's form, kind and length; the option `out`, if that was given. */
+  /** The norm of sum: of x's form, kind and length; the option `out`, if that was given. */
   y: Output<X>;
-  /** x + residual: of x's form, kind and length; the option `residualOut`, if that was given. */
-  residualOut: Output<X>;
+  /** x + residual: of x's form, kind and length; the option `sumOut`, if that was given. */
+  sum: Output<X>;
 }
 
-/** What {@link RMSNorm.forward} returns: y, or y and residualOut where there is a residual. */
+/** What {@link RMSNorm.forward} returns: y, or y and sum where there is a residual. */
 export type RMSNormResult<X, O> =
   O extends Required<Pick<RMSNormCallOptions, 'residual'>>
     ? RMSNormSum<X>
@@ -78,12 +78,12 @@ export type RMSNormResult<X, O> =
 const constructorNames: ReadonlySet<string> = new Set([
   ...['eps', 'weightOffset', 'castOrder', 'dtype', 'elementwiseAffine', 'device'],
 ]);
-const forwardNames: ReadonlySet<string> = new Set(['out', 'residual', 'residualOut', 'dtype']);
-const backwardNames: ReadonlySet<string> = new Set(['out', 'dresidualOut']);
+const forwardNames: ReadonlySet<string> = new Set(['out', 'residual', 'sumOut', 'dtype']);
+const backwardNames: ReadonlySet<string> = new Set(['out', 'dsum']);
 
 /** What backward needs of its forward. */
 interface Saved {
-  /** residualOut, if there was a residual. */
+  /** The sum, if there was a residual. */
   readonly x: Input;
   readonly rstd: RstdArray;
   readonly dtype: DType | undefined;
@@ -172,15 +172,15 @@ export class RMSNorm {
    * y of x, which must end in `normalizedShape` if it has dims. Keeps x, not a copy of it, and rstd
    * for backward: x and weight must not change until then. With x itself as `out` nothing is kept.
    *
-   * With a residual, y and residualOut, their sum, of which y is the norm. residualOut is kept in
+   * With a residual, y and sum, x + residual, of which y is the norm. sum is kept in
    * place of x.
    *
    * ```ts
-   * const { y, residualOut } = norm.forward(x, { residual });
-   * const dx = norm.backward(dy, { dresidualOut }); // the gradient of x, and of residual
+   * const { y, sum } = norm.forward(x, { residual });
+   * const dx = norm.backward(dy, { dsum }); // the gradient of x, and of residual
    * ```
    *
-   * @returns y, as {@link rmsNorm} does; with a residual `{ y, residualOut }`
+   * @returns y, as {@link rmsNorm} does; with a residual `{ y, sum }`
    * @throws as {@link rmsNorm} does; backward then still belongs to the forward before
    */
   forward<X extends Input, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
@@ -188,11 +188,11 @@ export class RMSNorm {
     options: O = noOptions as O,
   ): RMSNormResult<X, O> {
     const own: RMSNormCallOptions = knownOptions(options, forwardNames);
-    const { out, residual, residualOut, dtype: stated } = own;
+    const { out, residual, sumOut, dtype: stated } = own;
     // Backward and the checks below must see what the call sees, so that each is read once.
     const xOperand = readOperand('x', x);
     const outOperand = out === undefined ? null : readOperand('out', out);
-    const sumOperand = residualOut === undefined ? null : readOperand('residualOut', residualOut);
+    const sumOperand = sumOut === undefined ? null : readOperand('sumOut', sumOut);
     const ownX = inputOf(xOperand) as X;
     const dtype = this.#dtypeOf(xOperand, stated);
     // Spelled out, here and for backward: a spread takes longer than a whole call on a short row.
@@ -205,16 +205,13 @@ export class RMSNorm {
       dtype,
       out: outOperand === null ? undefined : inputOf(outOperand),
       residual,
-      residualOut: sumOperand === null ? undefined : inputOf(sumOperand),
+      sumOut: sumOperand === null ? undefined : inputOf(sumOperand),
     } as ForwardOptions);
-    const { y, rstd, residualOut: sum } = result;
+    const { y, rstd, sum } = result;
     const isKept = sum !== null || outOperand === null || !isSameMemory(outOperand, xOperand);
     this.#count(isKept ? { x: sum ?? ownX, rstd: rstd, dtype } : 'inPlace');
     const ownY = out ?? y;
-    return (sum === null ? ownY : { y: ownY, residualOut: residualOut ?? sum }) as RMSNormResult<
-      X,
-      O
-    >;
+    return (sum === null ? ownY : { y: ownY, sum: sumOut ?? sum }) as RMSNormResult<X, O>;
   }
 
   /**
@@ -227,7 +224,7 @@ export class RMSNorm {
    * them, or one whose `out` was x; and as {@link rmsNorm.backward} does: it can be called again then
    */
   backward<D extends Input>(dy: D, options: RMSNormBackwardOptions = {}): Output<D> {
-    const { out, dresidualOut } = knownOptions(options, backwardNames);
+    const { out, dsum } = knownOptions(options, backwardNames);
     const saved = this.#forward;
     if (typeof saved === 'string') {
       throw codedError(
@@ -238,7 +235,7 @@ export class RMSNorm {
     // Taken before getters of the arguments run, which may call this module.
     this.#forward = 'done';
     try {
-      const dx = this.#gradients(dy, saved, out, dresidualOut);
+      const dx = this.#gradients(dy, saved, out, dsum);
       this.#isNewStep = true;
       return dx;
     } catch (error) {
@@ -267,7 +264,7 @@ export class RMSNorm {
     dy: D,
     { x, rstd, dtype }: Saved,
     out: Input | undefined,
-    dresidualOut: Input | undefined,
+    dsum: Input | undefined,
   ): Output<D> {
     const operand = readOperand('dy', dy);
     const needsDweight = this.weight !== null;
@@ -282,7 +279,7 @@ export class RMSNorm {
       device: this.device,
       dtype,
       dxOut: out,
-      dresidualOut,
+      dsum,
       dweightOut: needsDweight ? weightGrad : undefined,
       accumulate: needsDweight,
     } as BackwardOptions);

@@ -52,14 +52,14 @@ export interface RmsNormOptions extends CommonOptions {
   readonly out?: AnyInput;
   /**
    * Added to x first, of x's kind and length: the norm is of the sum, rounded to x's dtype, as at the
-   * end of a block of a transformer. Needs a `residualOut`, but with `rmsNorm.forward`.
+   * end of a block of a transformer. Needs a `sumOut`, but with `rmsNorm.forward`.
    */
   readonly residual?: AnyInput;
   /**
    * Receives x + residual, rounded to x's dtype: of x's kind and length. May be x or residual itself;
    * not `out`.
    */
-  readonly residualOut?: AnyInput;
+  readonly sumOut?: AnyInput;
 }
 
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
@@ -74,14 +74,14 @@ export interface BackwardOptions extends CommonOptions {
   readonly needsDx?: boolean;
   /** Whether dweight is computed. Default: whether there is a weight. */
   readonly needsDweight?: boolean;
-  /** Receives dx, and is returned: of x's kind and length. May be dy, x or dresidualOut itself. */
+  /** Receives dx, and is returned: of x's kind and length. May be dy, x or dsum itself. */
   readonly dxOut?: AnyInput;
   /**
-   * The gradient that arrives through forward's `residualOut`, which is x here: of x's kind and
+   * The gradient that arrives through forward's `sum`, which is x here: of x's kind and
    * length. Added to dx, in float32 and before its one rounding; dx is then the gradient of forward's
    * x and of its `residual`, which are the same.
    */
-  readonly dresidualOut?: AnyInput;
+  readonly dsum?: AnyInput;
   /** Receives dweight, and is returned: of weight's length; of x's dtype, or float32 beside 16 bits. */
   readonly dweightOut?: AnyInput;
   /** Adds to what `dweightOut` holds. Default false. */
@@ -102,12 +102,12 @@ const commonNames = [
 ];
 export const rmsNormNames: ReadonlySet<string> = new Set([
   ...commonNames,
-  ...['out', 'residual', 'residualOut'],
+  ...['out', 'residual', 'sumOut'],
 ]);
 export const forwardNames: ReadonlySet<string> = new Set([...rmsNormNames, 'rstdOut']);
 export const backwardNames: ReadonlySet<string> = new Set([
   ...commonNames,
-  ...['needsDx', 'needsDweight', 'dxOut', 'dweightOut', 'accumulate', 'dresidualOut'],
+  ...['needsDx', 'needsDweight', 'dxOut', 'dweightOut', 'accumulate', 'dsum'],
 ]);
 
 /** Whether a value can be an object of options. */
@@ -155,7 +155,7 @@ export type OwnOptions<O> = { readonly [K in keyof O]: O[K] | undefined };
  */
 export function readForwardOptions(options: ForwardOptions): OwnOptions<ForwardOptions> {
   const { eps, weightOffset, castOrder, normalizedShape, dtype, device, stream } = options;
-  const { out, rstdOut, residual, residualOut } = options;
+  const { out, rstdOut, residual, sumOut } = options;
   return {
     eps,
     weightOffset,
@@ -167,14 +167,14 @@ export function readForwardOptions(options: ForwardOptions): OwnOptions<ForwardO
     out,
     rstdOut,
     residual,
-    residualOut,
+    sumOut,
   };
 }
 
 /** As {@link readForwardOptions}. */
 export function readBackwardOptions(options: BackwardOptions): OwnOptions<BackwardOptions> {
   const { eps, weightOffset, castOrder, normalizedShape, dtype, device, stream } = options;
-  const { needsDx, needsDweight, dxOut, dresidualOut, dweightOut, accumulate } = options;
+  const { needsDx, needsDweight, dxOut, dsum, dweightOut, accumulate } = options;
   return {
     eps,
     weightOffset,
@@ -186,7 +186,7 @@ export function readBackwardOptions(options: BackwardOptions): OwnOptions<Backwa
     needsDx,
     needsDweight,
     dxOut,
-    dresidualOut,
+    dsum,
     dweightOut,
     accumulate,
   };

@@ -136,16 +136,16 @@ export function plainPlan(
   const length = rows * hiddenSize;
   const code = dtypeCodes[dtype];
   return {
-    forward(x, out, rstdOut, residual, residualOut) {
-      const isAll = rstdOut === undefined && residual === undefined && residualOut === undefined;
+    forward(x, out, rstdOut, residual, sumOut) {
+      const isAll = rstdOut === undefined && residual === undefined && sumOut === undefined;
       const isPlainCall =
         isAll && weight.length === hiddenSize && isPlainOf(dtype, length, x) && isPlain(dtype, out);
       if (isPlainCall && binding.plainForward(x, weight, out, eps, code)) return;
-      general.forward(x, out, rstdOut, residual, residualOut);
+      general.forward(x, out, rstdOut, residual, sumOut);
     },
-    backward(dy, x, rstd, dxOut, dweightOut, dresidualOut) {
+    backward(dy, x, rstd, dxOut, dweightOut, dsum) {
       const isPlainCall =
-        dresidualOut === undefined &&
+        dsum === undefined &&
         weight.length === hiddenSize &&
         isPlain(dtype, dy) &&
         isPlainOf(dtype, length, x) &&
@@ -154,7 +154,7 @@ export function plainPlan(
         isPlain(dtype, dweightOut);
       if (isPlainCall && binding.plainBackward(dy, x, weight, rstd, dxOut, dweightOut, code))
         return;
-      general.backward(dy, x, rstd, dxOut, dweightOut, dresidualOut);
+      general.backward(dy, x, rstd, dxOut, dweightOut, dsum);
     },
   };
 }

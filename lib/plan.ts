@@ -40,7 +40,7 @@ export type PlanData<O> = O extends
   : FloatArray;
 
 /**
- * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `residualOut` and
+ * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `sumOut` and
  * y of that. What may be the same as what is as in `rmsNorm.forward`.
  */
 export type PlannedForward<Data> = (
@@ -48,7 +48,7 @@ export type PlannedForward<Data> = (
   out: Data,
   rstdOut?: Data | null,
   residual?: Data | null,
-  residualOut?: Data | null,
+  sumOut?: Data | null,
 ) => void;
 
 /**
@@ -61,7 +61,7 @@ export type PlannedBackward<Data> = (
   rstd: Data | null,
   dxOut: Data | null,
   dweightOut: Data | null,
-  dresidualOut?: Data | null,
+  dsum?: Data | null,
 ) => void;
 
 /** Calls of one shape: see {@link createPlan}. */
@@ -157,9 +157,9 @@ function planCalls(settings: Parameters<Binding['createPlan']>, native: Native):
   try {
     const plan = binding.createPlan(...settings);
     return {
-      forward(x, out, rstdOut, residual, residualOut) {
+      forward(x, out, rstdOut, residual, sumOut) {
         try {
-          if (residual === undefined && residualOut === undefined) {
+          if (residual === undefined && sumOut === undefined) {
             plan.forward(
               weight,
               stream,
@@ -168,7 +168,7 @@ function planCalls(settings: Parameters<Binding['createPlan']>, native: Native):
               native('rstdOut', rstdOut),
             );
           } else {
-            const sum = [native('residual', residual), native('residualOut', residualOut)] as const;
+            const sum = [native('residual', residual), native('sumOut', sumOut)] as const;
             plan.forward(
               weight,
               stream,
@@ -182,11 +182,11 @@ function planCalls(settings: Parameters<Binding['createPlan']>, native: Native):
           throw adoptNativeError(error);
         }
       },
-      backward(dy, x, rstd, dxOut, dweightOut, dresidualOut) {
+      backward(dy, x, rstd, dxOut, dweightOut, dsum) {
         const gradients = [
           native('dxOut', dxOut),
           native('dweightOut', dweightOut),
-          native('dresidualOut', dresidualOut),
+          native('dsum', dsum),
         ] as const;
         try {
           plan.backward(

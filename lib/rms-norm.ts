@@ -36,9 +36,9 @@ export interface ForwardResult<X, O = CommonOptions> {
   rstd: Rstd<X>;
   /**
    * x + residual, of which y is the norm and which backward takes for x: of x's form, kind and
-   * length. `residualOut`, if that was given. null without a residual.
+   * length. `sumOut`, if that was given. null without a residual.
    */
-  residualOut: O extends Required<Pick<RmsNormOptions, 'residual'>>
+  sum: O extends Required<Pick<RmsNormOptions, 'residual'>>
     ? Output<X>
     : 'residual' extends keyof O
       ? Output<X> | null
@@ -62,12 +62,11 @@ function yOf<X>({ problem, options }: ForwardCall, { y }: ForwardArrays): Output
 
 function forwardResult<X, O>(call: ForwardCall, arrays: ForwardArrays): ForwardResult<X, O> {
   const { problem, options } = call;
-  const { rstd, residualOut } = arrays;
+  const { rstd, sum } = arrays;
   return {
     y: yOf(call, arrays),
     rstd: rstd as Rstd<X>,
-    residualOut:
-      residualOut && (resultOf(options.residualOut, problem.x, residualOut) as Output<X>),
+    sum: sum && (resultOf(options.sumOut, problem.x, sum) as Output<X>),
   } as ForwardResult<X, O>;
 }
 
@@ -117,12 +116,12 @@ export function rmsNorm<X extends AnyInput>(
  * {@link rmsNorm} that also returns what backward needs, and the sum if there is a `residual`.
  *
  * ```ts
- * const { y, rstd, residualOut } = rmsNorm.forward(x, weight, { residual });
- * const { dx } = rmsNorm.backward(dy, residualOut, weight, rstd, { dresidualOut });
+ * const { y, rstd, sum } = rmsNorm.forward(x, weight, { residual });
+ * const { dx } = rmsNorm.backward(dy, sum, weight, rstd, { dsum });
  * // dx is the gradient of x, and that of residual.
  * ```
  *
- * @returns y, rstd and residualOut: new arrays, or the given `out`, `rstdOut` and `residualOut`
+ * @returns y, rstd and sum: new arrays, or the given `out`, `rstdOut` and `sumOut`
  */
 rmsNorm.forward = function forward<
   X extends AnyInput,
@@ -134,11 +133,11 @@ rmsNorm.forward = function forward<
 
 /**
  * The gradients of {@link rmsNorm}: `g = dy * weight`, `xhat = x * rstd`,
- * `dx = rstd * (g - xhat * mean(g * xhat))`, plus `dresidualOut`, and `dweight`, the sum over the
+ * `dx = rstd * (g - xhat * mean(g * xhat))`, plus `dsum`, and `dweight`, the sum over the
  * rows of `dy * xhat`.
  *
  * @param dy - the gradient of y: of x's kind and length
- * @param x - the x of forward; its `residualOut`, if it had a residual
+ * @param x - the x of forward; its `sum`, if it had a residual
  * @param weight - the weight of forward
  * @param rstd - (rows), from forward; null to recompute it from x with `eps`, to the same bits
  * @param options - those of forward, and see {@link BackwardOptions}

@@ -94,7 +94,7 @@ function programOf(runs: readonly Run[]): string {
       const weight = array(weightDtype, hiddenSize, 104729);
       const options = { device: 'cuda', ...(dtype === 'float32' ? {} : { dtype }) };
       if (run.residual) {
-        const name = run.direction === 'forward' ? 'residual' : 'dresidualOut';
+        const name = run.direction === 'forward' ? 'residual' : 'dsum';
         options[name] = array(dtype, rows * hiddenSize, 15485863);
       }
       const results = (() => {

@@ -94,13 +94,13 @@ const onCpu: Record<string, Operation> = {
     return [out, rstdOut];
   },
   'forward of tensors': () => {
-    const residualOut = empty();
+    const sumOut = empty();
     const result = rmsNorm.forward(tensor(x), weight, {
       residual: tensor(residual),
       castOrder: 'float',
-      residualOut: tensor(residualOut),
+      sumOut: tensor(sumOut),
     });
-    return [result.y.data, result.rstd, residualOut];
+    return [result.y.data, result.rstd, sumOut];
   },
   'forward on several threads': () => {
     lib.setNumThreads(3);
@@ -119,7 +119,7 @@ const onCpu: Record<string, Operation> = {
   },
   'backward of tensors': () => {
     const { dx, dweight } = rmsNorm.backward(tensor(dy), tensor(x), weight, null, {
-      dresidualOut: tensor(residual),
+      dsum: tensor(residual),
     });
     return [dx.data, dweight];
   },
@@ -132,7 +132,7 @@ const onCpu: Record<string, Operation> = {
   'forward of float64': () => [rmsNorm(Float64Array.from(x), Float64Array.from(weight))],
   'forward, asynchronous': async () => {
     const result = await rmsNorm.forwardAsync(x, weight, { residual });
-    return [result.y, result.rstd, result.residualOut];
+    return [result.y, result.rstd, result.sum];
   },
   'several calls, asynchronous': async () => {
     const calls = Array.from({ length: 5 }, () => rmsNorm.async(x, weight));
@@ -190,7 +190,7 @@ const onCpu: Record<string, Operation> = {
     codeOf(() => {
       lib.setCpuVariant('a processor of which nobody has heard');
     }),
-    codeOf(() => rmsNorm.forward(x, weight, { out: x, residualOut: x, residual })),
+    codeOf(() => rmsNorm.forward(x, weight, { out: x, sumOut: x, residual })),
   ],
 };
 
@@ -220,11 +220,11 @@ const onGpu: Record<string, Operation> = {
     return [forward.y, forward.rstd, dx, dweight];
   },
   'tensors through a GPU': () => {
-    const { y, residualOut } = rmsNorm.forward(tensor(x), weight, {
+    const { y, sum } = rmsNorm.forward(tensor(x), weight, {
       residual: tensor(residual),
       device: 'cuda',
     });
-    return [y.data, residualOut.data];
+    return [y.data, sum.data];
   },
   'host arrays through a GPU, asynchronous': async () => {
     const forward = await rmsNorm.forwardAsync(x, weight, { device: 'cuda' });

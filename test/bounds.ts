@@ -120,7 +120,7 @@ export interface BackwardErrors {
  * dx = rstd * (g - xhat * cbar), cbar = rstd * mean(g * x): of cbar, the fold, the two products and
  * 1/H round; then xhat, the fused g - xhat * cbar and the product with rstd. Terms are bounded by
  * |g| and |xhat| * G where G = rstd * mean(|g * x|). Products g * x that underflow move their mean by
- * less than `tiny`. A sum with dresidualOut rounds once more.
+ * less than `tiny`. A sum with dsum rounds once more.
  *
  * dweight: a chain over the rows of a group, then a tree over the groups.
  */
@@ -128,7 +128,7 @@ export function backwardErrors(
   problem: Problem,
   dy: ArrayLike<number>,
   storedRstd?: ArrayLike<number>,
-  dresidualOut: ArrayLike<number> | null = null,
+  dsum: ArrayLike<number> | null = null,
 ): BackwardErrors {
   const { x, hiddenSize, round } = problem;
   const { u, tiny } = precisionOf(problem);
@@ -166,7 +166,7 @@ export function backwardErrors(
         abs(xhat) * (cbarError + mean * (ofRstd + u)) +
         size * (u + ofRstd + u);
       const inFormula = scale * inDifference * secondOrder + tiny * (1 + scale);
-      const added = dresidualOut?.[i] ?? 0;
+      const added = dsum?.[i] ?? 0;
       const inSum = added === 0 ? 0 : u * (scale * size + abs(added));
       dx[i] = inFormula + inSum * secondOrder;
 

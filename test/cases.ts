@@ -30,7 +30,7 @@ export interface Case {
   readonly weight: HostArray | null;
   /** Beside x and dy, for calls that have them. */
   readonly residual: HostArray;
-  readonly dresidualOut: HostArray;
+  readonly dsum: HostArray;
   /** For the operator. */
   readonly options: {
     readonly dtype: DType;
@@ -74,7 +74,7 @@ export function makeCase({
     dy,
     weight,
     residual: tensor(dtype, normals(seed + 3, length, 3)),
-    dresidualOut: tensor(dtype, normals(seed + 4, length)),
+    dsum: tensor(dtype, normals(seed + 4, length)),
     options: { dtype, eps, castOrder, weightOffset, normalizedShape: hiddenSize },
     problem: {
       x: valuesOf(x, dtype),

@@ -231,8 +231,8 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
 
     test(
       isForward
-        ? 'reads x and residual once and writes residualOut and y once'
-        : 'reads dy, x and dresidualOut once and writes dx once',
+        ? 'reads x and residual once and writes sum and y once'
+        : 'reads dy, x and dsum once and writes dx once',
       () => {
         const { chunk } = buffersOf(launchesOfRun(run).rows);
         const read = isForward ? 2 * matrix : 3 * matrix;

@@ -108,18 +108,18 @@ onGpu('on buffers of a GPU', () => {
       const result = rmsNorm.forward(on.x, on.weight, {
         residual: on.dy,
         out: y,
-        residualOut: on.dy,
+        sumOut: on.dy,
       });
       expect(result.y).toBe(y);
-      expect(result.residualOut).toBe(on.dy);
+      expect(result.sum).toBe(on.dy);
       expectSameBits(y.toHost(), sum.y);
-      expectSameBits(on.dy.toHost(), sum.residualOut);
-      const back = rmsNorm.backward(made.x, sum.residualOut, made.weight, sum.rstd, {
+      expectSameBits(on.dy.toHost(), sum.sum);
+      const back = rmsNorm.backward(made.x, sum.sum, made.weight, sum.rstd, {
         dtype,
-        dresidualOut: made.x,
+        dsum: made.x,
       });
       const { dx, dweight } = rmsNorm.backward(on.x, on.dy, on.weight, result.rstd, {
-        dresidualOut: on.x,
+        dsum: on.x,
         dxOut: on.x,
       });
       expect(dx).toBe(on.x);
@@ -253,7 +253,7 @@ onGpu('on buffers of a GPU', () => {
       [c.x, on.weight, {}, type, "'weight' must be an array, since x is one"],
       [on.x, on.weight, { out: c.x }, type, "'out' must be a DeviceBuffer"],
       [c.x, c.weight, { out: on.x }, type, "'out' must be an array"],
-      [on.x, on.weight, { residual: c.x, residualOut: on.x }, type, "'residual' must be a Dev"],
+      [on.x, on.weight, { residual: c.x, sumOut: on.x }, type, "'residual' must be a Dev"],
       [on.x, half, {}, type, "'weight' must be"],
       [on.x, on.weight, { out: half }, type, "'out' must be"],
       [on.x, short, {}, range, 'whole rows of 95'],

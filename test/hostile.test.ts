@@ -116,9 +116,9 @@ for (const [title, forward] of Object.entries(forwards)) {
   slot(`${title} weight.dims`, fours, (value) => forward(x, { data: weight, dims: value }));
   commonSlots(title, (options) => forward(x, weight, options));
   const residual = floats(12);
-  for (const name of ['out', 'residual', 'residualOut']) {
+  for (const name of ['out', 'residual', 'sumOut']) {
     slot(`${title} ${name}`, [], (value) =>
-      forward(x, weight, { residual, residualOut: floats(12), [name]: value }),
+      forward(x, weight, { residual, sumOut: floats(12), [name]: value }),
     );
   }
 }
@@ -136,7 +136,7 @@ for (const [title, backward] of Object.entries(backwards)) {
   slot(`${title} weight`, [], (value) => backward(dy, x, value, rstd));
   slot(`${title} rstd`, ['null'], (value) => backward(dy, x, weight, value));
   commonSlots(title, (options) => backward(dy, x, weight, rstd, options));
-  for (const name of ['dxOut', 'dweightOut', 'dresidualOut']) {
+  for (const name of ['dxOut', 'dweightOut', 'dsum']) {
     slot(`${title} ${name}`, [], (value) => backward(dy, x, weight, rstd, { [name]: value }));
   }
   for (const name of ['needsDx', 'needsDweight', 'accumulate']) {
@@ -165,9 +165,9 @@ for (const name of ['castOrder', 'dtype', 'device', 'elementwiseAffine', 'eps', 
 }
 tensorSlots('RMSNorm.forward x', [], (value) => new Module(4).forward(value));
 slot('RMSNorm.forward options', emptyOptions, (value) => new Module(4).forward(x, value));
-for (const name of ['out', 'residual', 'residualOut', 'dtype']) {
+for (const name of ['out', 'residual', 'sumOut', 'dtype']) {
   slot(`RMSNorm.forward ${name}`, [], (value) =>
-    new Module(4).forward(x, { ...(name === 'residualOut' && { residual: x }), [name]: value }),
+    new Module(4).forward(x, { ...(name === 'sumOut' && { residual: x }), [name]: value }),
   );
 }
 const trained = () => {
@@ -177,7 +177,7 @@ const trained = () => {
 };
 tensorSlots('RMSNorm.backward dy', [], (value) => trained().backward(value));
 slot('RMSNorm.backward options', emptyOptions, (value) => trained().backward(dy, value));
-for (const name of ['out', 'dresidualOut']) {
+for (const name of ['out', 'dsum']) {
   slot(`RMSNorm.backward ${name}`, [], (value) => trained().backward(dy, { [name]: value }));
 }
 
@@ -205,26 +205,26 @@ for (const name of ['device', 'stream', 'castOrder', ...Object.keys(planTakes)])
     ['null'],
   );
 }
-for (const name of ['x', 'out', 'rstdOut', 'residual', 'residualOut']) {
+for (const name of ['x', 'out', 'rstdOut', 'residual', 'sumOut']) {
   const takes = name === 'rstdOut' ? ['null'] : [];
   slot(
     `plan.forward ${name}`,
     takes,
     (value) => {
-      const values = { x, out: floats(12), rstdOut: null, residual: x, residualOut: floats(12) };
+      const values = { x, out: floats(12), rstdOut: null, residual: x, sumOut: floats(12) };
       const args = Object.values({ ...values, [name]: value });
       (planOf({}).forward as AnyFunction)(...args);
     },
     liars,
   );
 }
-for (const name of ['dy', 'x', 'rstd', 'dxOut', 'dweightOut', 'dresidualOut']) {
+for (const name of ['dy', 'x', 'rstd', 'dxOut', 'dweightOut', 'dsum']) {
   const takes = ['dy', 'x'].includes(name) ? [] : ['null'];
   slot(
     `plan.backward ${name}`,
     takes,
     (value) => {
-      const outputs = { dxOut: floats(12), dweightOut: floats(4), dresidualOut: null };
+      const outputs = { dxOut: floats(12), dweightOut: floats(4), dsum: null };
       const args = Object.values({ dy, x, rstd, ...outputs, [name]: value });
       (planOf({}).backward as AnyFunction)(...args);
     },

@@ -139,9 +139,9 @@ test.each(dtypes)('%s: outputs at any distance from inputs, on every variant', (
         const out = placeBehind(x, x.length, distance);
         expectSameBits(rmsNorm(x, c.weight, { ...c.options, out }), expected);
         const y = placeBehind(out, x.length, 0);
-        const options = { ...c.options, residual, residualOut: out, out: y };
+        const options = { ...c.options, residual, sumOut: out, out: y };
         const actual = rmsNorm.forward(x, c.weight, options);
-        expectSameBits(actual.residualOut, sum.residualOut);
+        expectSameBits(actual.sum, sum.sum);
         expectSameBits(actual.y, sum.y);
       }
     }

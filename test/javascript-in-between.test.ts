@@ -113,7 +113,7 @@ test.each([
 
 test('setters on the prototypes of arrays and objects', async () => {
   const values = await printed(`
-    const names = ['y', 'rstd', 'residualOut', 'dx', 'dweight', 'rows', 'forward', 'backward', 'driverError', 'cuda'];
+    const names = ['y', 'rstd', 'sum', 'dx', 'dweight', 'rows', 'forward', 'backward', 'driverError', 'cuda'];
     const throwing = { set() { throw new Error('setter'); }, get() {}, configurable: true };
     const results = [];
     await new Promise((resolve) => setTimeout(resolve, 300)); // for what started the process

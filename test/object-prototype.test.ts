@@ -163,8 +163,8 @@ const expected = outcomesWith('nothing', { value: undefined });
 /** Names of options and of properties of tensors. */
 const ours = [
   ...['eps', 'weightOffset', 'castOrder', 'normalizedShape', 'dtype', 'device', 'stream'],
-  ...['out', 'rstdOut', 'residual', 'residualOut', 'needsDx', 'needsDweight', 'dxOut'],
-  ...['dweightOut', 'dresidualOut', 'accumulate', 'rows', 'hiddenSize', 'weight'],
+  ...['out', 'rstdOut', 'residual', 'sumOut', 'needsDx', 'needsDweight', 'dxOut'],
+  ...['dweightOut', 'dsum', 'accumulate', 'rows', 'hiddenSize', 'weight'],
   ...['elementwiseAffine', 'timing', 'data', 'dims', 'type', 'strides', 'offset'],
 ];
 /** Names that code inside reads, writes or defines. */

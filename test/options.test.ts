@@ -37,10 +37,10 @@ interface Combination {
   readonly x: Placement;
   readonly residual: Placement | 'none';
   readonly out: Placement | 'fresh' | 'x' | 'residual';
-  readonly residualOut: Placement | 'fresh' | 'x' | 'residual';
+  readonly sumOut: Placement | 'fresh' | 'x' | 'residual';
   readonly dy: Placement;
-  readonly dxOut: Placement | 'fresh' | 'dy' | 'x' | 'dresidualOut';
-  readonly dresidualOut: Placement | 'none';
+  readonly dxOut: Placement | 'fresh' | 'dy' | 'x' | 'dsum';
+  readonly dsum: Placement | 'none';
   readonly rstd: 'given' | 'recomputed';
   readonly dweight: 'fresh' | 'none' | 'accumulated';
 }
@@ -125,10 +125,10 @@ const choices: Choices<Combination> = {
   x: ['array', 'tensor', 'strided', 'heads', 'offset'],
   residual: ['none', 'array', 'tensor', 'strided', 'heads', 'offset'],
   out: ['fresh', 'x', 'residual', 'array', 'tensor', 'strided', 'heads', 'offset'],
-  residualOut: ['fresh', 'x', 'residual', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  sumOut: ['fresh', 'x', 'residual', 'array', 'tensor', 'strided', 'heads', 'offset'],
   dy: ['array', 'tensor', 'strided', 'heads', 'offset'],
-  dxOut: ['fresh', 'dy', 'x', 'dresidualOut', 'array', 'tensor', 'strided', 'heads', 'offset'],
-  dresidualOut: ['none', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  dxOut: ['fresh', 'dy', 'x', 'dsum', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  dsum: ['none', 'array', 'tensor', 'strided', 'heads', 'offset'],
   rstd: ['given', 'recomputed'],
   dweight: ['fresh', 'none', 'accumulated'],
 };
@@ -136,9 +136,9 @@ const choices: Choices<Combination> = {
 /** Whether some combination has these choices: no rule is about more than two of them. */
 const isPossible = (c: Partial<Combination>) =>
   !(c.dtype === 'float64' && gpus.includes(c.backend as (typeof gpus)[number])) &&
-  !(c.residual === 'none' && (c.out === 'residual' || (c.residualOut ?? 'fresh') !== 'fresh')) &&
-  !(c.out === c.residualOut && (c.out === 'x' || c.out === 'residual')) &&
-  !(c.dresidualOut === 'none' && c.dxOut === 'dresidualOut') &&
+  !(c.residual === 'none' && (c.out === 'residual' || (c.sumOut ?? 'fresh') !== 'fresh')) &&
+  !(c.out === c.sumOut && (c.out === 'x' || c.out === 'residual')) &&
+  !(c.dsum === 'none' && c.dxOut === 'dsum') &&
   !(c.weightKind === 'none' && (c.dweight ?? 'none') !== 'none');
 
 const combinations = pairwise<Combination>(choices, isPossible);
@@ -179,7 +179,7 @@ test.each(combinations.map((c) => [title(c), c] as const))('%s', async (_, c) =>
   const expectedBack = rmsNorm.backward(made.dy, normed, weight, null, {
     ...options,
     needsDweight,
-    ...(c.dresidualOut === 'none' ? {} : { dresidualOut: made.dresidualOut }),
+    ...(c.dsum === 'none' ? {} : { dsum: made.dsum }),
     ...(c.dweight === 'accumulated' ? { dweightOut: dweightOut(), accumulate: true } : {}),
   });
 
@@ -194,45 +194,43 @@ test.each(combinations.map((c) => [title(c), c] as const))('%s', async (_, c) =>
     if (choice === 'residual') return residual;
     return place(choice, made, zeros(dtype, made.x.length));
   };
-  const [out, residualOut] = [placeOutput(c.out), placeOutput(c.residualOut)];
-  const before = [x, residual, out, residualOut].map((placed) => placed?.memory.slice());
+  const [out, sumOut] = [placeOutput(c.out), placeOutput(c.sumOut)];
+  const before = [x, residual, out, sumOut].map((placed) => placed?.memory.slice());
   const forwardOptions = {
     ...options,
     device,
     ...(residual === null ? {} : { residual: residual.argument }),
     ...(out === null ? {} : { out: out.argument }),
-    ...(residualOut === null ? {} : { residualOut: residualOut.argument }),
+    ...(sumOut === null ? {} : { sumOut: sumOut.argument }),
   };
   const result = c.isAsync
     ? await rmsNorm.forwardAsync(x.argument, weight, forwardOptions)
     : rmsNorm.forward(x.argument, weight, forwardOptions);
   expectSameBits(out === null ? dataOf(result.y) : out.values(), expected.y);
   expectSameBits(result.rstd, expected.rstd);
-  if (residual === null) expect(result.residualOut).toBeNull();
+  if (residual === null) expect(result.sum).toBeNull();
   else {
-    const sum = residualOut === null ? dataOf(result.residualOut as Input) : residualOut.values();
+    const sum = sumOut === null ? dataOf(result.sum as Input) : sumOut.values();
     expectSameBits(sum, normed);
   }
   if (out !== null) expect(result.y).toBe(out.argument);
-  if (residualOut !== null) expect(result.residualOut).toBe(residualOut.argument);
-  for (const [i, placed] of [x, residual, out, residualOut].entries()) {
+  if (sumOut !== null) expect(result.sum).toBe(sumOut.argument);
+  for (const [i, placed] of [x, residual, out, sumOut].entries()) {
     if (placed === null) continue;
     expectRestIntact(placed, before[i] as HostArray);
-    if (placed !== out && placed !== residualOut)
-      expectSameBits(placed.memory, before[i] as HostArray);
+    if (placed !== out && placed !== sumOut) expectSameBits(placed.memory, before[i] as HostArray);
   }
 
   const backX = place(c.x, made, normed);
   const dy = place(c.dy, made, made.dy);
-  const dresidualOut =
-    c.dresidualOut === 'none' ? null : place(c.dresidualOut, made, made.dresidualOut);
+  const dsum = c.dsum === 'none' ? null : place(c.dsum, made, made.dsum);
   const dxOut =
     {
-      ...{ fresh: null, dy, x: backX, dresidualOut },
+      ...{ fresh: null, dy, x: backX, dsum },
       ...{ array: null, tensor: null, strided: null, heads: null, offset: null },
     }[c.dxOut] ??
     (c.dxOut === 'fresh' ? null : place(c.dxOut as Placement, made, zeros(dtype, made.x.length)));
-  const backBefore = [backX, dy, dresidualOut, dxOut].map((placed) => placed?.memory.slice());
+  const backBefore = [backX, dy, dsum, dxOut].map((placed) => placed?.memory.slice());
   const back = c.isAsync ? rmsNorm.backwardAsync : rmsNorm.backward;
   const gradients = await back(
     dy.argument,
@@ -243,23 +241,23 @@ test.each(combinations.map((c) => [title(c), c] as const))('%s', async (_, c) =>
       ...options,
       device,
       needsDweight,
-      ...(dresidualOut === null ? {} : { dresidualOut: dresidualOut.argument }),
+      ...(dsum === null ? {} : { dsum: dsum.argument }),
       ...(dxOut === null ? {} : { dxOut: dxOut.argument }),
       ...(c.dweight === 'accumulated' ? { dweightOut: dweightOut(), accumulate: true } : {}),
     },
   );
   expectSameBits(dxOut === null ? dataOf(gradients.dx) : dxOut.values(), expectedBack.dx);
   expectSameBits(gradients.dweight, expectedBack.dweight);
-  for (const [i, placed] of [backX, dy, dresidualOut, dxOut].entries()) {
+  for (const [i, placed] of [backX, dy, dsum, dxOut].entries()) {
     if (placed === null) continue;
     expectRestIntact(placed, backBefore[i] as HostArray);
     if (placed !== dxOut) expectSameBits(placed.memory, backBefore[i] as HostArray);
   }
 
   // And the plainest call against the oracle, where that is not done elsewhere.
-  if (c.dresidualOut === 'none') return;
+  if (c.dsum === 'none') return;
   const problem = { ...made.problem, x: valuesOf(normed, dtype) };
-  const dresidual = valuesOf(made.dresidualOut, dtype);
+  const dresidual = valuesOf(made.dsum, dtype);
   const exact = backward(problem, made.dyValues, undefined, dresidual);
   const errors = backwardErrors(problem, made.dyValues, undefined, dresidual);
   expectWithin(valuesOf(expectedBack.dx, dtype), exact.dx, errors.dx, round);

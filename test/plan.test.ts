@@ -56,21 +56,21 @@ describe.each(allDtypes)('%s', (dtype) => {
 
   test('a residual, and its gradient', () => {
     const c = makeCase({ dtype, rows: 5, hiddenSize: 100 });
-    const { residual, dresidualOut } = c;
+    const { residual, dsum } = c;
     const plan = planOf(c);
     const expected = rmsNorm.forward(c.x, c.weight, { ...c.options, residual });
     const y = zeros(dtype, c.x.length);
-    const residualOut = zeros(dtype, c.x.length);
-    plan.forward(c.x, y, null, residual, residualOut);
+    const sumOut = zeros(dtype, c.x.length);
+    plan.forward(c.x, y, null, residual, sumOut);
     expectSameBits(y, expected.y);
-    expectSameBits(residualOut, expected.residualOut);
+    expectSameBits(sumOut, expected.sum);
 
-    const gradients = rmsNorm.backward(c.dy, residualOut, c.weight, expected.rstd, {
+    const gradients = rmsNorm.backward(c.dy, sumOut, c.weight, expected.rstd, {
       ...c.options,
-      dresidualOut,
+      dsum,
     });
     const dx = zeros(dtype, c.x.length);
-    plan.backward(c.dy, residualOut, expected.rstd, dx, null, dresidualOut);
+    plan.backward(c.dy, sumOut, expected.rstd, dx, null, dsum);
     expectSameBits(dx, gradients.dx);
   });
 });
@@ -107,7 +107,7 @@ test.each(dtypes)('of %s adds to dweight where that is asked for, whatever else 
     for (const accumulate of [true, false]) {
       const expected = rmsNorm.backward(c.dy, c.x, c.weight, given, {
         ...c.options,
-        ...(residual === undefined ? {} : { dresidualOut: residual }),
+        ...(residual === undefined ? {} : { dsum: residual }),
         dweightOut: start.slice(),
         accumulate,
       });

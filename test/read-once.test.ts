@@ -51,7 +51,7 @@ const common = {
   device: 'cpu',
 } as const;
 const view = { data: x, dims: [3, 4], type: 'float32', strides: [4, 1], offset: 0 };
-const outputs = () => ({ out: floats(0, 12), residual: dy, residualOut: floats(0, 12) });
+const outputs = () => ({ out: floats(0, 12), residual: dy, sumOut: floats(0, 12) });
 
 describe('every option and property of a tensor is read once by', () => {
   test.each([['forward'], ['forwardAsync']] as const)('rmsNorm.%s', async (name) => {
@@ -66,7 +66,7 @@ describe('every option and property of a tensor is read once by', () => {
 
   test.each([['backward'], ['backwardAsync']] as const)('rmsNorm.%s', async (name) => {
     const own = { needsDx: true, needsDweight: true, accumulate: false };
-    const given = { dxOut: floats(0, 12), dweightOut: floats(0, 4), dresidualOut: x };
+    const given = { dxOut: floats(0, 12), dweightOut: floats(0, 4), dsum: x };
     const options = counted({ ...common, ...own, ...given });
     const [tensor, gradient] = [counted(view), counted({ ...view, data: dy })];
     await rmsNorm[name](gradient.object, tensor.object, weight, null, options.object);
@@ -99,10 +99,10 @@ describe('every option and property of a tensor is read once by', () => {
     expect(callOptions.reads).toEqual(once({ ...outputs(), dtype: 1 }));
     expect(tensor.reads).toEqual(once(view));
 
-    const backOptions = counted({ out: out.object, dresidualOut: x });
+    const backOptions = counted({ out: out.object, dsum: x });
     const gradient = counted({ ...view, data: dy });
     expect(norm.backward(gradient.object, backOptions.object)).toBe(out.object);
-    expect(backOptions.reads).toEqual(once({ out: 1, dresidualOut: 1 }));
+    expect(backOptions.reads).toEqual(once({ out: 1, dsum: 1 }));
     expect(gradient.reads).toEqual(once(view));
     expect(out.reads).toEqual(once(view));
   });

@@ -48,7 +48,7 @@ function setting(problem: Problem, value: number): number {
   return problem.isFloat64 === true ? value : fround(value);
 }
 
-/** residualOut: x + residual, rounded to their dtype. Sums of two of its values fit a float64. */
+/** x + residual, rounded to their dtype. Sums of two of its values fit a float64. */
 export function residualSum(
   x: ArrayLike<number>,
   residual: ArrayLike<number>,
@@ -93,14 +93,14 @@ export interface Backward {
 }
 
 /**
- * `rstd`: of forward, unless what the operator stored is to be used in its place. `dresidualOut`: the
+ * `rstd`: of forward, unless what the operator stored is to be used in its place. `dsum`: the
  * gradient of x that does not come through y.
  */
 export function backward(
   problem: Problem,
   dy: ArrayLike<number>,
   rstd: ArrayLike<number> = forward(problem).rstd,
-  dresidualOut: ArrayLike<number> | null = null,
+  dsum: ArrayLike<number> | null = null,
 ): Backward {
   const { x, weight, hiddenSize, round } = problem;
   const dx = new Float64Array(x.length);
@@ -119,7 +119,7 @@ export function backward(
     for (let j = 0; j < hiddenSize; ++j) {
       const i = r * hiddenSize + j;
       const xhat = (x[i] as number) * scale;
-      dx[i] = scale * ((g[j] as number) - xhat * (sum / hiddenSize)) + (dresidualOut?.[i] ?? 0);
+      dx[i] = scale * ((g[j] as number) - xhat * (sum / hiddenSize)) + (dsum?.[i] ?? 0);
       dweight[j] = (dweight[j] as number) + (dy[i] as number) * (round?.(xhat) ?? xhat);
     }
   }

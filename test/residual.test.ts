@@ -17,7 +17,7 @@ describeRefusals(
     [
       'alone',
       [x, weight, { residual }],
-      ...([value, 'residualOut', 'rmsNorm.forward', 'undefined'] as const),
+      ...([value, 'sumOut', 'rmsNorm.forward', 'undefined'] as const),
     ],
   ],
 );
@@ -31,22 +31,8 @@ describeRefusals(
     ['null', at({ residual: null }), type, 'residual', anArray, 'null'],
     ['short', at({ residual: floats(8) }), range, 'residual', '12 elements', 'Float32Array(8)'],
     ['of bits', at({ residual: bits(12) }), type, 'residual', 'x is float32', 'Uint16Array(12)'],
-    [
-      'sum short',
-      at({ residual, residualOut: floats(8) }),
-      range,
-      'residualOut',
-      '12',
-      'Float32Array(8)',
-    ],
-    [
-      'sum alone',
-      at({ residualOut: sum }),
-      value,
-      'residualOut',
-      'no residual',
-      'Float32Array(12)',
-    ],
+    ['sum short', at({ residual, sumOut: floats(8) }), range, 'sumOut', '12', 'Float32Array(8)'],
+    ['sum alone', at({ sumOut: sum }), value, 'sumOut', 'no residual', 'Float32Array(12)'],
   ],
 );
 
@@ -54,23 +40,16 @@ describeRefusals(
   'rmsNorm.backward(dy, x, weight, rstd, {',
   [rmsNorm.backward, rmsNorm.backwardAsync],
   [
+    ['residual', [dy, x, weight, null, { residual }], value, 'options', 'dsum', "'residual'"],
     [
-      'residual',
-      [dy, x, weight, null, { residual }],
-      value,
-      'options',
-      'dresidualOut',
-      "'residual'",
+      'dsum short',
+      [dy, x, weight, null, { dsum: floats(8) }],
+      ...([range, 'dsum', '12 elements', 'Float32Array(8)'] as const),
     ],
     [
-      'dresidualOut short',
-      [dy, x, weight, null, { dresidualOut: floats(8) }],
-      ...([range, 'dresidualOut', '12 elements', 'Float32Array(8)'] as const),
-    ],
-    [
-      'dresidualOut without dx',
-      [dy, x, weight, null, { dresidualOut: residual, needsDx: false }],
-      ...([value, 'dresidualOut', 'needsDx is false', 'Float32Array(12)'] as const),
+      'dsum without dx',
+      [dy, x, weight, null, { dsum: residual, needsDx: false }],
+      ...([value, 'dsum', 'needsDx is false', 'Float32Array(12)'] as const),
     ],
   ],
 );
@@ -83,20 +62,12 @@ type Overlap = readonly [
 ];
 
 const overlaps: readonly Overlap[] = [
-  ['out', 'residualOut', (part) => [x, weight, { residual, out: part(0), residualOut: part(0) }]],
-  [
-    'out',
-    'residualOut',
-    (part) => [part(0), weight, { residual, out: part(0), residualOut: part(0) }],
-  ],
+  ['out', 'sumOut', (part) => [x, weight, { residual, out: part(0), sumOut: part(0) }]],
+  ['out', 'sumOut', (part) => [part(0), weight, { residual, out: part(0), sumOut: part(0) }]],
   ['out', 'residual', (part) => [x, weight, { residual: part(1), out: part(0) }]],
-  ['residualOut', 'residual', (part) => [x, weight, { residual: part(1), residualOut: part(0) }]],
-  ['residualOut', 'x', (part) => [part(1), weight, { residual, residualOut: part(0) }]],
-  [
-    'residualOut',
-    'weight',
-    (part) => [x, part(0).subarray(0, 4), { residual, residualOut: part(0) }],
-  ],
+  ['sumOut', 'residual', (part) => [x, weight, { residual: part(1), sumOut: part(0) }]],
+  ['sumOut', 'x', (part) => [part(1), weight, { residual, sumOut: part(0) }]],
+  ['sumOut', 'weight', (part) => [x, part(0).subarray(0, 4), { residual, sumOut: part(0) }]],
   [
     'rstdOut',
     'residual',
@@ -104,8 +75,8 @@ const overlaps: readonly Overlap[] = [
   ],
   [
     'rstdOut',
-    'residualOut',
-    (part) => [x, weight, { residual, residualOut: part(0), rstdOut: part(0).subarray(0, 3) }],
+    'sumOut',
+    (part) => [x, weight, { residual, sumOut: part(0), rstdOut: part(0).subarray(0, 3) }],
   ],
 ];
 test.each(overlaps)('%s over %s is refused, and nothing written', async (output, other, argsOf) => {
@@ -119,15 +90,11 @@ test.each(overlaps)('%s over %s is refused, and nothing written', async (output,
 });
 
 test.each<[string, string, (part: (begin: number) => Float32Array) => readonly unknown[]]>([
-  [
-    'dxOut',
-    'dresidualOut',
-    (part) => [dy, x, weight, null, { dxOut: part(0), dresidualOut: part(1) }],
-  ],
+  ['dxOut', 'dsum', (part) => [dy, x, weight, null, { dxOut: part(0), dsum: part(1) }]],
   [
     'dweightOut',
-    'dresidualOut',
-    (part) => [dy, x, weight, null, { dweightOut: part(3).subarray(0, 4), dresidualOut: part(0) }],
+    'dsum',
+    (part) => [dy, x, weight, null, { dweightOut: part(3).subarray(0, 4), dsum: part(0) }],
   ],
 ])('%s over %s is refused', async (output, other, argsOf) => {
   const memory = floats(60).fill(7);
@@ -139,9 +106,9 @@ test.each<[string, string, (part: (begin: number) => Float32Array) => readonly u
 });
 
 test('results have the types that their options say', () => {
-  const none: null = rmsNorm.forward(x, weight).residualOut;
+  const none: null = rmsNorm.forward(x, weight).sum;
   expect(none).toBeNull();
-  const array: Float32Array = rmsNorm.forward(x, weight, { residual }).residualOut;
+  const array: Float32Array = rmsNorm.forward(x, weight, { residual }).sum;
   expect(array).toBeInstanceOf(Float32Array);
   const tensor = { data: x, dims: [3, 4] };
   const { data, dims }: { data: Float32Array; dims: readonly number[] } = rmsNorm.forward(
@@ -150,13 +117,13 @@ test('results have the types that their options say', () => {
     {
       residual,
     },
-  ).residualOut;
+  ).sum;
   expect([data.length, dims]).toEqual([12, [3, 4]]);
   const some: ForwardOptions = { residual };
-  const either: Float32Array | null = rmsNorm.forward(x, weight, some).residualOut;
+  const either: Float32Array | null = rmsNorm.forward(x, weight, some).sum;
   expect(either).toBeInstanceOf(Float32Array);
   // @ts-expect-error -- it may be null
-  const always: Float32Array = rmsNorm.forward(x, weight, some).residualOut;
+  const always: Float32Array = rmsNorm.forward(x, weight, some).sum;
   expect(always).toBeInstanceOf(Float32Array);
 });
 
@@ -172,13 +139,13 @@ describe('the module', () => {
   test('returns y and the sum, and keeps the sum', () => {
     const norm = new RMSNorm(4);
     const expected = rmsNorm.forward(own, norm.weight, { residual: added });
-    const { y, residualOut } = norm.forward(own, { residual: added });
+    const { y, sum } = norm.forward(own, { residual: added });
     expectSameBits(y, expected.y);
-    expectSameBits(residualOut, expected.residualOut);
-    const expectedBack = rmsNorm.backward(gradient, residualOut, norm.weight, expected.rstd, {
-      dresidualOut: gradientOfSum,
+    expectSameBits(sum, expected.sum);
+    const expectedBack = rmsNorm.backward(gradient, sum, norm.weight, expected.rstd, {
+      dsum: gradientOfSum,
     });
-    expectSameBits(norm.backward(gradient, { dresidualOut: gradientOfSum }), expectedBack.dx);
+    expectSameBits(norm.backward(gradient, { dsum: gradientOfSum }), expectedBack.dx);
     expectSameBits(norm.weightGrad, expectedBack.dweight);
   });
 
@@ -187,9 +154,9 @@ describe('the module', () => {
     const expected = norm.forward(own, { residual: added });
     const dx = norm.backward(gradient);
     const [inPlace, sums] = [own.slice(), added.slice()];
-    const result = norm.forward(inPlace, { residual: sums, out: inPlace, residualOut: sums });
+    const result = norm.forward(inPlace, { residual: sums, out: inPlace, sumOut: sums });
     expect(result.y).toBe(inPlace);
-    expect(result.residualOut).toBe(sums);
+    expect(result.sum).toBe(sums);
     expectSameBits(inPlace, expected.y);
     expectSameBits(norm.backward(gradient), dx);
   });

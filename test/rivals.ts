@@ -29,7 +29,7 @@ export async function expectRight(
 ): Promise<void> {
   expect(rival.supports(one)).toBe(true);
   const arrays = makeArrays(one);
-  for (const array of [arrays.out, arrays.dweight, arrays.residualOut]) array.fill(NaN);
+  for (const array of [arrays.out, arrays.dweight, arrays.sum]) array.fill(NaN);
   const prepared = await loaded.prepare(one, arrays, outputs);
   try {
     expect(await prepared.run(2)).toBeGreaterThan(0);
@@ -53,9 +53,9 @@ function expectNorm(rival: Rival, problem: Problem, one: Case, results: Results)
   const isRms = rival.computes === 'rms-norm';
   const exact = isRms ? forward(problem).y : layerNorm(problem);
   const errors = isRms ? foreignErrors(problem).y : layerNormErrors(problem);
-  expect(Object.keys(results).sort()).toEqual(op === 'residual' ? ['residualOut', 'y'] : ['y']);
+  expect(Object.keys(results).sort()).toEqual(op === 'residual' ? ['sum', 'y'] : ['y']);
   expectWithin(values(results.y), exact, errors, roundTo[dtype]);
-  if (op === 'residual') expect(Float64Array.from(values(results.residualOut))).toEqual(problem.x);
+  if (op === 'residual') expect(Float64Array.from(values(results.sum))).toEqual(problem.x);
 }
 
 function expectGradients(problem: Problem, dy: Float64Array, results: Results): void {

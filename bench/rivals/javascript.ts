@@ -55,11 +55,11 @@ function computation({ op, hiddenSize }: Case, arrays: Arrays, outputs: OutputMo
     };
   }
   const residual = float32(arrays.residual);
-  const givenSum = float32(arrays.residualOut);
-  const sum = outputs === 'given' ? () => givenSum : () => new Float32Array(x.length);
+  const givenSum = float32(arrays.sum);
+  const memory = outputs === 'given' ? () => givenSum : () => new Float32Array(x.length);
   return () => {
-    const residualOut = add(x, residual, sum());
-    return { y: forward(residualOut, weight, out()), residualOut };
+    const sum = add(x, residual, memory());
+    return { y: forward(sum, weight, out()), sum };
   };
 }
 

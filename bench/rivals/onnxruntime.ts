@@ -72,7 +72,7 @@ async function prepare(
     weight: () => vector(arrays.weight),
     bias: () => vector(zeros(type, hiddenSize)),
     y: () => matrix(arrays.out),
-    residualOut: () => matrix(arrays.residualOut),
+    sum: () => matrix(arrays.sum),
   };
   const named = (names: readonly string[]): Record<string, Tensor> =>
     Object.fromEntries(names.map((name) => [name, (tensors[name] as () => Tensor)()]));

@@ -38,8 +38,8 @@ class Case:
             residual = tensor("residual", shape)
 
             def add_and_norm():
-                residual_out = x + residual
-                return {"y": norm(residual_out), "residualOut": residual_out}
+                summed = x + residual
+                return {"y": norm(summed), "sum": summed}
 
             self.compute = add_and_norm
         else:

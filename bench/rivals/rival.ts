@@ -41,12 +41,12 @@ export interface PreparedRival {
   dispose(): void | Promise<void>;
 }
 
-/** y of forward; dx and dweight of backward; y and residualOut of residual. */
+/** y of forward; dx and dweight of backward; y and sum of residual. */
 export interface Results {
   readonly y?: Float32Array;
   readonly dx?: Float32Array;
   readonly dweight?: Float32Array;
-  readonly residualOut?: Float32Array;
+  readonly sum?: Float32Array;
 }
 
 interface MissingRivalOptions extends ErrorOptions {

@@ -101,8 +101,8 @@ function computation(
     return {
       inputs: [x, weight, residual],
       compute: () => {
-        const residualOut = tf.add(x, residual);
-        return { y: norm(residualOut), residualOut };
+        const sum = tf.add(x, residual);
+        return { y: norm(sum), sum };
       },
     };
   }

@@ -35,7 +35,7 @@ interface Functions {
     residual: number,
     weight: number,
     y: number,
-    residualOut: number,
+    sum: number,
     rows: number,
     hiddenSize: number,
     eps: number,
@@ -129,6 +129,6 @@ async function prepare(
       const { byteOffset: y } = out;
       functions.residual(x, residual, weight, y, sum.byteOffset, rows, hiddenSize, eps);
     },
-    () => ({ y: out, residualOut: sum }),
+    () => ({ y: out, sum }),
   );
 }

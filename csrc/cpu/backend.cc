@@ -226,7 +226,7 @@ Status forward(const ForwardArgs& args) {
 }
 
 Status backward(const BackwardArgs& args) {
-  const int matrices = args.dx.data == nullptr ? 2 : args.dresidual_out.data == nullptr ? 3 : 4;
+  const int matrices = args.dx.data == nullptr ? 2 : args.dsum.data == nullptr ? 3 : 4;
   Schedule schedule;
   RMSNORM_TRY(
       make_schedule(args.shape, matrices * element_size(args.dtype), kBackwardCaches, &schedule));

@@ -21,7 +21,7 @@ struct BackwardRow {
   const X* dy;
   const X* x;
   X* dx;
-  const X* dresidual_out;  // null if there is none
+  const X* dsum;  // null if there is none
   float rstd;
   float cbar;
 };
@@ -87,7 +87,7 @@ RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j
       Pair dx = backward_pair<G>(load_pair<X>(row.dy + column), load_pair<X>(row.x + column), w[p],
                                  row, acc[p]);
       if constexpr (!G::kDx) continue;
-      if (row.dresidual_out != nullptr) dx = dx + load_pair<X>(row.dresidual_out + column);
+      if (row.dsum != nullptr) dx = dx + load_pair<X>(row.dsum + column);
       to.at(column, dx);
     }
   }
@@ -160,8 +160,8 @@ template <class G, class X>
       const std::int64_t j = all.parts[i].column;
       dx[i] =
           backward_pair<G>(load_pair<X>(row.dy + j), load_pair<X>(row.x + j), w[i], row, acc[i]);
-      if (G::kDx && row.dresidual_out != nullptr) {
-        dx[i] = dx[i] + load_pair<X>(row.dresidual_out + j);
+      if (G::kDx && row.dsum != nullptr) {
+        dx[i] = dx[i] + load_pair<X>(row.dsum + j);
       }
     });
     if constexpr (!G::kDx) continue;
@@ -192,7 +192,7 @@ template <class G, class X>
     const auto load = [&](const X* from) { return load_part<X>(from, 0, columns); };
     Pair dx = backward_pair<G>(load(row.dy), load(row.x), w, row, acc);
     if constexpr (!G::kDx) continue;
-    if (row.dresidual_out != nullptr) dx = dx + load(row.dresidual_out);
+    if (row.dsum != nullptr) dx = dx + load(row.dsum);
     store_part<X, Floats::kShort>(row.dx, 0, columns, dx);
   }
   if constexpr (G::kDweight) store_floats<false>(block.partials, acc);

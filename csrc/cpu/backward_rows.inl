@@ -56,7 +56,7 @@ template <class X>
   const Weights<X> weights(args.weight, prepared);
   const Vec inverse_size = Vec::broadcast(inverse(hidden_size));
   const bool has_dx = args.dx.data != nullptr;
-  const bool has_residual = has_dx && args.dresidual_out.data != nullptr;
+  const bool has_residual = has_dx && args.dsum.data != nullptr;
   const Walk walk = walk_backward<X>(args);
 
   for (std::int64_t first = rows.begin; first < rows.end; first += most) {
@@ -97,7 +97,7 @@ template <class X>
       row[r] = {row_of<X>(args.dy, first + r),
                 row_of<X>(args.x, first + r),
                 has_dx ? row_of<X>(args.dx, first + r) : nullptr,
-                has_residual ? row_of<X>(args.dresidual_out, first + r) : nullptr,
+                has_residual ? row_of<X>(args.dsum, first + r) : nullptr,
                 rstd[r],
                 cbar[r]};
     }

@@ -145,7 +145,7 @@ template <class X>
 void add_residual(const ForwardArgs& args, std::int64_t row) {
   const X* x = row_of<X>(args.x, row);
   const X* residual = row_of<X>(args.residual, row);
-  X* sum = row_of<X>(args.residual_out, row);
+  X* sum = row_of<X>(args.sum, row);
   for (std::int64_t j = 0; j < args.shape.hidden_size; ++j) {
     sum[j] = cast<X>(load(x[j]) + load(residual[j]));
   }
@@ -158,7 +158,7 @@ void forward_row(const ForwardArgs& args, std::int64_t row) {
   const Weights<X> weights(args.weight, args.dtype, args.options);
   const bool has_residual = args.residual.data != nullptr;
   if (has_residual) add_residual<X>(args, row);
-  const X* x = has_residual ? row_of<X>(args.residual_out, row) : row_of<X>(args.x, row);
+  const X* x = has_residual ? row_of<X>(args.sum, row) : row_of<X>(args.x, row);
   X* y = row_of<X>(args.y, row);
 
   const Float rstd = rstd_of(x, hidden_size, static_cast<Float>(args.options.eps));
@@ -192,12 +192,12 @@ void backward_row(const BackwardArgs& args, std::int64_t row, FloatOf<X>* partia
     const Float xhat = load(x[j]) * rstd;
     return rstd * fma(-xhat, cbar, weighted<X, kLlama>(load(dy[j]), weights.at(j)));
   };
-  if (args.dresidual_out.data == nullptr) {
+  if (args.dsum.data == nullptr) {
     for (std::int64_t j = 0; j < hidden_size; ++j) dx[j] = cast<X>(dx_at(j));
   } else {
-    const X* dresidual_out = row_of<X>(args.dresidual_out, row);
+    const X* dsum = row_of<X>(args.dsum, row);
     for (std::int64_t j = 0; j < hidden_size; ++j) {
-      dx[j] = cast<X>(dx_at(j) + load(dresidual_out[j]));
+      dx[j] = cast<X>(dx_at(j) + load(dsum[j]));
     }
   }
 }

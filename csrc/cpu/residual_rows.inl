@@ -4,13 +4,13 @@
 // they are normalised.
 static constexpr std::int64_t kSumBytes = 16 << 10;
 
-// residual_out of a row, and a copy of it in `kept` if that is not null.
+// The sum of a row, and a copy of it in `kept` if that is not null.
 template <class X, Stores kStores>
 [[gnu::noinline]] void add_residual(const ForwardArgs& args, std::int64_t row, X* kept) {
   const std::int64_t hidden_size = args.shape.hidden_size;
   const X* const x = row_of<X>(args.x, row);
   const X* const residual = row_of<X>(args.residual, row);
-  const RowWriter<X, Floats::kShort, kStores> sum{row_of<X>(args.residual_out, row)};
+  const RowWriter<X, Floats::kShort, kStores> sum{row_of<X>(args.sum, row)};
   const RowWriter<X, Floats::kShort, Stores::kCached> copy{kept};
 
   if (hidden_size < kPairColumns) {
@@ -45,7 +45,7 @@ template <class X, Stores kStores>
 
 using Forward = void (*)(const ForwardArgs& args, Range rows, const void* prepared);
 
-// Blocks of rows: their residual_out, and then normalise(args, rows) with it as x. What streams to
+// Blocks of rows: their sum, and then normalise(args, rows) with it as x. What streams to
 // memory is normalised from a copy, a ring of as many rows as a block has.
 template <class X, Stores kStores>
 [[gnu::noinline]] void forward_sums(const ForwardArgs& args, Range rows, const void* prepared,
@@ -59,7 +59,7 @@ template <class X, Stores kStores>
   alignas(64) X ring[kStores == Stores::kStreaming ? kElements : 1];
 
   ForwardArgs sums = args;
-  const Rows& out = args.residual_out;
+  const Rows& out = args.sum;
   sums.x = {out.data, out.row_stride, out.batch_rows, out.batch_stride};
   if (streaming) sums.x = {ring, stride, block, 0};
   for (std::int64_t first = rows.begin; first < rows.end; first += block) {

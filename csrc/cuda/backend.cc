@@ -86,7 +86,7 @@ Status staged_forward(Device& device, const ForwardArgs& args) {
   const Piece chunked[] = {
       place(chunk, chunk_rows, input(args.x, hidden_size, args.dtype)),
       place(chunk, chunk_rows, input(args.residual, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, output(args.residual_out, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, output(args.sum, hidden_size, args.dtype)),
       place(chunk, chunk_rows, output(args.y, hidden_size, args.dtype)),
       place(chunk, chunk_rows, rstd_output(args.rstd)),
   };
@@ -96,7 +96,7 @@ Status staged_forward(Device& device, const ForwardArgs& args) {
     there.weight.data = address(part.whole, whole[0]);
     there.x = {address(part.chunk, chunked[0]), hidden_size};
     there.residual = {address(part.chunk, chunked[1]), hidden_size};
-    there.residual_out = {address(part.chunk, chunked[2]), hidden_size};
+    there.sum = {address(part.chunk, chunked[2]), hidden_size};
     there.y = {address(part.chunk, chunked[3]), hidden_size};
     there.rstd = address(part.chunk, chunked[4]);
     return there;
@@ -131,7 +131,7 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   const std::int64_t groups = row_group_count(rows);
   const std::int64_t group_rows = row_group_rows(rows);
   const std::int64_t matrices =
-      2 + (args.dx.data != nullptr ? 1 : 0) + (args.dresidual_out.data != nullptr ? 1 : 0);
+      2 + (args.dx.data != nullptr ? 1 : 0) + (args.dsum.data != nullptr ? 1 : 0);
   std::int64_t chunk_rows = 0;
   RMSNORM_TRY(choose_chunk_rows(rows, has_dweight ? group_rows : 1,
                                 matrices * hidden_size * element_size(args.dtype), &chunk_rows));
@@ -153,7 +153,7 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   const Piece chunked[] = {
       place(chunk, chunk_rows, input(args.dy, hidden_size, args.dtype)),
       place(chunk, chunk_rows, input(args.x, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, input(args.dresidual_out, hidden_size, args.dtype)),
+      place(chunk, chunk_rows, input(args.dsum, hidden_size, args.dtype)),
       place(chunk, chunk_rows, rstd_input(args.rstd)),
       place(chunk, chunk_rows, output(args.dx, hidden_size, args.dtype)),
   };
@@ -164,7 +164,7 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
     there.dweight = address(part.whole, whole[1]);
     there.dy = {address(part.chunk, chunked[0]), hidden_size};
     there.x = {address(part.chunk, chunked[1]), hidden_size};
-    there.dresidual_out = {address(part.chunk, chunked[2]), hidden_size};
+    there.dsum = {address(part.chunk, chunked[2]), hidden_size};
     there.rstd = address(part.chunk, chunked[3]);
     there.dx = {address(part.chunk, chunked[4]), hidden_size};
     return there;

@@ -25,7 +25,7 @@ struct ForwardParams {
   RowParams common;
   ConstMatrix x;
   ConstMatrix residual;  // data null if there is none
-  Matrix residual_out;   // x + residual, where there is one
+  Matrix sum;            // x + residual, where there is one
   Matrix y;
   float* rstd;             // (rows), or null if not wanted
   std::int64_t first_row;  // of this launch
@@ -37,7 +37,7 @@ struct BackwardParams {
   ConstMatrix x;
   const float* rstd;            // (rows), or null to recompute it
   Matrix dx;                    // data null if not wanted
-  ConstMatrix dresidual_out;    // added to dx; data null if there is none
+  ConstMatrix dsum;             // added to dx; data null if there is none
   float* partials;              // (groups, partial_stride), or null if dweight is not wanted
   std::int64_t partial_stride;  // floats
   std::int64_t group_rows;      // rows of a block: a row group, where dweight is wanted

@@ -43,7 +43,7 @@ ForwardParams forward_params(const ForwardArgs& args, const Problem& problem) {
   return {.common = row_params(args, problem),
           .x = kernel_matrix(args.x, args.shape.rows),
           .residual = kernel_matrix(args.residual, args.shape.rows),
-          .residual_out = kernel_matrix(args.residual_out, args.shape.rows),
+          .sum = kernel_matrix(args.sum, args.shape.rows),
           .y = kernel_matrix(args.y, args.shape.rows),
           .rstd = static_cast<float*>(args.rstd),
           .first_row = 0};
@@ -56,7 +56,7 @@ BackwardParams backward_params(const BackwardArgs& args, const Problem& problem,
           .x = kernel_matrix(args.x, args.shape.rows),
           .rstd = static_cast<const float*>(args.rstd),
           .dx = kernel_matrix(args.dx, args.shape.rows),
-          .dresidual_out = kernel_matrix(args.dresidual_out, args.shape.rows),
+          .dsum = kernel_matrix(args.dsum, args.shape.rows),
           .partials = args.dweight != nullptr ? reinterpret_cast<float*>(partials) : nullptr,
           .partial_stride = partial_row_floats(args.shape.hidden_size),
           .group_rows = group_rows};
@@ -102,8 +102,7 @@ std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {
 
 Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr workspace,
                       CUstream stream) {
-  RMSNORM_TRY(
-      check(device, args.dtype, args.shape.rows, args.x, args.residual, args.residual_out, args.y));
+  RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.x, args.residual, args.sum, args.y));
   const Problem problem = Problem::of(args);
   ForwardParams params = forward_params(args, problem);
   if (const Launch launch = plan_forward(problem); launch.kernel != nullptr) {
@@ -119,7 +118,7 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
   LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), plan.splits, false};
   RMSNORM_TRY(enqueue(device, plan.fold, long_params, stream));
   if (args.residual.data != nullptr) {
-    long_params.forward.x = read_only(params.residual_out);
+    long_params.forward.x = read_only(params.sum);
     long_params.forward.residual = {};
   }
   long_params.is_finish = true;
@@ -137,8 +136,7 @@ std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& 
 
 Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t group_rows,
                        CUdeviceptr partials, CUdeviceptr workspace, CUstream stream) {
-  RMSNORM_TRY(
-      check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dresidual_out));
+  RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dsum));
   const Problem problem = Problem::of(args);
   const std::int64_t wanted = wanted_group_rows(args, group_rows);
   const int shared_limit = device.properties().shared_memory_optin;

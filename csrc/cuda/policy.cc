@@ -72,11 +72,11 @@ std::int64_t least_group_rows(std::int64_t rows) { return bit_ceil(ceil_div(rows
 }  // namespace
 
 Problem Problem::of(const ForwardArgs& args) {
-  return problem_of(args, args.x, args.residual, args.residual_out, args.y);
+  return problem_of(args, args.x, args.residual, args.sum, args.y);
 }
 
 Problem Problem::of(const BackwardArgs& args) {
-  return problem_of(args, args.dy, args.x, args.dx, args.dresidual_out);
+  return problem_of(args, args.dy, args.x, args.dx, args.dsum);
 }
 
 Launch plan_forward(const Problem& problem) {

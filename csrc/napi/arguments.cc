@@ -71,8 +71,8 @@ class Layouts {
 // Of arrays that have been read: where their rows are, what may not overlap, the operator's
 // arguments.
 Status place_forward(const Setting& setting, const Layouts& layouts, ForwardCall* call) {
-  if (call->residual.array.is_given() != call->residual_out.array.is_wanted()) {
-    return {Code::kInvalidValue, "The arguments 'residual' and 'residualOut' must go together"};
+  if (call->residual.array.is_given() != call->sum.array.is_wanted()) {
+    return {Code::kInvalidValue, "The arguments 'residual' and 'sumOut' must go together"};
   }
   const auto& [shape, options, format] = setting;
   RMSNORM_TRY(layouts.place(shape, 0, &call->x));
@@ -81,14 +81,14 @@ Status place_forward(const Setting& setting, const Layouts& layouts, ForwardCall
   RMSNORM_TRY(place_vector(shape.rows, &call->rstd));
   if (call->residual.array.is_given()) {
     RMSNORM_TRY(layouts.place(shape, 2, &call->residual));
-    RMSNORM_TRY(layouts.place(shape, 3, &call->residual_out));
-    RMSNORM_TRY(check_overlap(call->residual_out, {&call->weight}, {&call->x, &call->residual}));
+    RMSNORM_TRY(layouts.place(shape, 3, &call->sum));
+    RMSNORM_TRY(check_overlap(call->sum, {&call->weight}, {&call->x, &call->residual}));
   }
-  RMSNORM_TRY(check_overlap(call->y, {&call->weight, &call->rstd, &call->residual_out},
+  RMSNORM_TRY(check_overlap(call->y, {&call->weight, &call->rstd, &call->sum},
                             {&call->x, &call->residual}));
   if (call->rstd.array.is_given()) {
-    RMSNORM_TRY(check_overlap(call->rstd,
-                              {&call->x, &call->weight, &call->residual, &call->residual_out}, {}));
+    RMSNORM_TRY(
+        check_overlap(call->rstd, {&call->x, &call->weight, &call->residual, &call->sum}, {}));
   }
 
   call->args = {.shape = shape,
@@ -99,14 +99,14 @@ Status place_forward(const Setting& setting, const Layouts& layouts, ForwardCall
                 .y = call->y.as<Rows>(),
                 .rstd = call->rstd.data(),
                 .residual = call->residual.as<ConstRows>(),
-                .residual_out = call->residual_out.as<Rows>()};
+                .sum = call->sum.as<Rows>()};
   call->device = format.device;
   return {};
 }
 
 Status place_backward(const Setting& setting, const Layouts& layouts, BackwardCall* call) {
-  if (call->dresidual_out.array.is_given() && !call->dx.array.is_wanted()) {
-    return {Code::kInvalidValue, "The argument 'dresidualOut' must be left out without a dxOut"};
+  if (call->dsum.array.is_given() && !call->dx.array.is_wanted()) {
+    return {Code::kInvalidValue, "The argument 'dsum' must be left out without a dxOut"};
   }
   const auto& [shape, options, format] = setting;
   RMSNORM_TRY(layouts.place(shape, 0, &call->dy));
@@ -115,12 +115,12 @@ Status place_backward(const Setting& setting, const Layouts& layouts, BackwardCa
   RMSNORM_TRY(place_vector(shape.rows, &call->rstd));
   RMSNORM_TRY(layouts.place(shape, 2, &call->dx));
   RMSNORM_TRY(place_vector(shape.hidden_size, &call->dweight));
-  RMSNORM_TRY(layouts.place(shape, 3, &call->dresidual_out));
+  RMSNORM_TRY(layouts.place(shape, 3, &call->dsum));
   if (!call->dx.array.is_wanted()) RMSNORM_TRY(check_rows_have_memory(call->dy, call->x));
   RMSNORM_TRY(check_overlap(call->dx, {&call->weight, &call->rstd, &call->dweight},
-                            {&call->dy, &call->x, &call->dresidual_out}));
-  RMSNORM_TRY(check_overlap(
-      call->dweight, {&call->dy, &call->x, &call->weight, &call->rstd, &call->dresidual_out}, {}));
+                            {&call->dy, &call->x, &call->dsum}));
+  RMSNORM_TRY(check_overlap(call->dweight,
+                            {&call->dy, &call->x, &call->weight, &call->rstd, &call->dsum}, {}));
 
   call->args = {.shape = shape,
                 .options = options,
@@ -133,7 +133,7 @@ Status place_backward(const Setting& setting, const Layouts& layouts, BackwardCa
                 .dweight = call->dweight.data(),
                 .dweight_dtype = call->dweight.array.dtype,
                 .accumulate = format.accumulate,
-                .dresidual_out = call->dresidual_out.as<ConstRows>()};
+                .dsum = call->dsum.as<ConstRows>()};
   call->device = format.device;
   return {};
 }
@@ -158,7 +158,7 @@ Status read_forward(napi_env env, napi_callback_info info, bool is_async, Forwar
   napi_value stream = nullptr;
   if (!reader.is_at_end()) {
     reader.array("residual", format.dtype, Presence::kOptional, &call->residual.array);
-    reader.array("residualOut", format.dtype, optional_output, &call->residual_out.array);
+    reader.array("sumOut", format.dtype, optional_output, &call->sum.array);
     layouts.read(reader);
     if (!is_async) stream = reader.any();
   }
@@ -191,7 +191,7 @@ Status read_backward(napi_env env, napi_callback_info info, bool is_async, Backw
   Layouts layouts;
   napi_value stream = nullptr;
   if (!reader.is_at_end()) {
-    reader.array("dresidualOut", format.dtype, Presence::kOptional, &call->dresidual_out.array);
+    reader.array("dsum", format.dtype, Presence::kOptional, &call->dsum.array);
     layouts.read(reader);
     if (!is_async) stream = reader.any();
   }
@@ -203,17 +203,16 @@ Status read_backward(napi_env env, napi_callback_info info, bool is_async, Backw
 }
 
 Status read_place(napi_env env, napi_value stream, int ordinal, ForwardCall* call) {
-  return read_place(
-      env, stream, ordinal,
-      {&call->x, &call->weight, &call->y, &call->rstd, &call->residual, &call->residual_out},
-      &call->queue);
+  return read_place(env, stream, ordinal,
+                    {&call->x, &call->weight, &call->y, &call->rstd, &call->residual, &call->sum},
+                    &call->queue);
 }
 
 Status read_place(napi_env env, napi_value stream, int ordinal, BackwardCall* call) {
-  return read_place(env, stream, ordinal,
-                    {&call->x, &call->dy, &call->weight, &call->rstd, &call->dx, &call->dweight,
-                     &call->dresidual_out},
-                    &call->queue);
+  return read_place(
+      env, stream, ordinal,
+      {&call->x, &call->dy, &call->weight, &call->rstd, &call->dx, &call->dweight, &call->dsum},
+      &call->queue);
 }
 
 Status read_setting(ArgumentReader& reader, Setting* setting) {
@@ -233,7 +232,7 @@ Status read_planned_forward(ArgumentReader& reader, const Setting& setting, Forw
   reader.array("rstdOut", rstd_dtype(setting.format), Presence::kOptional, &call->rstd.array);
   if (!reader.is_at_end()) {
     reader.array("residual", dtype, Presence::kOptional, &call->residual.array);
-    reader.array("residualOut", dtype, Presence::kOptional, &call->residual_out.array);
+    reader.array("sumOut", dtype, Presence::kOptional, &call->sum.array);
   }
   RMSNORM_TRY(reader.status());
   return place_forward(setting, Layouts(), call);
@@ -247,7 +246,7 @@ Status read_planned_backward(ArgumentReader& reader, const Setting& setting, Bac
   reader.array("dxOut", dtype, Presence::kOptional, &call->dx.array);
   reader.array("dweightOut", dtype, Presence::kOptional, &call->dweight.array, true);
   if (!reader.is_at_end()) {
-    reader.array("dresidualOut", dtype, Presence::kOptional, &call->dresidual_out.array);
+    reader.array("dsum", dtype, Presence::kOptional, &call->dsum.array);
   }
   RMSNORM_TRY(reader.status());
   return place_backward(setting, Layouts(), call);

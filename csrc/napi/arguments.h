@@ -35,13 +35,13 @@ struct Setting {
 };
 
 struct ForwardCall {
-  Operand x, weight, y, rstd, residual, residual_out;
+  Operand x, weight, y, rstd, residual, sum;
   ForwardArgs args;  // pointers of arrays that are fresh are null
   int device;
   cuda::QueuePtr queue;  // where the operands are on the device; else null
 };
 struct BackwardCall {
-  Operand dy, x, weight, rstd, dx, dweight, dresidual_out;
+  Operand dy, x, weight, rstd, dx, dweight, dsum;
   BackwardArgs args;
   int device;
   cuda::QueuePtr queue;

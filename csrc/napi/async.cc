@@ -141,7 +141,7 @@ class ForwardInFlight final : public AsyncCall {
   Status make_fresh(const Call& call) {
     RMSNORM_TRY(y_.make_fresh(env(), call.y));
     RMSNORM_TRY(rstd_.make_fresh(env(), call.rstd));
-    return residual_out_.make_fresh(env(), call.residual_out);
+    return sum_.make_fresh(env(), call.sum);
   }
 
   Status begin(const Call& call) {
@@ -152,13 +152,13 @@ class ForwardInFlight final : public AsyncCall {
     RMSNORM_TRY(y_.begin(env(), call.y, Role::kOutput));
     RMSNORM_TRY(rstd_.begin(env(), call.rstd, Role::kOutput));
     RMSNORM_TRY(residual_.begin(env(), call.residual, Role::kInput));
-    RMSNORM_TRY(residual_out_.begin(env(), call.residual_out, Role::kOutput));
+    RMSNORM_TRY(sum_.begin(env(), call.sum, Role::kOutput));
     args_.x = x_.as<ConstRows>();
     args_.weight.data = weight_.data();
     args_.y = y_.as<Rows>();
     args_.rstd = rstd_.data();
     args_.residual = residual_.as<ConstRows>();
-    args_.residual_out = residual_out_.as<Rows>();
+    args_.sum = sum_.as<Rows>();
     return {};
   }
 
@@ -167,18 +167,18 @@ class ForwardInFlight final : public AsyncCall {
   Status finish(napi_value* result) override {
     RMSNORM_TRY(y_.end(env()));
     RMSNORM_TRY(rstd_.end(env()));
-    RMSNORM_TRY(residual_out_.end(env()));
+    RMSNORM_TRY(sum_.end(env()));
     *result =
         make_object(env(), {{"rows", make_number(env(), static_cast<double>(args_.shape.rows))},
                             {"y", y_.fresh(env())},
                             {"rstd", rstd_.fresh(env())},
-                            {"residualOut", residual_out_.fresh(env())}});
+                            {"sum", sum_.fresh(env())}});
     return {};
   }
 
   ForwardArgs args_;
   int device_ = kCpu;
-  ArrayInFlight x_, weight_, y_, rstd_, residual_, residual_out_;
+  ArrayInFlight x_, weight_, y_, rstd_, residual_, sum_;
 };
 
 class BackwardInFlight final : public AsyncCall {
@@ -205,14 +205,14 @@ class BackwardInFlight final : public AsyncCall {
     RMSNORM_TRY(rstd_.begin(env(), call.rstd, Role::kInput));
     RMSNORM_TRY(dx_.begin(env(), call.dx, Role::kOutput));
     RMSNORM_TRY(dweight_.begin(env(), call.dweight, dweight_role));
-    RMSNORM_TRY(dresidual_out_.begin(env(), call.dresidual_out, Role::kInput));
+    RMSNORM_TRY(dsum_.begin(env(), call.dsum, Role::kInput));
     args_.dy = dy_.as<ConstRows>();
     args_.x = x_.as<ConstRows>();
     args_.weight.data = weight_.data();
     args_.rstd = rstd_.data();
     args_.dx = dx_.as<Rows>();
     args_.dweight = dweight_.data();
-    args_.dresidual_out = dresidual_out_.as<ConstRows>();
+    args_.dsum = dsum_.as<ConstRows>();
     return {};
   }
 
@@ -230,7 +230,7 @@ class BackwardInFlight final : public AsyncCall {
 
   BackwardArgs args_;
   int device_ = kCpu;
-  ArrayInFlight dy_, x_, weight_, rstd_, dx_, dweight_, dresidual_out_;
+  ArrayInFlight dy_, x_, weight_, rstd_, dx_, dweight_, dsum_;
 };
 
 // Reads the arguments twice: making fresh arrays, whose sizes they tell, may run JavaScript, after

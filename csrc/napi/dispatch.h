@@ -20,10 +20,10 @@ inline Status run(const BackwardArgs& args, int device) {
 // On memory of a device the work is enqueued.
 inline Status run(const ForwardCall& call) {
   if (call.queue == nullptr) return run(call.args, call.device);
-  return cuda::enqueue_forward(*call.queue, call.args,
-                               {&allocation_of(call.x), &allocation_of(call.weight),
-                                &allocation_of(call.y), &allocation_of(call.rstd),
-                                &allocation_of(call.residual), &allocation_of(call.residual_out)});
+  return cuda::enqueue_forward(
+      *call.queue, call.args,
+      {&allocation_of(call.x), &allocation_of(call.weight), &allocation_of(call.y),
+       &allocation_of(call.rstd), &allocation_of(call.residual), &allocation_of(call.sum)});
 }
 
 inline Status run(const BackwardCall& call) {
@@ -32,7 +32,7 @@ inline Status run(const BackwardCall& call) {
       *call.queue, call.args,
       {&allocation_of(call.dy), &allocation_of(call.x), &allocation_of(call.weight),
        &allocation_of(call.rstd), &allocation_of(call.dx), &allocation_of(call.dweight),
-       &allocation_of(call.dresidual_out)});
+       &allocation_of(call.dsum)});
 }
 
 }  // namespace rmsnorm::napi

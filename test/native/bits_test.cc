@@ -31,7 +31,7 @@ constexpr CastOrder kFloat = CastOrder::kFloat;
 
 struct Case {
   Problem problem;
-  std::uint64_t forward;   // of y and rstd, and of residual_out where there is one
+  std::uint64_t forward;   // of y and rstd, and of sum_out where there is one
   std::uint64_t backward;  // of dx and dweight
 };
 
@@ -110,7 +110,7 @@ TEST_CASE("the same bits on every machine") {
       ForwardBuffers forward(expected.problem, {});
       forward_with(*variant, forward.args, {});
       const std::uint64_t found = hash(hash(kHashStart, forward.y), forward.rstd);
-      CHECK(hash(found, forward.residual_out) == expected.forward);
+      CHECK(hash(found, forward.sum_out) == expected.forward);
       BackwardBuffers backward(expected.problem, {});
       backward_with(*variant, backward.args, {});
       CHECK(hash(hash(kHashStart, backward.dx), backward.dweight) == expected.backward);

@@ -161,7 +161,7 @@ int wrong_in_forward_of(const Problem& problem) {
       const std::vector<Float> residual = row_of<Float>(forward.residual, r);
       for (std::size_t j = 0; j < x.size(); ++j) {
         x[j] = op.round(x[j] + residual[j]);
-        comparison.add(forward.residual_out.value(r, static_cast<std::int64_t>(j)), x[j]);
+        comparison.add(forward.sum_out.value(r, static_cast<std::int64_t>(j)), x[j]);
       }
     }
     const Float rstd = op.rstd(x);
@@ -192,7 +192,7 @@ int wrong_in_backward_of(const Problem& problem) {
       const auto column = static_cast<std::int64_t>(j);
       const Float xhat = x[j] * rstd;
       Float dx = rstd * std::fma(-xhat, cbar, g[j]);
-      if (problem.residual) dx += static_cast<Float>(backward.dresidual_out.value(r, column));
+      if (problem.residual) dx += static_cast<Float>(backward.dsum.value(r, column));
       comparison.add(backward.dx.value(r, column), op.round(dx));
       if (r % group_rows == 0) sums[j].push_back(0);
       sums[j].back() = std::fma(dy[j], op.summand(xhat), sums[j].back());

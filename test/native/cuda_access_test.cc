@@ -54,9 +54,9 @@ TEST_CASE("cuda policy: accesses are as wide as every row and the weight allow")
     args.dy.row_stride = 257;
     CHECK(Problem::of(args).access_bytes == size);
     args.dy.row_stride = 256;
-    args.dresidual_out = {address(32 + size), 256};
+    args.dsum = {address(32 + size), 256};
     CHECK(Problem::of(args).access_bytes == size);
-    args.dresidual_out = {};
+    args.dsum = {};
     args.shape.hidden_size = 255;
     CHECK(Problem::of(args).access_bytes == size);
   }

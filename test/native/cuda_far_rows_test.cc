@@ -86,7 +86,7 @@ std::string far_forward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   args.x = matrices.const_rows(0);
   args.residual = matrices.const_rows(1);
   args.y = matrices.rows(2);
-  args.residual_out = matrices.rows(3);
+  args.sum = matrices.rows(3);
   args.weight.data = weight.row(0);
   args.rstd = rstd.row(0);
 
@@ -96,7 +96,7 @@ std::string far_forward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   matrices.take(0, buffers.x);
   matrices.take(1, buffers.residual);
   matrices.take(2, buffers.y);
-  matrices.take(3, buffers.residual_out);
+  matrices.take(3, buffers.sum_out);
   const std::string text = rstd.take_back("rstd");
   return text + complaint(problem, {}, expected_forward(problem), buffers);
 }
@@ -109,11 +109,11 @@ std::string far_backward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   DeviceMatrix dweight(gpu, buffers.dweight);
   matrices.put(0, buffers.dy);
   matrices.put(1, buffers.x);
-  matrices.put(2, buffers.dresidual_out);
+  matrices.put(2, buffers.dsum);
   BackwardArgs args = buffers.args;
   args.dy = matrices.const_rows(0);
   args.x = matrices.const_rows(1);
-  args.dresidual_out = matrices.const_rows(2);
+  args.dsum = matrices.const_rows(2);
   args.dx = matrices.rows(3);
   args.weight.data = weight.row(0);
   args.dweight = dweight.row(0);
@@ -127,7 +127,7 @@ std::string far_backward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   must(cuda::launch_finish_dweight(gpu.device(), args, partials.get(), 1, gpu.stream().get()));
   matrices.take(0, buffers.dy);
   matrices.take(1, buffers.x);
-  matrices.take(2, buffers.dresidual_out);
+  matrices.take(2, buffers.dsum);
   matrices.take(3, buffers.dx);
   const std::string text = dweight.take_back("dweight");
   return text + complaint(problem, {}, expected_backward(problem), buffers);

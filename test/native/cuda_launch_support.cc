@@ -57,7 +57,7 @@ std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& la
   DeviceMatrix y(gpu, buffers.y, places.out);
   DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
   DeviceMatrix residual(gpu, buffers.residual, places.residual);
-  DeviceMatrix residual_out(gpu, buffers.residual_out, places.residual_out);
+  DeviceMatrix sum_out(gpu, buffers.sum_out, places.sum_out);
   ForwardArgs args = buffers.args;
   args.x = x.const_rows_from(0);
   args.y = Outputs{y, x, y, residual}.at(layout.in_place).rows_from(0);
@@ -65,15 +65,14 @@ std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& la
   args.rstd = rstd.row(0);
   if (problem.residual) {
     args.residual = residual.const_rows_from(0);
-    args.residual_out =
-        Outputs{residual_out, x, residual_out, residual}.at(layout.sum_in_place).rows_from(0);
+    args.sum = Outputs{sum_out, x, sum_out, residual}.at(layout.sum_in_place).rows_from(0);
   }
 
   cuda::DeviceMemory workspace;
   must(workspace.allocate(cuda::forward_workspace_bytes(gpu.device(), args)));
   must(cuda::launch_forward(gpu.device(), args, workspace.get(), gpu.stream().get()));
   const std::string text = x.take_back("x") + y.take_back("y") + rstd.take_back("rstd") +
-                           residual.take_back("residual") + residual_out.take_back("residual_out");
+                           residual.take_back("residual") + sum_out.take_back("sum_out");
   return text + complaint(problem, layout, expected_forward(problem), buffers);
 }
 
@@ -91,9 +90,9 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
   DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
   DeviceMatrix dx(gpu, buffers.dx, places.out);
   DeviceMatrix dweight(gpu, buffers.dweight, places.dweight);
-  DeviceMatrix dresidual_out(gpu, buffers.dresidual_out, places.residual);
+  DeviceMatrix dsum(gpu, buffers.dsum, places.residual);
   DeviceMatrix partials(gpu, partial_rows);
-  const DeviceMatrix& out = Outputs{dx, x, dy, dresidual_out}.at(layout.in_place);
+  const DeviceMatrix& out = Outputs{dx, x, dy, dsum}.at(layout.in_place);
 
   const auto part = [&](std::int64_t begin, std::int64_t end) {
     BackwardArgs args = buffers.args;
@@ -103,7 +102,7 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
     args.weight = weight_on_device(args.weight, weight);
     if (layout.rstd_given) args.rstd = static_cast<const float*>(rstd.row(0)) + begin;
     if (layout.dx) args.dx = out.rows_from(begin);
-    if (problem.residual) args.dresidual_out = dresidual_out.const_rows_from(begin);
+    if (problem.residual) args.dsum = dsum.const_rows_from(begin);
     if (layout.dweight) args.dweight = dweight.row(0);
     return args;
   };
@@ -125,7 +124,7 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
 
   const ExpectedBackward expected(problem, cut.group_rows);
   std::string text = dy.take_back("dy") + x.take_back("x") + dx.take_back("dx") +
-                     dresidual_out.take_back("dresidual_out") + dweight.take_back("dweight") +
+                     dsum.take_back("dsum") + dweight.take_back("dweight") +
                      partials.take_back("partials");
   // What fills up the last sector of a partial row, the kernels may write.
   for (std::int64_t group = 0; group < groups && text.empty(); ++group) {

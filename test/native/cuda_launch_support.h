@@ -15,8 +15,8 @@ struct Places {
   Place rstd{};
   Place out{};  // y or dx
   Place dweight{};
-  Place residual{};  // or dresidual_out
-  Place residual_out{};
+  Place residual{};  // or dsum
+  Place sum_out{};
 };
 
 // What is wrong with a forward; empty if nothing. Of the layout only in_place and sum_in_place

@@ -40,16 +40,16 @@ TEST_CASE("cuda launch: any alignment of any array") {
                  Places{.rstd = moved, .dweight = moved},
                  Places{.out = moved},
                  Places{.residual = moved},
-                 Places{.residual_out = moved},
+                 Places{.sum_out = moved},
                  Places{moved, moved, moved, moved, moved, moved, moved, moved},
                  Places{.dy = {8, 0}, .x = moved, .weight = {1, 0}, .out = {4, 0}},
              }) {
           INFO("offset " << offset << ", dy " << places.dy.offset << ", x " << places.x.offset
                          << ", weight " << places.weight.offset << ", out " << places.out.offset
                          << ", residual " << places.residual.offset << " and "
-                         << places.residual_out.offset);
+                         << places.sum_out.offset);
           Problem problem = problem_of({3, 264}, dtype, weight, seed++);
-          problem.residual |= places.residual.offset + places.residual_out.offset > 0;
+          problem.residual |= places.residual.offset + places.sum_out.offset > 0;
           check(gpu, problem, places);
         }
       }
@@ -94,13 +94,13 @@ TEST_CASE("cuda launch: rows in batches, what lies between them untouched") {
         for (const Places& places : {
                  Places{batches, batches, {}, {}, batches, {}, batches, batches},
                  Places{.x = batches, .residual = others},
-                 Places{.dy = batches, .out = batches, .residual_out = others},
+                 Places{.dy = batches, .out = batches, .sum_out = others},
                  Places{off, others, {}, {}, off, {}, batches, off},
              }) {
           INFO("batches of " << batch_rows << ", dy " << places.dy.batch_rows << ", x "
                              << places.x.batch_rows << ", out " << places.out.batch_rows
                              << ", residual " << places.residual.batch_rows << " and "
-                             << places.residual_out.batch_rows);
+                             << places.sum_out.batch_rows);
           const Shape shape{hidden_size > 2000 ? 7 : 21, hidden_size};
           Problem problem = problem_of(shape, dtype, kWeights[seed % 3], seed);
           problem.residual = seed % 2 == 0;
@@ -203,7 +203,7 @@ TEST_CASE("cuda launch: outputs in place of inputs, and only those asked for") {
       INFO(describe(problem));
       for (const Place place : {Place{}, Place{3, 5}}) {
         const Places places{
-            .dy = place, .x = place, .out = place, .residual = place, .residual_out = place};
+            .dy = place, .x = place, .out = place, .residual = place, .sum_out = place};
         CHECK(forward_complaint(gpu, problem, {.in_place = InPlace::kX}, places) == "");
         for (const Layout& layout : {
                  Layout{.in_place = InPlace::kX, .sum_in_place = InPlace::kResidual},

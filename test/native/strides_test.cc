@@ -31,14 +31,13 @@ TEST_CASE("an input whose row stride is 0 is a matrix of equal rows") {
           ForwardBuffers broadcast_forward(problem, layout);
           BackwardBuffers backward(problem, layout);
           BackwardBuffers broadcast_backward(problem, layout);
-          for (Matrix* matrix :
-               {&forward.x, &forward.residual, &backward.dy, &backward.dresidual_out}) {
+          for (Matrix* matrix : {&forward.x, &forward.residual, &backward.dy, &backward.dsum}) {
             copy_first_row(*matrix);
           }
           broadcast_forward.args.x.row_stride = 0;
           broadcast_forward.args.residual.row_stride = 0;
           broadcast_backward.args.dy.row_stride = 0;
-          broadcast_backward.args.dresidual_out.row_stride = 0;
+          broadcast_backward.args.dsum.row_stride = 0;
           for (ForwardBuffers* buffers : {&forward, &broadcast_forward}) {
             forward_with(*variant, buffers->args, layout);
           }
@@ -46,8 +45,7 @@ TEST_CASE("an input whose row stride is 0 is a matrix of equal rows") {
             backward_with(*variant, buffers->args, layout);
           }
           CHECK(difference(forward.y, broadcast_forward.y, Values::kFinite) == "");
-          CHECK(difference(forward.residual_out, broadcast_forward.residual_out, Values::kFinite) ==
-                "");
+          CHECK(difference(forward.sum_out, broadcast_forward.sum_out, Values::kFinite) == "");
           CHECK(difference(backward.dx, broadcast_backward.dx, Values::kFinite) == "");
           CHECK(difference(backward.dweight, broadcast_backward.dweight, Values::kFinite) == "");
         }

@@ -115,8 +115,8 @@ struct Layout {
   std::int64_t padding = 0;
   std::int64_t misaligned = 0;          // inputs, by this many elements
   std::int64_t misaligned_out = 0;      // outputs that are not in place
-  InPlace in_place = InPlace::kNo;      // y is x or residual; dx is x, dy or dresidual_out
-  InPlace sum_in_place = InPlace::kNo;  // residual_out is x or residual, if y is not
+  InPlace in_place = InPlace::kNo;      // y is x or residual; dx is x, dy or dsum
+  InPlace sum_in_place = InPlace::kNo;  // sum_out is x or residual, if y is not
   bool rstd_given = false;              // backward recomputes it otherwise
   bool dx = true;
   bool dweight = true;
@@ -134,13 +134,13 @@ struct ForwardBuffers {
   ForwardBuffers(const Problem& problem, const Layout& layout);
 
   const Matrix& result() const { return matrix_at(args.y.data, y); }
-  const Matrix& sum() const { return matrix_at(args.residual_out.data, residual_out); }
+  const Matrix& sum() const { return matrix_at(args.sum.data, sum_out); }
 
   Matrix x;
   Matrix residual;  // without rows if there is none
   Matrix weight;
   Matrix y;
-  Matrix residual_out;
+  Matrix sum_out;
   Matrix rstd;
   ForwardArgs args;
 
@@ -158,12 +158,12 @@ struct BackwardBuffers {
     return args.dx.data == dx.row(0)   ? dx
            : args.dx.data == x.row(0)  ? x
            : args.dx.data == dy.row(0) ? dy
-                                       : dresidual_out;
+                                       : dsum;
   }
 
   Matrix dy;
   Matrix x;
-  Matrix dresidual_out;  // without rows if there is none
+  Matrix dsum;  // without rows if there is none
   Matrix weight;
   Matrix rstd;
   Matrix dx;

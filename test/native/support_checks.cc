@@ -119,9 +119,9 @@ std::string complaint(const Problem& problem, const Layout& layout, const Forwar
   std::string text =
       labelled("y", difference(expected.y, actual.result(), problem.values)) +
       labelled("rstd", difference(expected.rstd, actual.rstd, problem.values)) +
-      labelled("residual_out", difference(expected.residual_out, actual.sum(), problem.values)) +
+      labelled("sum_out", difference(expected.sum_out, actual.sum(), problem.values)) +
       padding_complaint("residual", actual.residual) +
-      padding_complaint("residual_out", actual.residual_out) + padding_complaint("x", actual.x) +
+      padding_complaint("sum_out", actual.sum_out) + padding_complaint("x", actual.x) +
       padding_complaint("y", actual.y) + padding_complaint("rstd", actual.rstd);
   const auto written = [&](InPlace input) {
     return layout.in_place == input || (problem.residual && layout.sum_in_place == input);
@@ -139,8 +139,7 @@ std::string complaint(const Problem& problem, const Layout& layout, const Forwar
 std::string complaint(const Problem& problem, const Layout& layout, const BackwardBuffers& expected,
                       const BackwardBuffers& actual) {
   std::string text = padding_complaint("x", actual.x) + padding_complaint("dy", actual.dy) +
-                     padding_complaint("dresidual_out", actual.dresidual_out) +
-                     padding_complaint("dx", actual.dx) +
+                     padding_complaint("dsum", actual.dsum) + padding_complaint("dx", actual.dx) +
                      padding_complaint("dweight", actual.dweight);
   if (layout.dx) {
     text += labelled("dx", difference(expected.dx, actual.result(), problem.values));
@@ -155,8 +154,7 @@ std::string complaint(const Problem& problem, const Layout& layout, const Backwa
     text += labelled("dy was written", difference(expected.dy, actual.dy, Values::kFinite));
   }
   if (!layout.dx || layout.in_place != InPlace::kResidual) {
-    text += labelled("dresidual_out was written",
-                     difference(expected.dresidual_out, actual.dresidual_out, Values::kFinite));
+    text += labelled("dsum was written", difference(expected.dsum, actual.dsum, Values::kFinite));
   }
   return text;
 }

@@ -196,7 +196,7 @@ Matrix make_dy(const Problem& problem, const Layout& layout) {
   return make_input(problem, layout, kDy);
 }
 
-// residual or dresidual_out.
+// residual or dsum.
 Matrix make_residual(const Problem& problem, const Layout& layout) {
   if (!problem.residual) return {problem.dtype, 0, problem.shape.hidden_size};
   return make_input(problem, layout, kResidual);
@@ -333,7 +333,7 @@ ForwardBuffers::ForwardBuffers(const Problem& problem, const Layout& layout)
       residual(make_residual(problem, layout)),
       weight(make_weight(problem, layout)),
       y(output_like(problem, layout)),
-      residual_out(output_like(problem, layout, problem.residual)),
+      sum_out(output_like(problem, layout, problem.residual)),
       rstd(computed_in(problem.dtype), 1, problem.shape.rows, 0, layout.misaligned_out),
       args{problem.shape,
            problem.options,
@@ -345,15 +345,15 @@ ForwardBuffers::ForwardBuffers(const Problem& problem, const Layout& layout)
   if (!problem.residual) return;
   args.residual = residual;
   if (layout.in_place == InPlace::kResidual) args.y = residual;
-  args.residual_out = layout.sum_in_place == InPlace::kX          ? x
-                      : layout.sum_in_place == InPlace::kResidual ? residual
-                                                                  : residual_out;
+  args.sum = layout.sum_in_place == InPlace::kX          ? x
+             : layout.sum_in_place == InPlace::kResidual ? residual
+                                                         : sum_out;
 }
 
 BackwardBuffers::BackwardBuffers(const Problem& problem, const Layout& layout)
     : dy(make_dy(problem, layout)),
       x(make_x(problem, layout)),
-      dresidual_out(make_residual(problem, layout)),
+      dsum(make_residual(problem, layout)),
       weight(make_weight(problem, layout)),
       rstd(make_rstd(problem, layout)),
       dx(output_like(problem, layout)),
@@ -372,8 +372,8 @@ BackwardBuffers::BackwardBuffers(const Problem& problem, const Layout& layout)
            problem.dweight_dtype,
            problem.accumulate} {
   if (problem.residual) {
-    args.dresidual_out = dresidual_out;
-    if (layout.in_place == InPlace::kResidual) args.dx = dresidual_out;
+    args.dsum = dsum;
+    if (layout.in_place == InPlace::kResidual) args.dx = dsum;
   }
   if (!layout.dx) args.dx.data = nullptr;
 }

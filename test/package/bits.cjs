@@ -45,10 +45,10 @@ function bitsOf(lib, device = 'cpu') {
     const call = { ...options, device };
     const forward = rmsNorm.forward(x, weight, residual ? { ...call, residual: sum } : call);
     const { y, rstd } = forward;
-    const residualOut = forward.residualOut ?? x;
-    const backward = rmsNorm.backward(dy, residualOut, weight, rstd, call);
+    const sumOut = forward.sum ?? x;
+    const backward = rmsNorm.backward(dy, sumOut, weight, rstd, call);
     const hash = createHash('sha256');
-    for (const array of [y, rstd, residualOut, backward.dx, backward.dweight]) {
+    for (const array of [y, rstd, sumOut, backward.dx, backward.dweight]) {
       hash.update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
     }
     const name = [rows + 'x' + hiddenSize, ...Object.values(options), residual ? 'residual' : '']

@@ -193,24 +193,24 @@ function addRow(x: usize, residual: usize, sum: usize, hiddenSize: usize): void 
   }
 }
 
-/** residualOut = x + residual and its norm y, all (rows, hiddenSize). */
+/** sum = x + residual and its norm y, all (rows, hiddenSize). */
 export function residual(
   x: usize,
   residual: usize,
   weight: usize,
   y: usize,
-  residualOut: usize,
+  sum: usize,
   rows: usize,
   hiddenSize: usize,
   eps: f32,
 ): void {
   const bytes = FLOAT * hiddenSize;
   for (let row: usize = 0; row < rows; ++row) {
-    addRow(x, residual, residualOut, hiddenSize);
-    scaleRow(residualOut, weight, y, hiddenSize, rstdOf(residualOut, hiddenSize, eps));
+    addRow(x, residual, sum, hiddenSize);
+    scaleRow(sum, weight, y, hiddenSize, rstdOf(sum, hiddenSize, eps));
     x += bytes;
     residual += bytes;
     y += bytes;
-    residualOut += bytes;
+    sum += bytes;
   }
 }

@@ -18,7 +18,7 @@ const nodes: readonly Omit<OnnxNode, 'type'>[] = [
     opType: 'SkipSimplifiedLayerNormalization',
     domain: 'com.microsoft',
     input: ['x', 'residual', 'weight'],
-    output: ['y', '', '', 'residualOut'],
+    output: ['y', '', '', 'sum'],
     epsilon,
   },
   {

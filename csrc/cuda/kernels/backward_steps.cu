@@ -126,8 +126,8 @@ __device__ void backward_steps(const BackwardParams& params) {
     if (first + slot + step_rows < rows) {
       prefetch_row(params.x, row + step_rows);
       prefetch_row(params.dy, row + step_rows);
-      if (params.dresidual_out.data != nullptr) {
-        prefetch_row(params.dresidual_out, row + step_rows);
+      if (params.dsum.data != nullptr) {
+        prefetch_row(params.dsum, row + step_rows);
       }
     }
 

@@ -30,7 +30,7 @@ __device__ void forward_rows(const ForwardParams& params) {
   constexpr int kInFlight = access == Access::kParts ? 1 : kTiles == 1 ? kTilePacks : 2;
   if (params.residual.data != nullptr && is_row) {
     const T* residual_row = row_of<T>(params.residual, row);
-    T* sum_row = row_of<T>(params.residual_out, row);
+    T* sum_row = row_of<T>(params.sum, row);
 #pragma unroll
     for (int k = 0; k < kTiles; ++k) {
 #pragma unroll

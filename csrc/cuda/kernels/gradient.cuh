@@ -61,7 +61,7 @@ struct BackwardFolds {
   }
 };
 
-// dx = rstd * fma(-xhat, cbar, g), of one pack of a row, and dresidual_out added to it.
+// dx = rstd * fma(-xhat, cbar, g), of one pack of a row, and dsum added to it.
 template <class T, class W, Access access, class Column>
 __device__ inline void store_dx(const BackwardParams& params, std::int64_t row, T* dx_row,
                                 Column column, const Pack& x, const Pack& dy,
@@ -75,8 +75,8 @@ __device__ inline void store_dx(const BackwardParams& params, std::int64_t row, 
   for (int i = 0; i < kPackColumns<T>; ++i) {
     dx[i] = scale.rstd * __fmaf_rn(-(dx[i] * scale.rstd), scale.cbar, g[i]);
   }
-  if (params.dresidual_out.data != nullptr) {
-    add_pack<T>(load<T, access>(row_of<T>(params.dresidual_out, row), column, common), dx);
+  if (params.dsum.data != nullptr) {
+    add_pack<T>(load<T, access>(row_of<T>(params.dsum, row), column, common), dx);
   }
   store<T, access>(dx_row, column, pack<T>(dx), common);
 }

@@ -43,7 +43,7 @@ __device__ float fold_part(const ForwardParams& params, const RowThread<T>& me,
   Accumulators<T> accumulators{};
   if (params.residual.data != nullptr) {
     const T* residual_row = row_of<T>(params.residual, part.row);
-    T* sum_row = row_of<T>(params.residual_out, part.row);
+    T* sum_row = row_of<T>(params.sum, part.row);
 #pragma unroll 1
     for (int c = 0; c < kTilePacks; ++c) {
       const std::int64_t column = part.first + kAccumulators * c;
