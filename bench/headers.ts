@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { Failure } from './failure';
-import { installedPackage, isOlder } from './optional-packages';
+import { installedPackage, isOlder, numbersOf } from './optional-packages';
 import { packageManifest } from './package';
 
 const names = ['node-api-headers', 'node-addon-api'] as const;
@@ -14,6 +14,7 @@ type HeaderPackage = (typeof names)[number];
 
 /** A range such as ^8.9.2: the one that this package is developed with. */
 const rangeOf = (name: HeaderPackage) => packageManifest.devDependencies[name];
+const majorOf = (version: string) => numbersOf(version)[0];
 
 /**
  * Puts the packages into `folder`, whose path the compiler can take: copies of those that are installed
@@ -39,10 +40,6 @@ function findInstalled(name: HeaderPackage): string | undefined {
   const oldest = rangeOf(name).slice(1);
   if (version === undefined || isOlder(version, oldest)) return undefined;
   return majorOf(version) === majorOf(oldest) ? folder : undefined;
-}
-
-function majorOf(version: string): string {
-  return version.slice(0, version.indexOf('.'));
 }
 
 function installInto(folder: string): void {

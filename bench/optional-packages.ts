@@ -80,7 +80,7 @@ export function installedPackage(name: string): InstalledPackage | undefined {
 }
 
 /** Major, minor and patch; a pre-release counts as its release. */
-function numbersOf(version: string): [number, number, number] {
+export function numbersOf(version: string): [number, number, number] {
   const [, ...parts] = /^(\d+)\.(\d+)\.(\d+)/.exec(version) ?? [];
   const [major = 0, minor = 0, patch = 0] = parts.map(Number);
   return [major, minor, patch];

@@ -92,9 +92,9 @@ const planNames: ReadonlySet<string> = new Set([
  * ```
  *
  * On the CPU the functions take plain arrays of `dtype`: `Float32Array`, `Float64Array`, the bits of
- * 16-bit ones in a `Uint16Array`, or a `Float16Array`; on a GPU DeviceBuffers, and the calls are enqueued on the
- * plan's stream. All are (rows, hiddenSize), and rstd (rows). They allocate nothing and return
- * nothing, and give the bits of `rmsNorm`.
+ * 16-bit ones in a `Uint16Array`, or a `Float16Array`; on a GPU DeviceBuffers, and the calls are
+ * enqueued on the plan's stream. All are (rows, hiddenSize), and rstd (rows). They allocate nothing
+ * and return nothing, and give the bits of `rmsNorm`.
  *
  * @throws TypeError and RangeError for options, and at calls for arrays, that are not as described;
  * CudaError `ERR_CUDA_UNAVAILABLE`

@@ -1,8 +1,8 @@
 // What one JavaScript environment (the main thread, a worker) has: its calls in flight; the threads
-// that RMSNORM_NUM_THREADS of its own `process.env` gives them; of GPUs its
-// default streams, staging memory, objects and promises. Made each time that the addon is loaded,
-// which may be more than once in a thread. An environment that ends closes all of it, whatever
-// JavaScript still refers to, and waits for its work, and for nobody else's.
+// that RMSNORM_NUM_THREADS of its own `process.env` gives them; of GPUs its default streams,
+// staging memory, objects and promises. Made each time that the addon is loaded, which may be more
+// than once in a thread. An environment that ends closes all of it, whatever JavaScript still
+// refers to, and waits for its work, and for nobody else's.
 #pragma once
 
 #include <node_api.h>

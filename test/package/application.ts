@@ -39,11 +39,11 @@ export function developmentTool(name: string): string {
 }
 
 /** Programs that use the package, by how they load it, and what they print. */
-export const programs = {
+const programs = {
   'app.cjs': `const { devices, rmsNorm } = require('fused-rmsnorm');`,
   'app.mjs': `import { devices, rmsNorm } from 'fused-rmsnorm';`,
-} as const;
-export type ProgramName = keyof typeof programs;
+};
+export const programNames = Object.keys(programs);
 const use = `
 const x = new Float32Array([3, 4]);
 const weight = new Float32Array([1, 1]);
@@ -78,6 +78,13 @@ export function makeApplication(files: Readonly<Record<string, string>> = {}): s
 /** Removes the folders that were made so far. */
 export function removeFolders(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+}
+
+/** Copies the addons and kernels of the package to a folder, as the package's own advice says. */
+export function addPrebuilds(folder: string): void {
+  cpSync(path.join(installedPackage, 'prebuilds'), path.join(folder, 'prebuilds'), {
+    recursive: true,
+  });
 }
 
 /** All files in a folder, by their paths in it, in order. */
@@ -116,4 +123,12 @@ export function outputOf(...call: Parameters<typeof run>): string {
   const { end, stdout, stderr } = run(...call);
   if (end === 0) return stdout;
   throw new Error(`${call[1]} ${call[2].join(' ')}: ended by ${String(end)}\n${stdout}${stderr}`);
+}
+
+/** Runs what cannot load the addon. Returns what it says. */
+export function failureOf(...call: Parameters<typeof run>): string {
+  const { end, stderr } = run(...call);
+  expect(end).toBe(1);
+  expect(stderr).toContain('fused-rmsnorm cannot load its native addon');
+  return stderr;
 }

@@ -5,24 +5,23 @@ import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync, writeFileSync } fro
 import path from 'node:path';
 
 import {
+  addPrebuilds,
   developmentTool,
+  failureOf,
   filesIn,
   installedPackage,
   makeApplication,
   makeFolder,
   outputOf,
   printed,
-  programs,
+  programNames,
   removeFolders,
-  run,
   runtimes,
   tools,
-  type ProgramName,
 } from './application';
 
 afterAll(removeFolders);
 
-const names = Object.keys(programs) as ProgramName[];
 const external = "Make 'fused-rmsnorm' external to the bundle";
 
 /** The addons and kernels of the package, by their paths in it. */
@@ -42,12 +41,10 @@ function moved(from: string, files: readonly string[]): string {
   return to;
 }
 
-/** Runs a bundle that has nothing of the package with it. */
-function failureOf(...call: Parameters<typeof run>): string {
-  const { end, stderr } = run(...call);
-  expect(end).toBe(1);
-  expect(stderr).toContain('fused-rmsnorm cannot load its native addon');
-  return stderr;
+/** Bundles a program of the folder into the file `out` of it. */
+function esbuild(name: string, out: string, ...options: readonly string[]): void {
+  const args = [name, '--bundle', '--platform=node', `--outfile=${out}`, ...options];
+  outputOf(folder, developmentTool('esbuild'), args);
 }
 
 test('there are addons and kernels to look for', () => {
@@ -56,7 +53,7 @@ test('there are addons and kernels to look for', () => {
 });
 
 describe('@vercel/nft', () => {
-  test.each(names)('traces %s to the addons and kernels', (name) => {
+  test.each(programNames)('traces %s to the addons and kernels', (name) => {
     const printedList = outputOf(folder, developmentTool('nft'), ['print', name]);
     const files = printedList.split('\n').filter((line) => /^(app|node_modules)/.test(line));
     const ours = files.flatMap((file) => file.split('node_modules/fused-rmsnorm/')[1] ?? []);
@@ -77,7 +74,7 @@ describe('@vercel/nft', () => {
 });
 
 describe('@vercel/ncc', () => {
-  test.each(names)('takes along the addons and kernels of %s', (name) => {
+  test.each(programNames)('takes along the addons and kernels of %s', (name) => {
     outputOf(folder, developmentTool('ncc'), ['build', name, '-o', `ncc/${name}`]);
     const output = path.join(folder, 'ncc', name);
     const entry = `index${path.extname(name)}`;
@@ -87,18 +84,11 @@ describe('@vercel/ncc', () => {
 });
 
 describe('esbuild', () => {
-  const esbuild = (name: string, format: string, out: string) =>
-    outputOf(folder, developmentTool('esbuild'), [
-      ...[name, '--bundle', '--platform=node', `--format=${format}`, `--outfile=${out}`],
-    ]);
-
-  test.each(names)('makes CommonJS of %s, to run beside prebuilds', (name) => {
-    esbuild(name, 'cjs', 'esbuild/dist/app.cjs');
+  test.each(programNames)('makes CommonJS of %s, to run beside prebuilds', (name) => {
+    esbuild(name, 'esbuild/dist/app.cjs', '--format=cjs');
     const output = moved(path.join(folder, 'esbuild'), ['dist']);
     expect(failureOf(output, process.execPath, ['dist/app.cjs'])).toContain(external);
-    cpSync(path.join(installedPackage, 'prebuilds'), path.join(output, 'prebuilds'), {
-      recursive: true,
-    });
+    addPrebuilds(output);
     expect(outputOf(output, process.execPath, ['dist/app.cjs'])).toBe(printed);
   });
 
@@ -106,15 +96,12 @@ describe('esbuild', () => {
     ['cjs', 'external.cjs'],
     ['esm', 'external.mjs'],
   ])('leaves the package where it is, as %s', (format, entry) => {
-    outputOf(folder, developmentTool('esbuild'), [
-      ...['app.mjs', '--bundle', '--platform=node', `--format=${format}`],
-      ...['--external:fused-rmsnorm', `--outfile=${entry}`],
-    ]);
+    esbuild('app.mjs', entry, `--format=${format}`, '--external:fused-rmsnorm');
     expect(outputOf(folder, process.execPath, [entry])).toBe(printed);
   });
 
   test('does not load the addon of another package that was copied there, too', () => {
-    esbuild('app.cjs', 'cjs', 'esbuild/dist/app.cjs');
+    esbuild('app.cjs', 'esbuild/dist/app.cjs', '--format=cjs');
     const output = moved(path.join(folder, 'esbuild'), ['dist']);
     const foreign = path.join(output, 'build/Release/another.node');
     mkdirSync(path.dirname(foreign), { recursive: true });
@@ -122,25 +109,23 @@ describe('esbuild', () => {
     copyFileSync(path.join(installedPackage, 'prebuilds/linux-x64/rmsnorm.glibc.node'), foreign);
     const text = failureOf(output, process.execPath, ['dist/app.cjs']);
     expect(text).toContain(`- ${foreign}: it is the addon of another package`);
-    cpSync(path.join(installedPackage, 'prebuilds'), path.join(output, 'prebuilds'), {
-      recursive: true,
-    });
+    addPrebuilds(output);
     expect(outputOf(output, process.execPath, ['dist/app.cjs'])).toBe(printed);
   });
 });
 
 describe('a bundle of modules', () => {
   const bundlers: Readonly<Record<string, (out: string) => void>> = {
-    esbuild: (out) =>
-      outputOf(folder, developmentTool('esbuild'), [
-        ...['app.mjs', '--bundle', '--platform=node', '--format=esm', `--outfile=${out}`],
-      ]),
-    rollup: (out) =>
+    esbuild: (out) => {
+      esbuild('app.mjs', out, '--format=esm');
+    },
+    rollup: (out) => {
       outputOf(folder, path.join(tools, '.bin/rollup'), [
         ...['app.mjs', '--format', 'es', '--file', out, '--silent'],
         ...['--plugin', path.join(tools, '@rollup/plugin-node-resolve/dist/cjs/index.js')],
         ...['--plugin', path.join(tools, '@rollup/plugin-commonjs/dist/cjs/index.js')],
-      ]),
+      ]);
+    },
   };
 
   test.each(Object.entries(bundlers))('of %s takes the package where it runs', (name, bundle) => {
@@ -168,13 +153,13 @@ describe('webpack', () => {
     outputOf(folder, process.execPath, ['webpack.cjs']);
   };
 
-  test.each(names)('makes of %s what says that the package must be external', (name) => {
+  test.each(programNames)('makes of %s what says that the package must be external', (name) => {
     webpack(name, '');
     const output = moved(path.join(folder, 'webpack'), ['app.cjs']);
     expect(failureOf(output, process.execPath, ['app.cjs'])).toContain(external);
   });
 
-  test.each(names)('leaves the package of %s where it is', (name) => {
+  test.each(programNames)('leaves the package of %s where it is', (name) => {
     webpack(name, "externals: { 'fused-rmsnorm': 'commonjs fused-rmsnorm' },");
     expect(outputOf(folder, process.execPath, ['webpack/app.cjs'])).toBe(printed);
   });
@@ -207,17 +192,13 @@ describe('a single executable', () => {
   }
 
   test.each(Object.entries(makers))('of %s runs beside prebuilds', (_, make) => {
-    outputOf(folder, developmentTool('esbuild'), [
-      ...['app.cjs', '--bundle', '--platform=node', '--outfile=bundle.cjs'],
-    ]);
+    esbuild('app.cjs', 'bundle.cjs', '--format=cjs');
     const output = makeFolder();
     make(folder, path.join(output, 'app'));
     const message = failureOf(output, './app', []);
     expect(message).toContain('This program is a single executable.');
     expect(message).toContain(`cp -r node_modules/fused-rmsnorm/prebuilds ${output}`);
-    cpSync(path.join(installedPackage, 'prebuilds'), path.join(output, 'prebuilds'), {
-      recursive: true,
-    });
+    addPrebuilds(output);
     expect(outputOf(output, './app', [])).toBe(printed);
   });
 });

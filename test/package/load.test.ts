@@ -4,19 +4,18 @@ import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 
 import {
+  failureOf,
   makeApplication,
   outputOf,
   printed,
-  programs,
+  programNames,
   removeFolders,
   run,
   runtimes,
-  type ProgramName,
 } from './application';
 
 afterAll(removeFolders);
 
-const names = Object.keys(programs) as ProgramName[];
 let folder = '';
 
 beforeAll(() => {
@@ -27,7 +26,7 @@ const deno = ['run', '--no-prompt', '--node-modules-dir=manual'];
 const argumentsOf = (runtime: string) => (runtime === 'deno' ? [...deno, '--allow-all'] : []);
 
 describe.each(Object.entries(runtimes))('%s', (runtime, command) => {
-  test.each(names)('runs %s', (name) => {
+  test.each(programNames)('runs %s', (name) => {
     expect(outputOf(folder, command, [...argumentsOf(runtime), name])).toBe(printed);
   });
 });
@@ -52,9 +51,7 @@ describe('Deno', () => {
   test.each([[['--allow-read']], [['--allow-read', '--allow-env', '--allow-sys']]])(
     'says what is missing with %j',
     (flags) => {
-      const { end, stderr } = run(folder, runtimes.deno, [...deno, ...flags, 'app.cjs']);
-      expect(end).toBe(1);
-      expect(stderr).toContain('fused-rmsnorm cannot load its native addon');
+      const stderr = failureOf(folder, runtimes.deno, [...deno, ...flags, 'app.cjs']);
       expect(stderr).toContain('run again with the --allow-ffi flag');
       expect(stderr).toContain('Deno loads addons with --allow-ffi and --allow-read');
     },
@@ -77,9 +74,7 @@ describe('the permission model of Node.js', () => {
 
   test.each(cases)('allows no addons: %s', (runtime, flag) => {
     const args = [flag, `--allow-fs-read=${folder}/*`, 'app.cjs'];
-    const { end, stderr } = run(folder, runtimes[runtime], args);
-    expect(end).toBe(1);
-    expect(stderr).toContain('fused-rmsnorm cannot load its native addon');
+    const stderr = failureOf(folder, runtimes[runtime], args);
     expect(stderr).toContain('give it --allow-addons');
   });
 
@@ -91,14 +86,8 @@ describe('the permission model of Node.js', () => {
       'node_modules/node-gyp-build/*',
     ];
     const reads = allowed.map((name) => `--allow-fs-read=${path.join(folder, name)}`);
-    const { end, stderr } = run(folder, runtimes[runtime], [
-      flag,
-      ...reads,
-      '--allow-addons',
-      'app.cjs',
-    ]);
-    expect(end).toBe(1);
-    expect(stderr).toContain('fused-rmsnorm cannot load its native addon');
+    const args = [flag, ...reads, '--allow-addons', 'app.cjs'];
+    const stderr = failureOf(folder, runtimes[runtime], args);
     expect(stderr).toContain(
       `--allow-fs-read=${path.join(folder, 'node_modules/fused-rmsnorm')}/*`,
     );
@@ -107,8 +96,7 @@ describe('the permission model of Node.js', () => {
 
 test('a file system that is mounted noexec', () => {
   const mount = `mount --bind . . && mount -o remount,noexec,bind . && cd "$PWD" && exec "$0" app.cjs`;
-  const { end, stderr } = run(folder, 'unshare', ['--mount', 'sh', '-c', mount, process.execPath]);
-  expect(end).toBe(1);
+  const stderr = failureOf(folder, 'unshare', ['--mount', 'sh', '-c', mount, process.execPath]);
   expect(stderr).toContain('failed to map segment from shared object');
   expect(stderr).toContain(`The file system of ${folder}/node_modules/fused-rmsnorm/prebuilds`);
   expect(stderr).toContain('is mounted noexec');
@@ -119,8 +107,7 @@ test('a copy of the package without its prebuilds', () => {
   const other = makeApplication();
   const prebuilds = path.join(other, 'node_modules/fused-rmsnorm/prebuilds');
   rmSync(prebuilds, { recursive: true });
-  const { end, stderr } = run(other, process.execPath, ['app.cjs']);
-  expect(end).toBe(1);
+  const stderr = failureOf(other, process.execPath, ['app.cjs']);
   expect(stderr).toContain(`- ${prebuilds}: no such folder`);
   expect(stderr).toContain("The package's folder 'prebuilds' is missing");
   expect(existsSync(path.join(other, 'node_modules/fused-rmsnorm/build'))).toBe(false);
