@@ -1,7 +1,7 @@
 /** @type {import('jest').Config} */
 module.exports = {
   testEnvironment: 'node',
-  globalSetup: '<rootDir>/test/global-setup.ts',
+  globalSetup: '<rootDir>/test/support/global-setup.ts',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   // They need a tarball: scripts/test-package.sh runs them.
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/package/'],

@@ -1,6 +1,6 @@
 # The CUDA kernels: add_cuda_kernels() compiles csrc/cuda/kernels/*.cu to a fatbin each, in build/cuda,
-# and tells csrc/cuda/kernel_files.cc their names. The addon reads them when a GPU is first asked for
-# (csrc/cuda/kernel_files.cc says where it looks). A fatbin does not depend on the host: the same files
+# and tells csrc/cuda/driver/kernel_files.cc their names. The addon reads them when a GPU is first asked for
+# (csrc/cuda/driver/kernel_files.cc says where it looks). A fatbin does not depend on the host: the same files
 # serve the addon of every platform.
 #
 # A name carries a hash of the sources (kernel_names.cmake), forward.0123456789abcdef.fatbin, so that an
@@ -20,7 +20,7 @@ set(RMSNORM_CUDA_ARCHS "" CACHE STRING
 
 # sm_89 and sm_103 run the code of sm_86 and sm_100.
 set(default_archs 75-real 80-real 86-real 90-real 100-real 120-real 75-virtual 80-virtual 90-virtual)
-# -fmad=false: the numerics contract (csrc/fold.h) says which products and sums are fused.
+# -fmad=false: the numerics contract (csrc/op/fold.h) says which products and sums are fused.
 set(nvcc_options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr --compress-mode=size)
 
 # Sets `result` to nvcc's -gencode options for a list as RMSNORM_CUDA_ARCHS.
@@ -146,6 +146,6 @@ function(add_cuda_kernels)
 
   list(TRANSFORM names REPLACE "(.+)" "\"\\1\"" OUTPUT_VARIABLE quoted)
   list(JOIN quoted "," quoted)
-  set_source_files_properties(csrc/cuda/kernel_files.cc PROPERTIES
+  set_source_files_properties(csrc/cuda/driver/kernel_files.cc PROPERTIES
     COMPILE_DEFINITIONS "RMSNORM_KERNEL_FILES=${quoted}")
 endfunction()

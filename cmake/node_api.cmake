@@ -1,4 +1,4 @@
-# use_node_api_of_host(TARGET): csrc/windows/node_api.cc in TARGET, a module for Windows by mingw-w64,
+# use_node_api_of_host(TARGET): csrc/os/windows/node_api.cc in TARGET, a module for Windows by mingw-w64,
 # with the functions of Node-API that node-api-headers lists.
 function(use_node_api_of_host target)
   list(GET CMAKE_JS_INC 0 include)
@@ -8,6 +8,6 @@ function(use_node_api_of_host target)
   set(folder ${PROJECT_BINARY_DIR}/node_api)
   file(CONFIGURE OUTPUT ${folder}/node_api_functions.h
     CONTENT "#define NODE_API_FUNCTIONS(F) \\\n${names}\n" @ONLY)
-  target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc/windows/node_api.cc)
+  target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc/os/windows/node_api.cc)
   target_include_directories(${target} PRIVATE ${folder})
 endfunction()

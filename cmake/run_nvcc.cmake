@@ -1,5 +1,5 @@
 # cmake -DCOMMAND=LIST -DFATBIN=FILE -DLOG=FILE -P run_nvcc.cmake: runs a command that makes a fatbin in
-# FATBIN.part, and gives it its name once it ends with the line that csrc/cuda/kernel_files.cc checks.
+# FATBIN.part, and gives it its name once it ends with the line that csrc/cuda/driver/kernel_files.cc checks.
 # The command's messages go to LOG; shown are its warnings, or all if it fails.
 get_filename_component(folder ${LOG} DIRECTORY)
 file(MAKE_DIRECTORY ${folder})

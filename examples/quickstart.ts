@@ -6,7 +6,7 @@ import path from 'node:path';
 import Table from 'cli-table3';
 
 import { getCpuVariant, getNumThreads, rmsNorm } from '../lib';
-import { readSafetensors } from '../test/safetensors';
+import { readSafetensors } from '../test/support/safetensors';
 
 /** A float32 result differs from a float64 one by some roundings of 2^-24: more is a wrong answer. */
 const tolerance = 2 ** -20;

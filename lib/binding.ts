@@ -9,9 +9,9 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 import type { Binding } from '../binding';
-import { codedError } from './errors';
-import { thisHost, type Host } from './host';
-import { describeFailure, type Attempt } from './load-failure';
+import { codedError } from './core/errors';
+import { thisHost, type Host } from './core/host';
+import { describeFailure, type Attempt } from './core/load-failure';
 
 const path = require('node:path') as typeof import('node:path');
 

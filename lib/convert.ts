@@ -6,10 +6,10 @@ import {
   type DType,
   type Float16ArrayLike,
   type FloatArray,
-} from './dtype';
-import { adoptNativeError, argumentError } from './errors';
-import { readHostArray } from './host-array';
-import { freshArray } from './outputs';
+} from './core/dtype';
+import { adoptNativeError, argumentError } from './core/errors';
+import { readHostArray } from './core/host-array';
+import { freshArray } from './core/outputs';
 
 /**
  * float32 to the bits of bfloat16, rounded to nearest even. NaN stays NaN.

@@ -16,22 +16,28 @@ export {
   type PlanOptions,
 } from './plan';
 export { fromBFloat16, fromFloat16, toBFloat16, toFloat16 } from './convert';
-export { cpuVariants, getCpuVariant, getNumThreads, setCpuVariant, setNumThreads } from './cpu';
-export { devices, type CudaDevice, type DeviceList, type DeviceName } from './devices';
-export { DeviceBuffer, type CopyPartner, type DeviceBufferFromOptions } from './device-buffer';
-export type { DeviceDType } from './device-dtype';
-export { HostBuffer, type HostArrayOf } from './host-buffer';
-export { Stream, type StreamOptions } from './stream';
-export { CudaEvent, type CudaEventOptions } from './event';
-export { Graph } from './graph';
-export type { CudaDeviceName, CudaDeviceOptions } from './cuda';
-export { CudaError, type CudaErrorCode, type ErrorCode } from './errors';
-export type { DType, Float16ArrayLike, FloatArray, RstdArray } from './dtype';
+export {
+  cpuVariants,
+  getCpuVariant,
+  getNumThreads,
+  setCpuVariant,
+  setNumThreads,
+} from './settings';
+export { devices, type CudaDevice, type DeviceList, type DeviceName } from './gpu/devices';
+export { DeviceBuffer, type CopyPartner, type DeviceBufferFromOptions } from './gpu/device-buffer';
+export type { DeviceDType } from './core/device-dtype';
+export { HostBuffer, type HostArrayOf } from './gpu/host-buffer';
+export { Stream, type StreamOptions } from './gpu/stream';
+export { CudaEvent, type CudaEventOptions } from './gpu/event';
+export { Graph } from './gpu/graph';
+export type { CudaDeviceName, CudaDeviceOptions } from './gpu/cuda';
+export { CudaError, type CudaErrorCode, type ErrorCode } from './core/errors';
+export type { DType, Float16ArrayLike, FloatArray, RstdArray } from './core/dtype';
 export type {
   BackwardOptions,
   CastOrder,
   CommonOptions,
   ForwardOptions,
   RmsNormOptions,
-} from './options';
-export type { AnyInput, DeviceInput, Input, Output, Rstd, TensorLike } from './tensor';
+} from './call/options';
+export type { AnyInput, DeviceInput, Input, Output, Rstd, TensorLike } from './call/tensor';

@@ -1,8 +1,8 @@
-import { readNormalizedShape, rstdKind, statedType } from './arguments';
-import { type DeviceName } from './devices';
-import { checkDTypeName, zeros, type DType, type RstdArray } from './dtype';
+import { readNormalizedShape, rstdKind, statedType } from './call/arguments';
+import { type DeviceName } from './gpu/devices';
+import { checkDTypeName, zeros, type DType, type RstdArray } from './core/dtype';
 import { toBFloat16, toFloat16 } from './convert';
-import { argumentError, codedError } from './errors';
+import { argumentError, codedError } from './core/errors';
 import {
   knownOptions,
   noOptions,
@@ -11,7 +11,7 @@ import {
   type BackwardOptions,
   type CastOrder,
   type ForwardOptions,
-} from './options';
+} from './call/options';
 import { rmsNorm } from './rms-norm';
 import {
   inputOf,
@@ -21,7 +21,7 @@ import {
   type Input,
   type Operand,
   type Output,
-} from './tensor';
+} from './call/tensor';
 
 /** Options of {@link RMSNorm}. */
 export interface RMSNormOptions {

@@ -1,18 +1,24 @@
 import type { Binding, NativeData } from '../binding';
-import { refuseView } from './arguments';
+import { refuseView } from './call/arguments';
 import { binding } from './binding';
-import type { CudaDeviceName } from './cuda';
-import { isDeviceBuffer, nativeData, type TensorData } from './data';
-import { nativeDeviceBuffer, ordinalOfBuffer, type DeviceBuffer } from './device-buffer';
-import type { DeviceName } from './devices';
-import { checkDTypeName, dtypeOf, nativeView, type DType, type FloatArray } from './dtype';
-import { adoptNativeError, argumentError } from './errors';
-import { accumulateFlag, nativeFormat } from './format';
-import { readPackagedArray } from './host-array';
-import { knownOptions, readCount, readFlag, readSettings, type CommonOptions } from './options';
-import { plainPlan, type PlanCalls } from './plain-calls';
-import { readStream } from './stream';
-import { readOperand, type Operand } from './tensor';
+import type { CudaDeviceName } from './gpu/cuda';
+import { isDeviceBuffer, nativeData, type TensorData } from './call/data';
+import { nativeDeviceBuffer, ordinalOfBuffer, type DeviceBuffer } from './gpu/device-buffer';
+import type { DeviceName } from './gpu/devices';
+import { checkDTypeName, dtypeOf, nativeView, type DType, type FloatArray } from './core/dtype';
+import { adoptNativeError, argumentError } from './core/errors';
+import { accumulateFlag, nativeFormat } from './call/format';
+import { readPackagedArray } from './core/host-array';
+import {
+  knownOptions,
+  readCount,
+  readFlag,
+  readSettings,
+  type CommonOptions,
+} from './call/options';
+import { plainPlan, type PlanCalls } from './call/plain-calls';
+import { readStream } from './gpu/stream';
+import { readOperand, type Operand } from './call/tensor';
 
 /** Options of {@link createPlan}. */
 export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {

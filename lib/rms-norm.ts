@@ -4,9 +4,9 @@ import {
   runBackwardAsync,
   type BackwardArrays,
   type BackwardCall,
-} from './backward';
-import type { DeviceBuffer } from './device-buffer';
-import type { RstdArray } from './dtype';
+} from './call/backward';
+import type { DeviceBuffer } from './gpu/device-buffer';
+import type { RstdArray } from './core/dtype';
 import {
   readForward,
   refuseFreshSum,
@@ -15,7 +15,7 @@ import {
   runForwardAsync,
   type ForwardArrays,
   type ForwardCall,
-} from './forward';
+} from './call/forward';
 import {
   forwardNames,
   noOptions,
@@ -24,9 +24,9 @@ import {
   type CommonOptions,
   type ForwardOptions,
   type RmsNormOptions,
-} from './options';
-import { plainBackward, plainForward } from './plain-calls';
-import type { AnyInput, Operand, Output, Rstd } from './tensor';
+} from './call/options';
+import { plainBackward, plainForward } from './call/plain-calls';
+import type { AnyInput, Operand, Output, Rstd } from './call/tensor';
 
 /** What `rmsNorm.forward` returns. */
 export interface ForwardResult<X, O = CommonOptions> {

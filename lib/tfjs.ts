@@ -6,10 +6,10 @@
 
 import { customGrad, Tensor, tensor, type GradSaveFunc } from '@tensorflow/tfjs-core';
 
-import { readNormalizedShape } from './arguments';
-import { isRevoked } from './caller-values';
-import { argumentError, codedError } from './errors';
-import { defaultEps, knownOptions, type CommonOptions } from './options';
+import { readNormalizedShape } from './call/arguments';
+import { isRevoked } from './core/caller-values';
+import { argumentError, codedError } from './core/errors';
+import { defaultEps, knownOptions, type CommonOptions } from './call/options';
 import { rmsNorm as rmsNormOfArrays } from './rms-norm';
 
 /** Options of `rmsNorm`, as the package's own take them. */

@@ -1,4 +1,4 @@
-// The kernels of csrc/cuda/kernel_table.h, and what ptxas said of each when it was compiled.
+// The kernels of csrc/cuda/kernels/kernel_table.h, and what ptxas said of each when it was compiled.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -69,7 +69,7 @@ function callsOf(body: string): { name: string; args: string[] }[] {
 
 /** The names of all kernels in the table, in its order. */
 export function kernelNames(): string[] {
-  const header = readFileSync(path.join(root, 'csrc/cuda/kernel_table.h'), 'utf8');
+  const header = readFileSync(path.join(root, 'csrc/cuda/kernels/kernel_table.h'), 'utf8');
   const macros = macrosOf(header);
   // What a list of types calls F with, or a list of kernels: `given` stands for __VA_ARGS__.
   const expand = (macro: string, given: readonly string[]): string[][] => {

@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 
-import { hasSimulator } from '../test/processes';
+import { hasSimulator } from '../test/support/processes';
 import { compiledKernels, kernelNames, logFolder, type CompiledKernel } from './compiled-kernels';
 import { writeGenerated } from './generated-text';
 import { architectureNames, occupancyOf, type Architecture } from './occupancy';

@@ -92,7 +92,7 @@ function beginToCompile() {
 const modules = isAddonAlone ? ['rmsnorm'] : ['rmsnorm', 'rmsnorm_bench', 'rmsnorm_test'];
 const addons = modules.map((name) => `build/Release/${name}.node`);
 const sources = Math.max(
-  newest('csrc', 'bench/native', 'test/addon', 'cmake'),
+  newest('csrc', 'bench/native', 'test/support/addon', 'cmake'),
   modified('CMakeLists.txt'),
   modified('package.json'),
 );

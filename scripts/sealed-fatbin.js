@@ -1,4 +1,4 @@
-// The files of compiled kernels: a fatbin, and a line about it that csrc/cuda/kernel_files.cc checks.
+// The files of compiled kernels: a fatbin, and a line about it that csrc/cuda/driver/kernel_files.cc checks.
 
 const { Buffer } = require('node:buffer');
 const { createHash } = require('node:crypto');

@@ -13,5 +13,5 @@ for version in "$@"; do
   npm install --silent --no-audit --no-fund --prefix "$folder/$version" "$package@$version"
   node=$folder/$version/node_modules/$package/bin/node
   echo "== Node.js $("$node" --version)"
-  "$node" node_modules/jest/bin/jest.js "test/($tests)[a-z-]*[.]test"
+  "$node" node_modules/jest/bin/jest.js "test/[a-z]+/($tests)[a-z-]*[.]test"
 done

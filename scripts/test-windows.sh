@@ -25,7 +25,7 @@ echo '{ "private": true }' >"$app/package.json"
 cp test/package/*.{cjs,mjs,json} test/windows/*.mjs "$app"
 compile() { x86_64-w64-mingw32-g++-posix -std=c++20 -O2 -ffp-contract=off -static -s -Icsrc "$@"; }
 compile -shared test/windows/nvcuda.cc -o "$app/nvcuda.dll"
-compile -idirafter /usr/include test/native/{main,fma_test}.cc csrc/cpu/features.cc csrc/windows/fma.cc \
+compile -idirafter /usr/include test/native/{main,fma_test}.cc csrc/cpu/features.cc csrc/os/windows/fma.cc \
   -o "$app/fma_test.exe"
 
 echo '== Node.js for Windows, and a Windows for it'

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import type { DType } from '../lib';
-import { printedBy, simulator } from '../test/processes';
+import { printedBy, simulator } from '../test/support/processes';
 
 /** A call of the public API. */
 export interface Run {

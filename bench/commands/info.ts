@@ -39,7 +39,7 @@ function loadedAddon(): string | null {
   return files.find((file) => /rmsnorm[^/\\]*\.node$/.test(file)) ?? null;
 }
 
-/** The fatbins, which lie next to an addon (csrc/cuda/kernel_files.cc), and what they are for. */
+/** The fatbins, which lie next to an addon (csrc/cuda/driver/kernel_files.cc), and what they are for. */
 function kernelLines(addon: string): [string, string][] {
   const near = path.join(path.dirname(addon), '..');
   const folder = [path.join(near, 'cuda'), path.join(near, '../prebuilds/cuda')].find(

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "cpu/thread_pool.h"
-#include "cuda/device.h"
+#include "cuda/driver/device.h"
 #include "launches.h"
 #include "layer_norm_call.h"
 

@@ -2,10 +2,10 @@
 
 #include <chrono>
 
-#include "cuda/device.h"
-#include "cuda/kernel_params.h"
-#include "cuda/memory.h"
-#include "cuda/policy.h"
+#include "cuda/driver/device.h"
+#include "cuda/kernels/kernel_params.h"
+#include "cuda/launch/policy.h"
+#include "cuda/runtime/memory.h"
 
 namespace {
 

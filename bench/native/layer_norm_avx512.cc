@@ -1,23 +1,23 @@
 // LayerNorm with AVX-512. Only this instruction set's own headers may be included here: see
-// csrc/cpu/variant_avx2.cc.
+// csrc/cpu/isa/variant_avx2.cc.
 
 #include <immintrin.h>
 
 #include "cpu/features.h"
 #include "cpu/variant.h"
-#include "float16.h"
 #include "layer_norm.h"
+#include "op/float16.h"
 
 namespace rmsnorm::bench {
 namespace {
 
 using namespace cpu;
 
-#include "cpu/types.inl"
+#include "cpu/simd/types.inl"
 
-#include "cpu/vector_avx512.inl"
+#include "cpu/simd/vector_avx512.inl"
 
-#include "cpu/pairs.inl"
+#include "cpu/simd/pairs.inl"
 
 #include "layer_norm_rows.inl"
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <new>
 
-#include "../platform.h"
+#include "../os/platform.h"
 #include "features.h"
 #include "schedule.h"
 #include "thread_pool.h"

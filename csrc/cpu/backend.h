@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "../rms_norm.h"
-#include "../status.h"
+#include "../op/rms_norm.h"
+#include "../op/status.h"
 #include "variant.h"
 
 namespace rmsnorm::cpu {

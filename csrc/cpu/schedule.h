@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "../rms_norm.h"
-#include "../status.h"
+#include "../op/rms_norm.h"
+#include "../op/status.h"
 #include "variant.h"
 
 namespace rmsnorm::cpu {

@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
-#include "../floating_point.h"
-#include "../platform.h"
+#include "../os/floating_point.h"
+#include "../os/platform.h"
 
 namespace rmsnorm::cpu {
 namespace {

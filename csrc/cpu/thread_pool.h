@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "../status.h"
+#include "../op/status.h"
 
 namespace rmsnorm::cpu {
 

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "../fold.h"
-#include "../rms_norm.h"
+#include "../op/fold.h"
+#include "../op/rms_norm.h"
 
 namespace rmsnorm::cpu {
 

@@ -5,12 +5,12 @@
 
 #include <iterator>
 
-#include "calls.h"
 #include "environment.h"
+#include "gpu/objects.h"
 #include "method.h"
-#include "objects.h"
-#include "plain_calls.h"
-#include "plan.h"
+#include "ops/calls.h"
+#include "ops/plain_calls.h"
+#include "ops/plan.h"
 #include "results.h"
 
 namespace rmsnorm::napi {

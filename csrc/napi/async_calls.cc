@@ -5,7 +5,7 @@
 #include <new>
 #include <utility>
 
-#include "../platform.h"
+#include "../os/platform.h"
 #include "errors.h"
 #include "results.h"
 

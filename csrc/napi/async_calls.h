@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "../cpu/thread_pool.h"
-#include "../status.h"
+#include "../op/status.h"
 
 namespace rmsnorm::napi {
 

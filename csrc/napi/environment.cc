@@ -4,9 +4,9 @@
 #include <new>
 #include <string>
 
-#include "../cuda/allocation.h"
-#include "../cuda/backend.h"
-#include "../platform.h"
+#include "../cuda/host/backend.h"
+#include "../cuda/runtime/allocation.h"
+#include "../os/platform.h"
 #include "errors.h"
 
 namespace rmsnorm::napi {

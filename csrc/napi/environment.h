@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "../cpu/thread_pool.h"
-#include "../cuda/queue.h"
-#include "../cuda/transfer.h"
+#include "../cuda/host/transfer.h"
+#include "../cuda/runtime/queue.h"
 #include "async_calls.h"
 #include "promise.h"
 

@@ -3,7 +3,7 @@
 
 #include <node_api.h>
 
-#include "../status.h"
+#include "../op/status.h"
 
 namespace rmsnorm::napi {
 

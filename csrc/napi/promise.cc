@@ -3,7 +3,7 @@
 #include <mutex>
 #include <new>
 
-#include "arguments.h"
+#include "args/arguments.h"
 #include "errors.h"
 #include "results.h"
 

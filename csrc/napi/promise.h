@@ -7,8 +7,8 @@
 
 #include <memory>
 
-#include "../cuda/queue.h"
-#include "../status.h"
+#include "../cuda/runtime/queue.h"
+#include "../op/status.h"
 
 namespace rmsnorm::napi {
 

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "../platform.h"
+#include "../os/platform.h"
 #include "environment.h"
 #include "values.h"
 

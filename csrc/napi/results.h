@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "../status.h"
+#include "../op/status.h"
 
 namespace rmsnorm::napi {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "device_buffer.h"
+#include "gpu/device_buffer.h"
 
 namespace rmsnorm::napi {
 namespace {

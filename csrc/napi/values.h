@@ -15,8 +15,8 @@
 #include <limits>
 #include <string>
 
-#include "../rms_norm.h"
-#include "../status.h"
+#include "../op/rms_norm.h"
+#include "../op/status.h"
 
 namespace rmsnorm::napi {
 

@@ -5,7 +5,7 @@
 
 #include "driver.h"
 #include "fatbin.h"
-#include "floating_point.h"
+#include "os/floating_point.h"
 
 namespace cudasim {
 namespace {

@@ -8,8 +8,8 @@
 #include <limits>
 #include <vector>
 
-#include "float16.h"
-#include "fold.h"
+#include "op/float16.h"
+#include "op/fold.h"
 #include "support.h"
 
 namespace rmsnorm::test {

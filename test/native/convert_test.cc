@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "float16.h"
+#include "op/float16.h"
 #include "support.h"
 
 namespace rmsnorm::test {

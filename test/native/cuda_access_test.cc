@@ -8,9 +8,9 @@
 #include <initializer_list>
 #include <vector>
 
-#include "cuda/matrix.h"
-#include "cuda/policy.h"
-#include "fold.h"
+#include "cuda/kernels/matrix.h"
+#include "cuda/launch/policy.h"
+#include "op/fold.h"
 
 namespace rmsnorm::cuda {
 namespace {

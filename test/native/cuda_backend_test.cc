@@ -1,7 +1,7 @@
 // The CUDA backend against scalar, on whatever devices there are: layouts that JavaScript can not
 // make, chunks, several threads. Without a device: that every call says so.
 
-#include "cuda/backend.h"
+#include "cuda/host/backend.h"
 
 #include <doctest/doctest.h>
 
@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "cuda/device.h"
+#include "cuda/driver/device.h"
 #include "support.h"
 
 namespace rmsnorm::test {

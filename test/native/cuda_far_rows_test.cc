@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "cuda/launch.h"
+#include "cuda/launch/launch.h"
 #include "cuda_support.h"
 
 namespace rmsnorm::test {

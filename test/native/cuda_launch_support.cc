@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cuda/launch.h"
+#include "cuda/launch/launch.h"
 
 namespace rmsnorm::test {
 namespace {

@@ -1,7 +1,7 @@
 // The launches on device memory as a caller lays it out: any alignment and stride, rows of any
 // length, parts of a whole. Bits against scalar, on the first device; without one nothing is run.
 
-#include "cuda/launch.h"
+#include "cuda/launch/launch.h"
 
 #include <doctest/doctest.h>
 

@@ -1,7 +1,7 @@
 // The choice of kernels and grids: pure functions, so that every problem can be asked about without
 // a device. What they promise the kernels and the driver is checked for each.
 
-#include "cuda/policy.h"
+#include "cuda/launch/policy.h"
 
 #include <doctest/doctest.h>
 
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "fold.h"
+#include "op/fold.h"
 
 namespace rmsnorm::cuda {
 namespace {

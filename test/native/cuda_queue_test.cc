@@ -1,16 +1,16 @@
 // Queues whose stream somebody else uses behind their backs, and marks, on whatever device there
 // is.
 
-#include "cuda/queue.h"
+#include "cuda/runtime/queue.h"
 
 #include <doctest/doctest.h>
 
 #include <memory>
 #include <set>
 
-#include "cuda/allocation.h"
-#include "cuda/graph.h"
-#include "cuda/recorded_event.h"
+#include "cuda/runtime/allocation.h"
+#include "cuda/runtime/graph.h"
+#include "cuda/runtime/recorded_event.h"
 #include "cuda_support.h"
 
 namespace rmsnorm::test {

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "cuda/device.h"
-#include "cuda/memory.h"
+#include "cuda/driver/device.h"
+#include "cuda/runtime/memory.h"
 #include "support.h"
 
 namespace rmsnorm::test {

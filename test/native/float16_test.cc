@@ -1,6 +1,6 @@
 // float16.h against the definition of the formats, computed in float64.
 
-#include "float16.h"
+#include "op/float16.h"
 
 #include <doctest/doctest.h>
 

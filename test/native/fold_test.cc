@@ -1,6 +1,6 @@
 // fold.h: the order of sums, and the groups of rows.
 
-#include "fold.h"
+#include "op/fold.h"
 
 #include <doctest/doctest.h>
 

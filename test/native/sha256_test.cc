@@ -1,6 +1,6 @@
 // SHA-256 against the examples of FIPS 180-4, and around the ends of blocks.
 
-#include "cuda/sha256.h"
+#include "cuda/driver/sha256.h"
 
 #include <doctest/doctest.h>
 

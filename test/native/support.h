@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "cpu/variant.h"
-#include "rms_norm.h"
+#include "op/rms_norm.h"
 
 namespace rmsnorm::test {
 

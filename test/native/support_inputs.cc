@@ -3,7 +3,7 @@
 #include <cstring>
 #include <iterator>
 
-#include "float16.h"
+#include "op/float16.h"
 #include "support.h"
 
 namespace rmsnorm::test {

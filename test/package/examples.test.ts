@@ -3,7 +3,7 @@
 import { cpSync, readdirSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 
-import { hasSimulator, simulator } from '../processes';
+import { hasSimulator, simulator } from '../support/processes';
 import {
   checkout,
   developmentTool,

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "cuda/driver_api.h"
+#include "cuda/driver/driver_api.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // dweight from the partial sums of the row groups: the neighbour-first tree (fold.h), the sum with
 // what was there, and the cast.
-#include "../kernel_params.h"
-#include "../kernel_table.h"
+#include "kernel_params.h"
+#include "kernel_table.h"
 #include "primitives.cuh"
 
 namespace rmsnorm::cuda {

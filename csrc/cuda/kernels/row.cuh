@@ -9,8 +9,8 @@
 // blockDim = (threads of a row = G * kTileLanes, rows of a block).
 #pragma once
 
-#include "../kernel_params.h"
-#include "../kernel_table.h"
+#include "kernel_params.h"
+#include "kernel_table.h"
 #include "primitives.cuh"
 
 namespace rmsnorm::cuda {

@@ -1,0 +1,27 @@
+// AVX-512 (F, BW, VL, DQ) with FMA and F16C: 16 floats a register, a tile of the fold in 4 of them.
+//
+// Only this instruction set's own headers may be included here: see variant_avx2.cc.
+
+#include <immintrin.h>
+
+#include "../../op/float16.h"
+#include "../features.h"
+#include "../variant.h"
+
+namespace rmsnorm::cpu {
+namespace {
+
+#include "../simd/types.inl"
+
+#include "../simd/vector_avx512.inl"
+
+#include "../simd/bfloat16_normals.inl"
+
+#include "../kernels/row_kernels.inl"
+
+}  // namespace
+
+const Variant kAvx512{"avx512", kFeaturesAvx512, &kAvx2,         prepare, forward,
+                      backward, add_partial,     finish_dweight, convert};
+
+}  // namespace rmsnorm::cpu

@@ -1,0 +1,121 @@
+#include "driver.h"
+
+#include <mutex>
+
+#include "../../os/platform.h"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// The kernels come from CUDA 13, whose images and PTX an older driver does not read.
+constexpr int kNeededVersion = 13000;
+constexpr const char* kNeededDriver = "580";
+
+#if defined(_WIN32)
+constexpr const char* kLibrary = "nvcuda.dll";
+#else
+constexpr const char* kLibrary = "libcuda.so.1";
+#endif
+
+Status unavailable(const std::string& reason, DriverError driver_error = {}) {
+  return {Code::kCudaUnavailable, "CUDA is not available: " + reason, driver_error};
+}
+
+// A status for the result of a call without which there is no CUDA.
+Status explain(CUresult result, const char* function) {
+  if (result == CUDA_SUCCESS) return {};
+  const Status status = check(result, function);
+  return unavailable(status.message(), status.driver_error());
+}
+
+// Fills `driver` as far as it gets.
+Status open(Driver* driver) {
+  const std::optional<std::string> named = environment_variable("RMSNORM_LIBCUDA");
+  const std::string path = named.value_or(kLibrary);
+  const std::string shown = "'" + path + "'" + (named ? ", named by RMSNORM_LIBCUDA," : "");
+
+  std::string error;
+  void* const library = open_library(path, &error);
+  if (library == nullptr) {
+    return unavailable("the driver's library " + shown + " can not be opened (" + error + ")");
+  }
+  const char* missing = nullptr;
+#define RMSNORM_FIND_FUNCTION(name, parameters)                                           \
+  driver->name = reinterpret_cast<decltype(driver->name)>(find_function(library, #name)); \
+  if (driver->name == nullptr && missing == nullptr) missing = #name;
+  RMSNORM_DRIVER_FUNCTIONS(RMSNORM_FIND_FUNCTION)
+#undef RMSNORM_FIND_FUNCTION
+
+  // The version first: an older driver may lack functions, too.
+  if (driver->cuDriverGetVersion == nullptr || driver->cuGetErrorName == nullptr ||
+      driver->cuGetErrorString == nullptr) {
+    return unavailable("the library " + shown + " is no CUDA driver");
+  }
+  RMSNORM_TRY(explain(driver->cuDriverGetVersion(&driver->version), "cuDriverGetVersion"));
+  if (driver->version < kNeededVersion) {
+    return unavailable("the driver serves CUDA " + version_text(driver->version) +
+                       " at most, and CUDA " + version_text(kNeededVersion) +
+                       " is needed: driver " + kNeededDriver + " or newer");
+  }
+  if (missing != nullptr) {
+    return unavailable("the library " + shown + " has no function " + missing);
+  }
+  return {};
+}
+
+struct Opened {
+  std::mutex mutex;
+  Driver driver;  // not written any more once is_initialised
+  bool is_open = false;
+  bool is_initialised = false;
+};
+
+// Never destroyed: threads of an ending process may still be inside.
+Opened& opened() {
+  static Opened& instance = *new Opened;
+  return instance;
+}
+
+Status initialise(Driver* driver) {
+  // cuInit has a code for a machine without a device; another result is the driver's trouble.
+  const CUresult result = driver->cuInit(0);
+  if (result == CUDA_ERROR_NO_DEVICE) {
+    return unavailable("there is no device", check(result, "cuInit").driver_error());
+  }
+  RMSNORM_TRY(explain(result, "cuInit"));
+  RMSNORM_TRY(explain(driver->cuDeviceGetCount(&driver->devices), "cuDeviceGetCount"));
+  if (driver->devices < 1) return unavailable("there is no device");
+  return {};
+}
+
+}  // namespace
+
+Status open_driver() {
+  Opened& all = opened();
+  const std::lock_guard lock(all.mutex);
+  if (all.is_initialised) return {};
+  if (!all.is_open) RMSNORM_TRY(open(&all.driver));
+  all.is_open = true;
+  RMSNORM_TRY(initialise(&all.driver));
+  all.is_initialised = true;
+  return {};
+}
+
+const Driver& driver() { return opened().driver; }
+
+Status check(CUresult result, const std::string& what) {
+  if (result == CUDA_SUCCESS) return {};
+  DriverError error{.number = result};
+  if (driver().cuGetErrorName(result, &error.name) != CUDA_SUCCESS) error.name = nullptr;
+  if (driver().cuGetErrorString(result, &error.text) != CUDA_SUCCESS) error.text = nullptr;
+  std::string message = what + " failed: ";
+  message += error.name != nullptr ? error.name : "error " + std::to_string(error.number);
+  if (error.text != nullptr) message += std::string(" (") + error.text + ")";
+  return {Code::kCuda, message, error};
+}
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+}  // namespace rmsnorm::cuda

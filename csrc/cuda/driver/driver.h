@@ -1,0 +1,44 @@
+// The CUDA driver: the library is opened when it is first needed, and never closed.
+#pragma once
+
+#include <string>
+
+#include "../../op/status.h"
+#include "driver_api.h"
+
+namespace rmsnorm::cuda {
+
+// Its functions, as members of the names they have there, and what it says of itself.
+struct Driver {
+#define RMSNORM_DECLARE_FUNCTION(name, parameters) CUresult(*name) parameters = nullptr;
+  RMSNORM_DRIVER_FUNCTIONS(RMSNORM_DECLARE_FUNCTION)
+#undef RMSNORM_DECLARE_FUNCTION
+  int version = 0;  // 1000 * major + 10 * minor of the newest CUDA it serves
+  int devices = 0;  // at least 1
+};
+
+// Opens the library RMSNORM_LIBCUDA names, else the system's, initialises the driver and counts its
+// devices. Once this has succeeded, later calls do nothing; after a failure the next call tries
+// again, since a driver may be short of memory for a moment. Any thread may call.
+//
+// Errors: kCudaUnavailable, with a message that says what is missing.
+Status open_driver();
+
+// The driver, once open_driver() was ok: whoever holds a Device may call it.
+const Driver& driver();
+
+// A status of a call's result: ok, or kCuda with a message such as "cuMemAlloc_v2 failed:
+// CUDA_ERROR_OUT_OF_MEMORY (out of memory)", where `what` was cuMemAlloc_v2.
+Status check(CUresult result, const std::string& what);
+inline Status check(CUresult result, const char* what) {
+  return result == CUDA_SUCCESS ? Status() : check(result, std::string(what));
+}
+
+// Calls a function of the driver and gives the status of its result.
+#define RMSNORM_CUDA(function, ...) \
+  ::rmsnorm::cuda::check(::rmsnorm::cuda::driver().function(__VA_ARGS__), #function)
+
+// "13.0" of 13000.
+std::string version_text(int version);
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,131 @@
+#include "kernel_files.h"
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "../../os/platform.h"
+#include "sha256.h"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// A path without its last names; empty if it has no more than those.
+std::string without_names(const std::string& path, int names) {
+  std::size_t end = path.size();
+  for (; names > 0; --names) {
+    if (end == 0 || end == std::string::npos) return {};
+    end = path.find_last_of(kPathSeparator, end - 1);
+  }
+  return path.substr(0, end == std::string::npos ? 0 : end);
+}
+
+// Where kernels may lie, the nearest first: in the package, wherever the addon is in it. Names are
+// cut off rather than followed by "..", which Windows does not know in the kind of path that
+// Node.js loads addons by.
+std::vector<std::string> find_folders() {
+  struct Place {
+    int names;  // of the addon's path to cut off
+    std::vector<const char*> added;
+  };
+  const Place places[] = {
+      {2, {"cuda"}},               // of build/Release and prebuilds/linux-x64
+      {3, {"prebuilds", "cuda"}},  // of build/Release, built without nvcc
+  };
+  const std::string path = module_path();
+  std::vector<std::string> folders;
+  for (const Place& place : places) {
+    std::string folder = without_names(path, place.names);
+    if (folder.empty()) continue;
+    for (const char* name : place.added) folder += kPathSeparator + std::string(name);
+    if (folders.empty() || folders.front() != folder) folders.push_back(std::move(folder));
+  }
+  return folders;
+}
+
+Status unavailable(const std::string& reason) {
+  return {Code::kCudaUnavailable, "CUDA is not available: " + reason};
+}
+
+// Larger than all kernels for all architectures together.
+constexpr std::size_t kMostBytes = 64 << 20;
+
+// A file ends with a line about itself, such as
+//   SHA256 (forward.0123456789abcdef.fatbin) = e3b0c442…
+// which the build writes: cmake/run_nvcc.cmake, scripts/sealed-fatbin.js.
+constexpr std::string_view kSealBegin = "SHA256 (";
+constexpr std::size_t kLongestSeal = 256;
+
+std::string seal(std::string_view name, std::span<const std::byte> contents) {
+  return std::string(kSealBegin) + std::string(name) + ") = " + sha256(contents) + "\n";
+}
+
+// Takes the line off the file. Returns what is wrong with the file, or nothing.
+std::string open_seal(const std::string& name, std::vector<std::byte>* file) {
+  const std::string_view text(reinterpret_cast<const char*>(file->data()), file->size());
+  const std::size_t begin =
+      text.find(kSealBegin, file->size() - std::min(file->size(), kLongestSeal));
+  if (begin == std::string_view::npos) return "it has no checksum at its end";
+  const std::string found(text.substr(begin));
+  const auto contents = std::span<const std::byte>(*file).first(begin);
+  if (found != seal(name, contents)) {
+    const std::string_view rest = std::string_view(found).substr(kSealBegin.size());
+    const std::string_view other = rest.substr(0, rest.find(')'));
+    const bool is_other = other != name && found == seal(other, contents);
+    return is_other ? "it is the file '" + std::string(other) + "' under another name"
+                    : "its checksum is another";
+  }
+  file->resize(begin);
+  return {};
+}
+
+Status read_image(const std::vector<std::string>& folders, const std::string& name,
+                  std::vector<std::byte>* image) {
+  std::string tried;
+  for (const std::string& folder : folders) {
+    const std::string path = folder + kPathSeparator + name;
+    std::string reason;
+    const FileRead read = read_file(path, kMostBytes, image, &reason);
+    if (read == FileRead::kDone) {
+      const std::string damage = open_seal(name, image);
+      if (damage.empty()) return {};
+      return unavailable("the file '" + path + "' of kernels is damaged: " + damage +
+                         ". Install the package, or build the kernels, again");
+    }
+    if (read == FileRead::kFailed) {
+      return unavailable("the file '" + path + "' of kernels cannot be read: " + reason);
+    }
+    tried += (tried.empty() ? "'" : ", '") + folder + "'";
+  }
+  return unavailable("the addon's kernels are missing: there is no file '" + name + "' in any of " +
+                     tried);
+}
+
+Status read_images(KernelImages* images) {
+  const std::vector<std::string> folders = find_folders();
+  for (const char* name : {RMSNORM_KERNEL_FILES}) {
+    RMSNORM_TRY(read_image(folders, name, &images->emplace_back()));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status kernel_images(const KernelImages** images) {
+  static std::mutex mutex;
+  static const KernelImages* known = nullptr;  // never destroyed
+  const std::lock_guard lock(mutex);
+  if (known == nullptr) {
+    auto read = std::make_unique<KernelImages>();
+    RMSNORM_TRY(read_images(read.get()));
+    known = read.release();
+  }
+  *images = known;
+  return {};
+}
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,36 @@
+// The rows of kernel_table.h as the host sees them, and how it finds one.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "../../op/rms_norm.h"
+#include "kernel_table.h"
+
+namespace rmsnorm::cuda {
+
+// A kernel's row of the table.
+struct KernelRow {
+  const char* name;  // in its module
+  Kind kind;
+  int index;
+  Access access;
+  DType dtype;  // of the tensors
+  bool has_any_weight;
+  DType weight_dtype;  // unless it has any
+};
+
+#define RMSNORM_COUNT(tag, T, W, kind, function, index, access) +1
+inline constexpr std::size_t kKernelCount = 0 RMSNORM_KERNELS(RMSNORM_COUNT);
+#undef RMSNORM_COUNT
+
+// All of them, in the table's order.
+std::span<const KernelRow, kKernelCount> kernel_rows();
+
+// The number of one of them in the table, from 0.
+std::size_t kernel_number(const KernelRow& row);
+
+// The row of a kernel of these, or null. An index beyond those of all kinds is not allowed.
+const KernelRow* find_kernel(Kind kind, int index, Access access, DType dtype, DType weight_dtype);
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,141 @@
+// Every kernel there is, and the constants it is launched with: the only list, read by the host
+// (policy.cc) and by the device code (kernels/*.cu), so that no kernel lacks its row.
+#pragma once
+
+#include <cstdint>
+
+#include "../../op/fold.h"
+#include "../../op/rms_norm.h"
+
+namespace rmsnorm::cuda {
+
+// Threads and registers of a kernel. The comment on a row says where its numbers come from:
+// `simulated` is a cycle-level model of a small Volta (10 multiprocessors, 640x2048 float32, share
+// of the DRAM peak; differences below 10% there mean nothing), `derived` is arithmetic on register
+// files, bytes in flight and ptxas' figures. None has been timed on hardware.
+struct Policy {
+  int tiles;        // held by a thread: more where a row would need more than max_threads
+  int max_threads;  // of a block
+  int min_blocks;   // of a multiprocessor: bounds the registers (__launch_bounds__)
+};
+
+// Rows in registers, forward. Chosen by hidden_size alone: the fewest tiles that fit max_threads.
+inline constexpr Policy kForwardPolicies[] = {
+    // simulated: 128 threads a row of 2048, two rows a block of 256: 88.6%, four rows a block of
+    // 512: 85%, one row a block of 128: 84%, a warp a row: 79-82%. derived: four 16-byte loads a
+    // thread in flight, 64 registers leave 1024 threads, 64 KiB in flight, where 17 (H100) to 43
+    // KiB (B200) cover the latency.
+    {1, 256, 4},
+    // derived: rows of 4097 to 16384 float32 in 512 threads and 128 registers; 1024 threads of one
+    // tile would have 64 registers and the same bytes in flight.
+    {2, 512, 1},
+};
+
+// Backward where several rows' x and dy fit shared memory: a block takes its row group in steps of
+// as many rows as its threads hold.
+struct StepPolicy {
+  int packs;  // whose dweight a thread sums: a row is 4 packs a thread, and the threads of 4 rows
+              // or more, or of 2, share them
+  int max_threads;
+  int min_blocks;
+};
+inline constexpr StepPolicy kStepPolicies[] = {
+    // derived: rows of 4096 in steps of 2 (float32) or 4 (16 bits) are 64 KiB in flight a block,
+    // and the 512 blocks at most that the order of dweight allows are about two a multiprocessor;
+    // 64 registers and 64 KiB of shared memory leave two on sm_80, 90 and 100. One row at a time
+    // would leave 32 KiB in flight.
+    {1, 512, 2},
+    // derived: the same for float32 rows of 2049 to 4096, two a step; 16 bits would spill.
+    {2, 512, 2},
+    // derived: kParts kernels of any weight, which would spill at 64 registers.
+    {1, 512, 1},
+};
+inline constexpr int kStepSharedBytes = 64 << 10;  // of x and dy in a step, at most
+
+// Backward of longer rows, one at a time in registers, dweight in those of its threads.
+inline constexpr Policy kSinglePolicies[] = {
+    // derived: 16 or 32 sums of dweight, x and dy in 128 registers without spills; two tiles of
+    // float32 spill in the loop that takes a fold again.
+    {1, 512, 1},
+};
+
+// Rows that no block holds, in two passes over memory.
+inline constexpr int kLongThreads = 256;  // of a block; of a block of the sums at most
+inline constexpr int kLongMinBlocks = 3;  // left alone, ptxas spills for a fourth
+inline constexpr int kScalePacks = 4;     // of a thread of scale_rows, all in flight at once
+
+inline constexpr int kWarpLanes = 32;
+inline constexpr int kForwardBlockThreads = 256;  // several short rows: see kForwardPolicies
+
+// finish_dweight: columns of a block, and the parts of the tree that it sums side by side, each of
+// so many groups: few of either where there are few groups.
+inline constexpr int kFinishColumns = 32;
+inline constexpr int kFinishPartGroups = 4;  // where there are groups for more than one part
+inline constexpr int kMaxFinishParts = 32;
+inline constexpr int kMaxPartGroups = 16;
+static_assert(kMaxPartGroups * kMaxFinishParts == kMaxRowGroups);
+
+// How a kernel reaches the rows in global memory.
+enum class Access : std::uint8_t {
+  kPacks,  // every row and the weight are on 16-byte boundaries and whole packs of 16 bytes long
+  kParts,  // by the widest access that the alignment of all rows allows, 2 to 16 bytes
+};
+#define RMSNORM_ACCESS_packs ::rmsnorm::cuda::Access::kPacks
+#define RMSNORM_ACCESS_parts ::rmsnorm::cuda::Access::kParts
+
+// What a kernel computes. `index` in the lists below counts the policies of its kind.
+enum class Kind : std::uint8_t {
+  kForward,
+  kBackwardStep,     // rows in steps of several, by kStepPolicies
+  kBackwardSingle,   // one row at a time, by kSinglePolicies
+  kFoldForward,      // very long rows: sums of x * x by parts, and then over these
+  kFoldBackward,     // and of g * x
+  kScaleRows,        // y, with rstd known
+  kBackwardColumns,  // dx and the sums of dweight, with rstd and cbar known
+  kFinishDweight,
+};
+
+// F(tag, T, W, ...): the types that a kernel is compiled for: T of the tensors, W of weight (T
+// where there is none). The cast order is found out when it runs, once for each pack.
+#define RMSNORM_TYPES(F, ...)             \
+  RMSNORM_PLAIN_TYPES(F, __VA_ARGS__)     \
+  F(f16_f32, Float16, float, __VA_ARGS__) \
+  F(bf16_f32, BFloat16, float, __VA_ARGS__)
+// Those with one type for tensors and weight.
+#define RMSNORM_PLAIN_TYPES(F, ...)     \
+  F(f32, float, float, __VA_ARGS__)     \
+  F(f16, Float16, Float16, __VA_ARGS__) \
+  F(bf16, BFloat16, BFloat16, __VA_ARGS__)
+// Kernels that find out the type of weight, too: where their number matters more than their speed.
+#define RMSNORM_ANY_TYPES(F, ...)         \
+  F(f32, float, AnyWeight, __VA_ARGS__)   \
+  F(f16, Float16, AnyWeight, __VA_ARGS__) \
+  F(bf16, BFloat16, AnyWeight, __VA_ARGS__)
+
+// F(tag, T, W, Kind, function, index, access), one list for each file of kernels.
+#define RMSNORM_FORWARD_KERNELS(F)                         \
+  RMSNORM_TYPES(F, kForward, forward_rows, 0, packs)       \
+  RMSNORM_PLAIN_TYPES(F, kForward, forward_rows, 1, packs) \
+  RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, parts)
+#define RMSNORM_STEP_KERNELS(F)                                 \
+  RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \
+  F(f32, float, float, kBackwardStep, backward_steps, 1, packs) \
+  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts)
+#define RMSNORM_SINGLE_KERNELS(F) RMSNORM_PLAIN_TYPES(F, kBackwardSingle, backward_rows, 0, packs)
+#define RMSNORM_LONG_KERNELS(F)                                \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)   \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts) \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)       \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts)
+#define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
+#define RMSNORM_KERNELS(F)   \
+  RMSNORM_FORWARD_KERNELS(F) \
+  RMSNORM_STEP_KERNELS(F)    \
+  RMSNORM_SINGLE_KERNELS(F)  \
+  RMSNORM_LONG_KERNELS(F)    \
+  RMSNORM_FINISH_KERNELS(F)
+
+// The name a kernel has in its module.
+#define RMSNORM_KERNEL_NAME(tag, function, index, access) function##_##index##_##tag##_##access
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,76 @@
+// Matrices as the kernels take them: with rows in batches (rms_norm.h) at the cost of a
+// multiplication, since a 64-bit division is a hundred instructions on a GPU.
+#pragma once
+
+#include <cstdint>
+
+#include "../../op/rms_norm.h"
+
+namespace rmsnorm::cuda {
+
+// Division of row numbers by a constant of the call: (dividend * multiplier >> 32) >> shift, exact
+// for dividends and divisors below 2^31.
+// Source: Granlund and Montgomery, "Division by Invariant Integers using Multiplication", 1994.
+struct Divisor {
+  std::uint32_t value = 0;
+  std::uint32_t multiplier = 0;  // 0: every quotient is 0, of any dividend
+  std::uint32_t shift = 0;
+
+  constexpr std::uint32_t quotient(std::int64_t dividend) const {
+    const std::uint64_t low = static_cast<std::uint32_t>(dividend);
+    return static_cast<std::uint32_t>(low * multiplier >> 32) >> shift;
+  }
+};
+
+// Of 2 … 2^31 - 1.
+constexpr Divisor divisor_of(std::int64_t value) {
+  std::uint32_t shift = 0;
+  while (std::int64_t{2} << shift < value) ++shift;
+  const std::uint64_t power = std::uint64_t{1} << (32 + shift);
+  const auto divisor = static_cast<std::uint32_t>(value);
+  return {divisor, static_cast<std::uint32_t>((power + divisor - 1) / divisor), shift};
+}
+
+// Row r begins at element q * batch_stride + (r - q * batch_rows) * row_stride, q = r / batch_rows.
+struct ConstMatrix {
+  const void* data = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t batch_stride = 0;
+  Divisor batch_rows;  // of quotients 0 where all rows are one batch
+};
+struct Matrix {
+  void* data = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t batch_stride = 0;
+  Divisor batch_rows;
+};
+
+// The same rows, in one batch if their distances allow.
+template <class AnyRows>
+constexpr AnyRows merge_batches(const AnyRows& matrix, std::int64_t rows) {
+  if (matrix.batch_rows >= rows) return {matrix.data, matrix.row_stride};
+  if (matrix.batch_rows == 1) return {matrix.data, matrix.batch_stride};
+  if (matrix.batch_stride == matrix.batch_rows * matrix.row_stride) {
+    return {matrix.data, matrix.row_stride};
+  }
+  return matrix;
+}
+
+// Batches are for fewer rows than this.
+inline constexpr std::int64_t kMaxBatchedRows = std::int64_t{1} << 31;
+
+template <class AnyMatrix, class AnyRows>
+constexpr AnyMatrix matrix_of(const AnyRows& matrix, std::int64_t rows) {
+  if (matrix.data == nullptr) return {};
+  const AnyRows merged = merge_batches(matrix, rows);
+  if (merged.batch_rows == kOneBatch) return {merged.data, merged.row_stride, 0, {}};
+  return {merged.data, merged.row_stride, merged.batch_stride, divisor_of(merged.batch_rows)};
+}
+constexpr ConstMatrix kernel_matrix(const ConstRows& matrix, std::int64_t rows) {
+  return matrix_of<ConstMatrix>(matrix, rows);
+}
+constexpr Matrix kernel_matrix(const Rows& matrix, std::int64_t rows) {
+  return matrix_of<Matrix>(matrix, rows);
+}
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,171 @@
+#include "launch.h"
+
+#include <algorithm>
+#include <string>
+
+#include "../kernels/kernel_params.h"
+#include "policy.h"
+
+namespace rmsnorm::cuda {
+namespace {
+
+template <class Params>
+Status enqueue(Device& device, const Launch& launch, std::int64_t blocks, const Params& params,
+               CUstream stream) {
+  if (blocks == 0) return {};
+  CUfunction kernel = nullptr;
+  RMSNORM_TRY(device.kernel(*launch.kernel, &kernel));
+  void* parameters[] = {const_cast<Params*>(&params)};
+  return RMSNORM_CUDA(cuLaunchKernel, kernel, static_cast<unsigned>(blocks), 1, 1, launch.block_x,
+                      launch.block_y, 1, launch.shared_bytes, stream, parameters, nullptr);
+}
+
+template <class Params>
+Status enqueue(Device& device, const Launch& launch, const Params& params, CUstream stream) {
+  return enqueue(device, launch, launch.blocks, params, stream);
+}
+
+template <class Args>
+RowParams row_params(const Args& args, const Problem& problem) {
+  const bool has_weight = args.weight.data != nullptr;
+  return {.rows = args.shape.rows,
+          .hidden_size = args.shape.hidden_size,
+          .weight = args.weight.data,
+          .weight_offset = has_weight ? static_cast<float>(args.options.weight_offset) : 0.0f,
+          .eps = static_cast<float>(args.options.eps),
+          .inverse_size = inverse(args.shape.hidden_size),
+          .access_bytes = problem.access_bytes,
+          .weight_is_float32 = has_weight && args.weight.dtype == DType::kFloat32,
+          .is_llama_order = args.options.cast_order == CastOrder::kLlama};
+}
+
+ForwardParams forward_params(const ForwardArgs& args, const Problem& problem) {
+  return {.common = row_params(args, problem),
+          .x = kernel_matrix(args.x, args.shape.rows),
+          .residual = kernel_matrix(args.residual, args.shape.rows),
+          .sum = kernel_matrix(args.sum, args.shape.rows),
+          .y = kernel_matrix(args.y, args.shape.rows),
+          .rstd = static_cast<float*>(args.rstd),
+          .first_row = 0};
+}
+
+BackwardParams backward_params(const BackwardArgs& args, const Problem& problem,
+                               std::int64_t group_rows, CUdeviceptr partials) {
+  return {.common = row_params(args, problem),
+          .dy = kernel_matrix(args.dy, args.shape.rows),
+          .x = kernel_matrix(args.x, args.shape.rows),
+          .rstd = static_cast<const float*>(args.rstd),
+          .dx = kernel_matrix(args.dx, args.shape.rows),
+          .dsum = kernel_matrix(args.dsum, args.shape.rows),
+          .partials = args.dweight != nullptr ? reinterpret_cast<float*>(partials) : nullptr,
+          .partial_stride = partial_row_floats(args.shape.hidden_size),
+          .group_rows = group_rows};
+}
+
+// The rows of a matrix, for kernels that only read it.
+ConstMatrix read_only(const Matrix& matrix) {
+  return {matrix.data, matrix.row_stride, matrix.batch_stride, matrix.batch_rows};
+}
+
+// Whether there are kernels for these arguments, of which `matrices` are some.
+template <class... AnyRows>
+Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... matrices) {
+  RMSNORM_TRY(check_dtype(device, dtype));
+  const bool is_batched =
+      ((matrices.data != nullptr && merge_batches(matrices, rows).batch_rows != kOneBatch) || ...);
+  if (!is_batched || rows < kMaxBatchedRows) return {};
+  return {Code::kOutOfRange,
+          "Tensors whose rows lie in batches must have fewer than 2^31 rows on 'cuda:" +
+              std::to_string(device.properties().ordinal) + "'. Received " + std::to_string(rows)};
+}
+
+// Row groups matter to the kernels only where dweight is wanted.
+std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows) {
+  return args.dweight != nullptr ? group_rows : 0;
+}
+
+}  // namespace
+
+Status check_dtype(const Device& device, DType dtype) {
+  if (dtype != DType::kFloat64) return {};
+  return {Code::kInvalidValue,
+          "The argument 'device' must be 'cpu' for float64 tensors, which are computed there only. "
+          "Received 'cuda:" +
+              std::to_string(device.properties().ordinal) + "'"};
+}
+
+std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {
+  const Problem problem = Problem::of(args);
+  if (plan_forward(problem).kernel != nullptr) return 0;
+  return plan_long_forward(problem).sums_floats * static_cast<std::int64_t>(sizeof(float));
+}
+
+Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr workspace,
+                      CUstream stream) {
+  RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.x, args.residual, args.sum, args.y));
+  const Problem problem = Problem::of(args);
+  ForwardParams params = forward_params(args, problem);
+  if (const Launch launch = plan_forward(problem); launch.kernel != nullptr) {
+    for (std::int64_t first = 0; first < launch.blocks; first += kMaxBlocks) {
+      params.first_row = first * launch.block_y;
+      const std::int64_t blocks = std::min(launch.blocks - first, kMaxBlocks);
+      RMSNORM_TRY(enqueue(device, launch, blocks, params, stream));
+    }
+    return {};
+  }
+
+  const LongPlan plan = plan_long_forward(problem);
+  LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), plan.splits, false};
+  RMSNORM_TRY(enqueue(device, plan.fold, long_params, stream));
+  if (args.residual.data != nullptr) {
+    long_params.forward.x = read_only(params.sum);
+    long_params.forward.residual = {};
+  }
+  long_params.is_finish = true;
+  RMSNORM_TRY(enqueue(device, plan.finish_sums, long_params, stream));
+  return enqueue(device, plan.finish, long_params, stream);
+}
+
+std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args) {
+  const Problem problem = Problem::of(args);
+  const int shared_limit = device.properties().shared_memory_optin;
+  // Whether a kernel holds the rows does not depend on how they are grouped.
+  if (plan_backward(problem, 0, shared_limit).rows.kernel != nullptr) return 0;
+  return plan_long_backward(problem, 0).sums_floats * static_cast<std::int64_t>(sizeof(float));
+}
+
+Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t group_rows,
+                       CUdeviceptr partials, CUdeviceptr workspace, CUstream stream) {
+  RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dsum));
+  const Problem problem = Problem::of(args);
+  const std::int64_t wanted = wanted_group_rows(args, group_rows);
+  const int shared_limit = device.properties().shared_memory_optin;
+  if (const BackwardPlan plan = plan_backward(problem, wanted, shared_limit);
+      plan.rows.kernel != nullptr) {
+    const BackwardParams params = backward_params(args, problem, plan.group_rows, partials);
+    return enqueue(device, plan.rows, params, stream);
+  }
+
+  const LongPlan plan = plan_long_backward(problem, wanted);
+  LongBackwardParams params{backward_params(args, problem, plan.group_rows, partials),
+                            reinterpret_cast<float*>(workspace), plan.splits, false};
+  RMSNORM_TRY(enqueue(device, plan.fold, params, stream));
+  params.is_finish = true;
+  RMSNORM_TRY(enqueue(device, plan.finish_sums, params, stream));
+  return enqueue(device, plan.finish, params, stream);
+}
+
+Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
+                             std::int64_t groups, CUstream stream) {
+  const FinishPlan plan = plan_finish_dweight(args.shape.hidden_size, args.dweight_dtype, groups);
+  const FinishParams params{.partials = reinterpret_cast<const float*>(partials),
+                            .partial_stride = partial_row_floats(args.shape.hidden_size),
+                            .hidden_size = args.shape.hidden_size,
+                            .dweight = args.dweight,
+                            .groups = static_cast<int>(groups),
+                            .part_groups = plan.part_groups,
+                            .accumulate = args.accumulate};
+  return enqueue(device, plan.launch, params, stream);
+}
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,20 @@
+// The operator on memory of the device: enqueued, and not waited for.
+#pragma once
+
+#include <initializer_list>
+
+#include "../../op/rms_norm.h"
+#include "allocation.h"
+#include "queue.h"
+
+namespace rmsnorm::cuda {
+
+// Same bits as forward and backward of backend.h. Pointers in the arguments are device pointers,
+// aligned to their elements; `used` is the memory they point into. Errors: kCuda; kInvalidState of
+// a stream that somebody else captures.
+Status enqueue_forward(Queue& queue, const ForwardArgs& args,
+                       std::initializer_list<const AllocationPtr*> used);
+Status enqueue_backward(Queue& queue, const BackwardArgs& args,
+                        std::initializer_list<const AllocationPtr*> used);
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,214 @@
+#include "device_buffer.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "../../cpu/backend.h"
+#include "../../os/floating_point.h"
+#include "object_call.h"
+#include "stream.h"
+
+namespace rmsnorm::napi {
+namespace {
+
+using cuda::AllocationPtr;
+using cuda::DeviceSpan;
+using cuda::QueuePtr;
+
+constexpr std::int64_t kMaxLength = std::int64_t{1} << 53;
+
+Status make(ObjectCall& call, DeviceSpan span, std::shared_ptr<ReportedMemory> reported) {
+  napi_value value = nullptr;
+  RMSNORM_TRY(call.environment().wrap(
+      std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)), &value));
+  call.returns(value);
+  return {};
+}
+
+Status create(ObjectCall& call) {
+  cuda::Device* device = nullptr;
+  DeviceSpan span;
+  RMSNORM_TRY(call.device(0, &device));
+  RMSNORM_TRY(call.integer(1, "length", kMaxLength, &span.length));
+  RMSNORM_TRY(call.dtype(2, &span.dtype));
+  RMSNORM_TRY(cuda::Allocation::on_device(*device, span.bytes(), &span.allocation));
+  span.pointer = span.allocation->pointer();
+  auto reported = std::make_shared<ReportedMemory>(call.env(), span.bytes());
+  return make(call, std::move(span), std::move(reported));
+}
+
+Status create_foreign(ObjectCall& call) {
+  cuda::Device* device = nullptr;
+  DeviceSpan span;
+  RMSNORM_TRY(call.device(0, &device));
+  RMSNORM_TRY(call.pointer(1, &span.pointer));
+  RMSNORM_TRY(call.integer(2, "length", kMaxLength, &span.length));
+  RMSNORM_TRY(call.dtype(3, &span.dtype));
+  const std::int64_t alignment = element_size(span.dtype);
+  if (span.pointer % static_cast<std::uint64_t>(alignment) != 0) {
+    return {Code::kInvalidValue, "The argument 'pointer' must be a multiple of " +
+                                     std::to_string(alignment) + ", the size of an element"};
+  }
+  RMSNORM_TRY(cuda::Allocation::foreign(*device, span.pointer, span.bytes(), &span.allocation));
+  return make(call, std::move(span), nullptr);
+}
+
+Status view(ObjectCall& call) {
+  DeviceBuffer* buffer = nullptr;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  RMSNORM_TRY(call.object(0, "buffer", &buffer));
+  RMSNORM_TRY(call.integer(1, "begin", buffer->span().length, &begin));
+  RMSNORM_TRY(call.integer(2, "end", buffer->span().length, &end));
+  DeviceSpan span = buffer->span();
+  span.pointer += static_cast<cuda::CUdeviceptr>(begin * element_size(span.dtype));
+  span.length = std::max<std::int64_t>(end - begin, 0);
+  return make(call, std::move(span), buffer->reported());
+}
+
+Status get_pointer(ObjectCall& call) {
+  DeviceBuffer* buffer = nullptr;
+  RMSNORM_TRY(call.object(0, "buffer", &buffer));
+  napi_value pointer = nullptr;
+  napi_create_bigint_uint64(call.env(), buffer->span().pointer, &pointer);
+  call.returns(pointer);
+  return {};
+}
+
+Status check_length(const HostArray& array, const char* name, const DeviceSpan& span) {
+  if (array.length == span.length) return {};
+  return {Code::kOutOfRange, std::string("The argument '") + name + "' must have " +
+                                 std::to_string(span.length) + " elements. Received " +
+                                 std::to_string(array.length)};
+}
+
+// The buffer, the array with its dtype and the stream that the three copies take.
+struct Copy {
+  DeviceBuffer* buffer = nullptr;
+  HostArray array;
+  QueuePtr queue;
+};
+
+Status read_copy(ObjectCall& call, const char* name, Copy* copy) {
+  RMSNORM_TRY(call.object(0, "buffer", &copy->buffer));
+  RMSNORM_TRY(call.array(1, name, &copy->array));
+  const DeviceSpan& span = copy->buffer->span();
+  RMSNORM_TRY(check_length(copy->array, name, span));
+  if (copy->array.dtype != span.dtype && copy->array.dtype != DType::kFloat32 &&
+      span.dtype != DType::kFloat32) {
+    return {Code::kInvalidValue, "float16 and bfloat16 are not converted to each other"};
+  }
+  return read_queue(call, 3, span.allocation->device(), &copy->queue);
+}
+
+Status write(ObjectCall& call) {
+  Copy copy;
+  bool may_wait = false;
+  RMSNORM_TRY(read_copy(call, "source", &copy));
+  RMSNORM_TRY(call.boolean(4, "mayWait", &may_wait));
+  return cuda::upload(*copy.queue, call.environment().staging(), copy.buffer->span(),
+                      copy.array.data, copy.array.dtype, may_wait);
+}
+
+Status read(ObjectCall& call) {
+  Copy copy;
+  RMSNORM_TRY(read_copy(call, "target", &copy));
+  return cuda::download(*copy.queue, call.environment().staging(), copy.buffer->span(),
+                        copy.array.data, copy.array.dtype);
+}
+
+// An array of JavaScript's, and what it will be given.
+class Download final : public Completion {
+ public:
+  Download(napi_env env, const HostArray& array, DType dtype, AllocationPtr copy)
+      : env_(env), dtype_(array.dtype), length_(array.length), copied_(dtype), copy_(copy) {
+    napi_create_reference(env, array.value, 1, &reference_);
+  }
+  ~Download() override { napi_delete_reference(env_, reference_); }
+
+  Status finish(napi_env env) override {
+    napi_value value = nullptr;
+    HostArray array;
+    napi_get_reference_value(env, reference_, &value);
+    if (!read_host_array(env, value, dtype_, "target", &array).ok() || array.length != length_) {
+      return {Code::kInvalidValue,
+              "The array 'target' was detached or resized before it could be written"};
+    }
+    return cuda::unpack(*copy_, copied_, array.data, dtype_, length_);
+  }
+
+ private:
+  napi_env env_;
+  napi_ref reference_ = nullptr;
+  DType dtype_;
+  std::int64_t length_;
+  DType copied_;
+  AllocationPtr copy_;
+};
+
+Status read_async(ObjectCall& call) {
+  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  RMSNORM_TRY(promise.make());
+  Copy copy;
+  RMSNORM_TRY(read_copy(call, "target", &copy));
+  const DeviceSpan& span = copy.buffer->span();
+  AllocationPtr landing;
+  RMSNORM_TRY(cuda::start_download(*copy.queue, span, &landing));
+  call.returns(promise.settle_after(
+      *copy.queue, std::make_unique<Download>(call.env(), copy.array, span.dtype, landing)));
+  return {};
+}
+
+Status fill(ObjectCall& call) {
+  DeviceBuffer* buffer = nullptr;
+  double number = 0;
+  QueuePtr queue;
+  RMSNORM_TRY(call.object(0, "buffer", &buffer));
+  RMSNORM_TRY(call.number(1, "value", &number));
+  const DeviceSpan& span = buffer->span();
+  RMSNORM_TRY(read_queue(call, 2, span.allocation->device(), &queue));
+  if (span.length == 0) return {};
+  const FloatingPointScope mode;
+  const auto value = static_cast<float>(number);
+  std::uint32_t bits = 0;
+  std::uint16_t short_bits = 0;
+  std::memcpy(&bits, &value, sizeof(bits));
+  if (span.dtype != DType::kFloat32) {
+    RMSNORM_TRY(cpu::convert(DType::kFloat32, &value, span.dtype, &short_bits, 1));
+  }
+  const auto length = static_cast<std::size_t>(span.length);
+  return queue->enqueue({&span.allocation}, [&] {
+    return span.dtype == DType::kFloat32
+               ? RMSNORM_CUDA(cuMemsetD32Async, span.pointer, bits, length, queue->stream())
+               : RMSNORM_CUDA(cuMemsetD16Async, span.pointer, short_bits, length, queue->stream());
+  });
+}
+
+}  // namespace
+
+napi_value create_device_buffer(napi_env env, napi_callback_info info) {
+  return object_callback<create>(env, info);
+}
+napi_value foreign_device_buffer(napi_env env, napi_callback_info info) {
+  return object_callback<create_foreign>(env, info);
+}
+napi_value device_buffer_view(napi_env env, napi_callback_info info) {
+  return object_callback<view>(env, info);
+}
+napi_value device_buffer_pointer(napi_env env, napi_callback_info info) {
+  return object_callback<get_pointer>(env, info);
+}
+napi_value device_buffer_write(napi_env env, napi_callback_info info) {
+  return object_callback<write>(env, info);
+}
+napi_value device_buffer_read(napi_env env, napi_callback_info info) {
+  return object_callback<read>(env, info);
+}
+napi_value device_buffer_read_async(napi_env env, napi_callback_info info) {
+  return object_callback<read_async>(env, info);
+}
+napi_value device_buffer_fill(napi_env env, napi_callback_info info) {
+  return object_callback<fill>(env, info);
+}
+
+}  // namespace rmsnorm::napi

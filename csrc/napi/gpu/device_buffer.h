@@ -1,0 +1,63 @@
+// Elements on a GPU behind a JavaScript object, and the functions over them.
+#pragma once
+
+#include <node_api.h>
+
+#include <memory>
+
+#include "../../cuda/host/transfer.h"
+#include "../environment.h"
+
+namespace rmsnorm::napi {
+
+// Bytes that V8 knows to be held by JavaScript's objects, so that it collects them in time.
+class ReportedMemory {
+ public:
+  ReportedMemory(napi_env env, std::int64_t bytes) : env_(env), bytes_(bytes) { report(bytes_); }
+  ~ReportedMemory() { report(-bytes_); }
+  ReportedMemory(const ReportedMemory&) = delete;
+  ReportedMemory& operator=(const ReportedMemory&) = delete;
+
+ private:
+  void report(std::int64_t change) {
+    std::int64_t total = 0;
+    napi_adjust_external_memory(env_, change, &total);
+  }
+
+  napi_env env_;
+  std::int64_t bytes_;
+};
+
+class DeviceBuffer final : public NativeObject {
+ public:
+  static constexpr napi_type_tag kTag{0x6c1f0a5e93d84b27, 0xa0f42e7d5b61c839};
+  static constexpr const char* kKind = "a DeviceBuffer";
+
+  DeviceBuffer(cuda::DeviceSpan span, std::shared_ptr<ReportedMemory> reported)
+      : span_(std::move(span)), reported_(std::move(reported)) {}
+
+  // Without an allocation once closed.
+  const cuda::DeviceSpan& span() const { return span_; }
+  const std::shared_ptr<ReportedMemory>& reported() const { return reported_; }
+
+ private:
+  void release() override {
+    span_.allocation.reset();
+    reported_.reset();
+  }
+
+  cuda::DeviceSpan span_;
+  std::shared_ptr<ReportedMemory> reported_;  // null if the memory is somebody else's
+};
+
+// As binding.d.ts declares them.
+napi_value create_device_buffer(napi_env env, napi_callback_info info);
+napi_value foreign_device_buffer(napi_env env, napi_callback_info info);
+napi_value device_buffer_view(napi_env env, napi_callback_info info);
+napi_value device_buffer_pointer(napi_env env, napi_callback_info info);
+napi_value device_buffer_write(napi_env env, napi_callback_info info);
+napi_value device_buffer_read(napi_env env, napi_callback_info info);
+napi_value device_buffer_read_async(napi_env env, napi_callback_info info);
+napi_value device_buffer_fill(napi_env env, napi_callback_info info);
+
+}  // namespace rmsnorm::napi

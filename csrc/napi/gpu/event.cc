@@ -1,0 +1,95 @@
+#include "event.h"
+
+#include "../results.h"
+#include "object_call.h"
+#include "stream.h"
+
+namespace rmsnorm::napi {
+namespace {
+
+Status create(ObjectCall& call) {
+  cuda::Device* device = nullptr;
+  bool has_timing = false;
+  std::unique_ptr<cuda::RecordedEvent> event;
+  RMSNORM_TRY(call.device(0, &device));
+  RMSNORM_TRY(call.boolean(1, "timing", &has_timing));
+  RMSNORM_TRY(cuda::RecordedEvent::make(*device, has_timing, &event));
+  napi_value value = nullptr;
+  RMSNORM_TRY(call.environment().wrap(std::make_unique<Event>(std::move(event)), &value));
+  call.returns(value);
+  return {};
+}
+
+Status record(ObjectCall& call) {
+  Event* event = nullptr;
+  cuda::QueuePtr queue;
+  RMSNORM_TRY(call.object(0, "event", &event));
+  RMSNORM_TRY(read_queue(call, 1, event->recorded().device(), &queue));
+  return queue->record(event->recorded());
+}
+
+Status has_passed(ObjectCall& call) {
+  Event* event = nullptr;
+  bool has_passed = false;
+  RMSNORM_TRY(call.object(0, "event", &event));
+  RMSNORM_TRY(event->recorded().has_passed(&has_passed));
+  napi_value value = nullptr;
+  napi_get_boolean(call.env(), has_passed, &value);
+  call.returns(value);
+  return {};
+}
+
+Status synchronize(ObjectCall& call) {
+  Event* event = nullptr;
+  RMSNORM_TRY(call.object(0, "event", &event));
+  return event->recorded().synchronize();
+}
+
+// By a stream that does nothing but wait for it: behind another, the promise would wait for more.
+Status when_passed(ObjectCall& call) {
+  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  RMSNORM_TRY(promise.make());
+  Event* event = nullptr;
+  cuda::QueuePtr queue;
+  RMSNORM_TRY(call.object(0, "event", &event));
+  RMSNORM_TRY(event->recorded().check_waitable());
+  RMSNORM_TRY(cuda::Queue::make(event->recorded().device(), &queue));
+  RMSNORM_TRY(queue->wait_for(event->recorded()));
+  call.returns(promise.settle_after(*queue, nullptr));
+  call.environment().close_queue(*queue);
+  return {};
+}
+
+Status elapsed(ObjectCall& call) {
+  Event* begin = nullptr;
+  Event* end = nullptr;
+  float milliseconds = 0;
+  RMSNORM_TRY(call.object(0, "event", &begin));
+  RMSNORM_TRY(call.object(1, "end", &end));
+  RMSNORM_TRY(begin->recorded().elapsed(end->recorded(), &milliseconds));
+  call.returns(make_number(call.env(), milliseconds));
+  return {};
+}
+
+}  // namespace
+
+napi_value create_event(napi_env env, napi_callback_info info) {
+  return object_callback<create>(env, info);
+}
+napi_value event_record(napi_env env, napi_callback_info info) {
+  return object_callback<record>(env, info);
+}
+napi_value event_has_passed(napi_env env, napi_callback_info info) {
+  return object_callback<has_passed>(env, info);
+}
+napi_value event_synchronize(napi_env env, napi_callback_info info) {
+  return object_callback<synchronize>(env, info);
+}
+napi_value event_passed(napi_env env, napi_callback_info info) {
+  return object_callback<when_passed>(env, info);
+}
+napi_value event_elapsed(napi_env env, napi_callback_info info) {
+  return object_callback<elapsed>(env, info);
+}
+
+}  // namespace rmsnorm::napi

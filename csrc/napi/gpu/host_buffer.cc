@@ -1,0 +1,127 @@
+#include "host_buffer.h"
+
+#include "../results.h"
+#include "device_buffer.h"
+#include "object_call.h"
+#include "stream.h"
+
+namespace rmsnorm::napi {
+namespace {
+
+using cuda::AllocationPtr;
+using cuda::CUdeviceptr;
+
+constexpr std::int64_t kMaxBytes = std::int64_t{1} << 53;
+
+Status create(ObjectCall& call) {
+  cuda::Device* device = nullptr;
+  std::int64_t bytes = 0;
+  AllocationPtr allocation;
+  RMSNORM_TRY(call.device(0, &device));
+  RMSNORM_TRY(call.integer(1, "byteLength", kMaxBytes, &bytes));
+  RMSNORM_TRY(cuda::Allocation::on_host(*device, bytes, &allocation));
+  auto buffer = std::make_unique<HostBuffer>(call.env(), std::move(allocation));
+  napi_value array_buffer = nullptr;
+  RMSNORM_TRY(buffer->make_array_buffer(&array_buffer));
+  napi_value handle = nullptr;
+  RMSNORM_TRY(call.environment().wrap(std::move(buffer), &handle));
+  call.returns(make_list(call.env(), {handle, array_buffer}));
+  return {};
+}
+
+// One side of a copy in place: memory of a device, or page-locked memory.
+struct Side {
+  AllocationPtr allocation;
+  CUdeviceptr pointer = 0;
+  std::int64_t bytes = 0;
+  bool is_on_device = false;
+};
+
+Status read_side(ObjectCall& call, std::size_t index, const char* name, Side* side) {
+  if (const auto* buffer = find_object<DeviceBuffer>(call.env(), call.argument(index))) {
+    RMSNORM_TRY(check_open(*buffer, name));
+    const cuda::DeviceSpan& span = buffer->span();
+    *side = {span.allocation, span.pointer, span.bytes(), true};
+    return {};
+  }
+  if (const auto* buffer = find_object<HostBuffer>(call.env(), call.argument(index))) {
+    RMSNORM_TRY(check_open(*buffer, name));
+    *side = {buffer->allocation(), 0, buffer->allocation()->bytes(), false};
+    return {};
+  }
+  return call.wrong_type(index, name, "a DeviceBuffer or a HostBuffer");
+}
+
+// Of the target's device or of the source's, by default the target's.
+Status read_copy_queue(ObjectCall& call, std::size_t index, const Side& target, const Side& source,
+                       cuda::QueuePtr* queue) {
+  const auto* stream = find_object<Stream>(call.env(), call.argument(index));
+  const bool is_of_source = target.is_on_device && source.is_on_device && stream != nullptr &&
+                            stream->is_open() &&
+                            &stream->queue()->device() == &source.allocation->device();
+  const Side& side = is_of_source || !target.is_on_device ? source : target;
+  return read_queue(call, index, side.allocation->device(), queue);
+}
+
+bool overlap(const Side& a, const Side& b) {
+  return a.pointer < b.pointer + static_cast<CUdeviceptr>(b.bytes) &&
+         b.pointer < a.pointer + static_cast<CUdeviceptr>(a.bytes);
+}
+
+Status copy(ObjectCall& call) {
+  Side target;
+  Side source;
+  cuda::QueuePtr queue;
+  RMSNORM_TRY(read_side(call, 0, "target", &target));
+  RMSNORM_TRY(read_side(call, 1, "source", &source));
+  if (!target.is_on_device && !source.is_on_device) {
+    return call.wrong_type(1, "source", "a DeviceBuffer where the target is none");
+  }
+  if (target.bytes != source.bytes) {
+    return {Code::kOutOfRange, "The arguments 'target' and 'source' must be of one length"};
+  }
+  RMSNORM_TRY(read_copy_queue(call, 2, target, source, &queue));
+  const auto bytes = static_cast<std::size_t>(target.bytes);
+  const bool is_on_device = target.is_on_device && source.is_on_device;
+  if (bytes == 0 || (is_on_device && target.pointer == source.pointer)) return {};
+  if (is_on_device && overlap(target, source)) {
+    return {
+        Code::kInvalidValue,
+        "The buffers 'target' and 'source' must not overlap in memory unless they are the same"};
+  }
+  return queue->enqueue({&target.allocation, &source.allocation}, [&] {
+    if (is_on_device) {
+      return RMSNORM_CUDA(cuMemcpyDtoDAsync_v2, target.pointer, source.pointer, bytes,
+                          queue->stream());
+    }
+    return target.is_on_device ? RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, target.pointer,
+                                              source.allocation->host(), bytes, queue->stream())
+                               : RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, target.allocation->host(),
+                                              source.pointer, bytes, queue->stream());
+  });
+}
+
+}  // namespace
+
+Status HostBuffer::make_array_buffer(napi_value* array_buffer) {
+  if (allocation_->bytes() > 0) {
+    return make_external_array_buffer(env_, allocation_, array_buffer, &memory_);
+  }
+  void* data = nullptr;
+  napi_create_arraybuffer(env_, 0, &data, array_buffer);
+  return {};
+}
+
+void HostBuffer::release() {
+  allocation_.reset();
+  detach_external_array_buffer(env_, memory_);
+}
+
+napi_value create_host_buffer(napi_env env, napi_callback_info info) {
+  return object_callback<create>(env, info);
+}
+napi_value copy_buffer(napi_env env, napi_callback_info info) {
+  return object_callback<copy>(env, info);
+}
+
+}  // namespace rmsnorm::napi

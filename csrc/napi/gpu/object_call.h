@@ -1,0 +1,75 @@
+// Calls on the objects of a GPU: their arguments, read and checked one at a time, and their result.
+#pragma once
+
+#include <node_api.h>
+
+#include "../args/arguments.h"
+#include "../environment.h"
+
+namespace rmsnorm::napi {
+
+// An array that is copied from or to, valid until JavaScript runs again.
+struct HostArray {
+  napi_value value = nullptr;
+  void* data = nullptr;
+  DType dtype = DType::kFloat32;
+  std::int64_t length = 0;
+};
+
+// A typed array of this dtype. Errors: kWrongType.
+Status read_host_array(napi_env env, napi_value value, DType dtype, const char* name,
+                       HostArray* array);
+
+class ObjectCall {
+ public:
+  // Errors: kInvalidState.
+  Status begin(napi_env env, napi_callback_info info);
+
+  napi_env env() const { return env_; }
+  Environment& environment() { return *environment_; }
+  napi_value argument(std::size_t index) const { return arguments_[index]; }
+
+  // Arguments by their place. Errors: kWrongType, kOutOfRange.
+  Status integer(std::size_t index, const char* name, std::int64_t most, std::int64_t* integer);
+  Status number(std::size_t index, const char* name, double* number);
+  Status boolean(std::size_t index, const char* name, bool* boolean);
+  Status pointer(std::size_t index, std::uint64_t* pointer);
+  Status dtype(std::size_t index, DType* dtype);
+  // By its ordinal. Errors: as find_device, too.
+  Status device(std::size_t index, cuda::Device** device);
+  // An array, followed by its dtype.
+  Status array(std::size_t index, const char* name, HostArray* array);
+
+  // An object of ours. Errors: kDisposed, too.
+  template <class Object>
+  Status object(std::size_t index, const char* name, Object** object) {
+    *object = find_object<Object>(env_, arguments_[index]);
+    if (*object == nullptr) return wrong_type(index, name, Object::kKind);
+    return check_open(**object, name);
+  }
+
+  // The result, where it is not undefined.
+  void returns(napi_value value) { result_ = value; }
+  napi_value result() const { return result_; }
+
+  Status wrong_type(std::size_t index, const char* name, const char* expected) const;
+
+ private:
+  static constexpr std::size_t kMaxArguments = 6;
+
+  napi_env env_ = nullptr;
+  Environment* environment_ = nullptr;
+  napi_value arguments_[kMaxArguments] = {};
+  napi_value result_ = nullptr;
+};
+
+// The Node-API callback of a function over calls. Its exceptions are for method() to catch.
+template <Status (*function)(ObjectCall&)>
+napi_value object_callback(napi_env env, napi_callback_info info) {
+  ObjectCall call;
+  Status status = call.begin(env, info);
+  if (status.ok()) status = function(call);
+  return status.ok() ? call.result() : throw_status(env, status);
+}
+
+}  // namespace rmsnorm::napi

@@ -1,0 +1,66 @@
+import type { NativeData, NativeDeviceBuffer, NativeStream } from '../../binding';
+import { DeviceBuffer, nativeDeviceBuffer, ordinalOfBuffer } from '../gpu/device-buffer';
+import {
+  arrayKind,
+  nativeView,
+  type ArrayKind,
+  type FloatArray,
+  type NativeArray,
+} from '../core/dtype';
+import { argumentError } from '../core/errors';
+import { freshArray } from '../core/outputs';
+import { readStream } from '../gpu/stream';
+
+/** What holds the elements of a tensor: an array, or memory of a GPU. */
+export type TensorData = FloatArray | DeviceBuffer;
+
+export type DataKind = ArrayKind | 'DeviceBuffer';
+
+export function isDeviceBuffer(value: unknown): value is DeviceBuffer {
+  return nativeDeviceBuffer(value) !== null;
+}
+
+export function nativeData(data: TensorData): NativeData {
+  return ArrayBuffer.isView(data)
+    ? nativeView(data)
+    : (nativeDeviceBuffer(data) as NativeDeviceBuffer);
+}
+
+/** What functions of the addon take that know of arrays alone, and check for themselves. */
+export function nativeArray(data: TensorData): NativeArray {
+  return nativeData(data) as NativeArray;
+}
+
+/** Memory for a result of the kind that `like` is, and in the same place: see {@link freshArray}. */
+export function freshLike(like: TensorData, length: number): TensorData {
+  if (!ArrayBuffer.isView(like))
+    return new DeviceBuffer(length, like.dtype, { device: like.device });
+  return freshArray(arrayKind('like', like), length);
+}
+
+/** The same for rstd, of a kind that is said if it is an array. */
+export function freshRstd(like: TensorData, kind: ArrayKind, rows: number): TensorData {
+  if (!ArrayBuffer.isView(like)) return new DeviceBuffer(rows, 'float32', { device: like.device });
+  return freshArray(kind, rows);
+}
+
+/** Refuses data that is elsewhere than x: all of a call is in arrays, or on one GPU. */
+export function checkPlace(name: string, data: TensorData, x: TensorData): void {
+  if (ArrayBuffer.isView(x)) {
+    if (ArrayBuffer.isView(data)) return;
+    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'an array, since x is one', data);
+  }
+  if (ArrayBuffer.isView(data)) {
+    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a DeviceBuffer, since x is one', data);
+  }
+  if (data.device === x.device) return;
+  throw argumentError('ERR_INVALID_ARG_VALUE', name, `on '${x.device}', the device of x`, data);
+}
+
+/** The stream of a call on memory of a GPU; null for arrays, beside which there must be none. */
+export function readPlaceStream(x: TensorData, stream: unknown): NativeStream | null {
+  if (!ArrayBuffer.isView(x)) return readStream(stream, ordinalOfBuffer(x));
+  if (stream === undefined) return null;
+  const expected = 'left out where x is no DeviceBuffer';
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
+}

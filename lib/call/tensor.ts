@@ -1,0 +1,228 @@
+import { copyList, isList, isRevoked, maxDims, withoutInherited } from '../core/caller-values';
+import { isDeviceBuffer, type DataKind, type TensorData } from './data';
+import type { DeviceBuffer } from '../gpu/device-buffer';
+import { arrayKind, type Float16ArrayLike, type FloatArray } from '../core/dtype';
+import { argumentError } from '../core/errors';
+import {
+  readHostArray,
+  readPackagedArray,
+  refuseDetached,
+  type HostArray,
+} from '../core/host-array';
+import { contiguousStrides, extentOf } from './strides';
+
+/**
+ * An array with a shape, as onnxruntime's and transformers.js's tensors are, or a part of one. `dims`
+ * multiply to `data.length`, unless `strides` or `offset` say which elements are meant:
+ *
+ * ```ts
+ * // The queries of a fused projection (tokens, 3, heads, headDim), for norms of each head.
+ * const stride = 3 * heads * headDim;
+ * const q = { data: qkv, dims: [tokens, heads, headDim], strides: [stride, headDim, 1] };
+ * const k = { ...q, offset: heads * headDim };
+ * ```
+ *
+ * The normalised dims must be contiguous, and all others together have one stride or two.
+ *
+ * Rows of an input may share elements, as those of a stride of 0 do: each is computed. Rows of an
+ * output may not. A backward that computes no dx needs a dy or an x whose rows do not share elements.
+ */
+export interface TensorLike<A extends TensorData = FloatArray> {
+  /** The elements, row-major unless `strides` say otherwise. */
+  readonly data: A;
+  /** The shape: up to 64 whole numbers whose product is `data.length`, unless it is a part. */
+  readonly dims: readonly number[];
+  /** Where there is one, it is taken as the dtype of 16-bit `data`. */
+  readonly type?: string;
+  /**
+   * Elements from one index of a dim to the next, as PyTorch's `stride()` says them: whole numbers
+   * from 0 up. Default: those of a tensor without gaps.
+   */
+  readonly strides?: readonly number[];
+  /** The element of `data` that the tensor begins at. Default 0. */
+  readonly offset?: number;
+}
+
+/** A tensor in memory of the host. */
+export type Input = FloatArray | TensorLike;
+
+/** A tensor in memory of a GPU. */
+export type DeviceInput = DeviceBuffer | TensorLike<DeviceBuffer>;
+
+/** What functions take for a tensor: all of a call's in arrays, or all on one GPU. */
+export type AnyInput = Input | DeviceInput;
+
+type Fresh<A> =
+  A extends DeviceBuffer<infer D>
+    ? DeviceBuffer<D>
+    : A extends Float32Array
+      ? Float32Array
+      : A extends Float64Array
+        ? Float64Array
+        : A extends Uint16Array
+          ? Uint16Array
+          : A extends Float16ArrayLike
+            ? A
+            : never;
+
+/** What functions return for an input of type T: an array for an array, a tensor for a tensor. */
+export type Output<T> =
+  T extends TensorLike<infer A> ? { data: Fresh<A>; dims: readonly number[] } : Fresh<T>;
+
+/** What functions return for rstd of an input of type T. */
+export type Rstd<T> =
+  T extends TensorLike<infer A>
+    ? Rstd<A>
+    : T extends DeviceBuffer
+      ? DeviceBuffer<'float32'>
+      : T extends Float64Array
+        ? Float64Array
+        : Float32Array;
+
+/** Which elements of its data a tensor has. */
+export interface View {
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+/** An argument, taken apart. */
+export interface Operand {
+  readonly data: TensorData;
+  readonly kind: DataKind;
+  /** null for a plain array. */
+  readonly dims: readonly number[] | null;
+  /** The dtype a tensor states, or undefined. */
+  readonly type: string | undefined;
+  /** Of elements. */
+  readonly length: number;
+  /** null if the elements are those of `data`. */
+  readonly view: View | null;
+  /** Of an array of a class that the addon does not know: see {@link HostArray}. */
+  readonly wrap: HostArray['wrap'];
+}
+
+const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
+
+/** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
+export function readOperand(name: string, value: unknown): Operand {
+  if (ArrayBuffer.isView(value)) {
+    const kind = arrayKind(name, value);
+    const data = value as FloatArray;
+    refuseDetached(name, data.length, data);
+    return { data, kind, dims: null, type: undefined, length: data.length, view: null, wrap: null };
+  }
+  const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
+  if (!isObject || isDeviceBuffer(value)) return wholeOperand(readData(name, value));
+  return readTensor(name, value);
+}
+
+/** A tensor, or an array that is behind a proxy. */
+function readTensor(name: string, value: object): Operand {
+  const tensor = withoutInherited(value as Partial<TensorLike<TensorData>>, tensorNames);
+  const { data, dims, type, strides, offset } = tensor;
+  const packaged = data === undefined ? readPackagedArray(name, value) : null;
+  if (packaged !== null) return wholeOperand(packaged);
+  const elements = readData(dims === undefined ? name : `${name}.data`, data ?? value);
+  const array = elements.data;
+  if (type !== undefined && typeof type !== 'string') {
+    throw argumentError('ERR_INVALID_ARG_TYPE', `${name}.type`, 'a string', type);
+  }
+  const isView = strides !== undefined || offset !== undefined;
+  const own = readDims(name, dims, isView ? null : array.length);
+  const view = isView ? readView(name, array, own, strides, offset) : null;
+  const length = isView ? sizeOf(own) : array.length;
+  const { kind, wrap } = elements;
+  // All is spelled out, here and below: a spread takes longer than a whole call on a short row.
+  return { data: array, kind, dims: own, type, length, view, wrap };
+}
+
+type Data = Pick<Operand, 'data' | 'kind' | 'wrap'>;
+
+function readData(name: string, value: unknown): Data {
+  if (isDeviceBuffer(value)) return { data: value, kind: 'DeviceBuffer', wrap: null };
+  return readHostArray(name, value);
+}
+
+/** The operand of a plain array. */
+function wholeOperand({ data, kind, wrap }: Data): Operand {
+  return { data, kind, dims: null, type: undefined, length: data.length, view: null, wrap };
+}
+
+/** A copy of dims. `length`: what they must multiply to; null for any length. */
+function readDims(name: string, dims: unknown, length: number | null): readonly number[] {
+  const own = copyList(dims);
+  const size = own === null ? NaN : sizeOf(own);
+  if (length === null ? Number.isSafeInteger(size) : size === length) return own as number[];
+  const code = isList(dims) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
+  const product = length === null ? 'one below 2^53' : `${String(length)}, the length of data`;
+  const count = isList(dims) && own === null ? ` up to ${String(maxDims)}` : '';
+  const expected = `an array of${count} whole numbers whose product is ${product}`;
+  throw argumentError(code, `${name}.dims`, expected, dims);
+}
+
+/** Checks strides and offset of a tensor, whose elements must all lie in its data. */
+function readView(
+  name: string,
+  data: TensorData,
+  dims: readonly number[],
+  strides: unknown = contiguousStrides(dims),
+  offset: unknown = 0,
+): View {
+  const own = copyList(strides);
+  if (own?.length !== dims.length || Number.isNaN(sizeOf(own))) {
+    throw argumentError(
+      isList(strides) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
+      `${name}.strides`,
+      `an array of ${String(dims.length)} whole numbers from 0 up, one for each of dims`,
+      strides,
+    );
+  }
+  if (!Number.isSafeInteger(offset) || (offset as number) < 0) {
+    throw argumentError(
+      typeof offset === 'number' ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
+      `${name}.offset`,
+      'a whole number from 0 up',
+      offset,
+    );
+  }
+  const view = { strides: own as readonly number[], offset: (offset as number) + 0 };
+  // Sums beyond 2^53 are rounded, and still larger than any array.
+  const end = view.offset + extentOf(dims, view.strides);
+  if (end > data.length) {
+    const expected = `of at least ${String(end)} elements, which dims, strides and offset reach`;
+    throw argumentError('ERR_OUT_OF_RANGE', `${name}.data`, expected, data);
+  }
+  return view;
+}
+
+/** The product of `dims`, or NaN if one is not a whole number from 0 up. */
+export function sizeOf(dims: readonly unknown[]): number {
+  let size = 1;
+  for (const dim of dims) {
+    size *= Number.isSafeInteger(dim) && (dim as number) >= 0 ? (dim as number) : NaN;
+  }
+  return size;
+}
+
+/** An operand as an argument again: what was read of the one it comes from, once. */
+export function inputOf(operand: Operand): AnyInput {
+  const { dims, type, view } = operand;
+  const data = arrayLike(operand, operand.data);
+  if (dims === null) return data;
+  if (view === null)
+    return (type === undefined ? { data, dims } : { data, dims, type }) as AnyInput;
+  const { strides, offset } = view;
+  const input = { data, dims, strides, offset };
+  return (type === undefined ? input : { data, dims, type, strides, offset }) as AnyInput;
+}
+
+/** The result for an operand of this form: `data` itself, or a tensor of it. */
+export function likeOperand(operand: Operand, data: TensorData): AnyInput {
+  const array = arrayLike(operand, data);
+  return (operand.dims === null ? array : { data: array, dims: operand.dims.slice() }) as AnyInput;
+}
+
+/** `data` as an array of the class that the operand's was of. */
+export function arrayLike({ wrap }: Operand, data: TensorData): TensorData {
+  return wrap === null ? data : wrap(data as FloatArray);
+}

@@ -1,0 +1,129 @@
+import { argumentError, codedError } from './errors';
+
+/**
+ * Element types of tensors. Host arrays of the 16-bit ones hold their bits. float64 is computed in
+ * float64 throughout, and on the CPU alone.
+ */
+export type DType = 'float32' | 'float16' | 'bfloat16' | 'float64';
+
+/**
+ * The `Float16Array` of runtimes that have it, whatever TypeScript's `lib` knows of it, or that of
+ * `@petamoriken/float16`.
+ */
+export interface Float16ArrayLike extends ArrayBufferView {
+  /** In elements. */
+  readonly length: number;
+  /** By which the array is known, whatever realm it is of. */
+  readonly [Symbol.toStringTag]: 'Float16Array';
+}
+
+/**
+ * Elements of a tensor: float32 as `Float32Array` and float64 as `Float64Array`; float16 as
+ * `Float16Array` or, with a `dtype`, as the bits in a `Uint16Array`; bfloat16, with a `dtype`, as the
+ * bits in a `Uint16Array`.
+ */
+export type FloatArray = Float32Array | Float64Array | Uint16Array | Float16ArrayLike;
+
+/** One value a row: float32, or float64 beside float64 tensors. */
+export type RstdArray = Float32Array | Float64Array;
+
+/** The kinds of array the native addon takes. */
+export type NativeArray = Float32Array | Float64Array | Uint16Array;
+
+/** Numbers of the dtypes in native calls; `DType` of csrc/op/rms_norm.h. */
+export const dtypeCodes = {
+  float32: 0,
+  float16: 1,
+  bfloat16: 2,
+  float64: 3,
+} as const satisfies Record<DType, number>;
+
+type Float16ArrayConstructor = new (
+  buffer: ArrayBufferLike | number,
+  byteOffset?: number,
+  length?: number,
+) => Float16ArrayLike;
+
+export type ArrayKind = 'Float32Array' | 'Float64Array' | 'Uint16Array' | 'Float16Array';
+
+/** The kind of an array by its tag: `instanceof` fails for arrays of another realm. */
+export function arrayKind(name: string, value: unknown): ArrayKind {
+  if (ArrayBuffer.isView(value)) {
+    const kind: string = (value as FloatArray)[Symbol.toStringTag];
+    switch (kind) {
+      case 'Float32Array':
+      case 'Float64Array':
+      case 'Uint16Array':
+      case 'Float16Array':
+        return kind;
+    }
+  }
+  throw argumentError(
+    'ERR_INVALID_ARG_TYPE',
+    name,
+    'a Float32Array, Float64Array, Uint16Array or Float16Array, or a tensor { data, dims } of one',
+    value,
+  );
+}
+
+/** The same memory as an array the native addon takes. */
+export function nativeView(array: FloatArray): NativeArray {
+  return array[Symbol.toStringTag] === 'Float16Array'
+    ? new Uint16Array(array.buffer, array.byteOffset, array.length)
+    : (array as NativeArray);
+}
+
+/** A new array of `length` zeros. */
+export function zeros(kind: ArrayKind, length: number): FloatArray {
+  try {
+    return makeArray(kind, length);
+  } catch (cause) {
+    throw outOfMemory(length, cause);
+  }
+}
+
+/** The error for an array of `length` elements that could not be made. */
+export function outOfMemory(length: number, cause: unknown): Error {
+  const message = `Out of memory: no room for ${length} elements`;
+  return codedError('ERR_MEMORY_ALLOCATION_FAILED', message, { cause });
+}
+
+/** A new array of a kind: of `content` zeros, or over a whole buffer. */
+export function makeArray(kind: ArrayKind, content: number | ArrayBuffer): FloatArray {
+  if (kind === 'Float32Array') return new Float32Array(content as ArrayBuffer);
+  if (kind === 'Float64Array') return new Float64Array(content as ArrayBuffer);
+  if (kind === 'Uint16Array') return new Uint16Array(content as ArrayBuffer);
+  const { Float16Array } = globalThis as unknown as { Float16Array: Float16ArrayConstructor };
+  return new Float16Array(content);
+}
+
+/** Refuses what is not the name of a dtype, such as an array of one, which would be its key, too. */
+export function checkDTypeName(value: unknown): asserts value is DType {
+  if (typeof value === 'string' && Object.hasOwn(dtypeCodes, value)) return;
+  const expected = "'float32', 'float16', 'bfloat16' or 'float64'";
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
+}
+
+/** The dtype of an array of this kind, where `stated` is what the caller says it is. */
+export function dtypeOf(name: string, kind: ArrayKind, stated: unknown): DType {
+  if (stated !== undefined) checkDTypeName(stated);
+  if (kind === 'Uint16Array') {
+    if (stated === 'float16' || stated === 'bfloat16') return stated;
+    throw argumentError(
+      'ERR_INVALID_ARG_VALUE',
+      'dtype',
+      `'float16' or 'bfloat16', since '${name}' is a Uint16Array`,
+      stated,
+    );
+  }
+  const dtype = (
+    { Float32Array: 'float32', Float64Array: 'float64', Float16Array: 'float16' } as const
+  )[kind];
+  if (stated === undefined || stated === dtype) return dtype;
+  throw argumentError(
+    'ERR_INVALID_ARG_VALUE',
+    'dtype',
+    `'${dtype}', since '${name}' is a ${kind}`,
+    stated,
+  );
+}

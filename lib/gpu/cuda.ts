@@ -1,0 +1,86 @@
+import type { CudaBinding } from '../../binding';
+import { binding } from '../binding';
+import { isRevoked } from '../core/caller-values';
+import { findDevices } from './devices';
+import { adoptNativeError, argumentError } from '../core/errors';
+
+// Users of the types may compile for a lib without Symbol.dispose, or with a TypeScript that has none
+// with it. These merge with those of other packages and of TypeScript's own lib.
+declare global {
+  interface SymbolConstructor {
+    readonly dispose: unique symbol;
+  }
+  interface Disposable {
+    [Symbol.dispose](): void;
+  }
+}
+
+type AnyFunction = (...args: unknown[]) => unknown;
+
+/** The same function, whose errors, and those of its promises, are of this realm's classes. */
+function withAdoptedErrors(native: AnyFunction): AnyFunction {
+  return (...args) => {
+    try {
+      const result = native(...args);
+      if (!(result instanceof Promise)) return result;
+      return result.catch((error: unknown) => {
+        throw adoptNativeError(error);
+      });
+    } catch (error) {
+      throw adoptNativeError(error);
+    }
+  };
+}
+
+/** The native functions over objects of GPUs. */
+export const cuda = Object.fromEntries(
+  Object.entries(binding.cuda).map(([name, native]) => [
+    name,
+    withAdoptedErrors(native as AnyFunction),
+  ]),
+) as unknown as CudaBinding;
+
+/** The name of a GPU: of {@link devices}, or the first of them. */
+export type CudaDeviceName = 'cuda' | `cuda:${number}`;
+
+/** Options of what is made on a GPU. */
+export interface CudaDeviceOptions {
+  /** Default: the first of {@link devices}. */
+  readonly device?: CudaDeviceName;
+}
+
+/** The ordinal of the option `device`. */
+export function readOrdinal(value: unknown): number {
+  const { list, error } = findDevices();
+  if (error !== null) throw adoptNativeError(error);
+  const name = value === undefined || value === 'cuda' ? 'cuda:0' : value;
+  const ordinal = list.findIndex(({ device }) => device === name);
+  if (ordinal >= 0) return ordinal;
+  const known = list.map(({ device }) => `'${device}'`).join(', ');
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'device', `one of ${known}`, value);
+}
+
+/** A bigint that fits an address. */
+export function readPointer(value: unknown): bigint {
+  if (typeof value !== 'bigint') {
+    throw argumentError('ERR_INVALID_ARG_TYPE', 'pointer', 'a bigint', value);
+  }
+  if (BigInt.asUintN(64, value) === value) return value;
+  throw argumentError('ERR_OUT_OF_RANGE', 'pointer', 'of 64 bits, and not negative', value);
+}
+
+/** A native object that there is already, for a constructor to take instead of making one. */
+export class Existing<Native> {
+  readonly native: Native;
+  readonly ordinal: number;
+
+  constructor(native: Native, ordinal: number) {
+    this.native = native;
+    this.ordinal = ordinal;
+  }
+
+  /** Whether a value is one; `instanceof` would throw for a revoked proxy. */
+  static is<Native>(value: unknown): value is Existing<Native> {
+    return !isRevoked(value) && value instanceof Existing;
+  }
+}

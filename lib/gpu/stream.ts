@@ -1,0 +1,164 @@
+import type { NativeStream } from '../../binding';
+import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
+import { argumentError } from '../core/errors';
+import { nativeEvent, type CudaEvent } from './event';
+import { knownOptions } from '../call/options';
+
+/** Options of what is enqueued on a GPU. */
+export interface StreamOptions {
+  /** Of the same device. Default: {@link Stream.default} of it. */
+  readonly stream?: Stream;
+}
+
+const deviceNames: ReadonlySet<string> = new Set(['device']);
+const defaults = new Map<number, Stream>();
+
+/** The native stream of one of ours. */
+export let nativeStream: (value: unknown) => NativeStream;
+
+/** The ordinal of a stream's device. */
+export let ordinalOf: (stream: Stream) => number;
+
+/**
+ * An order of work on a GPU: what is enqueued on one stream runs one after another, what is on
+ * several side by side, as far as they do not wait for each other's {@link CudaEvent}s. Calls
+ * enqueue and return; their results and errors are there when the stream has been waited for.
+ *
+ * ```ts
+ * using stream = new Stream();
+ * rmsNorm(x, weight, { out: y, stream });
+ * y.copyTo(hostBuffer, { stream });
+ * await stream.synchronizeAsync();
+ * ```
+ *
+ * It does not wait for the legacy default stream of other libraries.
+ */
+export class Stream {
+  /** Such as `'cuda:0'`. */
+  readonly device: `cuda:${number}`;
+  readonly #native: NativeStream;
+  readonly #ordinal: number;
+
+  static {
+    nativeStream = (value) => {
+      if (typeof value === 'object' && value !== null && #native in value) return value.#native;
+      throw argumentError('ERR_INVALID_ARG_TYPE', 'stream', 'a Stream', value);
+    };
+    ordinalOf = (stream) => stream.#ordinal;
+  }
+
+  /**
+   * @throws CudaError `ERR_CUDA_UNAVAILABLE` without a GPU; TypeError `ERR_INVALID_ARG_VALUE` for a
+   * device that is not there
+   */
+  constructor(options?: CudaDeviceOptions);
+  /** @internal */
+  constructor(existing: Existing<NativeStream>);
+  constructor(options: CudaDeviceOptions | Existing<NativeStream> = {}) {
+    if (Existing.is<NativeStream>(options)) {
+      this.#ordinal = options.ordinal;
+      this.#native = options.native;
+    } else {
+      this.#ordinal = readOrdinal(knownOptions(options, deviceNames).device);
+      this.#native = cuda.createStream(this.#ordinal);
+    }
+    this.device = `cuda:${this.#ordinal}`;
+  }
+
+  /**
+   * The stream of calls that name none: one for each device and thread of JavaScript. It can not be
+   * disposed of.
+   *
+   * @param device - default: the first of {@link devices}
+   * @throws as the constructor does
+   */
+  static default(device?: CudaDeviceOptions['device']): Stream {
+    const ordinal = readOrdinal(device);
+    let stream = defaults.get(ordinal);
+    if (stream === undefined) {
+      stream = new Stream(new Existing(cuda.defaultStream(ordinal), ordinal));
+      defaults.set(ordinal, stream);
+    }
+    return stream;
+  }
+
+  /**
+   * A stream of another library's: a `CUstream` or `cudaStream_t` of the device's primary context.
+   * It is not destroyed here, and must stay until this object has been disposed of; that does not
+   * wait for it.
+   *
+   * @param pointer - 0n is the legacy default stream. What is no stream may crash the driver
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`, and as the constructor
+   * does
+   */
+  static fromPointer(pointer: bigint, options: CudaDeviceOptions = {}): Stream {
+    const ordinal = readOrdinal(knownOptions(options, deviceNames).device);
+    const native = cuda.foreignStream(ordinal, readPointer(pointer));
+    return new Stream(new Existing(native, ordinal));
+  }
+
+  /**
+   * The `CUstream`, for other libraries: good until `dispose()`. While one of them captures it,
+   * calls on this stream throw `ERR_INVALID_STATE`.
+   */
+  get pointer(): bigint {
+    return cuda.streamPointer(this.#native);
+  }
+
+  /**
+   * Waits, and blocks the thread, until all that was enqueued has run.
+   *
+   * @throws CudaError if some of it failed; Error `ERR_INVALID_STATE` during a capture,
+   * `ERR_DISPOSED`
+   */
+  synchronize(): void {
+    cuda.streamSynchronize(this.#native);
+  }
+
+  /** Fulfilled when all that is enqueued now has run; rejects as {@link Stream.synchronize} throws. */
+  async synchronizeAsync(): Promise<void> {
+    await cuda.streamPassed(this.#native);
+  }
+
+  /**
+   * Whether all that was enqueued has run. Does not wait.
+   *
+   * @throws as {@link Stream.synchronize} does
+   */
+  query(): boolean {
+    return cuda.streamIsIdle(this.#native);
+  }
+
+  /**
+   * Lets what is enqueued from now on wait until `event` has passed, on whatever device it was
+   * recorded; the thread does not wait. An event that was not recorded yet is not waited for.
+   *
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, Error `ERR_DISPOSED`; `ERR_INVALID_STATE` if the event
+   * was recorded during a capture that is another or has ended; CudaError
+   */
+  wait(event: CudaEvent): void {
+    cuda.streamWait(this.#native, nativeEvent('event', event));
+  }
+
+  /**
+   * Destroys the stream, once what it has is done; nothing waits for that. Nothing can be enqueued
+   * any more. What is done twice does no harm.
+   */
+  dispose(): void {
+    if (defaults.get(this.#ordinal) !== this) cuda.dispose(this.#native);
+  }
+
+  /** {@link Stream.dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** The native stream of an optional `stream`, which must be of the device. */
+export function readStream(stream: unknown, ordinal: number): NativeStream {
+  if (stream === undefined) return nativeStream(Stream.default(`cuda:${ordinal}`));
+  const native = nativeStream(stream);
+  if (ordinalOf(stream as Stream) === ordinal) return native;
+  const expected = `of 'cuda:${ordinal}', the device of what it is for`;
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
+}

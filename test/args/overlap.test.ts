@@ -1,0 +1,79 @@
+// Outputs that share memory with what is still to be read or written.
+
+import { rmsNorm } from '../../lib';
+import { errorsOf, floats } from '../support/refusals';
+import { expectSameBits } from '../support/support';
+
+const dy = floats(12);
+const x = floats(12);
+const weight = floats(4);
+const rstd = floats(3);
+
+/** The two arrays that overlap, and the arguments, made of one memory of 40 floats. */
+type Row = readonly [
+  output: string,
+  input: string,
+  (part: (begin: number, end: number) => Float32Array) => readonly unknown[],
+];
+
+const forwards: readonly Row[] = [
+  ['out', 'x', (part) => [part(0, 12), weight, { out: part(4, 16) }]],
+  ['out', 'x', (part) => [part(4, 16), weight, { out: part(0, 12) }]],
+  ['out', 'weight', (part) => [x, part(11, 15), { out: part(0, 12) }]],
+  ['out', 'weight', (part) => [x, part(4, 8), { out: part(0, 12) }]],
+  ['out', 'rstdOut', (part) => [x, weight, { out: part(0, 12), rstdOut: part(11, 14) }]],
+  ['rstdOut', 'x', (part) => [part(0, 12), weight, { rstdOut: part(0, 3) }]],
+  ['rstdOut', 'weight', (part) => [x, part(0, 4), { rstdOut: part(3, 6) }]],
+];
+
+const backwards: readonly Row[] = [
+  ['dxOut', 'dy', (part) => [part(0, 12), x, weight, rstd, { dxOut: part(1, 13) }]],
+  ['dxOut', 'x', (part) => [dy, part(0, 12), weight, rstd, { dxOut: part(1, 13) }]],
+  ['dxOut', 'weight', (part) => [dy, x, part(0, 4), rstd, { dxOut: part(3, 15) }]],
+  ['dxOut', 'rstd', (part) => [dy, x, weight, part(0, 3), { dxOut: part(2, 14) }]],
+  [
+    'dxOut',
+    'dweightOut',
+    (part) => [dy, x, weight, rstd, { dxOut: part(0, 12), dweightOut: part(8, 12) }],
+  ],
+  ['dweightOut', 'weight', (part) => [dy, x, part(0, 4), rstd, { dweightOut: part(0, 4) }]],
+  ['dweightOut', 'dy', (part) => [part(0, 12), x, weight, rstd, { dweightOut: part(0, 4) }]],
+  ['dweightOut', 'x', (part) => [dy, part(0, 12), weight, rstd, { dweightOut: part(8, 12) }]],
+  ['dweightOut', 'rstd', (part) => [dy, x, weight, part(0, 3), { dweightOut: part(2, 6) }]],
+];
+
+describe.each([
+  { title: 'forward', functions: [rmsNorm.forward, rmsNorm.forwardAsync], rows: forwards },
+  { title: 'backward', functions: [rmsNorm.backward, rmsNorm.backwardAsync], rows: backwards },
+])('$title', ({ functions, rows }) => {
+  test.each(rows)('%s over %s is refused, and nothing written', async (output, input, argsOf) => {
+    const memory = floats(40).fill(7);
+    const args = argsOf((begin, end) => memory.subarray(begin, end));
+    for (const error of await errorsOf(functions, args)) {
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
+      expect(error.message).toContain(`'${output}' and '${input}' must not overlap`);
+    }
+    expect(memory.every((element) => element === 7)).toBe(true);
+  });
+});
+
+test('arrays that touch do not overlap', () => {
+  const memory = floats(31).map((_, i) => i + 1);
+  const [own, ownWeight] = [memory.slice(0, 12), memory.slice(12, 16)];
+  rmsNorm.forward(memory.subarray(0, 12), memory.subarray(12, 16), {
+    out: memory.subarray(16, 28),
+    rstdOut: memory.subarray(28),
+  });
+  const apart = rmsNorm.forward(own, ownWeight);
+  expectSameBits(memory.subarray(16, 28), apart.y);
+  expectSameBits(memory.subarray(28), apart.rstd);
+});
+
+test('inputs may be the same', () => {
+  const square = floats(16).map((_, i) => i - 7);
+  const same = rmsNorm.backward(square, square, square, null, { normalizedShape: 16 });
+  const apart = rmsNorm.backward(square.slice(), square.slice(), square.slice(), null);
+  expectSameBits(same.dx, apart.dx);
+  expectSameBits(same.dweight, apart.dweight);
+});

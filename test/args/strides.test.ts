@@ -1,0 +1,103 @@
+// How strides become rows: by cases, and against a walk over all elements.
+
+import fc from 'fast-check';
+
+import { collapse, contiguousStrides, extentOf } from '../../lib/call/strides';
+
+/** Where each element of a tensor lies, in row-major order. */
+function placesOf(dims: readonly number[], strides: readonly number[]): number[] {
+  return dims.reduce<number[]>(
+    (places, dim, i) =>
+      places.flatMap((place) =>
+        Array.from({ length: dim }, (_, index) => place + index * (strides[i] as number)),
+      ),
+    [0],
+  );
+}
+
+const rows = (rowStride: number, batchRows: number, batchStride = 0) => ({
+  rowStride,
+  batchRows,
+  batchStride,
+});
+
+test.each<[string, number[], number[], number, ReturnType<typeof collapse>]>([
+  ['packed', [3, 8], [8, 1], 8, rows(8, 3)],
+  ['a slice of columns', [3, 8], [20, 1], 8, rows(20, 3)],
+  ['heads of a fused projection', [5, 4, 8], [96, 8, 1], 8, rows(8, 4, 96)],
+  ['the same, normalised together', [5, 4, 8], [96, 8, 1], 32, rows(96, 5)],
+  ['batches of tokens of a slice', [2, 5, 4, 8], [480, 96, 8, 1], 32, rows(96, 10)],
+  ['heads before tokens', [4, 5, 8], [8, 32, 1], 8, rows(32, 5, 8)],
+  ['heads before tokens, in batches', [2, 4, 5, 8], [160, 8, 32, 1], 8, 'too many levels'],
+  ['one row for all', [6, 8], [0, 1], 8, rows(0, 6)],
+  ['one row for all of two dims', [2, 3, 8], [0, 0, 1], 8, rows(0, 6)],
+  ['rows repeated', [3, 2, 8], [8, 0, 1], 8, rows(0, 2, 8)],
+  ['every other column', [3, 8], [16, 2], 8, 'broken rows'],
+  ['rows that end amid a dim', [2, 12], [20, 1], 8, 'broken rows'],
+  ['columns before rows', [3, 8], [1, 3], 8, 'broken rows'],
+  ['one column of many', [3, 1], [16, 5], 1, rows(16, 3)],
+  ['one element', [1, 1], [7, 9], 1, rows(1, 1)],
+  ['one row', [1, 8], [3, 1], 8, rows(8, 1)],
+  ['dims of one', [3, 1, 8, 1], [8, 99, 1, 99], 8, rows(8, 3)],
+  ['no rows', [0, 8], [5, 3], 8, rows(8, 1)],
+])('%s', (_, dims, strides, hiddenSize, expected) => {
+  expect(collapse(dims, strides, hiddenSize)).toEqual(expected);
+});
+
+const shapes = fc
+  .record({
+    dims: fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 4 }),
+    normalized: fc.nat(3),
+  })
+  .chain(({ dims, normalized }) =>
+    fc.record({
+      dims: fc.constant(dims),
+      strides: fc.oneof(
+        fc.constant(contiguousStrides(dims)),
+        fc.array(fc.nat(12), { minLength: dims.length, maxLength: dims.length }),
+        // A permuted slice of a larger tensor.
+        fc
+          .shuffledSubarray(
+            dims.map((_, i) => i),
+            { minLength: dims.length },
+          )
+          .map((order) => {
+            const strides: number[] = [];
+            let stride = 1;
+            for (const i of order) {
+              strides[i] = stride;
+              stride *= (dims[i] as number) + (i % 2);
+            }
+            return strides;
+          }),
+      ),
+      hiddenSize: fc.constant(dims.slice(-1 - (normalized % dims.length)).reduce((a, b) => a * b)),
+    }),
+  );
+
+test('rows lie where the elements of the tensor do, or there are none in two strides', () => {
+  let described = 0;
+  fc.assert(
+    fc.property(shapes, ({ dims, strides, hiddenSize }) => {
+      const places = placesOf(dims, strides);
+      expect(extentOf(dims, strides)).toBe(Math.max(...places) + 1);
+      const layout = collapse(dims, strides, hiddenSize);
+      const firsts = places.filter((_, i) => i % hiddenSize === 0);
+      const isBroken = places.some(
+        (place, i) => place !== (firsts[Math.floor(i / hiddenSize)] as number) + (i % hiddenSize),
+      );
+      expect(layout === 'broken rows').toBe(isBroken);
+      if (typeof layout === 'string') {
+        if (layout === 'too many levels') expect(firsts.length).toBeGreaterThanOrEqual(8);
+        return;
+      }
+      ++described;
+      const { rowStride, batchRows, batchStride } = layout;
+      expect(
+        firsts.map((_, r) => Math.floor(r / batchRows) * batchStride + (r % batchRows) * rowStride),
+      ).toEqual(firsts);
+    }),
+    { seed: 7, numRuns: 3000 },
+  );
+  expect(described).toBeGreaterThan(500);
+});

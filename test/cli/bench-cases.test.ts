@@ -1,0 +1,160 @@
+// The benchmark's cases, the order it measures them in, and how it tells right from wrong.
+
+import { makeArrays, type Arrays, type Elements } from '../../bench/arrays';
+import { dtypes, minimumBytes, type Case } from '../../bench/cases';
+import { setCount } from '../../bench/contest';
+import { measure, type Contender } from '../../bench/measure';
+import { ourContenders } from '../../bench/ours';
+import { makeCases, shapeSets } from '../../bench/sets';
+import { Verifier, WrongAnswer, type Answer } from '../../bench/verify';
+import { layerNorm } from '../support/reference';
+
+const ops = ['forward', 'backward', 'residual'] as const;
+
+describe('bytes of a case', () => {
+  const shape = { rows: 3, hiddenSize: 5 };
+  test.each([
+    ['forward', 'float32', 2 * 15 * 4],
+    ['backward', 'float32', 3 * 15 * 4],
+    ['residual', 'bfloat16', 4 * 15 * 2],
+    ['forward', 'float64', 2 * 15 * 8],
+  ] as const)('%s, %s: %d', (op, dtype, bytes) => {
+    expect(minimumBytes({ op, dtype, ...shape })).toBe(bytes);
+  });
+});
+
+test('cases are every operation in every dtype on every shape', () => {
+  const cases = makeCases(ops, dtypes, shapeSets.llama.shapes);
+  expect(cases.length).toBe(3 * 4 * 10);
+  expect(cases[1]).toEqual({ op: 'forward', dtype: 'float32', rows: 1, hiddenSize: 4096 });
+});
+
+describe('sets of buffers', () => {
+  const one = { op: 'forward', dtype: 'float32', hiddenSize: 256 } as const; // 2 KiB a row
+  test.each([
+    ['one of what the cache holds', 512, 1],
+    ['of what it does not, four times its size', 513, 4],
+    ['two of twice its size', 1024, 2],
+    ['one of four times its size', 2048, 1],
+  ])('%s', (_, rows, count) => {
+    expect(setCount({ ...one, rows }, 2 ** 20)).toBe(count);
+  });
+});
+
+describe('measuring', () => {
+  test('visits everyone once a round, in an order that changes', async () => {
+    const visits: string[] = [];
+    const names = ['a', 'b', 'c', 'd'];
+    const contenders = names.map((name): Contender => ({
+      name,
+      run: (repeats) => {
+        visits.push(name);
+        return repeats * 1e6;
+      },
+    }));
+    let rounds = 0;
+    const summaries = await measure(contenders, { rounds: 20, ms: 4 * 20 * 3 }, () => ++rounds);
+    expect(rounds).toBe(20);
+    expect(summaries.map(({ median, samples }) => [median, samples])).toEqual(
+      names.map(() => [1e6, 20]),
+    );
+    const measured = visits.slice(-80);
+    const orders = Array.from({ length: 20 }, (_, i) => measured.slice(4 * i, 4 * i + 4));
+    for (const order of orders) expect([...order].sort()).toEqual(names);
+    expect(new Set(orders.map((order) => order.join())).size).toBeGreaterThan(1);
+  });
+
+  test('repeats what is short, waits for what is asynchronous, and divides by the repeats', async () => {
+    const repeats: number[] = [];
+    const slow: Contender = { name: 'slow', run: (count) => Promise.resolve(count * 50e6) };
+    const short: Contender = {
+      name: 'short',
+      run: (count) => {
+        repeats.push(count);
+        return count * 1000;
+      },
+    };
+    const [first, second] = await measure([slow, short], { rounds: 3, ms: 6 });
+    expect([first?.median, second?.median]).toEqual([50e6, 1000]);
+    expect(repeats.slice(-3)).toEqual([1000, 1000, 1000]); // 1 ms of 1 µs each
+  });
+});
+
+function elementsOf(answer: Answer): [string, Elements][] {
+  return Object.entries(answer) as [string, Elements][];
+}
+
+/** What is right, in memory of its own. */
+function rightAnswer(one: Case, arrays: Arrays): Answer {
+  const [contender] = ourContenders(one, [arrays]);
+  void contender?.run(1);
+  return Object.fromEntries(
+    elementsOf(contender?.answer() ?? {}).map(([name, values]) => [name, values.slice()]),
+  );
+}
+
+describe.each(ops)('the check of %s', (op) => {
+  describe.each(dtypes)('in %s', (dtype) => {
+    const one: Case = { op, dtype, rows: 5, hiddenSize: 100 };
+    const arrays = makeArrays(one);
+    const verifier = new Verifier(one, arrays);
+
+    test('takes every way to call the package', () => {
+      for (const contender of ourContenders(one, [arrays, arrays])) {
+        void contender.run(2);
+        verifier.check(contender.name, contender.answer());
+      }
+    });
+
+    test('refuses one element that is off, NaN or 0, anywhere', () => {
+      const right = rightAnswer(one, arrays);
+      verifier.check('right', right);
+      for (const name of Object.keys(right) as (keyof Answer)[]) {
+        const values = right[name] as Float32Array;
+        for (const index of [0, values.length - 1]) {
+          for (const wrong of [NaN, 0, twice(values[index] as number, dtype)]) {
+            const answer = { ...right, [name]: values.with(index, wrong) };
+            const check = () => {
+              verifier.check('wrong', answer);
+            };
+            expect(check).toThrow(WrongAnswer);
+            expect(check).toThrow(
+              new RegExp(`^wrong is wrong at ${op} 5x100 ${dtype}: ${name} at`),
+            );
+          }
+        }
+      }
+    });
+
+    test('refuses results that are not there, or too few', () => {
+      const right = rightAnswer(one, arrays);
+      for (const [name, values] of elementsOf(right)) {
+        expect(() => {
+          verifier.check('none', { ...right, [name]: undefined });
+        }).toThrow(`${name}, its elements: none`);
+        expect(() => {
+          verifier.check('few', { ...right, [name]: values.subarray(1) });
+        }).toThrow(`${name}, its elements: ${values.length - 1}`);
+      }
+    });
+  });
+});
+
+/** Of 16 bits, the next exponent. */
+function twice(value: number, dtype: Case['dtype']): number {
+  if (dtype === 'bfloat16') return value + 2 ** 7;
+  return dtype === 'float16' ? value + 2 ** 10 : 2 * value;
+}
+
+test('LayerNorm is checked as such', () => {
+  const one: Case = { op: 'forward', dtype: 'float32', rows: 3, hiddenSize: 64 };
+  const arrays = makeArrays(one);
+  const verifier = new Verifier(one, arrays);
+  const { x, weight } = arrays;
+  const problem = { x, weight, hiddenSize: 64, eps: 1e-6, weightOffset: 0, round: null };
+  const y = Float32Array.from(layerNorm(problem));
+  verifier.check('layer-norm', { y }, 'layer-norm');
+  expect(() => {
+    verifier.check('layer-norm', { y });
+  }).toThrow(WrongAnswer);
+});

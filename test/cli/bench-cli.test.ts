@@ -1,0 +1,306 @@
+// The command line program as it ships: compiled, in a process of its own.
+
+import { spawn } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { packageVersion } from '../../bench/package';
+import type { Report } from '../../bench/result';
+import { hasSimulator, simulator } from '../support/processes';
+
+const root = path.join(__dirname, '../..');
+const program = path.join(root, 'dist/bench/cli.js');
+
+interface Ending {
+  readonly end: number | NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+interface Settings {
+  readonly program?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** A signal to send as soon as something is written to stderr. */
+  readonly signal?: NodeJS.Signals;
+}
+
+/** Runs the program with nothing of the environment but what is said. */
+function cli(args: readonly string[], settings: Settings = {}): Promise<Ending> {
+  const env = { PATH: process.env['PATH'], ...settings.env };
+  const child = spawn(process.execPath, [settings.program ?? program, ...args], { env, cwd: root });
+  const written = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      written[name] += text;
+    });
+  }
+  const { signal } = settings;
+  if (signal !== undefined) child.stderr.once('data', () => child.kill(signal));
+  return new Promise((resolve) => {
+    child.on('close', (code, bySignal) => {
+      resolve({ end: code ?? bySignal, ...written });
+    });
+  });
+}
+
+const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-bench-'));
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+describe('bench', () => {
+  const json = path.join(folder, 'report.json');
+  const svg = path.join(folder, 'chart.svg');
+  const shapes = ['--shapes', '1x64,4x256', '--quick', '--time', '0.3'];
+  let ending: Ending;
+  let report: Report;
+
+  beforeAll(async () => {
+    const rivals = ['--rivals', 'javascript,layer-norm'];
+    ending = await cli(['bench', ...shapes, ...rivals, '--json', json, '--plot', svg]);
+    report = JSON.parse(readFileSync(json, 'utf8')) as Report;
+  });
+
+  test('ends well, and names what it measures on stderr', () => {
+    expect(ending.end).toBe(0);
+    expect(ending.stderr).toBe(
+      ['forward', 'backward']
+        .flatMap((op) => ['1x64', '4x256'].map((shape) => `${op} ${shape} float32 cpu\n`))
+        .join(''),
+    );
+  });
+
+  test('prints tables, without colours or anything else for terminals', () => {
+    const { stdout } = ending;
+    expect(stdout).toContain('forward, float32, cpu: our time, against the limit');
+    expect(stdout).toContain('forward, float32, cpu: LayerNorm, times as long as our RMSNorm');
+    expect(stdout).toContain('backward, float32, cpu: rivals, times as long as ours');
+    expect(stdout).toMatch(
+      /│ +4x256 │ +[\d.]+ │ +[\d.]+–[\d.]+ │ +[\d.]+ │ +[\d.]+ │ +copy \w+ \dT/,
+    );
+    // eslint-disable-next-line no-control-regex
+    expect(stdout + ending.stderr).not.toMatch(/\u001b/);
+  });
+
+  test('writes JSON: the machine, the versions, every contender', () => {
+    expect(report.schemaVersion).toBe(1);
+    expect(Date.now() - Date.parse(report.date)).toBeLessThan(600_000);
+    expect(report.machine).toMatchObject({ node: process.versions.node, version: packageVersion });
+    expect(report.machine.commit).toMatch(/^[0-9a-f]{7,}\+?$/);
+    expect(Object.keys(report.rivals)).toEqual(['javascript', 'layer-norm']);
+    expect(report.leftOut).toEqual([]);
+    expect(report.cases.map(({ op, rows }) => `${op} ${rows}`)).toEqual([
+      ...['forward 1', 'forward 4', 'backward 1', 'backward 4'],
+    ]);
+    const [forward] = report.cases;
+    expect(forward).toMatchObject({
+      ...{ op: 'forward', rows: 1, hiddenSize: 64, dtype: 'float32', device: 'cpu' },
+      ...{ sets: 1, minimumBytes: 512 },
+    });
+    const names = forward?.entries.map(({ name }) => name) ?? [];
+    expect(names).toEqual(expect.arrayContaining(['ours', 'ours fresh', 'ours plan']));
+    expect(names).toEqual(expect.arrayContaining(['copy streaming 1T', 'copy library 1T']));
+    expect(names).toEqual(expect.arrayContaining(['javascript', 'javascript fresh']));
+    for (const { time } of report.cases.flatMap(({ entries }) => entries)) {
+      expect(time.samples).toBe(5);
+      const { min, lowerQuartile, median, upperQuartile, max } = time;
+      const ascending = [0, min, lowerQuartile, median, upperQuartile, max];
+      expect(ascending).toEqual([...ascending].sort((a, b) => a - b));
+    }
+  });
+
+  test('draws every contender and shape, on no background', () => {
+    const chart = readFileSync(svg, 'utf8');
+    expect(chart).toMatch(/^<svg /);
+    const texts = Array.from(chart.matchAll(/<text[^>]*>([^<]*)<\/text>/g), ([, text]) => text);
+    expect(texts).toEqual(expect.arrayContaining(['forward, float32, cpu', '1x64', '4x256']));
+    expect(texts).toEqual(expect.arrayContaining(['fused-rmsnorm', 'limit', 'javascript']));
+    expect(texts).toEqual(expect.arrayContaining(['GB/s of minimum traffic']));
+    expect(texts.filter((text) => text?.endsWith('%')).length).toBeGreaterThan(4);
+    // Text is grey, for light and dark pages.
+    const fills = Array.from(chart.matchAll(/<text[^>]* fill="([^"]*)"/g), ([, fill]) => fill);
+    expect(new Set(fills)).toEqual(new Set(['#808080']));
+    expect(chart).not.toMatch(/<rect[^>]*fill="(white|#fff)/);
+  });
+
+  test('compares with a baseline', async () => {
+    const { end, stdout } = await cli(['bench', ...shapes, '--rivals', 'none', '--baseline', json]);
+    expect(end).toBe(0);
+    expect(stdout).toMatch(/Against the baseline of \d{4}-\d\d-\d\d \([0-9a-f]+\+?\)/);
+    expect(stdout).toMatch(/\d+ of 12 did not move beyond the noise\.\n$/);
+  });
+
+  test('stops when it is interrupted, with nothing on stdout', async () => {
+    const args = ['bench', '--shapes', '512x4096', '--time', '60'];
+    const { end, stdout, stderr } = await cli([...args, '--rivals', 'none'], { signal: 'SIGINT' });
+    expect([end, stdout]).toEqual([130, '']);
+    expect(stderr).toBe('forward 512x4096 float32 cpu\n');
+  });
+
+  const onSimulator = hasSimulator ? test : test.skip;
+  onSimulator('prints traffic and no times on a simulated GPU', async () => {
+    const args = ['bench', '--device', 'cuda', '--op', 'forward,backward,residual', '--json', json];
+    const env = { RMSNORM_LIBCUDA: simulator };
+    const shapesToRun = ['--shapes', '3x256,512x4096', '--dtype', 'float32,float64'];
+    const { end, stdout } = await cli([...args, ...shapesToRun], { env });
+    expect(end).toBe(0);
+    expect(stdout).toContain('On a simulated GPU: the bits of the CPU; no times');
+    expect(stdout).not.toContain('µs');
+    const { cases, traffic, leftOut } = JSON.parse(readFileSync(json, 'utf8')) as Report;
+    expect(cases).toEqual([]);
+    expect(leftOut.length).toBe(9);
+    // x, y and weight; x, residual, the sum, y and weight.
+    const [forward, backward, residual] = traffic.map(({ launches }) => launches);
+    expect(forward?.map(({ movedBytes }) => movedBytes)).toEqual([(2 * 3 + 1) * 1024]);
+    expect(residual?.map(({ movedBytes }) => movedBytes)).toEqual([(4 * 3 + 1) * 1024]);
+    expect(backward?.length).toBe(2);
+  });
+});
+
+describe('installed, without the packages that are optional', () => {
+  const installed = path.join(folder, 'node_modules/fused-rmsnorm');
+  const settings = { program: path.join(installed, 'dist/bench/cli.js') };
+
+  beforeAll(() => {
+    mkdirSync(installed, { recursive: true });
+    for (const name of ['dist', 'package.json', 'bench/rivals/pytorch.py']) {
+      cpSync(path.join(root, name), path.join(installed, name), { recursive: true });
+    }
+    symlinkSync(path.join(root, 'build'), path.join(installed, 'build'));
+    const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+      dependencies: object;
+    };
+    for (const name of Object.keys(dependencies)) {
+      symlinkSync(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
+    }
+  });
+
+  test('--plot says what to install, before anything is measured', async () => {
+    const args = ['bench', '--quick', '--plot', path.join(folder, 'other.svg')];
+    const { end, stdout, stderr } = await cli(args, settings);
+    expect([end, stdout]).toEqual([1, '']);
+    expect(stderr).toBe(
+      '--plot needs the packages vega and vega-lite. Install them: npm install vega@6 vega-lite@6\n',
+    );
+  });
+
+  test('a rival that is named says what to install', async () => {
+    const { end, stderr } = await cli(['bench', '--rivals', 'onnxruntime-node'], settings);
+    expect(end).toBe(1);
+    expect(stderr).toContain('npm install onnxruntime-node@1\n');
+    expect(stderr).not.toContain('    at ');
+  });
+
+  test('the others take part', async () => {
+    const args = ['bench', '--shapes', '1x64', '--op', 'forward', '--time', '0.2'];
+    const { end, stdout, stderr } = await cli(args, settings);
+    expect([end, stderr]).toEqual([0, 'forward 1x64 float32 cpu\n']);
+    expect(stdout).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
+  });
+
+  describe('of which some are too old', () => {
+    const others = path.join(folder, 'node_modules');
+    const versions = {
+      'onnxruntime-node': '1.19.2',
+      '@tensorflow/tfjs-core': '3.21.0',
+      '@tensorflow/tfjs-backend-cpu': '4.22.0',
+      vega: '6.2.0',
+      'vega-lite': '5.23.0',
+    };
+
+    beforeAll(() => {
+      for (const [name, version] of Object.entries(versions)) {
+        mkdirSync(path.join(others, name), { recursive: true });
+        const manifest = { name, version, main: 'index.js' };
+        writeFileSync(path.join(others, name, 'package.json'), JSON.stringify(manifest));
+        writeFileSync(path.join(others, name, 'index.js'), "throw new Error('loaded');");
+      }
+    });
+    afterAll(() => {
+      for (const name of Object.keys(versions))
+        rmSync(path.join(others, name), { recursive: true });
+    });
+
+    test('--plot says which, and what to install', async () => {
+      const args = ['bench', '--quick', '--plot', path.join(folder, 'other.svg')];
+      const { end, stdout, stderr } = await cli(args, settings);
+      expect([end, stdout]).toEqual([1, '']);
+      expect(stderr).toBe(
+        '--plot needs the packages vega and vega-lite: vega-lite is of version 5.23.0, and 6.0.0 ' +
+          'or newer is needed. Install them: npm install vega@6 vega-lite@6\n',
+      );
+    });
+
+    test('a rival that is named says which, and what to install', async () => {
+      const { end, stderr } = await cli(['bench', '--rivals', 'onnxruntime-node'], settings);
+      expect([end, stderr]).toEqual([
+        1,
+        'onnxruntime-node cannot take part: onnxruntime-node is of version 1.19.2, and 1.20.0 or ' +
+          'newer is needed: npm install onnxruntime-node@1\n',
+      ]);
+    });
+
+    test('the others take part, after a line for each that does not', async () => {
+      const args = ['bench', '--shapes', '1x64', '--op', 'forward', '--time', '0.2'];
+      const { end, stdout, stderr } = await cli(args, settings);
+      expect(end).toBe(0);
+      expect(stderr.trimEnd().split('\n')).toEqual([
+        expect.stringMatching(
+          /^onnxruntime-node cannot .* version 1\.19\.2, .* onnxruntime-node@1$/,
+        ),
+        expect.stringMatching(/^onnxruntime-node layer-norm cannot take part: /),
+        expect.stringMatching(/^tfjs-wasm cannot .*tfjs-core is of version 3\.21\.0, .*wasm@4$/),
+        expect.stringMatching(/^tfjs-cpu cannot .*tfjs-core is of version 3\.21\.0, .*cpu@4$/),
+        'forward 1x64 float32 cpu',
+      ]);
+      expect(stdout).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
+    });
+  });
+});
+
+describe('info', () => {
+  test('says what runs here, and why no GPU does', async () => {
+    const { end, stdout } = await cli(['info'], { env: { RMSNORM_LIBCUDA: 'no-such-library' } });
+    expect(end).toBe(0);
+    expect(stdout).toContain(`fused-rmsnorm: ${packageVersion}`);
+    expect(stdout).toContain(`Node.js:       ${process.versions.node}, Node-API `);
+    expect(stdout).toMatch(/^addon: +\S+rmsnorm.*\.node$/m);
+    expect(stdout).toMatch(/^variant: +\w+ \(there are .*scalar\)$/m);
+    expect(stdout).toMatch(/^GPU: +none\. CUDA is not available: .*'no-such-library'/m);
+    expect(stdout).toMatch(/^kernels: +(\d files in|none)/m);
+  });
+
+  const onSimulator = hasSimulator ? test : test.skip;
+  onSimulator('lists GPUs', async () => {
+    const env = { RMSNORM_LIBCUDA: simulator, CUDASIM_DEVICES: '2' };
+    const { stdout } = await cli(['info'], { env });
+    expect(stdout.match(/^GPU: +cuda:[01]: cudasim /gm)?.length).toBe(2);
+    expect(stdout).toMatch(/^architectures: .*compute_\d+ \d+ KiB/m);
+  });
+});
+
+test('no command, and one that there is not, are wrong usage', async () => {
+  const none = await cli([]);
+  expect(none.end).toBe(2);
+  expect(none.stderr).toContain('Usage: fused-rmsnorm');
+  const unknown = await cli(['bend']);
+  expect(unknown.end).toBe(2);
+  expect(unknown.stderr).toContain("unknown command 'bend'");
+});
+
+test('--version and --help end well', async () => {
+  expect(await cli(['--version'])).toEqual({ end: 0, stdout: `${packageVersion}\n`, stderr: '' });
+  const { end, stdout } = await cli(['--help']);
+  expect(end).toBe(0);
+  expect(stdout).toMatch(/^ {2}bench [^]*^ {2}info [^]*^ {2}build /m);
+  expect(stdout).toContain('Exit codes: 0, 1 for a wrong answer or an error, 2 for wrong usage');
+});

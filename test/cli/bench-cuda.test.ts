@@ -1,0 +1,87 @@
+/* @jest-environment ./test/support/shared-realm.ts */
+// The benchmark on GPUs: what is enqueued and checked. The times are made up, as on a simulated GPU
+// there are none.
+
+import { makeArrays } from '../../bench/arrays';
+import { minimumBytes, type Case } from '../../bench/cases';
+import { compare, contestOnGpu } from '../../bench/cuda';
+import { answerOfCpu, GpuSets } from '../../bench/gpu-sets';
+
+import { limitOf, shareOfLimit, oursOf, type CaseResult } from '../../bench/result';
+import { WrongAnswer } from '../../bench/verify';
+import { CudaEvent, DeviceBuffer, Graph, Stream, type CudaDevice } from '../../lib';
+import { gpus, onGpu } from '../support/gpu';
+import { errorOf } from '../support/support';
+
+const ops = ['forward', 'backward', 'residual'] as const;
+const schedule = { rounds: 3, ms: 1 };
+
+onGpu('a contest on a GPU', () => {
+  const device = gpus[0] as CudaDevice; // of the tests, which run if there is one
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+
+  describe.each(ops)('%s', (op) => {
+    test.each(['float32', 'bfloat16'] as const)('%s', async (dtype) => {
+      jest.spyOn(CudaEvent.prototype, 'elapsed').mockReturnValue(5);
+      const one: Case = { op, dtype, rows: 5, hiddenSize: 100 };
+      let rounds = 0;
+      const bytes = 3 * minimumBytes(one);
+      const result = await contestOnGpu(one, device, schedule, () => ++rounds, bytes);
+      expect(rounds).toBe(3);
+      expect(result).toMatchObject({ ...one, device: 'cuda:0', sets: 3 });
+      const { entries } = result as CaseResult;
+      expect(entries.map(({ name, role, outputs }) => [name, role, outputs])).toEqual([
+        ['ours', 'ours', 'given'],
+        ['ours fresh', 'ours', 'fresh'],
+        ['ours plan', 'ours', 'given'],
+        ['ours graph', 'ours', 'given'],
+        ['device copy', 'limit', 'given'],
+        ['device copy graph', 'limit', 'given'],
+      ]);
+      const times = Object.fromEntries(entries.map(({ name, time }) => [name, time.median]));
+      // A graph has the case once for each set.
+      expect(times).toMatchObject({ ours: 5e6, 'ours graph': 5e6 / 3, 'device copy': 5e6 });
+      expect(limitOf(result as CaseResult).name).toBe('device copy graph');
+      expect(shareOfLimit(result as CaseResult, oursOf(result as CaseResult))).toBeCloseTo(1 / 3);
+    });
+
+    test('leaves out what the GPU has no memory for', async () => {
+      const one: Case = { op, dtype: 'float32', rows: 2, hiddenSize: 64 };
+      const bytes = minimumBytes(one);
+      jest.spyOn(Graph, 'capture').mockImplementation(() => {
+        throw errorOf(() => new DeviceBuffer(2 ** 45, 'float32'));
+      });
+      const result = await contestOnGpu(one, device, schedule, () => undefined, bytes);
+      expect(result).toBe('the GPU has too little memory');
+    });
+  });
+
+  test.each(ops)('%s: its copy moves as many bytes as the case does', (op) => {
+    const one: Case = { op, dtype: 'float32', rows: 3, hiddenSize: 40 };
+    const stream = new Stream();
+    const sets = new GpuSets(one, makeArrays(one), 2, stream);
+    expect(2 * sets.copiedBytes).toBe(minimumBytes(one));
+    sets.fill();
+    sets.copy(1);
+    stream.synchronize();
+    sets.dispose();
+  });
+
+  test('results that are off by a bit are refused', () => {
+    const one: Case = { op: 'backward', dtype: 'float32', rows: 3, hiddenSize: 8 };
+    const expected = answerOfCpu(one, makeArrays(one));
+    compare(one, 'ours', expected, expected);
+    const dweight = expected.dweight?.slice() as Float32Array;
+    dweight[1] = (dweight[1] as number) * (1 + 2 ** -23);
+    expect(() => {
+      compare(one, 'ours', expected, { ...expected, dweight });
+    }).toThrow(
+      new WrongAnswer('ours is wrong at backward 3x8 float32: dweight has not the bits of the CPU'),
+    );
+    expect(() => {
+      compare(one, 'ours', expected, { dx: expected.dx } as typeof expected);
+    }).toThrow(WrongAnswer);
+  });
+});

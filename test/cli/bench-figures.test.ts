@@ -1,0 +1,152 @@
+// What the benchmark computes of times: quantiles, and what has moved since an earlier run.
+
+import { compareReports, hasMoved, multiplesOf, type Spread } from '../../bench/report/baseline';
+import type { CaseResult, Entry, Report } from '../../bench/result';
+import { quantile, summarize } from '../../bench/statistics';
+import { groupTables, summaryTable } from '../../scripts/bench-docs';
+
+describe('quantiles', () => {
+  // numpy.quantile of the same.
+  test.each([
+    [[5], 0.25, 5],
+    [[1, 2], 0.5, 1.5],
+    [[1, 2, 4], 0.5, 2],
+    [[1, 2, 4, 8], 0.25, 1.75],
+    [[1, 2, 4, 8], 0.75, 5],
+    [[1, 2, 4, 8], 0, 1],
+    [[1, 2, 4, 8], 1, 8],
+    [[0, 10, 20, 30, 40, 50, 60, 70, 80], 0.9, 72],
+  ])('of %j at %d: %d', (sorted, fraction, expected) => {
+    expect(quantile(sorted, fraction)).toBeCloseTo(expected, 12);
+  });
+
+  test('of nothing are an error', () => {
+    expect(() => quantile([], 0.5)).toThrow('there are no samples');
+  });
+
+  test('a summary sorts numbers as numbers, and leaves the samples as they are', () => {
+    const samples = [100, 9, 20, 1000];
+    expect(summarize(samples)).toEqual({
+      median: 60,
+      lowerQuartile: 17.25,
+      upperQuartile: 325,
+      min: 9,
+      max: 1000,
+      samples: 4,
+    });
+    expect(samples).toEqual([100, 9, 20, 1000]);
+  });
+});
+
+/** Of samples at these distances from a median. */
+function spread(median: number, quartile: number, range: number): Spread {
+  return {
+    median,
+    lowerQuartile: median - quartile,
+    upperQuartile: median + quartile,
+    min: median - range,
+    max: median + range,
+  };
+}
+
+describe('what has moved', () => {
+  test.each([
+    ['nothing', spread(100, 1, 2), spread(100, 1, 2), false],
+    ['less than 5%, however steady', spread(104, 0.1, 0.1), spread(100, 0.1, 0.1), false],
+    ['more than 5%, steadily', spread(106, 1, 2), spread(100, 1, 2), true],
+    ['the same downwards', spread(100, 1, 2), spread(106, 1, 2), true],
+    ['quartiles that overlap', spread(110, 6, 20), spread(100, 6, 20), false],
+    ['quartiles within the range of the other', spread(110, 2, 9), spread(100, 2, 9), false],
+    ['ranges that overlap, quartiles beyond them', spread(110, 2, 6), spread(100, 2, 6), true],
+    ['one that spreads over the other', spread(120, 30, 60), spread(100, 1, 1), false],
+  ])('%s', (_, now, before, expected) => {
+    expect(hasMoved(now, before)).toBe(expected);
+  });
+
+  test('a multiple of the limit spreads as both do', () => {
+    expect(multiplesOf(spread(100, 10, 20), spread(50, 10, 30))).toEqual({
+      median: 2,
+      lowerQuartile: 90 / 60,
+      upperQuartile: 110 / 40,
+      min: 80 / 80,
+      max: 120 / 20,
+    });
+  });
+});
+
+function entry(name: string, role: Entry['role'], median: number): Entry {
+  const time = { ...spread(median, median / 100, median / 50), samples: 9 };
+  return { name, role, computes: 'rms-norm', outputs: 'given', time };
+}
+
+function reportOf(rows: number, entries: readonly Entry[]): Report {
+  const one = { op: 'forward', rows, hiddenSize: 64, dtype: 'float32', device: 'cpu' } as const;
+  const cases: CaseResult[] = [{ ...one, sets: 1, minimumBytes: rows * 512, entries }];
+  return { schemaVersion: 1, cases } as unknown as Report;
+}
+
+describe('a comparison of reports', () => {
+  const before = reportOf(8, [
+    entry('ours', 'ours', 200),
+    entry('copy', 'limit', 100),
+    entry('javascript', 'rival', 1000),
+  ]);
+
+  test('is of multiples of the limit: a machine that got slower changes nothing', () => {
+    const now = reportOf(8, [
+      entry('ours', 'ours', 300),
+      entry('copy', 'limit', 150),
+      entry('javascript', 'rival', 1500),
+    ]);
+    const changes = compareReports(now, before);
+    expect(changes.map(({ entry: { name }, hasMoved: moved }) => [name, moved])).toEqual([
+      ['ours', false],
+      ['javascript', false],
+    ]);
+    expect(changes[0]?.ofTime).toBe(1.5);
+    expect(changes[0]?.ofMultiple).toBe(1);
+  });
+
+  test('finds what got slower by itself', () => {
+    const now = reportOf(8, [
+      entry('ours', 'ours', 300),
+      entry('copy', 'limit', 100),
+      entry('javascript', 'rival', 1000),
+    ]);
+    const [ours, rival] = compareReports(now, before);
+    expect([ours?.hasMoved, ours?.ofMultiple]).toEqual([true, 1.5]);
+    expect(rival?.hasMoved).toBe(false);
+  });
+
+  test('leaves out what only one of them has', () => {
+    expect(compareReports(reportOf(9, before.cases[0]?.entries ?? []), before)).toEqual([]);
+    const other = reportOf(8, [entry('ours plan', 'ours', 1), entry('copy', 'limit', 1)]);
+    expect(compareReports(other, before)).toEqual([]);
+  });
+});
+
+describe('the tables of documents', () => {
+  const report = reportOf(8, [
+    entry('ours', 'ours', 2000),
+    entry('ours fresh', 'ours', 3000),
+    entry('copy library 1T', 'limit', 1500),
+    entry('copy vector 2T', 'limit', 1000),
+    entry('javascript', 'rival', 9000),
+    entry('onnxruntime-node', 'rival', 50_000),
+    entry('onnxruntime-node fresh', 'rival', 40_000),
+    entry('tfjs-cpu', 'rival', 400_000),
+  ]);
+
+  test('one of few columns, with the fastest package of npm', () => {
+    expect(summaryTable(report).split('\n').at(-1)).toBe(
+      '| forward 8x64 | 2.00 | 2.0 | 50% | 20.0x |  | 4.50x |',
+    );
+  });
+
+  test('one of everything', () => {
+    const text = groupTables(report.cases);
+    expect(text).toContain('### forward, float32, cpu');
+    expect(text).toContain('| 8x64 | 2.00 | 1.98–2.02 | 2.0 | 4.1 | copy vector 2T | 50% | 3.00 |');
+    expect(text).toContain('| 8x64 | 4.50x | 25.0x | 20.0x | 200x |');
+  });
+});

@@ -1,0 +1,203 @@
+/* @jest-environment ./test/support/shared-realm.ts */
+// The benchmark's command with rivals of the test's own: what it refuses, and what it says then.
+
+import { benchCommand } from '../../bench/commands/bench';
+import { run } from '../../bench/program';
+import {
+  MissingRival,
+  type LoadedRival,
+  type PreparedRival,
+  type Results,
+  type Rival,
+} from '../../bench/rivals/rival';
+
+interface Ending {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `bench` with these rivals. */
+async function bench(args: readonly string[], rivals: readonly Rival[]): Promise<Ending> {
+  const written = { stdout: '', stderr: '' };
+  const spies = (['stdout', 'stderr'] as const).map((name) =>
+    jest.spyOn(process[name], 'write').mockImplementation((text) => {
+      written[name] += String(text);
+      return true;
+    }),
+  );
+  try {
+    const code = await run(['bench', ...args], [benchCommand(rivals)]);
+    return { code, ...written };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+const brief = ['--shapes', '2x8', '--op', 'forward', '--time', '0.05'];
+
+/** What a rival of the test did, and what it gives. */
+interface Fake {
+  readonly rival: Rival;
+  readonly calls: string[];
+}
+
+/** Its y is what `results` says, of the right one, after so many runs. */
+function fake(name: string, results: (y: Float32Array, runs: number) => Results): Fake {
+  const calls: string[] = [];
+  let runs = 0;
+  const prepared = (y: Float32Array): PreparedRival => ({
+    run: (repeats) => {
+      runs += repeats;
+      return Promise.resolve(repeats * 1e6);
+    },
+    results: () => results(y, runs),
+    dispose: () => {
+      calls.push('dispose');
+    },
+  });
+  const loaded: LoadedRival = {
+    version: '1.2.3',
+    prepare: ({ hiddenSize }, { x, weight }) => {
+      const y = Float32Array.from(x, (value, i) => {
+        const row = x.slice(i - (i % hiddenSize), i - (i % hiddenSize) + hiddenSize);
+        const mean = Array.from(row).reduce((sum, v) => sum + v * v, 0) / hiddenSize;
+        return (value / Math.sqrt(mean + 1e-6)) * (weight[i % hiddenSize] as number);
+      });
+      return Promise.resolve(prepared(y));
+    },
+    close: () => {
+      calls.push('close');
+      return Promise.resolve();
+    },
+  };
+  const rival: Rival = {
+    name,
+    computes: 'rms-norm',
+    description: 'of a test',
+    packages: [],
+    outputs: ['given'],
+    supports: () => true,
+    load: () => Promise.resolve(loaded),
+  };
+  return { rival, calls };
+}
+
+const missing: Rival = {
+  ...fake('missing', () => ({})).rival,
+  packages: ['vega'],
+  load: () => Promise.reject(new MissingRival('missing', 'npm install vega@6')),
+};
+
+describe('rivals', () => {
+  test('that are right are in the table, with their versions, and are closed', async () => {
+    const { rival, calls } = fake('honest', (y) => ({ y }));
+    const { code, stdout } = await bench(brief, [rival]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('rivals: honest 1.2.3');
+    expect(stdout).toMatch(/forward, float32, cpu: rivals, times as long as ours\n.*\n.*honest/);
+    expect(calls).toEqual(['dispose', 'close']);
+  });
+
+  test('that lie are refused, before any time is shown, and are closed', async () => {
+    const { rival, calls } = fake('liar', (y) => ({ y: y.with(15, 3) }));
+    const { code, stdout, stderr } = await bench(brief, [rival]);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(/\nliar is wrong at forward 2x8 float32: y at row 1, column 7: 3, exp/);
+    expect(stderr).not.toContain('    at ');
+    expect(calls).toEqual(['dispose', 'close']);
+  });
+
+  test('that begin to lie while they are timed are refused, too', async () => {
+    const { rival } = fake('liar', (y, runs) => ({ y: runs < 3 ? y : y.with(0, NaN) }));
+    const { code, stdout, stderr } = await bench(brief, [rival]);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toContain('liar is wrong at forward 2x8 float32: y at row 0, column 0: NaN');
+  });
+
+  test('that compute LayerNorm have to do that', async () => {
+    const { rival } = fake('layer-norm', (y) => ({ y }));
+    const { code, stderr } = await bench(brief, [{ ...rival, computes: 'layer-norm' }]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('layer-norm is wrong at forward 2x8 float32');
+  });
+
+  test('that are not installed are left out, unless they are named: then it says what to do', async () => {
+    const { rival, calls } = fake('honest', (y) => ({ y }));
+    const leftOut = await bench(brief, [missing, rival]);
+    expect(leftOut.code).toBe(0);
+    expect(leftOut.stdout).toContain('rivals: honest 1.2.3\n');
+
+    for (const choice of ['missing', 'all', 'honest,missing']) {
+      const named = await bench([...brief, '--rivals', choice], [rival, missing]);
+      expect([named.code, named.stdout]).toEqual([1, '']);
+      expect(named.stderr).toBe('missing is not installed: npm install vega@6\n');
+    }
+    expect(calls.at(-1)).toBe('close');
+  });
+
+  test('that are too old are left out, and it says so', async () => {
+    const outdated = 'vega is of version 5.33.0, and 6.0.0 or newer is needed';
+    const hint = 'npm install vega@6';
+    const old = {
+      ...missing,
+      load: () => Promise.reject(new MissingRival('old', hint, { outdated })),
+    };
+    const { rival } = fake('honest', (y) => ({ y }));
+    const { code, stdout, stderr } = await bench(brief, [old, rival]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('rivals: honest 1.2.3\n');
+    const message = `old cannot take part: ${outdated}: ${hint}\n`;
+    expect(stderr.startsWith(message)).toBe(true);
+    const named = await bench([...brief, '--rivals', 'all'], [rival, old]);
+    expect(named).toEqual({ code: 1, stdout: '', stderr: message });
+  });
+
+  test('are not even loaded if none are asked for', async () => {
+    const { rival } = fake('honest', (y) => ({ y }));
+    const { code, stdout } = await bench([...brief, '--rivals', 'none'], [rival]);
+    expect(code).toBe(0);
+    expect(stdout).not.toContain('honest');
+  });
+});
+
+describe('wrong usage', () => {
+  test.each([
+    [['--op', 'sideways'], "'sideways' is none of forward, backward, residual, both"],
+    [['--shapes', '4096'], "'4096' is no ROWSxHIDDENSIZE and none of llama, decode"],
+    [['--shapes', '0x64'], "'0x64' is no ROWSxHIDDENSIZE"],
+    [['--shapes', 'toString'], "'toString' is no ROWSxHIDDENSIZE"],
+    [['--dtype', 'int8'], "'int8' is none of float32"],
+    [['--device', 'tpu'], "'tpu' is none of cpu, cuda, cuda:N, all"],
+    [['--rivals', 'unknown'], "'unknown' is none of missing"],
+    [['--threads', '1.5'], 'A whole number from 1 to 256'],
+    [['--time', '0'], 'A number above 0'],
+    [['--filter', '('], 'Invalid regular expression'],
+    [['--fast'], "unknown option '--fast'"],
+    [['fast'], 'too many arguments'],
+  ])('%j', async (args, message) => {
+    const { code, stdout, stderr } = await bench(args, [missing]);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(message);
+  });
+
+  test.each([
+    [['--filter', 'nothing'], 'No case matches --filter'],
+    [['--json', 'no/such/folder/out.json'], "no folder for the file 'no/such/folder/out.json'"],
+    [['--baseline', 'no-such.json'], "The baseline 'no-such.json' can not be read"],
+    [['--baseline', 'package.json'], "The baseline 'package.json' is no report"],
+    [['--device', 'cuda:9'], '--device must be one of|is not available'],
+  ])('%j is an error', async (args, message) => {
+    const { code, stdout, stderr } = await bench(args, []);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(new RegExp(message));
+    expect(stderr).not.toContain('    at ');
+  });
+
+  test('--help says what there is, and is none', async () => {
+    const { code, stdout } = await bench(['--help'], [missing]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('missing: of a test (needs vega)');
+    expect(stdout).toContain('seed     (64, 512, 4096)');
+  });
+});

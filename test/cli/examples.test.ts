@@ -1,0 +1,54 @@
+// The programs of examples/, as users run them. They check their results themselves, and end with an
+// exit code other than 0 where one is wrong.
+
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { promisify } from 'node:util';
+
+import { hasSimulator, simulator } from '../support/processes';
+
+const root = path.join(__dirname, '../..');
+const tsx = path.join(root, 'node_modules/tsx/dist/cli.mjs');
+
+/** What an example prints; fails if it ends badly. */
+async function outputOf(example: string, environment: NodeJS.ProcessEnv = {}): Promise<string> {
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [tsx, path.join(root, 'examples', example)],
+    { cwd: root, env: { ...process.env, ...environment } },
+  );
+  return stdout;
+}
+
+test('train: the loss falls to a hundredth, and the text is learned', async () => {
+  const output = await outputOf('train.mts');
+  const losses = [...output.matchAll(/loss (\S+)/g)].map(([, loss]) => Number(loss));
+  expect(losses.length).toBe(5);
+  expect(losses[4]).toBeLessThan((losses[0] as number) / 100);
+  expect(output).toContain('it reads: each row is divided by its root mean square\n');
+});
+
+test('worker pool: every request is served, by several workers', async () => {
+  const output = await outputOf('worker-pool.mts');
+  const shares = /^200 requests, (.*) of them/.exec(output)?.[1]?.split(' + ').map(Number) ?? [];
+  expect(shares.length).toBeGreaterThan(1);
+  expect(Math.min(...shares)).toBeGreaterThan(0);
+  expect(shares.reduce((a, b) => a + b, 0)).toBe(200);
+  expect(output).toContain('every result has the bits of a call on the main thread\n');
+});
+
+describe('share device memory', () => {
+  (hasSimulator ? test : test.skip)('both ways, where it is', async () => {
+    const output = await outputOf('share-device-memory.mts', {
+      RMSNORM_LIBCUDA: process.env['RMSNORM_LIBCUDA'] ?? simulator,
+    });
+    expect(output).toBe(
+      '64 rows of theirs, normalised where they are\n64 rows of ours, read by their address\n',
+    );
+  });
+
+  test('says so where there is no GPU, and ends well', async () => {
+    const output = await outputOf('share-device-memory.mts', { RMSNORM_LIBCUDA: '/nowhere' });
+    expect(output).toMatch(/^There is no GPU to share memory of\. .*\/nowhere/);
+  });
+});

@@ -1,0 +1,23 @@
+// Packages that only the benchmark needs: it checks their versions itself. What it says about those that are too old is in bench-cli.test.ts.
+
+import { importOptional, isOlder } from '../../bench/optional-packages';
+
+test.each([
+  ['1.19.2', '1.20.0', true],
+  ['1.3.0', '1.20.0', true],
+  ['0.99.99', '1.20.0', true],
+  ['5.33.1', '6.0.0', true],
+  ['1.20.1', '1.20.2', true],
+  ['1.20.0', '1.20.0', false],
+  ['1.20.0-dev.20240918', '1.20.0', false],
+  ['1.100.0', '1.20.0', false],
+  ['2.0.0', '1.20.0', false],
+  ['10.0.0', '6.0.0', false],
+])('version %s is older than %s: %p', (version, oldest, expected) => {
+  expect(isOlder(version, oldest)).toBe(expected);
+});
+
+test('packages that are there, and new enough, are loaded', async () => {
+  const loaded = await importOptional(['onnxruntime-node', 'vega'], () => Promise.resolve('them'));
+  expect(loaded).toBe('them');
+});

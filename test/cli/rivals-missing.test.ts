@@ -1,0 +1,59 @@
+// Rivals whose packages are not installed.
+
+import { rivals } from '../../bench/rivals';
+import { MissingRival } from '../../bench/rivals/rival';
+import { runProgram } from '../support/processes';
+
+const needy = rivals.filter(({ packages }) => packages.length > 0);
+
+const majors: Readonly<Record<string, number>> = {
+  '@tensorflow/tfjs-backend-cpu': 4,
+  '@tensorflow/tfjs-backend-wasm': 4,
+  '@tensorflow/tfjs-core': 4,
+  'onnxruntime-node': 1,
+};
+
+function mockNotFound(name: string): void {
+  jest.doMock(name, () => {
+    throw Object.assign(new Error(`Cannot find module '${name}'`), { code: 'MODULE_NOT_FOUND' });
+  });
+}
+
+describe.each(needy)('$name', (rival) => {
+  const { name, packages } = rival;
+  afterEach(() => {
+    for (const each of packages) jest.dontMock(each);
+    jest.resetModules();
+  });
+
+  test.each(packages)('without %s', async (missing) => {
+    mockNotFound(missing);
+    const error = await rival.load().catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(MissingRival);
+    const hint = `npm install ${packages.map((each) => `${each}@${majors[each] ?? ''}`).join(' ')}`;
+    expect(error).toMatchObject({ hint, message: `${name} is not installed: ${hint}` });
+  });
+});
+
+test('what Node.js says of a package that is not there', async () => {
+  const { stdout, end } = await runProgram(
+    `const { importInstalled } = require('./bench/rivals/support');
+     importInstalled('it', ['vega', 'onnxruntime-node'], () => import('no-such-package')).catch(
+       (error) => console.log(error.name, error.cause.code, error.message),
+     );`,
+    {},
+  );
+  expect(end).toBe(0);
+  expect(stdout).toBe(
+    'MissingRival ERR_MODULE_NOT_FOUND it is not installed: npm install vega@6 onnxruntime-node@1\n',
+  );
+});
+
+test('an error of a package that is there is told as it is', async () => {
+  jest.doMock('onnxruntime-node', () => {
+    throw new Error('libonnxruntime.so.1: cannot open shared object file');
+  });
+  const onnxruntime = rivals.find(({ name }) => name === 'onnxruntime-node');
+  await expect(onnxruntime?.load()).rejects.toThrow('libonnxruntime.so.1: cannot open');
+  jest.dontMock('onnxruntime-node');
+});

@@ -1,0 +1,38 @@
+/* @jest-environment ./test/support/shared-realm.ts */
+// What the benchmark's rivals compute, against the oracle.
+
+import { dtypes } from '../../bench/cases';
+import { rivals } from '../../bench/rivals';
+import type { LoadedRival } from '../../bench/rivals/rival';
+import { expectRight, ragged } from '../support/rivals';
+
+const ops = ['forward', 'backward', 'residual'] as const;
+
+// PyTorch, in a process of its own, has rivals-pytorch.test.ts.
+const here = rivals.filter(({ name }) => name !== 'pytorch');
+
+describe.each(here)('$name', (rival) => {
+  let loaded: LoadedRival;
+  beforeAll(async () => {
+    loaded = await rival.load();
+  });
+  afterAll(() => loaded.close());
+
+  test('says what it is', () => {
+    expect(loaded.version).toMatch(/^v?\d+\.\d+/);
+    expect(rival.description).not.toBe('');
+    expect(rival.outputs.length).toBeGreaterThan(0);
+  });
+
+  const supported = ops
+    .flatMap((op) => dtypes.map((dtype) => ({ op, dtype })))
+    .filter((kind) => rival.supports({ ...kind, rows: 2, hiddenSize: 8 }));
+
+  describe.each(rival.outputs)('output %s', (outputs) => {
+    describe.each(supported)('$op $dtype', (kind) => {
+      test.each(ragged)('%d x %d', (rows, hiddenSize) =>
+        expectRight(rival, loaded, { ...kind, rows, hiddenSize }, outputs),
+      );
+    });
+  });
+});

@@ -1,0 +1,190 @@
+// The numerics contract across backends: a GPU gives the bits of the CPU. On whatever devices there
+// are, and on simulated ones of three compute capabilities where there are none.
+
+import path from 'node:path';
+
+import { rmsNorm, type CastOrder, type DeviceName, type DType } from '../../lib';
+import { makeCase, type CaseOptions, type WeightKind } from '../support/cases';
+import { onEachGpu } from '../support/gpu';
+import { readSafetensors } from '../support/safetensors';
+import { dtypes, expectSameBits, valuesOf, zeros, type HostArray } from '../support/support';
+
+/** Everything instead of a selection: takes long on simulated devices. */
+const isFull = process.env['RMSNORM_FULL_GRID'] !== undefined;
+
+const rowCounts = [1, 2, 3, 17, 64, 300];
+const hiddenSizes = [
+  ...[1, 2, 7, 8, 31, 33, 64, 100, 111, 128, 255, 256, 257, 500, 512, 769, 1000, 1024, 2048],
+  ...[4096, 5120, 5125, 8192, 16384],
+];
+/** Larger cases are for the full grid, for the time that simulating takes. */
+const elementLimit = 300_000;
+
+interface Types {
+  readonly dtype: DType;
+  readonly weightKind: WeightKind;
+  readonly castOrder: CastOrder;
+}
+
+const allTypes: Types[] = dtypes.flatMap((dtype) =>
+  (['none', 'same', 'float32'] as const)
+    .filter((weightKind) => dtype !== 'float32' || weightKind !== 'float32')
+    .flatMap((weightKind) =>
+      (['llama', 'float'] as const)
+        .filter((castOrder) => dtype !== 'float32' || castOrder === 'llama')
+        .map((castOrder) => ({ dtype, weightKind, castOrder })),
+    ),
+);
+
+/** What both directions give, with rstd given to backward or not. */
+function resultsOf(made: ReturnType<typeof makeCase>, device: DeviceName, givesRstd: boolean) {
+  const options = { ...made.options, device };
+  const { y, rstd } = rmsNorm.forward(made.x, made.weight, options);
+  const { dx, dweight } = rmsNorm.backward(
+    made.dy,
+    made.x,
+    made.weight,
+    givesRstd ? rstd : null,
+    options,
+  );
+  return { y, rstd, dx, dweight };
+}
+
+function expectBitsOfCpu(options: CaseOptions, device: DeviceName, givesRstd: boolean): void {
+  const made = makeCase(options);
+  const expected = resultsOf(made, 'cpu', true);
+  const actual = resultsOf(made, device, givesRstd);
+  expectSameBits(actual.y, expected.y);
+  expectSameBits(actual.rstd, expected.rstd);
+  expectSameBits(actual.dx, expected.dx);
+  expectSameBits(actual.dweight, expected.dweight);
+}
+
+onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
+  test.each(hiddenSizes)('rows of %d', (hiddenSize) => {
+    const s = hiddenSizes.indexOf(hiddenSize);
+    for (const [k, types] of allTypes.entries()) {
+      const offset = s + k + index;
+      const selected = [rowCounts[offset % rowCounts.length] as number];
+      for (const rows of isFull ? rowCounts : selected) {
+        const fitting = isFull || rows * hiddenSize <= elementLimit ? rows : 2 + (rows % 2);
+        const weightOffset = [0, 1, -0.25][offset % 3] as number;
+        const problem = { ...types, rows: fitting, hiddenSize, weightOffset };
+        expectBitsOfCpu(problem, device, offset % 2 === 0);
+      }
+    }
+  });
+
+  test.each([32_768, 65_536, 131_072, 1_048_576])('rows of %d', (hiddenSize) => {
+    for (const [d, dtype] of dtypes.entries()) {
+      const rows = hiddenSize > 200_000 ? 1 : 3;
+      const castOrder = d === 1 ? 'float' : 'llama';
+      const weightKind = d === 2 ? 'float32' : 'same';
+      const problem = { dtype, rows, hiddenSize, weightKind, castOrder } as const;
+      expectBitsOfCpu(problem, device, d === 0);
+    }
+  });
+
+  test('many row groups', () => {
+    for (const [d, rows] of [1030, 8200, 8193 * 2].entries()) {
+      const dtype = dtypes[d] as DType;
+      expectBitsOfCpu({ dtype, rows, hiddenSize: 24 + d }, device, true);
+    }
+  });
+
+  test.each([
+    ['dx alone', { needsDweight: false }, true],
+    ['dweight alone', { needsDx: false }, true],
+    ['dweight alone, rstd recomputed', { needsDx: false }, false],
+    ['dx alone, rstd recomputed', { needsDweight: false }, false],
+  ])('%s', (_, needs, givesRstd) => {
+    for (const hiddenSize of [100, 1024, 5125, 8192, 40_000]) {
+      const made = makeCase({ dtype: 'bfloat16', rows: 19, hiddenSize });
+      const { rstd } = rmsNorm.forward(made.x, made.weight, made.options);
+      const [expected, actual] = (['cpu', device] as const).map((name) =>
+        rmsNorm.backward(made.dy, made.x, made.weight, givesRstd ? rstd : null, {
+          ...made.options,
+          ...needs,
+          device: name,
+        }),
+      );
+      expect(Object.keys(actual ?? {})).toEqual(Object.keys(expected ?? {}));
+      expectSameBits(actual?.dx ?? null, expected?.dx ?? null);
+      expectSameBits(actual?.dweight ?? null, expected?.dweight ?? null);
+    }
+  });
+
+  test('in place, and adding to dweight', () => {
+    const made = makeCase({ dtype: 'float32', rows: 35, hiddenSize: 513 });
+    const results = (['cpu', device] as const).map((name) => {
+      const options = { ...made.options, device: name };
+      const x = made.x.slice();
+      const dy = made.dy.slice();
+      const dweight = new Float32Array(513).fill(0.5);
+      const { rstd } = rmsNorm.forward(made.x, made.weight, options);
+      rmsNorm.backward(dy, x, made.weight, rstd, {
+        ...options,
+        dxOut: dy,
+        dweightOut: dweight,
+        accumulate: true,
+      });
+      rmsNorm(x, made.weight, { ...options, out: x });
+      return [x, dy, dweight];
+    });
+    for (const [i, expected] of (results[0] as HostArray[]).entries()) {
+      expectSameBits(results[1]?.[i] ?? null, expected);
+    }
+  });
+
+  test.each(dtypes)('%s that is not finite, subnormal, zero or close to the limits', (dtype) => {
+    const bits = dtype === 'bfloat16' ? 0x7f80 : 0x7c00; // infinity
+    const specials = {
+      float32: [NaN, Infinity, -Infinity, 0, -0, 1e-45, -1e-39, 3e38, 1.8e19, 1e-23],
+      float16: [0x7e00, bits, bits | 0x8000, 0, 0x8000, 1, 0x83ff, 0x7bff, 0x400, 0xfbff],
+      bfloat16: [0x7fc0, bits, bits | 0x8000, 0, 0x8000, 1, 0x807f, 0x7f7f, 0x80, 0x5f80],
+    }[dtype];
+    const [rows, hiddenSize] = [2 * specials.length, 264];
+    const made = makeCase({ dtype, rows, hiddenSize });
+    for (const [i, value] of specials.entries()) {
+      made.x[2 * i * hiddenSize + 7 * i] = value; // one element of a row
+      made.x.fill(value, (2 * i + 1) * hiddenSize, (2 * i + 2) * hiddenSize); // all of the next
+      made.dy[2 * i * hiddenSize + 100] = value;
+    }
+    const [expected, actual] = (['cpu', device] as const).map((name) =>
+      resultsOf(made, name, false),
+    );
+    const kinds = { y: dtype, rstd: 'float32', dx: dtype, dweight: dtype } as const;
+    for (const name of ['y', 'rstd', 'dx', 'dweight'] as const) {
+      // Values, since the payloads of NaN may differ; toEqual tells 0 from -0.
+      expect(valuesOf(actual?.[name] as HostArray, kinds[name])).toEqual(
+        valuesOf(expected?.[name] as HostArray, kinds[name]),
+      );
+    }
+  });
+
+  test('zero rows', () => {
+    const weight = new Float32Array(8).fill(2);
+    const none = new Float32Array(0);
+    expect(rmsNorm(none, weight, { device })).toHaveLength(0);
+    const { dx, dweight } = rmsNorm.backward(none, none, weight, none, { device });
+    expect(dx).toHaveLength(0);
+    expectSameBits(dweight, zeros('float32', 8));
+  });
+
+  test('activations and gradients of a Llama', () => {
+    const tensors = readSafetensors(path.join(__dirname, '../fixtures/llama_norms.safetensors'));
+    const norms = [...tensors.keys()].filter((name) => name.endsWith('.x'));
+    expect(norms.length).toBeGreaterThan(0);
+    for (const name of norms) {
+      const of = (part: string) => tensors.get(name.replace(/x$/, part))?.data as Float32Array;
+      const [x, weight, dy] = [of('x'), of('weight'), of('dy')];
+      const [expected, actual] = (['cpu', device] as const).map((target) => {
+        const { y, rstd } = rmsNorm.forward(x, weight, { device: target });
+        return { y, rstd, ...rmsNorm.backward(dy, x, weight, rstd, { device: target }) };
+      });
+      for (const key of ['y', 'rstd', 'dx', 'dweight'] as const) {
+        expectSameBits(actual?.[key] ?? null, expected?.[key] ?? null);
+      }
+    }
+  });
+});

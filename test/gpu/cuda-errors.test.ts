@@ -1,0 +1,206 @@
+// What goes wrong on a GPU, brought about on a simulated one: the error says what it was, nothing
+// leaks, and the calls after it work.
+
+import { hasSimulator, printedBy, runProgram, simulator } from '../support/processes';
+
+jest.setTimeout(120_000); // processes take long to start on a busy machine
+
+const onSimulator = hasSimulator ? describe : describe.skip;
+
+const environment = { RMSNORM_LIBCUDA: simulator, RMSNORM_CUDA_CHUNK_BYTES: '3000' };
+
+/**
+ * Calls both directions on the GPU until three times in a row all was well, and prints what came of
+ * each time: 'ok', that the bits were not the CPU's, or the error. 70 rows are at least 5 chunks.
+ */
+const persist = `
+  const values = (length, step) => Float32Array.from({ length }, (_, i) => Math.sin(i * step));
+  const [x, dy, weight] = [values(2100, 0.1), values(2100, 0.7), values(30, 3)];
+  const same = (a, b) => Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
+  const both = (device) => {
+    const { y, rstd } = lib.rmsNorm.forward(x, weight, { device });
+    const { dx, dweight } = lib.rmsNorm.backward(dy, x, weight, rstd, { device });
+    return [y, rstd, dx, dweight];
+  };
+  const expected = both('cpu');
+  const attempt = () => {
+    try {
+      return both('cuda').every((array, i) => same(array, expected[i])) ? 'ok' : 'other bits';
+    } catch (error) {
+      const { code, message, driverError, driverMessage } = error;
+      if (!(error instanceof lib.CudaError)) return String(error);
+      return { code, message, driverError, driverMessage };
+    }
+  };
+  const outcomes = [];
+  while (outcomes.length < 30 && outcomes.slice(-3).join() !== 'ok,ok,ok') outcomes.push(attempt());
+  if (!both('cpu').every((array, i) => same(array, expected[i]))) outcomes.push('the CPU');
+`;
+
+interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly driverError: string | null;
+  readonly driverMessage: string | null;
+}
+
+/** The outcomes of `persist`, in a process that must end well and without a word from the checks. */
+async function outcomesOf(variables: Record<string, string>): Promise<('ok' | Failure)[]> {
+  const { end, stdout, stderr } = await runProgram(
+    `${persist} process.stdout.write(JSON.stringify(outcomes));`,
+    { ...environment, ...variables },
+  );
+  expect(stderr.replaceAll(/^cudasim: cuModuleLoadData: .*\n/gm, '')).toBe('');
+  expect(end).toBe(0);
+  return JSON.parse(stdout) as ('ok' | Failure)[];
+}
+
+const allWell = ['ok', 'ok', 'ok'];
+
+onSimulator('on a simulated GPU', () => {
+  test('nothing goes wrong', async () => {
+    expect(await outcomesOf({})).toEqual(allWell);
+  });
+
+  test.each([
+    'cuMemAlloc_v2',
+    'cuMemHostAlloc',
+    'cuStreamCreate',
+    'cuEventCreate',
+    'cuMemcpyHtoDAsync_v2',
+    'cuMemcpyDtoHAsync_v2',
+    'cuEventRecord',
+    'cuStreamWaitEvent',
+    'cuStreamSynchronize',
+    'cuLaunchKernel',
+    'cuFuncGetAttribute',
+    'cuFuncSetAttribute',
+    'cuCtxSetCurrent',
+  ])('%s fails now and then', async (name) => {
+    const counts = [1, 2, 5, 11, 17];
+    const failures = counts.map((count) => `${name}@${count}:CUDA_ERROR_OUT_OF_MEMORY`);
+    const outcomes = await outcomesOf({ CUDASIM_FAIL: failures.join() });
+    const errors = outcomes.filter((outcome) => outcome !== 'ok');
+    expect(errors.length).toBeGreaterThanOrEqual(2);
+    for (const error of errors) {
+      expect(error).toEqual({
+        code: 'ERR_CUDA_OUT_OF_MEMORY',
+        message: `${name} failed: CUDA_ERROR_OUT_OF_MEMORY (out of memory)`,
+        driverError: 'CUDA_ERROR_OUT_OF_MEMORY',
+        driverMessage: 'out of memory',
+      });
+    }
+    expect(outcomes.slice(-3)).toEqual(allWell);
+  });
+
+  test('a device without memory for the call', async () => {
+    const outcomes = await outcomesOf({ CUDASIM_MEMORY: '6000' });
+    expect(outcomes).toHaveLength(30);
+    for (const outcome of outcomes) {
+      expect(outcome).toMatchObject({ code: 'ERR_CUDA_OUT_OF_MEMORY' });
+    }
+  });
+
+  test('a context that can not be had at first', async () => {
+    const fail = 'cuDevicePrimaryCtxRetain@1:CUDA_ERROR_OUT_OF_MEMORY';
+    const [first, ...others] = await outcomesOf({ CUDASIM_FAIL: fail });
+    expect(first).toMatchObject({ code: 'ERR_CUDA_OUT_OF_MEMORY' });
+    expect(others).toEqual(allWell);
+  });
+
+  test.each(['CUDA_ERROR_INVALID_IMAGE', 'CUDA_ERROR_NO_BINARY_FOR_GPU'])(
+    'kernels that do not load, by %s',
+    async (name) => {
+      const fail = `cuModuleLoadData@1:${name},cuModuleLoadData@3:${name}`;
+      const [first, second, ...others] = await outcomesOf({ CUDASIM_FAIL: fail });
+      for (const outcome of [first, second]) {
+        expect(outcome).toMatchObject({ code: name.replace('CUDA_ERROR', 'ERR_CUDA') });
+        const { message } = outcome as Failure;
+        expect(message).toContain("can not be loaded on 'cuda:0' (cudasim");
+        expect(message).toContain('compute capability 9.0): cuModuleLoadData failed: ' + name);
+      }
+      expect(others).toEqual(allWell);
+    },
+  );
+
+  test('a kernel that is not there', async () => {
+    const images = 20; // each is asked, and there are not as many
+    const failures = Array.from(
+      { length: images },
+      (_, i) => `cuModuleGetFunction@${i + 1}:CUDA_ERROR_NOT_FOUND`,
+    );
+    const [first, ...others] = await outcomesOf({ CUDASIM_FAIL: failures.join() });
+    expect(first).toMatchObject({
+      code: 'ERR_CUDA_NOT_FOUND',
+      message: expect.stringMatching(
+        /^cuModuleGetFunction of \w+ failed: CUDA_ERROR_NOT_FOUND \(named symbol not found\)$/,
+      ) as unknown,
+    });
+    expect(others.slice(-3)).toEqual(allWell);
+  });
+
+  test('an error after a fault says that there was one', async () => {
+    const fail = [
+      'cuLaunchKernel@1:CUDA_ERROR_ILLEGAL_ADDRESS',
+      'cuLaunchKernel@2:CUDA_ERROR_LAUNCH_FAILED',
+      'cuLaunchKernel@3:CUDA_ERROR_OUT_OF_MEMORY',
+    ];
+    const outcomes = await outcomesOf({ CUDASIM_FAIL: fail.join() });
+    const messages = outcomes.slice(0, 3).map((outcome) => (outcome as Failure).message);
+    expect(outcomes[0]).toMatchObject({ code: 'ERR_CUDA_ILLEGAL_ADDRESS' });
+    expect(messages[0]).not.toContain('earlier');
+    expect(outcomes[1]).toMatchObject({ code: 'ERR_CUDA_LAUNCH_FAILED' });
+    expect(messages[1]).toMatch(
+      /\. An earlier call on 'cuda:0' ended with CUDA_ERROR_ILLEGAL_ADDRESS: /,
+    );
+    expect(messages[2]).not.toContain('earlier');
+    expect(outcomes.slice(3)).toEqual(allWell);
+  });
+
+  test.each([
+    ['no device', { CUDASIM_DEVICES: '0' }, 'there is no device'],
+    [
+      'an old driver',
+      { CUDASIM_DRIVER_VERSION: '12090' },
+      'the driver serves CUDA 12.9 at most, and CUDA 13.0 is needed: driver 580 or newer',
+    ],
+  ])('%s', async (_, variables, reason) => {
+    const message = `CUDA is not available: ${reason}`;
+    const outcomes = await outcomesOf(variables);
+    expect(outcomes).toHaveLength(30);
+    for (const outcome of outcomes) {
+      expect(outcome).toMatchObject({ code: 'ERR_CUDA_UNAVAILABLE', message });
+    }
+    const told = await printedBy('print(lib.devices().reason);', { ...environment, ...variables });
+    expect(told).toEqual([message]);
+  });
+
+  test.each([
+    ['cuDriverGetVersion', true],
+    ['cuInit', true],
+    ['cuDeviceGetCount', true],
+    ['cuDeviceGet', false],
+    ['cuDeviceGetName', false],
+    ['cuDeviceTotalMem_v2', false],
+    ['cuDeviceGetAttribute', false],
+  ])('%s fails at first: the next call looks for devices again', async (name, isUnavailable) => {
+    const fail = { CUDASIM_FAIL: `${name}@1:CUDA_ERROR_OUT_OF_MEMORY` };
+    const [first, ...others] = await outcomesOf(fail);
+    const failed = `${name} failed: CUDA_ERROR_OUT_OF_MEMORY (out of memory)`;
+    expect(first).toMatchObject(
+      isUnavailable
+        ? { code: 'ERR_CUDA_UNAVAILABLE', message: `CUDA is not available: ${failed}` }
+        : { code: 'ERR_CUDA_OUT_OF_MEMORY', message: failed },
+    );
+    expect(others).toEqual(allWell);
+    const program = `
+      const lists = [1, 2, 3].map(() => lib.devices());
+      for (const { length, reason } of lists) print([length, reason]);
+      print(lists[1] === lists[2]);
+      try { new lib.Stream(); print('ok'); } catch ({ code }) { print(code); }
+    `;
+    const told = await printedBy(program, { ...environment, ...fail });
+    const reason = expect.stringContaining(failed) as unknown;
+    expect(told).toEqual([[0, reason], [1, null], [1, null], true, 'ok']);
+  });
+});

@@ -1,0 +1,271 @@
+// The files of compiled kernels next to the addon: where they are looked for, and what an addon says
+// that does not find its own. Each test has a copy of the addon in a folder of its own.
+
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { readFatbin } from '../../bench/fatbin';
+import { fatbinOf, sealFatbin } from '../../scripts/sealed-fatbin.js';
+import { shippedFatbin } from '../../scripts/shipped-fatbin.js';
+import { addon, hasSimulator, printedBy, simulator } from '../support/processes';
+
+const built = path.join(__dirname, '../../build/cuda');
+const isBuilt = hasSimulator && existsSync(built);
+const names = isBuilt ? readdirSync(built).filter((name) => name.endsWith('.fatbin')) : [];
+const onFiles = names.length > 0 ? describe : describe.skip;
+const unlessFiles = names.length > 0 ? '' : ' (skipped: test/cudasim or nvcc is missing)';
+
+let root = '';
+
+beforeEach(() => {
+  root = mkdtempSync(path.join(tmpdir(), 'rmsnorm-ö-'));
+});
+afterEach(() => {
+  rmSync(root, { recursive: true });
+});
+
+/** Copies the addon to a path below the folder, and its kernels to another. */
+function place(copy: string, kernels: string): string {
+  for (const name of names) cpSync(path.join(built, name), path.join(root, kernels, name));
+  mkdirSync(path.dirname(path.join(root, copy)), { recursive: true });
+  cpSync(addon, path.join(root, copy));
+  return path.join(root, copy);
+}
+
+/**
+ * What forward of ones gives on a GPU, twice, and then on the CPU: 1, or the error. `prepare`: a
+ * program that runs first.
+ */
+async function outcomesOf(
+  copy: string,
+  { capability = '9.0', driver = simulator, prepare = '' } = {},
+): Promise<unknown> {
+  const program = `
+    const binding = require(${JSON.stringify(copy)});
+    ${prepare}
+    const attempt = (format) => {
+      const y = new Float32Array(4);
+      try {
+        binding.forward(new Float32Array(4).fill(1), null, y, null, 4, 0, 0, format);
+        return y[3];
+      } catch ({ code, message }) {
+        return { code, message };
+      }
+    };
+    print([attempt(32), attempt(32), attempt(0)]);
+  `;
+  const environment = { RMSNORM_LIBCUDA: driver, CUDASIM_CC: capability };
+  const [outcomes] = await printedBy(program, environment);
+  return outcomes;
+}
+
+const unavailable = (message: string) => {
+  const error = { code: 'ERR_CUDA_UNAVAILABLE', message: `CUDA is not available: ${message}` };
+  return [error, error, 1];
+};
+
+onFiles(`kernels${unlessFiles}`, () => {
+  test.each([
+    ['build/Release/rmsnorm.node', 'build/cuda'],
+    ['build/Release/rmsnorm.node', 'prebuilds/cuda'],
+    ['prebuilds/linux-x64/rmsnorm.glibc.node', 'prebuilds/cuda'],
+  ])('of %s may be in %s', async (copy, kernels) => {
+    expect(await outcomesOf(place(copy, kernels))).toEqual([1, 1, 1]);
+  });
+
+  test('of another build are not taken', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'other');
+    for (const name of names) {
+      const other = name.replace(/\.[0-9a-f]{16}\./, '.0123456789abcdef.');
+      expect(other).not.toBe(name);
+      cpSync(path.join(root, 'other', name), path.join(root, 'build/cuda', other));
+    }
+    expect(await outcomesOf(copy)).toEqual(
+      unavailable(
+        `the addon's kernels are missing: there is no file '${String(names[0])}' in any of ` +
+          `'${root}/build/cuda', '${root}/prebuilds/cuda'`,
+      ),
+    );
+  });
+
+  test('outside the package are not taken', async () => {
+    const copy = place('package/build/Release/rmsnorm.node', 'prebuilds/cuda');
+    const package_ = path.join(root, 'package');
+    expect(await outcomesOf(copy)).toEqual(
+      unavailable(
+        `the addon's kernels are missing: there is no file '${String(names[0])}' in any of ` +
+          `'${package_}/build/cuda', '${package_}/prebuilds/cuda'`,
+      ),
+    );
+  });
+
+  test('that the driver does not understand', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const name = String(names[0]);
+    const file = path.join(root, 'build/cuda', name);
+    const fatbin = Buffer.from(fatbinOf(readFileSync(file))).fill(0xff, 16, 80);
+    writeFileSync(file, sealFatbin(name, fatbin));
+    const failure = expect.objectContaining({ code: 'ERR_CUDA_INVALID_IMAGE' }) as unknown;
+    expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
+  });
+
+  test('of the package have all machine code, and the newest PTX', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    for (const name of names) {
+      const file = path.join(root, 'build/cuda', name);
+      const all = readFatbin(file).map(({ architecture }) => architecture);
+      const ptx = all.filter((architecture) => architecture.startsWith('compute_'));
+      expect(ptx.length).toBeGreaterThan(1);
+      writeFileSync(file, sealFatbin(name, shippedFatbin(fatbinOf(readFileSync(file)))));
+      const shipped = readFatbin(file).map(({ architecture }) => architecture);
+      const code = all.filter((architecture) => architecture.startsWith('sm_'));
+      expect(shipped.toSorted()).toEqual([...code, 'compute_90'].sort());
+    }
+    expect(await outcomesOf(copy)).toEqual([1, 1, 1]);
+    const failure = expect.objectContaining({ code: 'ERR_CUDA_NO_BINARY_FOR_GPU' }) as unknown;
+    expect(await outcomesOf(copy, { capability: '8.0' })).toEqual([failure, failure, 1]); // simulated: by PTX alone
+  });
+
+  test('are read once a process', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const program = `
+      const { rmSync } = require('node:fs');
+      const { Worker } = require('node:worker_threads');
+      const forward = (binding) => {
+        const y = new Float32Array(4);
+        binding.forward(new Float32Array(4).fill(1), null, y, null, 4, 0, 0, 32);
+        return y[3];
+      };
+      const run = () =>
+        new Promise((resolve, reject) => {
+          const program =
+            'const forward = ' + forward + ';' +
+            'require("node:worker_threads").parentPort.postMessage(forward(require(' +
+            ${JSON.stringify(JSON.stringify(copy))} + ')));';
+          new Worker(program, { eval: true }).on('message', resolve).on('error', reject);
+        });
+      (async () => {
+        const first = await run();
+        rmSync(${JSON.stringify(path.join(root, 'build/cuda'))}, { recursive: true });
+        print([first, await run()]);
+      })();
+    `;
+    expect(await printedBy(program, { RMSNORM_LIBCUDA: simulator })).toEqual([[1, 1]]);
+  });
+
+  test('end with what a build of them in JavaScript ends with', () => {
+    for (const name of names) {
+      const file = readFileSync(path.join(built, name));
+      expect(sealFatbin(name, fatbinOf(file)).equals(file)).toBe(true);
+    }
+  });
+
+  const damaged = (file: string, reason: string) =>
+    unavailable(
+      `the file '${file}' of kernels is damaged: ${reason}. Install the package, or build the ` +
+        'kernels, again',
+    );
+  const noChecksum = 'it has no checksum at its end';
+  const otherChecksum = 'its checksum is another';
+  const flip = (at: (bytes: number) => number) => (whole: Buffer) => {
+    const place = at(whole.length);
+    whole.writeUInt8(whole.readUInt8(place) ^ 1, place);
+    return whole;
+  };
+
+  test.each([
+    ['cut short', (whole: Buffer) => whole.subarray(0, 1000), noChecksum],
+    ['a byte short', (whole: Buffer) => whole.subarray(0, -1), otherChecksum],
+    ['a byte longer', (whole: Buffer) => Buffer.concat([whole, Buffer.of(10)]), otherChecksum],
+    ['short of a byte inside', (whole: Buffer) => whole.subarray(1), otherChecksum],
+    ['without a checksum', (whole: Buffer) => fatbinOf(whole), noChecksum],
+    ['empty', () => '', noChecksum],
+    ['no fatbins', () => 'version https://example.com\n', noChecksum],
+    ['flipped in their first byte', flip(() => 0), otherChecksum],
+    ['flipped in their header', flip(() => 9), otherChecksum],
+    ['flipped in the middle', flip((bytes) => bytes >> 1), otherChecksum],
+    ['flipped in the last byte of a kernel', flip((bytes) => bytes - 150), otherChecksum],
+    ['flipped in the checksum', flip((bytes) => bytes - 2), otherChecksum],
+  ])('in files that are %s', async (_, damage, reason) => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const file = path.join(root, 'build/cuda', String(names.at(-1)));
+    writeFileSync(file, damage(readFileSync(file)));
+    expect(await outcomesOf(copy)).toEqual(damaged(file, reason));
+  });
+
+  test('under the name of others', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const [first, second] = names as [string, string];
+    const older = first.replace(/\.[0-9a-f]{16}\./, '.0123456789abcdef.');
+    const file = path.join(root, 'build/cuda', first);
+    const fatbin = fatbinOf(readFileSync(file));
+    cpSync(path.join(root, 'build/cuda', second), file);
+    const reason = (name: string) => `it is the file '${name}' under another name`;
+    expect(await outcomesOf(copy)).toEqual(damaged(file, reason(second)));
+    for (const name of [older, first.replace('fatbin', 'gatbin')]) {
+      writeFileSync(file, sealFatbin(name, fatbin));
+      expect(await outcomesOf(copy)).toEqual(damaged(file, reason(name)));
+    }
+  });
+
+  test.each([
+    ['a pipe', 'mkfifo "$0"', 'it is not a regular file'],
+    ['a link to a pipe', 'mkfifo "$0".pipe && ln -s "$0".pipe "$0"', 'it is not a regular file'],
+    ['a link to a device', 'ln -s /dev/zero "$0"', 'it is not a regular file'],
+    ['a link to a device without an end', 'ln -s /dev/random "$0"', 'it is not a regular file'],
+    ['a folder', 'mkdir "$0"', 'it is not a regular file'],
+    ['a link to itself', 'ln -s "$0" "$0"', 'Too many levels of symbolic links'],
+    ['too large', 'truncate -s 100G "$0"', 'it has more than 67108864 bytes'],
+  ])('where there is %s', async (_, make, reason) => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const file = path.join(root, 'build/cuda', String(names[1]));
+    rmSync(file);
+    execFileSync('sh', ['-c', make, file]);
+    expect(await outcomesOf(copy)).toEqual(
+      unavailable(`the file '${file}' of kernels cannot be read: ${reason}`),
+    );
+  });
+
+  test('where there is a socket', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const file = path.join(root, 'build/cuda', String(names[1]));
+    rmSync(file);
+    const server = createServer().listen(file);
+    await once(server, 'listening');
+    try {
+      expect(await outcomesOf(copy)).toEqual(
+        unavailable(`the file '${file}' of kernels cannot be read: it is not a regular file`),
+      );
+    } finally {
+      server.close();
+    }
+  });
+
+  // The superuser may read everything, and so becomes somebody else, who finds all in one folder.
+  test('that may not be read', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const file = path.join(root, 'build/cuda', String(names[1]));
+    const driver = path.join(root, 'libcuda.so.1');
+    cpSync(simulator, driver);
+    chmodSync(root, 0o755);
+    chmodSync(file, 0);
+    const prepare = 'if (process.getuid() === 0) process.seteuid(65534);';
+    expect(await outcomesOf(copy, { driver, prepare })).toEqual(
+      unavailable(`the file '${file}' of kernels cannot be read: Permission denied`),
+    );
+  });
+});

@@ -1,0 +1,271 @@
+// Every option with every other, on every backend, sync and async: the same bits as the plainest call
+// that computes the same, packed rows on the scalar variant. That one is measured against the oracle.
+
+import {
+  cpuVariants,
+  devices,
+  getCpuVariant,
+  rmsNorm,
+  setCpuVariant,
+  type DeviceName,
+  type Input,
+} from '../../lib';
+import { backwardErrors } from '../support/bounds';
+import { makeCase, type Case, type CaseOptions } from '../support/cases';
+import { pairwise, type Choices } from '../support/pairwise';
+import { backward, residualSum, roundTo } from '../support/reference';
+import {
+  arrayOf,
+  expectSameBits,
+  expectWithin,
+  valuesOf,
+  zeros,
+  type HostArray,
+} from '../support/support';
+
+const variant = getCpuVariant();
+afterEach(() => {
+  setCpuVariant(variant);
+});
+
+/** Where a matrix of a call lies. */
+type Placement = 'array' | 'tensor' | 'strided' | 'heads' | 'offset';
+
+interface Combination {
+  readonly backend: string;
+  readonly dtype: CaseOptions['dtype'];
+  readonly rows: number;
+  readonly hiddenSize: number;
+  readonly weightKind: 'none' | 'same' | 'float32';
+  readonly castOrder: 'llama' | 'float';
+  readonly weightOffset: number;
+  readonly eps: number;
+  readonly isAsync: boolean;
+  readonly x: Placement;
+  readonly residual: Placement | 'none';
+  readonly out: Placement | 'fresh' | 'x' | 'residual';
+  readonly sumOut: Placement | 'fresh' | 'x' | 'residual';
+  readonly dy: Placement;
+  readonly dxOut: Placement | 'fresh' | 'dy' | 'x' | 'dsum';
+  readonly dsum: Placement | 'none';
+  readonly rstd: 'given' | 'recomputed';
+  readonly dweight: 'fresh' | 'none' | 'accumulated';
+}
+
+const heads = 3;
+
+/** Memory around a matrix, and the matrix as an argument of a call. */
+interface Placed {
+  readonly argument: Input;
+  readonly memory: HostArray;
+  /** The elements of the matrix among those of the memory. */
+  readonly places: readonly number[];
+  readonly values: () => HostArray;
+}
+
+/** Puts the rows of an array where `placement` says, among other elements. */
+function place(placement: Placement, { rows, hiddenSize, dtype }: Case, packed: HostArray): Placed {
+  const [gap, first] = {
+    array: [0, 0],
+    tensor: [0, 0],
+    strided: [5, 3],
+    heads: [0, 1],
+    offset: [0, 4],
+  }[placement] as [number, number];
+  // Rows of heads of tokens, where there are as many.
+  const hasHeads = rows % heads === 0;
+  const dims = hasHeads ? [rows / heads, heads, hiddenSize] : [rows, hiddenSize];
+  const row = hiddenSize + gap;
+  const token = placement === 'heads' ? 2 * heads * row : heads * row;
+  const strides = hasHeads ? [token, row, 1] : [row, 1];
+  const firstOf = (r: number) =>
+    first + (hasHeads ? Math.floor(r / heads) * token + (r % heads) * row : r * row);
+  const places = Array.from(
+    packed,
+    (_, i) => firstOf(Math.floor(i / hiddenSize)) + (i % hiddenSize),
+  );
+  const memory = zeros(
+    dtype,
+    placement === 'array' || placement === 'tensor'
+      ? packed.length
+      : Math.max(first, ...places.map((at) => at + 1)) + 2,
+  );
+  if (memory.length > packed.length)
+    memory.fill(dtype === 'float64' || dtype === 'float32' ? NaN : 0x7fff);
+  for (const [i, at] of places.entries()) memory[at] = packed[i] as number;
+  const values = () => {
+    const read = zeros(dtype, packed.length);
+    for (const [i, at] of places.entries()) read[i] = memory[at] as number;
+    return read;
+  };
+  const argument: Input = {
+    array: memory,
+    tensor: { data: memory, dims },
+    strided: { data: memory, dims, strides, offset: first },
+    heads: { data: memory, dims, strides, offset: first },
+    offset: { data: memory, dims, offset: first },
+  }[placement];
+  return { argument, memory, places, values };
+}
+
+/** Fails if anything but the matrix was written since `before` was copied. */
+function expectRestIntact({ memory, places }: Placed, before: HostArray): void {
+  const rest = before.slice();
+  for (const at of places) rest[at] = memory[at] as number;
+  expectSameBits(memory, rest);
+}
+
+const dataOf = (result: Input): HostArray =>
+  (ArrayBuffer.isView(result) ? result : result.data) as HostArray;
+
+const gpus = devices().map(({ device }) => device);
+const choices: Choices<Combination> = {
+  backend: [...cpuVariants(), ...gpus],
+  dtype: ['float32', 'float16', 'bfloat16', 'float64'],
+  rows: [0, 1, 6, 18],
+  hiddenSize: [1, 8, 33, 260],
+  weightKind: ['none', 'same', 'float32'],
+  castOrder: ['llama', 'float'],
+  weightOffset: [0, 1],
+  eps: [0, 1e-6, 0.5],
+  isAsync: [false, true],
+  x: ['array', 'tensor', 'strided', 'heads', 'offset'],
+  residual: ['none', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  out: ['fresh', 'x', 'residual', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  sumOut: ['fresh', 'x', 'residual', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  dy: ['array', 'tensor', 'strided', 'heads', 'offset'],
+  dxOut: ['fresh', 'dy', 'x', 'dsum', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  dsum: ['none', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  rstd: ['given', 'recomputed'],
+  dweight: ['fresh', 'none', 'accumulated'],
+};
+
+/** Whether some combination has these choices: no rule is about more than two of them. */
+const isPossible = (c: Partial<Combination>) =>
+  !(c.dtype === 'float64' && gpus.includes(c.backend as (typeof gpus)[number])) &&
+  !(c.residual === 'none' && (c.out === 'residual' || (c.sumOut ?? 'fresh') !== 'fresh')) &&
+  !(c.out === c.sumOut && (c.out === 'x' || c.out === 'residual')) &&
+  !(c.dsum === 'none' && c.dxOut === 'dsum') &&
+  !(c.weightKind === 'none' && (c.dweight ?? 'none') !== 'none');
+
+const combinations = pairwise<Combination>(choices, isPossible);
+
+const title = (c: Combination) => Object.values(c).map(String).join(' ');
+
+test('the combinations meet every pair of choices', () => {
+  const names = Object.keys(choices) as (keyof Combination)[];
+  const missing = names.flatMap((a, i) =>
+    names.slice(i + 1).flatMap((b) =>
+      choices[a].flatMap((left) =>
+        choices[b]
+          .map((right) => ({ [a]: left, [b]: right }))
+          .filter((pair) => isPossible(pair))
+          .filter((pair) => !combinations.some((c) => c[a] === pair[a] && c[b] === pair[b])),
+      ),
+    ),
+  );
+  expect(missing).toEqual([]);
+  expect(combinations.filter((c) => !isPossible(c))).toEqual([]);
+  expect(combinations.length).toBeLessThan(250);
+});
+
+test.each(combinations.map((c) => [title(c), c] as const))('%s', async (_, c) => {
+  const isGpu = gpus.includes(c.backend as (typeof gpus)[number]);
+  const made = makeCase({ ...c, rows: c.rows });
+  const { dtype, options, weight } = made;
+  const round = roundTo[dtype];
+
+  // The plainest calls.
+  setCpuVariant('scalar');
+  const sums = residualSum(valuesOf(made.x, dtype), valuesOf(made.residual, dtype), round);
+  const normed = c.residual === 'none' ? made.x : arrayOf(dtype, sums);
+  const expected = rmsNorm.forward(normed, weight, options);
+  const needsDweight = c.dweight !== 'none';
+  const dweightOut = () =>
+    zeros(made.weightDtype, made.hiddenSize).fill(c.dweight === 'accumulated' ? 1 : 0);
+  const expectedBack = rmsNorm.backward(made.dy, normed, weight, null, {
+    ...options,
+    needsDweight,
+    ...(c.dsum === 'none' ? {} : { dsum: made.dsum }),
+    ...(c.dweight === 'accumulated' ? { dweightOut: dweightOut(), accumulate: true } : {}),
+  });
+
+  if (!isGpu) setCpuVariant(c.backend);
+  const device = (isGpu ? c.backend : 'cpu') as DeviceName;
+
+  const x = place(c.x, made, made.x);
+  const residual = c.residual === 'none' ? null : place(c.residual, made, made.residual);
+  const placeOutput = (choice: Combination['out']) => {
+    if (choice === 'fresh') return null;
+    if (choice === 'x') return x;
+    if (choice === 'residual') return residual;
+    return place(choice, made, zeros(dtype, made.x.length));
+  };
+  const [out, sumOut] = [placeOutput(c.out), placeOutput(c.sumOut)];
+  const before = [x, residual, out, sumOut].map((placed) => placed?.memory.slice());
+  const forwardOptions = {
+    ...options,
+    device,
+    ...(residual === null ? {} : { residual: residual.argument }),
+    ...(out === null ? {} : { out: out.argument }),
+    ...(sumOut === null ? {} : { sumOut: sumOut.argument }),
+  };
+  const result = c.isAsync
+    ? await rmsNorm.forwardAsync(x.argument, weight, forwardOptions)
+    : rmsNorm.forward(x.argument, weight, forwardOptions);
+  expectSameBits(out === null ? dataOf(result.y) : out.values(), expected.y);
+  expectSameBits(result.rstd, expected.rstd);
+  if (residual === null) expect(result.sum).toBeNull();
+  else {
+    const sum = sumOut === null ? dataOf(result.sum as Input) : sumOut.values();
+    expectSameBits(sum, normed);
+  }
+  if (out !== null) expect(result.y).toBe(out.argument);
+  if (sumOut !== null) expect(result.sum).toBe(sumOut.argument);
+  for (const [i, placed] of [x, residual, out, sumOut].entries()) {
+    if (placed === null) continue;
+    expectRestIntact(placed, before[i] as HostArray);
+    if (placed !== out && placed !== sumOut) expectSameBits(placed.memory, before[i] as HostArray);
+  }
+
+  const backX = place(c.x, made, normed);
+  const dy = place(c.dy, made, made.dy);
+  const dsum = c.dsum === 'none' ? null : place(c.dsum, made, made.dsum);
+  const dxOut =
+    {
+      ...{ fresh: null, dy, x: backX, dsum },
+      ...{ array: null, tensor: null, strided: null, heads: null, offset: null },
+    }[c.dxOut] ??
+    (c.dxOut === 'fresh' ? null : place(c.dxOut as Placement, made, zeros(dtype, made.x.length)));
+  const backBefore = [backX, dy, dsum, dxOut].map((placed) => placed?.memory.slice());
+  const back = c.isAsync ? rmsNorm.backwardAsync : rmsNorm.backward;
+  const gradients = await back(
+    dy.argument,
+    backX.argument,
+    weight,
+    c.rstd === 'given' ? expected.rstd : null,
+    {
+      ...options,
+      device,
+      needsDweight,
+      ...(dsum === null ? {} : { dsum: dsum.argument }),
+      ...(dxOut === null ? {} : { dxOut: dxOut.argument }),
+      ...(c.dweight === 'accumulated' ? { dweightOut: dweightOut(), accumulate: true } : {}),
+    },
+  );
+  expectSameBits(dxOut === null ? dataOf(gradients.dx) : dxOut.values(), expectedBack.dx);
+  expectSameBits(gradients.dweight, expectedBack.dweight);
+  for (const [i, placed] of [backX, dy, dsum, dxOut].entries()) {
+    if (placed === null) continue;
+    expectRestIntact(placed, backBefore[i] as HostArray);
+    if (placed !== dxOut) expectSameBits(placed.memory, backBefore[i] as HostArray);
+  }
+
+  // And the plainest call against the oracle, where that is not done elsewhere.
+  if (c.dsum === 'none') return;
+  const problem = { ...made.problem, x: valuesOf(normed, dtype) };
+  const dresidual = valuesOf(made.dsum, dtype);
+  const exact = backward(problem, made.dyValues, undefined, dresidual);
+  const errors = backwardErrors(problem, made.dyValues, undefined, dresidual);
+  expectWithin(valuesOf(expectedBack.dx, dtype), exact.dx, errors.dx, round);
+});

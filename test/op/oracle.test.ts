@@ -1,0 +1,89 @@
+// The oracle's backward against central differences of its forward: what everything else is
+// measured by is measured itself.
+
+import { backward, forward, type Problem } from '../support/reference';
+import { normals } from '../support/support';
+
+const hiddenSize = 9;
+const rows = 3;
+const x = normals(1, rows * hiddenSize, 1.5, 0.5);
+const dy = normals(2, rows * hiddenSize);
+const weight = normals(3, hiddenSize, 0.5, 1);
+
+/** What dy is the gradient of y of: the sum of dy * y. */
+function loss(problem: Problem): number {
+  const { y } = forward(problem);
+  return y.reduce((sum, value, i) => sum + value * (dy[i] as number), 0);
+}
+
+/** A bound of the rounding error of `loss`: 2^-53 for each operation on a term, of which forward
+ * and the sum have under 100. */
+function lossError(problem: Problem): number {
+  const { y } = forward(problem);
+  return 100 * 2 ** -53 * y.reduce((sum, value, i) => sum + Math.abs(value * (dy[i] as number)), 0);
+}
+
+const step = 1e-3;
+
+/** (loss at values[i] + step) - (loss at values[i] - step), over 2 step. */
+function difference(problem: Problem, name: 'x' | 'weight', i: number): number {
+  const at = (offset: number) => {
+    const values = Float64Array.from(problem[name] as ArrayLike<number>);
+    values[i] = (values[i] as number) + offset;
+    return loss({ ...problem, [name]: values });
+  };
+  return (at(step) - at(-step)) / (2 * step);
+}
+
+// A central difference is off by at most step²/6 times the third derivative of the loss. With
+// A = mean of the other x² + eps and a² = A * H, rstd is phi(t) = A^-1/2 (1 + (t/a)²)^-1/2 of t = x_j,
+// and |((1+z²)^-1/2)''| <= 1, |((1+z²)^-1/2)'''| <= 2 for every z. The loss of a row is
+// phi(t) * (sum of the other g x) + g_j t phi(t), the third derivative of t phi is
+// 3 phi'' + t phi'''.
+function truncation(problem: Problem, i: number): number {
+  const first = Math.floor(i / hiddenSize) * hiddenSize;
+  let squares = 0;
+  let others = 0;
+  const gAt = (k: number) =>
+    (dy[k] as number) *
+    (problem.weight === null ? 1 : (weight[k - first] as number) + problem.weightOffset);
+  for (let k = first; k < first + hiddenSize; ++k) {
+    if (k === i) continue;
+    squares += (x[k] as number) ** 2;
+    others += gAt(k) * (x[k] as number);
+  }
+  const mean = squares / hiddenSize + problem.eps;
+  const a = Math.sqrt(mean * hiddenSize);
+  const second = 1 / (Math.sqrt(mean) * a ** 2);
+  const third = 2 / (Math.sqrt(mean) * a ** 3);
+  const t = Math.abs(x[i] as number) + step;
+  return (step ** 2 / 6) * (Math.abs(others) * third + Math.abs(gAt(i)) * (3 * second + t * third));
+}
+
+const base = { x, hiddenSize, eps: 1e-6, weightOffset: 0, round: null };
+
+describe.each<[string, Problem]>([
+  ['no weight', { ...base, weight: null }],
+  ['a weight', { ...base, weight }],
+  ['a weight and an offset', { ...base, weight, weightOffset: 0.5 }],
+  ['a large eps', { ...base, weight, eps: 2 }],
+])('with %s', (_, problem) => {
+  const gradients = backward(problem, dy);
+  const rounding = lossError(problem) / step;
+
+  test('dx is the gradient of the loss', () => {
+    for (let i = 0; i < x.length; ++i) {
+      const error = Math.abs((gradients.dx[i] as number) - difference(problem, 'x', i));
+      expect(error).toBeLessThan(truncation(problem, i) + rounding);
+    }
+  });
+
+  test('dweight is the gradient of the loss', () => {
+    // The loss is linear in the weight: nothing is truncated.
+    const ones = problem.weight ?? new Float64Array(hiddenSize).fill(1);
+    for (let j = 0; j < hiddenSize; ++j) {
+      const ofWeight = difference({ ...problem, weight: ones }, 'weight', j);
+      expect(Math.abs((gradients.dweight[j] as number) - ofWeight)).toBeLessThan(rounding);
+    }
+  });
+});

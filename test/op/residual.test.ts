@@ -1,0 +1,184 @@
+// A residual before the norm, and its gradient after: refusals, the types of results, the module.
+// What is computed is in options.test.ts.
+
+import { rmsNorm, RMSNorm, type ForwardOptions } from '../../lib';
+import {
+  anArray,
+  bits,
+  describeRefusals,
+  errorsOf,
+  floats,
+  range,
+  type,
+  value,
+} from '../support/refusals';
+import { errorOf, expectSameBits, normals } from '../support/support';
+
+const x = floats(12);
+const dy = floats(12);
+const weight = floats(4);
+const residual = floats(12);
+
+describeRefusals(
+  'rmsNorm(x, weight, { residual',
+  [rmsNorm, rmsNorm.async],
+  [
+    [
+      'alone',
+      [x, weight, { residual }],
+      ...([value, 'sumOut', 'rmsNorm.forward', 'undefined'] as const),
+    ],
+  ],
+);
+
+const at = (options: object) => [x, weight, { out: floats(12), ...options }];
+const sum = floats(12);
+describeRefusals(
+  'rmsNorm.forward(x, weight, { residual',
+  [rmsNorm.forward, rmsNorm.forwardAsync],
+  [
+    ['null', at({ residual: null }), type, 'residual', anArray, 'null'],
+    ['short', at({ residual: floats(8) }), range, 'residual', '12 elements', 'Float32Array(8)'],
+    ['of bits', at({ residual: bits(12) }), type, 'residual', 'x is float32', 'Uint16Array(12)'],
+    ['sum short', at({ residual, sumOut: floats(8) }), range, 'sumOut', '12', 'Float32Array(8)'],
+    ['sum alone', at({ sumOut: sum }), value, 'sumOut', 'no residual', 'Float32Array(12)'],
+  ],
+);
+
+describeRefusals(
+  'rmsNorm.backward(dy, x, weight, rstd, {',
+  [rmsNorm.backward, rmsNorm.backwardAsync],
+  [
+    ['residual', [dy, x, weight, null, { residual }], value, 'options', 'dsum', "'residual'"],
+    [
+      'dsum short',
+      [dy, x, weight, null, { dsum: floats(8) }],
+      ...([range, 'dsum', '12 elements', 'Float32Array(8)'] as const),
+    ],
+    [
+      'dsum without dx',
+      [dy, x, weight, null, { dsum: residual, needsDx: false }],
+      ...([value, 'dsum', 'needsDx is false', 'Float32Array(12)'] as const),
+    ],
+  ],
+);
+
+/** Two names, and the arguments, made of one memory of 60 floats. */
+type Overlap = readonly [
+  output: string,
+  other: string,
+  argsOf: (part: (begin: number) => Float32Array) => readonly unknown[],
+];
+
+const overlaps: readonly Overlap[] = [
+  ['out', 'sumOut', (part) => [x, weight, { residual, out: part(0), sumOut: part(0) }]],
+  ['out', 'sumOut', (part) => [part(0), weight, { residual, out: part(0), sumOut: part(0) }]],
+  ['out', 'residual', (part) => [x, weight, { residual: part(1), out: part(0) }]],
+  ['sumOut', 'residual', (part) => [x, weight, { residual: part(1), sumOut: part(0) }]],
+  ['sumOut', 'x', (part) => [part(1), weight, { residual, sumOut: part(0) }]],
+  ['sumOut', 'weight', (part) => [x, part(0).subarray(0, 4), { residual, sumOut: part(0) }]],
+  [
+    'rstdOut',
+    'residual',
+    (part) => [x, weight, { residual: part(0), rstdOut: part(0).subarray(0, 3) }],
+  ],
+  [
+    'rstdOut',
+    'sumOut',
+    (part) => [x, weight, { residual, sumOut: part(0), rstdOut: part(0).subarray(0, 3) }],
+  ],
+];
+test.each(overlaps)('%s over %s is refused, and nothing written', async (output, other, argsOf) => {
+  const memory = floats(60).fill(7);
+  const args = argsOf((begin) => memory.subarray(begin, begin + 12));
+  for (const error of await errorsOf([rmsNorm.forward, rmsNorm.forwardAsync], args)) {
+    expect(error.code).toBe(value);
+    expect(error.message).toContain(`'${output}' and '${other}' must not overlap`);
+  }
+  expect(memory.every((element) => element === 7)).toBe(true);
+});
+
+test.each<[string, string, (part: (begin: number) => Float32Array) => readonly unknown[]]>([
+  ['dxOut', 'dsum', (part) => [dy, x, weight, null, { dxOut: part(0), dsum: part(1) }]],
+  [
+    'dweightOut',
+    'dsum',
+    (part) => [dy, x, weight, null, { dweightOut: part(3).subarray(0, 4), dsum: part(0) }],
+  ],
+])('%s over %s is refused', async (output, other, argsOf) => {
+  const memory = floats(60).fill(7);
+  const args = argsOf((begin) => memory.subarray(begin, begin + 12));
+  for (const error of await errorsOf([rmsNorm.backward, rmsNorm.backwardAsync], args)) {
+    expect(error.code).toBe(value);
+    expect(error.message).toContain(`'${output}' and '${other}' must not overlap`);
+  }
+});
+
+test('results have the types that their options say', () => {
+  const none: null = rmsNorm.forward(x, weight).sum;
+  expect(none).toBeNull();
+  const array: Float32Array = rmsNorm.forward(x, weight, { residual }).sum;
+  expect(array).toBeInstanceOf(Float32Array);
+  const tensor = { data: x, dims: [3, 4] };
+  const { data, dims }: { data: Float32Array; dims: readonly number[] } = rmsNorm.forward(
+    tensor,
+    weight,
+    {
+      residual,
+    },
+  ).sum;
+  expect([data.length, dims]).toEqual([12, [3, 4]]);
+  const some: ForwardOptions = { residual };
+  const either: Float32Array | null = rmsNorm.forward(x, weight, some).sum;
+  expect(either).toBeInstanceOf(Float32Array);
+  // @ts-expect-error -- it may be null
+  const always: Float32Array = rmsNorm.forward(x, weight, some).sum;
+  expect(always).toBeInstanceOf(Float32Array);
+});
+
+describe('the module', () => {
+  const values = (seed: number) => Float32Array.from(normals(seed, 12));
+  const [own, added, gradient, gradientOfSum] = [1, 2, 3, 4].map(values) as [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
+
+  test('returns y and the sum, and keeps the sum', () => {
+    const norm = new RMSNorm(4);
+    const expected = rmsNorm.forward(own, norm.weight, { residual: added });
+    const { y, sum } = norm.forward(own, { residual: added });
+    expectSameBits(y, expected.y);
+    expectSameBits(sum, expected.sum);
+    const expectedBack = rmsNorm.backward(gradient, sum, norm.weight, expected.rstd, {
+      dsum: gradientOfSum,
+    });
+    expectSameBits(norm.backward(gradient, { dsum: gradientOfSum }), expectedBack.dx);
+    expectSameBits(norm.weightGrad, expectedBack.dweight);
+  });
+
+  test('has a backward after a forward in place, if that had a residual', () => {
+    const norm = new RMSNorm(4);
+    const expected = norm.forward(own, { residual: added });
+    const dx = norm.backward(gradient);
+    const [inPlace, sums] = [own.slice(), added.slice()];
+    const result = norm.forward(inPlace, { residual: sums, out: inPlace, sumOut: sums });
+    expect(result.y).toBe(inPlace);
+    expect(result.sum).toBe(sums);
+    expectSameBits(inPlace, expected.y);
+    expectSameBits(norm.backward(gradient), dx);
+  });
+
+  test('keeps an x whose rows alternate with those of out', () => {
+    const norm = new RMSNorm(4);
+    const memory = new Float32Array(24);
+    const view = { data: memory, dims: [3, 4], strides: [8, 1] };
+    for (let r = 0; r < 3; ++r) memory.set(own.subarray(4 * r, 4 * r + 4), 8 * r);
+    norm.forward(view, { out: { ...view, offset: 4 } });
+    const { dx } = rmsNorm.backward(gradient, own, norm.weight);
+    expectSameBits(norm.backward(gradient), dx);
+    norm.forward({ ...view, offset: 4 }, { out: { ...view, offset: 4 } });
+    expect(errorOf(() => norm.backward(gradient)).code).toBe('ERR_INVALID_STATE');
+  });
+});

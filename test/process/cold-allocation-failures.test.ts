@@ -1,0 +1,117 @@
+// The first call of a process with the n-th allocation of the addon failing, for every n: what is made
+// once in a process is made by a later call then. Each n has a process of its own.
+
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+
+import { testAddon } from '../support/native-support';
+import { addon, hasSimulator, simulator } from '../support/processes';
+
+jest.setTimeout(240_000); // processes take long to start on a busy machine
+
+const isHere = process.platform === 'linux' && existsSync(testAddon);
+const onTestAddon = isHere ? describe : describe.skip;
+const onSimulator = isHere && hasSimulator ? describe : describe.skip;
+
+/** What a process does first, in terms of the native addon. */
+const operations = {
+  devices: 'if (binding.devices().length !== 1) throw new Error("no device");',
+  threads: `
+    binding.setNumThreads(3);
+    const y = new Float32Array(1 << 19);
+    binding.forward(new Float32Array(1 << 19).fill(1), null, y, null, 1024, 0, 0, 0);
+    if (y.at(-1) !== 1) throw new Error('other elements');
+  `,
+  'a call': 'await binding.forwardAsync(new Float32Array(64), null, true, null, 64, 0, 0, 0);',
+  'a call through a GPU': `
+    const y = new Float32Array(64);
+    binding.forward(new Float32Array(64).fill(1), null, y, null, 64, 0, 0, 32);
+    if (y[3] !== 1) throw new Error('other elements');
+  `,
+  'a call through a GPU, asynchronous':
+    'await binding.forwardAsync(new Float32Array(64), null, true, null, 64, 0, 0, 32);',
+  'a DeviceBuffer': 'binding.cuda.createDeviceBuffer(0, 16, 0);',
+  'a HostBuffer': 'binding.cuda.createHostBuffer(0, 16);',
+  'a HostBuffer of nothing': 'binding.cuda.dispose(binding.cuda.createHostBuffer(0, 0)[0]);',
+  'a promise of a stream': 'await binding.cuda.streamPassed(binding.cuda.createStream(0));',
+};
+
+/** How a process ended, and what it wrote: the allocations, and a code or 'ok'. */
+interface Ending {
+  readonly end: unknown;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Fails the n-th allocation of an operation, and those after it up to `failures` of them. */
+function run(operation: keyof typeof operations, n: number, failures: number): Promise<Ending> {
+  const program = `
+    const binding = require(${JSON.stringify(addon)});
+    const support = require(${JSON.stringify(testAddon)});
+    const attempt = async () => { ${operations[operation]} };
+    (async () => {
+      support.failAllocations(${n}, ${failures});
+      const code = await attempt().then(() => 'ok', ({ code, stack }) => code ?? stack);
+      const count = support.stopFailingAllocations();
+      await attempt();
+      process.stdout.write(count + ' ' + code);
+    })();
+  `;
+  // What does not end by itself is ended, by SIGTERM.
+  const simulated = { RMSNORM_LIBCUDA: simulator, CUDASIM_DEVICES: '1', CUDASIM_CC: '9.0' };
+  const env = { ...process.env, LD_PRELOAD: testAddon, ...simulated };
+  return new Promise((resolve) => {
+    execFile(process.execPath, ['-e', program], { env, timeout: 30_000 }, (error, out, err) => {
+      const end = error === null ? 0 : (error.signal ?? error.code);
+      resolve({ end, stdout: out, stderr: err });
+    });
+  });
+}
+
+async function allocationsOf(operation: keyof typeof operations): Promise<number> {
+  const { end, stdout, stderr } = await run(operation, 0, 0);
+  expect({ end, stderr }).toEqual({ end: 0, stderr: '' });
+  return Number.parseInt(stdout);
+}
+
+/** Every n but those that `isLeftOut`: one allocation fails, or all do from there on. */
+async function check(
+  operation: keyof typeof operations,
+  kinds = [1, 1e9],
+  isLeftOut: (n: number) => boolean = () => false,
+): Promise<void> {
+  const count = await allocationsOf(operation);
+  expect(count).toBeGreaterThan(0);
+  for (const failures of kinds) {
+    for (let n = 1; n <= count; ++n) {
+      if (isLeftOut(n)) continue;
+      const { end, stdout, stderr } = await run(operation, n, failures);
+      const [, outcome] = stdout.split(' ');
+      const expected = { n, end: 0, stderr: '', outcome: 'ERR_MEMORY_ALLOCATION_FAILED' };
+      expect({ n, end, stderr, outcome }).toEqual(
+        outcome === 'ok' ? { ...expected, outcome } : expected,
+      );
+    }
+  }
+}
+
+onTestAddon('on the CPU', () => {
+  test.each(['threads', 'a call'] as const)('%s', (operation) => check(operation));
+});
+
+onSimulator('on a simulated GPU', () => {
+  test('devices', () => check('devices', [1]));
+
+  test.each([
+    'a call through a GPU',
+    'a call through a GPU, asynchronous',
+    'a DeviceBuffer',
+    'a HostBuffer',
+    'a HostBuffer of nothing',
+    'a promise of a stream',
+  ] as const)('%s', async (operation) => {
+    // Between what is made for the environment and what comes last, all do what `devices` does.
+    const devices = await allocationsOf('devices');
+    await check(operation, [1, 1e9], (n) => n > 8 && n < devices - 5);
+  });
+});

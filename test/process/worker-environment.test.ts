@@ -1,0 +1,153 @@
+// RMSNORM_NUM_THREADS in the `env` of a worker: it is for the calls of that worker alone.
+
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { promisify } from 'node:util';
+
+jest.setTimeout(60_000); // processes take long to start on a busy machine
+
+const root = path.join(__dirname, '../..');
+const loadBinding = `
+  const binding = require(${JSON.stringify(require.resolve('node-gyp-build'))})(${JSON.stringify(root)});
+  const { readdirSync } = require('node:fs');
+  const attempt = (call) => { try { return call(); } catch ({ code, message }) { return { code, message }; } };
+  const count = () => attempt(() => binding.numThreads());
+  const [x, w, y] = [1 << 20, 1024, 1 << 20].map((n) => new Float32Array(n).fill(1));
+  const forward = () => attempt(() => binding.forward(x, w, y, null, 1024, 0, 0, 0) ?? 'done');
+  const forwardAsync = () =>
+    binding.forwardAsync(x, w, true, null, 1024, 0, 0, 0).then(() => 'done', ({ code }) => code);
+  const plan = () => attempt(() => {
+    const { forward } = binding.createPlan(1024, 1024, 0, 0, 0, w, null);
+    return forward(w, null, x, y) ?? 'done';
+  });
+`;
+
+/** What a worker with these options posts, a program in it, and the count of the main thread then. */
+interface Case {
+  readonly options: string;
+  readonly program?: string;
+}
+
+/** What workers post, one after another, in a process with these environment variables. */
+async function resultsOf(
+  cases: readonly Case[],
+  env: Readonly<Record<string, string>> = {},
+  before = '',
+): Promise<unknown> {
+  const workers = cases.map(({ options, program = 'count()' }) => {
+    const code = `${loadBinding} (async () => require('node:worker_threads').parentPort.postMessage(await (${program})))()`;
+    return `await run(${JSON.stringify(code)}, ${options}), count()`;
+  });
+  const main = `
+    ${loadBinding}
+    const { once } = require('node:events');
+    const { SHARE_ENV, Worker } = require('node:worker_threads');
+    const run = async (code, options) => {
+      const worker = new Worker(code, { eval: true, ...options });
+      const [[message]] = await Promise.all([once(worker, 'message'), once(worker, 'exit')]);
+      return message;
+    };
+    (async () => {
+      ${before}
+      process.stdout.write(JSON.stringify([${workers.join(', ')}]));
+    })();
+  `;
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', main], {
+    env: { ...process.env, RMSNORM_NUM_THREADS: '3', ...env },
+  });
+  return JSON.parse(stdout);
+}
+
+const own = (count: string) => `{ env: { RMSNORM_NUM_THREADS: '${count}' } }`;
+
+test('is the count of that worker', async () => {
+  expect(await resultsOf([{ options: own('1') }, { options: own('7') }])).toEqual([1, 3, 7, 3]);
+});
+
+test.each(['{}', '{ env: SHARE_ENV }', '{ env: {} }', own(''), own('3')])(
+  'without another than that of the process, such as by %s, a worker has that of the process',
+  async (options) => {
+    expect(await resultsOf([{ options }])).toEqual([3, 3]);
+    const set = 'binding.setNumThreads(5);';
+    expect(await resultsOf([{ options }, { options: own('1') }], {}, set)).toEqual([5, 5, 1, 5]);
+    const program = '(binding.setNumThreads(6), count())';
+    expect(await resultsOf([{ options, program }])).toEqual([6, 6]);
+  },
+);
+
+test('setNumThreads of a worker that has one is for that worker', async () => {
+  const program = '(binding.setNumThreads(9), count())';
+  const cases = [{ options: own('2'), program }, { options: own('2') }];
+  expect(await resultsOf(cases)).toEqual([9, 3, 2, 3]);
+});
+
+test('a wrong one is an error of the calls of that worker', async () => {
+  const program = `(async () => [
+    count(), forward(), plan(), await forwardAsync(),
+    (binding.setNumThreads(2), forward()), await forwardAsync(), count(),
+  ])()`;
+  const error = {
+    code: 'ERR_INVALID_ENVIRONMENT',
+    message:
+      "The environment variable RMSNORM_NUM_THREADS must be a whole number from 1 to 256. Received '0'",
+  };
+  expect(await resultsOf([{ options: own('0'), program }])).toEqual([
+    [error, error, error, error.code, 'done', 'done', 2],
+    3,
+  ]);
+  // That of the process is no matter of a worker that has its own.
+  const good = '(async () => [count(), forward(), plan(), await forwardAsync()])()';
+  const results = await resultsOf([{ options: own('2'), program: good }], {
+    RMSNORM_NUM_THREADS: 'abc',
+  });
+  expect(results).toEqual([
+    [2, 'done', 'done', 'done'],
+    { ...error, message: error.message.replace("'0'", "'abc'") },
+  ]);
+});
+
+const onLinux = process.platform === 'linux' ? test : test.skip;
+onLinux('bounds the threads of calls of every kind', async () => {
+  // The pool of libuv starts its threads with the first call that is for it.
+  const program = `(async () => {
+    await require('node:fs/promises').stat('.');
+    const threads = () => readdirSync('/proc/self/task').length;
+    const before = threads();
+    const started = [];
+    for (const call of [forward, plan, forwardAsync]) {
+      await call();
+      started.push(threads() - before);
+    }
+    return started;
+  })()`;
+  const cases = ['1', '4'].map((count) => ({ options: own(count), program }));
+  expect(await resultsOf(cases)).toEqual([[0, 0, 0], 3, [3, 3, 3], 3]);
+});
+
+test('process.env of the main thread counts, too, where a program has replaced it', async () => {
+  const program = `
+    process.env = { RMSNORM_NUM_THREADS: '4' };
+    ${loadBinding}
+    process.stdout.write(String(binding.numThreads()));
+  `;
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', program]);
+  expect(stdout).toBe('4');
+});
+
+test.each([
+  'process.env = new Proxy({}, { get() { throw new Error(); } });',
+  'process.env = null;',
+  'process.env = { RMSNORM_NUM_THREADS: 4 };',
+  "Object.defineProperty(process, 'env', { get() { throw new Error(); } });",
+])('%s', async (tamper) => {
+  const program = `
+    const load = require(${JSON.stringify(require.resolve('node-gyp-build'))}).resolve(${JSON.stringify(root)});
+    ${tamper}
+    const loaded = { exports: {} };
+    process.dlopen(loaded, load);
+    process.stdout.write(String(loaded.exports.numThreads()));
+  `;
+  const env = { ...process.env, RMSNORM_NUM_THREADS: '3' };
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', program], { env });
+  expect(stdout).toBe('3');
+});

@@ -1,0 +1,59 @@
+// Processes of their own: for what is decided once in a process, by its environment.
+
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+
+import { hasKernels } from '../../scripts/addon-kernels.js';
+
+const root = path.join(__dirname, '../..');
+
+/** The native addon under test. */
+export const addon = path.join(root, 'build/Release/rmsnorm.node');
+
+/** The stand-in for the CUDA driver, and whether the addon's kernels can run on it. */
+export const simulator = path.join(root, 'build/cudasim/lib/libcuda.so.1');
+export const hasSimulator = hasKernels() && existsSync(simulator);
+
+/** How a process ended: its exit code or signal, and what it printed. */
+export interface Ending {
+  readonly end: unknown;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * Runs a program that has the public API as `lib`, with these environment variables: `undefined`
+ * for one that must not be set.
+ */
+export function runProgram(
+  program: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<Ending> {
+  const env: NodeJS.ProcessEnv = { ...process.env, ...environment };
+  for (const name of Object.keys(env)) {
+    const isOfSimulator = name.startsWith('CUDASIM_') && !(name in environment);
+    if (env[name] === undefined || isOfSimulator) Reflect.deleteProperty(env, name);
+  }
+  const load = `const lib = require(${JSON.stringify(path.join(root, 'lib'))});`;
+  const args = ['-r', 'tsx/cjs', '-e', load + program];
+  return new Promise((resolve) => {
+    execFile(process.execPath, args, { env, cwd: root }, (error, stdout, stderr) => {
+      resolve({ end: error === null ? 0 : (error.signal ?? error.code), stdout, stderr });
+    });
+  });
+}
+
+/** What a program gives `print`, once or more, in a process that must end well. */
+export async function printedBy(
+  program: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<unknown[]> {
+  const print = "const print = (value) => process.stdout.write(JSON.stringify(value) + '\\n');";
+  const { end, stdout, stderr } = await runProgram(print + program, environment);
+  if (end !== 0) throw new Error(`ended by ${String(end)}: ${stderr}`);
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as unknown);
+}
