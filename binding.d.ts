@@ -7,32 +7,10 @@
  * hiddenSize); weight, dweight (hiddenSize); rstd (rows), of float32, or float64 beside float64.
  */
 
-/**
- * dtype (0 float32, 1 float16, 2 bfloat16, 3 float64) + 4 for castOrder 'float' + 8 to accumulate
- * dweight + 16 for a fresh dweight of float32 + 32 * (n + 1) to run on the CUDA device n rather than
- * the CPU.
- */
-export type Format = number;
-
 export type NativeArray = Float32Array | Float64Array | Uint16Array;
 
 /** An array, or memory of a device: all operands of a call are of one kind, and in one place. */
 export type NativeData = NativeArray | NativeDeviceBuffer;
-
-/** What plain calls take. */
-export type PlainArray = Float32Array | Uint16Array;
-
-/** An array of rstd. */
-export type RstdArray = Float32Array | Float64Array;
-
-/**
- * Where rows lie, for matrices that are part of their arrays: the number of rows, then of each
- * matrix, in the order named at the function, the element its first row begins at, and from one
- * row to the next, the rows of a batch, from one batch to the next. Row r begins
- * floor(r / batchRows) * batchStride + (r % batchRows) * rowStride behind the first. Fresh outputs
- * are packed whatever it says. Without a layout, matrices are as long as their arrays.
- */
-export type Layout = Float64Array;
 
 /** A CUDA device; its place in the array is its ordinal. */
 export interface NativeDevice {
@@ -61,7 +39,7 @@ export interface NativeGraph {
 }
 
 /**
- * Functions over objects of GPUs. `device` is an ordinal, `dtype` as in {@link Format}. A stream
+ * Functions over objects of GPUs. `device` is an ordinal, `dtype` as in the call record. A stream
  * that may be null is the default one of the device then. Work is enqueued, and errors of it come
  * when the stream is waited for.
  */
@@ -143,166 +121,64 @@ export interface CudaBinding {
   ): void;
 }
 
-/**
- * A plan. `weight` and `stream` are those that the plan was made with, as they are now: a plan refers
- * to no JavaScript object. Arrays are of its dtype and shapes, or null where they are not wanted.
- */
-export interface NativePlan {
-  readonly forward: (
-    weight: NativeData | null,
-    stream: NativeStream | null,
-    x: NativeData,
-    out: NativeData,
-    rstdOut?: NativeData | null,
-    residual?: NativeData | null,
-    sumOut?: NativeData | null,
-  ) => void;
-  readonly backward: (
-    weight: NativeData | null,
-    stream: NativeStream | null,
-    dy: NativeData,
-    x: NativeData,
-    rstd: NativeData | null,
-    dxOut: NativeData | null,
-    dweightOut: NativeData | null,
-    dsum?: NativeData | null,
-  ) => void;
+/** A rule of an operand: see csrc/napi/args/operation.h. */
+export interface NativeRule {
+  readonly name: string;
+  readonly extent: number;
+  readonly element: number;
+  readonly use: number;
+  readonly mayEqual: number;
+  readonly needs: number;
 }
 
-/**
- * What asynchronous calls resolve to: the rows that x had when it was read, and the ArrayBuffers that
- * were asked for, null for others.
- */
-export interface FreshForward {
-  readonly rows: number;
-  readonly y: ArrayBuffer | null;
-  readonly rstd: ArrayBuffer | null;
-  readonly sum: ArrayBuffer | null;
-}
-export interface FreshBackward {
-  readonly rows: number;
-  readonly dx: ArrayBuffer | null;
-  readonly dweight: ArrayBuffer | null;
-}
+type Given<Data> = Data | null | undefined;
+
+/** As many operands as an operation can have, in its order, and the stream. */
+export type NativeCall = (
+  first: Given<NativeData>,
+  second: Given<NativeData>,
+  third: Given<NativeData>,
+  fourth: Given<NativeData>,
+  fifth: Given<NativeData>,
+  sixth: Given<NativeData>,
+  seventh: Given<NativeData>,
+  stream: Given<NativeStream>,
+) => void;
+
+export type NativeAsyncCall = (
+  ...operands: Given<NativeArray>[]
+) => Promise<(ArrayBuffer | null)[]>;
 
 export interface Binding {
   /** `NAME@VERSION` of the package that the addon is of. */
   readonly package: string;
   cuda: CudaBinding;
 
-  /**
-   * Writes y, and rstd unless null; sumOut = x + residual if that is given. y and sumOut
-   * may each be exactly x or residual, and not each other; nothing else may overlap an output.
-   * Layout: x, y, residual, sumOut. On memory of a device, which `format` must name, it is
-   * enqueued; `stream` is for that alone, and null for the device's default one.
-   */
-  forward(
-    x: NativeData,
-    weight: NativeData | null,
-    y: NativeData,
-    rstd: NativeData | null,
-    hiddenSize: number,
-    eps: number,
-    weightOffset: number,
-    format: Format,
-    residual?: NativeData | null,
-    sumOut?: NativeData | null,
-    layout?: Layout | null,
-    stream?: NativeStream | null,
-  ): void;
+  /** The memory of the call record (csrc/napi/args/call_record.h), and the names of its fields. */
+  readonly record: SharedArrayBuffer;
+  readonly recordIntegers: readonly string[];
+  readonly recordNumbers: readonly string[];
+
+  /** The operands of forward and backward (csrc/napi/args/operation.h), in the order of the arguments. */
+  readonly operations: Record<'forward' | 'backward', readonly NativeRule[]>;
 
   /**
-   * Writes dx and dweight unless null. rstd null: recomputed. dx may be exactly dy, x or
-   * dsum. Layout: dy, x, dx, dsum. `stream`: as for forward.
+   * Makes the call that the record tells, on operands that its bits say are given, each in its place;
+   * or enqueues it, on `stream`, or on the device's default one if that is null. Of arrays the bytes
+   * are read, whatever their kind: the caller knows it.
    */
-  backward(
-    dy: NativeData,
-    x: NativeData,
-    weight: NativeData | null,
-    rstd: NativeData | null,
-    dx: NativeData | null,
-    dweight: NativeData | null,
-    hiddenSize: number,
-    eps: number,
-    weightOffset: number,
-    format: Format,
-    dsum?: NativeData | null,
-    layout?: Layout | null,
-    stream?: NativeStream | null,
-  ): void;
+  readonly forward: NativeCall;
+  readonly backward: NativeCall;
 
   /**
-   * forward and backward of packed arrays of one `dtype`, 0 to 2 of {@link Format}, on the CPU and
-   * in Llama's order, in what a call costs at least: the bytes of any view are read as that, so that
-   * the caller must know of what kind they are. False, and nothing done, for a call that is not such
-   * or is wrong: forward and backward do it, or say why not.
+   * The same on another thread. Arrays on a SharedArrayBuffer are used in place; what is used of others
+   * is copied at the call, and an output is copied back when done. Resolves to a list of the outputs
+   * that the record asks to be made, each in its operand's place, null for others. A wrong argument
+   * rejects the promise. At most two calls of the process are on other threads at once; others wait
+   * for their turn.
    */
-  plainForward(
-    x: PlainArray,
-    weight: PlainArray,
-    y: PlainArray,
-    eps: number,
-    dtype: number,
-  ): boolean;
-  plainBackward(
-    dy: PlainArray,
-    x: PlainArray,
-    weight: PlainArray,
-    rstd: PlainArray,
-    dx: PlainArray,
-    dweight: PlainArray,
-    dtype: number,
-  ): boolean;
-
-  /**
-   * forward on another thread. Arrays on a SharedArrayBuffer are used in place; what is used of
-   * others is copied at the call, and an output is copied back when done. `true` for an output asks
-   * for a fresh ArrayBuffer. A wrong argument rejects the promise. At most two calls of the process
-   * are on other threads at once; others wait for their turn.
-   */
-  forwardAsync(
-    x: NativeArray,
-    weight: NativeArray | null,
-    y: NativeArray | true,
-    rstd: RstdArray | null | true,
-    hiddenSize: number,
-    eps: number,
-    weightOffset: number,
-    format: Format,
-    residual?: NativeArray | null,
-    sumOut?: NativeArray | null | true,
-    layout?: Layout | null,
-  ): Promise<FreshForward>;
-
-  /** backward on another thread, as forwardAsync. */
-  backwardAsync(
-    dy: NativeArray,
-    x: NativeArray,
-    weight: NativeArray | null,
-    rstd: RstdArray | null,
-    dx: NativeArray | null | true,
-    dweight: NativeArray | null | true,
-    hiddenSize: number,
-    eps: number,
-    weightOffset: number,
-    format: Format,
-    dsum?: NativeArray | null,
-    layout?: Layout | null,
-  ): Promise<FreshBackward>;
-
-  /**
-   * forward and backward of one shape, with all but the arrays checked here. The arrays are as those
-   * functions' own, and packed; on a device, buffers of it. `stream` as there.
-   */
-  createPlan(
-    rows: number,
-    hiddenSize: number,
-    eps: number,
-    weightOffset: number,
-    format: Format,
-    weight: NativeData | null,
-    stream?: NativeStream | null,
-  ): NativePlan;
+  readonly forwardAsync: NativeAsyncCall;
+  readonly backwardAsync: NativeAsyncCall;
 
   /** Asks for huge pages under an array that nobody has written yet. */
   adviseHugePages(array: ArrayBufferView): void;

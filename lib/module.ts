@@ -1,27 +1,42 @@
-import { readNormalizedShape, rstdKind, statedType } from './call/arguments';
-import { type DeviceName } from './gpu/devices';
-import { checkDTypeName, zeros, type DType, type RstdArray } from './core/dtype';
-import { toBFloat16, toFloat16 } from './convert';
-import { argumentError, codedError } from './core/errors';
+import { backwardCall } from './call/backward';
+import { forwardCall } from './call/forward';
 import {
-  knownOptions,
-  noOptions,
-  readFlag,
-  readSettings,
-  type BackwardOptions,
+  checkCastOrder,
+  checkEps,
+  checkWeightOffset,
+  defaultEps,
+  readDeviceFor,
   type CastOrder,
-  type ForwardOptions,
 } from './call/options';
-import { rmsNorm } from './rms-norm';
 import {
-  inputOf,
-  likeOperand,
-  readOperand,
+  backwardOptions,
+  makeKnownOptions,
+  noOptions,
+  readOptions,
+  rmsNormOptions,
+  type GivenOptions,
+} from './call/read-options';
+import { runNow } from './call/run';
+import { readNormalizedShape } from './call/shape';
+import {
+  dataOf,
+  kindOf,
+  outputLike,
+  readArgument,
+  recheck,
   sizeOf,
+  sourceOf,
+  statedType,
+  tensorOf,
+  type Argument,
   type Input,
-  type Operand,
   type Output,
 } from './call/tensor';
+import { toBFloat16, toFloat16 } from './convert';
+import { checkDTypeName, rstdKind, zeros, type DType } from './core/dtype';
+import { argumentError, codedError } from './core/errors';
+import { knownOptions, readFlag } from './core/validate';
+import type { DeviceName } from './gpu/devices';
 
 /** Options of {@link RMSNorm}. */
 export interface RMSNormOptions {
@@ -78,15 +93,15 @@ export type RMSNormResult<X, O> =
 const constructorNames: ReadonlySet<string> = new Set([
   ...['eps', 'weightOffset', 'castOrder', 'dtype', 'elementwiseAffine', 'device'],
 ]);
-const forwardNames: ReadonlySet<string> = new Set(['out', 'residual', 'sumOut', 'dtype']);
-const backwardNames: ReadonlySet<string> = new Set(['out', 'dsum']);
+const forwardOptions = makeKnownOptions(['out', 'residual', 'sumOut', 'dtype']);
+const backwardOptionNames: ReadonlySet<string> = new Set(['out', 'dsum']);
 
 /** What backward needs of its forward. */
 interface Saved {
   /** The sum, if there was a residual. */
-  readonly x: Input;
-  readonly rstd: RstdArray;
-  readonly dtype: DType | undefined;
+  readonly x: Argument;
+  readonly rstd: Argument;
+  readonly dtype: DType;
 }
 
 /** Why there is no forward that backward could be of. */
@@ -140,6 +155,8 @@ export class RMSNorm {
    */
   weightGrad: Float32Array | Float64Array | null = null;
 
+  /** What calls are told, unless they say otherwise. */
+  readonly #options: Readonly<GivenOptions>;
   #forward: Saved | keyof typeof obstacles = 'none';
   /** Whether the next forward is the first that counts. */
   #isNewStep = true;
@@ -150,22 +167,30 @@ export class RMSNorm {
    */
   constructor(normalizedShape: number | readonly number[], options: RMSNormOptions = {}) {
     const own = knownOptions(options, constructorNames);
-    const { eps, weightOffset, castOrder, dtype = 'float32', device, elementwiseAffine } = own;
+    const { eps = defaultEps, weightOffset = 0, castOrder = 'llama' } = own;
+    const { dtype = 'float32', device = 'cpu', elementwiseAffine } = own;
     const shape = readNormalizedShape(normalizedShape);
     if (shape === null) {
       const expected = 'a whole number from 1 up, or an array of them';
       throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, normalizedShape);
     }
     checkDTypeName(dtype);
-    const settings = readSettings({ eps, weightOffset, castOrder, device }, dtype);
     this.normalizedShape = Object.freeze(shape);
-    this.eps = settings.eps;
-    this.weightOffset = settings.weightOffset;
-    this.castOrder = settings.castOrder;
+    checkEps(eps, dtype);
+    checkWeightOffset(weightOffset, dtype);
+    checkCastOrder(castOrder);
+    readDeviceFor(device, dtype);
+    this.eps = eps;
+    this.weightOffset = weightOffset;
+    this.castOrder = castOrder;
     this.dtype = dtype;
-    this.device = device ?? 'cpu';
+    this.device = device;
     const hasWeight = readFlag('elementwiseAffine', elementwiseAffine, true);
-    this.weight = hasWeight ? initialWeight(sizeOf(shape), 1 - settings.weightOffset, dtype) : null;
+    this.weight = hasWeight ? initialWeight(sizeOf(shape), 1 - weightOffset, dtype) : null;
+    // A number is compared in less time than a list is.
+    const ownShape = shape.length === 1 ? shape[0] : shape;
+    const told = { eps, weightOffset, castOrder, normalizedShape: ownShape, device };
+    this.#options = readOptions(told, rmsNormOptions);
   }
 
   /**
@@ -187,31 +212,18 @@ export class RMSNorm {
     x: X,
     options: O = noOptions as O,
   ): RMSNormResult<X, O> {
-    const own: RMSNormCallOptions = knownOptions(options, forwardNames);
-    const { out, residual, sumOut, dtype: stated } = own;
-    // Backward and the checks below must see what the call sees, so that each is read once.
-    const xOperand = readOperand('x', x);
-    const outOperand = out === undefined ? null : readOperand('out', out);
-    const sumOperand = sumOut === undefined ? null : readOperand('sumOut', sumOut);
-    const ownX = inputOf(xOperand) as X;
-    const dtype = this.#dtypeOf(xOperand, stated);
-    // Spelled out, here and for backward: a spread takes longer than a whole call on a short row.
-    const result = rmsNorm.forward(ownX, this.weight, {
-      eps: this.eps,
-      weightOffset: this.weightOffset,
-      castOrder: this.castOrder,
-      normalizedShape: this.normalizedShape,
-      device: this.device,
-      dtype,
-      out: outOperand === null ? undefined : inputOf(outOperand),
-      residual,
-      sumOut: sumOperand === null ? undefined : inputOf(sumOperand),
-    } as ForwardOptions);
-    const { y, rstd, sum } = result;
-    const isKept = sum !== null || outOperand === null || !isSameMemory(outOperand, xOperand);
-    this.#count(isKept ? { x: sum ?? ownX, rstd: rstd, dtype } : 'inPlace');
-    const ownY = out ?? y;
-    return (sum === null ? ownY : { y: ownY, sum: sumOut ?? sum }) as RMSNormResult<X, O>;
+    const own = readArgument('x', x);
+    const given = readOptions(options, forwardOptions, this.#options);
+    const call = forwardCall(own, this.weight, given, true, given.dtype ?? this.#dtypeOf(own));
+    runNow(call);
+    const { out, sumOut, dtype } = call;
+    const isInPlace = sumOut === undefined && isSameMemory(out as Argument, own);
+    this.#count(
+      isInPlace ? 'inPlace' : { x: sumOut ?? own, rstd: call.rstdOut as Argument, dtype },
+    );
+    const y = sourceOf(out as Argument);
+    const result = sumOut === undefined ? y : { y, sum: sourceOf(sumOut) };
+    return result as RMSNormResult<X, O>;
   }
 
   /**
@@ -224,7 +236,7 @@ export class RMSNorm {
    * them, or one whose `out` was x; and as {@link rmsNorm.backward} does: it can be called again then
    */
   backward<D extends Input>(dy: D, options: RMSNormBackwardOptions = {}): Output<D> {
-    const { out, dsum } = knownOptions(options, backwardNames);
+    const { out, dsum } = knownOptions(options, backwardOptionNames);
     const saved = this.#forward;
     if (typeof saved === 'string') {
       throw codedError(
@@ -266,45 +278,46 @@ export class RMSNorm {
     out: Input | undefined,
     dsum: Input | undefined,
   ): Output<D> {
-    const operand = readOperand('dy', dy);
-    const needsDweight = this.weight !== null;
-    const weightGrad =
-      this.weightGrad ??
-      (zeros(rstdKind(this.dtype), sizeOf(this.normalizedShape)) as Float32Array | Float64Array);
-    const { dx } = rmsNorm.backward(inputOf(operand), x, this.weight, rstd, {
-      eps: this.eps,
-      weightOffset: this.weightOffset,
-      castOrder: this.castOrder,
-      normalizedShape: this.normalizedShape,
-      device: this.device,
+    const weightGrad = this.weight && (this.weightGrad ?? this.#makeWeightGrad());
+    const options = {
       dtype,
       dxOut: out,
       dsum,
-      dweightOut: needsDweight ? weightGrad : undefined,
-      accumulate: needsDweight,
-    } as BackwardOptions);
-    if (needsDweight) this.weightGrad = weightGrad;
-    if (out !== undefined) return dx as Output<D>;
-    return likeOperand(operand, readOperand('dx', dx).data) as Output<D>;
+      dweightOut: weightGrad ?? undefined,
+      accumulate: weightGrad !== null,
+    };
+    const given = readOptions(options, backwardOptions, this.#options);
+    const call = backwardCall(dy, recheck('x', x), this.weight, rstd, given);
+    runNow(call);
+    this.weightGrad = weightGrad ?? this.weightGrad;
+    const dx = call.dxOut as Argument;
+    // Made in the form of x, where dy may have another.
+    const result = out === undefined ? outputLike(call.dy as Argument, dataOf(dx)) : dx;
+    return sourceOf(result) as Output<D>;
   }
 
-  /** The dtype to state for x: the call's, or the module's if x is an array of bits. */
-  #dtypeOf(x: Operand, stated: DType | undefined): DType | undefined {
-    if (stated !== undefined || this.dtype === 'float32') return stated;
-    const needsDtype = x.kind === 'Uint16Array' && statedType(x) === undefined;
-    return needsDtype ? this.dtype : undefined;
+  #makeWeightGrad(): Float32Array | Float64Array {
+    const length = sizeOf(this.normalizedShape);
+    return zeros(rstdKind(this.dtype), length) as Float32Array | Float64Array;
+  }
+
+  /** The dtype of an x of which nothing is stated: the module's, if it is of bits. */
+  #dtypeOf(x: Argument): DType | undefined {
+    if (this.dtype === 'float32' || kindOf(x) !== 'Uint16Array') return undefined;
+    return ArrayBuffer.isView(x) || statedType(x) === undefined ? this.dtype : undefined;
   }
 }
 
-/** Whether two operands that do not partly overlap, which calls refuse, overlap at all. */
-function isSameMemory(a: Operand, b: Operand): boolean {
+/** Whether two arguments that do not partly overlap, which calls refuse, overlap at all. */
+function isSameMemory(a: Argument, b: Argument): boolean {
   const [memory, byte] = beginOf(a);
   const [otherMemory, otherByte] = beginOf(b);
   return memory === otherMemory && byte === otherByte;
 }
 
-/** The memory that an operand lies in, and its first byte there. */
-function beginOf({ data, view }: Operand): [unknown, number] {
+/** The memory that an argument lies in, and its first byte there. */
+function beginOf(argument: Argument): [unknown, number] {
+  const { data, view } = tensorOf(argument);
   const offset = ((view?.offset ?? 0) * data.byteLength) / data.length;
   if (ArrayBuffer.isView(data)) return [data.buffer, data.byteOffset + offset];
   return [data.device, Number(data.pointer) + offset];

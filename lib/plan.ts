@@ -1,24 +1,37 @@
-import type { Binding, NativeData } from '../binding';
-import { refuseView } from './call/arguments';
-import { binding } from './binding';
-import type { CudaDeviceName } from './gpu/cuda';
-import { isDeviceBuffer, nativeData, type TensorData } from './call/data';
-import { nativeDeviceBuffer, ordinalOfBuffer, type DeviceBuffer } from './gpu/device-buffer';
-import type { DeviceName } from './gpu/devices';
-import { checkDTypeName, dtypeOf, nativeView, type DType, type FloatArray } from './core/dtype';
-import { adoptNativeError, argumentError } from './core/errors';
-import { accumulateFlag, nativeFormat } from './call/format';
-import { readPackagedArray } from './core/host-array';
+import { newCall, type Call, type Frame } from './call/call';
+import { isDeviceBuffer, type DataKind } from './call/data';
 import {
-  knownOptions,
-  readCount,
-  readFlag,
-  readSettings,
+  addOperand,
+  checkDType,
+  checkLength,
+  readOperand,
+  readOptional,
+  refuseView,
+} from './call/operands';
+import {
+  checkCastOrder,
+  checkEps,
+  checkWeightOffset,
+  defaultEps,
+  readDeviceFor,
   type CommonOptions,
 } from './call/options';
-import { plainPlan, type PlanCalls } from './call/plain-calls';
+import {
+  backwardOperation,
+  backwardRules,
+  forwardOperation,
+  forwardRules,
+  type Operation,
+} from './call/operations';
+import { runNow } from './call/run';
+import { dataOf, kindOf, readArgument, type Argument } from './call/tensor';
+import { checkDTypeName, dtypeOf, type DType, type FloatArray } from './core/dtype';
+import { argumentError } from './core/errors';
+import { knownOptions, readCount, readFlag } from './core/validate';
+import type { CudaDeviceName } from './gpu/cuda';
+import { ordinalOfBuffer, type DeviceBuffer } from './gpu/device-buffer';
+import { cpuOrdinal, type DeviceName } from './gpu/devices';
 import { readStream } from './gpu/stream';
-import { readOperand, type Operand } from './call/tensor';
 
 /** Options of {@link createPlan}. */
 export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
@@ -113,7 +126,7 @@ export function createPlan<const O extends PlanOptions>(options: O): Plan<PlanDa
 /** A copy of checked options, each of them read once. */
 function readOptions(options: PlanOptions) {
   const { rows, hiddenSize, weight = null, dtype, device, stream, accumulate } = options;
-  const { eps, weightOffset, castOrder } = options;
+  const { eps = defaultEps, weightOffset = 0, castOrder = 'llama' } = options;
   return {
     ...{ rows, hiddenSize, weight, dtype, device, stream, accumulate },
     ...{ eps, weightOffset, castOrder },
@@ -122,124 +135,118 @@ function readOptions(options: PlanOptions) {
 
 function makePlan(options: PlanOptions) {
   const own = readOptions(knownOptions(options, planNames));
-  const weight = own.weight === null ? null : readOperand('weight', own.weight);
-  if (weight !== null) refuseView('weight', weight, own.weight);
+  const { eps, weightOffset, castOrder } = own;
+  const weight = own.weight === null ? undefined : readArgument('weight', own.weight);
+  if (weight !== undefined) refuseView('weight', weight);
   const { dtype = dtypeOfWeight(weight), hiddenSize: size = weight?.length } = own;
   checkDTypeName(dtype);
-  if (weight?.kind === 'Float16Array') dtypeOf('weight', weight.kind, dtype);
-  const settings = readSettings(own, dtype);
-  const { eps, weightOffset, castOrder } = settings;
+  if (weight !== undefined && kindOf(weight) === 'Float16Array') {
+    dtypeOf('weight', 'Float16Array', dtype);
+  }
+  checkEps(eps, dtype);
+  checkWeightOffset(weightOffset, dtype);
+  checkCastOrder(castOrder);
+  const named = readDeviceFor(own.device, dtype);
   const rows = readCount('rows', own.rows, 0);
   const hiddenSize = readCount('hiddenSize', size, 1);
-  const accumulate = readFlag('accumulate', own.accumulate, false);
-  const device =
-    own.device === undefined && isDeviceBuffer(weight?.data)
-      ? ordinalOfBuffer(weight.data) + 1
-      : settings.device;
-  if (weight !== null) checkWeightPlace(weight.data, device);
-  const format = nativeFormat(dtype, castOrder, device) + (accumulate ? accumulateFlag : 0);
-  const stream = readPlanStream(own.stream, device);
-  const nativeWeight = weight && nativeData(weight.data);
-  const general = planCalls(
-    [rows, hiddenSize, eps, weightOffset, format, nativeWeight, stream],
-    device > 0 ? handle : dtype === 'float16' ? bitsOf : (_, array) => array,
-  );
-  const isPlain = device === 0 && weightOffset === 0 && castOrder === 'llama' && !accumulate;
-  const calls = isPlain ? plainPlan(general, dtype, nativeWeight, rows, hiddenSize, eps) : general;
-  return { rows, hiddenSize, dtype, forward: calls.forward, backward: calls.backward };
-}
-
-type Data = NativeData | null | undefined;
-
-/** What the addon takes for an argument. */
-type Native = <D extends Data>(name: string, data: D) => D;
-
-/**
- * The functions of a plan of the addon. They keep the weight and the stream, which the addon reads
- * anew at each call. `native`: what the addon takes for an argument.
- */
-function planCalls(settings: Parameters<Binding['createPlan']>, native: Native): PlanCalls {
-  const [, , , , , weight, stream = null] = settings;
-  try {
-    const plan = binding.createPlan(...settings);
-    return {
-      forward(x, out, rstdOut, residual, sumOut) {
-        try {
-          if (residual === undefined && sumOut === undefined) {
-            plan.forward(
-              weight,
-              stream,
-              native('x', x),
-              native('out', out),
-              native('rstdOut', rstdOut),
-            );
-          } else {
-            const sum = [native('residual', residual), native('sumOut', sumOut)] as const;
-            plan.forward(
-              weight,
-              stream,
-              native('x', x),
-              native('out', out),
-              native('rstdOut', rstdOut),
-              ...sum,
-            );
-          }
-        } catch (error) {
-          throw adoptNativeError(error);
-        }
-      },
-      backward(dy, x, rstd, dxOut, dweightOut, dsum) {
-        const gradients = [
-          native('dxOut', dxOut),
-          native('dweightOut', dweightOut),
-          native('dsum', dsum),
-        ] as const;
-        try {
-          plan.backward(
-            weight,
-            stream,
-            native('dy', dy),
-            native('x', x),
-            native('rstd', rstd),
-            ...gradients,
-          );
-        } catch (error) {
-          throw adoptNativeError(error);
-        }
-      },
-    };
-  } catch (error) {
-    throw adoptNativeError(error);
+  if (rows * hiddenSize > Number.MAX_SAFE_INTEGER) {
+    const expected = 'such that rows * hiddenSize is at most 2^53 - 1';
+    throw argumentError('ERR_OUT_OF_RANGE', 'rows', expected, rows);
   }
+  const accumulate = readFlag('accumulate', own.accumulate, false);
+  const buffer = weight && dataOf(weight);
+  const isOnGpu = own.device === undefined && isDeviceBuffer(buffer);
+  const device = isOnGpu ? ordinalOfBuffer(buffer) : named;
+  if (weight !== undefined) {
+    checkDevice('weight', weight, device);
+    checkDType(forwardRules.weight, weight, dtype);
+  }
+  const stream = readPlanStream(own.stream, device);
+  const frame: Frame = {
+    ...{ dtype, kind: kindOfX(dtype, device), device, stream, rows, hiddenSize },
+    ...{ eps, weightOffset, castOrder, accumulate },
+  };
+  const begin = (operation: Operation): Call => {
+    const call = newCall(operation, frame);
+    if (weight !== undefined) {
+      call.weight = weight;
+      addOperand(call, operation.weight, weight);
+    }
+    return call;
+  };
+  if (weight !== undefined) checkLength(begin(forwardOperation), forwardRules.weight, weight);
+  return { rows, hiddenSize, dtype, ...planCalls(begin) };
 }
 
-/** `device`: as native calls take it. */
-function checkWeightPlace(weight: TensorData, device: number): void {
-  if (isDeviceBuffer(weight) ? ordinalOfBuffer(weight) + 1 === device : device === 0) return;
-  const expected = device === 0 ? 'an array' : `a DeviceBuffer on 'cuda:${device - 1}'`;
-  throw argumentError('ERR_INVALID_ARG_VALUE', 'weight', `${expected}, as device says`, weight);
+/** The kind that x has, or most often. */
+function kindOfX(dtype: DType, device: number): DataKind {
+  if (device !== cpuOrdinal) return 'DeviceBuffer';
+  if (dtype === 'float64') return 'Float64Array';
+  return dtype === 'float32' ? 'Float32Array' : 'Uint16Array';
+}
+
+/** The functions of a plan. `begin`: makes a call that lacks all operands but weight. */
+function planCalls(begin: (operation: Operation) => Call) {
+  return {
+    forward(x: unknown, out: unknown, rstdOut: unknown, residual: unknown, sumOut: unknown) {
+      const call = begin(forwardOperation);
+      call.x = readX(call, x);
+      call.out = readOperand(call, forwardRules.out, out);
+      call.rstdOut = readOptional(call, forwardRules.rstdOut, rstdOut);
+      call.residual = readOptional(call, forwardRules.residual, residual);
+      call.sumOut = readOptional(call, forwardRules.sumOut, sumOut);
+      runNow(call);
+    },
+    backward(
+      dy: unknown,
+      x: unknown,
+      rstd: unknown,
+      dxOut: unknown,
+      dweightOut: unknown,
+      dsum: unknown,
+    ) {
+      const call = begin(backwardOperation);
+      call.x = readX(call, x);
+      call.dy = readOperand(call, backwardRules.dy, dy);
+      call.rstd = readOptional(call, backwardRules.rstd, rstd);
+      call.dxOut = readOptional(call, backwardRules.dxOut, dxOut);
+      call.dweightOut = readOptional(call, backwardRules.dweightOut, dweightOut);
+      call.dsum = readOptional(call, backwardRules.dsum, dsum);
+      runNow(call);
+    },
+  };
+}
+
+function readX(call: Call, value: unknown): Argument {
+  const x = readArgument('x', value);
+  checkDevice('x', x, call.device);
+  checkDType(call.operation.x, x, call.dtype);
+  checkLength(call, call.operation.x, x);
+  addOperand(call, call.operation.x, x);
+  return x;
+}
+
+/** Refuses what is elsewhere than the calls of a plan. */
+function checkDevice(name: string, argument: Argument, device: number): void {
+  if (ArrayBuffer.isView(argument) && device === cpuOrdinal) return;
+  const data = dataOf(argument);
+  if (isDeviceBuffer(data) ? ordinalOfBuffer(data) === device : device === cpuOrdinal) return;
+  const expected = device === cpuOrdinal ? 'an array' : `a DeviceBuffer on 'cuda:${device}'`;
+  throw argumentError('ERR_INVALID_ARG_VALUE', name, `${expected}, as device says`, data);
 }
 
 function readPlanStream(stream: unknown, device: number) {
-  if (device > 0) return readStream(stream, device - 1);
+  if (device !== cpuOrdinal) return readStream(stream, device);
   if (stream === undefined) return null;
   const expected = 'left out for calls on arrays';
   throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
 }
 
-function dtypeOfWeight(weight: Operand | null): DType {
-  if (isDeviceBuffer(weight?.data)) return weight.data.dtype;
-  if (weight?.kind === 'Float64Array') return 'float64';
-  return weight?.kind === 'Float16Array' ? 'float16' : 'float32';
-}
-
-/** The native side of a DeviceBuffer; anything else as it is, for the addon to refuse. */
-function handle<D extends Data>(_: string, value: D): D {
-  return (nativeDeviceBuffer(value) ?? value) as D;
-}
-
-/** The bits of a Float16Array; anything else as it is, for the addon to take or refuse. */
-function bitsOf<D extends Data>(name: string, value: D): D {
-  const array: unknown = readPackagedArray(name, value)?.data ?? value;
-  return (ArrayBuffer.isView(array) ? nativeView(array as FloatArray) : array) as D;
+function dtypeOfWeight(weight: Argument | undefined): DType {
+  if (weight === undefined) return 'float32';
+  const data = dataOf(weight);
+  if (isDeviceBuffer(data)) return data.dtype;
+  const kind = kindOf(weight);
+  if (kind === 'Float64Array') return 'float64';
+  return kind === 'Float16Array' ? 'float16' : 'float32';
 }

@@ -1,32 +1,17 @@
-import {
-  readBackward,
-  runBackward,
-  runBackwardAsync,
-  type BackwardArrays,
-  type BackwardCall,
-} from './call/backward';
-import type { DeviceBuffer } from './gpu/device-buffer';
-import type { RstdArray } from './core/dtype';
-import {
-  readForward,
-  refuseFreshSum,
-  resultOf,
-  runForward,
-  runForwardAsync,
-  type ForwardArrays,
-  type ForwardCall,
-} from './call/forward';
-import {
-  forwardNames,
-  noOptions,
-  rmsNormNames,
-  type BackwardOptions,
-  type CommonOptions,
-  type ForwardOptions,
-  type RmsNormOptions,
+import { readBackward } from './call/backward';
+import type { Call, Operand } from './call/call';
+import { readForward } from './call/forward';
+import type {
+  BackwardOptions,
+  CommonOptions,
+  ForwardOptions,
+  RmsNormOptions,
 } from './call/options';
-import { plainBackward, plainForward } from './call/plain-calls';
-import type { AnyInput, Operand, Output, Rstd } from './call/tensor';
+import { forwardOptions, noOptions, rmsNormOptions } from './call/read-options';
+import { runLater, runNow } from './call/run';
+import { sourceOf, type AnyInput, type Output, type Rstd } from './call/tensor';
+import type { RstdArray } from './core/dtype';
+import type { DeviceBuffer } from './gpu/device-buffer';
 
 /** What `rmsNorm.forward` returns. */
 export interface ForwardResult<X, O = CommonOptions> {
@@ -56,28 +41,19 @@ export interface BackwardResult<X, W, O> {
   dweight: O extends { needsDweight: false } ? null : W extends null | undefined ? null : Output<W>;
 }
 
-function yOf<X>({ problem, options }: ForwardCall, { y }: ForwardArrays): Output<X> {
-  return resultOf(options.out, problem.x, y) as Output<X>;
+/** What the caller gets for an operand that was an output; null if there was none. */
+function resultOf(output: Operand): unknown {
+  return output === undefined ? null : sourceOf(output);
 }
 
-function forwardResult<X, O>(call: ForwardCall, arrays: ForwardArrays): ForwardResult<X, O> {
-  const { problem, options } = call;
-  const { rstd, sum } = arrays;
-  return {
-    y: yOf(call, arrays),
-    rstd: rstd as Rstd<X>,
-    sum: sum && (resultOf(options.sumOut, problem.x, sum) as Output<X>),
-  } as ForwardResult<X, O>;
+function forwardResult<X, O>({ out, rstdOut, sumOut }: Call): ForwardResult<X, O> {
+  const result = { y: resultOf(out), rstd: resultOf(rstdOut), sum: resultOf(sumOut) };
+  return result as ForwardResult<X, O>;
 }
 
-function backwardResult<X, W, O>(
-  { problem, options }: BackwardCall,
-  { dx, dweight }: BackwardArrays,
-): BackwardResult<X, W, O> {
-  return {
-    dx: dx && resultOf(options.dxOut, problem.x, dx),
-    dweight: dweight && resultOf(options.dweightOut, problem.weight as Operand, dweight),
-  } as BackwardResult<X, W, O>;
+function backwardResult<X, W, O>({ dxOut, dweightOut }: Call): BackwardResult<X, W, O> {
+  const result = { dx: resultOf(dxOut), dweight: resultOf(dweightOut) };
+  return result as BackwardResult<X, W, O>;
 }
 
 /**
@@ -105,11 +81,9 @@ export function rmsNorm<X extends AnyInput>(
   weight: AnyInput | null,
   options: RmsNormOptions = noOptions,
 ): Output<X> {
-  const y = plainForward(x, weight, options);
-  if (y !== null) return y as Output<X>;
-  const call = readForward(x, weight, options, rmsNormNames);
-  refuseFreshSum(call);
-  return yOf(call, runForward(call, false));
+  const call = readForward(x, weight, options, rmsNormOptions, false);
+  runNow(call);
+  return resultOf(call.out) as Output<X>;
 }
 
 /**
@@ -127,8 +101,9 @@ rmsNorm.forward = function forward<
   X extends AnyInput,
   const O extends ForwardOptions = CommonOptions,
 >(x: X, weight: AnyInput | null, options: O = noOptions as O): ForwardResult<X, O> {
-  const call = readForward(x, weight, options, forwardNames);
-  return forwardResult(call, runForward(call, true));
+  const call = readForward(x, weight, options, forwardOptions, true);
+  runNow(call);
+  return forwardResult(call);
 };
 
 /**
@@ -158,10 +133,9 @@ rmsNorm.backward = function backward<
   rstd?: RstdArray | DeviceBuffer | null,
   options: O = noOptions as O,
 ): BackwardResult<X, W, O> {
-  const plain = plainBackward(dy, x, weight, rstd, options);
-  if (plain !== null) return plain as BackwardResult<X, W, O>;
   const call = readBackward(dy, x, weight, rstd, options);
-  return backwardResult(call, runBackward(call));
+  runNow(call);
+  return backwardResult(call);
 };
 
 /**
@@ -178,9 +152,9 @@ rmsNorm.async = async function rmsNormAsync<X extends AnyInput>(
   weight: AnyInput | null,
   options: RmsNormOptions = noOptions,
 ): Promise<Output<X>> {
-  const call = readForward(x, weight, options, rmsNormNames);
-  refuseFreshSum(call);
-  return yOf<X>(call, await runForwardAsync(call, false));
+  const call = readForward(x, weight, options, rmsNormOptions, false);
+  await runLater(call);
+  return resultOf(call.out) as Output<X>;
 };
 
 /** {@link rmsNorm.forward} off the event loop, under the rules of {@link rmsNorm.async}. */
@@ -188,8 +162,9 @@ rmsNorm.forwardAsync = async function forwardAsync<
   X extends AnyInput,
   const O extends ForwardOptions = CommonOptions,
 >(x: X, weight: AnyInput | null, options: O = noOptions as O): Promise<ForwardResult<X, O>> {
-  const call = readForward(x, weight, options, forwardNames);
-  return forwardResult(call, await runForwardAsync(call, true));
+  const call = readForward(x, weight, options, forwardOptions, true);
+  await runLater(call);
+  return forwardResult(call);
 };
 
 /**
@@ -208,5 +183,6 @@ rmsNorm.backwardAsync = async function backwardAsync<
   options: O = noOptions as O,
 ): Promise<BackwardResult<X, W, O>> {
   const call = readBackward(dy, x, weight, rstd, options);
-  return backwardResult(call, await runBackwardAsync(call));
+  await runLater(call);
+  return backwardResult(call);
 };

@@ -6,10 +6,11 @@
 
 import { customGrad, Tensor, tensor, type GradSaveFunc } from '@tensorflow/tfjs-core';
 
-import { readNormalizedShape } from './call/arguments';
+import { defaultEps, type CommonOptions } from './call/options';
+import { readNormalizedShape } from './call/shape';
 import { isRevoked } from './core/caller-values';
 import { argumentError, codedError } from './core/errors';
-import { defaultEps, knownOptions, type CommonOptions } from './call/options';
+import { knownOptions } from './core/validate';
 import { rmsNorm as rmsNormOfArrays } from './rms-norm';
 
 /** Options of `rmsNorm`, as the package's own take them. */

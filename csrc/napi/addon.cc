@@ -3,14 +3,15 @@
 
 #include <node_api.h>
 
-#include <iterator>
+#include <array>
+#include <span>
+#include <vector>
 
+#include "args/call_record.h"
 #include "environment.h"
 #include "gpu/objects.h"
 #include "method.h"
 #include "ops/calls.h"
-#include "ops/plain_calls.h"
-#include "ops/plan.h"
 #include "results.h"
 
 namespace rmsnorm::napi {
@@ -19,11 +20,8 @@ namespace {
 constexpr napi_property_descriptor kMethods[] = {
     method<forward>("forward"),
     method<backward>("backward"),
-    method<plain_forward>("plainForward"),
-    method<plain_backward>("plainBackward"),
     method<forward_async>("forwardAsync"),
     method<backward_async>("backwardAsync"),
-    method<create_plan>("createPlan"),
     method<advise_huge_pages>("adviseHugePages"),
     method<convert>("convert"),
     method<cpu_variants>("cpuVariants"),
@@ -34,9 +32,47 @@ constexpr napi_property_descriptor kMethods[] = {
     method<set_num_threads>("setNumThreads"),
 };
 
+napi_value make_names(napi_env env, std::span<const char* const> names) {
+  std::vector<napi_value> values;
+  for (const char* name : names) values.push_back(make_string(env, name));
+  return make_list(env, values);
+}
+
+// The tables of operation.h, for a comparison with JavaScript's.
+napi_value make_rules(napi_env env, std::span<const OperandRule> rules) {
+  std::vector<napi_value> values;
+  for (const OperandRule& rule : rules) {
+    const auto number = [&](auto field) { return make_number(env, static_cast<double>(field)); };
+    values.push_back(make_object(env, {{"name", make_string(env, rule.name)},
+                                       {"extent", number(rule.extent)},
+                                       {"element", number(rule.element)},
+                                       {"use", number(rule.use)},
+                                       {"mayEqual", number(rule.may_equal)},
+                                       {"needs", number(rule.needs)}}));
+  }
+  return make_list(env, values);
+}
+
+napi_value make_operations(napi_env env) {
+  return make_object(env, {{"forward", make_rules(env, kForwardRules)},
+                           {"backward", make_rules(env, kBackwardRules)}});
+}
+
 napi_value init(napi_env env, napi_value exports) {
-  if (const Status status = Environment::make(env); !status.ok()) return throw_status(env, status);
-  napi_define_properties(env, exports, std::size(kMethods), kMethods);
+  Environment* environment = nullptr;
+  Status status = Environment::make(env);
+  napi_value buffer = nullptr;
+  void* record = nullptr;
+  if (status.ok()) status = Environment::of(env, &environment);
+  if (status.ok()) status = environment->share_memory(sizeof(CallRecord), &buffer, &record);
+  if (!status.ok()) return throw_status(env, status);
+  auto methods = std::to_array(kMethods);
+  for (napi_property_descriptor& method : methods) method.data = record;
+  napi_define_properties(env, exports, methods.size(), methods.data());
+  set_own(env, exports, {"record", buffer});
+  set_own(env, exports, {"recordIntegers", make_names(env, kRecordIntegers)});
+  set_own(env, exports, {"recordNumbers", make_names(env, kRecordNumbers)});
+  set_own(env, exports, {"operations", make_operations(env)});
   set_own(env, exports, {"package", make_string(env, RMSNORM_PACKAGE)});
   set_own(env, exports, {"cuda", make_objects(env)});
   return exports;

@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "../os/never_destroyed.h"
 #include "results.h"
 
 namespace rmsnorm::napi {
@@ -69,7 +70,11 @@ napi_value throw_status(napi_env env, const Status& status) {
   return nullptr;
 }
 
-Status out_of_memory() { return {Code::kOutOfMemory, "Out of memory"}; }
+Status out_of_memory() {
+  static const NeverDestroyed<Status::Failure> failure(Code::kOutOfMemory, "Out of memory",
+                                                       DriverError{});
+  return Status(failure.value);
+}
 
 Status ending() { return {Code::kInvalidState, "The environment is ending"}; }
 

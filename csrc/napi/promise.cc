@@ -3,9 +3,9 @@
 #include <mutex>
 #include <new>
 
-#include "args/arguments.h"
 #include "errors.h"
 #include "results.h"
+#include "values.h"
 
 namespace rmsnorm::napi {
 

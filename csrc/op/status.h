@@ -1,8 +1,11 @@
 // The only error type below the binding.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
+
+#include "../os/never_destroyed.h"
 
 namespace rmsnorm {
 
@@ -26,23 +29,37 @@ struct DriverError {
   const char* text = nullptr;  // such as "out of memory"; null if it has none
 };
 
+// Whether something was done, or why not. One that is ok is a null pointer: what every call of the
+// operator makes several of.
 class [[nodiscard]] Status {
  public:
-  Status() = default;
-  Status(Code code, std::string message) : code_(code), message_(std::move(message)) {}
-  Status(Code code, std::string message, DriverError driver_error)
-      : code_(code), driver_error_(driver_error), message_(std::move(message)) {}
+  struct Failure {
+    Code code = Code::kOk;
+    std::string message;
+    DriverError driver_error;
+  };
 
-  bool ok() const { return code_ == Code::kOk; }
-  Code code() const { return code_; }
-  const std::string& message() const { return message_; }
-  // All zero unless the CUDA driver was at the bottom of it.
-  const DriverError& driver_error() const { return driver_error_; }
+  Status() = default;
+  Status(Code code, std::string message, DriverError driver_error = {})
+      : failure_(std::make_shared<const Failure>(Failure{code, std::move(message), driver_error})) {
+  }
+  // Allocates nothing. `failure` stays as long as the process.
+  explicit Status(const Failure& failure) : failure_(std::shared_ptr<void>(), &failure) {}
+
+  bool ok() const { return failure_ == nullptr; }
+  Code code() const { return ok() ? Code::kOk : failure_->code; }
+  // Empty, and all zero, of one that is ok. The error of the driver is all zero, too, unless that
+  // was at the bottom of it.
+  const std::string& message() const { return failure().message; }
+  const DriverError& driver_error() const { return failure().driver_error; }
 
  private:
-  Code code_ = Code::kOk;
-  DriverError driver_error_;
-  std::string message_;
+  const Failure& failure() const {
+    static const NeverDestroyed<Failure> none;
+    return ok() ? none.value : *failure_;
+  }
+
+  std::shared_ptr<const Failure> failure_;
 };
 
 // Leaves the calling function with the status of `expression` unless that is ok.

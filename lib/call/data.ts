@@ -1,12 +1,6 @@
 import type { NativeData, NativeDeviceBuffer, NativeStream } from '../../binding';
 import { DeviceBuffer, nativeDeviceBuffer, ordinalOfBuffer } from '../gpu/device-buffer';
-import {
-  arrayKind,
-  nativeView,
-  type ArrayKind,
-  type FloatArray,
-  type NativeArray,
-} from '../core/dtype';
+import { arrayKind, nativeView, type ArrayKind, type FloatArray } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { freshArray } from '../core/outputs';
 import { readStream } from '../gpu/stream';
@@ -26,11 +20,6 @@ export function nativeData(data: TensorData): NativeData {
     : (nativeDeviceBuffer(data) as NativeDeviceBuffer);
 }
 
-/** What functions of the addon take that know of arrays alone, and check for themselves. */
-export function nativeArray(data: TensorData): NativeArray {
-  return nativeData(data) as NativeArray;
-}
-
 /** Memory for a result of the kind that `like` is, and in the same place: see {@link freshArray}. */
 export function freshLike(like: TensorData, length: number): TensorData {
   if (!ArrayBuffer.isView(like))
@@ -45,7 +34,7 @@ export function freshRstd(like: TensorData, kind: ArrayKind, rows: number): Tens
 }
 
 /** Refuses data that is elsewhere than x: all of a call is in arrays, or on one GPU. */
-export function checkPlace(name: string, data: TensorData, x: TensorData): void {
+export function checkSameDevice(name: string, data: TensorData, x: TensorData): void {
   if (ArrayBuffer.isView(x)) {
     if (ArrayBuffer.isView(data)) return;
     throw argumentError('ERR_INVALID_ARG_TYPE', name, 'an array, since x is one', data);
@@ -58,7 +47,7 @@ export function checkPlace(name: string, data: TensorData, x: TensorData): void 
 }
 
 /** The stream of a call on memory of a GPU; null for arrays, beside which there must be none. */
-export function readPlaceStream(x: TensorData, stream: unknown): NativeStream | null {
+export function readStreamFor(x: TensorData, stream: unknown): NativeStream | null {
   if (!ArrayBuffer.isView(x)) return readStream(stream, ordinalOfBuffer(x));
   if (stream === undefined) return null;
   const expected = 'left out where x is no DeviceBuffer';

@@ -1,6 +1,4 @@
 import { copyList, isList, isRevoked, maxDims, withoutInherited } from '../core/caller-values';
-import { isDeviceBuffer, type DataKind, type TensorData } from './data';
-import type { DeviceBuffer } from '../gpu/device-buffer';
 import { arrayKind, type Float16ArrayLike, type FloatArray } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import {
@@ -9,6 +7,8 @@ import {
   refuseDetached,
   type HostArray,
 } from '../core/host-array';
+import type { DeviceBuffer } from '../gpu/device-buffer';
+import { isDeviceBuffer, type DataKind, type TensorData } from './data';
 import { contiguousStrides, extentOf } from './strides';
 
 /**
@@ -80,48 +80,82 @@ export type Rstd<T> =
         : Float32Array;
 
 /** Which elements of its data a tensor has. */
-export interface View {
+export interface StridedView {
   readonly strides: readonly number[];
   readonly offset: number;
 }
 
-/** An argument, taken apart. */
-export interface Operand {
+/** An argument that is no plain array, taken apart; or a result in the form of one. */
+export interface TensorArgument {
   readonly data: TensorData;
   readonly kind: DataKind;
-  /** null for a plain array. */
+  /** null for a plain array or buffer. */
   readonly dims: readonly number[] | null;
   /** The dtype a tensor states, or undefined. */
   readonly type: string | undefined;
-  /** Of elements. */
+  /** In elements. */
   readonly length: number;
   /** null if the elements are those of `data`. */
-  readonly view: View | null;
+  readonly view: StridedView | null;
   /** Of an array of a class that the addon does not know: see {@link HostArray}. */
   readonly wrap: HostArray['wrap'];
+  /** What the caller has passed, or is to get. */
+  readonly source: unknown;
 }
 
 const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
 
+/** An argument that has been read. A plain array stands for itself, which takes no time. */
+export type Argument = FloatArray | TensorArgument;
+
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
-export function readOperand(name: string, value: unknown): Operand {
-  if (ArrayBuffer.isView(value)) {
-    const kind = arrayKind(name, value);
-    const data = value as FloatArray;
-    refuseDetached(name, data.length, data);
-    return { data, kind, dims: null, type: undefined, length: data.length, view: null, wrap: null };
-  }
+export function readArgument(name: string, value: unknown): Argument {
+  if (!ArrayBuffer.isView(value)) return readTensorArgument(name, value);
+  arrayKind(name, value);
+  const array = value as FloatArray;
+  if (array.length === 0) refuseDetached(name, 0, array);
+  return array;
+}
+
+/** Checks that the memory of an argument that was read before is still there. */
+export function recheck(name: string, argument: Argument): Argument {
+  const data = dataOf(argument);
+  if (ArrayBuffer.isView(data)) readHostArray(name, data);
+  return argument;
+}
+
+/** An argument, taken apart. */
+export function tensorOf(argument: Argument): TensorArgument {
+  if (!ArrayBuffer.isView(argument)) return argument;
+  return wholeTensor({ data: argument, kind: kindOf(argument), wrap: null }, argument);
+}
+
+/** What holds the elements of an argument. */
+export function dataOf(argument: Argument): TensorData {
+  return ArrayBuffer.isView(argument) ? argument : argument.data;
+}
+
+export function kindOf(argument: Argument): DataKind {
+  return ArrayBuffer.isView(argument) ? argument[Symbol.toStringTag] : argument.kind;
+}
+
+/** What the caller gets for an output. */
+export function sourceOf(argument: Argument): unknown {
+  return ArrayBuffer.isView(argument) ? argument : argument.source;
+}
+
+function readTensorArgument(name: string, value: unknown): TensorArgument {
   const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
-  if (!isObject || isDeviceBuffer(value)) return wholeOperand(readData(name, value));
+  if (!isObject || isDeviceBuffer(value)) return wholeTensor(readData(name, value), value);
   return readTensor(name, value);
 }
 
 /** A tensor, or an array that is behind a proxy. */
-function readTensor(name: string, value: object): Operand {
+function readTensor(name: string, value: object): TensorArgument {
   const tensor = withoutInherited(value as Partial<TensorLike<TensorData>>, tensorNames);
   const { data, dims, type, strides, offset } = tensor;
   const packaged = data === undefined ? readPackagedArray(name, value) : null;
-  if (packaged !== null) return wholeOperand(packaged);
+  if (packaged !== null) return wholeTensor(packaged, value);
   const elements = readData(dims === undefined ? name : `${name}.data`, data ?? value);
   const array = elements.data;
   if (type !== undefined && typeof type !== 'string') {
@@ -133,19 +167,20 @@ function readTensor(name: string, value: object): Operand {
   const length = isView ? sizeOf(own) : array.length;
   const { kind, wrap } = elements;
   // All is spelled out, here and below: a spread takes longer than a whole call on a short row.
-  return { data: array, kind, dims: own, type, length, view, wrap };
+  return { data: array, kind, dims: own, type, length, view, wrap, source: value };
 }
 
-type Data = Pick<Operand, 'data' | 'kind' | 'wrap'>;
+type Data = Pick<TensorArgument, 'data' | 'kind' | 'wrap'>;
 
 function readData(name: string, value: unknown): Data {
   if (isDeviceBuffer(value)) return { data: value, kind: 'DeviceBuffer', wrap: null };
   return readHostArray(name, value);
 }
 
-/** The operand of a plain array. */
-function wholeOperand({ data, kind, wrap }: Data): Operand {
-  return { data, kind, dims: null, type: undefined, length: data.length, view: null, wrap };
+/** All of an array or a buffer. */
+function wholeTensor({ data, kind, wrap }: Data, source: unknown): TensorArgument {
+  const { length } = data;
+  return { data, kind, dims: null, type: undefined, length, view: null, wrap, source };
 }
 
 /** A copy of dims. `length`: what they must multiply to; null for any length. */
@@ -167,7 +202,7 @@ function readView(
   dims: readonly number[],
   strides: unknown = contiguousStrides(dims),
   offset: unknown = 0,
-): View {
+): StridedView {
   const own = copyList(strides);
   if (own?.length !== dims.length || Number.isNaN(sizeOf(own))) {
     throw argumentError(
@@ -204,25 +239,16 @@ export function sizeOf(dims: readonly unknown[]): number {
   return size;
 }
 
-/** An operand as an argument again: what was read of the one it comes from, once. */
-export function inputOf(operand: Operand): AnyInput {
-  const { dims, type, view } = operand;
-  const data = arrayLike(operand, operand.data);
-  if (dims === null) return data;
-  if (view === null)
-    return (type === undefined ? { data, dims } : { data, dims, type }) as AnyInput;
-  const { strides, offset } = view;
-  const input = { data, dims, strides, offset };
-  return (type === undefined ? input : { data, dims, type, strides, offset }) as AnyInput;
+/** The dtype that `type` of a tensor states, where it is one of ours. */
+export function statedType({ type, kind }: TensorArgument): string | undefined {
+  return kind === 'Uint16Array' && (type === 'float16' || type === 'bfloat16') ? type : undefined;
 }
 
-/** The result for an operand of this form: `data` itself, or a tensor of it. */
-export function likeOperand(operand: Operand, data: TensorData): AnyInput {
-  const array = arrayLike(operand, data);
-  return (operand.dims === null ? array : { data: array, dims: operand.dims.slice() }) as AnyInput;
-}
-
-/** `data` as an array of the class that the operand's was of. */
-export function arrayLike({ wrap }: Operand, data: TensorData): TensorData {
-  return wrap === null ? data : wrap(data as FloatArray);
+/** Memory for a result, as an output in the form of `argument`. */
+export function outputLike(argument: Argument, data: TensorData): Argument {
+  if (ArrayBuffer.isView(argument)) return data as FloatArray;
+  const { kind, dims, type, length, wrap } = argument;
+  const array = wrap === null ? data : wrap(data as FloatArray);
+  const source = dims === null ? array : { data: array, dims: dims.slice() };
+  return { data, kind, dims, type, length, view: null, wrap, source };
 }

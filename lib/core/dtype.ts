@@ -97,12 +97,23 @@ export function makeArray(kind: ArrayKind, content: number | ArrayBuffer): Float
   return new Float16Array(content);
 }
 
+/** The kind of array that holds rstd beside tensors of a dtype. */
+export function rstdKind(dtype: DType): 'Float32Array' | 'Float64Array' {
+  return dtype === 'float64' ? 'Float64Array' : 'Float32Array';
+}
+
 /** Refuses what is not the name of a dtype, such as an array of one, which would be its key, too. */
 export function checkDTypeName(value: unknown): asserts value is DType {
   if (typeof value === 'string' && Object.hasOwn(dtypeCodes, value)) return;
   const expected = "'float32', 'float16', 'bfloat16' or 'float64'";
   throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
 }
+
+const dtypesOfKinds = {
+  Float32Array: 'float32',
+  Float64Array: 'float64',
+  Float16Array: 'float16',
+} as const;
 
 /** The dtype of an array of this kind, where `stated` is what the caller says it is. */
 export function dtypeOf(name: string, kind: ArrayKind, stated: unknown): DType {
@@ -116,9 +127,7 @@ export function dtypeOf(name: string, kind: ArrayKind, stated: unknown): DType {
       stated,
     );
   }
-  const dtype = (
-    { Float32Array: 'float32', Float64Array: 'float64', Float16Array: 'float16' } as const
-  )[kind];
+  const dtype = dtypesOfKinds[kind];
   if (stated === undefined || stated === dtype) return dtype;
   throw argumentError(
     'ERR_INVALID_ARG_VALUE',

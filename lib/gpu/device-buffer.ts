@@ -5,7 +5,7 @@ import { dtypeCodes, nativeView, type FloatArray, type NativeArray } from '../co
 import { argumentError } from '../core/errors';
 import { readHostArray, readPackagedArray } from '../core/host-array';
 import { nativeHostBuffer, type HostArrayOf, type HostBuffer } from './host-buffer';
-import { knownOptions, readCount } from '../call/options';
+import { knownOptions, readCount } from '../core/validate';
 import { freshArray } from '../core/outputs';
 import { nativeStream, readStream, type StreamOptions } from './stream';
 

@@ -68,13 +68,16 @@ export function findDevices(): Found {
   return found;
 }
 
-/** The option `device`, as native calls take it: 0 for the CPU, n + 1 for `'cuda:n'`. */
+/** The ordinal of the CPU, which is no device. */
+export const cpuOrdinal = -1;
+
+/** The option `device` as an ordinal: {@link cpuOrdinal}, or n for `'cuda:n'`. */
 export function readDevice(value: unknown): number {
-  if (value === undefined || value === 'cpu') return 0;
+  if (value === undefined || value === 'cpu') return cpuOrdinal;
   const name = value === 'cuda' ? 'cuda:0' : value;
   const { list, error } = findDevices();
   const index = list.findIndex(({ device }) => device === name);
-  if (index >= 0) return index + 1;
+  if (index >= 0) return index;
   if (error !== null && typeof name === 'string' && /^cuda:\d+$/.test(name)) {
     throw adoptNativeError(error);
   }

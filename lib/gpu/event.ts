@@ -1,7 +1,7 @@
 import type { NativeEvent } from '../../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
 import { argumentError } from '../core/errors';
-import { knownOptions, readFlag } from '../call/options';
+import { knownOptions, readFlag } from '../core/validate';
 import { nativeStream, readStream, type Stream } from './stream';
 
 /** Options of {@link CudaEvent}. */

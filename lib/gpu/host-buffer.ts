@@ -3,7 +3,7 @@ import { constants } from 'node:buffer';
 import type { NativeHostBuffer } from '../../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
 import { argumentError, codedError } from '../core/errors';
-import { knownOptions, readCount } from '../call/options';
+import { knownOptions, readCount } from '../core/validate';
 import { elementSizes, readDeviceDType, type DeviceDType } from '../core/device-dtype';
 
 const optionNames: ReadonlySet<string> = new Set(['device']);

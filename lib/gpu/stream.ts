@@ -2,7 +2,7 @@ import type { NativeStream } from '../../binding';
 import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import { argumentError } from '../core/errors';
 import { nativeEvent, type CudaEvent } from './event';
-import { knownOptions } from '../call/options';
+import { knownOptions } from '../core/validate';
 
 /** Options of what is enqueued on a GPU. */
 export interface StreamOptions {

@@ -9,6 +9,7 @@ import { types } from 'node:util';
 import type { Binding } from '../../binding';
 import { getCpuVariant, getNumThreads, setCpuVariant, setNumThreads } from '../../lib';
 import { binding } from '../../lib/binding';
+import { recordFor } from '../support/native-calls';
 import { bits, detached, floats, outOfBounds } from '../support/refusals';
 
 jest.setTimeout(60_000); // processes take long to start on a busy machine
@@ -28,13 +29,11 @@ const codes = [
   'ERR_INVALID_ARG_VALUE',
 ];
 
-/**
- * Fails unless the call, or its promise, succeeds or fails with one of the codes. The short way of
- * plain calls refuses by returning false.
- */
+/** Fails unless the call, or its promise, succeeds or fails with one of the codes. */
 async function outcomeOf(name: string, call: () => unknown): Promise<'refused' | 'taken'> {
   try {
-    return (await call()) === false ? 'refused' : 'taken';
+    await call();
+    return 'taken';
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     if (!types.isNativeError(error) || code === undefined || !codes.includes(code)) {
@@ -48,6 +47,7 @@ async function outcomeOf(name: string, call: () => unknown): Promise<'refused' |
 type AnyFunction = (...args: unknown[]) => unknown;
 
 function expectTame(name: Name, args: readonly unknown[]): Promise<'refused' | 'taken'> {
+  writeRecord(name);
   return outcomeOf(name, () => (binding[name] as AnyFunction)(...args));
 }
 
@@ -76,32 +76,33 @@ const garbage = (): unknown[] => [
 ];
 
 /** Those over objects of a GPU: cuda-garbage.test.ts. */
-type Name = Exclude<keyof Binding, 'cuda' | 'package'>;
+type Name = Exclude<
+  keyof Binding,
+  'cuda' | 'package' | 'record' | 'recordIntegers' | 'recordNumbers' | 'operations'
+>;
 
-/** Two packed rows for each of four matrices. */
-const layout = () => Float64Array.from([2, ...[0, 0, 0, 0].flatMap(() => [0, 4, 2, 0])]);
+/** Operands that are taken: two rows of four. */
+const forward = () => ({
+  ...{ x: floats(8), weight: floats(4), out: floats(8), rstdOut: floats(2) },
+  ...{ residual: floats(8), sumOut: floats(8) },
+});
+const backward = () => ({
+  ...{ dy: floats(8), x: floats(8), weight: floats(4), rstd: floats(2) },
+  ...{ dxOut: floats(8), dweightOut: floats(4), dsum: floats(8) },
+});
+const operands = {
+  forward,
+  forwardAsync: () => ({ ...forward(), rstdOut: true, sumOut: true }),
+  backward,
+  backwardAsync: () => ({ ...backward(), dxOut: true, dweightOut: true }),
+};
 
-/** Arguments that are taken: two rows of four. */
+/** Arguments that are taken. */
 const valid: Readonly<Record<Name, () => unknown[]>> = {
-  forward: () => [
-    ...[floats(8), floats(4), floats(8), floats(2), 4, 1e-6, 0, 0],
-    ...[floats(8), floats(8), layout()],
-  ],
-  forwardAsync: () => [
-    ...[floats(8), floats(4), floats(8), true, 4, 1e-6, 0, 0],
-    ...[floats(8), true, layout()],
-  ],
-  backward: () => [
-    ...[floats(8), floats(8), floats(4), floats(2), floats(8), floats(4), 4, 1e-6, 0, 0],
-    ...[floats(8), layout()],
-  ],
-  backwardAsync: () => [
-    ...[floats(8), floats(8), floats(4), floats(2), true, true, 4, 1e-6, 0, 0],
-    ...[floats(8), layout()],
-  ],
-  plainForward: () => [floats(8), floats(4), floats(8), 1e-6, 0],
-  plainBackward: () => [floats(8), floats(8), floats(4), floats(2), floats(8), floats(4), 0],
-  createPlan: () => [2, 4, 1e-6, 0, 0, floats(4)],
+  forward: () => Object.values(operands.forward()),
+  forwardAsync: () => Object.values(operands.forwardAsync()),
+  backward: () => Object.values(operands.backward()),
+  backwardAsync: () => Object.values(operands.backwardAsync()),
   adviseHugePages: () => [floats(2 ** 20)],
   convert: () => [floats(8), 0, bits(8), 2],
   devices: () => [],
@@ -111,14 +112,28 @@ const valid: Readonly<Record<Name, () => unknown[]>> = {
   numThreads: () => [],
   setNumThreads: () => [2],
 };
-/** How many of them are required, where not all are. */
-const required: Readonly<Partial<Record<Name, number>>> = {
-  forward: 8,
-  forwardAsync: 8,
-  backward: 10,
-  backwardAsync: 10,
-  createPlan: 5,
-};
+
+/** The places of operands that are arguments. */
+function placesOf(name: Name): number[] {
+  const args = valid[name]();
+  return [...args.keys()].filter((place) => args[place] !== true);
+}
+
+const integers = new Int32Array(binding.record, 0, binding.recordIntegers.length);
+const numbersAt = 8 * Math.ceil(binding.recordIntegers.length / 2);
+const numbers = new Float64Array(binding.record, numbersAt);
+
+/** Writes the call record of the valid operands, with a layout of packed rows for each matrix. */
+function writeRecord(name: Name): void {
+  if (!(name in operands)) return;
+  const call = name as keyof typeof operands;
+  const names = Object.keys(operands[call]());
+  const matrices = names.filter((operand) => !/weight|rstd/.test(operand));
+  recordFor(binding, call, operands[call](), {
+    hiddenSize: 4,
+    layouts: Object.fromEntries(matrices.map((operand) => [operand, [0, 4, 2, 0]])),
+  });
+}
 const names = Object.keys(valid) as Name[];
 
 describe.each(names)('%s', (name) => {
@@ -128,16 +143,17 @@ describe.each(names)('%s', (name) => {
 
   test('too few and too many arguments', async () => {
     const args = valid[name]();
-    const least = required[name] ?? args.length;
+    const least = Math.max(0, ...placesOf(name).map((place) => place + 1));
     for (let count = 0; count < least; ++count) {
       expect(await expectTame(name, args.slice(0, count))).toBe('refused');
     }
     expect(await expectTame(name, args.slice(0, least))).toBe('taken');
+    // What follows the operands of the CPU is not looked at.
     expect(await expectTame(name, [...args, ...garbage()])).toBe('taken');
   });
 
   test('garbage in every position', async () => {
-    for (let position = 0; position < valid[name]().length; ++position) {
+    for (const position of placesOf(name)) {
       const outcomes: string[] = [];
       for (const thing of garbage()) {
         const args = valid[name]();
@@ -152,16 +168,66 @@ describe.each(names)('%s', (name) => {
   test('as a constructor, and called on something else', async () => {
     const call = Reflect.get(binding, name) as AnyFunction;
     const takesNothing = valid[name]().length === 0;
-    const refusesByFalse = name.startsWith('plain'); // for which `new` gives an object
     const attempts: [() => unknown, boolean][] = [
       [() => Reflect.apply(call, symbol, []), takesNothing],
       [() => Reflect.apply(call, undefined, valid[name]()), true],
-      [() => Reflect.construct(call, []) as unknown, takesNothing || refusesByFalse],
+      [() => Reflect.construct(call, []) as unknown, takesNothing],
       [() => Reflect.construct(call, valid[name]()) as unknown, true],
     ];
     for (const [attempt, isTaken] of attempts) {
+      writeRecord(name);
       expect(await outcomeOf(name, attempt)).toBe(isTaken ? 'taken' : 'refused');
     }
+  });
+});
+
+describe.each(Object.keys(operands) as Name[])('the call record of %s', (name) => {
+  const callWith = (change: () => void) => {
+    writeRecord(name);
+    change();
+    return outcomeOf(name, () => (binding[name] as AnyFunction)(...valid[name]()));
+  };
+
+  test.each([...binding.recordIntegers])('refuses %s that it cannot have', async (field) => {
+    const place = binding.recordIntegers.indexOf(field);
+    for (const value of [-(2 ** 31), -2, 2 ** 20, 2 ** 31 - 1]) {
+      const change = () => {
+        integers[place] = value;
+      };
+      expect(await callWith(change)).toBe('refused');
+    }
+  });
+
+  test.each([...binding.recordNumbers])('refuses %s that it cannot have', async (field) => {
+    const place = binding.recordNumbers.indexOf(field);
+    for (const value of [NaN, Infinity, -Infinity, -(2 ** 1000), 2 ** 1000]) {
+      const change = () => {
+        numbers[place] = value;
+      };
+      expect(await callWith(change)).toBe('refused');
+    }
+  });
+
+  test('of anything', async () => {
+    const field = fc.oneof(
+      fc.nat(127),
+      fc.integer(),
+      fc.constantFrom(-1, 0, 1, 2, 4, 8, 2 ** 53, NaN, Infinity, 0.5, 1e300, -0),
+    );
+    const fields = fc.array(fc.tuple(fc.nat(integers.length + numbers.length - 1), field), {
+      maxLength: 4,
+    });
+    await fc.assert(
+      fc.asyncProperty(fields, async (changes) => {
+        await callWith(() => {
+          for (const [place, value] of changes) {
+            if (place < integers.length) integers[place] = value;
+            else numbers[place - integers.length] = value;
+          }
+        });
+      }),
+      { seed: 1, numRuns: 2000 },
+    );
   });
 });
 
@@ -193,10 +259,12 @@ test.each([2 ** 53 - 1, 2 ** 46])('a dweight of %d elements to be made', async (
   const program = `
     const root = ${JSON.stringify(path.join(__dirname, '../..'))};
     const binding = require(${JSON.stringify(require.resolve('node-gyp-build'))})(root);
+    const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
     const none = new Float32Array(0);
-    const call = async () =>
-      binding.backwardAsync(none, none, null, null, null, true, ${hiddenSize}, 1e-6, 0, 0);
-    call().catch((error) => process.stdout.write(String(error.code)));
+    const operands = { dy: none, x: none, dweightOut: true };
+    nativeCalls(binding)
+      .backwardAsync(operands, { rows: 0, hiddenSize: ${hiddenSize} })
+      .catch((error) => process.stdout.write(String(error.code)));
   `;
   const printed = await new Promise<string>((resolve) => {
     execFile(process.execPath, ['-e', program], (error, stdout) => {

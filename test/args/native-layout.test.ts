@@ -4,8 +4,11 @@
 import fc from 'fast-check';
 
 import { binding } from '../../lib/binding';
-import { type, range, value } from '../support/refusals';
+import { nativeCalls } from '../support/native-calls';
+import { range, value } from '../support/refusals';
 import { errorOf, expectSameBits, normals } from '../support/support';
+
+const { forward } = nativeCalls(binding);
 
 interface Layout {
   readonly offset: number;
@@ -61,21 +64,9 @@ test('layouts of x and y in one array', () => {
         number[],
         number[],
       ];
-      const layout = Float64Array.from([
-        rows,
-        ...numbersOf(x),
-        ...numbersOf(y),
-        0,
-        0,
-        1,
-        0,
-        0,
-        0,
-        1,
-        0,
-      ]);
+      const layouts = { x: numbersOf(x), out: numbersOf(y) };
       const call = () => {
-        binding.forward(memory, null, memory, null, hiddenSize, 1e-6, 0, 0, null, null, layout);
+        forward({ x: memory, out: memory }, { rows, hiddenSize, layouts });
       };
       const isOutside = [...read, ...written].some((element) => element >= length);
       const isTwice = new Set(written).size < written.length;
@@ -112,7 +103,7 @@ test('layouts of x and y in one array', () => {
       const targets = firstsOf(y, rows);
       for (const [r, first] of firstsOf(x, rows).entries()) {
         const row = before.slice(first, first + hiddenSize);
-        binding.forward(row, null, row, null, hiddenSize, 1e-6, 0, 0);
+        forward({ x: row, out: row }, { hiddenSize });
         expected.set(row, targets[r]);
       }
       expectSameBits(memory, expected);
@@ -123,55 +114,51 @@ test('layouts of x and y in one array', () => {
 });
 
 const packed = [0, 4, 2, 0];
-const numbers = (...changes: readonly [index: number, number: number][]) => {
-  const layout = Float64Array.from([2, ...packed, ...packed, ...packed, ...packed]);
-  for (const [index, number] of changes) layout[index] = number;
-  return layout;
-};
 const huge = 2 ** 53 - 1;
 
-test.each<[string, unknown, string]>([
-  ['an array', Array.from(numbers()), type],
-  ['a Float32Array', Float32Array.from(numbers()), type],
-  ['too short', numbers().slice(1), range],
-  ['too long', Float64Array.from([...numbers(), 0]), range],
-  ['a negative offset', numbers([1, -1]), range],
-  ['a fraction', numbers([2, 4.5]), range],
-  ['NaN', numbers([2, NaN]), range],
-  ['an infinite stride', numbers([2, Infinity]), range],
-  ['beyond 2^53', numbers([2, 2 ** 54]), range],
-  ['rows beyond the array', numbers([0, 3]), range],
-  ['an offset beyond the array', numbers([1, 5]), range],
-  ['an offset of 2^53', numbers([1, huge]), range],
-  ['a stride of 2^53', numbers([2, huge]), range],
-  ['2^53 rows of 4', numbers([0, huge]), range],
+/** Changes of the layouts of x and out, two packed rows of four, and of the number of rows. */
+interface Changes {
+  readonly rows?: number;
+  readonly x?: readonly number[];
+  readonly out?: readonly number[];
+}
+
+test.each<[string, Changes, string]>([
+  ['a negative offset', { x: [-1, 4, 2, 0] }, range],
+  ['a fraction', { x: [0, 4.5, 2, 0] }, range],
+  ['NaN', { x: [0, NaN, 2, 0] }, range],
+  ['an infinite stride', { x: [0, Infinity, 2, 0] }, range],
+  ['beyond 2^53', { x: [0, 2 ** 54, 2, 0] }, range],
+  ['beyond 2^63', { x: [0, 2 ** 70, 2, 0] }, range],
+  ['rows beyond the array', { rows: 3 }, range],
+  ['an offset beyond the array', { x: [5, 4, 2, 0] }, range],
+  ['an offset of 2^53', { x: [huge, 4, 2, 0] }, range],
+  ['a stride of 2^53', { x: [0, huge, 2, 0] }, range],
+  ['2^53 rows of 4', { rows: huge }, range],
   [
     '2^51 rows, all the same',
-    numbers([0, 2 ** 51 - 1], [2, 0], [3, 2 ** 51 - 1], [6, 0], [7, huge]),
+    { rows: 2 ** 51 - 1, x: [0, 0, 2 ** 51 - 1, 0], out: [0, 0, huge, 0] },
     value,
   ],
-  ['no rows in a batch', numbers([3, 0]), range],
-  ['a broken batch', numbers([0, 3], [3, 2]), range],
-  ['batches of 2^53', numbers([3, 1], [4, huge]), range],
-  ['rows of y that overlap', numbers([6, 3]), value],
-  ['rows of y that are one', numbers([6, 0]), value],
-])('refused: %s', (_, layout, code) => {
-  const [x, y] = [new Float32Array(8), new Float32Array(8)];
-  const args = [x, null, y, null, 4, 1e-6, 0, 0, null, null, layout];
-  expect(
-    errorOf(() => {
-      (binding.forward as (...args: unknown[]) => void)(...args);
-    }).code,
-  ).toBe(code);
-  expect(y.every((element) => element === 0)).toBe(true);
+  ['no rows in a batch', { x: [0, 4, 0, 0] }, range],
+  ['a broken batch', { rows: 3, x: [0, 4, 2, 0] }, range],
+  ['batches of 2^53', { x: [0, 4, 1, huge] }, range],
+  ['rows of y that overlap', { out: [0, 3, 2, 0] }, value],
+  ['rows of y that are one', { out: [0, 0, 2, 0] }, value],
+])('refused: %s', (_, { rows = 2, x = packed, out = packed }, code) => {
+  const operands = { x: new Float32Array(8), out: new Float32Array(8) };
+  const call = () => {
+    forward(operands, { rows, hiddenSize: 4, layouts: { x, out } });
+  };
+  expect(errorOf(call).code).toBe(code);
+  expect(operands.out.every((element) => element === 0)).toBe(true);
 });
 
 test('strides of what there is one of do not matter', () => {
   const x = Float32Array.of(3, 4, 0, 0);
-  const [y, expected] = [new Float32Array(4), new Float32Array(4)];
-  binding.forward(x, null, expected, null, 4, 1e-6, 0, 0);
+  const [out, expected] = [new Float32Array(4), new Float32Array(4)];
+  forward({ x, out: expected }, { hiddenSize: 4 });
   const one = [0, huge, 1, huge];
-  const layout = Float64Array.from([1, ...one, ...one, ...one, ...one]);
-  binding.forward(x, null, y, null, 4, 1e-6, 0, 0, null, null, layout);
-  expectSameBits(y, expected);
+  forward({ x, out }, { hiddenSize: 4, layouts: { x: one, out: one } });
+  expectSameBits(out, expected);
 });

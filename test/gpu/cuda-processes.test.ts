@@ -20,15 +20,17 @@ const setUp = `
   const root = ${JSON.stringify(path.join(__dirname, '../..'))};
   const binding = require(${JSON.stringify(require.resolve('node-gyp-build'))})(root);
   const x = Float32Array.from({ length: 2100 }, (_, i) => Math.sin(i));
-  const format = (device) => (device === 'cpu' ? 0 : 32 * (1 + device));
+  const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
+  const calls = nativeCalls(binding);
+  const settingsOf = (device) => ({ hiddenSize: 30, device: device === 'cpu' ? -1 : device });
   const run = (device) => {
     const [y, dx, dweight] = [2100, 2100, 30].map((length) => new Float32Array(length));
-    binding.forward(x, null, y, null, 30, 1e-6, 0, format(device));
-    binding.backward(y, x, null, null, dx, dweight, 30, 1e-6, 0, format(device));
+    calls.forward({ x, out: y }, settingsOf(device));
+    calls.backward({ dy: y, x, dxOut: dx, dweightOut: dweight }, settingsOf(device));
     return Buffer.concat([y, dx, dweight].map(({ buffer }) => Buffer.from(buffer)));
   };
   const start = async (device) => {
-    const { y } = await binding.forwardAsync(x, null, true, null, 30, 1e-6, 0, format(device));
+    const [, , y] = await calls.forwardAsync({ x, out: true }, settingsOf(device));
     return Buffer.from(y);
   };
   const expected = run('cpu');

@@ -9,6 +9,7 @@ import { devices, RMSNorm, rmsNorm } from '../../lib';
 import { binding } from '../../lib/binding';
 import { printedBy } from '../support/processes';
 import { describeRefusals, floats, value } from '../support/refusals';
+import { nativeCalls } from '../support/native-calls';
 import { errorOf, rejectionOf } from '../support/support';
 
 jest.setTimeout(60_000); // processes take long to start on a busy machine
@@ -132,18 +133,19 @@ describeRefusals(
 );
 
 test('a native call on a device that is not there', async () => {
-  const format = 32 * (1 + 1000);
-  const forward = [floats(4), null, floats(4), null, 2, 1e-6, 0, format] as const;
-  const backward = [floats(4), floats(4), null, null, floats(4), null, 2, 1e-6, 0, format] as const;
+  const calls = nativeCalls(binding);
+  const settings = { hiddenSize: 2, device: 1000 };
+  const forward = { x: floats(4), out: floats(4) };
+  const backward = { dy: floats(4), x: floats(4), dxOut: floats(4) };
   const errors = [
     errorOf(() => {
-      binding.forward(...forward);
+      calls.forward(forward, settings);
     }),
     errorOf(() => {
-      binding.backward(...backward);
+      calls.backward(backward, settings);
     }),
-    await rejectionOf(binding.forwardAsync(...forward)),
-    await rejectionOf(binding.backwardAsync(...backward)),
+    await rejectionOf(calls.forwardAsync(forward, settings)),
+    await rejectionOf(calls.backwardAsync(backward, settings)),
   ];
   for (const { code, message } of errors) {
     expect(code).toBe(hasDevice ? 'ERR_INVALID_ARG_VALUE' : 'ERR_CUDA_UNAVAILABLE');

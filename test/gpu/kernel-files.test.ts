@@ -57,16 +57,18 @@ async function outcomesOf(
   const program = `
     const binding = require(${JSON.stringify(copy)});
     ${prepare}
-    const attempt = (format) => {
+    const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
+    const attempt = (device) => {
       const y = new Float32Array(4);
       try {
-        binding.forward(new Float32Array(4).fill(1), null, y, null, 4, 0, 0, format);
+        const operands = { x: new Float32Array(4).fill(1), out: y };
+        nativeCalls(binding).forward(operands, { hiddenSize: 4, eps: 0, device });
         return y[3];
       } catch ({ code, message }) {
         return { code, message };
       }
     };
-    print([attempt(32), attempt(32), attempt(0)]);
+    print([attempt(0), attempt(0), attempt(-1)]);
   `;
   const environment = { RMSNORM_LIBCUDA: driver, CUDASIM_CC: capability };
   const [outcomes] = await printedBy(program, environment);
@@ -147,7 +149,9 @@ onFiles(`kernels${unlessFiles}`, () => {
       const { Worker } = require('node:worker_threads');
       const forward = (binding) => {
         const y = new Float32Array(4);
-        binding.forward(new Float32Array(4).fill(1), null, y, null, 4, 0, 0, 32);
+        const operands = { x: new Float32Array(4).fill(1), out: y };
+        const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
+        nativeCalls(binding).forward(operands, { hiddenSize: 4, eps: 0, device: 0 });
         return y[3];
       };
       const run = () =>

@@ -19,17 +19,18 @@ const operations = {
   threads: `
     binding.setNumThreads(3);
     const y = new Float32Array(1 << 19);
-    binding.forward(new Float32Array(1 << 19).fill(1), null, y, null, 1024, 0, 0, 0);
+    calls.forward({ x: new Float32Array(1 << 19).fill(1), out: y }, { hiddenSize: 1024, eps: 0 });
     if (y.at(-1) !== 1) throw new Error('other elements');
   `,
-  'a call': 'await binding.forwardAsync(new Float32Array(64), null, true, null, 64, 0, 0, 0);',
+  'a call': 'await calls.forwardAsync({ x: new Float32Array(64), out: true }, { hiddenSize: 64 });',
   'a call through a GPU': `
     const y = new Float32Array(64);
-    binding.forward(new Float32Array(64).fill(1), null, y, null, 64, 0, 0, 32);
+    const settings = { hiddenSize: 64, eps: 0, device: 0 };
+    calls.forward({ x: new Float32Array(64).fill(1), out: y }, settings);
     if (y[3] !== 1) throw new Error('other elements');
   `,
   'a call through a GPU, asynchronous':
-    'await binding.forwardAsync(new Float32Array(64), null, true, null, 64, 0, 0, 32);',
+    'await calls.forwardAsync({ x: new Float32Array(64), out: true }, { hiddenSize: 64, device: 0 });',
   'a DeviceBuffer': 'binding.cuda.createDeviceBuffer(0, 16, 0);',
   'a HostBuffer': 'binding.cuda.createHostBuffer(0, 16);',
   'a HostBuffer of nothing': 'binding.cuda.dispose(binding.cuda.createHostBuffer(0, 0)[0]);',
@@ -47,6 +48,8 @@ interface Ending {
 function run(operation: keyof typeof operations, n: number, failures: number): Promise<Ending> {
   const program = `
     const binding = require(${JSON.stringify(addon)});
+    const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
+    const calls = nativeCalls(binding);
     const support = require(${JSON.stringify(testAddon)});
     const attempt = async () => { ${operations[operation]} };
     (async () => {

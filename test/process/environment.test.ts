@@ -14,6 +14,8 @@ jest.setTimeout(60_000); // processes take long to start on a busy machine
 const root = path.join(__dirname, '../..');
 const load = `
   const binding = require(${JSON.stringify(require.resolve('node-gyp-build'))})(${JSON.stringify(root)});
+  const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
+  const calls = nativeCalls(binding);
 `;
 
 /** What a program prints, as JSON, in a process with these environment variables. */
@@ -29,7 +31,7 @@ const print = (expression: string) => `
 `;
 
 const small = 'new Float32Array(4)';
-const forward = `binding.forward(${small}, null, ${small}, null, 4, 1e-6, 0, 0) ?? 'done'`;
+const forward = `calls.forward({ x: ${small}, out: ${small} }, { hiddenSize: 4 }) ?? 'done'`;
 
 test.each(['3', '1', '256'])('RMSNORM_NUM_THREADS=%s', async (count) => {
   const results = await resultOf(print('binding.numThreads()'), { RMSNORM_NUM_THREADS: count });
@@ -135,7 +137,7 @@ test('idle threads use no processor', async () => {
   const program = `
     binding.setNumThreads(4);
     const [x, y] = [0, 0].map(() => new Float32Array(1 << 20).fill(1));
-    for (let i = 0; i < 4; ++i) binding.forward(x, null, y, null, 1024, 0, 0, 0);
+    for (let i = 0; i < 4; ++i) calls.forward({ x, out: y }, { hiddenSize: 1024 });
     const before = process.cpuUsage();
     setTimeout(() => {
       const { user, system } = process.cpuUsage(before);

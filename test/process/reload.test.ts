@@ -20,6 +20,7 @@ linkSync(copy, link);
 const benchAddon = addon.replace('rmsnorm.node', 'rmsnorm_bench.node');
 
 const prelude = `
+  const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
   const load = (file) => {
     const module = { exports: {} };
     process.dlopen(module, file);
@@ -27,11 +28,11 @@ const prelude = `
   };
   const check = async (binding) => {
     const x = new Float32Array(4000).map((_, i) => Math.sin(i));
-    const [y, z] = [new Float32Array(4000), new Float32Array(4000)];
-    binding.forward(x, null, y, null, 1000, 1e-6, 0, 0);
-    const fresh = await binding.forwardAsync(x, null, true, null, 1000, 1e-6, 0, 0);
-    binding.createPlan(4, 1000, 1e-6, 0, 0, null).forward(null, null, x, z);
-    return [y, z, new Float32Array(fresh.y)].every(
+    const y = new Float32Array(4000);
+    const calls = nativeCalls(binding);
+    calls.forward({ x, out: y }, { hiddenSize: 1000 });
+    const [, , made] = await calls.forwardAsync({ x, out: true }, { hiddenSize: 1000 });
+    return [y, new Float32Array(made)].every(
       (array) => array[7] === y[7] && Number.isFinite(array[7]),
     );
   };

@@ -9,17 +9,16 @@ jest.setTimeout(60_000); // processes take long to start on a busy machine
 const root = path.join(__dirname, '../..');
 const loadBinding = `
   const binding = require(${JSON.stringify(require.resolve('node-gyp-build'))})(${JSON.stringify(root)});
+  const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
+  const calls = nativeCalls(binding);
   const { readdirSync } = require('node:fs');
   const attempt = (call) => { try { return call(); } catch ({ code, message }) { return { code, message }; } };
   const count = () => attempt(() => binding.numThreads());
   const [x, w, y] = [1 << 20, 1024, 1 << 20].map((n) => new Float32Array(n).fill(1));
-  const forward = () => attempt(() => binding.forward(x, w, y, null, 1024, 0, 0, 0) ?? 'done');
+  const forward = () => attempt(() => calls.forward({ x, weight: w, out: y }, { hiddenSize: 1024 }) ?? 'done');
   const forwardAsync = () =>
-    binding.forwardAsync(x, w, true, null, 1024, 0, 0, 0).then(() => 'done', ({ code }) => code);
-  const plan = () => attempt(() => {
-    const { forward } = binding.createPlan(1024, 1024, 0, 0, 0, w, null);
-    return forward(w, null, x, y) ?? 'done';
-  });
+    calls.forwardAsync({ x, weight: w, out: true }, { hiddenSize: 1024 })
+      .then(() => 'done', ({ code }) => code);
 `;
 
 /** What a worker with these options posts, a program in it, and the count of the main thread then. */
@@ -83,7 +82,7 @@ test('setNumThreads of a worker that has one is for that worker', async () => {
 
 test('a wrong one is an error of the calls of that worker', async () => {
   const program = `(async () => [
-    count(), forward(), plan(), await forwardAsync(),
+    count(), forward(), await forwardAsync(),
     (binding.setNumThreads(2), forward()), await forwardAsync(), count(),
   ])()`;
   const error = {
@@ -92,16 +91,16 @@ test('a wrong one is an error of the calls of that worker', async () => {
       "The environment variable RMSNORM_NUM_THREADS must be a whole number from 1 to 256. Received '0'",
   };
   expect(await resultsOf([{ options: own('0'), program }])).toEqual([
-    [error, error, error, error.code, 'done', 'done', 2],
+    [error, error, error.code, 'done', 'done', 2],
     3,
   ]);
   // That of the process is no matter of a worker that has its own.
-  const good = '(async () => [count(), forward(), plan(), await forwardAsync()])()';
+  const good = '(async () => [count(), forward(), await forwardAsync()])()';
   const results = await resultsOf([{ options: own('2'), program: good }], {
     RMSNORM_NUM_THREADS: 'abc',
   });
   expect(results).toEqual([
-    [2, 'done', 'done', 'done'],
+    [2, 'done', 'done'],
     { ...error, message: error.message.replace("'0'", "'abc'") },
   ]);
 });
@@ -114,14 +113,14 @@ onLinux('bounds the threads of calls of every kind', async () => {
     const threads = () => readdirSync('/proc/self/task').length;
     const before = threads();
     const started = [];
-    for (const call of [forward, plan, forwardAsync]) {
+    for (const call of [forward, forwardAsync]) {
       await call();
       started.push(threads() - before);
     }
     return started;
   })()`;
   const cases = ['1', '4'].map((count) => ({ options: own(count), program }));
-  expect(await resultsOf(cases)).toEqual([[0, 0, 0], 3, [3, 3, 3], 3]);
+  expect(await resultsOf(cases)).toEqual([[0, 0], 3, [3, 3], 3]);
 });
 
 test('process.env of the main thread counts, too, where a program has replaced it', async () => {

@@ -15,6 +15,8 @@ jest.setTimeout(60_000); // processes take long to start on a busy machine
 const root = path.join(__dirname, '../..');
 const loadBinding = `
   const binding = require(${JSON.stringify(require.resolve('node-gyp-build'))})(${JSON.stringify(root)});
+  const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
+  const calls = nativeCalls(binding);
 `;
 
 const c = makeCase({ dtype: 'float32', rows: 600, hiddenSize: 500 });
@@ -40,8 +42,9 @@ const compute = `
   const dweight = new Float32Array(weight.length);
   for (let i = 0; i < 10; ++i) {
     for (const array of [y, dx, rstd, dweight]) array.fill(NaN);
-    binding.forward(x, weight, y, rstd, weight.length, 1e-6, 0, 0);
-    binding.backward(dy, x, weight, rstd, dx, dweight, weight.length, 1e-6, 0, 0);
+    const settings = { hiddenSize: weight.length };
+    calls.forward({ x, weight, out: y, rstdOut: rstd }, settings);
+    calls.backward({ dy, x, weight, rstd, dxOut: dx, dweightOut: dweight }, settings);
   }
   parentPort.postMessage({ y, rstd, dx, dweight });
 `;
@@ -51,9 +54,10 @@ const keepBusy = `
   ${loadBinding}
   const { parentPort, workerData } = require('node:worker_threads');
   const { x, dy, weight } = workerData;
+  const settings = { hiddenSize: weight.length };
   const start = () => Promise.all([
-    binding.forwardAsync(x, weight, true, true, weight.length, 1e-6, 0, 0),
-    binding.backwardAsync(dy, x, weight, null, true, true, weight.length, 1e-6, 0, 0),
+    calls.forwardAsync({ x, weight, out: true, rstdOut: true }, settings),
+    calls.backwardAsync({ dy, x, weight, dxOut: true, dweightOut: true }, settings),
   ]).then(start);
   for (let i = 0; i < 4; ++i) start();
   parentPort.postMessage('busy');
@@ -119,8 +123,8 @@ const bigCall = `
   ${loadBinding}
   binding.setNumThreads(4);
   const [x, w, y] = [1024 * 1024, 1024, 1024 * 1024].map((n) => new Float32Array(n).fill(1));
-  const forward = () => binding.forward(x, w, y, null, 1024, 0, 0, 0);
-  const forwardAsync = () => binding.forwardAsync(x, w, true, null, 1024, 0, 0, 0);
+  const forward = () => calls.forward({ x, weight: w, out: y }, { hiddenSize: 1024, eps: 0 });
+  const forwardAsync = () => calls.forwardAsync({ x, weight: w, out: true }, { hiddenSize: 1024 });
 `;
 
 test.each([

@@ -63,6 +63,8 @@ async function postedBy(program: string): Promise<Results> {
     `const { parentPort } = require('node:worker_threads');
      const run = async () => {
        const binding = require(${JSON.stringify(addon)});
+       const { nativeCalls } = require(${JSON.stringify(require.resolve('./native-calls.js'))});
+       const calls = nativeCalls(binding);
        ${program}
      };
      const fail = ({ code, stack }) => ({ code, stack });
@@ -180,8 +182,9 @@ const onCpu: Record<string, Operation> = {
   'a worker': () =>
     postedBy(`
       const y = new Float32Array(64);
-      binding.forward(new Float32Array(64).fill(1), null, y, null, 64, 0, 0, 0);
-      await binding.forwardAsync(new Float32Array(64), null, true, null, 64, 0, 0, 0);
+      const settings = { hiddenSize: 64, eps: 0 };
+      calls.forward({ x: new Float32Array(64).fill(1), out: y }, settings);
+      await calls.forwardAsync({ x: new Float32Array(64), out: true }, settings);
       return [y];
     `),
   errors: () => [

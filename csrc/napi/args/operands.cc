@@ -8,21 +8,7 @@
 namespace rmsnorm::napi {
 namespace {
 
-std::string quoted(const Array& array) { return std::string("'") + array.name + "'"; }
-
-// Elements from the first to the last of all, the last included; -1 if an int64 can not count them.
-std::int64_t reach(const Operand& operand) {
-  if (operand.row_count() == 0) return 0;
-  std::int64_t rows = 0;
-  std::int64_t batches = 0;
-  std::int64_t sum = 0;
-  const bool overflows =
-      __builtin_mul_overflow(operand.rows.count - 1, operand.rows.stride, &rows) ||
-      __builtin_mul_overflow(operand.batches.count - 1, operand.batches.stride, &batches) ||
-      __builtin_add_overflow(rows, batches, &sum) ||
-      __builtin_add_overflow(sum, operand.columns, &sum);
-  return overflows ? -1 : sum;
-}
+std::string quoted(const Operand& operand) { return std::string("'") + operand.rule->name + "'"; }
 
 // Whether any row of an operand meets any row of the same operand `distance` bytes further on; with
 // a distance of 0, any other row. Two rows meet if they begin less than a row apart, and of all the
@@ -30,7 +16,7 @@ std::int64_t reach(const Operand& operand) {
 // two that matter: j just below and above the one that would make it 0. The level of fewer rows
 // counts i: it takes the square root of all rows at most.
 bool rows_meet(const Operand& operand, std::int64_t distance) {
-  const std::int64_t size = element_size(operand.array.dtype);
+  const std::int64_t size = operand.element_bytes();
   Level few = operand.rows;
   Level many = operand.batches;
   if (few.count > many.count) std::swap(few, many);
@@ -52,24 +38,8 @@ bool has_same_layout(const Operand& a, const Operand& b) {
   return a.row_bytes() == b.row_bytes() && a.rows == b.rows && a.batches == b.batches;
 }
 
-bool is_empty(const Operand& operand) {
-  return !operand.array.is_given() || operand.row_count() == 0;
-}
-
 std::int64_t address(const Operand& operand) {
   return static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(operand.data()));
-}
-
-// The bytes from the first to the last of an operand; none, at 0, if it has none.
-struct Span {
-  std::int64_t begin;
-  std::int64_t end;
-};
-
-Span span_of(const Operand& operand) {
-  if (is_empty(operand)) return {0, 0};
-  const std::int64_t begin = address(operand);
-  return {begin, begin + reach(operand) * element_size(operand.array.dtype)};
 }
 
 bool is_same(const Operand& a, const Operand& b) {
@@ -82,23 +52,29 @@ bool share_elements(const Operand& a, const Operand& b) {
 }
 
 Status overlap_error(const Operand& output, const Operand& other, const char* how) {
-  return {Code::kInvalidValue, "The arrays " + quoted(output.array) + " and " +
-                                   quoted(other.array) + " must not overlap in memory" + how};
+  return {Code::kInvalidValue, "The arrays " + quoted(output) + " and " + quoted(other) +
+                                   " must not overlap in memory" + how};
 }
 
 }  // namespace
 
-Status length_error(const Array& array, std::int64_t length) {
-  return {Code::kOutOfRange, "The argument " + quoted(array) + " must have " +
-                                 std::to_string(length) + " elements. Received " +
-                                 std::to_string(array.memory.length)};
+std::int64_t reach(const Operand& operand) {
+  if (operand.row_count() == 0) return 0;
+  std::int64_t rows = 0;
+  std::int64_t batches = 0;
+  std::int64_t sum = 0;
+  const bool overflows =
+      __builtin_mul_overflow(operand.rows.count - 1, operand.rows.stride, &rows) ||
+      __builtin_mul_overflow(operand.batches.count - 1, operand.batches.stride, &batches) ||
+      __builtin_add_overflow(rows, batches, &sum) ||
+      __builtin_add_overflow(sum, operand.columns, &sum);
+  return overflows ? -1 : sum;
 }
 
-Status place_strided_rows(Shape shape, const std::int64_t* layout, Operand* operand) {
-  if (!operand->array.is_given()) return place_rows(shape, operand);
+Status place_strided_rows(Shape shape, const std::int64_t (&layout)[4], Operand* operand) {
   const auto refusal = [&](const char* expected) {
     return Status(Code::kOutOfRange,
-                  "The layout of " + quoted(operand->array) + " must have " + expected);
+                  "The layout of " + quoted(*operand) + " must have " + expected);
   };
   const std::int64_t batch_rows = std::min(layout[2], shape.rows);
   if (shape.rows > 0 && (batch_rows < 1 || shape.rows % batch_rows != 0)) {
@@ -113,7 +89,7 @@ Status place_strided_rows(Shape shape, const std::int64_t* layout, Operand* oper
   if (operand->rows.count <= 1) operand->rows.stride = shape.hidden_size;
   if (operand->batches.count == 1) operand->batches.stride = 0;
   const std::int64_t elements = reach(*operand);
-  if (elements < 0 || operand->offset > operand->array.memory.length - elements) {
+  if (elements < 0 || operand->offset > operand->length - elements) {
     return refusal("all of its rows in the array");
   }
   return {};
@@ -121,37 +97,23 @@ Status place_strided_rows(Shape shape, const std::int64_t* layout, Operand* oper
 
 Status check_rows_have_memory(const Operand& a, const Operand& b) {
   const auto rows_overlap = [](const Operand& operand) {
-    return !is_empty(operand) && !operand.is_packed() && rows_meet(operand, 0);
+    return operand.row_count() > 0 && !operand.is_packed() && rows_meet(operand, 0);
   };
   if (!rows_overlap(a) || !rows_overlap(b)) return {};
-  return {Code::kInvalidValue, "The rows of " + quoted(a.array) + " or those of " +
-                                   quoted(b.array) +
+  return {Code::kInvalidValue, "The rows of " + quoted(a) + " or those of " + quoted(b) +
                                    " must not overlap each other where dx is not computed. Both "
                                    "do: copy one of them to a contiguous array"};
 }
 
-Status check_overlap(const Operand& output, std::initializer_list<const Operand*> others,
-                     std::initializer_list<const Operand*> may_equal) {
-  const Span span = span_of(output);
-  if (span.begin == span.end) return {};
-  if (!output.is_packed() && rows_meet(output, 0)) {
-    return {Code::kInvalidValue, "The rows of " + quoted(output.array) + " must not overlap"};
-  }
-  const auto overlaps = [&](const Operand& other) {
-    const auto [begin, end] = span_of(other);
-    return span.begin < end && begin < span.end;
-  };
-  for (const Operand* other : others) {
-    if (overlaps(*other) && (is_same(output, *other) || share_elements(output, *other))) {
-      return overlap_error(output, *other, "");
-    }
-  }
-  for (const Operand* other : may_equal) {
-    if (overlaps(*other) && !is_same(output, *other) && share_elements(output, *other)) {
-      return overlap_error(output, *other, " unless they are the same");
-    }
-  }
-  return {};
+Status check_own_rows(const Operand& output) {
+  if (output.row_count() == 0 || output.is_packed() || !rows_meet(output, 0)) return {};
+  return {Code::kInvalidValue, "The rows of " + quoted(output) + " must not overlap"};
+}
+
+Status check_overlap(const Operand& output, const Operand& other, bool may_equal) {
+  if (is_same(output, other)) return may_equal ? Status() : overlap_error(output, other, "");
+  if (!share_elements(output, other)) return {};
+  return overlap_error(output, other, may_equal ? " unless they are the same" : "");
 }
 
 }  // namespace rmsnorm::napi

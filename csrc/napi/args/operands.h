@@ -1,81 +1,77 @@
-// Which part of an array a call uses, where in memory that is, and what it may overlap.
+// Which part of its memory an operand uses, and what it may overlap.
 #pragma once
 
+#include <node_api.h>
+
 #include <cstdint>
-#include <initializer_list>
 
 #include "../values.h"
+#include "operation.h"
 
 namespace rmsnorm::napi {
 
+class DeviceBuffer;
+
 // `count` things, `stride` elements from one to the next.
 struct Level {
-  std::int64_t count = 1;
-  std::int64_t stride = 0;
+  std::int64_t count;
+  std::int64_t stride;
 
   bool operator==(const Level&) const = default;
 };
 
-// What is used of an array: batches of rows of `columns` elements, the first at `offset`; a vector
-// is one row. Of a fresh array, or of one that is not given, what would be.
+// Batches of rows of `columns` elements, the first at `offset`; a vector is one row. Of an output
+// to be made, what would be.
 struct Operand {
-  Array array;
-  std::int64_t offset = 0;
-  std::int64_t columns = 0;
+  const OperandRule* rule;
+  napi_value value;            // null of an output to be made
+  char* memory;                // the first byte of the array; null of an output to be made
+  std::int64_t length;         // elements of the array
+  const DeviceBuffer* buffer;  // whose memory it is, if that is on a device
+  bool is_shared;              // on a SharedArrayBuffer, whose memory does not move
+  DType dtype;
+  std::int64_t offset;
+  std::int64_t columns;
   Level rows;
   Level batches;
+  const char* end;  // behind its last row; null of an output to be made
 
-  std::int64_t row_bytes() const { return columns * element_size(array.dtype); }
+  std::int64_t element_bytes() const { return element_size(dtype); }
+  std::int64_t row_bytes() const { return columns * element_bytes(); }
   std::int64_t row_count() const { return rows.count * batches.count; }
   // Whether the rows lie one behind another without gaps.
   bool is_packed() const {
     return batches.count == 1 && (rows.count <= 1 || rows.stride == columns);
   }
-  // Its first element, or null if the array is not given.
-  void* data() const {
-    const auto* const memory = static_cast<const char*>(array.memory.data);
-    return array.is_given() ? const_cast<char*>(memory) + offset * element_size(array.dtype)
-                            : nullptr;
-  }
+  // Its first element.
+  char* data() const { return memory == nullptr ? nullptr : memory + offset * element_bytes(); }
   // As one of the operator's matrices: ConstRows or Rows.
   template <class Matrix>
   Matrix as() const {
     return {data(), rows.stride, batches.count == 1 ? kOneBatch : rows.count, batches.stride};
   }
+  // Makes it packed rows of its shape.
+  void pack(std::int64_t row_count) {
+    offset = 0;
+    rows = {row_count, columns};
+    batches = {1, 0};
+  }
 };
 
-// What check_length says of an array of another length.
-Status length_error(const Array& array, std::int64_t length);
+// Elements from the first to the last of all, the last included; -1 if an int64 cannot count them.
+std::int64_t reach(const Operand& operand);
 
-inline Status check_length(const Array& array, std::int64_t length) {
-  if (!array.is_given() || array.memory.length == length) return {};
-  return length_error(array, length);
-}
+// Places rows by a layout of four whole numbers from 0 up: see CallRecord. `shape` must have no
+// more than 2^53 elements. Errors: kOutOfRange.
+Status place_strided_rows(Shape shape, const std::int64_t (&layout)[4], Operand* operand);
 
-// Says which part of `operand->array` is used, and refuses an array that does not have it. The
-// whole of it, as a vector of `length` elements or as packed rows:
-// (Inline, as all that every call of a short row does.)
-inline Status place_vector(std::int64_t length, Operand* operand) {
-  operand->columns = length;
-  return check_length(operand->array, length);
-}
-inline Status place_rows(Shape shape, Operand* operand) {
-  operand->columns = shape.hidden_size;
-  operand->rows.count = shape.rows;
-  operand->rows.stride = shape.hidden_size;
-  return check_length(operand->array, shape.rows * shape.hidden_size);
-}
+// An output's rows must not overlap each other. Errors: kInvalidValue.
+Status check_own_rows(const Operand& output);
 
-// Rows by a layout of four numbers from 0 up, as binding.d.ts has them: their offset, row stride,
-// rows of a batch and batch stride. A fresh array is packed whatever they say. `shape` must have no
-// more than 2^53 elements.
-Status place_strided_rows(Shape shape, const std::int64_t* layout, Operand* operand);
-
-// An output's rows must not overlap each other, nor any of `others`, nor any of `may_equal` unless
-// it is exactly that. Rows that alternate with those of an operand of the same strides do not
-// overlap it; operands of different strides are taken to use all that lies between their ends.
-Status check_overlap(const Operand& output, std::initializer_list<const Operand*> others,
-                     std::initializer_list<const Operand*> may_equal);
+// An output must not overlap another operand, unless it `may_equal` it, and is exactly that. Rows
+// that alternate with those of an operand of the same strides do not overlap it; operands of
+// different strides are taken to use all that lies between their ends. Errors: kInvalidValue.
+Status check_overlap(const Operand& output, const Operand& other, bool may_equal);
 
 // Inputs may repeat rows, by a stride of 0 or one below a row. A few elements can so stand for more
 // rows than a machine can compute. An output bounds them: its rows do not overlap, and take memory.

@@ -12,7 +12,7 @@ constexpr std::int64_t kMaxOrdinal = 1023;
 Status read_host_array(napi_env env, napi_value value, DType dtype, const char* name,
                        HostArray* array) {
   Memory memory;
-  if (!read_memory(env, value, false, &memory) || !memory.holds(dtype)) {
+  if (!read_memory(env, value, &memory) || !memory.holds(dtype)) {
     return {Code::kWrongType, std::string("The argument '") + name + "' must be " +
                                   array_name(dtype) + ". Received " + describe(env, value)};
   }

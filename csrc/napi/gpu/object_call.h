@@ -3,8 +3,10 @@
 
 #include <node_api.h>
 
-#include "../args/arguments.h"
+#include "../../cuda/driver/device.h"
 #include "../environment.h"
+#include "../errors.h"
+#include "../values.h"
 
 namespace rmsnorm::napi {
 

@@ -10,19 +10,19 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
+#include <vector>
 
-#include "../args/arguments.h"
+#include "../args/call.h"
 #include "../async_calls.h"
 #include "../environment.h"
+#include "../errors.h"
 #include "../results.h"
 #include "calls.h"
-#include "dispatch.h"
 
 namespace rmsnorm::napi {
 namespace {
-
-enum class Role { kInput, kOutput, kInputAndOutput };
 
 // Copies rows between where they lie in their array and packed memory.
 enum class Direction { kPack, kUnpack };
@@ -35,7 +35,7 @@ void copy_rows(Direction direction, const Operand& operand, char* strided, char*
   };
   const std::int64_t row_bytes = operand.row_bytes();
   if (operand.is_packed()) return copy(strided, packed, operand.row_count() * row_bytes);
-  const std::int64_t size = element_size(operand.array.dtype);
+  const std::int64_t size = operand.element_bytes();
   for (std::int64_t batch = 0; batch < operand.batches.count; ++batch) {
     char* row = strided + batch * operand.batches.stride * size;
     for (std::int64_t i = 0; i < operand.rows.count; ++i) {
@@ -50,213 +50,126 @@ std::int64_t packed_bytes(const Operand& operand) {
   return operand.row_count() * operand.row_bytes();
 }
 
-// One array of a call in flight.
-class ArrayInFlight {
+// The memory of one operand of a call in flight.
+class OperandInFlight {
  public:
-  // Makes the buffer of a fresh array. Runs JavaScript's constructor.
-  Status make_fresh(napi_env env, const Operand& operand) {
-    if (!operand.array.is_fresh) return {};
+  // Makes the buffer of an output that is to be made. Runs JavaScript's constructor.
+  Status make(napi_env env, const Operand& operand) {
     napi_value buffer = nullptr;
     RMSNORM_TRY(make_array_buffer(env, packed_bytes(operand), &buffer));
-    fresh_ = Napi::Persistent(Napi::Object(env, buffer));
+    made_ = Napi::Persistent(Napi::Object(env, buffer));
     return {};
   }
 
-  // Holds on to the array's memory, or to a packed copy of what is used of it.
-  Status begin(napi_env env, const Operand& operand, Role role) {
-    operand_ = operand;
-    const Array& array = operand.array;
-    if (array.is_fresh) {
-      if (read_array_buffer(env, fresh_.Value(), packed_bytes(operand), &data_)) return {};
-      return {Code::kInvalidValue, "The arguments changed while they were read"};
-    }
-    if (!array.is_given()) return {};
-    reference_ = Napi::Persistent(Napi::Object(env, array.value));
-    if (array.memory.is_shared) {
-      data_ = operand.data();
+  // Holds on to the operand's memory, or to a packed copy of what is used of it, and makes that the
+  // operand's. `is_read`: the call reads it; all but inputs are written.
+  Status begin(napi_env env, Operand* operand, bool is_read) {
+    if (operand->value == nullptr) {
+      void* data = nullptr;
+      if (!read_array_buffer(env, made_.Value(), packed_bytes(*operand), &data)) {
+        return {Code::kInvalidValue, "The arguments changed while they were read"};
+      }
+      operand->memory = static_cast<char*>(data);
       return {};
     }
-    copy_.reset(new (std::nothrow) char[static_cast<std::size_t>(packed_bytes(operand))]);
+    array_ = Napi::Persistent(Napi::Object(env, operand->value));
+    if (operand->is_shared) return {};
+    const std::int64_t bytes = packed_bytes(*operand);
+    copy_.reset(new (std::nothrow) char[static_cast<std::size_t>(bytes)]);
     if (copy_ == nullptr) {
-      return {Code::kOutOfMemory, std::string("Out of memory: no room for '") + array.name + "', " +
-                                      std::to_string(packed_bytes(operand)) + " bytes"};
+      return {Code::kOutOfMemory, std::string("Out of memory: no room for '") +
+                                      operand->rule->name + "', " + std::to_string(bytes) +
+                                      " bytes"};
     }
-    data_ = copy_.get();
-    copy_back_ = role != Role::kInput;
-    if (role != Role::kOutput) {
-      copy_rows(Direction::kPack, operand, static_cast<char*>(operand.data()), copy_.get());
-    }
+    if (operand->rule->is_output()) written_ = *operand;
+    if (is_read) copy_rows(Direction::kPack, *operand, operand->data(), copy_.get());
+    operand->memory = copy_.get();
+    operand->pack(operand->row_count());
     return {};
   }
 
   // Gives an output back to JavaScript.
   Status end(napi_env env) {
-    if (!copy_back_) return {};
-    const Array& array = operand_.array;
-    Memory now;
-    if (!read_memory(env, reference_.Value(), false, &now) || !now.holds(array.dtype) ||
-        now.length != array.memory.length) {
-      return {Code::kInvalidValue, std::string("The array '") + array.name +
+    if (!written_) return {};
+    void* data = nullptr;
+    std::int64_t bytes = 0;
+    if (!read_view(env, array_.Value(), &data, &bytes) ||
+        bytes != written_->length * written_->element_bytes()) {
+      return {Code::kInvalidValue, std::string("The array '") + written_->rule->name +
                                        "' was detached or resized before its result was ready"};
     }
-    operand_.array.memory = now;
-    copy_rows(Direction::kUnpack, operand_, static_cast<char*>(operand_.data()), copy_.get());
+    written_->memory = static_cast<char*>(data);
+    copy_rows(Direction::kUnpack, *written_, written_->data(), copy_.get());
     return {};
   }
 
-  void* data() const { return data_; }
-
-  // As one of the operator's matrices, whose rows are packed in a copy.
-  template <class Matrix>
-  Matrix as() const {
-    Matrix matrix = operand_.as<Matrix>();
-    if (copy_ != nullptr) matrix = {nullptr, operand_.columns};
-    matrix.data = data_;
-    return matrix;
-  }
-
-  // The ArrayBuffer that was asked for, or null.
-  napi_value fresh(napi_env env) const {
-    return operand_.array.is_fresh ? napi_value(fresh_.Value()) : napi_value(Napi::Env(env).Null());
+  // The ArrayBuffer that was made, or null.
+  napi_value made(napi_env env) const {
+    return made_.IsEmpty() ? napi_value(Napi::Env(env).Null()) : napi_value(made_.Value());
   }
 
  private:
-  Operand operand_;
-  void* data_ = nullptr;
-  bool copy_back_ = false;
+  std::optional<Operand> written_;  // an output, where it lies in its array
   std::unique_ptr<char[]> copy_;
-  Napi::ObjectReference reference_;
-  Napi::ObjectReference fresh_;
+  Napi::ObjectReference array_;
+  Napi::ObjectReference made_;
 };
 
-class ForwardInFlight final : public AsyncCall {
+class CallInFlight final : public AsyncCall {
  public:
-  using AsyncCall::AsyncCall;
-  using Call = ForwardCall;
+  CallInFlight(napi_env env, Status (*run)(const Call&)) : AsyncCall(env), run_(run) {}
 
-  static Status read(napi_env env, napi_callback_info info, Call* call) {
-    return read_forward(env, info, true, call);
-  }
-
-  Status make_fresh(const Call& call) {
-    RMSNORM_TRY(y_.make_fresh(env(), call.y));
-    RMSNORM_TRY(rstd_.make_fresh(env(), call.rstd));
-    return sum_.make_fresh(env(), call.sum);
-  }
-
-  Status begin(const Call& call) {
-    args_ = call.args;
-    device_ = call.device;
-    RMSNORM_TRY(x_.begin(env(), call.x, Role::kInput));
-    RMSNORM_TRY(weight_.begin(env(), call.weight, Role::kInput));
-    RMSNORM_TRY(y_.begin(env(), call.y, Role::kOutput));
-    RMSNORM_TRY(rstd_.begin(env(), call.rstd, Role::kOutput));
-    RMSNORM_TRY(residual_.begin(env(), call.residual, Role::kInput));
-    RMSNORM_TRY(sum_.begin(env(), call.sum, Role::kOutput));
-    args_.x = x_.as<ConstRows>();
-    args_.weight.data = weight_.data();
-    args_.y = y_.as<Rows>();
-    args_.rstd = rstd_.data();
-    args_.residual = residual_.as<ConstRows>();
-    args_.sum = sum_.as<Rows>();
+  // Reads the arguments twice: making outputs, whose sizes they tell, may run JavaScript, after
+  // which no pointer of the first reading is good.
+  Status begin(const Operation& operation, const CallRecord& record, const napi_value* values) {
+    RMSNORM_TRY(read_call(env(), operation, record, values, CallKind::kLater, &call_));
+    for (std::size_t i = 0; i < operation.size(); ++i) {
+      if (call_.made & bit(i)) RMSNORM_TRY(operands_[i].make(env(), call_.operands[i]));
+    }
+    RMSNORM_TRY(read_call(env(), operation, record, values, CallKind::kLater, &call_));
+    for (std::size_t i = 0; i < operation.size(); ++i) {
+      if (!call_.is_wanted(i)) continue;
+      const bool is_read = !operation[i].is_output() || call_.accumulate;
+      RMSNORM_TRY(operands_[i].begin(env(), &call_.operands[i], is_read));
+    }
     return {};
   }
 
  private:
-  Status run() override { return napi::run(args_, device_); }
+  Status run() override { return run_(call_); }
+  // A list of the outputs that were made, each in its operand's place.
   Status finish(napi_value* result) override {
-    RMSNORM_TRY(y_.end(env()));
-    RMSNORM_TRY(rstd_.end(env()));
-    RMSNORM_TRY(sum_.end(env()));
-    *result =
-        make_object(env(), {{"rows", make_number(env(), static_cast<double>(args_.shape.rows))},
-                            {"y", y_.fresh(env())},
-                            {"rstd", rstd_.fresh(env())},
-                            {"sum", sum_.fresh(env())}});
+    std::vector<napi_value> made;
+    for (std::size_t i = 0; i < call_.operation->size(); ++i) {
+      RMSNORM_TRY(operands_[i].end(env()));
+      made.push_back(operands_[i].made(env()));
+    }
+    *result = make_list(env(), made);
     return {};
   }
 
-  ForwardArgs args_;
-  int device_ = kCpu;
-  ArrayInFlight x_, weight_, y_, rstd_, residual_, sum_;
+  Status (*run_)(const Call&);
+  Call call_;
+  OperandInFlight operands_[kMaxOperands];
 };
-
-class BackwardInFlight final : public AsyncCall {
- public:
-  using AsyncCall::AsyncCall;
-  using Call = BackwardCall;
-
-  static Status read(napi_env env, napi_callback_info info, Call* call) {
-    return read_backward(env, info, true, call);
-  }
-
-  Status make_fresh(const Call& call) {
-    RMSNORM_TRY(dx_.make_fresh(env(), call.dx));
-    return dweight_.make_fresh(env(), call.dweight);
-  }
-
-  Status begin(const Call& call) {
-    args_ = call.args;
-    device_ = call.device;
-    const Role dweight_role = args_.accumulate ? Role::kInputAndOutput : Role::kOutput;
-    RMSNORM_TRY(dy_.begin(env(), call.dy, Role::kInput));
-    RMSNORM_TRY(x_.begin(env(), call.x, Role::kInput));
-    RMSNORM_TRY(weight_.begin(env(), call.weight, Role::kInput));
-    RMSNORM_TRY(rstd_.begin(env(), call.rstd, Role::kInput));
-    RMSNORM_TRY(dx_.begin(env(), call.dx, Role::kOutput));
-    RMSNORM_TRY(dweight_.begin(env(), call.dweight, dweight_role));
-    RMSNORM_TRY(dsum_.begin(env(), call.dsum, Role::kInput));
-    args_.dy = dy_.as<ConstRows>();
-    args_.x = x_.as<ConstRows>();
-    args_.weight.data = weight_.data();
-    args_.rstd = rstd_.data();
-    args_.dx = dx_.as<Rows>();
-    args_.dweight = dweight_.data();
-    args_.dsum = dsum_.as<ConstRows>();
-    return {};
-  }
-
- private:
-  Status run() override { return napi::run(args_, device_); }
-  Status finish(napi_value* result) override {
-    RMSNORM_TRY(dx_.end(env()));
-    RMSNORM_TRY(dweight_.end(env()));
-    *result =
-        make_object(env(), {{"rows", make_number(env(), static_cast<double>(args_.shape.rows))},
-                            {"dx", dx_.fresh(env())},
-                            {"dweight", dweight_.fresh(env())}});
-    return {};
-  }
-
-  BackwardArgs args_;
-  int device_ = kCpu;
-  ArrayInFlight dy_, x_, weight_, rstd_, dx_, dweight_, dsum_;
-};
-
-// Reads the arguments twice: making fresh arrays, whose sizes they tell, may run JavaScript, after
-// which no pointer of the first reading is good.
-template <class InFlight>
-Status begin(napi_env env, napi_callback_info info, InFlight& in_flight) {
-  typename InFlight::Call sizes;
-  RMSNORM_TRY(InFlight::read(env, info, &sizes));
-  RMSNORM_TRY(in_flight.make_fresh(sizes));
-  typename InFlight::Call call;
-  RMSNORM_TRY(InFlight::read(env, info, &call));
-  return in_flight.begin(call);
-}
 
 // A wrong argument rejects the promise.
-template <class InFlight>
-napi_value start(napi_env env, napi_callback_info info) {
+napi_value start(napi_env env, napi_callback_info info, const Operation& operation,
+                 Status (*run)(const Call&)) {
+  napi_value values[kMaxOperands + 1];
+  std::size_t count = std::size(values);
+  void* data = nullptr;
+  napi_get_cb_info(env, info, &count, values, nullptr, &data);
+  const CallRecord record = *static_cast<const CallRecord*>(data);
   Environment* environment = nullptr;
   napi_value promise = nullptr;
   Status status = Environment::of(env, &environment);
   if (status.ok()) status = environment->open_async_calls();
-  auto in_flight = std::make_unique<InFlight>(env);
+  auto in_flight = std::make_unique<CallInFlight>(env, run);
   if (status.ok()) status = in_flight->open(&promise);
   if (!status.ok()) return throw_status(env, status);
   try {
-    status = begin(env, info, *in_flight);
+    status = in_flight->begin(operation, record, values);
   } catch (const Napi::Error&) {
     status = ending();
   } catch (const std::bad_alloc&) {
@@ -273,11 +186,11 @@ napi_value start(napi_env env, napi_callback_info info) {
 }  // namespace
 
 napi_value forward_async(napi_env env, napi_callback_info info) {
-  return start<ForwardInFlight>(env, info);
+  return start(env, info, kForward, run_forward);
 }
 
 napi_value backward_async(napi_env env, napi_callback_info info) {
-  return start<BackwardInFlight>(env, info);
+  return start(env, info, kBackward, run_backward);
 }
 
 }  // namespace rmsnorm::napi

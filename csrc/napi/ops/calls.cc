@@ -1,13 +1,17 @@
 #include "calls.h"
 
+#include <iterator>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "../../cpu/backend.h"
 #include "../../cpu/thread_pool.h"
 #include "../../os/platform.h"
-#include "../args/arguments.h"
+#include "../args/call.h"
+#include "../errors.h"
 #include "../results.h"
-#include "dispatch.h"
+#include "../values.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -16,16 +20,18 @@ napi_value finish(napi_env env, const Status& status) {
   return status.ok() ? nullptr : throw_status(env, status);
 }
 
-Status run_forward(napi_env env, napi_callback_info info) {
-  ForwardCall call;
-  RMSNORM_TRY(read_forward(env, info, false, &call));
-  return run(call);
-}
-
-Status run_backward(napi_env env, napi_callback_info info) {
-  BackwardCall call;
-  RMSNORM_TRY(read_backward(env, info, false, &call));
-  return run(call);
+// A call of the record and the arguments, made now.
+template <Status (*run)(const Call&)>
+napi_value call_now(napi_env env, napi_callback_info info, const Operation& operation) {
+  napi_value values[kMaxOperands + 1];
+  std::size_t count = std::size(values);  // arguments that were not passed are undefined
+  void* record = nullptr;
+  napi_get_cb_info(env, info, &count, values, nullptr, &record);
+  Call call;
+  Status status = read_call(env, operation, *static_cast<const CallRecord*>(record), values,
+                            CallKind::kNow, &call);
+  if (status.ok()) status = run(call);
+  return finish(env, status);
 }
 
 // The dtypes that convert() knows: all but float64.
@@ -37,27 +43,34 @@ Status run_convert(napi_env env, napi_callback_info info) {
   ArgumentReader reader(env, info);
   const DType from = convertible(reader, 1, "from");
   const DType to = convertible(reader, 3, "to");
-  Operand source;
-  Operand destination;
-  reader.array("source", from, Presence::kRequired, &source.array);
+  const Memory source = reader.array("source", from);
   reader.skip();
-  reader.array("out", to, Presence::kRequired, &destination.array);
+  const Memory destination = reader.array("out", to);
   RMSNORM_TRY(reader.status());
-  const std::int64_t length = source.array.memory.length;
-  RMSNORM_TRY(place_vector(length, &source));
-  RMSNORM_TRY(place_vector(length, &destination));
-  RMSNORM_TRY(check_overlap(destination, {&source}, {}));
-  return cpu::convert(from, source.data(), to, destination.data(), length);
+  if (destination.length != source.length) {
+    return {Code::kOutOfRange, "The argument 'out' must have " + std::to_string(source.length) +
+                                   " elements. Received " + std::to_string(destination.length)};
+  }
+  const auto bytes_of = [](const Memory& memory, DType dtype) {
+    const auto* const begin = static_cast<const char*>(memory.data);
+    return std::pair(begin, begin + memory.length * element_size(dtype));
+  };
+  const auto [begin, end] = bytes_of(destination, to);
+  const auto [source_begin, source_end] = bytes_of(source, from);
+  if (begin < source_end && source_begin < end) {
+    return {Code::kInvalidValue, "The arrays 'out' and 'source' must not overlap in memory"};
+  }
+  return cpu::convert(from, source.data, to, destination.data, source.length);
 }
 
 }  // namespace
 
 napi_value forward(napi_env env, napi_callback_info info) {
-  return finish(env, run_forward(env, info));
+  return call_now<run_forward>(env, info, kForward);
 }
 
 napi_value backward(napi_env env, napi_callback_info info) {
-  return finish(env, run_backward(env, info));
+  return call_now<run_backward>(env, info, kBackward);
 }
 
 napi_value convert(napi_env env, napi_callback_info info) {

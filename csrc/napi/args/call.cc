@@ -1,0 +1,322 @@
+#include "call.h"
+
+#include <bit>
+#include <string>
+
+#include "../../cpu/backend.h"
+#include "../../cuda/host/backend.h"
+#include "../../cuda/runtime/enqueue.h"
+#include "../environment.h"
+#include "../gpu/device_buffer.h"
+#include "../gpu/stream.h"
+#include "../values.h"
+
+namespace rmsnorm::napi {
+namespace {
+
+constexpr int kMaxOrdinal = 1023;
+
+// Reads fields of the record; what is wrong with one is kept until the last has been read.
+class FieldReader {
+ public:
+  std::uint32_t integer(std::int32_t field, const char* name, std::uint32_t most) {
+    const auto number = static_cast<std::uint32_t>(field);
+    require(number <= most, name);
+    return number;
+  }
+  // A whole number from 0 to `most`.
+  std::int64_t whole(double field, const char* name, std::int64_t most) {
+    // What no int64 can be becomes one that is not equal to it, or is negative.
+    const auto number = static_cast<std::int64_t>(field);
+    require(static_cast<double>(number) == field && number >= 0 && number <= most, name);
+    return number;
+  }
+  double number(double field, const char* name, double least, double most) {
+    require(field >= least && field <= most, name);
+    return field;
+  }
+  void require(bool is_right, const char* name) {
+    if (!is_right) [[unlikely]]
+      wrong_ = name;
+  }
+
+  bool is_right() const { return wrong_ == nullptr; }
+  Status status() const {
+    return {Code::kOutOfRange, std::string("The call record's field '") + wrong_ +
+                                   "' must be a number that it can be"};
+  }
+
+ private:
+  const char* wrong_ = nullptr;
+};
+
+struct Masks {
+  std::uint32_t float32;
+  std::uint32_t strided;
+  bool on_device;
+};
+
+bool read_record(const CallRecord& record, CallKind kind, Call* call, Masks* masks,
+                 FieldReader* reader) {
+  const auto mask = [&](std::int32_t field, const char* name) {
+    return reader->integer(field, name, call->operation->all());
+  };
+  const bool is_now = kind == CallKind::kNow;
+  call->dtype = static_cast<DType>(reader->integer(record.dtype, "dtype", 3));
+  call->options.cast_order =
+      static_cast<CastOrder>(reader->integer(record.cast_order, "castOrder", 1));
+  call->accumulate = reader->integer(record.accumulate, "accumulate", 1) == 1;
+  call->device = record.device;
+  reader->require(call->device >= kCpu && call->device <= kMaxOrdinal, "device");
+  masks->on_device = reader->integer(record.on_device, "onDevice", is_now) == 1;
+  call->given = mask(record.given, "given");
+  call->made = mask(record.made, "made");
+  masks->float32 = mask(record.float32, "float32");
+  masks->strided = mask(record.strided, "strided");
+  const std::int64_t rows = reader->whole(record.rows, "rows", kMaxSafeInteger);
+  const std::int64_t hidden_size = reader->whole(record.hidden_size, "hiddenSize", kMaxSafeInteger);
+  std::int64_t elements = 0;
+  reader->require(hidden_size > 0, "hiddenSize");
+  reader->require(
+      !__builtin_mul_overflow(rows, hidden_size, &elements) && elements <= kMaxSafeInteger, "rows");
+  reader->require(!is_now || call->made == 0, "made");
+  call->shape = {rows, hidden_size};
+  const double most = call->dtype == DType::kFloat64 ? kMaxDouble : kMaxFloat;
+  call->options.eps = reader->number(record.eps, "eps", 0, most);
+  call->options.weight_offset = reader->number(record.weight_offset, "weightOffset", -most, most);
+  return reader->is_right();
+}
+
+Status wrong_type(napi_env env, const Operand& operand, napi_value value, const char* expected) {
+  return {Code::kWrongType, std::string("The argument '") + operand.rule->name + "' must be " +
+                                expected + ". Received " + describe(env, value)};
+}
+
+Status length_error(const Operand& operand, std::int64_t length) {
+  return {Code::kOutOfRange, std::string("The argument '") + operand.rule->name + "' must have " +
+                                 std::to_string(length) + " elements. Received " +
+                                 std::to_string(operand.length)};
+}
+
+// The memory of an array, by its bytes: lib/ knows of what kind it is. False if the value is none
+// that elements of the operand's dtype can be in.
+bool read_host_memory(napi_env env, napi_value value, CallKind kind, Operand* operand) {
+  void* data = nullptr;
+  std::int64_t bytes = 0;
+  // A power of two: to divide by it takes longer than all else here.
+  const auto size = static_cast<std::uint64_t>(operand->element_bytes());
+  if (!read_view(env, value, &data, &bytes) ||
+      ((static_cast<std::uint64_t>(bytes) | reinterpret_cast<std::uintptr_t>(data)) & (size - 1)) !=
+          0) {
+    return false;
+  }
+  operand->memory = static_cast<char*>(data);
+  operand->length = bytes >> std::countr_zero(size);
+  operand->buffer = nullptr;
+  operand->is_shared = kind == CallKind::kLater && is_shared(env, value);
+  return true;
+}
+
+Status read_device_memory(napi_env env, napi_value value, Operand* operand) {
+  const auto* buffer = find_object<DeviceBuffer>(env, value);
+  if (buffer == nullptr || buffer->span().dtype != operand->dtype) {
+    return wrong_type(env, *operand, value, "a DeviceBuffer of its dtype");
+  }
+  RMSNORM_TRY(check_open(*buffer, operand->rule->name));
+  operand->memory = reinterpret_cast<char*>(buffer->span().pointer);
+  operand->length = buffer->span().length;
+  operand->buffer = buffer;
+  operand->is_shared = false;
+  return {};
+}
+
+DType dtype_of(const OperandRule& rule, DType dtype, bool is_float32) {
+  const bool is_16_bit = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
+  if (rule.element == Element::kRstd) return is_16_bit ? DType::kFloat32 : dtype;
+  return rule.element == Element::kTensorOrFloat32 && is_16_bit && is_float32 ? DType::kFloat32
+                                                                              : dtype;
+}
+
+// Places a matrix by its layout in the record.
+Status place_by_layout(const CallRecord& record, Shape shape, std::size_t index, Operand* operand) {
+  FieldReader reader;
+  std::int64_t layout[4];
+  for (std::size_t i = 0; i < 4; ++i) {
+    layout[i] = reader.whole(record.layouts[index][i], "layouts", kMaxSafeInteger);
+  }
+  if (!reader.is_right()) return reader.status();
+  return place_strided_rows(shape, layout, operand);
+}
+
+// Reads an operand that is wanted, and says where its rows lie.
+Status read_operand(napi_env env, const CallRecord& record, const Call& call, const Masks& masks,
+                    CallKind kind, std::size_t index, napi_value value, Operand* operand) {
+  const auto& [rows, hidden_size] = call.shape;
+  const OperandRule& rule = (*call.operation)[index];
+  const bool is_matrix = rule.extent == Extent::kMatrix;
+  operand->rule = &rule;
+  operand->dtype = dtype_of(rule, call.dtype, (masks.float32 & bit(index)) != 0);
+  operand->columns = rule.extent == Extent::kPerRow ? rows : hidden_size;
+  operand->pack(is_matrix ? rows : 1);
+  if ((call.given & bit(index)) == 0) {
+    operand->value = nullptr;
+    operand->memory = nullptr;
+    return {};
+  }
+  operand->value = value;
+  if (masks.on_device) {
+    RMSNORM_TRY(read_device_memory(env, value, operand));
+  } else if (!read_host_memory(env, value, kind, operand)) {
+    return wrong_type(env, *operand, value, array_name(operand->dtype));
+  }
+  if (is_matrix && (masks.strided & bit(index)) != 0) {
+    RMSNORM_TRY(place_by_layout(record, call.shape, index, operand));
+    operand->end = operand->data() + reach(*operand) * operand->element_bytes();
+    return {};
+  }
+  const std::int64_t length = operand->rows.count * operand->columns;
+  if (operand->length != length) return length_error(*operand, length);
+  operand->end = operand->memory + length * operand->element_bytes();
+  return {};
+}
+
+// All operands in one place, and the queue of that.
+Status read_queue_of(napi_env env, napi_value stream, Call* call) {
+  cuda::Device* device = nullptr;
+  for (std::uint32_t given = call->given; given != 0;) {
+    const std::size_t i = take_bit(&given);
+    cuda::Device& own = call->operands[i].buffer->span().allocation->device();
+    if (own.properties().ordinal != call->device) {
+      return {Code::kInvalidValue, std::string("The argument '") + (*call->operation)[i].name +
+                                       "' must be on the device of the call"};
+    }
+    device = &own;
+  }
+  Environment* environment = nullptr;
+  RMSNORM_TRY(Environment::of(env, &environment));
+  return read_queue(*environment, stream, *device, &call->queue);
+}
+
+// What outputs may overlap. Those that are to be made overlap nothing.
+Status check_overlaps(const Call& call) {
+  const std::uint32_t outputs = call.operation->outputs();
+  for (std::uint32_t left = call.given & outputs; left != 0;) {
+    const Operand& output = call.operands[take_bit(&left)];
+    const char* const begin = output.data();
+    if (begin == output.end) continue;
+    if (!output.is_packed()) RMSNORM_TRY(check_own_rows(output));
+    // Of two outputs once.
+    for (std::uint32_t others = (call.given & ~outputs) | left; others != 0;) {
+      const std::size_t index = take_bit(&others);
+      const Operand& other = call.operands[index];
+      const bool is_apart = other.end <= begin || output.end <= other.data();
+      if (is_apart || other.data() == other.end) continue;
+      const bool may_equal = (output.rule->may_equal & bit(index)) != 0;
+      RMSNORM_TRY(check_overlap(output, other, may_equal));
+    }
+  }
+  return {};
+}
+
+// Why an operand that must be there is not.
+Status lacking(const Operation& operation, std::uint32_t wanted) {
+  if (std::uint32_t missing = operation.required() & ~wanted; missing != 0) {
+    return {Code::kInvalidValue,
+            std::string("The argument '") + operation[take_bit(&missing)].name + "' must be given"};
+  }
+  for (std::uint32_t left = operation.needy() & wanted; left != 0;) {
+    const OperandRule& rule = operation[take_bit(&left)];
+    std::uint32_t missing = rule.needs & ~wanted;
+    if (missing == 0) continue;
+    return {Code::kInvalidValue, std::string("The argument '") + rule.name +
+                                     "' must be left out without a '" +
+                                     operation[take_bit(&missing)].name + "'"};
+  }
+  return {};
+}
+
+// The allocation that an operand is in; null if it has none on a device.
+const cuda::AllocationPtr& allocation_of(const Call& call, std::size_t index) {
+  static const cuda::AllocationPtr none;
+  const bool is_there = (call.given & bit(index)) != 0;
+  return is_there ? call.operands[index].buffer->span().allocation : none;
+}
+
+template <class Args>
+Status run(const Call& call, const Args& args, Status (*on_cpu)(const Args&),
+           Status (*on_device)(int, const Args&),
+           Status (*enqueue)(cuda::Queue&, const Args&,
+                             std::initializer_list<const cuda::AllocationPtr*>)) {
+  if (call.queue != nullptr) {
+    const auto used = [&](std::size_t index) { return &allocation_of(call, index); };
+    return enqueue(*call.queue, args,
+                   {used(0), used(1), used(2), used(3), used(4), used(5), used(6)});
+  }
+  return call.device == kCpu ? on_cpu(args) : on_device(call.device, args);
+}
+
+}  // namespace
+
+Status read_call(napi_env env, const Operation& operation, const CallRecord& record,
+                 const napi_value* values, CallKind kind, Call* call) {
+  call->operation = &operation;
+  Masks masks;
+  FieldReader reader;
+  if (!read_record(record, kind, call, &masks, &reader)) return reader.status();
+  const std::uint32_t wanted = call->wanted();
+  if ((operation.required() & ~wanted) != 0 || (operation.needy() & wanted) != 0) {
+    RMSNORM_TRY(lacking(operation, wanted));
+  }
+  for (std::uint32_t left = wanted; left != 0;) {
+    const std::size_t i = take_bit(&left);
+    RMSNORM_TRY(read_operand(env, record, *call, masks, kind, i, values[i], &call->operands[i]));
+  }
+  if (masks.on_device) RMSNORM_TRY(read_queue_of(env, values[kMaxOperands], call));
+  RMSNORM_TRY(check_overlaps(*call));
+  if (&operation != &kBackward || call->is_wanted(backward_operand::kDx)) return {};
+  return check_rows_have_memory(call->operands[backward_operand::kDy],
+                                call->operands[backward_operand::kX]);
+}
+
+ForwardArgs forward_args(const Call& call) {
+  using namespace forward_operand;
+  return {.shape = call.shape,
+          .options = call.options,
+          .dtype = call.dtype,
+          .x = call.matrix<ConstRows>(kX),
+          .weight = {call.data(kWeight),
+                     call.is_wanted(kWeight) ? call.operands[kWeight].dtype : call.dtype},
+          .y = call.matrix<Rows>(kY),
+          .rstd = call.data(kRstd),
+          .residual = call.matrix<ConstRows>(kResidual),
+          .sum = call.matrix<Rows>(kSum)};
+}
+
+BackwardArgs backward_args(const Call& call) {
+  using namespace backward_operand;
+  const auto dtype_of = [&](std::size_t index) {
+    return call.is_wanted(index) ? call.operands[index].dtype : call.dtype;
+  };
+  return {.shape = call.shape,
+          .options = call.options,
+          .dtype = call.dtype,
+          .dy = call.matrix<ConstRows>(kDy),
+          .x = call.matrix<ConstRows>(kX),
+          .weight = {call.data(kWeight), dtype_of(kWeight)},
+          .rstd = call.data(kRstd),
+          .dx = call.matrix<Rows>(kDx),
+          .dweight = call.data(kDweight),
+          .dweight_dtype = dtype_of(kDweight),
+          .accumulate = call.accumulate,
+          .dsum = call.matrix<ConstRows>(kDsum)};
+}
+
+Status run_forward(const Call& call) {
+  return run(call, forward_args(call), cpu::forward, cuda::forward, cuda::enqueue_forward);
+}
+
+Status run_backward(const Call& call) {
+  return run(call, backward_args(call), cpu::backward, cuda::backward, cuda::enqueue_backward);
+}
+
+}  // namespace rmsnorm::napi

@@ -1,0 +1,173 @@
+// Arguments and options as the operands of a call, checked by their rules.
+
+import { rstdKind, type DType, type FloatArray } from '../core/dtype';
+import { argumentError } from '../core/errors';
+import type { DeviceBuffer } from '../gpu/device-buffer';
+import type { Call } from './call';
+import { checkSameDevice, type DataKind } from './data';
+import { forwardRules, type OperandRule } from './operations';
+import { isSame } from './shape';
+import {
+  dataOf,
+  kindOf,
+  readArgument,
+  sourceOf,
+  statedType,
+  type Argument,
+  type TensorArgument,
+} from './tensor';
+
+/** Whether a value is an array of this kind with elements: one that is not detached. */
+function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
+  if (!ArrayBuffer.isView(value)) return false;
+  const array = value as FloatArray;
+  return array[Symbol.toStringTag] === kind && array.length > 0;
+}
+
+/** Reads weight, which says how long rows are. `kind`, `dtype`: of x. */
+export function readWeight(
+  value: unknown,
+  x: Argument,
+  kind: DataKind,
+  dtype: DType,
+): Argument | undefined {
+  if (value === null || value === undefined) return undefined;
+  if (isArrayOf(kind, value)) return value;
+  const weight = readArgument('weight', value);
+  checkTensor(forwardRules.weight, weight, x);
+  checkDType(forwardRules.weight, weight, dtype);
+  return weight;
+}
+
+/** Reads an operand other than x and weight. */
+export function readOperand(call: Call, rule: OperandRule, value: unknown): Argument {
+  // Nothing else can be wrong with an array of the kind of x, but with rstd beside 16 bits.
+  if (isArrayOf(call.kind, value) && value.length === lengthOf(rule, call)) {
+    if (rule.element !== 'rstd' || call.dtype === 'float32') {
+      call.given |= rule.bit;
+      return value;
+    }
+  }
+  return readOtherOperand(call, rule, value);
+}
+
+function readOtherOperand(call: Call, rule: OperandRule, value: unknown): Argument {
+  const argument = readArgument(rule.name, value);
+  const x = call.x as Argument;
+  if (!ArrayBuffer.isView(argument) || !ArrayBuffer.isView(x)) checkTensor(rule, argument, x);
+  checkDType(rule, argument, call.dtype);
+  checkLength(call, rule, argument);
+  addOperand(call, rule, argument);
+  return argument;
+}
+
+/** As {@link readOperand}; undefined for null and undefined. */
+export function readOptional(call: Call, rule: OperandRule, value: unknown): Argument | undefined {
+  return value === undefined || value === null ? undefined : readOperand(call, rule, value);
+}
+
+/** Notes that an operand is there. */
+export function addOperand(call: Call, rule: OperandRule, argument: Argument): void {
+  const { bit } = rule;
+  call.given |= bit;
+  if (rule.element === 'tensorOrFloat32' && is16Bit(call.dtype) && isFloat32(argument)) {
+    call.float32 |= bit;
+  }
+  if (!ArrayBuffer.isView(argument) && argument.view !== null) call.strided |= bit;
+}
+
+/** The elements of an operand. */
+export function lengthOf({ extent }: OperandRule, { rows, hiddenSize }: Call): number {
+  if (extent === 'matrix') return rows * hiddenSize;
+  return extent === 'vector' ? hiddenSize : rows;
+}
+
+export function checkLength(call: Call, rule: OperandRule, argument: Argument): void {
+  if (argument.length !== lengthOf(rule, call)) throw wrongLength(rule, argument, call);
+}
+
+function wrongLength(rule: OperandRule, argument: Argument, call: Call): Error {
+  const expected = `of ${String(lengthOf(rule, call))} elements`;
+  return argumentError('ERR_OUT_OF_RANGE', rule.name, expected, dataOf(argument));
+}
+
+/** Checks what only tensors and DeviceBuffers can have wrong. */
+function checkTensor({ name, extent }: OperandRule, argument: Argument, x: Argument): void {
+  checkSameDevice(name, dataOf(argument), dataOf(x));
+  if (ArrayBuffer.isView(argument)) return;
+  if (extent === 'vector') refuseView(name, argument);
+  if (extent !== 'matrix' || ArrayBuffer.isView(x)) return;
+  if (x.dims === null || argument.dims === null || isSame(argument.dims, x.dims)) return;
+  const expected = `[${x.dims.join(', ')}], the dims of x`;
+  throw argumentError('ERR_OUT_OF_RANGE', `${name}.dims`, expected, argument.dims);
+}
+
+/** Refuses a tensor whose elements are not those of its data. */
+export function refuseView(name: string, argument: Argument): void {
+  if (ArrayBuffer.isView(argument) || argument.view === null) return;
+  const expected = 'an array or a tensor without strides and offset';
+  throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, argument.source);
+}
+
+/** Whether an argument has elements of float32. */
+export function isFloat32(argument: Argument): boolean {
+  const kind = kindOf(argument);
+  if (kind !== 'DeviceBuffer') return kind === 'Float32Array';
+  return ((argument as TensorArgument).data as DeviceBuffer).dtype === 'float32';
+}
+
+function is16Bit(dtype: DType): boolean {
+  return dtype === 'float16' || dtype === 'bfloat16';
+}
+
+/** Refuses an operand whose elements cannot be what its rule says beside tensors of `dtype`. */
+export function checkDType(rule: OperandRule, argument: Argument, dtype: DType): void {
+  const { element } = rule;
+  if (element === 'rstd') {
+    const hasDims = !ArrayBuffer.isView(argument) && argument.dims !== null;
+    if (hasDims || !isOf(argument, dtype === 'float64' ? dtype : 'float32')) {
+      throw argumentError(
+        'ERR_INVALID_ARG_TYPE',
+        rule.name,
+        `a ${rstdKind(dtype)}`,
+        sourceOf(argument),
+      );
+    }
+  } else if (!isOf(argument, dtype)) {
+    if (element === 'tensor' || !is16Bit(dtype) || !isFloat32(argument)) {
+      throw wrongDType(rule, argument, dtype);
+    }
+  }
+}
+
+const kindsOf: Readonly<Record<DType, string>> = {
+  float32: 'Float32Array',
+  float16: 'Float16Array or Uint16Array',
+  bfloat16: 'Uint16Array',
+  float64: 'Float64Array',
+};
+
+function wrongDType({ name, element }: OperandRule, argument: Argument, dtype: DType): Error {
+  const orFloat32 = element === 'tensorOrFloat32' && is16Bit(dtype) ? ' or Float32Array' : '';
+  const expected = `a ${kindsOf[dtype]}${orFloat32}, since x is ${dtype}`;
+  const { data, wrap } = ArrayBuffer.isView(argument) ? { data: argument, wrap: null } : argument;
+  const array = wrap === null ? data : wrap(data as Uint16Array);
+  return argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
+}
+
+/** Whether the elements of an argument can be of `dtype`. */
+function isOf(argument: Argument, dtype: DType): boolean {
+  switch (kindOf(argument)) {
+    case 'Float32Array':
+      return dtype === 'float32';
+    case 'Uint16Array':
+      if (!is16Bit(dtype)) return false;
+      return ArrayBuffer.isView(argument) || (statedType(argument) ?? dtype) === dtype;
+    case 'Float64Array':
+      return dtype === 'float64';
+    case 'Float16Array':
+      return dtype === 'float16';
+    case 'DeviceBuffer':
+      return ((argument as TensorArgument).data as DeviceBuffer).dtype === dtype;
+  }
+}

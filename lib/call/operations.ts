@@ -1,0 +1,87 @@
+// The operands of forward and backward, in the order of native calls. csrc/napi/args/operation.h has
+// the same tables, and a test compares the two.
+
+/** (rows, hiddenSize), (hiddenSize), or (rows). */
+export type Extent = 'matrix' | 'vector' | 'perRow';
+
+/** The call's dtype; that or float32 beside 16 bits; float32, or float64 beside float64. */
+export type Element = 'tensor' | 'tensorOrFloat32' | 'rstd';
+
+/** The arguments and options that operands come from. */
+export type OperandName =
+  | ('x' | 'weight' | 'out' | 'rstdOut' | 'residual' | 'sumOut')
+  | ('dy' | 'rstd' | 'dxOut' | 'dweightOut' | 'dsum');
+
+/** What is known of an operand before a call. */
+export interface OperandRule {
+  readonly name: OperandName;
+  readonly extent: Extent;
+  readonly element: Element;
+  readonly use: 'input' | 'output';
+  readonly isRequired: boolean;
+  /** The inputs that an output may be exactly. */
+  readonly mayEqual: readonly OperandName[];
+  /** The operands that must be there where it is. */
+  readonly needs: readonly OperandName[];
+  /** The bit of its place. */
+  readonly bit: number;
+}
+
+type Kind = Pick<OperandRule, 'extent' | 'element'>;
+
+function rule(
+  place: number,
+  name: OperandName,
+  kind: Kind,
+  rest: Partial<OperandRule> = {},
+): OperandRule {
+  const { use = 'input', isRequired = false, mayEqual = [], needs = [] } = rest;
+  return { name, ...kind, use, isRequired, mayEqual, needs, bit: 1 << place };
+}
+
+const matrix: Kind = { extent: 'matrix', element: 'tensor' };
+const perRow: Kind = { extent: 'perRow', element: 'rstd' };
+const vector: Kind = { extent: 'vector', element: 'tensorOrFloat32' };
+const required = { isRequired: true };
+const output = { use: 'output' } as const;
+
+export const forwardRules = {
+  x: rule(0, 'x', matrix, required),
+  weight: rule(1, 'weight', vector),
+  out: rule(2, 'out', matrix, { ...output, ...required, mayEqual: ['x', 'residual'] }),
+  rstdOut: rule(3, 'rstdOut', perRow, output),
+  residual: rule(4, 'residual', matrix, { needs: ['sumOut'] }),
+  sumOut: rule(5, 'sumOut', matrix, {
+    ...output,
+    mayEqual: ['x', 'residual'],
+    needs: ['residual'],
+  }),
+} as const;
+
+export const backwardRules = {
+  dy: rule(0, 'dy', matrix, required),
+  x: rule(1, 'x', matrix, required),
+  weight: rule(2, 'weight', vector),
+  rstd: rule(3, 'rstd', perRow),
+  dxOut: rule(4, 'dxOut', matrix, { ...output, mayEqual: ['dy', 'x', 'dsum'] }),
+  dweightOut: rule(5, 'dweightOut', vector, output),
+  dsum: rule(6, 'dsum', matrix, { needs: ['dxOut'] }),
+} as const;
+
+/** An operation: its operands in the order of the addon's arguments. */
+export interface Operation {
+  readonly rules: readonly OperandRule[];
+  readonly x: OperandRule;
+  readonly weight: OperandRule;
+}
+
+export const forwardOperation: Operation = {
+  rules: Object.values(forwardRules),
+  x: forwardRules.x,
+  weight: forwardRules.weight,
+};
+export const backwardOperation: Operation = {
+  rules: Object.values(backwardRules),
+  x: backwardRules.x,
+  weight: backwardRules.weight,
+};

@@ -1,0 +1,46 @@
+// The call record: what a native call is told besides its operands, in memory that the addon shares
+// with JavaScript. csrc/napi/args/call_record.h has the same fields, and a test compares the two.
+
+import { binding } from '../binding';
+import { dtypeCodes } from '../core/dtype';
+import type { Call } from './call';
+import { defaultEps } from './options';
+
+/** The fields of 32 bits. */
+export const integerFields = [
+  ...(['dtype', 'castOrder', 'accumulate', 'device', 'onDevice'] as const),
+  ...(['given', 'made', 'float32', 'strided'] as const),
+] as const;
+
+/** The fields of 64 bits, which follow. */
+export const numberFields = ['rows', 'hiddenSize', 'eps', 'weightOffset'] as const;
+
+// Numbers begin at a multiple of their size.
+const numbersAt = 8 * Math.ceil(integerFields.length / 2);
+const integers = new Int32Array(binding.record, 0, integerFields.length);
+const numbers = new Float64Array(binding.record, numbersAt);
+
+/** Writes all but the layouts. The native call has to follow at once: there is one record. */
+export function writeRecord(call: Call): void {
+  integers[0] = dtypeCodes[call.dtype];
+  integers[1] = call.castOrder === 'float' ? 1 : 0;
+  integers[2] = call.accumulate ? 1 : 0;
+  integers[3] = call.device;
+  integers[4] = call.stream === null ? 0 : 1;
+  integers[5] = call.given;
+  integers[6] = call.made;
+  integers[7] = call.float32;
+  integers[8] = call.strided;
+  numbers[0] = call.rows;
+  numbers[1] = call.hiddenSize;
+  numbers[2] = call.eps ?? defaultEps;
+  numbers[3] = call.weightOffset ?? 0;
+}
+
+/** The element of the first row, the row stride, the rows of a batch, and the batch stride. */
+export type LayoutNumbers = readonly [number, number, number, number];
+
+/** Writes the layout of the operand at a place. */
+export function writeLayout(place: number, layout: LayoutNumbers): void {
+  numbers.set(layout, numberFields.length + layout.length * place);
+}

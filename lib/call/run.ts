@@ -1,0 +1,154 @@
+// Runs calls that have been read: now, on the CPU or enqueued on a stream, or later, on another
+// thread. The outputs that they make become operands of theirs.
+
+import type { NativeArray, NativeData } from '../../binding';
+import { binding } from '../binding';
+import { makeArray, nativeView, rstdKind, type ArrayKind } from '../core/dtype';
+import { adoptNativeError, argumentError } from '../core/errors';
+import { cuda } from '../gpu/cuda';
+import type { Call, Operand } from './call';
+import { freshLike, freshRstd, nativeData } from './data';
+import { addOperand, isFloat32, lengthOf } from './operands';
+import { forwardOperation, type OperandRule } from './operations';
+import { writeLayout, writeRecord, type LayoutNumbers } from './record';
+import { collapse } from './strides';
+import {
+  dataOf,
+  kindOf,
+  outputLike,
+  readArgument,
+  type Argument,
+  type StridedView,
+  type TensorArgument,
+} from './tensor';
+
+/** Runs a call, or enqueues it. */
+export function runNow(call: Call): void {
+  if (call.made !== 0) makeOutputs(call);
+  // Nothing from here to the native call runs code of the caller, which could make another call.
+  writeRecord(call);
+  if (call.strided !== 0) writeStrided(call);
+  try {
+    if (call.operation === forwardOperation) {
+      binding.forward(
+        nativeOf(call.x),
+        nativeOf(call.weight),
+        nativeOf(call.out),
+        nativeOf(call.rstdOut),
+        nativeOf(call.residual),
+        nativeOf(call.sumOut),
+        undefined,
+        call.stream,
+      );
+    } else {
+      binding.backward(
+        nativeOf(call.dy),
+        nativeOf(call.x),
+        nativeOf(call.weight),
+        nativeOf(call.rstd),
+        nativeOf(call.dxOut),
+        nativeOf(call.dweightOut),
+        nativeOf(call.dsum),
+        call.stream,
+      );
+    }
+  } catch (error) {
+    throw adoptNativeError(error);
+  }
+}
+
+/** What the addon takes for an operand. It reads arrays by their bytes, whatever their class. */
+function nativeOf(operand: Operand): NativeData | undefined {
+  if (operand === undefined) return undefined;
+  return ArrayBuffer.isView(operand) ? (operand as NativeArray) : nativeOfTensor(operand);
+}
+
+function nativeOfTensor(operand: Operand): NativeData {
+  return nativeData((operand as TensorArgument).data);
+}
+
+/** What an output is like, if it is no rstd. */
+function modelOf(call: Call, { extent }: OperandRule): Argument {
+  return (extent === 'matrix' ? call.x : call.weight) as Argument;
+}
+
+/** Makes the outputs that are left to the call. */
+function makeOutputs(call: Call): void {
+  for (const rule of call.operation.rules) {
+    if ((call.made & rule.bit) === 0) continue;
+    const output = makeOutput(call, rule);
+    call[rule.name] = output;
+    addOperand(call, rule, output);
+  }
+  call.made = 0;
+}
+
+function makeOutput(call: Call, rule: OperandRule): Argument {
+  const length = lengthOf(rule, call);
+  if (rule.extent === 'perRow') {
+    const rstd = freshRstd(dataOf(call.x as Argument), rstdKind(call.dtype), length);
+    return ArrayBuffer.isView(rstd) ? rstd : readArgument(rule.name, rstd);
+  }
+  const model = modelOf(call, rule);
+  return outputLike(model, freshLike(dataOf(model), length));
+}
+
+/** Runs a call on another thread; one on a stream is enqueued, and waited for. */
+export async function runLater(call: Call): Promise<void> {
+  if (call.stream !== null) {
+    runNow(call);
+    await cuda.streamPassed(call.stream);
+    return;
+  }
+  const { rules } = call.operation;
+  const native = rules.map(({ name, bit }) => {
+    if ((call.given & bit) === 0) return null;
+    const data = dataOf(call[name] as Argument) as NativeArray;
+    return nativeView(data);
+  });
+  for (const rule of rules) {
+    const isMade = (call.made & rule.bit) !== 0 && rule.element === 'tensorOrFloat32';
+    if (isMade && isFloat32(modelOf(call, rule))) call.float32 |= rule.bit;
+  }
+  writeRecord(call);
+  if (call.strided !== 0) writeStrided(call);
+  const run = call.operation === forwardOperation ? binding.forwardAsync : binding.backwardAsync;
+  try {
+    const buffers = await run(...native);
+    rules.forEach((rule, i) => {
+      const buffer = buffers[i] ?? null;
+      if (buffer !== null) call[rule.name] = outputOver(call, rule, buffer);
+    });
+  } catch (error) {
+    throw adoptNativeError(error);
+  }
+}
+
+/** An output whose memory the addon has made. */
+function outputOver(call: Call, rule: OperandRule, buffer: ArrayBuffer): Argument {
+  if (rule.extent === 'perRow') return makeArray(rstdKind(call.dtype), buffer);
+  const model = modelOf(call, rule);
+  return outputLike(model, makeArray(kindOf(model) as ArrayKind, buffer));
+}
+
+/** Writes the layouts of operands that are part of their arrays. */
+function writeStrided(call: Call): void {
+  call.operation.rules.forEach(({ name, bit }, i) => {
+    if ((call.strided & bit) === 0) return;
+    writeLayout(i, layoutOf(name, call[name] as TensorArgument, call.hiddenSize));
+  });
+}
+
+/** Where the rows of a view lie. */
+function layoutOf(name: string, { dims, view }: TensorArgument, hiddenSize: number): LayoutNumbers {
+  const { strides, offset } = view as StridedView;
+  const layout = collapse(dims as readonly number[], strides, hiddenSize);
+  if (typeof layout === 'object') {
+    return [offset, layout.rowStride, layout.batchRows, layout.batchStride];
+  }
+  const expected =
+    layout === 'broken rows'
+      ? `those of contiguous rows of ${String(hiddenSize)} elements; copy other tensors`
+      : 'such that rows lie in one stride, or two; copy other tensors';
+  throw argumentError('ERR_INVALID_ARG_VALUE', `${name}.strides`, expected, strides);
+}

@@ -1,0 +1,85 @@
+// The shape of a call: rows and hiddenSize, from x, weight and normalizedShape.
+
+import { copyList, isList, maxDims } from '../core/caller-values';
+import { argumentError } from '../core/errors';
+import { tensorOf, sizeOf, type Argument, type TensorArgument } from './tensor';
+
+export function isSame(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dim, i) => dim === b[i]);
+}
+
+/** The hidden size, from normalizedShape and the weight, checked against each other and x. */
+export function readHiddenSize(
+  x: Argument,
+  weight: Argument | undefined,
+  normalizedShape: unknown,
+): number {
+  if (ArrayBuffer.isView(x) && ArrayBuffer.isView(weight) && weight.length > 0) {
+    const { length } = weight;
+    if (normalizedShape === undefined || normalizedShape === length) return length;
+  }
+  return hiddenSizeOf(tensorOf(x), weight && tensorOf(weight), normalizedShape);
+}
+
+function hiddenSizeOf(
+  x: TensorArgument,
+  weight: TensorArgument | undefined,
+  normalizedShape: unknown,
+): number {
+  const stated = readNormalizedShape(normalizedShape);
+  const shape = stated ?? weight?.dims ?? null;
+  const hiddenSize = shape === null ? weight?.length : sizeOf(shape);
+  if (hiddenSize === undefined) {
+    const expected = 'given where weight is not';
+    throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, undefined);
+  }
+  if (weight !== undefined && weight.length !== hiddenSize) {
+    const expected = `of ${String(hiddenSize)} elements`;
+    throw argumentError('ERR_OUT_OF_RANGE', 'weight', expected, weight.data);
+  }
+  const weightDims = weight?.dims ?? null;
+  if (stated !== null && weightDims !== null && !isSame(weightDims, stated)) {
+    const expected = `[${stated.join(', ')}], the normalizedShape`;
+    throw argumentError('ERR_OUT_OF_RANGE', 'weight.dims', expected, weightDims);
+  }
+  if (hiddenSize === 0) {
+    throw argumentError('ERR_OUT_OF_RANGE', 'weight', 'of at least 1 element', weight?.data);
+  }
+  if (x.dims !== null) checkLastDims(x.dims, shape, hiddenSize);
+  return hiddenSize;
+}
+
+/** normalizedShape as dims, or null if there is none. */
+export function readNormalizedShape(value: unknown): readonly number[] | null {
+  if (value === undefined) return null;
+  const shape = isList(value) ? copyList(value) : [value];
+  if (shape !== null && shape.length > 0 && sizeOf(shape) >= 1) {
+    if (Number.isSafeInteger(sizeOf(shape))) return shape as number[];
+  }
+  const isOfNumbers = shape === null || shape.every((dim) => typeof dim === 'number');
+  const count = shape === null ? `up to ${String(maxDims)} of ` : '';
+  throw argumentError(
+    isOfNumbers ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
+    'normalizedShape',
+    `a whole number from 1 up, or an array of ${count}them`,
+    value,
+  );
+}
+
+/** The last dims of x are the normalised ones; of a weight without dims just their product is known. */
+function checkLastDims(
+  dims: readonly number[],
+  shape: readonly number[] | null,
+  size: number,
+): void {
+  if (shape !== null) {
+    if (isSame(dims.slice(-shape.length), shape)) return;
+    const expected = `dims that end in [${shape.join(', ')}]`;
+    throw argumentError('ERR_OUT_OF_RANGE', 'x.dims', expected, dims);
+  }
+  let product = 1;
+  for (let i = dims.length - 1; i >= 0 && product < size; --i) product *= dims[i] as number;
+  if (product === size) return;
+  const expected = `dims whose last multiply to ${String(size)}`;
+  throw argumentError('ERR_OUT_OF_RANGE', 'x.dims', expected, dims);
+}

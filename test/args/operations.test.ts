@@ -1,0 +1,32 @@
+// The operand tables and the call record exist once in C++ and once in TypeScript: the same.
+
+import { binding } from '../../lib/binding';
+import { backwardRules, forwardRules, type OperandRule } from '../../lib/call/operations';
+import { integerFields, numberFields } from '../../lib/call/record';
+
+const extents = ['matrix', 'vector', 'perRow'];
+const elements = ['tensor', 'tensorOrFloat32', 'rstd'];
+const uses = ['input', 'requiredInput', 'output', 'requiredOutput'];
+
+test.each([
+  ['forward', Object.values<OperandRule>(forwardRules), binding.operations.forward],
+  ['backward', Object.values<OperandRule>(backwardRules), binding.operations.backward],
+])('the operands of %s', (_, rules, native) => {
+  const bitsOf = (names: readonly string[]) =>
+    rules.reduce((bits, { name, bit }) => (names.includes(name) ? bits | bit : bits), 0);
+  const expected = rules.map(({ name, extent, element, use, isRequired, mayEqual, needs }) => ({
+    name,
+    extent: extents.indexOf(extent),
+    element: elements.indexOf(element),
+    use: uses.indexOf(isRequired ? `required${use === 'input' ? 'Input' : 'Output'}` : use),
+    mayEqual: bitsOf(mayEqual),
+    needs: bitsOf(needs),
+  }));
+  expect(native).toEqual(expected);
+  expect(rules.map(({ bit }) => bit)).toEqual(rules.map((_, place) => 1 << place));
+});
+
+test('the fields of the call record', () => {
+  expect(binding.recordIntegers).toEqual(integerFields);
+  expect(binding.recordNumbers).toEqual(numberFields);
+});

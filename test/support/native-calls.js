@@ -1,0 +1,53 @@
+// Calls of the addon by itself, as lib/call makes them: the call record, then the operands in the order
+// of the tables. For processes without TypeScript, too.
+
+/**
+ * Writes the record of a call, by the names of operands; `true` for an output to be made. `settings`:
+ * fields by their names, and `layouts` by those of operands.
+ */
+function recordFor(binding, operation, operands, settings) {
+  const rules = binding.operations[operation.replace('Async', '')];
+  const { recordIntegers, recordNumbers, record } = binding;
+  const integers = new Int32Array(record, 0, recordIntegers.length);
+  const numbers = new Float64Array(record, 8 * Math.ceil(recordIntegers.length / 2));
+  const { layouts = {}, hiddenSize } = settings;
+  const bitsWhere = (holds) =>
+    rules.reduce((bits, { name }, i) => (holds(operands[name], name) ? bits | (1 << i) : bits), 0);
+  const fields = {
+    device: -1,
+    given: bitsWhere((operand) => operand !== undefined && operand !== null && operand !== true),
+    made: bitsWhere((operand) => operand === true),
+    float32: bitsWhere((operand) => operand instanceof Float32Array),
+    strided: bitsWhere((_, name) => name in layouts),
+    rows: operands.x?.length / hiddenSize,
+    eps: 1e-6,
+    ...settings,
+  };
+  recordIntegers.forEach((name, i) => {
+    integers[i] = fields[name] ?? 0;
+  });
+  recordNumbers.forEach((name, i) => {
+    numbers[i] = fields[name] ?? 0;
+  });
+  rules.forEach(({ name }, i) => {
+    if (name in layouts) numbers.set(layouts[name], recordNumbers.length + 4 * i);
+  });
+}
+
+/** The addon's calls by the names of operands. */
+function nativeCalls(binding) {
+  const call = (operation) => (operands, settings) => {
+    const rules = binding.operations[operation.replace('Async', '')];
+    recordFor(binding, operation, operands, settings);
+    const list = rules.map(({ name }) => (operands[name] === true ? null : operands[name]));
+    return binding[operation](...list, ...Array(7 - list.length), settings.stream ?? null);
+  };
+  return {
+    forward: call('forward'),
+    forwardAsync: call('forwardAsync'),
+    backward: call('backward'),
+    backwardAsync: call('backwardAsync'),
+  };
+}
+
+module.exports = { nativeCalls, recordFor };
