@@ -5,7 +5,14 @@ import tseslint from 'typescript-eslint';
 export default tseslint.config(
   // AssemblyScript is no TypeScript: its own compiler checks it.
   {
-    ignores: ['dist', 'build', 'prebuilds', 'coverage', 'node_modules', 'bench/rivals/assembly'],
+    ignores: [
+      'dist',
+      'build',
+      'prebuilds',
+      'coverage',
+      'node_modules',
+      'bench/subjects/rivals/assembly',
+    ],
   },
   js.configs.recommended,
   {

@@ -17,8 +17,8 @@ import {
   type CaseResult,
   type Entry,
   type Report,
-} from '../bench/result';
-import { rivals } from '../bench/rivals/index';
+} from '../bench/report/result';
+import { rivals } from '../bench/subjects/rivals/index';
 import { writeGenerated } from './generated-text';
 
 const root = path.join(__dirname, '..');

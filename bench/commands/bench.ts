@@ -5,9 +5,9 @@ import { SingleBar } from 'cli-progress';
 import { Command, Option } from 'commander';
 import { devices, setNumThreads, type CudaDevice, type DType } from 'fused-rmsnorm';
 
-import { caseName, dtypes, type Op } from '../cases';
-import { findDevice } from '../cuda';
-import { Failure } from '../failure';
+import { caseName, dtypes, type Op } from '../cases/cases';
+import { findDevice } from '../gpu/time-on-gpu';
+import { Failure } from '../environment/failure';
 import {
   readDevice,
   readDTypes,
@@ -17,16 +17,16 @@ import {
   readSeconds,
   readShapes,
   readThreads,
-} from '../parse';
-import { closeRivals, loadRivals, type RivalChoice } from '../participants';
+} from './parse';
+import { closeRivals, loadRivals, type RivalChoice } from '../subjects/rivals/choose';
 import { readReport } from '../report/baseline';
 import { loadChart } from '../report/chart';
 import { textOf } from '../report/text';
-import type { Participant } from '../contest';
-import type { Rival } from '../rivals/rival';
-import { run, type Progress, type Settings } from '../run';
-import { makeCases, quickShapes, shapeSets, type Shape } from '../sets';
-import { traceSimulator } from '../traffic';
+import type { Participant } from '../run/time-on-cpu';
+import type { Rival } from '../subjects/rivals/rival';
+import { run, type Progress, type Settings } from '../run/run';
+import { makeCases, quickShapes, shapeSets, type Shape } from '../cases/sets';
+import { traceSimulator } from '../gpu/traffic';
 
 interface Options {
   readonly device: string;

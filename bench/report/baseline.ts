@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 
-import { Failure } from '../failure';
-import { limitOf, type CaseResult, type Entry, type Report } from '../result';
-import type { Summary } from '../statistics';
+import { Failure } from '../environment/failure';
+import { limitOf, type CaseResult, type Entry, type Report } from './result';
+import type { Summary } from '../measure/statistics';
 
 /** How one contender's time at one case compares with that of an earlier run. */
 export interface Change {

@@ -1,7 +1,7 @@
 import type { TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
 
-import { Failure } from '../failure';
-import { importOptional, UnusablePackages } from '../optional-packages';
+import { Failure } from '../environment/failure';
+import { importOptional, UnusablePackages } from '../environment/optional-packages';
 import {
   gbPerSecond,
   limitOf,
@@ -10,7 +10,7 @@ import {
   type CaseResult,
   type Entry,
   type Report,
-} from '../result';
+} from './result';
 import { groups, shapeName } from './table';
 
 type Panel = Extract<TopLevelSpec, { hconcat: unknown[] }>['hconcat'][number];

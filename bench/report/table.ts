@@ -8,8 +8,8 @@ import {
   shareOfLimit,
   type CaseResult,
   type Entry,
-} from '../result';
-import type { Norm } from '../verify';
+} from './result';
+import type { Norm } from '../cases/verify';
 
 /** Results of one device, operation and dtype, in their order. */
 export function groups(results: readonly CaseResult[]): CaseResult[][] {

@@ -2,9 +2,9 @@ import type { WriteStream } from 'node:tty';
 
 import Table from 'cli-table3';
 
-import { caseName } from '../cases';
-import { describeGpu } from '../machine';
-import type { CaseResult, LeftOut, Report, TrafficResult } from '../result';
+import { caseName } from '../cases/cases';
+import { describeGpu } from '../environment/machine';
+import type { CaseResult, LeftOut, Report, TrafficResult } from './result';
 import { compareReports, type Change } from './baseline';
 import { groups, microseconds, tableOfOurs, tableOfRivals, tableOptions } from './table';
 

@@ -1,12 +1,12 @@
 // The benchmark's cases, the order it measures them in, and how it tells right from wrong.
 
-import { makeArrays, type Arrays, type Elements } from '../../bench/arrays';
-import { dtypes, minimumBytes, type Case } from '../../bench/cases';
-import { setCount } from '../../bench/contest';
-import { measure, type Contender } from '../../bench/measure';
-import { ourContenders } from '../../bench/ours';
-import { makeCases, shapeSets } from '../../bench/sets';
-import { Verifier, WrongAnswer, type Answer } from '../../bench/verify';
+import { makeArrays, type Arrays, type Elements } from '../../bench/cases/arrays';
+import { dtypes, minimumBytes, type Case } from '../../bench/cases/cases';
+import { setCount } from '../../bench/run/time-on-cpu';
+import { measure, type Contender } from '../../bench/measure/measure';
+import { ourContenders } from '../../bench/subjects/ours';
+import { makeCases, shapeSets } from '../../bench/cases/sets';
+import { Verifier, WrongAnswer, type Answer } from '../../bench/cases/verify';
 import { layerNorm } from '../support/reference';
 
 const ops = ['forward', 'backward', 'residual'] as const;

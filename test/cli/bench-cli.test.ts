@@ -13,8 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { packageVersion } from '../../bench/package';
-import type { Report } from '../../bench/result';
+import { packageVersion } from '../../bench/environment/package';
+import type { Report } from '../../bench/report/result';
 import { hasSimulator, simulator } from '../support/processes';
 
 const root = path.join(__dirname, '../..');
@@ -172,7 +172,7 @@ describe('installed, without the packages that are optional', () => {
 
   beforeAll(() => {
     mkdirSync(installed, { recursive: true });
-    for (const name of ['dist', 'package.json', 'bench/rivals/pytorch.py']) {
+    for (const name of ['dist', 'package.json', 'bench/subjects/rivals/pytorch.py']) {
       cpSync(path.join(root, name), path.join(installed, name), { recursive: true });
     }
     symlinkSync(path.join(root, 'build'), path.join(installed, 'build'));

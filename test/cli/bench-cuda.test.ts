@@ -2,13 +2,13 @@
 // The benchmark on GPUs: what is enqueued and checked. The times are made up, as on a simulated GPU
 // there are none.
 
-import { makeArrays } from '../../bench/arrays';
-import { minimumBytes, type Case } from '../../bench/cases';
-import { compare, contestOnGpu } from '../../bench/cuda';
-import { answerOfCpu, GpuSets } from '../../bench/gpu-sets';
+import { makeArrays } from '../../bench/cases/arrays';
+import { minimumBytes, type Case } from '../../bench/cases/cases';
+import { compare, contestOnGpu } from '../../bench/gpu/time-on-gpu';
+import { answerOfCpu, GpuSets } from '../../bench/gpu/sets';
 
-import { limitOf, shareOfLimit, oursOf, type CaseResult } from '../../bench/result';
-import { WrongAnswer } from '../../bench/verify';
+import { limitOf, shareOfLimit, oursOf, type CaseResult } from '../../bench/report/result';
+import { WrongAnswer } from '../../bench/cases/verify';
 import { CudaEvent, DeviceBuffer, Graph, Stream, type CudaDevice } from '../../lib';
 import { gpus, onGpu } from '../support/gpu';
 import { errorOf } from '../support/support';

@@ -1,8 +1,8 @@
 // What the benchmark computes of times: quantiles, and what has moved since an earlier run.
 
 import { compareReports, hasMoved, multiplesOf, type Spread } from '../../bench/report/baseline';
-import type { CaseResult, Entry, Report } from '../../bench/result';
-import { quantile, summarize } from '../../bench/statistics';
+import type { CaseResult, Entry, Report } from '../../bench/report/result';
+import { quantile, summarize } from '../../bench/measure/statistics';
 import { groupTables, summaryTable } from '../../scripts/bench-docs';
 
 describe('quantiles', () => {

@@ -9,7 +9,7 @@ import {
   type PreparedRival,
   type Results,
   type Rival,
-} from '../../bench/rivals/rival';
+} from '../../bench/subjects/rivals/rival';
 
 interface Ending {
   readonly code: number;

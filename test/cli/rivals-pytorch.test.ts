@@ -5,10 +5,10 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { makeArrays } from '../../bench/arrays';
-import { dtypes, type Case } from '../../bench/cases';
-import { pytorch } from '../../bench/rivals/pytorch';
-import { MissingRival, type LoadedRival } from '../../bench/rivals/rival';
+import { makeArrays } from '../../bench/cases/arrays';
+import { dtypes, type Case } from '../../bench/cases/cases';
+import { pytorch } from '../../bench/subjects/rivals/pytorch';
+import { MissingRival, type LoadedRival } from '../../bench/subjects/rivals/rival';
 import { expectRight, ragged } from '../support/rivals';
 
 const fake = path.join(__dirname, 'fake-torch');

@@ -1,8 +1,8 @@
 // What the tests of the benchmark's rivals share: a rival's results against the oracle.
 
-import { makeArrays } from '../../bench/arrays';
-import { eps, type Case } from '../../bench/cases';
-import type { LoadedRival, OutputMode, Results, Rival } from '../../bench/rivals/rival';
+import { makeArrays } from '../../bench/cases/arrays';
+import { eps, type Case } from '../../bench/cases/cases';
+import type { LoadedRival, OutputMode, Results, Rival } from '../../bench/subjects/rivals/rival';
 import { foreignErrors, layerNormErrors } from './foreign-bounds';
 import { backward, forward, layerNorm, residualSum, roundTo, type Problem } from './reference';
 import { expectWithin, valuesOf } from './support';

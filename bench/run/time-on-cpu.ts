@@ -1,14 +1,14 @@
 import { getNumThreads } from 'fused-rmsnorm';
 
-import { makeArrays, type Arrays } from './arrays';
-import { minimumBytes, type Case } from './cases';
-import { movers } from './limits';
-import { lastCacheBytes } from './machine';
-import { measure, type Contender, type Schedule } from './measure';
-import { ourContenders } from './ours';
-import type { CaseResult, Entry } from './result';
-import type { LoadedRival, OutputMode, PreparedRival, Rival } from './rivals/rival';
-import { Verifier } from './verify';
+import { makeArrays, type Arrays } from '../cases/arrays';
+import { minimumBytes, type Case } from '../cases/cases';
+import { movers } from '../subjects/limits';
+import { lastCacheBytes } from '../environment/machine';
+import { measure, type Contender, type Schedule } from '../measure/measure';
+import { ourContenders } from '../subjects/ours';
+import type { CaseResult, Entry } from '../report/result';
+import type { LoadedRival, OutputMode, PreparedRival, Rival } from '../subjects/rivals/rival';
+import { Verifier } from '../cases/verify';
 
 /** A rival that takes part. */
 export interface Participant {

@@ -4,9 +4,9 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 
-import type { Arrays, Elements } from '../arrays';
-import { eps, matrices, type Case } from '../cases';
-import { packageRoot } from '../package';
+import type { Arrays, Elements } from '../../cases/arrays';
+import { eps, matrices, type Case } from '../../cases/cases';
+import { packageRoot } from '../../environment/package';
 import type { LoadedRival, PreparedRival, Rival } from './rival';
 import { float32, timed } from './support';
 

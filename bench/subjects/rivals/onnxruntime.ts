@@ -3,8 +3,8 @@
 import { fromFloat16, getNumThreads } from 'fused-rmsnorm';
 import type { InferenceSession, Tensor, TypedTensor } from 'onnxruntime-node';
 
-import { zeros, type Arrays, type Elements } from '../arrays';
-import type { Case } from '../cases';
+import { zeros, type Arrays, type Elements } from '../../cases/arrays';
+import type { Case } from '../../cases/cases';
 import { modelFile, modelTypes, type ModelType } from './model-file';
 import type { LoadedRival, OutputMode, PreparedRival, Results, Rival } from './rival';
 import { importInstalled, timedPromises } from './support';

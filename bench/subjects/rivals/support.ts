@@ -1,5 +1,9 @@
-import type { Elements } from '../arrays';
-import { importOptional, UnusablePackages, type OptionalPackage } from '../optional-packages';
+import type { Elements } from '../../cases/arrays';
+import {
+  importOptional,
+  UnusablePackages,
+  type OptionalPackage,
+} from '../../environment/optional-packages';
 import { MissingRival } from './rival';
 
 /** The memory of a float32 case. */

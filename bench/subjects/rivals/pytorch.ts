@@ -7,9 +7,9 @@ import path from 'node:path';
 
 import { getNumThreads } from 'fused-rmsnorm';
 
-import type { Arrays } from '../arrays';
-import { eps, type Case, type Op } from '../cases';
-import { packageRoot } from '../package';
+import type { Arrays } from '../../cases/arrays';
+import { eps, type Case, type Op } from '../../cases/cases';
+import { packageRoot } from '../../environment/package';
 import { LineProcess } from './line-process';
 import { MissingRival, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
@@ -49,7 +49,9 @@ async function load(): Promise<LoadedRival> {
 
 async function start(): Promise<LineProcess> {
   try {
-    return await LineProcess.start(python, [path.join(packageRoot, 'bench/rivals/pytorch.py')]);
+    return await LineProcess.start(python, [
+      path.join(packageRoot, 'bench/subjects/rivals/pytorch.py'),
+    ]);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
     throw new MissingRival('pytorch', hint, { cause });

@@ -5,9 +5,9 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { Failure } from './failure';
-import { installedPackage, isOlder, numbersOf } from './optional-packages';
-import { packageManifest } from './package';
+import { Failure } from '../environment/failure';
+import { installedPackage, isOlder, numbersOf } from '../environment/optional-packages';
+import { packageManifest } from '../environment/package';
 
 const names = ['node-api-headers', 'node-addon-api'] as const;
 type HeaderPackage = (typeof names)[number];

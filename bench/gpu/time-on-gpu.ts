@@ -8,12 +8,12 @@ import {
   type DeviceDType,
 } from 'fused-rmsnorm';
 
-import { makeArrays, type Elements } from './arrays';
-import { caseName, minimumBytes, type Case } from './cases';
-import { answerOfCpu, GpuSets } from './gpu-sets';
-import { measure, type Contender, type Schedule } from './measure';
-import type { CaseResult, Entry } from './result';
-import { WrongAnswer, type Answer } from './verify';
+import { makeArrays, type Elements } from '../cases/arrays';
+import { caseName, minimumBytes, type Case } from '../cases/cases';
+import { answerOfCpu, GpuSets } from './sets';
+import { measure, type Contender, type Schedule } from '../measure/measure';
+import type { CaseResult, Entry } from '../report/result';
+import { WrongAnswer, type Answer } from '../cases/verify';
 
 /**
  * What a case's sets of buffers have together at least, so that each is in DRAM when its turn comes:

@@ -1,6 +1,6 @@
-import type { Arrays, Elements } from './arrays';
-import type { Case } from './cases';
-import type { Contender } from './measure';
+import type { Arrays, Elements } from '../cases/arrays';
+import type { Case } from '../cases/cases';
+import type { Contender } from '../measure/measure';
 import { loadNative, storeKinds } from './native';
 
 /** What `Native.move` is to move: destination, a, b, destinationOfB. */

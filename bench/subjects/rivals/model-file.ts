@@ -1,6 +1,6 @@
 import path from 'node:path';
 
-import { packageRoot } from '../package';
+import { packageRoot } from '../../environment/package';
 
 /** What onnxruntime's operators are asked to compute. */
 export const modelTypes = ['float32', 'float16'] as const;

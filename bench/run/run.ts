@@ -1,11 +1,11 @@
 import { devices, type CudaDevice } from 'fused-rmsnorm';
 
-import { caseName, type Case } from './cases';
-import { contest, type Participant } from './contest';
-import { contestOnGpu, isSimulated, reasonToLeaveOut } from './cuda';
-import { describeMachine } from './machine';
-import type { CaseResult, LeftOut, Report, TrafficResult } from './result';
-import { reasonNotToSimulate, trafficOf } from './traffic';
+import { caseName, type Case } from '../cases/cases';
+import { contest, type Participant } from './time-on-cpu';
+import { contestOnGpu, isSimulated, reasonToLeaveOut } from '../gpu/time-on-gpu';
+import { describeMachine } from '../environment/machine';
+import type { CaseResult, LeftOut, Report, TrafficResult } from '../report/result';
+import { reasonNotToSimulate, trafficOf } from '../gpu/traffic';
 
 /** What is measured, and for how long. */
 export interface Settings {

@@ -1,9 +1,9 @@
 import { createPlan, rmsNorm } from 'fused-rmsnorm';
 
-import type { Arrays } from './arrays';
-import { eps, type Case } from './cases';
-import { caller, type Contender } from './measure';
-import type { Answer } from './verify';
+import type { Arrays } from '../cases/arrays';
+import { eps, type Case } from '../cases/cases';
+import { caller, type Contender } from '../measure/measure';
+import type { Answer } from '../cases/verify';
 
 /** A way to call this package. */
 export interface OurContender extends Contender {

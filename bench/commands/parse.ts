@@ -1,9 +1,9 @@
 import { InvalidArgumentError } from 'commander';
 import type { DType } from 'fused-rmsnorm';
 
-import { dtypes, type Op } from './cases';
-import type { RivalChoice } from './participants';
-import { shapeSets, type Shape } from './sets';
+import { dtypes, type Op } from '../cases/cases';
+import type { RivalChoice } from '../subjects/rivals/choose';
+import { shapeSets, type Shape } from '../cases/sets';
 
 /** What the command line's options are read by. Each throws InvalidArgumentError. */
 

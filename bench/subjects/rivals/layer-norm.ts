@@ -2,9 +2,9 @@
 
 import { getCpuVariant, getNumThreads } from 'fused-rmsnorm';
 
-import { eps } from '../cases';
+import { eps } from '../../cases/cases';
 import { loadNative } from '../native';
-import { packageVersion } from '../package';
+import { packageVersion } from '../../environment/package';
 import type { LoadedRival, Rival } from './rival';
 import { float32, timed } from './support';
 

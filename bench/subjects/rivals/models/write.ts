@@ -2,7 +2,7 @@
 
 import { writeFileSync } from 'node:fs';
 
-import { eps as epsilon } from '../../cases';
+import { eps as epsilon } from '../../../cases/cases';
 import { modelFile, modelTypes } from '../model-file';
 import { modelOf, type OnnxNode } from './onnx';
 

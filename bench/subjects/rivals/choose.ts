@@ -1,5 +1,5 @@
-import type { Participant } from './contest';
-import { MissingRival, type Rival } from './rivals/rival';
+import type { Participant } from '../../run/time-on-cpu';
+import { MissingRival, type Rival } from './rival';
 
 /** What `--rivals` asks for: `'installed'`: those that can be loaded. */
 export type RivalChoice = 'installed' | 'all' | 'none' | readonly string[];

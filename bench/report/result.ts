@@ -1,10 +1,10 @@
 import type { CudaDevice } from 'fused-rmsnorm';
 
-import { minimumBytes, type Case } from './cases';
-import type { Machine } from './machine';
-import type { OutputMode } from './rivals/rival';
-import type { Summary } from './statistics';
-import type { Norm } from './verify';
+import { minimumBytes, type Case } from '../cases/cases';
+import type { Machine } from '../environment/machine';
+import type { OutputMode } from '../subjects/rivals/rival';
+import type { Summary } from '../measure/statistics';
+import type { Norm } from '../cases/verify';
 
 /** The figures of one contender at one case. */
 export interface Entry {

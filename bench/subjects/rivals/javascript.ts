@@ -1,8 +1,8 @@
 // Loops over typed arrays, as one writes them with speed in mind: four sums, which do not wait for
 // each other, and no other arrays than those of the results.
 
-import type { Arrays } from '../arrays';
-import { eps, type Case } from '../cases';
+import type { Arrays } from '../../cases/arrays';
+import { eps, type Case } from '../../cases/cases';
 import type { LoadedRival, OutputMode, PreparedRival, Results, Rival } from './rival';
 import { float32, timed } from './support';
 

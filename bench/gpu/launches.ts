@@ -2,10 +2,10 @@
 
 import { createPlan, DeviceBuffer, devices, rmsNorm, Stream } from 'fused-rmsnorm';
 
-import { isSimulated } from './cuda';
-import { describeMachine } from './machine';
-import { measure, type Contender } from './measure';
-import { loadNative } from './native';
+import { isSimulated } from './time-on-gpu';
+import { describeMachine } from '../environment/machine';
+import { measure, type Contender } from '../measure/measure';
+import { loadNative } from '../subjects/native';
 
 const hiddenSize = 4096;
 

@@ -4,9 +4,9 @@ import path from 'node:path';
 
 import nodeGypBuild from 'node-gyp-build';
 
-import type { Elements } from './arrays';
-import { Failure } from './failure';
-import { packageRoot } from './package';
+import type { Elements } from '../cases/arrays';
+import { Failure } from '../environment/failure';
+import { packageRoot } from '../environment/package';
 
 /** How bytes are stored: `memcpy`'s own choice, plain vector stores, or around the caches. */
 export const storeKinds = ['library', 'vector', 'streaming'] as const;

@@ -4,11 +4,11 @@ import path from 'node:path';
 
 import { Stream, type CudaDevice } from 'fused-rmsnorm';
 
-import { makeArrays } from './arrays';
-import { minimumBytes, type Case } from './cases';
-import { compare } from './cuda';
-import { answerOfCpu, GpuSets } from './gpu-sets';
-import type { TrafficResult } from './result';
+import { makeArrays } from '../cases/arrays';
+import { minimumBytes, type Case } from '../cases/cases';
+import { compare } from './time-on-gpu';
+import { answerOfCpu, GpuSets } from './sets';
+import type { TrafficResult } from '../report/result';
 
 /** What a simulated device can run in a moment. */
 const mostElements = 2 ** 18;

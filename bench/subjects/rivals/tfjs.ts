@@ -4,8 +4,8 @@
 
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 
-import type { Arrays, Elements } from '../arrays';
-import { eps, type Case } from '../cases';
+import type { Arrays, Elements } from '../../cases/arrays';
+import { eps, type Case } from '../../cases/cases';
 import type { LoadedRival, PreparedRival, Results, Rival } from './rival';
 import { float32, importInstalled, timed } from './support';
 

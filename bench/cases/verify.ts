@@ -2,7 +2,7 @@ import { fromBFloat16, fromFloat16 } from 'fused-rmsnorm';
 
 import type { Arrays, Elements } from './arrays';
 import { caseName, eps, type Case } from './cases';
-import { Failure } from './failure';
+import { Failure } from '../environment/failure';
 
 /** What an operation computed. A `Uint16Array` holds bits of the case's dtype. */
 export interface Answer {

@@ -1,8 +1,8 @@
 import { createPlan, DeviceBuffer, rmsNorm, type DeviceDType, type Stream } from 'fused-rmsnorm';
 
-import { zeros, type Arrays } from './arrays';
-import { elementBytes, eps, matrices, type Case } from './cases';
-import type { Answer } from './verify';
+import { zeros, type Arrays } from '../cases/arrays';
+import { elementBytes, eps, matrices, type Case } from '../cases/cases';
+import type { Answer } from '../cases/verify';
 
 /** The matrices of an operation, those that are read first: what is copied onto the others. */
 const layouts = {

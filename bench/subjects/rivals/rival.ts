@@ -1,9 +1,9 @@
 // What a contender other than ours is to the benchmark.
 
-import type { Arrays } from '../arrays';
-import type { Case } from '../cases';
-import { Failure } from '../failure';
-import type { OptionalPackage } from '../optional-packages';
+import type { Arrays } from '../../cases/arrays';
+import type { Case } from '../../cases/cases';
+import { Failure } from '../../environment/failure';
+import type { OptionalPackage } from '../../environment/optional-packages';
 
 /** Where a result is written: into memory that is there already, or into some made by the call. */
 export type OutputMode = 'given' | 'fresh';
