@@ -7,17 +7,23 @@ import { isDeepStrictEqual } from 'node:util';
 
 import { readReport } from '../bench/report/baseline';
 import { loadChart } from '../bench/report/chart';
-import { groups, microseconds, percent, ratio, shapeName } from '../bench/report/table';
 import {
-  entryOf,
   gbPerSecond,
-  limitOf,
   oursOf,
   shareOfLimit,
   type CaseResult,
-  type Entry,
   type Report,
 } from '../bench/report/result';
+import {
+  cellsOfOurs,
+  cellsOfRivals,
+  groups,
+  microseconds,
+  percent,
+  ratio,
+  shapeName,
+  type Cells,
+} from '../bench/report/table';
 import { rivals } from '../bench/subjects/rivals/index';
 import { writeGenerated } from './generated-text';
 
@@ -26,9 +32,7 @@ const root = path.join(__dirname, '..');
 /** Rivals that come as packages of npm. */
 const npmRivals = rivals.filter(({ packages }) => packages.length > 0).map(({ name }) => name);
 
-type Row = readonly string[];
-
-function markdownTable(head: Row, rows: readonly Row[]): string {
+function markdownTable({ head, rows }: Cells): string {
   const rule = head.map((_, i) => (i === 0 ? '---' : '---:'));
   return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
@@ -46,17 +50,17 @@ function originOf({ date, machine, gpus, rivals: versions }: Report): string {
 
 /** The fastest of some rivals that compute RMSNorm, and how many times as long as ours it takes. */
 function fastest(result: CaseResult, isWanted: (name: string) => boolean): string {
-  const [entry] = result.entries
+  const [subject] = result.subjects
     .filter(({ name, computes }) => computes === 'rms-norm' && isWanted(name.replace(' fresh', '')))
     .sort((a, b) => a.time.median - b.time.median);
-  return ratio(entry, oursOf(result));
+  return ratio(subject, oursOf(result));
 }
 
 /** Float32 on the CPU in few columns. */
 export function summaryTable({ cases }: Report): string {
   const rows = cases
     .filter(({ device, dtype, op }) => device === 'cpu' && dtype === 'float32' && op !== 'residual')
-    .map((result): Row => {
+    .map((result) => {
       const ours = oursOf(result);
       return [
         `${result.op} ${shapeName(result)}`,
@@ -77,45 +81,16 @@ export function summaryTable({ cases }: Report): string {
     'WebAssembly',
     'JavaScript',
   ];
-  return markdownTable(head, rows);
+  return markdownTable({ head, rows });
 }
 
-/** All contenders of a device, operation and dtype. */
+/** All subjects of a device, operation and dtype. */
 export function groupTables(results: readonly CaseResult[]): string {
   const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
-  const entries = results.flatMap((result) => result.entries);
-  const namesOf = (isWanted: (entry: Entry) => boolean) => [
-    ...new Set(entries.filter(isWanted).map(({ name }) => name)),
-  ];
-  const others = namesOf(({ name, role }) => role === 'ours' && name !== 'ours');
-  const names = namesOf(({ role }) => role === 'rival');
-  const head = ['shape', 'µs', 'quartiles', 'GB/s', 'limit GB/s', 'by', 'share'];
-  const ours = results.map((result): Row => {
-    const entry = oursOf(result);
-    const { median, lowerQuartile, upperQuartile } = entry.time;
-    return [
-      shapeName(result),
-      microseconds(median),
-      `${microseconds(lowerQuartile)}–${microseconds(upperQuartile)}`,
-      gbPerSecond(result, entry).toFixed(1),
-      gbPerSecond(result, limitOf(result)).toFixed(1),
-      limitOf(result).name,
-      percent(shareOfLimit(result, entry)),
-      ...others.map((name) => {
-        const other = entryOf(result, name);
-        return other === undefined ? '' : microseconds(other.time.median);
-      }),
-    ];
-  });
-  const title = `### ${op}, ${dtype}, ${device}`;
-  const own = markdownTable([...head, ...others.map((name) => name.replace('ours ', ''))], ours);
-  if (names.length === 0) return `${title}\n\n${own}`;
-  const ratios = results.map((result): Row => [
-    shapeName(result),
-    ...names.map((name) => ratio(entryOf(result, name), oursOf(result))),
-  ]);
-  const times = `Times as long as ours:\n\n${markdownTable(['shape', ...names], ratios)}`;
-  return `${title}\n\n${own}\n\n${times}`;
+  const own = `### ${op}, ${dtype}, ${device}\n\n${markdownTable(cellsOfOurs(results))}`;
+  const rivalCells = cellsOfRivals(results, ['rms-norm', 'layer-norm']);
+  if (rivalCells === null) return own;
+  return `${own}\n\nTimes as long as ours:\n\n${markdownTable(rivalCells)}`;
 }
 
 /** Of several runs of the same program on the same machine, as one. */

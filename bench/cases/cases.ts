@@ -36,5 +36,5 @@ export function minimumBytes({ op, rows, hiddenSize, dtype }: Case): number {
   return matrices[op] * rows * hiddenSize * elementBytes[dtype];
 }
 
-/** Of every contender. */
+/** What every subject adds to the mean square. */
 export const eps = 1e-6;

@@ -12,7 +12,7 @@ export interface Answer {
   readonly sum?: Elements;
 }
 
-/** Which norm a contender computes. */
+/** Which norm a subject computes. */
 export type Norm = 'rms-norm' | 'layer-norm';
 
 /**
@@ -46,20 +46,20 @@ export class Verifier {
   }
 
   /** Throws if an answer is wrong: a benchmark of a wrong answer is worth nothing. */
-  check(contender: string, answer: Answer, norm: Norm = 'rms-norm'): void {
+  check(subject: string, answer: Answer, norm: Norm = 'rms-norm'): void {
     const { op } = this.#one;
     const main = op === 'backward' ? 'dx' : 'y';
-    for (const r of this.#rows) this.#checkRow(contender, main, answer[main], r, norm);
+    for (const r of this.#rows) this.#checkRow(subject, main, answer[main], r, norm);
     if (op === 'residual') {
       for (const r of this.#rows) {
-        this.#compare(contender, 'sum', answer.sum, r, this.#sum(r));
+        this.#compare(subject, 'sum', answer.sum, r, this.#sum(r));
       }
     }
-    if (op === 'backward') this.#checkDweight(contender, answer.dweight);
+    if (op === 'backward') this.#checkDweight(subject, answer.dweight);
   }
 
   #checkRow(
-    contender: string,
+    subject: string,
     name: keyof Answer,
     actual: Elements | undefined,
     r: number,
@@ -71,34 +71,34 @@ export class Verifier {
       this.#one.op === 'backward'
         ? backwardRow(this.#row(this.#arrays.dy, r), x, weight)
         : forwardRow(norm === 'layer-norm' ? centred(x) : x, weight);
-    this.#compare(contender, name, actual, r, expected);
+    this.#compare(subject, name, actual, r, expected);
   }
 
   /** A row against what is expected of it. */
   #compare(
-    contender: string,
+    subject: string,
     name: keyof Answer,
     actual: Elements | undefined,
     r: number,
     expected: Float64Array,
   ): void {
-    const row = this.#rowOfAnswer(contender, name, actual, r, this.#one.rows);
+    const row = this.#rowOfAnswer(subject, name, actual, r, this.#one.rows);
     const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
     // One rounding more, of x + residual.
     const roundings = this.#one.op === 'residual' ? 3 : 2;
     const allowed = (roundings / 2) * this.#tolerance * largest;
     expected.forEach((value, j) => {
       if (Math.abs((row[j] as number) - value) <= allowed) return;
-      throw this.#wrong(contender, `${name} at row ${r}, column ${j}`, row[j] as number, value);
+      throw this.#wrong(subject, `${name} at row ${r}, column ${j}`, row[j] as number, value);
     });
   }
 
-  #checkDweight(contender: string, actual: Elements | undefined): void {
-    const row = this.#rowOfAnswer(contender, 'dweight', actual, 0, 1);
+  #checkDweight(subject: string, actual: Elements | undefined): void {
+    const row = this.#rowOfAnswer(subject, 'dweight', actual, 0, 1);
     const { values, allowed } = (this.#dweight ??= this.#expectedDweight());
     values.forEach((value, j) => {
       if (Math.abs((row[j] as number) - value) <= (allowed[j] as number)) return;
-      throw this.#wrong(contender, `dweight at column ${j}`, row[j] as number, value);
+      throw this.#wrong(subject, `dweight at column ${j}`, row[j] as number, value);
     });
   }
 
@@ -149,7 +149,7 @@ export class Verifier {
   }
 
   #rowOfAnswer(
-    contender: string,
+    subject: string,
     name: keyof Answer,
     actual: Elements | undefined,
     r: number,
@@ -157,17 +157,17 @@ export class Verifier {
   ): Float32Array | Float64Array {
     const length = rows * this.#one.hiddenSize;
     if (actual?.length === length) return this.#row(actual, r);
-    throw this.#wrong(contender, `${name}, its elements`, actual?.length ?? 'none', length);
+    throw this.#wrong(subject, `${name}, its elements`, actual?.length ?? 'none', length);
   }
 
-  #wrong(contender: string, what: string, actual: number | string, expected: number): WrongAnswer {
+  #wrong(subject: string, what: string, actual: number | string, expected: number): WrongAnswer {
     return new WrongAnswer(
-      `${contender} is wrong at ${caseName(this.#one)}: ${what}: ${actual}, expected ${expected}`,
+      `${subject} is wrong at ${caseName(this.#one)}: ${what}: ${actual}, expected ${expected}`,
     );
   }
 }
 
-/** A contender that does not compute what it is timed for. */
+/** A subject that does not compute what it is timed for. */
 export class WrongAnswer extends Failure {
   override readonly name = 'WrongAnswer';
 }

@@ -6,8 +6,21 @@ import { Command, Option } from 'commander';
 import { devices, setNumThreads, type CudaDevice, type DType } from 'fused-rmsnorm';
 
 import { caseName, dtypes, type Op } from '../cases/cases';
-import { findDevice } from '../gpu/time-on-gpu';
+import { makeCases, quickShapes, shapeSets, type Shape } from '../cases/sets';
 import { Failure } from '../environment/failure';
+import { findDevice } from '../gpu/devices';
+import { traceSimulator } from '../gpu/traffic';
+import { readReport } from '../report/baseline';
+import { loadChart } from '../report/chart';
+import { textOf } from '../report/text';
+import { run, type Progress, type Settings } from '../run/run';
+import {
+  closeRivals,
+  loadRivals,
+  type ChosenRival,
+  type RivalChoice,
+} from '../subjects/rivals/chosen';
+import type { Rival } from '../subjects/rivals/rival';
 import {
   readDevice,
   readDTypes,
@@ -18,15 +31,6 @@ import {
   readShapes,
   readThreads,
 } from './parse';
-import { closeRivals, loadRivals, type RivalChoice } from '../subjects/rivals/choose';
-import { readReport } from '../report/baseline';
-import { loadChart } from '../report/chart';
-import { textOf } from '../report/text';
-import type { Participant } from '../run/time-on-cpu';
-import type { Rival } from '../subjects/rivals/rival';
-import { run, type Progress, type Settings } from '../run/run';
-import { makeCases, quickShapes, shapeSets, type Shape } from '../cases/sets';
-import { traceSimulator } from '../gpu/traffic';
 
 interface Options {
   readonly device: string;
@@ -106,17 +110,17 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   const earlier = baseline === undefined ? null : readReport(baseline);
   const drawChart = plot === undefined ? null : await loadChart();
 
-  const participants: Participant[] = [];
+  const chosen: ChosenRival[] = [];
   const progress = showProgress();
   const interrupt = () => {
     progress.stop();
-    void closeRivals(participants).finally(() => process.exit(interrupted));
+    void closeRivals(chosen).finally(() => process.exit(interrupted));
   };
   process.once('SIGINT', interrupt);
   try {
     // They are programs for the CPU.
-    if (settings.places.includes('cpu')) await loadRivals(options.rivals, rivals, participants);
-    const report = await run(settings, participants, progress.update);
+    if (settings.targets.includes('cpu')) await loadRivals(options.rivals, rivals, chosen);
+    const report = await run(settings, chosen, progress.update);
     progress.stop();
     process.stdout.write(textOf(report, earlier, process.stdout));
     if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
@@ -124,7 +128,7 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   } finally {
     progress.stop();
     process.off('SIGINT', interrupt);
-    await closeRivals(participants);
+    await closeRivals(chosen);
   }
 }
 
@@ -157,10 +161,10 @@ function readSettings({ device, op, dtype, ...options }: Options): Settings {
   );
   if (cases.length === 0) throw new Failure('No case matches --filter.');
   const { rounds, seconds } = plan;
-  return { cases, places: readPlaces(device), rounds, seconds: options.time ?? seconds };
+  return { cases, targets: readTargets(device), rounds, seconds: options.time ?? seconds };
 }
 
-function readPlaces(device: string): ('cpu' | CudaDevice)[] {
+function readTargets(device: string): ('cpu' | CudaDevice)[] {
   if (device === 'cpu') return ['cpu'];
   traceSimulator();
   if (device === 'all') {

@@ -2,8 +2,8 @@ import { InvalidArgumentError } from 'commander';
 import type { DType } from 'fused-rmsnorm';
 
 import { dtypes, type Op } from '../cases/cases';
-import type { RivalChoice } from '../subjects/rivals/choose';
 import { shapeSets, type Shape } from '../cases/sets';
+import type { RivalChoice } from '../subjects/rivals/chosen';
 
 /** What the command line's options are read by. Each throws InvalidArgumentError. */
 

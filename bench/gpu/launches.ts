@@ -2,21 +2,19 @@
 
 import { createPlan, DeviceBuffer, devices, rmsNorm, Stream } from 'fused-rmsnorm';
 
-import { isSimulated } from './time-on-gpu';
+import { isSimulated } from './devices';
 import { describeMachine } from '../environment/machine';
-import { measure, type Contender } from '../measure/measure';
+import { measure, timed, type Subject } from '../measure/measure';
 import { loadNative } from '../subjects/native';
 
 const hiddenSize = 4096;
 
 /** The host's time for calls that are enqueued; what the simulator does with them comes after it. */
-function enqueued(name: string, call: () => void): Contender {
+function enqueued(name: string, call: () => void): Subject {
   return {
     name,
     run: (repeats) => {
-      const start = process.hrtime.bigint();
-      for (let i = 0; i < repeats; ++i) call();
-      const elapsed = Number(process.hrtime.bigint() - start);
+      const elapsed = timed(repeats, call);
       Stream.default().synchronize();
       return elapsed;
     },

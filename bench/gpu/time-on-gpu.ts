@@ -1,18 +1,11 @@
-import {
-  CudaError,
-  CudaEvent,
-  devices,
-  Graph,
-  Stream,
-  type CudaDevice,
-  type DeviceDType,
-} from 'fused-rmsnorm';
+import { CudaError, CudaEvent, Graph, Stream, type CudaDevice } from 'fused-rmsnorm';
 
 import { makeArrays, type Elements } from '../cases/arrays';
 import { caseName, minimumBytes, type Case } from '../cases/cases';
 import { answerOfCpu, GpuSets } from './sets';
-import { measure, type Contender, type Schedule } from '../measure/measure';
-import type { CaseResult, Entry } from '../report/result';
+import type { Schedule } from '../measure/measure';
+import type { CaseResult } from '../report/result';
+import { timeSubjects, type TimedSubject } from '../subjects/subject';
 import { WrongAnswer, type Answer } from '../cases/verify';
 
 /**
@@ -24,34 +17,12 @@ const usualFootprint = 256 * 2 ** 20;
 /** Sets at most: small cases stay in the cache instead of taking that many launches a round. */
 const mostSets = 4096;
 
-export function isSimulated({ name }: CudaDevice): boolean {
-  return name.startsWith('cudasim');
-}
-
-/** The GPU that `--device` names, or why there is none. */
-export function findDevice(name: string): CudaDevice | string {
-  const list = devices();
-  const wanted = name === 'cuda' ? 'cuda:0' : name;
-  const known = ['cpu', 'all', ...list.map(({ device }) => device)];
-  return (
-    list.find(({ device }) => device === wanted) ??
-    list.reason ??
-    `--device must be one of ${known.join(', ')}. Received '${name}'`
-  );
-}
-
-/** Why a GPU can not compute a case; null if it can. */
-export function reasonToLeaveOut({ dtype }: Case): string | null {
-  const known: readonly string[] = ['float32', 'float16', 'bfloat16'] satisfies DeviceDType[];
-  return known.includes(dtype) ? null : `GPUs do not compute in ${dtype}`;
-}
-
 /**
  * Times a case on data that a GPU has: kernels between events, enqueued one by one or as a graph,
  * and copies from device to device of as many bytes. Throws WrongAnswer unless all bits are the
  * CPU's, before and after. Returns a text where the GPU has too little memory.
  */
-export async function contestOnGpu(
+export async function timeOnGpu(
   one: Case,
   device: CudaDevice,
   schedule: Schedule,
@@ -112,28 +83,22 @@ export async function contestOnGpu(
 
     const timer = new EventTimer(stream);
     disposables.push(timer);
-    const entrants = [
-      timer.contender('ours', 'ours', count, call),
-      timer.contender('ours fresh', 'ours', count, fresh),
-      timer.contender('ours plan', 'ours', count, planned),
-      timer.graphContender('ours graph', 'ours', count, graph),
-      timer.contender('device copy', 'limit', count, copy),
-      timer.graphContender('device copy graph', 'limit', count, graphOf(copy)),
+    const subjects = [
+      timer.subject('ours', 'ours', count, call),
+      { ...timer.subject('ours fresh', 'ours', count, fresh), outputs: 'fresh' as const },
+      timer.subject('ours plan', 'ours', count, planned),
+      timer.graphSubject('ours graph', 'ours', count, graph),
+      timer.subject('device copy', 'limit', count, copy),
+      timer.graphSubject('device copy graph', 'limit', count, graphOf(copy)),
     ];
-    const times = await measure(entrants, schedule, onRound);
+    const results = await timeSubjects(subjects, schedule, onRound);
     check();
     return {
       ...one,
       device: device.device,
       sets: count,
       minimumBytes: minimumBytes(one),
-      entries: entrants.map(({ name, role }, i) => ({
-        name,
-        role,
-        computes: role === 'ours' ? 'rms-norm' : 'movement',
-        outputs: name === 'ours fresh' ? 'fresh' : 'given',
-        time: times[i] as Entry['time'],
-      })),
+      subjects: results,
     };
   } catch (error) {
     if (!(error instanceof CudaError) || error.code !== 'ERR_CUDA_OUT_OF_MEMORY') throw error;
@@ -145,12 +110,12 @@ export async function contestOnGpu(
 }
 
 /** Throws unless an answer has the bits of the CPU's. */
-export function compare(one: Case, contender: string, expected: Answer, actual: Answer): void {
+export function compare(one: Case, subject: string, expected: Answer, actual: Answer): void {
   for (const [name, values] of Object.entries(expected) as [keyof Answer, Elements][]) {
     const received = actual[name];
     if (received !== undefined && bytesOf(values).equals(bytesOf(received))) continue;
     throw new WrongAnswer(
-      `${contender} is wrong at ${caseName(one)}: ${name} has not the bits of the CPU`,
+      `${subject} is wrong at ${caseName(one)}: ${name} has not the bits of the CPU`,
     );
   }
 }
@@ -159,7 +124,11 @@ function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
-type GpuContender = Contender & { readonly role: 'ours' | 'limit' };
+type GpuRole = 'ours' | 'limit';
+
+function subjectOf(name: string, role: GpuRole, run: TimedSubject['run']): TimedSubject {
+  return { name, role, computes: role === 'ours' ? 'rms-norm' : 'movement', outputs: 'given', run };
+}
 
 /** Times what is enqueued on a stream between two events: where the host is slower, the host. */
 class EventTimer {
@@ -178,27 +147,17 @@ class EventTimer {
     this.#end.dispose();
   }
 
-  contender(
-    name: string,
-    role: GpuContender['role'],
-    sets: number,
-    call: (set: number) => void,
-  ): GpuContender {
+  subject(name: string, role: GpuRole, sets: number, call: (set: number) => void): TimedSubject {
     let next = 0;
     const run = (repeats: number) =>
       this.#time(() => {
         for (let i = 0; i < repeats; ++i) call(next++ % sets);
       });
-    return { name, role, run };
+    return subjectOf(name, role, run);
   }
 
   /** Of a graph that computes the case once for each set. */
-  graphContender(
-    name: string,
-    role: GpuContender['role'],
-    sets: number,
-    graph: Graph,
-  ): GpuContender {
+  graphSubject(name: string, role: GpuRole, sets: number, graph: Graph): TimedSubject {
     const run = async (repeats: number) => {
       const launches = Math.max(1, Math.round(repeats / sets));
       const elapsed = await this.#time(() => {
@@ -206,7 +165,7 @@ class EventTimer {
       });
       return (elapsed * repeats) / (launches * sets);
     };
-    return { name, role, run };
+    return subjectOf(name, role, run);
   }
 
   /** Nanoseconds that the GPU takes for what `enqueue` enqueues. */

@@ -2,15 +2,8 @@ import type { TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import'
 
 import { Failure } from '../environment/failure';
 import { importOptional, UnusablePackages } from '../environment/optional-packages';
-import {
-  gbPerSecond,
-  limitOf,
-  oursOf,
-  shareOfLimit,
-  type CaseResult,
-  type Entry,
-  type Report,
-} from './result';
+import type { SubjectResult } from '../subjects/subject';
+import { gbPerSecond, limitOf, oursOf, shareOfLimit, type CaseResult, type Report } from './result';
 import { groups, shapeName } from './table';
 
 type Panel = Extract<TopLevelSpec, { hconcat: unknown[] }>['hconcat'][number];
@@ -82,26 +75,26 @@ function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
 }
 
 /** Without plans, LayerNorm, and what makes memory for its results without need. */
-function contendersOf(result: CaseResult): Entry[] {
-  const entries = result.entries.filter(
+function subjectsOf(result: CaseResult): SubjectResult[] {
+  const subjects = result.subjects.filter(
     ({ name, role, computes }) =>
       computes === 'rms-norm' &&
       name !== 'ours plan' &&
       !(role === 'rival' && name.endsWith(' fresh')),
   );
-  return [...entries, limitOf(result)];
+  return [...subjects, limitOf(result)];
 }
 
-/** What a contender is called in the chart. */
-function chartName({ name, role }: Entry): string {
+/** What a subject is called in the chart. */
+function chartName({ name, role }: SubjectResult): string {
   return role === 'limit' ? 'limit' : name.replace(/^ours/, 'fused-rmsnorm');
 }
 
-/** The names of all contenders, and a colour for each. */
+/** The names of all subjects, and a colour for each. */
 function scaleOf(cases: readonly CaseResult[]): { domain: string[]; range: string[] } {
-  const entries = cases.flatMap(contendersOf);
-  const namesOf = (wanted: Entry['role']) => [
-    ...new Set(entries.filter(({ role }) => role === wanted).map(chartName)),
+  const subjects = cases.flatMap(subjectsOf);
+  const namesOf = (wanted: SubjectResult['role']) => [
+    ...new Set(subjects.filter(({ role }) => role === wanted).map(chartName)),
   ];
   const [ours, rivals] = [namesOf('ours'), namesOf('rival')];
   const colour = (colours: readonly string[]) => (_: string, i: number) =>
@@ -125,10 +118,10 @@ function shapeAxis(results: readonly CaseResult[]) {
 
 function bandwidths(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf>): Panel {
   const values = results.flatMap((result) =>
-    contendersOf(result).map((entry) => ({
+    subjectsOf(result).map((subject) => ({
       shape: shapeName(result),
-      contender: chartName(entry),
-      gbPerSecond: gbPerSecond(result, entry),
+      subject: chartName(subject),
+      gbPerSecond: gbPerSecond(result, subject),
     })),
   );
   return {
@@ -146,7 +139,7 @@ function bandwidths(results: readonly CaseResult[], scale: ReturnType<typeof sca
         axis: { values: [0.01, 0.1, 1, 10, 100, 1000, 10_000] },
       },
       color: {
-        field: 'contender',
+        field: 'subject',
         type: 'nominal',
         title: null,
         scale,

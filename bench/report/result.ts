@@ -2,19 +2,7 @@ import type { CudaDevice } from 'fused-rmsnorm';
 
 import { minimumBytes, type Case } from '../cases/cases';
 import type { Machine } from '../environment/machine';
-import type { OutputMode } from '../subjects/rivals/rival';
-import type { Summary } from '../measure/statistics';
-import type { Norm } from '../cases/verify';
-
-/** The figures of one contender at one case. */
-export interface Entry {
-  readonly name: string;
-  readonly role: 'ours' | 'limit' | 'rival';
-  readonly computes: Norm | 'movement';
-  readonly outputs: OutputMode;
-  /** Nanoseconds of one run. */
-  readonly time: Summary;
-}
+import type { SubjectResult } from '../subjects/subject';
 
 export interface CaseResult extends Case {
   /** `'cpu'`, or of a GPU. */
@@ -23,7 +11,7 @@ export interface CaseResult extends Case {
   readonly sets: number;
   /** Each element read or written at least once; what GB/s are of. */
   readonly minimumBytes: number;
-  readonly entries: readonly Entry[];
+  readonly subjects: readonly SubjectResult[];
 }
 
 /** What a case moves on a simulated GPU, which has no times. */
@@ -41,12 +29,12 @@ export interface LeftOut extends Case {
 
 /** What a run of the benchmark is kept as. */
 export interface Report {
-  readonly schemaVersion: 1;
+  readonly schemaVersion: 2;
   readonly date: string;
   readonly machine: Machine;
   /** That took part. */
   readonly gpus: readonly CudaDevice[];
-  /** The versions of those that took part, by name. */
+  /** Their versions, by name. */
   readonly rivals: Readonly<Record<string, string>>;
   readonly cases: readonly CaseResult[];
   readonly traffic: readonly TrafficResult[];
@@ -54,20 +42,20 @@ export interface Report {
   readonly leftOut: readonly LeftOut[];
 }
 
-export function entryOf({ entries }: CaseResult, name: string): Entry | undefined {
-  return entries.find((entry) => entry.name === name);
+export function subjectOf({ subjects }: CaseResult, name: string): SubjectResult | undefined {
+  return subjects.find((subject) => subject.name === name);
 }
 
 /** The package's own, into memory that is there already. */
-export function oursOf(result: CaseResult): Entry {
-  const ours = entryOf(result, 'ours');
+export function oursOf(result: CaseResult): SubjectResult {
+  const ours = subjectOf(result, 'ours');
   if (ours === undefined) throw new Error('a case without figures of ours');
   return ours;
 }
 
 /** The fastest movement of as many bytes. */
-export function limitOf({ entries }: CaseResult): Entry {
-  const [fastest] = entries
+export function limitOf({ subjects }: Pick<CaseResult, 'subjects'>): SubjectResult {
+  const [fastest] = subjects
     .filter(({ role }) => role === 'limit')
     .sort((a, b) => a.time.median - b.time.median);
   if (fastest === undefined) throw new Error('a case without a limit');
@@ -75,11 +63,11 @@ export function limitOf({ entries }: CaseResult): Entry {
 }
 
 /** Of the median. */
-export function gbPerSecond(result: Case, { time }: Entry): number {
+export function gbPerSecond(result: Case, { time }: SubjectResult): number {
   return minimumBytes(result) / time.median;
 }
 
-/** How fast an entry is against the limit of its case: 1 is as fast. */
-export function shareOfLimit(result: CaseResult, { time }: Entry): number {
+/** How fast a subject is against the limit of its case: 1 is as fast. */
+export function shareOfLimit(result: CaseResult, { time }: SubjectResult): number {
   return limitOf(result).time.median / time.median;
 }

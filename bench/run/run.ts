@@ -1,17 +1,18 @@
 import { devices, type CudaDevice } from 'fused-rmsnorm';
 
 import { caseName, type Case } from '../cases/cases';
-import { contest, type Participant } from './time-on-cpu';
-import { contestOnGpu, isSimulated, reasonToLeaveOut } from '../gpu/time-on-gpu';
 import { describeMachine } from '../environment/machine';
-import type { CaseResult, LeftOut, Report, TrafficResult } from '../report/result';
+import { isSimulated, reasonToLeaveOut } from '../gpu/devices';
+import { timeOnGpu } from '../gpu/time-on-gpu';
 import { reasonNotToSimulate, trafficOf } from '../gpu/traffic';
+import type { CaseResult, LeftOut, Report, TrafficResult } from '../report/result';
+import type { ChosenRival } from '../subjects/rivals/chosen';
+import { timeOnCpu } from './time-on-cpu';
 
 /** What is measured, and for how long. */
 export interface Settings {
   readonly cases: readonly Case[];
-  /** Where each is. */
-  readonly places: readonly ('cpu' | CudaDevice)[];
+  readonly targets: readonly ('cpu' | CudaDevice)[];
   readonly rounds: number;
   /** For all cases together, about. */
   readonly seconds: number;
@@ -20,36 +21,36 @@ export interface Settings {
 /** Told what is being measured, and how much of all has been, from 0 to 1. */
 export type Progress = (name: string, fraction: number) => void;
 
-/** Measures every case at every place. Throws WrongAnswer as soon as one is wrong. */
+/** Measures every case on every target. Throws WrongAnswer as soon as one is wrong. */
 export async function run(
-  { cases, places, rounds, seconds }: Settings,
-  participants: readonly Participant[],
+  { cases, targets, rounds, seconds }: Settings,
+  rivals: readonly ChosenRival[],
   progress: Progress,
 ): Promise<Report> {
   const measured: CaseResult[] = [];
   const traffic: TrafficResult[] = [];
   const leftOut: LeftOut[] = [];
-  const count = places.length * cases.length;
+  const count = targets.length * cases.length;
   const schedule = { rounds, ms: (1000 * seconds) / count };
   let done = 0;
-  for (const place of places) {
+  for (const target of targets) {
     for (const one of cases) {
-      const device = place === 'cpu' ? place : place.device;
+      const device = target === 'cpu' ? target : target.device;
       const name = `${caseName(one)} ${device}`;
       let round = 0;
       const onRound = () => {
         progress(name, (done + ++round / rounds) / count);
       };
       progress(name, done / count);
-      const reason = place === 'cpu' ? null : reasonNotToRun(one, place);
+      const reason = target === 'cpu' ? null : reasonNotToRun(one, target);
       if (reason !== null) {
         leftOut.push({ ...one, device, reason });
-      } else if (place === 'cpu') {
-        measured.push(await contest(one, participants, schedule, onRound));
-      } else if (isSimulated(place)) {
-        traffic.push(trafficOf(one, place));
+      } else if (target === 'cpu') {
+        measured.push(await timeOnCpu(one, rivals, schedule, onRound));
+      } else if (isSimulated(target)) {
+        traffic.push(trafficOf(one, target));
       } else {
-        const result = await contestOnGpu(one, place, schedule, onRound);
+        const result = await timeOnGpu(one, target, schedule, onRound);
         if (typeof result === 'string') leftOut.push({ ...one, device, reason: result });
         else measured.push(result);
       }
@@ -57,13 +58,11 @@ export async function run(
     }
   }
   return {
-    schemaVersion: 1,
+    schemaVersion: 2,
     date: new Date().toISOString(),
     machine: describeMachine(),
-    gpus: devices().filter((device) => places.includes(device)),
-    rivals: Object.fromEntries(
-      participants.map(({ rival, loaded }) => [rival.name, loaded.version]),
-    ),
+    gpus: devices().filter((device) => targets.includes(device)),
+    rivals: Object.fromEntries(rivals.map(({ rival, loaded }) => [rival.name, loaded.version])),
     cases: measured,
     traffic,
     leftOut,

@@ -2,62 +2,63 @@ import { createPlan, rmsNorm } from 'fused-rmsnorm';
 
 import type { Arrays } from '../cases/arrays';
 import { eps, type Case } from '../cases/cases';
-import { caller, type Contender } from '../measure/measure';
 import type { Answer } from '../cases/verify';
-
-/** A way to call this package. */
-export interface OurContender extends Contender {
-  /** Of the last run. */
-  answer(): Answer;
-}
+import { inTurn, timed } from '../measure/measure';
+import type { CaseSubject, OutputMode } from './subject';
 
 /** Computes a case on one set of arrays. */
-type Call = () => Answer;
+export type Call = () => Answer;
 
 /** Every way to call the package for a case, on sets of arrays that are taken in turn. */
-export function ourContenders(one: Case, sets: readonly Arrays[]): OurContender[] {
+export function ourSubjects(one: Case, sets: readonly Arrays[]): CaseSubject[] {
+  const calls = (makeCall: (one: Case, arrays: Arrays) => Call) =>
+    sets.map((arrays) => makeCall(one, arrays));
   return [
-    contender('ours', sets, (arrays) => intoGiven(one, arrays)),
-    contender('ours fresh', sets, (arrays) => intoFresh(one, arrays)),
-    contender('ours plan', sets, (arrays) => byPlan(one, arrays)),
+    ourSubject('ours', 'given', calls(intoGiven)),
+    ourSubject('ours fresh', 'fresh', calls(intoFresh)),
+    ourSubject('ours plan', 'given', calls(byPlan)),
   ];
 }
 
-function contender(
-  name: string,
-  sets: readonly Arrays[],
-  makeCall: (arrays: Arrays) => Call,
-): OurContender {
+export function ourSubject(name: string, outputs: OutputMode, calls: readonly Call[]): CaseSubject {
   let last: Answer = {};
-  const calls = sets.map(makeCall).map((call) => () => {
-    last = call();
-  });
-  return { ...caller(name, calls), answer: () => last };
+  const runs = calls.map(
+    (call) => (repeats: number) =>
+      timed(repeats, () => {
+        last = call();
+      }),
+  );
+  return {
+    name,
+    role: 'ours',
+    computes: 'rms-norm',
+    outputs,
+    run: inTurn(runs),
+    results: () => last,
+  };
+}
+
+/** What a case writes into memory that is there already. */
+export function answerIn({ op }: Pick<Case, 'op'>, { out, sum, dweight }: Arrays): Answer {
+  if (op === 'backward') return { dx: out, dweight };
+  return op === 'residual' ? { y: out, sum } : { y: out };
 }
 
 /** Into memory that is there already. */
-function intoGiven({ op, dtype }: Case, arrays: Arrays): Call {
+function intoGiven(one: Case, arrays: Arrays): Call {
   const { x, weight, out, dy, rstd, dweight, residual, sum } = arrays;
-  if (op === 'forward') {
-    const options = { dtype, eps, out };
-    const answer = { y: out };
+  const { op, dtype } = one;
+  const answer = answerIn(one, arrays);
+  if (op === 'backward') {
+    const options = { dtype, dxOut: out, dweightOut: dweight };
     return () => {
-      rmsNorm(x, weight, options);
+      rmsNorm.backward(dy, x, weight, rstd, options);
       return answer;
     };
   }
-  if (op === 'residual') {
-    const options = { dtype, eps, out, residual, sumOut: sum };
-    const answer = { y: out, sum };
-    return () => {
-      rmsNorm(x, weight, options);
-      return answer;
-    };
-  }
-  const options = { dtype, dxOut: out, dweightOut: dweight };
-  const answer = { dx: out, dweight };
+  const options = { dtype, eps, out, ...(op === 'residual' && { residual, sumOut: sum }) };
   return () => {
-    rmsNorm.backward(dy, x, weight, rstd, options);
+    rmsNorm(x, weight, options);
     return answer;
   };
 }
@@ -78,24 +79,23 @@ function intoFresh({ op, dtype }: Case, arrays: Arrays): Call {
 }
 
 /** Into memory that is there already, with all else checked before. */
-function byPlan({ op, rows, dtype }: Case, arrays: Arrays): Call {
+export function byPlan(one: Case, arrays: Arrays): Call {
   const { x, weight, out, dy, rstd, dweight, residual, sum } = arrays;
+  const { op, rows, dtype } = one;
   const plan = createPlan({ rows, weight, dtype, eps });
+  const answer = answerIn(one, arrays);
   if (op === 'forward') {
-    const answer = { y: out };
     return () => {
       plan.forward(x, out);
       return answer;
     };
   }
   if (op === 'residual') {
-    const answer = { y: out, sum };
     return () => {
       plan.forward(x, out, null, residual, sum);
       return answer;
     };
   }
-  const answer = { dx: out, dweight };
   return () => {
     plan.backward(dy, x, rstd, out, dweight);
     return answer;

@@ -3,8 +3,8 @@
 import { makeArrays, type Arrays, type Elements } from '../../bench/cases/arrays';
 import { dtypes, minimumBytes, type Case } from '../../bench/cases/cases';
 import { setCount } from '../../bench/run/time-on-cpu';
-import { measure, type Contender } from '../../bench/measure/measure';
-import { ourContenders } from '../../bench/subjects/ours';
+import { measure, type Subject } from '../../bench/measure/measure';
+import { ourSubjects } from '../../bench/subjects/ours';
 import { makeCases, shapeSets } from '../../bench/cases/sets';
 import { Verifier, WrongAnswer, type Answer } from '../../bench/cases/verify';
 import { layerNorm } from '../support/reference';
@@ -45,7 +45,7 @@ describe('measuring', () => {
   test('visits everyone once a round, in an order that changes', async () => {
     const visits: string[] = [];
     const names = ['a', 'b', 'c', 'd'];
-    const contenders = names.map((name): Contender => ({
+    const subjects = names.map((name): Subject => ({
       name,
       run: (repeats) => {
         visits.push(name);
@@ -53,7 +53,7 @@ describe('measuring', () => {
       },
     }));
     let rounds = 0;
-    const summaries = await measure(contenders, { rounds: 20, ms: 4 * 20 * 3 }, () => ++rounds);
+    const summaries = await measure(subjects, { rounds: 20, ms: 4 * 20 * 3 }, () => ++rounds);
     expect(rounds).toBe(20);
     expect(summaries.map(({ median, samples }) => [median, samples])).toEqual(
       names.map(() => [1e6, 20]),
@@ -66,8 +66,8 @@ describe('measuring', () => {
 
   test('repeats what is short, waits for what is asynchronous, and divides by the repeats', async () => {
     const repeats: number[] = [];
-    const slow: Contender = { name: 'slow', run: (count) => Promise.resolve(count * 50e6) };
-    const short: Contender = {
+    const slow: Subject = { name: 'slow', run: (count) => Promise.resolve(count * 50e6) };
+    const short: Subject = {
       name: 'short',
       run: (count) => {
         repeats.push(count);
@@ -85,11 +85,11 @@ function elementsOf(answer: Answer): [string, Elements][] {
 }
 
 /** What is right, in memory of its own. */
-function rightAnswer(one: Case, arrays: Arrays): Answer {
-  const [contender] = ourContenders(one, [arrays]);
-  void contender?.run(1);
+async function rightAnswer(one: Case, arrays: Arrays): Promise<Answer> {
+  const [subject] = ourSubjects(one, [arrays]);
+  await subject?.run(1);
   return Object.fromEntries(
-    elementsOf(contender?.answer() ?? {}).map(([name, values]) => [name, values.slice()]),
+    elementsOf((await subject?.results()) ?? {}).map(([name, values]) => [name, values.slice()]),
   );
 }
 
@@ -99,15 +99,15 @@ describe.each(ops)('the check of %s', (op) => {
     const arrays = makeArrays(one);
     const verifier = new Verifier(one, arrays);
 
-    test('takes every way to call the package', () => {
-      for (const contender of ourContenders(one, [arrays, arrays])) {
-        void contender.run(2);
-        verifier.check(contender.name, contender.answer());
+    test('takes every way to call the package', async () => {
+      for (const subject of ourSubjects(one, [arrays, arrays])) {
+        await subject.run(2);
+        verifier.check(subject.name, await subject.results());
       }
     });
 
-    test('refuses one element that is off, NaN or 0, anywhere', () => {
-      const right = rightAnswer(one, arrays);
+    test('refuses one element that is off, NaN or 0, anywhere', async () => {
+      const right = await rightAnswer(one, arrays);
       verifier.check('right', right);
       for (const name of Object.keys(right) as (keyof Answer)[]) {
         const values = right[name] as Float32Array;
@@ -126,8 +126,8 @@ describe.each(ops)('the check of %s', (op) => {
       }
     });
 
-    test('refuses results that are not there, or too few', () => {
-      const right = rightAnswer(one, arrays);
+    test('refuses results that are not there, or too few', async () => {
+      const right = await rightAnswer(one, arrays);
       for (const [name, values] of elementsOf(right)) {
         expect(() => {
           verifier.check('none', { ...right, [name]: undefined });

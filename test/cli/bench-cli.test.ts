@@ -91,8 +91,8 @@ describe('bench', () => {
     expect(stdout + ending.stderr).not.toMatch(/\u001b/);
   });
 
-  test('writes JSON: the machine, the versions, every contender', () => {
-    expect(report.schemaVersion).toBe(1);
+  test('writes JSON: the machine, the versions, every subject', () => {
+    expect(report.schemaVersion).toBe(2);
     expect(Date.now() - Date.parse(report.date)).toBeLessThan(600_000);
     expect(report.machine).toMatchObject({ node: process.versions.node, version: packageVersion });
     expect(report.machine.commit).toMatch(/^[0-9a-f]{7,}\+?$/);
@@ -106,11 +106,11 @@ describe('bench', () => {
       ...{ op: 'forward', rows: 1, hiddenSize: 64, dtype: 'float32', device: 'cpu' },
       ...{ sets: 1, minimumBytes: 512 },
     });
-    const names = forward?.entries.map(({ name }) => name) ?? [];
+    const names = forward?.subjects.map(({ name }) => name) ?? [];
     expect(names).toEqual(expect.arrayContaining(['ours', 'ours fresh', 'ours plan']));
     expect(names).toEqual(expect.arrayContaining(['copy streaming 1T', 'copy library 1T']));
     expect(names).toEqual(expect.arrayContaining(['javascript', 'javascript fresh']));
-    for (const { time } of report.cases.flatMap(({ entries }) => entries)) {
+    for (const { time } of report.cases.flatMap(({ subjects }) => subjects)) {
       expect(time.samples).toBe(5);
       const { min, lowerQuartile, median, upperQuartile, max } = time;
       const ascending = [0, min, lowerQuartile, median, upperQuartile, max];
@@ -118,7 +118,7 @@ describe('bench', () => {
     }
   });
 
-  test('draws every contender and shape, on no background', () => {
+  test('draws every subject and shape, on no background', () => {
     const chart = readFileSync(svg, 'utf8');
     expect(chart).toMatch(/^<svg /);
     const texts = Array.from(chart.matchAll(/<text[^>]*>([^<]*)<\/text>/g), ([, text]) => text);

@@ -1,7 +1,8 @@
 // What the benchmark computes of times: quantiles, and what has moved since an earlier run.
 
 import { compareReports, hasMoved, multiplesOf, type Spread } from '../../bench/report/baseline';
-import type { CaseResult, Entry, Report } from '../../bench/report/result';
+import type { CaseResult, Report } from '../../bench/report/result';
+import type { SubjectResult } from '../../bench/subjects/subject';
 import { quantile, summarize } from '../../bench/measure/statistics';
 import { groupTables, summaryTable } from '../../scripts/bench-docs';
 
@@ -74,44 +75,44 @@ describe('what has moved', () => {
   });
 });
 
-function entry(name: string, role: Entry['role'], median: number): Entry {
+function subject(name: string, role: SubjectResult['role'], median: number): SubjectResult {
   const time = { ...spread(median, median / 100, median / 50), samples: 9 };
   return { name, role, computes: 'rms-norm', outputs: 'given', time };
 }
 
-function reportOf(rows: number, entries: readonly Entry[]): Report {
+function reportOf(rows: number, subjects: readonly SubjectResult[]): Report {
   const one = { op: 'forward', rows, hiddenSize: 64, dtype: 'float32', device: 'cpu' } as const;
-  const cases: CaseResult[] = [{ ...one, sets: 1, minimumBytes: rows * 512, entries }];
-  return { schemaVersion: 1, cases } as unknown as Report;
+  const cases: CaseResult[] = [{ ...one, sets: 1, minimumBytes: rows * 512, subjects }];
+  return { schemaVersion: 2, cases } as unknown as Report;
 }
 
 describe('a comparison of reports', () => {
   const before = reportOf(8, [
-    entry('ours', 'ours', 200),
-    entry('copy', 'limit', 100),
-    entry('javascript', 'rival', 1000),
+    subject('ours', 'ours', 200),
+    subject('copy', 'limit', 100),
+    subject('javascript', 'rival', 1000),
   ]);
 
   test('is of multiples of the limit: a machine that got slower changes nothing', () => {
     const now = reportOf(8, [
-      entry('ours', 'ours', 300),
-      entry('copy', 'limit', 150),
-      entry('javascript', 'rival', 1500),
+      subject('ours', 'ours', 300),
+      subject('copy', 'limit', 150),
+      subject('javascript', 'rival', 1500),
     ]);
     const changes = compareReports(now, before);
-    expect(changes.map(({ entry: { name }, hasMoved: moved }) => [name, moved])).toEqual([
-      ['ours', false],
-      ['javascript', false],
+    expect(changes.map(({ name, hasMoved: moved }) => [name, moved])).toEqual([
+      ['forward 8x64 float32 cpu, ours', false],
+      ['forward 8x64 float32 cpu, javascript', false],
     ]);
-    expect(changes[0]?.ofTime).toBe(1.5);
+    expect([changes[0]?.now.median, changes[0]?.before.median]).toEqual([300, 200]);
     expect(changes[0]?.ofMultiple).toBe(1);
   });
 
   test('finds what got slower by itself', () => {
     const now = reportOf(8, [
-      entry('ours', 'ours', 300),
-      entry('copy', 'limit', 100),
-      entry('javascript', 'rival', 1000),
+      subject('ours', 'ours', 300),
+      subject('copy', 'limit', 100),
+      subject('javascript', 'rival', 1000),
     ]);
     const [ours, rival] = compareReports(now, before);
     expect([ours?.hasMoved, ours?.ofMultiple]).toEqual([true, 1.5]);
@@ -119,22 +120,22 @@ describe('a comparison of reports', () => {
   });
 
   test('leaves out what only one of them has', () => {
-    expect(compareReports(reportOf(9, before.cases[0]?.entries ?? []), before)).toEqual([]);
-    const other = reportOf(8, [entry('ours plan', 'ours', 1), entry('copy', 'limit', 1)]);
+    expect(compareReports(reportOf(9, before.cases[0]?.subjects ?? []), before)).toEqual([]);
+    const other = reportOf(8, [subject('ours plan', 'ours', 1), subject('copy', 'limit', 1)]);
     expect(compareReports(other, before)).toEqual([]);
   });
 });
 
 describe('the tables of documents', () => {
   const report = reportOf(8, [
-    entry('ours', 'ours', 2000),
-    entry('ours fresh', 'ours', 3000),
-    entry('copy library 1T', 'limit', 1500),
-    entry('copy vector 2T', 'limit', 1000),
-    entry('javascript', 'rival', 9000),
-    entry('onnxruntime-node', 'rival', 50_000),
-    entry('onnxruntime-node fresh', 'rival', 40_000),
-    entry('tfjs-cpu', 'rival', 400_000),
+    subject('ours', 'ours', 2000),
+    subject('ours fresh', 'ours', 3000),
+    subject('copy library 1T', 'limit', 1500),
+    subject('copy vector 2T', 'limit', 1000),
+    subject('javascript', 'rival', 9000),
+    subject('onnxruntime-node', 'rival', 50_000),
+    subject('onnxruntime-node fresh', 'rival', 40_000),
+    subject('tfjs-cpu', 'rival', 400_000),
   ]);
 
   test('one of few columns, with the fastest package of npm', () => {

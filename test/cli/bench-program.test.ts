@@ -3,11 +3,11 @@
 
 import { benchCommand } from '../../bench/commands/bench';
 import { run } from '../../bench/program';
+import type { Answer } from '../../bench/cases/verify';
 import {
   MissingRival,
   type LoadedRival,
   type PreparedRival,
-  type Results,
   type Rival,
 } from '../../bench/subjects/rivals/rival';
 
@@ -43,7 +43,7 @@ interface Fake {
 }
 
 /** Its y is what `results` says, of the right one, after so many runs. */
-function fake(name: string, results: (y: Float32Array, runs: number) => Results): Fake {
+function fake(name: string, results: (y: Float32Array, runs: number) => Answer): Fake {
   const calls: string[] = [];
   let runs = 0;
   const prepared = (y: Float32Array): PreparedRival => ({
@@ -184,7 +184,7 @@ describe('wrong usage', () => {
   test.each([
     [['--filter', 'nothing'], 'No case matches --filter'],
     [['--json', 'no/such/folder/out.json'], "no folder for the file 'no/such/folder/out.json'"],
-    [['--baseline', 'no-such.json'], "The baseline 'no-such.json' can not be read"],
+    [['--baseline', 'no-such.json'], "The baseline 'no-such.json' cannot be read"],
     [['--baseline', 'package.json'], "The baseline 'package.json' is no report"],
     [['--device', 'cuda:9'], '--device must be one of|is not available'],
   ])('%j is an error', async (args, message) => {

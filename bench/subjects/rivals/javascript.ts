@@ -3,8 +3,11 @@
 
 import type { Arrays } from '../../cases/arrays';
 import { eps, type Case } from '../../cases/cases';
-import type { LoadedRival, OutputMode, PreparedRival, Results, Rival } from './rival';
-import { float32, timed } from './support';
+import type { Answer } from '../../cases/verify';
+import { timed } from '../../measure/measure';
+import type { OutputMode } from '../subject';
+import type { LoadedRival, PreparedRival, Rival } from './rival';
+import { float32 } from './support';
 
 export const javascript: Rival = {
   name: 'javascript',
@@ -24,7 +27,7 @@ const loaded: LoadedRival = {
 
 function prepare(one: Case, arrays: Arrays, outputs: OutputMode): PreparedRival {
   const compute = computation(one, arrays, outputs);
-  let results: Results = {};
+  let results: Answer = {};
   return {
     run: (repeats) =>
       timed(repeats, () => {
@@ -35,7 +38,7 @@ function prepare(one: Case, arrays: Arrays, outputs: OutputMode): PreparedRival 
   };
 }
 
-function computation({ op, hiddenSize }: Case, arrays: Arrays, outputs: OutputMode): () => Results {
+function computation({ op, hiddenSize }: Case, arrays: Arrays, outputs: OutputMode): () => Answer {
   const x = float32(arrays.x);
   const weight = float32(arrays.weight);
   const given = float32(arrays.out);

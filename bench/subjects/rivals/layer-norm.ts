@@ -3,10 +3,11 @@
 import { getCpuVariant, getNumThreads } from 'fused-rmsnorm';
 
 import { eps } from '../../cases/cases';
+import { timed } from '../../measure/measure';
 import { loadNative } from '../native';
 import { packageVersion } from '../../environment/package';
 import type { LoadedRival, Rival } from './rival';
-import { float32, timed } from './support';
+import { float32 } from './support';
 
 export const layerNorm: Rival = {
   name: 'layer-norm',

@@ -5,8 +5,10 @@ import type { InferenceSession, Tensor, TypedTensor } from 'onnxruntime-node';
 
 import { zeros, type Arrays, type Elements } from '../../cases/arrays';
 import type { Case } from '../../cases/cases';
+import type { Answer } from '../../cases/verify';
+import type { OutputMode } from '../subject';
 import { modelFile, modelTypes, type ModelType } from './model-file';
-import type { LoadedRival, OutputMode, PreparedRival, Results, Rival } from './rival';
+import type { LoadedRival, PreparedRival, Rival } from './rival';
 import { importInstalled, timedPromises } from './support';
 
 type Ort = typeof import('onnxruntime-node');
@@ -88,7 +90,7 @@ async function prepare(
       timedPromises(repeats, async () => {
         results = await (given ? session.run(inputs, given) : session.run(inputs));
       }),
-    results: (): Results =>
+    results: (): Answer =>
       Object.fromEntries(
         Object.entries(results).map(([name, value]) => [
           name,

@@ -1,12 +1,11 @@
-// What a contender other than ours is to the benchmark.
+// What is measured beside this package: somebody else's.
 
 import type { Arrays } from '../../cases/arrays';
 import type { Case } from '../../cases/cases';
+import type { Answer } from '../../cases/verify';
 import { Failure } from '../../environment/failure';
 import type { OptionalPackage } from '../../environment/optional-packages';
-
-/** Where a result is written: into memory that is there already, or into some made by the call. */
-export type OutputMode = 'given' | 'fresh';
+import type { OutputMode } from '../subject';
 
 /** Something else that normalises: what a user would use instead. */
 export interface Rival {
@@ -16,7 +15,7 @@ export interface Rival {
   readonly description: string;
   /** The npm packages it needs. */
   readonly packages: readonly OptionalPackage[];
-  /** The modes it offers; each is a contender of its own. */
+  /** The modes it offers; each is a subject. */
   readonly outputs: readonly OutputMode[];
   /** Whether it computes this operation in this dtype at this size. */
   supports(one: Case): boolean;
@@ -37,16 +36,8 @@ export interface PreparedRival {
   /** Does the case `repeats` times; returns nanoseconds in all. */
   run(repeats: number): number | Promise<number>;
   /** What the last run computed, for the check. */
-  results(): Results | Promise<Results>;
+  results(): Answer | Promise<Answer>;
   dispose(): void | Promise<void>;
-}
-
-/** y of forward; dx and dweight of backward; y and sum of residual. */
-export interface Results {
-  readonly y?: Float32Array;
-  readonly dx?: Float32Array;
-  readonly dweight?: Float32Array;
-  readonly sum?: Float32Array;
 }
 
 interface MissingRivalOptions extends ErrorOptions {

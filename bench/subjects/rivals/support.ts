@@ -12,14 +12,7 @@ export function float32(elements: Elements): Float32Array {
   throw new TypeError(`A case of float32 has a Float32Array, not ${elements.constructor.name}`);
 }
 
-/** Nanoseconds that `repeats` calls take. */
-export function timed(repeats: number, call: () => void): number {
-  const start = process.hrtime.bigint();
-  for (let i = 0; i < repeats; ++i) call();
-  return Number(process.hrtime.bigint() - start);
-}
-
-/** The same, one after the other. */
+/** Nanoseconds that `repeats` calls take, one after the other. */
 export async function timedPromises(repeats: number, call: () => Promise<void>): Promise<number> {
   const start = process.hrtime.bigint();
   for (let i = 0; i < repeats; ++i) await call();

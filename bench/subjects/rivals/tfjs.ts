@@ -6,13 +6,15 @@ import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 
 import type { Arrays, Elements } from '../../cases/arrays';
 import { eps, type Case } from '../../cases/cases';
-import type { LoadedRival, PreparedRival, Results, Rival } from './rival';
-import { float32, importInstalled, timed } from './support';
+import type { Answer } from '../../cases/verify';
+import { timed } from '../../measure/measure';
+import type { LoadedRival, PreparedRival, Rival } from './rival';
+import { float32, importInstalled } from './support';
 
 type Tf = typeof import('@tensorflow/tfjs-core');
 
-/** What a case computes, by the names of Results. */
-type Tensors = Partial<Record<keyof Results, Tensor>>;
+/** What a case computes, by the names of Answer. */
+type Tensors = Partial<Record<keyof Answer, Tensor>>;
 
 const core = '@tensorflow/tfjs-core';
 

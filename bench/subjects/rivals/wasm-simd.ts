@@ -7,8 +7,9 @@ import path from 'node:path';
 import type { Arrays, Elements } from '../../cases/arrays';
 import { eps, matrices, type Case } from '../../cases/cases';
 import { packageRoot } from '../../environment/package';
+import { timed } from '../../measure/measure';
 import type { LoadedRival, PreparedRival, Rival } from './rival';
-import { float32, timed } from './support';
+import { float32 } from './support';
 
 /** Addresses are numbers; what they point to is said in assembly/rms_norm.ts. */
 interface Functions {
@@ -81,22 +82,22 @@ async function prepare(
   const functions = instance.exports as unknown as Functions;
 
   let end = lineBytes; // of what is in use; nothing is at address 0
-  const place = (length: number): Float32Array => {
-    const placed = new Float32Array(memory.buffer, end, length);
-    end = Math.ceil((end + placed.byteLength) / lineBytes) * lineBytes;
-    return placed;
+  const allocate = (length: number): Float32Array => {
+    const array = new Float32Array(memory.buffer, end, length);
+    end = Math.ceil((end + array.byteLength) / lineBytes) * lineBytes;
+    return array;
   };
   const copyOf = (elements: Elements): number => {
     const source = float32(elements);
-    const placed = place(source.length);
-    placed.set(source);
-    return placed.byteOffset;
+    const array = allocate(source.length);
+    array.set(source);
+    return array.byteOffset;
   };
 
   const { op, rows, hiddenSize } = one;
   const x = copyOf(arrays.x);
   const weight = copyOf(arrays.weight);
-  const out = place(rows * hiddenSize);
+  const out = allocate(rows * hiddenSize);
   const prepared = (call: () => void, results: PreparedRival['results']): PreparedRival => ({
     run: (repeats) => timed(repeats, call),
     results,
@@ -113,7 +114,7 @@ async function prepare(
   if (op === 'backward') {
     const dy = copyOf(arrays.dy);
     const rstd = copyOf(arrays.rstd);
-    const dweight = place(hiddenSize);
+    const dweight = allocate(hiddenSize);
     return prepared(
       () => {
         const { byteOffset: dx } = out;
@@ -123,7 +124,7 @@ async function prepare(
     );
   }
   const residual = copyOf(arrays.residual);
-  const sum = place(rows * hiddenSize);
+  const sum = allocate(rows * hiddenSize);
   return prepared(
     () => {
       const { byteOffset: y } = out;
