@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 
+import { callName } from '../bench/cases/cases';
 import { readReport } from '../bench/report/baseline';
 import { loadChart } from '../bench/report/chart';
 import {
@@ -15,6 +16,7 @@ import {
   type Report,
 } from '../bench/report/result';
 import {
+  cellsOfCalls,
   cellsOfOurs,
   cellsOfRivals,
   groups,
@@ -103,7 +105,12 @@ function joined(files: readonly string[]): Report {
   }
   const all = [first, ...others];
   const versions = Object.assign({}, ...all.map((report) => report.rivals)) as Report['rivals'];
-  return { ...first, rivals: versions, cases: all.flatMap(({ cases }) => cases) };
+  return {
+    ...first,
+    rivals: versions,
+    cases: all.flatMap(({ cases }) => cases),
+    calls: all.flatMap(({ calls }) => calls),
+  };
 }
 
 async function main(files: readonly string[]): Promise<void> {
@@ -117,7 +124,12 @@ async function main(files: readonly string[]): Promise<void> {
   const picture = '![Bandwidths and shares of the limit by shape](docs/benchmarks.svg)';
   const summary = `${origin}\n\n${summaryTable(report)}\n\n${picture}`;
   await writeGenerated(path.join(root, 'README.md'), 'benchmark', summary);
-  const tables = groups(report.cases).map(groupTables).join('\n\n');
+  const tables = [
+    ...groups(report.cases).map(groupTables),
+    ...report.calls.map(
+      (calls) => `### ${callName(calls)}, cpu\n\n${markdownTable(cellsOfCalls(calls))}`,
+    ),
+  ].join('\n\n');
   await writeGenerated(
     path.join(root, 'docs/benchmarks.md'),
     'benchmark',

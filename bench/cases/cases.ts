@@ -31,6 +31,13 @@ export function caseName({ op, rows, hiddenSize, dtype }: Case): string {
   return `${op} ${rows}x${hiddenSize} ${dtype}`;
 }
 
+/** Of the row that the forms of a call are timed on. */
+export const callShape = { rows: 1, hiddenSize: 64 } as const;
+
+export function callName({ rows, hiddenSize }: Pick<Case, 'rows' | 'hiddenSize'>): string {
+  return `call ${rows}x${hiddenSize}`;
+}
+
 /** Bytes that must move: each matrix once. Weight and rstd are left out, as they are small. */
 export function minimumBytes({ op, rows, hiddenSize, dtype }: Case): number {
   return matrices[op] * rows * hiddenSize * elementBytes[dtype];

@@ -10,6 +10,8 @@ export interface Answer {
   readonly dx?: Elements;
   readonly dweight?: Elements;
   readonly sum?: Elements;
+  /** Not of every subject; checked where it is there. */
+  readonly rstd?: Elements;
 }
 
 /** Which norm a subject computes. */
@@ -56,6 +58,21 @@ export class Verifier {
       }
     }
     if (op === 'backward') this.#checkDweight(subject, answer.dweight);
+    if (answer.rstd !== undefined) this.#checkRstd(subject, answer.rstd);
+  }
+
+  #checkRstd(subject: string, actual: Elements): void {
+    for (const r of this.#rows) {
+      const expected = rstdOf(this.#normalised(r));
+      const value = actual[r] ?? NaN;
+      if (Math.abs(value - expected) <= this.#tolerance * expected) continue;
+      throw this.#wrong(subject, `rstd at row ${r}`, value, expected);
+    }
+  }
+
+  /** The row that is normalised. */
+  #normalised(r: number): Float32Array | Float64Array {
+    return this.#one.op === 'residual' ? this.#sum(r) : this.#row(this.#arrays.x, r);
   }
 
   #checkRow(
@@ -65,7 +82,7 @@ export class Verifier {
     r: number,
     norm: Norm,
   ): void {
-    const x = this.#one.op === 'residual' ? this.#sum(r) : this.#row(this.#arrays.x, r);
+    const x = this.#normalised(r);
     const weight = this.#row(this.#arrays.weight, 0);
     const expected =
       this.#one.op === 'backward'

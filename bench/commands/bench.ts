@@ -5,7 +5,7 @@ import { SingleBar } from 'cli-progress';
 import { Command, Option } from 'commander';
 import { devices, setNumThreads, type CudaDevice, type DType } from 'fused-rmsnorm';
 
-import { caseName, dtypes, type Op } from '../cases/cases';
+import { callName, callShape, caseName, dtypes } from '../cases/cases';
 import { makeCases, quickShapes, shapeSets, type Shape } from '../cases/sets';
 import { Failure } from '../environment/failure';
 import { findDevice } from '../gpu/devices';
@@ -30,11 +30,12 @@ import {
   readSeconds,
   readShapes,
   readThreads,
+  type NamedOp,
 } from './parse';
 
 interface Options {
   readonly device: string;
-  readonly op: readonly Op[];
+  readonly op: readonly NamedOp[];
   readonly shapes?: readonly Shape[];
   readonly dtype: readonly DType[];
   readonly filter?: RegExp;
@@ -64,7 +65,10 @@ export function benchCommand(rivals: readonly Rival[]): Command {
     )
     .option('--device <name>', 'cpu, cuda (the first GPU), cuda:N or all', readDevice, 'cpu')
     .addOption(
-      new Option('--op <names>', 'forward, backward, residual; both: the first two')
+      new Option(
+        '--op <names>',
+        'forward, backward, residual; both: the first two; call: see below',
+      )
         .argParser(readOps)
         .default(['forward', 'backward'], 'both'),
     )
@@ -95,7 +99,7 @@ export function benchCommand(rivals: readonly Rival[]): Command {
     .option('--json <file>', 'write all figures there')
     .option('--plot <file.svg>', 'draw them there: needs the packages vega and vega-lite')
     .option('--baseline <file>', 'a JSON of an earlier run: say what moved beyond the noise')
-    .addHelpText('after', () => `\n${setsHelp()}\n\n${rivalsHelp(rivals)}`)
+    .addHelpText('after', () => `\n${callHelp}\n\n${setsHelp()}\n\n${rivalsHelp(rivals)}`)
     .action((options: Options) => bench(options, rivals));
 }
 
@@ -119,7 +123,8 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   process.once('SIGINT', interrupt);
   try {
     // They are programs for the CPU.
-    if (settings.targets.includes('cpu')) await loadRivals(options.rivals, rivals, chosen);
+    if (settings.targets.includes('cpu') && settings.cases.length > 0)
+      await loadRivals(options.rivals, rivals, chosen);
     const report = await run(settings, chosen, progress.update);
     progress.stop();
     process.stdout.write(textOf(report, earlier, process.stdout));
@@ -156,12 +161,22 @@ function showProgress(): { update: Progress; stop: () => void } {
 
 function readSettings({ device, op, dtype, ...options }: Options): Settings {
   const plan = options.quick === true ? quick : usual;
-  const cases = makeCases(op, dtype, options.shapes ?? plan.shapes).filter(
-    (one) => options.filter?.test(caseName(one)) ?? true,
+  const isWanted = (name: string) => options.filter?.test(name) ?? true;
+  const ops = op.filter((each) => each !== 'call');
+  const cases = makeCases(ops, dtype, options.shapes ?? plan.shapes).filter((one) =>
+    isWanted(caseName(one)),
   );
-  if (cases.length === 0) throw new Failure('No case matches --filter.');
+  const calls = op.includes('call') && isWanted(callName(callShape));
+  if (cases.length === 0 && !calls) throw new Failure('No case matches --filter.');
+  if (calls && device !== 'cpu' && device !== 'all') {
+    throw new Failure(`--op call measures the CPU. Received --device ${device}`);
+  }
   const { rounds, seconds } = plan;
-  return { cases, targets: readTargets(device), rounds, seconds: options.time ?? seconds };
+  return {
+    ...{ cases, calls, rounds },
+    targets: readTargets(device),
+    seconds: options.time ?? seconds,
+  };
 }
 
 function readTargets(device: string): ('cpu' | CudaDevice)[] {
@@ -176,6 +191,10 @@ function readTargets(device: string): ('cpu' | CudaDevice)[] {
   if (typeof found === 'string') throw new Failure(found);
   return [found];
 }
+
+const callHelp = `--op call:
+  The cost of a call itself, on one row of ${callShape.hiddenSize}, on the CPU: each form of a call (options, outputs,
+  tensors, modules, plans), and its time as a multiple of that of rmsNorm with out.`;
 
 function setsHelp(): string {
   const lines = Object.entries(shapeSets).map(([name, { about, shapes }]) => {

@@ -17,8 +17,11 @@ function distinct<T>(values: readonly T[]): T[] {
   return [...new Set(values)];
 }
 
-export function readOps(text: string): Op[] {
-  const names = ['forward', 'backward', 'residual', 'both'] as const;
+/** What `--op` names: `'call'` is no operation of a case, but a table of its own. */
+export type NamedOp = Op | 'call';
+
+export function readOps(text: string): NamedOp[] {
+  const names = ['forward', 'backward', 'residual', 'both', 'call'] as const;
   const ops = text.split(',').map((name) => oneOf(name, names));
   return distinct(ops.flatMap((op) => (op === 'both' ? ['forward', 'backward'] : [op])));
 }

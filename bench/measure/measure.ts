@@ -8,11 +8,13 @@ export interface Subject {
   run(repeats: number): number | Promise<number>;
 }
 
-/** How much is measured: the visits that each subject gets, and how long all take together. */
+/** How much is measured, and how long all takes together. */
 export interface Schedule {
   readonly rounds: number;
   /** A visit has one run at least, and may make it more. */
   readonly ms: number;
+  /** Visits of a subject in a round, whose median is the round's time. Default 1. */
+  readonly visits?: number;
 }
 
 /** Nanoseconds that `repeats` calls take. */
@@ -37,26 +39,30 @@ export function inTurn(runs: readonly Subject['run'][]): Subject['run'] {
 }
 
 /**
- * Times subjects against each other: in every round each is visited once, in random order, so that
- * a machine that gets slower gets slower for all. The summaries, of nanoseconds a run, are in the
+ * Times subjects against each other: in every round each is visited once, or `visits` times, in random
+ * order, so that a machine that gets slower gets slower for all. The summaries, of nanoseconds a run, are in the
  * order of the subjects; `onRound` is told when a round is over.
  */
 export async function measure(
   subjects: readonly Subject[],
-  { rounds, ms }: Schedule,
+  { rounds, ms, visits = 1 }: Schedule,
   onRound: () => void = () => undefined,
 ): Promise<Summary[]> {
-  const visitMs = ms / rounds / subjects.length;
+  const visitMs = ms / rounds / visits / subjects.length;
   const repeats: number[] = [];
   for (const one of subjects) repeats.push(await calibrate(one, visitMs));
   const samples = subjects.map((): number[] => []);
   for (let round = 0; round < rounds; ++round) {
-    for (const i of shuffled(subjects.length)) {
-      // Lets what is due happen between the visits, such as an interrupt.
-      await setImmediate();
-      const count = repeats[i] as number;
-      samples[i]?.push((await (subjects[i] as Subject).run(count)) / count);
+    const times = subjects.map((): number[] => []);
+    for (let visit = 0; visit < visits; ++visit) {
+      for (const i of shuffled(subjects.length)) {
+        // Lets what is due happen between the visits, such as an interrupt.
+        await setImmediate();
+        const count = repeats[i] as number;
+        times[i]?.push((await (subjects[i] as Subject).run(count)) / count);
+      }
     }
+    times.forEach((each, i) => samples[i]?.push(summarize(each).median));
     onRound();
   }
   return samples.map(summarize);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-import { caseName } from '../cases/cases';
+import { callName, caseName } from '../cases/cases';
 import { Failure } from '../environment/failure';
 import type { Summary } from '../measure/statistics';
 import { limitOf, type Report } from './result';
@@ -34,7 +34,7 @@ export function readReport(file: string): Report {
   throw new Failure(`The baseline '${file}' is no report of this version's 'bench --json'.`);
 }
 
-/** The changes of every subject, except the limits, of every case that both runs have. */
+/** The changes of every subject, except the limits, of every case, and of every form of a call, that both runs have. */
 export function compareReports(now: Report, before: Report): Change[] {
   const earlier = timesOf(before);
   return Array.from(timesOf(now), ([name, { time, limit }]): Change[] => {
@@ -47,13 +47,17 @@ export function compareReports(now: Report, before: Report): Change[] {
 }
 
 /** The times of a report's subjects by their names, each with that of its limit. */
-function timesOf({ cases }: Report): Map<string, { time: Summary; limit: Summary }> {
-  const times = cases.flatMap((result) =>
+function timesOf({ cases, calls }: Report): Map<string, { time: Summary; limit: Summary }> {
+  const named = [
+    ...cases.map((result) => [caseName(result), result] as const),
+    ...calls.map((result) => [callName(result), result] as const),
+  ];
+  const times = named.flatMap(([name, result]) =>
     result.subjects
       .filter(({ role }) => role !== 'limit')
-      .map(({ name, time }) => {
-        const key = `${caseName(result)} ${result.device}, ${name}`;
-        return [key, { time, limit: limitOf(result).time }] as const;
+      .map((subject) => {
+        const times = { time: subject.time, limit: limitOf(result).time };
+        return [`${name} ${result.device}, ${subject.name}`, times] as const;
       }),
   );
   return new Map(times);

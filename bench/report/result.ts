@@ -14,6 +14,13 @@ export interface CaseResult extends Case {
   readonly subjects: readonly SubjectResult[];
 }
 
+/** What the forms of a call cost, and what a copy of their row does. */
+export interface CallResult extends Pick<Case, 'rows' | 'hiddenSize'> {
+  readonly device: 'cpu';
+  /** The first is the form that the others are compared with. */
+  readonly subjects: readonly SubjectResult[];
+}
+
 /** What a case moves on a simulated GPU, which has no times. */
 export interface TrafficResult extends Case {
   readonly device: string;
@@ -37,6 +44,8 @@ export interface Report {
   /** Their versions, by name. */
   readonly rivals: Readonly<Record<string, string>>;
   readonly cases: readonly CaseResult[];
+  /** One, if calls were measured. */
+  readonly calls: readonly CallResult[];
   readonly traffic: readonly TrafficResult[];
   /** What was not measured, and why. */
   readonly leftOut: readonly LeftOut[];

@@ -1,6 +1,14 @@
 import type { Norm } from '../cases/verify';
 import type { SubjectResult } from '../subjects/subject';
-import { gbPerSecond, limitOf, oursOf, shareOfLimit, subjectOf, type CaseResult } from './result';
+import {
+  gbPerSecond,
+  limitOf,
+  oursOf,
+  shareOfLimit,
+  subjectOf,
+  type CallResult,
+  type CaseResult,
+} from './result';
 
 /** The texts of a table, which a terminal and a document set each in its own way. */
 export interface Cells {
@@ -62,6 +70,17 @@ export function cellsOfRivals(
     return [shapeName(result), ...ratios];
   });
   return { head: ['shape', ...names], rows };
+}
+
+/** The times of the forms of a call, and what they are of the first. */
+export function cellsOfCalls({ subjects }: CallResult): Cells {
+  const calls = subjects.filter(({ role }) => role === 'ours');
+  const [first] = calls;
+  const rows = calls.map((call) => [
+    ...[call.name, ...timeCells(call, threeDigits)],
+    ratio(call, first ?? call),
+  ]);
+  return { head: ['form of the call', 'ns', 'quartiles', 'ratio'], rows };
 }
 
 /** A median and its quartiles. */

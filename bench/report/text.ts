@@ -2,12 +2,19 @@ import type { WriteStream } from 'node:tty';
 
 import Table from 'cli-table3';
 
-import { caseName } from '../cases/cases';
+import { callName, caseName } from '../cases/cases';
 import type { Norm } from '../cases/verify';
 import { describeGpu } from '../environment/machine';
 import { compareReports, type Change } from './baseline';
 import type { CaseResult, LeftOut, Report, TrafficResult } from './result';
-import { cellsOfOurs, cellsOfRivals, groups, microseconds, type Cells } from './table';
+import {
+  cellsOfCalls,
+  cellsOfOurs,
+  cellsOfRivals,
+  groups,
+  microseconds,
+  type Cells,
+} from './table';
 
 /** All that is said of a run in a terminal; in colours if the stream shows them. */
 export function textOf(report: Report, earlier: Report | null, stream: WriteStream): string {
@@ -16,6 +23,10 @@ export function textOf(report: Report, earlier: Report | null, stream: WriteStre
   const parts = [
     header(report),
     ...groups(report.cases).flatMap((results) => groupText(results, isColoured)),
+    ...report.calls.map((result) => {
+      const table = setTable(cellsOfCalls(result), isColoured, true);
+      return `${callName(result)}, cpu: the cost of a call, and as a multiple of the first\n${table}`;
+    }),
     ...trafficTable(report.traffic, isColoured),
     ...leftOutLines(report.leftOut),
     ...(earlier === null ? [] : [comparison(report, earlier)]),

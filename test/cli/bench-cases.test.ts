@@ -1,12 +1,14 @@
 // The benchmark's cases, the order it measures them in, and how it tells right from wrong.
 
 import { makeArrays, type Arrays, type Elements } from '../../bench/cases/arrays';
-import { dtypes, minimumBytes, type Case } from '../../bench/cases/cases';
+import { dtypes, eps, minimumBytes, type Case } from '../../bench/cases/cases';
 import { setCount } from '../../bench/run/time-on-cpu';
 import { measure, type Subject } from '../../bench/measure/measure';
+import { callSubjects } from '../../bench/subjects/calls';
 import { ourSubjects } from '../../bench/subjects/ours';
 import { makeCases, shapeSets } from '../../bench/cases/sets';
 import { Verifier, WrongAnswer, type Answer } from '../../bench/cases/verify';
+import { rmsNorm } from '../../lib';
 import { layerNorm } from '../support/reference';
 
 const ops = ['forward', 'backward', 'residual'] as const;
@@ -80,6 +82,34 @@ describe('measuring', () => {
   });
 });
 
+test('the time of a round of several visits is their median', async () => {
+  let runs = 0;
+  // Every third visit takes a hundred times as long.
+  const subject: Subject = { name: 'a', run: (repeats) => repeats * (++runs % 3 ? 1e6 : 1e8) };
+  const [summary] = await measure([subject], { rounds: 4, ms: 4 * 3, visits: 3 });
+  expect([summary?.samples, summary?.min, summary?.max]).toEqual([4, 1e6, 1e6]);
+});
+
+describe('forms of a call', () => {
+  const subjects = callSubjects();
+
+  test('the first is the one that the others are compared with', () => {
+    expect(subjects[0]?.name).toBe('rmsNorm, out');
+    expect(subjects.length).toBe(16);
+  });
+
+  test.each(subjects)('$name: its answer is checked', async (subject) => {
+    const check = () => {
+      subject.check();
+    };
+    expect(check).toThrow(WrongAnswer); // nothing has been computed
+    subject.clear();
+    expect(check).toThrow(`${subject.name} is wrong at `);
+    await subject.run(2);
+    check();
+  });
+});
+
 function elementsOf(answer: Answer): [string, Elements][] {
   return Object.entries(answer) as [string, Elements][];
 }
@@ -123,6 +153,19 @@ describe.each(ops)('the check of %s', (op) => {
             );
           }
         }
+      }
+    });
+
+    test('refuses an rstd that is off, where there is one', async () => {
+      const right = await rightAnswer(one, arrays);
+      const rstd = rmsNorm.forward(op === 'residual' ? (right.sum as Elements) : arrays.x, null, {
+        ...{ dtype, eps, normalizedShape: one.hiddenSize },
+      }).rstd;
+      verifier.check('right', { ...right, rstd });
+      for (const wrong of [rstd.with(4, 0), rstd.with(0, NaN), rstd.subarray(1)]) {
+        expect(() => {
+          verifier.check('wrong', { ...right, rstd: wrong });
+        }).toThrow(`wrong is wrong at ${op} 5x100 ${dtype}: rstd at row`);
       }
     });
 

@@ -139,6 +139,27 @@ describe('bench', () => {
     expect(stdout).toMatch(/\d+ of 12 did not move beyond the noise\.\n$/);
   });
 
+  test('--op call: a table of its own, and a comparison of it', async () => {
+    const file = path.join(folder, 'calls.json');
+    const args = ['bench', '--op', 'call', '--quick', '--time', '0.2'];
+    const { end, stdout, stderr } = await cli([...args, '--json', file]);
+    expect([end, stderr]).toEqual([0, 'call 1x64 cpu\n']);
+    expect(stdout).toContain('call 1x64, cpu: the cost of a call, and as a multiple of the first');
+    expect(stdout).toMatch(/│ rmsNorm, out +│ +[\d.]+ │ +[\d.]+–[\d.]+ │ +1\.00x │/);
+    expect(stdout).toMatch(/│ plan\.backward +│ +[\d.]+ │ +[\d.]+–[\d.]+ │ +[\d.]+x │/);
+    expect(stdout).not.toContain('rivals');
+    const { cases, calls } = JSON.parse(readFileSync(file, 'utf8')) as Report;
+    expect([cases.length, calls.length]).toEqual([0, 1]);
+    expect(calls[0]).toMatchObject({ rows: 1, hiddenSize: 64, device: 'cpu' });
+    const roles = calls[0]?.subjects.map(({ role }) => role) ?? [];
+    expect([...new Set(roles)]).toEqual(['ours', 'limit']);
+    for (const { time } of calls[0]?.subjects ?? []) expect(time.samples).toBe(5);
+
+    const again = await cli([...args, '--filter', 'call', '--baseline', file]);
+    expect(again.end).toBe(0);
+    expect(again.stdout).toMatch(/\d+ of 16 did not move beyond the noise\.\n$/);
+  });
+
   test('stops when it is interrupted, with nothing on stdout', async () => {
     const args = ['bench', '--shapes', '512x4096', '--time', '60'];
     const { end, stdout, stderr } = await cli([...args, '--rivals', 'none'], { signal: 'SIGINT' });

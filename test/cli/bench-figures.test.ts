@@ -2,6 +2,7 @@
 
 import { compareReports, hasMoved, multiplesOf, type Spread } from '../../bench/report/baseline';
 import type { CaseResult, Report } from '../../bench/report/result';
+import { cellsOfCalls } from '../../bench/report/table';
 import type { SubjectResult } from '../../bench/subjects/subject';
 import { quantile, summarize } from '../../bench/measure/statistics';
 import { groupTables, summaryTable } from '../../scripts/bench-docs';
@@ -83,7 +84,7 @@ function subject(name: string, role: SubjectResult['role'], median: number): Sub
 function reportOf(rows: number, subjects: readonly SubjectResult[]): Report {
   const one = { op: 'forward', rows, hiddenSize: 64, dtype: 'float32', device: 'cpu' } as const;
   const cases: CaseResult[] = [{ ...one, sets: 1, minimumBytes: rows * 512, subjects }];
-  return { schemaVersion: 2, cases } as unknown as Report;
+  return { schemaVersion: 2, cases, calls: [] } as unknown as Report;
 }
 
 describe('a comparison of reports', () => {
@@ -119,6 +120,25 @@ describe('a comparison of reports', () => {
     expect(rival?.hasMoved).toBe(false);
   });
 
+  test('finds a form of a call that got slower', () => {
+    const callsOf = (median: number): Report => {
+      const subjects = [
+        subject('rmsNorm, out', 'ours', 150),
+        subject('no weight', 'ours', median),
+        subject('copy', 'limit', 10),
+      ];
+      const calls = [{ rows: 1, hiddenSize: 64, device: 'cpu' as const, subjects }];
+      return { ...before, cases: [], calls };
+    };
+    const changes = compareReports(callsOf(300), callsOf(200));
+    expect(
+      changes.map(({ name, ofMultiple, hasMoved: moved }) => [name, ofMultiple, moved]),
+    ).toEqual([
+      ['call 1x64 cpu, rmsNorm, out', 1, false],
+      ['call 1x64 cpu, no weight', 1.5, true],
+    ]);
+  });
+
   test('leaves out what only one of them has', () => {
     expect(compareReports(reportOf(9, before.cases[0]?.subjects ?? []), before)).toEqual([]);
     const other = reportOf(8, [subject('ours plan', 'ours', 1), subject('copy', 'limit', 1)]);
@@ -142,6 +162,18 @@ describe('the tables of documents', () => {
     expect(summaryTable(report).split('\n').at(-1)).toBe(
       '| forward 8x64 | 2.00 | 2.0 | 50% | 20.0x |  | 4.50x |',
     );
+  });
+
+  test('forms of a call in nanoseconds, and as multiples of the first', () => {
+    const subjects = [
+      subject('a', 'ours', 200),
+      subject('b', 'ours', 301),
+      subject('c', 'limit', 9),
+    ];
+    expect(cellsOfCalls({ rows: 1, hiddenSize: 64, device: 'cpu', subjects }).rows).toEqual([
+      ['a', '200', '198–202', '1.00x'],
+      ['b', '301', '298–304', '1.50x'],
+    ]);
   });
 
   test('one of everything', () => {

@@ -183,6 +183,8 @@ describe('wrong usage', () => {
 
   test.each([
     [['--filter', 'nothing'], 'No case matches --filter'],
+    [['--op', 'call', '--device', 'cuda'], '--op call measures the CPU. Received --device cuda'],
+    [['--op', 'call', '--filter', 'forward'], 'No case matches --filter'],
     [['--json', 'no/such/folder/out.json'], "no folder for the file 'no/such/folder/out.json'"],
     [['--baseline', 'no-such.json'], "The baseline 'no-such.json' cannot be read"],
     [['--baseline', 'package.json'], "The baseline 'package.json' is no report"],
@@ -199,5 +201,6 @@ describe('wrong usage', () => {
     expect(code).toBe(0);
     expect(stdout).toContain('missing: of a test (needs vega)');
     expect(stdout).toContain('seed     (64, 512, 4096)');
+    expect(stdout).toContain('--op call:\n  The cost of a call itself');
   });
 });
