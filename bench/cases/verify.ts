@@ -14,6 +14,15 @@ export interface Answer {
   readonly rstd?: Elements;
 }
 
+/** What a case writes into memory that is there already. */
+export function answerIn(
+  { op }: Case,
+  { out, sum, dweight }: Pick<Arrays, 'out' | 'sum' | 'dweight'>,
+): Answer {
+  if (op === 'backward') return { dx: out, dweight };
+  return op === 'residual' ? { y: out, sum } : { y: out };
+}
+
 /** Which norm a subject computes. */
 export type Norm = 'rms-norm' | 'layer-norm';
 

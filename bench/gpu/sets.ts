@@ -1,6 +1,13 @@
-import { createPlan, DeviceBuffer, rmsNorm, type DeviceDType, type Stream } from 'fused-rmsnorm';
+import {
+  createPlan,
+  DeviceBuffer,
+  rmsNorm,
+  type DeviceDType,
+  type Plan,
+  type Stream,
+} from 'fused-rmsnorm';
 
-import { zeros, type Arrays } from '../cases/arrays';
+import type { Arrays } from '../cases/arrays';
 import { elementBytes, eps, matrices, type Case } from '../cases/cases';
 import type { Answer } from '../cases/verify';
 
@@ -36,7 +43,7 @@ export class GpuSets {
   readonly #dweight: DeviceBuffer;
   readonly #rstd: DeviceBuffer;
   readonly #blocks: readonly Block[];
-  readonly #plan: ReturnType<typeof createGpuPlan>;
+  readonly #plan: Plan<DeviceBuffer>;
 
   /** Throws CudaError `ERR_CUDA_OUT_OF_MEMORY`, with nothing left behind. */
   constructor(one: Case, arrays: Arrays, count: number, stream: Stream) {
@@ -54,7 +61,7 @@ export class GpuSets {
     this.#dweight = new DeviceBuffer(arrays.dweight.length, dtype, { device });
     this.#rstd = DeviceBuffer.from(arrays.rstd, { dtype: 'float32', stream });
     this.#blocks = Array.from({ length: count }, (_, i) => this.#block(i * stride));
-    this.#plan = createGpuPlan(one, this.#weight, stream);
+    this.#plan = createPlan({ rows, weight: this.#weight, eps, stream, device });
   }
 
   /** Inputs become those of the arrays, outputs NaN, on every set. */
@@ -72,7 +79,7 @@ export class GpuSets {
   }
 
   /** Enqueues the case on a set, into memory that is there. */
-  call(set: number): void {
+  readonly call = (set: number): void => {
     const { x, dy, residual, out, sum } = this.#blocks[set] as Block;
     const { stream } = this;
     if (this.#one.op === 'forward') {
@@ -83,16 +90,16 @@ export class GpuSets {
       const dweightOut = this.#dweight;
       rmsNorm.backward(dy, x, this.#weight, this.#rstd, { dxOut: out, dweightOut, stream });
     }
-  }
+  };
 
   /** The same through a plan. */
-  planned(set: number): void {
+  readonly planned = (set: number): void => {
     const { x, out, dy, residual, sum } = this.#blocks[set] as Block;
     const plan = this.#plan;
     if (this.#one.op === 'forward') plan.forward(x, out);
     else if (this.#one.op === 'residual') plan.forward(x, out, null, residual, sum);
     else plan.backward(dy, x, this.#rstd, out, this.#dweight);
-  }
+  };
 
   /** Enqueues the case on a set, into memory that is made for it. */
   fresh(set: number): Results {
@@ -106,10 +113,10 @@ export class GpuSets {
   }
 
   /** Enqueues a copy that reads and writes as many bytes as the case does at least. */
-  copy(set: number): void {
+  readonly copy = (set: number): void => {
     const { first, second } = this.#blocks[set] as Block;
     second.copyFrom(first, { stream: this.stream });
-  }
+  };
 
   /** What one copy reads, and writes. */
   get copiedBytes(): number {
@@ -156,21 +163,4 @@ export class GpuSets {
       second: this.#memory.subarray(begin + half, begin + 2 * half),
     };
   }
-}
-
-function createGpuPlan({ rows }: Case, weight: DeviceBuffer, stream: Stream) {
-  return createPlan({ rows, weight, eps, stream, device: stream.device });
-}
-
-/** The CPU's results, of which a GPU has every bit. */
-export function answerOfCpu({ op, dtype }: Case, arrays: Arrays): Answer {
-  const { x, weight, dy, rstd, residual } = arrays;
-  const out = zeros(dtype, x.length);
-  if (op === 'forward') return { y: rmsNorm(x, weight, { dtype, eps, out }) };
-  if (op === 'residual') {
-    const { y, sum } = rmsNorm.forward(x, weight, { dtype, eps, residual, out });
-    return { y, sum };
-  }
-  const { dx, dweight } = rmsNorm.backward(dy, x, weight, rstd, { dtype, dxOut: out });
-  return { dx, dweight };
 }

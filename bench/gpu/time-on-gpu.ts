@@ -2,11 +2,12 @@ import { CudaError, CudaEvent, Graph, Stream, type CudaDevice } from 'fused-rmsn
 
 import { makeArrays, type Elements } from '../cases/arrays';
 import { caseName, minimumBytes, type Case } from '../cases/cases';
-import { answerOfCpu, GpuSets } from './sets';
+import { WrongAnswer, type Answer } from '../cases/verify';
 import type { Schedule } from '../measure/measure';
 import type { CaseResult } from '../report/result';
+import { answerOfCpu } from '../subjects/ours';
 import { timeSubjects, type TimedSubject } from '../subjects/subject';
-import { WrongAnswer, type Answer } from '../cases/verify';
+import { GpuSets } from './sets';
 
 /**
  * What a case's sets of buffers have together at least, so that each is in DRAM when its turn comes:
@@ -33,63 +34,49 @@ export async function timeOnGpu(
   const expected = answerOfCpu(one, arrays);
   const count = Math.min(mostSets, Math.max(2, Math.ceil(footprint / minimumBytes(one))));
   const stream = new Stream({ device: device.device });
-  let sets: GpuSets | undefined;
   const disposables: { dispose(): void }[] = [stream];
   try {
-    sets = new GpuSets(one, arrays, count, stream);
-    const memory = sets;
-    const all = Array.from({ length: count }, (_, set) => set);
+    const sets = new GpuSets(one, arrays, count, stream);
+    const timer = new EventTimer(stream, count);
+    disposables.push(sets, timer);
+    const onEach = (call: (set: number) => void) => () => {
+      for (let set = 0; set < count; ++set) call(set);
+    };
     const graphOf = (call: (set: number) => void) => {
-      const graph = Graph.capture(stream, () => {
-        all.forEach(call);
-      });
+      const graph = Graph.capture(stream, onEach(call));
       disposables.push(graph);
       return graph;
     };
-    const call = (set: number) => {
-      memory.call(set);
-    };
-    const planned = (set: number) => {
-      memory.planned(set);
-    };
     const fresh = (set: number) => {
-      for (const buffer of Object.values(memory.fresh(set))) buffer.dispose();
+      for (const buffer of Object.values(sets.fresh(set))) buffer.dispose();
     };
-    const copy = (set: number) => {
-      memory.copy(set);
+    const graph = graphOf(sets.planned);
+    const launch = () => {
+      graph.launch(stream);
     };
-    const graph = graphOf(planned);
     const check = () => {
-      const compute = {
-        ours: () => {
-          all.forEach(call);
-        },
-        'ours plan': () => {
-          all.forEach(planned);
-        },
-        'ours graph': () => {
-          graph.launch(stream);
-        },
+      const ways = {
+        ours: onEach(sets.call),
+        'ours plan': onEach(sets.planned),
+        'ours graph': launch,
       };
-      for (const [name, enqueue] of Object.entries(compute)) {
-        memory.fill();
+      for (const [name, enqueue] of Object.entries(ways)) {
+        sets.fill();
         enqueue();
-        compare(one, name, expected, memory.answer(count - 1));
+        compare(one, name, expected, sets.answer(count - 1));
       }
-      memory.fill();
-      compare(one, 'ours fresh', expected, memory.toHost(memory.fresh(count - 1)));
+      sets.fill();
+      compare(one, 'ours fresh', expected, sets.toHost(sets.fresh(count - 1)));
     };
     check();
 
-    const timer = new EventTimer(stream);
-    disposables.push(timer);
     const subjects = [
-      timer.subject('ours', 'ours', count, call),
-      { ...timer.subject('ours fresh', 'ours', count, fresh), outputs: 'fresh' as const },
-      timer.subject('ours plan', 'ours', count, planned),
-      timer.graphSubject('ours graph', 'ours', count, graph),
-      timer.subject('device copy', 'limit', count, copy),
-      timer.graphSubject('device copy graph', 'limit', count, graphOf(copy)),
+      subjectOf('ours', timer.calls(sets.call)),
+      { ...subjectOf('ours fresh', timer.calls(fresh)), outputs: 'fresh' as const },
+      subjectOf('ours plan', timer.calls(sets.planned)),
+      subjectOf('ours graph', timer.launches(graph)),
+      subjectOf('device copy', timer.calls(sets.copy), 'limit'),
+      subjectOf('device copy graph', timer.launches(graphOf(sets.copy)), 'limit'),
     ];
     const results = await timeSubjects(subjects, schedule, onRound);
     check();
@@ -104,7 +91,6 @@ export async function timeOnGpu(
     if (!(error instanceof CudaError) || error.code !== 'ERR_CUDA_OUT_OF_MEMORY') throw error;
     return 'the GPU has too little memory';
   } finally {
-    sets?.dispose();
     for (const each of disposables.reverse()) each.dispose();
   }
 }
@@ -124,20 +110,24 @@ function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
-type GpuRole = 'ours' | 'limit';
-
-function subjectOf(name: string, role: GpuRole, run: TimedSubject['run']): TimedSubject {
+function subjectOf(
+  name: string,
+  run: TimedSubject['run'],
+  role: 'ours' | 'limit' = 'ours',
+): TimedSubject {
   return { name, role, computes: role === 'ours' ? 'rms-norm' : 'movement', outputs: 'given', run };
 }
 
 /** Times what is enqueued on a stream between two events: where the host is slower, the host. */
 class EventTimer {
   readonly #stream: Stream;
+  readonly #sets: number;
   readonly #begin: CudaEvent;
   readonly #end: CudaEvent;
 
-  constructor(stream: Stream) {
+  constructor(stream: Stream, sets: number) {
     this.#stream = stream;
+    this.#sets = sets;
     this.#begin = new CudaEvent({ device: stream.device });
     this.#end = new CudaEvent({ device: stream.device });
   }
@@ -147,25 +137,24 @@ class EventTimer {
     this.#end.dispose();
   }
 
-  subject(name: string, role: GpuRole, sets: number, call: (set: number) => void): TimedSubject {
+  /** Runs of a call, each on the next set. */
+  calls(call: (set: number) => void): TimedSubject['run'] {
     let next = 0;
-    const run = (repeats: number) =>
+    return (repeats) =>
       this.#time(() => {
-        for (let i = 0; i < repeats; ++i) call(next++ % sets);
+        for (let i = 0; i < repeats; ++i) call(next++ % this.#sets);
       });
-    return subjectOf(name, role, run);
   }
 
-  /** Of a graph that computes the case once for each set. */
-  graphSubject(name: string, role: GpuRole, sets: number, graph: Graph): TimedSubject {
-    const run = async (repeats: number) => {
-      const launches = Math.max(1, Math.round(repeats / sets));
+  /** Runs of a graph that computes the case once for each set. */
+  launches(graph: Graph): TimedSubject['run'] {
+    return async (repeats) => {
+      const launches = Math.max(1, Math.round(repeats / this.#sets));
       const elapsed = await this.#time(() => {
         for (let i = 0; i < launches; ++i) graph.launch(this.#stream);
       });
-      return (elapsed * repeats) / (launches * sets);
+      return (elapsed * repeats) / (launches * this.#sets);
     };
-    return subjectOf(name, role, run);
   }
 
   /** Nanoseconds that the GPU takes for what `enqueue` enqueues. */

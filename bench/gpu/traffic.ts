@@ -6,9 +6,10 @@ import { Stream, type CudaDevice } from 'fused-rmsnorm';
 
 import { makeArrays } from '../cases/arrays';
 import { minimumBytes, type Case } from '../cases/cases';
-import { compare } from './time-on-gpu';
-import { answerOfCpu, GpuSets } from './sets';
 import type { TrafficResult } from '../report/result';
+import { answerOfCpu } from '../subjects/ours';
+import { GpuSets } from './sets';
+import { compare } from './time-on-gpu';
 
 /** What a simulated device can run in a moment. */
 const mostElements = 2 ** 18;

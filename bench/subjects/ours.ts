@@ -2,12 +2,12 @@ import { createPlan, rmsNorm } from 'fused-rmsnorm';
 
 import type { Arrays } from '../cases/arrays';
 import { eps, type Case } from '../cases/cases';
-import type { Answer } from '../cases/verify';
+import { answerIn, type Answer } from '../cases/verify';
 import { inTurn, timed } from '../measure/measure';
 import type { CaseSubject, OutputMode } from './subject';
 
 /** Computes a case on one set of arrays. */
-export type Call = () => Answer;
+type Call = () => Answer;
 
 /** Every way to call the package for a case, on sets of arrays that are taken in turn. */
 export function ourSubjects(one: Case, sets: readonly Arrays[]): CaseSubject[] {
@@ -20,7 +20,7 @@ export function ourSubjects(one: Case, sets: readonly Arrays[]): CaseSubject[] {
   ];
 }
 
-export function ourSubject(name: string, outputs: OutputMode, calls: readonly Call[]): CaseSubject {
+function ourSubject(name: string, outputs: OutputMode, calls: readonly Call[]): CaseSubject {
   let last: Answer = {};
   const runs = calls.map(
     (call) => (repeats: number) =>
@@ -36,12 +36,6 @@ export function ourSubject(name: string, outputs: OutputMode, calls: readonly Ca
     run: inTurn(runs),
     results: () => last,
   };
-}
-
-/** What a case writes into memory that is there already. */
-export function answerIn({ op }: Pick<Case, 'op'>, { out, sum, dweight }: Arrays): Answer {
-  if (op === 'backward') return { dx: out, dweight };
-  return op === 'residual' ? { y: out, sum } : { y: out };
 }
 
 /** Into memory that is there already. */
@@ -63,6 +57,11 @@ function intoGiven(one: Case, arrays: Arrays): Call {
   };
 }
 
+/** The CPU's results of a case, of which a GPU has every bit. */
+export function answerOfCpu(one: Case, arrays: Arrays): Answer {
+  return intoGiven(one, arrays)();
+}
+
 /** Into memory that each call makes for its results. */
 function intoFresh({ op, dtype }: Case, arrays: Arrays): Call {
   const { x, weight, dy, rstd, residual } = arrays;
@@ -79,7 +78,7 @@ function intoFresh({ op, dtype }: Case, arrays: Arrays): Call {
 }
 
 /** Into memory that is there already, with all else checked before. */
-export function byPlan(one: Case, arrays: Arrays): Call {
+function byPlan(one: Case, arrays: Arrays): Call {
   const { x, weight, out, dy, rstd, dweight, residual, sum } = arrays;
   const { op, rows, dtype } = one;
   const plan = createPlan({ rows, weight, dtype, eps });

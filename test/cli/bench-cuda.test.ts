@@ -5,9 +5,10 @@
 import { makeArrays } from '../../bench/cases/arrays';
 import { minimumBytes, type Case } from '../../bench/cases/cases';
 import { compare, timeOnGpu } from '../../bench/gpu/time-on-gpu';
-import { answerOfCpu, GpuSets } from '../../bench/gpu/sets';
+import { GpuSets } from '../../bench/gpu/sets';
 
 import { limitOf, shareOfLimit, oursOf, type CaseResult } from '../../bench/report/result';
+import { answerOfCpu } from '../../bench/subjects/ours';
 import { WrongAnswer } from '../../bench/cases/verify';
 import { CudaEvent, DeviceBuffer, Graph, Stream, type CudaDevice } from '../../lib';
 import { gpus, onGpu } from '../support/gpu';

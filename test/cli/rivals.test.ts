@@ -16,7 +16,7 @@ describe.each(here)('$name', (rival) => {
   beforeAll(async () => {
     loaded = await rival.load();
   });
-  afterAll(() => loaded.close());
+  afterAll(() => loaded.close?.());
 
   test('says what it is', () => {
     expect(loaded.version).toMatch(/^v?\d+\.\d+/);

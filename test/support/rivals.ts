@@ -46,7 +46,7 @@ export async function expectRight(
     if (one.op === 'backward') expectGradients(problem, valuesOf(arrays.dy, one.dtype), results);
     else expectNorm(rival, problem, one, results);
   } finally {
-    await prepared.dispose();
+    await prepared.dispose?.();
   }
 }
 

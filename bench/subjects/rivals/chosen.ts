@@ -37,7 +37,7 @@ export async function loadRivals(
 }
 
 export async function closeRivals(chosen: readonly ChosenRival[]): Promise<void> {
-  for (const { loaded } of chosen) await loaded.close();
+  for (const { loaded } of chosen) await loaded.close?.();
 }
 
 /** A rival on each set of arrays: the sets have the same values, so that any one's results do. */
@@ -56,7 +56,7 @@ export async function rivalSubject(
     run: inTurn(prepared.map((each) => (repeats) => each.run(repeats))),
     results: () => (prepared[0] as PreparedRival).results(),
     dispose: async () => {
-      for (const each of prepared) await each.dispose();
+      for (const each of prepared) await each.dispose?.();
     },
   };
 }

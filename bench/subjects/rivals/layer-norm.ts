@@ -3,9 +3,9 @@
 import { getCpuVariant, getNumThreads } from 'fused-rmsnorm';
 
 import { eps } from '../../cases/cases';
+import { packageVersion } from '../../environment/package';
 import { timed } from '../../measure/measure';
 import { loadNative } from '../native';
-import { packageVersion } from '../../environment/package';
 import type { LoadedRival, Rival } from './rival';
 import { float32 } from './support';
 
@@ -30,15 +30,10 @@ function load(): LoadedRival {
       const bias = new Float32Array(one.hiddenSize);
       const threads = getNumThreads();
       const variant = getCpuVariant();
-      return Promise.resolve({
-        run: (repeats: number) =>
-          timed(repeats, () => {
-            native.layerNorm(x, weight, bias, y, eps, threads, variant);
-          }),
-        results: () => ({ y }),
-        dispose: () => undefined,
-      });
+      const call = () => {
+        native.layerNorm(x, weight, bias, y, eps, threads, variant);
+      };
+      return { run: (repeats) => timed(repeats, call), results: () => ({ y }) };
     },
-    close: () => Promise.resolve(),
   };
 }

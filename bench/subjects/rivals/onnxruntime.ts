@@ -49,7 +49,6 @@ async function load(name: string, opType: (one: Case) => string): Promise<Loaded
   return {
     version: ort.env.versions.common,
     prepare: (one, arrays, outputs) => prepare(ort, opType(one), one, arrays, outputs),
-    close: () => Promise.resolve(),
   };
 }
 

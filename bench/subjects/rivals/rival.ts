@@ -27,9 +27,9 @@ export interface LoadedRival {
   /** Of the package that computes, or of what runs it. */
   readonly version: string;
   /** `outputs`: one of the rival's. Inputs are copied to where the rival wants them, untimed. */
-  prepare(one: Case, arrays: Arrays, outputs: OutputMode): Promise<PreparedRival>;
+  prepare(one: Case, arrays: Arrays, outputs: OutputMode): PreparedRival | Promise<PreparedRival>;
   /** Ends child processes and worker threads. */
-  close(): Promise<void>;
+  close?(): Promise<void>;
 }
 
 export interface PreparedRival {
@@ -37,7 +37,7 @@ export interface PreparedRival {
   run(repeats: number): number | Promise<number>;
   /** What the last run computed, for the check. */
   results(): Answer | Promise<Answer>;
-  dispose(): void | Promise<void>;
+  dispose?(): void | Promise<void>;
 }
 
 interface MissingRivalOptions extends ErrorOptions {

@@ -59,7 +59,6 @@ async function loadedRival(tf: Tf, backend: string): Promise<LoadedRival> {
       await tf.setBackend(backend);
       return prepare(tf, backend, one, arrays);
     },
-    close: () => Promise.resolve(),
   };
 }
 

@@ -5,43 +5,15 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import type { Arrays, Elements } from '../../cases/arrays';
-import { eps, matrices, type Case } from '../../cases/cases';
+import { eps, matrices, type Case, type Op } from '../../cases/cases';
+import { answerIn } from '../../cases/verify';
 import { packageRoot } from '../../environment/package';
 import { timed } from '../../measure/measure';
 import type { LoadedRival, PreparedRival, Rival } from './rival';
 import { float32 } from './support';
 
-/** Addresses are numbers; what they point to is said in assembly/rms_norm.ts. */
-interface Functions {
-  forward(
-    x: number,
-    weight: number,
-    y: number,
-    rows: number,
-    hiddenSize: number,
-    eps: number,
-  ): void;
-  backward(
-    dy: number,
-    x: number,
-    weight: number,
-    rstd: number,
-    dx: number,
-    dweight: number,
-    rows: number,
-    hiddenSize: number,
-  ): void;
-  residual(
-    x: number,
-    residual: number,
-    weight: number,
-    y: number,
-    sum: number,
-    rows: number,
-    hiddenSize: number,
-    eps: number,
-  ): void;
-}
+/** What assembly/rms_norm.ts exports: most arguments are addresses. */
+type Functions = Readonly<Record<Op, (...numbers: number[]) => void>>;
 
 const pageBytes = 64 << 10;
 const lineBytes = 64;
@@ -68,7 +40,6 @@ async function load(): Promise<LoadedRival> {
   return {
     version: process.version,
     prepare: (one, arrays) => prepare(module, one, arrays),
-    close: () => Promise.resolve(),
   };
 }
 
@@ -95,41 +66,25 @@ async function prepare(
   };
 
   const { op, rows, hiddenSize } = one;
-  const x = copyOf(arrays.x);
-  const weight = copyOf(arrays.weight);
-  const out = allocate(rows * hiddenSize);
-  const prepared = (call: () => void, results: PreparedRival['results']): PreparedRival => ({
-    run: (repeats) => timed(repeats, call),
-    results,
-    dispose: () => undefined,
-  });
-  if (op === 'forward') {
-    return prepared(
-      () => {
-        functions.forward(x, weight, out.byteOffset, rows, hiddenSize, eps);
-      },
-      () => ({ y: out }),
-    );
-  }
-  if (op === 'backward') {
-    const dy = copyOf(arrays.dy);
-    const rstd = copyOf(arrays.rstd);
-    const dweight = allocate(hiddenSize);
-    return prepared(
-      () => {
-        const { byteOffset: dx } = out;
-        functions.backward(dy, x, weight, rstd, dx, dweight.byteOffset, rows, hiddenSize);
-      },
-      () => ({ dx: out, dweight }),
-    );
-  }
-  const residual = copyOf(arrays.residual);
-  const sum = allocate(rows * hiddenSize);
-  return prepared(
-    () => {
-      const { byteOffset: y } = out;
+  const [x, weight] = [copyOf(arrays.x), copyOf(arrays.weight)];
+  const [dy, rstd, residual] = [copyOf(arrays.dy), copyOf(arrays.rstd), copyOf(arrays.residual)];
+  const out = allocate(arrays.out.length);
+  const dweight = allocate(arrays.dweight.length);
+  const sum = allocate(arrays.sum.length);
+  const { byteOffset: y } = out;
+  const calls = {
+    forward: () => {
+      functions.forward(x, weight, y, rows, hiddenSize, eps);
+    },
+    backward: () => {
+      functions.backward(dy, x, weight, rstd, y, dweight.byteOffset, rows, hiddenSize);
+    },
+    residual: () => {
       functions.residual(x, residual, weight, y, sum.byteOffset, rows, hiddenSize, eps);
     },
-    () => ({ y: out, sum }),
-  );
+  };
+  return {
+    run: (repeats) => timed(repeats, calls[op]),
+    results: () => answerIn(one, { out, dweight, sum }),
+  };
 }
