@@ -58,31 +58,26 @@ function fastest(result: CaseResult, isWanted: (name: string) => boolean): strin
   return ratio(subject, oursOf(result));
 }
 
+/** What README.md shows. */
+function isShown({ device, dtype, op }: CaseResult): boolean {
+  return device === 'cpu' && dtype === 'float32' && op !== 'residual';
+}
+
 /** Float32 on the CPU in few columns. */
 export function summaryTable({ cases }: Report): string {
-  const rows = cases
-    .filter(({ device, dtype, op }) => device === 'cpu' && dtype === 'float32' && op !== 'residual')
-    .map((result) => {
-      const ours = oursOf(result);
-      return [
-        `${result.op} ${shapeName(result)}`,
-        microseconds(ours.time.median),
-        gbPerSecond(result, ours).toFixed(1),
-        percent(shareOfLimit(result, ours)),
-        fastest(result, (name) => npmRivals.includes(name)),
-        fastest(result, (name) => name === 'wasm-simd'),
-        fastest(result, (name) => name === 'javascript'),
-      ];
-    });
-  const head = [
-    'float32',
-    'µs',
-    'GB/s',
-    'of the limit',
-    'npm packages',
-    'WebAssembly',
-    'JavaScript',
-  ];
+  const rows = cases.filter(isShown).map((result) => {
+    const ours = oursOf(result);
+    return [
+      `${result.op} ${shapeName(result)}`,
+      microseconds(ours.time.median),
+      gbPerSecond(result, ours).toFixed(1),
+      percent(shareOfLimit(result, ours)),
+      fastest(result, (name) => npmRivals.includes(name)),
+      fastest(result, (name) => name === 'wasm-simd'),
+      fastest(result, (name) => name === 'javascript'),
+    ];
+  });
+  const head = 'float32,µs,GB/s,of the limit,npm packages,WebAssembly,JavaScript'.split(',');
   return markdownTable({ head, rows });
 }
 
@@ -115,9 +110,7 @@ function joined(files: readonly string[]): Report {
 
 async function main(files: readonly string[]): Promise<void> {
   const report = joined(files);
-  const cpu = report.cases.filter(
-    ({ device, dtype, op }) => device === 'cpu' && dtype === 'float32' && op !== 'residual',
-  );
+  const cpu = report.cases.filter(isShown);
   const drawChart = await loadChart();
   writeFileSync(path.join(root, 'docs/benchmarks.svg'), await drawChart({ ...report, cases: cpu }));
   const origin = originOf(report);

@@ -3,69 +3,41 @@ import type { Case, Op } from './cases';
 /** (rows, hiddenSize) */
 export type Shape = readonly [number, number];
 
+/** A shape by its name, such as '1x64'; undefined if it is no name. */
+export function readShape(name: string): Shape | undefined {
+  const [, rows, hiddenSize] = /^([1-9]\d*)x([1-9]\d*)$/.exec(name) ?? [];
+  return rows === undefined ? undefined : [Number(rows), Number(hiddenSize)];
+}
+
+function shapesOf(names: string): Shape[] {
+  return names.split(' ').map((name) => readShape(name) as Shape);
+}
+
 /** Shapes by the name that `--shapes` takes. */
 export const shapeSets = {
   llama: {
     about: 'from the cost of a call to 8192 tokens of Llama, the default',
-    shapes: [
-      [1, 64],
-      [1, 4096],
-      [8, 4096],
-      [32, 4096],
-      [20, 512],
-      [4096, 128],
-      [512, 4096],
-      [128, 16384],
-      [2048, 4096],
-      [8192, 4096],
-    ],
+    shapes: shapesOf(
+      '1x64 1x4096 8x4096 32x4096 20x512 4096x128 512x4096 128x16384 2048x4096 8192x4096',
+    ),
   },
   decode: {
     about: 'one token of each of 1 to 64 sequences',
-    shapes: [
-      [1, 2048],
-      [1, 4096],
-      [1, 8192],
-      [8, 4096],
-      [16, 8192],
-      [64, 4096],
-    ],
+    shapes: shapesOf('1x2048 1x4096 1x8192 8x4096 16x8192 64x4096'),
   },
   'qk-norm': {
     about: 'heads of queries and keys: many short rows',
-    shapes: [
-      [32, 128],
-      [1280, 128],
-      [16384, 64],
-      [16384, 128],
-      [65536, 128],
-      [16384, 256],
-    ],
+    shapes: shapesOf('32x128 1280x128 16384x64 16384x128 65536x128 16384x256'),
   },
   large: {
     about: 'batches of training, and long rows',
-    shapes: [
-      [8192, 8192],
-      [32768, 4096],
-      [16384, 8192],
-      [2048, 16384],
-      [512, 65536],
-      [64, 1048576],
-    ],
+    shapes: shapesOf('8192x8192 32768x4096 16384x8192 2048x16384 512x65536 64x1048576'),
   },
-  seed: {
-    about: '(64, 512, 4096), RMSNorm beside LayerNorm',
-    shapes: [[32768, 4096]],
-  },
-} as const satisfies Record<string, { about: string; shapes: readonly Shape[] }>;
+  seed: { about: '(64, 512, 4096), RMSNorm beside LayerNorm', shapes: shapesOf('32768x4096') },
+};
 
 /** What `--quick` measures unless shapes are named. */
-export const quickShapes: readonly Shape[] = [
-  [1, 64],
-  [1, 4096],
-  [32, 4096],
-  [512, 4096],
-];
+export const quickShapes = shapesOf('1x64 1x4096 32x4096 512x4096');
 
 /** Cases in the order of a report: by operation and dtype, then by shape. */
 export function makeCases(

@@ -15,10 +15,10 @@ export interface Answer {
 }
 
 /** What a case writes into memory that is there already. */
-export function answerIn(
+export function answerIn<Memory = Elements>(
   { op }: Case,
-  { out, sum, dweight }: Pick<Arrays, 'out' | 'sum' | 'dweight'>,
-): Answer {
+  { out, sum, dweight }: Record<'out' | 'sum' | 'dweight', Memory>,
+): Partial<Record<'y' | 'dx' | 'dweight' | 'sum', Memory>> {
   if (op === 'backward') return { dx: out, dweight };
   return op === 'residual' ? { y: out, sum } : { y: out };
 }
@@ -59,45 +59,32 @@ export class Verifier {
   /** Throws if an answer is wrong: a benchmark of a wrong answer is worth nothing. */
   check(subject: string, answer: Answer, norm: Norm = 'rms-norm'): void {
     const { op } = this.#one;
-    const main = op === 'backward' ? 'dx' : 'y';
-    for (const r of this.#rows) this.#checkRow(subject, main, answer[main], r, norm);
-    if (op === 'residual') {
-      for (const r of this.#rows) {
-        this.#compare(subject, 'sum', answer.sum, r, this.#sum(r));
-      }
-    }
-    if (op === 'backward') this.#checkDweight(subject, answer.dweight);
-    if (answer.rstd !== undefined) this.#checkRstd(subject, answer.rstd);
-  }
-
-  #checkRstd(subject: string, actual: Elements): void {
+    const compareRow = (name: keyof Answer, r: number, expected: Float64Array) => {
+      this.#compare(subject, name, answer[name], r, expected, this.#allowedOf(expected));
+    };
     for (const r of this.#rows) {
-      const expected = rstdOf(this.#normalised(r));
-      const value = actual[r] ?? NaN;
-      if (Math.abs(value - expected) <= this.#tolerance * expected) continue;
-      throw this.#wrong(subject, `rstd at row ${r}`, value, expected);
+      const x = op === 'residual' ? this.#sum(r) : this.#row(this.#arrays.x, r);
+      const weight = this.#row(this.#arrays.weight, 0);
+      if (op === 'backward') {
+        compareRow('dx', r, backwardRow(this.#row(this.#arrays.dy, r), x, weight));
+      } else {
+        compareRow('y', r, forwardRow(norm === 'layer-norm' ? centred(x) : x, weight));
+      }
+      if (op === 'residual') compareRow('sum', r, this.#sum(r));
+      if (answer.rstd !== undefined) this.#checkRstd(subject, answer.rstd, r, rstdOf(x));
+    }
+    if (op === 'backward') {
+      const { values, allowed } = (this.#dweight ??= this.#expectedDweight());
+      this.#compare(subject, 'dweight', answer.dweight, 0, values, allowed);
     }
   }
 
-  /** The row that is normalised. */
-  #normalised(r: number): Float32Array | Float64Array {
-    return this.#one.op === 'residual' ? this.#sum(r) : this.#row(this.#arrays.x, r);
-  }
-
-  #checkRow(
-    subject: string,
-    name: keyof Answer,
-    actual: Elements | undefined,
-    r: number,
-    norm: Norm,
-  ): void {
-    const x = this.#normalised(r);
-    const weight = this.#row(this.#arrays.weight, 0);
-    const expected =
-      this.#one.op === 'backward'
-        ? backwardRow(this.#row(this.#arrays.dy, r), x, weight)
-        : forwardRow(norm === 'layer-norm' ? centred(x) : x, weight);
-    this.#compare(subject, name, actual, r, expected);
+  /** How far each element of a row may be off. */
+  #allowedOf(row: Float64Array): Float64Array {
+    const largest = row.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+    // One rounding more, of x + residual.
+    const roundings = this.#one.op === 'residual' ? 3 : 2;
+    return row.map(() => (roundings / 2) * this.#tolerance * largest);
   }
 
   /** A row against what is expected of it. */
@@ -107,25 +94,24 @@ export class Verifier {
     actual: Elements | undefined,
     r: number,
     expected: Float64Array,
+    allowed: Float64Array,
   ): void {
-    const row = this.#rowOfAnswer(subject, name, actual, r, this.#one.rows);
-    const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-    // One rounding more, of x + residual.
-    const roundings = this.#one.op === 'residual' ? 3 : 2;
-    const allowed = (roundings / 2) * this.#tolerance * largest;
+    const { rows, hiddenSize } = this.#one;
+    const length = name === 'dweight' ? hiddenSize : rows * hiddenSize;
+    if (actual?.length !== length) {
+      throw this.#wrong(subject, `${name}, its elements`, actual?.length ?? 'none', length);
+    }
+    const row = this.#row(actual, r);
     expected.forEach((value, j) => {
-      if (Math.abs((row[j] as number) - value) <= allowed) return;
+      if (Math.abs((row[j] as number) - value) <= (allowed[j] as number)) return;
       throw this.#wrong(subject, `${name} at row ${r}, column ${j}`, row[j] as number, value);
     });
   }
 
-  #checkDweight(subject: string, actual: Elements | undefined): void {
-    const row = this.#rowOfAnswer(subject, 'dweight', actual, 0, 1);
-    const { values, allowed } = (this.#dweight ??= this.#expectedDweight());
-    values.forEach((value, j) => {
-      if (Math.abs((row[j] as number) - value) <= (allowed[j] as number)) return;
-      throw this.#wrong(subject, `dweight at column ${j}`, row[j] as number, value);
-    });
+  #checkRstd(subject: string, rstd: Elements, r: number, expected: number): void {
+    const value = rstd[r] ?? NaN;
+    if (Math.abs(value - expected) <= this.#tolerance * expected) return;
+    throw this.#wrong(subject, `rstd at row ${r}`, value, expected);
   }
 
   /**
@@ -150,15 +136,12 @@ export class Verifier {
       }
     }
     const ofSums = dtype === 'float64' ? 2 ** -50 : 2 ** -23;
-    const allowed = squares.map(
-      (sum, j) => this.#tolerance * Math.sqrt(sum) + ofSums * (sizes[j] as number),
-    );
-    return { values, allowed: allowed.map((error, j) => error + this.#cast(values[j] as number)) };
-  }
-
-  /** What the last rounding of a value can change. */
-  #cast(value: number): number {
-    return (this.#tolerance / 2) * Math.abs(value);
+    const allowed = values.map((value, j) => {
+      const ofTerms = this.#tolerance * Math.sqrt(squares[j] as number);
+      const ofCast = (this.#tolerance / 2) * Math.abs(value);
+      return ofTerms + ofSums * (sizes[j] as number) + ofCast;
+    });
+    return { values, allowed };
   }
 
   #sum(r: number): Float64Array {
@@ -172,18 +155,6 @@ export class Verifier {
     const row = elements.subarray(r * hiddenSize, (r + 1) * hiddenSize);
     if (!(row instanceof Uint16Array)) return row;
     return dtype === 'bfloat16' ? fromBFloat16(row) : fromFloat16(row);
-  }
-
-  #rowOfAnswer(
-    subject: string,
-    name: keyof Answer,
-    actual: Elements | undefined,
-    r: number,
-    rows: number,
-  ): Float32Array | Float64Array {
-    const length = rows * this.#one.hiddenSize;
-    if (actual?.length === length) return this.#row(actual, r);
-    throw this.#wrong(subject, `${name}, its elements`, actual?.length ?? 'none', length);
   }
 
   #wrong(subject: string, what: string, actual: number | string, expected: number): WrongAnswer {

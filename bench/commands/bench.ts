@@ -139,24 +139,16 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
 
 /** A bar on a terminal, else the name of each case when it begins: on stderr. */
 function showProgress(): { update: Progress; stop: () => void } {
-  if (!process.stderr.isTTY) {
-    let last = '';
-    const update = (name: string) => {
-      if (name !== last) process.stderr.write(`${name}\n`);
-      last = name;
-    };
-    return { update, stop: () => undefined };
-  }
-  const bar = new SingleBar({ format: '{bar} {name}', clearOnComplete: true, hideCursor: true });
-  bar.start(1, 0, { name: '' });
-  return {
-    update: (name, fraction) => {
-      bar.update(fraction, { name });
-    },
-    stop: () => {
-      bar.stop();
-    },
+  const format = { format: '{bar} {name}', clearOnComplete: true, hideCursor: true };
+  const bar = process.stderr.isTTY ? new SingleBar(format) : null;
+  bar?.start(1, 0, { name: '' });
+  let last = '';
+  const update = (name: string, fraction: number) => {
+    bar?.update(fraction, { name });
+    if (bar === null && name !== last) process.stderr.write(`${name}\n`);
+    last = name;
   };
+  return { update, stop: () => bar?.stop() };
 }
 
 function readSettings({ device, op, dtype, ...options }: Options): Settings {

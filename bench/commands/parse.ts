@@ -2,7 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { DType } from 'fused-rmsnorm';
 
 import { dtypes, type Op } from '../cases/cases';
-import { shapeSets, type Shape } from '../cases/sets';
+import { readShape, shapeSets, type Shape } from '../cases/sets';
 import type { RivalChoice } from '../subjects/rivals/chosen';
 
 /** What the command line's options are read by. Each throws InvalidArgumentError. */
@@ -33,8 +33,8 @@ export function readDTypes(text: string): DType[] {
 export function readShapes(text: string): Shape[] {
   const shapes = text.split(',').flatMap((name): readonly Shape[] => {
     if (Object.hasOwn(shapeSets, name)) return shapeSets[name as keyof typeof shapeSets].shapes;
-    const [, rows, hiddenSize] = /^([1-9]\d*)x([1-9]\d*)$/.exec(name) ?? [];
-    if (rows !== undefined) return [[Number(rows), Number(hiddenSize)]];
+    const shape = readShape(name);
+    if (shape !== undefined) return [shape];
     const sets = Object.keys(shapeSets).join(', ');
     throw new InvalidArgumentError(`'${name}' is no ROWSxHIDDENSIZE and none of ${sets}.`);
   });

@@ -9,7 +9,7 @@ import {
 
 import type { Arrays } from '../cases/arrays';
 import { elementBytes, eps, matrices, type Case } from '../cases/cases';
-import type { Answer } from '../cases/verify';
+import { answerIn, type Answer } from '../cases/verify';
 
 /** The matrices of an operation, those that are read first: what is copied onto the others. */
 const layouts = {
@@ -24,17 +24,15 @@ const inputs = ['x', 'dy', 'residual'] as const;
 const alignment = 512;
 
 /** One set of a case's memory: its matrices, one behind the other. */
-type Block = Readonly<Record<(typeof layouts)[keyof typeof layouts][number], DeviceBuffer>> & {
-  readonly first: DeviceBuffer;
-  readonly second: DeviceBuffer;
-};
+type Block = Readonly<
+  Record<(typeof layouts)[keyof typeof layouts][number] | 'first' | 'second', DeviceBuffer>
+>;
 
 /** By the names of an answer. */
 export type Results = Readonly<Partial<Record<keyof Answer, DeviceBuffer>>>;
 
 /** The memory of a case on a GPU, as often as is asked for, and what can be enqueued on each set. */
 export class GpuSets {
-  readonly count: number;
   readonly #one: Case;
   readonly #arrays: Arrays;
   readonly stream: Stream;
@@ -52,7 +50,6 @@ export class GpuSets {
     const { device } = stream;
     const perBlock = alignment / elementBytes[dtype];
     const stride = Math.ceil((matrices[one.op] * rows * hiddenSize) / perBlock) * perBlock;
-    this.count = count;
     this.#one = one;
     this.#arrays = arrays;
     this.stream = stream;
@@ -126,9 +123,7 @@ export class GpuSets {
   /** What a set holds as results, when all that is enqueued has run. */
   answer(set: number): Answer {
     const { out, sum } = this.#blocks[set] as Block;
-    if (this.#one.op === 'forward') return this.toHost({ y: out });
-    if (this.#one.op === 'residual') return this.toHost({ y: out, sum });
-    return this.toHost({ dx: out, dweight: this.#dweight });
+    return this.toHost(answerIn(this.#one, { out, sum, dweight: this.#dweight }));
   }
 
   toHost(results: Results): Answer {
@@ -139,10 +134,9 @@ export class GpuSets {
   }
 
   dispose(): void {
-    for (const buffer of [this.#memory, this.#weight, this.#dweight, this.#rstd]) buffer.dispose();
-    for (const block of this.#blocks) {
-      for (const buffer of Object.values(block)) buffer.dispose();
-    }
+    const parts = this.#blocks.flatMap((block) => Object.values(block));
+    const buffers = [this.#memory, this.#weight, this.#dweight, this.#rstd, ...parts];
+    for (const buffer of buffers) buffer.dispose();
   }
 
   #block(begin: number): Block {
@@ -151,9 +145,8 @@ export class GpuSets {
     const names: readonly string[] = layouts[op];
     const part = (name: string) => {
       const index = names.indexOf(name);
-      return index < 0
-        ? this.#memory.subarray(begin, begin)
-        : this.#memory.subarray(begin + index * size, begin + (index + 1) * size);
+      const from = begin + Math.max(0, index) * size;
+      return this.#memory.subarray(from, index < 0 ? from : from + size);
     };
     const half = Math.floor((names.length * size) / 2);
     return {

@@ -36,16 +36,12 @@ export function traceSimulator(): void {
   });
 }
 
-/** Why a simulated device does not run a case; null if it does. */
-export function reasonNotToSimulate({ rows, hiddenSize }: Case): string | null {
-  return rows * hiddenSize <= mostElements ? null : 'too much for a simulated GPU';
-}
-
 /**
  * What the kernels of a case move on a simulated device, where times mean nothing. Throws WrongAnswer
- * unless the results have the bits of the CPU.
+ * unless the results have the bits of the CPU. Returns a text where the case is too large.
  */
-export function trafficOf(one: Case, device: CudaDevice): TrafficResult {
+export function trafficOf(one: Case, device: CudaDevice): TrafficResult | string {
+  if (one.rows * one.hiddenSize > mostElements) return 'too much for a simulated GPU';
   const arrays = makeArrays(one);
   const stream = new Stream({ device: device.device });
   const sets = new GpuSets(one, arrays, 1, stream);

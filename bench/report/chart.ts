@@ -13,7 +13,8 @@ export type DrawChart = (report: Report) => Promise<string>;
 
 /** Loads what draws. Throws Failure, saying what to install, where it is missing or too old. */
 export async function loadChart(): Promise<DrawChart> {
-  const [vega, vegaLite] = await loadVega();
+  const load = () => Promise.all([import('vega'), import('vega-lite')]);
+  const [vega, vegaLite] = await importOptional(['vega', 'vega-lite'], load).catch(missing);
   return (report) => {
     if (report.cases.length === 0) throw new Failure('--plot: there are no times to draw.');
     const { spec } = vegaLite.compile(chartOf(report));
@@ -21,17 +22,11 @@ export async function loadChart(): Promise<DrawChart> {
   };
 }
 
-async function loadVega() {
-  try {
-    return await importOptional(['vega', 'vega-lite'], () =>
-      Promise.all([import('vega'), import('vega-lite')]),
-    );
-  } catch (cause) {
-    if (!(cause instanceof UnusablePackages)) throw cause;
-    const which = cause.outdated === undefined ? '' : `: ${cause.outdated}`;
-    const needs = `--plot needs the packages vega and vega-lite${which}.`;
-    throw new Failure(`${needs} Install them: ${cause.hint}`, { cause });
-  }
+function missing(cause: unknown): never {
+  if (!(cause instanceof UnusablePackages)) throw cause;
+  const which = cause.outdated === undefined ? '' : `: ${cause.outdated}`;
+  const needs = `--plot needs the packages vega and vega-lite${which}.`;
+  throw new Failure(`${needs} Install them: ${cause.hint}`, { cause });
 }
 
 /** Seen on white and on black: of medium lightness, with nothing behind it. */
@@ -61,13 +56,8 @@ function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
       view: { stroke: 'transparent' },
       title: { color: grey, anchor: 'start', fontWeight: 'normal' },
       axis: {
-        domainColor: grey,
-        gridColor: grey,
-        gridOpacity: 0.2,
-        labelColor: grey,
-        tickColor: grey,
-        titleColor: grey,
-        titleFontWeight: 'normal',
+        ...{ domainColor: grey, gridColor: grey, gridOpacity: 0.2, tickColor: grey },
+        ...{ labelColor: grey, titleColor: grey, titleFontWeight: 'normal' },
       },
       legend: { labelColor: grey },
     },
@@ -138,13 +128,7 @@ function bandwidths(results: readonly CaseResult[], scale: ReturnType<typeof sca
         title: 'GB/s of minimum traffic',
         axis: { values: [0.01, 0.1, 1, 10, 100, 1000, 10_000] },
       },
-      color: {
-        field: 'subject',
-        type: 'nominal',
-        title: null,
-        scale,
-        legend: { orient: 'left' },
-      },
+      color: { field: 'subject', type: 'nominal', title: null, scale, legend: { orient: 'left' } },
     },
   };
 }

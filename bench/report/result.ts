@@ -71,7 +71,7 @@ export function limitOf({ subjects }: Pick<CaseResult, 'subjects'>): SubjectResu
   return fastest;
 }
 
-/** Of the median. */
+/** By the median. */
 export function gbPerSecond(result: Case, { time }: SubjectResult): number {
   return minimumBytes(result) / time.median;
 }

@@ -4,8 +4,8 @@ import { callName, callShape, caseName, type Case } from '../cases/cases';
 import { describeMachine } from '../environment/machine';
 import { isSimulated, reasonToLeaveOut } from '../gpu/devices';
 import { timeOnGpu } from '../gpu/time-on-gpu';
-import { reasonNotToSimulate, trafficOf } from '../gpu/traffic';
-import type { CallResult, CaseResult, LeftOut, Report, TrafficResult } from '../report/result';
+import { trafficOf } from '../gpu/traffic';
+import type { CaseResult, LeftOut, Report, TrafficResult } from '../report/result';
 import type { ChosenRival } from '../subjects/rivals/chosen';
 import { timeCalls } from './time-calls';
 import { timeOnCpu } from './time-on-cpu';
@@ -24,7 +24,10 @@ export interface Settings {
 /** Told what is being measured, and how much of all has been, from 0 to 1. */
 export type Progress = (name: string, fraction: number) => void;
 
-/** Measures every case on every target, and before that the forms of a call. Throws WrongAnswer as soon as one is wrong. */
+/**
+ * Measures the forms of a call, and every case on every target. Throws WrongAnswer as soon as one is
+ * wrong.
+ */
 export async function run(
   { cases, calls, targets, rounds, seconds }: Settings,
   rivals: readonly ChosenRival[],
@@ -43,27 +46,22 @@ export async function run(
       progress(name, (done + ++round / rounds) / count);
     };
   };
-  const callResults: CallResult[] = [];
-  if (calls) {
-    callResults.push(await timeCalls(schedule, begin(`${callName(callShape)} cpu`)));
-    ++done;
-  }
+  const beginCalls = () => begin(`${callName(callShape)} cpu`);
+  const callResults = calls ? [await timeCalls(schedule, beginCalls())] : [];
+  done += callResults.length;
   for (const target of targets) {
     for (const one of cases) {
       const device = target === 'cpu' ? target : target.device;
       const onRound = begin(`${caseName(one)} ${device}`);
-      const reason = target === 'cpu' ? null : reasonNotToRun(one, target);
-      if (reason !== null) {
-        leftOut.push({ ...one, device, reason });
-      } else if (target === 'cpu') {
-        measured.push(await timeOnCpu(one, rivals, schedule, onRound));
-      } else if (isSimulated(target)) {
-        traffic.push(trafficOf(one, target));
-      } else {
-        const result = await timeOnGpu(one, target, schedule, onRound);
-        if (typeof result === 'string') leftOut.push({ ...one, device, reason: result });
-        else measured.push(result);
-      }
+      const onGpu = (gpu: CudaDevice) =>
+        isSimulated(gpu) ? trafficOf(one, gpu) : timeOnGpu(one, gpu, schedule, onRound);
+      const result =
+        target === 'cpu'
+          ? await timeOnCpu(one, rivals, schedule, onRound)
+          : (reasonToLeaveOut(one) ?? (await onGpu(target)));
+      if (typeof result === 'string') leftOut.push({ ...one, device, reason: result });
+      else if ('launches' in result) traffic.push(result);
+      else measured.push(result);
       ++done;
     }
   }
@@ -78,8 +76,4 @@ export async function run(
     traffic,
     leftOut,
   };
-}
-
-function reasonNotToRun(one: Case, device: CudaDevice): string | null {
-  return reasonToLeaveOut(one) ?? (isSimulated(device) ? reasonNotToSimulate(one) : null);
 }

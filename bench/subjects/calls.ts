@@ -1,12 +1,13 @@
 // What each form of a call costs beside the plainest one: on a row so short that the call itself is what
 // takes the time.
 
-import { createPlan, fromBFloat16, RMSNorm, rmsNorm, type RmsNormOptions } from 'fused-rmsnorm';
+import { fromBFloat16, RMSNorm, rmsNorm, type RmsNormOptions } from 'fused-rmsnorm';
 
 import { makeArrays, zeros, type Arrays, type Elements } from '../cases/arrays';
 import { callShape, eps, type Case } from '../cases/cases';
-import { Verifier, type Answer } from '../cases/verify';
+import { answerIn, Verifier } from '../cases/verify';
 import { timed } from '../measure/measure';
+import { byPlan } from './ours';
 import { poison, type TimedSubject } from './subject';
 
 /** A form of a call on memory of its own. */
@@ -20,17 +21,21 @@ export interface CallSubject extends TimedSubject {
 interface Form extends Partial<Pick<Case, 'op' | 'dtype'>> {
   /** What the norm is multiplied by for an element of weight, where that is not the element. */
   readonly scale?: (weight: number) => number;
-  /** The call, and what its last one computed. rstd is an output, except of backward. */
-  readonly make: (arrays: Arrays) => readonly [call: () => unknown, answer: () => Answer];
+  /** Whether rstd is a result, too. */
+  readonly hasRstd?: true;
+  /** Whether the call returns a y of its own. */
+  readonly isFresh?: true;
+  /** The call; rstd is an output, except of backward. */
+  readonly make: (one: Case, arrays: Arrays) => () => unknown;
 }
 
 const { rows, hiddenSize } = callShape;
 
 /** `rmsNorm` with `out` and more. */
 function withOptions(more: Omit<RmsNormOptions, 'out'>): Form['make'] {
-  return ({ x, weight, out }) => {
+  return (_, { x, weight, out }) => {
     const options = { out, ...more };
-    return [() => rmsNorm(x, weight, options), () => ({ y: out })];
+    return () => rmsNorm(x, weight, options);
   };
 }
 
@@ -49,18 +54,17 @@ const forms: Readonly<Record<string, Form>> = {
   "castOrder 'float'": { make: withOptions({ castOrder: 'float' }) },
   'no weight': {
     scale: () => 1,
-    make: ({ x, out }) => {
+    make: (_, { x, out }) => {
       const options = { normalizedShape: hiddenSize, out };
-      return [() => rmsNorm(x, null, options), () => ({ y: out })];
+      return () => rmsNorm(x, null, options);
     },
   },
   'bfloat16, float32 weight': {
     dtype: 'bfloat16',
-    make: ({ weight, ...arrays }) =>
-      withOptions({ dtype: 'bfloat16' })({
-        ...arrays,
-        weight: fromBFloat16(weight as Uint16Array),
-      }),
+    make: (one, arrays) => {
+      const weight = fromBFloat16(arrays.weight as Uint16Array);
+      return withOptions({ dtype: 'bfloat16' })(one, { ...arrays, weight });
+    },
   },
   bfloat16: { dtype: 'bfloat16', make: withOptions({ dtype: 'bfloat16' }) },
   "Gemma's options": {
@@ -68,101 +72,90 @@ const forms: Readonly<Record<string, Form>> = {
     make: withOptions({ weightOffset: 1, castOrder: 'float' }),
   },
   'rmsNorm.forward, out, rstdOut': {
-    make: ({ x, weight, out, rstd }) => {
+    hasRstd: true,
+    make: (_, { x, weight, out, rstd }) => {
       const options = { out, rstdOut: rstd };
-      return [() => rmsNorm.forward(x, weight, options), () => ({ y: out, rstd })];
+      return () => rmsNorm.forward(x, weight, options);
     },
   },
   'residual, all outputs': {
     op: 'residual',
-    make: ({ x, weight, out, rstd, residual, sum }) => {
+    hasRstd: true,
+    make: (_, { x, weight, out, rstd, residual, sum }) => {
       const options = { out, rstdOut: rstd, residual, sumOut: sum };
-      return [() => rmsNorm.forward(x, weight, options), () => ({ y: out, rstd, sum })];
+      return () => rmsNorm.forward(x, weight, options);
     },
   },
   'tensors { data, dims }': {
-    make: (arrays) => {
+    make: (_, arrays) => {
       const x = { data: arrays.x, dims: [rows, hiddenSize] };
       const weight = { data: arrays.weight, dims: [hiddenSize] };
       const options = { out: { data: arrays.out, dims: [rows, hiddenSize] } };
-      return [() => rmsNorm(x, weight, options), () => ({ y: arrays.out })];
+      return () => rmsNorm(x, weight, options);
     },
   },
   'RMSNorm.forward, out': {
-    make: ({ x, weight, out }) => {
+    make: (_, { x, weight, out }) => {
       const norm = moduleOf(weight);
       const options = { out };
-      return [() => norm.forward(x, options), () => ({ y: out })];
+      return () => norm.forward(x, options);
     },
   },
   'rmsNorm, no out': {
-    make: ({ x, weight }) => {
-      let y = zeros('float32', 0);
-      const call = () => {
-        y = rmsNorm(x, weight);
-      };
-      return [call, () => ({ y })];
-    },
+    isFresh: true,
+    make:
+      (_, { x, weight }) =>
+      () =>
+        rmsNorm(x, weight),
   },
   'rmsNorm.backward, dxOut, dweightOut': {
     op: 'backward',
-    make: ({ dy, x, weight, rstd, out, dweight }) => {
+    make: (_, { dy, x, weight, rstd, out, dweight }) => {
       const options = { dxOut: out, dweightOut: dweight };
-      return [() => rmsNorm.backward(dy, x, weight, rstd, options), () => ({ dx: out, dweight })];
+      return () => rmsNorm.backward(dy, x, weight, rstd, options);
     },
   },
   'RMSNorm zeroGrad, forward, backward': {
     op: 'backward',
-    make: ({ dy, x, weight, out }) => {
+    make: (_, { dy, x, weight, out, dweight }) => {
       const norm = moduleOf(weight);
+      norm.weightGrad = dweight as Float32Array;
       const forward = { out: zeros('float32', hiddenSize) };
       const backward = { out };
-      const call = () => {
+      return () => {
         norm.zeroGrad();
         norm.forward(x, forward);
         norm.backward(dy, backward);
       };
-      return [call, () => ({ dx: out, dweight: norm.weightGrad ?? zeros('float32', 0) })];
     },
   },
-  'plan.forward': {
-    make: ({ x, weight, out }) => {
-      const plan = createPlan({ rows, weight });
-      const call = () => {
-        plan.forward(x, out);
-      };
-      return [call, () => ({ y: out })];
-    },
-  },
-  'plan.backward': {
-    op: 'backward',
-    make: ({ dy, x, weight, rstd, out, dweight }) => {
-      const plan = createPlan({ rows, weight });
-      const call = () => {
-        plan.backward(dy, x, rstd, out, dweight);
-      };
-      return [call, () => ({ dx: out, dweight })];
-    },
-  },
+  'plan.forward': { make: byPlan },
+  'plan.backward': { op: 'backward', make: byPlan },
 };
 
 export function callSubjects(): CallSubject[] {
-  return Object.entries(forms).map(([name, { op = 'forward', dtype = 'float32', scale, make }]) => {
+  return Object.entries(forms).map(([name, { op = 'forward', dtype = 'float32', ...form }]) => {
     const one = { ...callShape, op, dtype };
     const made = makeArrays(one);
     const arrays = op === 'backward' ? made : { ...made, rstd: new Float32Array(rows) };
-    const [call, answer] = make(arrays);
-    const weight = scale === undefined ? made.weight : Float32Array.from(made.weight, scale);
+    const weight =
+      form.scale === undefined ? made.weight : Float32Array.from(made.weight, form.scale);
     const verifier = new Verifier(one, { ...arrays, weight });
+    const call = form.make(one, arrays);
+    let y: unknown;
+    const keepingY = () => {
+      y = call();
+    };
+    const answer = form.isFresh ? () => ({ y: y as Elements }) : () => answerIn(one, arrays);
     return {
-      ...{ name, role: 'ours', computes: 'rms-norm', outputs: 'given' },
-      run: (repeats) => timed(repeats, call),
+      ...{ name, role: 'ours', computes: 'rms-norm', outputs: form.isFresh ? 'fresh' : 'given' },
+      run: (repeats) => timed(repeats, form.isFresh ? keepingY : call),
       clear: () => {
         poison(arrays);
         if (op !== 'backward') arrays.rstd.fill(NaN);
       },
       check: () => {
-        verifier.check(name, answer());
+        verifier.check(name, { ...answer(), ...(form.hasRstd && { rstd: arrays.rstd }) });
       },
     };
   });

@@ -78,7 +78,7 @@ function intoFresh({ op, dtype }: Case, arrays: Arrays): Call {
 }
 
 /** Into memory that is there already, with all else checked before. */
-function byPlan(one: Case, arrays: Arrays): Call {
+export function byPlan(one: Case, arrays: Arrays): Call {
   const { x, weight, out, dy, rstd, dweight, residual, sum } = arrays;
   const { op, rows, dtype } = one;
   const plan = createPlan({ rows, weight, dtype, eps });

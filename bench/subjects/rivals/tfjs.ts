@@ -8,7 +8,7 @@ import type { Arrays, Elements } from '../../cases/arrays';
 import { eps, type Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import { timed } from '../../measure/measure';
-import type { LoadedRival, PreparedRival, Rival } from './rival';
+import type { PreparedRival, Rival } from './rival';
 import { float32, importInstalled } from './support';
 
 type Tf = typeof import('@tensorflow/tfjs-core');
@@ -46,18 +46,14 @@ function rivalOf(
         await loadBackend();
         return loaded;
       });
-      return loadedRival(tf, backend);
-    },
-  };
-}
-
-async function loadedRival(tf: Tf, backend: string): Promise<LoadedRival> {
-  await tf.setBackend(backend);
-  return {
-    version: tf.version_core,
-    prepare: async (one, arrays) => {
       await tf.setBackend(backend);
-      return prepare(tf, backend, one, arrays);
+      return {
+        version: tf.version_core,
+        prepare: async (one, arrays) => {
+          await tf.setBackend(backend);
+          return prepare(tf, backend, one, arrays);
+        },
+      };
     },
   };
 }

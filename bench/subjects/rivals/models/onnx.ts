@@ -3,52 +3,25 @@
 
 import protobuf from 'protobufjs';
 
-const field = (type: string, id: number, rule?: 'repeated') => ({
-  type,
-  id,
-  ...(rule && { rule }),
-});
-
-const Model = protobuf.Root.fromJSON({
-  nested: {
-    Model: {
-      fields: {
-        irVersion: field('int64', 1),
-        graph: field('Graph', 7),
-        opsetImport: field('OperatorSet', 8, 'repeated'),
-      },
-    },
-    OperatorSet: { fields: { domain: field('string', 1), version: field('int64', 2) } },
-    Graph: {
-      fields: {
-        node: field('Node', 1, 'repeated'),
-        name: field('string', 2),
-        input: field('ValueInfo', 11, 'repeated'),
-        output: field('ValueInfo', 12, 'repeated'),
-      },
-    },
-    Node: {
-      fields: {
-        input: field('string', 1, 'repeated'),
-        output: field('string', 2, 'repeated'),
-        opType: field('string', 4),
-        attribute: field('Attribute', 5, 'repeated'),
-        domain: field('string', 7),
-      },
-    },
-    Attribute: {
-      fields: {
-        name: field('string', 1),
-        f: field('float', 2),
-        i: field('int64', 3),
-        type: field('int32', 20),
-      },
-    },
-    ValueInfo: { fields: { name: field('string', 1), type: field('Type', 2) } },
-    Type: { fields: { tensorType: field('TensorType', 1) } },
-    TensorType: { fields: { elemType: field('int32', 1) } },
-  },
-}).lookupType('Model');
+const Model = protobuf
+  .parse(
+    `syntax = "proto3";
+    message Model { int64 irVersion = 1; Graph graph = 7; repeated OperatorSet opsetImport = 8; }
+    message OperatorSet { string domain = 1; int64 version = 2; }
+    message Graph {
+      repeated Node node = 1; string name = 2;
+      repeated ValueInfo input = 11; repeated ValueInfo output = 12;
+    }
+    message Node {
+      repeated string input = 1; repeated string output = 2; string opType = 4;
+      repeated Attribute attribute = 5; string domain = 7;
+    }
+    message Attribute { string name = 1; float f = 2; int64 i = 3; int32 type = 20; }
+    message ValueInfo { string name = 1; Type type = 2; }
+    message Type { TensorType tensorType = 1; }
+    message TensorType { int32 elemType = 1; }`,
+  )
+  .root.lookupType('Model');
 
 /** TensorProto.DataType. */
 const elementTypes = { float32: 1, float16: 10, float64: 11 } as const;

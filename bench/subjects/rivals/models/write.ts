@@ -8,25 +8,16 @@ import { modelOf, type OnnxNode } from './onnx';
 
 const nodes: readonly Omit<OnnxNode, 'type'>[] = [
   {
-    opType: 'SimplifiedLayerNormalization',
-    domain: '',
-    input: ['x', 'weight'],
-    output: ['y'],
-    ...{ axis: -1, epsilon },
+    ...{ opType: 'SimplifiedLayerNormalization', domain: '', axis: -1, epsilon },
+    ...{ input: ['x', 'weight'], output: ['y'] },
   },
   {
-    opType: 'SkipSimplifiedLayerNormalization',
-    domain: 'com.microsoft',
-    input: ['x', 'residual', 'weight'],
-    output: ['y', '', '', 'sum'],
-    epsilon,
+    ...{ opType: 'SkipSimplifiedLayerNormalization', domain: 'com.microsoft', epsilon },
+    ...{ input: ['x', 'residual', 'weight'], output: ['y', '', '', 'sum'] },
   },
   {
-    opType: 'LayerNormalization',
-    domain: '',
-    input: ['x', 'weight', 'bias'],
-    output: ['y'],
-    ...{ axis: -1, epsilon },
+    ...{ opType: 'LayerNormalization', domain: '', axis: -1, epsilon },
+    ...{ input: ['x', 'weight', 'bias'], output: ['y'] },
   },
 ];
 
