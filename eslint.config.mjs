@@ -2,6 +2,9 @@ import js from '@eslint/js';
 import tsdoc from 'eslint-plugin-tsdoc';
 import tseslint from 'typescript-eslint';
 
+/** Files that do not keep to this yet. */
+const exceptions = ['lib/gpu/{device-buffer,event,host-buffer,stream}.ts'];
+
 /**
  * Files whose imports may leave their folder, by a specifier that begins with `leaving`, only for what is
  * `allowed`: regular expressions.
@@ -10,7 +13,11 @@ function layer(files, leaving, allowed) {
   const message = `Imports go one way: ${files.join(', ')} may import ${allowed.join(', ') || 'nothing else'}`;
   const regex = `^${leaving}(?!${allowed.join('|') || '$^'})`;
   const patterns = [{ regex, message: message.replaceAll(/[\\$]/g, '') }];
-  return { files, rules: { 'no-restricted-imports': ['error', { patterns }] } };
+  return {
+    files,
+    ignores: exceptions,
+    rules: { 'no-restricted-imports': ['error', { patterns }] },
+  };
 }
 
 const up = '\\.\\./';
@@ -25,11 +32,6 @@ const lib = [
   layer(['lib/core/outputs.ts'], up, ['binding$', types]),
   layer(['lib/gpu/**'], up, ['core/', 'binding$', types]),
   layer(['lib/call/**'], up, ['core/', 'gpu/', 'binding$', types]),
-  // To delete when these options are read by lib/core.
-  {
-    files: ['lib/gpu/{device-buffer,event,host-buffer,stream}.ts'],
-    rules: { 'no-restricted-imports': 'off' },
-  },
 ];
 
 /** The folders of bench: each imports those before it, and the package by its name. */
