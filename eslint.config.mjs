@@ -2,10 +2,63 @@ import js from '@eslint/js';
 import tsdoc from 'eslint-plugin-tsdoc';
 import tseslint from 'typescript-eslint';
 
+/** Files that do not keep to this yet. */
+const exceptions = ['lib/gpu/{device-buffer,event,host-buffer,stream}.ts'];
+
+/**
+ * Files whose imports may leave their folder, by a specifier that begins with `leaving`, only for what is
+ * `allowed`: regular expressions.
+ */
+function layer(files, leaving, allowed) {
+  const message = `Imports go one way: ${files.join(', ')} may import ${allowed.join(', ') || 'nothing else'}`;
+  const regex = `^${leaving}(?!${allowed.join('|') || '$^'})`;
+  const patterns = [{ regex, message: message.replaceAll(/[\\$]/g, '') }];
+  return {
+    files,
+    ignores: exceptions,
+    rules: { 'no-restricted-imports': ['error', { patterns }] },
+  };
+}
+
+const up = '\\.\\./';
+/** The types of the addon, at the root. */
+const types = `${up}binding$`;
+
+// lib/binding.ts is of core: bundlers find prebuilds by where it lies.
+const lib = [
+  layer(['lib/*.ts'], up, ['binding$']),
+  layer(['lib/binding.ts'], '\\.\\.?/', ['core/', 'binding$']),
+  layer(['lib/core/**'], up, [types]),
+  layer(['lib/core/outputs.ts'], up, ['binding$', types]),
+  layer(['lib/gpu/**'], up, ['core/', 'binding$', types]),
+  layer(['lib/call/**'], up, ['core/', 'gpu/', 'binding$', types]),
+];
+
+/** The folders of bench: each imports those before it, and the package by its name. */
+const folders = 'environment measure cases subjects report gpu run commands'
+  .split(' ')
+  .map((name) => `${name}/`);
+const below = (folder) => folders.slice(0, folders.indexOf(folder));
+const bench = [
+  layer(['bench/*.ts'], up, []),
+  ...folders.map((folder) => layer([`bench/${folder}*.ts`], up, below(folder))),
+  // Rivals are subjects that no other knows.
+  layer(['bench/subjects/*.ts'], `(${up}|\\./(?=rivals/))`, below('subjects/')),
+  layer(['bench/subjects/rivals/*.ts'], `(${up}){2}`, below('subjects/')),
+  layer(['bench/subjects/rivals/models/*.ts'], `(${up}){3}`, below('subjects/')),
+];
+
 export default tseslint.config(
   // AssemblyScript is no TypeScript: its own compiler checks it.
   {
-    ignores: ['dist', 'build', 'prebuilds', 'coverage', 'node_modules', 'bench/rivals/assembly'],
+    ignores: [
+      'dist',
+      'build',
+      'prebuilds',
+      'coverage',
+      'node_modules',
+      'bench/subjects/rivals/assembly',
+    ],
   },
   js.configs.recommended,
   {
@@ -21,6 +74,8 @@ export default tseslint.config(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
     },
   },
+  ...lib,
+  ...bench,
   {
     files: ['**/*.{js,mjs,cjs}'],
     languageOptions: {

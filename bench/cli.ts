@@ -8,7 +8,7 @@ async function main(args: readonly string[]): Promise<number> {
   const [{ benchCommand }, { infoCommand }, { rivals }] = await Promise.all([
     import('./commands/bench.js'),
     import('./commands/info.js'),
-    import('./rivals/index.js'),
+    import('./subjects/rivals/index.js'),
   ]);
   return run(args, [benchCommand(rivals), infoCommand(), buildCommand()]);
 }

@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander';
 
-import { Failure } from './failure';
-import { packageVersion } from './package';
+import { Failure } from './environment/failure';
+import { packageVersion } from './environment/package';
 
 /**
  * Runs one of the commands, by the command line `args`; returns the exit code: 0, 1 for an error, 2

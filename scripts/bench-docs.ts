@@ -5,20 +5,28 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 
+import { callName } from '../bench/cases/cases';
 import { readReport } from '../bench/report/baseline';
 import { loadChart } from '../bench/report/chart';
-import { groups, microseconds, percent, ratio, shapeName } from '../bench/report/table';
 import {
-  entryOf,
   gbPerSecond,
-  limitOf,
   oursOf,
   shareOfLimit,
   type CaseResult,
-  type Entry,
   type Report,
-} from '../bench/result';
-import { rivals } from '../bench/rivals/index';
+} from '../bench/report/result';
+import {
+  cellsOfCalls,
+  cellsOfOurs,
+  cellsOfRivals,
+  groups,
+  microseconds,
+  percent,
+  ratio,
+  shapeName,
+  type Cells,
+} from '../bench/report/table';
+import { rivals } from '../bench/subjects/rivals/index';
 import { writeGenerated } from './generated-text';
 
 const root = path.join(__dirname, '..');
@@ -26,9 +34,7 @@ const root = path.join(__dirname, '..');
 /** Rivals that come as packages of npm. */
 const npmRivals = rivals.filter(({ packages }) => packages.length > 0).map(({ name }) => name);
 
-type Row = readonly string[];
-
-function markdownTable(head: Row, rows: readonly Row[]): string {
+function markdownTable({ head, rows }: Cells): string {
   const rule = head.map((_, i) => (i === 0 ? '---' : '---:'));
   return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
@@ -46,76 +52,42 @@ function originOf({ date, machine, gpus, rivals: versions }: Report): string {
 
 /** The fastest of some rivals that compute RMSNorm, and how many times as long as ours it takes. */
 function fastest(result: CaseResult, isWanted: (name: string) => boolean): string {
-  const [entry] = result.entries
+  const [subject] = result.subjects
     .filter(({ name, computes }) => computes === 'rms-norm' && isWanted(name.replace(' fresh', '')))
     .sort((a, b) => a.time.median - b.time.median);
-  return ratio(entry, oursOf(result));
+  return ratio(subject, oursOf(result));
+}
+
+/** What README.md shows. */
+function isShown({ device, dtype, op }: CaseResult): boolean {
+  return device === 'cpu' && dtype === 'float32' && op !== 'residual';
 }
 
 /** Float32 on the CPU in few columns. */
 export function summaryTable({ cases }: Report): string {
-  const rows = cases
-    .filter(({ device, dtype, op }) => device === 'cpu' && dtype === 'float32' && op !== 'residual')
-    .map((result): Row => {
-      const ours = oursOf(result);
-      return [
-        `${result.op} ${shapeName(result)}`,
-        microseconds(ours.time.median),
-        gbPerSecond(result, ours).toFixed(1),
-        percent(shareOfLimit(result, ours)),
-        fastest(result, (name) => npmRivals.includes(name)),
-        fastest(result, (name) => name === 'wasm-simd'),
-        fastest(result, (name) => name === 'javascript'),
-      ];
-    });
-  const head = [
-    'float32',
-    'µs',
-    'GB/s',
-    'of the limit',
-    'npm packages',
-    'WebAssembly',
-    'JavaScript',
-  ];
-  return markdownTable(head, rows);
-}
-
-/** All contenders of a device, operation and dtype. */
-export function groupTables(results: readonly CaseResult[]): string {
-  const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
-  const entries = results.flatMap((result) => result.entries);
-  const namesOf = (isWanted: (entry: Entry) => boolean) => [
-    ...new Set(entries.filter(isWanted).map(({ name }) => name)),
-  ];
-  const others = namesOf(({ name, role }) => role === 'ours' && name !== 'ours');
-  const names = namesOf(({ role }) => role === 'rival');
-  const head = ['shape', 'µs', 'quartiles', 'GB/s', 'limit GB/s', 'by', 'share'];
-  const ours = results.map((result): Row => {
-    const entry = oursOf(result);
-    const { median, lowerQuartile, upperQuartile } = entry.time;
+  const rows = cases.filter(isShown).map((result) => {
+    const ours = oursOf(result);
     return [
-      shapeName(result),
-      microseconds(median),
-      `${microseconds(lowerQuartile)}–${microseconds(upperQuartile)}`,
-      gbPerSecond(result, entry).toFixed(1),
-      gbPerSecond(result, limitOf(result)).toFixed(1),
-      limitOf(result).name,
-      percent(shareOfLimit(result, entry)),
-      ...others.map((name) => {
-        const other = entryOf(result, name);
-        return other === undefined ? '' : microseconds(other.time.median);
-      }),
+      `${result.op} ${shapeName(result)}`,
+      microseconds(ours.time.median),
+      gbPerSecond(result, ours).toFixed(1),
+      percent(shareOfLimit(result, ours)),
+      fastest(result, (name) => npmRivals.includes(name)),
+      fastest(result, (name) => name === 'wasm-simd'),
+      fastest(result, (name) => name === 'javascript'),
     ];
   });
-  const title = `### ${op}, ${dtype}, ${device}`;
-  const own = markdownTable([...head, ...others.map((name) => name.replace('ours ', ''))], ours);
-  if (names.length === 0) return `${title}\n\n${own}`;
-  const ratios = results.map((result): Row => [
-    shapeName(result),
-    ...names.map((name) => ratio(entryOf(result, name), oursOf(result))),
-  ]);
-  const times = `Times as long as ours:\n\n${markdownTable(['shape', ...names], ratios)}`;
-  return `${title}\n\n${own}\n\n${times}`;
+  const head = 'float32,µs,GB/s,of the limit,npm packages,WebAssembly,JavaScript'.split(',');
+  return markdownTable({ head, rows });
+}
+
+/** All subjects of a device, operation and dtype. */
+export function groupTables(results: readonly CaseResult[]): string {
+  const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
+  const own = `### ${op}, ${dtype}, ${device}\n\n${markdownTable(cellsOfOurs(results))}`;
+  const rivalCells = cellsOfRivals(results, ['rms-norm', 'layer-norm']);
+  if (rivalCells === null) return own;
+  return `${own}\n\nTimes as long as ours:\n\n${markdownTable(rivalCells)}`;
 }
 
 /** Of several runs of the same program on the same machine, as one. */
@@ -128,21 +100,29 @@ function joined(files: readonly string[]): Report {
   }
   const all = [first, ...others];
   const versions = Object.assign({}, ...all.map((report) => report.rivals)) as Report['rivals'];
-  return { ...first, rivals: versions, cases: all.flatMap(({ cases }) => cases) };
+  return {
+    ...first,
+    rivals: versions,
+    cases: all.flatMap(({ cases }) => cases),
+    calls: all.flatMap(({ calls }) => calls),
+  };
 }
 
 async function main(files: readonly string[]): Promise<void> {
   const report = joined(files);
-  const cpu = report.cases.filter(
-    ({ device, dtype, op }) => device === 'cpu' && dtype === 'float32' && op !== 'residual',
-  );
+  const cpu = report.cases.filter(isShown);
   const drawChart = await loadChart();
   writeFileSync(path.join(root, 'docs/benchmarks.svg'), await drawChart({ ...report, cases: cpu }));
   const origin = originOf(report);
   const picture = '![Bandwidths and shares of the limit by shape](docs/benchmarks.svg)';
   const summary = `${origin}\n\n${summaryTable(report)}\n\n${picture}`;
   await writeGenerated(path.join(root, 'README.md'), 'benchmark', summary);
-  const tables = groups(report.cases).map(groupTables).join('\n\n');
+  const tables = [
+    ...groups(report.cases).map(groupTables),
+    ...report.calls.map(
+      (calls) => `### ${callName(calls)}, cpu\n\n${markdownTable(cellsOfCalls(calls))}`,
+    ),
+  ].join('\n\n');
   await writeGenerated(
     path.join(root, 'docs/benchmarks.md'),
     'benchmark',

@@ -6,7 +6,7 @@ import path from 'node:path';
 
 import { buildSync } from 'esbuild';
 
-import { optionalPackages } from '../bench/optional-packages';
+import { optionalPackages } from '../bench/environment/optional-packages';
 import { dependencies, name } from '../package.json';
 import { licencesOf, packageFolder } from './licences';
 

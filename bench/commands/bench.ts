@@ -5,9 +5,22 @@ import { SingleBar } from 'cli-progress';
 import { Command, Option } from 'commander';
 import { devices, setNumThreads, type CudaDevice, type DType } from 'fused-rmsnorm';
 
-import { caseName, dtypes, type Op } from '../cases';
-import { findDevice } from '../cuda';
-import { Failure } from '../failure';
+import { callName, callShape, caseName, dtypes } from '../cases/cases';
+import { makeCases, quickShapes, shapeSets, type Shape } from '../cases/sets';
+import { Failure } from '../environment/failure';
+import { findDevice } from '../gpu/devices';
+import { traceSimulator } from '../gpu/traffic';
+import { readReport } from '../report/baseline';
+import { loadChart } from '../report/chart';
+import { textOf } from '../report/text';
+import { run, type Progress, type Settings } from '../run/run';
+import {
+  closeRivals,
+  loadRivals,
+  type ChosenRival,
+  type RivalChoice,
+} from '../subjects/rivals/chosen';
+import type { Rival } from '../subjects/rivals/rival';
 import {
   readDevice,
   readDTypes,
@@ -17,20 +30,12 @@ import {
   readSeconds,
   readShapes,
   readThreads,
-} from '../parse';
-import { closeRivals, loadRivals, type RivalChoice } from '../participants';
-import { readReport } from '../report/baseline';
-import { loadChart } from '../report/chart';
-import { textOf } from '../report/text';
-import type { Participant } from '../contest';
-import type { Rival } from '../rivals/rival';
-import { run, type Progress, type Settings } from '../run';
-import { makeCases, quickShapes, shapeSets, type Shape } from '../sets';
-import { traceSimulator } from '../traffic';
+  type NamedOp,
+} from './parse';
 
 interface Options {
   readonly device: string;
-  readonly op: readonly Op[];
+  readonly op: readonly NamedOp[];
   readonly shapes?: readonly Shape[];
   readonly dtype: readonly DType[];
   readonly filter?: RegExp;
@@ -60,7 +65,10 @@ export function benchCommand(rivals: readonly Rival[]): Command {
     )
     .option('--device <name>', 'cpu, cuda (the first GPU), cuda:N or all', readDevice, 'cpu')
     .addOption(
-      new Option('--op <names>', 'forward, backward, residual; both: the first two')
+      new Option(
+        '--op <names>',
+        'forward, backward, residual; both: the first two; call: see below',
+      )
         .argParser(readOps)
         .default(['forward', 'backward'], 'both'),
     )
@@ -91,7 +99,7 @@ export function benchCommand(rivals: readonly Rival[]): Command {
     .option('--json <file>', 'write all figures there')
     .option('--plot <file.svg>', 'draw them there: needs the packages vega and vega-lite')
     .option('--baseline <file>', 'a JSON of an earlier run: say what moved beyond the noise')
-    .addHelpText('after', () => `\n${setsHelp()}\n\n${rivalsHelp(rivals)}`)
+    .addHelpText('after', () => `\n${callHelp}\n\n${setsHelp()}\n\n${rivalsHelp(rivals)}`)
     .action((options: Options) => bench(options, rivals));
 }
 
@@ -106,17 +114,18 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   const earlier = baseline === undefined ? null : readReport(baseline);
   const drawChart = plot === undefined ? null : await loadChart();
 
-  const participants: Participant[] = [];
+  const chosen: ChosenRival[] = [];
   const progress = showProgress();
   const interrupt = () => {
     progress.stop();
-    void closeRivals(participants).finally(() => process.exit(interrupted));
+    void closeRivals(chosen).finally(() => process.exit(interrupted));
   };
   process.once('SIGINT', interrupt);
   try {
     // They are programs for the CPU.
-    if (settings.places.includes('cpu')) await loadRivals(options.rivals, rivals, participants);
-    const report = await run(settings, participants, progress.update);
+    if (settings.targets.includes('cpu') && settings.cases.length > 0)
+      await loadRivals(options.rivals, rivals, chosen);
+    const report = await run(settings, chosen, progress.update);
     progress.stop();
     process.stdout.write(textOf(report, earlier, process.stdout));
     if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
@@ -124,43 +133,45 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   } finally {
     progress.stop();
     process.off('SIGINT', interrupt);
-    await closeRivals(participants);
+    await closeRivals(chosen);
   }
 }
 
 /** A bar on a terminal, else the name of each case when it begins: on stderr. */
 function showProgress(): { update: Progress; stop: () => void } {
-  if (!process.stderr.isTTY) {
-    let last = '';
-    const update = (name: string) => {
-      if (name !== last) process.stderr.write(`${name}\n`);
-      last = name;
-    };
-    return { update, stop: () => undefined };
-  }
-  const bar = new SingleBar({ format: '{bar} {name}', clearOnComplete: true, hideCursor: true });
-  bar.start(1, 0, { name: '' });
-  return {
-    update: (name, fraction) => {
-      bar.update(fraction, { name });
-    },
-    stop: () => {
-      bar.stop();
-    },
+  const format = { format: '{bar} {name}', clearOnComplete: true, hideCursor: true };
+  const bar = process.stderr.isTTY ? new SingleBar(format) : null;
+  bar?.start(1, 0, { name: '' });
+  let last = '';
+  const update = (name: string, fraction: number) => {
+    bar?.update(fraction, { name });
+    if (bar === null && name !== last) process.stderr.write(`${name}\n`);
+    last = name;
   };
+  return { update, stop: () => bar?.stop() };
 }
 
 function readSettings({ device, op, dtype, ...options }: Options): Settings {
   const plan = options.quick === true ? quick : usual;
-  const cases = makeCases(op, dtype, options.shapes ?? plan.shapes).filter(
-    (one) => options.filter?.test(caseName(one)) ?? true,
+  const isWanted = (name: string) => options.filter?.test(name) ?? true;
+  const ops = op.filter((each) => each !== 'call');
+  const cases = makeCases(ops, dtype, options.shapes ?? plan.shapes).filter((one) =>
+    isWanted(caseName(one)),
   );
-  if (cases.length === 0) throw new Failure('No case matches --filter.');
+  const calls = op.includes('call') && isWanted(callName(callShape));
+  if (cases.length === 0 && !calls) throw new Failure('No case matches --filter.');
+  if (calls && device !== 'cpu' && device !== 'all') {
+    throw new Failure(`--op call measures the CPU. Received --device ${device}`);
+  }
   const { rounds, seconds } = plan;
-  return { cases, places: readPlaces(device), rounds, seconds: options.time ?? seconds };
+  return {
+    ...{ cases, calls, rounds },
+    targets: readTargets(device),
+    seconds: options.time ?? seconds,
+  };
 }
 
-function readPlaces(device: string): ('cpu' | CudaDevice)[] {
+function readTargets(device: string): ('cpu' | CudaDevice)[] {
   if (device === 'cpu') return ['cpu'];
   traceSimulator();
   if (device === 'all') {
@@ -172,6 +183,10 @@ function readPlaces(device: string): ('cpu' | CudaDevice)[] {
   if (typeof found === 'string') throw new Failure(found);
   return [found];
 }
+
+const callHelp = `--op call:
+  The cost of a call itself, on one row of ${callShape.hiddenSize}, on the CPU: each form of a call (options, outputs,
+  tensors, modules, plans), and its time as a multiple of that of rmsNorm with out.`;
 
 function setsHelp(): string {
   const lines = Object.entries(shapeSets).map(([name, { about, shapes }]) => {

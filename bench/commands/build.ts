@@ -13,9 +13,9 @@ import path from 'node:path';
 
 import { Command } from 'commander';
 
-import { Failure } from '../failure';
-import { provideHeaders } from '../headers';
-import { packageRoot } from '../package';
+import { Failure } from '../environment/failure';
+import { provideHeaders } from './headers';
+import { packageRoot } from '../environment/package';
 
 /** For where the package has no addon, or none that loads: this command needs none. */
 export function buildCommand(): Command {

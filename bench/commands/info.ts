@@ -5,8 +5,8 @@ import path from 'node:path';
 import { Command } from 'commander';
 import { cpuVariants, devices } from 'fused-rmsnorm';
 
-import { readFatbin } from '../fatbin';
-import { describeGpu, describeMachine } from '../machine';
+import { readFatbin } from '../environment/fatbin';
+import { describeGpu, describeMachine } from '../environment/machine';
 
 export function infoCommand(): Command {
   return new Command('info')

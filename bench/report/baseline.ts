@@ -1,17 +1,20 @@
 import { readFileSync } from 'node:fs';
 
-import { Failure } from '../failure';
-import { limitOf, type CaseResult, type Entry, type Report } from '../result';
-import type { Summary } from '../statistics';
+import { callName, caseName } from '../cases/cases';
+import { Failure } from '../environment/failure';
+import type { Summary } from '../measure/statistics';
+import { limitOf, type Report } from './result';
 
-/** How one contender's time at one case compares with that of an earlier run. */
+/** How the time of a subject compares with that of an earlier run. */
 export interface Change {
-  readonly result: CaseResult;
-  readonly entry: Entry;
-  readonly before: Entry;
-  /** Its time over that of before: above 1 is slower. */
-  readonly ofTime: number;
-  /** The same of its time as a multiple of the limit's in the same run: what the machine does cancels. */
+  /** Of the case, its device and the subject. */
+  readonly name: string;
+  readonly now: Summary;
+  readonly before: Summary;
+  /**
+   * Its time over that before, each as a multiple of the limit's in the same run, so that what the
+   * machine does cancels: above 1 is slower.
+   */
   readonly ofMultiple: number;
   readonly hasMoved: boolean;
 }
@@ -25,41 +28,39 @@ export function readReport(file: string): Report {
   try {
     report = JSON.parse(readFileSync(file, 'utf8')) as Partial<Report>;
   } catch (error) {
-    throw new Failure(`The baseline '${file}' can not be read: ${(error as Error).message}`);
+    throw new Failure(`The baseline '${file}' cannot be read: ${(error as Error).message}`);
   }
-  if (report.schemaVersion === 1 && Array.isArray(report.cases)) return report as Report;
+  if (report.schemaVersion === 2 && Array.isArray(report.cases)) return report as Report;
   throw new Failure(`The baseline '${file}' is no report of this version's 'bench --json'.`);
 }
 
-/** Of every contender, but for the limits, of every case that both runs have. */
+/** The changes of every subject, except the limits, of every case, and of every form of a call, that both runs have. */
 export function compareReports(now: Report, before: Report): Change[] {
-  const earlier = new Map(before.cases.map((result) => [keyOf(result), result]));
-  return now.cases.flatMap((result) => {
-    const old = earlier.get(keyOf(result));
+  const earlier = timesOf(before);
+  return Array.from(timesOf(now), ([name, { time, limit }]): Change[] => {
+    const old = earlier.get(name);
     if (old === undefined) return [];
-    return result.entries.flatMap((entry) => {
-      const previous = old.entries.find(({ name }) => name === entry.name);
-      if (previous === undefined || entry.role === 'limit') return [];
-      return [changeOf(result, entry, old, previous)];
-    });
-  });
+    const multiples = [multiplesOf(time, limit), multiplesOf(old.time, old.limit)] as const;
+    const ofMultiple = multiples[0].median / multiples[1].median;
+    return [{ name, now: time, before: old.time, ofMultiple, hasMoved: hasMoved(...multiples) }];
+  }).flat();
 }
 
-function keyOf({ device, op, dtype, rows, hiddenSize }: CaseResult): string {
-  return [device, op, dtype, rows, hiddenSize].join();
-}
-
-function changeOf(result: CaseResult, entry: Entry, old: CaseResult, before: Entry): Change {
-  const multiples = multiplesOf(entry.time, limitOf(result).time);
-  const earlier = multiplesOf(before.time, limitOf(old).time);
-  return {
-    result,
-    entry,
-    before,
-    ofTime: entry.time.median / before.time.median,
-    ofMultiple: multiples.median / earlier.median,
-    hasMoved: hasMoved(multiples, earlier),
-  };
+/** The times of a report's subjects by their names, each with that of its limit. */
+function timesOf({ cases, calls }: Report): Map<string, { time: Summary; limit: Summary }> {
+  const named = [
+    ...cases.map((result) => [caseName(result), result] as const),
+    ...calls.map((result) => [callName(result), result] as const),
+  ];
+  const times = named.flatMap(([name, result]) =>
+    result.subjects
+      .filter(({ role }) => role !== 'limit')
+      .map((subject) => {
+        const times = { time: subject.time, limit: limitOf(result).time };
+        return [`${name} ${result.device}, ${subject.name}`, times] as const;
+      }),
+  );
+  return new Map(times);
 }
 
 /** A time, or a multiple of one: a value and how it spreads. */

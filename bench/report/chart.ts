@@ -1,16 +1,9 @@
 import type { TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
 
-import { Failure } from '../failure';
-import { importOptional, UnusablePackages } from '../optional-packages';
-import {
-  gbPerSecond,
-  limitOf,
-  oursOf,
-  shareOfLimit,
-  type CaseResult,
-  type Entry,
-  type Report,
-} from '../result';
+import { Failure } from '../environment/failure';
+import { importOptional, UnusablePackages } from '../environment/optional-packages';
+import type { SubjectResult } from '../subjects/subject';
+import { gbPerSecond, limitOf, oursOf, shareOfLimit, type CaseResult, type Report } from './result';
 import { groups, shapeName } from './table';
 
 type Panel = Extract<TopLevelSpec, { hconcat: unknown[] }>['hconcat'][number];
@@ -20,7 +13,8 @@ export type DrawChart = (report: Report) => Promise<string>;
 
 /** Loads what draws. Throws Failure, saying what to install, where it is missing or too old. */
 export async function loadChart(): Promise<DrawChart> {
-  const [vega, vegaLite] = await loadVega();
+  const load = () => Promise.all([import('vega'), import('vega-lite')]);
+  const [vega, vegaLite] = await importOptional(['vega', 'vega-lite'], load).catch(missing);
   return (report) => {
     if (report.cases.length === 0) throw new Failure('--plot: there are no times to draw.');
     const { spec } = vegaLite.compile(chartOf(report));
@@ -28,17 +22,11 @@ export async function loadChart(): Promise<DrawChart> {
   };
 }
 
-async function loadVega() {
-  try {
-    return await importOptional(['vega', 'vega-lite'], () =>
-      Promise.all([import('vega'), import('vega-lite')]),
-    );
-  } catch (cause) {
-    if (!(cause instanceof UnusablePackages)) throw cause;
-    const which = cause.outdated === undefined ? '' : `: ${cause.outdated}`;
-    const needs = `--plot needs the packages vega and vega-lite${which}.`;
-    throw new Failure(`${needs} Install them: ${cause.hint}`, { cause });
-  }
+function missing(cause: unknown): never {
+  if (!(cause instanceof UnusablePackages)) throw cause;
+  const which = cause.outdated === undefined ? '' : `: ${cause.outdated}`;
+  const needs = `--plot needs the packages vega and vega-lite${which}.`;
+  throw new Failure(`${needs} Install them: ${cause.hint}`, { cause });
 }
 
 /** Seen on white and on black: of medium lightness, with nothing behind it. */
@@ -68,13 +56,8 @@ function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
       view: { stroke: 'transparent' },
       title: { color: grey, anchor: 'start', fontWeight: 'normal' },
       axis: {
-        domainColor: grey,
-        gridColor: grey,
-        gridOpacity: 0.2,
-        labelColor: grey,
-        tickColor: grey,
-        titleColor: grey,
-        titleFontWeight: 'normal',
+        ...{ domainColor: grey, gridColor: grey, gridOpacity: 0.2, tickColor: grey },
+        ...{ labelColor: grey, titleColor: grey, titleFontWeight: 'normal' },
       },
       legend: { labelColor: grey },
     },
@@ -82,26 +65,26 @@ function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
 }
 
 /** Without plans, LayerNorm, and what makes memory for its results without need. */
-function contendersOf(result: CaseResult): Entry[] {
-  const entries = result.entries.filter(
+function subjectsOf(result: CaseResult): SubjectResult[] {
+  const subjects = result.subjects.filter(
     ({ name, role, computes }) =>
       computes === 'rms-norm' &&
       name !== 'ours plan' &&
       !(role === 'rival' && name.endsWith(' fresh')),
   );
-  return [...entries, limitOf(result)];
+  return [...subjects, limitOf(result)];
 }
 
-/** What a contender is called in the chart. */
-function chartName({ name, role }: Entry): string {
+/** What a subject is called in the chart. */
+function chartName({ name, role }: SubjectResult): string {
   return role === 'limit' ? 'limit' : name.replace(/^ours/, 'fused-rmsnorm');
 }
 
-/** The names of all contenders, and a colour for each. */
+/** The names of all subjects, and a colour for each. */
 function scaleOf(cases: readonly CaseResult[]): { domain: string[]; range: string[] } {
-  const entries = cases.flatMap(contendersOf);
-  const namesOf = (wanted: Entry['role']) => [
-    ...new Set(entries.filter(({ role }) => role === wanted).map(chartName)),
+  const subjects = cases.flatMap(subjectsOf);
+  const namesOf = (wanted: SubjectResult['role']) => [
+    ...new Set(subjects.filter(({ role }) => role === wanted).map(chartName)),
   ];
   const [ours, rivals] = [namesOf('ours'), namesOf('rival')];
   const colour = (colours: readonly string[]) => (_: string, i: number) =>
@@ -125,10 +108,10 @@ function shapeAxis(results: readonly CaseResult[]) {
 
 function bandwidths(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf>): Panel {
   const values = results.flatMap((result) =>
-    contendersOf(result).map((entry) => ({
+    subjectsOf(result).map((subject) => ({
       shape: shapeName(result),
-      contender: chartName(entry),
-      gbPerSecond: gbPerSecond(result, entry),
+      subject: chartName(subject),
+      gbPerSecond: gbPerSecond(result, subject),
     })),
   );
   return {
@@ -145,13 +128,7 @@ function bandwidths(results: readonly CaseResult[], scale: ReturnType<typeof sca
         title: 'GB/s of minimum traffic',
         axis: { values: [0.01, 0.1, 1, 10, 100, 1000, 10_000] },
       },
-      color: {
-        field: 'contender',
-        type: 'nominal',
-        title: null,
-        scale,
-        legend: { orient: 'left' },
-      },
+      color: { field: 'subject', type: 'nominal', title: null, scale, legend: { orient: 'left' } },
     },
   };
 }

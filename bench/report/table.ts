@@ -1,15 +1,20 @@
-import Table, { type TableConstructorOptions } from 'cli-table3';
-
+import type { Norm } from '../cases/verify';
+import type { SubjectResult } from '../subjects/subject';
 import {
-  entryOf,
   gbPerSecond,
   limitOf,
   oursOf,
   shareOfLimit,
+  subjectOf,
+  type CallResult,
   type CaseResult,
-  type Entry,
-} from '../result';
-import type { Norm } from '../verify';
+} from './result';
+
+/** The texts of a table, which a terminal and a document set each in its own way. */
+export interface Cells {
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly (string | number)[])[];
+}
 
 /** Results of one device, operation and dtype, in their order. */
 export function groups(results: readonly CaseResult[]): CaseResult[][] {
@@ -21,72 +26,66 @@ export function groups(results: readonly CaseResult[]): CaseResult[][] {
   return [...byKey.values()];
 }
 
-/** The contenders that took part in any of the results, of those that are wanted. */
-function namesOf(results: readonly CaseResult[], isWanted: (entry: Entry) => boolean): string[] {
-  const entries = results.flatMap(({ entries }) => entries);
-  return [...new Set(entries.filter(isWanted).map(({ name }) => name))];
-}
-
-export function tableOptions(isColoured: boolean): TableConstructorOptions {
-  return {
-    style: { compact: true, head: isColoured ? ['bold'] : [], border: isColoured ? ['grey'] : [] },
-  };
-}
-
-function makeTable(head: readonly string[], isColoured: boolean): Table.Table {
-  return new Table({
-    head: [...head],
-    colAligns: head.map(() => 'right'),
-    ...tableOptions(isColoured),
-  });
+/** The subjects of any of the results that are wanted. */
+function namesOf(
+  results: readonly CaseResult[],
+  isWanted: (subject: SubjectResult) => boolean,
+): string[] {
+  const subjects = results.flatMap((result) => result.subjects);
+  return [...new Set(subjects.filter(isWanted).map(({ name }) => name))];
 }
 
 /** Our times and what they are of the limit, for results of one group: a row a shape. */
-export function tableOfOurs(results: readonly CaseResult[], isColoured: boolean): string {
+export function cellsOfOurs(results: readonly CaseResult[]): Cells {
   const others = namesOf(results, ({ name, role }) => role === 'ours' && name !== 'ours');
   const head = ['shape', 'µs', 'quartiles', 'GB/s', 'limit GB/s', 'by', 'share'];
-  const table = makeTable(
-    [...head, ...others.map((name) => `${name.replace('ours ', '')} µs`)],
-    isColoured,
-  );
-  for (const result of results) {
+  const rows = results.map((result) => {
     const ours = oursOf(result);
     const limit = limitOf(result);
-    const { median, lowerQuartile, upperQuartile } = ours.time;
-    table.push([
-      shapeName(result),
-      microseconds(median),
-      `${microseconds(lowerQuartile)}–${microseconds(upperQuartile)}`,
+    return [
+      ...[shapeName(result), ...timeCells(ours, microseconds)],
       gbPerSecond(result, ours).toFixed(1),
       gbPerSecond(result, limit).toFixed(1),
       limit.name,
       percent(shareOfLimit(result, ours)),
       ...others.map((name) => {
-        const entry = entryOf(result, name);
-        return entry === undefined ? '' : microseconds(entry.time.median);
+        const subject = subjectOf(result, name);
+        return subject === undefined ? '' : microseconds(subject.time.median);
       }),
-    ]);
-  }
-  return table.toString();
+    ];
+  });
+  return { head: [...head, ...others.map((name) => `${name.replace('ours ', '')} µs`)], rows };
 }
 
-/** The times of rivals as multiples of ours, a row a shape; null if none took part. */
-export function tableOfRivals(
+/** The times of rivals as multiples of ours, a row a shape; null if there are none. */
+export function cellsOfRivals(
   results: readonly CaseResult[],
-  norm: Norm,
-  isColoured: boolean,
-): string | null {
-  const rivals = namesOf(results, ({ role, computes }) => role === 'rival' && computes === norm);
-  if (rivals.length === 0) return null;
-  const table = makeTable(
-    ['shape', ...rivals.map((name) => name.replaceAll(/[- ]/g, '\n'))],
-    isColoured,
-  );
-  for (const result of results) {
-    const ratios = rivals.map((name) => ratio(entryOf(result, name), oursOf(result)));
-    table.push([shapeName(result), ...ratios]);
-  }
-  return table.toString();
+  norms: readonly Norm[],
+): Cells | null {
+  const isNorm = (computes: string) => norms.some((norm) => norm === computes);
+  const names = namesOf(results, ({ role, computes }) => role === 'rival' && isNorm(computes));
+  if (names.length === 0) return null;
+  const rows = results.map((result) => {
+    const ratios = names.map((name) => ratio(subjectOf(result, name), oursOf(result)));
+    return [shapeName(result), ...ratios];
+  });
+  return { head: ['shape', ...names], rows };
+}
+
+/** The times of the forms of a call, and what they are of the first. */
+export function cellsOfCalls({ subjects }: CallResult): Cells {
+  const calls = subjects.filter(({ role }) => role === 'ours');
+  const [first] = calls;
+  const rows = calls.map((call) => [
+    ...[call.name, ...timeCells(call, threeDigits)],
+    ratio(call, first ?? call),
+  ]);
+  return { head: ['form of the call', 'ns', 'quartiles', 'ratio'], rows };
+}
+
+/** A median and its quartiles. */
+function timeCells({ time }: SubjectResult, text: (nanoseconds: number) => string): string[] {
+  return [text(time.median), `${text(time.lowerQuartile)}–${text(time.upperQuartile)}`];
 }
 
 export function shapeName({ rows, hiddenSize }: CaseResult): string {
@@ -94,8 +93,8 @@ export function shapeName({ rows, hiddenSize }: CaseResult): string {
 }
 
 /** How many times as long as ours: `''` where it does not take part. */
-export function ratio(entry: Entry | undefined, ours: Entry): string {
-  return entry === undefined ? '' : `${threeDigits(entry.time.median / ours.time.median)}x`;
+export function ratio(subject: SubjectResult | undefined, ours: SubjectResult): string {
+  return subject === undefined ? '' : `${threeDigits(subject.time.median / ours.time.median)}x`;
 }
 
 export function percent(share: number): string {

@@ -2,11 +2,19 @@ import type { WriteStream } from 'node:tty';
 
 import Table from 'cli-table3';
 
-import { caseName } from '../cases';
-import { describeGpu } from '../machine';
-import type { CaseResult, LeftOut, Report, TrafficResult } from '../result';
+import { callName, caseName } from '../cases/cases';
+import type { Norm } from '../cases/verify';
+import { describeGpu } from '../environment/machine';
 import { compareReports, type Change } from './baseline';
-import { groups, microseconds, tableOfOurs, tableOfRivals, tableOptions } from './table';
+import type { CaseResult, LeftOut, Report, TrafficResult } from './result';
+import {
+  cellsOfCalls,
+  cellsOfOurs,
+  cellsOfRivals,
+  groups,
+  microseconds,
+  type Cells,
+} from './table';
 
 /** All that is said of a run in a terminal; in colours if the stream shows them. */
 export function textOf(report: Report, earlier: Report | null, stream: WriteStream): string {
@@ -15,6 +23,10 @@ export function textOf(report: Report, earlier: Report | null, stream: WriteStre
   const parts = [
     header(report),
     ...groups(report.cases).flatMap((results) => groupText(results, isColoured)),
+    ...report.calls.map((result) => {
+      const table = setTable(cellsOfCalls(result), isColoured, true);
+      return `${callName(result)}, cpu: the cost of a call, and as a multiple of the first\n${table}`;
+    }),
     ...trafficTable(report.traffic, isColoured),
     ...leftOutLines(report.leftOut),
     ...(earlier === null ? [] : [comparison(report, earlier)]),
@@ -22,18 +34,33 @@ export function textOf(report: Report, earlier: Report | null, stream: WriteStre
   return `${parts.join('\n\n')}\n`;
 }
 
+function setTable({ head, rows }: Cells, isColoured: boolean, isNamed = false): string {
+  const table = new Table({
+    head: [...head],
+    colAligns: head.map((_, i) => (isNamed && i === 0 ? 'left' : 'right')),
+    style: { compact: true, head: isColoured ? ['bold'] : [], border: isColoured ? ['grey'] : [] },
+  });
+  for (const row of rows) table.push([...row]);
+  return table.toString();
+}
+
 /** The tables of a device, operation and dtype. */
 function groupText(results: readonly CaseResult[], isColoured: boolean): string[] {
   const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
-  const title = `${op}, ${dtype}, ${device}`;
-  const rivals = tableOfRivals(results, 'rms-norm', isColoured);
-  const layerNorms = tableOfRivals(results, 'layer-norm', isColoured);
+  const text = (title: string, cells: Cells | null): string[] => {
+    if (cells === null) return [];
+    const table = setTable(cells, isColoured);
+    return [`${op}, ${dtype}, ${device}: ${title}\n${table}`];
+  };
+  const rivals = (norm: Norm) => {
+    const cells = cellsOfRivals(results, [norm]);
+    // Long names above narrow columns.
+    return cells && { ...cells, head: cells.head.map((name) => name.replaceAll(/[- ]/g, '\n')) };
+  };
   return [
-    `${title}: our time, against the limit\n${tableOfOurs(results, isColoured)}`,
-    ...(rivals === null ? [] : [`${title}: rivals, times as long as ours\n${rivals}`]),
-    ...(layerNorms === null
-      ? []
-      : [`${title}: LayerNorm, times as long as our RMSNorm\n${layerNorms}`]),
+    ...text('our time, against the limit', cellsOfOurs(results)),
+    ...text('rivals, times as long as ours', rivals('rms-norm')),
+    ...text('LayerNorm, times as long as our RMSNorm', rivals('layer-norm')),
   ];
 }
 
@@ -52,18 +79,15 @@ function header({ date, machine, gpus, rivals }: Report): string {
 
 function trafficTable(results: readonly TrafficResult[], isColoured: boolean): string[] {
   if (results.length === 0) return [];
-  const table = new Table({
-    head: ['case', 'launches', 'bytes moved', 'at least', ''],
-    colAligns: ['left', 'right', 'right', 'right', 'right'],
-    ...tableOptions(isColoured),
-  });
-  for (const result of results) {
+  const rows = results.map((result) => {
     const moved = result.launches.reduce((sum, { movedBytes }) => sum + movedBytes, 0);
     const share = `${(moved / result.minimumBytes).toFixed(2)}x`;
-    table.push([caseName(result), result.launches.length, moved, result.minimumBytes, share]);
-  }
+    return [caseName(result), result.launches.length, moved, result.minimumBytes, share];
+  });
+  const head = ['case', 'launches', 'bytes moved', 'at least', ''];
+  const table = setTable({ head, rows }, isColoured, true);
   return [
-    `On a simulated GPU: the bits of the CPU; no times, but what the kernels move.\n${table.toString()}`,
+    `On a simulated GPU: the bits of the CPU; no times, but what the kernels move.\n${table}`,
   ];
 }
 
@@ -92,11 +116,9 @@ function comparison(report: Report, earlier: Report): string {
   return lines.join('\n');
 }
 
-function changeLine({ result, entry, before, ofTime, ofMultiple }: Change): string {
+function changeLine({ name, before, now, ofMultiple }: Change): string {
   const verdict = ofMultiple > 1 ? 'slower' : 'faster';
-  const times = `${microseconds(before.time.median)} -> ${microseconds(entry.time.median)} µs`;
-  return (
-    `${verdict}: ${caseName(result)} ${result.device}, ${entry.name}: ` +
-    `${ofMultiple.toFixed(2)}x of the limit, ${ofTime.toFixed(2)}x in time (${times})`
-  );
+  const times = `${microseconds(before.median)} -> ${microseconds(now.median)} µs`;
+  const ofTime = (now.median / before.median).toFixed(2);
+  return `${verdict}: ${name}: ${ofMultiple.toFixed(2)}x of the limit, ${ofTime}x in time (${times})`;
 }

@@ -5,7 +5,7 @@ import { InferenceSession, Tensor, type TypedTensor } from 'onnxruntime-node';
 
 import { RMSNorm, rmsNorm, type TensorLike } from '../../lib';
 import { makeCase, type Case } from '../support/cases';
-import { modelOf } from '../../bench/rivals/models/onnx';
+import { modelOf } from '../../bench/subjects/rivals/models/onnx';
 import { anArray, expectRefusal } from '../support/refusals';
 import { errorOf, expectSameBits } from '../support/support';
 

@@ -1,12 +1,14 @@
 // The benchmark's cases, the order it measures them in, and how it tells right from wrong.
 
-import { makeArrays, type Arrays, type Elements } from '../../bench/arrays';
-import { dtypes, minimumBytes, type Case } from '../../bench/cases';
-import { setCount } from '../../bench/contest';
-import { measure, type Contender } from '../../bench/measure';
-import { ourContenders } from '../../bench/ours';
-import { makeCases, shapeSets } from '../../bench/sets';
-import { Verifier, WrongAnswer, type Answer } from '../../bench/verify';
+import { makeArrays, type Arrays, type Elements } from '../../bench/cases/arrays';
+import { dtypes, eps, minimumBytes, type Case } from '../../bench/cases/cases';
+import { setCount } from '../../bench/run/time-on-cpu';
+import { measure, type Subject } from '../../bench/measure/measure';
+import { callSubjects } from '../../bench/subjects/calls';
+import { ourSubjects } from '../../bench/subjects/ours';
+import { makeCases, shapeSets } from '../../bench/cases/sets';
+import { Verifier, WrongAnswer, type Answer } from '../../bench/cases/verify';
+import { rmsNorm } from '../../lib';
 import { layerNorm } from '../support/reference';
 
 const ops = ['forward', 'backward', 'residual'] as const;
@@ -45,7 +47,7 @@ describe('measuring', () => {
   test('visits everyone once a round, in an order that changes', async () => {
     const visits: string[] = [];
     const names = ['a', 'b', 'c', 'd'];
-    const contenders = names.map((name): Contender => ({
+    const subjects = names.map((name): Subject => ({
       name,
       run: (repeats) => {
         visits.push(name);
@@ -53,7 +55,7 @@ describe('measuring', () => {
       },
     }));
     let rounds = 0;
-    const summaries = await measure(contenders, { rounds: 20, ms: 4 * 20 * 3 }, () => ++rounds);
+    const summaries = await measure(subjects, { rounds: 20, ms: 4 * 20 * 3 }, () => ++rounds);
     expect(rounds).toBe(20);
     expect(summaries.map(({ median, samples }) => [median, samples])).toEqual(
       names.map(() => [1e6, 20]),
@@ -66,8 +68,8 @@ describe('measuring', () => {
 
   test('repeats what is short, waits for what is asynchronous, and divides by the repeats', async () => {
     const repeats: number[] = [];
-    const slow: Contender = { name: 'slow', run: (count) => Promise.resolve(count * 50e6) };
-    const short: Contender = {
+    const slow: Subject = { name: 'slow', run: (count) => Promise.resolve(count * 50e6) };
+    const short: Subject = {
       name: 'short',
       run: (count) => {
         repeats.push(count);
@@ -80,16 +82,44 @@ describe('measuring', () => {
   });
 });
 
+test('the time of a round of several visits is their median', async () => {
+  let runs = 0;
+  // Every third visit takes a hundred times as long.
+  const subject: Subject = { name: 'a', run: (repeats) => repeats * (++runs % 3 ? 1e6 : 1e8) };
+  const [summary] = await measure([subject], { rounds: 4, ms: 4 * 3, visits: 3 });
+  expect([summary?.samples, summary?.min, summary?.max]).toEqual([4, 1e6, 1e6]);
+});
+
+describe('forms of a call', () => {
+  const subjects = callSubjects();
+
+  test('the first is the one that the others are compared with', () => {
+    expect(subjects[0]?.name).toBe('rmsNorm, out');
+    expect(subjects.length).toBe(16);
+  });
+
+  test.each(subjects)('$name: its answer is checked', async (subject) => {
+    const check = () => {
+      subject.check();
+    };
+    expect(check).toThrow(WrongAnswer); // nothing has been computed
+    subject.clear();
+    expect(check).toThrow(`${subject.name} is wrong at `);
+    await subject.run(2);
+    check();
+  });
+});
+
 function elementsOf(answer: Answer): [string, Elements][] {
   return Object.entries(answer) as [string, Elements][];
 }
 
 /** What is right, in memory of its own. */
-function rightAnswer(one: Case, arrays: Arrays): Answer {
-  const [contender] = ourContenders(one, [arrays]);
-  void contender?.run(1);
+async function rightAnswer(one: Case, arrays: Arrays): Promise<Answer> {
+  const [subject] = ourSubjects(one, [arrays]);
+  await subject?.run(1);
   return Object.fromEntries(
-    elementsOf(contender?.answer() ?? {}).map(([name, values]) => [name, values.slice()]),
+    elementsOf((await subject?.results()) ?? {}).map(([name, values]) => [name, values.slice()]),
   );
 }
 
@@ -99,15 +129,15 @@ describe.each(ops)('the check of %s', (op) => {
     const arrays = makeArrays(one);
     const verifier = new Verifier(one, arrays);
 
-    test('takes every way to call the package', () => {
-      for (const contender of ourContenders(one, [arrays, arrays])) {
-        void contender.run(2);
-        verifier.check(contender.name, contender.answer());
+    test('takes every way to call the package', async () => {
+      for (const subject of ourSubjects(one, [arrays, arrays])) {
+        await subject.run(2);
+        verifier.check(subject.name, await subject.results());
       }
     });
 
-    test('refuses one element that is off, NaN or 0, anywhere', () => {
-      const right = rightAnswer(one, arrays);
+    test('refuses one element that is off, NaN or 0, anywhere', async () => {
+      const right = await rightAnswer(one, arrays);
       verifier.check('right', right);
       for (const name of Object.keys(right) as (keyof Answer)[]) {
         const values = right[name] as Float32Array;
@@ -126,8 +156,21 @@ describe.each(ops)('the check of %s', (op) => {
       }
     });
 
-    test('refuses results that are not there, or too few', () => {
-      const right = rightAnswer(one, arrays);
+    test('refuses an rstd that is off, where there is one', async () => {
+      const right = await rightAnswer(one, arrays);
+      const rstd = rmsNorm.forward(op === 'residual' ? (right.sum as Elements) : arrays.x, null, {
+        ...{ dtype, eps, normalizedShape: one.hiddenSize },
+      }).rstd;
+      verifier.check('right', { ...right, rstd });
+      for (const wrong of [rstd.with(4, 0), rstd.with(0, NaN), rstd.subarray(1)]) {
+        expect(() => {
+          verifier.check('wrong', { ...right, rstd: wrong });
+        }).toThrow(`wrong is wrong at ${op} 5x100 ${dtype}: rstd at row`);
+      }
+    });
+
+    test('refuses results that are not there, or too few', async () => {
+      const right = await rightAnswer(one, arrays);
       for (const [name, values] of elementsOf(right)) {
         expect(() => {
           verifier.check('none', { ...right, [name]: undefined });

@@ -13,8 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { packageVersion } from '../../bench/package';
-import type { Report } from '../../bench/result';
+import { packageVersion } from '../../bench/environment/package';
+import type { Report } from '../../bench/report/result';
 import { hasSimulator, simulator } from '../support/processes';
 
 const root = path.join(__dirname, '../..');
@@ -91,8 +91,8 @@ describe('bench', () => {
     expect(stdout + ending.stderr).not.toMatch(/\u001b/);
   });
 
-  test('writes JSON: the machine, the versions, every contender', () => {
-    expect(report.schemaVersion).toBe(1);
+  test('writes JSON: the machine, the versions, every subject', () => {
+    expect(report.schemaVersion).toBe(2);
     expect(Date.now() - Date.parse(report.date)).toBeLessThan(600_000);
     expect(report.machine).toMatchObject({ node: process.versions.node, version: packageVersion });
     expect(report.machine.commit).toMatch(/^[0-9a-f]{7,}\+?$/);
@@ -106,11 +106,11 @@ describe('bench', () => {
       ...{ op: 'forward', rows: 1, hiddenSize: 64, dtype: 'float32', device: 'cpu' },
       ...{ sets: 1, minimumBytes: 512 },
     });
-    const names = forward?.entries.map(({ name }) => name) ?? [];
+    const names = forward?.subjects.map(({ name }) => name) ?? [];
     expect(names).toEqual(expect.arrayContaining(['ours', 'ours fresh', 'ours plan']));
     expect(names).toEqual(expect.arrayContaining(['copy streaming 1T', 'copy library 1T']));
     expect(names).toEqual(expect.arrayContaining(['javascript', 'javascript fresh']));
-    for (const { time } of report.cases.flatMap(({ entries }) => entries)) {
+    for (const { time } of report.cases.flatMap(({ subjects }) => subjects)) {
       expect(time.samples).toBe(5);
       const { min, lowerQuartile, median, upperQuartile, max } = time;
       const ascending = [0, min, lowerQuartile, median, upperQuartile, max];
@@ -118,7 +118,7 @@ describe('bench', () => {
     }
   });
 
-  test('draws every contender and shape, on no background', () => {
+  test('draws every subject and shape, on no background', () => {
     const chart = readFileSync(svg, 'utf8');
     expect(chart).toMatch(/^<svg /);
     const texts = Array.from(chart.matchAll(/<text[^>]*>([^<]*)<\/text>/g), ([, text]) => text);
@@ -137,6 +137,27 @@ describe('bench', () => {
     expect(end).toBe(0);
     expect(stdout).toMatch(/Against the baseline of \d{4}-\d\d-\d\d \([0-9a-f]+\+?\)/);
     expect(stdout).toMatch(/\d+ of 12 did not move beyond the noise\.\n$/);
+  });
+
+  test('--op call: a table of its own, and a comparison of it', async () => {
+    const file = path.join(folder, 'calls.json');
+    const args = ['bench', '--op', 'call', '--quick', '--time', '0.2'];
+    const { end, stdout, stderr } = await cli([...args, '--json', file]);
+    expect([end, stderr]).toEqual([0, 'call 1x64 cpu\n']);
+    expect(stdout).toContain('call 1x64, cpu: the cost of a call, and as a multiple of the first');
+    expect(stdout).toMatch(/│ rmsNorm, out +│ +[\d.]+ │ +[\d.]+–[\d.]+ │ +1\.00x │/);
+    expect(stdout).toMatch(/│ plan\.backward +│ +[\d.]+ │ +[\d.]+–[\d.]+ │ +[\d.]+x │/);
+    expect(stdout).not.toContain('rivals');
+    const { cases, calls } = JSON.parse(readFileSync(file, 'utf8')) as Report;
+    expect([cases.length, calls.length]).toEqual([0, 1]);
+    expect(calls[0]).toMatchObject({ rows: 1, hiddenSize: 64, device: 'cpu' });
+    const roles = calls[0]?.subjects.map(({ role }) => role) ?? [];
+    expect([...new Set(roles)]).toEqual(['ours', 'limit']);
+    for (const { time } of calls[0]?.subjects ?? []) expect(time.samples).toBe(5);
+
+    const again = await cli([...args, '--filter', 'call', '--baseline', file]);
+    expect(again.end).toBe(0);
+    expect(again.stdout).toMatch(/\d+ of 16 did not move beyond the noise\.\n$/);
   });
 
   test('stops when it is interrupted, with nothing on stdout', async () => {
@@ -172,7 +193,7 @@ describe('installed, without the packages that are optional', () => {
 
   beforeAll(() => {
     mkdirSync(installed, { recursive: true });
-    for (const name of ['dist', 'package.json', 'bench/rivals/pytorch.py']) {
+    for (const name of ['dist', 'package.json', 'bench/subjects/rivals/pytorch.py']) {
       cpSync(path.join(root, name), path.join(installed, name), { recursive: true });
     }
     symlinkSync(path.join(root, 'build'), path.join(installed, 'build'));

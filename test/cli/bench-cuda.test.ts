@@ -2,13 +2,14 @@
 // The benchmark on GPUs: what is enqueued and checked. The times are made up, as on a simulated GPU
 // there are none.
 
-import { makeArrays } from '../../bench/arrays';
-import { minimumBytes, type Case } from '../../bench/cases';
-import { compare, contestOnGpu } from '../../bench/cuda';
-import { answerOfCpu, GpuSets } from '../../bench/gpu-sets';
+import { makeArrays } from '../../bench/cases/arrays';
+import { minimumBytes, type Case } from '../../bench/cases/cases';
+import { compare, timeOnGpu } from '../../bench/gpu/time-on-gpu';
+import { GpuSets } from '../../bench/gpu/sets';
 
-import { limitOf, shareOfLimit, oursOf, type CaseResult } from '../../bench/result';
-import { WrongAnswer } from '../../bench/verify';
+import { limitOf, shareOfLimit, oursOf, type CaseResult } from '../../bench/report/result';
+import { answerOfCpu } from '../../bench/subjects/ours';
+import { WrongAnswer } from '../../bench/cases/verify';
 import { CudaEvent, DeviceBuffer, Graph, Stream, type CudaDevice } from '../../lib';
 import { gpus, onGpu } from '../support/gpu';
 import { errorOf } from '../support/support';
@@ -16,7 +17,7 @@ import { errorOf } from '../support/support';
 const ops = ['forward', 'backward', 'residual'] as const;
 const schedule = { rounds: 3, ms: 1 };
 
-onGpu('a contest on a GPU', () => {
+onGpu('timing on a GPU', () => {
   const device = gpus[0] as CudaDevice; // of the tests, which run if there is one
   afterEach(() => {
     jest.restoreAllMocks();
@@ -28,11 +29,11 @@ onGpu('a contest on a GPU', () => {
       const one: Case = { op, dtype, rows: 5, hiddenSize: 100 };
       let rounds = 0;
       const bytes = 3 * minimumBytes(one);
-      const result = await contestOnGpu(one, device, schedule, () => ++rounds, bytes);
+      const result = await timeOnGpu(one, device, schedule, () => ++rounds, bytes);
       expect(rounds).toBe(3);
       expect(result).toMatchObject({ ...one, device: 'cuda:0', sets: 3 });
-      const { entries } = result as CaseResult;
-      expect(entries.map(({ name, role, outputs }) => [name, role, outputs])).toEqual([
+      const { subjects } = result as CaseResult;
+      expect(subjects.map(({ name, role, outputs }) => [name, role, outputs])).toEqual([
         ['ours', 'ours', 'given'],
         ['ours fresh', 'ours', 'fresh'],
         ['ours plan', 'ours', 'given'],
@@ -40,7 +41,7 @@ onGpu('a contest on a GPU', () => {
         ['device copy', 'limit', 'given'],
         ['device copy graph', 'limit', 'given'],
       ]);
-      const times = Object.fromEntries(entries.map(({ name, time }) => [name, time.median]));
+      const times = Object.fromEntries(subjects.map(({ name, time }) => [name, time.median]));
       // A graph has the case once for each set.
       expect(times).toMatchObject({ ours: 5e6, 'ours graph': 5e6 / 3, 'device copy': 5e6 });
       expect(limitOf(result as CaseResult).name).toBe('device copy graph');
@@ -53,7 +54,7 @@ onGpu('a contest on a GPU', () => {
       jest.spyOn(Graph, 'capture').mockImplementation(() => {
         throw errorOf(() => new DeviceBuffer(2 ** 45, 'float32'));
       });
-      const result = await contestOnGpu(one, device, schedule, () => undefined, bytes);
+      const result = await timeOnGpu(one, device, schedule, () => undefined, bytes);
       expect(result).toBe('the GPU has too little memory');
     });
   });

@@ -1,8 +1,10 @@
 // What the benchmark computes of times: quantiles, and what has moved since an earlier run.
 
 import { compareReports, hasMoved, multiplesOf, type Spread } from '../../bench/report/baseline';
-import type { CaseResult, Entry, Report } from '../../bench/result';
-import { quantile, summarize } from '../../bench/statistics';
+import type { CaseResult, Report } from '../../bench/report/result';
+import { cellsOfCalls } from '../../bench/report/table';
+import type { SubjectResult } from '../../bench/subjects/subject';
+import { quantile, summarize } from '../../bench/measure/statistics';
 import { groupTables, summaryTable } from '../../scripts/bench-docs';
 
 describe('quantiles', () => {
@@ -74,73 +76,104 @@ describe('what has moved', () => {
   });
 });
 
-function entry(name: string, role: Entry['role'], median: number): Entry {
+function subject(name: string, role: SubjectResult['role'], median: number): SubjectResult {
   const time = { ...spread(median, median / 100, median / 50), samples: 9 };
   return { name, role, computes: 'rms-norm', outputs: 'given', time };
 }
 
-function reportOf(rows: number, entries: readonly Entry[]): Report {
+function reportOf(rows: number, subjects: readonly SubjectResult[]): Report {
   const one = { op: 'forward', rows, hiddenSize: 64, dtype: 'float32', device: 'cpu' } as const;
-  const cases: CaseResult[] = [{ ...one, sets: 1, minimumBytes: rows * 512, entries }];
-  return { schemaVersion: 1, cases } as unknown as Report;
+  const cases: CaseResult[] = [{ ...one, sets: 1, minimumBytes: rows * 512, subjects }];
+  return { schemaVersion: 2, cases, calls: [] } as unknown as Report;
 }
 
 describe('a comparison of reports', () => {
   const before = reportOf(8, [
-    entry('ours', 'ours', 200),
-    entry('copy', 'limit', 100),
-    entry('javascript', 'rival', 1000),
+    subject('ours', 'ours', 200),
+    subject('copy', 'limit', 100),
+    subject('javascript', 'rival', 1000),
   ]);
 
   test('is of multiples of the limit: a machine that got slower changes nothing', () => {
     const now = reportOf(8, [
-      entry('ours', 'ours', 300),
-      entry('copy', 'limit', 150),
-      entry('javascript', 'rival', 1500),
+      subject('ours', 'ours', 300),
+      subject('copy', 'limit', 150),
+      subject('javascript', 'rival', 1500),
     ]);
     const changes = compareReports(now, before);
-    expect(changes.map(({ entry: { name }, hasMoved: moved }) => [name, moved])).toEqual([
-      ['ours', false],
-      ['javascript', false],
+    expect(changes.map(({ name, hasMoved: moved }) => [name, moved])).toEqual([
+      ['forward 8x64 float32 cpu, ours', false],
+      ['forward 8x64 float32 cpu, javascript', false],
     ]);
-    expect(changes[0]?.ofTime).toBe(1.5);
+    expect([changes[0]?.now.median, changes[0]?.before.median]).toEqual([300, 200]);
     expect(changes[0]?.ofMultiple).toBe(1);
   });
 
   test('finds what got slower by itself', () => {
     const now = reportOf(8, [
-      entry('ours', 'ours', 300),
-      entry('copy', 'limit', 100),
-      entry('javascript', 'rival', 1000),
+      subject('ours', 'ours', 300),
+      subject('copy', 'limit', 100),
+      subject('javascript', 'rival', 1000),
     ]);
     const [ours, rival] = compareReports(now, before);
     expect([ours?.hasMoved, ours?.ofMultiple]).toEqual([true, 1.5]);
     expect(rival?.hasMoved).toBe(false);
   });
 
+  test('finds a form of a call that got slower', () => {
+    const callsOf = (median: number): Report => {
+      const subjects = [
+        subject('rmsNorm, out', 'ours', 150),
+        subject('no weight', 'ours', median),
+        subject('copy', 'limit', 10),
+      ];
+      const calls = [{ rows: 1, hiddenSize: 64, device: 'cpu' as const, subjects }];
+      return { ...before, cases: [], calls };
+    };
+    const changes = compareReports(callsOf(300), callsOf(200));
+    expect(
+      changes.map(({ name, ofMultiple, hasMoved: moved }) => [name, ofMultiple, moved]),
+    ).toEqual([
+      ['call 1x64 cpu, rmsNorm, out', 1, false],
+      ['call 1x64 cpu, no weight', 1.5, true],
+    ]);
+  });
+
   test('leaves out what only one of them has', () => {
-    expect(compareReports(reportOf(9, before.cases[0]?.entries ?? []), before)).toEqual([]);
-    const other = reportOf(8, [entry('ours plan', 'ours', 1), entry('copy', 'limit', 1)]);
+    expect(compareReports(reportOf(9, before.cases[0]?.subjects ?? []), before)).toEqual([]);
+    const other = reportOf(8, [subject('ours plan', 'ours', 1), subject('copy', 'limit', 1)]);
     expect(compareReports(other, before)).toEqual([]);
   });
 });
 
 describe('the tables of documents', () => {
   const report = reportOf(8, [
-    entry('ours', 'ours', 2000),
-    entry('ours fresh', 'ours', 3000),
-    entry('copy library 1T', 'limit', 1500),
-    entry('copy vector 2T', 'limit', 1000),
-    entry('javascript', 'rival', 9000),
-    entry('onnxruntime-node', 'rival', 50_000),
-    entry('onnxruntime-node fresh', 'rival', 40_000),
-    entry('tfjs-cpu', 'rival', 400_000),
+    subject('ours', 'ours', 2000),
+    subject('ours fresh', 'ours', 3000),
+    subject('copy library 1T', 'limit', 1500),
+    subject('copy vector 2T', 'limit', 1000),
+    subject('javascript', 'rival', 9000),
+    subject('onnxruntime-node', 'rival', 50_000),
+    subject('onnxruntime-node fresh', 'rival', 40_000),
+    subject('tfjs-cpu', 'rival', 400_000),
   ]);
 
   test('one of few columns, with the fastest package of npm', () => {
     expect(summaryTable(report).split('\n').at(-1)).toBe(
       '| forward 8x64 | 2.00 | 2.0 | 50% | 20.0x |  | 4.50x |',
     );
+  });
+
+  test('forms of a call in nanoseconds, and as multiples of the first', () => {
+    const subjects = [
+      subject('a', 'ours', 200),
+      subject('b', 'ours', 301),
+      subject('c', 'limit', 9),
+    ];
+    expect(cellsOfCalls({ rows: 1, hiddenSize: 64, device: 'cpu', subjects }).rows).toEqual([
+      ['a', '200', '198–202', '1.00x'],
+      ['b', '301', '298–304', '1.50x'],
+    ]);
   });
 
   test('one of everything', () => {

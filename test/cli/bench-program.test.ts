@@ -3,13 +3,13 @@
 
 import { benchCommand } from '../../bench/commands/bench';
 import { run } from '../../bench/program';
+import type { Answer } from '../../bench/cases/verify';
 import {
   MissingRival,
   type LoadedRival,
   type PreparedRival,
-  type Results,
   type Rival,
-} from '../../bench/rivals/rival';
+} from '../../bench/subjects/rivals/rival';
 
 interface Ending {
   readonly code: number;
@@ -43,7 +43,7 @@ interface Fake {
 }
 
 /** Its y is what `results` says, of the right one, after so many runs. */
-function fake(name: string, results: (y: Float32Array, runs: number) => Results): Fake {
+function fake(name: string, results: (y: Float32Array, runs: number) => Answer): Fake {
   const calls: string[] = [];
   let runs = 0;
   const prepared = (y: Float32Array): PreparedRival => ({
@@ -183,8 +183,10 @@ describe('wrong usage', () => {
 
   test.each([
     [['--filter', 'nothing'], 'No case matches --filter'],
+    [['--op', 'call', '--device', 'cuda'], '--op call measures the CPU. Received --device cuda'],
+    [['--op', 'call', '--filter', 'forward'], 'No case matches --filter'],
     [['--json', 'no/such/folder/out.json'], "no folder for the file 'no/such/folder/out.json'"],
-    [['--baseline', 'no-such.json'], "The baseline 'no-such.json' can not be read"],
+    [['--baseline', 'no-such.json'], "The baseline 'no-such.json' cannot be read"],
     [['--baseline', 'package.json'], "The baseline 'package.json' is no report"],
     [['--device', 'cuda:9'], '--device must be one of|is not available'],
   ])('%j is an error', async (args, message) => {
@@ -199,5 +201,6 @@ describe('wrong usage', () => {
     expect(code).toBe(0);
     expect(stdout).toContain('missing: of a test (needs vega)');
     expect(stdout).toContain('seed     (64, 512, 4096)');
+    expect(stdout).toContain('--op call:\n  The cost of a call itself');
   });
 });

@@ -25,7 +25,7 @@ test('an installation depends on what finds the addon, and on nothing else', () 
   expect(Object.keys(manifest.dependencies)).toEqual(['node-gyp-build']);
 });
 
-// bench/headers.ts reads these ranges.
+// bench/commands/headers.ts reads these ranges.
 test.each(['node-addon-api', 'node-api-headers'])('%s has a range of one major version', (name) => {
   expect(manifest.devDependencies[name]).toMatch(/^\^[1-9]\d*\.\d+\.\d+$/);
 });

@@ -1,6 +1,6 @@
 // Packages that only the benchmark needs: it checks their versions itself. What it says about those that are too old is in bench-cli.test.ts.
 
-import { importOptional, isOlder } from '../../bench/optional-packages';
+import { importOptional, isOlder } from '../../bench/environment/optional-packages';
 
 test.each([
   ['1.19.2', '1.20.0', true],

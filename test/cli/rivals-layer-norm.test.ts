@@ -8,7 +8,7 @@ import {
   setNumThreads,
 } from 'fused-rmsnorm';
 
-import { layerNorm } from '../../bench/rivals/layer-norm';
+import { layerNorm } from '../../bench/subjects/rivals/layer-norm';
 import { expectRight, ragged } from '../support/rivals';
 
 const variant = getCpuVariant();

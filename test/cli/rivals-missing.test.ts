@@ -1,7 +1,7 @@
 // Rivals whose packages are not installed.
 
-import { rivals } from '../../bench/rivals';
-import { MissingRival } from '../../bench/rivals/rival';
+import { rivals } from '../../bench/subjects/rivals';
+import { MissingRival } from '../../bench/subjects/rivals/rival';
 import { runProgram } from '../support/processes';
 
 const needy = rivals.filter(({ packages }) => packages.length > 0);
@@ -37,7 +37,7 @@ describe.each(needy)('$name', (rival) => {
 
 test('what Node.js says of a package that is not there', async () => {
   const { stdout, end } = await runProgram(
-    `const { importInstalled } = require('./bench/rivals/support');
+    `const { importInstalled } = require('./bench/subjects/rivals/support');
      importInstalled('it', ['vega', 'onnxruntime-node'], () => import('no-such-package')).catch(
        (error) => console.log(error.name, error.cause.code, error.message),
      );`,

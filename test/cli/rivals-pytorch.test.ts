@@ -5,10 +5,10 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { makeArrays } from '../../bench/arrays';
-import { dtypes, type Case } from '../../bench/cases';
-import { pytorch } from '../../bench/rivals/pytorch';
-import { MissingRival, type LoadedRival } from '../../bench/rivals/rival';
+import { makeArrays } from '../../bench/cases/arrays';
+import { dtypes, type Case } from '../../bench/cases/cases';
+import { pytorch } from '../../bench/subjects/rivals/pytorch';
+import { MissingRival, type LoadedRival } from '../../bench/subjects/rivals/rival';
 import { expectRight, ragged } from '../support/rivals';
 
 const fake = path.join(__dirname, 'fake-torch');
@@ -43,7 +43,7 @@ describe(hasPyTorch ? 'PyTorch' : 'the stand-in for PyTorch', () => {
     if (!hasPyTorch) useFake();
     loaded = await pytorch.load();
   });
-  afterAll(() => loaded.close());
+  afterAll(() => loaded.close?.());
 
   test('tells its version', () => {
     expect(loaded.version).toMatch(hasPyTorch ? /^2\.\d+/ : '2.99.0+fake');
@@ -65,14 +65,14 @@ describe(hasPyTorch ? 'PyTorch' : 'the stand-in for PyTorch', () => {
   test('many cases at once', async () => {
     const cases = ops.map((op): Case => ({ ...small, op }));
     const prepared = await Promise.all(
-      cases.map((one) => loaded.prepare(one, makeArrays(one), 'fresh')),
+      cases.map(async (one) => loaded.prepare(one, makeArrays(one), 'fresh')),
     );
     await Promise.all(prepared.map(async (each) => each.run(1)));
     const names = await Promise.all(
       prepared.map(async (each) => Object.keys(await each.results())),
     );
     expect(names).toEqual([['y'], ['dx', 'dweight'], ['y', 'sum']]);
-    for (const each of prepared) await each.dispose();
+    for (const each of prepared) await each.dispose?.();
   });
 });
 
@@ -110,7 +110,7 @@ describe('what goes wrong', () => {
     );
     const prepared = await loaded.prepare(small, arrays, 'fresh');
     expect(await prepared.run(1)).toBeGreaterThan(0);
-    await loaded.close();
+    await loaded.close?.();
   });
 
   test('a crash of the process is an error of what was asked and of all that follows', async () => {
@@ -119,7 +119,7 @@ describe('what goes wrong', () => {
     const prepared = await loaded.prepare(small, makeArrays(small), 'fresh');
     await expect(prepared.run(1)).rejects.toThrow('python3 ended: SIGABRT');
     await expect(prepared.run(1)).rejects.toThrow('python3 ended: SIGABRT');
-    await loaded.close();
+    await loaded.close?.();
   });
 
   test('closing leaves no process behind, whatever it was doing', async () => {
@@ -130,7 +130,7 @@ describe('what goes wrong', () => {
     expect(started).toHaveLength(1);
     const prepared = await loaded.prepare(small, makeArrays(small), 'fresh');
     const running = prepared.run(20);
-    await loaded.close();
+    await loaded.close?.();
     expect(await running).toBeGreaterThan(0);
     expect(children()).toEqual(before);
   });

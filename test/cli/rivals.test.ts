@@ -1,9 +1,9 @@
 /* @jest-environment ./test/support/shared-realm.ts */
 // What the benchmark's rivals compute, against the oracle.
 
-import { dtypes } from '../../bench/cases';
-import { rivals } from '../../bench/rivals';
-import type { LoadedRival } from '../../bench/rivals/rival';
+import { dtypes } from '../../bench/cases/cases';
+import { rivals } from '../../bench/subjects/rivals';
+import type { LoadedRival } from '../../bench/subjects/rivals/rival';
 import { expectRight, ragged } from '../support/rivals';
 
 const ops = ['forward', 'backward', 'residual'] as const;
@@ -16,7 +16,7 @@ describe.each(here)('$name', (rival) => {
   beforeAll(async () => {
     loaded = await rival.load();
   });
-  afterAll(() => loaded.close());
+  afterAll(() => loaded.close?.());
 
   test('says what it is', () => {
     expect(loaded.version).toMatch(/^v?\d+\.\d+/);

@@ -18,7 +18,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { readFatbin } from '../../bench/fatbin';
+import { readFatbin } from '../../bench/environment/fatbin';
 import { fatbinOf, sealFatbin } from '../../scripts/sealed-fatbin.js';
 import { shippedFatbin } from '../../scripts/shipped-fatbin.js';
 import { addon, hasSimulator, printedBy, simulator } from '../support/processes';

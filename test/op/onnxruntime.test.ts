@@ -7,7 +7,7 @@ import { InferenceSession, Tensor, type TypedTensor } from 'onnxruntime-node';
 import { rmsNorm } from '../../lib';
 import { forwardErrors } from '../support/bounds';
 import { foreignErrors } from '../support/foreign-bounds';
-import { modelOf, type OnnxNode } from '../../bench/rivals/models/onnx';
+import { modelOf, type OnnxNode } from '../../bench/subjects/rivals/models/onnx';
 import { forward, residualSum, roundTo, type Problem } from '../support/reference';
 import { arrayOf, expectWithin, normals, uniform, valuesOf } from '../support/support';
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import path from 'node:path';
 
-import { optionalPackages } from '../../bench/optional-packages';
+import { optionalPackages } from '../../bench/environment/optional-packages';
 import { installedPackage, makeApplication, outputOf, removeFolders } from './application';
 
 afterAll(removeFolders);

@@ -1,8 +1,10 @@
 // What the tests of the benchmark's rivals share: a rival's results against the oracle.
 
-import { makeArrays } from '../../bench/arrays';
-import { eps, type Case } from '../../bench/cases';
-import type { LoadedRival, OutputMode, Results, Rival } from '../../bench/rivals/rival';
+import { makeArrays, type Elements } from '../../bench/cases/arrays';
+import { eps, type Case } from '../../bench/cases/cases';
+import type { Answer } from '../../bench/cases/verify';
+import type { LoadedRival, Rival } from '../../bench/subjects/rivals/rival';
+import type { OutputMode } from '../../bench/subjects/subject';
 import { foreignErrors, layerNormErrors } from './foreign-bounds';
 import { backward, forward, layerNorm, residualSum, roundTo, type Problem } from './reference';
 import { expectWithin, valuesOf } from './support';
@@ -44,11 +46,11 @@ export async function expectRight(
     if (one.op === 'backward') expectGradients(problem, valuesOf(arrays.dy, one.dtype), results);
     else expectNorm(rival, problem, one, results);
   } finally {
-    await prepared.dispose();
+    await prepared.dispose?.();
   }
 }
 
-function expectNorm(rival: Rival, problem: Problem, one: Case, results: Results): void {
+function expectNorm(rival: Rival, problem: Problem, one: Case, results: Answer): void {
   const { op, dtype } = one;
   const isRms = rival.computes === 'rms-norm';
   const exact = isRms ? forward(problem).y : layerNorm(problem);
@@ -58,7 +60,7 @@ function expectNorm(rival: Rival, problem: Problem, one: Case, results: Results)
   if (op === 'residual') expect(Float64Array.from(values(results.sum))).toEqual(problem.x);
 }
 
-function expectGradients(problem: Problem, dy: Float64Array, results: Results): void {
+function expectGradients(problem: Problem, dy: Float64Array, results: Answer): void {
   const exact = backward(problem, dy);
   const errors = foreignErrors(problem, dy);
   expect(Object.keys(results).sort()).toEqual(['dweight', 'dx']);
@@ -66,7 +68,7 @@ function expectGradients(problem: Problem, dy: Float64Array, results: Results): 
   expectWithin(values(results.dweight), exact.dweight, errors.dweight, fround);
 }
 
-function values(result: Float32Array | undefined): Float32Array {
+function values(result: Elements | undefined): Float32Array {
   expect(result).toBeInstanceOf(Float32Array);
   return result as Float32Array;
 }

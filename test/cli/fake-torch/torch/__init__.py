@@ -1,4 +1,4 @@
-"""Of PyTorch as much as bench/rivals/pytorch.py uses, over arrays of the standard library: for
+"""Of PyTorch as much as bench/subjects/rivals/pytorch.py uses, over arrays of the standard library: for
 machines that have no PyTorch, and to bring about what goes wrong. float32 alone."""
 
 import array

@@ -1,0 +1,53 @@
+import type { Case, Op } from './cases';
+
+/** (rows, hiddenSize) */
+export type Shape = readonly [number, number];
+
+/** A shape by its name, such as '1x64'; undefined if it is no name. */
+export function readShape(name: string): Shape | undefined {
+  const [, rows, hiddenSize] = /^([1-9]\d*)x([1-9]\d*)$/.exec(name) ?? [];
+  return rows === undefined ? undefined : [Number(rows), Number(hiddenSize)];
+}
+
+function shapesOf(names: string): Shape[] {
+  return names.split(' ').map((name) => readShape(name) as Shape);
+}
+
+/** Shapes by the name that `--shapes` takes. */
+export const shapeSets = {
+  llama: {
+    about: 'from the cost of a call to 8192 tokens of Llama, the default',
+    shapes: shapesOf(
+      '1x64 1x4096 8x4096 32x4096 20x512 4096x128 512x4096 128x16384 2048x4096 8192x4096',
+    ),
+  },
+  decode: {
+    about: 'one token of each of 1 to 64 sequences',
+    shapes: shapesOf('1x2048 1x4096 1x8192 8x4096 16x8192 64x4096'),
+  },
+  'qk-norm': {
+    about: 'heads of queries and keys: many short rows',
+    shapes: shapesOf('32x128 1280x128 16384x64 16384x128 65536x128 16384x256'),
+  },
+  large: {
+    about: 'batches of training, and long rows',
+    shapes: shapesOf('8192x8192 32768x4096 16384x8192 2048x16384 512x65536 64x1048576'),
+  },
+  seed: { about: '(64, 512, 4096), RMSNorm beside LayerNorm', shapes: shapesOf('32768x4096') },
+};
+
+/** What `--quick` measures unless shapes are named. */
+export const quickShapes = shapesOf('1x64 1x4096 32x4096 512x4096');
+
+/** Cases in the order of a report: by operation and dtype, then by shape. */
+export function makeCases(
+  ops: readonly Op[],
+  dtypes: readonly Case['dtype'][],
+  shapes: readonly Shape[],
+): Case[] {
+  return ops.flatMap((op) =>
+    dtypes.flatMap((dtype) =>
+      shapes.map(([rows, hiddenSize]) => ({ op, rows, hiddenSize, dtype })),
+    ),
+  );
+}

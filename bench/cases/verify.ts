@@ -1,0 +1,207 @@
+import { fromBFloat16, fromFloat16 } from 'fused-rmsnorm';
+
+import type { Arrays, Elements } from './arrays';
+import { caseName, eps, type Case } from './cases';
+import { Failure } from '../environment/failure';
+
+/** What an operation computed. A `Uint16Array` holds bits of the case's dtype. */
+export interface Answer {
+  readonly y?: Elements;
+  readonly dx?: Elements;
+  readonly dweight?: Elements;
+  readonly sum?: Elements;
+  /** Not of every subject; checked where it is there. */
+  readonly rstd?: Elements;
+}
+
+/** What a case writes into memory that is there already. */
+export function answerIn<Memory = Elements>(
+  { op }: Case,
+  { out, sum, dweight }: Record<'out' | 'sum' | 'dweight', Memory>,
+): Partial<Record<'y' | 'dx' | 'dweight' | 'sum', Memory>> {
+  if (op === 'backward') return { dx: out, dweight };
+  return op === 'residual' ? { y: out, sum } : { y: out };
+}
+
+/** Which norm a subject computes. */
+export type Norm = 'rms-norm' | 'layer-norm';
+
+/**
+ * How far a result may be off, as a fraction of the largest in its row. 16 bits: two roundings, of
+ * xhat or g and of the result, since libraries differ in whether they round xhat. Else some tens of
+ * roundings, and those of a sum over the row: an addend at a time, they add up as random numbers do.
+ */
+function toleranceOf({ dtype, hiddenSize }: Case): number {
+  if (dtype === 'bfloat16') return 2 ** -7;
+  if (dtype === 'float16') return 2 ** -10;
+  return (32 + 2 * Math.sqrt(hiddenSize)) * (dtype === 'float32' ? 2 ** -24 : 2 ** -53);
+}
+
+/** Elements up to which every row is checked; of larger cases, so many rows. */
+const allRowsUpTo = 2 ** 18;
+const checkedRows = 16;
+
+/** The right results of a case, by the formulas in float64. */
+export class Verifier {
+  readonly #one: Case;
+  readonly #arrays: Arrays;
+  readonly #rows: readonly number[];
+  readonly #tolerance: number;
+  #dweight: { readonly values: Float64Array; readonly allowed: Float64Array } | undefined;
+
+  constructor(one: Case, arrays: Arrays) {
+    this.#one = one;
+    this.#arrays = arrays;
+    this.#rows = rowsToCheck(one);
+    this.#tolerance = toleranceOf(one);
+  }
+
+  /** Throws if an answer is wrong: a benchmark of a wrong answer is worth nothing. */
+  check(subject: string, answer: Answer, norm: Norm = 'rms-norm'): void {
+    const { op } = this.#one;
+    const compareRow = (name: keyof Answer, r: number, expected: Float64Array) => {
+      this.#compare(subject, name, answer[name], r, expected, this.#allowedOf(expected));
+    };
+    for (const r of this.#rows) {
+      const x = op === 'residual' ? this.#sum(r) : this.#row(this.#arrays.x, r);
+      const weight = this.#row(this.#arrays.weight, 0);
+      if (op === 'backward') {
+        compareRow('dx', r, backwardRow(this.#row(this.#arrays.dy, r), x, weight));
+      } else {
+        compareRow('y', r, forwardRow(norm === 'layer-norm' ? centred(x) : x, weight));
+      }
+      if (op === 'residual') compareRow('sum', r, this.#sum(r));
+      if (answer.rstd !== undefined) this.#checkRstd(subject, answer.rstd, r, rstdOf(x));
+    }
+    if (op === 'backward') {
+      const { values, allowed } = (this.#dweight ??= this.#expectedDweight());
+      this.#compare(subject, 'dweight', answer.dweight, 0, values, allowed);
+    }
+  }
+
+  /** How far each element of a row may be off. */
+  #allowedOf(row: Float64Array): Float64Array {
+    const largest = row.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+    // One rounding more, of x + residual.
+    const roundings = this.#one.op === 'residual' ? 3 : 2;
+    return row.map(() => (roundings / 2) * this.#tolerance * largest);
+  }
+
+  /** A row against what is expected of it. */
+  #compare(
+    subject: string,
+    name: keyof Answer,
+    actual: Elements | undefined,
+    r: number,
+    expected: Float64Array,
+    allowed: Float64Array,
+  ): void {
+    const { rows, hiddenSize } = this.#one;
+    const length = name === 'dweight' ? hiddenSize : rows * hiddenSize;
+    if (actual?.length !== length) {
+      throw this.#wrong(subject, `${name}, its elements`, actual?.length ?? 'none', length);
+    }
+    const row = this.#row(actual, r);
+    expected.forEach((value, j) => {
+      if (Math.abs((row[j] as number) - value) <= (allowed[j] as number)) return;
+      throw this.#wrong(subject, `${name} at row ${r}, column ${j}`, row[j] as number, value);
+    });
+  }
+
+  #checkRstd(subject: string, rstd: Elements, r: number, expected: number): void {
+    const value = rstd[r] ?? NaN;
+    if (Math.abs(value - expected) <= this.#tolerance * expected) return;
+    throw this.#wrong(subject, `rstd at row ${r}`, value, expected);
+  }
+
+  /**
+   * dweight, and how far it may be off. Terms are rounded independently of each other, so that their
+   * errors add up as random numbers do; those of a chain of sums in float32 grow with the terms'
+   * sizes.
+   */
+  #expectedDweight(): { values: Float64Array; allowed: Float64Array } {
+    const { rows, hiddenSize, dtype } = this.#one;
+    const values = new Float64Array(hiddenSize);
+    const squares = new Float64Array(hiddenSize);
+    const sizes = new Float64Array(hiddenSize);
+    for (let r = 0; r < rows; ++r) {
+      const x = this.#row(this.#arrays.x, r);
+      const dy = this.#row(this.#arrays.dy, r);
+      const rstd = rstdOf(x);
+      for (let j = 0; j < hiddenSize; ++j) {
+        const term = (dy[j] as number) * (x[j] as number) * rstd;
+        values[j] = (values[j] as number) + term;
+        squares[j] = (squares[j] as number) + term * term;
+        sizes[j] = (sizes[j] as number) + Math.abs(term);
+      }
+    }
+    const ofSums = dtype === 'float64' ? 2 ** -50 : 2 ** -23;
+    const allowed = values.map((value, j) => {
+      const ofTerms = this.#tolerance * Math.sqrt(squares[j] as number);
+      const ofCast = (this.#tolerance / 2) * Math.abs(value);
+      return ofTerms + ofSums * (sizes[j] as number) + ofCast;
+    });
+    return { values, allowed };
+  }
+
+  #sum(r: number): Float64Array {
+    const residual = this.#row(this.#arrays.residual, r);
+    const x = this.#row(this.#arrays.x, r);
+    return Float64Array.from(x, (value, j) => value + (residual[j] as number));
+  }
+
+  #row(elements: Elements, r: number): Float32Array | Float64Array {
+    const { hiddenSize, dtype } = this.#one;
+    const row = elements.subarray(r * hiddenSize, (r + 1) * hiddenSize);
+    if (!(row instanceof Uint16Array)) return row;
+    return dtype === 'bfloat16' ? fromBFloat16(row) : fromFloat16(row);
+  }
+
+  #wrong(subject: string, what: string, actual: number | string, expected: number): WrongAnswer {
+    return new WrongAnswer(
+      `${subject} is wrong at ${caseName(this.#one)}: ${what}: ${actual}, expected ${expected}`,
+    );
+  }
+}
+
+/** A subject that does not compute what it is timed for. */
+export class WrongAnswer extends Failure {
+  override readonly name = 'WrongAnswer';
+}
+
+function rowsToCheck({ rows, hiddenSize }: Case): number[] {
+  const count = rows * hiddenSize <= allRowsUpTo ? rows : Math.min(rows, checkedRows);
+  if (count === 1) return [0];
+  return Array.from({ length: count }, (_, i) => Math.round((i * (rows - 1)) / (count - 1)));
+}
+
+function rstdOf(x: Float32Array | Float64Array): number {
+  let sum = 0;
+  for (const value of x) sum += value * value;
+  return 1 / Math.sqrt(sum / x.length + eps);
+}
+
+function centred(x: Float32Array | Float64Array): Float64Array {
+  let sum = 0;
+  for (const value of x) sum += value;
+  return Float64Array.from(x, (value) => value - sum / x.length);
+}
+
+function forwardRow(
+  x: Float32Array | Float64Array,
+  weight: Float32Array | Float64Array,
+): Float64Array {
+  const rstd = rstdOf(x);
+  return Float64Array.from(x, (value, j) => value * rstd * (weight[j] as number));
+}
+
+function backwardRow(
+  dy: Float32Array | Float64Array,
+  x: Float32Array | Float64Array,
+  weight: Float32Array | Float64Array,
+): Float64Array {
+  const rstd = rstdOf(x);
+  const g = Float64Array.from(dy, (value, j) => value * (weight[j] as number));
+  const mean = g.reduce((sum, value, j) => sum + value * (x[j] as number) * rstd, 0) / g.length;
+  return g.map((value, j) => rstd * (value - (x[j] as number) * rstd * mean));
+}

@@ -1,0 +1,72 @@
+import { InvalidArgumentError } from 'commander';
+import type { DType } from 'fused-rmsnorm';
+
+import { dtypes, type Op } from '../cases/cases';
+import { readShape, shapeSets, type Shape } from '../cases/sets';
+import type { RivalChoice } from '../subjects/rivals/chosen';
+
+/** What the command line's options are read by. Each throws InvalidArgumentError. */
+
+function oneOf<T extends string>(text: string, known: readonly T[]): T {
+  const found = known.find((name) => name === text);
+  if (found !== undefined) return found;
+  throw new InvalidArgumentError(`'${text}' is none of ${known.join(', ')}.`);
+}
+
+function distinct<T>(values: readonly T[]): T[] {
+  return [...new Set(values)];
+}
+
+/** What `--op` names: `'call'` is no operation of a case, but a table of its own. */
+export type NamedOp = Op | 'call';
+
+export function readOps(text: string): NamedOp[] {
+  const names = ['forward', 'backward', 'residual', 'both', 'call'] as const;
+  const ops = text.split(',').map((name) => oneOf(name, names));
+  return distinct(ops.flatMap((op) => (op === 'both' ? ['forward', 'backward'] : [op])));
+}
+
+export function readDTypes(text: string): DType[] {
+  return distinct(text.split(',').map((name) => oneOf(name, dtypes)));
+}
+
+export function readShapes(text: string): Shape[] {
+  const shapes = text.split(',').flatMap((name): readonly Shape[] => {
+    if (Object.hasOwn(shapeSets, name)) return shapeSets[name as keyof typeof shapeSets].shapes;
+    const shape = readShape(name);
+    if (shape !== undefined) return [shape];
+    const sets = Object.keys(shapeSets).join(', ');
+    throw new InvalidArgumentError(`'${name}' is no ROWSxHIDDENSIZE and none of ${sets}.`);
+  });
+  return [...new Map(shapes.map((shape) => [shape.join('x'), shape])).values()];
+}
+
+export function readDevice(text: string): string {
+  if (/^(cpu|all|cuda(:\d+)?)$/.test(text)) return text;
+  throw new InvalidArgumentError(`'${text}' is none of cpu, cuda, cuda:N, all.`);
+}
+
+export function readRivals(text: string, known: readonly string[]): RivalChoice {
+  if (text === 'installed' || text === 'all' || text === 'none') return text;
+  return distinct(text.split(',').map((name) => oneOf(name, known)));
+}
+
+export function readThreads(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= 256) return count;
+  throw new InvalidArgumentError('A whole number from 1 to 256.');
+}
+
+export function readSeconds(text: string): number {
+  const seconds = Number(text);
+  if (seconds > 0 && Number.isFinite(seconds)) return seconds;
+  throw new InvalidArgumentError('A number above 0.');
+}
+
+export function readRegularExpression(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}

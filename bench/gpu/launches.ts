@@ -1,0 +1,58 @@
+// What a launch costs besides the driver: on a simulated one that runs no kernels.
+
+import { createPlan, DeviceBuffer, devices, rmsNorm, Stream } from 'fused-rmsnorm';
+
+import { isSimulated } from './devices';
+import { describeMachine } from '../environment/machine';
+import { measure, timed, type Subject } from '../measure/measure';
+import { loadNative } from '../subjects/native';
+
+const hiddenSize = 4096;
+
+/** The host's time for calls that are enqueued; what the simulator does with them comes after it. */
+function enqueued(name: string, call: () => void): Subject {
+  return {
+    name,
+    run: (repeats) => {
+      const elapsed = timed(repeats, call);
+      Stream.default().synchronize();
+      return elapsed;
+    },
+  };
+}
+
+async function main(): Promise<void> {
+  const [device] = devices();
+  if (device === undefined || !isSimulated(device) || process.env['CUDASIM_EXECUTE'] !== '0') {
+    console.error('Needs a simulated GPU that executes nothing: npm run bench:launches');
+    process.exitCode = 1;
+    return;
+  }
+  for (const [name, value] of Object.entries(describeMachine()))
+    console.log(`${name}: ${String(value)}`);
+
+  const ones = () => DeviceBuffer.from(new Float32Array(hiddenSize).fill(1));
+  const [x, weight, out] = [ones(), ones(), ones()] as const;
+  const native = loadNative();
+  const plan = createPlan({ rows: 1, weight });
+  const timings = await measure(
+    [
+      enqueued('plan.forward', () => {
+        plan.forward(x, out);
+      }),
+      enqueued('rmsNorm', () => {
+        rmsNorm(x, weight, { out });
+      }),
+      { name: 'driver', run: (count) => native.timeLaunches(0, hiddenSize, count) },
+    ],
+    { rounds: 201, ms: 180 },
+  );
+  const [planned, direct, driver] = timings.map(({ median }) => median) as [number, number, number];
+  console.log(`the driver: ${driver.toFixed(0)} ns a launch`);
+  for (const [name, median] of Object.entries({ 'plan.forward': planned, rmsNorm: direct })) {
+    const own = (median - driver).toFixed(0);
+    console.log(`${name}: ${median.toFixed(0)} ns, of which ${own} are not the driver's`);
+  }
+}
+
+void main();

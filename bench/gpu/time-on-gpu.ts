@@ -1,0 +1,168 @@
+import { CudaError, CudaEvent, Graph, Stream, type CudaDevice } from 'fused-rmsnorm';
+
+import { makeArrays, type Elements } from '../cases/arrays';
+import { caseName, minimumBytes, type Case } from '../cases/cases';
+import { WrongAnswer, type Answer } from '../cases/verify';
+import type { Schedule } from '../measure/measure';
+import type { CaseResult } from '../report/result';
+import { answerOfCpu } from '../subjects/ours';
+import { timeSubjects, type TimedSubject } from '../subjects/subject';
+import { GpuSets } from './sets';
+
+/**
+ * What a case's sets of buffers have together at least, so that each is in DRAM when its turn comes:
+ * more than twice the second-level cache of any GPU of these years.
+ */
+const usualFootprint = 256 * 2 ** 20;
+
+/** Sets at most: small cases stay in the cache instead of taking that many launches a round. */
+const mostSets = 4096;
+
+/**
+ * Times a case on data that a GPU has: kernels between events, enqueued one by one or as a graph,
+ * and copies from device to device of as many bytes. Throws WrongAnswer unless all bits are the
+ * CPU's, before and after. Returns a text where the GPU has too little memory.
+ */
+export async function timeOnGpu(
+  one: Case,
+  device: CudaDevice,
+  schedule: Schedule,
+  onRound: () => void,
+  footprint = usualFootprint,
+): Promise<CaseResult | string> {
+  const arrays = makeArrays(one);
+  const expected = answerOfCpu(one, arrays);
+  const count = Math.min(mostSets, Math.max(2, Math.ceil(footprint / minimumBytes(one))));
+  const stream = new Stream({ device: device.device });
+  const disposables: { dispose(): void }[] = [stream];
+  try {
+    const sets = new GpuSets(one, arrays, count, stream);
+    const timer = new EventTimer(stream, count);
+    disposables.push(sets, timer);
+    const onEach = (call: (set: number) => void) => () => {
+      for (let set = 0; set < count; ++set) call(set);
+    };
+    const graphOf = (call: (set: number) => void) => {
+      const graph = Graph.capture(stream, onEach(call));
+      disposables.push(graph);
+      return graph;
+    };
+    const fresh = (set: number) => {
+      for (const buffer of Object.values(sets.fresh(set))) buffer.dispose();
+    };
+    const graph = graphOf(sets.planned);
+    const launch = () => {
+      graph.launch(stream);
+    };
+    const check = () => {
+      const ways = {
+        ours: onEach(sets.call),
+        'ours plan': onEach(sets.planned),
+        'ours graph': launch,
+      };
+      for (const [name, enqueue] of Object.entries(ways)) {
+        sets.fill();
+        enqueue();
+        compare(one, name, expected, sets.answer(count - 1));
+      }
+      sets.fill();
+      compare(one, 'ours fresh', expected, sets.toHost(sets.fresh(count - 1)));
+    };
+    check();
+
+    const subjects = [
+      subjectOf('ours', timer.calls(sets.call)),
+      { ...subjectOf('ours fresh', timer.calls(fresh)), outputs: 'fresh' as const },
+      subjectOf('ours plan', timer.calls(sets.planned)),
+      subjectOf('ours graph', timer.launches(graph)),
+      subjectOf('device copy', timer.calls(sets.copy), 'limit'),
+      subjectOf('device copy graph', timer.launches(graphOf(sets.copy)), 'limit'),
+    ];
+    const results = await timeSubjects(subjects, schedule, onRound);
+    check();
+    return {
+      ...one,
+      device: device.device,
+      sets: count,
+      minimumBytes: minimumBytes(one),
+      subjects: results,
+    };
+  } catch (error) {
+    if (!(error instanceof CudaError) || error.code !== 'ERR_CUDA_OUT_OF_MEMORY') throw error;
+    return 'the GPU has too little memory';
+  } finally {
+    for (const each of disposables.reverse()) each.dispose();
+  }
+}
+
+/** Throws unless an answer has the bits of the CPU's. */
+export function compare(one: Case, subject: string, expected: Answer, actual: Answer): void {
+  for (const [name, values] of Object.entries(expected) as [keyof Answer, Elements][]) {
+    const received = actual[name];
+    if (received !== undefined && bytesOf(values).equals(bytesOf(received))) continue;
+    throw new WrongAnswer(
+      `${subject} is wrong at ${caseName(one)}: ${name} has not the bits of the CPU`,
+    );
+  }
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+function subjectOf(
+  name: string,
+  run: TimedSubject['run'],
+  role: 'ours' | 'limit' = 'ours',
+): TimedSubject {
+  return { name, role, computes: role === 'ours' ? 'rms-norm' : 'movement', outputs: 'given', run };
+}
+
+/** Times what is enqueued on a stream between two events: where the host is slower, the host. */
+class EventTimer {
+  readonly #stream: Stream;
+  readonly #sets: number;
+  readonly #begin: CudaEvent;
+  readonly #end: CudaEvent;
+
+  constructor(stream: Stream, sets: number) {
+    this.#stream = stream;
+    this.#sets = sets;
+    this.#begin = new CudaEvent({ device: stream.device });
+    this.#end = new CudaEvent({ device: stream.device });
+  }
+
+  dispose(): void {
+    this.#begin.dispose();
+    this.#end.dispose();
+  }
+
+  /** Runs of a call, each on the next set. */
+  calls(call: (set: number) => void): TimedSubject['run'] {
+    let next = 0;
+    return (repeats) =>
+      this.#time(() => {
+        for (let i = 0; i < repeats; ++i) call(next++ % this.#sets);
+      });
+  }
+
+  /** Runs of a graph that computes the case once for each set. */
+  launches(graph: Graph): TimedSubject['run'] {
+    return async (repeats) => {
+      const launches = Math.max(1, Math.round(repeats / this.#sets));
+      const elapsed = await this.#time(() => {
+        for (let i = 0; i < launches; ++i) graph.launch(this.#stream);
+      });
+      return (elapsed * repeats) / (launches * this.#sets);
+    };
+  }
+
+  /** Nanoseconds that the GPU takes for what `enqueue` enqueues. */
+  async #time(enqueue: () => void): Promise<number> {
+    this.#begin.record(this.#stream);
+    enqueue();
+    this.#end.record(this.#stream);
+    await this.#end.synchronizeAsync();
+    return 1e6 * this.#begin.elapsed(this.#end);
+  }
+}

@@ -1,0 +1,91 @@
+import { setImmediate } from 'node:timers/promises';
+
+import { summarize, type Summary } from './statistics';
+
+/** Something to be timed: does its work `repeats` times and returns how many nanoseconds it took. */
+export interface Subject {
+  readonly name: string;
+  run(repeats: number): number | Promise<number>;
+}
+
+/** How much is measured, and how long all takes together. */
+export interface Schedule {
+  readonly rounds: number;
+  /** A visit has one run at least, and may make it more. */
+  readonly ms: number;
+  /** Visits of a subject in a round, whose median is the round's time. Default 1. */
+  readonly visits?: number;
+}
+
+/** Nanoseconds that `repeats` calls take. */
+export function timed(repeats: number, call: () => void): number {
+  const start = process.hrtime.bigint();
+  for (let i = 0; i < repeats; ++i) call();
+  return Number(process.hrtime.bigint() - start);
+}
+
+/** One run for several, such as one for each set of buffers: every repeat is the next one's. */
+export function inTurn(runs: readonly Subject['run'][]): Subject['run'] {
+  const [only] = runs;
+  if (only === undefined) throw new Error('there is nothing to run');
+  if (runs.length === 1) return only;
+  let next = 0;
+  return async (repeats) => {
+    let elapsed = 0;
+    for (let i = 0; i < repeats; ++i)
+      elapsed += await (runs[next++ % runs.length] as typeof only)(1);
+    return elapsed;
+  };
+}
+
+/**
+ * Times subjects against each other: in every round each is visited once, or `visits` times, in random
+ * order, so that a machine that gets slower gets slower for all. The summaries, of nanoseconds a run, are in the
+ * order of the subjects; `onRound` is told when a round is over.
+ */
+export async function measure(
+  subjects: readonly Subject[],
+  { rounds, ms, visits = 1 }: Schedule,
+  onRound: () => void = () => undefined,
+): Promise<Summary[]> {
+  const visitMs = ms / rounds / visits / subjects.length;
+  const repeats: number[] = [];
+  for (const one of subjects) repeats.push(await calibrate(one, visitMs));
+  const samples = subjects.map((): number[] => []);
+  for (let round = 0; round < rounds; ++round) {
+    const times = subjects.map((): number[] => []);
+    for (let visit = 0; visit < visits; ++visit) {
+      for (const i of shuffled(subjects.length)) {
+        // Lets what is due happen between the visits, such as an interrupt.
+        await setImmediate();
+        const count = repeats[i] as number;
+        times[i]?.push((await (subjects[i] as Subject).run(count)) / count);
+      }
+    }
+    times.forEach((each, i) => samples[i]?.push(summarize(each).median));
+    onRound();
+  }
+  return samples.map(summarize);
+}
+
+/** What takes no time that its clock can tell is repeated so often. */
+const mostRepeats = 2 ** 24;
+
+/** Repeats that take about `visitMs`, found while warming up. */
+async function calibrate(subject: Subject, visitMs: number): Promise<number> {
+  for (let repeats = 1; repeats < mostRepeats; repeats *= 4) {
+    await setImmediate();
+    const ms = (await subject.run(repeats)) / 1e6;
+    if (ms > visitMs / 8) return Math.max(1, Math.round((repeats * visitMs) / ms));
+  }
+  return mostRepeats;
+}
+
+function shuffled(length: number): number[] {
+  const order = Array.from({ length }, (_, i) => i);
+  for (let i = length - 1; i > 0; --i) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [order[i], order[j]] = [order[j] as number, order[i] as number];
+  }
+  return order;
+}

@@ -1,0 +1,79 @@
+import { devices, type CudaDevice } from 'fused-rmsnorm';
+
+import { callName, callShape, caseName, type Case } from '../cases/cases';
+import { describeMachine } from '../environment/machine';
+import { isSimulated, reasonToLeaveOut } from '../gpu/devices';
+import { timeOnGpu } from '../gpu/time-on-gpu';
+import { trafficOf } from '../gpu/traffic';
+import type { CaseResult, LeftOut, Report, TrafficResult } from '../report/result';
+import type { ChosenRival } from '../subjects/rivals/chosen';
+import { timeCalls } from './time-calls';
+import { timeOnCpu } from './time-on-cpu';
+
+/** What is measured, and for how long. */
+export interface Settings {
+  readonly cases: readonly Case[];
+  /** Whether the forms of a call are measured. */
+  readonly calls: boolean;
+  readonly targets: readonly ('cpu' | CudaDevice)[];
+  readonly rounds: number;
+  /** For all cases together, about. */
+  readonly seconds: number;
+}
+
+/** Told what is being measured, and how much of all has been, from 0 to 1. */
+export type Progress = (name: string, fraction: number) => void;
+
+/**
+ * Measures the forms of a call, and every case on every target. Throws WrongAnswer as soon as one is
+ * wrong.
+ */
+export async function run(
+  { cases, calls, targets, rounds, seconds }: Settings,
+  rivals: readonly ChosenRival[],
+  progress: Progress,
+): Promise<Report> {
+  const measured: CaseResult[] = [];
+  const traffic: TrafficResult[] = [];
+  const leftOut: LeftOut[] = [];
+  const count = targets.length * cases.length + (calls ? 1 : 0);
+  const schedule = { rounds, ms: (1000 * seconds) / count };
+  let done = 0;
+  const begin = (name: string) => {
+    let round = 0;
+    progress(name, done / count);
+    return () => {
+      progress(name, (done + ++round / rounds) / count);
+    };
+  };
+  const beginCalls = () => begin(`${callName(callShape)} cpu`);
+  const callResults = calls ? [await timeCalls(schedule, beginCalls())] : [];
+  done += callResults.length;
+  for (const target of targets) {
+    for (const one of cases) {
+      const device = target === 'cpu' ? target : target.device;
+      const onRound = begin(`${caseName(one)} ${device}`);
+      const onGpu = (gpu: CudaDevice) =>
+        isSimulated(gpu) ? trafficOf(one, gpu) : timeOnGpu(one, gpu, schedule, onRound);
+      const result =
+        target === 'cpu'
+          ? await timeOnCpu(one, rivals, schedule, onRound)
+          : (reasonToLeaveOut(one) ?? (await onGpu(target)));
+      if (typeof result === 'string') leftOut.push({ ...one, device, reason: result });
+      else if ('launches' in result) traffic.push(result);
+      else measured.push(result);
+      ++done;
+    }
+  }
+  return {
+    schemaVersion: 2,
+    date: new Date().toISOString(),
+    machine: describeMachine(),
+    gpus: devices().filter((device) => targets.includes(device)),
+    rivals: Object.fromEntries(rivals.map(({ rival, loaded }) => [rival.name, loaded.version])),
+    cases: measured,
+    calls: callResults,
+    traffic,
+    leftOut,
+  };
+}

@@ -1,0 +1,66 @@
+import { getNumThreads } from 'fused-rmsnorm';
+
+import { makeArrays, type Arrays } from '../cases/arrays';
+import { minimumBytes, type Case } from '../cases/cases';
+import { Verifier } from '../cases/verify';
+import { lastCacheBytes } from '../environment/machine';
+import type { Schedule } from '../measure/measure';
+import type { CaseResult } from '../report/result';
+import { movers } from '../subjects/limits';
+import { ourSubjects } from '../subjects/ours';
+import { rivalSubject, type ChosenRival } from '../subjects/rivals/chosen';
+import { poison, timeSubjects } from '../subjects/subject';
+
+/**
+ * Times a case on the CPU: ours, what limits it, and the rivals, against each other. Throws
+ * WrongAnswer, before any time is taken, if one does not compute what it should, and again at the
+ * end.
+ */
+export async function timeOnCpu(
+  one: Case,
+  rivals: readonly ChosenRival[],
+  schedule: Schedule,
+  onRound: () => void,
+): Promise<CaseResult> {
+  const sets = Array.from({ length: setCount(one) }, () => makeArrays(one));
+  const verifier = new Verifier(one, sets[0] as Arrays);
+  const subjects = [...ourSubjects(one, sets), ...movers(one, sets, getNumThreads())];
+  const check = async () => {
+    for (const subject of subjects) {
+      if (subject.computes === 'movement') continue;
+      sets.forEach(poison);
+      await subject.run(sets.length);
+      verifier.check(subject.name, await subject.results(), subject.computes);
+    }
+  };
+  try {
+    for (const chosen of rivals) {
+      if (!chosen.rival.supports(one)) continue;
+      for (const outputs of chosen.rival.outputs) {
+        subjects.push(await rivalSubject(one, chosen, outputs, sets));
+      }
+    }
+    await check();
+    const results = await timeSubjects(subjects, schedule, onRound);
+    await check();
+    return {
+      ...one,
+      device: 'cpu',
+      sets: sets.length,
+      minimumBytes: minimumBytes(one),
+      subjects: results,
+    };
+  } finally {
+    for (const subject of subjects) await subject.dispose?.();
+  }
+}
+
+/**
+ * How many sets of buffers a case goes round. What fits the caches stays there, as between the
+ * layers of a model; what does not is meant to come from memory every time: together the sets are at
+ * least four times the last cache.
+ */
+export function setCount(one: Case, cacheBytes = lastCacheBytes()): number {
+  const bytes = minimumBytes(one);
+  return bytes <= cacheBytes ? 1 : Math.ceil((4 * cacheBytes) / bytes);
+}

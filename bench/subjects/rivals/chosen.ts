@@ -1,0 +1,62 @@
+import type { Arrays } from '../../cases/arrays';
+import type { Case } from '../../cases/cases';
+import { inTurn } from '../../measure/measure';
+import type { CaseSubject, OutputMode } from '../subject';
+import { MissingRival, type LoadedRival, type PreparedRival, type Rival } from './rival';
+
+/** What `--rivals` asks for: `'installed'`: those that can be loaded. */
+export type RivalChoice = 'installed' | 'all' | 'none' | readonly string[];
+
+/** A rival that is measured. */
+export interface ChosenRival {
+  readonly rival: Rival;
+  readonly loaded: LoadedRival;
+}
+
+/**
+ * Loads the rivals that are asked for, one after the other, into `chosen`. Throws MissingRival for one
+ * that must be there.
+ */
+export async function loadRivals(
+  choice: RivalChoice,
+  rivals: readonly Rival[],
+  chosen: ChosenRival[],
+): Promise<void> {
+  if (choice === 'none') return;
+  const wanted =
+    typeof choice === 'string' ? rivals : rivals.filter(({ name }) => choice.includes(name));
+  for (const rival of wanted) {
+    try {
+      chosen.push({ rival, loaded: await rival.load() });
+    } catch (error) {
+      if (choice !== 'installed' || !(error instanceof MissingRival)) throw error;
+      // Nobody may expect what is not installed; of what is, it is told why it does not take part.
+      if (error.isOutdated) process.stderr.write(`${error.message}\n`);
+    }
+  }
+}
+
+export async function closeRivals(chosen: readonly ChosenRival[]): Promise<void> {
+  for (const { loaded } of chosen) await loaded.close?.();
+}
+
+/** A rival on each set of arrays: the sets have the same values, so that any one's results do. */
+export async function rivalSubject(
+  one: Case,
+  { rival, loaded }: ChosenRival,
+  outputs: OutputMode,
+  sets: readonly Arrays[],
+): Promise<CaseSubject> {
+  const prepared: PreparedRival[] = [];
+  for (const arrays of sets) prepared.push(await loaded.prepare(one, arrays, outputs));
+  const isFresh = outputs === 'fresh' && rival.outputs.length > 1;
+  return {
+    name: isFresh ? `${rival.name} fresh` : rival.name,
+    ...{ role: 'rival', computes: rival.computes, outputs },
+    run: inTurn(prepared.map((each) => (repeats) => each.run(repeats))),
+    results: () => (prepared[0] as PreparedRival).results(),
+    dispose: async () => {
+      for (const each of prepared) await each.dispose?.();
+    },
+  };
+}

@@ -1,0 +1,69 @@
+// Models of a single node for onnxruntime, made in memory: as much of ONNX's protobuf format as they
+// take. Names and numbers of fields are those of onnx.proto.
+
+import protobuf from 'protobufjs';
+
+const Model = protobuf
+  .parse(
+    `syntax = "proto3";
+    message Model { int64 irVersion = 1; Graph graph = 7; repeated OperatorSet opsetImport = 8; }
+    message OperatorSet { string domain = 1; int64 version = 2; }
+    message Graph {
+      repeated Node node = 1; string name = 2;
+      repeated ValueInfo input = 11; repeated ValueInfo output = 12;
+    }
+    message Node {
+      repeated string input = 1; repeated string output = 2; string opType = 4;
+      repeated Attribute attribute = 5; string domain = 7;
+    }
+    message Attribute { string name = 1; float f = 2; int64 i = 3; int32 type = 20; }
+    message ValueInfo { string name = 1; Type type = 2; }
+    message Type { TensorType tensorType = 1; }
+    message TensorType { int32 elemType = 1; }`,
+  )
+  .root.lookupType('Model');
+
+/** TensorProto.DataType. */
+const elementTypes = { float32: 1, float16: 10, float64: 11 } as const;
+
+export type ElementType = keyof typeof elementTypes;
+
+/** An operator's call; a value whose name is empty is left out. All others are of one type. */
+export interface OnnxNode {
+  readonly opType: string;
+  readonly domain: '' | 'com.microsoft';
+  readonly input: readonly string[];
+  readonly output: readonly string[];
+  /** Outputs that are float32 whatever the type of the others. */
+  readonly float32Output?: string;
+  readonly type: ElementType;
+  readonly axis?: number;
+  readonly epsilon?: number;
+}
+
+/** A model of one node, whose values may have any shape. */
+export function modelOf(node: OnnxNode): Uint8Array {
+  const { opType, domain, input, output, float32Output, type, axis, epsilon } = node;
+  const values = (names: readonly string[]) =>
+    names
+      .filter((name) => name !== '')
+      .map((name) => ({
+        name,
+        type: { tensorType: { elemType: elementTypes[name === float32Output ? 'float32' : type] } },
+      }));
+  const attribute = [
+    ...(epsilon === undefined ? [] : [{ name: 'epsilon', f: epsilon, type: 1 }]),
+    ...(axis === undefined ? [] : [{ name: 'axis', i: axis, type: 2 }]),
+  ];
+  const graph = {
+    node: [{ input, output, opType, domain, attribute }],
+    name: 'graph',
+    input: values(input),
+    output: values(output),
+  };
+  const opsetImport = [
+    { domain: '', version: 23 },
+    { domain: 'com.microsoft', version: 1 },
+  ];
+  return Model.encode({ irVersion: 11, graph, opsetImport }).finish();
+}

@@ -1,0 +1,107 @@
+// onnxruntime's operators, each as a model of one node (models/). Its float16 arrays are bits.
+
+import { fromFloat16, getNumThreads } from 'fused-rmsnorm';
+import type { InferenceSession, Tensor, TypedTensor } from 'onnxruntime-node';
+
+import { zeros, type Arrays, type Elements } from '../../cases/arrays';
+import type { Case } from '../../cases/cases';
+import type { Answer } from '../../cases/verify';
+import type { OutputMode } from '../subject';
+import { modelFile, modelTypes, type ModelType } from './model-file';
+import type { LoadedRival, PreparedRival, Rival } from './rival';
+import { importInstalled, timedPromises } from './support';
+
+type Ort = typeof import('onnxruntime-node');
+
+function modelType({ dtype }: Case): ModelType | undefined {
+  return modelTypes.find((type) => type === dtype);
+}
+
+export const onnxruntime: Rival = {
+  name: 'onnxruntime-node',
+  computes: 'rms-norm',
+  description: "onnxruntime's SimplifiedLayerNormalization, on as many threads",
+  packages: ['onnxruntime-node'],
+  outputs: ['given', 'fresh'],
+  // Its float16 residual is not rounded before it is normalised.
+  supports: (one) =>
+    one.op === 'forward'
+      ? modelType(one) !== undefined
+      : one.op === 'residual' && one.dtype === 'float32',
+  load: () =>
+    load('onnxruntime-node', ({ op }) =>
+      op === 'residual' ? 'SkipSimplifiedLayerNormalization' : 'SimplifiedLayerNormalization',
+    ),
+};
+
+export const onnxruntimeLayerNorm: Rival = {
+  name: 'onnxruntime-node layer-norm',
+  computes: 'layer-norm',
+  description: "onnxruntime's LayerNormalization, on as many threads",
+  packages: ['onnxruntime-node'],
+  outputs: ['given', 'fresh'],
+  supports: (one) => one.op === 'forward' && modelType(one) !== undefined,
+  load: () => load('onnxruntime-node layer-norm', () => 'LayerNormalization'),
+};
+
+async function load(name: string, opType: (one: Case) => string): Promise<LoadedRival> {
+  const ort = await importInstalled(name, ['onnxruntime-node'], () => import('onnxruntime-node'));
+  return {
+    version: ort.env.versions.common,
+    prepare: (one, arrays, outputs) => prepare(ort, opType(one), one, arrays, outputs),
+  };
+}
+
+async function prepare(
+  ort: Ort,
+  opType: string,
+  one: Case,
+  arrays: Arrays,
+  outputs: OutputMode,
+): Promise<PreparedRival> {
+  const { rows, hiddenSize } = one;
+  const type = modelType(one);
+  if (type === undefined) throw new TypeError(`No model of ${opType} for ${one.dtype}`);
+  // onnxruntime's own type of a float16 array depends on the version of Node.js.
+  const tensor = (elements: Elements, dims: number[]): Tensor =>
+    new ort.Tensor(type, elements as Float32Array, dims);
+  const matrix = (elements: Elements) => tensor(elements, [rows, hiddenSize]);
+  const vector = (elements: Elements) => tensor(elements, [hiddenSize]);
+  const tensors: Readonly<Record<string, () => Tensor>> = {
+    x: () => matrix(arrays.x),
+    residual: () => matrix(arrays.residual),
+    weight: () => vector(arrays.weight),
+    bias: () => vector(zeros(type, hiddenSize)),
+    y: () => matrix(arrays.out),
+    sum: () => matrix(arrays.sum),
+  };
+  const named = (names: readonly string[]): Record<string, Tensor> =>
+    Object.fromEntries(names.map((name) => [name, (tensors[name] as () => Tensor)()]));
+
+  const session = await ort.InferenceSession.create(modelFile(opType, type), {
+    intraOpNumThreads: getNumThreads(),
+  });
+  const inputs = named(session.inputNames);
+  const given = outputs === 'given' ? named(session.outputNames) : undefined;
+  let results: InferenceSession.ReturnType = {};
+  return {
+    run: (repeats) =>
+      timedPromises(repeats, async () => {
+        results = await (given ? session.run(inputs, given) : session.run(inputs));
+      }),
+    results: (): Answer =>
+      Object.fromEntries(
+        Object.entries(results).map(([name, value]) => [
+          name,
+          floats(value as TypedTensor<ModelType>),
+        ]),
+      ),
+    dispose: () => session.release(),
+  };
+}
+
+function floats({ type, data }: TypedTensor<ModelType>): Float32Array {
+  if (type === 'float32') return data as Float32Array;
+  const { buffer, byteOffset, length } = data;
+  return fromFloat16(new Uint16Array(buffer, byteOffset, length));
+}

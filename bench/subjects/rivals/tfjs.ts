@@ -1,0 +1,118 @@
+// RMSNorm put together of TensorFlow.js's operations, on its CPU backends. Its build for Node.js has
+// no gradients of these operations, so backward is put together, too. What is timed leaves its
+// results in tensors.
+
+import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
+
+import type { Arrays, Elements } from '../../cases/arrays';
+import { eps, type Case } from '../../cases/cases';
+import type { Answer } from '../../cases/verify';
+import { timed } from '../../measure/measure';
+import type { PreparedRival, Rival } from './rival';
+import { float32, importInstalled } from './support';
+
+type Tf = typeof import('@tensorflow/tfjs-core');
+
+/** What a case computes, by the names of Answer. */
+type Tensors = Partial<Record<keyof Answer, Tensor>>;
+
+const core = '@tensorflow/tfjs-core';
+
+/** Its memory has at most 4 GiB, for a dozen matrices of the largest. */
+export const tfjsWasm = rivalOf('wasm', 2 ** 25, () => import('@tensorflow/tfjs-backend-wasm'));
+
+/** Larger ones take seconds a call. */
+export const tfjsCpu = rivalOf('cpu', 2 ** 20, () => import('@tensorflow/tfjs-backend-cpu'));
+
+function rivalOf(
+  backend: 'wasm' | 'cpu',
+  maximumElements: number,
+  loadBackend: () => Promise<unknown>,
+): Rival {
+  const name = `tfjs-${backend}`;
+  const packages = [core, `@tensorflow/tfjs-backend-${backend}`] as const;
+  return {
+    name,
+    computes: 'rms-norm',
+    description: `operations of TensorFlow.js, its ${backend} backend, one thread`,
+    packages,
+    outputs: ['fresh'],
+    supports: ({ dtype, rows, hiddenSize }) =>
+      dtype === 'float32' && rows * hiddenSize <= maximumElements,
+    load: async () => {
+      const tf = await importInstalled(name, packages, async () => {
+        const loaded = await import('@tensorflow/tfjs-core');
+        loaded.env().set('IS_TEST', true); // no advertisements
+        await loadBackend();
+        return loaded;
+      });
+      await tf.setBackend(backend);
+      return {
+        version: tf.version_core,
+        prepare: async (one, arrays) => {
+          await tf.setBackend(backend);
+          return prepare(tf, backend, one, arrays);
+        },
+      };
+    },
+  };
+}
+
+function prepare(tf: Tf, backend: string, one: Case, arrays: Arrays): PreparedRival {
+  const { inputs, compute } = computation(tf, one, arrays);
+  let results: Tensors = {};
+  const call = () => {
+    tf.dispose(results);
+    results = tf.tidy(compute);
+  };
+  return {
+    run: async (repeats) => {
+      await tf.setBackend(backend); // another's tensors may have been computed since
+      return timed(repeats, call);
+    },
+    results: () =>
+      Object.fromEntries(
+        Object.entries(results).map(([name, tensor]) => [name, tensor.dataSync<'float32'>()]),
+      ),
+    dispose: () => {
+      tf.dispose([inputs, results]);
+    },
+  };
+}
+
+function computation(
+  tf: Tf,
+  { op, rows, hiddenSize }: Case,
+  arrays: Arrays,
+): { inputs: Tensor[]; compute: () => Tensors } {
+  const matrix = (elements: Elements, columns = hiddenSize): Tensor2D =>
+    tf.tensor2d(float32(elements), [rows, columns]);
+  const x = matrix(arrays.x);
+  const weight = tf.tensor1d(float32(arrays.weight));
+  const norm = (a: Tensor) =>
+    tf.mul(tf.mul(a, tf.rsqrt(tf.add(tf.mean(tf.square(a), -1, true), eps))), weight);
+
+  if (op === 'forward') return { inputs: [x, weight], compute: () => ({ y: norm(x) }) };
+  if (op === 'residual') {
+    const residual = matrix(arrays.residual);
+    return {
+      inputs: [x, weight, residual],
+      compute: () => {
+        const sum = tf.add(x, residual);
+        return { y: norm(sum), sum };
+      },
+    };
+  }
+  const dy = matrix(arrays.dy);
+  const rstd = matrix(arrays.rstd, 1);
+  return {
+    inputs: [x, weight, dy, rstd],
+    compute: () => {
+      const xhat = tf.mul(x, rstd);
+      const g = tf.mul(dy, weight);
+      const cbar = tf.mean(tf.mul(g, xhat), -1, true);
+      const dx = tf.mul(rstd, tf.sub(g, tf.mul(xhat, cbar)));
+      return { dx, dweight: tf.sum(tf.mul(dy, xhat), 0) };
+    },
+  };
+}

@@ -1,0 +1,86 @@
+// No file of lib or bench imports itself by way of others. Imports of types count: a reader follows them,
+// too. Which folders may import which is in eslint.config.mjs.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import ts from 'typescript';
+
+const root = path.join(__dirname, '../..');
+
+/** What each file imports. */
+type Imports = ReadonlyMap<string, readonly string[]>;
+
+/** Imports that close a circle and have not been removed yet. */
+const exceptions: readonly string[] = [
+  'lib/gpu/device-buffer.ts -> lib/call/options.ts',
+  'lib/gpu/event.ts -> lib/call/options.ts',
+  'lib/gpu/event.ts -> lib/gpu/stream.ts',
+  'lib/gpu/host-buffer.ts -> lib/call/options.ts',
+  'lib/gpu/stream.ts -> lib/call/options.ts',
+];
+
+/** The relative imports of all files, static and dynamic, of values and of types. */
+function importsOf(folder: string): Imports {
+  const names = readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' });
+  const files = names
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => path.posix.join(folder, ...name.split(path.sep)));
+  return new Map(
+    files.map((file) => {
+      const { importedFiles } = ts.preProcessFile(readFileSync(path.join(root, file), 'utf8'));
+      const names = importedFiles.map(({ fileName }) => fileName);
+      const relative = names.filter((name) => name.startsWith('.'));
+      return [
+        file,
+        relative.map((name) => resolved(file, name, files)).filter((each) => each !== ''),
+      ];
+    }),
+  );
+}
+
+/** The file of the folder that an import means, or `''` if it is none of the folder's. */
+function resolved(from: string, name: string, files: readonly string[]): string {
+  const base = path.posix.join(path.posix.dirname(from), name).replace(/\.js$/, '');
+  const candidates = [`${base}.ts`, `${base}/index.ts`, `${base}.d.ts`];
+  return candidates.find((candidate) => files.includes(candidate)) ?? '';
+}
+
+/** A circle of imports, from a file to itself; null if there is none. */
+function findCircle(imports: Imports): string | null {
+  const done = new Set<string>();
+  const visit = (file: string, way: readonly string[]): string | null => {
+    if (way.includes(file)) return [...way.slice(way.indexOf(file)), file].join(' -> ');
+    if (done.has(file)) return null;
+    for (const next of imports.get(file) ?? []) {
+      if (exceptions.includes(`${file} -> ${next}`)) continue;
+      const circle = visit(next, [...way, file]);
+      if (circle !== null) return circle;
+    }
+    done.add(file);
+    return null;
+  };
+  for (const file of imports.keys()) {
+    const circle = visit(file, []);
+    if (circle !== null) return circle;
+  }
+  return null;
+}
+
+test.each(['lib', 'bench'])('%s has no circle of imports', (folder) => {
+  const imports = importsOf(folder);
+  expect(imports.size).toBeGreaterThan(10);
+  expect([...imports.values()].flat().length).toBeGreaterThan(imports.size);
+  expect(findCircle(imports)).toBeNull();
+});
+
+test('a circle is found, and told', () => {
+  const straight: [string, string[]][] = [
+    ['a', ['b', 'c']],
+    ['b', ['c']],
+    ['c', ['d']],
+  ];
+  expect(findCircle(new Map(straight))).toBeNull();
+  expect(findCircle(new Map([...straight, ['d', ['b']]]))).toBe('b -> c -> d -> b');
+  expect(findCircle(new Map([['a', ['a']]]))).toBe('a -> a');
+});
