@@ -48,15 +48,15 @@ onGpu('a plan on a GPU', () => {
       () => {
         plan.forward(y, weight as never);
       },
-      'ERR_INVALID_ARG_VALUE',
-      "'x' and 'out'",
+      'ERR_INVALID_ARG_TYPE',
+      "'out' must be a DeviceBuffer",
     );
     refuses(
       () => {
         plan.forward(y, empty(1));
       },
       'ERR_OUT_OF_RANGE',
-      "'out' must have 100 elements",
+      "'out' must be of 100 elements",
     );
     refuses(
       () => {
