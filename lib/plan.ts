@@ -226,13 +226,15 @@ function readX(call: Call, value: unknown): Argument {
   return x;
 }
 
-/** Refuses what is elsewhere than the calls of a plan. */
-function checkDevice(name: string, argument: Argument, device: number): void {
-  if (ArrayBuffer.isView(argument) && device === cpuOrdinal) return;
+/** Refuses a weight or an x that is elsewhere than the calls of a plan. */
+function checkDevice(name: 'weight' | 'x', argument: Argument, device: number): void {
   const data = dataOf(argument);
-  if (isDeviceBuffer(data) ? ordinalOfBuffer(data) === device : device === cpuOrdinal) return;
+  const isArray = ArrayBuffer.isView(data);
+  if (isArray ? device === cpuOrdinal : ordinalOfBuffer(data) === device) return;
   const expected = device === cpuOrdinal ? 'an array' : `a DeviceBuffer on 'cuda:${device}'`;
-  throw argumentError('ERR_INVALID_ARG_VALUE', name, `${expected}, as device says`, data);
+  const isOtherKind = name === 'x' && isArray !== (device === cpuOrdinal);
+  const code = isOtherKind ? 'ERR_INVALID_ARG_TYPE' : 'ERR_INVALID_ARG_VALUE';
+  throw argumentError(code, name, `${expected}, as device says`, data);
 }
 
 function readPlanStream(stream: unknown, device: number) {
