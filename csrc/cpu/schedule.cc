@@ -24,6 +24,8 @@ Status make_schedule(Shape shape, std::int64_t bytes_per_element, std::int64_t c
   const std::int64_t bytes = shape.rows * row_bytes;
   schedule->threads = threads_for(bytes, available);
   schedule->stores = bytes > caches ? Stores::kStreaming : Stores::kCached;
+  schedule->piece_rows = shape.rows;
+  if (schedule->threads == 1) return {};
   // A multiple of 16 rows where there are as many: variants fold up to 16 short rows at once.
   const std::int64_t rows = kPieceBytes / row_bytes;
   schedule->piece_rows = rows >= 16 ? rows / 16 * 16 : std::max<std::int64_t>(rows, 1);

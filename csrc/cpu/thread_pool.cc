@@ -235,12 +235,13 @@ void set_thread_count(int count) {
 
 void parallel_for(std::int64_t items, std::int64_t grain, int threads, Task task) {
   const FloatingPointScope mode;
-  const std::int64_t pieces = (items + grain - 1) / grain;
-  const int slots = static_cast<int>(std::clamp<std::int64_t>(pieces, 1, threads));
-  if (slots == 1) {
+  // On one thread nothing is divided, which takes long.
+  if (threads == 1 || items <= grain) {
     if (items > 0) task.run(task.context, 0, items, 0);
     return;
   }
+  const std::int64_t pieces = (items + grain - 1) / grain;
+  const int slots = static_cast<int>(std::min<std::int64_t>(pieces, threads));
   Job job;
   job.task = task;
   job.grain = grain;
