@@ -31,6 +31,7 @@ import {
   type Argument,
   type Input,
   type Output,
+  type TensorArgument,
 } from './call/tensor';
 import { toBFloat16, toFloat16 } from './convert';
 import { checkDTypeName, rstdKind, zeros, type DType } from './core/dtype';
@@ -310,14 +311,16 @@ export class RMSNorm {
 
 /** Whether two arguments that do not partly overlap, which calls refuse, overlap at all. */
 function isSameMemory(a: Argument, b: Argument): boolean {
-  const [memory, byte] = beginOf(a);
-  const [otherMemory, otherByte] = beginOf(b);
+  if (ArrayBuffer.isView(a) && ArrayBuffer.isView(b)) {
+    return a === b || (a.buffer === b.buffer && a.byteOffset === b.byteOffset);
+  }
+  const [memory, byte] = beginOf(tensorOf(a));
+  const [otherMemory, otherByte] = beginOf(tensorOf(b));
   return memory === otherMemory && byte === otherByte;
 }
 
 /** The memory that an argument lies in, and its first byte there. */
-function beginOf(argument: Argument): [unknown, number] {
-  const { data, view } = tensorOf(argument);
+function beginOf({ data, view }: TensorArgument): [unknown, number] {
   const offset = ((view?.offset ?? 0) * data.byteLength) / data.length;
   if (ArrayBuffer.isView(data)) return [data.buffer, data.byteOffset + offset];
   return [data.device, Number(data.pointer) + offset];

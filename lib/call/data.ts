@@ -27,10 +27,10 @@ export function freshLike(like: TensorData, length: number): TensorData {
   return freshArray(arrayKind('like', like), length);
 }
 
-/** The same for rstd, of a kind that is said if it is an array. */
-export function freshRstd(like: TensorData, kind: ArrayKind, rows: number): TensorData {
-  if (!ArrayBuffer.isView(like)) return new DeviceBuffer(rows, 'float32', { device: like.device });
-  return freshArray(kind, rows);
+/** Memory for rstd beside that of a GPU. */
+export function freshRstd(like: TensorData, rows: number): DeviceBuffer {
+  const { device } = like as DeviceBuffer;
+  return new DeviceBuffer(rows, 'float32', { device });
 }
 
 /** Refuses data that is elsewhere than x: all of a call is in arrays, or on one GPU. */
