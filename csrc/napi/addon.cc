@@ -29,7 +29,6 @@ constexpr napi_property_descriptor kMethods[] = {
     method<cpu_variants>("cpuVariants"),
     method<cpu_variant>("cpuVariant"),
     method<set_cpu_variant>("setCpuVariant"),
-    method<devices>("devices"),
     method<num_threads>("numThreads"),
     method<set_num_threads>("setNumThreads"),
 };
@@ -38,7 +37,7 @@ napi_value init(napi_env env, napi_value exports) {
   if (const Status status = Environment::make(env); !status.ok()) return throw_status(env, status);
   napi_define_properties(env, exports, std::size(kMethods), kMethods);
   set_own(env, exports, {"package", make_string(env, RMSNORM_PACKAGE)});
-  set_own(env, exports, {"cuda", make_objects(env)});
+  export_gpu(env, exports);
   return exports;
 }
 

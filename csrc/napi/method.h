@@ -4,6 +4,7 @@
 #include <node_api.h>
 
 #include <new>
+#include <span>
 
 #include "errors.h"
 
@@ -21,7 +22,9 @@ napi_value guarded(napi_env env, napi_callback_info info) {
   }
 }
 
-// A property for napi_define_properties.
+// Functions for napi_define_properties: each file of them ends with its table.
+using Methods = std::span<const napi_property_descriptor>;
+
 template <Function function>
 constexpr napi_property_descriptor method(const char* name) {
   return {name,    nullptr, guarded<function>,       nullptr,

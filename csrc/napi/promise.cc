@@ -3,7 +3,6 @@
 #include <mutex>
 #include <new>
 
-#include "args/arguments.h"
 #include "errors.h"
 #include "results.h"
 

@@ -18,11 +18,7 @@ using cuda::QueuePtr;
 constexpr std::int64_t kMaxLength = std::int64_t{1} << 53;
 
 Status make(ObjectCall& call, DeviceSpan span, std::shared_ptr<ReportedMemory> reported) {
-  napi_value value = nullptr;
-  RMSNORM_TRY(call.environment().wrap(
-      std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)), &value));
-  call.returns(value);
-  return {};
+  return call.returns_object(std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)));
 }
 
 Status create(ObjectCall& call) {
@@ -69,9 +65,7 @@ Status view(ObjectCall& call) {
 Status get_pointer(ObjectCall& call) {
   DeviceBuffer* buffer = nullptr;
   RMSNORM_TRY(call.object(0, "buffer", &buffer));
-  napi_value pointer = nullptr;
-  napi_create_bigint_uint64(call.env(), buffer->span().pointer, &pointer);
-  call.returns(pointer);
+  call.returns_pointer(buffer->span().pointer);
   return {};
 }
 
@@ -184,31 +178,19 @@ Status fill(ObjectCall& call) {
   });
 }
 
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<create>("createDeviceBuffer"),
+    object_method<create_foreign>("foreignDeviceBuffer"),
+    object_method<view>("deviceBufferView"),
+    object_method<get_pointer>("deviceBufferPointer"),
+    object_method<write>("deviceBufferWrite"),
+    object_method<read>("deviceBufferRead"),
+    object_method<read_async>("deviceBufferReadAsync"),
+    object_method<fill>("deviceBufferFill"),
+};
+
 }  // namespace
 
-napi_value create_device_buffer(napi_env env, napi_callback_info info) {
-  return object_callback<create>(env, info);
-}
-napi_value foreign_device_buffer(napi_env env, napi_callback_info info) {
-  return object_callback<create_foreign>(env, info);
-}
-napi_value device_buffer_view(napi_env env, napi_callback_info info) {
-  return object_callback<view>(env, info);
-}
-napi_value device_buffer_pointer(napi_env env, napi_callback_info info) {
-  return object_callback<get_pointer>(env, info);
-}
-napi_value device_buffer_write(napi_env env, napi_callback_info info) {
-  return object_callback<write>(env, info);
-}
-napi_value device_buffer_read(napi_env env, napi_callback_info info) {
-  return object_callback<read>(env, info);
-}
-napi_value device_buffer_read_async(napi_env env, napi_callback_info info) {
-  return object_callback<read_async>(env, info);
-}
-napi_value device_buffer_fill(napi_env env, napi_callback_info info) {
-  return object_callback<fill>(env, info);
-}
+constinit const Methods kDeviceBufferMethods = kMethods;
 
 }  // namespace rmsnorm::napi

@@ -7,6 +7,7 @@
 
 #include "../../cuda/host/transfer.h"
 #include "../environment.h"
+#include "../method.h"
 
 namespace rmsnorm::napi {
 
@@ -51,13 +52,6 @@ class DeviceBuffer final : public NativeObject {
 };
 
 // As binding.d.ts declares them.
-napi_value create_device_buffer(napi_env env, napi_callback_info info);
-napi_value foreign_device_buffer(napi_env env, napi_callback_info info);
-napi_value device_buffer_view(napi_env env, napi_callback_info info);
-napi_value device_buffer_pointer(napi_env env, napi_callback_info info);
-napi_value device_buffer_write(napi_env env, napi_callback_info info);
-napi_value device_buffer_read(napi_env env, napi_callback_info info);
-napi_value device_buffer_read_async(napi_env env, napi_callback_info info);
-napi_value device_buffer_fill(napi_env env, napi_callback_info info);
+extern const Methods kDeviceBufferMethods;
 
 }  // namespace rmsnorm::napi

@@ -14,10 +14,7 @@ Status create(ObjectCall& call) {
   RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.boolean(1, "timing", &has_timing));
   RMSNORM_TRY(cuda::RecordedEvent::make(*device, has_timing, &event));
-  napi_value value = nullptr;
-  RMSNORM_TRY(call.environment().wrap(std::make_unique<Event>(std::move(event)), &value));
-  call.returns(value);
-  return {};
+  return call.returns_object(std::make_unique<Event>(std::move(event)));
 }
 
 Status record(ObjectCall& call) {
@@ -33,9 +30,7 @@ Status has_passed(ObjectCall& call) {
   bool has_passed = false;
   RMSNORM_TRY(call.object(0, "event", &event));
   RMSNORM_TRY(event->recorded().has_passed(&has_passed));
-  napi_value value = nullptr;
-  napi_get_boolean(call.env(), has_passed, &value);
-  call.returns(value);
+  call.returns_boolean(has_passed);
   return {};
 }
 
@@ -71,25 +66,14 @@ Status elapsed(ObjectCall& call) {
   return {};
 }
 
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<create>("createEvent"),        object_method<record>("eventRecord"),
+    object_method<has_passed>("eventHasPassed"), object_method<synchronize>("eventSynchronize"),
+    object_method<when_passed>("eventPassed"),   object_method<elapsed>("eventElapsed"),
+};
+
 }  // namespace
 
-napi_value create_event(napi_env env, napi_callback_info info) {
-  return object_callback<create>(env, info);
-}
-napi_value event_record(napi_env env, napi_callback_info info) {
-  return object_callback<record>(env, info);
-}
-napi_value event_has_passed(napi_env env, napi_callback_info info) {
-  return object_callback<has_passed>(env, info);
-}
-napi_value event_synchronize(napi_env env, napi_callback_info info) {
-  return object_callback<synchronize>(env, info);
-}
-napi_value event_passed(napi_env env, napi_callback_info info) {
-  return object_callback<when_passed>(env, info);
-}
-napi_value event_elapsed(napi_env env, napi_callback_info info) {
-  return object_callback<elapsed>(env, info);
-}
+constinit const Methods kEventMethods = kMethods;
 
 }  // namespace rmsnorm::napi

@@ -7,6 +7,7 @@
 
 #include "../../cuda/runtime/recorded_event.h"
 #include "../environment.h"
+#include "../method.h"
 
 namespace rmsnorm::napi {
 
@@ -28,11 +29,6 @@ class Event final : public NativeObject {
 };
 
 // As binding.d.ts declares them.
-napi_value create_event(napi_env env, napi_callback_info info);
-napi_value event_record(napi_env env, napi_callback_info info);
-napi_value event_has_passed(napi_env env, napi_callback_info info);
-napi_value event_synchronize(napi_env env, napi_callback_info info);
-napi_value event_passed(napi_env env, napi_callback_info info);
-napi_value event_elapsed(napi_env env, napi_callback_info info);
+extern const Methods kEventMethods;
 
 }  // namespace rmsnorm::napi

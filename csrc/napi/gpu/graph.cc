@@ -17,10 +17,7 @@ Status end(ObjectCall& call) {
   std::unique_ptr<cuda::Graph> graph;
   RMSNORM_TRY(call.object(0, "stream", &stream));
   RMSNORM_TRY(cuda::Graph::end_capture(*stream->queue(), &graph));
-  napi_value value = nullptr;
-  RMSNORM_TRY(call.environment().wrap(std::make_unique<Graph>(std::move(graph)), &value));
-  call.returns(value);
-  return {};
+  return call.returns_object(std::make_unique<Graph>(std::move(graph)));
 }
 
 // Never fails on a stream, open or not.
@@ -39,19 +36,15 @@ Status launch(ObjectCall& call) {
   return graph->graph().launch(queue);
 }
 
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<begin>("beginCapture"),
+    object_method<end>("endCapture"),
+    object_method<abandon>("abandonCapture"),
+    object_method<launch>("launchGraph"),
+};
+
 }  // namespace
 
-napi_value begin_capture(napi_env env, napi_callback_info info) {
-  return object_callback<begin>(env, info);
-}
-napi_value end_capture(napi_env env, napi_callback_info info) {
-  return object_callback<end>(env, info);
-}
-napi_value abandon_capture(napi_env env, napi_callback_info info) {
-  return object_callback<abandon>(env, info);
-}
-napi_value launch_graph(napi_env env, napi_callback_info info) {
-  return object_callback<launch>(env, info);
-}
+constinit const Methods kGraphMethods = kMethods;
 
 }  // namespace rmsnorm::napi

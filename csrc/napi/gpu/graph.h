@@ -7,6 +7,7 @@
 
 #include "../../cuda/runtime/graph.h"
 #include "../environment.h"
+#include "../method.h"
 
 namespace rmsnorm::napi {
 
@@ -27,9 +28,6 @@ class Graph final : public NativeObject {
 };
 
 // As binding.d.ts declares them.
-napi_value begin_capture(napi_env env, napi_callback_info info);
-napi_value end_capture(napi_env env, napi_callback_info info);
-napi_value abandon_capture(napi_env env, napi_callback_info info);
-napi_value launch_graph(napi_env env, napi_callback_info info);
+extern const Methods kGraphMethods;
 
 }  // namespace rmsnorm::napi

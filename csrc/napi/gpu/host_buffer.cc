@@ -101,6 +101,11 @@ Status copy(ObjectCall& call) {
   });
 }
 
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<create>("createHostBuffer"),
+    object_method<copy>("copyBuffer"),
+};
+
 }  // namespace
 
 Status HostBuffer::make_array_buffer(napi_value* array_buffer) {
@@ -117,11 +122,6 @@ void HostBuffer::release() {
   detach_external_array_buffer(env_, memory_);
 }
 
-napi_value create_host_buffer(napi_env env, napi_callback_info info) {
-  return object_callback<create>(env, info);
-}
-napi_value copy_buffer(napi_env env, napi_callback_info info) {
-  return object_callback<copy>(env, info);
-}
+constinit const Methods kHostBufferMethods = kMethods;
 
 }  // namespace rmsnorm::napi

@@ -5,6 +5,7 @@
 
 #include "../../cuda/runtime/allocation.h"
 #include "../environment.h"
+#include "../method.h"
 #include "external_memory.h"
 
 namespace rmsnorm::napi {
@@ -33,7 +34,6 @@ class HostBuffer final : public NativeObject {
 };
 
 // As binding.d.ts declares them.
-napi_value create_host_buffer(napi_env env, napi_callback_info info);
-napi_value copy_buffer(napi_env env, napi_callback_info info);
+extern const Methods kHostBufferMethods;
 
 }  // namespace rmsnorm::napi

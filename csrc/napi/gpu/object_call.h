@@ -3,8 +3,12 @@
 
 #include <node_api.h>
 
-#include "../args/arguments.h"
+#include <memory>
+#include <utility>
+
 #include "../environment.h"
+#include "../method.h"
+#include "../values.h"
 
 namespace rmsnorm::napi {
 
@@ -48,8 +52,17 @@ class ObjectCall {
     return check_open(**object, name);
   }
 
-  // The result, where it is not undefined.
+  // The result, where it is not undefined. returns_object: for a new object of C++. Errors:
+  // kInvalidState of an environment that is ending.
   void returns(napi_value value) { result_ = value; }
+  void returns_boolean(bool boolean) { napi_get_boolean(env_, boolean, &result_); }
+  void returns_pointer(std::uint64_t pointer) {
+    napi_create_bigint_uint64(env_, pointer, &result_);
+  }
+  template <class Object>
+  Status returns_object(std::unique_ptr<Object> object) {
+    return environment_->wrap(std::move(object), &result_);
+  }
   napi_value result() const { return result_; }
 
   Status wrong_type(std::size_t index, const char* name, const char* expected) const;
@@ -70,6 +83,11 @@ napi_value object_callback(napi_env env, napi_callback_info info) {
   Status status = call.begin(env, info);
   if (status.ok()) status = function(call);
   return status.ok() ? call.result() : throw_status(env, status);
+}
+
+template <Status (*function)(ObjectCall&)>
+constexpr napi_property_descriptor object_method(const char* name) {
+  return method<object_callback<function>>(name);
 }
 
 }  // namespace rmsnorm::napi

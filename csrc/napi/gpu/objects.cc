@@ -1,9 +1,8 @@
 #include "objects.h"
 
-#include <iterator>
-
-#include "../method.h"
+#include "../results.h"
 #include "device_buffer.h"
+#include "devices.h"
 #include "event.h"
 #include "graph.h"
 #include "host_buffer.h"
@@ -32,42 +31,16 @@ napi_value dispose(napi_env env, napi_callback_info info) {
 
 }  // namespace
 
-napi_value make_objects(napi_env env) {
-  constexpr napi_property_descriptor kMethods[] = {
-      method<create_device_buffer>("createDeviceBuffer"),
-      method<foreign_device_buffer>("foreignDeviceBuffer"),
-      method<device_buffer_view>("deviceBufferView"),
-      method<device_buffer_pointer>("deviceBufferPointer"),
-      method<device_buffer_write>("deviceBufferWrite"),
-      method<device_buffer_read>("deviceBufferRead"),
-      method<device_buffer_read_async>("deviceBufferReadAsync"),
-      method<device_buffer_fill>("deviceBufferFill"),
-      method<create_host_buffer>("createHostBuffer"),
-      method<copy_buffer>("copyBuffer"),
-      method<create_stream>("createStream"),
-      method<foreign_stream>("foreignStream"),
-      method<default_stream>("defaultStream"),
-      method<stream_pointer>("streamPointer"),
-      method<stream_synchronize>("streamSynchronize"),
-      method<stream_passed>("streamPassed"),
-      method<stream_is_idle>("streamIsIdle"),
-      method<stream_wait>("streamWait"),
-      method<create_event>("createEvent"),
-      method<event_record>("eventRecord"),
-      method<event_has_passed>("eventHasPassed"),
-      method<event_synchronize>("eventSynchronize"),
-      method<event_passed>("eventPassed"),
-      method<event_elapsed>("eventElapsed"),
-      method<begin_capture>("beginCapture"),
-      method<end_capture>("endCapture"),
-      method<abandon_capture>("abandonCapture"),
-      method<launch_graph>("launchGraph"),
-      method<dispose>("dispose"),
-  };
+void export_gpu(napi_env env, napi_value exports) {
+  constexpr napi_property_descriptor kDispose[] = {method<dispose>("dispose")};
   napi_value objects = nullptr;
   napi_create_object(env, &objects);
-  napi_define_properties(env, objects, std::size(kMethods), kMethods);
-  return objects;
+  for (const Methods& methods : {kDeviceBufferMethods, kHostBufferMethods, kStreamMethods,
+                                 kEventMethods, kGraphMethods, Methods(kDispose)}) {
+    napi_define_properties(env, objects, methods.size(), methods.data());
+  }
+  napi_define_properties(env, exports, kDeviceMethods.size(), kDeviceMethods.data());
+  set_own(env, exports, {"cuda", objects});
 }
 
 }  // namespace rmsnorm::napi

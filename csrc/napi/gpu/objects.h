@@ -1,11 +1,11 @@
-// The functions over objects of GPUs, as one object.
+// What the addon exports of GPUs.
 #pragma once
 
 #include <node_api.h>
 
 namespace rmsnorm::napi {
 
-// `cuda` of binding.d.ts.
-napi_value make_objects(napi_env env);
+// Gives the exports `devices` and `cuda` of binding.d.ts.
+void export_gpu(napi_env env, napi_value exports);
 
 }  // namespace rmsnorm::napi

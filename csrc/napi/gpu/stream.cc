@@ -8,12 +8,8 @@ namespace {
 using cuda::QueuePtr;
 
 Status make(ObjectCall& call, QueuePtr queue, bool is_default) {
-  Environment& environment = call.environment();
-  napi_value value = nullptr;
-  RMSNORM_TRY(environment.wrap(std::make_unique<Stream>(environment, std::move(queue), is_default),
-                               &value));
-  call.returns(value);
-  return {};
+  return call.returns_object(
+      std::make_unique<Stream>(call.environment(), std::move(queue), is_default));
 }
 
 Status create(ObjectCall& call) {
@@ -45,10 +41,7 @@ Status find_default(ObjectCall& call) {
 Status get_pointer(ObjectCall& call) {
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  napi_value pointer = nullptr;
-  napi_create_bigint_uint64(call.env(), reinterpret_cast<std::uint64_t>(stream->queue()->share()),
-                            &pointer);
-  call.returns(pointer);
+  call.returns_pointer(reinterpret_cast<std::uint64_t>(stream->queue()->share()));
   return {};
 }
 
@@ -72,9 +65,7 @@ Status is_idle(ObjectCall& call) {
   bool has_passed = false;
   RMSNORM_TRY(call.object(0, "stream", &stream));
   RMSNORM_TRY(stream->queue()->has_passed(&has_passed));
-  napi_value value = nullptr;
-  napi_get_boolean(call.env(), has_passed, &value);
-  call.returns(value);
+  call.returns_boolean(has_passed);
   return {};
 }
 
@@ -85,6 +76,13 @@ Status wait(ObjectCall& call) {
   RMSNORM_TRY(call.object(1, "event", &event));
   return stream->queue()->wait_for(event->recorded());
 }
+
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<create>("createStream"),           object_method<create_foreign>("foreignStream"),
+    object_method<find_default>("defaultStream"),    object_method<get_pointer>("streamPointer"),
+    object_method<synchronize>("streamSynchronize"), object_method<when_passed>("streamPassed"),
+    object_method<is_idle>("streamIsIdle"),          object_method<wait>("streamWait"),
+};
 
 }  // namespace
 
@@ -111,29 +109,6 @@ Status read_queue(Environment& environment, napi_value stream, cuda::Device& dev
   return {};
 }
 
-napi_value create_stream(napi_env env, napi_callback_info info) {
-  return object_callback<create>(env, info);
-}
-napi_value foreign_stream(napi_env env, napi_callback_info info) {
-  return object_callback<create_foreign>(env, info);
-}
-napi_value default_stream(napi_env env, napi_callback_info info) {
-  return object_callback<find_default>(env, info);
-}
-napi_value stream_pointer(napi_env env, napi_callback_info info) {
-  return object_callback<get_pointer>(env, info);
-}
-napi_value stream_synchronize(napi_env env, napi_callback_info info) {
-  return object_callback<synchronize>(env, info);
-}
-napi_value stream_passed(napi_env env, napi_callback_info info) {
-  return object_callback<when_passed>(env, info);
-}
-napi_value stream_is_idle(napi_env env, napi_callback_info info) {
-  return object_callback<is_idle>(env, info);
-}
-napi_value stream_wait(napi_env env, napi_callback_info info) {
-  return object_callback<wait>(env, info);
-}
+constinit const Methods kStreamMethods = kMethods;
 
 }  // namespace rmsnorm::napi

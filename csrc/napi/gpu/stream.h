@@ -41,13 +41,6 @@ inline Status read_queue(ObjectCall& call, std::size_t index, cuda::Device& devi
 }
 
 // As binding.d.ts declares them.
-napi_value create_stream(napi_env env, napi_callback_info info);
-napi_value foreign_stream(napi_env env, napi_callback_info info);
-napi_value default_stream(napi_env env, napi_callback_info info);
-napi_value stream_pointer(napi_env env, napi_callback_info info);
-napi_value stream_synchronize(napi_env env, napi_callback_info info);
-napi_value stream_passed(napi_env env, napi_callback_info info);
-napi_value stream_is_idle(napi_env env, napi_callback_info info);
-napi_value stream_wait(napi_env env, napi_callback_info info);
+extern const Methods kStreamMethods;
 
 }  // namespace rmsnorm::napi

@@ -16,7 +16,6 @@ napi_value advise_huge_pages(napi_env env, napi_callback_info info);
 napi_value cpu_variants(napi_env env, napi_callback_info info);
 napi_value cpu_variant(napi_env env, napi_callback_info info);
 napi_value set_cpu_variant(napi_env env, napi_callback_info info);
-napi_value devices(napi_env env, napi_callback_info info);
 napi_value num_threads(napi_env env, napi_callback_info info);
 napi_value set_num_threads(napi_env env, napi_callback_info info);
 
