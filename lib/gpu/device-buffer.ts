@@ -1,12 +1,13 @@
 import type { NativeDeviceBuffer, NativeHostBuffer } from '../../binding';
-import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
+import { cuda, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import { elementSizes, readDeviceDType, type DeviceDType } from '../core/device-dtype';
 import { dtypeCodes, nativeView, type FloatArray, type NativeArray } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { readHostArray, readPackagedArray } from '../core/host-array';
-import { nativeHostBuffer, type HostArrayOf, type HostBuffer } from './host-buffer';
+import type { HostArrayOf, HostBuffer } from './host-buffer';
 import { knownOptions, readCount } from '../call/options';
 import { freshArray } from '../core/outputs';
+import { DeviceObject, Existing, findNative, nativeOf, ordinalOf } from './object';
 import { nativeStream, readStream, type StreamOptions } from './stream';
 
 /** Options of {@link DeviceBuffer.from}. */
@@ -25,14 +26,16 @@ const streamNames: ReadonlySet<string> = new Set(['stream']);
 const fromNames: ReadonlySet<string> = new Set(['dtype', 'device', 'stream']);
 
 /** The ordinal of a buffer's device. */
-export let ordinalOfBuffer: (buffer: DeviceBuffer) => number;
+export const ordinalOfBuffer: (buffer: DeviceBuffer) => number = ordinalOf;
 
 /** The native buffer of one of ours, or null if the value is none. */
-export let nativeDeviceBuffer: (value: unknown) => NativeDeviceBuffer | null;
+export function nativeDeviceBuffer(value: unknown): NativeDeviceBuffer | null {
+  return findNative('DeviceBuffer', value);
+}
 
 /** The native side of a copy that is done in place. */
 function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer | null {
-  return nativeDeviceBuffer(partner) ?? nativeHostBuffer(partner);
+  return nativeDeviceBuffer(partner) ?? findNative('HostBuffer', partner);
 }
 
 /**
@@ -52,23 +55,15 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
  * Letting go of it, by `dispose()`, by `using` or because nothing refers to it any more, is safe at
  * any time, and waits for nothing: its memory is freed when the work that uses it is done.
  */
-export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
+export class DeviceBuffer<
+  D extends DeviceDType = DeviceDType,
+> extends DeviceObject<'DeviceBuffer'> {
   /** Of its elements. */
   readonly dtype: D;
   /** Elements. */
   readonly length: number;
   /** Its size in bytes. */
   readonly byteLength: number;
-  /** Such as `'cuda:0'`. */
-  readonly device: `cuda:${number}`;
-  readonly #native: NativeDeviceBuffer;
-  readonly #ordinal: number;
-
-  static {
-    nativeDeviceBuffer = (value) =>
-      typeof value === 'object' && value !== null && #native in value ? value.#native : null;
-    ordinalOfBuffer = (buffer) => buffer.#ordinal;
-  }
 
   /**
    * Memory whose content is not set.
@@ -85,17 +80,18 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     dtype: D,
     options: CudaDeviceOptions | Existing<NativeDeviceBuffer> = {},
   ) {
-    this.length = readCount('length', length, 0);
-    this.dtype = readDeviceDType(dtype) as D;
-    this.byteLength = length * elementSizes[dtype];
-    if (Existing.is<NativeDeviceBuffer>(options)) {
-      this.#ordinal = options.ordinal;
-      this.#native = options.native;
-    } else {
-      this.#ordinal = readOrdinal(knownOptions(options, deviceNames).device);
-      this.#native = cuda.createDeviceBuffer(this.#ordinal, length, dtypeCodes[dtype]);
+    readCount('length', length, 0);
+    readDeviceDType(dtype);
+    let existing = options;
+    if (!Existing.is<NativeDeviceBuffer>(existing)) {
+      const ordinal = readOrdinal(knownOptions(existing, deviceNames).device);
+      const native = cuda.createDeviceBuffer(ordinal, length, dtypeCodes[dtype]);
+      existing = new Existing(native, ordinal);
     }
-    this.device = `cuda:${this.#ordinal}`;
+    super('DeviceBuffer', existing);
+    this.dtype = dtype;
+    this.length = length;
+    this.byteLength = length * elementSizes[dtype];
   }
 
   /**
@@ -155,7 +151,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
    * @throws Error `ERR_DISPOSED`
    */
   get pointer(): bigint {
-    return cuda.deviceBufferPointer(this.#native);
+    return cuda.deviceBufferPointer(nativeOf(this));
   }
 
   /**
@@ -168,8 +164,8 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
   subarray(begin = 0, end = this.length): DeviceBuffer<D> {
     const first = readIndex('begin', begin, this.length);
     const last = Math.max(first, readIndex('end', end, this.length));
-    const native = cuda.deviceBufferView(this.#native, first, last);
-    return new DeviceBuffer(last - first, this.dtype, new Existing(native, this.#ordinal));
+    const native = cuda.deviceBufferView(nativeOf(this), first, last);
+    return new DeviceBuffer(last - first, this.dtype, new Existing(native, ordinalOf(this)));
   }
 
   /**
@@ -209,7 +205,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (inPlace !== null) return;
     const stream = this.#stream(options);
     const [array, code] = this.#readArray('target', target);
-    cuda.deviceBufferRead(this.#native, array, code, stream);
+    cuda.deviceBufferRead(nativeOf(this), array, code, stream);
   }
 
   /**
@@ -221,7 +217,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (inPlace !== null) return cuda.streamPassed(inPlace);
     const stream = this.#stream(options);
     const [array, code] = this.#readArray('target', target);
-    return cuda.deviceBufferReadAsync(this.#native, array, code, stream);
+    return cuda.deviceBufferReadAsync(nativeOf(this), array, code, stream);
   }
 
   /**
@@ -253,25 +249,20 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (typeof value !== 'number') {
       throw argumentError('ERR_INVALID_ARG_TYPE', 'value', 'a number', value);
     }
-    cuda.deviceBufferFill(this.#native, value, this.#stream(options));
+    cuda.deviceBufferFill(nativeOf(this), value, this.#stream(options));
     return this;
   }
 
   /**
-   * Lets go of the memory. It is freed when its other views have been disposed of, graphs that use
-   * it, too, and work in flight is done; nothing waits for that. Twice does no harm.
+   * Releases the memory. It is freed when its other views have been disposed of, graphs that use
+   * it, too, and work in flight is done; nothing waits for that. Idempotent.
    */
-  dispose(): void {
-    cuda.dispose(this.#native);
-  }
-
-  /** {@link DeviceBuffer.dispose}, for `using`. */
-  [Symbol.dispose](): void {
-    this.dispose();
+  override dispose(): void {
+    super.dispose();
   }
 
   #stream(options: StreamOptions) {
-    return readStream(knownOptions(options, streamNames).stream, this.#ordinal);
+    return readStream(knownOptions(options, streamNames).stream, ordinalOf(this));
   }
 
   #newArray(): HostArrayOf<D> {
@@ -284,7 +275,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (inPlace !== null) return inPlace;
     const stream = this.#stream(options);
     const [array, code] = this.#readArray('source', source);
-    cuda.deviceBufferWrite(this.#native, array, code, stream, mayWait);
+    cuda.deviceBufferWrite(nativeOf(this), array, code, stream, mayWait);
     return stream;
   }
 
@@ -302,10 +293,10 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (stated !== undefined) nativeStream(stated);
     const isOfPartner =
       nativeDeviceBuffer(partner) !== null && stated?.device === (partner as DeviceBuffer).device;
-    const ordinal = isOfPartner ? (partner as DeviceBuffer).#ordinal : this.#ordinal;
+    const ordinal = isOfPartner ? ordinalOf(partner as DeviceBuffer) : ordinalOf(this);
     const stream = readStream(stated, ordinal);
-    if (name === 'source') cuda.copyBuffer(this.#native, native, stream);
-    else cuda.copyBuffer(native, this.#native, stream);
+    if (name === 'source') cuda.copyBuffer(nativeOf(this), native, stream);
+    else cuda.copyBuffer(native, nativeOf(this), stream);
     return stream;
   }
 
