@@ -1,7 +1,14 @@
 import type { NativeDeviceBuffer, NativeHostBuffer } from '../../binding';
 import { cuda, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
-import { elementSizes, readDeviceDType, type DeviceDType } from '../core/device-dtype';
-import { dtypeCodes, nativeView, type FloatArray, type NativeArray } from '../core/dtype';
+import {
+  checkDeviceDType,
+  dtypes,
+  dtypesOfKinds,
+  nativeView,
+  type DeviceDType,
+  type FloatArray,
+  type NativeArray,
+} from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { readHostArray, readPackagedArray } from '../core/host-array';
 import type { HostArrayOf, HostBuffer } from './host-buffer';
@@ -81,17 +88,18 @@ export class DeviceBuffer<
     options: CudaDeviceOptions | Existing<NativeDeviceBuffer> = {},
   ) {
     readCount('length', length, 0);
-    readDeviceDType(dtype);
+    checkDeviceDType(dtype);
+    const { code, bytes } = dtypes[dtype];
     let existing = options;
     if (!Existing.is<NativeDeviceBuffer>(existing)) {
       const ordinal = readOrdinal(knownOptions(existing, deviceNames).device);
-      const native = cuda.createDeviceBuffer(ordinal, length, dtypeCodes[dtype]);
+      const native = cuda.createDeviceBuffer(ordinal, length, code);
       existing = new Existing(native, ordinal);
     }
     super('DeviceBuffer', existing);
     this.dtype = dtype;
     this.length = length;
-    this.byteLength = length * elementSizes[dtype];
+    this.byteLength = length * bytes;
   }
 
   /**
@@ -109,8 +117,8 @@ export class DeviceBuffer<
     const { data, kind } = readHostArray('source', source);
     const { stream } = own;
     if (stream !== undefined) nativeStream(stream);
-    const { dtype: stated = dtypesOfKinds[kind], device = stream?.device } = own;
-    const dtype = readDeviceDType(stated) as D;
+    const { dtype = dtypesOfKinds[kind] as D, device = stream?.device } = own;
+    checkDeviceDType(dtype);
     const buffer = new DeviceBuffer(data.length, dtype, device === undefined ? {} : { device });
     try {
       buffer.copyFrom(source, stream === undefined ? {} : { stream });
@@ -138,7 +146,8 @@ export class DeviceBuffer<
   ): DeviceBuffer<D> {
     const { device } = knownOptions(options, deviceNames);
     readCount('length', length, 0);
-    const code = dtypeCodes[readDeviceDType(dtype)];
+    checkDeviceDType(dtype);
+    const { code } = dtypes[dtype];
     const ordinal = readOrdinal(device);
     const native = cuda.foreignDeviceBuffer(ordinal, readPointer(pointer), length, code);
     return new DeviceBuffer(length, dtype, new Existing(native, ordinal));
@@ -266,8 +275,7 @@ export class DeviceBuffer<
   }
 
   #newArray(): HostArrayOf<D> {
-    const kind = this.dtype === 'float32' ? 'Float32Array' : 'Uint16Array';
-    return freshArray(kind, this.length) as HostArrayOf<D>;
+    return freshArray(dtypes[this.dtype].bits, this.length) as HostArrayOf<D>;
   }
 
   #copyFrom(source: CopyPartner, options: StreamOptions, mayWait: boolean) {
@@ -308,13 +316,13 @@ export class DeviceBuffer<
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
     const { data, kind } = packaged ?? readHostArray(name, array);
-    const kinds = arrayKinds[this.dtype];
-    if (!kinds.includes(kind)) {
-      const expected = `a ${kinds.join(' or ')}, since the buffer is ${this.dtype}`;
+    const kinds = new Set<string>(['Float32Array', ...dtypes[this.dtype].kinds]);
+    if (!kinds.has(kind)) {
+      const expected = `a ${[...kinds].join(' or ')}, since the buffer is ${this.dtype}`;
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
     this.#checkLength(name, data.length, array);
-    return [nativeView(data), dtypeCodes[kind === 'Float32Array' ? 'float32' : this.dtype]];
+    return [nativeView(data), dtypes[kind === 'Float32Array' ? 'float32' : this.dtype].code];
   }
 
   #checkLength(name: string, length: number, partner: unknown): void {
@@ -323,26 +331,12 @@ export class DeviceBuffer<
   }
 }
 
-const dtypesOfKinds = {
-  Float32Array: 'float32',
-  Float64Array: 'float64',
-  Float16Array: 'float16',
-  Uint16Array: undefined,
-} as const;
-
 /** The dtype that an array of a kind has unless it is said. */
 type DTypeOf<A> = A extends Float32Array
   ? 'float32'
   : A extends NativeArray
     ? DeviceDType
     : 'float16';
-
-/** The kinds of array that buffers of a dtype are copied from and to. */
-const arrayKinds: Record<DeviceDType, readonly string[]> = {
-  float32: ['Float32Array'],
-  float16: ['Float32Array', 'Float16Array', 'Uint16Array'],
-  bfloat16: ['Float32Array', 'Uint16Array'],
-};
 
 /** A bound of a view, from 0 to `length`. */
 function readIndex(name: string, value: unknown, length: number): number {

@@ -4,7 +4,7 @@ import type { NativeHostBuffer } from '../../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
 import { argumentError, codedError } from '../core/errors';
 import { knownOptions, readCount } from '../call/options';
-import { elementSizes, readDeviceDType, type DeviceDType } from '../core/device-dtype';
+import { checkDeviceDType, dtypes, makeArray, type DeviceDType } from '../core/dtype';
 import { GpuObject } from './object';
 
 const optionNames: ReadonlySet<string> = new Set(['device']);
@@ -48,20 +48,20 @@ export class HostBuffer<D extends DeviceDType = DeviceDType> extends GpuObject<'
   constructor(length: number, dtype: D, options: CudaDeviceOptions = {}) {
     const { device } = knownOptions(options, optionNames);
     readCount('length', length, 0);
-    const size = elementSizes[readDeviceDType(dtype)];
-    const most = Math.floor(constants.MAX_LENGTH / size);
+    checkDeviceDType(dtype);
+    const { bytes, bits } = dtypes[dtype];
+    const most = Math.floor(constants.MAX_LENGTH / bytes);
     if (length > most) {
       const expected = `at most ${most}, which is what an ArrayBuffer of this Node.js has room for`;
       throw argumentError('ERR_OUT_OF_RANGE', 'length', expected, length);
     }
-    const [native, memory] = cuda.createHostBuffer(readOrdinal(device), length * size);
+    const [native, memory] = cuda.createHostBuffer(readOrdinal(device), length * bytes);
     super('HostBuffer', native);
     this.dtype = dtype;
     this.length = length;
-    this.byteLength = length * size;
+    this.byteLength = length * bytes;
     owners.set(memory, native);
-    const array = dtype === 'float32' ? new Float32Array(memory) : new Uint16Array(memory);
-    this.#array = array as HostArrayOf<D>;
+    this.#array = makeArray(bits, memory) as HostArrayOf<D>;
   }
 
   /**

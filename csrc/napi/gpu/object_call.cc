@@ -6,6 +6,7 @@ namespace rmsnorm::napi {
 namespace {
 
 constexpr std::int64_t kMaxOrdinal = 1023;
+constexpr auto kLastDType = static_cast<std::int64_t>(DType::kBFloat16);  // of those on devices
 
 }  // namespace
 
@@ -69,7 +70,7 @@ Status ObjectCall::pointer(std::size_t index, std::uint64_t* pointer) {
 
 Status ObjectCall::dtype(std::size_t index, DType* dtype) {
   std::int64_t code = 0;
-  RMSNORM_TRY(integer(index, "dtype", 2, &code));
+  RMSNORM_TRY(integer(index, "dtype", kLastDType, &code));
   *dtype = static_cast<DType>(code);
   return {};
 }
