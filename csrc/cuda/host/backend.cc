@@ -12,42 +12,42 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Gives a piece of `rows` rows its place, if the call has it.
-Piece place(Layout& layout, std::int64_t rows, Piece piece) {
-  if (piece.is_used()) piece.offset = layout.add(rows * piece.row_bytes);
-  return piece;
+// Adds an array of `rows` rows to the layout, if the call has it.
+StagedArray add(Layout& layout, std::int64_t rows, StagedArray array) {
+  if (array.is_used()) array.offset = layout.add(rows * array.row_bytes);
+  return array;
 }
 
 // A matrix; what is uploaded or downloaded of it is its caller's to say.
 template <class AnyRows>
-Piece rows_of(const AnyRows& rows, std::int64_t hidden_size, DType dtype) {
+StagedArray rows_of(const AnyRows& rows, std::int64_t hidden_size, DType dtype) {
   const std::int64_t size = element_size(dtype);
   return {.row_bytes = hidden_size * size,
           .row_stride = rows.row_stride * size,
           .batch_rows = rows.batch_rows,
           .batch_stride = rows.batch_stride * size};
 }
-Piece input(const ConstRows& rows, std::int64_t hidden_size, DType dtype) {
-  Piece piece = rows_of(rows, hidden_size, dtype);
-  piece.source = rows.data;
-  return piece;
+StagedArray input(const ConstRows& rows, std::int64_t hidden_size, DType dtype) {
+  StagedArray array = rows_of(rows, hidden_size, dtype);
+  array.source = rows.data;
+  return array;
 }
-Piece output(const Rows& rows, std::int64_t hidden_size, DType dtype) {
-  Piece piece = rows_of(rows, hidden_size, dtype);
-  piece.destination = rows.data;
-  return piece;
+StagedArray output(const Rows& rows, std::int64_t hidden_size, DType dtype) {
+  StagedArray array = rows_of(rows, hidden_size, dtype);
+  array.destination = rows.data;
+  return array;
 }
 // A vector, as a matrix of one row; and rstd, as one of a column.
-Piece weight_of(const Weight& weight, std::int64_t hidden_size) {
+StagedArray weight_of(const Weight& weight, std::int64_t hidden_size) {
   return input({weight.data}, hidden_size, weight.dtype);
 }
-Piece rstd_input(const void* rstd) { return input({rstd, 1}, 1, DType::kFloat32); }
-Piece rstd_output(void* rstd) { return output({rstd, 1}, 1, DType::kFloat32); }
+StagedArray rstd_input(const void* rstd) { return input({rstd, 1}, 1, DType::kFloat32); }
+StagedArray rstd_output(void* rstd) { return output({rstd, 1}, 1, DType::kFloat32); }
 
 // Its address where the memory it is in begins at `base`; null if the call does not have it.
-void* address(CUdeviceptr base, const Piece& piece) {
-  if (!piece.is_used()) return nullptr;
-  return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(piece.offset));
+void* address(CUdeviceptr base, const StagedArray& array) {
+  if (!array.is_used()) return nullptr;
+  return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(array.offset));
 }
 
 // The rows of a chunk: as many units of `unit_rows` rows as its bytes hold, and at least one.
@@ -80,44 +80,44 @@ Status staged_forward(Device& device, const ForwardArgs& args) {
   RMSNORM_TRY(
       choose_chunk_rows(rows, 1, matrices * hidden_size * element_size(args.dtype), &chunk_rows));
 
-  Layout layout;
-  const Piece whole[] = {place(layout, 1, weight_of(args.weight, hidden_size))};
-  Layout chunk;
-  const Piece chunked[] = {
-      place(chunk, chunk_rows, input(args.x, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, input(args.residual, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, output(args.sum, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, output(args.y, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, rstd_output(args.rstd)),
+  Layout whole_layout;
+  const StagedArray whole[] = {add(whole_layout, 1, weight_of(args.weight, hidden_size))};
+  Layout chunk_layout;
+  const StagedArray chunked[] = {
+      add(chunk_layout, chunk_rows, input(args.x, hidden_size, args.dtype)),
+      add(chunk_layout, chunk_rows, input(args.residual, hidden_size, args.dtype)),
+      add(chunk_layout, chunk_rows, output(args.sum, hidden_size, args.dtype)),
+      add(chunk_layout, chunk_rows, output(args.y, hidden_size, args.dtype)),
+      add(chunk_layout, chunk_rows, rstd_output(args.rstd)),
   };
-  const auto on_device = [&](const Part& part) {
+  const auto on_device = [&](const Chunk& chunk) {
     ForwardArgs there = args;
-    there.shape.rows = part.rows;
-    there.weight.data = address(part.whole, whole[0]);
-    there.x = {address(part.chunk, chunked[0]), hidden_size};
-    there.residual = {address(part.chunk, chunked[1]), hidden_size};
-    there.sum = {address(part.chunk, chunked[2]), hidden_size};
-    there.y = {address(part.chunk, chunked[3]), hidden_size};
-    there.rstd = address(part.chunk, chunked[4]);
+    there.shape.rows = chunk.rows;
+    there.weight.data = address(chunk.whole_memory, whole[0]);
+    there.x = {address(chunk.memory, chunked[0]), hidden_size};
+    there.residual = {address(chunk.memory, chunked[1]), hidden_size};
+    there.sum = {address(chunk.memory, chunked[2]), hidden_size};
+    there.y = {address(chunk.memory, chunked[3]), hidden_size};
+    there.rstd = address(chunk.memory, chunked[4]);
     return there;
   };
   const std::int64_t workspace =
-      chunk.add(workspace_for(rows, chunk_rows, [&](std::int64_t part_rows) {
+      chunk_layout.add(workspace_for(rows, chunk_rows, [&](std::int64_t some_rows) {
         return forward_workspace_bytes(device,
-                                       on_device({0, part_rows, kSomewhere, kSomewhere, nullptr}));
+                                       on_device({0, some_rows, kSomewhere, kSomewhere, nullptr}));
       }));
   return run_staged(device, {.rows = rows,
                              .chunk_rows = chunk_rows,
                              .whole = whole,
                              .chunked = chunked,
-                             .whole_bytes = layout.bytes(),
-                             .chunk_bytes = chunk.bytes(),
+                             .whole_bytes = whole_layout.bytes(),
+                             .chunk_bytes = chunk_layout.bytes(),
                              .launch =
-                                 [&](const Part& part) {
+                                 [&](const Chunk& chunk) {
                                    return launch_forward(
-                                       device, on_device(part),
-                                       part.chunk + static_cast<CUdeviceptr>(workspace),
-                                       part.stream);
+                                       device, on_device(chunk),
+                                       chunk.memory + static_cast<CUdeviceptr>(workspace),
+                                       chunk.stream);
                                  },
                              .finish = nullptr});
 }
@@ -136,62 +136,62 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   RMSNORM_TRY(choose_chunk_rows(rows, has_dweight ? group_rows : 1,
                                 matrices * hidden_size * element_size(args.dtype), &chunk_rows));
 
-  Layout layout;
-  const Piece whole[] = {
-      place(layout, 1, weight_of(args.weight, hidden_size)),
-      place(layout, 1,
-            {.source = args.accumulate ? args.dweight : nullptr,
-             .destination = args.dweight,
-             .row_bytes = hidden_size * element_size(args.dweight_dtype)}),
+  Layout whole_layout;
+  const StagedArray whole[] = {
+      add(whole_layout, 1, weight_of(args.weight, hidden_size)),
+      add(whole_layout, 1,
+          {.source = args.accumulate ? args.dweight : nullptr,
+           .destination = args.dweight,
+           .row_bytes = hidden_size * element_size(args.dweight_dtype)}),
   };
   const std::int64_t partial_bytes = partial_row_bytes(hidden_size);
-  const std::int64_t partials = layout.add(has_dweight ? groups * partial_bytes : 0);
+  const std::int64_t partials = whole_layout.add(has_dweight ? groups * partial_bytes : 0);
   const auto partials_at = [&](CUdeviceptr base, std::int64_t group) {
     return has_dweight ? base + static_cast<CUdeviceptr>(partials + group * partial_bytes) : 0;
   };
-  Layout chunk;
-  const Piece chunked[] = {
-      place(chunk, chunk_rows, input(args.dy, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, input(args.x, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, input(args.dsum, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, rstd_input(args.rstd)),
-      place(chunk, chunk_rows, output(args.dx, hidden_size, args.dtype)),
+  Layout chunk_layout;
+  const StagedArray chunked[] = {
+      add(chunk_layout, chunk_rows, input(args.dy, hidden_size, args.dtype)),
+      add(chunk_layout, chunk_rows, input(args.x, hidden_size, args.dtype)),
+      add(chunk_layout, chunk_rows, input(args.dsum, hidden_size, args.dtype)),
+      add(chunk_layout, chunk_rows, rstd_input(args.rstd)),
+      add(chunk_layout, chunk_rows, output(args.dx, hidden_size, args.dtype)),
   };
-  const auto on_device = [&](const Part& part) {
+  const auto on_device = [&](const Chunk& chunk) {
     BackwardArgs there = args;
-    there.shape.rows = part.rows;
-    there.weight.data = address(part.whole, whole[0]);
-    there.dweight = address(part.whole, whole[1]);
-    there.dy = {address(part.chunk, chunked[0]), hidden_size};
-    there.x = {address(part.chunk, chunked[1]), hidden_size};
-    there.dsum = {address(part.chunk, chunked[2]), hidden_size};
-    there.rstd = address(part.chunk, chunked[3]);
-    there.dx = {address(part.chunk, chunked[4]), hidden_size};
+    there.shape.rows = chunk.rows;
+    there.weight.data = address(chunk.whole_memory, whole[0]);
+    there.dweight = address(chunk.whole_memory, whole[1]);
+    there.dy = {address(chunk.memory, chunked[0]), hidden_size};
+    there.x = {address(chunk.memory, chunked[1]), hidden_size};
+    there.dsum = {address(chunk.memory, chunked[2]), hidden_size};
+    there.rstd = address(chunk.memory, chunked[3]);
+    there.dx = {address(chunk.memory, chunked[4]), hidden_size};
     return there;
   };
   const std::int64_t workspace =
-      chunk.add(workspace_for(rows, chunk_rows, [&](std::int64_t part_rows) {
+      chunk_layout.add(workspace_for(rows, chunk_rows, [&](std::int64_t some_rows) {
         return backward_workspace_bytes(device,
-                                        on_device({0, part_rows, kSomewhere, kSomewhere, nullptr}));
+                                        on_device({0, some_rows, kSomewhere, kSomewhere, nullptr}));
       }));
   StagedCall call{.rows = rows,
                   .chunk_rows = chunk_rows,
                   .whole = whole,
                   .chunked = chunked,
-                  .whole_bytes = layout.bytes(),
-                  .chunk_bytes = chunk.bytes(),
+                  .whole_bytes = whole_layout.bytes(),
+                  .chunk_bytes = chunk_layout.bytes(),
                   .launch =
-                      [&](const Part& part) {
-                        return launch_backward(device, on_device(part), group_rows,
-                                               partials_at(part.whole, part.first_row / group_rows),
-                                               part.chunk + static_cast<CUdeviceptr>(workspace),
-                                               part.stream);
+                      [&](const Chunk& chunk) {
+                        return launch_backward(
+                            device, on_device(chunk), group_rows,
+                            partials_at(chunk.whole_memory, chunk.first_row / group_rows),
+                            chunk.memory + static_cast<CUdeviceptr>(workspace), chunk.stream);
                       },
                   .finish = nullptr};
   if (has_dweight) {
-    call.finish = [&](const Part& part) {
-      return launch_finish_dweight(device, on_device(part), partials_at(part.whole, 0), groups,
-                                   part.stream);
+    call.finish = [&](const Chunk& chunk) {
+      return launch_finish_dweight(device, on_device(chunk), partials_at(chunk.whole_memory, 0),
+                                   groups, chunk.stream);
     };
   }
   return run_staged(device, call);

@@ -126,26 +126,28 @@ Status with_room(Device& device, const Allocate& allocate) {
 
 }  // namespace
 
-Status Allocation::on_device(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
+// Makes all memory first that the destructor and noting a use need.
+template <class Memory>
+Status Allocation::make(Device& device, std::int64_t bytes, Memory OwnedMemory::*memory,
+                        AllocationPtr* allocation) {
   auto made = std::make_shared<Allocation>(device);
-  made->own_nothing_yet();
-  DeviceMemory& memory = made->owned_->on_device;
-  RMSNORM_TRY(with_room(device, [&] { return memory.allocate(bytes); }));
-  made->pointer_ = memory.get();
+  made->owned_ = std::make_unique<OwnedMemory>(device);
+  made->uses_.reserve(1);
+  OwnedMemory& owned = *made->owned_;
+  RMSNORM_TRY(with_room(device, [&] { return (owned.*memory).allocate(bytes); }));
+  made->pointer_ = owned.on_device.get();
+  made->host_ = static_cast<char*>(owned.on_host.get());
   made->bytes_ = bytes;
   *allocation = std::move(made);
   return {};
 }
 
+Status Allocation::on_device(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
+  return make(device, bytes, &OwnedMemory::on_device, allocation);
+}
+
 Status Allocation::on_host(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
-  auto made = std::make_shared<Allocation>(device);
-  made->own_nothing_yet();
-  PinnedMemory& memory = made->owned_->on_host;
-  RMSNORM_TRY(with_room(device, [&] { return memory.allocate(bytes); }));
-  made->host_ = memory.get();
-  made->bytes_ = bytes;
-  *allocation = std::move(made);
-  return {};
+  return make(device, bytes, &OwnedMemory::on_host, allocation);
 }
 
 Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t bytes,
@@ -190,12 +192,6 @@ Status Allocation::check_foreign() const {
                   std::to_string(left));
   }
   return {};
-}
-
-// All memory that the destructor and noting a use need.
-void Allocation::own_nothing_yet() {
-  owned_ = std::make_unique<OwnedMemory>(device_);
-  uses_.reserve(1);
 }
 
 Allocation::~Allocation() {

@@ -68,7 +68,9 @@ class Allocation {
 
  private:
   Status check_foreign() const;
-  void own_nothing_yet();
+  template <class Memory>
+  static Status make(Device& device, std::int64_t bytes, Memory OwnedMemory::*memory,
+                     AllocationPtr* allocation);
   void add_use(Use use) noexcept;
   void drop_passed_uses() noexcept;
 
