@@ -21,15 +21,15 @@ Status record(ObjectCall& call) {
   Event* event = nullptr;
   cuda::QueuePtr queue;
   RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(read_queue(call, 1, event->recorded().device(), &queue));
-  return queue->record(event->recorded());
+  RMSNORM_TRY(read_queue(call, 1, event->get().device(), &queue));
+  return queue->record(event->get());
 }
 
 Status has_passed(ObjectCall& call) {
   Event* event = nullptr;
   bool has_passed = false;
   RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(event->recorded().has_passed(&has_passed));
+  RMSNORM_TRY(event->get().has_passed(&has_passed));
   call.returns_boolean(has_passed);
   return {};
 }
@@ -37,7 +37,7 @@ Status has_passed(ObjectCall& call) {
 Status synchronize(ObjectCall& call) {
   Event* event = nullptr;
   RMSNORM_TRY(call.object(0, "event", &event));
-  return event->recorded().synchronize();
+  return event->get().synchronize();
 }
 
 // By a stream that does nothing but wait for it: behind another, the promise would wait for more.
@@ -47,9 +47,9 @@ Status when_passed(ObjectCall& call) {
   Event* event = nullptr;
   cuda::QueuePtr queue;
   RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(event->recorded().check_waitable());
-  RMSNORM_TRY(cuda::Queue::make(event->recorded().device(), &queue));
-  RMSNORM_TRY(queue->wait_for(event->recorded()));
+  RMSNORM_TRY(event->get().check_waitable());
+  RMSNORM_TRY(cuda::Queue::make(event->get().device(), &queue));
+  RMSNORM_TRY(queue->wait_for(event->get()));
   call.returns(promise.settle_after(*queue, nullptr));
   call.environment().close_queue(*queue);
   return {};
@@ -61,7 +61,7 @@ Status elapsed(ObjectCall& call) {
   float milliseconds = 0;
   RMSNORM_TRY(call.object(0, "event", &begin));
   RMSNORM_TRY(call.object(1, "end", &end));
-  RMSNORM_TRY(begin->recorded().elapsed(end->recorded(), &milliseconds));
+  RMSNORM_TRY(begin->get().elapsed(end->get(), &milliseconds));
   call.returns(make_number(call.env(), milliseconds));
   return {};
 }

@@ -32,8 +32,8 @@ Status launch(ObjectCall& call) {
   Graph* graph = nullptr;
   cuda::QueuePtr queue;
   RMSNORM_TRY(call.object(0, "graph", &graph));
-  RMSNORM_TRY(read_queue(call, 1, graph->graph().device(), &queue));
-  return graph->graph().launch(queue);
+  RMSNORM_TRY(read_queue(call, 1, graph->get().device(), &queue));
+  return graph->get().launch(queue);
 }
 
 constexpr napi_property_descriptor kMethods[] = {

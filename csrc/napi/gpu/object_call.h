@@ -24,6 +24,21 @@ struct HostArray {
 Status read_host_array(napi_env env, napi_value value, DType dtype, const char* name,
                        HostArray* array);
 
+// An object that owns one of C++ alone.
+template <class Owned>
+class OwningObject : public NativeObject {
+ public:
+  explicit OwningObject(std::unique_ptr<Owned> owned) : owned_(std::move(owned)) {}
+
+  // While it is open.
+  Owned& get() { return *owned_; }
+
+ private:
+  void release() override { owned_.reset(); }
+
+  std::unique_ptr<Owned> owned_;
+};
+
 class ObjectCall {
  public:
   // Errors: kInvalidState.

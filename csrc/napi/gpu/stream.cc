@@ -74,7 +74,7 @@ Status wait(ObjectCall& call) {
   Event* event = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
   RMSNORM_TRY(call.object(1, "event", &event));
-  return stream->queue()->wait_for(event->recorded());
+  return stream->queue()->wait_for(event->get());
 }
 
 constexpr napi_property_descriptor kMethods[] = {
