@@ -57,7 +57,7 @@ class Promises {
 class Promise {
  public:
   explicit Promise(Promises& promises);
-  // One that JavaScript has not been given is dropped.
+  // One that was not returned to JavaScript is dropped.
   ~Promise();
   Promise(const Promise&) = delete;
   Promise& operator=(const Promise&) = delete;
@@ -72,7 +72,7 @@ class Promise {
 
  private:
   Promises& promises_;
-  std::unique_ptr<Promises::Pending> pending_;  // null once it was given to JavaScript
+  std::unique_ptr<Promises::Pending> pending_;  // null once JavaScript has it
   napi_value value_ = nullptr;
 };
 

@@ -59,7 +59,7 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
  * themselves: a buffer that is written on one and used on another needs {@link Stream.wait}, or to
  * be waited for in between.
  *
- * Letting go of it, by `dispose()`, by `using` or because nothing refers to it any more, is safe at
+ * To release it, by `dispose()`, by `using` or because nothing refers to it any more, is safe at
  * any time, and waits for nothing: its memory is freed when the work that uses it is done.
  */
 export class DeviceBuffer<

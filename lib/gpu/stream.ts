@@ -51,7 +51,7 @@ export class Stream extends DeviceObject<'Stream'> {
   }
 
   /**
-   * The stream of calls that name none: one for each device and thread of JavaScript. It can not be
+   * The stream of calls that name none: one for each device and thread of JavaScript. It cannot be
    * disposed of.
    *
    * @param device - default: the first of {@link devices}

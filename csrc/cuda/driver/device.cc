@@ -96,8 +96,8 @@ Status find_device(int ordinal, Device** device) {
   RMSNORM_TRY(all_devices(&list));
   const int count = static_cast<int>(list->size());
   if (ordinal < 0 || ordinal >= count) {
-    return {Code::kInvalidValue, "There is no device 'cuda:" + std::to_string(ordinal) +
-                                     "': the last is 'cuda:" + std::to_string(count - 1) + "'"};
+    return {Code::kInvalidValue, "There is no device " + device_name(ordinal) + ": the last is " +
+                                     device_name(count - 1)};
   }
   *device = (*list)[static_cast<std::size_t>(ordinal)].get();
   return {};
@@ -137,7 +137,7 @@ void Device::destroy(std::shared_ptr<void> object) noexcept {
     postponed_.push_back(std::move(object));
     has_postponed_ = true;
   } catch (const std::bad_alloc&) {
-    // Neither the context nor memory for the list can be had: the driver keeps what there is.
+    // Neither the context nor memory for the list is available: the driver keeps the object.
   }
 }
 
@@ -190,10 +190,9 @@ Status Device::load_modules() {
       for (const CUmodule loaded : modules) driver().cuModuleUnload(loaded);
       const Status status = check(result, "cuModuleLoadData");
       return {status.code(),
-              "The kernels can not be loaded on 'cuda:" + std::to_string(properties_.ordinal) +
-                  "' (" + properties_.name + ", compute capability " +
-                  std::to_string(properties_.major) + "." + std::to_string(properties_.minor) +
-                  "): " + status.message(),
+              "The kernels can not be loaded on " + name() + " (" + properties_.name +
+                  ", compute capability " + std::to_string(properties_.major) + "." +
+                  std::to_string(properties_.minor) + "): " + status.message(),
               status.driver_error()};
     }
     modules.push_back(module);
@@ -230,8 +229,8 @@ Status Device::note_fault(Status status) {
     return status;
   }
   return {status.code(),
-          status.message() + ". An earlier call on 'cuda:" + std::to_string(properties_.ordinal) +
-              "' ended with " + fault_ + ": from then on this device works in a new process only",
+          status.message() + ". An earlier call on " + name() + " ended with " + fault_ +
+              ": from then on this device works in a new process only",
           error};
 }
 

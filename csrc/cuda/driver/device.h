@@ -19,6 +19,9 @@
 
 namespace rmsnorm::cuda {
 
+// "'cuda:1'" of 1, for messages.
+inline std::string device_name(int ordinal) { return "'cuda:" + std::to_string(ordinal) + "'"; }
+
 struct DeviceProperties {
   int ordinal = 0;  // what `cuda:N` counts
   std::string name;
@@ -36,6 +39,7 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   const DeviceProperties& properties() const { return properties_; }
+  std::string name() const { return device_name(properties_.ordinal); }
 
   // The kernel of a row, which a launch may ask for all the shared memory that there is. Within a
   // DeviceScope of this device. The kernels are loaded when the first is asked for; each stays
@@ -112,7 +116,7 @@ Status device_count(int* count);
 // and kInvalidValue if there is none.
 Status find_device(int ordinal, Device** device);
 
-// Lets go of the contexts and the kernels of all devices that no scope uses. For when the last who
+// Releases the contexts and the kernels of all devices that no scope uses. For when the last who
 // could call has left; a later call retains them anew.
 void release_devices();
 

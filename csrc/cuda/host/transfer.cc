@@ -47,17 +47,17 @@ Status enqueue_download(Queue& queue, const DeviceSpan& source, std::int64_t fir
 
 Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block) {
   const std::int64_t size = bit_ceil(std::max(bytes, kMinBlockBytes));
-  const auto take_at = [&](std::vector<AllocationPtr>::iterator place) {
-    *block = std::move(*place);
-    blocks_.erase(place);
+  const auto take_at = [&](std::vector<AllocationPtr>::iterator found) {
+    *block = std::move(*found);
+    blocks_.erase(found);
     blocks_.push_back(*block);
   };
   std::int64_t cached = 0;
-  for (auto place = blocks_.begin(); place != blocks_.end(); ++place) {
-    cached += (*place)->bytes();
+  for (auto found = blocks_.begin(); found != blocks_.end(); ++found) {
+    cached += (*found)->bytes();
     // Whoever else holds it has not put it into a queue yet.
-    if ((*place)->bytes() == size && place->use_count() == 1 && (*place)->is_idle()) {
-      take_at(place);
+    if ((*found)->bytes() == size && found->use_count() == 1 && (*found)->is_idle()) {
+      take_at(found);
       return {};
     }
   }

@@ -33,15 +33,15 @@ constexpr int kAccesses = static_cast<int>(Access::kParts) + 1;
 constexpr int kDTypes = static_cast<int>(DType::kFloat64) + 1;
 constexpr int kIndexes = std::ranges::max(kRows, {}, &KernelRow::index).index + 1;
 
-constexpr std::size_t place(Kind kind, int index, Access access, DType dtype, DType weight_dtype) {
-  int place = static_cast<int>(kind);
-  place = place * kIndexes + index;
-  place = place * kAccesses + static_cast<int>(access);
-  place = place * kDTypes + static_cast<int>(dtype);
-  return static_cast<std::size_t>(place * kDTypes + static_cast<int>(weight_dtype));
+constexpr std::size_t slot(Kind kind, int index, Access access, DType dtype, DType weight_dtype) {
+  int slot = static_cast<int>(kind);
+  slot = slot * kIndexes + index;
+  slot = slot * kAccesses + static_cast<int>(access);
+  slot = slot * kDTypes + static_cast<int>(dtype);
+  return static_cast<std::size_t>(slot * kDTypes + static_cast<int>(weight_dtype));
 }
 
-// The number of the row at each place, kKernelCount where there is none.
+// The number of the row in each slot, kKernelCount where there is none.
 static_assert(kKernelCount <= UINT8_MAX);
 constexpr auto kNumbers = [] {
   std::array<std::uint8_t, kKinds * kIndexes * kAccesses * kDTypes * kDTypes> numbers{};
@@ -51,7 +51,7 @@ constexpr auto kNumbers = [] {
     for (int weight = 0; weight < kDTypes; ++weight) {
       const DType dtype = static_cast<DType>(weight);
       if (!row.has_any_weight && row.weight_dtype != dtype) continue;
-      numbers[place(row.kind, row.index, row.access, row.dtype, dtype)] =
+      numbers[slot(row.kind, row.index, row.access, row.dtype, dtype)] =
           static_cast<std::uint8_t>(number);
     }
   }
@@ -65,7 +65,7 @@ std::span<const KernelRow, kKernelCount> kernel_rows() { return kRows; }
 std::size_t kernel_number(const KernelRow& row) { return static_cast<std::size_t>(&row - kRows); }
 
 const KernelRow* find_kernel(Kind kind, int index, Access access, DType dtype, DType weight_dtype) {
-  const std::size_t number = kNumbers[place(kind, index, access, dtype, weight_dtype)];
+  const std::size_t number = kNumbers[slot(kind, index, access, dtype, weight_dtype)];
   return number < kKernelCount ? &kRows[number] : nullptr;
 }
 

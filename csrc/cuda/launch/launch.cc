@@ -75,8 +75,8 @@ Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... m
       ((matrices.data != nullptr && merge_batches(matrices, rows).batch_rows != kOneBatch) || ...);
   if (!is_batched || rows < kMaxBatchedRows) return {};
   return {Code::kOutOfRange,
-          "Tensors whose rows lie in batches must have fewer than 2^31 rows on 'cuda:" +
-              std::to_string(device.properties().ordinal) + "'. Received " + std::to_string(rows)};
+          "Tensors whose rows lie in batches must have fewer than 2^31 rows on " + device.name() +
+              ". Received " + std::to_string(rows)};
 }
 
 // Row groups matter to the kernels only where dweight is wanted.
@@ -90,8 +90,8 @@ Status check_dtype(const Device& device, DType dtype) {
   if (dtype != DType::kFloat64) return {};
   return {Code::kInvalidValue,
           "The argument 'device' must be 'cpu' for float64 tensors, which are computed there only. "
-          "Received 'cuda:" +
-              std::to_string(device.properties().ordinal) + "'"};
+          "Received " +
+              device.name()};
 }
 
 std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {

@@ -164,7 +164,6 @@ Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t byt
 Status Allocation::check_foreign() const {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const std::string name = "'cuda:" + std::to_string(device_.properties().ordinal) + "'";
   const auto refuse = [&](const std::string& expected) {
     return Status(Code::kInvalidValue, "The argument 'pointer' must be " + expected);
   };
@@ -180,8 +179,8 @@ Status Allocation::check_foreign() const {
   RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuPointerGetAttribute, &ordinal,
                                               CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, pointer_)));
   if (ordinal != device_.properties().ordinal) {
-    return refuse("the address of memory of " + name +
-                  ". It is memory of 'cuda:" + std::to_string(ordinal) + "'");
+    return refuse("the address of memory of " + device_.name() + ". It is memory of " +
+                  device_name(ordinal));
   }
   CUdeviceptr base = 0;
   std::size_t size = 0;

@@ -1,5 +1,5 @@
-// Memory that outlives the work that uses it: on a device, or page-locked on the host. Letting go
-// of it never waits. What work in flight still uses is retired, and freed once that has run.
+// Memory that outlives the work that uses it: on a device, or page-locked on the host. Releasing it
+// never waits. What work in flight still uses is retired, and freed once that has run.
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,7 @@ Status Graph::end_capture(Queue& queue, std::unique_ptr<Graph>* graph) {
   made->executable_ = std::make_shared<Executable>();
   Owned<CUgraph, &Driver::cuGraphDestroy> captured;
   CUgraph ended = nullptr;
-  const Status outcome = queue.end_capture(&ended, &made->kept_);
+  const Status outcome = queue.end_capture(&ended, &made->used_);
   captured.reset(ended);
   RMSNORM_TRY(outcome);
   CUgraphExec executable = nullptr;
@@ -36,8 +36,8 @@ Status Graph::launch(const QueuePtr& queue) {
   return status;
 }
 
-void Graph::keep_for_launches() {
-  for (const AllocationPtr& allocation : kept_) {
+void Graph::note_launches() {
+  for (const AllocationPtr& allocation : used_) {
     for (const Launch& launch : launches_) allocation->use_on(launch.queue, launch.enqueued);
   }
 }
@@ -45,7 +45,7 @@ void Graph::keep_for_launches() {
 void Graph::close() noexcept {
   if (executable_ == nullptr) return;
   try {
-    keep_for_launches();
+    note_launches();
   } catch (const std::bad_alloc&) {
     // Without room to note the launches they are waited for.
     for (const Launch& launch : launches_) {
@@ -53,7 +53,7 @@ void Graph::close() noexcept {
       if (mark != nullptr) mark->wait();
     }
   }
-  kept_.clear();
+  used_.clear();
   launches_.clear();
   device_.destroy(std::move(executable_));  // what runs is finished first
 }

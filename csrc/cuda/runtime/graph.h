@@ -26,7 +26,7 @@ class Graph {
   // kInvalidState during a capture; kCuda.
   Status launch(const QueuePtr& queue);
 
-  // Lets go of it and the memory it uses, once its launches have run.
+  // Releases it and the memory it uses once its launches have run.
   void close() noexcept;
 
  private:
@@ -37,11 +37,11 @@ class Graph {
 
   using Executable = Owned<CUgraphExec, &Driver::cuGraphExecDestroy>;
 
-  void keep_for_launches();
+  void note_launches();
 
   Device& device_;
   std::shared_ptr<Executable> executable_;  // null once closed
-  std::set<AllocationPtr> kept_;
+  std::set<AllocationPtr> used_;
   std::vector<Launch> launches_;  // the last of each queue
 };
 

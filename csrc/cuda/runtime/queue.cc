@@ -49,11 +49,11 @@ Status Queue::adopt(Device& device, CUstream stream, QueuePtr* queue) {
   return {};
 }
 
-Status Queue::begin(std::initializer_list<const AllocationPtr*> used) {
-  RMSNORM_TRY(check_usable());
+Status Queue::begin(DeviceScope& scope, std::initializer_list<const AllocationPtr*> used) {
+  RMSNORM_TRY(enter(scope));
   if (capture_ != nullptr) {
     for (const AllocationPtr* allocation : used) {
-      if (*allocation != nullptr) capture_->kept.insert(*allocation);
+      if (*allocation != nullptr) capture_->used.insert(*allocation);
     }
     return {};
   }
@@ -63,6 +63,17 @@ Status Queue::begin(std::initializer_list<const AllocationPtr*> used) {
     if (*allocation != nullptr) (*allocation)->use_on(shared_from_this(), enqueued_);
   }
   return {};
+}
+
+Status Queue::enter(DeviceScope& scope) {
+  RMSNORM_TRY(scope.enter(device_));
+  return check_usable();
+}
+
+Status Queue::enter_running(DeviceScope& scope) {
+  RMSNORM_TRY(scope.enter(device_));
+  RMSNORM_TRY(refuse_capture());
+  return check_usable();
 }
 
 // Whether calls on the stream do what this queue takes them to do. Within a DeviceScope.
@@ -85,15 +96,9 @@ Status Queue::refuse_capture() {
           "The stream is being captured: what is enqueued does not run, and cannot be waited for"};
 }
 
-Status Queue::check_runs() {
-  RMSNORM_TRY(refuse_capture());
-  return check_usable();
-}
-
 Status Queue::synchronize() {
   DeviceScope scope;
-  RMSNORM_TRY(scope.enter(device_));
-  RMSNORM_TRY(check_runs());
+  RMSNORM_TRY(enter_running(scope));
   RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamSynchronize, stream_)));
   note_all_passed();
   return {};
@@ -101,8 +106,7 @@ Status Queue::synchronize() {
 
 Status Queue::has_passed(bool* has_passed) {
   DeviceScope scope;
-  RMSNORM_TRY(scope.enter(device_));
-  RMSNORM_TRY(check_runs());
+  RMSNORM_TRY(enter_running(scope));
   const CUresult result = driver().cuStreamQuery(stream_);
   *has_passed = result == CUDA_SUCCESS;
   if (result == CUDA_ERROR_NOT_READY) return {};
@@ -114,8 +118,7 @@ Status Queue::has_passed(bool* has_passed) {
 // Counted like work, so that whoever waits for the end of the queue waits for the callback, too.
 Status Queue::call_back(CUstreamCallback function, void* data) {
   DeviceScope scope;
-  RMSNORM_TRY(scope.enter(device_));
-  RMSNORM_TRY(check_runs());
+  RMSNORM_TRY(enter_running(scope));
   RMSNORM_TRY(prepare_mark());
   ++enqueued_;
   return device_.note_fault(RMSNORM_CUDA(cuStreamAddCallback, stream_, function, data, 0));
@@ -123,8 +126,7 @@ Status Queue::call_back(CUstreamCallback function, void* data) {
 
 Status Queue::record(RecordedEvent& event) {
   DeviceScope scope;
-  RMSNORM_TRY(scope.enter(device_));
-  RMSNORM_TRY(check_usable());
+  RMSNORM_TRY(enter(scope));
   RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuEventRecord, event.event_->get(), stream_)));
   event.is_recorded_ = true;
   event.capture_ = capture_;
@@ -134,8 +136,7 @@ Status Queue::record(RecordedEvent& event) {
 Status Queue::wait_for(const RecordedEvent& event) {
   if (!event.is_recorded_) return {};
   DeviceScope scope;
-  RMSNORM_TRY(scope.enter(device_));
-  RMSNORM_TRY(check_usable());
+  RMSNORM_TRY(enter(scope));
   if (event.capture_ != capture_ && event.capture_ != nullptr) {
     if (!event.capture_->is_active) {
       return {Code::kInvalidState, "The event was recorded in a capture that has ended"};
@@ -161,15 +162,14 @@ Status Queue::workspace(std::int64_t bytes, CUdeviceptr* workspace) {
   *workspace = 0;
   if (bytes == 0) return {};
   DeviceScope scope;
-  RMSNORM_TRY(scope.enter(device_));
-  RMSNORM_TRY(check_usable());
-  AllocationPtr& kept = capture_ != nullptr ? captured_workspace_ : workspace_;
-  if (kept == nullptr || kept->bytes() < bytes) {
+  RMSNORM_TRY(enter(scope));
+  AllocationPtr& cached = capture_ != nullptr ? captured_workspace_ : workspace_;
+  if (cached == nullptr || cached->bytes() < bytes) {
     retire_workspace();
-    RMSNORM_TRY(Allocation::on_device(device_, bytes, &kept));
-    if (capture_ != nullptr) capture_->kept.insert(kept);
+    RMSNORM_TRY(Allocation::on_device(device_, bytes, &cached));
+    if (capture_ != nullptr) capture_->used.insert(cached);
   }
-  *workspace = kept->pointer();
+  *workspace = cached->pointer();
   return {};
 }
 
@@ -181,8 +181,7 @@ void Queue::retire_workspace() {
 
 Status Queue::begin_capture() {
   DeviceScope scope;
-  RMSNORM_TRY(scope.enter(device_));
-  RMSNORM_TRY(check_runs());
+  RMSNORM_TRY(enter_running(scope));
   mark_now();
   auto capture = std::make_shared<Capture>();
   capture->queues.push_back(this);
@@ -192,7 +191,7 @@ Status Queue::begin_capture() {
   return {};
 }
 
-Status Queue::end_capture(CUgraph* graph, std::set<AllocationPtr>* kept) {
+Status Queue::end_capture(CUgraph* graph, std::set<AllocationPtr>* used) {
   *graph = nullptr;
   if (capture_ == nullptr || !capture_->is_active || capture_->queues.front() != this) {
     return {Code::kInvalidState, "The stream has begun no capture that could end"};
@@ -201,13 +200,13 @@ Status Queue::end_capture(CUgraph* graph, std::set<AllocationPtr>* kept) {
   RMSNORM_TRY(scope.enter(device_));
   const CUresult result = driver().cuStreamEndCapture(stream_, graph);
   if (result == CUDA_SUCCESS || !may_be_captured(stream_)) {
-    kept->swap(capture_->kept);
+    used->swap(capture_->used);
     leave_capture();
   }
   return device_.note_fault(check(result, "cuStreamEndCapture"));
 }
 
-// For all that take part. Within a DeviceScope, since memory is let go of.
+// For all that take part. Within a DeviceScope, since memory is released.
 void Queue::leave_capture() noexcept {
   const std::shared_ptr<Capture> capture = capture_;
   capture->is_active = false;
@@ -216,7 +215,7 @@ void Queue::leave_capture() noexcept {
     queue->captured_workspace_.reset();
   }
   capture->queues.clear();
-  capture->kept.clear();
+  capture->used.clear();
 }
 
 void Queue::abandon_capture() noexcept {

@@ -26,7 +26,7 @@ using QueuePtr = std::shared_ptr<Queue>;
 
 // What is being captured: into a graph, from all streams that take part.
 struct Capture {
-  std::set<AllocationPtr> kept;  // that the captured work uses
+  std::set<AllocationPtr> used;  // by the captured work
   std::vector<Queue*> queues;    // that take part; the first began
   bool is_active = true;         // false once it has ended or was abandoned
 };
@@ -63,8 +63,7 @@ class Queue : public std::enable_shared_from_this<Queue> {
   template <class Enqueue>
   Status enqueue(std::initializer_list<const AllocationPtr*> used, const Enqueue& enqueue) {
     DeviceScope scope;
-    RMSNORM_TRY(scope.enter(device_));
-    RMSNORM_TRY(begin(used));
+    RMSNORM_TRY(begin(scope, used));
     return device_.note_fault(enqueue());
   }
 
@@ -89,10 +88,10 @@ class Queue : public std::enable_shared_from_this<Queue> {
   // Until end_capture nothing that is enqueued runs. Errors: kInvalidState if it is being captured
   // already; kDisposed; kCuda.
   Status begin_capture();
-  // kept: what the graph's work uses. Errors: kInvalidState if the queue began no capture; kCuda.
+  // used: what the graph's work uses. Errors: kInvalidState if the queue began no capture; kCuda.
   // After an error the graph is null, and the capture may still be there: abandon_capture() then.
-  Status end_capture(CUgraph* graph, std::set<AllocationPtr>* kept);
-  // Ends the capture that it takes part in, if any, and lets go of what there is of a graph. If the
+  Status end_capture(CUgraph* graph, std::set<AllocationPtr>* used);
+  // Ends the capture that it takes part in, if any, and drops what there is of a graph. If the
   // driver fails to end it, the next call on any of its queues tries again.
   void abandon_capture() noexcept;
 
@@ -103,7 +102,7 @@ class Queue : public std::enable_shared_from_this<Queue> {
   // The mark of all that has been enqueued: null if it has run.
   std::shared_ptr<Mark> mark() noexcept { return mark(enqueued_); }
 
-  // Lets go of the stream, which finishes what it has. Nothing but mark() works after it.
+  // Releases the stream, which finishes what it has. Nothing but mark() works after it.
   void close() noexcept;
 
  private:
@@ -118,9 +117,10 @@ class Queue : public std::enable_shared_from_this<Queue> {
     ~OwnStream();
   };
 
-  Status begin(std::initializer_list<const AllocationPtr*> used);
+  Status begin(DeviceScope& scope, std::initializer_list<const AllocationPtr*> used);
+  Status enter(DeviceScope& scope);
+  Status enter_running(DeviceScope& scope);
   Status check_usable();
-  Status check_runs();
   Status end_abandoned();
   void leave_capture() noexcept;
   void leave_endless_capture() noexcept;

@@ -111,7 +111,7 @@ Status read(ObjectCall& call) {
                         copy.array.data, copy.array.dtype);
 }
 
-// An array of JavaScript's, and what it will be given.
+// A download to an array of JavaScript's, which receives the elements at the end.
 class Download final : public Completion {
  public:
   Download(napi_env env, const HostArray& array, DType dtype, AllocationPtr copy)

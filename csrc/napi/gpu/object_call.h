@@ -48,7 +48,7 @@ class ObjectCall {
   Environment& environment() { return *environment_; }
   napi_value argument(std::size_t index) const { return arguments_[index]; }
 
-  // Arguments by their place. Errors: kWrongType, kOutOfRange.
+  // Arguments by their index. Errors: kWrongType, kOutOfRange.
   Status integer(std::size_t index, const char* name, std::int64_t most, std::int64_t* integer);
   Status number(std::size_t index, const char* name, double* number);
   Status boolean(std::size_t index, const char* name, bool* boolean);

@@ -101,9 +101,8 @@ Status read_queue(Environment& environment, napi_value stream, cuda::Device& dev
   }
   RMSNORM_TRY(check_open(*object, "stream"));
   if (&object->queue()->device() != &device) {
-    return {Code::kInvalidValue, "The argument 'stream' must be of 'cuda:" +
-                                     std::to_string(device.properties().ordinal) +
-                                     "', as the buffers are"};
+    return {Code::kInvalidValue,
+            "The argument 'stream' must be of " + device.name() + ", as the buffers are"};
   }
   *queue = object->queue();
   return {};
