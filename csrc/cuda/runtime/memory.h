@@ -68,35 +68,25 @@ using DeviceMemory = Memory<CUdeviceptr, allocate_on_device, &Driver::cuMemFree_
 // On the host: copies between it and the device are asynchronous.
 using PinnedMemory = Memory<void*, allocate_pinned, &Driver::cuMemFreeHost>;
 
-class Event {
+class Event : public Owned<CUevent, &Driver::cuEventDestroy_v2> {
  public:
   Status make(unsigned flags = CU_EVENT_DISABLE_TIMING) {
     CUevent event = nullptr;
     RMSNORM_TRY(RMSNORM_CUDA(cuEventCreate, &event, flags));
-    event_.reset(event);
+    reset(event);
     return {};
   }
-  void reset() { event_.reset(); }
-  CUevent get() const { return event_.get(); }
-  bool is_made() const { return event_.is_made(); }
-
- private:
-  Owned<CUevent, &Driver::cuEventDestroy_v2> event_;
 };
 
-class Stream {
+class Stream : public Owned<CUstream, &Driver::cuStreamDestroy_v2> {
  public:
   // One that does not wait for the default stream, which other libraries use.
   Status make() {
     CUstream stream = nullptr;
     RMSNORM_TRY(RMSNORM_CUDA(cuStreamCreate, &stream, CU_STREAM_NON_BLOCKING));
-    stream_.reset(stream);
+    reset(stream);
     return {};
   }
-  void reset() { stream_.reset(); }
-  CUstream get() const { return stream_.get(); }
-  bool is_made() const { return stream_.is_made(); }
-
   Status synchronize() const { return RMSNORM_CUDA(cuStreamSynchronize, get()); }
   Status record(const Event& event) const {
     return RMSNORM_CUDA(cuEventRecord, event.get(), get());
@@ -104,12 +94,9 @@ class Stream {
   Status wait(const Event& event) const {
     return RMSNORM_CUDA(cuStreamWaitEvent, get(), event.get(), 0);
   }
-
- private:
-  Owned<CUstream, &Driver::cuStreamDestroy_v2> stream_;
 };
 
-// Enqueued copies and fills of `bytes`, which may be 0. The host's side is page-locked memory and
+// Enqueued copies of `bytes`, which may be 0. The host's side is page-locked memory and
 // stays as it is until the stream is through.
 inline Status copy_to_device(CUdeviceptr destination, const void* source, std::int64_t bytes,
                              const Stream& stream) {

@@ -10,12 +10,17 @@ constexpr auto kLastDType = static_cast<std::int64_t>(DType::kBFloat16);  // of 
 
 }  // namespace
 
+Status argument_error(napi_env env, Code code, const char* name, const std::string& expected,
+                      napi_value actual) {
+  return {code, std::string("The argument '") + name + "' must be " + expected + ". Received " +
+                    describe(env, actual)};
+}
+
 Status read_host_array(napi_env env, napi_value value, DType dtype, const char* name,
                        HostArray* array) {
   Memory memory;
   if (!read_memory(env, value, false, &memory) || !memory.holds(dtype)) {
-    return {Code::kWrongType, std::string("The argument '") + name + "' must be " +
-                                  array_name(dtype) + ". Received " + describe(env, value)};
+    return argument_error(env, Code::kWrongType, name, array_name(dtype), value);
   }
   *array = {value, memory.data, dtype, memory.length};
   return {};
@@ -32,8 +37,7 @@ Status ObjectCall::begin(napi_env env, napi_callback_info info) {
 }
 
 Status ObjectCall::wrong_type(std::size_t index, const char* name, const char* expected) const {
-  return {Code::kWrongType, std::string("The argument '") + name + "' must be " + expected +
-                                ". Received " + describe(env_, arguments_[index])};
+  return argument_error(env_, Code::kWrongType, name, expected, arguments_[index]);
 }
 
 Status ObjectCall::number(std::size_t index, const char* name, double* number) {
@@ -46,9 +50,8 @@ Status ObjectCall::integer(std::size_t index, const char* name, std::int64_t mos
   double number = 0;
   RMSNORM_TRY(this->number(index, name, &number));
   if (!(number >= 0 && number <= static_cast<double>(most)) || number != std::floor(number)) {
-    return {Code::kOutOfRange, std::string("The argument '") + name +
-                                   "' must be a whole number from 0 to " + std::to_string(most) +
-                                   ". Received " + describe(env_, arguments_[index])};
+    return argument_error(env_, Code::kOutOfRange, name,
+                          "a whole number from 0 to " + std::to_string(most), arguments_[index]);
   }
   *integer = static_cast<std::int64_t>(number);
   return {};

@@ -4,6 +4,7 @@
 #include <node_api.h>
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "../environment.h"
@@ -11,6 +12,9 @@
 #include "../values.h"
 
 namespace rmsnorm::napi {
+
+Status argument_error(napi_env env, Code code, const char* name, const std::string& expected,
+                      napi_value actual);
 
 // An array that is copied from or to, valid until JavaScript runs again.
 struct HostArray {

@@ -24,9 +24,8 @@ napi_value dispose(napi_env env, napi_callback_info info) {
       return nullptr;
     }
   }
-  return throw_status(
-      env, {Code::kWrongType,
-            "The argument 'object' must be an object of a GPU. Received " + describe(env, value)});
+  return throw_status(env,
+                      argument_error(env, Code::kWrongType, "object", "an object of a GPU", value));
 }
 
 }  // namespace

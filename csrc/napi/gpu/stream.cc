@@ -96,8 +96,7 @@ Status read_queue(Environment& environment, napi_value stream, cuda::Device& dev
   }
   const auto* object = find_object<Stream>(env, stream);
   if (object == nullptr) {
-    return {Code::kWrongType, std::string("The argument 'stream' must be ") + Stream::kKind +
-                                  ". Received " + describe(env, stream)};
+    return argument_error(env, Code::kWrongType, "stream", Stream::kKind, stream);
   }
   RMSNORM_TRY(check_open(*object, "stream"));
   if (&object->queue()->device() != &device) {
