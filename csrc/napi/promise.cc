@@ -153,14 +153,14 @@ Status Promise::make() {
   return {};
 }
 
-napi_value Promise::settle_after(cuda::Queue& queue, std::unique_ptr<Completion> completion) {
+napi_value Promise::settle_after(cuda::Stream& stream, std::unique_ptr<Completion> completion) {
   Promises::Pending* const pending = pending_.release();
-  pending->device = &queue.device();
+  pending->device = &stream.device();
   pending->completion = std::move(completion);
   promises_.add(pending);
   const auto call_back = [&]() -> Status {
     try {
-      return queue.call_back(Promises::called_back, pending);
+      return stream.call_back(Promises::called_back, pending);
     } catch (const std::bad_alloc&) {
       return out_of_memory();
     }

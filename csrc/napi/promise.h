@@ -7,7 +7,7 @@
 
 #include <memory>
 
-#include "../cuda/runtime/queue.h"
+#include "../cuda/runtime/stream.h"
 #include "../op/status.h"
 
 namespace rmsnorm::napi {
@@ -66,9 +66,9 @@ class Promise {
   // arguments are read. Errors: kInvalidState of an environment that is ending.
   Status make();
 
-  // Returns it. It settles when what the queue holds now has run, or with the error that keeps it
+  // Returns it. It settles when what the stream holds now has run, or with the error that keeps it
   // from doing so. `completion` may be null.
-  napi_value settle_after(cuda::Queue& queue, std::unique_ptr<Completion> completion);
+  napi_value settle_after(cuda::Stream& stream, std::unique_ptr<Completion> completion);
 
  private:
   Promises& promises_;

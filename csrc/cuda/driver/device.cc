@@ -169,7 +169,7 @@ void Device::release() {
   context_ = nullptr;
 }
 
-Status Device::kernel(const KernelRow& row, CUfunction* kernel) {
+Status Device::kernel(const KernelEntry& row, CUfunction* kernel) {
   std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
   *kernel = known.load(std::memory_order_acquire);
   if (*kernel != nullptr) return {};

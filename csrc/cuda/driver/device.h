@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "../../op/status.h"
-#include "../kernels/kernel_rows.h"
+#include "../kernels/kernel_registry.h"
 #include "driver.h"
 #include "kernel_files.h"
 
@@ -44,7 +44,7 @@ class Device {
   // The kernel of a row, which a launch may ask for all the shared memory that there is. Within a
   // DeviceScope of this device. The kernels are loaded when the first is asked for; each stays
   // valid until release_devices(), and costs no lock from its second time on. Errors: kCuda.
-  Status kernel(const KernelRow& row, CUfunction* kernel);
+  Status kernel(const KernelEntry& row, CUfunction* kernel);
 
   // Passes on the status of a call, and remembers a fault, after which the driver refuses all that
   // uses the context: a later error's message then says that it is due to an earlier one.

@@ -46,8 +46,8 @@ struct Buffers {
 };
 
 struct Slot {
-  Stream stream;
-  Event done;  // recorded where another stream waits for this one
+  StreamHandle stream;
+  EventHandle done;  // recorded where another stream waits for this one
   Buffers buffers;
 };
 
@@ -121,7 +121,7 @@ Status pack(Direction direction, std::span<const StagedArray> arrays, const Buff
 
 // Enqueues copies of these arrays between page-locked memory and the device.
 Status transfer(Direction direction, std::span<const StagedArray> arrays, const Buffers& buffers,
-                std::int64_t rows, const Stream& stream) {
+                std::int64_t rows, const StreamHandle& stream) {
   for (const StagedArray& array : arrays) {
     const bool is_upload = direction == Direction::kUpload;
     if ((is_upload ? array.source : array.destination) == nullptr) continue;

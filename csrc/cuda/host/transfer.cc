@@ -34,12 +34,12 @@ Status in_chunks(const DeviceSpan& span, const Step& step) {
   return {};
 }
 
-Status enqueue_download(Queue& queue, const DeviceSpan& source, std::int64_t first,
+Status enqueue_download(Stream& stream, const DeviceSpan& source, std::int64_t first,
                         std::int64_t length, const AllocationPtr& block) {
-  return queue.enqueue({&source.allocation, &block}, [&] {
+  return stream.enqueue({&source.allocation, &block}, [&] {
     return RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, block->host(), at(source, first),
                         static_cast<std::size_t>(length * element_size(source.dtype)),
-                        queue.stream());
+                        stream.handle());
   });
 }
 
@@ -55,7 +55,7 @@ Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, Allo
   std::int64_t cached = 0;
   for (auto found = blocks_.begin(); found != blocks_.end(); ++found) {
     cached += (*found)->bytes();
-    // Whoever else holds it has not put it into a queue yet.
+    // Whoever else holds it has not put it into a stream yet.
     if ((*found)->bytes() == size && found->use_count() == 1 && (*found)->is_idle()) {
       take_at(found);
       return {};
@@ -77,24 +77,24 @@ Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, Allo
   return {};
 }
 
-Status upload(Queue& queue, StagingPool& pool, const DeviceSpan& destination, const void* source,
+Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, const void* source,
               DType dtype, bool may_wait) {
   return in_chunks(destination, [&](std::int64_t first, std::int64_t length) -> Status {
     const std::int64_t bytes = length * element_size(destination.dtype);
     AllocationPtr block;
-    RMSNORM_TRY(queue.is_capturing() ? Allocation::on_host(queue.device(), bytes, &block)
-                                     : pool.take(queue.device(), bytes, may_wait, &block));
+    RMSNORM_TRY(stream.is_capturing() ? Allocation::on_host(stream.device(), bytes, &block)
+                                      : pool.take(stream.device(), bytes, may_wait, &block));
     RMSNORM_TRY(convert(dtype, at(source, first, dtype), destination.dtype, block->host(), length));
-    return queue.enqueue({&destination.allocation, &block}, [&] {
+    return stream.enqueue({&destination.allocation, &block}, [&] {
       return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, at(destination, first), block->host(),
-                          static_cast<std::size_t>(bytes), queue.stream());
+                          static_cast<std::size_t>(bytes), stream.handle());
     });
   });
 }
 
-Status download(Queue& queue, StagingPool& pool, const DeviceSpan& source, void* destination,
+Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
                 DType dtype) {
-  RMSNORM_TRY(queue.refuse_capture());
+  RMSNORM_TRY(stream.refuse_capture());
   struct Chunk {
     std::int64_t first, length;
     AllocationPtr block;
@@ -103,7 +103,7 @@ Status download(Queue& queue, StagingPool& pool, const DeviceSpan& source, void*
   const auto finish_first = [&]() -> Status {
     const Chunk chunk = in_flight.front();
     in_flight.pop_front();
-    if (!chunk.block->wait_until_idle()) RMSNORM_TRY(queue.synchronize());
+    if (!chunk.block->wait_until_idle()) RMSNORM_TRY(stream.synchronize());
     return unpack(*chunk.block, source.dtype,
                   const_cast<char*>(at(destination, chunk.first, dtype)), dtype, chunk.length);
   };
@@ -111,21 +111,21 @@ Status download(Queue& queue, StagingPool& pool, const DeviceSpan& source, void*
   RMSNORM_TRY(in_chunks(source, [&](std::int64_t first, std::int64_t length) -> Status {
     if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(finish_first());
     AllocationPtr block;
-    RMSNORM_TRY(pool.take(queue.device(), length * element_size(source.dtype), true, &block));
-    RMSNORM_TRY(enqueue_download(queue, source, first, length, block));
+    RMSNORM_TRY(pool.take(stream.device(), length * element_size(source.dtype), true, &block));
+    RMSNORM_TRY(enqueue_download(stream, source, first, length, block));
     in_flight.push_back({first, length, std::move(block)});
     return {};
   }));
-  RMSNORM_TRY(queue.synchronize());
+  RMSNORM_TRY(stream.synchronize());
   while (!in_flight.empty()) RMSNORM_TRY(finish_first());
   return {};
 }
 
-Status start_download(Queue& queue, const DeviceSpan& source, AllocationPtr* copy) {
-  RMSNORM_TRY(queue.refuse_capture());
-  RMSNORM_TRY(Allocation::on_host(queue.device(), source.bytes(), copy));
+Status start_download(Stream& stream, const DeviceSpan& source, AllocationPtr* copy) {
+  RMSNORM_TRY(stream.refuse_capture());
+  RMSNORM_TRY(Allocation::on_host(stream.device(), source.bytes(), copy));
   if (source.length == 0) return {};
-  return enqueue_download(queue, source, 0, source.length, *copy);
+  return enqueue_download(stream, source, 0, source.length, *copy);
 }
 
 Status unpack(const Allocation& copy, DType from, void* destination, DType to,

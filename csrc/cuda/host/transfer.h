@@ -8,7 +8,7 @@
 
 #include "../../op/rms_norm.h"
 #include "../runtime/allocation.h"
-#include "../runtime/queue.h"
+#include "../runtime/stream.h"
 
 namespace rmsnorm::cuda {
 
@@ -37,16 +37,16 @@ class StagingPool {
 // host's may be changed, and the copy is enqueued. `may_wait`: for earlier copies, so that a long
 // one takes no more than kMaxCachedBytes (tuning.h) of page-locked memory. Errors: kCuda;
 // kInvalidEnvironment (RMSNORM_NUM_THREADS, RMSNORM_CPU_VARIANT).
-Status upload(Queue& queue, StagingPool& pool, const DeviceSpan& destination, const void* source,
+Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, const void* source,
               DType dtype, bool may_wait);
 
 // The other way; returns when the host's elements are there. Errors: as upload, and kInvalidState
 // during a capture.
-Status download(Queue& queue, StagingPool& pool, const DeviceSpan& source, void* destination,
+Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
                 DType dtype);
 
-// The same, when the queue has passed: a copy in page-locked memory, to be unpacked then.
-Status start_download(Queue& queue, const DeviceSpan& source, AllocationPtr* copy);
+// The same, when the stream has passed: a copy in page-locked memory, to be unpacked then.
+Status start_download(Stream& stream, const DeviceSpan& source, AllocationPtr* copy);
 Status unpack(const Allocation& copy, DType from, void* destination, DType to, std::int64_t length);
 
 }  // namespace rmsnorm::cuda

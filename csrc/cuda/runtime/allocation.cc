@@ -36,20 +36,20 @@ void retire(OwnedPtr memory) noexcept {
   push(all_retired(), std::move(memory));
 }
 
-// Asks the queue, which belongs to this thread, for a mark.
-void make_mark(Use& use) noexcept {
-  if (use.queue != nullptr) use.mark = use.queue->mark(use.enqueued);
+// Asks the stream, which belongs to this thread, for a fence.
+void make_fence(Use& use) noexcept {
+  if (use.stream != nullptr) use.fence = use.stream->fence(use.enqueued);
 }
 
 bool has_passed(Use& use) noexcept {
-  make_mark(use);
-  return use.mark == nullptr || use.mark->has_passed();
+  make_fence(use);
+  return use.fence == nullptr || use.fence->has_passed();
 }
 
 // Waits, if that is possible; returns whether it has passed.
 bool wait(Use& use) noexcept {
-  make_mark(use);
-  return use.mark == nullptr || use.mark->wait();
+  make_fence(use);
+  return use.fence == nullptr || use.fence->wait();
 }
 
 bool has_passed(OwnedMemory& memory) noexcept {
@@ -196,7 +196,7 @@ Status Allocation::check_foreign() const {
 Allocation::~Allocation() {
   if (owned_ == nullptr) return;
   drop_passed_uses();
-  for (Use& use : uses_) use.queue.reset();  // it belongs to this thread
+  for (Use& use : uses_) use.stream.reset();  // it belongs to this thread
   owned_->uses = std::move(uses_);
   if (owned_->uses.empty()) {
     free_list(std::move(owned_));
@@ -206,17 +206,17 @@ Allocation::~Allocation() {
   free_retired(device_);
 }
 
-void Allocation::use_on(const QueuePtr& queue, std::uint64_t enqueued) noexcept {
+void Allocation::use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcept {
   for (Use& use : uses_) {
-    if (use.queue != queue) continue;
+    if (use.stream != stream) continue;
     use.enqueued = enqueued;
     return;
   }
-  add_use({queue, enqueued, nullptr});
+  add_use({stream, enqueued, nullptr});
 }
 
-void Allocation::use_until(std::shared_ptr<Mark> mark) noexcept {
-  if (mark != nullptr) add_use({nullptr, 0, std::move(mark)});
+void Allocation::use_until(std::shared_ptr<Fence> fence) noexcept {
+  if (fence != nullptr) add_use({nullptr, 0, std::move(fence)});
 }
 
 // Without memory for one more, the oldest use is waited for, and makes room.

@@ -9,15 +9,15 @@
 
 #include "../driver/device.h"
 #include "memory.h"
-#include "queue.h"
+#include "stream.h"
 
 namespace rmsnorm::cuda {
 
-// Work that uses memory: all of a queue up to the enqueued-th, or all before a mark.
+// Work that uses memory: all of a stream up to the enqueued-th, or all before a fence.
 struct Use {
-  QueuePtr queue;
+  StreamPtr stream;
   std::uint64_t enqueued = 0;
-  std::shared_ptr<Mark> mark;  // null: passed, or the queue has not been asked for one
+  std::shared_ptr<Fence> fence;  // null: passed, or the stream has not been asked for one
 };
 
 // What an allocation owns: one of the two, or neither. In the list of retired memory, which has
@@ -28,7 +28,7 @@ struct OwnedMemory {
   Device& device;
   DeviceMemory on_device;
   PinnedMemory on_host;
-  std::vector<Use> uses;  // without queues
+  std::vector<Use> uses;  // without streams
   std::unique_ptr<OwnedMemory> next;
 };
 
@@ -53,10 +53,10 @@ class Allocation {
   char* host() const { return host_; }
   std::int64_t bytes() const { return bytes_; }
 
-  // The work that is the enqueued-th of the queue uses it.
-  void use_on(const QueuePtr& queue, std::uint64_t enqueued) noexcept;
-  // What comes before the mark, which may be null, uses it.
-  void use_until(std::shared_ptr<Mark> mark) noexcept;
+  // The work that is the enqueued-th of the stream uses it.
+  void use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcept;
+  // What comes before the fence, which may be null, uses it.
+  void use_until(std::shared_ptr<Fence> fence) noexcept;
 
   // Never frees it, since somebody may use it until the process ends.
   void leave_to_process() noexcept;

@@ -68,7 +68,7 @@ using DeviceMemory = Memory<CUdeviceptr, allocate_on_device, &Driver::cuMemFree_
 // On the host: copies between it and the device are asynchronous.
 using PinnedMemory = Memory<void*, allocate_pinned, &Driver::cuMemFreeHost>;
 
-class Event : public Owned<CUevent, &Driver::cuEventDestroy_v2> {
+class EventHandle : public Owned<CUevent, &Driver::cuEventDestroy_v2> {
  public:
   Status make(unsigned flags = CU_EVENT_DISABLE_TIMING) {
     CUevent event = nullptr;
@@ -78,7 +78,7 @@ class Event : public Owned<CUevent, &Driver::cuEventDestroy_v2> {
   }
 };
 
-class Stream : public Owned<CUstream, &Driver::cuStreamDestroy_v2> {
+class StreamHandle : public Owned<CUstream, &Driver::cuStreamDestroy_v2> {
  public:
   // One that does not wait for the default stream, which other libraries use.
   Status make() {
@@ -88,10 +88,10 @@ class Stream : public Owned<CUstream, &Driver::cuStreamDestroy_v2> {
     return {};
   }
   Status synchronize() const { return RMSNORM_CUDA(cuStreamSynchronize, get()); }
-  Status record(const Event& event) const {
+  Status record(const EventHandle& event) const {
     return RMSNORM_CUDA(cuEventRecord, event.get(), get());
   }
-  Status wait(const Event& event) const {
+  Status wait(const EventHandle& event) const {
     return RMSNORM_CUDA(cuStreamWaitEvent, get(), event.get(), 0);
   }
 };
@@ -99,13 +99,13 @@ class Stream : public Owned<CUstream, &Driver::cuStreamDestroy_v2> {
 // Enqueued copies of `bytes`, which may be 0. The host's side is page-locked memory and
 // stays as it is until the stream is through.
 inline Status copy_to_device(CUdeviceptr destination, const void* source, std::int64_t bytes,
-                             const Stream& stream) {
+                             const StreamHandle& stream) {
   if (bytes == 0) return {};
   return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, destination, source, static_cast<std::size_t>(bytes),
                       stream.get());
 }
 inline Status copy_to_host(void* destination, CUdeviceptr source, std::int64_t bytes,
-                           const Stream& stream) {
+                           const StreamHandle& stream) {
   if (bytes == 0) return {};
   return RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, destination, source, static_cast<std::size_t>(bytes),
                       stream.get());

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../../cuda/runtime/queue.h"
+#include "../../cuda/runtime/stream.h"
 #include "../../op/rms_norm.h"
 #include "../../op/status.h"
 #include "../errors.h"
@@ -38,13 +38,13 @@ struct ForwardCall {
   Operand x, weight, y, rstd, residual, sum;
   ForwardArgs args;  // pointers of arrays that are fresh are null
   int device;
-  cuda::QueuePtr queue;  // where the operands are on the device; else null
+  cuda::StreamPtr queue;  // where the operands are on the device; else null
 };
 struct BackwardCall {
   Operand dy, x, weight, rstd, dx, dweight, dsum;
   BackwardArgs args;
   int device;
-  cuda::QueuePtr queue;
+  cuda::StreamPtr queue;
 };
 
 // The arguments of binding.d.ts's forward and backward, and of their asynchronous twins. Checked:

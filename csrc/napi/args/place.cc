@@ -14,7 +14,7 @@ const cuda::Device* device_of(const Operand& operand) {
 }  // namespace
 
 Status read_place(napi_env env, napi_value stream, int ordinal,
-                  std::initializer_list<const Operand*> operands, cuda::QueuePtr* queue) {
+                  std::initializer_list<const Operand*> operands, cuda::StreamPtr* queue) {
   const Operand& first = **operands.begin();
   const cuda::Device* device = device_of(first);
   for (const Operand* operand : operands) {
@@ -33,7 +33,7 @@ Status read_place(napi_env env, napi_value stream, int ordinal,
   Environment* environment = nullptr;
   RMSNORM_TRY(Environment::of(env, &environment));
   cuda::Device& place = first.array.memory.buffer->span().allocation->device();
-  return read_queue(*environment, stream, place, queue);
+  return read_stream(*environment, stream, place, queue);
 }
 
 const cuda::AllocationPtr& allocation_of(const Operand& operand) {

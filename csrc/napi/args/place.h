@@ -5,7 +5,7 @@
 
 #include <initializer_list>
 
-#include "../../cuda/runtime/queue.h"
+#include "../../cuda/runtime/stream.h"
 #include "operands.h"
 
 namespace rmsnorm::napi {
@@ -17,7 +17,7 @@ namespace rmsnorm::napi {
 // Errors: kInvalidValue of operands, or a stream, of different places; kWrongType, kDisposed of the
 // stream; kCuda.
 Status read_place(napi_env env, napi_value stream, int ordinal,
-                  std::initializer_list<const Operand*> operands, cuda::QueuePtr* queue);
+                  std::initializer_list<const Operand*> operands, cuda::StreamPtr* queue);
 
 // The allocation that an operand is in; null if it has none on a device.
 const cuda::AllocationPtr& allocation_of(const Operand& operand);

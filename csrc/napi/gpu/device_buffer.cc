@@ -13,7 +13,7 @@ namespace {
 
 using cuda::AllocationPtr;
 using cuda::DeviceSpan;
-using cuda::QueuePtr;
+using cuda::StreamPtr;
 
 constexpr std::int64_t kMaxLength = std::int64_t{1} << 53;
 
@@ -80,7 +80,7 @@ Status check_length(const HostArray& array, const char* name, const DeviceSpan& 
 struct Copy {
   DeviceBuffer* buffer = nullptr;
   HostArray array;
-  QueuePtr queue;
+  StreamPtr stream;
 };
 
 Status read_copy(ObjectCall& call, const char* name, Copy* copy) {
@@ -92,7 +92,7 @@ Status read_copy(ObjectCall& call, const char* name, Copy* copy) {
       span.dtype != DType::kFloat32) {
     return {Code::kInvalidValue, "float16 and bfloat16 are not converted to each other"};
   }
-  return read_queue(call, 3, span.allocation->device(), &copy->queue);
+  return read_stream(call, 3, span.allocation->device(), &copy->stream);
 }
 
 Status write(ObjectCall& call) {
@@ -100,14 +100,14 @@ Status write(ObjectCall& call) {
   bool may_wait = false;
   RMSNORM_TRY(read_copy(call, "source", &copy));
   RMSNORM_TRY(call.boolean(4, "mayWait", &may_wait));
-  return cuda::upload(*copy.queue, call.environment().staging(), copy.buffer->span(),
+  return cuda::upload(*copy.stream, call.environment().staging(), copy.buffer->span(),
                       copy.array.data, copy.array.dtype, may_wait);
 }
 
 Status read(ObjectCall& call) {
   Copy copy;
   RMSNORM_TRY(read_copy(call, "target", &copy));
-  return cuda::download(*copy.queue, call.environment().staging(), copy.buffer->span(),
+  return cuda::download(*copy.stream, call.environment().staging(), copy.buffer->span(),
                         copy.array.data, copy.array.dtype);
 }
 
@@ -147,20 +147,20 @@ Status read_async(ObjectCall& call) {
   RMSNORM_TRY(read_copy(call, "target", &copy));
   const DeviceSpan& span = copy.buffer->span();
   AllocationPtr landing;
-  RMSNORM_TRY(cuda::start_download(*copy.queue, span, &landing));
+  RMSNORM_TRY(cuda::start_download(*copy.stream, span, &landing));
   call.returns(promise.settle_after(
-      *copy.queue, std::make_unique<Download>(call.env(), copy.array, span.dtype, landing)));
+      *copy.stream, std::make_unique<Download>(call.env(), copy.array, span.dtype, landing)));
   return {};
 }
 
 Status fill(ObjectCall& call) {
   DeviceBuffer* buffer = nullptr;
   double number = 0;
-  QueuePtr queue;
+  StreamPtr stream;
   RMSNORM_TRY(call.object(0, "buffer", &buffer));
   RMSNORM_TRY(call.number(1, "value", &number));
   const DeviceSpan& span = buffer->span();
-  RMSNORM_TRY(read_queue(call, 2, span.allocation->device(), &queue));
+  RMSNORM_TRY(read_stream(call, 2, span.allocation->device(), &stream));
   if (span.length == 0) return {};
   const FloatingPointScope mode;
   const auto value = static_cast<float>(number);
@@ -171,10 +171,10 @@ Status fill(ObjectCall& call) {
     RMSNORM_TRY(cpu::convert(DType::kFloat32, &value, span.dtype, &short_bits, 1));
   }
   const auto length = static_cast<std::size_t>(span.length);
-  return queue->enqueue({&span.allocation}, [&] {
+  return stream->enqueue({&span.allocation}, [&] {
     return span.dtype == DType::kFloat32
-               ? RMSNORM_CUDA(cuMemsetD32Async, span.pointer, bits, length, queue->stream())
-               : RMSNORM_CUDA(cuMemsetD16Async, span.pointer, short_bits, length, queue->stream());
+               ? RMSNORM_CUDA(cuMemsetD32Async, span.pointer, bits, length, stream->handle())
+               : RMSNORM_CUDA(cuMemsetD16Async, span.pointer, short_bits, length, stream->handle());
   });
 }
 

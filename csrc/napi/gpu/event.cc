@@ -10,19 +10,19 @@ namespace {
 Status create(ObjectCall& call) {
   cuda::Device* device = nullptr;
   bool has_timing = false;
-  std::unique_ptr<cuda::RecordedEvent> event;
+  std::unique_ptr<cuda::Event> event;
   RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.boolean(1, "timing", &has_timing));
-  RMSNORM_TRY(cuda::RecordedEvent::make(*device, has_timing, &event));
+  RMSNORM_TRY(cuda::Event::make(*device, has_timing, &event));
   return call.returns_object(std::make_unique<Event>(std::move(event)));
 }
 
 Status record(ObjectCall& call) {
   Event* event = nullptr;
-  cuda::QueuePtr queue;
+  cuda::StreamPtr stream;
   RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(read_queue(call, 1, event->get().device(), &queue));
-  return queue->record(event->get());
+  RMSNORM_TRY(read_stream(call, 1, event->get().device(), &stream));
+  return stream->record(event->get());
 }
 
 Status has_passed(ObjectCall& call) {
@@ -45,13 +45,13 @@ Status when_passed(ObjectCall& call) {
   Promise promise(call.environment().promises());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());
   Event* event = nullptr;
-  cuda::QueuePtr queue;
+  cuda::StreamPtr stream;
   RMSNORM_TRY(call.object(0, "event", &event));
   RMSNORM_TRY(event->get().check_waitable());
-  RMSNORM_TRY(cuda::Queue::make(event->get().device(), &queue));
-  RMSNORM_TRY(queue->wait_for(event->get()));
-  call.returns(promise.settle_after(*queue, nullptr));
-  call.environment().close_queue(*queue);
+  RMSNORM_TRY(cuda::Stream::make(event->get().device(), &stream));
+  RMSNORM_TRY(stream->wait_for(event->get()));
+  call.returns(promise.settle_after(*stream, nullptr));
+  call.environment().close_stream(*stream);
   return {};
 }
 

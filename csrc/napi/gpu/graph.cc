@@ -9,14 +9,14 @@ namespace {
 Status begin(ObjectCall& call) {
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  return stream->queue()->begin_capture();
+  return stream->get()->begin_capture();
 }
 
 Status end(ObjectCall& call) {
   Stream* stream = nullptr;
   std::unique_ptr<cuda::Graph> graph;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  RMSNORM_TRY(cuda::Graph::end_capture(*stream->queue(), &graph));
+  RMSNORM_TRY(cuda::Graph::end_capture(*stream->get(), &graph));
   return call.returns_object(std::make_unique<Graph>(std::move(graph)));
 }
 
@@ -24,16 +24,16 @@ Status end(ObjectCall& call) {
 Status abandon(ObjectCall& call) {
   const auto* stream = find_object<Stream>(call.env(), call.argument(0));
   if (stream == nullptr) return call.wrong_type(0, "stream", Stream::kKind);
-  if (stream->is_open()) stream->queue()->abandon_capture();
+  if (stream->is_open()) stream->get()->abandon_capture();
   return {};
 }
 
 Status launch(ObjectCall& call) {
   Graph* graph = nullptr;
-  cuda::QueuePtr queue;
+  cuda::StreamPtr stream;
   RMSNORM_TRY(call.object(0, "graph", &graph));
-  RMSNORM_TRY(read_queue(call, 1, graph->get().device(), &queue));
-  return graph->get().launch(queue);
+  RMSNORM_TRY(read_stream(call, 1, graph->get().device(), &stream));
+  return graph->get().launch(stream);
 }
 
 constexpr napi_property_descriptor kMethods[] = {

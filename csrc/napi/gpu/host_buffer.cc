@@ -53,14 +53,14 @@ Status read_side(ObjectCall& call, std::size_t index, const char* name, Side* si
 }
 
 // Of the target's device or of the source's, by default the target's.
-Status read_copy_queue(ObjectCall& call, std::size_t index, const Side& target, const Side& source,
-                       cuda::QueuePtr* queue) {
-  const auto* stream = find_object<Stream>(call.env(), call.argument(index));
-  const bool is_of_source = target.is_on_device && source.is_on_device && stream != nullptr &&
-                            stream->is_open() &&
-                            &stream->queue()->device() == &source.allocation->device();
+Status read_copy_stream(ObjectCall& call, std::size_t index, const Side& target, const Side& source,
+                        cuda::StreamPtr* stream) {
+  const auto* argument = find_object<Stream>(call.env(), call.argument(index));
+  const bool is_of_source = target.is_on_device && source.is_on_device && argument != nullptr &&
+                            argument->is_open() &&
+                            &argument->get()->device() == &source.allocation->device();
   const Side& side = is_of_source || !target.is_on_device ? source : target;
-  return read_queue(call, index, side.allocation->device(), queue);
+  return read_stream(call, index, side.allocation->device(), stream);
 }
 
 bool overlap(const Side& a, const Side& b) {
@@ -71,7 +71,7 @@ bool overlap(const Side& a, const Side& b) {
 Status copy(ObjectCall& call) {
   Side target;
   Side source;
-  cuda::QueuePtr queue;
+  cuda::StreamPtr stream;
   RMSNORM_TRY(read_side(call, 0, "target", &target));
   RMSNORM_TRY(read_side(call, 1, "source", &source));
   if (!target.is_on_device && !source.is_on_device) {
@@ -80,7 +80,7 @@ Status copy(ObjectCall& call) {
   if (target.bytes != source.bytes) {
     return {Code::kOutOfRange, "The arguments 'target' and 'source' must be of one length"};
   }
-  RMSNORM_TRY(read_copy_queue(call, 2, target, source, &queue));
+  RMSNORM_TRY(read_copy_stream(call, 2, target, source, &stream));
   const auto bytes = static_cast<std::size_t>(target.bytes);
   const bool is_on_device = target.is_on_device && source.is_on_device;
   if (bytes == 0 || (is_on_device && target.pointer == source.pointer)) return {};
@@ -89,15 +89,15 @@ Status copy(ObjectCall& call) {
         Code::kInvalidValue,
         "The buffers 'target' and 'source' must not overlap in memory unless they are the same"};
   }
-  return queue->enqueue({&target.allocation, &source.allocation}, [&] {
+  return stream->enqueue({&target.allocation, &source.allocation}, [&] {
     if (is_on_device) {
       return RMSNORM_CUDA(cuMemcpyDtoDAsync_v2, target.pointer, source.pointer, bytes,
-                          queue->stream());
+                          stream->handle());
     }
     return target.is_on_device ? RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, target.pointer,
-                                              source.allocation->host(), bytes, queue->stream())
+                                              source.allocation->host(), bytes, stream->handle())
                                : RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, target.allocation->host(),
-                                              source.pointer, bytes, queue->stream());
+                                              source.pointer, bytes, stream->handle());
   });
 }
 

@@ -5,50 +5,50 @@
 namespace rmsnorm::napi {
 namespace {
 
-using cuda::QueuePtr;
+using cuda::StreamPtr;
 
-Status make(ObjectCall& call, QueuePtr queue, bool is_default) {
+Status make(ObjectCall& call, StreamPtr stream, bool is_default) {
   return call.returns_object(
-      std::make_unique<Stream>(call.environment(), std::move(queue), is_default));
+      std::make_unique<Stream>(call.environment(), std::move(stream), is_default));
 }
 
 Status create(ObjectCall& call) {
   cuda::Device* device = nullptr;
-  QueuePtr queue;
+  StreamPtr stream;
   RMSNORM_TRY(call.device(0, &device));
-  RMSNORM_TRY(cuda::Queue::make(*device, &queue));
-  return make(call, std::move(queue), false);
+  RMSNORM_TRY(cuda::Stream::make(*device, &stream));
+  return make(call, std::move(stream), false);
 }
 
 Status create_foreign(ObjectCall& call) {
   cuda::Device* device = nullptr;
   std::uint64_t pointer = 0;
-  QueuePtr queue;
+  StreamPtr stream;
   RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.pointer(1, &pointer));
-  RMSNORM_TRY(cuda::Queue::adopt(*device, reinterpret_cast<cuda::CUstream>(pointer), &queue));
-  return make(call, std::move(queue), false);
+  RMSNORM_TRY(cuda::Stream::adopt(*device, reinterpret_cast<cuda::CUstream>(pointer), &stream));
+  return make(call, std::move(stream), false);
 }
 
 Status find_default(ObjectCall& call) {
   cuda::Device* device = nullptr;
-  QueuePtr queue;
+  StreamPtr stream;
   RMSNORM_TRY(call.device(0, &device));
-  RMSNORM_TRY(call.environment().default_queue(*device, &queue));
-  return make(call, std::move(queue), true);
+  RMSNORM_TRY(call.environment().default_stream(*device, &stream));
+  return make(call, std::move(stream), true);
 }
 
 Status get_pointer(ObjectCall& call) {
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  call.returns_pointer(reinterpret_cast<std::uint64_t>(stream->queue()->share()));
+  call.returns_pointer(reinterpret_cast<std::uint64_t>(stream->get()->share()));
   return {};
 }
 
 Status synchronize(ObjectCall& call) {
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  return stream->queue()->synchronize();
+  return stream->get()->synchronize();
 }
 
 Status when_passed(ObjectCall& call) {
@@ -56,7 +56,7 @@ Status when_passed(ObjectCall& call) {
   RMSNORM_TRY(promise.make());
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  call.returns(promise.settle_after(*stream->queue(), nullptr));
+  call.returns(promise.settle_after(*stream->get(), nullptr));
   return {};
 }
 
@@ -64,7 +64,7 @@ Status is_idle(ObjectCall& call) {
   Stream* stream = nullptr;
   bool has_passed = false;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  RMSNORM_TRY(stream->queue()->has_passed(&has_passed));
+  RMSNORM_TRY(stream->get()->has_passed(&has_passed));
   call.returns_boolean(has_passed);
   return {};
 }
@@ -74,7 +74,7 @@ Status wait(ObjectCall& call) {
   Event* event = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
   RMSNORM_TRY(call.object(1, "event", &event));
-  return stream->queue()->wait_for(event->get());
+  return stream->get()->wait_for(event->get());
 }
 
 constexpr napi_property_descriptor kMethods[] = {
@@ -86,24 +86,24 @@ constexpr napi_property_descriptor kMethods[] = {
 
 }  // namespace
 
-Status read_queue(Environment& environment, napi_value stream, cuda::Device& device,
-                  QueuePtr* queue) {
+Status read_stream(Environment& environment, napi_value argument, cuda::Device& device,
+                   StreamPtr* stream) {
   const napi_env env = environment.env();
   napi_valuetype type = napi_undefined;
-  if (stream != nullptr) napi_typeof(env, stream, &type);
+  if (argument != nullptr) napi_typeof(env, argument, &type);
   if (type == napi_undefined || type == napi_null) {
-    return environment.default_queue(device, queue);
+    return environment.default_stream(device, stream);
   }
-  const auto* object = find_object<Stream>(env, stream);
+  const auto* object = find_object<Stream>(env, argument);
   if (object == nullptr) {
-    return argument_error(env, Code::kWrongType, "stream", Stream::kKind, stream);
+    return argument_error(env, Code::kWrongType, "stream", Stream::kKind, argument);
   }
   RMSNORM_TRY(check_open(*object, "stream"));
-  if (&object->queue()->device() != &device) {
+  if (&object->get()->device() != &device) {
     return {Code::kInvalidValue,
             "The argument 'stream' must be of " + device.name() + ", as the buffers are"};
   }
-  *queue = object->queue();
+  *stream = object->get();
   return {};
 }
 

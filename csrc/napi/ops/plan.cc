@@ -88,14 +88,14 @@ napi_value make_function(napi_env env, const char* name, napi_callback callback,
 
 // That there is such a device, with such a stream, and that the weight is there.
 Status check_place(napi_env env, napi_value stream, int ordinal, const Operand& weight) {
-  cuda::QueuePtr queue;
+  cuda::StreamPtr queue;
   if (weight.array.is_given()) return read_place(env, stream, ordinal, {&weight}, &queue);
   if (ordinal == kCpu) return {};
   cuda::Device* device = nullptr;
   Environment* environment = nullptr;
   RMSNORM_TRY(cuda::find_device(ordinal, &device));
   RMSNORM_TRY(Environment::of(env, &environment));
-  return read_queue(*environment, stream, *device, &queue);
+  return read_stream(*environment, stream, *device, &queue);
 }
 
 Status make_plan(napi_env env, napi_callback_info info, napi_value* functions) {

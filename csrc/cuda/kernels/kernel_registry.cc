@@ -1,4 +1,4 @@
-#include "kernel_rows.h"
+#include "kernel_registry.h"
 
 #include <algorithm>
 #include <array>
@@ -18,20 +18,20 @@ struct AnyWeight;
 
 #define RMSNORM_STRING(name) #name
 #define RMSNORM_NAME(name) RMSNORM_STRING(name)
-#define RMSNORM_ROW(tag, T, W, kind, function, index, access)                \
-  KernelRow{RMSNORM_NAME(RMSNORM_KERNEL_NAME(tag, function, index, access)), \
-            Kind::kind,                                                      \
-            index,                                                           \
-            RMSNORM_ACCESS_##access,                                         \
-            kDType<T>,                                                       \
-            __is_same(W, AnyWeight),                                         \
-            kDType<W>},
-constexpr KernelRow kRows[] = {RMSNORM_KERNELS(RMSNORM_ROW)};
+#define RMSNORM_ROW(tag, T, W, kind, function, index, access)                  \
+  KernelEntry{RMSNORM_NAME(RMSNORM_KERNEL_NAME(tag, function, index, access)), \
+              Kind::kind,                                                      \
+              index,                                                           \
+              RMSNORM_ACCESS_##access,                                         \
+              kDType<T>,                                                       \
+              __is_same(W, AnyWeight),                                         \
+              kDType<W>},
+constexpr KernelEntry kRows[] = {RMSNORM_KERNELS(RMSNORM_ROW)};
 
 constexpr int kKinds = static_cast<int>(Kind::kFinishDweight) + 1;
 constexpr int kAccesses = static_cast<int>(Access::kParts) + 1;
 constexpr int kDTypes = static_cast<int>(DType::kFloat64) + 1;
-constexpr int kIndexes = std::ranges::max(kRows, {}, &KernelRow::index).index + 1;
+constexpr int kIndexes = std::ranges::max(kRows, {}, &KernelEntry::index).index + 1;
 
 constexpr std::size_t slot(Kind kind, int index, Access access, DType dtype, DType weight_dtype) {
   int slot = static_cast<int>(kind);
@@ -47,7 +47,7 @@ constexpr auto kNumbers = [] {
   std::array<std::uint8_t, kKinds * kIndexes * kAccesses * kDTypes * kDTypes> numbers{};
   numbers.fill(kKernelCount);
   for (std::size_t number = 0; number < kKernelCount; ++number) {
-    const KernelRow& row = kRows[number];
+    const KernelEntry& row = kRows[number];
     for (int weight = 0; weight < kDTypes; ++weight) {
       const DType dtype = static_cast<DType>(weight);
       if (!row.has_any_weight && row.weight_dtype != dtype) continue;
@@ -60,11 +60,12 @@ constexpr auto kNumbers = [] {
 
 }  // namespace
 
-std::span<const KernelRow, kKernelCount> kernel_rows() { return kRows; }
+std::span<const KernelEntry, kKernelCount> kernel_registry() { return kRows; }
 
-std::size_t kernel_number(const KernelRow& row) { return static_cast<std::size_t>(&row - kRows); }
+std::size_t kernel_number(const KernelEntry& row) { return static_cast<std::size_t>(&row - kRows); }
 
-const KernelRow* find_kernel(Kind kind, int index, Access access, DType dtype, DType weight_dtype) {
+const KernelEntry* find_kernel(Kind kind, int index, Access access, DType dtype,
+                               DType weight_dtype) {
   const std::size_t number = kNumbers[slot(kind, index, access, dtype, weight_dtype)];
   return number < kKernelCount ? &kRows[number] : nullptr;
 }

@@ -1,15 +1,15 @@
-#include "queue.h"
+#include "stream.h"
 
 #include "allocation.h"
-#include "recorded_event.h"
+#include "event.h"
 
 namespace rmsnorm::cuda {
 namespace {
 
 // Ends the capture that began on the stream, and drops its graph. Within a DeviceScope.
-CUresult drop_capture(CUstream stream) noexcept {
+CUresult drop_capture(CUstream handle) noexcept {
   CUgraph graph = nullptr;
-  const CUresult result = driver().cuStreamEndCapture(stream, &graph);
+  const CUresult result = driver().cuStreamEndCapture(handle, &graph);
   if (graph != nullptr) driver().cuGraphDestroy(graph);
   return result;
 }
@@ -17,39 +17,39 @@ CUresult drop_capture(CUstream stream) noexcept {
 }  // namespace
 
 // A capture of somebody else's ends with the stream anyway. Ended before, it leaves room for the
-// mark.
-Queue::OwnStream::~OwnStream() {
-  if (last == nullptr || last->is_recorded() || !stream.is_made()) return;
-  if (may_be_captured(stream.get())) static_cast<void>(drop_capture(stream.get()));
-  last->settle(stream.get());
+// fence.
+Stream::OwnStream::~OwnStream() {
+  if (last == nullptr || last->is_recorded() || !handle.is_made()) return;
+  if (may_be_captured(handle.get())) static_cast<void>(drop_capture(handle.get()));
+  last->settle(handle.get());
 }
 
-Status Queue::make(Device& device, QueuePtr* queue) {
+Status Stream::make(Device& device, StreamPtr* stream) {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
-  auto made = std::make_shared<Queue>(device);
+  auto made = std::make_shared<Stream>(device);
   made->own_ = std::make_shared<OwnStream>();
-  RMSNORM_TRY(device.note_fault(made->own_->stream.make()));
-  made->stream_ = made->own_->stream.get();
+  RMSNORM_TRY(device.note_fault(made->own_->handle.make()));
+  made->handle_ = made->own_->handle.get();
   made->is_open_ = true;
-  *queue = std::move(made);
+  *stream = std::move(made);
   return {};
 }
 
-Status Queue::adopt(Device& device, CUstream stream, QueuePtr* queue) {
+Status Stream::adopt(Device& device, CUstream handle, StreamPtr* stream) {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
   CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
-  RMSNORM_TRY(device.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, stream, &capture)));
-  auto made = std::make_shared<Queue>(device);
-  made->stream_ = stream;
+  RMSNORM_TRY(device.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, handle, &capture)));
+  auto made = std::make_shared<Stream>(device);
+  made->handle_ = handle;
   made->is_open_ = true;
   made->is_shared_ = true;
-  *queue = std::move(made);
+  *stream = std::move(made);
   return {};
 }
 
-Status Queue::begin(DeviceScope& scope, std::initializer_list<const AllocationPtr*> used) {
+Status Stream::begin(DeviceScope& scope, std::initializer_list<const AllocationPtr*> used) {
   RMSNORM_TRY(enter(scope));
   if (capture_ != nullptr) {
     for (const AllocationPtr* allocation : used) {
@@ -57,7 +57,7 @@ Status Queue::begin(DeviceScope& scope, std::initializer_list<const AllocationPt
     }
     return {};
   }
-  RMSNORM_TRY(prepare_mark());
+  RMSNORM_TRY(prepare_fence());
   ++enqueued_;
   for (const AllocationPtr* allocation : used) {
     if (*allocation != nullptr) (*allocation)->use_on(shared_from_this(), enqueued_);
@@ -65,49 +65,49 @@ Status Queue::begin(DeviceScope& scope, std::initializer_list<const AllocationPt
   return {};
 }
 
-Status Queue::enter(DeviceScope& scope) {
+Status Stream::enter(DeviceScope& scope) {
   RMSNORM_TRY(scope.enter(device_));
   return check_usable();
 }
 
-Status Queue::enter_running(DeviceScope& scope) {
+Status Stream::enter_running(DeviceScope& scope) {
   RMSNORM_TRY(scope.enter(device_));
   RMSNORM_TRY(refuse_capture());
   return check_usable();
 }
 
-// Whether calls on the stream do what this queue takes them to do. Within a DeviceScope.
-Status Queue::check_usable() {
+// Whether calls on the handle do what this stream takes them to do. Within a DeviceScope.
+Status Stream::check_usable() {
   if (!is_open_) return {Code::kDisposed, "The stream has been disposed of"};
   RMSNORM_TRY(end_abandoned());
   if (!is_shared_) return {};
   CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
-  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, stream_, &capture)));
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, handle_, &capture)));
   const bool is_captured = capture != CU_STREAM_CAPTURE_STATUS_NONE;
   if (is_captured == (capture_ != nullptr)) return {};
   return {Code::kInvalidState, is_captured ? "The stream is being captured by somebody else"
                                            : "Somebody else has ended the capture of the stream"};
 }
 
-Status Queue::refuse_capture() {
+Status Stream::refuse_capture() {
   RMSNORM_TRY(end_abandoned());
   if (capture_ == nullptr) return {};
   return {Code::kInvalidState,
           "The stream is being captured: what is enqueued does not run, and cannot be waited for"};
 }
 
-Status Queue::synchronize() {
+Status Stream::synchronize() {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
-  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamSynchronize, stream_)));
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamSynchronize, handle_)));
   note_all_passed();
   return {};
 }
 
-Status Queue::has_passed(bool* has_passed) {
+Status Stream::has_passed(bool* has_passed) {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
-  const CUresult result = driver().cuStreamQuery(stream_);
+  const CUresult result = driver().cuStreamQuery(handle_);
   *has_passed = result == CUDA_SUCCESS;
   if (result == CUDA_ERROR_NOT_READY) return {};
   RMSNORM_TRY(device_.note_fault(check(result, "cuStreamQuery")));
@@ -115,25 +115,25 @@ Status Queue::has_passed(bool* has_passed) {
   return {};
 }
 
-// Counted like work, so that whoever waits for the end of the queue waits for the callback, too.
-Status Queue::call_back(CUstreamCallback function, void* data) {
+// Counted like work, so that whoever waits for the end of the stream waits for the callback, too.
+Status Stream::call_back(CUstreamCallback function, void* data) {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
-  RMSNORM_TRY(prepare_mark());
+  RMSNORM_TRY(prepare_fence());
   ++enqueued_;
-  return device_.note_fault(RMSNORM_CUDA(cuStreamAddCallback, stream_, function, data, 0));
+  return device_.note_fault(RMSNORM_CUDA(cuStreamAddCallback, handle_, function, data, 0));
 }
 
-Status Queue::record(RecordedEvent& event) {
+Status Stream::record(Event& event) {
   DeviceScope scope;
   RMSNORM_TRY(enter(scope));
-  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuEventRecord, event.event_->get(), stream_)));
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuEventRecord, event.event_->get(), handle_)));
   event.is_recorded_ = true;
   event.capture_ = capture_;
   return {};
 }
 
-Status Queue::wait_for(const RecordedEvent& event) {
+Status Stream::wait_for(const Event& event) {
   if (!event.is_recorded_) return {};
   DeviceScope scope;
   RMSNORM_TRY(enter(scope));
@@ -147,18 +147,18 @@ Status Queue::wait_for(const RecordedEvent& event) {
   }
   const bool is_drawn_in = event.capture_ != nullptr && capture_ == nullptr;
   if (is_drawn_in) {
-    mark_now();
-    event.capture_->queues.reserve(event.capture_->queues.size() + 1);
+    fence_now();
+    event.capture_->streams.reserve(event.capture_->streams.size() + 1);
   }
-  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, stream_, event.event_->get(), 0)));
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, handle_, event.event_->get(), 0)));
   if (is_drawn_in) {
     capture_ = event.capture_;
-    capture_->queues.push_back(this);
+    capture_->streams.push_back(this);
   }
   return {};
 }
 
-Status Queue::workspace(std::int64_t bytes, CUdeviceptr* workspace) {
+Status Stream::workspace(std::int64_t bytes, CUdeviceptr* workspace) {
   *workspace = 0;
   if (bytes == 0) return {};
   DeviceScope scope;
@@ -173,33 +173,33 @@ Status Queue::workspace(std::int64_t bytes, CUdeviceptr* workspace) {
   return {};
 }
 
-void Queue::retire_workspace() {
+void Stream::retire_workspace() {
   if (capture_ != nullptr || workspace_ == nullptr) return;
-  workspace_->use_until(mark(enqueued_));
+  workspace_->use_until(fence(enqueued_));
   workspace_.reset();
 }
 
-Status Queue::begin_capture() {
+Status Stream::begin_capture() {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
-  mark_now();
+  fence_now();
   auto capture = std::make_shared<Capture>();
-  capture->queues.push_back(this);
+  capture->streams.push_back(this);
   RMSNORM_TRY(device_.note_fault(
-      RMSNORM_CUDA(cuStreamBeginCapture_v2, stream_, CU_STREAM_CAPTURE_MODE_RELAXED)));
+      RMSNORM_CUDA(cuStreamBeginCapture_v2, handle_, CU_STREAM_CAPTURE_MODE_RELAXED)));
   capture_ = std::move(capture);
   return {};
 }
 
-Status Queue::end_capture(CUgraph* graph, std::set<AllocationPtr>* used) {
+Status Stream::end_capture(CUgraph* graph, std::set<AllocationPtr>* used) {
   *graph = nullptr;
-  if (capture_ == nullptr || !capture_->is_active || capture_->queues.front() != this) {
+  if (capture_ == nullptr || !capture_->is_active || capture_->streams.front() != this) {
     return {Code::kInvalidState, "The stream has begun no capture that could end"};
   }
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const CUresult result = driver().cuStreamEndCapture(stream_, graph);
-  if (result == CUDA_SUCCESS || !may_be_captured(stream_)) {
+  const CUresult result = driver().cuStreamEndCapture(handle_, graph);
+  if (result == CUDA_SUCCESS || !may_be_captured(handle_)) {
     used->swap(capture_->used);
     leave_capture();
   }
@@ -207,18 +207,18 @@ Status Queue::end_capture(CUgraph* graph, std::set<AllocationPtr>* used) {
 }
 
 // For all that take part. Within a DeviceScope, since memory is released.
-void Queue::leave_capture() noexcept {
+void Stream::leave_capture() noexcept {
   const std::shared_ptr<Capture> capture = capture_;
   capture->is_active = false;
-  for (Queue* queue : capture->queues) {
-    queue->capture_.reset();
-    queue->captured_workspace_.reset();
+  for (Stream* stream : capture->streams) {
+    stream->capture_.reset();
+    stream->captured_workspace_.reset();
   }
-  capture->queues.clear();
+  capture->streams.clear();
   capture->used.clear();
 }
 
-void Queue::abandon_capture() noexcept {
+void Stream::abandon_capture() noexcept {
   if (capture_ == nullptr) return;
   capture_->is_active = false;
   try {
@@ -229,80 +229,80 @@ void Queue::abandon_capture() noexcept {
 }
 
 // Errors: kCuda; the capture is still there then, and the next call tries again.
-Status Queue::end_abandoned() {
+Status Stream::end_abandoned() {
   if (capture_ == nullptr || capture_->is_active) return {};
-  Queue& first = *capture_->queues.front();
+  Stream& first = *capture_->streams.front();
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(first.device_));
-  const CUresult result = drop_capture(first.stream_);
-  if (result != CUDA_SUCCESS && may_be_captured(first.stream_)) {
+  const CUresult result = drop_capture(first.handle_);
+  if (result != CUDA_SUCCESS && may_be_captured(first.handle_)) {
     return first.device_.note_fault(check(result, "cuStreamEndCapture"));
   }
   leave_capture();
   return {};
 }
 
-// There before anything is enqueued: once it runs, memory depends on its mark.
-Status Queue::prepare_mark() {
-  if (is_unrecorded()) mark_now();
-  if (next_mark_ != nullptr) return {};
-  auto mark = std::make_shared<Mark>(device_);
-  RMSNORM_TRY(mark->make());
-  next_mark_ = std::move(mark);
+// There before anything is enqueued: once it runs, memory depends on its fence.
+Status Stream::prepare_fence() {
+  if (is_unrecorded()) fence_now();
+  if (next_fence_ != nullptr) return {};
+  auto fence = std::make_shared<Fence>(device_);
+  RMSNORM_TRY(fence->make());
+  next_fence_ = std::move(fence);
   return {};
 }
 
-std::shared_ptr<Mark> Queue::mark(std::uint64_t enqueued) noexcept {
-  if (marked_ < enqueued || is_unrecorded()) mark_now();
-  return last_mark_;
+std::shared_ptr<Fence> Stream::fence(std::uint64_t enqueued) noexcept {
+  if (fenced_ < enqueued || is_unrecorded()) fence_now();
+  return last_fence_;
 }
 
-// A mark that could not be recorded covers what comes after it, too, until it can be. That is so
+// A fence that could not be recorded covers what comes after it, too, until it can be. That is so
 // during a capture, of which it would become a part.
-void Queue::mark_now() noexcept {
-  if (!is_open_ || (marked_ == enqueued_ && !is_unrecorded())) return;
-  if (!is_unrecorded()) last_mark_ = std::move(next_mark_);
-  marked_ = enqueued_;
+void Stream::fence_now() noexcept {
+  if (!is_open_ || (fenced_ == enqueued_ && !is_unrecorded())) return;
+  if (!is_unrecorded()) last_fence_ = std::move(next_fence_);
+  fenced_ = enqueued_;
   if (capture_ != nullptr) return;
   DeviceScope scope;
-  if (!scope.try_enter(device_) || (is_shared_ && may_be_captured(stream_))) return;
-  last_mark_->record(stream_);
+  if (!scope.try_enter(device_) || (is_shared_ && may_be_captured(handle_))) return;
+  last_fence_->record(handle_);
 }
 
-void Queue::note_all_passed() {
-  if (last_mark_ != nullptr) last_mark_->note_passed();
-  last_mark_.reset();
-  marked_ = enqueued_;
+void Stream::note_all_passed() {
+  if (last_fence_ != nullptr) last_fence_->note_passed();
+  last_fence_.reset();
+  fenced_ = enqueued_;
 }
 
 // The driver fails to end the capture. It ends with a stream of our own; with somebody else's it
-// goes on, so that the queues that take part must ask the driver from now on.
-void Queue::leave_endless_capture() noexcept {
-  if (capture_->queues.front() == this) {
-    for (Queue* queue : capture_->queues) queue->is_shared_ = true;
+// goes on, so that the streams that take part must ask the driver from now on.
+void Stream::leave_endless_capture() noexcept {
+  if (capture_->streams.front() == this) {
+    for (Stream* stream : capture_->streams) stream->is_shared_ = true;
     leave_capture();
     return;
   }
-  std::erase(capture_->queues, this);
+  std::erase(capture_->streams, this);
   capture_.reset();
   captured_workspace_.reset();
 }
 
-void Queue::close() noexcept {
+void Stream::close() noexcept {
   if (!is_open_) return;
   abandon_capture();
   if (capture_ != nullptr) leave_endless_capture();
   retire_workspace();
-  mark_now();
+  fence_now();
   is_open_ = false;
   if (own_ != nullptr) {
-    own_->last = last_mark_;
+    own_->last = last_fence_;
     device_.destroy(std::move(own_));
   } else if (is_unrecorded()) {
     DeviceScope scope;
-    if (scope.try_enter(device_)) last_mark_->settle(stream_);
+    if (scope.try_enter(device_)) last_fence_->settle(handle_);
   }
-  next_mark_.reset();
+  next_fence_.reset();
 }
 
 }  // namespace rmsnorm::cuda
