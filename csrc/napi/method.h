@@ -12,7 +12,7 @@ namespace rmsnorm::napi {
 
 using Function = napi_value (*)(napi_env, napi_callback_info);
 
-// A Node-API callback, out of which no exception comes: it would end the process.
+// A Node-API callback that lets no exception out, which would end the process.
 template <Function function>
 napi_value guarded(napi_env env, napi_callback_info info) {
   try {

@@ -31,8 +31,8 @@ class Promises::Mailbox {
   napi_threadsafe_function function_ = nullptr;
 };
 
-// Whoever is the last to hear of it deletes it: the thread of JavaScript, or a callback that finds
-// the environment gone.
+// Deleted by the last that uses it: the thread of JavaScript, or a callback that finds the
+// environment gone.
 struct Promises::Pending {
   Promises* promises = nullptr;
   std::shared_ptr<Mailbox> mailbox;
@@ -137,7 +137,7 @@ void Promises::close() {
 
 Promise::Promise(Promises& promises) : promises_(promises) {}
 
-// Nobody has it, so that nobody learns what became of it.
+// JavaScript does not have it, so that the outcome does not matter.
 Promise::~Promise() {
   if (pending_ == nullptr || pending_->deferred == nullptr) return;
   conclude(promises_.env_, pending_->deferred, [] { return Status(); });

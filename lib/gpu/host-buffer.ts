@@ -10,8 +10,8 @@ import { GpuObject } from './object';
 const optionNames: ReadonlySet<string> = new Set(['device']);
 
 /**
- * Of each array's memory what owns it, whose finalizer would empty the array. So the memory lives as
- * long as anything refers to the array, its buffer or another view of that.
+ * The owner of each ArrayBuffer, whose finalizer would empty it. So the memory lives as long as
+ * anything refers to the array, its buffer or another view of that.
  */
 const owners = new WeakMap<ArrayBuffer, NativeHostBuffer>();
 

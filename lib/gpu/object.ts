@@ -36,7 +36,7 @@ export let nativeOf: <K extends Kind>(object: GpuObject<K>) => Natives[K];
 /** The same for any value: null unless it is one of ours, of this class. Never throws. */
 export let findNative: <K extends Kind>(kind: K, value: unknown) => Natives[K] | null;
 
-/** What stands for something that the native addon owns. Its native object checks what is done. */
+/** An object whose memory, stream, event or graph the native addon owns, and checks at each use. */
 export abstract class GpuObject<K extends Kind> {
   readonly #kind: K;
   readonly #native: Natives[K];
@@ -94,7 +94,7 @@ export function readObject<K extends Kind>(name: string, kind: K, value: unknown
   throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}`, value);
 }
 
-/** A native object that there is already, for a constructor to take instead of making one. */
+/** A native object for a constructor to take instead of making one. */
 export class Existing<Native> {
   readonly native: Native;
   readonly ordinal: number;

@@ -150,7 +150,7 @@ void Device::destroy_postponed() noexcept {
   has_postponed_ = false;
 }
 
-// Nobody is left to be told of an error. If the context cannot be entered, all stays as it is.
+// Errors are ignored: no caller is left. If the context cannot be entered, all stays as it is.
 void Device::release() {
   {
     DeviceScope scope;
@@ -212,7 +212,7 @@ Status Device::load_kernel(const char* name, CUfunction* kernel) const {
   int static_bytes = 0;
   RMSNORM_TRY(RMSNORM_CUDA(cuFuncGetAttribute, &static_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
                            function));
-  // A launch may ask for 48 KiB without this, and for all that there is after it.
+  // A launch may ask for 48 KiB without this, and after it for all that a block can have.
   RMSNORM_TRY(RMSNORM_CUDA(cuFuncSetAttribute, function,
                            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                            properties_.shared_memory_optin - static_bytes));

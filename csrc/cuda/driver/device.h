@@ -41,7 +41,7 @@ class Device {
   const DeviceProperties& properties() const { return properties_; }
   std::string name() const { return device_name(properties_.ordinal); }
 
-  // The kernel of a row, which a launch may ask for all the shared memory that there is. Within a
+  // The kernel of an entry; a launch of it may use all the shared memory of a block. Within a
   // DeviceScope of this device. The kernels are loaded when the first is asked for; each stays
   // valid until release_devices(), and costs no lock from its second time on. Errors: kCuda.
   Status kernel(const KernelEntry& row, CUfunction* kernel);
@@ -55,7 +55,7 @@ class Device {
   void destroy(std::shared_ptr<void> object) noexcept;
 
   // From now on release_devices() leaves the context to the end of the process: something in it may
-  // be in use, and nobody can tell how long.
+  // be in use for an unknown time.
   void keep_context() { keeps_context_ = true; }
 
  private:

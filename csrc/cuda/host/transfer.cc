@@ -55,7 +55,7 @@ Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, Allo
   std::int64_t cached = 0;
   for (auto found = blocks_.begin(); found != blocks_.end(); ++found) {
     cached += (*found)->bytes();
-    // Whoever else holds it has not put it into a stream yet.
+    // With another owner it is about to be enqueued.
     if ((*found)->bytes() == size && found->use_count() == 1 && (*found)->is_idle()) {
       take_at(found);
       return {};

@@ -67,7 +67,7 @@ ConstMatrix read_only(const Matrix& matrix) {
   return {matrix.data, matrix.row_stride, matrix.batch_stride, matrix.batch_rows};
 }
 
-// Whether there are kernels for these arguments, of which `matrices` are some.
+// Whether there are kernels for these arguments. `matrices` are all matrices among them.
 template <class... AnyRows>
 Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... matrices) {
   RMSNORM_TRY(check_dtype(device, dtype));

@@ -41,7 +41,7 @@ std::int64_t alignment(const void* pointer) {
   return alignment(static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(pointer) & 15));
 }
 
-// Of every row of a matrix of this many; 16 if there is no matrix.
+// The alignment of every row of a matrix of `rows` rows; 16 if there is no matrix.
 template <class AnyRows>
 std::int64_t alignment(const AnyRows& matrix, std::int64_t rows, DType dtype) {
   if (matrix.data == nullptr) return 16;

@@ -38,8 +38,8 @@ class Allocation {
   static Status on_device(Device& device, std::int64_t bytes, AllocationPtr* allocation);
   static Status on_host(Device& device, std::int64_t bytes, AllocationPtr* allocation);
 
-  // Somebody else's memory, which is never freed here. Errors: kInvalidValue if the driver does not
-  // know it for memory of this device, or for less than `bytes`; kCuda.
+  // Memory of another library, which is never freed here. Errors: kInvalidValue if the driver does
+  // not know it for memory of this device, or for less than `bytes`; kCuda.
   static Status foreign(Device& device, CUdeviceptr pointer, std::int64_t bytes,
                         AllocationPtr* allocation);
 

@@ -32,7 +32,7 @@ class Fence {
   // nothing while the stream is being captured.
   void settle(CUstream stream) noexcept;
 
-  // For whoever knows that all before it has run.
+  // For a caller that knows that all before it has run.
   void note_passed() { state_ = State::kPassed; }
 
   bool has_passed() noexcept;

@@ -17,7 +17,7 @@ class Owned {
   Owned() = default;
   Owned(const Owned&) = delete;
   Owned& operator=(const Owned&) = delete;
-  // An error has nobody to go to: the driver reports those that matter again at the next call.
+  // Errors are ignored: the driver reports those that matter again at the next call.
   ~Owned() { reset(); }
 
   Handle get() const { return handle_; }

@@ -16,7 +16,7 @@ CUresult drop_capture(CUstream handle) noexcept {
 
 }  // namespace
 
-// A capture of somebody else's ends with the stream anyway. Ended before, it leaves room for the
+// A capture of another library ends with the stream anyway. Ended before, it leaves room for the
 // fence.
 Stream::OwnStream::~OwnStream() {
   if (last == nullptr || last->is_recorded() || !handle.is_made()) return;
@@ -115,7 +115,7 @@ Status Stream::has_passed(bool* has_passed) {
   return {};
 }
 
-// Counted like work, so that whoever waits for the end of the stream waits for the callback, too.
+// Counted like work: to wait for the end of the stream is to wait for the callback, too.
 Status Stream::call_back(CUstreamCallback function, void* data) {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));

@@ -33,7 +33,7 @@ struct Capture {
 
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
-  // Of a stream of its own, or of somebody else's, which must stay until the stream is closed.
+  // With a handle of its own, or over one of another library, which must stay until close().
   // Errors: kCuda.
   static Status make(Device& device, StreamPtr* stream);
   static Status adopt(Device& device, CUstream handle, StreamPtr* stream);

@@ -52,7 +52,7 @@ Status read_side(ObjectCall& call, std::size_t index, const char* name, Side* si
   return call.wrong_type(index, name, "a DeviceBuffer or a HostBuffer");
 }
 
-// Of the target's device or of the source's, by default the target's.
+// The stream of a copy: of the target's device or of the source's, by default the target's.
 Status read_copy_stream(ObjectCall& call, std::size_t index, const Side& target, const Side& source,
                         cuda::StreamPtr* stream) {
   const auto* argument = find_object<Stream>(call.env(), call.argument(index));
