@@ -72,7 +72,7 @@ class StagedArgs {
   Status lay_out(std::int64_t unit_rows) {
     const std::int64_t hidden_size = args_.shape.hidden_size;
     auto next = chunked_.begin();
-    std::int64_t row_bytes = 0;
+    std::int64_t row_bytes = 0;  // stays 0 where arrays of no rows have no address
     for_each_matrix(args_, [&](const auto& matrix) {
       *next = array_of(matrix, hidden_size, args_.dtype);
       if (next->is_used()) row_bytes += next->row_bytes;
@@ -81,7 +81,8 @@ class StagedArgs {
     *next = rstd_of(args_);
     std::int64_t bytes = 0;
     RMSNORM_TRY(chunk_bytes(&bytes));
-    const std::int64_t units = std::max<std::int64_t>(bytes / row_bytes / unit_rows, 1);
+    const std::int64_t units =
+        row_bytes == 0 ? 1 : std::max<std::int64_t>(bytes / row_bytes / unit_rows, 1);
     // Without rows there is no chunk; the end of the call is all there is.
     chunk_rows_ = std::clamp<std::int64_t>(args_.shape.rows, 1, units * unit_rows);
     for (StagedArray& array : chunked_) add(chunk_layout_, chunk_rows_, array);

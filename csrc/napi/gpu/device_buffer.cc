@@ -6,6 +6,7 @@
 #include "../../cpu/backend.h"
 #include "../../os/floating_point.h"
 #include "object_call.h"
+#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -191,6 +192,6 @@ constexpr napi_property_descriptor kMethods[] = {
 
 }  // namespace
 
-constinit const Methods kDeviceBufferMethods = kMethods;
+constinit const ObjectClass kDeviceBuffers = {DeviceBuffer::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

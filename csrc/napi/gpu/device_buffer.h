@@ -7,7 +7,6 @@
 
 #include "../../cuda/host/transfer.h"
 #include "../environment.h"
-#include "../method.h"
 
 namespace rmsnorm::napi {
 
@@ -50,8 +49,5 @@ class DeviceBuffer final : public NativeObject {
   cuda::DeviceSpan span_;
   std::shared_ptr<ReportedMemory> reported_;  // null if the memory is somebody else's
 };
-
-// As binding.d.ts declares them.
-extern const Methods kDeviceBufferMethods;
 
 }  // namespace rmsnorm::napi

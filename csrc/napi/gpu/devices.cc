@@ -1,11 +1,11 @@
-#include "devices.h"
+// devices(): what the CUDA devices are, as plain objects.
 
 #include <string>
 #include <vector>
 
 #include "../../cuda/driver/device.h"
-#include "../errors.h"
 #include "../results.h"
+#include "objects.h"
 
 namespace rmsnorm::napi {
 namespace {

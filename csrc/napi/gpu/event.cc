@@ -2,6 +2,7 @@
 
 #include "../results.h"
 #include "object_call.h"
+#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -74,6 +75,6 @@ constexpr napi_property_descriptor kMethods[] = {
 
 }  // namespace
 
-constinit const Methods kEventMethods = kMethods;
+constinit const ObjectClass kEvents = {Event::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

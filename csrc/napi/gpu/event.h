@@ -2,7 +2,6 @@
 #pragma once
 
 #include "../../cuda/runtime/event.h"
-#include "../method.h"
 #include "object_call.h"
 
 namespace rmsnorm::napi {
@@ -13,8 +12,5 @@ struct Event final : OwningObject<cuda::Event> {
   static constexpr const char* kKind = "a CudaEvent";
   using OwningObject::OwningObject;
 };
-
-// As binding.d.ts declares them.
-extern const Methods kEventMethods;
 
 }  // namespace rmsnorm::napi

@@ -1,10 +1,17 @@
-#include "graph.h"
+#include "../../cuda/runtime/graph.h"
 
 #include "object_call.h"
+#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
 namespace {
+
+struct Graph final : OwningObject<cuda::Graph> {
+  static constexpr napi_type_tag kTag{0xc30f7a1668de4e95, 0x8b5d21f4a97e06c3};
+  static constexpr const char* kKind = "a Graph";
+  using OwningObject::OwningObject;
+};
 
 Status begin(ObjectCall& call) {
   Stream* stream = nullptr;
@@ -45,6 +52,6 @@ constexpr napi_property_descriptor kMethods[] = {
 
 }  // namespace
 
-constinit const Methods kGraphMethods = kMethods;
+constinit const ObjectClass kGraphs = {Graph::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

@@ -1,8 +1,9 @@
-#include "host_buffer.h"
-
+#include "../../cuda/runtime/allocation.h"
 #include "../results.h"
 #include "device_buffer.h"
+#include "external_memory.h"
 #include "object_call.h"
+#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -12,6 +13,40 @@ using cuda::AllocationPtr;
 using cuda::CUdeviceptr;
 
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 53;
+
+// Page-locked memory.
+class HostBuffer final : public NativeObject {
+ public:
+  static constexpr napi_type_tag kTag{0x57a9e8d2c40b4f13, 0xae06b3587d92f14e};
+  static constexpr const char* kKind = "a HostBuffer";
+
+  HostBuffer(napi_env env, AllocationPtr allocation)
+      : env_(env), allocation_(std::move(allocation)) {}
+
+  // The ArrayBuffer over the memory, which keeps it, too, and is detached when this closes. This
+  // must be reachable as long as the ArrayBuffer is: a finalizer closes, too.
+  Status make_array_buffer(napi_value* array_buffer) {
+    if (allocation_->bytes() > 0) {
+      return make_external_array_buffer(env_, allocation_, array_buffer, &memory_);
+    }
+    void* data = nullptr;
+    napi_create_arraybuffer(env_, 0, &data, array_buffer);
+    return {};
+  }
+
+  // While it is open.
+  const AllocationPtr& allocation() const { return allocation_; }
+
+ private:
+  void release() override {
+    allocation_.reset();
+    detach_external_array_buffer(env_, memory_);
+  }
+
+  napi_env env_;
+  AllocationPtr allocation_;
+  ExternalMemory memory_ = 0;
+};
 
 Status create(ObjectCall& call) {
   cuda::Device* device = nullptr;
@@ -108,20 +143,6 @@ constexpr napi_property_descriptor kMethods[] = {
 
 }  // namespace
 
-Status HostBuffer::make_array_buffer(napi_value* array_buffer) {
-  if (allocation_->bytes() > 0) {
-    return make_external_array_buffer(env_, allocation_, array_buffer, &memory_);
-  }
-  void* data = nullptr;
-  napi_create_arraybuffer(env_, 0, &data, array_buffer);
-  return {};
-}
-
-void HostBuffer::release() {
-  allocation_.reset();
-  detach_external_array_buffer(env_, memory_);
-}
-
-constinit const Methods kHostBufferMethods = kMethods;
+constinit const ObjectClass kHostBuffers = {HostBuffer::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

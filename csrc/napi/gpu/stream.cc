@@ -1,6 +1,7 @@
 #include "stream.h"
 
 #include "event.h"
+#include "objects.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -107,6 +108,6 @@ Status read_stream(Environment& environment, napi_value argument, cuda::Device& 
   return {};
 }
 
-constinit const Methods kStreamMethods = kMethods;
+constinit const ObjectClass kStreams = {Stream::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

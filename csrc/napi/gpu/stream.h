@@ -40,7 +40,4 @@ inline Status read_stream(ObjectCall& call, std::size_t index, cuda::Device& dev
   return read_stream(call.environment(), call.argument(index), device, stream);
 }
 
-// As binding.d.ts declares them.
-extern const Methods kStreamMethods;
-
 }  // namespace rmsnorm::napi
