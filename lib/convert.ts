@@ -1,6 +1,6 @@
 import { binding } from './binding';
 import {
-  dtypeCodes,
+  dtypes,
   nativeView,
   type ArrayKind,
   type DType,
@@ -52,12 +52,6 @@ export function fromFloat16(
 
 type Convertible = Exclude<DType, 'float64'>;
 
-const kinds: Readonly<Record<Convertible, readonly ArrayKind[]>> = {
-  float32: ['Float32Array'],
-  bfloat16: ['Uint16Array'],
-  float16: ['Uint16Array', 'Float16Array'],
-};
-
 function convert(
   source: FloatArray,
   from: Convertible,
@@ -67,14 +61,12 @@ function convert(
   const input = readArray('source', source, from);
   const { length } = input;
   const output =
-    out === undefined
-      ? freshArray(to === 'float32' ? 'Float32Array' : 'Uint16Array', length)
-      : readArray('out', out, to);
+    out === undefined ? freshArray(dtypes[to].bits, length) : readArray('out', out, to);
   if (output.length !== length) {
     throw argumentError('ERR_OUT_OF_RANGE', 'out', `of ${String(length)} elements`, out);
   }
   try {
-    binding.convert(nativeView(input), dtypeCodes[from], nativeView(output), dtypeCodes[to]);
+    binding.convert(nativeView(input), dtypes[from].code, nativeView(output), dtypes[to].code);
   } catch (error) {
     throw adoptNativeError(error);
   }
@@ -83,6 +75,7 @@ function convert(
 
 function readArray(name: string, value: unknown, dtype: Convertible): FloatArray {
   const { data, kind } = readHostArray(name, value);
-  if (kinds[dtype].includes(kind)) return data;
-  throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kinds[dtype].join(' or ')}`, value);
+  const kinds: readonly ArrayKind[] = dtypes[dtype].kinds;
+  if (kinds.includes(kind)) return data;
+  throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kinds.join(' or ')}`, value);
 }

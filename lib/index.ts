@@ -25,14 +25,13 @@ export {
 } from './settings';
 export { devices, type CudaDevice, type DeviceList, type DeviceName } from './gpu/devices';
 export { DeviceBuffer, type CopyPartner, type DeviceBufferFromOptions } from './gpu/device-buffer';
-export type { DeviceDType } from './core/device-dtype';
 export { HostBuffer, type HostArrayOf } from './gpu/host-buffer';
 export { Stream, type StreamOptions } from './gpu/stream';
 export { CudaEvent, type CudaEventOptions } from './gpu/event';
 export { Graph } from './gpu/graph';
 export type { CudaDeviceName, CudaDeviceOptions } from './gpu/cuda';
 export { CudaError, type CudaErrorCode, type ErrorCode } from './core/errors';
-export type { DType, Float16ArrayLike, FloatArray, RstdArray } from './core/dtype';
+export type { DeviceDType, DType, Float16ArrayLike, FloatArray, RstdArray } from './core/dtype';
 export type {
   BackwardOptions,
   CastOrder,

@@ -1,9 +1,10 @@
 import { newCall, type Call, type Frame } from './call/call';
-import { isDeviceBuffer, type DataKind } from './call/data';
+import { isDeviceBuffer } from './call/data';
 import {
   addOperand,
   checkDType,
   checkLength,
+  isPlain,
   readOperand,
   readOptional,
   refuseView,
@@ -21,11 +22,12 @@ import {
   backwardRules,
   forwardOperation,
   forwardRules,
+  type OperandRule,
   type Operation,
 } from './call/operations';
 import { runNow } from './call/run';
 import { dataOf, kindOf, readArgument, type Argument } from './call/tensor';
-import { checkDTypeName, dtypeOf, type DType, type FloatArray } from './core/dtype';
+import { checkDTypeName, dtypeOf, dtypes, type DType, type FloatArray } from './core/dtype';
 import { argumentError } from './core/errors';
 import { knownOptions, readCount, readFlag } from './core/validate';
 import type { CudaDeviceName } from './gpu/cuda';
@@ -163,33 +165,41 @@ function makePlan(options: PlanOptions) {
   }
   const stream = readPlanStream(own.stream, device);
   const frame: Frame = {
-    ...{ dtype, kind: kindOfX(dtype, device), device, stream, rows, hiddenSize },
+    ...{
+      dtype,
+      kind: device === cpuOrdinal ? dtypes[dtype].bits : 'DeviceBuffer',
+      device,
+      stream,
+      rows,
+      hiddenSize,
+    },
     ...{ eps, weightOffset, castOrder, accumulate },
   };
-  const begin = (operation: Operation): Call => {
-    const call = newCall(operation, frame);
+  /** What makes calls that have their weight, and nothing else. */
+  const beginner = (operation: Operation) => {
+    const first = newCall(operation, frame);
     if (weight !== undefined) {
-      call.weight = weight;
-      addOperand(call, operation.weight, weight);
+      checkLength(first, operation.weight, weight);
+      addOperand(first, operation.weight, weight);
     }
-    return call;
+    const { given, float32 } = first;
+    return () => {
+      const call = newCall(operation, frame);
+      call.weight = weight;
+      call.given = given;
+      call.float32 = float32;
+      return call;
+    };
   };
-  if (weight !== undefined) checkLength(begin(forwardOperation), forwardRules.weight, weight);
-  return { rows, hiddenSize, dtype, ...planCalls(begin) };
+  const calls = planCalls(beginner(forwardOperation), beginner(backwardOperation));
+  return { rows, hiddenSize, dtype, ...calls };
 }
 
-/** The kind that x has, or most often. */
-function kindOfX(dtype: DType, device: number): DataKind {
-  if (device !== cpuOrdinal) return 'DeviceBuffer';
-  if (dtype === 'float64') return 'Float64Array';
-  return dtype === 'float32' ? 'Float32Array' : 'Uint16Array';
-}
-
-/** The functions of a plan. `begin`: makes a call that lacks all operands but weight. */
-function planCalls(begin: (operation: Operation) => Call) {
+/** The functions of a plan, over what begins their calls. */
+function planCalls(beginForward: () => Call, beginBackward: () => Call) {
   return {
     forward(x: unknown, out: unknown, rstdOut: unknown, residual: unknown, sumOut: unknown) {
-      const call = begin(forwardOperation);
+      const call = beginForward();
       call.x = readX(call, x);
       call.out = readOperand(call, forwardRules.out, out);
       call.rstdOut = readOptional(call, forwardRules.rstdOut, rstdOut);
@@ -205,7 +215,7 @@ function planCalls(begin: (operation: Operation) => Call) {
       dweightOut: unknown,
       dsum: unknown,
     ) {
-      const call = begin(backwardOperation);
+      const call = beginBackward();
       call.x = readX(call, x);
       call.dy = readOperand(call, backwardRules.dy, dy);
       call.rstd = readOptional(call, backwardRules.rstd, rstd);
@@ -218,11 +228,17 @@ function planCalls(begin: (operation: Operation) => Call) {
 }
 
 function readX(call: Call, value: unknown): Argument {
+  const rule = call.operation.x;
+  const x = isPlain(call, rule, value) ? value : readOtherX(call, rule, value);
+  addOperand(call, rule, x);
+  return x;
+}
+
+function readOtherX(call: Call, rule: OperandRule, value: unknown): Argument {
   const x = readArgument('x', value);
   checkDevice('x', x, call.device);
-  checkDType(call.operation.x, x, call.dtype);
-  checkLength(call, call.operation.x, x);
-  addOperand(call, call.operation.x, x);
+  checkDType(rule, x, call.dtype);
+  checkLength(call, rule, x);
   return x;
 }
 

@@ -14,8 +14,8 @@ using namespace rmsnorm::cuda;
 
 Status time_launches(Device& device, std::int64_t hidden_size, int count, double* nanoseconds) {
   constexpr int kWidestAccess = 16;
-  const Launch launch =
-      plan_forward({{1, hidden_size}, DType::kFloat32, DType::kFloat32, kWidestAccess});
+  const LaunchConfig launch =
+      configure_forward({{1, hidden_size}, DType::kFloat32, DType::kFloat32, kWidestAccess});
   if (launch.kernel == nullptr) return {Code::kOutOfRange, "No kernel holds rows so long"};
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
@@ -23,7 +23,7 @@ Status time_launches(Device& device, std::int64_t hidden_size, int count, double
   RMSNORM_TRY(device.kernel(*launch.kernel, &kernel));
   CUcontext context = nullptr;
   RMSNORM_TRY(RMSNORM_CUDA(cuCtxGetCurrent, &context));
-  Stream stream;
+  StreamHandle stream;
   RMSNORM_TRY(stream.make());
 
   ForwardParams params{};

@@ -12,24 +12,17 @@
 #include "gpu/objects.h"
 #include "method.h"
 #include "ops/calls.h"
+#include "ops/tools.h"
 #include "results.h"
 
 namespace rmsnorm::napi {
 namespace {
 
-constexpr napi_property_descriptor kMethods[] = {
+constexpr napi_property_descriptor kCalls[] = {
     method<forward>("forward"),
     method<backward>("backward"),
     method<forward_async>("forwardAsync"),
     method<backward_async>("backwardAsync"),
-    method<advise_huge_pages>("adviseHugePages"),
-    method<convert>("convert"),
-    method<cpu_variants>("cpuVariants"),
-    method<cpu_variant>("cpuVariant"),
-    method<set_cpu_variant>("setCpuVariant"),
-    method<devices>("devices"),
-    method<num_threads>("numThreads"),
-    method<set_num_threads>("setNumThreads"),
 };
 
 napi_value make_names(napi_env env, std::span<const char* const> names) {
@@ -66,15 +59,16 @@ napi_value init(napi_env env, napi_value exports) {
   if (status.ok()) status = Environment::of(env, &environment);
   if (status.ok()) status = environment->share_memory(sizeof(CallRecord), &buffer, &record);
   if (!status.ok()) return throw_status(env, status);
-  auto methods = std::to_array(kMethods);
-  for (napi_property_descriptor& method : methods) method.data = record;
-  napi_define_properties(env, exports, methods.size(), methods.data());
+  auto calls = std::to_array(kCalls);
+  for (napi_property_descriptor& call : calls) call.data = record;
+  napi_define_properties(env, exports, calls.size(), calls.data());
+  napi_define_properties(env, exports, kTools.size(), kTools.data());
   set_own(env, exports, {"record", buffer});
   set_own(env, exports, {"recordIntegers", make_names(env, kRecordIntegers)});
   set_own(env, exports, {"recordNumbers", make_names(env, kRecordNumbers)});
   set_own(env, exports, {"operations", make_operations(env)});
   set_own(env, exports, {"package", make_string(env, RMSNORM_PACKAGE)});
-  set_own(env, exports, {"cuda", make_objects(env)});
+  export_gpu(env, exports);
   return exports;
 }
 

@@ -138,13 +138,13 @@ void Environment::end(void* environment) {
   cpu::join_threads();
 }
 
-Status Environment::default_queue(cuda::Device& device, cuda::QueuePtr* queue) {
-  if (const auto known = default_queues_.find(&device); known != default_queues_.end()) {
-    *queue = known->second;
+Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream) {
+  if (const auto known = default_streams_.find(&device); known != default_streams_.end()) {
+    *stream = known->second;
     return {};
   }
-  RMSNORM_TRY(cuda::Queue::make(device, queue));
-  default_queues_.emplace(&device, *queue);
+  RMSNORM_TRY(cuda::Stream::make(device, stream));
+  default_streams_.emplace(&device, *stream);
   return {};
 }
 
@@ -167,9 +167,9 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, const napi_type_t
   return {};
 }
 
-void Environment::close_queue(cuda::Queue& queue) noexcept {
-  queue.close();
-  std::shared_ptr<cuda::Mark> end = queue.mark();
+void Environment::close_stream(cuda::Stream& stream) noexcept {
+  stream.close();
+  std::shared_ptr<cuda::Fence> end = stream.fence();
   if (end == nullptr || end->has_passed()) return;
   std::erase_if(ends_, [](const auto& earlier) { return earlier->has_passed(); });
   try {
@@ -189,10 +189,10 @@ void Environment::close() {
   napi_delete_reference(env_, shared_memory_);
   async_calls_.close();
   while (!objects_.empty()) (*objects_.begin())->close();
-  for (const auto& [device, queue] : default_queues_) close_queue(*queue);
-  default_queues_.clear();
+  for (const auto& [device, stream] : default_streams_) close_stream(*stream);
+  default_streams_.clear();
   staging_.reset();
-  for (const std::shared_ptr<cuda::Mark>& end : ends_) end->wait();
+  for (const std::shared_ptr<cuda::Fence>& end : ends_) end->wait();
   ends_.clear();
   cuda::free_retired();
   promises_.close();

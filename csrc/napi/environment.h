@@ -15,7 +15,7 @@
 
 #include "../cpu/thread_pool.h"
 #include "../cuda/host/transfer.h"
-#include "../cuda/runtime/queue.h"
+#include "../cuda/runtime/stream.h"
 #include "async_calls.h"
 #include "promise.h"
 
@@ -68,11 +68,11 @@ class Environment {
   // kInvalidState.
   Status share_memory(std::size_t bytes, napi_value* buffer, void** memory);
 
-  // The queue of calls that name no stream. Errors: kCuda.
-  Status default_queue(cuda::Device& device, cuda::QueuePtr* queue);
+  // The stream of calls that name none. Errors: kCuda.
+  Status default_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
-  // Closes a queue, whose work the end of the environment waits for.
-  void close_queue(cuda::Queue& queue) noexcept;
+  // Closes a stream, whose work the end of the environment waits for.
+  void close_stream(cuda::Stream& stream) noexcept;
 
   // A JavaScript object for a new one of C++. Errors: kInvalidState of an environment that is
   // ending.
@@ -104,8 +104,8 @@ class Environment {
   Promises promises_;
   AsyncCalls async_calls_;
   std::unique_ptr<cuda::StagingPool> staging_ = std::make_unique<cuda::StagingPool>();
-  std::map<cuda::Device*, cuda::QueuePtr> default_queues_;
-  std::vector<std::shared_ptr<cuda::Mark>> ends_;  // of closed queues
+  std::map<cuda::Device*, cuda::StreamPtr> default_streams_;
+  std::vector<std::shared_ptr<cuda::Fence>> ends_;  // of closed streams
   std::set<NativeObject*> objects_;
 };
 

@@ -4,6 +4,7 @@
 #include <node_api.h>
 
 #include <new>
+#include <span>
 
 #include "errors.h"
 
@@ -11,7 +12,7 @@ namespace rmsnorm::napi {
 
 using Function = napi_value (*)(napi_env, napi_callback_info);
 
-// A Node-API callback, out of which no exception comes: it would end the process.
+// A Node-API callback that lets no exception out, which would end the process.
 template <Function function>
 napi_value guarded(napi_env env, napi_callback_info info) {
   try {
@@ -21,7 +22,9 @@ napi_value guarded(napi_env env, napi_callback_info info) {
   }
 }
 
-// A property for napi_define_properties.
+// Functions for napi_define_properties: each file of them ends with its table.
+using Methods = std::span<const napi_property_descriptor>;
+
 template <Function function>
 constexpr napi_property_descriptor method(const char* name) {
   return {name,    nullptr, guarded<function>,       nullptr,

@@ -32,8 +32,8 @@ class Promises::Mailbox {
   napi_threadsafe_function function_ = nullptr;
 };
 
-// Whoever is the last to hear of it deletes it: the thread of JavaScript, or a callback that finds
-// the environment gone.
+// Deleted by the last that uses it: the thread of JavaScript, or a callback that finds the
+// environment gone.
 struct Promises::Pending {
   Promises* promises = nullptr;
   std::shared_ptr<Mailbox> mailbox;
@@ -138,7 +138,7 @@ void Promises::close() {
 
 Promise::Promise(Promises& promises) : promises_(promises) {}
 
-// Nobody has it, so that nobody learns what became of it.
+// JavaScript does not have it, so that the outcome does not matter.
 Promise::~Promise() {
   if (pending_ == nullptr || pending_->deferred == nullptr) return;
   conclude(promises_.env_, pending_->deferred, [] { return Status(); });
@@ -154,14 +154,14 @@ Status Promise::make() {
   return {};
 }
 
-napi_value Promise::settle_after(cuda::Queue& queue, std::unique_ptr<Completion> completion) {
+napi_value Promise::settle_after(cuda::Stream& stream, std::unique_ptr<Completion> completion) {
   Promises::Pending* const pending = pending_.release();
-  pending->device = &queue.device();
+  pending->device = &stream.device();
   pending->completion = std::move(completion);
   promises_.add(pending);
   const auto call_back = [&]() -> Status {
     try {
-      return queue.call_back(Promises::called_back, pending);
+      return stream.call_back(Promises::called_back, pending);
     } catch (const std::bad_alloc&) {
       return out_of_memory();
     }

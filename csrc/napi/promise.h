@@ -7,7 +7,7 @@
 
 #include <memory>
 
-#include "../cuda/runtime/queue.h"
+#include "../cuda/runtime/stream.h"
 #include "../op/status.h"
 
 namespace rmsnorm::napi {
@@ -57,7 +57,7 @@ class Promises {
 class Promise {
  public:
   explicit Promise(Promises& promises);
-  // One that JavaScript has not been given is dropped.
+  // One that was not returned to JavaScript is dropped.
   ~Promise();
   Promise(const Promise&) = delete;
   Promise& operator=(const Promise&) = delete;
@@ -66,13 +66,13 @@ class Promise {
   // arguments are read. Errors: kInvalidState of an environment that is ending.
   Status make();
 
-  // Returns it. It settles when what the queue holds now has run, or with the error that keeps it
+  // Returns it. It settles when what the stream holds now has run, or with the error that keeps it
   // from doing so. `completion` may be null.
-  napi_value settle_after(cuda::Queue& queue, std::unique_ptr<Completion> completion);
+  napi_value settle_after(cuda::Stream& stream, std::unique_ptr<Completion> completion);
 
  private:
   Promises& promises_;
-  std::unique_ptr<Promises::Pending> pending_;  // null once it was given to JavaScript
+  std::unique_ptr<Promises::Pending> pending_;  // null once JavaScript has it
   napi_value value_ = nullptr;
 };
 

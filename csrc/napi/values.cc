@@ -58,12 +58,6 @@ const char* array_name(DType dtype) {
   return dtype == DType::kFloat64 ? "a Float64Array" : "a Uint16Array";
 }
 
-bool is_absent(napi_env env, napi_value value) {
-  napi_valuetype type = napi_undefined;
-  napi_typeof(env, value, &type);
-  return type == napi_null || type == napi_undefined;
-}
-
 bool Memory::holds(DType dtype) const { return kind == array_kind(dtype); }
 
 bool read_memory(napi_env env, napi_value value, Memory* memory) {
@@ -104,61 +98,6 @@ bool read_array_buffer(napi_env env, napi_value value, std::int64_t bytes, void*
   return napi_is_arraybuffer(env, value, &is_array_buffer) == napi_ok && is_array_buffer &&
          napi_get_arraybuffer_info(env, value, data, &length) == napi_ok &&
          length == static_cast<std::size_t>(bytes);
-}
-
-ArgumentReader::ArgumentReader(napi_env env, napi_callback_info info) : env_(env) {
-  std::size_t count = kMaxArguments;  // those that were not passed are undefined
-  if (napi_get_cb_info(env, info, &count, values_, nullptr, nullptr) != napi_ok) {
-    status_ = {Code::kWrongType, "The arguments can not be read"};
-  }
-}
-
-void ArgumentReader::fail(Code code, const char* name, const std::string& expected,
-                          napi_value actual) {
-  if (!status_.ok()) return;
-  status_ = {code, std::string("The argument '") + name + "' must be " + expected + ". Received " +
-                       describe(env_, actual)};
-}
-
-Memory ArgumentReader::array(const char* name, DType dtype) {
-  Memory memory;
-  napi_value value = next();
-  if (!status_.ok()) return memory;
-  if (!read_memory(env_, value, &memory) || !memory.holds(dtype)) {
-    fail(Code::kWrongType, name, array_name(dtype), value);
-  }
-  return memory;
-}
-
-std::int64_t ArgumentReader::integer(const char* name, std::int64_t least, std::int64_t most) {
-  return integer_at(index_++, name, least, most);
-}
-
-std::int64_t ArgumentReader::integer_at(std::size_t index, const char* name, std::int64_t least,
-                                        std::int64_t most) {
-  napi_value value = values_[index];
-  double number = 0;
-  if (status_.ok() && napi_get_value_double(env_, value, &number) != napi_ok) {
-    fail(Code::kWrongType, name, "a number", value);
-  }
-  const bool is_in_range =
-      number >= static_cast<double>(least) && number <= static_cast<double>(most);
-  if (status_.ok() && !(is_in_range && is_whole(number))) {
-    fail(Code::kOutOfRange, name,
-         "a whole number from " + std::to_string(least) + " to " + std::to_string(most), value);
-  }
-  return status_.ok() ? static_cast<std::int64_t>(number) : least;
-}
-
-std::string ArgumentReader::text(const char* name) {
-  napi_value value = next();
-  if (!status_.ok()) return {};
-  char text[64] = {};
-  std::size_t length = 0;
-  if (napi_get_value_string_utf8(env_, value, text, sizeof(text), &length) != napi_ok) {
-    fail(Code::kWrongType, name, "a string", value);
-  }
-  return {text, length};
 }
 
 }  // namespace rmsnorm::napi

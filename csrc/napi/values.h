@@ -27,9 +27,6 @@ static constexpr double kMaxDouble = std::numeric_limits<double>::max();
 // What a value is, for messages: "a string", "12".
 std::string describe(napi_env env, napi_value value);
 
-// Whether it is undefined or null.
-bool is_absent(napi_env env, napi_value value);
-
 // What an array of the dtype is, for messages: "a Float32Array".
 const char* array_name(DType dtype);
 
@@ -54,37 +51,5 @@ bool read_view(napi_env env, napi_value value, void** data, std::int64_t* bytes)
 
 // The memory of an ArrayBuffer of so many bytes. False if the value is none.
 bool read_array_buffer(napi_env env, napi_value value, std::int64_t bytes, void** data);
-
-// Reads positional arguments, in order; after the first failure nothing more is read. status()
-// tells the outcome of all of them.
-class ArgumentReader {
- public:
-  ArgumentReader(napi_env env, napi_callback_info info);
-
-  // Leaves an argument out that has been read out of order.
-  void skip() { ++index_; }
-
-  // A Float32Array for float32, a Float64Array for float64 and a Uint16Array for the 16-bit types.
-  Memory array(const char* name, DType dtype);
-  std::int64_t integer(const char* name, std::int64_t least, std::int64_t most);
-  std::string text(const char* name);
-
-  // The argument at `index`, out of order.
-  std::int64_t integer_at(std::size_t index, const char* name, std::int64_t least,
-                          std::int64_t most);
-
-  const Status& status() const { return status_; }
-
- private:
-  static constexpr std::size_t kMaxArguments = 4;
-
-  napi_value next() { return index_ < kMaxArguments ? values_[index_++] : nullptr; }
-  void fail(Code code, const char* name, const std::string& expected, napi_value actual);
-
-  napi_env env_;
-  napi_value values_[kMaxArguments];
-  std::size_t index_ = 0;
-  Status status_;
-};
 
 }  // namespace rmsnorm::napi

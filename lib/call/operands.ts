@@ -1,21 +1,13 @@
 // Arguments and options as the operands of a call, checked by their rules.
 
-import { rstdKind, type DType, type FloatArray } from '../core/dtype';
+import { dtypes, rstdKind, type ArrayKind, type DType, type FloatArray } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import type { DeviceBuffer } from '../gpu/device-buffer';
 import type { Call } from './call';
 import { checkSameDevice, type DataKind } from './data';
 import { forwardRules, type OperandRule } from './operations';
 import { isSame } from './shape';
-import {
-  dataOf,
-  kindOf,
-  readArgument,
-  sourceOf,
-  statedType,
-  type Argument,
-  type TensorArgument,
-} from './tensor';
+import { dataOf, kindOf, readArgument, sourceOf, statedType, type Argument } from './tensor';
 
 /** Whether a value is an array of this kind with elements: one that is not detached. */
 function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
@@ -39,16 +31,18 @@ export function readWeight(
   return weight;
 }
 
+/** Whether a value is an array of the kind of x, and as long as it must be: most operands are. */
+export function isPlain(call: Call, rule: OperandRule, value: unknown): value is FloatArray {
+  if (!isArrayOf(call.kind, value) || value.length !== lengthOf(rule, call)) return false;
+  // Beside 16 bits, rstd is of another kind.
+  return rule.element !== 'rstd' || call.dtype === 'float32';
+}
+
 /** Reads an operand other than x and weight. */
 export function readOperand(call: Call, rule: OperandRule, value: unknown): Argument {
-  // Nothing else can be wrong with an array of the kind of x, but with rstd beside 16 bits.
-  if (isArrayOf(call.kind, value) && value.length === lengthOf(rule, call)) {
-    if (rule.element !== 'rstd' || call.dtype === 'float32') {
-      call.given |= rule.bit;
-      return value;
-    }
-  }
-  return readOtherOperand(call, rule, value);
+  if (!isPlain(call, rule, value)) return readOtherOperand(call, rule, value);
+  call.given |= rule.bit;
+  return value;
 }
 
 function readOtherOperand(call: Call, rule: OperandRule, value: unknown): Argument {
@@ -113,7 +107,7 @@ export function refuseView(name: string, argument: Argument): void {
 export function isFloat32(argument: Argument): boolean {
   const kind = kindOf(argument);
   if (kind !== 'DeviceBuffer') return kind === 'Float32Array';
-  return ((argument as TensorArgument).data as DeviceBuffer).dtype === 'float32';
+  return deviceDTypeOf(argument) === 'float32';
 }
 
 function is16Bit(dtype: DType): boolean {
@@ -140,16 +134,9 @@ export function checkDType(rule: OperandRule, argument: Argument, dtype: DType):
   }
 }
 
-const kindsOf: Readonly<Record<DType, string>> = {
-  float32: 'Float32Array',
-  float16: 'Float16Array or Uint16Array',
-  bfloat16: 'Uint16Array',
-  float64: 'Float64Array',
-};
-
 function wrongDType({ name, element }: OperandRule, argument: Argument, dtype: DType): Error {
   const orFloat32 = element === 'tensorOrFloat32' && is16Bit(dtype) ? ' or Float32Array' : '';
-  const expected = `a ${kindsOf[dtype]}${orFloat32}, since x is ${dtype}`;
+  const expected = `a ${dtypes[dtype].kinds.join(' or ')}${orFloat32}, since x is ${dtype}`;
   const { data, wrap } = ArrayBuffer.isView(argument) ? { data: argument, wrap: null } : argument;
   const array = wrap === null ? data : wrap(data as Uint16Array);
   return argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
@@ -157,17 +144,13 @@ function wrongDType({ name, element }: OperandRule, argument: Argument, dtype: D
 
 /** Whether the elements of an argument can be of `dtype`. */
 function isOf(argument: Argument, dtype: DType): boolean {
-  switch (kindOf(argument)) {
-    case 'Float32Array':
-      return dtype === 'float32';
-    case 'Uint16Array':
-      if (!is16Bit(dtype)) return false;
-      return ArrayBuffer.isView(argument) || (statedType(argument) ?? dtype) === dtype;
-    case 'Float64Array':
-      return dtype === 'float64';
-    case 'Float16Array':
-      return dtype === 'float16';
-    case 'DeviceBuffer':
-      return ((argument as TensorArgument).data as DeviceBuffer).dtype === dtype;
-  }
+  const kind = kindOf(argument);
+  if (kind === 'DeviceBuffer') return deviceDTypeOf(argument) === dtype;
+  const kinds: readonly ArrayKind[] = dtypes[dtype].kinds;
+  if (!kinds.includes(kind)) return false;
+  return ArrayBuffer.isView(argument) || (statedType(argument) ?? dtype) === dtype;
+}
+
+function deviceDTypeOf(argument: Argument): DType {
+  return (dataOf(argument) as DeviceBuffer).dtype;
 }

@@ -2,7 +2,7 @@
 // with JavaScript. csrc/napi/args/call_record.h has the same fields, and a test compares the two.
 
 import { binding } from '../binding';
-import { dtypeCodes } from '../core/dtype';
+import { dtypes } from '../core/dtype';
 import type { Call } from './call';
 import { defaultEps } from './options';
 
@@ -24,7 +24,7 @@ const numbers = new Float64Array(binding.record, numbersAt);
 export function writeRecord(call: Call): void {
   const { dtype } = call;
   // To look a name up takes longer than all else here.
-  integers[0] = dtype === 'float32' ? dtypeCodes.float32 : dtypeCodes[dtype];
+  integers[0] = dtype === 'float32' ? dtypes.float32.code : dtypes[dtype].code;
   integers[1] = call.castOrder === 'float' ? 1 : 0;
   integers[2] = call.accumulate ? 1 : 0;
   integers[3] = call.device;

@@ -6,6 +6,9 @@ import { argumentError, codedError } from './errors';
  */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'float64';
 
+/** Element types of memory on a GPU. */
+export type DeviceDType = 'float32' | 'float16' | 'bfloat16';
+
 /**
  * The `Float16Array` of runtimes that have it, whatever TypeScript's `lib` knows of it, or that of
  * `@petamoriken/float16`.
@@ -30,21 +33,51 @@ export type RstdArray = Float32Array | Float64Array;
 /** The kinds of array the native addon takes. */
 export type NativeArray = Float32Array | Float64Array | Uint16Array;
 
-/** Numbers of the dtypes in native calls; `DType` of csrc/op/rms_norm.h. */
-export const dtypeCodes = {
-  float32: 0,
-  float16: 1,
-  bfloat16: 2,
-  float64: 3,
-} as const satisfies Record<DType, number>;
+export type ArrayKind = 'Float32Array' | 'Float64Array' | 'Uint16Array' | 'Float16Array';
+
+/** The dtypes: all that depends on one alone, once. */
+export const dtypes = {
+  float32: { code: 0, bytes: 4, isOnGpu: true, bits: 'Float32Array', kinds: ['Float32Array'] },
+  float16: {
+    code: 1,
+    bytes: 2,
+    isOnGpu: true,
+    bits: 'Uint16Array',
+    kinds: ['Float16Array', 'Uint16Array'],
+  },
+  bfloat16: { code: 2, bytes: 2, isOnGpu: true, bits: 'Uint16Array', kinds: ['Uint16Array'] },
+  float64: { code: 3, bytes: 8, isOnGpu: false, bits: 'Float64Array', kinds: ['Float64Array'] },
+} as const satisfies { readonly [D in DType]: DTypeTraits<D> };
+
+interface DTypeTraits<D extends DType> {
+  /** Its number in native calls: `DType` of csrc/op/rms_norm.h. */
+  readonly code: number;
+  /** The size of an element. */
+  readonly bytes: number;
+  /** Whether GPUs compute in it. */
+  readonly isOnGpu: D extends DeviceDType ? true : false;
+  /** The array of its bits, as native calls take it. */
+  readonly bits: NativeArray[typeof Symbol.toStringTag];
+  /** The arrays that may hold its elements. */
+  readonly kinds: readonly ArrayKind[];
+}
+
+const names = Object.keys(dtypes) as DType[];
+const namesOnGpu = names.filter((name) => dtypes[name].isOnGpu);
+
+/** The dtype of an array unless the caller states it; undefined where he must. */
+export const dtypesOfKinds = {
+  Float32Array: 'float32',
+  Float64Array: 'float64',
+  Float16Array: 'float16',
+  Uint16Array: undefined,
+} as const satisfies Record<ArrayKind, DType | undefined>;
 
 type Float16ArrayConstructor = new (
   buffer: ArrayBufferLike | number,
   byteOffset?: number,
   length?: number,
 ) => Float16ArrayLike;
-
-export type ArrayKind = 'Float32Array' | 'Float64Array' | 'Uint16Array' | 'Float16Array';
 
 /** The kind of an array by its tag: `instanceof` fails for arrays of another realm. */
 export function arrayKind(name: string, value: unknown): ArrayKind {
@@ -104,16 +137,21 @@ export function rstdKind(dtype: DType): 'Float32Array' | 'Float64Array' {
 
 /** Refuses what is not the name of a dtype, such as an array of one, which would be its key, too. */
 export function checkDTypeName(value: unknown): asserts value is DType {
-  if (typeof value === 'string' && Object.hasOwn(dtypeCodes, value)) return;
-  const expected = "'float32', 'float16', 'bfloat16' or 'float64'";
-  throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
+  if (typeof value === 'string' && Object.hasOwn(dtypes, value)) return;
+  throw wrongName(names, value);
 }
 
-const dtypesOfKinds = {
-  Float32Array: 'float32',
-  Float64Array: 'float64',
-  Float16Array: 'float16',
-} as const;
+/** Refuses what is not the name of a dtype that GPUs have. */
+export function checkDeviceDType(value: unknown): asserts value is DeviceDType {
+  if (typeof value === 'string' && (namesOnGpu as string[]).includes(value)) return;
+  throw wrongName(namesOnGpu, value);
+}
+
+function wrongName(known: readonly DType[], value: unknown): Error {
+  const quoted = known.map((name) => `'${name}'`);
+  const expected = `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1) ?? ''}`;
+  return argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
+}
 
 /** The dtype of an array of this kind, where `stated` is what the caller says it is. */
 export function dtypeOf(name: string, kind: ArrayKind, stated: unknown): DType {

@@ -1,19 +1,7 @@
 import type { CudaBinding } from '../../binding';
 import { binding } from '../binding';
-import { isRevoked } from '../core/caller-values';
 import { findDevices } from './devices';
 import { adoptNativeError, argumentError } from '../core/errors';
-
-// Users of the types may compile for a lib without Symbol.dispose, or with a TypeScript that has none
-// with it. These merge with those of other packages and of TypeScript's own lib.
-declare global {
-  interface SymbolConstructor {
-    readonly dispose: unique symbol;
-  }
-  interface Disposable {
-    [Symbol.dispose](): void;
-  }
-}
 
 type AnyFunction = (...args: unknown[]) => unknown;
 
@@ -67,20 +55,4 @@ export function readPointer(value: unknown): bigint {
   }
   if (BigInt.asUintN(64, value) === value) return value;
   throw argumentError('ERR_OUT_OF_RANGE', 'pointer', 'of 64 bits, and not negative', value);
-}
-
-/** A native object that there is already, for a constructor to take instead of making one. */
-export class Existing<Native> {
-  readonly native: Native;
-  readonly ordinal: number;
-
-  constructor(native: Native, ordinal: number) {
-    this.native = native;
-    this.ordinal = ordinal;
-  }
-
-  /** Whether a value is one; `instanceof` would throw for a revoked proxy. */
-  static is<Native>(value: unknown): value is Existing<Native> {
-    return !isRevoked(value) && value instanceof Existing;
-  }
 }

@@ -1,12 +1,20 @@
 import type { NativeDeviceBuffer, NativeHostBuffer } from '../../binding';
-import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
-import { elementSizes, readDeviceDType, type DeviceDType } from '../core/device-dtype';
-import { dtypeCodes, nativeView, type FloatArray, type NativeArray } from '../core/dtype';
+import { cuda, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
+import {
+  checkDeviceDType,
+  dtypes,
+  dtypesOfKinds,
+  nativeView,
+  type DeviceDType,
+  type FloatArray,
+  type NativeArray,
+} from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { readHostArray, readPackagedArray } from '../core/host-array';
-import { nativeHostBuffer, type HostArrayOf, type HostBuffer } from './host-buffer';
+import type { HostArrayOf, HostBuffer } from './host-buffer';
 import { knownOptions, readCount } from '../core/validate';
 import { freshArray } from '../core/outputs';
+import { DeviceObject, Existing, findNative, nativeOf, ordinalOf } from './object';
 import { nativeStream, readStream, type StreamOptions } from './stream';
 
 /** Options of {@link DeviceBuffer.from}. */
@@ -25,14 +33,16 @@ const streamNames: ReadonlySet<string> = new Set(['stream']);
 const fromNames: ReadonlySet<string> = new Set(['dtype', 'device', 'stream']);
 
 /** The ordinal of a buffer's device. */
-export let ordinalOfBuffer: (buffer: DeviceBuffer) => number;
+export const ordinalOfBuffer: (buffer: DeviceBuffer) => number = ordinalOf;
 
 /** The native buffer of one of ours, or null if the value is none. */
-export let nativeDeviceBuffer: (value: unknown) => NativeDeviceBuffer | null;
+export function nativeDeviceBuffer(value: unknown): NativeDeviceBuffer | null {
+  return findNative('DeviceBuffer', value);
+}
 
 /** The native side of a copy that is done in place. */
 function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer | null {
-  return nativeDeviceBuffer(partner) ?? nativeHostBuffer(partner);
+  return nativeDeviceBuffer(partner) ?? findNative('HostBuffer', partner);
 }
 
 /**
@@ -49,26 +59,18 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
  * themselves: a buffer that is written on one and used on another needs {@link Stream.wait}, or to
  * be waited for in between.
  *
- * Letting go of it, by `dispose()`, by `using` or because nothing refers to it any more, is safe at
+ * To release it, by `dispose()`, by `using` or because nothing refers to it any more, is safe at
  * any time, and waits for nothing: its memory is freed when the work that uses it is done.
  */
-export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
+export class DeviceBuffer<
+  D extends DeviceDType = DeviceDType,
+> extends DeviceObject<'DeviceBuffer'> {
   /** Of its elements. */
   readonly dtype: D;
   /** Elements. */
   readonly length: number;
   /** Its size in bytes. */
   readonly byteLength: number;
-  /** Such as `'cuda:0'`. */
-  readonly device: `cuda:${number}`;
-  readonly #native: NativeDeviceBuffer;
-  readonly #ordinal: number;
-
-  static {
-    nativeDeviceBuffer = (value) =>
-      typeof value === 'object' && value !== null && #native in value ? value.#native : null;
-    ordinalOfBuffer = (buffer) => buffer.#ordinal;
-  }
 
   /**
    * Memory whose content is not set.
@@ -85,17 +87,19 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     dtype: D,
     options: CudaDeviceOptions | Existing<NativeDeviceBuffer> = {},
   ) {
-    this.length = readCount('length', length, 0);
-    this.dtype = readDeviceDType(dtype) as D;
-    this.byteLength = length * elementSizes[dtype];
-    if (Existing.is<NativeDeviceBuffer>(options)) {
-      this.#ordinal = options.ordinal;
-      this.#native = options.native;
-    } else {
-      this.#ordinal = readOrdinal(knownOptions(options, deviceNames).device);
-      this.#native = cuda.createDeviceBuffer(this.#ordinal, length, dtypeCodes[dtype]);
+    readCount('length', length, 0);
+    checkDeviceDType(dtype);
+    const { code, bytes } = dtypes[dtype];
+    let existing = options;
+    if (!Existing.is<NativeDeviceBuffer>(existing)) {
+      const ordinal = readOrdinal(knownOptions(existing, deviceNames).device);
+      const native = cuda.createDeviceBuffer(ordinal, length, code);
+      existing = new Existing(native, ordinal);
     }
-    this.device = `cuda:${this.#ordinal}`;
+    super('DeviceBuffer', existing);
+    this.dtype = dtype;
+    this.length = length;
+    this.byteLength = length * bytes;
   }
 
   /**
@@ -113,8 +117,8 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     const { data, kind } = readHostArray('source', source);
     const { stream } = own;
     if (stream !== undefined) nativeStream(stream);
-    const { dtype: stated = dtypesOfKinds[kind], device = stream?.device } = own;
-    const dtype = readDeviceDType(stated) as D;
+    const { dtype = dtypesOfKinds[kind] as D, device = stream?.device } = own;
+    checkDeviceDType(dtype);
     const buffer = new DeviceBuffer(data.length, dtype, device === undefined ? {} : { device });
     try {
       buffer.copyFrom(source, stream === undefined ? {} : { stream });
@@ -142,7 +146,8 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
   ): DeviceBuffer<D> {
     const { device } = knownOptions(options, deviceNames);
     readCount('length', length, 0);
-    const code = dtypeCodes[readDeviceDType(dtype)];
+    checkDeviceDType(dtype);
+    const { code } = dtypes[dtype];
     const ordinal = readOrdinal(device);
     const native = cuda.foreignDeviceBuffer(ordinal, readPointer(pointer), length, code);
     return new DeviceBuffer(length, dtype, new Existing(native, ordinal));
@@ -155,7 +160,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
    * @throws Error `ERR_DISPOSED`
    */
   get pointer(): bigint {
-    return cuda.deviceBufferPointer(this.#native);
+    return cuda.deviceBufferPointer(nativeOf(this));
   }
 
   /**
@@ -168,8 +173,8 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
   subarray(begin = 0, end = this.length): DeviceBuffer<D> {
     const first = readIndex('begin', begin, this.length);
     const last = Math.max(first, readIndex('end', end, this.length));
-    const native = cuda.deviceBufferView(this.#native, first, last);
-    return new DeviceBuffer(last - first, this.dtype, new Existing(native, this.#ordinal));
+    const native = cuda.deviceBufferView(nativeOf(this), first, last);
+    return new DeviceBuffer(last - first, this.dtype, new Existing(native, ordinalOf(this)));
   }
 
   /**
@@ -209,7 +214,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (inPlace !== null) return;
     const stream = this.#stream(options);
     const [array, code] = this.#readArray('target', target);
-    cuda.deviceBufferRead(this.#native, array, code, stream);
+    cuda.deviceBufferRead(nativeOf(this), array, code, stream);
   }
 
   /**
@@ -221,7 +226,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (inPlace !== null) return cuda.streamPassed(inPlace);
     const stream = this.#stream(options);
     const [array, code] = this.#readArray('target', target);
-    return cuda.deviceBufferReadAsync(this.#native, array, code, stream);
+    return cuda.deviceBufferReadAsync(nativeOf(this), array, code, stream);
   }
 
   /**
@@ -253,30 +258,24 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (typeof value !== 'number') {
       throw argumentError('ERR_INVALID_ARG_TYPE', 'value', 'a number', value);
     }
-    cuda.deviceBufferFill(this.#native, value, this.#stream(options));
+    cuda.deviceBufferFill(nativeOf(this), value, this.#stream(options));
     return this;
   }
 
   /**
-   * Lets go of the memory. It is freed when its other views have been disposed of, graphs that use
-   * it, too, and work in flight is done; nothing waits for that. Twice does no harm.
+   * Releases the memory. It is freed when its other views have been disposed of, graphs that use
+   * it, too, and work in flight is done; nothing waits for that. Idempotent.
    */
-  dispose(): void {
-    cuda.dispose(this.#native);
-  }
-
-  /** {@link DeviceBuffer.dispose}, for `using`. */
-  [Symbol.dispose](): void {
-    this.dispose();
+  override dispose(): void {
+    super.dispose();
   }
 
   #stream(options: StreamOptions) {
-    return readStream(knownOptions(options, streamNames).stream, this.#ordinal);
+    return readStream(knownOptions(options, streamNames).stream, ordinalOf(this));
   }
 
   #newArray(): HostArrayOf<D> {
-    const kind = this.dtype === 'float32' ? 'Float32Array' : 'Uint16Array';
-    return freshArray(kind, this.length) as HostArrayOf<D>;
+    return freshArray(dtypes[this.dtype].bits, this.length) as HostArrayOf<D>;
   }
 
   #copyFrom(source: CopyPartner, options: StreamOptions, mayWait: boolean) {
@@ -284,7 +283,7 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (inPlace !== null) return inPlace;
     const stream = this.#stream(options);
     const [array, code] = this.#readArray('source', source);
-    cuda.deviceBufferWrite(this.#native, array, code, stream, mayWait);
+    cuda.deviceBufferWrite(nativeOf(this), array, code, stream, mayWait);
     return stream;
   }
 
@@ -302,10 +301,10 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
     if (stated !== undefined) nativeStream(stated);
     const isOfPartner =
       nativeDeviceBuffer(partner) !== null && stated?.device === (partner as DeviceBuffer).device;
-    const ordinal = isOfPartner ? (partner as DeviceBuffer).#ordinal : this.#ordinal;
+    const ordinal = isOfPartner ? ordinalOf(partner as DeviceBuffer) : ordinalOf(this);
     const stream = readStream(stated, ordinal);
-    if (name === 'source') cuda.copyBuffer(this.#native, native, stream);
-    else cuda.copyBuffer(native, this.#native, stream);
+    if (name === 'source') cuda.copyBuffer(nativeOf(this), native, stream);
+    else cuda.copyBuffer(native, nativeOf(this), stream);
     return stream;
   }
 
@@ -317,13 +316,13 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
     const { data, kind } = packaged ?? readHostArray(name, array);
-    const kinds = arrayKinds[this.dtype];
-    if (!kinds.includes(kind)) {
-      const expected = `a ${kinds.join(' or ')}, since the buffer is ${this.dtype}`;
+    const kinds = new Set<string>(['Float32Array', ...dtypes[this.dtype].kinds]);
+    if (!kinds.has(kind)) {
+      const expected = `a ${[...kinds].join(' or ')}, since the buffer is ${this.dtype}`;
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
     this.#checkLength(name, data.length, array);
-    return [nativeView(data), dtypeCodes[kind === 'Float32Array' ? 'float32' : this.dtype]];
+    return [nativeView(data), dtypes[kind === 'Float32Array' ? 'float32' : this.dtype].code];
   }
 
   #checkLength(name: string, length: number, partner: unknown): void {
@@ -332,26 +331,12 @@ export class DeviceBuffer<D extends DeviceDType = DeviceDType> {
   }
 }
 
-const dtypesOfKinds = {
-  Float32Array: 'float32',
-  Float64Array: 'float64',
-  Float16Array: 'float16',
-  Uint16Array: undefined,
-} as const;
-
 /** The dtype that an array of a kind has unless it is said. */
 type DTypeOf<A> = A extends Float32Array
   ? 'float32'
   : A extends NativeArray
     ? DeviceDType
     : 'float16';
-
-/** The kinds of array that buffers of a dtype are copied from and to. */
-const arrayKinds: Record<DeviceDType, readonly string[]> = {
-  float32: ['Float32Array'],
-  float16: ['Float32Array', 'Float16Array', 'Uint16Array'],
-  bfloat16: ['Float32Array', 'Uint16Array'],
-};
 
 /** A bound of a view, from 0 to `length`. */
 function readIndex(name: string, value: unknown, length: number): number {

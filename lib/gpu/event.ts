@@ -1,7 +1,6 @@
-import type { NativeEvent } from '../../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
-import { argumentError } from '../core/errors';
 import { knownOptions, readFlag } from '../core/validate';
+import { DeviceObject, Existing, nativeOf, ordinalOf, readObject } from './object';
 import { nativeStream, readStream, type Stream } from './stream';
 
 /** Options of {@link CudaEvent}. */
@@ -12,12 +11,9 @@ export interface CudaEventOptions extends CudaDeviceOptions {
 
 const optionNames: ReadonlySet<string> = new Set(['device', 'timing']);
 
-/** The native event of one of ours. */
-export let nativeEvent: (name: string, value: unknown) => NativeEvent;
-
 /**
  * A point in the order of a {@link Stream}, to wait for or to measure time between. Named so since
- * `Event` is a global of Node.js's, of which a missing import would tell nobody.
+ * `Event` is a Node.js global: a forgotten import would go unnoticed.
  *
  * ```ts
  * const [begin, end] = [new CudaEvent(), new CudaEvent()];
@@ -28,19 +24,7 @@ export let nativeEvent: (name: string, value: unknown) => NativeEvent;
  * begin.elapsed(end); // milliseconds
  * ```
  */
-export class CudaEvent {
-  /** Such as `'cuda:0'`. */
-  readonly device: `cuda:${number}`;
-  readonly #native: NativeEvent;
-  readonly #ordinal: number;
-
-  static {
-    nativeEvent = (name, value) => {
-      if (typeof value === 'object' && value !== null && #native in value) return value.#native;
-      throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a CudaEvent', value);
-    };
-  }
-
+export class CudaEvent extends DeviceObject<'CudaEvent'> {
   /**
    * @throws CudaError `ERR_CUDA_UNAVAILABLE` without a GPU; TypeError `ERR_INVALID_ARG_VALUE` for a
    * device that is not there
@@ -48,9 +32,8 @@ export class CudaEvent {
   constructor(options: CudaEventOptions = {}) {
     const { device, timing } = knownOptions(options, optionNames);
     const isTimed = readFlag('timing', timing, true);
-    this.#ordinal = readOrdinal(device);
-    this.#native = cuda.createEvent(this.#ordinal, isTimed);
-    this.device = `cuda:${this.#ordinal}`;
+    const ordinal = readOrdinal(device);
+    super('CudaEvent', new Existing(cuda.createEvent(ordinal, isTimed), ordinal));
   }
 
   /**
@@ -61,7 +44,7 @@ export class CudaEvent {
    * CudaError
    */
   record(stream?: Stream): void {
-    cuda.eventRecord(this.#native, readStream(stream, this.#ordinal));
+    cuda.eventRecord(nativeOf(this), readStream(stream, ordinalOf(this)));
   }
 
   /**
@@ -71,7 +54,7 @@ export class CudaEvent {
    * @throws as {@link Stream.wait} does
    */
   wait(stream: Stream): void {
-    cuda.streamWait(nativeStream(stream), this.#native);
+    cuda.streamWait(nativeStream(stream), nativeOf(this));
   }
 
   /**
@@ -81,17 +64,17 @@ export class CudaEvent {
    * was recorded during a capture
    */
   query(): boolean {
-    return cuda.eventHasPassed(this.#native);
+    return cuda.eventHasPassed(nativeOf(this));
   }
 
   /** Waits, and blocks the thread, until the event has passed. Throws as {@link CudaEvent.query}. */
   synchronize(): void {
-    cuda.eventSynchronize(this.#native);
+    cuda.eventSynchronize(nativeOf(this));
   }
 
   /** Fulfilled when the event has passed; rejects as {@link CudaEvent.query} throws. */
   async synchronizeAsync(): Promise<void> {
-    await cuda.eventPassed(this.#native);
+    await cuda.eventPassed(nativeOf(this));
   }
 
   /**
@@ -102,16 +85,11 @@ export class CudaEvent {
    * {@link CudaEvent.query} does
    */
   elapsed(end: CudaEvent): number {
-    return cuda.eventElapsed(this.#native, nativeEvent('end', end));
+    return cuda.eventElapsed(nativeOf(this), readObject('end', 'CudaEvent', end));
   }
 
-  /** Destroys the event. Streams that wait for it go on waiting. Twice does no harm. */
-  dispose(): void {
-    cuda.dispose(this.#native);
-  }
-
-  /** {@link CudaEvent.dispose}, for `using`. */
-  [Symbol.dispose](): void {
-    this.dispose();
+  /** Destroys the event. Streams that wait for it go on waiting. Idempotent. */
+  override dispose(): void {
+    super.dispose();
   }
 }

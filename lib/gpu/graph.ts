@@ -1,9 +1,10 @@
 import { types } from 'node:util';
 
 import type { NativeGraph } from '../../binding';
-import { cuda, Existing } from './cuda';
 import { argumentError } from '../core/errors';
-import { nativeStream, ordinalOf, readStream, type Stream } from './stream';
+import { cuda } from './cuda';
+import { DeviceObject, Existing, nativeOf, ordinalOf } from './object';
+import { nativeStream, readStream, type Stream } from './stream';
 
 /**
  * Work of a GPU that is launched as a whole: for many small calls that come again and again this
@@ -19,19 +20,12 @@ import { nativeStream, ordinalOf, readStream, type Stream } from './stream';
  *
  * It keeps the memory that its work uses, whatever is disposed of.
  */
-export class Graph {
-  /** Such as `'cuda:0'`. */
-  readonly device: `cuda:${number}`;
-  readonly #native: NativeGraph;
-  readonly #ordinal: number;
-
+export class Graph extends DeviceObject<'Graph'> {
   private constructor(existing: Existing<NativeGraph>) {
     if (!Existing.is<NativeGraph>(existing)) {
       throw argumentError('ERR_INVALID_ARG_TYPE', 'existing', 'left to Graph.capture', existing);
     }
-    this.#native = existing.native;
-    this.#ordinal = existing.ordinal;
-    this.device = `cuda:${this.#ordinal}`;
+    super('Graph', existing);
   }
 
   /**
@@ -72,16 +66,11 @@ export class Graph {
    * `ERR_INVALID_STATE` during a capture; CudaError
    */
   launch(stream?: Stream): void {
-    cuda.launchGraph(this.#native, readStream(stream, this.#ordinal));
+    cuda.launchGraph(nativeOf(this), readStream(stream, ordinalOf(this)));
   }
 
-  /** Lets go of the graph and its memory, once its launches are done. Twice does no harm. */
-  dispose(): void {
-    cuda.dispose(this.#native);
-  }
-
-  /** {@link Graph.dispose}, for `using`. */
-  [Symbol.dispose](): void {
-    this.dispose();
+  /** Releases the graph and its memory once its launches are done. Idempotent. */
+  override dispose(): void {
+    super.dispose();
   }
 }

@@ -4,21 +4,19 @@ import type { NativeHostBuffer } from '../../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
 import { argumentError, codedError } from '../core/errors';
 import { knownOptions, readCount } from '../core/validate';
-import { elementSizes, readDeviceDType, type DeviceDType } from '../core/device-dtype';
+import { checkDeviceDType, dtypes, makeArray, type DeviceDType } from '../core/dtype';
+import { GpuObject } from './object';
 
 const optionNames: ReadonlySet<string> = new Set(['device']);
 
 /**
- * Of each array's memory what owns it, whose finalizer would empty the array. So the memory lives as
- * long as anything refers to the array, its buffer or another view of that.
+ * The owner of each ArrayBuffer, whose finalizer would empty it. So the memory lives as long as
+ * anything refers to the array, its buffer or another view of that.
  */
 const owners = new WeakMap<ArrayBuffer, NativeHostBuffer>();
 
 /** The array that holds elements of a dtype on the host; of 16-bit ones it holds their bits. */
 export type HostArrayOf<D extends DeviceDType> = D extends 'float32' ? Float32Array : Uint16Array;
-
-/** The native buffer of one of ours, or null if the value is none. */
-export let nativeHostBuffer: (value: unknown) => NativeHostBuffer | null;
 
 /**
  * Memory of the host that a GPU copies to and from by itself, while neither the thread of JavaScript
@@ -31,21 +29,15 @@ export let nativeHostBuffer: (value: unknown) => NativeHostBuffer | null;
  * x.copyFrom(input, { stream }); // returns at once: input.array must not change until it is done
  * ```
  */
-export class HostBuffer<D extends DeviceDType = DeviceDType> {
+export class HostBuffer<D extends DeviceDType = DeviceDType> extends GpuObject<'HostBuffer'> {
   /** Of its elements. */
   readonly dtype: D;
   /** Elements. */
   readonly length: number;
   /** Its size in bytes. */
   readonly byteLength: number;
-  readonly #native: NativeHostBuffer;
   readonly #array: HostArrayOf<D>;
   #isDisposed = false;
-
-  static {
-    nativeHostBuffer = (value) =>
-      typeof value === 'object' && value !== null && #native in value ? value.#native : null;
-  }
 
   /**
    * @param length - elements, uninitialised
@@ -55,19 +47,21 @@ export class HostBuffer<D extends DeviceDType = DeviceDType> {
    */
   constructor(length: number, dtype: D, options: CudaDeviceOptions = {}) {
     const { device } = knownOptions(options, optionNames);
-    this.length = readCount('length', length, 0);
-    this.dtype = readDeviceDType(dtype) as D;
-    const most = Math.floor(constants.MAX_LENGTH / elementSizes[this.dtype]);
-    if (this.length > most) {
+    readCount('length', length, 0);
+    checkDeviceDType(dtype);
+    const { bytes, bits } = dtypes[dtype];
+    const most = Math.floor(constants.MAX_LENGTH / bytes);
+    if (length > most) {
       const expected = `at most ${most}, which is what an ArrayBuffer of this Node.js has room for`;
       throw argumentError('ERR_OUT_OF_RANGE', 'length', expected, length);
     }
-    this.byteLength = this.length * elementSizes[this.dtype];
-    const [native, memory] = cuda.createHostBuffer(readOrdinal(device), this.byteLength);
-    this.#native = native;
+    const [native, memory] = cuda.createHostBuffer(readOrdinal(device), length * bytes);
+    super('HostBuffer', native);
+    this.dtype = dtype;
+    this.length = length;
+    this.byteLength = length * bytes;
     owners.set(memory, native);
-    const array = this.dtype === 'float32' ? new Float32Array(memory) : new Uint16Array(memory);
-    this.#array = array as HostArrayOf<D>;
+    this.#array = makeArray(bits, memory) as HostArrayOf<D>;
   }
 
   /**
@@ -91,13 +85,8 @@ export class HostBuffer<D extends DeviceDType = DeviceDType> {
    * As every transfer of an ArrayBuffer does, the first of a process makes V8 check typed arrays in
    * all compiled loops. A HostBuffer that is collected instead does not.
    */
-  dispose(): void {
+  override dispose(): void {
     this.#isDisposed = true;
-    cuda.dispose(this.#native);
-  }
-
-  /** {@link HostBuffer.dispose}, for `using`. */
-  [Symbol.dispose](): void {
-    this.dispose();
+    super.dispose();
   }
 }

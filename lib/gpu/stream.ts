@@ -1,8 +1,9 @@
 import type { NativeStream } from '../../binding';
-import { cuda, Existing, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
+import { cuda, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import { argumentError } from '../core/errors';
-import { nativeEvent, type CudaEvent } from './event';
+import type { CudaEvent } from './event';
 import { knownOptions } from '../core/validate';
+import { DeviceObject, Existing, nativeOf, ordinalOf, readObject } from './object';
 
 /** Options of what is enqueued on a GPU. */
 export interface StreamOptions {
@@ -14,10 +15,9 @@ const deviceNames: ReadonlySet<string> = new Set(['device']);
 const defaults = new Map<number, Stream>();
 
 /** The native stream of one of ours. */
-export let nativeStream: (value: unknown) => NativeStream;
-
-/** The ordinal of a stream's device. */
-export let ordinalOf: (stream: Stream) => number;
+export function nativeStream(value: unknown): NativeStream {
+  return readObject('stream', 'Stream', value);
+}
 
 /**
  * An order of work on a GPU: what is enqueued on one stream runs one after another, what is on
@@ -33,20 +33,7 @@ export let ordinalOf: (stream: Stream) => number;
  *
  * It does not wait for the legacy default stream of other libraries.
  */
-export class Stream {
-  /** Such as `'cuda:0'`. */
-  readonly device: `cuda:${number}`;
-  readonly #native: NativeStream;
-  readonly #ordinal: number;
-
-  static {
-    nativeStream = (value) => {
-      if (typeof value === 'object' && value !== null && #native in value) return value.#native;
-      throw argumentError('ERR_INVALID_ARG_TYPE', 'stream', 'a Stream', value);
-    };
-    ordinalOf = (stream) => stream.#ordinal;
-  }
-
+export class Stream extends DeviceObject<'Stream'> {
   /**
    * @throws CudaError `ERR_CUDA_UNAVAILABLE` without a GPU; TypeError `ERR_INVALID_ARG_VALUE` for a
    * device that is not there
@@ -55,18 +42,16 @@ export class Stream {
   /** @internal */
   constructor(existing: Existing<NativeStream>);
   constructor(options: CudaDeviceOptions | Existing<NativeStream> = {}) {
-    if (Existing.is<NativeStream>(options)) {
-      this.#ordinal = options.ordinal;
-      this.#native = options.native;
-    } else {
-      this.#ordinal = readOrdinal(knownOptions(options, deviceNames).device);
-      this.#native = cuda.createStream(this.#ordinal);
+    let existing = options;
+    if (!Existing.is<NativeStream>(existing)) {
+      const ordinal = readOrdinal(knownOptions(existing, deviceNames).device);
+      existing = new Existing(cuda.createStream(ordinal), ordinal);
     }
-    this.device = `cuda:${this.#ordinal}`;
+    super('Stream', existing);
   }
 
   /**
-   * The stream of calls that name none: one for each device and thread of JavaScript. It can not be
+   * The stream of calls that name none: one for each device and thread of JavaScript. It cannot be
    * disposed of.
    *
    * @param device - default: the first of {@link devices}
@@ -102,7 +87,7 @@ export class Stream {
    * calls on this stream throw `ERR_INVALID_STATE`.
    */
   get pointer(): bigint {
-    return cuda.streamPointer(this.#native);
+    return cuda.streamPointer(nativeOf(this));
   }
 
   /**
@@ -112,12 +97,12 @@ export class Stream {
    * `ERR_DISPOSED`
    */
   synchronize(): void {
-    cuda.streamSynchronize(this.#native);
+    cuda.streamSynchronize(nativeOf(this));
   }
 
   /** Fulfilled when all that is enqueued now has run; rejects as {@link Stream.synchronize} throws. */
   async synchronizeAsync(): Promise<void> {
-    await cuda.streamPassed(this.#native);
+    await cuda.streamPassed(nativeOf(this));
   }
 
   /**
@@ -126,7 +111,7 @@ export class Stream {
    * @throws as {@link Stream.synchronize} does
    */
   query(): boolean {
-    return cuda.streamIsIdle(this.#native);
+    return cuda.streamIsIdle(nativeOf(this));
   }
 
   /**
@@ -137,20 +122,15 @@ export class Stream {
    * was recorded during a capture that is another or has ended; CudaError
    */
   wait(event: CudaEvent): void {
-    cuda.streamWait(this.#native, nativeEvent('event', event));
+    cuda.streamWait(nativeOf(this), readObject('event', 'CudaEvent', event));
   }
 
   /**
    * Destroys the stream, once what it has is done; nothing waits for that. Nothing can be enqueued
-   * any more. What is done twice does no harm.
+   * any more. Idempotent.
    */
-  dispose(): void {
-    if (defaults.get(this.#ordinal) !== this) cuda.dispose(this.#native);
-  }
-
-  /** {@link Stream.dispose}, for `using`. */
-  [Symbol.dispose](): void {
-    this.dispose();
+  override dispose(): void {
+    if (defaults.get(ordinalOf(this)) !== this) super.dispose();
   }
 }
 

@@ -19,7 +19,8 @@ const setUp = `
     try { call(); return 'ok'; } catch (error) { return error.code ?? String(error); }
   };
   const isFull = (buffer, value, options) => buffer.toHost(options).every((each) => each === value);
-  const { cuda, Existing } = require(${lib('gpu/cuda')});
+  const { cuda } = require(${lib('gpu/cuda')});
+  const { Existing } = require(${lib('gpu/object')});
   const { nativeStream } = require(${lib('gpu/stream')});
   const begin = (stream) => cuda.beginCapture(nativeStream(stream));
   const end = (stream) => Reflect.construct(Graph, [new Existing(cuda.endCapture(nativeStream(stream)), 0)]);

@@ -37,28 +37,28 @@ TEST_CASE("cuda policy: accesses are as wide as every row and the weight allow")
           args.x = {address(4096 + x * size), stride};
           args.y = {const_cast<void*>(address(8192 + y * size)), 256};
           const int access = widest({x * size, stride * size, y * size});
-          if (Problem::of(args).access_bytes != access) FAIL(access << " bytes of " << x);
+          if (Call::of(args).access_bytes != access) FAIL(access << " bytes of " << x);
           args.weight = {address(512 + 4), DType::kFloat32};
           const int below_packs = std::min(access, 8);
-          if (Problem::of(args).access_bytes != below_packs) FAIL("a weight off the packs");
+          if (Call::of(args).access_bytes != below_packs) FAIL("a weight off the packs");
         }
       }
     }
     BackwardArgs args{{4, 256}, {}, dtype, {}, {}, {}, nullptr, {}, nullptr, dtype, false};
     args.dy = {address(4096), 256};
     args.x = {address(8192), 256};
-    CHECK(Problem::of(args).access_bytes == 16);  // neither weight nor dx
+    CHECK(Call::of(args).access_bytes == 16);  // neither weight nor dx
     args.dx = {const_cast<void*>(address(16 + size)), 256};
-    CHECK(Problem::of(args).access_bytes == size);
+    CHECK(Call::of(args).access_bytes == size);
     args.dx = {const_cast<void*>(address(16)), 256};
     args.dy.row_stride = 257;
-    CHECK(Problem::of(args).access_bytes == size);
+    CHECK(Call::of(args).access_bytes == size);
     args.dy.row_stride = 256;
     args.dsum = {address(32 + size), 256};
-    CHECK(Problem::of(args).access_bytes == size);
+    CHECK(Call::of(args).access_bytes == size);
     args.dsum = {};
     args.shape.hidden_size = 255;
-    CHECK(Problem::of(args).access_bytes == size);
+    CHECK(Call::of(args).access_bytes == size);
   }
 }
 
@@ -69,7 +69,7 @@ TEST_CASE("cuda policy: only distances that some row is at count for its accesse
   const auto access_of = [&](std::int64_t row_stride, std::int64_t batch_rows,
                              std::int64_t batch_stride) {
     args.residual = {address(256), row_stride, batch_rows, batch_stride};
-    return Problem::of(args).access_bytes;
+    return Call::of(args).access_bytes;
   };
   CHECK(access_of(256, 3, 1024) == 16);
   CHECK(access_of(256, 3, 1026) == 8);

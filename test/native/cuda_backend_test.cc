@@ -145,6 +145,16 @@ TEST_CASE("cuda: the bits of scalar, in every layout and any chunks") {
   }
 }
 
+TEST_CASE("cuda: arrays of no rows need no address") {
+  if (devices() == 0) return;
+  BackwardBuffers buffers(kProblems[3], {});
+  buffers.args.dy.data = nullptr;
+  buffers.args.x.data = nullptr;
+  buffers.args.dx.data = nullptr;
+  buffers.args.dsum.data = nullptr;
+  CHECK(cuda::backward(0, buffers.args).ok());
+}
+
 TEST_CASE("cuda: calls from several threads at once, and after the devices were let go of") {
   if (devices() == 0) return;
   for (int round = 0; round < 2; ++round) {

@@ -34,14 +34,14 @@ class Gpu {
   }
   bool is_there() const { return device_ != nullptr; }
   cuda::Device& device() { return *device_; }
-  const cuda::Stream& stream() const { return stream_; }
+  const cuda::StreamHandle& stream() const { return stream_; }
   // Simulated devices see every access beyond an allocation, real ones need something behind it.
   bool is_simulated() const { return device_->properties().name.starts_with("cudasim"); }
 
  private:
   cuda::Device* device_ = nullptr;
   cuda::DeviceScope scope_;
-  cuda::Stream stream_;
+  cuda::StreamHandle stream_;
 };
 
 // Where a matrix lies on the device: elements before its first row, between rows, and between

@@ -96,8 +96,8 @@ Status find_device(int ordinal, Device** device) {
   RMSNORM_TRY(all_devices(&list));
   const int count = static_cast<int>(list->size());
   if (ordinal < 0 || ordinal >= count) {
-    return {Code::kInvalidValue, "There is no device 'cuda:" + std::to_string(ordinal) +
-                                     "': the last is 'cuda:" + std::to_string(count - 1) + "'"};
+    return {Code::kInvalidValue, "There is no device " + device_name(ordinal) + ": the last is " +
+                                     device_name(count - 1)};
   }
   *device = (*list)[static_cast<std::size_t>(ordinal)].get();
   return {};
@@ -137,7 +137,7 @@ void Device::destroy(std::shared_ptr<void> object) noexcept {
     postponed_.push_back(std::move(object));
     has_postponed_ = true;
   } catch (const std::bad_alloc&) {
-    // Neither the context nor memory for the list can be had: the driver keeps what there is.
+    // Neither the context nor memory for the list is available: the driver keeps the object.
   }
 }
 
@@ -150,7 +150,7 @@ void Device::destroy_postponed() noexcept {
   has_postponed_ = false;
 }
 
-// Nobody is left to be told of an error. If the context cannot be entered, all stays as it is.
+// Errors are ignored: no caller is left. If the context cannot be entered, all stays as it is.
 void Device::release() {
   {
     DeviceScope scope;
@@ -169,7 +169,7 @@ void Device::release() {
   context_ = nullptr;
 }
 
-Status Device::kernel(const KernelRow& row, CUfunction* kernel) {
+Status Device::kernel(const KernelEntry& row, CUfunction* kernel) {
   std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
   *kernel = known.load(std::memory_order_acquire);
   if (*kernel != nullptr) return {};
@@ -190,10 +190,9 @@ Status Device::load_modules() {
       for (const CUmodule loaded : modules) driver().cuModuleUnload(loaded);
       const Status status = check(result, "cuModuleLoadData");
       return {status.code(),
-              "The kernels can not be loaded on 'cuda:" + std::to_string(properties_.ordinal) +
-                  "' (" + properties_.name + ", compute capability " +
-                  std::to_string(properties_.major) + "." + std::to_string(properties_.minor) +
-                  "): " + status.message(),
+              "The kernels can not be loaded on " + name() + " (" + properties_.name +
+                  ", compute capability " + std::to_string(properties_.major) + "." +
+                  std::to_string(properties_.minor) + "): " + status.message(),
               status.driver_error()};
     }
     modules.push_back(module);
@@ -213,7 +212,7 @@ Status Device::load_kernel(const char* name, CUfunction* kernel) const {
   int static_bytes = 0;
   RMSNORM_TRY(RMSNORM_CUDA(cuFuncGetAttribute, &static_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
                            function));
-  // A launch may ask for 48 KiB without this, and for all that there is after it.
+  // A launch may ask for 48 KiB without this, and after it for all that a block can have.
   RMSNORM_TRY(RMSNORM_CUDA(cuFuncSetAttribute, function,
                            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                            properties_.shared_memory_optin - static_bytes));
@@ -230,8 +229,8 @@ Status Device::note_fault(Status status) {
     return status;
   }
   return {status.code(),
-          status.message() + ". An earlier call on 'cuda:" + std::to_string(properties_.ordinal) +
-              "' ended with " + fault_ + ": from then on this device works in a new process only",
+          status.message() + ". An earlier call on " + name() + " ended with " + fault_ +
+              ": from then on this device works in a new process only",
           error};
 }
 

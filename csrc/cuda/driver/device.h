@@ -13,11 +13,14 @@
 #include <vector>
 
 #include "../../op/status.h"
-#include "../kernels/kernel_rows.h"
+#include "../kernels/kernel_registry.h"
 #include "driver.h"
 #include "kernel_files.h"
 
 namespace rmsnorm::cuda {
+
+// "'cuda:1'" of 1, for messages.
+inline std::string device_name(int ordinal) { return "'cuda:" + std::to_string(ordinal) + "'"; }
 
 struct DeviceProperties {
   int ordinal = 0;  // what `cuda:N` counts
@@ -36,11 +39,12 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   const DeviceProperties& properties() const { return properties_; }
+  std::string name() const { return device_name(properties_.ordinal); }
 
-  // The kernel of a row, which a launch may ask for all the shared memory that there is. Within a
+  // The kernel of an entry; a launch of it may use all the shared memory of a block. Within a
   // DeviceScope of this device. The kernels are loaded when the first is asked for; each stays
   // valid until release_devices(), and costs no lock from its second time on. Errors: kCuda.
-  Status kernel(const KernelRow& row, CUfunction* kernel);
+  Status kernel(const KernelEntry& row, CUfunction* kernel);
 
   // Passes on the status of a call, and remembers a fault, after which the driver refuses all that
   // uses the context: a later error's message then says that it is due to an earlier one.
@@ -51,7 +55,7 @@ class Device {
   void destroy(std::shared_ptr<void> object) noexcept;
 
   // From now on release_devices() leaves the context to the end of the process: something in it may
-  // be in use, and nobody can tell how long.
+  // be in use for an unknown time.
   void keep_context() { keeps_context_ = true; }
 
  private:
@@ -112,7 +116,7 @@ Status device_count(int* count);
 // and kInvalidValue if there is none.
 Status find_device(int ordinal, Device** device);
 
-// Lets go of the contexts and the kernels of all devices that no scope uses. For when the last who
+// Releases the contexts and the kernels of all devices that no scope uses. For when the last who
 // could call has left; a later call retains them anew.
 void release_devices();
 

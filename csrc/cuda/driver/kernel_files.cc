@@ -28,21 +28,16 @@ std::string without_names(const std::string& path, int names) {
 // cut off rather than followed by "..", which Windows does not know in the kind of path that
 // Node.js loads addons by.
 std::vector<std::string> find_folders() {
-  struct Place {
-    int names;  // of the addon's path to cut off
-    std::vector<const char*> added;
+  const std::string separator(1, kPathSeparator);
+  const std::pair<int, std::string> places[] = {
+      {2, separator + "cuda"},                            // of build/Release, prebuilds/linux-x64
+      {3, separator + "prebuilds" + separator + "cuda"},  // of build/Release, built without nvcc
   };
-  const Place places[] = {
-      {2, {"cuda"}},               // of build/Release and prebuilds/linux-x64
-      {3, {"prebuilds", "cuda"}},  // of build/Release, built without nvcc
-  };
-  const std::string path = module_path();
   std::vector<std::string> folders;
-  for (const Place& place : places) {
-    std::string folder = without_names(path, place.names);
+  for (const auto& [names, added] : places) {
+    const std::string folder = without_names(module_path(), names);
     if (folder.empty()) continue;
-    for (const char* name : place.added) folder += kPathSeparator + std::string(name);
-    if (folders.empty() || folders.front() != folder) folders.push_back(std::move(folder));
+    if (folders.empty() || folders.front() != folder + added) folders.push_back(folder + added);
   }
   return folders;
 }

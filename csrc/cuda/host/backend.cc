@@ -1,6 +1,8 @@
 #include "backend.h"
 
 #include <algorithm>
+#include <array>
+#include <type_traits>
 
 #include "../../op/fold.h"
 #include "../../os/floating_point.h"
@@ -12,186 +14,180 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Gives a piece of `rows` rows its place, if the call has it.
-Piece place(Layout& layout, std::int64_t rows, Piece piece) {
-  if (piece.is_used()) piece.offset = layout.add(rows * piece.row_bytes);
-  return piece;
+// The matrices of a call, in the order of their arrays.
+template <class Visit>
+void for_each_matrix(ForwardArgs& args, const Visit& visit) {
+  visit(args.x);
+  visit(args.residual);
+  visit(args.sum);
+  visit(args.y);
+}
+template <class Visit>
+void for_each_matrix(BackwardArgs& args, const Visit& visit) {
+  visit(args.dy);
+  visit(args.x);
+  visit(args.dsum);
+  visit(args.dx);
 }
 
-// A matrix; what is uploaded or downloaded of it is its caller's to say.
+// A matrix of the host as an array: what a call only reads is uploaded, what it writes downloaded.
 template <class AnyRows>
-Piece rows_of(const AnyRows& rows, std::int64_t hidden_size, DType dtype) {
+StagedArray array_of(const AnyRows& rows, std::int64_t hidden_size, DType dtype) {
+  constexpr bool kIsInput = std::is_same_v<AnyRows, ConstRows>;
   const std::int64_t size = element_size(dtype);
-  return {.row_bytes = hidden_size * size,
-          .row_stride = rows.row_stride * size,
-          .batch_rows = rows.batch_rows,
-          .batch_stride = rows.batch_stride * size};
+  return {
+      .source = kIsInput ? rows.data : nullptr,
+      .destination = kIsInput ? nullptr : const_cast<void*>(static_cast<const void*>(rows.data)),
+      .row_bytes = hidden_size * size,
+      .row_stride = rows.row_stride * size,
+      .batch_rows = rows.batch_rows,
+      .batch_stride = rows.batch_stride * size};
 }
-Piece input(const ConstRows& rows, std::int64_t hidden_size, DType dtype) {
-  Piece piece = rows_of(rows, hidden_size, dtype);
-  piece.source = rows.data;
-  return piece;
+StagedArray rstd_of(const ForwardArgs& args) {
+  return array_of(Rows{args.rstd, 1}, 1, DType::kFloat32);
 }
-Piece output(const Rows& rows, std::int64_t hidden_size, DType dtype) {
-  Piece piece = rows_of(rows, hidden_size, dtype);
-  piece.destination = rows.data;
-  return piece;
+StagedArray rstd_of(const BackwardArgs& args) {
+  return array_of(ConstRows{args.rstd, 1}, 1, DType::kFloat32);
 }
-// A vector, as a matrix of one row; and rstd, as one of a column.
-Piece weight_of(const Weight& weight, std::int64_t hidden_size) {
-  return input({weight.data}, hidden_size, weight.dtype);
-}
-Piece rstd_input(const void* rstd) { return input({rstd, 1}, 1, DType::kFloat32); }
-Piece rstd_output(void* rstd) { return output({rstd, 1}, 1, DType::kFloat32); }
 
 // Its address where the memory it is in begins at `base`; null if the call does not have it.
-void* address(CUdeviceptr base, const Piece& piece) {
-  if (!piece.is_used()) return nullptr;
-  return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(piece.offset));
-}
-
-// The rows of a chunk: as many units of `unit_rows` rows as its bytes hold, and at least one.
-Status choose_chunk_rows(std::int64_t rows, std::int64_t unit_rows, std::int64_t row_bytes,
-                         std::int64_t* chunk_rows) {
-  std::int64_t bytes = 0;
-  RMSNORM_TRY(chunk_bytes(&bytes));
-  const std::int64_t units = std::max<std::int64_t>(bytes / row_bytes / unit_rows, 1);
-  // Without rows there is no chunk; the end of the call is all there is.
-  *chunk_rows = std::clamp<std::int64_t>(rows, 1, units * unit_rows);
-  return {};
-}
-
-// The bytes of the workspace of a chunk, whole or the last, where `bytes` gives those of a number
-// of rows.
-template <class Bytes>
-std::int64_t workspace_for(std::int64_t rows, std::int64_t chunk_rows, const Bytes& bytes) {
-  const std::int64_t last = rows % chunk_rows;
-  return last == 0 ? bytes(chunk_rows) : std::max(bytes(chunk_rows), bytes(last));
+void* address(CUdeviceptr base, const StagedArray& array) {
+  if (!array.is_used()) return nullptr;
+  return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(array.offset));
 }
 
 // Stands for memory of the device that is not allocated yet: as aligned.
 constexpr CUdeviceptr kSomewhere = Layout::kAlignment;
 
-Status staged_forward(Device& device, const ForwardArgs& args) {
-  const std::int64_t rows = args.shape.rows;
-  const std::int64_t hidden_size = args.shape.hidden_size;
-  std::int64_t chunk_rows = 0;
-  const std::int64_t matrices = args.residual.data != nullptr ? 4 : 2;
-  RMSNORM_TRY(
-      choose_chunk_rows(rows, 1, matrices * hidden_size * element_size(args.dtype), &chunk_rows));
+// A call over host arrays, laid out for the device: its weight and dweight in the memory of the
+// whole call, the rest in that of a chunk.
+template <class Args>
+class StagedArgs {
+ public:
+  explicit StagedArgs(const Args& args) : args_(args) {}
 
-  Layout layout;
-  const Piece whole[] = {place(layout, 1, weight_of(args.weight, hidden_size))};
-  Layout chunk;
-  const Piece chunked[] = {
-      place(chunk, chunk_rows, input(args.x, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, input(args.residual, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, output(args.sum, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, output(args.y, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, rstd_output(args.rstd)),
-  };
-  const auto on_device = [&](const Part& part) {
-    ForwardArgs there = args;
-    there.shape.rows = part.rows;
-    there.weight.data = address(part.whole, whole[0]);
-    there.x = {address(part.chunk, chunked[0]), hidden_size};
-    there.residual = {address(part.chunk, chunked[1]), hidden_size};
-    there.sum = {address(part.chunk, chunked[2]), hidden_size};
-    there.y = {address(part.chunk, chunked[3]), hidden_size};
-    there.rstd = address(part.chunk, chunked[4]);
+  Layout& whole_layout() { return whole_layout_; }
+
+  // Chunks are of as many units of `unit_rows` rows as the bytes of one hold, and at least one.
+  Status lay_out(std::int64_t unit_rows) {
+    const std::int64_t hidden_size = args_.shape.hidden_size;
+    auto next = chunked_.begin();
+    std::int64_t row_bytes = 0;  // stays 0 where arrays of no rows have no address
+    for_each_matrix(args_, [&](const auto& matrix) {
+      *next = array_of(matrix, hidden_size, args_.dtype);
+      if (next->is_used()) row_bytes += next->row_bytes;
+      ++next;
+    });
+    *next = rstd_of(args_);
+    std::int64_t bytes = 0;
+    RMSNORM_TRY(chunk_bytes(&bytes));
+    const std::int64_t units =
+        row_bytes == 0 ? 1 : std::max<std::int64_t>(bytes / row_bytes / unit_rows, 1);
+    // Without rows there is no chunk; the end of the call is all there is.
+    chunk_rows_ = std::clamp<std::int64_t>(args_.shape.rows, 1, units * unit_rows);
+    for (StagedArray& array : chunked_) add(chunk_layout_, chunk_rows_, array);
+    whole_[0] = array_of(ConstRows{args_.weight.data}, hidden_size, args_.weight.dtype);
+    if constexpr (std::is_same_v<Args, BackwardArgs>) {
+      whole_[1] = {.source = args_.accumulate ? args_.dweight : nullptr,
+                   .destination = args_.dweight,
+                   .row_bytes = hidden_size * element_size(args_.dweight_dtype)};
+    }
+    for (StagedArray& array : whole_) add(whole_layout_, 1, array);
+    return {};
+  }
+
+  // Adds the workspace that a chunk needs, whole or the last.
+  template <class Bytes>
+  void add_workspace(const Device& device, const Bytes& bytes) {
+    const auto of = [&](std::int64_t rows) {
+      return bytes(device, on_device({0, rows, kSomewhere, kSomewhere, nullptr}));
+    };
+    const std::int64_t last = args_.shape.rows % chunk_rows_;
+    workspace_ = chunk_layout_.add(std::max(of(chunk_rows_), last == 0 ? 0 : of(last)));
+  }
+  CUdeviceptr workspace(const Chunk& chunk) const {
+    return chunk.memory + static_cast<CUdeviceptr>(workspace_);
+  }
+
+  // The arguments of a chunk on the device, where rows are packed.
+  Args on_device(const Chunk& chunk) const {
+    const std::int64_t hidden_size = args_.shape.hidden_size;
+    Args there = args_;
+    there.shape.rows = chunk.rows;
+    auto next = chunked_.begin();
+    for_each_matrix(there, [&](auto& matrix) {
+      matrix = {address(chunk.memory, *next++), hidden_size};
+    });
+    there.rstd = address(chunk.memory, *next);
+    there.weight.data = address(chunk.whole_memory, whole_[0]);
+    if constexpr (std::is_same_v<Args, BackwardArgs>) {
+      there.dweight = address(chunk.whole_memory, whole_[1]);
+    }
     return there;
+  }
+
+  // The call, without what it launches.
+  StagedCall call() const {
+    return {.rows = args_.shape.rows,
+            .chunk_rows = chunk_rows_,
+            .whole = whole_,
+            .chunked = chunked_,
+            .whole_bytes = whole_layout_.bytes(),
+            .chunk_bytes = chunk_layout_.bytes(),
+            .launch = nullptr,
+            .finish = nullptr};
+  }
+
+ private:
+  static void add(Layout& layout, std::int64_t rows, StagedArray& array) {
+    if (array.is_used()) array.offset = layout.add(rows * array.row_bytes);
+  }
+
+  Args args_;
+  std::int64_t chunk_rows_ = 0;
+  std::array<StagedArray, 2> whole_;
+  std::array<StagedArray, 5> chunked_;
+  Layout whole_layout_;
+  Layout chunk_layout_;
+  std::int64_t workspace_ = 0;
+};
+
+Status staged_forward(Device& device, const ForwardArgs& args) {
+  StagedArgs<ForwardArgs> staged(args);
+  RMSNORM_TRY(staged.lay_out(1));
+  staged.add_workspace(device, forward_workspace_bytes);
+  StagedCall call = staged.call();
+  call.launch = [&](const Chunk& chunk) {
+    return launch_forward(device, staged.on_device(chunk), staged.workspace(chunk), chunk.stream);
   };
-  const std::int64_t workspace =
-      chunk.add(workspace_for(rows, chunk_rows, [&](std::int64_t part_rows) {
-        return forward_workspace_bytes(device,
-                                       on_device({0, part_rows, kSomewhere, kSomewhere, nullptr}));
-      }));
-  return run_staged(device, {.rows = rows,
-                             .chunk_rows = chunk_rows,
-                             .whole = whole,
-                             .chunked = chunked,
-                             .whole_bytes = layout.bytes(),
-                             .chunk_bytes = chunk.bytes(),
-                             .launch =
-                                 [&](const Part& part) {
-                                   return launch_forward(
-                                       device, on_device(part),
-                                       part.chunk + static_cast<CUdeviceptr>(workspace),
-                                       part.stream);
-                                 },
-                             .finish = nullptr});
+  return run_staged(device, call);
 }
 
 // The partial rows of dweight stay on the device from their chunk to the end of the call: chunks
 // are made of whole row groups, so that each has its own.
 Status staged_backward(Device& device, const BackwardArgs& args) {
-  const std::int64_t rows = args.shape.rows;
-  const std::int64_t hidden_size = args.shape.hidden_size;
   const bool has_dweight = args.dweight != nullptr;
-  const std::int64_t groups = row_group_count(rows);
-  const std::int64_t group_rows = row_group_rows(rows);
-  const std::int64_t matrices =
-      2 + (args.dx.data != nullptr ? 1 : 0) + (args.dsum.data != nullptr ? 1 : 0);
-  std::int64_t chunk_rows = 0;
-  RMSNORM_TRY(choose_chunk_rows(rows, has_dweight ? group_rows : 1,
-                                matrices * hidden_size * element_size(args.dtype), &chunk_rows));
-
-  Layout layout;
-  const Piece whole[] = {
-      place(layout, 1, weight_of(args.weight, hidden_size)),
-      place(layout, 1,
-            {.source = args.accumulate ? args.dweight : nullptr,
-             .destination = args.dweight,
-             .row_bytes = hidden_size * element_size(args.dweight_dtype)}),
+  const std::int64_t groups = row_group_count(args.shape.rows);
+  const std::int64_t group_rows = row_group_rows(args.shape.rows);
+  StagedArgs<BackwardArgs> staged(args);
+  RMSNORM_TRY(staged.lay_out(has_dweight ? group_rows : 1));
+  staged.add_workspace(device, backward_workspace_bytes);
+  const std::int64_t partial_bytes = partial_row_bytes(args.shape.hidden_size);
+  const std::int64_t partials = staged.whole_layout().add(has_dweight ? groups * partial_bytes : 0);
+  const auto partials_of = [&](const Chunk& chunk) -> CUdeviceptr {
+    if (!has_dweight) return 0;
+    const std::int64_t group = chunk.first_row / group_rows;
+    return chunk.whole_memory + static_cast<CUdeviceptr>(partials + group * partial_bytes);
   };
-  const std::int64_t partial_bytes = partial_row_bytes(hidden_size);
-  const std::int64_t partials = layout.add(has_dweight ? groups * partial_bytes : 0);
-  const auto partials_at = [&](CUdeviceptr base, std::int64_t group) {
-    return has_dweight ? base + static_cast<CUdeviceptr>(partials + group * partial_bytes) : 0;
+  StagedCall call = staged.call();
+  call.launch = [&](const Chunk& chunk) {
+    return launch_backward(device, staged.on_device(chunk), group_rows, partials_of(chunk),
+                           staged.workspace(chunk), chunk.stream);
   };
-  Layout chunk;
-  const Piece chunked[] = {
-      place(chunk, chunk_rows, input(args.dy, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, input(args.x, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, input(args.dsum, hidden_size, args.dtype)),
-      place(chunk, chunk_rows, rstd_input(args.rstd)),
-      place(chunk, chunk_rows, output(args.dx, hidden_size, args.dtype)),
-  };
-  const auto on_device = [&](const Part& part) {
-    BackwardArgs there = args;
-    there.shape.rows = part.rows;
-    there.weight.data = address(part.whole, whole[0]);
-    there.dweight = address(part.whole, whole[1]);
-    there.dy = {address(part.chunk, chunked[0]), hidden_size};
-    there.x = {address(part.chunk, chunked[1]), hidden_size};
-    there.dsum = {address(part.chunk, chunked[2]), hidden_size};
-    there.rstd = address(part.chunk, chunked[3]);
-    there.dx = {address(part.chunk, chunked[4]), hidden_size};
-    return there;
-  };
-  const std::int64_t workspace =
-      chunk.add(workspace_for(rows, chunk_rows, [&](std::int64_t part_rows) {
-        return backward_workspace_bytes(device,
-                                        on_device({0, part_rows, kSomewhere, kSomewhere, nullptr}));
-      }));
-  StagedCall call{.rows = rows,
-                  .chunk_rows = chunk_rows,
-                  .whole = whole,
-                  .chunked = chunked,
-                  .whole_bytes = layout.bytes(),
-                  .chunk_bytes = chunk.bytes(),
-                  .launch =
-                      [&](const Part& part) {
-                        return launch_backward(device, on_device(part), group_rows,
-                                               partials_at(part.whole, part.first_row / group_rows),
-                                               part.chunk + static_cast<CUdeviceptr>(workspace),
-                                               part.stream);
-                      },
-                  .finish = nullptr};
   if (has_dweight) {
-    call.finish = [&](const Part& part) {
-      return launch_finish_dweight(device, on_device(part), partials_at(part.whole, 0), groups,
-                                   part.stream);
+    call.finish = [&](const Chunk& all) {
+      return launch_finish_dweight(device, staged.on_device(all), partials_of(all), groups,
+                                   all.stream);
     };
   }
   return run_staged(device, call);

@@ -17,7 +17,7 @@ namespace rmsnorm::cuda {
 Status forward(int ordinal, const ForwardArgs& args);
 Status backward(int ordinal, const BackwardArgs& args);
 
-// Frees what calls left on the devices and lets go of their contexts. For when the last who could
+// Frees what calls left on the devices and releases their contexts. For when the last who could
 // call has left; a later call starts anew.
 void release();
 

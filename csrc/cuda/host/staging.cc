@@ -14,37 +14,55 @@
 #include "../../os/never_destroyed.h"
 #include "../../os/platform.h"
 #include "../runtime/memory.h"
+#include "tuning.h"
 
 namespace rmsnorm::cuda {
 namespace {
 
-// Chunks in flight: one uploads, one computes, one downloads.
-constexpr int kSlots = 3;
-
-// Memory that stays for the next call, of each kind and device: the slots of an ordinary call with
-// room for its partial sums.
-constexpr std::int64_t kKeptBytes = 64 << 20;
-
-struct Slot {
-  Stream stream;
-  Event done;  // recorded where another stream waits for this one
+struct Buffers {
   DeviceMemory device;
   PinnedMemory pinned;
+
+  // Makes room for the arrays, and for `device_bytes` on the device. What there is stays if it
+  // suffices: calls of growing sizes would allocate anew each time, which takes as long as copying
+  // megabytes does. So does a power of two where that wastes little.
+  Status reserve(std::int64_t device_bytes, std::span<const StagedArray> arrays,
+                 std::int64_t rows) {
+    std::int64_t pinned_bytes = 0;
+    for (const StagedArray& array : arrays) {
+      if (!array.is_used()) continue;
+      pinned_bytes = std::max(pinned_bytes, array.offset + rows * array.row_bytes);
+    }
+    RMSNORM_TRY(reserve_in(device, device_bytes));
+    return reserve_in(pinned, pinned_bytes);
+  }
+
+ private:
+  template <class Memory>
+  static Status reserve_in(Memory& memory, std::int64_t bytes) {
+    if (memory.bytes() >= bytes) return {};
+    return memory.allocate(bytes <= 2 * kChunkBytes ? bit_ceil(bytes) : bytes);
+  }
+};
+
+struct Slot {
+  StreamHandle stream;
+  EventHandle done;  // recorded where another stream waits for this one
+  Buffers buffers;
 };
 
 // What calls on one device share.
 struct Staging {
   std::mutex mutex;
   struct Resources {
-    Slot slots[kSlots];
-    DeviceMemory device;  // of the whole call
-    PinnedMemory pinned;
+    Slot slots[kChunksInFlight];
+    Buffers whole;  // of the whole call
 
-    std::int64_t kept_bytes() const {
-      std::int64_t on_device = device.bytes(), on_host = pinned.bytes();
+    std::int64_t cached_bytes() const {
+      std::int64_t on_device = whole.device.bytes(), on_host = whole.pinned.bytes();
       for (const Slot& slot : slots) {
-        on_device += slot.device.bytes();
-        on_host += slot.pinned.bytes();
+        on_device += slot.buffers.device.bytes();
+        on_host += slot.buffers.pinned.bytes();
       }
       return std::max(on_device, on_host);
     }
@@ -52,24 +70,17 @@ struct Staging {
   std::shared_ptr<Resources> resources;  // null until the first call, and after one that failed
 };
 
-// At least `bytes`, and a power of two where that wastes little: calls of growing sizes would
-// allocate anew each time, which takes as long as copying megabytes does.
-template <class Memory>
-Status reserve(Memory& memory, std::int64_t bytes) {
-  if (memory.bytes() >= bytes) return {};
-  return memory.allocate(bytes <= 2 * kChunkBytes ? bit_ceil(bytes) : bytes);
-}
-
-// Calls copy(packed, strided, bytes) with offsets in bytes, for all of `rows` rows of a piece from
+// Calls copy(packed, strided, bytes) with offsets in bytes, for all of `rows` rows of an array from
 // first_row on: where they are packed, and where they are on the host.
 template <class Copy>
-Status copy_rows(const Piece& piece, std::int64_t first_row, std::int64_t rows, const Copy& copy) {
+Status copy_rows(const StagedArray& array, std::int64_t first_row, std::int64_t rows,
+                 const Copy& copy) {
   int available = 1;
   RMSNORM_TRY(cpu::thread_count(&available));
-  const std::int64_t bytes = rows * piece.row_bytes;
+  const std::int64_t bytes = rows * array.row_bytes;
   const int threads = cpu::threads_for(bytes, available);
-  const std::int64_t first_byte = row_offset(piece, first_row);
-  const bool is_packed = piece.batch_rows == kOneBatch && piece.row_stride == piece.row_bytes;
+  const std::int64_t first_byte = row_offset(array, first_row);
+  const bool is_packed = array.batch_rows == kOneBatch && array.row_stride == array.row_bytes;
   if (rows == 1 || is_packed) {
     cpu::parallel_for(bytes, cpu::kBytesPerThread, threads,
                       [&](std::int64_t begin, std::int64_t end, int) {
@@ -77,24 +88,60 @@ Status copy_rows(const Piece& piece, std::int64_t first_row, std::int64_t rows, 
                       });
     return {};
   }
-  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kBytesPerThread / piece.row_bytes, 1),
+  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kBytesPerThread / array.row_bytes, 1),
                     threads, [&](std::int64_t begin, std::int64_t end, int) {
                       for (std::int64_t r = begin; r < end; ++r) {
-                        copy(r * piece.row_bytes, row_offset(piece, first_row + r),
-                             static_cast<std::size_t>(piece.row_bytes));
+                        copy(r * array.row_bytes, row_offset(array, first_row + r),
+                             static_cast<std::size_t>(array.row_bytes));
                       }
                     });
   return {};
 }
 
-// One call on its way. Every part is of rows [first_row, first_row + rows) of its pieces.
+enum class Direction { kUpload, kDownload };
+
+// Copies rows between the host's arrays, those that go this way, and page-locked memory.
+Status pack(Direction direction, std::span<const StagedArray> arrays, const Buffers& buffers,
+            std::int64_t first_row, std::int64_t rows) {
+  for (const StagedArray& array : arrays) {
+    const bool is_upload = direction == Direction::kUpload;
+    if ((is_upload ? array.source : array.destination) == nullptr) continue;
+    char* const pinned = static_cast<char*>(buffers.pinned.get()) + array.offset;
+    const auto copy = [&](std::int64_t packed, std::int64_t strided, std::size_t bytes) {
+      if (is_upload) {
+        std::memcpy(pinned + packed, static_cast<const char*>(array.source) + strided, bytes);
+      } else {
+        std::memcpy(static_cast<char*>(array.destination) + strided, pinned + packed, bytes);
+      }
+    };
+    RMSNORM_TRY(copy_rows(array, first_row, rows, copy));
+  }
+  return {};
+}
+
+// Enqueues copies of these arrays between page-locked memory and the device.
+Status transfer(Direction direction, std::span<const StagedArray> arrays, const Buffers& buffers,
+                std::int64_t rows, const StreamHandle& stream) {
+  for (const StagedArray& array : arrays) {
+    const bool is_upload = direction == Direction::kUpload;
+    if ((is_upload ? array.source : array.destination) == nullptr) continue;
+    char* const pinned = static_cast<char*>(buffers.pinned.get()) + array.offset;
+    const CUdeviceptr device = buffers.device.get() + static_cast<CUdeviceptr>(array.offset);
+    const std::int64_t bytes = rows * array.row_bytes;
+    RMSNORM_TRY(is_upload ? copy_to_device(device, pinned, bytes, stream)
+                          : copy_to_host(pinned, device, bytes, stream));
+  }
+  return {};
+}
+
+// One call on its way.
 class Run {
  public:
   Run(const StagedCall& call, Staging::Resources& resources)
       : call_(call),
         resources_(resources),
         chunks_(ceil_div(call.rows, call.chunk_rows)),
-        slots_(static_cast<int>(std::clamp<std::int64_t>(chunks_, 1, kSlots))) {}
+        slots_(static_cast<int>(std::clamp<std::int64_t>(chunks_, 1, kChunksInFlight))) {}
 
   Status run() {
     RMSNORM_TRY(prepare());
@@ -109,7 +156,7 @@ class Run {
       RMSNORM_TRY(take_results(chunk));
     }
     RMSNORM_TRY(first().stream.synchronize());
-    return empty(call_.whole, resources_.pinned, 0, 1);
+    return pack(Direction::kDownload, call_.whole, resources_.whole, 0, 1);
   }
 
  private:
@@ -120,31 +167,21 @@ class Run {
   }
 
   Status prepare() {
-    RMSNORM_TRY(reserve(resources_.device, call_.whole_bytes));
-    RMSNORM_TRY(reserve(resources_.pinned, pinned_bytes(call_.whole, 1)));
+    RMSNORM_TRY(resources_.whole.reserve(call_.whole_bytes, call_.whole, 1));
     for (int i = 0; i < slots_; ++i) {
       Slot& slot = resources_.slots[i];
       if (!slot.stream.is_made()) RMSNORM_TRY(slot.stream.make());
       if (!slot.done.is_made()) RMSNORM_TRY(slot.done.make());
       if (chunks_ == 0) continue;
-      RMSNORM_TRY(reserve(slot.device, call_.chunk_bytes));
-      RMSNORM_TRY(reserve(slot.pinned, pinned_bytes(call_.chunked, rows_of(0))));
+      RMSNORM_TRY(slot.buffers.reserve(call_.chunk_bytes, call_.chunked, rows_of(0)));
     }
     return {};
   }
 
-  static std::int64_t pinned_bytes(std::span<const Piece> pieces, std::int64_t rows) {
-    std::int64_t bytes = 0;
-    for (const Piece& piece : pieces) {
-      if (piece.is_used()) bytes = std::max(bytes, piece.offset + rows * piece.row_bytes);
-    }
-    return bytes;
-  }
-
   // Uploads what all chunks need, on the first stream; the others wait for it.
   Status begin() {
-    RMSNORM_TRY(fill(call_.whole, resources_.pinned, 0, 1));
-    RMSNORM_TRY(upload(call_.whole, resources_.device, resources_.pinned, 1, first().stream));
+    RMSNORM_TRY(pack(Direction::kUpload, call_.whole, resources_.whole, 0, 1));
+    RMSNORM_TRY(transfer(Direction::kUpload, call_.whole, resources_.whole, 1, first().stream));
     if (slots_ == 1) return {};
     RMSNORM_TRY(first().stream.record(first().done));
     for (int i = 1; i < slots_; ++i) {
@@ -157,17 +194,18 @@ class Run {
     Slot& slot = slot_of(chunk);
     const std::int64_t first_row = chunk * call_.chunk_rows;
     const std::int64_t rows = rows_of(chunk);
-    RMSNORM_TRY(fill(call_.chunked, slot.pinned, first_row, rows));
-    RMSNORM_TRY(upload(call_.chunked, slot.device, slot.pinned, rows, slot.stream));
-    RMSNORM_TRY(call_.launch(
-        {first_row, rows, resources_.device.get(), slot.device.get(), slot.stream.get()}));
-    return download(call_.chunked, slot.device, slot.pinned, rows, slot.stream);
+    RMSNORM_TRY(pack(Direction::kUpload, call_.chunked, slot.buffers, first_row, rows));
+    RMSNORM_TRY(transfer(Direction::kUpload, call_.chunked, slot.buffers, rows, slot.stream));
+    RMSNORM_TRY(call_.launch({first_row, rows, resources_.whole.device.get(),
+                              slot.buffers.device.get(), slot.stream.get()}));
+    return transfer(Direction::kDownload, call_.chunked, slot.buffers, rows, slot.stream);
   }
 
   Status take_results(std::int64_t chunk) {
     Slot& slot = slot_of(chunk);
     RMSNORM_TRY(slot.stream.synchronize());
-    return empty(call_.chunked, slot.pinned, chunk * call_.chunk_rows, rows_of(chunk));
+    return pack(Direction::kDownload, call_.chunked, slot.buffers, chunk * call_.chunk_rows,
+                rows_of(chunk));
   }
 
   // The end of the call, on the first stream, which waits for the others.
@@ -178,57 +216,9 @@ class Run {
       RMSNORM_TRY(slot.stream.record(slot.done));
       RMSNORM_TRY(first().stream.wait(slot.done));
     }
-    RMSNORM_TRY(call_.finish({0, call_.rows, resources_.device.get(), 0, first().stream.get()}));
-    return download(call_.whole, resources_.device, resources_.pinned, 1, first().stream);
-  }
-
-  static Status fill(std::span<const Piece> pieces, const PinnedMemory& pinned,
-                     std::int64_t first_row, std::int64_t rows) {
-    for (const Piece& piece : pieces) {
-      if (piece.source == nullptr) continue;
-      const char* from = static_cast<const char*>(piece.source);
-      char* to = pinned.get() + piece.offset;
-      RMSNORM_TRY(copy_rows(piece, first_row, rows,
-                            [&](std::int64_t packed, std::int64_t strided, std::size_t bytes) {
-                              std::memcpy(to + packed, from + strided, bytes);
-                            }));
-    }
-    return {};
-  }
-
-  static Status empty(std::span<const Piece> pieces, const PinnedMemory& pinned,
-                      std::int64_t first_row, std::int64_t rows) {
-    for (const Piece& piece : pieces) {
-      if (piece.destination == nullptr) continue;
-      const char* from = pinned.get() + piece.offset;
-      char* to = static_cast<char*>(piece.destination);
-      RMSNORM_TRY(copy_rows(piece, first_row, rows,
-                            [&](std::int64_t packed, std::int64_t strided, std::size_t bytes) {
-                              std::memcpy(to + strided, from + packed, bytes);
-                            }));
-    }
-    return {};
-  }
-
-  static Status upload(std::span<const Piece> pieces, const DeviceMemory& device,
-                       const PinnedMemory& pinned, std::int64_t rows, const Stream& stream) {
-    for (const Piece& piece : pieces) {
-      if (piece.source == nullptr) continue;
-      RMSNORM_TRY(copy_to_device(device.get() + static_cast<CUdeviceptr>(piece.offset),
-                                 pinned.get() + piece.offset, rows * piece.row_bytes, stream));
-    }
-    return {};
-  }
-
-  static Status download(std::span<const Piece> pieces, const DeviceMemory& device,
-                         const PinnedMemory& pinned, std::int64_t rows, const Stream& stream) {
-    for (const Piece& piece : pieces) {
-      if (piece.destination == nullptr) continue;
-      RMSNORM_TRY(copy_to_host(pinned.get() + piece.offset,
-                               device.get() + static_cast<CUdeviceptr>(piece.offset),
-                               rows * piece.row_bytes, stream));
-    }
-    return {};
+    RMSNORM_TRY(
+        call_.finish({0, call_.rows, resources_.whole.device.get(), 0, first().stream.get()}));
+    return transfer(Direction::kDownload, call_.whole, resources_.whole, 1, first().stream);
   }
 
   const StagedCall& call_;
@@ -274,7 +264,7 @@ Status run_within(Staging& staging, const StagedCall& call) {
   }
   if (!status.ok()) {
     clear();
-  } else if (staging.resources->kept_bytes() > kKeptBytes) {
+  } else if (staging.resources->cached_bytes() > kMaxCachedBytes) {
     staging.resources.reset();
   }
   return status;

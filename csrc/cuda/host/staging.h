@@ -14,9 +14,9 @@
 
 namespace rmsnorm::cuda {
 
-// A matrix of the host, or a vector as a matrix of one row, with its place on the device, where its
-// rows are packed. Row r of the host's begins at byte row_offset(piece, r) (rms_norm.h).
-struct Piece {
+// A matrix of the host, or a vector as a matrix of one row, and where it lies on the device,
+// packed. Row r of the host's begins at byte row_offset(array, r) (rms_norm.h).
+struct StagedArray {
   const void* source = nullptr;  // row 0 of what is uploaded, or null
   void* destination = nullptr;   // row 0 of where it is downloaded to, or null
   std::int64_t row_bytes = 0;
@@ -28,12 +28,12 @@ struct Piece {
   bool is_used() const { return source != nullptr || destination != nullptr; }
 };
 
-// Places things in memory one behind another.
+// What lies in memory, one behind another.
 class Layout {
  public:
-  static constexpr std::int64_t kAlignment = 256;
+  static constexpr std::int64_t kAlignment = 256;  // as of memory of the driver's
 
-  // Returns the offset of the next `bytes`, as aligned as memory of the driver's.
+  // Returns the offset of the next `bytes`.
   std::int64_t add(std::int64_t bytes) {
     const std::int64_t offset = bytes_;
     bytes_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -45,43 +45,39 @@ class Layout {
   std::int64_t bytes_ = 0;
 };
 
-// What is launched for: a chunk of the rows, or the end of the call.
-struct Part {
+// A chunk of the rows, or all of them at the end of the call.
+struct Chunk {
   std::int64_t first_row;
   std::int64_t rows;
-  CUdeviceptr whole;  // the memory of the whole call
-  CUdeviceptr chunk;  // the memory of this chunk; 0 at the end of the call
+  CUdeviceptr whole_memory;  // of the whole call
+  CUdeviceptr memory;        // of this chunk; 0 at the end of the call
   CUstream stream;
 };
 
 struct StagedCall {
   std::int64_t rows;
-  std::int64_t chunk_rows;         // of each chunk but the last
-  std::span<const Piece> whole;    // of one row each; there for all of the call
-  std::span<const Piece> chunked;  // of `rows` rows each
-  std::int64_t whole_bytes;        // device memory of the call: its pieces and what else it needs
-  std::int64_t chunk_bytes;        // the same of a chunk
-  std::function<Status(const Part&)> launch;  // enqueues the work of a chunk
-  std::function<Status(const Part&)> finish;  // enqueues what comes after all chunks; may be empty
+  std::int64_t chunk_rows;               // of each chunk but the last
+  std::span<const StagedArray> whole;    // of one row each; there for all of the call
+  std::span<const StagedArray> chunked;  // of `rows` rows each
+  std::int64_t whole_bytes;  // device memory of the call: its arrays and what else it needs
+  std::int64_t chunk_bytes;  // the same of a chunk
+  std::function<Status(const Chunk&)> launch;  // enqueues the work of a chunk
+  std::function<Status(const Chunk&)> finish;  // enqueues what follows all chunks; may be empty
 };
 
-// Bytes of host arrays that a chunk takes with it, roughly: RMSNORM_CUDA_CHUNK_BYTES, else
-// kChunkBytes. kInvalidEnvironment if the variable is no whole number from 1 up.
+// Bytes of host arrays in a chunk, roughly: RMSNORM_CUDA_CHUNK_BYTES, else kChunkBytes of tuning.h.
+// kInvalidEnvironment if the variable is no whole number from 1 up.
 Status chunk_bytes(std::int64_t* bytes);
-
-// Derived: 4 MiB take 80 to 160 µs over PCIe 5 or 4 (16 lanes), ten times what enqueuing their
-// copies and launch costs; and the upload of the first chunk and the download of the last, which
-// nothing overlaps, stay short.
-inline constexpr std::int64_t kChunkBytes = 4 << 20;
 
 // Runs a call on a device and returns when its results are in the host's memory. Calls on the same
 // device wait for each other: they share its memory, and its bus. If it fails, nothing of the call
-// is in flight any more when it returns, no memory is kept, and some of the results may be written.
+// is in flight any more when it returns, no memory is cached, and some results may be written.
 //
 // Errors: kCuda; kInvalidEnvironment of RMSNORM_NUM_THREADS, since threads share in copying.
 Status run_staged(Device& device, const StagedCall& call);
 
-// Frees what is kept for the next call on every device. For when the last who could call has left.
+// Frees what is cached for the next call on every device. For when the last who could call has
+// left.
 void release_staging();
 
 }  // namespace rmsnorm::cuda

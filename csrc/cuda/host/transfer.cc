@@ -6,17 +6,10 @@
 
 #include "../../cpu/backend.h"
 #include "../../op/fold.h"
+#include "tuning.h"
 
 namespace rmsnorm::cuda {
 namespace {
-
-// As of the chunks of staging.h, and for its reasons.
-constexpr std::int64_t kBlockBytes = 4 << 20;
-
-// Blocks that download has in flight: one is on its way while another is emptied.
-constexpr std::size_t kBlocksInFlight = 3;
-
-constexpr std::int64_t kLeastBlockBytes = 4 << 10;
 
 Status convert(DType from, const void* source, DType to, void* destination, std::int64_t length) {
   if (from != to) return cpu::convert(from, source, to, destination, length);
@@ -31,44 +24,44 @@ CUdeviceptr at(const DeviceSpan& span, std::int64_t element) {
   return span.pointer + static_cast<CUdeviceptr>(element * element_size(span.dtype));
 }
 
-// Calls step(first, length) for pieces of a span that fit a block.
+// Calls step(first, length) for each chunk of a span.
 template <class Step>
-Status in_pieces(const DeviceSpan& span, const Step& step) {
-  const std::int64_t most = kBlockBytes / element_size(span.dtype);
+Status in_chunks(const DeviceSpan& span, const Step& step) {
+  const std::int64_t most = kChunkBytes / element_size(span.dtype);
   for (std::int64_t first = 0; first < span.length; first += most) {
     RMSNORM_TRY(step(first, std::min(most, span.length - first)));
   }
   return {};
 }
 
-Status enqueue_download(Queue& queue, const DeviceSpan& source, std::int64_t first,
+Status enqueue_download(Stream& stream, const DeviceSpan& source, std::int64_t first,
                         std::int64_t length, const AllocationPtr& block) {
-  return queue.enqueue({&source.allocation, &block}, [&] {
+  return stream.enqueue({&source.allocation, &block}, [&] {
     return RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, block->host(), at(source, first),
                         static_cast<std::size_t>(length * element_size(source.dtype)),
-                        queue.stream());
+                        stream.handle());
   });
 }
 
 }  // namespace
 
 Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block) {
-  const std::int64_t size = bit_ceil(std::max(bytes, kLeastBlockBytes));
-  const auto take_at = [&](std::vector<AllocationPtr>::iterator place) {
-    *block = std::move(*place);
-    blocks_.erase(place);
+  const std::int64_t size = bit_ceil(std::max(bytes, kMinBlockBytes));
+  const auto take_at = [&](std::vector<AllocationPtr>::iterator found) {
+    *block = std::move(*found);
+    blocks_.erase(found);
     blocks_.push_back(*block);
   };
-  std::int64_t kept = 0;
-  for (auto place = blocks_.begin(); place != blocks_.end(); ++place) {
-    kept += (*place)->bytes();
-    // Whoever else holds it has not put it into a queue yet.
-    if ((*place)->bytes() == size && place->use_count() == 1 && (*place)->is_idle()) {
-      take_at(place);
+  std::int64_t cached = 0;
+  for (auto found = blocks_.begin(); found != blocks_.end(); ++found) {
+    cached += (*found)->bytes();
+    // With another owner it is about to be enqueued.
+    if ((*found)->bytes() == size && found->use_count() == 1 && (*found)->is_idle()) {
+      take_at(found);
       return {};
     }
   }
-  if (kept + size > kMaxStagedBytes) {
+  if (cached + size > kMaxCachedBytes) {
     const auto oldest = std::find_if(blocks_.begin(), blocks_.end(), [&](const AllocationPtr& b) {
       return b->bytes() == size && b.use_count() == 1;
     });
@@ -84,55 +77,55 @@ Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, Allo
   return {};
 }
 
-Status upload(Queue& queue, StagingPool& pool, const DeviceSpan& destination, const void* source,
+Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, const void* source,
               DType dtype, bool may_wait) {
-  return in_pieces(destination, [&](std::int64_t first, std::int64_t length) -> Status {
+  return in_chunks(destination, [&](std::int64_t first, std::int64_t length) -> Status {
     const std::int64_t bytes = length * element_size(destination.dtype);
     AllocationPtr block;
-    RMSNORM_TRY(queue.is_capturing() ? Allocation::on_host(queue.device(), bytes, &block)
-                                     : pool.take(queue.device(), bytes, may_wait, &block));
+    RMSNORM_TRY(stream.is_capturing() ? Allocation::on_host(stream.device(), bytes, &block)
+                                      : pool.take(stream.device(), bytes, may_wait, &block));
     RMSNORM_TRY(convert(dtype, at(source, first, dtype), destination.dtype, block->host(), length));
-    return queue.enqueue({&destination.allocation, &block}, [&] {
+    return stream.enqueue({&destination.allocation, &block}, [&] {
       return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, at(destination, first), block->host(),
-                          static_cast<std::size_t>(bytes), queue.stream());
+                          static_cast<std::size_t>(bytes), stream.handle());
     });
   });
 }
 
-Status download(Queue& queue, StagingPool& pool, const DeviceSpan& source, void* destination,
+Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
                 DType dtype) {
-  RMSNORM_TRY(queue.refuse_capture());
-  struct Piece {
+  RMSNORM_TRY(stream.refuse_capture());
+  struct Chunk {
     std::int64_t first, length;
     AllocationPtr block;
   };
-  std::deque<Piece> in_flight;
+  std::deque<Chunk> in_flight;
   const auto finish_first = [&]() -> Status {
-    const Piece piece = in_flight.front();
+    const Chunk chunk = in_flight.front();
     in_flight.pop_front();
-    if (!piece.block->wait_until_idle()) RMSNORM_TRY(queue.synchronize());
-    return unpack(*piece.block, source.dtype,
-                  const_cast<char*>(at(destination, piece.first, dtype)), dtype, piece.length);
+    if (!chunk.block->wait_until_idle()) RMSNORM_TRY(stream.synchronize());
+    return unpack(*chunk.block, source.dtype,
+                  const_cast<char*>(at(destination, chunk.first, dtype)), dtype, chunk.length);
   };
   // Where work failed before, the elements were not written: it is for the driver to say so.
-  RMSNORM_TRY(in_pieces(source, [&](std::int64_t first, std::int64_t length) -> Status {
-    if (in_flight.size() == kBlocksInFlight) RMSNORM_TRY(finish_first());
+  RMSNORM_TRY(in_chunks(source, [&](std::int64_t first, std::int64_t length) -> Status {
+    if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(finish_first());
     AllocationPtr block;
-    RMSNORM_TRY(pool.take(queue.device(), length * element_size(source.dtype), true, &block));
-    RMSNORM_TRY(enqueue_download(queue, source, first, length, block));
+    RMSNORM_TRY(pool.take(stream.device(), length * element_size(source.dtype), true, &block));
+    RMSNORM_TRY(enqueue_download(stream, source, first, length, block));
     in_flight.push_back({first, length, std::move(block)});
     return {};
   }));
-  RMSNORM_TRY(queue.synchronize());
+  RMSNORM_TRY(stream.synchronize());
   while (!in_flight.empty()) RMSNORM_TRY(finish_first());
   return {};
 }
 
-Status start_download(Queue& queue, const DeviceSpan& source, AllocationPtr* copy) {
-  RMSNORM_TRY(queue.refuse_capture());
-  RMSNORM_TRY(Allocation::on_host(queue.device(), source.bytes(), copy));
+Status start_download(Stream& stream, const DeviceSpan& source, AllocationPtr* copy) {
+  RMSNORM_TRY(stream.refuse_capture());
+  RMSNORM_TRY(Allocation::on_host(stream.device(), source.bytes(), copy));
   if (source.length == 0) return {};
-  return enqueue_download(queue, source, 0, source.length, *copy);
+  return enqueue_download(stream, source, 0, source.length, *copy);
 }
 
 Status unpack(const Allocation& copy, DType from, void* destination, DType to,

@@ -8,7 +8,7 @@
 
 #include "../../op/rms_norm.h"
 #include "../runtime/allocation.h"
-#include "../runtime/queue.h"
+#include "../runtime/stream.h"
 
 namespace rmsnorm::cuda {
 
@@ -25,8 +25,8 @@ struct DeviceSpan {
 // Blocks of page-locked memory that copies take turns in. Belongs to one environment's thread.
 class StagingPool {
  public:
-  // A block that no work uses. Where there would be too many, waits for the oldest, or if it may
-  // not wait makes one that is not kept. Errors: kCuda.
+  // A block that no work uses. Where there would be too many, waits for the oldest, or, if it may
+  // not wait, makes one that is not cached. Errors: kCuda.
   Status take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block);
 
  private:
@@ -35,21 +35,18 @@ class StagingPool {
 
 // Copies `destination.length` elements of the host, of a dtype, to the device. When it returns the
 // host's may be changed, and the copy is enqueued. `may_wait`: for earlier copies, so that a long
-// one takes no more than kMaxStagedBytes of page-locked memory. Errors: kCuda;
+// one takes no more than kMaxCachedBytes (tuning.h) of page-locked memory. Errors: kCuda;
 // kInvalidEnvironment (RMSNORM_NUM_THREADS, RMSNORM_CPU_VARIANT).
-Status upload(Queue& queue, StagingPool& pool, const DeviceSpan& destination, const void* source,
+Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, const void* source,
               DType dtype, bool may_wait);
 
 // The other way; returns when the host's elements are there. Errors: as upload, and kInvalidState
 // during a capture.
-Status download(Queue& queue, StagingPool& pool, const DeviceSpan& source, void* destination,
+Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
                 DType dtype);
 
-// The same, when the queue has passed: a copy in page-locked memory, to be unpacked then.
-Status start_download(Queue& queue, const DeviceSpan& source, AllocationPtr* copy);
+// The same, when the stream has passed: a copy in page-locked memory, to be unpacked then.
+Status start_download(Stream& stream, const DeviceSpan& source, AllocationPtr* copy);
 Status unpack(const Allocation& copy, DType from, void* destination, DType to, std::int64_t length);
-
-// Memory that stays for the next copy, and that a copy which may wait does with.
-inline constexpr std::int64_t kMaxStagedBytes = 64 << 20;
 
 }  // namespace rmsnorm::cuda

@@ -10,8 +10,8 @@ namespace rmsnorm::cuda {
 namespace {
 
 template <class Params>
-Status enqueue(Device& device, const Launch& launch, std::int64_t blocks, const Params& params,
-               CUstream stream) {
+Status enqueue(Device& device, const LaunchConfig& launch, std::int64_t blocks,
+               const Params& params, CUstream stream) {
   if (blocks == 0) return {};
   CUfunction kernel = nullptr;
   RMSNORM_TRY(device.kernel(*launch.kernel, &kernel));
@@ -21,12 +21,12 @@ Status enqueue(Device& device, const Launch& launch, std::int64_t blocks, const 
 }
 
 template <class Params>
-Status enqueue(Device& device, const Launch& launch, const Params& params, CUstream stream) {
+Status enqueue(Device& device, const LaunchConfig& launch, const Params& params, CUstream stream) {
   return enqueue(device, launch, launch.blocks, params, stream);
 }
 
 template <class Args>
-RowParams row_params(const Args& args, const Problem& problem) {
+RowParams row_params(const Args& args, const Call& call) {
   const bool has_weight = args.weight.data != nullptr;
   return {.rows = args.shape.rows,
           .hidden_size = args.shape.hidden_size,
@@ -34,13 +34,13 @@ RowParams row_params(const Args& args, const Problem& problem) {
           .weight_offset = has_weight ? static_cast<float>(args.options.weight_offset) : 0.0f,
           .eps = static_cast<float>(args.options.eps),
           .inverse_size = inverse(args.shape.hidden_size),
-          .access_bytes = problem.access_bytes,
+          .access_bytes = call.access_bytes,
           .weight_is_float32 = has_weight && args.weight.dtype == DType::kFloat32,
           .is_llama_order = args.options.cast_order == CastOrder::kLlama};
 }
 
-ForwardParams forward_params(const ForwardArgs& args, const Problem& problem) {
-  return {.common = row_params(args, problem),
+ForwardParams forward_params(const ForwardArgs& args, const Call& call) {
+  return {.common = row_params(args, call),
           .x = kernel_matrix(args.x, args.shape.rows),
           .residual = kernel_matrix(args.residual, args.shape.rows),
           .sum = kernel_matrix(args.sum, args.shape.rows),
@@ -49,9 +49,9 @@ ForwardParams forward_params(const ForwardArgs& args, const Problem& problem) {
           .first_row = 0};
 }
 
-BackwardParams backward_params(const BackwardArgs& args, const Problem& problem,
-                               std::int64_t group_rows, CUdeviceptr partials) {
-  return {.common = row_params(args, problem),
+BackwardParams backward_params(const BackwardArgs& args, const Call& call, std::int64_t group_rows,
+                               CUdeviceptr partials) {
+  return {.common = row_params(args, call),
           .dy = kernel_matrix(args.dy, args.shape.rows),
           .x = kernel_matrix(args.x, args.shape.rows),
           .rstd = static_cast<const float*>(args.rstd),
@@ -67,7 +67,7 @@ ConstMatrix read_only(const Matrix& matrix) {
   return {matrix.data, matrix.row_stride, matrix.batch_stride, matrix.batch_rows};
 }
 
-// Whether there are kernels for these arguments, of which `matrices` are some.
+// Whether there are kernels for these arguments. `matrices` are all matrices among them.
 template <class... AnyRows>
 Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... matrices) {
   RMSNORM_TRY(check_dtype(device, dtype));
@@ -75,8 +75,8 @@ Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... m
       ((matrices.data != nullptr && merge_batches(matrices, rows).batch_rows != kOneBatch) || ...);
   if (!is_batched || rows < kMaxBatchedRows) return {};
   return {Code::kOutOfRange,
-          "Tensors whose rows lie in batches must have fewer than 2^31 rows on 'cuda:" +
-              std::to_string(device.properties().ordinal) + "'. Received " + std::to_string(rows)};
+          "Tensors whose rows lie in batches must have fewer than 2^31 rows on " + device.name() +
+              ". Received " + std::to_string(rows)};
 }
 
 // Row groups matter to the kernels only where dweight is wanted.
@@ -90,22 +90,22 @@ Status check_dtype(const Device& device, DType dtype) {
   if (dtype != DType::kFloat64) return {};
   return {Code::kInvalidValue,
           "The argument 'device' must be 'cpu' for float64 tensors, which are computed there only. "
-          "Received 'cuda:" +
-              std::to_string(device.properties().ordinal) + "'"};
+          "Received " +
+              device.name()};
 }
 
 std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {
-  const Problem problem = Problem::of(args);
-  if (plan_forward(problem).kernel != nullptr) return 0;
-  return plan_long_forward(problem).sums_floats * static_cast<std::int64_t>(sizeof(float));
+  const Call call = Call::of(args);
+  if (configure_forward(call).kernel != nullptr) return 0;
+  return configure_long_forward(call).sums_floats * static_cast<std::int64_t>(sizeof(float));
 }
 
 Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr workspace,
                       CUstream stream) {
   RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.x, args.residual, args.sum, args.y));
-  const Problem problem = Problem::of(args);
-  ForwardParams params = forward_params(args, problem);
-  if (const Launch launch = plan_forward(problem); launch.kernel != nullptr) {
+  const Call call = Call::of(args);
+  ForwardParams params = forward_params(args, call);
+  if (const LaunchConfig launch = configure_forward(call); launch.kernel != nullptr) {
     for (std::int64_t first = 0; first < launch.blocks; first += kMaxBlocks) {
       params.first_row = first * launch.block_y;
       const std::int64_t blocks = std::min(launch.blocks - first, kMaxBlocks);
@@ -114,58 +114,59 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
     return {};
   }
 
-  const LongPlan plan = plan_long_forward(problem);
-  LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), plan.splits, false};
-  RMSNORM_TRY(enqueue(device, plan.fold, long_params, stream));
+  const LongConfig config = configure_long_forward(call);
+  LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), config.splits, false};
+  RMSNORM_TRY(enqueue(device, config.fold, long_params, stream));
   if (args.residual.data != nullptr) {
     long_params.forward.x = read_only(params.sum);
     long_params.forward.residual = {};
   }
   long_params.is_finish = true;
-  RMSNORM_TRY(enqueue(device, plan.finish_sums, long_params, stream));
-  return enqueue(device, plan.finish, long_params, stream);
+  RMSNORM_TRY(enqueue(device, config.finish_sums, long_params, stream));
+  return enqueue(device, config.finish, long_params, stream);
 }
 
 std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args) {
-  const Problem problem = Problem::of(args);
+  const Call call = Call::of(args);
   const int shared_limit = device.properties().shared_memory_optin;
   // Whether a kernel holds the rows does not depend on how they are grouped.
-  if (plan_backward(problem, 0, shared_limit).rows.kernel != nullptr) return 0;
-  return plan_long_backward(problem, 0).sums_floats * static_cast<std::int64_t>(sizeof(float));
+  if (configure_backward(call, 0, shared_limit).rows.kernel != nullptr) return 0;
+  return configure_long_backward(call, 0).sums_floats * static_cast<std::int64_t>(sizeof(float));
 }
 
 Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t group_rows,
                        CUdeviceptr partials, CUdeviceptr workspace, CUstream stream) {
   RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dsum));
-  const Problem problem = Problem::of(args);
+  const Call call = Call::of(args);
   const std::int64_t wanted = wanted_group_rows(args, group_rows);
   const int shared_limit = device.properties().shared_memory_optin;
-  if (const BackwardPlan plan = plan_backward(problem, wanted, shared_limit);
-      plan.rows.kernel != nullptr) {
-    const BackwardParams params = backward_params(args, problem, plan.group_rows, partials);
-    return enqueue(device, plan.rows, params, stream);
+  if (const BackwardConfig config = configure_backward(call, wanted, shared_limit);
+      config.rows.kernel != nullptr) {
+    const BackwardParams params = backward_params(args, call, config.group_rows, partials);
+    return enqueue(device, config.rows, params, stream);
   }
 
-  const LongPlan plan = plan_long_backward(problem, wanted);
-  LongBackwardParams params{backward_params(args, problem, plan.group_rows, partials),
-                            reinterpret_cast<float*>(workspace), plan.splits, false};
-  RMSNORM_TRY(enqueue(device, plan.fold, params, stream));
+  const LongConfig config = configure_long_backward(call, wanted);
+  LongBackwardParams params{backward_params(args, call, config.group_rows, partials),
+                            reinterpret_cast<float*>(workspace), config.splits, false};
+  RMSNORM_TRY(enqueue(device, config.fold, params, stream));
   params.is_finish = true;
-  RMSNORM_TRY(enqueue(device, plan.finish_sums, params, stream));
-  return enqueue(device, plan.finish, params, stream);
+  RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
+  return enqueue(device, config.finish, params, stream);
 }
 
 Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
                              std::int64_t groups, CUstream stream) {
-  const FinishPlan plan = plan_finish_dweight(args.shape.hidden_size, args.dweight_dtype, groups);
+  const FinishConfig config =
+      configure_finish_dweight(args.shape.hidden_size, args.dweight_dtype, groups);
   const FinishParams params{.partials = reinterpret_cast<const float*>(partials),
                             .partial_stride = partial_row_floats(args.shape.hidden_size),
                             .hidden_size = args.shape.hidden_size,
                             .dweight = args.dweight,
                             .groups = static_cast<int>(groups),
-                            .part_groups = plan.part_groups,
+                            .part_groups = config.part_groups,
                             .accumulate = args.accumulate};
-  return enqueue(device, plan.launch, params, stream);
+  return enqueue(device, config.launch, params, stream);
 }
 
 }  // namespace rmsnorm::cuda

@@ -9,30 +9,28 @@
 namespace rmsnorm::cuda {
 namespace {
 
-const KernelRow* find(const Problem& problem, Kind kind, int index, Access access) {
-  return find_kernel(kind, index, access, problem.dtype, problem.weight_dtype);
+const KernelEntry* find(const Call& call, Kind kind, int index, Access access) {
+  return find_kernel(kind, index, access, call.dtype, call.weight_dtype);
 }
 
-Access access_of(const Problem& problem) {
-  return problem.access_bytes == 16 ? Access::kPacks : Access::kParts;
+Access access_of(const Call& call) {
+  return call.access_bytes == 16 ? Access::kPacks : Access::kParts;
 }
 
-std::int64_t pack_columns(const Problem& problem) { return 16 / element_size(problem.dtype); }
-std::int64_t tile_lanes(const Problem& problem) { return kAccumulators / pack_columns(problem); }
-std::int64_t row_packs(const Problem& problem) {
-  return ceil_div(problem.shape.hidden_size, pack_columns(problem));
+std::int64_t pack_columns(const Call& call) { return 16 / element_size(call.dtype); }
+std::int64_t tile_lanes(const Call& call) { return kAccumulators / pack_columns(call); }
+std::int64_t row_packs(const Call& call) {
+  return ceil_div(call.shape.hidden_size, pack_columns(call));
 }
-std::int64_t padded_tiles(const Problem& problem) {
-  return bit_ceil(tile_count(problem.shape.hidden_size));
-}
+std::int64_t padded_tiles(const Call& call) { return bit_ceil(tile_count(call.shape.hidden_size)); }
 
 // Threads of a row that hold `tiles` tiles each; 0 if that is more than the row has.
-std::int64_t row_threads(const Problem& problem, std::int64_t tiles) {
-  return padded_tiles(problem) / tiles * tile_lanes(problem);
+std::int64_t row_threads(const Call& call, std::int64_t tiles) {
+  return padded_tiles(call) / tiles * tile_lanes(call);
 }
 
-std::int64_t row_groups_of_tiles(const Problem& problem, std::int64_t threads) {
-  return threads / tile_lanes(problem);
+std::int64_t row_groups_of_tiles(const Call& call, std::int64_t threads) {
+  return threads / tile_lanes(call);
 }
 
 // The largest power of two that divides both, at most 16.
@@ -43,7 +41,7 @@ std::int64_t alignment(const void* pointer) {
   return alignment(static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(pointer) & 15));
 }
 
-// Of every row of a matrix of this many; 16 if there is no matrix.
+// The alignment of every row of a matrix of `rows` rows; 16 if there is no matrix.
 template <class AnyRows>
 std::int64_t alignment(const AnyRows& matrix, std::int64_t rows, DType dtype) {
   if (matrix.data == nullptr) return 16;
@@ -53,7 +51,7 @@ std::int64_t alignment(const AnyRows& matrix, std::int64_t rows, DType dtype) {
 }
 
 template <class Args, class... AnyRows>
-Problem problem_of(const Args& args, const AnyRows&... matrices) {
+Call call_of(const Args& args, const AnyRows&... matrices) {
   const bool has_weight = args.weight.data != nullptr;
   const std::int64_t row_bytes = args.shape.hidden_size * element_size(args.dtype);
   std::int64_t access =
@@ -71,24 +69,24 @@ std::int64_t least_group_rows(std::int64_t rows) { return bit_ceil(ceil_div(rows
 
 }  // namespace
 
-Problem Problem::of(const ForwardArgs& args) {
-  return problem_of(args, args.x, args.residual, args.sum, args.y);
+Call Call::of(const ForwardArgs& args) {
+  return call_of(args, args.x, args.residual, args.sum, args.y);
 }
 
-Problem Problem::of(const BackwardArgs& args) {
-  return problem_of(args, args.dy, args.x, args.dx, args.dsum);
+Call Call::of(const BackwardArgs& args) {
+  return call_of(args, args.dy, args.x, args.dx, args.dsum);
 }
 
-Launch plan_forward(const Problem& problem) {
+LaunchConfig configure_forward(const Call& call) {
   for (int index = 0; index < static_cast<int>(std::size(kForwardPolicies)); ++index) {
     const Policy& policy = kForwardPolicies[index];
-    const std::int64_t threads = row_threads(problem, policy.tiles);
-    const KernelRow* kernel = find(problem, Kind::kForward, index, access_of(problem));
+    const std::int64_t threads = row_threads(call, policy.tiles);
+    const KernelEntry* kernel = find(call, Kind::kForward, index, access_of(call));
     if (threads == 0 || threads > policy.max_threads || kernel == nullptr) continue;
     const std::int64_t rows = std::max<std::int64_t>(kForwardBlockThreads / threads, 1);
-    const std::int64_t groups = row_groups_of_tiles(problem, threads);
+    const std::int64_t groups = row_groups_of_tiles(call, threads);
     return {.kernel = kernel,
-            .blocks = ceil_div(problem.shape.rows, rows),
+            .blocks = ceil_div(call.shape.rows, rows),
             .block_x = static_cast<unsigned>(threads),
             .block_y = static_cast<unsigned>(rows),
             .shared_bytes =
@@ -101,45 +99,44 @@ namespace {
 
 // Rows of a step: as many as there are threads, row groups and shared memory for; 0 if not even
 // two.
-std::int64_t step_rows(const Problem& problem, std::int64_t group_rows, int max_threads,
+std::int64_t step_rows(const Call& call, std::int64_t group_rows, int max_threads,
                        std::int64_t shared_limit) {
-  const std::int64_t row_bytes = 2 * 16 * row_packs(problem);
-  std::int64_t rows = max_threads / row_threads(problem, 1);
+  const std::int64_t row_bytes = 2 * 16 * row_packs(call);
+  std::int64_t rows = max_threads / row_threads(call, 1);
   if (group_rows > 0) rows = std::min(rows, group_rows);
   while (rows * row_bytes > std::min<std::int64_t>(kStepSharedBytes, shared_limit)) rows /= 2;
   return rows >= 2 ? rows : 0;
 }
 
-Launch plan_steps(const Problem& problem, std::int64_t group_rows, std::int64_t shared_limit) {
-  const Access access = access_of(problem);
-  const std::int64_t threads = row_threads(problem, 1);
-  const std::int64_t groups = row_groups_of_tiles(problem, threads);
+LaunchConfig configure_steps(const Call& call, std::int64_t group_rows, std::int64_t shared_limit) {
+  const Access access = access_of(call);
+  const std::int64_t threads = row_threads(call, 1);
+  const std::int64_t groups = row_groups_of_tiles(call, threads);
   const std::int64_t sums_bytes = 4 * (2 * groups + 1);  // of a row, see StepMemory
   for (int index = 0; index < static_cast<int>(std::size(kStepPolicies)); ++index) {
     const StepPolicy& policy = kStepPolicies[index];
-    const KernelRow* kernel = find(problem, Kind::kBackwardStep, index, access);
+    const KernelEntry* kernel = find(call, Kind::kBackwardStep, index, access);
     if (kernel == nullptr || threads > policy.max_threads) continue;
     const std::int64_t margin = sums_bytes * policy.max_threads / threads;
     const std::int64_t rows =
-        step_rows(problem, group_rows, policy.max_threads, shared_limit - margin);
-    if (rows == 0 || row_packs(problem) > policy.packs * rows * threads) continue;
-    return {
-        .kernel = kernel,
-        .blocks = 0,
-        .block_x = static_cast<unsigned>(threads),
-        .block_y = static_cast<unsigned>(rows),
-        .shared_bytes = static_cast<unsigned>(rows * (2 * 16 * row_packs(problem) + sums_bytes))};
+        step_rows(call, group_rows, policy.max_threads, shared_limit - margin);
+    if (rows == 0 || row_packs(call) > policy.packs * rows * threads) continue;
+    return {.kernel = kernel,
+            .blocks = 0,
+            .block_x = static_cast<unsigned>(threads),
+            .block_y = static_cast<unsigned>(rows),
+            .shared_bytes = static_cast<unsigned>(rows * (2 * 16 * row_packs(call) + sums_bytes))};
   }
   return {};
 }
 
-Launch plan_single(const Problem& problem) {
+LaunchConfig configure_single(const Call& call) {
   for (int index = 0; index < static_cast<int>(std::size(kSinglePolicies)); ++index) {
     const Policy& policy = kSinglePolicies[index];
-    const std::int64_t threads = row_threads(problem, policy.tiles);
-    const KernelRow* kernel = find(problem, Kind::kBackwardSingle, index, access_of(problem));
+    const std::int64_t threads = row_threads(call, policy.tiles);
+    const KernelEntry* kernel = find(call, Kind::kBackwardSingle, index, access_of(call));
     if (threads < kWarpLanes || threads > policy.max_threads || kernel == nullptr) continue;
-    const std::int64_t groups = row_groups_of_tiles(problem, threads);
+    const std::int64_t groups = row_groups_of_tiles(call, threads);
     return {.kernel = kernel,
             .blocks = 0,
             .block_x = static_cast<unsigned>(threads),
@@ -151,61 +148,61 @@ Launch plan_single(const Problem& problem) {
 
 }  // namespace
 
-BackwardPlan plan_backward(const Problem& problem, std::int64_t group_rows, int shared_limit) {
-  Launch launch = plan_steps(problem, group_rows, shared_limit);
-  if (launch.kernel == nullptr) launch = plan_single(problem);
+BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, int shared_limit) {
+  LaunchConfig launch = configure_steps(call, group_rows, shared_limit);
+  if (launch.kernel == nullptr) launch = configure_single(call);
   if (group_rows == 0) {
-    group_rows = std::max<std::int64_t>(launch.block_y, least_group_rows(problem.shape.rows));
+    group_rows = std::max<std::int64_t>(launch.block_y, least_group_rows(call.shape.rows));
   }
-  launch.blocks = ceil_div(problem.shape.rows, group_rows);
+  launch.blocks = ceil_div(call.shape.rows, group_rows);
   return {launch, group_rows};
 }
 
 namespace {
 
-LongPlan plan_long(const Problem& problem, Kind fold, Kind finish, int sums) {
-  const std::int64_t rows = problem.shape.rows;
-  const std::int64_t lanes = tile_lanes(problem);
-  const std::int64_t groups = std::min(kLongThreads / lanes, padded_tiles(problem));
-  LongPlan plan{};
-  plan.splits = padded_tiles(problem) / groups;
-  plan.sums_floats = 2 * rows * plan.splits;
-  plan.fold = {.kernel = find(problem, fold, 0, Access::kParts),
-               .blocks = rows * plan.splits,
-               .block_x = static_cast<unsigned>(groups * lanes),
-               .block_y = 1,
-               .shared_bytes = static_cast<unsigned>(sums * groups * sizeof(float))};
-  plan.finish_sums = plan.fold;
-  plan.finish_sums.blocks = rows;
-  plan.finish = {.kernel = find(problem, finish, 0, Access::kParts), .block_x = kLongThreads};
-  return plan;
+LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums) {
+  const std::int64_t rows = call.shape.rows;
+  const std::int64_t lanes = tile_lanes(call);
+  const std::int64_t groups = std::min(kLongThreads / lanes, padded_tiles(call));
+  LongConfig config{};
+  config.splits = padded_tiles(call) / groups;
+  config.sums_floats = 2 * rows * config.splits;
+  config.fold = {.kernel = find(call, fold, 0, Access::kParts),
+                 .blocks = rows * config.splits,
+                 .block_x = static_cast<unsigned>(groups * lanes),
+                 .block_y = 1,
+                 .shared_bytes = static_cast<unsigned>(sums * groups * sizeof(float))};
+  config.finish_sums = config.fold;
+  config.finish_sums.blocks = rows;
+  config.finish = {.kernel = find(call, finish, 0, Access::kParts), .block_x = kLongThreads};
+  return config;
 }
 
 }  // namespace
 
-LongPlan plan_long_forward(const Problem& problem) {
-  LongPlan plan = plan_long(problem, Kind::kFoldForward, Kind::kScaleRows, 1);
-  plan.finish.blocks =
-      problem.shape.rows * ceil_div(row_packs(problem), kLongThreads * kScalePacks);
-  return plan;
+LongConfig configure_long_forward(const Call& call) {
+  LongConfig config = configure_long(call, Kind::kFoldForward, Kind::kScaleRows, 1);
+  config.finish.blocks = call.shape.rows * ceil_div(row_packs(call), kLongThreads * kScalePacks);
+  return config;
 }
 
-LongPlan plan_long_backward(const Problem& problem, std::int64_t group_rows) {
-  LongPlan plan = plan_long(problem, Kind::kFoldBackward, Kind::kBackwardColumns, 2);
-  plan.group_rows = group_rows > 0 ? group_rows : kMinGroupRows;
-  plan.finish.blocks =
-      ceil_div(row_packs(problem), kLongThreads) * ceil_div(problem.shape.rows, plan.group_rows);
-  return plan;
+LongConfig configure_long_backward(const Call& call, std::int64_t group_rows) {
+  LongConfig config = configure_long(call, Kind::kFoldBackward, Kind::kBackwardColumns, 2);
+  config.group_rows = group_rows > 0 ? group_rows : kMinGroupRows;
+  config.finish.blocks =
+      ceil_div(row_packs(call), kLongThreads) * ceil_div(call.shape.rows, config.group_rows);
+  return config;
 }
 
-FinishPlan plan_finish_dweight(std::int64_t hidden_size, DType dweight_dtype, std::int64_t groups) {
-  const Problem problem{.shape = {0, hidden_size},
-                        .dtype = dweight_dtype,
-                        .weight_dtype = dweight_dtype,
-                        .access_bytes = 16};
+FinishConfig configure_finish_dweight(std::int64_t hidden_size, DType dweight_dtype,
+                                      std::int64_t groups) {
+  const Call call{.shape = {0, hidden_size},
+                  .dtype = dweight_dtype,
+                  .weight_dtype = dweight_dtype,
+                  .access_bytes = 16};
   const std::int64_t parts =
       std::clamp<std::int64_t>(bit_ceil(groups) / kFinishPartGroups, 1, kMaxFinishParts);
-  return {.launch = {.kernel = find(problem, Kind::kFinishDweight, 0, Access::kPacks),
+  return {.launch = {.kernel = find(call, Kind::kFinishDweight, 0, Access::kPacks),
                      .blocks = ceil_div(hidden_size, kFinishColumns),
                      .block_x = kFinishColumns,
                      .block_y = static_cast<unsigned>(parts)},

@@ -36,20 +36,20 @@ void retire(OwnedPtr memory) noexcept {
   push(all_retired(), std::move(memory));
 }
 
-// Asks the queue, which belongs to this thread, for a mark.
-void make_mark(Use& use) noexcept {
-  if (use.queue != nullptr) use.mark = use.queue->mark(use.enqueued);
+// Asks the stream, which belongs to this thread, for a fence.
+void make_fence(Use& use) noexcept {
+  if (use.stream != nullptr) use.fence = use.stream->fence(use.enqueued);
 }
 
 bool has_passed(Use& use) noexcept {
-  make_mark(use);
-  return use.mark == nullptr || use.mark->has_passed();
+  make_fence(use);
+  return use.fence == nullptr || use.fence->has_passed();
 }
 
 // Waits, if that is possible; returns whether it has passed.
 bool wait(Use& use) noexcept {
-  make_mark(use);
-  return use.mark == nullptr || use.mark->wait();
+  make_fence(use);
+  return use.fence == nullptr || use.fence->wait();
 }
 
 bool has_passed(OwnedMemory& memory) noexcept {
@@ -126,26 +126,28 @@ Status with_room(Device& device, const Allocate& allocate) {
 
 }  // namespace
 
-Status Allocation::on_device(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
+// Makes all memory first that the destructor and noting a use need.
+template <class Memory>
+Status Allocation::make(Device& device, std::int64_t bytes, Memory OwnedMemory::*memory,
+                        AllocationPtr* allocation) {
   auto made = std::make_shared<Allocation>(device);
-  made->own_nothing_yet();
-  DeviceMemory& memory = made->owned_->on_device;
-  RMSNORM_TRY(with_room(device, [&] { return memory.allocate(bytes); }));
-  made->pointer_ = memory.get();
+  made->owned_ = std::make_unique<OwnedMemory>(device);
+  made->uses_.reserve(1);
+  OwnedMemory& owned = *made->owned_;
+  RMSNORM_TRY(with_room(device, [&] { return (owned.*memory).allocate(bytes); }));
+  made->pointer_ = owned.on_device.get();
+  made->host_ = static_cast<char*>(owned.on_host.get());
   made->bytes_ = bytes;
   *allocation = std::move(made);
   return {};
 }
 
+Status Allocation::on_device(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
+  return make(device, bytes, &OwnedMemory::on_device, allocation);
+}
+
 Status Allocation::on_host(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
-  auto made = std::make_shared<Allocation>(device);
-  made->own_nothing_yet();
-  PinnedMemory& memory = made->owned_->on_host;
-  RMSNORM_TRY(with_room(device, [&] { return memory.allocate(bytes); }));
-  made->host_ = memory.get();
-  made->bytes_ = bytes;
-  *allocation = std::move(made);
-  return {};
+  return make(device, bytes, &OwnedMemory::on_host, allocation);
 }
 
 Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t bytes,
@@ -162,7 +164,6 @@ Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t byt
 Status Allocation::check_foreign() const {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const std::string name = "'cuda:" + std::to_string(device_.properties().ordinal) + "'";
   const auto refuse = [&](const std::string& expected) {
     return Status(Code::kInvalidValue, "The argument 'pointer' must be " + expected);
   };
@@ -178,8 +179,8 @@ Status Allocation::check_foreign() const {
   RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuPointerGetAttribute, &ordinal,
                                               CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, pointer_)));
   if (ordinal != device_.properties().ordinal) {
-    return refuse("the address of memory of " + name +
-                  ". It is memory of 'cuda:" + std::to_string(ordinal) + "'");
+    return refuse("the address of memory of " + device_.name() + ". It is memory of " +
+                  device_name(ordinal));
   }
   CUdeviceptr base = 0;
   std::size_t size = 0;
@@ -192,16 +193,10 @@ Status Allocation::check_foreign() const {
   return {};
 }
 
-// All memory that the destructor and noting a use need.
-void Allocation::own_nothing_yet() {
-  owned_ = std::make_unique<OwnedMemory>(device_);
-  uses_.reserve(1);
-}
-
 Allocation::~Allocation() {
   if (owned_ == nullptr) return;
   drop_passed_uses();
-  for (Use& use : uses_) use.queue.reset();  // it belongs to this thread
+  for (Use& use : uses_) use.stream.reset();  // it belongs to this thread
   owned_->uses = std::move(uses_);
   if (owned_->uses.empty()) {
     free_list(std::move(owned_));
@@ -211,17 +206,17 @@ Allocation::~Allocation() {
   free_retired(device_);
 }
 
-void Allocation::use_on(const QueuePtr& queue, std::uint64_t enqueued) noexcept {
+void Allocation::use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcept {
   for (Use& use : uses_) {
-    if (use.queue != queue) continue;
+    if (use.stream != stream) continue;
     use.enqueued = enqueued;
     return;
   }
-  add_use({queue, enqueued, nullptr});
+  add_use({stream, enqueued, nullptr});
 }
 
-void Allocation::use_until(std::shared_ptr<Mark> mark) noexcept {
-  if (mark != nullptr) add_use({nullptr, 0, std::move(mark)});
+void Allocation::use_until(std::shared_ptr<Fence> fence) noexcept {
+  if (fence != nullptr) add_use({nullptr, 0, std::move(fence)});
 }
 
 // Without memory for one more, the oldest use is waited for, and makes room.

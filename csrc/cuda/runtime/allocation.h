@@ -1,5 +1,5 @@
-// Memory that outlives the work that uses it: on a device, or page-locked on the host. Letting go
-// of it never waits. What work in flight still uses is retired, and freed once that has run.
+// Memory that outlives the work that uses it: on a device, or page-locked on the host. Releasing it
+// never waits. What work in flight still uses is retired, and freed once that has run.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +9,15 @@
 
 #include "../driver/device.h"
 #include "memory.h"
-#include "queue.h"
+#include "stream.h"
 
 namespace rmsnorm::cuda {
 
-// Work that uses memory: all of a queue up to the enqueued-th, or all before a mark.
+// Work that uses memory: all of a stream up to the enqueued-th, or all before a fence.
 struct Use {
-  QueuePtr queue;
+  StreamPtr stream;
   std::uint64_t enqueued = 0;
-  std::shared_ptr<Mark> mark;  // null: passed, or the queue has not been asked for one
+  std::shared_ptr<Fence> fence;  // null: passed, or the stream has not been asked for one
 };
 
 // What an allocation owns: one of the two, or neither. In the list of retired memory, which has
@@ -28,7 +28,7 @@ struct OwnedMemory {
   Device& device;
   DeviceMemory on_device;
   PinnedMemory on_host;
-  std::vector<Use> uses;  // without queues
+  std::vector<Use> uses;  // without streams
   std::unique_ptr<OwnedMemory> next;
 };
 
@@ -38,8 +38,8 @@ class Allocation {
   static Status on_device(Device& device, std::int64_t bytes, AllocationPtr* allocation);
   static Status on_host(Device& device, std::int64_t bytes, AllocationPtr* allocation);
 
-  // Somebody else's memory, which is never freed here. Errors: kInvalidValue if the driver does not
-  // know it for memory of this device, or for less than `bytes`; kCuda.
+  // Memory of another library, which is never freed here. Errors: kInvalidValue if the driver does
+  // not know it for memory of this device, or for less than `bytes`; kCuda.
   static Status foreign(Device& device, CUdeviceptr pointer, std::int64_t bytes,
                         AllocationPtr* allocation);
 
@@ -53,10 +53,10 @@ class Allocation {
   char* host() const { return host_; }
   std::int64_t bytes() const { return bytes_; }
 
-  // The work that is the enqueued-th of the queue uses it.
-  void use_on(const QueuePtr& queue, std::uint64_t enqueued) noexcept;
-  // What comes before the mark, which may be null, uses it.
-  void use_until(std::shared_ptr<Mark> mark) noexcept;
+  // The work that is the enqueued-th of the stream uses it.
+  void use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcept;
+  // What comes before the fence, which may be null, uses it.
+  void use_until(std::shared_ptr<Fence> fence) noexcept;
 
   // Never frees it, since somebody may use it until the process ends.
   void leave_to_process() noexcept;
@@ -68,7 +68,9 @@ class Allocation {
 
  private:
   Status check_foreign() const;
-  void own_nothing_yet();
+  template <class Memory>
+  static Status make(Device& device, std::int64_t bytes, Memory OwnedMemory::*memory,
+                     AllocationPtr* allocation);
   void add_use(Use use) noexcept;
   void drop_passed_uses() noexcept;
 

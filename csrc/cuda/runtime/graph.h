@@ -6,14 +6,15 @@
 #include <vector>
 
 #include "allocation.h"
-#include "queue.h"
+#include "stream.h"
 
 namespace rmsnorm::cuda {
 
 class Graph {
  public:
-  // Ends the capture that the queue began, and makes a graph of it. Errors: as Queue::end_capture.
-  static Status end_capture(Queue& queue, std::unique_ptr<Graph>* graph);
+  // Ends the capture that the stream began, and makes a graph of it. Errors: as
+  // Stream::end_capture.
+  static Status end_capture(Stream& stream, std::unique_ptr<Graph>* graph);
 
   explicit Graph(Device& device) : device_(device) {}
   ~Graph() { close(); }
@@ -22,27 +23,27 @@ class Graph {
 
   Device& device() const { return device_; }
 
-  // Enqueues all of it. Launches of one graph run one after another, whatever their queues. Errors:
-  // kInvalidState during a capture; kCuda.
-  Status launch(const QueuePtr& queue);
+  // Enqueues all of it. Launches of one graph run one after another, whatever their streams.
+  // Errors: kInvalidState during a capture; kCuda.
+  Status launch(const StreamPtr& stream);
 
-  // Lets go of it and the memory it uses, once its launches have run.
+  // Releases it and the memory it uses once its launches have run.
   void close() noexcept;
 
  private:
   struct Launch {
-    QueuePtr queue;
+    StreamPtr stream;
     std::uint64_t enqueued;
   };
 
   using Executable = Owned<CUgraphExec, &Driver::cuGraphExecDestroy>;
 
-  void keep_for_launches();
+  void note_launches();
 
   Device& device_;
   std::shared_ptr<Executable> executable_;  // null once closed
-  std::set<AllocationPtr> kept_;
-  std::vector<Launch> launches_;  // the last of each queue
+  std::set<AllocationPtr> used_;
+  std::vector<Launch> launches_;  // the last of each stream
 };
 
 }  // namespace rmsnorm::cuda

@@ -1,7 +1,6 @@
-// What a device's context owns, in objects that give it back: memory, page-locked host memory,
-// streams, events. All are made, used and destroyed within a DeviceScope of the same device; an
-// object not yet made is empty and may be destroyed anywhere. What is in use by work in flight must
-// outlive it.
+// Owners of what is in a device's context: memory, page-locked host memory, streams, events. All
+// are made, used and destroyed within a DeviceScope of the same device; an object not yet made is
+// empty and may be destroyed anywhere. What work in flight uses must outlive it.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +17,7 @@ class Owned {
   Owned() = default;
   Owned(const Owned&) = delete;
   Owned& operator=(const Owned&) = delete;
-  // An error has nobody to go to: the driver reports those that matter again at the next call.
+  // Errors are ignored: the driver reports those that matter again at the next call.
   ~Owned() { reset(); }
 
   Handle get() const { return handle_; }
@@ -33,102 +32,80 @@ class Owned {
   Handle handle_{};
 };
 
-// Memory of the device, 256-byte aligned.
-class DeviceMemory {
+// Memory of one kind: `Allocate` is given where the pointer goes and the bytes.
+template <class Pointer, auto Allocate, auto Release>
+class Memory {
  public:
   // Frees what there was, then allocates `bytes`, which may be 0. Errors: kCuda; empty then.
   Status allocate(std::int64_t bytes) {
     pointer_.reset();
     bytes_ = 0;
     if (bytes == 0) return {};
-    CUdeviceptr pointer = 0;
-    RMSNORM_TRY(RMSNORM_CUDA(cuMemAlloc_v2, &pointer, static_cast<std::size_t>(bytes)));
+    Pointer pointer{};
+    RMSNORM_TRY(Allocate(&pointer, static_cast<std::size_t>(bytes)));
     pointer_.reset(pointer);
     bytes_ = bytes;
     return {};
   }
-  CUdeviceptr get() const { return pointer_.get(); }
+  Pointer get() const { return pointer_.get(); }
   std::int64_t bytes() const { return bytes_; }
 
  private:
-  Owned<CUdeviceptr, &Driver::cuMemFree_v2> pointer_;
+  Owned<Pointer, Release> pointer_;
   std::int64_t bytes_ = 0;
 };
 
-// Memory of the host that copies to and from the device are asynchronous with.
-class PinnedMemory {
- public:
-  // As DeviceMemory's.
-  Status allocate(std::int64_t bytes) {
-    pointer_.reset();
-    bytes_ = 0;
-    if (bytes == 0) return {};
-    void* pointer = nullptr;
-    RMSNORM_TRY(RMSNORM_CUDA(cuMemHostAlloc, &pointer, static_cast<std::size_t>(bytes),
-                             CU_MEMHOSTALLOC_PORTABLE));
-    pointer_.reset(pointer);
-    bytes_ = bytes;
-    return {};
-  }
-  char* get() const { return static_cast<char*>(pointer_.get()); }
-  std::int64_t bytes() const { return bytes_; }
+inline Status allocate_on_device(CUdeviceptr* pointer, std::size_t bytes) {
+  return RMSNORM_CUDA(cuMemAlloc_v2, pointer, bytes);
+}
+inline Status allocate_pinned(void** pointer, std::size_t bytes) {
+  return RMSNORM_CUDA(cuMemHostAlloc, pointer, bytes, CU_MEMHOSTALLOC_PORTABLE);
+}
 
- private:
-  Owned<void*, &Driver::cuMemFreeHost> pointer_;
-  std::int64_t bytes_ = 0;
-};
+// On the device, 256-byte aligned.
+using DeviceMemory = Memory<CUdeviceptr, allocate_on_device, &Driver::cuMemFree_v2>;
 
-class Event {
+// On the host: copies between it and the device are asynchronous.
+using PinnedMemory = Memory<void*, allocate_pinned, &Driver::cuMemFreeHost>;
+
+class EventHandle : public Owned<CUevent, &Driver::cuEventDestroy_v2> {
  public:
   Status make(unsigned flags = CU_EVENT_DISABLE_TIMING) {
     CUevent event = nullptr;
     RMSNORM_TRY(RMSNORM_CUDA(cuEventCreate, &event, flags));
-    event_.reset(event);
+    reset(event);
     return {};
   }
-  void reset() { event_.reset(); }
-  CUevent get() const { return event_.get(); }
-  bool is_made() const { return event_.is_made(); }
-
- private:
-  Owned<CUevent, &Driver::cuEventDestroy_v2> event_;
 };
 
-class Stream {
+class StreamHandle : public Owned<CUstream, &Driver::cuStreamDestroy_v2> {
  public:
   // One that does not wait for the default stream, which other libraries use.
   Status make() {
     CUstream stream = nullptr;
     RMSNORM_TRY(RMSNORM_CUDA(cuStreamCreate, &stream, CU_STREAM_NON_BLOCKING));
-    stream_.reset(stream);
+    reset(stream);
     return {};
   }
-  void reset() { stream_.reset(); }
-  CUstream get() const { return stream_.get(); }
-  bool is_made() const { return stream_.is_made(); }
-
   Status synchronize() const { return RMSNORM_CUDA(cuStreamSynchronize, get()); }
-  Status record(const Event& event) const {
+  Status record(const EventHandle& event) const {
     return RMSNORM_CUDA(cuEventRecord, event.get(), get());
   }
-  Status wait(const Event& event) const {
+  Status wait(const EventHandle& event) const {
     return RMSNORM_CUDA(cuStreamWaitEvent, get(), event.get(), 0);
   }
-
- private:
-  Owned<CUstream, &Driver::cuStreamDestroy_v2> stream_;
 };
 
-// Enqueued copies and fills of `bytes`, which may be 0. The host's side is page-locked memory and
+// Enqueued copies of `bytes`, which may be 0. The host's side is page-locked memory and
 // stays as it is until the stream is through.
 inline Status copy_to_device(CUdeviceptr destination, const void* source, std::int64_t bytes,
-                             const Stream& stream) {
+                             const StreamHandle& stream) {
   if (bytes == 0) return {};
   return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, destination, source, static_cast<std::size_t>(bytes),
                       stream.get());
 }
 inline Status copy_to_host(void* destination, CUdeviceptr source, std::int64_t bytes,
-                           const Stream& stream) {
+                           const StreamHandle& stream) {
   if (bytes == 0) return {};
   return RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, destination, source, static_cast<std::size_t>(bytes),
                       stream.get());

@@ -6,6 +6,7 @@
 #include "../../cpu/backend.h"
 #include "../../cuda/host/backend.h"
 #include "../../cuda/runtime/enqueue.h"
+#include "../arguments.h"
 #include "../environment.h"
 #include "../gpu/device_buffer.h"
 #include "../gpu/stream.h"
@@ -88,8 +89,7 @@ bool read_record(const CallRecord& record, CallKind kind, Call* call, Masks* mas
 }
 
 Status wrong_type(napi_env env, const Operand& operand, napi_value value, const char* expected) {
-  return {Code::kWrongType, std::string("The argument '") + operand.rule->name + "' must be " +
-                                expected + ". Received " + describe(env, value)};
+  return argument_error(env, Code::kWrongType, operand.rule->name, expected, value);
 }
 
 Status length_error(const Operand& operand, std::int64_t length) {
@@ -180,8 +180,8 @@ Status read_operand(napi_env env, const CallRecord& record, const Call& call, co
   return {};
 }
 
-// All operands in one place, and the queue of that.
-Status read_queue_of(napi_env env, napi_value stream, Call* call) {
+// The stream of a call, all of whose operands must be on its device.
+Status read_stream_of(napi_env env, napi_value stream, Call* call) {
   cuda::Device* device = nullptr;
   for (std::uint32_t given = call->given; given != 0;) {
     const std::size_t i = take_bit(&given);
@@ -194,7 +194,7 @@ Status read_queue_of(napi_env env, napi_value stream, Call* call) {
   }
   Environment* environment = nullptr;
   RMSNORM_TRY(Environment::of(env, &environment));
-  return read_queue(*environment, stream, *device, &call->queue);
+  return read_stream(*environment, stream, *device, &call->stream);
 }
 
 // What outputs may overlap. Those that are to be made overlap nothing.
@@ -245,11 +245,11 @@ const cuda::AllocationPtr& allocation_of(const Call& call, std::size_t index) {
 template <class Args>
 Status run(const Call& call, const Args& args, Status (*on_cpu)(const Args&),
            Status (*on_device)(int, const Args&),
-           Status (*enqueue)(cuda::Queue&, const Args&,
+           Status (*enqueue)(cuda::Stream&, const Args&,
                              std::initializer_list<const cuda::AllocationPtr*>)) {
-  if (call.queue != nullptr) {
+  if (call.stream != nullptr) {
     const auto used = [&](std::size_t index) { return &allocation_of(call, index); };
-    return enqueue(*call.queue, args,
+    return enqueue(*call.stream, args,
                    {used(0), used(1), used(2), used(3), used(4), used(5), used(6)});
   }
   return call.device == kCpu ? on_cpu(args) : on_device(call.device, args);
@@ -271,7 +271,7 @@ Status read_call(napi_env env, const Operation& operation, const CallRecord& rec
     const std::size_t i = take_bit(&left);
     RMSNORM_TRY(read_operand(env, record, *call, masks, kind, i, values[i], &call->operands[i]));
   }
-  if (masks.on_device) RMSNORM_TRY(read_queue_of(env, values[kMaxOperands], call));
+  if (masks.on_device) RMSNORM_TRY(read_stream_of(env, values[kMaxOperands], call));
   RMSNORM_TRY(check_overlaps(*call));
   if (&operation != &kBackward || call->is_wanted(backward_operand::kDx)) return {};
   return check_rows_have_memory(call->operands[backward_operand::kDy],

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../../cuda/runtime/queue.h"
+#include "../../cuda/runtime/stream.h"
 #include "../../op/rms_norm.h"
 #include "../../op/status.h"
 #include "call_record.h"
@@ -26,7 +26,7 @@ struct Call {
   int device;
   std::uint32_t given;             // bits of the operands that are arguments
   std::uint32_t made;              // bits of the outputs to be made
-  cuda::QueuePtr queue;            // where the operands are on the device; else null
+  cuda::StreamPtr stream;          // where the operands are on the device; else null
   Operand operands[kMaxOperands];  // those that are not wanted are not set
 
   std::uint32_t wanted() const { return given | made; }

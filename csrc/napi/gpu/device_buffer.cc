@@ -6,6 +6,7 @@
 #include "../../cpu/backend.h"
 #include "../../os/floating_point.h"
 #include "object_call.h"
+#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -13,23 +14,19 @@ namespace {
 
 using cuda::AllocationPtr;
 using cuda::DeviceSpan;
-using cuda::QueuePtr;
+using cuda::StreamPtr;
 
 constexpr std::int64_t kMaxLength = std::int64_t{1} << 53;
 
 Status make(ObjectCall& call, DeviceSpan span, std::shared_ptr<ReportedMemory> reported) {
-  napi_value value = nullptr;
-  RMSNORM_TRY(call.environment().wrap(
-      std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)), &value));
-  call.returns(value);
-  return {};
+  return call.returns_object(std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)));
 }
 
 Status create(ObjectCall& call) {
   cuda::Device* device = nullptr;
   DeviceSpan span;
   RMSNORM_TRY(call.device(0, &device));
-  RMSNORM_TRY(call.integer(1, "length", kMaxLength, &span.length));
+  RMSNORM_TRY(call.integer(1, "length", 0, kMaxLength, &span.length));
   RMSNORM_TRY(call.dtype(2, &span.dtype));
   RMSNORM_TRY(cuda::Allocation::on_device(*device, span.bytes(), &span.allocation));
   span.pointer = span.allocation->pointer();
@@ -42,7 +39,7 @@ Status create_foreign(ObjectCall& call) {
   DeviceSpan span;
   RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.pointer(1, &span.pointer));
-  RMSNORM_TRY(call.integer(2, "length", kMaxLength, &span.length));
+  RMSNORM_TRY(call.integer(2, "length", 0, kMaxLength, &span.length));
   RMSNORM_TRY(call.dtype(3, &span.dtype));
   const std::int64_t alignment = element_size(span.dtype);
   if (span.pointer % static_cast<std::uint64_t>(alignment) != 0) {
@@ -58,8 +55,8 @@ Status view(ObjectCall& call) {
   std::int64_t begin = 0;
   std::int64_t end = 0;
   RMSNORM_TRY(call.object(0, "buffer", &buffer));
-  RMSNORM_TRY(call.integer(1, "begin", buffer->span().length, &begin));
-  RMSNORM_TRY(call.integer(2, "end", buffer->span().length, &end));
+  RMSNORM_TRY(call.integer(1, "begin", 0, buffer->span().length, &begin));
+  RMSNORM_TRY(call.integer(2, "end", 0, buffer->span().length, &end));
   DeviceSpan span = buffer->span();
   span.pointer += static_cast<cuda::CUdeviceptr>(begin * element_size(span.dtype));
   span.length = std::max<std::int64_t>(end - begin, 0);
@@ -69,9 +66,7 @@ Status view(ObjectCall& call) {
 Status get_pointer(ObjectCall& call) {
   DeviceBuffer* buffer = nullptr;
   RMSNORM_TRY(call.object(0, "buffer", &buffer));
-  napi_value pointer = nullptr;
-  napi_create_bigint_uint64(call.env(), buffer->span().pointer, &pointer);
-  call.returns(pointer);
+  call.returns_pointer(buffer->span().pointer);
   return {};
 }
 
@@ -86,7 +81,7 @@ Status check_length(const HostArray& array, const char* name, const DeviceSpan& 
 struct Copy {
   DeviceBuffer* buffer = nullptr;
   HostArray array;
-  QueuePtr queue;
+  StreamPtr stream;
 };
 
 Status read_copy(ObjectCall& call, const char* name, Copy* copy) {
@@ -98,7 +93,7 @@ Status read_copy(ObjectCall& call, const char* name, Copy* copy) {
       span.dtype != DType::kFloat32) {
     return {Code::kInvalidValue, "float16 and bfloat16 are not converted to each other"};
   }
-  return read_queue(call, 3, span.allocation->device(), &copy->queue);
+  return read_stream(call, 3, span.allocation->device(), &copy->stream);
 }
 
 Status write(ObjectCall& call) {
@@ -106,18 +101,18 @@ Status write(ObjectCall& call) {
   bool may_wait = false;
   RMSNORM_TRY(read_copy(call, "source", &copy));
   RMSNORM_TRY(call.boolean(4, "mayWait", &may_wait));
-  return cuda::upload(*copy.queue, call.environment().staging(), copy.buffer->span(),
+  return cuda::upload(*copy.stream, call.environment().staging(), copy.buffer->span(),
                       copy.array.data, copy.array.dtype, may_wait);
 }
 
 Status read(ObjectCall& call) {
   Copy copy;
   RMSNORM_TRY(read_copy(call, "target", &copy));
-  return cuda::download(*copy.queue, call.environment().staging(), copy.buffer->span(),
+  return cuda::download(*copy.stream, call.environment().staging(), copy.buffer->span(),
                         copy.array.data, copy.array.dtype);
 }
 
-// An array of JavaScript's, and what it will be given.
+// A download to an array of JavaScript's, which receives the elements at the end.
 class Download final : public Completion {
  public:
   Download(napi_env env, const HostArray& array, DType dtype, AllocationPtr copy)
@@ -153,20 +148,20 @@ Status read_async(ObjectCall& call) {
   RMSNORM_TRY(read_copy(call, "target", &copy));
   const DeviceSpan& span = copy.buffer->span();
   AllocationPtr landing;
-  RMSNORM_TRY(cuda::start_download(*copy.queue, span, &landing));
+  RMSNORM_TRY(cuda::start_download(*copy.stream, span, &landing));
   call.returns(promise.settle_after(
-      *copy.queue, std::make_unique<Download>(call.env(), copy.array, span.dtype, landing)));
+      *copy.stream, std::make_unique<Download>(call.env(), copy.array, span.dtype, landing)));
   return {};
 }
 
 Status fill(ObjectCall& call) {
   DeviceBuffer* buffer = nullptr;
   double number = 0;
-  QueuePtr queue;
+  StreamPtr stream;
   RMSNORM_TRY(call.object(0, "buffer", &buffer));
   RMSNORM_TRY(call.number(1, "value", &number));
   const DeviceSpan& span = buffer->span();
-  RMSNORM_TRY(read_queue(call, 2, span.allocation->device(), &queue));
+  RMSNORM_TRY(read_stream(call, 2, span.allocation->device(), &stream));
   if (span.length == 0) return {};
   const FloatingPointScope mode;
   const auto value = static_cast<float>(number);
@@ -177,38 +172,26 @@ Status fill(ObjectCall& call) {
     RMSNORM_TRY(cpu::convert(DType::kFloat32, &value, span.dtype, &short_bits, 1));
   }
   const auto length = static_cast<std::size_t>(span.length);
-  return queue->enqueue({&span.allocation}, [&] {
+  return stream->enqueue({&span.allocation}, [&] {
     return span.dtype == DType::kFloat32
-               ? RMSNORM_CUDA(cuMemsetD32Async, span.pointer, bits, length, queue->stream())
-               : RMSNORM_CUDA(cuMemsetD16Async, span.pointer, short_bits, length, queue->stream());
+               ? RMSNORM_CUDA(cuMemsetD32Async, span.pointer, bits, length, stream->handle())
+               : RMSNORM_CUDA(cuMemsetD16Async, span.pointer, short_bits, length, stream->handle());
   });
 }
 
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<create>("createDeviceBuffer"),
+    object_method<create_foreign>("foreignDeviceBuffer"),
+    object_method<view>("deviceBufferView"),
+    object_method<get_pointer>("deviceBufferPointer"),
+    object_method<write>("deviceBufferWrite"),
+    object_method<read>("deviceBufferRead"),
+    object_method<read_async>("deviceBufferReadAsync"),
+    object_method<fill>("deviceBufferFill"),
+};
+
 }  // namespace
 
-napi_value create_device_buffer(napi_env env, napi_callback_info info) {
-  return object_callback<create>(env, info);
-}
-napi_value foreign_device_buffer(napi_env env, napi_callback_info info) {
-  return object_callback<create_foreign>(env, info);
-}
-napi_value device_buffer_view(napi_env env, napi_callback_info info) {
-  return object_callback<view>(env, info);
-}
-napi_value device_buffer_pointer(napi_env env, napi_callback_info info) {
-  return object_callback<get_pointer>(env, info);
-}
-napi_value device_buffer_write(napi_env env, napi_callback_info info) {
-  return object_callback<write>(env, info);
-}
-napi_value device_buffer_read(napi_env env, napi_callback_info info) {
-  return object_callback<read>(env, info);
-}
-napi_value device_buffer_read_async(napi_env env, napi_callback_info info) {
-  return object_callback<read_async>(env, info);
-}
-napi_value device_buffer_fill(napi_env env, napi_callback_info info) {
-  return object_callback<fill>(env, info);
-}
+constinit const ObjectClass kDeviceBuffers = {DeviceBuffer::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

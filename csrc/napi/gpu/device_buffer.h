@@ -50,14 +50,4 @@ class DeviceBuffer final : public NativeObject {
   std::shared_ptr<ReportedMemory> reported_;  // null if the memory is somebody else's
 };
 
-// As binding.d.ts declares them.
-napi_value create_device_buffer(napi_env env, napi_callback_info info);
-napi_value foreign_device_buffer(napi_env env, napi_callback_info info);
-napi_value device_buffer_view(napi_env env, napi_callback_info info);
-napi_value device_buffer_pointer(napi_env env, napi_callback_info info);
-napi_value device_buffer_write(napi_env env, napi_callback_info info);
-napi_value device_buffer_read(napi_env env, napi_callback_info info);
-napi_value device_buffer_read_async(napi_env env, napi_callback_info info);
-napi_value device_buffer_fill(napi_env env, napi_callback_info info);
-
 }  // namespace rmsnorm::napi

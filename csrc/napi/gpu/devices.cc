@@ -4,9 +4,8 @@
 #include <vector>
 
 #include "../../cuda/driver/device.h"
-#include "../errors.h"
-#include "../ops/calls.h"
 #include "../results.h"
+#include "objects.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -30,12 +29,16 @@ Status describe_devices(napi_env env, std::vector<napi_value>* list) {
   return {};
 }
 
-}  // namespace
-
 napi_value devices(napi_env env, napi_callback_info) {
   std::vector<napi_value> list;
   const Status status = describe_devices(env, &list);
   return status.ok() ? make_list(env, list) : make_error(env, status);
 }
+
+constexpr napi_property_descriptor kMethods[] = {method<devices>("devices")};
+
+}  // namespace
+
+constinit const Methods kDeviceMethods = kMethods;
 
 }  // namespace rmsnorm::napi

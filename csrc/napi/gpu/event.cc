@@ -2,6 +2,7 @@
 
 #include "../results.h"
 #include "object_call.h"
+#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -10,39 +11,34 @@ namespace {
 Status create(ObjectCall& call) {
   cuda::Device* device = nullptr;
   bool has_timing = false;
-  std::unique_ptr<cuda::RecordedEvent> event;
+  std::unique_ptr<cuda::Event> event;
   RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.boolean(1, "timing", &has_timing));
-  RMSNORM_TRY(cuda::RecordedEvent::make(*device, has_timing, &event));
-  napi_value value = nullptr;
-  RMSNORM_TRY(call.environment().wrap(std::make_unique<Event>(std::move(event)), &value));
-  call.returns(value);
-  return {};
+  RMSNORM_TRY(cuda::Event::make(*device, has_timing, &event));
+  return call.returns_object(std::make_unique<Event>(std::move(event)));
 }
 
 Status record(ObjectCall& call) {
   Event* event = nullptr;
-  cuda::QueuePtr queue;
+  cuda::StreamPtr stream;
   RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(read_queue(call, 1, event->recorded().device(), &queue));
-  return queue->record(event->recorded());
+  RMSNORM_TRY(read_stream(call, 1, event->get().device(), &stream));
+  return stream->record(event->get());
 }
 
 Status has_passed(ObjectCall& call) {
   Event* event = nullptr;
   bool has_passed = false;
   RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(event->recorded().has_passed(&has_passed));
-  napi_value value = nullptr;
-  napi_get_boolean(call.env(), has_passed, &value);
-  call.returns(value);
+  RMSNORM_TRY(event->get().has_passed(&has_passed));
+  call.returns_boolean(has_passed);
   return {};
 }
 
 Status synchronize(ObjectCall& call) {
   Event* event = nullptr;
   RMSNORM_TRY(call.object(0, "event", &event));
-  return event->recorded().synchronize();
+  return event->get().synchronize();
 }
 
 // By a stream that does nothing but wait for it: behind another, the promise would wait for more.
@@ -50,13 +46,13 @@ Status when_passed(ObjectCall& call) {
   Promise promise(call.environment().promises());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());
   Event* event = nullptr;
-  cuda::QueuePtr queue;
+  cuda::StreamPtr stream;
   RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(event->recorded().check_waitable());
-  RMSNORM_TRY(cuda::Queue::make(event->recorded().device(), &queue));
-  RMSNORM_TRY(queue->wait_for(event->recorded()));
-  call.returns(promise.settle_after(*queue, nullptr));
-  call.environment().close_queue(*queue);
+  RMSNORM_TRY(event->get().check_waitable());
+  RMSNORM_TRY(cuda::Stream::make(event->get().device(), &stream));
+  RMSNORM_TRY(stream->wait_for(event->get()));
+  call.returns(promise.settle_after(*stream, nullptr));
+  call.environment().close_stream(*stream);
   return {};
 }
 
@@ -66,30 +62,19 @@ Status elapsed(ObjectCall& call) {
   float milliseconds = 0;
   RMSNORM_TRY(call.object(0, "event", &begin));
   RMSNORM_TRY(call.object(1, "end", &end));
-  RMSNORM_TRY(begin->recorded().elapsed(end->recorded(), &milliseconds));
+  RMSNORM_TRY(begin->get().elapsed(end->get(), &milliseconds));
   call.returns(make_number(call.env(), milliseconds));
   return {};
 }
 
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<create>("createEvent"),        object_method<record>("eventRecord"),
+    object_method<has_passed>("eventHasPassed"), object_method<synchronize>("eventSynchronize"),
+    object_method<when_passed>("eventPassed"),   object_method<elapsed>("eventElapsed"),
+};
+
 }  // namespace
 
-napi_value create_event(napi_env env, napi_callback_info info) {
-  return object_callback<create>(env, info);
-}
-napi_value event_record(napi_env env, napi_callback_info info) {
-  return object_callback<record>(env, info);
-}
-napi_value event_has_passed(napi_env env, napi_callback_info info) {
-  return object_callback<has_passed>(env, info);
-}
-napi_value event_synchronize(napi_env env, napi_callback_info info) {
-  return object_callback<synchronize>(env, info);
-}
-napi_value event_passed(napi_env env, napi_callback_info info) {
-  return object_callback<when_passed>(env, info);
-}
-napi_value event_elapsed(napi_env env, napi_callback_info info) {
-  return object_callback<elapsed>(env, info);
-}
+constinit const ObjectClass kEvents = {Event::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

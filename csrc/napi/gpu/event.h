@@ -1,38 +1,16 @@
 // Events behind JavaScript objects, and the functions over them.
 #pragma once
 
-#include <node_api.h>
-
-#include <memory>
-
-#include "../../cuda/runtime/recorded_event.h"
-#include "../environment.h"
+#include "../../cuda/runtime/event.h"
+#include "object_call.h"
 
 namespace rmsnorm::napi {
 
-class Event final : public NativeObject {
- public:
+// Once it is closed, streams that wait for it go on doing so.
+struct Event final : OwningObject<cuda::Event> {
   static constexpr napi_type_tag kTag{0x8e52d9b7306f4c1d, 0x92a7c45be81f3d60};
   static constexpr const char* kKind = "a CudaEvent";
-
-  explicit Event(std::unique_ptr<cuda::RecordedEvent> recorded) : recorded_(std::move(recorded)) {}
-
-  // While it is open.
-  cuda::RecordedEvent& recorded() { return *recorded_; }
-
- private:
-  // Streams that wait for it go on doing so.
-  void release() override { recorded_.reset(); }
-
-  std::unique_ptr<cuda::RecordedEvent> recorded_;
+  using OwningObject::OwningObject;
 };
-
-// As binding.d.ts declares them.
-napi_value create_event(napi_env env, napi_callback_info info);
-napi_value event_record(napi_env env, napi_callback_info info);
-napi_value event_has_passed(napi_env env, napi_callback_info info);
-napi_value event_synchronize(napi_env env, napi_callback_info info);
-napi_value event_passed(napi_env env, napi_callback_info info);
-napi_value event_elapsed(napi_env env, napi_callback_info info);
 
 }  // namespace rmsnorm::napi

@@ -3,7 +3,7 @@
 // - V8 has freed the backing store: no ArrayBuffer of any thread has it. Then the memory is freed.
 // - The environment ends. Node.js first detaches the ArrayBuffer that it made, if it still has the
 //   memory. But ArrayBuffer.prototype.transfer may have given it to another ArrayBuffer, which may
-//   be in another thread by now. Nobody will tell us when that one is gone, so its memory stays.
+//   be in another thread by now. Its end is never reported, so its memory stays.
 //
 // A witness tells the two apart. It is a second, hidden ArrayBuffer, made after the first. An
 // ending environment calls finalizers from the newest to the oldest, so the witness's comes first

@@ -1,57 +1,57 @@
-#include "graph.h"
+#include "../../cuda/runtime/graph.h"
 
 #include "object_call.h"
+#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
 namespace {
 
+struct Graph final : OwningObject<cuda::Graph> {
+  static constexpr napi_type_tag kTag{0xc30f7a1668de4e95, 0x8b5d21f4a97e06c3};
+  static constexpr const char* kKind = "a Graph";
+  using OwningObject::OwningObject;
+};
+
 Status begin(ObjectCall& call) {
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  return stream->queue()->begin_capture();
+  return stream->get()->begin_capture();
 }
 
 Status end(ObjectCall& call) {
   Stream* stream = nullptr;
   std::unique_ptr<cuda::Graph> graph;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  RMSNORM_TRY(cuda::Graph::end_capture(*stream->queue(), &graph));
-  napi_value value = nullptr;
-  RMSNORM_TRY(call.environment().wrap(std::make_unique<Graph>(std::move(graph)), &value));
-  call.returns(value);
-  return {};
+  RMSNORM_TRY(cuda::Graph::end_capture(*stream->get(), &graph));
+  return call.returns_object(std::make_unique<Graph>(std::move(graph)));
 }
 
 // Never fails on a stream, open or not.
 Status abandon(ObjectCall& call) {
-  const auto* stream = find_object<Stream>(call.env(), call.argument(0));
+  const auto* stream = find_object<Stream>(call.env(), call[0]);
   if (stream == nullptr) return call.wrong_type(0, "stream", Stream::kKind);
-  if (stream->is_open()) stream->queue()->abandon_capture();
+  if (stream->is_open()) stream->get()->abandon_capture();
   return {};
 }
 
 Status launch(ObjectCall& call) {
   Graph* graph = nullptr;
-  cuda::QueuePtr queue;
+  cuda::StreamPtr stream;
   RMSNORM_TRY(call.object(0, "graph", &graph));
-  RMSNORM_TRY(read_queue(call, 1, graph->graph().device(), &queue));
-  return graph->graph().launch(queue);
+  RMSNORM_TRY(read_stream(call, 1, graph->get().device(), &stream));
+  return graph->get().launch(stream);
 }
+
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<begin>("beginCapture"),
+    object_method<end>("endCapture"),
+    object_method<abandon>("abandonCapture"),
+    object_method<launch>("launchGraph"),
+};
 
 }  // namespace
 
-napi_value begin_capture(napi_env env, napi_callback_info info) {
-  return object_callback<begin>(env, info);
-}
-napi_value end_capture(napi_env env, napi_callback_info info) {
-  return object_callback<end>(env, info);
-}
-napi_value abandon_capture(napi_env env, napi_callback_info info) {
-  return object_callback<abandon>(env, info);
-}
-napi_value launch_graph(napi_env env, napi_callback_info info) {
-  return object_callback<launch>(env, info);
-}
+constinit const ObjectClass kGraphs = {Graph::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

@@ -1,8 +1,9 @@
-#include "host_buffer.h"
-
+#include "../../cuda/runtime/allocation.h"
 #include "../results.h"
 #include "device_buffer.h"
+#include "external_memory.h"
 #include "object_call.h"
+#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -13,12 +14,46 @@ using cuda::CUdeviceptr;
 
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 53;
 
+// Page-locked memory.
+class HostBuffer final : public NativeObject {
+ public:
+  static constexpr napi_type_tag kTag{0x57a9e8d2c40b4f13, 0xae06b3587d92f14e};
+  static constexpr const char* kKind = "a HostBuffer";
+
+  HostBuffer(napi_env env, AllocationPtr allocation)
+      : env_(env), allocation_(std::move(allocation)) {}
+
+  // The ArrayBuffer over the memory, which keeps it, too, and is detached when this closes. This
+  // must be reachable as long as the ArrayBuffer is: a finalizer closes, too.
+  Status make_array_buffer(napi_value* array_buffer) {
+    if (allocation_->bytes() > 0) {
+      return make_external_array_buffer(env_, allocation_, array_buffer, &memory_);
+    }
+    void* data = nullptr;
+    napi_create_arraybuffer(env_, 0, &data, array_buffer);
+    return {};
+  }
+
+  // While it is open.
+  const AllocationPtr& allocation() const { return allocation_; }
+
+ private:
+  void release() override {
+    allocation_.reset();
+    detach_external_array_buffer(env_, memory_);
+  }
+
+  napi_env env_;
+  AllocationPtr allocation_;
+  ExternalMemory memory_ = 0;
+};
+
 Status create(ObjectCall& call) {
   cuda::Device* device = nullptr;
   std::int64_t bytes = 0;
   AllocationPtr allocation;
   RMSNORM_TRY(call.device(0, &device));
-  RMSNORM_TRY(call.integer(1, "byteLength", kMaxBytes, &bytes));
+  RMSNORM_TRY(call.integer(1, "byteLength", 0, kMaxBytes, &bytes));
   RMSNORM_TRY(cuda::Allocation::on_host(*device, bytes, &allocation));
   auto buffer = std::make_unique<HostBuffer>(call.env(), std::move(allocation));
   napi_value array_buffer = nullptr;
@@ -38,13 +73,13 @@ struct Side {
 };
 
 Status read_side(ObjectCall& call, std::size_t index, const char* name, Side* side) {
-  if (const auto* buffer = find_object<DeviceBuffer>(call.env(), call.argument(index))) {
+  if (const auto* buffer = find_object<DeviceBuffer>(call.env(), call[index])) {
     RMSNORM_TRY(check_open(*buffer, name));
     const cuda::DeviceSpan& span = buffer->span();
     *side = {span.allocation, span.pointer, span.bytes(), true};
     return {};
   }
-  if (const auto* buffer = find_object<HostBuffer>(call.env(), call.argument(index))) {
+  if (const auto* buffer = find_object<HostBuffer>(call.env(), call[index])) {
     RMSNORM_TRY(check_open(*buffer, name));
     *side = {buffer->allocation(), 0, buffer->allocation()->bytes(), false};
     return {};
@@ -52,15 +87,15 @@ Status read_side(ObjectCall& call, std::size_t index, const char* name, Side* si
   return call.wrong_type(index, name, "a DeviceBuffer or a HostBuffer");
 }
 
-// Of the target's device or of the source's, by default the target's.
-Status read_copy_queue(ObjectCall& call, std::size_t index, const Side& target, const Side& source,
-                       cuda::QueuePtr* queue) {
-  const auto* stream = find_object<Stream>(call.env(), call.argument(index));
-  const bool is_of_source = target.is_on_device && source.is_on_device && stream != nullptr &&
-                            stream->is_open() &&
-                            &stream->queue()->device() == &source.allocation->device();
+// The stream of a copy: of the target's device or of the source's, by default the target's.
+Status read_copy_stream(ObjectCall& call, std::size_t index, const Side& target, const Side& source,
+                        cuda::StreamPtr* stream) {
+  const auto* argument = find_object<Stream>(call.env(), call[index]);
+  const bool is_of_source = target.is_on_device && source.is_on_device && argument != nullptr &&
+                            argument->is_open() &&
+                            &argument->get()->device() == &source.allocation->device();
   const Side& side = is_of_source || !target.is_on_device ? source : target;
-  return read_queue(call, index, side.allocation->device(), queue);
+  return read_stream(call, index, side.allocation->device(), stream);
 }
 
 bool overlap(const Side& a, const Side& b) {
@@ -71,7 +106,7 @@ bool overlap(const Side& a, const Side& b) {
 Status copy(ObjectCall& call) {
   Side target;
   Side source;
-  cuda::QueuePtr queue;
+  cuda::StreamPtr stream;
   RMSNORM_TRY(read_side(call, 0, "target", &target));
   RMSNORM_TRY(read_side(call, 1, "source", &source));
   if (!target.is_on_device && !source.is_on_device) {
@@ -80,7 +115,7 @@ Status copy(ObjectCall& call) {
   if (target.bytes != source.bytes) {
     return {Code::kOutOfRange, "The arguments 'target' and 'source' must be of one length"};
   }
-  RMSNORM_TRY(read_copy_queue(call, 2, target, source, &queue));
+  RMSNORM_TRY(read_copy_stream(call, 2, target, source, &stream));
   const auto bytes = static_cast<std::size_t>(target.bytes);
   const bool is_on_device = target.is_on_device && source.is_on_device;
   if (bytes == 0 || (is_on_device && target.pointer == source.pointer)) return {};
@@ -89,39 +124,25 @@ Status copy(ObjectCall& call) {
         Code::kInvalidValue,
         "The buffers 'target' and 'source' must not overlap in memory unless they are the same"};
   }
-  return queue->enqueue({&target.allocation, &source.allocation}, [&] {
+  return stream->enqueue({&target.allocation, &source.allocation}, [&] {
     if (is_on_device) {
       return RMSNORM_CUDA(cuMemcpyDtoDAsync_v2, target.pointer, source.pointer, bytes,
-                          queue->stream());
+                          stream->handle());
     }
     return target.is_on_device ? RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, target.pointer,
-                                              source.allocation->host(), bytes, queue->stream())
+                                              source.allocation->host(), bytes, stream->handle())
                                : RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, target.allocation->host(),
-                                              source.pointer, bytes, queue->stream());
+                                              source.pointer, bytes, stream->handle());
   });
 }
 
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<create>("createHostBuffer"),
+    object_method<copy>("copyBuffer"),
+};
+
 }  // namespace
 
-Status HostBuffer::make_array_buffer(napi_value* array_buffer) {
-  if (allocation_->bytes() > 0) {
-    return make_external_array_buffer(env_, allocation_, array_buffer, &memory_);
-  }
-  void* data = nullptr;
-  napi_create_arraybuffer(env_, 0, &data, array_buffer);
-  return {};
-}
-
-void HostBuffer::release() {
-  allocation_.reset();
-  detach_external_array_buffer(env_, memory_);
-}
-
-napi_value create_host_buffer(napi_env env, napi_callback_info info) {
-  return object_callback<create>(env, info);
-}
-napi_value copy_buffer(napi_env env, napi_callback_info info) {
-  return object_callback<copy>(env, info);
-}
+constinit const ObjectClass kHostBuffers = {HostBuffer::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

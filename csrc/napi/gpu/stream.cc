@@ -1,61 +1,55 @@
 #include "stream.h"
 
 #include "event.h"
+#include "objects.h"
 
 namespace rmsnorm::napi {
 namespace {
 
-using cuda::QueuePtr;
+using cuda::StreamPtr;
 
-Status make(ObjectCall& call, QueuePtr queue, bool is_default) {
-  Environment& environment = call.environment();
-  napi_value value = nullptr;
-  RMSNORM_TRY(environment.wrap(std::make_unique<Stream>(environment, std::move(queue), is_default),
-                               &value));
-  call.returns(value);
-  return {};
+Status make(ObjectCall& call, StreamPtr stream, bool is_default) {
+  return call.returns_object(
+      std::make_unique<Stream>(call.environment(), std::move(stream), is_default));
 }
 
 Status create(ObjectCall& call) {
   cuda::Device* device = nullptr;
-  QueuePtr queue;
+  StreamPtr stream;
   RMSNORM_TRY(call.device(0, &device));
-  RMSNORM_TRY(cuda::Queue::make(*device, &queue));
-  return make(call, std::move(queue), false);
+  RMSNORM_TRY(cuda::Stream::make(*device, &stream));
+  return make(call, std::move(stream), false);
 }
 
 Status create_foreign(ObjectCall& call) {
   cuda::Device* device = nullptr;
   std::uint64_t pointer = 0;
-  QueuePtr queue;
+  StreamPtr stream;
   RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.pointer(1, &pointer));
-  RMSNORM_TRY(cuda::Queue::adopt(*device, reinterpret_cast<cuda::CUstream>(pointer), &queue));
-  return make(call, std::move(queue), false);
+  RMSNORM_TRY(cuda::Stream::adopt(*device, reinterpret_cast<cuda::CUstream>(pointer), &stream));
+  return make(call, std::move(stream), false);
 }
 
 Status find_default(ObjectCall& call) {
   cuda::Device* device = nullptr;
-  QueuePtr queue;
+  StreamPtr stream;
   RMSNORM_TRY(call.device(0, &device));
-  RMSNORM_TRY(call.environment().default_queue(*device, &queue));
-  return make(call, std::move(queue), true);
+  RMSNORM_TRY(call.environment().default_stream(*device, &stream));
+  return make(call, std::move(stream), true);
 }
 
 Status get_pointer(ObjectCall& call) {
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  napi_value pointer = nullptr;
-  napi_create_bigint_uint64(call.env(), reinterpret_cast<std::uint64_t>(stream->queue()->share()),
-                            &pointer);
-  call.returns(pointer);
+  call.returns_pointer(reinterpret_cast<std::uint64_t>(stream->get()->share()));
   return {};
 }
 
 Status synchronize(ObjectCall& call) {
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  return stream->queue()->synchronize();
+  return stream->get()->synchronize();
 }
 
 Status when_passed(ObjectCall& call) {
@@ -63,7 +57,7 @@ Status when_passed(ObjectCall& call) {
   RMSNORM_TRY(promise.make());
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  call.returns(promise.settle_after(*stream->queue(), nullptr));
+  call.returns(promise.settle_after(*stream->get(), nullptr));
   return {};
 }
 
@@ -71,10 +65,8 @@ Status is_idle(ObjectCall& call) {
   Stream* stream = nullptr;
   bool has_passed = false;
   RMSNORM_TRY(call.object(0, "stream", &stream));
-  RMSNORM_TRY(stream->queue()->has_passed(&has_passed));
-  napi_value value = nullptr;
-  napi_get_boolean(call.env(), has_passed, &value);
-  call.returns(value);
+  RMSNORM_TRY(stream->get()->has_passed(&has_passed));
+  call.returns_boolean(has_passed);
   return {};
 }
 
@@ -83,57 +75,39 @@ Status wait(ObjectCall& call) {
   Event* event = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
   RMSNORM_TRY(call.object(1, "event", &event));
-  return stream->queue()->wait_for(event->recorded());
+  return stream->get()->wait_for(event->get());
 }
+
+constexpr napi_property_descriptor kMethods[] = {
+    object_method<create>("createStream"),           object_method<create_foreign>("foreignStream"),
+    object_method<find_default>("defaultStream"),    object_method<get_pointer>("streamPointer"),
+    object_method<synchronize>("streamSynchronize"), object_method<when_passed>("streamPassed"),
+    object_method<is_idle>("streamIsIdle"),          object_method<wait>("streamWait"),
+};
 
 }  // namespace
 
-Status read_queue(Environment& environment, napi_value stream, cuda::Device& device,
-                  QueuePtr* queue) {
+Status read_stream(Environment& environment, napi_value argument, cuda::Device& device,
+                   StreamPtr* stream) {
   const napi_env env = environment.env();
   napi_valuetype type = napi_undefined;
-  if (stream != nullptr) napi_typeof(env, stream, &type);
+  if (argument != nullptr) napi_typeof(env, argument, &type);
   if (type == napi_undefined || type == napi_null) {
-    return environment.default_queue(device, queue);
+    return environment.default_stream(device, stream);
   }
-  const auto* object = find_object<Stream>(env, stream);
+  const auto* object = find_object<Stream>(env, argument);
   if (object == nullptr) {
-    return {Code::kWrongType, std::string("The argument 'stream' must be ") + Stream::kKind +
-                                  ". Received " + describe(env, stream)};
+    return argument_error(env, Code::kWrongType, "stream", Stream::kKind, argument);
   }
   RMSNORM_TRY(check_open(*object, "stream"));
-  if (&object->queue()->device() != &device) {
-    return {Code::kInvalidValue, "The argument 'stream' must be of 'cuda:" +
-                                     std::to_string(device.properties().ordinal) +
-                                     "', as the buffers are"};
+  if (&object->get()->device() != &device) {
+    return {Code::kInvalidValue,
+            "The argument 'stream' must be of " + device.name() + ", as the buffers are"};
   }
-  *queue = object->queue();
+  *stream = object->get();
   return {};
 }
 
-napi_value create_stream(napi_env env, napi_callback_info info) {
-  return object_callback<create>(env, info);
-}
-napi_value foreign_stream(napi_env env, napi_callback_info info) {
-  return object_callback<create_foreign>(env, info);
-}
-napi_value default_stream(napi_env env, napi_callback_info info) {
-  return object_callback<find_default>(env, info);
-}
-napi_value stream_pointer(napi_env env, napi_callback_info info) {
-  return object_callback<get_pointer>(env, info);
-}
-napi_value stream_synchronize(napi_env env, napi_callback_info info) {
-  return object_callback<synchronize>(env, info);
-}
-napi_value stream_passed(napi_env env, napi_callback_info info) {
-  return object_callback<when_passed>(env, info);
-}
-napi_value stream_is_idle(napi_env env, napi_callback_info info) {
-  return object_callback<is_idle>(env, info);
-}
-napi_value stream_wait(napi_env env, napi_callback_info info) {
-  return object_callback<wait>(env, info);
-}
+constinit const ObjectClass kStreams = {Stream::kTag, kMethods};
 
 }  // namespace rmsnorm::napi

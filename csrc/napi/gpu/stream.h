@@ -3,7 +3,7 @@
 
 #include <node_api.h>
 
-#include "../../cuda/runtime/queue.h"
+#include "../../cuda/runtime/stream.h"
 #include "../environment.h"
 #include "object_call.h"
 
@@ -14,40 +14,30 @@ class Stream final : public NativeObject {
   static constexpr napi_type_tag kTag{0x1d7be05c42f94a86, 0xb83e6f019c25d74a};
   static constexpr const char* kKind = "a Stream";
 
-  Stream(Environment& environment, cuda::QueuePtr queue, bool is_default)
-      : environment_(environment), queue_(std::move(queue)), is_default_(is_default) {}
+  Stream(Environment& environment, cuda::StreamPtr stream, bool is_default)
+      : environment_(environment), stream_(std::move(stream)), is_default_(is_default) {}
 
-  const cuda::QueuePtr& queue() const { return queue_; }
+  const cuda::StreamPtr& get() const { return stream_; }
 
  private:
   // The default stream stays for calls that name none.
   void release() override {
-    if (!is_default_) environment_.close_queue(*queue_);
-    queue_.reset();
+    if (!is_default_) environment_.close_stream(*stream_);
+    stream_.reset();
   }
 
   Environment& environment_;
-  cuda::QueuePtr queue_;
+  cuda::StreamPtr stream_;
   bool is_default_;
 };
 
-// The queue of an optional argument 'stream': the device's default one if there is none. Errors:
+// The stream of an optional argument 'stream': the device's default one if there is none. Errors:
 // kWrongType, kDisposed; kInvalidValue of a stream of another device; kCuda.
-Status read_queue(Environment& environment, napi_value stream, cuda::Device& device,
-                  cuda::QueuePtr* queue);
-inline Status read_queue(ObjectCall& call, std::size_t index, cuda::Device& device,
-                         cuda::QueuePtr* queue) {
-  return read_queue(call.environment(), call.argument(index), device, queue);
+Status read_stream(Environment& environment, napi_value argument, cuda::Device& device,
+                   cuda::StreamPtr* stream);
+inline Status read_stream(ObjectCall& call, std::size_t index, cuda::Device& device,
+                          cuda::StreamPtr* stream) {
+  return read_stream(call.environment(), call[index], device, stream);
 }
-
-// As binding.d.ts declares them.
-napi_value create_stream(napi_env env, napi_callback_info info);
-napi_value foreign_stream(napi_env env, napi_callback_info info);
-napi_value default_stream(napi_env env, napi_callback_info info);
-napi_value stream_pointer(napi_env env, napi_callback_info info);
-napi_value stream_synchronize(napi_env env, napi_callback_info info);
-napi_value stream_passed(napi_env env, napi_callback_info info);
-napi_value stream_is_idle(napi_env env, napi_callback_info info);
-napi_value stream_wait(napi_env env, napi_callback_info info);
 
 }  // namespace rmsnorm::napi

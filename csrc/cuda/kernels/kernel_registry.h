@@ -10,7 +10,7 @@
 namespace rmsnorm::cuda {
 
 // A kernel's row of the table.
-struct KernelRow {
+struct KernelEntry {
   const char* name;  // in its module
   Kind kind;
   int index;
@@ -25,12 +25,13 @@ inline constexpr std::size_t kKernelCount = 0 RMSNORM_KERNELS(RMSNORM_COUNT);
 #undef RMSNORM_COUNT
 
 // All of them, in the table's order.
-std::span<const KernelRow, kKernelCount> kernel_rows();
+std::span<const KernelEntry, kKernelCount> kernel_registry();
 
 // The number of one of them in the table, from 0.
-std::size_t kernel_number(const KernelRow& row);
+std::size_t kernel_number(const KernelEntry& row);
 
 // The row of a kernel of these, or null. An index beyond those of all kinds is not allowed.
-const KernelRow* find_kernel(Kind kind, int index, Access access, DType dtype, DType weight_dtype);
+const KernelEntry* find_kernel(Kind kind, int index, Access access, DType dtype,
+                               DType weight_dtype);
 
 }  // namespace rmsnorm::cuda

@@ -1,5 +1,5 @@
 // A point in the order of a stream: passed when all that was enqueued before it has run, or never
-// will because the context has failed. Memory waits for marks, on any thread.
+// will because the context has failed. Memory waits for fences, on any thread.
 #pragma once
 
 #include <atomic>
@@ -14,17 +14,17 @@ namespace rmsnorm::cuda {
 // not say. Within a DeviceScope.
 bool may_be_captured(CUstream stream) noexcept;
 
-class Mark {
+class Fence {
  public:
-  explicit Mark(Device& device) : device_(device) {}
-  ~Mark() { device_.destroy(std::move(event_)); }
-  Mark(const Mark&) = delete;
-  Mark& operator=(const Mark&) = delete;
+  explicit Fence(Device& device) : device_(device) {}
+  ~Fence() { device_.destroy(std::move(event_)); }
+  Fence(const Fence&) = delete;
+  Fence& operator=(const Fence&) = delete;
 
   // Once, within a DeviceScope, before anything else. Errors: kCuda.
   Status make();
 
-  // Puts the mark here and now, within a DeviceScope. If the driver refuses, the mark stays
+  // Puts the fence here and now, within a DeviceScope. If the driver refuses, the fence stays
   // unrecorded: it has not passed, and cannot be waited for. One thread at a time.
   void record(CUstream stream) noexcept;
   bool is_recorded() const { return state_ != State::kUnrecorded; }
@@ -32,7 +32,7 @@ class Mark {
   // nothing while the stream is being captured.
   void settle(CUstream stream) noexcept;
 
-  // For whoever knows that all before it has run.
+  // For a caller that knows that all before it has run.
   void note_passed() { state_ = State::kPassed; }
 
   bool has_passed() noexcept;
@@ -47,7 +47,7 @@ class Mark {
   void take(CUresult result) noexcept;
 
   Device& device_;
-  std::shared_ptr<Event> event_;
+  std::shared_ptr<EventHandle> event_;
   std::atomic<State> state_{State::kUnrecorded};
 };
 

@@ -11,15 +11,15 @@ namespace rmsnorm::cuda {
 
 struct Capture;
 
-class RecordedEvent {
+class Event {
  public:
   // Errors: kCuda.
-  static Status make(Device& device, bool has_timing, std::unique_ptr<RecordedEvent>* event);
+  static Status make(Device& device, bool has_timing, std::unique_ptr<Event>* event);
 
-  explicit RecordedEvent(Device& device) : device_(device) {}
-  ~RecordedEvent() { device_.destroy(std::move(event_)); }
-  RecordedEvent(const RecordedEvent&) = delete;
-  RecordedEvent& operator=(const RecordedEvent&) = delete;
+  explicit Event(Device& device) : device_(device) {}
+  ~Event() { device_.destroy(std::move(event_)); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
 
   Device& device() const { return device_; }
 
@@ -31,13 +31,13 @@ class RecordedEvent {
 
   // From this event to `end`, both of which have passed. Errors: kInvalidState if one has not, or
   // was made without timing; as above.
-  Status elapsed(const RecordedEvent& end, float* milliseconds) const;
+  Status elapsed(const Event& end, float* milliseconds) const;
 
  private:
-  friend class Queue;
+  friend class Stream;
 
   Device& device_;
-  std::shared_ptr<Event> event_;
+  std::shared_ptr<EventHandle> event_;
   bool has_timing_ = false;
   bool is_recorded_ = false;
   std::shared_ptr<Capture> capture_;  // that it was recorded in

@@ -1,12 +1,12 @@
-#include "recorded_event.h"
+#include "event.h"
 
 namespace rmsnorm::cuda {
 
-Status RecordedEvent::make(Device& device, bool has_timing, std::unique_ptr<RecordedEvent>* event) {
+Status Event::make(Device& device, bool has_timing, std::unique_ptr<Event>* event) {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
-  auto made = std::make_unique<RecordedEvent>(device);
-  made->event_ = std::make_shared<Event>();
+  auto made = std::make_unique<Event>(device);
+  made->event_ = std::make_shared<EventHandle>();
   RMSNORM_TRY(device.note_fault(
       made->event_->make(has_timing ? CU_EVENT_DEFAULT : CU_EVENT_DISABLE_TIMING)));
   made->has_timing_ = has_timing;
@@ -14,14 +14,14 @@ Status RecordedEvent::make(Device& device, bool has_timing, std::unique_ptr<Reco
   return {};
 }
 
-Status RecordedEvent::check_waitable() const {
+Status Event::check_waitable() const {
   if (capture_ == nullptr) return {};
   return {
       Code::kInvalidState,
       "The event was recorded during a capture: only streams of the same capture can wait for it"};
 }
 
-Status RecordedEvent::has_passed(bool* has_passed) const {
+Status Event::has_passed(bool* has_passed) const {
   RMSNORM_TRY(check_waitable());
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
@@ -31,15 +31,15 @@ Status RecordedEvent::has_passed(bool* has_passed) const {
   return device_.note_fault(check(result, "cuEventQuery"));
 }
 
-Status RecordedEvent::synchronize() const {
+Status Event::synchronize() const {
   RMSNORM_TRY(check_waitable());
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
   return device_.note_fault(RMSNORM_CUDA(cuEventSynchronize, event_->get()));
 }
 
-Status RecordedEvent::elapsed(const RecordedEvent& end, float* milliseconds) const {
-  for (const RecordedEvent* event : {this, &end}) {
+Status Event::elapsed(const Event& end, float* milliseconds) const {
+  for (const Event* event : {this, &end}) {
     RMSNORM_TRY(event->check_waitable());
     if (!event->has_timing_) {
       return {Code::kInvalidState, "Both events must have been made with timing"};

@@ -1,4 +1,4 @@
-#include "mark.h"
+#include "fence.h"
 
 namespace rmsnorm::cuda {
 
@@ -8,37 +8,37 @@ bool may_be_captured(CUstream stream) noexcept {
          capture != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
-Status Mark::make() {
-  auto event = std::make_shared<Event>();
+Status Fence::make() {
+  auto event = std::make_shared<EventHandle>();
   RMSNORM_TRY(device_.note_fault(event->make()));
   event_ = std::move(event);
   return {};
 }
 
-void Mark::record(CUstream stream) noexcept {
+void Fence::record(CUstream stream) noexcept {
   const CUresult result = driver().cuEventRecord(event_->get(), stream);
   if (result == CUDA_SUCCESS) state_ = State::kRecorded;
   if (is_fault(result)) state_ = State::kPassed;
 }
 
-void Mark::settle(CUstream stream) noexcept {
+void Fence::settle(CUstream stream) noexcept {
   if (is_recorded() || may_be_captured(stream)) return;
   record(stream);
   if (!is_recorded()) take(driver().cuStreamSynchronize(stream));
 }
 
-void Mark::take(CUresult result) noexcept {
+void Fence::take(CUresult result) noexcept {
   if (result == CUDA_SUCCESS || is_fault(result)) state_ = State::kPassed;
 }
 
-bool Mark::has_passed() noexcept {
+bool Fence::has_passed() noexcept {
   if (state_ != State::kRecorded) return state_ == State::kPassed;
   DeviceScope scope;
   if (scope.try_enter(device_)) take(driver().cuEventQuery(event_->get()));
   return state_ == State::kPassed;
 }
 
-bool Mark::wait() noexcept {
+bool Fence::wait() noexcept {
   if (state_ != State::kRecorded) return state_ == State::kPassed;
   DeviceScope scope;
   if (scope.try_enter(device_)) take(driver().cuEventSynchronize(event_->get()));

@@ -1,0 +1,25 @@
+// How copies between the host and a device are cut into chunks, and how much memory they cache.
+// Where a number comes from: `derived` is arithmetic on PCIe and on what calls of the driver cost.
+// None has been timed on hardware.
+#pragma once
+
+#include <cstdint>
+
+namespace rmsnorm::cuda {
+
+// Bytes of a chunk. derived: 4 MiB take 80 to 160 µs over PCIe 5 or 4 (16 lanes), ten times what
+// enqueuing their copies and launch costs; and the upload of the first chunk and the download of
+// the last, which nothing overlaps, stay short.
+inline constexpr std::int64_t kChunkBytes = 4 << 20;
+
+// derived: one chunk uploads, one computes, one downloads.
+inline constexpr int kChunksInFlight = 3;
+
+// Page-locked memory, and in staging.cc as much of a device, that is cached for the next call or
+// copy. derived: three chunks with room for their results and partial sums.
+inline constexpr std::int64_t kMaxCachedBytes = 64 << 20;
+
+// The smallest block of page-locked memory. derived: a page.
+inline constexpr std::int64_t kMinBlockBytes = 4 << 10;
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,73 @@
+#include "kernel_registry.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace rmsnorm::cuda {
+namespace {
+
+// The types of the table's lists, as the host sees them.
+template <class T>
+constexpr DType kDType = DType::kFloat32;
+template <>
+constexpr DType kDType<Float16> = DType::kFloat16;
+template <>
+constexpr DType kDType<BFloat16> = DType::kBFloat16;
+struct AnyWeight;
+
+#define RMSNORM_STRING(name) #name
+#define RMSNORM_NAME(name) RMSNORM_STRING(name)
+#define RMSNORM_ROW(tag, T, W, kind, function, index, access)                  \
+  KernelEntry{RMSNORM_NAME(RMSNORM_KERNEL_NAME(tag, function, index, access)), \
+              Kind::kind,                                                      \
+              index,                                                           \
+              RMSNORM_ACCESS_##access,                                         \
+              kDType<T>,                                                       \
+              __is_same(W, AnyWeight),                                         \
+              kDType<W>},
+constexpr KernelEntry kRows[] = {RMSNORM_KERNELS(RMSNORM_ROW)};
+
+constexpr int kKinds = static_cast<int>(Kind::kFinishDweight) + 1;
+constexpr int kAccesses = static_cast<int>(Access::kParts) + 1;
+constexpr int kDTypes = static_cast<int>(DType::kFloat64) + 1;
+constexpr int kIndexes = std::ranges::max(kRows, {}, &KernelEntry::index).index + 1;
+
+constexpr std::size_t slot(Kind kind, int index, Access access, DType dtype, DType weight_dtype) {
+  int slot = static_cast<int>(kind);
+  slot = slot * kIndexes + index;
+  slot = slot * kAccesses + static_cast<int>(access);
+  slot = slot * kDTypes + static_cast<int>(dtype);
+  return static_cast<std::size_t>(slot * kDTypes + static_cast<int>(weight_dtype));
+}
+
+// The number of the row in each slot, kKernelCount where there is none.
+static_assert(kKernelCount <= UINT8_MAX);
+constexpr auto kNumbers = [] {
+  std::array<std::uint8_t, kKinds * kIndexes * kAccesses * kDTypes * kDTypes> numbers{};
+  numbers.fill(kKernelCount);
+  for (std::size_t number = 0; number < kKernelCount; ++number) {
+    const KernelEntry& row = kRows[number];
+    for (int weight = 0; weight < kDTypes; ++weight) {
+      const DType dtype = static_cast<DType>(weight);
+      if (!row.has_any_weight && row.weight_dtype != dtype) continue;
+      numbers[slot(row.kind, row.index, row.access, row.dtype, dtype)] =
+          static_cast<std::uint8_t>(number);
+    }
+  }
+  return numbers;
+}();
+
+}  // namespace
+
+std::span<const KernelEntry, kKernelCount> kernel_registry() { return kRows; }
+
+std::size_t kernel_number(const KernelEntry& row) { return static_cast<std::size_t>(&row - kRows); }
+
+const KernelEntry* find_kernel(Kind kind, int index, Access access, DType dtype,
+                               DType weight_dtype) {
+  const std::size_t number = kNumbers[slot(kind, index, access, dtype, weight_dtype)];
+  return number < kKernelCount ? &kRows[number] : nullptr;
+}
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,308 @@
+#include "stream.h"
+
+#include "allocation.h"
+#include "event.h"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// Ends the capture that began on the stream, and drops its graph. Within a DeviceScope.
+CUresult drop_capture(CUstream handle) noexcept {
+  CUgraph graph = nullptr;
+  const CUresult result = driver().cuStreamEndCapture(handle, &graph);
+  if (graph != nullptr) driver().cuGraphDestroy(graph);
+  return result;
+}
+
+}  // namespace
+
+// A capture of another library ends with the stream anyway. Ended before, it leaves room for the
+// fence.
+Stream::OwnStream::~OwnStream() {
+  if (last == nullptr || last->is_recorded() || !handle.is_made()) return;
+  if (may_be_captured(handle.get())) static_cast<void>(drop_capture(handle.get()));
+  last->settle(handle.get());
+}
+
+Status Stream::make(Device& device, StreamPtr* stream) {
+  DeviceScope scope;
+  RMSNORM_TRY(scope.enter(device));
+  auto made = std::make_shared<Stream>(device);
+  made->own_ = std::make_shared<OwnStream>();
+  RMSNORM_TRY(device.note_fault(made->own_->handle.make()));
+  made->handle_ = made->own_->handle.get();
+  made->is_open_ = true;
+  *stream = std::move(made);
+  return {};
+}
+
+Status Stream::adopt(Device& device, CUstream handle, StreamPtr* stream) {
+  DeviceScope scope;
+  RMSNORM_TRY(scope.enter(device));
+  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
+  RMSNORM_TRY(device.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, handle, &capture)));
+  auto made = std::make_shared<Stream>(device);
+  made->handle_ = handle;
+  made->is_open_ = true;
+  made->is_shared_ = true;
+  *stream = std::move(made);
+  return {};
+}
+
+Status Stream::begin(DeviceScope& scope, std::initializer_list<const AllocationPtr*> used) {
+  RMSNORM_TRY(enter(scope));
+  if (capture_ != nullptr) {
+    for (const AllocationPtr* allocation : used) {
+      if (*allocation != nullptr) capture_->used.insert(*allocation);
+    }
+    return {};
+  }
+  RMSNORM_TRY(prepare_fence());
+  ++enqueued_;
+  for (const AllocationPtr* allocation : used) {
+    if (*allocation != nullptr) (*allocation)->use_on(shared_from_this(), enqueued_);
+  }
+  return {};
+}
+
+Status Stream::enter(DeviceScope& scope) {
+  RMSNORM_TRY(scope.enter(device_));
+  return check_usable();
+}
+
+Status Stream::enter_running(DeviceScope& scope) {
+  RMSNORM_TRY(scope.enter(device_));
+  RMSNORM_TRY(refuse_capture());
+  return check_usable();
+}
+
+// Whether calls on the handle do what this stream takes them to do. Within a DeviceScope.
+Status Stream::check_usable() {
+  if (!is_open_) return {Code::kDisposed, "The stream has been disposed of"};
+  RMSNORM_TRY(end_abandoned());
+  if (!is_shared_) return {};
+  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, handle_, &capture)));
+  const bool is_captured = capture != CU_STREAM_CAPTURE_STATUS_NONE;
+  if (is_captured == (capture_ != nullptr)) return {};
+  return {Code::kInvalidState, is_captured ? "The stream is being captured by somebody else"
+                                           : "Somebody else has ended the capture of the stream"};
+}
+
+Status Stream::refuse_capture() {
+  RMSNORM_TRY(end_abandoned());
+  if (capture_ == nullptr) return {};
+  return {Code::kInvalidState,
+          "The stream is being captured: what is enqueued does not run, and cannot be waited for"};
+}
+
+Status Stream::synchronize() {
+  DeviceScope scope;
+  RMSNORM_TRY(enter_running(scope));
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamSynchronize, handle_)));
+  note_all_passed();
+  return {};
+}
+
+Status Stream::has_passed(bool* has_passed) {
+  DeviceScope scope;
+  RMSNORM_TRY(enter_running(scope));
+  const CUresult result = driver().cuStreamQuery(handle_);
+  *has_passed = result == CUDA_SUCCESS;
+  if (result == CUDA_ERROR_NOT_READY) return {};
+  RMSNORM_TRY(device_.note_fault(check(result, "cuStreamQuery")));
+  note_all_passed();
+  return {};
+}
+
+// Counted like work: to wait for the end of the stream is to wait for the callback, too.
+Status Stream::call_back(CUstreamCallback function, void* data) {
+  DeviceScope scope;
+  RMSNORM_TRY(enter_running(scope));
+  RMSNORM_TRY(prepare_fence());
+  ++enqueued_;
+  return device_.note_fault(RMSNORM_CUDA(cuStreamAddCallback, handle_, function, data, 0));
+}
+
+Status Stream::record(Event& event) {
+  DeviceScope scope;
+  RMSNORM_TRY(enter(scope));
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuEventRecord, event.event_->get(), handle_)));
+  event.is_recorded_ = true;
+  event.capture_ = capture_;
+  return {};
+}
+
+Status Stream::wait_for(const Event& event) {
+  if (!event.is_recorded_) return {};
+  DeviceScope scope;
+  RMSNORM_TRY(enter(scope));
+  if (event.capture_ != capture_ && event.capture_ != nullptr) {
+    if (!event.capture_->is_active) {
+      return {Code::kInvalidState, "The event was recorded in a capture that has ended"};
+    }
+    if (capture_ != nullptr) {
+      return {Code::kInvalidState, "The event was recorded in the capture of another graph"};
+    }
+  }
+  const bool is_drawn_in = event.capture_ != nullptr && capture_ == nullptr;
+  if (is_drawn_in) {
+    fence_now();
+    event.capture_->streams.reserve(event.capture_->streams.size() + 1);
+  }
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, handle_, event.event_->get(), 0)));
+  if (is_drawn_in) {
+    capture_ = event.capture_;
+    capture_->streams.push_back(this);
+  }
+  return {};
+}
+
+Status Stream::workspace(std::int64_t bytes, CUdeviceptr* workspace) {
+  *workspace = 0;
+  if (bytes == 0) return {};
+  DeviceScope scope;
+  RMSNORM_TRY(enter(scope));
+  AllocationPtr& cached = capture_ != nullptr ? captured_workspace_ : workspace_;
+  if (cached == nullptr || cached->bytes() < bytes) {
+    retire_workspace();
+    RMSNORM_TRY(Allocation::on_device(device_, bytes, &cached));
+    if (capture_ != nullptr) capture_->used.insert(cached);
+  }
+  *workspace = cached->pointer();
+  return {};
+}
+
+void Stream::retire_workspace() {
+  if (capture_ != nullptr || workspace_ == nullptr) return;
+  workspace_->use_until(fence(enqueued_));
+  workspace_.reset();
+}
+
+Status Stream::begin_capture() {
+  DeviceScope scope;
+  RMSNORM_TRY(enter_running(scope));
+  fence_now();
+  auto capture = std::make_shared<Capture>();
+  capture->streams.push_back(this);
+  RMSNORM_TRY(device_.note_fault(
+      RMSNORM_CUDA(cuStreamBeginCapture_v2, handle_, CU_STREAM_CAPTURE_MODE_RELAXED)));
+  capture_ = std::move(capture);
+  return {};
+}
+
+Status Stream::end_capture(CUgraph* graph, std::set<AllocationPtr>* used) {
+  *graph = nullptr;
+  if (capture_ == nullptr || !capture_->is_active || capture_->streams.front() != this) {
+    return {Code::kInvalidState, "The stream has begun no capture that could end"};
+  }
+  DeviceScope scope;
+  RMSNORM_TRY(scope.enter(device_));
+  const CUresult result = driver().cuStreamEndCapture(handle_, graph);
+  if (result == CUDA_SUCCESS || !may_be_captured(handle_)) {
+    used->swap(capture_->used);
+    leave_capture();
+  }
+  return device_.note_fault(check(result, "cuStreamEndCapture"));
+}
+
+// For all that take part. Within a DeviceScope, since memory is released.
+void Stream::leave_capture() noexcept {
+  const std::shared_ptr<Capture> capture = capture_;
+  capture->is_active = false;
+  for (Stream* stream : capture->streams) {
+    stream->capture_.reset();
+    stream->captured_workspace_.reset();
+  }
+  capture->streams.clear();
+  capture->used.clear();
+}
+
+void Stream::abandon_capture() noexcept {
+  if (capture_ == nullptr) return;
+  capture_->is_active = false;
+  try {
+    static_cast<void>(end_abandoned());
+  } catch (const std::bad_alloc&) {
+    // For the text of an error: the next call tells.
+  }
+}
+
+// Errors: kCuda; the capture is still there then, and the next call tries again.
+Status Stream::end_abandoned() {
+  if (capture_ == nullptr || capture_->is_active) return {};
+  Stream& first = *capture_->streams.front();
+  DeviceScope scope;
+  RMSNORM_TRY(scope.enter(first.device_));
+  const CUresult result = drop_capture(first.handle_);
+  if (result != CUDA_SUCCESS && may_be_captured(first.handle_)) {
+    return first.device_.note_fault(check(result, "cuStreamEndCapture"));
+  }
+  leave_capture();
+  return {};
+}
+
+// There before anything is enqueued: once it runs, memory depends on its fence.
+Status Stream::prepare_fence() {
+  if (is_unrecorded()) fence_now();
+  if (next_fence_ != nullptr) return {};
+  auto fence = std::make_shared<Fence>(device_);
+  RMSNORM_TRY(fence->make());
+  next_fence_ = std::move(fence);
+  return {};
+}
+
+std::shared_ptr<Fence> Stream::fence(std::uint64_t enqueued) noexcept {
+  if (fenced_ < enqueued || is_unrecorded()) fence_now();
+  return last_fence_;
+}
+
+// A fence that could not be recorded covers what comes after it, too, until it can be. That is so
+// during a capture, of which it would become a part.
+void Stream::fence_now() noexcept {
+  if (!is_open_ || (fenced_ == enqueued_ && !is_unrecorded())) return;
+  if (!is_unrecorded()) last_fence_ = std::move(next_fence_);
+  fenced_ = enqueued_;
+  if (capture_ != nullptr) return;
+  DeviceScope scope;
+  if (!scope.try_enter(device_) || (is_shared_ && may_be_captured(handle_))) return;
+  last_fence_->record(handle_);
+}
+
+void Stream::note_all_passed() {
+  if (last_fence_ != nullptr) last_fence_->note_passed();
+  last_fence_.reset();
+  fenced_ = enqueued_;
+}
+
+// The driver fails to end the capture. It ends with a stream of our own; with somebody else's it
+// goes on, so that the streams that take part must ask the driver from now on.
+void Stream::leave_endless_capture() noexcept {
+  if (capture_->streams.front() == this) {
+    for (Stream* stream : capture_->streams) stream->is_shared_ = true;
+    leave_capture();
+    return;
+  }
+  std::erase(capture_->streams, this);
+  capture_.reset();
+  captured_workspace_.reset();
+}
+
+void Stream::close() noexcept {
+  if (!is_open_) return;
+  abandon_capture();
+  if (capture_ != nullptr) leave_endless_capture();
+  retire_workspace();
+  fence_now();
+  is_open_ = false;
+  if (own_ != nullptr) {
+    own_->last = last_fence_;
+    device_.destroy(std::move(own_));
+  } else if (is_unrecorded()) {
+    DeviceScope scope;
+    if (scope.try_enter(device_)) last_fence_->settle(handle_);
+  }
+  next_fence_.reset();
+}
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,111 @@
+import type {
+  NativeDeviceBuffer,
+  NativeEvent,
+  NativeGraph,
+  NativeHostBuffer,
+  NativeStream,
+} from '../../binding';
+import { isRevoked } from '../core/caller-values';
+import { argumentError } from '../core/errors';
+import { cuda } from './cuda';
+
+// Users of the types may compile for a lib without Symbol.dispose, or with a TypeScript that has none
+// with it. These merge with those of other packages and of TypeScript's own lib.
+declare global {
+  interface SymbolConstructor {
+    readonly dispose: unique symbol;
+  }
+  interface Disposable {
+    [Symbol.dispose](): void;
+  }
+}
+
+/** The native objects behind those of each class. */
+interface Natives {
+  readonly DeviceBuffer: NativeDeviceBuffer;
+  readonly HostBuffer: NativeHostBuffer;
+  readonly Stream: NativeStream;
+  readonly CudaEvent: NativeEvent;
+  readonly Graph: NativeGraph;
+}
+type Kind = keyof Natives;
+
+/** The native object behind an object of ours. */
+export let nativeOf: <K extends Kind>(object: GpuObject<K>) => Natives[K];
+
+/** The same for any value: null unless it is one of ours, of this class. Never throws. */
+export let findNative: <K extends Kind>(kind: K, value: unknown) => Natives[K] | null;
+
+/** An object whose memory, stream, event or graph the native addon owns, and checks at each use. */
+export abstract class GpuObject<K extends Kind> {
+  readonly #kind: K;
+  readonly #native: Natives[K];
+
+  static {
+    nativeOf = (object) => object.#native;
+    // Not by `instanceof`, which prototypes can fake, and which throws for a revoked proxy.
+    findNative = <K extends Kind>(kind: K, value: unknown) => {
+      if (typeof value !== 'object' || value === null || !(#native in value)) return null;
+      const object = value as GpuObject<Kind>;
+      return object.#kind === kind ? (object.#native as Natives[K]) : null;
+    };
+  }
+
+  constructor(kind: K, native: Natives[K]) {
+    this.#kind = kind;
+    this.#native = native;
+  }
+
+  /** Releases what it stands for. Idempotent. */
+  dispose(): void {
+    cuda.dispose(this.#native);
+  }
+
+  /** `dispose()`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** The ordinal of an object's device. */
+export let ordinalOf: (object: DeviceObject) => number;
+
+/** A {@link GpuObject} that belongs to one device. */
+export abstract class DeviceObject<K extends Kind = Kind> extends GpuObject<K> {
+  /** Such as `'cuda:0'`. */
+  readonly device: `cuda:${number}`;
+  readonly #ordinal: number;
+
+  static {
+    ordinalOf = (object) => object.#ordinal;
+  }
+
+  constructor(kind: K, { native, ordinal }: Existing<Natives[K]>) {
+    super(kind, native);
+    this.#ordinal = ordinal;
+    this.device = `cuda:${ordinal}`;
+  }
+}
+
+/** The native object behind an argument, which must be of a class. */
+export function readObject<K extends Kind>(name: string, kind: K, value: unknown): Natives[K] {
+  const native = findNative(kind, value);
+  if (native !== null) return native;
+  throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}`, value);
+}
+
+/** A native object for a constructor to take instead of making one. */
+export class Existing<Native> {
+  readonly native: Native;
+  readonly ordinal: number;
+
+  constructor(native: Native, ordinal: number) {
+    this.native = native;
+    this.ordinal = ordinal;
+  }
+
+  /** Whether a value is one; `instanceof` would throw for a revoked proxy. */
+  static is<Native>(value: unknown): value is Existing<Native> {
+    return !isRevoked(value) && value instanceof Existing;
+  }
+}

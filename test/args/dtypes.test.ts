@@ -1,0 +1,19 @@
+// The table of dtypes, against the one of the addon's core.
+
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import { dtypes } from '../../lib/core/dtype';
+
+test('codes are the numbers of DType in csrc/op/rms_norm.h', () => {
+  const header = readFileSync(path.join(__dirname, '../../csrc/op/rms_norm.h'), 'utf8');
+  const list = /enum class DType[^{]*\{([^}]*)\}/.exec(header)?.[1] ?? '';
+  const names = Array.from(list.matchAll(/\bk(\w+)/g), ([, name = '']) => name.toLowerCase());
+  expect(Object.keys(dtypes)).toEqual(names);
+  expect(Object.values(dtypes).map(({ code }) => code)).toEqual(names.map((_, code) => code));
+});
+
+test('elements are as long as those of their arrays', () => {
+  const sizes = Object.values(dtypes).map(({ bits }) => globalThis[bits].BYTES_PER_ELEMENT);
+  expect(Object.values(dtypes).map(({ bytes }) => bytes)).toEqual(sizes);
+});
