@@ -26,8 +26,7 @@ export {
 export { devices, type CudaDevice, type DeviceList, type DeviceName } from './gpu/devices';
 export { DeviceBuffer, type CopyPartner, type DeviceBufferFromOptions } from './gpu/device-buffer';
 export { HostBuffer, type HostArrayOf } from './gpu/host-buffer';
-export { Stream, type StreamOptions } from './gpu/stream';
-export { CudaEvent, type CudaEventOptions } from './gpu/event';
+export { CudaEvent, Stream, type CudaEventOptions, type StreamOptions } from './gpu/stream';
 export { Graph } from './gpu/graph';
 export type { CudaDeviceName, CudaDeviceOptions } from './gpu/cuda';
 export { CudaError, type CudaErrorCode, type ErrorCode } from './core/errors';
