@@ -13,15 +13,15 @@ namespace {
 
 using namespace cpu;
 
-#include "cpu/simd/types.inl"
+#include "cpu/simd/types.h"
 
-#include "cpu/simd/vector_neon.inl"
+#include "cpu/simd/vector_neon.h"
 
-#include "cpu/simd/tails.inl"
+#include "cpu/simd/tails.h"
 
-#include "cpu/simd/pairs.inl"
+#include "cpu/simd/simd.h"
 
-#include "layer_norm_rows.inl"
+#include "layer_norm_rows.h"
 
 }  // namespace
 

@@ -12,13 +12,13 @@
 namespace rmsnorm::cpu {
 namespace {
 
-#include "../simd/types.inl"
+#include "../simd/types.h"
 
-#include "../simd/vector_avx2.inl"
+#include "../simd/vector_avx2.h"
 
-#include "../simd/tails.inl"
+#include "../simd/tails.h"
 
-#include "../kernels/row_kernels.inl"
+#include "../kernels/row_kernels.h"
 
 }  // namespace
 

@@ -11,13 +11,13 @@
 namespace rmsnorm::cpu {
 namespace {
 
-#include "../simd/types.inl"
+#include "../simd/types.h"
 
-#include "../simd/vector_avx512.inl"
+#include "../simd/vector_avx512.h"
 
-#include "../simd/bfloat16_normals.inl"
+#include "../simd/bfloat16_normals.h"
 
-#include "../kernels/row_kernels.inl"
+#include "../kernels/row_kernels.h"
 
 }  // namespace
 

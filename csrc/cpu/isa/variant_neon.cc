@@ -11,13 +11,13 @@
 namespace rmsnorm::cpu {
 namespace {
 
-#include "../simd/types.inl"
+#include "../simd/types.h"
 
-#include "../simd/vector_neon.inl"
+#include "../simd/vector_neon.h"
 
-#include "../simd/tails.inl"
+#include "../simd/tails.h"
 
-#include "../kernels/row_kernels.inl"
+#include "../kernels/row_kernels.h"
 
 }  // namespace
 

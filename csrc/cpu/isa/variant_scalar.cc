@@ -7,9 +7,9 @@
 namespace rmsnorm::cpu {
 namespace {
 
-#include "../simd/types.inl"
+#include "../simd/types.h"
 
-#include "../kernels/plain_rows.inl"
+#include "../kernels/reference_rows.h"
 
 void forward(const ForwardArgs& args, Range rows, Stores, const void*) {
   if (args.dtype == DType::kFloat64) return plain::forward<double, false>(args, rows);

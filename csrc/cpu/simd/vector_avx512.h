@@ -1,5 +1,5 @@
-// Vectors of AVX-512 (F, BW, VL, DQ) with FMA and F16C, 16 floats each: what pairs.inl asks for of
-// a variant. Included after types.inl into a file of its instruction set (variant_avx2.cc).
+// Vectors of AVX-512 (F, BW, VL, DQ) with FMA and F16C, 16 floats each: what simd.h asks for of
+// a variant. Included after types.h into a file of its instruction set (variant_avx2.cc).
 
 struct Vec {
   static constexpr int kLanes = 16;

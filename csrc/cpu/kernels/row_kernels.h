@@ -1,30 +1,30 @@
 // The row arithmetic of the SIMD variants, written once against Vec: included into each variant's
-// unnamed namespace, after types.inl and what pairs.inl asks for. variant_scalar.cc says plainly
+// unnamed namespace, after types.h and what simd.h asks for. variant_scalar.cc says plainly
 // what it computes.
 
-#include "plain_rows.inl"
+#include "reference_rows.h"
 
-#include "../simd/pairs.inl"
+#include "../simd/simd.h"
 
-#include "weights.inl"
+#include "weights.h"
 
-#include "fold_rows.inl"
+#include "fold_rows.h"
 
-#include "rescaled_rows.inl"
+#include "rescaled_rows.h"
 
-#include "scale_rows.inl"
+#include "scale_rows.h"
 
-#include "short_rows.inl"
+#include "short_rows.h"
 
-#include "forward_rows.inl"
+#include "forward_rows.h"
 
-#include "residual_rows.inl"
+#include "residual_rows.h"
 
-#include "backward_columns.inl"
+#include "backward_columns.h"
 
-#include "backward_rows.inl"
+#include "backward_rows.h"
 
-#include "dweight_rows.inl"
+#include "dweight_rows.h"
 
 void convert(DType from, const void* source, DType to, void* destination, std::int64_t count) {
   with_dtype(from, [&](auto from_tag) {

@@ -1,4 +1,4 @@
-// How rows are scaled once their rstd is known. Included by row_kernels.inl.
+// How rows are scaled once their rstd is known. Included by row_kernels.h.
 
 // How the rows of a call are scaled, given to every function below as one type: of tensors of X,
 // with weights or without, in Llama's order or not, by stores of a kind.

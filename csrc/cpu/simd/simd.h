@@ -1,4 +1,4 @@
-// Rows as the SIMD variants see them: in Pairs of vectors. Included by row_kernels.inl.
+// Rows as the SIMD variants see them: in Pairs of vectors. Included by row_kernels.h.
 //
 // A variant provides, before it:
 //   Vec          kLanes floats: zero(), broadcast(), load(), store(); add, mul, fma(a, b, c) =

@@ -1,4 +1,4 @@
-// The fold of fold.h over rows. Included by row_kernels.inl.
+// The fold of fold.h over rows. Included by row_kernels.h.
 
 // Long rows that are folded side by side, tile by tile, so that weights come once for all of them
 // from the second cache.

@@ -1,4 +1,4 @@
-// What becomes of folds, and those that are taken again (fold.h). Included by row_kernels.inl.
+// What becomes of folds, and those that are taken again (fold.h). Included by row_kernels.h.
 //
 // Hardly a row is folded twice: one test of a group of rows finds that none must be, and the second
 // fold is plain, and out of line.

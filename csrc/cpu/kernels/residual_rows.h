@@ -1,4 +1,4 @@
-// Forward with a residual. Included by row_kernels.inl.
+// Forward with a residual. Included by row_kernels.h.
 
 // Sums of x and residual are made of as many rows at a time as stay in the nearest caches until
 // they are normalised.

@@ -1,4 +1,4 @@
-// y and rstd of rows of a few tiles. Included by row_kernels.inl.
+// y and rstd of rows of a few tiles. Included by row_kernels.h.
 
 // Rows of a few tiles: while some are scaled, the next are folded, so that memory is read and
 // written all the time. `hidden_size` is that of args, known when compiled where the caller knows

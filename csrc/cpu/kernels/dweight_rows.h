@@ -1,4 +1,4 @@
-// dweight from partial sums (backward_columns.inl). Included by row_kernels.inl.
+// dweight from partial sums (backward_columns.h). Included by row_kernels.h.
 
 void add_partial(DType dtype, void* sum, const void* partial, std::int64_t count) {
   if (dtype == DType::kFloat64) {

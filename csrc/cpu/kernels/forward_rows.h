@@ -1,4 +1,4 @@
-// y and rstd of rows. Included by row_kernels.inl.
+// y and rstd of rows. Included by row_kernels.h.
 
 template <class S, class W>
 void forward_long_rows(const ForwardArgs& args, Range rows, const W& weights, float smallest_w) {

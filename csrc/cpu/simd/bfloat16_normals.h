@@ -1,5 +1,5 @@
 // Which rows of bfloat16 hold no number so small that forward would round a subnormal one, which
-// AVX512_BF16's instruction takes for 0. Included by a variant that has it, before row_kernels.inl.
+// AVX512_BF16's instruction takes for 0. Included by a variant that has it, before row_kernels.h.
 
 // The smallest magnitude but 0 among bfloat16: kept as the greatest of -2 * its bits modulo 2^16,
 // which loses the sign and puts 0 last. Infinity if there is nothing but 0.

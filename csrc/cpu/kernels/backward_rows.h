@@ -1,4 +1,4 @@
-// dx of rows and their sums of dy * xhat. Included by row_kernels.inl.
+// dx of rows and their sums of dy * xhat. Included by row_kernels.h.
 
 // Rows are folded in blocks, whose dy and x are of so many bytes, until their columns are computed;
 // at most so many rows, or as many as are folded together, and at least two, which share the

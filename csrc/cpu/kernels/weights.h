@@ -1,4 +1,4 @@
-// Weights as kernels read them. Included by row_kernels.inl.
+// Weights as kernels read them. Included by row_kernels.h.
 //
 // w = weight + weight_offset is float32 in the order of a Pair: column for column, or, interleaved,
 // the even columns in one array and the odd ones in another, so that a Pair from any column on is

@@ -1,4 +1,4 @@
-// dx of the columns of a block of rows, and their sums of dy * xhat. Included by row_kernels.inl.
+// dx of the columns of a block of rows, and their sums of dy * xhat. Included by row_kernels.h.
 //
 // A row of partial sums holds Pairs in the order of the tensors, as rows are walked (Walk): the
 // edge at column 0, the whole Pairs, the edge at the end; of a short row, one Pair.

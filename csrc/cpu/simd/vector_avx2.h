@@ -1,5 +1,5 @@
-// Vectors of AVX2 with FMA and F16C, 8 floats each: with tails.inl, what pairs.inl asks for of a
-// variant. Included after types.inl into a file of its instruction set (variant_avx2.cc).
+// Vectors of AVX2 with FMA and F16C, 8 floats each: with tails.h, what simd.h asks for of a
+// variant. Included after types.h into a file of its instruction set (variant_avx2.cc).
 
 struct Vec {
   static constexpr int kLanes = 8;

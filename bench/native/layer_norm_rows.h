@@ -1,5 +1,5 @@
 // LayerNorm of rows in vectors: included into each instruction set's unnamed namespace, after what
-// csrc/cpu/simd/pairs.inl has.
+// csrc/cpu/simd/simd.h has.
 
 // Rows that are taken together, so that the lanes of one Vec are the sums of each of them: as many
 // as this many columns, which stay in the nearest cache, have.

@@ -1,5 +1,5 @@
-// What pairs.inl asks for of a variant that has no masked loads and stores, nor a rounding that is
-// faster for normal numbers. Included before row_kernels.inl.
+// What simd.h asks for of a variant that has no masked loads and stores, nor a rounding that is
+// faster for normal numbers. Included before row_kernels.h.
 
 template <class X>
 static constexpr bool kMasks = false;

@@ -1,6 +1,6 @@
 // The numerics contract (fold.h) in plain loops, one column at a time: all that scalar computes
 // and, of the other variants, float64 and the folds that are taken again. Included into each
-// variant's unnamed namespace, after types.inl; of libraries it uses nothing (see variant_avx2.cc).
+// variant's unnamed namespace, after types.h; of libraries it uses nothing (see variant_avx2.cc).
 namespace plain {
 
 // What tensors of X are computed in.

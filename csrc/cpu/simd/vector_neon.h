@@ -1,5 +1,5 @@
-// Vectors of AArch64's Advanced SIMD, 4 floats each: with tails.inl, what pairs.inl asks for of a
-// variant. Included after types.inl into a file of its instruction set (variant_avx2.cc).
+// Vectors of AArch64's Advanced SIMD, 4 floats each: with tails.h, what simd.h asks for of a
+// variant. Included after types.h into a file of its instruction set (variant_avx2.cc).
 
 struct Vec {
   static constexpr int kLanes = 4;
