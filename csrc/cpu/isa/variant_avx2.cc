@@ -3,24 +3,10 @@
 // Only this instruction set's own headers may be included here: whatever else were inlined would be
 // compiled for AVX2, and could be what a processor without it is linked to.
 
-#include <immintrin.h>
-
-#include "../../op/float16.h"
 #include "../features.h"
-#include "../variant.h"
-
-namespace rmsnorm::cpu {
-namespace {
-
-#include "../simd/types.h"
-
-#include "../simd/vector_avx2.h"
-
-#include "../simd/tails.h"
-
 #include "../kernels/row_kernels.h"
 
-}  // namespace
+namespace rmsnorm::cpu {
 
 const Variant kAvx2{"avx2",   kFeaturesAvx2, nullptr,        prepare, forward,
                     backward, add_partial,   finish_dweight, convert};

@@ -2,24 +2,10 @@
 //
 // Only this instruction set's own headers may be included here: see variant_avx2.cc.
 
-#include <immintrin.h>
-
-#include "../../op/float16.h"
 #include "../features.h"
-#include "../variant.h"
-
-namespace rmsnorm::cpu {
-namespace {
-
-#include "../simd/types.h"
-
-#include "../simd/vector_avx512.h"
-
-#include "../simd/bfloat16_normals.h"
-
 #include "../kernels/row_kernels.h"
 
-}  // namespace
+namespace rmsnorm::cpu {
 
 const Variant kAvx512{"avx512", kFeaturesAvx512, &kAvx2,         prepare, forward,
                       backward, add_partial,     finish_dweight, convert};

@@ -2,24 +2,10 @@
 //
 // Only this instruction set's own headers may be included here: see variant_avx2.cc.
 
-#include <arm_neon.h>
-
-#include "../../op/float16.h"
 #include "../features.h"
-#include "../variant.h"
-
-namespace rmsnorm::cpu {
-namespace {
-
-#include "../simd/types.h"
-
-#include "../simd/vector_neon.h"
-
-#include "../simd/tails.h"
-
 #include "../kernels/row_kernels.h"
 
-}  // namespace
+namespace rmsnorm::cpu {
 
 const Variant kNeon{"neon",   kFeaturesNeon, nullptr,        prepare, forward,
                     backward, add_partial,   finish_dweight, convert};

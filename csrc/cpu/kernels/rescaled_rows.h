@@ -1,39 +1,45 @@
-// What becomes of folds, and those that are taken again (fold.h). Included by row_kernels.h.
-//
-// Hardly a row is folded twice: one test of a group of rows finds that none must be, and the second
-// fold is plain, and out of line.
+// rstd and cbar of rows from their folds, by a rescaled pass (fold.h) where one must be. That is
+// rare: one test of a group of rows finds that none needs it, and the pass is plain and out of
+// line.
+#pragma once
 
-// rstd of rows whose folds are the lanes of `sums` and stand.
-RMSNORM_INLINE Vec rstd_of(Vec sums, std::int64_t hidden_size, float eps) {
-  const Vec mean = mul(sums, Vec::broadcast(inverse(hidden_size)));
-  return divide(Vec::broadcast(1.0f), sqrt(add(mean, Vec::broadcast(eps))));
+#include "../simd/rows.h"
+#include "reference_rows.h"
+
+namespace rmsnorm::cpu {
+namespace {
+
+// A NaN of a caller's, without bits that rounding to bfloat16 could carry over.
+RMSNORM_INLINE float without_payload(float value) {
+  return value == value ? value : __builtin_nanf("");
 }
 
 template <class X>
-[[gnu::noinline, gnu::cold]] Vec rescaled_rstd(const ConstRows& x, Range rows, Vec sums,
-                                               std::int64_t hidden_size, float eps) {
+[[gnu::noinline, gnu::cold]] void rescale_rstd(const ConstRows& x, Range rows, Vec sums,
+                                               std::int64_t hidden_size, float eps,
+                                               float (&rstd)[Vec::kLanes]) {
   alignas(64) float folds[Vec::kLanes];
-  alignas(64) float rstd[Vec::kLanes];
   sums.store(folds);
-  rstd_of(sums, hidden_size, eps).store(rstd);
   for (std::int64_t r = 0; r < rows.end - rows.begin; ++r) {
     if (rescale_factor(folds[r], eps) == 1.0f) continue;
-    rstd[r] = plain::rstd_of(row_of<X>(x, rows.begin + r), hidden_size, eps);
+    rstd[r] = reference::rstd_of_row(row_of<X>(x, rows.begin + r), hidden_size, eps);
   }
-  return Vec::load(rstd);
 }
 
 // rstd of `rows`, whose folds are the lanes of `sums`.
 template <class X>
-RMSNORM_INLINE Vec rstd_of(const ConstRows& x, Range rows, Vec sums, std::int64_t hidden_size,
-                           const Options& options) {
+RMSNORM_INLINE Vec rstd_of_rows(const ConstRows& x, Range rows, Vec sums, std::int64_t hidden_size,
+                                const Options& options) {
   using Limits = FoldLimits<float>;
   const auto eps = static_cast<float>(options.eps);
   const float least = eps < Limits::kSmallestNormal ? Limits::kTinySum : 0.0f;
-  if (!all_within(sums, least, kLargestFloat)) [[unlikely]] {
-    return rescaled_rstd<X>(x, rows, sums, hidden_size, eps);
-  }
-  return rstd_of(sums, hidden_size, eps);
+  const Vec rstd = rstd_of(sums, Vec::broadcast(inverse(hidden_size)), Vec::broadcast(eps));
+  if (all_within(sums, least, kLargestFloat)) [[likely]]
+    return rstd;
+  alignas(64) float rescaled[Vec::kLanes];
+  rstd.store(rescaled);
+  rescale_rstd<X>(x, rows, sums, hidden_size, eps, rescaled);
+  return Vec::load(rescaled);
 }
 
 RMSNORM_INLINE bool gradient_folds_stand(Vec sums, Vec rstd) {
@@ -44,14 +50,17 @@ RMSNORM_INLINE bool gradient_folds_stand(Vec sums, Vec rstd) {
 template <class X, bool kLlama>
 [[gnu::noinline, gnu::cold]] void rescale_cbar(const BackwardArgs& args, Range rows, Vec sums,
                                                const float* rstd, float* cbar) {
-  const plain::Weights<X> weights(args.weight, args.dtype, args.options);
+  const reference::Weights<X> weights(args.weight, args.dtype, args.options);
   alignas(64) float folds[Vec::kLanes];
   sums.store(folds);
   for (std::int64_t r = 0; r < rows.end - rows.begin; ++r) {
     if (gradient_fold_stands(folds[r], rstd[r])) continue;
-    const float taken = plain::cbar_of<X, kLlama>(row_of<X>(args.dy, rows.begin + r),
-                                                  row_of<X>(args.x, rows.begin + r), weights,
-                                                  args.shape.hidden_size, rstd[r]);
-    cbar[r] = without_payload(taken);
+    const float rescaled = reference::cbar_of_row<X, kLlama>(
+        row_of<X>(args.dy, rows.begin + r), row_of<X>(args.x, rows.begin + r), weights,
+        args.shape.hidden_size, rstd[r]);
+    cbar[r] = without_payload(rescaled);
   }
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

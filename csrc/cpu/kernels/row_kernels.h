@@ -1,30 +1,13 @@
-// The row arithmetic of the SIMD variants, written once against Vec: included into each variant's
-// unnamed namespace, after types.h and what simd.h asks for. variant_scalar.cc says plainly
-// what it computes.
-
-#include "reference_rows.h"
-
-#include "../simd/simd.h"
-
-#include "weights.h"
-
-#include "fold_rows.h"
-
-#include "rescaled_rows.h"
-
-#include "scale_rows.h"
-
-#include "short_rows.h"
-
-#include "forward_rows.h"
-
-#include "residual_rows.h"
-
-#include "backward_columns.h"
+// The row arithmetic of the SIMD variants, written once against Vec: what a variant is made of
+// (variant.h). variant_scalar.cc says plainly what it computes.
+#pragma once
 
 #include "backward_rows.h"
-
 #include "dweight_rows.h"
+#include "residual_rows.h"
+
+namespace rmsnorm::cpu {
+namespace {
 
 void convert(DType from, const void* source, DType to, void* destination, std::int64_t count) {
   with_dtype(from, [&](auto from_tag) {
@@ -56,3 +39,6 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
     });
   });
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu
