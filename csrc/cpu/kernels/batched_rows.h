@@ -18,8 +18,8 @@ RMSNORM_INLINE void forward_batched(const ForwardArgs& args, Range rows, std::in
   Loader loader;
   const auto fold = [&](std::int64_t r, std::int64_t row) {
     const bool exists = row < rows.end;
-    fold_row(lanes, r, together, exists ? hidden_size : 0,
-             SquareFactors<X, Loader>{row_of<X>(args.x, exists ? row : rows.begin), &loader});
+    fold_tiles(lanes, r, together, exists ? hidden_size : 0,
+               SquareFactors<X, Loader>{row_of<X>(args.x, exists ? row : rows.begin), &loader});
   };
   for (std::int64_t r = 0; r < together; ++r) fold(r, rows.begin + r);
   for (std::int64_t first = rows.begin; first < rows.end; first += together) {

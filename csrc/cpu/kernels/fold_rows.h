@@ -150,50 +150,47 @@ RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
   return together;
 }
 
-// Folds row r of as many as are folded together into the lanes of `lanes`. Tile t goes to lane t *
-// together + r: halving the lanes then adds tiles, never rows.
+// Folds tiles of a row into the lanes first, first + step … of `lanes`: those at columns begin,
+// begin
+// + stride …, and +0 for tiles beyond the row.
 template <class X, class Factors>
-RMSNORM_INLINE void fold_row(LaneSums<X>& lanes, std::int64_t r, std::int64_t together,
-                             std::int64_t hidden_size, const Factors& factors) {
-  std::int64_t begin = 0;
-  for (std::int64_t lane = r; lane < Vec::kLanes; lane += together, begin += kTileColumns) {
+RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
+                               std::int64_t hidden_size, const Factors& factors,
+                               std::int64_t begin = 0, std::int64_t stride = kTileColumns) {
+  for (std::int64_t lane = first; lane < Vec::kLanes; lane += step, begin += stride) {
     const bool exists = begin < hidden_size;
     lanes.set(lane, exists ? fold_tile(factors, begin, hidden_size - begin) : zero_pair());
   }
 }
 
 // The folds of `count` rows of at most kLanes tiles: `together` of them share the lanes of one Vec,
-// or, if that is 1, up to kSideBySide rows are side by side in one each. Row r's is left in
+// where tile t of row r goes to lane t * together + r, so that halving the lanes adds tiles, never
+// rows. If that is 1, up to kSideBySide rows are side by side in one Vec each. Row r's is left in
 // sums[r], of count + kLanes floats. `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
 [[gnu::noinline]] void fold_group(std::int64_t hidden_size, std::int64_t count,
                                   std::int64_t together, const FactorsOf& factors_of, float* sums) {
-  using Factors = decltype(factors_of(0));
-  LaneSums<X> lanes[Factors::kSideBySide];
-  if (Factors::kSideBySide == 1 && together == 1) {
-    // A row of many tiles, whose place is found out once.
-    fold_row(lanes[0], 0, 1, hidden_size, factors_of(0));
-    return halve_lanes(lanes[0].sums(), 1).store(sums);
+  constexpr std::int64_t kSideBySide = decltype(factors_of(0))::kSideBySide;
+  LaneSums<X> lanes[kSideBySide];
+  if (count == 1 && hidden_size <= kTileColumns) {
+    lanes[0].set(0, fold_tile(factors_of(0), 0, hidden_size));
+    return lanes[0].first().store(sums);
   }
-  const bool is_one_tile = count == 1 && hidden_size <= kTileColumns;
-  const std::int64_t lanes_set = is_one_tile ? 1 : Vec::kLanes;
-  const std::int64_t side_by_side = Factors::kSideBySide == 1 || together > 1 ? 1 : count;
-  std::int64_t begin = 0;
-  std::int64_t r = 0;
-  for (std::int64_t lane = 0; lane < lanes_set; ++lane) {
-    for (std::int64_t s = 0; s < side_by_side; ++s) {
-      const bool exists = r + s < count && begin < hidden_size;
-      lanes[s].set(lane,
-                   exists ? fold_tile(factors_of(r + s), begin, hidden_size - begin) : zero_pair());
+  if (kSideBySide == 1 || together > 1) {
+    for (std::int64_t r = 0; r < together; ++r) {
+      fold_tiles(lanes[0], r, together, r < count ? hidden_size : 0, factors_of(r < count ? r : 0));
     }
-    if (++r < together) continue;
-    r = 0;
-    begin += kTileColumns;
+    return halve_lanes(lanes[0].sums(), together).store(sums);
   }
-  if (is_one_tile) return lanes[0].first().store(sums);
-  for (std::int64_t s = 0; s < side_by_side; ++s) {
-    halve_lanes(lanes[s].sums(), together).store(sums + s);
+  for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
+    const std::int64_t begin = lane * kTileColumns;
+    for (std::int64_t r = 0; r < count; ++r) {
+      const bool exists = begin < hidden_size;
+      lanes[r].set(lane,
+                   exists ? fold_tile(factors_of(r), begin, hidden_size - begin) : zero_pair());
+    }
   }
+  for (std::int64_t r = 0; r < count; ++r) halve_lanes(lanes[r].sums(), 1).store(sums + r);
 }
 
 // The folds of `count` rows: at most rows_together, or kFoldedRows where that is 1. Row r's is left
@@ -208,14 +205,10 @@ RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
   for (std::int64_t r = 0; r < count; ++r) {
     const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* out) {
       const auto factors = factors_of(r);
-      const std::int64_t columns = stride * kTileColumns;
-      std::int64_t begin = first * kTileColumns;
       for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
         LaneSums<X> lanes;
-        for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane, begin += columns) {
-          const bool exists = begin < hidden_size;
-          lanes.set(lane, exists ? fold_tile(factors, begin, hidden_size - begin) : zero_pair());
-        }
+        fold_tiles(lanes, 0, 1, hidden_size, factors, (first + i * stride) * kTileColumns,
+                   stride * kTileColumns);
         lanes.sums().store(out + i);
       }
     };

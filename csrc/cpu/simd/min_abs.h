@@ -67,19 +67,25 @@ struct MinAbs<BFloat16> {
   // The least of 2 * their bits - 1, in which 0 is the greatest; infinity if there is nothing else.
   template <class T>
   [[gnu::noinline]] static float of(const T* values, std::int64_t count) {
+    constexpr bool kIsShort = sizeof(T) == 2;
     const __m512i ones = _mm512_set1_epi32(-1);
-    const auto key = [&](Vec v) {
-      return _mm512_add_epi32(_mm512_add_epi32(bits(v), bits(v)), ones);
-    };
     __m512i least = ones;
-    for (std::int64_t j = 0; j < count; j += kPairColumns) {
+    for (std::int64_t j = 0; j < count; j += 64 / sizeof(T)) {
       const std::int64_t rest = count - j;
-      const VecPair pair =
-          rest >= kPairColumns ? load_pair<T>(values + j) : load_masked<T>(values + j, 0, rest);
-      least = _mm512_min_epu32(least, _mm512_min_epu32(key(pair.a), key(pair.b)));
+      const std::uint32_t mask = rest < 32 ? bit_range(0, rest) : 0xffffffff;
+      if constexpr (kIsShort) {
+        const __m512i x = _mm512_maskz_loadu_epi16(mask, values + j);
+        least = _mm512_min_epu16(least, _mm512_add_epi16(_mm512_add_epi16(x, x), ones));
+      } else {
+        const __m512i x = _mm512_maskz_loadu_epi32(lower_mask(mask), values + j);
+        least = _mm512_min_epu32(least, _mm512_add_epi32(_mm512_add_epi32(x, x), ones));
+      }
     }
-    const std::uint32_t twice = _mm512_reduce_min_epu32(least) + 1;
-    return __builtin_bit_cast(float, twice == 0 ? 0x7f800000 : twice >> 1);
+    // The lower words, moved up as the upper ones are.
+    if (kIsShort) least = _mm512_min_epu32(least, _mm512_slli_epi32(least, 16));
+    const std::uint32_t twice = (_mm512_reduce_min_epu32(least) >> (kIsShort ? 16 : 0)) + 1;
+    const std::uint32_t bits = kIsShort ? (twice & 0xffff) << 15 : twice >> 1;
+    return __builtin_bit_cast(float, bits == 0 ? 0x7f800000 : bits);
   }
 
   // Rounding keeps the order of magnitudes: those of the smallest x and w tell of all. T(xhat) is
