@@ -8,7 +8,7 @@
 
 namespace rmsnorm::cpu {
 
-const Variant kAvx2{"avx2",   kFeaturesAvx2, nullptr,        prepare, forward,
-                    backward, add_partial,   finish_dweight, convert};
+const Variant kAvx2{"avx2",   kFeaturesAvx2,          nullptr,        prepare, forward,
+                    backward, reference::add_partial, finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

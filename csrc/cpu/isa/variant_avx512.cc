@@ -7,7 +7,7 @@
 
 namespace rmsnorm::cpu {
 
-const Variant kAvx512{"avx512", kFeaturesAvx512, &kAvx2,         prepare, forward,
-                      backward, add_partial,     finish_dweight, convert};
+const Variant kAvx512{"avx512", kFeaturesAvx512,        &kAvx2,         prepare, forward,
+                      backward, reference::add_partial, finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

@@ -7,7 +7,7 @@
 
 namespace rmsnorm::cpu {
 
-const Variant kNeon{"neon",   kFeaturesNeon, nullptr,        prepare, forward,
-                    backward, add_partial,   finish_dweight, convert};
+const Variant kNeon{"neon",   kFeaturesNeon,          nullptr,        prepare, forward,
+                    backward, reference::add_partial, finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

@@ -23,13 +23,6 @@ void backward(const BackwardArgs& args, Range rows, Stores, const void*, void* p
   });
 }
 
-void add_partial(DType dtype, void* sum, const void* partial, std::int64_t count) {
-  if (dtype == DType::kFloat64)
-    return reference::add_partial(static_cast<double*>(sum), static_cast<const double*>(partial),
-                                  count);
-  reference::add_partial(static_cast<float*>(sum), static_cast<const float*>(partial), count);
-}
-
 void finish_dweight(const BackwardArgs& args, const void* partials, std::int64_t count,
                     Range part) {
   if (args.dtype == DType::kFloat64) {
@@ -57,7 +50,8 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
 
 }  // namespace
 
-const Variant kScalar{"scalar", 0,           nullptr,        nullptr, forward,
-                      backward, add_partial, finish_dweight, convert};
+const Variant kScalar{
+    "scalar",       0,      nullptr, nullptr, forward, backward, reference::add_partial,
+    finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

@@ -8,14 +8,6 @@
 namespace rmsnorm::cpu {
 namespace {
 
-void add_partial(DType dtype, void* sum, const void* partial, std::int64_t count) {
-  if (dtype == DType::kFloat64) {
-    reference::add_partial(static_cast<double*>(sum), static_cast<const double*>(partial), count);
-  } else {
-    reference::add_partial(static_cast<float*>(sum), static_cast<const float*>(partial), count);
-  }
-}
-
 // dweight of T in the order of X from the partial sums `part`.
 template <class X, class T>
 void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t count, Range part) {

@@ -218,6 +218,13 @@ template <class Float>
 void add_partial(Float* sum, const Float* partial, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) sum[i] += partial[i];
 }
+inline void add_partial(DType dtype, void* sum, const void* partial, std::int64_t count) {
+  if (dtype == DType::kFloat64) {
+    add_partial(static_cast<double*>(sum), static_cast<const double*>(partial), count);
+  } else {
+    add_partial(static_cast<float*>(sum), static_cast<const float*>(partial), count);
+  }
+}
 
 // kPartialColumns of a row of partial sums.
 template <class Float>
