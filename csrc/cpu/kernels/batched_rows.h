@@ -60,11 +60,12 @@ struct MaskedRows {
   std::int64_t begin;
   std::int64_t end;
 
+  template <Floats kWhich = Floats::kQuietNaN>
   RMSNORM_INLINE void scale(const ForwardArgs& args, std::int64_t row, Vec rstd) const {
     const X* const x = row_of<X>(args.x, row) - begin;
-    const typename S::template Writer<Floats::kQuietNaN> y{row_of<X>(args.y, row) - begin};
+    const typename S::template Writer<kWhich> y{row_of<X>(args.y, row) - begin};
     const auto y_of = [&](std::int64_t j, VecPair value) {
-      return S::template y<Floats::kQuietNaN>(value, rstd, [&] { return w.at(j); });
+      return S::template y<kWhich>(value, rstd, [&] { return w.at(j); });
     };
     const auto masked = [&](std::int64_t j) {
       const std::int64_t from = begin_at(j, begin);
@@ -117,7 +118,7 @@ class RegisterRows {
 // Rows of at most one tile, `behind` columns behind their lines, as the weights in memory are.
 template <class S>
 void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t behind,
-                         WeightPairs<typename S::X> w) {
+                         WeightPairs<typename S::X> w, float min_abs_w) {
   using X = typename S::X;
   const std::int64_t hidden_size = args.shape.hidden_size;
   // Never a call, which would pass the weights through memory.
@@ -130,7 +131,20 @@ void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t behin
     if (hidden_size == 64) return run(64, RegisterRows<S, 64>(w, behind));
     if (hidden_size == 128) return run(128, RegisterRows<S, 128>(w, behind));
   }
-  run(hidden_size, MaskedRows<S>{w, behind, behind + hidden_size});
+  const MaskedRows<S> masked{w, behind, behind + hidden_size};
+  if constexpr (__is_same(X, BFloat16)) {
+    if (hidden_size > 224) {  // shorter rows gain nothing by MinAbs
+      return forward_batched<X, MinAbs<X>>(
+          args, rows, hidden_size, [&](std::int64_t row, Vec rstd, float min_abs_x) {
+            if (MinAbs<X>::has_no_subnormals(min_abs_x, rstd, min_abs_w)) {
+              masked.template scale<Floats::kNoSubnormals>(args, row, rstd);
+            } else {
+              masked.scale(args, row, rstd);
+            }
+          });
+    }
+  }
+  run(hidden_size, masked);
 }
 
 template <class S>
@@ -151,7 +165,7 @@ void forward_short_rows(const ForwardArgs& args, Range rows,
           store_floats<false>(copied + j, part);
         }
       }
-      return forward_masked_rows<S>(args, rows, behind, w);
+      return forward_masked_rows<S>(args, rows, behind, w, S::kWeighted ? weights.min_abs() : 1.0f);
     }
   }
   forward_batched<X, MinAbs<X>>(args, rows, args.shape.hidden_size,
