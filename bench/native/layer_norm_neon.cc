@@ -1,29 +1,9 @@
 // LayerNorm with NEON. Only this instruction set's own headers may be included here: see
 // csrc/cpu/isa/variant_avx2.cc.
 
-#include <arm_neon.h>
-
-#include "cpu/features.h"
-#include "cpu/variant.h"
-#include "layer_norm.h"
-#include "op/float16.h"
+#include "layer_norm_rows.h"
 
 namespace rmsnorm::bench {
-namespace {
-
-using namespace cpu;
-
-#include "cpu/simd/types.inl"
-
-#include "cpu/simd/vector_neon.inl"
-
-#include "cpu/simd/tails.inl"
-
-#include "cpu/simd/pairs.inl"
-
-#include "layer_norm_rows.inl"
-
-}  // namespace
 
 const LayerNormRows kLayerNormNeon = layer_norm_rows;
 

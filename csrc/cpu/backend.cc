@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 
+#include "../op/formula.h"
 #include "../os/platform.h"
 #include "features.h"
 #include "schedule.h"
@@ -176,20 +177,21 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
       const auto sum_row = [&](int depth) {
         return depth == 0 ? partials + block * row_bytes : waiting + (depth - 1) * row_bytes;
       };
-      int depth = 0;
-      const auto add_last_two = [&] {
-        --depth;
-        variant.add_partial(args.dtype, sum_row(depth - 1), sum_row(depth), columns);
-      };
       const std::int64_t first = block * block_groups;
       const std::int64_t last = std::min(first + block_groups, groups);
-      for (std::int64_t group = first; group < last; ++group) {
-        const Range rows{group * group_rows, std::min((group + 1) * group_rows, args.shape.rows)};
+      int depth = 0;
+      const auto leaf = [&](int group) {
+        const std::int64_t begin = (first + group) * group_rows;
+        const Range rows{begin, std::min(begin + group_rows, args.shape.rows)};
         variant.backward(args, rows, schedule.stores, weights.of(slot), sum_row(depth));
-        ++depth;
-        for (std::int64_t carry = group - first; carry & 1; carry >>= 1) add_last_two();
-      }
-      while (depth > 1) add_last_two();
+        return depth++;
+      };
+      const auto add = [&](int left, int right) {
+        variant.add_partial(args.dtype, sum_row(left), sum_row(right), columns);
+        depth = right;
+        return left;
+      };
+      neighbour_tree(static_cast<int>(last - first), leaf, add);
     }
   });
 

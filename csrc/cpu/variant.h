@@ -72,16 +72,13 @@ struct Variant {
   void (*add_partial)(DType dtype, void* sum, const void* partial, std::int64_t count);
 
   // The part of dweight whose sums lie at `part` of a row of partial sums (begin and end multiples
-  // of kPartialColumns): the neighbour-first tree over `count` such rows, at most 2^kTreeLevels.
+  // of kPartialColumns): the neighbour-first tree over `count` such rows, at most kMaxRowGroups.
   void (*finish_dweight)(const BackwardArgs&, const void* partials, std::int64_t count, Range part);
 
   // destination[i] = source[i] in another type, rounded to nearest even, for all i < count. Neither
   // is float64.
   void (*convert)(DType from, const void* source, DType to, void* destination, std::int64_t count);
 };
-
-static constexpr int kTreeLevels = 9;
-static_assert(std::int64_t{1} << kTreeLevels == kMaxRowGroups);
 
 // nullptr-terminated, best first; the last is scalar.
 extern const Variant* const kVariants[];

@@ -9,21 +9,23 @@
 //   2. The sum of a tile is the halving tree over its accumulators.
 //   3. The sum of a row is the halving tree over its tile sums, padded with +0 to a power of two.
 // The halving tree over n values is: for s = n/2, n/4, … 1: v[i] += v[i + s] for all i < s.
+// Backward's sum ends with + 0, so that a sum of zeros is +0: zeros of either sign may be added
+// anywhere on the way, for columns that do not exist. A sum of squares is never -0.
 //
 // float64 tensors: the same in float64 throughout.
 //
 // Everything after the fold is elementwise, each operation rounded to nearest even:
 //   m = sum * inverse(H);  v = m + eps;  rstd = 1 / sqrt(v)
 //   xhat = x * rstd;  y = xhat * w, with the casts of CastOrder
-//   c = sum * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
+//   c = (sum + 0) * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
 // With dsum, it is added to that dx in float32, before the one cast.
 //
-// A fold whose products overflow, or are too small for their digits, is taken again with x scaled
-// by a power of two, x * f, and its second result is final:
+// A fold whose products overflow, or are too small for their digits, has a rescaled pass with x
+// times a power of two, x * f, whose result is final:
 //   forward's if f = rescale_factor(sum, eps) is not 1, a being x * f as well:
 //     v = m + (eps * f) * f;  rstd = (1 / sqrt(v)) * f
 //   backward's unless gradient_fold_stands(sum, rstd), with f = power_of_two(rstd), a being g:
-//     c = sum * (rstd * (1 / f))
+//     c = (sum + 0) * (rstd * (1 / f))
 // So rows of any finite x have a right rstd, as far as a Float can hold it: where the root of
 // mean(x^2) + eps is less than 2^-128 (float64: 2^-1024), it is infinite.
 //
@@ -42,7 +44,8 @@ namespace rmsnorm {
 static constexpr std::int64_t kTileColumns = 256;
 static constexpr std::int64_t kAccumulators = 64;
 static constexpr std::int64_t kMinGroupRows = 16;
-static constexpr std::int64_t kMaxRowGroups = 512;
+static constexpr int kTreeLevels = 9;
+static constexpr std::int64_t kMaxRowGroups = std::int64_t{1} << kTreeLevels;
 
 static constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t divisor) {
   return value / divisor + (value % divisor != 0);
@@ -96,7 +99,7 @@ static constexpr bool is_finite(Float value) {
   return value - value == 0;
 }
 
-// What x is scaled by before forward's fold is taken again, or 1 if the first one stands.
+// What x is scaled by in forward's rescaled pass, or 1 if the first one stands.
 template <class Float>
 static constexpr Float rescale_factor(Float sum, Float eps) {
   using Limits = FoldLimits<Float>;
@@ -111,8 +114,8 @@ static constexpr bool gradient_fold_stands(Float sum, Float rstd) {
   return is_finite(sum) && !(magnitude < FoldLimits<Float>::kTinySum && rstd > kLargeRstd);
 }
 
-// The power of two at or below rstd, at least the smallest normal number: what x is scaled by
-// before backward's fold is taken again, which makes it about xhat.
+// The power of two at or below rstd, at least the smallest normal number: what x is scaled by in
+// backward's rescaled pass, which makes it about xhat.
 template <class Float>
 static constexpr Float power_of_two(Float rstd) {
   using Limits = FoldLimits<Float>;

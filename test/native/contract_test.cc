@@ -105,7 +105,7 @@ class Operator {
     return 1 / std::sqrt(sum * inverse_size() + eps);
   }
   Float cbar(const std::vector<Float>& g, const std::vector<Float>& x, Float rstd) const {
-    const Float sum = folded(g, x);
+    const Float sum = folded(g, x) + 0;
     const Float tiny = std::ldexp(Float(1), kIsDouble ? -900 : -100);
     const bool vanishes = std::abs(sum) < tiny && rstd > std::ldexp(Float(1), 32);
     if (std::isfinite(sum) && !vanishes) return sum * rstd * inverse_size();
@@ -114,7 +114,7 @@ class Operator {
       f = std::ldexp(Float(1), rstd == 0 ? -2000 : std::ilogb(rstd));
       f = std::max(f, std::numeric_limits<Float>::min());
     }
-    return folded(g, times(x, f)) * (rstd * (1 / f)) * inverse_size();
+    return (folded(g, times(x, f)) + 0) * (rstd * (1 / f)) * inverse_size();
   }
 
  private:

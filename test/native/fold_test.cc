@@ -8,6 +8,7 @@
 #include <cmath>
 #include <vector>
 
+#include "op/formula.h"
 #include "support.h"
 
 namespace rmsnorm::test {
@@ -67,6 +68,21 @@ TEST_CASE("sum_tiles is the halving tree over all tiles, however few it holds at
     };
     CHECK(sum_tiles(padded, 0, 1, buffer, fill) == plain_halving(leaves));
     CHECK(times == std::vector<int>(times.size(), 1));
+  }
+}
+
+TEST_CASE("neighbour_tree is the tree that dweight says, leaf by leaf from the left") {
+  for (int count = 1; count <= kMaxRowGroups; ++count) {
+    CAPTURE(count);
+    const std::vector<float> values = random_values(count, 5);
+    int leaves = 0;
+    const auto leaf = [&](int i) {
+      CHECK(i == leaves++);
+      return values[static_cast<std::size_t>(i)];
+    };
+    const auto add = [](float left, float right) { return left + right; };
+    CHECK(neighbour_tree(count, leaf, add) == neighbour_first(values));
+    CHECK(leaves == count);
   }
 }
 

@@ -91,5 +91,36 @@ TEST_CASE("dx is 0 where dy is, whatever the size of x") {
   }
 }
 
+// Products that are too small for any number give -0, and a sum of them all is +0 nevertheless,
+// whether or not columns that do not exist have added zeros (fold.h). dx of a dy of -0 tells.
+TEST_CASE("backward's sum of zeros is +0, of rows of any length") {
+  for (const cpu::Variant* variant : supported_variants()) {
+    for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+      for (const auto weight : {WeightKind::kNone, WeightKind::kSame}) {
+        for (const std::int64_t hidden_size : {65, 100, 129, 200, 256, 300, 512, 700}) {
+          Problem problem{{5, hidden_size}, dtype, weight, {}, dtype, false, Values::kFinite, 1};
+          INFO(describe(*variant) << ": " << describe(problem));
+          BackwardBuffers backward{problem, {}};
+          const auto is_zero = [](std::int64_t j) { return j % 256 >= 64; };
+          for (std::int64_t j = 0; j < hidden_size; ++j) {
+            backward.weight.set(0, j, 1.0);
+            for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
+              backward.x.set(r, j, 0x1p-30);
+              backward.dy.set(r, j, is_zero(j) ? -0.0 : -0x1p-130);
+            }
+          }
+          backward_with(*variant, backward.args, {});
+          int wrong = 0;
+          for (std::int64_t j = 0; j < hidden_size; ++j) {
+            const double dx = backward.dx.value(0, j);
+            wrong += !std::signbit(dx) || (dx == 0.0) != is_zero(j);
+          }
+          CHECK(wrong == 0);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace rmsnorm::test

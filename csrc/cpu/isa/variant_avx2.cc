@@ -3,26 +3,12 @@
 // Only this instruction set's own headers may be included here: whatever else were inlined would be
 // compiled for AVX2, and could be what a processor without it is linked to.
 
-#include <immintrin.h>
-
-#include "../../op/float16.h"
 #include "../features.h"
-#include "../variant.h"
+#include "../kernels/row_kernels.h"
 
 namespace rmsnorm::cpu {
-namespace {
 
-#include "../simd/types.inl"
-
-#include "../simd/vector_avx2.inl"
-
-#include "../simd/tails.inl"
-
-#include "../kernels/row_kernels.inl"
-
-}  // namespace
-
-const Variant kAvx2{"avx2",   kFeaturesAvx2, nullptr,        prepare, forward,
-                    backward, add_partial,   finish_dweight, convert};
+const Variant kAvx2{"avx2",   kFeaturesAvx2,          nullptr,        prepare, forward,
+                    backward, reference::add_partial, finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

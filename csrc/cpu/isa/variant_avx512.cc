@@ -2,26 +2,12 @@
 //
 // Only this instruction set's own headers may be included here: see variant_avx2.cc.
 
-#include <immintrin.h>
-
-#include "../../op/float16.h"
 #include "../features.h"
-#include "../variant.h"
+#include "../kernels/row_kernels.h"
 
 namespace rmsnorm::cpu {
-namespace {
 
-#include "../simd/types.inl"
-
-#include "../simd/vector_avx512.inl"
-
-#include "../simd/bfloat16_normals.inl"
-
-#include "../kernels/row_kernels.inl"
-
-}  // namespace
-
-const Variant kAvx512{"avx512", kFeaturesAvx512, &kAvx2,         prepare, forward,
-                      backward, add_partial,     finish_dweight, convert};
+const Variant kAvx512{"avx512", kFeaturesAvx512,        &kAvx2,         prepare, forward,
+                      backward, reference::add_partial, finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

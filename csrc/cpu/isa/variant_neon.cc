@@ -2,26 +2,12 @@
 //
 // Only this instruction set's own headers may be included here: see variant_avx2.cc.
 
-#include <arm_neon.h>
-
-#include "../../op/float16.h"
 #include "../features.h"
-#include "../variant.h"
+#include "../kernels/row_kernels.h"
 
 namespace rmsnorm::cpu {
-namespace {
 
-#include "../simd/types.inl"
-
-#include "../simd/vector_neon.inl"
-
-#include "../simd/tails.inl"
-
-#include "../kernels/row_kernels.inl"
-
-}  // namespace
-
-const Variant kNeon{"neon",   kFeaturesNeon, nullptr,        prepare, forward,
-                    backward, add_partial,   finish_dweight, convert};
+const Variant kNeon{"neon",   kFeaturesNeon,          nullptr,        prepare, forward,
+                    backward, reference::add_partial, finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

@@ -1,48 +1,37 @@
 // The readable statement of the numerics contract (fold.h), one column at a time. It is the variant
 // of processors without SIMD that we use, and what the other variants are tested against.
 
-#include "../../op/float16.h"
-#include "../variant.h"
+#include "../kernels/reference_rows.h"
 
 namespace rmsnorm::cpu {
 namespace {
 
-#include "../simd/types.inl"
-
-#include "../kernels/plain_rows.inl"
-
 void forward(const ForwardArgs& args, Range rows, Stores, const void*) {
-  if (args.dtype == DType::kFloat64) return plain::forward<double, false>(args, rows);
+  if (args.dtype == DType::kFloat64) return reference::forward<double, false>(args, rows);
   with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
-    plain::forward<typename decltype(x)::Type, llama.value>(args, rows);
+    reference::forward<typename decltype(x)::Type, llama.value>(args, rows);
   });
 }
 
 void backward(const BackwardArgs& args, Range rows, Stores, const void*, void* partial) {
   if (args.dtype == DType::kFloat64) {
-    return plain::backward<double, false>(args, rows, static_cast<double*>(partial));
+    return reference::backward<double, false>(args, rows, static_cast<double*>(partial));
   }
   with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
-    plain::backward<typename decltype(x)::Type, llama.value>(args, rows,
-                                                             static_cast<float*>(partial));
+    reference::backward<typename decltype(x)::Type, llama.value>(args, rows,
+                                                                 static_cast<float*>(partial));
   });
-}
-
-void add_partial(DType dtype, void* sum, const void* partial, std::int64_t count) {
-  if (dtype == DType::kFloat64)
-    return plain::add_partial(static_cast<double*>(sum), static_cast<const double*>(partial),
-                              count);
-  plain::add_partial(static_cast<float*>(sum), static_cast<const float*>(partial), count);
 }
 
 void finish_dweight(const BackwardArgs& args, const void* partials, std::int64_t count,
                     Range part) {
   if (args.dtype == DType::kFloat64) {
-    return plain::finish_dweight<double>(args, static_cast<const double*>(partials), count, part);
+    return reference::finish_dweight<double>(args, static_cast<const double*>(partials), count,
+                                             part);
   }
   with_dtype(args.dweight_dtype, [&](auto tag) {
-    plain::finish_dweight<typename decltype(tag)::Type>(args, static_cast<const float*>(partials),
-                                                        count, part);
+    reference::finish_dweight<typename decltype(tag)::Type>(
+        args, static_cast<const float*>(partials), count, part);
   });
 }
 
@@ -61,7 +50,8 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
 
 }  // namespace
 
-const Variant kScalar{"scalar", 0,           nullptr,        nullptr, forward,
-                      backward, add_partial, finish_dweight, convert};
+const Variant kScalar{
+    "scalar",       0,      nullptr, nullptr, forward, backward, reference::add_partial,
+    finish_dweight, convert};
 
 }  // namespace rmsnorm::cpu

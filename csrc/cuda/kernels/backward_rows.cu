@@ -18,7 +18,7 @@ __device__ void backward_rows(const BackwardParams& params) {
   const std::int64_t end = min(begin + params.group_rows, common.rows);
   const bool needs_xx = params.rstd == nullptr;
 
-  float dweight[kTiles][kTilePacks][kPackColumns<T>] = {};
+  Columns<T> dweight[kTiles][kTilePacks] = {};
   int place = 0;  // of the row's sums in shared memory
   for (std::int64_t row = begin; row < end; ++row) {
     const T* x_row = row_of<T>(params.x, row);
@@ -59,9 +59,9 @@ __device__ void backward_rows(const BackwardParams& params) {
       sums[1] = own_tiles_sum(xx_sums);
       row_sums(sums, me, shared + place, false);
       place = 2 * me.groups - place;
-      // All threads have the same sums, and so the same doubts.
+      // All threads have the same sums, and so the same answer.
       if (!needs_xx) folds.rstd = params.rstd[row];
-    } while (!folds.are_done(sums, folds.is_doubtful(sums, needs_xx, common), needs_xx, common));
+    } while (!folds.are_done(sums, folds.may_overflow(sums, needs_xx, common), needs_xx, common));
 
     const RowScale scale = row_scale(sums[0], folds.factor, folds.rstd, common.inverse_size);
     T* dx_row = row_of<T>(params.dx, row);
@@ -73,12 +73,13 @@ __device__ void backward_rows(const BackwardParams& params) {
         keep_packed(x[k][c]);
         keep_packed(dy[k][c]);
         const int column = me.column(k, c);
+        // Before dx, which then shares xhat: 4 to 8% fewer instructions.
+        add_row<T>(x[k][c], dy[k][c], scale.rstd, common, dweight[k][c]);
         if (params.dx.data != nullptr) {
           WeightPack<T, W> weight;
           weight.load(column, common);
           store_dx<T, W, access>(params, row, dx_row, column, x[k][c], dy[k][c], weight, scale);
         }
-        add_row<T>(x[k][c], dy[k][c], scale.rstd, common, dweight[k][c]);
       }
     }
   }

@@ -57,7 +57,7 @@ __device__ void backward_steps(const BackwardParams& params) {
   // What comes from shared memory needs no unrolled loops, without which kParts kernels are half as
   // large.
   constexpr int kUnrolled = access == Access::kParts ? 1 : kTilePacks;
-  float dweight[kPacks][kPackColumns<T>] = {};
+  Columns<T> dweight[kPacks] = {};
   for (unsigned first = 0; first < rows; first += step_rows) {
     const bool is_row = first + slot < rows;
     const std::int64_t row = begin + first + slot;
@@ -92,8 +92,7 @@ __device__ void backward_steps(const BackwardParams& params) {
       }
       sums[0] = tile_sum<T>(accumulators);
       if (needs_xx) {
-#pragma unroll
-        for (float& accumulator : accumulators) accumulator = 0.0f;
+        accumulators = {};
 #pragma unroll kUnrolled
         for (int c = 0; c < kTilePacks; ++c) {
           if (!is_column(c)) continue;
@@ -101,9 +100,9 @@ __device__ void backward_steps(const BackwardParams& params) {
         }
         sums[1] = tile_sum<T>(accumulators);
       }
-      const bool is_doubtful =
-          row_sums(sums, me, memory.sums, folds.is_doubtful(sums, needs_xx, common));
-      if (folds.are_done(sums, is_doubtful, needs_xx, common)) break;
+      const bool may_overflow =
+          row_sums(sums, me, memory.sums, folds.may_overflow(sums, needs_xx, common));
+      if (folds.are_done(sums, may_overflow, needs_xx, common)) break;
       if (me.is_wide()) __syncthreads();
     }
 

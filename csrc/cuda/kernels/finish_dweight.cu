@@ -7,21 +7,13 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The neighbour-first tree over the first `count` of kCount = 2^n values. Values from `count` on
-// may be anything.
+// The neighbour-first tree over values, of which those that do not exist are -0: that changes no
+// sum.
 template <int kCount>
-__device__ float neighbour_tree(float (&values)[kCount], int count) {
-#pragma unroll
-  for (int left = kCount / 2; left >= 1; left /= 2) {
-#pragma unroll
-    for (int i = 0; i < kCount / 2; ++i) {
-      if (i >= left) continue;
-      const float sum = values[2 * i] + values[2 * i + 1];
-      values[i] = 2 * i + 1 < count ? sum : values[2 * i];
-    }
-    count = (count + 1) / 2;
-  }
-  return values[0];
+__device__ float sum_of(const float (&values)[kCount]) {
+  return neighbour_tree(
+      kCount, [&](int i) { return values[i]; },
+      [](float left, float right) { return left + right; });
 }
 
 // Grid: ceil(hidden_size / kFinishColumns). Block: (kFinishColumns, parts of the tree). Thread
@@ -40,17 +32,19 @@ __device__ void finish_dweight(const FinishParams& params) {
 #pragma unroll
   for (int i = 0; i < kMaxPartGroups; ++i) {
     const bool is_leaf = i < count && column < params.hidden_size;
-    groups[i] = is_leaf ? params.partials[(first + i) * params.partial_stride + column] : 0.0f;
+    groups[i] = is_leaf ? params.partials[(first + i) * params.partial_stride + column] : -0.0f;
   }
-  parts[part][x] = neighbour_tree(groups, count);
+  if (count <= 0) groups[0] = 0.0f;  // of no rows
+  parts[part][x] = sum_of(groups);
   __syncthreads();
   if (part > 0 || column >= params.hidden_size) return;
 
   const int part_count = static_cast<int>(ceil_div(params.groups, params.part_groups));
   float sums[kMaxFinishParts];
 #pragma unroll
-  for (int i = 0; i < kMaxFinishParts; ++i) sums[i] = i < part_count ? parts[i][x] : 0.0f;
-  const float sum = neighbour_tree(sums, part_count);
+  for (int i = 0; i < kMaxFinishParts; ++i)
+    sums[i] = i == 0 || i < part_count ? parts[i][x] : -0.0f;
+  const float sum = sum_of(sums);
   T* dweight = static_cast<T*>(params.dweight) + column;
   *dweight = from_float(params.accumulate ? to_float(*dweight) + sum : sum, T{});
 }

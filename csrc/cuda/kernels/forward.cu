@@ -53,7 +53,7 @@ __device__ void forward_rows(const ForwardParams& params) {
   WeightPack<T, W> weight[kTilePacks];
   // Asked for before the row's sum, so that it arrives meanwhile, if there are registers for it.
   constexpr bool kHasWeightEarly = kTiles == 1 && __is_same(W, T);
-  float factor = 1.0f;  // of x, another where the fold is taken again (fold.h)
+  float factor = 1.0f;  // of x, another in a rescaled pass (fold.h)
   float sums[1];
 #pragma unroll 1
   for (bool is_again = false;; is_again = true) {
@@ -75,15 +75,16 @@ __device__ void forward_rows(const ForwardParams& params) {
       }
     }
     sums[0] = own_tiles_sum(tile_sums);
-    const bool is_doubtful = row_sums(sums, me, shared, is_doubtful_square(sums[0], common.eps));
-    if (is_again || !is_doubtful) break;
+    const bool may_overflow = row_sums(sums, me, shared, may_overflow_square(sums[0], common.eps));
+    if (is_again || !may_overflow) break;
     factor = rescale_factor(sums[0], common.eps);
     if (me.is_wide()) __syncthreads();
   }
-  const float rstd = rstd_of(sums[0], factor, common.inverse_size, common.eps);
+  const float rstd = rescaled_rstd(sums[0], common.inverse_size, common.eps, factor);
   if (!is_row) return;
 
   if (threadIdx.x == 0 && params.rstd != nullptr) params.rstd[row] = rstd;
+  keep_address(y_row);
 #pragma unroll
   for (int k = 0; k < kTiles; ++k) {
 #pragma unroll
@@ -91,18 +92,25 @@ __device__ void forward_rows(const ForwardParams& params) {
       const int column = me.column(k, c);
       keep_packed(x[k][c]);
       if constexpr (!kHasWeightEarly) weight[c].load(column, common);
-      float w[kPackColumns<T>];
-      add_offset(weight[c], common, w);
-      store<T, access>(y_row, column, scale_pack<T>(x[k][c], rstd, w, common), common);
+      store<T, access>(y_row, column, y_pack<T>(x[k][c], rstd, weight[c], common), common);
     }
   }
 }
 
 }  // namespace
 
+// 64 registers are too few there for two tiles.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+constexpr int forward_min_blocks(int index) {
+  return index == 0 ? kForwardPolicies[0].min_blocks : 1;
+}
+#else
+constexpr int forward_min_blocks(int index) { return kForwardPolicies[index].min_blocks; }
+#endif
+
 #define KERNEL(tag, T, W, kind, function, index, access)                            \
   extern "C" __global__ void __launch_bounds__(kForwardPolicies[index].max_threads, \
-                                               kForwardPolicies[index].min_blocks)  \
+                                               forward_min_blocks(index))           \
       RMSNORM_KERNEL_NAME(tag, function, index,                                     \
                           access)(const __grid_constant__ ForwardParams params) {   \
     constexpr int kTiles = kForwardPolicies[index].tiles;                           \

@@ -26,9 +26,12 @@ inline constexpr Policy kForwardPolicies[] = {
     // thread in flight, 64 registers leave 1024 threads, 64 KiB in flight, where 17 (H100) to 43
     // KiB (B200) cover the latency.
     {1, 256, 4},
-    // derived: rows of 4097 to 16384 float32 in 512 threads and 128 registers; 1024 threads of one
-    // tile would have 64 registers and the same bytes in flight.
-    {2, 512, 1},
+    // derived: rows of 4097 to 16384 float32 in 512 threads; 64 registers, without spills, leave
+    // two
+    // blocks a multiprocessor, where 72 to 88 left one. 1024 threads of one tile would have the
+    // same
+    // bytes in flight and one block.
+    {2, 512, 2},
 };
 
 // Backward where several rows' x and dy fit shared memory: a block takes its row group in steps of

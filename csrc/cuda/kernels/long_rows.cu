@@ -93,7 +93,7 @@ __device__ void fold_forward(const LongForwardParams& params) {
     split = 0;
   }
   if (threadIdx.x != 0) return;
-  const float rstd = rstd_of(sum, factor, common.inverse_size, common.eps);
+  const float rstd = rescaled_rstd(sum, common.inverse_size, common.eps, factor);
   part_sums[0] = rstd;
   if (forward.rstd != nullptr) forward.rstd[row] = rstd;
 }
@@ -144,9 +144,9 @@ __device__ void fold_backward(const LongBackwardParams& params) {
     if (!params.is_finish) return;
     sums[0] = halved(gx_sums, params.splits);
     sums[1] = halved(xx_sums, params.splits);
-    // All threads have the same sums, and so the same doubts.
-    const bool is_doubtful = folds.is_doubtful(sums, needs_xx, common);
-    if (folds.are_done(sums, is_doubtful, needs_xx, common)) break;
+    // All threads have the same sums, and so the same answer.
+    const bool may_overflow = folds.may_overflow(sums, needs_xx, common);
+    if (folds.are_done(sums, may_overflow, needs_xx, common)) break;
     split = 0;
   }
   if (threadIdx.x != 0) return;
@@ -177,9 +177,7 @@ __device__ void scale_rows(const LongForwardParams& params) {
   for (int i = 0; i < kScalePacks; ++i) {
     WeightPack<T, W> weight;
     weight.load(column(i), common);
-    float w[kPackColumns<T>];
-    add_offset(weight, common, w);
-    store<T, access>(y_row, column(i), scale_pack<T>(x[i], rstd, w, common), common);
+    store<T, access>(y_row, column(i), y_pack<T>(x[i], rstd, weight, common), common);
   }
 }
 
@@ -202,17 +200,18 @@ __device__ void backward_columns(const LongBackwardParams& params) {
   WeightPack<T, W> weight;
   weight.load(column, common);
 
-  float dweight[kPackColumns<T>] = {};
+  Columns<T> dweight{};
 #pragma unroll 2
   for (std::int64_t row = begin; row < end; ++row) {
     const Pack x = load<T, access>(row_of<T>(backward.x, row), column, common);
     const Pack dy = load<T, access>(row_of<T>(backward.dy, row), column, common);
     const RowScale scale{rstds[row * params.splits], cbars[row * params.splits]};
+    // Before dx, which then shares xhat: 4 to 8% fewer instructions.
+    add_row<T>(x, dy, scale.rstd, common, dweight);
     if (backward.dx.data != nullptr) {
       store_dx<T, W, access>(backward, row, row_of<T>(backward.dx, row), column, x, dy, weight,
                              scale);
     }
-    add_row<T>(x, dy, scale.rstd, common, dweight);
   }
   if (backward.partials != nullptr) {
     store_partial<T>(backward.partials + group * backward.partial_stride, column, dweight);

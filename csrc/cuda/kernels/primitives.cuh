@@ -1,5 +1,5 @@
 // What the kernels spell in PTX or intrinsics: shuffles, conversions, and packs of 16 bytes between
-// memory and registers. The kernels themselves have only __fmaf_rn, __frcp_rn and the barriers.
+// memory and registers. The kernels themselves have only __frcp_rn and the barriers.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -7,8 +7,7 @@
 
 #include <cstdint>
 
-#include "../../op/fold.h"
-#include "../../op/rms_norm.h"
+#include "../../op/formula.h"
 
 namespace rmsnorm::cuda {
 
@@ -24,41 +23,75 @@ inline constexpr unsigned kFullWarp = 0xffffffffu;
 __device__ inline float shuffle_xor(float value, int offset) {
   return __shfl_xor_sync(kFullWarp, value, offset);
 }
-__device__ inline float shuffle_down(float value, int offset) {
-  return __shfl_down_sync(kFullWarp, value, offset);
-}
 
 // Whether any lane of the warp says so.
 __device__ inline bool any_of_warp(bool value) { return __any_sync(kFullWarp, value) != 0; }
 
-// 1 / sqrt(mean + eps), every step rounded to nearest, where the sum is one of x * factor (fold.h).
-__device__ inline float rstd_of(float sum, float factor, float inverse_size, float eps) {
-  const float mean = sum * inverse_size;
-  return __frcp_rn(__fsqrt_rn(mean + eps * factor * factor)) * factor;
-}
+// The columns of a pack of T as floats: what formula.h computes with here.
+template <class T>
+struct Columns {
+  float values[kPackColumns<T>];
+};
 
-__device__ inline void unpack(const Pack& pack, float (&values)[4], float) {
+template <class T>
+__device__ inline Columns<T> operator*(Columns<T> a, const Columns<T>& b) {
 #pragma unroll
-  for (int i = 0; i < 4; ++i) values[i] = __uint_as_float(pack.words[i]);
-}
-__device__ inline void unpack(const Pack& pack, float (&values)[8], Float16) {
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 two = __half22float2(reinterpret_cast<const __half2&>(pack.words[i]));
-    values[2 * i] = two.x;
-    values[2 * i + 1] = two.y;
-  }
-}
-__device__ inline void unpack(const Pack& pack, float (&values)[8], BFloat16) {
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    values[2 * i] = __uint_as_float(pack.words[i] << 16);
-    values[2 * i + 1] = __uint_as_float(pack.words[i] & 0xffff0000u);
-  }
+  for (int i = 0; i < kPackColumns<T>; ++i) a.values[i] *= b.values[i];
+  return a;
 }
 template <class T>
-__device__ inline void unpack(const Pack& pack, float (&values)[kPackColumns<T>]) {
-  unpack(pack, values, T{});
+__device__ inline Columns<T> operator*(Columns<T> a, float b) {
+#pragma unroll
+  for (float& value : a.values) value *= b;
+  return a;
+}
+template <class T>
+__device__ inline Columns<T> operator+(Columns<T> a, const Columns<T>& b) {
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; ++i) a.values[i] += b.values[i];
+  return a;
+}
+template <class T>
+__device__ inline Columns<T> operator+(Columns<T> a, float b) {
+#pragma unroll
+  for (float& value : a.values) value += b;
+  return a;
+}
+template <class T>
+__device__ inline Columns<T> fma(const Columns<T>& a, const Columns<T>& b, Columns<T> c) {
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; ++i) {
+    c.values[i] = __fmaf_rn(a.values[i], b.values[i], c.values[i]);
+  }
+  return c;
+}
+template <class T>
+__device__ inline Columns<T> fma(const Columns<T>& a, float b, Columns<T> c) {
+#pragma unroll
+  for (int i = 0; i < kPackColumns<T>; ++i) c.values[i] = __fmaf_rn(a.values[i], b, c.values[i]);
+  return c;
+}
+
+__device__ inline float2 unpack_two(std::uint32_t word, Float16) {
+  return __half22float2(reinterpret_cast<const __half2&>(word));
+}
+__device__ inline float2 unpack_two(std::uint32_t word, BFloat16) {
+  return {__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u)};
+}
+template <class T>
+__device__ inline Columns<T> unpack(const Pack& pack) {
+  Columns<T> columns;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (sizeof(T) == 4) {
+      columns.values[i] = __uint_as_float(pack.words[i]);
+    } else {
+      const float2 two = unpack_two(pack.words[i], T{});
+      columns.values[2 * i] = two.x;
+      columns.values[2 * i + 1] = two.y;
+    }
+  }
+  return columns;
 }
 
 // Two neighbours rounded to nearest even, the first in the low half.
@@ -70,23 +103,19 @@ __device__ inline std::uint32_t round_two(float low, float high, BFloat16) {
   const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
   return reinterpret_cast<const std::uint32_t&>(two);
 }
-
-__device__ inline Pack pack(const float (&values)[4], float) {
+template <class T>
+__device__ inline Pack pack(const Columns<T>& columns) {
+  const float(&values)[kPackColumns<T>] = columns.values;
   Pack result;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) result.words[i] = __float_as_uint(values[i]);
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (sizeof(T) == 4) {
+      result.words[i] = __float_as_uint(values[i]);
+    } else {
+      result.words[i] = round_two(values[2 * i], values[2 * i + 1], T{});
+    }
+  }
   return result;
-}
-template <class T>
-__device__ inline Pack pack(const float (&values)[8], T tag) {
-  Pack result;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) result.words[i] = round_two(values[2 * i], values[2 * i + 1], tag);
-  return result;
-}
-template <class T>
-__device__ inline Pack pack(const float (&values)[kPackColumns<T>]) {
-  return pack(values, T{});
 }
 
 // Makes the compiler unpack again what it unpacked before: keeping both forms of a row between two
@@ -96,14 +125,27 @@ __device__ inline void keep_packed(Pack& pack) {
   for (std::uint32_t& word : pack.words) asm("" : "+r"(word));
 }
 
+// Makes the compiler compute an address here, once, and not in the branch of every use.
+template <class T>
+__device__ inline void keep_address(T*& address) {
+  asm("" : "+l"(address));
+}
+
 // Makes the compiler read memory again after it, and not before.
 __device__ inline void forget_memory() { asm volatile("" ::: "memory"); }
 
-// T(value) as a float, for the values of a pack.
+// T(value) in Llama's order.
 template <class T>
-__device__ inline void round_to(float (&values)[kPackColumns<T>]) {
-  if constexpr (sizeof(T) == 2) unpack<T>(pack<T>(values), values);
-}
+struct Rounding {
+  bool is_llama_order;
+
+  __device__ Columns<T> operator()(Columns<T> values) const {
+    if constexpr (sizeof(T) == 2) {
+      if (is_llama_order) values = unpack<T>(pack(values));
+    }
+    return values;
+  }
+};
 
 // One column.
 __device__ inline float to_float(float value) { return value; }

@@ -82,22 +82,10 @@ __device__ inline void store(T* row, Column column, const Pack& pack, const RowP
   }
 }
 
-// values += those of a pack.
-template <class T>
-__device__ inline void add_pack(const Pack& pack, float (&values)[kPackColumns<T>]) {
-  float addends[kPackColumns<T>];
-  unpack<T>(pack, addends);
-#pragma unroll
-  for (int i = 0; i < kPackColumns<T>; ++i) values[i] += addends[i];
-}
-
 // T(x + residual). float32 has bits enough that rounding to it first changes no sum of 16 bits.
 template <class T>
 __device__ inline Pack sum_of_packs(const Pack& x, const Pack& residual) {
-  float sums[kPackColumns<T>];
-  unpack<T>(x, sums);
-  add_pack<T>(residual, sums);
-  return pack<T>(sums);
+  return pack(unpack<T>(x) + unpack<T>(residual));
 }
 
 // The weights of one pack of columns of T, as they are in memory.
@@ -113,10 +101,7 @@ struct WeightPack {
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
       if (params.weight == nullptr) {
-        float ones[kPackColumns<W>];
-#pragma unroll
-        for (float& one : ones) one = 1.0f;
-        packs[i] = pack<W>(ones);
+        packs[i] = pack(Columns<W>{} + 1.0f);
       } else {
         const bool is_there = columns_from(column, params) > 0;
         packs[i] = is_there ? load_pack(address + i * kPackColumns<W>) : Pack{};
@@ -124,14 +109,13 @@ struct WeightPack {
     }
   }
 
-  __device__ void unpack_to(float (&w)[kPackColumns<T>]) const {
+  __device__ Columns<T> columns() const {
+    Columns<T> w;
 #pragma unroll
-    for (int i = 0; i < kPacks; ++i) {
-      float values[kPackColumns<W>];
-      unpack<W>(packs[i], values);
-#pragma unroll
-      for (int j = 0; j < kPackColumns<W>; ++j) w[i * kPackColumns<W> + j] = values[j];
+    for (int i = 0; i < kPackColumns<T>; ++i) {
+      w.values[i] = unpack<W>(packs[i / kPackColumns<W>]).values[i % kPackColumns<W>];
     }
+    return w;
   }
 };
 
@@ -139,12 +123,11 @@ struct WeightPack {
 struct AnyWeight {};
 template <class T>
 struct WeightPack<T, AnyWeight> {
-  float values[kPackColumns<T>];
+  Columns<T> w;
 
   template <class Column>
   __device__ void load(Column column, const RowParams& params) {
-#pragma unroll
-    for (float& value : values) value = 1.0f;
+    w = Columns<T>{} + 1.0f;
     if (params.weight == nullptr) return;
     if (params.weight_is_float32) {
       load_columns(static_cast<const float*>(params.weight), column, params);
@@ -158,70 +141,39 @@ struct WeightPack<T, AnyWeight> {
     const Column columns = columns_from(column, params);
 #pragma unroll
     for (int i = 0; i < kPackColumns<T>; ++i) {
-      if (i < columns) values[i] = to_float(weight[column + i]);
+      if (i < columns) w.values[i] = to_float(weight[column + i]);
     }
   }
 
-  __device__ void unpack_to(float (&w)[kPackColumns<T>]) const {
-#pragma unroll
-    for (int i = 0; i < kPackColumns<T>; ++i) w[i] = values[i];
-  }
+  __device__ Columns<T> columns() const { return w; }
 };
 
 // w = weight + offset.
 template <class T, class W>
-__device__ inline void add_offset(const WeightPack<T, W>& weight, const RowParams& params,
-                                  float (&w)[kPackColumns<T>]) {
-  weight.unpack_to(w);
-  if (params.weight_offset != 0.0f) {
-#pragma unroll
-    for (float& value : w) value += params.weight_offset;
-  }
+__device__ inline Columns<T> w_of(const WeightPack<T, W>& weight, const RowParams& params) {
+  Columns<T> w = weight.columns();
+  if (params.weight_offset != 0.0f) w = w + params.weight_offset;
+  return w;
 }
 
-// y of one pack: xhat * w, with the casts of the order.
-template <class T>
-__device__ inline Pack scale_pack(const Pack& x, float rstd, const float (&w)[kPackColumns<T>],
-                                  const RowParams& params) {
-  float values[kPackColumns<T>];
-  unpack<T>(x, values);
-#pragma unroll
-  for (float& value : values) value *= rstd;
-  if (params.is_llama_order) round_to<T>(values);
-#pragma unroll
-  for (int i = 0; i < kPackColumns<T>; ++i) values[i] *= w[i];
-  return pack<T>(values);
+// y of one pack.
+template <class T, class W>
+__device__ inline Pack y_pack(const Pack& x, float rstd, const WeightPack<T, W>& weight,
+                              const RowParams& params) {
+  const Columns<T> w = w_of(weight, params);
+  const Columns<T> xhat = xhat_of(unpack<T>(x), rstd);
+  return pack(y_of(xhat, w, Rounding<T>{params.is_llama_order}));
 }
 
-// The accumulators of a tile that a lane holds.
+// The accumulators of a tile that a lane holds: chains of acc = fma(a, b, acc).
 template <class T>
-using Accumulators = float[kPackColumns<T>];
+using Accumulators = Columns<T>;
 
-// One more column of every chain: acc = fma(a, b, acc).
-template <class T>
-__device__ inline void fold_pack(const float (&a)[kPackColumns<T>],
-                                 const float (&b)[kPackColumns<T>], Accumulators<T>& accumulators) {
-#pragma unroll
-  for (int i = 0; i < kPackColumns<T>; ++i) {
-    accumulators[i] = __fmaf_rn(a[i], b[i], accumulators[i]);
-  }
-}
-
-// The columns of a pack times what they are scaled by in the fold of a row.
-template <class T>
-__device__ inline void unpack_scaled(const Pack& x, float factor,
-                                     float (&values)[kPackColumns<T>]) {
-  unpack<T>(x, values);
-#pragma unroll
-  for (float& value : values) value *= factor;
-}
-
-// One more column of the chains of x * x.
+// One more column of the chains of x * x, x times a factor.
 template <class T>
 __device__ inline void fold_square(const Pack& x, float factor, Accumulators<T>& accumulators) {
-  float values[kPackColumns<T>];
-  unpack_scaled<T>(x, factor, values);
-  fold_pack<T>(values, values, accumulators);
+  const Columns<T> values = unpack<T>(x) * factor;
+  accumulators = fma(values, values, accumulators);
 }
 
 // The halving tree over the accumulators of the tile, to all its lanes. All lanes of the warp call
@@ -229,7 +181,7 @@ __device__ inline void fold_square(const Pack& x, float factor, Accumulators<T>&
 // lane keeps one after as many steps as halve them, and the last levels of the tree are among the
 // lanes again. That is 7 shuffles for float32 and 10 for 16 bits, of 16 and 24 one by one.
 template <class T>
-__device__ inline float tile_sum(Accumulators<T>& accumulators) {
+__device__ inline float tile_sum(Accumulators<T> accumulators) {
   const int lane = static_cast<int>(threadIdx.x) % kTileLanes<T>;
   int offset = kTileLanes<T> / 2;
 #pragma unroll
@@ -237,13 +189,13 @@ __device__ inline float tile_sum(Accumulators<T>& accumulators) {
     const bool is_upper = (lane & offset) != 0;
 #pragma unroll
     for (int i = 0; i < half; ++i) {
-      const float kept = is_upper ? accumulators[i + half] : accumulators[i];
-      const float given = is_upper ? accumulators[i] : accumulators[i + half];
-      accumulators[i] = kept + shuffle_xor(given, offset);
+      const float kept = is_upper ? accumulators.values[i + half] : accumulators.values[i];
+      const float given = is_upper ? accumulators.values[i] : accumulators.values[i + half];
+      accumulators.values[i] = kept + shuffle_xor(given, offset);
     }
     offset /= 2;
   }
-  float sum = accumulators[0];
+  float sum = accumulators.values[0];
 #pragma unroll
   for (int s = offset; s >= 1; s /= 2) sum += shuffle_xor(sum, s);
     // The accumulators a lane has not kept: the same lane bits, in the same order as above.
@@ -263,35 +215,35 @@ __device__ inline float own_tiles_sum(float (&sums)[kTiles]) {
   return sums[0];
 }
 
-// Whether the folds of a row may have to be taken again (fold.h), by the sums over a thread's
-// tiles, of which a row has at most 64, of 2^15 columns together. Rare, and not more than a guess.
-__device__ inline bool is_doubtful_square(float sum, float eps) {
+// Whether a row may need a rescaled pass (fold.h), by the sums over a thread's tiles, of which a
+// row has at most 64, of 2^15 columns together. Rare, and not more than a guess.
+__device__ inline bool may_overflow_square(float sum, float eps) {
   return !(sum < 0x1p100f) || (eps < 0x1p-60f && sum < 0x1p-48f);
 }
-__device__ inline bool is_doubtful_product(float sum) { return !(fabsf(sum) < 0x1p100f); }
+__device__ inline bool may_overflow_product(float sum) { return !(fabsf(sum) < 0x1p100f); }
 
 // Sums over a row from sums over the tiles of each thread, kCount different ones at once, to all
 // threads of the row. All threads of the block call it. A row wider than a warp needs `shared`
 // (kCount * groups floats a row of the block) and has one barrier; a second call must not write
-// the same memory before all threads have passed another barrier. Returns whether any thread is in
-// doubt, the same to all threads that share a barrier: of the block, or of the warp.
+// the same memory before all threads have passed another barrier. Returns what any thread says of
+// may_overflow, the same to all threads that share a barrier: of the block, or of the warp.
 template <class T, int kCount>
 __device__ inline bool row_sums(float (&sums)[kCount], const RowThread<T>& me, float* shared,
-                                bool is_doubtful) {
+                                bool may_overflow) {
   if (!me.is_wide()) {
-    is_doubtful = any_of_warp(is_doubtful);
+    may_overflow = any_of_warp(may_overflow);
     for (int s = me.groups / 2; s >= 1; s /= 2) {
 #pragma unroll
       for (float& sum : sums) sum += shuffle_xor(sum, s * kTileLanes<T>);
     }
-    return is_doubtful;
+    return may_overflow;
   }
   float* row = shared + kCount * me.groups * static_cast<int>(threadIdx.y);
   if (me.lane == 0) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) row[i * me.groups + me.group] = sums[i];
   }
-  is_doubtful = __syncthreads_or(is_doubtful) != 0;
+  may_overflow = __syncthreads_or(may_overflow) != 0;
   // Every warp finishes the tree for itself. There are at most 64 groups: 512 threads of 8 lanes.
   const int width = me.groups < kWarpLanes ? me.groups : kWarpLanes;
   const int leaf = static_cast<int>(threadIdx.x) & (width - 1);
@@ -304,7 +256,7 @@ __device__ inline bool row_sums(float (&sums)[kCount], const RowThread<T>& me, f
 #pragma unroll
     for (float& sum : sums) sum += shuffle_xor(sum, s);
   }
-  return is_doubtful;
+  return may_overflow;
 }
 
 }  // namespace rmsnorm::cuda

@@ -1,5 +1,12 @@
-// Vectors of AArch64's Advanced SIMD, 4 floats each: with tails.inl, what pairs.inl asks for of a
-// variant. Included after types.inl into a file of its instruction set (variant_avx2.cc).
+// Vectors of AArch64's Advanced SIMD, 4 floats each: what simd.h asks for of an instruction set.
+#pragma once
+
+#include <arm_neon.h>
+
+#include "types.h"
+
+namespace rmsnorm::cpu {
+namespace {
 
 struct Vec {
   static constexpr int kLanes = 4;
@@ -11,13 +18,10 @@ struct Vec {
   RMSNORM_INLINE void store(float* destination) const { vst1q_f32(destination, v); }
 };
 
-struct Pair {
-  Vec a;
-  Vec b;
-};
+using VecPair = PairOf<Vec>;
 
-RMSNORM_INLINE Vec add(Vec x, Vec y) { return {vaddq_f32(x.v, y.v)}; }
-RMSNORM_INLINE Vec mul(Vec x, Vec y) { return {vmulq_f32(x.v, y.v)}; }
+RMSNORM_INLINE Vec operator+(Vec x, Vec y) { return {vaddq_f32(x.v, y.v)}; }
+RMSNORM_INLINE Vec operator*(Vec x, Vec y) { return {vmulq_f32(x.v, y.v)}; }
 RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {vfmaq_f32(z.v, x.v, y.v)}; }
 RMSNORM_INLINE Vec divide(Vec x, Vec y) { return {vdivq_f32(x.v, y.v)}; }
 RMSNORM_INLINE Vec sqrt(Vec x) { return {vsqrtq_f32(x.v)}; }
@@ -36,18 +40,12 @@ static constexpr bool kInterleaved = __is_same(X, BFloat16);
 template <class X>
 static constexpr Stores kStreaming = Stores::kStreaming;
 
-template <bool kOrder>
-RMSNORM_INLINE Pair load_floats(const float* source) {
-  const Pair natural{Vec::load(source), Vec::load(source + Vec::kLanes)};
-  if (!kOrder) return natural;
-  return {{vuzp1q_f32(natural.a.v, natural.b.v)}, {vuzp2q_f32(natural.a.v, natural.b.v)}};
+// [0 … 3], [4 … 7]  ->  [0 2 4 6], [1 3 5 7]; and the inverse.
+RMSNORM_INLINE VecPair interleave(VecPair x) {
+  return {{vuzp1q_f32(x.a.v, x.b.v)}, {vuzp2q_f32(x.a.v, x.b.v)}};
 }
-
-template <bool kOrder>
-RMSNORM_INLINE void store_floats(float* destination, Pair value) {
-  if (kOrder) value = {{vzip1q_f32(value.a.v, value.b.v)}, {vzip2q_f32(value.a.v, value.b.v)}};
-  value.a.store(destination);
-  value.b.store(destination + Vec::kLanes);
+RMSNORM_INLINE VecPair deinterleave(VecPair x) {
+  return {{vzip1q_f32(x.a.v, x.b.v)}, {vzip2q_f32(x.a.v, x.b.v)}};
 }
 
 // The bits of a float with those of its bfloat16 in the upper half; the lower half is rubbish.
@@ -55,7 +53,7 @@ template <Floats kWhich>
 RMSNORM_INLINE uint32x4_t round_to_bfloat16(Vec x) {
   const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits(x), 16), vdupq_n_u32(1));
   const uint32x4_t rounded = vaddq_u32(vaddq_u32(bits(x), vdupq_n_u32(0x7fff)), odd);
-  if constexpr (kWhich == Floats::kShort) {
+  if constexpr (kWhich == Floats::kQuietNaN) {
     return rounded;
   } else {
     const uint32x4_t quiet = vorrq_u32(bits(x), vdupq_n_u32(0x00400000));
@@ -67,9 +65,9 @@ RMSNORM_INLINE float32x4_t widen(float16x4_t x) { return vcvt_f32_f16(x); }
 RMSNORM_INLINE float16x4_t narrow(Vec x) { return vcvt_f16_f32(x.v); }
 
 template <class X>
-RMSNORM_INLINE Pair load_pair(const X* source) {
+RMSNORM_INLINE VecPair load_pair(const X* source) {
   if constexpr (__is_same(X, float)) {
-    return load_floats<false>(source);
+    return {Vec::load(source), Vec::load(source + Vec::kLanes)};
   } else {
     const uint16x8_t packed = vld1q_u16(&source->bits);
     if constexpr (__is_same(X, BFloat16)) {
@@ -83,7 +81,7 @@ RMSNORM_INLINE Pair load_pair(const X* source) {
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE Pair round_pair(Pair x) {
+RMSNORM_INLINE VecPair round_pair(VecPair x) {
   if constexpr (__is_same(X, float)) {
     return x;
   } else if constexpr (__is_same(X, BFloat16)) {
@@ -96,9 +94,10 @@ RMSNORM_INLINE Pair round_pair(Pair x) {
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE void store_pair(X* destination, Pair value) {
+RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
   if constexpr (__is_same(X, float)) {
-    store_floats<false>(destination, value);
+    value.a.store(destination);
+    value.b.store(destination + Vec::kLanes);
   } else if constexpr (__is_same(X, BFloat16)) {
     const uint32x4_t even = vshrq_n_u32(round_to_bfloat16<kWhich>(value.a), 16);
     const uint32x4_t odd = round_to_bfloat16<kWhich>(value.b);
@@ -112,28 +111,12 @@ RMSNORM_INLINE void store_pair(X* destination, Pair value) {
 
 // No intrinsic has streaming stores; the memory systems of these processors detect long writes.
 template <class X, Floats kWhich>
-RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
+RMSNORM_INLINE void stream_pair(X* destination, VecPair value) {
   store_pair<X, kWhich>(destination, value);
 }
 
 RMSNORM_INLINE void prefetch(const void* address) { __builtin_prefetch(address); }
 RMSNORM_INLINE void stream_fence() {}
-
-// The columns [begin, end) of a Pair; -0 in the others.
-template <bool kOrder>
-RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
-  constexpr std::uint32_t kLane[] = {0, 1, 2, 3};
-  const uint32x4_t lane = vld1q_u32(kLane);
-  const uint32x4_t a = kOrder ? vshlq_n_u32(lane, 1) : lane;
-  const uint32x4_t b = vaddq_u32(a, vdupq_n_u32(kOrder ? 1 : Vec::kLanes));
-  const uint32x4_t first = vdupq_n_u32(static_cast<std::uint32_t>(begin));
-  const uint32x4_t behind = vdupq_n_u32(static_cast<std::uint32_t>(end));
-  const auto keep = [&](Vec v, uint32x4_t column) {
-    const uint32x4_t inside = vandq_u32(vcgeq_u32(column, first), vcltq_u32(column, behind));
-    return Vec{vbslq_f32(inside, v.v, vdupq_n_f32(-0.0f))};
-  };
-  return {keep(x.a, a), keep(x.b, b)};
-}
 
 RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
   // Lanes 2 apart, of v[i] below and v[i + 1] above; then neighbours.
@@ -145,7 +128,10 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
 }
 
 RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
-  if (count <= 2) v = add(v, {vextq_f32(v.v, v.v, 2)});
-  if (count <= 1) v = add(v, {vrev64q_f32(v.v)});
+  if (count <= 2) v = v + Vec{vextq_f32(v.v, v.v, 2)};
+  if (count <= 1) v = v + Vec{vrev64q_f32(v.v)};
   return v;
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

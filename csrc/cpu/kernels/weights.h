@@ -1,17 +1,35 @@
-// Weights as kernels read them. Included by row_kernels.inl.
+// Weights as kernels read them.
 //
-// w = weight + weight_offset is float32 in the order of a Pair: column for column, or, interleaved,
-// the even columns in one array and the odd ones in another, so that a Pair from any column on is
-// two plain loads. float32 weights with no offset are read where they are. All others are prepared
-// for all rows of a call or, where one row is all there is to scale, converted as it is.
+// w = weight + weight_offset is float32 in the order of a VecPair: column for column, or,
+// interleaved, the even columns in one array and the odd ones in another, so that a VecPair from
+// any column on is two plain loads. float32 weights with no offset are read where they are. All
+// others are prepared for all rows of a call or, where one row is all there is to scale, converted
+// as it is.
+#pragma once
 
-// A Pair of weights from each even number of columns on.
+#include "../simd/min_abs.h"
+#include "../simd/rows.h"
+#include "rescaled_rows.h"
+
+namespace rmsnorm::cpu {
+namespace {
+
+// T(value) in Llama's order.
+template <class X, bool kLlama, Floats kWhich>
+struct Rounding {
+  RMSNORM_INLINE VecPair operator()(VecPair value) const {
+    if constexpr (kLlama) return round_pair<X, kWhich>(value);
+    return value;
+  }
+};
+
+// A VecPair of weights from each even number of columns on.
 template <class X>
 struct WeightPairs {
   const float* a;
   const float* b;
 
-  RMSNORM_INLINE Pair at(std::int64_t column) const {
+  RMSNORM_INLINE VecPair at(std::int64_t column) const {
     if constexpr (kInterleaved<X>) column >>= 1;
     return {Vec::load(a + column), Vec::load(b + column)};
   }
@@ -21,33 +39,35 @@ struct WeightPairs {
 template <class X, class W>
 struct RawWeights {
   // A float32 weight can be a NaN whose low bits are set.
-  static constexpr Floats kFloats = __is_same(W, float) ? Floats::kAny : Floats::kShort;
+  static constexpr Floats kFloats = __is_same(W, float) ? Floats::kAny : Floats::kQuietNaN;
 
   const W* data;
   Vec offset;
+  float least = 0.0f;  // min_abs()
 
+  RMSNORM_INLINE float min_abs() const { return least; }
   RMSNORM_INLINE const void* address() const { return data; }
   RMSNORM_INLINE RawWeights from(std::int64_t column) const { return {data + column, offset}; }
-  RMSNORM_INLINE Pair at(std::int64_t column) const {
-    return RowReader<X, W>::read(data + column) + both(offset);
+  RMSNORM_INLINE VecPair at(std::int64_t column) const {
+    return read_pair<X>(data + column) + offset;
   }
-  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
-    return load_part<X>(data + column, begin, end) + both(offset);
+  RMSNORM_INLINE VecPair masked(std::int64_t column, std::int64_t begin, std::int64_t end) const {
+    return load_masked<X>(data + column, begin, end) + offset;
   }
 };
 
-// Of prepared weights: at the begin of their memory.
+// At the beginning of the memory of prepared weights.
 struct PreparedWeights {
-  const float* even;  // or all columns, from column 0 on; any number up to a Pair from both ends on
+  const float* even;  // or all columns, from column 0 on; finite numbers up to a VecPair beyond
   const float* odd;
-  float smallest;  // smallest_magnitude of them all
+  float min_abs;  // the least magnitude but 0 of them all; 0: not known
 };
 
 // Weights that are ready to be read: prepared, or float32 ones in place.
 template <class X>
 class Weights {
  public:
-  static constexpr Floats kFloats = Floats::kShort;
+  static constexpr Floats kFloats = Floats::kQuietNaN;
 
   Weights(const Weight& weight, const void* prepared) : is_prepared_(prepared != nullptr) {
     if (is_prepared_) {
@@ -58,7 +78,7 @@ class Weights {
   }
 
   RMSNORM_INLINE bool are_prepared() const { return is_prepared_; }
-  RMSNORM_INLINE float smallest() const { return prepared_.smallest; }
+  RMSNORM_INLINE float min_abs() const { return prepared_.min_abs; }
 
   RMSNORM_INLINE const void* address() const { return prepared_.even; }
   RMSNORM_INLINE WeightPairs<X> from(std::int64_t column) const {
@@ -70,10 +90,11 @@ class Weights {
       return {prepared_.even + (column >> 1), prepared_.odd + (column >> 1)};
     }
   }
-  // Of the Pair at a column its columns [begin, end); anything in the others.
-  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end) const {
+  // The columns [begin, end) of the VecPair at a column; in the others weights nearby, or finite
+  // numbers.
+  RMSNORM_INLINE VecPair masked(std::int64_t column, std::int64_t begin, std::int64_t end) const {
     if (kInterleaved<X> || is_prepared_) return from(column).at(0);
-    return load_part<float>(prepared_.even + column, begin, end);
+    return load_masked<float>(prepared_.even + column, begin, end);
   }
 
  private:
@@ -96,14 +117,14 @@ RMSNORM_INLINE void with_raw_weights(const Weight& weight, const Options& option
   }
 }
 
-// Column `begin` of the walk lies where memory is aligned, and so does the next, interleaved.
+// Column `begin` of the body lies where memory is aligned, and so does the next, interleaved.
 template <class X>
 [[gnu::noinline]] void prepare_weights(const Weight& weight, const Options& options,
                                        std::int64_t hidden_size, const void* aligned,
                                        PreparedWeights* prepared) {
   constexpr std::int64_t kPad = 32;
   static_assert(kPad >= kPairColumns && sizeof(PreparedWeights) <= 16 * sizeof(float));
-  const std::int64_t begin = walk_row(static_cast<const X*>(aligned), hidden_size).begin;
+  const std::int64_t begin = aligned_body(static_cast<const X*>(aligned), hidden_size).begin;
   float* const memory = reinterpret_cast<float*>(prepared) + 16 + kPad;
   const auto shift = [](std::int64_t aligned_index) { return -aligned_index & 15; };
   float* even = memory + shift(begin);
@@ -112,10 +133,16 @@ template <class X>
     even = memory + shift((begin + 1) / 2);
     odd = memory + ceil_div(hidden_size, 32) * 16 + 3 * kPad + shift(begin / 2);
   }
+  const auto pad = [](float* values, std::int64_t count) {
+    for (std::int64_t i = 0; i < kPad; ++i) values[-1 - i] = values[count + i] = 0.0f;
+  };
+  const std::int64_t evens = kInterleaved<X> ? ceil_div(hidden_size, 2) : hidden_size;
+  pad(even, evens);
+  if constexpr (kInterleaved<X>) pad(odd, hidden_size / 2);
   with_raw_weights<X>(weight, options, [&](auto raw) {
     for (std::int64_t j = 0; j < hidden_size; j += kPairColumns) {
       const std::int64_t rest = hidden_size - j;
-      const Pair w = rest >= kPairColumns ? raw.at(j) : raw.part(j, 0, rest);
+      const VecPair w = rest >= kPairColumns ? raw.at(j) : raw.masked(j, 0, rest);
       if constexpr (kInterleaved<X>) {
         w.a.store(even + j / 2);
         w.b.store(odd + j / 2);
@@ -125,7 +152,7 @@ template <class X>
       }
     }
     if constexpr (decltype(raw)::kFloats == Floats::kAny && kInterleaved<X>) {
-      for (std::int64_t j = 0; j < ceil_div(hidden_size, 2); ++j) {
+      for (std::int64_t j = 0; j < evens; ++j) {
         even[j] = without_payload(even[j]);
         odd[j] = without_payload(odd[j]);
       }
@@ -133,9 +160,9 @@ template <class X>
   });
   *prepared = {even, odd, 0.0f};
   if constexpr (kInterleaved<X>) {
-    const float smallest = smallest_magnitude(even, ceil_div(hidden_size, 2));
-    const float other = smallest_magnitude(odd, hidden_size / 2);
-    prepared->smallest = other < smallest ? other : smallest;
+    const float of_even = MinAbs<X>::of(even, evens);
+    const float of_odd = MinAbs<X>::of(odd, hidden_size / 2);
+    prepared->min_abs = of_odd < of_even ? of_odd : of_even;
   }
 }
 
@@ -146,3 +173,6 @@ void prepare(DType dtype, const Weight& weight, const Options& options, std::int
                                                 static_cast<PreparedWeights*>(prepared));
   });
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

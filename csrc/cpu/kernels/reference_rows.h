@@ -1,7 +1,15 @@
 // The numerics contract (fold.h) in plain loops, one column at a time: all that scalar computes
-// and, of the other variants, float64 and the folds that are taken again. Included into each
-// variant's unnamed namespace, after types.inl; of libraries it uses nothing (see variant_avx2.cc).
-namespace plain {
+// and, of the other variants, float64 and rescaled passes. It uses no library (variant_avx2.cc).
+#pragma once
+
+#include "../../op/float16.h"
+#include "../../op/fold.h"
+#include "../../op/formula.h"
+#include "../simd/types.h"
+
+namespace rmsnorm::cpu {
+namespace {
+namespace reference {
 
 // What tensors of X are computed in.
 template <class X>
@@ -14,11 +22,6 @@ struct Computed<double> {
 };
 template <class X>
 using FloatOf = typename Computed<X>::Float;
-
-inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
-inline float sqrt(float value) { return __builtin_sqrtf(value); }
-inline double sqrt(double value) { return __builtin_sqrt(value); }
 
 // A number as it is computed with, and T(value).
 template <class X>
@@ -62,17 +65,11 @@ class Weights {
   Float offset_;
 };
 
-// y before its cast: xhat * w, with T(xhat) in Llama's order.
-template <class X, bool kLlama, class Float>
-Float scaled(Float xhat, Float w) {
-  return (kLlama ? load(cast<X>(xhat)) : xhat) * w;
-}
-
-// g = dy * w, T(dy * w) in Llama's order.
-template <class X, bool kLlama, class Float>
-Float weighted(Float dy, Float w) {
-  return kLlama ? load(cast<X>(dy * w)) : dy * w;
-}
+// T(value) in Llama's order.
+template <class X, bool kLlama>
+struct Rounding {
+  FloatOf<X> operator()(FloatOf<X> value) const { return kLlama ? load(cast<X>(value)) : value; }
+};
 
 // sum_tiles (fold.h), compiled once for all that fill.
 template <class Float>
@@ -93,9 +90,10 @@ template <class Float, class A, class B>
     std::int64_t j = tile * kTileColumns;
     const std::int64_t end = hidden_size - j < kTileColumns ? hidden_size : j + kTileColumns;
     for (; j + kAccumulators <= end; j += kAccumulators) {
-      for (std::int64_t i = 0; i < kAccumulators; ++i) acc[i] = fma(a(j + i), b(j + i), acc[i]);
+      for (std::int64_t i = 0; i < kAccumulators; ++i)
+        acc[i] = rmsnorm::fma(a(j + i), b(j + i), acc[i]);
     }
-    for (std::int64_t i = 0; j + i < end; ++i) acc[i] = fma(a(j + i), b(j + i), acc[i]);
+    for (std::int64_t i = 0; j + i < end; ++i) acc[i] = rmsnorm::fma(a(j + i), b(j + i), acc[i]);
     return halving_sum(acc, kAccumulators);
   };
   const std::int64_t tiles = tile_count(hidden_size);
@@ -109,36 +107,37 @@ template <class Float, class A, class B>
   return sum_tiles_of<Float>(tiles, fill);
 }
 
-// rstd of a row, its fold taken again where it must.
+// rstd of a row, by a rescaled pass where it must.
 template <class X>
-FloatOf<X> rstd_of(const X* x, std::int64_t hidden_size, FloatOf<X> eps) {
+FloatOf<X> rstd_of_row(const X* x, std::int64_t hidden_size, FloatOf<X> eps) {
   using Float = FloatOf<X>;
   const auto fold_scaled = [&](Float f) {
     const auto x_at = [x, f](std::int64_t j) { return load(x[j]) * f; };
     return fold<Float>(hidden_size, x_at, x_at);
   };
-  const auto finish = [&](Float sum, Float f) {
-    const Float mean = sum * inverse<Float>(hidden_size);
-    return 1 / sqrt(mean + eps * f * f) * f;
-  };
+  const Float inverse_size = inverse<Float>(hidden_size);
   const Float sum = fold_scaled(1);
   const Float f = rescale_factor(sum, eps);
-  return f == 1 ? finish(sum, 1) : finish(fold_scaled(f), f);
+  return f == 1 ? rstd_of(sum, inverse_size, eps)
+                : rescaled_rstd(fold_scaled(f), inverse_size, eps, f);
 }
 
 // cbar of a row, likewise.
 template <class X, bool kLlama>
-FloatOf<X> cbar_of(const X* dy, const X* x, const Weights<X>& weights, std::int64_t hidden_size,
-                   FloatOf<X> rstd) {
+FloatOf<X> cbar_of_row(const X* dy, const X* x, const Weights<X>& weights, std::int64_t hidden_size,
+                       FloatOf<X> rstd) {
   using Float = FloatOf<X>;
-  const auto g_at = [=](std::int64_t j) { return weighted<X, kLlama>(load(dy[j]), weights.at(j)); };
+  const auto g_at = [=](std::int64_t j) {
+    return g_of(load(dy[j]), weights.at(j), Rounding<X, kLlama>{});
+  };
   const auto fold_scaled = [&](Float f) {
     return fold<Float>(hidden_size, g_at, [x, f](std::int64_t j) { return load(x[j]) * f; });
   };
+  const Float inverse_size = inverse<Float>(hidden_size);
   const Float sum = fold_scaled(1);
-  if (gradient_fold_stands(sum, rstd)) return sum * rstd * inverse<Float>(hidden_size);
+  if (gradient_fold_stands(sum, rstd)) return cbar_of(sum, rstd, inverse_size);
   const Float f = power_of_two(rstd);
-  return fold_scaled(f) * (rstd * (1 / f)) * inverse<Float>(hidden_size);
+  return cbar_of(fold_scaled(f), rstd * (1 / f), inverse_size);
 }
 
 template <class X>
@@ -161,10 +160,10 @@ void forward_row(const ForwardArgs& args, std::int64_t row) {
   const X* x = has_residual ? row_of<X>(args.sum, row) : row_of<X>(args.x, row);
   X* y = row_of<X>(args.y, row);
 
-  const Float rstd = rstd_of(x, hidden_size, static_cast<Float>(args.options.eps));
+  const Float rstd = rstd_of_row(x, hidden_size, static_cast<Float>(args.options.eps));
   if (args.rstd != nullptr) static_cast<Float*>(args.rstd)[row] = rstd;
   for (std::int64_t j = 0; j < hidden_size; ++j) {
-    y[j] = cast<X>(scaled<X, kLlama>(load(x[j]) * rstd, weights.at(j)));
+    y[j] = cast<X>(y_of(xhat_of(load(x[j]), rstd), weights.at(j), Rounding<X, kLlama>{}));
   }
 }
 
@@ -177,28 +176,26 @@ void backward_row(const BackwardArgs& args, std::int64_t row, FloatOf<X>* partia
   const X* x = row_of<X>(args.x, row);
   const Float rstd = args.rstd != nullptr
                          ? static_cast<const Float*>(args.rstd)[row]
-                         : rstd_of(x, hidden_size, static_cast<Float>(args.options.eps));
+                         : rstd_of_row(x, hidden_size, static_cast<Float>(args.options.eps));
 
+  const Rounding<X, kLlama> round;
+  const auto xhat_at = [&](std::int64_t j) { return xhat_of(load(x[j]), rstd); };
   if (partial != nullptr) {
     for (std::int64_t j = 0; j < hidden_size; ++j) {
-      const Float xhat = load(x[j]) * rstd;
-      partial[j] = fma(load(dy[j]), kLlama ? load(cast<X>(xhat)) : xhat, partial[j]);
+      partial[j] = add_to_dweight(partial[j], load(dy[j]), xhat_at(j), round);
     }
   }
   if (args.dx.data == nullptr) return;
-  const Float cbar = cbar_of<X, kLlama>(dy, x, weights, hidden_size, rstd);
+  const Float cbar = cbar_of_row<X, kLlama>(dy, x, weights, hidden_size, rstd);
   X* dx = row_of<X>(args.dx, row);
   const auto dx_at = [&](std::int64_t j) {
-    const Float xhat = load(x[j]) * rstd;
-    return rstd * fma(-xhat, cbar, weighted<X, kLlama>(load(dy[j]), weights.at(j)));
+    return dx_of(g_of(load(dy[j]), weights.at(j), round), xhat_at(j), rstd, -cbar);
   };
   if (args.dsum.data == nullptr) {
     for (std::int64_t j = 0; j < hidden_size; ++j) dx[j] = cast<X>(dx_at(j));
   } else {
     const X* dsum = row_of<X>(args.dsum, row);
-    for (std::int64_t j = 0; j < hidden_size; ++j) {
-      dx[j] = cast<X>(dx_at(j) + load(dsum[j]));
-    }
+    for (std::int64_t j = 0; j < hidden_size; ++j) dx[j] = cast<X>(dx_at(j) + load(dsum[j]));
   }
 }
 
@@ -221,23 +218,19 @@ template <class Float>
 void add_partial(Float* sum, const Float* partial, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) sum[i] += partial[i];
 }
-
-// The neighbour-first tree over `count` rows, stride apart, of kPartialColumns sums. A complete
-// left subtree of the largest power of two below count, and what is left: where an odd one passes
-// through, the same.
-template <class Float>
-void tree_sum(const Float* rows, std::int64_t count, std::int64_t stride,
-              Float (&sums)[kPartialColumns]) {
-  if (count == 1) {
-    for (std::int64_t i = 0; i < kPartialColumns; ++i) sums[i] = rows[i];
-    return;
+inline void add_partial(DType dtype, void* sum, const void* partial, std::int64_t count) {
+  if (dtype == DType::kFloat64) {
+    add_partial(static_cast<double*>(sum), static_cast<const double*>(partial), count);
+  } else {
+    add_partial(static_cast<float*>(sum), static_cast<const float*>(partial), count);
   }
-  const std::int64_t left = bit_ceil(count) / 2;
-  Float others[kPartialColumns];
-  tree_sum(rows, left, stride, sums);
-  tree_sum(rows + left * stride, count - left, stride, others);
-  add_partial(sums, others, kPartialColumns);
 }
+
+// kPartialColumns of a row of partial sums.
+template <class Float>
+struct Partials {
+  Float values[kPartialColumns];
+};
 
 template <class T, class Float>
 void finish_dweight(const BackwardArgs& args, const Float* partials, std::int64_t count,
@@ -245,13 +238,26 @@ void finish_dweight(const BackwardArgs& args, const Float* partials, std::int64_
   const std::int64_t stride = partial_stride(args.shape.hidden_size);
   T* dweight = static_cast<T*>(args.dweight);
   for (std::int64_t begin = part.begin; begin < part.end; begin += kPartialColumns) {
-    Float sums[kPartialColumns] = {};
-    if (count > 0) tree_sum(partials + begin, count, stride, sums);
-    for (std::int64_t i = 0; i < kPartialColumns && begin + i < args.shape.hidden_size; ++i) {
-      T& out = dweight[begin + i];
-      out = cast<T>(args.accumulate ? load(out) + sums[i] : sums[i]);
+    const auto leaf = [&](std::int64_t i) {
+      Partials<Float> sums;
+      for (std::int64_t j = 0; j < kPartialColumns; ++j) {
+        sums.values[j] = partials[i * stride + begin + j];
+      }
+      return sums;
+    };
+    const auto add = [](Partials<Float> sums, const Partials<Float>& others) {
+      add_partial(sums.values, others.values, kPartialColumns);
+      return sums;
+    };
+    Partials<Float> sums{};
+    if (count > 0) sums = neighbour_tree(static_cast<int>(count), leaf, add);
+    for (std::int64_t j = 0; j < kPartialColumns && begin + j < args.shape.hidden_size; ++j) {
+      T& out = dweight[begin + j];
+      out = cast<T>(args.accumulate ? load(out) + sums.values[j] : sums.values[j]);
     }
   }
 }
 
-}  // namespace plain
+}  // namespace reference
+}  // namespace
+}  // namespace rmsnorm::cpu

@@ -1,46 +1,51 @@
-// Forward with a residual. Included by row_kernels.inl.
+// Forward with a residual, and of any call.
+#pragma once
+
+#include "batched_rows.h"
+
+namespace rmsnorm::cpu {
+namespace {
 
 // Sums of x and residual are made of as many rows at a time as stay in the nearest caches until
 // they are normalised.
 static constexpr std::int64_t kSumBytes = 16 << 10;
 
-// The sum of a row, and a copy of it in `kept` if that is not null.
+// Writes the sum of a row and, if that is not null, a copy of it that stays in the caches.
+template <class X, Stores kStores>
+struct SumWriter {
+  X* data;
+  X* kept;
+
+  RMSNORM_INLINE void at(std::int64_t j, VecPair value) const {
+    RowWriter<X, Floats::kQuietNaN, kStores>{data}.at(j, value);
+    if (kept != nullptr) store_pair<X, Floats::kQuietNaN>(kept + j, value);
+  }
+  RMSNORM_INLINE void edge(std::int64_t j, std::int64_t begin, std::int64_t end,
+                           VecPair value) const {
+    RowWriter<X, Floats::kQuietNaN, kStores>{data}.edge(j, begin, end, value);
+    if (kept != nullptr) store_pair<X, Floats::kQuietNaN>(kept + j, value);
+  }
+};
+
 template <class X, Stores kStores>
 [[gnu::noinline]] void add_residual(const ForwardArgs& args, std::int64_t row, X* kept) {
   const std::int64_t hidden_size = args.shape.hidden_size;
   const X* const x = row_of<X>(args.x, row);
   const X* const residual = row_of<X>(args.residual, row);
-  const RowWriter<X, Floats::kShort, kStores> sum{row_of<X>(args.sum, row)};
-  const RowWriter<X, Floats::kShort, Stores::kCached> copy{kept};
-
+  const SumWriter<X, kStores> sum{row_of<X>(args.sum, row), kept};
   if (hidden_size < kPairColumns) {
-    const Pair value = load_part<X>(x, 0, hidden_size) + load_part<X>(residual, 0, hidden_size);
-    sum.part(0, 0, hidden_size, value);
-    if (kept != nullptr) copy.part(0, 0, hidden_size, value);
+    const VecPair value =
+        load_masked<X>(x, 0, hidden_size) + load_masked<X>(residual, 0, hidden_size);
+    store_masked<X, Floats::kQuietNaN>(sum.data, 0, hidden_size, value);
+    if (kept != nullptr) store_masked<X, Floats::kQuietNaN>(kept, 0, hidden_size, value);
     return;
   }
-  const auto sum_at = [&](std::int64_t j) {
-    return load_pair<X>(x + j) + load_pair<X>(residual + j);
-  };
-  const Walk walk = walk_row(sum.data, hidden_size);
-  Pair begin{};
-  Pair end{};
-  if (walk.begin > 0) begin = sum_at(0);
-  if (walk.end < hidden_size) end = sum_at(walk.last);
-  const bool down = kStores == Stores::kCached && is_better_down(sum.data, x, residual);
-  for_each_pair({walk.begin, walk.end}, down, [&](std::int64_t j) {
-    const Pair value = sum_at(j);
-    sum.at(j, value);
-    if (kept != nullptr) copy.at(j, value);
+  const bool descending = kStores == Stores::kCached && prefer_descending(sum.data, x, residual);
+  write_row(sum, hidden_size, descending, [=](std::int64_t column) {
+    return [=](std::int64_t j) {
+      return load_pair<X>(x + column + j) + load_pair<X>(residual + column + j);
+    };
   });
-  if (walk.begin > 0) {
-    sum.edge(0, 0, walk.begin, begin);
-    if (kept != nullptr) copy.at(0, begin);
-  }
-  if (walk.end < hidden_size) {
-    sum.edge(walk.last, walk.end - walk.last, kPairColumns, end);
-    if (kept != nullptr) copy.at(walk.last, end);
-  }
 }
 
 using Forward = void (*)(const ForwardArgs& args, Range rows, const void* prepared);
@@ -90,7 +95,7 @@ void forward_rows_or_sums(const ForwardArgs& args, Range rows, const void* prepa
 }
 
 void forward(const ForwardArgs& args, Range rows, Stores stores, const void* prepared) {
-  if (args.dtype == DType::kFloat64) return plain::forward<double, false>(args, rows);
+  if (args.dtype == DType::kFloat64) return reference::forward<double, false>(args, rows);
   with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
     using X = typename decltype(x)::Type;
     if (stores == Stores::kStreaming) {
@@ -100,3 +105,6 @@ void forward(const ForwardArgs& args, Range rows, Stores stores, const void* pre
     }
   });
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

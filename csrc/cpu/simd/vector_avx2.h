@@ -1,5 +1,12 @@
-// Vectors of AVX2 with FMA and F16C, 8 floats each: with tails.inl, what pairs.inl asks for of a
-// variant. Included after types.inl into a file of its instruction set (variant_avx2.cc).
+// Vectors of AVX2 with FMA and F16C, 8 floats each: what simd.h asks for of an instruction set.
+#pragma once
+
+#include <immintrin.h>
+
+#include "types.h"
+
+namespace rmsnorm::cpu {
+namespace {
 
 struct Vec {
   static constexpr int kLanes = 8;
@@ -11,13 +18,10 @@ struct Vec {
   RMSNORM_INLINE void store(float* destination) const { _mm256_storeu_ps(destination, v); }
 };
 
-struct Pair {
-  Vec a;
-  Vec b;
-};
+using VecPair = PairOf<Vec>;
 
-RMSNORM_INLINE Vec add(Vec x, Vec y) { return {_mm256_add_ps(x.v, y.v)}; }
-RMSNORM_INLINE Vec mul(Vec x, Vec y) { return {_mm256_mul_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec operator+(Vec x, Vec y) { return {_mm256_add_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec operator*(Vec x, Vec y) { return {_mm256_mul_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {_mm256_fmadd_ps(x.v, y.v, z.v)}; }
 RMSNORM_INLINE Vec divide(Vec x, Vec y) { return {_mm256_div_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec sqrt(Vec x) { return {_mm256_sqrt_ps(x.v)}; }
@@ -38,7 +42,7 @@ template <class X>
 static constexpr Stores kStreaming = Stores::kStreaming;
 
 // [0 … 7], [8 … 15]  ->  [0 2 … 14], [1 3 … 15]
-RMSNORM_INLINE Pair interleave(Pair x) {
+RMSNORM_INLINE VecPair interleave(VecPair x) {
   const __m256 even = _mm256_shuffle_ps(x.a.v, x.b.v, _MM_SHUFFLE(2, 0, 2, 0));
   const __m256 odd = _mm256_shuffle_ps(x.a.v, x.b.v, _MM_SHUFFLE(3, 1, 3, 1));
   const auto in_order = [](__m256 v) {
@@ -49,23 +53,10 @@ RMSNORM_INLINE Pair interleave(Pair x) {
 }
 
 // The inverse of interleave.
-RMSNORM_INLINE Pair deinterleave(Pair x) {
+RMSNORM_INLINE VecPair deinterleave(VecPair x) {
   const __m256 low = _mm256_unpacklo_ps(x.a.v, x.b.v);
   const __m256 high = _mm256_unpackhi_ps(x.a.v, x.b.v);
   return {{_mm256_permute2f128_ps(low, high, 0x20)}, {_mm256_permute2f128_ps(low, high, 0x31)}};
-}
-
-template <bool kOrder>
-RMSNORM_INLINE Pair load_floats(const float* source) {
-  const Pair natural{Vec::load(source), Vec::load(source + Vec::kLanes)};
-  return kOrder ? interleave(natural) : natural;
-}
-
-template <bool kOrder>
-RMSNORM_INLINE void store_floats(float* destination, Pair value) {
-  if (kOrder) value = deinterleave(value);
-  value.a.store(destination);
-  value.b.store(destination + Vec::kLanes);
 }
 
 // The bits of a float with those of its bfloat16 in the upper half; the lower half is rubbish.
@@ -74,7 +65,7 @@ RMSNORM_INLINE __m256i round_to_bfloat16(Vec x) {
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits(x), 16), _mm256_set1_epi32(1));
   const __m256i rounded =
       _mm256_add_epi32(_mm256_add_epi32(bits(x), _mm256_set1_epi32(0x7fff)), odd);
-  if constexpr (kWhich == Floats::kShort) {
+  if constexpr (kWhich == Floats::kQuietNaN) {
     return rounded;
   } else {
     const __m256 quiet = _mm256_or_ps(x.v, floats(_mm256_set1_epi32(0x00400000)).v);
@@ -84,9 +75,9 @@ RMSNORM_INLINE __m256i round_to_bfloat16(Vec x) {
 }
 
 template <class X>
-RMSNORM_INLINE Pair load_pair(const X* source) {
+RMSNORM_INLINE VecPair load_pair(const X* source) {
   if constexpr (__is_same(X, float)) {
-    return load_floats<false>(source);
+    return {Vec::load(source), Vec::load(source + Vec::kLanes)};
   } else if constexpr (__is_same(X, BFloat16)) {
     const __m256i packed = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source));
     return {floats(_mm256_slli_epi32(packed, 16)),
@@ -99,7 +90,7 @@ RMSNORM_INLINE Pair load_pair(const X* source) {
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE Pair round_pair(Pair x) {
+RMSNORM_INLINE VecPair round_pair(VecPair x) {
   if constexpr (__is_same(X, float)) {
     return x;
   } else if constexpr (__is_same(X, BFloat16)) {
@@ -115,9 +106,9 @@ RMSNORM_INLINE Pair round_pair(Pair x) {
   }
 }
 
-// The 16 elements of a 16-bit Pair, as they lie in memory.
+// The 16 elements of a 16-bit VecPair, as they lie in memory.
 template <class X, Floats kWhich>
-RMSNORM_INLINE __m256i pack_pair(Pair x) {
+RMSNORM_INLINE __m256i pack_pair(VecPair x) {
   if constexpr (__is_same(X, BFloat16)) {
     const __m256i even = _mm256_srli_epi32(round_to_bfloat16<kWhich>(x.a), 16);
     return _mm256_blend_epi16(even, round_to_bfloat16<kWhich>(x.b), 0xaa);
@@ -128,9 +119,10 @@ RMSNORM_INLINE __m256i pack_pair(Pair x) {
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE void store_pair(X* destination, Pair value) {
+RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
   if constexpr (__is_same(X, float)) {
-    store_floats<false>(destination, value);
+    value.a.store(destination);
+    value.b.store(destination + Vec::kLanes);
   } else {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(destination), pack_pair<X, kWhich>(value));
   }
@@ -141,7 +133,7 @@ RMSNORM_INLINE void stream_256(void* destination, __m256i value) {
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
+RMSNORM_INLINE void stream_pair(X* destination, VecPair value) {
   if constexpr (__is_same(X, float)) {
     stream_256(destination, bits(value.a));
     stream_256(destination + Vec::kLanes, bits(value.b));
@@ -152,22 +144,6 @@ RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
 
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
 RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
-
-// The columns [begin, end) of a Pair; -0 in the others.
-template <bool kOrder>
-RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
-  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  const __m256i a = kOrder ? _mm256_slli_epi32(lane, 1) : lane;
-  const __m256i b = _mm256_add_epi32(a, _mm256_set1_epi32(kOrder ? 1 : Vec::kLanes));
-  const __m256i first = _mm256_set1_epi32(static_cast<int>(begin));
-  const __m256i behind = _mm256_set1_epi32(static_cast<int>(end));
-  const auto keep = [&](Vec v, __m256i column) {
-    const Vec inside = floats(
-        _mm256_andnot_si256(_mm256_cmpgt_epi32(first, column), _mm256_cmpgt_epi32(behind, column)));
-    return Vec{_mm256_blendv_ps(_mm256_set1_ps(-0.0f), v.v, inside.v)};
-  };
-  return {keep(x.a, a), keep(x.b, b)};
-}
 
 RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
   // Lanes 4 apart, of v[i] below and v[i + 4] above; then 2 apart; then neighbours.
@@ -188,8 +164,11 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
 }
 
 RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
-  if (count <= 4) v = add(v, {_mm256_permute2f128_ps(v.v, v.v, 0x01)});
-  if (count <= 2) v = add(v, {_mm256_permute_ps(v.v, _MM_SHUFFLE(1, 0, 3, 2))});
-  if (count <= 1) v = add(v, {_mm256_permute_ps(v.v, _MM_SHUFFLE(2, 3, 0, 1))});
+  if (count <= 4) v = v + Vec{_mm256_permute2f128_ps(v.v, v.v, 0x01)};
+  if (count <= 2) v = v + Vec{_mm256_permute_ps(v.v, _MM_SHUFFLE(1, 0, 3, 2))};
+  if (count <= 1) v = v + Vec{_mm256_permute_ps(v.v, _MM_SHUFFLE(2, 3, 0, 1))};
   return v;
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

@@ -1,4 +1,13 @@
-// The fold of fold.h over rows. Included by row_kernels.inl.
+// The fold of fold.h over rows.
+#pragma once
+
+#include "../../op/formula.h"
+#include "../simd/min_abs.h"
+#include "reference_rows.h"
+#include "weights.h"
+
+namespace rmsnorm::cpu {
+namespace {
 
 // Long rows that are folded side by side, tile by tile, so that weights come once for all of them
 // from the second cache.
@@ -6,21 +15,21 @@ static constexpr std::int64_t kFoldedRows = 4;
 static_assert(kFoldedRows <= Vec::kLanes);
 
 // The factors of the forward fold, x and x, from a column of a row on.
-template <class X>
+template <class X, class Loader>
 struct SquareFactors {
   static constexpr bool kFromLines = kMasks<X>;
   static constexpr std::int64_t kSideBySide = 1;
   const X* x;
-  Magnitudes<X>* magnitudes;
+  Loader* loader;
 
-  RMSNORM_INLINE SquareFactors from(std::int64_t column) const { return {x + column, magnitudes}; }
-  RMSNORM_INLINE Pair step(std::int64_t column, Pair acc) const {
-    const Pair value = magnitudes->at(x + column);
+  RMSNORM_INLINE SquareFactors from(std::int64_t column) const { return {x + column, loader}; }
+  RMSNORM_INLINE VecPair step(std::int64_t column, VecPair acc) const {
+    const VecPair value = loader->at(x + column);
     return fma(value, value, acc);
   }
-  RMSNORM_INLINE Pair part(std::int64_t column, std::int64_t begin, std::int64_t end,
-                           Pair acc) const {
-    const Pair value = magnitudes->part(x + column, begin, end);
+  RMSNORM_INLINE VecPair part(std::int64_t column, std::int64_t begin, std::int64_t end,
+                              VecPair acc) const {
+    const VecPair value = loader->part(x + column, begin, end);
     return fma(value, value, acc);
   }
 };
@@ -39,21 +48,22 @@ struct GradientFactors {
   RMSNORM_INLINE GradientFactors from(std::int64_t j) const {
     return {x + j, dy + j, weights, j, kWeighted ? weights->from(j) : WeightPairs<X>{}};
   }
-  RMSNORM_INLINE Pair step(std::int64_t j, Pair acc) const {
-    Pair g = load_pair<X>(dy + j);
-    if constexpr (kWeighted) g = weighted<X, kLlama>(g, w.at(j));
+  RMSNORM_INLINE VecPair step(std::int64_t j, VecPair acc) const {
+    VecPair g = load_pair<X>(dy + j);
+    if constexpr (kWeighted) g = g_of(g, w.at(j), round);
     return fma(g, load_pair<X>(x + j), acc);
   }
-  // Zeros in place of columns that are not of the row, or of the tile, give products of either
-  // zero. They are added to accumulators of other columns, which -0 leaves alone and +0 does not:
-  // so g is -0 there.
-  RMSNORM_INLINE Pair part(std::int64_t j, std::int64_t begin, std::int64_t end, Pair acc) const {
-    Pair g = load_part<X>(dy + j, begin, end);
-    if constexpr (kWeighted) {
-      g = weighted<X, kLlama>(g, weights->part(column + j, begin, end));
-    }
-    return fma(keep_columns<kInterleaved<X>>(g, begin, end), load_part<X>(x + j, begin, end), acc);
+  // Columns that are not of the row, or of the tile, add zeros: dy and x are 0 there, and w is of
+  // this row, so that where it is not finite neither is the row's sum.
+  RMSNORM_INLINE VecPair part(std::int64_t j, std::int64_t begin, std::int64_t end,
+                              VecPair acc) const {
+    VecPair g = load_masked<X>(dy + j, begin, end);
+    if constexpr (kWeighted) g = g_of(g, weights->masked(column + j, begin, end), round);
+    return fma(g, load_masked<X>(x + j, begin, end), acc);
   }
+
+ private:
+  static constexpr Rounding<X, kLlama, Floats::kQuietNaN> round{};
 };
 
 // How many elements lie between the last cache line's begin and this one.
@@ -62,12 +72,12 @@ RMSNORM_INLINE std::int64_t behind_line(const X* element) {
   return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(element) % 64 / sizeof(X));
 }
 
-// Folds the first `count` columns of a tile that begins at `begin` into a Pair, whose lanes
+// Folds the first `count` columns of a tile that begins at `begin` into a VecPair, whose lanes
 // LaneSums halves further.
 template <class Factors>
-RMSNORM_INLINE Pair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
-  Pair acc[kPairs];
-  for (auto& pair : acc) pair = both(Vec::zero());
+RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
+  VecPair acc[kPairs];
+  for (auto& pair : acc) pair = zero_pair();
   if (count >= kTileColumns && Factors::kFromLines) {
     const std::int64_t behind = behind_line(row.x + begin);
     const Factors factors = row.from(begin - behind);
@@ -113,21 +123,21 @@ struct LaneSums {
   Vec a[Vec::kLanes];
   Vec b[kInterleaved<X> ? Vec::kLanes : 1];
 
-  RMSNORM_INLINE void set(std::int64_t lane, Pair tile) {
+  RMSNORM_INLINE void set(std::int64_t lane, VecPair tile) {
     if constexpr (kInterleaved<X>) {
       a[lane] = tile.a;
       b[lane] = tile.b;
     } else {
-      a[lane] = add(tile.a, tile.b);
+      a[lane] = tile.a + tile.b;
     }
   }
   RMSNORM_INLINE Vec sums() const {
-    if constexpr (kInterleaved<X>) return add(sum_lanes(a), sum_lanes(b));
+    if constexpr (kInterleaved<X>) return sum_lanes(a) + sum_lanes(b);
     return sum_lanes(a);
   }
   // Of lane 0's tile alone, in every lane.
   RMSNORM_INLINE Vec first() const {
-    if constexpr (kInterleaved<X>) return add(halve_lanes(a[0], 1), halve_lanes(b[0], 1));
+    if constexpr (kInterleaved<X>) return halve_lanes(a[0], 1) + halve_lanes(b[0], 1);
     return halve_lanes(a[0], 1);
   }
 };
@@ -140,50 +150,47 @@ RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
   return together;
 }
 
-// Folds row r of as many as are folded together into the lanes of `lanes`. Tile t goes to lane t *
-// together + r: halving the lanes then adds tiles, never rows.
+// Folds tiles of a row into the lanes first, first + step … of `lanes`: those at columns begin,
+// begin
+// + stride …, and +0 for tiles beyond the row.
 template <class X, class Factors>
-RMSNORM_INLINE void fold_row(LaneSums<X>& lanes, std::int64_t r, std::int64_t together,
-                             std::int64_t hidden_size, const Factors& factors) {
-  std::int64_t begin = 0;
-  for (std::int64_t lane = r; lane < Vec::kLanes; lane += together, begin += kTileColumns) {
+RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
+                               std::int64_t hidden_size, const Factors& factors,
+                               std::int64_t begin = 0, std::int64_t stride = kTileColumns) {
+  for (std::int64_t lane = first; lane < Vec::kLanes; lane += step, begin += stride) {
     const bool exists = begin < hidden_size;
-    lanes.set(lane, exists ? fold_tile(factors, begin, hidden_size - begin) : both(Vec::zero()));
+    lanes.set(lane, exists ? fold_tile(factors, begin, hidden_size - begin) : zero_pair());
   }
 }
 
 // The folds of `count` rows of at most kLanes tiles: `together` of them share the lanes of one Vec,
-// or, if that is 1, up to kSideBySide rows are side by side in one each. Row r's is left in
+// where tile t of row r goes to lane t * together + r, so that halving the lanes adds tiles, never
+// rows. If that is 1, up to kSideBySide rows are side by side in one Vec each. Row r's is left in
 // sums[r], of count + kLanes floats. `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
 [[gnu::noinline]] void fold_group(std::int64_t hidden_size, std::int64_t count,
                                   std::int64_t together, const FactorsOf& factors_of, float* sums) {
-  using Factors = decltype(factors_of(0));
-  LaneSums<X> lanes[Factors::kSideBySide];
-  if (Factors::kSideBySide == 1 && together == 1) {
-    // A row of many tiles, whose place is found out once.
-    fold_row(lanes[0], 0, 1, hidden_size, factors_of(0));
-    return halve_lanes(lanes[0].sums(), 1).store(sums);
+  constexpr std::int64_t kSideBySide = decltype(factors_of(0))::kSideBySide;
+  LaneSums<X> lanes[kSideBySide];
+  if (count == 1 && hidden_size <= kTileColumns) {
+    lanes[0].set(0, fold_tile(factors_of(0), 0, hidden_size));
+    return lanes[0].first().store(sums);
   }
-  const bool is_one_tile = count == 1 && hidden_size <= kTileColumns;
-  const std::int64_t lanes_set = is_one_tile ? 1 : Vec::kLanes;
-  const std::int64_t side_by_side = Factors::kSideBySide == 1 || together > 1 ? 1 : count;
-  std::int64_t begin = 0;
-  std::int64_t r = 0;
-  for (std::int64_t lane = 0; lane < lanes_set; ++lane) {
-    for (std::int64_t s = 0; s < side_by_side; ++s) {
-      const bool exists = r + s < count && begin < hidden_size;
-      lanes[s].set(lane, exists ? fold_tile(factors_of(r + s), begin, hidden_size - begin)
-                                : both(Vec::zero()));
+  if (kSideBySide == 1 || together > 1) {
+    for (std::int64_t r = 0; r < together; ++r) {
+      fold_tiles(lanes[0], r, together, r < count ? hidden_size : 0, factors_of(r < count ? r : 0));
     }
-    if (++r < together) continue;
-    r = 0;
-    begin += kTileColumns;
+    return halve_lanes(lanes[0].sums(), together).store(sums);
   }
-  if (is_one_tile) return lanes[0].first().store(sums);
-  for (std::int64_t s = 0; s < side_by_side; ++s) {
-    halve_lanes(lanes[s].sums(), together).store(sums + s);
+  for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
+    const std::int64_t begin = lane * kTileColumns;
+    for (std::int64_t r = 0; r < count; ++r) {
+      const bool exists = begin < hidden_size;
+      lanes[r].set(lane,
+                   exists ? fold_tile(factors_of(r), begin, hidden_size - begin) : zero_pair());
+    }
   }
+  for (std::int64_t r = 0; r < count; ++r) halve_lanes(lanes[r].sums(), 1).store(sums + r);
 }
 
 // The folds of `count` rows: at most rows_together, or kFoldedRows where that is 1. Row r's is left
@@ -198,19 +205,14 @@ RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
   for (std::int64_t r = 0; r < count; ++r) {
     const auto fill = [&](std::int64_t first, std::int64_t stride, std::int64_t n, float* out) {
       const auto factors = factors_of(r);
-      const std::int64_t columns = stride * kTileColumns;
-      std::int64_t begin = first * kTileColumns;
       for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
         LaneSums<X> lanes;
-        for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane, begin += columns) {
-          const bool exists = begin < hidden_size;
-          lanes.set(lane,
-                    exists ? fold_tile(factors, begin, hidden_size - begin) : both(Vec::zero()));
-        }
+        fold_tiles(lanes, 0, 1, hidden_size, factors, (first + i * stride) * kTileColumns,
+                   stride * kTileColumns);
         lanes.sums().store(out + i);
       }
     };
-    sums[r] = plain::sum_tiles_of<float>(tiles, fill);
+    sums[r] = reference::sum_tiles_of<float>(tiles, fill);
   }
 }
 
@@ -218,10 +220,9 @@ RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
 // share them.
 template <class X>
 [[gnu::noinline]] void fold_squares(const ConstRows& x, std::int64_t row, std::int64_t count,
-                                    std::int64_t hidden_size, Magnitudes<X>& magnitudes,
-                                    float* sums) {
+                                    std::int64_t hidden_size, MinAbs<X>& min_abs, float* sums) {
   const auto factors_of = [&](std::int64_t r) {
-    return SquareFactors<X>{row_of<X>(x, row + r), &magnitudes};
+    return SquareFactors<X, MinAbs<X>>{row_of<X>(x, row + r), &min_abs};
   };
   fold_rows<X>(hidden_size, count, factors_of, sums);
 }
@@ -235,3 +236,6 @@ template <class X, bool kWeighted, bool kLlama>
   };
   fold_rows<X>(args.shape.hidden_size, count, factors_of, sums);
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

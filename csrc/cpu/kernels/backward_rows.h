@@ -1,4 +1,12 @@
-// dx of rows and their sums of dy * xhat. Included by row_kernels.inl.
+// dx of rows and their sums of dy * xhat.
+#pragma once
+
+#include "backward_columns.h"
+#include "fold_rows.h"
+#include "rescaled_rows.h"
+
+namespace rmsnorm::cpu {
+namespace {
 
 // Rows are folded in blocks, whose dy and x are of so many bytes, until their columns are computed;
 // at most so many rows, or as many as are folded together, and at least two, which share the
@@ -57,7 +65,7 @@ template <class X>
   const Vec inverse_size = Vec::broadcast(inverse(hidden_size));
   const bool has_dx = args.dx.data != nullptr;
   const bool has_residual = has_dx && args.dsum.data != nullptr;
-  const Walk walk = walk_backward<X>(args);
+  const AlignedBody body = backward_body<X>(args);
 
   for (std::int64_t first = rows.begin; first < rows.end; first += most) {
     const std::int64_t count = rows.end - first < most ? rows.end - first : most;
@@ -68,10 +76,10 @@ template <class X>
       const std::int64_t n = count - r < together ? count - r : together;
       if (args.rstd == nullptr) {
         alignas(64) float sums[Vec::kLanes + 1];
-        Magnitudes<X> magnitudes;
-        fold_squares<X>(args.x, first + r, n, hidden_size, magnitudes, sums);
+        MinAbs<X> min_abs;
+        fold_squares<X>(args.x, first + r, n, hidden_size, min_abs, sums);
         const Vec folds = together > 1 ? Vec::load(sums) : Vec::broadcast(sums[0]);
-        rstd_of<X>(args.x, {first + r, first + r + n}, folds, hidden_size, args.options)
+        rstd_of_rows<X>(args.x, {first + r, first + r + n}, folds, hidden_size, args.options)
             .store(rstd + r);
       } else {
         const float* const given = static_cast<const float*>(args.rstd) + first;
@@ -86,7 +94,7 @@ template <class X>
       for (std::int64_t r = 0; r < count; r += Vec::kLanes) {
         const Vec sums = Vec::load(cbar + r);
         const Vec rstds = Vec::load(rstd + r);
-        mul(mul(sums, rstds), inverse_size).store(cbar + r);
+        cbar_of(sums, rstds, inverse_size).store(cbar + r);
         if (!gradient_folds_stand(sums, rstds)) {
           const std::int64_t n = count - r < Vec::kLanes ? count - r : Vec::kLanes;
           kernels.rescale(args, {first + r, first + r + n}, sums, rstd + r, cbar + r);
@@ -101,7 +109,7 @@ template <class X>
                 rstd[r],
                 cbar[r]};
     }
-    const BackwardBlock<X> block{row,     count,   hidden_size,         walk,
+    const BackwardBlock<X> block{row,     count,   hidden_size,         body,
                                  weights, partial, first == rows.begin, stores};
     backward_block(block, *kernels.columns);
     if (kernels.more_columns != nullptr) backward_block(block, *kernels.more_columns);
@@ -112,7 +120,7 @@ template <class X>
 void backward(const BackwardArgs& args, Range rows, Stores stores, const void* prepared,
               void* partial_sums) {
   if (args.dtype == DType::kFloat64) {
-    return plain::backward<double, false>(args, rows, static_cast<double*>(partial_sums));
+    return reference::backward<double, false>(args, rows, static_cast<double*>(partial_sums));
   }
   float* const partial = static_cast<float*>(partial_sums);
   with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
@@ -127,3 +135,6 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, const void* p
     }
   });
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

@@ -1,19 +1,27 @@
-// dx of the columns of a block of rows, and their sums of dy * xhat. Included by row_kernels.inl.
+// dx of the columns of a block of rows, and their sums of dy * xhat.
 //
-// A row of partial sums holds Pairs in the order of the tensors, as rows are walked (Walk): the
-// edge at column 0, the whole Pairs, the edge at the end; of a short row, one Pair.
+// A row of partial sums holds VecPairs in the order of the tensors, as rows are cut (AlignedBody):
+// the head at column 0, the body, the tail at the end; of a short row, one VecPair.
+#pragma once
 
-// Rows of one call are walked alike, by the first one's alignment.
+#include "../../op/formula.h"
+#include "../simd/rows.h"
+#include "weights.h"
+
+namespace rmsnorm::cpu {
+namespace {
+
+// Rows of one call are cut alike, by the first one's alignment.
 template <class X>
-RMSNORM_INLINE Walk walk_backward(const BackwardArgs& args) {
+RMSNORM_INLINE AlignedBody backward_body(const BackwardArgs& args) {
   const void* aligned = args.dx.data != nullptr ? args.dx.data : args.x.data;
-  return walk_row(static_cast<const X*>(aligned), args.shape.hidden_size);
+  return aligned_body(static_cast<const X*>(aligned), args.shape.hidden_size);
 }
 
 // Columns are computed in stripes through all rows of a block, whose weights and partial sums stay
 // in registers. Narrower stripes leave the caches' prefetchers too little of a row: measured at
 // 32x4096 with AVX-512, 64 columns take 1.4 times as long, and 192 or 256 as long as 128.
-static constexpr std::int64_t kHeldPairs = 128 / kPairColumns < 8 ? 128 / kPairColumns : 8;
+static constexpr std::int64_t kRegisterPairs = 128 / kPairColumns < 8 ? 128 / kPairColumns : 8;
 
 // One row of backward: what its columns need besides w.
 template <class X>
@@ -32,7 +40,7 @@ struct BackwardBlock {
   const BackwardRow<X>* rows;
   std::int64_t count;
   std::int64_t hidden_size;
-  Walk walk;
+  AlignedBody body;
   const Weights<X>& weights;
   float* partials;  // null if dweight is not wanted
   bool is_fresh;    // the partial sums start here
@@ -51,29 +59,29 @@ struct Gradients {
   static constexpr Stores kStores = kWrites;
 };
 
-// dx of one Pair of a row's columns; acc gains dy * xhat.
+// dx of one VecPair of a row's columns; acc gains dy * xhat.
 template <class G, class X>
-RMSNORM_INLINE Pair backward_pair(Pair dy, Pair x, Pair w, const BackwardRow<X>& row, Pair& acc) {
+RMSNORM_INLINE VecPair backward_pair(VecPair dy, VecPair x, VecPair w, const BackwardRow<X>& row,
+                                     VecPair& acc) {
+  constexpr Rounding<X, G::kLlama, Floats::kQuietNaN> round;
   const Vec rstd = Vec::broadcast(row.rstd);
-  const Pair xhat = x * rstd;
-  if constexpr (G::kDweight) {
-    acc = fma(dy, G::kLlama ? round_pair<X, Floats::kShort>(xhat) : xhat, acc);
-  }
+  const VecPair xhat = xhat_of(x, rstd);
+  if constexpr (G::kDweight) acc = add_to_dweight(acc, dy, xhat, round);
   if constexpr (!G::kDx) return xhat;
-  Pair g = dy;
-  if constexpr (G::kWeighted) g = weighted<X, G::kLlama>(dy, w);
-  return fma(xhat, both(Vec::broadcast(-row.cbar)), g) * rstd;
+  VecPair g = dy;
+  if constexpr (G::kWeighted) g = g_of(dy, w, round);
+  return dx_of(g, xhat, rstd, Vec::broadcast(-row.cbar));
 }
 
-// kPairCount whole Pairs of columns from column j on, of all rows of a block. Weights and partial
-// sums stay in registers for all of them.
+// kPairCount whole VecPairs of columns from column j on, of all rows of a block. Weights and
+// partial sums stay in registers for all of them.
 template <class G, std::int64_t kPairCount, class X>
 RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j, float* partial) {
-  Pair w[kPairCount];
-  Pair acc[kPairCount];
+  VecPair w[kPairCount];
+  VecPair acc[kPairCount];
   for (std::int64_t p = 0; p < kPairCount; ++p) {
     if constexpr (G::kWeighted) w[p] = block.weights.from(j).at(p * kPairColumns);
-    acc[p] = both(Vec::zero());
+    acc[p] = zero_pair();
     if (G::kDweight && !block.is_fresh) acc[p] = load_floats<false>(partial + p * kPairColumns);
   }
   const BackwardRow<X>* const rows = block.rows;
@@ -81,11 +89,11 @@ RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j
   for (std::int64_t r = 0; r < count; ++r) {
     // A copy: what is stored could be anywhere, and memory would be read again after every store.
     const BackwardRow<X> row = rows[r];
-    const RowWriter<X, Floats::kShort, G::kStores> to{row.dx};
+    const RowWriter<X, Floats::kQuietNaN, G::kStores> to{row.dx};
     for (std::int64_t p = 0; p < kPairCount; ++p) {
       const std::int64_t column = j + p * kPairColumns;
-      Pair dx = backward_pair<G>(load_pair<X>(row.dy + column), load_pair<X>(row.x + column), w[p],
-                                 row, acc[p]);
+      VecPair dx = backward_pair<G>(load_pair<X>(row.dy + column), load_pair<X>(row.x + column),
+                                    w[p], row, acc[p]);
       if constexpr (!G::kDx) continue;
       if (row.dsum != nullptr) dx = dx + load_pair<X>(row.dsum + column);
       to.at(column, dx);
@@ -96,8 +104,8 @@ RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j
   }
 }
 
-// The whole Pairs of columns, whose partial sums begin at `partial`. The last of them come first,
-// of which the nearest cache still has what the fold read: dx alone takes 0.9 of the time at
+// The whole VecPairs of columns, whose partial sums begin at `partial`. The last of them come
+// first, of which the nearest cache still has what the fold read: dx alone takes 0.9 of the time at
 // 32x4096 on two threads. In parts, each of which goes up: on the way down the caches' prefetchers
 // do not help, and 512x4096 takes 1.5 times as long.
 static constexpr std::int64_t kUpColumns = 1024;
@@ -105,7 +113,7 @@ static constexpr std::int64_t kUpColumns = 1024;
 template <class G, class X>
 [[gnu::noinline]] void backward_columns(const BackwardBlock<X>& block, Range columns,
                                         float* partial) {
-  constexpr std::int64_t kHeld = kHeldPairs * kPairColumns;
+  constexpr std::int64_t kHeld = kRegisterPairs * kPairColumns;
   static_assert(kUpColumns % kHeld == 0);
   std::int64_t begin = columns.end;
   for (std::int64_t end = columns.end; end > columns.begin; end = begin) {
@@ -116,18 +124,18 @@ template <class G, class X>
       j += by;
       if (G::kDweight) sums += by;
     };
-    for (; j + kHeld <= end; advance(kHeld)) backward_pairs<G, kHeldPairs>(block, j, sums);
+    for (; j + kHeld <= end; advance(kHeld)) backward_pairs<G, kRegisterPairs>(block, j, sums);
     for (; j < end; advance(kPairColumns)) backward_pairs<G, 1>(block, j, sums);
   }
 }
 
-// Columns that share memory: a whole Pair at most, and the edges that overlap it. Of one row all
+// Columns that share memory: a whole VecPair at most, and the edges that overlap it. Of one row all
 // are loaded before any is stored.
 struct BackwardParts {
   static constexpr int kMost = 3;
   struct Part {
     std::int64_t column;
-    Range written;  // of the Pair's columns
+    Range written;  // of the VecPair's columns
     float* partial;
   };
   Part parts[kMost];
@@ -140,9 +148,9 @@ struct BackwardParts {
 
 template <class G, class X>
 [[gnu::noinline]] void backward_parts(const BackwardBlock<X>& block, const BackwardParts& all) {
-  Pair w[BackwardParts::kMost] = {};
-  Pair acc[BackwardParts::kMost] = {};
-  Pair dx[BackwardParts::kMost] = {};
+  VecPair w[BackwardParts::kMost] = {};
+  VecPair acc[BackwardParts::kMost] = {};
+  VecPair dx[BackwardParts::kMost] = {};
   const auto for_each = [&](const auto& function) {
     function(0);
     if (all.count > 1) function(1);
@@ -169,9 +177,9 @@ template <class G, class X>
       X* const to = row.dx + all.parts[i].column;
       const Range written = all.parts[i].written;
       if (block.stores == Stores::kCached || written.end - written.begin == kPairColumns) {
-        store_pair<X, Floats::kShort>(to, dx[i]);
+        store_pair<X, Floats::kQuietNaN>(to, dx[i]);
       } else {
-        store_part<X, Floats::kShort>(to, written.begin, written.end, dx[i]);
+        store_masked<X, Floats::kQuietNaN>(to, written.begin, written.end, dx[i]);
       }
     });
   }
@@ -179,21 +187,21 @@ template <class G, class X>
   for_each([&](int i) { store_floats<false>(all.parts[i].partial, acc[i]); });
 }
 
-// Rows of less than a Pair.
+// Rows of less than a VecPair.
 template <class G, class X>
 [[gnu::noinline]] void backward_tails(const BackwardBlock<X>& block) {
   const std::int64_t columns = block.hidden_size;
-  Pair w{};
-  Pair acc{};
-  if constexpr (G::kWeighted) w = block.weights.part(0, 0, columns);
+  VecPair w{};
+  VecPair acc{};
+  if constexpr (G::kWeighted) w = block.weights.masked(0, 0, columns);
   if (G::kDweight && !block.is_fresh) acc = load_floats<false>(block.partials);
   for (std::int64_t r = 0; r < block.count; ++r) {
     const BackwardRow<X> row = block.rows[r];
-    const auto load = [&](const X* from) { return load_part<X>(from, 0, columns); };
-    Pair dx = backward_pair<G>(load(row.dy), load(row.x), w, row, acc);
+    const auto load = [&](const X* from) { return load_masked<X>(from, 0, columns); };
+    VecPair dx = backward_pair<G>(load(row.dy), load(row.x), w, row, acc);
     if constexpr (!G::kDx) continue;
     if (row.dsum != nullptr) dx = dx + load(row.dsum);
-    store_part<X, Floats::kShort>(row.dx, 0, columns, dx);
+    store_masked<X, Floats::kQuietNaN>(row.dx, 0, columns, dx);
   }
   if constexpr (G::kDweight) store_floats<false>(block.partials, acc);
 }
@@ -216,23 +224,23 @@ template <class X>
 [[gnu::noinline]] void backward_block(const BackwardBlock<X>& block,
                                       const ColumnKernels<X>& kernels) {
   const std::int64_t hidden_size = block.hidden_size;
-  const Walk walk = block.walk;
+  const AlignedBody body = block.body;
   float* const partials = block.partials;
   if (hidden_size < kPairColumns) return kernels.tails(block);
-  const bool has_begin = walk.begin > 0;
-  const bool has_end = walk.end < hidden_size;
+  const bool has_begin = body.begin > 0;
+  const bool has_end = body.end < hidden_size;
   // Of column j. No partial sums are none of any column.
   const auto at = [&](std::int64_t j) {
     const std::int64_t edge = has_begin ? kPairColumns : 0;
-    return partials == nullptr ? nullptr : partials + edge + (j - walk.begin);
+    return partials == nullptr ? nullptr : partials + edge + (j - body.begin);
   };
   constexpr Range kWhole{0, kPairColumns};
-  std::int64_t begin = walk.begin;
-  std::int64_t end = walk.end;
+  std::int64_t begin = body.begin;
+  std::int64_t end = body.end;
   BackwardParts at_begin;
   BackwardParts at_end;
   if (has_begin) {
-    at_begin.add(0, {0, walk.begin}, partials);
+    at_begin.add(0, {0, body.begin}, partials);
     if (begin < end) at_begin.add(begin, kWhole, at(begin));
     begin += kPairColumns;
   }
@@ -242,9 +250,12 @@ template <class X>
       end -= kPairColumns;
       parts.add(end, kWhole, at(end));
     }
-    parts.add(walk.last, {walk.end - walk.last, kPairColumns}, at(walk.end));
+    parts.add(body.tail, {body.end - body.tail, kPairColumns}, at(body.end));
   }
   if (at_begin.count > 0) kernels.parts(block, at_begin);
   if (begin < end) kernels.columns(block, {begin, end}, at(begin));
   if (at_end.count > 0) kernels.parts(block, at_end);
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

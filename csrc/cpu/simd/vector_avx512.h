@@ -1,5 +1,13 @@
-// Vectors of AVX-512 (F, BW, VL, DQ) with FMA and F16C, 16 floats each: what pairs.inl asks for of
-// a variant. Included after types.inl into a file of its instruction set (variant_avx2.cc).
+// Vectors of AVX-512 (F, BW, VL, DQ) with FMA and F16C, 16 floats each: what simd.h asks for of an
+// instruction set.
+#pragma once
+
+#include <immintrin.h>
+
+#include "types.h"
+
+namespace rmsnorm::cpu {
+namespace {
 
 struct Vec {
   static constexpr int kLanes = 16;
@@ -11,13 +19,10 @@ struct Vec {
   RMSNORM_INLINE void store(float* destination) const { _mm512_storeu_ps(destination, v); }
 };
 
-struct Pair {
-  Vec a;
-  Vec b;
-};
+using VecPair = PairOf<Vec>;
 
-RMSNORM_INLINE Vec add(Vec x, Vec y) { return {_mm512_add_ps(x.v, y.v)}; }
-RMSNORM_INLINE Vec mul(Vec x, Vec y) { return {_mm512_mul_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec operator+(Vec x, Vec y) { return {_mm512_add_ps(x.v, y.v)}; }
+RMSNORM_INLINE Vec operator*(Vec x, Vec y) { return {_mm512_mul_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
 RMSNORM_INLINE Vec divide(Vec x, Vec y) { return {_mm512_div_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec sqrt(Vec x) { return {_mm512_sqrt_ps(x.v)}; }
@@ -53,7 +58,7 @@ RMSNORM_INLINE __m512i alternating_words() {
 }
 
 // [0 … 15], [16 … 31]  ->  [0 2 … 30], [1 3 … 31]
-RMSNORM_INLINE Pair interleave(Pair x) {
+RMSNORM_INLINE VecPair interleave(VecPair x) {
   const __m512i even = even_lanes();
   const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
   return {{_mm512_permutex2var_ps(x.a.v, even, x.b.v)},
@@ -61,7 +66,7 @@ RMSNORM_INLINE Pair interleave(Pair x) {
 }
 
 // The inverse of interleave.
-RMSNORM_INLINE Pair deinterleave(Pair x) {
+RMSNORM_INLINE VecPair deinterleave(VecPair x) {
   const __m512i low = alternating_lanes();
   const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
   return {{_mm512_permutex2var_ps(x.a.v, low, x.b.v)},
@@ -73,7 +78,7 @@ RMSNORM_INLINE __m512i upper_halves(__m512i x) {
 }
 
 // 32 bfloat16: even columns in the lower half of each 32 bits, odd ones in the upper.
-RMSNORM_INLINE Pair unpack_bfloat16(__m512i packed) {
+RMSNORM_INLINE VecPair unpack_bfloat16(__m512i packed) {
   return {floats(_mm512_slli_epi32(packed, 16)), floats(upper_halves(packed))};
 }
 
@@ -82,8 +87,8 @@ RMSNORM_INLINE Pair unpack_bfloat16(__m512i packed) {
 // 32 roundings take as few instructions as 16 would in 32 bits each. An instruction of AVX512_BF16
 // does the same for normal numbers (is_normal).
 template <Floats kWhich>
-RMSNORM_INLINE __m512i pack_bfloat16(Pair x) {
-  if constexpr (kWhich == Floats::kNormal) {
+RMSNORM_INLINE __m512i pack_bfloat16(VecPair x) {
+  if constexpr (kWhich == Floats::kNoSubnormals) {
     const __m512i even_then_odd = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(x.b.v, x.a.v));
     return _mm512_permutexvar_epi16(alternating_words(), even_then_odd);
   }
@@ -108,7 +113,7 @@ RMSNORM_INLINE __m512i pack_bfloat16(Pair x) {
 }
 
 // Words 0 to 15 and 16 to 31, each in the upper half of 32 bits.
-RMSNORM_INLINE Pair spread_words(__m512i packed) {
+RMSNORM_INLINE VecPair spread_words(__m512i packed) {
   const __m512i low = _mm512_slli_epi32(
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 16);
   const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(16 << 16));
@@ -118,9 +123,9 @@ RMSNORM_INLINE Pair spread_words(__m512i packed) {
 
 RMSNORM_INLINE __m256i to_float16(Vec x) { return _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT); }
 
-// The 32 elements of a 16-bit Pair, as they lie in memory.
+// The 32 elements of a 16-bit VecPair, as they lie in memory.
 template <class X, Floats kWhich>
-RMSNORM_INLINE __m512i pack_pair(Pair x) {
+RMSNORM_INLINE __m512i pack_pair(VecPair x) {
   if constexpr (__is_same(X, BFloat16)) {
     return pack_bfloat16<kWhich>(x);
   } else {
@@ -129,7 +134,7 @@ RMSNORM_INLINE __m512i pack_pair(Pair x) {
 }
 
 template <class X>
-RMSNORM_INLINE Pair unpack_pair(__m512i packed) {
+RMSNORM_INLINE VecPair unpack_pair(__m512i packed) {
   if constexpr (__is_same(X, BFloat16)) {
     return unpack_bfloat16(packed);
   } else {
@@ -139,10 +144,10 @@ RMSNORM_INLINE Pair unpack_pair(__m512i packed) {
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE Pair round_pair(Pair x) {
+RMSNORM_INLINE VecPair round_pair(VecPair x) {
   if constexpr (__is_same(X, float)) {
     return x;
-  } else if constexpr (__is_same(X, BFloat16) && kWhich == Floats::kNormal) {
+  } else if constexpr (__is_same(X, BFloat16) && kWhich == Floats::kNoSubnormals) {
     return spread_words(reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(x.b.v, x.a.v)));
   } else if constexpr (__is_same(X, BFloat16)) {
     return unpack_bfloat16(pack_bfloat16<kWhich>(x));
@@ -151,23 +156,10 @@ RMSNORM_INLINE Pair round_pair(Pair x) {
   }
 }
 
-template <bool kOrder>
-RMSNORM_INLINE Pair load_floats(const float* source) {
-  const Pair natural{Vec::load(source), Vec::load(source + Vec::kLanes)};
-  return kOrder ? interleave(natural) : natural;
-}
-
-template <bool kOrder>
-RMSNORM_INLINE void store_floats(float* destination, Pair value) {
-  if (kOrder) value = deinterleave(value);
-  value.a.store(destination);
-  value.b.store(destination + Vec::kLanes);
-}
-
 template <class X>
-RMSNORM_INLINE Pair load_pair(const X* source) {
+RMSNORM_INLINE VecPair load_pair(const X* source) {
   if constexpr (__is_same(X, float)) {
-    return load_floats<false>(source);
+    return {Vec::load(source), Vec::load(source + Vec::kLanes)};
   } else if constexpr (__is_same(X, BFloat16)) {
     return unpack_bfloat16(_mm512_loadu_si512(source));
   } else {
@@ -178,9 +170,10 @@ RMSNORM_INLINE Pair load_pair(const X* source) {
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE void store_pair(X* destination, Pair value) {
+RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
   if constexpr (__is_same(X, float)) {
-    store_floats<false>(destination, value);
+    value.a.store(destination);
+    value.b.store(destination + Vec::kLanes);
   } else if constexpr (__is_same(X, BFloat16)) {
     _mm512_storeu_si512(destination, pack_bfloat16<kWhich>(value));
   } else {
@@ -195,7 +188,7 @@ RMSNORM_INLINE void stream_512(void* destination, __m512i value) {
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
+RMSNORM_INLINE void stream_pair(X* destination, VecPair value) {
   if constexpr (__is_same(X, float)) {
     stream_512(destination, bits(value.a));
     stream_512(destination + Vec::kLanes, bits(value.b));
@@ -207,7 +200,7 @@ RMSNORM_INLINE void stream_pair(X* destination, Pair value) {
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
 RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
 
-// A Pair of float16 is loaded in halves, half of which lie in one line anyway.
+// A VecPair of float16 is loaded in halves, half of which lie in one line anyway.
 template <class X>
 static constexpr bool kMasks = !__is_same(X, Float16);
 
@@ -221,11 +214,11 @@ RMSNORM_INLINE __mmask16 upper_mask(std::uint32_t mask) {
 }
 
 template <class X, class T>
-RMSNORM_INLINE Pair load_part(const T* source, std::int64_t begin, std::int64_t end) {
+RMSNORM_INLINE VecPair load_masked(const T* source, std::int64_t begin, std::int64_t end) {
   const std::uint32_t mask = bit_range(begin, end);
   if constexpr (__is_same(T, float)) {
-    const Pair natural{{_mm512_maskz_loadu_ps(lower_mask(mask), source)},
-                       {_mm512_maskz_loadu_ps(upper_mask(mask), source + Vec::kLanes)}};
+    const VecPair natural{{_mm512_maskz_loadu_ps(lower_mask(mask), source)},
+                          {_mm512_maskz_loadu_ps(upper_mask(mask), source + Vec::kLanes)}};
     return kInterleaved<X> ? interleave(natural) : natural;
   } else {
     return unpack_pair<X>(_mm512_maskz_loadu_epi16(mask, source));
@@ -233,7 +226,8 @@ RMSNORM_INLINE Pair load_part(const T* source, std::int64_t begin, std::int64_t 
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE void store_part(X* destination, std::int64_t begin, std::int64_t end, Pair value) {
+RMSNORM_INLINE void store_masked(X* destination, std::int64_t begin, std::int64_t end,
+                                 VecPair value) {
   const std::uint32_t mask = bit_range(begin, end);
   if constexpr (__is_same(X, float)) {
     _mm512_mask_storeu_ps(destination, lower_mask(mask), value.a.v);
@@ -241,22 +235,6 @@ RMSNORM_INLINE void store_part(X* destination, std::int64_t begin, std::int64_t 
   } else {
     _mm512_mask_storeu_epi16(destination, mask, pack_pair<X, kWhich>(value));
   }
-}
-
-// The columns [begin, end) of a Pair; -0 in the others.
-template <bool kOrder>
-RMSNORM_INLINE Pair keep_columns(Pair x, std::int64_t begin, std::int64_t end) {
-  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i a = kOrder ? _mm512_slli_epi32(lane, 1) : lane;
-  const __m512i b = _mm512_add_epi32(a, _mm512_set1_epi32(kOrder ? 1 : Vec::kLanes));
-  const __m512i first = _mm512_set1_epi32(static_cast<int>(begin));
-  const __m512i behind = _mm512_set1_epi32(static_cast<int>(end));
-  const auto keep = [&](Vec v, __m512i column) {
-    const __mmask16 inside =
-        _mm512_cmpge_epi32_mask(column, first) & _mm512_cmplt_epi32_mask(column, behind);
-    return Vec{_mm512_mask_mov_ps(_mm512_set1_ps(-0.0f), inside, v.v)};
-  };
-  return {keep(x.a, a), keep(x.b, b)};
 }
 
 RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
@@ -289,9 +267,12 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
 }
 
 RMSNORM_INLINE Vec halve_lanes(Vec v, std::int64_t count) {
-  if (count <= 8) v = add(v, {_mm512_shuffle_f32x4(v.v, v.v, _MM_SHUFFLE(1, 0, 3, 2))});
-  if (count <= 4) v = add(v, {_mm512_shuffle_f32x4(v.v, v.v, _MM_SHUFFLE(2, 3, 0, 1))});
-  if (count <= 2) v = add(v, {_mm512_permute_ps(v.v, _MM_SHUFFLE(1, 0, 3, 2))});
-  if (count <= 1) v = add(v, {_mm512_permute_ps(v.v, _MM_SHUFFLE(2, 3, 0, 1))});
+  if (count <= 8) v = v + Vec{_mm512_shuffle_f32x4(v.v, v.v, _MM_SHUFFLE(1, 0, 3, 2))};
+  if (count <= 4) v = v + Vec{_mm512_shuffle_f32x4(v.v, v.v, _MM_SHUFFLE(2, 3, 0, 1))};
+  if (count <= 2) v = v + Vec{_mm512_permute_ps(v.v, _MM_SHUFFLE(1, 0, 3, 2))};
+  if (count <= 1) v = v + Vec{_mm512_permute_ps(v.v, _MM_SHUFFLE(2, 3, 0, 1))};
   return v;
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

@@ -1,30 +1,13 @@
-// The row arithmetic of the SIMD variants, written once against Vec: included into each variant's
-// unnamed namespace, after types.inl and what pairs.inl asks for. variant_scalar.cc says plainly
-// what it computes.
+// The row arithmetic of the SIMD variants, written once against Vec: what a variant is made of
+// (variant.h). variant_scalar.cc says plainly what it computes.
+#pragma once
 
-#include "plain_rows.inl"
+#include "backward_rows.h"
+#include "dweight_rows.h"
+#include "residual_rows.h"
 
-#include "../simd/pairs.inl"
-
-#include "weights.inl"
-
-#include "fold_rows.inl"
-
-#include "rescaled_rows.inl"
-
-#include "scale_rows.inl"
-
-#include "short_rows.inl"
-
-#include "forward_rows.inl"
-
-#include "residual_rows.inl"
-
-#include "backward_columns.inl"
-
-#include "backward_rows.inl"
-
-#include "dweight_rows.inl"
+namespace rmsnorm::cpu {
+namespace {
 
 void convert(DType from, const void* source, DType to, void* destination, std::int64_t count) {
   with_dtype(from, [&](auto from_tag) {
@@ -56,3 +39,6 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
     });
   });
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

@@ -1,8 +1,16 @@
-// From the types a call names to the types a kernel is compiled for: included into each variant's
-// unnamed namespace, where every template stays private to its instruction set.
+// From the types a call names to the types a kernel is compiled for. As in every header of simd/
+// and kernels/, all is in an unnamed namespace: code compiled for one instruction set must not be
+// what the linker takes for another.
+#pragma once
+
+#include "../../op/float16.h"
+#include "../variant.h"
+
+namespace rmsnorm::cpu {
+namespace {
 
 // Registers passed through memory cost more than the arithmetic on them: what handles a Vec or a
-// Pair is never a call.
+// VecPair is never a call.
 #define RMSNORM_INLINE [[gnu::always_inline]] inline
 
 template <class T>
@@ -14,10 +22,18 @@ struct Bool {
   static constexpr bool value = kValue;
 };
 
-// What a float about to be rounded to bfloat16 can be. kAny: anything. kShort: no NaNs but those of
-// a bfloat16 and of the processor, whose lower 16 bits are 0, so that rounding them as if numbers
-// keeps them NaN. kNormal: the same, and no subnormal number, which some instructions take for 0.
-enum class Floats { kAny, kShort, kNormal };
+// 2 * kLanes consecutive columns of a row.
+template <class Vec>
+struct PairOf {
+  Vec a;
+  Vec b;
+};
+
+// What a float about to be rounded to bfloat16 can be. kAny: anything. kQuietNaN: no NaN but those
+// of a bfloat16 and of the processor. Their lower 16 bits are 0, so that rounding them as if they
+// were numbers keeps them NaN. kNoSubnormals: the same, and no subnormal number, which some
+// instructions take for 0.
+enum class Floats { kAny, kQuietNaN, kNoSubnormals };
 
 template <class Function>
 void with_dtype(DType dtype, const Function& function) {
@@ -70,3 +86,6 @@ template <class T>
 RMSNORM_INLINE T* row_of(const Rows& rows, std::int64_t row) {
   return static_cast<T*>(rows.data) + row_offset(rows, row);
 }
+
+}  // namespace
+}  // namespace rmsnorm::cpu

@@ -1,0 +1,101 @@
+// Forward of a row, from top to bottom: its fold, its rstd, and y in one more pass over it. Rows of
+// a few tiles are folded several at a time (batched_rows.h), and then scaled as here.
+#pragma once
+
+#include "../../op/formula.h"
+#include "../simd/min_abs.h"
+#include "../simd/rows.h"
+#include "fold_rows.h"
+#include "rescaled_rows.h"
+#include "weights.h"
+
+namespace rmsnorm::cpu {
+namespace {
+
+// How the rows of a call are scaled, given to every function below as one type: of tensors of X,
+// with weights or without, in Llama's order or not, by stores of a kind.
+template <class T, bool kWeights, bool kLlama, Stores kWrites>
+struct Scaling {
+  using X = T;
+  static constexpr bool kWeighted = kWeights;
+  static constexpr bool kStreams = kWrites == Stores::kStreaming;
+  template <Floats kWhich>
+  using Writer = RowWriter<X, kWhich, kWrites>;
+
+  // w() gives the weights, where there are any.
+  template <Floats kWhich, class W>
+  RMSNORM_INLINE static VecPair y(VecPair x, Vec rstd, const W& w) {
+    const VecPair xhat = xhat_of(x, rstd);
+    if constexpr (kWeighted) return y_of(xhat, w(), Rounding<X, kLlama, kWhich>{});
+    return xhat;
+  }
+};
+
+// y of a row whose rstd is every lane of `rstd`.
+template <class S, Floats kWhich, class W>
+RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::int64_t row,
+                              Vec rstd) {
+  using X = typename S::X;
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  const X* const x = row_of<X>(args.x, row);
+  const typename S::template Writer<kWhich> y{row_of<X>(args.y, row)};
+  if (hidden_size < kPairColumns) {
+    const auto w = [&] { return weights.masked(0, 0, hidden_size); };
+    const VecPair value = S::template y<kWhich>(load_masked<X>(x, 0, hidden_size), rstd, w);
+    return y.masked(0, 0, hidden_size, value);
+  }
+  // Streaming, the next row is fetched on the way.
+  const X* const next = row + 1 < args.shape.rows ? row_of<X>(args.x, row + 1) : x;
+  // Weights of 16 bits are read at another pace than y is written, and do not alias it for long.
+  constexpr bool kWeightsAlias = S::kWeighted && sizeof(X) == sizeof(float);
+  const bool descending =
+      !S::kStreams && (kWeightsAlias ? prefer_descending(y.data, x, weights.address())
+                                     : prefer_descending(y.data, x));
+  write_row(y, hidden_size, descending, [&](std::int64_t column) {
+    return [=, w = weights.from(column)](std::int64_t j) {
+      if constexpr (S::kStreams) prefetch_pair(next + column + j);
+      return S::template y<kWhich>(load_pair<X>(x + column + j), rstd, [&] { return w.at(j); });
+    };
+  });
+}
+
+// The same, where all x but 0 are at least the magnitude min_abs_x.
+template <class S, class W>
+RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::int64_t row, Vec rstd,
+                              float min_abs_x) {
+  const float min_abs_w = S::kWeighted ? weights.min_abs() : 1.0f;
+  if (MinAbs<typename S::X>::has_no_subnormals(min_abs_x, rstd, min_abs_w)) {
+    scale_row<S, Floats::kNoSubnormals>(args, weights, row, rstd);
+  } else {
+    scale_row<S, W::kFloats>(args, weights, row, rstd);
+  }
+}
+
+// rstd of the rows from `first` on, whose folds are the lanes of `sums`, to memory and `rstds`.
+template <class X>
+RMSNORM_INLINE void store_rstd(const ForwardArgs& args, Vec sums, std::int64_t first,
+                               std::int64_t count, float (&rstds)[Vec::kLanes]) {
+  rstd_of_rows<X>(args.x, {first, first + count}, sums, args.shape.hidden_size, args.options)
+      .store(rstds);
+  if (float* const out = static_cast<float*>(args.rstd); out != nullptr) {
+    for (std::int64_t r = 0; r < count; ++r) out[first + r] = rstds[r];
+  }
+}
+
+template <class S, class W>
+void forward_long_rows(const ForwardArgs& args, Range rows, const W& weights) {
+  using X = typename S::X;
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+    alignas(64) float sums[1 + Vec::kLanes];
+    alignas(64) float rstds[Vec::kLanes];
+    MinAbs<X> min_abs;
+    fold_squares<X>(args.x, row, 1, hidden_size, min_abs, sums);
+    store_rstd<X>(args, Vec::broadcast(sums[0]), row, 1, rstds);
+    scale_row<S>(args, weights, row, Vec::broadcast(rstds[0]),
+                 min_abs.value(args.x, row, 1, hidden_size));
+  }
+}
+
+}  // namespace
+}  // namespace rmsnorm::cpu

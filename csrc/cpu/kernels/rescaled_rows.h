@@ -1,0 +1,66 @@
+// rstd and cbar of rows from their folds, by a rescaled pass (fold.h) where one must be. That is
+// rare: one test of a group of rows finds that none needs it, and the pass is plain and out of
+// line.
+#pragma once
+
+#include "../simd/rows.h"
+#include "reference_rows.h"
+
+namespace rmsnorm::cpu {
+namespace {
+
+// A NaN of a caller's, without bits that rounding to bfloat16 could carry over.
+RMSNORM_INLINE float without_payload(float value) {
+  return value == value ? value : __builtin_nanf("");
+}
+
+template <class X>
+[[gnu::noinline, gnu::cold]] void rescale_rstd(const ConstRows& x, Range rows, Vec sums,
+                                               std::int64_t hidden_size, float eps,
+                                               float (&rstd)[Vec::kLanes]) {
+  alignas(64) float folds[Vec::kLanes];
+  sums.store(folds);
+  for (std::int64_t r = 0; r < rows.end - rows.begin; ++r) {
+    if (rescale_factor(folds[r], eps) == 1.0f) continue;
+    rstd[r] = reference::rstd_of_row(row_of<X>(x, rows.begin + r), hidden_size, eps);
+  }
+}
+
+// rstd of `rows`, whose folds are the lanes of `sums`.
+template <class X>
+RMSNORM_INLINE Vec rstd_of_rows(const ConstRows& x, Range rows, Vec sums, std::int64_t hidden_size,
+                                const Options& options) {
+  using Limits = FoldLimits<float>;
+  const auto eps = static_cast<float>(options.eps);
+  const float least = eps < Limits::kSmallestNormal ? Limits::kTinySum : 0.0f;
+  const Vec rstd = rstd_of(sums, Vec::broadcast(inverse(hidden_size)), Vec::broadcast(eps));
+  if (all_within(sums, least, kLargestFloat)) [[likely]]
+    return rstd;
+  alignas(64) float rescaled[Vec::kLanes];
+  rstd.store(rescaled);
+  rescale_rstd<X>(x, rows, sums, hidden_size, eps, rescaled);
+  return Vec::load(rescaled);
+}
+
+RMSNORM_INLINE bool gradient_folds_stand(Vec sums, Vec rstd) {
+  return all_within(sums, -kLargestFloat, kLargestFloat) && all_within(rstd, 0.0f, kLargeRstd);
+}
+
+// Replaces cbar[r] where the fold sums[r] of row rows.begin + r does not stand.
+template <class X, bool kLlama>
+[[gnu::noinline, gnu::cold]] void rescale_cbar(const BackwardArgs& args, Range rows, Vec sums,
+                                               const float* rstd, float* cbar) {
+  const reference::Weights<X> weights(args.weight, args.dtype, args.options);
+  alignas(64) float folds[Vec::kLanes];
+  sums.store(folds);
+  for (std::int64_t r = 0; r < rows.end - rows.begin; ++r) {
+    if (gradient_fold_stands(folds[r], rstd[r])) continue;
+    const float rescaled = reference::cbar_of_row<X, kLlama>(
+        row_of<X>(args.dy, rows.begin + r), row_of<X>(args.x, rows.begin + r), weights,
+        args.shape.hidden_size, rstd[r]);
+    cbar[r] = without_payload(rescaled);
+  }
+}
+
+}  // namespace
+}  // namespace rmsnorm::cpu

@@ -1,0 +1,101 @@
+// The vectors that this file is compiled for, and what is the same for all of them.
+//
+// An instruction set provides:
+//   Vec          kLanes floats: zero(), broadcast(), load(), store(); +, *, fma(a, b, c) = a * b +
+//   c,
+//                sqrt, divide; all rounded to nearest even
+//   VecPair      two Vec {a, b}: 2 * kLanes consecutive columns of a row
+//   kInterleaved<X>  the order of a VecPair of X: false, a holds the first kLanes columns and b the
+//                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
+//   interleave, deinterleave   from the first order to the second, and back
+//   kStreaming<X>   what rows are written by where streaming stores are asked for
+//   load_pair<X>, store_pair<X, Floats>, stream_pair<X, Floats>
+//                a VecPair of X, in X's order, the last where memory is aligned to a VecPair
+//   round_pair<X, Floats>   T(value) as floats
+//   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
+//   halve_lanes(v, count)
+//                the halving tree over the lanes of v, down to its first `count` (a power of two)
+//   all_within(v, low, high)
+//                whether every lane of v is a number in [low, high]
+//   prefetch(p), stream_fence()
+// and, or else it has those below:
+//   kMasks<X>    whether masked loads are as fast as loading it all
+//   load_masked<X>(p, begin, end)
+//                of a VecPair at p, of X or float, the columns [begin, end), and zeros: nothing
+//                else is read
+//   store_masked<X, Floats>(p, begin, end, pair)   of a VecPair at p the columns [begin, end)
+#pragma once
+
+#include "types.h"
+
+#if defined(__AVX512F__)
+#include "vector_avx512.h"
+#elif defined(__x86_64__)
+#include "vector_avx2.h"
+#else
+#include "vector_neon.h"
+#endif
+
+namespace rmsnorm::cpu {
+namespace {
+
+static constexpr std::int64_t kPairColumns = 2 * Vec::kLanes;
+static constexpr std::int64_t kPairs = kAccumulators / kPairColumns;
+static constexpr float kLargestFloat = 0x1.fffffep127f;
+
+RMSNORM_INLINE VecPair operator+(VecPair x, VecPair y) { return {x.a + y.a, x.b + y.b}; }
+RMSNORM_INLINE VecPair operator+(VecPair x, Vec y) { return {x.a + y, x.b + y}; }
+RMSNORM_INLINE VecPair operator*(VecPair x, VecPair y) { return {x.a * y.a, x.b * y.b}; }
+RMSNORM_INLINE VecPair operator*(VecPair x, Vec y) { return {x.a * y, x.b * y}; }
+RMSNORM_INLINE VecPair fma(VecPair x, VecPair y, VecPair z) {
+  return {fma(x.a, y.a, z.a), fma(x.b, y.b, z.b)};
+}
+RMSNORM_INLINE VecPair fma(VecPair x, Vec y, VecPair z) {
+  return {fma(x.a, y, z.a), fma(x.b, y, z.b)};
+}
+RMSNORM_INLINE Vec inverse_sqrt(Vec v) { return divide(Vec::broadcast(1.0f), sqrt(v)); }
+RMSNORM_INLINE VecPair zero_pair() { return {Vec::zero(), Vec::zero()}; }
+
+// Floats in either order.
+template <bool kOrder>
+RMSNORM_INLINE VecPair load_floats(const float* source) {
+  const VecPair natural = load_pair<float>(source);
+  return kOrder ? interleave(natural) : natural;
+}
+template <bool kOrder>
+RMSNORM_INLINE void store_floats(float* destination, VecPair value) {
+  store_pair<float, Floats::kAny>(destination, kOrder ? deinterleave(value) : value);
+}
+
+#if !defined(__AVX512F__)
+template <class X>
+static constexpr bool kMasks = false;
+
+// 2 * kLanes elements, zeros where no others are put.
+template <class T>
+struct Part {
+  alignas(64) T values[2 * Vec::kLanes] = {};
+};
+
+template <class X, class T>
+RMSNORM_INLINE VecPair load_masked(const T* source, std::int64_t begin, std::int64_t end) {
+  Part<T> part;
+  for (std::int64_t i = begin; i < end; ++i) part.values[i] = source[i];
+  if constexpr (__is_same(X, T)) {
+    return load_pair<X>(part.values);
+  } else {
+    return load_floats<kInterleaved<X>>(part.values);
+  }
+}
+
+template <class X, Floats kWhich>
+RMSNORM_INLINE void store_masked(X* destination, std::int64_t begin, std::int64_t end,
+                                 VecPair value) {
+  Part<X> part;
+  store_pair<X, kWhich>(part.values, value);
+  for (std::int64_t i = begin; i < end; ++i) destination[i] = part.values[i];
+}
+#endif
+
+}  // namespace
+}  // namespace rmsnorm::cpu

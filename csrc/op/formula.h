@@ -1,0 +1,96 @@
+// The formulas of rms_norm.h, each stated once, with the roundings of fold.h. V is what computes
+// them: a float or double, a vector of floats (cpu/simd), a pack of columns (cuda/kernels). It has
+// +, * and fma(a, b, c) = a * b + c; S is V, or one number for all of V. `round` is T() in Llama's
+// order, and changes nothing in the other.
+#pragma once
+
+#include "fold.h"
+
+#if defined(__CUDACC__)
+#define RMSNORM_FORMULA __device__ inline
+#else
+#define RMSNORM_FORMULA [[gnu::always_inline]] inline
+#endif
+
+namespace rmsnorm {
+namespace {
+
+#if defined(__CUDACC__)
+RMSNORM_FORMULA float inverse_sqrt(float value) { return __frcp_rn(__fsqrt_rn(value)); }
+#else
+RMSNORM_FORMULA float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+RMSNORM_FORMULA double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+RMSNORM_FORMULA float inverse_sqrt(float value) { return 1 / __builtin_sqrtf(value); }
+RMSNORM_FORMULA double inverse_sqrt(double value) { return 1 / __builtin_sqrt(value); }
+#endif
+
+// The sum is the fold of x and x; of x * f and x * f, rescaled_rstd is the same.
+template <class V>
+RMSNORM_FORMULA V rstd_of(V sum, V inverse_size, V eps) {
+  return inverse_sqrt(sum * inverse_size + eps);
+}
+template <class V>
+RMSNORM_FORMULA V rescaled_rstd(V sum, V inverse_size, V eps, V f) {
+  return rstd_of(sum, inverse_size, eps * f * f) * f;
+}
+
+template <class V, class S>
+RMSNORM_FORMULA V xhat_of(V x, S rstd) {
+  return x * rstd;
+}
+
+// Before its cast.
+template <class V, class Round>
+RMSNORM_FORMULA V y_of(V xhat, V w, const Round& round) {
+  return round(xhat) * w;
+}
+
+template <class V, class Round>
+RMSNORM_FORMULA V g_of(V dy, V w, const Round& round) {
+  return round(dy * w);
+}
+
+// mean(g * xhat), where the sum is the fold of g and x; of g and x * f, rstd is rstd * (1 / f).
+template <class V>
+RMSNORM_FORMULA V cbar_of(V sum, V rstd, V inverse_size) {
+  return (sum + V{}) * rstd * inverse_size;
+}
+
+// Before dsum and its cast.
+template <class V, class S>
+RMSNORM_FORMULA V dx_of(V g, V xhat, S rstd, S minus_cbar) {
+  return fma(xhat, minus_cbar, g) * rstd;
+}
+
+// One more row of a column's chain in dweight.
+template <class V, class Round>
+RMSNORM_FORMULA V add_to_dweight(V chain, V dy, V xhat, const Round& round) {
+  return fma(dy, round(xhat), chain);
+}
+
+// The neighbour-first tree over leaf(0) … leaf(count - 1), taken in this order, 1 <= count <=
+// kMaxRowGroups. Sums of 2^k neighbours wait for the next 2^k, as the digits of a binary counter
+// do; what waits at the end is added from the fewest to the most, which is what an odd one passing
+// through comes to.
+template <class Leaf, class Add>
+RMSNORM_FORMULA auto neighbour_tree(int count, const Leaf& leaf, const Add& add) {
+  decltype(leaf(0)) waiting[kTreeLevels + 1];
+  int depth = 0;
+  auto sum = leaf(0);
+#if defined(__CUDACC__)
+#pragma unroll
+#endif
+  for (int i = 1; i < count; ++i) {
+    waiting[depth++] = sum;
+    sum = leaf(i);
+#if defined(__CUDACC__)
+#pragma unroll
+#endif
+    for (int carry = i; carry & 1; carry >>= 1) sum = add(waiting[--depth], sum);
+  }
+  while (depth > 0) sum = add(waiting[--depth], sum);
+  return sum;
+}
+
+}  // namespace
+}  // namespace rmsnorm
