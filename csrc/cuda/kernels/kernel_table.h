@@ -27,10 +27,8 @@ inline constexpr Policy kForwardPolicies[] = {
     // KiB (B200) cover the latency.
     {1, 256, 4},
     // derived: rows of 4097 to 16384 float32 in 512 threads; 64 registers, without spills, leave
-    // two
-    // blocks a multiprocessor, where 72 to 88 left one. 1024 threads of one tile would have the
-    // same
-    // bytes in flight and one block.
+    // two blocks a multiprocessor, where 72 to 88 left one. 1024 threads of one tile would have the
+    // same bytes in flight and one block.
     {2, 512, 2},
 };
 
@@ -64,7 +62,6 @@ inline constexpr Policy kSinglePolicies[] = {
 
 // Rows that no block holds, in two passes over memory.
 inline constexpr int kLongThreads = 256;  // of a block; of a block of the sums at most
-inline constexpr int kLongMinBlocks = 3;  // left alone, ptxas spills for a fourth
 inline constexpr int kScalePacks = 4;     // of a thread of scale_rows, all in flight at once
 
 inline constexpr int kWarpLanes = 32;
@@ -97,6 +94,10 @@ enum class Kind : std::uint8_t {
   kBackwardColumns,  // dx and the sums of dweight, with rstd and cbar known
   kFinishDweight,
 };
+
+// Blocks of a kernel for long rows that a multiprocessor must have registers for. derived: as many
+// as no architecture spills for; backward_columns gains a fourth, where the others would spill.
+constexpr int long_min_blocks(Kind kind) { return kind == Kind::kBackwardColumns ? 4 : 3; }
 
 // F(tag, T, W, ...): the types that a kernel is compiled for: T of the tensors, W of weight (T
 // where there is none). The cast order is found out when it runs, once for each pack.

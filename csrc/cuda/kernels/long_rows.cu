@@ -224,11 +224,12 @@ Params params_of(void (&)(const Params&));
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                                          \
-  extern "C" __global__ void __launch_bounds__(kLongThreads, kLongMinBlocks) RMSNORM_KERNEL_NAME( \
-      tag, function, index, access)(const __grid_constant__ decltype(params_of(                   \
-      function<T, W, RMSNORM_ACCESS_##access>)) params) {                                         \
-    function<T, W, RMSNORM_ACCESS_##access>(params);                                              \
+#define KERNEL(tag, T, W, kind, function, index, access)                                  \
+  extern "C" __global__ void __launch_bounds__(kLongThreads, long_min_blocks(Kind::kind)) \
+      RMSNORM_KERNEL_NAME(tag, function, index,                                           \
+                          access)(const __grid_constant__ decltype(params_of(             \
+          function<T, W, RMSNORM_ACCESS_##access>)) params) {                             \
+    function<T, W, RMSNORM_ACCESS_##access>(params);                                      \
   }
 RMSNORM_LONG_KERNELS(KERNEL)
 
