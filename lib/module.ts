@@ -13,7 +13,6 @@ import {
   makeKnownOptions,
   noOptions,
   readOptions,
-  rmsNormOptions,
   type GivenOptions,
 } from './call/read-options';
 import { runNow } from './call/run';
@@ -156,8 +155,8 @@ export class RMSNorm {
    */
   weightGrad: Float32Array | Float64Array | null = null;
 
-  /** What calls are told, unless they say otherwise. */
-  readonly #options: Readonly<GivenOptions>;
+  /** The shape as an option: one dim as a number, which is compared in less time. */
+  readonly #shape: number | readonly number[] | undefined;
   #forward: Saved | keyof typeof obstacles = 'none';
   /** Whether the next forward is the first that counts. */
   #isNewStep = true;
@@ -188,10 +187,7 @@ export class RMSNorm {
     this.device = device;
     const hasWeight = readFlag('elementwiseAffine', elementwiseAffine, true);
     this.weight = hasWeight ? initialWeight(sizeOf(shape), 1 - weightOffset, dtype) : null;
-    // A number is compared in less time than a list is.
-    const ownShape = shape.length === 1 ? shape[0] : shape;
-    const told = { eps, weightOffset, castOrder, normalizedShape: ownShape, device };
-    this.#options = readOptions(told, rmsNormOptions);
+    this.#shape = shape.length === 1 ? shape[0] : shape;
   }
 
   /**
@@ -214,7 +210,7 @@ export class RMSNorm {
     options: O = noOptions as O,
   ): RMSNormResult<X, O> {
     const own = readArgument('x', x);
-    const given = readOptions(options, forwardOptions, this.#options);
+    const given = this.#withOptions(readOptions(options, forwardOptions));
     const call = forwardCall(own, this.weight, given, true, given.dtype ?? this.#dtypeOf(own));
     runNow(call);
     const { out, sumOut, dtype } = call;
@@ -287,7 +283,7 @@ export class RMSNorm {
       dweightOut: weightGrad ?? undefined,
       accumulate: weightGrad !== null,
     };
-    const given = readOptions(options, backwardOptions, this.#options);
+    const given = this.#withOptions(readOptions(options, backwardOptions));
     const call = backwardCall(dy, recheck('x', x), this.weight, rstd, given);
     runNow(call);
     this.weightGrad = weightGrad ?? this.weightGrad;
@@ -295,6 +291,16 @@ export class RMSNorm {
     // Made in the form of x, where dy may have another.
     const result = out === undefined ? outputLike(call.dy as Argument, dataOf(dx)) : dx;
     return sourceOf(result) as Output<D>;
+  }
+
+  /** The options of a call, and the module's. */
+  #withOptions(given: GivenOptions): GivenOptions {
+    given.eps = this.eps;
+    given.weightOffset = this.weightOffset;
+    given.castOrder = this.castOrder;
+    given.normalizedShape = this.#shape;
+    given.device = this.device;
+    return given;
   }
 
   #makeWeightGrad(): Float32Array | Float64Array {

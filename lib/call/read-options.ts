@@ -1,23 +1,20 @@
-import { areNamesInherited } from '../core/caller-values';
+import { isAnythingInherited } from '../core/caller-values';
 import { knownOptions, refuseName } from '../core/validate';
 import type { BackwardOptions, CommonOptions, ForwardOptions } from './options';
 
 /** The options of a call without any, which need no check. Not to be read: it inherits. */
 export const noOptions: CommonOptions = {};
 
-const optionNames = [
-  ...([
-    'eps',
-    'weightOffset',
-    'castOrder',
-    'normalizedShape',
-    'dtype',
-    'device',
-    'stream',
-  ] as const),
-  ...(['out', 'residual', 'sumOut', 'rstdOut'] as const),
+const common = [
+  ...(['eps', 'weightOffset', 'castOrder', 'normalizedShape'] as const),
+  ...(['dtype', 'device', 'stream'] as const),
+] as const;
+const forward = ['out', 'residual', 'sumOut'] as const;
+const rstdOut = ['rstdOut'] as const;
+const backward = [
   ...(['needsDx', 'needsDweight', 'dxOut', 'dweightOut', 'accumulate', 'dsum'] as const),
 ] as const;
+const optionNames = [...common, ...forward, ...rstdOut, ...backward] as const;
 
 type OptionName = (typeof optionNames)[number];
 
@@ -36,48 +33,42 @@ export function makeKnownOptions(names: readonly OptionName[]): KnownOptions {
   return { names: new Set(names), bits: names.reduce((sum, name) => sum | bits[name], 0) };
 }
 
-const commonNames = optionNames.slice(0, 7);
-const forwardOnly = optionNames.slice(7, 10);
-const backwardOnly = optionNames.slice(11);
-export const rmsNormOptions = makeKnownOptions([...commonNames, ...forwardOnly]);
-export const forwardOptions = makeKnownOptions([...commonNames, ...forwardOnly, 'rstdOut']);
-export const backwardOptions = makeKnownOptions([...commonNames, ...backwardOnly]);
+export const rmsNormOptions = makeKnownOptions([...common, ...forward]);
+export const forwardOptions = makeKnownOptions([...common, ...forward, ...rstdOut]);
+export const backwardOptions = makeKnownOptions([...common, ...backward]);
 
 type AllOptions = ForwardOptions & BackwardOptions;
 
 /** Options that have been read, each once, and not checked. */
 export type GivenOptions = { -readonly [K in OptionName]: AllOptions[K] | undefined };
 
-/** A copy. Spelled out: with a spread a call takes several times as long. */
-function copyGiven(options: Readonly<Partial<GivenOptions>>): GivenOptions {
+function noneGiven(): GivenOptions {
   return {
-    eps: options.eps,
-    weightOffset: options.weightOffset,
-    castOrder: options.castOrder,
-    normalizedShape: options.normalizedShape,
-    dtype: options.dtype,
-    device: options.device,
-    stream: options.stream,
-    out: options.out,
-    residual: options.residual,
-    sumOut: options.sumOut,
-    rstdOut: options.rstdOut,
-    needsDx: options.needsDx,
-    needsDweight: options.needsDweight,
-    dxOut: options.dxOut,
-    dweightOut: options.dweightOut,
-    accumulate: options.accumulate,
-    dsum: options.dsum,
+    eps: undefined,
+    weightOffset: undefined,
+    castOrder: undefined,
+    normalizedShape: undefined,
+    dtype: undefined,
+    device: undefined,
+    stream: undefined,
+    out: undefined,
+    residual: undefined,
+    sumOut: undefined,
+    rstdOut: undefined,
+    needsDx: undefined,
+    needsDweight: undefined,
+    dxOut: undefined,
+    dweightOut: undefined,
+    accumulate: undefined,
+    dsum: undefined,
   };
 }
-
-const nothing: Readonly<GivenOptions> = copyGiven(Object.create(null) as GivenOptions);
 
 /** Whether for-in finds the options that an object has, and nothing that it has not. */
 function isOrdinary(options: unknown): options is object {
   try {
     if (typeof options !== 'object' || options === null) return false;
-    return options.constructor === Object && !areNamesInherited();
+    return options.constructor === Object && !isAnythingInherited();
   } catch {
     // A proxy that was revoked.
     return false;
@@ -93,46 +84,50 @@ function copyOf(options: object, names: ReadonlySet<string>): object {
 }
 
 /**
- * A copy of the options of a call, over those that hold where it has none. Refuses what is no object
- * of options, and names that the function does not know: a misspelt one would do nothing.
+ * A copy of the options of a call, each of them read once. Refuses what is no object of options, and
+ * names that the function does not know: a misspelt one would do nothing.
  *
  * A loop with one statement for each name takes no longer where objects of many shapes come by, as
  * reading `options.eps` and the others would.
  */
-export function readOptions(
-  options: object,
-  known: KnownOptions,
-  defaults: Readonly<GivenOptions> = nothing,
-): Readonly<GivenOptions> {
-  if (options === noOptions) return defaults;
+export function readOptions(options: object, known: KnownOptions): GivenOptions {
+  const given = noneGiven();
+  if (options === noOptions) return given;
   const values: Partial<AllOptions> = isOrdinary(options) ? options : copyOf(options, known.names);
-  const given = copyGiven(defaults);
   let read = 0;
   for (const name in values) {
+    // Of any type: it is checked where it is used.
+    const option = name as OptionName;
+    const value = values[option] as never;
     // prettier-ignore
-    switch (name as OptionName) {
-      case 'eps': read |= bits.eps; given.eps = values.eps; break;
-      case 'weightOffset': read |= bits.weightOffset; given.weightOffset = values.weightOffset; break;
-      case 'castOrder': read |= bits.castOrder; given.castOrder = values.castOrder; break;
-      case 'normalizedShape': read |= bits.normalizedShape; given.normalizedShape = values.normalizedShape; break;
-      case 'dtype': read |= bits.dtype; given.dtype = values.dtype; break;
-      case 'device': read |= bits.device; given.device = values.device; break;
-      case 'stream': read |= bits.stream; given.stream = values.stream; break;
-      case 'out': read |= bits.out; given.out = values.out; break;
-      case 'residual': read |= bits.residual; given.residual = values.residual; break;
-      case 'sumOut': read |= bits.sumOut; given.sumOut = values.sumOut; break;
-      case 'rstdOut': read |= bits.rstdOut; given.rstdOut = values.rstdOut; break;
-      case 'needsDx': read |= bits.needsDx; given.needsDx = values.needsDx; break;
-      case 'needsDweight': read |= bits.needsDweight; given.needsDweight = values.needsDweight; break;
-      case 'dxOut': read |= bits.dxOut; given.dxOut = values.dxOut; break;
-      case 'dweightOut': read |= bits.dweightOut; given.dweightOut = values.dweightOut; break;
-      case 'accumulate': read |= bits.accumulate; given.accumulate = values.accumulate; break;
-      case 'dsum': read |= bits.dsum; given.dsum = values.dsum; break;
-      default: refuseName(options, name, known.names);
+    switch (option) {
+      case 'eps': read |= bits.eps; given.eps = value; break;
+      case 'weightOffset': read |= bits.weightOffset; given.weightOffset = value; break;
+      case 'castOrder': read |= bits.castOrder; given.castOrder = value; break;
+      case 'normalizedShape': read |= bits.normalizedShape; given.normalizedShape = value; break;
+      case 'dtype': read |= bits.dtype; given.dtype = value; break;
+      case 'device': read |= bits.device; given.device = value; break;
+      case 'stream': read |= bits.stream; given.stream = value; break;
+      case 'out': read |= bits.out; given.out = value; break;
+      case 'residual': read |= bits.residual; given.residual = value; break;
+      case 'sumOut': read |= bits.sumOut; given.sumOut = value; break;
+      case 'rstdOut': read |= bits.rstdOut; given.rstdOut = value; break;
+      case 'needsDx': read |= bits.needsDx; given.needsDx = value; break;
+      case 'needsDweight': read |= bits.needsDweight; given.needsDweight = value; break;
+      case 'dxOut': read |= bits.dxOut; given.dxOut = value; break;
+      case 'dweightOut': read |= bits.dweightOut; given.dweightOut = value; break;
+      case 'accumulate': read |= bits.accumulate; given.accumulate = value; break;
+      case 'dsum': read |= bits.dsum; given.dsum = value; break;
+      default: refuseOther(options, option, known.names);
     }
   }
   if ((read & ~known.bits) !== 0) refuseUnknown(options, known.names);
   return given;
+}
+
+/** Refuses a name that is none of an option: the type says that each of these has its case. */
+function refuseOther(options: object, name: never, names: ReadonlySet<string>): void {
+  refuseName(options, name, names);
 }
 
 /** Refuses names of other functions' options. */

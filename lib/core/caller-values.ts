@@ -78,6 +78,12 @@ export function areNamesInherited(): boolean {
   );
 }
 
+/** Whether other code has given all objects a property that for-in finds. */
+export function isAnythingInherited(): boolean {
+  for (const name in bare) if (name in bare) return true;
+  return false;
+}
+
 /** The last prototype of a value; the value itself if it has none. */
 function lastPrototype(value: object): object {
   let last = value;
