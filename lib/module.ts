@@ -21,7 +21,7 @@ import {
   dataOf,
   kindOf,
   outputLike,
-  readArgument,
+  readX,
   recheck,
   sizeOf,
   sourceOf,
@@ -209,7 +209,7 @@ export class RMSNorm {
     x: X,
     options: O = noOptions as O,
   ): RMSNormResult<X, O> {
-    const own = readArgument('x', x);
+    const own = readX(x);
     const given = this.#withOptions(readOptions(options, forwardOptions));
     const call = forwardCall(own, this.weight, given, true, given.dtype ?? this.#dtypeOf(own));
     runNow(call);

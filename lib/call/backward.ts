@@ -5,7 +5,7 @@ import type { Call } from './call';
 import { readOperand, readOptional } from './operands';
 import { backwardOperation, backwardRules } from './operations';
 import { backwardOptions, readOptions, type GivenOptions } from './read-options';
-import { readArgument, type Argument } from './tensor';
+import { readX, type Argument } from './tensor';
 
 export function readBackward(
   dy: unknown,
@@ -15,7 +15,7 @@ export function readBackward(
   options: object,
 ): Call {
   const given = readOptions(options, backwardOptions);
-  return backwardCall(dy, readArgument('x', x), weight, rstd, given);
+  return backwardCall(dy, readX(x), weight, rstd, given);
 }
 
 /** The same of options and an x that have been read. */

@@ -4,7 +4,7 @@ import type { Call } from './call';
 import { readOperand } from './operands';
 import { forwardOperation, forwardRules } from './operations';
 import { readOptions, type GivenOptions, type KnownOptions } from './read-options';
-import { readArgument, type Argument } from './tensor';
+import { readX, type Argument } from './tensor';
 
 /** `makesAll`: the function returns rstd and the sum, whether there is memory for them or not. */
 export function readForward(
@@ -15,7 +15,7 @@ export function readForward(
   makesAll: boolean,
 ): Call {
   const given = readOptions(options, known);
-  return forwardCall(readArgument('x', x), weight, given, makesAll);
+  return forwardCall(readX(x), weight, given, makesAll);
 }
 
 /** The same of options and an x that have been read. `dtype`: what is said of x. */

@@ -10,21 +10,15 @@ import { isSame } from './shape';
 import { dataOf, kindOf, readArgument, sourceOf, statedType, type Argument } from './tensor';
 
 /** Whether a value is an array of this kind with elements: one that is not detached. */
-function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
+export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
   if (!ArrayBuffer.isView(value)) return false;
   const array = value as FloatArray;
   return array[Symbol.toStringTag] === kind && array.length > 0;
 }
 
-/** Reads weight, which says how long rows are. `kind`, `dtype`: of x. */
-export function readWeight(
-  value: unknown,
-  x: Argument,
-  kind: DataKind,
-  dtype: DType,
-): Argument | undefined {
+/** Reads a weight of a rarer form, or none. `dtype`: of x. */
+export function readWeight(value: unknown, x: Argument, dtype: DType): Argument | undefined {
   if (value === null || value === undefined) return undefined;
-  if (isArrayOf(kind, value)) return value;
   const weight = readArgument('weight', value);
   checkTensor(forwardRules.weight, weight, x);
   checkDType(forwardRules.weight, weight, dtype);
@@ -33,7 +27,11 @@ export function readWeight(
 
 /** Whether a value is an array of the kind of x, and as long as it must be: most operands are. */
 export function isPlain(call: Call, rule: OperandRule, value: unknown): value is FloatArray {
-  if (!isArrayOf(call.kind, value) || value.length !== lengthOf(rule, call)) return false;
+  if (!ArrayBuffer.isView(value)) return false;
+  const array = value as FloatArray;
+  const { length } = array;
+  if (length === 0 || length !== lengthOf(rule, call)) return false;
+  if (array[Symbol.toStringTag] !== call.kind) return false;
   // Beside 16 bits, rstd is of another kind.
   return rule.element !== 'rstd' || call.dtype === 'float32';
 }

@@ -117,6 +117,12 @@ export function readArgument(name: string, value: unknown): Argument {
   return array;
 }
 
+/** As {@link readArgument}, of an x whose kind of array is checked later, with its dtype. */
+export function readX(value: unknown): Argument {
+  const isArray = ArrayBuffer.isView(value) && (value as FloatArray).length > 0;
+  return isArray ? (value as FloatArray) : readArgument('x', value);
+}
+
 /** Checks that the memory of an argument that was read before is still there. */
 export function recheck(name: string, argument: Argument): Argument {
   const data = dataOf(argument);

@@ -155,9 +155,9 @@ function wrongName(known: readonly DType[], value: unknown): Error {
 
 /** The dtype of an array of this kind, where `stated` is what the caller says it is. */
 export function dtypeOf(name: string, kind: ArrayKind, stated: unknown): DType {
+  if (kind === 'Uint16Array' && (stated === 'float16' || stated === 'bfloat16')) return stated;
   if (stated !== undefined) checkDTypeName(stated);
   if (kind === 'Uint16Array') {
-    if (stated === 'float16' || stated === 'bfloat16') return stated;
     throw argumentError(
       'ERR_INVALID_ARG_VALUE',
       'dtype',
