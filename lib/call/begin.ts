@@ -2,7 +2,7 @@ import { arrayKind, dtypeOf, type DType } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { ordinalOfBuffer, type DeviceBuffer } from '../gpu/device-buffer';
 import { cpuOrdinal } from '../gpu/devices';
-import type { Call } from './call';
+import { newCall, type Call } from './call';
 import { readStreamFor } from './data';
 import { addOperand, isArrayOf, readWeight } from './operands';
 import type { Operation } from './operations';
@@ -60,8 +60,7 @@ export function beginCall(
       : readHiddenSize(x, weight, normalizedShape);
   const rows = x.length / hiddenSize;
   if (!Number.isInteger(rows)) throw brokenRows(x, hiddenSize);
-  const call: Call = {
-    operation,
+  const call = newCall(operation, {
     dtype,
     kind,
     device,
@@ -72,22 +71,11 @@ export function beginCall(
     weightOffset,
     castOrder,
     accumulate,
-    given,
-    made: 0,
-    float32,
-    strided: 0,
-    x,
-    weight,
-    out: undefined,
-    rstdOut: undefined,
-    residual: undefined,
-    sumOut: undefined,
-    dy: undefined,
-    rstd: undefined,
-    dxOut: undefined,
-    dweightOut: undefined,
-    dsum: undefined,
-  };
+  });
+  call.x = x;
+  call.weight = weight;
+  call.given = given;
+  call.float32 = float32;
   if (!ArrayBuffer.isView(x)) addOperand(call, xRule, x);
   if (weight !== undefined && (given & weightRule.bit) === 0) addOperand(call, weightRule, weight);
   return call;
