@@ -229,9 +229,9 @@ function planCalls(beginForward: () => Call, beginBackward: () => Call) {
 
 function readX(call: Call, value: unknown): Argument {
   const rule = call.operation.x;
-  const x = isPlain(call, rule, value) ? value : readOtherX(call, rule, value);
-  addOperand(call, rule, x);
-  return x;
+  if (!isPlain(call, rule, value)) return readOtherX(call, rule, value);
+  call.given |= rule.bit;
+  return value;
 }
 
 function readOtherX(call: Call, rule: OperandRule, value: unknown): Argument {
@@ -239,6 +239,7 @@ function readOtherX(call: Call, rule: OperandRule, value: unknown): Argument {
   checkDevice('x', x, call.device);
   checkDType(rule, x, call.dtype);
   checkLength(call, rule, x);
+  addOperand(call, rule, x);
   return x;
 }
 

@@ -5,7 +5,9 @@ import { argumentError } from '../core/errors';
 import { tensorOf, sizeOf, type Argument, type TensorArgument } from './tensor';
 
 export function isSame(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((dim, i) => dim === b[i]);
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; ++i) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** The hidden size, from normalizedShape and the weight, checked against each other and x. */

@@ -1,5 +1,5 @@
 import { copyList, isList, isRevoked, maxDims, withoutInherited } from '../core/caller-values';
-import { arrayKind, type Float16ArrayLike, type FloatArray } from '../core/dtype';
+import { arrayKind, isFloatArray, type Float16ArrayLike, type FloatArray } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import {
   readHostArray,
@@ -162,7 +162,7 @@ function readTensor(name: string, value: object): TensorArgument {
   const { data, dims, type, strides, offset } = tensor;
   const packaged = data === undefined ? readPackagedArray(name, value) : null;
   if (packaged !== null) return wholeTensor(packaged, value);
-  const elements = readData(dims === undefined ? name : `${name}.data`, data ?? value);
+  const elements = readElements(name, dims !== undefined, data ?? value);
   const array = elements.data;
   if (type !== undefined && typeof type !== 'string') {
     throw argumentError('ERR_INVALID_ARG_TYPE', `${name}.type`, 'a string', type);
@@ -177,6 +177,14 @@ function readTensor(name: string, value: object): TensorArgument {
 }
 
 type Data = Pick<TensorArgument, 'data' | 'kind' | 'wrap'>;
+
+/** The data of a tensor; of what is none, so that it is called by its own name, the value itself. */
+function readElements(name: string, isTensor: boolean, value: unknown): Data {
+  if (isFloatArray(value) && value.length > 0) {
+    return { data: value, kind: value[Symbol.toStringTag], wrap: null };
+  }
+  return readData(isTensor ? `${name}.data` : name, value);
+}
 
 function readData(name: string, value: unknown): Data {
   if (isDeviceBuffer(value)) return { data: value, kind: 'DeviceBuffer', wrap: null };

@@ -79,18 +79,17 @@ type Float16ArrayConstructor = new (
   length?: number,
 ) => Float16ArrayLike;
 
+/** Whether a value is an array of a kind that tensors have. */
+export function isFloatArray(value: unknown): value is FloatArray {
+  if (!ArrayBuffer.isView(value)) return false;
+  const kind: string = (value as FloatArray)[Symbol.toStringTag];
+  const isBits = kind === 'Uint16Array' || kind === 'Float16Array';
+  return kind === 'Float32Array' || isBits || kind === 'Float64Array';
+}
+
 /** The kind of an array by its tag: `instanceof` fails for arrays of another realm. */
 export function arrayKind(name: string, value: unknown): ArrayKind {
-  if (ArrayBuffer.isView(value)) {
-    const kind: string = (value as FloatArray)[Symbol.toStringTag];
-    switch (kind) {
-      case 'Float32Array':
-      case 'Float64Array':
-      case 'Uint16Array':
-      case 'Float16Array':
-        return kind;
-    }
-  }
+  if (isFloatArray(value)) return value[Symbol.toStringTag];
   throw argumentError(
     'ERR_INVALID_ARG_TYPE',
     name,

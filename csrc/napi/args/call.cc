@@ -27,9 +27,9 @@ class FieldReader {
   }
   // A whole number from 0 to `most`.
   std::int64_t whole(double field, const char* name, std::int64_t most) {
-    // What no int64 can be becomes one that is not equal to it, or is negative.
-    const auto number = static_cast<std::int64_t>(field);
-    require(static_cast<double>(number) == field && number >= 0 && number <= most, name);
+    const bool is_in_range = field >= 0 && field <= static_cast<double>(most);
+    const auto number = static_cast<std::int64_t>(is_in_range ? field : 0);
+    require(static_cast<double>(number) == field, name);
     return number;
   }
   double number(double field, const char* name, double least, double most) {
