@@ -1,4 +1,5 @@
 import { backwardCall } from './call/backward';
+import type { Operand } from './call/call';
 import { forwardCall } from './call/forward';
 import {
   checkCastOrder,
@@ -100,7 +101,8 @@ const backwardOptionNames: ReadonlySet<string> = new Set(['out', 'dsum']);
 interface Saved {
   /** The sum, if there was a residual. */
   readonly x: Argument;
-  readonly rstd: Argument;
+  /** Of a forward that was not expected to be kept there is none, and backward computes it again. */
+  readonly rstd: Operand;
   readonly dtype: DType;
 }
 
@@ -211,13 +213,12 @@ export class RMSNorm {
   ): RMSNormResult<X, O> {
     const own = readX(x);
     const given = this.#withOptions(readOptions(options, forwardOptions));
-    const call = forwardCall(own, this.weight, given, true, given.dtype ?? this.#dtypeOf(own));
+    const stated = given.dtype ?? this.#dtypeOf(own);
+    const call = forwardCall(own, this.weight, given, this.#isFirst(), true, stated);
     runNow(call);
-    const { out, sumOut, dtype } = call;
+    const { out, sumOut, rstdOut, dtype } = call;
     const isInPlace = sumOut === undefined && isSameMemory(out as Argument, own);
-    this.#count(
-      isInPlace ? 'inPlace' : { x: sumOut ?? own, rstd: call.rstdOut as Argument, dtype },
-    );
+    this.#count(isInPlace ? 'inPlace' : { x: sumOut ?? own, rstd: rstdOut, dtype });
     const y = sourceOf(out as Argument);
     const result = sumOut === undefined ? y : { y, sum: sourceOf(sumOut) };
     return result as RMSNormResult<X, O>;
@@ -260,12 +261,16 @@ export class RMSNorm {
   }
 
   /**
-   * Counts a forward that was made. One in place cannot have a backward, so that the next forward
-   * takes its place.
+   * Whether the next forward may have a backward. One in place cannot, so that the next one takes its
+   * place.
    */
+  #isFirst(): boolean {
+    return this.#isNewStep || this.#forward === 'inPlace';
+  }
+
+  /** Counts a forward that was made. */
   #count(made: Saved | 'inPlace'): void {
-    const isFirst = this.#isNewStep || this.#forward === 'inPlace';
-    this.#forward = isFirst ? made : 'several';
+    this.#forward = this.#isFirst() ? made : 'several';
     this.#isNewStep = false;
   }
 

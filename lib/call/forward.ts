@@ -6,7 +6,7 @@ import { forwardOperation, forwardRules } from './operations';
 import { readOptions, type GivenOptions, type KnownOptions } from './read-options';
 import { readX, type Argument } from './tensor';
 
-/** `makesAll`: the function returns rstd and the sum, whether there is memory for them or not. */
+/** `makesAll`: whether the function returns rstd and the sum, be there memory for them or not. */
 export function readForward(
   x: unknown,
   weight: unknown,
@@ -15,7 +15,7 @@ export function readForward(
   makesAll: boolean,
 ): Call {
   const given = readOptions(options, known);
-  return forwardCall(readX(x), weight, given, makesAll);
+  return forwardCall(readX(x), weight, given, makesAll, makesAll);
 }
 
 /** The same of options and an x that have been read. `dtype`: what is said of x. */
@@ -23,7 +23,8 @@ export function forwardCall(
   x: Argument,
   weight: unknown,
   options: Readonly<GivenOptions>,
-  makesAll: boolean,
+  makesRstd: boolean,
+  makesSum: boolean,
   dtype: unknown = options.dtype,
 ): Call {
   const { out, rstdOut, residual, sumOut } = options;
@@ -32,9 +33,9 @@ export function forwardCall(
   if (out !== undefined) call.out = readOperand(call, forwardRules.out, out);
   else call.made |= forwardRules.out.bit;
   if (rstdOut !== undefined) call.rstdOut = readOperand(call, forwardRules.rstdOut, rstdOut);
-  else if (makesAll) call.made |= forwardRules.rstdOut.bit;
+  else if (makesRstd) call.made |= forwardRules.rstdOut.bit;
   if (residual === undefined) return call;
-  if (sumOut === undefined && !makesAll) throw missingSumError();
+  if (sumOut === undefined && !makesSum) throw missingSumError();
   call.residual = readOperand(call, forwardRules.residual, residual);
   if (sumOut !== undefined) call.sumOut = readOperand(call, forwardRules.sumOut, sumOut);
   else call.made |= forwardRules.sumOut.bit;

@@ -44,6 +44,22 @@ describe('the forward that a backward belongs to', () => {
     expect(norm.weightGrad).toBeNull();
   });
 
+  test('may become one that counts while its arguments are read', () => {
+    const norm = new RMSNorm(8);
+    norm.forward(second);
+    norm.forward(second);
+    const dims = [3, 8];
+    const out = {
+      dims,
+      get data() {
+        norm.zeroGrad();
+        return new Float32Array(24);
+      },
+    };
+    norm.forward({ data: first, dims }, { out });
+    expectGradients(norm);
+  });
+
   test('must not have had its backward', () => {
     const norm = new RMSNorm(8);
     norm.forward(first);
