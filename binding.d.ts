@@ -155,7 +155,7 @@ export interface Binding {
   cuda: CudaBinding;
 
   /** The memory of the call record (csrc/napi/args/call_record.h), and the names of its fields. */
-  readonly record: SharedArrayBuffer;
+  readonly record: ArrayBufferLike;
   readonly recordIntegers: readonly string[];
   readonly recordNumbers: readonly string[];
 

@@ -8,7 +8,6 @@
 #include "../cuda/runtime/allocation.h"
 #include "../os/platform.h"
 #include "errors.h"
-#include "results.h"
 #include "values.h"
 
 namespace rmsnorm::napi {
@@ -80,26 +79,6 @@ Status Environment::make(napi_env env) {
   made.release();
   const std::lock_guard lock(environments_mutex);
   ++environments;
-  return {};
-}
-
-Status Environment::share_memory(std::size_t bytes, napi_value* buffer, void** memory) {
-  napi_value global = nullptr;
-  napi_value buffer_class = nullptr;
-  napi_value array_class = nullptr;
-  napi_value array = nullptr;
-  napi_value length = make_number(env_, static_cast<double>(bytes));
-  std::int64_t size = 0;
-  if (napi_get_global(env_, &global) != napi_ok ||
-      napi_get_named_property(env_, global, "SharedArrayBuffer", &buffer_class) != napi_ok ||
-      napi_get_named_property(env_, global, "Uint8Array", &array_class) != napi_ok ||
-      napi_new_instance(env_, buffer_class, 1, &length, buffer) != napi_ok ||
-      napi_new_instance(env_, array_class, 1, buffer, &array) != napi_ok ||
-      !is_shared(env_, array) || !read_view(env_, array, memory, &size) ||
-      size != static_cast<std::int64_t>(bytes) ||
-      napi_create_reference(env_, *buffer, 1, &shared_memory_) != napi_ok) {
-    return ending();
-  }
   return {};
 }
 
@@ -186,7 +165,6 @@ void Environment::close() {
   is_closed_ = true;
   if (threads_ && cpu::own_thread_count() == &*threads_) cpu::use_own_thread_count(nullptr);
   napi_delete_reference(env_, array_buffer_class_);
-  napi_delete_reference(env_, shared_memory_);
   async_calls_.close();
   while (!objects_.empty()) (*objects_.begin())->close();
   for (const auto& [device, stream] : default_streams_) close_stream(*stream);

@@ -63,11 +63,6 @@ class Environment {
   // `ArrayBuffer` as it was when the addon was loaded.
   napi_value array_buffer_class() const;
 
-  // Memory that JavaScript shares until the environment ends, of zeros: `buffer` is the
-  // SharedArrayBuffer that it is in, whose memory nobody can move or free. Once. Errors:
-  // kInvalidState.
-  Status share_memory(std::size_t bytes, napi_value* buffer, void** memory);
-
   // The stream of calls that name none. Errors: kCuda.
   Status default_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
@@ -99,7 +94,6 @@ class Environment {
   napi_env env_;
   bool is_closed_ = false;
   napi_ref array_buffer_class_ = nullptr;
-  napi_ref shared_memory_ = nullptr;
   std::optional<cpu::OwnThreadCount> threads_;
   Promises promises_;
   AsyncCalls async_calls_;

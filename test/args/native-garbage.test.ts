@@ -136,6 +136,18 @@ function writeRecord(name: Name): void {
 }
 const names = Object.keys(valid) as Name[];
 
+test.each(['forward', 'backward', 'forwardAsync', 'backwardAsync'] as const)(
+  '%s keeps the memory of the record for as long as it can be called',
+  (name) => {
+    expect(Object.getOwnPropertyDescriptor(binding[name], 'record')).toEqual({
+      value: binding.record,
+      writable: false,
+      enumerable: false,
+      configurable: false,
+    });
+  },
+);
+
 describe.each(names)('%s', (name) => {
   test('takes what is valid', async () => {
     expect(await expectTame(name, valid[name]())).toBe('taken');

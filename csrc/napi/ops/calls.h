@@ -4,11 +4,17 @@
 
 #include <node_api.h>
 
+#include "../../op/status.h"
+
 namespace rmsnorm::napi {
 
 napi_value forward(napi_env env, napi_callback_info info);
 napi_value backward(napi_env env, napi_callback_info info);
 napi_value forward_async(napi_env env, napi_callback_info info);
 napi_value backward_async(napi_env env, napi_callback_info info);
+
+// Gives the functions and the tables that they are checked against to JavaScript. Errors:
+// kInvalidState of an environment that is ending.
+Status export_calls(napi_env env, napi_value exports);
 
 }  // namespace rmsnorm::napi
