@@ -1,6 +1,7 @@
-import { backwardCall } from './call/backward';
+import { readBackward } from './call/backward';
 import type { Operand } from './call/call';
-import { forwardCall } from './call/forward';
+import { readForward } from './call/forward';
+import { makeKnownOptions, noOptions } from './call/known-options';
 import {
   checkCastOrder,
   checkEps,
@@ -9,24 +10,15 @@ import {
   readDeviceFor,
   type CastOrder,
 } from './call/options';
-import {
-  backwardOptions,
-  makeKnownOptions,
-  noOptions,
-  readOptions,
-  type GivenOptions,
-} from './call/read-options';
+import type { Preset } from './call/read-call';
 import { runNow } from './call/run';
 import { readNormalizedShape } from './call/shape';
 import {
   dataOf,
-  kindOf,
   outputLike,
-  readX,
   recheck,
   sizeOf,
   sourceOf,
-  statedType,
   tensorOf,
   type Argument,
   type Input,
@@ -157,8 +149,8 @@ export class RMSNorm {
    */
   weightGrad: Float32Array | Float64Array | null = null;
 
-  /** The shape as an option: one dim as a number, which is compared in less time. */
-  readonly #shape: number | readonly number[] | undefined;
+  /** What the module says of its calls. */
+  readonly #preset: Preset;
   #forward: Saved | keyof typeof obstacles = 'none';
   /** Whether the next forward is the first that counts. */
   #isNewStep = true;
@@ -189,7 +181,10 @@ export class RMSNorm {
     this.device = device;
     const hasWeight = readFlag('elementwiseAffine', elementwiseAffine, true);
     this.weight = hasWeight ? initialWeight(sizeOf(shape), 1 - weightOffset, dtype) : null;
-    this.#shape = shape.length === 1 ? shape[0] : shape;
+    // One dim as a number is compared in less time.
+    const given = shape.length === 1 ? shape[0] : shape;
+    const bits = dtype === 'float32' ? undefined : dtype;
+    this.#preset = { eps, weightOffset, castOrder, normalizedShape: given, device, bits };
   }
 
   /**
@@ -211,12 +206,11 @@ export class RMSNorm {
     x: X,
     options: O = noOptions as O,
   ): RMSNormResult<X, O> {
-    const own = readX(x);
-    const given = this.#withOptions(readOptions(options, forwardOptions));
-    const stated = given.dtype ?? this.#dtypeOf(own);
-    const call = forwardCall(own, this.weight, given, this.#isFirst(), true, stated);
+    const makes = { rstd: this.#isFirst(), sum: true };
+    const call = readForward(x, this.weight, options, forwardOptions, makes, this.#preset);
     runNow(call);
     const { out, sumOut, rstdOut, dtype } = call;
+    const own = call.x as Argument;
     const isInPlace = sumOut === undefined && isSameMemory(out as Argument, own);
     this.#count(isInPlace ? 'inPlace' : { x: sumOut ?? own, rstd: rstdOut, dtype });
     const y = sourceOf(out as Argument);
@@ -288,8 +282,8 @@ export class RMSNorm {
       dweightOut: weightGrad ?? undefined,
       accumulate: weightGrad !== null,
     };
-    const given = this.#withOptions(readOptions(options, backwardOptions));
-    const call = backwardCall(dy, recheck('x', x), this.weight, rstd, given);
+    const own = recheck('x', x);
+    const call = readBackward(dy, own, this.weight, rstd, options, this.#preset);
     runNow(call);
     this.weightGrad = weightGrad ?? this.weightGrad;
     const dx = call.dxOut as Argument;
@@ -298,25 +292,9 @@ export class RMSNorm {
     return sourceOf(result) as Output<D>;
   }
 
-  /** The options of a call, and the module's. */
-  #withOptions(given: GivenOptions): GivenOptions {
-    given.eps = this.eps;
-    given.weightOffset = this.weightOffset;
-    given.castOrder = this.castOrder;
-    given.normalizedShape = this.#shape;
-    given.device = this.device;
-    return given;
-  }
-
   #makeWeightGrad(): Float32Array | Float64Array {
     const length = sizeOf(this.normalizedShape);
     return zeros(rstdKind(this.dtype), length) as Float32Array | Float64Array;
-  }
-
-  /** The dtype of an x of which nothing is stated: the module's, if it is of bits. */
-  #dtypeOf(x: Argument): DType | undefined {
-    if (this.dtype === 'float32' || kindOf(x) !== 'Uint16Array') return undefined;
-    return ArrayBuffer.isView(x) || statedType(x) === undefined ? this.dtype : undefined;
   }
 }
 

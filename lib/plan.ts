@@ -1,5 +1,5 @@
-import { newCall, type Call, type Frame } from './call/call';
-import { isDeviceBuffer } from './call/data';
+import { newCall, type Call } from './call/call';
+import { isDeviceBuffer, type DataKind } from './call/data';
 import {
   addOperand,
   checkDType,
@@ -164,30 +164,24 @@ function makePlan(options: PlanOptions) {
     checkDType(forwardRules.weight, weight, dtype);
   }
   const stream = readPlanStream(own.stream, device);
-  const frame: Frame = {
-    ...{
-      dtype,
-      kind: device === cpuOrdinal ? dtypes[dtype].bits : 'DeviceBuffer',
-      device,
-      stream,
-      rows,
-      hiddenSize,
-    },
-    ...{ eps, weightOffset, castOrder, accumulate },
-  };
+  const kind: DataKind = device === cpuOrdinal ? dtypes[dtype].bits : 'DeviceBuffer';
   /** What makes calls that have their weight, and nothing else. */
   const beginner = (operation: Operation) => {
-    const first = newCall(operation, frame);
+    const shape = { dtype, kind, device, stream, rows, hiddenSize };
+    const frame = { operation, ...shape, eps, weightOffset, castOrder };
+    const first = newCall(frame);
     if (weight !== undefined) {
       checkLength(first, operation.weight, weight);
       addOperand(first, operation.weight, weight);
     }
-    const { given, float32 } = first;
+    const { given, float32, tensors } = first;
     return () => {
-      const call = newCall(operation, frame);
+      const call = newCall(frame);
       call.weight = weight;
+      call.accumulate = accumulate;
       call.given = given;
       call.float32 = float32;
+      call.tensors = tensors;
       return call;
     };
   };

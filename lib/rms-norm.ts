@@ -1,15 +1,15 @@
 import { readBackward } from './call/backward';
 import type { Call, Operand } from './call/call';
-import { readForward } from './call/forward';
+import { allOutputs, onlyY, readForward } from './call/forward';
 import type {
   BackwardOptions,
   CommonOptions,
   ForwardOptions,
   RmsNormOptions,
 } from './call/options';
-import { forwardOptions, noOptions, rmsNormOptions } from './call/read-options';
+import { forwardOptions, noOptions, rmsNormOptions } from './call/known-options';
 import { runLater, runNow } from './call/run';
-import { sourceOf, type AnyInput, type Output, type Rstd } from './call/tensor';
+import { readX, sourceOf, type AnyInput, type Output, type Rstd } from './call/tensor';
 import type { RstdArray } from './core/dtype';
 import type { DeviceBuffer } from './gpu/device-buffer';
 
@@ -81,7 +81,7 @@ export function rmsNorm<X extends AnyInput>(
   weight: AnyInput | null,
   options: RmsNormOptions = noOptions,
 ): Output<X> {
-  const call = readForward(x, weight, options, rmsNormOptions, false);
+  const call = readForward(x, weight, options, rmsNormOptions, onlyY);
   runNow(call);
   return resultOf(call.out) as Output<X>;
 }
@@ -101,7 +101,7 @@ rmsNorm.forward = function forward<
   X extends AnyInput,
   const O extends ForwardOptions = CommonOptions,
 >(x: X, weight: AnyInput | null, options: O = noOptions as O): ForwardResult<X, O> {
-  const call = readForward(x, weight, options, forwardOptions, true);
+  const call = readForward(x, weight, options, forwardOptions, allOutputs);
   runNow(call);
   return forwardResult(call);
 };
@@ -133,7 +133,7 @@ rmsNorm.backward = function backward<
   rstd?: RstdArray | DeviceBuffer | null,
   options: O = noOptions as O,
 ): BackwardResult<X, W, O> {
-  const call = readBackward(dy, x, weight, rstd, options);
+  const call = readBackward(dy, readX(x), weight, rstd, options);
   runNow(call);
   return backwardResult(call);
 };
@@ -152,7 +152,7 @@ rmsNorm.async = async function rmsNormAsync<X extends AnyInput>(
   weight: AnyInput | null,
   options: RmsNormOptions = noOptions,
 ): Promise<Output<X>> {
-  const call = readForward(x, weight, options, rmsNormOptions, false);
+  const call = readForward(x, weight, options, rmsNormOptions, onlyY);
   await runLater(call);
   return resultOf(call.out) as Output<X>;
 };
@@ -162,7 +162,7 @@ rmsNorm.forwardAsync = async function forwardAsync<
   X extends AnyInput,
   const O extends ForwardOptions = CommonOptions,
 >(x: X, weight: AnyInput | null, options: O = noOptions as O): Promise<ForwardResult<X, O>> {
-  const call = readForward(x, weight, options, forwardOptions, true);
+  const call = readForward(x, weight, options, forwardOptions, allOutputs);
   await runLater(call);
   return forwardResult(call);
 };
@@ -182,7 +182,7 @@ rmsNorm.backwardAsync = async function backwardAsync<
   rstd?: RstdArray | DeviceBuffer | null,
   options: O = noOptions as O,
 ): Promise<BackwardResult<X, W, O>> {
-  const call = readBackward(dy, x, weight, rstd, options);
+  const call = readBackward(dy, readX(x), weight, rstd, options);
   await runLater(call);
   return backwardResult(call);
 };

@@ -1,7 +1,7 @@
 import type { NativeStream } from '../../binding';
 import type { DType } from '../core/dtype';
 import type { DataKind } from './data';
-import type { Operation } from './operations';
+import type { OperandName, Operation } from './operations';
 import type { CastOrder } from './options';
 import type { Argument } from './tensor';
 
@@ -10,6 +10,7 @@ export type Operand = Argument | undefined;
 
 /** What is known of a call before its operands, checked. */
 export interface Frame {
+  readonly operation: Operation;
   /** Of x, and the kind of array or buffer that holds it. */
   readonly dtype: DType;
   readonly kind: DataKind;
@@ -23,13 +24,14 @@ export interface Frame {
   readonly eps: number | undefined;
   readonly weightOffset: number | undefined;
   readonly castOrder: CastOrder | undefined;
-  /** Whether dweight is added to. */
-  readonly accumulate: boolean;
 }
 
-/** A call, checked. */
-export interface Call extends Frame {
-  readonly operation: Operation;
+/** A call, checked: its frame, and its operands by the names of their rules. */
+export interface Call extends Frame, Record<OperandName, Operand> {
+  /** Of a backward: whether dx and dweight are wanted, and whether dweight is added to. */
+  needsDx: boolean;
+  needsDweight: boolean;
+  accumulate: boolean;
 
   /** Bits of the operands, by their places: of those that are there, ... */
   given: number;
@@ -37,27 +39,16 @@ export interface Call extends Frame {
   made: number;
   /** ... vectors of float32 beside 16 bits, ... */
   float32: number;
+  /** ... those that are no plain arrays, ... */
+  tensors: number;
   /** ... and matrices that are part of their arrays. */
   strided: number;
-
-  // The operands by the names of their rules.
-  x: Operand;
-  weight: Operand;
-  out: Operand;
-  rstdOut: Operand;
-  residual: Operand;
-  sumOut: Operand;
-  dy: Operand;
-  rstd: Operand;
-  dxOut: Operand;
-  dweightOut: Operand;
-  dsum: Operand;
 }
 
 /** A call without operands. */
-export function newCall(operation: Operation, frame: Frame): Call {
+export function newCall(frame: Frame): Call {
   return {
-    operation,
+    operation: frame.operation,
     dtype: frame.dtype,
     kind: frame.kind,
     device: frame.device,
@@ -67,10 +58,13 @@ export function newCall(operation: Operation, frame: Frame): Call {
     eps: frame.eps,
     weightOffset: frame.weightOffset,
     castOrder: frame.castOrder,
-    accumulate: frame.accumulate,
+    needsDx: false,
+    needsDweight: false,
+    accumulate: false,
     given: 0,
     made: 0,
     float32: 0,
+    tensors: 0,
     strided: 0,
     x: undefined,
     weight: undefined,

@@ -1,44 +1,37 @@
 import { argumentError } from '../core/errors';
-import { beginCall } from './begin';
 import type { Call } from './call';
-import { readOperand } from './operands';
+import type { KnownOptions } from './known-options';
 import { forwardOperation, forwardRules } from './operations';
-import { readOptions, type GivenOptions, type KnownOptions } from './read-options';
-import { readX, type Argument } from './tensor';
+import { readCall, type Preset } from './read-call';
+import { readX, sourceOf } from './tensor';
 
-/** `makesAll`: whether the function returns rstd and the sum, be there memory for them or not. */
+/** What a forward makes besides y if no memory is given for it. */
+export interface ForwardOutputs {
+  readonly rstd: boolean;
+  readonly sum: boolean;
+}
+
+export const onlyY: ForwardOutputs = { rstd: false, sum: false };
+export const allOutputs: ForwardOutputs = { rstd: true, sum: true };
+
 export function readForward(
   x: unknown,
   weight: unknown,
   options: object,
   known: KnownOptions,
-  makesAll: boolean,
+  makes: ForwardOutputs,
+  preset?: Preset,
 ): Call {
-  const given = readOptions(options, known);
-  return forwardCall(readX(x), weight, given, makesAll, makesAll);
-}
-
-/** The same of options and an x that have been read. `dtype`: what is said of x. */
-export function forwardCall(
-  x: Argument,
-  weight: unknown,
-  options: Readonly<GivenOptions>,
-  makesRstd: boolean,
-  makesSum: boolean,
-  dtype: unknown = options.dtype,
-): Call {
-  const { out, rstdOut, residual, sumOut } = options;
-  const call = beginCall(forwardOperation, x, weight, options, dtype, false);
-  if (sumOut !== undefined && residual === undefined) throw strayError(sumOut);
-  if (out !== undefined) call.out = readOperand(call, forwardRules.out, out);
-  else call.made |= forwardRules.out.bit;
-  if (rstdOut !== undefined) call.rstdOut = readOperand(call, forwardRules.rstdOut, rstdOut);
-  else if (makesRstd) call.made |= forwardRules.rstdOut.bit;
-  if (residual === undefined) return call;
-  if (sumOut === undefined && !makesSum) throw missingSumError();
-  call.residual = readOperand(call, forwardRules.residual, residual);
-  if (sumOut !== undefined) call.sumOut = readOperand(call, forwardRules.sumOut, sumOut);
-  else call.made |= forwardRules.sumOut.bit;
+  const call = readCall(forwardOperation, readX(x), weight, options, known, preset);
+  const { out, rstdOut, sumOut } = forwardRules;
+  if (call.out === undefined) call.made |= out.bit;
+  if (call.rstdOut === undefined && makes.rstd) call.made |= rstdOut.bit;
+  if (call.residual === undefined) {
+    if (call.sumOut !== undefined) throw strayError(sourceOf(call.sumOut));
+  } else if (call.sumOut === undefined) {
+    if (!makes.sum) throw missingSumError();
+    call.made |= sumOut.bit;
+  }
   return call;
 }
 

@@ -16,9 +16,8 @@ export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
   return array[Symbol.toStringTag] === kind && array.length > 0;
 }
 
-/** Reads a weight of a rarer form, or none. `dtype`: of x. */
-export function readWeight(value: unknown, x: Argument, dtype: DType): Argument | undefined {
-  if (value === null || value === undefined) return undefined;
+/** Reads a weight of a rarer form. `dtype`: of x. */
+export function readWeight(value: unknown, x: Argument, dtype: DType): Argument {
   const weight = readArgument('weight', value);
   checkTensor(forwardRules.weight, weight, x);
   checkDType(forwardRules.weight, weight, dtype);
@@ -65,7 +64,9 @@ export function addOperand(call: Call, rule: OperandRule, argument: Argument): v
   if (rule.element === 'tensorOrFloat32' && is16Bit(call.dtype) && isFloat32(argument)) {
     call.float32 |= bit;
   }
-  if (!ArrayBuffer.isView(argument) && argument.view !== null) call.strided |= bit;
+  if (ArrayBuffer.isView(argument)) return;
+  call.tensors |= bit;
+  if (argument.view !== null) call.strided |= bit;
 }
 
 /** The elements of an operand. */

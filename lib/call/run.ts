@@ -10,7 +10,13 @@ import { cuda } from '../gpu/cuda';
 import type { Call, Operand } from './call';
 import { freshLike, freshRstd, nativeData } from './data';
 import { addOperand, isFloat32, lengthOf } from './operands';
-import { backwardRules, forwardOperation, forwardRules, type OperandRule } from './operations';
+import {
+  backwardRules,
+  forwardOperation,
+  forwardRules,
+  type OperandName,
+  type OperandRule,
+} from './operations';
 import { writeLayout, writeRecord, type LayoutNumbers } from './record';
 import { collapse } from './strides';
 import {
@@ -29,43 +35,42 @@ export function runNow(call: Call): void {
   // Nothing from here to the native call runs code of the caller, which could make another call.
   writeRecord(call);
   if (call.strided !== 0) writeStrided(call);
+  // The addon reads arrays by their bytes, whatever their class.
+  const native = call.tensors === 0 ? (call as NativeOperands) : nativeOperands(call);
   try {
     if (call.operation === forwardOperation) {
-      binding.forward(
-        nativeOf(call.x),
-        nativeOf(call.weight),
-        nativeOf(call.out),
-        nativeOf(call.rstdOut),
-        nativeOf(call.residual),
-        nativeOf(call.sumOut),
-        undefined,
-        call.stream,
-      );
+      const { x, weight, out, rstdOut, residual, sumOut } = native;
+      binding.forward(x, weight, out, rstdOut, residual, sumOut, undefined, call.stream);
     } else {
-      binding.backward(
-        nativeOf(call.dy),
-        nativeOf(call.x),
-        nativeOf(call.weight),
-        nativeOf(call.rstd),
-        nativeOf(call.dxOut),
-        nativeOf(call.dweightOut),
-        nativeOf(call.dsum),
-        call.stream,
-      );
+      const { dy, x, weight, rstd, dxOut, dweightOut, dsum } = native;
+      binding.backward(dy, x, weight, rstd, dxOut, dweightOut, dsum, call.stream);
     }
   } catch (error) {
     throw adoptNativeError(error);
   }
 }
 
-/** What the addon takes for an operand. It reads arrays by their bytes, whatever their class. */
-function nativeOf(operand: Operand): NativeData | undefined {
-  if (operand === undefined) return undefined;
-  return ArrayBuffer.isView(operand) ? (operand as NativeArray) : nativeOfTensor(operand);
+type NativeOperands = Readonly<Record<OperandName, NativeData | undefined>>;
+
+/** What the addon takes for operands that are not all plain arrays. */
+function nativeOperands(call: Call): NativeOperands {
+  return {
+    x: nativeOf(call.x),
+    weight: nativeOf(call.weight),
+    out: nativeOf(call.out),
+    rstdOut: nativeOf(call.rstdOut),
+    residual: nativeOf(call.residual),
+    sumOut: nativeOf(call.sumOut),
+    dy: nativeOf(call.dy),
+    rstd: nativeOf(call.rstd),
+    dxOut: nativeOf(call.dxOut),
+    dweightOut: nativeOf(call.dweightOut),
+    dsum: nativeOf(call.dsum),
+  };
 }
 
-function nativeOfTensor(operand: Operand): NativeData {
-  return nativeData((operand as TensorArgument).data);
+function nativeOf(operand: Operand): NativeData | undefined {
+  return operand === undefined ? undefined : nativeData(dataOf(operand));
 }
 
 /** Makes the outputs that are left to the call. By name: a loop over the rules takes twice as long. */

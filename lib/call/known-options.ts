@@ -1,0 +1,76 @@
+import { isAnythingInherited } from '../core/caller-values';
+import { knownOptions, refuseName } from '../core/validate';
+import type { BackwardOptions, CommonOptions, ForwardOptions } from './options';
+
+/** The options of a call without any, which need no check. Not to be read: it inherits. */
+export const noOptions: CommonOptions = {};
+
+const common = [
+  ...(['eps', 'weightOffset', 'castOrder', 'normalizedShape'] as const),
+  ...(['dtype', 'device', 'stream'] as const),
+] as const;
+const forward = ['out', 'residual', 'sumOut'] as const;
+const rstdOut = ['rstdOut'] as const;
+const backward = [
+  ...(['needsDx', 'needsDweight', 'dxOut', 'dweightOut', 'accumulate', 'dsum'] as const),
+] as const;
+const optionNames = [...common, ...forward, ...rstdOut, ...backward] as const;
+
+export type OptionName = (typeof optionNames)[number];
+
+/** A bit for each option. */
+export const optionBits = Object.fromEntries(
+  optionNames.map((name, i) => [name, 1 << i]),
+) as Readonly<Record<OptionName, number>>;
+
+/** The options that a function knows. */
+export interface KnownOptions {
+  readonly names: ReadonlySet<string>;
+  readonly bits: number;
+}
+
+/** `names`: as they are listed in messages. */
+export function makeKnownOptions(names: readonly OptionName[]): KnownOptions {
+  return { names: new Set(names), bits: names.reduce((sum, name) => sum | optionBits[name], 0) };
+}
+
+export const rmsNormOptions = makeKnownOptions([...common, ...forward]);
+export const forwardOptions = makeKnownOptions([...common, ...forward, ...rstdOut]);
+export const backwardOptions = makeKnownOptions([...common, ...backward]);
+
+/** Options of all functions. */
+export type AllOptions = Partial<ForwardOptions & BackwardOptions>;
+
+/** Whether for-in finds the options that an object has, and nothing that it has not. */
+function isOrdinary(options: unknown): options is object {
+  try {
+    if (typeof options !== 'object' || options === null) return false;
+    return options.constructor === Object && !isAnythingInherited();
+  } catch {
+    // A proxy that was revoked.
+    return false;
+  }
+}
+
+/** A copy of other options, which for-in goes through as fast as through ordinary ones. */
+function copyOf(options: object, names: ReadonlySet<string>): AllOptions {
+  const own = knownOptions(options, names) as Record<string, unknown>;
+  const copy = Object.setPrototypeOf({}, null) as Record<string, unknown>;
+  for (const name of names) copy[name] = own[name];
+  return copy;
+}
+
+/** An object of which for-in gives the options, and refuses what is no object of options. */
+export function ordinaryOptions(options: object, { names }: KnownOptions): AllOptions {
+  return isOrdinary(options) ? options : copyOf(options, names);
+}
+
+/** Refuses a name that is none of an option: the type says that each of these has its case. */
+export function refuseOther(options: object, name: never, { names }: KnownOptions): void {
+  refuseName(options, name, names);
+}
+
+/** Refuses names of other functions' options. */
+export function refuseUnknown(options: object, { names }: KnownOptions): void {
+  for (const name in options) if (!names.has(name)) refuseName(options, name, names);
+}

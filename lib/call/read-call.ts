@@ -1,0 +1,195 @@
+import { arrayKind, dtypeOf, type DType } from '../core/dtype';
+import { argumentError } from '../core/errors';
+import { readFlag } from '../core/validate';
+import { ordinalOfBuffer, type DeviceBuffer } from '../gpu/device-buffer';
+import { cpuOrdinal } from '../gpu/devices';
+import { newCall, type Call } from './call';
+import { readStreamFor } from './data';
+import {
+  noOptions,
+  optionBits as bits,
+  ordinaryOptions,
+  refuseOther,
+  refuseUnknown,
+  type KnownOptions,
+  type OptionName,
+} from './known-options';
+import { addOperand, isArrayOf, readOperand, readWeight } from './operands';
+import { backwardRules, forwardOperation, forwardRules, type Operation } from './operations';
+import { checkCastOrder, checkEps, checkWeightOffset, readDeviceFor } from './options';
+import { readHiddenSize } from './shape';
+import { dataOf, kindOf, statedType, type Argument } from './tensor';
+
+/** What options are where a call leaves them out. */
+export interface Preset {
+  readonly eps: unknown;
+  readonly weightOffset: unknown;
+  readonly castOrder: unknown;
+  readonly normalizedShape: unknown;
+  readonly device: unknown;
+  /** The dtype of an x of bits that says none. */
+  readonly bits: DType | undefined;
+}
+
+const noPreset: Preset = {
+  eps: undefined,
+  weightOffset: undefined,
+  castOrder: undefined,
+  normalizedShape: undefined,
+  device: undefined,
+  bits: undefined,
+};
+
+/**
+ * Reads and checks the options of a call, each of them once, the weight, and what goes with an x that
+ * has been read. Refuses names of options that the function does not know: a misspelt one would do
+ * nothing.
+ *
+ * All that most calls need is in this one function, and what is rarer in others: a call on a short
+ * row takes as long as a few dozen calls of functions that V8 does not compile into each other. A
+ * loop with one statement for each name takes no longer where objects of many shapes come by, as
+ * reading `options.eps` and the others would.
+ */
+export function readCall(
+  operation: Operation,
+  x: Argument,
+  weightGiven: unknown,
+  options: object,
+  known: KnownOptions,
+  preset: Preset = noPreset,
+): Call {
+  // Of any type: each is checked where it is used.
+  let eps: unknown = preset.eps;
+  let weightOffset: unknown = preset.weightOffset;
+  let castOrder: unknown = preset.castOrder;
+  let normalizedShape: unknown = preset.normalizedShape;
+  let deviceName: unknown = preset.device;
+  let stated: unknown, stream: unknown;
+  let out: unknown, residual: unknown, sumOut: unknown, rstdOut: unknown;
+  let needsDx: unknown, needsDweight: unknown, accumulate: unknown;
+  let dxOut: unknown, dweightOut: unknown, dsum: unknown;
+  if (options !== noOptions) {
+    const values = ordinaryOptions(options, known);
+    let read = 0;
+    for (const name in values) {
+      const option = name as OptionName;
+      const value: unknown = values[option];
+      // prettier-ignore
+      switch (option) {
+        case 'eps': read |= bits.eps; eps = value; break;
+        case 'weightOffset': read |= bits.weightOffset; weightOffset = value; break;
+        case 'castOrder': read |= bits.castOrder; castOrder = value; break;
+        case 'normalizedShape': read |= bits.normalizedShape; normalizedShape = value; break;
+        case 'dtype': read |= bits.dtype; stated = value; break;
+        case 'device': read |= bits.device; deviceName = value; break;
+        case 'stream': read |= bits.stream; stream = value; break;
+        case 'out': read |= bits.out; out = value; break;
+        case 'residual': read |= bits.residual; residual = value; break;
+        case 'sumOut': read |= bits.sumOut; sumOut = value; break;
+        case 'rstdOut': read |= bits.rstdOut; rstdOut = value; break;
+        case 'needsDx': read |= bits.needsDx; needsDx = value; break;
+        case 'needsDweight': read |= bits.needsDweight; needsDweight = value; break;
+        case 'dxOut': read |= bits.dxOut; dxOut = value; break;
+        case 'dweightOut': read |= bits.dweightOut; dweightOut = value; break;
+        case 'accumulate': read |= bits.accumulate; accumulate = value; break;
+        case 'dsum': read |= bits.dsum; dsum = value; break;
+        default: refuseOther(options, option, known);
+      }
+    }
+    if ((read & ~known.bits) !== 0) refuseUnknown(options, known);
+  }
+
+  const kind = kindOf(x);
+  const isFloat32 = kind === 'Float32Array' && stated === undefined;
+  const dtype = isFloat32 ? 'float32' : readDType(x, stated, preset.bits);
+  if (eps !== undefined) checkEps(eps, dtype);
+  if (weightOffset !== undefined) checkWeightOffset(weightOffset, dtype);
+  if (castOrder !== undefined) checkCastOrder(castOrder);
+  const ordinal = deviceName === undefined ? cpuOrdinal : readDeviceFor(deviceName, dtype);
+  const onStream =
+    ArrayBuffer.isView(x) && stream === undefined ? null : readStreamFor(dataOf(x), stream);
+
+  let weight: Argument | undefined;
+  let given = operation.x.bit;
+  let float32 = 0;
+  if (isArrayOf(kind, weightGiven)) {
+    weight = weightGiven;
+    given |= operation.weight.bit;
+  } else if (kind === 'Uint16Array' && isArrayOf('Float32Array', weightGiven)) {
+    weight = weightGiven;
+    given |= operation.weight.bit;
+    float32 = operation.weight.bit;
+  } else if (weightGiven !== null && weightGiven !== undefined) {
+    weight = readWeight(weightGiven, x, dtype);
+  }
+  const isOfWeight = ArrayBuffer.isView(x) && normalizedShape === undefined;
+  const hiddenSize =
+    isOfWeight && ArrayBuffer.isView(weight) && weight.length > 0
+      ? weight.length
+      : readHiddenSize(x, weight, normalizedShape);
+  const rows = x.length / hiddenSize;
+  if (!Number.isInteger(rows)) throw brokenRows(x, hiddenSize);
+
+  const call = newCall({
+    operation,
+    dtype,
+    kind,
+    device: onStream === null ? ordinal : deviceOf(dataOf(x) as DeviceBuffer, ordinal, deviceName),
+    stream: onStream,
+    rows,
+    hiddenSize,
+    eps,
+    weightOffset,
+    castOrder,
+  });
+  call.x = x;
+  call.weight = weight;
+  call.given = given;
+  call.float32 = float32;
+  if (!ArrayBuffer.isView(x)) addOperand(call, operation.x, x);
+  if (weight !== undefined && (given & operation.weight.bit) === 0) {
+    addOperand(call, operation.weight, weight);
+  }
+  if (out !== undefined) call.out = readOperand(call, forwardRules.out, out);
+  if (rstdOut !== undefined) call.rstdOut = readOperand(call, forwardRules.rstdOut, rstdOut);
+  if (residual !== undefined) call.residual = readOperand(call, forwardRules.residual, residual);
+  if (sumOut !== undefined) call.sumOut = readOperand(call, forwardRules.sumOut, sumOut);
+  if (operation === forwardOperation) return call;
+  call.needsDx = readFlag('needsDx', needsDx, true);
+  call.needsDweight = readFlag('needsDweight', needsDweight, weight !== undefined);
+  call.accumulate = readFlag('accumulate', accumulate, false);
+  if (dxOut !== undefined) call.dxOut = readOperand(call, backwardRules.dxOut, dxOut);
+  if (dweightOut !== undefined) {
+    call.dweightOut = readOperand(call, backwardRules.dweightOut, dweightOut);
+  }
+  if (dsum !== undefined) call.dsum = readOperand(call, backwardRules.dsum, dsum);
+  return call;
+}
+
+function brokenRows(x: Argument, hiddenSize: number): Error {
+  const expected = `whole rows of ${String(hiddenSize)} elements`;
+  return argumentError('ERR_OUT_OF_RANGE', 'x', expected, dataOf(x));
+}
+
+/** The device of a call on a DeviceBuffer, which the option `device` may name. */
+function deviceOf(x: DeviceBuffer, ordinal: number, named: unknown): number {
+  const own = ordinalOfBuffer(x);
+  if (named === undefined || ordinal === own) return own;
+  const expected = `'${x.device}', the device of x, or left out`;
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, named);
+}
+
+/** The dtype of x, from what the option, a tensor's type and the kind of its array say. */
+function readDType(x: Argument, option: unknown, ofBits: DType | undefined): DType {
+  if (ArrayBuffer.isView(x)) {
+    const kind = arrayKind('x', x);
+    return dtypeOf('x', kind, option === undefined && kind === 'Uint16Array' ? ofBits : option);
+  }
+  const type = x.kind === 'DeviceBuffer' ? (x.data as DeviceBuffer).dtype : statedType(x);
+  if (option !== undefined && type !== undefined && option !== type) {
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', `'${type}', the type of x`, option);
+  }
+  if (x.kind === 'DeviceBuffer') return type as DType;
+  const stated = option === undefined ? type : option;
+  return dtypeOf('x', x.kind, stated === undefined && x.kind === 'Uint16Array' ? ofBits : stated);
+}
