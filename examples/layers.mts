@@ -4,16 +4,11 @@
 
 import { normals } from './random.mts';
 
-/** A weight to train and its gradient, which adds up until the optimizer has used it. */
-export interface Parameter {
-  readonly weight: Float32Array;
-  readonly weightGrad: Float32Array;
-}
-
 /** `y = x · weightᵀ`. */
-export class Linear implements Parameter {
+export class Linear {
   /** (outSize, inSize) */
   readonly weight: Float32Array;
+  /** Adds up until the optimizer has used it. */
   readonly weightGrad: Float32Array;
   readonly #inSize: number;
   readonly #outSize: number;

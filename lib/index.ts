@@ -1,12 +1,17 @@
 export { rmsNorm, type BackwardResult, type ForwardResult } from './rms-norm';
-export {
-  RMSNorm,
-  type RMSNormBackwardOptions,
-  type RMSNormCallOptions,
-  type RMSNormOptions,
-  type RMSNormResult,
-  type RMSNormSum,
-} from './module';
+export { RMSNorm } from './module';
+export type {
+  RMSNormCallOptions,
+  RMSNormJSON,
+  RMSNormOptions,
+  RMSNormResult,
+  RMSNormSum,
+  Vjp,
+  VjpBackwardOptions,
+  WeightArray,
+  WeightData,
+  WeightGrad,
+} from './module-options';
 export {
   createPlan,
   type Plan,

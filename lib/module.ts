@@ -1,7 +1,10 @@
-import { readBackward } from './call/backward';
-import type { Operand } from './call/call';
-import { readForward } from './call/forward';
+import { addDWeightTo, readBackward } from './call/backward';
+import type { Call } from './call/call';
+import { allOutputs, readForward } from './call/forward';
+import { readKeptWeight } from './call/kept-weight';
 import { makeKnownOptions, noOptions } from './call/known-options';
+import { checkDType } from './call/operands';
+import { forwardRules } from './call/operations';
 import {
   checkCastOrder,
   checkEps,
@@ -11,120 +14,65 @@ import {
   type CastOrder,
 } from './call/options';
 import type { Preset } from './call/read-call';
-import { runNow } from './call/run';
-import { readNormalizedShape } from './call/shape';
+import { runLater, runNow } from './call/run';
+import { checkWeightShape, readNormalizedShape } from './call/shape';
 import {
-  dataOf,
-  outputLike,
   recheck,
   sizeOf,
   sourceOf,
   tensorOf,
+  type AnyInput,
   type Argument,
-  type Input,
-  type Output,
   type TensorArgument,
 } from './call/tensor';
 import { toBFloat16, toFloat16 } from './convert';
-import { checkDTypeName, rstdKind, zeros, type DType } from './core/dtype';
-import { argumentError, codedError } from './core/errors';
+import { rstdKind, zeros, type DType } from './core/dtype';
+import { argumentError } from './core/errors';
 import { knownOptions, readFlag } from './core/validate';
+import { DeviceBuffer, ordinalOfBuffer } from './gpu/device-buffer';
 import type { DeviceName } from './gpu/devices';
-
-/** Options of {@link RMSNorm}. */
-export interface RMSNormOptions {
-  /** Added to the mean square, inside the root. Default 1e-6. */
-  readonly eps?: number;
-  /** Added to weight in float32. The weight starts as 1 - weightOffset. Default 0. */
-  readonly weightOffset?: number;
-  /** Default `'llama'`. */
-  readonly castOrder?: CastOrder;
-  /** The dtype of the weight, and of 16-bit inputs unless they state another. Default float32. */
-  readonly dtype?: DType;
-  /** Whether there is a weight to learn. Default true. */
-  readonly elementwiseAffine?: boolean;
-  /** Where calls run; weight and gradients stay in arrays of the host. Default `'cpu'`. */
-  readonly device?: DeviceName;
-}
-
-/** Options of {@link RMSNorm.forward}. */
-export interface RMSNormCallOptions {
-  /** Receives y, and is returned. May be x or residual itself. */
-  readonly out?: Input;
-  /** Added to x first, of x's kind and length: y is the norm of the sum. */
-  readonly residual?: Input;
-  /** Receives x + residual, and is returned. May be x or residual itself; not `out`. */
-  readonly sumOut?: Input;
-  /** The dtype of a `Uint16Array` input, where the module's is float32. */
-  readonly dtype?: DType;
-}
-
-/** Options of {@link RMSNorm.backward}. */
-export interface RMSNormBackwardOptions {
-  /** Receives dx, and is returned. May be dy or dsum itself. */
-  readonly out?: Input;
-  /** The gradient that arrives through forward's `sum`; added to dx. */
-  readonly dsum?: Input;
-}
-
-/** What {@link RMSNorm.forward} returns where there is a residual. */
-export interface RMSNormSum<X> {
-  /** The norm of sum: of x's form, kind and length; the option `out`, if that was given. */
-  y: Output<X>;
-  /** x + residual: of x's form, kind and length; the option `sumOut`, if that was given. */
-  sum: Output<X>;
-}
-
-/** What {@link RMSNorm.forward} returns: y, or y and sum where there is a residual. */
-export type RMSNormResult<X, O> =
-  O extends Required<Pick<RMSNormCallOptions, 'residual'>>
-    ? RMSNormSum<X>
-    : 'residual' extends keyof O
-      ? Output<X> | RMSNormSum<X>
-      : Output<X>;
+import { readStream, type Stream } from './gpu/stream';
+import type {
+  RMSNormCallOptions,
+  RMSNormJSON,
+  RMSNormOptions,
+  RMSNormResult,
+  Vjp,
+  VjpBackwardOptions,
+  WeightArray,
+  WeightData,
+  WeightGrad,
+} from './module-options';
 
 const constructorNames: ReadonlySet<string> = new Set([
-  ...['eps', 'weightOffset', 'castOrder', 'dtype', 'elementwiseAffine', 'device'],
+  ...['eps', 'weightOffset', 'castOrder', 'dtype', 'weight', 'elementwiseAffine'],
+  ...['device', 'stream'],
 ]);
-const forwardOptions = makeKnownOptions(['out', 'residual', 'sumOut', 'dtype']);
-const backwardOptionNames: ReadonlySet<string> = new Set(['out', 'dsum']);
-
-/** What backward needs of its forward. */
-interface Saved {
-  /** The sum, if there was a residual. */
-  readonly x: Argument;
-  /** Of a forward that was not expected to be kept there is none, and backward computes it again. */
-  readonly rstd: Operand;
-  readonly dtype: DType;
-}
-
-/** Why there is no forward that backward could be of. */
-const obstacles = {
-  none: 'there was none; call forward first',
-  inPlace: 'the last one wrote y over its x, which backward needs; give it another out',
-  several:
-    'there were several since the last backward, of which a module keeps one; call zeroGrad ' +
-    'before the one to differentiate, or use rmsNorm.forward and rmsNorm.backward',
-  done: 'the last one has had its backward, and a second would add the same to weightGrad again',
-} as const;
+const callOptions = makeKnownOptions(['out', 'residual', 'sumOut', 'dtype']);
+const vjpBackwardNames: ReadonlySet<string> = new Set(['dsum', 'dxOut', 'needsDx']);
+/** A forward without a backward returns y and the sum. */
+const withoutRstd = { rstd: false, sum: true };
 
 /**
  * RMSNorm as a module, after PyTorch's `nn.RMSNorm`: it owns a weight and accumulates its gradient.
  *
  * ```ts
  * const norm = new RMSNorm(4096);
- * const y = norm.forward(x);
- * const dx = norm.backward(dy); // norm.weightGrad holds the gradient of norm.weight
+ * const y = norm.forward(x); // inference
+ *
+ * const { y, backward } = norm.vjp(x); // training
+ * const dx = backward(dy); // norm.weightGrad holds the gradient of norm.weight
  * norm.zeroGrad();
  * ```
  *
- * A backward belongs to the one forward since the last backward. After several it throws
- * `ERR_INVALID_STATE`, since the module keeps what one of them needs; forwards before a
- * {@link RMSNorm.zeroGrad} do not count, once there is one after it. So modules can run any number of
- * forwards for inference, and then `zeroGrad`, forward and backward to train. A network that uses one
- * norm at several places calls {@link rmsNorm.forward} and {@link rmsNorm.backward}.
+ * The module itself keeps nothing of a call. What a backward needs is in its closure: backwards may
+ * run in any order, and one module may be at several places of a network.
  */
-export class RMSNorm {
+export class RMSNorm<
+  D extends DType = 'float32',
+  W extends WeightData = WeightArray<D>,
+  A extends boolean = true,
+> {
   /** The normalised dims: the last ones of every x. */
   readonly normalizedShape: readonly number[];
   /** Added to the mean square, inside the root. */
@@ -133,168 +81,241 @@ export class RMSNorm {
   readonly weightOffset: number;
   /** Where 16-bit results are rounded. */
   readonly castOrder: CastOrder;
-  /** The dtype of the weight, and of 16-bit inputs unless they state another. */
+  /** The dtype of the weight, unless that is float32, and of 16-bit inputs that do not say another. */
   readonly dtype: DType;
   /** Where calls run. */
   readonly device: DeviceName;
   /**
-   * The learned scale, as many elements as `normalizedShape` has, at first ones (less
-   * `weightOffset`): a `Float32Array`, a `Float64Array` for float64, or the bits in a `Uint16Array`
-   * for a 16-bit dtype. Change it in place. null without `elementwiseAffine`.
+   * The gradient of weight, added up by backwards: in float32, or float64 beside float64; on the
+   * device of the weight. null until the first backward. May be set to null, to begin anew.
    */
-  readonly weight: Float32Array | Float64Array | Uint16Array | null;
-  /**
-   * The sum of weight's gradients of all backwards since {@link RMSNorm.zeroGrad}, in float32
-   * whatever the dtype, but float64 for float64. null before the first.
-   */
-  weightGrad: Float32Array | Float64Array | null = null;
-
+  weightGrad: WeightGrad<W> | null = null;
+  readonly #weight: WeightData | null;
   /** What the module says of its calls. */
   readonly #preset: Preset;
-  #forward: Saved | keyof typeof obstacles = 'none';
-  /** Whether the next forward is the first that counts. */
-  #isNewStep = true;
 
   /**
    * @param normalizedShape - the last dims of x, or the one
-   * @throws TypeError and RangeError for arguments that are not as described
+   * @throws TypeError and RangeError for arguments that are not as described; CudaError
+   * `ERR_CUDA_UNAVAILABLE`; Error `ERR_DISPOSED` for a weight or a stream that is
    */
-  constructor(normalizedShape: number | readonly number[], options: RMSNormOptions = {}) {
+  constructor(
+    normalizedShape: number | readonly number[],
+    options: RMSNormOptions<D, W, A> = noOptions as RMSNormOptions<D, W, A>,
+  ) {
     const own = knownOptions(options, constructorNames);
-    const { eps = defaultEps, weightOffset = 0, castOrder = 'llama' } = own;
-    const { dtype = 'float32', device = 'cpu', elementwiseAffine } = own;
+    const { eps = defaultEps, weightOffset = 0, castOrder = 'llama', stream } = own;
+    const { weight: given, dtype: stated, device: named, elementwiseAffine } = own;
     const shape = readNormalizedShape(normalizedShape);
     if (shape === null) {
       const expected = 'a whole number from 1 up, or an array of them';
       throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, normalizedShape);
     }
-    checkDTypeName(dtype);
-    this.normalizedShape = Object.freeze(shape);
+    if ((given as unknown) === null) {
+      const expected = 'an array or a DeviceBuffer; without one, elementwiseAffine is false';
+      throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', expected, null);
+    }
+    const { weight, dtype } = readKeptWeight(given, stated);
     checkEps(eps, dtype);
     checkWeightOffset(weightOffset, dtype);
     checkCastOrder(castOrder);
-    readDeviceFor(device, dtype);
+    const hasWeight = readFlag('elementwiseAffine', elementwiseAffine, true);
+    if (weight !== undefined && !hasWeight) {
+      const expected = 'left out where elementwiseAffine is false';
+      throw argumentError('ERR_INVALID_ARG_VALUE', 'weight', expected, given);
+    }
+    const ordinal = readDeviceFor(named, dtype);
+    if (weight !== undefined) {
+      checkDType(forwardRules.weight, weight, dtype);
+      checkWeightShape(tensorOf(weight), sizeOf(shape), shape);
+      this.#weight = keptData(tensorOf(weight));
+    } else {
+      this.#weight = hasWeight ? initialWeight(sizeOf(shape), 1 - weightOffset, dtype) : null;
+    }
+    const buffer = this.#weight instanceof DeviceBuffer ? this.#weight : null;
+    if (buffer !== null && named !== undefined && ordinalOfBuffer(buffer) !== ordinal) {
+      const expected = `'${buffer.device}', the device of weight, or left out`;
+      throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, named);
+    }
+    if (stream !== undefined) checkStream(stream, this.#weight);
+    this.normalizedShape = Object.freeze(shape);
     this.eps = eps;
     this.weightOffset = weightOffset;
     this.castOrder = castOrder;
     this.dtype = dtype;
-    this.device = device;
-    const hasWeight = readFlag('elementwiseAffine', elementwiseAffine, true);
-    this.weight = hasWeight ? initialWeight(sizeOf(shape), 1 - weightOffset, dtype) : null;
-    // One dim as a number is compared in less time.
-    const given = shape.length === 1 ? shape[0] : shape;
-    const bits = dtype === 'float32' ? undefined : dtype;
-    this.#preset = { eps, weightOffset, castOrder, normalizedShape: given, device, bits };
+    this.device = buffer === null ? (named ?? 'cpu') : buffer.device;
+    this.#preset = {
+      ...{ eps, weightOffset, castOrder, stream },
+      device: buffer === null ? named : undefined,
+      // One dim as a number is compared in less time.
+      normalizedShape: shape.length === 1 ? shape[0] : shape,
+      bits: dtype === 'float32' ? undefined : dtype,
+    };
   }
 
   /**
-   * y of x, which must end in `normalizedShape` if it has dims. Keeps x, not a copy of it, and rstd
-   * for backward: x and weight must not change until then. With x itself as `out` nothing is kept.
+   * The learned scale: what the module was given, or made. To change it, write into it:
+   * `norm.weight.set(values)`, or `copyFrom` of a DeviceBuffer. Another one cannot be put in its
+   * place. null with `elementwiseAffine: false`.
    *
-   * With a residual, y and sum, x + residual, of which y is the norm. sum is kept in
-   * place of x.
-   *
-   * ```ts
-   * const { y, sum } = norm.forward(x, { residual });
-   * const dx = norm.backward(dy, { dsum }); // the gradient of x, and of residual
-   * ```
+   * @throws TypeError `ERR_INVALID_ARG_VALUE` where it is assigned to
+   */
+  // eslint-disable-next-line @typescript-eslint/related-getter-setter-pairs -- to assign must not compile
+  get weight(): A extends false ? null : W {
+    return this.#weight as A extends false ? null : W;
+  }
+  /** Refuses. */
+  set weight(value: never) {
+    const expected = 'written into (weight.set, or copyFrom of a DeviceBuffer), not replaced';
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'weight', expected, value);
+  }
+
+  /**
+   * y of x, which must end in `normalizedShape` if it has dims, for inference: nothing is kept. With a
+   * residual y and sum, x + residual, of which y is the norm.
    *
    * @returns y, as {@link rmsNorm} does; with a residual `{ y, sum }`
-   * @throws as {@link rmsNorm} does; backward then still belongs to the forward before
+   * @throws as {@link rmsNorm} does
    */
-  forward<X extends Input, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
+  forward<X extends AnyInput, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
     x: X,
     options: O = noOptions as O,
   ): RMSNormResult<X, O> {
-    const makes = { rstd: this.#isFirst(), sum: true };
-    const call = readForward(x, this.weight, options, forwardOptions, makes, this.#preset);
+    const call = this.#read(x, options);
     runNow(call);
-    const { out, sumOut, rstdOut, dtype } = call;
-    const own = call.x as Argument;
-    const isInPlace = sumOut === undefined && isSameMemory(out as Argument, own);
-    this.#count(isInPlace ? 'inPlace' : { x: sumOut ?? own, rstd: rstdOut, dtype });
-    const y = sourceOf(out as Argument);
-    const result = sumOut === undefined ? y : { y, sum: sourceOf(sumOut) };
-    return result as RMSNormResult<X, O>;
+    return resultOf(call) as RMSNormResult<X, O>;
   }
 
   /**
-   * dx of the forward since the last backward; adds the gradient of weight to `weightGrad`, which is
-   * made if null.
+   * {@link RMSNorm.forward} off the event loop, under the rules of {@link rmsNorm.async}: weight, too,
+   * is as it is at the call.
+   */
+  async async<
+    X extends AnyInput,
+    const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>,
+  >(x: X, options: O = noOptions as O): Promise<RMSNormResult<X, O>> {
+    const call = this.#read(x, options);
+    await runLater(call);
+    return resultOf(call) as RMSNormResult<X, O>;
+  }
+
+  /**
+   * y of x, and its backward, for training: the vector-Jacobian product of the norm. The backward
+   * keeps x, not a copy of it, and rstd; with a residual the sum in place of x. These and the weight
+   * must not change until it has run.
    *
-   * @param dy - the gradient of y: of x's kind and length
-   * @returns dx, which is the gradient of forward's residual, too: of dy's form, or `out`
-   * @throws Error `ERR_INVALID_STATE` if there was no forward since the last backward, or several of
-   * them, or one whose `out` was x; and as {@link rmsNorm.backward} does: it can be called again then
+   * ```ts
+   * const { y, sum, backward } = norm.vjp(x, { residual });
+   * const dx = backward(dy, { dsum }); // the gradient of x, and of residual
+   * ```
+   *
+   * @param options - as of {@link RMSNorm.forward}. Without a residual `out` may not be x
+   * @throws as {@link rmsNorm} does
    */
-  backward<D extends Input>(dy: D, options: RMSNormBackwardOptions = {}): Output<D> {
-    const { out, dsum } = knownOptions(options, backwardOptionNames);
-    const saved = this.#forward;
-    if (typeof saved === 'string') {
-      throw codedError(
-        'ERR_INVALID_STATE',
-        `RMSNorm.backward must follow one forward, but ${obstacles[saved]}`,
-      );
+  vjp<X extends AnyInput, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
+    x: X,
+    options: O = noOptions as O,
+  ): Vjp<X, O> {
+    const call = readForward(x, this.#weight, options, callOptions, allOutputs, this.#preset);
+    const { out } = call;
+    if (call.residual === undefined && out !== undefined && isSameMemory(out, call.x as Argument)) {
+      const expected = 'other memory than x, which backward needs';
+      throw argumentError('ERR_INVALID_ARG_VALUE', 'out', expected, sourceOf(out));
     }
-    // Taken before getters of the arguments run, which may call this module.
-    this.#forward = 'done';
-    try {
-      const dx = this.#gradients(dy, saved, out, dsum);
-      this.#isNewStep = true;
-      return dx;
-    } catch (error) {
-      if ((this.#forward as unknown) === 'done') this.#forward = saved;
-      throw error;
-    }
+    runNow(call);
+    const { dtype } = call;
+    const saved = {
+      x: (call.sumOut ?? call.x) as Argument,
+      rstd: sourceOf(call.rstdOut as Argument),
+      dtype,
+    };
+    const result = {
+      y: sourceOf(call.out as Argument),
+      sum: call.sumOut === undefined ? null : sourceOf(call.sumOut),
+      backward: (dy: unknown, given: VjpBackwardOptions = noOptions as VjpBackwardOptions) =>
+        this.#backward(saved, dy, given),
+    };
+    return result as Vjp<X, O>;
   }
 
-  /** Sets `weightGrad` to zeros, in place, if there is one, and begins a step: see {@link RMSNorm}. */
+  /** Sets `weightGrad` to zeros, in place, if there is one. */
   zeroGrad(): void {
-    this.weightGrad?.fill(0);
-    this.#isNewStep = true;
+    const grad: WeightGrad<WeightData> | null = this.weightGrad;
+    if (grad instanceof DeviceBuffer) grad.fill(0, this.#streamOptions());
+    else grad?.fill(0);
   }
 
   /**
-   * Whether the next forward may have a backward. One in place cannot, so that the next one takes its
-   * place.
+   * What a constructor makes such a module from; the weight, which is its state, and the device are
+   * not in it. `const { normalizedShape, ...options } = norm.toJSON()` takes it apart.
    */
-  #isFirst(): boolean {
-    return this.#isNewStep || this.#forward === 'inPlace';
+  toJSON(): RMSNormJSON {
+    const { normalizedShape, eps, weightOffset, castOrder, dtype } = this;
+    const elementwiseAffine = this.#weight !== null;
+    return { normalizedShape, eps, weightOffset, castOrder, dtype, elementwiseAffine };
   }
 
-  /** Counts a forward that was made. */
-  #count(made: Saved | 'inPlace'): void {
-    this.#forward = this.#isFirst() ? made : 'several';
-    this.#isNewStep = false;
+  #read(x: unknown, options: object): Call {
+    return readForward(x, this.#weight, options, callOptions, withoutRstd, this.#preset);
   }
 
-  #gradients<D extends Input>(
-    dy: D,
-    { x, rstd, dtype }: Saved,
-    out: Input | undefined,
-    dsum: Input | undefined,
-  ): Output<D> {
-    const weightGrad = this.weight && (this.weightGrad ?? this.#makeWeightGrad());
-    const options = {
-      dtype,
-      dxOut: out,
-      dsum,
-      dweightOut: weightGrad ?? undefined,
-      accumulate: weightGrad !== null,
-    };
-    const own = recheck('x', x);
-    const call = readBackward(dy, own, this.weight, rstd, options, this.#preset);
-    runNow(call);
-    this.weightGrad = weightGrad ?? this.weightGrad;
-    const dx = call.dxOut as Argument;
-    // Made in the form of x, where dy may have another.
-    const result = out === undefined ? outputLike(call.dy as Argument, dataOf(dx)) : dx;
-    return sourceOf(result) as Output<D>;
+  #backward(saved: Saved, dy: unknown, options: VjpBackwardOptions): unknown {
+    const { dsum, dxOut, needsDx } = knownOptions(options, vjpBackwardNames);
+    const { rstd, dtype } = saved;
+    const given = { dtype, dsum, dxOut, needsDx };
+    const x = recheck('x', saved.x);
+    const call = readBackward(dy, x, this.#weight, rstd, given, this.#preset);
+    if (this.#weight !== null) {
+      // Looked at now: what the arguments do when they are read may have been another backward.
+      const sums = this.weightGrad ?? this.#makeWeightGrad(this.#weight);
+      addDWeightTo(call, sums);
+      runNow(call);
+      this.weightGrad = sums as WeightGrad<W>;
+    } else {
+      runNow(call);
+    }
+    return call.dxOut === undefined ? null : sourceOf(call.dxOut);
   }
 
-  #makeWeightGrad(): Float32Array | Float64Array {
-    const length = sizeOf(this.normalizedShape);
-    return zeros(rstdKind(this.dtype), length) as Float32Array | Float64Array;
+  #makeWeightGrad(weight: WeightData): WeightGrad<WeightData> {
+    if (!(weight instanceof DeviceBuffer)) {
+      return zeros(rstdKind(this.dtype), weight.length) as Float32Array | Float64Array;
+    }
+    const { length, device } = weight;
+    return new DeviceBuffer(length, 'float32', { device }).fill(0, this.#streamOptions());
+  }
+
+  #streamOptions() {
+    const stream = this.#preset.stream as Stream | undefined;
+    return stream === undefined ? {} : { stream };
+  }
+}
+
+/** What a backward needs of its forward. */
+interface Saved {
+  /** The sum, if there was a residual. */
+  readonly x: Argument;
+  readonly rstd: unknown;
+  readonly dtype: DType;
+}
+
+function resultOf({ out, sumOut }: Call): unknown {
+  const y = sourceOf(out as Argument);
+  return sumOut === undefined ? y : { y, sum: sourceOf(sumOut) };
+}
+
+/** What was given for a weight; of a tensor, its data. */
+function keptData({ data, dims, wrap, source }: TensorArgument): WeightData {
+  if (dims === null) return source as WeightData;
+  return ArrayBuffer.isView(data) && wrap !== null ? wrap(data) : data;
+}
+
+/** Checks the stream of a module: of the weight's device, if it is on one. */
+function checkStream(stream: Stream, weight: WeightData | null): void {
+  if (weight instanceof DeviceBuffer) readStream(stream, ordinalOfBuffer(weight));
+  else if (weight !== null) {
+    const expected = 'left out where weight is no DeviceBuffer';
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
   }
 }
 
@@ -315,11 +336,7 @@ function beginOf({ data, view }: TensorArgument): [unknown, number] {
   return [data.device, Number(data.pointer) + offset];
 }
 
-function initialWeight(
-  length: number,
-  value: number,
-  dtype: DType,
-): Float32Array | Float64Array | Uint16Array {
+function initialWeight(length: number, value: number, dtype: DType): WeightArray<DType> {
   if (dtype === 'float64') return new Float64Array(length).fill(value);
   const ones = new Float32Array(length).fill(value);
   if (dtype === 'float32') return ones;

@@ -1,5 +1,6 @@
 import { newCall, type Call } from './call/call';
 import { isDeviceBuffer, type DataKind } from './call/data';
+import { readKeptWeight } from './call/kept-weight';
 import {
   addOperand,
   checkDType,
@@ -7,7 +8,6 @@ import {
   isPlain,
   readOperand,
   readOptional,
-  refuseView,
 } from './call/operands';
 import {
   checkCastOrder,
@@ -26,8 +26,8 @@ import {
   type Operation,
 } from './call/operations';
 import { runNow } from './call/run';
-import { dataOf, kindOf, readArgument, type Argument } from './call/tensor';
-import { checkDTypeName, dtypeOf, dtypes, type DType, type FloatArray } from './core/dtype';
+import { dataOf, readArgument, type Argument } from './call/tensor';
+import { dtypes, type DType, type FloatArray } from './core/dtype';
 import { argumentError } from './core/errors';
 import { knownOptions, readCount, readFlag } from './core/validate';
 import type { CudaDeviceName } from './gpu/cuda';
@@ -138,13 +138,8 @@ function readOptions(options: PlanOptions) {
 function makePlan(options: PlanOptions) {
   const own = readOptions(knownOptions(options, planNames));
   const { eps, weightOffset, castOrder } = own;
-  const weight = own.weight === null ? undefined : readArgument('weight', own.weight);
-  if (weight !== undefined) refuseView('weight', weight);
-  const { dtype = dtypeOfWeight(weight), hiddenSize: size = weight?.length } = own;
-  checkDTypeName(dtype);
-  if (weight !== undefined && kindOf(weight) === 'Float16Array') {
-    dtypeOf('weight', 'Float16Array', dtype);
-  }
+  const { weight, dtype } = readKeptWeight(own.weight, own.dtype);
+  const { hiddenSize: size = weight?.length } = own;
   checkEps(eps, dtype);
   checkWeightOffset(weightOffset, dtype);
   checkCastOrder(castOrder);
@@ -253,13 +248,4 @@ function readPlanStream(stream: unknown, device: number) {
   if (stream === undefined) return null;
   const expected = 'left out for calls on arrays';
   throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
-}
-
-function dtypeOfWeight(weight: Argument | undefined): DType {
-  if (weight === undefined) return 'float32';
-  const data = dataOf(weight);
-  if (isDeviceBuffer(data)) return data.dtype;
-  const kind = kindOf(weight);
-  if (kind === 'Float64Array') return 'float64';
-  return kind === 'Float16Array' ? 'float16' : 'float32';
 }

@@ -41,7 +41,7 @@ function withOptions(more: Omit<RmsNormOptions, 'out'>): Form['make'] {
 
 function moduleOf(weight: Elements): RMSNorm {
   const norm = new RMSNorm(hiddenSize);
-  norm.weight?.set(weight);
+  norm.weight.set(weight);
   return norm;
 }
 
@@ -115,17 +115,16 @@ const forms: Readonly<Record<string, Form>> = {
       return () => rmsNorm.backward(dy, x, weight, rstd, options);
     },
   },
-  'RMSNorm zeroGrad, forward, backward': {
+  'RMSNorm zeroGrad, vjp, backward': {
     op: 'backward',
     make: (_, { dy, x, weight, out, dweight }) => {
       const norm = moduleOf(weight);
       norm.weightGrad = dweight as Float32Array;
-      const forward = { out: zeros('float32', hiddenSize) };
-      const backward = { out };
+      const forOut = { out: zeros('float32', hiddenSize) };
+      const forDx = { dxOut: out };
       return () => {
         norm.zeroGrad();
-        norm.forward(x, forward);
-        norm.backward(dy, backward);
+        norm.vjp(x, forOut).backward(dy, forDx);
       };
     },
   },

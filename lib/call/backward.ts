@@ -24,6 +24,13 @@ export function readBackward(
   return call;
 }
 
+/** Has a call that has been read add dweight to what `sums` holds. */
+export function addDWeightTo(call: Call, sums: unknown): void {
+  call.dweightOut = readOperand(call, backwardRules.dweightOut, sums);
+  call.made &= ~backwardRules.dweightOut.bit;
+  call.accumulate = true;
+}
+
 /** Refuses options that do not go together. */
 function checkNeeds(call: Call): void {
   const { weight, needsDx, needsDweight, accumulate, dxOut, dweightOut, dsum } = call;

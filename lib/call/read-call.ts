@@ -27,6 +27,7 @@ export interface Preset {
   readonly castOrder: unknown;
   readonly normalizedShape: unknown;
   readonly device: unknown;
+  readonly stream: unknown;
   /** The dtype of an x of bits that says none. */
   readonly bits: DType | undefined;
 }
@@ -37,6 +38,7 @@ const noPreset: Preset = {
   castOrder: undefined,
   normalizedShape: undefined,
   device: undefined,
+  stream: undefined,
   bits: undefined,
 };
 
@@ -64,7 +66,8 @@ export function readCall(
   let castOrder: unknown = preset.castOrder;
   let normalizedShape: unknown = preset.normalizedShape;
   let deviceName: unknown = preset.device;
-  let stated: unknown, stream: unknown;
+  let stream: unknown = preset.stream;
+  let stated: unknown;
   let out: unknown, residual: unknown, sumOut: unknown, rstdOut: unknown;
   let needsDx: unknown, needsDweight: unknown, accumulate: unknown;
   let dxOut: unknown, dweightOut: unknown, dsum: unknown;

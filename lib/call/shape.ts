@@ -35,20 +35,27 @@ function hiddenSizeOf(
     const expected = 'given where weight is not';
     throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, undefined);
   }
-  if (weight !== undefined && weight.length !== hiddenSize) {
-    const expected = `of ${String(hiddenSize)} elements`;
-    throw argumentError('ERR_OUT_OF_RANGE', 'weight', expected, weight.data);
-  }
-  const weightDims = weight?.dims ?? null;
-  if (stated !== null && weightDims !== null && !isSame(weightDims, stated)) {
-    const expected = `[${stated.join(', ')}], the normalizedShape`;
-    throw argumentError('ERR_OUT_OF_RANGE', 'weight.dims', expected, weightDims);
-  }
+  if (weight !== undefined) checkWeightShape(weight, hiddenSize, stated);
   if (hiddenSize === 0) {
     throw argumentError('ERR_OUT_OF_RANGE', 'weight', 'of at least 1 element', weight?.data);
   }
   if (x.dims !== null) checkLastDims(x.dims, shape, hiddenSize);
   return hiddenSize;
+}
+
+/** `shape`: the normalizedShape, null if there is none. */
+export function checkWeightShape(
+  { data, dims, length }: TensorArgument,
+  hiddenSize: number,
+  shape: readonly number[] | null,
+): void {
+  if (length !== hiddenSize) {
+    const expected = `of ${String(hiddenSize)} elements`;
+    throw argumentError('ERR_OUT_OF_RANGE', 'weight', expected, data);
+  }
+  if (shape === null || dims === null || isSame(dims, shape)) return;
+  const expected = `[${shape.join(', ')}], the normalizedShape`;
+  throw argumentError('ERR_OUT_OF_RANGE', 'weight.dims', expected, dims);
 }
 
 /** normalizedShape as dims, or null if there is none. */

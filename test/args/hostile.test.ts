@@ -148,12 +148,17 @@ for (const [title, backward] of Object.entries(backwards)) {
 
 const Module = RMSNorm as unknown as new (...args: unknown[]) => {
   forward: AnyFunction;
-  backward: AnyFunction;
+  async: AnyFunction;
+  vjp: (...args: unknown[]) => { backward: AnyFunction };
+  weightGrad: unknown;
 };
 const moduleSettings = { dtype: 'float32', elementwiseAffine: true } as const;
 slot('new RMSNorm normalizedShape', fours, (value) => new Module(value));
 slot('new RMSNorm options', emptyOptions, (value) => new Module(4, value));
-for (const name of ['castOrder', 'dtype', 'device', 'elementwiseAffine', 'eps', 'weightOffset']) {
+const moduleNames = ['castOrder', 'dtype', 'device', 'elementwiseAffine', 'eps', 'weightOffset'];
+slot('new RMSNorm weight', ['undefined'], (value) => new Module(4, { weight: value }).forward(x));
+slot('new RMSNorm weight.data', [], (data) => new Module(4, { weight: { data, dims: [4] } }));
+for (const name of [...moduleNames, 'stream']) {
   const takes: Record<string, readonly string[]> = {
     elementwiseAffine: ['true'],
     eps: notNegative,
@@ -163,23 +168,27 @@ for (const name of ['castOrder', 'dtype', 'device', 'elementwiseAffine', 'eps', 
     new Module(4, { ...moduleSettings, [name]: value }).forward(x),
   );
 }
-tensorSlots('RMSNorm.forward x', [], (value) => new Module(4).forward(value));
-slot('RMSNorm.forward options', emptyOptions, (value) => new Module(4).forward(x, value));
-for (const name of ['out', 'residual', 'sumOut', 'dtype']) {
-  slot(`RMSNorm.forward ${name}`, [], (value) =>
-    new Module(4).forward(x, { ...(name === 'sumOut' && { residual: x }), [name]: value }),
-  );
+for (const method of ['forward', 'async', 'vjp'] as const) {
+  tensorSlots(`RMSNorm.${method} x`, [], (value) => new Module(4)[method](value));
+  slot(`RMSNorm.${method} options`, emptyOptions, (value) => new Module(4)[method](x, value));
+  for (const name of ['out', 'residual', 'sumOut', 'dtype']) {
+    slot(`RMSNorm.${method} ${name}`, [], (value) =>
+      new Module(4)[method](x, { ...(name === 'sumOut' && { residual: x }), [name]: value }),
+    );
+  }
 }
-const trained = () => {
+const backwardOf = (...args: unknown[]) => new Module(4).vjp(x).backward(...args);
+tensorSlots('backward of RMSNorm.vjp dy', [], (value) => backwardOf(value));
+slot('backward of RMSNorm.vjp options', emptyOptions, (value) => backwardOf(dy, value));
+for (const name of ['dxOut', 'dsum', 'needsDx']) {
+  const takes = name === 'needsDx' ? ['true', 'false'] : [];
+  slot(`backward of RMSNorm.vjp ${name}`, takes, (value) => backwardOf(dy, { [name]: value }));
+}
+slot('RMSNorm.weightGrad', ['null', 'undefined'], (value) => {
   const norm = new Module(4);
-  norm.forward(x);
-  return norm;
-};
-tensorSlots('RMSNorm.backward dy', [], (value) => trained().backward(value));
-slot('RMSNorm.backward options', emptyOptions, (value) => trained().backward(dy, value));
-for (const name of ['out', 'dsum']) {
-  slot(`RMSNorm.backward ${name}`, [], (value) => trained().backward(dy, { [name]: value }));
-}
+  norm.weightGrad = value;
+  return norm.vjp(x).backward(dy);
+});
 
 const planOf = (options: object) => {
   const plan = createPlan({ rows: 3, weight, ...options });

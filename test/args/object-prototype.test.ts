@@ -84,8 +84,9 @@ const calls: Record<string, Call> = {
   'rmsNorm.backwardAsync': () => rmsNorm.backwardAsync(dy, x, weight),
   RMSNorm: () => {
     const norm = new RMSNorm(4);
-    const y = norm.forward(x);
-    return [y, norm.backward(dy), norm.weightGrad, norm.forward(x, { residual: dy })];
+    const { y, sum, backward } = norm.vjp(x);
+    const dx = [backward(dy), backward(dy, { dsum: x })];
+    return [y, sum, dx, norm.weightGrad, norm.forward(x), norm.forward(x, { residual: dy })];
   },
   'RMSNorm with options': () => {
     const norm = new RMSNorm([4], { eps: 0.5, dtype: 'float64' });

@@ -136,18 +136,23 @@ describe.each(classes)('%s', (_, Float16Array) => {
     const norm = new RMSNorm(9, { dtype: 'float16' });
     present(norm.weight).set(c.weight ?? []);
     expect16(norm.forward(x), expected.y);
-    expect16(norm.backward(dy), expectedBack.dx);
+    const { y, backward } = norm.vjp(x);
+    expect16(y, expected.y);
+    expect16(backward(dy), expectedBack.dx);
     const out = as16(c.x);
-    norm.zeroGrad();
     expect(norm.forward(x, { out })).toBe(out);
-    expect(norm.backward(dy, { out })).toBe(out);
+    expect(backward(dy, { dxOut: out })).toBe(out);
     expectSameBits(bitsIn(out), expectedBack.dx);
     const sum = norm.forward(x, { residual: as16(c.residual) });
     expect16(sum.sum, expectedSum.sum);
     const inPlace = as16(c.x);
-    norm.zeroGrad();
-    norm.forward(inPlace, { out: inPlace });
-    expect(errorOf(() => norm.backward(dy)).message).toContain('wrote y over its x');
+    const refusal = errorOf(() => norm.vjp(inPlace, { out: inPlace }));
+    expect(refusal.message).toContain('other memory than x');
+    expectSameBits(bitsIn(inPlace), c.x);
+    const given = new RMSNorm(9, { weight: w });
+    expect(given.weight).toBe(w);
+    expect(given.dtype).toBe('float16');
+    expect16(given.forward(x), expected.y);
   });
 
   test('in a plan', () => {

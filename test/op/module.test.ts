@@ -1,4 +1,11 @@
-import { rmsNorm, RMSNorm, toBFloat16, type RMSNormOptions } from '../../lib';
+import {
+  rmsNorm,
+  RMSNorm,
+  toBFloat16,
+  type DType,
+  type RMSNormOptions,
+  type WeightData,
+} from '../../lib';
 import { makeCase } from '../support/cases';
 import {
   aShape,
@@ -9,17 +16,56 @@ import {
   value,
   type Refusal,
 } from '../support/refusals';
-import {
-  arrayOf,
-  detach,
-  dtypes,
-  errorOf,
-  expectSameBits,
-  normals,
-  valuesOf,
-} from '../support/support';
+import { arrayOf, dtypes, errorOf, expectSameBits, normals, valuesOf } from '../support/support';
 
 const floats = (seed: number, length: number) => Float32Array.from(normals(seed, length));
+const ones = (length: number) => new Float32Array(length).fill(1);
+
+const strided = '{ data: [Float32Array], dims: [Array], offset: 2 }';
+const weightRefusals: [string, () => unknown, ...Refusal][] = [
+  [
+    'a list',
+    () => new RMSNorm(2, { weight: [1, 2] as never }),
+    type,
+    'weight',
+    'a tensor',
+    '[ 1, 2 ]',
+  ],
+  ['null', () => new RMSNorm(2, { weight: null as never }), type, 'weight', 'elementwise', 'null'],
+  [
+    'a short weight',
+    () => new RMSNorm(4, { weight: ones(3) }),
+    range,
+    'weight',
+    'of 4',
+    'Float32Array(3)',
+  ],
+  [
+    'the dims of a weight',
+    () => new RMSNorm([2, 2], { weight: { data: ones(4), dims: [4] } }),
+    ...([range, 'weight.dims', '[2, 2], the normalizedShape', '[ 4 ]'] as const),
+  ],
+  [
+    'a weight that is part of an array',
+    () => new RMSNorm(4, { weight: { data: ones(8), dims: [4], offset: 2 } }),
+    ...([value, 'weight', 'without strides and offset', strided] as const),
+  ],
+  [
+    'a weight of another dtype',
+    () => new RMSNorm(4, { dtype: 'float64', weight: ones(4) as never }),
+    ...([type, 'weight', 'a Float64Array, since x is float64', 'Float32Array(4)'] as const),
+  ],
+  [
+    'a weight beside none',
+    () => new RMSNorm(4, { weight: ones(4), elementwiseAffine: false }),
+    ...([value, 'weight', 'left out where elementwiseAffine is false', 'Float32Array(4)'] as const),
+  ],
+  [
+    'a stream beside an array',
+    () => new RMSNorm(4, { stream: {} as never }),
+    ...([value, 'stream', 'left out where weight is no DeviceBuffer', '{}'] as const),
+  ],
+];
 
 describe('a new module', () => {
   test('has the defaults of PyTorch, but eps', () => {
@@ -42,6 +88,16 @@ describe('a new module', () => {
     expect(norm.weight).toEqual(arrayOf('float16', new Float64Array(6).fill(0.75)));
   });
 
+  test('is the same again from its JSON', () => {
+    const options = { eps: 0.5, weightOffset: 0.25, castOrder: 'float', dtype: 'float64' } as const;
+    const norm = new RMSNorm([2, 3], { ...options, elementwiseAffine: false });
+    type Options = ReturnType<typeof norm.toJSON>;
+    const { normalizedShape, ...own } = JSON.parse(JSON.stringify(norm)) as Options;
+    expect(own).toEqual({ ...options, elementwiseAffine: false });
+    const again = new RMSNorm<DType, WeightData, boolean>(normalizedShape, own);
+    expect(again).toEqual(norm);
+  });
+
   test('does not keep the list of its shape', () => {
     const shape = [2, 3];
     const norm = new RMSNorm(shape);
@@ -53,9 +109,7 @@ describe('a new module', () => {
     for (const weightOffset of [0, 1]) {
       const { x, options } = makeCase({ dtype, rows: 2, hiddenSize: 9, weightKind: 'none' });
       const norm = new RMSNorm(9, { dtype, weightOffset });
-      expect(valuesOf(norm.weight ?? arrayOf(dtype, []), dtype)).toEqual(
-        new Float64Array(9).fill(1 - weightOffset),
-      );
+      expect(valuesOf(norm.weight, dtype)).toEqual(new Float64Array(9).fill(1 - weightOffset));
       expectSameBits(norm.forward(x), rmsNorm(x, null, options));
     }
   });
@@ -82,6 +136,7 @@ describe('a new module', () => {
       () => new RMSNorm(4, { elementwiseAffine: 1 as never }),
       ...([type, 'elementwiseAffine', 'a boolean', '1'] as const),
     ],
+    ...weightRefusals,
   ])('refuses %s', (_, call, ...refusal) => {
     expectRefusal(errorOf(call), refusal);
   });
@@ -92,52 +147,102 @@ describe('a new module', () => {
 });
 
 describe.each(dtypes)('%s', (dtype) => {
-  test('forward and backward are the functions', () => {
-    const settings = { weightOffset: 0.5, eps: 0.01, castOrder: 'float' } as const;
-    const c = makeCase({ dtype, rows: 12, hiddenSize: 100, ...settings });
-    const norm = new RMSNorm(100, { dtype, ...settings });
-    norm.weight?.set(c.weight ?? []);
-    const expected = rmsNorm.forward(c.x, c.weight, c.options);
-    expectSameBits(norm.forward(c.x), expected.y);
+  const settings = { weightOffset: 0.5, eps: 0.01, castOrder: 'float' } as const;
+  const c = makeCase({ dtype, rows: 12, hiddenSize: 100, ...settings });
+  const expected = rmsNorm.forward(c.x, c.weight, c.options);
+  const dweightOut = new Float32Array(100);
+  const { dx } = rmsNorm.backward(c.dy, c.x, c.weight, expected.rstd, { ...c.options, dweightOut });
 
-    const dweightOut = new Float32Array(100);
-    const { dx } = rmsNorm.backward(c.dy, c.x, c.weight, expected.rstd, {
-      ...c.options,
-      dweightOut,
-    });
-    expectSameBits(norm.backward(c.dy), dx);
+  test('forward, vjp and backward are the functions', () => {
+    const norm = new RMSNorm(100, { dtype, ...settings });
+    norm.weight.set(c.weight ?? []);
+    expectSameBits(norm.forward(c.x), expected.y);
+    const { y, sum, backward } = norm.vjp(c.x);
+    expectSameBits(y, expected.y);
+    expect(sum).toBeNull();
+    expectSameBits(backward(c.dy), dx);
     expectSameBits(norm.weightGrad, dweightOut);
   });
 
+  test('async is forward', async () => {
+    const norm = new RMSNorm(100, { dtype, ...settings });
+    norm.weight.set(c.weight ?? []);
+    expectSameBits(await norm.async(c.x), expected.y);
+    const residual = c.dy;
+    const { y, sum } = await norm.async(c.x, { residual });
+    const now = norm.forward(c.x, { residual });
+    expectSameBits(y, now.y);
+    expectSameBits(sum, now.sum);
+  });
+
+  test('a weight that is given is kept, not copied', () => {
+    const weight = c.weight as NonNullable<typeof c.weight>;
+    for (const given of [weight, { data: weight, dims: [100] }]) {
+      const norm = new RMSNorm(100, { dtype, ...settings, weight: given });
+      expect(norm.weight).toBe(weight);
+      expectSameBits(norm.forward(c.x), expected.y);
+    }
+  });
+
+  test('a weight of float32 beside 16 bits', () => {
+    const weight = floats(7, 100);
+    const norm = new RMSNorm(100, { dtype, ...settings, weight });
+    expect(norm.dtype).toBe(dtype);
+    const back = rmsNorm.backward(c.dy, c.x, weight, null, c.options);
+    expectSameBits(norm.forward(c.x), rmsNorm(c.x, weight, c.options));
+    expectSameBits(norm.vjp(c.x).backward(c.dy), back.dx);
+    expectSameBits(norm.weightGrad, back.dweight);
+  });
+
   test('weightGrad adds up until zeroGrad', () => {
-    const c = makeCase({ dtype, rows: 12, hiddenSize: 100 });
     const norm = new RMSNorm(100, { dtype });
     norm.zeroGrad(); // harmless
-    norm.forward(c.x);
-    norm.backward(c.dy);
+    const { backward } = norm.vjp(c.x);
+    backward(c.dy);
     const grad = norm.weightGrad;
     const once = grad?.slice() ?? null;
-    norm.forward(c.x);
-    norm.backward(c.dy);
+    norm.vjp(c.x).backward(c.dy);
     expect(norm.weightGrad).toBe(grad);
     expectSameBits(grad, once?.map((sum) => sum + sum) ?? null);
     norm.zeroGrad();
     expect(norm.weightGrad).toBe(grad);
     expectSameBits(grad, new Float32Array(100));
-    norm.forward(c.x);
-    norm.backward(c.dy);
+    backward(c.dy);
     expectSameBits(grad, once);
+    norm.weightGrad = null;
+    backward(c.dy);
+    expect(norm.weightGrad).not.toBe(grad);
+    expectSameBits(norm.weightGrad, once);
   });
+});
+
+test('a weight says its dtype, unless it is of bits', () => {
+  expect(new RMSNorm(4, { weight: new Float64Array(4) }).dtype).toBe('float64');
+  expect(new RMSNorm(4, { weight: ones(4) }).dtype).toBe('float32');
+  const bits = new Uint16Array(4);
+  expect(new RMSNorm(4, { weight: bits, dtype: 'bfloat16' }).weight).toBe(bits);
+});
+
+test('weight can be written into, and not replaced', () => {
+  const norm = new RMSNorm(8);
+  const { weight } = norm;
+  // @ts-expect-error It must not compile.
+  const error = errorOf(() => (norm.weight = new Float32Array(8)));
+  expectRefusal(error, [value, 'weight', 'written into (weight.set', 'Float32Array(8)']);
+  expect(norm.weight).toBe(weight);
+  norm.weight.set(floats(1, 8));
+  expectSameBits(norm.forward(ones(8)), rmsNorm(ones(8), floats(1, 8)));
 });
 
 test('elementwiseAffine false: no weight and no gradient of it', () => {
   const norm = new RMSNorm(8, { elementwiseAffine: false });
-  expect(norm.weight).toBeNull();
+  const { weight }: { weight: null } = norm;
+  expect(weight).toBeNull();
   const x = floats(1, 24);
   const dy = floats(2, 24);
   expectSameBits(norm.forward(x), rmsNorm(x, null, { normalizedShape: 8 }));
   const { dx } = rmsNorm.backward(dy, x, null, null, { normalizedShape: 8 });
-  expectSameBits(norm.backward(dy), dx);
+  expectSameBits(norm.vjp(x).backward(dy), dx);
   expect(norm.weightGrad).toBeNull();
 });
 
@@ -155,96 +260,31 @@ test('a bfloat16 module takes bits for bfloat16, unless a tensor or a call says 
   expectSameBits(norm.forward({ data: bits, dims: [2, 8], type: 'uint16' }).data, asBFloat16);
 });
 
-test('backward takes bits as its forward did', () => {
+test('a backward takes bits as its forward did', () => {
   const norm = new RMSNorm(8, { dtype: 'bfloat16', elementwiseAffine: false });
   const bits = toBFloat16(floats(1, 16));
-  norm.forward(bits, { dtype: 'float16' });
-  const options = { normalizedShape: 8 };
-  expectSameBits(
-    norm.backward(bits),
-    rmsNorm.backward(bits, bits, null, null, { ...options, dtype: 'float16' }).dx,
-  );
+  const { backward } = norm.vjp(bits, { dtype: 'float16' });
+  const options = { normalizedShape: 8, dtype: 'float16' } as const;
+  expectSameBits(backward(bits), rmsNorm.backward(bits, bits, null, null, options).dx);
 });
 
-test('dx is of the form that its type says: of dy', () => {
+test('dx is of the form of x', () => {
   const norm = new RMSNorm(8);
   const [data, dy] = [floats(1, 24), floats(2, 24)];
   const { dx } = rmsNorm.backward(dy, data, norm.weight);
-  norm.forward({ data, dims: [3, 8] });
-  const array: Float32Array = norm.backward(dy);
-  expectSameBits(array, dx);
-  norm.forward(data);
-  const tensor: { data: Float32Array } = norm.backward({ data: dy, dims: [3, 8] });
+  const tensor: { data: Float32Array } = norm.vjp({ data, dims: [3, 8] }).backward(dy);
   expectSameBits(tensor.data, dx);
-});
-
-describe('outputs', () => {
-  const x = floats(1, 24);
-  const dy = floats(2, 24);
-
-  test('given are returned', () => {
-    const norm = new RMSNorm(8);
-    const out = new Float32Array(24);
-    expect(norm.forward(x, { out })).toBe(out);
-    expectSameBits(out, rmsNorm(x, norm.weight));
-    const dx = new Float32Array(24);
-    expect(norm.backward(dy, { out: dx })).toBe(dx);
-    const own = dy.slice();
-    norm.forward(x);
-    expect(norm.backward(own, { out: own })).toBe(own);
-    expectSameBits(own, dx);
-  });
-
-  const inPlace: [string, (array: Float32Array) => [Float32Array, unknown]][] = [
-    ['the array itself', (array) => [array, array]],
-    ['another array of its memory', (array) => [array, array.subarray()]],
-    ['a tensor of it', (array) => [array, { data: array, dims: [3, 8] }]],
-  ];
-  test.each(inPlace)('%s: forward in place, of which there is no backward', (_, make) => {
-    const norm = new RMSNorm(8);
-    norm.forward(x);
-    const [own, out] = make(x.slice());
-    norm.forward(own, { out: out as Float32Array });
-    expectSameBits(own, rmsNorm(x, norm.weight));
-    const error = errorOf(() => norm.backward(dy));
-    expect(error).toBeInstanceOf(Error);
-    expect(error.code).toBe('ERR_INVALID_STATE');
-  });
-});
-
-test('a refused call changes nothing', () => {
-  const norm = new RMSNorm(8);
-  const x = floats(1, 24);
-  const dy = floats(2, 24);
-  const expected = rmsNorm.backward(dy, x, norm.weight);
-  norm.forward(x);
-  expect(errorOf(() => norm.forward(floats(3, 9))).code).toBe('ERR_OUT_OF_RANGE');
-  expect(errorOf(() => norm.forward({ data: x, dims: [8, 3] })).code).toBe('ERR_OUT_OF_RANGE');
-  expect(errorOf(() => norm.backward(floats(3, 16))).code).toBe('ERR_OUT_OF_RANGE');
-  expect(errorOf(() => norm.backward(dy, { dxOut: dy } as never)).code).toBe(
-    'ERR_INVALID_ARG_VALUE',
-  );
-  expect(norm.weightGrad).toBeNull();
-  expectSameBits(norm.backward(dy), expected.dx);
-  expectSameBits(norm.weightGrad, expected.dweight);
-});
-
-test('an x that is gone by the time of backward is an error', () => {
-  const norm = new RMSNorm(8);
-  const x = floats(1, 8);
-  norm.forward(x);
-  detach(x);
-  expect(errorOf(() => norm.backward(new Float32Array(8))).code).toBe('ERR_INVALID_ARG_VALUE');
+  const array: Float32Array = norm.vjp(data).backward({ data: dy, dims: [3, 8] });
+  expectSameBits(array, dx);
 });
 
 test('a list of normalised dims', () => {
   const norm = new RMSNorm([2, 4]);
   const data = floats(1, 24);
-  const y = norm.forward({ data, dims: [3, 2, 4] });
+  const { y, backward } = norm.vjp({ data, dims: [3, 2, 4] });
   expect(y.dims).toEqual([3, 2, 4]);
   expectSameBits(y.data, rmsNorm(data, norm.weight));
-  const dy = { data: floats(2, 24), dims: [3, 2, 4] };
-  expect(norm.backward(dy).dims).toEqual([3, 2, 4]);
+  expect(backward({ data: floats(2, 24), dims: [3, 2, 4] }).dims).toEqual([3, 2, 4]);
 });
 
 test('gradient descent finds the weight that made y', () => {
@@ -252,13 +292,14 @@ test('gradient descent finds the weight that made y', () => {
   const x = floats(1, 32 * hiddenSize);
   const target = rmsNorm(x, floats(2, hiddenSize));
   const norm = new RMSNorm(hiddenSize);
-  const weight = norm.weight as Float32Array;
+  const { weight } = norm;
   const losses: number[] = [];
   for (let step = 0; step < 20; ++step) {
-    const difference = norm.forward(x).map((value, i) => value - (target[i] as number));
+    const { y, backward } = norm.vjp(x);
+    const difference = y.map((value, i) => value - (target[i] as number));
     losses.push(difference.reduce((sum, value) => sum + value * value, 0) / 2);
     norm.zeroGrad();
-    norm.backward(difference);
+    backward(difference, { needsDx: false });
     // The loss is quadratic in the weight, with the sums of xhat² (about 32 each) as its curvature.
     const gradient = norm.weightGrad as Float32Array;
     for (let j = 0; j < hiddenSize; ++j)

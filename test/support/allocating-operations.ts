@@ -163,8 +163,8 @@ const onCpu: Record<string, Operation> = {
   },
   'a module': () => {
     const norm = new RMSNorm(hiddenSize);
-    const out = norm.forward(x);
-    return [out, norm.backward(dy), norm.weightGrad ?? ''];
+    const { y, backward } = norm.vjp(x);
+    return [norm.forward(x), y, backward(dy), norm.weightGrad ?? ''];
   },
   conversions: () => {
     const [bfloat16, float16] = [lib.toBFloat16(x), lib.toFloat16(x)];

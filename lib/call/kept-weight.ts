@@ -1,0 +1,35 @@
+import { checkDTypeName, dtypeOf, type DType } from '../core/dtype';
+import { isDeviceBuffer } from './data';
+import { refuseView } from './operands';
+import { dataOf, kindOf, readArgument, type Argument } from './tensor';
+
+/** A weight that a plan or a module keeps, and the dtype of their tensors. */
+export interface KeptWeight {
+  readonly weight: Argument | undefined;
+  readonly dtype: DType;
+}
+
+/**
+ * Reads a weight, and the dtype that is said, or is the weight's. The weight's elements are checked
+ * against it later.
+ */
+export function readKeptWeight(given: unknown, stated: unknown): KeptWeight {
+  const weight = given === null || given === undefined ? undefined : readArgument('weight', given);
+  if (weight !== undefined) refuseView('weight', weight);
+  const dtype = stated === undefined ? dtypeOfWeight(weight) : stated;
+  checkDTypeName(dtype);
+  if (weight !== undefined && kindOf(weight) === 'Float16Array') {
+    dtypeOf('weight', 'Float16Array', dtype);
+  }
+  return { weight, dtype };
+}
+
+/** What a weight says of the dtype. Bits say nothing. */
+function dtypeOfWeight(weight: Argument | undefined): DType {
+  if (weight === undefined) return 'float32';
+  const data = dataOf(weight);
+  if (isDeviceBuffer(data)) return data.dtype;
+  const kind = kindOf(weight);
+  if (kind === 'Float64Array') return 'float64';
+  return kind === 'Float16Array' ? 'float16' : 'float32';
+}
