@@ -14,23 +14,29 @@ template <class X, class Loader, class Scale>
 RMSNORM_INLINE void forward_batched(const ForwardArgs& args, Range rows, std::int64_t hidden_size,
                                     const Scale& scale) {
   const std::int64_t together = rows_together(hidden_size);
-  LaneSums<X> lanes;
-  Loader loader;
-  const auto fold = [&](std::int64_t r, std::int64_t row) {
-    const bool exists = row < rows.end;
-    fold_tiles(lanes, r, together, exists ? hidden_size : 0,
-               SquareFactors<X, Loader>{row_of<X>(args.x, exists ? row : rows.begin), &loader});
+  const auto count_from = [&](std::int64_t first) {
+    return rows.end - first < together ? rows.end - first : together;
   };
-  for (std::int64_t r = 0; r < together; ++r) fold(r, rows.begin + r);
+  alignas(64) float first_sums[2 * Vec::kLanes];
+  MinAbs<X> first_loader;
+  fold_squares<X>(args.x, rows.begin, count_from(rows.begin), hidden_size, first_loader,
+                  first_sums);
+  Loader loader = first_loader;
+  LaneSums<X> lanes;
   for (std::int64_t first = rows.begin; first < rows.end; first += together) {
-    const std::int64_t count = rows.end - first < together ? rows.end - first : together;
+    const std::int64_t count = count_from(first);
+    const Vec sums =
+        first == rows.begin ? Vec::load(first_sums) : halve_lanes(lanes.sums(), together);
     alignas(64) float rstds[Vec::kLanes];
-    store_rstd<X>(args, halve_lanes(lanes.sums(), together), first, count, rstds);
+    store_rstd<X>(args, sums, first, count, rstds);
     const float min_abs_x = loader.value(args.x, first, count, hidden_size);
     loader = {};
     for (std::int64_t r = 0; r < count; ++r) {
       scale(first + r, Vec::broadcast(rstds[r]), min_abs_x);
-      fold(r, first + together + r);
+      const std::int64_t next = first + together + r;
+      const bool exists = next < rows.end;
+      fold_tiles(lanes, r, together, exists ? hidden_size : 0,
+                 SquareFactors<X, Loader>{row_of<X>(args.x, exists ? next : rows.begin), &loader});
     }
   }
 }
@@ -117,8 +123,8 @@ class RegisterRows {
 
 // Rows of at most one tile, `behind` columns behind their lines, as the weights in memory are.
 template <class S>
-void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t behind,
-                         WeightPairs<typename S::X> w, float min_abs_w) {
+[[gnu::noinline]] void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t behind,
+                                           WeightPairs<typename S::X> w, float min_abs_w) {
   using X = typename S::X;
   const std::int64_t hidden_size = args.shape.hidden_size;
   // Never a call, which would pass the weights through memory.

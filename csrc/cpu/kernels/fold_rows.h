@@ -151,8 +151,7 @@ RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
 }
 
 // Folds tiles of a row into the lanes first, first + step … of `lanes`: those at columns begin,
-// begin
-// + stride …, and +0 for tiles beyond the row.
+// begin + stride …, and +0 for tiles beyond the row.
 template <class X, class Factors>
 RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
                                std::int64_t hidden_size, const Factors& factors,
@@ -161,6 +160,16 @@ RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int6
     const bool exists = begin < hidden_size;
     lanes.set(lane, exists ? fold_tile(factors, begin, hidden_size - begin) : zero_pair());
   }
+}
+
+// The same, compiled once for all but the innermost loops: the code is long.
+template <class X, class Factors>
+[[gnu::noinline, gnu::noclone]] void fold_tiles_shared(LaneSums<X>& lanes, std::int64_t first,
+                                                       std::int64_t step, std::int64_t hidden_size,
+                                                       const Factors& factors,
+                                                       std::int64_t begin = 0,
+                                                       std::int64_t stride = kTileColumns) {
+  fold_tiles(lanes, first, step, hidden_size, factors, begin, stride);
 }
 
 // The folds of `count` rows of at most kLanes tiles: `together` of them share the lanes of one Vec,
@@ -172,22 +181,18 @@ template <class X, class FactorsOf>
                                   std::int64_t together, const FactorsOf& factors_of, float* sums) {
   constexpr std::int64_t kSideBySide = decltype(factors_of(0))::kSideBySide;
   LaneSums<X> lanes[kSideBySide];
-  if (count == 1 && hidden_size <= kTileColumns) {
-    lanes[0].set(0, fold_tile(factors_of(0), 0, hidden_size));
-    return lanes[0].first().store(sums);
-  }
   if (kSideBySide == 1 || together > 1) {
-    for (std::int64_t r = 0; r < together; ++r) {
+    const bool is_one_tile = count == 1 && hidden_size <= kTileColumns;
+    for (std::int64_t r = 0; r < (is_one_tile ? 1 : together); ++r) {
       fold_tiles(lanes[0], r, together, r < count ? hidden_size : 0, factors_of(r < count ? r : 0));
     }
+    if (is_one_tile) return lanes[0].first().store(sums);
     return halve_lanes(lanes[0].sums(), together).store(sums);
   }
   for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
-    const std::int64_t begin = lane * kTileColumns;
     for (std::int64_t r = 0; r < count; ++r) {
-      const bool exists = begin < hidden_size;
-      lanes[r].set(lane,
-                   exists ? fold_tile(factors_of(r), begin, hidden_size - begin) : zero_pair());
+      fold_tiles_shared(lanes[r], lane, Vec::kLanes, hidden_size, factors_of(r),
+                        lane * kTileColumns);
     }
   }
   for (std::int64_t r = 0; r < count; ++r) halve_lanes(lanes[r].sums(), 1).store(sums + r);
@@ -207,8 +212,8 @@ RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
       const auto factors = factors_of(r);
       for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
         LaneSums<X> lanes;
-        fold_tiles(lanes, 0, 1, hidden_size, factors, (first + i * stride) * kTileColumns,
-                   stride * kTileColumns);
+        fold_tiles_shared(lanes, 0, 1, hidden_size, factors, (first + i * stride) * kTileColumns,
+                          stride * kTileColumns);
         lanes.sums().store(out + i);
       }
     };
