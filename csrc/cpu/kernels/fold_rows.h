@@ -151,7 +151,7 @@ RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
 }
 
 // Folds tiles of a row into the lanes first, first + step … of `lanes`: those at columns begin,
-// begin + stride …, and +0 for tiles beyond the row.
+// begin + stride …, and +0 for tiles beyond the row. The code is long: every use counts.
 template <class X, class Factors>
 RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
                                std::int64_t hidden_size, const Factors& factors,
@@ -160,16 +160,6 @@ RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int6
     const bool exists = begin < hidden_size;
     lanes.set(lane, exists ? fold_tile(factors, begin, hidden_size - begin) : zero_pair());
   }
-}
-
-// The same, compiled once for all but the innermost loops: the code is long.
-template <class X, class Factors>
-[[gnu::noinline, gnu::noclone]] void fold_tiles_shared(LaneSums<X>& lanes, std::int64_t first,
-                                                       std::int64_t step, std::int64_t hidden_size,
-                                                       const Factors& factors,
-                                                       std::int64_t begin = 0,
-                                                       std::int64_t stride = kTileColumns) {
-  fold_tiles(lanes, first, step, hidden_size, factors, begin, stride);
 }
 
 // The folds of `count` rows of at most kLanes tiles: `together` of them share the lanes of one Vec,
@@ -191,8 +181,7 @@ template <class X, class FactorsOf>
   }
   for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
     for (std::int64_t r = 0; r < count; ++r) {
-      fold_tiles_shared(lanes[r], lane, Vec::kLanes, hidden_size, factors_of(r),
-                        lane * kTileColumns);
+      fold_tiles(lanes[r], lane, Vec::kLanes, hidden_size, factors_of(r), lane * kTileColumns);
     }
   }
   for (std::int64_t r = 0; r < count; ++r) halve_lanes(lanes[r].sums(), 1).store(sums + r);
@@ -212,8 +201,8 @@ RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
       const auto factors = factors_of(r);
       for (std::int64_t i = 0; i < n; i += Vec::kLanes) {
         LaneSums<X> lanes;
-        fold_tiles_shared(lanes, 0, 1, hidden_size, factors, (first + i * stride) * kTileColumns,
-                          stride * kTileColumns);
+        fold_tiles(lanes, 0, 1, hidden_size, factors, (first + i * stride) * kTileColumns,
+                   stride * kTileColumns);
         lanes.sums().store(out + i);
       }
     };
