@@ -144,10 +144,8 @@ struct LaneSums {
 
 // How many rows are folded together, so that their few tiles fill the lanes of one Vec.
 RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
-  const std::int64_t tiles = tile_count(hidden_size);
-  std::int64_t together = Vec::kLanes;
-  for (std::int64_t padded = 1; padded < tiles && together > 1; padded *= 2) together /= 2;
-  return together;
+  const std::int64_t padded = bit_ceil(tile_count(hidden_size));
+  return padded < Vec::kLanes ? Vec::kLanes / padded : 1;
 }
 
 // Folds tiles of a row into the lanes first, first + step … of `lanes`: those at columns begin,
