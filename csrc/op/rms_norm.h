@@ -2,8 +2,7 @@
 //
 //   rstd[r]    = 1 / sqrt(mean_j(x[r,j]^2) + eps)
 //   xhat[r,j]  = x[r,j] * rstd[r]
-//   y[r,j]     = xhat[r,j] * w[j]                    w = weight + weight_offset, or 1 without
-//   weight
+//   y[r,j]     = xhat[r,j] * w[j]            w = weight + weight_offset; without a weight, 1
 //
 //   g          = dy * w
 //   dx[r,:]    = rstd[r] * (g[r,:] - xhat[r,:] * mean_j(g[r,j] * xhat[r,j]))

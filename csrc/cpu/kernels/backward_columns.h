@@ -146,19 +146,28 @@ struct BackwardParts {
   }
 };
 
-template <class G, class X>
+// kMasked: of rows of less than a VecPair, the one part.
+template <class G, bool kMasked, class X>
 [[gnu::noinline]] void backward_parts(const BackwardBlock<X>& block, const BackwardParts& all) {
   VecPair w[BackwardParts::kMost] = {};
   VecPair acc[BackwardParts::kMost] = {};
   VecPair dx[BackwardParts::kMost] = {};
   const auto for_each = [&](const auto& function) {
     function(0);
+    if constexpr (kMasked) return;
     if (all.count > 1) function(1);
     if (all.count > 2) function(2);
   };
+  const std::int64_t columns = block.hidden_size;
+  const auto load = [&](const X* from) {
+    if constexpr (kMasked) return load_masked<X>(from, 0, columns);
+    return load_pair<X>(from);
+  };
   for_each([&](int i) {
+    const std::int64_t j = all.parts[i].column;
     if (G::kDweight && !block.is_fresh) acc[i] = load_floats<false>(all.parts[i].partial);
-    if (G::kWeighted) w[i] = block.weights.from(all.parts[i].column).at(0);
+    if constexpr (!G::kWeighted) return;
+    w[i] = kMasked ? block.weights.masked(0, 0, columns) : block.weights.from(j).at(0);
   });
   const BackwardRow<X>* const rows = block.rows;
   const std::int64_t count = block.count;
@@ -166,17 +175,15 @@ template <class G, class X>
     const BackwardRow<X> row = rows[r];
     for_each([&](int i) {
       const std::int64_t j = all.parts[i].column;
-      dx[i] =
-          backward_pair<G>(load_pair<X>(row.dy + j), load_pair<X>(row.x + j), w[i], row, acc[i]);
-      if (G::kDx && row.dsum != nullptr) {
-        dx[i] = dx[i] + load_pair<X>(row.dsum + j);
-      }
+      dx[i] = backward_pair<G>(load(row.dy + j), load(row.x + j), w[i], row, acc[i]);
+      if (G::kDx && row.dsum != nullptr) dx[i] = dx[i] + load(row.dsum + j);
     });
     if constexpr (!G::kDx) continue;
     for_each([&](int i) {
       X* const to = row.dx + all.parts[i].column;
       const Range written = all.parts[i].written;
-      if (block.stores == Stores::kCached || written.end - written.begin == kPairColumns) {
+      const bool is_whole = written.end - written.begin == kPairColumns;
+      if (!kMasked && (block.stores == Stores::kCached || is_whole)) {
         store_pair<X, Floats::kQuietNaN>(to, dx[i]);
       } else {
         store_masked<X, Floats::kQuietNaN>(to, written.begin, written.end, dx[i]);
@@ -187,36 +194,17 @@ template <class G, class X>
   for_each([&](int i) { store_floats<false>(all.parts[i].partial, acc[i]); });
 }
 
-// Rows of less than a VecPair.
-template <class G, class X>
-[[gnu::noinline]] void backward_tails(const BackwardBlock<X>& block) {
-  const std::int64_t columns = block.hidden_size;
-  VecPair w{};
-  VecPair acc{};
-  if constexpr (G::kWeighted) w = block.weights.masked(0, 0, columns);
-  if (G::kDweight && !block.is_fresh) acc = load_floats<false>(block.partials);
-  for (std::int64_t r = 0; r < block.count; ++r) {
-    const BackwardRow<X> row = block.rows[r];
-    const auto load = [&](const X* from) { return load_masked<X>(from, 0, columns); };
-    VecPair dx = backward_pair<G>(load(row.dy), load(row.x), w, row, acc);
-    if constexpr (!G::kDx) continue;
-    if (row.dsum != nullptr) dx = dx + load(row.dsum);
-    store_masked<X, Floats::kQuietNaN>(row.dx, 0, columns, dx);
-  }
-  if constexpr (G::kDweight) store_floats<false>(block.partials, acc);
-}
-
 template <class X>
 struct ColumnKernels {
-  void (*tails)(const BackwardBlock<X>&);
+  void (*short_row)(const BackwardBlock<X>&, const BackwardParts&);
   void (*parts)(const BackwardBlock<X>&, const BackwardParts&);
   void (*columns)(const BackwardBlock<X>&, Range columns, float* partial);
 };
 
 template <class X, bool kWeighted, bool kLlama, bool kDx, bool kDweight, Stores kStores>
 constexpr ColumnKernels<X> kColumnKernels{
-    backward_tails<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>>,
-    backward_parts<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>>,
+    backward_parts<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>, true>,
+    backward_parts<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>, false>,
     backward_columns<Gradients<X, kWeighted, kLlama, kDx, kDweight, kStores>>};
 
 // Every column of a block.
@@ -226,7 +214,11 @@ template <class X>
   const std::int64_t hidden_size = block.hidden_size;
   const AlignedBody body = block.body;
   float* const partials = block.partials;
-  if (hidden_size < kPairColumns) return kernels.tails(block);
+  if (hidden_size < kPairColumns) {
+    BackwardParts row;
+    row.add(0, {0, hidden_size}, partials);
+    return kernels.short_row(block, row);
+  }
   const bool has_begin = body.begin > 0;
   const bool has_end = body.end < hidden_size;
   // Of column j. No partial sums are none of any column.

@@ -14,24 +14,29 @@ template <class X, class Loader, class Scale>
 RMSNORM_INLINE void forward_batched(const ForwardArgs& args, Range rows, std::int64_t hidden_size,
                                     const Scale& scale) {
   const std::int64_t together = rows_together(hidden_size);
+  std::int64_t count = rows.end - rows.begin < together ? rows.end - rows.begin : together;
+  alignas(64) float first_sums[2 * Vec::kLanes];
+  MinAbs<X> first_loader;
+  fold_squares<X>(args.x, rows.begin, count, hidden_size, first_loader, first_sums);
+  Vec sums = Vec::load(first_sums);
+  Loader loader = first_loader;
   LaneSums<X> lanes;
-  Loader loader;
-  const auto fold = [&](std::int64_t r, std::int64_t row) {
-    const bool exists = row < rows.end;
-    fold_tiles(lanes, r, together, exists ? hidden_size : 0,
-               SquareFactors<X, Loader>{row_of<X>(args.x, exists ? row : rows.begin), &loader});
-  };
-  for (std::int64_t r = 0; r < together; ++r) fold(r, rows.begin + r);
-  for (std::int64_t first = rows.begin; first < rows.end; first += together) {
-    const std::int64_t count = rows.end - first < together ? rows.end - first : together;
+  for (std::int64_t first = rows.begin;;) {
     alignas(64) float rstds[Vec::kLanes];
-    store_rstd<X>(args, halve_lanes(lanes.sums(), together), first, count, rstds);
+    store_rstd<X>(args, sums, first, count, rstds);
     const float min_abs_x = loader.value(args.x, first, count, hidden_size);
     loader = {};
     for (std::int64_t r = 0; r < count; ++r) {
       scale(first + r, Vec::broadcast(rstds[r]), min_abs_x);
-      fold(r, first + together + r);
+      const std::int64_t next = first + together + r;
+      const bool exists = next < rows.end;
+      fold_tiles(lanes, r, together, exists ? hidden_size : 0,
+                 SquareFactors<X, Loader>{row_of<X>(args.x, exists ? next : rows.begin), &loader});
     }
+    first += together;
+    if (first >= rows.end) return;
+    sums = halve_lanes(lanes.sums(), together);
+    if (rows.end - first < count) count = rows.end - first;
   }
 }
 
@@ -115,21 +120,27 @@ class RegisterRows {
   std::int64_t begin_;
 };
 
-// Rows of at most one tile, `behind` columns behind their lines, as the weights in memory are.
+// Rows of kColumns, `behind` columns behind their lines, as the weights in memory are. A function
+// of its own, where the weights have registers to stay in.
+template <class S, std::int64_t kColumns>
+[[gnu::noinline]] void forward_register_rows(const ForwardArgs& args, Range rows,
+                                             std::int64_t behind, WeightPairs<typename S::X> w) {
+  using X = typename S::X;
+  const RegisterRows<S, kColumns> kernel(w, behind);
+  forward_batched<X, Loads<X>>(args, rows, kColumns, [&](std::int64_t row, Vec rstd, float) {
+    kernel.scale(args, row, rstd);
+  });
+}
+
+// Rows of at most one tile, likewise.
 template <class S>
 void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t behind,
                          WeightPairs<typename S::X> w, float min_abs_w) {
   using X = typename S::X;
   const std::int64_t hidden_size = args.shape.hidden_size;
-  // Never a call, which would pass the weights through memory.
-  const auto run = [&](std::int64_t columns, const auto& kernel) __attribute__((always_inline)) {
-    forward_batched<X, Loads<X>>(args, rows, columns, [&](std::int64_t row, Vec rstd, float) {
-      kernel.scale(args, row, rstd);
-    });
-  };
   if constexpr (__is_same(X, float) && S::kWeighted && !S::kStreams) {
-    if (hidden_size == 64) return run(64, RegisterRows<S, 64>(w, behind));
-    if (hidden_size == 128) return run(128, RegisterRows<S, 128>(w, behind));
+    if (hidden_size == 64) return forward_register_rows<S, 64>(args, rows, behind, w);
+    if (hidden_size == 128) return forward_register_rows<S, 128>(args, rows, behind, w);
   }
   const MaskedRows<S> masked{w, behind, behind + hidden_size};
   if constexpr (__is_same(X, BFloat16)) {
@@ -144,7 +155,9 @@ void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t behin
           });
     }
   }
-  run(hidden_size, masked);
+  forward_batched<X, Loads<X>>(args, rows, hidden_size, [&](std::int64_t row, Vec rstd, float) {
+    masked.scale(args, row, rstd);
+  });
 }
 
 template <class S>

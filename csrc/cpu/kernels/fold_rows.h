@@ -144,15 +144,12 @@ struct LaneSums {
 
 // How many rows are folded together, so that their few tiles fill the lanes of one Vec.
 RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
-  const std::int64_t tiles = tile_count(hidden_size);
-  std::int64_t together = Vec::kLanes;
-  for (std::int64_t padded = 1; padded < tiles && together > 1; padded *= 2) together /= 2;
-  return together;
+  const std::int64_t padded = bit_ceil(tile_count(hidden_size));
+  return padded < Vec::kLanes ? Vec::kLanes / padded : 1;
 }
 
 // Folds tiles of a row into the lanes first, first + step … of `lanes`: those at columns begin,
-// begin
-// + stride …, and +0 for tiles beyond the row.
+// begin + stride …, and +0 for tiles beyond the row. The code is long: every use counts.
 template <class X, class Factors>
 RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
                                std::int64_t hidden_size, const Factors& factors,
@@ -172,22 +169,17 @@ template <class X, class FactorsOf>
                                   std::int64_t together, const FactorsOf& factors_of, float* sums) {
   constexpr std::int64_t kSideBySide = decltype(factors_of(0))::kSideBySide;
   LaneSums<X> lanes[kSideBySide];
-  if (count == 1 && hidden_size <= kTileColumns) {
-    lanes[0].set(0, fold_tile(factors_of(0), 0, hidden_size));
-    return lanes[0].first().store(sums);
-  }
   if (kSideBySide == 1 || together > 1) {
-    for (std::int64_t r = 0; r < together; ++r) {
+    const bool is_one_tile = count == 1 && hidden_size <= kTileColumns;
+    for (std::int64_t r = 0; r < (is_one_tile ? 1 : together); ++r) {
       fold_tiles(lanes[0], r, together, r < count ? hidden_size : 0, factors_of(r < count ? r : 0));
     }
+    if (is_one_tile) return lanes[0].first().store(sums);
     return halve_lanes(lanes[0].sums(), together).store(sums);
   }
   for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
-    const std::int64_t begin = lane * kTileColumns;
     for (std::int64_t r = 0; r < count; ++r) {
-      const bool exists = begin < hidden_size;
-      lanes[r].set(lane,
-                   exists ? fold_tile(factors_of(r), begin, hidden_size - begin) : zero_pair());
+      fold_tiles(lanes[r], lane, Vec::kLanes, hidden_size, factors_of(r), lane * kTileColumns);
     }
   }
   for (std::int64_t r = 0; r < count; ++r) halve_lanes(lanes[r].sums(), 1).store(sums + r);

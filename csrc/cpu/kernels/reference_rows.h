@@ -73,10 +73,9 @@ struct Rounding {
 
 // sum_tiles (fold.h), compiled once for all that fill.
 template <class Float>
-using FillTiles =
-    FunctionRef<void(std::int64_t first, std::int64_t stride, std::int64_t count, Float* sums)>;
-template <class Float>
-[[gnu::noinline]] Float sum_tiles_of(std::int64_t tiles, FillTiles<Float> fill) {
+[[gnu::noinline]] Float sum_tiles_of(
+    std::int64_t tiles,
+    FunctionRef<void(std::int64_t first, std::int64_t stride, std::int64_t count, Float*)> fill) {
   alignas(64) Float buffer[kBufferedTiles];
   return sum_tiles(bit_ceil(tiles), 0, 1, buffer, fill);
 }

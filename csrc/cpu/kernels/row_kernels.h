@@ -15,15 +15,10 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
     with_dtype(to, [&](auto to_tag) {
       using To = typename decltype(to_tag)::Type;
       const auto step = [](const From* in, To* out) {
-        if constexpr (__is_same(To, float)) {
-          store_floats<kInterleaved<From>>(out, load_pair<From>(in));
-        } else if constexpr (__is_same(From, float)) {
-          store_pair<To, Floats::kAny>(out, load_floats<kInterleaved<To>>(in));
-        } else {
-          float wide[kPairColumns];
-          store_floats<kInterleaved<From>>(wide, load_pair<From>(in));
-          store_pair<To, Floats::kAny>(out, load_floats<kInterleaved<To>>(wide));
-        }
+        VecPair value = load_pair<From>(in);
+        if constexpr (kInterleaved<From> && !kInterleaved<To>) value = deinterleave(value);
+        if constexpr (kInterleaved<To> && !kInterleaved<From>) value = interleave(value);
+        store_pair<To, Floats::kAny>(out, value);
       };
       const From* in = static_cast<const From*>(source);
       To* out = static_cast<To*>(destination);

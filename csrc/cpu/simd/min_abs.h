@@ -39,7 +39,7 @@ struct MinAbs : Loads<X> {
 
 #if defined(__AVX512BF16__)
 template <>
-struct MinAbs<BFloat16> {
+struct MinAbs<BFloat16> : Loads<BFloat16> {
   __mmask32 small = 0;  // whether there is a number below 2^-63, or a 0: none in most rows
 
   RMSNORM_INLINE VecPair at(const BFloat16* source) {

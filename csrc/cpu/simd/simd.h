@@ -1,9 +1,8 @@
 // The vectors that this file is compiled for, and what is the same for all of them.
 //
 // An instruction set provides:
-//   Vec          kLanes floats: zero(), broadcast(), load(), store(); +, *, fma(a, b, c) = a * b +
-//   c,
-//                sqrt, divide; all rounded to nearest even
+//   Vec          kLanes floats: zero(), broadcast(), load(), store(); and, rounded to nearest even,
+//                +, *, fma(a, b, c) = a * b + c, sqrt, divide
 //   VecPair      two Vec {a, b}: 2 * kLanes consecutive columns of a row
 //   kInterleaved<X>  the order of a VecPair of X: false, a holds the first kLanes columns and b the
 //                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
