@@ -49,7 +49,10 @@ function kernelLines(addon: string): [string, string][] {
   const bytesByArchitecture = new Map<string, number>();
   for (const file of fatbinsIn(folder)) {
     for (const { architecture, bytes } of readFatbin(path.join(folder, file))) {
-      bytesByArchitecture.set(architecture, (bytesByArchitecture.get(architecture) ?? 0) + bytes);
+      bytesByArchitecture.set(
+        architecture,
+        (bytesByArchitecture.get(architecture) ?? 0) + bytes.length,
+      );
     }
   }
   const sizes = Array.from(
