@@ -1,7 +1,7 @@
 import type { TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
 
 import { Failure } from '../environment/failure';
-import { importOptional, UnusablePackages } from '../environment/optional-packages';
+import { importOptional } from '../environment/optional-packages';
 import type { SubjectResult } from '../subjects/subject';
 import { gbPerSecond, limitOf, oursOf, shareOfLimit, type CaseResult, type Report } from './result';
 import { groups, shapeName } from './table';
@@ -14,19 +14,16 @@ export type DrawChart = (report: Report) => Promise<string>;
 /** Loads what draws. Throws Failure, saying what to install, where it is missing or too old. */
 export async function loadChart(): Promise<DrawChart> {
   const load = () => Promise.all([import('vega'), import('vega-lite')]);
-  const [vega, vegaLite] = await importOptional(['vega', 'vega-lite'], load).catch(missing);
+  const [vega, vegaLite] = await importOptional(['vega', 'vega-lite'], load, (hint, why) => {
+    const which = why.outdated === undefined ? '' : `: ${why.outdated}`;
+    const needs = `--plot needs the packages vega and vega-lite${which}.`;
+    return new Failure(`${needs} Install them: ${hint}`, why);
+  });
   return (report) => {
     if (report.cases.length === 0) throw new Failure('--plot: there are no times to draw.');
     const { spec } = vegaLite.compile(chartOf(report));
     return new vega.View(vega.parse(spec), { renderer: 'none' }).toSVG();
   };
-}
-
-function missing(cause: unknown): never {
-  if (!(cause instanceof UnusablePackages)) throw cause;
-  const which = cause.outdated === undefined ? '' : `: ${cause.outdated}`;
-  const needs = `--plot needs the packages vega and vega-lite${which}.`;
-  throw new Failure(`${needs} Install them: ${cause.hint}`, { cause });
 }
 
 /** Seen on white and on black: of medium lightness, with nothing behind it. */

@@ -4,7 +4,7 @@ import type { Arrays } from '../../cases/arrays';
 import type { Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import { Failure } from '../../environment/failure';
-import type { OptionalPackage } from '../../environment/optional-packages';
+import type { OptionalPackage, Unusable } from '../../environment/optional-packages';
 import type { OutputMode } from '../subject';
 
 /** Something else that normalises: what a user would use instead. */
@@ -40,11 +40,6 @@ export interface PreparedRival {
   dispose?(): void | Promise<void>;
 }
 
-interface MissingRivalOptions extends ErrorOptions {
-  /** Which package is too old, and what is needed. */
-  readonly outdated?: string | undefined;
-}
-
 /** A rival that is not installed, or too old; the message says what to do. */
 export class MissingRival extends Failure {
   override readonly name = 'MissingRival';
@@ -52,7 +47,7 @@ export class MissingRival extends Failure {
   readonly hint: string;
   readonly isOutdated: boolean;
 
-  constructor(rival: string, hint: string, { outdated, ...options }: MissingRivalOptions = {}) {
+  constructor(rival: string, hint: string, { outdated, ...options }: Unusable = {}) {
     const problem = outdated === undefined ? 'is not installed' : `cannot take part: ${outdated}`;
     super(`${rival} ${problem}: ${hint}`, options);
     this.hint = hint;

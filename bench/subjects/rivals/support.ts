@@ -1,9 +1,5 @@
 import type { Elements } from '../../cases/arrays';
-import {
-  importOptional,
-  UnusablePackages,
-  type OptionalPackage,
-} from '../../environment/optional-packages';
+import { importOptional, type OptionalPackage } from '../../environment/optional-packages';
 import { MissingRival } from './rival';
 
 /** The memory of a float32 case. */
@@ -20,16 +16,10 @@ export async function timedPromises(repeats: number, call: () => Promise<void>):
 }
 
 /** The packages of a rival. Throws MissingRival if one is missing or too old. */
-export async function importInstalled<Module>(
+export function importInstalled<Module>(
   rival: string,
   packages: readonly OptionalPackage[],
   load: () => Promise<Module>,
 ): Promise<Module> {
-  try {
-    return await importOptional(packages, load);
-  } catch (error) {
-    if (!(error instanceof UnusablePackages)) throw error;
-    const { hint, cause, outdated } = error;
-    throw new MissingRival(rival, hint, { cause, outdated });
-  }
+  return importOptional(packages, load, (hint, why) => new MissingRival(rival, hint, why));
 }
