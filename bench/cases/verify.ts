@@ -4,21 +4,19 @@ import type { Arrays, Elements } from './arrays';
 import { caseName, eps, type Case } from './cases';
 import { Failure } from '../environment/failure';
 
-/** What an operation computed. A `Uint16Array` holds bits of the case's dtype. */
-export interface Answer {
-  readonly y?: Elements;
-  readonly dx?: Elements;
-  readonly dweight?: Elements;
-  readonly sum?: Elements;
-  /** Not of every subject; checked where it is there. */
-  readonly rstd?: Elements;
-}
+/**
+ * What an operation computed. A `Uint16Array` holds bits of the case's dtype. rstd is not of every
+ * subject; it is checked where it is there.
+ */
+export type Answer<Memory = Elements> = Readonly<
+  Partial<Record<'y' | 'dx' | 'dweight' | 'sum' | 'rstd', Memory>>
+>;
 
 /** What a case writes into memory that is there already. */
 export function answerIn<Memory = Elements>(
   { op }: Case,
   { out, sum, dweight }: Record<'out' | 'sum' | 'dweight', Memory>,
-): Partial<Record<'y' | 'dx' | 'dweight' | 'sum', Memory>> {
+): Answer<Memory> {
   if (op === 'backward') return { dx: out, dweight };
   return op === 'residual' ? { y: out, sum } : { y: out };
 }

@@ -8,7 +8,7 @@ import { makeArrays } from '../cases/arrays';
 import { minimumBytes, type Case } from '../cases/cases';
 import type { TrafficResult } from '../report/result';
 import { answerOfCpu } from '../subjects/ours';
-import { GpuSets } from './sets';
+import { gpuSets } from './sets';
 import { compare } from './time-on-gpu';
 
 /** What a simulated device can run in a moment. */
@@ -44,12 +44,12 @@ export function trafficOf(one: Case, device: CudaDevice): TrafficResult | string
   if (one.rows * one.hiddenSize > mostElements) return 'too much for a simulated GPU';
   const arrays = makeArrays(one);
   const stream = new Stream({ device: device.device });
-  const sets = new GpuSets(one, arrays, 1, stream);
+  const sets = gpuSets(one, arrays, 1, stream);
   try {
     const before = readTrace().length;
     sets.fill();
-    sets.call(0);
-    compare(one, 'ours', answerOfCpu(one, arrays), sets.answer(0));
+    sets.given[0]?.();
+    compare(one, 'ours', answerOfCpu(one, arrays), sets.answer());
     const launches = readTrace()
       .slice(before)
       .filter(({ type }) => type === 'launch');
