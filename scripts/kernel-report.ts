@@ -4,11 +4,12 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 
+import { uniqueBytes } from '../bench/gpu/trace';
 import { hasSimulator } from '../test/support/processes';
 import { compiledKernels, kernelNames, logFolder, type CompiledKernel } from './compiled-kernels';
-import { writeGenerated } from './generated-text';
+import { markdownTable, writeGenerated } from './generated-text';
 import { architectureNames, occupancyOf, type Architecture } from './occupancy';
-import { launchesOf, requestedBytes, uniqueBytes, type Launch, type Run } from './traced-runs';
+import { launchesOf, requestedBytes, type Launch, type Run } from './traced-runs';
 
 const root = path.join(__dirname, '..');
 const document = path.join(root, 'docs/kernels.md');
@@ -42,11 +43,7 @@ const runs: Run[] = [
 
 /** Launches of each kernel by name: the first of each. */
 function firstOfEach(launches: readonly Launch[]): Map<string, Launch> {
-  const first = new Map<string, Launch>();
-  for (const launch of launches) {
-    if (!first.has(launch.kernel)) first.set(launch.kernel, launch);
-  }
-  return first;
+  return new Map(launches.toReversed().map((launch) => [launch.kernel, launch]));
 }
 
 /**
@@ -96,11 +93,9 @@ export function reportOf(
   compiled: readonly CompiledKernel[],
   { turing, newer }: Observations,
 ): string {
-  const table: string[][] = [[...heads, ...architectureNames], []];
-  table[1] = (table[0] as string[]).map((_, i) => (i < 2 ? '---' : '--:'));
-  for (const name of names) {
+  const rows = names.flatMap((name): string[][] => {
     const launch = newer.get(name);
-    if (launch === undefined) continue;
+    if (launch === undefined) return [];
     const cells = architectureNames.map((architecture) => {
       const kernel = compiled.find((one) => one.name === name && one.architecture === architecture);
       const there = (architecture === 'sm_75' ? turing : newer).get(name);
@@ -108,17 +103,18 @@ export function reportOf(
       if (there === undefined) return `${kernel.registers}, –`;
       return `${kernel.registers}, ${Math.round(100 * launchOccupancy(kernel, there))}%`;
     });
-    table.push([
-      `\`${name}\``,
-      ...describe(launch),
-      `${compiled.find((kernel) => kernel.name === name)?.staticSharedMemory ?? '–'}`,
-      perElement(requestedBytes(launch), launch.run),
-      perElement(uniqueBytes(launch), launch.run),
-      ...cells,
-    ]);
-  }
-  const lines = table.map((row) => `| ${row.join(' | ')} |`);
-  return [...explanations(names, compiled, newer), '', ...lines].join('\n');
+    const staticShared = compiled.find((kernel) => kernel.name === name)?.staticSharedMemory;
+    const bytes = [requestedBytes(launch), uniqueBytes(launch)];
+    return [
+      [
+        ...[`\`${name}\``, ...describe(launch), `${staticShared ?? '–'}`],
+        ...bytes.map((count) => perElement(count, launch.run)),
+        ...cells,
+      ],
+    ];
+  });
+  const table = markdownTable({ head: [...heads, ...architectureNames], rows }, 2);
+  return [...explanations(names, compiled, newer), '', table].join('\n');
 }
 
 function explanations(
@@ -161,9 +157,4 @@ async function main(): Promise<void> {
   await writeGenerated(document, 'kernel-report', `${origin}\n\n${report}`);
 }
 
-if (require.main === module) {
-  main().catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  });
-}
+if (require.main === module) void main();
