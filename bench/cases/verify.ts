@@ -21,6 +21,8 @@ export function answerIn<Memory = Elements>(
   return op === 'residual' ? { y: out, sum } : { y: out };
 }
 
+type Floats = Float32Array | Float64Array;
+
 /** Which norm a subject computes. */
 export type Norm = 'rms-norm' | 'layer-norm';
 
@@ -148,7 +150,7 @@ export class Verifier {
     return Float64Array.from(x, (value, j) => value + (residual[j] as number));
   }
 
-  #row(elements: Elements, r: number): Float32Array | Float64Array {
+  #row(elements: Elements, r: number): Floats {
     const { hiddenSize, dtype } = this.#one;
     const row = elements.subarray(r * hiddenSize, (r + 1) * hiddenSize);
     if (!(row instanceof Uint16Array)) return row;
@@ -173,31 +175,24 @@ function rowsToCheck({ rows, hiddenSize }: Case): number[] {
   return Array.from({ length: count }, (_, i) => Math.round((i * (rows - 1)) / (count - 1)));
 }
 
-function rstdOf(x: Float32Array | Float64Array): number {
+function rstdOf(x: Floats): number {
   let sum = 0;
   for (const value of x) sum += value * value;
   return 1 / Math.sqrt(sum / x.length + eps);
 }
 
-function centred(x: Float32Array | Float64Array): Float64Array {
+function centred(x: Floats): Float64Array {
   let sum = 0;
   for (const value of x) sum += value;
   return Float64Array.from(x, (value) => value - sum / x.length);
 }
 
-function forwardRow(
-  x: Float32Array | Float64Array,
-  weight: Float32Array | Float64Array,
-): Float64Array {
+function forwardRow(x: Floats, weight: Floats): Float64Array {
   const rstd = rstdOf(x);
   return Float64Array.from(x, (value, j) => value * rstd * (weight[j] as number));
 }
 
-function backwardRow(
-  dy: Float32Array | Float64Array,
-  x: Float32Array | Float64Array,
-  weight: Float32Array | Float64Array,
-): Float64Array {
+function backwardRow(dy: Floats, x: Floats, weight: Floats): Float64Array {
   const rstd = rstdOf(x);
   const g = Float64Array.from(dy, (value, j) => value * (weight[j] as number));
   const mean = g.reduce((sum, value, j) => sum + value * (x[j] as number) * rstd, 0) / g.length;

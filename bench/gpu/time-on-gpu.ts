@@ -71,8 +71,6 @@ export async function timeOnGpu(
       sets.fill();
       compare(one, 'ours fresh', expected, sets.toHost(sets.fresh.at(-1)?.() ?? {}));
     };
-    check();
-
     const subjects = [
       subjectOf('ours', timer.calls(sets.given)),
       { ...subjectOf('ours fresh', timer.calls(fresh)), outputs: 'fresh' as const },
@@ -81,14 +79,9 @@ export async function timeOnGpu(
       subjectOf('device copy', timer.calls(sets.copies), 'limit'),
       subjectOf('device copy graph', timer.launches(graphOf(sets.copies)), 'limit'),
     ];
-    const results = await timeSubjects(subjects, schedule, onRound);
-    check();
     return {
-      ...one,
-      device: device.device,
-      sets: count,
-      minimumBytes: minimumBytes(one),
-      subjects: results,
+      ...{ ...one, device: device.device, sets: count, minimumBytes: minimumBytes(one) },
+      subjects: await timeSubjects(subjects, schedule, onRound, check),
     };
   } catch (error) {
     if (!(error instanceof CudaError) || error.code !== 'ERR_CUDA_OUT_OF_MEMORY') throw error;

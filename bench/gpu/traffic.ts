@@ -15,6 +15,10 @@ import { readTrace, uniqueBytes, type LaunchLine } from './trace';
 /** What a simulated device can run in a moment. */
 const mostElements = 2 ** 18;
 
+export function isSimulated({ name }: CudaDevice): boolean {
+  return name.startsWith('cudasim');
+}
+
 /**
  * Has a simulated driver write down what its kernels move, which it decides with the first call that
  * asks for a GPU. Another driver takes no notice.

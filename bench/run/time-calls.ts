@@ -24,10 +24,8 @@ export async function timeCalls(schedule: Schedule, onRound: () => void): Promis
       call.check();
     }
   };
-  await check();
   const { rounds, ms } = schedule;
   const visits = Math.max(1, Math.round(ms / (rounds * subjects.length * visitMs)));
-  const results = await timeSubjects(subjects, { rounds, ms, visits }, onRound);
-  await check();
+  const results = await timeSubjects(subjects, { rounds, ms, visits }, onRound, check);
   return { ...callShape, device: 'cpu', subjects: results };
 }

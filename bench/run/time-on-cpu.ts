@@ -40,15 +40,9 @@ export async function timeOnCpu(
         subjects.push(await rivalSubject(one, chosen, outputs, sets));
       }
     }
-    await check();
-    const results = await timeSubjects(subjects, schedule, onRound);
-    await check();
     return {
-      ...one,
-      device: 'cpu',
-      sets: sets.length,
-      minimumBytes: minimumBytes(one),
-      subjects: results,
+      ...{ ...one, device: 'cpu', sets: sets.length, minimumBytes: minimumBytes(one) },
+      subjects: await timeSubjects(subjects, schedule, onRound, check),
     };
   } finally {
     for (const subject of subjects) await subject.dispose?.();

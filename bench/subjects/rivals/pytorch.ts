@@ -8,7 +8,7 @@ import path from 'node:path';
 import { getNumThreads } from 'fused-rmsnorm';
 
 import type { Arrays } from '../../cases/arrays';
-import { eps, type Case, type Op } from '../../cases/cases';
+import { eps, type Case } from '../../cases/cases';
 import { packageRoot } from '../../environment/package';
 import { LineProcess } from './line-process';
 import { MissingRival, type LoadedRival, type PreparedRival, type Rival } from './rival';
@@ -24,12 +24,6 @@ export const pytorch: Rival = {
   outputs: ['fresh'],
   supports: ({ dtype }) => dtype !== 'float64',
   load,
-};
-
-const inputs: Readonly<Record<Op, readonly (keyof Arrays)[]>> = {
-  forward: ['x', 'weight'],
-  backward: ['x', 'weight', 'dy'],
-  residual: ['x', 'weight', 'residual'],
 };
 
 async function load(): Promise<LoadedRival> {
@@ -65,7 +59,9 @@ async function prepare(
   arrays: Arrays,
 ): Promise<PreparedRival> {
   await inFolder(async (folder) => {
-    for (const name of inputs[one.op]) await writeFile(path.join(folder, name), arrays[name]);
+    for (const name of ['x', 'weight', 'dy', 'residual'] as const) {
+      await writeFile(path.join(folder, name), arrays[name]);
+    }
     await child.request({ command: 'prepare', case: number, folder, eps, ...one });
   });
   return {
