@@ -1,6 +1,7 @@
 import type { TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
 
 import { Failure } from '../environment/failure';
+import { describeVersion } from '../environment/machine';
 import { importOptional } from '../environment/optional-packages';
 import type { SubjectResult } from '../subjects/subject';
 import { gbPerSecond, limitOf, oursOf, shareOfLimit, type CaseResult, type Report } from './result';
@@ -33,13 +34,13 @@ const rivalColours = ['#4c9be8', '#2aa876', '#a17fe0', '#9a8f5a', '#6fb7b7', '#c
 
 /** Of each device, operation and dtype a row: bandwidths by shape, and ours as shares of the limit. */
 function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
-  const { version, commit, cpu, threads } = machine;
-  const software = `fused-rmsnorm ${version}${commit === null ? '' : ` (${commit})`}`;
+  const { cpu, threads } = machine;
+  const software = `fused-rmsnorm ${describeVersion(machine)}, ${date.slice(0, 10)}`;
   const drawn = gpus.filter((gpu) => cases.some(({ device }) => device === gpu.device));
   const hardware = [`${cpu}, ${threads} threads`, ...drawn.map(({ name }) => name)].join('; ');
   const scale = scaleOf(cases);
   return {
-    title: { text: `${software}, ${date.slice(0, 10)}: ${hardware}`, fontSize: 11, offset: 14 },
+    title: { text: `${software}: ${hardware}`, fontSize: 11, offset: 14 },
     background: 'transparent',
     vconcat: groups(cases).map((results) => {
       const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];

@@ -6,8 +6,7 @@ import { timeOnGpu } from '../gpu/time-on-gpu';
 import { isSimulated, trafficOf } from '../gpu/traffic';
 import type { CaseResult, LeftOut, Report, TrafficResult } from '../report/result';
 import type { ChosenRival } from '../subjects/rivals/chosen';
-import { timeCalls } from './time-calls';
-import { timeOnCpu } from './time-on-cpu';
+import { timeCalls, timeOnCpu } from './time-on-cpu';
 
 /** What is measured, and for how long. */
 export interface Settings {

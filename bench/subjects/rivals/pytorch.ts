@@ -27,7 +27,11 @@ export const pytorch: Rival = {
 };
 
 async function load(): Promise<LoadedRival> {
-  const child = await start();
+  const script = path.join(packageRoot, 'bench/subjects/rivals/pytorch.py');
+  const child = await LineProcess.start(python, [script]).catch((cause: unknown) => {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
+    throw new MissingRival('pytorch', hint, { cause });
+  });
   const { version, missing } = await child.request({ command: 'start', threads: getNumThreads() });
   if (typeof version !== 'string') {
     await child.close();
@@ -39,17 +43,6 @@ async function load(): Promise<LoadedRival> {
     prepare: (one, arrays) => prepare(child, ++cases, one, arrays),
     close: () => child.close(),
   };
-}
-
-async function start(): Promise<LineProcess> {
-  try {
-    return await LineProcess.start(python, [
-      path.join(packageRoot, 'bench/subjects/rivals/pytorch.py'),
-    ]);
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
-    throw new MissingRival('pytorch', hint, { cause });
-  }
 }
 
 async function prepare(
