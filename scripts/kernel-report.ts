@@ -122,14 +122,13 @@ function explanations(
   compiled: readonly CompiledKernel[],
   launched: ReadonlyMap<string, Launch>,
 ): string[] {
-  const list = (kernels: readonly string[]) => kernels.map((name) => `\`${name}\``).join(', ');
   const spilling = compiled
     .filter((kernel) => kernel.stackFrame + kernel.spillStores + kernel.spillLoads > 0)
     .map(({ name, architecture, stackFrame, spillStores, spillLoads }) => {
       const spills = `${spillStores} bytes of spill stores and ${spillLoads} of spill loads`;
       return `- \`${name}\` on ${architecture}: ${stackFrame} bytes of stack, ${spills}`;
     });
-  const missing = names.filter((name) => !launched.has(name));
+  const missing = names.filter((name) => !launched.has(name)).map((name) => `\`${name}\``);
   return [
     'In the columns of architectures: registers of a thread, and the share of the multiprocessor’s warps that the run can keep busy; “–” where its devices run another kernel instead. Bytes are for each element of the matrix, read and written: _requested_ is what threads ask for, much of which caches serve (the weight, above all); _unique_ is what memory moves at least, in sectors of 32 bytes. Traffic is that of a simulated device of compute capability 9.0. On sm_75, blocks with less shared memory may have other sizes. Nothing here is a time.',
     '',
@@ -138,7 +137,7 @@ function explanations(
       : `Kernels with a stack frame or spills:\n\n${spilling.join('\n')}`,
     missing.length === 0
       ? 'The runs reach every kernel of the table.'
-      : `The runs do not reach ${list(missing)}.`,
+      : `The runs do not reach ${missing.join(', ')}.`,
   ];
 }
 
