@@ -1,63 +1,56 @@
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-/** What a process answers: an object of JSON. */
-export type Answer = Readonly<Record<string, unknown>>;
+/** What a process is asked, and what it answers: objects of JSON. */
+export type Message = Readonly<Record<string, unknown>>;
+
+/** A child process that is asked for one thing after the other. */
+export interface LineProcess {
+  /** Rejects with the error that the process answers, or that says how it ended. */
+  request(message: Message): Promise<Message>;
+  /** Lets it end, and waits until it has. */
+  close(): Promise<void>;
+}
 
 /** How much of what a process complains about is told. */
 const toldCharacters = 2000;
 
 /**
- * A child process that is asked for one thing after the other: requests and answers are lines of JSON
- * on its stdin and stdout. If it ends, so do all requests, with an error that says how.
+ * Starts a process whose requests and answers are lines of JSON on its stdin and stdout. Rejects with
+ * the error of `spawn` if there is no such command.
  */
-export class LineProcess {
-  readonly #command: string;
-  readonly #child: ChildProcessWithoutNullStreams;
-  readonly #answers: AsyncIterator<string, undefined>;
-  /** How it ended, once it has. */
-  readonly #end: Promise<Error>;
-
-  /** Rejects with the error of `spawn` if there is no such command. */
-  static async start(command: string, args: readonly string[]): Promise<LineProcess> {
-    const child = spawn(command, args, { env: process.env, windowsHide: true });
-    const lines = new LineProcess(command, child);
-    await once(child, 'spawn');
-    return lines;
-  }
-
-  private constructor(command: string, child: ChildProcessWithoutNullStreams) {
-    this.#command = command;
-    this.#child = child;
-    this.#answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    let complaints = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      complaints = (complaints + text).slice(-toldCharacters);
+export async function startLineProcess(
+  command: string,
+  args: readonly string[],
+): Promise<LineProcess> {
+  const child = spawn(command, args, { env: process.env, windowsHide: true });
+  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  let complaints = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaints = (complaints + text).slice(-toldCharacters);
+  });
+  child.stdin.on('error', () => undefined); // that of writing to one that has ended
+  const end = new Promise<Error>((resolve) => {
+    child.on('close', (code, signal) => {
+      const more = complaints.trim() && `\n${complaints.trim()}`;
+      resolve(new Error(`${command} ended: ${signal ?? `exit code ${code}`}${more}`));
     });
-    child.on('error', () => undefined); // told by `start`, or by 'close'
-    child.stdin.on('error', () => undefined); // that of writing to one that has ended
-    this.#end = new Promise((resolve) => {
-      child.on('close', (code, signal) => {
-        const more = complaints.trim() && `\n${complaints.trim()}`;
-        resolve(new Error(`${command} ended: ${signal ?? `exit code ${code}`}${more}`));
-      });
-    });
-  }
-
-  async request(message: Readonly<Record<string, unknown>>): Promise<Answer> {
-    this.#child.stdin.write(`${JSON.stringify(message)}\n`);
-    const { value: line } = await this.#answers.next();
-    if (line === undefined) throw await this.#end;
-    const answer = JSON.parse(line) as Answer;
-    if (typeof answer['error'] === 'string')
-      throw new Error(`${this.#command}: ${answer['error']}`);
-    return answer;
-  }
-
-  /** Lets it end, and waits until it has. */
-  async close(): Promise<void> {
-    this.#child.stdin.end();
-    await this.#end;
-  }
+  });
+  await once(child, 'spawn');
+  child.on('error', () => undefined); // told by 'close'
+  return {
+    request: async (message) => {
+      child.stdin.write(`${JSON.stringify(message)}\n`);
+      const answer = await answers.next();
+      if (answer.done) throw await end;
+      const { error, ...results } = JSON.parse(answer.value) as Message;
+      if (typeof error === 'string') throw new Error(`${command}: ${error}`);
+      return results;
+    },
+    close: async () => {
+      child.stdin.end();
+      await end;
+    },
+  };
 }

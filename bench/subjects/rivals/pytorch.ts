@@ -10,7 +10,7 @@ import { getNumThreads } from 'fused-rmsnorm';
 import type { Arrays } from '../../cases/arrays';
 import { eps, type Case } from '../../cases/cases';
 import { packageRoot } from '../../environment/package';
-import { LineProcess } from './line-process';
+import { startLineProcess, type LineProcess } from './line-process';
 import { MissingRival, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
 const python = process.platform === 'win32' ? 'python' : 'python3';
@@ -28,7 +28,7 @@ export const pytorch: Rival = {
 
 async function load(): Promise<LoadedRival> {
   const script = path.join(packageRoot, 'bench/subjects/rivals/pytorch.py');
-  const child = await LineProcess.start(python, [script]).catch((cause: unknown) => {
+  const child = await startLineProcess(python, [script]).catch((cause: unknown) => {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
     throw new MissingRival('pytorch', hint, { cause });
   });
