@@ -71,19 +71,6 @@ export function launchOccupancy(kernel: CompiledKernel, launch: Launch): number 
   });
 }
 
-function perElement(bytes: number, { rows, hiddenSize }: Run): string {
-  return (bytes / (rows * hiddenSize)).toFixed(2);
-}
-
-function describe({ run, block, dynamic_shared_bytes: dynamicShared }: Launch): string[] {
-  const [x = 1, y = 1] = block;
-  return [
-    `${run.direction} ${run.rows} x ${run.hiddenSize}`,
-    y === 1 ? `${x}` : `${x} x ${y}`,
-    `${dynamicShared}`,
-  ];
-}
-
 const traffic = ['Bytes requested', 'Bytes unique'];
 const heads = ['Kernel', 'Run', 'Block', 'Dynamic shared', 'Static shared', ...traffic];
 
@@ -93,7 +80,7 @@ export function reportOf(
   compiled: readonly CompiledKernel[],
   { turing, newer }: Observations,
 ): string {
-  const rows = names.flatMap((name): string[][] => {
+  const rows = names.flatMap((name): (string | number)[][] => {
     const launch = newer.get(name);
     if (launch === undefined) return [];
     const cells = architectureNames.map((architecture) => {
@@ -104,11 +91,16 @@ export function reportOf(
       return `${kernel.registers}, ${Math.round(100 * launchOccupancy(kernel, there))}%`;
     });
     const staticShared = compiled.find((kernel) => kernel.name === name)?.staticSharedMemory;
+    const { run, block, dynamic_shared_bytes: dynamicShared } = launch;
+    const [x = 1, y = 1] = block;
     const bytes = [requestedBytes(launch), uniqueBytes(launch)];
     return [
       [
-        ...[`\`${name}\``, ...describe(launch), `${staticShared ?? '–'}`],
-        ...bytes.map((count) => perElement(count, launch.run)),
+        `\`${name}\``,
+        `${run.direction} ${run.rows} x ${run.hiddenSize}`,
+        y === 1 ? x : `${x} x ${y}`,
+        ...[dynamicShared, staticShared ?? '–'],
+        ...bytes.map((count) => (count / (run.rows * run.hiddenSize)).toFixed(2)),
         ...cells,
       ],
     ];

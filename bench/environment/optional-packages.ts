@@ -52,13 +52,8 @@ export async function importOptional<Module>(
   }
 }
 
-interface InstalledPackage {
-  readonly folder: string;
-  readonly version: string | undefined;
-}
-
 /** What the folders say that Node.js looks in from here: no package has to export its package.json. */
-export function installedPackage(name: string): InstalledPackage | undefined {
+export function installedPackage(name: string) {
   const folders = createRequire(__filename).resolve.paths(name) ?? [];
   const folder = folders
     .map((each) => path.join(each, name))
