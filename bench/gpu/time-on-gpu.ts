@@ -15,11 +15,11 @@ import { gpuSets } from './sets';
  */
 const usualFootprint = 256 * 2 ** 20;
 
-/** Enqueues something on one set of buffers. */
-type Enqueue = () => unknown;
-
 /** Sets at most: small cases stay in the cache instead of taking that many launches a round. */
 const mostSets = 4096;
+
+/** Enqueues something on one set of buffers. */
+type Enqueue = () => unknown;
 
 /**
  * Times a case on data that a GPU has: kernels between events, enqueued one by one or as a graph,
