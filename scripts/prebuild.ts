@@ -7,9 +7,12 @@
 // They are those of this machine, and of each platform that there is a cross compiler for, or of those
 // that are named; with --all it is an error if a compiler is missing.
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
+
+import prebuildify from 'prebuildify';
 
 import { sealFatbin, shippedFatbin } from '../bench/environment/fatbin';
 import { build } from './cmake-js';
@@ -59,7 +62,7 @@ function prebuildKernels(): void {
 }
 
 /** Builds the modules of a platform. Those of this machine come from build/, which the tests used. */
-function prebuild({ name, tools }: Target): void {
+async function prebuild({ name, tools }: Target): Promise<void> {
   const folder = path.join(root, tools === undefined ? 'build' : `build/prebuild/${name}`);
   // A build for another platform has kernels already: they are the same.
   const cross = [
@@ -68,18 +71,24 @@ function prebuild({ name, tools }: Target): void {
   ];
   const variables = [withBench, ...(tools === undefined ? [] : cross)];
   build(folder, variables, 'rmsnorm', 'rmsnorm_bench');
+  const [platform = '', arch = ''] = name.split('-');
   for (const [module, owner] of [
     ['rmsnorm', '.'],
     ['rmsnorm_bench', 'bench'],
   ] as const) {
-    const shipped = emptied(path.join(root, owner, 'prebuilds', name));
-    const libc = name.startsWith('linux') ? '.glibc' : '';
-    const file = path.join(shipped, `${module}${libc}.node`);
-    cpSync(path.join(folder, 'Release', `${module}.node`), file);
-    // What the linker has stripped for Windows, strip would write the time of day into.
-    if (name.startsWith('win32')) continue;
-    const how = process.platform === 'darwin' ? '-Sx' : '--strip-all';
-    execFileSync(tools === undefined ? 'strip' : `${tools}-strip`, [file, how]);
+    // prebuildify takes the one module that it finds in build/Release of a folder.
+    const cwd = path.join(folder, 'prebuildify', module);
+    const built = emptied(path.join(cwd, 'build/Release'));
+    cpSync(path.join(folder, 'Release', `${module}.node`), path.join(built, `${module}.node`));
+    rmSync(path.join(root, owner, 'prebuilds', name), { recursive: true, force: true });
+    await promisify(prebuildify)({
+      ...{ name: module, platform, arch, cwd, out: path.join(root, owner), napi: true },
+      // What the linker has stripped for Windows, strip would write the time of day into.
+      strip: platform !== 'win32',
+      ...(platform === 'linux' && { tagLibc: 'glibc' }),
+      ...(tools !== undefined && { stripBin: `${tools}-strip` }),
+      nodeGyp: path.join(__dirname, 'prebuildify-backend.js'),
+    });
   }
   console.error(`prebuilds/${name}: built`);
 }
@@ -87,16 +96,23 @@ function prebuild({ name, tools }: Target): void {
 const args = process.argv.slice(2);
 const wanted = args.filter((argument) => argument !== '--all');
 
-prebuildKernels();
-for (const target of targets) {
-  const { name, tools } = target;
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  const compiler = `${tools}-g++`;
-  if (tools === undefined || spawnSync(compiler, ['--version'], { stdio: 'ignore' }).status === 0) {
-    prebuild(target);
-  } else {
-    const missing = `there is no ${compiler} (Debian's package ${target.package})`;
-    console.error(`prebuilds/${name}: not built, since ${missing}`);
-    if (args.length > 0) process.exitCode = 1;
+async function main(): Promise<void> {
+  prebuildKernels();
+  for (const target of targets) {
+    const { name, tools } = target;
+    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    const compiler = `${tools}-g++`;
+    if (
+      tools === undefined ||
+      spawnSync(compiler, ['--version'], { stdio: 'ignore' }).status === 0
+    ) {
+      await prebuild(target);
+    } else {
+      const missing = `there is no ${compiler} (Debian's package ${target.package})`;
+      console.error(`prebuilds/${name}: not built, since ${missing}`);
+      if (args.length > 0) process.exitCode = 1;
+    }
   }
 }
+
+void main();
