@@ -6,22 +6,15 @@ const path = require('node:path');
 const root = path.join(__dirname, '..');
 
 /** Where an addon in build/Release finds its kernels. */
-const kernelFolders = ['build/cuda', 'prebuilds/cuda'];
-
-/** The files that the addon asks for, whose names it holds; none without an addon. */
-function kernelFiles() {
-  const addon = path.join(root, 'build/Release/rmsnorm.node');
-  if (!existsSync(addon)) return [];
-  const names = readFileSync(addon, 'latin1').match(/\w+\.[0-9a-f]{16}\.fatbin/g);
-  return [...new Set(names)];
-}
+const folders = ['build/cuda', 'prebuilds/cuda'].map((folder) => path.join(root, folder));
 
 function hasKernels() {
-  const names = kernelFiles();
-  return (
-    names.length > 0 &&
-    kernelFolders.some((folder) => names.every((name) => existsSync(path.join(root, folder, name))))
-  );
+  const addon = path.join(root, 'build/Release/rmsnorm.node');
+  if (!existsSync(addon)) return false;
+  // It holds the names of those that it asks for.
+  const names = readFileSync(addon, 'latin1').match(/\w+\.[0-9a-f]{16}\.fatbin/g) ?? [];
+  const areIn = (folder) => names.every((name) => existsSync(path.join(folder, name)));
+  return names.length > 0 && folders.some(areIn);
 }
 
 module.exports = { hasKernels };

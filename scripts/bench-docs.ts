@@ -24,20 +24,14 @@ import {
   percent,
   ratio,
   shapeName,
-  type Cells,
 } from '../bench/report/table';
 import { rivals } from '../bench/subjects/rivals/index';
-import { writeGenerated } from './generated-text';
+import { markdownTable, writeGenerated } from './generated-text';
 
 const root = path.join(__dirname, '..');
 
 /** Rivals that come as packages of npm. */
 const npmRivals = rivals.filter(({ packages }) => packages.length > 0).map(({ name }) => name);
-
-function markdownTable({ head, rows }: Cells): string {
-  const rule = head.map((_, i) => (i === 0 ? '---' : '---:'));
-  return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
-}
 
 function originOf({ date, machine, gpus, rivals: versions }: Report): string {
   const { cpu, processors, variant, threads, node, version, commit } = machine;
@@ -123,16 +117,8 @@ async function main(files: readonly string[]): Promise<void> {
       (calls) => `### ${callName(calls)}, cpu\n\n${markdownTable(cellsOfCalls(calls))}`,
     ),
   ].join('\n\n');
-  await writeGenerated(
-    path.join(root, 'docs/benchmarks.md'),
-    'benchmark',
-    `${origin}\n\n${tables}`,
-  );
+  const document = path.join(root, 'docs/benchmarks.md');
+  await writeGenerated(document, 'benchmark', `${origin}\n\n${tables}`);
 }
 
-if (require.main === module) {
-  main(process.argv.slice(2)).catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  });
-}
+if (require.main === module) void main(process.argv.slice(2));

@@ -8,22 +8,21 @@ const root = path.join(__dirname, '..');
 /** Where a build leaves the logs of ptxas. */
 export const logFolder = path.join(root, 'build/cuda');
 
-/** What a kernel takes on one architecture. Bytes, but for the registers of a thread. */
-export interface CompiledKernel {
+/** What a kernel takes, as ptxas calls it: bytes, but for the registers of a thread. */
+const units = {
+  registers: 'registers',
+  staticSharedMemory: 'bytes smem',
+  stackFrame: 'bytes stack frame',
+  spillStores: 'bytes spill stores',
+  spillLoads: 'bytes spill loads',
+} as const;
+
+/** A kernel on one architecture. */
+export type CompiledKernel = Readonly<Record<keyof typeof units, number>> & {
   readonly name: string;
   /** Such as `'sm_90'`. */
   readonly architecture: string;
-  readonly registers: number;
-  readonly staticSharedMemory: number;
-  readonly stackFrame: number;
-  readonly spillStores: number;
-  readonly spillLoads: number;
-}
-
-/** The number in front of `unit`, 0 where ptxas does not mention it. */
-function numberBefore(unit: string, text: string): number {
-  return Number(new RegExp(`(\\d+) ${unit}`).exec(text)?.[1] ?? 0);
-}
+};
 
 function readLog(log: string): CompiledKernel[] {
   // Each kernel's part begins with its name, followed by what is said of it.
@@ -33,14 +32,13 @@ function readLog(log: string): CompiledKernel[] {
     if (name === undefined || architecture === undefined || !/Used \d+ registers/.test(part)) {
       throw new Error(`ptxas is not understood: ${part}`);
     }
+    // 0 where ptxas does not mention it.
+    const numberOf = (unit: string) => Number(new RegExp(`(\\d+) ${unit}`).exec(part)?.[1] ?? 0);
+    const numbers = Object.entries(units).map(([field, unit]) => [field, numberOf(unit)] as const);
     return {
       name,
       architecture,
-      registers: numberBefore('registers', part),
-      staticSharedMemory: numberBefore('bytes smem', part),
-      stackFrame: numberBefore('bytes stack frame', part),
-      spillStores: numberBefore('bytes spill stores', part),
-      spillLoads: numberBefore('bytes spill loads', part),
+      ...(Object.fromEntries(numbers) as Record<keyof typeof units, number>),
     };
   });
 }

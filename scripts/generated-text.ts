@@ -2,6 +2,14 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 
+import type { Cells } from '../bench/report/table';
+
+/** The first columns are aligned to the left. */
+export function markdownTable({ head, rows }: Cells, leftColumns = 1): string {
+  const rule = head.map((_, i) => (i < leftColumns ? '---' : '---:'));
+  return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
 /** A document with `text` between the marks of `name`. */
 export function withGenerated(document: string, name: string, text: string): string {
   const [beginMark, endMark] = [`<!-- ${name} -->`, `<!-- /${name} -->`];

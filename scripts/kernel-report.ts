@@ -4,11 +4,12 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 
+import { uniqueBytes } from '../bench/gpu/trace';
 import { hasSimulator } from '../test/support/processes';
 import { compiledKernels, kernelNames, logFolder, type CompiledKernel } from './compiled-kernels';
-import { writeGenerated } from './generated-text';
+import { markdownTable, writeGenerated } from './generated-text';
 import { architectureNames, occupancyOf, type Architecture } from './occupancy';
-import { launchesOf, requestedBytes, uniqueBytes, type Launch, type Run } from './traced-runs';
+import { launchesOf, requestedBytes, type Launch, type Run } from './traced-runs';
 
 const root = path.join(__dirname, '..');
 const document = path.join(root, 'docs/kernels.md');
@@ -42,11 +43,7 @@ const runs: Run[] = [
 
 /** Launches of each kernel by name: the first of each. */
 function firstOfEach(launches: readonly Launch[]): Map<string, Launch> {
-  const first = new Map<string, Launch>();
-  for (const launch of launches) {
-    if (!first.has(launch.kernel)) first.set(launch.kernel, launch);
-  }
-  return first;
+  return new Map(launches.toReversed().map((launch) => [launch.kernel, launch]));
 }
 
 /**
@@ -74,19 +71,6 @@ export function launchOccupancy(kernel: CompiledKernel, launch: Launch): number 
   });
 }
 
-function perElement(bytes: number, { rows, hiddenSize }: Run): string {
-  return (bytes / (rows * hiddenSize)).toFixed(2);
-}
-
-function describe({ run, block, dynamic_shared_bytes: dynamicShared }: Launch): string[] {
-  const [x = 1, y = 1] = block;
-  return [
-    `${run.direction} ${run.rows} x ${run.hiddenSize}`,
-    y === 1 ? `${x}` : `${x} x ${y}`,
-    `${dynamicShared}`,
-  ];
-}
-
 const traffic = ['Bytes requested', 'Bytes unique'];
 const heads = ['Kernel', 'Run', 'Block', 'Dynamic shared', 'Static shared', ...traffic];
 
@@ -96,11 +80,9 @@ export function reportOf(
   compiled: readonly CompiledKernel[],
   { turing, newer }: Observations,
 ): string {
-  const table: string[][] = [[...heads, ...architectureNames], []];
-  table[1] = (table[0] as string[]).map((_, i) => (i < 2 ? '---' : '--:'));
-  for (const name of names) {
+  const rows = names.flatMap((name): (string | number)[][] => {
     const launch = newer.get(name);
-    if (launch === undefined) continue;
+    if (launch === undefined) return [];
     const cells = architectureNames.map((architecture) => {
       const kernel = compiled.find((one) => one.name === name && one.architecture === architecture);
       const there = (architecture === 'sm_75' ? turing : newer).get(name);
@@ -108,17 +90,23 @@ export function reportOf(
       if (there === undefined) return `${kernel.registers}, –`;
       return `${kernel.registers}, ${Math.round(100 * launchOccupancy(kernel, there))}%`;
     });
-    table.push([
-      `\`${name}\``,
-      ...describe(launch),
-      `${compiled.find((kernel) => kernel.name === name)?.staticSharedMemory ?? '–'}`,
-      perElement(requestedBytes(launch), launch.run),
-      perElement(uniqueBytes(launch), launch.run),
-      ...cells,
-    ]);
-  }
-  const lines = table.map((row) => `| ${row.join(' | ')} |`);
-  return [...explanations(names, compiled, newer), '', ...lines].join('\n');
+    const staticShared = compiled.find((kernel) => kernel.name === name)?.staticSharedMemory;
+    const { run, block, dynamic_shared_bytes: dynamicShared } = launch;
+    const [x = 1, y = 1] = block;
+    const bytes = [requestedBytes(launch), uniqueBytes(launch)];
+    return [
+      [
+        `\`${name}\``,
+        `${run.direction} ${run.rows} x ${run.hiddenSize}`,
+        y === 1 ? x : `${x} x ${y}`,
+        ...[dynamicShared, staticShared ?? '–'],
+        ...bytes.map((count) => (count / (run.rows * run.hiddenSize)).toFixed(2)),
+        ...cells,
+      ],
+    ];
+  });
+  const table = markdownTable({ head: [...heads, ...architectureNames], rows }, 2);
+  return [...explanations(names, compiled, newer), '', table].join('\n');
 }
 
 function explanations(
@@ -126,14 +114,13 @@ function explanations(
   compiled: readonly CompiledKernel[],
   launched: ReadonlyMap<string, Launch>,
 ): string[] {
-  const list = (kernels: readonly string[]) => kernels.map((name) => `\`${name}\``).join(', ');
   const spilling = compiled
     .filter((kernel) => kernel.stackFrame + kernel.spillStores + kernel.spillLoads > 0)
     .map(({ name, architecture, stackFrame, spillStores, spillLoads }) => {
       const spills = `${spillStores} bytes of spill stores and ${spillLoads} of spill loads`;
       return `- \`${name}\` on ${architecture}: ${stackFrame} bytes of stack, ${spills}`;
     });
-  const missing = names.filter((name) => !launched.has(name));
+  const missing = names.filter((name) => !launched.has(name)).map((name) => `\`${name}\``);
   return [
     'In the columns of architectures: registers of a thread, and the share of the multiprocessor’s warps that the run can keep busy; “–” where its devices run another kernel instead. Bytes are for each element of the matrix, read and written: _requested_ is what threads ask for, much of which caches serve (the weight, above all); _unique_ is what memory moves at least, in sectors of 32 bytes. Traffic is that of a simulated device of compute capability 9.0. On sm_75, blocks with less shared memory may have other sizes. Nothing here is a time.',
     '',
@@ -142,7 +129,7 @@ function explanations(
       : `Kernels with a stack frame or spills:\n\n${spilling.join('\n')}`,
     missing.length === 0
       ? 'The runs reach every kernel of the table.'
-      : `The runs do not reach ${list(missing)}.`,
+      : `The runs do not reach ${missing.join(', ')}.`,
   ];
 }
 
@@ -161,9 +148,4 @@ async function main(): Promise<void> {
   await writeGenerated(document, 'kernel-report', `${origin}\n\n${report}`);
 }
 
-if (require.main === module) {
-  main().catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  });
-}
+if (require.main === module) void main();

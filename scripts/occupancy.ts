@@ -6,41 +6,23 @@
 interface Multiprocessor {
   readonly warps: number;
   readonly blocks: number;
-  /** Bytes, of all blocks together. */
+  /** Bytes, of all blocks together; one block can have them all. */
   readonly sharedMemory: number;
-  /** Of one block, after opting in to more than 48 KiB. */
-  readonly blockSharedMemory: number;
-  /** What the driver takes for itself from every block. */
+  /** Bytes that the driver takes for itself from every block. */
   readonly reservedSharedMemory: number;
   readonly sharedGranularity: number;
 }
 
 const kib = 1024;
 
-const turing: Multiprocessor = {
-  warps: 32,
-  blocks: 16,
-  sharedMemory: 64 * kib,
-  blockSharedMemory: 64 * kib,
-  reservedSharedMemory: 0,
-  sharedGranularity: 256,
-};
-
-/** From 8.0 on. Of the shared memory, one block can have all but what is reserved. */
 function sinceAmpere(warps: number, blocks: number, sharedKib: number): Multiprocessor {
-  return {
-    warps,
-    blocks,
-    sharedMemory: sharedKib * kib,
-    blockSharedMemory: (sharedKib - 1) * kib,
-    reservedSharedMemory: kib,
-    sharedGranularity: 128,
-  };
+  const units = { reservedSharedMemory: kib, sharedGranularity: 128 };
+  return { warps, blocks, sharedMemory: sharedKib * kib, ...units };
 }
 
 /** By what ptxas calls them: the architectures that the kernels are compiled for. */
 export const architectures = {
-  sm_75: turing,
+  sm_75: { ...sinceAmpere(32, 16, 64), reservedSharedMemory: 0, sharedGranularity: 256 },
   sm_80: sinceAmpere(64, 32, 164),
   sm_86: sinceAmpere(48, 16, 100),
   sm_90: sinceAmpere(64, 32, 228),
@@ -84,10 +66,7 @@ function blocksByRegisters({ registers, threads }: BlockNeeds): number {
 
 function blocksByShared({ sharedMemory }: BlockNeeds, has: Multiprocessor): number {
   const needed = sharedMemory + has.reservedSharedMemory;
-  const given = roundUp(needed, has.sharedGranularity);
-  if (given === 0) return Infinity;
-  if (given > has.blockSharedMemory + has.reservedSharedMemory) return 0;
-  return Math.floor(has.sharedMemory / given);
+  return Math.floor(has.sharedMemory / roundUp(needed, has.sharedGranularity)); // maybe Infinity
 }
 
 /** Blocks of a kernel that a multiprocessor holds at once; 0 if it cannot be launched. */

@@ -50,18 +50,14 @@ function run(command, ...args) {
   if (failure !== undefined) fail(failure);
 }
 
-function modified(file) {
-  const full = path.join(root, file);
-  return existsSync(full) ? statSync(full).mtimeMs : 0;
-}
-
-function newest(...folders) {
-  const files = folders.flatMap((folder) =>
-    readdirSync(path.join(root, folder), { recursive: true }).map((name) =>
-      path.join(folder, name),
-    ),
-  );
-  return Math.max(...files.map(modified));
+/** When the newest of these files changed, and of all below these folders; 0 for what is missing. */
+function modified(...names) {
+  const times = names.map((name) => {
+    const status = statSync(path.join(root, name), { throwIfNoEntry: false });
+    const below = status?.isDirectory() ? readdirSync(path.join(root, name)) : [];
+    return Math.max(status?.mtimeMs ?? 0, modified(...below.map((each) => path.join(name, each))));
+  });
+  return Math.max(0, ...times);
 }
 
 function hasTool(command) {
@@ -91,12 +87,8 @@ function beginToCompile() {
 
 const modules = isAddonAlone ? ['rmsnorm'] : ['rmsnorm', 'rmsnorm_bench', 'rmsnorm_test'];
 const addons = modules.map((name) => `build/Release/${name}.node`);
-const sources = Math.max(
-  newest('csrc', 'bench/native', 'test/support/addon', 'cmake'),
-  modified('CMakeLists.txt'),
-  modified('package.json'),
-);
-const wantsBuild = Math.min(...addons.map(modified)) < sources;
+const sources = 'csrc bench/native test/support/addon cmake CMakeLists.txt package.json'.split(' ');
+const wantsBuild = addons.some((addon) => modified(addon) < modified(...sources));
 if (wantsBuild) checkTools();
 
 // Not `npm ci`: the lock file lacks optional packages of platforms whose registry had none when it
@@ -115,18 +107,13 @@ if (wantsBuild) {
   for (const addon of addons) utimesSync(path.join(root, addon), new Date(), new Date());
 }
 
-const scripts = [
-  newest('lib', 'bench'),
-  modified('tsconfig.json'),
-  modified('tsconfig.bench.json'),
-  modified('scripts/bundle-program.ts'),
-];
-if (!isAddonAlone && modified('dist/bench/cli.js') < Math.max(...scripts)) {
+const scripts = 'lib bench tsconfig.json tsconfig.bench.json scripts/bundle-program.ts'.split(' ');
+if (!isAddonAlone && modified('dist/bench/cli.js') < modified(...scripts)) {
   run('npm', 'run', '--silent', 'build:ts');
 }
 
 const simulator = 'build/cudasim/lib/libcuda.so.1';
-if (wantsSimulator && hasKernels() && modified(simulator) < newest('test/cudasim')) {
+if (wantsSimulator && hasKernels() && modified(simulator) < modified('test/cudasim')) {
   run('cmake', '-S', 'test/cudasim', '-B', 'build/cudasim', '-DCMAKE_BUILD_TYPE=Release');
   run('cmake', '--build', 'build/cudasim', '--target', 'cuda', ...jobs);
 }

@@ -7,8 +7,6 @@ root=$PWD
 
 node_major=20 # the oldest that is supported
 
-scripts/check-dll.sh {.,bench}/prebuilds/win32-x64/*.node
-
 PATH=$PATH:/usr/lib/wine # where Debian has the programs themselves
 folder=$(mktemp -d)
 export WINEPREFIX=$folder/prefix WINEARCH=win64 WINEDEBUG=-all

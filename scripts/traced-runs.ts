@@ -1,10 +1,11 @@
 // Calls on a simulated GPU (test/cudasim), and what it counted of each launch.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import type { DType } from '../lib';
+import { readTrace, type LaunchLine, type TraceLine } from '../bench/gpu/trace';
 import { printedBy, simulator } from '../test/support/processes';
 
 /** A call of the public API. */
@@ -19,55 +20,15 @@ export interface Run {
   readonly residual?: true;
 }
 
-/** What a launch did to one allocation. See the README of test/cudasim. */
-export interface BufferTraffic {
-  /** Of the allocation. */
-  readonly bytes: number;
-  readonly bytes_read: number;
-  readonly bytes_written: number;
-  readonly read_sectors: number;
-  readonly written_sectors: number;
-  readonly read_requests: number;
-  readonly write_requests: number;
-  readonly sectors_requested: number;
-  readonly accesses_by_width: readonly number[];
-}
+type Line = TraceLine | { readonly type: 'run'; readonly index: number };
 
 /** A launch, and the call it belongs to. */
-export interface Launch {
-  readonly run: Run;
-  readonly kernel: string;
-  readonly grid: readonly number[];
-  readonly block: readonly number[];
-  readonly static_shared_bytes: number;
-  readonly dynamic_shared_bytes: number;
-  readonly barriers: number;
-  readonly shared_requests: number;
-  readonly shared_wavefronts: number;
-  readonly buffers: readonly BufferTraffic[];
-}
-
-type Line =
-  | ({ readonly type: 'launch' } & Omit<Launch, 'run'>)
-  | { readonly type: 'run'; readonly index: number }
-  | { readonly type: 'fault'; readonly message: string };
-
-export const sectorBytes = 32;
-
-/** Bytes that memory moves at least, over all buffers. */
-export function uniqueBytes({ buffers }: Launch): number {
-  const sectors = buffers.map((buffer) => buffer.read_sectors + buffer.written_sectors);
-  return sectorBytes * sectors.reduce((sum, count) => sum + count, 0);
-}
+export type Launch = Omit<LaunchLine, 'type'> & { readonly run: Run };
 
 /** Bytes that the threads ask for, over all buffers. */
 export function requestedBytes({ buffers }: Launch): number {
   const bytes = buffers.map((buffer) => buffer.bytes_read + buffer.bytes_written);
   return bytes.reduce((sum, count) => sum + count, 0);
-}
-
-export function elementSize(dtype: DType): number {
-  return dtype === 'float32' ? 4 : 2;
 }
 
 /**
@@ -88,25 +49,20 @@ function programOf(runs: readonly Run[]): string {
       return Uint16Array.from({ length }, (_, i) => bits(i));
     };
     for (const [index, run] of ${JSON.stringify(runs)}.entries()) {
-      const { rows, hiddenSize, dtype } = run;
-      const weightDtype = run.weightDtype ?? dtype;
+      const { direction, rows, hiddenSize, dtype, weightDtype = dtype } = run;
+      const isForward = direction === 'forward';
       const x = array(dtype, rows * hiddenSize, 7919);
       const weight = array(weightDtype, hiddenSize, 104729);
       const options = { device: 'cuda', ...(dtype === 'float32' ? {} : { dtype }) };
       if (run.residual) {
-        const name = run.direction === 'forward' ? 'residual' : 'dsum';
-        options[name] = array(dtype, rows * hiddenSize, 15485863);
+        options[isForward ? 'residual' : 'dsum'] = array(dtype, rows * hiddenSize, 15485863);
       }
-      const results = (() => {
-        if (run.direction === 'forward') {
-          if (trace) appendFileSync(trace, JSON.stringify({ type: 'run', index }) + '\\n');
-          return lib.rmsNorm.forward(x, weight, options);
-        }
-        const dy = array(dtype, rows * hiddenSize, 1299709);
-        const rstd = Float32Array.from({ length: rows }, (_, i) => 1 + (i % 7) / 8);
-        if (trace) appendFileSync(trace, JSON.stringify({ type: 'run', index }) + '\\n');
-        return lib.rmsNorm.backward(dy, x, weight, rstd, options);
-      })();
+      const dy = array(dtype, rows * hiddenSize, 1299709);
+      const rstd = Float32Array.from({ length: rows }, (_, i) => 1 + (i % 7) / 8);
+      if (trace) appendFileSync(trace, JSON.stringify({ type: 'run', index }) + '\\n');
+      const results = isForward
+        ? lib.rmsNorm.forward(x, weight, options)
+        : lib.rmsNorm.backward(dy, x, weight, rstd, options);
       const hash = createHash('sha256');
       for (const result of Object.values(results)) {
         if (result !== null) hash.update(new Uint8Array(result.buffer));
@@ -135,10 +91,9 @@ export async function launchesOf(
   try {
     const file = path.join(folder, 'trace.jsonl');
     await resultsOf(runs, { ...variables, CUDASIM_TRACE: file });
-    const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
     const launches: Launch[] = [];
     let run: Run | undefined;
-    for (const line of lines.map((text) => JSON.parse(text) as Line)) {
+    for (const line of readTrace<Line>(file)) {
       if (line.type === 'fault') throw new Error(line.message);
       if (line.type === 'run') run = runs[line.index];
       else if (run !== undefined) launches.push({ ...line, run });

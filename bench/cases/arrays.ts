@@ -58,7 +58,6 @@ function randomValues(dtype: DType, length: number, seed: number): Elements {
     state = (Math.imul(state, 1664525) + 1013904223) | 0;
     array[i] = state / 2 ** 30;
   }
-  if (array instanceof Float64Array) return array;
-  if (dtype === 'float32') return array;
+  if (array instanceof Float64Array || dtype === 'float32') return array;
   return dtype === 'bfloat16' ? toBFloat16(array) : toFloat16(array);
 }

@@ -4,24 +4,24 @@ import type { Arrays, Elements } from './arrays';
 import { caseName, eps, type Case } from './cases';
 import { Failure } from '../environment/failure';
 
-/** What an operation computed. A `Uint16Array` holds bits of the case's dtype. */
-export interface Answer {
-  readonly y?: Elements;
-  readonly dx?: Elements;
-  readonly dweight?: Elements;
-  readonly sum?: Elements;
-  /** Not of every subject; checked where it is there. */
-  readonly rstd?: Elements;
-}
+/**
+ * What an operation computed. A `Uint16Array` holds bits of the case's dtype. rstd is not of every
+ * subject; it is checked where it is there.
+ */
+export type Answer<Memory = Elements> = Readonly<
+  Partial<Record<'y' | 'dx' | 'dweight' | 'sum' | 'rstd', Memory>>
+>;
 
 /** What a case writes into memory that is there already. */
 export function answerIn<Memory = Elements>(
   { op }: Case,
   { out, sum, dweight }: Record<'out' | 'sum' | 'dweight', Memory>,
-): Partial<Record<'y' | 'dx' | 'dweight' | 'sum', Memory>> {
+): Answer<Memory> {
   if (op === 'backward') return { dx: out, dweight };
   return op === 'residual' ? { y: out, sum } : { y: out };
 }
+
+type Floats = Float32Array | Float64Array;
 
 /** Which norm a subject computes. */
 export type Norm = 'rms-norm' | 'layer-norm';
@@ -45,14 +45,12 @@ const checkedRows = 16;
 export class Verifier {
   readonly #one: Case;
   readonly #arrays: Arrays;
-  readonly #rows: readonly number[];
   readonly #tolerance: number;
   #dweight: { readonly values: Float64Array; readonly allowed: Float64Array } | undefined;
 
   constructor(one: Case, arrays: Arrays) {
     this.#one = one;
     this.#arrays = arrays;
-    this.#rows = rowsToCheck(one);
     this.#tolerance = toleranceOf(one);
   }
 
@@ -62,7 +60,7 @@ export class Verifier {
     const compareRow = (name: keyof Answer, r: number, expected: Float64Array) => {
       this.#compare(subject, name, answer[name], r, expected, this.#allowedOf(expected));
     };
-    for (const r of this.#rows) {
+    for (const r of rowsToCheck(this.#one)) {
       const x = op === 'residual' ? this.#sum(r) : this.#row(this.#arrays.x, r);
       const weight = this.#row(this.#arrays.weight, 0);
       if (op === 'backward') {
@@ -150,7 +148,7 @@ export class Verifier {
     return Float64Array.from(x, (value, j) => value + (residual[j] as number));
   }
 
-  #row(elements: Elements, r: number): Float32Array | Float64Array {
+  #row(elements: Elements, r: number): Floats {
     const { hiddenSize, dtype } = this.#one;
     const row = elements.subarray(r * hiddenSize, (r + 1) * hiddenSize);
     if (!(row instanceof Uint16Array)) return row;
@@ -175,31 +173,24 @@ function rowsToCheck({ rows, hiddenSize }: Case): number[] {
   return Array.from({ length: count }, (_, i) => Math.round((i * (rows - 1)) / (count - 1)));
 }
 
-function rstdOf(x: Float32Array | Float64Array): number {
+function rstdOf(x: Floats): number {
   let sum = 0;
   for (const value of x) sum += value * value;
   return 1 / Math.sqrt(sum / x.length + eps);
 }
 
-function centred(x: Float32Array | Float64Array): Float64Array {
+function centred(x: Floats): Float64Array {
   let sum = 0;
   for (const value of x) sum += value;
   return Float64Array.from(x, (value) => value - sum / x.length);
 }
 
-function forwardRow(
-  x: Float32Array | Float64Array,
-  weight: Float32Array | Float64Array,
-): Float64Array {
+function forwardRow(x: Floats, weight: Floats): Float64Array {
   const rstd = rstdOf(x);
   return Float64Array.from(x, (value, j) => value * rstd * (weight[j] as number));
 }
 
-function backwardRow(
-  dy: Float32Array | Float64Array,
-  x: Float32Array | Float64Array,
-  weight: Float32Array | Float64Array,
-): Float64Array {
+function backwardRow(dy: Floats, x: Floats, weight: Floats): Float64Array {
   const rstd = rstdOf(x);
   const g = Float64Array.from(dy, (value, j) => value * (weight[j] as number));
   const mean = g.reduce((sum, value, j) => sum + value * (x[j] as number) * rstd, 0) / g.length;

@@ -8,7 +8,6 @@ import { devices, setNumThreads, type CudaDevice, type DType } from 'fused-rmsno
 import { callName, callShape, caseName, dtypes } from '../cases/cases';
 import { makeCases, quickShapes, shapeSets, type Shape } from '../cases/sets';
 import { Failure } from '../environment/failure';
-import { findDevice } from '../gpu/devices';
 import { traceSimulator } from '../gpu/traffic';
 import { readReport } from '../report/baseline';
 import { loadChart } from '../report/chart';
@@ -174,14 +173,16 @@ function readSettings({ device, op, dtype, ...options }: Options): Settings {
 function readTargets(device: string): ('cpu' | CudaDevice)[] {
   if (device === 'cpu') return ['cpu'];
   traceSimulator();
+  const gpus = devices();
   if (device === 'all') {
-    const { reason } = devices();
-    if (reason !== null) process.stderr.write(`${reason}\n`);
-    return ['cpu', ...devices()];
+    if (gpus.reason !== null) process.stderr.write(`${gpus.reason}\n`);
+    return ['cpu', ...gpus];
   }
-  const found = findDevice(device);
-  if (typeof found === 'string') throw new Failure(found);
-  return [found];
+  const wanted = device === 'cuda' ? 'cuda:0' : device;
+  const found = gpus.find((gpu) => gpu.device === wanted);
+  if (found !== undefined) return [found];
+  const known = ['cpu', 'all', ...gpus.map((gpu) => gpu.device)].join(', ');
+  throw new Failure(gpus.reason ?? `--device must be one of ${known}. Received '${device}'`);
 }
 
 const callHelp = `--op call:

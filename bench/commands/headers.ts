@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { Failure } from '../environment/failure';
-import { installedPackage, isOlder, numbersOf } from '../environment/optional-packages';
+import { installedPackage, isOlder, majorOf } from '../environment/optional-packages';
 import { packageManifest } from '../environment/package';
 
 const names = ['node-api-headers', 'node-addon-api'] as const;
@@ -14,7 +14,6 @@ type HeaderPackage = (typeof names)[number];
 
 /** A range such as ^8.9.2: the one that this package is developed with. */
 const rangeOf = (name: HeaderPackage) => packageManifest.devDependencies[name];
-const majorOf = (version: string) => numbersOf(version)[0];
 
 /**
  * Puts the packages into `folder`, whose path the compiler can take: copies of those that are installed

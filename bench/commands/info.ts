@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { cpuVariants, devices } from 'fused-rmsnorm';
 
 import { readFatbin } from '../environment/fatbin';
-import { describeGpu, describeMachine } from '../environment/machine';
+import { describeGpu, describeMachine, describeVersion } from '../environment/machine';
 
 export function infoCommand(): Command {
   return new Command('info')
@@ -16,11 +16,12 @@ export function infoCommand(): Command {
 }
 
 function info(): void {
-  const { version, commit, node, platform, cpu, processors, variant, threads } = describeMachine();
+  const machine = describeMachine();
+  const { node, platform, cpu, processors, variant, threads } = machine;
   const list = devices();
   const addon = loadedAddon();
   const lines: [string, string][] = [
-    ['fused-rmsnorm', commit === null ? version : `${version} (${commit})`],
+    ['fused-rmsnorm', describeVersion(machine)],
     ['Node.js', `${node}, Node-API ${process.versions['napi'] ?? 'unknown'}, ${platform}`],
     ['addon', addon ?? 'unknown'],
     ['CPU', `${cpu}, ${processors} processors`],
@@ -49,7 +50,10 @@ function kernelLines(addon: string): [string, string][] {
   const bytesByArchitecture = new Map<string, number>();
   for (const file of fatbinsIn(folder)) {
     for (const { architecture, bytes } of readFatbin(path.join(folder, file))) {
-      bytesByArchitecture.set(architecture, (bytesByArchitecture.get(architecture) ?? 0) + bytes);
+      bytesByArchitecture.set(
+        architecture,
+        (bytesByArchitecture.get(architecture) ?? 0) + bytes.length,
+      );
     }
   }
   const sizes = Array.from(

@@ -7,14 +7,14 @@ import type { RivalChoice } from '../subjects/rivals/chosen';
 
 /** What the command line's options are read by. Each throws InvalidArgumentError. */
 
-function oneOf<T extends string>(text: string, known: readonly T[]): T {
-  const found = known.find((name) => name === text);
-  if (found !== undefined) return found;
-  throw new InvalidArgumentError(`'${text}' is none of ${known.join(', ')}.`);
-}
-
-function distinct<T>(values: readonly T[]): T[] {
-  return [...new Set(values)];
+/** The names in a list, each once. */
+function namesIn<T extends string>(text: string, known: readonly T[]): T[] {
+  const names = text.split(',').map((each) => {
+    const found = known.find((name) => name === each);
+    if (found !== undefined) return found;
+    throw new InvalidArgumentError(`'${each}' is none of ${known.join(', ')}.`);
+  });
+  return [...new Set(names)];
 }
 
 /** What `--op` names: `'call'` is no operation of a case, but a table of its own. */
@@ -22,12 +22,14 @@ export type NamedOp = Op | 'call';
 
 export function readOps(text: string): NamedOp[] {
   const names = ['forward', 'backward', 'residual', 'both', 'call'] as const;
-  const ops = text.split(',').map((name) => oneOf(name, names));
-  return distinct(ops.flatMap((op) => (op === 'both' ? ['forward', 'backward'] : [op])));
+  const ops = namesIn(text, names).flatMap((op): readonly NamedOp[] =>
+    op === 'both' ? ['forward', 'backward'] : [op],
+  );
+  return [...new Set(ops)];
 }
 
 export function readDTypes(text: string): DType[] {
-  return distinct(text.split(',').map((name) => oneOf(name, dtypes)));
+  return namesIn(text, dtypes);
 }
 
 export function readShapes(text: string): Shape[] {
@@ -48,7 +50,7 @@ export function readDevice(text: string): string {
 
 export function readRivals(text: string, known: readonly string[]): RivalChoice {
   if (text === 'installed' || text === 'all' || text === 'none') return text;
-  return distinct(text.split(',').map((name) => oneOf(name, known)));
+  return namesIn(text, known);
 }
 
 export function readThreads(text: string): number {

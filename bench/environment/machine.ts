@@ -38,6 +38,11 @@ export function describeMachine(): Machine {
   };
 }
 
+/** The version, and the commit if it is known. */
+export function describeVersion({ version, commit }: Machine): string {
+  return commit === null ? version : `${version} (${commit})`;
+}
+
 export function describeGpu({ device, name, ...more }: CudaDevice): string {
   const gib = (more.totalMemory / 2 ** 30).toFixed(0);
   return (

@@ -5,8 +5,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
-import { Failure } from './failure';
-
 /** The oldest version of each that the benchmark works with. */
 const oldestVersions = {
   '@tensorflow/tfjs-backend-cpu': '4.0.0',
@@ -21,54 +19,41 @@ export type OptionalPackage = keyof typeof oldestVersions;
 
 export const optionalPackages = Object.keys(oldestVersions) as OptionalPackage[];
 
-interface UnusableOptions extends ErrorOptions {
-  /** Which package is too old, and what is needed. */
+/** Why packages cannot be used: the error of loading them, where none of them is too old. */
+export interface Unusable extends ErrorOptions {
+  /** Which is too old, and what is needed. */
   readonly outdated?: string;
 }
 
-/** Packages that are missing, or of which one is too old. */
-export class UnusablePackages extends Failure {
-  readonly outdated: string | undefined;
-  /** The command that installs what is needed. */
-  readonly hint: string;
-
-  constructor(packages: readonly OptionalPackage[], { outdated, ...options }: UnusableOptions) {
-    super(outdated ?? `${packages.join(' or ')} is not installed`, options);
-    this.outdated = outdated;
-    // The newest version that is known to work has the major number of the oldest.
-    const wanted = packages.map((name) => `${name}@${numbersOf(oldestVersions[name])[0]}`);
-    this.hint = `npm install ${wanted.join(' ')}`;
-  }
-}
-
-/** Loads packages of the user's. Throws UnusablePackages if one is missing or too old. */
+/**
+ * Loads packages of the user's. Throws what `unusable` makes, given the command that installs what is
+ * needed, if one is missing or too old.
+ */
 export async function importOptional<Module>(
   packages: readonly OptionalPackage[],
   load: () => Promise<Module>,
+  unusable: (hint: string, why: Unusable) => Error,
 ): Promise<Module> {
+  // The newest version that is known to work has the major number of the oldest.
+  const wanted = packages.map((name) => `${name}@${majorOf(oldestVersions[name])}`);
+  const hint = `npm install ${wanted.join(' ')}`;
   for (const name of packages) {
     const version = installedPackage(name)?.version;
     const oldest = oldestVersions[name];
     if (version === undefined || !isOlder(version, oldest)) continue;
     const outdated = `${name} is of version ${version}, and ${oldest} or newer is needed`;
-    throw new UnusablePackages(packages, { outdated });
+    throw unusable(hint, { outdated });
   }
   try {
     return await load();
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? '';
-    if (!['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'].includes(code)) throw cause;
-    throw new UnusablePackages(packages, { cause });
+    if (!/^(ERR_)?MODULE_NOT_FOUND$/.test((cause as NodeJS.ErrnoException).code ?? '')) throw cause;
+    throw unusable(hint, { cause });
   }
 }
 
-interface InstalledPackage {
-  readonly folder: string;
-  readonly version: string | undefined;
-}
-
 /** What the folders say that Node.js looks in from here: no package has to export its package.json. */
-export function installedPackage(name: string): InstalledPackage | undefined {
+export function installedPackage(name: string) {
   const folders = createRequire(__filename).resolve.paths(name) ?? [];
   const folder = folders
     .map((each) => path.join(each, name))
@@ -79,16 +64,11 @@ export function installedPackage(name: string): InstalledPackage | undefined {
   return { folder, version };
 }
 
-/** Major, minor and patch; a pre-release counts as its release. */
-export function numbersOf(version: string): [number, number, number] {
-  const [, ...parts] = /^(\d+)\.(\d+)\.(\d+)/.exec(version) ?? [];
-  const [major = 0, minor = 0, patch = 0] = parts.map(Number);
-  return [major, minor, patch];
+export function majorOf(version: string): string | undefined {
+  return version.split('.')[0];
 }
 
-/** Whether a version is older than another, by its numbers. */
+/** Whether a version is older than another, by its numbers: a pre-release counts as its release. */
 export function isOlder(version: string, oldest: string): boolean {
-  const [found, wanted] = [numbersOf(version), numbersOf(oldest)];
-  const first = found.findIndex((number, i) => number !== wanted[i]);
-  return first !== -1 && (found[first] as number) < (wanted[first] as number);
+  return version.localeCompare(oldest, 'en', { numeric: true }) < 0;
 }

@@ -2,7 +2,7 @@
 
 import { createPlan, DeviceBuffer, devices, rmsNorm, Stream } from 'fused-rmsnorm';
 
-import { isSimulated } from './devices';
+import { isSimulated } from './traffic';
 import { describeMachine } from '../environment/machine';
 import { measure, timed, type Subject } from '../measure/measure';
 import { loadNative } from '../subjects/native';

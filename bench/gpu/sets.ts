@@ -1,159 +1,93 @@
-import {
-  createPlan,
-  DeviceBuffer,
-  rmsNorm,
-  type DeviceDType,
-  type Plan,
-  type Stream,
-} from 'fused-rmsnorm';
+import { DeviceBuffer, type DeviceDType, type Stream } from 'fused-rmsnorm';
 
 import type { Arrays } from '../cases/arrays';
-import { elementBytes, eps, matrices, type Case } from '../cases/cases';
+import { elementBytes, matrices, type Case, type Op } from '../cases/cases';
 import { answerIn, type Answer } from '../cases/verify';
+import { byPlan, intoFresh, intoGiven, planOf, type MemorySet } from '../subjects/ours';
+
+type BufferSet = MemorySet<DeviceBuffer>;
 
 /** The matrices of an operation, those that are read first: what is copied onto the others. */
-const layouts = {
+const layouts: Readonly<Record<Op, readonly (keyof Arrays)[]>> = {
   forward: ['x', 'out'],
   backward: ['x', 'dy', 'out'],
   residual: ['x', 'residual', 'sum', 'out'],
-} as const;
-
-const inputs = ['x', 'dy', 'residual'] as const;
+};
 
 /** Sets start at addresses that suit every access. */
 const alignment = 512;
 
-/** One set of a case's memory: its matrices, one behind the other. */
-type Block = Readonly<
-  Record<(typeof layouts)[keyof typeof layouts][number] | 'first' | 'second', DeviceBuffer>
->;
+/**
+ * The memory of a case on a GPU, `count` times, and what can be enqueued on each set. Throws CudaError
+ * `ERR_CUDA_OUT_OF_MEMORY`.
+ */
+export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream) {
+  const dtype = one.dtype as DeviceDType;
+  const { device } = stream;
+  const where = { stream };
+  const size = one.rows * one.hiddenSize;
+  const half = Math.floor((matrices[one.op] * size) / 2);
+  const step = alignment / elementBytes[dtype];
+  const stride = Math.ceil((matrices[one.op] * size) / step) * step;
 
-/** By the names of an answer. */
-export type Results = Readonly<Partial<Record<keyof Answer, DeviceBuffer>>>;
-
-/** The memory of a case on a GPU, as often as is asked for, and what can be enqueued on each set. */
-export class GpuSets {
-  readonly #one: Case;
-  readonly #arrays: Arrays;
-  readonly stream: Stream;
-  readonly #memory: DeviceBuffer;
-  readonly #weight: DeviceBuffer;
-  readonly #dweight: DeviceBuffer;
-  readonly #rstd: DeviceBuffer;
-  readonly #blocks: readonly Block[];
-  readonly #plan: Plan<DeviceBuffer>;
-
-  /** Throws CudaError `ERR_CUDA_OUT_OF_MEMORY`, with nothing left behind. */
-  constructor(one: Case, arrays: Arrays, count: number, stream: Stream) {
-    const { rows, hiddenSize } = one;
-    const dtype = one.dtype as DeviceDType;
-    const { device } = stream;
-    const perBlock = alignment / elementBytes[dtype];
-    const stride = Math.ceil((matrices[one.op] * rows * hiddenSize) / perBlock) * perBlock;
-    this.#one = one;
-    this.#arrays = arrays;
-    this.stream = stream;
-    this.#memory = new DeviceBuffer(count * stride, dtype, { device });
-    this.#weight = DeviceBuffer.from(arrays.weight, { dtype, stream });
-    this.#dweight = new DeviceBuffer(arrays.dweight.length, dtype, { device });
-    this.#rstd = DeviceBuffer.from(arrays.rstd, { dtype: 'float32', stream });
-    this.#blocks = Array.from({ length: count }, (_, i) => this.#block(i * stride));
-    this.#plan = createPlan({ rows, weight: this.#weight, eps, stream, device });
-  }
-
-  /** Inputs become those of the arrays, outputs NaN, on every set. */
-  fill(): void {
-    const options = { stream: this.stream };
-    this.#memory.fill(NaN, options);
-    this.#dweight.fill(NaN, options);
-    const [first, ...others] = this.#blocks;
-    if (first === undefined) return;
-    for (const name of inputs) {
-      if (this.#arrays[name].length === 0) continue;
-      first[name].copyFrom(this.#arrays[name], options);
-      for (const block of others) block[name].copyFrom(first[name], options);
-    }
-  }
-
-  /** Enqueues the case on a set, into memory that is there. */
-  readonly call = (set: number): void => {
-    const { x, dy, residual, out, sum } = this.#blocks[set] as Block;
-    const { stream } = this;
-    if (this.#one.op === 'forward') {
-      rmsNorm(x, this.#weight, { eps, out, stream });
-    } else if (this.#one.op === 'residual') {
-      rmsNorm(x, this.#weight, { eps, out, residual, sumOut: sum, stream });
-    } else {
-      const dweightOut = this.#dweight;
-      rmsNorm.backward(dy, x, this.#weight, this.#rstd, { dxOut: out, dweightOut, stream });
-    }
+  const memory = new DeviceBuffer(count * stride, dtype, { device });
+  const shared = {
+    weight: DeviceBuffer.from(arrays.weight, { dtype, stream }),
+    dweight: new DeviceBuffer(arrays.dweight.length, dtype, { device }),
+    rstd: DeviceBuffer.from(arrays.rstd, { dtype: 'float32', stream }),
   };
-
-  /** The same through a plan. */
-  readonly planned = (set: number): void => {
-    const { x, out, dy, residual, sum } = this.#blocks[set] as Block;
-    const plan = this.#plan;
-    if (this.#one.op === 'forward') plan.forward(x, out);
-    else if (this.#one.op === 'residual') plan.forward(x, out, null, residual, sum);
-    else plan.backward(dy, x, this.#rstd, out, this.#dweight);
+  const buffers = [memory, ...Object.values(shared)];
+  const part = (begin: number, length: number) => {
+    const buffer = memory.subarray(begin, begin + length);
+    buffers.push(buffer);
+    return buffer;
   };
-
-  /** Enqueues the case on a set, into memory that is made for it. */
-  fresh(set: number): Results {
-    const { x, dy, residual } = this.#blocks[set] as Block;
-    const { stream } = this;
-    if (this.#one.op === 'forward') return { y: rmsNorm(x, this.#weight, { eps, stream }) };
-    if (this.#one.op === 'residual') {
-      return rmsNorm.forward(x, this.#weight, { eps, residual, stream });
-    }
-    return rmsNorm.backward(dy, x, this.#weight, this.#rstd, { stream });
-  }
-
-  /** Enqueues a copy that reads and writes as many bytes as the case does at least. */
-  readonly copy = (set: number): void => {
-    const { first, second } = this.#blocks[set] as Block;
-    second.copyFrom(first, { stream: this.stream });
+  const setAt = (begin: number): BufferSet => {
+    const matrix = (name: keyof Arrays) => {
+      const index = layouts[one.op].indexOf(name);
+      return index < 0 ? part(begin, 0) : part(begin + index * size, size);
+    };
+    const [x, dy, residual] = [matrix('x'), matrix('dy'), matrix('residual')];
+    return { ...shared, x, dy, residual, out: matrix('out'), sum: matrix('sum') };
   };
-
-  /** What one copy reads, and writes. */
-  get copiedBytes(): number {
-    return this.#blocks[0]?.first.byteLength ?? 0;
-  }
-
-  /** What a set holds as results, when all that is enqueued has run. */
-  answer(set: number): Answer {
-    const { out, sum } = this.#blocks[set] as Block;
-    return this.toHost(answerIn(this.#one, { out, sum, dweight: this.#dweight }));
-  }
-
-  toHost(results: Results): Answer {
-    const { stream } = this;
-    return Object.fromEntries(
-      Object.entries(results).map(([name, buffer]) => [name, buffer.toHost({ stream })]),
+  const begins = Array.from({ length: count }, (_, set) => set * stride);
+  const sets = begins.map(setAt);
+  const [first, ...others] = sets as [BufferSet, ...BufferSet[]];
+  const plan = planOf(one, first, where);
+  const toHost = (results: Answer<DeviceBuffer>): Answer =>
+    Object.fromEntries(
+      Object.entries(results).map(([name, buffer]) => [name, buffer.toHost(where)]),
     );
-  }
 
-  dispose(): void {
-    const parts = this.#blocks.flatMap((block) => Object.values(block));
-    const buffers = [this.#memory, this.#weight, this.#dweight, this.#rstd, ...parts];
-    for (const buffer of buffers) buffer.dispose();
-  }
-
-  #block(begin: number): Block {
-    const { op, rows, hiddenSize } = this.#one;
-    const size = rows * hiddenSize;
-    const names: readonly string[] = layouts[op];
-    const part = (name: string) => {
-      const index = names.indexOf(name);
-      const from = begin + Math.max(0, index) * size;
-      return this.#memory.subarray(from, index < 0 ? from : from + size);
-    };
-    const half = Math.floor((names.length * size) / 2);
-    return {
-      ...{ x: part('x'), dy: part('dy'), residual: part('residual') },
-      ...{ out: part('out'), sum: part('sum') },
-      first: this.#memory.subarray(begin, begin + half),
-      second: this.#memory.subarray(begin + half, begin + 2 * half),
-    };
-  }
+  return {
+    /** The case on each set, into memory that is there; by a plan; into memory made for it. */
+    given: sets.map((set) => intoGiven(one, set, where)),
+    planned: sets.map((set) => byPlan(one, set, plan)),
+    fresh: sets.map((set) => intoFresh(one, set, where)),
+    /** Copies that read and write as many bytes as the case does at least. */
+    copies: begins.map((begin) => {
+      const [source, target] = [part(begin, half), part(begin + half, half)];
+      return () => {
+        target.copyFrom(source, where);
+      };
+    }),
+    /** What one copy reads, and writes. */
+    copiedBytes: half * elementBytes[dtype],
+    /** Inputs become those of the arrays, outputs NaN, on every set. */
+    fill: () => {
+      memory.fill(NaN, where);
+      shared.dweight.fill(NaN, where);
+      for (const name of ['x', 'dy', 'residual'] as const) {
+        if (arrays[name].length === 0) continue;
+        first[name].copyFrom(arrays[name], where);
+        for (const set of others) set[name].copyFrom(first[name], where);
+      }
+    },
+    toHost,
+    /** What the last set holds as results, when all that is enqueued has run. */
+    answer: () => toHost(answerIn(one, sets.at(-1) ?? first)),
+    dispose: () => {
+      for (const buffer of buffers) buffer.dispose();
+    },
+  };
 }

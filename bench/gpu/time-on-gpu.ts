@@ -7,7 +7,7 @@ import type { Schedule } from '../measure/measure';
 import type { CaseResult } from '../report/result';
 import { answerOfCpu } from '../subjects/ours';
 import { timeSubjects, type TimedSubject } from '../subjects/subject';
-import { GpuSets } from './sets';
+import { gpuSets } from './sets';
 
 /**
  * What a case's sets of buffers have together at least, so that each is in DRAM when its turn comes:
@@ -17,6 +17,9 @@ const usualFootprint = 256 * 2 ** 20;
 
 /** Sets at most: small cases stay in the cache instead of taking that many launches a round. */
 const mostSets = 4096;
+
+/** Enqueues something on one set of buffers. */
+type Enqueue = () => unknown;
 
 /**
  * Times a case on data that a GPU has: kernels between events, enqueued one by one or as a graph,
@@ -36,56 +39,49 @@ export async function timeOnGpu(
   const stream = new Stream({ device: device.device });
   const disposables: { dispose(): void }[] = [stream];
   try {
-    const sets = new GpuSets(one, arrays, count, stream);
-    const timer = new EventTimer(stream, count);
+    const sets = gpuSets(one, arrays, count, stream);
+    const timer = eventTimer(stream, count);
     disposables.push(sets, timer);
-    const onEach = (call: (set: number) => void) => () => {
-      for (let set = 0; set < count; ++set) call(set);
+    const onEach = (calls: readonly Enqueue[]) => () => {
+      for (const call of calls) call();
     };
-    const graphOf = (call: (set: number) => void) => {
-      const graph = Graph.capture(stream, onEach(call));
+    const graphOf = (calls: readonly Enqueue[]) => {
+      const graph = Graph.capture(stream, onEach(calls));
       disposables.push(graph);
       return graph;
     };
-    const fresh = (set: number) => {
-      for (const buffer of Object.values(sets.fresh(set))) buffer.dispose();
-    };
+    const fresh = sets.fresh.map((call) => () => {
+      for (const buffer of Object.values(call())) buffer.dispose();
+    });
     const graph = graphOf(sets.planned);
     const launch = () => {
       graph.launch(stream);
     };
     const check = () => {
       const ways = {
-        ours: onEach(sets.call),
+        ours: onEach(sets.given),
         'ours plan': onEach(sets.planned),
         'ours graph': launch,
       };
       for (const [name, enqueue] of Object.entries(ways)) {
         sets.fill();
         enqueue();
-        compare(one, name, expected, sets.answer(count - 1));
+        compare(one, name, expected, sets.answer());
       }
       sets.fill();
-      compare(one, 'ours fresh', expected, sets.toHost(sets.fresh(count - 1)));
+      compare(one, 'ours fresh', expected, sets.toHost(sets.fresh.at(-1)?.() ?? {}));
     };
-    check();
-
     const subjects = [
-      subjectOf('ours', timer.calls(sets.call)),
+      subjectOf('ours', timer.calls(sets.given)),
       { ...subjectOf('ours fresh', timer.calls(fresh)), outputs: 'fresh' as const },
       subjectOf('ours plan', timer.calls(sets.planned)),
       subjectOf('ours graph', timer.launches(graph)),
-      subjectOf('device copy', timer.calls(sets.copy), 'limit'),
-      subjectOf('device copy graph', timer.launches(graphOf(sets.copy)), 'limit'),
+      subjectOf('device copy', timer.calls(sets.copies), 'limit'),
+      subjectOf('device copy graph', timer.launches(graphOf(sets.copies)), 'limit'),
     ];
-    const results = await timeSubjects(subjects, schedule, onRound);
-    check();
     return {
-      ...one,
-      device: device.device,
-      sets: count,
-      minimumBytes: minimumBytes(one),
-      subjects: results,
+      ...{ ...one, device: device.device, sets: count, minimumBytes: minimumBytes(one) },
+      subjects: await timeSubjects(subjects, schedule, onRound, check),
     };
   } catch (error) {
     if (!(error instanceof CudaError) || error.code !== 'ERR_CUDA_OUT_OF_MEMORY') throw error;
@@ -119,50 +115,38 @@ function subjectOf(
 }
 
 /** Times what is enqueued on a stream between two events: where the host is slower, the host. */
-class EventTimer {
-  readonly #stream: Stream;
-  readonly #sets: number;
-  readonly #begin: CudaEvent;
-  readonly #end: CudaEvent;
-
-  constructor(stream: Stream, sets: number) {
-    this.#stream = stream;
-    this.#sets = sets;
-    this.#begin = new CudaEvent({ device: stream.device });
-    this.#end = new CudaEvent({ device: stream.device });
-  }
-
-  dispose(): void {
-    this.#begin.dispose();
-    this.#end.dispose();
-  }
-
-  /** Runs of a call, each on the next set. */
-  calls(call: (set: number) => void): TimedSubject['run'] {
-    let next = 0;
-    return (repeats) =>
-      this.#time(() => {
-        for (let i = 0; i < repeats; ++i) call(next++ % this.#sets);
-      });
-  }
-
-  /** Runs of a graph that computes the case once for each set. */
-  launches(graph: Graph): TimedSubject['run'] {
-    return async (repeats) => {
-      const launches = Math.max(1, Math.round(repeats / this.#sets));
-      const elapsed = await this.#time(() => {
-        for (let i = 0; i < launches; ++i) graph.launch(this.#stream);
-      });
-      return (elapsed * repeats) / (launches * this.#sets);
-    };
-  }
-
-  /** Nanoseconds that the GPU takes for what `enqueue` enqueues. */
-  async #time(enqueue: () => void): Promise<number> {
-    this.#begin.record(this.#stream);
+function eventTimer(stream: Stream, sets: number) {
+  const { device } = stream;
+  const [begin, end] = [new CudaEvent({ device }), new CudaEvent({ device })];
+  const time = async (enqueue: () => void): Promise<number> => {
+    begin.record(stream);
     enqueue();
-    this.#end.record(this.#stream);
-    await this.#end.synchronizeAsync();
-    return 1e6 * this.#begin.elapsed(this.#end);
-  }
+    end.record(stream);
+    await end.synchronizeAsync();
+    return 1e6 * begin.elapsed(end);
+  };
+  return {
+    /** Runs of a case's calls, one for each set, in turn. */
+    calls: (calls: readonly Enqueue[]): TimedSubject['run'] => {
+      let next = 0;
+      return (repeats) =>
+        time(() => {
+          for (let i = 0; i < repeats; ++i) (calls[next++ % sets] as Enqueue)();
+        });
+    },
+    /** Runs of a graph that computes the case once for each set. */
+    launches: (graph: Graph): TimedSubject['run'] => {
+      return async (repeats) => {
+        const launches = Math.max(1, Math.round(repeats / sets));
+        const elapsed = await time(() => {
+          for (let i = 0; i < launches; ++i) graph.launch(stream);
+        });
+        return (elapsed * repeats) / (launches * sets);
+      };
+    },
+    dispose: () => {
+      begin.dispose();
+      end.dispose();
+    },
+  };
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -8,19 +8,15 @@ import { makeArrays } from '../cases/arrays';
 import { minimumBytes, type Case } from '../cases/cases';
 import type { TrafficResult } from '../report/result';
 import { answerOfCpu } from '../subjects/ours';
-import { GpuSets } from './sets';
+import { gpuSets } from './sets';
 import { compare } from './time-on-gpu';
+import { readTrace, uniqueBytes, type LaunchLine } from './trace';
 
 /** What a simulated device can run in a moment. */
 const mostElements = 2 ** 18;
 
-const sectorBytes = 32;
-
-/** What is read of the lines of a trace: see test/cudasim/README.md. */
-interface TraceLine {
-  readonly type: string;
-  readonly kernel: string;
-  readonly buffers: readonly { readonly read_sectors: number; readonly written_sectors: number }[];
+export function isSimulated({ name }: CudaDevice): boolean {
+  return name.startsWith('cudasim');
 }
 
 /**
@@ -44,25 +40,20 @@ export function trafficOf(one: Case, device: CudaDevice): TrafficResult | string
   if (one.rows * one.hiddenSize > mostElements) return 'too much for a simulated GPU';
   const arrays = makeArrays(one);
   const stream = new Stream({ device: device.device });
-  const sets = new GpuSets(one, arrays, 1, stream);
+  const sets = gpuSets(one, arrays, 1, stream);
   try {
-    const before = readTrace().length;
+    const before = launchesSoFar().length;
     sets.fill();
-    sets.call(0);
-    compare(one, 'ours', answerOfCpu(one, arrays), sets.answer(0));
-    const launches = readTrace()
-      .slice(before)
-      .filter(({ type }) => type === 'launch');
+    sets.given[0]?.();
+    compare(one, 'ours', answerOfCpu(one, arrays), sets.answer());
+    const launches = launchesSoFar().slice(before);
     return {
       ...one,
       device: device.device,
       minimumBytes: minimumBytes(one),
-      launches: launches.map(({ kernel, buffers }) => ({
-        kernel,
-        movedBytes: buffers.reduce(
-          (sum, buffer) => sum + sectorBytes * (buffer.read_sectors + buffer.written_sectors),
-          0,
-        ),
+      launches: launches.map((launch) => ({
+        kernel: launch.kernel,
+        movedBytes: uniqueBytes(launch),
       })),
     };
   } finally {
@@ -71,9 +62,8 @@ export function trafficOf(one: Case, device: CudaDevice): TrafficResult | string
   }
 }
 
-function readTrace(): TraceLine[] {
+function launchesSoFar(): LaunchLine[] {
   const file = process.env['CUDASIM_TRACE'];
   if (file === undefined || !existsSync(file)) return [];
-  const lines = readFileSync(file, 'utf8').split('\n');
-  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as TraceLine);
+  return readTrace(file).filter((line) => line.type === 'launch');
 }

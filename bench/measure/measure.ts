@@ -32,8 +32,7 @@ export function inTurn(runs: readonly Subject['run'][]): Subject['run'] {
   let next = 0;
   return async (repeats) => {
     let elapsed = 0;
-    for (let i = 0; i < repeats; ++i)
-      elapsed += await (runs[next++ % runs.length] as typeof only)(1);
+    for (; repeats > 0; --repeats) elapsed += await (runs[next++ % runs.length] as typeof only)(1);
     return elapsed;
   };
 }
@@ -81,11 +80,8 @@ async function calibrate(subject: Subject, visitMs: number): Promise<number> {
   return mostRepeats;
 }
 
+/** The indices below `length`, in random order. */
 function shuffled(length: number): number[] {
-  const order = Array.from({ length }, (_, i) => i);
-  for (let i = length - 1; i > 0; --i) {
-    const j = Math.floor(Math.random() * (i + 1));
-    [order[i], order[j]] = [order[j] as number, order[i] as number];
-  }
-  return order;
+  const keys = Array.from({ length }, () => Math.random());
+  return [...keys.keys()].sort((i, j) => (keys[i] as number) - (keys[j] as number));
 }

@@ -7,10 +7,9 @@
 #include <chrono>
 #include <cstring>
 
+#include "calls.h"
 #include "cpu/thread_pool.h"
 #include "cuda/driver/device.h"
-#include "launches.h"
-#include "layer_norm_call.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -118,7 +117,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
       static_cast<napi_env>(env));  // another one each time that the addon is loaded
   exports.Set("layerNorm", rmsnorm::bench::layer_norm_function(env));
   exports.Set("move", Napi::Function::New(env, move));
-  exports.Set("timeLaunches", Napi::Function::New(env, time_launches));
+  exports.Set("timeLaunches", Napi::Function::New(env, rmsnorm::bench::time_launches));
   return exports;
 }
 

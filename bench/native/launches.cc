@@ -1,16 +1,15 @@
-#include "launches.h"
-
 #include <chrono>
 
+#include "calls.h"
 #include "cuda/driver/device.h"
 #include "cuda/kernels/kernel_params.h"
 #include "cuda/launch/policy.h"
 #include "cuda/runtime/memory.h"
 
+namespace rmsnorm::bench {
 namespace {
 
-using namespace rmsnorm;
-using namespace rmsnorm::cuda;
+using namespace cuda;
 
 Status time_launches(Device& device, std::int64_t hidden_size, int count, double* nanoseconds) {
   constexpr int kWidestAccess = 16;
@@ -56,3 +55,5 @@ Napi::Value time_launches(const Napi::CallbackInfo& info) {
   if (!status.ok()) throw Napi::Error::New(info.Env(), status.message());
   return Napi::Number::New(info.Env(), nanoseconds);
 }
+
+}  // namespace rmsnorm::bench

@@ -4,9 +4,9 @@
 #include <string>
 #include <string_view>
 
+#include "calls.h"
 #include "cpu/schedule.h"
 #include "cpu/thread_pool.h"
-#include "layer_norm_call.h"
 
 namespace rmsnorm::bench {
 namespace {

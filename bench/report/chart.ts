@@ -1,7 +1,8 @@
 import type { TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
 
 import { Failure } from '../environment/failure';
-import { importOptional, UnusablePackages } from '../environment/optional-packages';
+import { describeVersion } from '../environment/machine';
+import { importOptional } from '../environment/optional-packages';
 import type { SubjectResult } from '../subjects/subject';
 import { gbPerSecond, limitOf, oursOf, shareOfLimit, type CaseResult, type Report } from './result';
 import { groups, shapeName } from './table';
@@ -14,19 +15,16 @@ export type DrawChart = (report: Report) => Promise<string>;
 /** Loads what draws. Throws Failure, saying what to install, where it is missing or too old. */
 export async function loadChart(): Promise<DrawChart> {
   const load = () => Promise.all([import('vega'), import('vega-lite')]);
-  const [vega, vegaLite] = await importOptional(['vega', 'vega-lite'], load).catch(missing);
+  const [vega, vegaLite] = await importOptional(['vega', 'vega-lite'], load, (hint, why) => {
+    const which = why.outdated === undefined ? '' : `: ${why.outdated}`;
+    const needs = `--plot needs the packages vega and vega-lite${which}.`;
+    return new Failure(`${needs} Install them: ${hint}`, why);
+  });
   return (report) => {
     if (report.cases.length === 0) throw new Failure('--plot: there are no times to draw.');
     const { spec } = vegaLite.compile(chartOf(report));
     return new vega.View(vega.parse(spec), { renderer: 'none' }).toSVG();
   };
-}
-
-function missing(cause: unknown): never {
-  if (!(cause instanceof UnusablePackages)) throw cause;
-  const which = cause.outdated === undefined ? '' : `: ${cause.outdated}`;
-  const needs = `--plot needs the packages vega and vega-lite${which}.`;
-  throw new Failure(`${needs} Install them: ${cause.hint}`, { cause });
 }
 
 /** Seen on white and on black: of medium lightness, with nothing behind it. */
@@ -36,13 +34,13 @@ const rivalColours = ['#4c9be8', '#2aa876', '#a17fe0', '#9a8f5a', '#6fb7b7', '#c
 
 /** Of each device, operation and dtype a row: bandwidths by shape, and ours as shares of the limit. */
 function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
-  const { version, commit, cpu, threads } = machine;
-  const software = `fused-rmsnorm ${version}${commit === null ? '' : ` (${commit})`}`;
+  const { cpu, threads } = machine;
+  const software = `fused-rmsnorm ${describeVersion(machine)}, ${date.slice(0, 10)}`;
   const drawn = gpus.filter((gpu) => cases.some(({ device }) => device === gpu.device));
   const hardware = [`${cpu}, ${threads} threads`, ...drawn.map(({ name }) => name)].join('; ');
   const scale = scaleOf(cases);
   return {
-    title: { text: `${software}, ${date.slice(0, 10)}: ${hardware}`, fontSize: 11, offset: 14 },
+    title: { text: `${software}: ${hardware}`, fontSize: 11, offset: 14 },
     background: 'transparent',
     vconcat: groups(cases).map((results) => {
       const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];

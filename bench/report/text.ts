@@ -4,7 +4,7 @@ import Table from 'cli-table3';
 
 import { callName, caseName } from '../cases/cases';
 import type { Norm } from '../cases/verify';
-import { describeGpu } from '../environment/machine';
+import { describeGpu, describeVersion } from '../environment/machine';
 import { compareReports, type Change } from './baseline';
 import type { CaseResult, LeftOut, Report, TrafficResult } from './result';
 import {
@@ -65,9 +65,9 @@ function groupText(results: readonly CaseResult[], isColoured: boolean): string[
 }
 
 function header({ date, machine, gpus, rivals }: Report): string {
-  const { cpu, processors, variant, threads, node, platform, version, commit } = machine;
+  const { cpu, processors, variant, threads, node, platform } = machine;
   const lines = [
-    `fused-rmsnorm ${version}${commit === null ? '' : ` (${commit})`}, ${date.slice(0, 10)}`,
+    `fused-rmsnorm ${describeVersion(machine)}, ${date.slice(0, 10)}`,
     `${cpu}, ${processors} processors, ${platform}, Node.js ${node}`,
     `CPU variant ${variant}, ${threads} threads`,
     ...gpus.map(describeGpu),

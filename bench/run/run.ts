@@ -2,13 +2,11 @@ import { devices, type CudaDevice } from 'fused-rmsnorm';
 
 import { callName, callShape, caseName, type Case } from '../cases/cases';
 import { describeMachine } from '../environment/machine';
-import { isSimulated, reasonToLeaveOut } from '../gpu/devices';
 import { timeOnGpu } from '../gpu/time-on-gpu';
-import { trafficOf } from '../gpu/traffic';
+import { isSimulated, trafficOf } from '../gpu/traffic';
 import type { CaseResult, LeftOut, Report, TrafficResult } from '../report/result';
 import type { ChosenRival } from '../subjects/rivals/chosen';
-import { timeCalls } from './time-calls';
-import { timeOnCpu } from './time-on-cpu';
+import { timeCalls, timeOnCpu } from './time-on-cpu';
 
 /** What is measured, and for how long. */
 export interface Settings {
@@ -46,19 +44,18 @@ export async function run(
       progress(name, (done + ++round / rounds) / count);
     };
   };
+  const on = (target: 'cpu' | CudaDevice, one: Case, onRound: () => void) => {
+    if (target === 'cpu') return timeOnCpu(one, rivals, schedule, onRound);
+    if (one.dtype === 'float64') return 'GPUs do not compute in float64';
+    return isSimulated(target) ? trafficOf(one, target) : timeOnGpu(one, target, schedule, onRound);
+  };
   const beginCalls = () => begin(`${callName(callShape)} cpu`);
   const callResults = calls ? [await timeCalls(schedule, beginCalls())] : [];
   done += callResults.length;
   for (const target of targets) {
     for (const one of cases) {
       const device = target === 'cpu' ? target : target.device;
-      const onRound = begin(`${caseName(one)} ${device}`);
-      const onGpu = (gpu: CudaDevice) =>
-        isSimulated(gpu) ? trafficOf(one, gpu) : timeOnGpu(one, gpu, schedule, onRound);
-      const result =
-        target === 'cpu'
-          ? await timeOnCpu(one, rivals, schedule, onRound)
-          : (reasonToLeaveOut(one) ?? (await onGpu(target)));
+      const result = await on(target, one, begin(`${caseName(one)} ${device}`));
       if (typeof result === 'string') leftOut.push({ ...one, device, reason: result });
       else if ('launches' in result) traffic.push(result);
       else measured.push(result);

@@ -1,11 +1,12 @@
 import { getNumThreads } from 'fused-rmsnorm';
 
 import { makeArrays, type Arrays } from '../cases/arrays';
-import { minimumBytes, type Case } from '../cases/cases';
+import { callShape, minimumBytes, type Case } from '../cases/cases';
 import { Verifier } from '../cases/verify';
 import { lastCacheBytes } from '../environment/machine';
 import type { Schedule } from '../measure/measure';
-import type { CaseResult } from '../report/result';
+import type { CallResult, CaseResult } from '../report/result';
+import { callSubjects } from '../subjects/calls';
 import { movers } from '../subjects/limits';
 import { ourSubjects } from '../subjects/ours';
 import { rivalSubject, type ChosenRival } from '../subjects/rivals/chosen';
@@ -40,15 +41,9 @@ export async function timeOnCpu(
         subjects.push(await rivalSubject(one, chosen, outputs, sets));
       }
     }
-    await check();
-    const results = await timeSubjects(subjects, schedule, onRound);
-    await check();
     return {
-      ...one,
-      device: 'cpu',
-      sets: sets.length,
-      minimumBytes: minimumBytes(one),
-      subjects: results,
+      ...{ ...one, device: 'cpu', sets: sets.length, minimumBytes: minimumBytes(one) },
+      subjects: await timeSubjects(subjects, schedule, onRound, check),
     };
   } finally {
     for (const subject of subjects) await subject.dispose?.();
@@ -63,4 +58,28 @@ export async function timeOnCpu(
 export function setCount(one: Case, cacheBytes = lastCacheBytes()): number {
   const bytes = minimumBytes(one);
   return bytes <= cacheBytes ? 1 : Math.ceil((4 * cacheBytes) / bytes);
+}
+
+/** How long a visit takes: short, so that what the machine does meanwhile hits few of them. */
+const visitMs = 2;
+
+/** Runs before a check: so many that V8 has compiled a form before it is timed. */
+const checkedRuns = 2 ** 13;
+
+/** Times the forms of a call, and a copy of as many bytes. Throws WrongAnswer as `timeOnCpu` does. */
+export async function timeCalls(schedule: Schedule, onRound: () => void): Promise<CallResult> {
+  const copied = { op: 'forward', dtype: 'float32', ...callShape } as const;
+  const calls = callSubjects();
+  const subjects = [...calls, ...movers(copied, [makeArrays(copied)], 1)];
+  const check = async () => {
+    for (const call of calls) {
+      call.clear();
+      await call.run(checkedRuns);
+      call.check();
+    }
+  };
+  const { rounds, ms } = schedule;
+  const visits = Math.max(1, Math.round(ms / (rounds * subjects.length * visitMs)));
+  const results = await timeSubjects(subjects, { rounds, ms, visits }, onRound, check);
+  return { ...callShape, device: 'cpu', subjects: results };
 }

@@ -23,7 +23,7 @@ export interface Native {
     b: Elements | null,
     destinationOfB: Elements | null,
   ): number;
-  /** LayerNorm of the rows of x, into y: see native/layer_norm_call.h. */
+  /** LayerNorm of the rows of x, into y: see native/calls.h. */
   layerNorm(
     x: Float32Array,
     weight: Float32Array,
@@ -33,7 +33,7 @@ export interface Native {
     threads: number,
     variant: string,
   ): void;
-  /** See native/launches.h. */
+  /** See native/calls.h. */
   timeLaunches(ordinal: number, hiddenSize: number, count: number): number;
 }
 

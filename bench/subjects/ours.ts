@@ -1,13 +1,23 @@
-import { createPlan, rmsNorm } from 'fused-rmsnorm';
+import { createPlan, rmsNorm, type DeviceBuffer, type Plan, type Stream } from 'fused-rmsnorm';
 
-import type { Arrays } from '../cases/arrays';
+import type { Arrays, Elements } from '../cases/arrays';
 import { eps, type Case } from '../cases/cases';
 import { answerIn, type Answer } from '../cases/verify';
 import { inTurn, timed } from '../measure/measure';
 import type { CaseSubject, OutputMode } from './subject';
 
-/** Computes a case on one set of arrays. */
-type Call = () => Answer;
+/** A set of a case's memory: arrays, or buffers of a GPU. */
+export type MemorySet<Memory> = Readonly<Record<Exclude<keyof Arrays, 'rstd'>, Memory>> & {
+  readonly rstd: Arrays['rstd'] | DeviceBuffer;
+};
+
+/** Computes a case on one set, or enqueues it. */
+export type Call<Memory = Elements> = () => Answer<Memory>;
+
+/** Where calls on buffers are enqueued. */
+interface Where {
+  readonly stream?: Stream;
+}
 
 /** Every way to call the package for a case, on sets of arrays that are taken in turn. */
 export function ourSubjects(one: Case, sets: readonly Arrays[]): CaseSubject[] {
@@ -28,75 +38,84 @@ function ourSubject(name: string, outputs: OutputMode, calls: readonly Call[]): 
         last = call();
       }),
   );
-  return {
-    name,
-    role: 'ours',
-    computes: 'rms-norm',
-    outputs,
-    run: inTurn(runs),
-    results: () => last,
-  };
+  const what = { role: 'ours', computes: 'rms-norm', outputs } as const;
+  return { name, ...what, run: inTurn(runs), results: () => last };
+}
+
+/** The CPU's results of a case, of which a GPU has every bit. */
+export function answerOfCpu(one: Case, arrays: Arrays): Answer {
+  return intoGiven<Elements>(one, arrays)();
 }
 
 /** Into memory that is there already. */
-function intoGiven(one: Case, arrays: Arrays): Call {
-  const { x, weight, out, dy, rstd, dweight, residual, sum } = arrays;
+export function intoGiven<Memory extends Elements | DeviceBuffer>(
+  one: Case,
+  set: MemorySet<Memory>,
+  where: Where = {},
+): Call<Memory> {
+  const { x, weight, out, dy, rstd, dweight, residual, sum } = set;
   const { op, dtype } = one;
-  const answer = answerIn(one, arrays);
+  const answer = answerIn(one, set);
   if (op === 'backward') {
-    const options = { dtype, dxOut: out, dweightOut: dweight };
+    const options = { dtype, dxOut: out, dweightOut: dweight, ...where };
     return () => {
       rmsNorm.backward(dy, x, weight, rstd, options);
       return answer;
     };
   }
-  const options = { dtype, eps, out, ...(op === 'residual' && { residual, sumOut: sum }) };
+  const more = op === 'residual' && { residual, sumOut: sum };
+  const options = { dtype, eps, out, ...more, ...where };
   return () => {
     rmsNorm(x, weight, options);
     return answer;
   };
 }
 
-/** The CPU's results of a case, of which a GPU has every bit. */
-export function answerOfCpu(one: Case, arrays: Arrays): Answer {
-  return intoGiven(one, arrays)();
+/** Into memory that each call makes for its results. */
+export function intoFresh<Memory extends Elements | DeviceBuffer>(
+  { op, dtype }: Case,
+  { x, weight, dy, rstd, residual }: MemorySet<Memory>,
+  where: Where = {},
+): Call<Memory> {
+  const options = { dtype, eps, ...where };
+  if (op === 'forward') return () => ({ y: rmsNorm(x, weight, options) as Memory });
+  if (op === 'backward') {
+    return () => rmsNorm.backward(dy, x, weight, rstd, options) as Answer<Memory>;
+  }
+  const added = { ...options, residual };
+  return () => rmsNorm.forward(x, weight, added) as unknown as Answer<Memory>;
 }
 
-/** Into memory that each call makes for its results. */
-function intoFresh({ op, dtype }: Case, arrays: Arrays): Call {
-  const { x, weight, dy, rstd, residual } = arrays;
-  if (op === 'forward') {
-    const options = { dtype, eps };
-    return () => ({ y: rmsNorm(x, weight, options) });
-  }
-  if (op === 'residual') {
-    const options = { dtype, eps, residual };
-    return () => rmsNorm.forward(x, weight, options);
-  }
-  const options = { dtype };
-  return () => rmsNorm.backward(dy, x, weight, rstd, options);
+export function planOf<Memory extends Elements | DeviceBuffer>(
+  { rows, dtype }: Case,
+  { weight }: MemorySet<Memory>,
+  where: Where = {},
+): Plan<Memory> {
+  return createPlan({ rows, weight, dtype, eps, ...where }) as Plan as Plan<Memory>;
 }
 
 /** Into memory that is there already, with all else checked before. */
-export function byPlan(one: Case, arrays: Arrays): Call {
-  const { x, weight, out, dy, rstd, dweight, residual, sum } = arrays;
-  const { op, rows, dtype } = one;
-  const plan = createPlan({ rows, weight, dtype, eps });
-  const answer = answerIn(one, arrays);
-  if (op === 'forward') {
-    return () => {
+export function byPlan<Memory extends Elements | DeviceBuffer>(
+  one: Case,
+  set: MemorySet<Memory>,
+  plan: Plan<Memory> = planOf(one, set),
+): Call<Memory> {
+  const { x, out, dy, dweight, residual, sum } = set;
+  const rstd = set.rstd as Memory;
+  const answer = answerIn(one, set);
+  const call = {
+    forward: () => {
       plan.forward(x, out);
       return answer;
-    };
-  }
-  if (op === 'residual') {
-    return () => {
+    },
+    residual: () => {
       plan.forward(x, out, null, residual, sum);
       return answer;
-    };
-  }
-  return () => {
-    plan.backward(dy, x, rstd, out, dweight);
-    return answer;
+    },
+    backward: () => {
+      plan.backward(dy, x, rstd, out, dweight);
+      return answer;
+    },
   };
+  return call[one.op];
 }

@@ -30,13 +30,16 @@ export interface SubjectResult extends Description {
   readonly time: Summary;
 }
 
-/** Times subjects against each other. */
+/** Times subjects against each other, between two checks of what they compute. */
 export async function timeSubjects(
   subjects: readonly TimedSubject[],
   schedule: Schedule,
   onRound: () => void,
+  check: () => void | Promise<void>,
 ): Promise<SubjectResult[]> {
+  await check();
   const times = await measure(subjects, schedule, onRound);
+  await check();
   return subjects.map(({ name, role, computes, outputs }, i) => ({
     ...{ name, role, computes, outputs },
     time: times[i] as Summary,

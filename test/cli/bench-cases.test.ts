@@ -111,7 +111,7 @@ describe('forms of a call', () => {
 });
 
 function elementsOf(answer: Answer): [string, Elements][] {
-  return Object.entries(answer) as [string, Elements][];
+  return Object.entries(answer);
 }
 
 /** What is right, in memory of its own. */

@@ -5,7 +5,7 @@
 import { makeArrays } from '../../bench/cases/arrays';
 import { minimumBytes, type Case } from '../../bench/cases/cases';
 import { compare, timeOnGpu } from '../../bench/gpu/time-on-gpu';
-import { GpuSets } from '../../bench/gpu/sets';
+import { gpuSets } from '../../bench/gpu/sets';
 
 import { limitOf, shareOfLimit, oursOf, type CaseResult } from '../../bench/report/result';
 import { answerOfCpu } from '../../bench/subjects/ours';
@@ -62,10 +62,10 @@ onGpu('timing on a GPU', () => {
   test.each(ops)('%s: its copy moves as many bytes as the case does', (op) => {
     const one: Case = { op, dtype: 'float32', rows: 3, hiddenSize: 40 };
     const stream = new Stream();
-    const sets = new GpuSets(one, makeArrays(one), 2, stream);
+    const sets = gpuSets(one, makeArrays(one), 2, stream);
     expect(2 * sets.copiedBytes).toBe(minimumBytes(one));
     sets.fill();
-    sets.copy(1);
+    sets.copies[1]?.();
     stream.synchronize();
     sets.dispose();
   });

@@ -18,6 +18,10 @@ test.each([
 });
 
 test('packages that are there, and new enough, are loaded', async () => {
-  const loaded = await importOptional(['onnxruntime-node', 'vega'], () => Promise.resolve('them'));
+  const loaded = await importOptional(
+    ['onnxruntime-node', 'vega'],
+    () => Promise.resolve('them'),
+    (hint) => new Error(hint),
+  );
   expect(loaded).toBe('them');
 });

@@ -37,7 +37,7 @@ describe.each(needy)('$name', (rival) => {
 
 test('what Node.js says of a package that is not there', async () => {
   const { stdout, end } = await runProgram(
-    `const { importInstalled } = require('./bench/subjects/rivals/support');
+    `const { importInstalled } = require('./bench/subjects/rivals/rival');
      importInstalled('it', ['vega', 'onnxruntime-node'], () => import('no-such-package')).catch(
        (error) => console.log(error.name, error.cause.code, error.message),
      );`,

@@ -5,16 +5,9 @@
 // what a residual adds (the chunk), the other the weight, dweight and its partial sums. So reading and
 // writing tell most of the operands apart, and widths tell rstd from the packs.
 
-import {
-  elementSize,
-  launchesOf,
-  resultsOf,
-  sectorBytes,
-  uniqueBytes,
-  type BufferTraffic,
-  type Launch,
-  type Run,
-} from '../../scripts/traced-runs';
+import { elementBytes } from '../../bench/cases/cases';
+import { sectorBytes, uniqueBytes, type BufferTraffic } from '../../bench/gpu/trace';
+import { launchesOf, resultsOf, type Launch, type Run } from '../../scripts/traced-runs';
 import { hasSimulator } from '../support/processes';
 
 jest.setTimeout(300_000); // counting takes long on a busy machine
@@ -65,7 +58,7 @@ const wholeSectors = (bytes: number) => Math.ceil(bytes / sectorBytes);
 
 /** Bytes of x, or of any other matrix of the call. */
 function matrixBytes({ rows, hiddenSize, dtype }: Run): number {
-  return rows * hiddenSize * elementSize(dtype);
+  return rows * hiddenSize * elementBytes[dtype];
 }
 
 /** The allocation of the rows, and that of the columns. */
@@ -113,7 +106,7 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
 
   describe.each(forwardRuns)('forward of $rows x $hiddenSize $dtype', (run) => {
     const matrix = matrixBytes(run);
-    const weight = run.hiddenSize * elementSize(run.dtype);
+    const weight = run.hiddenSize * elementBytes[run.dtype];
     const rstd = run.rows * 4;
 
     test('reads x once and writes y and rstd once', () => {
@@ -159,7 +152,7 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
 
   describe.each(backwardRuns)('backward of $rows x $hiddenSize $dtype', (run) => {
     const matrix = matrixBytes(run);
-    const weight = run.hiddenSize * elementSize(run.dtype);
+    const weight = run.hiddenSize * elementBytes[run.dtype];
     const partials = Math.ceil(run.rows / groupRows) * run.hiddenSize * 4;
 
     // Every thread of a row reads its rstd; those of a warp do so in one request.
@@ -212,7 +205,7 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
       expect(chunk.sectors_requested).toBe((3 * matrix) / sectorBytes + ofRstd);
       expect(columns.write_requests).toBe(Math.ceil(partials / packsPerWarp));
       // A thread of 8 columns writes its sums as two packs, which are halves of one sector.
-      const halves = packBytes / elementSize(run.dtype) / 4;
+      const halves = packBytes / elementBytes[run.dtype] / 4;
       const asked = columns.bytes_read + halves * columns.bytes_written;
       expect(columns.sectors_requested).toBeLessThanOrEqual(asked / sectorBytes);
     });

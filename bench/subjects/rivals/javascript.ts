@@ -6,8 +6,7 @@ import { eps, type Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import { timed } from '../../measure/measure';
 import type { OutputMode } from '../subject';
-import type { PreparedRival, Rival } from './rival';
-import { float32 } from './support';
+import { float32, type PreparedRival, type Rival } from './rival';
 
 export const javascript: Rival = {
   name: 'javascript',

@@ -6,8 +6,7 @@ import { eps } from '../../cases/cases';
 import { packageVersion } from '../../environment/package';
 import { timed } from '../../measure/measure';
 import { loadNative } from '../native';
-import type { LoadedRival, Rival } from './rival';
-import { float32 } from './support';
+import { float32, type LoadedRival, type Rival } from './rival';
 
 export const layerNorm: Rival = {
   name: 'layer-norm',

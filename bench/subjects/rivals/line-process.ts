@@ -1,76 +1,56 @@
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-/** What a process answers: an object of JSON. */
-export type Answer = Readonly<Record<string, unknown>>;
+/** What a process is asked, and what it answers: objects of JSON. */
+export type Message = Readonly<Record<string, unknown>>;
 
-interface Waiting {
-  resolve(answer: Answer): void;
-  reject(error: Error): void;
+/** A child process that is asked for one thing after the other. */
+export interface LineProcess {
+  /** Rejects with the error that the process answers, or that says how it ended. */
+  request(message: Message): Promise<Message>;
+  /** Lets it end, and waits until it has. */
+  close(): Promise<void>;
 }
 
 /** How much of what a process complains about is told. */
 const toldCharacters = 2000;
 
 /**
- * A child process that is asked for one thing after the other: requests and answers are lines of JSON
- * on its stdin and stdout. If it ends, so do all requests, with an error that says how.
+ * Starts a process whose requests and answers are lines of JSON on its stdin and stdout. Rejects with
+ * the error of `spawn` if there is no such command.
  */
-export class LineProcess {
-  readonly #child: ChildProcessWithoutNullStreams;
-  readonly #closed: Promise<unknown>;
-  readonly #waiting: Waiting[] = [];
-  #complaints = '';
-  #failure: Error | undefined;
-
-  /** Rejects with the error of `spawn` if there is no such command. */
-  static async start(command: string, args: readonly string[]): Promise<LineProcess> {
-    const child = spawn(command, args, { env: process.env, windowsHide: true });
-    const lines = new LineProcess(command, child);
-    await once(child, 'spawn');
-    return lines;
-  }
-
-  private constructor(command: string, child: ChildProcessWithoutNullStreams) {
-    this.#child = child;
-    this.#closed = new Promise((resolve) => {
-      child.on('close', (code, signal) => {
-        const complaints = this.#complaints.trim();
-        this.#failure = new Error(
-          `${command} ended: ${signal ?? `exit code ${code}`}${complaints && `\n${complaints}`}`,
-        );
-        for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#failure);
-        resolve(undefined);
-      });
+export async function startLineProcess(
+  command: string,
+  args: readonly string[],
+): Promise<LineProcess> {
+  const child = spawn(command, args, { env: process.env, windowsHide: true });
+  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  let complaints = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaints = (complaints + text).slice(-toldCharacters);
+  });
+  child.stdin.on('error', () => undefined); // that of writing to one that has ended
+  const end = new Promise<Error>((resolve) => {
+    child.on('close', (code, signal) => {
+      const more = complaints.trim() && `\n${complaints.trim()}`;
+      resolve(new Error(`${command} ended: ${signal ?? `exit code ${code}`}${more}`));
     });
-    child.on('error', () => undefined); // told by `start`, or by 'close'
-    child.stdin.on('error', () => undefined); // that of writing to one that has ended
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.#complaints = (this.#complaints + text).slice(-toldCharacters);
-    });
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      const next = this.#waiting.shift();
-      const answer = JSON.parse(line) as Answer;
-      const { error } = answer;
-      if (typeof error === 'string') next?.reject(new Error(`${command}: ${error}`));
-      else next?.resolve(answer);
-    });
-  }
-
-  get pid(): number | undefined {
-    return this.#child.pid;
-  }
-
-  request(message: Readonly<Record<string, unknown>>): Promise<Answer> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    this.#child.stdin.write(`${JSON.stringify(message)}\n`);
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
-  }
-
-  /** Lets it end, and waits until it has. */
-  async close(): Promise<void> {
-    this.#child.stdin.end();
-    await this.#closed;
-  }
+  });
+  await once(child, 'spawn');
+  child.on('error', () => undefined); // told by 'close'
+  return {
+    request: async (message) => {
+      child.stdin.write(`${JSON.stringify(message)}\n`);
+      const answer = await answers.next();
+      if (answer.done) throw await end;
+      const { error, ...results } = JSON.parse(answer.value) as Message;
+      if (typeof error === 'string') throw new Error(`${command}: ${error}`);
+      return results;
+    },
+    close: async () => {
+      child.stdin.end();
+      await end;
+    },
+  };
 }

@@ -8,10 +8,10 @@ import type { Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import type { OutputMode } from '../subject';
 import { modelFile, modelTypes, type ModelType } from './model-file';
-import type { LoadedRival, PreparedRival, Rival } from './rival';
-import { importInstalled, timedPromises } from './support';
+import { importInstalled, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
 type Ort = typeof import('onnxruntime-node');
+type Typed = TypedTensor<ModelType>;
 
 function modelType({ dtype }: Case): ModelType | undefined {
   return modelTypes.find((type) => type === dtype);
@@ -62,21 +62,15 @@ async function prepare(
   const { rows, hiddenSize } = one;
   const type = modelType(one);
   if (type === undefined) throw new TypeError(`No model of ${opType} for ${one.dtype}`);
-  // onnxruntime's own type of a float16 array depends on the version of Node.js.
-  const tensor = (elements: Elements, dims: number[]): Tensor =>
-    new ort.Tensor(type, elements as Float32Array, dims);
-  const matrix = (elements: Elements) => tensor(elements, [rows, hiddenSize]);
-  const vector = (elements: Elements) => tensor(elements, [hiddenSize]);
-  const tensors: Readonly<Record<string, () => Tensor>> = {
-    x: () => matrix(arrays.x),
-    residual: () => matrix(arrays.residual),
-    weight: () => vector(arrays.weight),
-    bias: () => vector(zeros(type, hiddenSize)),
-    y: () => matrix(arrays.out),
-    sum: () => matrix(arrays.sum),
+  const bias = zeros(type, hiddenSize);
+  const elements: Readonly<Record<string, Elements>> = { ...arrays, y: arrays.out, bias };
+  const tensor = (name: string): Tensor => {
+    const dims = name === 'weight' || name === 'bias' ? [hiddenSize] : [rows, hiddenSize];
+    // onnxruntime's own type of a float16 array depends on the version of Node.js.
+    return new ort.Tensor(type, elements[name] as Float32Array, dims);
   };
   const named = (names: readonly string[]): Record<string, Tensor> =>
-    Object.fromEntries(names.map((name) => [name, (tensors[name] as () => Tensor)()]));
+    Object.fromEntries(names.map((name) => [name, tensor(name)]));
 
   const session = await ort.InferenceSession.create(modelFile(opType, type), {
     intraOpNumThreads: getNumThreads(),
@@ -85,22 +79,22 @@ async function prepare(
   const given = outputs === 'given' ? named(session.outputNames) : undefined;
   let results: InferenceSession.ReturnType = {};
   return {
-    run: (repeats) =>
-      timedPromises(repeats, async () => {
+    run: async (repeats) => {
+      const start = process.hrtime.bigint();
+      for (let i = 0; i < repeats; ++i) {
         results = await (given ? session.run(inputs, given) : session.run(inputs));
-      }),
+      }
+      return Number(process.hrtime.bigint() - start);
+    },
     results: (): Answer =>
       Object.fromEntries(
-        Object.entries(results).map(([name, value]) => [
-          name,
-          floats(value as TypedTensor<ModelType>),
-        ]),
+        Object.entries(results).map(([name, value]) => [name, floats(value as Typed)]),
       ),
     dispose: () => session.release(),
   };
 }
 
-function floats({ type, data }: TypedTensor<ModelType>): Float32Array {
+function floats({ type, data }: Typed): Float32Array {
   if (type === 'float32') return data as Float32Array;
   const { buffer, byteOffset, length } = data;
   return fromFloat16(new Uint16Array(buffer, byteOffset, length));

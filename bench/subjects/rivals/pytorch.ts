@@ -8,9 +8,9 @@ import path from 'node:path';
 import { getNumThreads } from 'fused-rmsnorm';
 
 import type { Arrays } from '../../cases/arrays';
-import { eps, type Case, type Op } from '../../cases/cases';
+import { eps, type Case } from '../../cases/cases';
 import { packageRoot } from '../../environment/package';
-import { LineProcess } from './line-process';
+import { startLineProcess, type LineProcess } from './line-process';
 import { MissingRival, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
 const python = process.platform === 'win32' ? 'python' : 'python3';
@@ -26,14 +26,12 @@ export const pytorch: Rival = {
   load,
 };
 
-const inputs: Readonly<Record<Op, readonly (keyof Arrays)[]>> = {
-  forward: ['x', 'weight'],
-  backward: ['x', 'weight', 'dy'],
-  residual: ['x', 'weight', 'residual'],
-};
-
 async function load(): Promise<LoadedRival> {
-  const child = await start();
+  const script = path.join(packageRoot, 'bench/subjects/rivals/pytorch.py');
+  const child = await startLineProcess(python, [script]).catch((cause: unknown) => {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
+    throw new MissingRival('pytorch', hint, { cause });
+  });
   const { version, missing } = await child.request({ command: 'start', threads: getNumThreads() });
   if (typeof version !== 'string') {
     await child.close();
@@ -47,17 +45,6 @@ async function load(): Promise<LoadedRival> {
   };
 }
 
-async function start(): Promise<LineProcess> {
-  try {
-    return await LineProcess.start(python, [
-      path.join(packageRoot, 'bench/subjects/rivals/pytorch.py'),
-    ]);
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
-    throw new MissingRival('pytorch', hint, { cause });
-  }
-}
-
 async function prepare(
   child: LineProcess,
   number: number,
@@ -65,7 +52,9 @@ async function prepare(
   arrays: Arrays,
 ): Promise<PreparedRival> {
   await inFolder(async (folder) => {
-    for (const name of inputs[one.op]) await writeFile(path.join(folder, name), arrays[name]);
+    for (const name of ['x', 'weight', 'dy', 'residual'] as const) {
+      await writeFile(path.join(folder, name), arrays[name]);
+    }
     await child.request({ command: 'prepare', case: number, folder, eps, ...one });
   });
   return {

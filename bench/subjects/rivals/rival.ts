@@ -1,10 +1,14 @@
 // What is measured beside this package: somebody else's.
 
-import type { Arrays } from '../../cases/arrays';
+import type { Arrays, Elements } from '../../cases/arrays';
 import type { Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import { Failure } from '../../environment/failure';
-import type { OptionalPackage } from '../../environment/optional-packages';
+import {
+  importOptional,
+  type OptionalPackage,
+  type Unusable,
+} from '../../environment/optional-packages';
 import type { OutputMode } from '../subject';
 
 /** Something else that normalises: what a user would use instead. */
@@ -40,11 +44,6 @@ export interface PreparedRival {
   dispose?(): void | Promise<void>;
 }
 
-interface MissingRivalOptions extends ErrorOptions {
-  /** Which package is too old, and what is needed. */
-  readonly outdated?: string | undefined;
-}
-
 /** A rival that is not installed, or too old; the message says what to do. */
 export class MissingRival extends Failure {
   override readonly name = 'MissingRival';
@@ -52,10 +51,25 @@ export class MissingRival extends Failure {
   readonly hint: string;
   readonly isOutdated: boolean;
 
-  constructor(rival: string, hint: string, { outdated, ...options }: MissingRivalOptions = {}) {
+  constructor(rival: string, hint: string, { outdated, ...options }: Unusable = {}) {
     const problem = outdated === undefined ? 'is not installed' : `cannot take part: ${outdated}`;
     super(`${rival} ${problem}: ${hint}`, options);
     this.hint = hint;
     this.isOutdated = outdated !== undefined;
   }
+}
+
+/** The memory of a float32 case. */
+export function float32(elements: Elements): Float32Array {
+  if (elements instanceof Float32Array) return elements;
+  throw new TypeError(`A case of float32 has a Float32Array, not ${elements.constructor.name}`);
+}
+
+/** The packages of a rival. Throws MissingRival if one is missing or too old. */
+export function importInstalled<Module>(
+  rival: string,
+  packages: readonly OptionalPackage[],
+  load: () => Promise<Module>,
+): Promise<Module> {
+  return importOptional(packages, load, (hint, why) => new MissingRival(rival, hint, why));
 }

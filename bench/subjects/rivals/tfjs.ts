@@ -2,21 +2,17 @@
 // no gradients of these operations, so backward is put together, too. What is timed leaves its
 // results in tensors.
 
-import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
+import type { Tensor } from '@tensorflow/tfjs-core';
 
-import type { Arrays, Elements } from '../../cases/arrays';
+import type { Arrays } from '../../cases/arrays';
 import { eps, type Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import { timed } from '../../measure/measure';
-import type { PreparedRival, Rival } from './rival';
-import { float32, importInstalled } from './support';
+import { float32, importInstalled, type PreparedRival, type Rival } from './rival';
 
 type Tf = typeof import('@tensorflow/tfjs-core');
 
-/** What a case computes, by the names of Answer. */
-type Tensors = Partial<Record<keyof Answer, Tensor>>;
-
-const core = '@tensorflow/tfjs-core';
+type Tensors = Answer<Tensor>;
 
 /** Its memory has at most 4 GiB, for a dozen matrices of the largest. */
 export const tfjsWasm = rivalOf('wasm', 2 ** 25, () => import('@tensorflow/tfjs-backend-wasm'));
@@ -30,7 +26,7 @@ function rivalOf(
   loadBackend: () => Promise<unknown>,
 ): Rival {
   const name = `tfjs-${backend}`;
-  const packages = [core, `@tensorflow/tfjs-backend-${backend}`] as const;
+  const packages = ['@tensorflow/tfjs-core', `@tensorflow/tfjs-backend-${backend}`] as const;
   return {
     name,
     computes: 'rms-norm',
@@ -59,7 +55,8 @@ function rivalOf(
 }
 
 function prepare(tf: Tf, backend: string, one: Case, arrays: Arrays): PreparedRival {
-  const { inputs, compute } = computation(tf, one, arrays);
+  const inputs: Tensor[] = [];
+  const compute = computation(tf, one, arrays, inputs);
   let results: Tensors = {};
   const call = () => {
     tf.dispose(results);
@@ -80,39 +77,38 @@ function prepare(tf: Tf, backend: string, one: Case, arrays: Arrays): PreparedRi
   };
 }
 
+/** What computes a case from tensors that are added to `inputs`. */
 function computation(
   tf: Tf,
   { op, rows, hiddenSize }: Case,
   arrays: Arrays,
-): { inputs: Tensor[]; compute: () => Tensors } {
-  const matrix = (elements: Elements, columns = hiddenSize): Tensor2D =>
-    tf.tensor2d(float32(elements), [rows, columns]);
-  const x = matrix(arrays.x);
-  const weight = tf.tensor1d(float32(arrays.weight));
+  inputs: Tensor[],
+): () => Tensors {
+  const tensor = (name: keyof Arrays, shape: number[] = [rows, hiddenSize]): Tensor => {
+    const made = tf.tensor(float32(arrays[name]), shape);
+    inputs.push(made);
+    return made;
+  };
+  const x = tensor('x');
+  const weight = tensor('weight', [hiddenSize]);
   const norm = (a: Tensor) =>
     tf.mul(tf.mul(a, tf.rsqrt(tf.add(tf.mean(tf.square(a), -1, true), eps))), weight);
 
-  if (op === 'forward') return { inputs: [x, weight], compute: () => ({ y: norm(x) }) };
+  if (op === 'forward') return () => ({ y: norm(x) });
   if (op === 'residual') {
-    const residual = matrix(arrays.residual);
-    return {
-      inputs: [x, weight, residual],
-      compute: () => {
-        const sum = tf.add(x, residual);
-        return { y: norm(sum), sum };
-      },
+    const residual = tensor('residual');
+    return () => {
+      const sum = tf.add(x, residual);
+      return { y: norm(sum), sum };
     };
   }
-  const dy = matrix(arrays.dy);
-  const rstd = matrix(arrays.rstd, 1);
-  return {
-    inputs: [x, weight, dy, rstd],
-    compute: () => {
-      const xhat = tf.mul(x, rstd);
-      const g = tf.mul(dy, weight);
-      const cbar = tf.mean(tf.mul(g, xhat), -1, true);
-      const dx = tf.mul(rstd, tf.sub(g, tf.mul(xhat, cbar)));
-      return { dx, dweight: tf.sum(tf.mul(dy, xhat), 0) };
-    },
+  const dy = tensor('dy');
+  const rstd = tensor('rstd', [rows, 1]);
+  return () => {
+    const xhat = tf.mul(x, rstd);
+    const g = tf.mul(dy, weight);
+    const cbar = tf.mean(tf.mul(g, xhat), -1, true);
+    const dx = tf.mul(rstd, tf.sub(g, tf.mul(xhat, cbar)));
+    return { dx, dweight: tf.sum(tf.mul(dy, xhat), 0) };
   };
 }

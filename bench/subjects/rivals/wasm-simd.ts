@@ -9,11 +9,17 @@ import { eps, matrices, type Case, type Op } from '../../cases/cases';
 import { answerIn } from '../../cases/verify';
 import { packageRoot } from '../../environment/package';
 import { timed } from '../../measure/measure';
-import type { LoadedRival, PreparedRival, Rival } from './rival';
-import { float32 } from './support';
+import { float32, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
 /** What assembly/rms_norm.ts exports: most arguments are addresses. */
 type Functions = Readonly<Record<Op, (...numbers: number[]) => void>>;
+
+/** What is used of it here: TypeScript has it in its `dom` library alone. */
+declare const WebAssembly: {
+  compile(bytes: Uint8Array): Promise<object>;
+  Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer };
+  instantiate(module: object, imports: object): Promise<{ readonly exports: object }>;
+};
 
 const pageBytes = 64 << 10;
 const lineBytes = 64;
@@ -43,14 +49,10 @@ async function load(): Promise<LoadedRival> {
   };
 }
 
-async function prepare(
-  module: WebAssembly.Module,
-  one: Case,
-  arrays: Arrays,
-): Promise<PreparedRival> {
+async function prepare(module: object, one: Case, arrays: Arrays): Promise<PreparedRival> {
   const memory = new WebAssembly.Memory({ initial: Math.ceil(bytesOf(one) / pageBytes) });
   const instance = await WebAssembly.instantiate(module, { env: { memory } });
-  const functions = instance.exports as unknown as Functions;
+  const functions = instance.exports as Functions;
 
   let end = lineBytes; // of what is in use; nothing is at address 0
   const allocate = (length: number): Float32Array => {

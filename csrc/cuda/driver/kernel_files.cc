@@ -51,7 +51,7 @@ constexpr std::size_t kMostBytes = 64 << 20;
 
 // A file ends with a line about itself, such as
 //   SHA256 (forward.0123456789abcdef.fatbin) = e3b0c442…
-// which the build writes: cmake/run_nvcc.cmake, scripts/sealed-fatbin.js.
+// which the build writes: cmake/run_nvcc.cmake, bench/environment/fatbin.ts.
 constexpr std::string_view kSealBegin = "SHA256 (";
 constexpr std::size_t kLongestSeal = 256;
 

@@ -1,5 +1,5 @@
 // SHA-256 (FIPS 180-4), which CMake and Node.js have, too: cmake/run_nvcc.cmake and
-// scripts/sealed-fatbin.js write what kernel_files.cc checks.
+// bench/environment/fatbin.ts write what kernel_files.cc checks.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // Included before every file of an addon for Linux: it then needs no newer glibc than Node.js 20
 // does (2.28), and a libstdc++ of GCC 6 (GLIBCXX_3.4.22), however new the machine is that builds
-// it. scripts/check-abi.sh checks that nothing else crept in.
+// it. scripts/check-addons.sh checks that nothing else crept in.
 #pragma once
 
 #if defined(__linux__) && __has_include(<gnu/libc-version.h>)

@@ -6,11 +6,10 @@
 //                       in a bundle of modules has neither `require` nor __dirname: this requires the
 //                       package where the bundle runs
 
-import { writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+const { writeFileSync } = require('node:fs');
+const path = require('node:path');
 
-const dist = fileURLToPath(new URL('../dist/', import.meta.url));
+const dist = path.join(__dirname, '../dist/');
 
 const bundled = (entry, specifier) => `import { createRequire } from 'node:module';
 
@@ -35,7 +34,7 @@ for (const [entry, specifier] of [
   ['index', 'fused-rmsnorm'],
   ['tfjs', 'fused-rmsnorm/tfjs'],
 ]) {
-  const names = Object.keys(createRequire(import.meta.url)(`${dist}${entry}.js`)).sort();
+  const names = Object.keys(require(`${dist}${entry}.js`)).sort();
   const exported = `export const { ${names.join(', ')} } = cjs;\n`;
   writeFileSync(`${dist}${entry}.mjs`, `import cjs from './${entry}.js';\n\n${exported}`);
   writeFileSync(`${dist}${entry}.bundled.mjs`, `${bundled(entry, specifier)}${exported}`);

@@ -1,0 +1,46 @@
+// What a simulated GPU writes down, as lines of JSON: see test/cudasim/README.md.
+
+import { readFileSync } from 'node:fs';
+
+/** What a launch did to one allocation. */
+export interface BufferTraffic {
+  /** Of the allocation. */
+  readonly bytes: number;
+  readonly bytes_read: number;
+  readonly bytes_written: number;
+  readonly read_sectors: number;
+  readonly written_sectors: number;
+  readonly read_requests: number;
+  readonly write_requests: number;
+  readonly sectors_requested: number;
+  readonly accesses_by_width: readonly number[];
+}
+
+/** What a launch did. */
+export interface LaunchLine {
+  readonly type: 'launch';
+  readonly kernel: string;
+  readonly grid: readonly number[];
+  readonly block: readonly number[];
+  readonly static_shared_bytes: number;
+  readonly dynamic_shared_bytes: number;
+  readonly barriers: number;
+  readonly shared_requests: number;
+  readonly shared_wavefronts: number;
+  readonly buffers: readonly BufferTraffic[];
+}
+
+export type TraceLine = LaunchLine | { readonly type: 'fault'; readonly message: string };
+
+export const sectorBytes = 32;
+
+/** Bytes that memory moves at least, over all buffers. */
+export function uniqueBytes({ buffers }: Pick<LaunchLine, 'buffers'>): number {
+  const sectors = buffers.map((buffer) => buffer.read_sectors + buffer.written_sectors);
+  return sectorBytes * sectors.reduce((sum, count) => sum + count, 0);
+}
+
+export function readTrace<Line = TraceLine>(file: string): Line[] {
+  const lines = readFileSync(file, 'utf8').split('\n');
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Line);
+}

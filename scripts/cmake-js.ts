@@ -1,0 +1,53 @@
+// cmake-js.ts [TARGET] [--CDNAME=VALUE...]: builds the addon, those of the benchmark and of the tests in
+// build/Release, and the CUDA kernels in build/cuda where there is nvcc, or one target of these; with
+// CMake's variables as named.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+
+const root = path.join(__dirname, '..');
+
+/**
+ * The generator for a build folder. cmake-js takes Ninja where it is installed, and CMake refuses a
+ * folder of another generator: so a folder keeps its own, and starts anew once that has gone.
+ */
+function generatorArguments(folder: string): string[] {
+  const cache = path.join(folder, 'CMakeCache.txt');
+  if (!existsSync(cache)) return [];
+  const lines = readFileSync(cache, 'utf8');
+  const cached = (name: string) => new RegExp(`^${name}:\\w+=(.+)$`, 'm').exec(lines)?.[1];
+  const generator = cached('CMAKE_GENERATOR');
+  if (generator === undefined) return [];
+  if (existsSync(cached('CMAKE_MAKE_PROGRAM') ?? '')) return ['--generator', generator];
+  rmSync(cache);
+  rmSync(path.join(folder, 'CMakeFiles'), { recursive: true, force: true });
+  return [];
+}
+
+/** Configures a build folder, and builds all in it, or these targets; ends this process if that fails. */
+export function build(folder: string, variables: readonly string[], ...targets: string[]): void {
+  const run = (...command: string[]) => {
+    const cli = require.resolve('cmake-js/bin/cmake-js');
+    const how = ['--directory', root, '--out', folder, ...generatorArguments(folder)];
+    const { status, error } = spawnSync(process.execPath, [cli, ...command, ...how], {
+      stdio: 'inherit',
+    });
+    if (error !== undefined) throw error;
+    if (status !== 0) process.exit(status ?? 1);
+  };
+  run('configure', ...variables);
+  // make does one thing at a time unless it is told otherwise.
+  const jobs = process.env['CMAKE_BUILD_PARALLEL_LEVEL'] ?? String(availableParallelism());
+  const wanted = targets.length === 0 ? [[]] : targets.map((target) => ['--target', target]);
+  for (const target of wanted) run('build', '--parallel', jobs, ...target);
+}
+
+if (require.main === module) {
+  const args = process.argv.slice(2);
+  const variables = args.filter((arg) => arg.startsWith('--'));
+  const targets = args.filter((arg) => !variables.includes(arg));
+  const all = ['--CDRMSNORM_BENCH=ON', '--CDRMSNORM_TEST_ADDON=ON', ...variables];
+  build(path.join(root, 'build'), all, ...targets);
+}
