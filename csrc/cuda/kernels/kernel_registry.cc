@@ -14,7 +14,6 @@ template <>
 constexpr DType kDType<Float16> = DType::kFloat16;
 template <>
 constexpr DType kDType<BFloat16> = DType::kBFloat16;
-struct AnyWeight;
 
 #define RMSNORM_STRING(name) #name
 #define RMSNORM_NAME(name) RMSNORM_STRING(name)
