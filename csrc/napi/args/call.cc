@@ -15,8 +15,6 @@
 namespace rmsnorm::napi {
 namespace {
 
-constexpr int kMaxOrdinal = 1023;
-
 // Reads fields of the record; what is wrong with one is kept until the last has been read.
 class FieldReader {
  public:
@@ -90,12 +88,6 @@ bool read_record(const CallRecord& record, CallKind kind, Call* call, Masks* mas
 
 Status wrong_type(napi_env env, const Operand& operand, napi_value value, const char* expected) {
   return argument_error(env, Code::kWrongType, operand.rule->name, expected, value);
-}
-
-Status length_error(const Operand& operand, std::int64_t length) {
-  return {Code::kOutOfRange, std::string("The argument '") + operand.rule->name + "' must have " +
-                                 std::to_string(length) + " elements. Received " +
-                                 std::to_string(operand.length)};
 }
 
 // The memory of an array, by its bytes: lib/ knows of what kind it is. False if the value is none
@@ -175,7 +167,7 @@ Status read_operand(napi_env env, const CallRecord& record, const Call& call, co
     return {};
   }
   const std::int64_t length = operand->rows.count * operand->columns;
-  if (operand->length != length) return length_error(*operand, length);
+  if (operand->length != length) return length_error(rule.name, length, operand->length);
   operand->end = operand->memory + length * operand->element_bytes();
   return {};
 }

@@ -6,7 +6,6 @@
 #include "../../cpu/backend.h"
 #include "../../os/floating_point.h"
 #include "object_call.h"
-#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -70,13 +69,6 @@ Status get_pointer(ObjectCall& call) {
   return {};
 }
 
-Status check_length(const HostArray& array, const char* name, const DeviceSpan& span) {
-  if (array.length == span.length) return {};
-  return {Code::kOutOfRange, std::string("The argument '") + name + "' must have " +
-                                 std::to_string(span.length) + " elements. Received " +
-                                 std::to_string(array.length)};
-}
-
 // The buffer, the array with its dtype and the stream that the three copies take.
 struct Copy {
   DeviceBuffer* buffer = nullptr;
@@ -88,7 +80,9 @@ Status read_copy(ObjectCall& call, const char* name, Copy* copy) {
   RMSNORM_TRY(call.object(0, "buffer", &copy->buffer));
   RMSNORM_TRY(call.array(1, name, &copy->array));
   const DeviceSpan& span = copy->buffer->span();
-  RMSNORM_TRY(check_length(copy->array, name, span));
+  if (copy->array.length != span.length) {
+    return length_error(name, span.length, copy->array.length);
+  }
   if (copy->array.dtype != span.dtype && copy->array.dtype != DType::kFloat32 &&
       span.dtype != DType::kFloat32) {
     return {Code::kInvalidValue, "float16 and bfloat16 are not converted to each other"};
@@ -125,7 +119,7 @@ class Download final : public Completion {
     napi_value value = nullptr;
     HostArray array;
     napi_get_reference_value(env, reference_, &value);
-    if (!read_host_array(env, value, dtype_, "target", &array).ok() || array.length != length_) {
+    if (!read_host_array(env, value, dtype_, &array) || array.length != length_) {
       return {Code::kInvalidValue,
               "The array 'target' was detached or resized before it could be written"};
     }
@@ -142,7 +136,7 @@ class Download final : public Completion {
 };
 
 Status read_async(ObjectCall& call) {
-  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  Promise promise(call.environment().mailbox());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());
   Copy copy;
   RMSNORM_TRY(read_copy(call, "target", &copy));
@@ -180,18 +174,18 @@ Status fill(ObjectCall& call) {
 }
 
 constexpr napi_property_descriptor kMethods[] = {
-    object_method<create>("createDeviceBuffer"),
-    object_method<create_foreign>("foreignDeviceBuffer"),
-    object_method<view>("deviceBufferView"),
-    object_method<get_pointer>("deviceBufferPointer"),
-    object_method<write>("deviceBufferWrite"),
-    object_method<read>("deviceBufferRead"),
-    object_method<read_async>("deviceBufferReadAsync"),
-    object_method<fill>("deviceBufferFill"),
+    method<create>("createDeviceBuffer"),
+    method<create_foreign>("foreignDeviceBuffer"),
+    method<view>("deviceBufferView"),
+    method<get_pointer>("deviceBufferPointer"),
+    method<write>("deviceBufferWrite"),
+    method<read>("deviceBufferRead"),
+    method<read_async>("deviceBufferReadAsync"),
+    method<fill>("deviceBufferFill"),
 };
 
 }  // namespace
 
-constinit const ObjectClass kDeviceBuffers = {DeviceBuffer::kTag, kMethods};
+constinit const Methods kDeviceBuffers = kMethods;
 
 }  // namespace rmsnorm::napi

@@ -1,8 +1,4 @@
-#include "event.h"
-
 #include "../results.h"
-#include "object_call.h"
-#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -43,7 +39,7 @@ Status synchronize(ObjectCall& call) {
 
 // By a stream that does nothing but wait for it: behind another, the promise would wait for more.
 Status when_passed(ObjectCall& call) {
-  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  Promise promise(call.environment().mailbox());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());
   Event* event = nullptr;
   cuda::StreamPtr stream;
@@ -68,13 +64,13 @@ Status elapsed(ObjectCall& call) {
 }
 
 constexpr napi_property_descriptor kMethods[] = {
-    object_method<create>("createEvent"),        object_method<record>("eventRecord"),
-    object_method<has_passed>("eventHasPassed"), object_method<synchronize>("eventSynchronize"),
-    object_method<when_passed>("eventPassed"),   object_method<elapsed>("eventElapsed"),
+    method<create>("createEvent"),        method<record>("eventRecord"),
+    method<has_passed>("eventHasPassed"), method<synchronize>("eventSynchronize"),
+    method<when_passed>("eventPassed"),   method<elapsed>("eventElapsed"),
 };
 
 }  // namespace
 
-constinit const ObjectClass kEvents = {Event::kTag, kMethods};
+constinit const Methods kEvents = kMethods;
 
 }  // namespace rmsnorm::napi

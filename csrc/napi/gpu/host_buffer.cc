@@ -3,7 +3,6 @@
 #include "device_buffer.h"
 #include "external_memory.h"
 #include "object_call.h"
-#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -17,7 +16,6 @@ constexpr std::int64_t kMaxBytes = std::int64_t{1} << 53;
 // Page-locked memory.
 class HostBuffer final : public NativeObject {
  public:
-  static constexpr napi_type_tag kTag{0x57a9e8d2c40b4f13, 0xae06b3587d92f14e};
   static constexpr const char* kKind = "a HostBuffer";
 
   HostBuffer(napi_env env, AllocationPtr allocation)
@@ -137,12 +135,12 @@ Status copy(ObjectCall& call) {
 }
 
 constexpr napi_property_descriptor kMethods[] = {
-    object_method<create>("createHostBuffer"),
-    object_method<copy>("copyBuffer"),
+    method<create>("createHostBuffer"),
+    method<copy>("copyBuffer"),
 };
 
 }  // namespace
 
-constinit const ObjectClass kHostBuffers = {HostBuffer::kTag, kMethods};
+constinit const Methods kHostBuffers = kMethods;
 
 }  // namespace rmsnorm::napi

@@ -1,7 +1,6 @@
 #include "stream.h"
 
-#include "event.h"
-#include "objects.h"
+#include "../../cuda/runtime/graph.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -53,7 +52,7 @@ Status synchronize(ObjectCall& call) {
 }
 
 Status when_passed(ObjectCall& call) {
-  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  Promise promise(call.environment().mailbox());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
@@ -78,11 +77,54 @@ Status wait(ObjectCall& call) {
   return stream->get()->wait_for(event->get());
 }
 
+struct Graph final : OwningObject<cuda::Graph> {
+  static constexpr const char* kKind = "a Graph";
+  using OwningObject::OwningObject;
+};
+
+Status begin_capture(ObjectCall& call) {
+  Stream* stream = nullptr;
+  RMSNORM_TRY(call.object(0, "stream", &stream));
+  return stream->get()->begin_capture();
+}
+
+Status end_capture(ObjectCall& call) {
+  Stream* stream = nullptr;
+  std::unique_ptr<cuda::Graph> graph;
+  RMSNORM_TRY(call.object(0, "stream", &stream));
+  RMSNORM_TRY(cuda::Graph::end_capture(*stream->get(), &graph));
+  return call.returns_object(std::make_unique<Graph>(std::move(graph)));
+}
+
+// Never fails on a stream, open or not.
+Status abandon_capture(ObjectCall& call) {
+  const auto* stream = find_object<Stream>(call.env(), call[0]);
+  if (stream == nullptr) return call.wrong_type(0, "stream", Stream::kKind);
+  if (stream->is_open()) stream->get()->abandon_capture();
+  return {};
+}
+
+Status launch_graph(ObjectCall& call) {
+  Graph* graph = nullptr;
+  cuda::StreamPtr stream;
+  RMSNORM_TRY(call.object(0, "graph", &graph));
+  RMSNORM_TRY(read_stream(call, 1, graph->get().device(), &stream));
+  return graph->get().launch(stream);
+}
+
 constexpr napi_property_descriptor kMethods[] = {
-    object_method<create>("createStream"),           object_method<create_foreign>("foreignStream"),
-    object_method<find_default>("defaultStream"),    object_method<get_pointer>("streamPointer"),
-    object_method<synchronize>("streamSynchronize"), object_method<when_passed>("streamPassed"),
-    object_method<is_idle>("streamIsIdle"),          object_method<wait>("streamWait"),
+    method<create>("createStream"),
+    method<create_foreign>("foreignStream"),
+    method<find_default>("defaultStream"),
+    method<get_pointer>("streamPointer"),
+    method<synchronize>("streamSynchronize"),
+    method<when_passed>("streamPassed"),
+    method<is_idle>("streamIsIdle"),
+    method<wait>("streamWait"),
+    method<begin_capture>("beginCapture"),
+    method<end_capture>("endCapture"),
+    method<abandon_capture>("abandonCapture"),
+    method<launch_graph>("launchGraph"),
 };
 
 }  // namespace
@@ -108,6 +150,6 @@ Status read_stream(Environment& environment, napi_value argument, cuda::Device& 
   return {};
 }
 
-constinit const ObjectClass kStreams = {Stream::kTag, kMethods};
+constinit const Methods kStreams = kMethods;
 
 }  // namespace rmsnorm::napi
