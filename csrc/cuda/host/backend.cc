@@ -8,7 +8,6 @@
 #include "../../os/floating_point.h"
 #include "../driver/device.h"
 #include "../launch/launch.h"
-#include "../runtime/allocation.h"
 #include "staging.h"
 
 namespace rmsnorm::cuda {
@@ -193,24 +192,63 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   return run_staged(device, call);
 }
 
+// Whether a call writes nothing.
+bool is_empty(const ForwardArgs& args) { return args.shape.rows == 0; }
+bool is_empty(const BackwardArgs& args) {
+  return args.dweight == nullptr && (args.dx.data == nullptr || args.shape.rows == 0);
+}
+
+template <class Args>
+Status run_on(int ordinal, const Args& args, Status (*staged)(Device&, const Args&)) {
+  Device* device = nullptr;
+  RMSNORM_TRY(find_device(ordinal, &device));
+  RMSNORM_TRY(check_dtype(*device, args.dtype));
+  if (is_empty(args)) return {};
+  const FloatingPointScope mode;  // for the parameters that launch.cc rounds
+  return device->note_fault(staged(*device, args));
+}
+
 }  // namespace
 
 Status forward(int ordinal, const ForwardArgs& args) {
-  Device* device = nullptr;
-  RMSNORM_TRY(find_device(ordinal, &device));
-  RMSNORM_TRY(check_dtype(*device, args.dtype));
-  if (args.shape.rows == 0) return {};
-  const FloatingPointScope mode;  // for the parameters that launch.cc rounds
-  return device->note_fault(staged_forward(*device, args));
+  return run_on(ordinal, args, staged_forward);
 }
 
 Status backward(int ordinal, const BackwardArgs& args) {
-  Device* device = nullptr;
-  RMSNORM_TRY(find_device(ordinal, &device));
-  RMSNORM_TRY(check_dtype(*device, args.dtype));
-  if (args.dweight == nullptr && (args.dx.data == nullptr || args.shape.rows == 0)) return {};
+  return run_on(ordinal, args, staged_backward);
+}
+
+Status enqueue_forward(Stream& stream, const ForwardArgs& args,
+                       std::initializer_list<const AllocationPtr*> used) {
+  if (is_empty(args)) return {};
   const FloatingPointScope mode;
-  return device->note_fault(staged_backward(*device, args));
+  Device& device = stream.device();
+  CUdeviceptr workspace = 0;
+  RMSNORM_TRY(stream.workspace(forward_workspace_bytes(device, args), &workspace));
+  return stream.enqueue(used,
+                        [&] { return launch_forward(device, args, workspace, stream.handle()); });
+}
+
+Status enqueue_backward(Stream& stream, const BackwardArgs& args,
+                        std::initializer_list<const AllocationPtr*> used) {
+  const bool has_dweight = args.dweight != nullptr;
+  if (is_empty(args)) return {};
+  const FloatingPointScope mode;
+  Device& device = stream.device();
+  const std::int64_t groups = row_group_count(args.shape.rows);
+  const std::int64_t partials_bytes =
+      has_dweight ? groups * partial_row_bytes(args.shape.hidden_size) : 0;
+  CUdeviceptr partials = 0;
+  RMSNORM_TRY(stream.workspace(partials_bytes + backward_workspace_bytes(device, args), &partials));
+  const CUdeviceptr workspace = partials + static_cast<CUdeviceptr>(partials_bytes);
+  return stream.enqueue(used, [&]() -> Status {
+    if (args.shape.rows > 0) {
+      RMSNORM_TRY(launch_backward(device, args, row_group_rows(args.shape.rows), partials,
+                                  workspace, stream.handle()));
+    }
+    if (!has_dweight) return {};
+    return launch_finish_dweight(device, args, partials, groups, stream.handle());
+  });
 }
 
 void release() {

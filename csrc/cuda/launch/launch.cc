@@ -10,19 +10,14 @@ namespace rmsnorm::cuda {
 namespace {
 
 template <class Params>
-Status enqueue(Device& device, const LaunchConfig& launch, std::int64_t blocks,
-               const Params& params, CUstream stream) {
-  if (blocks == 0) return {};
+Status enqueue(Device& device, const LaunchConfig& launch, const Params& params, CUstream stream) {
+  if (launch.blocks == 0) return {};
   CUfunction kernel = nullptr;
   RMSNORM_TRY(device.kernel(*launch.kernel, &kernel));
   void* parameters[] = {const_cast<Params*>(&params)};
-  return RMSNORM_CUDA(cuLaunchKernel, kernel, static_cast<unsigned>(blocks), 1, 1, launch.block_x,
-                      launch.block_y, 1, launch.shared_bytes, stream, parameters, nullptr);
-}
-
-template <class Params>
-Status enqueue(Device& device, const LaunchConfig& launch, const Params& params, CUstream stream) {
-  return enqueue(device, launch, launch.blocks, params, stream);
+  return RMSNORM_CUDA(cuLaunchKernel, kernel, static_cast<unsigned>(launch.blocks), 1, 1,
+                      launch.block_x, launch.block_y, 1, launch.shared_bytes, stream, parameters,
+                      nullptr);
 }
 
 template <class Args>
@@ -79,11 +74,6 @@ Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... m
               ". Received " + std::to_string(rows)};
 }
 
-// Row groups matter to the kernels only where dweight is wanted.
-std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows) {
-  return args.dweight != nullptr ? group_rows : 0;
-}
-
 }  // namespace
 
 Status check_dtype(const Device& device, DType dtype) {
@@ -105,11 +95,12 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
   RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.x, args.residual, args.sum, args.y));
   const Call call = Call::of(args);
   ForwardParams params = forward_params(args, call);
-  if (const LaunchConfig launch = configure_forward(call); launch.kernel != nullptr) {
-    for (std::int64_t first = 0; first < launch.blocks; first += kMaxBlocks) {
+  if (LaunchConfig launch = configure_forward(call); launch.kernel != nullptr) {
+    const std::int64_t blocks = launch.blocks;
+    for (std::int64_t first = 0; first < blocks; first += kMaxBlocks) {
       params.first_row = first * launch.block_y;
-      const std::int64_t blocks = std::min(launch.blocks - first, kMaxBlocks);
-      RMSNORM_TRY(enqueue(device, launch, blocks, params, stream));
+      launch.blocks = std::min(blocks - first, kMaxBlocks);
+      RMSNORM_TRY(enqueue(device, launch, params, stream));
     }
     return {};
   }
@@ -138,7 +129,8 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
                        CUdeviceptr partials, CUdeviceptr workspace, CUstream stream) {
   RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dsum));
   const Call call = Call::of(args);
-  const std::int64_t wanted = wanted_group_rows(args, group_rows);
+  // Row groups matter to the kernels only where dweight is wanted.
+  const std::int64_t wanted = args.dweight != nullptr ? group_rows : 0;
   const int shared_limit = device.properties().shared_memory_optin;
   if (const BackwardConfig config = configure_backward(call, wanted, shared_limit);
       config.rows.kernel != nullptr) {

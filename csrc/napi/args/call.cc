@@ -5,7 +5,6 @@
 
 #include "../../cpu/backend.h"
 #include "../../cuda/host/backend.h"
-#include "../../cuda/runtime/enqueue.h"
 #include "../arguments.h"
 #include "../environment.h"
 #include "../gpu/device_buffer.h"
