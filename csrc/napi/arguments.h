@@ -25,6 +25,7 @@ class Arguments {
  public:
   // Errors: kWrongType.
   Status begin(napi_env env, napi_callback_info info);
+  Status run(Status (*function)(Arguments&)) { return function(*this); }
 
   napi_env env() const { return env_; }
   napi_value operator[](std::size_t index) const { return values_[index]; }
@@ -55,15 +56,15 @@ class Arguments {
   napi_value result_ = nullptr;
 };
 
-// A Node-API callback, or the callback of a Status (Arguments&), of whatever class of arguments. It
-// lets no exception out, which would end the process.
+// A Node-API callback, or that of a function of Arguments or of an ObjectCall. It lets no exception
+// out, which would end the process.
 template <auto function>
 napi_value guarded(napi_env env, napi_callback_info info) {
-  const auto run = [&]<class AnyArguments>(Status (*read)(AnyArguments&)) {
-    AnyArguments arguments;
-    Status status = arguments.begin(env, info);
-    if (status.ok()) status = read(arguments);
-    return status.ok() ? arguments.result() : throw_status(env, status);
+  const auto run = [&]<class AnyCall, class... Subject>(Status (*called)(AnyCall&, Subject & ...)) {
+    AnyCall call;
+    Status status = call.begin(env, info);
+    if (status.ok()) status = call.run(called);
+    return status.ok() ? call.result() : throw_status(env, status);
   };
   try {
     if constexpr (std::is_same_v<decltype(function), napi_callback>) {

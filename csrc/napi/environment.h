@@ -23,7 +23,8 @@ namespace rmsnorm::napi {
 
 class Environment;
 
-// A C++ object behind one of JavaScript's. Its class has a kKind, such as "a Stream".
+// A C++ object behind one of JavaScript's. Its class has a kKind, such as "a Stream", and a
+// kName that arguments have, such as "stream".
 class NativeObject {
  public:
   NativeObject() = default;

@@ -1,4 +1,5 @@
-// From a Status to the JavaScript error that a caller sees: the one place where errors are made.
+// From a Status to the JavaScript error that a caller sees, or a promise's: the one place where
+// errors are made.
 #pragma once
 
 #include <node_api.h>

@@ -226,6 +226,39 @@ Status lacking(const Operation& operation, std::uint32_t wanted) {
   return {};
 }
 
+ForwardArgs forward_args(const Call& call) {
+  using namespace forward_operand;
+  return {.shape = call.shape,
+          .options = call.options,
+          .dtype = call.dtype,
+          .x = call.matrix<ConstRows>(kX),
+          .weight = {call.data(kWeight),
+                     call.is_wanted(kWeight) ? call.operands[kWeight].dtype : call.dtype},
+          .y = call.matrix<Rows>(kY),
+          .rstd = call.data(kRstd),
+          .residual = call.matrix<ConstRows>(kResidual),
+          .sum = call.matrix<Rows>(kSum)};
+}
+
+BackwardArgs backward_args(const Call& call) {
+  using namespace backward_operand;
+  const auto dtype_of = [&](std::size_t index) {
+    return call.is_wanted(index) ? call.operands[index].dtype : call.dtype;
+  };
+  return {.shape = call.shape,
+          .options = call.options,
+          .dtype = call.dtype,
+          .dy = call.matrix<ConstRows>(kDy),
+          .x = call.matrix<ConstRows>(kX),
+          .weight = {call.data(kWeight), dtype_of(kWeight)},
+          .rstd = call.data(kRstd),
+          .dx = call.matrix<Rows>(kDx),
+          .dweight = call.data(kDweight),
+          .dweight_dtype = dtype_of(kDweight),
+          .accumulate = call.accumulate,
+          .dsum = call.matrix<ConstRows>(kDsum)};
+}
+
 // The allocation that an operand is in; null if it has none on a device.
 const cuda::AllocationPtr& allocation_of(const Call& call, std::size_t index) {
   static const cuda::AllocationPtr none;
@@ -267,39 +300,6 @@ Status read_call(napi_env env, const Operation& operation, const CallRecord& rec
   if (&operation != &kBackward || call->is_wanted(backward_operand::kDx)) return {};
   return check_rows_have_memory(call->operands[backward_operand::kDy],
                                 call->operands[backward_operand::kX]);
-}
-
-ForwardArgs forward_args(const Call& call) {
-  using namespace forward_operand;
-  return {.shape = call.shape,
-          .options = call.options,
-          .dtype = call.dtype,
-          .x = call.matrix<ConstRows>(kX),
-          .weight = {call.data(kWeight),
-                     call.is_wanted(kWeight) ? call.operands[kWeight].dtype : call.dtype},
-          .y = call.matrix<Rows>(kY),
-          .rstd = call.data(kRstd),
-          .residual = call.matrix<ConstRows>(kResidual),
-          .sum = call.matrix<Rows>(kSum)};
-}
-
-BackwardArgs backward_args(const Call& call) {
-  using namespace backward_operand;
-  const auto dtype_of = [&](std::size_t index) {
-    return call.is_wanted(index) ? call.operands[index].dtype : call.dtype;
-  };
-  return {.shape = call.shape,
-          .options = call.options,
-          .dtype = call.dtype,
-          .dy = call.matrix<ConstRows>(kDy),
-          .x = call.matrix<ConstRows>(kX),
-          .weight = {call.data(kWeight), dtype_of(kWeight)},
-          .rstd = call.data(kRstd),
-          .dx = call.matrix<Rows>(kDx),
-          .dweight = call.data(kDweight),
-          .dweight_dtype = dtype_of(kDweight),
-          .accumulate = call.accumulate,
-          .dsum = call.matrix<ConstRows>(kDsum)};
 }
 
 Status run_forward(const Call& call) {

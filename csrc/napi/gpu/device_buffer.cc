@@ -21,22 +21,18 @@ Status make(ObjectCall& call, DeviceSpan span, std::shared_ptr<ReportedMemory> r
   return call.returns_object(std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)));
 }
 
-Status create(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create(ObjectCall& call, cuda::Device& device) {
   DeviceSpan span;
-  RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.integer(1, "length", 0, kMaxLength, &span.length));
   RMSNORM_TRY(call.dtype(2, &span.dtype));
-  RMSNORM_TRY(cuda::Allocation::on_device(*device, span.bytes(), &span.allocation));
+  RMSNORM_TRY(cuda::Allocation::on_device(device, span.bytes(), &span.allocation));
   span.pointer = span.allocation->pointer();
   auto reported = std::make_shared<ReportedMemory>(call.env(), span.bytes());
   return make(call, std::move(span), std::move(reported));
 }
 
-Status create_foreign(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create_foreign(ObjectCall& call, cuda::Device& device) {
   DeviceSpan span;
-  RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.pointer(1, &span.pointer));
   RMSNORM_TRY(call.integer(2, "length", 0, kMaxLength, &span.length));
   RMSNORM_TRY(call.dtype(3, &span.dtype));
@@ -45,27 +41,23 @@ Status create_foreign(ObjectCall& call) {
     return {Code::kInvalidValue, "The argument 'pointer' must be a multiple of " +
                                      std::to_string(alignment) + ", the size of an element"};
   }
-  RMSNORM_TRY(cuda::Allocation::foreign(*device, span.pointer, span.bytes(), &span.allocation));
+  RMSNORM_TRY(cuda::Allocation::foreign(device, span.pointer, span.bytes(), &span.allocation));
   return make(call, std::move(span), nullptr);
 }
 
-Status view(ObjectCall& call) {
-  DeviceBuffer* buffer = nullptr;
+Status view(ObjectCall& call, DeviceBuffer& buffer) {
   std::int64_t begin = 0;
   std::int64_t end = 0;
-  RMSNORM_TRY(call.object(0, "buffer", &buffer));
-  RMSNORM_TRY(call.integer(1, "begin", 0, buffer->span().length, &begin));
-  RMSNORM_TRY(call.integer(2, "end", 0, buffer->span().length, &end));
-  DeviceSpan span = buffer->span();
+  RMSNORM_TRY(call.integer(1, "begin", 0, buffer.span().length, &begin));
+  RMSNORM_TRY(call.integer(2, "end", 0, buffer.span().length, &end));
+  DeviceSpan span = buffer.span();
   span.pointer += static_cast<cuda::CUdeviceptr>(begin * element_size(span.dtype));
   span.length = std::max<std::int64_t>(end - begin, 0);
-  return make(call, std::move(span), buffer->reported());
+  return make(call, std::move(span), buffer.reported());
 }
 
-Status get_pointer(ObjectCall& call) {
-  DeviceBuffer* buffer = nullptr;
-  RMSNORM_TRY(call.object(0, "buffer", &buffer));
-  call.returns_pointer(buffer->span().pointer);
+Status get_pointer(ObjectCall& call, DeviceBuffer& buffer) {
+  call.returns_pointer(buffer.span().pointer);
   return {};
 }
 
@@ -148,13 +140,11 @@ Status read_async(ObjectCall& call) {
   return {};
 }
 
-Status fill(ObjectCall& call) {
-  DeviceBuffer* buffer = nullptr;
+Status fill(ObjectCall& call, DeviceBuffer& buffer) {
   double number = 0;
   StreamPtr stream;
-  RMSNORM_TRY(call.object(0, "buffer", &buffer));
   RMSNORM_TRY(call.number(1, "value", &number));
-  const DeviceSpan& span = buffer->span();
+  const DeviceSpan& span = buffer.span();
   RMSNORM_TRY(read_stream(call, 2, span.allocation->device(), &stream));
   if (span.length == 0) return {};
   const FloatingPointScope mode;

@@ -31,6 +31,7 @@ class ReportedMemory {
 class DeviceBuffer final : public NativeObject {
  public:
   static constexpr const char* kKind = "a DeviceBuffer";
+  static constexpr const char* kName = "buffer";
 
   DeviceBuffer(cuda::DeviceSpan span, std::shared_ptr<ReportedMemory> reported)
       : span_(std::move(span)), reported_(std::move(reported)) {}

@@ -4,38 +4,28 @@
 namespace rmsnorm::napi {
 namespace {
 
-Status create(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create(ObjectCall& call, cuda::Device& device) {
   bool has_timing = false;
   std::unique_ptr<cuda::Event> event;
-  RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.boolean(1, "timing", &has_timing));
-  RMSNORM_TRY(cuda::Event::make(*device, has_timing, &event));
+  RMSNORM_TRY(cuda::Event::make(device, has_timing, &event));
   return call.returns_object(std::make_unique<Event>(std::move(event)));
 }
 
-Status record(ObjectCall& call) {
-  Event* event = nullptr;
+Status record(ObjectCall& call, Event& event) {
   cuda::StreamPtr stream;
-  RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(read_stream(call, 1, event->get().device(), &stream));
-  return stream->record(event->get());
+  RMSNORM_TRY(read_stream(call, 1, event.get().device(), &stream));
+  return stream->record(event.get());
 }
 
-Status has_passed(ObjectCall& call) {
-  Event* event = nullptr;
+Status has_passed(ObjectCall& call, Event& event) {
   bool has_passed = false;
-  RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(event->get().has_passed(&has_passed));
+  RMSNORM_TRY(event.get().has_passed(&has_passed));
   call.returns_boolean(has_passed);
   return {};
 }
 
-Status synchronize(ObjectCall& call) {
-  Event* event = nullptr;
-  RMSNORM_TRY(call.object(0, "event", &event));
-  return event->get().synchronize();
-}
+Status synchronize(ObjectCall&, Event& event) { return event.get().synchronize(); }
 
 // By a stream that does nothing but wait for it: behind another, the promise would wait for more.
 Status when_passed(ObjectCall& call) {

@@ -46,13 +46,11 @@ class HostBuffer final : public NativeObject {
   ExternalMemory memory_ = 0;
 };
 
-Status create(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create(ObjectCall& call, cuda::Device& device) {
   std::int64_t bytes = 0;
   AllocationPtr allocation;
-  RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.integer(1, "byteLength", 0, kMaxBytes, &bytes));
-  RMSNORM_TRY(cuda::Allocation::on_host(*device, bytes, &allocation));
+  RMSNORM_TRY(cuda::Allocation::on_host(device, bytes, &allocation));
   auto buffer = std::make_unique<HostBuffer>(call.env(), std::move(allocation));
   napi_value array_buffer = nullptr;
   RMSNORM_TRY(buffer->make_array_buffer(&array_buffer));

@@ -37,14 +37,24 @@ class ObjectCall : public Arguments {
     return environment_->open_mailbox();
   }
 
+  Status run(Status (*function)(ObjectCall&)) { return function(*this); }
+  // A function over its first argument, which is an object of ours or the ordinal of a device.
+  // Errors: as object, and as find_device.
+  template <class Subject>
+  Status run(Status (*function)(ObjectCall&, Subject&)) {
+    Subject* subject = nullptr;
+    if constexpr (std::is_same_v<Subject, cuda::Device>) {
+      std::int64_t ordinal = 0;
+      RMSNORM_TRY(integer(0, "device", 0, kMaxOrdinal, &ordinal));
+      RMSNORM_TRY(cuda::find_device(static_cast<int>(ordinal), &subject));
+    } else {
+      RMSNORM_TRY(object(0, Subject::kName, &subject));
+    }
+    return function(*this, *subject);
+  }
+
   Environment& environment() { return *environment_; }
 
-  // By its ordinal. Errors: as find_device, too.
-  Status device(std::size_t index, cuda::Device** device) {
-    std::int64_t ordinal = 0;
-    RMSNORM_TRY(integer(index, "device", 0, kMaxOrdinal, &ordinal));
-    return cuda::find_device(static_cast<int>(ordinal), device);
-  }
   // An object of ours. Errors: kDisposed, too.
   template <class Object>
   Status object(std::size_t index, const char* name, Object** object) {

@@ -13,6 +13,7 @@ namespace rmsnorm::napi {
 class Stream final : public NativeObject {
  public:
   static constexpr const char* kKind = "a Stream";
+  static constexpr const char* kName = "stream";
 
   Stream(Environment& environment, cuda::StreamPtr stream, bool is_default)
       : environment_(environment), stream_(std::move(stream)), is_default_(is_default) {}
@@ -34,6 +35,7 @@ class Stream final : public NativeObject {
 // Once it is closed, streams that wait for it go on doing so.
 struct Event final : OwningObject<cuda::Event> {
   static constexpr const char* kKind = "a CudaEvent";
+  static constexpr const char* kName = "event";
   using OwningObject::OwningObject;
 };
 
