@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <typeinfo>
 #include <vector>
 
 #include "../cpu/thread_pool.h"
@@ -100,7 +101,10 @@ class Environment {
 NativeObject* find_native_object(napi_env env, napi_value value);
 template <class Object>
 Object* find_object(napi_env env, napi_value value) {
-  return dynamic_cast<Object*>(find_native_object(env, value));
+  NativeObject* const found = find_native_object(env, value);
+  // Classes are final: dynamic_cast would take longer.
+  return found != nullptr && typeid(*found) == typeid(Object) ? static_cast<Object*>(found)
+                                                              : nullptr;
 }
 
 }  // namespace rmsnorm::napi
