@@ -29,24 +29,20 @@ void for_each_matrix(BackwardArgs& args, const Visit& visit) {
   visit(args.dx);
 }
 
-// A matrix of the host as an array: what a call only reads is uploaded, what it writes downloaded.
-template <class AnyRows>
-StagedArray array_of(const AnyRows& rows, std::int64_t hidden_size, DType dtype) {
-  constexpr bool kIsInput = std::is_same_v<AnyRows, ConstRows>;
+// Rows of the host as an array: what a call only reads is uploaded, what it writes downloaded.
+StagedArray array_of(const ConstRows& rows, std::int64_t hidden_size, DType dtype) {
   const std::int64_t size = element_size(dtype);
-  return {
-      .source = kIsInput ? rows.data : nullptr,
-      .destination = kIsInput ? nullptr : const_cast<void*>(static_cast<const void*>(rows.data)),
-      .row_bytes = hidden_size * size,
-      .row_stride = rows.row_stride * size,
-      .batch_rows = rows.batch_rows,
-      .batch_stride = rows.batch_stride * size};
+  return {.source = rows.data,
+          .row_bytes = hidden_size * size,
+          .row_stride = rows.row_stride * size,
+          .batch_rows = rows.batch_rows,
+          .batch_stride = rows.batch_stride * size};
 }
-StagedArray rstd_of(const ForwardArgs& args) {
-  return array_of(Rows{args.rstd, 1}, 1, DType::kFloat32);
-}
-StagedArray rstd_of(const BackwardArgs& args) {
-  return array_of(ConstRows{args.rstd, 1}, 1, DType::kFloat32);
+StagedArray array_of(const Rows& rows, std::int64_t hidden_size, DType dtype) {
+  StagedArray array = array_of(
+      ConstRows{nullptr, rows.row_stride, rows.batch_rows, rows.batch_stride}, hidden_size, dtype);
+  array.destination = rows.data;
+  return array;
 }
 
 // Its address where the memory it is in begins at `base`; null if the call does not have it.
@@ -77,7 +73,8 @@ class StagedArgs {
       if (next->is_used()) row_bytes += next->row_bytes;
       ++next;
     });
-    *next = rstd_of(args_);
+    using Rstd = std::conditional_t<std::is_same_v<Args, ForwardArgs>, Rows, ConstRows>;
+    *next = array_of(Rstd{args_.rstd, 1}, 1, DType::kFloat32);
     std::int64_t bytes = 0;
     RMSNORM_TRY(chunk_bytes(&bytes));
     const std::int64_t units =

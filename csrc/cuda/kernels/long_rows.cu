@@ -63,9 +63,9 @@ __device__ float fold_part(const ForwardParams& params, const RowThread<T>& me, 
 }
 
 template <class T, class W, int index, Access access>
-__device__ void fold_forward(const LongForwardParams& params) {
+__device__ void fold_forward(const LongParams<ForwardParams>& params) {
   extern __shared__ float shared[];
-  const ForwardParams& forward = params.forward;
+  const ForwardParams& forward = params.of_rows;
   const RowParams& common = forward.common;
   const RowThread<T> me;
   const std::int64_t row = params.is_finish ? blockIdx.x : blockIdx.x / params.splits;
@@ -95,9 +95,9 @@ __device__ void fold_forward(const LongForwardParams& params) {
 }
 
 template <class T, class W, int index, Access access>
-__device__ void fold_backward(const LongBackwardParams& params) {
+__device__ void fold_backward(const LongParams<BackwardParams>& params) {
   extern __shared__ float shared[];
-  const BackwardParams& backward = params.backward;
+  const BackwardParams& backward = params.of_rows;
   const RowParams& common = backward.common;
   const RowThread<T> me;
   const std::int64_t row = params.is_finish ? blockIdx.x : blockIdx.x / params.splits;
@@ -152,8 +152,8 @@ __device__ void fold_backward(const LongBackwardParams& params) {
 
 // Grid: rows * ceil(packs of a row / (kLongThreads * kScalePacks)).
 template <class T, class W, int index, Access access>
-__device__ void scale_rows(const LongForwardParams& params) {
-  const ForwardParams& forward = params.forward;
+__device__ void scale_rows(const LongParams<ForwardParams>& params) {
+  const ForwardParams& forward = params.of_rows;
   const RowParams& common = forward.common;
   const std::int64_t chunk_columns = kLongThreads * kScalePacks * kPackColumns<T>;
   const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
@@ -180,8 +180,8 @@ __device__ void scale_rows(const LongForwardParams& params) {
 // Grid: ceil(packs of a row / kLongThreads) * ceil(rows / group_rows): a thread takes a pack
 // of columns down a row group.
 template <class T, class W, int index, Access access>
-__device__ void backward_columns(const LongBackwardParams& params) {
-  const BackwardParams& backward = params.backward;
+__device__ void backward_columns(const LongParams<BackwardParams>& params) {
+  const BackwardParams& backward = params.of_rows;
   const RowParams& common = backward.common;
   const std::int64_t chunk_columns = kLongThreads * kPackColumns<T>;
   const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);

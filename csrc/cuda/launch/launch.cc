@@ -20,6 +20,19 @@ Status enqueue(Device& device, const LaunchConfig& launch, const Params& params,
                       nullptr);
 }
 
+// Rows that no block holds: the sums of their parts, then of the rows, then the rest. The last two
+// read what `finish` says.
+template <class Params>
+Status enqueue_long(Device& device, const LongConfig& config, const Params& fold,
+                    const Params& finish, CUdeviceptr workspace, CUstream stream) {
+  LongParams<Params> params{fold, reinterpret_cast<float*>(workspace), config.splits, false};
+  RMSNORM_TRY(enqueue(device, config.fold, params, stream));
+  params.of_rows = finish;
+  params.is_finish = true;
+  RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
+  return enqueue(device, config.finish, params, stream);
+}
+
 template <class Args>
 RowParams row_params(const Args& args, const Call& call) {
   const bool has_weight = args.weight.data != nullptr;
@@ -55,11 +68,6 @@ BackwardParams backward_params(const BackwardArgs& args, const Call& call, std::
           .partials = args.dweight != nullptr ? reinterpret_cast<float*>(partials) : nullptr,
           .partial_stride = partial_row_floats(args.shape.hidden_size),
           .group_rows = group_rows};
-}
-
-// The rows of a matrix, for kernels that only read it.
-ConstMatrix read_only(const Matrix& matrix) {
-  return {matrix.data, matrix.row_stride, matrix.batch_stride, matrix.batch_rows};
 }
 
 // Whether there are kernels for these arguments. `matrices` are all matrices among them.
@@ -105,16 +113,13 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
     return {};
   }
 
-  const LongConfig config = configure_long_forward(call);
-  LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), config.splits, false};
-  RMSNORM_TRY(enqueue(device, config.fold, long_params, stream));
+  ForwardParams finish = params;
   if (args.residual.data != nullptr) {
-    long_params.forward.x = read_only(params.sum);
-    long_params.forward.residual = {};
+    finish.x = {params.sum.data, params.sum.row_stride, params.sum.batch_stride,
+                params.sum.batch_rows};
+    finish.residual = {};
   }
-  long_params.is_finish = true;
-  RMSNORM_TRY(enqueue(device, config.finish_sums, long_params, stream));
-  return enqueue(device, config.finish, long_params, stream);
+  return enqueue_long(device, configure_long_forward(call), params, finish, workspace, stream);
 }
 
 std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args) {
@@ -139,12 +144,8 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   }
 
   const LongConfig config = configure_long_backward(call, wanted);
-  LongBackwardParams params{backward_params(args, call, config.group_rows, partials),
-                            reinterpret_cast<float*>(workspace), config.splits, false};
-  RMSNORM_TRY(enqueue(device, config.fold, params, stream));
-  params.is_finish = true;
-  RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
-  return enqueue(device, config.finish, params, stream);
+  const BackwardParams params = backward_params(args, call, config.group_rows, partials);
+  return enqueue_long(device, config, params, params, workspace, stream);
 }
 
 Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
