@@ -4,10 +4,8 @@
 #include <node_api.h>
 
 #include "environment.h"
-#include "gpu/objects.h"
-#include "method.h"
+#include "gpu/object_call.h"
 #include "ops/calls.h"
-#include "ops/tools.h"
 #include "results.h"
 
 namespace rmsnorm::napi {
@@ -17,7 +15,6 @@ napi_value init(napi_env env, napi_value exports) {
   Status status = Environment::make(env);
   if (status.ok()) status = export_calls(env, exports);
   if (!status.ok()) return throw_status(env, status);
-  napi_define_properties(env, exports, kTools.size(), kTools.data());
   set_own(env, exports, {"package", make_string(env, RMSNORM_PACKAGE)});
   export_gpu(env, exports);
   return exports;

@@ -2,8 +2,6 @@
 
 #include <cmath>
 
-#include "values.h"
-
 namespace rmsnorm::napi {
 
 Status argument_error(napi_env env, Code code, const char* name, const std::string& expected,
@@ -12,17 +10,13 @@ Status argument_error(napi_env env, Code code, const char* name, const std::stri
                     describe(env, actual)};
 }
 
-Status read_host_array(napi_env env, napi_value value, DType dtype, const char* name,
-                       HostArray* array) {
-  Memory memory;
-  if (!read_memory(env, value, &memory) || !memory.holds(dtype)) {
-    return argument_error(env, Code::kWrongType, name, array_name(dtype), value);
-  }
-  *array = {value, memory.data, dtype, memory.length};
-  return {};
+Status length_error(const char* name, std::int64_t expected, std::int64_t actual) {
+  return {Code::kOutOfRange, std::string("The argument '") + name + "' must have " +
+                                 std::to_string(expected) + " elements. Received " +
+                                 std::to_string(actual)};
 }
 
-Status Arguments::read(napi_env env, napi_callback_info info) {
+Status Arguments::begin(napi_env env, napi_callback_info info) {
   env_ = env;
   std::size_t count = kMaxArguments;
   if (napi_get_cb_info(env, info, &count, values_, nullptr, nullptr) == napi_ok) return {};
@@ -89,7 +83,8 @@ Status Arguments::text(std::size_t index, const char* name, std::string* text) c
 Status Arguments::array(std::size_t index, const char* name, HostArray* array) const {
   DType dtype = DType::kFloat32;
   RMSNORM_TRY(this->dtype(index + 1, &dtype));
-  return read_host_array(env_, values_[index], dtype, name, array);
+  if (read_host_array(env_, values_[index], dtype, array)) return {};
+  return wrong_type(index, name, array_name(dtype));
 }
 
 }  // namespace rmsnorm::napi

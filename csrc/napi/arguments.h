@@ -1,39 +1,31 @@
-// The arguments of the exported functions but for those of forward and backward: read and checked
-// one at a time, by their index.
+// The functions that the addon exports, and the arguments of all but forward and backward: read and
+// checked one at a time, by their index.
 #pragma once
 
 #include <node_api.h>
 
 #include <cstdint>
+#include <new>
+#include <span>
 #include <string>
+#include <type_traits>
 
-#include "../op/rms_norm.h"
 #include "../op/status.h"
+#include "errors.h"
+#include "values.h"
 
 namespace rmsnorm::napi {
 
 // What an argument must be, and what it is.
 Status argument_error(napi_env env, Code code, const char* name, const std::string& expected,
                       napi_value actual);
-
-// A typed array. Valid until JavaScript runs again.
-struct HostArray {
-  napi_value value = nullptr;
-  void* data = nullptr;
-  DType dtype = DType::kFloat32;
-  std::int64_t length = 0;
-
-  std::int64_t bytes() const { return length * element_size(dtype); }
-};
-
-// A typed array of this dtype. Errors: kWrongType.
-Status read_host_array(napi_env env, napi_value value, DType dtype, const char* name,
-                       HostArray* array);
+Status length_error(const char* name, std::int64_t expected, std::int64_t actual);
 
 class Arguments {
  public:
   // Errors: kWrongType.
-  Status read(napi_env env, napi_callback_info info);
+  Status begin(napi_env env, napi_callback_info info);
+  Status run(Status (*function)(Arguments&)) { return function(*this); }
 
   napi_env env() const { return env_; }
   napi_value operator[](std::size_t index) const { return values_[index]; }
@@ -52,11 +44,46 @@ class Arguments {
 
   Status wrong_type(std::size_t index, const char* name, const char* expected) const;
 
+  // The result, where it is not undefined.
+  void returns(napi_value value) { result_ = value; }
+  napi_value result() const { return result_; }
+
  private:
   static constexpr std::size_t kMaxArguments = 6;
 
   napi_env env_ = nullptr;
   napi_value values_[kMaxArguments] = {};  // those not passed are undefined
+  napi_value result_ = nullptr;
 };
+
+// A Node-API callback, or that of a function of Arguments or of an ObjectCall. It lets no exception
+// out, which would end the process.
+template <auto function>
+napi_value guarded(napi_env env, napi_callback_info info) {
+  const auto run = [&]<class AnyCall, class... Subject>(Status (*called)(AnyCall&, Subject & ...)) {
+    AnyCall call;
+    Status status = call.begin(env, info);
+    if (status.ok()) status = call.run(called);
+    return status.ok() ? call.result() : throw_status(env, status);
+  };
+  try {
+    if constexpr (std::is_same_v<decltype(function), napi_callback>) {
+      return function(env, info);
+    } else {
+      return run(function);
+    }
+  } catch (const std::bad_alloc&) {
+    return throw_status(env, out_of_memory());
+  }
+}
+
+// Functions for napi_define_properties: each file of them ends with its table.
+using Methods = std::span<const napi_property_descriptor>;
+
+template <auto function>
+constexpr napi_property_descriptor method(const char* name) {
+  return {name,    nullptr, guarded<function>,       nullptr,
+          nullptr, nullptr, napi_default_jsproperty, nullptr};
+}
 
 }  // namespace rmsnorm::napi

@@ -12,8 +12,6 @@
 namespace rmsnorm::napi {
 namespace {
 
-constexpr const char* kName = "fused-rmsnorm";
-
 // Half of the pool's four threads; one of a pool that has no more, as libuv reads its variable.
 int slot_count() {
   const auto size = environment_variable("UV_THREADPOOL_SIZE");
@@ -69,7 +67,8 @@ AsyncCall::~AsyncCall() {
 }
 
 Status AsyncCall::open(napi_value* promise) {
-  napi_value name = make_string(env_, kName);
+  static_cast<void>(slots());  // made here, where that may fail
+  napi_value name = make_string(env_, kResourceName);
   if (napi_create_async_work(env_, nullptr, name, execute, complete, this, &work_) != napi_ok ||
       napi_create_promise(env_, &deferred_, promise) != napi_ok) {
     return ending();
@@ -78,21 +77,8 @@ Status AsyncCall::open(napi_value* promise) {
 }
 
 void AsyncCall::settle(Status status) {
-  napi_value value = nullptr;
-  bool is_resolved = false;
-  try {
-    if (status.ok()) status = finish(&value);
-    is_resolved = status.ok();
-    if (!is_resolved) value = make_error(env_, status);
-  } catch (const std::bad_alloc&) {
-    is_resolved = false;
-    value = make_error(env_, out_of_memory());
-  }
-  if (is_resolved) {
-    napi_resolve_deferred(env_, deferred_, value);
-  } else {
-    napi_reject_deferred(env_, deferred_, value);
-  }
+  napi::settle(env_, deferred_,
+               [&](napi_value* value) { return status.ok() ? finish(value) : status; });
 }
 
 void AsyncCall::execute(napi_env, void* data) {
@@ -114,27 +100,10 @@ void AsyncCall::complete(napi_env, napi_status, void* data) {
   delete call;
 }
 
-Status AsyncCalls::open() {
-  static_cast<void>(slots());  // made here, where that may fail
-  napi_value name = make_string(env_, kName);
-  napi_threadsafe_function wake = nullptr;
-  if (napi_create_threadsafe_function(env_, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
-                                      woken, &wake) != napi_ok) {
-    return ending();
-  }
-  if (is_open()) {  // by a hook that has made a call meanwhile
-    napi_release_threadsafe_function(wake, napi_tsfn_abort);
-    return {};
-  }
-  wake_ = wake;
-  napi_unref_threadsafe_function(env_, wake_);
-  return {};
-}
-
 void AsyncCalls::start(AsyncCall* call) {
   call->owner_ = this;
   // Keeps the event loop alive while it waits: the slot may become free in another thread.
-  if (outside_++ == 0) napi_ref_threadsafe_function(env_, wake_);
+  if (outside_++ == 0) mailbox_.hold();
   {
     const std::lock_guard lock(slots().mutex);
     slots().waiting.push(call);
@@ -144,16 +113,10 @@ void AsyncCalls::start(AsyncCall* call) {
 }
 
 void AsyncCalls::close() {
-  if (!is_open()) return;
+  if (outside_ == 0) return;
   drop_waiting();
   const std::lock_guard lock(slots().mutex);
   grant_free_slots();
-  napi_release_threadsafe_function(std::exchange(wake_, nullptr), napi_tsfn_abort);
-}
-
-// Without an environment the queue of the threadsafe function is just emptied.
-void AsyncCalls::woken(napi_env env, napi_value, void* context, void*) {
-  if (env != nullptr) static_cast<AsyncCalls*>(context)->enter_pool();
 }
 
 // Under the mutex of the slots, on this environment's thread. Wakes other environments.
@@ -162,9 +125,7 @@ void AsyncCalls::grant_free_slots() {
     AsyncCall* const call = slots().waiting.pop();
     --slots().free;
     call->owner_->granted_.push(call);
-    if (call->owner_ != this) {
-      napi_call_threadsafe_function(call->owner_->wake_, nullptr, napi_tsfn_nonblocking);
-    }
+    if (call->owner_ != this) call->owner_->mailbox_.wake();
   }
 }
 
@@ -178,7 +139,6 @@ void AsyncCalls::release_slot() {
   enter_pool();
 }
 
-// Puts what has been granted a slot into libuv's queue.
 void AsyncCalls::enter_pool() {
   CallList entering;
   {
@@ -203,7 +163,7 @@ void AsyncCalls::drop_waiting() {
 }
 
 void AsyncCalls::leave(int calls) {
-  if (calls > 0 && (outside_ -= calls) == 0) napi_unref_threadsafe_function(env_, wake_);
+  if (calls > 0 && (outside_ -= calls) == 0) mailbox_.let_go();
 }
 
 }  // namespace rmsnorm::napi

@@ -9,6 +9,7 @@
 
 #include "../cpu/thread_pool.h"
 #include "../op/status.h"
+#include "promise.h"
 
 namespace rmsnorm::napi {
 
@@ -71,17 +72,17 @@ class AsyncCall {
 // Those of one environment.
 class AsyncCalls {
  public:
-  explicit AsyncCalls(napi_env env) : env_(env) {}
+  AsyncCalls(napi_env env, Mailbox& mailbox) : env_(env), mailbox_(mailbox) {}
   ~AsyncCalls() { close(); }
   AsyncCalls(const AsyncCalls&) = delete;
   AsyncCalls& operator=(const AsyncCalls&) = delete;
 
-  // Before the first start(). Hooks of node:async_hooks run. Errors: kInvalidState.
-  Status open();
-  bool is_open() const { return wake_ != nullptr; }
-
-  // Takes over a call that has been opened, and deletes it when it has settled.
+  // Takes over a call that has been opened, and deletes it when it has settled. The mailbox must be
+  // open.
   void start(AsyncCall* call);
+
+  // Puts what has been granted a slot into libuv's queue.
+  void enter_pool();
 
   // For the end of the environment: calls that wait are dropped. Those in the pool have ended.
   void close();
@@ -89,16 +90,13 @@ class AsyncCalls {
  private:
   friend class AsyncCall;
 
-  static void woken(napi_env env, napi_value callback, void* context, void* data);
-
   void grant_free_slots();
   void release_slot();
-  void enter_pool();
   void drop_waiting();
   void leave(int calls);
 
   napi_env env_;
-  napi_threadsafe_function wake_ = nullptr;
+  Mailbox& mailbox_;
   int outside_ = 0;   // calls that have started and are not in the pool
   CallList granted_;  // of them those that may enter it; under the mutex of the slots
 };

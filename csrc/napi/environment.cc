@@ -13,6 +13,9 @@
 namespace rmsnorm::napi {
 namespace {
 
+// What objects with a NativeObject carry.
+constexpr napi_type_tag kTag{0x6c1f0a5e93d84b27, 0xa0f42e7d5b61c839};
+
 std::mutex environments_mutex;
 int environments = 0;
 
@@ -97,15 +100,12 @@ napi_value Environment::array_buffer_class() const {
 
 // Cleanup hooks run in reverse order. Added again after the threadsafe function, ours comes before
 // the one that ends the function.
-template <class Threadsafe>
-Status Environment::open(Threadsafe& threadsafe) {
-  if (threadsafe.is_open()) return {};
-  RMSNORM_TRY(threadsafe.open());
+Status Environment::open_mailbox() {
+  if (mailbox_->is_open()) return {};
+  RMSNORM_TRY(mailbox_->open());
   napi_remove_env_cleanup_hook(env_, end, this);
   return napi_add_env_cleanup_hook(env_, end, this) == napi_ok ? Status() : ending();
 }
-template Status Environment::open(Promises&);
-template Status Environment::open(AsyncCalls&);
 
 // Threads end and GPUs are released with the last environment, before Node.js tears the process
 // down around them. Node.js has waited for the calls in its pool.
@@ -127,8 +127,7 @@ Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream
   return {};
 }
 
-Status Environment::wrap(std::unique_ptr<NativeObject> object, const napi_type_tag& tag,
-                         napi_value* value) {
+Status Environment::wrap(std::unique_ptr<NativeObject> object, napi_value* value) {
   const auto finalize = [](napi_env, void* finalized, void*) {
     auto* object = static_cast<NativeObject*>(finalized);
     object->close();
@@ -137,7 +136,7 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, const napi_type_t
   object->environment_ = this;
   objects_.insert(object.get());
   if (napi_create_object(env_, value) != napi_ok ||
-      napi_type_tag_object(env_, *value, &tag) != napi_ok ||
+      napi_type_tag_object(env_, *value, &kTag) != napi_ok ||
       napi_wrap(env_, *value, object.get(), finalize, nullptr, nullptr) != napi_ok) {
     object->close();
     return ending();
@@ -173,16 +172,16 @@ void Environment::close() {
   for (const std::shared_ptr<cuda::Fence>& end : ends_) end->wait();
   ends_.clear();
   cuda::free_retired();
-  promises_.close();
+  mailbox_->close();
 }
 
-NativeObject* find_object(napi_env env, napi_value value, const napi_type_tag& tag) {
+NativeObject* find_native_object(napi_env env, napi_value value) {
   // What is no object would leave an exception pending.
   napi_valuetype type = napi_undefined;
   bool is_tagged = false;
   void* data = nullptr;
   if (value == nullptr || napi_typeof(env, value, &type) != napi_ok || type != napi_object ||
-      napi_check_object_type_tag(env, value, &tag, &is_tagged) != napi_ok || !is_tagged ||
+      napi_check_object_type_tag(env, value, &kTag, &is_tagged) != napi_ok || !is_tagged ||
       napi_unwrap(env, value, &data) != napi_ok) {
     return nullptr;
   }

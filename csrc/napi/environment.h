@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <typeinfo>
 #include <vector>
 
 #include "../cpu/thread_pool.h"
@@ -23,8 +24,8 @@ namespace rmsnorm::napi {
 
 class Environment;
 
-// A C++ object behind one of JavaScript's. Its class has a kTag, which no other has, and a kKind,
-// such as "a Stream".
+// A C++ object behind one of JavaScript's. Its class has a kKind, such as "a Stream", and a
+// kName that arguments have, such as "stream".
 class NativeObject {
  public:
   NativeObject() = default;
@@ -57,8 +58,7 @@ class Environment {
 
   // Before the first promise, or call on another thread. Hooks of node:async_hooks run: so this
   // comes before a pointer is read. Errors: kInvalidState.
-  Status open_promises() { return open(promises_); }
-  Status open_async_calls() { return open(async_calls_); }
+  Status open_mailbox();
 
   // `ArrayBuffer` as it was when the addon was loaded.
   napi_value array_buffer_class() const;
@@ -71,23 +71,17 @@ class Environment {
 
   // A JavaScript object for a new one of C++. Errors: kInvalidState of an environment that is
   // ending.
-  template <class Object>
-  Status wrap(std::unique_ptr<Object> object, napi_value* value) {
-    return wrap(std::move(object), Object::kTag, value);
-  }
+  Status wrap(std::unique_ptr<NativeObject> object, napi_value* value);
 
   napi_env env() const { return env_; }
-  Promises& promises() { return promises_; }
+  const std::shared_ptr<Mailbox>& mailbox() { return mailbox_; }
   AsyncCalls& async_calls() { return async_calls_; }
   cuda::StagingPool& staging() { return *staging_; }
 
  private:
   friend class NativeObject;
 
-  explicit Environment(napi_env env) : env_(env), promises_(env), async_calls_(env) {}
-  Status wrap(std::unique_ptr<NativeObject> object, const napi_type_tag& tag, napi_value* value);
-  template <class Threadsafe>
-  Status open(Threadsafe& threadsafe);
+  explicit Environment(napi_env env) : env_(env) {}
   static void end(void* environment);
   void close();
 
@@ -95,20 +89,22 @@ class Environment {
   bool is_closed_ = false;
   napi_ref array_buffer_class_ = nullptr;
   std::optional<cpu::OwnThreadCount> threads_;
-  Promises promises_;
-  AsyncCalls async_calls_;
+  const std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(env_, async_calls_);
+  AsyncCalls async_calls_{env_, *mailbox_};
   std::unique_ptr<cuda::StagingPool> staging_ = std::make_unique<cuda::StagingPool>();
   std::map<cuda::Device*, cuda::StreamPtr> default_streams_;
   std::vector<std::shared_ptr<cuda::Fence>> ends_;  // of closed streams
   std::set<NativeObject*> objects_;
 };
 
-// The object of C++ behind a value, open or not; null if it is none of this tag.
-NativeObject* find_object(napi_env env, napi_value value, const napi_type_tag& tag);
-
+// The object of C++ behind a value, open or not; null if there is none, or of another class.
+NativeObject* find_native_object(napi_env env, napi_value value);
 template <class Object>
 Object* find_object(napi_env env, napi_value value) {
-  return static_cast<Object*>(find_object(env, value, Object::kTag));
+  NativeObject* const found = find_native_object(env, value);
+  // Classes are final: dynamic_cast would take longer.
+  return found != nullptr && typeid(*found) == typeid(Object) ? static_cast<Object*>(found)
+                                                              : nullptr;
 }
 
 }  // namespace rmsnorm::napi

@@ -1,7 +1,10 @@
-// From a Status to the JavaScript error that a caller sees: the one place where errors are made.
+// From a Status to the JavaScript error that a caller sees, or a promise's: the one place where
+// errors are made.
 #pragma once
 
 #include <node_api.h>
+
+#include <new>
 
 #include "../op/status.h"
 
@@ -18,5 +21,25 @@ Status out_of_memory();
 
 // What Node-API's refusals mean that no argument can cause.
 Status ending();
+
+// Settles a promise with the value that outcome(&value) leaves, by default undefined, or with its
+// error. An error is made in the same place, since that takes memory, too.
+template <class Outcome>
+void settle(napi_env env, napi_deferred deferred, const Outcome& outcome) {
+  napi_value value = nullptr;
+  napi_value error = nullptr;
+  napi_get_undefined(env, &value);
+  try {
+    const Status status = outcome(&value);
+    if (!status.ok()) error = make_error(env, status);
+  } catch (const std::bad_alloc&) {
+    error = make_error(env, out_of_memory());
+  }
+  if (error == nullptr) {
+    napi_resolve_deferred(env, deferred, value);
+  } else {
+    napi_reject_deferred(env, deferred, error);
+  }
+}
 
 }  // namespace rmsnorm::napi

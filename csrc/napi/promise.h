@@ -6,11 +6,15 @@
 #include <node_api.h>
 
 #include <memory>
+#include <mutex>
+#include <set>
 
 #include "../cuda/runtime/stream.h"
 #include "../op/status.h"
 
 namespace rmsnorm::napi {
+
+class AsyncCalls;
 
 // What is left to be done on JavaScript's thread, and what must stay until then.
 class Completion {
@@ -20,18 +24,25 @@ class Completion {
   virtual Status finish(napi_env env) = 0;
 };
 
-// Those of one environment.
-class Promises {
+// How other threads reach that of one environment. Outlives it, for callbacks that come later.
+class Mailbox {
  public:
-  explicit Promises(napi_env env) : env_(env) {}
-  ~Promises() { close(); }
-  Promises(const Promises&) = delete;
-  Promises& operator=(const Promises&) = delete;
+  Mailbox(napi_env env, AsyncCalls& calls) : env_(env), calls_(calls) {}
+  ~Mailbox() { close(); }
+  Mailbox(const Mailbox&) = delete;
+  Mailbox& operator=(const Mailbox&) = delete;
 
   // Hooks of node:async_hooks run. Errors: kInvalidState if the environment has no room for it; no
   // promise can be made then.
   Status open();
-  bool is_open() const { return mailbox_ != nullptr; }
+  bool is_open() const { return function_ != nullptr; }
+
+  // Once it is open. The event loop stays alive while somebody holds the mailbox.
+  void hold();
+  void let_go();
+
+  // Has AsyncCalls::enter_pool() called. From any thread.
+  void wake() { deliver(nullptr); }
 
   // For the end of the environment: what is pending stays so.
   void close();
@@ -39,24 +50,25 @@ class Promises {
  private:
   friend class Promise;
   struct Pending;
-  class Mailbox;
 
   static void called_back(cuda::CUstream stream, cuda::CUresult result, void* data);
-  static void settle(napi_env env, napi_value callback, void* context, void* data);
+  static void arrive(napi_env env, napi_value callback, void* context, void* data);
 
-  void add(Pending* pending);
+  bool deliver(Pending* pending);
   void remove(Pending* pending);
 
   napi_env env_;
-  std::shared_ptr<Mailbox> mailbox_;
+  AsyncCalls& calls_;
+  int held_ = 0;
+  std::set<Pending*> pending_;
+  std::mutex mutex_;  // of what follows; that changes on the thread of JavaScript alone
   napi_threadsafe_function function_ = nullptr;
-  Pending* pending_ = nullptr;  // the first of a list
 };
 
 // A promise of undefined, on its way to JavaScript.
 class Promise {
  public:
-  explicit Promise(Promises& promises);
+  explicit Promise(std::shared_ptr<Mailbox> mailbox) : mailbox_(std::move(mailbox)) {}
   // One that was not returned to JavaScript is dropped.
   ~Promise();
   Promise(const Promise&) = delete;
@@ -71,8 +83,10 @@ class Promise {
   napi_value settle_after(cuda::Stream& stream, std::unique_ptr<Completion> completion);
 
  private:
-  Promises& promises_;
-  std::unique_ptr<Promises::Pending> pending_;  // null once JavaScript has it
+  void settle(const Status& status);
+
+  std::shared_ptr<Mailbox> mailbox_;
+  Mailbox::Pending* pending_ = nullptr;  // null once it is no longer ours
   napi_value value_ = nullptr;
 };
 

@@ -13,6 +13,9 @@
 
 namespace rmsnorm::napi {
 
+// What node:async_hooks calls our work.
+inline constexpr const char* kResourceName = "fused-rmsnorm";
+
 napi_value make_string(napi_env env, std::string_view text);
 napi_value make_number(napi_env env, double number);
 

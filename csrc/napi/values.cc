@@ -58,15 +58,15 @@ const char* array_name(DType dtype) {
   return dtype == DType::kFloat64 ? "a Float64Array" : "a Uint16Array";
 }
 
-bool Memory::holds(DType dtype) const { return kind == array_kind(dtype); }
-
-bool read_memory(napi_env env, napi_value value, Memory* memory) {
+bool read_host_array(napi_env env, napi_value value, DType dtype, HostArray* array) {
+  napi_typedarray_type kind = napi_int8_array;
   std::size_t length = 0;
-  if (napi_get_typedarray_info(env, value, &memory->kind, &length, &memory->data, nullptr,
-                               nullptr) != napi_ok) {
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, value, &kind, &length, &data, nullptr, nullptr) != napi_ok ||
+      kind != array_kind(dtype)) {
     return false;
   }
-  memory->length = static_cast<std::int64_t>(length);
+  *array = {value, data, dtype, static_cast<std::int64_t>(length)};
   return true;
 }
 

@@ -21,6 +21,7 @@
 namespace rmsnorm::napi {
 
 static constexpr std::int64_t kMaxSafeInteger = (std::int64_t{1} << 53) - 1;
+static constexpr int kMaxOrdinal = 1023;  // of a device
 static constexpr double kMaxFloat = std::numeric_limits<float>::max();
 static constexpr double kMaxDouble = std::numeric_limits<double>::max();
 
@@ -31,17 +32,18 @@ std::string describe(napi_env env, napi_value value);
 const char* array_name(DType dtype);
 
 // A typed array of the host. Valid until JavaScript runs again.
-struct Memory {
+struct HostArray {
+  napi_value value = nullptr;
   void* data = nullptr;
-  std::int64_t length = 0;  // elements
-  napi_typedarray_type kind = napi_int8_array;
+  DType dtype = DType::kFloat32;
+  std::int64_t length = 0;
 
-  // Whether the elements can be of the dtype: a Uint16Array is of either 16-bit one.
-  bool holds(DType dtype) const;
+  std::int64_t bytes() const { return length * element_size(dtype); }
 };
 
-// False if the value is no typed array.
-bool read_memory(napi_env env, napi_value value, Memory* memory);
+// False if the value is no typed array whose elements can be of the dtype: a Uint16Array is of
+// either 16-bit one.
+bool read_host_array(napi_env env, napi_value value, DType dtype, HostArray* array);
 
 // Whether an array is on a SharedArrayBuffer, whose memory does not move.
 bool is_shared(napi_env env, napi_value array);

@@ -28,14 +28,14 @@ constexpr char kPathSeparator = '\\';
 constexpr char kPathSeparator = '/';
 #endif
 
-enum class FileRead { kDone, kMissing, kFailed };
-
 // Appends a regular file of at most `most` bytes to *bytes. Never waits, as for the other end of a
-// pipe. kMissing: there is no such file. kFailed: *reason says why it was not read.
-FileRead read_file(const std::string& path, std::size_t most, std::vector<std::byte>* bytes,
-                   std::string* reason);
+// pipe. Returns nothing, or why it was not read: of no such file, kMissingText.
+std::optional<std::string> read_file(const std::string& path, std::size_t most,
+                                     std::vector<std::byte>* bytes);
 
-// What read_file() says of other files than regular ones, and of those that are too large.
+// What read_file() says of files that are not there, of others than regular ones, and of those that
+// are too large.
+constexpr const char* kMissingText = "there is no such file";
 inline std::string not_regular_text() { return "it is not a regular file"; }
 inline std::string too_large_text(std::size_t most) {
   return "it has more than " + std::to_string(most) + " bytes";

@@ -152,7 +152,7 @@ template <class Body>
 CUresult call_driver(Call call, const Body& body) {
   try {
     Driver& driver = Driver::instance();
-    if (driver.shut_down) return kDeinitialized;
+    if (driver.shut_down) return CUDA_ERROR_DEINITIALIZED;
     if (Scheduler::in_host_function()) {
       driver.misuse(
           -1, "call-in-callback",
@@ -180,7 +180,7 @@ CUresult call_context(Call call, const Body& body, IfFailed if_failed = IfFailed
     const std::optional<CUdevice> device = driver.device_of(current_context());
     if (!device) return CUDA_ERROR_INVALID_CONTEXT;
     const ContextPtr context = driver.active(*device);
-    if (context == nullptr) return kContextIsDestroyed;
+    if (context == nullptr) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
     if (if_failed == IfFailed::kRefuse && context->error() != CUDA_SUCCESS) {
       return context->error();
     }

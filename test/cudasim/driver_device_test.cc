@@ -104,7 +104,7 @@ TEST_CASE("a primary context lives from the first retain to the last release") {
   CHECK(cuDevicePrimaryCtxRelease_v2(0) == CUDA_SUCCESS);
   CHECK(cuStreamSynchronize(nullptr) == CUDA_SUCCESS);
   CHECK(cuDevicePrimaryCtxRelease_v2(0) == CUDA_SUCCESS);
-  CHECK(cuStreamSynchronize(nullptr) == kContextIsDestroyed);
+  CHECK(cuStreamSynchronize(nullptr) == CUDA_ERROR_CONTEXT_IS_DESTROYED);
   CHECK(cuCtxSetCurrent(context) == CUDA_ERROR_INVALID_CONTEXT);
   CHECK(cuDevicePrimaryCtxRelease_v2(0) == CUDA_ERROR_INVALID_CONTEXT);
   CHECK(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);

@@ -10,8 +10,32 @@ namespace cudasim {
 using namespace rmsnorm::cuda;  // the driver's names, as its callers know them
 
 // Errors that callers do not tell apart, so that driver_api.h does not list them.
-inline constexpr CUresult kDeinitialized{4};
-inline constexpr CUresult kContextIsDestroyed{709};
+inline constexpr CUresult CUDA_ERROR_NOT_INITIALIZED{3};
+inline constexpr CUresult CUDA_ERROR_DEINITIALIZED{4};
+inline constexpr CUresult CUDA_ERROR_INVALID_DEVICE{101};
+inline constexpr CUresult CUDA_ERROR_INVALID_IMAGE{200};
+inline constexpr CUresult CUDA_ERROR_INVALID_CONTEXT{201};
+inline constexpr CUresult CUDA_ERROR_NO_BINARY_FOR_GPU{209};
+inline constexpr CUresult CUDA_ERROR_INVALID_PTX{218};
+inline constexpr CUresult CUDA_ERROR_UNSUPPORTED_PTX_VERSION{222};
+inline constexpr CUresult CUDA_ERROR_INVALID_HANDLE{400};
+inline constexpr CUresult CUDA_ERROR_ILLEGAL_STATE{401};
+inline constexpr CUresult CUDA_ERROR_ILLEGAL_ADDRESS{700};
+inline constexpr CUresult CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES{701};
+inline constexpr CUresult CUDA_ERROR_CONTEXT_IS_DESTROYED{709};
+inline constexpr CUresult CUDA_ERROR_MISALIGNED_ADDRESS{716};
+inline constexpr CUresult CUDA_ERROR_LAUNCH_FAILED{719};
+inline constexpr CUresult CUDA_ERROR_NOT_PERMITTED{800};
+inline constexpr CUresult CUDA_ERROR_NOT_SUPPORTED{801};
+inline constexpr CUresult CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED{900};
+inline constexpr CUresult CUDA_ERROR_STREAM_CAPTURE_INVALIDATED{901};
+inline constexpr CUresult CUDA_ERROR_STREAM_CAPTURE_MERGE{902};
+inline constexpr CUresult CUDA_ERROR_STREAM_CAPTURE_UNMATCHED{903};
+inline constexpr CUresult CUDA_ERROR_STREAM_CAPTURE_UNJOINED{904};
+inline constexpr CUresult CUDA_ERROR_STREAM_CAPTURE_ISOLATION{905};
+inline constexpr CUresult CUDA_ERROR_STREAM_CAPTURE_IMPLICIT{906};
+inline constexpr CUresult CUDA_ERROR_CAPTURED_EVENT{907};
+inline constexpr CUresult CUDA_ERROR_UNKNOWN{999};
 
 struct ErrorText {
   CUresult code;

@@ -87,7 +87,7 @@ TEST_CASE("calls at the process's end, when the driver is shutting down") {
           if (initialise(library) != CUDA_SUCCESS) _exit(255);
           std::exit(254);
           return 0;
-        }) == kDeinitialized);
+        }) == CUDA_ERROR_DEINITIALIZED);
 }
 
 TEST_CASE("an environment that is not understood") {

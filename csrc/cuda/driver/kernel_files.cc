@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -83,16 +84,15 @@ Status read_image(const std::vector<std::string>& folders, const std::string& na
   std::string tried;
   for (const std::string& folder : folders) {
     const std::string path = folder + kPathSeparator + name;
-    std::string reason;
-    const FileRead read = read_file(path, kMostBytes, image, &reason);
-    if (read == FileRead::kDone) {
+    const std::optional<std::string> reason = read_file(path, kMostBytes, image);
+    if (!reason) {
       const std::string damage = open_seal(name, image);
       if (damage.empty()) return {};
       return unavailable("the file '" + path + "' of kernels is damaged: " + damage +
                          ". Install the package, or build the kernels, again");
     }
-    if (read == FileRead::kFailed) {
-      return unavailable("the file '" + path + "' of kernels cannot be read: " + reason);
+    if (*reason != kMissingText) {
+      return unavailable("the file '" + path + "' of kernels cannot be read: " + *reason);
     }
     tried += (tried.empty() ? "'" : ", '") + folder + "'";
   }

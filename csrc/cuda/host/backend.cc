@@ -8,7 +8,6 @@
 #include "../../os/floating_point.h"
 #include "../driver/device.h"
 #include "../launch/launch.h"
-#include "../runtime/allocation.h"
 #include "staging.h"
 
 namespace rmsnorm::cuda {
@@ -30,24 +29,20 @@ void for_each_matrix(BackwardArgs& args, const Visit& visit) {
   visit(args.dx);
 }
 
-// A matrix of the host as an array: what a call only reads is uploaded, what it writes downloaded.
-template <class AnyRows>
-StagedArray array_of(const AnyRows& rows, std::int64_t hidden_size, DType dtype) {
-  constexpr bool kIsInput = std::is_same_v<AnyRows, ConstRows>;
+// Rows of the host as an array: what a call only reads is uploaded, what it writes downloaded.
+StagedArray array_of(const ConstRows& rows, std::int64_t hidden_size, DType dtype) {
   const std::int64_t size = element_size(dtype);
-  return {
-      .source = kIsInput ? rows.data : nullptr,
-      .destination = kIsInput ? nullptr : const_cast<void*>(static_cast<const void*>(rows.data)),
-      .row_bytes = hidden_size * size,
-      .row_stride = rows.row_stride * size,
-      .batch_rows = rows.batch_rows,
-      .batch_stride = rows.batch_stride * size};
+  return {.source = rows.data,
+          .row_bytes = hidden_size * size,
+          .row_stride = rows.row_stride * size,
+          .batch_rows = rows.batch_rows,
+          .batch_stride = rows.batch_stride * size};
 }
-StagedArray rstd_of(const ForwardArgs& args) {
-  return array_of(Rows{args.rstd, 1}, 1, DType::kFloat32);
-}
-StagedArray rstd_of(const BackwardArgs& args) {
-  return array_of(ConstRows{args.rstd, 1}, 1, DType::kFloat32);
+StagedArray array_of(const Rows& rows, std::int64_t hidden_size, DType dtype) {
+  StagedArray array = array_of(
+      ConstRows{nullptr, rows.row_stride, rows.batch_rows, rows.batch_stride}, hidden_size, dtype);
+  array.destination = rows.data;
+  return array;
 }
 
 // Its address where the memory it is in begins at `base`; null if the call does not have it.
@@ -78,7 +73,8 @@ class StagedArgs {
       if (next->is_used()) row_bytes += next->row_bytes;
       ++next;
     });
-    *next = rstd_of(args_);
+    using Rstd = std::conditional_t<std::is_same_v<Args, ForwardArgs>, Rows, ConstRows>;
+    *next = array_of(Rstd{args_.rstd, 1}, 1, DType::kFloat32);
     std::int64_t bytes = 0;
     RMSNORM_TRY(chunk_bytes(&bytes));
     const std::int64_t units =
@@ -193,24 +189,63 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   return run_staged(device, call);
 }
 
+// Whether a call writes nothing.
+bool is_empty(const ForwardArgs& args) { return args.shape.rows == 0; }
+bool is_empty(const BackwardArgs& args) {
+  return args.dweight == nullptr && (args.dx.data == nullptr || args.shape.rows == 0);
+}
+
+template <class Args>
+Status run_on(int ordinal, const Args& args, Status (*staged)(Device&, const Args&)) {
+  Device* device = nullptr;
+  RMSNORM_TRY(find_device(ordinal, &device));
+  RMSNORM_TRY(check_dtype(*device, args.dtype));
+  if (is_empty(args)) return {};
+  const FloatingPointScope mode;  // for the parameters that launch.cc rounds
+  return device->note_fault(staged(*device, args));
+}
+
 }  // namespace
 
 Status forward(int ordinal, const ForwardArgs& args) {
-  Device* device = nullptr;
-  RMSNORM_TRY(find_device(ordinal, &device));
-  RMSNORM_TRY(check_dtype(*device, args.dtype));
-  if (args.shape.rows == 0) return {};
-  const FloatingPointScope mode;  // for the parameters that launch.cc rounds
-  return device->note_fault(staged_forward(*device, args));
+  return run_on(ordinal, args, staged_forward);
 }
 
 Status backward(int ordinal, const BackwardArgs& args) {
-  Device* device = nullptr;
-  RMSNORM_TRY(find_device(ordinal, &device));
-  RMSNORM_TRY(check_dtype(*device, args.dtype));
-  if (args.dweight == nullptr && (args.dx.data == nullptr || args.shape.rows == 0)) return {};
+  return run_on(ordinal, args, staged_backward);
+}
+
+Status enqueue_forward(Stream& stream, const ForwardArgs& args,
+                       std::initializer_list<const AllocationPtr*> used) {
+  if (is_empty(args)) return {};
   const FloatingPointScope mode;
-  return device->note_fault(staged_backward(*device, args));
+  Device& device = stream.device();
+  CUdeviceptr workspace = 0;
+  RMSNORM_TRY(stream.workspace(forward_workspace_bytes(device, args), &workspace));
+  return stream.enqueue(used,
+                        [&] { return launch_forward(device, args, workspace, stream.handle()); });
+}
+
+Status enqueue_backward(Stream& stream, const BackwardArgs& args,
+                        std::initializer_list<const AllocationPtr*> used) {
+  const bool has_dweight = args.dweight != nullptr;
+  if (is_empty(args)) return {};
+  const FloatingPointScope mode;
+  Device& device = stream.device();
+  const std::int64_t groups = row_group_count(args.shape.rows);
+  const std::int64_t partials_bytes =
+      has_dweight ? groups * partial_row_bytes(args.shape.hidden_size) : 0;
+  CUdeviceptr partials = 0;
+  RMSNORM_TRY(stream.workspace(partials_bytes + backward_workspace_bytes(device, args), &partials));
+  const CUdeviceptr workspace = partials + static_cast<CUdeviceptr>(partials_bytes);
+  return stream.enqueue(used, [&]() -> Status {
+    if (args.shape.rows > 0) {
+      RMSNORM_TRY(launch_backward(device, args, row_group_rows(args.shape.rows), partials,
+                                  workspace, stream.handle()));
+    }
+    if (!has_dweight) return {};
+    return launch_finish_dweight(device, args, partials, groups, stream.handle());
+  });
 }
 
 void release() {

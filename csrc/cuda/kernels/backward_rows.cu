@@ -7,10 +7,11 @@ namespace rmsnorm::cuda {
 namespace {
 
 // Grid: ceil(rows / group_rows). Block: the threads of one row. Shared memory: four floats for each
-// tile group. One barrier a fold: its sums are
-// written where those of the last are not.
-template <class T, class W, int kTiles, Access access>
+// tile group. One barrier a fold: its sums are written where those of the last
+// are not.
+template <class T, class W, int index, Access access>
 __device__ void backward_rows(const BackwardParams& params) {
+  constexpr int kTiles = kSinglePolicies[index].tiles;
   extern __shared__ float shared[];
   const RowParams& common = params.common;
   const RowThread<T> me;
@@ -98,14 +99,6 @@ __device__ void backward_rows(const BackwardParams& params) {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                           \
-  extern "C" __global__ void __launch_bounds__(kSinglePolicies[index].max_threads, \
-                                               kSinglePolicies[index].min_blocks)  \
-      RMSNORM_KERNEL_NAME(tag, function, index,                                    \
-                          access)(const __grid_constant__ BackwardParams params) { \
-    constexpr int kTiles = kSinglePolicies[index].tiles;                           \
-    function<T, W, kTiles, RMSNORM_ACCESS_##access>(params);                       \
-  }
-RMSNORM_SINGLE_KERNELS(KERNEL)
+RMSNORM_SINGLE_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda

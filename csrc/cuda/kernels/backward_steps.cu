@@ -26,10 +26,10 @@ struct StepMemory {
   }
 };
 
-// Grid: ceil(rows / group_rows). Block: (threads of a row, rows of a step). kPacks: packs of
-// columns whose dweight a thread sums.
-template <class T, class W, int kPacks, Access access>
+// Grid: ceil(rows / group_rows). Block: (threads of a row, rows of a step).
+template <class T, class W, int index, Access access>
 __device__ void backward_steps(const BackwardParams& params) {
+  constexpr int kPacks = kStepPolicies[index].packs;  // whose dweight a thread sums
   extern __shared__ Pack shared[];
   const RowParams& common = params.common;
   const RowThread<T> me;
@@ -158,22 +158,6 @@ __device__ void backward_steps(const BackwardParams& params) {
 
 }  // namespace
 
-// Multiprocessors of these architectures have shared memory for one block of the largest steps
-// only: registers of a second would be saved in vain.
-#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 800 || __CUDA_ARCH__ >= 1200)
-constexpr int step_min_blocks(int) { return 1; }
-#else
-constexpr int step_min_blocks(int index) { return kStepPolicies[index].min_blocks; }
-#endif
-
-#define KERNEL(tag, T, W, kind, function, index, access)                           \
-  extern "C" __global__ void __launch_bounds__(kStepPolicies[index].max_threads,   \
-                                               step_min_blocks(index))             \
-      RMSNORM_KERNEL_NAME(tag, function, index,                                    \
-                          access)(const __grid_constant__ BackwardParams params) { \
-    constexpr int kPacks = kStepPolicies[index].packs;                             \
-    function<T, W, kPacks, RMSNORM_ACCESS_##access>(params);                       \
-  }
-RMSNORM_STEP_KERNELS(KERNEL)
+RMSNORM_STEP_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda

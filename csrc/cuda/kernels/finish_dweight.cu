@@ -19,7 +19,7 @@ __device__ float sum_of(const float (&values)[kCount]) {
 // Grid: ceil(hidden_size / kFinishColumns). Block: (kFinishColumns, parts of the tree). Thread
 // (i, part) sums the part-th aligned stretch of groups of column i, so that a warp reads
 // neighbouring columns; the first warp sums the parts.
-template <class T>
+template <class T, class W, int index, Access access>
 __device__ void finish_dweight(const FinishParams& params) {
   __shared__ float parts[kMaxFinishParts][kFinishColumns];
   const int x = static_cast<int>(threadIdx.x);
@@ -51,12 +51,6 @@ __device__ void finish_dweight(const FinishParams& params) {
 
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                         \
-  extern "C" __global__ void __launch_bounds__(kFinishColumns* kMaxFinishParts)  \
-      RMSNORM_KERNEL_NAME(tag, function, index,                                  \
-                          access)(const __grid_constant__ FinishParams params) { \
-    function<T>(params);                                                         \
-  }
-RMSNORM_FINISH_KERNELS(KERNEL)
+RMSNORM_FINISH_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda

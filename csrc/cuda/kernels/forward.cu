@@ -7,8 +7,9 @@ namespace {
 
 // Grid: ceil((rows - first_row) / rows of a block). Shared memory: a float for each tile group of
 // the block's rows, where a row is wider than a warp.
-template <class T, class W, int kTiles, Access access>
+template <class T, class W, int index, Access access>
 __device__ void forward_rows(const ForwardParams& params) {
+  constexpr int kTiles = kForwardPolicies[index].tiles;
   extern __shared__ float shared[];
   const RowParams& common = params.common;
   const RowThread<T> me;
@@ -99,23 +100,6 @@ __device__ void forward_rows(const ForwardParams& params) {
 
 }  // namespace
 
-// 64 registers are too few there for two tiles.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
-constexpr int forward_min_blocks(int index) {
-  return index == 0 ? kForwardPolicies[0].min_blocks : 1;
-}
-#else
-constexpr int forward_min_blocks(int index) { return kForwardPolicies[index].min_blocks; }
-#endif
-
-#define KERNEL(tag, T, W, kind, function, index, access)                            \
-  extern "C" __global__ void __launch_bounds__(kForwardPolicies[index].max_threads, \
-                                               forward_min_blocks(index))           \
-      RMSNORM_KERNEL_NAME(tag, function, index,                                     \
-                          access)(const __grid_constant__ ForwardParams params) {   \
-    constexpr int kTiles = kForwardPolicies[index].tiles;                           \
-    function<T, W, kTiles, RMSNORM_ACCESS_##access>(params);                        \
-  }
-RMSNORM_FORWARD_KERNELS(KERNEL)
+RMSNORM_FORWARD_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda

@@ -55,17 +55,12 @@ struct FinishParams {
 
 // Very long rows, whose sums are spread over `splits` blocks each. sums: (rows, splits) of x * x,
 // behind them (rows, splits) of g * x; once finished the first of a row are rstd and cbar.
-struct LongForwardParams {
-  ForwardParams forward;
+template <class Params>
+struct LongParams {
+  Params of_rows;
   float* sums;
   std::int64_t splits;  // a power of two
   bool is_finish;       // of the folds: whether their parts are there
-};
-struct LongBackwardParams {
-  BackwardParams backward;
-  float* sums;
-  std::int64_t splits;
-  bool is_finish;
 };
 
 }  // namespace rmsnorm::cuda

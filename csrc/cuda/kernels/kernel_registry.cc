@@ -14,7 +14,6 @@ template <>
 constexpr DType kDType<Float16> = DType::kFloat16;
 template <>
 constexpr DType kDType<BFloat16> = DType::kBFloat16;
-struct AnyWeight;
 
 #define RMSNORM_STRING(name) #name
 #define RMSNORM_NAME(name) RMSNORM_STRING(name)
@@ -41,18 +40,17 @@ constexpr std::size_t slot(Kind kind, int index, Access access, DType dtype, DTy
   return static_cast<std::size_t>(slot * kDTypes + static_cast<int>(weight_dtype));
 }
 
-// The number of the row in each slot, kKernelCount where there is none.
+// The number of the row in each slot, from 1; 0 where there is none.
 static_assert(kKernelCount <= UINT8_MAX);
 constexpr auto kNumbers = [] {
   std::array<std::uint8_t, kKinds * kIndexes * kAccesses * kDTypes * kDTypes> numbers{};
-  numbers.fill(kKernelCount);
-  for (std::size_t number = 0; number < kKernelCount; ++number) {
-    const KernelEntry& row = kRows[number];
+  std::uint8_t number = 0;
+  for (const KernelEntry& row : kRows) {
+    ++number;
     for (int weight = 0; weight < kDTypes; ++weight) {
       const DType dtype = static_cast<DType>(weight);
       if (!row.has_any_weight && row.weight_dtype != dtype) continue;
-      numbers[slot(row.kind, row.index, row.access, row.dtype, dtype)] =
-          static_cast<std::uint8_t>(number);
+      numbers[slot(row.kind, row.index, row.access, row.dtype, dtype)] = number;
     }
   }
   return numbers;
@@ -67,7 +65,7 @@ std::size_t kernel_number(const KernelEntry& row) { return static_cast<std::size
 const KernelEntry* find_kernel(Kind kind, int index, Access access, DType dtype,
                                DType weight_dtype) {
   const std::size_t number = kNumbers[slot(kind, index, access, dtype, weight_dtype)];
-  return number < kKernelCount ? &kRows[number] : nullptr;
+  return number == 0 ? nullptr : &kRows[number - 1];
 }
 
 }  // namespace rmsnorm::cuda

@@ -95,9 +95,34 @@ enum class Kind : std::uint8_t {
   kFinishDweight,
 };
 
-// Blocks of a kernel for long rows that a multiprocessor must have registers for. derived: as many
-// as no architecture spills for; backward_columns gains a fourth, where the others would spill.
-constexpr int long_min_blocks(Kind kind) { return kind == Kind::kBackwardColumns ? 4 : 3; }
+// Threads of a block that a kernel is compiled for.
+constexpr int max_threads(Kind kind, int index) {
+  if (kind == Kind::kForward) return kForwardPolicies[index].max_threads;
+  if (kind == Kind::kBackwardStep) return kStepPolicies[index].max_threads;
+  if (kind == Kind::kBackwardSingle) return kSinglePolicies[index].max_threads;
+  return kind == Kind::kFinishDweight ? kFinishColumns * kMaxFinishParts : kLongThreads;
+}
+
+// Blocks of a multiprocessor that it must have registers for, on an architecture such as 900.
+constexpr int min_blocks(Kind kind, int index, int architecture) {
+  switch (kind) {
+    case Kind::kForward:
+      // 64 registers are too few there for two tiles.
+      return architecture >= 1200 && index == 1 ? 1 : kForwardPolicies[index].min_blocks;
+    case Kind::kBackwardStep:
+      // Multiprocessors of the others have shared memory for one block of the largest steps only:
+      // registers of a second would be saved in vain.
+      return architecture >= 800 && architecture < 1200 ? kStepPolicies[index].min_blocks : 1;
+    case Kind::kBackwardSingle:
+      return kSinglePolicies[index].min_blocks;
+    case Kind::kFinishDweight:
+      return 0;  // as many as there are
+    default:
+      // derived: as many as no architecture spills for; backward_columns gains a fourth, where the
+      // others would spill.
+      return kind == Kind::kBackwardColumns ? 4 : 3;
+  }
+}
 
 // F(tag, T, W, ...): the types that a kernel is compiled for: T of the tensors, W of weight (T
 // where there is none). The cast order is found out when it runs, once for each pack.
@@ -111,6 +136,7 @@ constexpr int long_min_blocks(Kind kind) { return kind == Kind::kBackwardColumns
   F(f16, Float16, Float16, __VA_ARGS__) \
   F(bf16, BFloat16, BFloat16, __VA_ARGS__)
 // Kernels that find out the type of weight, too: where their number matters more than their speed.
+struct AnyWeight {};
 #define RMSNORM_ANY_TYPES(F, ...)         \
   F(f32, float, AnyWeight, __VA_ARGS__)   \
   F(f16, Float16, AnyWeight, __VA_ARGS__) \
@@ -141,5 +167,24 @@ constexpr int long_min_blocks(Kind kind) { return kind == Kind::kBackwardColumns
 
 // The name a kernel has in its module.
 #define RMSNORM_KERNEL_NAME(tag, function, index, access) function##_##index##_##tag##_##access
+
+// The parameters of a kernel's function.
+template <class Params>
+Params params_of(void (&)(const Params&));
+
+// For the lists above: defines a kernel, which calls function<T, W, index, Access>(params).
+#define RMSNORM_DEFINE_KERNEL(tag, T, W, kind, function, index, access)                    \
+  extern "C" __global__ void __launch_bounds__(                                            \
+      max_threads(Kind::kind, index), min_blocks(Kind::kind, index, RMSNORM_ARCHITECTURE)) \
+      RMSNORM_KERNEL_NAME(tag, function, index,                                            \
+                          access)(const __grid_constant__ decltype(params_of(              \
+          function<T, W, index, RMSNORM_ACCESS_##access>)) params) {                       \
+    function<T, W, index, RMSNORM_ACCESS_##access>(params);                                \
+  }
+#if defined(__CUDA_ARCH__)
+#define RMSNORM_ARCHITECTURE __CUDA_ARCH__
+#else
+#define RMSNORM_ARCHITECTURE 0
+#endif
 
 }  // namespace rmsnorm::cuda

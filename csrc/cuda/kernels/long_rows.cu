@@ -5,18 +5,14 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The part of a row that a block of the sums folds: every splits-th tile, from the block's own on,
-// so that the tree over its tiles is a subtree of the row's.
+// The first column of the thread's first pack in the part of a row that a block of the sums folds:
+// every splits-th tile, from the block's own on, so that the tree over its tiles is a subtree of
+// the row's.
 template <class T>
-struct RowPart {
-  std::int64_t row;
-  std::int64_t first;  // column of the thread's first pack
-
-  __device__ RowPart(const RowThread<T>& me, std::int64_t of_row, std::int64_t split,
-                     std::int64_t splits)
-      : row(of_row),
-        first(kTileColumns * (split + splits * me.group) + kPackColumns<T> * me.lane) {}
-};
+__device__ std::int64_t part_column(const RowThread<T>& me, std::int64_t split,
+                                    std::int64_t splits) {
+  return kTileColumns * (split + splits * me.group) + kPackColumns<T> * me.lane;
+}
 
 // The halving tree over the `count` floats at `sums`, which it changes, to all threads. All threads
 // of the block call it; it begins and ends with a barrier.
@@ -36,17 +32,17 @@ __device__ float halved(float* sums, std::int64_t count) {
 
 // The sum over a part of x * x, x times a factor, to all threads. It has a barrier.
 template <class T, Access access>
-__device__ float fold_part(const ForwardParams& params, const RowThread<T>& me,
-                           const RowPart<T>& part, float factor, float* shared) {
+__device__ float fold_part(const ForwardParams& params, const RowThread<T>& me, std::int64_t row,
+                           std::int64_t first, float factor, float* shared) {
   const RowParams& common = params.common;
-  const T* x_row = row_of<T>(params.x, part.row);
+  const T* x_row = row_of<T>(params.x, row);
   Accumulators<T> accumulators{};
   if (params.residual.data != nullptr) {
-    const T* residual_row = row_of<T>(params.residual, part.row);
-    T* sum_row = row_of<T>(params.sum, part.row);
+    const T* residual_row = row_of<T>(params.residual, row);
+    T* sum_row = row_of<T>(params.sum, row);
 #pragma unroll 1
     for (int c = 0; c < kTilePacks; ++c) {
-      const std::int64_t column = part.first + kAccumulators * c;
+      const std::int64_t column = first + kAccumulators * c;
       const Pack sum = sum_of_packs<T>(load<T, access>(x_row, column, common),
                                        load<T, access>(residual_row, column, common));
       store<T, access>(sum_row, column, sum, common);
@@ -56,7 +52,7 @@ __device__ float fold_part(const ForwardParams& params, const RowThread<T>& me,
     Pack x[kTilePacks];
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) {
-      x[c] = load<T, access>(x_row, part.first + kAccumulators * c, common);
+      x[c] = load<T, access>(x_row, first + kAccumulators * c, common);
     }
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) fold_square<T>(x[c], factor, accumulators);
@@ -66,10 +62,10 @@ __device__ float fold_part(const ForwardParams& params, const RowThread<T>& me,
   return sums[0];
 }
 
-template <class T, class W, Access access>
-__device__ void fold_forward(const LongForwardParams& params) {
+template <class T, class W, int index, Access access>
+__device__ void fold_forward(const LongParams<ForwardParams>& params) {
   extern __shared__ float shared[];
-  const ForwardParams& forward = params.forward;
+  const ForwardParams& forward = params.of_rows;
   const RowParams& common = forward.common;
   const RowThread<T> me;
   const std::int64_t row = params.is_finish ? blockIdx.x : blockIdx.x / params.splits;
@@ -80,8 +76,8 @@ __device__ void fold_forward(const LongForwardParams& params) {
   float sum;
   for (bool is_again = false;; is_again = true) {
     for (; split < end; ++split) {
-      const float part_sum = fold_part<T, access>(
-          forward, me, RowPart<T>(me, row, split, params.splits), factor, shared);
+      const std::int64_t first = part_column(me, split, params.splits);
+      const float part_sum = fold_part<T, access>(forward, me, row, first, factor, shared);
       if (threadIdx.x == 0) part_sums[split] = part_sum;
       if (params.is_finish) __syncthreads();
     }
@@ -98,10 +94,10 @@ __device__ void fold_forward(const LongForwardParams& params) {
   if (forward.rstd != nullptr) forward.rstd[row] = rstd;
 }
 
-template <class T, class W, Access access>
-__device__ void fold_backward(const LongBackwardParams& params) {
+template <class T, class W, int index, Access access>
+__device__ void fold_backward(const LongParams<BackwardParams>& params) {
   extern __shared__ float shared[];
-  const BackwardParams& backward = params.backward;
+  const BackwardParams& backward = params.of_rows;
   const RowParams& common = backward.common;
   const RowThread<T> me;
   const std::int64_t row = params.is_finish ? blockIdx.x : blockIdx.x / params.splits;
@@ -116,20 +112,20 @@ __device__ void fold_backward(const LongBackwardParams& params) {
   float sums[2];
   for (;;) {
     for (; split < end; ++split) {
-      const RowPart<T> part(me, row, split, params.splits);
+      const std::int64_t first = part_column(me, split, params.splits);
       Pack x[kTilePacks];
       Pack dy[kTilePacks];
 #pragma unroll
       for (int c = 0; c < kTilePacks; ++c) {
-        x[c] = load<T, access>(x_row, part.first + kAccumulators * c, common);
-        dy[c] = load<T, access>(dy_row, part.first + kAccumulators * c, common);
+        x[c] = load<T, access>(x_row, first + kAccumulators * c, common);
+        dy[c] = load<T, access>(dy_row, first + kAccumulators * c, common);
       }
       Accumulators<T> gx{};
       Accumulators<T> xx{};
 #pragma unroll
       for (int c = 0; c < kTilePacks; ++c) {
-        fold_gradient<T, W, access>(x[c], dy[c], part.first + kAccumulators * c, folds.factor,
-                                    common, gx);
+        fold_gradient<T, W, access>(x[c], dy[c], first + kAccumulators * c, folds.factor, common,
+                                    gx);
         fold_square<T>(x[c], folds.factor, xx);
       }
       sums[0] = tile_sum<T>(gx);
@@ -155,9 +151,9 @@ __device__ void fold_backward(const LongBackwardParams& params) {
 }
 
 // Grid: rows * ceil(packs of a row / (kLongThreads * kScalePacks)).
-template <class T, class W, Access access>
-__device__ void scale_rows(const LongForwardParams& params) {
-  const ForwardParams& forward = params.forward;
+template <class T, class W, int index, Access access>
+__device__ void scale_rows(const LongParams<ForwardParams>& params) {
+  const ForwardParams& forward = params.of_rows;
   const RowParams& common = forward.common;
   const std::int64_t chunk_columns = kLongThreads * kScalePacks * kPackColumns<T>;
   const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
@@ -183,9 +179,9 @@ __device__ void scale_rows(const LongForwardParams& params) {
 
 // Grid: ceil(packs of a row / kLongThreads) * ceil(rows / group_rows): a thread takes a pack
 // of columns down a row group.
-template <class T, class W, Access access>
-__device__ void backward_columns(const LongBackwardParams& params) {
-  const BackwardParams& backward = params.backward;
+template <class T, class W, int index, Access access>
+__device__ void backward_columns(const LongParams<BackwardParams>& params) {
+  const BackwardParams& backward = params.of_rows;
   const RowParams& common = backward.common;
   const std::int64_t chunk_columns = kLongThreads * kPackColumns<T>;
   const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
@@ -218,19 +214,8 @@ __device__ void backward_columns(const LongBackwardParams& params) {
   }
 }
 
-// The parameters of a kernel's function.
-template <class Params>
-Params params_of(void (&)(const Params&));
-
 }  // namespace
 
-#define KERNEL(tag, T, W, kind, function, index, access)                                  \
-  extern "C" __global__ void __launch_bounds__(kLongThreads, long_min_blocks(Kind::kind)) \
-      RMSNORM_KERNEL_NAME(tag, function, index,                                           \
-                          access)(const __grid_constant__ decltype(params_of(             \
-          function<T, W, RMSNORM_ACCESS_##access>)) params) {                             \
-    function<T, W, RMSNORM_ACCESS_##access>(params);                                      \
-  }
-RMSNORM_LONG_KERNELS(KERNEL)
+RMSNORM_LONG_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "../../op/rms_norm.h"
 
@@ -32,18 +33,15 @@ constexpr Divisor divisor_of(std::int64_t value) {
 }
 
 // Row r begins at element q * batch_stride + (r - q * batch_rows) * row_stride, q = r / batch_rows.
-struct ConstMatrix {
-  const void* data = nullptr;
+template <class Data>
+struct MatrixOf {
+  Data* data = nullptr;
   std::int64_t row_stride = 0;
   std::int64_t batch_stride = 0;
   Divisor batch_rows;  // of quotients 0 where all rows are one batch
 };
-struct Matrix {
-  void* data = nullptr;
-  std::int64_t row_stride = 0;
-  std::int64_t batch_stride = 0;
-  Divisor batch_rows;
-};
+using ConstMatrix = MatrixOf<const void>;
+using Matrix = MatrixOf<void>;
 
 // The same rows, in one batch if their distances allow.
 template <class AnyRows>
@@ -59,18 +57,14 @@ constexpr AnyRows merge_batches(const AnyRows& matrix, std::int64_t rows) {
 // Batches are for fewer rows than this.
 inline constexpr std::int64_t kMaxBatchedRows = std::int64_t{1} << 31;
 
-template <class AnyMatrix, class AnyRows>
-constexpr AnyMatrix matrix_of(const AnyRows& matrix, std::int64_t rows) {
+// Of ConstRows or Rows.
+template <class AnyRows>
+constexpr auto kernel_matrix(const AnyRows& matrix, std::int64_t rows)
+    -> MatrixOf<std::remove_pointer_t<decltype(matrix.data)>> {
   if (matrix.data == nullptr) return {};
   const AnyRows merged = merge_batches(matrix, rows);
   if (merged.batch_rows == kOneBatch) return {merged.data, merged.row_stride, 0, {}};
   return {merged.data, merged.row_stride, merged.batch_stride, divisor_of(merged.batch_rows)};
-}
-constexpr ConstMatrix kernel_matrix(const ConstRows& matrix, std::int64_t rows) {
-  return matrix_of<ConstMatrix>(matrix, rows);
-}
-constexpr Matrix kernel_matrix(const Rows& matrix, std::int64_t rows) {
-  return matrix_of<Matrix>(matrix, rows);
 }
 
 }  // namespace rmsnorm::cuda

@@ -10,19 +10,27 @@ namespace rmsnorm::cuda {
 namespace {
 
 template <class Params>
-Status enqueue(Device& device, const LaunchConfig& launch, std::int64_t blocks,
-               const Params& params, CUstream stream) {
-  if (blocks == 0) return {};
+Status enqueue(Device& device, const LaunchConfig& launch, const Params& params, CUstream stream) {
+  if (launch.blocks == 0) return {};
   CUfunction kernel = nullptr;
   RMSNORM_TRY(device.kernel(*launch.kernel, &kernel));
   void* parameters[] = {const_cast<Params*>(&params)};
-  return RMSNORM_CUDA(cuLaunchKernel, kernel, static_cast<unsigned>(blocks), 1, 1, launch.block_x,
-                      launch.block_y, 1, launch.shared_bytes, stream, parameters, nullptr);
+  return RMSNORM_CUDA(cuLaunchKernel, kernel, static_cast<unsigned>(launch.blocks), 1, 1,
+                      launch.block_x, launch.block_y, 1, launch.shared_bytes, stream, parameters,
+                      nullptr);
 }
 
+// Rows that no block holds: the sums of their parts, then of the rows, then the rest. The last two
+// read what `finish` says.
 template <class Params>
-Status enqueue(Device& device, const LaunchConfig& launch, const Params& params, CUstream stream) {
-  return enqueue(device, launch, launch.blocks, params, stream);
+Status enqueue_long(Device& device, const LongConfig& config, const Params& fold,
+                    const Params& finish, CUdeviceptr workspace, CUstream stream) {
+  LongParams<Params> params{fold, reinterpret_cast<float*>(workspace), config.splits, false};
+  RMSNORM_TRY(enqueue(device, config.fold, params, stream));
+  params.of_rows = finish;
+  params.is_finish = true;
+  RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
+  return enqueue(device, config.finish, params, stream);
 }
 
 template <class Args>
@@ -62,11 +70,6 @@ BackwardParams backward_params(const BackwardArgs& args, const Call& call, std::
           .group_rows = group_rows};
 }
 
-// The rows of a matrix, for kernels that only read it.
-ConstMatrix read_only(const Matrix& matrix) {
-  return {matrix.data, matrix.row_stride, matrix.batch_stride, matrix.batch_rows};
-}
-
 // Whether there are kernels for these arguments. `matrices` are all matrices among them.
 template <class... AnyRows>
 Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... matrices) {
@@ -77,11 +80,6 @@ Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... m
   return {Code::kOutOfRange,
           "Tensors whose rows lie in batches must have fewer than 2^31 rows on " + device.name() +
               ". Received " + std::to_string(rows)};
-}
-
-// Row groups matter to the kernels only where dweight is wanted.
-std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows) {
-  return args.dweight != nullptr ? group_rows : 0;
 }
 
 }  // namespace
@@ -105,25 +103,23 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
   RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.x, args.residual, args.sum, args.y));
   const Call call = Call::of(args);
   ForwardParams params = forward_params(args, call);
-  if (const LaunchConfig launch = configure_forward(call); launch.kernel != nullptr) {
-    for (std::int64_t first = 0; first < launch.blocks; first += kMaxBlocks) {
+  if (LaunchConfig launch = configure_forward(call); launch.kernel != nullptr) {
+    const std::int64_t blocks = launch.blocks;
+    for (std::int64_t first = 0; first < blocks; first += kMaxBlocks) {
       params.first_row = first * launch.block_y;
-      const std::int64_t blocks = std::min(launch.blocks - first, kMaxBlocks);
-      RMSNORM_TRY(enqueue(device, launch, blocks, params, stream));
+      launch.blocks = std::min(blocks - first, kMaxBlocks);
+      RMSNORM_TRY(enqueue(device, launch, params, stream));
     }
     return {};
   }
 
-  const LongConfig config = configure_long_forward(call);
-  LongForwardParams long_params{params, reinterpret_cast<float*>(workspace), config.splits, false};
-  RMSNORM_TRY(enqueue(device, config.fold, long_params, stream));
+  ForwardParams finish = params;
   if (args.residual.data != nullptr) {
-    long_params.forward.x = read_only(params.sum);
-    long_params.forward.residual = {};
+    finish.x = {params.sum.data, params.sum.row_stride, params.sum.batch_stride,
+                params.sum.batch_rows};
+    finish.residual = {};
   }
-  long_params.is_finish = true;
-  RMSNORM_TRY(enqueue(device, config.finish_sums, long_params, stream));
-  return enqueue(device, config.finish, long_params, stream);
+  return enqueue_long(device, configure_long_forward(call), params, finish, workspace, stream);
 }
 
 std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args) {
@@ -138,7 +134,8 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
                        CUdeviceptr partials, CUdeviceptr workspace, CUstream stream) {
   RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dsum));
   const Call call = Call::of(args);
-  const std::int64_t wanted = wanted_group_rows(args, group_rows);
+  // Row groups matter to the kernels only where dweight is wanted.
+  const std::int64_t wanted = args.dweight != nullptr ? group_rows : 0;
   const int shared_limit = device.properties().shared_memory_optin;
   if (const BackwardConfig config = configure_backward(call, wanted, shared_limit);
       config.rows.kernel != nullptr) {
@@ -147,12 +144,8 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   }
 
   const LongConfig config = configure_long_backward(call, wanted);
-  LongBackwardParams params{backward_params(args, call, config.group_rows, partials),
-                            reinterpret_cast<float*>(workspace), config.splits, false};
-  RMSNORM_TRY(enqueue(device, config.fold, params, stream));
-  params.is_finish = true;
-  RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
-  return enqueue(device, config.finish, params, stream);
+  const BackwardParams params = backward_params(args, call, config.group_rows, partials);
+  return enqueue_long(device, config, params, params, workspace, stream);
 }
 
 Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,

@@ -67,6 +67,30 @@ Call call_of(const Args& args, const AnyRows&... matrices) {
 // A block for so many rows that a grid can have one for each.
 std::int64_t least_group_rows(std::int64_t rows) { return bit_ceil(ceil_div(rows, kMaxBlocks)); }
 
+// The first of the policies that a row fits, with as many rows as `block_threads` are enough for,
+// one at least. Without shared memory.
+template <std::size_t kPolicies>
+LaunchConfig configure_rows(const Call& call, Kind kind, const Policy (&policies)[kPolicies],
+                            std::int64_t block_threads) {
+  for (std::size_t index = 0; index < kPolicies; ++index) {
+    const std::int64_t threads = row_threads(call, policies[index].tiles);
+    const KernelEntry* kernel = find(call, kind, static_cast<int>(index), access_of(call));
+    if (threads == 0 || threads > policies[index].max_threads || kernel == nullptr) continue;
+    const std::int64_t rows = std::max<std::int64_t>(block_threads / threads, 1);
+    return {.kernel = kernel,
+            .blocks = ceil_div(call.shape.rows, rows),
+            .block_x = static_cast<unsigned>(threads),
+            .block_y = static_cast<unsigned>(rows)};
+  }
+  return {};
+}
+
+// Shared memory of a launch for so many floats of each tile group of its rows.
+unsigned group_bytes(const Call& call, const LaunchConfig& launch, unsigned floats) {
+  const std::int64_t groups = row_groups_of_tiles(call, launch.block_x);
+  return static_cast<unsigned>(groups * launch.block_y * floats * sizeof(float));
+}
+
 }  // namespace
 
 Call Call::of(const ForwardArgs& args) {
@@ -78,21 +102,10 @@ Call Call::of(const BackwardArgs& args) {
 }
 
 LaunchConfig configure_forward(const Call& call) {
-  for (int index = 0; index < static_cast<int>(std::size(kForwardPolicies)); ++index) {
-    const Policy& policy = kForwardPolicies[index];
-    const std::int64_t threads = row_threads(call, policy.tiles);
-    const KernelEntry* kernel = find(call, Kind::kForward, index, access_of(call));
-    if (threads == 0 || threads > policy.max_threads || kernel == nullptr) continue;
-    const std::int64_t rows = std::max<std::int64_t>(kForwardBlockThreads / threads, 1);
-    const std::int64_t groups = row_groups_of_tiles(call, threads);
-    return {.kernel = kernel,
-            .blocks = ceil_div(call.shape.rows, rows),
-            .block_x = static_cast<unsigned>(threads),
-            .block_y = static_cast<unsigned>(rows),
-            .shared_bytes =
-                threads > kWarpLanes ? static_cast<unsigned>(groups * rows * sizeof(float)) : 0};
-  }
-  return {};
+  LaunchConfig launch =
+      configure_rows(call, Kind::kForward, kForwardPolicies, kForwardBlockThreads);
+  if (launch.block_x > kWarpLanes) launch.shared_bytes = group_bytes(call, launch, 1);
+  return launch;
 }
 
 namespace {
@@ -131,19 +144,9 @@ LaunchConfig configure_steps(const Call& call, std::int64_t group_rows, std::int
 }
 
 LaunchConfig configure_single(const Call& call) {
-  for (int index = 0; index < static_cast<int>(std::size(kSinglePolicies)); ++index) {
-    const Policy& policy = kSinglePolicies[index];
-    const std::int64_t threads = row_threads(call, policy.tiles);
-    const KernelEntry* kernel = find(call, Kind::kBackwardSingle, index, access_of(call));
-    if (threads < kWarpLanes || threads > policy.max_threads || kernel == nullptr) continue;
-    const std::int64_t groups = row_groups_of_tiles(call, threads);
-    return {.kernel = kernel,
-            .blocks = 0,
-            .block_x = static_cast<unsigned>(threads),
-            .block_y = 1,
-            .shared_bytes = static_cast<unsigned>(4 * groups * sizeof(float))};
-  }
-  return {};
+  LaunchConfig launch = configure_rows(call, Kind::kBackwardSingle, kSinglePolicies, 1);
+  launch.shared_bytes = group_bytes(call, launch, 4);
+  return launch.block_x < kWarpLanes ? LaunchConfig{} : launch;
 }
 
 }  // namespace

@@ -156,7 +156,7 @@ Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t byt
   made->uses_.reserve(1);
   made->pointer_ = pointer;
   made->bytes_ = bytes;
-  if (bytes > 0) RMSNORM_TRY(made->check_foreign());
+  if (bytes > 0) RMSNORM_TRY(device.note_fault(made->check_foreign()));
   *allocation = std::move(made);
   return {};
 }
@@ -175,16 +175,16 @@ Status Allocation::check_foreign() const {
       (found == CUDA_SUCCESS && kind != CU_MEMORYTYPE_DEVICE)) {
     return refuse("the address of memory of a CUDA device");
   }
-  RMSNORM_TRY(device_.note_fault(check(found, "cuPointerGetAttribute")));
-  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuPointerGetAttribute, &ordinal,
-                                              CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, pointer_)));
+  RMSNORM_TRY(check(found, "cuPointerGetAttribute"));
+  RMSNORM_TRY(
+      RMSNORM_CUDA(cuPointerGetAttribute, &ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, pointer_));
   if (ordinal != device_.properties().ordinal) {
     return refuse("the address of memory of " + device_.name() + ". It is memory of " +
                   device_name(ordinal));
   }
   CUdeviceptr base = 0;
   std::size_t size = 0;
-  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer_)));
+  RMSNORM_TRY(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer_));
   const std::size_t left = size - static_cast<std::size_t>(pointer_ - base);
   if (static_cast<std::size_t>(bytes_) > left) {
     return refuse("the address of " + std::to_string(bytes_) + " bytes at least. There are " +

@@ -1,7 +1,6 @@
 #include "stream.h"
 
 #include "allocation.h"
-#include "event.h"
 
 namespace rmsnorm::cuda {
 namespace {
@@ -39,7 +38,7 @@ Status Stream::make(Device& device, StreamPtr* stream) {
 Status Stream::adopt(Device& device, CUstream handle, StreamPtr* stream) {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
-  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
+  CUstreamCaptureStatus capture{};
   RMSNORM_TRY(device.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, handle, &capture)));
   auto made = std::make_shared<Stream>(device);
   made->handle_ = handle;

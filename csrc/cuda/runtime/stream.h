@@ -12,14 +12,13 @@
 #include <vector>
 
 #include "../driver/device.h"
-#include "fence.h"
+#include "event.h"
 #include "memory.h"
 
 namespace rmsnorm::cuda {
 
 class Allocation;
 class Stream;
-class Event;
 
 using AllocationPtr = std::shared_ptr<Allocation>;
 using StreamPtr = std::shared_ptr<Stream>;

@@ -5,7 +5,6 @@
 
 #include "../../cpu/backend.h"
 #include "../../cuda/host/backend.h"
-#include "../../cuda/runtime/enqueue.h"
 #include "../arguments.h"
 #include "../environment.h"
 #include "../gpu/device_buffer.h"
@@ -14,8 +13,6 @@
 
 namespace rmsnorm::napi {
 namespace {
-
-constexpr int kMaxOrdinal = 1023;
 
 // Reads fields of the record; what is wrong with one is kept until the last has been read.
 class FieldReader {
@@ -90,12 +87,6 @@ bool read_record(const CallRecord& record, CallKind kind, Call* call, Masks* mas
 
 Status wrong_type(napi_env env, const Operand& operand, napi_value value, const char* expected) {
   return argument_error(env, Code::kWrongType, operand.rule->name, expected, value);
-}
-
-Status length_error(const Operand& operand, std::int64_t length) {
-  return {Code::kOutOfRange, std::string("The argument '") + operand.rule->name + "' must have " +
-                                 std::to_string(length) + " elements. Received " +
-                                 std::to_string(operand.length)};
 }
 
 // The memory of an array, by its bytes: lib/ knows of what kind it is. False if the value is none
@@ -175,7 +166,7 @@ Status read_operand(napi_env env, const CallRecord& record, const Call& call, co
     return {};
   }
   const std::int64_t length = operand->rows.count * operand->columns;
-  if (operand->length != length) return length_error(*operand, length);
+  if (operand->length != length) return length_error(rule.name, length, operand->length);
   operand->end = operand->memory + length * operand->element_bytes();
   return {};
 }
@@ -235,6 +226,39 @@ Status lacking(const Operation& operation, std::uint32_t wanted) {
   return {};
 }
 
+ForwardArgs forward_args(const Call& call) {
+  using namespace forward_operand;
+  return {.shape = call.shape,
+          .options = call.options,
+          .dtype = call.dtype,
+          .x = call.matrix<ConstRows>(kX),
+          .weight = {call.data(kWeight),
+                     call.is_wanted(kWeight) ? call.operands[kWeight].dtype : call.dtype},
+          .y = call.matrix<Rows>(kY),
+          .rstd = call.data(kRstd),
+          .residual = call.matrix<ConstRows>(kResidual),
+          .sum = call.matrix<Rows>(kSum)};
+}
+
+BackwardArgs backward_args(const Call& call) {
+  using namespace backward_operand;
+  const auto dtype_of = [&](std::size_t index) {
+    return call.is_wanted(index) ? call.operands[index].dtype : call.dtype;
+  };
+  return {.shape = call.shape,
+          .options = call.options,
+          .dtype = call.dtype,
+          .dy = call.matrix<ConstRows>(kDy),
+          .x = call.matrix<ConstRows>(kX),
+          .weight = {call.data(kWeight), dtype_of(kWeight)},
+          .rstd = call.data(kRstd),
+          .dx = call.matrix<Rows>(kDx),
+          .dweight = call.data(kDweight),
+          .dweight_dtype = dtype_of(kDweight),
+          .accumulate = call.accumulate,
+          .dsum = call.matrix<ConstRows>(kDsum)};
+}
+
 // The allocation that an operand is in; null if it has none on a device.
 const cuda::AllocationPtr& allocation_of(const Call& call, std::size_t index) {
   static const cuda::AllocationPtr none;
@@ -276,39 +300,6 @@ Status read_call(napi_env env, const Operation& operation, const CallRecord& rec
   if (&operation != &kBackward || call->is_wanted(backward_operand::kDx)) return {};
   return check_rows_have_memory(call->operands[backward_operand::kDy],
                                 call->operands[backward_operand::kX]);
-}
-
-ForwardArgs forward_args(const Call& call) {
-  using namespace forward_operand;
-  return {.shape = call.shape,
-          .options = call.options,
-          .dtype = call.dtype,
-          .x = call.matrix<ConstRows>(kX),
-          .weight = {call.data(kWeight),
-                     call.is_wanted(kWeight) ? call.operands[kWeight].dtype : call.dtype},
-          .y = call.matrix<Rows>(kY),
-          .rstd = call.data(kRstd),
-          .residual = call.matrix<ConstRows>(kResidual),
-          .sum = call.matrix<Rows>(kSum)};
-}
-
-BackwardArgs backward_args(const Call& call) {
-  using namespace backward_operand;
-  const auto dtype_of = [&](std::size_t index) {
-    return call.is_wanted(index) ? call.operands[index].dtype : call.dtype;
-  };
-  return {.shape = call.shape,
-          .options = call.options,
-          .dtype = call.dtype,
-          .dy = call.matrix<ConstRows>(kDy),
-          .x = call.matrix<ConstRows>(kX),
-          .weight = {call.data(kWeight), dtype_of(kWeight)},
-          .rstd = call.data(kRstd),
-          .dx = call.matrix<Rows>(kDx),
-          .dweight = call.data(kDweight),
-          .dweight_dtype = dtype_of(kDweight),
-          .accumulate = call.accumulate,
-          .dsum = call.matrix<ConstRows>(kDsum)};
 }
 
 Status run_forward(const Call& call) {

@@ -51,10 +51,6 @@ enum class CallKind { kNow, kLater };
 Status read_call(napi_env env, const Operation& operation, const CallRecord& record,
                  const napi_value* values, CallKind kind, Call* call);
 
-// The operator's arguments.
-ForwardArgs forward_args(const Call& call);
-BackwardArgs backward_args(const Call& call);
-
 // Runs a call that has been read, or enqueues it.
 Status run_forward(const Call& call);
 Status run_backward(const Call& call);

@@ -6,7 +6,6 @@
 #include "../../cpu/backend.h"
 #include "../../os/floating_point.h"
 #include "object_call.h"
-#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -22,22 +21,18 @@ Status make(ObjectCall& call, DeviceSpan span, std::shared_ptr<ReportedMemory> r
   return call.returns_object(std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)));
 }
 
-Status create(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create(ObjectCall& call, cuda::Device& device) {
   DeviceSpan span;
-  RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.integer(1, "length", 0, kMaxLength, &span.length));
   RMSNORM_TRY(call.dtype(2, &span.dtype));
-  RMSNORM_TRY(cuda::Allocation::on_device(*device, span.bytes(), &span.allocation));
+  RMSNORM_TRY(cuda::Allocation::on_device(device, span.bytes(), &span.allocation));
   span.pointer = span.allocation->pointer();
   auto reported = std::make_shared<ReportedMemory>(call.env(), span.bytes());
   return make(call, std::move(span), std::move(reported));
 }
 
-Status create_foreign(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create_foreign(ObjectCall& call, cuda::Device& device) {
   DeviceSpan span;
-  RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.pointer(1, &span.pointer));
   RMSNORM_TRY(call.integer(2, "length", 0, kMaxLength, &span.length));
   RMSNORM_TRY(call.dtype(3, &span.dtype));
@@ -46,35 +41,24 @@ Status create_foreign(ObjectCall& call) {
     return {Code::kInvalidValue, "The argument 'pointer' must be a multiple of " +
                                      std::to_string(alignment) + ", the size of an element"};
   }
-  RMSNORM_TRY(cuda::Allocation::foreign(*device, span.pointer, span.bytes(), &span.allocation));
+  RMSNORM_TRY(cuda::Allocation::foreign(device, span.pointer, span.bytes(), &span.allocation));
   return make(call, std::move(span), nullptr);
 }
 
-Status view(ObjectCall& call) {
-  DeviceBuffer* buffer = nullptr;
+Status view(ObjectCall& call, DeviceBuffer& buffer) {
   std::int64_t begin = 0;
   std::int64_t end = 0;
-  RMSNORM_TRY(call.object(0, "buffer", &buffer));
-  RMSNORM_TRY(call.integer(1, "begin", 0, buffer->span().length, &begin));
-  RMSNORM_TRY(call.integer(2, "end", 0, buffer->span().length, &end));
-  DeviceSpan span = buffer->span();
+  RMSNORM_TRY(call.integer(1, "begin", 0, buffer.span().length, &begin));
+  RMSNORM_TRY(call.integer(2, "end", 0, buffer.span().length, &end));
+  DeviceSpan span = buffer.span();
   span.pointer += static_cast<cuda::CUdeviceptr>(begin * element_size(span.dtype));
   span.length = std::max<std::int64_t>(end - begin, 0);
-  return make(call, std::move(span), buffer->reported());
+  return make(call, std::move(span), buffer.reported());
 }
 
-Status get_pointer(ObjectCall& call) {
-  DeviceBuffer* buffer = nullptr;
-  RMSNORM_TRY(call.object(0, "buffer", &buffer));
-  call.returns_pointer(buffer->span().pointer);
+Status get_pointer(ObjectCall& call, DeviceBuffer& buffer) {
+  call.returns_pointer(buffer.span().pointer);
   return {};
-}
-
-Status check_length(const HostArray& array, const char* name, const DeviceSpan& span) {
-  if (array.length == span.length) return {};
-  return {Code::kOutOfRange, std::string("The argument '") + name + "' must have " +
-                                 std::to_string(span.length) + " elements. Received " +
-                                 std::to_string(array.length)};
 }
 
 // The buffer, the array with its dtype and the stream that the three copies take.
@@ -88,7 +72,9 @@ Status read_copy(ObjectCall& call, const char* name, Copy* copy) {
   RMSNORM_TRY(call.object(0, "buffer", &copy->buffer));
   RMSNORM_TRY(call.array(1, name, &copy->array));
   const DeviceSpan& span = copy->buffer->span();
-  RMSNORM_TRY(check_length(copy->array, name, span));
+  if (copy->array.length != span.length) {
+    return length_error(name, span.length, copy->array.length);
+  }
   if (copy->array.dtype != span.dtype && copy->array.dtype != DType::kFloat32 &&
       span.dtype != DType::kFloat32) {
     return {Code::kInvalidValue, "float16 and bfloat16 are not converted to each other"};
@@ -125,7 +111,7 @@ class Download final : public Completion {
     napi_value value = nullptr;
     HostArray array;
     napi_get_reference_value(env, reference_, &value);
-    if (!read_host_array(env, value, dtype_, "target", &array).ok() || array.length != length_) {
+    if (!read_host_array(env, value, dtype_, &array) || array.length != length_) {
       return {Code::kInvalidValue,
               "The array 'target' was detached or resized before it could be written"};
     }
@@ -142,7 +128,7 @@ class Download final : public Completion {
 };
 
 Status read_async(ObjectCall& call) {
-  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  Promise promise(call.environment().mailbox());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());
   Copy copy;
   RMSNORM_TRY(read_copy(call, "target", &copy));
@@ -154,13 +140,11 @@ Status read_async(ObjectCall& call) {
   return {};
 }
 
-Status fill(ObjectCall& call) {
-  DeviceBuffer* buffer = nullptr;
+Status fill(ObjectCall& call, DeviceBuffer& buffer) {
   double number = 0;
   StreamPtr stream;
-  RMSNORM_TRY(call.object(0, "buffer", &buffer));
   RMSNORM_TRY(call.number(1, "value", &number));
-  const DeviceSpan& span = buffer->span();
+  const DeviceSpan& span = buffer.span();
   RMSNORM_TRY(read_stream(call, 2, span.allocation->device(), &stream));
   if (span.length == 0) return {};
   const FloatingPointScope mode;
@@ -180,18 +164,18 @@ Status fill(ObjectCall& call) {
 }
 
 constexpr napi_property_descriptor kMethods[] = {
-    object_method<create>("createDeviceBuffer"),
-    object_method<create_foreign>("foreignDeviceBuffer"),
-    object_method<view>("deviceBufferView"),
-    object_method<get_pointer>("deviceBufferPointer"),
-    object_method<write>("deviceBufferWrite"),
-    object_method<read>("deviceBufferRead"),
-    object_method<read_async>("deviceBufferReadAsync"),
-    object_method<fill>("deviceBufferFill"),
+    method<create>("createDeviceBuffer"),
+    method<create_foreign>("foreignDeviceBuffer"),
+    method<view>("deviceBufferView"),
+    method<get_pointer>("deviceBufferPointer"),
+    method<write>("deviceBufferWrite"),
+    method<read>("deviceBufferRead"),
+    method<read_async>("deviceBufferReadAsync"),
+    method<fill>("deviceBufferFill"),
 };
 
 }  // namespace
 
-constinit const ObjectClass kDeviceBuffers = {DeviceBuffer::kTag, kMethods};
+constinit const Methods kDeviceBuffers = kMethods;
 
 }  // namespace rmsnorm::napi

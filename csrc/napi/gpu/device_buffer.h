@@ -30,8 +30,8 @@ class ReportedMemory {
 
 class DeviceBuffer final : public NativeObject {
  public:
-  static constexpr napi_type_tag kTag{0x6c1f0a5e93d84b27, 0xa0f42e7d5b61c839};
   static constexpr const char* kKind = "a DeviceBuffer";
+  static constexpr const char* kName = "buffer";
 
   DeviceBuffer(cuda::DeviceSpan span, std::shared_ptr<ReportedMemory> reported)
       : span_(std::move(span)), reported_(std::move(reported)) {}

@@ -1,49 +1,35 @@
-#include "event.h"
-
 #include "../results.h"
-#include "object_call.h"
-#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
 namespace {
 
-Status create(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create(ObjectCall& call, cuda::Device& device) {
   bool has_timing = false;
   std::unique_ptr<cuda::Event> event;
-  RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.boolean(1, "timing", &has_timing));
-  RMSNORM_TRY(cuda::Event::make(*device, has_timing, &event));
+  RMSNORM_TRY(cuda::Event::make(device, has_timing, &event));
   return call.returns_object(std::make_unique<Event>(std::move(event)));
 }
 
-Status record(ObjectCall& call) {
-  Event* event = nullptr;
+Status record(ObjectCall& call, Event& event) {
   cuda::StreamPtr stream;
-  RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(read_stream(call, 1, event->get().device(), &stream));
-  return stream->record(event->get());
+  RMSNORM_TRY(read_stream(call, 1, event.get().device(), &stream));
+  return stream->record(event.get());
 }
 
-Status has_passed(ObjectCall& call) {
-  Event* event = nullptr;
+Status has_passed(ObjectCall& call, Event& event) {
   bool has_passed = false;
-  RMSNORM_TRY(call.object(0, "event", &event));
-  RMSNORM_TRY(event->get().has_passed(&has_passed));
+  RMSNORM_TRY(event.get().has_passed(&has_passed));
   call.returns_boolean(has_passed);
   return {};
 }
 
-Status synchronize(ObjectCall& call) {
-  Event* event = nullptr;
-  RMSNORM_TRY(call.object(0, "event", &event));
-  return event->get().synchronize();
-}
+Status synchronize(ObjectCall&, Event& event) { return event.get().synchronize(); }
 
 // By a stream that does nothing but wait for it: behind another, the promise would wait for more.
 Status when_passed(ObjectCall& call) {
-  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  Promise promise(call.environment().mailbox());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());
   Event* event = nullptr;
   cuda::StreamPtr stream;
@@ -68,13 +54,13 @@ Status elapsed(ObjectCall& call) {
 }
 
 constexpr napi_property_descriptor kMethods[] = {
-    object_method<create>("createEvent"),        object_method<record>("eventRecord"),
-    object_method<has_passed>("eventHasPassed"), object_method<synchronize>("eventSynchronize"),
-    object_method<when_passed>("eventPassed"),   object_method<elapsed>("eventElapsed"),
+    method<create>("createEvent"),        method<record>("eventRecord"),
+    method<has_passed>("eventHasPassed"), method<synchronize>("eventSynchronize"),
+    method<when_passed>("eventPassed"),   method<elapsed>("eventElapsed"),
 };
 
 }  // namespace
 
-constinit const ObjectClass kEvents = {Event::kTag, kMethods};
+constinit const Methods kEvents = kMethods;
 
 }  // namespace rmsnorm::napi

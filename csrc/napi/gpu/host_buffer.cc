@@ -3,7 +3,6 @@
 #include "device_buffer.h"
 #include "external_memory.h"
 #include "object_call.h"
-#include "objects.h"
 #include "stream.h"
 
 namespace rmsnorm::napi {
@@ -17,7 +16,6 @@ constexpr std::int64_t kMaxBytes = std::int64_t{1} << 53;
 // Page-locked memory.
 class HostBuffer final : public NativeObject {
  public:
-  static constexpr napi_type_tag kTag{0x57a9e8d2c40b4f13, 0xae06b3587d92f14e};
   static constexpr const char* kKind = "a HostBuffer";
 
   HostBuffer(napi_env env, AllocationPtr allocation)
@@ -48,13 +46,11 @@ class HostBuffer final : public NativeObject {
   ExternalMemory memory_ = 0;
 };
 
-Status create(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create(ObjectCall& call, cuda::Device& device) {
   std::int64_t bytes = 0;
   AllocationPtr allocation;
-  RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.integer(1, "byteLength", 0, kMaxBytes, &bytes));
-  RMSNORM_TRY(cuda::Allocation::on_host(*device, bytes, &allocation));
+  RMSNORM_TRY(cuda::Allocation::on_host(device, bytes, &allocation));
   auto buffer = std::make_unique<HostBuffer>(call.env(), std::move(allocation));
   napi_value array_buffer = nullptr;
   RMSNORM_TRY(buffer->make_array_buffer(&array_buffer));
@@ -137,12 +133,12 @@ Status copy(ObjectCall& call) {
 }
 
 constexpr napi_property_descriptor kMethods[] = {
-    object_method<create>("createHostBuffer"),
-    object_method<copy>("copyBuffer"),
+    method<create>("createHostBuffer"),
+    method<copy>("copyBuffer"),
 };
 
 }  // namespace
 
-constinit const ObjectClass kHostBuffers = {HostBuffer::kTag, kMethods};
+constinit const Methods kHostBuffers = kMethods;
 
 }  // namespace rmsnorm::napi

@@ -10,8 +10,6 @@
 #include "../../cuda/driver/device.h"
 #include "../arguments.h"
 #include "../environment.h"
-#include "../errors.h"
-#include "../method.h"
 
 namespace rmsnorm::napi {
 
@@ -33,12 +31,30 @@ class OwningObject : public NativeObject {
 class ObjectCall : public Arguments {
  public:
   // Errors: kInvalidState, kWrongType.
-  Status begin(napi_env env, napi_callback_info info);
+  Status begin(napi_env env, napi_callback_info info) {
+    RMSNORM_TRY(Arguments::begin(env, info));
+    RMSNORM_TRY(Environment::of(env, &environment_));
+    return environment_->open_mailbox();
+  }
+
+  Status run(Status (*function)(ObjectCall&)) { return function(*this); }
+  // A function over its first argument, which is an object of ours or the ordinal of a device.
+  // Errors: as object, and as find_device.
+  template <class Subject>
+  Status run(Status (*function)(ObjectCall&, Subject&)) {
+    Subject* subject = nullptr;
+    if constexpr (std::is_same_v<Subject, cuda::Device>) {
+      std::int64_t ordinal = 0;
+      RMSNORM_TRY(integer(0, "device", 0, kMaxOrdinal, &ordinal));
+      RMSNORM_TRY(cuda::find_device(static_cast<int>(ordinal), &subject));
+    } else {
+      RMSNORM_TRY(object(0, Subject::kName, &subject));
+    }
+    return function(*this, *subject);
+  }
 
   Environment& environment() { return *environment_; }
 
-  // By its ordinal. Errors: as find_device, too.
-  Status device(std::size_t index, cuda::Device** device);
   // An object of ours. Errors: kDisposed, too.
   template <class Object>
   Status object(std::size_t index, const char* name, Object** object) {
@@ -47,36 +63,35 @@ class ObjectCall : public Arguments {
     return check_open(**object, name);
   }
 
-  // The result, where it is not undefined. returns_object: for a new object of C++. Errors:
-  // kInvalidState of an environment that is ending.
-  void returns(napi_value value) { result_ = value; }
-  void returns_boolean(bool boolean) { napi_get_boolean(env(), boolean, &result_); }
+  void returns_boolean(bool boolean) {
+    napi_value value = nullptr;
+    napi_get_boolean(env(), boolean, &value);
+    returns(value);
+  }
   void returns_pointer(std::uint64_t pointer) {
-    napi_create_bigint_uint64(env(), pointer, &result_);
+    napi_value value = nullptr;
+    napi_create_bigint_uint64(env(), pointer, &value);
+    returns(value);
   }
-  template <class Object>
-  Status returns_object(std::unique_ptr<Object> object) {
-    return environment_->wrap(std::move(object), &result_);
+  // A new object of C++. Errors: kInvalidState of an environment that is ending.
+  Status returns_object(std::unique_ptr<NativeObject> object) {
+    napi_value value = nullptr;
+    RMSNORM_TRY(environment_->wrap(std::move(object), &value));
+    returns(value);
+    return {};
   }
-  napi_value result() const { return result_; }
 
  private:
   Environment* environment_ = nullptr;
-  napi_value result_ = nullptr;
 };
 
-// The Node-API callback of a function over calls. Its exceptions are for method() to catch.
-template <Status (*function)(ObjectCall&)>
-napi_value object_callback(napi_env env, napi_callback_info info) {
-  ObjectCall call;
-  Status status = call.begin(env, info);
-  if (status.ok()) status = function(call);
-  return status.ok() ? call.result() : throw_status(env, status);
-}
+// The functions over each class of objects, and over devices.
+extern const Methods kDeviceBuffers;
+extern const Methods kHostBuffers;
+extern const Methods kStreams;
+extern const Methods kEvents;
 
-template <Status (*function)(ObjectCall&)>
-constexpr napi_property_descriptor object_method(const char* name) {
-  return method<object_callback<function>>(name);
-}
+// Gives the exports `devices` and `cuda` of binding.d.ts.
+void export_gpu(napi_env env, napi_value exports);
 
 }  // namespace rmsnorm::napi

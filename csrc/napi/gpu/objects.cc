@@ -1,6 +1,8 @@
-#include "objects.h"
+// What the addon exports of GPUs: what the devices are, and the functions over their objects.
 
 #include <iterator>
+#include <string>
+#include <vector>
 
 #include "../results.h"
 #include "object_call.h"
@@ -8,35 +10,55 @@
 namespace rmsnorm::napi {
 namespace {
 
-constexpr const ObjectClass* kClasses[] = {&kDeviceBuffers, &kHostBuffers, &kStreams, &kEvents,
-                                           &kGraphs};
+Status describe_devices(napi_env env, std::vector<napi_value>* list) {
+  int count = 0;
+  RMSNORM_TRY(cuda::device_count(&count));
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    cuda::Device* device = nullptr;
+    RMSNORM_TRY(cuda::find_device(ordinal, &device));
+    const cuda::DeviceProperties& properties = device->properties();
+    const std::string capability =
+        std::to_string(properties.major) + "." + std::to_string(properties.minor);
+    list->push_back(make_object(
+        env, {{"name", make_string(env, properties.name)},
+              {"computeCapability", make_string(env, capability)},
+              {"totalMemory", make_number(env, static_cast<double>(properties.total_memory))},
+              {"multiprocessors", make_number(env, properties.multiprocessors)},
+              {"driverVersion", make_string(env, cuda::version_text(cuda::driver().version))}}));
+  }
+  return {};
+}
+
+// An error is returned rather than thrown.
+Status devices(Arguments& arguments) {
+  const napi_env env = arguments.env();
+  std::vector<napi_value> list;
+  const Status status = describe_devices(env, &list);
+  arguments.returns(status.ok() ? make_list(env, list) : make_error(env, status));
+  return {};
+}
 
 // Closes an object of any kind; those that are closed stay so.
-napi_value dispose(napi_env env, napi_callback_info info) {
-  napi_value value = nullptr;
-  std::size_t count = 1;
-  napi_get_cb_info(env, info, &count, &value, nullptr, nullptr);
-  for (const ObjectClass* each : kClasses) {
-    if (NativeObject* object = find_object(env, value, each->tag)) {
-      object->close();
-      return nullptr;
-    }
-  }
-  return throw_status(env,
-                      argument_error(env, Code::kWrongType, "object", "an object of a GPU", value));
+Status dispose(Arguments& arguments) {
+  NativeObject* const object = find_native_object(arguments.env(), arguments[0]);
+  if (object == nullptr) return arguments.wrong_type(0, "object", "an object of a GPU");
+  object->close();
+  return {};
 }
+
+constexpr napi_property_descriptor kDevices[] = {method<devices>("devices")};
+constexpr napi_property_descriptor kObjects[] = {method<dispose>("dispose")};
 
 }  // namespace
 
 void export_gpu(napi_env env, napi_value exports) {
-  constexpr napi_property_descriptor kDispose[] = {method<dispose>("dispose")};
   napi_value objects = nullptr;
   napi_create_object(env, &objects);
-  for (const ObjectClass* each : kClasses) {
-    napi_define_properties(env, objects, each->methods.size(), each->methods.data());
+  for (const Methods& methods :
+       {Methods(kObjects), kDeviceBuffers, kHostBuffers, kStreams, kEvents}) {
+    napi_define_properties(env, objects, methods.size(), methods.data());
   }
-  napi_define_properties(env, objects, std::size(kDispose), kDispose);
-  napi_define_properties(env, exports, kDeviceMethods.size(), kDeviceMethods.data());
+  napi_define_properties(env, exports, std::size(kDevices), kDevices);
   set_own(env, exports, {"cuda", objects});
 }
 

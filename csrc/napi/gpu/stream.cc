@@ -1,7 +1,6 @@
 #include "stream.h"
 
-#include "event.h"
-#include "objects.h"
+#include "../../cuda/runtime/graph.h"
 
 namespace rmsnorm::napi {
 namespace {
@@ -13,47 +12,35 @@ Status make(ObjectCall& call, StreamPtr stream, bool is_default) {
       std::make_unique<Stream>(call.environment(), std::move(stream), is_default));
 }
 
-Status create(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create(ObjectCall& call, cuda::Device& device) {
   StreamPtr stream;
-  RMSNORM_TRY(call.device(0, &device));
-  RMSNORM_TRY(cuda::Stream::make(*device, &stream));
+  RMSNORM_TRY(cuda::Stream::make(device, &stream));
   return make(call, std::move(stream), false);
 }
 
-Status create_foreign(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status create_foreign(ObjectCall& call, cuda::Device& device) {
   std::uint64_t pointer = 0;
   StreamPtr stream;
-  RMSNORM_TRY(call.device(0, &device));
   RMSNORM_TRY(call.pointer(1, &pointer));
-  RMSNORM_TRY(cuda::Stream::adopt(*device, reinterpret_cast<cuda::CUstream>(pointer), &stream));
+  RMSNORM_TRY(cuda::Stream::adopt(device, reinterpret_cast<cuda::CUstream>(pointer), &stream));
   return make(call, std::move(stream), false);
 }
 
-Status find_default(ObjectCall& call) {
-  cuda::Device* device = nullptr;
+Status find_default(ObjectCall& call, cuda::Device& device) {
   StreamPtr stream;
-  RMSNORM_TRY(call.device(0, &device));
-  RMSNORM_TRY(call.environment().default_stream(*device, &stream));
+  RMSNORM_TRY(call.environment().default_stream(device, &stream));
   return make(call, std::move(stream), true);
 }
 
-Status get_pointer(ObjectCall& call) {
-  Stream* stream = nullptr;
-  RMSNORM_TRY(call.object(0, "stream", &stream));
-  call.returns_pointer(reinterpret_cast<std::uint64_t>(stream->get()->share()));
+Status get_pointer(ObjectCall& call, Stream& stream) {
+  call.returns_pointer(reinterpret_cast<std::uint64_t>(stream.get()->share()));
   return {};
 }
 
-Status synchronize(ObjectCall& call) {
-  Stream* stream = nullptr;
-  RMSNORM_TRY(call.object(0, "stream", &stream));
-  return stream->get()->synchronize();
-}
+Status synchronize(ObjectCall&, Stream& stream) { return stream.get()->synchronize(); }
 
 Status when_passed(ObjectCall& call) {
-  Promise promise(call.environment().promises());  // first, since this may run JavaScript
+  Promise promise(call.environment().mailbox());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());
   Stream* stream = nullptr;
   RMSNORM_TRY(call.object(0, "stream", &stream));
@@ -61,28 +48,60 @@ Status when_passed(ObjectCall& call) {
   return {};
 }
 
-Status is_idle(ObjectCall& call) {
-  Stream* stream = nullptr;
+Status is_idle(ObjectCall& call, Stream& stream) {
   bool has_passed = false;
-  RMSNORM_TRY(call.object(0, "stream", &stream));
-  RMSNORM_TRY(stream->get()->has_passed(&has_passed));
+  RMSNORM_TRY(stream.get()->has_passed(&has_passed));
   call.returns_boolean(has_passed);
   return {};
 }
 
-Status wait(ObjectCall& call) {
-  Stream* stream = nullptr;
+Status wait(ObjectCall& call, Stream& stream) {
   Event* event = nullptr;
-  RMSNORM_TRY(call.object(0, "stream", &stream));
   RMSNORM_TRY(call.object(1, "event", &event));
-  return stream->get()->wait_for(event->get());
+  return stream.get()->wait_for(event->get());
+}
+
+struct Graph final : OwningObject<cuda::Graph> {
+  static constexpr const char* kKind = "a Graph";
+  static constexpr const char* kName = "graph";
+  using OwningObject::OwningObject;
+};
+
+Status begin_capture(ObjectCall&, Stream& stream) { return stream.get()->begin_capture(); }
+
+Status end_capture(ObjectCall& call, Stream& stream) {
+  std::unique_ptr<cuda::Graph> graph;
+  RMSNORM_TRY(cuda::Graph::end_capture(*stream.get(), &graph));
+  return call.returns_object(std::make_unique<Graph>(std::move(graph)));
+}
+
+// Never fails on a stream, open or not.
+Status abandon_capture(ObjectCall& call) {
+  const auto* stream = find_object<Stream>(call.env(), call[0]);
+  if (stream == nullptr) return call.wrong_type(0, "stream", Stream::kKind);
+  if (stream->is_open()) stream->get()->abandon_capture();
+  return {};
+}
+
+Status launch_graph(ObjectCall& call, Graph& graph) {
+  cuda::StreamPtr stream;
+  RMSNORM_TRY(read_stream(call, 1, graph.get().device(), &stream));
+  return graph.get().launch(stream);
 }
 
 constexpr napi_property_descriptor kMethods[] = {
-    object_method<create>("createStream"),           object_method<create_foreign>("foreignStream"),
-    object_method<find_default>("defaultStream"),    object_method<get_pointer>("streamPointer"),
-    object_method<synchronize>("streamSynchronize"), object_method<when_passed>("streamPassed"),
-    object_method<is_idle>("streamIsIdle"),          object_method<wait>("streamWait"),
+    method<create>("createStream"),
+    method<create_foreign>("foreignStream"),
+    method<find_default>("defaultStream"),
+    method<get_pointer>("streamPointer"),
+    method<synchronize>("streamSynchronize"),
+    method<when_passed>("streamPassed"),
+    method<is_idle>("streamIsIdle"),
+    method<wait>("streamWait"),
+    method<begin_capture>("beginCapture"),
+    method<end_capture>("endCapture"),
+    method<abandon_capture>("abandonCapture"),
+    method<launch_graph>("launchGraph"),
 };
 
 }  // namespace
@@ -108,6 +127,6 @@ Status read_stream(Environment& environment, napi_value argument, cuda::Device& 
   return {};
 }
 
-constinit const ObjectClass kStreams = {Stream::kTag, kMethods};
+constinit const Methods kStreams = kMethods;
 
 }  // namespace rmsnorm::napi

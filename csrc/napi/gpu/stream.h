@@ -1,8 +1,9 @@
-// Streams behind JavaScript objects, and the functions over them.
+// Streams and events behind JavaScript objects.
 #pragma once
 
 #include <node_api.h>
 
+#include "../../cuda/runtime/event.h"
 #include "../../cuda/runtime/stream.h"
 #include "../environment.h"
 #include "object_call.h"
@@ -11,8 +12,8 @@ namespace rmsnorm::napi {
 
 class Stream final : public NativeObject {
  public:
-  static constexpr napi_type_tag kTag{0x1d7be05c42f94a86, 0xb83e6f019c25d74a};
   static constexpr const char* kKind = "a Stream";
+  static constexpr const char* kName = "stream";
 
   Stream(Environment& environment, cuda::StreamPtr stream, bool is_default)
       : environment_(environment), stream_(std::move(stream)), is_default_(is_default) {}
@@ -29,6 +30,13 @@ class Stream final : public NativeObject {
   Environment& environment_;
   cuda::StreamPtr stream_;
   bool is_default_;
+};
+
+// Once it is closed, streams that wait for it go on doing so.
+struct Event final : OwningObject<cuda::Event> {
+  static constexpr const char* kKind = "a CudaEvent";
+  static constexpr const char* kName = "event";
+  using OwningObject::OwningObject;
 };
 
 // The stream of an optional argument 'stream': the device's default one if there is none. Errors:

@@ -164,7 +164,7 @@ napi_value start(napi_env env, napi_callback_info info, const Operation& operati
   Environment* environment = nullptr;
   napi_value promise = nullptr;
   Status status = Environment::of(env, &environment);
-  if (status.ok()) status = environment->open_async_calls();
+  if (status.ok()) status = environment->open_mailbox();
   auto in_flight = std::make_unique<CallInFlight>(env, run);
   if (status.ok()) status = in_flight->open(&promise);
   if (!status.ok()) return throw_status(env, status);

@@ -98,21 +98,17 @@ std::string module_path() {
   return path == nullptr ? info.dli_fname : path.get();
 }
 
-FileRead read_file(const std::string& path, std::size_t most, std::vector<std::byte>* bytes,
-                   std::string* reason) {
-  const auto failed = [&](const std::string& text) {
-    *reason = text;
-    return FileRead::kFailed;
-  };
+std::optional<std::string> read_file(const std::string& path, std::size_t most,
+                                     std::vector<std::byte>* bytes) {
   const OpenFile file{open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
   if (file.descriptor < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return FileRead::kMissing;
-    return failed(errno == ENXIO ? not_regular_text() : error_text(errno));  // a socket
+    if (errno == ENOENT || errno == ENOTDIR) return kMissingText;
+    return errno == ENXIO ? not_regular_text() : error_text(errno);  // a socket
   }
   FileFacts facts;
-  if (!read_facts(file.descriptor, &facts)) return failed(error_text(errno));
-  if (!facts.is_regular) return failed(not_regular_text());
-  if (facts.bytes > most) return failed(too_large_text(most));
+  if (!read_facts(file.descriptor, &facts)) return error_text(errno);
+  if (!facts.is_regular) return not_regular_text();
+  if (facts.bytes > most) return too_large_text(most);
   const std::size_t begin = bytes->size();
   const auto size = static_cast<std::size_t>(facts.bytes);
   bytes->resize(begin + size);
@@ -123,11 +119,11 @@ FileRead read_file(const std::string& path, std::size_t most, std::vector<std::b
     if (count > 0) {
       done += static_cast<std::size_t>(count);
     } else if (errno != EINTR) {
-      return failed(error_text(errno));
+      return error_text(errno);
     }
   }
   bytes->resize(begin + done);
-  return FileRead::kDone;
+  return std::nullopt;
 }
 
 void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::int64_t bytes) {

@@ -114,36 +114,32 @@ std::string module_path() {
   return utf8(path);
 }
 
-FileRead read_file(const std::string& path, std::size_t most, std::vector<std::byte>* bytes,
-                   std::string* reason) {
-  const auto failed = [&](const std::string& text) {
-    *reason = text;
-    return FileRead::kFailed;
-  };
+std::optional<std::string> read_file(const std::string& path, std::size_t most,
+                                     std::vector<std::byte>* bytes) {
   const std::wstring name = wide(path);
   const OpenFile file{CreateFileW(name.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE,
                                   nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr)};
   if (file.handle == INVALID_HANDLE_VALUE) {
     const DWORD error = GetLastError();
-    if (error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND) return FileRead::kMissing;
+    if (error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND) return kMissingText;
     const DWORD attributes = GetFileAttributesW(name.c_str());
     const bool is_folder =
         attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0;
-    return failed(is_folder ? not_regular_text() : error_text(error));
+    return is_folder ? not_regular_text() : error_text(error);
   }
   LARGE_INTEGER size = {};
-  if (GetFileType(file.handle) != FILE_TYPE_DISK) return failed(not_regular_text());
-  if (GetFileSizeEx(file.handle, &size) == 0) return failed(error_text(GetLastError()));
-  if (static_cast<ULONGLONG>(size.QuadPart) > most) return failed(too_large_text(most));
+  if (GetFileType(file.handle) != FILE_TYPE_DISK) return not_regular_text();
+  if (GetFileSizeEx(file.handle, &size) == 0) return error_text(GetLastError());
+  if (static_cast<ULONGLONG>(size.QuadPart) > most) return too_large_text(most);
   const std::size_t begin = bytes->size();
   bytes->resize(begin + static_cast<std::size_t>(size.QuadPart));
   DWORD done = 0;
   if (ReadFile(file.handle, bytes->data() + begin, static_cast<DWORD>(size.QuadPart), &done,
                nullptr) == 0) {
-    return failed(error_text(GetLastError()));
+    return error_text(GetLastError());
   }
   bytes->resize(begin + done);
-  return FileRead::kDone;
+  return std::nullopt;
 }
 
 void advise_huge_pages(void*, std::int64_t) {}
