@@ -1,10 +1,18 @@
 // Arguments and options as the operands of a call, checked by their rules.
 
-import { dtypes, rstdKind, type ArrayKind, type DType, type FloatArray } from '../core/dtype';
+import {
+  anArray,
+  dtypes,
+  isFloatArray,
+  rstdKind,
+  type ArrayKind,
+  type DType,
+  type FloatArray,
+} from '../core/dtype';
 import { argumentError } from '../core/errors';
 import type { DeviceBuffer } from '../gpu/device-buffer';
 import type { Call } from './call';
-import { checkSameDevice, type DataKind } from './data';
+import { checkSameDevice, isDeviceBuffer, type DataKind } from './data';
 import { forwardRules, type OperandRule } from './operations';
 import { isSame } from './shape';
 import { dataOf, kindOf, readArgument, sourceOf, statedType, type Argument } from './tensor';
@@ -18,6 +26,9 @@ export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
 
 /** Reads a weight of a rarer form. `dtype`: of x. */
 export function readWeight(value: unknown, x: Argument, dtype: DType): Argument {
+  if (value === undefined) {
+    throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', `${anArray}, or null for none`, value);
+  }
   const weight = readArgument('weight', value);
   checkTensor(forwardRules.weight, weight, x);
   checkDType(forwardRules.weight, weight, dtype);
@@ -43,6 +54,10 @@ export function readOperand(call: Call, rule: OperandRule, value: unknown): Argu
 }
 
 function readOtherOperand(call: Call, rule: OperandRule, value: unknown): Argument {
+  const isRstd = rule.element === 'rstd';
+  if (isRstd && !isFloatArray(value) && !isDeviceBuffer(value)) {
+    throw wrongRstd(rule, call.dtype, value);
+  }
   const argument = readArgument(rule.name, value);
   const x = call.x as Argument;
   if (!ArrayBuffer.isView(argument) || !ArrayBuffer.isView(x)) checkTensor(rule, argument, x);
@@ -117,20 +132,19 @@ function is16Bit(dtype: DType): boolean {
 export function checkDType(rule: OperandRule, argument: Argument, dtype: DType): void {
   const { element } = rule;
   if (element === 'rstd') {
-    const hasDims = !ArrayBuffer.isView(argument) && argument.dims !== null;
-    if (hasDims || !isOf(argument, dtype === 'float64' ? dtype : 'float32')) {
-      throw argumentError(
-        'ERR_INVALID_ARG_TYPE',
-        rule.name,
-        `a ${rstdKind(dtype)}`,
-        sourceOf(argument),
-      );
+    if (!isOf(argument, dtype === 'float64' ? dtype : 'float32')) {
+      throw wrongRstd(rule, dtype, sourceOf(argument));
     }
   } else if (!isOf(argument, dtype)) {
     if (element === 'tensor' || !is16Bit(dtype) || !isFloat32(argument)) {
       throw wrongDType(rule, argument, dtype);
     }
   }
+}
+
+function wrongRstd({ name }: OperandRule, dtype: DType, value: unknown): Error {
+  const orNull = name === 'rstd' ? ', or null to recompute it; options are the next argument' : '';
+  return argumentError('ERR_INVALID_ARG_TYPE', name, `a ${rstdKind(dtype)}${orNull}`, value);
 }
 
 function wrongDType({ name, element }: OperandRule, argument: Argument, dtype: DType): Error {

@@ -122,7 +122,7 @@ export function readCall(
     weight = weightGiven;
     given |= operation.weight.bit;
     float32 = operation.weight.bit;
-  } else if (weightGiven !== null && weightGiven !== undefined) {
+  } else if (weightGiven !== null) {
     weight = readWeight(weightGiven, x, dtype);
   }
   const isOfWeight = ArrayBuffer.isView(x) && normalizedShape === undefined;

@@ -79,6 +79,10 @@ type Float16ArrayConstructor = new (
   length?: number,
 ) => Float16ArrayLike;
 
+/** What operands must be, in messages. */
+export const anArray =
+  'a Float32Array, Float64Array, Uint16Array or Float16Array, or a tensor { data, dims } of one';
+
 /** Whether a value is an array of a kind that tensors have. */
 export function isFloatArray(value: unknown): value is FloatArray {
   if (!ArrayBuffer.isView(value)) return false;
@@ -90,12 +94,7 @@ export function isFloatArray(value: unknown): value is FloatArray {
 /** The kind of an array by its tag: `instanceof` fails for arrays of another realm. */
 export function arrayKind(name: string, value: unknown): ArrayKind {
   if (isFloatArray(value)) return value[Symbol.toStringTag];
-  throw argumentError(
-    'ERR_INVALID_ARG_TYPE',
-    name,
-    'a Float32Array, Float64Array, Uint16Array or Float16Array, or a tensor { data, dims } of one',
-    value,
-  );
+  throw argumentError('ERR_INVALID_ARG_TYPE', name, anArray, value);
 }
 
 /** The same memory as an array the native addon takes. */

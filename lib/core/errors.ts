@@ -107,7 +107,7 @@ export function adoptNativeError(error: unknown): unknown {
 const longestDescription = 200;
 
 /** A value in a message. Never throws, whatever the value is. */
-function describe(value: unknown): string {
+export function describe(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   try {
     const text = ArrayBuffer.isView(value) ? describeView(value) : describeOther(value);

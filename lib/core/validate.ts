@@ -1,7 +1,8 @@
 import { types } from 'node:util';
 
 import { hasOfItsOwn, isRevoked, withoutInherited } from './caller-values';
-import { argumentError } from './errors';
+import { argumentError, codedError, describe } from './errors';
+import { nearestName } from './nearest-name';
 
 /** Whether a value can be an object of options. */
 function isOptions(value: unknown): value is object {
@@ -35,8 +36,10 @@ export function knownOptions<O extends object>(options: O, names: ReadonlySet<st
 /** Refuses a name that no option has, unless other code has given it to all objects. */
 export function refuseName(options: object, name: string, names: ReadonlySet<string>): void {
   if (!hasOfItsOwn(options, name)) return;
-  const expected = `of known names (${[...names].join(', ')})`;
-  throw argumentError('ERR_INVALID_ARG_VALUE', 'options', expected, name);
+  const near = nearestName(name, names);
+  const hint = near === undefined ? '.' : `; did you mean '${near}'?`;
+  const message = `Unknown option ${describe(name)}${hint} The options are ${[...names].join(', ')}`;
+  throw codedError('ERR_INVALID_ARG_VALUE', message);
 }
 
 function optionsError(options: unknown): Error {

@@ -55,7 +55,7 @@ describeRefusals('rmsNorm({ data, dims }', both, [
 
 const broken = { data: weight, dims: [3] };
 describeRefusals('rmsNorm(x, weight', both, [
-  ['none', [x], type, 'normalizedShape', 'given where weight is not', 'undefined'],
+  ['none', [x], type, 'weight', `${anArray}, or null for none`, 'undefined'],
   ['null', [x, null], type, 'normalizedShape', 'given where weight is not', 'undefined'],
   ['a number', [x, 4], type, 'weight', anArray, '4'],
   ['a BigInt64Array', [x, new BigInt64Array(4)], type, 'weight', anArray, 'BigInt64Array(4)'],
@@ -95,8 +95,15 @@ const only16 = "'float16' or 'bfloat16', since 'x' is a Uint16Array";
 describeRefusals('options', both, [
   ['null', [x, weight, null], type, 'options', 'an object', 'null'],
   ['a number', [x, weight, 0.5], type, 'options', 'an object', '0.5'],
-  ['unknown', at({ epsilon: 1 }), value, 'options', 'eps, weightOffset', "'epsilon'"],
-  ['of forward', at({ rstdOut: floats(3) }), value, 'options', 'of known', "'rstdOut'"],
+  ['unknown', at({ epsilon: 1 }), value, 'options', "; did you mean 'eps'?", "'epsilon'"],
+  [
+    'of forward',
+    at({ rstdOut: floats(3) }),
+    value,
+    'options',
+    '. The options are eps, weightOffset',
+    "'rstdOut'",
+  ],
 
   ['eps negative', at({ eps: -0.5 }), range, 'eps', nonNegative, '-0.5'],
   ['eps NaN', at({ eps: NaN }), range, 'eps', nonNegative, 'NaN'],
@@ -136,9 +143,16 @@ describeRefusals(
   [
     ['too short', at({ rstdOut: floats(2) }), range, 'rstdOut', '3 elements', 'Float32Array(2)'],
     ['16-bit', at({ rstdOut: bits(3) }), type, 'rstdOut', 'a Float32Array', 'Uint16Array(3)'],
-    ['a number', at({ rstdOut: 3 }), type, 'rstdOut', anArray, '3'],
+    ['a number', at({ rstdOut: 3 }), type, 'rstdOut', 'a Float32Array', '3'],
     ['a tensor', at({ rstdOut: rstdTensor }), type, 'rstdOut', 'a Float32Array', shown],
-    ["an option of backward's", at({ dxOut: x }), value, 'options', 'of known', "'dxOut'"],
+    [
+      "an option of backward's",
+      at({ dxOut: x }),
+      value,
+      'options',
+      'The options are eps',
+      "'dxOut'",
+    ],
   ],
 );
 

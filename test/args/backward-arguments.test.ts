@@ -21,17 +21,20 @@ const both = [rmsNorm.backward, rmsNorm.backwardAsync];
 describeRefusals('rmsNorm.backward(dy', both, [
   ['none, nor x', [], type, 'x', anArray, 'undefined'],
   ['undefined', [undefined, x, weight], type, 'dy', anArray, 'undefined'],
+  ['no weight', [dy, x], type, 'weight', 'or null for none', 'undefined'],
   ['of another kind', [bits(12), x, weight], type, 'dy', 'x is float32', 'Uint16Array(12)'],
   ['of another length', [floats(8), x, weight], range, 'dy', 'of 12 el', 'Float32Array(8)'],
 ]);
 
+const orNull = 'a Float32Array, or null to recompute it; options are the next argument';
 const tensor = { data: floats(3), dims: [3] };
 const shown = '{ data: [Float32Array], dims: [Array] }';
 describeRefusals('rmsNorm.backward(dy, x, weight, rstd', both, [
   ['too long', [dy, x, weight, floats(12)], range, 'rstd', 'of 3 el', 'Float32Array(12)'],
   ['16-bit', [dy, x, weight, bits(3)], type, 'rstd', 'a Float32Array', 'Uint16Array(3)'],
   ['a tensor', [dy, x, weight, tensor], type, 'rstd', 'a Float32Array', shown],
-  ['a number', [dy, x, weight, 1], type, 'rstd', anArray, '1'],
+  ['a number', [dy, x, weight, 1], type, 'rstd', orNull, '1'],
+  ['options', [dy, x, weight, { eps: 1 }], type, 'rstd', orNull, '{ eps: 1 }'],
   ['detached', [dy, x, weight, detached(floats(3))], value, 'rstd', 'not', 'Float32Array(0)'],
 ]);
 
@@ -48,7 +51,7 @@ describeRefusals('options', both, [
   ['dxOut, unneeded', at(noDx), value, 'dxOut', 'left out', 'Float32Array(12)'],
   ['dweightOut, unneeded', at(noDweight), value, 'dweightOut', 'left out', 'Float32Array(4)'],
   ['no weight', weightless(wantsDweight), value, 'needsDweight', 'weight is null', 'true'],
-  ["forward's", at({ out: floats(12) }), value, 'options', 'of known names', "'out'"],
+  ["forward's", at({ out: floats(12) }), value, 'options', "did you mean 'dxOut'?", "'out'"],
 ]);
 
 const out = 'dweightOut';

@@ -16,7 +16,7 @@ onGpu('buffers', () => {
     [4, undefined, {}, value, "'float32', 'float16' or 'bfloat16'"],
     [4, 'float32', { device: 'cpu' }, value, "'cuda:0'"],
     [4, 'float32', { device: 'cuda:99' }, value, "'cuda:0'"],
-    [4, 'float32', { stream: null }, value, 'known names'],
+    [4, 'float32', { stream: null }, value, "Unknown option 'stream'"],
     [4, 'float32', null, type, 'an object'],
   ])('new (%j, %j, %j)', (length, dtype, options, code, text) => {
     for (const Buffer of [DeviceBuffer, HostBuffer]) {
@@ -43,7 +43,7 @@ onGpu('buffers', () => {
     [floats(4), { stream: {} }, type, 'a Stream'],
     [detached(floats(4)), {}, value, 'not detached'],
     [outOfBounds(), {}, value, 'not detached'],
-    [floats(4), { length: 4 }, value, 'known names'],
+    [floats(4), { length: 4 }, value, "Unknown option 'length'"],
   ])('from %p, %j', (source, options, code, text) => {
     expectError(() => DeviceBuffer.from(source as Float32Array, options as never), code, text);
   });

@@ -255,7 +255,7 @@ onGpu('a CudaEvent', () => {
     expectError(
       () => new CudaEvent({ time: true } as never),
       'ERR_INVALID_ARG_VALUE',
-      'known names',
+      "Unknown option 'time'. The options are device, timing",
     );
     event[Symbol.dispose]();
     event.dispose();

@@ -82,7 +82,9 @@ describe('backwards', () => {
     const { backward } = norm.vjp(x);
     expect(errorOf(() => backward(floats(3, 16))).code).toBe('ERR_OUT_OF_RANGE');
     const unknown = errorOf(() => backward(dy, { out: dy } as never));
-    expect(unknown.message).toContain('of known names (dsum, dxOut, needsDx)');
+    expect(unknown.message).toContain(
+      "Unknown option 'out'; did you mean 'dxOut'? The options are dsum, dxOut, needsDx",
+    );
     expect(norm.weightGrad).toBeNull();
     backward(dy);
     const grad = norm.weightGrad;

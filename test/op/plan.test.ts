@@ -165,7 +165,11 @@ test.each([
   [{ rows: 1, weight, dtype: 'int8' }, 'ERR_INVALID_ARG_VALUE', "'dtype' must be"],
   [{ rows: 1, weight, dtype: 'float64' }, 'ERR_INVALID_ARG_TYPE', "'weight' must be"],
   [{ rows: 1, weight, eps: -1 }, 'ERR_OUT_OF_RANGE', "'eps' must be"],
-  [{ rows: 1, weight, out: weight }, 'ERR_INVALID_ARG_VALUE', "'options' must be of known names"],
+  [
+    { rows: 1, weight, out: weight },
+    'ERR_INVALID_ARG_VALUE',
+    "Unknown option 'out'. The options are rows, hiddenSize",
+  ],
   [{ rows: 1, weight: [1] }, 'ERR_INVALID_ARG_TYPE', "'weight"],
   [
     { rows: 1, weight: { data: weight, dims: [2], strides: [2] } },

@@ -230,7 +230,7 @@ describe('refusals', () => {
     [[x, disposed], 'weight', 'ERR_INVALID_ARG_VALUE', 'that is not disposed', "'disposed'"],
     [[x, tf.ones([3])], 'x.dims', 'ERR_OUT_OF_RANGE', 'end in [3]', '[ 2, 4 ]'],
     [[x, tf.ones([2, 2])], 'x.dims', 'ERR_OUT_OF_RANGE', 'end in [2, 2]', '[ 2, 4 ]'],
-    [[x, weight, { out: x }], 'options', 'ERR_INVALID_ARG_VALUE', 'of known names', "'out'"],
+    [[x, weight, { out: x }], 'options', 'ERR_INVALID_ARG_VALUE', 'The options are eps', "'out'"],
     [[x, weight, { eps: -1 }], 'eps', 'ERR_OUT_OF_RANGE', 'from 0 up', '-1'],
   ] as const)('%#', (args, name, code, expected, received) => {
     const { numTensors } = tf.memory();

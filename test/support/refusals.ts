@@ -33,7 +33,10 @@ export const anArray =
 export const aShape = 'a whole number from 1 up, or an array of them';
 export const nonNegative = 'a number from 0 up, finite in float32';
 
-/** The code of an error, the argument it names, what that must be (in part), what was received. */
+/**
+ * The code of an error, the argument it names, what that must be (in part), what was received: an
+ * unknown name where the code is `ERR_INVALID_ARG_VALUE` of 'options'.
+ */
 export type Refusal = readonly [
   code: keyof typeof classes,
   name: string,
@@ -45,8 +48,12 @@ export function expectRefusal(error: CodedError, refusal: Refusal): void {
   const [code, name, expected, received] = refusal;
   expect(error).toBeInstanceOf(classes[code]);
   expect(error.code).toBe(code);
-  expect(error.message.startsWith(`The argument '${name}' must be `)).toBe(true);
   expect(error.message).toContain(expected);
+  if (name === 'options' && code === value) {
+    expect(error.message.startsWith(`Unknown option ${received}`)).toBe(true);
+    return;
+  }
+  expect(error.message.startsWith(`The argument '${name}' must be `)).toBe(true);
   expect(error.message.endsWith(`. Received ${received}`)).toBe(true);
 }
 
