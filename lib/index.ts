@@ -1,4 +1,5 @@
-export { rmsNorm, type BackwardResult, type ForwardResult } from './rms-norm';
+export { rmsNorm } from './rms-norm';
+export type { BackwardResult, ForwardResult, RmsNorm } from './rms-norm-types';
 export { RMSNorm } from './module';
 export type {
   RMSNormCallOptions,

@@ -6,7 +6,7 @@ import type { DType, FloatArray } from './core/dtype';
 import type { DeviceBuffer } from './gpu/device-buffer';
 import type { DeviceName } from './gpu/devices';
 import type { Stream } from './gpu/stream';
-import type { ForwardResult } from './rms-norm';
+import type { ForwardResult } from './rms-norm-types';
 
 /** What holds the weight of a module. */
 export type WeightData = FloatArray | DeviceBuffer;
@@ -32,30 +32,30 @@ export interface RMSNormOptions<
   A extends boolean = boolean,
 > {
   /** Added to the mean square, inside the root. Default 1e-6. */
-  readonly eps?: number;
+  readonly eps?: number | undefined;
   /** Added to weight in float32. A weight that the module makes starts as 1 - weightOffset. Default 0. */
-  readonly weightOffset?: number;
+  readonly weightOffset?: number | undefined;
   /** Default `'llama'`. */
-  readonly castOrder?: CastOrder;
+  readonly castOrder?: CastOrder | undefined;
   /**
    * The dtype of the weight, unless that is float32, and of 16-bit inputs that do not say another.
    * Default: that of `weight`, if it says one, which bits do not; else float32.
    */
-  readonly dtype?: D;
+  readonly dtype?: D | undefined;
   /**
    * (normalizedShape): the weight to begin with. The module keeps it, not a copy. With a DeviceBuffer
    * calls run on its GPU. Default: an array of ones, less `weightOffset`.
    */
-  readonly weight?: W | TensorLike<W>;
+  readonly weight?: W | TensorLike<W> | undefined;
   /** Whether there is a weight to learn. Default true. */
-  readonly elementwiseAffine?: A;
+  readonly elementwiseAffine?: A | undefined;
   /**
    * Where calls on arrays run: see {@link CommonOptions.device}. Default `'cpu'`; that of the weight,
    * if it is a DeviceBuffer.
    */
-  readonly device?: DeviceName;
+  readonly device?: DeviceName | undefined;
   /** Where calls on DeviceBuffers are enqueued. Default: {@link Stream.default} of their device. */
-  readonly stream?: Stream;
+  readonly stream?: Stream | undefined;
 }
 
 /** What {@link RMSNorm.toJSON} returns. */
@@ -79,7 +79,7 @@ export interface RMSNormSum<X> {
 
 /** What {@link RMSNorm.forward} returns: y, or y and sum where there is a residual. */
 export type RMSNormResult<X, O> =
-  O extends Required<Pick<RMSNormCallOptions, 'residual'>>
+  O extends Record<'residual', AnyInput>
     ? RMSNormSum<X>
     : 'residual' extends keyof O
       ? Output<X> | RMSNormSum<X>
@@ -88,11 +88,11 @@ export type RMSNormResult<X, O> =
 /** Options of the backward of {@link RMSNorm.vjp}. */
 export interface VjpBackwardOptions {
   /** The gradient that arrives through `sum`: of x's kind and length. Added to dx. */
-  readonly dsum?: AnyInput;
+  readonly dsum?: AnyInput | undefined;
   /** Receives dx, and is returned: of x's kind and length. May be dy, dsum, or the x of forward. */
-  readonly dxOut?: AnyInput;
+  readonly dxOut?: AnyInput | undefined;
   /** Whether dx is computed. Default true. */
-  readonly needsDx?: boolean;
+  readonly needsDx?: boolean | undefined;
 }
 
 /** What {@link RMSNorm.vjp} returns. */
@@ -107,7 +107,7 @@ export interface Vjp<X, O> {
    *
    * @param dy - the gradient of y: of x's kind and length
    * @returns dx: of x's form, kind and length, or `dxOut`; null with `needsDx: false`
-   * @throws as {@link rmsNorm.backward} does, and changes nothing then
+   * @throws as {@link RmsNorm.backward} does, and changes nothing then
    */
   backward: <const B extends VjpBackwardOptions = VjpBackwardOptions>(
     dy: AnyInput,

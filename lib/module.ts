@@ -164,7 +164,7 @@ export class RMSNorm<
   get weight(): A extends false ? null : W {
     return this.#weight as A extends false ? null : W;
   }
-  /** Refuses. */
+  /** @internal */
   set weight(value: never) {
     const expected = 'written into (weight.set, or copyFrom of a DeviceBuffer), not replaced';
     throw argumentError('ERR_INVALID_ARG_VALUE', 'weight', expected, value);
@@ -179,7 +179,7 @@ export class RMSNorm<
    */
   forward<X extends AnyInput, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
     x: X,
-    options: O = noOptions as O,
+    options: O & RMSNormCallOptions = noOptions as O,
   ): RMSNormResult<X, O> {
     const call = this.#read(x, options);
     runNow(call);
@@ -187,13 +187,13 @@ export class RMSNorm<
   }
 
   /**
-   * {@link RMSNorm.forward} off the event loop, under the rules of {@link rmsNorm.async}: weight, too,
+   * {@link RMSNorm.forward} off the event loop, under the rules of {@link RmsNorm.async}: weight, too,
    * is as it is at the call.
    */
   async async<
     X extends AnyInput,
     const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>,
-  >(x: X, options: O = noOptions as O): Promise<RMSNormResult<X, O>> {
+  >(x: X, options: O & RMSNormCallOptions = noOptions as O): Promise<RMSNormResult<X, O>> {
     const call = this.#read(x, options);
     await runLater(call);
     return resultOf(call) as RMSNormResult<X, O>;
@@ -214,7 +214,7 @@ export class RMSNorm<
    */
   vjp<X extends AnyInput, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
     x: X,
-    options: O = noOptions as O,
+    options: O & RMSNormCallOptions = noOptions as O,
   ): Vjp<X, O> {
     const call = readForward(x, this.#weight, options, callOptions, allOutputs, this.#preset);
     const { out } = call;

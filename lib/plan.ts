@@ -40,18 +40,18 @@ export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
   /** The rows of each call, from 0 up. */
   readonly rows: number;
   /** Elements of a row. Default: the length of weight. */
-  readonly hiddenSize?: number;
+  readonly hiddenSize?: number | undefined;
   /**
    * (hiddenSize), of `dtype` or, beside 16 bits, float32: an array, or a DeviceBuffer for calls on
    * such. The plan keeps it; what it holds at a call is what counts. Default null: ones.
    */
-  readonly weight?: FloatArray | DeviceBuffer | null;
+  readonly weight?: FloatArray | DeviceBuffer | null | undefined;
   /** Of all tensors. Default: that of weight, if it says one, which bits do not; else float32. */
-  readonly dtype?: DType;
+  readonly dtype?: DType | undefined;
   /** Default: that of weight, if it is a DeviceBuffer, else `'cpu'`. */
-  readonly device?: DeviceName;
+  readonly device?: DeviceName | undefined;
   /** Whether `backward` adds to what its `dweightOut` holds. Default false. */
-  readonly accumulate?: boolean;
+  readonly accumulate?: boolean | undefined;
 }
 
 /** What the functions of a plan take: DeviceBuffers on a GPU, arrays on the CPU. */
@@ -60,10 +60,7 @@ export type PlanData<O> = O extends
   ? DeviceBuffer
   : FloatArray;
 
-/**
- * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `sumOut` and
- * y of that. What may be the same as what is as in `rmsNorm.forward`.
- */
+/** {@link Plan.forward}. */
 export type PlannedForward<Data> = (
   x: Data,
   out: Data,
@@ -72,10 +69,7 @@ export type PlannedForward<Data> = (
   sumOut?: Data | null,
 ) => void;
 
-/**
- * Writes dx and dweight to those of `dxOut` and `dweightOut` that are not null. `rstd` null:
- * recomputed. Aliasing as in `rmsNorm.backward`.
- */
+/** {@link Plan.backward}. */
 export type PlannedBackward<Data> = (
   dy: Data,
   x: Data,
@@ -93,9 +87,15 @@ export interface Plan<Data = FloatArray> {
   readonly hiddenSize: number;
   /** Of all tensors. */
   readonly dtype: DType;
-  /** See {@link PlannedForward}. */
+  /**
+   * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `sumOut` and
+   * y of that. What may be the same as what is as in `rmsNorm.forward`.
+   */
   readonly forward: PlannedForward<Data>;
-  /** See {@link PlannedBackward}. */
+  /**
+   * Writes dx and dweight to those of `dxOut` and `dweightOut` that are not null. `rstd` null:
+   * recomputed. Aliasing as in `rmsNorm.backward`.
+   */
   readonly backward: PlannedBackward<Data>;
 }
 

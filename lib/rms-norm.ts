@@ -1,188 +1,65 @@
 import { readBackward } from './call/backward';
 import type { Call, Operand } from './call/call';
 import { allOutputs, onlyY, readForward } from './call/forward';
-import type {
-  BackwardOptions,
-  CommonOptions,
-  ForwardOptions,
-  RmsNormOptions,
-} from './call/options';
 import { forwardOptions, noOptions, rmsNormOptions } from './call/known-options';
 import { runLater, runNow } from './call/run';
-import { readX, sourceOf, type AnyInput, type Output, type Rstd } from './call/tensor';
-import type { RstdArray } from './core/dtype';
-import type { DeviceBuffer } from './gpu/device-buffer';
-
-/** What `rmsNorm.forward` returns. */
-export interface ForwardResult<X, O = CommonOptions> {
-  /** The normalised and scaled x: of x's form, kind and length. `out`, if that was given. */
-  y: Output<X>;
-  /** 1 / sqrt(mean(x²) + eps) of each row: (rows). `rstdOut`, if that was given. */
-  rstd: Rstd<X>;
-  /**
-   * x + residual, of which y is the norm and which backward takes for x: of x's form, kind and
-   * length. `sumOut`, if that was given. null without a residual.
-   */
-  sum: O extends Required<Pick<RmsNormOptions, 'residual'>>
-    ? Output<X>
-    : 'residual' extends keyof O
-      ? Output<X> | null
-      : null;
-}
-
-/** What `rmsNorm.backward` returns: null for a gradient that was not computed. */
-export interface BackwardResult<X, W, O> {
-  /**
-   * The gradient of x, and of forward's residual: of x's form, kind and length. `dxOut`, if that was
-   * given.
-   */
-  dx: O extends { needsDx: false } ? null : Output<X>;
-  /** The gradient of weight: of weight's form, kind and length. `dweightOut`, if that was given. */
-  dweight: O extends { needsDweight: false } ? null : W extends null | undefined ? null : Output<W>;
-}
+import { readX, sourceOf } from './call/tensor';
+import type { RmsNorm } from './rms-norm-types';
 
 /** What the caller gets for an operand that was an output; null if there was none. */
 function resultOf(output: Operand): unknown {
   return output === undefined ? null : sourceOf(output);
 }
 
-function forwardResult<X, O>({ out, rstdOut, sumOut }: Call): ForwardResult<X, O> {
-  const result = { y: resultOf(out), rstd: resultOf(rstdOut), sum: resultOf(sumOut) };
-  return result as ForwardResult<X, O>;
+function forwardResult({ out, rstdOut, sumOut }: Call) {
+  return { y: resultOf(out), rstd: resultOf(rstdOut), sum: resultOf(sumOut) };
 }
 
-function backwardResult<X, W, O>({ dxOut, dweightOut }: Call): BackwardResult<X, W, O> {
-  const result = { dx: resultOf(dxOut), dweight: resultOf(dweightOut) };
-  return result as BackwardResult<X, W, O>;
+function backwardResult({ dxOut, dweightOut }: Call) {
+  return { dx: resultOf(dxOut), dweight: resultOf(dweightOut) };
 }
 
-/**
- * RMSNorm: `y = x / sqrt(mean(x²) + eps) * weight` over each row of x, a row being as long as
- * weight.
- *
- * @param x - (…, normalizedShape), float32, float16, bfloat16 or float64; not changed unless it is an
- * output
- * @param weight - (normalizedShape), of x's dtype, or float32 beside 16 bits; null for ones
- * @param options - see {@link RmsNormOptions}
- * @returns y: `options.out` if given, else a new array of x's kind, or a tensor `{ data, dims }`
- * without gaps if x is a tensor
- * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` and RangeError
- * `ERR_OUT_OF_RANGE` for arguments that are not as described; nothing is written then.
- * {@link CudaError} if `device` is a GPU that is not to be had, or fails
- *
- * Runs on the CPU, on several threads if x is large enough, or on the GPU that `device` names; the
- * bits of a row depend on nothing but the row, weight and options. Outputs may not overlap anything
- * but where an option says so, nor may rows of an output overlap each other; tensors of the same
- * strides whose rows alternate do not overlap. Source: Zhang and Sennrich, "Root Mean Square Layer
- * Normalization".
- */
-export function rmsNorm<X extends AnyInput>(
-  x: X,
-  weight: AnyInput | null,
-  options: RmsNormOptions = noOptions,
-): Output<X> {
+const forms = {
+  forward(x: unknown, weight: unknown, options: object = noOptions) {
+    const call = readForward(x, weight, options, forwardOptions, allOutputs);
+    runNow(call);
+    return forwardResult(call);
+  },
+  backward(dy: unknown, x: unknown, weight: unknown, rstd: unknown, options: object = noOptions) {
+    const call = readBackward(dy, readX(x), weight, rstd, options);
+    runNow(call);
+    return backwardResult(call);
+  },
+  async async(x: unknown, weight: unknown, options: object = noOptions) {
+    const call = readForward(x, weight, options, rmsNormOptions, onlyY);
+    await runLater(call);
+    return resultOf(call.out);
+  },
+  async forwardAsync(x: unknown, weight: unknown, options: object = noOptions) {
+    const call = readForward(x, weight, options, forwardOptions, allOutputs);
+    await runLater(call);
+    return forwardResult(call);
+  },
+  async backwardAsync(
+    dy: unknown,
+    x: unknown,
+    weight: unknown,
+    rstd: unknown,
+    options: object = noOptions,
+  ) {
+    const call = readBackward(dy, readX(x), weight, rstd, options);
+    await runLater(call);
+    return backwardResult(call);
+  },
+};
+
+/** RMSNorm, its other forms and its gradients. */
+export const rmsNorm = Object.assign(function rmsNorm(
+  x: unknown,
+  weight: unknown,
+  options: object = noOptions,
+) {
   const call = readForward(x, weight, options, rmsNormOptions, onlyY);
   runNow(call);
-  return resultOf(call.out) as Output<X>;
-}
-
-/**
- * {@link rmsNorm} that also returns what backward needs, and the sum if there is a `residual`.
- *
- * ```ts
- * const { y, rstd, sum } = rmsNorm.forward(x, weight, { residual });
- * const { dx } = rmsNorm.backward(dy, sum, weight, rstd, { dsum });
- * // dx is the gradient of x, and that of residual.
- * ```
- *
- * @returns y, rstd and sum: new arrays, or the given `out`, `rstdOut` and `sumOut`
- */
-rmsNorm.forward = function forward<
-  X extends AnyInput,
-  const O extends ForwardOptions = CommonOptions,
->(x: X, weight: AnyInput | null, options: O = noOptions as O): ForwardResult<X, O> {
-  const call = readForward(x, weight, options, forwardOptions, allOutputs);
-  runNow(call);
-  return forwardResult(call);
-};
-
-/**
- * The gradients of {@link rmsNorm}: `g = dy * weight`, `xhat = x * rstd`,
- * `dx = rstd * (g - xhat * mean(g * xhat))`, plus `dsum`, and `dweight`, the sum over the
- * rows of `dy * xhat`.
- *
- * @param dy - the gradient of y: of x's kind and length
- * @param x - the x of forward; its `sum`, if it had a residual
- * @param weight - the weight of forward
- * @param rstd - (rows), from forward; null to recompute it from x with `eps`, to the same bits
- * @param options - those of forward, and see {@link BackwardOptions}
- * @returns dx and dweight: new arrays of the kinds of x and weight, or those given to receive them
- * @throws as {@link rmsNorm} does
- *
- * Both gradients come from one pass over x and dy. Their bits do not depend on the number of
- * threads.
- */
-rmsNorm.backward = function backward<
-  X extends AnyInput,
-  W extends AnyInput | null,
-  const O extends BackwardOptions = BackwardOptions,
->(
-  dy: AnyInput,
-  x: X,
-  weight: W,
-  rstd?: RstdArray | DeviceBuffer | null,
-  options: O = noOptions as O,
-): BackwardResult<X, W, O> {
-  const call = readBackward(dy, readX(x), weight, rstd, options);
-  runNow(call);
-  return backwardResult(call);
-};
-
-/**
- * {@link rmsNorm} off the event loop: the same arguments and results, as a promise, which also
- * carries the errors.
- *
- * Arrays on a `SharedArrayBuffer` are used in place: do not change them before the promise settles.
- * Of all others a snapshot is taken at the call, so that their buffers may be changed, transferred
- * and resized meanwhile; `out` is written when the promise settles, and if it is gone by then the
- * promise rejects with `ERR_INVALID_ARG_VALUE`.
- */
-rmsNorm.async = async function rmsNormAsync<X extends AnyInput>(
-  x: X,
-  weight: AnyInput | null,
-  options: RmsNormOptions = noOptions,
-): Promise<Output<X>> {
-  const call = readForward(x, weight, options, rmsNormOptions, onlyY);
-  await runLater(call);
-  return resultOf(call.out) as Output<X>;
-};
-
-/** {@link rmsNorm.forward} off the event loop, under the rules of {@link rmsNorm.async}. */
-rmsNorm.forwardAsync = async function forwardAsync<
-  X extends AnyInput,
-  const O extends ForwardOptions = CommonOptions,
->(x: X, weight: AnyInput | null, options: O = noOptions as O): Promise<ForwardResult<X, O>> {
-  const call = readForward(x, weight, options, forwardOptions, allOutputs);
-  await runLater(call);
-  return forwardResult(call);
-};
-
-/**
- * {@link rmsNorm.backward} off the event loop, under the rules of {@link rmsNorm.async}. Of two calls
- * in flight that accumulate into one `dweightOut` the sum of one is lost: await the first.
- */
-rmsNorm.backwardAsync = async function backwardAsync<
-  X extends AnyInput,
-  W extends AnyInput | null,
-  const O extends BackwardOptions = BackwardOptions,
->(
-  dy: AnyInput,
-  x: X,
-  weight: W,
-  rstd?: RstdArray | DeviceBuffer | null,
-  options: O = noOptions as O,
-): Promise<BackwardResult<X, W, O>> {
-  const call = readBackward(dy, readX(x), weight, rstd, options);
-  await runLater(call);
-  return backwardResult(call);
-};
+  return resultOf(call.out);
+}, forms) as RmsNorm;

@@ -19,71 +19,71 @@ export interface CommonOptions {
    * Added to the mean square, inside the root: not negative, and finite in float32 (float64 for
    * float64 tensors, as all that is said to be in float32 here). Default 1e-6.
    */
-  readonly eps?: number;
+  readonly eps?: number | undefined;
   /** Added to weight in float32: 1 for Gemma's weights. Default 0. */
-  readonly weightOffset?: number;
+  readonly weightOffset?: number | undefined;
   /** Default `'llama'`. */
-  readonly castOrder?: CastOrder;
+  readonly castOrder?: CastOrder | undefined;
   /**
    * The last dims of x, over which is normalised; their product is the hidden size. Default: the
    * shape of weight. Required without weight.
    */
-  readonly normalizedShape?: number | readonly number[];
+  readonly normalizedShape?: number | readonly number[] | undefined;
   /** The dtype of `Uint16Array` tensors. Default: the `type` of x, if it is a tensor that has one. */
-  readonly dtype?: DType;
+  readonly dtype?: DType | undefined;
   /**
    * Where the call runs. The results have the same bits everywhere. Arrays of the host are copied to
    * a GPU and back, so that a call on them is faster on the CPU. `'cpu'` for float64. Default
    * `'cpu'`.
    */
-  readonly device?: DeviceName;
+  readonly device?: DeviceName | undefined;
   /**
    * Where the call is enqueued, if x is a DeviceBuffer: of its device. Default: its
    * {@link Stream.default}.
    */
-  readonly stream?: Stream;
+  readonly stream?: Stream | undefined;
 }
 
 /** Options of `rmsNorm` and `rmsNorm.async`. */
 export interface RmsNormOptions extends CommonOptions {
   /** Receives y, and is returned: of x's kind and length. May be x or residual itself. */
-  readonly out?: AnyInput;
+  readonly out?: AnyInput | undefined;
   /**
    * Added to x first, of x's kind and length: the norm is of the sum, rounded to x's dtype, as at the
    * end of a block of a transformer. Needs a `sumOut`, but with `rmsNorm.forward`.
    */
-  readonly residual?: AnyInput;
+  readonly residual?: AnyInput | undefined;
   /**
    * Receives x + residual, rounded to x's dtype: of x's kind and length. May be x or residual itself;
    * not `out`.
    */
-  readonly sumOut?: AnyInput;
+  readonly sumOut?: AnyInput | undefined;
 }
 
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
 export interface ForwardOptions extends RmsNormOptions {
   /** Receives rstd, and is returned: (rows), a `Float64Array` if x is one. */
-  readonly rstdOut?: RstdArray | DeviceBuffer;
+  readonly rstdOut?: RstdArray | DeviceBuffer | undefined;
 }
 
 /** Options of `rmsNorm.backward` and `rmsNorm.backwardAsync`. */
 export interface BackwardOptions extends CommonOptions {
   /** Whether dx is computed. Default true. */
-  readonly needsDx?: boolean;
+  readonly needsDx?: boolean | undefined;
   /** Whether dweight is computed. Default: whether there is a weight. */
-  readonly needsDweight?: boolean;
+  readonly needsDweight?: boolean | undefined;
   /** Receives dx, and is returned: of x's kind and length. May be dy, x or dsum itself. */
-  readonly dxOut?: AnyInput;
+  readonly dxOut?: AnyInput | undefined;
   /**
    * The gradient that arrives through forward's `sum`, which is x here: of x's kind and
    * length. Added to dx, in float32 and before its one rounding; dx is then the gradient of forward's
    * x and of its `residual`, which are the same.
    */
-  readonly dsum?: AnyInput;
+  readonly dsum?: AnyInput | undefined;
   /** Receives dweight, and is returned: of weight's length; of x's dtype, or float32 beside 16 bits. */
-  readonly dweightOut?: AnyInput;
+  readonly dweightOut?: AnyInput | undefined;
   /** Adds to what `dweightOut` holds. Default false. */
-  readonly accumulate?: boolean;
+  readonly accumulate?: boolean | undefined;
 }
 
 export const defaultEps = 1e-6;

@@ -33,14 +33,14 @@ export interface TensorLike<A extends TensorData = FloatArray> {
   /** The shape: up to 64 whole numbers whose product is `data.length`, unless it is a part. */
   readonly dims: readonly number[];
   /** Where there is one, it is taken as the dtype of 16-bit `data`. */
-  readonly type?: string;
+  readonly type?: string | undefined;
   /**
    * Elements from one index of a dim to the next, as PyTorch's `stride()` says them: whole numbers
    * from 0 up. Default: those of a tensor without gaps.
    */
-  readonly strides?: readonly number[];
+  readonly strides?: readonly number[] | undefined;
   /** The element of `data` that the tensor begins at. Default 0. */
-  readonly offset?: number;
+  readonly offset?: number | undefined;
 }
 
 /** A tensor in memory of the host. */
@@ -67,7 +67,7 @@ type Fresh<A> =
 
 /** What functions return for an input of type T: an array for an array, a tensor for a tensor. */
 export type Output<T> =
-  T extends TensorLike<infer A> ? { data: Fresh<A>; dims: readonly number[] } : Fresh<T>;
+  T extends TensorLike<infer A> ? { data: Fresh<A>; dims: number[] } : Fresh<T>;
 
 /** What functions return for rstd of an input of type T. */
 export type Rstd<T> =

@@ -34,7 +34,7 @@ export type CudaDeviceName = 'cuda' | `cuda:${number}`;
 /** Options of what is made on a GPU. */
 export interface CudaDeviceOptions {
   /** Default: the first of {@link devices}. */
-  readonly device?: CudaDeviceName;
+  readonly device?: CudaDeviceName | undefined;
 }
 
 /** The ordinal of the option `device`. */

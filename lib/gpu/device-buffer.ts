@@ -20,9 +20,9 @@ import { nativeStream, readStream, type StreamOptions } from './stream';
 /** Options of {@link DeviceBuffer.from}. */
 export interface DeviceBufferFromOptions<D extends DeviceDType> extends StreamOptions {
   /** Default: float32 for a `Float32Array`, float16 for a `Float16Array`. */
-  readonly dtype?: D;
+  readonly dtype?: D | undefined;
   /** Default: that of `stream`, or the first of {@link devices}. */
-  readonly device?: CudaDeviceOptions['device'];
+  readonly device?: CudaDeviceOptions['device'] | undefined;
 }
 
 /** What can be copied to a buffer, or to what a buffer can be. */

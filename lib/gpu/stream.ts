@@ -7,7 +7,7 @@ import { DeviceObject, Existing, nativeOf, ordinalOf, readObject } from './objec
 /** Options of what is enqueued on a GPU. */
 export interface StreamOptions {
   /** Of the same device. Default: {@link Stream.default} of it. */
-  readonly stream?: Stream;
+  readonly stream?: Stream | undefined;
 }
 
 const deviceNames: ReadonlySet<string> = new Set(['device']);
@@ -145,7 +145,7 @@ export function readStream(stream: unknown, ordinal: number): NativeStream {
 /** Options of {@link CudaEvent}. */
 export interface CudaEventOptions extends CudaDeviceOptions {
   /** Whether {@link CudaEvent.elapsed} can measure with it. Default true. */
-  readonly timing?: boolean;
+  readonly timing?: boolean | undefined;
 }
 
 const eventNames: ReadonlySet<string> = new Set(['device', 'timing']);

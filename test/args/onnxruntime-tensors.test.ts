@@ -61,12 +61,12 @@ test.each([
 
 test('outputs are written into tensors that are given', () => {
   const out = new Tensor('float32', new Float32Array(600), dims);
-  expect(rmsNorm(x, weight, { out }) === out).toBe(true);
+  expect(Object.is(rmsNorm(x, weight, { out }), out)).toBe(true);
   expectSameBits(out.data, plain.y);
   const dxOut = new Tensor('float32', new Float32Array(600), dims);
   const dweightOut = new Tensor('float32', new Float32Array(100), [100]);
   const { dx, dweight } = rmsNorm.backward(dy, x, weight, null, { dxOut, dweightOut });
-  expect(dx === dxOut && dweight === dweightOut).toBe(true);
+  expect(Object.is(dx, dxOut) && Object.is(dweight, dweightOut)).toBe(true);
   expectSameBits(dxOut.data, plainBack.dx);
   expectSameBits(dweightOut.data, plainBack.dweight);
 });
@@ -133,6 +133,6 @@ test("a tensor behind a proxy, as transformers.js's are", () => {
   );
 
   const out = new WrappedTensor(new Tensor('float32', new Float32Array(600), dims));
-  expect(rmsNorm(wrapped, weight, { out }) === out).toBe(true);
+  expect(Object.is(rmsNorm(wrapped, weight, { out }), out)).toBe(true);
   expectSameBits(out.data, plain.y);
 });

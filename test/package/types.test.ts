@@ -25,6 +25,10 @@ import {
 const x = new Float32Array(8);
 const options: RmsNormOptions = { eps: 1e-6, out: x };
 export const y: Float32Array = rmsNorm(x, x, options);
+declare const maybe: { readonly eps?: number; readonly out: Float32Array | undefined };
+export const again: Float32Array = rmsNorm(x, x, { eps: maybe.eps, out: maybe.out });
+export const { sum }: { sum: Float32Array | null } = rmsNorm.forward(x, x, { residual: maybe.out });
+export const dims: number[] = rmsNorm({ data: x, dims: [1, 8] }, x).dims;
 export const { dx, dweight }: Record<'dx' | 'dweight', Float32Array> = rmsNorm.backward(y, x, x);
 export const promise: Promise<Float32Array> = rmsNorm.async(x, x);
 export const tensor: TensorLike<Float32Array> = rmsNorm({ data: x, dims: [1, 8] }, x);
@@ -86,6 +90,7 @@ test.each<Setting>([
     compilerOptions: {
       ...{ lib, moduleResolution, module: modules[moduleResolution] },
       ...{ target: 'es2022', strict: true, skipLibCheck: false, noEmit: true },
+      ...{ exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true },
       ...{ typeRoots: ['checkout/@types'], types: hasNode ? ['node'] : [] },
     },
     files: ['app.ts', ...(hasUsing ? ['using.ts'] : [])],
