@@ -86,7 +86,9 @@ test('in a worker that ends with calls in flight', async () => {
     const program = \`const print = () => {}; \${${JSON.stringify(worker)}}
       const x = new Float32Array(1 << 20);
       for (const file of ${JSON.stringify([addon, copy])}) {
-        for (let i = 0; i < 5; ++i) load(file).forwardAsync(x, null, true, null, 1024, 1e-6, 0, 0);
+        for (let i = 0; i < 5; ++i) {
+          nativeCalls(load(file)).forwardAsync({ x, out: true }, { hiddenSize: 1024 });
+        }
       }
       require('node:worker_threads').parentPort.postMessage('ready');\`;
     for (let i = 0; i < 2; ++i) {
