@@ -61,8 +61,7 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
 void finish_dweight(const BackwardArgs& args, const void* partial_sums, std::int64_t count,
                     Range part) {
   if (args.dtype == DType::kFloat64) {
-    const double* const partials = static_cast<const double*>(partial_sums);
-    return reference::finish_dweight<double>(args, partials, count, part);
+    return reference::finish_dweight<double>(args, partial_sums, count, part);
   }
   const float* const partials = static_cast<const float*>(partial_sums);
   with_dtype(args.dtype, [&](auto tag) {
