@@ -98,20 +98,22 @@ template <class S, std::int64_t kColumns>
   constexpr std::int64_t kWhole = kColumns / kPairColumns;
   VecPair w[kWhole + 1];  // the last is for what the row begins behind its line
   for (std::int64_t i = 0; i <= kWhole; ++i) w[i] = weights.at(i * kPairColumns);
-  forward_batched<X, Loads<X>>(args, rows, kColumns, [&](std::int64_t row, Vec rstd, float) {
-    const X* const x = row_of<X>(args.x, row) - behind;
-    const typename S::template Writer<Floats::kQuietNaN> y{row_of<X>(args.y, row) - behind};
-    VecPair value[kWhole + 1];
-    value[0] = load_masked<X>(x, behind, kPairColumns);
-    for (std::int64_t i = 1; i < kWhole; ++i) value[i] = load_pair<X>(x + i * kPairColumns);
-    value[kWhole] = load_masked<X>(x + kColumns, 0, behind);
-    for (std::int64_t i = 0; i <= kWhole; ++i) {
-      value[i] = S::template y<Floats::kQuietNaN>(value[i], rstd, [&] { return w[i]; });
-    }
-    y.masked(0, behind, kPairColumns, value[0]);
-    for (std::int64_t i = 1; i < kWhole; ++i) y.at(i * kPairColumns, value[i]);
-    if (behind > 0) y.masked(kColumns, 0, behind, value[kWhole]);
-  });
+  // `behind` is copied, lest every row read it from memory.
+  forward_batched<X, Loads<X>>(
+      args, rows, kColumns, [&, behind](std::int64_t row, Vec rstd, float) {
+        const X* const x = row_of<X>(args.x, row) - behind;
+        const typename S::template Writer<Floats::kQuietNaN> y{row_of<X>(args.y, row) - behind};
+        VecPair value[kWhole + 1];
+        value[0] = load_masked<X>(x, behind, kPairColumns);
+        for (std::int64_t i = 1; i < kWhole; ++i) value[i] = load_pair<X>(x + i * kPairColumns);
+        value[kWhole] = load_masked<X>(x + kColumns, 0, behind);
+        for (std::int64_t i = 0; i <= kWhole; ++i) {
+          value[i] = S::template y<Floats::kQuietNaN>(value[i], rstd, [&] { return w[i]; });
+        }
+        y.masked(0, behind, kPairColumns, value[0]);
+        for (std::int64_t i = 1; i < kWhole; ++i) y.at(i * kPairColumns, value[i]);
+        if (behind > 0) y.masked(kColumns, 0, behind, value[kWhole]);
+      });
 }
 
 // Rows of at most one tile, likewise.

