@@ -67,7 +67,7 @@ struct Opened {
   bool is_initialised = false;
 };
 
-constinit NeverDestroyed<Opened> opened;
+NeverDestroyed<Opened> opened;
 
 Status initialise(Driver* driver) {
   // cuInit has a code for a machine without a device; another result is the driver's trouble.

@@ -14,7 +14,7 @@ using OwnedPtr = std::unique_ptr<OwnedMemory>;
 
 // Memory that waits for its work, of all devices.
 std::mutex retired_mutex;
-constinit NeverDestroyed<OwnedPtr> all_retired;
+NeverDestroyed<OwnedPtr> all_retired;
 
 // Takes the first of a list off it.
 OwnedPtr pop(OwnedPtr& list) {
