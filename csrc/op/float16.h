@@ -63,12 +63,6 @@ constexpr Float16 from_float<Float16>(float value) {
   return {static_cast<std::uint16_t>(sign | half)};
 }
 
-// T(value) as a float.
-template <class T>
-static constexpr float round_to(float value) {
-  return to_float(from_float<T>(value));
-}
-
 static_assert(from_float<BFloat16>(1.00390625f).bits == 0x3f80);  // tie, to even below
 static_assert(from_float<BFloat16>(1.01171875f).bits == 0x3f82);  // tie, to even above
 static_assert(from_float<Float16>(65519.0f).bits == 0x7bff &&

@@ -83,7 +83,7 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
     if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
     if (!driver.is_device(device)) return CUDA_ERROR_INVALID_DEVICE;
     const DeviceModel& model = driver.options.devices[static_cast<std::size_t>(device)];
-    switch (attribute) {
+    switch (static_cast<int>(attribute)) {
       case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
         *value = 1024;
         return CUDA_SUCCESS;

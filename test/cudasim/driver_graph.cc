@@ -29,7 +29,7 @@ CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
                       [&](Driver& driver, const ContextPtr& current) -> CUresult {
                         const StreamState state = driver.find_stream(stream, current);
                         if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-                        switch (mode) {
+                        switch (static_cast<int>(mode)) {
                           case CU_STREAM_CAPTURE_MODE_GLOBAL:
                           case CU_STREAM_CAPTURE_MODE_THREAD_LOCAL:
                             return CUDA_ERROR_NOT_SUPPORTED;

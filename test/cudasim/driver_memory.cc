@@ -88,7 +88,7 @@ CUresult cuPointerGetAttribute(void* value, CUpointer_attribute attribute, CUdev
                         const Pointed found = pointed(driver, pointer, current);
                         if (value == nullptr || found.context == nullptr)
                           return CUDA_ERROR_INVALID_VALUE;
-                        switch (attribute) {
+                        switch (static_cast<int>(attribute)) {
                           case CU_POINTER_ATTRIBUTE_CONTEXT:
                             return give(value, Driver::handle_of(found.context->device));
                           case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:

@@ -156,7 +156,7 @@ CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfuncti
     if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
     const std::shared_ptr<FunctionState> state = driver.functions.find(function);
     if (state == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    switch (attribute) {
+    switch (static_cast<int>(attribute)) {
       case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
         *value = info(*state->kernel).max_threads;
         return CUDA_SUCCESS;

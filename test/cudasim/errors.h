@@ -1,4 +1,5 @@
-// What the driver calls its errors, and the names of the functions that are simulated.
+// What the driver calls its errors and attributes, and the names of the functions that are
+// simulated.
 #pragma once
 
 #include <string_view>
@@ -36,6 +37,21 @@ inline constexpr CUresult CUDA_ERROR_STREAM_CAPTURE_ISOLATION{905};
 inline constexpr CUresult CUDA_ERROR_STREAM_CAPTURE_IMPLICIT{906};
 inline constexpr CUresult CUDA_ERROR_CAPTURED_EVENT{907};
 inline constexpr CUresult CUDA_ERROR_UNKNOWN{999};
+
+// What else programs ask of the driver, which driver_api.h does not list either.
+inline constexpr CUdevice_attribute CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK{1};
+inline constexpr CUdevice_attribute CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X{5};
+inline constexpr CUfunction_attribute CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK{0};
+inline constexpr CUfunction_attribute CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES{3};
+inline constexpr CUfunction_attribute CU_FUNC_ATTRIBUTE_NUM_REGS{4};
+inline constexpr CUpointer_attribute CU_POINTER_ATTRIBUTE_CONTEXT{1};            // CUcontext
+inline constexpr CUpointer_attribute CU_POINTER_ATTRIBUTE_RANGE_START_ADDR{11};  // CUdeviceptr
+inline constexpr CUpointer_attribute CU_POINTER_ATTRIBUTE_RANGE_SIZE{12};        // std::size_t
+inline constexpr CUmemorytype CU_MEMORYTYPE_HOST{1};
+inline constexpr CUstreamCaptureMode CU_STREAM_CAPTURE_MODE_GLOBAL{0};
+inline constexpr CUstreamCaptureMode CU_STREAM_CAPTURE_MODE_THREAD_LOCAL{1};
+inline constexpr CUstreamCaptureStatus CU_STREAM_CAPTURE_STATUS_ACTIVE{1};
+inline constexpr CUstreamCaptureStatus CU_STREAM_CAPTURE_STATUS_INVALIDATED{2};
 
 struct ErrorText {
   CUresult code;

@@ -22,9 +22,9 @@ template <class Float>
 Float rounded(DType dtype, Float value) {
   switch (dtype) {
     case DType::kFloat16:
-      return round_to<Float16>(static_cast<float>(value));
+      return to_float(from_float<Float16>(static_cast<float>(value)));
     case DType::kBFloat16:
-      return round_to<BFloat16>(static_cast<float>(value));
+      return to_float(from_float<BFloat16>(static_cast<float>(value)));
     default:
       return value;
   }

@@ -40,12 +40,12 @@ class FarMatrices {
 
   void put(std::int64_t matrix, const Matrix& host) {
     for (std::int64_t r = 0; r < kRows; ++r) {
-      must(cuda::copy_to_device(address(matrix, r), host.row(r), columns_ * size_, gpu_.stream()));
+      must(copy_to_device(address(matrix, r), host.row(r), columns_ * size_, gpu_.stream()));
     }
   }
   void take(std::int64_t matrix, Matrix& host) {
     for (std::int64_t r = 0; r < kRows; ++r) {
-      must(cuda::copy_to_host(host.row(r), address(matrix, r), columns_ * size_, gpu_.stream()));
+      must(copy_to_host(host.row(r), address(matrix, r), columns_ * size_, gpu_.stream()));
     }
     must(gpu_.stream().synchronize());
   }

@@ -44,6 +44,20 @@ class Gpu {
   cuda::StreamHandle stream_;
 };
 
+// Enqueued copies of `bytes`, which may be 0.
+inline Status copy_to_device(cuda::CUdeviceptr destination, const void* source, std::int64_t bytes,
+                             const cuda::StreamHandle& stream) {
+  if (bytes == 0) return {};
+  return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, destination, source, static_cast<std::size_t>(bytes),
+                      stream.get());
+}
+inline Status copy_to_host(void* destination, cuda::CUdeviceptr source, std::int64_t bytes,
+                           const cuda::StreamHandle& stream) {
+  if (bytes == 0) return {};
+  return RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, destination, source, static_cast<std::size_t>(bytes),
+                      stream.get());
+}
+
 // Where a matrix lies on the device: elements before its first row, between rows, and between
 // batches of rows as well.
 struct Place {
@@ -71,7 +85,7 @@ class DeviceMatrix {
     bytes_.assign(static_cast<std::size_t>(bytes + behind), kPoison);
     for (std::int64_t r = 0; r < rows; ++r) std::memcpy(at(r), host.row(r), host.row_bytes());
     must(memory_.allocate(static_cast<std::int64_t>(bytes_.size())));
-    must(cuda::copy_to_device(memory_.get(), bytes_.data(), memory_.bytes(), gpu.stream()));
+    must(copy_to_device(memory_.get(), bytes_.data(), memory_.bytes(), gpu.stream()));
   }
 
   cuda::CUdeviceptr address(std::int64_t r) const {
@@ -88,7 +102,7 @@ class DeviceMatrix {
 
   // Copies the rows back to the host's matrix. Says so if anything else has changed.
   std::string take_back(const char* label) {
-    must(cuda::copy_to_host(bytes_.data(), memory_.get(), memory_.bytes(), gpu_.stream()));
+    must(copy_to_host(bytes_.data(), memory_.get(), memory_.bytes(), gpu_.stream()));
     must(gpu_.stream().synchronize());
     for (std::int64_t r = 0; r < host_.rows(); ++r) {
       std::memcpy(host_.row(r), at(r), host_.row_bytes());

@@ -14,24 +14,19 @@ void forward(const ForwardArgs& args, Range rows, Stores, const void*) {
 }
 
 void backward(const BackwardArgs& args, Range rows, Stores, const void*, void* partial) {
-  if (args.dtype == DType::kFloat64) {
-    return reference::backward<double, false>(args, rows, static_cast<double*>(partial));
-  }
+  if (args.dtype == DType::kFloat64) return reference::backward<double, false>(args, rows, partial);
   with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
-    reference::backward<typename decltype(x)::Type, llama.value>(args, rows,
-                                                                 static_cast<float*>(partial));
+    reference::backward<typename decltype(x)::Type, llama.value>(args, rows, partial);
   });
 }
 
 void finish_dweight(const BackwardArgs& args, const void* partials, std::int64_t count,
                     Range part) {
   if (args.dtype == DType::kFloat64) {
-    return reference::finish_dweight<double>(args, static_cast<const double*>(partials), count,
-                                             part);
+    return reference::finish_dweight<double>(args, partials, count, part);
   }
   with_dtype(args.dweight_dtype, [&](auto tag) {
-    reference::finish_dweight<typename decltype(tag)::Type>(
-        args, static_cast<const float*>(partials), count, part);
+    reference::finish_dweight<typename decltype(tag)::Type>(args, partials, count, part);
   });
 }
 

@@ -120,7 +120,7 @@ template <class X>
 void backward(const BackwardArgs& args, Range rows, Stores stores, const void* prepared,
               void* partial_sums) {
   if (args.dtype == DType::kFloat64) {
-    return reference::backward<double, false>(args, rows, static_cast<double*>(partial_sums));
+    return reference::backward<double, false>(args, rows, partial_sums);
   }
   float* const partial = static_cast<float*>(partial_sums);
   with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {

@@ -84,52 +84,36 @@ struct MaskedRows {
   }
 };
 
-// The same for float32 rows of kColumns, as heads of attention are. The weights stay in registers,
-// and all of a row is loaded before any of it is stored, lest loads wait for stores
-// (has_4k_aliasing). Measured with AVX-512, it takes 0.6 of the time at 200x128 and 0.5 at 400x64;
-// bfloat16, whose rounding needs registers too, takes up to 1.3 times as long so.
-template <class S, std::int64_t kColumns>
-class RegisterRows {
- public:
-  using X = typename S::X;
-
-  RegisterRows(WeightPairs<X> weights, std::int64_t begin) : begin_(begin) {
-    for (std::int64_t i = 0; i <= kWhole; ++i) w_[i] = weights.at(i * kPairColumns);
-  }
-
-  RMSNORM_INLINE void scale(const ForwardArgs& args, std::int64_t row, Vec rstd) const {
-    const X* const x = row_of<X>(args.x, row) - begin_;
-    const typename S::template Writer<Floats::kQuietNaN> y{row_of<X>(args.y, row) - begin_};
-    VecPair value[kWhole + 1];
-    value[0] = load_masked<X>(x, begin_, kPairColumns);
-    for (std::int64_t i = 1; i < kWhole; ++i) value[i] = load_pair<X>(x + i * kPairColumns);
-    value[kWhole] = load_masked<X>(x + kColumns, 0, begin_);
-    for (std::int64_t i = 0; i <= kWhole; ++i) {
-      value[i] = S::template y<Floats::kQuietNaN>(value[i], rstd, [&] { return w_[i]; });
-    }
-    y.masked(0, begin_, kPairColumns, value[0]);
-    for (std::int64_t i = 1; i < kWhole; ++i) y.at(i * kPairColumns, value[i]);
-    if (begin_ > 0) y.masked(kColumns, 0, begin_, value[kWhole]);
-  }
-
- private:
-  static constexpr std::int64_t kWhole = kColumns / kPairColumns;
-  static_assert(kColumns % kPairColumns == 0);
-
-  VecPair w_[kWhole + 1];  // the last is for what the row begins behind its line
-  std::int64_t begin_;
-};
-
-// Rows of kColumns, `behind` columns behind their lines, as the weights in memory are. A function
-// of its own, where the weights have registers to stay in.
+// The same for float32 rows of kColumns, as heads of attention are, that begin `behind` columns
+// behind their lines. The weights stay in registers, for which this is a function of its own, and
+// all of a row is loaded before any of it is stored, lest loads wait for stores (has_4k_aliasing).
+// Measured with AVX-512, it takes 0.6 of the time at 200x128 and 0.5 at 400x64; bfloat16, whose
+// rounding needs registers too, takes up to 1.3 times as long so.
 template <class S, std::int64_t kColumns>
 [[gnu::noinline]] void forward_register_rows(const ForwardArgs& args, Range rows,
-                                             std::int64_t behind, WeightPairs<typename S::X> w) {
+                                             std::int64_t behind,
+                                             WeightPairs<typename S::X> weights) {
   using X = typename S::X;
-  const RegisterRows<S, kColumns> kernel(w, behind);
-  forward_batched<X, Loads<X>>(args, rows, kColumns, [&](std::int64_t row, Vec rstd, float) {
-    kernel.scale(args, row, rstd);
-  });
+  static_assert(kColumns % kPairColumns == 0);
+  constexpr std::int64_t kWhole = kColumns / kPairColumns;
+  VecPair w[kWhole + 1];  // the last is for what the row begins behind its line
+  for (std::int64_t i = 0; i <= kWhole; ++i) w[i] = weights.at(i * kPairColumns);
+  // `behind` is copied, lest every row read it from memory.
+  forward_batched<X, Loads<X>>(
+      args, rows, kColumns, [&, behind](std::int64_t row, Vec rstd, float) {
+        const X* const x = row_of<X>(args.x, row) - behind;
+        const typename S::template Writer<Floats::kQuietNaN> y{row_of<X>(args.y, row) - behind};
+        VecPair value[kWhole + 1];
+        value[0] = load_masked<X>(x, behind, kPairColumns);
+        for (std::int64_t i = 1; i < kWhole; ++i) value[i] = load_pair<X>(x + i * kPairColumns);
+        value[kWhole] = load_masked<X>(x + kColumns, 0, behind);
+        for (std::int64_t i = 0; i <= kWhole; ++i) {
+          value[i] = S::template y<Floats::kQuietNaN>(value[i], rstd, [&] { return w[i]; });
+        }
+        y.masked(0, behind, kPairColumns, value[0]);
+        for (std::int64_t i = 1; i < kWhole; ++i) y.at(i * kPairColumns, value[i]);
+        if (behind > 0) y.masked(kColumns, 0, behind, value[kWhole]);
+      });
 }
 
 // Rows of at most one tile, likewise.

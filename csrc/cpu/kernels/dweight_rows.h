@@ -39,30 +39,26 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
     for (std::int64_t i = begin; i < end; ++i) dweight[first + i] = values[i];
   };
 
-  if (hidden_size < kPairColumns) {
-    if (part.begin == 0) finish_edge(0, 0, hidden_size, sum_at(0));
-    return;
-  }
-  const AlignedBody body = backward_body<X>(args);
-  std::int64_t i = 0;
-  const auto is_mine = [&] { return i >= part.begin && i < part.end; };
-  if (body.begin > 0) {
-    if (is_mine()) finish_edge(0, 0, body.begin, sum_at(i));
-    i += kPairColumns;
-  }
-  for (std::int64_t j = body.begin; j < body.end; j += kPairColumns, i += kPairColumns) {
-    if (is_mine()) finish(dweight + j, sum_at(i));
-  }
-  if (body.end < hidden_size && is_mine()) {
-    finish_edge(body.tail, body.end - body.tail, kPairColumns, sum_at(i));
+  // A row that is less than a VecPair is all tail.
+  const AlignedBody body =
+      hidden_size < kPairColumns ? AlignedBody{0, 0, 0} : backward_body<X>(args);
+  const std::int64_t head = body.begin > 0 ? kPairColumns : 0;
+  for (std::int64_t i = part.begin; i < part.end; i += kPairColumns) {
+    const std::int64_t j = body.begin + i - head;
+    if (i < head) {
+      finish_edge(0, 0, body.begin, sum_at(i));
+    } else if (j < body.end) {
+      finish(dweight + j, sum_at(i));
+    } else if (j == body.end && j < hidden_size) {
+      finish_edge(body.tail, j - body.tail, hidden_size - body.tail, sum_at(i));
+    }
   }
 }
 
 void finish_dweight(const BackwardArgs& args, const void* partial_sums, std::int64_t count,
                     Range part) {
   if (args.dtype == DType::kFloat64) {
-    const double* const partials = static_cast<const double*>(partial_sums);
-    return reference::finish_dweight<double>(args, partials, count, part);
+    return reference::finish_dweight<double>(args, partial_sums, count, part);
   }
   const float* const partials = static_cast<const float*>(partial_sums);
   with_dtype(args.dtype, [&](auto tag) {

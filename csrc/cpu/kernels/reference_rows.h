@@ -11,27 +11,14 @@ namespace rmsnorm::cpu {
 namespace {
 namespace reference {
 
-// What tensors of X are computed in.
+// A number as it is computed with, the type of that, and T(value).
+inline double load(double value) { return value; }
 template <class X>
-struct Computed {
-  using Float = float;
-};
-template <>
-struct Computed<double> {
-  using Float = double;
-};
-template <class X>
-using FloatOf = typename Computed<X>::Float;
-
-// A number as it is computed with, and T(value).
-template <class X>
-FloatOf<X> load(X value) {
-  if constexpr (__is_same(X, double)) {
-    return value;
-  } else {
-    return to_float(value);
-  }
+float load(X value) {
+  return to_float(value);
 }
+template <class X>
+using FloatOf = decltype(load(X{}));
 template <class T, class Float>
 T cast(Float value) {
   if constexpr (__is_same(T, Float)) {
@@ -204,7 +191,8 @@ void forward(const ForwardArgs& args, Range rows) {
 }
 
 template <class X, bool kLlama>
-void backward(const BackwardArgs& args, Range rows, FloatOf<X>* partial) {
+void backward(const BackwardArgs& args, Range rows, void* partial_sums) {
+  auto* const partial = static_cast<FloatOf<X>*>(partial_sums);
   if (partial != nullptr) {
     for (std::int64_t j = 0; j < partial_stride(args.shape.hidden_size); ++j) partial[j] = 0;
   }
@@ -231,9 +219,11 @@ struct Partials {
   Float values[kPartialColumns];
 };
 
-template <class T, class Float>
-void finish_dweight(const BackwardArgs& args, const Float* partials, std::int64_t count,
+template <class T>
+void finish_dweight(const BackwardArgs& args, const void* partial_sums, std::int64_t count,
                     Range part) {
+  using Float = FloatOf<T>;
+  const auto* const partials = static_cast<const Float*>(partial_sums);
   const std::int64_t stride = partial_stride(args.shape.hidden_size);
   T* dweight = static_cast<T*>(args.dweight);
   for (std::int64_t begin = part.begin; begin < part.end; begin += kPartialColumns) {

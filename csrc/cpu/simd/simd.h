@@ -8,8 +8,10 @@
 //                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
 //   interleave, deinterleave   from the first order to the second, and back
 //   kStreaming<X>   what rows are written by where streaming stores are asked for
-//   load_pair<X>, store_pair<X, Floats>, stream_pair<X, Floats>
-//                a VecPair of X, in X's order, the last where memory is aligned to a VecPair
+//   load_pair<X>    a VecPair of X, in X's order
+//   pack_pair<X, Floats>   a 16-bit VecPair as it lies in memory
+//   store_bits(p, v), stream_bits(p, v)   the bits of a Vec or of what pack_pair gives, the latter
+//                where memory is aligned to it
 //   round_pair<X, Floats>   T(value) as floats
 //   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
 //   halve_lanes(v, count)
@@ -54,6 +56,26 @@ RMSNORM_INLINE VecPair fma(VecPair x, Vec y, VecPair z) {
 }
 RMSNORM_INLINE Vec inverse_sqrt(Vec v) { return divide(Vec::broadcast(1.0f), sqrt(v)); }
 RMSNORM_INLINE VecPair zero_pair() { return {Vec::zero(), Vec::zero()}; }
+
+// Store a VecPair of X in X's order, the second where memory is aligned to a VecPair.
+template <class X, Floats kWhich>
+RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
+  if constexpr (__is_same(X, float)) {
+    value.a.store(destination);
+    value.b.store(destination + Vec::kLanes);
+  } else {
+    store_bits(destination, pack_pair<X, kWhich>(value));
+  }
+}
+template <class X, Floats kWhich>
+RMSNORM_INLINE void stream_pair(X* destination, VecPair value) {
+  if constexpr (__is_same(X, float)) {
+    stream_bits(destination, bits(value.a));
+    stream_bits(destination + Vec::kLanes, bits(value.b));
+  } else {
+    stream_bits(destination, pack_pair<X, kWhich>(value));
+  }
+}
 
 // Floats in either order.
 template <bool kOrder>

@@ -118,28 +118,11 @@ RMSNORM_INLINE __m256i pack_pair(VecPair x) {
   }
 }
 
-template <class X, Floats kWhich>
-RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
-  if constexpr (__is_same(X, float)) {
-    value.a.store(destination);
-    value.b.store(destination + Vec::kLanes);
-  } else {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(destination), pack_pair<X, kWhich>(value));
-  }
+RMSNORM_INLINE void store_bits(void* destination, __m256i value) {
+  _mm256_storeu_si256(static_cast<__m256i*>(destination), value);
 }
-
-RMSNORM_INLINE void stream_256(void* destination, __m256i value) {
+RMSNORM_INLINE void stream_bits(void* destination, __m256i value) {
   _mm256_stream_si256(static_cast<__m256i*>(destination), value);
-}
-
-template <class X, Floats kWhich>
-RMSNORM_INLINE void stream_pair(X* destination, VecPair value) {
-  if constexpr (__is_same(X, float)) {
-    stream_256(destination, bits(value.a));
-    stream_256(destination + Vec::kLanes, bits(value.b));
-  } else {
-    stream_256(destination, pack_pair<X, kWhich>(value));
-  }
 }
 
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }

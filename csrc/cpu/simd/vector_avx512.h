@@ -169,32 +169,19 @@ RMSNORM_INLINE VecPair load_pair(const X* source) {
   }
 }
 
+// float16 is stored as it is converted, in halves: joined first, it takes 1.05 times as long.
 template <class X, Floats kWhich>
-RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
-  if constexpr (__is_same(X, float)) {
-    value.a.store(destination);
-    value.b.store(destination + Vec::kLanes);
-  } else if constexpr (__is_same(X, BFloat16)) {
-    _mm512_storeu_si512(destination, pack_bfloat16<kWhich>(value));
-  } else {
-    __m256i* halves = reinterpret_cast<__m256i*>(destination);
-    _mm256_storeu_si256(halves, to_float16(value.a));
-    _mm256_storeu_si256(halves + 1, to_float16(value.b));
-  }
+requires(__is_same(X, Float16)) RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
+  __m256i* const halves = reinterpret_cast<__m256i*>(destination);
+  _mm256_storeu_si256(halves, to_float16(value.a));
+  _mm256_storeu_si256(halves + 1, to_float16(value.b));
 }
 
-RMSNORM_INLINE void stream_512(void* destination, __m512i value) {
+RMSNORM_INLINE void store_bits(void* destination, __m512i value) {
+  _mm512_storeu_si512(destination, value);
+}
+RMSNORM_INLINE void stream_bits(void* destination, __m512i value) {
   _mm512_stream_si512(static_cast<__m512i*>(destination), value);
-}
-
-template <class X, Floats kWhich>
-RMSNORM_INLINE void stream_pair(X* destination, VecPair value) {
-  if constexpr (__is_same(X, float)) {
-    stream_512(destination, bits(value.a));
-    stream_512(destination + Vec::kLanes, bits(value.b));
-  } else {
-    stream_512(destination, pack_pair<X, kWhich>(value));
-  }
 }
 
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }

@@ -94,25 +94,21 @@ RMSNORM_INLINE VecPair round_pair(VecPair x) {
 }
 
 template <class X, Floats kWhich>
-RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
-  if constexpr (__is_same(X, float)) {
-    value.a.store(destination);
-    value.b.store(destination + Vec::kLanes);
-  } else if constexpr (__is_same(X, BFloat16)) {
-    const uint32x4_t even = vshrq_n_u32(round_to_bfloat16<kWhich>(value.a), 16);
-    const uint32x4_t odd = round_to_bfloat16<kWhich>(value.b);
-    const uint32x4_t words = vbslq_u32(vdupq_n_u32(0xffff0000), odd, even);
-    vst1q_u16(&destination->bits, vreinterpretq_u16_u32(words));
+RMSNORM_INLINE uint32x4_t pack_pair(VecPair x) {
+  if constexpr (__is_same(X, BFloat16)) {
+    const uint32x4_t even = vshrq_n_u32(round_to_bfloat16<kWhich>(x.a), 16);
+    return vbslq_u32(vdupq_n_u32(0xffff0000), round_to_bfloat16<kWhich>(x.b), even);
   } else {
-    vst1q_u16(&destination->bits,
-              vreinterpretq_u16_f16(vcombine_f16(narrow(value.a), narrow(value.b))));
+    return vreinterpretq_u32_f16(vcombine_f16(narrow(x.a), narrow(x.b)));
   }
 }
 
+RMSNORM_INLINE void store_bits(void* destination, uint32x4_t value) {
+  vst1q_u8(static_cast<std::uint8_t*>(destination), vreinterpretq_u8_u32(value));
+}
 // No intrinsic has streaming stores; the memory systems of these processors detect long writes.
-template <class X, Floats kWhich>
-RMSNORM_INLINE void stream_pair(X* destination, VecPair value) {
-  store_pair<X, kWhich>(destination, value);
+RMSNORM_INLINE void stream_bits(void* destination, uint32x4_t value) {
+  store_bits(destination, value);
 }
 
 RMSNORM_INLINE void prefetch(const void* address) { __builtin_prefetch(address); }

@@ -44,18 +44,20 @@ Status read_properties(CUdevice handle, int ordinal, DeviceProperties* propertie
   return {};
 }
 
-using DeviceList = std::vector<std::unique_ptr<Device>>;
+struct DeviceList {
+  KernelImages images;
+  std::vector<std::unique_ptr<Device>> devices;
+};
 
 Status make_devices(DeviceList* list) {
   RMSNORM_TRY(open_driver());
-  const KernelImages* images = nullptr;
-  RMSNORM_TRY(kernel_images(&images));
+  RMSNORM_TRY(read_kernels(&list->images));
   for (int ordinal = 0; ordinal < driver().devices; ++ordinal) {
     CUdevice handle = 0;
     RMSNORM_TRY(RMSNORM_CUDA(cuDeviceGet, &handle, ordinal));
     DeviceProperties properties;
     RMSNORM_TRY(read_properties(handle, ordinal, &properties));
-    list->push_back(std::make_unique<Device>(handle, std::move(properties), *images));
+    list->devices.push_back(std::make_unique<Device>(handle, std::move(properties), list->images));
   }
   return {};
 }
@@ -87,26 +89,26 @@ bool is_fault(int result) {
 Status device_count(int* count) {
   const DeviceList* list = nullptr;
   RMSNORM_TRY(all_devices(&list));
-  *count = static_cast<int>(list->size());
+  *count = static_cast<int>(list->devices.size());
   return {};
 }
 
 Status find_device(int ordinal, Device** device) {
   const DeviceList* list = nullptr;
   RMSNORM_TRY(all_devices(&list));
-  const int count = static_cast<int>(list->size());
+  const int count = static_cast<int>(list->devices.size());
   if (ordinal < 0 || ordinal >= count) {
     return {Code::kInvalidValue, "There is no device " + device_name(ordinal) + ": the last is " +
                                      device_name(count - 1)};
   }
-  *device = (*list)[static_cast<std::size_t>(ordinal)].get();
+  *device = list->devices[static_cast<std::size_t>(ordinal)].get();
   return {};
 }
 
 void release_devices() {
   const DeviceList* list = known_devices.load();
   if (list == nullptr) return;
-  for (const auto& device : *list) device->release();
+  for (const auto& device : list->devices) device->release();
 }
 
 CUresult Device::enter(CUcontext* context) noexcept {

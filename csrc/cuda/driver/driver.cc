@@ -2,6 +2,7 @@
 
 #include <mutex>
 
+#include "../../os/never_destroyed.h"
 #include "../../os/platform.h"
 
 namespace rmsnorm::cuda {
@@ -16,10 +17,6 @@ constexpr const char* kLibrary = "nvcuda.dll";
 #else
 constexpr const char* kLibrary = "libcuda.so.1";
 #endif
-
-Status unavailable(const std::string& reason, DriverError driver_error = {}) {
-  return {Code::kCudaUnavailable, "CUDA is not available: " + reason, driver_error};
-}
 
 // A status for the result of a call without which there is no CUDA.
 Status explain(CUresult result, const char* function) {
@@ -70,11 +67,7 @@ struct Opened {
   bool is_initialised = false;
 };
 
-// Never destroyed: threads of an ending process may still be inside.
-Opened& opened() {
-  static Opened& instance = *new Opened;
-  return instance;
-}
+NeverDestroyed<Opened> opened;
 
 Status initialise(Driver* driver) {
   // cuInit has a code for a machine without a device; another result is the driver's trouble.
@@ -90,8 +83,12 @@ Status initialise(Driver* driver) {
 
 }  // namespace
 
+Status unavailable(const std::string& reason, DriverError driver_error) {
+  return {Code::kCudaUnavailable, "CUDA is not available: " + reason, driver_error};
+}
+
 Status open_driver() {
-  Opened& all = opened();
+  Opened& all = opened.value;
   const std::lock_guard lock(all.mutex);
   if (all.is_initialised) return {};
   if (!all.is_open) RMSNORM_TRY(open(&all.driver));
@@ -101,7 +98,7 @@ Status open_driver() {
   return {};
 }
 
-const Driver& driver() { return opened().driver; }
+const Driver& driver() { return opened.value.driver; }
 
 Status check(CUresult result, const std::string& what) {
   if (result == CUDA_SUCCESS) return {};

@@ -24,6 +24,9 @@ struct Driver {
 // Errors: kCudaUnavailable, with a message that says what is missing.
 Status open_driver();
 
+// kCudaUnavailable, for a reason.
+Status unavailable(const std::string& reason, DriverError driver_error = {});
+
 // The driver, once open_driver() was ok: whoever holds a Device may call it.
 const Driver& driver();
 

@@ -29,8 +29,6 @@ using CUgraphExec = struct CUgraphExec_st*;
 using CUstreamCallback = void (*)(CUstream stream, CUresult status, void* user_data);
 
 enum CUdevice_attribute : int {
-  CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 1,
-  CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X = 5,
   CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
@@ -38,37 +36,18 @@ enum CUdevice_attribute : int {
 };
 
 enum CUfunction_attribute : int {
-  CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,
   CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES = 1,
-  CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES = 3,
-  CU_FUNC_ATTRIBUTE_NUM_REGS = 4,
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
 };
 
-enum CUpointer_attribute : int {               // the type of *value of cuPointerGetAttribute
-  CU_POINTER_ATTRIBUTE_CONTEXT = 1,            // CUcontext
-  CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,        // CUmemorytype
-  CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,     // int
-  CU_POINTER_ATTRIBUTE_RANGE_START_ADDR = 11,  // CUdeviceptr
-  CU_POINTER_ATTRIBUTE_RANGE_SIZE = 12,        // std::size_t
+enum CUpointer_attribute : int {            // the type of *value of cuPointerGetAttribute
+  CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,     // CUmemorytype
+  CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,  // int
 };
 
-enum CUmemorytype : int {
-  CU_MEMORYTYPE_HOST = 1,
-  CU_MEMORYTYPE_DEVICE = 2,
-};
-
-enum CUstreamCaptureMode : int {
-  CU_STREAM_CAPTURE_MODE_GLOBAL = 0,
-  CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1,
-  CU_STREAM_CAPTURE_MODE_RELAXED = 2,
-};
-
-enum CUstreamCaptureStatus : int {
-  CU_STREAM_CAPTURE_STATUS_NONE = 0,
-  CU_STREAM_CAPTURE_STATUS_ACTIVE = 1,
-  CU_STREAM_CAPTURE_STATUS_INVALIDATED = 2,
-};
+enum CUmemorytype : int { CU_MEMORYTYPE_DEVICE = 2 };
+enum CUstreamCaptureMode : int { CU_STREAM_CAPTURE_MODE_RELAXED = 2 };
+enum CUstreamCaptureStatus : int { CU_STREAM_CAPTURE_STATUS_NONE = 0 };
 
 inline constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
 inline constexpr unsigned CU_EVENT_DEFAULT = 0;

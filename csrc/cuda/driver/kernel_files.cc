@@ -1,8 +1,6 @@
 #include "kernel_files.h"
 
 #include <algorithm>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,6 +8,7 @@
 #include <utility>
 
 #include "../../os/platform.h"
+#include "driver.h"
 #include "sha256.h"
 
 namespace rmsnorm::cuda {
@@ -41,10 +40,6 @@ std::vector<std::string> find_folders() {
     if (folders.empty() || folders.front() != folder + added) folders.push_back(folder + added);
   }
   return folders;
-}
-
-Status unavailable(const std::string& reason) {
-  return {Code::kCudaUnavailable, "CUDA is not available: " + reason};
 }
 
 // Larger than all kernels for all architectures together.
@@ -100,26 +95,13 @@ Status read_image(const std::vector<std::string>& folders, const std::string& na
                      tried);
 }
 
-Status read_images(KernelImages* images) {
+}  // namespace
+
+Status read_kernels(KernelImages* images) {
   const std::vector<std::string> folders = find_folders();
   for (const char* name : {RMSNORM_KERNEL_FILES}) {
     RMSNORM_TRY(read_image(folders, name, &images->emplace_back()));
   }
-  return {};
-}
-
-}  // namespace
-
-Status kernel_images(const KernelImages** images) {
-  static std::mutex mutex;
-  static const KernelImages* known = nullptr;  // never destroyed
-  const std::lock_guard lock(mutex);
-  if (known == nullptr) {
-    auto read = std::make_unique<KernelImages>();
-    RMSNORM_TRY(read_images(read.get()));
-    known = read.release();
-  }
-  *images = known;
   return {};
 }
 

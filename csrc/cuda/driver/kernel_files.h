@@ -11,11 +11,8 @@ namespace rmsnorm::cuda {
 // Fatbins, one for each file of kernels/, each with machine code and PTX.
 using KernelImages = std::vector<std::vector<std::byte>>;
 
-// The kernels of this build of the addon: read and checked at the first call, and there until the
-// process ends. After an error the next call reads again. Any thread may call.
-//
-// Errors: kCudaUnavailable, with a message that says which file was looked for, where, and what is
-// wrong with it.
-Status kernel_images(const KernelImages** images);
+// Reads and checks the kernels of this build of the addon. Errors: kCudaUnavailable, with a message
+// that says which file was looked for, where, and what is wrong with it.
+Status read_kernels(KernelImages* images);
 
 }  // namespace rmsnorm::cuda

@@ -1,7 +1,6 @@
 #include "backend.h"
 
 #include <algorithm>
-#include <array>
 #include <type_traits>
 
 #include "../../op/fold.h"
@@ -59,14 +58,14 @@ constexpr CUdeviceptr kSomewhere = Layout::kAlignment;
 template <class Args>
 class StagedArgs {
  public:
-  explicit StagedArgs(const Args& args) : args_(args) {}
+  explicit StagedArgs(const Args& args) : args_(args) { call.rows = args.shape.rows; }
 
-  Layout& whole_layout() { return whole_layout_; }
+  StagedCall call;  // without what it launches
 
   // Chunks are of as many units of `unit_rows` rows as the bytes of one hold, and at least one.
   Status lay_out(std::int64_t unit_rows) {
     const std::int64_t hidden_size = args_.shape.hidden_size;
-    auto next = chunked_.begin();
+    auto next = call.chunked.begin();
     std::int64_t row_bytes = 0;  // stays 0 where arrays of no rows have no address
     for_each_matrix(args_, [&](const auto& matrix) {
       *next = array_of(matrix, hidden_size, args_.dtype);
@@ -80,15 +79,15 @@ class StagedArgs {
     const std::int64_t units =
         row_bytes == 0 ? 1 : std::max<std::int64_t>(bytes / row_bytes / unit_rows, 1);
     // Without rows there is no chunk; the end of the call is all there is.
-    chunk_rows_ = std::clamp<std::int64_t>(args_.shape.rows, 1, units * unit_rows);
-    for (StagedArray& array : chunked_) add(chunk_layout_, chunk_rows_, array);
-    whole_[0] = array_of(ConstRows{args_.weight.data}, hidden_size, args_.weight.dtype);
+    call.chunk_rows = std::clamp<std::int64_t>(args_.shape.rows, 1, units * unit_rows);
+    for (StagedArray& array : call.chunked) add(call.chunk_layout, call.chunk_rows, array);
+    call.whole[0] = array_of(ConstRows{args_.weight.data}, hidden_size, args_.weight.dtype);
     if constexpr (std::is_same_v<Args, BackwardArgs>) {
-      whole_[1] = {.source = args_.accumulate ? args_.dweight : nullptr,
-                   .destination = args_.dweight,
-                   .row_bytes = hidden_size * element_size(args_.dweight_dtype)};
+      call.whole[1] = {.source = args_.accumulate ? args_.dweight : nullptr,
+                       .destination = args_.dweight,
+                       .row_bytes = hidden_size * element_size(args_.dweight_dtype)};
     }
-    for (StagedArray& array : whole_) add(whole_layout_, 1, array);
+    for (StagedArray& array : call.whole) add(call.whole_layout, 1, array);
     return {};
   }
 
@@ -98,8 +97,8 @@ class StagedArgs {
     const auto of = [&](std::int64_t rows) {
       return bytes(device, on_device({0, rows, kSomewhere, kSomewhere, nullptr}));
     };
-    const std::int64_t last = args_.shape.rows % chunk_rows_;
-    workspace_ = chunk_layout_.add(std::max(of(chunk_rows_), last == 0 ? 0 : of(last)));
+    const std::int64_t last = args_.shape.rows % call.chunk_rows;
+    workspace_ = call.chunk_layout.add(std::max(of(call.chunk_rows), last == 0 ? 0 : of(last)));
   }
   CUdeviceptr workspace(const Chunk& chunk) const {
     return chunk.memory + static_cast<CUdeviceptr>(workspace_);
@@ -110,28 +109,16 @@ class StagedArgs {
     const std::int64_t hidden_size = args_.shape.hidden_size;
     Args there = args_;
     there.shape.rows = chunk.rows;
-    auto next = chunked_.begin();
+    auto next = call.chunked.begin();
     for_each_matrix(there, [&](auto& matrix) {
       matrix = {address(chunk.memory, *next++), hidden_size};
     });
     there.rstd = address(chunk.memory, *next);
-    there.weight.data = address(chunk.whole_memory, whole_[0]);
+    there.weight.data = address(chunk.whole_memory, call.whole[0]);
     if constexpr (std::is_same_v<Args, BackwardArgs>) {
-      there.dweight = address(chunk.whole_memory, whole_[1]);
+      there.dweight = address(chunk.whole_memory, call.whole[1]);
     }
     return there;
-  }
-
-  // The call, without what it launches.
-  StagedCall call() const {
-    return {.rows = args_.shape.rows,
-            .chunk_rows = chunk_rows_,
-            .whole = whole_,
-            .chunked = chunked_,
-            .whole_bytes = whole_layout_.bytes(),
-            .chunk_bytes = chunk_layout_.bytes(),
-            .launch = nullptr,
-            .finish = nullptr};
   }
 
  private:
@@ -140,11 +127,6 @@ class StagedArgs {
   }
 
   Args args_;
-  std::int64_t chunk_rows_ = 0;
-  std::array<StagedArray, 2> whole_;
-  std::array<StagedArray, 5> chunked_;
-  Layout whole_layout_;
-  Layout chunk_layout_;
   std::int64_t workspace_ = 0;
 };
 
@@ -152,11 +134,10 @@ Status staged_forward(Device& device, const ForwardArgs& args) {
   StagedArgs<ForwardArgs> staged(args);
   RMSNORM_TRY(staged.lay_out(1));
   staged.add_workspace(device, forward_workspace_bytes);
-  StagedCall call = staged.call();
-  call.launch = [&](const Chunk& chunk) {
+  staged.call.launch = [&](const Chunk& chunk) {
     return launch_forward(device, staged.on_device(chunk), staged.workspace(chunk), chunk.stream);
   };
-  return run_staged(device, call);
+  return run_staged(device, staged.call);
 }
 
 // The partial rows of dweight stay on the device from their chunk to the end of the call: chunks
@@ -169,24 +150,24 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   RMSNORM_TRY(staged.lay_out(has_dweight ? group_rows : 1));
   staged.add_workspace(device, backward_workspace_bytes);
   const std::int64_t partial_bytes = partial_row_bytes(args.shape.hidden_size);
-  const std::int64_t partials = staged.whole_layout().add(has_dweight ? groups * partial_bytes : 0);
+  const std::int64_t partials =
+      staged.call.whole_layout.add(has_dweight ? groups * partial_bytes : 0);
   const auto partials_of = [&](const Chunk& chunk) -> CUdeviceptr {
     if (!has_dweight) return 0;
     const std::int64_t group = chunk.first_row / group_rows;
     return chunk.whole_memory + static_cast<CUdeviceptr>(partials + group * partial_bytes);
   };
-  StagedCall call = staged.call();
-  call.launch = [&](const Chunk& chunk) {
+  staged.call.launch = [&](const Chunk& chunk) {
     return launch_backward(device, staged.on_device(chunk), group_rows, partials_of(chunk),
                            staged.workspace(chunk), chunk.stream);
   };
   if (has_dweight) {
-    call.finish = [&](const Chunk& all) {
+    staged.call.finish = [&](const Chunk& all) {
       return launch_finish_dweight(device, staged.on_device(all), partials_of(all), groups,
                                    all.stream);
     };
   }
-  return run_staged(device, call);
+  return run_staged(device, staged.call);
 }
 
 // Whether a call writes nothing.

@@ -6,7 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <new>
+#include <span>
 
 #include "../../cpu/schedule.h"
 #include "../../cpu/thread_pool.h"
@@ -37,6 +37,13 @@ struct Buffers {
     return reserve_in(pinned, pinned_bytes);
   }
 
+  char* pinned_of(const StagedArray& array) const {
+    return static_cast<char*>(pinned.get()) + array.offset;
+  }
+  CUdeviceptr device_of(const StagedArray& array) const {
+    return device.get() + static_cast<CUdeviceptr>(array.offset);
+  }
+
  private:
   template <class Memory>
   static Status reserve_in(Memory& memory, std::int64_t bytes) {
@@ -58,6 +65,14 @@ struct Staging {
     Slot slots[kChunksInFlight];
     Buffers whole;  // of the whole call
 
+    // Waits for all that is in flight, as it is of a call that failed. Errors are ignored here:
+    // they were already reported.
+    ~Resources() {
+      for (const Slot& slot : slots) {
+        if (slot.stream.is_made()) driver().cuStreamSynchronize(slot.stream.get());
+      }
+    }
+
     std::int64_t cached_bytes() const {
       std::int64_t on_device = whole.device.bytes(), on_host = whole.pinned.bytes();
       for (const Slot& slot : slots) {
@@ -67,7 +82,7 @@ struct Staging {
       return std::max(on_device, on_host);
     }
   };
-  std::shared_ptr<Resources> resources;  // null until the first call, and after one that failed
+  std::shared_ptr<Resources> resources;  // null before the first call and after one that failed
 };
 
 // Calls copy(packed, strided, bytes) with offsets in bytes, for all of `rows` rows of an array from
@@ -78,58 +93,59 @@ Status copy_rows(const StagedArray& array, std::int64_t first_row, std::int64_t 
   int available = 1;
   RMSNORM_TRY(cpu::thread_count(&available));
   const std::int64_t bytes = rows * array.row_bytes;
-  const int threads = cpu::threads_for(bytes, available);
-  const std::int64_t first_byte = row_offset(array, first_row);
+  // Packed rows are as one, which can be divided at any byte.
   const bool is_packed = array.batch_rows == kOneBatch && array.row_stride == array.row_bytes;
-  if (rows == 1 || is_packed) {
-    cpu::parallel_for(bytes, cpu::kBytesPerThread, threads,
-                      [&](std::int64_t begin, std::int64_t end, int) {
-                        copy(begin, first_byte + begin, static_cast<std::size_t>(end - begin));
-                      });
-    return {};
-  }
-  cpu::parallel_for(rows, std::max<std::int64_t>(cpu::kBytesPerThread / array.row_bytes, 1),
-                    threads, [&](std::int64_t begin, std::int64_t end, int) {
+  const bool is_one = rows == 1 || is_packed;
+  const std::int64_t item = is_one ? 1 : array.row_bytes;
+  cpu::parallel_for(bytes / item, std::max<std::int64_t>(cpu::kBytesPerThread / item, 1),
+                    cpu::threads_for(bytes, available),
+                    [&](std::int64_t begin, std::int64_t end, int) {
+                      if (is_one)
+                        return copy(begin, row_offset(array, first_row) + begin, end - begin);
                       for (std::int64_t r = begin; r < end; ++r) {
-                        copy(r * array.row_bytes, row_offset(array, first_row + r),
-                             static_cast<std::size_t>(array.row_bytes));
+                        copy(r * item, row_offset(array, first_row + r), item);
                       }
                     });
   return {};
 }
 
-enum class Direction { kUpload, kDownload };
-
-// Copies rows between the host's arrays, those that go this way, and page-locked memory.
-Status pack(Direction direction, std::span<const StagedArray> arrays, const Buffers& buffers,
-            std::int64_t first_row, std::int64_t rows) {
+// Copies rows to page-locked memory, and enqueues copies from there to the device.
+Status upload(std::span<const StagedArray> arrays, const Buffers& buffers, std::int64_t first_row,
+              std::int64_t rows, const StreamHandle& stream) {
   for (const StagedArray& array : arrays) {
-    const bool is_upload = direction == Direction::kUpload;
-    if ((is_upload ? array.source : array.destination) == nullptr) continue;
-    char* const pinned = static_cast<char*>(buffers.pinned.get()) + array.offset;
-    const auto copy = [&](std::int64_t packed, std::int64_t strided, std::size_t bytes) {
-      if (is_upload) {
-        std::memcpy(pinned + packed, static_cast<const char*>(array.source) + strided, bytes);
-      } else {
-        std::memcpy(static_cast<char*>(array.destination) + strided, pinned + packed, bytes);
-      }
+    if (array.source == nullptr) continue;
+    char* const pinned = buffers.pinned_of(array);
+    const auto pack = [&](std::int64_t packed, std::int64_t strided, std::int64_t bytes) {
+      std::memcpy(pinned + packed, static_cast<const char*>(array.source) + strided,
+                  static_cast<std::size_t>(bytes));
     };
-    RMSNORM_TRY(copy_rows(array, first_row, rows, copy));
+    RMSNORM_TRY(copy_rows(array, first_row, rows, pack));
+    RMSNORM_TRY(RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, buffers.device_of(array), pinned,
+                             static_cast<std::size_t>(rows * array.row_bytes), stream.get()));
   }
   return {};
 }
 
-// Enqueues copies of these arrays between page-locked memory and the device.
-Status transfer(Direction direction, std::span<const StagedArray> arrays, const Buffers& buffers,
-                std::int64_t rows, const StreamHandle& stream) {
+// The other way: enqueues copies to page-locked memory; and, when these have run, copies the rows.
+Status download(std::span<const StagedArray> arrays, const Buffers& buffers, std::int64_t rows,
+                const StreamHandle& stream) {
   for (const StagedArray& array : arrays) {
-    const bool is_upload = direction == Direction::kUpload;
-    if ((is_upload ? array.source : array.destination) == nullptr) continue;
-    char* const pinned = static_cast<char*>(buffers.pinned.get()) + array.offset;
-    const CUdeviceptr device = buffers.device.get() + static_cast<CUdeviceptr>(array.offset);
-    const std::int64_t bytes = rows * array.row_bytes;
-    RMSNORM_TRY(is_upload ? copy_to_device(device, pinned, bytes, stream)
-                          : copy_to_host(pinned, device, bytes, stream));
+    if (array.destination == nullptr) continue;
+    RMSNORM_TRY(RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, buffers.pinned_of(array),
+                             buffers.device_of(array),
+                             static_cast<std::size_t>(rows * array.row_bytes), stream.get()));
+  }
+  return {};
+}
+Status unpack_rows(std::span<const StagedArray> arrays, const Buffers& buffers,
+                   std::int64_t first_row, std::int64_t rows) {
+  for (const StagedArray& array : arrays) {
+    if (array.destination == nullptr) continue;
+    const auto unpack = [&](std::int64_t packed, std::int64_t strided, std::int64_t bytes) {
+      std::memcpy(static_cast<char*>(array.destination) + strided,
+                  buffers.pinned_of(array) + packed, static_cast<std::size_t>(bytes));
+    };
+    RMSNORM_TRY(copy_rows(array, first_row, rows, unpack));
   }
   return {};
 }
@@ -156,7 +172,7 @@ class Run {
       RMSNORM_TRY(take_results(chunk));
     }
     RMSNORM_TRY(first().stream.synchronize());
-    return pack(Direction::kDownload, call_.whole, resources_.whole, 0, 1);
+    return unpack_rows(call_.whole, resources_.whole, 0, 1);
   }
 
  private:
@@ -167,21 +183,20 @@ class Run {
   }
 
   Status prepare() {
-    RMSNORM_TRY(resources_.whole.reserve(call_.whole_bytes, call_.whole, 1));
+    RMSNORM_TRY(resources_.whole.reserve(call_.whole_layout.bytes(), call_.whole, 1));
     for (int i = 0; i < slots_; ++i) {
       Slot& slot = resources_.slots[i];
       if (!slot.stream.is_made()) RMSNORM_TRY(slot.stream.make());
       if (!slot.done.is_made()) RMSNORM_TRY(slot.done.make());
       if (chunks_ == 0) continue;
-      RMSNORM_TRY(slot.buffers.reserve(call_.chunk_bytes, call_.chunked, rows_of(0)));
+      RMSNORM_TRY(slot.buffers.reserve(call_.chunk_layout.bytes(), call_.chunked, rows_of(0)));
     }
     return {};
   }
 
   // Uploads what all chunks need, on the first stream; the others wait for it.
   Status begin() {
-    RMSNORM_TRY(pack(Direction::kUpload, call_.whole, resources_.whole, 0, 1));
-    RMSNORM_TRY(transfer(Direction::kUpload, call_.whole, resources_.whole, 1, first().stream));
+    RMSNORM_TRY(upload(call_.whole, resources_.whole, 0, 1, first().stream));
     if (slots_ == 1) return {};
     RMSNORM_TRY(first().stream.record(first().done));
     for (int i = 1; i < slots_; ++i) {
@@ -194,18 +209,16 @@ class Run {
     Slot& slot = slot_of(chunk);
     const std::int64_t first_row = chunk * call_.chunk_rows;
     const std::int64_t rows = rows_of(chunk);
-    RMSNORM_TRY(pack(Direction::kUpload, call_.chunked, slot.buffers, first_row, rows));
-    RMSNORM_TRY(transfer(Direction::kUpload, call_.chunked, slot.buffers, rows, slot.stream));
+    RMSNORM_TRY(upload(call_.chunked, slot.buffers, first_row, rows, slot.stream));
     RMSNORM_TRY(call_.launch({first_row, rows, resources_.whole.device.get(),
                               slot.buffers.device.get(), slot.stream.get()}));
-    return transfer(Direction::kDownload, call_.chunked, slot.buffers, rows, slot.stream);
+    return download(call_.chunked, slot.buffers, rows, slot.stream);
   }
 
   Status take_results(std::int64_t chunk) {
     Slot& slot = slot_of(chunk);
     RMSNORM_TRY(slot.stream.synchronize());
-    return pack(Direction::kDownload, call_.chunked, slot.buffers, chunk * call_.chunk_rows,
-                rows_of(chunk));
+    return unpack_rows(call_.chunked, slot.buffers, chunk * call_.chunk_rows, rows_of(chunk));
   }
 
   // The end of the call, on the first stream, which waits for the others.
@@ -218,7 +231,7 @@ class Run {
     }
     RMSNORM_TRY(
         call_.finish({0, call_.rows, resources_.whole.device.get(), 0, first().stream.get()}));
-    return transfer(Direction::kDownload, call_.whole, resources_.whole, 1, first().stream);
+    return download(call_.whole, resources_.whole, 1, first().stream);
   }
 
   const StagedCall& call_;
@@ -242,34 +255,6 @@ Staging& staging_of(Device& device) {
   return *staging;
 }
 
-// Waits for all that is in flight. Errors are ignored here: they were already reported.
-void drain(const Staging::Resources& resources) noexcept {
-  for (const Slot& slot : resources.slots) {
-    if (slot.stream.is_made()) driver().cuStreamSynchronize(slot.stream.get());
-  }
-}
-
-// Within a DeviceScope. After a failure nothing of the call is in flight any more.
-Status run_within(Staging& staging, const StagedCall& call) {
-  const auto clear = [&] {
-    drain(*staging.resources);
-    staging.resources.reset();
-  };
-  Status status;
-  try {
-    status = Run(call, *staging.resources).run();
-  } catch (const std::bad_alloc&) {
-    clear();
-    throw;
-  }
-  if (!status.ok()) {
-    clear();
-  } else if (staging.resources->cached_bytes() > kMaxCachedBytes) {
-    staging.resources.reset();
-  }
-  return status;
-}
-
 }  // namespace
 
 Status chunk_bytes(std::int64_t* bytes) {
@@ -290,8 +275,12 @@ Status run_staged(Device& device, const StagedCall& call) {
   const std::lock_guard lock(staging.mutex);
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
-  if (staging.resources == nullptr) staging.resources = std::make_shared<Staging::Resources>();
-  return run_within(staging, call);
+  // If they are not put back they go within the scope, once what is in flight has run.
+  auto resources = std::move(staging.resources);
+  if (resources == nullptr) resources = std::make_shared<Staging::Resources>();
+  RMSNORM_TRY(Run(call, *resources).run());
+  if (resources->cached_bytes() <= kMaxCachedBytes) staging.resources = std::move(resources);
+  return {};
 }
 
 void release_staging() {

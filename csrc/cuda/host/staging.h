@@ -4,9 +4,9 @@
 // driver copies while the caller waits.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
-#include <span>
 
 #include "../../op/rms_norm.h"
 #include "../../op/status.h"
@@ -55,12 +55,12 @@ struct Chunk {
 };
 
 struct StagedCall {
-  std::int64_t rows;
-  std::int64_t chunk_rows;               // of each chunk but the last
-  std::span<const StagedArray> whole;    // of one row each; there for all of the call
-  std::span<const StagedArray> chunked;  // of `rows` rows each
-  std::int64_t whole_bytes;  // device memory of the call: its arrays and what else it needs
-  std::int64_t chunk_bytes;  // the same of a chunk
+  std::int64_t rows = 0;
+  std::int64_t chunk_rows = 0;         // of each chunk but the last
+  std::array<StagedArray, 2> whole;    // of one row each; there for all of the call
+  std::array<StagedArray, 5> chunked;  // of `rows` rows each
+  Layout whole_layout;  // device memory of the call: its arrays and what else it needs
+  Layout chunk_layout;  // the same of a chunk
   std::function<Status(const Chunk&)> launch;  // enqueues the work of a chunk
   std::function<Status(const Chunk&)> finish;  // enqueues what follows all chunks; may be empty
 };

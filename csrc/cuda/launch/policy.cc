@@ -91,25 +91,6 @@ unsigned group_bytes(const Call& call, const LaunchConfig& launch, unsigned floa
   return static_cast<unsigned>(groups * launch.block_y * floats * sizeof(float));
 }
 
-}  // namespace
-
-Call Call::of(const ForwardArgs& args) {
-  return call_of(args, args.x, args.residual, args.sum, args.y);
-}
-
-Call Call::of(const BackwardArgs& args) {
-  return call_of(args, args.dy, args.x, args.dx, args.dsum);
-}
-
-LaunchConfig configure_forward(const Call& call) {
-  LaunchConfig launch =
-      configure_rows(call, Kind::kForward, kForwardPolicies, kForwardBlockThreads);
-  if (launch.block_x > kWarpLanes) launch.shared_bytes = group_bytes(call, launch, 1);
-  return launch;
-}
-
-namespace {
-
 // Rows of a step: as many as there are threads, row groups and shared memory for; 0 if not even
 // two.
 std::int64_t step_rows(const Call& call, std::int64_t group_rows, int max_threads,
@@ -149,20 +130,6 @@ LaunchConfig configure_single(const Call& call) {
   return launch.block_x < kWarpLanes ? LaunchConfig{} : launch;
 }
 
-}  // namespace
-
-BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, int shared_limit) {
-  LaunchConfig launch = configure_steps(call, group_rows, shared_limit);
-  if (launch.kernel == nullptr) launch = configure_single(call);
-  if (group_rows == 0) {
-    group_rows = std::max<std::int64_t>(launch.block_y, least_group_rows(call.shape.rows));
-  }
-  launch.blocks = ceil_div(call.shape.rows, group_rows);
-  return {launch, group_rows};
-}
-
-namespace {
-
 LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums) {
   const std::int64_t rows = call.shape.rows;
   const std::int64_t lanes = tile_lanes(call);
@@ -182,6 +149,31 @@ LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums) {
 }
 
 }  // namespace
+
+Call Call::of(const ForwardArgs& args) {
+  return call_of(args, args.x, args.residual, args.sum, args.y);
+}
+
+Call Call::of(const BackwardArgs& args) {
+  return call_of(args, args.dy, args.x, args.dx, args.dsum);
+}
+
+LaunchConfig configure_forward(const Call& call) {
+  LaunchConfig launch =
+      configure_rows(call, Kind::kForward, kForwardPolicies, kForwardBlockThreads);
+  if (launch.block_x > kWarpLanes) launch.shared_bytes = group_bytes(call, launch, 1);
+  return launch;
+}
+
+BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, int shared_limit) {
+  LaunchConfig launch = configure_steps(call, group_rows, shared_limit);
+  if (launch.kernel == nullptr) launch = configure_single(call);
+  if (group_rows == 0) {
+    group_rows = std::max<std::int64_t>(launch.block_y, least_group_rows(call.shape.rows));
+  }
+  launch.blocks = ceil_div(call.shape.rows, group_rows);
+  return {launch, group_rows};
+}
 
 LongConfig configure_long_forward(const Call& call) {
   LongConfig config = configure_long(call, Kind::kFoldForward, Kind::kScaleRows, 1);

@@ -14,10 +14,7 @@ using OwnedPtr = std::unique_ptr<OwnedMemory>;
 
 // Memory that waits for its work, of all devices.
 std::mutex retired_mutex;
-OwnedPtr& all_retired() {
-  static NeverDestroyed<OwnedPtr> instance;
-  return instance.value;
-}
+NeverDestroyed<OwnedPtr> all_retired;
 
 // Takes the first of a list off it.
 OwnedPtr pop(OwnedPtr& list) {
@@ -33,7 +30,7 @@ void push(OwnedPtr& list, OwnedPtr first) {
 
 void retire(OwnedPtr memory) noexcept {
   const std::lock_guard lock(retired_mutex);
-  push(all_retired(), std::move(memory));
+  push(all_retired.value, std::move(memory));
 }
 
 // Asks the stream, which belongs to this thread, for a fence.
@@ -67,14 +64,13 @@ bool wait(OwnedMemory& memory) noexcept {
 OwnedPtr take_retired(const Device* device, bool must_have_passed) noexcept {
   const std::lock_guard lock(retired_mutex);
   OwnedPtr taken;
-  OwnedPtr left;
-  while (all_retired() != nullptr) {
-    OwnedPtr memory = pop(all_retired());
+  OwnedPtr list = std::move(all_retired.value);
+  while (list != nullptr) {
+    OwnedPtr memory = pop(list);
     const bool is_taken = (device == nullptr || &memory->device == device) &&
                           (!must_have_passed || has_passed(*memory));
-    push(is_taken ? taken : left, std::move(memory));
+    push(is_taken ? taken : all_retired.value, std::move(memory));
   }
-  all_retired() = std::move(left);
   return taken;
 }
 
@@ -93,16 +89,12 @@ void free_list(OwnedPtr list) noexcept {
 }
 
 void wait_for_retired(Device& device) noexcept {
-  OwnedPtr passed;
   for (OwnedPtr list = take_retired(&device, false); list != nullptr;) {
     OwnedPtr memory = pop(list);
-    if (wait(*memory)) {
-      push(passed, std::move(memory));
-    } else {
-      retire(std::move(memory));
-    }
+    wait(*memory);
+    retire(std::move(memory));
   }
-  free_list(std::move(passed));
+  free_retired(device);
 }
 
 // Leaves memory that may be in use to the end of the process, and the context, which would take it

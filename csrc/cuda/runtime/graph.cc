@@ -1,7 +1,5 @@
 #include "graph.h"
 
-#include <algorithm>
-
 namespace rmsnorm::cuda {
 
 Status Graph::end_capture(Stream& stream, std::unique_ptr<Graph>* graph) {
@@ -25,34 +23,18 @@ Status Graph::end_capture(Stream& stream, std::unique_ptr<Graph>* graph) {
 
 Status Graph::launch(const StreamPtr& stream) {
   RMSNORM_TRY(stream->refuse_capture());
-  const auto known = std::find_if(launches_.begin(), launches_.end(),
-                                  [&](const Launch& launch) { return launch.stream == stream; });
   // Noted before it is enqueued, when an error does no harm yet.
-  Launch& launch = known != launches_.end()
-                       ? *known
-                       : launches_.emplace_back(Launch{stream, stream->enqueued()});
+  std::uint64_t& launch = launches_.try_emplace(stream, stream->enqueued()).first->second;
   const Status status = stream->enqueue(
       {}, [&] { return RMSNORM_CUDA(cuGraphLaunch, executable_->get(), stream->handle()); });
-  launch.enqueued = stream->enqueued();
+  launch = stream->enqueued();
   return status;
-}
-
-void Graph::note_launches() {
-  for (const AllocationPtr& allocation : used_) {
-    for (const Launch& launch : launches_) allocation->use_on(launch.stream, launch.enqueued);
-  }
 }
 
 void Graph::close() noexcept {
   if (executable_ == nullptr) return;
-  try {
-    note_launches();
-  } catch (const std::bad_alloc&) {
-    // Without room to note the launches they are waited for.
-    for (const Launch& launch : launches_) {
-      const std::shared_ptr<Fence> fence = launch.stream->fence(launch.enqueued);
-      if (fence != nullptr) fence->wait();
-    }
+  for (const AllocationPtr& allocation : used_) {
+    for (const auto& [stream, enqueued] : launches_) allocation->use_on(stream, enqueued);
   }
   used_.clear();
   launches_.clear();

@@ -1,9 +1,10 @@
 // Work that was captured, to be launched as a whole again and again.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
-#include <vector>
 
 #include "allocation.h"
 #include "stream.h"
@@ -31,19 +32,12 @@ class Graph {
   void close() noexcept;
 
  private:
-  struct Launch {
-    StreamPtr stream;
-    std::uint64_t enqueued;
-  };
-
   using Executable = Owned<CUgraphExec, &Driver::cuGraphExecDestroy>;
-
-  void note_launches();
 
   Device& device_;
   std::shared_ptr<Executable> executable_;  // null once closed
   std::set<AllocationPtr> used_;
-  std::vector<Launch> launches_;  // the last of each stream
+  std::map<StreamPtr, std::uint64_t> launches_;  // the last of each stream
 };
 
 }  // namespace rmsnorm::cuda

@@ -96,19 +96,4 @@ class StreamHandle : public Owned<CUstream, &Driver::cuStreamDestroy_v2> {
   }
 };
 
-// Enqueued copies of `bytes`, which may be 0. The host's side is page-locked memory and
-// stays as it is until the stream is through.
-inline Status copy_to_device(CUdeviceptr destination, const void* source, std::int64_t bytes,
-                             const StreamHandle& stream) {
-  if (bytes == 0) return {};
-  return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, destination, source, static_cast<std::size_t>(bytes),
-                      stream.get());
-}
-inline Status copy_to_host(void* destination, CUdeviceptr source, std::int64_t bytes,
-                           const StreamHandle& stream) {
-  if (bytes == 0) return {};
-  return RMSNORM_CUDA(cuMemcpyDtoHAsync_v2, destination, source, static_cast<std::size_t>(bytes),
-                      stream.get());
-}
-
 }  // namespace rmsnorm::cuda

@@ -50,16 +50,14 @@ Status Stream::adopt(Device& device, CUstream handle, StreamPtr* stream) {
 
 Status Stream::begin(DeviceScope& scope, std::initializer_list<const AllocationPtr*> used) {
   RMSNORM_TRY(enter(scope));
-  if (capture_ != nullptr) {
-    for (const AllocationPtr* allocation : used) {
-      if (*allocation != nullptr) capture_->used.insert(*allocation);
-    }
-    return {};
-  }
-  RMSNORM_TRY(prepare_fence());
-  ++enqueued_;
+  if (capture_ == nullptr) RMSNORM_TRY(count_work());
   for (const AllocationPtr* allocation : used) {
-    if (*allocation != nullptr) (*allocation)->use_on(shared_from_this(), enqueued_);
+    if (*allocation == nullptr) continue;
+    if (capture_ != nullptr) {
+      capture_->used.insert(*allocation);
+    } else {
+      (*allocation)->use_on(shared_from_this(), enqueued_);
+    }
   }
   return {};
 }
@@ -118,8 +116,7 @@ Status Stream::has_passed(bool* has_passed) {
 Status Stream::call_back(CUstreamCallback function, void* data) {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
-  RMSNORM_TRY(prepare_fence());
-  ++enqueued_;
+  RMSNORM_TRY(count_work());
   return device_.note_fault(RMSNORM_CUDA(cuStreamAddCallback, handle_, function, data, 0));
 }
 
@@ -241,13 +238,15 @@ Status Stream::end_abandoned() {
   return {};
 }
 
-// There before anything is enqueued: once it runs, memory depends on its fence.
-Status Stream::prepare_fence() {
+// Its fence is there before the work is enqueued: once it runs, memory depends on that.
+Status Stream::count_work() {
   if (is_unrecorded()) fence_now();
-  if (next_fence_ != nullptr) return {};
-  auto fence = std::make_shared<Fence>(device_);
-  RMSNORM_TRY(fence->make());
-  next_fence_ = std::move(fence);
+  if (next_fence_ == nullptr) {
+    auto fence = std::make_shared<Fence>(device_);
+    RMSNORM_TRY(fence->make());
+    next_fence_ = std::move(fence);
+  }
+  ++enqueued_;
   return {};
 }
 

@@ -124,7 +124,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Status end_abandoned();
   void leave_capture() noexcept;
   void leave_endless_capture() noexcept;
-  Status prepare_fence();
+  Status count_work();
   bool is_unrecorded() const { return last_fence_ != nullptr && !last_fence_->is_recorded(); }
   void fence_now() noexcept;
   void note_all_passed();

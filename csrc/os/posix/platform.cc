@@ -17,16 +17,7 @@
 namespace rmsnorm {
 namespace {
 
-struct KeptPointer {
-  void* pointer = nullptr;
-  void (*release)(void*) = nullptr;
-
-  ~KeptPointer() {
-    if (pointer != nullptr) release(pointer);
-  }
-};
-
-thread_local KeptPointer kept_pointer;
+thread_local std::unique_ptr<void, void (*)(void*)> kept_pointer{nullptr, nullptr};
 thread_local void* borrowed_pointer = nullptr;
 
 // An open file, closed at the end of its scope.
@@ -137,11 +128,10 @@ void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::int6
 #endif
 }
 
-void* thread_pointer() { return kept_pointer.pointer; }
+void* thread_pointer() { return kept_pointer.get(); }
 
 bool set_thread_pointer(void* pointer, void (*release)(void*)) {
-  kept_pointer.pointer = pointer;
-  kept_pointer.release = release;
+  kept_pointer = {pointer, release};
   return true;
 }
 
