@@ -1,5 +1,6 @@
 import { addDWeightTo, readBackward } from './call/backward';
 import type { Call } from './call/call';
+import { isDeviceBuffer } from './call/data';
 import { allOutputs, readForward } from './call/forward';
 import { readKeptWeight } from './call/kept-weight';
 import { makeKnownOptions, noOptions } from './call/known-options';
@@ -28,6 +29,7 @@ import {
 import { toBFloat16, toFloat16 } from './convert';
 import { rstdKind, zeros, type DType } from './core/dtype';
 import { argumentError } from './core/errors';
+import { readHostArray } from './core/host-array';
 import { knownOptions, readFlag } from './core/validate';
 import { DeviceBuffer, ordinalOfBuffer } from './gpu/device-buffer';
 import type { DeviceName } from './gpu/devices';
@@ -238,11 +240,16 @@ export class RMSNorm<
     return result as Vjp<X, O>;
   }
 
-  /** Sets `weightGrad` to zeros, in place, if there is one. */
+  /**
+   * Sets `weightGrad` to zeros, in place, if there is one.
+   *
+   * @throws TypeError for what it was set to, if that is no array; Error `ERR_DISPOSED`
+   */
   zeroGrad(): void {
-    const grad: WeightGrad<WeightData> | null = this.weightGrad;
-    if (grad instanceof DeviceBuffer) grad.fill(0, this.#streamOptions());
-    else grad?.fill(0);
+    const grad: unknown = this.weightGrad ?? null;
+    if (grad === null) return;
+    if (isDeviceBuffer(grad)) grad.fill(0, this.#streamOptions());
+    else (readHostArray('weightGrad', grad).data as Float32Array).fill(0);
   }
 
   /**

@@ -2,7 +2,7 @@ import { argumentError } from '../core/errors';
 import type { Call } from './call';
 import { backwardOptions } from './known-options';
 import { readOperand, readOptional } from './operands';
-import { backwardOperation, backwardRules } from './operations';
+import { backwardOperation, backwardRules, type OperandName, type OperandRule } from './operations';
 import { readCall, type Preset } from './read-call';
 import { sourceOf, type Argument } from './tensor';
 
@@ -24,9 +24,12 @@ export function readBackward(
   return call;
 }
 
-/** Has a call that has been read add dweight to what `sums` holds. */
+/** As messages have it. */
+const weightGrad: OperandRule = { ...backwardRules.dweightOut, name: 'weightGrad' as OperandName };
+
+/** Has a call that has been read add dweight to what `sums`, a module's weightGrad, holds. */
 export function addDWeightTo(call: Call, sums: unknown): void {
-  call.dweightOut = readOperand(call, backwardRules.dweightOut, sums);
+  call.dweightOut = readOperand(call, weightGrad, sums);
   call.made &= ~backwardRules.dweightOut.bit;
   call.accumulate = true;
 }

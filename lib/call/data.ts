@@ -46,6 +46,12 @@ export function checkSameDevice(name: string, data: TensorData, x: TensorData): 
   throw argumentError('ERR_INVALID_ARG_VALUE', name, `on '${x.device}', the device of x`, data);
 }
 
+/** Whether two operands are arrays, or buffers on one device. */
+export function isSamePlace(a: TensorData, b: TensorData): boolean {
+  if (ArrayBuffer.isView(a)) return ArrayBuffer.isView(b);
+  return !ArrayBuffer.isView(b) && a.device === b.device;
+}
+
 /** The stream of a call on memory of a GPU; null for arrays, beside which there must be none. */
 export function readStreamFor(x: TensorData, stream: unknown): NativeStream | null {
   if (!ArrayBuffer.isView(x)) return readStream(stream, ordinalOfBuffer(x));

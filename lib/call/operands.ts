@@ -9,10 +9,10 @@ import {
   type DType,
   type FloatArray,
 } from '../core/dtype';
-import { argumentError } from '../core/errors';
+import { argumentError, describe } from '../core/errors';
 import type { DeviceBuffer } from '../gpu/device-buffer';
 import type { Call } from './call';
-import { checkSameDevice, isDeviceBuffer, type DataKind } from './data';
+import { checkSameDevice, isDeviceBuffer, isSamePlace, type DataKind } from './data';
 import { forwardRules, type OperandRule } from './operations';
 import { isSame } from './shape';
 import { dataOf, kindOf, readArgument, sourceOf, statedType, type Argument } from './tensor';
@@ -24,14 +24,19 @@ export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
   return array[Symbol.toStringTag] === kind && array.length > 0;
 }
 
-/** Reads a weight of a rarer form. `dtype`: of x. */
-export function readWeight(value: unknown, x: Argument, dtype: DType): Argument {
+/** Reads a weight of a rarer form. `dtype`: of x. `isKept`: by a module, so that x is what is wrong. */
+export function readWeight(value: unknown, x: Argument, dtype: DType, isKept: boolean): Argument {
   if (value === undefined) {
     throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', `${anArray}, or null for none`, value);
   }
+  const { weight: rule } = forwardRules;
   const weight = readArgument('weight', value);
-  checkTensor(forwardRules.weight, weight, x);
-  checkDType(forwardRules.weight, weight, dtype);
+  if (isKept && !(isSamePlace(dataOf(weight), dataOf(x)) && isAsItsRule(rule, weight, dtype))) {
+    const expected = `of the device and dtype of the module's weight, ${describe(value)}`;
+    throw argumentError('ERR_INVALID_ARG_TYPE', 'x', expected, sourceOf(x));
+  }
+  checkTensor(rule, weight, x);
+  checkDType(rule, weight, dtype);
   return weight;
 }
 
@@ -130,16 +135,15 @@ function is16Bit(dtype: DType): boolean {
 
 /** Refuses an operand whose elements cannot be what its rule says beside tensors of `dtype`. */
 export function checkDType(rule: OperandRule, argument: Argument, dtype: DType): void {
-  const { element } = rule;
-  if (element === 'rstd') {
-    if (!isOf(argument, dtype === 'float64' ? dtype : 'float32')) {
-      throw wrongRstd(rule, dtype, sourceOf(argument));
-    }
-  } else if (!isOf(argument, dtype)) {
-    if (element === 'tensor' || !is16Bit(dtype) || !isFloat32(argument)) {
-      throw wrongDType(rule, argument, dtype);
-    }
-  }
+  if (isAsItsRule(rule, argument, dtype)) return;
+  if (rule.element === 'rstd') throw wrongRstd(rule, dtype, sourceOf(argument));
+  throw wrongDType(rule, argument, dtype);
+}
+
+function isAsItsRule({ element }: OperandRule, argument: Argument, dtype: DType): boolean {
+  if (element === 'rstd') return isOf(argument, dtype === 'float64' ? dtype : 'float32');
+  if (isOf(argument, dtype)) return true;
+  return element === 'tensorOrFloat32' && is16Bit(dtype) && isFloat32(argument);
 }
 
 function wrongRstd({ name }: OperandRule, dtype: DType, value: unknown): Error {

@@ -123,7 +123,7 @@ export function readCall(
     given |= operation.weight.bit;
     float32 = operation.weight.bit;
   } else if (weightGiven !== null) {
-    weight = readWeight(weightGiven, x, dtype);
+    weight = readWeight(weightGiven, x, dtype, preset !== noPreset);
   }
   const isOfWeight = ArrayBuffer.isView(x) && normalizedShape === undefined;
   const hiddenSize =

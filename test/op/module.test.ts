@@ -139,6 +139,44 @@ describe('a new module', () => {
   });
 });
 
+test.each<[DType, object]>([
+  ['float32', new Float64Array(4)],
+  ['float64', new Float32Array(4)],
+  ['bfloat16', new Float32Array(4)],
+])('a module of %s names x where that is of another dtype', (dtype, x) => {
+  const norm = new RMSNorm(4, { dtype });
+  const expected = "of the device and dtype of the module's weight";
+  const received = `${x.constructor.name}(4)`;
+  for (const call of [() => norm.forward(x as never), () => norm.vjp(x as never)]) {
+    expectRefusal(errorOf(call), [type, 'x', expected, received]);
+  }
+});
+
+test.each<[unknown, string, string]>([
+  [7, 'a Float32Array', '7'],
+  [{}, 'a Float32Array', '{}'],
+  [new Float64Array(3), 'a Float32Array, since x is float32', 'Float64Array(3)'],
+])('refuses a weightGrad of %p, which it names', (grad, expected, received) => {
+  const norm = new RMSNorm(4);
+  const { backward } = norm.vjp(ones(8));
+  norm.weightGrad = grad as Float32Array;
+  expectRefusal(
+    errorOf(() => backward(ones(8))),
+    [type, 'weightGrad', expected, received],
+  );
+});
+
+test('zeroGrad refuses what is no array', () => {
+  const norm = new RMSNorm(4);
+  norm.weightGrad = 7 as never;
+  expectRefusal(
+    errorOf(() => {
+      norm.zeroGrad();
+    }),
+    [type, 'weightGrad', 'a Float32Array', '7'],
+  );
+});
+
 describe.each(dtypes)('%s', (dtype) => {
   const settings = { weightOffset: 0.5, eps: 0.01, castOrder: 'float' } as const;
   const c = makeCase({ dtype, rows: 12, hiddenSize: 100, ...settings });
