@@ -72,47 +72,48 @@ RMSNORM_INLINE std::int64_t behind_line(const X* element) {
   return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(element) % 64 / sizeof(X));
 }
 
-// Folds the first `count` columns of a tile that begins at `begin` into a VecPair, whose lanes
-// LaneSums halves further.
-template <class Factors>
-RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
-  VecPair acc[kPairs];
-  for (auto& pair : acc) pair = zero_pair();
-  if (count >= kTileColumns && Factors::kFromLines) {
-    const std::int64_t behind = behind_line(row.x + begin);
-    const Factors factors = row.from(begin - behind);
-    acc[0] = factors.part(0, behind, kPairColumns, acc[0]);
-    for (std::int64_t i = 1; i < kTileColumns / kPairColumns; ++i) {
-      acc[i % kPairs] = factors.step(i * kPairColumns, acc[i % kPairs]);
-    }
-    if (behind > 0) acc[0] = factors.part(kTileColumns, 0, behind, acc[0]);
-  } else {
-    const Factors factors = row.from(begin);
-    const auto steps = [&](std::int64_t column) {
-      for (std::int64_t p = 0; p < kPairs; ++p) {
-        acc[p] = factors.step(column + p * kPairColumns, acc[p]);
-      }
-    };
-    if (count >= kTileColumns) {
-      for (std::int64_t column = 0; column < kTileColumns; column += kAccumulators) steps(column);
-    } else {
-      std::int64_t column = 0;
-      for (; column + kAccumulators <= count; column += kAccumulators) steps(column);
-      for (std::int64_t p = 0; column < count && p < kPairs; ++p) {
-        const std::int64_t rest = count - column;
-        if (rest >= kPairColumns) {
-          acc[p] = factors.step(column, acc[p]);
-        } else if (rest > 0) {
-          acc[p] = factors.part(column, 0, rest, acc[p]);
-        }
-        column += kPairColumns;
-      }
-    }
-  }
+// The sum of VecPairs that columns were added to in turn.
+RMSNORM_INLINE VecPair sum_pairs(VecPair (&acc)[kPairs]) {
   for (std::int64_t s = kPairs / 2; s >= 1; s /= 2) {
     for (std::int64_t p = 0; p < s; ++p) acc[p] = acc[p] + acc[p + s];
   }
   return acc[0];
+}
+
+// Folds a whole tile, in registers, into a VecPair whose lanes LaneSums halves further.
+template <class Factors>
+RMSNORM_INLINE VecPair fold_whole_tile(const Factors& row, std::int64_t begin) {
+  VecPair acc[kPairs] = {};
+  const std::int64_t behind = Factors::kFromLines ? behind_line(row.x + begin) : 0;
+  const Factors factors = row.from(begin - behind);
+  acc[0] =
+      Factors::kFromLines ? factors.part(0, behind, kPairColumns, acc[0]) : factors.step(0, acc[0]);
+  for (std::int64_t i = 1; i < kTileColumns / kPairColumns; ++i) {
+    acc[i % kPairs] = factors.step(i * kPairColumns, acc[i % kPairs]);
+  }
+  if (behind > 0) acc[0] = factors.part(kTileColumns, 0, behind, acc[0]);
+  return sum_pairs(acc);
+}
+
+// Folds the first `count` columns of a tile.
+template <class Factors>
+RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
+  if (count >= kTileColumns) return fold_whole_tile(row, begin);
+  VecPair acc[kPairs] = {};
+  const Factors factors = row.from(begin);
+  std::int64_t j = 0;
+  for (; j + kAccumulators <= count; j += kAccumulators) {
+    for (std::int64_t p = 0; p < kPairs; ++p) acc[p] = factors.step(j + p * kPairColumns, acc[p]);
+  }
+  for (std::int64_t p = 0; p < kPairs; ++p, j += kPairColumns) {
+    const std::int64_t rest = count - j;
+    if (rest >= kPairColumns) {
+      acc[p] = factors.step(j, acc[p]);
+    } else if (rest > 0) {
+      acc[p] = factors.part(j, 0, rest, acc[p]);
+    }
+  }
+  return sum_pairs(acc);
 }
 
 // kLanes folded tiles, and then their sums: tile i's in lane i. Interleaved, even and odd columns
