@@ -103,8 +103,10 @@ export function readCall(
   }
 
   const kind = kindOf(x);
-  const isFloat32 = kind === 'Float32Array' && stated === undefined;
-  const dtype = isFloat32 ? 'float32' : readDType(x, stated, preset.bits);
+  const isFloat32 = kind === 'Float32Array' && (stated === undefined || stated === 'float32');
+  const isBits = kind === 'Uint16Array' && (stated === 'bfloat16' || stated === 'float16');
+  const ofBits = isBits && ArrayBuffer.isView(x) ? (stated as DType) : undefined;
+  const dtype = isFloat32 ? 'float32' : (ofBits ?? readDType(x, stated, preset.bits));
   if (eps !== undefined) checkEps(eps, dtype);
   if (weightOffset !== undefined) checkWeightOffset(weightOffset, dtype);
   if (castOrder !== undefined) checkCastOrder(castOrder);
@@ -131,7 +133,10 @@ export function readCall(
       ? weight.length
       : readHiddenSize(x, weight, normalizedShape);
   const rows = x.length / hiddenSize;
-  if (!Number.isInteger(rows)) throw brokenRows(x, hiddenSize);
+  if (!Number.isInteger(rows)) {
+    const expected = `whole rows of ${String(hiddenSize)} elements`;
+    throw argumentError('ERR_OUT_OF_RANGE', 'x', expected, dataOf(x));
+  }
 
   const call = newCall({
     operation,
@@ -167,11 +172,6 @@ export function readCall(
   }
   if (dsum !== undefined) call.dsum = readOperand(call, backwardRules.dsum, dsum);
   return call;
-}
-
-function brokenRows(x: Argument, hiddenSize: number): Error {
-  const expected = `whole rows of ${String(hiddenSize)} elements`;
-  return argumentError('ERR_OUT_OF_RANGE', 'x', expected, dataOf(x));
 }
 
 /** The device of a call on a DeviceBuffer, which the option `device` may name. */
