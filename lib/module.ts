@@ -19,6 +19,7 @@ import { runLater, runNow } from './call/run';
 import { checkWeightShape, readNormalizedShape } from './call/shape';
 import {
   recheck,
+  resultOf,
   sizeOf,
   sourceOf,
   tensorOf,
@@ -134,7 +135,7 @@ export class RMSNorm<
     } else {
       this.#weight = hasWeight ? initialWeight(sizeOf(shape), 1 - weightOffset, dtype) : null;
     }
-    const buffer = this.#weight instanceof DeviceBuffer ? this.#weight : null;
+    const buffer = isDeviceBuffer(this.#weight) ? this.#weight : null;
     if (buffer !== null && named !== undefined && ordinalOfBuffer(buffer) !== ordinal) {
       const expected = `'${buffer.device}', the device of weight, or left out`;
       throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, named);
@@ -185,7 +186,7 @@ export class RMSNorm<
   ): RMSNormResult<X, O> {
     const call = this.#read(x, options);
     runNow(call);
-    return resultOf(call) as RMSNormResult<X, O>;
+    return forwardResult(call) as RMSNormResult<X, O>;
   }
 
   /**
@@ -198,7 +199,7 @@ export class RMSNorm<
   >(x: X, options: O & RMSNormCallOptions = noOptions as O): Promise<RMSNormResult<X, O>> {
     const call = this.#read(x, options);
     await runLater(call);
-    return resultOf(call) as RMSNormResult<X, O>;
+    return forwardResult(call) as RMSNormResult<X, O>;
   }
 
   /**
@@ -228,12 +229,12 @@ export class RMSNorm<
     const { dtype } = call;
     const saved = {
       x: (call.sumOut ?? call.x) as Argument,
-      rstd: sourceOf(call.rstdOut as Argument),
+      rstd: resultOf(call.rstdOut),
       dtype,
     };
     const result = {
-      y: sourceOf(call.out as Argument),
-      sum: call.sumOut === undefined ? null : sourceOf(call.sumOut),
+      y: resultOf(call.out),
+      sum: resultOf(call.sumOut),
       backward: (dy: unknown, given: VjpBackwardOptions = noOptions as VjpBackwardOptions) =>
         this.#backward(saved, dy, given),
     };
@@ -281,11 +282,11 @@ export class RMSNorm<
     } else {
       runNow(call);
     }
-    return call.dxOut === undefined ? null : sourceOf(call.dxOut);
+    return resultOf(call.dxOut);
   }
 
   #makeWeightGrad(weight: WeightData): WeightGrad<WeightData> {
-    if (!(weight instanceof DeviceBuffer)) {
+    if (!isDeviceBuffer(weight)) {
       return zeros(rstdKind(this.dtype), weight.length) as Float32Array | Float64Array;
     }
     const { length, device } = weight;
@@ -306,9 +307,9 @@ interface Saved {
   readonly dtype: DType;
 }
 
-function resultOf({ out, sumOut }: Call): unknown {
-  const y = sourceOf(out as Argument);
-  return sumOut === undefined ? y : { y, sum: sourceOf(sumOut) };
+function forwardResult({ out, sumOut }: Call): unknown {
+  const y = resultOf(out);
+  return sumOut === undefined ? y : { y, sum: resultOf(sumOut) };
 }
 
 /** What was given for a weight; of a tensor, its data. */
@@ -319,7 +320,7 @@ function keptData({ data, dims, wrap, source }: TensorArgument): WeightData {
 
 /** Checks the stream of a module: of the weight's device, if it is on one. */
 function checkStream(stream: Stream, weight: WeightData | null): void {
-  if (weight instanceof DeviceBuffer) readStream(stream, ordinalOfBuffer(weight));
+  if (isDeviceBuffer(weight)) readStream(stream, ordinalOfBuffer(weight));
   else if (weight !== null) {
     const expected = 'left out where weight is no DeviceBuffer';
     throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);

@@ -1,15 +1,10 @@
 import { readBackward } from './call/backward';
-import type { Call, Operand } from './call/call';
+import type { Call } from './call/call';
 import { allOutputs, onlyY, readForward } from './call/forward';
 import { forwardOptions, noOptions, rmsNormOptions } from './call/known-options';
 import { runLater, runNow } from './call/run';
-import { readX, sourceOf } from './call/tensor';
+import { readX, resultOf } from './call/tensor';
 import type { RmsNorm } from './rms-norm-types';
-
-/** What the caller gets for an operand that was an output; null if there was none. */
-function resultOf(output: Operand): unknown {
-  return output === undefined ? null : sourceOf(output);
-}
 
 function forwardResult({ out, rstdOut, sumOut }: Call) {
   return { y: resultOf(out), rstd: resultOf(rstdOut), sum: resultOf(sumOut) };

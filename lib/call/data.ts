@@ -33,23 +33,22 @@ export function freshRstd(like: TensorData, rows: number): DeviceBuffer {
   return new DeviceBuffer(rows, 'float32', { device });
 }
 
+/** Whether two operands are arrays, or buffers on one device. */
+export function isSamePlace(a: TensorData, b: TensorData): boolean {
+  if (ArrayBuffer.isView(a)) return ArrayBuffer.isView(b);
+  return !ArrayBuffer.isView(b) && a.device === b.device;
+}
+
 /** Refuses data that is elsewhere than x: all of a call is in arrays, or on one GPU. */
 export function checkSameDevice(name: string, data: TensorData, x: TensorData): void {
+  if (isSamePlace(data, x)) return;
   if (ArrayBuffer.isView(x)) {
-    if (ArrayBuffer.isView(data)) return;
     throw argumentError('ERR_INVALID_ARG_TYPE', name, 'an array, since x is one', data);
   }
   if (ArrayBuffer.isView(data)) {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a DeviceBuffer, since x is one', data);
   }
-  if (data.device === x.device) return;
   throw argumentError('ERR_INVALID_ARG_VALUE', name, `on '${x.device}', the device of x`, data);
-}
-
-/** Whether two operands are arrays, or buffers on one device. */
-export function isSamePlace(a: TensorData, b: TensorData): boolean {
-  if (ArrayBuffer.isView(a)) return ArrayBuffer.isView(b);
-  return !ArrayBuffer.isView(b) && a.device === b.device;
 }
 
 /** The stream of a call on memory of a GPU; null for arrays, beside which there must be none. */

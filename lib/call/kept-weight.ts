@@ -1,4 +1,4 @@
-import { checkDTypeName, dtypeOf, type DType } from '../core/dtype';
+import { checkDTypeName, dtypeOf, dtypesOfKinds, type ArrayKind, type DType } from '../core/dtype';
 import { isDeviceBuffer } from './data';
 import { refuseView } from './operands';
 import { dataOf, kindOf, readArgument, type Argument } from './tensor';
@@ -29,7 +29,5 @@ function dtypeOfWeight(weight: Argument | undefined): DType {
   if (weight === undefined) return 'float32';
   const data = dataOf(weight);
   if (isDeviceBuffer(data)) return data.dtype;
-  const kind = kindOf(weight);
-  if (kind === 'Float64Array') return 'float64';
-  return kind === 'Float16Array' ? 'float16' : 'float32';
+  return dtypesOfKinds[kindOf(weight) as ArrayKind] ?? 'float32';
 }

@@ -150,6 +150,11 @@ export function sourceOf(argument: Argument): unknown {
   return ArrayBuffer.isView(argument) ? argument : argument.source;
 }
 
+/** The same; null for an output that there is not. */
+export function resultOf(output: Argument | undefined): unknown {
+  return output === undefined ? null : sourceOf(output);
+}
+
 function readTensorArgument(name: string, value: unknown): TensorArgument {
   const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
   if (!isObject || isDeviceBuffer(value)) return wholeTensor(readData(name, value), value);
