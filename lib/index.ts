@@ -13,14 +13,18 @@ export type {
   WeightData,
   WeightGrad,
 } from './module-options';
-export {
-  createPlan,
-  type Plan,
-  type PlanData,
-  type PlannedBackward,
-  type PlannedForward,
-  type PlanOptions,
-} from './plan';
+export { createPlan } from './plan';
+export type {
+  Plan,
+  PlanData,
+  PlanDWeight,
+  PlanGradients,
+  PlannedBackward,
+  PlannedForward,
+  PlanOptions,
+  PlanOutput,
+} from './plan-types';
+export { allocate, type ArrayOf } from './allocate';
 export { fromBFloat16, fromFloat16, toBFloat16, toFloat16 } from './convert';
 export {
   cpuVariants,

@@ -5,6 +5,7 @@ import {
   addOperand,
   checkDType,
   checkLength,
+  isFloat32,
   isPlain,
   readOperand,
   readOptional,
@@ -15,7 +16,6 @@ import {
   checkWeightOffset,
   defaultEps,
   readDeviceFor,
-  type CommonOptions,
 } from './call/options';
 import {
   backwardOperation,
@@ -25,83 +25,27 @@ import {
   type OperandRule,
   type Operation,
 } from './call/operations';
-import { runNow } from './call/run';
+import { makeOwned, Turns, type OwnedOutput } from './call/owned-outputs';
+import { runLater, runNow } from './call/run';
 import { dataOf, readArgument, type Argument } from './call/tensor';
-import { dtypes, type DType, type FloatArray } from './core/dtype';
+import { dtypes, type DType } from './core/dtype';
 import { argumentError } from './core/errors';
 import { knownOptions, readCount, readFlag } from './core/validate';
-import type { CudaDeviceName } from './gpu/cuda';
-import { ordinalOfBuffer, type DeviceBuffer } from './gpu/device-buffer';
-import { cpuOrdinal, type DeviceName } from './gpu/devices';
-import { readStream } from './gpu/stream';
-
-/** Options of {@link createPlan}. */
-export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
-  /** The rows of each call, from 0 up. */
-  readonly rows: number;
-  /** Elements of a row. Default: the length of weight. */
-  readonly hiddenSize?: number | undefined;
-  /**
-   * (hiddenSize), of `dtype` or, beside 16 bits, float32: an array, or a DeviceBuffer for calls on
-   * such. The plan keeps it; what it holds at a call is what counts. Default null: ones.
-   */
-  readonly weight?: FloatArray | DeviceBuffer | null | undefined;
-  /** Of all tensors. Default: that of weight, if it says one, which bits do not; else float32. */
-  readonly dtype?: DType | undefined;
-  /** Default: that of weight, if it is a DeviceBuffer, else `'cpu'`. */
-  readonly device?: DeviceName | undefined;
-  /** Whether `backward` adds to what its `dweightOut` holds. Default false. */
-  readonly accumulate?: boolean | undefined;
-}
-
-/** What the functions of a plan take: DeviceBuffers on a GPU, arrays on the CPU. */
-export type PlanData<O> = O extends
-  Record<'device', CudaDeviceName> | Record<'weight', DeviceBuffer>
-  ? DeviceBuffer
-  : FloatArray;
-
-/** {@link Plan.forward}. */
-export type PlannedForward<Data> = (
-  x: Data,
-  out: Data,
-  rstdOut?: Data | null,
-  residual?: Data | null,
-  sumOut?: Data | null,
-) => void;
-
-/** {@link Plan.backward}. */
-export type PlannedBackward<Data> = (
-  dy: Data,
-  x: Data,
-  rstd: Data | null,
-  dxOut: Data | null,
-  dweightOut: Data | null,
-  dsum?: Data | null,
-) => void;
-
-/** Calls of one shape: see {@link createPlan}. */
-export interface Plan<Data = FloatArray> {
-  /** Rows of each call. */
-  readonly rows: number;
-  /** Elements of a row. */
-  readonly hiddenSize: number;
-  /** Of all tensors. */
-  readonly dtype: DType;
-  /**
-   * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `sumOut` and
-   * y of that. What may be the same as what is as in `rmsNorm.forward`.
-   */
-  readonly forward: PlannedForward<Data>;
-  /**
-   * Writes dx and dweight to those of `dxOut` and `dweightOut` that are not null. `rstd` null:
-   * recomputed. Aliasing as in `rmsNorm.backward`.
-   */
-  readonly backward: PlannedBackward<Data>;
-}
+import { DeviceBuffer, ordinalOfBuffer } from './gpu/device-buffer';
+import { cpuOrdinal } from './gpu/devices';
+import { readStream, type Stream } from './gpu/stream';
+import type {
+  Plan,
+  PlanData,
+  PlanDWeight,
+  PlanGradients,
+  PlanOptions,
+  PlanOutput,
+} from './plan-types';
 
 const planNames: ReadonlySet<string> = new Set([
   ...['rows', 'hiddenSize', 'weight', 'dtype', 'device', 'stream'],
-  ...['eps', 'weightOffset', 'castOrder', 'accumulate'],
+  ...['eps', 'weightOffset', 'castOrder', 'accumulate', 'outputs'],
 ]);
 
 /**
@@ -120,18 +64,20 @@ const planNames: ReadonlySet<string> = new Set([
  * @throws TypeError and RangeError for options, and at calls for arrays, that are not as described;
  * CudaError `ERR_CUDA_UNAVAILABLE`
  */
-export function createPlan<const O extends PlanOptions>(options: O): Plan<PlanData<O>> {
+export function createPlan<const O extends PlanOptions>(
+  options: O,
+): Plan<PlanData<O>, PlanOutput<O>, PlanDWeight<O>> {
   const plan: unknown = Object.freeze(makePlan(options));
-  return plan as Plan<PlanData<O>>;
+  return plan as Plan<PlanData<O>, PlanOutput<O>, PlanDWeight<O>>;
 }
 
 /** A copy of checked options, each of them read once. */
 function readOptions(options: PlanOptions) {
   const { rows, hiddenSize, weight = null, dtype, device, stream, accumulate } = options;
-  const { eps = defaultEps, weightOffset = 0, castOrder = 'llama' } = options;
+  const { eps = defaultEps, weightOffset = 0, castOrder = 'llama', outputs = 2 } = options;
   return {
     ...{ rows, hiddenSize, weight, dtype, device, stream, accumulate },
-    ...{ eps, weightOffset, castOrder },
+    ...{ eps, weightOffset, castOrder, outputs },
   };
 }
 
@@ -151,6 +97,7 @@ function makePlan(options: PlanOptions) {
     throw argumentError('ERR_OUT_OF_RANGE', 'rows', expected, rows);
   }
   const accumulate = readFlag('accumulate', own.accumulate, false);
+  const outputs = readCount('outputs', own.outputs, 1);
   const buffer = weight && dataOf(weight);
   const isOnGpu = own.device === undefined && isDeviceBuffer(buffer);
   const device = isOnGpu ? ordinalOfBuffer(buffer) : named;
@@ -180,8 +127,31 @@ function makePlan(options: PlanOptions) {
       return call;
     };
   };
-  const calls = planCalls(beginner(forwardOperation), beginner(backwardOperation));
-  return { rows, hiddenSize, dtype, ...calls };
+  const beginForward = beginner(forwardOperation);
+  const beginBackward = beginner(backwardOperation);
+  const owned = (name: 'out' | 'dweightOut', own: DType, length: number) =>
+    makeOwned(name, own, length, device, weight);
+  const makeMatrix = () => owned('out', dtype, rows * hiddenSize);
+  const makeDWeight = () =>
+    weight && owned('dweightOut', isFloat32(weight) ? 'float32' : dtype, hiddenSize);
+  let sum: OwnedOutput | undefined;
+  const dweightOf = () =>
+    accumulate ? (sum ??= zeroed(makeDWeight(), own.stream)) : makeDWeight();
+  const makeBoth = () => makeGradients(makeMatrix(), dweightOf());
+  return {
+    ...{ rows, hiddenSize, dtype },
+    ...planCalls(beginForward, beginBackward),
+    ...planRuns(beginForward, new Turns(outputs, makeMatrix)),
+    ...planBackwardRuns(beginBackward, new Turns(outputs, makeBoth)),
+  };
+}
+
+/** An output that begins as zeros, which only memory of a GPU does not by itself. */
+function zeroed(output: OwnedOutput | undefined, stream: Stream | undefined) {
+  if (output?.result instanceof DeviceBuffer) {
+    output.result.fill(0, stream === undefined ? {} : { stream });
+  }
+  return output;
 }
 
 /** The functions of a plan, over what begins their calls. */
@@ -214,6 +184,63 @@ function planCalls(beginForward: () => Call, beginBackward: () => Call) {
       runNow(call);
     },
   };
+}
+
+/** Those that write to outputs of the plan's. */
+function planRuns(begin: () => Call, outputs: Turns<OwnedOutput>) {
+  return {
+    run(x: unknown) {
+      const call = begin();
+      call.x = readX(call, x);
+      const { argument, result } = outputs.takeNow();
+      call.out = addOutput(call, forwardRules.out, argument);
+      runNow(call);
+      return result;
+    },
+    async runAsync(x: unknown) {
+      const call = begin();
+      call.x = readX(call, x);
+      const turn = outputs.take();
+      const { argument, result } = turn.output;
+      call.out = addOutput(call, forwardRules.out, argument);
+      await turn.lend(() => runLater(call));
+      return result;
+    },
+  };
+}
+
+function planBackwardRuns(begin: () => Call, outputs: Turns<Gradients>) {
+  return {
+    runBackward(dy: unknown, x: unknown, rstd: unknown) {
+      const call = begin();
+      call.x = readX(call, x);
+      call.dy = readOperand(call, backwardRules.dy, dy);
+      call.rstd = readOptional(call, backwardRules.rstd, rstd);
+      const { dx, dweight, result } = outputs.takeNow();
+      call.dxOut = addOutput(call, backwardRules.dxOut, dx);
+      if (dweight !== undefined) {
+        call.dweightOut = addOutput(call, backwardRules.dweightOut, dweight);
+      }
+      runNow(call);
+      return result;
+    },
+  };
+}
+
+interface Gradients {
+  readonly dx: Argument;
+  readonly dweight: Argument | undefined;
+  readonly result: PlanGradients<unknown, unknown>;
+}
+
+function makeGradients(dx: OwnedOutput, dweight: OwnedOutput | undefined): Gradients {
+  const result = Object.freeze({ dx: dx.result, dweight: dweight?.result ?? null });
+  return { dx: dx.argument, dweight: dweight?.argument, result };
+}
+
+function addOutput(call: Call, rule: OperandRule, output: Argument): Argument {
+  addOperand(call, rule, output);
+  return output;
 }
 
 function readX(call: Call, value: unknown): Argument {

@@ -91,7 +91,8 @@ export function planOf<Memory extends Elements | DeviceBuffer>(
   { weight }: MemorySet<Memory>,
   where: Where = {},
 ): Plan<Memory> {
-  return createPlan({ rows, weight, dtype, eps, ...where }) as Plan as Plan<Memory>;
+  const plan: unknown = createPlan({ rows, weight, dtype, eps, ...where });
+  return plan as Plan<Memory>;
 }
 
 /** Into memory that is there already, with all else checked before. */

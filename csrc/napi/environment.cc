@@ -1,9 +1,11 @@
 #include "environment.h"
 
+#include <initializer_list>
 #include <mutex>
 #include <new>
 #include <string>
 
+#include "../cpu/warm_memory.h"
 #include "../cuda/host/backend.h"
 #include "../cuda/runtime/allocation.h"
 #include "../os/platform.h"
@@ -19,17 +21,30 @@ constexpr napi_type_tag kTag{0x6c1f0a5e93d84b27, 0xa0f42e7d5b61c839};
 std::mutex environments_mutex;
 int environments = 0;
 
+// A value of JavaScript by its path from the global object; null where there is none. Runs getters.
+napi_value find_value(napi_env env, std::initializer_list<const char*> path) {
+  napi_value value = nullptr;
+  napi_get_global(env, &value);
+  for (const char* const key : path) {
+    if (napi_get_named_property(env, value, key, &value) != napi_ok) {
+      napi_get_and_clear_last_exception(env, &value);
+      return nullptr;
+    }
+  }
+  return value;
+}
+
+napi_value value_of(napi_env env, napi_ref reference) {
+  napi_value value = nullptr;
+  if (reference != nullptr) napi_get_reference_value(env, reference, &value);
+  return value;
+}
+
 // A variable of JavaScript's process.env that the process itself has not, or not so: workers have
 // copies with what their `env` says. Runs JavaScript's getters.
 std::optional<std::string> own_variable(napi_env env, const char* name) {
-  napi_value value = nullptr;
-  napi_get_global(env, &value);
-  for (const char* const key : {"process", "env", name}) {
-    if (napi_get_named_property(env, value, key, &value) != napi_ok) {
-      napi_get_and_clear_last_exception(env, &value);
-      return std::nullopt;
-    }
-  }
+  napi_value value = find_value(env, {"process", "env", name});
+  if (value == nullptr) return std::nullopt;
   std::size_t length = 0;
   if (napi_get_value_string_utf8(env, value, nullptr, 0, &length) != napi_ok || length == 0) {
     return std::nullopt;
@@ -74,6 +89,12 @@ Status Environment::make(napi_env env) {
     napi_remove_env_cleanup_hook(env, end, made.get());
     return ending();
   }
+  napi_valuetype type = napi_undefined;
+  napi_value make_unset_view = find_value(env, {"Buffer", "allocUnsafeSlow"});
+  if (make_unset_view != nullptr && napi_typeof(env, make_unset_view, &type) == napi_ok &&
+      type == napi_function) {
+    napi_create_reference(env, make_unset_view, 1, &made->make_unset_view_);
+  }
   // Of several loads in a thread the first one's is in use.
   const auto threads = own_variable(env, "RMSNORM_NUM_THREADS");
   if (threads && cpu::own_thread_count() == nullptr) {
@@ -92,11 +113,8 @@ Status Environment::of(napi_env env, Environment** environment) {
   return (*environment)->is_closed_ ? ending() : Status();
 }
 
-napi_value Environment::array_buffer_class() const {
-  napi_value value = nullptr;
-  napi_get_reference_value(env_, array_buffer_class_, &value);
-  return value;
-}
+napi_value Environment::array_buffer_class() const { return value_of(env_, array_buffer_class_); }
+napi_value Environment::make_unset_view() const { return value_of(env_, make_unset_view_); }
 
 // Cleanup hooks run in reverse order. Added again after the threadsafe function, ours comes before
 // the one that ends the function.
@@ -115,6 +133,7 @@ void Environment::end(void* environment) {
   if (--environments != 0) return;
   cuda::release();
   cpu::join_threads();
+  cpu::free_kept_memory();
 }
 
 Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream) {
@@ -164,6 +183,7 @@ void Environment::close() {
   is_closed_ = true;
   if (threads_ && cpu::own_thread_count() == &*threads_) cpu::use_own_thread_count(nullptr);
   napi_delete_reference(env_, array_buffer_class_);
+  if (make_unset_view_ != nullptr) napi_delete_reference(env_, make_unset_view_);
   async_calls_.close();
   while (!objects_.empty()) (*objects_.begin())->close();
   for (const auto& [device, stream] : default_streams_) close_stream(*stream);

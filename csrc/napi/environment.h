@@ -60,8 +60,9 @@ class Environment {
   // comes before a pointer is read. Errors: kInvalidState.
   Status open_mailbox();
 
-  // `ArrayBuffer` as it was when the addon was loaded.
+  // `ArrayBuffer`, and `Buffer.allocUnsafeSlow` or null, as they were when the addon was loaded.
   napi_value array_buffer_class() const;
+  napi_value make_unset_view() const;
 
   // The stream of calls that name none. Errors: kCuda.
   Status default_stream(cuda::Device& device, cuda::StreamPtr* stream);
@@ -88,6 +89,7 @@ class Environment {
   napi_env env_;
   bool is_closed_ = false;
   napi_ref array_buffer_class_ = nullptr;
+  napi_ref make_unset_view_ = nullptr;  // null where there is no `Buffer`
   std::optional<cpu::OwnThreadCount> threads_;
   const std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(env_, async_calls_);
   AsyncCalls async_calls_{env_, *mailbox_};

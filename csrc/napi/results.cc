@@ -12,6 +12,30 @@ namespace {
 constexpr auto kOwn =
     static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
 
+// Smaller ones are as fast to zero.
+constexpr std::int64_t kLeastUnset = 64 << 10;
+
+void clear_exception(napi_env env) {
+  napi_value exception = nullptr;
+  napi_get_and_clear_last_exception(env, &exception);
+}
+
+// By `Buffer.allocUnsafeSlow`, whose memory is not zeroed. False where there is none, or no memory.
+bool make_unset_buffer(const Environment& environment, napi_value length, napi_value* buffer) {
+  napi_env env = environment.env();
+  napi_value make = environment.make_unset_view();
+  napi_value global = nullptr;
+  napi_value view = nullptr;
+  napi_get_global(env, &global);
+  if (make == nullptr) return false;
+  if (napi_call_function(env, global, make, 1, &length, &view) == napi_ok &&
+      napi_get_typedarray_info(env, view, nullptr, nullptr, nullptr, buffer, nullptr) == napi_ok) {
+    return true;
+  }
+  clear_exception(env);
+  return false;
+}
+
 }  // namespace
 
 napi_value make_string(napi_env env, std::string_view text) {
@@ -54,10 +78,11 @@ Status make_array_buffer(napi_env env, std::int64_t bytes, napi_value* buffer) {
   RMSNORM_TRY(Environment::of(env, &environment));
   napi_value length = make_number(env, static_cast<double>(bytes));
   void* data = nullptr;
-  if (napi_new_instance(env, environment->array_buffer_class(), 1, &length, buffer) != napi_ok ||
-      !read_array_buffer(env, *buffer, bytes, &data)) {
-    napi_value exception = nullptr;
-    napi_get_and_clear_last_exception(env, &exception);
+  const bool is_made =
+      (bytes >= kLeastUnset && make_unset_buffer(*environment, length, buffer)) ||
+      napi_new_instance(env, environment->array_buffer_class(), 1, &length, buffer) == napi_ok;
+  if (!is_made || !read_array_buffer(env, *buffer, bytes, &data)) {
+    clear_exception(env);
     return {Code::kOutOfMemory, "Out of memory: no room for " + std::to_string(bytes) + " bytes"};
   }
   advise_huge_pages(data, bytes);

@@ -28,8 +28,9 @@ napi_value make_object(napi_env env, std::initializer_list<Property> properties)
 void set_own(napi_env env, napi_value object, Property property);
 napi_value make_list(napi_env env, const std::vector<napi_value>& values);
 
-// A new ArrayBuffer of zeros, on huge pages where it is large. Calls the constructor that the
-// environment was loaded with. Errors: kOutOfMemory.
+// A new ArrayBuffer for a result that sets all of it: a large one is on huge pages, and its memory
+// is not zeroed, which would keep the thread of JavaScript. Calls functions that the environment
+// was loaded with. Errors: kOutOfMemory.
 Status make_array_buffer(napi_env env, std::int64_t bytes, napi_value* buffer);
 
 }  // namespace rmsnorm::napi

@@ -3,7 +3,14 @@
 
 import type { NativeArray, NativeData } from '../../binding';
 import { binding } from '../binding';
-import { makeArray, nativeView, rstdKind, type ArrayKind } from '../core/dtype';
+import {
+  dtypes,
+  makeArray,
+  nativeView,
+  rstdKind,
+  type ArrayKind,
+  type FloatArray,
+} from '../core/dtype';
 import { adoptNativeError, argumentError } from '../core/errors';
 import { freshArray } from '../core/outputs';
 import { cuda } from '../gpu/cuda';
@@ -18,12 +25,14 @@ import {
   type OperandRule,
 } from './operations';
 import { writeLayout, writeRecord, type LayoutNumbers } from './record';
+import { giveRoom, takeRoom } from './room';
 import { collapse } from './strides';
 import {
   dataOf,
   kindOf,
   outputLike,
   readArgument,
+  recheck,
   type Argument,
   type StridedView,
   type TensorArgument,
@@ -103,34 +112,80 @@ function makeOutput(call: Call, rule: OperandRule): Argument {
   return output;
 }
 
-/** Runs a call on another thread; one on a stream is enqueued, and waited for. */
+/**
+ * Runs a call on another thread; one on a stream is enqueued, and waited for. Copies of its operands
+ * are made at once, or, where the calls in flight hold as much as they may, when it is its turn.
+ */
 export async function runLater(call: Call): Promise<void> {
   if (call.stream !== null) {
     runNow(call);
     await cuda.streamPassed(call.stream);
     return;
   }
-  const { rules } = call.operation;
-  const native = rules.map(({ name, bit }) => {
-    if ((call.given & bit) === 0) return null;
-    const data = dataOf(call[name] as Argument) as NativeArray;
-    return nativeView(data);
-  });
-  for (const rule of rules) {
-    const isMade = (call.made & rule.bit) !== 0 && rule.element === 'tensorOrFloat32';
-    if (isMade && isFloat32(modelOf(call, rule))) call.float32 |= rule.bit;
+  const { operands, bytes } = gather(call);
+  const turn = takeRoom(bytes);
+  try {
+    if (turn !== undefined) {
+      await turn;
+      recheckOperands(call);
+    }
+    takeOutputs(call, await start(call, operands));
+  } catch (error) {
+    throw adoptNativeError(error);
+  } finally {
+    giveRoom(bytes);
   }
+}
+
+/** Starts a call on another thread. */
+function start(call: Call, operands: (NativeArray | null)[]): Promise<(ArrayBuffer | null)[]> {
   writeRecord(call);
   if (call.strided !== 0) writeStrided(call);
   const run = call.operation === forwardOperation ? binding.forwardAsync : binding.backwardAsync;
-  try {
-    const buffers = await run(...native);
-    rules.forEach((rule, i) => {
-      const buffer = buffers[i] ?? null;
-      if (buffer !== null) call[rule.name] = outputOver(call, rule, buffer);
-    });
-  } catch (error) {
-    throw adoptNativeError(error);
+  return run(...operands);
+}
+
+/**
+ * The operands of a call for the addon, and the bytes that it takes until it has settled: of copies of
+ * all but shared memory, and of outputs that it makes.
+ */
+function gather(call: Call) {
+  let bytes = 0;
+  const operands = call.operation.rules.map((rule) => {
+    const { bit } = rule;
+    if ((call.given & bit) !== 0) {
+      const data = nativeView(dataOf(call[rule.name] as Argument) as FloatArray);
+      const isShared = data.buffer instanceof SharedArrayBuffer;
+      if (!isShared) bytes += lengthOf(rule, call) * data.BYTES_PER_ELEMENT;
+      return data;
+    }
+    if ((call.made & bit) !== 0) bytes += lengthOf(rule, call) * noteMade(call, rule);
+    return null;
+  });
+  return { operands, bytes };
+}
+
+/** The bytes of an element of an output that is to be made; notes those that are of float32. */
+function noteMade(call: Call, rule: OperandRule): number {
+  const isLikeWeight = rule.element === 'tensorOrFloat32' && isFloat32(modelOf(call, rule));
+  if (isLikeWeight) call.float32 |= rule.bit;
+  if (isLikeWeight || (rule.element === 'rstd' && call.dtype !== 'float64')) return 4;
+  return dtypes[call.dtype].bytes;
+}
+
+/** Makes the outputs whose memory the addon has made operands of the call. */
+function takeOutputs(call: Call, buffers: readonly (ArrayBuffer | null)[]): void {
+  if (call.made === 0) return;
+  call.operation.rules.forEach((rule, i) => {
+    const buffer = buffers[i] ?? null;
+    if (buffer !== null) call[rule.name] = outputOver(call, rule, buffer);
+  });
+}
+
+/** Checks that the memory of all operands is still there. */
+function recheckOperands(call: Call): void {
+  for (const { name, bit } of call.operation.rules) {
+    if ((call.given & bit) !== 0) recheck(name, call[name] as Argument);
   }
 }
 

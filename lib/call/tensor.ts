@@ -52,7 +52,8 @@ export type DeviceInput = DeviceBuffer | TensorLike<DeviceBuffer>;
 /** What functions take for a tensor: all of a call's in arrays, or all on one GPU. */
 export type AnyInput = Input | DeviceInput;
 
-type Fresh<A> =
+/** What is made for an array or a buffer of type A. */
+export type Fresh<A> =
   A extends DeviceBuffer<infer D>
     ? DeviceBuffer<D>
     : A extends Float32Array

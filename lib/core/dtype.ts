@@ -120,7 +120,7 @@ export function outOfMemory(length: number, cause: unknown): Error {
 }
 
 /** A new array of a kind: of `content` zeros, or over a whole buffer. */
-export function makeArray(kind: ArrayKind, content: number | ArrayBuffer): FloatArray {
+export function makeArray(kind: ArrayKind, content: number | ArrayBufferLike): FloatArray {
   if (kind === 'Float32Array') return new Float32Array(content as ArrayBuffer);
   if (kind === 'Float64Array') return new Float64Array(content as ArrayBuffer);
   if (kind === 'Uint16Array') return new Uint16Array(content as ArrayBuffer);

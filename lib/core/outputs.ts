@@ -1,12 +1,39 @@
 import { binding } from '../binding';
-import { nativeView, zeros, type ArrayKind, type FloatArray } from './dtype';
+import {
+  dtypes,
+  makeArray,
+  nativeView,
+  outOfMemory,
+  zeros,
+  type ArrayKind,
+  type DType,
+  type FloatArray,
+} from './dtype';
 
 /** Bytes that hold a whole huge page of 2 MiB wherever they begin. */
 const hugePageBytes = 4 * 2 ** 20;
 
 /** A new array of zeros for a result, on huge pages where it is large. */
 export function freshArray(kind: ArrayKind, length: number): FloatArray {
-  const array = zeros(kind, length);
+  return onHugePages(zeros(kind, length));
+}
+
+/**
+ * A new array of zeros over a SharedArrayBuffer, on huge pages where it is large. For 16 bits it is a
+ * `Uint16Array`.
+ */
+export function sharedArray(dtype: DType, length: number): FloatArray {
+  const { bits, bytes } = dtypes[dtype];
+  let buffer: SharedArrayBuffer;
+  try {
+    buffer = new SharedArrayBuffer(length * bytes);
+  } catch (cause) {
+    throw outOfMemory(length, cause);
+  }
+  return onHugePages(makeArray(bits, buffer));
+}
+
+function onHugePages(array: FloatArray): FloatArray {
   if (array.byteLength >= hugePageBytes) binding.adviseHugePages(nativeView(array));
   return array;
 }

@@ -168,7 +168,7 @@ test.each([
   [
     { rows: 1, weight, out: weight },
     'ERR_INVALID_ARG_VALUE',
-    "Unknown option 'out'. The options are rows, hiddenSize",
+    "Unknown option 'out'; did you mean 'outputs'?",
   ],
   [{ rows: 1, weight: [1] }, 'ERR_INVALID_ARG_TYPE', "'weight"],
   [

@@ -8,8 +8,7 @@
 #include <mutex>
 #include <span>
 
-#include "../../cpu/schedule.h"
-#include "../../cpu/thread_pool.h"
+#include "../../cpu/copy_rows.h"
 #include "../../op/fold.h"
 #include "../../os/never_destroyed.h"
 #include "../../os/platform.h"
@@ -85,30 +84,6 @@ struct Staging {
   std::shared_ptr<Resources> resources;  // null before the first call and after one that failed
 };
 
-// Calls copy(packed, strided, bytes) with offsets in bytes, for all of `rows` rows of an array from
-// first_row on: where they are packed, and where they are on the host.
-template <class Copy>
-Status copy_rows(const StagedArray& array, std::int64_t first_row, std::int64_t rows,
-                 const Copy& copy) {
-  int available = 1;
-  RMSNORM_TRY(cpu::thread_count(&available));
-  const std::int64_t bytes = rows * array.row_bytes;
-  // Packed rows are as one, which can be divided at any byte.
-  const bool is_packed = array.batch_rows == kOneBatch && array.row_stride == array.row_bytes;
-  const bool is_one = rows == 1 || is_packed;
-  const std::int64_t item = is_one ? 1 : array.row_bytes;
-  cpu::parallel_for(bytes / item, std::max<std::int64_t>(cpu::kBytesPerThread / item, 1),
-                    cpu::threads_for(bytes, available),
-                    [&](std::int64_t begin, std::int64_t end, int) {
-                      if (is_one)
-                        return copy(begin, row_offset(array, first_row) + begin, end - begin);
-                      for (std::int64_t r = begin; r < end; ++r) {
-                        copy(r * item, row_offset(array, first_row + r), item);
-                      }
-                    });
-  return {};
-}
-
 // Copies rows to page-locked memory, and enqueues copies from there to the device.
 Status upload(std::span<const StagedArray> arrays, const Buffers& buffers, std::int64_t first_row,
               std::int64_t rows, const StreamHandle& stream) {
@@ -119,7 +94,7 @@ Status upload(std::span<const StagedArray> arrays, const Buffers& buffers, std::
       std::memcpy(pinned + packed, static_cast<const char*>(array.source) + strided,
                   static_cast<std::size_t>(bytes));
     };
-    RMSNORM_TRY(copy_rows(array, first_row, rows, pack));
+    RMSNORM_TRY(cpu::copy_rows(array, array.row_bytes, first_row, rows, pack));
     RMSNORM_TRY(RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, buffers.device_of(array), pinned,
                              static_cast<std::size_t>(rows * array.row_bytes), stream.get()));
   }
@@ -145,7 +120,7 @@ Status unpack_rows(std::span<const StagedArray> arrays, const Buffers& buffers,
       std::memcpy(static_cast<char*>(array.destination) + strided,
                   buffers.pinned_of(array) + packed, static_cast<std::size_t>(bytes));
     };
-    RMSNORM_TRY(copy_rows(array, first_row, rows, unpack));
+    RMSNORM_TRY(cpu::copy_rows(array, array.row_bytes, first_row, rows, unpack));
   }
   return {};
 }

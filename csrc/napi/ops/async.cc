@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "../../cpu/copy_rows.h"
+#include "../../cpu/warm_memory.h"
 #include "../args/call.h"
 #include "../async_calls.h"
 #include "../environment.h"
@@ -24,26 +26,26 @@
 namespace rmsnorm::napi {
 namespace {
 
-// Copies rows between where they lie in their array and packed memory.
-enum class Direction { kPack, kUnpack };
+// Where the rows of an operand lie, in bytes from the first of its array.
+ConstRows rows_in_bytes(const Operand& operand) {
+  ConstRows rows = operand.as<ConstRows>();
+  rows.row_stride *= operand.element_bytes();
+  rows.batch_stride *= operand.element_bytes();
+  return rows;
+}
 
-void copy_rows(Direction direction, const Operand& operand, char* strided, char* packed) {
-  const auto copy = [direction](char* theirs, char* ours, std::int64_t bytes) {
-    char* const to = direction == Direction::kPack ? ours : theirs;
-    char* const from = direction == Direction::kPack ? theirs : ours;
-    if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
+Status pack_rows(const Operand& operand, char* packed) {
+  const auto copy = [&](std::int64_t ours, std::int64_t theirs, std::int64_t bytes) {
+    std::memcpy(packed + ours, operand.data() + theirs, static_cast<std::size_t>(bytes));
   };
-  const std::int64_t row_bytes = operand.row_bytes();
-  if (operand.is_packed()) return copy(strided, packed, operand.row_count() * row_bytes);
-  const std::int64_t size = operand.element_bytes();
-  for (std::int64_t batch = 0; batch < operand.batches.count; ++batch) {
-    char* row = strided + batch * operand.batches.stride * size;
-    for (std::int64_t i = 0; i < operand.rows.count; ++i) {
-      copy(row, packed, row_bytes);
-      row += operand.rows.stride * size;
-      packed += row_bytes;
-    }
-  }
+  return cpu::copy_rows(rows_in_bytes(operand), operand.row_bytes(), 0, operand.row_count(), copy);
+}
+
+Status unpack_rows(const char* packed, const Operand& operand) {
+  const auto copy = [&](std::int64_t ours, std::int64_t theirs, std::int64_t bytes) {
+    std::memcpy(operand.data() + theirs, packed + ours, static_cast<std::size_t>(bytes));
+  };
+  return cpu::copy_rows(rows_in_bytes(operand), operand.row_bytes(), 0, operand.row_count(), copy);
 }
 
 std::int64_t packed_bytes(const Operand& operand) {
@@ -75,14 +77,14 @@ class OperandInFlight {
     array_ = Napi::Persistent(Napi::Object(env, operand->value));
     if (operand->is_shared) return {};
     const std::int64_t bytes = packed_bytes(*operand);
-    copy_.reset(new (std::nothrow) char[static_cast<std::size_t>(bytes)]);
+    copy_ = cpu::take_warm_memory(bytes);
     if (copy_ == nullptr) {
       return {Code::kOutOfMemory, std::string("Out of memory: no room for '") +
                                       operand->rule->name + "', " + std::to_string(bytes) +
                                       " bytes"};
     }
     if (operand->rule->is_output()) written_ = *operand;
-    if (is_read) copy_rows(Direction::kPack, *operand, operand->data(), copy_.get());
+    if (is_read) RMSNORM_TRY(pack_rows(*operand, copy_.get()));
     operand->memory = copy_.get();
     operand->pack(operand->row_count());
     return {};
@@ -99,8 +101,7 @@ class OperandInFlight {
                                        "' was detached or resized before its result was ready"};
     }
     written_->memory = static_cast<char*>(data);
-    copy_rows(Direction::kUnpack, *written_, written_->data(), copy_.get());
-    return {};
+    return unpack_rows(copy_.get(), *written_);
   }
 
   // The ArrayBuffer that was made, or null.
@@ -110,7 +111,7 @@ class OperandInFlight {
 
  private:
   std::optional<Operand> written_;  // an output, where it lies in its array
-  std::unique_ptr<char[]> copy_;
+  cpu::WarmMemory copy_;
   Napi::ObjectReference array_;
   Napi::ObjectReference made_;
 };
@@ -119,14 +120,16 @@ class CallInFlight final : public AsyncCall {
  public:
   CallInFlight(napi_env env, Status (*run)(const Call&)) : AsyncCall(env), run_(run) {}
 
-  // Reads the arguments twice: making outputs, whose sizes they tell, may run JavaScript, after
-  // which no pointer of the first reading is good.
+  // Reads the arguments twice where outputs are made: that may run JavaScript, after which no
+  // pointer of the first reading is good.
   Status begin(const Operation& operation, const CallRecord& record, const napi_value* values) {
     RMSNORM_TRY(read_call(env(), operation, record, values, CallKind::kLater, &call_));
     for (std::size_t i = 0; i < operation.size(); ++i) {
       if (call_.made & bit(i)) RMSNORM_TRY(operands_[i].make(env(), call_.operands[i]));
     }
-    RMSNORM_TRY(read_call(env(), operation, record, values, CallKind::kLater, &call_));
+    if (call_.made != 0) {
+      RMSNORM_TRY(read_call(env(), operation, record, values, CallKind::kLater, &call_));
+    }
     for (std::size_t i = 0; i < operation.size(); ++i) {
       if (!call_.is_wanted(i)) continue;
       const bool is_read = !operation[i].is_output() || call_.accumulate;

@@ -1,0 +1,31 @@
+import { checkDTypeName, type DType } from './core/dtype';
+import { sharedArray } from './core/outputs';
+import { readCount } from './core/validate';
+
+/** The array that holds elements of a dtype: for 16 bits the one of their bits. */
+export type ArrayOf<D extends DType> = D extends 'float32'
+  ? Float32Array
+  : D extends 'float64'
+    ? Float64Array
+    : Uint16Array;
+
+/**
+ * A new array of zeros over a `SharedArrayBuffer`, which nothing can detach or shrink. So asynchronous
+ * calls use it in place, where they copy all other arrays, and worker threads share it: `postMessage`
+ * hands on the memory, not a copy. Large arrays lie on huge pages where the system has them.
+ *
+ * ```ts
+ * const x = allocate(rows * 4096);
+ * const bits = allocate(rows * 4096, 'bfloat16'); // a Uint16Array
+ * ```
+ *
+ * @param length - elements, from 0 up
+ * @param dtype - of the elements. Default `'float32'`
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` and `ERR_INVALID_ARG_VALUE`, RangeError
+ * `ERR_OUT_OF_RANGE`; Error `ERR_MEMORY_ALLOCATION_FAILED`
+ */
+export function allocate<D extends DType = 'float32'>(length: number, dtype?: D): ArrayOf<D> {
+  const own: unknown = dtype ?? 'float32';
+  checkDTypeName(own);
+  return sharedArray(own, readCount('length', length, 0)) as ArrayOf<D>;
+}
