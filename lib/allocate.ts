@@ -1,4 +1,4 @@
-import { checkDTypeName, type DType } from './core/dtype';
+import { checkDTypeName, type DType, type FloatArray } from './core/dtype';
 import { sharedArray } from './core/outputs';
 import { readCount } from './core/validate';
 
@@ -24,8 +24,8 @@ export type ArrayOf<D extends DType> = D extends 'float32'
  * @throws TypeError `ERR_INVALID_ARG_TYPE` and `ERR_INVALID_ARG_VALUE`, RangeError
  * `ERR_OUT_OF_RANGE`; Error `ERR_MEMORY_ALLOCATION_FAILED`
  */
-export function allocate<D extends DType = 'float32'>(length: number, dtype?: D): ArrayOf<D> {
-  const own: unknown = dtype ?? 'float32';
-  checkDTypeName(own);
-  return sharedArray(own, readCount('length', length, 0)) as ArrayOf<D>;
+export function allocate<D extends DType = 'float32'>(length: number, dtype?: D): ArrayOf<D>;
+export function allocate(length: number, dtype: DType = 'float32'): FloatArray {
+  checkDTypeName(dtype);
+  return sharedArray(dtype, readCount('length', length, 0));
 }

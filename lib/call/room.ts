@@ -23,7 +23,7 @@ function hasRoom(bytes: number): boolean {
 
 /** Takes room: at once, or, in turn, when the promise is fulfilled. */
 export function takeRoom(bytes: number): Promise<void> | undefined {
-  if (first === undefined && hasRoom(bytes)) {
+  if (bytes === 0 || (first === undefined && hasRoom(bytes))) {
     taken += bytes;
     return undefined;
   }

@@ -1,0 +1,89 @@
+#include "cpu/warm_memory.h"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <thread>
+#include <vector>
+
+namespace rmsnorm::cpu {
+namespace {
+
+constexpr std::int64_t kMiB = 1 << 20;
+
+TEST_CASE("a block that is given back serves the next who needs as much, or little less") {
+  free_kept_memory();
+  WarmMemory memory = take_warm_memory(kMiB);
+  char* const block = memory.get();
+  REQUIRE(block != nullptr);
+  CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
+  std::memset(block, 7, kMiB);
+  memory = nullptr;
+  CHECK(kept_bytes() >= kMiB);
+  memory = take_warm_memory(kMiB - 100);
+  CHECK(memory.get() == block);
+  CHECK(kept_bytes() == 0);
+  // Half as much has a block of its own.
+  CHECK(take_warm_memory(kMiB / 2).get() != nullptr);
+  CHECK(memory.get() == block);
+}
+
+TEST_CASE("of several blocks the one that was given back last is the next") {
+  free_kept_memory();
+  WarmMemory first = take_warm_memory(kMiB);
+  WarmMemory second = take_warm_memory(kMiB);
+  CHECK(first.get() != second.get());
+  char* const last = first.get();
+  second = nullptr;
+  first = nullptr;
+  CHECK(take_warm_memory(kMiB).get() == last);
+  CHECK(kept_bytes() == 2 * kMiB);
+}
+
+TEST_CASE("no more is kept than may be, and the oldest goes first") {
+  free_kept_memory();
+  { const WarmMemory old = take_warm_memory(3 * kMiB); }
+  std::vector<WarmMemory> blocks;
+  for (int i = 0; i < 70; ++i) blocks.push_back(take_warm_memory(2 * kMiB));
+  // What is in use counts: nothing can be kept beside it.
+  CHECK(kept_bytes() == 0);
+  blocks.clear();
+  CHECK(kept_bytes() == kMostWarmBytes);
+  { const WarmMemory larger = take_warm_memory(kMostWarmBytes / 2); }
+  CHECK(kept_bytes() == kMostWarmBytes);
+  { const WarmMemory more = take_warm_memory(2 * kMostWarmBytes); }
+  CHECK(kept_bytes() == 0);
+}
+
+TEST_CASE("small blocks are the C library's") {
+  free_kept_memory();
+  for (const std::int64_t bytes : {0, 1, 1000, (64 << 10) - 1}) {
+    WarmMemory memory = take_warm_memory(bytes);
+    REQUIRE(memory.get() != nullptr);
+    std::memset(memory.get(), 1, static_cast<std::size_t>(bytes));
+  }
+  CHECK(kept_bytes() == 0);
+}
+
+TEST_CASE("threads take and give back at once, each its own") {
+  free_kept_memory();
+  std::vector<std::thread> threads;
+  std::vector<int> wrong(4);
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([t, &wrong] {
+      for (int i = 0; i < 500; ++i) {
+        const std::int64_t bytes = (64 << 10) * (1 + (i + t) % 5);
+        const WarmMemory memory = take_warm_memory(bytes);
+        std::memset(memory.get(), t, static_cast<std::size_t>(bytes));
+        for (std::int64_t at = 0; at < bytes; at += 4096) wrong[t] += memory[at] != t;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == std::vector<int>(4));
+  free_kept_memory();
+  CHECK(kept_bytes() == 0);
+}
+
+}  // namespace
+}  // namespace rmsnorm::cpu

@@ -1,0 +1,116 @@
+// What calls in flight may hold: 128 MiB, beyond which calls wait before they copy anything. In
+// processes of their own: the room is that of a thread of JavaScript.
+
+import { mostBytesInFlight } from '../../lib/call/room';
+import { printedBy } from '../support/processes';
+
+jest.setTimeout(60_000); // processes take long to start on a busy machine
+
+/** x and out of 64 MiB each: a call on both takes all the room. */
+const prelude = `
+  const { rmsNorm, allocate } = lib;
+  const hiddenSize = 4096;
+  const length = ${String(mostBytesInFlight / 8)};
+  const weight = allocate(hiddenSize).fill(1);
+  const rows = (value) => new Float32Array(length).fill(value);
+  const first = () => rmsNorm.async(rows(1), weight, { out: new Float32Array(length), eps: 0 });
+  const values = (y) => [...new Set(Array.from({ length: 4096 }, (_, i) => y[i * y.length / 4096]))];
+  const outcome = (promise) => promise.then((result) => values(result.dx ?? result), ({ code, message }) => [code, message]);
+`;
+
+const printed = (program: string) =>
+  printedBy(`${prelude} (async () => { ${program} })();`, { RMSNORM_NUM_THREADS: '2' });
+
+test('a call that has room copies at once, one that has not when it has', async () => {
+  const values = await printed(`
+    const small = new Float32Array(hiddenSize).fill(2);
+    const fits = new Float32Array(hiddenSize).fill(2);
+    const before = rmsNorm.async(fits, weight, { eps: 12 });
+    fits.fill(100);
+    print(await outcome(before));
+    const calls = [first(), rmsNorm.async(small, weight, { eps: 12 })];
+    small.fill(6);
+    print(await Promise.all(calls.map(outcome)));
+  `);
+  // 2 / sqrt(4 + 12), and of what the array had later 6 / sqrt(36 + 12).
+  expect(values).toEqual([[0.5], [[1], [Math.fround(6 / Math.sqrt(48))]]]);
+});
+
+test('one on shared memory needs no room', async () => {
+  const values = await printed(`
+    const order = [];
+    const x = allocate(hiddenSize).fill(1);
+    const out = allocate(hiddenSize);
+    const calls = [
+      first().then(() => order.push('first')),
+      rmsNorm.async(new Float32Array(hiddenSize), weight).then(() => order.push('waits')),
+      rmsNorm.async(x, weight, { out }).then(() => order.push('in place')),
+    ];
+    await Promise.all(calls);
+    print(order.indexOf('in place') < order.indexOf('waits'));
+  `);
+  expect(values).toEqual([true]);
+});
+
+test('a call whose arrays are gone when it is its turn rejects, and those behind it go on', async () => {
+  const values = await printed(`
+    const gone = new Float32Array(hiddenSize).fill(1);
+    const calls = [
+      first(),
+      rmsNorm.async(gone, weight),
+      rmsNorm.backwardAsync(gone, gone, weight, null, { needsDweight: false }),
+      rmsNorm.async(new Float32Array(hiddenSize).fill(3), weight, { eps: 0 }),
+    ];
+    structuredClone(gone.buffer, { transfer: [gone.buffer] });
+    print(await Promise.all(calls.map(outcome)));
+    print(await outcome(first()));
+  `);
+  const detached = (name: string) => [
+    'ERR_INVALID_ARG_VALUE',
+    expect.stringContaining(`'${name}' must be an array whose buffer is not detached`) as unknown,
+  ];
+  expect(values).toEqual([[[1], detached('x'), detached('dy'), [1]], [1]]);
+});
+
+test('calls that take all the room follow one another, and one may take more', async () => {
+  const values = await printed(`
+    print(await Promise.all([first(), first(), first()].map(outcome)));
+    const long = new Float32Array(2 * length).fill(5);
+    print(values(await rmsNorm.async(long, weight, { eps: 0, out: new Float32Array(2 * length) })));
+    print(await outcome(first()));
+  `);
+  expect(values).toEqual([[[1], [1], [1]], [1], [1]]);
+});
+
+test('a hundred calls of 2 MiB take no more memory than they may', async () => {
+  const values = await printed(`
+    const x = new Float32Array(128 * hiddenSize).fill(1);
+    const out = Array.from({ length: 4 }, () => new Float32Array(x.length));
+    let highest = 0;
+    const watch = setInterval(() => { highest = Math.max(highest, process.memoryUsage.rss()); }, 1);
+    const start = process.memoryUsage.rss();
+    const calls = Array.from({ length: 100 }, (_, i) => rmsNorm.async(x, weight, { out: out[i % 4], eps: 0 }));
+    highest = process.memoryUsage.rss();
+    await Promise.all(calls);
+    clearInterval(watch);
+    // The copies of all would be 400 MiB.
+    print((highest - start) / 2 ** 20 < ${String(mostBytesInFlight / 2 ** 20 + 48)});
+    print(out.map(values));
+  `);
+  expect(values).toEqual([true, [[1], [1], [1], [1]]]);
+});
+
+test('their order is the one in which they were made', async () => {
+  const values = await printed(`
+    const order = [];
+    const calls = [first()];
+    // Those of one row would fit beside what is in flight, but come after the longer ones.
+    for (const [i, size] of [length, hiddenSize, length, hiddenSize].entries()) {
+      const out = new Float32Array(size);
+      calls.push(rmsNorm.async(rows(1).subarray(0, size), weight, { out }).then(() => order.push(i)));
+    }
+    await Promise.all(calls);
+    print(order);
+  `);
+  expect(values).toEqual([[0, 1, 2, 3]]);
+});
