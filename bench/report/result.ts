@@ -34,9 +34,16 @@ export interface LeftOut extends Case {
   readonly reason: string;
 }
 
+/** Of the fields whose names do not say it. */
+export const units = { time: 'ns', totalMemory: 'bytes' } as const;
+
+/** It changes with the meaning of a field, not with fields that are added. */
+export const schemaVersion = 2;
+
 /** What a run of the benchmark is kept as. */
 export interface Report {
-  readonly schemaVersion: 2;
+  readonly schemaVersion: typeof schemaVersion;
+  readonly units: typeof units;
   readonly date: string;
   readonly machine: Machine;
   /** That took part. */
