@@ -34,10 +34,10 @@ export interface LeftOut extends Case {
   readonly reason: string;
 }
 
-/** Of the fields whose names do not say it. */
+/** The units of fields whose names do not say them. */
 export const units = { time: 'ns', totalMemory: 'bytes' } as const;
 
-/** It changes with the meaning of a field, not with fields that are added. */
+/** Grows when a field changes its meaning, but not when one is added. */
 export const schemaVersion = 2;
 
 /** What a run of the benchmark is kept as. */

@@ -9,8 +9,8 @@ const terminalWidth = 80;
 const help = new Help();
 
 /**
- * A text in lines that fit a terminal when the first begins at column `indent` or before it. The other
- * lines are indented. A word that is longer, such as a path, stays whole.
+ * Breaks a text into lines that fit a terminal if the first begins at column `indent` or before. The
+ * others are indented. A longer word, such as a path, stays whole, so that it can be copied.
  */
 export function wrap(text: string, indent = 0): string {
   const lines = help.boxWrap(text, terminalWidth - indent);
@@ -22,7 +22,7 @@ export interface TableStyle {
   readonly firstColumn: 'left' | 'right';
 }
 
-/** Columns are told apart by space, which takes less of it than lines do; a rule is below the head. */
+/** Space between columns takes less width than lines. A rule is below the head. */
 const gap = '  ';
 const borders = 'top bottom left right'
   .split(' ')
@@ -56,7 +56,7 @@ function withNarrowHeads({ head, rows }: Cells): Cells {
   return { head: head.map((name, i) => (i === 0 ? name : name.replaceAll(/[- ]/g, '\n'))), rows };
 }
 
-/** As few tables as have the columns, each as wide as a terminal at most; all have the first column. */
+/** Splits the columns over as few tables as fit a terminal. Each begins with the first column. */
 function blocksOf({ head, rows }: Cells): Cells[] {
   const widths = head.map((_, i) => {
     const lines = [head, ...rows].flatMap((cells) => String(cells[i]).split('\n'));
