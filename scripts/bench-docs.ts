@@ -108,7 +108,8 @@ async function main(files: readonly string[]): Promise<void> {
   const drawChart = await loadChart();
   writeFileSync(path.join(root, 'docs/benchmarks.svg'), await drawChart({ ...report, cases: cpu }));
   const origin = originOf(report);
-  const picture = '![Bandwidths and shares of the limit by shape](docs/benchmarks.svg)';
+  const picture =
+    '![Times of a call by shape, beside rivals: shorter is better](docs/benchmarks.svg)';
   const summary = `${origin}\n\n${summaryTable(report)}\n\n${picture}`;
   await writeGenerated(path.join(root, 'README.md'), 'benchmark', summary);
   const tables = [

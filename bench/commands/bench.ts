@@ -11,6 +11,7 @@ import { Failure } from '../environment/failure';
 import { traceSimulator } from '../gpu/traffic';
 import { readReport } from '../report/baseline';
 import { loadChart } from '../report/chart';
+import { wrap } from '../report/terminal';
 import { textOf } from '../report/text';
 import { run, type Progress, type Settings } from '../run/run';
 import {
@@ -20,6 +21,7 @@ import {
   type RivalChoice,
 } from '../subjects/rivals/chosen';
 import type { Rival } from '../subjects/rivals/rival';
+import { exitCodesHelp, section } from './help';
 import {
   readDevice,
   readDTypes,
@@ -95,10 +97,10 @@ export function benchCommand(rivals: readonly Rival[]): Command {
       readSeconds,
     )
     .option('--quick', 'a few shapes in a few seconds')
-    .option('--json <file>', 'write all figures there')
-    .option('--plot <file.svg>', 'draw them there: needs the packages vega and vega-lite')
+    .option('--json <file>', 'write all figures there, and their units')
+    .option('--plot <file.svg>', 'draw the times there: needs the packages vega and vega-lite')
     .option('--baseline <file>', 'a JSON of an earlier run: say what moved beyond the noise')
-    .addHelpText('after', () => `\n${callHelp}\n\n${setsHelp()}\n\n${rivalsHelp(rivals)}`)
+    .addHelpText('after', () => `\n${helpText(rivals)}`)
     .action((options: Options) => bench(options, rivals));
 }
 
@@ -185,22 +187,28 @@ function readTargets(device: string): ('cpu' | CudaDevice)[] {
   throw new Failure(gpus.reason ?? `--device must be one of ${known}. Received '${device}'`);
 }
 
-const callHelp = `--op call:
-  The cost of a call itself, on one row of ${callShape.hiddenSize}, on the CPU: each form of a call (options, outputs,
-  tensors, modules, plans), and its time as a multiple of that of rmsNorm with out.`;
-
-function setsHelp(): string {
-  const lines = Object.entries(shapeSets).map(([name, { about, shapes }]) => {
+function helpText(rivals: readonly Rival[]): string {
+  const sets = Object.entries(shapeSets).map(([name, { about, shapes }]) => {
     const list = shapes.map((shape) => shape.join('x')).join(' ');
-    return `  ${name.padEnd(8)} ${about}:\n           ${list}`;
+    return [name, `${about}:\n${list}`] as const;
   });
-  return `Sets of shapes:\n${lines.join('\n')}`;
+  const rivalItems = rivals.map(({ name, description, packages }) => {
+    const needs = packages.length > 0 ? ` (needs ${packages.join(', ')})` : '';
+    return [name, `${description}${needs}`] as const;
+  });
+  return [
+    `--op call:\n  ${wrap(callHelp, 2)}`,
+    section('Sets of shapes', sets),
+    section('Rivals', rivalItems),
+    exitCodesHelp({
+      0: 'everything was measured',
+      1: 'a wrong answer, or an error',
+      2: 'wrong usage',
+      [interrupted]: 'interrupted',
+    }),
+  ].join('\n\n');
 }
 
-function rivalsHelp(rivals: readonly Rival[]): string {
-  const lines = rivals.map(({ name, description, packages }) => {
-    const needs = packages.length > 0 ? ` (needs ${packages.join(', ')})` : '';
-    return `  ${name}: ${description}${needs}`;
-  });
-  return `Rivals:\n${lines.join('\n')}`;
-}
+const callHelp =
+  `The cost of a call itself, on one row of ${callShape.hiddenSize}, on the CPU: each form of a call ` +
+  '(options, outputs, tensors, modules, plans), and its time as a multiple of that of rmsNorm with out.';

@@ -14,22 +14,30 @@ import path from 'node:path';
 import { Command } from 'commander';
 
 import { Failure } from '../environment/failure';
-import { provideHeaders } from './headers';
 import { packageRoot } from '../environment/package';
+import { wrap } from '../report/terminal';
+import { provideHeaders } from './headers';
+import { exitCodesHelp } from './help';
 
 /** For where the package has no addon, or none that loads: this command needs none. */
 export function buildCommand(): Command {
   return new Command('build')
     .summary('the native addon from source')
     .description('Builds the native addon from source, into build/Release of this package.')
-    .addHelpText(
-      'after',
-      '\nNeeds CMake 3.22 and a C++20 compiler (CXX names another than CMake finds, with arguments if it' +
-        '\nneeds some). Kernels for GPUs come with the package; where they do not, nvcc compiles them if it' +
-        '\nis there. npm installs the headers of Node-API for the build, where they are not installed.',
-    )
+    .addHelpText('after', () => `\n${wrap(needs)}\n\n${exitCodesHelp(exitCodes)}`)
     .action(build);
 }
+
+const needs =
+  'Needs CMake 3.22 and a C++20 compiler (CXX names another than CMake finds, with arguments if it ' +
+  'needs some). Kernels for GPUs come with the package; where they do not, nvcc compiles them if it ' +
+  'is there. npm installs the headers of Node-API for the build, where they are not installed.';
+
+const exitCodes = {
+  0: 'the addon is built, and loads',
+  1: 'a tool is missing, or the build failed or was interrupted',
+  2: 'wrong usage',
+};
 
 function build(): void {
   requireTool('cmake', 'CMake 3.22 or newer (https://cmake.org, or the package cmake)');

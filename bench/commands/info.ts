@@ -1,71 +1,87 @@
-import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import path from 'node:path';
 
 import { Command } from 'commander';
-import { cpuVariants, devices } from 'fused-rmsnorm';
+import { cpuVariants, devices, type CudaDevice } from 'fused-rmsnorm';
 
-import { readFatbin } from '../environment/fatbin';
-import { describeGpu, describeMachine, describeVersion } from '../environment/machine';
+import { findKernels, type Kernels } from '../environment/kernels';
+import {
+  describeGpu,
+  describeMachine,
+  describeVersion,
+  type Machine,
+} from '../environment/machine';
+import { wrap } from '../report/terminal';
+import { exitCodesHelp } from './help';
 
 export function infoCommand(): Command {
   return new Command('info')
     .summary('what the package finds here')
     .description('Says what the package finds here: versions, CPU variants, GPUs, kernels.')
-    .action(info);
+    .option('--json', 'as one JSON object, whose names docs/benchmarks.md explains')
+    .addHelpText('after', () => `\n${exitCodesHelp(exitCodes)}`)
+    .action(({ json }: { readonly json?: true }) => {
+      const found = findAll();
+      process.stdout.write(json === true ? `${JSON.stringify(found, null, 2)}\n` : textOf(found));
+    });
 }
 
-function info(): void {
-  const machine = describeMachine();
-  const { node, platform, cpu, processors, variant, threads } = machine;
-  const list = devices();
-  const addon = loadedAddon();
-  const lines: [string, string][] = [
-    ['fused-rmsnorm', describeVersion(machine)],
-    ['Node.js', `${node}, Node-API ${process.versions['napi'] ?? 'unknown'}, ${platform}`],
-    ['addon', addon ?? 'unknown'],
-    ['CPU', `${cpu}, ${processors} processors`],
-    ['variant', `${variant} (there are ${cpuVariants().join(', ')})`],
-    ['threads', `${threads} at most`],
-    ...list.map((device): [string, string] => ['GPU', describeGpu(device)]),
-    ...(list.reason === null ? [] : [['GPU', `none. ${list.reason}`] as [string, string]]),
-    ...(addon === null ? [] : kernelLines(addon)),
-  ];
-  for (const [name, value] of lines) process.stdout.write(`${`${name}:`.padEnd(15)}${value}\n`);
+const exitCodes = {
+  0: 'with or without a GPU',
+  1: 'no addon loads here, or another error',
+  2: 'wrong usage',
+};
+
+/** What is found here. docs/benchmarks.md explains the names, which `info --json` prints. */
+interface Info extends Machine {
+  readonly nodeApi: number | null;
+  /** The file of the addon that this process has loaded. */
+  readonly addon: string | null;
+  readonly variants: readonly string[];
+  readonly gpus: readonly CudaDevice[];
+  /** Why there are no GPUs; null if there are. */
+  readonly gpusReason: string | null;
+  readonly kernels: Kernels | null;
 }
 
-/** The file of the addon that this process has loaded. */
-function loadedAddon(): string | null {
+function findAll(): Info {
+  const gpus = devices();
   const files = Object.keys(createRequire(__filename).cache);
-  return files.find((file) => /rmsnorm[^/\\]*\.node$/.test(file)) ?? null;
+  const addon = files.find((file) => /rmsnorm[^/\\]*\.node$/.test(file)) ?? null;
+  return {
+    ...describeMachine(),
+    nodeApi: Number(process.versions['napi']) || null,
+    addon,
+    variants: cpuVariants(),
+    gpus: [...gpus],
+    gpusReason: gpus.reason,
+    kernels: addon === null ? null : findKernels(addon),
+  };
 }
 
-/** The fatbins, which lie next to an addon (csrc/cuda/driver/kernel_files.cc), and what they are for. */
-function kernelLines(addon: string): [string, string][] {
-  const near = path.join(path.dirname(addon), '..');
-  const folder = [path.join(near, 'cuda'), path.join(near, '../prebuilds/cuda')].find(
-    (candidate) => fatbinsIn(candidate).length > 0,
-  );
-  if (folder === undefined) return [['kernels', `none, neither in ${near}/cuda nor in prebuilds`]];
-  const bytesByArchitecture = new Map<string, number>();
-  for (const file of fatbinsIn(folder)) {
-    for (const { architecture, bytes } of readFatbin(path.join(folder, file))) {
-      bytesByArchitecture.set(
-        architecture,
-        (bytesByArchitecture.get(architecture) ?? 0) + bytes.length,
-      );
-    }
-  }
-  const sizes = Array.from(
-    bytesByArchitecture,
+function textOf(found: Info): string {
+  const { gpus, gpusReason, kernels } = found;
+  const lines: [string, string][] = [
+    ['fused-rmsnorm', describeVersion(found)],
+    ['Node.js', `${found.node}, Node-API ${found.nodeApi ?? 'unknown'}, ${found.platform}`],
+    ['addon', found.addon ?? 'unknown'],
+    ['CPU', `${found.cpu}, ${found.processors} processors`],
+    ['variant', `${found.variant} (there are ${found.variants.join(', ')})`],
+    ['threads', `${found.threads} at most`],
+    ...gpus.map((gpu): [string, string] => ['GPU', describeGpu(gpu)]),
+    ...(gpusReason === null ? [] : [['GPU', `none. ${gpusReason}`] as [string, string]]),
+    ...kernelLines(kernels),
+  ];
+  return lines.map(([name, text]) => `${`${name}:`.padEnd(15)}${wrap(text, 15)}\n`).join('');
+}
+
+function kernelLines(kernels: Kernels | null): [string, string][] {
+  if (kernels === null) return [['kernels', 'none, neither beside the addon nor in prebuilds']];
+  const { files, folder, bytesByArchitecture } = kernels;
+  const sizes = Object.entries(bytesByArchitecture).map(
     ([architecture, bytes]) => `${architecture} ${(bytes / 1024).toFixed(0)} KiB`,
   );
   return [
-    ['kernels', `${fatbinsIn(folder).length} files in ${folder}`],
-    ['architectures', `${sizes.sort().join(', ')} (sm: machine code, compute: PTX)`],
+    ['kernels', `${files} files in ${folder}`],
+    ['architectures', `${sizes.join(', ')} (sm: machine code, compute: PTX)`],
   ];
-}
-
-function fatbinsIn(folder: string): string[] {
-  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.fatbin')) : [];
 }

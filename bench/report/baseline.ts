@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { callName, caseName } from '../cases/cases';
 import { Failure } from '../environment/failure';
 import type { Summary } from '../measure/statistics';
-import { limitOf, type Report } from './result';
+import { limitOf, schemaVersion, type Report } from './result';
 
 /** How the time of a subject compares with that of an earlier run. */
 export interface Change {
@@ -24,14 +24,21 @@ const threshold = 0.05;
 
 /** A report that `--json` wrote. Throws Failure. */
 export function readReport(file: string): Report {
-  let report: Partial<Report>;
+  let report: Partial<Report> | null;
   try {
-    report = JSON.parse(readFileSync(file, 'utf8')) as Partial<Report>;
+    report = JSON.parse(readFileSync(file, 'utf8')) as Partial<Report> | null;
   } catch (error) {
     throw new Failure(`The baseline '${file}' cannot be read: ${(error as Error).message}`);
   }
-  if (report.schemaVersion === 2 && Array.isArray(report.cases)) return report as Report;
-  throw new Failure(`The baseline '${file}' is no report of this version's 'bench --json'.`);
+  const format: unknown = report?.schemaVersion;
+  if (typeof format !== 'number' || !Array.isArray(report?.cases)) {
+    throw new Failure(`The baseline '${file}' is no report of 'fused-rmsnorm bench --json'.`);
+  }
+  if (format === schemaVersion) return report as Report;
+  throw new Failure(
+    `The baseline '${file}' is of format ${format}, and this version reads format ${schemaVersion}: ` +
+      'measure it again with this version.',
+  );
 }
 
 /** The changes of every subject, except the limits, of every case, and of every form of a call, that both runs have. */

@@ -4,10 +4,10 @@ import { Failure } from '../environment/failure';
 import { describeVersion } from '../environment/machine';
 import { importOptional } from '../environment/optional-packages';
 import type { SubjectResult } from '../subjects/subject';
-import { gbPerSecond, limitOf, oursOf, shareOfLimit, type CaseResult, type Report } from './result';
-import { groups, shapeName } from './table';
+import { limitOf, type CaseResult, type Report } from './result';
+import { groups, microseconds, shapeName } from './table';
 
-type Panel = Extract<TopLevelSpec, { hconcat: unknown[] }>['hconcat'][number];
+type Panel = Extract<TopLevelSpec, { vconcat: unknown[] }>['vconcat'][number];
 
 /** Draws a report as SVG. */
 export type DrawChart = (report: Report) => Promise<string>;
@@ -32,32 +32,36 @@ const grey = '#808080';
 const ourColours = ['#e4572e', '#f3a712', '#c44569'];
 const rivalColours = ['#4c9be8', '#2aa876', '#a17fe0', '#9a8f5a', '#6fb7b7', '#c46a9b'];
 
-/** Of each device, operation and dtype a row: bandwidths by shape, and ours as shares of the limit. */
+/** Bars of every case's times: a panel for each shape, below a title for each operation and dtype. */
 function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
   const { cpu, threads } = machine;
   const software = `fused-rmsnorm ${describeVersion(machine)}, ${date.slice(0, 10)}`;
-  const drawn = gpus.filter((gpu) => cases.some(({ device }) => device === gpu.device));
-  const hardware = [`${cpu}, ${threads} threads`, ...drawn.map(({ name }) => name)].join('; ');
+  const used = gpus.filter((gpu) => cases.some(({ device }) => device === gpu.device));
+  const hardware = [`${cpu}, ${threads} threads`, ...used.map(({ name }) => name)].join('; ');
   const scale = scaleOf(cases);
   return {
-    title: { text: `${software}: ${hardware}`, fontSize: 11, offset: 14 },
+    title: {
+      text: 'Time of a call, as a multiple of the limit (log scale): shorter is better',
+      subtitle: `${software}: ${hardware}`,
+    },
     background: 'transparent',
-    vconcat: groups(cases).map((results) => {
-      const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
-      return {
-        title: `${op}, ${dtype}, ${device}`,
-        hconcat: [bandwidths(results, scale), shares(results)],
-      };
-    }),
+    vconcat: groups(cases).map((results) => panels(results, scale)),
+    spacing: 30,
     config: {
       font: 'sans-serif',
       view: { stroke: 'transparent' },
-      title: { color: grey, anchor: 'start', fontWeight: 'normal' },
+      title: {
+        color: grey,
+        subtitleColor: grey,
+        anchor: 'start',
+        fontWeight: 'normal',
+        offset: 14,
+      },
+      header: { labelColor: grey, titleColor: grey },
       axis: {
         ...{ domainColor: grey, gridColor: grey, gridOpacity: 0.2, tickColor: grey },
         ...{ labelColor: grey, titleColor: grey, titleFontWeight: 'normal' },
       },
-      legend: { labelColor: grey },
     },
   };
 }
@@ -93,69 +97,56 @@ function scaleOf(cases: readonly CaseResult[]): { domain: string[]; range: strin
   };
 }
 
-/** Shapes in the order of the results. */
-function shapeAxis(results: readonly CaseResult[]) {
-  return {
-    field: 'shape',
-    type: 'ordinal',
-    sort: results.map(shapeName),
-    title: null,
-    axis: { labelAngle: -45 },
-  } as const;
+function timeText(nanoseconds: number): string {
+  const isLong = nanoseconds >= 1e6;
+  return isLong ? `${microseconds(nanoseconds / 1000)} ms` : `${microseconds(nanoseconds)} µs`;
 }
 
-function bandwidths(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf>): Panel {
-  const values = results.flatMap((result) =>
-    subjectsOf(result).map((subject) => ({
+/** A panel of bars for each shape. Bars begin at the limit, and have their times beside them. */
+function panels(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf>): Panel {
+  const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
+  const values = results.flatMap((result) => {
+    const limit = limitOf(result).time.median;
+    return subjectsOf(result).map((subject) => ({
       shape: shapeName(result),
       subject: chartName(subject),
-      gbPerSecond: gbPerSecond(result, subject),
-    })),
-  );
-  return {
-    width: 430,
-    height: 260,
-    data: { values },
-    mark: { type: 'line', point: { filled: true, size: 40 }, strokeOpacity: 0.5 },
-    encoding: {
-      x: shapeAxis(results),
-      y: {
-        field: 'gbPerSecond',
-        type: 'quantitative',
-        scale: { type: 'log' },
-        title: 'GB/s of minimum traffic',
-        axis: { values: [0.01, 0.1, 1, 10, 100, 1000, 10_000] },
-      },
-      color: { field: 'subject', type: 'nominal', title: null, scale, legend: { orient: 'left' } },
-    },
+      multiple: subject.time.median / limit,
+      time: timeText(subject.time.median),
+    }));
+  });
+  const drawn = scale.domain.filter((name) => values.some(({ subject }) => subject === name));
+  const x = {
+    field: 'multiple',
+    type: 'quantitative' as const,
+    scale: { type: 'log' as const },
+    title: 'times the limit',
+    axis: { values: [0.1, 1, 10, 100, 1000, 10_000], format: '~g' },
   };
-}
-
-function shares(results: readonly CaseResult[]): Panel {
-  const values = results.map((result) => ({
-    shape: shapeName(result),
-    share: shareOfLimit(result, oursOf(result)),
-  }));
   return {
-    width: 260,
-    height: 260,
+    title: `${op}, ${dtype}, ${device}`,
     data: { values },
-    encoding: {
-      x: shapeAxis(results),
-      y: {
-        field: 'share',
-        type: 'quantitative',
-        title: 'fused-rmsnorm, share of the limit',
-        scale: { domainMin: 0, domainMax: Math.max(1, ...values.map(({ share }) => share)) },
-        axis: { format: '.0%' },
-      },
+    facet: { field: 'shape', type: 'nominal', sort: results.map(shapeName), title: null },
+    columns: 4,
+    // Its axes alone decide where a panel lies: the times beside the longest bars go into the space.
+    bounds: 'flush',
+    spacing: { row: 36, column: 40 },
+    spec: {
+      width: 140,
+      height: { step: 15 },
+      encoding: { y: { field: 'subject', type: 'nominal', sort: drawn, title: null } },
+      layer: [
+        {
+          mark: { type: 'bar' },
+          encoding: {
+            ...{ x, x2: { datum: 1 } },
+            color: { field: 'subject', type: 'nominal', scale, legend: null },
+          },
+        },
+        {
+          mark: { type: 'text', color: grey, align: 'left', dx: 3 },
+          encoding: { x, text: { field: 'time', type: 'nominal' } },
+        },
+      ],
     },
-    layer: [
-      { mark: { type: 'bar', color: ourColours[0] as string } },
-      {
-        mark: { type: 'text', color: grey, dy: -6 },
-        encoding: { text: { field: 'share', type: 'quantitative', format: '.0%' } },
-      },
-    ],
   };
 }

@@ -34,9 +34,16 @@ export interface LeftOut extends Case {
   readonly reason: string;
 }
 
+/** The units of fields whose names do not say them. */
+export const units = { time: 'ns', totalMemory: 'bytes' } as const;
+
+/** Grows when a field changes its meaning, but not when one is added. */
+export const schemaVersion = 2;
+
 /** What a run of the benchmark is kept as. */
 export interface Report {
-  readonly schemaVersion: 2;
+  readonly schemaVersion: typeof schemaVersion;
+  readonly units: typeof units;
   readonly date: string;
   readonly machine: Machine;
   /** That took part. */

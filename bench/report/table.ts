@@ -57,13 +57,24 @@ export function cellsOfOurs(results: readonly CaseResult[]): Cells {
   return { head: [...head, ...others.map((name) => `${name.replace('ours ', '')} µs`)], rows };
 }
 
-/** The times of rivals as multiples of ours, a row a shape; null if there are none. */
+export function withoutColumn({ head, rows }: Cells, name: string): Cells {
+  const column = head.indexOf(name);
+  const rest = (_: unknown, i: number) => i !== column;
+  return { head: head.filter(rest), rows: rows.map((row) => row.filter(rest)) };
+}
+
+/**
+ * The times of rivals as multiples of ours, a row a shape; null if there are none. Those that make new
+ * memory for their results, although they need not, come last.
+ */
 export function cellsOfRivals(
   results: readonly CaseResult[],
   norms: readonly Norm[],
 ): Cells | null {
   const isNorm = (computes: string) => norms.some((norm) => norm === computes);
-  const names = namesOf(results, ({ role, computes }) => role === 'rival' && isNorm(computes));
+  const names = namesOf(results, ({ role, computes }) => role === 'rival' && isNorm(computes)).sort(
+    (a, b) => Number(a.endsWith(' fresh')) - Number(b.endsWith(' fresh')),
+  );
   if (names.length === 0) return null;
   const rows = results.map((result) => {
     const ratios = names.map((name) => ratio(subjectOf(result, name), oursOf(result)));

@@ -1,47 +1,43 @@
 import type { WriteStream } from 'node:tty';
 
-import Table from 'cli-table3';
-
 import { callName, caseName } from '../cases/cases';
 import type { Norm } from '../cases/verify';
 import { describeGpu, describeVersion } from '../environment/machine';
 import { compareReports, type Change } from './baseline';
 import type { CaseResult, LeftOut, Report, TrafficResult } from './result';
+import { busyLine } from './spread';
 import {
   cellsOfCalls,
   cellsOfOurs,
   cellsOfRivals,
   groups,
   microseconds,
+  withoutColumn,
   type Cells,
 } from './table';
+import { setTable, wrap } from './terminal';
 
-/** All that is said of a run in a terminal; in colours if the stream shows them. */
-export function textOf(report: Report, earlier: Report | null, stream: WriteStream): string {
+/** All that is said of a run in a terminal of 80 columns; in colours if the stream shows them. */
+export function textOf(
+  report: Report,
+  earlier: Report | null,
+  stream: Pick<WriteStream, 'isTTY' | 'hasColors'>,
+): string {
   // A stream that is no terminal has neither of these, whatever its type says.
   const isColoured = stream.isTTY && stream.hasColors();
   const parts = [
     header(report),
     ...groups(report.cases).flatMap((results) => groupText(results, isColoured)),
     ...report.calls.map((result) => {
-      const table = setTable(cellsOfCalls(result), isColoured, true);
+      const table = setTable(cellsOfCalls(result), { isColoured, firstColumn: 'left' });
       return `${callName(result)}, cpu: the cost of a call, and as a multiple of the first\n${table}`;
     }),
     ...trafficTable(report.traffic, isColoured),
     ...leftOutLines(report.leftOut),
+    ...busyLine(report),
     ...(earlier === null ? [] : [comparison(report, earlier)]),
   ];
   return `${parts.join('\n\n')}\n`;
-}
-
-function setTable({ head, rows }: Cells, isColoured: boolean, isNamed = false): string {
-  const table = new Table({
-    head: [...head],
-    colAligns: head.map((_, i) => (isNamed && i === 0 ? 'left' : 'right')),
-    style: { compact: true, head: isColoured ? ['bold'] : [], border: isColoured ? ['grey'] : [] },
-  });
-  for (const row of rows) table.push([...row]);
-  return table.toString();
 }
 
 /** The tables of a device, operation and dtype. */
@@ -49,16 +45,12 @@ function groupText(results: readonly CaseResult[], isColoured: boolean): string[
   const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
   const text = (title: string, cells: Cells | null): string[] => {
     if (cells === null) return [];
-    const table = setTable(cells, isColoured);
+    const table = setTable(cells, { isColoured, firstColumn: 'right' });
     return [`${op}, ${dtype}, ${device}: ${title}\n${table}`];
   };
-  const rivals = (norm: Norm) => {
-    const cells = cellsOfRivals(results, [norm]);
-    // Long names above narrow columns.
-    return cells && { ...cells, head: cells.head.map((name) => name.replaceAll(/[- ]/g, '\n')) };
-  };
+  const rivals = (norm: Norm) => cellsOfRivals(results, [norm]);
   return [
-    ...text('our time, against the limit', cellsOfOurs(results)),
+    ...text('our time, against the limit', withoutColumn(cellsOfOurs(results), 'by')),
     ...text('rivals, times as long as ours', rivals('rms-norm')),
     ...text('LayerNorm, times as long as our RMSNorm', rivals('layer-norm')),
   ];
@@ -74,7 +66,7 @@ function header({ date, machine, gpus, rivals }: Report): string {
   ];
   const versions = Object.entries(rivals).map((pair) => pair.join(' '));
   if (versions.length > 0) lines.push(`rivals: ${versions.join(', ')}`);
-  return lines.join('\n');
+  return lines.map((line) => wrap(line, 2)).join('\n');
 }
 
 function trafficTable(results: readonly TrafficResult[], isColoured: boolean): string[] {
@@ -85,7 +77,7 @@ function trafficTable(results: readonly TrafficResult[], isColoured: boolean): s
     return [caseName(result), result.launches.length, moved, result.minimumBytes, share];
   });
   const head = ['case', 'launches', 'bytes moved', 'at least', ''];
-  const table = setTable({ head, rows }, isColoured, true);
+  const table = setTable({ head, rows }, { isColoured, firstColumn: 'left' });
   return [
     `On a simulated GPU: the bits of the CPU; no times, but what the kernels move.\n${table}`,
   ];
@@ -98,16 +90,18 @@ function leftOutLines(leftOut: readonly LeftOut[]): string[] {
     const key = `Left out on ${device}, ${reason}:`;
     namesByReason.set(key, [...(namesByReason.get(key) ?? []), caseName(one)]);
   }
-  return Array.from(namesByReason, ([key, names]) => `${key}\n${names.join(', ')}`);
+  return Array.from(namesByReason, ([key, names]) => wrap(`${key}\n${names.join(', ')}`));
 }
 
 function comparison(report: Report, earlier: Report): string {
   const changes = compareReports(report, earlier);
   const moved = changes.filter(({ hasMoved }) => hasMoved);
   const when = `${earlier.date.slice(0, 10)}${earlier.machine.commit === null ? '' : ` (${earlier.machine.commit})`}`;
-  const lines = [`Against the baseline of ${when}, as multiples of the limit in the same run:`];
+  const lines = [
+    wrap(`Against the baseline of ${when}, as multiples of the limit in the same run:`),
+  ];
   if (earlier.machine.cpu !== report.machine.cpu) {
-    lines.push(`It is of another machine: ${earlier.machine.cpu}.`);
+    lines.push(wrap(`It is of another machine: ${earlier.machine.cpu}.`));
   }
   lines.push(...moved.map(changeLine));
   lines.push(
@@ -120,5 +114,5 @@ function changeLine({ name, before, now, ofMultiple }: Change): string {
   const verdict = ofMultiple > 1 ? 'slower' : 'faster';
   const times = `${microseconds(before.median)} -> ${microseconds(now.median)} µs`;
   const ofTime = (now.median / before.median).toFixed(2);
-  return `${verdict}: ${name}: ${ofMultiple.toFixed(2)}x of the limit, ${ofTime}x in time (${times})`;
+  return `${name}\n  ${verdict}: ${ofMultiple.toFixed(2)}x of the limit, ${ofTime}x in time (${times})`;
 }

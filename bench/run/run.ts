@@ -4,7 +4,14 @@ import { callName, callShape, caseName, type Case } from '../cases/cases';
 import { describeMachine } from '../environment/machine';
 import { timeOnGpu } from '../gpu/time-on-gpu';
 import { isSimulated, trafficOf } from '../gpu/traffic';
-import type { CaseResult, LeftOut, Report, TrafficResult } from '../report/result';
+import {
+  schemaVersion,
+  units,
+  type CaseResult,
+  type LeftOut,
+  type Report,
+  type TrafficResult,
+} from '../report/result';
 import type { ChosenRival } from '../subjects/rivals/chosen';
 import { timeCalls, timeOnCpu } from './time-on-cpu';
 
@@ -63,7 +70,7 @@ export async function run(
     }
   }
   return {
-    schemaVersion: 2,
+    ...{ schemaVersion, units },
     date: new Date().toISOString(),
     machine: describeMachine(),
     gpus: devices().filter((device) => targets.includes(device)),

@@ -36,6 +36,16 @@ test('train: the loss falls to a hundredth, and the text is learned', async () =
   expect(output).toMatch(/: the same losses and weights, to the bit\n$/);
 });
 
+test('training: the loss falls at every step', async () => {
+  const output = await outputOf('training.mts');
+  const [, first, last] = /^loss (\S+) at first, (\S+) at last\n$/.exec(output) ?? [];
+  expect(Number(last)).toBeLessThan(Number(first) / 1e6);
+});
+
+test('onnx: a tensor goes from a session through a norm into a session', async () => {
+  expect(await outputOf('onnx.mts')).toBe('4x8 hidden states, normalised, 4x8 logits\n');
+});
+
 test('worker pool: every request is served, by several workers', async () => {
   const output = await outputOf('worker-pool.mts');
   const shares = /^200 requests, (.*) of them/.exec(output)?.[1]?.split(' + ').map(Number) ?? [];

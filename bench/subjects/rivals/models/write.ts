@@ -1,8 +1,11 @@
-// npm run build:models: the models of rivals/onnxruntime.ts, into the folder it reads them from.
+// npm run build:models: the models of rivals/onnxruntime.ts, into the folder it reads them from, and
+// that of an example, which is in the repository: it has the same bytes each time.
 
 import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 
 import { eps as epsilon } from '../../../cases/cases';
+import { packageRoot } from '../../../environment/package';
 import { modelFile, modelTypes } from '../model-file';
 import { modelOf, type OnnxNode } from './onnx';
 
@@ -20,6 +23,11 @@ const nodes: readonly Omit<OnnxNode, 'type'>[] = [
     ...{ input: ['x', 'weight', 'bias'], output: ['y'] },
   },
 ];
+
+const product: OnnxNode = {
+  ...{ opType: 'MatMul', domain: '', type: 'float32', input: ['a', 'b'], output: ['y'] },
+};
+writeFileSync(path.join(packageRoot, 'examples/matmul.onnx'), modelOf(product));
 
 for (const node of nodes) {
   for (const type of modelTypes) {

@@ -1,0 +1,36 @@
+// Norms between models of onnxruntime-node: a tensor that a session returns goes into rmsNorm, and
+// what comes back into the next session. The model matmul.onnx multiplies two matrices.
+
+import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
+
+import { rmsNorm } from 'fused-rmsnorm';
+import { InferenceSession, Tensor, type OnnxValue, type TypedTensor } from 'onnxruntime-node';
+
+const [tokens, size] = [4, 8];
+const values = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * i));
+const matrix = (rows: number) => new Tensor('float32', values(rows * size), [rows, size]);
+
+const model = new URL('./matmul.onnx', import.meta.url);
+const session = await InferenceSession.create(fileURLToPath(model));
+
+const isFloat32 = (value: OnnxValue | undefined): value is TypedTensor<'float32'> =>
+  value?.type === 'float32';
+
+async function matmul(a: Tensor, b: Tensor) {
+  const { y } = await session.run({ a, b });
+  assert.ok(isFloat32(y));
+  return y;
+}
+
+const hidden = await matmul(matrix(tokens), matrix(size));
+const normed = rmsNorm(hidden, new Float32Array(size).fill(1)); // { data, dims }, as hidden is
+const logits = await matmul(new Tensor(normed.data, normed.dims), matrix(size));
+
+for (let row = 0; row < tokens; ++row) {
+  const elements = normed.data.subarray(row * size, (row + 1) * size);
+  const mean = elements.reduce((sum, value) => sum + value * value, 0) / size;
+  assert.ok(Math.abs(mean - 1) < 1e-5, 'the mean square of each row is 1');
+}
+console.log(`${hidden.dims.join('x')} hidden states, normalised, ${logits.dims.join('x')} logits`);
+await session.release();

@@ -1,0 +1,94 @@
+// What the command `info` finds, for people and as JSON; and the help of all commands.
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { findKernels, type Kernels } from '../../bench/environment/kernels';
+import { packageVersion } from '../../bench/environment/package';
+import { hasSimulator, simulator } from '../support/processes';
+import { cli, root, widthOf } from './program';
+
+describe('info', () => {
+  test('says what runs here, and why no GPU does', async () => {
+    const { end, stdout } = await cli(['info'], { env: { RMSNORM_LIBCUDA: 'no-such-library' } });
+    expect(end).toBe(0);
+    expect(stdout).toContain(`fused-rmsnorm: ${packageVersion}`);
+    expect(stdout).toContain(`Node.js:       ${process.versions.node}, Node-API `);
+    expect(stdout).toMatch(/^addon: +\S+rmsnorm.*\.node$/m);
+    expect(stdout).toMatch(/^variant: +\w+ \(there are .*scalar\)$/m);
+    expect(stdout).toMatch(/^GPU: +none\. CUDA is not available: [^]*'no-such-library'/m);
+    expect(stdout).toMatch(/^kernels: +(\d files in|none)/m);
+  });
+
+  const onSimulator = hasSimulator ? test : test.skip;
+  onSimulator('lists GPUs', async () => {
+    const env = { RMSNORM_LIBCUDA: simulator, CUDASIM_DEVICES: '2' };
+    const { stdout } = await cli(['info'], { env });
+    expect(stdout.match(/^GPU: +cuda:[01]: cudasim /gm)?.length).toBe(2);
+    expect(stdout).toMatch(/^architectures: .*compute_\d+ \d+ KiB/m);
+    expect(widthOf(stdout)).toBeLessThanOrEqual(80);
+  });
+
+  describe('--json', () => {
+    const foundBy = async (env: NodeJS.ProcessEnv) => {
+      const { end, stdout, stderr } = await cli(['info', '--json'], { env });
+      expect([end, stderr]).toEqual([0, '']);
+      return JSON.parse(stdout) as Record<string, unknown>;
+    };
+
+    test('is one object with the names that docs/benchmarks.md has', async () => {
+      const found = await foundBy({ RMSNORM_LIBCUDA: 'no-such-library' });
+      const document = readFileSync(path.join(root, 'docs/benchmarks.md'), 'utf8');
+      const [, table] = /^\*\*`info --json`\*\*[^]*?\n\n(\|[^]*?)\n\n/m.exec(document) ?? [];
+      const documented = (table ?? '').split('\n').flatMap((row) => {
+        const [names] = row.split('|').slice(1);
+        return Array.from((names ?? '').matchAll(/`(\w+)`/g), ([, name]) => name);
+      });
+      expect(Object.keys(found).sort()).toEqual(documented.sort());
+      expect(found).toMatchObject({
+        ...{ version: packageVersion, node: process.versions.node, gpus: [] },
+        ...{ nodeApi: Number(process.versions['napi']), platform: 'linux-x64' },
+        addon: expect.stringMatching(/rmsnorm.*\.node$/) as unknown,
+        variants: expect.arrayContaining([found['variant'], 'scalar']) as unknown,
+        gpusReason: expect.stringContaining("'no-such-library'") as unknown,
+      });
+    });
+
+    onSimulator('has GPUs, and no reason why there are none', async () => {
+      const found = await foundBy({ RMSNORM_LIBCUDA: simulator, CUDASIM_DEVICES: '2' });
+      expect(found['gpusReason']).toBeNull();
+      expect(found['gpus']).toMatchObject([
+        { device: 'cuda:0', totalMemory: expect.any(Number) as unknown },
+        { device: 'cuda:1' },
+      ]);
+      const { folder, files, bytesByArchitecture } = found['kernels'] as Kernels;
+      const fatbins = readdirSync(folder).filter((name) => name.endsWith('.fatbin'));
+      expect(fatbins.length).toBe(files);
+      expect(Object.keys(bytesByArchitecture)).toContainEqual(expect.stringMatching(/^sm_\d+$/));
+      expect(Math.min(...Object.values(bytesByArchitecture))).toBeGreaterThan(1000);
+    });
+
+    test('has null for kernels that are not there', () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-info-'));
+      expect(findKernels(path.join(folder, 'build/Release/rmsnorm.node'))).toBeNull();
+      rmSync(folder, { recursive: true });
+    });
+  });
+});
+
+describe('--help', () => {
+  test.each([[], ['bench'], ['info'], ['build']])(
+    '%j fits 80 columns, and says the exit codes',
+    async (...names) => {
+      const { end, stdout } = await cli([...names, '--help']);
+      expect(end).toBe(0);
+      expect(widthOf(stdout)).toBeLessThanOrEqual(80);
+      expect(stdout).toMatch(
+        names.length === 0
+          ? /^Exit codes: 0, 1 /m
+          : /^Exit codes:\n {2}0 +\w[^]*^ {2}1 +\w[^]*^ {2}2 +wrong usage$/m,
+      );
+    },
+  );
+});
