@@ -2,21 +2,18 @@
 // compute on threads of the package: the event loop stays free for other requests.
 
 import { fastify } from 'fastify';
-import { rmsNorm } from 'fused-rmsnorm';
+import { allocate, createPlan } from 'fused-rmsnorm';
 
 const size = 256;
 const mostRows = 64;
-// Memory that calls share is read where it is, and not copied for each.
-const weight = new Float32Array(new SharedArrayBuffer(4 * size)).fill(1);
+// Of allocate: calls use it in place, and do not copy it for each.
+const weight = allocate(size).fill(1);
 
-type Plan = (x: Float32Array) => Promise<Float32Array>;
-function makePlan(_rows: number): Plan {
-  return (x) => rmsNorm.async(x, weight);
-}
+const makePlan = (rows: number) => createPlan({ rows, weight });
 
 /** One for each number of rows, made when such a batch first comes. */
-const plans = new Map<number, Plan>();
-function planOf(rows: number): Plan {
+const plans = new Map<number, ReturnType<typeof makePlan>>();
+function planOf(rows: number) {
   const plan = plans.get(rows) ?? makePlan(rows);
   plans.set(rows, plan);
   return plan;
@@ -26,7 +23,8 @@ const row = { type: 'array', items: { type: 'number' }, minItems: size, maxItems
 const schema = { body: { type: 'array', items: row, minItems: 1, maxItems: mostRows } };
 const server = fastify({ bodyLimit: 32 * mostRows * size });
 server.post<{ Body: number[][] }>('/norm', { schema }, async ({ body }) => {
-  const y = await planOf(body.length)(Float32Array.from(body.flat()));
+  // The plan's own memory: used here, before anything else is awaited.
+  const y = await planOf(body.length).runAsync(Float32Array.from(body.flat()));
   return body.map((_, i) => [...y.subarray(i * size, (i + 1) * size)]);
 });
 

@@ -1,7 +1,7 @@
 // What each form of a call costs beside the plainest one: on a row so short that the call itself is what
 // takes the time.
 
-import { fromBFloat16, RMSNorm, rmsNorm, type RmsNormOptions } from 'fused-rmsnorm';
+import { createPlan, fromBFloat16, RMSNorm, rmsNorm, type RmsNormOptions } from 'fused-rmsnorm';
 
 import { makeArrays, zeros, type Arrays, type Elements } from '../cases/arrays';
 import { callShape, eps, type Case } from '../cases/cases';
@@ -129,6 +129,13 @@ const forms: Readonly<Record<string, Form>> = {
     },
   },
   'plan.forward': { make: byPlan },
+  'plan.run': {
+    isFresh: true,
+    make: (_, { x, weight }) => {
+      const plan = createPlan({ rows, weight });
+      return () => plan.run(x);
+    },
+  },
   'plan.backward': { op: 'backward', make: byPlan },
 };
 

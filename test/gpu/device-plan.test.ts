@@ -37,6 +37,29 @@ onGpu('a plan on a GPU', () => {
     expectBytes(y.toHost(), rmsNorm(x, null, { normalizedShape: hiddenSize }));
   });
 
+  test('owns outputs on its device, which take turns', async () => {
+    const stream = new Stream();
+    const on = (array: ArrayBufferView) => DeviceBuffer.from(array as Float32Array, { stream });
+    const plan = createPlan({ rows, weight: on(weight), weightOffset, stream, accumulate: true });
+    const y = rmsNorm(x, weight, { weightOffset });
+    const results = [plan.run(on(x)), await plan.runAsync(on(x)), plan.run(on(x))];
+    for (const result of results) expectBytes(result.toHost({ stream }), y);
+    expect(results[2]).toBe(results[0]);
+    expect(results[1]).not.toBe(results[0]);
+    expect(results[0]?.device).toBe('cuda:0');
+
+    const expected = rmsNorm.backward(dy, x, weight, null, { weightOffset });
+    for (let i = 1; i < 4; ++i) {
+      const { dx, dweight } = plan.runBackward(on(dy), on(x), null);
+      expectBytes(dx.toHost({ stream }), expected.dx);
+      // The sum of i calls, each of which adds in float32.
+      const sum = expected.dweight.map((value) =>
+        Array.from({ length: i - 1 }).reduce<number>((s) => Math.fround(s + value), value),
+      );
+      expectBytes(dweight.toHost({ stream }), sum);
+    }
+  });
+
   test('refuses what is disposed of, elsewhere or none of its kind', () => {
     const on = DeviceBuffer.from(weight);
     const plan = createPlan({ rows: 1, weight: on });
