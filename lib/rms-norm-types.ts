@@ -1,5 +1,6 @@
 // What users call the operator by, and what it returns.
 
+import type { GoesWith, KeepsSum, Knows, SaysDType } from './argument-types';
 import type {
   BackwardOptions,
   CommonOptions,
@@ -38,6 +39,9 @@ export interface BackwardResult<X, W, O> {
   dweight: O extends { needsDweight: false } ? null : W extends null | undefined ? null : Output<W>;
 }
 
+type Weight = AnyInput | null;
+type NoOptions = Record<never, never>;
+
 /** {@link rmsNorm}, its other forms and its gradients. */
 export interface RmsNorm {
   /**
@@ -60,7 +64,11 @@ export interface RmsNorm {
    * strides whose rows alternate do not overlap. Source: Zhang and Sennrich, "Root Mean Square Layer
    * Normalization".
    */
-  <X extends AnyInput>(x: X, weight: AnyInput | null, options?: RmsNormOptions): Output<X>;
+  <X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = NoOptions>(
+    x: X & SaysDType<X, O>,
+    weight: W & GoesWith<X, W>,
+    options?: O & Knows<O, RmsNormOptions> & KeepsSum<O>,
+  ): Output<X>;
 
   /**
    * {@link rmsNorm} that also returns what backward needs, and the sum if there is a `residual`.
@@ -73,10 +81,14 @@ export interface RmsNorm {
    *
    * @returns y, rstd and sum: new arrays, or the given `out`, `rstdOut` and `sumOut`
    */
-  readonly forward: <X extends AnyInput, const O extends ForwardOptions = CommonOptions>(
-    x: X,
-    weight: AnyInput | null,
-    options?: O & ForwardOptions,
+  readonly forward: <
+    X extends AnyInput,
+    W extends Weight = Weight,
+    const O extends ForwardOptions = NoOptions,
+  >(
+    x: X & SaysDType<X, O>,
+    weight: W & GoesWith<X, W>,
+    options?: O & Knows<O, ForwardOptions>,
   ) => ForwardResult<X, O>;
 
   /**
@@ -97,14 +109,14 @@ export interface RmsNorm {
    */
   readonly backward: <
     X extends AnyInput,
-    W extends AnyInput | null,
-    const O extends BackwardOptions = BackwardOptions,
+    W extends Weight = Weight,
+    const O extends BackwardOptions = NoOptions,
   >(
     dy: AnyInput,
-    x: X,
-    weight: W,
+    x: X & SaysDType<X, O>,
+    weight: W & GoesWith<X, W>,
     rstd?: RstdArray | DeviceBuffer | null,
-    options?: O & BackwardOptions,
+    options?: O & Knows<O, BackwardOptions>,
   ) => BackwardResult<X, W, O>;
 
   /**
@@ -116,17 +128,25 @@ export interface RmsNorm {
    * and resized meanwhile; `out` is written when the promise settles, and if it is gone by then the
    * promise rejects with `ERR_INVALID_ARG_VALUE`.
    */
-  readonly async: <X extends AnyInput>(
-    x: X,
-    weight: AnyInput | null,
-    options?: RmsNormOptions,
+  readonly async: <
+    X extends AnyInput,
+    W extends Weight = Weight,
+    const O extends RmsNormOptions = NoOptions,
+  >(
+    x: X & SaysDType<X, O>,
+    weight: W & GoesWith<X, W>,
+    options?: O & Knows<O, RmsNormOptions> & KeepsSum<O>,
   ) => Promise<Output<X>>;
 
   /** {@link RmsNorm.forward} off the event loop, under the rules of {@link RmsNorm.async}. */
-  readonly forwardAsync: <X extends AnyInput, const O extends ForwardOptions = CommonOptions>(
-    x: X,
-    weight: AnyInput | null,
-    options?: O & ForwardOptions,
+  readonly forwardAsync: <
+    X extends AnyInput,
+    W extends Weight = Weight,
+    const O extends ForwardOptions = NoOptions,
+  >(
+    x: X & SaysDType<X, O>,
+    weight: W & GoesWith<X, W>,
+    options?: O & Knows<O, ForwardOptions>,
   ) => Promise<ForwardResult<X, O>>;
 
   /**
@@ -135,13 +155,13 @@ export interface RmsNorm {
    */
   readonly backwardAsync: <
     X extends AnyInput,
-    W extends AnyInput | null,
-    const O extends BackwardOptions = BackwardOptions,
+    W extends Weight = Weight,
+    const O extends BackwardOptions = NoOptions,
   >(
     dy: AnyInput,
-    x: X,
-    weight: W,
+    x: X & SaysDType<X, O>,
+    weight: W & GoesWith<X, W>,
     rstd?: RstdArray | DeviceBuffer | null,
-    options?: O & BackwardOptions,
+    options?: O & Knows<O, BackwardOptions>,
   ) => Promise<BackwardResult<X, W, O>>;
 }

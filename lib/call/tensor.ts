@@ -43,8 +43,22 @@ export interface TensorLike<A extends TensorData = FloatArray> {
   readonly offset?: number | undefined;
 }
 
+/**
+ * A tensor of another library that may have elements of any kind, and says of which in `type`: what a
+ * session of onnxruntime returns, or a tensor of transformers.js. Its `data` must be an array that
+ * {@link TensorLike} has, or the call throws `ERR_INVALID_ARG_TYPE`.
+ */
+export interface ForeignTensor {
+  /** The elements, row-major. */
+  readonly data: ArrayBufferView | readonly unknown[];
+  /** The shape. */
+  readonly dims: readonly number[];
+  /** As there; `'float16'` and `'bfloat16'` are taken as the dtype of 16-bit `data`. */
+  readonly type: string;
+}
+
 /** A tensor in memory of the host. */
-export type Input = FloatArray | TensorLike;
+export type Input = FloatArray | TensorLike | ForeignTensor;
 
 /** A tensor in memory of a GPU. */
 export type DeviceInput = DeviceBuffer | TensorLike<DeviceBuffer>;
@@ -67,18 +81,18 @@ export type Fresh<A> =
             : never;
 
 /** What functions return for an input of type T: an array for an array, a tensor for a tensor. */
-export type Output<T> =
-  T extends TensorLike<infer A> ? { data: Fresh<A>; dims: number[] } : Fresh<T>;
+export type Output<T> = T extends { readonly data: infer A; readonly dims: readonly number[] }
+  ? { data: Fresh<A>; dims: number[] }
+  : Fresh<T>;
 
 /** What functions return for rstd of an input of type T. */
-export type Rstd<T> =
-  T extends TensorLike<infer A>
-    ? Rstd<A>
-    : T extends DeviceBuffer
-      ? DeviceBuffer<'float32'>
-      : T extends Float64Array
-        ? Float64Array
-        : Float32Array;
+export type Rstd<T> = T extends { readonly data: infer A; readonly dims: readonly number[] }
+  ? Rstd<A>
+  : T extends DeviceBuffer
+    ? DeviceBuffer<'float32'>
+    : T extends Float64Array
+      ? Float64Array
+      : Float32Array;
 
 /** Which elements of its data a tensor has. */
 export interface StridedView {

@@ -8,7 +8,7 @@ import {
   rmsNorm,
   Stream,
   type DeviceDType,
-  type ForwardOptions,
+  type RmsNormOptions,
 } from '../../lib';
 import { makeCase, type WeightKind } from '../support/cases';
 import {
@@ -274,7 +274,7 @@ onGpu('on buffers of a GPU', () => {
       [{ data: on.x, dims: [2, 96] }, on.weight, {}, range, "'x.dims' must be"],
     ];
     for (const [x, w, options, code, text] of forwards) {
-      const args = [x as DeviceBuffer, w as DeviceBuffer, options as ForwardOptions] as const;
+      const args = [x as DeviceBuffer, w as DeviceBuffer, options as RmsNormOptions] as const;
       expectError(() => rmsNorm(...args), code, text);
       await expectRejection(rmsNorm.async(...args), code, text);
     }

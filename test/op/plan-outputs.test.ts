@@ -34,14 +34,14 @@ describe.each(allDtypes)('%s', (dtype) => {
     for (let i = 0; i < 3; ++i) {
       const result = plan.run(x);
       expect(result.constructor).toBe(x.constructor);
-      expectSameBits(result as HostArray, y);
-      expectSameBits((await plan.runAsync(x)) as HostArray, y);
+      expectSameBits(result, y);
+      expectSameBits((await plan.runAsync(x)), y);
     }
     const expected = rmsNorm.backward(dy, x, weight, rstd, options);
     for (const given of [rstd, null]) {
       const { dx, dweight } = plan.runBackward(dy, x, given);
-      expectSameBits(dx as HostArray, expected.dx);
-      expectSameBits(dweight as HostArray | null, expected.dweight);
+      expectSameBits(dx, expected.dx);
+      expectSameBits(dweight, expected.dweight);
     }
   });
 });

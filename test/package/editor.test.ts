@@ -24,6 +24,10 @@ const hovers: Readonly<Record<string, string>> = {
   'norm.weightGrad|': 'The gradient of weight',
   'createPlan|({ rows: 1, weight: w })': 'Checks all but the arrays',
   'plan.forward|(x, x)': 'Writes y to `out`',
+  'plan.run|(x)': 'It is valid until',
+  'plan.runAsync|(x)': 'off the event loop',
+  'plan.runBackward|(x, x, null)': 'dx and dweight in memory',
+  'allocate|(4)': 'which nothing can detach',
   'devices|()': 'The GPUs that the option',
   'DeviceBuffer.from|(x)': 'A copy of an array',
   'buffer.toHostAsync|()': 'without blocking',
@@ -51,13 +55,13 @@ const completions: Readonly<Record<string, readonly string[]>> = {
     'weightOffset',
   ],
   'createPlan({ | })': [
-    ...['accumulate', 'castOrder', 'device', 'dtype', 'eps', 'hiddenSize', 'rows', 'stream'],
-    ...['weight', 'weightOffset'],
+    ...['accumulate', 'castOrder', 'device', 'dtype', 'eps', 'hiddenSize', 'outputs', 'rows'],
+    ...['stream', 'weight', 'weightOffset'],
   ],
 };
 
 const head = `
-import { createPlan, DeviceBuffer, devices, rmsNorm, RMSNorm } from 'fused-rmsnorm';
+import { allocate, createPlan, DeviceBuffer, devices, rmsNorm, RMSNorm } from 'fused-rmsnorm';
 const x = new Float32Array(4);
 const w = new Float32Array(4);
 const norm = new RMSNorm(4);
