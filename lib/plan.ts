@@ -54,12 +54,14 @@ const planNames: ReadonlySet<string> = new Set([
  * ```ts
  * const plan = createPlan({ rows: 1, weight });
  * plan.forward(x, y);
+ * const z = plan.run(x); // in memory of the plan's
  * ```
  *
  * On the CPU the functions take plain arrays of `dtype`: `Float32Array`, `Float64Array`, the bits of
  * 16-bit ones in a `Uint16Array`, or a `Float16Array`; on a GPU DeviceBuffers, and the calls are
- * enqueued on the plan's stream. All are (rows, hiddenSize), and rstd (rows). They allocate nothing
- * and return nothing, and give the bits of `rmsNorm`.
+ * enqueued on the plan's stream. All are (rows, hiddenSize), and rstd (rows). They give the bits of
+ * `rmsNorm`. `forward` and `backward` allocate nothing and return nothing; `run`, `runAsync` and
+ * `runBackward` return outputs that the plan has allocated, and uses again after some calls.
  *
  * @throws TypeError and RangeError for options, and at calls for arrays, that are not as described;
  * CudaError `ERR_CUDA_UNAVAILABLE`

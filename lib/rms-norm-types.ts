@@ -40,7 +40,6 @@ export interface BackwardResult<X, W, O> {
 }
 
 type Weight = AnyInput | null;
-type NoOptions = Record<never, never>;
 
 /** {@link rmsNorm}, its other forms and its gradients. */
 export interface RmsNorm {
@@ -64,7 +63,7 @@ export interface RmsNorm {
    * strides whose rows alternate do not overlap. Source: Zhang and Sennrich, "Root Mean Square Layer
    * Normalization".
    */
-  <X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = NoOptions>(
+  <X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
     options?: O & Knows<O, RmsNormOptions> & KeepsSum<O>,
@@ -84,7 +83,7 @@ export interface RmsNorm {
   readonly forward: <
     X extends AnyInput,
     W extends Weight = Weight,
-    const O extends ForwardOptions = NoOptions,
+    const O extends ForwardOptions = object,
   >(
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
@@ -110,7 +109,7 @@ export interface RmsNorm {
   readonly backward: <
     X extends AnyInput,
     W extends Weight = Weight,
-    const O extends BackwardOptions = NoOptions,
+    const O extends BackwardOptions = object,
   >(
     dy: AnyInput,
     x: X & SaysDType<X, O>,
@@ -123,15 +122,20 @@ export interface RmsNorm {
    * {@link rmsNorm} off the event loop: the same arguments and results, as a promise, which also
    * carries the errors.
    *
-   * Arrays on a `SharedArrayBuffer` are used in place: do not change them before the promise settles.
-   * Of all others a snapshot is taken at the call, so that their buffers may be changed, transferred
-   * and resized meanwhile; `out` is written when the promise settles, and if it is gone by then the
-   * promise rejects with `ERR_INVALID_ARG_VALUE`.
+   * Arrays on a `SharedArrayBuffer`, such as those of {@link allocate}, are used in place. Of all others
+   * a copy is made at the call, so that their buffers may be changed, transferred and resized
+   * meanwhile, or, once the calls in flight of this thread hold 128 MiB of copies and new results, when
+   * there is room again. So leave all arrays alone until the promise settles, unless you know how much
+   * is in flight. `out` is written when the promise settles; an array that is gone when it is needed
+   * rejects with `ERR_INVALID_ARG_VALUE`.
+   *
+   * It pays where a call takes longer than a promise does, which is tens of microseconds, and on
+   * allocated memory: the thread of JavaScript is free all the while then.
    */
   readonly async: <
     X extends AnyInput,
     W extends Weight = Weight,
-    const O extends RmsNormOptions = NoOptions,
+    const O extends RmsNormOptions = object,
   >(
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
@@ -142,7 +146,7 @@ export interface RmsNorm {
   readonly forwardAsync: <
     X extends AnyInput,
     W extends Weight = Weight,
-    const O extends ForwardOptions = NoOptions,
+    const O extends ForwardOptions = object,
   >(
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
@@ -156,7 +160,7 @@ export interface RmsNorm {
   readonly backwardAsync: <
     X extends AnyInput,
     W extends Weight = Weight,
-    const O extends BackwardOptions = NoOptions,
+    const O extends BackwardOptions = object,
   >(
     dy: AnyInput,
     x: X & SaysDType<X, O>,

@@ -6,14 +6,7 @@ import { allocate, createPlan, rmsNorm, toFloat16, type DType } from '../../lib'
 import { makeCase } from '../support/cases';
 import { printedBy } from '../support/processes';
 import { detached } from '../support/refusals';
-import {
-  dtypes,
-  errorOf,
-  expectSameBits,
-  normals,
-  rejectionOf,
-  type HostArray,
-} from '../support/support';
+import { dtypes, errorOf, expectSameBits, normals, rejectionOf } from '../support/support';
 
 const allDtypes: readonly DType[] = [...dtypes, 'float64'];
 
@@ -35,7 +28,7 @@ describe.each(allDtypes)('%s', (dtype) => {
       const result = plan.run(x);
       expect(result.constructor).toBe(x.constructor);
       expectSameBits(result, y);
-      expectSameBits((await plan.runAsync(x)), y);
+      expectSameBits(await plan.runAsync(x), y);
     }
     const expected = rmsNorm.backward(dy, x, weight, rstd, options);
     for (const given of [rstd, null]) {
