@@ -163,7 +163,7 @@ function layoutOf(name: string, { dims, view }: TensorArgument, hiddenSize: numb
   }
   const expected =
     layout === 'broken rows'
-      ? `those of contiguous rows of ${String(hiddenSize)} elements; copy other tensors`
-      : 'such that rows lie in one stride, or two; copy other tensors';
+      ? `those of contiguous rows of ${String(hiddenSize)} elements; copy the tensor to a contiguous array`
+      : 'those of rows with at most two distinct strides; copy the tensor to a contiguous array';
   throw argumentError('ERR_INVALID_ARG_VALUE', `${name}.strides`, expected, strides);
 }

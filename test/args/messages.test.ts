@@ -63,6 +63,7 @@ async function messageOf(call: string): Promise<string> {
     await run(...Object.values(scope));
   } catch (error) {
     const { name, code, message } = error as CodedError;
+    expect(message).not.toContain('\n');
     return `${name} ${code}: ${withoutMachine(message)}`;
   }
   throw new Error(`Nothing is wrong with ${call}`);

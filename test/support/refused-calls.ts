@@ -9,6 +9,7 @@ export const refusedCalls: Readonly<Record<string, string>> = {
     rmsNorm([1, 2, 3, 4], w)
     rmsNorm({}, w)
     rmsNorm(new Int32Array(12), w)
+    rmsNorm(Object.assign(new Error(), { stack: 'Error: two\\n    lines' }), w)
     rmsNorm(detached(floats(12)), w)
     rmsNorm(floats(13), w)
     rmsNorm(floats(13), null, { normalizedShape: 4 })
