@@ -62,6 +62,7 @@ export default tseslint.config(
     plugins: { tsdoc },
     languageOptions: { parserOptions: { project: './tsconfig.json' } },
     rules: {
+      '@typescript-eslint/no-invalid-void-type': ['error', { allowAsThisParameter: true }],
       'tsdoc/syntax': 'error',
       // Numbers read better in a template than in String().
       // `as T` where the checks before it prove what TypeScript does not see; `!` is not used.

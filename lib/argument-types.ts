@@ -62,14 +62,15 @@ interface NoSuchOption {
 }
 
 /**
- * For options: that they have no other names. Editors complete the names; the values are those that O
- * must have, which TypeScript before 5.3 takes for never undefined where they are said twice.
+ * The names of options, which editors complete. The values are what O must have: TypeScript before 5.3
+ * takes them for never undefined where they are said twice.
  */
-export type Knows<O, Options> = {
-  readonly [Name in keyof Options]?: unknown;
-} & (string extends keyof O
+export type Names<Options> = { readonly [Name in keyof Options]?: unknown };
+
+/** For options: that they have no other names. */
+export type NoOthers<O, Options> = string extends keyof O
   ? unknown
-  : Readonly<Record<Exclude<keyof O, keyof Options>, NoSuchOption>>);
+  : Readonly<Record<Exclude<keyof O, keyof Options>, NoSuchOption>>;
 
 /** For options of a function that returns y alone: that the sum with a residual goes somewhere. */
 export type KeepsSum<O> = 'sumOut' extends keyof O

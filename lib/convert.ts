@@ -74,8 +74,9 @@ function convert(
 }
 
 function readArray(name: string, value: unknown, dtype: Convertible): FloatArray {
-  const { data, kind } = readHostArray(name, value);
   const kinds: readonly ArrayKind[] = dtypes[dtype].kinds;
+  const expected = `a ${kinds.join(' or ')}`;
+  const { data, kind } = readHostArray(name, value, expected);
   if (kinds.includes(kind)) return data;
-  throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kinds.join(' or ')}`, value);
+  throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, value);
 }

@@ -48,4 +48,12 @@ export type {
   ForwardOptions,
   RmsNormOptions,
 } from './call/options';
-export type { AnyInput, DeviceInput, Input, Output, Rstd, TensorLike } from './call/tensor';
+export type {
+  AnyInput,
+  DeviceInput,
+  ForeignTensor,
+  Input,
+  Output,
+  Rstd,
+  TensorLike,
+} from './call/tensor';

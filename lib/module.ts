@@ -115,7 +115,7 @@ export class RMSNorm<
       throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, normalizedShape);
     }
     if ((given as unknown) === null) {
-      const expected = 'an array or a DeviceBuffer; without one, elementwiseAffine is false';
+      const expected = 'an array or a DeviceBuffer; for none, set elementwiseAffine to false';
       throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', expected, null);
     }
     const { weight, dtype } = readKeptWeight(given, stated);
@@ -129,7 +129,7 @@ export class RMSNorm<
     }
     const ordinal = readDeviceFor(named, dtype);
     if (weight !== undefined) {
-      checkDType(forwardRules.weight, weight, dtype);
+      checkDType(forwardRules.weight, weight, dtype, 'the dtype');
       checkWeightShape(tensorOf(weight), sizeOf(shape), shape);
       this.#weight = keptData(tensorOf(weight));
     } else {
@@ -250,7 +250,7 @@ export class RMSNorm<
     const grad: unknown = this.weightGrad ?? null;
     if (grad === null) return;
     if (isDeviceBuffer(grad)) grad.fill(0, this.#streamOptions());
-    else (readHostArray('weightGrad', grad).data as Float32Array).fill(0);
+    else (readHostArray('weightGrad', grad, sums).data as Float32Array).fill(0);
   }
 
   /**
@@ -318,11 +318,14 @@ function keptData({ data, dims, wrap, source }: TensorArgument): WeightData {
   return ArrayBuffer.isView(data) && wrap !== null ? wrap(data) : data;
 }
 
+/** What weightGrad can be, in messages. */
+const sums = 'a Float32Array, Float64Array or DeviceBuffer';
+
 /** Checks the stream of a module: of the weight's device, if it is on one. */
 function checkStream(stream: Stream, weight: WeightData | null): void {
   if (isDeviceBuffer(weight)) readStream(stream, ordinalOfBuffer(weight));
   else if (weight !== null) {
-    const expected = 'left out where weight is no DeviceBuffer';
+    const expected = 'left out where weight is not a DeviceBuffer';
     throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
   }
 }

@@ -105,7 +105,7 @@ function makePlan(options: PlanOptions) {
   const device = isOnGpu ? ordinalOfBuffer(buffer) : named;
   if (weight !== undefined) {
     checkDevice('weight', weight, device);
-    checkDType(forwardRules.weight, weight, dtype);
+    checkDType(forwardRules.weight, weight, dtype, 'the dtype');
   }
   const stream = readPlanStream(own.stream, device);
   const kind: DataKind = device === cpuOrdinal ? dtypes[dtype].bits : 'DeviceBuffer';
@@ -205,7 +205,7 @@ function planRuns(begin: () => Call, outputs: Turns<OwnedOutput>) {
       const turn = outputs.take();
       const { argument, result } = turn.output;
       call.out = addOutput(call, forwardRules.out, argument);
-      await turn.lend(() => runLater(call));
+      await turn.lend((isLate) => runLater(call, isLate));
       return result;
     },
   };
@@ -255,7 +255,7 @@ function readX(call: Call, value: unknown): Argument {
 function readOtherX(call: Call, rule: OperandRule, value: unknown): Argument {
   const x = readArgument('x', value);
   checkDevice('x', x, call.device);
-  checkDType(rule, x, call.dtype);
+  checkDType(rule, x, call.dtype, 'the dtype');
   checkLength(call, rule, x);
   addOperand(call, rule, x);
   return x;
@@ -266,10 +266,11 @@ function checkDevice(name: 'weight' | 'x', argument: Argument, device: number): 
   const data = dataOf(argument);
   const isArray = ArrayBuffer.isView(data);
   if (isArray ? device === cpuOrdinal : ordinalOfBuffer(data) === device) return;
-  const expected = device === cpuOrdinal ? 'an array' : `a DeviceBuffer on 'cuda:${device}'`;
+  const expected =
+    device === cpuOrdinal ? 'an array on the CPU' : `a DeviceBuffer on 'cuda:${device}'`;
   const isOtherKind = name === 'x' && isArray !== (device === cpuOrdinal);
   const code = isOtherKind ? 'ERR_INVALID_ARG_TYPE' : 'ERR_INVALID_ARG_VALUE';
-  throw argumentError(code, name, `${expected}, as device says`, data);
+  throw argumentError(code, name, `${expected}, where the plan runs`, data);
 }
 
 function readPlanStream(stream: unknown, device: number) {

@@ -1,6 +1,6 @@
 // What users call the operator by, and what it returns.
 
-import type { GoesWith, KeepsSum, Knows, SaysDType } from './argument-types';
+import type { GoesWith, KeepsSum, Names, NoOthers, SaysDType } from './argument-types';
 import type {
   BackwardOptions,
   CommonOptions,
@@ -66,7 +66,7 @@ export interface RmsNorm {
   <X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
-    options?: O & Knows<O, RmsNormOptions> & KeepsSum<O>,
+    options?: O & Names<RmsNormOptions> & NoOthers<O, RmsNormOptions> & KeepsSum<O>,
   ): Output<X>;
 
   /**
@@ -80,15 +80,12 @@ export interface RmsNorm {
    *
    * @returns y, rstd and sum: new arrays, or the given `out`, `rstdOut` and `sumOut`
    */
-  readonly forward: <
-    X extends AnyInput,
-    W extends Weight = Weight,
-    const O extends ForwardOptions = object,
-  >(
+  forward<X extends AnyInput, W extends Weight = Weight, const O extends ForwardOptions = object>(
+    this: void,
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
-    options?: O & Knows<O, ForwardOptions>,
-  ) => ForwardResult<X, O>;
+    options?: O & Names<ForwardOptions> & NoOthers<O, ForwardOptions>,
+  ): ForwardResult<X, O>;
 
   /**
    * The gradients of {@link rmsNorm}: `g = dy * weight`, `xhat = x * rstd`,
@@ -106,17 +103,14 @@ export interface RmsNorm {
    * Both gradients come from one pass over x and dy. Their bits do not depend on the number of
    * threads.
    */
-  readonly backward: <
-    X extends AnyInput,
-    W extends Weight = Weight,
-    const O extends BackwardOptions = object,
-  >(
+  backward<X extends AnyInput, W extends Weight = Weight, const O extends BackwardOptions = object>(
+    this: void,
     dy: AnyInput,
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
     rstd?: RstdArray | DeviceBuffer | null,
-    options?: O & Knows<O, BackwardOptions>,
-  ) => BackwardResult<X, W, O>;
+    options?: O & Names<BackwardOptions> & NoOthers<O, BackwardOptions>,
+  ): BackwardResult<X, W, O>;
 
   /**
    * {@link rmsNorm} off the event loop: the same arguments and results, as a promise, which also
@@ -132,40 +126,39 @@ export interface RmsNorm {
    * It pays where a call takes longer than a promise does, which is tens of microseconds, and on
    * allocated memory: the thread of JavaScript is free all the while then.
    */
-  readonly async: <
-    X extends AnyInput,
-    W extends Weight = Weight,
-    const O extends RmsNormOptions = object,
-  >(
+  async<X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
+    this: void,
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
-    options?: O & Knows<O, RmsNormOptions> & KeepsSum<O>,
-  ) => Promise<Output<X>>;
+    options?: O & Names<RmsNormOptions> & NoOthers<O, RmsNormOptions> & KeepsSum<O>,
+  ): Promise<Output<X>>;
 
   /** {@link RmsNorm.forward} off the event loop, under the rules of {@link RmsNorm.async}. */
-  readonly forwardAsync: <
+  forwardAsync<
     X extends AnyInput,
     W extends Weight = Weight,
     const O extends ForwardOptions = object,
   >(
+    this: void,
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
-    options?: O & Knows<O, ForwardOptions>,
-  ) => Promise<ForwardResult<X, O>>;
+    options?: O & Names<ForwardOptions> & NoOthers<O, ForwardOptions>,
+  ): Promise<ForwardResult<X, O>>;
 
   /**
    * {@link RmsNorm.backward} off the event loop, under the rules of {@link RmsNorm.async}. Of two calls
    * in flight that accumulate into one `dweightOut` the sum of one is lost: await the first.
    */
-  readonly backwardAsync: <
+  backwardAsync<
     X extends AnyInput,
     W extends Weight = Weight,
     const O extends BackwardOptions = object,
   >(
+    this: void,
     dy: AnyInput,
     x: X & SaysDType<X, O>,
     weight: W & GoesWith<X, W>,
     rstd?: RstdArray | DeviceBuffer | null,
-    options?: O & Knows<O, BackwardOptions>,
-  ) => Promise<BackwardResult<X, W, O>>;
+    options?: O & Names<BackwardOptions> & NoOthers<O, BackwardOptions>,
+  ): Promise<BackwardResult<X, W, O>>;
 }

@@ -104,7 +104,7 @@ function gradientTensor(
   const result = customGrad(() => ({
     value: tensor(data, [...dims]),
     gradFunc: () => {
-      throw codedError('ERR_INVALID_STATE', 'A gradient of rmsNorm can not be differentiated');
+      throw codedError('ERR_INVALID_STATE', 'A gradient of rmsNorm cannot be differentiated');
     },
   }));
   return result(...inputs);

@@ -55,6 +55,6 @@ export function checkSameDevice(name: string, data: TensorData, x: TensorData): 
 export function readStreamFor(x: TensorData, stream: unknown): NativeStream | null {
   if (!ArrayBuffer.isView(x)) return readStream(stream, ordinalOfBuffer(x));
   if (stream === undefined) return null;
-  const expected = 'left out where x is no DeviceBuffer';
+  const expected = 'left out where x is not a DeviceBuffer';
   throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
 }

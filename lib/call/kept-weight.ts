@@ -24,10 +24,11 @@ export function readKeptWeight(given: unknown, stated: unknown): KeptWeight {
   return { weight, dtype };
 }
 
-/** What a weight says of the dtype. Bits say nothing. */
+/** What a weight says of the dtype. Refuses bits, which say nothing. */
 function dtypeOfWeight(weight: Argument | undefined): DType {
   if (weight === undefined) return 'float32';
   const data = dataOf(weight);
   if (isDeviceBuffer(data)) return data.dtype;
-  return dtypesOfKinds[kindOf(weight) as ArrayKind] ?? 'float32';
+  const kind = kindOf(weight) as ArrayKind;
+  return dtypesOfKinds[kind] ?? dtypeOf('weight', kind, undefined);
 }

@@ -13,7 +13,7 @@ import { argumentError, describe } from '../core/errors';
 import type { DeviceBuffer } from '../gpu/device-buffer';
 import type { Call } from './call';
 import { checkSameDevice, isDeviceBuffer, isSamePlace, type DataKind } from './data';
-import { forwardRules, type OperandRule } from './operations';
+import { forwardRules, type Element, type OperandRule } from './operations';
 import { isSame } from './shape';
 import { dataOf, kindOf, readArgument, sourceOf, statedType, type Argument } from './tensor';
 
@@ -24,13 +24,15 @@ export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
   return array[Symbol.toStringTag] === kind && array.length > 0;
 }
 
+const aWeight = `${anArray}, or null for none`;
+
 /** Reads a weight of a rarer form. `dtype`: of x. `isKept`: by a module, so that x is what is wrong. */
 export function readWeight(value: unknown, x: Argument, dtype: DType, isKept: boolean): Argument {
   if (value === undefined) {
-    throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', `${anArray}, or null for none`, value);
+    throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', aWeight, value);
   }
   const { weight: rule } = forwardRules;
-  const weight = readArgument('weight', value);
+  const weight = readArgument('weight', value, aWeight);
   if (isKept && !(isSamePlace(dataOf(weight), dataOf(x)) && isAsItsRule(rule, weight, dtype))) {
     const expected = `of the device and dtype of the module's weight, ${describe(value)}`;
     throw argumentError('ERR_INVALID_ARG_TYPE', 'x', expected, sourceOf(x));
@@ -58,12 +60,31 @@ export function readOperand(call: Call, rule: OperandRule, value: unknown): Argu
   return value;
 }
 
+/** What operands must be beside an x of each dtype, in messages: made here, since that takes longer. */
+const tensorsLikeX = textsOf('tensor');
+const vectorsBesideX = textsOf('tensorOrFloat32');
+const buffersLikeX = 'a DeviceBuffer, or a tensor { data, dims } of one, since x is one';
+
+function textsOf(element: Element): Readonly<Record<DType, string>> {
+  const textOf = (dtype: DType) =>
+    `${kindsOf(element, dtype)}, or a tensor { data, dims } of one, since x is ${dtype}`;
+  return {
+    float32: textOf('float32'),
+    float64: textOf('float64'),
+    float16: textOf('float16'),
+    bfloat16: textOf('bfloat16'),
+  };
+}
+
 function readOtherOperand(call: Call, rule: OperandRule, value: unknown): Argument {
   const isRstd = rule.element === 'rstd';
+  const isOnGpu = call.kind === 'DeviceBuffer';
   if (isRstd && !isFloatArray(value) && !isDeviceBuffer(value)) {
-    throw wrongRstd(rule, call.dtype, value);
+    throw wrongRstd(rule, call.dtype, isOnGpu, value);
   }
-  const argument = readArgument(rule.name, value);
+  const asX = rule.element === 'tensor' ? tensorsLikeX : vectorsBesideX;
+  const expected = isOnGpu ? buffersLikeX : asX[call.dtype];
+  const argument = readArgument(rule.name, value, expected);
   const x = call.x as Argument;
   if (!ArrayBuffer.isView(argument) || !ArrayBuffer.isView(x)) checkTensor(rule, argument, x);
   checkDType(rule, argument, call.dtype);
@@ -133,11 +154,20 @@ function is16Bit(dtype: DType): boolean {
   return dtype === 'float16' || dtype === 'bfloat16';
 }
 
-/** Refuses an operand whose elements cannot be what its rule says beside tensors of `dtype`. */
-export function checkDType(rule: OperandRule, argument: Argument, dtype: DType): void {
+/**
+ * Refuses an operand whose elements cannot be what its rule says beside tensors of `dtype`, for which
+ * messages give `reason`.
+ */
+export function checkDType(
+  rule: OperandRule,
+  argument: Argument,
+  dtype: DType,
+  reason: 'x' | 'the dtype' = 'x',
+): void {
   if (isAsItsRule(rule, argument, dtype)) return;
-  if (rule.element === 'rstd') throw wrongRstd(rule, dtype, sourceOf(argument));
-  throw wrongDType(rule, argument, dtype);
+  const isOnGpu = kindOf(argument) === 'DeviceBuffer';
+  if (rule.element === 'rstd') throw wrongRstd(rule, dtype, isOnGpu, sourceOf(argument));
+  throw wrongDType(rule, argument, dtype, reason);
 }
 
 function isAsItsRule({ element }: OperandRule, argument: Argument, dtype: DType): boolean {
@@ -146,14 +176,29 @@ function isAsItsRule({ element }: OperandRule, argument: Argument, dtype: DType)
   return element === 'tensorOrFloat32' && is16Bit(dtype) && isFloat32(argument);
 }
 
-function wrongRstd({ name }: OperandRule, dtype: DType, value: unknown): Error {
+function wrongRstd({ name }: OperandRule, dtype: DType, isOnGpu: boolean, value: unknown): Error {
+  const kind = isOnGpu ? 'DeviceBuffer of float32' : rstdKind(dtype);
   const orNull = name === 'rstd' ? ', or null to recompute it; options are the next argument' : '';
-  return argumentError('ERR_INVALID_ARG_TYPE', name, `a ${rstdKind(dtype)}${orNull}`, value);
+  return argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}${orNull}`, value);
 }
 
-function wrongDType({ name, element }: OperandRule, argument: Argument, dtype: DType): Error {
+/** The arrays that an operand can be. */
+function kindsOf(element: Element, dtype: DType): string {
   const orFloat32 = element === 'tensorOrFloat32' && is16Bit(dtype) ? ' or Float32Array' : '';
-  const expected = `a ${dtypes[dtype].kinds.join(' or ')}${orFloat32}, since x is ${dtype}`;
+  return `a ${dtypes[dtype].kinds.join(' or ')}${orFloat32}`;
+}
+
+function wrongDType(
+  rule: OperandRule,
+  argument: Argument,
+  dtype: DType,
+  reason: 'x' | 'the dtype',
+): Error {
+  const { name, element } = rule;
+  const orFloat32 = element === 'tensorOrFloat32' && is16Bit(dtype) ? ' or float32' : '';
+  const isOnGpu = kindOf(argument) === 'DeviceBuffer';
+  const kind = isOnGpu ? `a DeviceBuffer of ${dtype}${orFloat32}` : kindsOf(element, dtype);
+  const expected = `${kind}, since ${reason} is ${dtype}`;
   const { data, wrap } = ArrayBuffer.isView(argument) ? { data: argument, wrap: null } : argument;
   const array = wrap === null ? data : wrap(data as Uint16Array);
   return argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);

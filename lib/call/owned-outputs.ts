@@ -51,7 +51,7 @@ class Turn<T> {
    * Runs what writes the output on another thread, once those are done that had it before. What is run
    * next begins a turn of the event loop later: whoever awaits this one can use its result.
    */
-  async lend(work: () => Promise<void>): Promise<void> {
+  async lend(work: (isLate: boolean) => Promise<void>): Promise<void> {
     const before = this.#free;
     let release!: () => void;
     const free = new Promise<void>((resolve) => {
@@ -61,7 +61,7 @@ class Turn<T> {
     ++this.inFlight;
     try {
       if (before !== undefined) await before;
-      await work();
+      await work(before !== undefined);
     } finally {
       --this.inFlight;
       setImmediate(() => {

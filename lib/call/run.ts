@@ -115,8 +115,9 @@ function makeOutput(call: Call, rule: OperandRule): Argument {
 /**
  * Runs a call on another thread; one on a stream is enqueued, and waited for. Copies of its operands
  * are made at once, or, where the calls in flight hold as much as they may, when it is its turn.
+ * `isLate`: the call was read some time ago, in which its arrays may have gone.
  */
-export async function runLater(call: Call): Promise<void> {
+export async function runLater(call: Call, isLate = false): Promise<void> {
   if (call.stream !== null) {
     runNow(call);
     await cuda.streamPassed(call.stream);
@@ -125,10 +126,8 @@ export async function runLater(call: Call): Promise<void> {
   const { operands, bytes } = gather(call);
   const turn = takeRoom(bytes);
   try {
-    if (turn !== undefined) {
-      await turn;
-      recheckOperands(call);
-    }
+    if (turn !== undefined) await turn;
+    if (isLate || turn !== undefined) recheckOperands(call);
     takeOutputs(call, await start(call, operands));
   } catch (error) {
     throw adoptNativeError(error);
@@ -218,7 +217,7 @@ function layoutOf(name: string, { dims, view }: TensorArgument, hiddenSize: numb
   }
   const expected =
     layout === 'broken rows'
-      ? `those of contiguous rows of ${String(hiddenSize)} elements; copy other tensors`
-      : 'such that rows lie in one stride, or two; copy other tensors';
+      ? `those of contiguous rows of ${String(hiddenSize)} elements; copy the tensor to a contiguous array`
+      : 'those of rows with at most two distinct strides; copy the tensor to a contiguous array';
   throw argumentError('ERR_INVALID_ARG_VALUE', `${name}.strides`, expected, strides);
 }

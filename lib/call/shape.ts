@@ -89,6 +89,6 @@ function checkLastDims(
   let product = 1;
   for (let i = dims.length - 1; i >= 0 && product < size; --i) product *= dims[i] as number;
   if (product === size) return;
-  const expected = `dims whose last multiply to ${String(size)}`;
+  const expected = `dims whose last ones multiply to ${String(size)}, the length of weight`;
   throw argumentError('ERR_OUT_OF_RANGE', 'x.dims', expected, dims);
 }

@@ -124,9 +124,9 @@ const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
 export type Argument = FloatArray | TensorArgument;
 
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
-export function readArgument(name: string, value: unknown): Argument {
-  if (!ArrayBuffer.isView(value)) return readTensorArgument(name, value);
-  arrayKind(name, value);
+export function readArgument(name: string, value: unknown, expected?: string): Argument {
+  if (!ArrayBuffer.isView(value)) return readTensorArgument(name, value, expected);
+  arrayKind(name, value, expected);
   const array = value as FloatArray;
   if (array.length === 0) refuseDetached(name, 0, array);
   return array;
@@ -170,19 +170,24 @@ export function resultOf(output: Argument | undefined): unknown {
   return output === undefined ? null : sourceOf(output);
 }
 
-function readTensorArgument(name: string, value: unknown): TensorArgument {
+function readTensorArgument(
+  name: string,
+  value: unknown,
+  expected: string | undefined,
+): TensorArgument {
   const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
-  if (!isObject || isDeviceBuffer(value)) return wholeTensor(readData(name, value), value);
-  return readTensor(name, value);
+  if (!isObject || isDeviceBuffer(value))
+    return wholeTensor(readData(name, value, expected), value);
+  return readTensor(name, value, expected);
 }
 
 /** A tensor, or an array that is behind a proxy. */
-function readTensor(name: string, value: object): TensorArgument {
+function readTensor(name: string, value: object, expected: string | undefined): TensorArgument {
   const tensor = withoutInherited(value as Partial<TensorLike<TensorData>>, tensorNames);
   const { data, dims, type, strides, offset } = tensor;
   const packaged = data === undefined ? readPackagedArray(name, value) : null;
   if (packaged !== null) return wholeTensor(packaged, value);
-  const elements = readElements(name, dims !== undefined, data ?? value);
+  const elements = readElements(name, dims !== undefined, data ?? value, expected);
   const array = elements.data;
   if (type !== undefined && typeof type !== 'string') {
     throw argumentError('ERR_INVALID_ARG_TYPE', `${name}.type`, 'a string', type);
@@ -199,16 +204,24 @@ function readTensor(name: string, value: object): TensorArgument {
 type Data = Pick<TensorArgument, 'data' | 'kind' | 'wrap'>;
 
 /** The data of a tensor; of what is none, so that it is called by its own name, the value itself. */
-function readElements(name: string, isTensor: boolean, value: unknown): Data {
+function readElements(
+  name: string,
+  isTensor: boolean,
+  value: unknown,
+  expected: string | undefined,
+): Data {
   if (isFloatArray(value) && value.length > 0) {
     return { data: value, kind: value[Symbol.toStringTag], wrap: null };
   }
-  return readData(isTensor ? `${name}.data` : name, value);
+  return isTensor ? readData(`${name}.data`, value, dataOfTensor) : readData(name, value, expected);
 }
 
-function readData(name: string, value: unknown): Data {
+/** What a tensor's data must be, in messages. */
+const dataOfTensor = 'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer';
+
+function readData(name: string, value: unknown, expected: string | undefined): Data {
   if (isDeviceBuffer(value)) return { data: value, kind: 'DeviceBuffer', wrap: null };
-  return readHostArray(name, value);
+  return readHostArray(name, value, expected);
 }
 
 /** All of an array or a buffer. */
@@ -223,7 +236,7 @@ function readDims(name: string, dims: unknown, length: number | null): readonly 
   const size = own === null ? NaN : sizeOf(own);
   if (length === null ? Number.isSafeInteger(size) : size === length) return own as number[];
   const code = isList(dims) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
-  const product = length === null ? 'one below 2^53' : `${String(length)}, the length of data`;
+  const product = length === null ? 'below 2^53' : `${String(length)}, the length of data`;
   const count = isList(dims) && own === null ? ` up to ${String(maxDims)}` : '';
   const expected = `an array of${count} whole numbers whose product is ${product}`;
   throw argumentError(code, `${name}.dims`, expected, dims);

@@ -79,9 +79,10 @@ type Float16ArrayConstructor = new (
   length?: number,
 ) => Float16ArrayLike;
 
-/** What operands must be, in messages. */
+/** What tensors must be, in messages. */
 export const anArray =
-  'a Float32Array, Float64Array, Uint16Array or Float16Array, or a tensor { data, dims } of one';
+  'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer, ' +
+  'or a tensor { data, dims } of one';
 
 /** Whether a value is an array of a kind that tensors have. */
 export function isFloatArray(value: unknown): value is FloatArray {
@@ -92,9 +93,9 @@ export function isFloatArray(value: unknown): value is FloatArray {
 }
 
 /** The kind of an array by its tag: `instanceof` fails for arrays of another realm. */
-export function arrayKind(name: string, value: unknown): ArrayKind {
+export function arrayKind(name: string, value: unknown, expected: string = anArray): ArrayKind {
   if (isFloatArray(value)) return value[Symbol.toStringTag];
-  throw argumentError('ERR_INVALID_ARG_TYPE', name, anArray, value);
+  throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, value);
 }
 
 /** The same memory as an array the native addon takes. */

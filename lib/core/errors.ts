@@ -111,8 +111,9 @@ export function describe(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   try {
     const text = ArrayBuffer.isView(value) ? describeView(value) : describeOther(value);
-    if (text.length <= longestDescription) return text;
-    return `${text.slice(0, longestDescription)}…`;
+    const line = text.replaceAll(/\s*\n\s*/g, ' ');
+    if (line.length <= longestDescription) return line;
+    return `${line.slice(0, longestDescription)}…`;
   } catch {
     // A getter of the value threw.
     return 'an object';

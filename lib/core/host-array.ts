@@ -62,10 +62,10 @@ function bitsOf(name: string, value: unknown, make: () => Uint16Array): Uint16Ar
 }
 
 /** Checks that a value is an array whose memory is there. */
-export function readHostArray(name: string, value: unknown): HostArray {
+export function readHostArray(name: string, value: unknown, expected?: string): HostArray {
   const packaged = readPackagedArray(name, value);
   if (packaged !== null) return packaged;
-  const kind = arrayKind(name, value);
+  const kind = arrayKind(name, value, expected);
   const data = value as FloatArray;
   refuseDetached(name, data.length, data);
   return { data, kind, wrap: null };
@@ -85,6 +85,6 @@ export function refuseDetached(name: string, length: number, array: unknown): vo
 }
 
 function detachedError(name: string, array: unknown): Error {
-  const expected = 'an array whose buffer is not detached, nor shrunk below it';
+  const expected = 'an array whose buffer is not detached, nor shorter than the array';
   return argumentError('ERR_INVALID_ARG_VALUE', name, expected, array);
 }

@@ -54,5 +54,5 @@ export function readPointer(value: unknown): bigint {
     throw argumentError('ERR_INVALID_ARG_TYPE', 'pointer', 'a bigint', value);
   }
   if (BigInt.asUintN(64, value) === value) return value;
-  throw argumentError('ERR_OUT_OF_RANGE', 'pointer', 'of 64 bits, and not negative', value);
+  throw argumentError('ERR_OUT_OF_RANGE', 'pointer', 'a bigint from 0 to 2^64 - 1', value);
 }

@@ -2,10 +2,13 @@ import type { NativeDeviceBuffer, NativeHostBuffer } from '../../binding';
 import { cuda, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import {
   checkDeviceDType,
+  dtypeOf,
   dtypes,
   dtypesOfKinds,
   nativeView,
+  type ArrayKind,
   type DeviceDType,
+  type DType,
   type FloatArray,
   type NativeArray,
 } from '../core/dtype';
@@ -114,10 +117,13 @@ export class DeviceBuffer<
     options: DeviceBufferFromOptions<D> = {},
   ): DeviceBuffer<D> {
     const own = knownOptions(options, fromNames);
-    const { data, kind } = readHostArray('source', source);
+    const { data, kind } = readHostArray('source', source, sources);
+    if (kind === 'Float64Array') {
+      throw argumentError('ERR_INVALID_ARG_TYPE', 'source', sources, source);
+    }
     const { stream } = own;
     if (stream !== undefined) nativeStream(stream);
-    const { dtype = dtypesOfKinds[kind] as D, device = stream?.device } = own;
+    const { dtype = dtypeOfSource(kind) as D, device = stream?.device } = own;
     checkDeviceDType(dtype);
     const buffer = new DeviceBuffer(data.length, dtype, device === undefined ? {} : { device });
     try {
@@ -329,6 +335,14 @@ export class DeviceBuffer<
     if (length === this.length) return;
     throw argumentError('ERR_OUT_OF_RANGE', name, `of ${this.length} elements`, partner);
   }
+}
+
+/** What a buffer can be made of, in messages. */
+const sources = 'a Float32Array, Uint16Array or Float16Array';
+
+/** The dtype of a source that states none. Refuses bits, which do not show it. */
+function dtypeOfSource(kind: ArrayKind): DType {
+  return dtypesOfKinds[kind] ?? dtypeOf('source', kind, undefined);
 }
 
 /** The dtype that an array of a kind has unless it is said. */

@@ -1,7 +1,7 @@
 import { types } from 'node:util';
 
 import type { NativeGraph } from '../../binding';
-import { argumentError } from '../core/errors';
+import { argumentError, codedError } from '../core/errors';
 import { cuda } from './cuda';
 import { DeviceObject, Existing, nativeOf, ordinalOf } from './object';
 import { nativeStream, readStream, type Stream } from './stream';
@@ -23,7 +23,7 @@ import { nativeStream, readStream, type Stream } from './stream';
 export class Graph extends DeviceObject<'Graph'> {
   private constructor(existing: Existing<NativeGraph>) {
     if (!Existing.is<NativeGraph>(existing)) {
-      throw argumentError('ERR_INVALID_ARG_TYPE', 'existing', 'left to Graph.capture', existing);
+      throw codedError('ERR_INVALID_ARG_TYPE', 'A Graph is made by Graph.capture, not by new');
     }
     super('Graph', existing);
   }
@@ -49,7 +49,12 @@ export class Graph extends DeviceObject<'Graph'> {
     let graph: NativeGraph | undefined;
     try {
       if (types.isPromise(enqueue())) {
-        throw argumentError('ERR_INVALID_ARG_TYPE', 'enqueue', 'not asynchronous', enqueue);
+        throw argumentError(
+          'ERR_INVALID_ARG_TYPE',
+          'enqueue',
+          'a function that is not asynchronous',
+          enqueue,
+        );
       }
       graph = cuda.endCapture(native);
       return new Graph(new Existing(graph, ordinalOf(stream)));

@@ -8,9 +8,11 @@ import {
   describeRefusals,
   detached,
   floats,
+  floatsToo,
   nonNegative,
   outOfBounds,
   range,
+  someData,
   type,
   value,
 } from '../support/refusals';
@@ -41,14 +43,14 @@ const tensor = (dims: unknown) => ({ data: x, dims });
 const shape22 = { normalizedShape: [2, 2] };
 const small = { data: floats(4), dims: [4] };
 describeRefusals('rmsNorm({ data, dims }', both, [
-  ['data plain', [{ data: [1], dims: [1] }, weight], type, 'x.data', anArray, '[ 1 ]'],
+  ['data plain', [{ data: [1], dims: [1] }, weight], type, 'x.data', someData, '[ 1 ]'],
   ['no dims', [{ data: x }, weight], type, 'x.dims', 'product is 12', 'undefined'],
   ['dims a number', [tensor(12), weight], type, 'x.dims', 'an array of whole', '12'],
   ['dims of length 8', [tensor([2, 4]), weight], range, 'x.dims', 'product is 12', '[ 2, 4 ]'],
   ['dims negative', [tensor([-3, -4]), weight], range, 'x.dims', 'whole', '[ -3, -4 ]'],
   ['dims broken', [tensor([1.5, 8]), weight], range, 'x.dims', 'whole', '[ 1.5, 8 ]'],
   ['dims of strings', [tensor(['12']), weight], range, 'x.dims', 'whole', "[ '12' ]"],
-  ['ends in 3', [tensor([4, 3]), weight], range, 'x.dims', 'last multiply to 4', '[ 4, 3 ]'],
+  ['ends in 3', [tensor([4, 3]), weight], range, 'x.dims', 'last ones multiply to 4', '[ 4, 3 ]'],
   ['ends in 4', [tensor([3, 4]), weight, shape22], range, 'x.dims', 'in [2, 2]', '[ 3, 4 ]'],
   ['fewer dims', [small, weight, shape22], range, 'x.dims', 'in [2, 2]', '[ 4 ]'],
 ]);
@@ -128,8 +130,8 @@ describeRefusals('options', both, [
 
 describeRefusals('out', both, [
   ['of another kind', at({ out: bits(12) }), type, 'out', 'x is float32', 'Uint16Array(12)'],
-  ['a plain array', at({ out: [1] }), type, 'out', anArray, '[ 1 ]'],
-  ['null', at({ out: null }), type, 'out', anArray, 'null'],
+  ['a plain array', at({ out: [1] }), type, 'out', floatsToo, '[ 1 ]'],
+  ['null', at({ out: null }), type, 'out', floatsToo, 'null'],
   ['too short', at({ out: floats(11) }), range, 'out', 'of 12 elements', 'Float32Array(11)'],
   ['too long', at({ out: floats(13) }), range, 'out', 'of 12 elements', 'Float32Array(13)'],
   ['detached', at({ out: detached(floats(12)) }), value, 'out', 'not det', 'Float32Array(0)'],

@@ -7,6 +7,7 @@ import {
   describeRefusals,
   detached,
   floats,
+  floatsToo,
   range,
   type,
   value,
@@ -20,7 +21,7 @@ const both = [rmsNorm.backward, rmsNorm.backwardAsync];
 
 describeRefusals('rmsNorm.backward(dy', both, [
   ['none, nor x', [], type, 'x', anArray, 'undefined'],
-  ['undefined', [undefined, x, weight], type, 'dy', anArray, 'undefined'],
+  ['undefined', [undefined, x, weight], type, 'dy', floatsToo, 'undefined'],
   ['no weight', [dy, x], type, 'weight', 'or null for none', 'undefined'],
   ['of another kind', [bits(12), x, weight], type, 'dy', 'x is float32', 'Uint16Array(12)'],
   ['of another length', [floats(8), x, weight], range, 'dy', 'of 12 el', 'Float32Array(8)'],

@@ -268,7 +268,7 @@ onGpu('on buffers of a GPU', () => {
       [on.x, on.weight, { device: 'cpu' }, value, "'cuda:0', the device of x"],
       [on.x, on.weight, { dtype: 'bfloat16' }, value, "'float32', the type of x"],
       [on.x, on.weight, { stream: {} }, type, 'a Stream'],
-      [c.x, c.weight, { stream: Stream.default() }, value, 'x is no DeviceBuffer'],
+      [c.x, c.weight, { stream: Stream.default() }, value, 'x is not a DeviceBuffer'],
       [on.x, gone, {}, 'ERR_DISPOSED', "'weight' has been disposed of"],
       [host, on.weight, {}, type, "'x' must be"],
       [{ data: on.x, dims: [2, 96] }, on.weight, {}, range, "'x.dims' must be"],

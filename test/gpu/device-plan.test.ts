@@ -122,8 +122,8 @@ onGpu('a plan on a GPU', () => {
     const refuses = (options: object, text: string) => {
       expectError(() => createPlan({ rows, ...options }), 'ERR_INVALID_ARG_VALUE', text);
     };
-    const onDevice = "'weight' must be a DeviceBuffer on 'cuda:0', as device says. Received ";
-    const onHost = "'weight' must be an array, as device says. Received ";
+    const onDevice = "'weight' must be a DeviceBuffer on 'cuda:0', where the plan runs. Received ";
+    const onHost = "'weight' must be an array on the CPU, where the plan runs. Received ";
     refuses({ weight, device: 'cuda' }, `${onDevice}Float32Array(100)`);
     refuses({ weight, device: 'cuda:0' }, `${onDevice}Float32Array(100)`);
     refuses({ weight: DeviceBuffer.from(weight), device: 'cpu' }, `${onHost}DeviceBuffer {`);
@@ -136,7 +136,7 @@ onGpus('plans on several GPUs', () => {
     expectError(
       () => createPlan({ rows: 1, weight: there, device: 'cuda:0' }),
       'ERR_INVALID_ARG_VALUE',
-      "'weight' must be a DeviceBuffer on 'cuda:0', as device says",
+      "'weight' must be a DeviceBuffer on 'cuda:0', where the plan runs",
     );
     const plan = createPlan({ rows: 1, hiddenSize, device: 'cuda:0' });
     expectError(() => {

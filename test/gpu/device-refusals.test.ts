@@ -36,7 +36,8 @@ onGpu('buffers', () => {
   test.each([
     [[1, 2], {}, type, 'a Float32Array'],
     [new ArrayBuffer(8), {}, type, 'a Float32Array'],
-    [bits(4), {}, value, "'float32', 'float16' or 'bfloat16'"],
+    [bits(4), {}, value, "'float16' or 'bfloat16', since 'source' is a Uint16Array"],
+    [new Float64Array(4), {}, type, 'a Float32Array, Uint16Array or Float16Array'],
     [bits(4), { dtype: 'float32' }, type, 'a Float32Array, since the buffer is float32'],
     [new Int32Array(4), { dtype: 'float32' }, type, 'a Float32Array'],
     [floats(4), { dtype: 'int8' }, value, "'float32', 'float16' or 'bfloat16'"],

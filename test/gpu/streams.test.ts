@@ -159,7 +159,7 @@ onGpu('a Stream', () => {
       expectError(() => Stream.fromPointer(wrong as never), 'ERR_INVALID_ARG_TYPE', 'a bigint');
     }
     for (const wrong of [-1n, 2n ** 64n]) {
-      expectError(() => Stream.fromPointer(wrong), 'ERR_OUT_OF_RANGE', 'of 64 bits');
+      expectError(() => Stream.fromPointer(wrong), 'ERR_OUT_OF_RANGE', 'from 0 to 2^64 - 1');
     }
     const buffer = new DeviceBuffer(1, 'float32');
     for (const wrong of [null, 1, {}, buffer, new CudaEvent()]) {

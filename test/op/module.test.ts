@@ -46,7 +46,7 @@ const weightRefusals: [string, () => unknown, ...Refusal][] = [
   [
     'a weight of another dtype',
     () => new RMSNorm(4, { dtype: 'float64', weight: ones(4) as never }),
-    ...([type, 'weight', 'a Float64Array, since x is float64', 'Float32Array(4)'] as const),
+    ...([type, 'weight', 'a Float64Array, since the dtype is float64', 'Float32Array(4)'] as const),
   ],
   [
     'a weight beside none',
@@ -56,7 +56,7 @@ const weightRefusals: [string, () => unknown, ...Refusal][] = [
   [
     'a stream beside an array',
     () => new RMSNorm(4, { stream: {} as never }),
-    ...([value, 'stream', 'left out where weight is no DeviceBuffer', '{}'] as const),
+    ...([value, 'stream', 'left out where weight is not a DeviceBuffer', '{}'] as const),
   ],
 ];
 

@@ -146,7 +146,9 @@ describe('runAsync', () => {
     const x = at(inputs, 1).slice();
     const calls = [plan.runAsync(at(inputs, 0)), plan.runAsync(x), plan.runAsync(at(inputs, 2))];
     structuredClone(x, { transfer: [x.buffer] });
-    expect((await rejectionOf(calls[1] as Promise<unknown>)).message).toContain("'x'");
+    expect((await rejectionOf(calls[1] as Promise<unknown>)).message).toContain(
+      "'x' must be an array whose buffer is not detached",
+    );
     await calls[0];
     expectSameBits(await (calls[2] as Promise<Float32Array>), at(expected, 2));
     expectSameBits(await plan.runAsync(at(inputs, 3)), at(expected, 3));

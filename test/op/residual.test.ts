@@ -3,11 +3,11 @@
 
 import { rmsNorm, RMSNorm, type ForwardOptions } from '../../lib';
 import {
-  anArray,
   bits,
   describeRefusals,
   errorsOf,
   floats,
+  floatsToo,
   range,
   type,
   value,
@@ -37,7 +37,7 @@ describeRefusals(
   'rmsNorm.forward(x, weight, { residual',
   [rmsNorm.forward, rmsNorm.forwardAsync],
   [
-    ['null', at({ residual: null }), type, 'residual', anArray, 'null'],
+    ['null', at({ residual: null }), type, 'residual', floatsToo, 'null'],
     ['short', at({ residual: floats(8) }), range, 'residual', '12 elements', 'Float32Array(8)'],
     ['of bits', at({ residual: bits(12) }), type, 'residual', 'x is float32', 'Uint16Array(12)'],
     ['sum short', at({ residual, sumOut: floats(8) }), range, 'sumOut', '12', 'Float32Array(8)'],

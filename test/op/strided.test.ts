@@ -46,7 +46,7 @@ describeRefusals('rmsNorm({ data, dims, strides', both, [
   [
     'three levels',
     [view({ dims: [2, 2, 2, 4], strides: [1, 20, 8, 1] }), weight],
-    ...([value, 'x.strides', 'one stride, or two', '[ 1, 20, 8, 1 ]'] as const),
+    ...([value, 'x.strides', 'at most two distinct strides', '[ 1, 20, 8, 1 ]'] as const),
   ],
   [
     'of weight',

@@ -245,6 +245,6 @@ describe('refusals', () => {
     const ofGradient = tf.grad((a) => tf.sum(tf.grad((b) => tf.sum(rmsNorm(b, weight)))(a)));
     const error = errorOf(() => ofGradient(x));
     expect(error.code).toBe('ERR_INVALID_STATE');
-    expect(error.message).toBe('A gradient of rmsNorm can not be differentiated');
+    expect(error.message).toBe('A gradient of rmsNorm cannot be differentiated');
   });
 });

@@ -1,10 +1,10 @@
 // What an installation consists of: how many packages, how many bytes, and documents whose links lead
-// to files that are there.
+// to what is there.
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 
-import { installedPackage as folder } from './application';
+import { filesIn, installedPackage as folder } from './application';
 
 const installed = path.dirname(folder);
 const mostBytes = 8_000_000;
@@ -24,23 +24,62 @@ test('they have at most 8 MB together', () => {
   expect(total).toBeGreaterThan(mostBytes / 2); // the kernels and addons are there
 });
 
-/** The files that a document links to: those of this package, without the part of the file. */
-function linksOf(document: string): string[] {
-  const text = readFileSync(path.join(folder, document), 'utf8');
-  const links = Array.from(text.matchAll(/\]\(([^)#]+)[^)]*\)/g), ([, link]) => link ?? '');
-  return links.filter((link) => !link.includes('://'));
+const documents = filesIn(folder).filter((name) => name.endsWith('.md'));
+const textOf = (document: string) => readFileSync(path.join(folder, document), 'utf8');
+const withoutCode = (text: string) => text.replaceAll(/^```.*?^```|`[^`\n]*`/gms, '');
+
+/** The links of a document to files, as paths in the package, and the anchors they name. */
+function linksOf(document: string): { file: string; anchor: string }[] {
+  const links = Array.from(withoutCode(textOf(document)).matchAll(/\]\(([^)\s]+)/g), ([, link]) =>
+    String(link),
+  );
+  return links
+    .filter((link) => !/^[a-z]+:/.test(link))
+    .map((link) => {
+      const [file = '', anchor = ''] = link.split('#');
+      return { file: file === '' ? document : path.join(path.dirname(document), file), anchor };
+    });
 }
 
-const documents = readdirSync(path.join(folder, 'docs')).filter((name) => name.endsWith('.md'));
+/** The anchors of a document: those it has itself, and those that readers make of its headings. */
+function anchorsOf(document: string): Set<string> {
+  const text = textOf(document);
+  const own = Array.from(text.matchAll(/<a id="([^"]+)">/g), ([, id]) => String(id));
+  const headings = Array.from(
+    text.replaceAll(/^```.*?^```/gms, '').matchAll(/^#+ (.*)$/gm),
+    ([, title]) => String(title),
+  );
+  const made = headings.map((title) =>
+    title
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+  return new Set([...own, ...made]);
+}
 
-test('the README links to documents and examples that are there', () => {
-  const links = linksOf('README.md').filter((link) => /^(docs|examples)\b/.test(link));
-  const named = documents.map((name) => `docs/${name}`);
-  expect(links).toEqual(expect.arrayContaining([...named, 'docs/benchmarks.svg', 'examples']));
-  expect(links.filter((link) => !existsSync(path.join(folder, link)))).toEqual([]);
+test('the documents are there, the API reference among them', async () => {
+  const written = ['README.md', 'CHANGELOG.md', 'docs/migration.md', 'docs/design.md'];
+  expect(documents).toEqual(expect.arrayContaining([...written, 'docs/api/index.md']));
+  const reference = textOf('docs/api/index.md');
+  const exported = (await import(folder)) as object;
+  for (const name of Object.keys(exported).filter((each) => each !== 'default')) {
+    expect(reference).toMatch(new RegExp(`^### ${name}(\\(\\))?$`, 'm'));
+  }
+  expect(textOf('docs/api/tfjs.md')).toContain('### rmsNorm()');
 });
 
-test.each(documents)('so does docs/%s', (name) => {
-  const links = linksOf(`docs/${name}`);
-  expect(links.filter((link) => !existsSync(path.join(folder, 'docs', link)))).toEqual([]);
+test('the README links to each of them, and to the examples', () => {
+  const links = linksOf('README.md').map(({ file }) => file);
+  const own = documents.filter((name) => path.dirname(name) === 'docs');
+  const others = ['docs/api/index.md', 'docs/benchmarks.svg', 'examples', 'CHANGELOG.md'];
+  expect(links).toEqual(expect.arrayContaining([...own, ...others]));
+});
+
+test.each(documents)('links of %s lead to what is in the package', (document) => {
+  const broken = linksOf(document).filter(({ file, anchor }) => {
+    if (file.startsWith('..') || !existsSync(path.join(folder, file))) return true;
+    return anchor !== '' && !anchorsOf(file).has(anchor);
+  });
+  expect(broken).toEqual([]);
 });

@@ -28,8 +28,12 @@ export const value = 'ERR_INVALID_ARG_VALUE';
 export const range = 'ERR_OUT_OF_RANGE';
 const classes = { [type]: TypeError, [value]: TypeError, [range]: RangeError };
 
-export const anArray =
-  'a Float32Array, Float64Array, Uint16Array or Float16Array, or a tensor { data, dims } of one';
+const arrays = 'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer';
+export const anArray = `${arrays}, or a tensor { data, dims } of one`;
+/** Of a tensor. */
+export const someData = `must be ${arrays}. `;
+/** Beside an x of float32. */
+export const floatsToo = 'a Float32Array, or a tensor { data, dims } of one, since x is float32';
 export const aShape = 'a whole number from 1 up, or an array of them';
 export const nonNegative = 'a number from 0 up, finite in float32';
 

@@ -1,0 +1,123 @@
+// The messages about all that is refused, in one file to be read by eye: __snapshots__. A refusal in
+// lib/ whose message is not among them fails.
+
+import '@tensorflow/tfjs-backend-cpu';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { compileFunction } from 'node:vm';
+
+import * as tf from '@tensorflow/tfjs-core';
+
+import * as lib from '../../lib';
+import { rmsNorm as tfRmsNorm } from '../../lib/tfjs';
+import { gpus, onGpu, onGpus } from '../support/gpu';
+import { refusedCalls, refusedOnGpu, refusedOnGpus } from '../support/refused-calls';
+import { bits, detached, floats } from '../support/refusals';
+import { detach, type CodedError } from '../support/support';
+
+tf.env().set('IS_TEST', true); // no advertisements
+
+const root = path.join(__dirname, '../..');
+
+/** Lines of lib/ that have thrown, as `lib/file.ts:12`. */
+const mockReached = new Set<string>();
+
+jest.mock('../../lib/core/errors', () => {
+  const errors =
+    jest.requireActual<Record<string, (...args: unknown[]) => unknown>>('../../lib/core/errors');
+  const noting =
+    (name: string) =>
+    (...args: unknown[]) => {
+      for (const [place] of (new Error().stack ?? '').matchAll(/lib\/[\w/-]+\.ts:\d+/g)) {
+        mockReached.add(place);
+      }
+      return errors[name]?.(...args);
+    };
+  return {
+    ...errors,
+    argumentError: noting('argumentError'),
+    codedError: noting('codedError'),
+  };
+});
+
+const memory = new Float32Array(40);
+const scope: Readonly<Record<string, unknown>> = {
+  ...lib,
+  ...{ tf, tfRmsNorm, floats, bits, detached, detach },
+  x: floats(12),
+  dy: floats(12),
+  w: floats(4),
+  doubles: (length: number) => new Float64Array(length),
+  shared: (begin: number, end: number) => memory.subarray(begin, end),
+  repeated: { data: floats(4), dims: [3, 4], strides: [0, 1] },
+  on: (length: number, dtype: lib.DeviceDType = 'float32') => new lib.DeviceBuffer(length, dtype),
+  there: (length: number) => new lib.DeviceBuffer(length, 'float32', { device: 'cuda:1' }),
+};
+
+/** What a call throws, or its promise rejects with. */
+async function messageOf(call: string): Promise<string> {
+  const run = compileFunction(`return (async () => { ${call} })();`, Object.keys(scope)) as (
+    ...values: unknown[]
+  ) => Promise<unknown>;
+  try {
+    await run(...Object.values(scope));
+  } catch (error) {
+    const { name, code, message } = error as CodedError;
+    expect(message).not.toContain('\n');
+    return `${name} ${code}: ${withoutMachine(message)}`;
+  }
+  throw new Error(`Nothing is wrong with ${call}`);
+}
+
+/** A message as it is on every machine. */
+function withoutMachine(message: string): string {
+  const variants = lib.cpuVariants().map((variant) => `'${variant}'`);
+  const names = gpus.map(({ device }) => `'${device}'`).join(', ');
+  return message
+    .replace(variants.join(' or '), "'scalar', …")
+    .replace(names, names && "'cuda:0', …")
+    .replace(/at most \d{4,}/, 'at most …');
+}
+
+/** The calls, and below each its message. */
+async function messagesOf(calls: string): Promise<string> {
+  const lines = calls.trim().split(/\s*\n\s*/);
+  const parts: string[] = [];
+  for (const line of lines) parts.push(`${line}\n    ${await messageOf(line)}`);
+  return `\n${parts.join('\n')}\n`;
+}
+
+/** Where lib/ makes an error that a caller can be the reason of. */
+function placesOfErrors(): string[] {
+  const files = readdirSync(path.join(root, 'lib'), { recursive: true }) as string[];
+  return files
+    .filter((file) => file.endsWith('.ts') && file !== path.join('core', 'errors.ts'))
+    .flatMap((file) => {
+      const lines = readFileSync(path.join(root, 'lib', file), 'utf8').split('\n');
+      return lines.flatMap((line, i) => {
+        const makesOne = /\b(argumentError|numberError|codedError)\(/.test(line);
+        const isOther = /\bfunction |ERR_ADDON_NOT_LOADED|ERR_MEMORY_ALLOCATION_FAILED/.test(line);
+        return makesOne && !isOther ? [`lib/${file}:${i + 1}`] : [];
+      });
+    });
+}
+
+test.each(Object.entries(refusedCalls))('%s', async (_, calls) => {
+  expect(await messagesOf(calls)).toMatchSnapshot();
+});
+
+onGpu('on a GPU', () => {
+  test.each(Object.entries(refusedOnGpu))('%s', async (_, calls) => {
+    expect(await messagesOf(calls)).toMatchSnapshot();
+  });
+});
+
+onGpus('on two GPUs', () => {
+  test('what is on another', async () => {
+    expect(await messagesOf(refusedOnGpus)).toMatchSnapshot();
+  });
+
+  test('every place in lib/ that makes such an error has made one', () => {
+    expect(placesOfErrors().filter((place) => !mockReached.has(place))).toEqual([]);
+  });
+});

@@ -1,0 +1,203 @@
+// The sections of docs/migration.md on models: norms of outputs, of heads, of parts of rows, and sums
+// of gradients.
+
+import { fromBFloat16, fromFloat16, RMSNorm, rmsNorm } from '../../lib';
+import { scalings } from '../support/foreign-norms';
+import {
+  bitsOf,
+  expectForeign,
+  forBoth,
+  hiddenSize as headDim,
+  length,
+  rows,
+} from '../support/migration';
+import { errorOf, expectSameBits, normals, valuesOf } from '../support/support';
+
+const eps = 1e-6;
+const { llama, once, onePlus } = scalings;
+const [batch, tokens, heads] = [2, 1, 3];
+
+describe('the output of a sublayer', () => {
+  test(
+    'is normed alone, then added to the residual path',
+    forBoth((given) => {
+      const { dtype, round, x, weight, residualValues, dy } = given;
+      const norm = new RMSNorm(headDim, { eps, castOrder: 'float', dtype, weight });
+      const { y, backward } = norm.vjp(x);
+      expectForeign(y, given, once, { eps });
+      const h = valuesOf(y, dtype).map((value, i) => round(value + (residualValues[i] as number)));
+      // What `residual` does is something else.
+      const { y: other, sum } = norm.forward(x, { residual: bitsOf(dtype, residualValues) });
+      expect(valuesOf(other, dtype)).not.toEqual(valuesOf(y, dtype));
+      expect(valuesOf(sum, dtype)).not.toEqual(h);
+      expectSameBits(
+        backward(dy),
+        rmsNorm.backward(dy, x, weight, null, { dtype, castOrder: 'float' }).dx,
+      );
+    }),
+  );
+
+  test(
+    'is added by the next norm, where there is one',
+    forBoth((given) => {
+      const { dtype, round, x, weight, residual, residualValues } = given;
+      const options = { eps, weightOffset: 1, castOrder: 'float', dtype, weight } as const;
+      const norm = new RMSNorm(headDim, options);
+      const y = norm.forward(x);
+      expectForeign(y, given, onePlus, { eps });
+      const { y: input, sum } = norm.forward(y, { residual });
+      const h = valuesOf(y, dtype).map((value, i) => round(value + (residualValues[i] as number)));
+      expectSameBits(sum, bitsOf(dtype, h));
+      expectSameBits(input, norm.forward(sum));
+    }),
+  );
+});
+
+describe('queries and keys', () => {
+  test(
+    'are normed as the projection leaves them, and transposed later',
+    forBoth((given) => {
+      const { dtype, x, weight } = given;
+      const query = { data: x, dims: [batch, tokens, heads, headDim] };
+      const y = rmsNorm(query, weight, { dtype, eps });
+      expect(y.dims).toEqual(query.dims);
+      expectForeign(y.data, given, llama, { eps });
+    }),
+  );
+
+  test(
+    'transposed first: the same of one batch; refused of more',
+    forBoth((given) => {
+      const { dtype, x, weight } = given;
+      const own = { dtype, eps };
+      const expected = rmsNorm(x, weight, own);
+      // (batch, heads, tokens, headDim) of (batch, tokens, heads, headDim), as a view.
+      const transposed = (parts: number, count: number) => ({
+        data: x,
+        dims: [parts, heads, count, headDim],
+        strides: [count * heads * headDim, headDim, heads * headDim, 1],
+      });
+      const y = rmsNorm(transposed(1, 2), weight, own);
+      for (let row = 0; row < rows; ++row) {
+        const [head, token] = [Math.floor(row / 2), row % 2];
+        const from = (token * heads + head) * headDim;
+        expectSameBits(
+          y.data.subarray(row * headDim, (row + 1) * headDim),
+          expected.subarray(from, from + headDim),
+        );
+      }
+      const many = { ...transposed(2, 2), data: new Uint16Array(2 * length) };
+      const error = errorOf(() => rmsNorm(many, weight, own));
+      expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
+      expect(error.message).toContain("'x.strides'");
+    }),
+  );
+
+  test(
+    'of OLMo 2: all heads of a token are one row',
+    forBoth((given) => {
+      const { dtype, xValues, weightValues } = given;
+      const width = 2 * headDim;
+      // Each head twice: heads of other magnitudes would round the sum of their squares.
+      const headOf = (i: number) => 2 * headDim * Math.floor(i / width) + (i % headDim);
+      const x = Float64Array.from({ length }, (_, i) => xValues[headOf(i)] as number);
+      const weight = Float64Array.from([...weightValues, ...weightValues]);
+      const norm = new RMSNorm(width, {
+        eps,
+        castOrder: 'float',
+        dtype,
+        weight: bitsOf(dtype, weight),
+      });
+      const y = norm.forward({ data: bitsOf(dtype, x), dims: [rows / 2, width] });
+      expectForeign(y.data, given, once, { eps, x, weight });
+    }),
+  );
+
+  test(
+    'of Qwen3-Next: queries are every other part of the projection, gates the rest',
+    forBoth((given) => {
+      const { dtype, x, weight } = given;
+      const projected = new Uint16Array(2 * length).fill(0x7fff); // gates of NaN
+      for (let row = 0; row < rows; ++row) {
+        projected.set(x.subarray(row * headDim, (row + 1) * headDim), 2 * row * headDim);
+      }
+      const strides = [heads * 2 * headDim, 2 * headDim, 1];
+      const query = { data: projected, dims: [batch * tokens, heads, headDim], strides };
+      const y = rmsNorm(query, weight, { dtype, eps, weightOffset: 1, castOrder: 'float' });
+      expect(y.dims).toEqual(query.dims);
+      expectForeign(y.data, given, onePlus, { eps });
+    }),
+  );
+});
+
+test(
+  "DeepSeek's kv_a_layernorm is of a part of each row",
+  forBoth((given) => {
+    const { dtype, x, weight } = given;
+    const rope = 16;
+    const width = headDim + rope;
+    const projected = new Uint16Array(rows * width).fill(0x7fff);
+    for (let row = 0; row < rows; ++row) {
+      projected.set(x.subarray(row * headDim, (row + 1) * headDim), row * width);
+    }
+    const before = projected.slice();
+    const latent = { data: projected, dims: [rows, headDim], strides: [width, 1], offset: 0 };
+    const y = rmsNorm(latent, weight, { dtype, eps });
+    expect(y.dims).toEqual([rows, headDim]);
+    expectForeign(y.data, given, llama, { eps });
+    expectSameBits(projected, before);
+    expect(rmsNorm(latent, weight, { dtype, eps, out: latent })).toBe(latent);
+    for (let row = 0; row < rows; ++row) {
+      before.set(y.data.subarray(row * headDim, (row + 1) * headDim), row * width);
+    }
+    expectSameBits(projected, before);
+  }),
+);
+
+describe('a gradient that is added to that of the residual path', () => {
+  const weight = Float32Array.from(normals(8, headDim, 0.5, 1));
+  const [h, dy, dh] = [9, 10, 11].map((seed) => Float32Array.from(normals(seed, length))) as [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
+
+  test('is, in float32, the sum of the two', () => {
+    const { rstd } = rmsNorm.forward(h, weight);
+    const alone = rmsNorm.backward(dy, h, weight, rstd).dx;
+    const total = dh.slice();
+    const { dx } = rmsNorm.backward(dy, h, weight, rstd, { dsum: total, dxOut: total });
+    expect(dx).toBe(total);
+    expectSameBits(
+      total,
+      dh.map((value, i) => value + (alone[i] as number)),
+    );
+  });
+
+  test(
+    'is, in 16 bits, that sum rounded once',
+    forBoth((given) => {
+      const { dtype, round } = given;
+      const narrow = (values: Float32Array) => bitsOf(dtype, Float64Array.from(values, round));
+      const widen = dtype === 'bfloat16' ? fromBFloat16 : fromFloat16;
+      const [x, w, gradient, total] = [h, weight, dy, dh].map(narrow) as [
+        Uint16Array,
+        Uint16Array,
+        Uint16Array,
+        Uint16Array,
+      ];
+      // In one rounding g = dy * w is not rounded either: the same as in float32, but for the last cast.
+      const alone = rmsNorm.backward(widen(gradient), widen(x), widen(w), null).dx;
+      const expected = Float64Array.from(widen(total), (value, i) =>
+        round(Math.fround(value + (alone[i] as number))),
+      );
+      const options = { dtype, castOrder: 'float', dsum: total, dxOut: total } as const;
+      const twice = Float64Array.from(widen(total), (value, i) =>
+        round(value + round(alone[i] as number)),
+      );
+      rmsNorm.backward(gradient, x, w, null, options);
+      expectSameBits(total, bitsOf(dtype, expected));
+      expect(valuesOf(total, dtype)).not.toEqual(twice);
+    }),
+  );
+});
