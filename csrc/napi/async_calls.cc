@@ -102,8 +102,7 @@ void AsyncCall::complete(napi_env, napi_status, void* data) {
 
 void AsyncCalls::start(AsyncCall* call) {
   call->owner_ = this;
-  // Keeps the event loop alive while it waits: the slot may become free in another thread.
-  if (outside_++ == 0) mailbox_.hold();
+  ++outside_;
   {
     const std::lock_guard lock(slots().mutex);
     slots().waiting.push(call);
@@ -162,8 +161,12 @@ void AsyncCalls::drop_waiting() {
   leave(count);
 }
 
+// The event loop stays alive while a call waits: the slot may become free in another thread.
 void AsyncCalls::leave(int calls) {
-  if (calls > 0 && (outside_ -= calls) == 0) mailbox_.let_go();
+  outside_ -= calls;
+  const bool waits = outside_ > 0;
+  if (waits != is_held_) waits ? mailbox_.hold() : mailbox_.let_go();
+  is_held_ = waits;
 }
 
 }  // namespace rmsnorm::napi

@@ -97,7 +97,8 @@ class AsyncCalls {
 
   napi_env env_;
   Mailbox& mailbox_;
-  int outside_ = 0;   // calls that have started and are not in the pool
+  int outside_ = 0;  // calls that have started and are not in the pool
+  bool is_held_ = false;
   CallList granted_;  // of them those that may enter it; under the mutex of the slots
 };
 
