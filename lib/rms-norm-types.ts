@@ -123,8 +123,8 @@ export interface RmsNorm {
    * is in flight. `out` is written when the promise settles; an array that is gone when it is needed
    * rejects with `ERR_INVALID_ARG_VALUE`.
    *
-   * It pays where a call takes longer than a promise does, which is tens of microseconds, and on
-   * allocated memory: the thread of JavaScript is free all the while then.
+   * It pays where computing takes much longer than starting a call does, which is some 10 µs, and most
+   * on allocated memory: the thread of JavaScript is free all the while then.
    */
   async<X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
     this: void,

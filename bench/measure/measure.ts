@@ -24,6 +24,18 @@ export function timed(repeats: number, call: () => void): number {
   return Number(process.hrtime.bigint() - start);
 }
 
+/** Nanoseconds until each of `repeats` calls has returned its promise, one settled before the next. */
+export async function timedStarts(repeats: number, call: () => Promise<void>): Promise<number> {
+  let elapsed = 0n;
+  for (let i = 0; i < repeats; ++i) {
+    const start = process.hrtime.bigint();
+    const promise = call();
+    elapsed += process.hrtime.bigint() - start;
+    await promise;
+  }
+  return Number(elapsed);
+}
+
 /** One run for several, such as one for each set of buffers: every repeat is the next one's. */
 export function inTurn(runs: readonly Subject['run'][]): Subject['run'] {
   const [only] = runs;

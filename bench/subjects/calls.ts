@@ -1,12 +1,19 @@
 // What each form of a call costs beside the plainest one: on a row so short that the call itself is what
 // takes the time.
 
-import { createPlan, fromBFloat16, RMSNorm, rmsNorm, type RmsNormOptions } from 'fused-rmsnorm';
+import {
+  allocate,
+  createPlan,
+  fromBFloat16,
+  RMSNorm,
+  rmsNorm,
+  type RmsNormOptions,
+} from 'fused-rmsnorm';
 
 import { makeArrays, zeros, type Arrays, type Elements } from '../cases/arrays';
 import { callShape, eps, type Case } from '../cases/cases';
 import { answerIn, Verifier } from '../cases/verify';
-import { timed } from '../measure/measure';
+import { timed, timedStarts } from '../measure/measure';
 import { byPlan } from './ours';
 import { poison, type TimedSubject } from './subject';
 
@@ -23,8 +30,10 @@ interface Form extends Partial<Pick<Case, 'op' | 'dtype'>> {
   readonly scale?: (weight: number) => number;
   /** Whether rstd is a result, too. */
   readonly hasRstd?: true;
-  /** Whether the call returns a y of its own. */
+  /** Whether the call returns a y of its own, or a promise of one. */
   readonly isFresh?: true;
+  /** Whether it is a promise: what is timed is how long the call keeps the thread until it returns it. */
+  readonly isLater?: true;
   /** The call; rstd is an output, except of backward. */
   readonly make: (one: Case, arrays: Arrays) => () => unknown;
 }
@@ -108,6 +117,25 @@ const forms: Readonly<Record<string, Form>> = {
       () =>
         rmsNorm(x, weight),
   },
+  'rmsNorm.async, its start': {
+    isFresh: true,
+    isLater: true,
+    make:
+      (_, { x, weight }) =>
+      () =>
+        rmsNorm.async(x, weight),
+  },
+  'plan.runAsync, allocate, its start': {
+    isFresh: true,
+    isLater: true,
+    make: (_, arrays) => {
+      const [x, weight] = [allocate(hiddenSize), allocate(hiddenSize)];
+      x.set(arrays.x);
+      weight.set(arrays.weight);
+      const plan = createPlan({ rows, weight });
+      return () => plan.runAsync(x);
+    },
+  },
   'rmsNorm.backward, dxOut, dweightOut': {
     op: 'backward',
     make: (_, { dy, x, weight, rstd, out, dweight }) => {
@@ -152,10 +180,16 @@ export function callSubjects(): CallSubject[] {
     const keepingY = () => {
       y = call();
     };
+    const keepingLater = async () => {
+      y = await call();
+    };
     const answer = form.isFresh ? () => ({ y: y as Elements }) : () => answerIn(one, arrays);
     return {
       ...{ name, role: 'ours', computes: 'rms-norm', outputs: form.isFresh ? 'fresh' : 'given' },
-      run: (repeats) => timed(repeats, form.isFresh ? keepingY : call),
+      run: (repeats) =>
+        form.isLater
+          ? timedStarts(repeats, keepingLater)
+          : timed(repeats, form.isFresh ? keepingY : call),
       clear: () => {
         poison(arrays);
         if (op !== 'backward') arrays.rstd.fill(NaN);
