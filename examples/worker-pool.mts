@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 
-import { rmsNorm, setNumThreads } from 'fused-rmsnorm';
+import { allocate, rmsNorm, setNumThreads } from 'fused-rmsnorm';
 import { normals } from './random.mts';
 
 const hiddenSize = 1024;
@@ -15,7 +15,7 @@ const maxRows = 32;
 /** What each worker runs. */
 const program = new URL('./norm-worker.mjs', import.meta.url);
 
-/** What a worker starts with: both on SharedArrayBuffers. */
+/** What a worker starts with: both of allocate, and so shared. */
 interface Memory {
   readonly weight: Float32Array;
   /** (maxRows, hiddenSize): the rows of a request, then the results in their place. */
@@ -41,10 +41,10 @@ class Pool {
 
   /** A pool whose workers have loaded what they need. */
   static async start(count: number, weight: Float32Array): Promise<Pool> {
-    const sharedWeight = shared(weight.length);
+    const sharedWeight = allocate(weight.length);
     sharedWeight.set(weight);
     const workers = Array.from({ length: count }, () => {
-      const rows = shared(maxRows * hiddenSize);
+      const rows = allocate(maxRows * hiddenSize);
       const memory: Memory = { weight: sharedWeight, rows };
       return { worker: new Worker(program, { workerData: memory }), rows, served: 0 };
     });
@@ -69,10 +69,6 @@ class Pool {
   async close(): Promise<void> {
     await Promise.all(this.workers.map(({ worker }) => worker.terminate()));
   }
-}
-
-function shared(length: number): Float32Array {
-  return new Float32Array(new SharedArrayBuffer(4 * length));
 }
 
 setNumThreads(1); // of the process: here requests are what runs side by side
