@@ -119,6 +119,7 @@ export interface Plan<Data = FloatArray, Output = Data, DWeight = Data | null> {
    * y in memory of the plan's, which takes no longer than {@link Plan.forward}. It is valid until the
    * plan has made as many later calls of `run` and `runAsync` as it has `outputs`: with two, a result
    * stays while the next one is computed, and the call after that overwrites it. Copy what is to stay.
+   * A DeviceBuffer may be disposed of, which ends the result and not the plan's memory.
    *
    * @throws as {@link Plan.forward} does; Error `ERR_INVALID_STATE` if the output whose turn it is
    * belongs to a call of `runAsync` that has not settled

@@ -139,7 +139,7 @@ function makePlan(options: PlanOptions) {
   let sum: OwnedOutput | undefined;
   const dweightOf = () =>
     accumulate ? (sum ??= zeroed(makeDWeight(), own.stream)) : makeDWeight();
-  const makeBoth = () => makeGradients(makeMatrix(), dweightOf());
+  const makeBoth = () => new Gradients(makeMatrix(), dweightOf());
   return {
     ...{ rows, hiddenSize, dtype },
     ...planCalls(beginForward, beginBackward),
@@ -194,19 +194,18 @@ function planRuns(begin: () => Call, outputs: Turns<OwnedOutput>) {
     run(x: unknown) {
       const call = begin();
       call.x = readX(call, x);
-      const { argument, result } = outputs.takeNow();
-      call.out = addOutput(call, forwardRules.out, argument);
+      const output = outputs.takeNow();
+      call.out = addOutput(call, forwardRules.out, output.argument);
       runNow(call);
-      return result;
+      return output.result;
     },
     async runAsync(x: unknown) {
       const call = begin();
       call.x = readX(call, x);
       const turn = outputs.take();
-      const { argument, result } = turn.output;
-      call.out = addOutput(call, forwardRules.out, argument);
+      call.out = addOutput(call, forwardRules.out, turn.output.argument);
       await turn.lend((isLate) => runLater(call, isLate));
-      return result;
+      return turn.output.result;
     },
   };
 }
@@ -218,26 +217,36 @@ function planBackwardRuns(begin: () => Call, outputs: Turns<Gradients>) {
       call.x = readX(call, x);
       call.dy = readOperand(call, backwardRules.dy, dy);
       call.rstd = readOptional(call, backwardRules.rstd, rstd);
-      const { dx, dweight, result } = outputs.takeNow();
-      call.dxOut = addOutput(call, backwardRules.dxOut, dx);
+      const gradients = outputs.takeNow();
+      const { dx, dweight } = gradients;
+      call.dxOut = addOutput(call, backwardRules.dxOut, dx.argument);
       if (dweight !== undefined) {
-        call.dweightOut = addOutput(call, backwardRules.dweightOut, dweight);
+        call.dweightOut = addOutput(call, backwardRules.dweightOut, dweight.argument);
       }
       runNow(call);
-      return result;
+      return gradients.result;
     },
   };
 }
 
-interface Gradients {
-  readonly dx: Argument;
-  readonly dweight: Argument | undefined;
-  readonly result: PlanGradients<unknown, unknown>;
-}
+/** The outputs of one backward, and what the caller gets for both. */
+class Gradients {
+  readonly dx: OwnedOutput;
+  readonly dweight: OwnedOutput | undefined;
+  #last: PlanGradients<unknown, unknown> | undefined;
 
-function makeGradients(dx: OwnedOutput, dweight: OwnedOutput | undefined): Gradients {
-  const result = Object.freeze({ dx: dx.result, dweight: dweight?.result ?? null });
-  return { dx: dx.argument, dweight: dweight?.argument, result };
+  constructor(dx: OwnedOutput, dweight: OwnedOutput | undefined) {
+    this.dx = dx;
+    this.dweight = dweight;
+  }
+
+  get result(): PlanGradients<unknown, unknown> {
+    const dx = this.dx.result;
+    const dweight = this.dweight?.result ?? null;
+    const isOther = this.#last?.dx !== dx || this.#last?.dweight !== dweight;
+    if (this.#last === undefined || isOther) this.#last = Object.freeze({ dx, dweight });
+    return this.#last;
+  }
 }
 
 function addOutput(call: Call, rule: OperandRule, output: Argument): Argument {

@@ -1,10 +1,13 @@
 // Outputs that a plan owns, and uses in turn.
 
+import { setImmediate } from 'node:timers'; // not the global one, which tests may have replaced
+
 import { makeArray, type DeviceDType, type DType } from '../core/dtype';
 import { codedError } from '../core/errors';
 import { sharedArray } from '../core/outputs';
 import { DeviceBuffer } from '../gpu/device-buffer';
 import { cpuOrdinal } from '../gpu/devices';
+import { isDisposed } from '../gpu/object';
 import { readArgument, tensorOf, type Argument } from './tensor';
 
 /** An output, and what the caller gets for it. */
@@ -25,14 +28,32 @@ export function makeOwned(
   weight: Argument | undefined,
 ): OwnedOutput {
   if (device !== cpuOrdinal) {
-    const result = new DeviceBuffer(length, dtype as DeviceDType, { device: `cuda:${device}` });
-    return { argument: readArgument(name, result), result };
+    const buffer = new DeviceBuffer(length, dtype as DeviceDType, { device: `cuda:${device}` });
+    return new OwnedBuffer(name, buffer);
   }
   const argument = sharedArray(dtype, length);
   const { kind, wrap } = tensorOf(weight ?? argument);
   if (dtype !== 'float16' || kind !== 'Float16Array') return { argument, result: argument };
   const result = wrap === null ? makeArray(kind, argument.buffer) : wrap(argument);
   return { argument, result };
+}
+
+/** Memory of a GPU. The caller gets a view of it, which may be disposed of: there is another then. */
+class OwnedBuffer implements OwnedOutput {
+  readonly argument: Argument;
+  readonly #buffer: DeviceBuffer;
+  #view: DeviceBuffer;
+
+  constructor(name: string, buffer: DeviceBuffer) {
+    this.argument = readArgument(name, buffer);
+    this.#buffer = buffer;
+    this.#view = buffer.subarray(0);
+  }
+
+  get result(): DeviceBuffer {
+    if (isDisposed(this.#view)) this.#view = this.#buffer.subarray(0);
+    return this.#view;
+  }
 }
 
 /** One of those that take turns, in a ring. */
@@ -97,8 +118,8 @@ export class Turns<T> {
 
   /** The same, to be written at once. */
   takeNow(): T {
-    if (this.#made === this.#most && (this.#last as Turn<T>).next.inFlight > 0)
-      throw inFlightError();
+    const isFull = this.#made === this.#most;
+    if (isFull && (this.#last as Turn<T>).next.inFlight > 0) throw inFlightError();
     return this.take().output;
   }
 }

@@ -36,13 +36,18 @@ export let nativeOf: <K extends Kind>(object: GpuObject<K>) => Natives[K];
 /** The same for any value: null unless it is one of ours, of this class. Never throws. */
 export let findNative: <K extends Kind>(kind: K, value: unknown) => Natives[K] | null;
 
+/** Whether an object of ours has been disposed of. */
+export let isDisposed: (object: GpuObject<Kind>) => boolean;
+
 /** An object whose memory, stream, event or graph the native addon owns, and checks at each use. */
 export abstract class GpuObject<K extends Kind> {
   readonly #kind: K;
   readonly #native: Natives[K];
+  #isDisposed = false;
 
   static {
     nativeOf = (object) => object.#native;
+    isDisposed = (object) => object.#isDisposed;
     // Not by `instanceof`, which prototypes can fake, and which throws for a revoked proxy.
     findNative = <K extends Kind>(kind: K, value: unknown) => {
       if (typeof value !== 'object' || value === null || !(#native in value)) return null;
@@ -58,6 +63,7 @@ export abstract class GpuObject<K extends Kind> {
 
   /** Releases what it stands for. Idempotent. */
   dispose(): void {
+    this.#isDisposed = true;
     cuda.dispose(this.#native);
   }
 

@@ -60,6 +60,22 @@ onGpu('a plan on a GPU', () => {
     }
   });
 
+  test('goes on where its results have been disposed of', async () => {
+    const plan = createPlan({ rows, weight: DeviceBuffer.from(weight), outputs: 1 });
+    const on = DeviceBuffer.from(x);
+    const y = rmsNorm(x, weight);
+    const gradients = rmsNorm.backward(x, x, weight);
+    for (let i = 0; i < 3; ++i) {
+      const results = [plan.run(on), plan.runBackward(on, on, null).dweight];
+      expectBytes(results[0]?.toHost() as Float32Array, y);
+      expectBytes(results[1]?.toHost() as Float32Array, gradients.dweight);
+      for (const result of results) result.dispose();
+      const later = await plan.runAsync(on);
+      expectBytes(later.toHost(), y);
+      later.dispose();
+    }
+  });
+
   test('refuses what is disposed of, elsewhere or none of its kind', () => {
     const on = DeviceBuffer.from(weight);
     const plan = createPlan({ rows: 1, weight: on });
