@@ -1,0 +1,150 @@
+// csrc/cuda/driver/driver_api.h declares the driver's functions and constants after its documentation.
+// Where NVIDIA's own header is found, as nvcc brings it, a compiler compares every one of them.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+const declarations = path.join(__dirname, '../../csrc/cuda/driver/driver_api.h');
+const ours = readFileSync(declarations, 'utf8');
+
+function find(pattern: RegExp): string[] {
+  return [...ours.matchAll(pattern)].map(([, name]) => name as string);
+}
+const functions = find(/\bF\((cu\w+),/g);
+const constants = find(/\b(CU_?[A-Z_0-9]+) = \d+/g);
+const enums = find(/\benum (CU\w+) :/g);
+const opaque = find(/\busing CU\w+ = struct (CU\w+)\*;/g);
+
+const toolkit = process.env['CUDA_PATH'] ?? '/usr/local/cuda';
+const include = path.join(toolkit, 'include');
+const whereFound = existsSync(path.join(include, 'cuda.h')) ? describe : describe.skip;
+
+/** Whether two types are passed alike and stand for the same thing. */
+const sameAbi = `
+#include <type_traits>
+template <class A, class B>
+struct Same : std::bool_constant<std::is_same_v<A, B> ||
+    (std::is_integral_v<A> && std::is_integral_v<B> && sizeof(A) == sizeof(B) &&
+     std::is_signed_v<A> == std::is_signed_v<B>)> {};
+template <>
+struct Same<void, void> : std::true_type {};
+template <class A, class B>
+struct Same<A*, B*> : std::bool_constant<std::is_const_v<A> == std::is_const_v<B> &&
+    Same<std::remove_const_t<A>, std::remove_const_t<B>>::value> {};
+template <class A, class... As, class B, class... Bs>
+struct Same<A (*)(As...), B (*)(Bs...)> {
+  static constexpr bool all() {
+    if constexpr (sizeof...(As) == sizeof...(Bs)) return (Same<As, Bs>::value && ...);
+    return false;
+  }
+  static constexpr bool value = Same<A, B>::value && all();
+};
+`;
+
+/** A program that compiles if all declarations are NVIDIA's. */
+function comparison(header: string): string {
+  const each = (names: readonly string[], text: (name: string) => string) =>
+    names.map(text).join('\n');
+  // Some constants are macros there: ours are kept under other names before that header comes. With
+  // this macro it declares every version of a function, each under the name that is exported.
+  return `
+${header.replace('#pragma once', '')}
+#define RMSNORM_DECLARE(name, parameters) using Ours_##name = CUresult(*) parameters;
+namespace rmsnorm::cuda { RMSNORM_DRIVER_FUNCTIONS(RMSNORM_DECLARE) }
+${each(constants, (name) => `constexpr long long ours_${name} = rmsnorm::cuda::${name};`)}
+#define __CUDA_API_VERSION_INTERNAL
+#include <cuda.h>
+${sameAbi}
+${each([...enums, ...opaque], (name) => `template <> struct Same<rmsnorm::cuda::${name}, ::${name}> : std::true_type {};`)}
+${each(enums, (name) => `static_assert(sizeof(rmsnorm::cuda::${name}) == sizeof(::${name}), "${name}");`)}
+${each(constants, (name) => `static_assert(ours_${name} == static_cast<long long>(${name}), "${name}");`)}
+${each(functions, (name) => `static_assert(Same<rmsnorm::cuda::Ours_${name}, decltype(&::${name})>::value, "${name}");`)}
+`;
+}
+
+/** What a compiler says of our declarations, or of a change of them. */
+function complaints(header: string): string {
+  const compiler = process.env['CXX'] ?? 'g++';
+  const args = ['-std=c++20', '-fsyntax-only', '-x', 'c++', `-I${include}`, '-'];
+  const { stderr, error } = spawnSync(compiler, args, {
+    input: comparison(header),
+    encoding: 'utf8',
+  });
+  if (error !== undefined) throw error;
+  return stderr;
+}
+
+test('all declarations are found', () => {
+  expect(functions.length).toBeGreaterThan(45);
+  expect(constants.length).toBeGreaterThan(20);
+  expect([enums.length, opaque.length]).toEqual([7, 7]);
+});
+
+whereFound('beside cuda.h', () => {
+  test('every function and every constant is the same there', () => {
+    expect(complaints(ours)).toBe('');
+  });
+
+  test.each([
+    [
+      'a narrower parameter',
+      'cuInit, (unsigned flags)',
+      'cuInit, (unsigned short flags)',
+      'cuInit',
+    ],
+    [
+      'a signed one',
+      'std::size_t bytes, unsigned flags',
+      'long bytes, unsigned flags',
+      'cuMemHostAlloc',
+    ],
+    [
+      'one too few',
+      'CUstream stream, CUevent event, unsigned flags',
+      'CUstream stream, CUevent event',
+      'cuStreamWaitEvent',
+    ],
+    [
+      'two in the wrong order',
+      'CUevent event, CUstream stream',
+      'CUstream stream, CUevent event',
+      'cuEventRecord',
+    ],
+    [
+      'a pointer for a value',
+      'cuGraphDestroy, (CUgraph graph)',
+      'cuGraphDestroy, (CUgraph * graph)',
+      'cuGraphDestroy',
+    ],
+    [
+      'a pointer to what is not const',
+      'cuModuleLoadData, (CUmodule * module, const void* image)',
+      'cuModuleLoadData, (CUmodule * module, void* image)',
+      'cuModuleLoadData',
+    ],
+    [
+      'another callback',
+      'CUstream stream, CUresult status, void* user_data',
+      'CUstream stream, void* user_data',
+      'cuStreamAddCallback',
+    ],
+    [
+      'another value',
+      'MULTIPROCESSOR_COUNT = 16',
+      'MULTIPROCESSOR_COUNT = 17',
+      'CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT',
+    ],
+    [
+      'another flag',
+      'CU_MEMHOSTALLOC_PORTABLE = 1',
+      'CU_MEMHOSTALLOC_PORTABLE = 2',
+      'CU_MEMHOSTALLOC_PORTABLE',
+    ],
+    ['a wider enum', 'enum CUresult : int', 'enum CUresult : long', 'CUresult'],
+  ])('%s is not', (_, from, to, name) => {
+    const changed = ours.replaceAll(/\\\n/g, '').replaceAll(/ +/g, ' ').replace(from, to);
+    expect(changed).toContain(to);
+    expect(complaints(changed)).toMatch(new RegExp(`static assertion failed.*: "?${name}\\b`));
+  });
+});
