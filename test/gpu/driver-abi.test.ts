@@ -16,9 +16,10 @@ const constants = find(/\b(CU_?[A-Z_0-9]+) = \d+/g);
 const enums = find(/\benum (CU\w+) :/g);
 const opaque = find(/\busing CU\w+ = struct (CU\w+)\*;/g);
 
-const toolkit = process.env['CUDA_PATH'] ?? '/usr/local/cuda';
-const include = path.join(toolkit, 'include');
-const whereFound = existsSync(path.join(include, 'cuda.h')) ? describe : describe.skip;
+const include = [process.env['CUDA_PATH'] ?? '/usr/local/cuda', '/usr']
+  .map((folder) => path.join(folder, 'include'))
+  .find((folder) => existsSync(path.join(folder, 'cuda.h')));
+const whereFound = include === undefined ? describe.skip : describe;
 
 /** Whether two types are passed alike and stand for the same thing. */
 const sameAbi = `
@@ -66,7 +67,7 @@ ${each(functions, (name) => `static_assert(Same<rmsnorm::cuda::Ours_${name}, dec
 /** What a compiler says of our declarations, or of a change of them. */
 function complaints(header: string): string {
   const compiler = process.env['CXX'] ?? 'g++';
-  const args = ['-std=c++20', '-fsyntax-only', '-x', 'c++', `-I${include}`, '-'];
+  const args = ['-std=c++20', '-fsyntax-only', '-x', 'c++', `-I${include ?? ''}`, '-'];
   const { stderr, error } = spawnSync(compiler, args, {
     input: comparison(header),
     encoding: 'utf8',
