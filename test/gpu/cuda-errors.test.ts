@@ -139,19 +139,23 @@ onSimulator('on a simulated GPU', () => {
     expect(others.slice(-3)).toEqual(allWell);
   });
 
-  test('an error after a fault says that there was one', async () => {
+  test.each([
+    ...['ILLEGAL_ADDRESS', 'MISALIGNED_ADDRESS', 'LAUNCH_FAILED', 'TENSOR_MEMORY_LEAK'],
+    ...['ECC_UNCORRECTABLE', 'NVLINK_UNCORRECTABLE', 'CONTAINED', 'MPS_CLIENT_TERMINATED'],
+    'EXTERNAL_DEVICE',
+  ])('an error after the fault %s says that there was one', async (fault) => {
     const fail = [
-      'cuLaunchKernel@1:CUDA_ERROR_ILLEGAL_ADDRESS',
+      `cuLaunchKernel@1:CUDA_ERROR_${fault}`,
       'cuLaunchKernel@2:CUDA_ERROR_LAUNCH_FAILED',
       'cuLaunchKernel@3:CUDA_ERROR_OUT_OF_MEMORY',
     ];
     const outcomes = await outcomesOf({ CUDASIM_FAIL: fail.join() });
     const messages = outcomes.slice(0, 3).map((outcome) => (outcome as Failure).message);
-    expect(outcomes[0]).toMatchObject({ code: 'ERR_CUDA_ILLEGAL_ADDRESS' });
+    expect(outcomes[0]).toMatchObject({ code: `ERR_CUDA_${fault}` });
     expect(messages[0]).not.toContain('earlier');
     expect(outcomes[1]).toMatchObject({ code: 'ERR_CUDA_LAUNCH_FAILED' });
-    expect(messages[1]).toMatch(
-      /\. An earlier call on 'cuda:0' ended with CUDA_ERROR_ILLEGAL_ADDRESS: /,
+    expect(messages[1]).toContain(
+      `. An earlier call on 'cuda:0' ended with CUDA_ERROR_${fault}: from then on`,
     );
     expect(messages[2]).not.toContain('earlier');
     expect(outcomes.slice(3)).toEqual(allWell);

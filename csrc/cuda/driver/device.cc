@@ -11,8 +11,12 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Errors that leave a context unusable: the driver's documentation says so of each.
+// Errors that leave a context unusable: the driver's documentation says so of each, but of the two
+// of memory and links, after which nothing on the device can be relied on.
 constexpr int kFaults[] = {
+    214,  // uncorrectable memory error
+    220,  // uncorrectable NVLink error
+    226,  // contained exception
     700,  // illegal address
     702,  // launch timeout
     710,  // assert
@@ -22,6 +26,9 @@ constexpr int kFaults[] = {
     717,  // invalid address space
     718,  // invalid program counter
     719,  // launch failed
+    721,  // tensor memory leak
+    810,  // client terminated by MPS
+    911,  // external device
 };
 
 Status read_properties(CUdevice handle, int ordinal, DeviceProperties* properties) {
