@@ -1,4 +1,4 @@
-import { checkDTypeName, dtypeOf, dtypesOfKinds, type ArrayKind, type DType } from '../core/dtype';
+import { checkDTypeName, dtypeOf, type ArrayKind, type DType } from '../core/dtype';
 import { isDeviceBuffer } from './data';
 import { refuseView } from './operands';
 import { dataOf, kindOf, readArgument, type Argument } from './tensor';
@@ -29,6 +29,5 @@ function dtypeOfWeight(weight: Argument | undefined): DType {
   if (weight === undefined) return 'float32';
   const data = dataOf(weight);
   if (isDeviceBuffer(data)) return data.dtype;
-  const kind = kindOf(weight) as ArrayKind;
-  return dtypesOfKinds[kind] ?? dtypeOf('weight', kind, undefined);
+  return dtypeOf('weight', kindOf(weight) as ArrayKind, undefined);
 }

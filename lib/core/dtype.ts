@@ -66,7 +66,7 @@ const names = Object.keys(dtypes) as DType[];
 const namesOnGpu = names.filter((name) => dtypes[name].isOnGpu);
 
 /** The dtype of an array unless the caller states it; undefined where he must. */
-export const dtypesOfKinds = {
+const dtypesOfKinds = {
   Float32Array: 'float32',
   Float64Array: 'float64',
   Float16Array: 'float16',

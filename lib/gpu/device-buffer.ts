@@ -4,11 +4,8 @@ import {
   checkDeviceDType,
   dtypeOf,
   dtypes,
-  dtypesOfKinds,
   nativeView,
-  type ArrayKind,
   type DeviceDType,
-  type DType,
   type FloatArray,
   type NativeArray,
 } from '../core/dtype';
@@ -123,7 +120,7 @@ export class DeviceBuffer<
     }
     const { stream } = own;
     if (stream !== undefined) nativeStream(stream);
-    const { dtype = dtypeOfSource(kind) as D, device = stream?.device } = own;
+    const { dtype = dtypeOf('source', kind, undefined) as D, device = stream?.device } = own;
     checkDeviceDType(dtype);
     const buffer = new DeviceBuffer(data.length, dtype, device === undefined ? {} : { device });
     try {
@@ -339,11 +336,6 @@ export class DeviceBuffer<
 
 /** What a buffer can be made of, in messages. */
 const sources = 'a Float32Array, Uint16Array or Float16Array';
-
-/** The dtype of a source that states none. Refuses bits, which do not show it. */
-function dtypeOfSource(kind: ArrayKind): DType {
-  return dtypesOfKinds[kind] ?? dtypeOf('source', kind, undefined);
-}
 
 /** The dtype that an array of a kind has unless it is said. */
 type DTypeOf<A> = A extends Float32Array
