@@ -63,9 +63,10 @@ class Turn<T> {
   inFlight = 0;
   #free: Promise<void> | undefined;
 
-  constructor(output: T, first: Turn<T> | undefined) {
+  /** `next`: the one after it, if it is not alone. */
+  constructor(output: T, next: Turn<T> | undefined) {
     this.output = output;
-    this.next = first ?? this;
+    this.next = next ?? this;
   }
 
   /**
@@ -98,7 +99,6 @@ export class Turns<T> {
   readonly #most: number;
   readonly #make: () => T;
   #made = 0;
-  #first: Turn<T> | undefined;
   #last: Turn<T> | undefined;
 
   constructor(most: number, make: () => T) {
@@ -109,8 +109,7 @@ export class Turns<T> {
   /** The one whose turn it is. */
   take(): Turn<T> {
     if (this.#made === this.#most) return (this.#last = (this.#last as Turn<T>).next);
-    const turn = new Turn(this.#make(), this.#first);
-    this.#first ??= turn;
+    const turn = new Turn(this.#make(), this.#last?.next);
     if (this.#last !== undefined) this.#last.next = turn;
     ++this.#made;
     return (this.#last = turn);
