@@ -24,7 +24,13 @@ struct Kept {
 // Eight sizes between two powers of two, so that calls of similar shapes share blocks.
 std::int64_t rounded_up(std::int64_t bytes) {
   const auto step = std::int64_t(std::bit_floor(static_cast<std::uint64_t>(bytes))) / 8;
-  return bytes <= kLeastKept ? kLeastKept : (bytes + step - 1) / step * step;
+  return (bytes + step - 1) / step * step;
+}
+
+// Null where there is none.
+char* new_memory(std::int64_t bytes) noexcept {
+  return static_cast<char*>(
+      ::operator new(static_cast<std::size_t>(bytes), kAlignment, std::nothrow));
 }
 
 class Pool {
@@ -94,18 +100,16 @@ void GiveBack::operator()(char* memory) const noexcept {
 }
 
 WarmMemory take_warm_memory(std::int64_t bytes) noexcept {
-  const bool is_kept = bytes >= kLeastKept;
-  const std::int64_t size = is_kept ? rounded_up(bytes) : bytes;
-  if (is_kept) {
-    if (char* const kept = pool.value.take(size)) return WarmMemory(kept, {size});
-  }
-  void* const memory = ::operator new(static_cast<std::size_t>(size), kAlignment, std::nothrow);
+  if (bytes < kLeastKept) return WarmMemory(new_memory(bytes), {bytes});
+  const std::int64_t size = rounded_up(bytes);
+  if (char* const kept = pool.value.take(size)) return WarmMemory(kept, {size});
+  char* const memory = new_memory(size);
   if (memory == nullptr) {
-    if (is_kept) pool.value.forget(size);
-    return nullptr;
+    pool.value.forget(size);
+  } else {
+    advise_huge_pages(memory, size);
   }
-  if (is_kept) advise_huge_pages(memory, size);
-  return WarmMemory(static_cast<char*>(memory), {size});
+  return WarmMemory(memory, {size});
 }
 
 std::int64_t kept_bytes() noexcept { return pool.value.kept(); }
