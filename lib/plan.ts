@@ -195,7 +195,7 @@ function planRuns(begin: () => Call, outputs: Turns<OwnedOutput>) {
       const call = begin();
       call.x = readX(call, x);
       const output = outputs.takeNow();
-      call.out = addOutput(call, forwardRules.out, output.argument);
+      call.out = addOperand(call, forwardRules.out, output.argument);
       runNow(call);
       return output.result;
     },
@@ -203,7 +203,7 @@ function planRuns(begin: () => Call, outputs: Turns<OwnedOutput>) {
       const call = begin();
       call.x = readX(call, x);
       const turn = outputs.take();
-      call.out = addOutput(call, forwardRules.out, turn.output.argument);
+      call.out = addOperand(call, forwardRules.out, turn.output.argument);
       await turn.lend((isLate) => runLater(call, isLate));
       return turn.output.result;
     },
@@ -219,9 +219,9 @@ function planBackwardRuns(begin: () => Call, outputs: Turns<Gradients>) {
       call.rstd = readOptional(call, backwardRules.rstd, rstd);
       const gradients = outputs.takeNow();
       const { dx, dweight } = gradients;
-      call.dxOut = addOutput(call, backwardRules.dxOut, dx.argument);
+      call.dxOut = addOperand(call, backwardRules.dxOut, dx.argument);
       if (dweight !== undefined) {
-        call.dweightOut = addOutput(call, backwardRules.dweightOut, dweight.argument);
+        call.dweightOut = addOperand(call, backwardRules.dweightOut, dweight.argument);
       }
       runNow(call);
       return gradients.result;
@@ -249,11 +249,6 @@ class Gradients {
   }
 }
 
-function addOutput(call: Call, rule: OperandRule, output: Argument): Argument {
-  addOperand(call, rule, output);
-  return output;
-}
-
 function readX(call: Call, value: unknown): Argument {
   const rule = call.operation.x;
   if (!isPlain(call, rule, value)) return readOtherX(call, rule, value);
@@ -266,8 +261,7 @@ function readOtherX(call: Call, rule: OperandRule, value: unknown): Argument {
   checkDevice('x', x, call.device);
   checkDType(rule, x, call.dtype, 'the dtype');
   checkLength(call, rule, x);
-  addOperand(call, rule, x);
-  return x;
+  return addOperand(call, rule, x);
 }
 
 /** Refuses a weight or an x that is elsewhere than the calls of a plan. */

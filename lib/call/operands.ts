@@ -89,8 +89,7 @@ function readOtherOperand(call: Call, rule: OperandRule, value: unknown): Argume
   if (!ArrayBuffer.isView(argument) || !ArrayBuffer.isView(x)) checkTensor(rule, argument, x);
   checkDType(rule, argument, call.dtype);
   checkLength(call, rule, argument);
-  addOperand(call, rule, argument);
-  return argument;
+  return addOperand(call, rule, argument);
 }
 
 /** As {@link readOperand}; undefined for null and undefined. */
@@ -98,16 +97,17 @@ export function readOptional(call: Call, rule: OperandRule, value: unknown): Arg
   return value === undefined || value === null ? undefined : readOperand(call, rule, value);
 }
 
-/** Notes that an operand is there. */
-export function addOperand(call: Call, rule: OperandRule, argument: Argument): void {
+/** Notes that an operand is there, and returns it. */
+export function addOperand(call: Call, rule: OperandRule, argument: Argument): Argument {
   const { bit } = rule;
   call.given |= bit;
   if (rule.element === 'tensorOrFloat32' && is16Bit(call.dtype) && isFloat32(argument)) {
     call.float32 |= bit;
   }
-  if (ArrayBuffer.isView(argument)) return;
+  if (ArrayBuffer.isView(argument)) return argument;
   call.tensors |= bit;
   if (argument.view !== null) call.strided |= bit;
+  return argument;
 }
 
 /** The elements of an operand. */

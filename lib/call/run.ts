@@ -108,8 +108,7 @@ function makeOutput(call: Call, rule: OperandRule): Argument {
   } else {
     output = readArgument(rule.name, freshRstd(dataOf(model), length));
   }
-  addOperand(call, rule, output);
-  return output;
+  return addOperand(call, rule, output);
 }
 
 /**
