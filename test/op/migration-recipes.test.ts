@@ -53,6 +53,15 @@ describe('the output of a sublayer', () => {
   );
 });
 
+/** Rows of a projection that begin with those of x; the rest of each is NaN. */
+function inRowsOf(width: number, x: Uint16Array): Uint16Array {
+  const projected = new Uint16Array(rows * width).fill(0x7fff);
+  for (let row = 0; row < rows; ++row) {
+    projected.set(x.subarray(row * headDim, (row + 1) * headDim), row * width);
+  }
+  return projected;
+}
+
 describe('queries and keys', () => {
   test(
     'are normed as the projection leaves them, and transposed later',
@@ -117,10 +126,7 @@ describe('queries and keys', () => {
     'of Qwen3-Next: queries are every other part of the projection, gates the rest',
     forBoth((given) => {
       const { dtype, x, weight } = given;
-      const projected = new Uint16Array(2 * length).fill(0x7fff); // gates of NaN
-      for (let row = 0; row < rows; ++row) {
-        projected.set(x.subarray(row * headDim, (row + 1) * headDim), 2 * row * headDim);
-      }
+      const projected = inRowsOf(2 * headDim, x);
       const strides = [heads * 2 * headDim, 2 * headDim, 1];
       const query = { data: projected, dims: [batch * tokens, heads, headDim], strides };
       const y = rmsNorm(query, weight, { dtype, eps, weightOffset: 1, castOrder: 'float' });
@@ -136,10 +142,7 @@ test(
     const { dtype, x, weight } = given;
     const rope = 16;
     const width = headDim + rope;
-    const projected = new Uint16Array(rows * width).fill(0x7fff);
-    for (let row = 0; row < rows; ++row) {
-      projected.set(x.subarray(row * headDim, (row + 1) * headDim), row * width);
-    }
+    const projected = inRowsOf(width, x);
     const before = projected.slice();
     const latent = { data: projected, dims: [rows, headDim], strides: [width, 1], offset: 0 };
     const y = rmsNorm(latent, weight, { dtype, eps });
