@@ -16,9 +16,11 @@ export interface KernelCode {
   readonly indirectTargets: ReadonlyMap<number, readonly number[]>;
 }
 
-// Its types are those of a module, which nothing compiled to CommonJS can import.
-type Koffi = typeof import('koffi', { with: { 'resolution-mode': 'import' } });
 type Decompress = (to: Buffer, capacity: number, frame: Buffer, bytes: number) => number;
+/** As far as it is used: its own types are those of an ES module, which this one cannot import. */
+interface Koffi {
+  load(library: string): { func(declaration: string): Decompress };
+}
 let decompress: Decompress | undefined;
 
 /** A zstd frame's content. Node.js 20 has no zstd, so this takes the library that test/cudasim takes. */
