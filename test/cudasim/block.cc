@@ -146,6 +146,7 @@ void Block::begin(u64 linear_block) {
     warp.pending.clear();
     warp.barrier = nullptr;
     warp.instructions = 0;
+    warp.work = {};
     for (const Kernel::Constant& constant : machine_.kernel.constants) {
       warp.written[constant.place.index] = kAllLanes;
     }
@@ -171,8 +172,10 @@ void Block::run(u64 linear_block) {
     }
     if (!waiting.empty()) release(waiting);
   } while (!waiting.empty());
-  for (const Warp& warp : warps_) {
-    machine_.report.warp_instructions += static_cast<std::int64_t>(warp.instructions);
+  for (Warp& warp : warps_) {
+    warp.work.instructions = static_cast<std::int64_t>(warp.instructions);
+    machine_.report.warp_instructions += warp.work.instructions;
+    if (machine_.options.count_traffic) ++machine_.report.warps[warp.work];
   }
 }
 
@@ -201,6 +204,7 @@ void Block::release(std::vector<Warp*>& waiting) {
   for (Warp* warp : waiting) {
     const Instruction& barrier = *warp->barrier;
     warp->barrier = nullptr;
+    ++warp->work.barriers;
     if (barrier.reduction == Reduction::kNone) continue;
     if (barrier.reduction == Reduction::kCount) {
       std::fill_n(warp->lanes<u32>(barrier.out[0]), kLanes, count);

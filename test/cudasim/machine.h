@@ -2,8 +2,10 @@
 // launch with every check. The driver's stand-in (driver.cc and its kin) is built on this alone.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -110,6 +112,13 @@ struct BufferTraffic {
   std::int64_t accesses_by_width[5] = {};  // lane accesses of 1, 2, 4, 8, 16 bytes
 };
 
+// What one warp did, whatever lanes took part: accesses by the bytes of a lane.
+struct WarpWork {
+  std::int64_t instructions = 0, shuffles = 0, barriers = 0;
+  std::int64_t global_loaded = 0, global_stored = 0, shared_loaded = 0, shared_stored = 0;
+  auto operator<=>(const WarpWork&) const = default;
+};
+
 struct LaunchReport {
   std::string kernel;
   Launch launch;
@@ -119,6 +128,7 @@ struct LaunchReport {
                shared_wavefronts = 0;  // more wavefronts than needed = conflicts
   std::int64_t barriers = 0;           // summed over blocks
   std::int64_t shuffles = 0;
+  std::map<WarpWork, std::int64_t> warps;  // how many did the same
 };
 
 struct ExecutionOptions {

@@ -155,6 +155,14 @@ void resolve_space(Machine& machine, Warp& warp, const Instruction& i, Mask acti
   }
 }
 
+void count_work(WarpWork& work, Space space, std::size_t bytes, Access access) {
+  const auto wide = static_cast<std::int64_t>(bytes);
+  if (space != Space::kGlobal && space != Space::kShared) return;
+  const bool is_global = space == Space::kGlobal;
+  if (access != Access::kWrite) (is_global ? work.global_loaded : work.shared_loaded) += wide;
+  if (access != Access::kRead) (is_global ? work.global_stored : work.shared_stored) += wide;
+}
+
 void resolve(Machine& machine, Warp& warp, const Instruction& i, Mask active, Access access,
              Addresses& addresses) {
   const std::size_t bytes = std::size_t{i.width} * i.count;
@@ -165,6 +173,7 @@ void resolve(Machine& machine, Warp& warp, const Instruction& i, Mask active, Ac
   }
   if (i.space != Space::kGeneric) {
     resolve_space(machine, warp, i, active, i.space, bytes, access, addresses);
+    count_work(warp.work, i.space, bytes, access);
     if (machine.traffic != nullptr && i.space == Space::kGlobal) {
       machine.traffic->count_global(addresses.device, active, bytes, access);
     }
@@ -187,6 +196,7 @@ void resolve(Machine& machine, Warp& warp, const Instruction& i, Mask active, Ac
       }
     }
     resolve_space(machine, warp, i, same, space, bytes, access, addresses);
+    count_work(warp.work, space, bytes, access);
     if (machine.traffic != nullptr && space == Space::kGlobal) {
       machine.traffic->count_global(addresses.device, same, bytes, access);
     }

@@ -94,6 +94,19 @@ std::string json_of(const BufferTraffic& buffer, const LaunchReport& report,
       .str();
 }
 
+std::string json_of(const WarpWork& work, std::int64_t warps) {
+  return Object()
+      .number("warps", warps)
+      .number("instructions", work.instructions)
+      .number("shuffles", work.shuffles)
+      .number("barriers", work.barriers)
+      .number("global_loaded", work.global_loaded)
+      .number("global_stored", work.global_stored)
+      .number("shared_loaded", work.shared_loaded)
+      .number("shared_stored", work.shared_stored)
+      .str();
+}
+
 }  // namespace
 
 Trace::Trace(const std::string& path) {
@@ -129,6 +142,11 @@ void Trace::launch(int device, const LaunchReport& report, const KernelInfo& ker
     if (buffers.size() > 1) buffers += ',';
     buffers += json_of(buffer, report, kernel);
   }
+  std::string warps = "[";
+  for (const auto& [work, count] : report.warps) {
+    if (warps.size() > 1) warps += ',';
+    warps += json_of(work, count);
+  }
   write_line(Object()
                  .text("type", "launch")
                  .number("device", device)
@@ -143,6 +161,7 @@ void Trace::launch(int device, const LaunchReport& report, const KernelInfo& ker
                  .number("shared_wavefronts", report.shared_wavefronts)
                  .number("barriers", report.barriers)
                  .number("shuffles", report.shuffles)
+                 .raw("warps", warps += ']')
                  .raw("buffers", buffers += ']')
                  .str());
 }

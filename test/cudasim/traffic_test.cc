@@ -82,5 +82,26 @@ TEST_CASE("bank conflicts, barriers, shuffles and instructions") {
   CHECK(report_of("shfl.sync.idx.b32 %w4, %w0, 0, 31, -1;", 2, 96).shuffles == 6);
 }
 
+TEST_CASE("what each warp did") {
+  // Of two warps, one lane of the second stores.
+  const LaunchReport report = report_of(
+      ".shared .align 16 .b8 s[16]; ld.global.v4.u32 {%w4, %w5, %w6, %w7}, [%d0]; bar.sync 0;"
+      "setp.eq.u32 %p0, %w0, 40; @%p0 st.shared.u32 [s], 0; @%p0 st.global.v2.u32 [%d1], {0, 0};"
+      "shfl.sync.idx.b32 %w4, %w0, 0, 31, -1;",
+      1, 64);
+  CHECK(report.warps.size() == 2);
+  for (const auto& [work, count] : report.warps) {
+    CHECK(count == 1);
+    CHECK(work.instructions == 6 + 6 + 1);
+    CHECK(work.shuffles == 1);
+    CHECK(work.barriers == 1);
+    CHECK(work.global_loaded == 16);
+    CHECK(work.shared_loaded == 0);
+    CHECK(work.global_stored == 2 * work.shared_stored);
+  }
+  CHECK(report.warps.begin()->first.shared_stored + report.warps.rbegin()->first.shared_stored ==
+        4);
+}
+
 }  // namespace
 }  // namespace cudasim::test

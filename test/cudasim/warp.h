@@ -33,6 +33,7 @@ struct Warp {
   std::vector<Group> pending;            // the other live lanes, the lowest pc last
   const Instruction* barrier = nullptr;  // waits here for the other warps
   u64 instructions = 0;
+  WarpWork work;  // but for its instructions
 
   template <class T>
   T* lanes(Register place) {
