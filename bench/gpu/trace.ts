@@ -16,6 +16,23 @@ export interface BufferTraffic {
   readonly accesses_by_width: readonly number[];
 }
 
+/** What a warp did from one barrier to the next; bytes are those of a lane, summed over accesses. */
+export interface WarpWork {
+  readonly instructions: number;
+  readonly shuffles: number;
+  readonly global_loaded: number;
+  readonly global_stored: number;
+  readonly shared_loaded: number;
+  readonly shared_stored: number;
+}
+
+/** Warps that did the same. */
+export interface WarpKind {
+  readonly count: number;
+  /** One more than it had barriers. */
+  readonly spans: readonly WarpWork[];
+}
+
 /** What a launch did. */
 export interface LaunchLine {
   readonly type: 'launch';
@@ -27,6 +44,7 @@ export interface LaunchLine {
   readonly barriers: number;
   readonly shared_requests: number;
   readonly shared_wavefronts: number;
+  readonly warps: readonly WarpKind[];
   readonly buffers: readonly BufferTraffic[];
 }
 

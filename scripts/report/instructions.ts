@@ -112,6 +112,8 @@ function accessOf(name: string, operands: string, word: Word): MemoryAccess | un
   return { space, isStore: name.startsWith('ST'), bytes };
 }
 
+const always = 7; // the predicate that is true
+
 /** Bits 32 and 33 of a branch: where threads of a warp have lost each other, and where they have not. */
 const ifDivergent = 2;
 const ifConvergent = 3;
@@ -124,15 +126,18 @@ function flowOf(name: string, word: Word, address: number, isGuarded: boolean, c
     case 'BRX':
     case 'BRXU':
       return { targets: code.indirectTargets.get(address) ?? [], fallsThrough: false };
+    // Called are square roots and divisions of unusual numbers, and nothing goes on from their end.
+    case 'CALL':
     case 'BRA': {
       const kind = word.bits(32, 2);
       if (kind === ifDivergent) return { targets: [], fallsThrough: true };
       const distance = word.distance();
       const words = capabilityOf(code) >= 90 ? 256 * distance + word.bits(16, 8) : distance;
-      const isUniform = word.bits(9, 3) === 2; // by a uniform predicate
+      // By a predicate of its own besides the guard, or by a uniform one.
+      const isConditional = word.bits(87, 3) !== always || word.bits(9, 3) === 2;
       return {
         targets: [address + instructionBytes + 4 * words],
-        fallsThrough: (isGuarded || isUniform) && kind !== ifConvergent,
+        fallsThrough: (isGuarded || isConditional) && kind !== ifConvergent,
       };
     }
     default:
@@ -143,8 +148,6 @@ function flowOf(name: string, word: Word, address: number, isGuarded: boolean, c
 function capabilityOf({ architecture }: KernelCode): number {
   return Number(/\d+/.exec(architecture)?.[0]);
 }
-
-const always = 7; // the predicate that is true
 
 function decode(code: KernelCode, address: number): Instruction {
   const word = new Word(code.text, address);

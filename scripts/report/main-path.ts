@@ -1,33 +1,8 @@
-// The blocks of a kernel's machine code, and the path through them that does the work.
+// The path through a kernel's machine code that does the work, as far as the code alone says: for kernels
+// that no launch on the simulated GPU reaches yet (path.ts is for those that one does).
 
-import { instructionBytes, type Instruction } from './instructions';
-
-/** Instructions that are carried out one after the other. */
-export interface Block {
-  readonly instructions: readonly Instruction[];
-  /** By their numbers. */
-  readonly next: readonly number[];
-}
-
-/** The blocks of a kernel, in the order of their addresses: the first is its entry. */
-export function blocksOf(instructions: readonly Instruction[]): Block[] {
-  const starts = new Set([0]);
-  for (const { address, targets, fallsThrough } of instructions) {
-    if (targets.length > 0 || !fallsThrough) starts.add(address + instructionBytes);
-    for (const target of targets) starts.add(target);
-  }
-  const begins = [...starts].filter((at) => at < instructions.length * instructionBytes);
-  begins.sort((a, b) => a - b);
-  const numbers = new Map(begins.map((begin, i) => [begin, i]));
-  return begins.map((begin, i) => {
-    const end = begins[i + 1] ?? instructions.length * instructionBytes;
-    const own = instructions.slice(begin / instructionBytes, end / instructionBytes);
-    const last = own.at(-1) as Instruction;
-    const addresses = [...last.targets, ...(last.fallsThrough ? [end] : [])];
-    const next = addresses.map((address) => numbers.get(address));
-    return { instructions: own, next: next.filter((number) => number !== undefined) };
-  });
-}
+import type { Block } from './blocks';
+import type { Instruction } from './instructions';
 
 /** A loop, with every block from which its begin can be reached again without leaving it. */
 export interface Loop {
@@ -109,8 +84,9 @@ export function mainPath(blocks: readonly Block[]): MainPath {
   const restFrom = (number: number): Rest | undefined => {
     if (rests.has(number)) return rests.get(number);
     const block = blocks[number] as Block;
-    const isEnd = block.instructions.some(({ name }) => name === 'EXIT');
-    let best: Rest | undefined = isEnd ? { bytes: 0, instructions: 0, next: undefined } : undefined;
+    let best: Rest | undefined = block.isEnd
+      ? { bytes: 0, instructions: 0, next: undefined }
+      : undefined;
     for (const next of forward[number] ?? []) {
       const rest = restFrom(next);
       if (rest === undefined) continue;

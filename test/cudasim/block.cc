@@ -146,7 +146,7 @@ void Block::begin(u64 linear_block) {
     warp.pending.clear();
     warp.barrier = nullptr;
     warp.instructions = 0;
-    warp.work = {};
+    warp.work.assign(1, {});
     for (const Kernel::Constant& constant : machine_.kernel.constants) {
       warp.written[constant.place.index] = kAllLanes;
     }
@@ -173,9 +173,14 @@ void Block::run(u64 linear_block) {
     if (!waiting.empty()) release(waiting);
   } while (!waiting.empty());
   for (Warp& warp : warps_) {
-    warp.work.instructions = static_cast<std::int64_t>(warp.instructions);
-    machine_.report.warp_instructions += warp.work.instructions;
-    if (machine_.options.count_traffic) ++machine_.report.warps[warp.work];
+    const auto instructions = static_cast<std::int64_t>(warp.instructions);
+    machine_.report.warp_instructions += instructions;
+    if (!machine_.options.count_traffic) continue;
+    warp.work.back().instructions = instructions;
+    for (std::size_t k = warp.work.size() - 1; k > 0; --k) {
+      warp.work[k].instructions -= warp.work[k - 1].instructions;
+    }
+    ++machine_.report.warps[warp.work];
   }
 }
 
@@ -204,7 +209,8 @@ void Block::release(std::vector<Warp*>& waiting) {
   for (Warp* warp : waiting) {
     const Instruction& barrier = *warp->barrier;
     warp->barrier = nullptr;
-    ++warp->work.barriers;
+    warp->work.back().instructions = static_cast<std::int64_t>(warp->instructions);
+    warp->work.emplace_back();
     if (barrier.reduction == Reduction::kNone) continue;
     if (barrier.reduction == Reduction::kCount) {
       std::fill_n(warp->lanes<u32>(barrier.out[0]), kLanes, count);

@@ -112,9 +112,10 @@ struct BufferTraffic {
   std::int64_t accesses_by_width[5] = {};  // lane accesses of 1, 2, 4, 8, 16 bytes
 };
 
-// What one warp did, whatever lanes took part: accesses by the bytes of a lane.
+// What one warp did from one barrier to the next, whatever lanes took part: accesses by the bytes
+// of a lane.
 struct WarpWork {
-  std::int64_t instructions = 0, shuffles = 0, barriers = 0;
+  std::int64_t instructions = 0, shuffles = 0;
   std::int64_t global_loaded = 0, global_stored = 0, shared_loaded = 0, shared_stored = 0;
   auto operator<=>(const WarpWork&) const = default;
 };
@@ -128,7 +129,8 @@ struct LaunchReport {
                shared_wavefronts = 0;  // more wavefronts than needed = conflicts
   std::int64_t barriers = 0;           // summed over blocks
   std::int64_t shuffles = 0;
-  std::map<WarpWork, std::int64_t> warps;  // how many did the same
+  // How many warps did the same, from their begin over each barrier to their end.
+  std::map<std::vector<WarpWork>, std::int64_t> warps;
 };
 
 struct ExecutionOptions {

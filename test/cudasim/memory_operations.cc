@@ -173,7 +173,7 @@ void resolve(Machine& machine, Warp& warp, const Instruction& i, Mask active, Ac
   }
   if (i.space != Space::kGeneric) {
     resolve_space(machine, warp, i, active, i.space, bytes, access, addresses);
-    count_work(warp.work, i.space, bytes, access);
+    count_work(warp.work.back(), i.space, bytes, access);
     if (machine.traffic != nullptr && i.space == Space::kGlobal) {
       machine.traffic->count_global(addresses.device, active, bytes, access);
     }
@@ -196,7 +196,7 @@ void resolve(Machine& machine, Warp& warp, const Instruction& i, Mask active, Ac
       }
     }
     resolve_space(machine, warp, i, same, space, bytes, access, addresses);
-    count_work(warp.work, space, bytes, access);
+    count_work(warp.work.back(), space, bytes, access);
     if (machine.traffic != nullptr && space == Space::kGlobal) {
       machine.traffic->count_global(addresses.device, same, bytes, access);
     }

@@ -94,17 +94,25 @@ std::string json_of(const BufferTraffic& buffer, const LaunchReport& report,
       .str();
 }
 
-std::string json_of(const WarpWork& work, std::int64_t warps) {
+std::string json_of(const WarpWork& work) {
   return Object()
-      .number("warps", warps)
       .number("instructions", work.instructions)
       .number("shuffles", work.shuffles)
-      .number("barriers", work.barriers)
       .number("global_loaded", work.global_loaded)
       .number("global_stored", work.global_stored)
       .number("shared_loaded", work.shared_loaded)
       .number("shared_stored", work.shared_stored)
       .str();
+}
+
+template <class Items, class ToJson>
+std::string json_list(const Items& items, const ToJson& to_json) {
+  std::string json = "[";
+  for (const auto& item : items) {
+    if (json.size() > 1) json += ',';
+    json += to_json(item);
+  }
+  return json += ']';
 }
 
 }  // namespace
@@ -137,16 +145,13 @@ void Trace::write_line(const std::string& line) {
 void Trace::launch(int device, const LaunchReport& report, const KernelInfo& kernel,
                    bool executed) {
   if (!enabled()) return;
-  std::string buffers = "[";
-  for (const BufferTraffic& buffer : report.buffers) {
-    if (buffers.size() > 1) buffers += ',';
-    buffers += json_of(buffer, report, kernel);
-  }
-  std::string warps = "[";
-  for (const auto& [work, count] : report.warps) {
-    if (warps.size() > 1) warps += ',';
-    warps += json_of(work, count);
-  }
+  const auto warps_of = [](const auto& kind) {
+    const auto work_of = [](const WarpWork& work) { return json_of(work); };
+    return Object().number("count", kind.second).raw("spans", json_list(kind.first, work_of)).str();
+  };
+  const auto buffer_of = [&](const BufferTraffic& buffer) {
+    return json_of(buffer, report, kernel);
+  };
   write_line(Object()
                  .text("type", "launch")
                  .number("device", device)
@@ -161,8 +166,8 @@ void Trace::launch(int device, const LaunchReport& report, const KernelInfo& ker
                  .number("shared_wavefronts", report.shared_wavefronts)
                  .number("barriers", report.barriers)
                  .number("shuffles", report.shuffles)
-                 .raw("warps", warps += ']')
-                 .raw("buffers", buffers += ']')
+                 .raw("warps", json_list(report.warps, warps_of))
+                 .raw("buffers", json_list(report.buffers, buffer_of))
                  .str());
 }
 

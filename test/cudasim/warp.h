@@ -33,7 +33,7 @@ struct Warp {
   std::vector<Group> pending;            // the other live lanes, the lowest pc last
   const Instruction* barrier = nullptr;  // waits here for the other warps
   u64 instructions = 0;
-  WarpWork work;  // but for its instructions
+  std::vector<WarpWork> work;  // its instructions counted from the begin; the last is of now
 
   template <class T>
   T* lanes(Register place) {

@@ -49,7 +49,7 @@ void shuffle(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
   const u32* members = warp.lanes<u32>(i.in[3]);
   check_members(machine, warp, i, active, members);
   ++machine.report.shuffles;
-  ++warp.work.shuffles;
+  ++warp.work.back().shuffles;
   u32 result[kLanes];
   Mask in_range = 0;
   for (int lane = 0; lane < kLanes; ++lane) {

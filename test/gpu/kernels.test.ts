@@ -158,6 +158,7 @@ describe('the report', () => {
     barriers: 1,
     shared_requests: 0,
     shared_wavefronts: 0,
+    warps: [],
     buffers: [
       {
         bytes: 1024,

@@ -1,0 +1,40 @@
+// The blocks of a kernel's machine code: what is executed from beginning to end or not at all.
+
+import { instructionBytes, type Instruction } from './instructions';
+
+export interface Block {
+  readonly instructions: readonly Instruction[];
+  /** Blocks that can follow, by their numbers. */
+  readonly next: readonly number[];
+  /** Whether threads can end with its last instruction. */
+  readonly isEnd: boolean;
+  /** Whether it ends with a barrier. */
+  readonly isBarrier: boolean;
+}
+
+/** The blocks of a kernel, in the order of their addresses: the first is its entry. */
+export function blocksOf(instructions: readonly Instruction[]): Block[] {
+  const bytes = instructions.length * instructionBytes;
+  const starts = new Set([0]);
+  for (const { address, name, targets, fallsThrough } of instructions) {
+    if (targets.length > 0 || !fallsThrough || name === 'EXIT' || name === 'BAR') {
+      starts.add(address + instructionBytes);
+    }
+    for (const target of targets) starts.add(target);
+  }
+  const begins = [...starts].filter((at) => at < bytes).sort((a, b) => a - b);
+  const numbers = new Map(begins.map((begin, i) => [begin, i]));
+  return begins.map((begin, i) => {
+    const end = begins[i + 1] ?? bytes;
+    const own = instructions.slice(begin / instructionBytes, end / instructionBytes);
+    const last = own.at(-1) as Instruction;
+    const addresses = [...last.targets, ...(last.fallsThrough ? [end] : [])];
+    const next = addresses.map((address) => numbers.get(address));
+    return {
+      instructions: own,
+      next: next.filter((number) => number !== undefined),
+      isEnd: last.name === 'EXIT',
+      isBarrier: last.name === 'BAR',
+    };
+  });
+}
