@@ -25,7 +25,7 @@ function bothWays(rows: number, hiddenSize: number, types: Pick<Run, 'dtype' | '
  * Calls that between them reach every kernel. A kernel's figures are from the first that does, so
  * the ordinary ones come first.
  */
-const runs: Run[] = [
+export const runs: Run[] = [
   // Rows of 4096, of every type, with enough of them that the weight's share is small.
   ...dtypes.flatMap((dtype) => bothWays(256, 4096, { dtype })),
   ...bothWays(256, 4096, { dtype: 'float16', weightDtype: 'float32' }),

@@ -48,6 +48,29 @@ function effectsOf({ instructions }: Block): Counts[] {
   return [...effects.values()];
 }
 
+/**
+ * For each block the most that can still be done behind it before the next barrier or the end: infinite
+ * where a loop can be taken again.
+ */
+function mostAfter(blocks: readonly Block[], effects: readonly (readonly Counts[])[]): Counts[] {
+  const own = effects.map((all) => nothing.map((_, i) => Math.max(...all.map((one) => one[i] ?? 0))));
+  let most: Counts[] = blocks.map(() => nothing);
+  // What still grows after as many rounds as there are blocks grows for ever.
+  for (let round = 0; round <= 2 * blocks.length; round += 1) {
+    const grown = blocks.map(({ next, isBarrier }, block) =>
+      nothing.map((_, i) => {
+        const ahead = next.map((to) => (own[to]?.[i] ?? 0) + (most[to]?.[i] ?? 0));
+        const value = isBarrier ? 0 : Math.max(0, ...ahead);
+        const isEndless = round > blocks.length && value > (most[block]?.[i] ?? 0);
+        return isEndless ? Infinity : value;
+      }),
+    );
+    if (grown.every((counts, block) => counts.join() === most[block]?.join())) break;
+    most = grown;
+  }
+  return most;
+}
+
 interface State {
   readonly block: number;
   /** Which of the spans between barriers it is in. */
@@ -60,7 +83,7 @@ interface State {
 }
 
 // So many states are looked at, which takes seconds.
-const mostStates = 2_000_000;
+const mostStates = 1_000_000;
 
 /** States that were looked at. */
 class Seen {
@@ -96,19 +119,20 @@ export function pathOf(
 ): Instruction[] | undefined {
   const goals = spans.map((span) => counters.map((counter) => span[counter]));
   const effects = blocks.map(effectsOf);
+  const most = mostAfter(blocks, effects);
   // States by their length: the shortest is looked at first.
   const open: State[][] = [];
   const enter = (block: number, span: number, before: State | undefined) => {
     const goal = goals[span];
     if (goal === undefined) return;
-    const { instructions, isBarrier } = blocks[block] as Block;
+    const { instructions } = blocks[block] as Block;
     const length = (before?.length ?? 0) + instructions.length;
     const done = before?.span === span ? before.done : nothing;
     for (const effect of effects[block] as Counts[]) {
       const sum = add(done, effect);
       const isPossible = sum.every((count, i) => {
         const whole = goal[i] as number;
-        return isBarrier ? count === whole : count <= whole;
+        return count <= whole && count + (most[block]?.[i] ?? 0) >= whole;
       });
       if (isPossible) (open[length] ??= []).push({ block, span, done: sum, length, before });
     }
@@ -123,7 +147,7 @@ export function pathOf(
   for (let length = 0; length < open.length; length += 1) {
     for (const state of open[length] ?? []) {
       if (!seen.add(state)) continue;
-      if (seen.size > mostStates) throw new RangeError('The machine code has too many paths');
+      if (seen.size > mostStates) return undefined;
       if (isWhole(state)) return instructionsTo(blocks, state);
       const block = blocks[state.block] as Block;
       for (const next of block.next) enter(next, state.span + (block.isBarrier ? 1 : 0), state);
