@@ -8,8 +8,8 @@ export interface Block {
   readonly next: readonly number[];
   /** Whether threads can end with its last instruction. */
   readonly isEnd: boolean;
-  /** Whether it ends with a barrier. */
-  readonly isBarrier: boolean;
+  /** Whether warps that get to its end wait at a barrier. */
+  readonly barrier: 'always' | 'maybe' | 'never';
 }
 
 /** The blocks of a kernel, in the order of their addresses: the first is its entry. */
@@ -34,7 +34,7 @@ export function blocksOf(instructions: readonly Instruction[]): Block[] {
       instructions: own,
       next: next.filter((number) => number !== undefined),
       isEnd: last.name === 'EXIT',
-      isBarrier: last.name === 'BAR',
+      barrier: last.name !== 'BAR' ? 'never' : last.isGuarded ? 'maybe' : 'always',
     };
   });
 }

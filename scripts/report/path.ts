@@ -55,14 +55,14 @@ function effectsOf({ instructions }: Block): Counts[] {
 function mostAfter(blocks: readonly Block[], effects: readonly (readonly Counts[])[]): Counts[] {
   const own = effects.map((all) => nothing.map((_, i) => Math.max(...all.map((one) => one[i] ?? 0))));
   let most: Counts[] = blocks.map(() => nothing);
+  const ofNext = (to: number, i: number) =>
+    (own[to]?.[i] ?? 0) + (blocks[to]?.barrier === 'always' ? 0 : (most[to]?.[i] ?? 0));
   // What still grows after as many rounds as there are blocks grows for ever.
   for (let round = 0; round <= 2 * blocks.length; round += 1) {
-    const grown = blocks.map(({ next, isBarrier }, block) =>
+    const grown = blocks.map(({ next }, block) =>
       nothing.map((_, i) => {
-        const ahead = next.map((to) => (own[to]?.[i] ?? 0) + (most[to]?.[i] ?? 0));
-        const value = isBarrier ? 0 : Math.max(0, ...ahead);
-        const isEndless = round > blocks.length && value > (most[block]?.[i] ?? 0);
-        return isEndless ? Infinity : value;
+        const value = Math.max(0, ...next.map((to) => ofNext(to, i)));
+        return round > blocks.length && value > (most[block]?.[i] ?? 0) ? Infinity : value;
       }),
     );
     if (grown.every((counts, block) => counts.join() === most[block]?.join())) break;
@@ -71,96 +71,118 @@ function mostAfter(blocks: readonly Block[], effects: readonly (readonly Counts[
   return most;
 }
 
+/** A way from a block to the next barrier, or to the end. */
+interface Way {
+  readonly blocks: readonly number[];
+  readonly length: number;
+  /** The block behind the barrier; undefined at the end. */
+  readonly next: number | undefined;
+}
+
 interface State {
   readonly block: number;
-  /** Which of the spans between barriers it is in. */
-  readonly span: number;
-  /** In this span, with the block's own. */
+  /** With the block's own. */
   readonly done: Counts;
   /** Instructions up to the end of the block. */
   readonly length: number;
   readonly before: State | undefined;
 }
 
-// So many states are looked at, which takes seconds.
-const mostStates = 1_000_000;
+function blocksTo(end: State): number[] {
+  const path: number[] = [];
+  for (let state: State | undefined = end; state !== undefined; state = state.before) {
+    path.push(state.block);
+  }
+  return path.toReversed();
+}
 
-/** States that were looked at. */
-class Seen {
-  readonly #sets = new Map<number, Set<number>>();
-  readonly #goals: readonly Counts[];
-  size = 0;
+// From one barrier to the next so many states are looked at, which takes seconds.
+const mostStates = 300_000;
 
-  constructor(goals: readonly Counts[]) {
-    this.#goals = goals;
+/** Finds ways between barriers, each once. */
+class Finder {
+  readonly #blocks: readonly Block[];
+  readonly #effects: readonly (readonly Counts[])[];
+  readonly #most: readonly Counts[];
+  readonly #found = new Map<string, Way[]>();
+
+  constructor(blocks: readonly Block[]) {
+    this.#blocks = blocks;
+    this.#effects = blocks.map(effectsOf);
+    this.#most = mostAfter(blocks, this.#effects);
   }
 
-  /** Whether it is new. */
-  add({ block, span, done }: State): boolean {
-    const place = block * this.#goals.length + span;
-    const goal = this.#goals[span] as Counts;
-    const code = done.reduce((sum, count, i) => sum * ((goal[i] as number) + 1) + count, 0);
-    let codes = this.#sets.get(place);
-    if (codes === undefined) this.#sets.set(place, (codes = new Set()));
-    if (codes.has(code)) return false;
-    codes.add(code);
-    this.size += 1;
-    return true;
+  /** The shortest ways from a block that do what the goal says: one to each block behind a barrier. */
+  ways(from: number, goal: Counts, isLast: boolean): Way[] {
+    const key = [from, isLast, ...goal].join();
+    const ways = this.#found.get(key) ?? this.#search(from, goal, isLast);
+    this.#found.set(key, ways);
+    return ways;
+  }
+
+  #search(from: number, goal: Counts, isLast: boolean): Way[] {
+    const ways = new Map<number | undefined, Way>();
+    // States by their length: the shortest is looked at first.
+    const open: State[][] = [];
+    const enter = (block: number, before: State | undefined) => {
+      const length = (before?.length ?? 0) + (this.#blocks[block]?.instructions.length ?? 0);
+      for (const effect of this.#effects[block] ?? []) {
+        const done = add(before?.done ?? nothing, effect);
+        const isPossible = done.every((count, i) => {
+          const whole = goal[i] as number;
+          return count <= whole && count + (this.#most[block]?.[i] ?? 0) >= whole;
+        });
+        if (isPossible) (open[length] ??= []).push({ block, done, length, before });
+      }
+    };
+    const leave = (state: State, next: number | undefined) => {
+      if (ways.has(next) || !state.done.every((count, i) => count === goal[i])) return;
+      ways.set(next, { blocks: blocksTo(state), length: state.length, next });
+    };
+    enter(from, undefined);
+    const seen = new Set<string>();
+    for (let length = 0; length < open.length; length += 1) {
+      for (const state of open[length] ?? []) {
+        const key = [state.block, ...state.done].join();
+        if (seen.has(key)) continue;
+        if (seen.size >= mostStates) return [];
+        seen.add(key);
+        const { next, isEnd, barrier } = this.#blocks[state.block] as Block;
+        if (isLast && isEnd) leave(state, undefined);
+        for (const to of next) {
+          if (!isLast && barrier !== 'never') leave(state, to);
+          if (barrier !== 'always') enter(to, state);
+        }
+      }
+      if (ways.has(undefined)) break;
+      open[length] = []; // in a big search, memory
+    }
+    return [...ways.values()];
   }
 }
 
 /**
  * The instructions of a warp that did `spans`, in their order. Undefined if no way through the code does
- * exactly that.
+ * exactly that, or if it is not found among many.
  */
 export function pathOf(
   blocks: readonly Block[],
   spans: readonly WarpWork[],
 ): Instruction[] | undefined {
-  const goals = spans.map((span) => counters.map((counter) => span[counter]));
-  const effects = blocks.map(effectsOf);
-  const most = mostAfter(blocks, effects);
-  // States by their length: the shortest is looked at first.
-  const open: State[][] = [];
-  const enter = (block: number, span: number, before: State | undefined) => {
-    const goal = goals[span];
-    if (goal === undefined) return;
-    const { instructions } = blocks[block] as Block;
-    const length = (before?.length ?? 0) + instructions.length;
-    const done = before?.span === span ? before.done : nothing;
-    for (const effect of effects[block] as Counts[]) {
-      const sum = add(done, effect);
-      const isPossible = sum.every((count, i) => {
-        const whole = goal[i] as number;
-        return count <= whole && count + (most[block]?.[i] ?? 0) >= whole;
-      });
-      if (isPossible) (open[length] ??= []).push({ block, span, done: sum, length, before });
-    }
-  };
-  const isWhole = ({ block, span, done }: State) =>
-    blocks[block]?.isEnd === true &&
-    span === goals.length - 1 &&
-    done.every((count, i) => count === goals[span]?.[i]);
-
-  enter(0, 0, undefined);
-  const seen = new Seen(goals);
-  for (let length = 0; length < open.length; length += 1) {
-    for (const state of open[length] ?? []) {
-      if (!seen.add(state)) continue;
-      if (seen.size > mostStates) return undefined;
-      if (isWhole(state)) return instructionsTo(blocks, state);
-      const block = blocks[state.block] as Block;
-      for (const next of block.next) enter(next, state.span + (block.isBarrier ? 1 : 0), state);
-    }
-    open[length] = []; // in a big search, memory
+  const finder = new Finder(blocks);
+  // The shortest ways so far, by the block that they have led to.
+  let ends: Way[] = [{ blocks: [], length: 0, next: 0 }];
+  for (const [i, span] of spans.entries()) {
+    const goal = counters.map((counter) => span[counter]);
+    const longer = ends.flatMap((end) =>
+      finder.ways(end.next as number, goal, i === spans.length - 1).map((way) => ({
+        blocks: [...end.blocks, ...way.blocks],
+        length: end.length + way.length,
+        next: way.next,
+      })),
+    );
+    longer.sort((a, b) => b.length - a.length);
+    ends = [...new Map(longer.map((way) => [way.next, way])).values()];
   }
-  return undefined;
-}
-
-function instructionsTo(blocks: readonly Block[], end: State): Instruction[] {
-  const path: number[] = [];
-  for (let state: State | undefined = end; state !== undefined; state = state.before) {
-    path.push(state.block);
-  }
-  return path.toReversed().flatMap((block) => blocks[block]?.instructions ?? []);
+  return ends[0]?.blocks.flatMap((block) => blocks[block]?.instructions ?? []);
 }
