@@ -1,25 +1,15 @@
 // What the warps of a launch execute: the launch as the simulated GPU saw it, and the machine code of its
 // kernel.
-// npx tsx scripts/report/launched-code.ts [forward bfloat16 4096 [sm_90]]: without arguments the sizes
-// that docs/kernels.md names.
 
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 
-import type { DType } from '../../lib';
 import { logFolder } from '../compiled-kernels';
-import { launchesOf, type Launch, type Run } from '../traced-runs';
+import type { Launch } from '../traced-runs';
 import { blocksOf } from './blocks';
 import { kernelCodes, type KernelCode } from './cubin';
 import { instructionsOf } from './instructions';
-import {
-  classesText,
-  countClasses,
-  loadsOf,
-  loadsText,
-  spillsOf,
-  type ClassCounts,
-} from './machine-code';
+import { countClasses, loadsOf, type ClassCounts } from './machine-code';
 import { classes, type InstructionClass } from './opcodes';
 import { pathOf } from './path';
 
@@ -36,8 +26,8 @@ export interface LaunchedCode {
 }
 
 /**
- * What the launch executes as this code. Undefined if the code does not do what the simulated GPU saw:
- * then there is nothing to count.
+ * What the launch executes as this code. Undefined if no way through the code is found that does what
+ * the simulated GPU saw: then there is nothing to count.
  */
 export function launchedCode(launch: Launch, code: KernelCode): LaunchedCode | undefined {
   const blocks = blocksOf(instructionsOf(code));
@@ -67,58 +57,3 @@ export function builtCodes(): KernelCode[] {
   const names = readdirSync(logFolder).filter((name) => name.endsWith('.fatbin'));
   return names.flatMap((name) => kernelCodes(path.join(logFolder, name)));
 }
-
-/** Whole rows of blocks, and two groups of the rows that dweight's order joins. */
-const rows = 64;
-
-export const sizes: readonly Run[] = (
-  [
-    ['forward', 'float32', 4096],
-    ['forward', 'bfloat16', 4096],
-    ['backward', 'float32', 4096],
-    ['backward', 'bfloat16', 4096],
-    ['forward', 'bfloat16', 5120],
-    ['forward', 'bfloat16', 128],
-    ['forward', 'bfloat16', 64],
-  ] as const
-).map(([direction, dtype, hiddenSize]) => ({ direction, dtype, hiddenSize, rows }));
-
-async function main([direction, dtype, size, only]: string[]): Promise<void> {
-  const asked =
-    direction === undefined
-      ? sizes
-      : [{ direction, dtype: dtype as DType, hiddenSize: Number(size), rows } as Run];
-  const launches = await launchesOf(asked, { CUDASIM_CC: '9.0' });
-  const codes = builtCodes();
-  for (const launch of launches) {
-    const { run, kernel, grid, block } = launch;
-    console.log(
-      `${run.direction} ${run.dtype} ${run.rows} x ${run.hiddenSize}: ${kernel}, ${grid[0]} blocks of ${block.join(' x ')}`,
-    );
-    for (const code of codes.filter(({ name }) => name === kernel)) {
-      if (
-        !(only === undefined ? ['sm_80', 'sm_90', 'sm_100'] : [only]).includes(code.architecture)
-      ) {
-        continue;
-      }
-      const figures = launchedCode(launch, code);
-      if (figures === undefined) {
-        console.log(`  ${code.architecture}: no way through the code does what PTX does`);
-        continue;
-      }
-      const { instructions, ptxInstructions, byClass, loadDistance } = figures;
-      console.log(
-        `  ${code.architecture}: ${instructions.toFixed(2)} instructions an element (PTX ${ptxInstructions.toFixed(2)}): ${classesText(byClass)}; loads at least ${loadDistance} before their use; ${spillsOf(instructionsOf(code))} spills`,
-      );
-      const longest = launch.warps.toSorted((a, b) => b.count - a.count)[0];
-      const executed = longest && pathOf(blocksOf(instructionsOf(code)), longest.spans);
-      if (only !== undefined && executed !== undefined) {
-        console.log(`    of a warp as most are: ${executed.length} instructions`);
-        console.log(`    ${classesText(countClasses(executed))}`);
-        console.log(`    ${loadsText(executed)}`);
-      }
-    }
-  }
-}
-
-if (require.main === module) void main(process.argv.slice(2));

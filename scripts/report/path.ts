@@ -53,7 +53,9 @@ function effectsOf({ instructions }: Block): Counts[] {
  * where a loop can be taken again.
  */
 function mostAfter(blocks: readonly Block[], effects: readonly (readonly Counts[])[]): Counts[] {
-  const own = effects.map((all) => nothing.map((_, i) => Math.max(...all.map((one) => one[i] ?? 0))));
+  const own = effects.map((all) =>
+    nothing.map((_, i) => Math.max(...all.map((one) => one[i] ?? 0))),
+  );
   let most: Counts[] = blocks.map(() => nothing);
   const ofNext = (to: number, i: number) =>
     (own[to]?.[i] ?? 0) + (blocks[to]?.barrier === 'always' ? 0 : (most[to]?.[i] ?? 0));
