@@ -9,6 +9,13 @@ import { hasSimulator } from '../test/support/processes';
 import { compiledKernels, kernelNames, logFolder, type CompiledKernel } from './compiled-kernels';
 import { markdownTable, writeGenerated } from './generated-text';
 import { architectureNames, occupancyOf, type Architecture } from './occupancy';
+import {
+  explanation,
+  instructionTable,
+  markTable,
+  markedLaunches,
+} from './report/instruction-counts';
+import { builtCodes } from './report/launched-code';
 import { launchesOf, requestedBytes, type Launch, type Run } from './traced-runs';
 
 const root = path.join(__dirname, '..');
@@ -25,7 +32,7 @@ function bothWays(rows: number, hiddenSize: number, types: Pick<Run, 'dtype' | '
  * Calls that between them reach every kernel. A kernel's figures are from the first that does, so
  * the ordinary ones come first.
  */
-export const runs: Run[] = [
+const runs: Run[] = [
   // Rows of 4096, of every type, with enough of them that the weight's share is small.
   ...dtypes.flatMap((dtype) => bothWays(256, 4096, { dtype })),
   ...bothWays(256, 4096, { dtype: 'float16', weightDtype: 'float32' }),
@@ -141,7 +148,18 @@ async function main(): Promise<void> {
   const compiled = compiledKernels();
   if (compiled.length === 0) throw new Error(`No logs of ptxas in ${logFolder}: build with nvcc`);
   if (!hasSimulator) throw new Error('No simulated GPU: build test/cudasim');
-  const report = reportOf(kernelNames(), compiled, await observe());
+  const names = kernelNames();
+  const observations = await observe();
+  const codes = builtCodes();
+  const launches = names.flatMap((name) => observations.newer.get(name) ?? []);
+  const report = [
+    reportOf(names, compiled, observations),
+    '### Instructions an element',
+    explanation,
+    markTable(await markedLaunches(), codes),
+    'The same of every kernel:',
+    instructionTable(launches, codes),
+  ].join('\n\n');
   const isChanged = git('status', '--porcelain', '--', 'csrc/cuda') !== '';
   const commit = `${git('rev-parse', '--short', 'HEAD')}${isChanged ? ' with changes' : ''}`;
   const origin = `By \`npm run kernel-report\` at ${commit}, ${new Date().toISOString().slice(0, 10)}.`;

@@ -1,10 +1,11 @@
 // Instructions an element, as tables: of every kernel, and of the sizes that have a mark.
-// npx tsx scripts/report/instruction-counts.ts [part of a kernel's name] prints them without a report.
+// npx tsx scripts/report/instruction-counts.ts [FATBIN …] prints those of the sizes, and how far each load
+// is from its use: in the code of the last build, or of these files.
 
 import { markdownTable } from '../generated-text';
 import { launchesOf, type Launch, type Run } from '../traced-runs';
-import type { KernelCode } from './cubin';
-import { builtCodes, launchedCode, type LaunchedCode } from './launched-code';
+import { kernelCodes, type KernelCode } from './cubin';
+import { builtCodes, launchedCode, loadDistance, type LaunchedCode } from './launched-code';
 import type { InstructionClass } from './opcodes';
 
 /** The architectures that instructions are counted of. */
@@ -64,53 +65,72 @@ const columns: readonly [head: string, classes: readonly InstructionClass[]][] =
 
 function cellsOf(launch: Launch, codes: readonly KernelCode[]): string[] {
   const found = countedCode(launch, codes);
-  const { run, kernel } = launch;
-  const { byClass, loadDistance } = found[shown] ?? {};
+  const code = found[shown];
   const ofClass = (kinds: readonly InstructionClass[]) =>
-    byClass === undefined ? '–' : kinds.reduce((sum, kind) => sum + byClass[kind], 0).toFixed(1);
-  return [
-    `\`${kernel}\``,
-    `${run.direction} ${run.dtype} ${run.rows} x ${run.hiddenSize}`,
-    ...counted.map((architecture) => found[architecture]?.instructions.toFixed(1) ?? '–'),
+    code && kinds.reduce((sum, kind) => sum + code.byClass[kind], 0);
+  const figures = [
+    ...counted.map((architecture) => found[architecture]?.instructions),
+    Object.values(found)[0]?.ptxInstructions,
     ...columns.map(([, kinds]) => ofClass(kinds)),
-    loadDistance === undefined || loadDistance === Infinity ? '–' : `${loadDistance}`,
+  ];
+  return [
+    `\`${launch.kernel}\``,
+    ...figures.map((figure) => figure?.toFixed(1) ?? '–'),
+    `${(code && loadDistance(code)) ?? '–'}`,
   ];
 }
 
-const heads = [...counted, ...columns.map(([head]) => head), 'Load to use'];
+const heads = ['Kernel', ...counted, 'PTX', ...columns.map(([head]) => head), 'Load to use'];
+
+function runText({ direction, dtype, weightDtype, rows: count, hiddenSize }: Run): string {
+  const types = weightDtype === undefined ? dtype : `${dtype}, weight ${weightDtype}`;
+  return `${direction} ${types}, ${count} x ${hiddenSize}`;
+}
 
 /** A row for each launch. */
 export function instructionTable(
   launches: readonly Launch[],
   codes: readonly KernelCode[],
 ): string {
-  const lines = launches.map((launch) => cellsOf(launch, codes));
-  return markdownTable({ head: ['Kernel', 'Run', ...heads], rows: lines }, 2);
+  const lines = launches.map((launch) => [runText(launch.run), ...cellsOf(launch, codes)]);
+  return markdownTable({ head: ['Run', ...heads], rows: lines }, 2);
 }
 
-/** A row for each size with a mark. */
+/** A row for each launch of a size with a mark. */
 export function markTable(launches: readonly Launch[], codes: readonly KernelCode[]): string {
   const lines = launches.map((launch) => {
-    const [kernel, run, ...cells] = cellsOf(launch, codes);
-    const marked = marks.find(
-      (one) =>
-        one.run.direction === launch.run.direction &&
-        one.run.dtype === launch.run.dtype &&
-        one.run.hiddenSize === launch.run.hiddenSize,
-    );
-    return [run as string, kernel as string, `${marked?.instructions}`, ...cells];
+    const mark = marks.find(({ run }) => runText(run) === runText(launch.run))?.instructions;
+    return [runText(launch.run), `${mark ?? '–'}`, ...cellsOf(launch, codes)];
   });
-  return markdownTable({ head: ['Run', 'Kernel', 'Mark', ...heads], rows: lines }, 2);
+  return markdownTable({ head: ['Run', 'Mark', ...heads], rows: lines });
 }
 
 /** How the tables are to be read. */
-export const explanation =
-  'Instructions are those of threads for each element of the matrix, counted in the machine code. The simulated GPU runs PTX and says what each warp did between barriers: bytes that it loaded and stored, shuffles. Instructions are counted along the shortest way through the machine code that does exactly the same; where an option that moves nothing is found out at run time (the cast order, above all), that is the cheaper one. All warps of the launch are counted, those without columns and the beginning and end of a block too. “–”: no such way was found among many. The columns from _FP_ on are of sm_90. _Load to use_ is the least number of instructions from a load of global memory to the first use of what it brings.';
+export const explanation = [
+  'Instructions of threads for each element of the matrix, counted in the machine code. The simulated GPU runs PTX and says what each warp did between barriers: bytes that it loaded and stored, and shuffles. Counted is the shortest way through the machine code that does exactly the same; where something that moves nothing is found out at run time (the cast order, above all), that is the cheaper case. All warps of a launch count, those without columns too, and the begin and the end of a block. “–”: no such way was found. _PTX_ is what the simulated GPU executed, for comparison.',
+  '',
+  'The columns from _FP_ to _Load to use_ are of sm_90. _Load to use_ is the least number of instructions from a load of global memory to the first use of what it brings. A mark is what sm_90 is to stay below, and sm_100 below nine tenths of it.',
+].join('\n');
 
-async function main([part = '']: string[]): Promise<void> {
+/** Each load of the code once, with its least distance. */
+function loadsText({ loads }: LaunchedCode): string {
+  const least = new Map<number, string>();
+  for (const { address, bytes, distance } of loads.toSorted((a, b) => b.distance - a.distance)) {
+    least.set(address, `${address.toString(16)}:${bytes}:${distance}`);
+  }
+  return `loads, as address:bytes:instructions to the first use: ${[...least.values()].join(' ')}`;
+}
+
+async function main(args: string[]): Promise<void> {
+  const files = args.filter((arg) => arg.endsWith('.fatbin'));
+  const codes = files.length > 0 ? files.flatMap(kernelCodes) : builtCodes();
   const launches = await markedLaunches();
-  const asked = launches.filter(({ kernel }) => kernel.includes(part));
-  console.log(markTable(asked, builtCodes()));
+  console.log(markTable(launches, codes));
+  for (const launch of launches) {
+    for (const [architecture, code] of Object.entries(countedCode(launch, codes))) {
+      console.log(`${runText(launch.run)}, ${architecture}: ${loadsText(code)}`);
+    }
+  }
 }
 
 if (require.main === module) void main(process.argv.slice(2));

@@ -9,7 +9,7 @@ import type { Launch } from '../traced-runs';
 import { blocksOf } from './blocks';
 import { kernelCodes, type KernelCode } from './cubin';
 import { instructionsOf } from './instructions';
-import { countClasses, loadsOf, type ClassCounts } from './machine-code';
+import { countClasses, loadsOf, type ClassCounts, type Load } from './machine-code';
 import { classes, type InstructionClass } from './opcodes';
 import { pathOf } from './path';
 
@@ -21,8 +21,8 @@ export interface LaunchedCode {
   /** The same of PTX, as the simulated GPU executes it. */
   readonly ptxInstructions: number;
   readonly byClass: ClassCounts;
-  /** Instructions from a load of global memory to the first use of what it brings, at least. */
-  readonly loadDistance: number;
+  /** Every load of global memory that a warp executes, once for each kind of warp. */
+  readonly loads: readonly Load[];
 }
 
 /**
@@ -36,7 +36,8 @@ export function launchedCode(launch: Launch, code: KernelCode): LaunchedCode | u
     InstructionClass,
     number
   >;
-  let [instructions, ptxInstructions, loadDistance] = [0, 0, Infinity];
+  let [instructions, ptxInstructions] = [0, 0];
+  const loads: Load[] = [];
   for (const { count, spans } of launch.warps) {
     const executed = pathOf(blocks, spans);
     if (executed === undefined) return undefined;
@@ -45,10 +46,14 @@ export function launchedCode(launch: Launch, code: KernelCode): LaunchedCode | u
     ptxInstructions += share * spans.reduce((sum, span) => sum + span.instructions, 0);
     const counts = countClasses(executed);
     for (const kind of classes) sums[kind] += share * counts[kind];
-    const distances = loadsOf(executed).map(({ distance }) => distance);
-    loadDistance = Math.min(loadDistance, ...distances);
+    loads.push(...loadsOf(executed));
   }
-  return { instructions, ptxInstructions, byClass: sums, loadDistance };
+  return { instructions, ptxInstructions, byClass: sums, loads };
+}
+
+/** Instructions from a load to the first use of what it brings, at least; undefined without loads. */
+export function loadDistance({ loads }: LaunchedCode): number | undefined {
+  return loads.length === 0 ? undefined : Math.min(...loads.map(({ distance }) => distance));
 }
 
 /** The machine code of every kernel of the last build: none where it had no nvcc. */
