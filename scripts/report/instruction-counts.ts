@@ -82,7 +82,8 @@ function cellsOf(launch: Launch, codes: readonly KernelCode[]): string[] {
 
 const heads = ['Kernel', ...counted, 'PTX', ...columns.map(([head]) => head), 'Load to use'];
 
-function runText({ direction, dtype, weightDtype, rows: count, hiddenSize }: Run): string {
+/** A run in words. */
+export function runText({ direction, dtype, weightDtype, rows: count, hiddenSize }: Run): string {
   const types = weightDtype === undefined ? dtype : `${dtype}, weight ${weightDtype}`;
   return `${direction} ${types}, ${count} x ${hiddenSize}`;
 }

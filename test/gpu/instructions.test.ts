@@ -1,0 +1,85 @@
+// Instructions an element and how far loads are from their use, in the machine code of the last build:
+// neither may get worse. Needs a build with nvcc, and the simulated GPU, but no GPU.
+
+import { kernelNames } from '../../scripts/compiled-kernels';
+import {
+  counted,
+  countedCode,
+  markedLaunches,
+  runText,
+} from '../../scripts/report/instruction-counts';
+import { instructionsOf } from '../../scripts/report/instructions';
+import { builtCodes, loadDistance } from '../../scripts/report/launched-code';
+import { spillsOf } from '../../scripts/report/machine-code';
+import type { Launch } from '../../scripts/traced-runs';
+import { hasSimulator } from '../support/processes';
+
+jest.setTimeout(120_000); // processes take long to start on a busy machine
+
+const codes = builtCodes();
+const built = counted.filter((one) => codes.some(({ architecture }) => architecture === one));
+
+/**
+ * Instructions an element at most on sm_80, sm_90 and sm_100, and instructions from a load to its use at
+ * least. Lower the first and raise the last when kernels get better.
+ */
+const limits: Readonly<Record<string, readonly number[]>> = {
+  'forward float32, 64 x 4096': [24.8, 26.8, 26.6, 2],
+  'forward bfloat16, 64 x 4096': [17.6, 18.6, 18.5, 38],
+  'backward float32, 64 x 4096': [50.6, 52.6, 52.3, 4],
+  'backward bfloat16, 64 x 4096': [39.4, 40.2, 40.2, 8],
+  'forward bfloat16, 64 x 5120': [24.5, 25.9, 25.7, 38],
+  'forward bfloat16, 64 x 128': [31.3, 33.2, 32.9, 42],
+  'forward bfloat16, 64 x 64': [61.8, 65.7, 65.2, 42],
+};
+
+const unless = hasSimulator
+  ? '(skipped: built without nvcc)'
+  : '(skipped: test/cudasim is not built)';
+const isPossible = hasSimulator && built.length > 0;
+
+(isPossible ? describe : describe.skip)(`machine code ${isPossible ? '' : unless}`, () => {
+  let launches: Launch[] = [];
+  beforeAll(async () => {
+    launches = await markedLaunches();
+  });
+
+  test('is that of the kernels of the table, and known to the decoder', () => {
+    for (const architecture of new Set(codes.map((code) => code.architecture))) {
+      const there = codes.filter((code) => code.architecture === architecture);
+      expect({ architecture, names: there.map(({ name }) => name).sort() }).toEqual({
+        architecture,
+        names: kernelNames().sort(),
+      });
+    }
+    // Throws on what it does not know.
+    const spills = codes.map((code) => spillsOf(instructionsOf(code)));
+    expect(spills.filter((count) => count > 0)).toEqual([]);
+  });
+
+  test('every size with a mark has a limit', () => {
+    expect(launches.map(({ run }) => runText(run))).toEqual(Object.keys(limits));
+  });
+
+  test.each(Object.entries(limits))('%s', (size, [...figures]) => {
+    const least = figures.pop() as number;
+    const launch = launches.find(({ run }) => runText(run) === size) as Launch;
+    const found = countedCode(launch, codes);
+    for (const architecture of built) {
+      const code = found[architecture];
+      const most = figures[counted.indexOf(architecture)] as number;
+      if (code === undefined) throw new Error(`${architecture}: no way through the code is found`);
+      expect({ architecture, tooMany: Math.max(code.instructions - most, 0) }).toEqual({
+        architecture,
+        tooMany: 0,
+      });
+      // What ptxas makes of PTX has about as many instructions: else this is not its way.
+      const ratio = code.instructions / code.ptxInstructions;
+      expect({ architecture, ratio, isLikely: ratio > 0.5 && ratio < 1.3 }).toMatchObject({
+        isLikely: true,
+      });
+      const distance = loadDistance(code) ?? Infinity;
+      expect({ architecture, distance, isFar: distance >= least }).toMatchObject({ isFar: true });
+    }
+  });
+});
