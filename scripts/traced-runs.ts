@@ -71,6 +71,41 @@ function programOf(runs: readonly Run[]): string {
     }`;
 }
 
+/**
+ * The same calls on memory of the GPU that nothing is written to, so that a call may be as large as the
+ * GPU: for a GPU that executes nothing.
+ */
+function dryProgramOf(runs: readonly Run[]): string {
+  return `
+    const { appendFileSync } = require('node:fs');
+    const trace = process.env.CUDASIM_TRACE;
+    for (const [index, run] of ${JSON.stringify(runs)}.entries()) {
+      const { direction, rows, hiddenSize, dtype, weightDtype = dtype } = run;
+      const buffers = [];
+      const buffer = (length, type) => {
+        buffers.push(new lib.DeviceBuffer(length, type));
+        return buffers.at(-1);
+      };
+      const isForward = direction === 'forward';
+      const x = buffer(rows * hiddenSize, dtype);
+      const weight = buffer(hiddenSize, weightDtype);
+      const options = {};
+      if (run.residual) {
+        options[isForward ? 'residual' : 'dsum'] = buffer(rows * hiddenSize, dtype);
+      }
+      const dy = isForward ? null : buffer(rows * hiddenSize, dtype);
+      const rstd = isForward ? null : buffer(rows, 'float32');
+      if (trace) appendFileSync(trace, JSON.stringify({ type: 'run', index }) + '\\n');
+      const results = isForward
+        ? lib.rmsNorm.forward(x, weight, options)
+        : lib.rmsNorm.backward(dy, x, weight, rstd, options);
+      lib.Stream.default().synchronize();
+      for (const result of Object.values(results)) result?.dispose();
+      for (const one of buffers) one.dispose();
+      print(null);
+    }`;
+}
+
 // Every call is one chunk, so that what a kernel does to a matrix is counted at once.
 const environment = { RMSNORM_LIBCUDA: simulator, RMSNORM_CUDA_CHUNK_BYTES: `${2 ** 30}` };
 
@@ -90,7 +125,9 @@ export async function launchesOf(
   const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-trace-'));
   try {
     const file = path.join(folder, 'trace.jsonl');
-    await resultsOf(runs, { ...variables, CUDASIM_TRACE: file });
+    const isDry = variables['CUDASIM_EXECUTE'] === '0';
+    const program = isDry ? dryProgramOf(runs) : programOf(runs);
+    await printedBy(program, { ...environment, ...variables, CUDASIM_TRACE: file });
     const launches: Launch[] = [];
     let run: Run | undefined;
     for (const line of readTrace<Line>(file)) {

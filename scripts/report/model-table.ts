@@ -1,0 +1,61 @@
+// The model's times as tables.
+// npx tsx scripts/report/model-table.ts prints them without a report.
+
+import { markdownTable } from '../generated-text';
+import type { Run } from '../traced-runs';
+import { gpus, type Gpu } from './gpus';
+import { timeOf, type ModelTime } from './model';
+import { ModelledCalls } from './modelled-calls';
+
+const elementBytes = { float32: 4, bfloat16: 2 } as const;
+type ModelDType = keyof typeof elementBytes;
+
+/** Rows times columns: a size of inference, one of a small batch, one of training. */
+const rowCounts = [64, 512, 4096];
+const hiddenSizes = [128, 1024, 2048, 4096, 5120, 8192, 16_384];
+const shapes = [
+  ...rowCounts.flatMap((rows) => hiddenSizes.map((hiddenSize) => ({ rows, hiddenSize }))),
+  { rows: 32_768, hiddenSize: 4096 },
+];
+
+/** Seconds that DRAM needs for what a call has to move: matrices once, and the weight. */
+export function dramSeconds(gpu: Gpu, { direction, rows, hiddenSize, dtype }: Run): number {
+  const [matrices, vectors] = direction === 'forward' ? [2, 1] : [3, 2];
+  const bytes = elementBytes[dtype as ModelDType];
+  return ((matrices * rows + vectors) * hiddenSize * bytes + 4 * rows) / gpu.dram;
+}
+
+function cellOf(gpu: Gpu, run: Run, time: ModelTime | undefined): string {
+  if (time === undefined) return '–';
+  return `${Math.round((100 * dramSeconds(gpu, run)) / time.seconds)}% ${time.binds}`;
+}
+
+/** A table for each direction and dtype: a row a shape, a column a GPU. */
+export async function modelTables(): Promise<string> {
+  const calls = new ModelledCalls();
+  const tables: string[] = [];
+  for (const direction of ['forward', 'backward'] as const) {
+    for (const dtype of ['float32', 'bfloat16'] as const) {
+      const runs = shapes.map((shape): Run => ({ direction, dtype, ...shape }));
+      const columns: string[][] = [];
+      for (const gpu of gpus) {
+        const launches = await calls.launches(gpu, runs);
+        columns.push(
+          runs.map((run) => {
+            const ofRun = launches.get(run);
+            return cellOf(gpu, run, ofRun && timeOf(gpu, ofRun));
+          }),
+        );
+      }
+      const rows = runs.map(({ rows: count, hiddenSize }, i) => [
+        `${count} x ${hiddenSize}`,
+        ...columns.map((column) => column[i] as string),
+      ]);
+      const head = [`${direction} ${dtype}`, ...gpus.map(({ name }) => name)];
+      tables.push(markdownTable({ head, rows }));
+    }
+  }
+  return tables.join('\n\n');
+}
+
+if (require.main === module) void modelTables().then(console.log);
