@@ -146,6 +146,7 @@ void Block::begin(u64 linear_block) {
     warp.pending.clear();
     warp.barrier = nullptr;
     warp.instructions = 0;
+    for (AsyncCopies& copies : warp.copies) copies.clear();
     for (const Kernel::Constant& constant : machine_.kernel.constants) {
       warp.written[constant.place.index] = kAllLanes;
     }

@@ -287,10 +287,12 @@ DeviceModel DeviceModel::of(int major, int minor) {
     model.multiprocessors = 40;
     model.memory_bytes = std::size_t{16} << 30;
     model.shared_optin_bytes = 64 << 10;
+    model.cache_bytes = 4 << 20;
   } else if (major == 8 && minor == 0) {  // A100
     model.multiprocessors = 108;
     model.memory_bytes = std::size_t{40} << 30;
     model.shared_optin_bytes = 163 << 10;
+    model.cache_bytes = 40 << 20;
   } else if (major != 9 || minor != 0) {
     throw std::invalid_argument("no model of compute capability " + std::to_string(major) + "." +
                                 std::to_string(minor));

@@ -81,6 +81,7 @@ std::vector<DeviceModel> read_devices(const Environment& get) {
   const Variable capability(get, "CUDASIM_CC");
   const Variable multiprocessors(get, "CUDASIM_SMS");
   const Variable memory(get, "CUDASIM_MEMORY");
+  const Variable cache(get, "CUDASIM_CACHE");
   std::vector<DeviceModel> devices;
   const std::int64_t devices_wanted = count.given() ? count.integer(0, kMaxDevices) : 1;
   for (std::size_t i = 0; i < static_cast<std::size_t>(devices_wanted); ++i) {
@@ -92,6 +93,9 @@ std::vector<DeviceModel> read_devices(const Environment& get) {
     if (memory.given()) {
       model.memory_bytes =
           static_cast<std::size_t>(memory.integer(memory.item_for(i), 1, std::int64_t{1} << 42));
+    }
+    if (cache.given()) {
+      model.cache_bytes = static_cast<std::size_t>(cache.integer(cache.item_for(i), 1, 1 << 30));
     }
     devices.push_back(model);
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "async_copies.h"
 #include "machine.h"
 #include "program.h"
 
@@ -33,6 +34,7 @@ struct Warp {
   std::vector<Group> pending;            // the other live lanes, the lowest pc last
   const Instruction* barrier = nullptr;  // waits here for the other warps
   u64 instructions = 0;
+  std::array<AsyncCopies, kLanes> copies;
 
   template <class T>
   T* lanes(Register place) {

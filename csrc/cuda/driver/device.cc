@@ -44,6 +44,7 @@ Status read_properties(CUdevice handle, int ordinal, DeviceProperties* propertie
       {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, &properties->minor},
       {CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, &properties->multiprocessors},
       {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, &properties->shared_memory_optin},
+      {CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, &properties->cache_bytes},
   };
   for (const auto& [attribute, value] : attributes) {
     RMSNORM_TRY(RMSNORM_CUDA(cuDeviceGetAttribute, value, attribute, handle));

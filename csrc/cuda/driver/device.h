@@ -29,6 +29,7 @@ struct DeviceProperties {
   std::int64_t total_memory = 0;  // bytes
   int multiprocessors = 0;
   int shared_memory_optin = 0;  // bytes a block can have at most, after opting in
+  int cache_bytes = 0;          // of the second level
 };
 
 class Device {
