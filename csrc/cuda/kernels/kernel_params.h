@@ -41,6 +41,7 @@ struct BackwardParams {
   float* partials;              // (groups, partial_stride), or null if dweight is not wanted
   std::int64_t partial_stride;  // floats
   std::int64_t group_rows;      // rows of a block: a row group, where dweight is wanted
+  bool prefetches = false;      // the rows of the next step, of kernels in steps
   float* saved_rstd = nullptr;  // (rows): where plain kernels leave what they recompute, or null
   int stages = 0;               // rows that they have in shared memory
 };

@@ -119,7 +119,11 @@ BackwardConfig configure_plain(const Call& call, std::int64_t group_rows, const 
     const std::int64_t slots = residence.blocks * limits.multiprocessors;
     group_rows = std::max<std::int64_t>(ceil_div(call.shape.rows, slots), 1);
   }
-  return {.rows = launch, .group_rows = group_rows, .stages = residence.stages, .columns = {}};
+  BackwardConfig config{};
+  config.rows = launch;
+  config.group_rows = group_rows;
+  config.stages = residence.stages;
+  return config;
 }
 
 // The launch of the rows alone, for row groups of any length where group_rows is 0.
@@ -134,6 +138,7 @@ BackwardConfig configure_backward_rows(const Call& call, std::int64_t group_rows
                                                                  least_group_rows(call.shape.rows));
   }
   config.rows.blocks = ceil_div(call.shape.rows, config.group_rows);
+  config.prefetches = limits.cache_bytes / limits.multiprocessors >= kPrefetchedBytes;
   return config;
 }
 

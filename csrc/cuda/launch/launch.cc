@@ -171,6 +171,7 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   }
   BackwardParams params = backward_params(args, call, config.group_rows, partials);
   params.stages = config.stages;
+  params.prefetches = config.prefetches;
   if (config.columns.kernel == nullptr) return enqueue(device, config.rows, params, stream);
 
   // dx first, with rstd for the other launch if it is recomputed.

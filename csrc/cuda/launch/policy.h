@@ -51,7 +51,8 @@ struct BackwardConfig {
   LaunchConfig rows;            // dx, and dweight's partial rows but for the next
   std::int64_t group_rows = 0;  // of a block of `rows`
   int stages = 0;               // rows that a block of a plain kernel has in shared memory
-  LaunchConfig columns;         // the partial rows where there are few row groups; else no kernel
+  bool prefetches = false;  // of a kernel in steps, the next one's rows to the second-level cache
+  LaunchConfig columns;     // the partial rows where there are few row groups; else no kernel
 };
 BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, const Limits& limits);
 
