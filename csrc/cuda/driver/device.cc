@@ -179,8 +179,7 @@ void Device::release() {
 }
 
 Status Device::kernel(const KernelEntry& row, CUfunction* kernel) {
-  std::atomic<std::uint32_t>& launches = launches_[kernel_number(row)];
-  launches.store(launches.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  count_launch(row);
   std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
   *kernel = known.load(std::memory_order_acquire);
   if (*kernel != nullptr) return {};

@@ -46,8 +46,9 @@ class Device {
   // valid until release_devices(), and costs no lock from its second time on. Errors: kCuda.
   Status kernel(const KernelEntry& row, CUfunction* kernel);
 
-  // How often a kernel has been asked for, and so launched. Launches of several threads at the same
-  // time may count as one: an exact count would need a locked instruction in every launch.
+  // How often kernel() was asked for a kernel, which is once for each launch. Launches of several
+  // threads at the same time may count as one: an exact count would need a locked instruction in
+  // every launch.
   std::uint32_t launch_count(const KernelEntry& row) const {
     return launches_[kernel_number(row)].load(std::memory_order_relaxed);
   }
@@ -72,6 +73,9 @@ class Device {
   void leave() noexcept;
   void destroy_postponed() noexcept;
   void release();
+  void count_launch(const KernelEntry& row) {
+    launches_[kernel_number(row)].store(launch_count(row) + 1, std::memory_order_relaxed);
+  }
   Status load_modules();
   Status load_kernel(const char* name, CUfunction* kernel) const;
 

@@ -1,0 +1,172 @@
+// How a call is made: on the CPU, and in every way on a GPU. Each way returns the memory of the results,
+// once or more.
+
+import { CudaEvent, DeviceBuffer, Graph, rmsNorm, Stream, type CudaDevice } from 'fused-rmsnorm';
+
+import type { Elements } from '../cases/arrays';
+import type { CheckedCall } from './cases';
+import type { WayName } from './groups';
+import { argumentOf, epsOf, type OperandName, type Operands } from './operands';
+
+/** The memory of results. */
+export type Results = ReadonlyMap<OperandName, Elements>;
+
+type Device = CudaDevice['device'];
+type Way = (call: CheckedCall, operands: Operands, device: Device) => Results[];
+
+/** Any function of the operator: which arguments go together is known here, and not by their types. */
+type Operator = (...args: unknown[]) => unknown;
+
+export function onCpu(call: CheckedCall, operands: Operands): Results {
+  return onArrays(call, operands, {});
+}
+
+export const ways: Readonly<Record<WayName, Way>> = {
+  buffers: (call, operands, device) => {
+    const stream = Stream.default(device);
+    const buffers = new Buffers(operands, device);
+    try {
+      buffers.fill(stream);
+      buffers.run(call, stream);
+      return [buffers.read(stream)];
+    } finally {
+      buffers.dispose();
+    }
+  },
+  arrays: (call, operands, device) => [onArrays(call, operands, { device })],
+  graph: (call, operands, device) => {
+    const stream = new Stream({ device });
+    const buffers = new Buffers(operands, device);
+    const disposables: { dispose(): void }[] = [buffers, stream];
+    try {
+      const graph = Graph.capture(stream, () => {
+        buffers.run(call, stream);
+      });
+      disposables.unshift(graph);
+      return [1, 2].map(() => {
+        buffers.fill(stream);
+        graph.launch(stream);
+        return buffers.read(stream);
+      });
+    } finally {
+      for (const each of disposables) each.dispose();
+    }
+  },
+  // The operands of one call come on a stream and are used on the other; those of the next call the
+  // other way round.
+  streams: (call, operands, device) => {
+    const streams = [new Stream({ device }), new Stream({ device })] as const;
+    const [first, second] = streams;
+    const turns = [
+      { copies: first, runs: second },
+      { copies: second, runs: first },
+    ].map((turn) => ({ ...turn, buffers: new Buffers(operands, device) }));
+    const events: CudaEvent[] = [];
+    const order = (before: Stream, after: Stream) => {
+      const event = new CudaEvent({ device, timing: false });
+      events.push(event);
+      event.record(before);
+      after.wait(event);
+    };
+    try {
+      for (const { copies, runs, buffers } of turns) {
+        buffers.fill(copies);
+        order(copies, runs);
+        buffers.run(call, runs);
+        order(runs, copies);
+      }
+      return turns.map(({ copies, buffers }) => buffers.read(copies));
+    } finally {
+      for (const { buffers } of turns) buffers.dispose();
+      for (const each of [...events, ...streams]) each.dispose();
+    }
+  },
+};
+
+/** Operands in the memory of a GPU. */
+class Buffers {
+  readonly #operands: Operands;
+  readonly #buffers = new Map<OperandName, DeviceBuffer>();
+  readonly #views: DeviceBuffer[] = [];
+
+  constructor(operands: Operands, device: Device) {
+    this.#operands = operands;
+    for (const [name, { memory, dtype }] of operands.byName) {
+      this.#buffers.set(name, new DeviceBuffer(memory.length, dtype, { device }));
+    }
+  }
+
+  /** Enqueues that all memory becomes what the call begins with. */
+  fill(stream: Stream): void {
+    for (const [name, buffer] of this.#buffers) {
+      buffer.copyFrom(this.#operands.byName.get(name)?.memory as Float32Array, { stream });
+    }
+  }
+
+  run(call: CheckedCall, stream: Stream): void {
+    compute(call, this.#operands, { stream }, (name, layout) => {
+      const argument = argumentOf(layout, this.#buffers.get(name) as DeviceBuffer);
+      if (argument instanceof DeviceBuffer) this.#views.push(argument);
+      return argument;
+    });
+  }
+
+  read(stream: Stream): Results {
+    const written = new Set(this.#operands.results.values());
+    return new Map(
+      Array.from(written, (name) => {
+        const buffer = this.#buffers.get(name) as DeviceBuffer;
+        return [name, buffer.toHost({ stream })] as const;
+      }),
+    );
+  }
+
+  dispose(): void {
+    for (const each of [...this.#views, ...this.#buffers.values()]) each.dispose();
+  }
+}
+
+function onArrays(call: CheckedCall, operands: Operands, where: { device?: Device }): Results {
+  const arrays = new Map(
+    Array.from(operands.byName, ([name, { memory }]) => [name, memory.slice()] as const),
+  );
+  compute(call, operands, where, (name, layout) =>
+    argumentOf(layout, arrays.get(name) as Float32Array),
+  );
+  const written = new Set(operands.results.values());
+  return new Map(Array.from(written, (name) => [name, arrays.get(name) as Elements] as const));
+}
+
+/** Makes the call on the arguments that its operands are. */
+function compute(
+  call: CheckedCall,
+  { byName, results }: Operands,
+  where: object,
+  argument: (name: OperandName, layout: Parameters<typeof argumentOf>[0]) => unknown,
+): void {
+  const given = new Map(
+    Array.from(byName, ([name, { layout }]) => [name, argument(name, layout)] as const),
+  );
+  const input = (name: OperandName) => given.get(name) ?? null;
+  const output = (name: OperandName) => given.get(results.get(name) ?? name);
+  const { dtype, castOrder, weightOffset, hiddenSize, gradients } = call;
+  const options = {
+    ...{ dtype, castOrder, weightOffset, eps: epsOf(call), normalizedShape: hiddenSize },
+    ...where,
+  };
+  if (call.op === 'forward') {
+    (rmsNorm.forward as Operator)(input('x'), input('weight'), {
+      ...options,
+      ...{ out: output('y'), rstdOut: output('rstd') },
+      ...(call.isAdded && { residual: input('residual'), sumOut: output('sum') }),
+    });
+    return;
+  }
+  (rmsNorm.backward as Operator)(input('dy'), input('x'), input('weight'), input('rstd'), {
+    ...options,
+    ...(gradients === 'dweight' ? { needsDx: false } : { dxOut: output('dx') }),
+    ...(results.has('dweight') ? { dweightOut: output('dweight') } : { needsDweight: false }),
+    ...(call.isAdded && { dsum: input('dsum') }),
+    accumulate: call.accumulates,
+  });
+}
