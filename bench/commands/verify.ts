@@ -6,7 +6,7 @@ import { Failure } from '../environment/failure';
 import { describeMachine, nvidiaDriver } from '../environment/machine';
 import { showProgress } from '../report/progress';
 import { textOf, type VerificationReport } from '../verify/text';
-import { failureOf, verify } from '../verify/verify';
+import { failureOf, verify, type Verification } from '../verify/verify';
 import { exitCodesHelp } from './help';
 import { readCudaDevice, readRegularExpression } from './parse';
 
@@ -43,13 +43,13 @@ const exitCodes = {
   2: 'wrong usage',
 };
 
-function check({ device: name, filter, thorough, json }: Options): void {
+async function check({ device: name, filter, thorough, json }: Options): Promise<void> {
   const device = findDevice(name);
   const isThorough = thorough === true;
   const progress = showProgress();
-  let checked: ReturnType<typeof verify>;
+  let checked: Verification;
   try {
-    checked = verify({ device, isThorough, filter }, loadedAddon(), progress.update);
+    checked = await verify({ device, isThorough, filter }, loadedAddon(), progress.update);
   } finally {
     progress.stop();
   }

@@ -8,7 +8,7 @@ import { isPossible, usualCall, type CheckedCall } from './cases';
 import { pairwise, type Choices } from './pairwise';
 
 /** How a call is made on a GPU: see ways.ts. */
-export type WayName = 'buffers' | 'arrays' | 'graph' | 'streams';
+export type WayName = 'buffers' | 'arrays' | 'promises' | 'graph' | 'streams';
 
 export interface Group {
   readonly name: string;
@@ -129,6 +129,7 @@ const fewOptions: Choices<SizedCall> = {
 
 const otherWays: readonly (readonly [way: WayName, name: string])[] = [
   ['arrays', 'arrays, copied there and back'],
+  ['promises', 'promises, page-locked memory'],
   ['graph', 'graphs, captured and replayed'],
   ['streams', 'two streams, with events'],
 ];

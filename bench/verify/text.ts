@@ -4,7 +4,7 @@ import type { CudaDevice } from 'fused-rmsnorm';
 
 import { describeGpu, describeVersion, type Machine } from '../environment/machine';
 import { setTable, wrap } from '../report/terminal';
-import { failureOf, type Finding, type GroupResult, type Verification } from './verify';
+import type { Finding, GroupResult, Verification } from './verify';
 
 /** What `verify --json` prints; docs/device.md explains the names. */
 export interface VerificationReport extends Verification {
@@ -67,17 +67,18 @@ function textOfFinding({ call, kernels, difference }: Finding): string {
   const by = kernels.length === 0 ? '' : `, by ${kernels.join(', ')}`;
   return (
     `${call}${by}: ${result} at ${place} is ${actual}, the CPU's is ${expected}. ` +
-    `${elements} elements differ.`
+    `Elements that differ: ${elements}.`
   );
 }
 
-function kernelLines({ kernels, isComplete, ...report }: VerificationReport): string {
+function kernelLines(report: VerificationReport): string {
+  const { kernels, isComplete, failure } = report;
   const missing = kernels.filter(({ isReached }) => !isReached).map(({ kernel }) => kernel);
   const reached = `${kernels.length - missing.length} of ${kernels.length} kernels were reached`;
+  const others = missing.length === 0 ? '' : `, but not ${missing.join(', ')}`;
   const lines = [
-    isComplete && missing.length > 0 ? `${reached}, but not ${missing.join(', ')}.` : `${reached}.`,
-    ...(isComplete ? [] : ['Some groups were left out.']),
-    ...(failureOf({ kernels, isComplete, ...report }) === null ? ['Nothing is wrong.'] : []),
+    isComplete ? `${reached}${others}.` : 'Some groups, and so some kernels, were left out.',
+    ...(failure === null ? ['Nothing is wrong.'] : []),
   ];
   return lines.map((line) => wrap(line, 2)).join('\n');
 }

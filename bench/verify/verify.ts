@@ -60,14 +60,15 @@ const formulaCases: readonly Case[] = (['forward', 'backward', 'residual'] as co
   ),
 );
 
-type Check = (launched: () => string[]) => Omit<GroupResult, 'name' | 'kernels'>;
+type Checked = Omit<GroupResult, 'name' | 'kernels'>;
+type Check = (launched: () => string[]) => Checked | Promise<Checked>;
 
 /** Never throws for what is wrong with results or the GPU: the result says it. */
-export function verify(
+export async function verify(
   { device: { device }, isThorough, filter }: Settings,
   addon: Addon,
   progress: Progress,
-): Verification {
+): Promise<Verification> {
   const { cuda } = addon;
   const ordinal = Number(device.slice('cuda:'.length));
   const extent = isThorough ? extents.thorough : extents.usual;
@@ -87,20 +88,21 @@ export function verify(
   const wanted = groups.filter(([name]) => filter.test(name));
   const newlyLaunched = launchLog(cuda, ordinal);
   const reached = new Set<string>();
-  const results = wanted.map(([name, way, check], i): GroupResult => {
-    progress(name, i / wanted.length);
+  const results: GroupResult[] = [];
+  for (const [name, way, check] of wanted) {
+    progress(name, results.length / wanted.length);
     const ofGroup = new Set<string>();
     const launched = () => {
       const names = newlyLaunched();
       for (const kernel of names) ofGroup.add(kernel);
       return names;
     };
-    const result = attempt(() => check(launched));
+    const result = await attempt(() => check(launched));
     launched();
     // Captures may load kernels that their work does not launch.
     if (way === 'buffers') for (const kernel of ofGroup) reached.add(kernel);
-    return { name, ...result, kernels: [...ofGroup] };
-  });
+    results.push({ name, ...result, kernels: [...ofGroup] });
+  }
   const all = cuda.launchCounts(ordinal);
   return {
     groups: results,
@@ -122,9 +124,9 @@ export function failureOf({ groups, kernels, isComplete }: Verification): string
 }
 
 /** What fails without the name of a call: the memory of the GPU, or all of it. */
-function attempt(check: () => ReturnType<Check>): ReturnType<Check> {
+async function attempt(check: () => Checked | Promise<Checked>): Promise<Checked> {
   try {
-    return check();
+    return await check();
   } catch (error) {
     return { calls: 0, findings: [], errors: [(error as Error).message] };
   }
@@ -141,18 +143,18 @@ function launchLog(cuda: Addon['cuda'], ordinal: number): () => string[] {
   };
 }
 
-function checkCalls(
+async function checkCalls(
   calls: readonly CheckedCall[],
   way: WayName,
   device: CudaDevice['device'],
   launched: () => string[],
-): ReturnType<Check> {
+): Promise<Checked> {
   const findings: Finding[] = [];
   for (const [i, call] of calls.entries()) {
     try {
       const operands = makeOperands(call);
       const expected = onCpu(call, operands);
-      const runs = ways[way](call, operands, device);
+      const runs = await ways[way](call, operands, device);
       const kernels = launched();
       const difference = firstDifference(operands, expected, runs);
       if (difference !== null) findings.push({ call: nameOf(call), kernels, difference });
@@ -181,7 +183,7 @@ function firstDifference(
   return null;
 }
 
-function checkFormula(): ReturnType<Check> {
+function checkFormula(): Checked {
   const errors = formulaCases.flatMap((one) => {
     const arrays = makeArrays(one);
     try {
@@ -195,7 +197,7 @@ function checkFormula(): ReturnType<Check> {
   return { calls: formulaCases.length, findings: [], errors };
 }
 
-function checkSoak(result: ReturnType<typeof soak>): ReturnType<Check> {
+function checkSoak(result: ReturnType<typeof soak>): Checked {
   const { calls, findings, lostBytes } = result;
   const lost = `${lostBytes} bytes of the GPU are not available any more after each round of calls`;
   return {

@@ -1,7 +1,15 @@
 // How a call is made: on the CPU, and in every way on a GPU. Each way returns the memory of the results,
 // once or more.
 
-import { CudaEvent, DeviceBuffer, Graph, rmsNorm, Stream, type CudaDevice } from 'fused-rmsnorm';
+import {
+  CudaEvent,
+  DeviceBuffer,
+  Graph,
+  HostBuffer,
+  rmsNorm,
+  Stream,
+  type CudaDevice,
+} from 'fused-rmsnorm';
 
 import type { Elements } from '../cases/arrays';
 import type { CheckedCall } from './cases';
@@ -12,7 +20,14 @@ import { argumentOf, epsOf, type OperandName, type Operands } from './operands';
 export type Results = ReadonlyMap<OperandName, Elements>;
 
 type Device = CudaDevice['device'];
-type Way = (call: CheckedCall, operands: Operands, device: Device) => Results[];
+type Way = (
+  call: CheckedCall,
+  operands: Operands,
+  device: Device,
+) => Results[] | Promise<Results[]>;
+
+/** Elements that a GPU has: none of float64. */
+type CopiedElements = Exclude<Elements, Float64Array>;
 
 /** Any function of the operator: which arguments go together is known here, and not by their types. */
 type Operator = (...args: unknown[]) => unknown;
@@ -50,6 +65,36 @@ export const ways: Readonly<Record<WayName, Way>> = {
       });
     } finally {
       for (const each of disposables) each.dispose();
+    }
+  },
+  // Through page-locked memory, which the GPU reads and writes by itself; and through arrays.
+  promises: async (call, operands, device) => {
+    const stream = new Stream({ device });
+    const buffers = new Buffers(operands, device);
+    const hosts: HostBuffer[] = [];
+    try {
+      const copies = Array.from(buffers, ([name, buffer, memory]) => {
+        const host = new HostBuffer(buffer.length, buffer.dtype, { device });
+        hosts.push(host);
+        host.array.set(memory);
+        buffer.copyFrom(host, { stream });
+        return { name, buffer, host };
+      });
+      buffers.run(call, stream);
+      const written = copies.filter(({ name }) => buffers.isWritten(name));
+      for (const { buffer, host } of written) buffer.copyTo(host, { stream });
+      await stream.synchronizeAsync();
+      const first = new Map(written.map(({ name, host }) => [name, host.array.slice()]));
+      await Promise.all(
+        Array.from(buffers, ([, buffer, memory]) => buffer.copyFromAsync(memory, { stream })),
+      );
+      buffers.run(call, stream);
+      const second = written.map(async ({ name, buffer }) => {
+        return [name, await buffer.toHostAsync({ stream })] as const;
+      });
+      return [first, new Map(await Promise.all(second))];
+    } finally {
+      for (const each of [...hosts, buffers, stream]) each.dispose();
     }
   },
   // The operands of one call come on a stream and are used on the other; those of the next call the
@@ -96,11 +141,20 @@ class Buffers {
     }
   }
 
+  /** Each with what the call begins with. */
+  *[Symbol.iterator](): Generator<[OperandName, DeviceBuffer, CopiedElements]> {
+    for (const [name, buffer] of this.#buffers) {
+      yield [name, buffer, this.#operands.byName.get(name)?.memory as CopiedElements];
+    }
+  }
+
+  isWritten(name: OperandName): boolean {
+    return new Set(this.#operands.results.values()).has(name);
+  }
+
   /** Enqueues that all memory becomes what the call begins with. */
   fill(stream: Stream): void {
-    for (const [name, buffer] of this.#buffers) {
-      buffer.copyFrom(this.#operands.byName.get(name)?.memory as Float32Array, { stream });
-    }
+    for (const [, buffer, memory] of this) buffer.copyFrom(memory, { stream });
   }
 
   run(call: CheckedCall, stream: Stream): void {
@@ -112,13 +166,8 @@ class Buffers {
   }
 
   read(stream: Stream): Results {
-    const written = new Set(this.#operands.results.values());
-    return new Map(
-      Array.from(written, (name) => {
-        const buffer = this.#buffers.get(name) as DeviceBuffer;
-        return [name, buffer.toHost({ stream })] as const;
-      }),
-    );
+    const written = [...this.#buffers].filter(([name]) => this.isWritten(name));
+    return new Map(written.map(([name, buffer]) => [name, buffer.toHost({ stream })]));
   }
 
   dispose(): void {

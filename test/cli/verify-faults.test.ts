@@ -143,7 +143,8 @@ onGpu('verify', () => {
   const device = gpus[0] as CudaDevice; // of the tests, which run if there is one
   const run = (filter: RegExp, addon: Addon = binding) =>
     verify({ device, isThorough: false, filter }, addon, () => undefined);
-  const only = (groups: readonly GroupResult[]) => {
+  const runOnly = async (filter: RegExp, addon?: Addon) => {
+    const { groups } = await run(filter, addon);
     expect(groups).toHaveLength(1);
     return groups[0] as GroupResult;
   };
@@ -171,13 +172,13 @@ onGpu('verify', () => {
 
   test.each(['graphs, captured and replayed', 'two streams, with events'])(
     '%s: the second run of a call is compared, too',
-    (name) => {
+    async (name) => {
       const group = makeGroups(extents.usual).find((each) => each.name === name);
       const [first] = group?.calls() as [CheckedCall];
       // The first result of the second run of the first call.
       const results = new Set(makeOperands(first).results.values()).size;
       changeRead(results + 1, (array) => array.fill(0, -1));
-      const { findings, errors, kernels } = only(run(new RegExp(`^${name}$`)).groups);
+      const { findings, errors, kernels } = await runOnly(new RegExp(`^${name}$`));
       expect(errors).toEqual([]);
       expect(findings.map(({ call }) => call)).toEqual([nameOf(first)]);
       expect(findings[0]?.difference.place).toMatch(/beside the result/);
@@ -185,7 +186,16 @@ onGpu('verify', () => {
     },
   );
 
-  test('a kernel that is not reached is a failure if all groups ran', () => {
+  test.each(['copyTo', 'copyToAsync'] as const)(
+    'promises, page-locked memory: a %s that does nothing is found',
+    async (name) => {
+      jest.spyOn(DeviceBuffer.prototype, name).mockResolvedValueOnce();
+      const { findings, errors } = await runOnly(/^promises/);
+      expect([findings.length, errors]).toEqual([1, []]);
+    },
+  );
+
+  test('a kernel that is not reached is a failure if all groups ran', async () => {
     const complete = {
       ...{ groups: [], images: null, isComplete: true },
       kernels: [{ kernel: 'a', isReached: true }],
@@ -194,7 +204,7 @@ onGpu('verify', () => {
     const kernels = [...complete.kernels, { kernel: 'b', isReached: false }];
     expect(failureOf({ ...complete, kernels })).toBe('1 of 2 kernels were not reached: see above.');
     expect(failureOf({ ...complete, kernels, isComplete: false })).toBeNull();
-    const report = run(/^forward, very long/);
+    const report = await run(/^forward, very long/);
     expect(report.isComplete).toBe(false);
     const reached = report.kernels.filter(({ isReached }) => isReached);
     expect(reached.map(({ kernel }) => kernel).sort()).toEqual(
@@ -202,39 +212,37 @@ onGpu('verify', () => {
     );
   });
 
-  test('memory that is lost in every round is an error, and in one round is none', () => {
+  test('memory that is lost in every round is an error, and in one round is none', async () => {
     const soakOf = (available: number[]) =>
-      only(
-        run(/^allocations/, {
-          cuda: { ...binding.cuda, availableMemory: () => available.shift() as number },
-        }).groups,
-      );
-    expect(soakOf([900, 800, 700, 600]).errors).toEqual([
+      runOnly(/^allocations/, {
+        cuda: { ...binding.cuda, availableMemory: () => available.shift() as number },
+      });
+    expect((await soakOf([900, 800, 700, 600])).errors).toEqual([
       '100 bytes of the GPU are not available any more after each round of calls',
     ]);
-    expect(soakOf([900, 800, 900, 600])).toMatchObject({ errors: [], findings: [] });
+    expect(await soakOf([900, 800, 900, 600])).toMatchObject({ errors: [], findings: [] });
   });
 
-  test('allocations: a wrong result is found', () => {
+  test('allocations: a wrong result is found', async () => {
     changeRead(9, (array) => (array[0] = 12345));
-    const { findings } = only(run(/^allocations/).groups);
+    const { findings } = await runOnly(/^allocations/);
     expect(findings.map(({ difference: { elements } }) => elements)).toEqual([1]);
   });
 
-  test('a CPU that is wrong is found by the formula', () => {
+  test('a CPU that is wrong is found by the formula', async () => {
     jest.spyOn(Verifier.prototype, 'check').mockImplementationOnce(() => {
       throw new WrongAnswer('the CPU is wrong at forward 5x100 float32');
     });
-    const { errors, calls } = only(run(/^the CPU/).groups);
+    const { errors, calls } = await runOnly(/^the CPU/);
     expect(calls).toBe(18);
     expect(errors).toEqual(['the CPU is wrong at forward 5x100 float32']);
   });
 
-  test('what the GPU refuses ends the group, and names the call', () => {
+  test('what the GPU refuses ends the group, and names the call', async () => {
     changeRead(5, () => {
       throw new Error('no more');
     });
-    const { groups } = run(/^(graphs|two streams)/);
+    const { groups } = await run(/^(graphs|two streams)/);
     expect(groups.map(({ errors }) => errors.length)).toEqual([1, 0]);
     expect(groups[0]?.errors[0]).toMatch(/^(forward|backward) \d+x\d+ .*: no more$/);
     expect(groups[0]?.calls).toBeLessThan(groups[1]?.calls ?? 0);
