@@ -12,7 +12,7 @@ import { readCudaDevice, readRegularExpression } from './parse';
 
 interface Options {
   readonly device: string;
-  readonly filter: RegExp;
+  readonly filter?: RegExp;
   readonly thorough?: true;
   readonly json?: true;
 }
@@ -29,9 +29,8 @@ export function verifyCommand(): Command {
       '--filter <regexp>',
       'only groups whose name matches, such as "^forward"',
       readRegularExpression,
-      /(?:)/,
     )
-    .option('--thorough', 'larger calls, too: takes some minutes')
+    .option('--thorough', 'larger calls, too, which take minutes')
     .option('--json', 'as one JSON object, whose names docs/device.md explains')
     .addHelpText('after', () => `\n${exitCodesHelp(exitCodes)}`)
     .action(check);
@@ -43,7 +42,7 @@ const exitCodes = {
   2: 'wrong usage',
 };
 
-async function check({ device: name, filter, thorough, json }: Options): Promise<void> {
+async function check({ device: name, filter = /(?:)/, thorough, json }: Options): Promise<void> {
   const device = findDevice(name);
   const isThorough = thorough === true;
   const progress = showProgress();
