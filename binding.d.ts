@@ -116,6 +116,11 @@ export interface CudaBinding {
   abandonCapture(stream: NativeStream): void;
   launchGraph(graph: NativeGraph, stream: NativeStream | null): void;
 
+  /** Every kernel there is, and how often this process has launched it on the device: for tests. */
+  launchCounts(device: number): { kernel: string; launches: number }[];
+  /** Bytes of the device that no process uses. */
+  availableMemory(device: number): number;
+
   dispose(
     object: NativeDeviceBuffer | NativeHostBuffer | NativeStream | NativeEvent | NativeGraph,
   ): void;

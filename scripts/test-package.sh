@@ -42,6 +42,7 @@ clean npx fused-rmsnorm bench --quick --shapes 1x64 --rivals javascript,wasm-sim
 simulator=$root/build/cudasim/lib/libcuda.so.1
 if [[ -e $simulator ]]; then
   clean RMSNORM_LIBCUDA="$simulator" node check.cjs --gpu
+  clean RMSNORM_LIBCUDA="$simulator" npx fused-rmsnorm verify
 fi
 
 if clean node -e "require('fused-rmsnorm/tfjs')" 2>missing.log ||

@@ -78,7 +78,7 @@ describe('info', () => {
 });
 
 describe('--help', () => {
-  test.each([[], ['bench'], ['info'], ['build']])(
+  test.each([[], ['bench'], ['info'], ['verify'], ['build']])(
     '%j fits 80 columns, and says the exit codes',
     async (...names) => {
       const { end, stdout } = await cli([...names, '--help']);

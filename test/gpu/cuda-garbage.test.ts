@@ -93,6 +93,8 @@ onGpu('the native functions', () => {
     endCapture: () => [capturing()],
     abandonCapture: () => [capturing()],
     launchGraph: () => [graph(), stream()],
+    launchCounts: () => [0],
+    availableMemory: () => [0],
     dispose: () => [buffer()],
   };
   const names = Object.keys(valid) as Name[];

@@ -180,6 +180,7 @@ void Device::release() {
 }
 
 Status Device::kernel(const KernelEntry& row, CUfunction* kernel) {
+  count_launch(row);
   std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
   *kernel = known.load(std::memory_order_acquire);
   if (*kernel != nullptr) return {};

@@ -47,6 +47,13 @@ class Device {
   // valid until release_devices(), and costs no lock from its second time on. Errors: kCuda.
   Status kernel(const KernelEntry& row, CUfunction* kernel);
 
+  // How often kernel() was asked for a kernel, which is once for each launch. Launches of several
+  // threads at the same time may count as one: an exact count would need a locked instruction in
+  // every launch.
+  std::uint32_t launch_count(const KernelEntry& row) const {
+    return launches_[kernel_number(row)].load(std::memory_order_relaxed);
+  }
+
   // Passes on the status of a call, and remembers a fault, after which the driver refuses all that
   // uses the context: a later error's message then says that it is due to an earlier one.
   Status note_fault(Status status);
@@ -67,12 +74,16 @@ class Device {
   void leave() noexcept;
   void destroy_postponed() noexcept;
   void release();
+  void count_launch(const KernelEntry& row) {
+    launches_[kernel_number(row)].store(launch_count(row) + 1, std::memory_order_relaxed);
+  }
   Status load_modules();
   Status load_kernel(const char* name, CUfunction* kernel) const;
 
   const CUdevice handle_;
   const DeviceProperties properties_;
   const KernelImages& images_;
+  std::array<std::atomic<std::uint32_t>, kKernelCount> launches_{};
   std::mutex mutex_;             // of all below, but that kernels_ is read without it
   CUcontext context_ = nullptr;  // retained while not null
   int scopes_ = 0;               // DeviceScopes of any thread

@@ -82,6 +82,7 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuMemAlloc_v2, (CUdeviceptr * pointer, std::size_t bytes))                                    \
   F(cuMemFree_v2, (CUdeviceptr pointer))                                                          \
   F(cuMemGetAddressRange_v2, (CUdeviceptr * start, std::size_t * bytes, CUdeviceptr pointer))     \
+  F(cuMemGetInfo_v2, (std::size_t * available, std::size_t * total))                              \
   F(cuPointerGetAttribute, (void* value, CUpointer_attribute attribute, CUdeviceptr pointer))     \
   F(cuMemHostAlloc, (void** pointer, std::size_t bytes, unsigned flags))                          \
   F(cuMemFreeHost, (void* pointer))                                                               \
