@@ -116,6 +116,12 @@ export interface CudaBinding {
   abandonCapture(stream: NativeStream): void;
   launchGraph(graph: NativeGraph, stream: NativeStream | null): void;
 
+  /**
+   * The files of kernels, and what each was loaded from on the device: `'machine code'`, or PTX such
+   * as `'compute_80'`; `''` for those that no call has needed.
+   */
+  loadedImages(device: number): { file: string; image: string }[];
+
   dispose(
     object: NativeDeviceBuffer | NativeHostBuffer | NativeStream | NativeEvent | NativeGraph,
   ): void;

@@ -93,6 +93,7 @@ onGpu('the native functions', () => {
     endCapture: () => [capturing()],
     abandonCapture: () => [capturing()],
     launchGraph: () => [graph(), stream()],
+    loadedImages: () => [0],
     dispose: () => [buffer()],
   };
   const names = Object.keys(valid) as Name[];

@@ -38,6 +38,19 @@ Status devices(Arguments& arguments) {
   return {};
 }
 
+// The files of kernels, and what each was loaded from there.
+Status loaded_images(ObjectCall& call, cuda::Device& device) {
+  const napi_env env = call.env();
+  std::vector<napi_value> list;
+  for (const char* name : cuda::kKernelFiles) {
+    const std::string image = device.loaded_image(cuda::kernel_file_number(name));
+    list.push_back(make_object(
+        env, {{"file", make_string(env, name)}, {"image", make_string(env, image)}}));
+  }
+  call.returns(make_list(env, list));
+  return {};
+}
+
 // Closes an object of any kind; those that are closed stay so.
 Status dispose(Arguments& arguments) {
   NativeObject* const object = find_native_object(arguments.env(), arguments[0]);
@@ -47,7 +60,10 @@ Status dispose(Arguments& arguments) {
 }
 
 constexpr napi_property_descriptor kDevices[] = {method<devices>("devices")};
-constexpr napi_property_descriptor kObjects[] = {method<dispose>("dispose")};
+constexpr napi_property_descriptor kObjects[] = {
+    method<loaded_images>("loadedImages"),
+    method<dispose>("dispose"),
+};
 
 }  // namespace
 
