@@ -63,6 +63,8 @@ class RangeDecoder {
     return 1;
   }
 
+  bool is_over() const { return input_.is_over(); }
+
   // Bits that are as often 0 as 1, the highest first.
   std::uint32_t even_bits(unsigned count) {
     std::uint32_t value = 0;
@@ -159,7 +161,7 @@ class Lzma {
   bool decode(std::size_t bytes) {
     decoder_.begin();
     const std::size_t end = out_.size() + bytes;
-    while (out_.size() < end) {
+    while (out_.size() < end && !decoder_.is_over()) {
       const unsigned position = static_cast<unsigned>(out_.size()) & position_mask_;
       if (decoder_.bit(model_.is_match[state_][position]) == 0) {
         out_.push_back(literal());
@@ -170,7 +172,7 @@ class Lzma {
       if (distance > out_.size() || length > end - out_.size()) return false;
       for (std::size_t i = 0; i < length; ++i) out_.push_back(out_[out_.size() - distance]);
     }
-    return true;
+    return !decoder_.is_over();
   }
 
  private:
@@ -272,7 +274,7 @@ bool decode_xz(std::span<const std::byte> stream, std::string* text) {
     input.big_endian(2);  // of the chunk as it is in the stream
     if (renewal >= 2 && !lzma->set_properties(input.byte())) return false;
     if (renewal >= 1) lzma->reset();
-    if (!lzma->decode(bytes) || input.is_over()) return false;
+    if (!lzma->decode(bytes)) return false;
   }
   if (input.is_over()) return false;
   *text += out;
