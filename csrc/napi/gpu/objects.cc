@@ -44,8 +44,8 @@ Status loaded_images(ObjectCall& call, cuda::Device& device) {
   std::vector<napi_value> list;
   for (const char* name : cuda::kKernelFiles) {
     const std::string image = device.loaded_image(cuda::kernel_file_number(name));
-    list.push_back(make_object(
-        env, {{"file", make_string(env, name)}, {"image", make_string(env, image)}}));
+    list.push_back(
+        make_object(env, {{"file", make_string(env, name)}, {"image", make_string(env, image)}}));
   }
   call.returns(make_list(env, list));
   return {};
