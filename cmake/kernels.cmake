@@ -25,7 +25,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/ptx.cmake)
 # -fmad=false: the numerics contract (csrc/op/fold.h) says which products and sums are fused.
 set(nvcc_options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr --compress-mode=size)
 # What a file consists of: an addon takes none of another kind.
-set(file_format "machine code, PTX, checksum")
+set(file_format "machine code, what reads it, PTX, checksum")
 
 # Sets `result` to nvcc's -gencode options for a list as RMSNORM_CUDA_ARCHS, `code` and `ptx` to the
 # architectures that it wants machine code and PTX of.

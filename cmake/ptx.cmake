@@ -41,10 +41,10 @@ function(check_ptx arch file ptxas)
   endforeach()
 endfunction()
 
-# pack_ptx(ARCHS FILES TO): a line such as "PTX compute_75 10000 compute_80 11000", with the CUDA that each
-# needs, and an xz stream of all texts, which have much in common.
-function(pack_ptx archs files to)
-  set(line "PTX")
+# pack_ptx(CODE ARCHS FILES TO): a line such as "sm 13000 compute_75 10000 compute_80 11000", with the CUDA
+# that machine code and each PTX need, and an xz stream of all texts, which have much in common.
+function(pack_ptx code archs files to)
+  set(line "sm ${code}")
   set(texts "")
   foreach(arch file IN ZIP_LISTS archs files)
     list(GET ptx_${arch} 1 cuda)

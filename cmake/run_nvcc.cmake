@@ -55,7 +55,10 @@ foreach(arch IN LISTS PTX)
   check_ptx(${arch} ${parts}/${arch}.ptx ${ptxas})
   list(APPEND lowered ${parts}/${arch}.ptx)
 endforeach()
-pack_ptx("${PTX}" "${lowered}" ${parts}/ptx)
+# Drivers read machine code of their own CUDA, whatever its minor version, and of older ones.
+execute_process(COMMAND ${nvcc} --version OUTPUT_VARIABLE version COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCH "release ([0-9]+)" _ "${version}")
+pack_ptx(${CMAKE_MATCH_1}000 "${PTX}" "${lowered}" ${parts}/ptx)
 
 execute_process(COMMAND ${CMAKE_COMMAND} -E cat ${parts}/code ${parts}/ptx OUTPUT_FILE ${parts}/all
   COMMAND_ERROR_IS_FATAL ANY)

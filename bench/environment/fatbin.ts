@@ -3,8 +3,9 @@
 //
 // A fatbin is a header of u32 magic, u16 version, u16 bytes of the header and u64 bytes of what follows;
 // then images, each of u16 kind, u16 version, u32 bytes of the image's header, u64 bytes of what follows
-// that, and at 28 the u32 compute capability, such as 90. PTX is a line such as
-// `PTX compute_75 10000 compute_80 11000`, with the CUDA that each needs, and an xz stream of all texts.
+// that, and at 28 the u32 compute capability, such as 90. Then there is a line such as
+// `sm 13000 compute_75 10000 compute_80 11000`, with the CUDA that machine code and each PTX need, and an
+// xz stream of all PTX.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -139,6 +139,20 @@ onFiles(`kernels${unlessFiles}`, () => {
     }
   });
 
+  test('of a newer compiler give PTX alone to a driver', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const name = String(names.find((each) => each.startsWith('forward')));
+    const file = path.join(root, 'build/cuda', name);
+    const contents = contentsOf(readFileSync(file));
+    // Where machine code is tried first, the second call is that of PTX.
+    const prepare = "process.env.CUDASIM_FAIL = 'cuModuleLoadData@2:CUDA_ERROR_OUT_OF_MEMORY';";
+    const failure = expect.objectContaining({ code: 'ERR_CUDA_OUT_OF_MEMORY' }) as unknown;
+    expect(await outcomesOf(copy, { prepare })).toEqual([failure, 1, 1]);
+    expect(contents.write('sm 14000', fatbinOf(contents).length)).toBe(8);
+    writeFileSync(file, sealFatbin(name, contents));
+    expect(await outcomesOf(copy, { prepare })).toEqual([1, 1, 1]);
+  });
+
   test('have machine code, and PTX of several architectures', () => {
     for (const name of names) {
       const all = readFatbin(path.join(built, name));
@@ -227,11 +241,11 @@ onFiles(`kernels${unlessFiles}`, () => {
     ['PTX alone', (whole: Buffer) => whole.subarray(fatbinOf(whole).length)],
     [
       'PTX of nobody knows what',
-      (whole: Buffer) => Buffer.concat([fatbinOf(whole), Buffer.from('PTX compute_ 11000\n')]),
+      (whole: Buffer) => Buffer.concat([fatbinOf(whole), Buffer.from('sm 13000 compute_ 11000\n')]),
     ],
     [
       'PTX for nobody knows which driver',
-      (whole: Buffer) => Buffer.concat([fatbinOf(whole), Buffer.from('PTX compute_80 new\n')]),
+      (whole: Buffer) => Buffer.concat([fatbinOf(whole), Buffer.from('sm 13000 compute_80 new\n')]),
     ],
   ])('that were sealed, and are %s', async (_, damage) => {
     const copy = place('build/Release/rmsnorm.node', 'build/cuda');

@@ -107,10 +107,10 @@ whereFound('what the version lacks is refused', () => {
 
 test('a file names its architectures, and what reads them', () => {
   writeFileSync(path.join(folder, '75'), '.version 6.3\n');
-  const { said } = run('.version 7.0\n', 'pack_ptx("75;80" "75;from" to)');
+  const { said } = run('.version 7.0\n', 'pack_ptx(13000 "75;80" "75;from" to)');
   expect(said).toBe('');
   const packed = readFileSync(path.join(folder, 'to'));
   const line = packed.indexOf('\n') + 1;
-  expect(packed.toString('latin1', 0, line)).toBe('PTX compute_75 10000 compute_80 11000\n');
+  expect(packed.toString('latin1', 0, line)).toBe('sm 13000 compute_75 10000 compute_80 11000\n');
   expect(packed.toString('latin1', line, line + 6)).toBe('\xfd7zXZ\0');
 });

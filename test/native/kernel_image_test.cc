@@ -53,7 +53,8 @@ std::vector<std::byte> file_of(const std::string& line) {
 
 TEST_CASE("kernel image: the newest PTX that a GPU and a driver take") {
   KernelImage image;
-  REQUIRE(image.parse(file_of("PTX compute_75 10000 compute_100 12070 compute_80 11000\n")));
+  REQUIRE(image.parse(file_of("sm 13000 compute_75 10000 compute_100 12070 compute_80 11000\n")));
+  CHECK(image.machine_code_version() == 13000);
   const struct {
     int capability, driver_version, expected;
   } cases[] = {{70, 13000, 0},   {75, 13000, 75},   {75, 10000, 75},  {75, 9020, 0},
@@ -68,24 +69,25 @@ TEST_CASE("kernel image: the newest PTX that a GPU and a driver take") {
 
 TEST_CASE("kernel image: the text of each PTX") {
   KernelImage image;
-  REQUIRE(image.parse(file_of("PTX compute_75 10000 compute_80 11000\n")));
+  REQUIRE(image.parse(file_of("sm 13000 compute_75 10000 compute_80 11000\n")));
   CHECK(image.ptx(75) == kFirst);
   CHECK(image.ptx(80) == kSecond);
   CHECK(image.ptx(90).empty());
   KernelImage another;
-  REQUIRE(another.parse(file_of("PTX compute_75 10000 compute_80 11000 compute_90 11080\n")));
+  REQUIRE(another.parse(file_of("sm 13000 compute_75 10000 compute_80 11000 compute_90 11080\n")));
   CHECK(another.ptx(90).empty());  // the texts are two
 }
 
 TEST_CASE("kernel image: files of another form") {
   for (const char* line :
-       {"", "PTX", "ptx compute_75 10000\n", "PTX compute_75\n", "PTX compute_ 10000\n",
-        "PTX compute_75 10000 80\n", "PTX compute_75 99999999999\n", "PTX sm_75 10000\n"}) {
+       {"", "sm 13000", "PTX 13000 compute_75 10000\n", "sm compute_75 10000\n",
+        "sm 13000 compute_75\n", "sm 13000 compute_ 10000\n", "sm 13000 compute_75 10000 80\n",
+        "sm 13000 compute_75 99999999999\n", "sm 13000 sm_75 10000\n"}) {
     CAPTURE(line);
     KernelImage image;
     CHECK_FALSE(image.parse(file_of(line)));
   }
-  const std::string line = "PTX compute_75 10000\n";
+  const std::string line = "sm 13000 compute_75 10000\n";
   const std::vector<std::byte> whole = file_of(line);
   for (std::size_t bytes = 0; bytes < whole.size() - sizeof kXz; ++bytes) {
     KernelImage image;

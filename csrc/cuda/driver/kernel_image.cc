@@ -50,13 +50,13 @@ bool KernelImage::parse(std::vector<std::byte> file) {
   file_ = std::move(file);
   const std::size_t line = fatbin_bytes(file_);
   if (line == 0) return false;
-  // Such as "PTX compute_75 10000 compute_80 11000".
+  // Such as "sm 13000 compute_75 10000 compute_80 11000".
   const std::string_view rest(reinterpret_cast<const char*>(file_.data()) + line,
                               file_.size() - line);
   const std::size_t end = rest.find('\n');
   if (end == std::string_view::npos) return false;
   std::string_view words = rest.substr(0, end);
-  if (!skip(&words, "PTX")) return false;
+  if (!skip(&words, "sm ") || !read_number(&words, &machine_code_version_)) return false;
   while (!words.empty()) {
     Ptx ptx{};
     if (!skip(&words, " compute_") || !read_number(&words, &ptx.capability)) return false;

@@ -1,5 +1,5 @@
-// What a file of compiled kernels holds: machine code for drivers of CUDA 13 and newer, and PTX for
-// older drivers and for GPUs that have no machine code (cmake/ptx.cmake).
+// What a file of compiled kernels holds: machine code for drivers of nvcc's CUDA and newer, and PTX
+// for older drivers and for GPUs that have no machine code (cmake/ptx.cmake).
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,9 @@ class KernelImage {
   // Takes a file without its checksum. False if it is of another form.
   [[nodiscard]] bool parse(std::vector<std::byte> file);
 
-  // A fatbin of nvcc's, for cuModuleLoadData.
+  // A fatbin for cuModuleLoadData, which drivers from a version of CUDA on can read.
   const void* machine_code() const { return file_.data(); }
+  int machine_code_version() const { return machine_code_version_; }
 
   // The compute capability, such as 80, of the newest PTX that a GPU and a driver take, by its
   // compute capability and its newest CUDA; 0 if there is none.
@@ -31,6 +32,7 @@ class KernelImage {
   };
 
   std::vector<std::byte> file_;
+  int machine_code_version_ = 0;
   std::vector<Ptx> ptx_;   // in the order of the texts
   std::size_t texts_ = 0;  // where the xz stream of all texts begins
 };

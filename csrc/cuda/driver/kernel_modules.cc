@@ -4,12 +4,6 @@
 #include "driver.h"
 
 namespace rmsnorm::cuda {
-namespace {
-
-// nvcc 13 makes the machine code: a driver reads that of its own CUDA or of an older one.
-constexpr int kMachineCodeVersion = 13000;
-
-}  // namespace
 
 Status KernelModules::find(const KernelEntry& row, CUfunction* kernel) {
   std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
@@ -47,8 +41,12 @@ std::string KernelModules::loaded_image(std::size_t file) const {
 }
 
 Status KernelModules::load_file(std::size_t file) {
-  const CUresult result = load_code_or_ptx(images_[file], &files_[file]);
-  if (result == CUDA_SUCCESS) return {};
+  File loaded;
+  const CUresult result = load_code_or_ptx(images_[file], &loaded);
+  if (result == CUDA_SUCCESS) {
+    files_[file] = loaded;
+    return {};
+  }
   const Status status = check(result, "cuModuleLoadData");
   return {status.code(),
           "The kernels can not be loaded on " + device_name(device_.ordinal) + " (" + device_.name +
@@ -59,7 +57,7 @@ Status KernelModules::load_file(std::size_t file) {
 
 CUresult KernelModules::load_code_or_ptx(const KernelImage& image, File* file) const {
   CUresult result = CUDA_ERROR_NO_BINARY_FOR_GPU;
-  if (driver().version >= kMachineCodeVersion) {
+  if (driver().version >= image.machine_code_version()) {
     result = driver().cuModuleLoadData(&file->module, image.machine_code());
   }
   if (result != CUDA_ERROR_NO_BINARY_FOR_GPU) return result;
@@ -67,9 +65,8 @@ CUresult KernelModules::load_code_or_ptx(const KernelImage& image, File* file) c
   if (ptx == 0) return result;
   const std::string text = image.ptx(ptx);
   if (text.empty()) return CUDA_ERROR_INVALID_IMAGE;
-  result = driver().cuModuleLoadData(&file->module, text.c_str());
-  if (result == CUDA_SUCCESS) file->ptx = ptx;
-  return result;
+  file->ptx = ptx;
+  return driver().cuModuleLoadData(&file->module, text.c_str());
 }
 
 Status KernelModules::load_kernel(const KernelEntry& row, CUfunction* kernel) const {

@@ -27,8 +27,8 @@ struct KernelEntry {
 inline constexpr std::size_t kKernelCount = 0 RMSNORM_KERNELS(RMSNORM_COUNT);
 #undef RMSNORM_COUNT
 
-// The files of kernels/*.cu, one for each list of the table, and their number by name, which must
-// be one of theirs.
+// The files of kernels/*.cu, one for each list of the table; and the number of one by its name,
+// kKernelFileCount for another name.
 inline constexpr std::array kKernelFiles{"forward", "backward_steps", "backward_rows", "long_rows",
                                          "finish_dweight"};
 inline constexpr std::size_t kKernelFileCount = kKernelFiles.size();
