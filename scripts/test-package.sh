@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 
-most_packed=4000000 # bytes of the tarball
+most_packed=5000000 # bytes of the tarball
 node_major=20       # the oldest that is supported
 debian=bullseye     # Debian 11: glibc 2.31, libstdc++ of GCC 10
 

@@ -95,6 +95,7 @@ onGpu('the native functions', () => {
     launchGraph: () => [graph(), stream()],
     launchCounts: () => [0],
     availableMemory: () => [0],
+    loadedImages: () => [0],
     dispose: () => [buffer()],
   };
   const names = Object.keys(valid) as Name[];

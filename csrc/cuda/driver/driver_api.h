@@ -13,6 +13,8 @@ enum CUresult : int {
   CUDA_ERROR_INVALID_VALUE = 1,
   CUDA_ERROR_OUT_OF_MEMORY = 2,
   CUDA_ERROR_NO_DEVICE = 100,
+  CUDA_ERROR_INVALID_IMAGE = 200,
+  CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
   CUDA_ERROR_NOT_FOUND = 500,
   CUDA_ERROR_NOT_READY = 600,
 };
@@ -26,6 +28,7 @@ using CUstream = struct CUstream_st*;
 using CUevent = struct CUevent_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
+using CUgraphNode = struct CUgraphNode_st*;
 using CUstreamCallback = void (*)(CUstream stream, CUresult status, void* user_data);
 
 enum CUdevice_attribute : int {
@@ -56,7 +59,8 @@ inline constexpr unsigned CU_EVENT_DISABLE_TIMING = 2;
 inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
 
 // F(name, parameters): every function that is called, under its exported (versioned) name. All
-// return a CUresult.
+// return a CUresult. A driver without one of them is refused: so each is as old as kOldestVersion
+// (driver.h). test/gpu/driver-abi.test.ts compares that with NVIDIA's header.
 #define RMSNORM_DRIVER_FUNCTIONS(F)                                                               \
   F(cuInit, (unsigned flags))                                                                     \
   F(cuDriverGetVersion, (int* version))                                                           \
@@ -106,8 +110,8 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuStreamBeginCapture_v2, (CUstream stream, CUstreamCaptureMode mode))                         \
   F(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                       \
   F(cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus * status))                       \
-  F(cuGraphInstantiateWithFlags,                                                                  \
-    (CUgraphExec * executable, CUgraph graph, unsigned long long flags))                          \
+  F(cuGraphInstantiate_v2, (CUgraphExec * executable, CUgraph graph, CUgraphNode * error_node,    \
+                            char* log, std::size_t log_bytes))                                    \
   F(cuGraphLaunch, (CUgraphExec executable, CUstream stream))                                     \
   F(cuGraphExecDestroy, (CUgraphExec executable))                                                 \
   F(cuGraphDestroy, (CUgraph graph))                                                              \

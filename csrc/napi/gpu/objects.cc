@@ -50,6 +50,19 @@ Status launch_counts(ObjectCall& call, cuda::Device& device) {
   return {};
 }
 
+// The files of kernels, and what each was loaded from there.
+Status loaded_images(ObjectCall& call, cuda::Device& device) {
+  const napi_env env = call.env();
+  std::vector<napi_value> list;
+  for (const char* name : cuda::kKernelFiles) {
+    const std::string image = device.loaded_image(cuda::kernel_file_number(name));
+    list.push_back(
+        make_object(env, {{"file", make_string(env, name)}, {"image", make_string(env, image)}}));
+  }
+  call.returns(make_list(env, list));
+  return {};
+}
+
 // Bytes of the device that nobody uses, in any process.
 Status available_memory(ObjectCall& call, cuda::Device& device) {
   cuda::DeviceScope scope;
@@ -73,6 +86,7 @@ constexpr napi_property_descriptor kDevices[] = {method<devices>("devices")};
 constexpr napi_property_descriptor kObjects[] = {
     method<launch_counts>("launchCounts"),
     method<available_memory>("availableMemory"),
+    method<loaded_images>("loadedImages"),
     method<dispose>("dispose"),
 };
 
