@@ -116,6 +116,16 @@ export interface CudaBinding {
   abandonCapture(stream: NativeStream): void;
   launchGraph(graph: NativeGraph, stream: NativeStream | null): void;
 
+  /** Every kernel there is, and how often this process has launched it on the device: for tests. */
+  launchCounts(device: number): { kernel: string; launches: number }[];
+  /** Bytes of the device that no process uses. */
+  availableMemory(device: number): number;
+  /**
+   * The files of kernels, and what each was loaded from on the device: `'machine code'`, or PTX such
+   * as `'compute_80'`; `''` for those that no call has needed.
+   */
+  loadedImages(device: number): { file: string; image: string }[];
+
   dispose(
     object: NativeDeviceBuffer | NativeHostBuffer | NativeStream | NativeEvent | NativeGraph,
   ): void;

@@ -28,7 +28,7 @@ const lib = [
 ];
 
 /** The folders of bench: each imports those before it, and the package by its name. */
-const folders = 'environment measure cases subjects report gpu run commands'
+const folders = 'environment measure cases subjects report gpu run verify commands'
   .split(' ')
   .map((name) => `${name}/`);
 const below = (folder) => folders.slice(0, folders.indexOf(folder));

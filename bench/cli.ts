@@ -5,12 +5,13 @@ import { run } from './program';
 // The addon, which all others need, may be what `build` is to make.
 async function main(args: readonly string[]): Promise<number> {
   if (args[0] === 'build') return run(args, [buildCommand()]);
-  const [{ benchCommand }, { infoCommand }, { rivals }] = await Promise.all([
+  const [{ benchCommand }, { infoCommand }, { verifyCommand }, { rivals }] = await Promise.all([
     import('./commands/bench.js'),
     import('./commands/info.js'),
+    import('./commands/verify.js'),
     import('./subjects/rivals/index.js'),
   ]);
-  return run(args, [benchCommand(rivals), infoCommand(), buildCommand()]);
+  return run(args, [benchCommand(rivals), infoCommand(), verifyCommand(), buildCommand()]);
 }
 
 main(process.argv.slice(2)).then(

@@ -1,7 +1,8 @@
-# The CUDA kernels: add_cuda_kernels() compiles csrc/cuda/kernels/*.cu to a fatbin each, in build/cuda,
-# and tells csrc/cuda/driver/kernel_files.cc their names. The addon reads them when a GPU is first asked for
-# (csrc/cuda/driver/kernel_files.cc says where it looks). A fatbin does not depend on the host: the same files
-# serve the addon of every platform.
+# The CUDA kernels: add_cuda_kernels() compiles csrc/cuda/kernels/*.cu to a file each, in build/cuda, and
+# tells csrc/cuda/driver/kernel_files.cc their names. The addon reads them when a GPU is first asked for
+# (csrc/cuda/driver/kernel_files.cc says where it looks). A file does not depend on the host: the same ones
+# serve the addon of every platform. It has a fatbin of machine code for drivers of nvcc's CUDA or newer, and
+# PTX for others (ptx.cmake).
 #
 # A name carries a hash of the sources (kernel_names.cmake), forward.0123456789abcdef.fatbin, so that an
 # addon never takes kernels that do not fit it. Where there is no nvcc (CUDACXX, else PATH, CUDA_PATH,
@@ -20,12 +21,18 @@ set(RMSNORM_CUDA_ARCHS "" CACHE STRING
 
 # sm_89 and sm_103 run the code of sm_86 and sm_100.
 set(default_archs 75-real 80-real 86-real 90-real 100-real 120-real 75-virtual 80-virtual 90-virtual)
+include(${CMAKE_CURRENT_LIST_DIR}/ptx.cmake)
 # -fmad=false: the numerics contract (csrc/op/fold.h) says which products and sums are fused.
 set(nvcc_options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr --compress-mode=size)
+# What a file consists of: an addon takes none of another kind.
+set(file_format "machine code, what reads it, PTX, checksum")
 
-# Sets `result` to nvcc's -gencode options for a list as RMSNORM_CUDA_ARCHS.
-function(gencode_options archs result)
+# Sets `result` to nvcc's -gencode options for a list as RMSNORM_CUDA_ARCHS, `code` and `ptx` to the
+# architectures that it wants machine code and PTX of.
+function(gencode_options archs result code ptx)
   set(options)
+  set(reals)
+  set(virtuals)
   foreach(arch IN LISTS archs)
     if(NOT arch MATCHES "^([0-9]+)-(real|virtual)$")
       message(FATAL_ERROR "RMSNORM_CUDA_ARCHS must be such as 80-real;80-virtual. Received '${archs}'")
@@ -42,12 +49,19 @@ function(gencode_options archs result)
       else()
         set(virtual 75)
       endif()
+      list(APPEND reals ${CMAKE_MATCH_1})
       list(APPEND options -gencode=arch=compute_${virtual},code=sm_${CMAKE_MATCH_1})
     else()
+      if(NOT DEFINED ptx_${CMAKE_MATCH_1})
+        message(FATAL_ERROR "RMSNORM_CUDA_ARCHS has ${arch}, of which cmake/ptx.cmake knows no version")
+      endif()
+      list(APPEND virtuals ${CMAKE_MATCH_1})
       list(APPEND options -gencode=arch=compute_${CMAKE_MATCH_1},code=compute_${CMAKE_MATCH_1})
     endif()
   endforeach()
   set(${result} "${options}" PARENT_SCOPE)
+  set(${code} "${reals}" PARENT_SCOPE)
+  set(${ptx} "${virtuals}" PARENT_SCOPE)
 endfunction()
 
 # Sets `result` to the path of nvcc, or to nothing.
@@ -102,7 +116,7 @@ function(add_cuda_kernels)
   if(NOT archs)
     set(archs "${default_archs}")
   endif()
-  gencode_options("${archs}" gencode)
+  gencode_options("${archs}" gencode code ptx)
 
   set(folder ${PROJECT_BINARY_DIR}/cuda)
   set(names)
@@ -110,7 +124,7 @@ function(add_cuda_kernels)
   foreach(source IN LISTS sources)
     included_files(${source} files)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${files})
-    fatbin_name("${nvcc_options}" "${files}" name)
+    fatbin_name("${nvcc_options};${file_format}" "${files}" name)
     list(APPEND names ${name})
     list(APPEND fatbins ${folder}/${name})
     get_filename_component(kernels ${source} NAME_WE)
@@ -120,11 +134,14 @@ function(add_cuda_kernels)
       add_custom_command(
         OUTPUT ${folder}/${name}
         COMMAND ${CMAKE_COMMAND}
-          "-DCOMMAND=${nvcc};${nvcc_options};-Xptxas=-v;-I${PROJECT_SOURCE_DIR}/csrc;${gencode};-o;${folder}/${name}.part;${source}"
+          "-DNVCC=${nvcc};${nvcc_options};-Xptxas=-v;-I${PROJECT_SOURCE_DIR}/csrc;${gencode}"
+          -DSOURCE=${source}
+          "-DCODE=${code}"
+          "-DPTX=${ptx}"
           -DFATBIN=${folder}/${name}
           -DLOG=${folder}/${kernels}.ptxas.log
           -P ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
-        DEPENDS ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
+        DEPENDS ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake ${PROJECT_SOURCE_DIR}/cmake/ptx.cmake
         COMMENT "Compiling CUDA kernels ${kernels}.cu"
         VERBATIM)
     endif()

@@ -8,13 +8,12 @@
 // that are named; with --all it is an error if a compiler is missing.
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 
 import prebuildify from 'prebuildify';
 
-import { sealFatbin, shippedFatbin } from '../bench/environment/fatbin';
 import { build } from './cmake-js';
 
 const root = path.join(__dirname, '..');
@@ -56,8 +55,7 @@ function prebuildKernels(): void {
   }
   const shipped = emptied(path.join(root, 'prebuilds/cuda'));
   for (const name of names) {
-    const file = sealFatbin(name, shippedFatbin(path.join(built, name)));
-    writeFileSync(path.join(shipped, name), file);
+    cpSync(path.join(built, name), path.join(shipped, name));
   }
 }
 

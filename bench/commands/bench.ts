@@ -1,7 +1,6 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { SingleBar } from 'cli-progress';
 import { Command, Option } from 'commander';
 import { devices, setNumThreads, type CudaDevice, type DType } from 'fused-rmsnorm';
 
@@ -11,9 +10,10 @@ import { Failure } from '../environment/failure';
 import { traceSimulator } from '../gpu/traffic';
 import { readReport } from '../report/baseline';
 import { loadChart } from '../report/chart';
+import { showProgress } from '../report/progress';
 import { wrap } from '../report/terminal';
 import { textOf } from '../report/text';
-import { run, type Progress, type Settings } from '../run/run';
+import { run, type Settings } from '../run/run';
 import {
   closeRivals,
   loadRivals,
@@ -136,20 +136,6 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
     process.off('SIGINT', interrupt);
     await closeRivals(chosen);
   }
-}
-
-/** A bar on a terminal, else the name of each case when it begins: on stderr. */
-function showProgress(): { update: Progress; stop: () => void } {
-  const format = { format: '{bar} {name}', clearOnComplete: true, hideCursor: true };
-  const bar = process.stderr.isTTY ? new SingleBar(format) : null;
-  bar?.start(1, 0, { name: '' });
-  let last = '';
-  const update = (name: string, fraction: number) => {
-    bar?.update(fraction, { name });
-    if (bar === null && name !== last) process.stderr.write(`${name}\n`);
-    last = name;
-  };
-  return { update, stop: () => bar?.stop() };
 }
 
 function readSettings({ device, op, dtype, ...options }: Options): Settings {

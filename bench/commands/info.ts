@@ -1,8 +1,7 @@
-import { createRequire } from 'node:module';
-
 import { Command } from 'commander';
 import { cpuVariants, devices, type CudaDevice } from 'fused-rmsnorm';
 
+import { addonFile } from '../environment/addon';
 import { findKernels, type Kernels } from '../environment/kernels';
 import {
   describeGpu,
@@ -45,8 +44,7 @@ interface Info extends Machine {
 
 function findAll(): Info {
   const gpus = devices();
-  const files = Object.keys(createRequire(__filename).cache);
-  const addon = files.find((file) => /rmsnorm[^/\\]*\.node$/.test(file)) ?? null;
+  const addon = addonFile();
   return {
     ...describeMachine(),
     nodeApi: Number(process.versions['napi']) || null,

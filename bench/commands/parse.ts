@@ -48,6 +48,11 @@ export function readDevice(text: string): string {
   throw new InvalidArgumentError(`'${text}' is none of cpu, cuda, cuda:N, all.`);
 }
 
+export function readCudaDevice(text: string): string {
+  if (/^cuda(:\d+)?$/.test(text)) return text;
+  throw new InvalidArgumentError(`'${text}' is none of cuda, cuda:N.`);
+}
+
 export function readRivals(text: string, known: readonly string[]): RivalChoice {
   if (text === 'installed' || text === 'all' || text === 'none') return text;
   return namesIn(text, known);

@@ -8,7 +8,10 @@ export interface Kernels {
   readonly folder: string;
   /** How many there are. */
   readonly files: number;
-  /** Of all files together, by names such as `'sm_90'`, machine code, and `'compute_90'`, PTX. */
+  /**
+   * Of all files together, by names such as `'sm_90'`, machine code, and `'compute_75+80'`, PTX of
+   * both.
+   */
   readonly bytesByArchitecture: Readonly<Record<string, number>>;
 }
 

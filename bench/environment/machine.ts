@@ -51,6 +51,13 @@ export function describeGpu({ device, name, ...more }: CudaDevice): string {
   );
 }
 
+/** The version of NVIDIA's driver, such as '580.65.06'; null where the system does not tell it. */
+export function nvidiaDriver(file = '/proc/driver/nvidia/version'): string | null {
+  if (!existsSync(file)) return null;
+  const text = readFileSync(file, 'utf8');
+  return / Kernel Module(?: for \S+)? +([\d.]+)/.exec(text)?.[1] ?? null;
+}
+
 /** Where the system does not tell: what a desktop processor of these years has. */
 const usualCacheBytes = 32 * 2 ** 20;
 

@@ -4,6 +4,7 @@ import { callName, callShape, caseName, type Case } from '../cases/cases';
 import { describeMachine } from '../environment/machine';
 import { timeOnGpu } from '../gpu/time-on-gpu';
 import { isSimulated, trafficOf } from '../gpu/traffic';
+import type { Progress } from '../report/progress';
 import {
   schemaVersion,
   units,
@@ -25,9 +26,6 @@ export interface Settings {
   /** For all cases together, about. */
   readonly seconds: number;
 }
-
-/** Told what is being measured, and how much of all has been, from 0 to 1. */
-export type Progress = (name: string, fraction: number) => void;
 
 /**
  * Measures the forms of a call, and every case on every target. Throws WrongAnswer as soon as one is

@@ -147,6 +147,7 @@ void Block::begin(u64 linear_block) {
     warp.barrier = nullptr;
     warp.instructions = 0;
     warp.work.assign(1, {});
+    for (AsyncCopies& copies : warp.copies) copies.clear();
     for (const Kernel::Constant& constant : machine_.kernel.constants) {
       warp.written[constant.place.index] = kAllLanes;
     }

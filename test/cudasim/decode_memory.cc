@@ -1,8 +1,9 @@
-// ld, st, atom, red and prefetch: their many modifiers, most of which advise caches.
+// ld, st, atom, red, prefetch and cp.async: their many modifiers, most of which advise caches.
 #include <algorithm>
 #include <array>
 #include <bit>
 
+#include "async_copies.h"
 #include "decoder.h"
 #include "memory_operations.h"
 
@@ -68,6 +69,8 @@ bool Decoder::memory_statement(const Statement& statement,
     atomic(statement, parts);
   } else if (parts[0] == "prefetch") {
     prefetch(statement, parts);
+  } else if (parts[0] == "cp" && parts.size() > 1 && parts[1] == "async") {
+    async_copy(statement, parts);
   } else {
     return false;
   }
@@ -184,6 +187,53 @@ void Decoder::atomic(const Statement& statement, const std::vector<std::string_v
         read_operand(statement, statement.operands[first + 1 + k], letter).place;
   }
   note_access(instruction);
+  emit(instruction, statement);
+}
+
+// Addresses are registers, without offsets; copies that leave a part zero are not modelled.
+void Decoder::async_copy(const Statement& statement, const std::vector<std::string_view>& parts) {
+  Instruction instruction = start(statement);
+  if (statement.name == "cp.async.commit_group") {
+    expect_operands(statement, 0, 0);
+    instruction.handler = async_commit_handler();
+  } else if (statement.name == "cp.async.wait_group" || statement.name == "cp.async.wait_all") {
+    const bool all = parts[2] == "wait_all";
+    expect_operands(statement, all ? 0 : 1, all ? 0 : 1);
+    if (!all) {
+      const OperandSyntax& later = statement.operands[0];
+      if (later.kind != OperandSyntax::Kind::kLiteral) bad(statement, "needs a literal");
+      instruction.immediate = static_cast<s64>(later.literal.bits);
+    } else {
+      instruction.handler = async_commit_handler();
+      emit(instruction, statement);
+      instruction.hidden = true;
+    }
+    instruction.handler = async_wait_handler();
+  } else {
+    expect_operands(statement, 3, 3);
+    const OperandSyntax& bytes = statement.operands[2];
+    const bool is_16 = statement.name == "cp.async.cg.shared.global";
+    if (!is_16 && statement.name != "cp.async.ca.shared.global") {
+      bad(statement, "unknown modifiers");
+    }
+    instruction.width = static_cast<u8>(bytes.literal.bits);
+    const bool is_width =
+        instruction.width == 16 || (!is_16 && (instruction.width == 4 || instruction.width == 8));
+    if (bytes.kind != OperandSyntax::Kind::kLiteral || !is_width) bad(statement, "unknown width");
+    Register places[2];
+    for (int k = 0; k < 2; ++k) {
+      instruction.space = k == 0 ? Space::kShared : Space::kGlobal;
+      address(statement, statement.operands[static_cast<std::size_t>(k)], instruction);
+      if (instruction.immediate != 0) bad(statement, "has an offset");
+      if (instruction.narrow_address != (k == 0)) bad(statement, "an address of another width");
+      places[k] = instruction.in[0];
+      note_access(instruction);
+    }
+    instruction.inputs = 2;
+    instruction.in[0] = places[0];
+    instruction.in[1] = places[1];
+    instruction.handler = async_copy_handler();
+  }
   emit(instruction, statement);
 }
 

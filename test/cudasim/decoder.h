@@ -47,6 +47,7 @@ class Decoder {
   bool memory_statement(const Statement& statement, const std::vector<std::string_view>& parts);
   void load_or_store(const Statement& statement, const std::vector<std::string_view>& parts);
   void atomic(const Statement& statement, const std::vector<std::string_view>& parts);
+  void async_copy(const Statement& statement, const std::vector<std::string_view>& parts);
   void prefetch(const Statement& statement, const std::vector<std::string_view>& parts);
   void note_access(const Instruction& instruction);
 

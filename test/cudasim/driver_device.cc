@@ -93,6 +93,9 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
       case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
         *value = model.multiprocessors;
         return CUDA_SUCCESS;
+      case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE:
+        *value = static_cast<int>(model.cache_bytes);
+        return CUDA_SUCCESS;
       case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
         *value = model.major;
         return CUDA_SUCCESS;

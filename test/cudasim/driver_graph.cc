@@ -64,12 +64,12 @@ CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus* status) {
   });
 }
 
-CUresult cuGraphInstantiateWithFlags(CUgraphExec* executable, CUgraph graph,
-                                     unsigned long long flags) {
-  return call_context(Call::cuGraphInstantiateWithFlags, [&](Driver& driver, const ContextPtr&) {
+CUresult cuGraphInstantiate_v2(CUgraphExec* executable, CUgraph graph, CUgraphNode* error_node,
+                               char* log, std::size_t log_bytes) {
+  return call_context(Call::cuGraphInstantiate_v2, [&](Driver& driver, const ContextPtr&) {
     const std::shared_ptr<GraphState> state = driver.graphs.find(graph);
     if (executable == nullptr || state == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    if (flags != 0) return CUDA_ERROR_NOT_SUPPORTED;
+    if (error_node != nullptr || log != nullptr || log_bytes != 0) return CUDA_ERROR_NOT_SUPPORTED;
     const auto made = std::make_shared<GraphExecState>();
     made->context = state->context;
     made->nodes = state->nodes;

@@ -32,7 +32,7 @@ CUgraph capture(const Body& body) {
 
 CUgraphExec instantiate(CUgraph graph) {
   CUgraphExec executable = nullptr;
-  REQUIRE(cuGraphInstantiateWithFlags(&executable, graph, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphInstantiate_v2(&executable, graph, nullptr, nullptr, 0) == CUDA_SUCCESS);
   return executable;
 }
 
@@ -304,10 +304,10 @@ TEST_CASE("graphs are asked for properly") {
   const CUgraph graph = capture([](CUstream) {});
   const CUgraphExec made = instantiate(graph);
   CUgraphExec another = nullptr;
-  CHECK(cuGraphInstantiateWithFlags(nullptr, graph, 0) == CUDA_ERROR_INVALID_VALUE);
-  CHECK(cuGraphInstantiateWithFlags(&another, graph, 1) == CUDA_ERROR_NOT_SUPPORTED);
+  CHECK(cuGraphInstantiate_v2(nullptr, graph, nullptr, nullptr, 0) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuGraphInstantiate_v2(&another, graph, nullptr, nullptr, 1) == CUDA_ERROR_NOT_SUPPORTED);
   CHECK(cuGraphDestroy(graph) == CUDA_SUCCESS);
-  CHECK(cuGraphInstantiateWithFlags(&another, graph, 0) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuGraphInstantiate_v2(&another, graph, nullptr, nullptr, 0) == CUDA_ERROR_INVALID_VALUE);
   CHECK(another == nullptr);
   CHECK(cuGraphLaunch(made, nullptr) == CUDA_SUCCESS);
   const CUstream stream = make_stream();

@@ -69,6 +69,16 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
       IfFailed::kTakeDown);
 }
 
+CUresult cuMemGetInfo_v2(std::size_t* available, std::size_t* total) {
+  return call_context(Call::cuMemGetInfo_v2, [&](Driver&, const ContextPtr& context) {
+    if (available == nullptr || total == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    *available =
+        context->with_memory([](const DeviceMemory& memory) { return memory.free_bytes(); });
+    *total = context->model.memory_bytes;
+    return CUDA_SUCCESS;
+  });
+}
+
 CUresult cuMemGetAddressRange_v2(CUdeviceptr* start, std::size_t* bytes, CUdeviceptr pointer) {
   return call_context(Call::cuMemGetAddressRange_v2,
                       [&](Driver& driver, const ContextPtr& current) {

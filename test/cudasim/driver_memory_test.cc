@@ -96,6 +96,24 @@ TEST_CASE("what a pointer points to") {
   CHECK(cuPointerGetAttribute(&value, CUpointer_attribute{5}, host) == CUDA_ERROR_INVALID_VALUE);
 }
 
+TEST_CASE("what is left of a device's memory is counted") {
+  const Simulation simulation;
+  std::size_t before = 0;
+  std::size_t total = 0;
+  REQUIRE(cuMemGetInfo_v2(&before, &total) == CUDA_SUCCESS);
+  CHECK(before <= total);
+  CUdeviceptr memory = 0;
+  REQUIRE(cuMemAlloc_v2(&memory, 1000) == CUDA_SUCCESS);
+  std::size_t available = 0;
+  CHECK(cuMemGetInfo_v2(&available, &total) == CUDA_SUCCESS);
+  CHECK(available + 1000 <= before);
+  CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);
+  CHECK(cuMemGetInfo_v2(&available, &total) == CUDA_SUCCESS);
+  CHECK(available == before);
+  CHECK(cuMemGetInfo_v2(nullptr, &total) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemGetInfo_v2(&available, nullptr) == CUDA_ERROR_INVALID_VALUE);
+}
+
 TEST_CASE("copies of ranges that are not there are refused by the call") {
   const Simulation simulation;
   const CUdeviceptr memory = device_copy({1, 2, 3, 4});

@@ -38,6 +38,7 @@ int number_after(std::string_view ptx, std::string_view directive, std::string_v
 int newest_ptx(int driver_version) {
   const int major = driver_version / 1000;
   const int minor = driver_version % 1000 / 10;
+  if (major == 10) return 63 + minor;
   if (major == 12 && minor >= 6) return 80 + minor - 1;  // 12.6 brought nothing new
   return (major - 4) * 10 + minor;
 }
@@ -47,11 +48,12 @@ CUresult load(Driver& driver, const ContextPtr& context, const void* image,
   const int capability = 10 * context->model.major + context->model.minor;
   std::string ptx;
   try {
-    ptx = select_ptx(copy_image(image), capability);
+    ptx = select_ptx(copy_image(image), capability, driver.options.driver_version);
   } catch (const ImageError& error) {
+    // An ordinary answer to machine code, after which callers try PTX.
+    if (error.kind == ImageError::Kind::kNoBinary) return CUDA_ERROR_NO_BINARY_FOR_GPU;
     std::fprintf(stderr, "cudasim: cuModuleLoadData: %s\n", error.what());
-    return error.kind == ImageError::Kind::kNoBinary ? CUDA_ERROR_NO_BINARY_FOR_GPU
-                                                     : CUDA_ERROR_INVALID_IMAGE;
+    return CUDA_ERROR_INVALID_IMAGE;
   }
   if (number_after(ptx, ".version", "", true) > newest_ptx(driver.options.driver_version)) {
     return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;

@@ -53,8 +53,9 @@ TEST_CASE("the driver's version decides on the version of PTX") {
     int driver;
     const char* newest;
     const char* next;
-  } cases[] = {{11080, "7.8", "8.0"}, {12000, "8.0", "8.1"}, {12050, "8.5", "8.6"},
-               {12060, "8.5", "8.6"}, {12080, "8.7", "8.8"}, {13000, "9.0", "9.1"}};
+  } cases[] = {{10020, "6.5", "7.0"}, {11000, "7.0", "7.1"}, {11080, "7.8", "8.0"},
+               {12000, "8.0", "8.1"}, {12050, "8.5", "8.6"}, {12060, "8.5", "8.6"},
+               {12080, "8.7", "8.8"}, {13000, "9.0", "9.1"}};
   for (const auto& [driver, newest, next] : cases) {
     CAPTURE(driver);
     Options options = Simulation::quiet();
@@ -63,6 +64,15 @@ TEST_CASE("the driver's version decides on the version of PTX") {
     CHECK(load(with("8.0", newest)) == CUDA_SUCCESS);
     CHECK(load(with("8.0", next)) == CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
   }
+}
+
+TEST_CASE("a driver of CUDA 12 refuses machine code of CUDA 13") {
+  Options options = Simulation::quiet();
+  options.driver_version = 12020;
+  options.devices = {DeviceModel::of(8, 0)};
+  const Simulation simulation(options);
+  CHECK(load(fixture("scale-sass.fatbin")) == CUDA_ERROR_INVALID_IMAGE);
+  CHECK(load(fixture("scale-none.fatbin")) == CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
 }
 
 TEST_CASE("functions of a module") {

@@ -14,9 +14,7 @@ using namespace rmsnorm::cuda;  // the driver's names, as its callers know them
 inline constexpr CUresult CUDA_ERROR_NOT_INITIALIZED{3};
 inline constexpr CUresult CUDA_ERROR_DEINITIALIZED{4};
 inline constexpr CUresult CUDA_ERROR_INVALID_DEVICE{101};
-inline constexpr CUresult CUDA_ERROR_INVALID_IMAGE{200};
 inline constexpr CUresult CUDA_ERROR_INVALID_CONTEXT{201};
-inline constexpr CUresult CUDA_ERROR_NO_BINARY_FOR_GPU{209};
 inline constexpr CUresult CUDA_ERROR_ECC_UNCORRECTABLE{214};
 inline constexpr CUresult CUDA_ERROR_INVALID_PTX{218};
 inline constexpr CUresult CUDA_ERROR_NVLINK_UNCORRECTABLE{220};

@@ -27,6 +27,10 @@ constexpr std::uint16_t kElf = 2;
 constexpr std::uint64_t kZstd = 0x8000;  // "default", "size" and "balance"; "speed" is 0x2000, LZ4
 constexpr std::uint64_t kSpecific = 0x100000;  // for compute_90a and the like: that GPU alone
 
+// The CUDA of the drivers that read machine code of nvcc 13, and zstd.
+constexpr int kOldestForCode = 13000;
+constexpr int kOldestForZstd = 12040;
+
 // A damaged length must not take all memory there is.
 constexpr std::uint64_t kMaxBytes = std::uint64_t{256} << 20;
 
@@ -183,9 +187,11 @@ std::vector<unsigned char> copy_image(const void* image) {
   refuse("neither a fatbin nor a text that ends");
 }
 
-std::string select_ptx(Bytes image, int capability) {
+std::string select_ptx(Bytes image, int capability, int driver_version) {
+  const bool reads_code = driver_version >= kOldestForCode;
   if (!is_fatbin(image)) {
     if (is_elf(image)) {
+      if (!reads_code) refuse("machine code of a newer CUDA");
       throw ImageError(ImageError::Kind::kNoBinary, "machine code cannot be run here");
     }
     if (!may_be_text(image)) refuse("neither a fatbin nor PTX");
@@ -193,7 +199,12 @@ std::string select_ptx(Bytes image, int capability) {
   }
   std::optional<Entry> best;
   for (const Entry& entry : parse_fatbin(image)) {
-    if (entry.kind != kPtx || entry.capability > capability) continue;
+    if (entry.capability > capability) continue;
+    if (entry.kind == kElf) {
+      const bool fits = entry.capability / 10 == capability / 10;
+      if (fits && !reads_code) refuse("fatbin: machine code of a newer CUDA");
+      continue;
+    }
     if (entry.specific && entry.capability != capability) continue;
     if (!best || entry.capability > best->capability) best = entry;
   }
@@ -202,6 +213,7 @@ std::string select_ptx(Bytes image, int capability) {
                                                       std::to_string(capability) +
                                                       " or below (machine code is passed over)");
   }
+  if (best->zstd && driver_version < kOldestForZstd) refuse("fatbin: compressed with zstd");
   std::string ptx = decompress(*best);
   if (!may_be_text(Bytes(reinterpret_cast<const unsigned char*>(ptx.data()), ptx.size()))) {
     refuse("fatbin: the PTX is no text");

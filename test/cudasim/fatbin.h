@@ -27,7 +27,9 @@ using Bytes = std::span<const unsigned char>;
 std::vector<unsigned char> copy_image(const void* image);
 
 // The PTX in an image (a fatbin, or PTX itself) for a GPU of this compute capability, such as 75:
-// the highest there is up to it. Machine code is passed over. Throws ImageError.
-std::string select_ptx(Bytes image, int capability);
+// the highest there is up to it. Machine code is passed over. A driver older than CUDA 13, from
+// which all machine code is taken to be, refuses code for its GPU; one older than 12.4 refuses
+// what zstd has compressed. Throws ImageError.
+std::string select_ptx(Bytes image, int capability, int driver_version = 13000);
 
 }  // namespace cudasim

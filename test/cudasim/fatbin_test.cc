@@ -79,9 +79,9 @@ Image make_fatbin(const std::vector<EntryPlan>& plans) {
 }
 
 // What select_ptx gives, or what it refuses with.
-std::string outcome(const Image& image, int capability) {
+std::string outcome(const Image& image, int capability, int driver_version = 13000) {
   try {
-    return select_ptx(image, capability);
+    return select_ptx(image, capability, driver_version);
   } catch (const ImageError& error) {
     return error.kind == ImageError::Kind::kInvalid ? "invalid" : "no binary";
   }
@@ -165,6 +165,30 @@ TEST_CASE("what nvcc 13.0 makes") {
   const std::string plain = outcome(fixture("scale-none.fatbin"), 75);
   CHECK(plain == outcome(fixture("scale-size.fatbin"), 75));
   CHECK(plain.find(".entry scale(") != std::string::npos);
+}
+
+TEST_CASE("drivers older than the compiler") {
+  const struct {
+    const char* file;
+    int capability, driver_version;
+    const char* expected;
+  } cases[] = {
+      // Machine code for the GPU is refused, other code is passed over.
+      {"scale-sass.fatbin", 80, 12090, "invalid"},   {"scale-sass.fatbin", 89, 12090, "invalid"},
+      {"scale-sass.fatbin", 90, 12090, "no binary"}, {"scale-sass.fatbin", 75, 12090, "no binary"},
+      {"scale-sass.fatbin", 80, 13000, "no binary"}, {"scale-mixed.fatbin", 80, 12090, "invalid"},
+      {"scale-mixed.fatbin", 75, 12090, "sm_75"},    {"scale-size.fatbin", 90, 12040, "sm_90"},
+      {"scale-size.fatbin", 90, 12030, "invalid"},  // zstd
+      {"scale-none.fatbin", 90, 12030, "sm_90"},
+  };
+  for (const auto& [file, capability, driver_version, expected] : cases) {
+    CAPTURE(file);
+    CAPTURE(capability);
+    CAPTURE(driver_version);
+    CHECK(target_of(outcome(fixture(file), capability, driver_version)) == expected);
+  }
+  const Image cubin{0x7f, 'E', 'L', 'F', 2};
+  CHECK(outcome(cubin, 90, 12090) == "invalid");
 }
 
 // Whatever is done to an image, it is refused, or PTX is found in it; sanitizers watch.

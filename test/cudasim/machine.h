@@ -32,8 +32,9 @@ struct DeviceModel {
   std::size_t shared_bytes = 48 << 10;         // per block without opting in
   std::size_t shared_optin_bytes = 227 << 10;  // per block after it
   int registers_per_block = 65536;
+  std::size_t cache_bytes = 50 << 20;  // of the second level
 
-  // Of compute capability 7.5, 8.0 or 9.0; throws std::invalid_argument for others.
+  // Of compute capability 7.0 or later; throws std::invalid_argument for others.
   static DeviceModel of(int major, int minor);
 };
 

@@ -203,6 +203,11 @@ TEST_CASE("device models") {
   CHECK(DeviceModel::of(7, 5).shared_optin_bytes == 64 << 10);
   CHECK(DeviceModel::of(8, 0).multiprocessors == 108);
   CHECK(DeviceModel::of(9, 0).major == 9);
+  CHECK(DeviceModel::of(8, 6).shared_optin_bytes == 99 << 10);
+  CHECK(DeviceModel::of(8, 7).shared_optin_bytes == 163 << 10);
+  CHECK(DeviceModel::of(11, 0).shared_optin_bytes == 227 << 10);
+  CHECK(DeviceModel::of(15, 0).shared_optin_bytes == 99 << 10);
+  CHECK(DeviceModel::of(15, 0).major == 15);
   CHECK_THROWS_AS(DeviceModel::of(6, 1), std::invalid_argument);
 }
 

@@ -280,22 +280,34 @@ template void DeviceMemory::fill(u64, unsigned short, std::size_t);
 template void DeviceMemory::fill(u64, unsigned, std::size_t);
 
 DeviceModel DeviceModel::of(int major, int minor) {
-  DeviceModel model;
-  model.major = major;
-  model.minor = minor;
-  if (major == 7 && minor == 5) {  // T4
-    model.multiprocessors = 40;
-    model.memory_bytes = std::size_t{16} << 30;
-    model.shared_optin_bytes = 64 << 10;
-  } else if (major == 8 && minor == 0) {  // A100
-    model.multiprocessors = 108;
-    model.memory_bytes = std::size_t{40} << 30;
-    model.shared_optin_bytes = 163 << 10;
-  } else if (major != 9 || minor != 0) {
-    throw std::invalid_argument("no model of compute capability " + std::to_string(major) + "." +
-                                std::to_string(minor));
+  // What CUDA documents for each, and a GPU that has it; the newest come first. Those between two
+  // are like the older one.
+  constexpr struct {
+    int capability, multiprocessors, gigabytes, shared_optin_kib, cache_mib;
+  } kModels[] = {
+      {120, 170, 32, 99, 96},    // RTX 5090
+      {100, 148, 180, 227, 126},  // B200
+      {90, 132, 80, 227, 50},    // H100
+      {89, 128, 24, 99, 72},     // RTX 4090
+      {87, 16, 32, 163, 4},     // Jetson AGX Orin
+      {86, 84, 48, 99, 6},      // A40
+      {80, 108, 40, 163, 40},    // A100
+      {75, 40, 16, 64, 4},      // T4
+      {70, 80, 32, 96, 6},      // V100
+  };
+  for (const auto& [capability, multiprocessors, gigabytes, shared_optin_kib, cache_mib] : kModels) {
+    if (10 * major + minor < capability) continue;
+    DeviceModel model;
+    model.major = major;
+    model.minor = minor;
+    model.multiprocessors = multiprocessors;
+    model.memory_bytes = static_cast<std::size_t>(gigabytes) << 30;
+    model.shared_optin_bytes = static_cast<std::size_t>(shared_optin_kib) << 10;
+    model.cache_bytes = static_cast<std::size_t>(cache_mib) << 20;
+    return model;
   }
-  return model;
+  throw std::invalid_argument("no model of compute capability " + std::to_string(major) + "." +
+                              std::to_string(minor));
 }
 
 }  // namespace cudasim

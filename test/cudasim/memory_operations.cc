@@ -5,6 +5,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "async_copies.h"
 #include "lanewise.h"
 #include "local_memory.h"
 #include "memory.h"
@@ -259,6 +260,52 @@ void store(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
   }
 }
 
+// The lanes' addresses in a register, of `Address` bits, checked for an access of `bytes`.
+template <class Address>
+void resolve_register(Machine& machine, Warp& warp, const Instruction& i, int operand, Mask active,
+                      Space space, Access access, Addresses& addresses) {
+  const Address* from = warp.lanes<Address>(i.in[operand]);
+  std::copy_n(from, kLanes, addresses.device);
+  addresses.contiguous = false;
+  resolve_space(machine, warp, i, active, space, i.width, access, addresses);
+}
+
+void start_async_copy(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
+  Addresses from;
+  resolve_register<u64>(machine, warp, i, 1, active, Space::kGlobal, Access::kRead, from);
+  count_work(warp.work.back(), Space::kGlobal, i.width, Access::kRead);
+  count_work(warp.work.back(), Space::kShared, i.width, Access::kWrite);
+  if (machine.traffic != nullptr) {
+    machine.traffic->count_global(from.device, active, i.width, Access::kRead);
+  }
+  const u32* to = warp.lanes<u32>(i.in[0]);
+  for (Mask left = active; left != 0; left &= left - 1) {
+    const int lane = std::countr_zero(left);
+    AsyncCopies::Copy copy{to[lane], {}, i.width};
+    const std::byte* host =
+        from.contiguous ? from.host[0] + static_cast<std::size_t>(lane) * i.width : from.host[lane];
+    std::memcpy(copy.bytes.data(), host, i.width);
+    warp.copies[static_cast<std::size_t>(lane)].add(copy);
+  }
+}
+
+void finish_async_copies(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
+  std::vector<AsyncCopies::Copy> copies;
+  for (Mask left = active; left != 0; left &= left - 1) {
+    const int lane = std::countr_zero(left);
+    AsyncCopies& own = warp.copies[static_cast<std::size_t>(lane)];
+    while (own.take(static_cast<std::size_t>(i.immediate), &copies)) {
+      for (const AsyncCopies::Copy& copy : copies) {
+        Addresses to;
+        to.device[lane] = copy.to;
+        resolve_space(machine, warp, i, Mask{1} << lane, Space::kShared, copy.count, Access::kWrite,
+                      to);
+        std::memcpy(to.host[lane], copy.bytes.data(), copy.count);
+      }
+    }
+  }
+}
+
 // f(old, operand, third) is the new value. One lane after the other.
 template <class T, bool Returns, class F>
 Handler atomic(F) {
@@ -369,6 +416,16 @@ Handler store_from(int width) {
 }
 
 }  // namespace
+
+Handler async_copy_handler() { return start_async_copy; }
+Handler async_commit_handler() {
+  return [](Machine&, Warp& warp, const Instruction&, Mask active) {
+    for (Mask left = active; left != 0; left &= left - 1) {
+      warp.copies[static_cast<std::size_t>(std::countr_zero(left))].end_group();
+    }
+  };
+}
+Handler async_wait_handler() { return finish_async_copies; }
 
 Handler load_handler(int width, int register_width, bool extends_sign) {
   if (register_width == 1) return load_into<u8>(width, extends_sign);

@@ -65,15 +65,17 @@ class Variable {
 
 DeviceModel model_of(const Variable& capability, std::size_t device) {
   const std::string_view text = capability.given() ? capability.item_for(device) : "9.0";
-  if (text.size() == 3 && text[1] == '.' && text[0] >= '0' && text[0] <= '9' && text[2] >= '0' &&
-      text[2] <= '9') {
-    try {
-      return DeviceModel::of(text[0] - '0', text[2] - '0');
-    } catch (const std::invalid_argument&) {
-      // Said below.
-    }
+  const std::size_t point = text.find('.');
+  constexpr const char* kExpected = "7.0 or more, such as 8.6, or one of these for each device";
+  if (point == std::string_view::npos) capability.refuse(kExpected);
+  try {
+    const auto number = [&](std::string_view digits, int most) {
+      return static_cast<int>(capability.integer(digits, 0, most));
+    };
+    return DeviceModel::of(number(text.substr(0, point), 99), number(text.substr(point + 1), 9));
+  } catch (const std::invalid_argument&) {
+    capability.refuse(kExpected);
   }
-  capability.refuse("7.5, 8.0 or 9.0, or one of them for each device");
 }
 
 std::vector<DeviceModel> read_devices(const Environment& get) {
@@ -81,6 +83,7 @@ std::vector<DeviceModel> read_devices(const Environment& get) {
   const Variable capability(get, "CUDASIM_CC");
   const Variable multiprocessors(get, "CUDASIM_SMS");
   const Variable memory(get, "CUDASIM_MEMORY");
+  const Variable cache(get, "CUDASIM_CACHE");
   std::vector<DeviceModel> devices;
   const std::int64_t devices_wanted = count.given() ? count.integer(0, kMaxDevices) : 1;
   for (std::size_t i = 0; i < static_cast<std::size_t>(devices_wanted); ++i) {
@@ -92,6 +95,9 @@ std::vector<DeviceModel> read_devices(const Environment& get) {
     if (memory.given()) {
       model.memory_bytes =
           static_cast<std::size_t>(memory.integer(memory.item_for(i), 1, std::int64_t{1} << 42));
+    }
+    if (cache.given()) {
+      model.cache_bytes = static_cast<std::size_t>(cache.integer(cache.item_for(i), 1, 1 << 30));
     }
     devices.push_back(model);
   }

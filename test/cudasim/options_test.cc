@@ -67,6 +67,8 @@ TEST_CASE("each variable is read") {
   CHECK(options.failures[1].error == CUDA_ERROR_UNKNOWN);
   CHECK(read({{"CUDASIM_FAIL", "*@5:CUDA_ERROR_UNKNOWN"}}).failures.at(0).function == "*");
   CHECK(read({{"CUDASIM_DEVICES", "0"}}).devices.empty());
+  CHECK(read({{"CUDASIM_CC", "12.1"}}).devices.at(0).major == 12);
+  CHECK(read({{"CUDASIM_CC", "12.1"}}).devices.at(0).minor == 1);
 }
 
 TEST_CASE("what is not understood is refused, and named") {
@@ -74,7 +76,9 @@ TEST_CASE("what is not understood is refused, and named") {
       {"CUDASIM_DEVICES", "-1"},
       {"CUDASIM_DEVICES", "two"},
       {"CUDASIM_DEVICES", "1x"},
-      {"CUDASIM_CC", "8.6"},
+      {"CUDASIM_CC", "6.1"},
+      {"CUDASIM_CC", "8.x"},
+      {"CUDASIM_CC", "8.10"},
       {"CUDASIM_CC", "9"},
       {"CUDASIM_CC", "9.0,"},
       {"CUDASIM_SMS", "0"},

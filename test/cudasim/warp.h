@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "async_copies.h"
 #include "machine.h"
 #include "program.h"
 
@@ -34,6 +35,7 @@ struct Warp {
   const Instruction* barrier = nullptr;  // waits here for the other warps
   u64 instructions = 0;
   std::vector<WarpWork> work;  // its instructions counted from the begin; the last is of now
+  std::array<AsyncCopies, kLanes> copies;
 
   template <class T>
   T* lanes(Register place) {

@@ -50,7 +50,7 @@ async function outcomesOf(variables: Record<string, string>): Promise<('ok' | Fa
     `${persist} process.stdout.write(JSON.stringify(outcomes));`,
     { ...environment, ...variables },
   );
-  expect(stderr.replaceAll(/^cudasim: cuModuleLoadData: .*\n/gm, '')).toBe('');
+  expect(stderr).toBe('');
   expect(end).toBe(0);
   return JSON.parse(stdout) as ('ok' | Failure)[];
 }
@@ -108,35 +108,33 @@ onSimulator('on a simulated GPU', () => {
     expect(others).toEqual(allWell);
   });
 
-  test.each(['CUDA_ERROR_INVALID_IMAGE', 'CUDA_ERROR_NO_BINARY_FOR_GPU'])(
-    'kernels that do not load, by %s',
-    async (name) => {
-      const fail = `cuModuleLoadData@1:${name},cuModuleLoadData@3:${name}`;
-      const [first, second, ...others] = await outcomesOf({ CUDASIM_FAIL: fail });
-      for (const outcome of [first, second]) {
-        expect(outcome).toMatchObject({ code: name.replace('CUDA_ERROR', 'ERR_CUDA') });
-        const { message } = outcome as Failure;
-        expect(message).toContain("can not be loaded on 'cuda:0' (cudasim");
-        expect(message).toContain('compute capability 9.0): cuModuleLoadData failed: ' + name);
-      }
-      expect(others).toEqual(allWell);
-    },
-  );
+  // A simulated driver has no machine code to run: the second of two loads is of PTX.
+  test.each([
+    ['CUDA_ERROR_INVALID_IMAGE', [1, 3]],
+    ['CUDA_ERROR_NO_BINARY_FOR_GPU', [2, 4]],
+    ['CUDA_ERROR_OUT_OF_MEMORY', [1, 2]],
+  ])('kernels that do not load, by %s', async (name, calls) => {
+    const fail = calls.map((call) => `cuModuleLoadData@${call}:${name}`).join();
+    const [first, second, ...others] = await outcomesOf({ CUDASIM_FAIL: fail });
+    for (const outcome of [first, second]) {
+      expect(outcome).toMatchObject({ code: name.replace('CUDA_ERROR', 'ERR_CUDA') });
+      const { message } = outcome as Failure;
+      expect(message).toContain("can not be loaded on 'cuda:0' (cudasim");
+      expect(message).toContain('compute capability 9.0): cuModuleLoadData failed: ' + name);
+    }
+    expect(others).toEqual(allWell);
+  });
 
   test('a kernel that is not there', async () => {
-    const images = 20; // each is asked, and there are not as many
-    const failures = Array.from(
-      { length: images },
-      (_, i) => `cuModuleGetFunction@${i + 1}:CUDA_ERROR_NOT_FOUND`,
-    );
-    const [first, ...others] = await outcomesOf({ CUDASIM_FAIL: failures.join() });
+    const fail = 'cuModuleGetFunction@1:CUDA_ERROR_NOT_FOUND';
+    const [first, ...others] = await outcomesOf({ CUDASIM_FAIL: fail });
     expect(first).toMatchObject({
       code: 'ERR_CUDA_NOT_FOUND',
       message: expect.stringMatching(
         /^cuModuleGetFunction of \w+ failed: CUDA_ERROR_NOT_FOUND \(named symbol not found\)$/,
       ) as unknown,
     });
-    expect(others.slice(-3)).toEqual(allWell);
+    expect(others).toEqual(allWell);
   });
 
   test.each([
@@ -165,8 +163,8 @@ onSimulator('on a simulated GPU', () => {
     ['no device', { CUDASIM_DEVICES: '0' }, 'there is no device'],
     [
       'an old driver',
-      { CUDASIM_DRIVER_VERSION: '12090' },
-      'the driver serves CUDA 12.9 at most, and CUDA 13.0 is needed: driver 580 or newer',
+      { CUDASIM_DRIVER_VERSION: '10020' },
+      'the driver serves CUDA 10.2 at most, and CUDA 11.0 is needed: driver 450 or newer',
     ],
   ])('%s', async (_, variables, reason) => {
     const message = `CUDA is not available: ${reason}`;

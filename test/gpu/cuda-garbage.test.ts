@@ -93,6 +93,9 @@ onGpu('the native functions', () => {
     endCapture: () => [capturing()],
     abandonCapture: () => [capturing()],
     launchGraph: () => [graph(), stream()],
+    launchCounts: () => [0],
+    availableMemory: () => [0],
+    loadedImages: () => [0],
     dispose: () => [buffer()],
   };
   const names = Object.keys(valid) as Name[];

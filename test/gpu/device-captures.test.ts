@@ -262,7 +262,7 @@ onSimulator('with a driver that fails', () => {
   test.each([
     ['cuStreamBeginCapture_v2', 1, 3],
     ['cuStreamEndCapture', 1, 3],
-    ['cuGraphInstantiateWithFlags', 1, 3],
+    ['cuGraphInstantiate_v2', 1, 3],
     ['cuGraphLaunch', 1, 3],
     ['cuCtxGetCurrent', 30, 61],
     ['cuCtxSetCurrent', 30, 121],

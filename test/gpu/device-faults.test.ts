@@ -142,7 +142,7 @@ function failures(functions: readonly string[], error: string): string {
 
 /** What both need, besides room, which is asked for again once there is none. */
 const common = [
-  'cuGraphInstantiateWithFlags',
+  'cuGraphInstantiate_v2',
   'cuGraphLaunch',
   'cuMemcpyDtoHAsync_v2',
   'cuMemcpyHtoDAsync_v2',

@@ -16,6 +16,12 @@ const constants = find(/\b(CU_?[A-Z_0-9]+) = \d+/g);
 const enums = find(/\benum (CU\w+) :/g);
 const opaque = find(/\busing CU\w+ = struct (CU\w+)\*;/g);
 
+const floor = Number(
+  /kOldestVersion = (\d+);/.exec(
+    readFileSync(path.join(path.dirname(declarations), 'driver.h'), 'utf8'),
+  )?.[1],
+);
+
 const include = [process.env['CUDA_PATH'] ?? '/usr/local/cuda', '/usr']
   .map((folder) => path.join(folder, 'include'))
   .find((folder) => existsSync(path.join(folder, 'cuda.h')));
@@ -79,10 +85,41 @@ function complaints(header: string): string {
 test('all declarations are found', () => {
   expect(functions.length).toBeGreaterThan(45);
   expect(constants.length).toBeGreaterThan(20);
-  expect([enums.length, opaque.length]).toEqual([7, 7]);
+  expect([enums.length, opaque.length]).toEqual([7, 8]);
 });
 
+/**
+ * The CUDA that brought an exported function, such as 11040: cudaTypedefs.h has a type of each version
+ * of a function, cuName_v2 being the second.
+ */
+function versionOf(name: string, typedefs: string): number | undefined {
+  const [, base = '', version = '1'] = /^(.*?)(?:_v(\d))?$/.exec(name) ?? [];
+  const found = typedefs.matchAll(new RegExp(`\\*PFN_${base}_v(\\d+)\\)`, 'g'));
+  const versions = [...new Set(Array.from(found, ([, cuda]) => Number(cuda)))];
+  return versions.sort((a, b) => a - b)[Number(version) - 1];
+}
+
 whereFound('beside cuda.h', () => {
+  const typedefs = readFileSync(path.join(include ?? '', 'cudaTypedefs.h'), 'utf8');
+
+  test('every function is there in the oldest driver that is taken', () => {
+    const versions = functions.map((name) => [name, versionOf(name, typedefs) ?? NaN] as const);
+    expect(versions.filter(([, version]) => !(version <= floor))).toEqual([]);
+    expect(Math.max(...versions.map(([, version]) => version))).toBe(floor);
+  });
+
+  test.each([
+    ['cuInit', 2000],
+    ['cuMemAlloc_v2', 3020],
+    ['cuStreamBeginCapture_v2', 10010],
+    ['cuDevicePrimaryCtxRelease_v2', 11000],
+    ['cuGraphInstantiateWithFlags', 11040],
+    ['cuEventElapsedTime_v2', 12080],
+    ['cuNoSuchFunction', undefined],
+  ])('%s came with %p', (name, version) => {
+    expect(versionOf(name, typedefs)).toBe(version);
+  });
+
   test('every function and every constant is the same there', () => {
     expect(complaints(ours)).toBe('');
   });

@@ -18,7 +18,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { fatbinOf, readFatbin, sealFatbin, shippedFatbin } from '../../bench/environment/fatbin';
+import { contentsOf, fatbinOf, readFatbin, sealFatbin } from '../../bench/environment/fatbin';
 import { addon, hasSimulator, printedBy, simulator } from '../support/processes';
 
 const built = path.join(__dirname, '../../build/cuda');
@@ -115,29 +115,53 @@ onFiles(`kernels${unlessFiles}`, () => {
 
   test('that the driver does not understand', async () => {
     const copy = place('build/Release/rmsnorm.node', 'build/cuda');
-    const name = String(names[0]);
+    const name = String(names.find((each) => each.startsWith('forward')));
     const file = path.join(root, 'build/cuda', name);
-    const fatbin = Buffer.from(fatbinOf(readFileSync(file))).fill(0xff, 16, 80);
-    writeFileSync(file, sealFatbin(name, fatbin));
+    writeFileSync(file, sealFatbin(name, contentsOf(readFileSync(file)).fill(0xff, 16, 80)));
     const failure = expect.objectContaining({ code: 'ERR_CUDA_INVALID_IMAGE' }) as unknown;
     expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
   });
 
-  test('of the package have all machine code, and the newest PTX', async () => {
+  test('whose PTX is damaged, before it was sealed', async () => {
     const copy = place('build/Release/rmsnorm.node', 'build/cuda');
-    for (const name of names) {
-      const file = path.join(root, 'build/cuda', name);
-      const all = readFatbin(file).map(({ architecture }) => architecture);
-      const ptx = all.filter((architecture) => architecture.startsWith('compute_'));
-      expect(ptx.length).toBeGreaterThan(1);
-      writeFileSync(file, sealFatbin(name, shippedFatbin(file)));
-      const shipped = readFatbin(file).map(({ architecture }) => architecture);
-      const code = all.filter((architecture) => architecture.startsWith('sm_'));
-      expect(shipped.toSorted()).toEqual([...code, 'compute_90'].sort());
+    const name = String(names.find((each) => each.startsWith('forward')));
+    const file = path.join(root, 'build/cuda', name);
+    const contents = contentsOf(readFileSync(file));
+    const ptx = contents.indexOf('\n', fatbinOf(contents).length) + 1;
+    const failure = expect.objectContaining({ code: 'ERR_CUDA_INVALID_IMAGE' }) as unknown;
+    for (const damage of [
+      Buffer.concat([contents.subarray(0, ptx), Buffer.from('.version 7.0')]),
+      contents.subarray(0, contents.length - 20_000),
+      Buffer.from(contents).fill(0, ptx + 1000, ptx + 2000),
+    ]) {
+      writeFileSync(file, sealFatbin(name, damage));
+      expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
     }
-    expect(await outcomesOf(copy)).toEqual([1, 1, 1]);
-    const failure = expect.objectContaining({ code: 'ERR_CUDA_NO_BINARY_FOR_GPU' }) as unknown;
-    expect(await outcomesOf(copy, { capability: '8.0' })).toEqual([failure, failure, 1]); // simulated: by PTX alone
+  });
+
+  test('of a newer compiler give PTX alone to a driver', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const name = String(names.find((each) => each.startsWith('forward')));
+    const file = path.join(root, 'build/cuda', name);
+    const contents = contentsOf(readFileSync(file));
+    // Where machine code is tried first, the second call is that of PTX.
+    const prepare = "process.env.CUDASIM_FAIL = 'cuModuleLoadData@2:CUDA_ERROR_OUT_OF_MEMORY';";
+    const failure = expect.objectContaining({ code: 'ERR_CUDA_OUT_OF_MEMORY' }) as unknown;
+    expect(await outcomesOf(copy, { prepare })).toEqual([failure, 1, 1]);
+    expect(contents.write('sm 14000', fatbinOf(contents).length)).toBe(8);
+    writeFileSync(file, sealFatbin(name, contents));
+    expect(await outcomesOf(copy, { prepare })).toEqual([1, 1, 1]);
+  });
+
+  test('have machine code, and PTX of several architectures', () => {
+    for (const name of names) {
+      const all = readFatbin(path.join(built, name));
+      expect(all.filter(({ isPtx }) => isPtx).length).toBe(1);
+      expect(all.at(-1)?.architecture).toMatch(/^compute_\d+(\+\d+)*$/);
+      expect(all.filter(({ architecture }) => /^sm_\d+$/.test(architecture)).length).toBe(
+        all.length - 1,
+      );
+    }
   });
 
   test('are read once a process', async () => {
@@ -172,7 +196,7 @@ onFiles(`kernels${unlessFiles}`, () => {
   test('end with what a build of them in JavaScript ends with', () => {
     for (const name of names) {
       const file = readFileSync(path.join(built, name));
-      expect(sealFatbin(name, fatbinOf(file)).equals(file)).toBe(true);
+      expect(sealFatbin(name, contentsOf(file)).equals(file)).toBe(true);
     }
   });
 
@@ -194,7 +218,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     ['a byte short', (whole: Buffer) => whole.subarray(0, -1), otherChecksum],
     ['a byte longer', (whole: Buffer) => Buffer.concat([whole, Buffer.of(10)]), otherChecksum],
     ['short of a byte inside', (whole: Buffer) => whole.subarray(1), otherChecksum],
-    ['without a checksum', (whole: Buffer) => fatbinOf(whole), noChecksum],
+    ['without a checksum', (whole: Buffer) => contentsOf(whole), noChecksum],
     ['empty', () => '', noChecksum],
     ['no fatbins', () => 'version https://example.com\n', noChecksum],
     ['flipped in their first byte', flip(() => 0), otherChecksum],
@@ -209,12 +233,34 @@ onFiles(`kernels${unlessFiles}`, () => {
     expect(await outcomesOf(copy)).toEqual(damaged(file, reason));
   });
 
+  test.each([
+    ['nothing', () => Buffer.alloc(0)],
+    ['a text', () => Buffer.from('kernels')],
+    ['a fatbin alone', fatbinOf],
+    ['a fatbin that is longer than the file', (whole: Buffer) => whole.subarray(0, 1000)],
+    ['PTX alone', (whole: Buffer) => whole.subarray(fatbinOf(whole).length)],
+    [
+      'PTX of nobody knows what',
+      (whole: Buffer) => Buffer.concat([fatbinOf(whole), Buffer.from('sm 13000 compute_ 11000\n')]),
+    ],
+    [
+      'PTX for nobody knows which driver',
+      (whole: Buffer) => Buffer.concat([fatbinOf(whole), Buffer.from('sm 13000 compute_80 new\n')]),
+    ],
+  ])('that were sealed, and are %s', async (_, damage) => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const name = String(names[0]);
+    const file = path.join(root, 'build/cuda', name);
+    writeFileSync(file, sealFatbin(name, damage(contentsOf(readFileSync(file)))));
+    expect(await outcomesOf(copy)).toEqual(damaged(file, 'it is no fatbin with PTX behind it'));
+  });
+
   test('under the name of others', async () => {
     const copy = place('build/Release/rmsnorm.node', 'build/cuda');
     const [first, second] = names as [string, string];
     const older = first.replace(/\.[0-9a-f]{16}\./, '.0123456789abcdef.');
     const file = path.join(root, 'build/cuda', first);
-    const fatbin = fatbinOf(readFileSync(file));
+    const fatbin = contentsOf(readFileSync(file));
     cpSync(path.join(root, 'build/cuda', second), file);
     const reason = (name: string) => `it is the file '${name}' under another name`;
     expect(await outcomesOf(copy)).toEqual(damaged(file, reason(second)));

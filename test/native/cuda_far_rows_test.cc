@@ -120,7 +120,7 @@ std::string far_backward(Gpu& gpu, const Rows& layout, const Problem& problem) {
 
   cuda::DeviceMemory workspace;
   cuda::DeviceMemory partials;
-  must(workspace.allocate(cuda::backward_workspace_bytes(gpu.device(), args)));
+  must(workspace.allocate(cuda::backward_workspace_bytes(gpu.device(), args, group_rows)));
   must(partials.allocate(cuda::partial_row_bytes(problem.shape.hidden_size)));
   must(cuda::launch_backward(gpu.device(), args, group_rows, partials.get(), workspace.get(),
                              gpu.stream().get()));

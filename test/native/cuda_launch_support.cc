@@ -110,7 +110,7 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
     const BackwardArgs args = part(range.begin, range.end);
     if (args.shape.rows == 0) continue;
     cuda::DeviceMemory workspace;
-    must(workspace.allocate(cuda::backward_workspace_bytes(gpu.device(), args)));
+    must(workspace.allocate(cuda::backward_workspace_bytes(gpu.device(), args, cut.group_rows)));
     const std::int64_t group = range.begin / cut.group_rows;
     must(cuda::launch_backward(gpu.device(), args, cut.group_rows,
                                layout.dweight ? partials.address(group) : 0, workspace.get(),

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <initializer_list>
@@ -107,6 +108,54 @@ TEST_CASE("16-bit formats: any NaN stays one") {
   }
   CHECK(std::isnan(to_float(from_float<Float16>(kNaN))));
   CHECK(std::isnan(to_float(from_float<float>(kNaN))));
+}
+
+// The bits of product * 2^exponent rounded once to bfloat16: whole numbers alone, for results below
+// the largest number.
+std::uint16_t rounded_once(std::uint32_t product, int exponent) {
+  if (product == 0) return 0;
+  // The unit of the result: 2^-133 of subnormal numbers, else by 8 digits.
+  const int digits = std::bit_width(product);
+  const int unit = std::max(exponent + digits - 8, -133);
+  const int dropped = unit - exponent;
+  std::uint32_t kept = 0;
+  if (dropped <= 0) {
+    kept = product << -dropped;
+  } else if (dropped < 31) {
+    kept = product >> dropped;
+    const std::uint32_t rest = product & ((1u << dropped) - 1);
+    const std::uint32_t half = 1u << (dropped - 1);
+    kept += rest > half || (rest == half && (kept & 1) != 0);
+  }
+  // A number of 8 digits has its first in the exponent; one that grew to 9 is the next exponent's.
+  return static_cast<std::uint16_t>(kept + (static_cast<std::uint32_t>(unit + 133) << 7));
+}
+
+// The CUDA kernels multiply 16-bit numbers by an instruction that rounds once, where the contract
+// rounds to float32 and then to 16 bits. Of float16 the product is exact in float32.
+TEST_CASE("float16: a product of bfloat16 has the same bits by one rounding and by two") {
+  int different = 0;
+  for (std::uint32_t a = 1; a < 256; ++a) {
+    for (std::uint32_t b = a; b < 256; ++b) {
+      for (int exponent = -175; exponent < -100; ++exponent) {
+        const auto product = static_cast<float>(std::ldexp(a * b, exponent));
+        different += from_float<BFloat16>(product).bits != rounded_once(a * b, exponent);
+      }
+    }
+  }
+  CHECK(different == 0);
+}
+
+TEST_CASE("float16: a product of float16 is exact in float32") {
+  for (const std::uint16_t bits : {0x0001, 0x03ff, 0x0400, 0x3bff, 0x7bff}) {
+    int inexact = 0;
+    for (std::uint32_t i = 0; i <= kLargest<Float16>; ++i) {
+      const float a = to_float(Float16{bits});
+      const float b = to_float(Float16{static_cast<std::uint16_t>(i)});
+      inexact += static_cast<double>(a * b) != static_cast<double>(a) * static_cast<double>(b);
+    }
+    CHECK(inexact == 0);
+  }
 }
 
 }  // namespace

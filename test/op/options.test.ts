@@ -12,7 +12,7 @@ import {
 } from '../../lib';
 import { backwardErrors } from '../support/bounds';
 import { makeCase, type Case, type CaseOptions } from '../support/cases';
-import { pairwise, type Choices } from '../support/pairwise';
+import { pairwise, type Choices } from '../../bench/verify/pairwise';
 import { backward, residualSum, roundTo } from '../support/reference';
 import {
   arrayOf,

@@ -5,7 +5,7 @@ import { isBuiltin } from 'node:module';
 import path from 'node:path';
 
 import { optionalPackages } from '../../bench/environment/optional-packages';
-import { installedPackage, makeApplication, outputOf, removeFolders } from './application';
+import { installedPackage, makeApplication, outputOf, removeFolders, run } from './application';
 
 afterAll(removeFolders);
 
@@ -41,4 +41,13 @@ test('benchmarks, with nothing but these packages', () => {
   const output = outputOf(application, 'node_modules/.bin/fused-rmsnorm', ['bench', ...args]);
   expect(output).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
   expect(output).toMatch(/^ *shape .*\n─+\n *1x64 /m);
+});
+
+test('verifies a GPU, or says why there is none', () => {
+  const application = makeApplication();
+  const environment = { RMSNORM_LIBCUDA: path.join(application, 'no-such-library') };
+  const program = 'node_modules/.bin/fused-rmsnorm';
+  const { end, stdout, stderr } = run(application, program, ['verify'], environment);
+  expect([end, stdout]).toEqual([1, '']);
+  expect(stderr).toMatch(/^CUDA is not available: .*no-such-library.*\n$/);
 });

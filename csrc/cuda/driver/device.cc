@@ -6,8 +6,6 @@
 #include <memory>
 #include <utility>
 
-#include "kernel_files.h"
-
 namespace rmsnorm::cuda {
 namespace {
 
@@ -44,6 +42,7 @@ Status read_properties(CUdevice handle, int ordinal, DeviceProperties* propertie
       {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, &properties->minor},
       {CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, &properties->multiprocessors},
       {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, &properties->shared_memory_optin},
+      {CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, &properties->cache_bytes},
   };
   for (const auto& [attribute, value] : attributes) {
     RMSNORM_TRY(RMSNORM_CUDA(cuDeviceGetAttribute, value, attribute, handle));
@@ -170,63 +169,10 @@ void Device::release() {
   CUcontext previous = nullptr;
   driver().cuCtxGetCurrent(&previous);
   if (driver().cuCtxSetCurrent(context_) != CUDA_SUCCESS) return;
-  for (const CUmodule module : modules_) driver().cuModuleUnload(module);
+  modules_.unload();
   driver().cuCtxSetCurrent(previous == context_ ? nullptr : previous);
   driver().cuDevicePrimaryCtxRelease_v2(handle_);
-  for (auto& kernel : kernels_) kernel.store(nullptr, std::memory_order_relaxed);
-  modules_.clear();
   context_ = nullptr;
-}
-
-Status Device::kernel(const KernelEntry& row, CUfunction* kernel) {
-  std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
-  *kernel = known.load(std::memory_order_acquire);
-  if (*kernel != nullptr) return {};
-  const std::lock_guard lock(mutex_);
-  if (modules_.empty()) RMSNORM_TRY(load_modules());
-  RMSNORM_TRY(load_kernel(row.name, kernel));
-  known.store(*kernel, std::memory_order_release);
-  return {};
-}
-
-Status Device::load_modules() {
-  std::vector<CUmodule> modules;
-  modules.reserve(images_.size());  // nothing below takes memory while a module is only in here
-  for (const std::vector<std::byte>& image : images_) {
-    CUmodule module = nullptr;
-    const CUresult result = driver().cuModuleLoadData(&module, image.data());
-    if (result != CUDA_SUCCESS) {
-      for (const CUmodule loaded : modules) driver().cuModuleUnload(loaded);
-      const Status status = check(result, "cuModuleLoadData");
-      return {status.code(),
-              "The kernels can not be loaded on " + name() + " (" + properties_.name +
-                  ", compute capability " + std::to_string(properties_.major) + "." +
-                  std::to_string(properties_.minor) + "): " + status.message(),
-              status.driver_error()};
-    }
-    modules.push_back(module);
-  }
-  modules_ = std::move(modules);
-  return {};
-}
-
-Status Device::load_kernel(const char* name, CUfunction* kernel) const {
-  CUfunction function = nullptr;
-  CUresult found = CUDA_ERROR_NOT_FOUND;
-  for (const CUmodule module : modules_) {
-    found = driver().cuModuleGetFunction(&function, module, name);
-    if (found != CUDA_ERROR_NOT_FOUND) break;
-  }
-  RMSNORM_TRY(check(found, std::string("cuModuleGetFunction of ") + name));
-  int static_bytes = 0;
-  RMSNORM_TRY(RMSNORM_CUDA(cuFuncGetAttribute, &static_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
-                           function));
-  // A launch may ask for 48 KiB without this, and after it for all that a block can have.
-  RMSNORM_TRY(RMSNORM_CUDA(cuFuncSetAttribute, function,
-                           CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                           properties_.shared_memory_optin - static_bytes));
-  *kernel = function;
-  return {};
 }
 
 Status Device::note_fault(Status status) {

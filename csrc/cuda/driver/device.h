@@ -15,7 +15,7 @@
 #include "../../op/status.h"
 #include "../kernels/kernel_registry.h"
 #include "driver.h"
-#include "kernel_files.h"
+#include "kernel_modules.h"
 
 namespace rmsnorm::cuda {
 
@@ -29,22 +29,39 @@ struct DeviceProperties {
   std::int64_t total_memory = 0;  // bytes
   int multiprocessors = 0;
   int shared_memory_optin = 0;  // bytes a block can have at most, after opting in
+  int cache_bytes = 0;          // of the second level
 };
 
 class Device {
  public:
   Device(CUdevice handle, DeviceProperties properties, const KernelImages& images)
-      : handle_(handle), properties_(std::move(properties)), images_(images) {}
+      : handle_(handle), properties_(std::move(properties)), modules_(images, properties_) {}
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
   const DeviceProperties& properties() const { return properties_; }
   std::string name() const { return device_name(properties_.ordinal); }
 
-  // The kernel of an entry; a launch of it may use all the shared memory of a block. Within a
-  // DeviceScope of this device. The kernels are loaded when the first is asked for; each stays
-  // valid until release_devices(), and costs no lock from its second time on. Errors: kCuda.
-  Status kernel(const KernelEntry& row, CUfunction* kernel);
+  // The kernel of an entry, until release_devices(): KernelModules::find(). Within a DeviceScope of
+  // this device.
+  Status kernel(const KernelEntry& row, CUfunction* kernel) {
+    count_launch(row);
+    return modules_.find(row, kernel);
+  }
+
+  // Loads all that kernel() may give, so that no call of it has to: for where loading takes too
+  // long, or is not allowed. Within a DeviceScope of this device. Errors: kCuda.
+  Status load_all_kernels() { return modules_.load_all(); }
+
+  // What the kernels of a file were loaded from: KernelModules::loaded_image().
+  std::string loaded_image(std::size_t file) const { return modules_.loaded_image(file); }
+
+  // How often kernel() was asked for a kernel, which is once for each launch. Launches of several
+  // threads at the same time may count as one: an exact count would need a locked instruction in
+  // every launch.
+  std::uint32_t launch_count(const KernelEntry& row) const {
+    return launches_[kernel_number(row)].load(std::memory_order_relaxed);
+  }
 
   // Passes on the status of a call, and remembers a fault, after which the driver refuses all that
   // uses the context: a later error's message then says that it is due to an earlier one.
@@ -66,17 +83,17 @@ class Device {
   void leave() noexcept;
   void destroy_postponed() noexcept;
   void release();
-  Status load_modules();
-  Status load_kernel(const char* name, CUfunction* kernel) const;
+  void count_launch(const KernelEntry& row) {
+    launches_[kernel_number(row)].store(launch_count(row) + 1, std::memory_order_relaxed);
+  }
 
   const CUdevice handle_;
   const DeviceProperties properties_;
-  const KernelImages& images_;
-  std::mutex mutex_;             // of all below, but that kernels_ is read without it
-  CUcontext context_ = nullptr;  // retained while not null
-  int scopes_ = 0;               // DeviceScopes of any thread
-  std::vector<CUmodule> modules_;
-  std::array<std::atomic<CUfunction>, kKernelCount> kernels_{};  // null until it was asked for
+  KernelModules modules_;
+  std::array<std::atomic<std::uint32_t>, kKernelCount> launches_{};
+  std::mutex mutex_;                              // of all below
+  CUcontext context_ = nullptr;                   // retained while not null
+  int scopes_ = 0;                                // DeviceScopes of any thread
   std::string fault_;                             // the driver's name of the first one, or empty
   std::vector<std::shared_ptr<void>> postponed_;  // waits for destroy_postponed()
   std::atomic<bool> has_postponed_{false};

@@ -8,10 +8,6 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The kernels come from CUDA 13, whose images and PTX an older driver does not read.
-constexpr int kNeededVersion = 13000;
-constexpr const char* kNeededDriver = "580";
-
 #if defined(_WIN32)
 constexpr const char* kLibrary = "nvcuda.dll";
 #else
@@ -49,10 +45,10 @@ Status open(Driver* driver) {
     return unavailable("the library " + shown + " is no CUDA driver");
   }
   RMSNORM_TRY(explain(driver->cuDriverGetVersion(&driver->version), "cuDriverGetVersion"));
-  if (driver->version < kNeededVersion) {
+  if (driver->version < kOldestVersion) {
     return unavailable("the driver serves CUDA " + version_text(driver->version) +
-                       " at most, and CUDA " + version_text(kNeededVersion) +
-                       " is needed: driver " + kNeededDriver + " or newer");
+                       " at most, and CUDA " + version_text(kOldestVersion) +
+                       " is needed: driver " + kOldestDriver + " or newer");
   }
   if (missing != nullptr) {
     return unavailable("the library " + shown + " has no function " + missing);

@@ -17,6 +17,11 @@ struct Driver {
   int devices = 0;  // at least 1
 };
 
+// The oldest CUDA that a driver may serve, and the first drivers that do: all functions of
+// driver_api.h are that old.
+inline constexpr int kOldestVersion = 11000;
+inline constexpr const char* kOldestDriver = "450";
+
 // Opens the library RMSNORM_LIBCUDA names, else the system's, initialises the driver and counts its
 // devices. Once this has succeeded, later calls do nothing; after a failure the next call tries
 // again, since a driver may be short of memory for a moment. Any thread may call.

@@ -13,6 +13,8 @@ enum CUresult : int {
   CUDA_ERROR_INVALID_VALUE = 1,
   CUDA_ERROR_OUT_OF_MEMORY = 2,
   CUDA_ERROR_NO_DEVICE = 100,
+  CUDA_ERROR_INVALID_IMAGE = 200,
+  CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
   CUDA_ERROR_NOT_FOUND = 500,
   CUDA_ERROR_NOT_READY = 600,
 };
@@ -26,10 +28,12 @@ using CUstream = struct CUstream_st*;
 using CUevent = struct CUevent_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
+using CUgraphNode = struct CUgraphNode_st*;
 using CUstreamCallback = void (*)(CUstream stream, CUresult status, void* user_data);
 
 enum CUdevice_attribute : int {
   CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
+  CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE = 38,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
   CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
@@ -55,7 +59,8 @@ inline constexpr unsigned CU_EVENT_DISABLE_TIMING = 2;
 inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
 
 // F(name, parameters): every function that is called, under its exported (versioned) name. All
-// return a CUresult.
+// return a CUresult. A driver without one of them is refused: so each is as old as kOldestVersion
+// (driver.h). test/gpu/driver-abi.test.ts compares that with NVIDIA's header.
 #define RMSNORM_DRIVER_FUNCTIONS(F)                                                               \
   F(cuInit, (unsigned flags))                                                                     \
   F(cuDriverGetVersion, (int* version))                                                           \
@@ -81,6 +86,7 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuMemAlloc_v2, (CUdeviceptr * pointer, std::size_t bytes))                                    \
   F(cuMemFree_v2, (CUdeviceptr pointer))                                                          \
   F(cuMemGetAddressRange_v2, (CUdeviceptr * start, std::size_t * bytes, CUdeviceptr pointer))     \
+  F(cuMemGetInfo_v2, (std::size_t * available, std::size_t * total))                              \
   F(cuPointerGetAttribute, (void* value, CUpointer_attribute attribute, CUdeviceptr pointer))     \
   F(cuMemHostAlloc, (void** pointer, std::size_t bytes, unsigned flags))                          \
   F(cuMemFreeHost, (void* pointer))                                                               \
@@ -104,8 +110,8 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuStreamBeginCapture_v2, (CUstream stream, CUstreamCaptureMode mode))                         \
   F(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                       \
   F(cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus * status))                       \
-  F(cuGraphInstantiateWithFlags,                                                                  \
-    (CUgraphExec * executable, CUgraph graph, unsigned long long flags))                          \
+  F(cuGraphInstantiate_v2, (CUgraphExec * executable, CUgraph graph, CUgraphNode * error_node,    \
+                            char* log, std::size_t log_bytes))                                    \
   F(cuGraphLaunch, (CUgraphExec executable, CUstream stream))                                     \
   F(cuGraphExecDestroy, (CUgraphExec executable))                                                 \
   F(cuGraphDestroy, (CUgraph graph))                                                              \

@@ -1,6 +1,7 @@
 #include "kernel_files.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,16 @@
 
 namespace rmsnorm::cuda {
 namespace {
+
+// Such as forward.0123456789abcdef.fatbin.
+constexpr std::string_view kNames[] = {RMSNORM_KERNEL_FILES};
+constexpr std::size_t file_number(std::string_view name) {
+  return kernel_file_number(name.substr(0, name.find('.')));
+}
+static_assert(std::size(kNames) == kKernelFileCount);
+static_assert(std::ranges::all_of(kNames, [](std::string_view name) {
+  return file_number(name) < kKernelFileCount;
+}));
 
 // A path without its last names; empty if it has no more than those.
 std::string without_names(const std::string& path, int names) {
@@ -75,14 +86,16 @@ std::string open_seal(const std::string& name, std::vector<std::byte>* file) {
 }
 
 Status read_image(const std::vector<std::string>& folders, const std::string& name,
-                  std::vector<std::byte>* image) {
+                  KernelImage* image) {
   std::string tried;
   for (const std::string& folder : folders) {
     const std::string path = folder + kPathSeparator + name;
-    const std::optional<std::string> reason = read_file(path, kMostBytes, image);
+    std::vector<std::byte> file;
+    const std::optional<std::string> reason = read_file(path, kMostBytes, &file);
     if (!reason) {
-      const std::string damage = open_seal(name, image);
-      if (damage.empty()) return {};
+      std::string damage = open_seal(name, &file);
+      if (damage.empty() && image->parse(std::move(file))) return {};
+      if (damage.empty()) damage = "it is no fatbin with PTX behind it";
       return unavailable("the file '" + path + "' of kernels is damaged: " + damage +
                          ". Install the package, or build the kernels, again");
     }
@@ -99,8 +112,9 @@ Status read_image(const std::vector<std::string>& folders, const std::string& na
 
 Status read_kernels(KernelImages* images) {
   const std::vector<std::string> folders = find_folders();
-  for (const char* name : {RMSNORM_KERNEL_FILES}) {
-    RMSNORM_TRY(read_image(folders, name, &images->emplace_back()));
+  for (const std::string_view name : kNames) {
+    KernelImage* const image = &(*images)[file_number(name)];
+    RMSNORM_TRY(read_image(folders, std::string(name), image));
   }
   return {};
 }

@@ -1,15 +1,16 @@
 // The compiled kernels, which are files next to the addon: cmake/kernels.cmake makes them.
 #pragma once
 
-#include <cstddef>
-#include <vector>
+#include <array>
 
 #include "../../op/status.h"
+#include "../kernels/kernel_registry.h"
+#include "kernel_image.h"
 
 namespace rmsnorm::cuda {
 
-// Fatbins, one for each file of kernels/, each with machine code and PTX.
-using KernelImages = std::vector<std::vector<std::byte>>;
+// One for each file of kernels/, in the order of the table.
+using KernelImages = std::array<KernelImage, kKernelFileCount>;
 
 // Reads and checks the kernels of this build of the addon. Errors: kCudaUnavailable, with a message
 // that says which file was looked for, where, and what is wrong with it.

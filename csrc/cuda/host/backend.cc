@@ -148,7 +148,9 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   const std::int64_t group_rows = row_group_rows(args.shape.rows);
   StagedArgs<BackwardArgs> staged(args);
   RMSNORM_TRY(staged.lay_out(has_dweight ? group_rows : 1));
-  staged.add_workspace(device, backward_workspace_bytes);
+  staged.add_workspace(device, [&](const Device& on, const BackwardArgs& chunk) {
+    return backward_workspace_bytes(on, chunk, group_rows);
+  });
   const std::int64_t partial_bytes = partial_row_bytes(args.shape.hidden_size);
   const std::int64_t partials =
       staged.call.whole_layout.add(has_dweight ? groups * partial_bytes : 0);
@@ -217,12 +219,13 @@ Status enqueue_backward(Stream& stream, const BackwardArgs& args,
   const std::int64_t partials_bytes =
       has_dweight ? groups * partial_row_bytes(args.shape.hidden_size) : 0;
   CUdeviceptr partials = 0;
-  RMSNORM_TRY(stream.workspace(partials_bytes + backward_workspace_bytes(device, args), &partials));
+  const std::int64_t group_rows = row_group_rows(args.shape.rows);
+  RMSNORM_TRY(stream.workspace(partials_bytes + backward_workspace_bytes(device, args, group_rows),
+                               &partials));
   const CUdeviceptr workspace = partials + static_cast<CUdeviceptr>(partials_bytes);
   return stream.enqueue(used, [&]() -> Status {
     if (args.shape.rows > 0) {
-      RMSNORM_TRY(launch_backward(device, args, row_group_rows(args.shape.rows), partials,
-                                  workspace, stream.handle()));
+      RMSNORM_TRY(launch_backward(device, args, group_rows, partials, workspace, stream.handle()));
     }
     if (!has_dweight) return {};
     return launch_finish_dweight(device, args, partials, groups, stream.handle());

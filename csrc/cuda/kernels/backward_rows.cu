@@ -34,7 +34,7 @@ __device__ void backward_rows(const BackwardParams& params) {
         dy[k][c] = load<T, access>(dy_row, me.column(k, c), common);
       }
     }
-    BackwardFolds folds{};
+    BackwardFolds folds{needs_xx ? 0.0f : params.rstd[row]};
     float sums[2];
 #pragma unroll 1
     do {
@@ -61,7 +61,6 @@ __device__ void backward_rows(const BackwardParams& params) {
       row_sums(sums, me, shared + place, false);
       place = 2 * me.groups - place;
       // All threads have the same sums, and so the same answer.
-      if (!needs_xx) folds.rstd = params.rstd[row];
     } while (!folds.are_done(sums, folds.may_overflow(sums, needs_xx, common), needs_xx, common));
 
     const RowScale scale = row_scale(sums[0], folds.factor, folds.rstd, common.inverse_size);

@@ -43,13 +43,15 @@ __device__ void backward_steps(const BackwardParams& params) {
   const bool needs_xx = params.rstd == nullptr;
 
   const auto is_column = [&](int c) { return columns_from(me.column(0, c), common) > 0; };
-  // Asks the second-level cache for the thread's packs.
+  // Asks the second-level cache for a row: a lane for each line of 128 bytes of the tile.
+  constexpr int kLineLanes = 8;  // of 16 bytes each
+  const int line = me.lane % kLineLanes;
+  const int line_column =
+      me.first + (line * static_cast<int>(kAccumulators)) - line * kPackColumns<T>;
+  const bool has_line =
+      params.prefetches && line < kTilePacks && columns_from(line_column, common) > 0;
   const auto prefetch_row = [&](const ConstMatrix& matrix, std::int64_t row) {
-    const T* first_pack = row_of<T>(matrix, row) + me.column(0, 0);
-#pragma unroll
-    for (int c = 0; c < kTilePacks; ++c) {
-      if (is_column(c)) prefetch(first_pack + kAccumulators * c);
-    }
+    if (has_line) prefetch(row_of<T>(matrix, row) + line_column);
   };
   Pack* own_x = memory.x + slot * memory.row_packs + me.column(0, 0) / kPackColumns<T>;
   Pack* own_dy = own_x + step_rows * memory.row_packs;

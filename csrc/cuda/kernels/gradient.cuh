@@ -12,6 +12,18 @@ __device__ inline Columns<T> g_pack(const Pack& dy, const WeightPack<T, W>& weig
   return g_of(unpack<T>(dy), w_of(weight, params), Rounding<T>{params.is_llama_order});
 }
 
+// The same where there is a weight, no offset, and the cast order is known: packed again, since it
+// is of T in Llama's order, and if T is float in the other as well.
+template <class T, bool kIsLlama, class W>
+__device__ inline Pack packed_g(const Pack& dy, const WeightPack<T, W>& weight) {
+  static_assert(kIsLlama || sizeof(T) == sizeof(float));
+  if constexpr (kIsLlama && __is_same(T, W)) {
+    return multiply_packed<T>(dy, weight.packs[0]);
+  } else {
+    return pack(g_of(unpack<T>(dy), weight.columns(), Rounding<T>{false}));
+  }
+}
+
 // What dx and dweight need of a row's sums.
 struct RowScale {
   float rstd;

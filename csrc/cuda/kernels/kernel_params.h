@@ -41,6 +41,9 @@ struct BackwardParams {
   float* partials;              // (groups, partial_stride), or null if dweight is not wanted
   std::int64_t partial_stride;  // floats
   std::int64_t group_rows;      // rows of a block: a row group, where dweight is wanted
+  bool prefetches = false;      // the rows of the next step, of kernels in steps
+  float* saved_rstd = nullptr;  // (rows): where plain kernels leave what they recompute, or null
+  int stages = 0;               // rows that they have in shared memory
 };
 
 struct FinishParams {
@@ -59,8 +62,9 @@ template <class Params>
 struct LongParams {
   Params of_rows;
   float* sums;
-  std::int64_t splits;  // a power of two
-  bool is_finish;       // of the folds: whether their parts are there
+  std::int64_t splits;     // a power of two
+  std::int64_t first_row;  // of this launch
+  bool is_finish;          // of the folds: whether their parts are there
 };
 
 }  // namespace rmsnorm::cuda

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 
 namespace rmsnorm::cuda {
 namespace {
@@ -19,13 +20,33 @@ constexpr DType kDType<BFloat16> = DType::kBFloat16;
 #define RMSNORM_NAME(name) RMSNORM_STRING(name)
 #define RMSNORM_ROW(tag, T, W, kind, function, index, access)                  \
   KernelEntry{RMSNORM_NAME(RMSNORM_KERNEL_NAME(tag, function, index, access)), \
+              file,                                                            \
               Kind::kind,                                                      \
               index,                                                           \
               RMSNORM_ACCESS_##access,                                         \
               kDType<T>,                                                       \
               __is_same(W, AnyWeight),                                         \
               kDType<W>},
-constexpr KernelEntry kRows[] = {RMSNORM_KERNELS(RMSNORM_ROW)};
+constexpr auto kRows = [] {
+  std::array<KernelEntry, kKernelCount> rows{};
+  std::size_t count = 0;
+  std::size_t file = 0;
+  // In the order of kKernelFiles, which is that of RMSNORM_KERNELS.
+  const auto add = [&](std::initializer_list<KernelEntry> list) {
+    for (const KernelEntry& row : list) rows[count++] = row;
+    ++file;
+  };
+  add({RMSNORM_PLAIN_FORWARD_KERNELS(RMSNORM_ROW)});
+  add({RMSNORM_FORWARD_KERNELS(RMSNORM_ROW)});
+  add({RMSNORM_PLAIN_BACKWARD_KERNELS(RMSNORM_ROW)});
+  add({RMSNORM_STEP_KERNELS(RMSNORM_ROW)});
+  add({RMSNORM_SINGLE_KERNELS(RMSNORM_ROW)});
+  add({RMSNORM_LONG_KERNELS(RMSNORM_ROW)});
+  add({RMSNORM_FINISH_KERNELS(RMSNORM_ROW)});
+  return rows;
+}();
+static_assert(kRows.back().name != nullptr, "a list of the table is missing here");
+static_assert(kRows.back().file + 1 == kKernelFileCount);
 
 constexpr int kKinds = static_cast<int>(Kind::kFinishDweight) + 1;
 constexpr int kAccesses = static_cast<int>(Access::kParts) + 1;
@@ -60,7 +81,9 @@ constexpr auto kNumbers = [] {
 
 std::span<const KernelEntry, kKernelCount> kernel_registry() { return kRows; }
 
-std::size_t kernel_number(const KernelEntry& row) { return static_cast<std::size_t>(&row - kRows); }
+std::size_t kernel_number(const KernelEntry& row) {
+  return static_cast<std::size_t>(&row - kRows.data());
+}
 
 const KernelEntry* find_kernel(Kind kind, int index, Access access, DType dtype,
                                DType weight_dtype) {

@@ -1,8 +1,10 @@
 // The rows of kernel_table.h as the host sees them, and how it finds one.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <span>
+#include <string_view>
 
 #include "../../op/rms_norm.h"
 #include "kernel_table.h"
@@ -12,6 +14,7 @@ namespace rmsnorm::cuda {
 // A kernel's row of the table.
 struct KernelEntry {
   const char* name;  // in its module
+  std::size_t file;  // the number of the file that it is compiled from
   Kind kind;
   int index;
   Access access;
@@ -23,6 +26,18 @@ struct KernelEntry {
 #define RMSNORM_COUNT(tag, T, W, kind, function, index, access) +1
 inline constexpr std::size_t kKernelCount = 0 RMSNORM_KERNELS(RMSNORM_COUNT);
 #undef RMSNORM_COUNT
+
+// The files of kernels/*.cu, one for each list of the table; and the number of one by its name,
+// kKernelFileCount for another name.
+inline constexpr std::array kKernelFiles{"forward_plain",  "forward",       "backward_plain",
+                                         "backward_steps", "backward_rows", "long_rows",
+                                         "finish_dweight"};
+inline constexpr std::size_t kKernelFileCount = kKernelFiles.size();
+constexpr std::size_t kernel_file_number(std::string_view name) {
+  std::size_t number = 0;
+  while (number < kKernelFileCount && kKernelFiles[number] != name) ++number;
+  return number;
+}
 
 // All of them, in the table's order.
 std::span<const KernelEntry, kKernelCount> kernel_registry();

@@ -9,6 +9,13 @@
 
 namespace rmsnorm::cuda {
 
+// What the device code at hand is compiled for, such as 900.
+#if defined(__CUDA_ARCH__)
+#define RMSNORM_ARCHITECTURE __CUDA_ARCH__
+#else
+#define RMSNORM_ARCHITECTURE 0
+#endif
+
 // Threads and registers of a kernel. The comment on a row says where its numbers come from:
 // `simulated` is a cycle-level model of a small Volta (10 multiprocessors, 640x2048 float32, share
 // of the DRAM peak; differences below 10% there mean nothing), `derived` is arithmetic on register
@@ -32,6 +39,42 @@ inline constexpr Policy kForwardPolicies[] = {
     {2, 512, 2},
 };
 
+// Plain calls (Kind says which): a row in registers, with nothing to be found out while it runs. A
+// thread of forward holds so many packs of a tile, and the weights of so many before the row's sum
+// is there.
+struct PlainPolicy {
+  int tiles;
+  int packs;
+  int weight_packs;
+  int max_threads;
+  int min_blocks;
+};
+inline constexpr PlainPolicy kPlainForwardPolicies[] = {
+    // derived: rows of up to 128 columns, where half of a tile's packs would be zeros.
+    {1, 2, 2, 256, 4},
+    // As the first of kForwardPolicies, with the weights on their way with the row.
+    {1, 4, 4, 256, 4},
+    // Rows of 4097 to 16384 float32, as the second of kForwardPolicies. 16 bits would spill.
+    {2, 4, 2, 512, 2},
+};
+// Of float32 weights of 16-bit tensors, which take twice the registers.
+inline constexpr int kWideWeightPacks = 2;
+
+// Backward of plain calls, a row at a time: dweight's sums and a row in up to 128 registers, the
+// next rows on their way to shared memory.
+inline constexpr PlainPolicy kPlainBackwardPolicies[] = {
+    // derived: 512 threads a multiprocessor; a row of 4096 has 256 (float32) or 128 (16 bits).
+    {1, 4, 4, 512, 1},
+};
+inline constexpr int kPlainBackwardArchitecture = 80;  // the first that copies asynchronously
+// derived: with rows in fewer threads a multiprocessor would have too few of them; steps take
+// several rows at once.
+inline constexpr unsigned kMinPlainThreads = 64;
+inline constexpr std::int64_t kMaxPlainThreads = 512;  // of a multiprocessor, by 128 registers
+inline constexpr int kMaxPlainStages = 8;              // rows of a block under way, a power of two
+inline constexpr std::int64_t kReservedSharedBytes = 1024;            // of a block, by the driver
+inline constexpr std::int64_t kMaxPlainRows = std::int64_t{1} << 30;  // numbers of 32 bits
+
 // Backward where several rows' x and dy fit shared memory: a block takes its row group in steps of
 // as many rows as its threads hold.
 struct StepPolicy {
@@ -52,6 +95,9 @@ inline constexpr StepPolicy kStepPolicies[] = {
     {1, 512, 1},
 };
 inline constexpr int kStepSharedBytes = 64 << 10;  // of x and dy in a step, at most
+// simulated: asking the second-level cache for the next step took 1.1 to 1.4 times as long where it
+// has 77 KB for each multiprocessor, and nothing more with 307 KB.
+inline constexpr int kPrefetchedBytes = 4 * kStepSharedBytes;
 
 // Backward of longer rows, one at a time in registers, dweight in those of its threads.
 inline constexpr Policy kSinglePolicies[] = {
@@ -59,6 +105,10 @@ inline constexpr Policy kSinglePolicies[] = {
     // float32 spill in the loop that takes a fold again.
     {1, 512, 1},
 };
+
+// derived: a row of a group takes its block about 0.8 microseconds, another launch 3. With fewer
+// rows than this dweight has no launch of its own.
+inline constexpr std::int64_t kMinSplitRows = 8;
 
 // Rows that no block holds, in two passes over memory.
 inline constexpr int kLongThreads = 256;  // of a block; of a block of the sums at most
@@ -86,6 +136,13 @@ enum class Access : std::uint8_t {
 // What a kernel computes. `index` in the lists below counts the policies of its kind.
 enum class Kind : std::uint8_t {
   kForward,
+  // Plain calls, in one cast order: with a weight and without an offset, a residual or its
+  // gradient, rows and weight on 16-byte boundaries, rows of whole accumulator sets (64 columns) in
+  // one batch.
+  kForwardFloat,
+  kForwardLlama,
+  kBackwardFloat,
+  kBackwardLlama,
   kBackwardStep,     // rows in steps of several, by kStepPolicies
   kBackwardSingle,   // one row at a time, by kSinglePolicies
   kFoldForward,      // very long rows: sums of x * x by parts, and then over these
@@ -98,6 +155,10 @@ enum class Kind : std::uint8_t {
 // Threads of a block that a kernel is compiled for.
 constexpr int max_threads(Kind kind, int index) {
   if (kind == Kind::kForward) return kForwardPolicies[index].max_threads;
+  if (kind == Kind::kForwardFloat || kind == Kind::kForwardLlama)
+    return kPlainForwardPolicies[index].max_threads;
+  if (kind == Kind::kBackwardFloat || kind == Kind::kBackwardLlama)
+    return kPlainBackwardPolicies[index].max_threads;
   if (kind == Kind::kBackwardStep) return kStepPolicies[index].max_threads;
   if (kind == Kind::kBackwardSingle) return kSinglePolicies[index].max_threads;
   return kind == Kind::kFinishDweight ? kFinishColumns * kMaxFinishParts : kLongThreads;
@@ -109,6 +170,12 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
     case Kind::kForward:
       // 64 registers are too few there for two tiles.
       return architecture >= 1200 && index == 1 ? 1 : kForwardPolicies[index].min_blocks;
+    case Kind::kForwardFloat:
+    case Kind::kForwardLlama:
+      return architecture >= 1200 && index == 2 ? 1 : kPlainForwardPolicies[index].min_blocks;
+    case Kind::kBackwardFloat:
+    case Kind::kBackwardLlama:
+      return kPlainBackwardPolicies[index].min_blocks;
     case Kind::kBackwardStep:
       // Multiprocessors of the others have shared memory for one block of the largest steps only:
       // registers of a second would be saved in vain.
@@ -125,13 +192,19 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
 }
 
 // F(tag, T, W, ...): the types that a kernel is compiled for: T of the tensors, W of weight (T
-// where there is none). The cast order is found out when it runs, once for each pack.
-#define RMSNORM_TYPES(F, ...)             \
-  RMSNORM_PLAIN_TYPES(F, __VA_ARGS__)     \
-  F(f16_f32, Float16, float, __VA_ARGS__) \
+// where there is none). All but kernels of plain calls find out the cast order when they run, once
+// for each pack.
+#define RMSNORM_TYPES(F, ...)       \
+  F(f32, float, float, __VA_ARGS__) \
+  RMSNORM_HALF_TYPES(F, __VA_ARGS__)
+// Those of 16 bits, which alone have a cast order.
+#define RMSNORM_HALF_TYPES(F, ...)         \
+  F(f16, Float16, Float16, __VA_ARGS__)    \
+  F(bf16, BFloat16, BFloat16, __VA_ARGS__) \
+  F(f16_f32, Float16, float, __VA_ARGS__)  \
   F(bf16_f32, BFloat16, float, __VA_ARGS__)
 // Those with one type for tensors and weight.
-#define RMSNORM_PLAIN_TYPES(F, ...)     \
+#define RMSNORM_OWN_TYPES(F, ...)       \
   F(f32, float, float, __VA_ARGS__)     \
   F(f16, Float16, Float16, __VA_ARGS__) \
   F(bf16, BFloat16, BFloat16, __VA_ARGS__)
@@ -143,26 +216,37 @@ struct AnyWeight {};
   F(bf16, BFloat16, AnyWeight, __VA_ARGS__)
 
 // F(tag, T, W, Kind, function, index, access), one list for each file of kernels.
-#define RMSNORM_FORWARD_KERNELS(F)                         \
-  RMSNORM_TYPES(F, kForward, forward_rows, 0, packs)       \
-  RMSNORM_PLAIN_TYPES(F, kForward, forward_rows, 1, packs) \
+#define RMSNORM_FORWARD_KERNELS(F)                       \
+  RMSNORM_TYPES(F, kForward, forward_rows, 0, packs)     \
+  RMSNORM_OWN_TYPES(F, kForward, forward_rows, 1, packs) \
   RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, parts)
+#define RMSNORM_PLAIN_FORWARD_KERNELS(F)                        \
+  RMSNORM_TYPES(F, kForwardFloat, forward_float, 0, packs)      \
+  RMSNORM_TYPES(F, kForwardFloat, forward_float, 1, packs)      \
+  F(f32, float, float, kForwardFloat, forward_float, 2, packs)  \
+  RMSNORM_HALF_TYPES(F, kForwardLlama, forward_llama, 0, packs) \
+  RMSNORM_HALF_TYPES(F, kForwardLlama, forward_llama, 1, packs)
+#define RMSNORM_PLAIN_BACKWARD_KERNELS(F)                    \
+  RMSNORM_TYPES(F, kBackwardFloat, backward_float, 0, packs) \
+  RMSNORM_HALF_TYPES(F, kBackwardLlama, backward_llama, 0, packs)
 #define RMSNORM_STEP_KERNELS(F)                                 \
   RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \
   F(f32, float, float, kBackwardStep, backward_steps, 1, packs) \
   RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts)
-#define RMSNORM_SINGLE_KERNELS(F) RMSNORM_PLAIN_TYPES(F, kBackwardSingle, backward_rows, 0, packs)
+#define RMSNORM_SINGLE_KERNELS(F) RMSNORM_OWN_TYPES(F, kBackwardSingle, backward_rows, 0, packs)
 #define RMSNORM_LONG_KERNELS(F)                                \
   RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)   \
   RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts) \
   RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)       \
   RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts)
 #define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
-#define RMSNORM_KERNELS(F)   \
-  RMSNORM_FORWARD_KERNELS(F) \
-  RMSNORM_STEP_KERNELS(F)    \
-  RMSNORM_SINGLE_KERNELS(F)  \
-  RMSNORM_LONG_KERNELS(F)    \
+#define RMSNORM_KERNELS(F)          \
+  RMSNORM_PLAIN_FORWARD_KERNELS(F)  \
+  RMSNORM_FORWARD_KERNELS(F)        \
+  RMSNORM_PLAIN_BACKWARD_KERNELS(F) \
+  RMSNORM_STEP_KERNELS(F)           \
+  RMSNORM_SINGLE_KERNELS(F)         \
+  RMSNORM_LONG_KERNELS(F)           \
   RMSNORM_FINISH_KERNELS(F)
 
 // The name a kernel has in its module.
@@ -181,10 +265,5 @@ Params params_of(void (&)(const Params&));
           function<T, W, index, RMSNORM_ACCESS_##access>)) params) {                       \
     function<T, W, index, RMSNORM_ACCESS_##access>(params);                                \
   }
-#if defined(__CUDA_ARCH__)
-#define RMSNORM_ARCHITECTURE __CUDA_ARCH__
-#else
-#define RMSNORM_ARCHITECTURE 0
-#endif
 
 }  // namespace rmsnorm::cuda

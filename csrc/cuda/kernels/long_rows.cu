@@ -28,7 +28,8 @@ __device__ float halved(float* sums, std::int64_t count) {
 }
 
 // Both folds are launched twice: first over all parts of the rows, then to finish. Grid: rows *
-// splits, then rows; block: (threads, 1); shared memory: a float for each tile group and sum.
+// splits, then rows, of the launch; block: (threads, 1); shared memory: a float for each tile group
+// and sum.
 
 // The sum over a part of x * x, x times a factor, to all threads. It has a barrier.
 template <class T, Access access>
@@ -68,7 +69,8 @@ __device__ void fold_forward(const LongParams<ForwardParams>& params) {
   const ForwardParams& forward = params.of_rows;
   const RowParams& common = forward.common;
   const RowThread<T> me;
-  const std::int64_t row = params.is_finish ? blockIdx.x : blockIdx.x / params.splits;
+  const std::int64_t row =
+      params.first_row + (params.is_finish ? blockIdx.x : blockIdx.x / params.splits);
   std::int64_t split = params.is_finish ? params.splits : blockIdx.x % params.splits;
   const std::int64_t end = params.is_finish ? params.splits : split + 1;
   float* part_sums = params.sums + row * params.splits;
@@ -100,7 +102,8 @@ __device__ void fold_backward(const LongParams<BackwardParams>& params) {
   const BackwardParams& backward = params.of_rows;
   const RowParams& common = backward.common;
   const RowThread<T> me;
-  const std::int64_t row = params.is_finish ? blockIdx.x : blockIdx.x / params.splits;
+  const std::int64_t row =
+      params.first_row + (params.is_finish ? blockIdx.x : blockIdx.x / params.splits);
   std::int64_t split = params.is_finish ? params.splits : blockIdx.x % params.splits;
   const std::int64_t end = params.is_finish ? params.splits : split + 1;
   const bool needs_xx = backward.rstd == nullptr;
@@ -157,7 +160,7 @@ __device__ void scale_rows(const LongParams<ForwardParams>& params) {
   const RowParams& common = forward.common;
   const std::int64_t chunk_columns = kLongThreads * kScalePacks * kPackColumns<T>;
   const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
-  const std::int64_t row = blockIdx.x / chunks;
+  const std::int64_t row = params.first_row + blockIdx.x / chunks;
   const std::int64_t first = blockIdx.x % chunks * chunk_columns;
   const T* x_row = row_of<T>(forward.x, row);
   T* y_row = row_of<T>(forward.y, row);
@@ -177,15 +180,15 @@ __device__ void scale_rows(const LongParams<ForwardParams>& params) {
   }
 }
 
-// Grid: ceil(packs of a row / kLongThreads) * ceil(rows / group_rows): a thread takes a pack
-// of columns down a row group.
+// Grid: ceil(packs of a row / threads) * ceil(rows / group_rows): a thread takes a pack of columns
+// down a row group. The means of g * xhat are read for dx alone.
 template <class T, class W, int index, Access access>
 __device__ void backward_columns(const LongParams<BackwardParams>& params) {
   const BackwardParams& backward = params.of_rows;
   const RowParams& common = backward.common;
-  const std::int64_t chunk_columns = kLongThreads * kPackColumns<T>;
+  const std::int64_t chunk_columns = static_cast<int>(blockDim.x) * kPackColumns<T>;
   const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
-  const std::int64_t group = blockIdx.x / chunks;
+  const std::int64_t group = params.first_row / backward.group_rows + blockIdx.x / chunks;
   const std::int64_t column =
       blockIdx.x % chunks * chunk_columns + static_cast<int>(threadIdx.x) * kPackColumns<T>;
   if (column >= common.hidden_size) return;
@@ -201,10 +204,11 @@ __device__ void backward_columns(const LongParams<BackwardParams>& params) {
   for (std::int64_t row = begin; row < end; ++row) {
     const Pack x = load<T, access>(row_of<T>(backward.x, row), column, common);
     const Pack dy = load<T, access>(row_of<T>(backward.dy, row), column, common);
-    const RowScale scale{rstds[row * params.splits], cbars[row * params.splits]};
+    const float rstd = rstds[row * params.splits];
     // Before dx, which then shares xhat: 4 to 8% fewer instructions.
-    add_row<T>(x, dy, scale.rstd, common, dweight);
+    add_row<T>(x, dy, rstd, common, dweight);
     if (backward.dx.data != nullptr) {
+      const RowScale scale{rstd, cbars[row * params.splits]};
       store_dx<T, W, access>(backward, row, row_of<T>(backward.dx, row), column, x, dy, weight,
                              scale);
     }

@@ -33,43 +33,59 @@ struct Columns {
   float values[kPackColumns<T>];
 };
 
-template <class T>
-__device__ inline Columns<T> operator*(Columns<T> a, const Columns<T>& b) {
-#pragma unroll
-  for (int i = 0; i < kPackColumns<T>; ++i) a.values[i] *= b.values[i];
-  return a;
+// Two neighbours by one instruction, where there are such, since 10.0: each is rounded as alone.
+__device__ inline float2 multiply_two(float2 a, float2 b) {
+#if __CUDA_ARCH__ >= 1000
+  return __fmul2_rn(a, b);
+#else
+  return {a.x * b.x, a.y * b.y};
+#endif
 }
-template <class T>
-__device__ inline Columns<T> operator*(Columns<T> a, float b) {
-#pragma unroll
-  for (float& value : a.values) value *= b;
-  return a;
+__device__ inline float2 add_two(float2 a, float2 b) {
+#if __CUDA_ARCH__ >= 1000
+  return __fadd2_rn(a, b);
+#else
+  return {a.x + b.x, a.y + b.y};
+#endif
 }
-template <class T>
-__device__ inline Columns<T> operator+(Columns<T> a, const Columns<T>& b) {
-#pragma unroll
-  for (int i = 0; i < kPackColumns<T>; ++i) a.values[i] += b.values[i];
-  return a;
+__device__ inline float2 fma_two(float2 a, float2 b, float2 c) {
+#if __CUDA_ARCH__ >= 1000
+  return __ffma2_rn(a, b, c);
+#else
+  return {__fmaf_rn(a.x, b.x, c.x), __fmaf_rn(a.y, b.y, c.y)};
+#endif
 }
+
+// f(first, ...) of each two neighbours; an operand may be one number for all columns.
 template <class T>
-__device__ inline Columns<T> operator+(Columns<T> a, float b) {
-#pragma unroll
-  for (float& value : a.values) value += b;
-  return a;
+__device__ inline float2 two_of(const Columns<T>& columns, int i) {
+  return {columns.values[i], columns.values[i + 1]};
 }
-template <class T>
-__device__ inline Columns<T> fma(const Columns<T>& a, const Columns<T>& b, Columns<T> c) {
+__device__ inline float2 two_of(float value, int) { return {value, value}; }
+template <class T, class F, class... Operands>
+__device__ inline Columns<T> by_two(const F& f, const Operands&... operands) {
+  Columns<T> result;
 #pragma unroll
-  for (int i = 0; i < kPackColumns<T>; ++i) {
-    c.values[i] = __fmaf_rn(a.values[i], b.values[i], c.values[i]);
+  for (int i = 0; i < kPackColumns<T>; i += 2) {
+    const float2 two = f(two_of(operands, i)...);
+    result.values[i] = two.x;
+    result.values[i + 1] = two.y;
   }
-  return c;
+  return result;
 }
-template <class T>
-__device__ inline Columns<T> fma(const Columns<T>& a, float b, Columns<T> c) {
-#pragma unroll
-  for (int i = 0; i < kPackColumns<T>; ++i) c.values[i] = __fmaf_rn(a.values[i], b, c.values[i]);
-  return c;
+
+// B is Columns<T> or float.
+template <class T, class B>
+__device__ inline Columns<T> operator*(const Columns<T>& a, const B& b) {
+  return by_two<T>(multiply_two, a, b);
+}
+template <class T, class B>
+__device__ inline Columns<T> operator+(const Columns<T>& a, const B& b) {
+  return by_two<T>(add_two, a, b);
+}
+template <class T, class B>
+__device__ inline Columns<T> fma(const Columns<T>& a, const B& b, const Columns<T>& c) {
+  return by_two<T>(fma_two, a, b, c);
 }
 
 __device__ inline float2 unpack_two(std::uint32_t word, Float16) {
@@ -118,6 +134,33 @@ __device__ inline Pack pack(const Columns<T>& columns) {
   return result;
 }
 
+// T(a * b) of 16-bit numbers, two by one instruction. Rounding the product to float32 first, as the
+// contract says, gives the same bits: it is exact there, unless it is so small a bfloat16 that it
+// rounds to zero or to the same multiple of 2^-133 either way (float16_test.cc).
+__device__ inline std::uint32_t multiply_packed_two(std::uint32_t a, std::uint32_t b, Float16) {
+  std::uint32_t product;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
+  return product;
+}
+__device__ inline std::uint32_t multiply_packed_two(std::uint32_t a, std::uint32_t b, BFloat16) {
+#if __CUDA_ARCH__ >= 800
+  // There is no product alone before 9.0. With -0 it has the same bits, zeros included.
+  std::uint32_t product;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000u));
+  return product;
+#else
+  const float2 x = unpack_two(a, BFloat16{});
+  const float2 y = unpack_two(b, BFloat16{});
+  return round_two(x.x * y.x, x.y * y.y, BFloat16{});
+#endif
+}
+template <class T>
+__device__ inline Pack multiply_packed(Pack a, const Pack& b) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) a.words[i] = multiply_packed_two(a.words[i], b.words[i], T{});
+  return a;
+}
+
 // Makes the compiler unpack again what it unpacked before: keeping both forms of a row between two
 // passes over it takes three times the registers of the packed one.
 __device__ inline void keep_packed(Pack& pack) {
@@ -130,6 +173,9 @@ template <class T>
 __device__ inline void keep_address(T*& address) {
   asm("" : "+l"(address));
 }
+
+// Makes the compiler keep a number, and not compute it again from what it was computed of.
+__device__ inline void keep_number(int& number) { asm volatile("" : "+r"(number)); }
 
 // Makes the compiler read memory again after it, and not before.
 __device__ inline void forget_memory() { asm volatile("" ::: "memory"); }
@@ -177,6 +223,37 @@ __device__ inline void store_shared_pack(void* address, const Pack& pack) {
 __device__ inline void store_global_pack(void* address, const Pack& pack) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(address)),
                "r"(pack.words[0]), "r"(pack.words[1]), "r"(pack.words[2]), "r"(pack.words[3]));
+}
+
+// Copies of packs from global to shared memory without a register in between, since 8.0 (nothing
+// before). The thread that asked has them once it has awaited them; others after a barrier as well.
+__device__ inline void copy_to_shared(void* to, const void* from) {
+#if __CUDA_ARCH__ >= 800
+  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address),
+               "l"(__cvta_generic_to_global(from))
+               : "memory");
+#endif
+}
+// Ends a group of copies, which may be empty.
+__device__ inline void end_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// Waits until all groups are there but the `later` last, of 0, 1, 3 or 7.
+__device__ inline void await_copies(int later) {
+#if __CUDA_ARCH__ >= 800
+  if (later == 7) {
+    asm volatile("cp.async.wait_group 7;" ::: "memory");
+  } else if (later == 3) {
+    asm volatile("cp.async.wait_group 3;" ::: "memory");
+  } else if (later == 1) {
+    asm volatile("cp.async.wait_group 1;" ::: "memory");
+  } else {
+    asm volatile("cp.async.wait_group 0;" ::: "memory");
+  }
+#endif
 }
 
 // Asks the second-level cache to fetch what is at a global address.

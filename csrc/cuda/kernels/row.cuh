@@ -16,14 +16,15 @@
 namespace rmsnorm::cuda {
 
 template <class T>
-inline constexpr int kTileLanes = static_cast<int>(kAccumulators) / kPackColumns<T>;
+inline constexpr unsigned kTileLanes = static_cast<unsigned>(kAccumulators) / kPackColumns<T>;
 inline constexpr int kTilePacks = static_cast<int>(kTileColumns / kAccumulators);
 
 template <class T>
 struct RowThread {
-  int groups = static_cast<int>(blockDim.x) / kTileLanes<T>;
-  int group = static_cast<int>(threadIdx.x) / kTileLanes<T>;
-  int lane = static_cast<int>(threadIdx.x) % kTileLanes<T>;  // of the tile
+  // Of unsigned numbers, whose divisions by powers of two are one instruction.
+  int groups = static_cast<int>(blockDim.x / kTileLanes<T>);
+  int group = static_cast<int>(threadIdx.x / kTileLanes<T>);
+  int lane = static_cast<int>(threadIdx.x % kTileLanes<T>);  // of the tile
 
   // Whether the row is held by several warps, which meet at barriers.
   __device__ bool is_wide() const { return static_cast<int>(blockDim.x) > kWarpLanes; }
@@ -51,6 +52,13 @@ template <class T, class Data>
 __device__ inline auto row_of(const MatrixOf<Data>& matrix, std::int64_t row) {
   using Element = std::conditional_t<std::is_const_v<Data>, const T, T>;
   return static_cast<Element*>(matrix.data) + row_offset(matrix, row);
+}
+
+// The same where all rows are one batch and their numbers are of 32 bits.
+template <class T, class Data>
+__device__ inline auto row_at(const MatrixOf<Data>& matrix, int row) {
+  using Element = std::conditional_t<std::is_const_v<Data>, const T, T>;
+  return static_cast<Element*>(matrix.data) + row * matrix.row_stride;
 }
 
 // How many columns a row has from `column` on; none if it is not positive. In the type of `column`,
@@ -105,6 +113,12 @@ struct WeightPack {
         packs[i] = is_there ? load_pack(address + i * kPackColumns<W>) : Pack{};
       }
     }
+  }
+
+  // The same of a weight and of columns that are known to be there.
+  __device__ void load_all(const W* address) {
+#pragma unroll
+    for (int i = 0; i < kPacks; ++i) packs[i] = load_pack(address + i * kPackColumns<W>);
   }
 
   __device__ Columns<T> columns() const {
@@ -162,15 +176,33 @@ __device__ inline Pack y_pack(const Pack& x, float rstd, const WeightPack<T, W>&
   return pack(y_of(xhat, w, Rounding<T>{params.is_llama_order}));
 }
 
+// The same where there is a weight, no offset, and the cast order is known.
+template <class T, bool kIsLlama, class W>
+__device__ inline Pack y_pack(const Pack& x, float rstd, const WeightPack<T, W>& weight) {
+  const Columns<T> xhat = xhat_of(unpack<T>(x), rstd);
+  if constexpr (kIsLlama && __is_same(T, W)) {
+    return multiply_packed<T>(pack(xhat), weight.packs[0]);
+  } else {
+    return pack(y_of(xhat, weight.columns(), Rounding<T>{kIsLlama}));
+  }
+}
+
 // The accumulators of a tile that a lane holds: chains of acc = fma(a, b, acc).
 template <class T>
 using Accumulators = Columns<T>;
 
-// One more column of the chains of x * x, x times a factor.
+// One more column of the chains of x * x, or of x times a factor.
+template <class T>
+__device__ inline void fold_square(const Columns<T>& x, Accumulators<T>& accumulators) {
+  accumulators = fma(x, x, accumulators);
+}
+template <class T>
+__device__ inline void fold_square(const Pack& x, Accumulators<T>& accumulators) {
+  fold_square<T>(unpack<T>(x), accumulators);
+}
 template <class T>
 __device__ inline void fold_square(const Pack& x, float factor, Accumulators<T>& accumulators) {
-  const Columns<T> values = unpack<T>(x) * factor;
-  accumulators = fma(values, values, accumulators);
+  fold_square<T>(unpack<T>(x) * factor, accumulators);
 }
 
 // The halving tree over the accumulators of the tile, to all its lanes. All lanes of the warp call
@@ -179,8 +211,8 @@ __device__ inline void fold_square(const Pack& x, float factor, Accumulators<T>&
 // lanes again. That is 7 shuffles for float32 and 10 for 16 bits, of 16 and 24 one by one.
 template <class T>
 __device__ inline float tile_sum(Accumulators<T> accumulators) {
-  const int lane = static_cast<int>(threadIdx.x) % kTileLanes<T>;
-  int offset = kTileLanes<T> / 2;
+  const unsigned lane = threadIdx.x % kTileLanes<T>;
+  int offset = static_cast<int>(kTileLanes<T>) / 2;
 #pragma unroll
   for (int half = kPackColumns<T> / 2; half >= 1; half /= 2) {
     const bool is_upper = (lane & offset) != 0;
@@ -197,7 +229,7 @@ __device__ inline float tile_sum(Accumulators<T> accumulators) {
   for (int s = offset; s >= 1; s /= 2) sum += shuffle_xor(sum, s);
     // The accumulators a lane has not kept: the same lane bits, in the same order as above.
 #pragma unroll
-  for (int s = kTileLanes<T> / 2; s > offset; s /= 2) sum += shuffle_xor(sum, s);
+  for (int s = static_cast<int>(kTileLanes<T>) / 2; s > offset; s /= 2) sum += shuffle_xor(sum, s);
   return sum;
 }
 
@@ -241,15 +273,17 @@ __device__ inline bool row_sums(float (&sums)[kCount], const RowThread<T>& me, f
     for (int i = 0; i < kCount; ++i) row[i * me.groups + me.group] = sums[i];
   }
   may_overflow = __syncthreads_or(may_overflow) != 0;
-  // Every warp finishes the tree for itself. There are at most 64 groups: 512 threads of 8 lanes.
-  const int width = me.groups < kWarpLanes ? me.groups : kWarpLanes;
-  const int leaf = static_cast<int>(threadIdx.x) & (width - 1);
+  // Every warp finishes the tree for itself, padded with zeros. There are at most 64 groups: 512
+  // threads of 8 lanes.
+  const int leaf = static_cast<int>(threadIdx.x) % kWarpLanes;
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
     const float* leaves = row + i * me.groups + leaf;
-    sums[i] = me.groups <= kWarpLanes ? leaves[0] : leaves[0] + leaves[kWarpLanes];
+    sums[i] = leaf < me.groups ? leaves[0] : 0.0f;
+    if (leaf + kWarpLanes < me.groups) sums[i] += leaves[kWarpLanes];
   }
-  for (int s = width / 2; s >= 1; s /= 2) {
+#pragma unroll
+  for (int s = kWarpLanes / 2; s >= 1; s /= 2) {
 #pragma unroll
     for (float& sum : sums) sum += shuffle_xor(sum, s);
   }

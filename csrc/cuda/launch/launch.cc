@@ -20,17 +20,28 @@ Status enqueue(Device& device, const LaunchConfig& launch, const Params& params,
                       nullptr);
 }
 
-// Rows that no block holds: the sums of their parts, then of the rows, then the rest. The last two
-// read what `finish` says.
+// Rows that no block holds, a wave of them after the other: the sums of their parts, then of the
+// rows, then the rest. The last two read what `finish` says.
 template <class Params>
-Status enqueue_long(Device& device, const LongConfig& config, const Params& fold,
-                    const Params& finish, CUdeviceptr workspace, CUstream stream) {
-  LongParams<Params> params{fold, reinterpret_cast<float*>(workspace), config.splits, false};
-  RMSNORM_TRY(enqueue(device, config.fold, params, stream));
-  params.of_rows = finish;
-  params.is_finish = true;
-  RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
-  return enqueue(device, config.finish, params, stream);
+Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& finish,
+                    CUdeviceptr workspace, CUstream stream) {
+  const std::int64_t all_rows = fold.common.rows;
+  const std::int64_t finish_blocks = config.finish.blocks;
+  LongParams<Params> params{fold, reinterpret_cast<float*>(workspace), config.splits, 0, false};
+  for (std::int64_t& first = params.first_row; first < all_rows; first += config.wave_rows) {
+    const std::int64_t rows = std::min(config.wave_rows, all_rows - first);
+    config.fold.blocks = rows * config.splits;
+    config.finish_sums.blocks = rows;
+    config.finish.blocks = finish_blocks * ceil_div(rows, config.group_rows);
+    params.of_rows = fold;
+    params.is_finish = false;
+    RMSNORM_TRY(enqueue(device, config.fold, params, stream));
+    params.of_rows = finish;
+    params.is_finish = true;
+    RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
+    RMSNORM_TRY(enqueue(device, config.finish, params, stream));
+  }
+  return {};
 }
 
 template <class Args>
@@ -70,6 +81,14 @@ BackwardParams backward_params(const BackwardArgs& args, const Call& call, std::
           .group_rows = group_rows};
 }
 
+Limits limits_of(const Device& device) {
+  const DeviceProperties& properties = device.properties();
+  return {.architecture = 10 * properties.major + properties.minor,
+          .multiprocessors = properties.multiprocessors,
+          .shared_bytes = properties.shared_memory_optin,
+          .cache_bytes = properties.cache_bytes};
+}
+
 // Whether there are kernels for these arguments. `matrices` are all matrices among them.
 template <class... AnyRows>
 Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... matrices) {
@@ -92,10 +111,11 @@ Status check_dtype(const Device& device, DType dtype) {
               device.name()};
 }
 
-std::int64_t forward_workspace_bytes(const Device&, const ForwardArgs& args) {
+std::int64_t forward_workspace_bytes(const Device& device, const ForwardArgs& args) {
   const Call call = Call::of(args);
   if (configure_forward(call).kernel != nullptr) return 0;
-  return configure_long_forward(call).sums_floats * static_cast<std::int64_t>(sizeof(float));
+  return configure_long_forward(call, limits_of(device)).sums_floats *
+         static_cast<std::int64_t>(sizeof(float));
 }
 
 Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr workspace,
@@ -119,15 +139,22 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
                 params.sum.batch_rows};
     finish.residual = {};
   }
-  return enqueue_long(device, configure_long_forward(call), params, finish, workspace, stream);
+  return enqueue_long(device, configure_long_forward(call, limits_of(device)), params, finish,
+                      workspace, stream);
 }
 
-std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args) {
+std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args,
+                                      std::int64_t group_rows) {
   const Call call = Call::of(args);
-  const int shared_limit = device.properties().shared_memory_optin;
-  // Whether a kernel holds the rows does not depend on how they are grouped.
-  if (configure_backward(call, 0, shared_limit).rows.kernel != nullptr) return 0;
-  return configure_long_backward(call, 0).sums_floats * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t wanted = args.dweight != nullptr ? group_rows : 0;
+  const BackwardConfig config = configure_backward(call, wanted, limits_of(device));
+  std::int64_t floats = 0;
+  if (config.rows.kernel == nullptr) {
+    floats = configure_long_backward(call, wanted, limits_of(device)).sums_floats;
+  } else if (config.columns.kernel != nullptr && args.rstd == nullptr) {
+    floats = args.shape.rows;
+  }
+  return floats * static_cast<std::int64_t>(sizeof(float));
 }
 
 Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t group_rows,
@@ -136,16 +163,28 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   const Call call = Call::of(args);
   // Row groups matter to the kernels only where dweight is wanted.
   const std::int64_t wanted = args.dweight != nullptr ? group_rows : 0;
-  const int shared_limit = device.properties().shared_memory_optin;
-  if (const BackwardConfig config = configure_backward(call, wanted, shared_limit);
-      config.rows.kernel != nullptr) {
-    const BackwardParams params = backward_params(args, call, config.group_rows, partials);
-    return enqueue(device, config.rows, params, stream);
+  const BackwardConfig config = configure_backward(call, wanted, limits_of(device));
+  if (config.rows.kernel == nullptr) {
+    const LongConfig whole = configure_long_backward(call, wanted, limits_of(device));
+    const BackwardParams params = backward_params(args, call, whole.group_rows, partials);
+    return enqueue_long(device, whole, params, params, workspace, stream);
   }
+  BackwardParams params = backward_params(args, call, config.group_rows, partials);
+  params.stages = config.stages;
+  params.prefetches = config.prefetches;
+  if (config.columns.kernel == nullptr) return enqueue(device, config.rows, params, stream);
 
-  const LongConfig config = configure_long_backward(call, wanted);
-  const BackwardParams params = backward_params(args, call, config.group_rows, partials);
-  return enqueue_long(device, config, params, params, workspace, stream);
+  // dx first, with rstd for the other launch if it is recomputed.
+  params.partials = nullptr;
+  if (params.rstd == nullptr) params.saved_rstd = reinterpret_cast<float*>(workspace);
+  if (params.dx.data != nullptr || params.saved_rstd != nullptr) {
+    RMSNORM_TRY(enqueue(device, config.rows, params, stream));
+  }
+  BackwardParams columns = backward_params(args, call, group_rows, partials);
+  columns.dx = {};
+  const float* rstd = params.rstd != nullptr ? params.rstd : params.saved_rstd;
+  const LongParams<BackwardParams> of_columns{columns, const_cast<float*>(rstd), 1, 0, true};
+  return enqueue(device, config.columns, of_columns, stream);
 }
 
 Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,

@@ -36,7 +36,8 @@ constexpr std::int64_t partial_row_bytes(std::int64_t hidden_size) {
 // dx, and if args.dweight is not null the partial rows of dweight at `partials`, one for each row
 // group of group_rows rows. args.shape.rows may be a part of the whole, made of whole groups but
 // for the last. args.dweight itself is not touched.
-std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args);
+std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args,
+                                      std::int64_t group_rows);
 Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t group_rows,
                        CUdeviceptr partials, CUdeviceptr workspace, CUstream stream);
 

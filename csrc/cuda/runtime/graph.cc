@@ -14,8 +14,8 @@ Status Graph::end_capture(Stream& stream, std::unique_ptr<Graph>* graph) {
   captured.reset(ended);
   RMSNORM_TRY(outcome);
   CUgraphExec executable = nullptr;
-  RMSNORM_TRY(
-      device.note_fault(RMSNORM_CUDA(cuGraphInstantiateWithFlags, &executable, captured.get(), 0)));
+  RMSNORM_TRY(device.note_fault(
+      RMSNORM_CUDA(cuGraphInstantiate_v2, &executable, captured.get(), nullptr, nullptr, 0)));
   made->executable_->reset(executable);
   *graph = std::move(made);
   return {};

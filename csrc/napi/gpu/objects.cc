@@ -38,6 +38,42 @@ Status devices(Arguments& arguments) {
   return {};
 }
 
+// Every kernel of the table, in its order, and how often this process has launched it there.
+Status launch_counts(ObjectCall& call, cuda::Device& device) {
+  const napi_env env = call.env();
+  std::vector<napi_value> list;
+  for (const cuda::KernelEntry& row : cuda::kernel_registry()) {
+    list.push_back(make_object(env, {{"kernel", make_string(env, row.name)},
+                                     {"launches", make_number(env, device.launch_count(row))}}));
+  }
+  call.returns(make_list(env, list));
+  return {};
+}
+
+// The files of kernels, and what each was loaded from there.
+Status loaded_images(ObjectCall& call, cuda::Device& device) {
+  const napi_env env = call.env();
+  std::vector<napi_value> list;
+  for (const char* name : cuda::kKernelFiles) {
+    const std::string image = device.loaded_image(cuda::kernel_file_number(name));
+    list.push_back(
+        make_object(env, {{"file", make_string(env, name)}, {"image", make_string(env, image)}}));
+  }
+  call.returns(make_list(env, list));
+  return {};
+}
+
+// Bytes of the device that nobody uses, in any process.
+Status available_memory(ObjectCall& call, cuda::Device& device) {
+  cuda::DeviceScope scope;
+  RMSNORM_TRY(scope.enter(device));
+  std::size_t available = 0;
+  std::size_t total = 0;
+  RMSNORM_TRY(RMSNORM_CUDA(cuMemGetInfo_v2, &available, &total));
+  call.returns(make_number(call.env(), static_cast<double>(available)));
+  return {};
+}
+
 // Closes an object of any kind; those that are closed stay so.
 Status dispose(Arguments& arguments) {
   NativeObject* const object = find_native_object(arguments.env(), arguments[0]);
@@ -47,7 +83,12 @@ Status dispose(Arguments& arguments) {
 }
 
 constexpr napi_property_descriptor kDevices[] = {method<devices>("devices")};
-constexpr napi_property_descriptor kObjects[] = {method<dispose>("dispose")};
+constexpr napi_property_descriptor kObjects[] = {
+    method<launch_counts>("launchCounts"),
+    method<available_memory>("availableMemory"),
+    method<loaded_images>("loadedImages"),
+    method<dispose>("dispose"),
+};
 
 }  // namespace
 

@@ -1,0 +1,197 @@
+// The operands of a call in memory: their elements among others, which nobody may write.
+
+import { rmsNorm, toBFloat16, toFloat16, type DeviceDType } from 'fused-rmsnorm';
+
+import { zeros, type Elements } from '../cases/arrays';
+import { elementBytes } from '../cases/cases';
+import type { CheckedCall } from './cases';
+
+export type OperandName =
+  'x' | 'weight' | 'residual' | 'y' | 'rstd' | 'sum' | 'dy' | 'dsum' | 'dx' | 'dweight';
+
+/** Where the elements are in their memory, as a tensor says it. */
+export interface Layout {
+  readonly offset: number;
+  /** The last is of a row, or of a vector. */
+  readonly dims: readonly number[];
+  readonly strides: readonly number[];
+}
+
+export interface Operand {
+  readonly dtype: DeviceDType;
+  readonly layout: Layout;
+  /** What the call begins with. */
+  readonly memory: Elements;
+}
+
+export interface Operands {
+  readonly byName: ReadonlyMap<OperandName, Operand>;
+  /** Of each result the operand that it is written to: another than itself if it is in place. */
+  readonly results: ReadonlyMap<OperandName, OperandName>;
+}
+
+/** A scale of a row's squares that overflows, or vanishes, where the dtype has such numbers. */
+const scales: Readonly<Record<DeviceDType, readonly number[]>> = {
+  float32: [1, 1e25, 1e-30],
+  float16: [1, 2 ** 14, 2 ** -22],
+  bfloat16: [1, 1e25, 1e-30],
+};
+
+const specials = [undefined, NaN, Infinity, 0];
+
+/** What memory holds that no element is in: of 0x5a bytes, ordinary numbers. */
+const unwritten = 0x5a;
+const guardElements = 16;
+
+export function epsOf({ values }: CheckedCall): number {
+  return values === 'rescaled' ? 0 : 1e-6;
+}
+
+export function makeOperands(call: CheckedCall): Operands {
+  const { op, dtype, rows, hiddenSize, isAdded, isInPlace, gradients } = call;
+  const byName = new Map<OperandName, Operand>();
+  const results = new Map<OperandName, OperandName>();
+  const add = (name: OperandName, made: Operand) => byName.set(name, made);
+  const matrix = matrixLayout(call);
+  const ofMatrix = (name: OperandName, seed: number) => {
+    const values = randomValues(rows * hiddenSize, seed);
+    if (name !== 'dsum') changeRows(call, values, name === 'dy' ? 1 : 0);
+    return add(name, place(dtype, matrix, values));
+  };
+  const output = (name: OperandName, made: Operand, over: OperandName | null) => {
+    results.set(name, over ?? name);
+    if (over === null) add(name, made);
+  };
+  const weightDType = call.weight === 'float32' ? 'float32' : dtype;
+  const vector = (type: DeviceDType, length: number): Layout => ({
+    ...{ offset: leadOf(call, type), dims: [length], strides: [1] },
+  });
+  const weightLayout = vector(weightDType, hiddenSize);
+  const rstdLayout = vector('float32', rows);
+
+  ofMatrix('x', 1);
+  if (call.weight !== 'none') {
+    add('weight', place(weightDType, weightLayout, randomValues(hiddenSize, 2)));
+  }
+  if (op === 'forward') {
+    if (isAdded) ofMatrix('residual', 3);
+    output('y', place(dtype, matrix), isInPlace ? 'x' : null);
+    output('rstd', place('float32', rstdLayout), null);
+    if (isAdded) output('sum', place(dtype, matrix), isInPlace ? 'residual' : null);
+    return { byName, results };
+  }
+  ofMatrix('dy', 4);
+  if (isAdded) ofMatrix('dsum', 5);
+  if (call.rstd === 'given') {
+    add('rstd', place('float32', rstdLayout, rstdOf(call, byName.get('x') as Operand)));
+  }
+  if (gradients !== 'dweight') output('dx', place(dtype, matrix), isInPlace ? 'dy' : null);
+  if (gradients !== 'dx' && call.weight !== 'none') {
+    const before = call.accumulates ? randomValues(hiddenSize, 6) : undefined;
+    output('dweight', place(weightDType, weightLayout, before), null);
+  }
+  return { byName, results };
+}
+
+/** What a call takes for an operand whose memory is this: a view, or a tensor with strides. */
+export function argumentOf<Memory extends { subarray(begin: number, end: number): Memory }>(
+  { offset, dims, strides }: Layout,
+  data: Memory,
+): Memory | (Layout & { readonly data: Memory }) {
+  const [rows = 1, columns = 1] = dims.length === 1 ? [1, dims[0]] : dims.slice(-2);
+  const isPacked = dims.length < 3 && (dims.length === 1 || strides[0] === columns);
+  return isPacked
+    ? data.subarray(offset, offset + rows * columns)
+    : { data, offset, dims, strides };
+}
+
+/** In words, where an element of the memory is. */
+export function placeOf(layout: Layout, index: number): string {
+  const columns = layout.dims.at(-1) as number;
+  const firsts = firstsOf(layout);
+  const row = firsts.findIndex((first) => first <= index && index < first + columns);
+  if (row < 0) return `element ${index} of the memory, beside the result,`;
+  const column = index - (firsts[row] as number);
+  return layout.dims.length === 1 ? `element ${column}` : `row ${row}, column ${column}`;
+}
+
+/** Elements that arrays begin behind an address that is aligned to 16 bytes and more. */
+function leadOf({ alignment }: CheckedCall, dtype: DeviceDType): number {
+  return alignment === 16 ? 0 : Math.max(1, alignment / elementBytes[dtype]);
+}
+
+function matrixLayout(call: CheckedCall): Layout {
+  const { dtype, rows, hiddenSize, layout } = call;
+  const offset = leadOf(call, dtype);
+  if (layout === 'packed') return { offset, dims: [rows, hiddenSize], strides: [hiddenSize, 1] };
+  const gap = offset === 0 ? 16 / elementBytes[dtype] : offset;
+  const stride = hiddenSize + gap;
+  if (layout === 'strided') return { offset, dims: [rows, hiddenSize], strides: [stride, 1] };
+  return { offset, dims: [rows / 2, 2, hiddenSize], strides: [3 * stride, stride, 1] };
+}
+
+/** The element that each row begins with; the first, of a vector. */
+function firstsOf({ offset, dims, strides }: Layout): number[] {
+  let firsts = [offset];
+  for (const [level, count] of dims.slice(0, -1).entries()) {
+    const steps = Array.from({ length: count }, (_, i) => i * (strides[level] as number));
+    firsts = firsts.flatMap((first) => steps.map((step) => first + step));
+  }
+  return firsts;
+}
+
+/** Memory with the values in it, if there are any. */
+function place(dtype: DeviceDType, layout: Layout, values?: Float32Array): Operand {
+  const columns = layout.dims.at(-1) as number;
+  const firsts = firstsOf(layout);
+  const memory = zeros(dtype, (firsts.at(-1) ?? 0) + columns + guardElements);
+  new Uint8Array(memory.buffer).fill(unwritten);
+  if (values !== undefined) {
+    const elements = inDType(dtype, values);
+    firsts.forEach((first, r) => {
+      memory.set(elements.subarray(r * columns, (r + 1) * columns), first);
+    });
+  }
+  return { dtype, layout, memory };
+}
+
+function inDType(dtype: DeviceDType, values: Float32Array): Elements {
+  if (dtype === 'float32') return values;
+  return dtype === 'bfloat16' ? toBFloat16(values) : toFloat16(values);
+}
+
+/** In [-2, 2). */
+function randomValues(length: number, seed: number): Float32Array {
+  const values = new Float32Array(length);
+  let state = seed;
+  for (let i = 0; i < length; ++i) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    values[i] = state / 2 ** 30;
+  }
+  return values;
+}
+
+/** Makes some rows what the call's `values` say: which ones depends on their length, too. */
+function changeRows(
+  { rows, hiddenSize, dtype, values: kind }: CheckedCall,
+  values: Float32Array,
+  shift: number,
+): void {
+  for (let r = 0; r < rows; ++r) {
+    const row = values.subarray(r * hiddenSize, (r + 1) * hiddenSize);
+    const turn = r + hiddenSize + shift;
+    if (kind === 'rescaled' && shift === 0) {
+      const scale = scales[dtype][turn % 3] as number;
+      row.forEach((value, j) => (row[j] = value * scale));
+    }
+    const special = kind === 'special' ? specials[turn % specials.length] : undefined;
+    if (special === 0) row.fill(0);
+    else if (special !== undefined) row[(7 * r) % hiddenSize] = special;
+  }
+}
+
+function rstdOf(call: CheckedCall, x: Operand): Float32Array {
+  const { dtype, hiddenSize } = call;
+  const options = { dtype, eps: epsOf(call), normalizedShape: hiddenSize };
+  return rmsNorm.forward(argumentOf(x.layout, x.memory), null, options).rstd as Float32Array;
+}

@@ -1,0 +1,153 @@
+// Many calls in flight whose memory is allocated and released in random order: results stay right, and
+// no memory is lost.
+
+import { DeviceBuffer, rmsNorm, Stream, type CudaDevice } from 'fused-rmsnorm';
+
+import { makeArrays, type Arrays, type Elements } from '../cases/arrays';
+import { caseName, type Case } from '../cases/cases';
+import { findDifference, type Difference } from './compare';
+
+/** Small, since the order of things is what matters. */
+const cases: readonly Case[] = [
+  { op: 'forward', rows: 3, hiddenSize: 100, dtype: 'float32' },
+  { op: 'forward', rows: 8, hiddenSize: 512, dtype: 'bfloat16' },
+  { op: 'forward', rows: 1, hiddenSize: 33_000, dtype: 'float16' },
+  { op: 'backward', rows: 40, hiddenSize: 64, dtype: 'float16' },
+  { op: 'backward', rows: 2, hiddenSize: 20_000, dtype: 'float32' },
+];
+
+/** Calls in flight at most. */
+const mostLive = 8;
+
+/** Rounds of the same steps after the first, in which memory that is kept for reuse is allocated. */
+const moreRounds = 3;
+
+interface Prepared {
+  readonly one: Case;
+  readonly arrays: Arrays;
+  readonly expected: Readonly<Record<string, Elements>>;
+}
+
+interface Live {
+  readonly from: Prepared;
+  readonly stream: Stream;
+  readonly inputs: readonly DeviceBuffer[];
+  readonly results: Readonly<Record<string, DeviceBuffer>>;
+}
+
+export interface SoakFinding {
+  readonly call: string;
+  readonly difference: Difference;
+}
+
+export interface SoakResult {
+  readonly calls: number;
+  readonly findings: readonly SoakFinding[];
+  /** Bytes that the rounds after the first have lost; 0 if one of them has not. */
+  readonly lostBytes: number;
+}
+
+/** `availableMemory`: bytes of the device. Other processes may use some meanwhile. */
+export function soak(
+  device: CudaDevice['device'],
+  steps: number,
+  availableMemory: () => number,
+): SoakResult {
+  const prepared = cases.map(prepare);
+  const streams = [Stream.default(device), new Stream({ device })] as const;
+  const findings: SoakFinding[] = [];
+  let calls = 0;
+  const round = (): number => {
+    const random = randomNumbers();
+    const pick = <T>(values: readonly T[]): T => values[random(values.length)] as T;
+    const live: Live[] = [];
+    const start = () => {
+      live.push(begin(pick(prepared), pick(streams)));
+      ++calls;
+    };
+    const end = (mustRead: boolean) => {
+      const [ended] = live.splice(random(live.length), 1) as [Live];
+      if (mustRead) findings.push(...check(ended));
+      const buffers = [...ended.inputs, ...Object.values(ended.results)];
+      while (buffers.length > 0) buffers.splice(random(buffers.length), 1)[0]?.dispose();
+    };
+    for (let step = 0; step < steps; ++step) {
+      if (live.length === 0 || (live.length < mostLive && random(2) === 0)) start();
+      else end(random(2) === 0);
+    }
+    while (live.length > 0) end(true);
+    for (const stream of streams) stream.synchronize();
+    // What has been released is looked for when memory is allocated or released.
+    new DeviceBuffer(1, 'float32', { device }).dispose();
+    return availableMemory();
+  };
+  try {
+    const first = round();
+    const losses = Array.from({ length: moreRounds }, () => first - round());
+    return { calls, findings, lostBytes: Math.max(0, Math.min(...losses)) };
+  } finally {
+    streams[1].dispose();
+  }
+}
+
+function prepare(one: Case): Prepared {
+  const arrays = makeArrays(one);
+  const expected = call(one, arrays, {}) as Readonly<Record<string, Elements>>;
+  return { one, arrays, expected };
+}
+
+/** Uploads the inputs, and enqueues a call whose results are new. */
+function begin(from: Prepared, stream: Stream): Live {
+  const { one, arrays } = from;
+  const dtype = one.dtype as DeviceBuffer['dtype'];
+  const upload = (array: Elements, type = dtype) =>
+    DeviceBuffer.from(array, { dtype: type, stream });
+  const inputs = {
+    x: upload(arrays.x),
+    weight: upload(arrays.weight),
+    ...(one.op === 'backward' && { dy: upload(arrays.dy), rstd: upload(arrays.rstd, 'float32') }),
+  };
+  const results = call(one, inputs, { stream }) as Readonly<Record<string, DeviceBuffer>>;
+  return { from, stream, inputs: Object.values(inputs), results };
+}
+
+/** The call on arrays, or on buffers; its results are new ones of the same kind. */
+function call(
+  { op, dtype }: Case,
+  { x, weight, dy, rstd }: Partial<Record<keyof Arrays, unknown>>,
+  where: object,
+): object {
+  type Operator = (...args: unknown[]) => object;
+  const options = { dtype, ...where };
+  const results =
+    op === 'backward'
+      ? (rmsNorm.backward as Operator)(dy, x, weight, rstd, options)
+      : (rmsNorm.forward as Operator)(x, weight, options);
+  return Object.fromEntries(Object.entries(results).filter(([, result]) => result !== null));
+}
+
+function check({ from: { one, expected }, stream, results }: Live): SoakFinding[] {
+  const { rows, hiddenSize } = one;
+  return Object.entries(expected).flatMap(([name, memory]) => {
+    const dims = { rstd: [rows], dweight: [hiddenSize] }[name] ?? [rows, hiddenSize];
+    const layout = { offset: 0, dims, strides: [hiddenSize, 1].slice(-dims.length) };
+    const result = results[name] as DeviceBuffer;
+    const actual = result.toHost({ stream });
+    const difference = findDifference(
+      name,
+      { dtype: result.dtype, layout, memory },
+      actual,
+      memory,
+    );
+    return difference === null ? [] : [{ call: caseName(one), difference }];
+  });
+}
+
+/** Whole numbers below a limit, the same in every round. */
+function randomNumbers(): (limit: number) => number {
+  let state = 1;
+  return (limit) => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state % limit;
+  };
+}

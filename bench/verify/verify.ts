@@ -1,0 +1,208 @@
+// Checks a GPU against the CPU, group by group, and which kernels the calls reach.
+
+import type { CudaDevice } from 'fused-rmsnorm';
+
+import { makeArrays } from '../cases/arrays';
+import type { Case } from '../cases/cases';
+import { Verifier, WrongAnswer } from '../cases/verify';
+import { loadedImages, type Addon } from '../environment/addon';
+import type { Progress } from '../report/progress';
+import { answerOfCpu } from '../subjects/ours';
+import { nameOf, type CheckedCall } from './cases';
+import { findDifference, type Difference } from './compare';
+import { extents, makeGroups, type WayName } from './groups';
+import { makeOperands } from './operands';
+import { soak } from './soak';
+import { onCpu, ways } from './ways';
+
+/** A call whose result is not the CPU's. */
+export interface Finding {
+  readonly call: string;
+  /** Those that it launched, where that is known. */
+  readonly kernels: readonly string[];
+  readonly difference: Difference;
+}
+
+export interface GroupResult {
+  readonly name: string;
+  /** Calls that were checked. */
+  readonly calls: number;
+  /** Those that they launched. */
+  readonly kernels: readonly string[];
+  readonly findings: readonly Finding[];
+  /** What else is wrong, as a sentence. After an error the rest of the group is left out. */
+  readonly errors: readonly string[];
+}
+
+export interface Verification {
+  readonly groups: readonly GroupResult[];
+  /** Every kernel there is, and whether a call with buffers has reached it. */
+  readonly kernels: readonly { readonly kernel: string; readonly isReached: boolean }[];
+  /** What they were loaded from; null where the addon does not say. */
+  readonly images: readonly string[] | null;
+  /** Whether all groups ran, so that every kernel must have been reached. */
+  readonly isComplete: boolean;
+}
+
+export interface Settings {
+  readonly device: CudaDevice;
+  readonly isThorough: boolean;
+  /** Groups that are left out make the verification incomplete. */
+  readonly filter: RegExp;
+}
+
+const soakSteps = { usual: 150, thorough: 5000 };
+
+/** What the CPU is checked by itself with: a GPU as wrong as its CPU would pass for right. */
+const formulaCases: readonly Case[] = (['forward', 'backward', 'residual'] as const).flatMap((op) =>
+  (['float32', 'float16', 'bfloat16'] as const).flatMap((dtype) =>
+    [100, 4096].map((hiddenSize) => ({ op, dtype, hiddenSize, rows: 5 })),
+  ),
+);
+
+type Checked = Omit<GroupResult, 'name' | 'kernels'>;
+type Check = (launched: () => string[]) => Checked | Promise<Checked>;
+
+/** Never throws for what is wrong with results or the GPU: the result says it. */
+export async function verify(
+  { device: { device }, isThorough, filter }: Settings,
+  addon: Addon,
+  progress: Progress,
+): Promise<Verification> {
+  const { cuda } = addon;
+  const ordinal = Number(device.slice('cuda:'.length));
+  const extent = isThorough ? extents.thorough : extents.usual;
+  const steps = isThorough ? soakSteps.thorough : soakSteps.usual;
+  const groups: readonly (readonly [name: string, way: WayName | null, check: Check])[] = [
+    ['the CPU, by the formula', null, checkFormula],
+    ...makeGroups(extent).map(({ name, way, calls }) => {
+      const check: Check = (launched) => checkCalls(calls(), way, device, launched);
+      return [name, way, check] as const;
+    }),
+    [
+      'allocations in random order',
+      null,
+      () => checkSoak(soak(device, steps, () => cuda.availableMemory(ordinal))),
+    ],
+  ];
+  const wanted = groups.filter(([name]) => filter.test(name));
+  const newlyLaunched = launchLog(cuda, ordinal);
+  const reached = new Set<string>();
+  const results: GroupResult[] = [];
+  for (const [name, way, check] of wanted) {
+    progress(name, results.length / wanted.length);
+    const ofGroup = new Set<string>();
+    const launched = () => {
+      const names = newlyLaunched();
+      for (const kernel of names) ofGroup.add(kernel);
+      return names;
+    };
+    const result = await attempt(() => check(launched));
+    launched();
+    // Captures may load kernels that their work does not launch.
+    if (way === 'buffers') for (const kernel of ofGroup) reached.add(kernel);
+    results.push({ name, ...result, kernels: [...ofGroup] });
+  }
+  const all = cuda.launchCounts(ordinal);
+  return {
+    groups: results,
+    kernels: all.map(({ kernel }) => ({ kernel, isReached: reached.has(kernel) })),
+    images: loadedImages(addon, ordinal),
+    isComplete: wanted.length === groups.length,
+  };
+}
+
+/** What must be said of a verification that has failed; null of one that has not. */
+export function failureOf({ groups, kernels, isComplete }: Verification): string | null {
+  const wrong = groups.filter(({ findings, errors }) => findings.length + errors.length > 0);
+  if (wrong.length > 0) {
+    return `${wrong.length} of ${groups.length} groups differ from the CPU, or failed: see above.`;
+  }
+  const missing = kernels.filter(({ isReached }) => !isReached);
+  if (!isComplete || missing.length === 0) return null;
+  return `${missing.length} of ${kernels.length} kernels were not reached: see above.`;
+}
+
+/** What fails without the name of a call: the memory of the GPU, or all of it. */
+async function attempt(check: () => Checked | Promise<Checked>): Promise<Checked> {
+  try {
+    return await check();
+  } catch (error) {
+    return { calls: 0, findings: [], errors: [(error as Error).message] };
+  }
+}
+
+/** Names the kernels that have been launched since it was last called. */
+function launchLog(cuda: Addon['cuda'], ordinal: number): () => string[] {
+  let before = cuda.launchCounts(ordinal);
+  return () => {
+    const now = cuda.launchCounts(ordinal);
+    const names = now.filter(({ launches }, i) => launches !== before[i]?.launches);
+    before = now;
+    return names.map(({ kernel }) => kernel);
+  };
+}
+
+async function checkCalls(
+  calls: readonly CheckedCall[],
+  way: WayName,
+  device: CudaDevice['device'],
+  launched: () => string[],
+): Promise<Checked> {
+  const findings: Finding[] = [];
+  for (const [i, call] of calls.entries()) {
+    try {
+      const operands = makeOperands(call);
+      const expected = onCpu(call, operands);
+      const runs = await ways[way](call, operands, device);
+      const kernels = launched();
+      const difference = firstDifference(operands, expected, runs);
+      if (difference !== null) findings.push({ call: nameOf(call), kernels, difference });
+    } catch (error) {
+      return { calls: i, findings, errors: [`${nameOf(call)}: ${(error as Error).message}`] };
+    }
+  }
+  return { calls: calls.length, findings, errors: [] };
+}
+
+function firstDifference(
+  { byName, results }: ReturnType<typeof makeOperands>,
+  expected: ReturnType<typeof onCpu>,
+  runs: readonly ReturnType<typeof onCpu>[],
+): Difference | null {
+  for (const actual of runs) {
+    for (const [result, name] of results) {
+      const [operand, right, found] = [byName.get(name), expected.get(name), actual.get(name)];
+      if (operand === undefined || right === undefined || found === undefined) {
+        throw new Error(`${result} is missing`);
+      }
+      const difference = findDifference(result, operand, found, right);
+      if (difference !== null) return difference;
+    }
+  }
+  return null;
+}
+
+function checkFormula(): Checked {
+  const errors = formulaCases.flatMap((one) => {
+    const arrays = makeArrays(one);
+    try {
+      new Verifier(one, arrays).check('the CPU', answerOfCpu(one, arrays));
+      return [];
+    } catch (error) {
+      if (error instanceof WrongAnswer) return [error.message];
+      throw error;
+    }
+  });
+  return { calls: formulaCases.length, findings: [], errors };
+}
+
+function checkSoak(result: ReturnType<typeof soak>): Checked {
+  const { calls, findings, lostBytes } = result;
+  const lost = `${lostBytes} bytes of the GPU are not available any more after each round of calls`;
+  return {
+    calls,
+    findings: findings.map((finding) => ({ ...finding, kernels: [] })),
+    errors: lostBytes > 0 ? [lost] : [],
+  };
+}

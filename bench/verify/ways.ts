@@ -1,0 +1,221 @@
+// How a call is made: on the CPU, and in every way on a GPU. Each way returns the memory of the results,
+// once or more.
+
+import {
+  CudaEvent,
+  DeviceBuffer,
+  Graph,
+  HostBuffer,
+  rmsNorm,
+  Stream,
+  type CudaDevice,
+} from 'fused-rmsnorm';
+
+import type { Elements } from '../cases/arrays';
+import type { CheckedCall } from './cases';
+import type { WayName } from './groups';
+import { argumentOf, epsOf, type OperandName, type Operands } from './operands';
+
+/** The memory of results. */
+export type Results = ReadonlyMap<OperandName, Elements>;
+
+type Device = CudaDevice['device'];
+type Way = (
+  call: CheckedCall,
+  operands: Operands,
+  device: Device,
+) => Results[] | Promise<Results[]>;
+
+/** Elements that a GPU has: none of float64. */
+type CopiedElements = Exclude<Elements, Float64Array>;
+
+/** Any function of the operator: which arguments go together is known here, and not by their types. */
+type Operator = (...args: unknown[]) => unknown;
+
+export function onCpu(call: CheckedCall, operands: Operands): Results {
+  return onArrays(call, operands, {});
+}
+
+export const ways: Readonly<Record<WayName, Way>> = {
+  buffers: (call, operands, device) => {
+    const stream = Stream.default(device);
+    const buffers = new Buffers(operands, device);
+    try {
+      buffers.fill(stream);
+      buffers.run(call, stream);
+      return [buffers.read(stream)];
+    } finally {
+      buffers.dispose();
+    }
+  },
+  arrays: (call, operands, device) => [onArrays(call, operands, { device })],
+  graph: (call, operands, device) => {
+    const stream = new Stream({ device });
+    const buffers = new Buffers(operands, device);
+    const disposables: { dispose(): void }[] = [buffers, stream];
+    try {
+      const graph = Graph.capture(stream, () => {
+        buffers.run(call, stream);
+      });
+      disposables.unshift(graph);
+      return [1, 2].map(() => {
+        buffers.fill(stream);
+        graph.launch(stream);
+        return buffers.read(stream);
+      });
+    } finally {
+      for (const each of disposables) each.dispose();
+    }
+  },
+  // Through page-locked memory, which the GPU reads and writes by itself; and through arrays.
+  promises: async (call, operands, device) => {
+    const stream = new Stream({ device });
+    const buffers = new Buffers(operands, device);
+    const hosts: HostBuffer[] = [];
+    try {
+      const copies = Array.from(buffers, ([name, buffer, memory]) => {
+        const host = new HostBuffer(buffer.length, buffer.dtype, { device });
+        hosts.push(host);
+        host.array.set(memory);
+        buffer.copyFrom(host, { stream });
+        return { name, buffer, host };
+      });
+      buffers.run(call, stream);
+      const written = copies.filter(({ name }) => buffers.isWritten(name));
+      for (const { buffer, host } of written) buffer.copyTo(host, { stream });
+      await stream.synchronizeAsync();
+      const first = new Map(written.map(({ name, host }) => [name, host.array.slice()]));
+      await Promise.all(
+        Array.from(buffers, ([, buffer, memory]) => buffer.copyFromAsync(memory, { stream })),
+      );
+      buffers.run(call, stream);
+      const second = written.map(async ({ name, buffer }) => {
+        return [name, await buffer.toHostAsync({ stream })] as const;
+      });
+      return [first, new Map(await Promise.all(second))];
+    } finally {
+      for (const each of [...hosts, buffers, stream]) each.dispose();
+    }
+  },
+  // The operands of one call come on a stream and are used on the other; those of the next call the
+  // other way round.
+  streams: (call, operands, device) => {
+    const streams = [new Stream({ device }), new Stream({ device })] as const;
+    const [first, second] = streams;
+    const turns = [
+      { copies: first, runs: second },
+      { copies: second, runs: first },
+    ].map((turn) => ({ ...turn, buffers: new Buffers(operands, device) }));
+    const events: CudaEvent[] = [];
+    const order = (before: Stream, after: Stream) => {
+      const event = new CudaEvent({ device, timing: false });
+      events.push(event);
+      event.record(before);
+      after.wait(event);
+    };
+    try {
+      for (const { copies, runs, buffers } of turns) {
+        buffers.fill(copies);
+        order(copies, runs);
+        buffers.run(call, runs);
+        order(runs, copies);
+      }
+      return turns.map(({ copies, buffers }) => buffers.read(copies));
+    } finally {
+      for (const { buffers } of turns) buffers.dispose();
+      for (const each of [...events, ...streams]) each.dispose();
+    }
+  },
+};
+
+/** Operands in the memory of a GPU. */
+class Buffers {
+  readonly #operands: Operands;
+  readonly #buffers = new Map<OperandName, DeviceBuffer>();
+  readonly #views: DeviceBuffer[] = [];
+
+  constructor(operands: Operands, device: Device) {
+    this.#operands = operands;
+    for (const [name, { memory, dtype }] of operands.byName) {
+      this.#buffers.set(name, new DeviceBuffer(memory.length, dtype, { device }));
+    }
+  }
+
+  /** Each with what the call begins with. */
+  *[Symbol.iterator](): Generator<[OperandName, DeviceBuffer, CopiedElements]> {
+    for (const [name, buffer] of this.#buffers) {
+      yield [name, buffer, this.#operands.byName.get(name)?.memory as CopiedElements];
+    }
+  }
+
+  isWritten(name: OperandName): boolean {
+    return new Set(this.#operands.results.values()).has(name);
+  }
+
+  /** Enqueues that all memory becomes what the call begins with. */
+  fill(stream: Stream): void {
+    for (const [, buffer, memory] of this) buffer.copyFrom(memory, { stream });
+  }
+
+  run(call: CheckedCall, stream: Stream): void {
+    compute(call, this.#operands, { stream }, (name, layout) => {
+      const argument = argumentOf(layout, this.#buffers.get(name) as DeviceBuffer);
+      if (argument instanceof DeviceBuffer) this.#views.push(argument);
+      return argument;
+    });
+  }
+
+  read(stream: Stream): Results {
+    const written = [...this.#buffers].filter(([name]) => this.isWritten(name));
+    return new Map(written.map(([name, buffer]) => [name, buffer.toHost({ stream })]));
+  }
+
+  dispose(): void {
+    for (const each of [...this.#views, ...this.#buffers.values()]) each.dispose();
+  }
+}
+
+function onArrays(call: CheckedCall, operands: Operands, where: { device?: Device }): Results {
+  const arrays = new Map(
+    Array.from(operands.byName, ([name, { memory }]) => [name, memory.slice()] as const),
+  );
+  compute(call, operands, where, (name, layout) =>
+    argumentOf(layout, arrays.get(name) as Float32Array),
+  );
+  const written = new Set(operands.results.values());
+  return new Map(Array.from(written, (name) => [name, arrays.get(name) as Elements] as const));
+}
+
+/** Makes the call on the arguments that its operands are. */
+function compute(
+  call: CheckedCall,
+  { byName, results }: Operands,
+  where: object,
+  argument: (name: OperandName, layout: Parameters<typeof argumentOf>[0]) => unknown,
+): void {
+  const given = new Map(
+    Array.from(byName, ([name, { layout }]) => [name, argument(name, layout)] as const),
+  );
+  const input = (name: OperandName) => given.get(name) ?? null;
+  const output = (name: OperandName) => given.get(results.get(name) ?? name);
+  const { dtype, castOrder, weightOffset, hiddenSize, gradients } = call;
+  const options = {
+    ...{ dtype, castOrder, weightOffset, eps: epsOf(call), normalizedShape: hiddenSize },
+    ...where,
+  };
+  if (call.op === 'forward') {
+    (rmsNorm.forward as Operator)(input('x'), input('weight'), {
+      ...options,
+      ...{ out: output('y'), rstdOut: output('rstd') },
+      ...(call.isAdded && { residual: input('residual'), sumOut: output('sum') }),
+    });
+    return;
+  }
+  (rmsNorm.backward as Operator)(input('dy'), input('x'), input('weight'), input('rstd'), {
+    ...options,
+    ...(gradients === 'dweight' ? { needsDx: false } : { dxOut: output('dx') }),
+    ...(results.has('dweight') ? { dweightOut: output('dweight') } : { needsDweight: false }),
+    ...(call.isAdded && { dsum: input('dsum') }),
+    accumulate: call.accumulates,
+  });
+}

@@ -1,0 +1,87 @@
+#include "kernel_modules.h"
+
+#include "device.h"
+#include "driver.h"
+
+namespace rmsnorm::cuda {
+
+Status KernelModules::find(const KernelEntry& row, CUfunction* kernel) {
+  std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
+  *kernel = known.load(std::memory_order_acquire);
+  if (*kernel != nullptr) return {};
+  const std::lock_guard lock(mutex_);
+  if (files_[row.file].module == nullptr) RMSNORM_TRY(load_file(row.file));
+  RMSNORM_TRY(load_kernel(row, kernel));
+  known.store(*kernel, std::memory_order_release);
+  return {};
+}
+
+Status KernelModules::load_all() {
+  for (const KernelEntry& row : kernel_registry()) {
+    CUfunction kernel = nullptr;
+    RMSNORM_TRY(find(row, &kernel));
+  }
+  return {};
+}
+
+void KernelModules::unload() noexcept {
+  const std::lock_guard lock(mutex_);
+  for (auto& kernel : kernels_) kernel.store(nullptr, std::memory_order_relaxed);
+  for (File& file : files_) {
+    if (file.module != nullptr) driver().cuModuleUnload(file.module);
+    file = {};
+  }
+}
+
+std::string KernelModules::loaded_image(std::size_t file) const {
+  const std::lock_guard lock(mutex_);
+  const auto& [module, ptx] = files_[file];
+  if (module == nullptr) return {};
+  return ptx == 0 ? "machine code" : "compute_" + std::to_string(ptx);
+}
+
+Status KernelModules::load_file(std::size_t file) {
+  File loaded;
+  const CUresult result = load_code_or_ptx(images_[file], &loaded);
+  if (result == CUDA_SUCCESS) {
+    files_[file] = loaded;
+    return {};
+  }
+  const Status status = check(result, "cuModuleLoadData");
+  return {status.code(),
+          "The kernels can not be loaded on " + device_name(device_.ordinal) + " (" + device_.name +
+              ", compute capability " + std::to_string(device_.major) + "." +
+              std::to_string(device_.minor) + "): " + status.message(),
+          status.driver_error()};
+}
+
+CUresult KernelModules::load_code_or_ptx(const KernelImage& image, File* file) const {
+  CUresult result = CUDA_ERROR_NO_BINARY_FOR_GPU;
+  if (driver().version >= image.machine_code_version()) {
+    result = driver().cuModuleLoadData(&file->module, image.machine_code());
+  }
+  if (result != CUDA_ERROR_NO_BINARY_FOR_GPU) return result;
+  const int ptx = image.find_ptx(10 * device_.major + device_.minor, driver().version);
+  if (ptx == 0) return result;
+  const std::string text = image.ptx(ptx);
+  if (text.empty()) return CUDA_ERROR_INVALID_IMAGE;
+  file->ptx = ptx;
+  return driver().cuModuleLoadData(&file->module, text.c_str());
+}
+
+Status KernelModules::load_kernel(const KernelEntry& row, CUfunction* kernel) const {
+  CUfunction function = nullptr;
+  RMSNORM_TRY(check(driver().cuModuleGetFunction(&function, files_[row.file].module, row.name),
+                    std::string("cuModuleGetFunction of ") + row.name));
+  int static_bytes = 0;
+  RMSNORM_TRY(RMSNORM_CUDA(cuFuncGetAttribute, &static_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
+                           function));
+  // A launch may ask for 48 KiB without this, and after it for all that a block can have.
+  RMSNORM_TRY(RMSNORM_CUDA(cuFuncSetAttribute, function,
+                           CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                           device_.shared_memory_optin - static_bytes));
+  *kernel = function;
+  return {};
+}
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,176 @@
+#include <algorithm>
+#include <iterator>
+
+#include "row_shape.h"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// Rows of a step: as many as there are threads, row groups and shared memory for; 0 if not even
+// two.
+std::int64_t step_rows(const Call& call, std::int64_t group_rows, int max_threads,
+                       std::int64_t shared_limit) {
+  const std::int64_t row_bytes = 2 * 16 * row_packs(call);
+  std::int64_t rows = max_threads / row_threads(call, 1);
+  if (group_rows > 0) rows = std::min(rows, group_rows);
+  while (rows * row_bytes > std::min<std::int64_t>(kStepSharedBytes, shared_limit)) rows /= 2;
+  return rows >= 2 ? rows : 0;
+}
+
+LaunchConfig configure_steps(const Call& call, std::int64_t group_rows, std::int64_t shared_limit) {
+  const Access access = access_of(call);
+  const std::int64_t threads = row_threads(call, 1);
+  const std::int64_t groups = row_groups_of_tiles(call, threads);
+  const std::int64_t sums_bytes = 4 * (2 * groups + 1);  // of a row, see StepMemory
+  for (int index = 0; index < static_cast<int>(std::size(kStepPolicies)); ++index) {
+    const StepPolicy& policy = kStepPolicies[index];
+    const KernelEntry* kernel = find(call, Kind::kBackwardStep, index, access);
+    if (kernel == nullptr || threads > policy.max_threads) continue;
+    const std::int64_t margin = sums_bytes * policy.max_threads / threads;
+    const std::int64_t rows =
+        step_rows(call, group_rows, policy.max_threads, shared_limit - margin);
+    if (rows == 0 || row_packs(call) > policy.packs * rows * threads) continue;
+    return {.kernel = kernel,
+            .blocks = 0,
+            .block_x = static_cast<unsigned>(threads),
+            .block_y = static_cast<unsigned>(rows),
+            .shared_bytes = static_cast<unsigned>(rows * (2 * 16 * row_packs(call) + sums_bytes))};
+  }
+  return {};
+}
+
+LaunchConfig configure_single(const Call& call) {
+  LaunchConfig launch = configure_rows(call, Kind::kBackwardSingle, kSinglePolicies, 1);
+  launch.shared_bytes = group_bytes(call, launch, 4);
+  return launch.block_x < kWarpLanes ? LaunchConfig{} : launch;
+}
+
+// What a plain kernel's blocks leave of a multiprocessor: how many it holds, and how many rows each
+// has on their way.
+struct Residence {
+  std::int64_t blocks;
+  int stages;
+};
+
+// The most stages, a power of two, that leave room for so many blocks; 0 if there is none.
+int plain_stages(std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
+                 const Limits& limits) {
+  const std::int64_t of_block = (limits.shared_bytes + kReservedSharedBytes) / blocks;
+  const std::int64_t rows = (of_block - kReservedSharedBytes - sums_bytes) / row_bytes;
+  int stages = 0;
+  for (int power = 1; power <= std::min<std::int64_t>(rows, kMaxPlainStages); power *= 2) {
+    stages = power;
+  }
+  return stages;
+}
+
+// The share of the multiprocessors' time that `blocks` of one length take, if each multiprocessor
+// holds so many at once.
+double busy_share(std::int64_t blocks, std::int64_t resident, const Limits& limits) {
+  const std::int64_t slots = resident * limits.multiprocessors;
+  return static_cast<double>(blocks) / static_cast<double>(ceil_div(blocks, slots) * slots);
+}
+
+// As many blocks as registers, shared memory and the grid allow, or fewer where those waste less of
+// the last wave. `blocks` of a grid; 0 if it is to be chosen.
+Residence choose_residence(std::int64_t threads, std::int64_t blocks, std::int64_t row_bytes,
+                           std::int64_t sums_bytes, const Limits& limits) {
+  const std::int64_t by_grid =
+      blocks == 0 ? kMaxPlainThreads : ceil_div(blocks, limits.multiprocessors);
+  Residence best{};
+  double best_share = 0;
+  for (std::int64_t resident = std::min(kMaxPlainThreads / threads, by_grid); resident >= 1;
+       --resident) {
+    const int stages = plain_stages(resident, row_bytes, sums_bytes, limits);
+    if (stages == 0) continue;
+    const double share = blocks == 0 ? 1 : busy_share(blocks, resident, limits);
+    // A few hundredths are not worth the rows that fewer blocks have on their way.
+    if (best.stages != 0 && share < best_share + 0.05) continue;
+    best_share = share;
+    best = {resident, stages};
+  }
+  return best;
+}
+
+// Of so much shared memory a block, a multiprocessor holds no more blocks than these.
+unsigned least_bytes(std::int64_t blocks, const Limits& limits) {
+  const std::int64_t all = limits.shared_bytes + kReservedSharedBytes;
+  return static_cast<unsigned>(
+      std::max<std::int64_t>(all / (blocks + 1) + 1 - kReservedSharedBytes, 0));
+}
+
+// One row at a time in registers, the next ones on their way (backward_plain.cu).
+BackwardConfig configure_plain(const Call& call, std::int64_t group_rows, const Limits& limits) {
+  if (!call.is_plain || !has_whole(call, kTileColumns)) return {};
+  if (limits.architecture < kPlainBackwardArchitecture) return {};
+  const Kind kind = call.is_llama_order ? Kind::kBackwardLlama : Kind::kBackwardFloat;
+  LaunchConfig launch = configure_rows(call, kind, kPlainBackwardPolicies, 1);
+  if (launch.kernel == nullptr || launch.block_x < kMinPlainThreads) return {};
+  const std::int64_t row_bytes = 2 * 16 * row_packs(call);
+  const unsigned sums_bytes = group_bytes(call, launch, 2);
+  const std::int64_t blocks = group_rows == 0 ? 0 : ceil_div(call.shape.rows, group_rows);
+  const Residence residence =
+      choose_residence(launch.block_x, blocks, row_bytes, sums_bytes, limits);
+  if (residence.stages == 0) return {};
+  launch.shared_bytes = std::max(static_cast<unsigned>(residence.stages * row_bytes) + sums_bytes,
+                                 least_bytes(residence.blocks, limits));
+  if (group_rows == 0) {
+    // One wave, in which all blocks have as many rows.
+    const std::int64_t slots = residence.blocks * limits.multiprocessors;
+    group_rows = std::max<std::int64_t>(ceil_div(call.shape.rows, slots), 1);
+  }
+  BackwardConfig config{};
+  config.rows = launch;
+  config.group_rows = group_rows;
+  config.stages = residence.stages;
+  return config;
+}
+
+// The launch of the rows alone, for row groups of any length where group_rows is 0.
+BackwardConfig configure_backward_rows(const Call& call, std::int64_t group_rows,
+                                       const Limits& limits) {
+  BackwardConfig config = configure_plain(call, group_rows, limits);
+  if (config.rows.kernel == nullptr) {
+    config.rows = configure_steps(call, group_rows, limits.shared_bytes);
+    if (config.rows.kernel == nullptr) config.rows = configure_single(call);
+    config.group_rows = group_rows != 0 ? group_rows
+                                        : std::max<std::int64_t>(config.rows.block_y,
+                                                                 least_group_rows(call.shape.rows));
+  }
+  config.rows.blocks = ceil_div(call.shape.rows, config.group_rows);
+  config.prefetches = limits.cache_bytes / limits.multiprocessors >= kPrefetchedBytes;
+  return config;
+}
+
+bool is_plain_kernel(const LaunchConfig& launch) {
+  return launch.kernel != nullptr && (launch.kernel->kind == Kind::kBackwardFloat ||
+                                      launch.kernel->kind == Kind::kBackwardLlama);
+}
+
+// dweight alone, of rows whose rstd is known: blocks of fewer threads until there are as many as
+// multiprocessors.
+LaunchConfig configure_columns(const Call& call, std::int64_t group_rows, const Limits& limits) {
+  const std::int64_t groups = ceil_div(call.shape.rows, group_rows);
+  std::int64_t threads = kLongThreads;
+  while (threads > kWarpLanes &&
+         ceil_div(row_packs(call), threads) * groups < limits.multiprocessors)
+    threads /= 2;
+  return {.kernel = find(call, Kind::kBackwardColumns, 0, Access::kParts),
+          .blocks = ceil_div(row_packs(call), threads) * groups,
+          .block_x = static_cast<unsigned>(threads)};
+}
+
+}  // namespace
+
+BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, const Limits& limits) {
+  BackwardConfig config = configure_backward_rows(call, group_rows, limits);
+  if (group_rows == 0 || config.rows.kernel == nullptr) return config;
+  const bool has_few_groups = 2 * config.rows.blocks <= limits.multiprocessors;
+  if (!has_few_groups || call.shape.rows < kMinSplitRows) return config;
+  if (!call.has_rstd && !is_plain_kernel(config.rows)) return config;
+  config = configure_backward_rows(call, 0, limits);
+  config.columns = configure_columns(call, group_rows, limits);
+  return config;
+}
+
+}  // namespace rmsnorm::cuda

@@ -1,0 +1,142 @@
+// Files of kernels: which PTX a GPU and a driver are given, and files that are damaged.
+
+#include "cuda/driver/kernel_image.h"
+
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cuda/driver/xz.h"
+#include "cuda_support.h"
+
+namespace rmsnorm::test {
+namespace {
+
+using cuda::KernelImage;
+
+// A text that has PTX of two architectures, and what `xz -9` makes of it.
+constexpr std::string_view kFirst =
+    ".version 6.3\n.target sm_75\nadd.rn.f32 %f1, %f2, %f3;\nadd.rn.f32 %f4, %f5, %f6;\n";
+constexpr std::string_view kSecond =
+    ".version 7.0\n.target sm_80\nadd.rn.f32 %f1, %f2, %f3;\nadd.rn.f32 %f4, %f5, %f6;\n";
+constexpr unsigned char kXz[] = {
+    0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x04, 0xe6, 0xd6, 0xb4, 0x46, 0x02, 0x00, 0x21, 0x01,
+    0x1c, 0x00, 0x00, 0x00, 0x10, 0xcf, 0x58, 0xcc, 0xe0, 0x00, 0x9d, 0x00, 0x47, 0x5d, 0x00, 0x17,
+    0x1d, 0x88, 0xa7, 0x56, 0x23, 0xed, 0x1f, 0x97, 0xde, 0xce, 0x4f, 0x34, 0xdc, 0x5b, 0x9d, 0x12,
+    0xee, 0xd4, 0x67, 0xbb, 0xa7, 0x13, 0x9d, 0xa2, 0x14, 0xab, 0xde, 0x7c, 0xa3, 0xf2, 0x2b, 0x33,
+    0x6d, 0x49, 0xa3, 0x7b, 0x70, 0x79, 0xb9, 0xef, 0x00, 0xc2, 0x0e, 0x2d, 0xbb, 0xaa, 0xa4, 0xbc,
+    0xcb, 0x90, 0xa4, 0x55, 0xb8, 0xd2, 0x93, 0x2b, 0x94, 0x76, 0xa0, 0x99, 0x26, 0xa9, 0xad, 0x66,
+    0xa9, 0xf2, 0xb1, 0x7c, 0x6f, 0x00, 0x00, 0x00, 0x89, 0xca, 0xf2, 0x33, 0x4b, 0xf3, 0x7c, 0xb1,
+    0x00, 0x01, 0x63, 0x9e, 0x01, 0x00, 0x00, 0x00, 0x3d, 0x57, 0xbf, 0x9b, 0xb1, 0xc4, 0x67, 0xfb,
+    0x02, 0x00, 0x00, 0x00, 0x00, 0x04, 0x59, 0x5a,
+};
+
+std::vector<std::byte> bytes_of(const void* data, std::size_t bytes) {
+  const auto* const begin = static_cast<const std::byte*>(data);
+  return {begin, begin + bytes};
+}
+
+// A file with a fatbin of nothing, a line about PTX and the texts above.
+std::vector<std::byte> file_of(const std::string& line) {
+  constexpr unsigned char kFatbin[16] = {0x50, 0xed, 0x55, 0xba, 1, 0, 16, 0};
+  std::vector<std::byte> file = bytes_of(kFatbin, sizeof kFatbin);
+  for (const auto& part : {bytes_of(line.data(), line.size()), bytes_of(kXz, sizeof kXz)}) {
+    file.insert(file.end(), part.begin(), part.end());
+  }
+  return file;
+}
+
+TEST_CASE("kernel image: the newest PTX that a GPU and a driver take") {
+  KernelImage image;
+  REQUIRE(image.parse(file_of("sm 13000 compute_75 10000 compute_100 12070 compute_80 11000\n")));
+  CHECK(image.machine_code_version() == 13000);
+  const struct {
+    int capability, driver_version, expected;
+  } cases[] = {{70, 13000, 0},   {75, 13000, 75},   {75, 10000, 75},  {75, 9020, 0},
+               {80, 10020, 75},  {80, 11000, 80},   {87, 13000, 80},  {90, 13000, 80},
+               {100, 12060, 80}, {100, 12070, 100}, {150, 13000, 100}};
+  for (const auto& [capability, driver_version, expected] : cases) {
+    CAPTURE(capability);
+    CAPTURE(driver_version);
+    CHECK(image.find_ptx(capability, driver_version) == expected);
+  }
+}
+
+TEST_CASE("kernel image: the text of each PTX") {
+  KernelImage image;
+  REQUIRE(image.parse(file_of("sm 13000 compute_75 10000 compute_80 11000\n")));
+  CHECK(image.ptx(75) == kFirst);
+  CHECK(image.ptx(80) == kSecond);
+  CHECK(image.ptx(90).empty());
+  KernelImage another;
+  REQUIRE(another.parse(file_of("sm 13000 compute_75 10000 compute_80 11000 compute_90 11080\n")));
+  CHECK(another.ptx(90).empty());  // the texts are two
+}
+
+TEST_CASE("kernel image: files of another form") {
+  for (const char* line :
+       {"", "sm 13000", "PTX 13000 compute_75 10000\n", "sm compute_75 10000\n",
+        "sm 13000 compute_75\n", "sm 13000 compute_ 10000\n", "sm 13000 compute_75 10000 80\n",
+        "sm 13000 compute_75 99999999999\n", "sm 13000 sm_75 10000\n"}) {
+    CAPTURE(line);
+    KernelImage image;
+    CHECK_FALSE(image.parse(file_of(line)));
+  }
+  const std::string line = "sm 13000 compute_75 10000\n";
+  const std::vector<std::byte> whole = file_of(line);
+  for (std::size_t bytes = 0; bytes < whole.size() - sizeof kXz; ++bytes) {
+    KernelImage image;
+    CHECK_FALSE(image.parse({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(bytes)}));
+  }
+}
+
+std::string decoded(std::span<const std::byte> stream) {
+  std::string text;
+  return cuda::decode_xz(stream, &text) ? text : "refused";
+}
+
+TEST_CASE("kernel image: xz") {
+  const std::vector<std::byte> stream = bytes_of(kXz, sizeof kXz);
+  const std::string text = std::string(kFirst) + std::string(kSecond);
+  CHECK(decoded(stream) == text);
+  // Whatever is done to it, it is refused, or some text comes of it; sanitizers watch.
+  for (std::size_t bytes = 0; bytes < stream.size(); ++bytes) {
+    const std::string cut = decoded(std::span(stream).first(bytes));
+    CHECK((cut == "refused" || cut == text));  // what follows the texts is not needed
+  }
+  CHECK(decoded(std::span(stream).first(stream.size() / 2)) == "refused");
+  int refused = 0;
+  std::vector<std::byte> changed = stream;
+  for (std::size_t bit = 0; bit < 8 * stream.size(); ++bit) {
+    const auto mask = static_cast<std::byte>(1 << bit % 8);
+    changed[bit / 8] ^= mask;
+    refused += decoded(changed) == "refused" ? 1 : 0;
+    changed[bit / 8] ^= mask;
+  }
+  CHECK(refused > 100);
+}
+
+TEST_CASE("cuda kernels: all that are loaded beforehand stay as they are") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  must(gpu.device().load_all_kernels());
+  for (std::size_t file = 0; file < cuda::kKernelFileCount; ++file) {
+    CHECK(gpu.device().loaded_image(file) != "");
+  }
+  for (const cuda::KernelEntry& row : cuda::kernel_registry()) {
+    cuda::CUfunction first = nullptr;
+    cuda::CUfunction second = nullptr;
+    must(gpu.device().kernel(row, &first));
+    must(gpu.device().kernel(row, &second));
+    CHECK(first != nullptr);
+    CHECK(first == second);
+  }
+}
+
+}  // namespace
+}  // namespace rmsnorm::test
