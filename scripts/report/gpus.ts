@@ -7,8 +7,8 @@ export interface Gpu {
   readonly name: string;
   /** Whose machine code it runs. */
   readonly architecture: Architecture;
-  /** The compute capability that the simulated GPU has in its place: it knows three. */
-  readonly simulated: '7.5' | '8.0' | '9.0';
+  /** Such as `'9.0'`. */
+  readonly capability: string;
   readonly multiprocessors: number;
   readonly clockGhz: number;
   /** Bytes a second. */
@@ -26,7 +26,7 @@ export const gpus: readonly Gpu[] = [
   {
     name: 'T4',
     architecture: 'sm_75',
-    simulated: '7.5',
+    capability: '7.5',
     multiprocessors: 40,
     clockGhz: 1.59,
     dram: 0.32 * tera,
@@ -36,7 +36,7 @@ export const gpus: readonly Gpu[] = [
   {
     name: 'A100',
     architecture: 'sm_80',
-    simulated: '8.0',
+    capability: '8.0',
     multiprocessors: 108,
     clockGhz: 1.41,
     dram: 2.039 * tera, // 80 GB, SXM
@@ -46,7 +46,7 @@ export const gpus: readonly Gpu[] = [
   {
     name: 'RTX 4090',
     architecture: 'sm_86',
-    simulated: '8.0',
+    capability: '8.9',
     multiprocessors: 128,
     clockGhz: 2.52,
     dram: 1.008 * tera,
@@ -56,7 +56,7 @@ export const gpus: readonly Gpu[] = [
   {
     name: 'L4',
     architecture: 'sm_86',
-    simulated: '8.0',
+    capability: '8.9',
     multiprocessors: 58,
     clockGhz: 2.04,
     dram: 0.3 * tera,
@@ -66,7 +66,7 @@ export const gpus: readonly Gpu[] = [
   {
     name: 'H100',
     architecture: 'sm_90',
-    simulated: '9.0',
+    capability: '9.0',
     multiprocessors: 132,
     clockGhz: 1.98,
     dram: 3.35 * tera,
@@ -76,7 +76,7 @@ export const gpus: readonly Gpu[] = [
   {
     name: 'H200',
     architecture: 'sm_90',
-    simulated: '9.0',
+    capability: '9.0',
     multiprocessors: 132,
     clockGhz: 1.98,
     dram: 4.8 * tera,
@@ -86,7 +86,7 @@ export const gpus: readonly Gpu[] = [
   {
     name: 'B200',
     architecture: 'sm_100',
-    simulated: '9.0',
+    capability: '10.0',
     multiprocessors: 148,
     clockGhz: 1.965,
     dram: 7.7 * tera,
@@ -96,7 +96,7 @@ export const gpus: readonly Gpu[] = [
   {
     name: 'RTX 5090',
     architecture: 'sm_120',
-    simulated: '9.0',
+    capability: '12.0',
     multiprocessors: 170,
     clockGhz: 2.41,
     dram: 1.792 * tera,

@@ -32,29 +32,24 @@ function cellOf(gpu: Gpu, run: Run, time: ModelTime | undefined): string {
 
 /** A table for each direction and dtype: a row a shape, a column a GPU. */
 export async function modelTables(): Promise<string> {
-  const calls = new ModelledCalls();
-  const tables: string[] = [];
-  for (const direction of ['forward', 'backward'] as const) {
-    for (const dtype of ['float32', 'bfloat16'] as const) {
-      const runs = shapes.map((shape): Run => ({ direction, dtype, ...shape }));
-      const columns: string[][] = [];
-      for (const gpu of gpus) {
-        const launches = await calls.launches(gpu, runs);
-        columns.push(
-          runs.map((run) => {
-            const ofRun = launches.get(run);
-            return cellOf(gpu, run, ofRun && timeOf(gpu, ofRun));
-          }),
-        );
-      }
-      const rows = runs.map(({ rows: count, hiddenSize }, i) => [
-        `${count} x ${hiddenSize}`,
-        ...columns.map((column) => column[i] as string),
-      ]);
-      const head = [`${direction} ${dtype}`, ...gpus.map(({ name }) => name)];
-      tables.push(markdownTable({ head, rows }));
+  const kinds = (['forward', 'backward'] as const).flatMap((direction) =>
+    (['float32', 'bfloat16'] as const).map((dtype) => ({ direction, dtype })),
+  );
+  const runs = kinds.flatMap((kind) => shapes.map((shape): Run => ({ ...kind, ...shape })));
+  const cells = new Map(runs.map((run) => [run, [`${run.rows} x ${run.hiddenSize}`]]));
+  for (const gpu of gpus) {
+    const calls = await ModelledCalls.on(gpu, runs);
+    const modelled = await calls.launches(runs);
+    for (const [i, run] of runs.entries()) {
+      const call = modelled[i];
+      cells.get(run)?.push(cellOf(gpu, run, call && timeOf(gpu, call)));
     }
   }
+  const tables = kinds.map(({ direction, dtype }) => {
+    const ofKind = runs.filter((run) => run.direction === direction && run.dtype === dtype);
+    const head = [`${direction} ${dtype}`, ...gpus.map(({ name }) => name)];
+    return markdownTable({ head, rows: ofKind.map((run) => cells.get(run) ?? []) });
+  });
   return tables.join('\n\n');
 }
 

@@ -1,20 +1,14 @@
-// Calls on GPUs that are modelled: what the policy (csrc/cuda/launch/policy.cc) launches there, as the
-// simulated GPU sees it with their number of multiprocessors, and what its kernels execute and move.
+// Calls on GPUs that are modelled: what the policy (csrc/cuda/launch/policy.cc) launches there, as a
+// simulated GPU of their kind sees it, and what its kernels execute and move.
 
 import { compiledKernels } from '../compiled-kernels';
-import type { Architecture } from '../occupancy';
 import { sectorBytes, type BufferTraffic } from '../../bench/gpu/trace';
 import { launchesOf, type Launch, type Run } from '../traced-runs';
-import type { KernelCode } from './cubin';
 import type { Gpu } from './gpus';
 import { builtCodes, launchedCode } from './launched-code';
 import type { ModelLaunch } from './model';
 
-/** Rows of the calls that are executed to see what kernels do: larger ones do the same for each row. */
-const sampleRows = 64;
-const warpLanes = 32;
-
-/** What a launch executes and moves for each element of the matrix. */
+/** What a kernel executes and moves for each element of the matrix, in all its launches of a call. */
 interface Cost {
   readonly instructions: number;
   readonly bytesRead: number;
@@ -22,46 +16,62 @@ interface Cost {
   readonly l2Bytes: number;
 }
 
-/**
- * Whether an allocation is no matrix: first-level caches hold it, and serve what is read again, above all
- * the weight.
- */
-function isSmall(buffer: BufferTraffic, { rows, hiddenSize, dtype }: Run): boolean {
-  return buffer.bytes < (rows * hiddenSize * (dtype === 'float32' ? 4 : 2)) / 2;
+/** Rows of the calls that are executed to see what kernels do: larger ones do the same for each row. */
+const sampleRows = 64;
+
+const warpLanes = 32;
+const codes = builtCodes();
+const compiled = compiledKernels();
+
+function elementsOf({ rows, hiddenSize }: Run): number {
+  return rows * hiddenSize;
+}
+
+/** A kernel for rows of this size and type. */
+function keyOf({ run, kernel }: Launch): string {
+  return [run.direction, run.dtype, run.hiddenSize, kernel].join();
 }
 
 function bytesOf({ buffers }: Launch, ofBuffer: (buffer: BufferTraffic) => number): number {
   return buffers.reduce((sum, buffer) => sum + ofBuffer(buffer), 0);
 }
 
-function sectorsOf({ read_sectors: read, written_sectors: written }: BufferTraffic): number {
-  return sectorBytes * (read + written);
+/**
+ * Whether an allocation is no matrix: first-level caches hold it, and serve what is read again, above all
+ * the weight.
+ */
+function isSmall(buffer: BufferTraffic, run: Run): boolean {
+  return buffer.bytes < (elementsOf(run) * (run.dtype === 'float32' ? 4 : 2)) / 2;
 }
 
-function elementsOf({ rows, hiddenSize }: Run): number {
-  return rows * hiddenSize;
-}
-
-/** A kernel of a call for rows of this size: a call that launches it twice has two. */
-function keyOf({ run, kernel }: Launch, turn: number): string {
-  return [run.direction, run.dtype, run.hiddenSize, kernel, turn].join();
-}
-
-/** Launches by their keys, for launches in the order of their calls. */
-function byKey(launches: readonly Launch[]): Map<string, Launch> {
-  const turns = new Map<string, number>();
-  return new Map(
-    launches.map((launch) => {
-      const all = [JSON.stringify(launch.run), launch.kernel].join();
-      const turn = turns.get(all) ?? 0;
-      turns.set(all, turn + 1);
-      return [keyOf(launch, turn), launch];
-    }),
+/** For each element, as the machine code, or as PTX where no way through the machine code is found. */
+function instructionsOf(launch: Launch, gpu: Gpu): number {
+  const code = codes.find(
+    ({ name, architecture }) => name === launch.kernel && architecture === gpu.architecture,
   );
+  const launched = code && launchedCode(launch, code);
+  if (launched !== undefined) return launched.instructions;
+  const counts = launch.warps.map(
+    ({ count, spans }) => count * spans.reduce((sum, span) => sum + span.instructions, 0),
+  );
+  return (warpLanes * counts.reduce((sum, count) => sum + count, 0)) / elementsOf(launch.run);
 }
 
-function threadsOf({ block }: Launch): number {
-  return block.reduce((product, size) => product * size, 1);
+function costOf(launches: readonly Launch[], gpu: Gpu): Cost {
+  const sum = (of: (launch: Launch) => number) =>
+    launches.reduce((total, launch) => total + of(launch), 0);
+  const bytes = (ofBuffer: (buffer: BufferTraffic, launch: Launch) => number) =>
+    sum((launch) => bytesOf(launch, (buffer) => ofBuffer(buffer, launch)) / elementsOf(launch.run));
+  return {
+    instructions: sum((launch) => instructionsOf(launch, gpu)),
+    bytesRead: bytes(({ read_sectors: sectors }) => sectorBytes * sectors),
+    bytesWritten: bytes(({ written_sectors: sectors }) => sectorBytes * sectors),
+    l2Bytes: bytes((buffer, { run }) =>
+      isSmall(buffer, run)
+        ? sectorBytes * (buffer.read_sectors + buffer.written_sectors)
+        : buffer.bytes_read + buffer.bytes_written,
+    ),
+  };
 }
 
 /**
@@ -73,97 +83,91 @@ function stepsOf({ run, kernel, grid, block }: Launch): number {
   return Math.max(1, Math.ceil(run.rows / (grid[0] ?? 1) / (block[1] ?? 1)));
 }
 
-/** Calls and the GPUs that they are modelled on. */
+function modelLaunch(launch: Launch, share: number, cost: Cost, gpu: Gpu): ModelLaunch | undefined {
+  const kernel = compiled.find(
+    ({ name, architecture }) => name === launch.kernel && architecture === gpu.architecture,
+  );
+  if (kernel === undefined) return undefined;
+  const elements = share * elementsOf(launch.run);
+  return {
+    blocks: launch.grid[0] ?? 1,
+    threads: launch.block.reduce((product, size) => product * size, 1),
+    registers: kernel.registers,
+    sharedMemory: kernel.staticSharedMemory + launch.dynamic_shared_bytes,
+    steps: stepsOf(launch),
+    instructions: (cost.instructions * elements) / warpLanes,
+    bytesRead: cost.bytesRead * elements,
+    bytesWritten: cost.bytesWritten * elements,
+    l2Bytes: cost.l2Bytes * elements,
+  };
+}
+
+/** A call on a GPU: undefined if a kernel is not built for it, or is not known from a smaller call. */
+export type ModelledCall = readonly ModelLaunch[] | undefined;
+
+/** Calls on one GPU. */
 export class ModelledCalls {
-  readonly #codes: readonly KernelCode[] = builtCodes();
-  readonly #compiled = compiledKernels();
-  /** Executed launches, by the simulated compute capability and by their keys. */
-  readonly #samples = new Map<string, Map<string, Launch>>();
+  readonly #gpu: Gpu;
+  readonly #samples: ReadonlyMap<string, Launch[]>;
   readonly #costs = new Map<string, Cost>();
 
-  /** What each of the calls launches on a GPU; undefined where a kernel is not built for it. */
+  private constructor(gpu: Gpu, samples: ReadonlyMap<string, Launch[]>) {
+    this.#gpu = gpu;
+    this.#samples = samples;
+  }
+
+  /** For calls with rows as long as those of `runs`, which are executed with few rows. */
+  static async on(gpu: Gpu, runs: readonly Run[]): Promise<ModelledCalls> {
+    const few = [...new Set(runs.map((run) => JSON.stringify({ ...run, rows: sampleRows })))];
+    const asked = few.map((run) => JSON.parse(run) as Run);
+    const samples = new Map<string, Launch[]>();
+    // Rows are few for a GPU, and many for one multiprocessor, which is another kernel's.
+    for (const multiprocessors of [1, gpu.multiprocessors]) {
+      const found = new Map<string, Launch[]>();
+      for (const launch of await launchesOf(asked, variablesOf(gpu, multiprocessors))) {
+        found.set(keyOf(launch), [...(found.get(keyOf(launch)) ?? []), launch]);
+      }
+      for (const [key, launches] of found) samples.set(key, launches);
+    }
+    return new ModelledCalls(gpu, samples);
+  }
+
+  /** What the policy launches if it takes the GPU for one of so many multiprocessors. */
   async launches(
-    gpu: Gpu,
     runs: readonly Run[],
-  ): Promise<Map<Run, readonly ModelLaunch[] | undefined>> {
-    await this.#sample(gpu.simulated, runs);
+    multiprocessors = this.#gpu.multiprocessors,
+  ): Promise<ModelledCall[]> {
     const launches = await launchesOf(runs, {
-      CUDASIM_CC: gpu.simulated,
-      CUDASIM_SMS: `${gpu.multiprocessors}`,
+      ...variablesOf(this.#gpu, multiprocessors),
       CUDASIM_EXECUTE: '0',
     });
-    return new Map(
-      runs.map((run) => {
-        const ofRun = byKey(launches.filter((launch) => launch.run === run));
-        const modelled = Array.from(ofRun, ([key, launch]) => this.#modelLaunch(gpu, key, launch));
-        return [run, modelled.includes(undefined) ? undefined : (modelled as ModelLaunch[])];
-      }),
-    );
+    return runs.map((run) => {
+      const ofRun = launches.filter((launch) => launch.run === run);
+      const modelled = ofRun.map((launch) => {
+        const blocks = ofRun
+          .filter(({ kernel }) => kernel === launch.kernel)
+          .reduce((sum, { grid }) => sum + (grid[0] ?? 1), 0);
+        const cost = this.#costOf(launch);
+        return cost && modelLaunch(launch, (launch.grid[0] ?? 1) / blocks, cost, this.#gpu);
+      });
+      return modelled.includes(undefined) ? undefined : (modelled as ModelLaunch[]);
+    });
   }
 
-  #modelLaunch(gpu: Gpu, key: string, launch: Launch): ModelLaunch | undefined {
-    const cost = this.#costOf(gpu.simulated, gpu.architecture, key);
-    const kernel = this.#compiled.find(
-      (one) => one.name === launch.kernel && one.architecture === gpu.architecture,
-    );
-    if (cost === undefined || kernel === undefined) return undefined;
-    const elements = elementsOf(launch.run);
-    return {
-      blocks: launch.grid[0] ?? 1,
-      threads: threadsOf(launch),
-      registers: kernel.registers,
-      sharedMemory: kernel.staticSharedMemory + launch.dynamic_shared_bytes,
-      steps: stepsOf(launch),
-      instructions: (cost.instructions * elements) / warpLanes,
-      bytesRead: cost.bytesRead * elements,
-      bytesWritten: cost.bytesWritten * elements,
-      l2Bytes: cost.l2Bytes * elements,
-    };
-  }
-
-  async #sample(capability: string, runs: readonly Run[]): Promise<void> {
-    const samples = this.#samples.get(capability) ?? new Map<string, Launch>();
-    this.#samples.set(capability, samples);
-    const known = new Set(Array.from(samples.values(), ({ run }) => JSON.stringify(run)));
-    const wanted = runs.map((run) => JSON.stringify({ ...run, rows: sampleRows }));
-    const missing = [...new Set(wanted)].filter((run) => !known.has(run));
-    const asked = missing.map((run) => JSON.parse(run) as Run);
-    if (asked.length === 0) return;
-    for (const [key, launch] of byKey(await launchesOf(asked, { CUDASIM_CC: capability }))) {
-      samples.set(key, launch);
-    }
-  }
-
-  #costOf(capability: string, architecture: Architecture, key: string): Cost | undefined {
-    const all = [capability, architecture, key].join();
-    const sample = this.#samples.get(capability)?.get(key);
+  #costOf(launch: Launch): Cost | undefined {
+    const key = keyOf(launch);
+    const sample = this.#samples.get(key);
     if (sample === undefined) return undefined;
-    const known = this.#costs.get(all);
-    if (known !== undefined) return known;
-    const elements = elementsOf(sample.run);
-    const code = this.#codes.find(
-      (one) => one.name === sample.kernel && one.architecture === architecture,
-    );
-    const cost = {
-      instructions:
-        (code && launchedCode(sample, code)?.instructions) ?? ptxInstructions(sample) / elements,
-      bytesRead: bytesOf(sample, (buffer) => sectorBytes * buffer.read_sectors) / elements,
-      bytesWritten: bytesOf(sample, (buffer) => sectorBytes * buffer.written_sectors) / elements,
-      l2Bytes:
-        bytesOf(sample, (buffer) => {
-          const requested = buffer.bytes_read + buffer.bytes_written;
-          return isSmall(buffer, sample.run) ? sectorsOf(buffer) : requested;
-        }) / elements,
-    };
-    this.#costs.set(all, cost);
+    const cost = this.#costs.get(key) ?? costOf(sample, this.#gpu);
+    this.#costs.set(key, cost);
     return cost;
   }
 }
 
-/** Of threads: what is counted where no way through the machine code is found. */
-function ptxInstructions({ warps }: Launch): number {
-  const counts = warps.map(
-    ({ count, spans }) => count * spans.reduce((sum, span) => sum + span.instructions, 0),
-  );
-  return warpLanes * counts.reduce((sum, count) => sum + count, 0);
+function variablesOf(gpu: Gpu, multiprocessors: number): Record<string, string> {
+  return {
+    CUDASIM_CC: gpu.capability,
+    CUDASIM_SMS: `${multiprocessors}`,
+    CUDASIM_CACHE: `${gpu.l2}`,
+  };
 }
