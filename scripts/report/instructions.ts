@@ -7,7 +7,7 @@
 // An instruction that is not known is an error.
 
 import type { KernelCode } from './cubin';
-import { operationOf, type InstructionClass } from './opcodes';
+import { operationOf, type InstructionClass, type Operation } from './opcodes';
 
 export interface MemoryAccess {
   readonly space: 'global' | 'shared' | 'local';
@@ -105,10 +105,16 @@ const spaces: Readonly<Record<string, MemoryAccess['space']>> = {
   STL: 'local',
 };
 
-function accessOf(name: string, operands: string, word: Word): MemoryAccess | undefined {
+function accessOf(
+  { name, operands }: Operation,
+  word: Word,
+  capability: number,
+): MemoryAccess | undefined {
   const space = spaces[name];
   if (space === undefined) return undefined;
-  const bytes = /[qw]/.test(operands) ? 32 : (accessBytes[word.bits(73, 3)] as number);
+  let bytes = accessBytes[word.bits(73, 3)] as number;
+  if (/[qw]/.test(operands)) bytes = 32;
+  if (name === 'LDGSTS' && capability >= 100) bytes = 4 << word.bits(74, 2);
   return { space, isStore: name.startsWith('ST'), bytes };
 }
 
@@ -159,7 +165,7 @@ function decode(code: KernelCode, address: number): Instruction {
   }
   const { name, operands } = operation;
   const isGuarded = word.bits(12, 4) !== always;
-  const access = accessOf(name, operands, word);
+  const access = accessOf(operation, word, capabilityOf(code));
   return {
     address,
     name,

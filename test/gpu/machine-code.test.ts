@@ -75,6 +75,10 @@ describe('decoding', () => {
       writes: [36, 37],
       access: { space: 'shared', isStore: false, bytes: 8 },
     });
+    // LDGSTS.E.BYPASS.128 [R7], [R2.64], which has a code of its own from 10.0 on
+    const copied = { reads: [2, 3], access: { space: 'global', isStore: false, bytes: 16 } };
+    expect(decoded('sm_80', '000fe8000b901c44 0000000002077fae')).toMatchObject(copied);
+    expect(decoded('sm_100', '000fe8000b981806 0000000002077fae')).toMatchObject(copied);
     expect(decoded('sm_100', '001eaa000812190c fe0000040208797e')).toMatchObject({
       writes: [8, 9, 10, 11, 12, 13, 14, 15],
       access: { bytes: 32 },
