@@ -116,8 +116,11 @@ export interface CudaBinding {
   abandonCapture(stream: NativeStream): void;
   launchGraph(graph: NativeGraph, stream: NativeStream | null): void;
 
-  /** Every kernel there is, and how often this process has launched it on the device: for tests. */
-  launchCounts(device: number): { kernel: string; launches: number }[];
+  /**
+   * Every kernel there is, the oldest architecture that it is launched on, such as 80 for compute
+   * capability 8.0, and how often this process has launched it on the device: for tests.
+   */
+  launchCounts(device: number): { kernel: string; architecture: number; launches: number }[];
   /** Bytes of the device that no process uses. */
   availableMemory(device: number): number;
   /**

@@ -172,6 +172,12 @@ constexpr int max_threads(Kind kind, int index) {
   return kind == Kind::kFinishDweight ? kFinishColumns * kMaxFinishParts : kLongThreads;
 }
 
+// The oldest architecture, such as 80, that a kernel is launched on.
+constexpr int oldest_architecture(Kind kind) {
+  const bool is_plain_backward = kind == Kind::kBackwardFloat || kind == Kind::kBackwardLlama;
+  return is_plain_backward ? kPlainBackwardArchitecture : 75;
+}
+
 // Blocks of a multiprocessor that it must have registers for, on an architecture such as 900.
 constexpr int min_blocks(Kind kind, int index, int architecture) {
   switch (kind) {

@@ -105,8 +105,8 @@ unsigned least_bytes(std::int64_t blocks, const Limits& limits) {
 // One row at a time in registers, the next ones on their way (backward_plain.cu).
 BackwardConfig configure_plain(const Call& call, std::int64_t group_rows, const Limits& limits) {
   if (!call.is_plain || !has_whole(call, kTileColumns)) return {};
-  if (limits.architecture < kPlainBackwardArchitecture) return {};
   const Kind kind = call.is_llama_order ? Kind::kBackwardLlama : Kind::kBackwardFloat;
+  if (limits.architecture < oldest_architecture(kind)) return {};
   LaunchConfig launch = configure_rows(call, kind, kPlainBackwardPolicies, 1);
   if (launch.kernel == nullptr || launch.block_x < kMinPlainThreads) return {};
   const std::int64_t row_bytes = 2 * 16 * row_packs(call);

@@ -38,12 +38,15 @@ Status devices(Arguments& arguments) {
   return {};
 }
 
-// Every kernel of the table, in its order, and how often this process has launched it there.
+// Every kernel of the table, in its order, the oldest architecture that it is launched on, and how
+// often this process has launched it there.
 Status launch_counts(ObjectCall& call, cuda::Device& device) {
   const napi_env env = call.env();
   std::vector<napi_value> list;
   for (const cuda::KernelEntry& row : cuda::kernel_registry()) {
+    const int oldest = cuda::oldest_architecture(row.kind);
     list.push_back(make_object(env, {{"kernel", make_string(env, row.name)},
+                                     {"architecture", make_number(env, oldest)},
                                      {"launches", make_number(env, device.launch_count(row))}}));
   }
   call.returns(make_list(env, list));
