@@ -44,7 +44,13 @@ export interface NativeGraph {
  * when the stream is waited for.
  */
 export interface CudaBinding {
-  createDeviceBuffer(device: number, length: number, dtype: number): NativeDeviceBuffer;
+  /** With a stream: for its next work, so that the memory may be some that its work still uses. */
+  createDeviceBuffer(
+    device: number,
+    length: number,
+    dtype: number,
+    stream?: NativeStream | null,
+  ): NativeDeviceBuffer;
   /** Memory of somebody else's, which the driver must know to be as long and on this device. */
   foreignDeviceBuffer(
     device: number,
@@ -115,6 +121,9 @@ export interface CudaBinding {
   /** Ends a capture, if there is one, whose graph nobody wants. */
   abandonCapture(stream: NativeStream): void;
   launchGraph(graph: NativeGraph, stream: NativeStream | null): void;
+
+  /** Frees memory that is kept for the next allocation or copy and used by no work in flight. */
+  emptyCache(): void;
 
   dispose(
     object: NativeDeviceBuffer | NativeHostBuffer | NativeStream | NativeEvent | NativeGraph,

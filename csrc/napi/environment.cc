@@ -1,5 +1,6 @@
 #include "environment.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <mutex>
 #include <new>
@@ -146,6 +147,23 @@ Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream
   return {};
 }
 
+Status Environment::idle_stream(cuda::Device& device, cuda::StreamPtr* stream) {
+  // A promise that has settled notes that all has passed but the callback itself.
+  const auto is_idle = [&](const cuda::StreamPtr& each) {
+    const std::uint64_t calls = each->enqueued();
+    return &each->device() == &device && (calls == 0 || each->order().has_passed(calls - 1));
+  };
+  const auto idle = std::find_if(promise_streams_.begin(), promise_streams_.end(), is_idle);
+  if (idle != promise_streams_.end()) {
+    *stream = *idle;
+    return {};
+  }
+  promise_streams_.reserve(promise_streams_.size() + 1);
+  RMSNORM_TRY(cuda::Stream::make_side(device, stream));
+  promise_streams_.push_back(*stream);
+  return {};
+}
+
 Status Environment::wrap(std::unique_ptr<NativeObject> object, napi_value* value) {
   const auto finalize = [](napi_env, void* finalized, void*) {
     auto* object = static_cast<NativeObject*>(finalized);
@@ -166,13 +184,14 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, napi_value* value
 
 void Environment::close_stream(cuda::Stream& stream) noexcept {
   stream.close();
-  std::shared_ptr<cuda::Fence> end = stream.fence();
-  if (end == nullptr || end->has_passed()) return;
-  std::erase_if(ends_, [](const auto& earlier) { return earlier->has_passed(); });
-  try {
-    ends_.push_back(end);
-  } catch (const std::bad_alloc&) {
-    end->wait();
+  for (const std::shared_ptr<cuda::Fence>& end : {stream.fence(), stream.fence_of_calls()}) {
+    if (end == nullptr || end->has_passed()) continue;
+    std::erase_if(ends_, [](const auto& earlier) { return earlier->has_passed(); });
+    try {
+      ends_.push_back(end);
+    } catch (const std::bad_alloc&) {
+      end->wait();
+    }
   }
 }
 
@@ -188,10 +207,12 @@ void Environment::close() {
   while (!objects_.empty()) (*objects_.begin())->close();
   for (const auto& [device, stream] : default_streams_) close_stream(*stream);
   default_streams_.clear();
+  for (const cuda::StreamPtr& stream : promise_streams_) close_stream(*stream);
+  promise_streams_.clear();
   staging_.reset();
   for (const std::shared_ptr<cuda::Fence>& end : ends_) end->wait();
   ends_.clear();
-  cuda::free_retired();
+  cuda::empty_pool();
   mailbox_->close();
 }
 

@@ -67,6 +67,9 @@ class Environment {
   // The stream of calls that name none. Errors: kCuda.
   Status default_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
+  // One for a promise alone, which nothing else waits for until it has settled. Errors: kCuda.
+  Status idle_stream(cuda::Device& device, cuda::StreamPtr* stream);
+
   // Closes a stream, whose work the end of the environment waits for.
   void close_stream(cuda::Stream& stream) noexcept;
 
@@ -95,6 +98,7 @@ class Environment {
   AsyncCalls async_calls_{env_, *mailbox_};
   std::unique_ptr<cuda::StagingPool> staging_ = std::make_unique<cuda::StagingPool>();
   std::map<cuda::Device*, cuda::StreamPtr> default_streams_;
+  std::vector<cuda::StreamPtr> promise_streams_;
   std::vector<std::shared_ptr<cuda::Fence>> ends_;  // of closed streams
   std::set<NativeObject*> objects_;
 };

@@ -1,4 +1,4 @@
-import type { NativeDeviceBuffer, NativeHostBuffer } from '../../binding';
+import type { NativeDeviceBuffer, NativeHostBuffer, NativeStream } from '../../binding';
 import { cuda, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import {
   checkDeviceDType,
@@ -38,6 +38,17 @@ export const ordinalOfBuffer: (buffer: DeviceBuffer) => number = ordinalOf;
 /** The native buffer of one of ours, or null if the value is none. */
 export function nativeDeviceBuffer(value: unknown): NativeDeviceBuffer | null {
   return findNative('DeviceBuffer', value);
+}
+
+/** Memory of the stream's device for what its next work writes, which must be enqueued at once. */
+export function bufferForStream<D extends DeviceDType>(
+  length: number,
+  dtype: D,
+  ordinal: number,
+  stream: NativeStream | null,
+): DeviceBuffer<D> {
+  const native = cuda.createDeviceBuffer(ordinal, length, dtypes[dtype].code, stream);
+  return new DeviceBuffer(length, dtype, new Existing(native, ordinal));
 }
 
 /** The native side of a copy that is done in place. */
@@ -122,7 +133,8 @@ export class DeviceBuffer<
     if (stream !== undefined) nativeStream(stream);
     const { dtype = dtypeOf('source', kind, undefined) as D, device = stream?.device } = own;
     checkDeviceDType(dtype);
-    const buffer = new DeviceBuffer(data.length, dtype, device === undefined ? {} : { device });
+    const ordinal = readOrdinal(device);
+    const buffer = bufferForStream(data.length, dtype, ordinal, readStream(stream, ordinal));
     try {
       buffer.copyFrom(source, stream === undefined ? {} : { stream });
     } catch (error) {

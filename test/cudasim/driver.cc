@@ -41,6 +41,7 @@ Driver& Driver::instance() {
       Driver& driver = *the_driver.load();
       driver.shut_down = true;
       driver.scheduler.stop();
+      driver.trace.calls(driver.calls());
     });
   }
   return *the_driver;
@@ -59,7 +60,7 @@ Driver::Driver(const Options& options)
       primaries_(options.devices.size()) {}
 
 std::optional<CUresult> Driver::injected(Call call) {
-  if (options.failures.empty()) return std::nullopt;
+  if (options.failures.empty() && !trace.enabled()) return std::nullopt;
   const auto index = static_cast<std::size_t>(call);
   const std::int64_t number = ++calls_[index];
   const std::int64_t of_any = may_fail(call) ? ++calls_that_may_fail_ : 0;
@@ -69,6 +70,12 @@ std::optional<CUresult> Driver::injected(Call call) {
     if (failure.call == (counts_any ? of_any : number)) return CUresult{failure.error};
   }
   return std::nullopt;
+}
+
+std::vector<std::pair<const char*, std::int64_t>> Driver::calls() const {
+  std::vector<std::pair<const char*, std::int64_t>> counts;
+  for (std::size_t i = 0; i < calls_.size(); ++i) counts.emplace_back(kCallNames[i], calls_[i]);
+  return counts;
 }
 
 bool Driver::is_device(CUdevice device) const {

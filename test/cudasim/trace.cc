@@ -52,7 +52,7 @@ class Object {
     }
     return raw(name, json += ']');
   }
-  std::string str() const { return text_ + '}'; }
+  std::string str() const { return text_.empty() ? "{}" : text_ + '}'; }
 
  private:
   std::string text_;
@@ -145,6 +145,14 @@ void Trace::launch(int device, const LaunchReport& report, const KernelInfo& ker
                  .number("shuffles", report.shuffles)
                  .raw("buffers", buffers += ']')
                  .str());
+}
+
+void Trace::calls(const std::vector<std::pair<const char*, std::int64_t>>& counts) {
+  Object object;
+  for (const auto& [function, count] : counts) {
+    if (count > 0) object.number(function, count);
+  }
+  write_line(Object().text("type", "calls").raw("functions", object.str()).str());
 }
 
 void Trace::fault(int device, const std::string& kind, const std::string& message) {

@@ -65,7 +65,7 @@ onGpu('the native functions', () => {
 
   /** Arguments that are taken. */
   const valid: Readonly<Record<Name, () => unknown[]>> = {
-    createDeviceBuffer: () => [0, 8, 2],
+    createDeviceBuffer: () => [0, 8, 2, stream()],
     foreignDeviceBuffer: () => [0, cuda.deviceBufferPointer(buffer()), 4, 0],
     deviceBufferView: () => [buffer(), 1, 5],
     deviceBufferPointer: () => [buffer()],
@@ -93,6 +93,7 @@ onGpu('the native functions', () => {
     endCapture: () => [capturing()],
     abandonCapture: () => [capturing()],
     launchGraph: () => [graph(), stream()],
+    emptyCache: () => [],
     dispose: () => [buffer()],
   };
   const names = Object.keys(valid) as Name[];

@@ -174,6 +174,7 @@ void Device::release() {
   driver().cuCtxSetCurrent(previous == context_ ? nullptr : previous);
   driver().cuDevicePrimaryCtxRelease_v2(handle_);
   for (auto& kernel : kernels_) kernel.store(nullptr, std::memory_order_relaxed);
+  has_all_kernels_ = false;
   modules_.clear();
   context_ = nullptr;
 }
@@ -182,10 +183,19 @@ Status Device::kernel(const KernelEntry& row, CUfunction* kernel) {
   std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
   *kernel = known.load(std::memory_order_acquire);
   if (*kernel != nullptr) return {};
+  const RelaxedCaptures captures;
   const std::lock_guard lock(mutex_);
   if (modules_.empty()) RMSNORM_TRY(load_modules());
   RMSNORM_TRY(load_kernel(row.name, kernel));
   known.store(*kernel, std::memory_order_release);
+  return {};
+}
+
+Status Device::load_all_kernels() {
+  if (has_all_kernels_) return {};
+  CUfunction kernel = nullptr;
+  for (const KernelEntry& row : kernel_registry()) RMSNORM_TRY(this->kernel(row, &kernel));
+  has_all_kernels_ = true;
   return {};
 }
 

@@ -46,6 +46,9 @@ class Device {
   // valid until release_devices(), and costs no lock from its second time on. Errors: kCuda.
   Status kernel(const KernelEntry& row, CUfunction* kernel);
 
+  // Loads every kernel, for a caller that cannot do so later. Within a DeviceScope. Errors: kCuda.
+  Status load_all_kernels();
+
   // Passes on the status of a call, and remembers a fault, after which the driver refuses all that
   // uses the context: a later error's message then says that it is due to an earlier one.
   Status note_fault(Status status);
@@ -77,6 +80,7 @@ class Device {
   int scopes_ = 0;               // DeviceScopes of any thread
   std::vector<CUmodule> modules_;
   std::array<std::atomic<CUfunction>, kKernelCount> kernels_{};  // null until it was asked for
+  std::atomic<bool> has_all_kernels_{false};
   std::string fault_;                             // the driver's name of the first one, or empty
   std::vector<std::shared_ptr<void>> postponed_;  // waits for destroy_postponed()
   std::atomic<bool> has_postponed_{false};

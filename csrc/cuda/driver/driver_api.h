@@ -104,6 +104,7 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuStreamBeginCapture_v2, (CUstream stream, CUstreamCaptureMode mode))                         \
   F(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                       \
   F(cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus * status))                       \
+  F(cuThreadExchangeStreamCaptureMode, (CUstreamCaptureMode * mode))                              \
   F(cuGraphInstantiateWithFlags,                                                                  \
     (CUgraphExec * executable, CUgraph graph, unsigned long long flags))                          \
   F(cuGraphLaunch, (CUgraphExec executable, CUstream stream))                                     \
