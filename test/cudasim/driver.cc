@@ -41,7 +41,7 @@ Driver& Driver::instance() {
       Driver& driver = *the_driver.load();
       driver.shut_down = true;
       driver.scheduler.stop();
-      driver.trace.calls(driver.calls());
+      driver.report_calls();
     });
   }
   return *the_driver;
@@ -56,11 +56,12 @@ void Driver::restart(const Options& options) {
 Driver::Driver(const Options& options)
     : options(options),
       trace(options.trace),
+      call_counts(options.calls),
       scheduler(options.seed, options.patience),
       primaries_(options.devices.size()) {}
 
 std::optional<CUresult> Driver::injected(Call call) {
-  if (options.failures.empty() && !trace.enabled()) return std::nullopt;
+  if (options.failures.empty() && !call_counts.enabled()) return std::nullopt;
   const auto index = static_cast<std::size_t>(call);
   const std::int64_t number = ++calls_[index];
   const std::int64_t of_any = may_fail(call) ? ++calls_that_may_fail_ : 0;
@@ -72,10 +73,12 @@ std::optional<CUresult> Driver::injected(Call call) {
   return std::nullopt;
 }
 
-std::vector<std::pair<const char*, std::int64_t>> Driver::calls() const {
+void Driver::report_calls() {
   std::vector<std::pair<const char*, std::int64_t>> counts;
-  for (std::size_t i = 0; i < calls_.size(); ++i) counts.emplace_back(kCallNames[i], calls_[i]);
-  return counts;
+  for (std::size_t i = 0; i < calls_.size(); ++i) {
+    if (calls_[i] > 0) counts.emplace_back(kCallNames[i], calls_[i]);
+  }
+  call_counts.calls(counts);
 }
 
 bool Driver::is_device(CUdevice device) const {

@@ -89,6 +89,7 @@ class Driver {
 
   const Options options;
   Trace trace;
+  Trace call_counts;
   std::atomic<bool> initialised{false};
   std::atomic<bool> shut_down{false};  // the process ends; no call does anything any more
 
@@ -105,8 +106,8 @@ class Driver {
   // Counts the call; the error that CUDASIM_FAIL has for it.
   std::optional<CUresult> injected(Call call);
 
-  // How often each function was called; counted where there is a trace.
-  std::vector<std::pair<const char*, std::int64_t>> calls() const;
+  // Writes how often each function was called, if somebody wants to know.
+  void report_calls();
 
   bool is_device(CUdevice device) const;
   ContextPtr retain(CUdevice device);

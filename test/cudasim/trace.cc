@@ -149,10 +149,8 @@ void Trace::launch(int device, const LaunchReport& report, const KernelInfo& ker
 
 void Trace::calls(const std::vector<std::pair<const char*, std::int64_t>>& counts) {
   Object object;
-  for (const auto& [function, count] : counts) {
-    if (count > 0) object.number(function, count);
-  }
-  write_line(Object().text("type", "calls").raw("functions", object.str()).str());
+  for (const auto& [function, count] : counts) object.number(function, count);
+  write_line(object.str());
 }
 
 void Trace::fault(int device, const std::string& kind, const std::string& message) {

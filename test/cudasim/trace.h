@@ -23,7 +23,7 @@ class Trace {
 
   // `executed` is false for a launch that was checked and dropped.
   void launch(int device, const LaunchReport& report, const KernelInfo& kernel, bool executed);
-  // How often each function was called, in all.
+  // How often functions were called.
   void calls(const std::vector<std::pair<const char*, std::int64_t>>& counts);
   // To stderr as well. `device` is -1 where it belongs to none.
   void fault(int device, const std::string& kind, const std::string& message);

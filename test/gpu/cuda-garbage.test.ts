@@ -116,7 +116,8 @@ onGpu('the native functions', () => {
     test('takes what is valid, and nothing less', async () => {
       expect(await outcomeOf(name, valid[name]())).toBe('taken');
       expect(await outcomeOf(name, [...valid[name](), ...garbage()])).toBe('taken');
-      expect(await outcomeOf(name, [])).toBe('refused');
+      const takesNothing = valid[name]().length === 0;
+      expect(await outcomeOf(name, [])).toBe(takesNothing ? 'taken' : 'refused');
     });
 
     test('garbage in every position', async () => {
