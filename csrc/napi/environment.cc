@@ -216,17 +216,21 @@ void Environment::close() {
   mailbox_->close();
 }
 
+// Another addon may have wrapped the object. What this environment knows is ours: to look at the
+// tag takes longer.
 NativeObject* find_native_object(napi_env env, napi_value value) {
-  // What is no object would leave an exception pending.
-  napi_valuetype type = napi_undefined;
-  bool is_tagged = false;
   void* data = nullptr;
-  if (value == nullptr || napi_typeof(env, value, &type) != napi_ok || type != napi_object ||
-      napi_check_object_type_tag(env, value, &kTag, &is_tagged) != napi_ok || !is_tagged ||
-      napi_unwrap(env, value, &data) != napi_ok) {
-    return nullptr;
+  void* environment = nullptr;
+  bool is_tagged = false;
+  if (napi_unwrap(env, value, &data) != napi_ok) return nullptr;
+  auto* const object = static_cast<NativeObject*>(data);
+  if (napi_get_instance_data(env, &environment) == napi_ok && environment != nullptr &&
+      static_cast<Environment*>(environment)->has_open(object)) {
+    return object;
   }
-  return static_cast<NativeObject*>(data);
+  return napi_check_object_type_tag(env, value, &kTag, &is_tagged) == napi_ok && is_tagged
+             ? object
+             : nullptr;
 }
 
 }  // namespace rmsnorm::napi

@@ -10,8 +10,8 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <typeinfo>
+#include <unordered_set>
 #include <vector>
 
 #include "../cpu/thread_pool.h"
@@ -77,6 +77,9 @@ class Environment {
   // ending.
   Status wrap(std::unique_ptr<NativeObject> object, napi_value* value);
 
+  // Whether a pointer, of whatever origin, is an object of this environment that is open.
+  bool has_open(NativeObject* object) const { return objects_.contains(object); }
+
   napi_env env() const { return env_; }
   const std::shared_ptr<Mailbox>& mailbox() { return mailbox_; }
   AsyncCalls& async_calls() { return async_calls_; }
@@ -100,7 +103,7 @@ class Environment {
   std::map<cuda::Device*, cuda::StreamPtr> default_streams_;
   std::vector<cuda::StreamPtr> promise_streams_;
   std::vector<std::shared_ptr<cuda::Fence>> ends_;  // of closed streams
-  std::set<NativeObject*> objects_;
+  std::unordered_set<NativeObject*> objects_;       // those that are open
 };
 
 // The object of C++ behind a value, open or not; null if there is none, or of another class.

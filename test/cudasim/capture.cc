@@ -207,8 +207,8 @@ CUresult Captures::refuse_unsafe() {
     Capture& capture = *member.capture;
     const bool is_own = capture.thread == std::this_thread::get_id() &&
                         capture.mode != CU_STREAM_CAPTURE_MODE_RELAXED;
-    const bool is_of_others = allowed == CU_STREAM_CAPTURE_MODE_GLOBAL &&
-                              capture.mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+    const bool is_of_others =
+        allowed == CU_STREAM_CAPTURE_MODE_GLOBAL && capture.mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
     if (!is_own && !is_of_others) continue;
     capture.valid = false;
     result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;

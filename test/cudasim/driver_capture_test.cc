@@ -94,12 +94,10 @@ TEST_CASE("unsafe calls beside a capture") {
     bool is_of_this_thread, is_allowed;
   };
   const Case cases[] = {
-      {global, global, true, false},    {global, global, false, false},
-      {global, local, true, false},     {global, local, false, true},
-      {global, relaxed, true, true},    {global, relaxed, false, true},
-      {local, global, true, false},     {local, global, false, true},
-      {local, relaxed, true, true},     {relaxed, global, true, true},
-      {relaxed, global, false, true},
+      {global, global, true, false}, {global, global, false, false}, {global, local, true, false},
+      {global, local, false, true},  {global, relaxed, true, true},  {global, relaxed, false, true},
+      {local, global, true, false},  {local, global, false, true},   {local, relaxed, true, true},
+      {relaxed, global, true, true}, {relaxed, global, false, true},
   };
   for (const Case& each : cases) {
     CAPTURE(each.capture);
@@ -121,8 +119,7 @@ TEST_CASE("unsafe calls beside a capture") {
     CUdeviceptr pointer = 0;
     CHECK(cuMemAlloc_v2(&pointer, 4) ==
           (each.is_allowed ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED));
-    CHECK(end(stream) ==
-          (each.is_allowed ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED));
+    CHECK(end(stream) == (each.is_allowed ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED));
   }
 }
 

@@ -54,9 +54,7 @@ class RelaxedCaptures {
   RelaxedCaptures& operator=(const RelaxedCaptures&) = delete;
 
  private:
-  bool exchange() {
-    return driver().cuThreadExchangeStreamCaptureMode(&mode_) == CUDA_SUCCESS;
-  }
+  bool exchange() { return driver().cuThreadExchangeStreamCaptureMode(&mode_) == CUDA_SUCCESS; }
 
   CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
   const bool is_exchanged_;

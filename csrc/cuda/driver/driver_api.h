@@ -43,6 +43,7 @@ enum CUfunction_attribute : int {
 enum CUpointer_attribute : int {            // the type of *value of cuPointerGetAttribute
   CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,     // CUmemorytype
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,  // int
+  CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE = 10,  // int
 };
 
 enum CUmemorytype : int { CU_MEMORYTYPE_DEVICE = 2 };

@@ -78,17 +78,20 @@ Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, Allo
 
 Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, const void* source,
               DType dtype, bool may_wait) {
-  return in_chunks(destination.length, destination.dtype, [&](std::int64_t first, std::int64_t length) -> Status {
-    const std::int64_t bytes = length * element_size(destination.dtype);
-    AllocationPtr block;
-    RMSNORM_TRY(stream.is_capturing() ? Allocation::on_host(stream.device(), bytes, &block)
-                                      : pool.take(stream.device(), bytes, may_wait, &block));
-    RMSNORM_TRY(convert(dtype, at(source, first, dtype), destination.dtype, block->host(), length));
-    return stream.enqueue({&destination.allocation, &block}, [&] {
-      return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, at(destination, first), block->host(),
-                          static_cast<std::size_t>(bytes), stream.handle());
-    });
-  });
+  return in_chunks(
+      destination.length, destination.dtype,
+      [&](std::int64_t first, std::int64_t length) -> Status {
+        const std::int64_t bytes = length * element_size(destination.dtype);
+        AllocationPtr block;
+        RMSNORM_TRY(stream.is_capturing() ? Allocation::on_host(stream.device(), bytes, &block)
+                                          : pool.take(stream.device(), bytes, may_wait, &block));
+        RMSNORM_TRY(
+            convert(dtype, at(source, first, dtype), destination.dtype, block->host(), length));
+        return stream.enqueue({&destination.allocation, &block}, [&] {
+          return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, at(destination, first), block->host(),
+                              static_cast<std::size_t>(bytes), stream.handle());
+        });
+      });
 }
 
 Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
@@ -107,14 +110,15 @@ Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, voi
                    const_cast<char*>(at(destination, chunk.first, dtype)), chunk.length);
   };
   // Where work failed before, the elements were not written: it is for the driver to say so.
-  RMSNORM_TRY(in_chunks(source.length, source.dtype, [&](std::int64_t first, std::int64_t length) -> Status {
-    if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(finish_first());
-    AllocationPtr block;
-    RMSNORM_TRY(pool.take(stream.device(), length * element_size(source.dtype), true, &block));
-    RMSNORM_TRY(enqueue_download(stream, source, first, length, block));
-    in_flight.push_back({first, length, std::move(block)});
-    return {};
-  }));
+  RMSNORM_TRY(in_chunks(
+      source.length, source.dtype, [&](std::int64_t first, std::int64_t length) -> Status {
+        if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(finish_first());
+        AllocationPtr block;
+        RMSNORM_TRY(pool.take(stream.device(), length * element_size(source.dtype), true, &block));
+        RMSNORM_TRY(enqueue_download(stream, source, first, length, block));
+        in_flight.push_back({first, length, std::move(block)});
+        return {};
+      }));
   RMSNORM_TRY(stream.synchronize());
   while (!in_flight.empty()) RMSNORM_TRY(finish_first());
   return {};

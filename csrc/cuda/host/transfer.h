@@ -48,7 +48,8 @@ Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, 
 Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
                 DType dtype);
 
-// The same, when the stream has passed: a copy in chunks of page-locked memory, to be unpacked then.
+// The same, when the stream has passed: a copy in chunks of page-locked memory, to be unpacked
+// then.
 using StagedCopy = std::vector<AllocationPtr>;
 Status start_download(Stream& stream, StagingPool& pool, const DeviceSpan& source,
                       StagedCopy* copy);

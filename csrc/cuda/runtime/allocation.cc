@@ -11,6 +11,10 @@ bool is_out_of_memory(const Status& status) {
   return status.driver_error().number == CUDA_ERROR_OUT_OF_MEMORY;
 }
 
+Status refuse_foreign(const std::string& expected) {
+  return {Code::kInvalidValue, "The argument 'pointer' must be " + expected};
+}
+
 // Calls allocate() again when released memory has made room, if there was none.
 template <class Allocate>
 Status with_room(Device& device, const Allocate& allocate) {
@@ -93,34 +97,44 @@ Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t byt
   return {};
 }
 
+// Memory that was mapped in several chunks is as many ranges to the driver, one behind another. So
+// may be two allocations of cuMemAlloc: behind the end of one of these another does not count.
 Status Allocation::check_foreign() const {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const auto refuse = [&](const std::string& expected) {
-    return Status(Code::kInvalidValue, "The argument 'pointer' must be " + expected);
-  };
-  unsigned kind = 0;
-  int ordinal = -1;
-  const CUresult found =
-      driver().cuPointerGetAttribute(&kind, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, pointer_);
-  if (found == CUDA_ERROR_INVALID_VALUE ||
-      (found == CUDA_SUCCESS && kind != CU_MEMORYTYPE_DEVICE)) {
-    return refuse("the address of memory of a CUDA device");
-  }
-  RMSNORM_TRY(check(found, "cuPointerGetAttribute"));
-  RMSNORM_TRY(
-      RMSNORM_CUDA(cuPointerGetAttribute, &ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, pointer_));
-  if (ordinal != device_.properties().ordinal) {
-    return refuse("the address of memory of " + device_.name() + ". It is memory of " +
-                  device_name(ordinal));
-  }
-  CUdeviceptr base = 0;
-  std::size_t size = 0;
-  RMSNORM_TRY(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer_));
-  const std::size_t left = size - static_cast<std::size_t>(pointer_ - base);
-  if (static_cast<std::size_t>(bytes_) > left) {
-    return refuse("the address of " + std::to_string(bytes_) + " bytes at least. There are " +
-                  std::to_string(left));
+  const auto wanted = static_cast<std::uint64_t>(bytes_);
+  bool may_go_on = true;
+  for (std::uint64_t known = 0; known < wanted;) {
+    const CUdeviceptr pointer = pointer_ + known;
+    unsigned kind = 0;
+    const CUresult found =
+        driver().cuPointerGetAttribute(&kind, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, pointer);
+    const bool is_there = found == CUDA_SUCCESS && kind == CU_MEMORYTYPE_DEVICE && may_go_on;
+    if (found != CUDA_SUCCESS && found != CUDA_ERROR_INVALID_VALUE) {
+      return check(found, "cuPointerGetAttribute");
+    }
+    if (!is_there && known == 0) return refuse_foreign("the address of memory of a CUDA device");
+    if (!is_there) {
+      return refuse_foreign("the address of " + std::to_string(bytes_) +
+                            " bytes at least. There are " + std::to_string(known));
+    }
+    int ordinal = -1;
+    int is_whole = 0;
+    CUdeviceptr base = 0;
+    std::size_t size = 0;
+    RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+                             pointer));
+    if (ordinal != device_.properties().ordinal) {
+      return refuse_foreign("the address of memory of " + device_.name() + ". It is memory of " +
+                            device_name(ordinal));
+    }
+    RMSNORM_TRY(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer));
+    known = base + size - pointer_;
+    if (known >= wanted) break;
+    // Memory of cuMemAlloc can be shared with other processes by its address; chunks cannot.
+    RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &is_whole,
+                             CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, pointer));
+    may_go_on = is_whole == 0;
   }
   return {};
 }

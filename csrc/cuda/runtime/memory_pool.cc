@@ -123,9 +123,8 @@ void free_list(OwnedPtr list) noexcept {
 // Memory of a device, or of every device if that is null.
 OwnedPtr take_all(const Device* device) noexcept {
   const std::lock_guard lock(retired_mutex);
-  return retired.value.take_if([&](const OwnedMemory& memory) {
-    return device == nullptr || &memory.device == device;
-  });
+  return retired.value.take_if(
+      [&](const OwnedMemory& memory) { return device == nullptr || &memory.device == device; });
 }
 
 std::int64_t size_in_pool(const OwnedMemory& memory) {

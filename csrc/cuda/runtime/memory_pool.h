@@ -15,7 +15,7 @@ namespace rmsnorm::cuda {
 
 // Work that uses memory: all of a stream up to the enqueued-th, or all before a fence.
 struct Use {
-  StreamPtr stream;                   // null once the memory is released, which any thread may use
+  StreamPtr stream;                    // null once the memory is released, which any thread may use
   std::shared_ptr<StreamOrder> order;  // of that stream
   std::uint64_t enqueued = 0;
   std::shared_ptr<Fence> fence;

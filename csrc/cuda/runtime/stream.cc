@@ -65,14 +65,16 @@ CUstream Stream::share() {
 
 Status Stream::begin(DeviceScope& scope, std::initializer_list<const AllocationPtr*> used) {
   RMSNORM_TRY(enter(scope));
-  if (capture_ == nullptr) RMSNORM_TRY(count_work());
-  for (const AllocationPtr* allocation : used) {
-    if (*allocation == nullptr) continue;
-    if (capture_ != nullptr) {
-      capture_->used.insert(*allocation);
-    } else {
-      (*allocation)->use_on(shared_from_this(), enqueued_);
+  if (capture_ != nullptr) {
+    for (const AllocationPtr* allocation : used) {
+      if (*allocation != nullptr) capture_->used.insert(*allocation);
     }
+    return {};
+  }
+  RMSNORM_TRY(count_work());
+  const StreamPtr self = shared_from_this();
+  for (const AllocationPtr* allocation : used) {
+    if (*allocation != nullptr) (*allocation)->use_on(self, enqueued_);
   }
   return {};
 }

@@ -109,7 +109,11 @@ Status read(ObjectCall& call) {
 class Download final : public Completion {
  public:
   Download(napi_env env, const HostArray& array, DType dtype, cuda::StagedCopy copy)
-      : env_(env), dtype_(array.dtype), length_(array.length), copied_(dtype), copy_(std::move(copy)) {
+      : env_(env),
+        dtype_(array.dtype),
+        length_(array.length),
+        copied_(dtype),
+        copy_(std::move(copy)) {
     napi_create_reference(env, array.value, 1, &reference_);
   }
   ~Download() override { napi_delete_reference(env_, reference_); }
@@ -141,8 +145,7 @@ Status read_async(ObjectCall& call) {
   RMSNORM_TRY(read_copy(call, "target", &copy));
   const DeviceSpan& span = copy.buffer->span();
   cuda::StagedCopy landing;
-  RMSNORM_TRY(
-      cuda::start_download(*copy.stream, call.environment().staging(), span, &landing));
+  RMSNORM_TRY(cuda::start_download(*copy.stream, call.environment().staging(), span, &landing));
   call.returns(promise.settle_after(
       *copy.stream,
       std::make_unique<Download>(call.env(), copy.array, span.dtype, std::move(landing))));
