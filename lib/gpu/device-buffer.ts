@@ -71,7 +71,7 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
  * be waited for in between.
  *
  * To release it, by `dispose()`, by `using` or because nothing refers to it any more, is safe at
- * any time, and waits for nothing: its memory is freed when the work that uses it is done.
+ * any time: its memory is used again when the work that uses it is done ({@link emptyCache}).
  */
 export class DeviceBuffer<
   D extends DeviceDType = DeviceDType,
@@ -209,7 +209,7 @@ export class DeviceBuffer<
 
   /**
    * {@link DeviceBuffer.copyFrom}, fulfilled when the copy has been made. Takes page-locked memory
-   * for all of an array at once, where `copyFrom` waits for earlier parts of a long one.
+   * for all of an array at once, where `copyFrom` waits for earlier parts of one beyond 256 MiB.
    */
   async copyFromAsync(source: CopyPartner, options: StreamOptions = {}): Promise<void> {
     return cuda.streamPassed(this.#copyFrom(source, options, false));
@@ -278,8 +278,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * Releases the memory. It is freed when its other views have been disposed of, graphs that use
-   * it, too, and work in flight is done; nothing waits for that. Idempotent.
+   * Releases the memory. It is used again when its other views have been disposed of, graphs that
+   * use it, too, and work in flight is done; nothing waits for that. Idempotent.
    */
   override dispose(): void {
     super.dispose();
