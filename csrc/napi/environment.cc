@@ -9,6 +9,7 @@
 #include "../cpu/warm_memory.h"
 #include "../cuda/host/backend.h"
 #include "../cuda/runtime/allocation.h"
+#include "../os/never_destroyed.h"
 #include "../os/platform.h"
 #include "errors.h"
 #include "values.h"
@@ -16,8 +17,12 @@
 namespace rmsnorm::napi {
 namespace {
 
-// What objects with a NativeObject carry.
-constexpr napi_type_tag kTag{0x6c1f0a5e93d84b27, 0xa0f42e7d5b61c839};
+// The objects of all environments that JavaScript may still have, open or not.
+std::mutex wrapped_mutex;
+std::unordered_set<NativeObject*>& wrapped() {
+  static NeverDestroyed<std::unordered_set<NativeObject*>> instance;
+  return instance.value;
+}
 
 std::mutex environments_mutex;
 int environments = 0;
@@ -59,6 +64,8 @@ std::optional<std::string> own_variable(napi_env env, const char* name) {
 
 NativeObject::~NativeObject() {
   if (environment_ != nullptr) environment_->objects_.erase(this);
+  const std::lock_guard lock(wrapped_mutex);
+  wrapped().erase(this);
 }
 
 void NativeObject::close() {
@@ -172,9 +179,11 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, napi_value* value
   };
   object->environment_ = this;
   objects_.insert(object.get());
-  if (napi_create_object(env_, value) != napi_ok ||
-      napi_type_tag_object(env_, *value, &kTag) != napi_ok ||
-      napi_wrap(env_, *value, object.get(), finalize, nullptr, nullptr) != napi_ok) {
+  {
+    const std::lock_guard lock(wrapped_mutex);
+    wrapped().insert(object.get());
+  }
+  if (napi_create_external(env_, object.get(), finalize, nullptr, value) != napi_ok) {
     object->close();
     return ending();
   }
@@ -216,21 +225,19 @@ void Environment::close() {
   mailbox_->close();
 }
 
-// Another addon may have wrapped the object. What this environment knows is ours: to look at the
-// tag takes longer.
+// Another addon may have made the external value. It is compared before it is used: those that are
+// open, as nearly all are, without a lock.
 NativeObject* find_native_object(napi_env env, napi_value value) {
   void* data = nullptr;
   void* environment = nullptr;
-  bool is_tagged = false;
-  if (napi_unwrap(env, value, &data) != napi_ok) return nullptr;
+  if (value == nullptr || napi_get_value_external(env, value, &data) != napi_ok) return nullptr;
   auto* const object = static_cast<NativeObject*>(data);
   if (napi_get_instance_data(env, &environment) == napi_ok && environment != nullptr &&
       static_cast<Environment*>(environment)->has_open(object)) {
     return object;
   }
-  return napi_check_object_type_tag(env, value, &kTag, &is_tagged) == napi_ok && is_tagged
-             ? object
-             : nullptr;
+  const std::lock_guard lock(wrapped_mutex);
+  return wrapped().contains(object) ? object : nullptr;
 }
 
 }  // namespace rmsnorm::napi

@@ -209,7 +209,7 @@ export class DeviceBuffer<
 
   /**
    * {@link DeviceBuffer.copyFrom}, fulfilled when the copy has been made. Takes page-locked memory
-   * for all of an array at once, where `copyFrom` waits for earlier parts of one beyond 256 MiB.
+   * for all of an array at once, where `copyFrom` waits for earlier parts of one beyond 64 MiB.
    */
   async copyFromAsync(source: CopyPartner, options: StreamOptions = {}): Promise<void> {
     return cuda.streamPassed(this.#copyFrom(source, options, false));

@@ -52,11 +52,12 @@ Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, Allo
   std::int64_t cached = 0;
   for (const AllocationPtr& each : blocks_) cached += each->bytes();
   const bool is_full = cached + size > kMaxStagingBytes;
+  const bool is_enough = cached + size > kMaxCachedBytes;
   const auto oldest = std::find_if(blocks_.begin(), blocks_.end(), [&](const AllocationPtr& each) {
     return each->bytes() == size && each.use_count() == 1;
   });
   if (oldest != blocks_.end() &&
-      ((*oldest)->is_idle() || (is_full && may_wait && (*oldest)->wait_until_idle()))) {
+      ((*oldest)->is_idle() || (is_enough && may_wait && (*oldest)->wait_until_idle()))) {
     *block = *oldest;
     std::rotate(oldest, oldest + 1, blocks_.end());
     return {};

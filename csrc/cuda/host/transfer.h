@@ -38,7 +38,7 @@ class StagingPool {
 
 // Copies `destination.length` elements of the host, of a dtype, to the device. When it returns the
 // host's may be changed, and the copy is enqueued. `may_wait`: for earlier copies, so that a long
-// one takes no more than kMaxStagingBytes (tuning.h) of page-locked memory. Errors: kCuda;
+// one takes no more than kMaxCachedBytes (tuning.h) of page-locked memory. Errors: kCuda;
 // kInvalidEnvironment (RMSNORM_NUM_THREADS, RMSNORM_CPU_VARIANT).
 Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, const void* source,
               DType dtype, bool may_wait);

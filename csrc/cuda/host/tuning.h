@@ -15,7 +15,8 @@ inline constexpr std::int64_t kChunkBytes = 4 << 20;
 // derived: one chunk uploads, one computes, one downloads.
 inline constexpr int kChunksInFlight = 3;
 
-// Page-locked memory, and as much of a device, that is cached for the next call over host arrays.
+// Page-locked memory, and as much of a device, that is cached for the next call over host arrays;
+// and page-locked memory that a copy takes which may wait for its earlier chunks.
 // derived: three chunks with room for their results and partial sums.
 inline constexpr std::int64_t kMaxCachedBytes = 64 << 20;
 
