@@ -1,5 +1,10 @@
 import type { NativeData, NativeDeviceBuffer, NativeStream } from '../../binding';
-import { bufferForStream, nativeDeviceBuffer, ordinalOfBuffer, type DeviceBuffer } from '../gpu/device-buffer';
+import {
+  bufferForStream,
+  nativeDeviceBuffer,
+  ordinalOfBuffer,
+  type DeviceBuffer,
+} from '../gpu/device-buffer';
 import { arrayKind, nativeView, type ArrayKind, type FloatArray } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { freshArray } from '../core/outputs';

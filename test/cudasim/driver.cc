@@ -55,8 +55,8 @@ void Driver::restart(const Options& options) {
 
 Driver::Driver(const Options& options)
     : options(options),
-      trace(options.trace),
-      call_counts(options.calls),
+      trace("CUDASIM_TRACE", options.trace),
+      call_counts("CUDASIM_CALLS", options.calls),
       scheduler(options.seed, options.patience),
       primaries_(options.devices.size()) {}
 

@@ -96,11 +96,11 @@ std::string json_of(const BufferTraffic& buffer, const LaunchReport& report,
 
 }  // namespace
 
-Trace::Trace(const std::string& path) {
+Trace::Trace(const char* variable, const std::string& path) {
   if (path.empty()) return;
   file_ = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (file_ < 0) {
-    throw std::invalid_argument("CUDASIM_TRACE=" + path + ": " + std::strerror(errno));
+    throw std::invalid_argument(std::string(variable) + "=" + path + ": " + std::strerror(errno));
   }
 }
 

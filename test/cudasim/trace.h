@@ -13,8 +13,9 @@ namespace cudasim {
 
 class Trace {
  public:
-  // Appends to the file; an empty path: no file. Throws std::invalid_argument if it cannot.
-  explicit Trace(const std::string& path);
+  // Appends to the file that a variable names; an empty path: no file. Throws
+  // std::invalid_argument if it cannot.
+  Trace(const char* variable, const std::string& path);
   ~Trace();
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
