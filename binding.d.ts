@@ -44,7 +44,13 @@ export interface NativeGraph {
  * when the stream is waited for.
  */
 export interface CudaBinding {
-  createDeviceBuffer(device: number, length: number, dtype: number): NativeDeviceBuffer;
+  /** With a stream: for its next work, so that the memory may be some that its work still uses. */
+  createDeviceBuffer(
+    device: number,
+    length: number,
+    dtype: number,
+    stream?: NativeStream | null,
+  ): NativeDeviceBuffer;
   /** Memory of somebody else's, which the driver must know to be as long and on this device. */
   foreignDeviceBuffer(
     device: number,
@@ -128,6 +134,8 @@ export interface CudaBinding {
    * as `'compute_80'`; `''` for those that no call has needed.
    */
   loadedImages(device: number): { file: string; image: string }[];
+  /** Frees memory that is kept for the next allocation or copy and used by no work in flight. */
+  emptyCache(): void;
 
   dispose(
     object: NativeDeviceBuffer | NativeHostBuffer | NativeStream | NativeEvent | NativeGraph,

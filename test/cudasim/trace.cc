@@ -52,7 +52,7 @@ class Object {
     }
     return raw(name, json += ']');
   }
-  std::string str() const { return text_ + '}'; }
+  std::string str() const { return text_.empty() ? "{}" : text_ + '}'; }
 
  private:
   std::string text_;
@@ -96,11 +96,11 @@ std::string json_of(const BufferTraffic& buffer, const LaunchReport& report,
 
 }  // namespace
 
-Trace::Trace(const std::string& path) {
+Trace::Trace(const char* variable, const std::string& path) {
   if (path.empty()) return;
   file_ = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (file_ < 0) {
-    throw std::invalid_argument("CUDASIM_TRACE=" + path + ": " + std::strerror(errno));
+    throw std::invalid_argument(std::string(variable) + "=" + path + ": " + std::strerror(errno));
   }
 }
 
@@ -145,6 +145,12 @@ void Trace::launch(int device, const LaunchReport& report, const KernelInfo& ker
                  .number("shuffles", report.shuffles)
                  .raw("buffers", buffers += ']')
                  .str());
+}
+
+void Trace::calls(const std::vector<std::pair<const char*, std::int64_t>>& counts) {
+  Object object;
+  for (const auto& [function, count] : counts) object.number(function, count);
+  write_line(object.str());
 }
 
 void Trace::fault(int device, const std::string& kind, const std::string& message) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "../../cuda/runtime/memory_pool.h"
 #include "../results.h"
 #include "object_call.h"
 
@@ -85,12 +86,20 @@ Status dispose(Arguments& arguments) {
   return {};
 }
 
+// Frees what is kept for the next allocation or copy and used by no work in flight.
+Status empty_cache(ObjectCall& call) {
+  call.environment().staging().clear();
+  cuda::empty_pool();
+  return {};
+}
+
 constexpr napi_property_descriptor kDevices[] = {method<devices>("devices")};
 constexpr napi_property_descriptor kObjects[] = {
     method<launch_counts>("launchCounts"),
     method<available_memory>("availableMemory"),
     method<loaded_images>("loadedImages"),
     method<dispose>("dispose"),
+    method<empty_cache>("emptyCache"),
 };
 
 }  // namespace
