@@ -49,6 +49,9 @@ class RangeDecoder {
     range_ = UINT32_MAX;
   }
 
+  // Takes what is left of a chunk: the last byte is read only when the next bit is asked for.
+  void end() { normalise(); }
+
   unsigned bit(Probability& probability) {
     normalise();
     const std::uint32_t bound = (range_ >> 11) * probability;
@@ -172,6 +175,7 @@ class Lzma {
       if (distance > out_.size() || length > end - out_.size()) return false;
       for (std::size_t i = 0; i < length; ++i) out_.push_back(out_[out_.size() - distance]);
     }
+    decoder_.end();
     return !decoder_.is_over();
   }
 
