@@ -44,7 +44,13 @@ export interface NativeGraph {
  * when the stream is waited for.
  */
 export interface CudaBinding {
-  createDeviceBuffer(device: number, length: number, dtype: number): NativeDeviceBuffer;
+  /** With a stream: for its next work, so that the memory may be some that its work still uses. */
+  createDeviceBuffer(
+    device: number,
+    length: number,
+    dtype: number,
+    stream?: NativeStream | null,
+  ): NativeDeviceBuffer;
   /** Memory of somebody else's, which the driver must know to be as long and on this device. */
   foreignDeviceBuffer(
     device: number,
@@ -116,8 +122,11 @@ export interface CudaBinding {
   abandonCapture(stream: NativeStream): void;
   launchGraph(graph: NativeGraph, stream: NativeStream | null): void;
 
-  /** Every kernel there is, and how often this process has launched it on the device: for tests. */
-  launchCounts(device: number): { kernel: string; launches: number }[];
+  /**
+   * Every kernel there is, the oldest architecture that it is launched on, such as 80 for compute
+   * capability 8.0, and how often this process has launched it on the device: for tests.
+   */
+  launchCounts(device: number): { kernel: string; architecture: number; launches: number }[];
   /** Bytes of the device that no process uses. */
   availableMemory(device: number): number;
   /**
@@ -125,6 +134,8 @@ export interface CudaBinding {
    * as `'compute_80'`; `''` for those that no call has needed.
    */
   loadedImages(device: number): { file: string; image: string }[];
+  /** Frees memory that is kept for the next allocation or copy and used by no work in flight. */
+  emptyCache(): void;
 
   dispose(
     object: NativeDeviceBuffer | NativeHostBuffer | NativeStream | NativeEvent | NativeGraph,

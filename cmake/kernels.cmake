@@ -20,7 +20,8 @@ set(RMSNORM_CUDA_ARCHS "" CACHE STRING
   "What the kernels are compiled for, as 80-real;80-virtual: machine code, PTX. Empty: the environment variable of this name, else all")
 
 # sm_89 and sm_103 run the code of sm_86 and sm_100.
-set(default_archs 75-real 80-real 86-real 90-real 100-real 120-real 75-virtual 80-virtual 90-virtual)
+set(default_archs 75-real 80-real 86-real 90-real 100-real 120-real
+  75-virtual 80-virtual 90-virtual 100-virtual)
 include(${CMAKE_CURRENT_LIST_DIR}/ptx.cmake)
 # -fmad=false: the numerics contract (csrc/op/fold.h) says which products and sums are fused.
 set(nvcc_options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr --compress-mode=size)
@@ -39,9 +40,11 @@ function(gencode_options archs result code ptx)
     endif()
     if(CMAKE_MATCH_2 STREQUAL "real")
       # By the PTX of the lowest architecture whose instructions, and bounds of registers, the kernels
-      # use: four sources of machine code instead of one for each, at half the time.
+      # use: five sources of machine code instead of one for each.
       if(CMAKE_MATCH_1 GREATER_EQUAL 120)
         set(virtual 120)
+      elseif(CMAKE_MATCH_1 GREATER_EQUAL 100)
+        set(virtual 100)
       elseif(CMAKE_MATCH_1 GREATER_EQUAL 90)
         set(virtual 90)
       elseif(CMAKE_MATCH_1 GREATER_EQUAL 80)

@@ -38,7 +38,7 @@ export { DeviceBuffer, type CopyPartner, type DeviceBufferFromOptions } from './
 export { HostBuffer, type HostArrayOf } from './gpu/host-buffer';
 export { CudaEvent, Stream, type CudaEventOptions, type StreamOptions } from './gpu/stream';
 export { Graph } from './gpu/graph';
-export type { CudaDeviceName, CudaDeviceOptions } from './gpu/cuda';
+export { emptyCache, type CudaDeviceName, type CudaDeviceOptions } from './gpu/cuda';
 export { CudaError, type CudaErrorCode, type ErrorCode } from './core/errors';
 export type { DeviceDType, DType, Float16ArrayLike, FloatArray, RstdArray } from './core/dtype';
 export type {

@@ -76,7 +76,7 @@ const regions: readonly Region[] = [
   {
     name: 'backward, row by row',
     op: 'backward',
-    wholeRowBytes: [16_384, 32_768],
+    wholeRowBytes: [16_384, 32_768, 33_792],
     otherRowBytes: [16_400, 20_000],
   },
   {

@@ -33,7 +33,7 @@ function header({ date, machine, gpu, driver, images, isThorough }: Verification
   return [
     `fused-rmsnorm ${describeVersion(machine)}, ${date.slice(0, 10)}${isThorough ? ', thorough' : ''}`,
     `${describeGpu(gpu)}${driver === null ? '' : `, version ${driver}`}`,
-    `kernels from ${images?.join(', ') ?? 'an unknown image'}`,
+    `kernels from ${images.join(', ')}`,
     `against CPU variant ${variant}, ${threads} threads: ${cpu}, ${platform}, Node.js ${node}`,
   ]
     .map((line) => wrap(line, 2))

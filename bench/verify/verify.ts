@@ -38,8 +38,8 @@ export interface Verification {
   readonly groups: readonly GroupResult[];
   /** Every kernel there is, and whether a call with buffers has reached it. */
   readonly kernels: readonly { readonly kernel: string; readonly isReached: boolean }[];
-  /** What they were loaded from; null where the addon does not say. */
-  readonly images: readonly string[] | null;
+  /** What they were loaded from. */
+  readonly images: readonly string[];
   /** Whether all groups ran, so that every kernel must have been reached. */
   readonly isComplete: boolean;
 }
@@ -65,7 +65,7 @@ type Check = (launched: () => string[]) => Checked | Promise<Checked>;
 
 /** Never throws for what is wrong with results or the GPU: the result says it. */
 export async function verify(
-  { device: { device }, isThorough, filter }: Settings,
+  { device: { device, computeCapability }, isThorough, filter }: Settings,
   addon: Addon,
   progress: Progress,
 ): Promise<Verification> {
@@ -103,10 +103,11 @@ export async function verify(
     if (way === 'buffers') for (const kernel of ofGroup) reached.add(kernel);
     results.push({ name, ...result, kernels: [...ofGroup] });
   }
-  const all = cuda.launchCounts(ordinal);
+  const architecture = Number(computeCapability.replace('.', ''));
+  const possible = cuda.launchCounts(ordinal).filter((one) => one.architecture <= architecture);
   return {
     groups: results,
-    kernels: all.map(({ kernel }) => ({ kernel, isReached: reached.has(kernel) })),
+    kernels: possible.map(({ kernel }) => ({ kernel, isReached: reached.has(kernel) })),
     images: loadedImages(addon, ordinal),
     isComplete: wanted.length === groups.length,
   };

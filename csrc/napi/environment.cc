@@ -1,5 +1,6 @@
 #include "environment.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <mutex>
 #include <new>
@@ -8,6 +9,7 @@
 #include "../cpu/warm_memory.h"
 #include "../cuda/host/backend.h"
 #include "../cuda/runtime/allocation.h"
+#include "../os/never_destroyed.h"
 #include "../os/platform.h"
 #include "errors.h"
 #include "values.h"
@@ -15,8 +17,12 @@
 namespace rmsnorm::napi {
 namespace {
 
-// What objects with a NativeObject carry.
-constexpr napi_type_tag kTag{0x6c1f0a5e93d84b27, 0xa0f42e7d5b61c839};
+// The objects of all environments that JavaScript may still have, open or not.
+std::mutex wrapped_mutex;
+std::unordered_set<NativeObject*>& wrapped() {
+  static NeverDestroyed<std::unordered_set<NativeObject*>> instance;
+  return instance.value;
+}
 
 std::mutex environments_mutex;
 int environments = 0;
@@ -58,6 +64,8 @@ std::optional<std::string> own_variable(napi_env env, const char* name) {
 
 NativeObject::~NativeObject() {
   if (environment_ != nullptr) environment_->objects_.erase(this);
+  const std::lock_guard lock(wrapped_mutex);
+  wrapped().erase(this);
 }
 
 void NativeObject::close() {
@@ -146,6 +154,23 @@ Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream
   return {};
 }
 
+Status Environment::idle_stream(cuda::Device& device, cuda::StreamPtr* stream) {
+  // A promise that has settled notes that all has passed but the callback itself.
+  const auto is_idle = [&](const cuda::StreamPtr& each) {
+    const std::uint64_t calls = each->enqueued();
+    return &each->device() == &device && (calls == 0 || each->order().has_passed(calls - 1));
+  };
+  const auto idle = std::find_if(promise_streams_.begin(), promise_streams_.end(), is_idle);
+  if (idle != promise_streams_.end()) {
+    *stream = *idle;
+    return {};
+  }
+  promise_streams_.reserve(promise_streams_.size() + 1);
+  RMSNORM_TRY(cuda::Stream::make_side(device, stream));
+  promise_streams_.push_back(*stream);
+  return {};
+}
+
 Status Environment::wrap(std::unique_ptr<NativeObject> object, napi_value* value) {
   const auto finalize = [](napi_env, void* finalized, void*) {
     auto* object = static_cast<NativeObject*>(finalized);
@@ -154,9 +179,11 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, napi_value* value
   };
   object->environment_ = this;
   objects_.insert(object.get());
-  if (napi_create_object(env_, value) != napi_ok ||
-      napi_type_tag_object(env_, *value, &kTag) != napi_ok ||
-      napi_wrap(env_, *value, object.get(), finalize, nullptr, nullptr) != napi_ok) {
+  {
+    const std::lock_guard lock(wrapped_mutex);
+    wrapped().insert(object.get());
+  }
+  if (napi_create_external(env_, object.get(), finalize, nullptr, value) != napi_ok) {
     object->close();
     return ending();
   }
@@ -166,13 +193,14 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, napi_value* value
 
 void Environment::close_stream(cuda::Stream& stream) noexcept {
   stream.close();
-  std::shared_ptr<cuda::Fence> end = stream.fence();
-  if (end == nullptr || end->has_passed()) return;
-  std::erase_if(ends_, [](const auto& earlier) { return earlier->has_passed(); });
-  try {
-    ends_.push_back(end);
-  } catch (const std::bad_alloc&) {
-    end->wait();
+  for (const std::shared_ptr<cuda::Fence>& end : {stream.fence(), stream.fence_of_calls()}) {
+    if (end == nullptr || end->has_passed()) continue;
+    std::erase_if(ends_, [](const auto& earlier) { return earlier->has_passed(); });
+    try {
+      ends_.push_back(end);
+    } catch (const std::bad_alloc&) {
+      end->wait();
+    }
   }
 }
 
@@ -188,24 +216,28 @@ void Environment::close() {
   while (!objects_.empty()) (*objects_.begin())->close();
   for (const auto& [device, stream] : default_streams_) close_stream(*stream);
   default_streams_.clear();
+  for (const cuda::StreamPtr& stream : promise_streams_) close_stream(*stream);
+  promise_streams_.clear();
   staging_.reset();
   for (const std::shared_ptr<cuda::Fence>& end : ends_) end->wait();
   ends_.clear();
-  cuda::free_retired();
+  cuda::empty_pool();
   mailbox_->close();
 }
 
+// Another addon may have made the external value. It is compared before it is used: those that are
+// open, as nearly all are, without a lock.
 NativeObject* find_native_object(napi_env env, napi_value value) {
-  // What is no object would leave an exception pending.
-  napi_valuetype type = napi_undefined;
-  bool is_tagged = false;
   void* data = nullptr;
-  if (value == nullptr || napi_typeof(env, value, &type) != napi_ok || type != napi_object ||
-      napi_check_object_type_tag(env, value, &kTag, &is_tagged) != napi_ok || !is_tagged ||
-      napi_unwrap(env, value, &data) != napi_ok) {
-    return nullptr;
+  void* environment = nullptr;
+  if (value == nullptr || napi_get_value_external(env, value, &data) != napi_ok) return nullptr;
+  auto* const object = static_cast<NativeObject*>(data);
+  if (napi_get_instance_data(env, &environment) == napi_ok && environment != nullptr &&
+      static_cast<Environment*>(environment)->has_open(object)) {
+    return object;
   }
-  return static_cast<NativeObject*>(data);
+  const std::lock_guard lock(wrapped_mutex);
+  return wrapped().contains(object) ? object : nullptr;
 }
 
 }  // namespace rmsnorm::napi

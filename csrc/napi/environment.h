@@ -10,8 +10,8 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <typeinfo>
+#include <unordered_set>
 #include <vector>
 
 #include "../cpu/thread_pool.h"
@@ -67,12 +67,19 @@ class Environment {
   // The stream of calls that name none. Errors: kCuda.
   Status default_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
+  // One for a promise alone, which nothing else waits for until it has settled. Errors: kCuda.
+  Status idle_stream(cuda::Device& device, cuda::StreamPtr* stream);
+
   // Closes a stream, whose work the end of the environment waits for.
   void close_stream(cuda::Stream& stream) noexcept;
 
-  // A JavaScript object for a new one of C++. Errors: kInvalidState of an environment that is
+  // An external value of JavaScript for a new object of C++. To look into a wrapped object, which
+  // has properties, takes several times as long. Errors: kInvalidState of an environment that is
   // ending.
   Status wrap(std::unique_ptr<NativeObject> object, napi_value* value);
+
+  // Whether a pointer, of whatever origin, is an object of this environment that is open.
+  bool has_open(NativeObject* object) const { return objects_.contains(object); }
 
   napi_env env() const { return env_; }
   const std::shared_ptr<Mailbox>& mailbox() { return mailbox_; }
@@ -95,8 +102,9 @@ class Environment {
   AsyncCalls async_calls_{env_, *mailbox_};
   std::unique_ptr<cuda::StagingPool> staging_ = std::make_unique<cuda::StagingPool>();
   std::map<cuda::Device*, cuda::StreamPtr> default_streams_;
+  std::vector<cuda::StreamPtr> promise_streams_;
   std::vector<std::shared_ptr<cuda::Fence>> ends_;  // of closed streams
-  std::set<NativeObject*> objects_;
+  std::unordered_set<NativeObject*> objects_;       // those that are open
 };
 
 // The object of C++ behind a value, open or not; null if there is none, or of another class.

@@ -13,6 +13,8 @@ namespace rmsnorm::napi {
 struct Mailbox::Pending {
   std::shared_ptr<Mailbox> mailbox;
   cuda::Device* device = nullptr;
+  std::shared_ptr<cuda::StreamOrder> order;  // of the stream, whose work up to `enqueued` comes
+  std::uint64_t enqueued = 0;                // before the callback
   napi_deferred deferred = nullptr;
   std::unique_ptr<Completion> completion;
   cuda::CUresult result = cuda::CUDA_SUCCESS;
@@ -70,6 +72,7 @@ void Mailbox::arrive(napi_env env, napi_value, void* calls, void* data) {
   pending->mailbox->remove(pending.get());
   settle(env, pending->deferred, [&](napi_value*) -> Status {
     RMSNORM_TRY(pending->device->note_fault(cuda::check(pending->result, "Work of the stream")));
+    pending->order->note_passed(pending->enqueued);
     return pending->completion == nullptr ? Status() : pending->completion->finish(env);
   });
 }
@@ -107,6 +110,8 @@ Status Promise::make() {
 
 napi_value Promise::settle_after(cuda::Stream& stream, std::unique_ptr<Completion> completion) {
   pending_->device = &stream.device();
+  pending_->order = stream.shared_order();
+  pending_->enqueued = stream.enqueued();
   pending_->completion = std::move(completion);
   const auto call_back = [&]() -> Status {
     try {

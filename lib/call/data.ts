@@ -1,5 +1,10 @@
 import type { NativeData, NativeDeviceBuffer, NativeStream } from '../../binding';
-import { DeviceBuffer, nativeDeviceBuffer, ordinalOfBuffer } from '../gpu/device-buffer';
+import {
+  bufferForStream,
+  nativeDeviceBuffer,
+  ordinalOfBuffer,
+  type DeviceBuffer,
+} from '../gpu/device-buffer';
 import { arrayKind, nativeView, type ArrayKind, type FloatArray } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { freshArray } from '../core/outputs';
@@ -20,17 +25,26 @@ export function nativeData(data: TensorData): NativeData {
     : (nativeDeviceBuffer(data) as NativeDeviceBuffer);
 }
 
-/** Memory for a result of the kind that `like` is, and in the same place: see {@link freshArray}. */
-export function freshLike(like: TensorData, length: number): TensorData {
-  if (!ArrayBuffer.isView(like))
-    return new DeviceBuffer(length, like.dtype, { device: like.device });
-  return freshArray(arrayKind('like', like), length);
+/**
+ * Memory for a result of the kind that `like` is, and in the same place: see {@link freshArray}. On a
+ * GPU, for the next work of the stream.
+ */
+export function freshLike(
+  like: TensorData,
+  length: number,
+  stream: NativeStream | null,
+): TensorData {
+  if (ArrayBuffer.isView(like)) return freshArray(arrayKind('like', like), length);
+  return bufferForStream(length, like.dtype, ordinalOfBuffer(like), stream);
 }
 
 /** Memory for rstd beside that of a GPU. */
-export function freshRstd(like: TensorData, rows: number): DeviceBuffer {
-  const { device } = like as DeviceBuffer;
-  return new DeviceBuffer(rows, 'float32', { device });
+export function freshRstd(
+  like: TensorData,
+  rows: number,
+  stream: NativeStream | null,
+): DeviceBuffer {
+  return bufferForStream(rows, 'float32', ordinalOfBuffer(like as DeviceBuffer), stream);
 }
 
 /** Whether two operands are arrays, or buffers on one device. */

@@ -102,11 +102,11 @@ function makeOutput(call: Call, rule: OperandRule): Argument {
   const model = modelOf(call, rule);
   let output: Argument;
   if (rule.extent !== 'perRow') {
-    output = outputLike(model, freshLike(dataOf(model), length));
+    output = outputLike(model, freshLike(dataOf(model), length, call.stream));
   } else if (call.stream === null) {
     output = freshArray(rstdKind(call.dtype), length);
   } else {
-    output = readArgument(rule.name, freshRstd(dataOf(model), length));
+    output = readArgument(rule.name, freshRstd(dataOf(model), length, call.stream));
   }
   return addOperand(call, rule, output);
 }

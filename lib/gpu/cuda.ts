@@ -37,6 +37,21 @@ export interface CudaDeviceOptions {
   readonly device?: CudaDeviceName | undefined;
 }
 
+/**
+ * Frees the memory that is kept for the next allocation or copy, of every GPU and page-locked, unless
+ * work in flight uses it: wait for the streams first to free all. As `torch.cuda.empty_cache` it makes
+ * room for other libraries and processes. Ours take what they need by themselves. Does nothing without
+ * a GPU.
+ *
+ * ```ts
+ * stream.synchronize();
+ * emptyCache();
+ * ```
+ */
+export function emptyCache(): void {
+  cuda.emptyCache();
+}
+
 /** The ordinal of the option `device`. */
 export function readOrdinal(value: unknown): number {
   const { list, error } = findDevices();

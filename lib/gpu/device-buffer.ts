@@ -1,4 +1,4 @@
-import type { NativeDeviceBuffer, NativeHostBuffer } from '../../binding';
+import type { NativeDeviceBuffer, NativeHostBuffer, NativeStream } from '../../binding';
 import { cuda, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import {
   checkDeviceDType,
@@ -40,6 +40,17 @@ export function nativeDeviceBuffer(value: unknown): NativeDeviceBuffer | null {
   return findNative('DeviceBuffer', value);
 }
 
+/** Memory of the stream's device for what its next work writes, which must be enqueued at once. */
+export function bufferForStream<D extends DeviceDType>(
+  length: number,
+  dtype: D,
+  ordinal: number,
+  stream: NativeStream | null,
+): DeviceBuffer<D> {
+  const native = cuda.createDeviceBuffer(ordinal, length, dtypes[dtype].code, stream);
+  return new DeviceBuffer(length, dtype, new Existing(native, ordinal));
+}
+
 /** The native side of a copy that is done in place. */
 function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer | null {
   return nativeDeviceBuffer(partner) ?? findNative('HostBuffer', partner);
@@ -60,7 +71,7 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
  * be waited for in between.
  *
  * To release it, by `dispose()`, by `using` or because nothing refers to it any more, is safe at
- * any time, and waits for nothing: its memory is freed when the work that uses it is done.
+ * any time: its memory is used again when the work that uses it is done ({@link emptyCache}).
  */
 export class DeviceBuffer<
   D extends DeviceDType = DeviceDType,
@@ -122,7 +133,8 @@ export class DeviceBuffer<
     if (stream !== undefined) nativeStream(stream);
     const { dtype = dtypeOf('source', kind, undefined) as D, device = stream?.device } = own;
     checkDeviceDType(dtype);
-    const buffer = new DeviceBuffer(data.length, dtype, device === undefined ? {} : { device });
+    const ordinal = readOrdinal(device);
+    const buffer = bufferForStream(data.length, dtype, ordinal, readStream(stream, ordinal));
     try {
       buffer.copyFrom(source, stream === undefined ? {} : { stream });
     } catch (error) {
@@ -197,7 +209,7 @@ export class DeviceBuffer<
 
   /**
    * {@link DeviceBuffer.copyFrom}, fulfilled when the copy has been made. Takes page-locked memory
-   * for all of an array at once, where `copyFrom` waits for earlier parts of a long one.
+   * for all of an array at once, where `copyFrom` waits for earlier parts of one beyond 64 MiB.
    */
   async copyFromAsync(source: CopyPartner, options: StreamOptions = {}): Promise<void> {
     return cuda.streamPassed(this.#copyFrom(source, options, false));
@@ -266,8 +278,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * Releases the memory. It is freed when its other views have been disposed of, graphs that use
-   * it, too, and work in flight is done; nothing waits for that. Idempotent.
+   * Releases the memory. It is used again when its other views have been disposed of, graphs that
+   * use it, too, and work in flight is done; nothing waits for that. Idempotent.
    */
   override dispose(): void {
     super.dispose();

@@ -197,7 +197,7 @@ onGpu('verify', () => {
 
   test('a kernel that is not reached is a failure if all groups ran', async () => {
     const complete = {
-      ...{ groups: [], images: null, isComplete: true },
+      ...{ groups: [], images: [], isComplete: true },
       kernels: [{ kernel: 'a', isReached: true }],
     };
     expect(failureOf(complete)).toBeNull();

@@ -1,6 +1,7 @@
 #include "capture.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 namespace cudasim {
@@ -8,6 +9,8 @@ namespace cudasim {
 struct Capture {
   ContextPtr context;
   const Scheduler::Stream* origin = nullptr;
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  std::thread::id thread;  // that it began in
   GraphNodes nodes;
   bool valid = true;
   bool ended = false;
@@ -33,6 +36,11 @@ bool all_before(const GraphNodes& nodes, const std::vector<std::size_t>& last) {
 }
 
 }  // namespace
+
+CUstreamCaptureMode& thread_capture_mode() {
+  thread_local CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+  return mode;
+}
 
 const Captures::Member* Captures::find(const StreamState& stream) const {
   const auto found = members_.find(stream.stream.get());
@@ -66,13 +74,15 @@ CUresult Captures::usable(const StreamState& stream) {
   return result;
 }
 
-CUresult Captures::begin(const StreamState& stream) {
+CUresult Captures::begin(const StreamState& stream, CUstreamCaptureMode mode) {
   const std::lock_guard lock(mutex_);
   if (stream.is_legacy()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   if (find(stream) != nullptr) return CUDA_ERROR_ILLEGAL_STATE;
   const auto capture = std::make_shared<Capture>();
   capture->context = stream.context;
   capture->origin = stream.stream.get();
+  capture->mode = mode;
+  capture->thread = std::this_thread::get_id();
   members_.emplace(stream.stream.get(), Member{capture, stream.context, stream.blocking, {}});
   return CUDA_SUCCESS;
 }
@@ -186,6 +196,24 @@ CUresult Captures::refuse(const CapturedPoint& point) {
   const std::lock_guard lock(mutex_);
   point.capture->valid = false;
   return CUDA_ERROR_CAPTURED_EVENT;
+}
+
+CUresult Captures::refuse_unsafe() {
+  const CUstreamCaptureMode allowed = thread_capture_mode();
+  if (allowed == CU_STREAM_CAPTURE_MODE_RELAXED) return CUDA_SUCCESS;
+  const std::lock_guard lock(mutex_);
+  CUresult result = CUDA_SUCCESS;
+  for (const auto& [stream, member] : members_) {
+    Capture& capture = *member.capture;
+    const bool is_own = capture.thread == std::this_thread::get_id() &&
+                        capture.mode != CU_STREAM_CAPTURE_MODE_RELAXED;
+    const bool is_of_others =
+        allowed == CU_STREAM_CAPTURE_MODE_GLOBAL && capture.mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+    if (!is_own && !is_of_others) continue;
+    capture.valid = false;
+    result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  }
+  return result;
 }
 
 void Captures::forget(const StreamState& stream) {

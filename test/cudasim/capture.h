@@ -32,6 +32,10 @@ using GraphNodes = std::vector<GraphNode>;
 
 struct Capture;
 
+// Which captures keep the calling thread from unsafe calls: what
+// cuThreadExchangeStreamCaptureMode exchanges.
+CUstreamCaptureMode& thread_capture_mode();
+
 // Where an event was recorded in a capture.
 struct CapturedPoint {
   std::shared_ptr<Capture> capture;
@@ -42,7 +46,7 @@ struct CapturedPoint {
 // as on a GPU: it can only be ended then.
 class Captures {
  public:
-  CUresult begin(const StreamState& stream);
+  CUresult begin(const StreamState& stream, CUstreamCaptureMode mode);
   // Of the stream that it began on. Gives nodes if all work that was forked off has been joined.
   CUresult end(const StreamState& stream, GraphNodes* nodes);
   CUresult status(const StreamState& stream, CUstreamCaptureStatus* status) const;
@@ -64,6 +68,10 @@ class Captures {
   // The error of a call that no capture allows; no value if none concerns the stream.
   std::optional<CUresult> refuse(const StreamState& stream);
   CUresult refuse(const CapturedPoint& point);
+
+  // The error of a call that is unsafe beside a capture, such as an allocation: captures of this
+  // thread, and global ones of any thread, forbid it unless this thread's mode allows it.
+  CUresult refuse_unsafe();
 
   // For a stream that is destroyed; its capture cannot be completed.
   void forget(const StreamState& stream);

@@ -41,6 +41,7 @@ Driver& Driver::instance() {
       Driver& driver = *the_driver.load();
       driver.shut_down = true;
       driver.scheduler.stop();
+      driver.report_calls();
     });
   }
   return *the_driver;
@@ -54,12 +55,13 @@ void Driver::restart(const Options& options) {
 
 Driver::Driver(const Options& options)
     : options(options),
-      trace(options.trace),
+      trace("CUDASIM_TRACE", options.trace),
+      call_counts("CUDASIM_CALLS", options.calls),
       scheduler(options.seed, options.patience),
       primaries_(options.devices.size()) {}
 
 std::optional<CUresult> Driver::injected(Call call) {
-  if (options.failures.empty()) return std::nullopt;
+  if (options.failures.empty() && !call_counts.enabled()) return std::nullopt;
   const auto index = static_cast<std::size_t>(call);
   const std::int64_t number = ++calls_[index];
   const std::int64_t of_any = may_fail(call) ? ++calls_that_may_fail_ : 0;
@@ -69,6 +71,14 @@ std::optional<CUresult> Driver::injected(Call call) {
     if (failure.call == (counts_any ? of_any : number)) return CUresult{failure.error};
   }
   return std::nullopt;
+}
+
+void Driver::report_calls() {
+  std::vector<std::pair<const char*, std::int64_t>> counts;
+  for (std::size_t i = 0; i < calls_.size(); ++i) {
+    if (calls_[i] > 0) counts.emplace_back(kCallNames[i], calls_[i]);
+  }
+  call_counts.calls(counts);
 }
 
 bool Driver::is_device(CUdevice device) const {

@@ -11,6 +11,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "capture.h"
@@ -88,6 +89,7 @@ class Driver {
 
   const Options options;
   Trace trace;
+  Trace call_counts;
   std::atomic<bool> initialised{false};
   std::atomic<bool> shut_down{false};  // the process ends; no call does anything any more
 
@@ -101,8 +103,11 @@ class Driver {
   PinnedMemory pinned;
   Scheduler scheduler;  // last, so that its thread ends before what it works on
 
-  // The error that CUDASIM_FAIL has for this call of the function.
+  // Counts the call; the error that CUDASIM_FAIL has for it.
   std::optional<CUresult> injected(Call call);
+
+  // Writes how often each function was called, if somebody wants to know.
+  void report_calls();
 
   bool is_device(CUdevice device) const;
   ContextPtr retain(CUdevice device);
@@ -183,6 +188,11 @@ CUresult call_context(Call call, const Body& body, IfFailed if_failed = IfFailed
     if (context == nullptr) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
     if (if_failed == IfFailed::kRefuse && context->error() != CUDA_SUCCESS) {
       return context->error();
+    }
+    if (is_unsafe_beside_captures(call)) {
+      if (const CUresult unsafe = driver.captures.refuse_unsafe(); unsafe != CUDA_SUCCESS) {
+        return unsafe;
+      }
     }
     const CUresult result = body(driver, context);
     if (if_failed == IfFailed::kTakeDown && result == CUDA_SUCCESS) return context->error();

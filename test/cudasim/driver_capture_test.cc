@@ -1,4 +1,5 @@
 #include <functional>
+#include <thread>
 
 #include "driver_test_support.h"
 
@@ -51,7 +52,6 @@ TEST_CASE("captures are asked for properly") {
   CHECK(end(stream) == CUDA_ERROR_ILLEGAL_STATE);
   CHECK(cuStreamBeginCapture_v2(nullptr, CU_STREAM_CAPTURE_MODE_RELAXED) ==
         CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
-  CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_ERROR_NOT_SUPPORTED);
   CHECK(cuStreamBeginCapture_v2(stream, CUstreamCaptureMode{3}) == CUDA_ERROR_INVALID_VALUE);
   begin(stream);
   CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED) ==
@@ -59,6 +59,97 @@ TEST_CASE("captures are asked for properly") {
   CHECK(cuStreamEndCapture(stream, nullptr) == CUDA_ERROR_INVALID_VALUE);
   CHECK(cuStreamIsCapturing(stream, nullptr) == CUDA_ERROR_INVALID_VALUE);
   CHECK(end(stream) == CUDA_SUCCESS);  // none of that did any harm
+}
+
+// Sets the calling thread's mode for as long as it lives.
+class ThreadMode {
+ public:
+  explicit ThreadMode(CUstreamCaptureMode mode) : mode_(mode) { exchange(); }
+  ~ThreadMode() { exchange(); }
+  ThreadMode(const ThreadMode&) = delete;
+  ThreadMode& operator=(const ThreadMode&) = delete;
+
+ private:
+  void exchange() { CHECK(cuThreadExchangeStreamCaptureMode(&mode_) == CUDA_SUCCESS); }
+  CUstreamCaptureMode mode_;
+};
+
+TEST_CASE("the mode of a thread is exchanged") {
+  const Simulation simulation;
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  CHECK(cuThreadExchangeStreamCaptureMode(&mode) == CUDA_SUCCESS);
+  CHECK(mode == CU_STREAM_CAPTURE_MODE_GLOBAL);
+  CHECK(cuThreadExchangeStreamCaptureMode(&mode) == CUDA_SUCCESS);
+  CHECK(mode == CU_STREAM_CAPTURE_MODE_RELAXED);
+  mode = CUstreamCaptureMode{3};
+  CHECK(cuThreadExchangeStreamCaptureMode(&mode) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuThreadExchangeStreamCaptureMode(nullptr) == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("unsafe calls beside a capture") {
+  const auto global = CU_STREAM_CAPTURE_MODE_GLOBAL, local = CU_STREAM_CAPTURE_MODE_THREAD_LOCAL,
+             relaxed = CU_STREAM_CAPTURE_MODE_RELAXED;
+  struct Case {
+    CUstreamCaptureMode capture, thread;
+    bool is_of_this_thread, is_allowed;
+  };
+  const Case cases[] = {
+      {global, global, true, false}, {global, global, false, false}, {global, local, true, false},
+      {global, local, false, true},  {global, relaxed, true, true},  {global, relaxed, false, true},
+      {local, global, true, false},  {local, global, false, true},   {local, relaxed, true, true},
+      {relaxed, global, true, true}, {relaxed, global, false, true},
+  };
+  for (const Case& each : cases) {
+    CAPTURE(each.capture);
+    CAPTURE(each.thread);
+    CAPTURE(each.is_of_this_thread);
+    const Simulation simulation;
+    const CUstream stream = make_stream();
+    const CUcontext context = current_context();
+    const auto begin_it = [&] {
+      current_context() = context;
+      CHECK(cuStreamBeginCapture_v2(stream, each.capture) == CUDA_SUCCESS);
+    };
+    if (each.is_of_this_thread) {
+      begin_it();
+    } else {
+      std::thread(begin_it).join();
+    }
+    const ThreadMode mode(each.thread);
+    CUdeviceptr pointer = 0;
+    CHECK(cuMemAlloc_v2(&pointer, 4) ==
+          (each.is_allowed ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED));
+    CHECK(end(stream) == (each.is_allowed ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED));
+  }
+}
+
+TEST_CASE("every call that may wait is unsafe beside a capture") {
+  const Simulation simulation;
+  const CUdeviceptr memory = allocate(4);
+  const Pinned pinned(1);
+  const CUevent event = make_event();
+  const CUstream other = make_stream();
+  const auto refused = [](const auto& call) {
+    const CUstream stream = make_stream();
+    CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+    CHECK(call() == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    CHECK(end(stream) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+  };
+  refused([&] { return cuMemFree_v2(memory); });
+  refused([&] { return cuMemFreeHost(pinned.data); });
+  refused([&] { return cuEventQuery(event); });
+  refused([&] { return cuEventSynchronize(event); });
+  refused([&] { return cuStreamQuery(other); });
+  refused([&] { return cuStreamSynchronize(other); });
+  refused([&] {
+    CUmodule module = nullptr;
+    return cuModuleLoadData(&module, kPtx);
+  });
+  refused([] {
+    void* more = nullptr;
+    return cuMemHostAlloc(&more, 4, CU_MEMHOSTALLOC_PORTABLE);
+  });
+  CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);  // none of that has freed it
 }
 
 TEST_CASE("what a capture does not allow invalidates it") {

@@ -1,4 +1,6 @@
 // Captures and graphs.
+#include <utility>
+
 #include "driver.h"
 
 namespace cudasim {
@@ -22,6 +24,11 @@ Scheduler::MarkPtr queue_graph(Scheduler& scheduler, const GraphNodes& nodes,
   return scheduler.mark(stream);
 }
 
+bool is_capture_mode(CUstreamCaptureMode mode) {
+  return mode == CU_STREAM_CAPTURE_MODE_GLOBAL || mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL ||
+         mode == CU_STREAM_CAPTURE_MODE_RELAXED;
+}
+
 }  // namespace
 
 CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
@@ -29,15 +36,17 @@ CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
                       [&](Driver& driver, const ContextPtr& current) -> CUresult {
                         const StreamState state = driver.find_stream(stream, current);
                         if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-                        switch (static_cast<int>(mode)) {
-                          case CU_STREAM_CAPTURE_MODE_GLOBAL:
-                          case CU_STREAM_CAPTURE_MODE_THREAD_LOCAL:
-                            return CUDA_ERROR_NOT_SUPPORTED;
-                          case CU_STREAM_CAPTURE_MODE_RELAXED:
-                            return driver.captures.begin(state);
-                        }
-                        return CUDA_ERROR_INVALID_VALUE;
+                        if (!is_capture_mode(mode)) return CUDA_ERROR_INVALID_VALUE;
+                        return driver.captures.begin(state, mode);
                       });
+}
+
+CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
+  return call_driver(Call::cuThreadExchangeStreamCaptureMode, [&](Driver&) {
+    if (mode == nullptr || !is_capture_mode(*mode)) return CUDA_ERROR_INVALID_VALUE;
+    std::swap(*mode, thread_capture_mode());
+    return CUDA_SUCCESS;
+  });
 }
 
 CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {

@@ -105,6 +105,8 @@ CUresult cuPointerGetAttribute(void* value, CUpointer_attribute attribute, CUdev
                             return give(value, found.type);
                           case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
                             return give(value, found.context->device);
+                          case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+                            return give(value, found.type == CU_MEMORYTYPE_DEVICE ? 1 : 0);
                           case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
                             return give(value, found.start);
                           case CU_POINTER_ATTRIBUTE_RANGE_SIZE:

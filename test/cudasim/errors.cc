@@ -98,9 +98,28 @@ bool may_fail(Call call) {
     case Call::cuModuleUnload:
     case Call::cuStreamDestroy_v2:
     case Call::cuStreamEndCapture:
+    case Call::cuThreadExchangeStreamCaptureMode:
       return false;
     default:
       return true;
+  }
+}
+
+bool is_unsafe_beside_captures(Call call) {
+  switch (call) {
+    case Call::cuEventQuery:
+    case Call::cuEventSynchronize:
+    case Call::cuMemAlloc_v2:
+    case Call::cuMemFreeHost:
+    case Call::cuMemFree_v2:
+    case Call::cuMemHostAlloc:
+    case Call::cuModuleLoadData:
+    case Call::cuModuleUnload:
+    case Call::cuStreamQuery:
+    case Call::cuStreamSynchronize:
+      return true;
+    default:
+      return false;
   }
 }
 

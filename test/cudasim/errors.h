@@ -86,4 +86,7 @@ bool is_driver_function(std::string_view name);
 // fails, its caller can do no better than to leak.
 bool may_fail(Call call);
 
+// Whether a capture that is not relaxed forbids it: it may wait for other work.
+bool is_unsafe_beside_captures(Call call);
+
 }  // namespace cudasim

@@ -65,6 +65,23 @@ void add_single(OperationTable& table) {
             lanewise<f32, f32, f32, s32>([](f32 a, f32 b, s32 c) { return c >= 0 ? a : b; }));
 }
 
+// f32x2: two numbers in a register of 64 bits, since compute capability 10.0.
+template <class... S, class F>
+void add_pairs(OperationTable& table, const std::string& name, F) {
+  table.add(name + ".f32x2", lanewise<Pair<float>, S...>([](S... in) {
+              return Pair<float>{canonical(F{}(in.low...)), canonical(F{}(in.high...))};
+            }));
+}
+
+void add_pair(OperationTable& table) {
+  using f32 = float;
+  using Two = Pair<f32>;
+  add_pairs<Two, Two>(table, "add.rn", [](f32 a, f32 b) { return a + b; });
+  add_pairs<Two, Two>(table, "mul.rn", [](f32 a, f32 b) { return a * b; });
+  add_pairs<Two, Two, Two>(table, "fma.rn",
+                           [](f32 a, f32 b, f32 c) { return std::fma(a, b, c); });
+}
+
 void add_double(OperationTable& table) {
   using f64 = double;
   for (const char* rounding : {"", ".rn"}) {
@@ -90,6 +107,7 @@ void add_double(OperationTable& table) {
 
 void add_float_operations(OperationTable& table) {
   add_single(table);
+  add_pair(table);
   add_double(table);
 }
 

@@ -142,6 +142,7 @@ Options read_options(const Environment& get) {
         static_cast<std::uint64_t>(seed.integer(0, std::numeric_limits<std::int64_t>::max()));
   }
   if (const Variable trace(get, "CUDASIM_TRACE"); trace.given()) options.trace = trace.value();
+  if (const Variable calls(get, "CUDASIM_CALLS"); calls.given()) options.calls = calls.value();
   if (const Variable execute(get, "CUDASIM_EXECUTE"); execute.given()) {
     options.execute = execute.integer(0, 1) == 1;
   }

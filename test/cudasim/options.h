@@ -24,6 +24,7 @@ struct Options {
   int driver_version = 13000;
   std::uint64_t seed = 1;
   std::string trace;    // empty: none
+  std::string calls;    // where counts of the driver's calls go; empty: none
   bool execute = true;  // false: launches are checked and dropped
   std::vector<Failure> failures;
   // Queued work that nobody waits for starts after this long; without a value only a wait or a

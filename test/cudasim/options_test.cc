@@ -28,6 +28,7 @@ TEST_CASE("options without any variable") {
     CHECK(options.devices[0].minor == 0);
     CHECK(options.driver_version == 13000);
     CHECK(options.trace.empty());
+    CHECK(options.calls.empty());
     CHECK(options.execute);
     CHECK(options.failures.empty());
     REQUIRE(options.patience.has_value());
@@ -43,6 +44,7 @@ TEST_CASE("each variable is read") {
                                 {"CUDASIM_DRIVER_VERSION", "12040"},
                                 {"CUDASIM_SEED", "77"},
                                 {"CUDASIM_TRACE", "/tmp/trace"},
+                                {"CUDASIM_CALLS", "/tmp/calls"},
                                 {"CUDASIM_EXECUTE", "0"},
                                 {"CUDASIM_PATIENCE_US", "never"},
                                 {"CUDASIM_FAIL",
@@ -58,6 +60,7 @@ TEST_CASE("each variable is read") {
   CHECK(options.driver_version == 12040);
   CHECK(options.seed == 77);
   CHECK(options.trace == "/tmp/trace");
+  CHECK(options.calls == "/tmp/calls");
   CHECK_FALSE(options.execute);
   CHECK_FALSE(options.patience.has_value());
   REQUIRE(options.failures.size() == 2);

@@ -52,7 +52,7 @@ class Object {
     }
     return raw(name, json += ']');
   }
-  std::string str() const { return text_ + '}'; }
+  std::string str() const { return text_.empty() ? "{}" : text_ + '}'; }
 
  private:
   std::string text_;
@@ -117,11 +117,11 @@ std::string json_list(const Items& items, const ToJson& to_json) {
 
 }  // namespace
 
-Trace::Trace(const std::string& path) {
+Trace::Trace(const char* variable, const std::string& path) {
   if (path.empty()) return;
   file_ = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (file_ < 0) {
-    throw std::invalid_argument("CUDASIM_TRACE=" + path + ": " + std::strerror(errno));
+    throw std::invalid_argument(std::string(variable) + "=" + path + ": " + std::strerror(errno));
   }
 }
 
@@ -169,6 +169,12 @@ void Trace::launch(int device, const LaunchReport& report, const KernelInfo& ker
                  .raw("warps", json_list(report.warps, warps_of))
                  .raw("buffers", json_list(report.buffers, buffer_of))
                  .str());
+}
+
+void Trace::calls(const std::vector<std::pair<const char*, std::int64_t>>& counts) {
+  Object object;
+  for (const auto& [function, count] : counts) object.number(function, count);
+  write_line(object.str());
 }
 
 void Trace::fault(int device, const std::string& kind, const std::string& message) {

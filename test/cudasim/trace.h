@@ -4,6 +4,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "machine.h"
 
@@ -11,8 +13,9 @@ namespace cudasim {
 
 class Trace {
  public:
-  // Appends to the file; an empty path: no file. Throws std::invalid_argument if it cannot.
-  explicit Trace(const std::string& path);
+  // Appends to the file that a variable names; an empty path: no file. Throws
+  // std::invalid_argument if it cannot.
+  Trace(const char* variable, const std::string& path);
   ~Trace();
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
@@ -21,6 +24,8 @@ class Trace {
 
   // `executed` is false for a launch that was checked and dropped.
   void launch(int device, const LaunchReport& report, const KernelInfo& kernel, bool executed);
+  // How often functions were called.
+  void calls(const std::vector<std::pair<const char*, std::int64_t>>& counts);
   // To stderr as well. `device` is -1 where it belongs to none.
   void fault(int device, const std::string& kind, const std::string& message);
 

@@ -7,7 +7,7 @@ jest.setTimeout(120_000); // processes take long to start on a busy machine
 
 const onSimulator = hasSimulator ? describe : describe.skip;
 
-const attempts = 250;
+const attempts = 400;
 
 /**
  * A program that calls `use` again and again, and prints what came of each time: 'ok', 'other

@@ -32,7 +32,7 @@ void check_step(Complaints& complaints, const Call& call, const BackwardConfig& 
 void check_plain(Complaints& complaints, const Call& call, const BackwardConfig& config,
                  const Limits& limits) {
   const LaunchConfig& launch = config.rows;
-  const PlainPolicy& policy = kPlainBackwardPolicies[launch.kernel->index];
+  const PlainBackwardPolicy& policy = kPlainBackwardPolicies[launch.kernel->index];
   complaints.require(call.is_plain && call.shape.hidden_size % kTileColumns == 0,
                      "a plain kernel of another call", call);
   complaints.require(limits.architecture >= 80, "no asynchronous copies", call);

@@ -25,7 +25,7 @@ using cuda::StreamPtr;
 struct Work {
   explicit Work(cuda::Device& device) {
     must(cuda::Stream::make(device, &stream));
-    must(cuda::Allocation::on_device(device, 64, &memory));
+    must(cuda::Allocation::on_device(device, 64, nullptr, &memory));
   }
   Status fill(const StreamPtr& on) {
     return on->enqueue({&memory}, [&] {

@@ -46,6 +46,25 @@ inline Status check(CUresult result, const char* what) {
 #define RMSNORM_CUDA(function, ...) \
   ::rmsnorm::cuda::check(::rmsnorm::cuda::driver().function(__VA_ARGS__), #function)
 
+// For as long as it lives, captures that other libraries have begun do not forbid the calls of this
+// thread. The driver refuses allocations beside a capture that is not relaxed, since they may wait
+// for the work that is captured; ours never use what others capture.
+class RelaxedCaptures {
+ public:
+  RelaxedCaptures() : is_exchanged_(exchange()) {}
+  ~RelaxedCaptures() {
+    if (is_exchanged_) exchange();
+  }
+  RelaxedCaptures(const RelaxedCaptures&) = delete;
+  RelaxedCaptures& operator=(const RelaxedCaptures&) = delete;
+
+ private:
+  bool exchange() { return driver().cuThreadExchangeStreamCaptureMode(&mode_) == CUDA_SUCCESS; }
+
+  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
+  const bool is_exchanged_;
+};
+
 // "13.0" of 13000.
 std::string version_text(int version);
 

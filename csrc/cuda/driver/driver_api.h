@@ -47,6 +47,7 @@ enum CUfunction_attribute : int {
 enum CUpointer_attribute : int {            // the type of *value of cuPointerGetAttribute
   CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,     // CUmemorytype
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,  // int
+  CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE = 10,  // int
 };
 
 enum CUmemorytype : int { CU_MEMORYTYPE_DEVICE = 2 };
@@ -110,6 +111,7 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
   F(cuStreamBeginCapture_v2, (CUstream stream, CUstreamCaptureMode mode))                         \
   F(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                       \
   F(cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus * status))                       \
+  F(cuThreadExchangeStreamCaptureMode, (CUstreamCaptureMode * mode))                              \
   F(cuGraphInstantiate_v2, (CUgraphExec * executable, CUgraph graph, CUgraphNode * error_node,    \
                             char* log, std::size_t log_bytes))                                    \
   F(cuGraphLaunch, (CUgraphExec executable, CUstream stream))                                     \

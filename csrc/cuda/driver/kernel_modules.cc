@@ -9,6 +9,7 @@ Status KernelModules::find(const KernelEntry& row, CUfunction* kernel) {
   std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
   *kernel = known.load(std::memory_order_acquire);
   if (*kernel != nullptr) return {};
+  const RelaxedCaptures captures;
   const std::lock_guard lock(mutex_);
   if (files_[row.file].module == nullptr) RMSNORM_TRY(load_file(row.file));
   RMSNORM_TRY(load_kernel(row, kernel));

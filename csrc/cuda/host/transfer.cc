@@ -24,12 +24,12 @@ CUdeviceptr at(const DeviceSpan& span, std::int64_t element) {
   return span.pointer + static_cast<CUdeviceptr>(element * element_size(span.dtype));
 }
 
-// Calls step(first, length) for each chunk of a span.
+// Calls step(first, length) for each chunk of so many elements.
 template <class Step>
-Status in_chunks(const DeviceSpan& span, const Step& step) {
-  const std::int64_t most = kChunkBytes / element_size(span.dtype);
-  for (std::int64_t first = 0; first < span.length; first += most) {
-    RMSNORM_TRY(step(first, std::min(most, span.length - first)));
+Status in_chunks(std::int64_t elements, DType dtype, const Step& step) {
+  const std::int64_t most = kChunkBytes / element_size(dtype);
+  for (std::int64_t first = 0; first < elements; first += most) {
+    RMSNORM_TRY(step(first, std::min(most, elements - first)));
   }
   return {};
 }
@@ -45,33 +45,33 @@ Status enqueue_download(Stream& stream, const DeviceSpan& source, std::int64_t f
 
 }  // namespace
 
+// They are asked in turns: those that were used later have hardly passed before the oldest. What
+// somebody else holds is about to be enqueued.
 Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block) {
   const std::int64_t size = bit_ceil(std::max(bytes, kMinBlockBytes));
-  const auto take_at = [&](std::vector<AllocationPtr>::iterator found) {
-    *block = std::move(*found);
-    blocks_.erase(found);
-    blocks_.push_back(*block);
-  };
   std::int64_t cached = 0;
-  for (auto found = blocks_.begin(); found != blocks_.end(); ++found) {
-    cached += (*found)->bytes();
-    // With another owner it is about to be enqueued.
-    if ((*found)->bytes() == size && found->use_count() == 1 && (*found)->is_idle()) {
-      take_at(found);
-      return {};
-    }
+  for (const AllocationPtr& each : blocks_) cached += each->bytes();
+  const bool is_full = cached + size > kMaxStagingBytes;
+  const bool is_enough = cached + size > kMaxCachedBytes;
+  const auto oldest = std::find_if(blocks_.begin(), blocks_.end(), [&](const AllocationPtr& each) {
+    return each->bytes() == size && each.use_count() == 1;
+  });
+  if (oldest != blocks_.end() &&
+      ((*oldest)->is_idle() || (is_enough && may_wait && (*oldest)->wait_until_idle()))) {
+    *block = *oldest;
+    std::rotate(oldest, oldest + 1, blocks_.end());
+    return {};
   }
-  if (cached + size > kMaxCachedBytes) {
-    const auto oldest = std::find_if(blocks_.begin(), blocks_.end(), [&](const AllocationPtr& b) {
-      return b->bytes() == size && b.use_count() == 1;
-    });
-    if (may_wait && oldest != blocks_.end() && (*oldest)->wait_until_idle()) {
-      take_at(oldest);
-      return {};
+  if (is_full && oldest != blocks_.end()) return Allocation::on_host(device, bytes, block);
+  for (auto each = blocks_.begin(); each != blocks_.end() && cached + size > kMaxStagingBytes;) {
+    if (each->use_count() > 1) {
+      ++each;
+      continue;
     }
-    if (!may_wait) return Allocation::on_host(device, bytes, block);
-    blocks_.clear();
+    cached -= (*each)->bytes();
+    each = blocks_.erase(each);
   }
+  if (cached + size > kMaxStagingBytes) return Allocation::on_host(device, bytes, block);
   RMSNORM_TRY(Allocation::on_host(device, size, block));
   blocks_.push_back(*block);
   return {};
@@ -79,17 +79,20 @@ Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, Allo
 
 Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, const void* source,
               DType dtype, bool may_wait) {
-  return in_chunks(destination, [&](std::int64_t first, std::int64_t length) -> Status {
-    const std::int64_t bytes = length * element_size(destination.dtype);
-    AllocationPtr block;
-    RMSNORM_TRY(stream.is_capturing() ? Allocation::on_host(stream.device(), bytes, &block)
-                                      : pool.take(stream.device(), bytes, may_wait, &block));
-    RMSNORM_TRY(convert(dtype, at(source, first, dtype), destination.dtype, block->host(), length));
-    return stream.enqueue({&destination.allocation, &block}, [&] {
-      return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, at(destination, first), block->host(),
-                          static_cast<std::size_t>(bytes), stream.handle());
-    });
-  });
+  return in_chunks(
+      destination.length, destination.dtype,
+      [&](std::int64_t first, std::int64_t length) -> Status {
+        const std::int64_t bytes = length * element_size(destination.dtype);
+        AllocationPtr block;
+        RMSNORM_TRY(stream.is_capturing() ? Allocation::on_host(stream.device(), bytes, &block)
+                                          : pool.take(stream.device(), bytes, may_wait, &block));
+        RMSNORM_TRY(
+            convert(dtype, at(source, first, dtype), destination.dtype, block->host(), length));
+        return stream.enqueue({&destination.allocation, &block}, [&] {
+          return RMSNORM_CUDA(cuMemcpyHtoDAsync_v2, at(destination, first), block->host(),
+                              static_cast<std::size_t>(bytes), stream.handle());
+        });
+      });
 }
 
 Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
@@ -104,34 +107,42 @@ Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, voi
     const Chunk chunk = in_flight.front();
     in_flight.pop_front();
     if (!chunk.block->wait_until_idle()) RMSNORM_TRY(stream.synchronize());
-    return unpack(*chunk.block, source.dtype,
-                  const_cast<char*>(at(destination, chunk.first, dtype)), dtype, chunk.length);
+    return convert(source.dtype, chunk.block->host(), dtype,
+                   const_cast<char*>(at(destination, chunk.first, dtype)), chunk.length);
   };
   // Where work failed before, the elements were not written: it is for the driver to say so.
-  RMSNORM_TRY(in_chunks(source, [&](std::int64_t first, std::int64_t length) -> Status {
-    if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(finish_first());
-    AllocationPtr block;
-    RMSNORM_TRY(pool.take(stream.device(), length * element_size(source.dtype), true, &block));
-    RMSNORM_TRY(enqueue_download(stream, source, first, length, block));
-    in_flight.push_back({first, length, std::move(block)});
-    return {};
-  }));
+  RMSNORM_TRY(in_chunks(
+      source.length, source.dtype, [&](std::int64_t first, std::int64_t length) -> Status {
+        if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(finish_first());
+        AllocationPtr block;
+        RMSNORM_TRY(pool.take(stream.device(), length * element_size(source.dtype), true, &block));
+        RMSNORM_TRY(enqueue_download(stream, source, first, length, block));
+        in_flight.push_back({first, length, std::move(block)});
+        return {};
+      }));
   RMSNORM_TRY(stream.synchronize());
   while (!in_flight.empty()) RMSNORM_TRY(finish_first());
   return {};
 }
 
-Status start_download(Stream& stream, const DeviceSpan& source, AllocationPtr* copy) {
+Status start_download(Stream& stream, StagingPool& pool, const DeviceSpan& source,
+                      StagedCopy* copy) {
   RMSNORM_TRY(stream.refuse_capture());
-  RMSNORM_TRY(Allocation::on_host(stream.device(), source.bytes(), copy));
-  if (source.length == 0) return {};
-  return enqueue_download(stream, source, 0, source.length, *copy);
+  return in_chunks(source.length, source.dtype, [&](std::int64_t first, std::int64_t length) {
+    AllocationPtr block;
+    RMSNORM_TRY(pool.take(stream.device(), length * element_size(source.dtype), false, &block));
+    copy->push_back(block);
+    return enqueue_download(stream, source, first, length, block);
+  });
 }
 
-Status unpack(const Allocation& copy, DType from, void* destination, DType to,
+Status unpack(const StagedCopy& copy, DType from, void* destination, DType to,
               std::int64_t length) {
-  if (length == 0) return {};
-  return convert(from, copy.host(), to, destination, length);
+  auto block = copy.begin();
+  return in_chunks(length, from, [&](std::int64_t first, std::int64_t chunk) {
+    return convert(from, (*block++)->host(), to, const_cast<char*>(at(destination, first, to)),
+                   chunk);
+  });
 }
 
 }  // namespace rmsnorm::cuda

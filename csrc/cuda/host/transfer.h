@@ -22,12 +22,15 @@ struct DeviceSpan {
   std::int64_t bytes() const { return length * element_size(dtype); }
 };
 
-// Blocks of page-locked memory that copies take turns in. Belongs to one environment's thread.
+// Blocks of page-locked memory that copies take in turns. Belongs to one environment's thread.
 class StagingPool {
  public:
   // A block that no work uses. Where there would be too many, waits for the oldest, or, if it may
   // not wait, makes one that is not cached. Errors: kCuda.
   Status take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block);
+
+  // Releases all blocks.
+  void clear() { blocks_.clear(); }
 
  private:
   std::vector<AllocationPtr> blocks_;  // the longest unused first
@@ -45,8 +48,11 @@ Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, 
 Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
                 DType dtype);
 
-// The same, when the stream has passed: a copy in page-locked memory, to be unpacked then.
-Status start_download(Stream& stream, const DeviceSpan& source, AllocationPtr* copy);
-Status unpack(const Allocation& copy, DType from, void* destination, DType to, std::int64_t length);
+// The same, when the stream has passed: a copy in chunks of page-locked memory, to be unpacked
+// then.
+using StagedCopy = std::vector<AllocationPtr>;
+Status start_download(Stream& stream, StagingPool& pool, const DeviceSpan& source,
+                      StagedCopy* copy);
+Status unpack(const StagedCopy& copy, DType from, void* destination, DType to, std::int64_t length);
 
 }  // namespace rmsnorm::cuda

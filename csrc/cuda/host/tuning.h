@@ -15,9 +15,14 @@ inline constexpr std::int64_t kChunkBytes = 4 << 20;
 // derived: one chunk uploads, one computes, one downloads.
 inline constexpr int kChunksInFlight = 3;
 
-// Page-locked memory, and in staging.cc as much of a device, that is cached for the next call or
-// copy. derived: three chunks with room for their results and partial sums.
+// Page-locked memory, and as much of a device, that is cached for the next call over host arrays;
+// and page-locked memory that a copy takes which may wait for its earlier chunks.
+// derived: three chunks with room for their results and partial sums.
 inline constexpr std::int64_t kMaxCachedBytes = 64 << 20;
+
+// Page-locked memory that a thread of JavaScript caches for copies. derived: a copy of 128 MiB in
+// either direction, none of which can wait for another, pins nothing from its second time on.
+inline constexpr std::int64_t kMaxStagingBytes = 256 << 20;
 
 // The smallest block of page-locked memory. derived: a page.
 inline constexpr std::int64_t kMinBlockBytes = 4 << 10;

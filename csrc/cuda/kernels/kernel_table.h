@@ -60,18 +60,26 @@ inline constexpr PlainPolicy kPlainForwardPolicies[] = {
 // Of float32 weights of 16-bit tensors, which take twice the registers.
 inline constexpr int kWideWeightPacks = 2;
 
-// Backward of plain calls, a row at a time: dweight's sums and a row in up to 128 registers, the
-// next rows on their way to shared memory.
-inline constexpr PlainPolicy kPlainBackwardPolicies[] = {
-    // derived: 512 threads a multiprocessor; a row of 4096 has 256 (float32) or 128 (16 bits).
-    {1, 4, 4, 512, 1},
+// Backward of plain calls, a row at a time: dweight's sums and a row in registers, the next rows on
+// their way to shared memory.
+struct PlainBackwardPolicy {
+  int tiles;
+  int max_threads;       // of a block
+  int resident_threads;  // of a multiprocessor, by registers
+};
+inline constexpr PlainBackwardPolicy kPlainBackwardPolicies[] = {
+    // derived: up to 128 registers. A row of 4096 has 256 threads (float32) or 128 (16 bits).
+    {1, 512, 512},
+    // derived: rows of 8193 to 16384 float32, which 16 bits do not need.
+    {2, 512, 512},
+    // derived: 16 bits with float32 weights, which at 128 registers would spill on sm_100.
+    {1, 256, 384},
 };
 inline constexpr int kPlainBackwardArchitecture = 80;  // the first that copies asynchronously
 // derived: with rows in fewer threads a multiprocessor would have too few of them; steps take
 // several rows at once.
 inline constexpr unsigned kMinPlainThreads = 64;
-inline constexpr std::int64_t kMaxPlainThreads = 512;  // of a multiprocessor, by 128 registers
-inline constexpr int kMaxPlainStages = 8;              // rows of a block under way, a power of two
+inline constexpr int kMaxPlainStages = 8;  // rows of a block under way, a power of two
 inline constexpr std::int64_t kReservedSharedBytes = 1024;            // of a block, by the driver
 inline constexpr std::int64_t kMaxPlainRows = std::int64_t{1} << 30;  // numbers of 32 bits
 
@@ -164,6 +172,12 @@ constexpr int max_threads(Kind kind, int index) {
   return kind == Kind::kFinishDweight ? kFinishColumns * kMaxFinishParts : kLongThreads;
 }
 
+// The oldest architecture, such as 80, that a kernel is launched on.
+constexpr int oldest_architecture(Kind kind) {
+  const bool is_plain_backward = kind == Kind::kBackwardFloat || kind == Kind::kBackwardLlama;
+  return is_plain_backward ? kPlainBackwardArchitecture : 75;
+}
+
 // Blocks of a multiprocessor that it must have registers for, on an architecture such as 900.
 constexpr int min_blocks(Kind kind, int index, int architecture) {
   switch (kind) {
@@ -175,7 +189,7 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
       return architecture >= 1200 && index == 2 ? 1 : kPlainForwardPolicies[index].min_blocks;
     case Kind::kBackwardFloat:
     case Kind::kBackwardLlama:
-      return kPlainBackwardPolicies[index].min_blocks;
+      return 1;
     case Kind::kBackwardStep:
       // Multiprocessors of the others have shared memory for one block of the largest steps only:
       // registers of a second would be saved in vain.
@@ -226,9 +240,15 @@ struct AnyWeight {};
   F(f32, float, float, kForwardFloat, forward_float, 2, packs)  \
   RMSNORM_HALF_TYPES(F, kForwardLlama, forward_llama, 0, packs) \
   RMSNORM_HALF_TYPES(F, kForwardLlama, forward_llama, 1, packs)
-#define RMSNORM_PLAIN_BACKWARD_KERNELS(F)                    \
-  RMSNORM_TYPES(F, kBackwardFloat, backward_float, 0, packs) \
-  RMSNORM_HALF_TYPES(F, kBackwardLlama, backward_llama, 0, packs)
+#define RMSNORM_PLAIN_BACKWARD_KERNELS(F)                                \
+  RMSNORM_OWN_TYPES(F, kBackwardFloat, backward_float, 0, packs)         \
+  F(f32, float, float, kBackwardFloat, backward_float, 1, packs)         \
+  F(f16_f32, Float16, float, kBackwardFloat, backward_float, 2, packs)   \
+  F(bf16_f32, BFloat16, float, kBackwardFloat, backward_float, 2, packs) \
+  F(f16, Float16, Float16, kBackwardLlama, backward_llama, 0, packs)     \
+  F(bf16, BFloat16, BFloat16, kBackwardLlama, backward_llama, 0, packs)  \
+  F(f16_f32, Float16, float, kBackwardLlama, backward_llama, 2, packs)   \
+  F(bf16_f32, BFloat16, float, kBackwardLlama, backward_llama, 2, packs)
 #define RMSNORM_STEP_KERNELS(F)                                 \
   RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \
   F(f32, float, float, kBackwardStep, backward_steps, 1, packs) \

@@ -52,13 +52,15 @@ struct Residence {
   int stages;
 };
 
-// The most stages, a power of two, that leave room for so many blocks; 0 if there is none.
-int plain_stages(std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
+// The most stages, a power of two, that leave room for so many blocks; 0 if there is none. Rows of
+// two tiles a thread have one.
+int plain_stages(int tiles, std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
                  const Limits& limits) {
   const std::int64_t of_block = (limits.shared_bytes + kReservedSharedBytes) / blocks;
   const std::int64_t rows = (of_block - kReservedSharedBytes - sums_bytes) / row_bytes;
   int stages = 0;
-  for (int power = 1; power <= std::min<std::int64_t>(rows, kMaxPlainStages); power *= 2) {
+  const std::int64_t most = std::min<std::int64_t>(rows, tiles == 1 ? kMaxPlainStages : 1);
+  for (int power = 1; power <= most; power *= 2) {
     stages = power;
   }
   return stages;
@@ -73,15 +75,16 @@ double busy_share(std::int64_t blocks, std::int64_t resident, const Limits& limi
 
 // As many blocks as registers, shared memory and the grid allow, or fewer where those waste less of
 // the last wave. `blocks` of a grid; 0 if it is to be chosen.
-Residence choose_residence(std::int64_t threads, std::int64_t blocks, std::int64_t row_bytes,
-                           std::int64_t sums_bytes, const Limits& limits) {
+Residence choose_residence(const PlainBackwardPolicy& policy, std::int64_t threads,
+                           std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
+                           const Limits& limits) {
+  const std::int64_t by_registers = policy.resident_threads / threads;
   const std::int64_t by_grid =
-      blocks == 0 ? kMaxPlainThreads : ceil_div(blocks, limits.multiprocessors);
+      blocks == 0 ? by_registers : ceil_div(blocks, limits.multiprocessors);
   Residence best{};
   double best_share = 0;
-  for (std::int64_t resident = std::min(kMaxPlainThreads / threads, by_grid); resident >= 1;
-       --resident) {
-    const int stages = plain_stages(resident, row_bytes, sums_bytes, limits);
+  for (std::int64_t resident = std::min(by_registers, by_grid); resident >= 1; --resident) {
+    const int stages = plain_stages(policy.tiles, resident, row_bytes, sums_bytes, limits);
     if (stages == 0) continue;
     const double share = blocks == 0 ? 1 : busy_share(blocks, resident, limits);
     // A few hundredths are not worth the rows that fewer blocks have on their way.
@@ -102,15 +105,16 @@ unsigned least_bytes(std::int64_t blocks, const Limits& limits) {
 // One row at a time in registers, the next ones on their way (backward_plain.cu).
 BackwardConfig configure_plain(const Call& call, std::int64_t group_rows, const Limits& limits) {
   if (!call.is_plain || !has_whole(call, kTileColumns)) return {};
-  if (limits.architecture < kPlainBackwardArchitecture) return {};
   const Kind kind = call.is_llama_order ? Kind::kBackwardLlama : Kind::kBackwardFloat;
+  if (limits.architecture < oldest_architecture(kind)) return {};
   LaunchConfig launch = configure_rows(call, kind, kPlainBackwardPolicies, 1);
   if (launch.kernel == nullptr || launch.block_x < kMinPlainThreads) return {};
   const std::int64_t row_bytes = 2 * 16 * row_packs(call);
   const unsigned sums_bytes = group_bytes(call, launch, 2);
   const std::int64_t blocks = group_rows == 0 ? 0 : ceil_div(call.shape.rows, group_rows);
+  const PlainBackwardPolicy& policy = kPlainBackwardPolicies[launch.kernel->index];
   const Residence residence =
-      choose_residence(launch.block_x, blocks, row_bytes, sums_bytes, limits);
+      choose_residence(policy, launch.block_x, blocks, row_bytes, sums_bytes, limits);
   if (residence.stages == 0) return {};
   launch.shared_bytes = std::max(static_cast<unsigned>(residence.stages * row_bytes) + sums_bytes,
                                  least_bytes(residence.blocks, limits));

@@ -1,117 +1,28 @@
 #include "allocation.h"
 
 #include <algorithm>
-#include <mutex>
 #include <new>
 #include <string>
-
-#include "../../os/never_destroyed.h"
 
 namespace rmsnorm::cuda {
 namespace {
 
-using OwnedPtr = std::unique_ptr<OwnedMemory>;
-
-// Memory that waits for its work, of all devices.
-std::mutex retired_mutex;
-NeverDestroyed<OwnedPtr> all_retired;
-
-// Takes the first of a list off it.
-OwnedPtr pop(OwnedPtr& list) {
-  OwnedPtr first = std::move(list);
-  list = std::move(first->next);
-  return first;
+bool is_out_of_memory(const Status& status) {
+  return status.driver_error().number == CUDA_ERROR_OUT_OF_MEMORY;
 }
 
-void push(OwnedPtr& list, OwnedPtr first) {
-  first->next = std::move(list);
-  list = std::move(first);
+Status refuse_foreign(const std::string& expected) {
+  return {Code::kInvalidValue, "The argument 'pointer' must be " + expected};
 }
 
-void retire(OwnedPtr memory) noexcept {
-  const std::lock_guard lock(retired_mutex);
-  push(all_retired.value, std::move(memory));
-}
-
-// Asks the stream, which belongs to this thread, for a fence.
-void make_fence(Use& use) noexcept {
-  if (use.stream != nullptr) use.fence = use.stream->fence(use.enqueued);
-}
-
-bool has_passed(Use& use) noexcept {
-  make_fence(use);
-  return use.fence == nullptr || use.fence->has_passed();
-}
-
-// Waits, if that is possible; returns whether it has passed.
-bool wait(Use& use) noexcept {
-  make_fence(use);
-  return use.fence == nullptr || use.fence->wait();
-}
-
-bool has_passed(OwnedMemory& memory) noexcept {
-  return std::all_of(memory.uses.begin(), memory.uses.end(),
-                     [](Use& use) { return has_passed(use); });
-}
-
-bool wait(OwnedMemory& memory) noexcept {
-  bool has_passed = true;
-  for (Use& use : memory.uses) has_passed = wait(use) && has_passed;
-  return has_passed;
-}
-
-// Takes memory off the list: of a device, or of any if that is null; what has passed, or all.
-OwnedPtr take_retired(const Device* device, bool must_have_passed) noexcept {
-  const std::lock_guard lock(retired_mutex);
-  OwnedPtr taken;
-  OwnedPtr list = std::move(all_retired.value);
-  while (list != nullptr) {
-    OwnedPtr memory = pop(list);
-    const bool is_taken = (device == nullptr || &memory->device == device) &&
-                          (!must_have_passed || has_passed(*memory));
-    push(is_taken ? taken : all_retired.value, std::move(memory));
-  }
-  return taken;
-}
-
-// Frees memory that has passed; what cannot be freed now is retired again. Without the lock, since
-// freeing may wait for the device.
-void free_list(OwnedPtr list) noexcept {
-  while (list != nullptr) {
-    OwnedPtr memory = pop(list);
-    DeviceScope scope;
-    if (scope.try_enter(memory->device)) {
-      memory.reset();
-    } else {
-      retire(std::move(memory));
-    }
-  }
-}
-
-void wait_for_retired(Device& device) noexcept {
-  for (OwnedPtr list = take_retired(&device, false); list != nullptr;) {
-    OwnedPtr memory = pop(list);
-    wait(*memory);
-    retire(std::move(memory));
-  }
-  free_retired(device);
-}
-
-// Leaves memory that may be in use to the end of the process, and the context, which would take it
-// along.
-void leave_to_process(Device& device, OwnedPtr memory) noexcept {
-  device.keep_context();
-  static_cast<void>(memory.release());
-}
-
-// Calls allocate() again when retired memory has made room, if there was none.
+// Calls allocate() again when released memory has made room, if there was none.
 template <class Allocate>
 Status with_room(Device& device, const Allocate& allocate) {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
-  free_retired(device);
+  free_surplus(device);
   const Status status = allocate();
-  if (status.driver_error().number != CUDA_ERROR_OUT_OF_MEMORY) return device.note_fault(status);
+  if (!is_out_of_memory(status)) return device.note_fault(status);
   wait_for_retired(device);
   return device.note_fault(allocate());
 }
@@ -120,26 +31,59 @@ Status with_room(Device& device, const Allocate& allocate) {
 
 // Makes all memory first that the destructor and noting a use need.
 template <class Memory>
-Status Allocation::make(Device& device, std::int64_t bytes, Memory OwnedMemory::*memory,
-                        AllocationPtr* allocation) {
+Status Allocation::allocate(std::int64_t bytes, Memory OwnedMemory::*memory) {
+  auto made = std::make_unique<OwnedMemory>(device_);
+  RMSNORM_TRY(with_room(device_, [&] { return ((*made).*memory).allocate(bytes); }));
+  owned_ = std::move(made);
+  return {};
+}
+
+// With the work of the stream that still uses it.
+void Allocation::take(OwnedPtr memory, const StreamPtr& stream) {
+  std::uint64_t enqueued = 0;
+  for (const Use& use : memory->uses) enqueued = std::max(enqueued, use.enqueued);
+  memory->uses.clear();
+  owned_ = std::move(memory);
+  if (enqueued > 0) use_on(stream, enqueued);
+}
+
+Status Allocation::on_device(Device& device, std::int64_t bytes, const StreamPtr& stream,
+                             AllocationPtr* allocation) {
   auto made = std::make_shared<Allocation>(device);
-  made->owned_ = std::make_unique<OwnedMemory>(device);
   made->uses_.reserve(1);
-  OwnedMemory& owned = *made->owned_;
-  RMSNORM_TRY(with_room(device, [&] { return (owned.*memory).allocate(bytes); }));
-  made->pointer_ = owned.on_device.get();
-  made->host_ = static_cast<char*>(owned.on_host.get());
+  if (bytes > 0) {
+    const StreamOrder* const order = stream == nullptr ? nullptr : &stream->order();
+    if (OwnedPtr pooled = reuse(device, bytes, order)) {
+      made->take(std::move(pooled), stream);
+    } else {
+      const std::int64_t rounded = OwnedMemory::rounded(bytes);
+      Status made_room = made->allocate(rounded, &OwnedMemory::on_device);
+      if (is_out_of_memory(made_room) && rounded > bytes) {
+        made_room = made->allocate(bytes, &OwnedMemory::on_device);
+      }
+      RMSNORM_TRY(made_room);
+    }
+    made->pointer_ = made->owned_->on_device.get();
+  }
   made->bytes_ = bytes;
   *allocation = std::move(made);
   return {};
 }
 
-Status Allocation::on_device(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
-  return make(device, bytes, &OwnedMemory::on_device, allocation);
+Status Allocation::on_host(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
+  auto made = std::make_shared<Allocation>(device);
+  made->uses_.reserve(1);
+  if (bytes > 0) {
+    RMSNORM_TRY(made->allocate(bytes, &OwnedMemory::on_host));
+    made->host_ = static_cast<char*>(made->owned_->on_host.get());
+  }
+  made->bytes_ = bytes;
+  *allocation = std::move(made);
+  return {};
 }
 
-Status Allocation::on_host(Device& device, std::int64_t bytes, AllocationPtr* allocation) {
-  return make(device, bytes, &OwnedMemory::on_host, allocation);
+std::int64_t Allocation::held_bytes() const {
+  return owned_ == nullptr ? 0 : owned_->on_device.bytes() + owned_->on_host.bytes();
 }
 
 Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t bytes,
@@ -153,49 +97,62 @@ Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t byt
   return {};
 }
 
+// Memory that was mapped in several chunks is as many ranges to the driver, one behind another. So
+// may be two allocations of cuMemAlloc: behind the end of one of these another does not count.
 Status Allocation::check_foreign() const {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const auto refuse = [&](const std::string& expected) {
-    return Status(Code::kInvalidValue, "The argument 'pointer' must be " + expected);
-  };
-  unsigned kind = 0;
-  int ordinal = -1;
-  const CUresult found =
-      driver().cuPointerGetAttribute(&kind, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, pointer_);
-  if (found == CUDA_ERROR_INVALID_VALUE ||
-      (found == CUDA_SUCCESS && kind != CU_MEMORYTYPE_DEVICE)) {
-    return refuse("the address of memory of a CUDA device");
-  }
-  RMSNORM_TRY(check(found, "cuPointerGetAttribute"));
-  RMSNORM_TRY(
-      RMSNORM_CUDA(cuPointerGetAttribute, &ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, pointer_));
-  if (ordinal != device_.properties().ordinal) {
-    return refuse("the address of memory of " + device_.name() + ". It is memory of " +
-                  device_name(ordinal));
-  }
-  CUdeviceptr base = 0;
-  std::size_t size = 0;
-  RMSNORM_TRY(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer_));
-  const std::size_t left = size - static_cast<std::size_t>(pointer_ - base);
-  if (static_cast<std::size_t>(bytes_) > left) {
-    return refuse("the address of " + std::to_string(bytes_) + " bytes at least. There are " +
-                  std::to_string(left));
+  const auto wanted = static_cast<std::uint64_t>(bytes_);
+  bool may_go_on = true;
+  for (std::uint64_t known = 0; known < wanted;) {
+    const CUdeviceptr pointer = pointer_ + known;
+    unsigned kind = 0;
+    const CUresult found =
+        driver().cuPointerGetAttribute(&kind, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, pointer);
+    const bool is_there = found == CUDA_SUCCESS && kind == CU_MEMORYTYPE_DEVICE && may_go_on;
+    if (found != CUDA_SUCCESS && found != CUDA_ERROR_INVALID_VALUE) {
+      return check(found, "cuPointerGetAttribute");
+    }
+    if (!is_there && known == 0) return refuse_foreign("the address of memory of a CUDA device");
+    if (!is_there) {
+      return refuse_foreign("the address of " + std::to_string(bytes_) +
+                            " bytes at least. There are " + std::to_string(known));
+    }
+    int ordinal = -1;
+    int is_whole = 0;
+    CUdeviceptr base = 0;
+    std::size_t size = 0;
+    RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+                             pointer));
+    if (ordinal != device_.properties().ordinal) {
+      return refuse_foreign("the address of memory of " + device_.name() + ". It is memory of " +
+                            device_name(ordinal));
+    }
+    RMSNORM_TRY(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer));
+    known = base + size - pointer_;
+    if (known >= wanted) break;
+    // Memory of cuMemAlloc can be shared with other processes by its address; chunks cannot.
+    RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &is_whole,
+                             CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, pointer));
+    may_go_on = is_whole == 0;
   }
   return {};
 }
 
+// Asks the driver for nothing: a stream may use the memory again without that.
 Allocation::~Allocation() {
   if (owned_ == nullptr) return;
-  drop_passed_uses();
-  for (Use& use : uses_) use.stream.reset();  // it belongs to this thread
-  owned_->uses = std::move(uses_);
-  if (owned_->uses.empty()) {
-    free_list(std::move(owned_));
-  } else {
-    retire(std::move(owned_));
+  for (Use& use : uses_) {
+    if (use.stream == nullptr) continue;
+    if (use.stream->is_shared()) {
+      use.fence = use.stream->fence(use.enqueued);
+      use.is_fenced = true;
+    }
+    use.stream.reset();  // it belongs to this thread
   }
-  free_retired(device_);
+  owned_->uses = std::move(uses_);
+  retire(std::move(owned_));
+  free_surplus(device_);
 }
 
 void Allocation::use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcept {
@@ -204,11 +161,11 @@ void Allocation::use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcep
     use.enqueued = enqueued;
     return;
   }
-  add_use({stream, enqueued, nullptr});
+  add_use({stream, stream->shared_order(), enqueued, nullptr, false});
 }
 
 void Allocation::use_until(std::shared_ptr<Fence> fence) noexcept {
-  if (fence != nullptr) add_use({nullptr, 0, std::move(fence)});
+  if (fence != nullptr) add_use({nullptr, nullptr, 0, std::move(fence), true});
 }
 
 // Without memory for one more, the oldest use is waited for, and makes room.
@@ -232,7 +189,7 @@ void Allocation::drop_passed_uses() noexcept {
 }
 
 void Allocation::leave_to_process() noexcept {
-  if (owned_ != nullptr) cuda::leave_to_process(device_, std::move(owned_));
+  if (owned_ != nullptr) cuda::leave_to_process(std::move(owned_));
 }
 
 bool Allocation::is_idle() noexcept {
@@ -243,23 +200,6 @@ bool Allocation::is_idle() noexcept {
 bool Allocation::wait_until_idle() noexcept {
   for (Use& use : uses_) wait(use);
   return is_idle();
-}
-
-void free_retired(Device& device) noexcept { free_list(take_retired(&device, true)); }
-
-void free_retired() noexcept { free_list(take_retired(nullptr, true)); }
-
-void drain_retired() noexcept {
-  for (OwnedPtr list = take_retired(nullptr, false); list != nullptr;) {
-    OwnedPtr memory = pop(list);
-    Device& device = memory->device;
-    try {
-      if (wait(*memory)) device.destroy(std::shared_ptr<OwnedMemory>(std::move(memory)));
-    } catch (const std::bad_alloc&) {
-      // The memory is still ours.
-    }
-    if (memory != nullptr) leave_to_process(device, std::move(memory));
-  }
 }
 
 }  // namespace rmsnorm::cuda

@@ -24,7 +24,9 @@ void Fence::record(CUstream stream) noexcept {
 void Fence::settle(CUstream stream) noexcept {
   if (is_recorded() || may_be_captured(stream)) return;
   record(stream);
-  if (!is_recorded()) take(driver().cuStreamSynchronize(stream));
+  if (is_recorded()) return;
+  const RelaxedCaptures captures;
+  take(driver().cuStreamSynchronize(stream));
 }
 
 void Fence::take(CUresult result) noexcept {
@@ -34,6 +36,7 @@ void Fence::take(CUresult result) noexcept {
 bool Fence::ask(CUresult (*question)(CUevent)) noexcept {
   if (state_ != State::kRecorded) return state_ == State::kPassed;
   DeviceScope scope;
+  const RelaxedCaptures captures;
   if (scope.try_enter(device_)) take(question(event_->get()));
   return state_ == State::kPassed;
 }

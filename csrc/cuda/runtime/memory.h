@@ -5,12 +5,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "../driver/driver.h"
 
 namespace rmsnorm::cuda {
 
-// Owns a handle of the driver's, or nothing; `Release` is called with it.
+// Owns a handle of the driver's, or nothing; `Release`, a function of the driver or of ours, is
+// called with it.
 template <class Handle, auto Release>
 class Owned {
  public:
@@ -24,7 +26,13 @@ class Owned {
   bool is_made() const { return handle_ != Handle{}; }
 
   void reset(Handle handle = {}) {
-    if (is_made()) static_cast<void>((driver().*Release)(handle_));
+    if (is_made()) {
+      if constexpr (std::is_member_pointer_v<decltype(Release)>) {
+        static_cast<void>((driver().*Release)(handle_));
+      } else {
+        static_cast<void>(Release(handle_));
+      }
+    }
     handle_ = handle;
   }
 
@@ -56,17 +64,27 @@ class Memory {
 };
 
 inline Status allocate_on_device(CUdeviceptr* pointer, std::size_t bytes) {
+  const RelaxedCaptures captures;
   return RMSNORM_CUDA(cuMemAlloc_v2, pointer, bytes);
 }
+inline CUresult free_on_device(CUdeviceptr pointer) {
+  const RelaxedCaptures captures;
+  return driver().cuMemFree_v2(pointer);
+}
 inline Status allocate_pinned(void** pointer, std::size_t bytes) {
+  const RelaxedCaptures captures;
   return RMSNORM_CUDA(cuMemHostAlloc, pointer, bytes, CU_MEMHOSTALLOC_PORTABLE);
+}
+inline CUresult free_pinned(void* pointer) {
+  const RelaxedCaptures captures;
+  return driver().cuMemFreeHost(pointer);
 }
 
 // On the device, 256-byte aligned.
-using DeviceMemory = Memory<CUdeviceptr, allocate_on_device, &Driver::cuMemFree_v2>;
+using DeviceMemory = Memory<CUdeviceptr, allocate_on_device, free_on_device>;
 
 // On the host: copies between it and the device are asynchronous.
-using PinnedMemory = Memory<void*, allocate_pinned, &Driver::cuMemFreeHost>;
+using PinnedMemory = Memory<void*, allocate_pinned, free_pinned>;
 
 class EventHandle : public Owned<CUevent, &Driver::cuEventDestroy_v2> {
  public:

@@ -30,8 +30,15 @@ Status Stream::make(Device& device, StreamPtr* stream) {
   made->own_ = std::make_shared<OwnStream>();
   RMSNORM_TRY(device.note_fault(made->own_->handle.make()));
   made->handle_ = made->own_->handle.get();
+  made->order_ = std::make_shared<StreamOrder>(device, made->handle_);
   made->is_open_ = true;
   *stream = std::move(made);
+  return {};
+}
+
+Status Stream::make_side(Device& device, StreamPtr* stream) {
+  RMSNORM_TRY(make(device, stream));
+  (*stream)->is_side_ = true;
   return {};
 }
 
@@ -42,22 +49,32 @@ Status Stream::adopt(Device& device, CUstream handle, StreamPtr* stream) {
   RMSNORM_TRY(device.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, handle, &capture)));
   auto made = std::make_shared<Stream>(device);
   made->handle_ = handle;
+  made->order_ = std::make_shared<StreamOrder>(device, handle);
   made->is_open_ = true;
-  made->is_shared_ = true;
+  made->share();
   *stream = std::move(made);
   return {};
 }
 
+// Other threads must not record on it any more: they might do so in a capture.
+CUstream Stream::share() {
+  if (!is_shared_) order_->close(enqueued_, fence());
+  is_shared_ = true;
+  return handle_;
+}
+
 Status Stream::begin(DeviceScope& scope, std::initializer_list<const AllocationPtr*> used) {
   RMSNORM_TRY(enter(scope));
-  if (capture_ == nullptr) RMSNORM_TRY(count_work());
-  for (const AllocationPtr* allocation : used) {
-    if (*allocation == nullptr) continue;
-    if (capture_ != nullptr) {
-      capture_->used.insert(*allocation);
-    } else {
-      (*allocation)->use_on(shared_from_this(), enqueued_);
+  if (capture_ != nullptr) {
+    for (const AllocationPtr* allocation : used) {
+      if (*allocation != nullptr) capture_->used.insert(*allocation);
     }
+    return {};
+  }
+  RMSNORM_TRY(count_work());
+  const StreamPtr self = shared_from_this();
+  for (const AllocationPtr* allocation : used) {
+    if (*allocation != nullptr) (*allocation)->use_on(self, enqueued_);
   }
   return {};
 }
@@ -112,12 +129,30 @@ Status Stream::has_passed(bool* has_passed) {
   return {};
 }
 
-// Counted like work: to wait for the end of the stream is to wait for the callback, too.
 Status Stream::call_back(CUstreamCallback function, void* data) {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
+  if (is_side_) return device_.note_fault(add_callback(function, data));
+  if (before_call_ == nullptr) {
+    auto made = std::make_shared<EventHandle>();
+    RMSNORM_TRY(device_.note_fault(made->make()));
+    before_call_ = std::move(made);
+  }
+  if (side_ == nullptr) RMSNORM_TRY(make_side(device_, &side_));
+  const CUevent event = before_call_->get();
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuEventRecord, event, handle_)));
+  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, side_->handle_, event, 0)));
+  return device_.note_fault(side_->add_callback(function, data));
+}
+
+// Counted like work: to wait for the end of the stream is to wait for the callback, too.
+Status Stream::add_callback(CUstreamCallback function, void* data) {
   RMSNORM_TRY(count_work());
-  return device_.note_fault(RMSNORM_CUDA(cuStreamAddCallback, handle_, function, data, 0));
+  return RMSNORM_CUDA(cuStreamAddCallback, handle_, function, data, 0);
+}
+
+std::shared_ptr<Fence> Stream::fence_of_calls() noexcept {
+  return side_ == nullptr ? nullptr : side_->fence();
 }
 
 Status Stream::record(Event& event) {
@@ -145,8 +180,11 @@ Status Stream::wait_for(const Event& event) {
   if (is_drawn_in) {
     fence_now();
     event.capture_->streams.reserve(event.capture_->streams.size() + 1);
+    order_->close(enqueued_, last_fence_);
   }
-  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, handle_, event.event_->get(), 0)));
+  const Status waits = RMSNORM_CUDA(cuStreamWaitEvent, handle_, event.event_->get(), 0);
+  if (is_drawn_in && !waits.ok()) reopen_order();
+  RMSNORM_TRY(device_.note_fault(waits));
   if (is_drawn_in) {
     capture_ = event.capture_;
     capture_->streams.push_back(this);
@@ -162,7 +200,8 @@ Status Stream::workspace(std::int64_t bytes, CUdeviceptr* workspace) {
   AllocationPtr& cached = capture_ != nullptr ? captured_workspace_ : workspace_;
   if (cached == nullptr || cached->bytes() < bytes) {
     retire_workspace();
-    RMSNORM_TRY(Allocation::on_device(device_, bytes, &cached));
+    // Not as for the next work of this stream: the memory would keep the stream, which keeps it.
+    RMSNORM_TRY(Allocation::on_device(device_, bytes, nullptr, &cached));
     if (capture_ != nullptr) capture_->used.insert(cached);
   }
   *workspace = cached->pointer();
@@ -175,14 +214,20 @@ void Stream::retire_workspace() {
   workspace_.reset();
 }
 
+// Kernels are loaded before: what a driver does for that may not be allowed in a capture. An error
+// is ignored, since a capture may need none, and the launch that does tells.
 Status Stream::begin_capture() {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
+  static_cast<void>(device_.load_all_kernels());
   fence_now();
   auto capture = std::make_shared<Capture>();
   capture->streams.push_back(this);
-  RMSNORM_TRY(device_.note_fault(
-      RMSNORM_CUDA(cuStreamBeginCapture_v2, handle_, CU_STREAM_CAPTURE_MODE_RELAXED)));
+  order_->close(enqueued_, last_fence_);
+  const Status begun =
+      RMSNORM_CUDA(cuStreamBeginCapture_v2, handle_, CU_STREAM_CAPTURE_MODE_RELAXED);
+  if (!begun.ok()) reopen_order();
+  RMSNORM_TRY(device_.note_fault(begun));
   capture_ = std::move(capture);
   return {};
 }
@@ -202,6 +247,10 @@ Status Stream::end_capture(CUgraph* graph, std::set<AllocationPtr>* used) {
   return device_.note_fault(check(result, "cuStreamEndCapture"));
 }
 
+void Stream::reopen_order() noexcept {
+  if (!is_shared_) order_->open();
+}
+
 // For all that take part. Within a DeviceScope, since memory is released.
 void Stream::leave_capture() noexcept {
   const std::shared_ptr<Capture> capture = capture_;
@@ -209,6 +258,7 @@ void Stream::leave_capture() noexcept {
   for (Stream* stream : capture->streams) {
     stream->capture_.reset();
     stream->captured_workspace_.reset();
+    stream->reopen_order();
   }
   capture->streams.clear();
   capture->used.clear();
@@ -251,6 +301,7 @@ Status Stream::count_work() {
 }
 
 std::shared_ptr<Fence> Stream::fence(std::uint64_t enqueued) noexcept {
+  if (order_->has_passed(enqueued)) return nullptr;
   if (fenced_ < enqueued || is_unrecorded()) fence_now();
   return last_fence_;
 }
@@ -270,6 +321,7 @@ void Stream::fence_now() noexcept {
 void Stream::note_all_passed() {
   if (last_fence_ != nullptr) last_fence_->note_passed();
   last_fence_.reset();
+  order_->note_passed(enqueued_);
   fenced_ = enqueued_;
 }
 
@@ -292,6 +344,9 @@ void Stream::close() noexcept {
   if (capture_ != nullptr) leave_endless_capture();
   retire_workspace();
   fence_now();
+  order_->close(enqueued_, last_fence_);
+  if (side_ != nullptr) side_->close();
+  device_.destroy(std::move(before_call_));
   is_open_ = false;
   if (own_ != nullptr) {
     own_->last = last_fence_;

@@ -14,6 +14,7 @@
 #include "../driver/device.h"
 #include "event.h"
 #include "memory.h"
+#include "stream_order.h"
 
 namespace rmsnorm::cuda {
 
@@ -36,6 +37,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // Errors: kCuda.
   static Status make(Device& device, StreamPtr* stream);
   static Status adopt(Device& device, CUstream handle, StreamPtr* stream);
+  // One for calls back alone, which come from the stream itself.
+  static Status make_side(Device& device, StreamPtr* stream);
 
   explicit Stream(Device& device) : device_(device) {}
   ~Stream() { close(); }
@@ -46,10 +49,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   CUstream handle() const { return handle_; }
   // The handle for other libraries. From now on they may begin captures on it that nobody tells us
   // of, so that every call asks the driver.
-  CUstream share() {
-    is_shared_ = true;
-    return handle_;
-  }
+  CUstream share();
+  bool is_shared() const { return is_shared_; }
   bool is_capturing() const { return capture_ != nullptr; }
   // kInvalidState if it is: what is enqueued does not run, and nothing can be waited for. kCuda if
   // an abandoned capture does not end.
@@ -70,8 +71,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Status synchronize();
   Status has_passed(bool* has_passed);
 
-  // Calls function(handle(), result, data) on a thread of the driver's when all that was enqueued
-  // has run or failed; it must not call the driver. Errors: as synchronize; it is not called then.
+  // Calls function(stream, result, data) on a thread of the driver's when all that was enqueued has
+  // run or failed; it must not call the driver. What is enqueued later does not wait for the call:
+  // it comes from a stream beside this one. Errors: as synchronize; it is not called then.
   Status call_back(CUstreamCallback function, void* data);
 
   // An event that was recorded by a captured stream draws the waiting one into the capture.
@@ -101,6 +103,12 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   // The fence of all that has been enqueued: null if it has run.
   std::shared_ptr<Fence> fence() noexcept { return fence(enqueued_); }
+  // The same of the calls of call_back().
+  std::shared_ptr<Fence> fence_of_calls() noexcept;
+
+  // How far it has come, for other threads, and for what outlives it.
+  const StreamOrder& order() const { return *order_; }
+  const std::shared_ptr<StreamOrder>& shared_order() const { return order_; }
 
   // Releases the handle, whose stream finishes what it has. Nothing but fence() works after it.
   void close() noexcept;
@@ -123,9 +131,11 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Status check_usable();
   Status end_abandoned();
   void leave_capture() noexcept;
+  void reopen_order() noexcept;
   void leave_endless_capture() noexcept;
   Status count_work();
   bool is_unrecorded() const { return last_fence_ != nullptr && !last_fence_->is_recorded(); }
+  Status add_callback(CUstreamCallback function, void* data);
   void fence_now() noexcept;
   void note_all_passed();
   void retire_workspace();
@@ -133,6 +143,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Device& device_;
   std::shared_ptr<OwnStream> own_;  // null if the stream is somebody else's
   CUstream handle_ = nullptr;
+  std::shared_ptr<StreamOrder> order_;
+  StreamPtr side_;                            // of call_back(); null before the first
+  std::shared_ptr<EventHandle> before_call_;  // for side_ to wait for
+  bool is_side_ = false;
   bool is_open_ = false;
   bool is_shared_ = false;  // with somebody who may capture it
   std::uint64_t enqueued_ = 0;

@@ -11,7 +11,6 @@
 namespace rmsnorm::napi {
 namespace {
 
-using cuda::AllocationPtr;
 using cuda::DeviceSpan;
 using cuda::StreamPtr;
 
@@ -21,13 +20,21 @@ Status make(ObjectCall& call, DeviceSpan span, std::shared_ptr<ReportedMemory> r
   return call.returns_object(std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)));
 }
 
+// Work that is captured runs later, on any stream: its memory must be free of work in flight.
 Status create(ObjectCall& call, cuda::Device& device) {
   DeviceSpan span;
+  StreamPtr stream;
   RMSNORM_TRY(call.integer(1, "length", 0, kMaxLength, &span.length));
   RMSNORM_TRY(call.dtype(2, &span.dtype));
-  RMSNORM_TRY(cuda::Allocation::on_device(device, span.bytes(), &span.allocation));
+  napi_valuetype type = napi_undefined;
+  napi_typeof(call.env(), call[3], &type);
+  if (type != napi_undefined && type != napi_null) {
+    RMSNORM_TRY(read_stream(call, 3, device, &stream));
+  }
+  if (stream != nullptr && stream->is_capturing()) stream.reset();
+  RMSNORM_TRY(cuda::Allocation::on_device(device, span.bytes(), stream, &span.allocation));
   span.pointer = span.allocation->pointer();
-  auto reported = std::make_shared<ReportedMemory>(call.env(), span.bytes());
+  auto reported = std::make_shared<ReportedMemory>(call.env(), span.allocation->held_bytes());
   return make(call, std::move(span), std::move(reported));
 }
 
@@ -101,8 +108,12 @@ Status read(ObjectCall& call) {
 // A download to an array of JavaScript's, which receives the elements at the end.
 class Download final : public Completion {
  public:
-  Download(napi_env env, const HostArray& array, DType dtype, AllocationPtr copy)
-      : env_(env), dtype_(array.dtype), length_(array.length), copied_(dtype), copy_(copy) {
+  Download(napi_env env, const HostArray& array, DType dtype, cuda::StagedCopy copy)
+      : env_(env),
+        dtype_(array.dtype),
+        length_(array.length),
+        copied_(dtype),
+        copy_(std::move(copy)) {
     napi_create_reference(env, array.value, 1, &reference_);
   }
   ~Download() override { napi_delete_reference(env_, reference_); }
@@ -115,7 +126,7 @@ class Download final : public Completion {
       return {Code::kInvalidValue,
               "The array 'target' was detached or resized before it could be written"};
     }
-    return cuda::unpack(*copy_, copied_, array.data, dtype_, length_);
+    return cuda::unpack(copy_, copied_, array.data, dtype_, length_);
   }
 
  private:
@@ -124,7 +135,7 @@ class Download final : public Completion {
   DType dtype_;
   std::int64_t length_;
   DType copied_;
-  AllocationPtr copy_;
+  cuda::StagedCopy copy_;
 };
 
 Status read_async(ObjectCall& call) {
@@ -133,10 +144,11 @@ Status read_async(ObjectCall& call) {
   Copy copy;
   RMSNORM_TRY(read_copy(call, "target", &copy));
   const DeviceSpan& span = copy.buffer->span();
-  AllocationPtr landing;
-  RMSNORM_TRY(cuda::start_download(*copy.stream, span, &landing));
+  cuda::StagedCopy landing;
+  RMSNORM_TRY(cuda::start_download(*copy.stream, call.environment().staging(), span, &landing));
   call.returns(promise.settle_after(
-      *copy.stream, std::make_unique<Download>(call.env(), copy.array, span.dtype, landing)));
+      *copy.stream,
+      std::make_unique<Download>(call.env(), copy.array, span.dtype, std::move(landing))));
   return {};
 }
 

@@ -27,7 +27,7 @@ Status has_passed(ObjectCall& call, Event& event) {
 
 Status synchronize(ObjectCall&, Event& event) { return event.get().synchronize(); }
 
-// By a stream that does nothing but wait for it: behind another, the promise would wait for more.
+// By a stream that does nothing else meanwhile: behind more, the promise would wait for that, too.
 Status when_passed(ObjectCall& call) {
   Promise promise(call.environment().mailbox());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());
@@ -35,10 +35,9 @@ Status when_passed(ObjectCall& call) {
   cuda::StreamPtr stream;
   RMSNORM_TRY(call.object(0, "event", &event));
   RMSNORM_TRY(event->get().check_waitable());
-  RMSNORM_TRY(cuda::Stream::make(event->get().device(), &stream));
+  RMSNORM_TRY(call.environment().idle_stream(event->get().device(), &stream));
   RMSNORM_TRY(stream->wait_for(event->get()));
   call.returns(promise.settle_after(*stream, nullptr));
-  call.environment().close_stream(*stream);
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "../../cuda/runtime/memory_pool.h"
 #include "../results.h"
 #include "object_call.h"
 
@@ -38,12 +39,15 @@ Status devices(Arguments& arguments) {
   return {};
 }
 
-// Every kernel of the table, in its order, and how often this process has launched it there.
+// Every kernel of the table, in its order, the oldest architecture that it is launched on, and how
+// often this process has launched it there.
 Status launch_counts(ObjectCall& call, cuda::Device& device) {
   const napi_env env = call.env();
   std::vector<napi_value> list;
   for (const cuda::KernelEntry& row : cuda::kernel_registry()) {
+    const int oldest = cuda::oldest_architecture(row.kind);
     list.push_back(make_object(env, {{"kernel", make_string(env, row.name)},
+                                     {"architecture", make_number(env, oldest)},
                                      {"launches", make_number(env, device.launch_count(row))}}));
   }
   call.returns(make_list(env, list));
@@ -82,12 +86,20 @@ Status dispose(Arguments& arguments) {
   return {};
 }
 
+// Frees what is kept for the next allocation or copy and used by no work in flight.
+Status empty_cache(ObjectCall& call) {
+  call.environment().staging().clear();
+  cuda::empty_pool();
+  return {};
+}
+
 constexpr napi_property_descriptor kDevices[] = {method<devices>("devices")};
 constexpr napi_property_descriptor kObjects[] = {
     method<launch_counts>("launchCounts"),
     method<available_memory>("availableMemory"),
     method<loaded_images>("loadedImages"),
     method<dispose>("dispose"),
+    method<empty_cache>("emptyCache"),
 };
 
 }  // namespace

@@ -1,0 +1,253 @@
+#include "memory_pool.h"
+
+#include <algorithm>
+#include <mutex>
+#include <new>
+
+#include "../../op/fold.h"
+#include "../../os/never_destroyed.h"
+
+namespace rmsnorm::cuda {
+namespace {
+
+// Bounds of what a device has in the pool. An eighth of its memory: other libraries cannot ask us
+// for the rest of it. So many blocks that looking through all of them costs less than the call of
+// the driver that it saves.
+constexpr std::int64_t kPoolShare = 8;
+constexpr std::int64_t kMaxPooledBlocks = 256;
+
+// The driver allocates in multiples of this.
+constexpr std::int64_t kDriverGranularity = 512;
+
+// Smaller blocks are allocated as they are asked for.
+constexpr std::int64_t kMinRoundedBytes = 1 << 20;
+
+// How often the driver is asked in vain before the rest of the memory is left for the next time:
+// work passes in the order in which it was enqueued, more or less.
+constexpr int kMostVainQuestions = 8;
+
+// Released memory of all devices, the longest released first.
+class RetiredList {
+ public:
+  void push(OwnedPtr memory) noexcept {
+    OwnedMemory* const last = memory.get();
+    (last_ == nullptr ? first_ : last_->next) = std::move(memory);
+    last_ = last;
+  }
+
+  // Takes what take(memory) says off the list, in its order.
+  template <class Take>
+  OwnedPtr take_if(const Take& take) noexcept {
+    RetiredList taken;
+    RetiredList left;
+    while (first_ != nullptr) {
+      OwnedPtr memory = pop(first_);
+      (take(*memory) ? taken : left).push(std::move(memory));
+    }
+    first_ = std::move(left.first_);
+    last_ = left.last_;
+    return std::move(taken.first_);
+  }
+
+  template <class Visit>
+  void for_each(const Visit& visit) {
+    for (OwnedMemory* memory = first_.get(); memory != nullptr; memory = memory->next.get()) {
+      visit(*memory);
+    }
+  }
+
+  // Takes the first of a list off it.
+  static OwnedPtr pop(OwnedPtr& list) noexcept {
+    OwnedPtr first = std::move(list);
+    list = std::move(first->next);
+    return first;
+  }
+
+ private:
+  OwnedPtr first_;
+  OwnedMemory* last_ = nullptr;
+};
+
+std::mutex retired_mutex;
+NeverDestroyed<RetiredList> retired;
+
+// Asks the stream, which belongs to this thread, or else its order, for a fence. False if there is
+// none now.
+bool make_fence(Use& use) noexcept {
+  if (use.is_fenced) return true;
+  if (use.stream == nullptr) return use.is_fenced = use.order->fence(use.enqueued, &use.fence);
+  use.fence = use.stream->fence(use.enqueued);
+  return true;
+}
+
+template <class Ask>
+bool has_passed(Use& use, const Ask& ask) noexcept {
+  if (use.order != nullptr && use.order->has_passed(use.enqueued)) return true;
+  if (!make_fence(use)) return false;
+  if (use.fence != nullptr && !ask(*use.fence)) return false;
+  if (use.order != nullptr) use.order->note_passed(use.enqueued);
+  return true;
+}
+
+bool has_passed(OwnedMemory& memory) noexcept {
+  return std::all_of(memory.uses.begin(), memory.uses.end(),
+                     [](Use& use) { return has_passed(use); });
+}
+
+bool wait(OwnedMemory& memory) noexcept {
+  bool has_passed = true;
+  for (Use& use : memory.uses) has_passed = wait(use) && has_passed;
+  return has_passed;
+}
+
+bool is_of_one_order(const OwnedMemory& memory, const StreamOrder* order) noexcept {
+  return std::all_of(memory.uses.begin(), memory.uses.end(),
+                     [&](const Use& use) { return use.order.get() == order; });
+}
+
+// Frees memory that has passed; what cannot be freed now is retired again. Without the lock, since
+// freeing may wait for the device.
+void free_list(OwnedPtr list) noexcept {
+  while (list != nullptr) {
+    OwnedPtr memory = RetiredList::pop(list);
+    DeviceScope scope;
+    if (scope.try_enter(memory->device)) {
+      memory.reset();
+    } else {
+      const std::lock_guard lock(retired_mutex);
+      retired.value.push(std::move(memory));
+    }
+  }
+}
+
+// Memory of a device, or of every device if that is null.
+OwnedPtr take_all(const Device* device) noexcept {
+  const std::lock_guard lock(retired_mutex);
+  return retired.value.take_if(
+      [&](const OwnedMemory& memory) { return device == nullptr || &memory.device == device; });
+}
+
+std::int64_t size_in_pool(const OwnedMemory& memory) {
+  return ceil_div(memory.on_device.bytes(), kDriverGranularity) * kDriverGranularity;
+}
+
+}  // namespace
+
+bool has_passed(Use& use) noexcept {
+  return has_passed(use, [](Fence& fence) { return fence.has_passed(); });
+}
+
+bool wait(Use& use) noexcept {
+  return has_passed(use, [](Fence& fence) { return fence.wait(); });
+}
+
+std::int64_t OwnedMemory::rounded(std::int64_t bytes) {
+  if (bytes < kMinRoundedBytes) return bytes;
+  const std::int64_t step = bit_ceil(bytes) / 16;
+  return ceil_div(bytes, step) * step;
+}
+
+void retire(OwnedPtr memory) noexcept {
+  const std::lock_guard lock(retired_mutex);
+  retired.value.push(std::move(memory));
+}
+
+OwnedPtr reuse(Device& device, std::int64_t bytes, const StreamOrder* order) noexcept {
+  const std::int64_t most = bytes + std::max(bytes / 8, kDriverGranularity);
+  OwnedMemory* best = nullptr;
+  const std::lock_guard lock(retired_mutex);
+  retired.value.for_each([&](OwnedMemory& memory) {
+    if (&memory.device != &device || memory.on_device.bytes() < bytes ||
+        memory.on_device.bytes() > most) {
+      return;
+    }
+    // The last that the stream used is the likeliest to be in the device's cache. Else the oldest
+    // is the likeliest to have passed.
+    if ((order != nullptr && is_of_one_order(memory, order)) || best == nullptr) best = &memory;
+  });
+  if (best == nullptr) return nullptr;
+  OwnedPtr taken =
+      retired.value.take_if([&](const OwnedMemory& memory) { return &memory == best; });
+  if (order != nullptr && is_of_one_order(*taken, order)) return taken;
+  if (has_passed(*taken)) {
+    taken->uses.clear();
+    return taken;
+  }
+  retired.value.push(std::move(taken));  // behind the others, which are asked first the next time
+  return nullptr;
+}
+
+void free_surplus(Device& device) noexcept {
+  OwnedPtr surplus;
+  {
+    const std::lock_guard lock(retired_mutex);
+    std::int64_t bytes = 0;
+    std::int64_t blocks = 0;
+    bool has_host_memory = false;
+    retired.value.for_each([&](const OwnedMemory& memory) {
+      if (&memory.device != &device) return;
+      blocks += memory.is_on_device();
+      bytes += size_in_pool(memory);
+      has_host_memory = has_host_memory || !memory.is_on_device();
+    });
+    const std::int64_t most_bytes = device.properties().total_memory / kPoolShare;
+    const auto is_too_much = [&] { return bytes > most_bytes || blocks > kMaxPooledBlocks; };
+    if (!has_host_memory && !is_too_much()) return;
+    int vain_questions = 0;
+    surplus = retired.value.take_if([&](OwnedMemory& memory) {
+      if (&memory.device != &device || vain_questions == kMostVainQuestions) return false;
+      if (memory.is_on_device() && !is_too_much()) return false;
+      if (!has_passed(memory)) {
+        ++vain_questions;
+        return false;
+      }
+      blocks -= memory.is_on_device();
+      bytes -= size_in_pool(memory);
+      return true;
+    });
+  }
+  free_list(std::move(surplus));
+}
+
+void empty_pool() noexcept {
+  OwnedPtr passed;
+  {
+    const std::lock_guard lock(retired_mutex);
+    passed = retired.value.take_if([](OwnedMemory& memory) { return has_passed(memory); });
+  }
+  free_list(std::move(passed));
+}
+
+void wait_for_retired(Device& device) noexcept {
+  OwnedPtr passed;
+  for (OwnedPtr list = take_all(&device); list != nullptr;) {
+    OwnedPtr memory = RetiredList::pop(list);
+    if (wait(*memory)) {
+      memory->next = std::move(passed);
+      passed = std::move(memory);
+    } else {
+      retire(std::move(memory));
+    }
+  }
+  free_list(std::move(passed));
+}
+
+void drain_retired() noexcept {
+  for (OwnedPtr list = take_all(nullptr); list != nullptr;) {
+    OwnedPtr memory = RetiredList::pop(list);
+    Device& device = memory->device;
+    try {
+      if (wait(*memory)) device.destroy(std::shared_ptr<OwnedMemory>(std::move(memory)));
+    } catch (const std::bad_alloc&) {
+      // The memory is still ours.
+    }
+    if (memory != nullptr) leave_to_process(std::move(memory));
+  }
+}
+
+void leave_to_process(OwnedPtr memory) noexcept {
+  memory->device.keep_context();
+  static_cast<void>(memory.release());
+}
+
+}  // namespace rmsnorm::cuda

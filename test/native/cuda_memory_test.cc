@@ -1,0 +1,240 @@
+// Memory of a device: the pool, captures of other libraries beside it, and memory that other
+// libraries have mapped; and calls back, beside the stream.
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "cuda/runtime/allocation.h"
+#include "cuda/runtime/stream.h"
+#include "cuda_support.h"
+
+namespace rmsnorm::test {
+namespace {
+
+using cuda::AllocationPtr;
+using cuda::CUdeviceptr;
+using cuda::CUresult;
+using cuda::driver;
+using cuda::StreamPtr;
+
+// Frees what tests before have left, so that the pool is empty.
+class PoolTest {
+ public:
+  PoolTest() {
+    cuda::drain_retired();
+    if (!gpu.is_there()) return;
+    must(cuda::Stream::make(gpu.device(), &stream));
+    must(cuda::Stream::make(gpu.device(), &other));
+  }
+  ~PoolTest() {
+    stream.reset();
+    other.reset();
+    cuda::drain_retired();
+  }
+  PoolTest(const PoolTest&) = delete;
+  PoolTest& operator=(const PoolTest&) = delete;
+
+  AllocationPtr allocate(std::int64_t bytes, const StreamPtr& on = nullptr) {
+    AllocationPtr made;
+    must(cuda::Allocation::on_device(gpu.device(), bytes, on, &made));
+    return made;
+  }
+  // Enqueues work that uses the memory, and lets go of it. Returns where it was.
+  CUdeviceptr use(AllocationPtr memory, const StreamPtr& on) {
+    must(on->enqueue({&memory}, [&] {
+      return RMSNORM_CUDA(cuMemsetD32Async, memory->pointer(), 1, 16, on->handle());
+    }));
+    return memory->pointer();
+  }
+
+  Gpu gpu;
+  StreamPtr stream;
+  StreamPtr other;
+};
+
+TEST_CASE("cuda: a stream uses released memory again at once, others when its work has run") {
+  PoolTest test;
+  if (!test.gpu.is_there()) return;
+  const CUdeviceptr first = test.use(test.allocate(1000), test.stream);
+  if (test.gpu.is_simulated()) {  // whose work has not run yet
+    CHECK(test.use(test.allocate(1000, test.other), test.other) != first);
+  }
+  const AllocationPtr somewhere = test.allocate(1000);
+  if (test.gpu.is_simulated()) CHECK(somewhere->pointer() != first);
+  AllocationPtr same = test.allocate(1000, test.stream);
+  CHECK(same->pointer() == first);
+  same.reset();  // without a use of its own: the work before is still in flight
+  CHECK(test.allocate(1000, test.stream)->pointer() == first);
+  must(test.stream->synchronize());
+  must(test.other->synchronize());
+  CHECK(test.use(test.allocate(1000, test.stream), test.other) == first);
+}
+
+TEST_CASE("cuda: released memory serves what is a little smaller, and nothing else") {
+  PoolTest test;
+  if (!test.gpu.is_there()) return;
+  const CUdeviceptr first = test.allocate(10000)->pointer();
+  CHECK(test.allocate(10001)->pointer() != first);
+  CHECK(test.allocate(8000)->pointer() != first);
+  CHECK(test.allocate(9000)->pointer() == first);
+  const CUdeviceptr large = test.allocate(5'000'000)->pointer();
+  const AllocationPtr larger = test.allocate(5'100'000);
+  CHECK(larger->pointer() == large);
+  CHECK(larger->bytes() == 5'100'000);
+  CHECK(larger->held_bytes() >= 5'100'000);
+  CHECK(larger->held_bytes() < 5'700'000);
+}
+
+TEST_CASE("cuda: another thread takes and frees what a stream of this one has used") {
+  PoolTest test;
+  if (!test.gpu.is_there()) return;
+  const CUdeviceptr first = test.use(test.allocate(1000), test.stream);
+  const CUdeviceptr second = test.use(test.allocate(30000), test.stream);
+  must(test.stream->begin_capture());  // no other thread may record on it now
+  std::thread([&] {
+    CHECK(test.allocate(2000)->pointer() != first);
+    cuda::wait_for_retired(test.gpu.device());
+    AllocationPtr fresh = test.allocate(30000);
+    CHECK((!test.gpu.is_simulated() || fresh->pointer() != second));
+  }).join();
+  test.stream->abandon_capture();
+  must(test.stream->synchronize());
+}
+
+TEST_CASE("cuda: the pool has bounds") {
+  PoolTest test;
+  if (!test.gpu.is_there() || !test.gpu.is_simulated()) return;  // addresses there are never reused
+  const std::int64_t most = test.gpu.device().properties().total_memory / 8;
+  const CUdeviceptr first = test.allocate(most / 2)->pointer();
+  test.allocate(most / 4).reset();
+  CHECK(test.allocate(most / 2)->pointer() == first);
+  test.allocate(most / 5 * 3).reset();  // the other two, which are older, go
+  CHECK(test.allocate(most / 2)->pointer() != first);
+
+  std::vector<AllocationPtr> many;
+  for (int i = 0; i < 300; ++i) many.push_back(test.allocate(64));
+  const CUdeviceptr oldest = many.front()->pointer();
+  std::vector<CUdeviceptr> again;
+  for (AllocationPtr& each : many) each.reset();
+  for (AllocationPtr& each : many) {
+    each = test.allocate(64);
+    again.push_back(each->pointer());
+  }
+  CHECK(std::find(again.begin(), again.end(), oldest) == again.end());
+}
+
+TEST_CASE("cuda: memory that waits for no work is freed when it is asked for") {
+  PoolTest test;
+  if (!test.gpu.is_there() || !test.gpu.is_simulated()) return;
+  const CUdeviceptr passed = test.allocate(1000)->pointer();
+  const CUdeviceptr in_flight = test.use(test.allocate(5000), test.stream);
+  cuda::empty_pool();
+  CHECK(test.allocate(1000, test.stream)->pointer() != passed);
+  CHECK(test.allocate(5000, test.stream)->pointer() == in_flight);
+}
+
+TEST_CASE("cuda: a global capture of another library does not forbid our allocations") {
+  PoolTest test;
+  if (!test.gpu.is_there()) return;
+  // Of this thread, which is the harder case.
+  REQUIRE(driver().cuStreamBeginCapture_v2(test.gpu.stream().get(), cuda::CUstreamCaptureMode{0}) ==
+          cuda::CUDA_SUCCESS);
+  AllocationPtr pinned;
+  must(cuda::Allocation::on_host(test.gpu.device(), 1000, &pinned));
+  const CUdeviceptr used = test.use(test.allocate(1000), test.other);
+  CHECK(test.allocate(1000)->pointer() != 0);  // asks whether that has passed
+  pinned.reset();
+  cuda::wait_for_retired(test.gpu.device());
+  CHECK((!test.gpu.is_simulated() || test.allocate(1000)->pointer() != used));
+  must(test.gpu.device().load_all_kernels());
+  cuda::CUgraph graph = nullptr;
+  CHECK(driver().cuStreamEndCapture(test.gpu.stream().get(), &graph) == cuda::CUDA_SUCCESS);
+  CHECK(driver().cuGraphDestroy(graph) == cuda::CUDA_SUCCESS);
+}
+
+TEST_CASE("cuda: work that comes later does not wait for a call back") {
+  PoolTest test;
+  if (!test.gpu.is_there()) return;
+  std::promise<void> enough;
+  std::promise<void> called;
+  auto state = std::pair(enough.get_future(), &called);
+  const auto wait = [](cuda::CUstream, CUresult, void* data) {
+    auto& [enough, called] = *static_cast<decltype(state)*>(data);
+    // Not for ever: where the stream does wait, the test fails.
+    if (enough.wait_for(std::chrono::seconds(10)) == std::future_status::ready) called->set_value();
+  };
+  must(test.stream->call_back(wait, &state));
+  const AllocationPtr memory = test.allocate(1000);
+  test.use(memory, test.stream);
+  must(test.stream->synchronize());
+  enough.set_value();
+  CHECK(called.get_future().wait_for(std::chrono::seconds(10)) == std::future_status::ready);
+  const std::shared_ptr<cuda::Fence> end = test.stream->fence_of_calls();
+  REQUIRE(end != nullptr);
+  CHECK(end->wait());
+}
+
+// Says of memory that it is several ranges of 256 bytes, as that of the virtual-memory API is.
+struct Chunked {
+  static constexpr CUdeviceptr kChunk = 256;
+  static inline cuda::Driver* real = const_cast<cuda::Driver*>(&driver());
+  static inline cuda::Driver copy;
+  static inline int is_whole = 0;
+
+  explicit Chunked(int whole) {
+    copy = *real;
+    is_whole = whole;
+    real->cuMemGetAddressRange_v2 = [](CUdeviceptr* start, std::size_t* bytes,
+                                       CUdeviceptr pointer) -> CUresult {
+      CUdeviceptr begin = 0;
+      std::size_t size = 0;
+      const CUresult result = copy.cuMemGetAddressRange_v2(&begin, &size, pointer);
+      *start = begin + (pointer - begin) / kChunk * kChunk;
+      *bytes = std::min(kChunk, begin + size - *start);
+      return result;
+    };
+    real->cuPointerGetAttribute = [](void* value, cuda::CUpointer_attribute attribute,
+                                     CUdeviceptr pointer) -> CUresult {
+      if (attribute != cuda::CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE) {
+        return copy.cuPointerGetAttribute(value, attribute, pointer);
+      }
+      *static_cast<int*>(value) = is_whole;
+      return cuda::CUDA_SUCCESS;
+    };
+  }
+  ~Chunked() { *real = copy; }
+  Chunked(const Chunked&) = delete;
+  Chunked& operator=(const Chunked&) = delete;
+};
+
+TEST_CASE("cuda: memory of other libraries may have been mapped in chunks") {
+  PoolTest test;
+  if (!test.gpu.is_there()) return;
+  const AllocationPtr memory = test.allocate(1000);
+  const auto foreign = [&](CUdeviceptr pointer, std::int64_t bytes) {
+    AllocationPtr made;
+    return cuda::Allocation::foreign(test.gpu.device(), pointer, bytes, &made);
+  };
+  {
+    const Chunked chunked(0);
+    CHECK(foreign(memory->pointer(), 1000).ok());
+    CHECK(foreign(memory->pointer() + 300, 700).ok());
+    if (test.gpu.is_simulated()) {
+      const Status status = foreign(memory->pointer() + 300, 701);
+      CHECK(status.code() == Code::kInvalidValue);
+      CHECK(status.message().ends_with("701 bytes at least. There are 700"));
+    }
+  }
+  const Chunked whole(1);
+  const Status status = foreign(memory->pointer(), 257);
+  CHECK(status.message().ends_with("257 bytes at least. There are 256"));
+}
+
+}  // namespace
+}  // namespace rmsnorm::test
