@@ -1,5 +1,6 @@
-// npm run kernel-report: what the compiler and the simulated GPU say of every CUDA kernel, as a
-// table in docs/kernels.md. Needs a build with nvcc and test/cudasim, but no GPU.
+// npm run kernel-report: what the compiler, the machine code and the simulated GPU say of every CUDA
+// kernel, and a model of times, as tables in docs/kernels.md. Needs a build with nvcc and test/cudasim, but
+// no GPU.
 
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
@@ -16,16 +17,19 @@ import {
   markedLaunches,
 } from './report/instruction-counts';
 import { builtCodes } from './report/launched-code';
+import { modelTables } from './report/model-table';
 import { launchesOf, requestedBytes, type Launch, type Run } from './traced-runs';
 
 const root = path.join(__dirname, '..');
 const document = path.join(root, 'docs/kernels.md');
 
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
+const halves = ['float16', 'bfloat16'] as const;
+const dtypes = ['float32', ...halves] as const;
 
-function bothWays(rows: number, hiddenSize: number, types: Pick<Run, 'dtype' | 'weightDtype'>) {
+type Options = Omit<Run, 'direction' | 'rows' | 'hiddenSize'>;
+function bothWays(rows: number, hiddenSize: number, options: Options): Run[] {
   const directions = ['forward', 'backward'] as const;
-  return directions.map((direction): Run => ({ direction, rows, hiddenSize, ...types }));
+  return directions.map((direction) => ({ direction, rows, hiddenSize, ...options }));
 }
 
 /**
@@ -35,13 +39,29 @@ function bothWays(rows: number, hiddenSize: number, types: Pick<Run, 'dtype' | '
 const runs: Run[] = [
   // Rows of 4096, of every type, with enough of them that the weight's share is small.
   ...dtypes.flatMap((dtype) => bothWays(256, 4096, { dtype })),
-  ...bothWays(256, 4096, { dtype: 'float16', weightDtype: 'float32' }),
-  ...bothWays(256, 4096, { dtype: 'bfloat16', weightDtype: 'float32' }),
   // Shorter ones of float32, for the kernel of one pack of dweight a thread.
   ...bothWays(256, 2048, { dtype: 'float32' }),
   // Longer ones, of one and two tiles a thread.
   ...bothWays(64, 8192, { dtype: 'float32' }),
   ...dtypes.flatMap((dtype) => bothWays(64, 16_384, { dtype })),
+  // Short ones, and those of the other cast order.
+  ...dtypes.flatMap((dtype) => bothWays(256, 128, { dtype })),
+  ...halves.flatMap((dtype) =>
+    [4096, 128].flatMap((size) => bothWays(256, size, { dtype, castOrder: 'float' })),
+  ),
+  ...halves.flatMap((dtype) =>
+    [4096, 128].flatMap((size) => [
+      ...bothWays(256, size, { dtype, weightDtype: 'float32' }),
+      ...bothWays(256, size, { dtype, weightDtype: 'float32', castOrder: 'float' }),
+    ]),
+  ),
+  // Calls that are not plain.
+  ...dtypes.flatMap((dtype) =>
+    [4096, 2048, 8192, 16_384].flatMap((size) => bothWays(64, size, { dtype, residual: true })),
+  ),
+  ...halves.flatMap((dtype) =>
+    bothWays(64, 4096, { dtype, weightDtype: 'float32', residual: true }),
+  ),
   // Rows of odd bytes.
   ...dtypes.flatMap((dtype) => bothWays(128, 1023, { dtype })),
   // Rows that no block holds.
@@ -164,6 +184,7 @@ async function main(): Promise<void> {
   const commit = `${git('rev-parse', '--short', 'HEAD')}${isChanged ? ' with changes' : ''}`;
   const origin = `By \`npm run kernel-report\` at ${commit}, ${new Date().toISOString().slice(0, 10)}.`;
   await writeGenerated(document, 'kernel-report', `${origin}\n\n${report}`);
+  await writeGenerated(document, 'kernel-model', `${origin}\n\n${await modelTables()}`);
 }
 
 if (require.main === module) void main();

@@ -18,6 +18,8 @@ export interface Run {
   readonly weightDtype?: DType;
   /** With a residual, or with the gradient that comes through it. */
   readonly residual?: true;
+  /** The default where it is left out. */
+  readonly castOrder?: 'float';
 }
 
 type Line = TraceLine | { readonly type: 'run'; readonly index: number };
@@ -54,6 +56,7 @@ function programOf(runs: readonly Run[]): string {
       const x = array(dtype, rows * hiddenSize, 7919);
       const weight = array(weightDtype, hiddenSize, 104729);
       const options = { device: 'cuda', ...(dtype === 'float32' ? {} : { dtype }) };
+      if (run.castOrder) options.castOrder = run.castOrder;
       if (run.residual) {
         options[isForward ? 'residual' : 'dsum'] = array(dtype, rows * hiddenSize, 15485863);
       }
@@ -89,7 +92,7 @@ function dryProgramOf(runs: readonly Run[]): string {
       const isForward = direction === 'forward';
       const x = buffer(rows * hiddenSize, dtype);
       const weight = buffer(hiddenSize, weightDtype);
-      const options = {};
+      const options = run.castOrder ? { castOrder: run.castOrder } : {};
       if (run.residual) {
         options[isForward ? 'residual' : 'dsum'] = buffer(rows * hiddenSize, dtype);
       }

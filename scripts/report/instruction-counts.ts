@@ -84,9 +84,14 @@ function cellsOf(launch: Launch, codes: readonly KernelCode[]): string[] {
 const heads = ['Kernel', ...counted, 'PTX', ...columns.map(([head]) => head), 'Load to use'];
 
 /** A run in words. */
-export function runText({ direction, dtype, weightDtype, rows: count, hiddenSize }: Run): string {
-  const types = weightDtype === undefined ? dtype : `${dtype}, weight ${weightDtype}`;
-  return `${direction} ${types}, ${count} x ${hiddenSize}`;
+export function runText(run: Run): string {
+  const { direction, dtype, weightDtype, castOrder, residual, rows: count, hiddenSize } = run;
+  const options = [
+    ...(weightDtype === undefined ? [] : [`weight ${weightDtype}`]),
+    ...(castOrder === undefined ? [] : [`order ${castOrder}`]),
+    ...(residual === undefined ? [] : [direction === 'forward' ? 'residual' : 'dsum']),
+  ];
+  return [`${direction} ${dtype}`, ...options, `${count} x ${hiddenSize}`].join(', ');
 }
 
 /** A row for each launch. */

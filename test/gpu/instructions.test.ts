@@ -24,13 +24,13 @@ const built = counted.filter((one) => codes.some(({ architecture }) => architect
  * least. Lower the first and raise the last when kernels get better.
  */
 const limits: Readonly<Record<string, readonly number[]>> = {
-  'forward float32, 64 x 4096': [24.8, 26.8, 26.6, 2],
-  'forward bfloat16, 64 x 4096': [17.6, 18.6, 18.5, 38],
-  'backward float32, 64 x 4096': [50.6, 52.6, 52.3, 4],
-  'backward bfloat16, 64 x 4096': [39.4, 40.2, 40.2, 8],
-  'forward bfloat16, 64 x 5120': [24.5, 25.9, 25.7, 38],
-  'forward bfloat16, 64 x 128': [31.3, 33.2, 32.9, 42],
-  'forward bfloat16, 64 x 64': [61.8, 65.7, 65.2, 42],
+  'forward float32, 64 x 4096': [13.8, 15.3, 15.2, 23],
+  'forward bfloat16, 64 x 4096': [11.1, 11.5, 11.4, 30],
+  'backward float32, 64 x 4096': [19.9, 21.2, 21.2, 3],
+  'backward bfloat16, 64 x 4096': [20.9, 21.5, 21.5, 3],
+  'forward bfloat16, 64 x 5120': [15.4, 16, 16, 30],
+  'forward bfloat16, 64 x 128': [14.1, 15, 15, 15],
+  'forward bfloat16, 64 x 64': [27.9, 29.7, 29.6, 15],
 };
 
 const unless = hasSimulator

@@ -1,0 +1,99 @@
+// The model of a call's least time, and the policy measured by it.
+
+import { gpus, issuedPerClock, type Gpu } from '../../scripts/report/gpus';
+import { builtCodes } from '../../scripts/report/launched-code';
+import { timeOf, type ModelLaunch } from '../../scripts/report/model';
+import { ModelledCalls } from '../../scripts/report/modelled-calls';
+import type { Run } from '../../scripts/traced-runs';
+import { hasSimulator } from '../support/processes';
+
+jest.setTimeout(300_000); // calls are executed on the simulated GPU
+
+function gpuOf(name: string): Gpu {
+  const gpu = gpus.find((one) => one.name === name);
+  if (gpu === undefined) throw new Error(`There is no ${name}`);
+  return gpu;
+}
+
+describe('the model', () => {
+  const gpu = gpuOf('H100');
+  /** Even waves of blocks of which a multiprocessor holds four, that do nothing. */
+  const idle: ModelLaunch = {
+    blocks: 4 * 132 * 100,
+    threads: 256,
+    registers: 64,
+    sharedMemory: 0,
+    steps: 0,
+    instructions: 0,
+    bytesRead: 0,
+    bytesWritten: 0,
+    l2Bytes: 0,
+  };
+  const millisecondOf = {
+    DRAM: { bytesRead: 2.35e9, bytesWritten: 1e9 },
+    L2: { l2Bytes: 5.6e9 },
+    issue: { instructions: issuedPerClock * 132 * 1.98e6 },
+    latency: { steps: 1e-3 / 0.8e-6 / 100 },
+  };
+
+  test.each(Object.entries(millisecondOf))('is as long as %s', (binds, work) => {
+    const time = timeOf(gpu, [{ ...idle, ...work }]);
+    expect(1e3 * time.seconds).toBeCloseTo(1);
+    expect(time.binds).toBe(binds);
+  });
+
+  test('uneven waves are as long as full ones', () => {
+    const work = { ...idle, ...millisecondOf.DRAM };
+    expect(timeOf(gpu, [{ ...work, blocks: 4 * 132 + 1 }])).toMatchObject({ binds: 'waves' });
+    const few = timeOf(gpu, [{ ...work, blocks: 33 }]);
+    expect(1e3 * few.seconds).toBeCloseTo(4);
+    expect(few.binds).toBe('waves');
+    // Fewer blocks than a multiprocessor can hold are one wave, over all multiprocessors.
+    expect(1e3 * timeOf(gpu, [{ ...work, blocks: 2 * 132 }]).seconds).toBeCloseTo(1);
+  });
+
+  test('a launch reads what the one before moved from the second-level cache, if it fits half', () => {
+    const small = { ...idle, bytesRead: 20e6 };
+    const large = { ...idle, bytesRead: 60e6 };
+    expect(timeOf(gpu, [small, small]).seconds).toBeCloseTo(20e6 / 3.35e12, 9);
+    expect(timeOf(gpu, [large, large]).seconds).toBeCloseTo(120e6 / 3.35e12, 9);
+  });
+
+  test('a call has a launch', () => {
+    expect(() => timeOf(gpu, [])).toThrow(RangeError);
+  });
+});
+
+const runs = (['forward', 'backward'] as const).flatMap((direction) =>
+  (['float32', 'bfloat16'] as const).flatMap((dtype) =>
+    [16, 64, 512, 4096, 16_384].flatMap((rows) =>
+      [1024, 4096, 8192].map((hiddenSize): Run => ({ direction, dtype, rows, hiddenSize })),
+    ),
+  ),
+);
+const built = new Set(builtCodes().map(({ architecture }) => architecture));
+const measured = ['A100', 'H100', 'B200'].map(gpuOf);
+const isPossible = hasSimulator && measured.every(({ architecture }) => built.has(architecture));
+const unless = hasSimulator
+  ? '(skipped: built without nvcc)'
+  : '(skipped: test/cudasim is not built)';
+
+(isPossible ? describe : describe.skip)(`the policy ${isPossible ? '' : unless}`, () => {
+  test.each(measured)('takes what the model likes best on $name, or nearly', async (gpu) => {
+    const calls = await ModelledCalls.on(gpu, runs);
+    const own = await calls.launches(runs);
+    // What the policy would launch on smaller and larger GPUs are its other ways.
+    const others = await Promise.all([1, 16, 4096].map((count) => calls.launches(runs, count)));
+    const worse = runs.flatMap((run, i) => {
+      const launches = own[i];
+      if (launches === undefined) return [{ run, reason: 'not modelled' }];
+      const { seconds, binds } = timeOf(gpu, launches);
+      const times = others.flatMap((other) => (other[i] ? [timeOf(gpu, other[i]).seconds] : []));
+      const best = Math.min(...times);
+      return seconds > 1.1 * best
+        ? [{ run, reason: `${seconds / best} of the best: ${binds}` }]
+        : [];
+    });
+    expect(worse).toEqual([]);
+  });
+});
