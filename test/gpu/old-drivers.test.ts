@@ -106,7 +106,10 @@ onSimulator('a driver', () => {
         [unknown[], boolean, { file: string; image: string }[]],
       ];
       expect([differences, captured]).toEqual([[], true]);
-      const files = ['forward', 'backward_steps', 'backward_rows', 'long_rows', 'finish_dweight'];
+      const files = [
+        ...['forward_plain', 'forward', 'backward_plain', 'backward_steps', 'backward_rows'],
+        ...['long_rows', 'finish_dweight'],
+      ];
       const image = expectedImage(driver, capability);
       expect(images).toEqual(files.map((file) => ({ file, image })));
     },

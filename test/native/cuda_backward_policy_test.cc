@@ -126,6 +126,17 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("cuda policy: a launch that writes dx over x or dy leaves no rstd for another") {
+  for (const bool has_rstd : {false, true}) {
+    for (const bool is_in_place : {false, true}) {
+      const Call call{{64, 4096}, DType::kFloat32, DType::kFloat32, 16,
+                      true,       false,           has_rstd,        is_in_place};
+      const BackwardConfig config = configure_backward(call, kMinGroupRows, kLimits[3]);
+      CHECK((config.columns.kernel != nullptr) == (has_rstd || !is_in_place));
+    }
+  }
+}
+
 TEST_CASE(
     "cuda policy: blocks of a plain backward fill their waves, and have 64 KiB on their way") {
   for (const std::int64_t rows : {2048, 4096, 8192, 12288, 16384, 65536}) {

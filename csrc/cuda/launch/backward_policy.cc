@@ -171,7 +171,8 @@ BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, con
   if (group_rows == 0 || config.rows.kernel == nullptr) return config;
   const bool has_few_groups = 2 * config.rows.blocks <= limits.multiprocessors;
   if (!has_few_groups || call.shape.rows < kMinSplitRows) return config;
-  if (!call.has_rstd && !is_plain_kernel(config.rows)) return config;
+  // A recomputed rstd comes from the launch of dx, which must leave x and dy as they are.
+  if (!call.has_rstd && (call.is_in_place || !is_plain_kernel(config.rows))) return config;
   config = configure_backward_rows(call, 0, limits);
   config.columns = configure_columns(call, group_rows, limits);
   return config;

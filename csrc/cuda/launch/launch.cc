@@ -174,17 +174,18 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   params.prefetches = config.prefetches;
   if (config.columns.kernel == nullptr) return enqueue(device, config.rows, params, stream);
 
-  // dx first, with rstd for the other launch if it is recomputed.
-  params.partials = nullptr;
-  if (params.rstd == nullptr) params.saved_rstd = reinterpret_cast<float*>(workspace);
-  if (params.dx.data != nullptr || params.saved_rstd != nullptr) {
-    RMSNORM_TRY(enqueue(device, config.rows, params, stream));
-  }
+  // The columns first, since dx may be written over x or dy; after the rows where these recompute
+  // rstd.
   BackwardParams columns = backward_params(args, call, group_rows, partials);
   columns.dx = {};
-  const float* rstd = params.rstd != nullptr ? params.rstd : params.saved_rstd;
+  params.partials = nullptr;
+  if (args.rstd == nullptr) params.saved_rstd = reinterpret_cast<float*>(workspace);
+  const float* rstd = args.rstd != nullptr ? params.rstd : params.saved_rstd;
   const LongParams<BackwardParams> of_columns{columns, const_cast<float*>(rstd), 1, 0, true};
-  return enqueue(device, config.columns, of_columns, stream);
+  if (args.rstd == nullptr) RMSNORM_TRY(enqueue(device, config.rows, params, stream));
+  RMSNORM_TRY(enqueue(device, config.columns, of_columns, stream));
+  if (args.rstd == nullptr || args.dx.data == nullptr) return {};
+  return enqueue(device, config.rows, params, stream);
 }
 
 Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,

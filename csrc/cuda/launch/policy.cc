@@ -98,6 +98,8 @@ Call Call::of(const ForwardArgs& args) {
 Call Call::of(const BackwardArgs& args) {
   Call call = call_of(args, args.dsum.data != nullptr, args.dy, args.x, args.dx, args.dsum);
   call.has_rstd = args.rstd != nullptr;
+  call.is_in_place =
+      args.dx.data != nullptr && (args.dx.data == args.x.data || args.dx.data == args.dy.data);
   return call;
 }
 

@@ -18,6 +18,7 @@ struct Call {
   bool is_plain = false;        // Kind says what that is, but for the number of columns
   bool is_llama_order = false;  // of 16-bit tensors
   bool has_rstd = false;        // backward: it need not be recomputed
+  bool is_in_place = false;     // backward: dx is written over x or dy
 
   // By the alignment of addresses and of strides. Pointers may be null.
   static Call of(const ForwardArgs& args);
