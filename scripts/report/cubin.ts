@@ -48,6 +48,7 @@ function contentOf({ bytes }: FatbinImage): Buffer {
   return unzstd(bytes.subarray(header, header + compressed), Number(bytes.readBigUInt64LE(56)));
 }
 
+const elfKind = 2; // of an image
 const elfMagic = 0x464c457f;
 
 /** The sections of a 64-bit ELF file, by name. */
@@ -103,7 +104,9 @@ const textPrefix = '.text.';
 
 /** Every kernel in a fatbin, on every architecture that it has machine code for. */
 export function kernelCodes(file: string): KernelCode[] {
-  const images = readFatbin(file).filter(({ isPtx }) => !isPtx);
+  // nvcc's own have PTX among them.
+  const isCode = ({ isPtx, bytes }: FatbinImage) => !isPtx && bytes.readUInt16LE(0) === elfKind;
+  const images = readFatbin(file).filter(isCode);
   return images.flatMap((image) => {
     const sections = sectionsOf(contentOf(image));
     const texts = [...sections].filter(([name]) => name.startsWith(textPrefix));

@@ -1,7 +1,11 @@
 // The decoder of machine code, the way through it that a warp takes, and what is counted along it.
 
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
 import { blocksOf } from '../../scripts/report/blocks';
-import type { KernelCode } from '../../scripts/report/cubin';
+import { kernelCodes, type KernelCode } from '../../scripts/report/cubin';
 import { instructionsOf, type Instruction } from '../../scripts/report/instructions';
 import { countClasses, loadsOf, spillsOf } from '../../scripts/report/machine-code';
 import { pathOf } from '../../scripts/report/path';
@@ -142,11 +146,11 @@ const nothing: WarpWork = {
 /** The numbers of the instructions on the way of a warp that did this. */
 function wayOf(words: readonly string[], ...spans: Partial<WarpWork>[]): number[] | undefined {
   const blocks = blocksOf(instructionsOf(codeOf('sm_80', words)));
-  const path = pathOf(
+  const way = pathOf(
     blocks,
     spans.map((span) => ({ ...nothing, ...span })),
   );
-  return path?.map(({ address }) => address / 16);
+  return way?.map(({ address }) => address / 16);
 }
 
 describe('the way of a warp', () => {
@@ -187,15 +191,84 @@ describe('the way of a warp', () => {
 });
 
 test('a load is as far from its use as there are instructions to the first of its registers', () => {
-  const path = instructionsOf(
+  const executed = instructionsOf(
     codeOf('sm_80', [load, nop, load, nop, addR13, loadIfP4, spill, exit]),
   );
   // The second load overwrites what the first brings; the last is used by nothing.
-  expect(loadsOf(path).map(({ address, distance }) => [address / 16, distance])).toEqual([
+  expect(loadsOf(executed).map(({ address, distance }) => [address / 16, distance])).toEqual([
     [0, 2],
     [2, 2],
     [5, 3],
   ]);
-  expect(countClasses(path)).toMatchObject({ memory: 4, control: 3, float32: 1, integer: 0 });
-  expect(spillsOf(path)).toBe(1);
+  expect(countClasses(executed)).toMatchObject({ memory: 4, control: 3, float32: 1, integer: 0 });
+  expect(spillsOf(executed)).toBe(1);
+});
+
+describe('a file of kernels', () => {
+  /** A 64-bit ELF file of sections by their names. */
+  function elfOf(sections: Readonly<Record<string, Buffer>>): Buffer {
+    const names = Buffer.from(['', ...Object.keys(sections), '.shstrtab', ''].join('\0'));
+    const contents = [Buffer.alloc(0), ...Object.values(sections), names];
+    const header = Buffer.alloc(64);
+    header.writeUInt32LE(0x464c457f, 0);
+    header.writeUInt16LE(64, 58);
+    header.writeUInt16LE(contents.length, 60);
+    header.writeUInt16LE(contents.length - 1, 62);
+    let offset = header.length;
+    const table = contents.map((content, i) => {
+      const entry = Buffer.alloc(64);
+      const name = i === 0 ? '' : ([...Object.keys(sections), '.shstrtab'][i - 1] as string);
+      entry.writeUInt32LE(names.indexOf(`${name}\0`), 0);
+      entry.writeBigUInt64LE(BigInt(offset), 24);
+      entry.writeBigUInt64LE(BigInt(content.length), 32);
+      offset += content.length;
+      return entry;
+    });
+    header.writeBigUInt64LE(BigInt(offset), 40);
+    return Buffer.concat([header, ...contents, ...table]);
+  }
+
+  /** An image of a fatbin, and a fatbin of images, neither of them compressed. */
+  function imageOf(kind: number, capability: number, content: Buffer): Buffer {
+    const header = Buffer.alloc(64);
+    header.writeUInt16LE(kind, 0);
+    header.writeUInt32LE(header.length, 4);
+    header.writeBigUInt64LE(BigInt(content.length), 8);
+    header.writeUInt32LE(capability, 28);
+    return Buffer.concat([header, content]);
+  }
+  function fatbinOf(...images: Buffer[]): Buffer {
+    const content = Buffer.concat(images);
+    const header = Buffer.alloc(16);
+    header.writeUInt32LE(0xba55ed50, 0);
+    header.writeUInt16LE(16, 6);
+    header.writeBigUInt64LE(BigInt(content.length), 8);
+    return Buffer.concat([header, content]);
+  }
+
+  test('has the code of each kernel on each architecture, and where its branches lead', () => {
+    const info = Buffer.alloc(4 + 4 + 20);
+    info.set([1, 0x35, 0, 0, 4, 0x34, 20, 0]); // another attribute, and that of branches
+    for (const [i, word] of [0x40, 0, 2, 0x10, 0x20].entries()) info.writeUInt32LE(word, 8 + 4 * i);
+    const text = Buffer.alloc(32, 1);
+    const elf = elfOf({ '.text.fold': text, '.nv.info.fold': info, '.text.scale': text });
+    const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-fatbin-'));
+    try {
+      const file = path.join(folder, 'kernels.fatbin');
+      writeFileSync(file, fatbinOf(imageOf(2, 80, elf), imageOf(1, 80, Buffer.from('.version'))));
+      expect(kernelCodes(file)).toEqual([
+        {
+          name: 'fold',
+          architecture: 'sm_80',
+          text,
+          indirectTargets: new Map([[0x40, [0x10, 0x20]]]),
+        },
+        { name: 'scale', architecture: 'sm_80', text, indirectTargets: new Map() },
+      ]);
+      writeFileSync(file, fatbinOf(imageOf(2, 80, Buffer.alloc(64))));
+      expect(() => kernelCodes(file)).toThrow('The machine code is no ELF file');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 });
