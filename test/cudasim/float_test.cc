@@ -213,5 +213,16 @@ TEST_CASE("approximations are within their error, and differ from seed to seed")
   });
 }
 
+TEST_CASE("pairs of f32 are rounded one by one") {
+  const auto two = [](float low, float high) { return f(high) << 32 | f(low); };
+  check_rows({
+      {"add.rn.f32x2", {two(1, 0x1p-30f), two(0x1p-30f, 1)}, two(1, 1)},
+      {"mul.rn.f32x2", {two(3, -0x1p127f), two(2, 2)}, two(6, -INFINITY)},
+      {"fma.rn.f32x2",
+       {two(1 + 0x1p-12f, 2), two(1 + 0x1p-12f, 3), two(-1, 4)},
+       two(0x1p-11f + 0x1p-24f, 10)},
+  });
+}
+
 }  // namespace
 }  // namespace cudasim::test

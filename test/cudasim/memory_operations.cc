@@ -260,27 +260,24 @@ void store(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
   }
 }
 
-// The lanes' addresses in a register, of `Address` bits, checked for an access of `bytes`.
-template <class Address>
-void resolve_register(Machine& machine, Warp& warp, const Instruction& i, int operand, Mask active,
-                      Space space, Access access, Addresses& addresses) {
-  const Address* from = warp.lanes<Address>(i.in[operand]);
-  std::copy_n(from, kLanes, addresses.device);
-  addresses.contiguous = false;
-  resolve_space(machine, warp, i, active, space, i.width, access, addresses);
-}
-
 void start_async_copy(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
   Addresses from;
-  resolve_register<u64>(machine, warp, i, 1, active, Space::kGlobal, Access::kRead, from);
+  std::copy_n(warp.lanes<u64>(i.in[1]), kLanes, from.device);
+  resolve_space(machine, warp, i, active, Space::kGlobal, i.width, Access::kRead, from);
+  u64 to[kLanes];
+  std::copy_n(warp.lanes<u32>(i.in[0]), kLanes, to);
   count_work(warp.work.back(), Space::kGlobal, i.width, Access::kRead);
   count_work(warp.work.back(), Space::kShared, i.width, Access::kWrite);
   if (machine.traffic != nullptr) {
     machine.traffic->count_global(from.device, active, i.width, Access::kRead);
+    machine.traffic->count_shared(to, active, i.width);
   }
-  const u32* to = warp.lanes<u32>(i.in[0]);
   for (Mask left = active; left != 0; left &= left - 1) {
     const int lane = std::countr_zero(left);
+    if (to[lane] % i.width != 0) {
+      machine.fail("misaligned", warp, i, lane,
+                   hex(to[lane]) + " is no multiple of " + std::to_string(i.width) + " bytes");
+    }
     AsyncCopies::Copy copy{to[lane], {}, i.width};
     const std::byte* host =
         from.contiguous ? from.host[0] + static_cast<std::size_t>(lane) * i.width : from.host[lane];
@@ -295,12 +292,12 @@ void finish_async_copies(Machine& machine, Warp& warp, const Instruction& i, Mas
     const int lane = std::countr_zero(left);
     AsyncCopies& own = warp.copies[static_cast<std::size_t>(lane)];
     while (own.take(static_cast<std::size_t>(i.immediate), &copies)) {
-      for (const AsyncCopies::Copy& copy : copies) {
-        Addresses to;
-        to.device[lane] = copy.to;
-        resolve_space(machine, warp, i, Mask{1} << lane, Space::kShared, copy.count, Access::kWrite,
-                      to);
-        std::memcpy(to.host[lane], copy.bytes.data(), copy.count);
+      for (const auto& [to, bytes, count] : copies) {
+        Trouble trouble = Trouble::kNone;
+        std::byte* const host =
+            machine.shared.touch(to, count, Access::kWrite, warp.number, lane, trouble);
+        if (host == nullptr) report(machine, warp, i, lane, Space::kShared, to, count, trouble);
+        std::memcpy(host, bytes.data(), count);
       }
     }
   }

@@ -77,12 +77,15 @@ function buffersOf({ buffers }: Launch): { chunk: BufferTraffic; columns: Buffer
 function leastWavefronts(run: Run, { kernel, block }: Launch): number {
   const threads = block[0] as number;
   const warps = threads / warpLanes;
+  const ofPacks = matrixBytes(run) / run.rows / packsPerWarp;
+  // x and dy are written and read, as is the sum of every warp.
+  if (/^backward_(float|llama)/.test(kernel))
+    return 2 * 2 * wavefrontsOfPacks * ofPacks + 2 * warps;
   // Both sums of every warp, written and read, where a row is wider than a warp.
   const ofSums = warps > 1 ? 2 * 2 * warps : 0;
   if (!kernel.startsWith('backward_steps')) return ofSums;
   // x and dy are written, and read for the sums, for dx and for dweight, by which every warp reads
   // rstd, too. The first thread of the row writes rstd, along with those of the warp's other rows.
-  const ofPacks = matrixBytes(run) / run.rows / packsPerWarp;
   return 2 * 4 * wavefrontsOfPacks * ofPacks + ofPacks + Math.min(warps, 1) + ofSums;
 }
 
@@ -92,7 +95,8 @@ const unless = hasSimulator ? '' : ' (skipped: test/cudasim is not built)';
 onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (capability) => {
   let launches: Launch[];
   beforeAll(async () => {
-    launches = await launchesOf(runs, { CUDASIM_CC: capability });
+    // With one multiprocessor few row groups are enough, and dweight has no launch of its own.
+    launches = await launchesOf(runs, { CUDASIM_CC: capability, CUDASIM_SMS: '1' });
   });
 
   /** The launch over the rows; behind it, the end of dweight. */
@@ -255,6 +259,36 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
       expect(written + read).toBeLessThanOrEqual(0.2 * 3 * matrixBytes(run));
     },
   );
+});
+
+onSimulator(`few row groups for many multiprocessors${unless}`, () => {
+  const fewRuns = runsOf('backward', [[64, 4096]]);
+  let launches: Launch[];
+  beforeAll(async () => {
+    launches = await launchesOf(fewRuns, { CUDASIM_SMS: '132' });
+  });
+
+  test.each(fewRuns)('$rows x $hiddenSize $dtype: dweight has a launch of its own', (run) => {
+    const [columns, rows, finish, ...others] = launches.filter(
+      (launch) => launch.run.dtype === run.dtype,
+    ) as [Launch, Launch, Launch];
+    expect(others).toEqual([]);
+    expect(finish.kernel).toMatch(/^finish_dweight/);
+    const matrix = matrixBytes(run);
+    const partials = (run.rows / groupRows) * run.hiddenSize * 4;
+    const rstd = 4 * run.rows;
+    // The columns read the rows once, from the second-level cache if they fit it; dx does so again.
+    expect(buffersOf(columns).chunk).toMatchObject({
+      read_sectors: (2 * matrix + rstd) / sectorBytes,
+      bytes_written: 0,
+    });
+    expect(buffersOf(columns).columns).toMatchObject({ bytes_written: partials });
+    expect(buffersOf(rows).chunk).toMatchObject({
+      read_sectors: (2 * matrix + rstd) / sectorBytes,
+      bytes_written: matrix,
+    });
+    expect(buffersOf(rows).columns.bytes_written).toBe(0);
+  });
 });
 
 onSimulator(`multiprocessors${unless}`, () => {

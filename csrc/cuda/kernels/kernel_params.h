@@ -28,7 +28,8 @@ struct ForwardParams {
   Matrix sum;            // x + residual, where there is one
   Matrix y;
   float* rstd;             // (rows), or null if not wanted
-  std::int64_t first_row;  // of this launch
+  std::int64_t first_row;  // of this launch, and its row group
+  std::int64_t first_group;
 };
 
 struct BackwardParams {
@@ -63,8 +64,9 @@ struct LongParams {
   Params of_rows;
   float* sums;
   std::int64_t splits;     // a power of two
-  std::int64_t first_row;  // of this launch
-  bool is_finish;          // of the folds: whether their parts are there
+  std::int64_t first_row;  // of this launch, and its row group
+  std::int64_t first_group;
+  bool is_finish;  // of the folds: whether their parts are there
 };
 
 }  // namespace rmsnorm::cuda

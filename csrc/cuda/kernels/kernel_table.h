@@ -121,6 +121,7 @@ inline constexpr std::int64_t kMinSplitRows = 8;
 // Rows that no block holds, in two passes over memory.
 inline constexpr int kLongThreads = 256;  // of a block; of a block of the sums at most
 inline constexpr int kScalePacks = 4;     // of a thread of scale_rows, all in flight at once
+inline constexpr int kColumnRows = 4;     // the same of backward_columns
 
 inline constexpr int kWarpLanes = 32;
 inline constexpr int kForwardBlockThreads = 256;  // several short rows: see kForwardPolicies
@@ -183,7 +184,7 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
   switch (kind) {
     case Kind::kForward:
       // 64 registers are too few there for two tiles.
-      return architecture >= 1200 && index == 1 ? 1 : kForwardPolicies[index].min_blocks;
+      return architecture >= 1000 && index == 1 ? 1 : kForwardPolicies[index].min_blocks;
     case Kind::kForwardFloat:
     case Kind::kForwardLlama:
       return architecture >= 1200 && index == 2 ? 1 : kPlainForwardPolicies[index].min_blocks;
@@ -199,9 +200,8 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
     case Kind::kFinishDweight:
       return 0;  // as many as there are
     default:
-      // derived: as many as no architecture spills for; backward_columns gains a fourth, where the
-      // others would spill.
-      return kind == Kind::kBackwardColumns ? 4 : 3;
+      // derived: as many as no architecture spills for.
+      return architecture >= 1200 && kind == Kind::kBackwardColumns ? 2 : 3;
   }
 }
 

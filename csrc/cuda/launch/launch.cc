@@ -27,9 +27,10 @@ Status enqueue_long(Device& device, LongConfig config, const Params& fold, const
                     CUdeviceptr workspace, CUstream stream) {
   const std::int64_t all_rows = fold.common.rows;
   const std::int64_t finish_blocks = config.finish.blocks;
-  LongParams<Params> params{fold, reinterpret_cast<float*>(workspace), config.splits, 0, false};
+  LongParams<Params> params{fold, reinterpret_cast<float*>(workspace), config.splits, 0, 0, false};
   for (std::int64_t& first = params.first_row; first < all_rows; first += config.wave_rows) {
     const std::int64_t rows = std::min(config.wave_rows, all_rows - first);
+    params.first_group = first / config.group_rows;
     config.fold.blocks = rows * config.splits;
     config.finish_sums.blocks = rows;
     config.finish.blocks = finish_blocks * ceil_div(rows, config.group_rows);
@@ -181,7 +182,7 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   params.partials = nullptr;
   if (args.rstd == nullptr) params.saved_rstd = reinterpret_cast<float*>(workspace);
   const float* rstd = args.rstd != nullptr ? params.rstd : params.saved_rstd;
-  const LongParams<BackwardParams> of_columns{columns, const_cast<float*>(rstd), 1, 0, true};
+  const LongParams<BackwardParams> of_columns{columns, const_cast<float*>(rstd), 1, 0, 0, true};
   if (args.rstd == nullptr) RMSNORM_TRY(enqueue(device, config.rows, params, stream));
   RMSNORM_TRY(enqueue(device, config.columns, of_columns, stream));
   if (args.rstd == nullptr || args.dx.data == nullptr) return {};
