@@ -97,8 +97,11 @@ const regions: readonly Region[] = [
 const usualOnly = Object.fromEntries(
   Object.entries(usualCall).map(([name, value]) => [name, [value]]),
 ) as unknown as Choices<Omit<SizedCall, 'op' | 'dtype' | 'rows' | 'rowBytes'>>;
-/** Every type with every cast order, on rows that most models have. */
-const typesOnly = { ...usualOnly, dtype: dtypes, weight: weights, castOrder: castOrders };
+/** Every type with every cast order, on rows that most models have: as plain calls, and as others. */
+const typesOnly = {
+  ...usualOnly,
+  ...{ dtype: dtypes, weight: weights, castOrder: castOrders, isAdded: [false, true] },
+};
 
 const allOptions: Omit<Choices<SizedCall>, 'op' | 'rowBytes' | 'rows'> = {
   dtype: dtypes,

@@ -46,41 +46,51 @@ __device__ void backward_plain(const BackwardParams& params) {
   // Rows are whole tiles. A thread brings zeros to the sums for one that is not there.
   const auto has_tile = [&](int k) { return me.column(k, 0) < row_elements; };
   const auto at = [&](int k, int c) { return me.column(k, c) - me.first; };
+  const auto byte_at = [&](int k, int c) {
+    return static_cast<unsigned>(at(k, c)) * static_cast<unsigned>(sizeof(T));
+  };
 
   int row = static_cast<int>(blockIdx.x * params.group_rows);
   int end = static_cast<int>(min(row + params.group_rows, common.rows));
   keep_number(end);
   // A stage has a row of x and one of dy. A thread reads what it copied itself, without a barrier.
-  T* const stages = reinterpret_cast<T*>(memory) + me.first;
-  const int stage_elements = 2 * row_elements;
+  const unsigned row_bytes = static_cast<unsigned>(row_elements * sizeof(T));
   const int stage_count = kTiles == 1 ? params.stages : 1;  // rows of two tiles leave room for one
-  const int all_elements = stage_count * stage_elements;
-  float* const shared = reinterpret_cast<float*>(reinterpret_cast<T*>(memory) + all_elements);
-  const auto copy_row = [&](int copied, T* x) {
+  unsigned stages = shared_address(memory) + me.first * static_cast<unsigned>(sizeof(T));
+  keep_number(stages);
+  const unsigned stages_end = stages + 2 * stage_count * row_bytes;
+  float* const shared = reinterpret_cast<float*>(
+      reinterpret_cast<char*>(memory) + 2 * static_cast<std::size_t>(stage_count) * row_bytes);
+  // Of the row to be copied; of two tiles a thread, which have no registers for that, found each
+  // time.
+  const T* next_x = row_at<T>(params.x, row) + me.first;
+  const T* next_dy = row_at<T>(params.dy, row) + me.first;
+  const auto copy_row = [&](int copied, unsigned to) {
     if (copied < end) {
-      T* dy = x + row_elements;
-      keep_address(dy);
-      const T* from_x = row_at<T>(params.x, copied) + me.first;
-      const T* from_dy = row_at<T>(params.dy, copied) + me.first;
+      const T* x = kTiles == 1 ? next_x : row_at<T>(params.x, copied) + me.first;
+      const T* dy = kTiles == 1 ? next_dy : row_at<T>(params.dy, copied) + me.first;
 #pragma unroll
       for (int k = 0; k < kTiles; ++k) {
         if (!has_tile(k)) continue;
 #pragma unroll
         for (int c = 0; c < kTilePacks; ++c) {
-          copy_to_shared(x + at(k, c), from_x + at(k, c));
-          copy_to_shared(dy + at(k, c), from_dy + at(k, c));
+          copy_to_shared(to + byte_at(k, c), x + at(k, c));
+          copy_to_shared(to + row_bytes + byte_at(k, c), dy + at(k, c));
         }
       }
+      next_x += params.x.row_stride;
+      next_dy += params.dy.row_stride;
     }
     end_copies();
   };
 #pragma unroll 1
-  for (int i = 0; i < stage_count; ++i) copy_row(row + i, stages + i * stage_elements);
-  int stage = 0;  // where the row's begins
+  for (int i = 0; i < stage_count; ++i) copy_row(row + i, stages + 2 * i * row_bytes);
+  unsigned stage = stages;  // the row's
 
   const W* weights = static_cast<const W*>(common.weight) + me.first;
-  T* dx_row = params.dx.data == nullptr ? nullptr : row_at<T>(params.dx, row) + me.first;
-  float next_rstd = params.rstd == nullptr ? 0.0f : params.rstd[row];
+  T* dx_row = row_at<T>(params.dx, row) + me.first;
+  const bool has_rstd = params.rstd != nullptr;
+  float next_rstd = has_rstd ? params.rstd[row] : 0.0f;
   int place = 0;  // of the next sums in shared memory
   bool may_overflow;
   // The sum over the row from sums over the thread's tiles, and whether any thread may overflow.
@@ -101,13 +111,14 @@ __device__ void backward_plain(const BackwardParams& params) {
       if (!has_tile(k)) continue;
 #pragma unroll
       for (int c = 0; c < kTilePacks; ++c) {
-        x[k][c] = load_pack(stages + stage + at(k, c));
-        dy[k][c] = load_pack(stages + stage + row_elements + at(k, c));
+        x[k][c] = load_shared_pack(stage + byte_at(k, c));
+        dy[k][c] = load_shared_pack(stage + row_bytes + byte_at(k, c));
       }
     }
     float tile_sums[kTiles];
     float rstd = next_rstd;
-    if (params.rstd == nullptr) {
+    if (has_rstd && row + 1 < end) next_rstd = params.rstd[row + 1];
+    if (!has_rstd) {
       float factor = 1.0f;
       float sum;
 #pragma unroll 1
@@ -130,8 +141,6 @@ __device__ void backward_plain(const BackwardParams& params) {
       }
       rstd = rescaled_rstd(sum, common.inverse_size, common.eps, factor);
       if (params.saved_rstd != nullptr && threadIdx.x == 0) params.saved_rstd[row] = rstd;
-    } else if (row + 1 < end) {
-      next_rstd = params.rstd[row + 1];
     }
 
 #pragma unroll
@@ -153,10 +162,10 @@ __device__ void backward_plain(const BackwardParams& params) {
     }
     float sum = row_sum(tile_sums,
                         [&](float sum) { return may_overflow_product(sum) || rstd > kLargeRstd; });
-    copy_row(row + stage_count, stages + stage);
+    copy_row(row + stage_count, stage);
     if constexpr (kTiles == 1) {
-      stage += stage_elements;
-      if (stage == all_elements) stage = 0;
+      stage += 2 * row_bytes;
+      if (stage == stages_end) stage = stages;
     }
     float factor = 1.0f;
     if (may_overflow) {
@@ -178,7 +187,8 @@ __device__ void backward_plain(const BackwardParams& params) {
       sum = row_sum(tile_sums, [](float) { return false; });
     }
 
-    if (dx_row == nullptr) continue;
+    if (params.dx.data == nullptr) continue;
+    if constexpr (kTiles > 1) dx_row = row_at<T>(params.dx, row) + me.first;
     const RowScale scale = row_scale(sum, factor, rstd, common.inverse_size);
 #pragma unroll
     for (int k = 0; k < kTiles; ++k) {

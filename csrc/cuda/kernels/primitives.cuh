@@ -175,7 +175,10 @@ __device__ inline void keep_address(T*& address) {
 }
 
 // Makes the compiler keep a number, and not compute it again from what it was computed of.
-__device__ inline void keep_number(int& number) { asm volatile("" : "+r"(number)); }
+template <class Number>
+__device__ inline void keep_number(Number& number) {
+  asm volatile("" : "+r"(number));
+}
 
 // Makes the compiler read memory again after it, and not before.
 __device__ inline void forget_memory() { asm volatile("" ::: "memory"); }
@@ -225,12 +228,23 @@ __device__ inline void store_global_pack(void* address, const Pack& pack) {
                "r"(pack.words[0]), "r"(pack.words[1]), "r"(pack.words[2]), "r"(pack.words[3]));
 }
 
+// An address in shared memory, as its instructions take it.
+__device__ inline unsigned shared_address(const void* address) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(address));
+}
+__device__ inline Pack load_shared_pack(unsigned address) {
+  Pack pack;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(pack.words[0]), "=r"(pack.words[1]), "=r"(pack.words[2]), "=r"(pack.words[3])
+               : "r"(address));
+  return pack;
+}
+
 // Copies of packs from global to shared memory without a register in between, since 8.0 (nothing
 // before). The thread that asked has them once it has awaited them; others after a barrier as well.
-__device__ inline void copy_to_shared(void* to, const void* from) {
+__device__ inline void copy_to_shared(unsigned to, const void* from) {
 #if __CUDA_ARCH__ >= 800
-  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address),
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to),
                "l"(__cvta_generic_to_global(from))
                : "memory");
 #endif
