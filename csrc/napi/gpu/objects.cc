@@ -95,10 +95,8 @@ Status empty_cache(ObjectCall& call) {
 
 constexpr napi_property_descriptor kDevices[] = {method<devices>("devices")};
 constexpr napi_property_descriptor kObjects[] = {
-    method<launch_counts>("launchCounts"),
-    method<available_memory>("availableMemory"),
-    method<loaded_images>("loadedImages"),
-    method<dispose>("dispose"),
+    method<launch_counts>("launchCounts"), method<available_memory>("availableMemory"),
+    method<loaded_images>("loadedImages"), method<dispose>("dispose"),
     method<empty_cache>("emptyCache"),
 };
 
