@@ -79,17 +79,8 @@ const unless = hasSimulator
   ? '(skipped: built without nvcc)'
   : '(skipped: test/cudasim is not built)';
 
-/** Calls that take longer in the model than they could, by up to two fifths: one fewer is better. */
-const known = new Set([
-  ...['A100', 'H100', 'B200'].flatMap((gpu) =>
-    [16, 64, 512].map((rows) => `${gpu}: backward bfloat16, ${rows} x 1024`),
-  ),
-  ...['float32, 64 x 8192', 'float32, 512 x 1024', 'float32, 512 x 4096'].map(
-    (size) => `A100: backward ${size}`,
-  ),
-  ...['bfloat16, 512 x 4096', 'bfloat16, 512 x 8192'].map((size) => `A100: backward ${size}`),
-  'B200: backward float32, 4096 x 1024',
-]);
+/** A call that takes up to a fifth longer in the model than it could; one fewer is better. */
+const known = new Set(['B200: backward float32, 4096 x 1024']);
 
 (isPossible ? describe : describe.skip)(`the policy ${isPossible ? '' : unless}`, () => {
   test.each(measured)('takes what the model likes best on $name, or nearly', async (gpu) => {
@@ -104,7 +95,7 @@ const known = new Set([
       const { seconds, binds } = timeOf(gpu, launches);
       const times = others.flatMap((other) => (other[i] ? [timeOf(gpu, other[i]).seconds] : []));
       const ratio = seconds / Math.min(seconds, ...times);
-      return ratio > (known.has(name) ? 1.4 : 1.1)
+      return ratio > (known.has(name) ? 1.25 : 1.1)
         ? [`${name}: ${ratio} of the best, ${binds}`]
         : [];
     });

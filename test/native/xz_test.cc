@@ -18,8 +18,9 @@ namespace {
 std::string expected_text() {
   std::string text;
   for (int k = 0; k < 40; ++k) {
-    const std::string number = (k < 10 ? "0" : "") + std::to_string(k);
-    for (int line = 0; line < 2048; ++line) text += number + " fused-rmsnorm keeps every bit\n";
+    std::string line = k < 10 ? "0" : "";
+    line.append(std::to_string(k)).append(" fused-rmsnorm keeps every bit\n");
+    for (int copy = 0; copy < 2048; ++copy) text += line;
   }
   return text;
 }

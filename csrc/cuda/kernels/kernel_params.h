@@ -28,8 +28,7 @@ struct ForwardParams {
   Matrix sum;            // x + residual, where there is one
   Matrix y;
   float* rstd;             // (rows), or null if not wanted
-  std::int64_t first_row;  // of this launch, and its row group
-  std::int64_t first_group;
+  std::int64_t first_row;  // of this launch
 };
 
 struct BackwardParams {

@@ -114,9 +114,12 @@ inline constexpr Policy kSinglePolicies[] = {
     {1, 512, 1},
 };
 
-// derived: a row of a group takes its block about 0.8 microseconds, another launch 3. With fewer
-// rows than this dweight has no launch of its own.
+// dweight has a launch of its own where row groups are few and long chains. derived, by the model
+// of scripts/report: a row of a group takes its block about 0.8 microseconds, another launch 3;
+// from a quarter of the multiprocessors on, reading the rows again takes as long as that saves.
 inline constexpr std::int64_t kMinSplitRows = 8;
+inline constexpr int kSplitBlocks = 3;  // times the row groups are multiprocessors at most
+inline constexpr int kSplitSteps = 2;   // of a row group, in which it is no long chain
 
 // Rows that no block holds, in two passes over memory.
 inline constexpr int kLongThreads = 256;  // of a block; of a block of the sums at most

@@ -95,6 +95,20 @@ Residence choose_residence(const PlainBackwardPolicy& policy, std::int64_t threa
   return best;
 }
 
+// Rows of a block with which all slots have nearly as many rows: in one wave of blocks or in a few.
+std::int64_t even_rows(std::int64_t rows, std::int64_t slots) {
+  std::int64_t best = std::max<std::int64_t>(ceil_div(rows, slots), 1);
+  std::int64_t least = best;  // rows that a slot takes
+  for (std::int64_t waves = 2; waves <= 4; ++waves) {
+    const std::int64_t block_rows = std::max<std::int64_t>(ceil_div(rows, waves * slots), 1);
+    const std::int64_t taken = ceil_div(ceil_div(rows, block_rows), slots) * block_rows;
+    if (taken > least || block_rows == best) continue;
+    best = block_rows;
+    least = taken;
+  }
+  return best;
+}
+
 // Of so much shared memory a block, a multiprocessor holds no more blocks than these.
 unsigned least_bytes(std::int64_t blocks, const Limits& limits) {
   const std::int64_t all = limits.shared_bytes + kReservedSharedBytes;
@@ -119,9 +133,7 @@ BackwardConfig configure_plain(const Call& call, std::int64_t group_rows, const 
   launch.shared_bytes = std::max(static_cast<unsigned>(residence.stages * row_bytes) + sums_bytes,
                                  least_bytes(residence.blocks, limits));
   if (group_rows == 0) {
-    // One wave, in which all blocks have as many rows.
-    const std::int64_t slots = residence.blocks * limits.multiprocessors;
-    group_rows = std::max<std::int64_t>(ceil_div(call.shape.rows, slots), 1);
+    group_rows = even_rows(call.shape.rows, residence.blocks * limits.multiprocessors);
   }
   BackwardConfig config{};
   config.rows = launch;
@@ -151,13 +163,13 @@ bool is_plain_kernel(const LaunchConfig& launch) {
                                       launch.kernel->kind == Kind::kBackwardLlama);
 }
 
-// dweight alone, of rows whose rstd is known: blocks of fewer threads until there are as many as
-// multiprocessors.
+// dweight alone, of rows whose rstd is known: blocks of fewer threads until there are several for
+// each multiprocessor, so that all have about as many.
 LaunchConfig configure_columns(const Call& call, std::int64_t group_rows, const Limits& limits) {
   const std::int64_t groups = ceil_div(call.shape.rows, group_rows);
   std::int64_t threads = kLongThreads;
   while (threads > kWarpLanes &&
-         ceil_div(row_packs(call), threads) * groups < limits.multiprocessors)
+         ceil_div(row_packs(call), threads) * groups < 4 * limits.multiprocessors)
     threads /= 2;
   return {.kernel = find(call, Kind::kBackwardColumns, 0, Access::kParts),
           .blocks = ceil_div(row_packs(call), threads) * groups,
@@ -169,8 +181,9 @@ LaunchConfig configure_columns(const Call& call, std::int64_t group_rows, const 
 BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, const Limits& limits) {
   BackwardConfig config = configure_backward_rows(call, group_rows, limits);
   if (group_rows == 0 || config.rows.kernel == nullptr) return config;
-  const bool has_few_groups = 2 * config.rows.blocks <= limits.multiprocessors;
-  if (!has_few_groups || call.shape.rows < kMinSplitRows) return config;
+  const bool has_few_groups = kSplitBlocks * config.rows.blocks <= limits.multiprocessors;
+  const bool is_long_chain = group_rows > kSplitSteps * config.rows.block_y;
+  if (!has_few_groups || !is_long_chain || call.shape.rows < kMinSplitRows) return config;
   // A recomputed rstd comes from the launch of dx, which must leave x and dy as they are.
   if (!call.has_rstd && (call.is_in_place || !is_plain_kernel(config.rows))) return config;
   config = configure_backward_rows(call, 0, limits);
