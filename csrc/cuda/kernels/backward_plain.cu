@@ -93,8 +93,19 @@ __device__ void backward_plain(const BackwardParams& params) {
   float next_rstd = has_rstd ? params.rstd[row] : 0.0f;
   int place = 0;  // of the next sums in shared memory
   bool may_overflow;
-  // The sum over the row from sums over the thread's tiles, and whether any thread may overflow.
-  const auto row_sum = [&](float(&tile_sums)[kTiles], const auto& may_overflow_of) {
+  // The sum over the row of what add(k, c, accumulators) adds for each pack, and whether any thread
+  // may overflow.
+  const auto fold_row = [&](const auto& add, const auto& may_overflow_of) {
+    float tile_sums[kTiles];
+#pragma unroll
+    for (int k = 0; k < kTiles; ++k) {
+      Accumulators<T> accumulators{};
+      if (has_tile(k)) {
+#pragma unroll
+        for (int c = 0; c < kTilePacks; ++c) add(k, c, accumulators);
+      }
+      tile_sums[k] = tile_sum<T>(accumulators);
+    }
     float sums[] = {own_tiles_sum(tile_sums)};
     may_overflow = row_sums(sums, me, shared + place, may_overflow_of(sums[0]));
     place = me.groups - place;
@@ -115,7 +126,6 @@ __device__ void backward_plain(const BackwardParams& params) {
         dy[k][c] = load_shared_pack(stage + row_bytes + byte_at(k, c));
       }
     }
-    float tile_sums[kTiles];
     float rstd = next_rstd;
     if (has_rstd && row + 1 < end) next_rstd = params.rstd[row + 1];
     if (!has_rstd) {
@@ -123,19 +133,12 @@ __device__ void backward_plain(const BackwardParams& params) {
       float sum;
 #pragma unroll 1
       for (bool is_again = false;; is_again = true) {
-#pragma unroll
-        for (int k = 0; k < kTiles; ++k) {
-          Accumulators<T> accumulators{};
-          if (has_tile(k)) {
-#pragma unroll
-            for (int c = 0; c < kTilePacks; ++c) {
+        sum = fold_row(
+            [&](int k, int c, Accumulators<T>& accumulators) {
               keep_packed(x[k][c]);
               fold_square<T>(x[k][c], factor, accumulators);
-            }
-          }
-          tile_sums[k] = tile_sum<T>(accumulators);
-        }
-        sum = row_sum(tile_sums, [&](float sum) { return may_overflow_square(sum, common.eps); });
+            },
+            [&](float own) { return may_overflow_square(own, common.eps); });
         if (is_again || !may_overflow) break;
         factor = rescale_factor(sum, common.eps);
       }
@@ -143,12 +146,8 @@ __device__ void backward_plain(const BackwardParams& params) {
       if (params.saved_rstd != nullptr && threadIdx.x == 0) params.saved_rstd[row] = rstd;
     }
 
-#pragma unroll
-    for (int k = 0; k < kTiles; ++k) {
-      Accumulators<T> accumulators{};
-      if (has_tile(k)) {
-#pragma unroll
-        for (int c = 0; c < kTilePacks; ++c) {
+    float sum = fold_row(
+        [&](int k, int c, Accumulators<T>& accumulators) {
           keep_packed(x[k][c]);
           keep_packed(dy[k][c]);
           const Columns<T> columns = unpack<T>(x[k][c]);
@@ -156,12 +155,8 @@ __device__ void backward_plain(const BackwardParams& params) {
                                          Rounding<T>{kIsLlama});
           dy[k][c] = G::keep(dy[k][c], weights + at(k, c));
           accumulators = fma(G::columns(dy[k][c], weights + at(k, c)), columns, accumulators);
-        }
-      }
-      tile_sums[k] = tile_sum<T>(accumulators);
-    }
-    float sum = row_sum(tile_sums,
-                        [&](float sum) { return may_overflow_product(sum) || rstd > kLargeRstd; });
+        },
+        [&](float own) { return may_overflow_product(own) || rstd > kLargeRstd; });
     copy_row(row + stage_count, stage);
     if constexpr (kTiles == 1) {
       stage += 2 * row_bytes;
@@ -170,21 +165,14 @@ __device__ void backward_plain(const BackwardParams& params) {
     float factor = 1.0f;
     if (may_overflow) {
       if (!gradient_fold_stands(sum, rstd)) factor = power_of_two(rstd);
-#pragma unroll
-      for (int k = 0; k < kTiles; ++k) {
-        Accumulators<T> accumulators{};
-        if (has_tile(k)) {
-#pragma unroll
-          for (int c = 0; c < kTilePacks; ++c) {
+      sum = fold_row(
+          [&](int k, int c, Accumulators<T>& accumulators) {
             keep_packed(x[k][c]);
             keep_packed(dy[k][c]);
             accumulators = fma(G::columns(dy[k][c], weights + at(k, c)),
                                unpack<T>(x[k][c]) * factor, accumulators);
-          }
-        }
-        tile_sums[k] = tile_sum<T>(accumulators);
-      }
-      sum = row_sum(tile_sums, [](float) { return false; });
+          },
+          [](float) { return false; });
     }
 
     if (params.dx.data == nullptr) continue;
