@@ -16,6 +16,8 @@ namespace {
 
 void check_forward(Complaints& complaints, const Call& call) {
   const LaunchConfig launch = configure_forward(call);
+  complaints.require(launch.kernel != nullptr || call.shape.hidden_size > kHeldColumns,
+                     "short rows without a kernel", call);
   if (launch.kernel == nullptr) {
     for (const Limits& limits : kLimits) {
       check_long(complaints, call, configure_long_forward(call, limits), Kind::kFoldForward,

@@ -44,7 +44,9 @@ struct LaunchConfig {
   unsigned shared_bytes = 0;
 };
 
-// Rows held by a block. The kernel is null if there is none for rows so long: see LongConfig.
+// Rows held by a block. The kernel is null if there is none for rows so long: see LongConfig. Those
+// of up to so many columns have one, whatever the call.
+inline constexpr std::int64_t kHeldColumns = 4096;
 LaunchConfig configure_forward(const Call& call);
 
 // `group_rows`: of a row group where dweight is wanted, else 0.
