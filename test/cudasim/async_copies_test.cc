@@ -61,8 +61,8 @@ TEST_CASE("the addresses of an asynchronous copy are checked") {
         "misaligned");
   CHECK(Copying().run("add.s64 %d2, %d2, 4; cp.async.cg.shared.global [%w1], [%d2], 16;" + end) ==
         "misaligned");
-  CHECK(Copying().run("add.s64 %d2, %d2, 1024; cp.async.cg.shared.global [%w1], [%d2], 16;" + end) ==
-        "out-of-bounds");
+  CHECK(Copying().run("add.s64 %d2, %d2, 1024; cp.async.cg.shared.global [%w1], [%d2], 16;" +
+                      end) == "out-of-bounds");
   CHECK(Copying().run("add.u32 %w1, %w1, 1024; cp.async.cg.shared.global [%w1], [%d2], 16;" +
                       end) == "out-of-bounds");
 }

@@ -78,8 +78,7 @@ void add_pair(OperationTable& table) {
   using Two = Pair<f32>;
   add_pairs<Two, Two>(table, "add.rn", [](f32 a, f32 b) { return a + b; });
   add_pairs<Two, Two>(table, "mul.rn", [](f32 a, f32 b) { return a * b; });
-  add_pairs<Two, Two, Two>(table, "fma.rn",
-                           [](f32 a, f32 b, f32 c) { return std::fma(a, b, c); });
+  add_pairs<Two, Two, Two>(table, "fma.rn", [](f32 a, f32 b, f32 c) { return std::fma(a, b, c); });
 }
 
 void add_double(OperationTable& table) {

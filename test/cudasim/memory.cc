@@ -285,17 +285,18 @@ DeviceModel DeviceModel::of(int major, int minor) {
   constexpr struct {
     int capability, multiprocessors, gigabytes, shared_optin_kib, cache_mib;
   } kModels[] = {
-      {120, 170, 32, 99, 96},    // RTX 5090
+      {120, 170, 32, 99, 96},     // RTX 5090
       {100, 148, 180, 227, 126},  // B200
-      {90, 132, 80, 227, 50},    // H100
-      {89, 128, 24, 99, 72},     // RTX 4090
-      {87, 16, 32, 163, 4},     // Jetson AGX Orin
-      {86, 84, 48, 99, 6},      // A40
-      {80, 108, 40, 163, 40},    // A100
-      {75, 40, 16, 64, 4},      // T4
-      {70, 80, 32, 96, 6},      // V100
+      {90, 132, 80, 227, 50},     // H100
+      {89, 128, 24, 99, 72},      // RTX 4090
+      {87, 16, 32, 163, 4},       // Jetson AGX Orin
+      {86, 84, 48, 99, 6},        // A40
+      {80, 108, 40, 163, 40},     // A100
+      {75, 40, 16, 64, 4},        // T4
+      {70, 80, 32, 96, 6},        // V100
   };
-  for (const auto& [capability, multiprocessors, gigabytes, shared_optin_kib, cache_mib] : kModels) {
+  for (const auto& [capability, multiprocessors, gigabytes, shared_optin_kib, cache_mib] :
+       kModels) {
     if (10 * major + minor < capability) continue;
     DeviceModel model;
     model.major = major;
