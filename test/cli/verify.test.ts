@@ -39,7 +39,7 @@ onEachGpu('verify on $device ($computeCapability)', ({ device, computeCapability
 });
 
 onGpu('verify', () => {
-  const [{ device }] = gpus as unknown as [(typeof gpus)[number]];
+  const device = gpus[0]?.device ?? 'cuda:0'; // read where there is none, too: the suite is skipped then
 
   test('prints a table of 80 columns, and its groups on stderr', async () => {
     const { end, stdout, stderr } = await verify(['--filter', '^(graphs|the CPU)']);
