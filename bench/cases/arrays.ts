@@ -1,6 +1,7 @@
 import { rmsNorm, toBFloat16, toFloat16, type DType } from 'fused-rmsnorm';
 
 import { eps, type Case } from './cases';
+import { fillRandom } from './random';
 
 /** Elements of a dtype: of 16 bits, their bits. */
 export type Elements = Float32Array | Float64Array | Uint16Array;
@@ -51,13 +52,13 @@ export function zeros(dtype: DType, length: number): Elements {
   return dtype === 'float64' ? new Float64Array(length) : new Uint16Array(length);
 }
 
+/** The values themselves, or their bits in 16. */
+export function inDType(dtype: DType, values: Float32Array | Float64Array): Elements {
+  if (values instanceof Float64Array || dtype === 'float32') return values;
+  return dtype === 'bfloat16' ? toBFloat16(values) : toFloat16(values);
+}
+
 function randomValues(dtype: DType, length: number, seed: number): Elements {
-  const array = dtype === 'float64' ? new Float64Array(length) : new Float32Array(length);
-  let state = seed;
-  for (let i = 0; i < length; ++i) {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    array[i] = state / 2 ** 30;
-  }
-  if (array instanceof Float64Array || dtype === 'float32') return array;
-  return dtype === 'bfloat16' ? toBFloat16(array) : toFloat16(array);
+  const values = dtype === 'float64' ? new Float64Array(length) : new Float32Array(length);
+  return inDType(dtype, fillRandom(values, seed));
 }

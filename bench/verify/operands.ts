@@ -1,9 +1,10 @@
 // The operands of a call in memory: their elements among others, which nobody may write.
 
-import { rmsNorm, toBFloat16, toFloat16, type DeviceDType } from 'fused-rmsnorm';
+import { rmsNorm, type DeviceDType } from 'fused-rmsnorm';
 
-import { zeros, type Elements } from '../cases/arrays';
+import { inDType, zeros, type Elements } from '../cases/arrays';
 import { elementBytes } from '../cases/cases';
+import { fillRandom } from '../cases/random';
 import type { CheckedCall } from './cases';
 
 export type OperandName =
@@ -155,20 +156,8 @@ function place(dtype: DeviceDType, layout: Layout, values?: Float32Array): Opera
   return { dtype, layout, memory };
 }
 
-function inDType(dtype: DeviceDType, values: Float32Array): Elements {
-  if (dtype === 'float32') return values;
-  return dtype === 'bfloat16' ? toBFloat16(values) : toFloat16(values);
-}
-
-/** In [-2, 2). */
 function randomValues(length: number, seed: number): Float32Array {
-  const values = new Float32Array(length);
-  let state = seed;
-  for (let i = 0; i < length; ++i) {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    values[i] = state / 2 ** 30;
-  }
-  return values;
+  return fillRandom(new Float32Array(length), seed);
 }
 
 /** Makes some rows what the call's `values` say: which ones depends on their length, too. */

@@ -1,5 +1,7 @@
 // Covering arrays: few combinations in which any two choices of any two parameters meet.
 
+import { randomNumbers } from '../cases/random';
+
 /** Names of parameters, each with its choices. */
 export type Choices<T> = { readonly [K in keyof T]: readonly T[K][] };
 
@@ -15,16 +17,11 @@ export function pairwise<T extends object>(
   const names = Object.keys(choices) as (keyof T & string)[];
   const pairsOf = (combination: T) =>
     names.flatMap((a, i) =>
-      names
-        .slice(i + 1)
-        .map((b) => `${a}=${String(combination[a])} ${b}=${String(combination[b])}`),
+      names.slice(i + 1).map((b) => pairName(a, combination[a], b, combination[b])),
     );
-  let state = 1;
-  const pick = <V>(values: readonly V[]): V => {
-    state = (state * 48_271) % 2_147_483_647;
-    return values[state % values.length] as V;
-  };
-  const random = () => Object.fromEntries(names.map((name) => [name, pick(choices[name])])) as T;
+  const random = randomNumbers();
+  const pick = <V>(values: readonly V[]): V => values[random(values.length)] as V;
+  const combine = () => Object.fromEntries(names.map((name) => [name, pick(choices[name])])) as T;
 
   const missing = new Map<string, Partial<T>>();
   for (const [i, a] of names.entries()) {
@@ -32,7 +29,7 @@ export function pairwise<T extends object>(
       for (const left of choices[a]) {
         for (const right of choices[b]) {
           const pair = { [a]: left, [b]: right } as Partial<T>;
-          missing.set(`${a}=${String(left)} ${b}=${String(right)}`, pair);
+          missing.set(pairName(a, left, b, right), pair);
         }
       }
     }
@@ -43,7 +40,7 @@ export function pairwise<T extends object>(
     let best: T | null = null;
     let most = 0;
     for (let attempt = 0; attempt < 200; ++attempt) {
-      const candidate = { ...random(), ...pair };
+      const candidate = { ...combine(), ...pair };
       if (!isPossible(candidate)) continue;
       const gain = pairsOf(candidate).filter((name) => missing.has(name)).length;
       if (gain > most) [best, most] = [candidate, gain];
@@ -54,4 +51,8 @@ export function pairwise<T extends object>(
     for (const name of pairsOf(best)) missing.delete(name);
   }
   return result;
+}
+
+function pairName(a: string, left: unknown, b: string, right: unknown): string {
+  return `${a}=${String(left)} ${b}=${String(right)}`;
 }

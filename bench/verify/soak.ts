@@ -5,6 +5,7 @@ import { DeviceBuffer, rmsNorm, Stream, type CudaDevice } from 'fused-rmsnorm';
 
 import { makeArrays, type Arrays, type Elements } from '../cases/arrays';
 import { caseName, type Case } from '../cases/cases';
+import { randomNumbers } from '../cases/random';
 import { findDifference, type Difference } from './compare';
 
 /** Small, since the order of things is what matters. */
@@ -58,7 +59,7 @@ export function soak(
   const findings: SoakFinding[] = [];
   let calls = 0;
   const round = (): number => {
-    const random = randomNumbers();
+    const random = randomNumbers(); // the same in every round
     const pick = <T>(values: readonly T[]): T => values[random(values.length)] as T;
     const live: Live[] = [];
     const start = () => {
@@ -141,13 +142,4 @@ function check({ from: { one, expected }, stream, results }: Live): SoakFinding[
     );
     return difference === null ? [] : [{ call: caseName(one), difference }];
   });
-}
-
-/** Whole numbers below a limit, the same in every round. */
-function randomNumbers(): (limit: number) => number {
-  let state = 1;
-  return (limit) => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state % limit;
-  };
 }

@@ -131,11 +131,13 @@ export const ways: Readonly<Record<WayName, Way>> = {
 /** Operands in the memory of a GPU. */
 class Buffers {
   readonly #operands: Operands;
+  readonly #written: ReadonlySet<OperandName>;
   readonly #buffers = new Map<OperandName, DeviceBuffer>();
   readonly #views: DeviceBuffer[] = [];
 
   constructor(operands: Operands, device: Device) {
     this.#operands = operands;
+    this.#written = new Set(operands.results.values());
     for (const [name, { memory, dtype }] of operands.byName) {
       this.#buffers.set(name, new DeviceBuffer(memory.length, dtype, { device }));
     }
@@ -149,7 +151,7 @@ class Buffers {
   }
 
   isWritten(name: OperandName): boolean {
-    return new Set(this.#operands.results.values()).has(name);
+    return this.#written.has(name);
   }
 
   /** Enqueues that all memory becomes what the call begins with. */

@@ -13,7 +13,7 @@ import { countClasses, loadsOf, type ClassCounts, type Load } from './machine-co
 import { classes, type InstructionClass } from './opcodes';
 import { pathOf } from './path';
 
-const warpLanes = 32;
+export const warpLanes = 32;
 
 export interface LaunchedCode {
   /** Instructions of threads for each element of the matrix. */
@@ -36,19 +36,27 @@ export function launchedCode(launch: Launch, code: KernelCode): LaunchedCode | u
     InstructionClass,
     number
   >;
-  let [instructions, ptxInstructions] = [0, 0];
+  let instructions = 0;
   const loads: Load[] = [];
   for (const { count, spans } of launch.warps) {
     const executed = pathOf(blocks, spans);
     if (executed === undefined) return undefined;
     const share = (count * warpLanes) / elements;
     instructions += share * executed.length;
-    ptxInstructions += share * spans.reduce((sum, span) => sum + span.instructions, 0);
     const counts = countClasses(executed);
     for (const kind of classes) sums[kind] += share * counts[kind];
     loads.push(...loadsOf(executed));
   }
-  return { instructions, ptxInstructions, byClass: sums, loads };
+  return { instructions, ptxInstructions: ptxInstructionsOf(launch), byClass: sums, loads };
+}
+
+/** Instructions of PTX, as the simulated GPU executes it, for each element of the matrix. */
+export function ptxInstructionsOf({ run, warps }: Launch): number {
+  const counts = warps.map(
+    ({ count, spans }) => count * spans.reduce((sum, span) => sum + span.instructions, 0),
+  );
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  return (warpLanes * all) / (run.rows * run.hiddenSize);
 }
 
 /** Instructions from a load to the first use of what it brings, at least; undefined without loads. */

@@ -5,7 +5,7 @@ import { compiledKernels } from '../compiled-kernels';
 import { sectorBytes, type BufferTraffic } from '../../bench/gpu/trace';
 import { launchesOf, type Launch, type Run } from '../traced-runs';
 import type { Gpu } from './gpus';
-import { builtCodes, launchedCode } from './launched-code';
+import { builtCodes, launchedCode, ptxInstructionsOf, warpLanes } from './launched-code';
 import type { ModelLaunch } from './model';
 
 /** What a kernel executes and moves for each element of the matrix, in all its launches of a call. */
@@ -19,7 +19,6 @@ interface Cost {
 /** Rows of the calls that are executed to see what kernels do: larger ones do the same for each row. */
 const sampleRows = 64;
 
-const warpLanes = 32;
 const codes = builtCodes();
 const compiled = compiledKernels();
 
@@ -50,11 +49,7 @@ function instructionsOf(launch: Launch, gpu: Gpu): number {
     ({ name, architecture }) => name === launch.kernel && architecture === gpu.architecture,
   );
   const launched = code && launchedCode(launch, code);
-  if (launched !== undefined) return launched.instructions;
-  const counts = launch.warps.map(
-    ({ count, spans }) => count * spans.reduce((sum, span) => sum + span.instructions, 0),
-  );
-  return (warpLanes * counts.reduce((sum, count) => sum + count, 0)) / elementsOf(launch.run);
+  return launched?.instructions ?? ptxInstructionsOf(launch);
 }
 
 function costOf(launches: readonly Launch[], gpu: Gpu): Cost {

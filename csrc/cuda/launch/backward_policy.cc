@@ -158,11 +158,6 @@ BackwardConfig configure_backward_rows(const Call& call, std::int64_t group_rows
   return config;
 }
 
-bool is_plain_kernel(const LaunchConfig& launch) {
-  return launch.kernel != nullptr && (launch.kernel->kind == Kind::kBackwardFloat ||
-                                      launch.kernel->kind == Kind::kBackwardLlama);
-}
-
 // dweight alone, of rows whose rstd is known: blocks of fewer threads until there are several for
 // each multiprocessor, so that all have about as many.
 LaunchConfig configure_columns(const Call& call, std::int64_t group_rows, const Limits& limits) {
@@ -185,7 +180,7 @@ BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, con
   const bool is_long_chain = group_rows > kSplitSteps * config.rows.block_y;
   if (!has_few_groups || !is_long_chain || call.shape.rows < kMinSplitRows) return config;
   // A recomputed rstd comes from the launch of dx, which must leave x and dy as they are.
-  if (!call.has_rstd && (call.is_in_place || !is_plain_kernel(config.rows))) return config;
+  if (!call.has_rstd && (call.is_in_place || config.stages == 0)) return config;
   config = configure_backward_rows(call, 0, limits);
   config.columns = configure_columns(call, group_rows, limits);
   return config;

@@ -82,6 +82,11 @@ BackwardParams backward_params(const BackwardArgs& args, const Call& call, std::
           .group_rows = group_rows};
 }
 
+// Row groups matter to the kernels only where dweight is wanted.
+std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows) {
+  return args.dweight != nullptr ? group_rows : 0;
+}
+
 Limits limits_of(const Device& device) {
   const DeviceProperties& properties = device.properties();
   return {.architecture = 10 * properties.major + properties.minor,
@@ -148,7 +153,7 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
 std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args,
                                       std::int64_t group_rows) {
   const Call call = Call::of(args);
-  const std::int64_t wanted = args.dweight != nullptr ? group_rows : 0;
+  const std::int64_t wanted = wanted_group_rows(args, group_rows);
   const BackwardConfig config = configure_backward(call, wanted, limits_of(device));
   std::int64_t floats = 0;
   if (config.rows.kernel == nullptr) {
@@ -163,8 +168,7 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
                        CUdeviceptr partials, CUdeviceptr workspace, CUstream stream) {
   RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dsum));
   const Call call = Call::of(args);
-  // Row groups matter to the kernels only where dweight is wanted.
-  const std::int64_t wanted = args.dweight != nullptr ? group_rows : 0;
+  const std::int64_t wanted = wanted_group_rows(args, group_rows);
   const BackwardConfig config = configure_backward(call, wanted, limits_of(device));
   if (config.rows.kernel == nullptr) {
     const LongConfig whole = configure_long_backward(call, wanted, limits_of(device));
