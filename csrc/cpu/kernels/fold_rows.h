@@ -73,11 +73,15 @@ RMSNORM_INLINE std::int64_t behind_line(const X* element) {
 }
 
 // The sum of VecPairs that columns were added to in turn.
+template <std::int64_t kCount = kPairs>
 RMSNORM_INLINE VecPair sum_pairs(VecPair (&acc)[kPairs]) {
-  for (std::int64_t s = kPairs / 2; s >= 1; s /= 2) {
-    for (std::int64_t p = 0; p < s; ++p) acc[p] = acc[p] + acc[p + s];
+  if constexpr (kCount > 1) {
+    constexpr std::int64_t kHalf = kCount / 2;
+    unrolled<kHalf>([&](auto p) { acc[p.value] = acc[p.value] + acc[p.value + kHalf]; });
+    return sum_pairs<kHalf>(acc);
+  } else {
+    return acc[0];
   }
-  return acc[0];
 }
 
 // Folds a whole tile, in registers, into a VecPair whose lanes LaneSums halves further.
@@ -99,20 +103,29 @@ RMSNORM_INLINE VecPair fold_whole_tile(const Factors& row, std::int64_t begin) {
 template <class Factors>
 RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
   if (count >= kTileColumns) return fold_whole_tile(row, begin);
-  VecPair acc[kPairs] = {};
+  VecPair acc[kPairs];
+  unrolled<kPairs>([&](auto p) { acc[p.value] = zero_pair(); });
   const Factors factors = row.from(begin);
   std::int64_t j = 0;
   for (; j + kAccumulators <= count; j += kAccumulators) {
-    for (std::int64_t p = 0; p < kPairs; ++p) acc[p] = factors.step(j + p * kPairColumns, acc[p]);
+    unrolled<kPairs>([&](auto p) {
+      acc[p.value] = factors.step(j + p.value * kPairColumns, acc[p.value]);
+    });
   }
-  for (std::int64_t p = 0; p < kPairs; ++p, j += kPairColumns) {
-    const std::int64_t rest = count - j;
-    if (rest >= kPairColumns) {
-      acc[p] = factors.step(j, acc[p]);
-    } else if (rest > 0) {
-      acc[p] = factors.part(j, 0, rest, acc[p]);
-    }
-  }
+  if (j == count) return sum_pairs(acc);
+  // The last columns, fewer than a VecPair, belong to this accumulator.
+  const std::int64_t last = (count - j) / kPairColumns;
+  const std::int64_t rest = (count - j) % kPairColumns;
+  VecPair masked = acc[0];
+  unrolled<kPairs>([&](auto p) {
+    if (p.value < last) acc[p.value] = factors.step(j + p.value * kPairColumns, acc[p.value]);
+    if (p.value == last) masked = acc[p.value];
+  });
+  if (rest == 0) return sum_pairs(acc);
+  masked = factors.part(j + last * kPairColumns, 0, rest, masked);
+  unrolled<kPairs>([&](auto p) {
+    if (p.value == last) acc[p.value] = masked;
+  });
   return sum_pairs(acc);
 }
 

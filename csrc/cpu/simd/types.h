@@ -22,6 +22,20 @@ struct Bool {
   static constexpr bool value = kValue;
 };
 
+// function(Index<0>{}) … function(Index<kCount - 1>{}): a loop whose arrays stay in registers, since
+// constants alone index them.
+template <std::int64_t kIndex>
+struct Index {
+  static constexpr std::int64_t value = kIndex;
+};
+template <std::int64_t kCount, std::int64_t kFirst = 0, class Function>
+RMSNORM_INLINE void unrolled(const Function& function) {
+  if constexpr (kFirst < kCount) {
+    function(Index<kFirst>{});
+    unrolled<kCount, kFirst + 1>(function);
+  }
+}
+
 // 2 * kLanes consecutive columns of a row.
 template <class Vec>
 struct PairOf {
