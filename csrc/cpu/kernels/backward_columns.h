@@ -1,7 +1,8 @@
 // dx of the columns of a block of rows, and their sums of dy * xhat.
 //
 // A row of partial sums holds VecPairs in the order of the tensors, as rows are cut (AlignedBody):
-// the head at column 0, the body, the tail at the end; of a short row, one VecPair.
+// the head at column 0, the body, the tail at the end; of a short row, one VecPair. Where the sums
+// of the body are dweight already (sums_are_dweight), they are left there instead.
 #pragma once
 
 #include "../../op/formula.h"
@@ -18,10 +19,44 @@ RMSNORM_INLINE AlignedBody backward_body(const BackwardArgs& args) {
   return aligned_body(static_cast<const X*>(aligned), args.shape.hidden_size);
 }
 
-// Columns are computed in stripes through all rows of a block, whose weights and partial sums stay
-// in registers. Narrower stripes leave the caches' prefetchers too little of a row: measured at
-// 32x4096 with AVX-512, 64 columns take 1.4 times as long, and 192 or 256 as long as 128.
-static constexpr std::int64_t kRegisterPairs = 128 / kPairColumns < 8 ? 128 / kPairColumns : 8;
+// Whether the sums of the rows are dweight: there is one row group, of its own type, and nothing to
+// add it to. Measured with AVX2, one thread: backward takes 0.93 of the time at 1x4096.
+template <class X>
+RMSNORM_INLINE bool sums_are_dweight(const BackwardArgs& args) {
+  return __is_same(X, float) && args.dweight != nullptr && !args.accumulate &&
+         row_group_count(args.shape.rows) == 1;
+}
+
+// Where the sums of a row group are left, each in VecPairs; null if dweight is not wanted.
+struct PartialSums {
+  float* head;  // or of a row that is less than a VecPair
+  float* body;
+  float* tail;
+};
+
+template <class X>
+RMSNORM_INLINE PartialSums partial_sums(const BackwardArgs& args, AlignedBody body,
+                                        float* partial) {
+  if (partial == nullptr) return {nullptr, nullptr, nullptr};
+  float* const after_head = partial + (body.begin > 0 ? kPairColumns : 0);
+  float* const tail = after_head + (body.end - body.begin);
+  if (!sums_are_dweight<X>(args)) return {partial, after_head, tail};
+  return {partial, static_cast<float*>(args.dweight) + body.begin, tail};
+}
+
+// Whether weights and partial sums of a stripe of columns stay in registers through all rows of a
+// block. Of 16 registers too few are left for that.
+static constexpr bool kHasStripes = kRegisters >= 32;
+
+// Narrower stripes leave the caches' prefetchers too little of a row: measured at 32x4096 with
+// AVX-512, 64 columns take 1.4 times as long, and 192 or 256 as long as 128.
+static constexpr std::int64_t kStripePairs = 128 / kPairColumns < 8 ? 128 / kPairColumns : 8;
+
+// Without stripes so many rows are computed side by side, and share weights and partial sums. More
+// compete for the lines of the nearest cache, which has 8 of each set: rows of 4096 floats in
+// arrays that are aligned alike map dy, x and dx of every row to the same ones. Measured with AVX2
+// at 8x4096, such arrays: 4 rows take 1.3 times as long, stripes 1.08 times.
+static constexpr std::int64_t kRowsAtOnce = 2;
 
 // One row of backward: what its columns need besides w.
 template <class X>
@@ -42,9 +77,9 @@ struct BackwardBlock {
   std::int64_t hidden_size;
   AlignedBody body;
   const Weights<X>& weights;
-  float* partials;  // null if dweight is not wanted
-  bool is_fresh;    // the partial sums start here
-  Stores stores;    // of dx
+  PartialSums partials;
+  bool is_fresh;  // the partial sums start here
+  Stores stores;  // of dx
 };
 
 // What columns are computed for: of tensors of X, with weights or without, in Llama's order or not,
@@ -73,10 +108,21 @@ RMSNORM_INLINE VecPair backward_pair(VecPair dy, VecPair x, VecPair w, const Bac
   return dx_of(g, xhat, rstd, Vec::broadcast(-row.cbar));
 }
 
+// dx of one VecPair of a row's columns, in memory; acc gains dy * xhat.
+template <class G, class X>
+RMSNORM_INLINE void write_backward_pair(const BackwardRow<X>& row, std::int64_t column, VecPair w,
+                                        VecPair& acc) {
+  VecPair dx =
+      backward_pair<G>(load_pair<X>(row.dy + column), load_pair<X>(row.x + column), w, row, acc);
+  if constexpr (!G::kDx) return;
+  if (row.dsum != nullptr) dx = dx + load_pair<X>(row.dsum + column);
+  RowWriter<X, Floats::kQuietNaN, G::kStores>{row.dx}.at(column, dx);
+}
+
 // kPairCount whole VecPairs of columns from column j on, of all rows of a block. Weights and
 // partial sums stay in registers for all of them.
 template <class G, std::int64_t kPairCount, class X>
-RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j, float* partial) {
+RMSNORM_INLINE void backward_stripe(const BackwardBlock<X>& block, std::int64_t j, float* partial) {
   VecPair w[kPairCount];
   VecPair acc[kPairCount];
   for (std::int64_t p = 0; p < kPairCount; ++p) {
@@ -89,14 +135,8 @@ RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j
   for (std::int64_t r = 0; r < count; ++r) {
     // A copy: what is stored could be anywhere, and memory would be read again after every store.
     const BackwardRow<X> row = rows[r];
-    const RowWriter<X, Floats::kQuietNaN, G::kStores> to{row.dx};
     for (std::int64_t p = 0; p < kPairCount; ++p) {
-      const std::int64_t column = j + p * kPairColumns;
-      VecPair dx = backward_pair<G>(load_pair<X>(row.dy + column), load_pair<X>(row.x + column),
-                                    w[p], row, acc[p]);
-      if constexpr (!G::kDx) continue;
-      if (row.dsum != nullptr) dx = dx + load_pair<X>(row.dsum + column);
-      to.at(column, dx);
+      write_backward_pair<G>(row, j + p * kPairColumns, w[p], acc[p]);
     }
   }
   for (std::int64_t p = 0; p < kPairCount; ++p) {
@@ -104,16 +144,14 @@ RMSNORM_INLINE void backward_pairs(const BackwardBlock<X>& block, std::int64_t j
   }
 }
 
-// The whole VecPairs of columns, whose partial sums begin at `partial`. The last of them come
-// first, of which the nearest cache still has what the fold read: dx alone takes 0.9 of the time at
-// 32x4096 on two threads. In parts, each of which goes up: on the way down the caches' prefetchers
-// do not help, and 512x4096 takes 1.5 times as long.
+// The last columns come first, of which the nearest cache still has what the fold read: dx alone
+// takes 0.9 of the time at 32x4096 on two threads. In parts, each of which goes up: on the way down
+// the caches' prefetchers do not help, and 512x4096 takes 1.5 times as long.
 static constexpr std::int64_t kUpColumns = 1024;
 
 template <class G, class X>
-[[gnu::noinline]] void backward_columns(const BackwardBlock<X>& block, Range columns,
-                                        float* partial) {
-  constexpr std::int64_t kHeld = kRegisterPairs * kPairColumns;
+RMSNORM_INLINE void backward_stripes(const BackwardBlock<X>& block, Range columns, float* partial) {
+  constexpr std::int64_t kHeld = kStripePairs * kPairColumns;
   static_assert(kUpColumns % kHeld == 0);
   std::int64_t begin = columns.end;
   for (std::int64_t end = columns.end; end > columns.begin; end = begin) {
@@ -124,8 +162,43 @@ template <class G, class X>
       j += by;
       if (G::kDweight) sums += by;
     };
-    for (; j + kHeld <= end; advance(kHeld)) backward_pairs<G, kRegisterPairs>(block, j, sums);
-    for (; j < end; advance(kPairColumns)) backward_pairs<G, 1>(block, j, sums);
+    for (; j + kHeld <= end; advance(kHeld)) backward_stripe<G, kStripePairs>(block, j, sums);
+    for (; j < end; advance(kPairColumns)) backward_stripe<G, 1>(block, j, sums);
+  }
+}
+
+// Whole VecPairs of columns of kRows rows of a block, from row `first` on.
+template <class G, std::int64_t kRows, class X>
+RMSNORM_INLINE void backward_side_by_side(const BackwardBlock<X>& block, std::int64_t first,
+                                          Range columns, float* partial) {
+  BackwardRow<X> row[kRows];
+  unrolled<kRows>([&](auto r) { row[r.value] = block.rows[first + r.value]; });
+  const bool is_fresh = block.is_fresh && first == 0;
+  WeightPairs<X> weights{};
+  if constexpr (G::kWeighted) weights = block.weights.from(columns.begin);
+  for (std::int64_t j = 0; j < columns.end - columns.begin; j += kPairColumns) {
+    VecPair w{};
+    if constexpr (G::kWeighted) w = weights.at(j);
+    VecPair acc = zero_pair();
+    if (G::kDweight && !is_fresh) acc = load_floats<false>(partial + j);
+    unrolled<kRows>(
+        [&](auto r) { write_backward_pair<G>(row[r.value], columns.begin + j, w, acc); });
+    if constexpr (G::kDweight) store_floats<false>(partial + j, acc);
+  }
+}
+
+// Whole VecPairs of columns of a block, whose partial sums begin at `partial`.
+template <class G, class X>
+[[gnu::noinline]] void backward_columns(const BackwardBlock<X>& block, Range columns,
+                                        float* partial) {
+  if constexpr (kHasStripes) {
+    backward_stripes<G>(block, columns, partial);
+  } else {
+    std::int64_t r = 0;
+    for (; r + kRowsAtOnce <= block.count; r += kRowsAtOnce) {
+      backward_side_by_side<G, kRowsAtOnce>(block, r, columns, partial);
+    }
+    for (; r < block.count; ++r) backward_side_by_side<G, 1>(block, r, columns, partial);
   }
 }
 
@@ -213,18 +286,17 @@ template <class X>
                                       const ColumnKernels<X>& kernels) {
   const std::int64_t hidden_size = block.hidden_size;
   const AlignedBody body = block.body;
-  float* const partials = block.partials;
+  const PartialSums& partials = block.partials;
   if (hidden_size < kPairColumns) {
     BackwardParts row;
-    row.add(0, {0, hidden_size}, partials);
+    row.add(0, {0, hidden_size}, partials.head);
     return kernels.short_row(block, row);
   }
   const bool has_begin = body.begin > 0;
   const bool has_end = body.end < hidden_size;
-  // Of column j. No partial sums are none of any column.
+  // The sums of column j. If there are none, of no column.
   const auto at = [&](std::int64_t j) {
-    const std::int64_t edge = has_begin ? kPairColumns : 0;
-    return partials == nullptr ? nullptr : partials + edge + (j - body.begin);
+    return partials.body == nullptr ? nullptr : partials.body + (j - body.begin);
   };
   constexpr Range kWhole{0, kPairColumns};
   std::int64_t begin = body.begin;
@@ -232,7 +304,7 @@ template <class X>
   BackwardParts at_begin;
   BackwardParts at_end;
   if (has_begin) {
-    at_begin.add(0, {0, body.begin}, partials);
+    at_begin.add(0, {0, body.begin}, partials.head);
     if (begin < end) at_begin.add(begin, kWhole, at(begin));
     begin += kPairColumns;
   }
@@ -242,7 +314,7 @@ template <class X>
       end -= kPairColumns;
       parts.add(end, kWhole, at(end));
     }
-    parts.add(body.tail, {body.end - body.tail, kPairColumns}, at(body.end));
+    parts.add(body.tail, {body.end - body.tail, kPairColumns}, partials.tail);
   }
   if (at_begin.count > 0) kernels.parts(block, at_begin);
   if (begin < end) kernels.columns(block, {begin, end}, at(begin));

@@ -43,15 +43,16 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
   const AlignedBody body =
       hidden_size < kPairColumns ? AlignedBody{0, 0, 0} : backward_body<X>(args);
   const std::int64_t head = body.begin > 0 ? kPairColumns : 0;
-  for (std::int64_t i = part.begin; i < part.end; i += kPairColumns) {
-    const std::int64_t j = body.begin + i - head;
-    if (i < head) {
-      finish_edge(0, 0, body.begin, sum_at(i));
-    } else if (j < body.end) {
-      finish(dweight + j, sum_at(i));
-    } else if (j == body.end && j < hidden_size) {
-      finish_edge(body.tail, j - body.tail, hidden_size - body.tail, sum_at(i));
+  const std::int64_t tail = head + (body.end - body.begin);
+  if (part.begin < head) finish_edge(0, 0, body.begin, sum_at(0));
+  if (!sums_are_dweight<X>(args)) {
+    const std::int64_t end = part.end < tail ? part.end : tail;
+    for (std::int64_t i = part.begin < head ? head : part.begin; i < end; i += kPairColumns) {
+      finish(dweight + body.begin + (i - head), sum_at(i));
     }
+  }
+  if (body.end < hidden_size && part.begin <= tail && tail < part.end) {
+    finish_edge(body.tail, body.end - body.tail, hidden_size - body.tail, sum_at(tail));
   }
 }
 

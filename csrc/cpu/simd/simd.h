@@ -4,6 +4,7 @@
 //   Vec          kLanes floats: zero(), broadcast(), load(), store(); and, rounded to nearest even,
 //                +, *, fma(a, b, c) = a * b + c, sqrt, divide
 //   VecPair      two Vec {a, b}: 2 * kLanes consecutive columns of a row
+//   kRegisters   how many Vec the registers hold
 //   kInterleaved<X>  the order of a VecPair of X: false, a holds the first kLanes columns and b the
 //                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
 //   interleave, deinterleave   from the first order to the second, and back

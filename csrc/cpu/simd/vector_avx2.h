@@ -20,6 +20,8 @@ struct Vec {
 
 using VecPair = PairOf<Vec>;
 
+static constexpr int kRegisters = 16;
+
 RMSNORM_INLINE Vec operator+(Vec x, Vec y) { return {_mm256_add_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec operator*(Vec x, Vec y) { return {_mm256_mul_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {_mm256_fmadd_ps(x.v, y.v, z.v)}; }

@@ -21,6 +21,8 @@ struct Vec {
 
 using VecPair = PairOf<Vec>;
 
+static constexpr int kRegisters = 32;
+
 RMSNORM_INLINE Vec operator+(Vec x, Vec y) { return {_mm512_add_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec operator*(Vec x, Vec y) { return {_mm512_mul_ps(x.v, y.v)}; }
 RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }

@@ -20,6 +20,8 @@ struct Vec {
 
 using VecPair = PairOf<Vec>;
 
+static constexpr int kRegisters = 32;
+
 RMSNORM_INLINE Vec operator+(Vec x, Vec y) { return {vaddq_f32(x.v, y.v)}; }
 RMSNORM_INLINE Vec operator*(Vec x, Vec y) { return {vmulq_f32(x.v, y.v)}; }
 RMSNORM_INLINE Vec fma(Vec x, Vec y, Vec z) { return {vfmaq_f32(z.v, x.v, y.v)}; }
