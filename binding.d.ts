@@ -216,5 +216,11 @@ export interface Binding {
   devices(): NativeDevice[] | Error;
 
   numThreads(): number;
+  /** What the number comes from, and the quota in processors; 0 unless it comes from one. */
+  numThreadsSource(): [
+    source:
+      'setNumThreads' | 'RMSNORM_NUM_THREADS' | 'cgroup quota' | 'affinity mask' | 'processors',
+    quota: number,
+  ];
   setNumThreads(count: number): void;
 }

@@ -30,8 +30,10 @@ export {
   cpuVariants,
   getCpuVariant,
   getNumThreads,
+  getNumThreadsSource,
   setCpuVariant,
   setNumThreads,
+  type NumThreadsSource,
 } from './settings';
 export { devices, type CudaDevice, type DeviceList, type DeviceName } from './gpu/devices';
 export { DeviceBuffer, type CopyPartner, type DeviceBufferFromOptions } from './gpu/device-buffer';

@@ -3,9 +3,21 @@ import { adoptNativeError, argumentError } from './core/errors';
 
 const maxThreads = 256;
 
+/** What decides {@link getNumThreads}, as {@link getNumThreadsSource} says it. */
+export type NumThreadsSource =
+  | 'setNumThreads'
+  | 'RMSNORM_NUM_THREADS'
+  | 'affinity mask'
+  | 'cgroup quota of 1 processor'
+  | `cgroup quota of ${number} processors`
+  | 'processors';
+
 /**
- * Threads that a call uses at most, its own included: `RMSNORM_NUM_THREADS`, else the processors
- * this process may run on, until {@link setNumThreads}. Small calls use fewer.
+ * Threads that a call uses at most, its own included. Small calls use fewer.
+ *
+ * The number is what {@link setNumThreads} set, else `RMSNORM_NUM_THREADS`, else the number of
+ * processors that this process may use, found at the first call: those of its affinity mask, and on
+ * Linux at most its cgroup's CPU quota, rounded up. {@link getNumThreadsSource} says which it is.
  *
  * The count is that of the process. A worker whose own `env` has another `RMSNORM_NUM_THREADS` when
  * it loads the package has a count of its own, for all calls that it makes.
@@ -15,6 +27,22 @@ const maxThreads = 256;
  */
 export function getNumThreads(): number {
   return native(() => binding.numThreads());
+}
+
+/**
+ * What {@link getNumThreads} comes from, for logs: `'setNumThreads'`, `'RMSNORM_NUM_THREADS'`,
+ * `'affinity mask'`, a quota such as `'cgroup quota of 0.5 processors'`, or `'processors'` if nothing
+ * allows fewer than the machine has.
+ *
+ * @throws Error `ERR_INVALID_ENVIRONMENT`, as {@link getNumThreads} does
+ */
+export function getNumThreadsSource(): NumThreadsSource {
+  const [source, quota] = native(() => binding.numThreadsSource());
+  if (source !== 'cgroup quota') return source;
+  const processors = Number(quota.toFixed(3));
+  return processors === 1
+    ? 'cgroup quota of 1 processor'
+    : `cgroup quota of ${processors} processors`;
 }
 
 /**

@@ -1,5 +1,11 @@
 import { Command } from 'commander';
-import { cpuVariants, devices, type CudaDevice } from 'fused-rmsnorm';
+import {
+  cpuVariants,
+  devices,
+  getNumThreadsSource,
+  type CudaDevice,
+  type NumThreadsSource,
+} from 'fused-rmsnorm';
 
 import { addonFile } from '../environment/addon';
 import { findKernels, type Kernels } from '../environment/kernels';
@@ -36,6 +42,8 @@ interface Info extends Machine {
   /** The file of the addon that this process has loaded. */
   readonly addon: string | null;
   readonly variants: readonly string[];
+  /** What `threads` comes from. */
+  readonly threadsSource: NumThreadsSource;
   readonly gpus: readonly CudaDevice[];
   /** Why there are no GPUs; null if there are. */
   readonly gpusReason: string | null;
@@ -50,6 +58,7 @@ function findAll(): Info {
     nodeApi: Number(process.versions['napi']) || null,
     addon,
     variants: cpuVariants(),
+    threadsSource: getNumThreadsSource(),
     gpus: [...gpus],
     gpusReason: gpus.reason,
     kernels: addon === null ? null : findKernels(addon),
@@ -64,7 +73,7 @@ function textOf(found: Info): string {
     ['addon', found.addon ?? 'unknown'],
     ['CPU', `${found.cpu}, ${found.processors} processors`],
     ['variant', `${found.variant} (there are ${found.variants.join(', ')})`],
-    ['threads', `${found.threads} at most`],
+    ['threads', `${found.threads} at most (${found.threadsSource})`],
     ...gpus.map((gpu): [string, string] => ['GPU', describeGpu(gpu)]),
     ...(gpusReason === null ? [] : [['GPU', `none. ${gpusReason}`] as [string, string]]),
     ...kernelLines(kernels),

@@ -6,6 +6,7 @@
 
 #include "calls.h"
 #include "cpu/schedule.h"
+#include "cpu/thread_count.h"
 #include "cpu/thread_pool.h"
 
 namespace rmsnorm::bench {

@@ -4,15 +4,12 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
 #include <mutex>
-#include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "../os/floating_point.h"
-#include "../os/platform.h"
 
 namespace rmsnorm::cpu {
 namespace {
@@ -188,50 +185,7 @@ Pool& pool() {
   return instance;
 }
 
-std::atomic<int> process_thread_count{0};  // 0: not yet
-
 }  // namespace
-
-OwnThreadCount read_thread_count(const std::string& text) {
-  char* end = nullptr;
-  const long value = std::strtol(text.c_str(), &end, 10);
-  if (*end == '\0' && value >= 1 && value <= kMaxThreads) return {static_cast<int>(value), {}};
-  return {1,
-          {Code::kInvalidEnvironment,
-           "The environment variable RMSNORM_NUM_THREADS must be a whole number from 1 to " +
-               std::to_string(kMaxThreads) + ". Received '" + text + "'"}};
-}
-
-OwnThreadCount* own_thread_count() {
-  return static_cast<OwnThreadCount*>(borrowed_thread_pointer());
-}
-void use_own_thread_count(OwnThreadCount* own) { set_borrowed_thread_pointer(own); }
-
-Status thread_count(int* count) {
-  if (const OwnThreadCount* const own = own_thread_count()) {
-    *count = own->count;
-    return own->status;
-  }
-  *count = process_thread_count.load(std::memory_order_relaxed);
-  if (*count != 0) return {};
-  if (const auto text = environment_variable("RMSNORM_NUM_THREADS")) {
-    const OwnThreadCount read = read_thread_count(*text);
-    RMSNORM_TRY(read.status);
-    *count = read.count;
-  } else {
-    *count = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
-  }
-  process_thread_count.store(*count, std::memory_order_relaxed);
-  return {};
-}
-
-void set_thread_count(int count) {
-  if (OwnThreadCount* const own = own_thread_count()) {
-    *own = {count, {}};
-  } else {
-    process_thread_count.store(count, std::memory_order_relaxed);
-  }
-}
 
 void parallel_for(std::int64_t items, std::int64_t grain, int threads, Task task) {
   const FloatingPointScope mode;

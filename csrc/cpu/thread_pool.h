@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
-#include "../op/status.h"
+#include "thread_count.h"
 
 namespace rmsnorm::cpu {
 
@@ -15,26 +14,6 @@ struct Task {
   void (*run)(void* context, std::int64_t begin, std::int64_t end, int slot);
   void* context;
 };
-
-// Threads used at most, the caller's included: the calling thread's own count, if it has one, else
-// the process's. That is RMSNORM_NUM_THREADS, else the processors this process may run on.
-// set_thread_count sets whichever it is. kInvalidEnvironment if the variable is not in
-// [1, kMaxThreads].
-Status thread_count(int* count);
-void set_thread_count(int count);
-
-// A count in place of the process's, or why there is none.
-struct OwnThreadCount {
-  int count = 1;
-  Status status;
-};
-
-// What a variable of that name in another environment than the process's says.
-OwnThreadCount read_thread_count(const std::string& text);
-
-// The calling thread's own count, null at first. It must stay as long as it is in use.
-OwnThreadCount* own_thread_count();
-void use_own_thread_count(OwnThreadCount* own);
 
 // Cuts [0, items) into pieces of at most `grain` and runs them on up to `threads` threads, each
 // starting with its own contiguous share and then helping the others; on one thread it is one

@@ -7,7 +7,7 @@
 
 #include <optional>
 
-#include "../cpu/thread_pool.h"
+#include "../cpu/thread_count.h"
 #include "../op/status.h"
 #include "promise.h"
 

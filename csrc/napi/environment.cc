@@ -6,6 +6,7 @@
 #include <new>
 #include <string>
 
+#include "../cpu/thread_pool.h"
 #include "../cpu/warm_memory.h"
 #include "../cuda/host/backend.h"
 #include "../cuda/runtime/allocation.h"

@@ -14,7 +14,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "../cpu/thread_pool.h"
+#include "../cpu/thread_count.h"
 #include "../cuda/host/transfer.h"
 #include "../cuda/runtime/stream.h"
 #include "async_calls.h"

@@ -110,6 +110,7 @@ const valid: Readonly<Record<Name, () => unknown[]>> = {
   cpuVariant: () => [],
   setCpuVariant: () => ['scalar'],
   numThreads: () => [],
+  numThreadsSource: () => [],
   setNumThreads: () => [2],
 };
 

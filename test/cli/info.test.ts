@@ -6,6 +6,7 @@ import path from 'node:path';
 
 import { findKernels, type Kernels } from '../../bench/environment/kernels';
 import { packageVersion } from '../../bench/environment/package';
+import { pinTo, processors } from '../support/cpu-limits';
 import { hasSimulator, simulator } from '../support/processes';
 import { cli, root, widthOf } from './program';
 
@@ -28,6 +29,25 @@ describe('info', () => {
     expect(stdout.match(/^GPU: +cuda:[01]: cudasim /gm)?.length).toBe(2);
     expect(stdout).toMatch(/^architectures: .*compute_75\+80\S* \d+ KiB/m);
     expect(widthOf(stdout)).toBeLessThanOrEqual(80);
+  });
+
+  const pinned = pinTo(1);
+  const pinnedTest = 'missing' in pinned ? test.skip : test;
+  const reason = 'missing' in pinned ? ` (skipped: ${pinned.missing})` : '';
+  const [by, source] = [
+    'missing' in pinned ? [] : pinned.command,
+    processors > 1 ? 'affinity mask' : 'processors',
+  ];
+  pinnedTest(`says where the number of threads comes from${reason}`, async () => {
+    const text = async (env: NodeJS.ProcessEnv) => (await cli(['info'], { env, by })).stdout;
+    expect(await text({})).toMatch(new RegExp(`^threads: +1 at most \\(${source}\\)$`, 'm'));
+    const variable = { RMSNORM_NUM_THREADS: '3' };
+    expect(await text(variable)).toMatch(/^threads: +3 at most \(RMSNORM_NUM_THREADS\)$/m);
+    const json = async (env: NodeJS.ProcessEnv) =>
+      JSON.parse((await cli(['info', '--json'], { env, by })).stdout) as unknown;
+    expect(await json({})).toMatchObject({ threads: 1, threadsSource: source });
+    const found = { threads: 3, threadsSource: 'RMSNORM_NUM_THREADS' };
+    expect(await json(variable)).toMatchObject(found);
   });
 
   describe('--json', () => {

@@ -16,6 +16,8 @@ export interface Ending {
 interface Settings {
   readonly program?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** A command that runs the program, which its arguments name. */
+  readonly by?: readonly string[];
   /** A signal to send as soon as something is written to stderr. */
   readonly signal?: NodeJS.Signals;
 }
@@ -23,7 +25,9 @@ interface Settings {
 /** Runs the program with nothing of the environment but what is said. */
 export function cli(args: readonly string[], settings: Settings = {}): Promise<Ending> {
   const env = { PATH: process.env['PATH'], ...settings.env };
-  const child = spawn(process.execPath, [settings.program ?? program, ...args], { env, cwd: root });
+  const node = [process.execPath, settings.program ?? program];
+  const [file = '', ...rest] = [...(settings.by ?? []), ...node, ...args];
+  const child = spawn(file, rest, { env, cwd: root });
   const written = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => {

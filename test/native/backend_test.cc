@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/thread_count.h"
 #include "cpu/thread_pool.h"
 #include "support.h"
 

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "../../cpu/backend.h"
+#include "../../cpu/thread_count.h"
 #include "../../cpu/thread_pool.h"
 #include "../../os/platform.h"
 #include "../results.h"
@@ -65,10 +66,36 @@ Status set_cpu_variant(Arguments& arguments) {
   return {};
 }
 
+const char* source_name(cpu::ThreadCountSource source) {
+  switch (source) {
+    case cpu::ThreadCountSource::kSet:
+      return "setNumThreads";
+    case cpu::ThreadCountSource::kEnvironment:
+      return "RMSNORM_NUM_THREADS";
+    case cpu::ThreadCountSource::kCgroupQuota:
+      return "cgroup quota";
+    case cpu::ThreadCountSource::kAffinityMask:
+      return "affinity mask";
+    case cpu::ThreadCountSource::kProcessors:
+      break;
+  }
+  return "processors";
+}
+
 Status num_threads(Arguments& arguments) {
   int count = 0;
   RMSNORM_TRY(cpu::thread_count(&count));
   arguments.returns(make_number(arguments.env(), count));
+  return {};
+}
+
+// The source's name, and the quota.
+Status num_threads_source(Arguments& arguments) {
+  cpu::ThreadCount found;
+  RMSNORM_TRY(cpu::find_thread_count(&found));
+  arguments.returns(
+      make_list(arguments.env(), {make_string(arguments.env(), source_name(found.source)),
+                                  make_number(arguments.env(), found.quota)}));
   return {};
 }
 
@@ -86,6 +113,7 @@ constexpr napi_property_descriptor kMethods[] = {
     method<cpu_variant>("cpuVariant"),
     method<set_cpu_variant>("setCpuVariant"),
     method<num_threads>("numThreads"),
+    method<num_threads_source>("numThreadsSource"),
     method<set_num_threads>("setNumThreads"),
 };
 

@@ -14,20 +14,13 @@
 #include <memory>
 #include <system_error>
 
+#include "open_file.h"
+
 namespace rmsnorm {
 namespace {
 
 thread_local std::unique_ptr<void, void (*)(void*)> kept_pointer{nullptr, nullptr};
 thread_local void* borrowed_pointer = nullptr;
-
-// An open file, closed at the end of its scope.
-struct OpenFile {
-  int descriptor;
-
-  ~OpenFile() {
-    if (descriptor >= 0) close(descriptor);
-  }
-};
 
 std::string error_text(int error) { return std::generic_category().message(error); }
 
@@ -62,7 +55,7 @@ std::optional<std::string> environment_variable(const char* name) {
 void* open_library(const std::string& name, std::string* error) {
   if (name.find('/') != std::string::npos) {
     // dlopen() would wait for the other end of a pipe.
-    const OpenFile file{open(name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
+    const OpenFile file{open_to_read(name.c_str())};
     FileFacts facts;
     if (file.descriptor >= 0 && read_facts(file.descriptor, &facts) && !facts.is_regular) {
       *error = not_regular_text();
@@ -91,7 +84,7 @@ std::string module_path() {
 
 std::optional<std::string> read_file(const std::string& path, std::size_t most,
                                      std::vector<std::byte>* bytes) {
-  const OpenFile file{open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
+  const OpenFile file{open_to_read(path.c_str())};
   if (file.descriptor < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return kMissingText;
     return errno == ENXIO ? not_regular_text() : error_text(errno);  // a socket

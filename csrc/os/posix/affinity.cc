@@ -1,0 +1,39 @@
+#include "affinity.h"
+
+#if defined(__linux__)
+
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <vector>
+
+namespace rmsnorm {
+namespace {
+
+using Word = unsigned long;  // the kernel's unit of a mask
+
+constexpr std::size_t kWordBits = 8 * sizeof(Word);
+constexpr std::size_t kFirstBits = 1024;                 // of a cpu_set_t
+constexpr std::size_t kMostBits = std::size_t{1} << 20;  // no kernel has as many processors
+
+}  // namespace
+
+// The kernel refuses a mask with fewer bits than it has processors, so the mask grows until it
+// fits.
+int affinity_count(ReadAffinity read) {
+  for (std::size_t bits = kFirstBits; bits <= kMostBits; bits *= 2) {
+    std::vector<Word> mask(bits / kWordBits);
+    if (read(getpid(), bits / 8, reinterpret_cast<cpu_set_t*>(mask.data())) == 0) {
+      int count = 0;
+      for (const Word word : mask) count += std::popcount(word);
+      return count;
+    }
+    if (errno != EINVAL) return 0;
+  }
+  return 0;
+}
+
+}  // namespace rmsnorm
+
+#endif
