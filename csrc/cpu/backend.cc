@@ -10,6 +10,7 @@
 #include "../os/platform.h"
 #include "features.h"
 #include "schedule.h"
+#include "thread_count.h"
 #include "thread_pool.h"
 
 namespace rmsnorm::cpu {

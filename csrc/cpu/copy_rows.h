@@ -7,6 +7,7 @@
 #include "../op/rms_norm.h"
 #include "../op/status.h"
 #include "schedule.h"
+#include "thread_count.h"
 #include "thread_pool.h"
 
 namespace rmsnorm::cpu {

@@ -7,7 +7,6 @@
 
 #include "../os/platform.h"
 #include "../os/processors.h"
-#include "thread_pool.h"
 
 namespace rmsnorm::cpu {
 namespace {

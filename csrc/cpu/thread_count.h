@@ -8,6 +8,8 @@
 
 namespace rmsnorm::cpu {
 
+static constexpr int kMaxThreads = 256;
+
 enum class ThreadCountSource : std::uint16_t {
   kSet,           // set_thread_count()
   kEnvironment,   // RMSNORM_NUM_THREADS

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../os/floating_point.h"
+#include "thread_count.h"
 
 namespace rmsnorm::cpu {
 namespace {
@@ -26,15 +27,19 @@ inline void pause() {
 #endif
 }
 
-// Whether `ready` came true while lingering.
+// Whether `ready` came true while lingering. A look at the clock takes as long as several at
+// memory.
 template <class Ready>
 bool linger_until(const Ready& ready) {
+  constexpr int kLooks = 8;
   const auto patience = std::chrono::steady_clock::now() + kLinger;
-  while (!ready()) {
-    if (std::chrono::steady_clock::now() >= patience) return false;
-    pause();
-  }
-  return true;
+  do {
+    for (int i = 0; i < kLooks; ++i) {
+      if (ready()) return true;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() < patience);
+  return false;
 }
 
 // Takes a lock that is held for less than a microsecond: a thread that sleeps for it instead wakes
@@ -55,15 +60,16 @@ struct alignas(64) Share {
   std::int64_t end;
 };
 
-// One parallel_for: lives on its caller's stack, and is in the queue while threads may join it.
-// What a thread reads to join it is on one cache line.
+// One parallel_for: lives on its caller's stack. What a worker reads before it begins is on one
+// cache line.
 struct Job {
   Task task;
   std::int64_t grain;
   int slots;
-  int joined = 1;               // slots given out, the caller's first; under the pool's mutex
-  std::atomic<int> working{0};  // workers inside; changed under the pool's mutex
-  Job* following = nullptr;     // the queue is a list through the jobs
+  std::atomic<int> joined{1};   // slots given out, the caller's first
+  std::atomic<int> working{0};  // workers that have it
+  int wanted = 0;  // workers that may still take it from the queue; under the pool's mutex
+  Job* following = nullptr;  // the queue is a list through the jobs; under the pool's mutex
   Share shares[kMaxThreads];
 
   void work(int slot) {
@@ -79,52 +85,104 @@ struct Job {
   }
 };
 
+// Where a worker that looks for work finds its next job, on a cache line that nobody else writes
+// meanwhile: null while it looks, kAway while it does not, else the job.
+struct alignas(64) Mailbox {
+  static inline Job* const kAway = reinterpret_cast<Job*>(1);
+  std::atomic<Job*> job{kAway};
+};
+
+// Workers that look for work are handed a job through their mailboxes. The others, which sleep or
+// work for another caller, find it in a queue, as long as its caller is at work.
 class Pool {
  public:
   void run(Job& job) {
-    std::unique_lock lock(mutex_, std::defer_lock);
-    lock_soon(lock);
-    start_workers(job.slots - 1);
-    Job** last = &queue_;
-    while (*last != nullptr) last = &(*last)->following;
-    *last = &job;
-    ++calls_;
-    queued_.store(true, std::memory_order_release);
-    lock.unlock();
-    if (job.slots == 2) {
-      work_came_.notify_one();
-    } else {
-      work_came_.notify_all();
-    }
+    const int missing = job.slots - 1 - hand_out(job);
+    if (missing > 0) enqueue(job, missing);
     job.work(0);
-
-    lock_soon(lock);
-    leave_queue(job);
-    lock.unlock();
+    if (missing > 0) {
+      std::unique_lock lock(mutex_, std::defer_lock);
+      lock_soon(lock);
+      leave_queue(job);
+    }
     const auto done = [&] { return job.working.load() == 0; };
     if (linger_until(done)) return;
-    lock.lock();
+    std::unique_lock lock(mutex_);
+    sleeping_callers_.fetch_add(1);
     work_done_.wait(lock, done);
+    sleeping_callers_.fetch_sub(1);
   }
 
   void join() {
     std::vector<std::thread> ending;
     {
       const std::lock_guard lock(mutex_);
-      ++ending_generation_;
+      ++joins_;
+      worker_count_.store(0);
       ending.swap(workers_);
     }
     work_came_.notify_all();
     for (std::thread& worker : ending) worker.join();
+    const std::lock_guard lock(mutex_);
+    --joins_;
   }
 
  private:
-  // Fewer workers than asked for is not an error: the caller does what they do not.
+  // Gives the job to workers that look for one, in their order, so that a worker gets the same rows
+  // in a series of calls. Returns how many there are.
+  int hand_out(Job& job) {
+    int given = 0;
+    const int workers = worker_count_.load(std::memory_order_acquire);
+    for (int i = 0; i < workers && given < job.slots - 1; ++i) {
+      Job* looking = nullptr;
+      job.working.fetch_add(1, std::memory_order_relaxed);
+      if (mailboxes_[i].job.compare_exchange_strong(looking, &job)) {
+        ++given;
+      } else {
+        job.working.fetch_sub(1, std::memory_order_relaxed);
+      }
+    }
+    return given;
+  }
+
+  // The job of a worker that looks for one; null if it has lingered in vain, or there is a queue.
+  Job* look_for_job(Mailbox& mailbox) {
+    mailbox.job.store(nullptr);
+    linger_until([&] {
+      return mailbox.job.load(std::memory_order_acquire) != nullptr ||
+             has_queue_.load(std::memory_order_acquire);
+    });
+    Job* job = nullptr;
+    return mailbox.job.compare_exchange_strong(job, Mailbox::kAway) ? nullptr : job;
+  }
+
+  void enqueue(Job& job, int wanted) {
+    std::unique_lock lock(mutex_, std::defer_lock);
+    lock_soon(lock);
+    start_workers(job.slots - 1);
+    job.wanted = wanted;
+    Job** last = &queue_;
+    while (*last != nullptr) last = &(*last)->following;
+    *last = &job;
+    ++queued_jobs_;
+    has_queue_.store(true, std::memory_order_release);
+    lock.unlock();
+    if (wanted == 1) {
+      work_came_.notify_one();
+    } else {
+      work_came_.notify_all();
+    }
+  }
+
+  // Fewer workers than asked for is not an error: the caller does what they do not. There are none
+  // as long as those of before may still have their mailboxes.
   void start_workers(int wanted) {
+    if (joins_ > 0) return;
     try {
       while (static_cast<int>(workers_.size()) < wanted) {
         workers_.reserve(workers_.size() + 1);
-        workers_.emplace_back([this, generation = ending_generation_] { serve(generation); });
+        workers_.emplace_back([this, &mailbox = mailboxes_[workers_.size()]] { serve(mailbox); });
+        worker_count_.store(static_cast<int>(workers_.size()), std::memory_order_release);
       }
     } catch (const std::system_error&) {
     } catch (const std::bad_alloc&) {
@@ -138,45 +196,55 @@ class Pool {
         break;
       }
     }
-    queued_.store(queue_ != nullptr, std::memory_order_release);
+    has_queue_.store(queue_ != nullptr, std::memory_order_release);
   }
 
-  void serve(std::uint64_t generation) {
+  void serve(Mailbox& mailbox) {
     std::unique_lock lock(mutex_);
-    const auto ending = [&] { return ending_generation_ != generation; };
-    while (!ending()) {
-      if (queue_ == nullptr) {
-        // Called for work that was done before this thread was awake, it lingers for the next call:
-        // else it would be late for every one of a series.
-        const std::uint64_t calls = calls_;
+    while (joins_ == 0) {
+      if (queue_ != nullptr) {
+        Job& job = *queue_;
+        job.working.fetch_add(1, std::memory_order_relaxed);
+        if (--job.wanted == 0) leave_queue(job);
         lock.unlock();
-        linger_until([&] { return queued_.load(std::memory_order_acquire); });
+        help(job);
         lock_soon(lock);
-        work_came_.wait(lock, [&] { return calls_ != calls || ending(); });
         continue;
       }
-      Job& job = *queue_;
-      const int slot = job.joined++;
-      job.working.fetch_add(1);
-      if (job.joined == job.slots) leave_queue(job);
+      // Called for work that was done before this thread was awake, it looks for more all the same:
+      // else it would be late for every one of a series.
+      const std::uint64_t seen = queued_jobs_;
       lock.unlock();
-      {
-        const FloatingPointScope mode;
-        job.work(slot);
-      }
+      while (Job* const job = look_for_job(mailbox)) help(*job);
       lock_soon(lock);
-      if (job.working.fetch_sub(1) == 1) work_done_.notify_all();
+      work_came_.wait(lock, [&] { return queued_jobs_ != seen || joins_ > 0; });
     }
   }
 
-  std::mutex mutex_;
+  // The job may be gone as soon as it is counted out.
+  void help(Job& job) {
+    {
+      const FloatingPointScope mode;
+      job.work(job.joined.fetch_add(1, std::memory_order_relaxed));
+    }
+    if (job.working.fetch_sub(1) != 1 || sleeping_callers_.load() == 0) return;
+    // With the mutex: its caller is asleep, or has yet to look whether it is done.
+    std::unique_lock lock(mutex_);
+    lock.unlock();
+    work_done_.notify_all();
+  }
+
+  Mailbox mailboxes_[kMaxThreads];
+  std::atomic<int> worker_count_{0};  // changed under the mutex
+  std::atomic<int> sleeping_callers_{0};
+  alignas(64) std::atomic<bool> has_queue_{false};
+  alignas(64) std::mutex mutex_;
   std::condition_variable work_came_;
   std::condition_variable work_done_;
   std::vector<std::thread> workers_;
-  std::uint64_t ending_generation_ = 0;  // workers of an earlier one leave
-  std::uint64_t calls_ = 0;              // jobs ever queued
+  int joins_ = 0;                  // calls of join() under way: workers leave
+  std::uint64_t queued_jobs_ = 0;  // ever
   Job* queue_ = nullptr;
-  std::atomic<bool> queued_{false};
 };
 
 // Never destroyed: threads of an ending process may still be inside.

@@ -3,11 +3,7 @@
 
 #include <cstdint>
 
-#include "thread_count.h"
-
 namespace rmsnorm::cpu {
-
-static constexpr int kMaxThreads = 256;
 
 // Runs pieces of [begin, end) on a thread known by `slot` in [0, threads).
 struct Task {

@@ -1,3 +1,4 @@
+#include "cpu/thread_count.h"
 #include "cpu/thread_pool.h"
 
 #include <doctest/doctest.h>
