@@ -87,13 +87,17 @@ RMSNORM_INLINE VecPair sum_pairs(VecPair (&acc)[kPairs]) {
 // Folds a whole tile, in registers, into a VecPair whose lanes LaneSums halves further.
 template <class Factors>
 RMSNORM_INLINE VecPair fold_whole_tile(const Factors& row, std::int64_t begin) {
-  VecPair acc[kPairs] = {};
+  VecPair acc[kPairs];
   const std::int64_t behind = Factors::kFromLines ? behind_line(row.x + begin) : 0;
   const Factors factors = row.from(begin - behind);
-  acc[0] =
-      Factors::kFromLines ? factors.part(0, behind, kPairColumns, acc[0]) : factors.step(0, acc[0]);
-  for (std::int64_t i = 1; i < kTileColumns / kPairColumns; ++i) {
-    acc[i % kPairs] = factors.step(i * kPairColumns, acc[i % kPairs]);
+  unrolled<kPairs>([&](auto p) {
+    acc[p.value] = p.value == 0 && Factors::kFromLines
+                       ? factors.part(0, behind, kPairColumns, zero_pair())
+                       : factors.step(p.value * kPairColumns, zero_pair());
+  });
+  for (std::int64_t j = kAccumulators; j < kTileColumns; j += kAccumulators) {
+    unrolled<kPairs>(
+        [&](auto p) { acc[p.value] = factors.step(j + p.value * kPairColumns, acc[p.value]); });
   }
   if (behind > 0) acc[0] = factors.part(kTileColumns, 0, behind, acc[0]);
   return sum_pairs(acc);
