@@ -70,6 +70,7 @@ describe('bench', () => {
     const [forward] = report.cases;
     expect(forward).toMatchObject({
       ...{ op: 'forward', rows: 1, hiddenSize: 64, dtype: 'float32', device: 'cpu' },
+      castOrder: 'llama',
       ...{ sets: 1, minimumBytes: 512 },
     });
     const names = forward?.subjects.map(({ name }) => name) ?? [];

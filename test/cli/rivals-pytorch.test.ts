@@ -15,7 +15,7 @@ const fake = path.join(__dirname, 'fake-torch');
 const { PATH, PYTHONPATH } = process.env;
 
 const ops = ['forward', 'backward', 'residual'] as const;
-const small: Case = { op: 'forward', dtype: 'float32', rows: 2, hiddenSize: 8 };
+const small: Case = { op: 'forward', dtype: 'float32', castOrder: 'llama', rows: 2, hiddenSize: 8 };
 
 function setVariable(name: string, value: string | undefined): void {
   if (value === undefined) Reflect.deleteProperty(process.env, name);

@@ -16,7 +16,7 @@ import { childrenOf } from '../support/processes';
 import { cli, root } from './program';
 
 const small: Case = {
-  ...{ op: 'forward', dtype: 'float32', rows: 2, hiddenSize: 8 },
+  ...{ op: 'forward', dtype: 'float32', castOrder: 'llama', rows: 2, hiddenSize: 8 },
 };
 
 /** Of a process, such as 'T' of one that is stopped; 'gone' if there is none. */
