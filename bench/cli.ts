@@ -5,6 +5,12 @@ import { run } from './program';
 // The addon, which all others need, may be what `build` is to make.
 async function main(args: readonly string[]): Promise<number> {
   if (args[0] === 'build') return run(args, [buildCommand()]);
+  const { serve, serveArgument } = await import('./subjects/rivals/served.js');
+  if (args[0] === serveArgument) {
+    const { onnxruntimeRivals } = await import('./subjects/rivals/onnxruntime.js');
+    await serve(args[1], onnxruntimeRivals);
+    return 0;
+  }
   const [{ benchCommand }, { infoCommand }, { verifyCommand }, { rivals }] = await Promise.all([
     import('./commands/bench.js'),
     import('./commands/info.js'),

@@ -1,9 +1,18 @@
-// npm run bench:docs: what runs of `npm run bench -- --json FILE` measured, one after the other, as
-// tables in README.md and docs/benchmarks.md and as docs/benchmarks.svg.
+// npm run bench:docs: measures, and writes tables into README.md and docs/benchmarks.md and the picture
+// docs/benchmarks.svg.
+//
+//   npm run bench:docs                     the best variant of this processor
+//   npm run bench:docs -- --variant avx2   another, in a section of its own: README and picture stay
+//   npm run bench:docs -- --again          writes what the last run of the variant measured
+//
+// --time SECONDS, --shapes LIST: of `bench`, for a trial.
 
-import { writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
+import { isDeepStrictEqual, parseArgs } from 'node:util';
+
+import { getCpuVariant } from 'fused-rmsnorm';
 
 import { callName } from '../bench/cases/cases';
 import { readReport } from '../bench/report/baseline';
@@ -19,6 +28,9 @@ import {
   cellsOfCalls,
   cellsOfOurs,
   cellsOfRivals,
+  dtypeTables,
+  dtypeTitle,
+  groupName,
   groups,
   microseconds,
   percent,
@@ -26,20 +38,34 @@ import {
   shapeName,
 } from '../bench/report/table';
 import { rivals } from '../bench/subjects/rivals/index';
-import { markdownTable, writeGenerated } from './generated-text';
+import { markdownTable, withGenerated, writeGenerated } from './generated-text';
 
 const root = path.join(__dirname, '..');
+const document = path.join(root, 'docs/benchmarks.md');
+
+const wanted =
+  'javascript,wasm-simd,tfjs-wasm,onnxruntime-node,onnxruntime-node layer-norm,onnxruntime-web';
 
 /** Rivals that come as packages of npm. */
 const npmRivals = rivals.filter(({ packages }) => packages.length > 0).map(({ name }) => name);
 
-function originOf({ date, machine, gpus, rivals: versions }: Report): string {
-  const { cpu, processors, variant, threads, node, version, commit } = machine;
+/** Whether RMSNORM_CPU_VARIANT chose another variant than this processor would have. */
+function isForced({ machine: { variant, variants } }: Report): boolean {
+  return variant !== variants[0];
+}
+
+/** What was measured when, where, and beside what. */
+export function originOf(report: Report): string {
+  const { date, machine, gpus, rivals: versions } = report;
+  const { cpu, processors, variants, threads, node, version, commit } = machine;
+  const [best] = variants;
+  const forced = `, forced by RMSNORM_CPU_VARIANT: the best of this processor is ${best}`;
+  const variant = machine.variant + (isForced(report) ? forced : '');
   const hardware = [`${cpu} with ${processors} processors`, ...gpus.map(({ name }) => name)];
   const names = Object.entries(versions).map((pair) => pair.join(' '));
   return (
     `${date.slice(0, 10)}, fused-rmsnorm ${version}${commit === null ? '' : ` at ${commit}`}, ` +
-    `${hardware.join(', ')} (variant ${variant}, at most ${threads} threads), Node.js ${node}` +
+    `${hardware.join(', ')} (variant ${variant}; at most ${threads} threads), Node.js ${node}` +
     `${names.length === 0 ? '' : `; ${names.join(', ')}`}.`
   );
 }
@@ -75,13 +101,27 @@ export function summaryTable({ cases }: Report): string {
   return markdownTable({ head, rows });
 }
 
-/** All subjects of a device, operation and dtype. */
+/** All subjects of a device, operation, dtype and cast order. */
 export function groupTables(results: readonly CaseResult[]): string {
-  const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
-  const own = `### ${op}, ${dtype}, ${device}\n\n${markdownTable(cellsOfOurs(results))}`;
+  const name = groupName(results[0] as CaseResult);
+  const own = `### ${name}\n\n${markdownTable(cellsOfOurs(results))}`;
   const rivalCells = cellsOfRivals(results, ['rms-norm', 'layer-norm']);
   if (rivalCells === null) return own;
   return `${own}\n\nTimes as long as ours:\n\n${markdownTable(rivalCells)}`;
+}
+
+/** A run as a section of docs/benchmarks.md. */
+export function sectionOf(report: Report): string {
+  return [
+    originOf(report),
+    ...groups(report.cases).map(groupTables),
+    ...dtypeTables(report.cases).map(
+      ({ name, cells }) => `### ${name}: ${dtypeTitle}\n\n${markdownTable(cells)}`,
+    ),
+    ...report.calls.map(
+      (calls) => `### ${callName(calls)}, cpu\n\n${markdownTable(cellsOfCalls(calls))}`,
+    ),
+  ].join('\n\n');
 }
 
 /** Of several runs of the same program on the same machine, as one. */
@@ -102,24 +142,49 @@ function joined(files: readonly string[]): Report {
   };
 }
 
-async function main(files: readonly string[]): Promise<void> {
-  const report = joined(files);
-  const cpu = report.cases.filter(isShown);
-  const drawChart = await loadChart();
-  writeFileSync(path.join(root, 'docs/benchmarks.svg'), await drawChart({ ...report, cases: cpu }));
-  const origin = originOf(report);
-  const picture =
-    '![Times of a call by shape, beside rivals: shorter is better](docs/benchmarks.svg)';
-  const summary = `${origin}\n\n${summaryTable(report)}\n\n${picture}`;
-  await writeGenerated(path.join(root, 'README.md'), 'benchmark', summary);
-  const tables = [
-    ...groups(report.cases).map(groupTables),
-    ...report.calls.map(
-      (calls) => `### ${callName(calls)}, cpu\n\n${markdownTable(cellsOfCalls(calls))}`,
-    ),
-  ].join('\n\n');
-  const document = path.join(root, 'docs/benchmarks.md');
-  await writeGenerated(document, 'benchmark', `${origin}\n\n${tables}`);
+/** Runs the benchmark as users do. */
+function measure(variant: string, args: readonly string[]): void {
+  const program = path.join(root, 'dist/bench/cli.js');
+  const { status } = spawnSync(process.execPath, [program, 'bench', ...args], {
+    cwd: root,
+    env: { ...process.env, RMSNORM_CPU_VARIANT: variant },
+    stdio: 'inherit',
+  });
+  if (status !== 0) throw new Error(`The benchmark failed: ${args.join(' ')}`);
 }
 
-if (require.main === module) void main(process.argv.slice(2));
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      variant: { type: 'string', default: getCpuVariant() },
+      time: { type: 'string', default: '240' },
+      shapes: { type: 'string', default: 'llama' },
+      again: { type: 'boolean', default: false },
+    },
+  });
+  const { variant, time, shapes } = values;
+  const section = `benchmark ${variant}`;
+  withGenerated(readFileSync(document, 'utf8'), section, ''); // Throws before minutes are spent.
+
+  const files = ['', '-seed'].map((run) => `build/benchmark-${variant}${run}.json`);
+  const [all = '', seed = ''] = files.map((file) => path.join(root, file));
+  if (!values.again) {
+    const kinds = ['--dtype', 'float32,float64,bfloat16,float16', '--cast-order', 'both'];
+    const ops = ['--op', 'forward,backward,call', '--shapes', shapes];
+    measure(variant, [...ops, ...kinds, '--rivals', wanted, '--time', time, '--json', all]);
+    const more = ['--shapes', 'seed', '--rivals', `${wanted},layer-norm`, '--time', '30'];
+    measure(variant, ['--op', 'forward', ...more, '--json', seed]);
+  }
+  const report = joined([all, seed]);
+  await writeGenerated(document, section, sectionOf(report));
+  if (isForced(report)) return;
+  const cases = report.cases.filter(isShown);
+  const drawChart = await loadChart();
+  writeFileSync(path.join(root, 'docs/benchmarks.svg'), await drawChart({ ...report, cases }));
+  const picture =
+    '![Times of a call by shape, beside rivals: shorter is better](docs/benchmarks.svg)';
+  const summary = `${originOf(report)}\n\n${summaryTable(report)}\n\n${picture}`;
+  await writeGenerated(path.join(root, 'README.md'), 'benchmark', summary);
+}
+
+if (require.main === module) void main();

@@ -1,4 +1,4 @@
-import type { DType } from 'fused-rmsnorm';
+import type { CastOrder, DType } from 'fused-rmsnorm';
 
 /** `'residual'`: forward of x + residual, and the sum. */
 export type Op = 'forward' | 'backward' | 'residual';
@@ -9,6 +9,8 @@ export interface Case {
   readonly rows: number;
   readonly hiddenSize: number;
   readonly dtype: DType;
+  /** `'float'` only in 16 bits: elsewhere both orders are the same. */
+  readonly castOrder: CastOrder;
 }
 
 export const dtypes: readonly DType[] = ['float32', 'float16', 'bfloat16', 'float64'];
@@ -27,8 +29,20 @@ export const matrices: Readonly<Record<Op, number>> = {
   residual: 4, // x, residual, sum, y
 };
 
-export function caseName({ op, rows, hiddenSize, dtype }: Case): string {
-  return `${op} ${rows}x${hiddenSize} ${dtype}`;
+export const castOrders: readonly CastOrder[] = ['llama', 'float'];
+
+/** Those of the orders in which a dtype has different results: the usual one if there are none. */
+export function castOrdersOf(dtype: DType, wanted: readonly CastOrder[]): readonly CastOrder[] {
+  return elementBytes[dtype] === 2 ? wanted : ['llama'];
+}
+
+/** Such as `'bfloat16'`, or `'bfloat16 float'` in the order that is not the usual one. */
+export function kindName({ dtype, castOrder }: Pick<Case, 'dtype' | 'castOrder'>): string {
+  return castOrder === 'float' ? `${dtype} float` : dtype;
+}
+
+export function caseName({ op, rows, hiddenSize, ...kind }: Case): string {
+  return `${op} ${rows}x${hiddenSize} ${kindName(kind)}`;
 }
 
 /** Of the row that the forms of a call are timed on. */

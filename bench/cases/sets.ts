@@ -1,4 +1,6 @@
-import type { Case, Op } from './cases';
+import type { CastOrder, DType } from 'fused-rmsnorm';
+
+import { castOrdersOf, type Case, type Op } from './cases';
 
 /** (rows, hiddenSize) */
 export type Shape = readonly [number, number];
@@ -39,15 +41,19 @@ export const shapeSets = {
 /** What `--quick` measures unless shapes are named. */
 export const quickShapes = shapesOf('1x64 1x4096 32x4096 512x4096');
 
-/** Cases in the order of a report: by operation and dtype, then by shape. */
+/** Cases in the order of a report: by operation, dtype and cast order, then by shape. */
 export function makeCases(
   ops: readonly Op[],
-  dtypes: readonly Case['dtype'][],
+  dtypes: readonly DType[],
   shapes: readonly Shape[],
+  castOrders: readonly CastOrder[],
 ): Case[] {
+  const kinds = dtypes.flatMap((dtype) =>
+    castOrdersOf(dtype, castOrders).map((castOrder) => ({ dtype, castOrder })),
+  );
   return ops.flatMap((op) =>
-    dtypes.flatMap((dtype) =>
-      shapes.map(([rows, hiddenSize]) => ({ op, rows, hiddenSize, dtype })),
+    kinds.flatMap((kind) =>
+      shapes.map(([rows, hiddenSize]) => ({ op, rows, hiddenSize, ...kind })),
     ),
   );
 }

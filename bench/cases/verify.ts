@@ -28,8 +28,9 @@ export type Norm = 'rms-norm' | 'layer-norm';
 
 /**
  * How far a result may be off, as a fraction of the largest in its row. 16 bits: two roundings, of
- * xhat or g and of the result, since libraries differ in whether they round xhat. Else some tens of
- * roundings, and those of a sum over the row: an addend at a time, they add up as random numbers do.
+ * xhat or g and of the result, in either cast order, since rivals have one of their own. Else some
+ * tens of roundings, and those of a sum over the row: an addend at a time, they add up as random
+ * numbers do.
  */
 function toleranceOf({ dtype, hiddenSize }: Case): number {
   if (dtype === 'bfloat16') return 2 ** -7;

@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { Command, Option } from 'commander';
-import { devices, setNumThreads, type CudaDevice, type DType } from 'fused-rmsnorm';
+import { devices, setNumThreads, type CastOrder, type CudaDevice, type DType } from 'fused-rmsnorm';
 
 import { callName, callShape, caseName, dtypes } from '../cases/cases';
 import { makeCases, quickShapes, shapeSets, type Shape } from '../cases/sets';
@@ -23,6 +23,7 @@ import {
 import type { Rival } from '../subjects/rivals/rival';
 import { exitCodesHelp, section } from './help';
 import {
+  readCastOrders,
   readDevice,
   readDTypes,
   readOps,
@@ -39,6 +40,7 @@ interface Options {
   readonly op: readonly NamedOp[];
   readonly shapes?: readonly Shape[];
   readonly dtype: readonly DType[];
+  readonly castOrder: readonly CastOrder[];
   readonly filter?: RegExp;
   readonly rivals: RivalChoice;
   readonly threads?: number;
@@ -78,6 +80,11 @@ export function benchCommand(rivals: readonly Rival[]): Command {
       new Option('--dtype <names>', dtypes.join(', '))
         .argParser(readDTypes)
         .default(['float32'], 'float32'),
+    )
+    .addOption(
+      new Option('--cast-order <names>', 'of 16-bit dtypes: llama, float, both')
+        .argParser(readCastOrders)
+        .default(['llama'], 'llama'),
     )
     .option(
       '--filter <regexp>',
@@ -138,13 +145,12 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   }
 }
 
-function readSettings({ device, op, dtype, ...options }: Options): Settings {
+function readSettings({ device, op, dtype, castOrder, ...options }: Options): Settings {
   const plan = options.quick === true ? quick : usual;
   const isWanted = (name: string) => options.filter?.test(name) ?? true;
   const ops = op.filter((each) => each !== 'call');
-  const cases = makeCases(ops, dtype, options.shapes ?? plan.shapes).filter((one) =>
-    isWanted(caseName(one)),
-  );
+  const shapes = options.shapes ?? plan.shapes;
+  const cases = makeCases(ops, dtype, shapes, castOrder).filter((one) => isWanted(caseName(one)));
   const calls = op.includes('call') && isWanted(callName(callShape));
   if (cases.length === 0 && !calls) throw new Failure('No case matches --filter.');
   if (calls && device !== 'cpu' && device !== 'all') {

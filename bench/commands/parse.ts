@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
-import type { DType } from 'fused-rmsnorm';
+import type { CastOrder, DType } from 'fused-rmsnorm';
 
-import { dtypes, type Op } from '../cases/cases';
+import { castOrders, dtypes, type Op } from '../cases/cases';
 import { readShape, shapeSets, type Shape } from '../cases/sets';
 import type { RivalChoice } from '../subjects/rivals/chosen';
 
@@ -30,6 +30,10 @@ export function readOps(text: string): NamedOp[] {
 
 export function readDTypes(text: string): DType[] {
   return namesIn(text, dtypes);
+}
+
+export function readCastOrders(text: string): readonly CastOrder[] {
+  return text === 'both' ? castOrders : namesIn(text, castOrders);
 }
 
 export function readShapes(text: string): Shape[] {

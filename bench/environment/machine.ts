@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-import { getCpuVariant, getNumThreads, type CudaDevice } from 'fused-rmsnorm';
+import { cpuVariants, getCpuVariant, getNumThreads, type CudaDevice } from 'fused-rmsnorm';
 
 import { packageRoot, packageVersion } from './package';
 
@@ -20,6 +20,8 @@ export interface Machine {
   /** Of a checkout, followed by '+' where it has changes; null of an installed package. */
   readonly commit: string | null;
   readonly variant: string;
+  /** Those that the processor can run, best first. */
+  readonly variants: readonly string[];
   readonly threads: number;
 }
 
@@ -34,6 +36,7 @@ export function describeMachine(): Machine {
     version: packageVersion,
     commit: commit(),
     variant: getCpuVariant(),
+    variants: cpuVariants(),
     threads: getNumThreads(),
   };
 }

@@ -11,6 +11,7 @@ const oldestVersions = {
   '@tensorflow/tfjs-backend-wasm': '4.0.0',
   '@tensorflow/tfjs-core': '4.0.0',
   'onnxruntime-node': '1.20.0',
+  'onnxruntime-web': '1.20.0',
   vega: '6.0.0',
   'vega-lite': '6.0.0',
 } as const;

@@ -5,7 +5,7 @@ import { describeVersion } from '../environment/machine';
 import { importOptional } from '../environment/optional-packages';
 import type { SubjectResult } from '../subjects/subject';
 import { limitOf, type CaseResult, type Report } from './result';
-import { groups, microseconds, shapeName } from './table';
+import { groupName, groups, microseconds, shapeName } from './table';
 
 type Panel = Extract<TopLevelSpec, { vconcat: unknown[] }>['vconcat'][number];
 
@@ -32,7 +32,7 @@ const grey = '#808080';
 const ourColours = ['#e4572e', '#f3a712', '#c44569'];
 const rivalColours = ['#4c9be8', '#2aa876', '#a17fe0', '#9a8f5a', '#6fb7b7', '#c46a9b'];
 
-/** Bars of every case's times: a panel for each shape, below a title for each operation and dtype. */
+/** Bars of every case's times: a panel for each shape, below a title for each operation, dtype and cast order. */
 function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
   const { cpu, threads } = machine;
   const software = `fused-rmsnorm ${describeVersion(machine)}, ${date.slice(0, 10)}`;
@@ -104,7 +104,6 @@ function timeText(nanoseconds: number): string {
 
 /** A panel of bars for each shape. Bars begin at the limit, and have their times beside them. */
 function panels(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf>): Panel {
-  const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
   const values = results.flatMap((result) => {
     const limit = limitOf(result).time.median;
     return subjectsOf(result).map((subject) => ({
@@ -123,7 +122,7 @@ function panels(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf
     axis: { values: [0.1, 1, 10, 100, 1000, 10_000], format: '~g' },
   };
   return {
-    title: `${op}, ${dtype}, ${device}`,
+    title: groupName(results[0] as CaseResult),
     data: { values },
     facet: { field: 'shape', type: 'nominal', sort: results.map(shapeName), title: null },
     columns: 4,

@@ -1,3 +1,4 @@
+import { kindName } from '../cases/cases';
 import type { Norm } from '../cases/verify';
 import type { SubjectResult } from '../subjects/subject';
 import {
@@ -16,12 +17,23 @@ export interface Cells {
   readonly rows: readonly (readonly (string | number)[])[];
 }
 
-/** Results of one device, operation and dtype, in their order. */
+/** Results of one device, operation, dtype and cast order, in their order. */
 export function groups(results: readonly CaseResult[]): CaseResult[][] {
+  return groupsBy(results, groupName);
+}
+
+/** Such as `'forward, bfloat16 float, cpu'`. */
+export function groupName(result: CaseResult): string {
+  return [result.op, kindName(result), result.device].join(', ');
+}
+
+function groupsBy(
+  results: readonly CaseResult[],
+  keyOf: (result: CaseResult) => string,
+): CaseResult[][] {
   const byKey = new Map<string, CaseResult[]>();
   for (const result of results) {
-    const key = [result.device, result.op, result.dtype].join();
-    byKey.set(key, [...(byKey.get(key) ?? []), result]);
+    byKey.set(keyOf(result), [...(byKey.get(keyOf(result)) ?? []), result]);
   }
   return [...byKey.values()];
 }
@@ -56,6 +68,42 @@ export function cellsOfOurs(results: readonly CaseResult[]): Cells {
   });
   return { head: [...head, ...others.map((name) => `${name.replace('ours ', '')} µs`)], rows };
 }
+
+/** A table of an operation on a device: what is measured in other dtypes beside float32. */
+export interface DTypeTable {
+  /** Such as `'forward, cpu'`. */
+  readonly name: string;
+  readonly cells: Cells;
+}
+
+/**
+ * How many elements a microsecond we have in each other dtype and cast order, as a multiple of those
+ * in float32: a row for each shape that was measured in both, a column for each other dtype.
+ */
+export function dtypeTables(results: readonly CaseResult[]): DTypeTable[] {
+  return groupsBy(results, ({ op, device }) => `${op}, ${device}`).flatMap((of) => {
+    const [{ op, device }] = of as [CaseResult, ...CaseResult[]];
+    const others = of.filter(({ dtype }) => dtype !== 'float32');
+    const kinds = [...new Set(others.map(kindName))];
+    const rows = of
+      .filter(({ dtype }) => dtype === 'float32')
+      .map((single) => [
+        shapeName(single),
+        ...kinds.map((kind) => {
+          const other = others.find(
+            (each) => kindName(each) === kind && shapeName(each) === shapeName(single),
+          );
+          return other === undefined ? '' : ratio(oursOf(single), oursOf(other));
+        }),
+      ])
+      .filter((cells) => cells.slice(1).some((text) => text !== ''));
+    const cells = { head: ['shape', ...kinds], rows };
+    return rows.length === 0 ? [] : [{ name: `${op}, ${device}`, cells }];
+  });
+}
+
+/** What is above such a table. */
+export const dtypeTitle = '16 bits and 64 beside 32, elements a microsecond';
 
 export function withoutColumn({ head, rows }: Cells, name: string): Cells {
   const column = head.indexOf(name);

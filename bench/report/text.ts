@@ -10,6 +10,9 @@ import {
   cellsOfCalls,
   cellsOfOurs,
   cellsOfRivals,
+  dtypeTables,
+  dtypeTitle,
+  groupName,
   groups,
   microseconds,
   withoutColumn,
@@ -28,6 +31,10 @@ export function textOf(
   const parts = [
     header(report),
     ...groups(report.cases).flatMap((results) => groupText(results, isColoured)),
+    ...dtypeTables(report.cases).map(({ name, cells }) => {
+      const table = setTable(cells, { isColoured, firstColumn: 'right' });
+      return `${name}: ${dtypeTitle}\n${table}`;
+    }),
     ...report.calls.map((result) => {
       const table = setTable(cellsOfCalls(result), { isColoured, firstColumn: 'left' });
       return `${callName(result)}, cpu: the cost of a call, and as a multiple of the first\n${table}`;
@@ -40,13 +47,13 @@ export function textOf(
   return `${parts.join('\n\n')}\n`;
 }
 
-/** The tables of a device, operation and dtype. */
+/** The tables of a device, operation, dtype and cast order. */
 function groupText(results: readonly CaseResult[], isColoured: boolean): string[] {
-  const [{ op, dtype, device }] = results as [CaseResult, ...CaseResult[]];
+  const name = groupName(results[0] as CaseResult);
   const text = (title: string, cells: Cells | null): string[] => {
     if (cells === null) return [];
     const table = setTable(cells, { isColoured, firstColumn: 'right' });
-    return [`${op}, ${dtype}, ${device}: ${title}\n${table}`];
+    return [`${name}: ${title}\n${table}`];
   };
   const rivals = (norm: Norm) => cellsOfRivals(results, [norm]);
   return [

@@ -66,11 +66,13 @@ const visitMs = 2;
 /** Runs before a check: so many that V8 has compiled a form before it is timed. */
 const checkedRuns = 2 ** 13;
 
+/** What is copied beside the forms of a call. */
+const copiedRow: Case = { op: 'forward', dtype: 'float32', castOrder: 'llama', ...callShape };
+
 /** Times the forms of a call, and a copy of as many bytes. Throws WrongAnswer as `timeOnCpu` does. */
 export async function timeCalls(schedule: Schedule, onRound: () => void): Promise<CallResult> {
-  const copied = { op: 'forward', dtype: 'float32', ...callShape } as const;
   const calls = callSubjects();
-  const subjects = [...calls, ...movers(copied, [makeArrays(copied)], 1)];
+  const subjects = [...calls, ...movers(copiedRow, [makeArrays(copiedRow)], 1)];
   const check = async () => {
     for (const call of calls) {
       call.clear();

@@ -169,7 +169,7 @@ const forms: Readonly<Record<string, Form>> = {
 
 export function callSubjects(): CallSubject[] {
   return Object.entries(forms).map(([name, { op = 'forward', dtype = 'float32', ...form }]) => {
-    const one = { ...callShape, op, dtype };
+    const one = { ...callShape, op, dtype, castOrder: 'llama' } as const;
     const made = makeArrays(one);
     const arrays = op === 'backward' ? made : { ...made, rstd: new Float32Array(rows) };
     const weight =

@@ -54,17 +54,17 @@ export function intoGiven<Memory extends Elements | DeviceBuffer>(
   where: Where = {},
 ): Call<Memory> {
   const { x, weight, out, dy, rstd, dweight, residual, sum } = set;
-  const { op, dtype } = one;
+  const { op, dtype, castOrder } = one;
   const answer = answerIn(one, set);
   if (op === 'backward') {
-    const options = { dtype, dxOut: out, dweightOut: dweight, ...where };
+    const options = { dtype, castOrder, dxOut: out, dweightOut: dweight, ...where };
     return () => {
       rmsNorm.backward(dy, x, weight, rstd, options);
       return answer;
     };
   }
   const more = op === 'residual' && { residual, sumOut: sum };
-  const options = { dtype, eps, out, ...more, ...where };
+  const options = { dtype, castOrder, eps, out, ...more, ...where };
   return () => {
     rmsNorm(x, weight, options);
     return answer;
@@ -73,11 +73,11 @@ export function intoGiven<Memory extends Elements | DeviceBuffer>(
 
 /** Into memory that each call makes for its results. */
 export function intoFresh<Memory extends Elements | DeviceBuffer>(
-  { op, dtype }: Case,
+  { op, dtype, castOrder }: Case,
   { x, weight, dy, rstd, residual }: MemorySet<Memory>,
   where: Where = {},
 ): Call<Memory> {
-  const options = { dtype, eps, ...where };
+  const options = { dtype, castOrder, eps, ...where };
   if (op === 'forward') return () => ({ y: rmsNorm(x, weight, options) as Memory });
   if (op === 'backward') {
     return () => rmsNorm.backward(dy, x, weight, rstd, options) as Answer<Memory>;
@@ -87,11 +87,11 @@ export function intoFresh<Memory extends Elements | DeviceBuffer>(
 }
 
 export function planOf<Memory extends Elements | DeviceBuffer>(
-  { rows, dtype }: Case,
+  { rows, dtype, castOrder }: Case,
   { weight }: MemorySet<Memory>,
   where: Where = {},
 ): Plan<Memory> {
-  const plan: unknown = createPlan({ rows, weight, dtype, eps, ...where });
+  const plan: unknown = createPlan({ rows, weight, dtype, castOrder, eps, ...where });
   return plan as Plan<Memory>;
 }
 

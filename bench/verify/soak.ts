@@ -10,11 +10,11 @@ import { findDifference, type Difference } from './compare';
 
 /** Small, since the order of things is what matters. */
 const cases: readonly Case[] = [
-  { op: 'forward', rows: 3, hiddenSize: 100, dtype: 'float32' },
-  { op: 'forward', rows: 8, hiddenSize: 512, dtype: 'bfloat16' },
-  { op: 'forward', rows: 1, hiddenSize: 33_000, dtype: 'float16' },
-  { op: 'backward', rows: 40, hiddenSize: 64, dtype: 'float16' },
-  { op: 'backward', rows: 2, hiddenSize: 20_000, dtype: 'float32' },
+  { op: 'forward', rows: 3, hiddenSize: 100, dtype: 'float32', castOrder: 'llama' },
+  { op: 'forward', rows: 8, hiddenSize: 512, dtype: 'bfloat16', castOrder: 'llama' },
+  { op: 'forward', rows: 1, hiddenSize: 33_000, dtype: 'float16', castOrder: 'llama' },
+  { op: 'backward', rows: 40, hiddenSize: 64, dtype: 'float16', castOrder: 'llama' },
+  { op: 'backward', rows: 2, hiddenSize: 20_000, dtype: 'float32', castOrder: 'llama' },
 ];
 
 /** Calls in flight at most. */
@@ -114,12 +114,12 @@ function begin(from: Prepared, stream: Stream): Live {
 
 /** The call on arrays, or on buffers; its results are new ones of the same kind. */
 function call(
-  { op, dtype }: Case,
+  { op, dtype, castOrder }: Case,
   { x, weight, dy, rstd }: Partial<Record<keyof Arrays, unknown>>,
   where: object,
 ): object {
   type Operator = (...args: unknown[]) => object;
-  const options = { dtype, ...where };
+  const options = { dtype, castOrder, ...where };
   const results =
     op === 'backward'
       ? (rmsNorm.backward as Operator)(dy, x, weight, rstd, options)

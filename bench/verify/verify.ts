@@ -3,7 +3,7 @@
 import type { CudaDevice } from 'fused-rmsnorm';
 
 import { makeArrays } from '../cases/arrays';
-import type { Case } from '../cases/cases';
+import { makeCases } from '../cases/sets';
 import { Verifier, WrongAnswer } from '../cases/verify';
 import { loadedImages, type Addon } from '../environment/addon';
 import type { Progress } from '../report/progress';
@@ -54,10 +54,14 @@ export interface Settings {
 const soakSteps = { usual: 150, thorough: 5000 };
 
 /** What the CPU is checked by itself with: a GPU as wrong as its CPU would pass for right. */
-const formulaCases: readonly Case[] = (['forward', 'backward', 'residual'] as const).flatMap((op) =>
-  (['float32', 'float16', 'bfloat16'] as const).flatMap((dtype) =>
-    [100, 4096].map((hiddenSize) => ({ op, dtype, hiddenSize, rows: 5 })),
-  ),
+const formulaCases = makeCases(
+  ['forward', 'backward', 'residual'],
+  ['float32', 'float16', 'bfloat16'],
+  [
+    [5, 100],
+    [5, 4096],
+  ],
+  ['llama'],
 );
 
 type Checked = Omit<GroupResult, 'name' | 'kernels'>;

@@ -1,7 +1,9 @@
 // The benchmark's cases, the order it measures them in, and how it tells right from wrong.
 
+import type { CastOrder } from 'fused-rmsnorm';
+
 import { makeArrays, type Arrays, type Elements } from '../../bench/cases/arrays';
-import { dtypes, eps, minimumBytes, type Case } from '../../bench/cases/cases';
+import { caseName, dtypes, eps, minimumBytes, type Case } from '../../bench/cases/cases';
 import { setCount } from '../../bench/run/time-on-cpu';
 import { measure, type Subject } from '../../bench/measure/measure';
 import { callSubjects } from '../../bench/subjects/calls';
@@ -14,25 +16,56 @@ import { layerNorm } from '../support/reference';
 const ops = ['forward', 'backward', 'residual'] as const;
 
 describe('bytes of a case', () => {
-  const shape = { rows: 3, hiddenSize: 5 };
+  const rest = { rows: 3, hiddenSize: 5, castOrder: 'llama' } as const;
   test.each([
     ['forward', 'float32', 2 * 15 * 4],
     ['backward', 'float32', 3 * 15 * 4],
     ['residual', 'bfloat16', 4 * 15 * 2],
     ['forward', 'float64', 2 * 15 * 8],
   ] as const)('%s, %s: %d', (op, dtype, bytes) => {
-    expect(minimumBytes({ op, dtype, ...shape })).toBe(bytes);
+    expect(minimumBytes({ op, dtype, ...rest })).toBe(bytes);
   });
 });
 
-test('cases are every operation in every dtype on every shape', () => {
-  const cases = makeCases(ops, dtypes, shapeSets.llama.shapes);
-  expect(cases.length).toBe(3 * 4 * 10);
-  expect(cases[1]).toEqual({ op: 'forward', dtype: 'float32', rows: 1, hiddenSize: 4096 });
+describe('cases', () => {
+  test('are every operation in every dtype on every shape', () => {
+    const cases = makeCases(ops, dtypes, shapeSets.llama.shapes, ['llama']);
+    expect(cases.length).toBe(3 * 4 * 10);
+    expect(cases[1]).toEqual({
+      ...{ op: 'forward', dtype: 'float32', castOrder: 'llama', rows: 1, hiddenSize: 4096 },
+    });
+  });
+
+  test('have the other cast order in 16 bits alone, and say so', () => {
+    const namesOf = (orders: readonly CastOrder[]) =>
+      makeCases(['forward'], dtypes, [[8, 64]], orders).map(caseName);
+    const [single, double] = ['forward 8x64 float32', 'forward 8x64 float64'];
+    const half = ['forward 8x64 float16', 'forward 8x64 float16 float'];
+    const brain = ['forward 8x64 bfloat16', 'forward 8x64 bfloat16 float'];
+    expect(namesOf(['llama', 'float'])).toEqual([single, ...half, ...brain, double]);
+    expect(namesOf(['float'])).toEqual([single, half[1], brain[1], double]);
+  });
+
+  test.each(ops)('in the other order compute its bits, in every way to call: %s', async (op) => {
+    const answers = async (castOrder: CastOrder) => {
+      const one: Case = { op, dtype: 'bfloat16', castOrder, rows: 3, hiddenSize: 500 };
+      const subjects = ourSubjects(one, [makeArrays(one)]);
+      return Promise.all(
+        subjects.map(async (subject) => {
+          await subject.run(1);
+          return structuredClone(await subject.results());
+        }),
+      );
+    };
+    const [given, fresh, planned] = await answers('float');
+    expect(fresh).toEqual(expect.objectContaining(given));
+    expect(planned).toEqual(given);
+    expect(given).not.toEqual((await answers('llama'))[0]);
+  });
 });
 
 describe('sets of buffers', () => {
-  const one = { op: 'forward', dtype: 'float32', hiddenSize: 256 } as const; // 2 KiB a row
+  const one = { op: 'forward', dtype: 'float32', castOrder: 'llama', hiddenSize: 256 } as const; // 2 KiB a row
   test.each([
     ['one of what the cache holds', 512, 1],
     ['of what it does not, four times its size', 513, 4],
@@ -125,7 +158,7 @@ async function rightAnswer(one: Case, arrays: Arrays): Promise<Answer> {
 
 describe.each(ops)('the check of %s', (op) => {
   describe.each(dtypes)('in %s', (dtype) => {
-    const one: Case = { op, dtype, rows: 5, hiddenSize: 100 };
+    const one: Case = { op, dtype, castOrder: 'llama', rows: 5, hiddenSize: 100 };
     const arrays = makeArrays(one);
     const verifier = new Verifier(one, arrays);
 
@@ -190,7 +223,13 @@ function twice(value: number, dtype: Case['dtype']): number {
 }
 
 test('LayerNorm is checked as such', () => {
-  const one: Case = { op: 'forward', dtype: 'float32', rows: 3, hiddenSize: 64 };
+  const one: Case = {
+    op: 'forward',
+    dtype: 'float32',
+    castOrder: 'llama',
+    rows: 3,
+    hiddenSize: 64,
+  };
   const arrays = makeArrays(one);
   const verifier = new Verifier(one, arrays);
   const { x, weight } = arrays;

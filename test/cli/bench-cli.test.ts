@@ -70,6 +70,7 @@ describe('bench', () => {
     const [forward] = report.cases;
     expect(forward).toMatchObject({
       ...{ op: 'forward', rows: 1, hiddenSize: 64, dtype: 'float32', device: 'cpu' },
+      castOrder: 'llama',
       ...{ sets: 1, minimumBytes: 512 },
     });
     const names = forward?.subjects.map(({ name }) => name) ?? [];
@@ -201,6 +202,7 @@ describe('installed, without the packages that are optional', () => {
     const others = path.join(folder, 'node_modules');
     const versions = {
       'onnxruntime-node': '1.19.2',
+      'onnxruntime-web': '1.19.2',
       '@tensorflow/tfjs-core': '3.21.0',
       '@tensorflow/tfjs-backend-cpu': '4.22.0',
       vega: '6.2.0',
@@ -248,6 +250,7 @@ describe('installed, without the packages that are optional', () => {
           /^onnxruntime-node cannot .* version 1\.19\.2, .* onnxruntime-node@1$/,
         ),
         expect.stringMatching(/^onnxruntime-node layer-norm cannot take part: /),
+        expect.stringMatching(/^onnxruntime-web cannot .* version 1\.19\.2, .* onnxruntime-web@1$/),
         expect.stringMatching(/^tfjs-wasm cannot .*tfjs-core is of version 3\.21\.0, .*wasm@4$/),
         expect.stringMatching(/^tfjs-cpu cannot .*tfjs-core is of version 3\.21\.0, .*cpu@4$/),
         'forward 1x64 float32 cpu',

@@ -26,7 +26,7 @@ onGpu('timing on a GPU', () => {
   describe.each(ops)('%s', (op) => {
     test.each(['float32', 'bfloat16'] as const)('%s', async (dtype) => {
       jest.spyOn(CudaEvent.prototype, 'elapsed').mockReturnValue(5);
-      const one: Case = { op, dtype, rows: 5, hiddenSize: 100 };
+      const one: Case = { op, dtype, castOrder: 'llama', rows: 5, hiddenSize: 100 };
       let rounds = 0;
       const bytes = 3 * minimumBytes(one);
       const result = await timeOnGpu(one, device, schedule, () => ++rounds, bytes);
@@ -49,7 +49,7 @@ onGpu('timing on a GPU', () => {
     });
 
     test('leaves out what the GPU has no memory for', async () => {
-      const one: Case = { op, dtype: 'float32', rows: 2, hiddenSize: 64 };
+      const one: Case = { op, dtype: 'float32', castOrder: 'llama', rows: 2, hiddenSize: 64 };
       const bytes = minimumBytes(one);
       jest.spyOn(Graph, 'capture').mockImplementation(() => {
         throw errorOf(() => new DeviceBuffer(2 ** 45, 'float32'));
@@ -60,7 +60,7 @@ onGpu('timing on a GPU', () => {
   });
 
   test.each(ops)('%s: its copy moves as many bytes as the case does', (op) => {
-    const one: Case = { op, dtype: 'float32', rows: 3, hiddenSize: 40 };
+    const one: Case = { op, dtype: 'float32', castOrder: 'llama', rows: 3, hiddenSize: 40 };
     const stream = new Stream();
     const sets = gpuSets(one, makeArrays(one), 2, stream);
     expect(2 * sets.copiedBytes).toBe(minimumBytes(one));
@@ -71,7 +71,13 @@ onGpu('timing on a GPU', () => {
   });
 
   test('results that are off by a bit are refused', () => {
-    const one: Case = { op: 'backward', dtype: 'float32', rows: 3, hiddenSize: 8 };
+    const one: Case = {
+      op: 'backward',
+      dtype: 'float32',
+      castOrder: 'llama',
+      rows: 3,
+      hiddenSize: 8,
+    };
     const expected = answerOfCpu(one, makeArrays(one));
     compare(one, 'ours', expected, expected);
     const dweight = expected.dweight?.slice() as Float32Array;

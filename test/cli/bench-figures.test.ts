@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import type { Case } from '../../bench/cases/cases';
 import { Failure } from '../../bench/environment/failure';
 import {
   compareReports,
@@ -12,11 +13,11 @@ import {
   readReport,
   type Spread,
 } from '../../bench/report/baseline';
-import type { CaseResult, Report } from '../../bench/report/result';
+import type { Report } from '../../bench/report/result';
 import { cellsOfCalls } from '../../bench/report/table';
 import type { SubjectResult } from '../../bench/subjects/subject';
 import { quantile, summarize } from '../../bench/measure/statistics';
-import { groupTables, summaryTable } from '../../scripts/bench-docs';
+import { groupTables, originOf, sectionOf, summaryTable } from '../../scripts/bench-docs';
 
 describe('quantiles', () => {
   // numpy.quantile of the same.
@@ -93,8 +94,8 @@ function subject(name: string, role: SubjectResult['role'], median: number): Sub
 }
 
 function reportOf(rows: number, subjects: readonly SubjectResult[]): Report {
-  const one = { op: 'forward', rows, hiddenSize: 64, dtype: 'float32', device: 'cpu' } as const;
-  const cases: CaseResult[] = [{ ...one, sets: 1, minimumBytes: rows * 512, subjects }];
+  const one: Case = { op: 'forward', rows, hiddenSize: 64, dtype: 'float32', castOrder: 'llama' };
+  const cases = [{ ...one, device: 'cpu', sets: 1, minimumBytes: rows * 512, subjects }];
   return { schemaVersion: 2, cases, calls: [] } as unknown as Report;
 }
 
@@ -175,6 +176,16 @@ describe('a comparison of reports', () => {
     rmSync(folder, { recursive: true });
   });
 
+  test('compares a cast order with itself, and a run without one with the usual', () => {
+    const ofOrder = (castOrder: Case['castOrder'] | undefined): Report => ({
+      ...before,
+      cases: before.cases.map((one) => ({ ...one, castOrder }) as (typeof before.cases)[number]),
+    });
+    expect(compareReports(ofOrder('llama'), ofOrder(undefined)).length).toBe(2);
+    expect(compareReports(ofOrder('float'), ofOrder('float')).length).toBe(2);
+    expect(compareReports(ofOrder('float'), before)).toEqual([]);
+  });
+
   test('leaves out what only one of them has', () => {
     expect(compareReports(reportOf(9, before.cases[0]?.subjects ?? []), before)).toEqual([]);
     const other = reportOf(8, [subject('ours plan', 'ours', 1), subject('copy', 'limit', 1)]);
@@ -210,6 +221,46 @@ describe('the tables of documents', () => {
       ['a', '200', '198–202', '1.00x'],
       ['b', '301', '298–304', '1.50x'],
     ]);
+  });
+
+  const machine = {
+    ...{ cpu: 'a processor', processors: 2, node: '20.0.0', version: '1.0.0', commit: null },
+    ...{ variant: 'avx512', variants: ['avx512', 'avx2', 'scalar'], threads: 2 },
+  } as unknown as Report['machine'];
+  const whole = { ...report, date: '2026-11-29T00:00Z', machine, gpus: [], rivals: {} };
+
+  test('name the variant, and say that it was forced if it is not the best', () => {
+    expect(originOf(whole)).toBe(
+      '2026-11-29, fused-rmsnorm 1.0.0, a processor with 2 processors ' +
+        '(variant avx512; at most 2 threads), Node.js 20.0.0.',
+    );
+    expect(originOf({ ...whole, machine: { ...machine, variant: 'avx2' } })).toContain(
+      '(variant avx2, forced by RMSNORM_CPU_VARIANT: the best of this processor is avx512; at most',
+    );
+  });
+
+  test('other dtypes and orders beside float32, where both were measured', () => {
+    const kinds = [
+      ['bfloat16', 'llama', 1000],
+      ['bfloat16', 'float', 800],
+      ['float64', 'llama', 4000],
+    ] as const;
+    const others = kinds.flatMap(([dtype, castOrder, median]) => {
+      const subjects = [subject('ours', 'ours', median), subject('copy', 'limit', 500)];
+      return [8, 9].flatMap((rows) =>
+        reportOf(rows, subjects).cases.map((one) => ({ ...one, dtype, castOrder })),
+      );
+    });
+    const text = sectionOf({ ...whole, cases: [...report.cases, ...others] });
+    expect(text).toContain('### forward, bfloat16 float, cpu\n\n');
+    expect(text).toContain(
+      '### forward, cpu: 16 bits and 64 beside 32, elements a microsecond\n\n' +
+        '| shape | bfloat16 | bfloat16 float | float64 |\n' +
+        '| --- | ---: | ---: | ---: |\n' +
+        '| 8x64 | 2.00x | 2.50x | 0.500x |',
+    );
+    expect(text).not.toContain('| 9x64 | 2.00x');
+    expect(sectionOf({ ...whole, cases: others })).not.toContain('beside 32');
   });
 
   test('one of everything, rivals that make memory without need last', () => {

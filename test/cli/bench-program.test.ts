@@ -161,6 +161,26 @@ describe('rivals', () => {
   });
 });
 
+describe('--cast-order', () => {
+  const args = ['--shapes', '2x8', '--op', 'forward', '--time', '0.05', '--dtype'];
+  const namesOf = async (...more: string[]) => (await bench([...args, ...more], [])).stderr;
+
+  test.each([
+    [[], ['float16', 'float32']],
+    [
+      ['--cast-order', 'both'],
+      ['float16', 'float16 float', 'float32'],
+    ],
+    [
+      ['--cast-order', 'float'],
+      ['float16 float', 'float32'],
+    ],
+  ])('%j measures %j', async (more, kinds) => {
+    const lines = kinds.map((kind) => `forward 2x8 ${kind} cpu\n`);
+    expect(await namesOf('float16,float32', ...more)).toBe(lines.join(''));
+  });
+});
+
 describe('wrong usage', () => {
   test.each([
     [['--op', 'sideways'], "'sideways' is none of forward, backward, residual, both"],
@@ -168,6 +188,7 @@ describe('wrong usage', () => {
     [['--shapes', '0x64'], "'0x64' is no ROWSxHIDDENSIZE"],
     [['--shapes', 'toString'], "'toString' is no ROWSxHIDDENSIZE"],
     [['--dtype', 'int8'], "'int8' is none of float32"],
+    [['--cast-order', 'double'], "'double' is none of llama, float"],
     [['--device', 'tpu'], "'tpu' is none of cpu, cuda, cuda:N, all"],
     [['--rivals', 'unknown'], "'unknown' is none of missing"],
     [['--threads', '1.5'], 'A whole number from 1 to 256'],

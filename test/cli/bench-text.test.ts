@@ -73,6 +73,7 @@ const empty: Report = {
     ...{ cpu: 'Intel(R) Xeon(R) Platinum 8480C with a name as long as they are', processors: 224 },
     ...{ lastCacheBytes: 2 ** 27, memoryBytes: 2 ** 40, platform: 'linux-x64', node: '26.10.10' },
     ...{ version: '0.10.10', commit: '0123456+', variant: 'avx512', threads: 224 },
+    ...{ variants: ['avx512', 'avx2', 'scalar'] },
   },
   gpus: [gpu],
   rivals: Object.fromEntries(rivals.map(({ name }) => [name, '10.20.30'])),
@@ -85,7 +86,7 @@ const terminal: Stream = { isTTY: true, hasColors: () => true };
 
 const ops = ['forward', 'backward', 'residual'] as const;
 const shapes = Object.values(shapeSets).flatMap((set) => set.shapes);
-const allCases = makeCases(ops, ['float32', 'bfloat16', 'float64'], shapes);
+const allCases = makeCases(ops, ['float32', 'bfloat16', 'float64'], shapes, ['llama', 'float']);
 const rates = { 'a slow machine': 0.05, 'a fast one': 9000 };
 
 describe.each(Object.entries(rates))('80 columns are enough on %s', (_, rate) => {

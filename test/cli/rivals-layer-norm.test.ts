@@ -26,7 +26,7 @@ describe.each(cpuVariants())('%s', (name) => {
   const check = async (count: number, rows: number, hiddenSize: number) => {
     setCpuVariant(name);
     setNumThreads(count);
-    const one = { op: 'forward', dtype: 'float32', rows, hiddenSize } as const;
+    const one = { op: 'forward', dtype: 'float32', castOrder: 'llama', rows, hiddenSize } as const;
     await expectRight(layerNorm, await layerNorm.load(), one, 'given');
   };
   test.each([...ragged, large])('%d x %d', (...shape) => check(3, ...shape));

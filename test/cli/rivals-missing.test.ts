@@ -1,16 +1,23 @@
 // Rivals whose packages are not installed.
 
 import { rivals } from '../../bench/subjects/rivals';
+import { onnxruntimeRivals } from '../../bench/subjects/rivals/onnxruntime';
 import { MissingRival } from '../../bench/subjects/rivals/rival';
 import { runProgram } from '../support/processes';
 
-const needy = rivals.filter(({ packages }) => packages.length > 0);
+// Those of onnxruntime as their own processes load them: what is mocked here is not there.
+const served = onnxruntimeRivals.map(({ name }) => name);
+const needy = [
+  ...rivals.filter(({ name, packages }) => packages.length > 0 && !served.includes(name)),
+  ...onnxruntimeRivals,
+];
 
 const majors: Readonly<Record<string, number>> = {
   '@tensorflow/tfjs-backend-cpu': 4,
   '@tensorflow/tfjs-backend-wasm': 4,
   '@tensorflow/tfjs-core': 4,
   'onnxruntime-node': 1,
+  'onnxruntime-web': 1,
 };
 
 function mockNotFound(name: string): void {
@@ -53,7 +60,7 @@ test('an error of a package that is there is told as it is', async () => {
   jest.doMock('onnxruntime-node', () => {
     throw new Error('libonnxruntime.so.1: cannot open shared object file');
   });
-  const onnxruntime = rivals.find(({ name }) => name === 'onnxruntime-node');
+  const onnxruntime = onnxruntimeRivals.find(({ name }) => name === 'onnxruntime-node');
   await expect(onnxruntime?.load()).rejects.toThrow('libonnxruntime.so.1: cannot open');
   jest.dontMock('onnxruntime-node');
 });

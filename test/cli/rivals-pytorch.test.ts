@@ -2,20 +2,20 @@
 // none, by a stand-in of Python alone; and, by the stand-in, what goes wrong.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { makeArrays } from '../../bench/cases/arrays';
 import { dtypes, type Case } from '../../bench/cases/cases';
 import { pytorch } from '../../bench/subjects/rivals/pytorch';
 import { MissingRival, type LoadedRival } from '../../bench/subjects/rivals/rival';
+import { childrenOf } from '../support/processes';
 import { expectRight, ragged } from '../support/rivals';
 
 const fake = path.join(__dirname, 'fake-torch');
 const { PATH, PYTHONPATH } = process.env;
 
 const ops = ['forward', 'backward', 'residual'] as const;
-const small: Case = { op: 'forward', dtype: 'float32', rows: 2, hiddenSize: 8 };
+const small: Case = { op: 'forward', dtype: 'float32', castOrder: 'llama', rows: 2, hiddenSize: 8 };
 
 function setVariable(name: string, value: string | undefined): void {
   if (value === undefined) Reflect.deleteProperty(process.env, name);
@@ -50,7 +50,9 @@ describe(hasPyTorch ? 'PyTorch' : 'the stand-in for PyTorch', () => {
   });
 
   const kinds = ops.flatMap((op) =>
-    dtypes.filter((dtype) => pytorch.supports({ ...small, dtype })).map((dtype) => ({ op, dtype })),
+    dtypes
+      .filter((dtype) => pytorch.supports({ ...small, dtype }))
+      .map((dtype) => ({ ...small, op, dtype })),
   );
   // Its 16-bit residual is rounded as ours is, and dweight in their dtype is not float32's.
   const checked = kinds.filter(
@@ -124,23 +126,14 @@ describe('what goes wrong', () => {
 
   test('closing leaves no process behind, whatever it was doing', async () => {
     useFake();
-    const before = children();
+    const before = childrenOf(process.pid);
     const loaded = await pytorch.load();
-    const started = children().filter((pid) => !before.includes(pid));
-    expect(started).toHaveLength(1);
+    const started = childrenOf(process.pid).filter((pid) => !before.includes(pid));
+    expect(started).toHaveLength(2); // and the one that watches it
     const prepared = await loaded.prepare(small, makeArrays(small), 'fresh');
     const running = prepared.run(20);
     await loaded.close?.();
     expect(await running).toBeGreaterThan(0);
-    expect(children()).toEqual(before);
+    expect(childrenOf(process.pid)).toEqual(before);
   });
 });
-
-/** The processes that this one has, zombies among them. */
-function children(): string[] {
-  const { pid } = process;
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    .trim()
-    .split(' ')
-    .filter(Boolean);
-}

@@ -25,7 +25,7 @@ describe.each(here)('$name', (rival) => {
   });
 
   const supported = ops
-    .flatMap((op) => dtypes.map((dtype) => ({ op, dtype })))
+    .flatMap((op) => dtypes.map((dtype) => ({ op, dtype, castOrder: 'llama' as const })))
     .filter((kind) => rival.supports({ ...kind, rows: 2, hiddenSize: 8 }));
 
   describe.each(rival.outputs)('output %s', (outputs) => {

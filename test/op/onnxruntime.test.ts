@@ -36,8 +36,8 @@ async function run(
 }
 
 const operators = [
-  { opType: 'RMSNormalization', output: ['y'] },
-  { opType: 'SimplifiedLayerNormalization', output: ['y', 'rstd'] },
+  { opType: 'RMSNormalization', output: ['y'], opset: 23 },
+  { opType: 'SimplifiedLayerNormalization', output: ['y', 'rstd'], opset: 21 },
 ] as const;
 
 /** Sums of squares of these are float32 numbers, in any order and at every step. */
@@ -64,7 +64,7 @@ const shapes: [dims: number[], axis: number][] = [
 ];
 
 describe.each(['float32', 'float16', 'float64'] as const)('%s', (type) => {
-  describe.each(operators)('as $opType', ({ opType, output }) => {
+  describe.each(operators)('as $opType', ({ opType, output, opset }) => {
     describe.each(data)('on $kind', ({ make, isExact }) => {
       test.each(shapes)('x %j from axis %d', async (dims, axis) => {
         const length = sizeOf(dims);
@@ -83,7 +83,7 @@ describe.each(['float32', 'float16', 'float64'] as const)('%s', (type) => {
             isFloat64: type === 'float64',
           };
           const node: OnnxNode = {
-            ...{ opType, output, type, axis, epsilon },
+            ...{ opType, output, opset, type, axis, epsilon },
             domain: '',
             input: ['x', 'weight'],
             float32Output: 'rstd',

@@ -1,7 +1,7 @@
 // Processes of their own: for what is decided once in a process, by its environment.
 
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { hasKernels } from '../../scripts/addon-kernels.js';
@@ -14,6 +14,14 @@ export const addon = path.join(root, 'build/Release/rmsnorm.node');
 /** The stand-in for the CUDA driver, and whether the addon's kernels can run on it. */
 export const simulator = path.join(root, 'build/cudasim/lib/libcuda.so.1');
 export const hasSimulator = hasKernels() && existsSync(simulator);
+
+/** The processes that a process has started and not waited for, zombies among them. Linux only. */
+export function childrenOf(pid: number): string[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .filter(Boolean);
+}
 
 /** How a process ended: its exit code or signal, and what it printed. */
 export interface Ending {

@@ -31,7 +31,7 @@ export async function loadRivals(
     } catch (error) {
       if (choice !== 'installed' || !(error instanceof MissingRival)) throw error;
       // Nobody may expect what is not installed; of what is, it is told why it does not take part.
-      if (error.isOutdated) process.stderr.write(`${error.message}\n`);
+      if (error.outdated !== undefined) process.stderr.write(`${error.message}\n`);
     }
   }
 }

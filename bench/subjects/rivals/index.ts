@@ -1,8 +1,9 @@
 import { javascript } from './javascript';
 import { layerNorm } from './layer-norm';
-import { onnxruntime, onnxruntimeLayerNorm } from './onnxruntime';
+import { onnxruntimeRivals } from './onnxruntime';
 import { pytorch } from './pytorch';
 import type { Rival } from './rival';
+import { inProcess } from './served';
 import { tfjsCpu, tfjsWasm } from './tfjs';
 import { wasmSimd } from './wasm-simd';
 
@@ -10,8 +11,7 @@ import { wasmSimd } from './wasm-simd';
 export const rivals: readonly Rival[] = [
   javascript,
   wasmSimd,
-  onnxruntime,
-  onnxruntimeLayerNorm,
+  ...onnxruntimeRivals.map(inProcess),
   layerNorm,
   tfjsWasm,
   tfjsCpu,

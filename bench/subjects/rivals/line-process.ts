@@ -2,14 +2,16 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
+import { pauseOf } from './pause';
+
 /** What a process is asked, and what it answers: objects of JSON. */
 export type Message = Readonly<Record<string, unknown>>;
 
-/** A child process that is asked for one thing after the other. */
+/** A child process that is asked for one thing after the other. It is stopped between requests. */
 export interface LineProcess {
   /** Rejects with the error that the process answers, or that says how it ended. */
   request(message: Message): Promise<Message>;
-  /** Lets it end, and waits until it has. */
+  /** Closes its stdin, and waits until the process has ended. */
   close(): Promise<void>;
 }
 
@@ -39,18 +41,27 @@ export async function startLineProcess(
   });
   await once(child, 'spawn');
   child.on('error', () => undefined); // told by 'close'
+  const pause = pauseOf(child);
+  let pending = 0;
+  let isClosing = false;
   return {
     request: async (message) => {
+      ++pending;
+      pause.resume();
       child.stdin.write(`${JSON.stringify(message)}\n`);
       const answer = await answers.next();
+      if (--pending === 0 && !isClosing) pause.stop();
       if (answer.done) throw await end;
       const { error, ...results } = JSON.parse(answer.value) as Message;
       if (typeof error === 'string') throw new Error(`${command}: ${error}`);
       return results;
     },
     close: async () => {
+      isClosing = true;
+      pause.resume();
       child.stdin.end();
       await end;
+      await pause.close();
     },
   };
 }

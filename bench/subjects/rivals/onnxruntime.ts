@@ -1,4 +1,5 @@
-// onnxruntime's operators, each as a model of one node (models/). Its float16 arrays are bits.
+// onnxruntime's operators, each as a model of one node (models/). Its float16 arrays are bits. Its
+// threads spin after a call: served.ts has it in a process of its own.
 
 import { fromFloat16, getNumThreads } from 'fused-rmsnorm';
 import type { InferenceSession, Tensor, TypedTensor } from 'onnxruntime-node';
@@ -10,46 +11,78 @@ import type { OutputMode } from '../subject';
 import { modelFile, modelTypes, type ModelType } from './model-file';
 import { importInstalled, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
-type Ort = typeof import('onnxruntime-node');
+type Ort = Pick<typeof import('onnxruntime-node'), 'InferenceSession' | 'Tensor' | 'env'>;
+type Package = 'onnxruntime-node' | 'onnxruntime-web';
 type Typed = TypedTensor<ModelType>;
 
 function modelType({ dtype }: Case): ModelType | undefined {
   return modelTypes.find((type) => type === dtype);
 }
 
-export const onnxruntime: Rival = {
-  name: 'onnxruntime-node',
-  computes: 'rms-norm',
-  description: "onnxruntime's SimplifiedLayerNormalization, on as many threads",
-  packages: ['onnxruntime-node'],
-  outputs: ['given', 'fresh'],
-  // Its float16 residual is not rounded before it is normalised.
-  supports: (one) =>
-    one.op === 'forward'
-      ? modelType(one) !== undefined
-      : one.op === 'residual' && one.dtype === 'float32',
-  load: () =>
-    load('onnxruntime-node', ({ op }) =>
-      op === 'residual' ? 'SkipSimplifiedLayerNormalization' : 'SimplifiedLayerNormalization',
-    ),
-};
+/** onnxruntime-web has at most 4 GiB, for its own copies of a call's arrays. */
+const mostElementsOfWeb = 2 ** 27;
 
-export const onnxruntimeLayerNorm: Rival = {
-  name: 'onnxruntime-node layer-norm',
-  computes: 'layer-norm',
-  description: "onnxruntime's LayerNormalization, on as many threads",
-  packages: ['onnxruntime-node'],
-  outputs: ['given', 'fresh'],
-  supports: (one) => one.op === 'forward' && modelType(one) !== undefined,
-  load: () => load('onnxruntime-node layer-norm', () => 'LayerNormalization'),
-};
+export const onnxruntimeRivals: readonly Rival[] = [
+  {
+    ...rmsNormBy('onnxruntime-node'),
+    description: "onnxruntime's SimplifiedLayerNormalization, on as many threads",
+    outputs: ['given', 'fresh'],
+  },
+  {
+    name: 'onnxruntime-node layer-norm',
+    computes: 'layer-norm',
+    description: "onnxruntime's LayerNormalization, on as many threads",
+    packages: ['onnxruntime-node'],
+    outputs: ['given', 'fresh'],
+    supports: (one) => one.op === 'forward' && modelType(one) !== undefined,
+    load: () => load('onnxruntime-node layer-norm', 'onnxruntime-node', () => 'LayerNormalization'),
+  },
+  {
+    ...rmsNormBy('onnxruntime-web', mostElementsOfWeb),
+    description:
+      'the same in WebAssembly, on as many threads, with the copies into its memory and back',
+    outputs: ['fresh'], // it does not write into an output that is given
+  },
+];
 
-async function load(name: string, opType: (one: Case) => string): Promise<LoadedRival> {
-  const ort = await importInstalled(name, ['onnxruntime-node'], () => import('onnxruntime-node'));
+function rmsNormBy(name: Package, mostElements = Infinity): Omit<Rival, 'description' | 'outputs'> {
+  return {
+    name,
+    computes: 'rms-norm',
+    packages: [name],
+    supports: (one) => {
+      if (one.rows * one.hiddenSize > mostElements) return false;
+      // Its float16 residual is not rounded before it is normalised.
+      return one.op === 'forward'
+        ? modelType(one) !== undefined
+        : one.op === 'residual' && one.dtype === 'float32';
+    },
+    load: () =>
+      load(name, name, ({ op }) =>
+        op === 'residual' ? 'SkipSimplifiedLayerNormalization' : 'SimplifiedLayerNormalization',
+      ),
+  };
+}
+
+async function load(
+  name: string,
+  from: Package,
+  opType: (one: Case) => string,
+): Promise<LoadedRival> {
+  const ort = await importInstalled<Ort>(name, [from], () =>
+    from === 'onnxruntime-web' ? importWeb() : import('onnxruntime-node'),
+  );
   return {
     version: ort.env.versions.common,
     prepare: (one, arrays, outputs) => prepare(ort, opType(one), one, arrays, outputs),
   };
+}
+
+/** Its threads are the process's: a session cannot say how many. */
+async function importWeb(): Promise<Ort> {
+  const ort = await import('onnxruntime-web');
+  ort.env.wasm.numThreads = getNumThreads();
+  return ort;
 }
 
 async function prepare(

@@ -49,13 +49,14 @@ export class MissingRival extends Failure {
   override readonly name = 'MissingRival';
 
   readonly hint: string;
-  readonly isOutdated: boolean;
+  /** Which package is too old, and what is needed. */
+  readonly outdated: string | undefined;
 
   constructor(rival: string, hint: string, { outdated, ...options }: Unusable = {}) {
     const problem = outdated === undefined ? 'is not installed' : `cannot take part: ${outdated}`;
     super(`${rival} ${problem}: ${hint}`, options);
     this.hint = hint;
-    this.isOutdated = outdated !== undefined;
+    this.outdated = outdated;
   }
 }
 

@@ -32,6 +32,8 @@ export type ElementType = keyof typeof elementTypes;
 export interface OnnxNode {
   readonly opType: string;
   readonly domain: '' | 'com.microsoft';
+  /** The version of the standard's operators; default 21, the newest that onnxruntime 1.20 knows. */
+  readonly opset?: number;
   readonly input: readonly string[];
   readonly output: readonly string[];
   /** Outputs that are float32 whatever the type of the others. */
@@ -62,8 +64,8 @@ export function modelOf(node: OnnxNode): Uint8Array {
     output: values(output),
   };
   const opsetImport = [
-    { domain: '', version: 23 },
+    { domain: '', version: node.opset ?? 21 },
     { domain: 'com.microsoft', version: 1 },
   ];
-  return Model.encode({ irVersion: 11, graph, opsetImport }).finish();
+  return Model.encode({ irVersion: 10, graph, opsetImport }).finish();
 }
