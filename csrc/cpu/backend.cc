@@ -159,7 +159,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 
   std::int64_t block_groups = 1;
   int levels = 0;
-  while (groups / (2 * block_groups) >= 8 * schedule.threads) {
+  while (groups / (2 * block_groups) >= 8 * schedule.threads.most) {
     block_groups *= 2;
     ++levels;
   }
@@ -167,7 +167,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 
   // A row of partial sums for each block, then `levels` rows for each thread.
   std::byte* const partials =
-      reserve(&Scratches::partials, (blocks + schedule.threads * levels) * row_bytes);
+      reserve(&Scratches::partials, (blocks + schedule.threads.most * levels) * row_bytes);
   if (partials == nullptr && blocks > 0) {
     return {Code::kOutOfMemory, "Out of memory: no room for the partial sums of dweight"};
   }
@@ -197,7 +197,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   });
 
   const std::int64_t bytes = (blocks + 1) * row_bytes;
-  parallel_for(columns / kPartialColumns, kFinishPieces, threads_for(bytes, schedule.threads),
+  parallel_for(columns / kPartialColumns, kFinishPieces, threads_for(bytes, schedule.threads.most),
                [&](std::int64_t begin, std::int64_t end, int) {
                  variant.finish_dweight(args, partials, blocks,
                                         {begin * kPartialColumns, end * kPartialColumns});
@@ -218,8 +218,8 @@ Status forward(const ForwardArgs& args) {
   ThreadWeights weights(*variant, args, args.y.data);
   // A single row's weights are best converted on the way, and so are very long rows'.
   if (args.shape.rows > 1 && weights.are_wanted() &&
-      weights.bytes(schedule.threads) <= kKeptBytes) {
-    RMSNORM_TRY(weights.reserve(schedule.threads));
+      weights.bytes(schedule.threads.most) <= kKeptBytes) {
+    RMSNORM_TRY(weights.reserve(schedule.threads.most));
   }
   parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
                [&](std::int64_t begin, std::int64_t end, int slot) {
@@ -237,7 +237,7 @@ Status backward(const BackwardArgs& args) {
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.dx.data);
   const bool are_prepared = args.dx.data != nullptr && weights.are_wanted();
-  if (are_prepared) RMSNORM_TRY(weights.reserve(schedule.threads));
+  if (are_prepared) RMSNORM_TRY(weights.reserve(schedule.threads.most));
   if (args.dweight != nullptr) {
     RMSNORM_TRY(backward_with_dweight(args, *variant, schedule, weights));
   } else if (args.dx.data != nullptr) {

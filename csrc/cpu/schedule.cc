@@ -12,8 +12,11 @@ constexpr std::int64_t kPieceBytes = 64 << 10;
 
 }  // namespace
 
-int threads_for(std::int64_t bytes, int available) {
-  return static_cast<int>(std::clamp<std::int64_t>(bytes / kBytesPerThread, 1, available));
+Threads threads_for(std::int64_t bytes, int available) {
+  const auto each_moving = [&](std::int64_t share) {
+    return static_cast<int>(std::clamp<std::int64_t>(bytes / share, 1, available));
+  };
+  return {each_moving(kBytesPerThread), each_moving(kBytesPerWokenThread)};
 }
 
 Status make_schedule(Shape shape, std::int64_t bytes_per_element, std::int64_t caches,
@@ -25,7 +28,7 @@ Status make_schedule(Shape shape, std::int64_t bytes_per_element, std::int64_t c
   schedule->threads = threads_for(bytes, available);
   schedule->stores = bytes > caches ? Stores::kStreaming : Stores::kCached;
   schedule->piece_rows = shape.rows;
-  if (schedule->threads == 1) return {};
+  if (schedule->threads.most == 1) return {};
   // A multiple of 16 rows where there are as many: variants fold up to 16 short rows at once.
   const std::int64_t rows = kPieceBytes / row_bytes;
   schedule->piece_rows = rows >= 16 ? rows / 16 * 16 : std::max<std::int64_t>(rows, 1);

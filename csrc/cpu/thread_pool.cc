@@ -96,9 +96,12 @@ struct alignas(64) Mailbox {
 // work for another caller, find it in a queue, as long as its caller is at work.
 class Pool {
  public:
-  void run(Job& job) {
-    const int missing = job.slots - 1 - hand_out(job);
-    if (missing > 0) enqueue(job, missing);
+  // `woken`: see Threads.
+  void run(Job& job, int woken) {
+    const int given = hand_out(job);
+    int missing = job.slots - 1 - given;
+    if (missing > 0 && !is_in_series()) missing = std::clamp(woken - 1 - given, 0, missing);
+    if (missing > 0) enqueue(job, missing, given + missing);
     job.work(0);
     if (missing > 0) {
       std::unique_lock lock(mutex_, std::defer_lock);
@@ -156,10 +159,19 @@ class Pool {
     return mailbox.job.compare_exchange_strong(job, Mailbox::kAway) ? nullptr : job;
   }
 
-  void enqueue(Job& job, int wanted) {
+  // Whether the last call that lacked a worker was so short a time ago that one woken for it would
+  // still look for work.
+  bool is_in_series() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    const auto last = last_lack_.exchange(now.count(), std::memory_order_relaxed);
+    return now - std::chrono::steady_clock::duration(last) < kLinger;
+  }
+
+  // For `wanted` workers; there are to be at least `workers` of them.
+  void enqueue(Job& job, int wanted, int workers) {
     std::unique_lock lock(mutex_, std::defer_lock);
     lock_soon(lock);
-    start_workers(job.slots - 1);
+    start_workers(workers);
     job.wanted = wanted;
     Job** last = &queue_;
     while (*last != nullptr) last = &(*last)->following;
@@ -237,6 +249,7 @@ class Pool {
   Mailbox mailboxes_[kMaxThreads];
   std::atomic<int> worker_count_{0};  // changed under the mutex
   std::atomic<int> sleeping_callers_{0};
+  std::atomic<std::chrono::steady_clock::rep> last_lack_{0};
   alignas(64) std::atomic<bool> has_queue_{false};
   alignas(64) std::mutex mutex_;
   std::condition_variable work_came_;
@@ -255,15 +268,15 @@ Pool& pool() {
 
 }  // namespace
 
-void parallel_for(std::int64_t items, std::int64_t grain, int threads, Task task) {
+void parallel_for(std::int64_t items, std::int64_t grain, Threads threads, Task task) {
   const FloatingPointScope mode;
   // On one thread nothing is divided, which takes long.
-  if (threads == 1 || items <= grain) {
+  if (threads.most == 1 || items <= grain) {
     if (items > 0) task.run(task.context, 0, items, 0);
     return;
   }
   const std::int64_t pieces = (items + grain - 1) / grain;
-  const int slots = static_cast<int>(std::min<std::int64_t>(pieces, threads));
+  const int slots = static_cast<int>(std::min<std::int64_t>(pieces, threads.most));
   Job job;
   job.task = task;
   job.grain = grain;
@@ -271,7 +284,7 @@ void parallel_for(std::int64_t items, std::int64_t grain, int threads, Task task
   for (int i = 0; i < slots; ++i) {
     job.shares[i] = {pieces * i / slots * grain, std::min(pieces * (i + 1) / slots * grain, items)};
   }
-  pool().run(job);
+  pool().run(job, std::min(threads.woken, slots));
 }
 
 void join_threads() { pool().join(); }

@@ -1,10 +1,11 @@
-#include "cpu/thread_count.h"
 #include "cpu/thread_pool.h"
+#include "cpu/thread_count.h"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -80,6 +81,34 @@ TEST_CASE("parallel_for on more than one thread when there is work for them") {
     while (inside.load() < 2) std::this_thread::yield();
   };
   CHECK(Watched(2, 1, 2).run(wait_for_another));
+}
+
+// How many threads a call of two pieces ran on, each of which waits a while for the other to begin.
+int threads_of_call(Threads threads) {
+  std::atomic<int> inside{0};
+  std::atomic<int> workers{0};
+  parallel_for(2, 1, threads, [&](std::int64_t, std::int64_t, int slot) {
+    ++inside;
+    if (slot != 0) ++workers;
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::microseconds(30);
+    while (inside.load() < 2 && std::chrono::steady_clock::now() < patience) {
+    }
+  });
+  return workers.load() == 0 ? 1 : 2;
+}
+
+TEST_CASE("parallel_for wakes a worker for small work in a series of calls only") {
+  CHECK(Watched(2, 1, 2).run());
+  for (int i = 0; i < 3; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the worker is asleep by now
+    CHECK(threads_of_call({2, 1}) == 1);
+  }
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  int threads = 1;
+  while (threads == 1 && std::chrono::steady_clock::now() < patience) {
+    threads = threads_of_call({2, 1});
+  }
+  CHECK(threads == 2);
 }
 
 TEST_CASE("parallel_for from several threads at once") {
