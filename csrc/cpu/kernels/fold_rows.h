@@ -177,48 +177,44 @@ RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int6
   }
 }
 
-// The most tiles of rows that fold_group folds, in units of kLanes.
+// The most tiles of rows that fold_group folds side by side, in units of kLanes.
 static constexpr std::int64_t kMostGroups = 8;
 
-// The folds of `count` rows of at most kMostGroups * kLanes tiles: `together` of them share the
-// lanes of one Vec, where tile t of row r goes to lane t * together + r, so that halving the lanes
-// adds tiles, never rows. If that is 1, up to kSideBySide rows are side by side in Vecs of their
-// own. Row r's is left in sums[r], of count + kLanes floats. `factors_of(r)` gives the factors of
-// row r.
+// The folds of `count` rows of at most kLanes tiles: `together` of them share the lanes of one Vec,
+// where tile t of row r goes to lane t * together + r, so that halving the lanes adds tiles, never
+// rows. If that is 1, up to kSideBySide rows, of at most kMostGroups times as many tiles, are side
+// by side in Vecs of their own. Row r's is left in sums[r], of count + kLanes floats.
+// `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
 [[gnu::noinline]] void fold_group(std::int64_t hidden_size, std::int64_t count,
                                   std::int64_t together, const FactorsOf& factors_of, float* sums) {
   constexpr std::int64_t kSideBySide = decltype(factors_of(0))::kSideBySide;
-  constexpr std::int64_t kGroupColumns = Vec::kLanes * kTileColumns;
   LaneSums<X> lanes[kSideBySide];
-  Vec tile_sums[kSideBySide][kMostGroups];
-  const std::int64_t groups = ceil_div(bit_ceil(tile_count(hidden_size)), Vec::kLanes);
-  const bool shares_lanes = kSideBySide == 1 || together > 1;
-  const std::int64_t vectors = shares_lanes ? 1 : count;
-  for (std::int64_t group = 0; group < groups; ++group) {
-    const std::int64_t begin = group * kGroupColumns;
-    if (shares_lanes) {
-      const bool is_one_tile = count == 1 && hidden_size <= kTileColumns;
-      for (std::int64_t r = 0; r < (is_one_tile ? 1 : together); ++r) {
-        fold_tiles(lanes[0], r, together, r < count ? hidden_size : 0,
-                   factors_of(r < count ? r : 0), begin);
-      }
-      if (is_one_tile) return lanes[0].first().store(sums);
-    } else {
-      for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
-        for (std::int64_t r = 0; r < count; ++r) {
-          fold_tiles(lanes[r], lane, Vec::kLanes, hidden_size, factors_of(r),
-                     begin + lane * kTileColumns);
-        }
-      }
+  if (kSideBySide == 1 || together > 1) {
+    const bool is_one_tile = count == 1 && hidden_size <= kTileColumns;
+    for (std::int64_t r = 0; r < (is_one_tile ? 1 : together); ++r) {
+      fold_tiles(lanes[0], r, together, r < count ? hidden_size : 0, factors_of(r < count ? r : 0));
     }
-    for (std::int64_t r = 0; r < vectors; ++r) tile_sums[r][group] = lanes[r].sums();
+    if (is_one_tile) return lanes[0].first().store(sums);
+    return halve_lanes(lanes[0].sums(), together).store(sums);
   }
-  for (std::int64_t r = 0; r < vectors; ++r) {
-    for (std::int64_t s = groups / 2; s >= 1; s /= 2) {
-      for (std::int64_t i = 0; i < s; ++i) tile_sums[r][i] = tile_sums[r][i] + tile_sums[r][i + s];
+  Vec group_sums[kSideBySide][kMostGroups];
+  const std::int64_t groups = bit_ceil(tile_count(hidden_size)) / Vec::kLanes;
+  for (std::int64_t group = 0; group < groups; ++group) {
+    for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
+      const std::int64_t begin = (group * Vec::kLanes + lane) * kTileColumns;
+      for (std::int64_t r = 0; r < count; ++r) {
+        fold_tiles(lanes[r], lane, Vec::kLanes, hidden_size, factors_of(r), begin);
+      }
     }
-    halve_lanes(tile_sums[r][0], together).store(sums + r);
+    for (std::int64_t r = 0; r < count; ++r) group_sums[r][group] = lanes[r].sums();
+  }
+  for (std::int64_t r = 0; r < count; ++r) {
+    Vec* const sum = group_sums[r];
+    for (std::int64_t s = groups / 2; s >= 1; s /= 2) {
+      for (std::int64_t i = 0; i < s; ++i) sum[i] = sum[i] + sum[i + s];
+    }
+    halve_lanes(sum[0], 1).store(sums + r);
   }
 }
 
@@ -227,8 +223,9 @@ template <class X, class FactorsOf>
 template <class X, class FactorsOf>
 RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
                               const FactorsOf& factors_of, float* sums) {
+  constexpr std::int64_t kGroups = decltype(factors_of(0))::kSideBySide == 1 ? 1 : kMostGroups;
   const std::int64_t tiles = tile_count(hidden_size);
-  if (tiles <= kMostGroups * Vec::kLanes) {
+  if (tiles <= kGroups * Vec::kLanes) {
     return fold_group<X>(hidden_size, count, rows_together(hidden_size), factors_of, sums);
   }
   for (std::int64_t r = 0; r < count; ++r) {
