@@ -63,8 +63,8 @@ struct Variant {
   void (*forward)(const ForwardArgs&, Range rows, Stores, const void* prepared);
 
   // dx of `rows`. If `partial` is given (partial_bytes), these rows are one row group and their
-  // sums of dy * xhat are left there. `prepared` is null only where nothing wants
-  // preparing, or no dx is wanted.
+  // sums of dy * xhat are left there, or in dweight where finish_dweight would copy them to.
+  // `prepared` is null only where nothing wants preparing, or no dx is wanted.
   void (*backward)(const BackwardArgs&, Range rows, Stores, const void* prepared, void* partial);
 
   // sum[i] += partial[i] for all i < count, a multiple of kPartialColumns, of partial sums of

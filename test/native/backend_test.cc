@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cfenv>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -200,6 +201,24 @@ TEST_CASE("backend: calls from several threads at once") {
   }
   for (std::thread& caller : callers) caller.join();
   for (const std::string& text : complaints) CHECK(text == "");
+}
+
+// Rounding to bfloat16 clears them to see its own (ExceptionFlags).
+TEST_CASE("backend: floating-point exceptions of before stay raised") {
+  Problem problem{};
+  problem.shape = {9, 2048};
+  problem.dtype = DType::kBFloat16;
+  problem.weight = WeightKind::kSame;
+  problem.values = Values::kThreshold;
+  for (const cpu::Variant* variant : supported_variants()) {
+    ForwardBuffers buffers(problem, {});
+    for (const int exception : {FE_INVALID, FE_OVERFLOW}) {
+      std::feclearexcept(FE_ALL_EXCEPT);
+      std::feraiseexcept(exception);
+      forward_with(*variant, buffers.args, {});
+      CHECK(std::fetestexcept(exception) == exception);
+    }
+  }
 }
 
 TEST_CASE("backend: variants are found by name") {

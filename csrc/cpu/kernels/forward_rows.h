@@ -18,6 +18,7 @@ template <class T, bool kWeights, bool kLlama, Stores kWrites>
 struct Scaling {
   using X = T;
   static constexpr bool kWeighted = kWeights;
+  static constexpr bool kRoundsTwice = kWeights && kLlama;
   static constexpr bool kStreams = kWrites == Stores::kStreaming;
   template <Floats kWhich>
   using Writer = RowWriter<X, kWhich, kWrites>;
@@ -82,8 +83,8 @@ RMSNORM_INLINE void store_rstd(const ForwardArgs& args, Vec sums, std::int64_t f
   }
 }
 
-template <class S, class W>
-void forward_long_rows(const ForwardArgs& args, Range rows, const W& weights) {
+template <bool kWatched, class S, class W>
+RMSNORM_INLINE void forward_each_row(const ForwardArgs& args, Range rows, const W& weights) {
   using X = typename S::X;
   const std::int64_t hidden_size = args.shape.hidden_size;
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {
@@ -92,9 +93,37 @@ void forward_long_rows(const ForwardArgs& args, Range rows, const W& weights) {
     MinAbs<X> min_abs;
     fold_squares<X>(args.x, row, 1, hidden_size, min_abs, sums);
     store_rstd<X>(args, Vec::broadcast(sums[0]), row, 1, rstds);
-    scale_row<S>(args, weights, row, Vec::broadcast(rstds[0]),
-                 min_abs.value(args.x, row, 1, hidden_size));
+    const Vec rstd = Vec::broadcast(rstds[0]);
+    if constexpr (kWatched) {
+      scale_row<S, Floats::kWatched>(args, weights, row, rstd);
+    } else {
+      scale_row<S>(args, weights, row, rstd, min_abs.value(args.x, row, 1, hidden_size));
+    }
   }
+}
+
+// Reading the flags waits for all arithmetic to end, so they are read once for so many rows.
+static constexpr std::int64_t kWatchedRows = 8;
+
+// Rows that a watched rounding was wrong for are written again, so that y must not be x. Measured
+// with AVX2, one thread, it takes 0.92 of the time from 1x4096 to 512x4096; it gains nothing where
+// rows are rounded once.
+template <class S, class W>
+void forward_long_rows(const ForwardArgs& args, Range rows, const W& weights) {
+  constexpr bool kWatched =
+      kWatches<typename S::X> && S::kRoundsTwice && !S::kStreams && W::kFloats == Floats::kQuietNaN;
+  if constexpr (kWatched) {
+    ExceptionFlags flags;
+    while (rows.begin < rows.end && args.y.data != args.x.data) {
+      const std::int64_t left = rows.end - rows.begin;
+      const Range some{rows.begin, left < kWatchedRows ? rows.end : rows.begin + kWatchedRows};
+      flags.clear();
+      forward_each_row<true, S>(args, some, weights);
+      if (flags.are_raised()) break;
+      rows.begin = some.end;
+    }
+  }
+  forward_each_row<false, S>(args, rows, weights);
 }
 
 }  // namespace

@@ -21,6 +21,8 @@
 //                whether every lane of v is a number in [low, high]
 //   prefetch(p), stream_fence()
 // and, or else it has those below:
+//   kWatches<X>  whether Floats::kWatched rounds faster, and ExceptionFlags, which tell whether it
+//                was right: clear(), and are_raised() by arithmetic since
 //   kMasks<X>    whether masked loads are as fast as loading it all
 //   load_masked<X>(p, begin, end)
 //                of a VecPair at p, of X or float, the columns [begin, end), and zeros: nothing
@@ -88,6 +90,16 @@ template <bool kOrder>
 RMSNORM_INLINE void store_floats(float* destination, VecPair value) {
   store_pair<float, Floats::kAny>(destination, kOrder ? deinterleave(value) : value);
 }
+
+#if defined(__AVX512F__) || !defined(__AVX2__)
+template <class X>
+static constexpr bool kWatches = false;
+
+struct ExceptionFlags {
+  RMSNORM_INLINE void clear() {}
+  RMSNORM_INLINE bool are_raised() const { return false; }
+};
+#endif
 
 #if !defined(__AVX512F__)
 template <class X>

@@ -22,8 +22,8 @@ struct Bool {
   static constexpr bool value = kValue;
 };
 
-// function(Index<0>{}) … function(Index<kCount - 1>{}): a loop whose arrays stay in registers, since
-// constants alone index them.
+// function(Index<0>{}) … function(Index<kCount - 1>{}): a loop whose arrays stay in registers,
+// since constants alone index them.
 template <std::int64_t kIndex>
 struct Index {
   static constexpr std::int64_t value = kIndex;
@@ -46,8 +46,9 @@ struct PairOf {
 // What a float about to be rounded to bfloat16 can be. kAny: anything. kQuietNaN: no NaN but those
 // of a bfloat16 and of the processor. Their lower 16 bits are 0, so that rounding them as if they
 // were numbers keeps them NaN. kNoSubnormals: the same, and no subnormal number, which some
-// instructions take for 0.
-enum class Floats { kAny, kQuietNaN, kNoSubnormals };
+// instructions take for 0. kWatched: those of kQuietNaN, where ExceptionFlags tell
+// afterwards whether rounding met a number that it is wrong for.
+enum class Floats { kAny, kQuietNaN, kNoSubnormals, kWatched };
 
 template <class Function>
 void with_dtype(DType dtype, const Function& function) {
