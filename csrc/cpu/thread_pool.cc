@@ -19,6 +19,10 @@ namespace {
 // 5 to 50 µs, which is more than a call on a few hundred kilobytes takes. An idle pool sleeps.
 constexpr std::chrono::microseconds kLinger{50};
 
+// A worker that was handed work and has not begun after this long has lost its processor to another
+// thread, and the work is taken back.
+constexpr std::chrono::microseconds kBeginning{5};
+
 inline void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -30,9 +34,9 @@ inline void pause() {
 // Whether `ready` came true while lingering. A look at the clock takes as long as several at
 // memory.
 template <class Ready>
-bool linger_until(const Ready& ready) {
+bool linger_until(const Ready& ready, std::chrono::microseconds time = kLinger) {
   constexpr int kLooks = 8;
-  const auto patience = std::chrono::steady_clock::now() + kLinger;
+  const auto patience = std::chrono::steady_clock::now() + time;
   do {
     for (int i = 0; i < kLooks; ++i) {
       if (ready()) return true;
@@ -109,6 +113,8 @@ class Pool {
       leave_queue(job);
     }
     const auto done = [&] { return job.working.load() == 0; };
+    if (linger_until(done, kBeginning)) return;
+    take_back(job);
     if (linger_until(done)) return;
     std::unique_lock lock(mutex_);
     sleeping_callers_.fetch_add(1);
@@ -148,6 +154,15 @@ class Pool {
     return given;
   }
 
+  // Takes the job back from workers that have not begun, and still look for one.
+  void take_back(Job& job) {
+    const int workers = worker_count_.load(std::memory_order_acquire);
+    for (int i = 0; i < workers; ++i) {
+      Job* handed = &job;
+      if (mailboxes_[i].job.compare_exchange_strong(handed, nullptr)) job.working.fetch_sub(1);
+    }
+  }
+
   // The job of a worker that looks for one; null if it has lingered in vain, or there is a queue.
   Job* look_for_job(Mailbox& mailbox) {
     mailbox.job.store(nullptr);
@@ -155,8 +170,7 @@ class Pool {
       return mailbox.job.load(std::memory_order_acquire) != nullptr ||
              has_queue_.load(std::memory_order_acquire);
     });
-    Job* job = nullptr;
-    return mailbox.job.compare_exchange_strong(job, Mailbox::kAway) ? nullptr : job;
+    return mailbox.job.exchange(Mailbox::kAway);
   }
 
   // Whether the last call that lacked a worker was so short a time ago that one woken for it would
