@@ -127,9 +127,13 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, const void* p
   with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
     using X = typename decltype(x)::Type;
     constexpr bool kLlama = llama.value;
+    // Rows of 16 bits side by side are written in halves of cache lines, by turns: at 2048x4096
+    // with AVX2 streaming stores take 1.07 to 1.2 times as long as others.
+    constexpr Stores kStreams =
+        kHasStripes || __is_same(X, float) ? kStreaming<X> : Stores::kCached;
     if (stores == Stores::kStreaming && aligned_alike(args.dx)) {
-      backward_rows<X>(args, rows, kStreaming<X>, prepared, partial,
-                       backward_kernels<X, kLlama, kStreaming<X>>(args, partial != nullptr));
+      backward_rows<X>(args, rows, kStreams, prepared, partial,
+                       backward_kernels<X, kLlama, kStreams>(args, partial != nullptr));
     } else {
       backward_rows<X>(args, rows, Stores::kCached, prepared, partial,
                        backward_kernels<X, kLlama, Stores::kCached>(args, partial != nullptr));
