@@ -16,6 +16,7 @@ const onSimulator = isHere && hasSimulator ? describe : describe.skip;
 /** What a process does first, in terms of the native addon. */
 const operations = {
   devices: 'if (binding.devices().length !== 1) throw new Error("no device");',
+  'the number of threads': 'if (!(binding.numThreads() > 0)) throw new Error("no threads");',
   threads: `
     binding.setNumThreads(3);
     const y = new Float32Array(1 << 19);
@@ -62,7 +63,9 @@ function run(operation: keyof typeof operations, n: number, failures: number): P
   `;
   // What does not end by itself is ended, by SIGTERM.
   const simulated = { RMSNORM_LIBCUDA: simulator, CUDASIM_DEVICES: '1', CUDASIM_CC: '9.0' };
-  const env = { ...process.env, LD_PRELOAD: testAddon, ...simulated };
+  // Other operations need not find out how many processors there are.
+  const threads = operation === 'the number of threads' ? {} : { RMSNORM_NUM_THREADS: '2' };
+  const env = { ...process.env, LD_PRELOAD: testAddon, ...simulated, ...threads };
   return new Promise((resolve) => {
     execFile(process.execPath, ['-e', program], { env, timeout: 30_000 }, (error, out, err) => {
       const end = error === null ? 0 : (error.signal ?? error.code);
@@ -99,7 +102,9 @@ async function check(
 }
 
 onTestAddon('on the CPU', () => {
-  test.each(['threads', 'a call'] as const)('%s', (operation) => check(operation));
+  test.each(['the number of threads', 'threads', 'a call'] as const)('%s', (operation) =>
+    check(operation),
+  );
 });
 
 onSimulator('on a simulated GPU', () => {

@@ -122,6 +122,7 @@ void forward_long_rows(const ForwardArgs& args, Range rows, const W& weights) {
       if (flags.are_raised()) break;
       rows.begin = some.end;
     }
+    flags.restore();
   }
   forward_each_row<false, S>(args, rows, weights);
 }

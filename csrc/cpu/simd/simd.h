@@ -22,7 +22,7 @@
 //   prefetch(p), stream_fence()
 // and, or else it has those below:
 //   kWatches<X>  whether Floats::kWatched rounds faster, and ExceptionFlags, which tell whether it
-//                was right: clear(), and are_raised() by arithmetic since
+//                was right: clear(), are_raised() by arithmetic since, and restore() in the end
 //   kMasks<X>    whether masked loads are as fast as loading it all
 //   load_masked<X>(p, begin, end)
 //                of a VecPair at p, of X or float, the columns [begin, end), and zeros: nothing
@@ -98,6 +98,7 @@ static constexpr bool kWatches = false;
 struct ExceptionFlags {
   RMSNORM_INLINE void clear() {}
   RMSNORM_INLINE bool are_raised() const { return false; }
+  RMSNORM_INLINE void restore() const {}
 };
 #endif
 

@@ -88,13 +88,10 @@ RMSNORM_INLINE Vec split_bfloat16(Vec x) {
 template <class X>
 static constexpr bool kWatches = __is_same(X, BFloat16);
 
-// MXCSR's flags for invalid operations, subnormal operands and overflow. Those of before are raised
-// again in the end.
+// MXCSR's flags for invalid operations, subnormal operands and overflow. restore() raises those of
+// before again: a destructor would need the C++ library's exception handling here.
 class ExceptionFlags {
  public:
-  ~ExceptionFlags() {
-    if (earlier_ != 0) write(read() | earlier_);
-  }
   RMSNORM_INLINE void clear() {
     const std::uint32_t value = read();
     if ((value & kFlags) == 0) return;
@@ -102,6 +99,9 @@ class ExceptionFlags {
     write(value & ~kFlags);
   }
   RMSNORM_INLINE bool are_raised() const { return (read() & kFlags) != 0; }
+  RMSNORM_INLINE void restore() const {
+    if (earlier_ != 0) write(read() | earlier_);
+  }
 
  private:
   static constexpr std::uint32_t kFlags =
