@@ -7,6 +7,15 @@
 namespace rmsnorm::cpu {
 namespace {
 
+// fold_tiles of the next row to be scaled. Its code is longest where a Vec has few lanes: there it
+// is a function that all kinds of rows share.
+template <class X, class Loader>
+[[gnu::noinline]] void fold_next_row(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
+                                     std::int64_t hidden_size,
+                                     const SquareFactors<X, Loader>& factors) {
+  fold_tiles(lanes, first, step, hidden_size, factors);
+}
+
 // While some rows are scaled, the next are folded, so that memory is read and written all the time.
 // `hidden_size` is that of args, known when compiled where the caller knows it. scale(row, rstd,
 // min_abs_x) scales one row, x loaded by a Loader.
@@ -30,8 +39,13 @@ RMSNORM_INLINE void forward_batched(const ForwardArgs& args, Range rows, std::in
       scale(first + r, Vec::broadcast(rstds[r]), min_abs_x);
       const std::int64_t next = first + together + r;
       const bool exists = next < rows.end;
-      fold_tiles(lanes, r, together, exists ? hidden_size : 0,
-                 SquareFactors<X, Loader>{row_of<X>(args.x, exists ? next : rows.begin), &loader});
+      const SquareFactors<X, Loader> factors{row_of<X>(args.x, exists ? next : rows.begin),
+                                             &loader};
+      if constexpr (Vec::kLanes >= 8) {
+        fold_tiles(lanes, r, together, exists ? hidden_size : 0, factors);
+      } else {
+        fold_next_row(lanes, r, together, exists ? hidden_size : 0, factors);
+      }
     }
     first += together;
     if (first >= rows.end) return;

@@ -84,37 +84,43 @@ RMSNORM_INLINE VecPair sum_pairs(VecPair (&acc)[kPairs]) {
   }
 }
 
-// Folds a whole tile, in registers, into a VecPair whose lanes LaneSums halves further.
+// A VecPair of each accumulator's next column, from column j on.
 template <class Factors>
-RMSNORM_INLINE VecPair fold_whole_tile(const Factors& row, std::int64_t begin) {
+RMSNORM_INLINE void fold_step(const Factors& factors, std::int64_t j, VecPair (&acc)[kPairs]) {
+  unrolled<kPairs>(
+      [&](auto p) { acc[p.value] = factors.step(j + p.value * kPairColumns, acc[p.value]); });
+}
+
+// Folds a whole tile from the cache line on that it begins in.
+template <class Factors>
+RMSNORM_INLINE VecPair fold_lines(const Factors& row, std::int64_t begin) {
   VecPair acc[kPairs];
-  const std::int64_t behind = Factors::kFromLines ? behind_line(row.x + begin) : 0;
+  const std::int64_t behind = behind_line(row.x + begin);
   const Factors factors = row.from(begin - behind);
-  unrolled<kPairs>([&](auto p) {
-    acc[p.value] = p.value == 0 && Factors::kFromLines
-                       ? factors.part(0, behind, kPairColumns, zero_pair())
-                       : factors.step(p.value * kPairColumns, zero_pair());
-  });
+  acc[0] = factors.part(0, behind, kPairColumns, zero_pair());
+  unrolled<kPairs, 1>(
+      [&](auto p) { acc[p.value] = factors.step(p.value * kPairColumns, zero_pair()); });
   for (std::int64_t j = kAccumulators; j < kTileColumns; j += kAccumulators) {
-    unrolled<kPairs>(
-        [&](auto p) { acc[p.value] = factors.step(j + p.value * kPairColumns, acc[p.value]); });
+    fold_step(factors, j, acc);
   }
   if (behind > 0) acc[0] = factors.part(kTileColumns, 0, behind, acc[0]);
   return sum_pairs(acc);
 }
 
-// Folds the first `count` columns of a tile.
+// Folds the first `count` columns of a tile, or all of it, in registers, into a VecPair whose lanes
+// LaneSums halves further.
 template <class Factors>
 RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
-  if (count >= kTileColumns) return fold_whole_tile(row, begin);
+  if constexpr (Factors::kFromLines) {
+    if (count >= kTileColumns) return fold_lines(row, begin);
+  } else if (count > kTileColumns) {
+    count = kTileColumns;
+  }
   VecPair acc[kPairs];
   unrolled<kPairs>([&](auto p) { acc[p.value] = zero_pair(); });
   const Factors factors = row.from(begin);
   std::int64_t j = 0;
-  for (; j + kAccumulators <= count; j += kAccumulators) {
-    unrolled<kPairs>(
-        [&](auto p) { acc[p.value] = factors.step(j + p.value * kPairColumns, acc[p.value]); });
-  }
+  for (; j + kAccumulators <= count; j += kAccumulators) fold_step(factors, j, acc);
   if (j == count) return sum_pairs(acc);
   // The last columns, fewer than a VecPair, belong to this accumulator.
   const std::int64_t last = (count - j) / kPairColumns;
