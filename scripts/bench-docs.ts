@@ -166,16 +166,21 @@ async function main(): Promise<void> {
   const section = `benchmark ${variant}`;
   withGenerated(readFileSync(document, 'utf8'), section, ''); // Throws before minutes are spent.
 
-  const files = ['', '-seed'].map((run) => `build/benchmark-${variant}${run}.json`);
-  const [all = '', seed = ''] = files.map((file) => path.join(root, file));
+  const files = ['', '-dtypes', '-seed'].map((run) => `build/benchmark-${variant}${run}.json`);
+  const [all = '', dtypes = '', seed = ''] = files.map((file) => path.join(root, file));
   if (!values.again) {
-    const kinds = ['--dtype', 'float32,float64,bfloat16,float16', '--cast-order', 'both'];
-    const ops = ['--op', 'forward,backward,call', '--shapes', shapes];
-    measure(variant, [...ops, ...kinds, '--rivals', wanted, '--time', time, '--json', all]);
+    // In a run of their own, since each case has an equal share of the time: rivals, of which all
+    // are float32's, need most of it.
+    const half = ['--shapes', shapes, '--time', String(Number(time) / 2)];
+    const ops = ['--op', 'forward,backward,call', '--rivals', wanted];
+    measure(variant, [...ops, ...half, '--json', all]);
+    const kinds = ['--dtype', 'float64,bfloat16,float16', '--cast-order', 'both'];
+    const others = ['--op', 'forward,backward', '--rivals', 'none', ...kinds];
+    measure(variant, [...others, ...half, '--json', dtypes]);
     const more = ['--shapes', 'seed', '--rivals', `${wanted},layer-norm`, '--time', '30'];
     measure(variant, ['--op', 'forward', ...more, '--json', seed]);
   }
-  const report = joined([all, seed]);
+  const report = joined([all, dtypes, seed]);
   await writeGenerated(document, section, sectionOf(report));
   if (isForced(report)) return;
   const cases = report.cases.filter(isShown);
