@@ -84,13 +84,13 @@ TEST_CASE("parallel_for on more than one thread when there is work for them") {
 }
 
 // How many threads a call of two pieces ran on, each of which waits a while for the other to begin.
-int threads_of_call(Threads threads) {
+int threads_of_call(Threads threads, std::chrono::microseconds wait) {
   std::atomic<int> inside{0};
   std::atomic<int> workers{0};
   parallel_for(2, 1, threads, [&](std::int64_t, std::int64_t, int slot) {
     ++inside;
     if (slot != 0) ++workers;
-    const auto patience = std::chrono::steady_clock::now() + std::chrono::microseconds(30);
+    const auto patience = std::chrono::steady_clock::now() + wait;
     while (inside.load() < 2 && std::chrono::steady_clock::now() < patience) {
     }
   });
@@ -101,12 +101,12 @@ TEST_CASE("parallel_for wakes a worker for small work in a series of calls only"
   CHECK(Watched(2, 1, 2).run());
   for (int i = 0; i < 3; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the worker is asleep by now
-    CHECK(threads_of_call({2, 1}) == 1);
+    CHECK(threads_of_call({2, 1}, std::chrono::milliseconds(5)) == 1);
   }
   const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   int threads = 1;
   while (threads == 1 && std::chrono::steady_clock::now() < patience) {
-    threads = threads_of_call({2, 1});
+    threads = threads_of_call({2, 1}, std::chrono::microseconds(30));
   }
   CHECK(threads == 2);
 }
