@@ -1,6 +1,5 @@
 import { Command } from 'commander';
 import {
-  cpuVariants,
   devices,
   getNumThreadsSource,
   type CudaDevice,
@@ -41,7 +40,6 @@ interface Info extends Machine {
   readonly nodeApi: number | null;
   /** The file of the addon that this process has loaded. */
   readonly addon: string | null;
-  readonly variants: readonly string[];
   /** What `threads` comes from. */
   readonly threadsSource: NumThreadsSource;
   readonly gpus: readonly CudaDevice[];
@@ -57,7 +55,6 @@ function findAll(): Info {
     ...describeMachine(),
     nodeApi: Number(process.versions['napi']) || null,
     addon,
-    variants: cpuVariants(),
     threadsSource: getNumThreadsSource(),
     gpus: [...gpus],
     gpusReason: gpus.reason,

@@ -19,8 +19,8 @@ namespace {
 // 5 to 50 µs, which is more than a call on a few hundred kilobytes takes. An idle pool sleeps.
 constexpr std::chrono::microseconds kLinger{50};
 
-// A worker that was handed work and has not begun after this long has lost its processor to another
-// thread, and the work is taken back.
+// A worker that was handed work and has not begun this long after the caller's own end has lost its
+// processor to another thread, and the work is taken back.
 constexpr std::chrono::microseconds kBeginning{5};
 
 inline void pause() {
