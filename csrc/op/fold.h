@@ -20,6 +20,20 @@
 //   c = (sum + 0) * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
 // With dsum, it is added to that dx in float32, before the one cast.
 //
+// A gate z is applied in float32, each operation rounded (silu.h):
+//   after the norm   y = T((xhat * w) * silu(z)), in Llama's order of T(T(xhat) * w)
+//                    dn = dy * silu(z), in Llama's order T() of it, stands for dy
+//                    dgate = T((dy * (xhat * w)) * silu'(z)), likewise
+//   before it        x * silu(z), which is not rounded to the tensors' type, stands for x
+//                    dx = T(dx' * silu(z)), plus dsum before the cast; dgate = T((dx' * x) *
+//                    silu'(z))
+//
+// Quantised, y is taken before its cast, or, in Llama's order, after it. The largest magnitude of a
+// row is the same in whatever order it is searched, and NaN, as an integer, is above all others:
+//   scale = amax / largest code, at most scale_max;  code = Q(y / scale), to nearest even, and at
+//   most the largest code; of a scale of all rows Q(y * (1 / scale))
+// Of a scale of 0 the codes are 0. Q(NaN) is NaN, of int8 0.
+//
 // A fold whose products overflow, or are too small for their digits, has a rescaled pass with x
 // times a power of two, x * f, whose result is final:
 //   forward's if f = rescale_factor(sum, eps) is not 1, a being x * f as well:

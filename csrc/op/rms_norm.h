@@ -12,6 +12,16 @@
 // the tensors' type. Its gradient arrives by two ways, through y and, as dsum, through sum itself:
 // dx = dresidual = (the formula) + dsum.
 //
+// With a gate, silu(z) = z / (1 + exp(-z)), elementwise:
+//   after the norm    y = xhat * w * silu(gate)
+//                     dgate = dy * xhat * w * silu'(gate), and dy * silu(gate) stands for dy above
+//   before the norm   x * silu(gate) stands for x above; of the dx of that, dx' :
+//                     dx = dx' * silu(gate), dgate = dx' * x * silu'(gate)
+//
+// Quantised, y becomes codes of 8 bits, by the scale of its row or by one for all rows:
+//   scale[r] = min(max_j |y[r,j]| / largest code, scale_max);  code = Q(y / scale[r])
+//   code = Q(y * (1 / scale))
+//
 // r counts rows (M), j counts columns (H = hidden_size). How these are rounded and in which order
 // they are summed is fixed in fold.h, so that every backend gives the same bits.
 // Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
@@ -22,8 +32,19 @@
 namespace rmsnorm {
 
 // float64 tensors are computed in float64 throughout, weight, rstd and dweight being float64 too,
-// and on the CPU alone. All others are computed in float32.
-enum class DType : std::uint8_t { kFloat32, kFloat16, kBFloat16, kFloat64 };
+// and on the CPU alone. All others are computed in float32. Those from kInt8 on are of codes: of
+// quantised results, and of no other tensors.
+enum class DType : std::uint8_t {
+  kFloat32,
+  kFloat16,
+  kBFloat16,
+  kFloat64,
+  kInt8,
+  kFloat8E4M3,  // 4 bits of exponent and 3 of fraction, without infinities: OCP's E4M3, "fn"
+  kFloat8E5M2,
+};
+
+static constexpr bool is_quantized(DType dtype) { return dtype >= DType::kInt8; }
 
 // Bits of an IEEE 754 binary16 and of a bfloat16: types of their own, so that a kernel's
 // instantiation knows which of the two formats its 16-bit memory holds.
@@ -40,6 +61,12 @@ enum class CastOrder : std::uint8_t {
   kFloat,  // y = T(xhat * w), nothing else rounded: what fused kernels do
 };
 
+// Where a gate is applied.
+enum class GateOrder : std::uint8_t {
+  kAfterNorm,   // y = norm(x) * w * silu(gate): Qwen3-Next, Mamba-2 with norm_before_gate
+  kBeforeNorm,  // y = norm(x * silu(gate)) * w: Mamba-2
+};
+
 struct Shape {
   std::int64_t rows;         // M >= 0
   std::int64_t hidden_size;  // H >= 1
@@ -49,6 +76,16 @@ struct Options {
   double eps = 1e-6;           // finite, >= 0; in float32 but for float64 tensors
   double weight_offset = 0.0;  // finite; added to weight in float32, or float64
   CastOrder cast_order = CastOrder::kLlama;
+  GateOrder gate_order = GateOrder::kAfterNorm;
+};
+
+// How y is quantised, in float32, and whether.
+struct Quantization {
+  DType codes = DType::kFloat32;       // a dtype of codes; any other: y is not quantised
+  float scale = 0.0f;                  // of all rows, its inverse finite; 0: of each row its own
+  float scale_max = __builtin_inff();  // > 0: what a row's own scale is at most
+
+  constexpr bool is_wanted() const { return is_quantized(codes); }
 };
 
 // More rows than there are: all of them are one batch.
@@ -92,6 +129,9 @@ struct ForwardArgs {
   void* rstd;               // (rows) of float32, of float64 for float64 tensors; null if not wanted
   ConstRows residual = {};  // data null if there is none
   Rows sum = {};            // given where residual is; may be exactly x or residual, never y
+  ConstRows gate = {};      // data null if there is none
+  Quantization quantization = {};  // y is of its codes, if it is one, and may overlap nothing
+  float* scales = nullptr;         // (rows): receives the rows' own scales; null if not wanted
 };
 
 struct BackwardArgs {
@@ -107,9 +147,12 @@ struct BackwardArgs {
   DType dweight_dtype;  // the tensors' own type, or float32 beside 16-bit tensors
   bool accumulate;      // dweight = T(float(dweight) + sum) rather than T(sum)
   ConstRows dsum = {};  // added to dx before its cast; data null if there is none
+  ConstRows gate = {};  // data null if there is none
+  Rows dgate = {};      // given where gate is and dx; may be exactly gate
 };
 
 static constexpr std::int64_t element_size(DType dtype) {
+  if (is_quantized(dtype)) return 1;
   return dtype == DType::kFloat64 ? 8 : dtype == DType::kFloat32 ? 4 : 2;
 }
 

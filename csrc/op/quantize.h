@@ -1,0 +1,129 @@
+// Codes of 8 bits from float32, and back, by their definition: rounded to nearest even, and at most
+// the largest code. One number at a time, for the readable CPU variant and for kernels; the other
+// variants do the same with vectors (cpu/simd/codes.h). `static`: see fold.h.
+#pragma once
+
+#include <cstdint>
+
+#include "rms_norm.h"
+
+namespace rmsnorm {
+
+// A format of 8 bits: sign, kExponentBits, kFractionBits. Below its smallest normal number its
+// codes are multiples of the smallest one.
+template <DType codes>
+struct Float8;
+template <>
+struct Float8<DType::kFloat8E4M3> {
+  static constexpr int kFractionBits = 3;
+  static constexpr int kBias = 7;
+  static constexpr float kLargest = 448.0f;
+};
+template <>
+struct Float8<DType::kFloat8E5M2> {
+  static constexpr int kFractionBits = 2;
+  static constexpr int kBias = 15;
+  static constexpr float kLargest = 57344.0f;
+};
+
+// The code of a NaN.
+static constexpr std::uint32_t kFloat8NaN = 0x7f;
+
+// The largest number that a code stands for, by which a row's scale is found.
+static constexpr float largest_code(DType codes) {
+  if (codes == DType::kInt8) return 127.0f;
+  return codes == DType::kFloat8E4M3 ? Float8<DType::kFloat8E4M3>::kLargest
+                                     : Float8<DType::kFloat8E5M2>::kLargest;
+}
+
+// scale of a row whose largest magnitude has these bits.
+static constexpr float scale_of(std::uint32_t amax_bits, const Quantization& quantization) {
+  const float scale = __builtin_bit_cast(float, amax_bits) / largest_code(quantization.codes);
+  return scale > quantization.scale_max ? quantization.scale_max : scale;
+}
+
+static constexpr std::uint32_t magnitude_bits(float value) {
+  return __builtin_bit_cast(std::uint32_t, value) & 0x7fffffffu;
+}
+
+// Adding it leaves a number of up to 22 bits rounded to a whole one, in the lowest bits.
+static constexpr float kRoundToWhole = 0x1.8p23f;
+
+static constexpr std::uint32_t int8_code(float value) {
+  if (value != value) return 0;
+  const float most = value > 127.0f ? 127.0f : value;
+  const float clamped = most < -128.0f ? -128.0f : most;
+  return __builtin_bit_cast(std::uint32_t, clamped + kRoundToWhole) & 0xffu;
+}
+
+template <DType codes>
+static constexpr std::uint32_t float8_code(float value) {
+  using Format = Float8<codes>;
+  constexpr int kDropped = 23 - Format::kFractionBits;
+  constexpr std::uint32_t kRebias = static_cast<std::uint32_t>(127 - Format::kBias) << 23;
+  // Its last place is that of the smallest code: to add it rounds what is below normal.
+  constexpr std::uint32_t kSubnormal =
+      static_cast<std::uint32_t>(127 + 1 - Format::kBias + kDropped) << 23;
+  if (value != value) return kFloat8NaN;
+  const std::uint32_t sign = __builtin_bit_cast(std::uint32_t, value) >> 24 & 0x80u;
+  const std::uint32_t bits = magnitude_bits(value);
+  const std::uint32_t largest = magnitude_bits(Format::kLargest);
+  const std::uint32_t magnitude = bits > largest ? largest : bits;
+  if (magnitude < kRebias + (1u << 23)) {
+    const float shifted =
+        __builtin_bit_cast(float, magnitude) + __builtin_bit_cast(float, kSubnormal);
+    return sign | (__builtin_bit_cast(std::uint32_t, shifted) - kSubnormal);
+  }
+  const std::uint32_t odd = magnitude >> kDropped & 1u;
+  const std::uint32_t half = (1u << (kDropped - 1)) - 1;
+  return sign | ((magnitude + half + odd - kRebias) >> kDropped);
+}
+
+static constexpr std::uint32_t code_of(DType codes, float value) {
+  if (codes == DType::kInt8) return int8_code(value);
+  return codes == DType::kFloat8E4M3 ? float8_code<DType::kFloat8E4M3>(value)
+                                     : float8_code<DType::kFloat8E5M2>(value);
+}
+
+// y / scale, or y * (1 / scale) of a scale of all rows; 0 where a row's own scale is 0.
+static constexpr float quotient_of(float y, float scale, bool is_own) {
+  if (!is_own) return y * (1 / scale);
+  return scale == 0 ? 0.0f : y / scale;
+}
+
+template <DType codes>
+static constexpr float float8_value(std::uint32_t code) {
+  using Format = Float8<codes>;
+  constexpr int kDropped = 23 - Format::kFractionBits;
+  const std::uint32_t sign = (code & 0x80u) << 24;
+  const std::uint32_t magnitude = code & 0x7fu;
+  const bool is_nan = codes == DType::kFloat8E4M3 ? magnitude == 0x7fu : magnitude > 0x7cu;
+  if (is_nan) return __builtin_nanf("");
+  if (codes == DType::kFloat8E5M2 && magnitude == 0x7cu) {
+    return __builtin_bit_cast(float, sign | 0x7f800000u);
+  }
+  const std::uint32_t exponent = magnitude >> Format::kFractionBits;
+  if (exponent > 0) {
+    const std::uint32_t rebias = static_cast<std::uint32_t>(127 - Format::kBias) << 23;
+    return __builtin_bit_cast(float, sign | ((magnitude << kDropped) + rebias));
+  }
+  const std::uint32_t unit =
+      static_cast<std::uint32_t>(127 + 1 - Format::kBias - Format::kFractionBits) << 23;
+  const float value = static_cast<float>(magnitude) * __builtin_bit_cast(float, unit);
+  return __builtin_bit_cast(float, sign | __builtin_bit_cast(std::uint32_t, value));
+}
+
+static_assert(int8_code(2.5f) == 2 && int8_code(3.5f) == 4 && int8_code(-0.5f) == 0);
+static_assert(int8_code(1e30f) == 127 && int8_code(-1e30f) == 0x80);
+static_assert(float8_code<DType::kFloat8E4M3>(1.0f) == 0x38);
+static_assert(float8_code<DType::kFloat8E4M3>(1e9f) == 0x7e);
+static_assert(float8_code<DType::kFloat8E4M3>(0x1p-10f) == 0);  // a tie, to even
+static_assert(float8_code<DType::kFloat8E4M3>(-0x1.8p-9f) == 0x82);
+static_assert(float8_code<DType::kFloat8E5M2>(1.0f) == 0x3c);
+static_assert(float8_code<DType::kFloat8E5M2>(__builtin_inff()) == 0x7b);
+static_assert(float8_value<DType::kFloat8E4M3>(0x01) == 0x1p-9f);
+static_assert(float8_value<DType::kFloat8E4M3>(0xfe) == -448.0f);
+static_assert(float8_value<DType::kFloat8E5M2>(0x01) == 0x1p-16f);
+static_assert(float8_value<DType::kFloat8E5M2>(0x7b) == 57344.0f);
+
+}  // namespace rmsnorm
