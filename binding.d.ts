@@ -3,11 +3,12 @@
  * errors; the public API in `lib` gives names, defaults and outputs.
  *
  * Arrays of float32 are `Float32Array`, of float64 `Float64Array`, of float16 and bfloat16
- * `Uint16Array` (their bits). Shapes: x, y, residual, sumOut, dy, dx, dsum are (rows,
- * hiddenSize); weight, dweight (hiddenSize); rstd (rows), of float32, or float64 beside float64.
+ * `Uint16Array` (their bits), of int8 `Int8Array`, of float8 `Uint8Array` (their bits). Shapes: x, y,
+ * residual, sumOut, dy, dx, dsum, gate, dgate are (rows, hiddenSize); weight, dweight (hiddenSize);
+ * rstd (rows), of float32, or float64 beside float64; scale (rows), of float32.
  */
 
-export type NativeArray = Float32Array | Float64Array | Uint16Array;
+export type NativeArray = Float32Array | Float64Array | Uint16Array | Int8Array | Uint8Array;
 
 /** An array, or memory of a device: all operands of a call are of one kind, and in one place. */
 export type NativeData = NativeArray | NativeDeviceBuffer;
@@ -163,6 +164,8 @@ export type NativeCall = (
   fifth: Given<NativeData>,
   sixth: Given<NativeData>,
   seventh: Given<NativeData>,
+  eighth: Given<NativeData>,
+  ninth: Given<NativeData>,
   stream: Given<NativeStream>,
 ) => void;
 
@@ -204,7 +207,10 @@ export interface Binding {
   /** Asks for huge pages under an array that nobody has written yet. */
   adviseHugePages(array: ArrayBufferView): void;
 
-  /** destination[i] = source[i] in another dtype, but float64, rounded to nearest even. */
+  /**
+   * destination[i] = source[i] in another dtype, but float64 and int8, rounded to nearest even; float8
+   * from and to float32 alone.
+   */
   convert(source: NativeArray, from: number, destination: NativeArray, to: number): void;
 
   /** Names of the CPU variants this processor runs, best first. */

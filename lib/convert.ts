@@ -1,11 +1,14 @@
 import { binding } from './binding';
 import {
   dtypes,
+  isElementArray,
   nativeView,
   type ArrayKind,
+  type CodeArray,
   type DType,
   type Float16ArrayLike,
   type FloatArray,
+  type QuantizedDType,
 } from './core/dtype';
 import { adoptNativeError, argumentError } from './core/errors';
 import { readHostArray } from './core/host-array';
@@ -50,14 +53,41 @@ export function fromFloat16(
   return convert(source, 'float16', out, 'float32') as Float32Array;
 }
 
-type Convertible = Exclude<DType, 'float64'>;
+/**
+ * float32 to the bits of a float8: {@link toBFloat16} with its dtype. Numbers beyond the largest, of
+ * 448 or 57344, become that, as they do where y is quantised; NaN becomes 0x7f.
+ */
+export function toFloat8(source: Float32Array, dtype: Float8DType, out?: Uint8Array): Uint8Array {
+  return convert(source, 'float32', out, readFloat8(dtype)) as Uint8Array;
+}
+
+/** The bits of a float8 to float32, exactly. Arguments and errors as {@link toFloat8}. */
+export function fromFloat8(
+  source: Uint8Array,
+  dtype: Float8DType,
+  out?: Float32Array,
+): Float32Array {
+  return convert(source, readFloat8(dtype), out, 'float32') as Float32Array;
+}
+
+function readFloat8(dtype: unknown): Float8DType {
+  if (dtype === 'float8_e4m3' || dtype === 'float8_e5m2') return dtype;
+  const expected = "'float8_e4m3' or 'float8_e5m2'";
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, dtype);
+}
+
+/** The dtypes of 8 bits that stand for numbers by themselves. */
+export type Float8DType = Exclude<QuantizedDType, 'int8'>;
+
+type Convertible = Exclude<DType, 'float64'> | Float8DType;
+type Elements = FloatArray | CodeArray;
 
 function convert(
-  source: FloatArray,
+  source: Elements,
   from: Convertible,
-  out: FloatArray | undefined,
+  out: Elements | undefined,
   to: Convertible,
-): FloatArray {
+): Elements {
   const input = readArray('source', source, from);
   const { length } = input;
   const output =
@@ -73,10 +103,10 @@ function convert(
   return out ?? output;
 }
 
-function readArray(name: string, value: unknown, dtype: Convertible): FloatArray {
+function readArray(name: string, value: unknown, dtype: Convertible): Elements {
   const kinds: readonly ArrayKind[] = dtypes[dtype].kinds;
   const expected = `a ${kinds.join(' or ')}`;
-  const { data, kind } = readHostArray(name, value, expected);
+  const { data, kind } = readHostArray(name, value, expected, isElementArray);
   if (kinds.includes(kind)) return data;
   throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, value);
 }

@@ -25,7 +25,16 @@ export type {
   PlanOutput,
 } from './plan-types';
 export { allocate, type ArrayOf } from './allocate';
-export { fromBFloat16, fromFloat16, toBFloat16, toFloat16 } from './convert';
+export {
+  fromBFloat16,
+  fromFloat16,
+  fromFloat8,
+  toBFloat16,
+  toFloat16,
+  toFloat8,
+  type Float8DType,
+} from './convert';
+export { dequantize, type DequantizeOptions } from './dequantize';
 export {
   cpuVariants,
   getCpuVariant,
@@ -42,12 +51,23 @@ export { CudaEvent, Stream, type CudaEventOptions, type StreamOptions } from './
 export { Graph } from './gpu/graph';
 export { emptyCache, type CudaDeviceName, type CudaDeviceOptions } from './gpu/cuda';
 export { CudaError, type CudaErrorCode, type ErrorCode } from './core/errors';
-export type { DeviceDType, DType, Float16ArrayLike, FloatArray, RstdArray } from './core/dtype';
+export type {
+  BufferDType,
+  CodeArray,
+  DeviceDType,
+  DType,
+  Float16ArrayLike,
+  FloatArray,
+  QuantizedDType,
+  RstdArray,
+} from './core/dtype';
 export type {
   BackwardOptions,
   CastOrder,
   CommonOptions,
   ForwardOptions,
+  GateOptions,
+  GateOrder,
   RmsNormOptions,
 } from './call/options';
 export type {
@@ -56,6 +76,8 @@ export type {
   ForeignTensor,
   Input,
   Output,
+  QuantizedOutput,
   Rstd,
+  Scale,
   TensorLike,
 } from './call/tensor';

@@ -54,7 +54,7 @@ const constructorNames: ReadonlySet<string> = new Set([
 const callOptions = makeKnownOptions(['out', 'residual', 'sumOut', 'dtype']);
 const vjpBackwardNames: ReadonlySet<string> = new Set(['dsum', 'dxOut', 'needsDx']);
 /** A forward without a backward returns y and the sum. */
-const withoutRstd = { rstd: false, sum: true };
+const withoutRstd = { rstd: false, sum: true, scale: false };
 
 /**
  * RMSNorm as a module, after PyTorch's `nn.RMSNorm`: it owns a weight and accumulates its gradient.
@@ -315,7 +315,8 @@ function forwardResult({ out, sumOut }: Call): unknown {
 /** What was given for a weight; of a tensor, its data. */
 function keptData({ data, dims, wrap, source }: TensorArgument): WeightData {
   if (dims === null) return source as WeightData;
-  return ArrayBuffer.isView(data) && wrap !== null ? wrap(data) : data;
+  const weight = data as WeightData;
+  return ArrayBuffer.isView(weight) && wrap !== null ? wrap(weight) : weight;
 }
 
 /** What weightGrad can be, in messages. */

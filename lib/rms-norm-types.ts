@@ -7,14 +7,14 @@ import type {
   ForwardOptions,
   RmsNormOptions,
 } from './call/options';
-import type { AnyInput, Output, Rstd } from './call/tensor';
-import type { RstdArray } from './core/dtype';
+import type { AnyInput, Output, QuantizedOutput, Rstd, Scale } from './call/tensor';
+import type { QuantizedDType, RstdArray } from './core/dtype';
 import type { DeviceBuffer } from './gpu/device-buffer';
 
 /** What `rmsNorm.forward` returns. */
 export interface ForwardResult<X, O = CommonOptions> {
   /** The normalised and scaled x: of x's form, kind and length. `out`, if that was given. */
-  y: Output<X>;
+  y: OutputOfForward<X, O>;
   /** 1 / sqrt(mean(x²) + eps) of each row: (rows). `rstdOut`, if that was given. */
   rstd: Rstd<X>;
   /**
@@ -26,7 +26,22 @@ export interface ForwardResult<X, O = CommonOptions> {
     : 'residual' extends keyof O
       ? Output<X> | null
       : null;
+  /** Of each row, that its codes are times: (rows). `scaleOut` or `scale`, if given. null without `quantize`. */
+  scale: O extends Record<'quantize', QuantizedDType>
+    ? O extends Record<'scale', number>
+      ? number
+      : Scale<X> | ('scale' extends keyof O ? number : never)
+    : 'quantize' extends keyof O
+      ? Scale<X> | number | null
+      : null;
 }
+
+type OutputOfForward<X, O> =
+  O extends Record<'quantize', infer Q extends QuantizedDType>
+    ? QuantizedOutput<X, Q>
+    : 'quantize' extends keyof O
+      ? Output<X> | QuantizedOutput<X, QuantizedDType>
+      : Output<X>;
 
 /** What `rmsNorm.backward` returns: null for a gradient that was not computed. */
 export interface BackwardResult<X, W, O> {
@@ -37,6 +52,14 @@ export interface BackwardResult<X, W, O> {
   dx: O extends { needsDx: false } ? null : Output<X>;
   /** The gradient of weight: of weight's form, kind and length. `dweightOut`, if that was given. */
   dweight: O extends { needsDweight: false } ? null : W extends null | undefined ? null : Output<W>;
+  /** The gradient of gate: of x's form, kind and length. `dgateOut`, if that was given. */
+  dgate: O extends { needsDx: false }
+    ? null
+    : O extends Record<'gate', AnyInput>
+      ? Output<X>
+      : 'gate' extends keyof O
+        ? Output<X> | null
+        : null;
 }
 
 type Weight = AnyInput | null;
@@ -78,7 +101,10 @@ export interface RmsNorm {
    * // dx is the gradient of x, and that of residual.
    * ```
    *
-   * @returns y, rstd and sum: new arrays, or the given `out`, `rstdOut` and `sumOut`
+   * With `quantize`, y is codes of 8 bits, and `scale` what each row's are times ({@link dequantize}).
+   *
+   * @returns y, rstd, sum and scale: new arrays, or the given `out`, `rstdOut`, `sumOut` and
+   * `scaleOut`
    */
   forward<X extends AnyInput, W extends Weight = Weight, const O extends ForwardOptions = object>(
     this: void,

@@ -6,12 +6,17 @@ import { runLater, runNow } from './call/run';
 import { readX, resultOf } from './call/tensor';
 import type { RmsNorm } from './rms-norm-types';
 
-function forwardResult({ out, rstdOut, sumOut }: Call) {
-  return { y: resultOf(out), rstd: resultOf(rstdOut), sum: resultOf(sumOut) };
+function forwardResult({ out, rstdOut, sumOut, scale, scaleOut }: Call) {
+  return {
+    y: resultOf(out),
+    rstd: resultOf(rstdOut),
+    sum: resultOf(sumOut),
+    scale: scale === 0 ? resultOf(scaleOut) : scale,
+  };
 }
 
-function backwardResult({ dxOut, dweightOut }: Call) {
-  return { dx: resultOf(dxOut), dweight: resultOf(dweightOut) };
+function backwardResult({ dxOut, dweightOut, dgateOut }: Call) {
+  return { dx: resultOf(dxOut), dweight: resultOf(dweightOut), dgate: resultOf(dgateOut) };
 }
 
 const forms = {

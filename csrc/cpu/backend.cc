@@ -7,6 +7,7 @@
 #include <new>
 
 #include "../op/formula.h"
+#include "../op/quantize.h"
 #include "../os/platform.h"
 #include "features.h"
 #include "schedule.h"
@@ -124,6 +125,10 @@ class ThreadWeights {
     return {};
   }
 
+  void release_excess() {
+    if (memory_ != nullptr) scratches()->weights.release_excess();
+  }
+
   // Those of the thread in a slot; null if there is no room for any.
   const void* of(int slot) {
     if (memory_ == nullptr) return nullptr;
@@ -145,6 +150,19 @@ class ThreadWeights {
   std::byte* memory_ = nullptr;
   bool are_ready_[kMaxThreads];
 };
+
+// Of float8, in plain loops: nothing that must be fast converts it.
+void encode(DType codes, const float* source, std::uint8_t* destination, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    destination[i] = static_cast<std::uint8_t>(code_of(codes, source[i]));
+  }
+}
+void decode(DType codes, const std::uint8_t* source, float* destination, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    destination[i] = codes == DType::kFloat8E4M3 ? float8_value<DType::kFloat8E4M3>(source[i])
+                                                 : float8_value<DType::kFloat8E5M2>(source[i]);
+  }
+}
 
 // dweight, and dx on the way: every row group leaves a row of partial sums, and these are summed by
 // the neighbour-first tree. A task is a block of 2^n groups, whose subtree it sums as it goes; the
@@ -209,22 +227,28 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 }  // namespace
 
 Status forward(const ForwardArgs& args) {
-  const int matrices = args.residual.data != nullptr ? 4 : 2;
+  const bool is_quantized = args.quantization.is_wanted();
+  const int inputs = args.residual.data != nullptr ? 3 : 1;  // with the sum of two
   Schedule schedule;
-  RMSNORM_TRY(
-      make_schedule(args.shape, matrices * element_size(args.dtype), kForwardCaches, &schedule));
+  RMSNORM_TRY(make_schedule(args.shape,
+                            inputs * element_size(args.dtype) +
+                                element_size(is_quantized ? args.quantization.codes : args.dtype),
+                            kForwardCaches, &schedule));
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.y.data);
-  // A single row's weights are best converted on the way, and so are very long rows'.
-  if (args.shape.rows > 1 && weights.are_wanted() &&
-      weights.bytes(schedule.threads.most) <= kKeptBytes) {
+  // A single row's weights are best converted on the way, and so are very long rows', but where
+  // kernels read prepared ones alone.
+  const bool is_worth_it =
+      args.shape.rows > 1 && weights.bytes(schedule.threads.most) <= kKeptBytes;
+  if (weights.are_wanted() && (is_quantized || is_worth_it)) {
     RMSNORM_TRY(weights.reserve(schedule.threads.most));
   }
   parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
                [&](std::int64_t begin, std::int64_t end, int slot) {
                  variant->forward(args, {begin, end}, schedule.stores, weights.of(slot));
                });
+  weights.release_excess();
   return {};
 }
 
@@ -247,7 +271,7 @@ Status backward(const BackwardArgs& args) {
           variant->backward(args, {begin, end}, schedule.stores, weights.of(slot), nullptr);
         });
   }
-  if (are_prepared) scratches()->weights.release_excess();
+  weights.release_excess();
   return {};
 }
 
@@ -259,8 +283,17 @@ Status convert(DType from, const void* source, DType to, void* destination, std:
       make_schedule({count, 1}, element_size(from) + element_size(to), kForwardCaches, &schedule));
   parallel_for(
       count, schedule.piece_rows, schedule.threads, [&](std::int64_t begin, std::int64_t end, int) {
-        variant->convert(from, static_cast<const char*>(source) + begin * element_size(from), to,
-                         static_cast<char*>(destination) + begin * element_size(to), end - begin);
+        const void* const first = static_cast<const char*>(source) + begin * element_size(from);
+        void* const out = static_cast<char*>(destination) + begin * element_size(to);
+        if (is_quantized(from)) {
+          decode(from, static_cast<const std::uint8_t*>(first), static_cast<float*>(out),
+                 end - begin);
+        } else if (is_quantized(to)) {
+          encode(to, static_cast<const float*>(first), static_cast<std::uint8_t*>(out),
+                 end - begin);
+        } else {
+          variant->convert(from, first, to, out, end - begin);
+        }
       });
   return {};
 }

@@ -64,9 +64,10 @@ Status Arguments::pointer(std::size_t index, std::uint64_t* pointer) const {
 
 Status Arguments::dtype(std::size_t index, DType* dtype) const {
   std::int64_t code = 0;
-  RMSNORM_TRY(integer(index, "dtype", 0, static_cast<std::int64_t>(DType::kBFloat16), &code));
+  RMSNORM_TRY(integer(index, "dtype", 0, static_cast<std::int64_t>(DType::kFloat8E5M2), &code));
   *dtype = static_cast<DType>(code);
-  return {};
+  if (*dtype != DType::kFloat64) return {};
+  return {Code::kOutOfRange, "The argument 'dtype' must be one that GPUs have"};
 }
 
 Status Arguments::text(std::size_t index, const char* name, std::string* text) const {

@@ -13,6 +13,8 @@ bool is_whole(double number) {
 
 napi_typedarray_type array_kind(DType dtype) {
   if (dtype == DType::kFloat32) return napi_float32_array;
+  if (dtype == DType::kInt8) return napi_int8_array;
+  if (is_quantized(dtype)) return napi_uint8_array;
   return dtype == DType::kFloat64 ? napi_float64_array : napi_uint16_array;
 }
 
@@ -55,6 +57,8 @@ std::string describe(napi_env env, napi_value value) {
 
 const char* array_name(DType dtype) {
   if (dtype == DType::kFloat32) return "a Float32Array";
+  if (dtype == DType::kInt8) return "an Int8Array";
+  if (is_quantized(dtype)) return "a Uint8Array";
   return dtype == DType::kFloat64 ? "a Float64Array" : "a Uint16Array";
 }
 

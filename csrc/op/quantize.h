@@ -9,20 +9,25 @@
 
 namespace rmsnorm {
 
-// A format of 8 bits: sign, kExponentBits, kFractionBits. Below its smallest normal number its
-// codes are multiples of the smallest one.
+// A format of 8 bits: a sign, an exponent, a fraction. Below its smallest normal number its codes
+// are multiples of the smallest one.
+template <int fraction_bits, int bias>
+struct Float8Format {
+  static constexpr int kFractionBits = fraction_bits;
+  static constexpr int kDropped = 23 - fraction_bits;  // bits of a float's fraction
+  // What a float's bits are above those of the code, moved up.
+  static constexpr std::uint32_t kRebias = std::uint32_t{127 - bias} << 23;
+  // The bits of a float whose last place is the smallest code: to add it rounds to multiples.
+  static constexpr std::uint32_t kRoundSubnormal = std::uint32_t{128 - bias + kDropped} << 23;
+};
 template <DType codes>
 struct Float8;
 template <>
-struct Float8<DType::kFloat8E4M3> {
-  static constexpr int kFractionBits = 3;
-  static constexpr int kBias = 7;
+struct Float8<DType::kFloat8E4M3> : Float8Format<3, 7> {
   static constexpr float kLargest = 448.0f;
 };
 template <>
-struct Float8<DType::kFloat8E5M2> {
-  static constexpr int kFractionBits = 2;
-  static constexpr int kBias = 15;
+struct Float8<DType::kFloat8E5M2> : Float8Format<2, 15> {
   static constexpr float kLargest = 57344.0f;
 };
 
@@ -59,24 +64,20 @@ static constexpr std::uint32_t int8_code(float value) {
 template <DType codes>
 static constexpr std::uint32_t float8_code(float value) {
   using Format = Float8<codes>;
-  constexpr int kDropped = 23 - Format::kFractionBits;
-  constexpr std::uint32_t kRebias = static_cast<std::uint32_t>(127 - Format::kBias) << 23;
-  // Its last place is that of the smallest code: to add it rounds what is below normal.
-  constexpr std::uint32_t kSubnormal =
-      static_cast<std::uint32_t>(127 + 1 - Format::kBias + kDropped) << 23;
+  constexpr int kDropped = Format::kDropped;
   if (value != value) return kFloat8NaN;
   const std::uint32_t sign = __builtin_bit_cast(std::uint32_t, value) >> 24 & 0x80u;
   const std::uint32_t bits = magnitude_bits(value);
   const std::uint32_t largest = magnitude_bits(Format::kLargest);
   const std::uint32_t magnitude = bits > largest ? largest : bits;
-  if (magnitude < kRebias + (1u << 23)) {
+  if (magnitude < Format::kRebias + (1u << 23)) {
     const float shifted =
-        __builtin_bit_cast(float, magnitude) + __builtin_bit_cast(float, kSubnormal);
-    return sign | (__builtin_bit_cast(std::uint32_t, shifted) - kSubnormal);
+        __builtin_bit_cast(float, magnitude) + __builtin_bit_cast(float, Format::kRoundSubnormal);
+    return sign | (__builtin_bit_cast(std::uint32_t, shifted) - Format::kRoundSubnormal);
   }
   const std::uint32_t odd = magnitude >> kDropped & 1u;
   const std::uint32_t half = (1u << (kDropped - 1)) - 1;
-  return sign | ((magnitude + half + odd - kRebias) >> kDropped);
+  return sign | ((magnitude + half + odd - Format::kRebias) >> kDropped);
 }
 
 static constexpr std::uint32_t code_of(DType codes, float value) {
@@ -94,22 +95,17 @@ static constexpr float quotient_of(float y, float scale, bool is_own) {
 template <DType codes>
 static constexpr float float8_value(std::uint32_t code) {
   using Format = Float8<codes>;
-  constexpr int kDropped = 23 - Format::kFractionBits;
   const std::uint32_t sign = (code & 0x80u) << 24;
   const std::uint32_t magnitude = code & 0x7fu;
-  const bool is_nan = codes == DType::kFloat8E4M3 ? magnitude == 0x7fu : magnitude > 0x7cu;
-  if (is_nan) return __builtin_nanf("");
-  if (codes == DType::kFloat8E5M2 && magnitude == 0x7cu) {
-    return __builtin_bit_cast(float, sign | 0x7f800000u);
+  const bool has_infinity = codes == DType::kFloat8E5M2;
+  if (magnitude > (has_infinity ? 0x7cu : 0x7eu)) return __builtin_nanf("");
+  if (has_infinity && magnitude == 0x7cu) return __builtin_bit_cast(float, sign | 0x7f800000u);
+  if (magnitude >> Format::kFractionBits > 0) {
+    const std::uint32_t bits = (magnitude << Format::kDropped) + Format::kRebias;
+    return __builtin_bit_cast(float, sign | bits);
   }
-  const std::uint32_t exponent = magnitude >> Format::kFractionBits;
-  if (exponent > 0) {
-    const std::uint32_t rebias = static_cast<std::uint32_t>(127 - Format::kBias) << 23;
-    return __builtin_bit_cast(float, sign | ((magnitude << kDropped) + rebias));
-  }
-  const std::uint32_t unit =
-      static_cast<std::uint32_t>(127 + 1 - Format::kBias - Format::kFractionBits) << 23;
-  const float value = static_cast<float>(magnitude) * __builtin_bit_cast(float, unit);
+  const float rounder = __builtin_bit_cast(float, Format::kRoundSubnormal);
+  const float value = __builtin_bit_cast(float, Format::kRoundSubnormal | magnitude) - rounder;
   return __builtin_bit_cast(float, sign | __builtin_bit_cast(std::uint32_t, value));
 }
 

@@ -21,6 +21,8 @@ export function readBackward(
   call.rstd = readOptional(call, backwardRules.rstd, rstd);
   if (call.needsDx && call.dxOut === undefined) call.made |= backwardRules.dxOut.bit;
   if (call.needsDweight && call.dweightOut === undefined) call.made |= backwardRules.dweightOut.bit;
+  const needsDgate = call.needsDx && call.gate !== undefined;
+  if (needsDgate && call.dgateOut === undefined) call.made |= backwardRules.dgateOut.bit;
   return call;
 }
 
@@ -37,9 +39,14 @@ export function addDWeightTo(call: Call, sums: unknown): void {
 /** Refuses options that do not go together. */
 function checkNeeds(call: Call): void {
   const { weight, needsDx, needsDweight, accumulate, dxOut, dweightOut, dsum } = call;
+  const { gate, dgateOut } = call;
   const withoutDx = 'left out where needsDx is false';
   if (!needsDx && dxOut !== undefined) refuse('dxOut', withoutDx, sourceOf(dxOut));
   if (!needsDx && dsum !== undefined) refuse('dsum', withoutDx, sourceOf(dsum));
+  if (!needsDx && dgateOut !== undefined) refuse('dgateOut', withoutDx, sourceOf(dgateOut));
+  if (gate === undefined && dgateOut !== undefined) {
+    refuse('dgateOut', 'left out where there is no gate', sourceOf(dgateOut));
+  }
   if (!needsDweight && dweightOut !== undefined) {
     refuse('dweightOut', 'left out where dweight is not computed', sourceOf(dweightOut));
   }

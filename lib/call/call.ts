@@ -1,8 +1,8 @@
 import type { NativeStream } from '../../binding';
-import type { DType } from '../core/dtype';
+import type { DType, QuantizedDType } from '../core/dtype';
 import type { DataKind } from './data';
 import type { OperandName, Operation } from './operations';
-import type { CastOrder } from './options';
+import type { CastOrder, GateOrder } from './options';
 import type { Argument } from './tensor';
 
 /** An operand, undefined if there is none. */
@@ -32,6 +32,14 @@ export interface Call extends Frame, Record<OperandName, Operand> {
   needsDx: boolean;
   needsDweight: boolean;
   accumulate: boolean;
+  /** Undefined for the default. */
+  gateOrder: GateOrder | undefined;
+  /** Of a forward: the codes that y is quantised to, if it is, and by which scale of all rows, ... */
+  quantize: QuantizedDType | undefined;
+  /** ... 0 where each row has its own, ... */
+  scale: number;
+  /** ... which is at most this. */
+  scaleMax: number;
 
   /** Bits of the operands, by their places: of those that are there, ... */
   given: number;
@@ -61,6 +69,10 @@ export function newCall(frame: Frame): Call {
     needsDx: false,
     needsDweight: false,
     accumulate: false,
+    gateOrder: undefined,
+    quantize: undefined,
+    scale: 0,
+    scaleMax: Infinity,
     given: 0,
     made: 0,
     float32: 0,
@@ -72,10 +84,13 @@ export function newCall(frame: Frame): Call {
     rstdOut: undefined,
     residual: undefined,
     sumOut: undefined,
+    scaleOut: undefined,
+    gate: undefined,
     dy: undefined,
     rstd: undefined,
     dxOut: undefined,
     dweightOut: undefined,
     dsum: undefined,
+    dgateOut: undefined,
   };
 }

@@ -5,18 +5,35 @@ import {
   ordinalOfBuffer,
   type DeviceBuffer,
 } from '../gpu/device-buffer';
-import { arrayKind, nativeView, type ArrayKind, type FloatArray } from '../core/dtype';
+import {
+  dtypes,
+  nativeView,
+  type ArrayKind,
+  type BufferDType,
+  type CodeArray,
+  type DeviceDType,
+  type FloatArray,
+  type QuantizedDType,
+} from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { freshArray } from '../core/outputs';
 import { readStream } from '../gpu/stream';
 
 /** What holds the elements of a tensor: an array, or memory of a GPU. */
-export type TensorData = FloatArray | DeviceBuffer;
+export type TensorData = FloatArray | CodeArray | DeviceBuffer<BufferDType>;
 
 export type DataKind = ArrayKind | 'DeviceBuffer';
 
-export function isDeviceBuffer(value: unknown): value is DeviceBuffer {
+export function isDeviceBuffer(value: unknown): value is DeviceBuffer<BufferDType> {
   return nativeDeviceBuffer(value) !== null;
+}
+
+/** The dtype of a buffer that a tensor is to be in. Refuses codes. */
+export function tensorDType(name: string, buffer: DeviceBuffer<BufferDType>): DeviceDType {
+  const { dtype } = buffer;
+  if (dtypes[dtype].bytes > 1) return dtype as DeviceDType;
+  const expected = 'a DeviceBuffer of float32, float16 or bfloat16';
+  throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, buffer);
 }
 
 export function nativeData(data: TensorData): NativeData {
@@ -34,8 +51,19 @@ export function freshLike(
   length: number,
   stream: NativeStream | null,
 ): TensorData {
-  if (ArrayBuffer.isView(like)) return freshArray(arrayKind('like', like), length);
+  if (ArrayBuffer.isView(like)) return freshArray(like[Symbol.toStringTag], length);
   return bufferForStream(length, like.dtype, ordinalOfBuffer(like), stream);
+}
+
+/** The same for codes. */
+export function freshCodes(
+  codes: QuantizedDType,
+  like: TensorData,
+  length: number,
+  stream: NativeStream | null,
+): TensorData {
+  if (ArrayBuffer.isView(like)) return freshArray(dtypes[codes].bits, length);
+  return bufferForStream(length, codes, ordinalOfBuffer(like), stream);
 }
 
 /** Memory for rstd beside that of a GPU. */

@@ -9,10 +9,12 @@ import { readX, sourceOf } from './tensor';
 export interface ForwardOutputs {
   readonly rstd: boolean;
   readonly sum: boolean;
+  /** Of rows that have their own. */
+  readonly scale: boolean;
 }
 
-export const onlyY: ForwardOutputs = { rstd: false, sum: false };
-export const allOutputs: ForwardOutputs = { rstd: true, sum: true };
+export const onlyY: ForwardOutputs = { rstd: false, sum: false, scale: false };
+export const allOutputs: ForwardOutputs = { rstd: true, sum: true, scale: true };
 
 export function readForward(
   x: unknown,
@@ -23,9 +25,11 @@ export function readForward(
   preset?: Preset,
 ): Call {
   const call = readCall(forwardOperation, readX(x), weight, options, known, preset);
-  const { out, rstdOut, sumOut } = forwardRules;
+  const { out, rstdOut, sumOut, scaleOut } = forwardRules;
   if (call.out === undefined) call.made |= out.bit;
   if (call.rstdOut === undefined && makes.rstd) call.made |= rstdOut.bit;
+  const hasScales = call.quantize !== undefined && call.scale === 0;
+  if (hasScales && makes.scale && call.scaleOut === undefined) call.made |= scaleOut.bit;
   if (call.residual === undefined) {
     if (call.sumOut !== undefined) throw strayError(sourceOf(call.sumOut));
   } else if (call.sumOut === undefined) {

@@ -1,5 +1,5 @@
-import { checkDTypeName, dtypeOf, type ArrayKind, type DType } from '../core/dtype';
-import { isDeviceBuffer } from './data';
+import { checkDTypeName, dtypeOf, type FloatKind, type DType } from '../core/dtype';
+import { isDeviceBuffer, tensorDType } from './data';
 import { refuseView } from './operands';
 import { dataOf, kindOf, readArgument, type Argument } from './tensor';
 
@@ -28,6 +28,6 @@ export function readKeptWeight(given: unknown, stated: unknown): KeptWeight {
 function dtypeOfWeight(weight: Argument | undefined): DType {
   if (weight === undefined) return 'float32';
   const data = dataOf(weight);
-  if (isDeviceBuffer(data)) return data.dtype;
-  return dtypeOf('weight', kindOf(weight) as ArrayKind, undefined);
+  if (isDeviceBuffer(data)) return tensorDType('weight', data);
+  return dtypeOf('weight', kindOf(weight) as FloatKind, undefined);
 }

@@ -9,12 +9,24 @@ const common = [
   ...(['eps', 'weightOffset', 'castOrder', 'normalizedShape'] as const),
   ...(['dtype', 'device', 'stream'] as const),
 ] as const;
+const gated = ['gate', 'gateOrder'] as const;
 const forward = ['out', 'residual', 'sumOut'] as const;
 const rstdOut = ['rstdOut'] as const;
+const quantized = ['quantize', 'scale', 'scaleMax', 'scaleOut'] as const;
 const backward = [
-  ...(['needsDx', 'needsDweight', 'dxOut', 'dweightOut', 'accumulate', 'dsum'] as const),
+  ...([
+    'needsDx',
+    'needsDweight',
+    'dxOut',
+    'dweightOut',
+    'accumulate',
+    'dsum',
+    'dgateOut',
+  ] as const),
 ] as const;
-const optionNames = [...common, ...forward, ...rstdOut, ...backward] as const;
+const optionNames = [
+  ...[...common, ...gated, ...forward, ...rstdOut, ...quantized, ...backward],
+] as const;
 
 export type OptionName = (typeof optionNames)[number];
 
@@ -34,9 +46,14 @@ export function makeKnownOptions(names: readonly OptionName[]): KnownOptions {
   return { names: new Set(names), bits: names.reduce((sum, name) => sum | optionBits[name], 0) };
 }
 
-export const rmsNormOptions = makeKnownOptions([...common, ...forward]);
-export const forwardOptions = makeKnownOptions([...common, ...forward, ...rstdOut]);
-export const backwardOptions = makeKnownOptions([...common, ...backward]);
+export const rmsNormOptions = makeKnownOptions([...common, ...gated, ...forward]);
+export const forwardOptions = makeKnownOptions([
+  ...[...common, ...gated, ...forward, ...rstdOut, ...quantized],
+]);
+export const backwardOptions = makeKnownOptions([...common, ...gated, ...backward]);
+
+/** Bits of the options that quantise. */
+export const quantizedBits = makeKnownOptions(quantized).bits;
 
 /** Options of all functions. */
 export type AllOptions = Partial<ForwardOptions & BackwardOptions>;

@@ -6,8 +6,11 @@ import {
   isFloatArray,
   rstdKind,
   type ArrayKind,
+  type BufferDType,
   type DType,
   type FloatArray,
+  type IsOfArrays,
+  type QuantizedDType,
 } from '../core/dtype';
 import { argumentError, describe } from '../core/errors';
 import type { DeviceBuffer } from '../gpu/device-buffer';
@@ -49,8 +52,8 @@ export function isPlain(call: Call, rule: OperandRule, value: unknown): value is
   const { length } = array;
   if (length === 0 || length !== lengthOf(rule, call)) return false;
   if (array[Symbol.toStringTag] !== call.kind) return false;
-  // Beside 16 bits, rstd is of another kind.
-  return rule.element !== 'rstd' || call.dtype === 'float32';
+  // Beside 16 bits, what is per row is of another kind.
+  return rule.extent !== 'perRow' || call.dtype === 'float32';
 }
 
 /** Reads an operand other than x and weight. */
@@ -77,19 +80,38 @@ function textsOf(element: Element): Readonly<Record<DType, string>> {
 }
 
 function readOtherOperand(call: Call, rule: OperandRule, value: unknown): Argument {
-  const isRstd = rule.element === 'rstd';
   const isOnGpu = call.kind === 'DeviceBuffer';
-  if (isRstd && !isFloatArray(value) && !isDeviceBuffer(value)) {
-    throw wrongRstd(rule, call.dtype, isOnGpu, value);
+  if (rule.extent === 'perRow' && !isFloatArray(value) && !isDeviceBuffer(value)) {
+    throw wrongPerRow(rule, call.dtype, isOnGpu, value);
   }
-  const asX = rule.element === 'tensor' ? tensorsLikeX : vectorsBesideX;
-  const expected = isOnGpu ? buffersLikeX : asX[call.dtype];
-  const argument = readArgument(rule.name, value, expected);
+  const asX = rule.element === 'tensorOrFloat32' ? vectorsBesideX : tensorsLikeX;
+  return readOperandOf(call, rule, value, isOnGpu ? buffersLikeX : asX[call.dtype], isFloatArray);
+}
+
+/** Reads an operand of the arrays that `isOurs` tells, which messages call `expected`. */
+export function readOperandOf(
+  call: Call,
+  rule: OperandRule,
+  value: unknown,
+  expected: string,
+  isOurs: IsOfArrays,
+): Argument {
+  const argument = readArgument(rule.name, value, expected, isOurs);
   const x = call.x as Argument;
   if (!ArrayBuffer.isView(argument) || !ArrayBuffer.isView(x)) checkTensor(rule, argument, x);
-  checkDType(rule, argument, call.dtype);
+  if (rule.element === 'tensorOrCodes' && call.quantize !== undefined) {
+    if (!isOf(argument, call.quantize)) throw wrongCodes(rule, argument, expected);
+  } else {
+    checkDType(rule, argument, call.dtype);
+  }
   checkLength(call, rule, argument);
   return addOperand(call, rule, argument);
+}
+
+function wrongCodes({ name }: OperandRule, argument: Argument, expected: string): Error {
+  const buffer = 'DeviceBuffer of the dtype that quantize says';
+  const what = kindOf(argument) === 'DeviceBuffer' ? `a ${buffer}` : expected;
+  return argumentError('ERR_INVALID_ARG_TYPE', name, what, dataOf(argument));
 }
 
 /** As {@link readOperand}; undefined for null and undefined. */
@@ -166,17 +188,18 @@ export function checkDType(
 ): void {
   if (isAsItsRule(rule, argument, dtype)) return;
   const isOnGpu = kindOf(argument) === 'DeviceBuffer';
-  if (rule.element === 'rstd') throw wrongRstd(rule, dtype, isOnGpu, sourceOf(argument));
+  if (rule.extent === 'perRow') throw wrongPerRow(rule, dtype, isOnGpu, sourceOf(argument));
   throw wrongDType(rule, argument, dtype, reason);
 }
 
 function isAsItsRule({ element }: OperandRule, argument: Argument, dtype: DType): boolean {
+  if (element === 'float32') return isOf(argument, element);
   if (element === 'rstd') return isOf(argument, dtype === 'float64' ? dtype : 'float32');
   if (isOf(argument, dtype)) return true;
   return element === 'tensorOrFloat32' && is16Bit(dtype) && isFloat32(argument);
 }
 
-function wrongRstd({ name }: OperandRule, dtype: DType, isOnGpu: boolean, value: unknown): Error {
+function wrongPerRow({ name }: OperandRule, dtype: DType, isOnGpu: boolean, value: unknown): Error {
   const kind = isOnGpu ? 'DeviceBuffer of float32' : rstdKind(dtype);
   const orNull = name === 'rstd' ? ', or null to recompute it; options are the next argument' : '';
   return argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}${orNull}`, value);
@@ -205,7 +228,7 @@ function wrongDType(
 }
 
 /** Whether the elements of an argument can be of `dtype`. */
-function isOf(argument: Argument, dtype: DType): boolean {
+function isOf(argument: Argument, dtype: DType | QuantizedDType): boolean {
   const kind = kindOf(argument);
   if (kind === 'DeviceBuffer') return deviceDTypeOf(argument) === dtype;
   const kinds: readonly ArrayKind[] = dtypes[dtype].kinds;
@@ -213,6 +236,6 @@ function isOf(argument: Argument, dtype: DType): boolean {
   return ArrayBuffer.isView(argument) || (statedType(argument) ?? dtype) === dtype;
 }
 
-function deviceDTypeOf(argument: Argument): DType {
-  return (dataOf(argument) as DeviceBuffer).dtype;
+function deviceDTypeOf(argument: Argument): BufferDType {
+  return (dataOf(argument) as DeviceBuffer<BufferDType>).dtype;
 }

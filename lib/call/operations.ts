@@ -4,13 +4,16 @@
 /** (rows, hiddenSize), (hiddenSize), or (rows). */
 export type Extent = 'matrix' | 'vector' | 'perRow';
 
-/** The call's dtype; that or float32 beside 16 bits; float32, or float64 beside float64. */
-export type Element = 'tensor' | 'tensorOrFloat32' | 'rstd';
+/**
+ * The call's dtype; that or float32 beside 16 bits; float32, or float64 beside float64; that of the
+ * call's codes if it quantises, else of the call; float32.
+ */
+export type Element = 'tensor' | 'tensorOrFloat32' | 'rstd' | 'tensorOrCodes' | 'float32';
 
 /** The arguments and options that operands come from. */
 export type OperandName =
-  | ('x' | 'weight' | 'out' | 'rstdOut' | 'residual' | 'sumOut')
-  | ('dy' | 'rstd' | 'dxOut' | 'dweightOut' | 'dsum');
+  | ('x' | 'weight' | 'out' | 'rstdOut' | 'residual' | 'sumOut' | 'scaleOut' | 'gate')
+  | ('dy' | 'rstd' | 'dxOut' | 'dweightOut' | 'dsum' | 'dgateOut');
 
 /** What is known of an operand before a call. */
 export interface OperandRule {
@@ -19,7 +22,7 @@ export interface OperandRule {
   readonly element: Element;
   readonly use: 'input' | 'output';
   readonly isRequired: boolean;
-  /** The inputs that an output may be exactly. */
+  /** The inputs that an output may be exactly, unless it is of codes. */
   readonly mayEqual: readonly OperandName[];
   /** The operands that must be there where it is. */
   readonly needs: readonly OperandName[];
@@ -40,6 +43,7 @@ function rule(
 }
 
 const matrix: Kind = { extent: 'matrix', element: 'tensor' };
+const matrixOrCodes: Kind = { extent: 'matrix', element: 'tensorOrCodes' };
 const perRow: Kind = { extent: 'perRow', element: 'rstd' };
 const vector: Kind = { extent: 'vector', element: 'tensorOrFloat32' };
 const required = { isRequired: true };
@@ -48,7 +52,7 @@ const output = { use: 'output' } as const;
 export const forwardRules = {
   x: rule(0, 'x', matrix, required),
   weight: rule(1, 'weight', vector),
-  out: rule(2, 'out', matrix, { ...output, ...required, mayEqual: ['x', 'residual'] }),
+  out: rule(2, 'out', matrixOrCodes, { ...output, ...required, mayEqual: ['x', 'residual'] }),
   rstdOut: rule(3, 'rstdOut', perRow, output),
   residual: rule(4, 'residual', matrix, { needs: ['sumOut'] }),
   sumOut: rule(5, 'sumOut', matrix, {
@@ -56,6 +60,8 @@ export const forwardRules = {
     mayEqual: ['x', 'residual'],
     needs: ['residual'],
   }),
+  scaleOut: rule(6, 'scaleOut', { extent: 'perRow', element: 'float32' }, output),
+  gate: rule(7, 'gate', matrix),
 } as const;
 
 export const backwardRules = {
@@ -66,6 +72,12 @@ export const backwardRules = {
   dxOut: rule(4, 'dxOut', matrix, { ...output, mayEqual: ['dy', 'x', 'dsum'] }),
   dweightOut: rule(5, 'dweightOut', vector, output),
   dsum: rule(6, 'dsum', matrix, { needs: ['dxOut'] }),
+  gate: rule(7, 'gate', matrix),
+  dgateOut: rule(8, 'dgateOut', matrix, {
+    ...output,
+    mayEqual: ['gate'],
+    needs: ['gate', 'dxOut'],
+  }),
 } as const;
 
 /** An operation: its operands in the order of the addon's arguments. */

@@ -1,10 +1,10 @@
 import { cpuOrdinal, readDevice, type DeviceName } from '../gpu/devices';
 import type { DeviceBuffer } from '../gpu/device-buffer';
 import type { Stream } from '../gpu/stream';
-import type { DType, RstdArray } from '../core/dtype';
+import type { CodeArray, DType, QuantizedDType, RstdArray } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { numberError } from '../core/validate';
-import type { AnyInput } from './tensor';
+import type { AnyInput, TensorLike } from './tensor';
 
 /** Where a 16-bit result is rounded; T() rounds to the tensor's dtype. Equal for float32. */
 export type CastOrder =
@@ -12,6 +12,24 @@ export type CastOrder =
   | 'llama'
   /** `y = T(xhat * w)`: one rounding, as PyTorch's `rms_norm` and ONNX Runtime. */
   | 'float';
+
+/** Where a gate is applied: see {@link GateOptions.gateOrder}. */
+export type GateOrder =
+  /** `y = norm(x) * weight * silu(gate)`, as Qwen3-Next, and Mamba-2 with `norm_before_gate`. */
+  | 'after-norm'
+  /** `y = norm(x * silu(gate)) * weight`, as Mamba-2. */
+  | 'before-norm';
+
+/** Options of a gate. */
+export interface GateOptions {
+  /** Its `silu` multiplies, as `gateOrder` says: of x's kind and length; not float64. */
+  readonly gate?: AnyInput | undefined;
+  /**
+   * Where. With `'before-norm'`, rstd and the sum that `residual` makes are those of the call: the
+   * norm is of x (or the sum) times `silu(gate)`. Default `'after-norm'`.
+   */
+  readonly gateOrder?: GateOrder | undefined;
+}
 
 /** Options of every function. */
 export interface CommonOptions {
@@ -45,7 +63,7 @@ export interface CommonOptions {
 }
 
 /** Options of `rmsNorm` and `rmsNorm.async`. */
-export interface RmsNormOptions extends CommonOptions {
+export interface RmsNormOptions extends CommonOptions, GateOptions {
   /** Receives y, and is returned: of x's kind and length. May be x or residual itself. */
   readonly out?: AnyInput | undefined;
   /**
@@ -61,13 +79,40 @@ export interface RmsNormOptions extends CommonOptions {
 }
 
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
-export interface ForwardOptions extends RmsNormOptions {
+export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
+  /**
+   * Receives y, and is returned: of x's kind and length. May be x or residual itself. With `quantize`
+   * it receives the codes: an `Int8Array` for int8, a `Uint8Array` of the bits for float8, a
+   * DeviceBuffer of that dtype, or a tensor of one; then it may overlap nothing.
+   */
+  readonly out?: AnyInput | CodeArray | TensorLike<CodeArray> | undefined;
   /** Receives rstd, and is returned: (rows), a `Float64Array` if x is one. */
   readonly rstdOut?: RstdArray | DeviceBuffer | undefined;
+  /**
+   * Quantises y to codes of 8 bits: `code = Q(y / scale)`, rounded to nearest even, and at most the
+   * largest code, with a scale for each row: `scale = max|y| / largest`, the largest code standing for
+   * 127 (int8), 448 (float8_e4m3) or 57344 (float8_e5m2). y is the product before its rounding to x's
+   * dtype (`castOrder: 'float'`) or after it (`'llama'`): what a call without `quantize` gives, and one
+   * that quantises after it, has these codes. A row of zeros has scale 0 and codes of 0; in a row with
+   * a NaN scale is NaN, and codes are those of NaN (float8) or 0 (int8). Not for float64.
+   */
+  readonly quantize?: QuantizedDType | undefined;
+  /**
+   * With `quantize`: one scale for all rows, known beforehand, `code = Q(y * (1 / scale))` in float32.
+   * Above 0. Default: each row has its own.
+   */
+  readonly scale?: number | undefined;
+  /**
+   * With `quantize`: what a row's own scale is at most, so that outliers saturate. vLLM's `scale_ub`
+   * bounds `max|y|` instead, and is this times the largest code. Default: Infinity.
+   */
+  readonly scaleMax?: number | undefined;
+  /** With `quantize`: receives the rows' own scales, and is returned: (rows), float32. */
+  readonly scaleOut?: Float32Array | DeviceBuffer | undefined;
 }
 
 /** Options of `rmsNorm.backward` and `rmsNorm.backwardAsync`. */
-export interface BackwardOptions extends CommonOptions {
+export interface BackwardOptions extends CommonOptions, GateOptions {
   /** Whether dx is computed. Default true. */
   readonly needsDx?: boolean | undefined;
   /** Whether dweight is computed. Default: whether there is a weight. */
@@ -80,6 +125,11 @@ export interface BackwardOptions extends CommonOptions {
    * x and of its `residual`, which are the same.
    */
   readonly dsum?: AnyInput | undefined;
+  /**
+   * Receives the gradient of `gate`, and is returned: of x's kind and length. May be gate itself. It is
+   * computed where there is a gate and dx is.
+   */
+  readonly dgateOut?: AnyInput | undefined;
   /** Receives dweight, and is returned: of weight's length; of x's dtype, or float32 beside 16 bits. */
   readonly dweightOut?: AnyInput | undefined;
   /** Adds to what `dweightOut` holds. Default false. */
@@ -106,6 +156,12 @@ export function checkEps(eps: unknown, dtype: DType): asserts eps is number {
 export function checkWeightOffset(offset: unknown, dtype: DType): asserts offset is number {
   if (typeof offset === 'number' && isFiniteIn(dtype, offset)) return;
   throw numberError('weightOffset', `a number, finite in ${arithmeticOf(dtype)}`, offset);
+}
+
+export function checkGateOrder(order: unknown): asserts order is GateOrder {
+  if (order === 'after-norm' || order === 'before-norm') return;
+  const expected = "'after-norm' or 'before-norm'";
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'gateOrder', expected, order);
 }
 
 export function checkCastOrder(order: unknown): asserts order is CastOrder {

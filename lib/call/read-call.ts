@@ -1,14 +1,15 @@
-import { arrayKind, dtypeOf, type DType } from '../core/dtype';
+import { arrayKind, dtypeOf, type DType, type FloatKind } from '../core/dtype';
 import { argumentError } from '../core/errors';
 import { readFlag } from '../core/validate';
 import { ordinalOfBuffer, type DeviceBuffer } from '../gpu/device-buffer';
 import { cpuOrdinal } from '../gpu/devices';
 import { newCall, type Call } from './call';
-import { readStreamFor } from './data';
+import { readStreamFor, tensorDType } from './data';
 import {
   noOptions,
   optionBits as bits,
   ordinaryOptions,
+  quantizedBits,
   refuseOther,
   refuseUnknown,
   type KnownOptions,
@@ -16,7 +17,14 @@ import {
 } from './known-options';
 import { addOperand, isArrayOf, readOperand, readWeight } from './operands';
 import { backwardRules, forwardOperation, forwardRules, type Operation } from './operations';
-import { checkCastOrder, checkEps, checkWeightOffset, readDeviceFor } from './options';
+import {
+  checkCastOrder,
+  checkEps,
+  checkGateOrder,
+  checkWeightOffset,
+  readDeviceFor,
+} from './options';
+import { readOut, readQuantization } from './quantization';
 import { readHiddenSize } from './shape';
 import { dataOf, kindOf, statedType, type Argument } from './tensor';
 
@@ -70,10 +78,12 @@ export function readCall(
   let stated: unknown;
   let out: unknown, residual: unknown, sumOut: unknown, rstdOut: unknown;
   let needsDx: unknown, needsDweight: unknown, accumulate: unknown;
-  let dxOut: unknown, dweightOut: unknown, dsum: unknown;
+  let dxOut: unknown, dweightOut: unknown, dsum: unknown, dgateOut: unknown;
+  let gate: unknown, gateOrder: unknown;
+  let quantize: unknown, scale: unknown, scaleMax: unknown, scaleOut: unknown;
+  let read = 0;
   if (options !== noOptions) {
     const values = ordinaryOptions(options, known);
-    let read = 0;
     for (const name in values) {
       const option = name as OptionName;
       const value: unknown = values[option];
@@ -96,6 +106,13 @@ export function readCall(
         case 'dweightOut': read |= bits.dweightOut; dweightOut = value; break;
         case 'accumulate': read |= bits.accumulate; accumulate = value; break;
         case 'dsum': read |= bits.dsum; dsum = value; break;
+        case 'gate': read |= bits.gate; gate = value; break;
+        case 'gateOrder': read |= bits.gateOrder; gateOrder = value; break;
+        case 'dgateOut': read |= bits.dgateOut; dgateOut = value; break;
+        case 'quantize': read |= bits.quantize; quantize = value; break;
+        case 'scale': read |= bits.scale; scale = value; break;
+        case 'scaleMax': read |= bits.scaleMax; scaleMax = value; break;
+        case 'scaleOut': read |= bits.scaleOut; scaleOut = value; break;
         default: refuseOther(options, option, known);
       }
     }
@@ -158,7 +175,9 @@ export function readCall(
   if (weight !== undefined && (given & operation.weight.bit) === 0) {
     addOperand(call, operation.weight, weight);
   }
-  if (out !== undefined) call.out = readOperand(call, forwardRules.out, out);
+  if ((read & quantizedBits) !== 0) readQuantization(call, quantize, scale, scaleMax, scaleOut);
+  if (gate !== undefined || gateOrder !== undefined) readGate(call, gate, gateOrder);
+  if (out !== undefined) call.out = readOut(call, out);
   if (rstdOut !== undefined) call.rstdOut = readOperand(call, forwardRules.rstdOut, rstdOut);
   if (residual !== undefined) call.residual = readOperand(call, forwardRules.residual, residual);
   if (sumOut !== undefined) call.sumOut = readOperand(call, forwardRules.sumOut, sumOut);
@@ -171,7 +190,27 @@ export function readCall(
     call.dweightOut = readOperand(call, backwardRules.dweightOut, dweightOut);
   }
   if (dsum !== undefined) call.dsum = readOperand(call, backwardRules.dsum, dsum);
+  if (dgateOut !== undefined) call.dgateOut = readOperand(call, backwardRules.dgateOut, dgateOut);
   return call;
+}
+
+/** A gate has the same place in both operations. */
+function readGate(call: Call, gate: unknown, order: unknown): void {
+  if (gate === undefined) {
+    throw argumentError(
+      'ERR_INVALID_ARG_VALUE',
+      'gateOrder',
+      'left out where there is no gate',
+      order,
+    );
+  }
+  if (call.dtype === 'float64') {
+    const expected = 'left out for float64 tensors, which have none';
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'gate', expected, gate);
+  }
+  call.gate = readOperand(call, forwardRules.gate, gate);
+  if (order !== undefined) checkGateOrder(order);
+  call.gateOrder = order;
 }
 
 /** The device of a call on a DeviceBuffer, which the option `device` may name. */
@@ -188,11 +227,15 @@ function readDType(x: Argument, option: unknown, ofBits: DType | undefined): DTy
     const kind = arrayKind('x', x);
     return dtypeOf('x', kind, option === undefined && kind === 'Uint16Array' ? ofBits : option);
   }
-  const type = x.kind === 'DeviceBuffer' ? (x.data as DeviceBuffer).dtype : statedType(x);
+  const type = x.kind === 'DeviceBuffer' ? tensorDType('x', x.data as DeviceBuffer) : statedType(x);
   if (option !== undefined && type !== undefined && option !== type) {
     throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', `'${type}', the type of x`, option);
   }
   if (x.kind === 'DeviceBuffer') return type as DType;
   const stated = option === undefined ? type : option;
-  return dtypeOf('x', x.kind, stated === undefined && x.kind === 'Uint16Array' ? ofBits : stated);
+  return dtypeOf(
+    'x',
+    x.kind as FloatKind,
+    stated === undefined && x.kind === 'Uint16Array' ? ofBits : stated,
+  );
 }

@@ -9,11 +9,13 @@ import { defaultEps } from './options';
 /** The fields of 32 bits. */
 export const integerFields = [
   ...(['dtype', 'castOrder', 'accumulate', 'device', 'onDevice'] as const),
-  ...(['given', 'made', 'float32', 'strided'] as const),
+  ...(['given', 'made', 'float32', 'strided', 'codes', 'gateOrder'] as const),
 ] as const;
 
 /** The fields of 64 bits, which follow. */
-export const numberFields = ['rows', 'hiddenSize', 'eps', 'weightOffset'] as const;
+export const numberFields = [
+  ...(['rows', 'hiddenSize', 'eps', 'weightOffset', 'scale', 'scaleMax'] as const),
+] as const;
 
 // Numbers begin at a multiple of their size.
 const numbersAt = 8 * Math.ceil(integerFields.length / 2);
@@ -33,10 +35,15 @@ export function writeRecord(call: Call): void {
   integers[6] = call.made;
   integers[7] = call.float32;
   integers[8] = call.strided;
+  integers[9] = call.quantize === undefined ? 0 : dtypes[call.quantize].code;
+  integers[10] = call.gateOrder === 'before-norm' ? 1 : 0;
   numbers[0] = call.rows;
   numbers[1] = call.hiddenSize;
   numbers[2] = call.eps ?? defaultEps;
   numbers[3] = call.weightOffset ?? 0;
+  if (call.quantize === undefined) return;
+  numbers[4] = call.scale;
+  numbers[5] = call.scaleMax;
 }
 
 /** The element of the first row, the row stride, the rows of a batch, and the batch stride. */

@@ -10,12 +10,13 @@ import {
   rstdKind,
   type ArrayKind,
   type FloatArray,
+  type QuantizedDType,
 } from '../core/dtype';
 import { adoptNativeError, argumentError } from '../core/errors';
 import { freshArray } from '../core/outputs';
 import { cuda } from '../gpu/cuda';
 import type { Call, Operand } from './call';
-import { freshLike, freshRstd, nativeData } from './data';
+import { freshCodes, freshLike, freshRstd, nativeData } from './data';
 import { addOperand, isFloat32, lengthOf } from './operands';
 import {
   backwardRules,
@@ -28,6 +29,7 @@ import { writeLayout, writeRecord, type LayoutNumbers } from './record';
 import { giveRoom, takeRoom } from './room';
 import { collapse } from './strides';
 import {
+  codesLike,
   dataOf,
   kindOf,
   outputLike,
@@ -48,11 +50,17 @@ export function runNow(call: Call): void {
   const native = call.tensors === 0 ? (call as NativeOperands) : nativeOperands(call);
   try {
     if (call.operation === forwardOperation) {
-      const { x, weight, out, rstdOut, residual, sumOut } = native;
-      binding.forward(x, weight, out, rstdOut, residual, sumOut, undefined, call.stream);
+      const { x, weight, out, rstdOut, residual, sumOut, scaleOut, gate } = native;
+      // prettier-ignore
+      binding.forward(
+        x, weight, out, rstdOut, residual, sumOut, scaleOut, gate, undefined, call.stream,
+      );
     } else {
-      const { dy, x, weight, rstd, dxOut, dweightOut, dsum } = native;
-      binding.backward(dy, x, weight, rstd, dxOut, dweightOut, dsum, call.stream);
+      const { dy, x, weight, rstd, dxOut, dweightOut, dsum, gate, dgateOut } = native;
+      // prettier-ignore
+      binding.backward(
+        dy, x, weight, rstd, dxOut, dweightOut, dsum, gate, dgateOut, call.stream,
+      );
     }
   } catch (error) {
     throw adoptNativeError(error);
@@ -70,11 +78,14 @@ function nativeOperands(call: Call): NativeOperands {
     rstdOut: nativeOf(call.rstdOut),
     residual: nativeOf(call.residual),
     sumOut: nativeOf(call.sumOut),
+    scaleOut: nativeOf(call.scaleOut),
+    gate: nativeOf(call.gate),
     dy: nativeOf(call.dy),
     rstd: nativeOf(call.rstd),
     dxOut: nativeOf(call.dxOut),
     dweightOut: nativeOf(call.dweightOut),
     dsum: nativeOf(call.dsum),
+    dgateOut: nativeOf(call.dgateOut),
   };
 }
 
@@ -85,14 +96,16 @@ function nativeOf(operand: Operand): NativeData | undefined {
 /** Makes the outputs that are left to the call. By name: a loop over the rules takes twice as long. */
 function makeOutputs(call: Call): void {
   if (call.operation === forwardOperation) {
-    const { out, rstdOut, sumOut } = forwardRules;
+    const { out, rstdOut, sumOut, scaleOut } = forwardRules;
     if ((call.made & out.bit) !== 0) call.out = makeOutput(call, out);
     if ((call.made & rstdOut.bit) !== 0) call.rstdOut = makeOutput(call, rstdOut);
     if ((call.made & sumOut.bit) !== 0) call.sumOut = makeOutput(call, sumOut);
+    if ((call.made & scaleOut.bit) !== 0) call.scaleOut = makeOutput(call, scaleOut);
   } else {
-    const { dxOut, dweightOut } = backwardRules;
+    const { dxOut, dweightOut, dgateOut } = backwardRules;
     if ((call.made & dxOut.bit) !== 0) call.dxOut = makeOutput(call, dxOut);
     if ((call.made & dweightOut.bit) !== 0) call.dweightOut = makeOutput(call, dweightOut);
+    if ((call.made & dgateOut.bit) !== 0) call.dgateOut = makeOutput(call, dgateOut);
   }
   call.made = 0;
 }
@@ -100,8 +113,11 @@ function makeOutputs(call: Call): void {
 function makeOutput(call: Call, rule: OperandRule): Argument {
   const length = lengthOf(rule, call);
   const model = modelOf(call, rule);
+  const codes = codesOf(call, rule);
   let output: Argument;
-  if (rule.extent !== 'perRow') {
+  if (codes !== undefined) {
+    output = codesLike(model, freshCodes(codes, dataOf(model), length, call.stream));
+  } else if (rule.extent !== 'perRow') {
     output = outputLike(model, freshLike(dataOf(model), length, call.stream));
   } else if (call.stream === null) {
     output = freshArray(rstdKind(call.dtype), length);
@@ -109,6 +125,11 @@ function makeOutput(call: Call, rule: OperandRule): Argument {
     output = readArgument(rule.name, freshRstd(dataOf(model), length, call.stream));
   }
   return addOperand(call, rule, output);
+}
+
+/** The dtype of an operand whose elements are codes. */
+function codesOf({ quantize }: Call, { element }: OperandRule): QuantizedDType | undefined {
+  return element === 'tensorOrCodes' ? quantize : undefined;
 }
 
 /**
@@ -167,7 +188,8 @@ function gather(call: Call) {
 function noteMade(call: Call, rule: OperandRule): number {
   const isLikeWeight = rule.element === 'tensorOrFloat32' && isFloat32(modelOf(call, rule));
   if (isLikeWeight) call.float32 |= rule.bit;
-  if (isLikeWeight || (rule.element === 'rstd' && call.dtype !== 'float64')) return 4;
+  if (isLikeWeight || (rule.extent === 'perRow' && call.dtype !== 'float64')) return 4;
+  if (codesOf(call, rule) !== undefined) return 1;
   return dtypes[call.dtype].bytes;
 }
 
@@ -196,6 +218,8 @@ function modelOf(call: Call, { extent }: OperandRule): Argument {
 function outputOver(call: Call, rule: OperandRule, buffer: ArrayBuffer): Argument {
   if (rule.extent === 'perRow') return makeArray(rstdKind(call.dtype), buffer);
   const model = modelOf(call, rule);
+  const codes = codesOf(call, rule);
+  if (codes !== undefined) return codesLike(model, makeArray(dtypes[codes].bits, buffer));
   return outputLike(model, makeArray(kindOf(model) as ArrayKind, buffer));
 }
 

@@ -1,5 +1,13 @@
 import { copyList, isList, isRevoked, maxDims, withoutInherited } from '../core/caller-values';
-import { arrayKind, isFloatArray, type Float16ArrayLike, type FloatArray } from '../core/dtype';
+import {
+  arrayKind,
+  isFloatArray,
+  type CodeArray,
+  type Float16ArrayLike,
+  type FloatArray,
+  type IsOfArrays,
+  type QuantizedDType,
+} from '../core/dtype';
 import { argumentError } from '../core/errors';
 import {
   readHostArray,
@@ -85,6 +93,25 @@ export type Output<T> = T extends { readonly data: infer A; readonly dims: reado
   ? { data: Fresh<A>; dims: number[] }
   : Fresh<T>;
 
+/** What functions return for codes of an input of type T. */
+export type QuantizedOutput<T, Q extends QuantizedDType> = T extends {
+  readonly data: infer A;
+  readonly dims: readonly number[];
+}
+  ? { data: QuantizedOutput<A, Q>; dims: number[] }
+  : T extends DeviceBuffer
+    ? DeviceBuffer<Q>
+    : Q extends 'int8'
+      ? Int8Array
+      : Uint8Array;
+
+/** What functions return for the scales of codes of an input of type T. */
+export type Scale<T> = T extends { readonly data: infer A; readonly dims: readonly number[] }
+  ? Scale<A>
+  : T extends DeviceBuffer
+    ? DeviceBuffer<'float32'>
+    : Float32Array;
+
 /** What functions return for rstd of an input of type T. */
 export type Rstd<T> = T extends { readonly data: infer A; readonly dims: readonly number[] }
   ? Rstd<A>
@@ -121,12 +148,17 @@ export interface TensorArgument {
 const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
 
 /** An argument that has been read. A plain array stands for itself, which takes no time. */
-export type Argument = FloatArray | TensorArgument;
+export type Argument = FloatArray | CodeArray | TensorArgument;
 
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
-export function readArgument(name: string, value: unknown, expected?: string): Argument {
-  if (!ArrayBuffer.isView(value)) return readTensorArgument(name, value, expected);
-  arrayKind(name, value, expected);
+export function readArgument(
+  name: string,
+  value: unknown,
+  expected?: string,
+  isOurs: IsOfArrays = isFloatArray,
+): Argument {
+  if (!ArrayBuffer.isView(value)) return readTensorArgument(name, value, expected, isOurs);
+  arrayKind(name, value, expected, isOurs);
   const array = value as FloatArray;
   if (array.length === 0) refuseDetached(name, 0, array);
   return array;
@@ -141,7 +173,7 @@ export function readX(value: unknown): Argument {
 /** Checks that the memory of an argument that was read before is still there. */
 export function recheck(name: string, argument: Argument): Argument {
   const data = dataOf(argument);
-  if (ArrayBuffer.isView(data)) readHostArray(name, data);
+  if (ArrayBuffer.isView(data)) refuseDetached(name, data.length, data);
   return argument;
 }
 
@@ -174,20 +206,26 @@ function readTensorArgument(
   name: string,
   value: unknown,
   expected: string | undefined,
+  isOurs: IsOfArrays,
 ): TensorArgument {
   const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
   if (!isObject || isDeviceBuffer(value))
-    return wholeTensor(readData(name, value, expected), value);
-  return readTensor(name, value, expected);
+    return wholeTensor(readData(name, value, expected, isOurs), value);
+  return readTensor(name, value, expected, isOurs);
 }
 
 /** A tensor, or an array that is behind a proxy. */
-function readTensor(name: string, value: object, expected: string | undefined): TensorArgument {
+function readTensor(
+  name: string,
+  value: object,
+  expected: string | undefined,
+  isOurs: IsOfArrays,
+): TensorArgument {
   const tensor = withoutInherited(value as Partial<TensorLike<TensorData>>, tensorNames);
   const { data, dims, type, strides, offset } = tensor;
   const packaged = data === undefined ? readPackagedArray(name, value) : null;
   if (packaged !== null) return wholeTensor(packaged, value);
-  const elements = readElements(name, dims !== undefined, data ?? value, expected);
+  const elements = readElements(name, dims !== undefined, data ?? value, expected, isOurs);
   const array = elements.data;
   if (type !== undefined && typeof type !== 'string') {
     throw argumentError('ERR_INVALID_ARG_TYPE', `${name}.type`, 'a string', type);
@@ -209,19 +247,28 @@ function readElements(
   isTensor: boolean,
   value: unknown,
   expected: string | undefined,
+  isOurs: IsOfArrays,
 ): Data {
-  if (isFloatArray(value) && value.length > 0) {
+  if (isOurs(value) && value.length > 0) {
     return { data: value, kind: value[Symbol.toStringTag], wrap: null };
   }
-  return isTensor ? readData(`${name}.data`, value, dataOfTensor) : readData(name, value, expected);
+  if (!isTensor) return readData(name, value, expected, isOurs);
+  const ofTensor =
+    isOurs === isFloatArray ? dataOfTensor : 'an Int8Array, Uint8Array or DeviceBuffer';
+  return readData(`${name}.data`, value, ofTensor, isOurs);
 }
 
 /** What a tensor's data must be, in messages. */
 const dataOfTensor = 'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer';
 
-function readData(name: string, value: unknown, expected: string | undefined): Data {
+function readData(
+  name: string,
+  value: unknown,
+  expected: string | undefined,
+  isOurs: IsOfArrays,
+): Data {
   if (isDeviceBuffer(value)) return { data: value, kind: 'DeviceBuffer', wrap: null };
-  return readHostArray(name, value, expected);
+  return readHostArray(name, value, expected, isOurs);
 }
 
 /** All of an array or a buffer. */
@@ -289,6 +336,16 @@ export function sizeOf(dims: readonly unknown[]): number {
 /** The dtype that `type` of a tensor states, where it is one of ours. */
 export function statedType({ type, kind }: TensorArgument): string | undefined {
   return kind === 'Uint16Array' && (type === 'float16' || type === 'bfloat16') ? type : undefined;
+}
+
+/** Memory for codes, as an output of the form that `argument` has. */
+export function codesLike(argument: Argument, data: TensorData): Argument {
+  const isArray = ArrayBuffer.isView(data);
+  if (isArray && ArrayBuffer.isView(argument)) return data;
+  const { dims, length } = argument as TensorArgument;
+  const kind = isArray ? data[Symbol.toStringTag] : 'DeviceBuffer';
+  const source = dims === null ? data : { data, dims: dims.slice() };
+  return { data, kind, dims, type: undefined, length, view: null, wrap: null, source };
 }
 
 /** Memory for a result, as an output in the form of `argument`. */

@@ -64,6 +64,13 @@ export function areNamesInherited(): boolean {
     'dxOut' in bare ||
     'dweightOut' in bare ||
     'dsum' in bare ||
+    'gate' in bare ||
+    'gateOrder' in bare ||
+    'dgateOut' in bare ||
+    'quantize' in bare ||
+    'scale' in bare ||
+    'scaleMax' in bare ||
+    'scaleOut' in bare ||
     'accumulate' in bare ||
     'rows' in bare ||
     'hiddenSize' in bare ||

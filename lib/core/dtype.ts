@@ -6,8 +6,18 @@ import { argumentError, codedError } from './errors';
  */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'float64';
 
-/** Element types of memory on a GPU. */
+/**
+ * Element types of quantised results: int8, and the two float8 formats of the Open Compute Project,
+ * e4m3 being the one without infinities (`torch.float8_e4m3fn`). A code of 8 bits stands for a number
+ * times a scale.
+ */
+export type QuantizedDType = 'int8' | 'float8_e4m3' | 'float8_e5m2';
+
+/** Element types of tensors in the memory of a GPU. */
 export type DeviceDType = 'float32' | 'float16' | 'bfloat16';
+
+/** Element types of memory on a GPU. */
+export type BufferDType = DeviceDType | QuantizedDType;
 
 /**
  * The `Float16Array` of runtimes that have it, whatever TypeScript's `lib` knows of it, or that of
@@ -27,13 +37,18 @@ export interface Float16ArrayLike extends ArrayBufferView {
  */
 export type FloatArray = Float32Array | Float64Array | Uint16Array | Float16ArrayLike;
 
+/** Codes: those of int8 as `Int8Array`, the bits of float8 in a `Uint8Array`. */
+export type CodeArray = Int8Array | Uint8Array;
+
 /** One value a row: float32, or float64 beside float64 tensors. */
 export type RstdArray = Float32Array | Float64Array;
 
 /** The kinds of array the native addon takes. */
-export type NativeArray = Float32Array | Float64Array | Uint16Array;
+export type NativeArray = Float32Array | Float64Array | Uint16Array | CodeArray;
 
-export type ArrayKind = 'Float32Array' | 'Float64Array' | 'Uint16Array' | 'Float16Array';
+/** The kinds of array that hold tensors. */
+export type FloatKind = 'Float32Array' | 'Float64Array' | 'Uint16Array' | 'Float16Array';
+export type ArrayKind = FloatKind | 'Int8Array' | 'Uint8Array';
 
 /** The dtypes: all that depends on one alone, once. */
 export const dtypes = {
@@ -47,23 +62,32 @@ export const dtypes = {
   },
   bfloat16: { code: 2, bytes: 2, isOnGpu: true, bits: 'Uint16Array', kinds: ['Uint16Array'] },
   float64: { code: 3, bytes: 8, isOnGpu: false, bits: 'Float64Array', kinds: ['Float64Array'] },
-} as const satisfies { readonly [D in DType]: DTypeTraits<D> };
+  int8: { code: 4, bytes: 1, isOnGpu: true, bits: 'Int8Array', kinds: ['Int8Array'] },
+  float8_e4m3: { code: 5, bytes: 1, isOnGpu: true, bits: 'Uint8Array', kinds: ['Uint8Array'] },
+  float8_e5m2: { code: 6, bytes: 1, isOnGpu: true, bits: 'Uint8Array', kinds: ['Uint8Array'] },
+} as const satisfies { readonly [D in DType | QuantizedDType]: DTypeTraits<D> };
 
-interface DTypeTraits<D extends DType> {
+interface DTypeTraits<D extends DType | QuantizedDType> {
   /** Its number in native calls: `DType` of csrc/op/rms_norm.h. */
   readonly code: number;
   /** The size of an element. */
   readonly bytes: number;
   /** Whether GPUs compute in it. */
-  readonly isOnGpu: D extends DeviceDType ? true : false;
+  readonly isOnGpu: D extends BufferDType ? true : false;
   /** The array of its bits, as native calls take it. */
   readonly bits: NativeArray[typeof Symbol.toStringTag];
   /** The arrays that may hold its elements. */
   readonly kinds: readonly ArrayKind[];
 }
 
-const names = Object.keys(dtypes) as DType[];
-const namesOnGpu = names.filter((name) => dtypes[name].isOnGpu);
+const all = Object.keys(dtypes) as (DType | QuantizedDType)[];
+const namesOnGpu = all.filter((name) => dtypes[name].isOnGpu);
+
+/** Of quantised results. */
+export const quantizedNames = all.filter(
+  (name): name is QuantizedDType => dtypes[name].bytes === 1,
+);
+const names = all.filter((name) => dtypes[name].bytes > 1);
 
 /** The dtype of an array unless the caller states it; undefined where he must. */
 const dtypesOfKinds = {
@@ -71,7 +95,7 @@ const dtypesOfKinds = {
   Float64Array: 'float64',
   Float16Array: 'float16',
   Uint16Array: undefined,
-} as const satisfies Record<ArrayKind, DType | undefined>;
+} as const satisfies Record<FloatKind, DType | undefined>;
 
 type Float16ArrayConstructor = new (
   buffer: ArrayBufferLike | number,
@@ -92,21 +116,50 @@ export function isFloatArray(value: unknown): value is FloatArray {
   return kind === 'Float32Array' || isBits || kind === 'Float64Array';
 }
 
+/** Whether a value is of the arrays that an argument may be. */
+export type IsOfArrays<A extends FloatArray | CodeArray = FloatArray | CodeArray> = (
+  value: unknown,
+) => value is A;
+
 /** The kind of an array by its tag: `instanceof` fails for arrays of another realm. */
-export function arrayKind(name: string, value: unknown, expected: string = anArray): ArrayKind {
-  if (isFloatArray(value)) return value[Symbol.toStringTag];
+export function arrayKind(name: string, value: unknown, expected?: string): FloatKind;
+export function arrayKind(
+  name: string,
+  value: unknown,
+  expected: string | undefined,
+  isOurs: IsOfArrays,
+): ArrayKind;
+export function arrayKind(
+  name: string,
+  value: unknown,
+  expected: string = anArray,
+  isOurs: IsOfArrays = isFloatArray,
+): ArrayKind {
+  if (isOurs(value)) return value[Symbol.toStringTag];
   throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, value);
 }
 
+/** Whether a value is an array that codes can be in. */
+export function isCodeArray(value: unknown): value is CodeArray {
+  if (!ArrayBuffer.isView(value)) return false;
+  const kind: string = (value as CodeArray)[Symbol.toStringTag];
+  return kind === 'Int8Array' || kind === 'Uint8Array';
+}
+
+/** Whether a value is an array that elements of any dtype can be in. */
+export function isElementArray(value: unknown): value is FloatArray | CodeArray {
+  return isFloatArray(value) || isCodeArray(value);
+}
+
 /** The same memory as an array the native addon takes. */
-export function nativeView(array: FloatArray): NativeArray {
+export function nativeView(array: FloatArray | CodeArray): NativeArray {
   return array[Symbol.toStringTag] === 'Float16Array'
     ? new Uint16Array(array.buffer, array.byteOffset, array.length)
     : (array as NativeArray);
 }
 
 /** A new array of `length` zeros. */
-export function zeros(kind: ArrayKind, length: number): FloatArray {
+export function zeros<K extends ArrayKind>(kind: K, length: number): ArrayOfKind<K> {
   try {
     return makeArray(kind, length);
   } catch (cause) {
@@ -120,11 +173,23 @@ export function outOfMemory(length: number, cause: unknown): Error {
   return codedError('ERR_MEMORY_ALLOCATION_FAILED', message, { cause });
 }
 
+/** What an array of a kind is. */
+export type ArrayOfKind<K extends ArrayKind> = K extends FloatKind ? FloatArray : CodeArray;
+
 /** A new array of a kind: of `content` zeros, or over a whole buffer. */
-export function makeArray(kind: ArrayKind, content: number | ArrayBufferLike): FloatArray {
-  if (kind === 'Float32Array') return new Float32Array(content as ArrayBuffer);
-  if (kind === 'Float64Array') return new Float64Array(content as ArrayBuffer);
-  if (kind === 'Uint16Array') return new Uint16Array(content as ArrayBuffer);
+export function makeArray<K extends ArrayKind>(
+  kind: K,
+  content: number | ArrayBufferLike,
+): ArrayOfKind<K> {
+  return makeAny(kind, content as ArrayBuffer) as ArrayOfKind<K>;
+}
+
+function makeAny(kind: ArrayKind, content: ArrayBuffer): FloatArray | CodeArray {
+  if (kind === 'Float32Array') return new Float32Array(content);
+  if (kind === 'Float64Array') return new Float64Array(content);
+  if (kind === 'Uint16Array') return new Uint16Array(content);
+  if (kind === 'Int8Array') return new Int8Array(content);
+  if (kind === 'Uint8Array') return new Uint8Array(content);
   const { Float16Array } = globalThis as unknown as { Float16Array: Float16ArrayConstructor };
   return new Float16Array(content);
 }
@@ -136,24 +201,24 @@ export function rstdKind(dtype: DType): 'Float32Array' | 'Float64Array' {
 
 /** Refuses what is not the name of a dtype, such as an array of one, which would be its key, too. */
 export function checkDTypeName(value: unknown): asserts value is DType {
-  if (typeof value === 'string' && Object.hasOwn(dtypes, value)) return;
+  if (typeof value === 'string' && (names as string[]).includes(value)) return;
   throw wrongName(names, value);
 }
 
-/** Refuses what is not the name of a dtype that GPUs have. */
-export function checkDeviceDType(value: unknown): asserts value is DeviceDType {
+/** Refuses what is not the name of a dtype that memory of GPUs has. */
+export function checkBufferDType(value: unknown): asserts value is BufferDType {
   if (typeof value === 'string' && (namesOnGpu as string[]).includes(value)) return;
   throw wrongName(namesOnGpu, value);
 }
 
-function wrongName(known: readonly DType[], value: unknown): Error {
+function wrongName(known: readonly string[], value: unknown): Error {
   const quoted = known.map((name) => `'${name}'`);
   const expected = `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1) ?? ''}`;
   return argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
 }
 
 /** The dtype of an array of this kind, where `stated` is what the caller says it is. */
-export function dtypeOf(name: string, kind: ArrayKind, stated: unknown): DType {
+export function dtypeOf(name: string, kind: FloatKind, stated: unknown): DType {
   if (kind === 'Uint16Array' && (stated === 'float16' || stated === 'bfloat16')) return stated;
   if (stated !== undefined) checkDTypeName(stated);
   if (kind === 'Uint16Array') {

@@ -1,13 +1,21 @@
 import { types } from 'node:util';
 
 import { isRevoked } from './caller-values';
-import { arrayKind, type ArrayKind, type Float16ArrayLike, type FloatArray } from './dtype';
+import {
+  arrayKind,
+  isFloatArray,
+  type ArrayKind,
+  type CodeArray,
+  type Float16ArrayLike,
+  type FloatArray,
+  type IsOfArrays,
+} from './dtype';
 import { argumentError } from './errors';
 
 /** An array that a caller has given. */
 export interface HostArray {
   /** The array, or the bits of one that is behind a proxy. */
-  readonly data: FloatArray;
+  readonly data: FloatArray | CodeArray;
   readonly kind: ArrayKind;
   /** Makes an array of the caller's class over the memory of another; null if `data` is of it. */
   readonly wrap: ((bits: FloatArray) => Float16ArrayLike) | null;
@@ -62,10 +70,15 @@ function bitsOf(name: string, value: unknown, make: () => Uint16Array): Uint16Ar
 }
 
 /** Checks that a value is an array whose memory is there. */
-export function readHostArray(name: string, value: unknown, expected?: string): HostArray {
+export function readHostArray(
+  name: string,
+  value: unknown,
+  expected?: string,
+  isOurs: IsOfArrays = isFloatArray,
+): HostArray {
   const packaged = readPackagedArray(name, value);
   if (packaged !== null) return packaged;
-  const kind = arrayKind(name, value, expected);
+  const kind = arrayKind(name, value, expected, isOurs);
   const data = value as FloatArray;
   refuseDetached(name, data.length, data);
   return { data, kind, wrap: null };

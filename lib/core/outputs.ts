@@ -6,6 +6,8 @@ import {
   outOfMemory,
   zeros,
   type ArrayKind,
+  type ArrayOfKind,
+  type CodeArray,
   type DType,
   type FloatArray,
 } from './dtype';
@@ -14,7 +16,7 @@ import {
 const hugePageBytes = 4 * 2 ** 20;
 
 /** A new array of zeros for a result, on huge pages where it is large. */
-export function freshArray(kind: ArrayKind, length: number): FloatArray {
+export function freshArray<K extends ArrayKind>(kind: K, length: number): ArrayOfKind<K> {
   return onHugePages(zeros(kind, length));
 }
 
@@ -33,7 +35,7 @@ export function sharedArray(dtype: DType, length: number): FloatArray {
   return onHugePages(makeArray(bits, buffer));
 }
 
-function onHugePages(array: FloatArray): FloatArray {
+function onHugePages<A extends FloatArray | CodeArray>(array: A): A {
   if (array.byteLength >= hugePageBytes) binding.adviseHugePages(nativeView(array));
   return array;
 }

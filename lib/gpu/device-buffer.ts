@@ -1,11 +1,15 @@
 import type { NativeDeviceBuffer, NativeHostBuffer, NativeStream } from '../../binding';
 import { cuda, readOrdinal, readPointer, type CudaDeviceOptions } from './cuda';
 import {
-  checkDeviceDType,
+  checkBufferDType,
   dtypeOf,
   dtypes,
+  isElementArray,
   nativeView,
+  type ArrayKind,
+  type BufferDType,
   type DeviceDType,
+  type CodeArray,
   type FloatArray,
   type NativeArray,
 } from '../core/dtype';
@@ -18,7 +22,7 @@ import { DeviceObject, Existing, findNative, nativeOf, ordinalOf } from './objec
 import { nativeStream, readStream, type StreamOptions } from './stream';
 
 /** Options of {@link DeviceBuffer.from}. */
-export interface DeviceBufferFromOptions<D extends DeviceDType> extends StreamOptions {
+export interface DeviceBufferFromOptions<D extends BufferDType> extends StreamOptions {
   /** Default: float32 for a `Float32Array`, float16 for a `Float16Array`. */
   readonly dtype?: D | undefined;
   /** Default: that of `stream`, or the first of {@link devices}. */
@@ -26,14 +30,15 @@ export interface DeviceBufferFromOptions<D extends DeviceDType> extends StreamOp
 }
 
 /** What can be copied to a buffer, or to what a buffer can be. */
-export type CopyPartner = FloatArray | HostBuffer | DeviceBuffer;
+export type CopyPartner =
+  FloatArray | CodeArray | HostBuffer<BufferDType> | DeviceBuffer<BufferDType>;
 
 const deviceNames: ReadonlySet<string> = new Set(['device']);
 const streamNames: ReadonlySet<string> = new Set(['stream']);
 const fromNames: ReadonlySet<string> = new Set(['dtype', 'device', 'stream']);
 
 /** The ordinal of a buffer's device. */
-export const ordinalOfBuffer: (buffer: DeviceBuffer) => number = ordinalOf;
+export const ordinalOfBuffer: (buffer: DeviceBuffer<BufferDType>) => number = ordinalOf;
 
 /** The native buffer of one of ours, or null if the value is none. */
 export function nativeDeviceBuffer(value: unknown): NativeDeviceBuffer | null {
@@ -41,7 +46,7 @@ export function nativeDeviceBuffer(value: unknown): NativeDeviceBuffer | null {
 }
 
 /** Memory of the stream's device for what its next work writes, which must be enqueued at once. */
-export function bufferForStream<D extends DeviceDType>(
+export function bufferForStream<D extends BufferDType>(
   length: number,
   dtype: D,
   ordinal: number,
@@ -74,7 +79,7 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
  * any time: its memory is used again when the work that uses it is done ({@link emptyCache}).
  */
 export class DeviceBuffer<
-  D extends DeviceDType = DeviceDType,
+  D extends BufferDType = DeviceDType,
 > extends DeviceObject<'DeviceBuffer'> {
   /** Of its elements. */
   readonly dtype: D;
@@ -99,7 +104,7 @@ export class DeviceBuffer<
     options: CudaDeviceOptions | Existing<NativeDeviceBuffer> = {},
   ) {
     readCount('length', length, 0);
-    checkDeviceDType(dtype);
+    checkBufferDType(dtype);
     const { code, bytes } = dtypes[dtype];
     let existing = options;
     if (!Existing.is<NativeDeviceBuffer>(existing)) {
@@ -116,23 +121,23 @@ export class DeviceBuffer<
   /**
    * A copy of an array. It is enqueued, of the array as it is now.
    *
-   * @param source - float32 values, converted if `dtype` is another, or the bits in a `Uint16Array`,
-   * or a `Float16Array`
+   * @param source - float32 values, converted if `dtype` is another but int8, or the bits in a
+   * `Uint16Array`, or a `Float16Array`; codes in an `Int8Array`, or their bits in a `Uint8Array`
    * @throws as the constructor and {@link DeviceBuffer.copyFrom} do
    */
-  static from<A extends FloatArray, D extends DeviceDType = DTypeOf<A>>(
+  static from<A extends FloatArray | CodeArray, D extends BufferDType = DTypeOf<A>>(
     source: A,
     options: DeviceBufferFromOptions<D> = {},
   ): DeviceBuffer<D> {
     const own = knownOptions(options, fromNames);
-    const { data, kind } = readHostArray('source', source, sources);
+    const { data, kind } = readHostArray('source', source, sources, isElementArray);
     if (kind === 'Float64Array') {
       throw argumentError('ERR_INVALID_ARG_TYPE', 'source', sources, source);
     }
     const { stream } = own;
     if (stream !== undefined) nativeStream(stream);
-    const { dtype = dtypeOf('source', kind, undefined) as D, device = stream?.device } = own;
-    checkDeviceDType(dtype);
+    const { dtype = dtypeOfSource(kind) as D, device = stream?.device } = own;
+    checkBufferDType(dtype);
     const ordinal = readOrdinal(device);
     const buffer = bufferForStream(data.length, dtype, ordinal, readStream(stream, ordinal));
     try {
@@ -153,7 +158,7 @@ export class DeviceBuffer<
    * @throws TypeError `ERR_INVALID_ARG_VALUE` if the driver does not know it for memory of this
    * device, and as long, or it is not aligned to its elements; and as the constructor does
    */
-  static fromPointer<D extends DeviceDType>(
+  static fromPointer<D extends BufferDType>(
     pointer: bigint,
     length: number,
     dtype: D,
@@ -161,7 +166,7 @@ export class DeviceBuffer<
   ): DeviceBuffer<D> {
     const { device } = knownOptions(options, deviceNames);
     readCount('length', length, 0);
-    checkDeviceDType(dtype);
+    checkBufferDType(dtype);
     const { code } = dtypes[dtype];
     const ordinal = readOrdinal(device);
     const native = cuda.foreignDeviceBuffer(ordinal, readPointer(pointer), length, code);
@@ -245,8 +250,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * A new array of the elements: a `Float32Array`, or the bits in a `Uint16Array`. Waits, and blocks
-   * the thread, for all that the stream holds.
+   * A new array of the elements: a `Float32Array`, the bits in a `Uint16Array`, an `Int8Array`, or the
+   * bits of float8 in a `Uint8Array`. Waits, and blocks the thread, for all that the stream holds.
    *
    * @throws as {@link DeviceBuffer.copyTo} does; Error `ERR_MEMORY_ALLOCATION_FAILED`
    */
@@ -306,7 +311,7 @@ export class DeviceBuffer<
   #copyInPlace(name: 'source' | 'target', partner: CopyPartner, options: StreamOptions) {
     const native = nativeInPlace(partner);
     if (native === null) return null;
-    const { dtype, length } = partner as HostBuffer | DeviceBuffer;
+    const { dtype, length } = partner as HostBuffer<BufferDType> | DeviceBuffer<BufferDType>;
     if (dtype !== this.dtype) {
       const expected = `of ${this.dtype}, as the buffer is`;
       throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, partner);
@@ -315,8 +320,9 @@ export class DeviceBuffer<
     const { stream: stated } = knownOptions(options, streamNames);
     if (stated !== undefined) nativeStream(stated);
     const isOfPartner =
-      nativeDeviceBuffer(partner) !== null && stated?.device === (partner as DeviceBuffer).device;
-    const ordinal = isOfPartner ? ordinalOf(partner as DeviceBuffer) : ordinalOf(this);
+      nativeDeviceBuffer(partner) !== null &&
+      stated?.device === (partner as DeviceBuffer<BufferDType>).device;
+    const ordinal = isOfPartner ? ordinalOf(partner as DeviceBuffer<BufferDType>) : ordinalOf(this);
     const stream = readStream(stated, ordinal);
     if (name === 'source') cuda.copyBuffer(nativeOf(this), native, stream);
     else cuda.copyBuffer(native, nativeOf(this), stream);
@@ -330,8 +336,10 @@ export class DeviceBuffer<
       const expected = 'a typed array, a HostBuffer or a DeviceBuffer';
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
-    const { data, kind } = packaged ?? readHostArray(name, array);
-    const kinds = new Set<string>(['Float32Array', ...dtypes[this.dtype].kinds]);
+    const { data, kind } = packaged ?? readHostArray(name, array, undefined, isElementArray);
+    // Without a scale float32 says nothing in int8.
+    const converted = this.dtype === 'int8' ? [] : ['Float32Array'];
+    const kinds = new Set<string>([...converted, ...dtypes[this.dtype].kinds]);
     if (!kinds.has(kind)) {
       const expected = `a ${[...kinds].join(' or ')}, since the buffer is ${this.dtype}`;
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
@@ -347,14 +355,26 @@ export class DeviceBuffer<
 }
 
 /** What a buffer can be made of, in messages. */
-const sources = 'a Float32Array, Uint16Array or Float16Array';
+const sources = 'a Float32Array, Uint16Array, Float16Array, Int8Array or Uint8Array';
+
+/** The dtype of an array that the caller does not state. */
+function dtypeOfSource(kind: ArrayKind): BufferDType {
+  if (kind === 'Int8Array') return 'int8';
+  if (kind !== 'Uint8Array') return dtypeOf('source', kind, undefined) as DeviceDType;
+  const expected = "'float8_e4m3' or 'float8_e5m2', since 'source' is a Uint8Array";
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, undefined);
+}
 
 /** The dtype that an array of a kind has unless it is said. */
 type DTypeOf<A> = A extends Float32Array
   ? 'float32'
-  : A extends NativeArray
-    ? DeviceDType
-    : 'float16';
+  : A extends Int8Array
+    ? 'int8'
+    : A extends Uint8Array
+      ? 'float8_e4m3' | 'float8_e5m2'
+      : A extends NativeArray
+        ? DeviceDType
+        : 'float16';
 
 /** A bound of a view, from 0 to `length`. */
 function readIndex(name: string, value: unknown, length: number): number {

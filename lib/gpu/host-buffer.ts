@@ -4,7 +4,14 @@ import type { NativeHostBuffer } from '../../binding';
 import { cuda, readOrdinal, type CudaDeviceOptions } from './cuda';
 import { argumentError, codedError } from '../core/errors';
 import { knownOptions, readCount } from '../core/validate';
-import { checkDeviceDType, dtypes, makeArray, type DeviceDType } from '../core/dtype';
+import {
+  checkBufferDType,
+  dtypes,
+  makeArray,
+  type BufferDType,
+  type DeviceDType,
+  type QuantizedDType,
+} from '../core/dtype';
 import { GpuObject } from './object';
 
 const optionNames: ReadonlySet<string> = new Set(['device']);
@@ -15,8 +22,14 @@ const optionNames: ReadonlySet<string> = new Set(['device']);
  */
 const owners = new WeakMap<ArrayBuffer, NativeHostBuffer>();
 
-/** The array that holds elements of a dtype on the host; of 16-bit ones it holds their bits. */
-export type HostArrayOf<D extends DeviceDType> = D extends 'float32' ? Float32Array : Uint16Array;
+/** The array that holds elements of a dtype on the host; but of float32 and int8, their bits. */
+export type HostArrayOf<D extends BufferDType> = D extends 'float32'
+  ? Float32Array
+  : D extends 'int8'
+    ? Int8Array
+    : D extends QuantizedDType
+      ? Uint8Array
+      : Uint16Array;
 
 /**
  * Memory of the host that a GPU copies to and from by itself, while neither the thread of JavaScript
@@ -29,7 +42,7 @@ export type HostArrayOf<D extends DeviceDType> = D extends 'float32' ? Float32Ar
  * x.copyFrom(input, { stream }); // returns at once: input.array must not change until it is done
  * ```
  */
-export class HostBuffer<D extends DeviceDType = DeviceDType> extends GpuObject<'HostBuffer'> {
+export class HostBuffer<D extends BufferDType = DeviceDType> extends GpuObject<'HostBuffer'> {
   /** Of its elements. */
   readonly dtype: D;
   /** Elements. */
@@ -48,7 +61,7 @@ export class HostBuffer<D extends DeviceDType = DeviceDType> extends GpuObject<'
   constructor(length: number, dtype: D, options: CudaDeviceOptions = {}) {
     const { device } = knownOptions(options, optionNames);
     readCount('length', length, 0);
-    checkDeviceDType(dtype);
+    checkBufferDType(dtype);
     const { bytes, bits } = dtypes[dtype];
     const most = Math.floor(constants.MAX_LENGTH / bytes);
     if (length > most) {

@@ -156,6 +156,11 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr destination, CUdeviceptr source, std::
       });
 }
 
+CUresult cuMemsetD8Async(CUdeviceptr destination, unsigned char value, std::size_t count,
+                         CUstream stream) {
+  return fill(Call::cuMemsetD8Async, destination, value, count, stream);
+}
+
 CUresult cuMemsetD16Async(CUdeviceptr destination, unsigned short value, std::size_t count,
                           CUstream stream) {
   return fill(Call::cuMemsetD16Async, destination, value, count, stream);

@@ -218,6 +218,7 @@ TEST_CASE("made-up handles and null pointers") {
       {"to host", cuMemcpyDtoHAsync_v2(nullptr, memory, 16, nullptr)},
       {"stream", cuStreamCreate(nullptr, 0)},
       {"event", cuEventCreate(nullptr, 0)},
+      {"fill of 1 byte", cuMemsetD8Async(0, 0, 8, nullptr)},
       {"fill of 2 bytes", cuMemsetD16Async(0, 0, 8, nullptr)},
       {"fill of 4 bytes", cuMemsetD32Async(0, 0, 4, nullptr)},
   };

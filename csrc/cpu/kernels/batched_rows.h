@@ -186,7 +186,7 @@ void forward_short_rows(const ForwardArgs& args, Range rows,
 }
 
 template <class S>
-void forward_rows(const ForwardArgs& args, Range rows, const void* prepared) {
+void forward_rows(const ForwardArgs& args, Range rows, Stores, const void* prepared) {
   using X = typename S::X;
   const std::int64_t hidden_size = args.shape.hidden_size;
   if (S::kWeighted && prepared == nullptr &&

@@ -5,6 +5,7 @@
 #include "../../op/float16.h"
 #include "../../op/fold.h"
 #include "../../op/formula.h"
+#include "../../op/quantize.h"
 #include "../simd/types.h"
 
 namespace rmsnorm::cpu {
@@ -136,6 +137,29 @@ void add_residual(const ForwardArgs& args, std::int64_t row) {
   }
 }
 
+// The codes of a row of y, and its scale, where y_at(j) is float32.
+template <class YAt>
+void quantize_row(const ForwardArgs& args, std::int64_t row, const YAt& y_at) {
+  const Quantization& quantization = args.quantization;
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  auto* const codes = row_of<std::uint8_t>(args.y, row);
+  const bool is_own = quantization.scale == 0;
+  float scale = quantization.scale;
+  if (is_own) {
+    std::uint32_t largest = 0;
+    for (std::int64_t j = 0; j < hidden_size; ++j) {
+      const std::uint32_t magnitude = magnitude_bits(y_at(j));
+      if (magnitude > largest) largest = magnitude;
+    }
+    scale = scale_of(largest, quantization);
+    if (args.scales != nullptr) args.scales[row] = scale;
+  }
+  for (std::int64_t j = 0; j < hidden_size; ++j) {
+    const std::uint32_t code = code_of(quantization.codes, quotient_of(y_at(j), scale, is_own));
+    codes[j] = static_cast<std::uint8_t>(code);
+  }
+}
+
 template <class X, bool kLlama>
 void forward_row(const ForwardArgs& args, std::int64_t row) {
   using Float = FloatOf<X>;
@@ -144,13 +168,20 @@ void forward_row(const ForwardArgs& args, std::int64_t row) {
   const bool has_residual = args.residual.data != nullptr;
   if (has_residual) add_residual<X>(args, row);
   const X* x = has_residual ? row_of<X>(args.sum, row) : row_of<X>(args.x, row);
-  X* y = row_of<X>(args.y, row);
 
   const Float rstd = rstd_of_row(x, hidden_size, static_cast<Float>(args.options.eps));
   if (args.rstd != nullptr) static_cast<Float*>(args.rstd)[row] = rstd;
-  for (std::int64_t j = 0; j < hidden_size; ++j) {
-    y[j] = cast<X>(y_of(xhat_of(load(x[j]), rstd), weights.at(j), Rounding<X, kLlama>{}));
+  const Rounding<X, kLlama> round;
+  const auto y_at = [&](std::int64_t j) {
+    return y_of(xhat_of(load(x[j]), rstd), weights.at(j), round);
+  };
+  if constexpr (!__is_same(X, double)) {
+    if (args.quantization.is_wanted()) {
+      return quantize_row(args, row, [&](std::int64_t j) { return round(y_at(j)); });
+    }
   }
+  X* const y = row_of<X>(args.y, row);
+  for (std::int64_t j = 0; j < hidden_size; ++j) y[j] = cast<X>(y_at(j));
 }
 
 template <class X, bool kLlama>

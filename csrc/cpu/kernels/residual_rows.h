@@ -2,6 +2,7 @@
 #pragma once
 
 #include "batched_rows.h"
+#include "quantized_rows.h"
 
 namespace rmsnorm::cpu {
 namespace {
@@ -48,13 +49,13 @@ template <class X, Stores kStores>
   });
 }
 
-using Forward = void (*)(const ForwardArgs& args, Range rows, const void* prepared);
+using Forward = void (*)(const ForwardArgs& args, Range rows, Stores stores, const void* prepared);
 
 // Blocks of rows: their sum, and then normalise(args, rows) with it as x. What streams to
 // memory is normalised from a copy, a ring of as many rows as a block has.
 template <class X, Stores kStores>
-[[gnu::noinline]] void forward_sums(const ForwardArgs& args, Range rows, const void* prepared,
-                                    Forward normalise) {
+[[gnu::noinline]] void forward_sums(const ForwardArgs& args, Range rows, Stores stores,
+                                    const void* prepared, Forward normalise) {
   constexpr std::int64_t kElements = kSumBytes / static_cast<std::int64_t>(sizeof(X));
   const std::int64_t stride = ceil_div(args.shape.hidden_size, kPairColumns) * kPairColumns;
   const std::int64_t fitting = kElements / stride;
@@ -76,22 +77,24 @@ template <class X, Stores kStores>
         add_residual<X, Stores::kCached>(args, row, nullptr);
       }
     }
-    normalise(sums, {first, end}, prepared);
+    normalise(sums, {first, end}, stores, prepared);
   }
 }
 
 // y and rstd of rows of x, or of x + residual. Without weights nothing is rounded twice.
 template <class X, bool kLlama, Stores kStores>
-void forward_rows_or_sums(const ForwardArgs& args, Range rows, const void* prepared) {
-  const Forward normalise = args.weight.data != nullptr
+void forward_rows_or_sums(const ForwardArgs& args, Range rows, Stores stores,
+                          const void* prepared) {
+  const Forward normalise = args.quantization.is_wanted() ? quantized_rows<X, kLlama>
+                            : args.weight.data != nullptr
                                 ? forward_rows<Scaling<X, true, kLlama, kStores>>
                                 : forward_rows<Scaling<X, false, false, kStores>>;
   if (args.residual.data == nullptr) {
-    normalise(args, rows, prepared);
+    normalise(args, rows, stores, prepared);
   } else {
-    forward_sums<X, kStores>(args, rows, prepared, normalise);
+    forward_sums<X, kStores>(args, rows, stores, prepared, normalise);
   }
-  if constexpr (kStores == Stores::kStreaming) stream_fence();
+  if (stores == Stores::kStreaming) stream_fence();
 }
 
 void forward(const ForwardArgs& args, Range rows, Stores stores, const void* prepared) {
@@ -99,9 +102,9 @@ void forward(const ForwardArgs& args, Range rows, Stores stores, const void* pre
   with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
     using X = typename decltype(x)::Type;
     if (stores == Stores::kStreaming) {
-      forward_rows_or_sums<X, llama.value, kStreaming<X>>(args, rows, prepared);
+      forward_rows_or_sums<X, llama.value, kStreaming<X>>(args, rows, stores, prepared);
     } else {
-      forward_rows_or_sums<X, llama.value, Stores::kCached>(args, rows, prepared);
+      forward_rows_or_sums<X, llama.value, Stores::kCached>(args, rows, stores, prepared);
     }
   });
 }

@@ -19,6 +19,10 @@
 //                the halving tree over the lanes of v, down to its first `count` (a power of two)
 //   all_within(v, low, high)
 //                whether every lane of v is a number in [low, high]
+//   round_to_int8<kBounded>(v)   v rounded to whole numbers, lane by lane, as int8 has them; they
+//   may
+//                be beyond it where store_int8, of a VecPair's, in the order of columns, saturates;
+//                streaming, memory is aligned to what is stored
 //   prefetch(p), stream_fence()
 // and, or else it has those below:
 //   kWatches<X>  whether Floats::kWatched rounds faster, and ExceptionFlags, which tell whether it

@@ -59,7 +59,7 @@ void with_dtype(DType dtype, const Function& function) {
       return function(Tag<Float16>{});
     case DType::kBFloat16:
       return function(Tag<BFloat16>{});
-    case DType::kFloat64:
+    default:
       return;
   }
 }

@@ -186,6 +186,20 @@ RMSNORM_INLINE void stream_bits(void* destination, __m512i value) {
   _mm512_stream_si512(static_cast<__m512i*>(destination), value);
 }
 
+// Whole numbers, saturated to 127; NaN becomes 0. kBounded: of numbers near [-127, 127].
+template <bool kBounded>
+RMSNORM_INLINE __m512i round_to_int8(Vec x) {
+  if constexpr (kBounded) return _mm512_cvtps_epi32(x.v);
+  const __mmask16 is_number = _mm512_cmp_ps_mask(x.v, x.v, _CMP_ORD_Q);
+  return _mm512_maskz_cvtps_epi32(is_number, _mm512_min_ps(x.v, _mm512_set1_ps(127.0f)));
+}
+RMSNORM_INLINE void store_int8(void* destination, __m512i a, __m512i b, Stores stores) {
+  const __m256i bytes = _mm256_set_m128i(_mm512_cvtsepi32_epi8(b), _mm512_cvtsepi32_epi8(a));
+  __m256i* const to = static_cast<__m256i*>(destination);
+  if (stores == Stores::kStreaming) return _mm256_stream_si256(to, bytes);
+  _mm256_storeu_si256(to, bytes);
+}
+
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
 RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
 

@@ -113,6 +113,16 @@ RMSNORM_INLINE void stream_bits(void* destination, uint32x4_t value) {
   store_bits(destination, value);
 }
 
+// Whole numbers; NaN becomes 0.
+template <bool kBounded>
+RMSNORM_INLINE int32x4_t round_to_int8(Vec x) {
+  return vcvtnq_s32_f32(x.v);
+}
+RMSNORM_INLINE void store_int8(void* destination, int32x4_t a, int32x4_t b, Stores) {
+  const int16x8_t words = vcombine_s16(vqmovn_s32(a), vqmovn_s32(b));
+  vst1_s8(static_cast<std::int8_t*>(destination), vqmovn_s16(words));
+}
+
 RMSNORM_INLINE void prefetch(const void* address) { __builtin_prefetch(address); }
 RMSNORM_INLINE void stream_fence() {}
 

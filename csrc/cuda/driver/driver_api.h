@@ -97,6 +97,8 @@ inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
     (void* destination, CUdeviceptr source, std::size_t bytes, CUstream stream))                  \
   F(cuMemcpyDtoDAsync_v2,                                                                         \
     (CUdeviceptr destination, CUdeviceptr source, std::size_t bytes, CUstream stream))            \
+  F(cuMemsetD8Async,                                                                              \
+    (CUdeviceptr destination, unsigned char value, std::size_t count, CUstream stream))           \
   F(cuMemsetD16Async,                                                                             \
     (CUdeviceptr destination, unsigned short value, std::size_t count, CUstream stream))          \
   F(cuMemsetD32Async,                                                                             \

@@ -1,10 +1,13 @@
 #include "call.h"
 
 #include <bit>
+#include <limits>
 #include <string>
 
 #include "../../cpu/backend.h"
 #include "../../cuda/host/backend.h"
+#include "../../op/fold.h"
+#include "../../os/floating_point.h"
 #include "../arguments.h"
 #include "../environment.h"
 #include "../gpu/device_buffer.h"
@@ -54,6 +57,23 @@ struct Masks {
   bool on_device;
 };
 
+// The fields of a call that quantises.
+void read_quantization(const CallRecord& record, Call* call, FieldReader* reader) {
+  const std::uint32_t codes =
+      reader->integer(record.codes, "codes", static_cast<std::uint32_t>(DType::kFloat8E5M2));
+  if (codes == 0) return;
+  Quantization& quantization = call->quantization;
+  quantization.codes = static_cast<DType>(codes);
+  reader->require(quantization.is_wanted() && call->dtype != DType::kFloat64, "codes");
+  const FloatingPointScope mode;
+  quantization.scale = static_cast<float>(reader->number(record.scale, "scale", 0, kMaxFloat));
+  const bool has_inverse = quantization.scale == 0 || is_finite(1 / quantization.scale);
+  reader->require(has_inverse && (record.scale == 0) == (quantization.scale == 0), "scale");
+  quantization.scale_max = static_cast<float>(
+      reader->number(record.scale_max, "scaleMax", 0, std::numeric_limits<double>::infinity()));
+  reader->require(quantization.scale_max > 0, "scaleMax");
+}
+
 bool read_record(const CallRecord& record, CallKind kind, Call* call, Masks* masks,
                  FieldReader* reader) {
   const auto mask = [&](std::int32_t field, const char* name) {
@@ -82,6 +102,9 @@ bool read_record(const CallRecord& record, CallKind kind, Call* call, Masks* mas
   const double most = call->dtype == DType::kFloat64 ? kMaxDouble : kMaxFloat;
   call->options.eps = reader->number(record.eps, "eps", 0, most);
   call->options.weight_offset = reader->number(record.weight_offset, "weightOffset", -most, most);
+  call->options.gate_order =
+      static_cast<GateOrder>(reader->integer(record.gate_order, "gateOrder", 1));
+  read_quantization(record, call, reader);
   return reader->is_right();
 }
 
@@ -121,11 +144,21 @@ Status read_device_memory(napi_env env, napi_value value, Operand* operand) {
   return {};
 }
 
-DType dtype_of(const OperandRule& rule, DType dtype, bool is_float32) {
-  const bool is_16_bit = dtype == DType::kFloat16 || dtype == DType::kBFloat16;
-  if (rule.element == Element::kRstd) return is_16_bit ? DType::kFloat32 : dtype;
-  return rule.element == Element::kTensorOrFloat32 && is_16_bit && is_float32 ? DType::kFloat32
-                                                                              : dtype;
+DType dtype_of(const OperandRule& rule, const Call& call, bool is_float32) {
+  const bool is_16_bit = call.dtype == DType::kFloat16 || call.dtype == DType::kBFloat16;
+  switch (rule.element) {
+    case Element::kTensor:
+      return call.dtype;
+    case Element::kTensorOrFloat32:
+      return is_16_bit && is_float32 ? DType::kFloat32 : call.dtype;
+    case Element::kRstd:
+      return is_16_bit ? DType::kFloat32 : call.dtype;
+    case Element::kTensorOrCodes:
+      return call.quantization.is_wanted() ? call.quantization.codes : call.dtype;
+    case Element::kFloat32:
+      break;
+  }
+  return DType::kFloat32;
 }
 
 // Places a matrix by its layout in the record.
@@ -146,7 +179,7 @@ Status read_operand(napi_env env, const CallRecord& record, const Call& call, co
   const OperandRule& rule = (*call.operation)[index];
   const bool is_matrix = rule.extent == Extent::kMatrix;
   operand->rule = &rule;
-  operand->dtype = dtype_of(rule, call.dtype, (masks.float32 & bit(index)) != 0);
+  operand->dtype = dtype_of(rule, call, (masks.float32 & bit(index)) != 0);
   operand->columns = rule.extent == Extent::kPerRow ? rows : hidden_size;
   operand->pack(is_matrix ? rows : 1);
   if ((call.given & bit(index)) == 0) {
@@ -202,7 +235,8 @@ Status check_overlaps(const Call& call) {
       const Operand& other = call.operands[index];
       const bool is_apart = other.end <= begin || output.end <= other.data();
       if (is_apart || other.data() == other.end) continue;
-      const bool may_equal = (output.rule->may_equal & bit(index)) != 0;
+      const bool may_equal =
+          (output.rule->may_equal & bit(index)) != 0 && !is_quantized(output.dtype);
       RMSNORM_TRY(check_overlap(output, other, may_equal));
     }
   }
@@ -237,7 +271,10 @@ ForwardArgs forward_args(const Call& call) {
           .y = call.matrix<Rows>(kY),
           .rstd = call.data(kRstd),
           .residual = call.matrix<ConstRows>(kResidual),
-          .sum = call.matrix<Rows>(kSum)};
+          .sum = call.matrix<Rows>(kSum),
+          .gate = call.matrix<ConstRows>(kGate),
+          .quantization = call.quantization,
+          .scales = static_cast<float*>(call.data(kScale))};
 }
 
 BackwardArgs backward_args(const Call& call) {
@@ -256,7 +293,9 @@ BackwardArgs backward_args(const Call& call) {
           .dweight = call.data(kDweight),
           .dweight_dtype = dtype_of(kDweight),
           .accumulate = call.accumulate,
-          .dsum = call.matrix<ConstRows>(kDsum)};
+          .dsum = call.matrix<ConstRows>(kDsum),
+          .gate = call.matrix<ConstRows>(kGate),
+          .dgate = call.matrix<Rows>(kDgate)};
 }
 
 // The allocation that an operand is in; null if it has none on a device.
@@ -273,8 +312,9 @@ Status run(const Call& call, const Args& args, Status (*on_cpu)(const Args&),
                              std::initializer_list<const cuda::AllocationPtr*>)) {
   if (call.stream != nullptr) {
     const auto used = [&](std::size_t index) { return &allocation_of(call, index); };
-    return enqueue(*call.stream, args,
-                   {used(0), used(1), used(2), used(3), used(4), used(5), used(6)});
+    return enqueue(
+        *call.stream, args,
+        {used(0), used(1), used(2), used(3), used(4), used(5), used(6), used(7), used(8)});
   }
   return call.device == kCpu ? on_cpu(args) : on_device(call.device, args);
 }
@@ -284,6 +324,7 @@ Status run(const Call& call, const Args& args, Status (*on_cpu)(const Args&),
 Status read_call(napi_env env, const Operation& operation, const CallRecord& record,
                  const napi_value* values, CallKind kind, Call* call) {
   call->operation = &operation;
+  call->quantization = {};
   Masks masks;
   FieldReader reader;
   if (!read_record(record, kind, call, &masks, &reader)) return reader.status();

@@ -21,6 +21,7 @@ struct Call {
   const Operation* operation;
   Shape shape;
   Options options;
+  Quantization quantization;
   DType dtype;
   bool accumulate;
   int device;

@@ -17,20 +17,25 @@ struct CallRecord {
   std::int32_t made;        // bits of the outputs that an asynchronous call makes
   std::int32_t float32;     // bits of the vectors of float32 beside tensors of 16 bits
   std::int32_t strided;     // bits of the matrices whose rows lie by a layout; others are packed
+  std::int32_t codes;       // a DType of codes, if y is quantised; else 0
+  std::int32_t gate_order;  // of GateOrder
   std::int32_t unused;
   double rows;         // M
   double hidden_size;  // H
   double eps;          // added to the mean square
   double weight_offset;
+  double scale;  // Quantization's; both are read of a call that quantises alone
+  double scale_max;
   // Of each operand: the element that its first row begins at; from one row to the next; the rows
   // of a batch; from one batch to the next.
   double layouts[kMaxOperands][4];
 };
 
 // The names of the fields in their order, integers and numbers. The layouts follow.
-inline constexpr const char* kRecordIntegers[] = {"dtype",  "castOrder", "accumulate",
-                                                  "device", "onDevice",  "given",
-                                                  "made",   "float32",   "strided"};
-inline constexpr const char* kRecordNumbers[] = {"rows", "hiddenSize", "eps", "weightOffset"};
+inline constexpr const char* kRecordIntegers[] = {"dtype",    "castOrder", "accumulate", "device",
+                                                  "onDevice", "given",     "made",       "float32",
+                                                  "strided",  "codes",     "gateOrder"};
+inline constexpr const char* kRecordNumbers[] = {"rows",         "hiddenSize", "eps",
+                                                 "weightOffset", "scale",      "scaleMax"};
 
 }  // namespace rmsnorm::napi

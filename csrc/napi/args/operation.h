@@ -12,8 +12,9 @@ namespace rmsnorm::napi {
 // (rows, hiddenSize), (hiddenSize), (rows).
 enum class Extent : std::uint8_t { kMatrix, kVector, kPerRow };
 
-// The dtype of the call; that, or float32 beside 16 bits; float32, or float64 beside float64.
-enum class Element : std::uint8_t { kTensor, kTensorOrFloat32, kRstd };
+// The dtype of the call; that, or float32 beside 16 bits; float32, or float64 beside float64; that
+// of the call's codes if it quantises, else of the call; float32.
+enum class Element : std::uint8_t { kTensor, kTensorOrFloat32, kRstd, kTensorOrCodes, kFloat32 };
 
 enum class Use : std::uint8_t { kInput, kRequiredInput, kOutput, kRequiredOutput };
 
@@ -24,8 +25,9 @@ struct OperandRule {
   Extent extent;
   Element element;
   Use use;
-  std::uint32_t may_equal = 0;  // bits of the inputs that an output may be exactly
-  std::uint32_t needs = 0;      // bits of the operands that must be there where it is
+  std::uint32_t may_equal =
+      0;                    // bits of the inputs that an output may be exactly, if it is no codes
+  std::uint32_t needs = 0;  // bits of the operands that must be there where it is
 
   constexpr bool is_output() const { return use == Use::kOutput || use == Use::kRequiredOutput; }
   constexpr bool is_required() const {
@@ -33,25 +35,27 @@ struct OperandRule {
   }
 };
 
-static constexpr std::size_t kMaxOperands = 7;
+static constexpr std::size_t kMaxOperands = 9;
 
 namespace forward_operand {
-enum : std::size_t { kX, kWeight, kY, kRstd, kResidual, kSum };
+enum : std::size_t { kX, kWeight, kY, kRstd, kResidual, kSum, kScale, kGate };
 }  // namespace forward_operand
 
 inline constexpr OperandRule kForwardRules[] = {
     {"x", Extent::kMatrix, Element::kTensor, Use::kRequiredInput},
     {"weight", Extent::kVector, Element::kTensorOrFloat32, Use::kInput},
-    {"out", Extent::kMatrix, Element::kTensor, Use::kRequiredOutput,
+    {"out", Extent::kMatrix, Element::kTensorOrCodes, Use::kRequiredOutput,
      bit(forward_operand::kX) | bit(forward_operand::kResidual)},
     {"rstdOut", Extent::kPerRow, Element::kRstd, Use::kOutput},
     {"residual", Extent::kMatrix, Element::kTensor, Use::kInput, 0, bit(forward_operand::kSum)},
     {"sumOut", Extent::kMatrix, Element::kTensor, Use::kOutput,
      bit(forward_operand::kX) | bit(forward_operand::kResidual), bit(forward_operand::kResidual)},
+    {"scaleOut", Extent::kPerRow, Element::kFloat32, Use::kOutput},
+    {"gate", Extent::kMatrix, Element::kTensor, Use::kInput},
 };
 
 namespace backward_operand {
-enum : std::size_t { kDy, kX, kWeight, kRstd, kDx, kDweight, kDsum };
+enum : std::size_t { kDy, kX, kWeight, kRstd, kDx, kDweight, kDsum, kGate, kDgate };
 }  // namespace backward_operand
 
 inline constexpr OperandRule kBackwardRules[] = {
@@ -63,6 +67,9 @@ inline constexpr OperandRule kBackwardRules[] = {
      bit(backward_operand::kDy) | bit(backward_operand::kX) | bit(backward_operand::kDsum)},
     {"dweightOut", Extent::kVector, Element::kTensorOrFloat32, Use::kOutput},
     {"dsum", Extent::kMatrix, Element::kTensor, Use::kInput, 0, bit(backward_operand::kDx)},
+    {"gate", Extent::kMatrix, Element::kTensor, Use::kInput},
+    {"dgateOut", Extent::kMatrix, Element::kTensor, Use::kOutput, bit(backward_operand::kGate),
+     bit(backward_operand::kGate) | bit(backward_operand::kDx)},
 };
 
 // The rules of an operation, and bits of the operands that some hold for.

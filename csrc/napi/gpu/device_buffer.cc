@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../../cpu/backend.h"
+#include "../../op/quantize.h"
 #include "../../os/floating_point.h"
 #include "object_call.h"
 #include "stream.h"
@@ -82,9 +83,11 @@ Status read_copy(ObjectCall& call, const char* name, Copy* copy) {
   if (copy->array.length != span.length) {
     return length_error(name, span.length, copy->array.length);
   }
-  if (copy->array.dtype != span.dtype && copy->array.dtype != DType::kFloat32 &&
-      span.dtype != DType::kFloat32) {
-    return {Code::kInvalidValue, "float16 and bfloat16 are not converted to each other"};
+  const bool is_same = copy->array.dtype == span.dtype;
+  const bool is_int8 = copy->array.dtype == DType::kInt8 || span.dtype == DType::kInt8;
+  if (!is_same &&
+      (is_int8 || (copy->array.dtype != DType::kFloat32 && span.dtype != DType::kFloat32))) {
+    return {Code::kInvalidValue, "Elements are converted from and to float32 alone, and not int8"};
   }
   return read_stream(call, 3, span.allocation->device(), &copy->stream);
 }
@@ -163,15 +166,24 @@ Status fill(ObjectCall& call, DeviceBuffer& buffer) {
   const auto value = static_cast<float>(number);
   std::uint32_t bits = 0;
   std::uint16_t short_bits = 0;
-  std::memcpy(&bits, &value, sizeof(bits));
-  if (span.dtype != DType::kFloat32) {
+  if (is_quantized(span.dtype)) {
+    bits = code_of(span.dtype, value);
+  } else if (span.dtype == DType::kFloat32) {
+    std::memcpy(&bits, &value, sizeof(bits));
+  } else {
     RMSNORM_TRY(cpu::convert(DType::kFloat32, &value, span.dtype, &short_bits, 1));
   }
   const auto length = static_cast<std::size_t>(span.length);
   return stream->enqueue({&span.allocation}, [&] {
-    return span.dtype == DType::kFloat32
-               ? RMSNORM_CUDA(cuMemsetD32Async, span.pointer, bits, length, stream->handle())
-               : RMSNORM_CUDA(cuMemsetD16Async, span.pointer, short_bits, length, stream->handle());
+    switch (element_size(span.dtype)) {
+      case 1:
+        return RMSNORM_CUDA(cuMemsetD8Async, span.pointer, static_cast<unsigned char>(bits), length,
+                            stream->handle());
+      case 2:
+        return RMSNORM_CUDA(cuMemsetD16Async, span.pointer, short_bits, length, stream->handle());
+      default:
+        return RMSNORM_CUDA(cuMemsetD32Async, span.pointer, bits, length, stream->handle());
+    }
   });
 }
 

@@ -22,6 +22,13 @@ Status convert(Arguments& arguments) {
   if (begin < source_begin + source.bytes() && source_begin < begin + out.bytes()) {
     return {Code::kInvalidValue, "The arrays 'out' and 'source' must not overlap in memory"};
   }
+  const auto is_convertible = [](DType one, DType other) {
+    const bool is_float8 = is_quantized(one) && one != DType::kInt8;
+    return !is_quantized(one) || (is_float8 && other == DType::kFloat32);
+  };
+  if (!is_convertible(source.dtype, out.dtype) || !is_convertible(out.dtype, source.dtype)) {
+    return {Code::kInvalidValue, "These types are not converted to each other"};
+  }
   return cpu::convert(source.dtype, source.data, out.dtype, out.data, source.length);
 }
 

@@ -1,0 +1,80 @@
+// The options that quantise y.
+
+import { dtypes, isCodeArray, quantizedNames, type QuantizedDType } from '../core/dtype';
+import { argumentError } from '../core/errors';
+import { numberError } from '../core/validate';
+import type { Call } from './call';
+import { readOperand, readOperandOf } from './operands';
+import { forwardRules } from './operations';
+import type { Argument } from './tensor';
+
+/** Reads them; `quantize` undefined: none of the others may be there. */
+export function readQuantization(
+  call: Call,
+  quantize: unknown,
+  scale: unknown,
+  scaleMax: unknown,
+  scaleOut: unknown,
+): void {
+  if (quantize === undefined) {
+    const others = { scale, scaleMax, scaleOut };
+    for (const [name, value] of Object.entries(others)) {
+      if (value !== undefined) refuse(name, 'left out where quantize is', value);
+    }
+    return;
+  }
+  checkQuantize(quantize);
+  if (call.dtype === 'float64') {
+    refuse('quantize', 'left out for float64 tensors, which are not quantised', quantize);
+  }
+  call.quantize = quantize;
+  if (scale !== undefined) {
+    checkScale(scale);
+    const withScale = 'left out where scale is given, which all rows have';
+    if (scaleMax !== undefined) refuse('scaleMax', withScale, scaleMax);
+    if (scaleOut !== undefined) refuse('scaleOut', withScale, scaleOut);
+    call.scale = scale;
+  }
+  if (scaleMax !== undefined) {
+    checkScaleMax(scaleMax);
+    call.scaleMax = scaleMax;
+  }
+  if (scaleOut !== undefined) {
+    call.scaleOut = readOperand(call, forwardRules.scaleOut, scaleOut);
+  }
+}
+
+/** Reads what receives y: codes where the call quantises. */
+export function readOut(call: Call, out: unknown): Argument {
+  const rule = forwardRules.out;
+  if (call.quantize === undefined) return readOperand(call, rule, out);
+  const kind = call.kind === 'DeviceBuffer' ? 'DeviceBuffer' : dtypes[call.quantize].bits;
+  const article = kind.startsWith('I') ? 'an' : 'a';
+  const what = `${article} ${kind}, or a tensor { data, dims } of one, since quantize is '${call.quantize}'`;
+  return readOperandOf(call, rule, out, what, isCodeArray);
+}
+
+function checkQuantize(value: unknown): asserts value is QuantizedDType {
+  if ((quantizedNames as readonly unknown[]).includes(value)) return;
+  const expected = quantizedNames.map((name) => `'${name}'`).join(', ');
+  refuse('quantize', `one of ${expected}`, value);
+}
+
+function checkScale(value: unknown): asserts value is number {
+  const scale = typeof value === 'number' ? Math.fround(value) : NaN;
+  if (scale > 0 && Number.isFinite(scale) && Number.isFinite(Math.fround(1 / scale))) return;
+  throw numberError(
+    'scale',
+    'a number above 0 which is finite in float32, as its inverse is',
+    value,
+  );
+}
+
+function checkScaleMax(value: unknown): asserts value is number {
+  if (typeof value === 'number' && Math.fround(value) > 0) return;
+  throw numberError('scaleMax', 'a number that is above 0 in float32', value);
+}
+
+function refuse(name: string, expected: string, actual: unknown): never {
+  throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, actual);
+}

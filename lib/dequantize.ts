@@ -1,0 +1,73 @@
+import { fromFloat8, type Float8DType } from './convert';
+import { isCodeArray, isElementArray, type CodeArray } from './core/dtype';
+import { argumentError } from './core/errors';
+import { readHostArray } from './core/host-array';
+import { freshArray } from './core/outputs';
+import { knownOptions } from './core/validate';
+
+/** Options of {@link dequantize}. */
+export interface DequantizeOptions {
+  /** Of codes in a `Uint8Array`. */
+  readonly dtype?: Float8DType | undefined;
+  /** Receives the numbers, and is returned: of as many elements as there are codes. */
+  readonly out?: Float32Array | undefined;
+}
+
+const optionNames: ReadonlySet<string> = new Set(['dtype', 'out']);
+
+/**
+ * The numbers that codes stand for, `code * scale`, rounded to float32: what is left of y.
+ *
+ * ```ts
+ * const { y, scale } = rmsNorm.forward(x, weight, { quantize: 'int8' });
+ * const values = dequantize(y, scale);
+ * ```
+ *
+ * @param codes - (rows, hiddenSize): an `Int8Array`, or the bits of a float8 in a `Uint8Array`
+ * @param scale - (rows) of float32, or one number for all rows
+ * @returns float32 values: `options.out` if given, else a new array
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` and RangeError `ERR_OUT_OF_RANGE`
+ * for arguments that are not as described
+ */
+export function dequantize(
+  codes: CodeArray,
+  scale: Float32Array | number,
+  options: DequantizeOptions = {},
+): Float32Array {
+  const { dtype, out } = knownOptions(options, optionNames);
+  const { data, kind } = readHostArray('codes', codes, 'an Int8Array or Uint8Array', isCodeArray);
+  const scales = typeof scale === 'number' ? [scale] : readFloats('scale', scale);
+  const { length } = data;
+  const columns = length / scales.length;
+  if (length > 0 && !Number.isInteger(columns)) {
+    const expected = `of whole rows, of which scale has ${String(scales.length)}`;
+    throw argumentError('ERR_OUT_OF_RANGE', 'codes', expected, codes);
+  }
+  const values =
+    out === undefined
+      ? (freshArray('Float32Array', length) as Float32Array)
+      : readFloats('out', out);
+  if (values.length !== length) {
+    throw argumentError('ERR_OUT_OF_RANGE', 'out', `of ${String(length)} elements`, out);
+  }
+  let numbers = data as Int8Array | Float32Array;
+  if (kind === 'Uint8Array') {
+    numbers = fromFloat8(data as Uint8Array, dtype as Float8DType, values);
+  } else if (dtype !== undefined) {
+    const expected = 'left out where codes are an Int8Array';
+    throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, dtype);
+  }
+  for (let i = 0, row = 0; i < length; ++row) {
+    const factor = scales[row] as number;
+    // A product of 24 and 8 bits is exact in float64, so that it is rounded once.
+    for (const end = i + columns; i < end; ++i) values[i] = (numbers[i] as number) * factor;
+  }
+  return values;
+}
+
+function readFloats(name: string, value: unknown): Float32Array {
+  const expected = name === 'scale' ? 'a number or a Float32Array' : 'a Float32Array';
+  const { data, kind } = readHostArray(name, value, expected, isElementArray);
+  if (kind === 'Float32Array') return data as Float32Array;
+  throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, value);
+}
