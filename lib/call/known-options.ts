@@ -25,7 +25,7 @@ const backward = [
   ] as const),
 ] as const;
 const optionNames = [
-  ...[...common, ...gated, ...forward, ...rstdOut, ...quantized, ...backward],
+  ...[...common, ...forward, ...gated, ...rstdOut, ...quantized, ...backward],
 ] as const;
 
 export type OptionName = (typeof optionNames)[number];
@@ -46,11 +46,11 @@ export function makeKnownOptions(names: readonly OptionName[]): KnownOptions {
   return { names: new Set(names), bits: names.reduce((sum, name) => sum | optionBits[name], 0) };
 }
 
-export const rmsNormOptions = makeKnownOptions([...common, ...gated, ...forward]);
+export const rmsNormOptions = makeKnownOptions([...common, ...forward, ...gated]);
 export const forwardOptions = makeKnownOptions([
-  ...[...common, ...gated, ...forward, ...rstdOut, ...quantized],
+  ...[...common, ...forward, ...gated, ...rstdOut, ...quantized],
 ]);
-export const backwardOptions = makeKnownOptions([...common, ...gated, ...backward]);
+export const backwardOptions = makeKnownOptions([...common, ...backward, ...gated]);
 
 /** Bits of the options that quantise. */
 export const quantizedBits = makeKnownOptions(quantized).bits;

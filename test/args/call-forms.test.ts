@@ -62,7 +62,7 @@ test('backward: the same bits', () => {
       if (isOutGiven) expect(dweight).toBe(outputs.dweightOut);
       const flags = { needsDx: true, needsDweight: true, accumulate: false };
       const spelled = { ...defaults, ...flags, normalizedShape: hiddenSize, dtype, eps } as const;
-      expect(rmsNorm.backward(dy, x, weight, rstd, spelled)).toEqual({ dx, dweight });
+      expect(rmsNorm.backward(dy, x, weight, rstd, spelled)).toEqual({ dx, dweight, dgate: null });
     }),
   );
 });

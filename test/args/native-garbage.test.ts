@@ -9,8 +9,9 @@ import { types } from 'node:util';
 import type { Binding } from '../../binding';
 import { getCpuVariant, getNumThreads, setCpuVariant, setNumThreads } from '../../lib';
 import { binding } from '../../lib/binding';
-import { recordFor } from '../support/native-calls';
+import { nativeCalls, recordFor } from '../support/native-calls';
 import { bits, detached, floats, outOfBounds } from '../support/refusals';
+import { errorOf } from '../support/support';
 
 jest.setTimeout(60_000); // processes take long to start on a busy machine
 
@@ -84,11 +85,12 @@ type Name = Exclude<
 /** Operands that are taken: two rows of four. */
 const forward = () => ({
   ...{ x: floats(8), weight: floats(4), out: floats(8), rstdOut: floats(2) },
-  ...{ residual: floats(8), sumOut: floats(8) },
+  ...{ residual: floats(8), sumOut: floats(8), scaleOut: floats(2), gate: floats(8) },
 });
 const backward = () => ({
   ...{ dy: floats(8), x: floats(8), weight: floats(4), rstd: floats(2) },
   ...{ dxOut: floats(8), dweightOut: floats(4), dsum: floats(8) },
+  ...{ gate: floats(8), dgateOut: floats(8) },
 });
 const operands = {
   forward,
@@ -129,7 +131,7 @@ function writeRecord(name: Name): void {
   if (!(name in operands)) return;
   const call = name as keyof typeof operands;
   const names = Object.keys(operands[call]());
-  const matrices = names.filter((operand) => !/weight|rstd/.test(operand));
+  const matrices = names.filter((operand) => !/weight|rstd|scale/.test(operand));
   recordFor(binding, call, operands[call](), {
     hiddenSize: 4,
     layouts: Object.fromEntries(matrices.map((operand) => [operand, [0, 4, 2, 0]])),
@@ -211,7 +213,8 @@ describe.each(Object.keys(operands) as Name[])('the call record of %s', (name) =
     }
   });
 
-  test.each([...binding.recordNumbers])('refuses %s that it cannot have', async (field) => {
+  const ofAllCalls = binding.recordNumbers.filter((field) => !field.startsWith('scale'));
+  test.each(ofAllCalls)('refuses %s that it cannot have', async (field) => {
     const place = binding.recordNumbers.indexOf(field);
     for (const value of [NaN, Infinity, -Infinity, -(2 ** 1000), 2 ** 1000]) {
       const change = () => {
@@ -241,6 +244,49 @@ describe.each(Object.keys(operands) as Name[])('the call record of %s', (name) =
       }),
       { seed: 1, numRuns: 2000 },
     );
+  });
+});
+
+describe('the call record of a forward that quantises', () => {
+  const settings = { hiddenSize: 4, codes: 4 };
+  const call = (fields: object, more: object = {}) => {
+    const operands = { x: floats(8), out: new Int8Array(8), ...more };
+    nativeCalls(binding).forward(operands, { ...settings, ...fields });
+  };
+
+  test('takes what is valid', () => {
+    call({});
+    call({ scale: 0.5 });
+    call({ scaleMax: 1 });
+  });
+
+  test.each([
+    [{ scale: NaN }],
+    [{ scale: -1 }],
+    [{ scale: 1e-60 }], // 0 in float32
+    [{ scale: 1e-45 }], // its inverse is infinite
+    [{ scale: Infinity }],
+    [{ scaleMax: NaN }],
+    [{ scaleMax: 0 }],
+    [{ scaleMax: -1 }],
+    [{ codes: 1 }],
+    [{ codes: 3 }],
+    [{ codes: 7 }],
+    [{ dtype: 3 }],
+  ])('refuses %p', (fields) => {
+    const x = 'dtype' in fields ? new Float64Array(8) : floats(8);
+    const error = errorOf(() => {
+      call(fields, { x });
+    });
+    expect(error.code).toBe('ERR_OUT_OF_RANGE');
+  });
+
+  test('refuses codes for backward', () => {
+    const operands = { dy: floats(8), x: floats(8), dxOut: floats(8) };
+    const error = errorOf(() => {
+      nativeCalls(binding).backward(operands, settings);
+    });
+    expect(error.code).toBe('ERR_OUT_OF_RANGE');
   });
 });
 

@@ -5,7 +5,7 @@ import { backwardRules, forwardRules, type OperandRule } from '../../lib/call/op
 import { integerFields, numberFields } from '../../lib/call/record';
 
 const extents = ['matrix', 'vector', 'perRow'];
-const elements = ['tensor', 'tensorOrFloat32', 'rstd'];
+const elements = ['tensor', 'tensorOrFloat32', 'rstd', 'tensorOrCodes', 'float32'];
 const uses = ['input', 'requiredInput', 'output', 'requiredOutput'];
 
 test.each([

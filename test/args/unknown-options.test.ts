@@ -7,7 +7,7 @@ const x = new Float32Array(4);
 const messageOf = (name: string) => errorOf(() => rmsNorm(x, x, { [name]: undefined })).message;
 const all =
   'The options are eps, weightOffset, castOrder, normalizedShape, dtype, device, stream, out, ' +
-  'residual, sumOut';
+  'residual, sumOut, gate, gateOrder';
 
 test.each([
   ['epsilon', 'eps'],

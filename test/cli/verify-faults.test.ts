@@ -125,8 +125,10 @@ describe('the calls', () => {
   });
 });
 
+type NumberArray = Float32Array | Uint16Array | Int8Array | Uint8Array;
+
 /** Changes the n-th array that is read from the GPU, from 1. */
-function changeRead(n: number, change: (array: Float32Array | Uint16Array) => void): void {
+function changeRead(n: number, change: (array: NumberArray) => void): void {
   const toHost = Reflect.get(DeviceBuffer.prototype, 'toHost');
   let left = n;
   jest.spyOn(DeviceBuffer.prototype, 'toHost').mockImplementation(function (

@@ -92,7 +92,9 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(onlyDweight.dweight, dweight);
     expect(onlyDweight.dx).toBeNull();
     const nothing = { ...options, needsDx: false, needsDweight: false } as const;
-    expect(rmsNorm.backward(dy, x, weight, rstd, nothing)).toEqual({ dx: null, dweight: null });
+    expect(rmsNorm.backward(dy, x, weight, rstd, nothing)).toEqual({
+      ...{ dx: null, dweight: null, dgate: null },
+    });
 
     const dyInPlace = dy.slice();
     const overDy = rmsNorm.backward(dyInPlace, x, weight, rstd, { ...options, dxOut: dyInPlace });

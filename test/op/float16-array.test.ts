@@ -104,7 +104,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
     }
     const [dxOut, dweightOut] = [as16(c.x), as16(c.weight)];
     const back = rmsNorm.backward(dy, x, w, null, { dxOut, dweightOut });
-    expect(back).toEqual({ dx: dxOut, dweight: dweightOut });
+    expect(back).toEqual({ dx: dxOut, dweight: dweightOut, dgate: null });
     expect(back.dx).toBe(dxOut);
     expectSameBits(bitsIn(dxOut), expectedBack.dx);
     expectSameBits(bitsIn(dweightOut), expectedBack.dweight);

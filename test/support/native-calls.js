@@ -21,6 +21,7 @@ function recordFor(binding, operation, operands, settings) {
     strided: bitsWhere((_, name) => name in layouts),
     rows: operands.x?.length / hiddenSize,
     eps: 1e-6,
+    scaleMax: Infinity,
     ...settings,
   };
   recordIntegers.forEach((name, i) => {
@@ -40,7 +41,7 @@ function nativeCalls(binding) {
     const rules = binding.operations[operation.replace('Async', '')];
     recordFor(binding, operation, operands, settings);
     const list = rules.map(({ name }) => (operands[name] === true ? null : operands[name]));
-    return binding[operation](...list, ...Array(7 - list.length), settings.stream ?? null);
+    return binding[operation](...list, ...Array(9 - list.length), settings.stream ?? null);
   };
   return {
     forward: call('forward'),

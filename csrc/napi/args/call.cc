@@ -64,7 +64,9 @@ void read_quantization(const CallRecord& record, Call* call, FieldReader* reader
   if (codes == 0) return;
   Quantization& quantization = call->quantization;
   quantization.codes = static_cast<DType>(codes);
-  reader->require(quantization.is_wanted() && call->dtype != DType::kFloat64, "codes");
+  const bool is_forward = call->operation == &kForward;
+  reader->require(quantization.is_wanted() && is_forward && call->dtype != DType::kFloat64,
+                  "codes");
   const FloatingPointScope mode;
   quantization.scale = static_cast<float>(reader->number(record.scale, "scale", 0, kMaxFloat));
   const bool has_inverse = quantization.scale == 0 || is_finite(1 / quantization.scale);
