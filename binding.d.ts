@@ -155,18 +155,10 @@ export interface NativeRule {
 
 type Given<Data> = Data | null | undefined;
 
-/** As many operands as an operation can have, in its order, and the stream. */
+/** The stream, and the operands of the operation in its order; the last may be left out. */
 export type NativeCall = (
-  first: Given<NativeData>,
-  second: Given<NativeData>,
-  third: Given<NativeData>,
-  fourth: Given<NativeData>,
-  fifth: Given<NativeData>,
-  sixth: Given<NativeData>,
-  seventh: Given<NativeData>,
-  eighth: Given<NativeData>,
-  ninth: Given<NativeData>,
   stream: Given<NativeStream>,
+  ...operands: readonly Given<NativeData>[]
 ) => void;
 
 export type NativeAsyncCall = (

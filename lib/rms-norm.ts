@@ -1,17 +1,22 @@
 import { readBackward } from './call/backward';
-import type { Call } from './call/call';
+import type { Call, Quantization } from './call/call';
 import { allOutputs, onlyY, readForward } from './call/forward';
 import { forwardOptions, noOptions, rmsNormOptions } from './call/known-options';
 import { runLater, runNow } from './call/run';
 import { readX, resultOf } from './call/tensor';
 import type { RmsNorm } from './rms-norm-types';
 
-function forwardResult({ out, rstdOut, sumOut, scale, scaleOut }: Call) {
+/** The scale of all rows, if one was given. */
+function scaleOfAll(quantization: Quantization | undefined): number | undefined {
+  return quantization === undefined || quantization.scale === 0 ? undefined : quantization.scale;
+}
+
+function forwardResult({ out, rstdOut, sumOut, quantization, scaleOut }: Call) {
   return {
     y: resultOf(out),
     rstd: resultOf(rstdOut),
     sum: resultOf(sumOut),
-    scale: scale === 0 ? resultOf(scaleOut) : scale,
+    scale: scaleOfAll(quantization) ?? resultOf(scaleOut),
   };
 }
 

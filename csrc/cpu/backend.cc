@@ -125,10 +125,6 @@ class ThreadWeights {
     return {};
   }
 
-  void release_excess() {
-    if (memory_ != nullptr) scratches()->weights.release_excess();
-  }
-
   // Those of the thread in a slot; null if there is no room for any.
   const void* of(int slot) {
     if (memory_ == nullptr) return nullptr;
@@ -239,16 +235,15 @@ Status forward(const ForwardArgs& args) {
   ThreadWeights weights(*variant, args, args.y.data);
   // A single row's weights are best converted on the way, and so are very long rows', but where
   // kernels read prepared ones alone.
-  const bool is_worth_it =
-      args.shape.rows > 1 && weights.bytes(schedule.threads.most) <= kKeptBytes;
-  if (weights.are_wanted() && (is_quantized || is_worth_it)) {
-    RMSNORM_TRY(weights.reserve(schedule.threads.most));
-  }
+  const bool are_prepared =
+      weights.are_wanted() &&
+      (is_quantized || (args.shape.rows > 1 && weights.bytes(schedule.threads.most) <= kKeptBytes));
+  if (are_prepared) RMSNORM_TRY(weights.reserve(schedule.threads.most));
   parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
                [&](std::int64_t begin, std::int64_t end, int slot) {
                  variant->forward(args, {begin, end}, schedule.stores, weights.of(slot));
                });
-  weights.release_excess();
+  if (are_prepared) scratches()->weights.release_excess();
   return {};
 }
 
@@ -271,7 +266,7 @@ Status backward(const BackwardArgs& args) {
           variant->backward(args, {begin, end}, schedule.stores, weights.of(slot), nullptr);
         });
   }
-  weights.release_excess();
+  if (are_prepared) scratches()->weights.release_excess();
   return {};
 }
 

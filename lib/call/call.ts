@@ -5,6 +5,15 @@ import type { OperandName, Operation } from './operations';
 import type { CastOrder, GateOrder } from './options';
 import type { Argument } from './tensor';
 
+/** The codes that y becomes, and by which scale. */
+export interface Quantization {
+  readonly codes: QuantizedDType;
+  /** Of all rows; 0 where each has its own, ... */
+  readonly scale: number;
+  /** ... which is at most this. */
+  readonly scaleMax: number;
+}
+
 /** An operand, undefined if there is none. */
 export type Operand = Argument | undefined;
 
@@ -34,12 +43,8 @@ export interface Call extends Frame, Record<OperandName, Operand> {
   accumulate: boolean;
   /** Undefined for the default. */
   gateOrder: GateOrder | undefined;
-  /** Of a forward: the codes that y is quantised to, if it is, and by which scale of all rows, ... */
-  quantize: QuantizedDType | undefined;
-  /** ... 0 where each row has its own, ... */
-  scale: number;
-  /** ... which is at most this. */
-  scaleMax: number;
+  /** Of a forward: how y is quantised, if it is. */
+  quantization: Quantization | undefined;
 
   /** Bits of the operands, by their places: of those that are there, ... */
   given: number;
@@ -70,9 +75,7 @@ export function newCall(frame: Frame): Call {
     needsDweight: false,
     accumulate: false,
     gateOrder: undefined,
-    quantize: undefined,
-    scale: 0,
-    scaleMax: Infinity,
+    quantization: undefined,
     given: 0,
     made: 0,
     float32: 0,

@@ -28,7 +28,7 @@ export function readForward(
   const { out, rstdOut, sumOut, scaleOut } = forwardRules;
   if (call.out === undefined) call.made |= out.bit;
   if (call.rstdOut === undefined && makes.rstd) call.made |= rstdOut.bit;
-  const hasScales = call.quantize !== undefined && call.scale === 0;
+  const hasScales = call.quantization?.scale === 0;
   if (hasScales && makes.scale && call.scaleOut === undefined) call.made |= scaleOut.bit;
   if (call.residual === undefined) {
     if (call.sumOut !== undefined) throw strayError(sourceOf(call.sumOut));

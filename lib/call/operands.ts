@@ -99,8 +99,8 @@ export function readOperandOf(
   const argument = readArgument(rule.name, value, expected, isOurs);
   const x = call.x as Argument;
   if (!ArrayBuffer.isView(argument) || !ArrayBuffer.isView(x)) checkTensor(rule, argument, x);
-  if (rule.element === 'tensorOrCodes' && call.quantize !== undefined) {
-    if (!isOf(argument, call.quantize)) throw wrongCodes(rule, argument, expected);
+  if (rule.element === 'tensorOrCodes' && call.quantization !== undefined) {
+    if (!isOf(argument, call.quantization.codes)) throw wrongCodes(rule, argument, expected);
   } else {
     checkDType(rule, argument, call.dtype);
   }

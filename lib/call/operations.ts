@@ -85,15 +85,25 @@ export interface Operation {
   readonly rules: readonly OperandRule[];
   readonly x: OperandRule;
   readonly weight: OperandRule;
+  /** Bits of the last operands, which few calls have. */
+  readonly rareBits: number;
+}
+
+function bitsOf(rules: readonly OperandRule[]): number {
+  return rules.reduce((bits, { bit }) => bits | bit, 0);
 }
 
 export const forwardOperation: Operation = {
   rules: Object.values(forwardRules),
   x: forwardRules.x,
   weight: forwardRules.weight,
+  rareBits: bitsOf([
+    ...[forwardRules.residual, forwardRules.sumOut, forwardRules.scaleOut, forwardRules.gate],
+  ]),
 };
 export const backwardOperation: Operation = {
   rules: Object.values(backwardRules),
   x: backwardRules.x,
   weight: backwardRules.weight,
+  rareBits: bitsOf([backwardRules.dsum, backwardRules.gate, backwardRules.dgateOut]),
 };

@@ -27,18 +27,14 @@ export function readQuantization(
   if (call.dtype === 'float64') {
     refuse('quantize', 'left out for float64 tensors, which are not quantised', quantize);
   }
-  call.quantize = quantize;
   if (scale !== undefined) {
     checkScale(scale);
     const withScale = 'left out where scale is given, which all rows have';
     if (scaleMax !== undefined) refuse('scaleMax', withScale, scaleMax);
     if (scaleOut !== undefined) refuse('scaleOut', withScale, scaleOut);
-    call.scale = scale;
   }
-  if (scaleMax !== undefined) {
-    checkScaleMax(scaleMax);
-    call.scaleMax = scaleMax;
-  }
+  if (scaleMax !== undefined) checkScaleMax(scaleMax);
+  call.quantization = { codes: quantize, scale: scale ?? 0, scaleMax: scaleMax ?? Infinity };
   if (scaleOut !== undefined) {
     call.scaleOut = readOperand(call, forwardRules.scaleOut, scaleOut);
   }
@@ -47,10 +43,11 @@ export function readQuantization(
 /** Reads what receives y: codes where the call quantises. */
 export function readOut(call: Call, out: unknown): Argument {
   const rule = forwardRules.out;
-  if (call.quantize === undefined) return readOperand(call, rule, out);
-  const kind = call.kind === 'DeviceBuffer' ? 'DeviceBuffer' : dtypes[call.quantize].bits;
+  if (call.quantization === undefined) return readOperand(call, rule, out);
+  const { codes } = call.quantization;
+  const kind = call.kind === 'DeviceBuffer' ? 'DeviceBuffer' : dtypes[codes].bits;
   const article = kind.startsWith('I') ? 'an' : 'a';
-  const what = `${article} ${kind}, or a tensor { data, dims } of one, since quantize is '${call.quantize}'`;
+  const what = `${article} ${kind}, or a tensor { data, dims } of one, since quantize is '${codes}'`;
   return readOperandOf(call, rule, out, what, isCodeArray);
 }
 

@@ -35,15 +35,16 @@ export function writeRecord(call: Call): void {
   integers[6] = call.made;
   integers[7] = call.float32;
   integers[8] = call.strided;
-  integers[9] = call.quantize === undefined ? 0 : dtypes[call.quantize].code;
+  const { quantization } = call;
+  integers[9] = quantization === undefined ? 0 : dtypes[quantization.codes].code;
   integers[10] = call.gateOrder === 'before-norm' ? 1 : 0;
   numbers[0] = call.rows;
   numbers[1] = call.hiddenSize;
   numbers[2] = call.eps ?? defaultEps;
   numbers[3] = call.weightOffset ?? 0;
-  if (call.quantize === undefined) return;
-  numbers[4] = call.scale;
-  numbers[5] = call.scaleMax;
+  if (quantization === undefined) return;
+  numbers[4] = quantization.scale;
+  numbers[5] = quantization.scaleMax;
 }
 
 /** The element of the first row, the row stride, the rows of a batch, and the batch stride. */

@@ -49,18 +49,25 @@ export function runNow(call: Call): void {
   // The addon reads arrays by their bytes, whatever their class.
   const native = call.tensors === 0 ? (call as NativeOperands) : nativeOperands(call);
   try {
+    // Each argument takes time, even one that is undefined: the last are passed where there are any.
+    const { stream } = call;
+    const isUsual = (call.given & call.operation.rareBits) === 0;
     if (call.operation === forwardOperation) {
-      const { x, weight, out, rstdOut, residual, sumOut, scaleOut, gate } = native;
-      // prettier-ignore
-      binding.forward(
-        x, weight, out, rstdOut, residual, sumOut, scaleOut, gate, undefined, call.stream,
-      );
+      const { x, weight, out, rstdOut } = native;
+      if (isUsual) {
+        binding.forward(stream, x, weight, out, rstdOut);
+      } else {
+        const { residual, sumOut, scaleOut, gate } = native;
+        binding.forward(stream, x, weight, out, rstdOut, residual, sumOut, scaleOut, gate);
+      }
     } else {
-      const { dy, x, weight, rstd, dxOut, dweightOut, dsum, gate, dgateOut } = native;
-      // prettier-ignore
-      binding.backward(
-        dy, x, weight, rstd, dxOut, dweightOut, dsum, gate, dgateOut, call.stream,
-      );
+      const { dy, x, weight, rstd, dxOut, dweightOut } = native;
+      if (isUsual) {
+        binding.backward(stream, dy, x, weight, rstd, dxOut, dweightOut);
+      } else {
+        const { dsum, gate, dgateOut } = native;
+        binding.backward(stream, dy, x, weight, rstd, dxOut, dweightOut, dsum, gate, dgateOut);
+      }
     }
   } catch (error) {
     throw adoptNativeError(error);
@@ -128,8 +135,8 @@ function makeOutput(call: Call, rule: OperandRule): Argument {
 }
 
 /** The dtype of an operand whose elements are codes. */
-function codesOf({ quantize }: Call, { element }: OperandRule): QuantizedDType | undefined {
-  return element === 'tensorOrCodes' ? quantize : undefined;
+function codesOf({ quantization }: Call, { element }: OperandRule): QuantizedDType | undefined {
+  return element === 'tensorOrCodes' ? quantization?.codes : undefined;
 }
 
 /**

@@ -41,7 +41,8 @@ function nativeCalls(binding) {
     const rules = binding.operations[operation.replace('Async', '')];
     recordFor(binding, operation, operands, settings);
     const list = rules.map(({ name }) => (operands[name] === true ? null : operands[name]));
-    return binding[operation](...list, ...Array(9 - list.length), settings.stream ?? null);
+    if (operation.endsWith('Async')) return binding[operation](...list);
+    return binding[operation](settings.stream ?? null, ...list);
   };
   return {
     forward: call('forward'),

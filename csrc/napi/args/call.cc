@@ -324,7 +324,7 @@ Status run(const Call& call, const Args& args, Status (*on_cpu)(const Args&),
 }  // namespace
 
 Status read_call(napi_env env, const Operation& operation, const CallRecord& record,
-                 const napi_value* values, CallKind kind, Call* call) {
+                 napi_value stream, const napi_value* values, CallKind kind, Call* call) {
   call->operation = &operation;
   call->quantization = {};
   Masks masks;
@@ -338,7 +338,7 @@ Status read_call(napi_env env, const Operation& operation, const CallRecord& rec
     const std::size_t i = take_bit(&left);
     RMSNORM_TRY(read_operand(env, record, *call, masks, kind, i, values[i], &call->operands[i]));
   }
-  if (masks.on_device) RMSNORM_TRY(read_stream_of(env, values[kMaxOperands], call));
+  if (masks.on_device) RMSNORM_TRY(read_stream_of(env, stream, call));
   RMSNORM_TRY(check_overlaps(*call));
   if (&operation != &kBackward || call->is_wanted(backward_operand::kDx)) return {};
   return check_rows_have_memory(call->operands[backward_operand::kDy],

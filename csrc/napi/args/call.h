@@ -46,11 +46,11 @@ struct Call {
 // How the operands of a call are read.
 enum class CallKind { kNow, kLater };
 
-// `values`: kMaxOperands operands, those of the operation first, then the stream. A kLater call has
-// memory of the host alone, and finds out which of it is shared. Errors: kWrongType, kOutOfRange,
+// `values`: kMaxOperands operands, those of the operation first. A kLater call has memory of the
+// host alone, no stream, and finds out which of it is shared. Errors: kWrongType, kOutOfRange,
 // kInvalidValue; kDisposed, kCuda of operands on a device.
 Status read_call(napi_env env, const Operation& operation, const CallRecord& record,
-                 const napi_value* values, CallKind kind, Call* call);
+                 napi_value stream, const napi_value* values, CallKind kind, Call* call);
 
 // Runs a call that has been read, or enqueues it.
 Status run_forward(const Call& call);

@@ -123,12 +123,12 @@ class CallInFlight final : public AsyncCall {
   // Reads the arguments twice where outputs are made: that may run JavaScript, after which no
   // pointer of the first reading is good.
   Status begin(const Operation& operation, const CallRecord& record, const napi_value* values) {
-    RMSNORM_TRY(read_call(env(), operation, record, values, CallKind::kLater, &call_));
+    RMSNORM_TRY(read_call(env(), operation, record, nullptr, values, CallKind::kLater, &call_));
     for (std::size_t i = 0; i < operation.size(); ++i) {
       if (call_.made & bit(i)) RMSNORM_TRY(operands_[i].make(env(), call_.operands[i]));
     }
     if (call_.made != 0) {
-      RMSNORM_TRY(read_call(env(), operation, record, values, CallKind::kLater, &call_));
+      RMSNORM_TRY(read_call(env(), operation, record, nullptr, values, CallKind::kLater, &call_));
     }
     for (std::size_t i = 0; i < operation.size(); ++i) {
       if (!call_.is_wanted(i)) continue;
@@ -159,7 +159,7 @@ class CallInFlight final : public AsyncCall {
 // A wrong argument rejects the promise.
 napi_value start(napi_env env, napi_callback_info info, const Operation& operation,
                  Status (*run)(const Call&)) {
-  napi_value values[kMaxOperands + 1];
+  napi_value values[kMaxOperands];
   std::size_t count = std::size(values);
   void* data = nullptr;
   napi_get_cb_info(env, info, &count, values, nullptr, &data);

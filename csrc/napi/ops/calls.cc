@@ -18,13 +18,13 @@ namespace {
 // a call on a short row takes as long as reading its arguments does.
 template <const Operation& operation, Status (*run)(const Call&)>
 napi_value call_now(napi_env env, napi_callback_info info) {
-  napi_value values[kMaxOperands + 1];
+  napi_value values[1 + kMaxOperands];
   std::size_t count = std::size(values);  // arguments that were not passed are undefined
   void* record = nullptr;
   napi_get_cb_info(env, info, &count, values, nullptr, &record);
   Call call;
-  Status status = read_call(env, operation, *static_cast<const CallRecord*>(record), values,
-                            CallKind::kNow, &call);
+  Status status = read_call(env, operation, *static_cast<const CallRecord*>(record), values[0],
+                            values + 1, CallKind::kNow, &call);
   if (status.ok()) status = run(call);
   return status.ok() ? nullptr : throw_status(env, status);
 }
