@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 
 cmake -S test/cudasim -B build/cudasim -DCMAKE_BUILD_TYPE=Release
 cmake --build build/cudasim --parallel "${JOBS:-$(nproc)}"
-build/cudasim/cudasim_tests "$@"
+scripts/run-doctest.sh build/cudasim/cudasim_tests "$@"
 for capability in 7.5 8.0 9.0 15.0; do
   RMSNORM_LIBCUDA=build/cudasim/lib/libcuda.so.1 CUDASIM_DEVICES=2 CUDASIM_CC=$capability \
-    build/native-plain/native_tests --test-case='cuda*' "$@"
+    scripts/run-doctest.sh build/native-plain/native_tests --test-case='cuda*' "$@"
 done

@@ -23,4 +23,4 @@ fi
 cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DRMSNORM_ADDON=OFF -DRMSNORM_TESTS=ON \
   -DRMSNORM_CUDA=OFF "${options[@]}"
 cmake --build "$build" --target native_tests --parallel "${JOBS:-$(nproc)}"
-UBSAN_OPTIONS=print_stacktrace=1 "${emulator[@]}" "$build/native_tests" "$@"
+UBSAN_OPTIONS=print_stacktrace=1 scripts/run-doctest.sh "${emulator[*]} $build/native_tests" "$@"

@@ -178,6 +178,27 @@ describe.each(codeTypes)('%s', (dtype) => {
   });
 });
 
+test('results have the types of their codes and scales', () => {
+  const x = floats(4);
+  const own = rmsNorm.forward(x, x, { quantize: 'int8' });
+  const y: Int8Array = own.y;
+  const scale: Float32Array = own.scale;
+  const one: number = rmsNorm.forward(x, x, { quantize: 'float8_e5m2', scale: 2 }).scale;
+  const bits: Uint8Array = rmsNorm.forward(x, x, { quantize: 'float8_e4m3' }).y;
+  const none: null = rmsNorm.forward(x, x).scale;
+  const tensor: { data: Int8Array; dims: number[] } = rmsNorm.forward({ data: x, dims: [4] }, x, {
+    quantize: 'int8',
+  }).y;
+  expect([y.length, scale.length, one, bits.length, none, tensor.dims]).toEqual([
+    4,
+    1,
+    2,
+    4,
+    null,
+    [4],
+  ]);
+});
+
 test('without quantize there is no scale', () => {
   expect(rmsNorm.forward(floats(4), floats(4)).scale).toBeNull();
 });
