@@ -78,6 +78,9 @@ export interface RmsNormOptions extends CommonOptions, GateOptions {
   readonly sumOut?: AnyInput | undefined;
 }
 
+/** What holds codes. */
+type CodeData = CodeArray | DeviceBuffer<QuantizedDType>;
+
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
 export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
   /**
@@ -85,7 +88,7 @@ export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
    * it receives the codes: an `Int8Array` for int8, a `Uint8Array` of the bits for float8, a
    * DeviceBuffer of that dtype, or a tensor of one; then it may overlap nothing.
    */
-  readonly out?: AnyInput | CodeArray | TensorLike<CodeArray> | undefined;
+  readonly out?: AnyInput | CodeData | TensorLike<CodeData> | undefined;
   /** Receives rstd, and is returned: (rows), a `Float64Array` if x is one. */
   readonly rstdOut?: RstdArray | DeviceBuffer | undefined;
   /**

@@ -223,7 +223,7 @@ describe.each(['float8_e4m3', 'float8_e5m2'] as const)('%s', (dtype) => {
         const middle = word[0] as number;
         for (const distance of [-1, 0, 1]) {
           word[0] = middle + distance;
-          numbers.push(cell[0] as number);
+          numbers.push(cell[0]);
         }
       }
     }
