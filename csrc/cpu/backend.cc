@@ -209,38 +209,43 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 }  // namespace
 
 Status forward(const ForwardArgs& args) {
-  const int matrices = args.residual.data != nullptr ? 4 : 2;
+  const bool is_gated = args.gate.data != nullptr;
+  const int matrices = (args.residual.data != nullptr ? 4 : 2) + (is_gated ? 1 : 0);
   Schedule schedule;
   RMSNORM_TRY(
       make_schedule(args.shape, matrices * element_size(args.dtype), kForwardCaches, &schedule));
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.y.data);
-  // A single row's weights are best converted on the way, and so are very long rows'.
-  if (args.shape.rows > 1 && weights.are_wanted() &&
-      weights.bytes(schedule.threads.most) <= kKeptBytes) {
-    RMSNORM_TRY(weights.reserve(schedule.threads.most));
-  }
+  // A single row's weights are best converted on the way, and so are very long rows'. Gated rows
+  // are rarer, and have no kernels for that.
+  const bool is_worth_it =
+      args.shape.rows > 1 && weights.bytes(schedule.threads.most) <= kKeptBytes;
+  const bool are_prepared = weights.are_wanted() && (is_worth_it || is_gated);
+  if (are_prepared) RMSNORM_TRY(weights.reserve(schedule.threads.most));
   parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
                [&](std::int64_t begin, std::int64_t end, int slot) {
                  variant->forward(args, {begin, end}, schedule.stores, weights.of(slot));
                });
+  if (are_prepared) scratches()->weights.release_excess();
   return {};
 }
 
 Status backward(const BackwardArgs& args) {
-  const int matrices = args.dx.data == nullptr ? 2 : args.dsum.data == nullptr ? 3 : 4;
+  const bool has_dx = args.dx.data != nullptr;
+  const int gates = args.gate.data == nullptr ? 0 : has_dx ? 2 : 1;
+  const int matrices = (!has_dx ? 2 : args.dsum.data == nullptr ? 3 : 4) + gates;
   Schedule schedule;
   RMSNORM_TRY(
       make_schedule(args.shape, matrices * element_size(args.dtype), kBackwardCaches, &schedule));
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.dx.data);
-  const bool are_prepared = args.dx.data != nullptr && weights.are_wanted();
+  const bool are_prepared = has_dx && weights.are_wanted();
   if (are_prepared) RMSNORM_TRY(weights.reserve(schedule.threads.most));
   if (args.dweight != nullptr) {
     RMSNORM_TRY(backward_with_dweight(args, *variant, schedule, weights));
-  } else if (args.dx.data != nullptr) {
+  } else if (has_dx) {
     parallel_for(
         args.shape.rows, schedule.piece_rows, schedule.threads,
         [&](std::int64_t begin, std::int64_t end, int slot) {

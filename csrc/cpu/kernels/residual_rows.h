@@ -2,6 +2,7 @@
 #pragma once
 
 #include "batched_rows.h"
+#include "gated_forward.h"
 
 namespace rmsnorm::cpu {
 namespace {
@@ -83,7 +84,8 @@ template <class X, Stores kStores>
 // y and rstd of rows of x, or of x + residual. Without weights nothing is rounded twice.
 template <class X, bool kLlama, Stores kStores>
 void forward_rows_or_sums(const ForwardArgs& args, Range rows, const void* prepared) {
-  const Forward normalise = args.weight.data != nullptr
+  const Forward normalise = args.gate.data != nullptr ? forward_gated_rows<X, kLlama>
+                            : args.weight.data != nullptr
                                 ? forward_rows<Scaling<X, true, kLlama, kStores>>
                                 : forward_rows<Scaling<X, false, false, kStores>>;
   if (args.residual.data == nullptr) {

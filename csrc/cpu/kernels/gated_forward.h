@@ -1,0 +1,88 @@
+// Forward of rows with a gate.
+#pragma once
+
+#include "forward_rows.h"
+#include "gated_folds.h"
+
+namespace rmsnorm::cpu {
+namespace {
+
+// Columns of a row from one on.
+template <class X>
+struct GatedInput {
+  const X* x;
+  const X* gate;
+  WeightPairs<X> w;  // of null if there is no weight
+};
+
+template <class X>
+using GatedScale = void (*)(const GatedInput<X>&, GateOrder, float rstd, std::int64_t count, X* y);
+
+// y of the first `count` columns, in whole VecPairs. The code is long: all parts of a row share it.
+template <class X, bool kLlama>
+[[gnu::noinline]] void scale_gated(const GatedInput<X>& input, GateOrder order, float row_rstd,
+                                   std::int64_t count, X* y) {
+  constexpr Rounding<X, kLlama, Floats::kQuietNaN> round;
+  const GatedInput<X> from = input;  // what is stored could be anywhere
+  const Vec rstd = Vec::broadcast(row_rstd);
+  for (std::int64_t j = 0; j < count; j += kPairColumns) {
+    const VecPair x = load_pair<X>(from.x + j);
+    const VecPair z = load_pair<X>(from.gate + j);
+    const VecPair w = from.w.a == nullptr ? filled(z, 1.0f) : from.w.at(j);
+    const VecPair s = silu(z);
+    const VecPair value = order == GateOrder::kAfterNorm
+                              ? gated_y_of(xhat_of(x, rstd), w, s, round)
+                              : y_of(xhat_of(gated_x_of(x, s), rstd), w, round);
+    store_pair<X, Floats::kQuietNaN>(y + j, value);
+  }
+}
+
+template <class X>
+[[gnu::noinline]] void scale_gated_row(const ForwardArgs& args, const Weights<X>& weights,
+                                       std::int64_t row, float rstd, GatedScale<X> scale) {
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  const GateOrder order = args.options.gate_order;
+  const X* const x = row_of<X>(args.x, row);
+  const X* const gate = row_of<X>(args.gate, row);
+  X* const y = row_of<X>(args.y, row);
+  const bool is_weighted = args.weight.data != nullptr;
+  const auto whole = [&](std::int64_t begin, std::int64_t end) {
+    GatedInput<X> input{x + begin, gate + begin, {}};
+    if (is_weighted) input.w = weights.from(begin);
+    scale(input, order, rstd, end - begin, y + begin);
+  };
+  const auto part = [&](std::int64_t column, std::int64_t begin, std::int64_t end) {
+    alignas(64) X values[3][kPairColumns] = {};
+    alignas(64) float w[kPairColumns];
+    copy_part(values[0], x + column, begin, end);
+    copy_part(values[1], gate + column, begin, end);
+    GatedInput<X> input{values[0], values[1], {}};
+    if (is_weighted) {
+      store_floats<false>(w, weights.masked(column, begin, end));
+      input.w = {w, w + Vec::kLanes};
+    }
+    scale(input, order, rstd, kPairColumns, values[2]);
+    copy_part(y + column, values[2], begin, end);
+  };
+  for_each_part(aligned_body(y, hidden_size), hidden_size, whole, part);
+}
+
+template <class X, bool kLlama>
+void forward_gated_rows(const ForwardArgs& args, Range rows, const void* prepared) {
+  const Weights<X> weights(args.weight, prepared);
+  const std::int64_t together = rows_together(args.shape.hidden_size);
+  for (std::int64_t first = rows.begin; first < rows.end; first += together) {
+    const std::int64_t count = rows.end - first < together ? rows.end - first : together;
+    alignas(64) float sums[2 * Vec::kLanes];
+    alignas(64) float rstds[Vec::kLanes];
+    fold_x<X>(args, first, count, sums);
+    const Vec folds = together > 1 ? Vec::load(sums) : Vec::broadcast(sums[0]);
+    store_rstd<X>(args, folds, first, count, rstds);
+    for (std::int64_t r = 0; r < count; ++r) {
+      scale_gated_row<X>(args, weights, first + r, rstds[r], scale_gated<X, kLlama>);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rmsnorm::cpu
