@@ -31,6 +31,11 @@ constexpr std::int64_t kFinishPieces = 64;
 // Scratch memory up to this size stays with its thread for the next call.
 constexpr std::int64_t kKeptBytes = 64 << 20;
 
+// Gated rows take longer to compute than to write. Measured with AVX-512, one thread, at 2048x4096
+// of float32: forward takes 0.93 and backward 0.83 of the time that AVX2 takes, to which streamed
+// rows go.
+constexpr Stores kGatedStores = Stores::kCached;
+
 std::atomic<const Variant*> chosen_variant{nullptr};
 
 // The variant for a call: that in use, but where it leaves streamed float32 rows to another. With
@@ -214,6 +219,7 @@ Status forward(const ForwardArgs& args) {
   Schedule schedule;
   RMSNORM_TRY(
       make_schedule(args.shape, matrices * element_size(args.dtype), kForwardCaches, &schedule));
+  if (is_gated) schedule.stores = kGatedStores;
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.y.data);
@@ -238,6 +244,7 @@ Status backward(const BackwardArgs& args) {
   Schedule schedule;
   RMSNORM_TRY(
       make_schedule(args.shape, matrices * element_size(args.dtype), kBackwardCaches, &schedule));
+  if (gates > 0) schedule.stores = kGatedStores;
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.dx.data);

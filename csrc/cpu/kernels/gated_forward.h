@@ -12,7 +12,8 @@ template <class X>
 struct GatedInput {
   const X* x;
   const X* gate;
-  WeightPairs<X> w;  // of null if there is no weight
+  const float* kept;  // what KeptRows has of them; null if nothing
+  WeightPairs<X> w;   // of null if there is no weight
 };
 
 template <class X>
@@ -26,20 +27,24 @@ template <class X, bool kLlama>
   const GatedInput<X> from = input;  // what is stored could be anywhere
   const Vec rstd = Vec::broadcast(row_rstd);
   for (std::int64_t j = 0; j < count; j += kPairColumns) {
-    const VecPair x = load_pair<X>(from.x + j);
-    const VecPair z = load_pair<X>(from.gate + j);
-    const VecPair w = from.w.a == nullptr ? filled(z, 1.0f) : from.w.at(j);
-    const VecPair s = silu(z);
-    const VecPair value = order == GateOrder::kAfterNorm
-                              ? gated_y_of(xhat_of(x, rstd), w, s, round)
-                              : y_of(xhat_of(gated_x_of(x, s), rstd), w, round);
+    const VecPair w = from.w.a == nullptr ? filled(zero_pair(), 1.0f) : from.w.at(j);
+    VecPair value;
+    if (from.kept != nullptr) {
+      value = y_of(xhat_of(load_floats<kInterleaved<X>>(from.kept + j), rstd), w, round);
+    } else {
+      const VecPair x = load_pair<X>(from.x + j);
+      const VecPair s = silu(load_pair<X>(from.gate + j));
+      value = order == GateOrder::kAfterNorm ? gated_y_of(xhat_of(x, rstd), w, s, round)
+                                             : y_of(xhat_of(gated_x_of(x, s), rstd), w, round);
+    }
     store_pair<X, Floats::kQuietNaN>(y + j, value);
   }
 }
 
 template <class X>
 [[gnu::noinline]] void scale_gated_row(const ForwardArgs& args, const Weights<X>& weights,
-                                       std::int64_t row, float rstd, GatedScale<X> scale) {
+                                       std::int64_t row, float rstd, const float* kept,
+                                       GatedScale<X> scale) {
   const std::int64_t hidden_size = args.shape.hidden_size;
   const GateOrder order = args.options.gate_order;
   const X* const x = row_of<X>(args.x, row);
@@ -47,16 +52,21 @@ template <class X>
   X* const y = row_of<X>(args.y, row);
   const bool is_weighted = args.weight.data != nullptr;
   const auto whole = [&](std::int64_t begin, std::int64_t end) {
-    GatedInput<X> input{x + begin, gate + begin, {}};
+    GatedInput<X> input{x + begin, gate + begin, kept == nullptr ? nullptr : kept + begin, {}};
     if (is_weighted) input.w = weights.from(begin);
     scale(input, order, rstd, end - begin, y + begin);
   };
   const auto part = [&](std::int64_t column, std::int64_t begin, std::int64_t end) {
     alignas(64) X values[3][kPairColumns] = {};
     alignas(64) float w[kPairColumns];
+    alignas(64) float kept_part[kPairColumns] = {};
     copy_part(values[0], x + column, begin, end);
     copy_part(values[1], gate + column, begin, end);
-    GatedInput<X> input{values[0], values[1], {}};
+    GatedInput<X> input{values[0], values[1], nullptr, {}};
+    if (kept != nullptr) {
+      copy_part(kept_part, kept + column, begin, end);
+      input.kept = kept_part;
+    }
     if (is_weighted) {
       store_floats<false>(w, weights.masked(column, begin, end));
       input.w = {w, w + Vec::kLanes};
@@ -71,15 +81,23 @@ template <class X, bool kLlama>
 void forward_gated_rows(const ForwardArgs& args, Range rows, const void* prepared) {
   const Weights<X> weights(args.weight, prepared);
   const std::int64_t together = rows_together(args.shape.hidden_size);
+  alignas(64) float memory[KeptRows::kMost];
+  KeptRows kept;
+  kept.stride = ceil_div(args.shape.hidden_size, kPairColumns) * kPairColumns;
+  if (args.options.gate_order == GateOrder::kBeforeNorm &&
+      together * kept.stride <= KeptRows::kMost) {
+    kept.data = memory;
+  }
   for (std::int64_t first = rows.begin; first < rows.end; first += together) {
     const std::int64_t count = rows.end - first < together ? rows.end - first : together;
     alignas(64) float sums[2 * Vec::kLanes];
     alignas(64) float rstds[Vec::kLanes];
-    fold_x<X>(args, first, count, sums);
+    fold_x<X>(args, first, count, sums, kept);
     const Vec folds = together > 1 ? Vec::load(sums) : Vec::broadcast(sums[0]);
     store_rstd<X>(args, folds, first, count, rstds);
     for (std::int64_t r = 0; r < count; ++r) {
-      scale_gated_row<X>(args, weights, first + r, rstds[r], scale_gated<X, kLlama>);
+      const float* const row = kept.data == nullptr ? nullptr : kept.data + r * kept.stride;
+      scale_gated_row<X>(args, weights, first + r, rstds[r], row, scale_gated<X, kLlama>);
     }
   }
 }
