@@ -14,8 +14,8 @@ namespace rmsnorm::cpu {
 // number of threads. Zero rows are legal: outputs are empty, dweight is 0. Arguments are the
 // caller's to check (rms_norm.h says what they must be).
 //
-// Errors: kInvalidEnvironment (RMSNORM_CPU_VARIANT, RMSNORM_NUM_THREADS); backward also
-// kOutOfMemory, when there is none for the weights or the partial sums of dweight.
+// Errors: kInvalidEnvironment (RMSNORM_CPU_VARIANT, RMSNORM_NUM_THREADS); kOutOfMemory, when there
+// is none for the weights or the partial sums of dweight.
 Status forward(const ForwardArgs& args);
 Status backward(const BackwardArgs& args);
 

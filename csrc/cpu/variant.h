@@ -60,6 +60,7 @@ struct Variant {
                   const void* aligned, void* prepared);
 
   // y and rstd of `rows`. `prepared` may be null: then 16-bit weights are converted for every row.
+  // With a gate it is null only where nothing wants preparing.
   void (*forward)(const ForwardArgs&, Range rows, Stores, const void* prepared);
 
   // dx of `rows`. If `partial` is given (partial_bytes), these rows are one row group and their

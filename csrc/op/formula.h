@@ -68,6 +68,38 @@ RMSNORM_FORMULA V add_to_dweight(V chain, V dy, V xhat, const Round& round) {
   return fma(dy, round(xhat), chain);
 }
 
+// With a gate z, of which s is silu(z). After the norm it is applied to what y is without one; dn
+// stands for dy in all of the above. y is before its cast.
+template <class V, class Round>
+RMSNORM_FORMULA V normed_of(V xhat, V w, const Round& round) {
+  return round(y_of(xhat, w, round));
+}
+template <class V, class Round>
+RMSNORM_FORMULA V gated_y_of(V xhat, V w, V s, const Round& round) {
+  return normed_of(xhat, w, round) * s;
+}
+template <class V, class Round>
+RMSNORM_FORMULA V dn_of(V dy, V s, const Round& round) {
+  return round(dy * s);
+}
+
+// Before the norm gated_x stands for x in all of the above, and dx is the gradient of that. Of x it
+// is gated_dx, before dsum and its cast.
+template <class V>
+RMSNORM_FORMULA V gated_x_of(V x, V s) {
+  return x * s;
+}
+template <class V>
+RMSNORM_FORMULA V gated_dx_of(V dx, V s) {
+  return dx * s;
+}
+
+// Before its cast: after the norm of dy and normed, before it of dx and x, and of silu'(z).
+template <class V>
+RMSNORM_FORMULA V dgate_of(V gradient, V gated, V derivative) {
+  return gradient * gated * derivative;
+}
+
 // The neighbour-first tree over leaf(0) … leaf(count - 1), taken in this order, 1 <= count <=
 // kMaxRowGroups. Sums of 2^k neighbours wait for the next 2^k, as the digits of a binary counter
 // do; what waits at the end is added from the fewest to the most, which is what an odd one passing

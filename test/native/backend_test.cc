@@ -48,6 +48,12 @@ constexpr Problem with_residual(Problem problem) {
   return problem;
 }
 
+constexpr Problem with_gate(Problem problem, GateOrder order) {
+  problem.gate = true;
+  problem.options.gate_order = order;
+  return problem;
+}
+
 // Calls of a few thousand bytes run on one thread whatever the thread count: most of these move
 // enough for seven.
 const Problem kProblems[] = {
@@ -63,6 +69,14 @@ const Problem kProblems[] = {
     with_residual(problem_of({300, 1100}, DType::kBFloat16, WeightKind::kSame, 14)),
     problem_of({1133, 70}, DType::kFloat64, WeightKind::kSame, 15),
     with_residual(problem_of({90, 1000}, DType::kFloat64, WeightKind::kSame, 16)),
+    with_gate(problem_of({900, 300}, DType::kFloat32, WeightKind::kSame, 17),
+              GateOrder::kAfterNorm),
+    with_gate(problem_of({7, 70000}, DType::kBFloat16, WeightKind::kFloat32, 18),
+              GateOrder::kBeforeNorm),
+    with_gate(with_residual(problem_of({300, 1100}, DType::kFloat16, WeightKind::kSame, 19)),
+              GateOrder::kAfterNorm),
+    with_gate(problem_of({1, 5000}, DType::kBFloat16, WeightKind::kSame, 20),
+              GateOrder::kAfterNorm),
 };
 
 void check(const Problem& problem, const Layout& layout, const ForwardBuffers& y,
@@ -96,7 +110,8 @@ TEST_CASE("backend: the same bits by every variant on any number of threads") {
              .sum_in_place = InPlace::kResidual,
              .dweight = false,
              .batch_rows = 5,
-             .batch_padding = 7},
+             .batch_padding = 7,
+             .dgate_in_place = true},
             y, dx);
       check(problem, {.rstd_given = true, .dx = false}, y, dx);
       check(problem, {.dx = false, .dweight = false}, y, dx);

@@ -10,6 +10,7 @@
 
 #include "op/float16.h"
 #include "op/fold.h"
+#include "op/silu.h"
 #include "support.h"
 
 namespace rmsnorm::test {
@@ -61,6 +62,16 @@ std::vector<Float> times(std::vector<Float> values, Float factor) {
   return values;
 }
 
+// silu of a gate, and its derivative (silu_test.cc). Tensors of float64 have none.
+template <class Float>
+Float gate_factor(Float z) {
+  return silu(static_cast<float>(z));
+}
+template <class Float>
+Float gate_derivative(Float z) {
+  return silu_derivative(static_cast<float>(z));
+}
+
 template <class Float>
 std::vector<Float> row_of(const Matrix& matrix, std::int64_t r) {
   std::vector<Float> values;
@@ -90,6 +101,13 @@ class Operator {
   }
   Float g(Float dy, std::size_t j) const {
     return is_llama_ && has_weight_ ? round(weighted(dy, j)) : weighted(dy, j);
+  }
+  // What a gate is applied to after the norm.
+  Float normed(Float xhat, std::size_t j) const {
+    return is_llama_ ? y(xhat, j) : weighted(xhat, j);
+  }
+  Float dn(Float dy, Float z) const {
+    return is_llama_ ? round(dy * gate_factor(z)) : dy * gate_factor(z);
   }
   // What dweight sums with dy.
   Float summand(Float xhat) const { return is_llama_ ? round(xhat) : xhat; }
@@ -164,10 +182,20 @@ int wrong_in_forward_of(const Problem& problem) {
         comparison.add(forward.sum_out.value(r, static_cast<std::int64_t>(j)), x[j]);
       }
     }
+    std::vector<Float> z;
+    if (problem.gate) z = row_of<Float>(forward.gate, r);
+    const bool is_before = problem.options.gate_order == GateOrder::kBeforeNorm;
+    for (std::size_t j = 0; problem.gate && is_before && j < x.size(); ++j) {
+      x[j] *= gate_factor(z[j]);
+    }
     const Float rstd = op.rstd(x);
     comparison.add(forward.rstd.value(0, r), rstd);
     for (std::size_t j = 0; j < x.size(); ++j) {
-      comparison.add(forward.y.value(r, static_cast<std::int64_t>(j)), op.y(x[j] * rstd, j));
+      Float y = op.y(x[j] * rstd, j);
+      if (problem.gate && !is_before) {
+        y = op.round(op.normed(x[j] * rstd, j) * gate_factor(z[j]));
+      }
+      comparison.add(forward.y.value(r, static_cast<std::int64_t>(j)), y);
     }
   }
   return comparison.wrong();
@@ -179,11 +207,24 @@ int wrong_in_backward_of(const Problem& problem) {
   const Operator<Float> op(problem, backward.weight);
   const auto columns = static_cast<std::size_t>(problem.shape.hidden_size);
   const std::int64_t group_rows = row_group_rows(problem.shape.rows);
+  const bool is_before = problem.options.gate_order == GateOrder::kBeforeNorm;
   std::vector<std::vector<Float>> sums(columns);  // of the groups, column by column
   Comparison comparison;
   for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
-    const std::vector<Float> x = row_of<Float>(backward.x, r);
-    const std::vector<Float> dy = row_of<Float>(backward.dy, r);
+    // As they are in memory, and as a gate makes them.
+    const std::vector<Float> plain_x = row_of<Float>(backward.x, r);
+    const std::vector<Float> plain_dy = row_of<Float>(backward.dy, r);
+    std::vector<Float> x = plain_x;
+    std::vector<Float> dy = plain_dy;
+    std::vector<Float> z;
+    if (problem.gate) z = row_of<Float>(backward.gate, r);
+    for (std::size_t j = 0; j < z.size(); ++j) {
+      if (is_before) {
+        x[j] *= gate_factor(z[j]);
+      } else {
+        dy[j] = op.dn(dy[j], z[j]);
+      }
+    }
     std::vector<Float> g;
     for (std::size_t j = 0; j < columns; ++j) g.push_back(op.g(dy[j], j));
     const Float rstd = op.rstd(x);
@@ -192,6 +233,12 @@ int wrong_in_backward_of(const Problem& problem) {
       const auto column = static_cast<std::int64_t>(j);
       const Float xhat = x[j] * rstd;
       Float dx = rstd * std::fma(-xhat, cbar, g[j]);
+      if (problem.gate) {
+        const Float dgate = is_before ? dx * plain_x[j] * gate_derivative(z[j])
+                                      : plain_dy[j] * op.normed(xhat, j) * gate_derivative(z[j]);
+        comparison.add(backward.dgate.value(r, column), op.round(dgate));
+        if (is_before) dx *= gate_factor(z[j]);
+      }
       if (problem.residual) dx += static_cast<Float>(backward.dsum.value(r, column));
       comparison.add(backward.dx.value(r, column), op.round(dx));
       if (r % group_rows == 0) sums[j].push_back(0);
@@ -226,6 +273,35 @@ TEST_CASE("scalar computes what fold.h says, whatever the options") {
             problem.options.cast_order = order;
             problem.options.weight_offset = seed % 2 == 0 ? 1.0 : 0.0;
             problem.residual = residual;
+            INFO(describe(problem));
+            CHECK(wrong_in_forward(problem) == 0);
+            CHECK(wrong_in_backward(problem) == 0);
+            problem.shape.rows = 25;
+            problem.values = Values::kExtreme;
+            problem.options.eps = seed % 3 == 0 ? 1e-6 : 0.0;
+            CHECK(wrong_in_forward(problem) == 0);
+            CHECK(wrong_in_backward(problem) == 0);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("scalar computes what fold.h says: rows with a gate") {
+  std::uint64_t seed = 131;
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    for (const auto weight : {WeightKind::kNone, WeightKind::kSame}) {
+      for (const auto order : {CastOrder::kLlama, CastOrder::kFloat}) {
+        for (const auto gate_order : {GateOrder::kAfterNorm, GateOrder::kBeforeNorm}) {
+          for (const std::int64_t hidden_size : {1, 5, 65, 300}) {
+            Problem problem{{7, hidden_size}, dtype, weight, {}, dtype, false,
+                            Values::kFinite,  ++seed};
+            problem.options.cast_order = order;
+            problem.options.weight_offset = seed % 2 == 0 ? 1.0 : 0.0;
+            problem.options.gate_order = gate_order;
+            problem.gate = true;
+            problem.residual = seed % 3 == 0;
             INFO(describe(problem));
             CHECK(wrong_in_forward(problem) == 0);
             CHECK(wrong_in_backward(problem) == 0);

@@ -107,6 +107,7 @@ struct Problem {
   Values values;
   std::uint64_t seed;
   bool residual = false;  // forward adds one, backward its gradient
+  bool gate = false;      // in options.gate_order
 };
 
 enum class InPlace : std::uint8_t { kNo, kX, kDy, kResidual };
@@ -124,7 +125,8 @@ struct Layout {
   std::int64_t piece_rows = 0;  // rows in a call of the variant; 0: all
   std::int64_t batch_rows = kOneBatch;
   std::int64_t batch_padding = 0;  // elements that follow every batch_rows rows
-  bool prepares = true;            // weights of forward, once for all rows
+  bool prepares = true;            // weights of forward, once for all rows; gated, always
+  bool dgate_in_place = false;     // dgate is gate
 };
 
 // Special rows of Values::kSpecial.
@@ -137,7 +139,8 @@ struct ForwardBuffers {
   const Matrix& sum() const { return matrix_at(args.sum.data, sum_out); }
 
   Matrix x;
-  Matrix residual;  // without rows if there is none
+  Matrix residual;  // and gate: without rows if there is none
+  Matrix gate;
   Matrix weight;
   Matrix y;
   Matrix sum_out;
@@ -161,12 +164,16 @@ struct BackwardBuffers {
                                        : dsum;
   }
 
+  const Matrix& dgate_result() const { return args.dgate.data == gate.row(0) ? gate : dgate; }
+
   Matrix dy;
   Matrix x;
-  Matrix dsum;  // without rows if there is none
+  Matrix dsum;  // and gate, dgate: without rows if there is none
+  Matrix gate;
   Matrix weight;
   Matrix rstd;
   Matrix dx;
+  Matrix dgate;
   Matrix dweight;
   BackwardArgs args;
 };

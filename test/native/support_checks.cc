@@ -58,7 +58,8 @@ class PreparedWeights {
 }  // namespace
 
 void forward_with(const cpu::Variant& variant, const ForwardArgs& args, const Layout& layout) {
-  const PreparedWeights weights(variant, args, layout.prepares ? args.y.data : nullptr);
+  const bool prepares = layout.prepares || args.gate.data != nullptr;
+  const PreparedWeights weights(variant, args, prepares ? args.y.data : nullptr);
   for_each_piece(args.shape.rows, layout.piece_rows, [&](cpu::Range rows) {
     variant.forward(args, rows, layout.stores, weights.data());
   });
@@ -120,7 +121,8 @@ std::string complaint(const Problem& problem, const Layout& layout, const Forwar
       labelled("y", difference(expected.y, actual.result(), problem.values)) +
       labelled("rstd", difference(expected.rstd, actual.rstd, problem.values)) +
       labelled("sum_out", difference(expected.sum_out, actual.sum(), problem.values)) +
-      padding_complaint("residual", actual.residual) +
+      labelled("gate was written", difference(expected.gate, actual.gate, Values::kFinite)) +
+      padding_complaint("residual", actual.residual) + padding_complaint("gate", actual.gate) +
       padding_complaint("sum_out", actual.sum_out) + padding_complaint("x", actual.x) +
       padding_complaint("y", actual.y) + padding_complaint("rstd", actual.rstd);
   const auto written = [&](InPlace input) {
@@ -140,9 +142,15 @@ std::string complaint(const Problem& problem, const Layout& layout, const Backwa
                       const BackwardBuffers& actual) {
   std::string text = padding_complaint("x", actual.x) + padding_complaint("dy", actual.dy) +
                      padding_complaint("dsum", actual.dsum) + padding_complaint("dx", actual.dx) +
+                     padding_complaint("gate", actual.gate) +
+                     padding_complaint("dgate", actual.dgate) +
                      padding_complaint("dweight", actual.dweight);
   if (layout.dx) {
     text += labelled("dx", difference(expected.dx, actual.result(), problem.values));
+    text += labelled("dgate", difference(expected.dgate, actual.dgate_result(), problem.values));
+  }
+  if (!layout.dx || !layout.dgate_in_place) {
+    text += labelled("gate was written", difference(expected.gate, actual.gate, Values::kFinite));
   }
   if (layout.dweight) {
     text += labelled("dweight", difference(expected.dweight, actual.dweight, problem.values));
@@ -166,6 +174,9 @@ std::string describe(const Problem& problem) {
                                              "float32 weight"};
   static constexpr const char* kValues[] = {"", ", vanishing", ", about the smallest normal number",
                                             ", extreme", ", with NaN and Inf"};
+  const char* gate = !problem.gate                                         ? ""
+                     : problem.options.gate_order == GateOrder::kAfterNorm ? ", gate after"
+                                                                           : ", gate before";
   std::ostringstream text;
   text << problem.shape.rows << "x" << problem.shape.hidden_size << " " << name_of(problem.dtype)
        << ", " << kWeights[static_cast<int>(problem.weight)] << ", cast order "
@@ -173,7 +184,7 @@ std::string describe(const Problem& problem) {
        << problem.options.weight_offset << ", eps " << problem.options.eps << ", dweight "
        << name_of(problem.dweight_dtype) << (problem.accumulate ? " accumulated" : "")
        << kValues[static_cast<int>(problem.values)] << (problem.residual ? ", residual" : "")
-       << ", seed " << problem.seed;
+       << gate << ", seed " << problem.seed;
   return text.str();
 }
 
@@ -187,7 +198,8 @@ std::string describe(const Layout& layout) {
        << (layout.rstd_given ? ", rstd given" : ", rstd recomputed") << (layout.dx ? ", dx" : "")
        << (layout.dweight ? ", dweight" : "")
        << (layout.stores == cpu::Stores::kStreaming ? ", streaming" : "") << ", rows a call "
-       << layout.piece_rows << (layout.prepares ? "" : ", weights converted for every row");
+       << layout.piece_rows << (layout.prepares ? "" : ", weights converted for every row")
+       << (layout.dgate_in_place ? ", dgate in place" : "");
   if (layout.batch_rows != kOneBatch) {
     text << ", batches of " << layout.batch_rows << " rows and " << layout.batch_padding;
   }

@@ -1,15 +1,11 @@
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <iterator>
 
-#include "op/float16.h"
 #include "support.h"
 
 namespace rmsnorm::test {
 namespace {
-
-constexpr std::byte kPoison{0xff};  // a NaN in every type
 
 DType weight_dtype(const Problem& problem) {
   return problem.weight == WeightKind::kFloat32 ? DType::kFloat32 : problem.dtype;
@@ -164,6 +160,7 @@ void fill_extreme(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
 constexpr std::uint64_t kX = 1;
 constexpr std::uint64_t kDy = 2;
 constexpr std::uint64_t kResidual = 3;
+constexpr std::uint64_t kGate = 4;
 
 // One of a problem's inputs, told apart by `salt`.
 Matrix make_input(const Problem& problem, const Layout& layout, std::uint64_t salt) {
@@ -200,6 +197,41 @@ Matrix make_dy(const Problem& problem, const Layout& layout) {
 Matrix make_residual(const Problem& problem, const Layout& layout) {
   if (!problem.residual) return {problem.dtype, 0, problem.shape.hidden_size};
   return make_input(problem, layout, kResidual);
+}
+
+// Where exp(-z) is anything from 0 to overflow. silu(z) is what the rest is multiplied by: of
+// float16 it is less than 2, lest products overflow.
+double any_gate(Random& random, DType dtype) {
+  const double value = ordinary(random);
+  switch (random.below(8)) {
+    case 0:
+      return random.once_in(2) ? 0.0 : -0.0;
+    case 1:
+      return -std::abs(value) * power_of_two(static_cast<int>(random.below(14)));
+    case 2:
+      return value * tiny_scale(dtype);
+    case 3:
+    case 4:
+      return dtype == DType::kFloat16 ? value
+                                      : value * power_of_two(static_cast<int>(random.below(9)));
+    default:
+      return value;
+  }
+}
+
+Matrix make_gate(const Problem& problem, const Layout& layout) {
+  if (!problem.gate) return {problem.dtype, 0, problem.shape.hidden_size};
+  Matrix gate(problem.dtype, problem.shape.rows, problem.shape.hidden_size, layout.padding,
+              layout.misaligned, layout.batch_rows, layout.batch_padding);
+  const std::uint64_t seed = problem.seed * 1000003 + kGate * 500009;
+  for (std::int64_t r = 0; r < gate.rows(); ++r) {
+    Random random(seed + static_cast<std::uint64_t>(r));
+    for (std::int64_t j = 0; j < gate.columns(); ++j) {
+      gate.set(r, j, any_gate(random, problem.dtype));
+    }
+    if (problem.values == Values::kSpecial && is_special(r)) make_special(gate, r, seed);
+  }
+  return gate;
 }
 
 Matrix make_weight(const Problem& problem, const Layout& layout) {
@@ -256,81 +288,10 @@ Matrix output_like(const Problem& problem, const Layout& layout, bool wanted = t
 
 }  // namespace
 
-Matrix::Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t padding,
-               std::int64_t misaligned, std::int64_t batch_rows, std::int64_t batch_padding)
-    : dtype_(dtype),
-      size_(element_size(dtype)),
-      rows_(rows),
-      columns_(columns),
-      stride_(columns + padding),
-      misaligned_(misaligned),
-      batch_rows_(batch_rows),
-      batch_stride_(batch_rows == kOneBatch ? 0 : batch_rows * stride_ + batch_padding) {
-  const std::int64_t used = rows == 0 ? misaligned : offset(rows - 1) + columns;
-  const auto bytes = static_cast<std::size_t>(used * size_);
-  memory_.reset(new (std::align_val_t{kAlignment}) std::byte[bytes]);
-  std::memset(memory_.get(), static_cast<int>(kPoison), bytes);
-}
-
-std::uint64_t Matrix::bits(std::int64_t r, std::int64_t j) const {
-  std::uint64_t bits = 0;  // the tests' machines are little-endian
-  std::memcpy(&bits, static_cast<const std::byte*>(row(r)) + j * size_,
-              static_cast<std::size_t>(size_));
-  return bits;
-}
-
-double Matrix::value(std::int64_t r, std::int64_t j) const {
-  const std::uint64_t all = bits(r, j);
-  switch (dtype_) {
-    case DType::kFloat32:
-      return std::bit_cast<float>(static_cast<std::uint32_t>(all));
-    case DType::kFloat16:
-      return to_float(Float16{static_cast<std::uint16_t>(all)});
-    case DType::kBFloat16:
-      return to_float(BFloat16{static_cast<std::uint16_t>(all)});
-    case DType::kFloat64:
-      break;
-  }
-  return std::bit_cast<double>(all);
-}
-
-bool Matrix::is_nan(std::int64_t r, std::int64_t j) const { return std::isnan(value(r, j)); }
-
-void Matrix::set_bits(std::int64_t r, std::int64_t j, std::uint64_t bits) {
-  std::memcpy(static_cast<std::byte*>(row(r)) + j * size_, &bits, static_cast<std::size_t>(size_));
-}
-
-void Matrix::set(std::int64_t r, std::int64_t j, double value) {
-  const auto narrow = static_cast<float>(value);
-  switch (dtype_) {
-    case DType::kFloat32:
-      return set_bits(r, j, std::bit_cast<std::uint32_t>(narrow));
-    case DType::kFloat16:
-      return set_bits(r, j, from_float<Float16>(narrow).bits);
-    case DType::kBFloat16:
-      return set_bits(r, j, from_float<BFloat16>(narrow).bits);
-    case DType::kFloat64:
-      return set_bits(r, j, std::bit_cast<std::uint64_t>(value));
-  }
-}
-
-bool Matrix::padding_is_intact() const {
-  const auto intact = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * size_; i < end * size_; ++i) {
-      if (memory_[static_cast<std::size_t>(i)] != kPoison) return false;
-    }
-    return true;
-  };
-  if (!intact(0, misaligned_)) return false;
-  for (std::int64_t r = 0; r + 1 < rows_; ++r) {
-    if (!intact(offset(r) + columns_, offset(r + 1))) return false;
-  }
-  return true;
-}
-
 ForwardBuffers::ForwardBuffers(const Problem& problem, const Layout& layout)
     : x(make_x(problem, layout)),
       residual(make_residual(problem, layout)),
+      gate(make_gate(problem, layout)),
       weight(make_weight(problem, layout)),
       y(output_like(problem, layout)),
       sum_out(output_like(problem, layout, problem.residual)),
@@ -342,6 +303,7 @@ ForwardBuffers::ForwardBuffers(const Problem& problem, const Layout& layout)
            weight_argument(problem, weight),
            layout.in_place == InPlace::kX ? x : y,
            rstd.row(0)} {
+  if (problem.gate) args.gate = gate;
   if (!problem.residual) return;
   args.residual = residual;
   if (layout.in_place == InPlace::kResidual) args.y = residual;
@@ -354,9 +316,11 @@ BackwardBuffers::BackwardBuffers(const Problem& problem, const Layout& layout)
     : dy(make_dy(problem, layout)),
       x(make_x(problem, layout)),
       dsum(make_residual(problem, layout)),
+      gate(make_gate(problem, layout)),
       weight(make_weight(problem, layout)),
       rstd(make_rstd(problem, layout)),
       dx(output_like(problem, layout)),
+      dgate(output_like(problem, layout, problem.gate)),
       dweight(make_dweight(problem, layout)),
       args{problem.shape,
            problem.options,
@@ -375,7 +339,11 @@ BackwardBuffers::BackwardBuffers(const Problem& problem, const Layout& layout)
     args.dsum = dsum;
     if (layout.in_place == InPlace::kResidual) args.dx = dsum;
   }
-  if (!layout.dx) args.dx.data = nullptr;
+  if (problem.gate) {
+    args.gate = gate;
+    args.dgate = layout.dgate_in_place ? gate : dgate;
+  }
+  if (!layout.dx) args.dx.data = args.dgate.data = nullptr;
 }
 
 }  // namespace rmsnorm::test

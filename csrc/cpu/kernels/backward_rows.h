@@ -2,7 +2,8 @@
 #pragma once
 
 #include "backward_columns.h"
-#include "fold_rows.h"
+#include "gated_backward.h"
+#include "gated_folds.h"
 #include "rescaled_rows.h"
 
 namespace rmsnorm::cpu {
@@ -33,7 +34,8 @@ struct BackwardKernels {
                float* sums);
   void (*rescale)(const BackwardArgs&, Range rows, Vec sums, const float* rstd, float* cbar);
   const ColumnKernels<X>* columns;
-  const ColumnKernels<X>* more_columns;  // after these, if not null
+  const ColumnKernels<X>* more_columns;    // after these, if not null
+  GatedKernel<X> gated_columns = nullptr;  // in place of these, if not null
 };
 
 template <class X, bool kLlama, Stores kStores>
@@ -77,11 +79,9 @@ template <class X>
       const std::int64_t n = count - r < together ? count - r : together;
       if (args.rstd == nullptr) {
         alignas(64) float sums[Vec::kLanes + 1];
-        MinAbs<X> min_abs;
-        fold_squares<X>(args.x, first + r, n, hidden_size, min_abs, sums);
+        fold_x<X>(args, first + r, n, sums);
         const Vec folds = together > 1 ? Vec::load(sums) : Vec::broadcast(sums[0]);
-        rstd_of_rows<X>(args.x, {first + r, first + r + n}, folds, hidden_size, args.options)
-            .store(rstd + r);
+        rstd_of_rows<X>(args, {first + r, first + r + n}, folds).store(rstd + r);
       } else {
         const float* const given = static_cast<const float*>(args.rstd) + first;
         for (std::int64_t i = r; i < r + n; ++i) rstd[i] = without_payload(given[i]);
@@ -112,6 +112,10 @@ template <class X>
     }
     const BackwardBlock<X> block{row,     count,    hidden_size,         body,
                                  weights, partials, first == rows.begin, stores};
+    if (kernels.gated_columns != nullptr) {
+      gated_block(args, block, first, kernels.gated_columns);
+      continue;
+    }
     backward_block(block, *kernels.columns);
     if (kernels.more_columns != nullptr) backward_block(block, *kernels.more_columns);
   }
@@ -127,6 +131,11 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, const void* p
   with_order(args.dtype, args.options.cast_order, [&](auto x, auto llama) {
     using X = typename decltype(x)::Type;
     constexpr bool kLlama = llama.value;
+    if (args.gate.data != nullptr) {
+      return backward_rows<X>(args, rows, Stores::kCached, prepared, partial,
+                              {fold_gated_gradients<X, kLlama>, rescale_cbar<X, kLlama>, nullptr,
+                               nullptr, gated_columns<X, kLlama>});
+    }
     // Rows of 16 bits side by side are written in halves of cache lines, by turns: at 2048x4096
     // with AVX2 streaming stores take 1.07 to 1.2 times as long as others.
     constexpr Stores kStreams =

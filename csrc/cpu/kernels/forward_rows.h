@@ -76,8 +76,7 @@ RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::in
 template <class X>
 RMSNORM_INLINE void store_rstd(const ForwardArgs& args, Vec sums, std::int64_t first,
                                std::int64_t count, float (&rstds)[Vec::kLanes]) {
-  rstd_of_rows<X>(args.x, {first, first + count}, sums, args.shape.hidden_size, args.options)
-      .store(rstds);
+  rstd_of_rows<X>(args, {first, first + count}, sums).store(rstds);
   if (float* const out = static_cast<float*>(args.rstd); out != nullptr) {
     for (std::int64_t r = 0; r < count; ++r) out[first + r] = rstds[r];
   }

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "../simd/codes.h"
-#include "forward_rows.h"
+#include "gated_forward.h"
 
 namespace rmsnorm::cpu {
 namespace {
@@ -14,23 +14,39 @@ namespace {
 template <class X, bool kLlama>
 struct QuantizedRow {
   const X* x;
+  const X* gate;  // null for none
+  GateOrder order;
   Vec rstd;
   const Weights<X>* weights;  // null for none
 
   RMSNORM_INLINE VecPair at(std::int64_t column) const {
-    const VecPair xhat = xhat_of(load_pair<X>(x + column), rstd);
-    return in_order(weights == nullptr ? xhat : weigh(xhat, weights->from(column).at(0)));
+    const VecPair loaded = load_pair<X>(x + column);
+    if (gate != nullptr) [[unlikely]]
+      return gated(loaded, load_pair<X>(gate + column), column, kPairColumns);
+    const VecPair xhat = xhat_of(loaded, rstd);
+    return in_order(weights == nullptr ? xhat : y_of(xhat, weights->from(column).at(0), round));
   }
   // The first columns, fewer than a VecPair; others are not to be used.
   RMSNORM_INLINE VecPair first(std::int64_t columns) const {
-    const VecPair xhat = xhat_of(load_masked<X>(x, 0, columns), rstd);
-    return in_order(weights == nullptr ? xhat : weigh(xhat, weights->masked(0, 0, columns)));
+    const VecPair loaded = load_masked<X>(x, 0, columns);
+    if (gate != nullptr) return gated(loaded, load_masked<X>(gate, 0, columns), 0, columns);
+    const VecPair xhat = xhat_of(loaded, rstd);
+    return in_order(weights == nullptr ? xhat : y_of(xhat, weights->masked(0, 0, columns), round));
   }
 
  private:
   static constexpr Rounding<X, kLlama, Floats::kQuietNaN> round{};
 
-  RMSNORM_INLINE static VecPair weigh(VecPair xhat, VecPair w) { return y_of(xhat, w, round); }
+  // The code is long, and used in many places.
+  [[gnu::noinline]] VecPair gated(VecPair loaded, VecPair z, std::int64_t column,
+                                  std::int64_t columns) const {
+    VecPair w = filled(zero_pair(), 1.0f);
+    if (weights != nullptr) {
+      w = columns < kPairColumns ? weights->masked(column, 0, columns)
+                                 : weights->from(column).at(0);
+    }
+    return in_order(gated_y<X, kLlama>(loaded, z, w, rstd, order));
+  }
   RMSNORM_INLINE static VecPair in_order(VecPair y) {
     const VecPair rounded = round(y);
     return kInterleaved<X> ? deinterleave(rounded) : rounded;
@@ -140,12 +156,12 @@ template <class X, bool kLlama>
     const std::int64_t count = left < together ? left : together;
     alignas(64) float sums[2 * Vec::kLanes];
     alignas(64) float rstds[Vec::kLanes];
-    MinAbs<X> unused;
-    fold_squares<X>(args.x, first, count, hidden_size, unused, sums);
+    fold_x<X>(args, first, count, sums);
     store_rstd<X>(args, Vec::load(sums), first, count, rstds);
     for (std::int64_t row = first; row < first + count; ++row) {
-      const QuantizedRow<X, kLlama> y{row_of<X>(args.x, row), Vec::broadcast(rstds[row - first]),
-                                      used};
+      const QuantizedRow<X, kLlama> y{
+          row_of<X>(args.x, row), args.gate.data == nullptr ? nullptr : row_of<X>(args.gate, row),
+          args.options.gate_order, Vec::broadcast(rstds[row - first]), used};
       const bool is_last = row + 1 == first + count;
       const X* const next =
           is_last && row + 1 < args.shape.rows ? row_of<X>(args.x, row + 1) : nullptr;

@@ -6,6 +6,7 @@
 #include "../../op/fold.h"
 #include "../../op/formula.h"
 #include "../../op/quantize.h"
+#include "../../op/silu.h"
 #include "../simd/types.h"
 
 namespace rmsnorm::cpu {
@@ -94,13 +95,78 @@ template <class Float, class A, class B>
   return sum_tiles_of<Float>(tiles, fill);
 }
 
-// rstd of a row, by a rescaled pass where it must.
+// The number that is computed with at column j of a row. Of a gated row those of any kind are one
+// type, for which the code is compiled once.
 template <class X>
-FloatOf<X> rstd_of_row(const X* x, std::int64_t hidden_size, FloatOf<X> eps) {
-  using Float = FloatOf<X>;
+struct NumberAt {
+  const X* data;
+
+  FloatOf<X> operator()(std::int64_t j) const { return load(data[j]); }
+};
+using GatedNumberAt = FunctionRef<float(std::int64_t)>;
+
+// A function as what is computed with beside numbers of a row.
+template <class X, class Function>
+Function beside(const NumberAt<X>&, const Function& function) {
+  return function;
+}
+template <class Function>
+GatedNumberAt beside(const GatedNumberAt&, const Function& function) {
+  return function;
+}
+
+// Whether a call has a gate of this order. Tensors of float64 have none.
+template <class X, class Args>
+constexpr bool has_gate(const Args& args, GateOrder order) {
+  return !__is_same(X, double) && args.gate.data != nullptr && args.options.gate_order == order;
+}
+
+template <class X>
+auto gated_x_at(const ConstRows& x, const ConstRows& gate, std::int64_t row) {
+  const NumberAt<X> x_at{row_of<X>(x, row)};
+  const NumberAt<X> gate_at{row_of<X>(gate, row)};
+  return [=](std::int64_t j) { return gated_x_of(x_at(j), silu(gate_at(j))); };
+}
+
+// function(x_at) of a row of a call: what is normalised.
+template <class X, class Args, class Function>
+void with_x(const Args& args, std::int64_t row, const Function& function) {
+  if constexpr (!__is_same(X, double)) {
+    if (has_gate<X>(args, GateOrder::kBeforeNorm)) {
+      const auto x_at = gated_x_at<X>(args.x, args.gate, row);
+      return function(GatedNumberAt(x_at));
+    }
+  }
+  function(NumberAt<X>{row_of<X>(args.x, row)});
+}
+
+// function(dy_at, x_at): and the gradient that comes from y.
+template <class X, bool kLlama, class Function>
+void with_dy_and_x(const BackwardArgs& args, std::int64_t row, const Function& function) {
+  const NumberAt<X> dy_at{row_of<X>(args.dy, row)};
+  const NumberAt<X> x_at{row_of<X>(args.x, row)};
+  if constexpr (!__is_same(X, double)) {
+    if (has_gate<X>(args, GateOrder::kBeforeNorm)) {
+      const auto gated_at = gated_x_at<X>(args.x, args.gate, row);
+      return function(GatedNumberAt(dy_at), GatedNumberAt(gated_at));
+    }
+    if (has_gate<X>(args, GateOrder::kAfterNorm)) {
+      const NumberAt<X> gate_at{row_of<X>(args.gate, row)};
+      const auto dn_at = [=](std::int64_t j) {
+        return dn_of(dy_at(j), silu(gate_at(j)), Rounding<X, kLlama>{});
+      };
+      return function(GatedNumberAt(dn_at), GatedNumberAt(x_at));
+    }
+  }
+  function(dy_at, x_at);
+}
+
+// rstd of a row, by a rescaled pass where it must.
+template <class Float, class XAt>
+Float rstd_of_row(const XAt& x_at, std::int64_t hidden_size, Float eps) {
   const auto fold_scaled = [&](Float f) {
-    const auto x_at = [x, f](std::int64_t j) { return load(x[j]) * f; };
-    return fold<Float>(hidden_size, x_at, x_at);
+    const auto scaled_at = [x_at, f](std::int64_t j) { return x_at(j) * f; };
+    return fold<Float>(hidden_size, scaled_at, scaled_at);
   };
   const Float inverse_size = inverse<Float>(hidden_size);
   const Float sum = fold_scaled(1);
@@ -110,15 +176,16 @@ FloatOf<X> rstd_of_row(const X* x, std::int64_t hidden_size, FloatOf<X> eps) {
 }
 
 // cbar of a row, likewise.
-template <class X, bool kLlama>
-FloatOf<X> cbar_of_row(const X* dy, const X* x, const Weights<X>& weights, std::int64_t hidden_size,
-                       FloatOf<X> rstd) {
+template <class X, bool kLlama, class DyAt, class XAt>
+FloatOf<X> cbar_of_row(const DyAt& dy_at, const XAt& x_at, const Weights<X>& weights,
+                       std::int64_t hidden_size, FloatOf<X> rstd) {
   using Float = FloatOf<X>;
-  const auto g_at = [=](std::int64_t j) {
-    return g_of(load(dy[j]), weights.at(j), Rounding<X, kLlama>{});
+  const auto function = [=](std::int64_t j) {
+    return g_of(dy_at(j), weights.at(j), Rounding<X, kLlama>{});
   };
+  const auto g_at = beside(dy_at, function);
   const auto fold_scaled = [&](Float f) {
-    return fold<Float>(hidden_size, g_at, [x, f](std::int64_t j) { return load(x[j]) * f; });
+    return fold<Float>(hidden_size, g_at, [x_at, f](std::int64_t j) { return x_at(j) * f; });
   };
   const Float inverse_size = inverse<Float>(hidden_size);
   const Float sum = fold_scaled(1);
@@ -161,27 +228,59 @@ void quantize_row(const ForwardArgs& args, std::int64_t row, const YAt& y_at) {
 }
 
 template <class X, bool kLlama>
-void forward_row(const ForwardArgs& args, std::int64_t row) {
+void normalise_row(const ForwardArgs& args, std::int64_t row) {
   using Float = FloatOf<X>;
   const std::int64_t hidden_size = args.shape.hidden_size;
   const Weights<X> weights(args.weight, args.dtype, args.options);
-  const bool has_residual = args.residual.data != nullptr;
-  if (has_residual) add_residual<X>(args, row);
-  const X* x = has_residual ? row_of<X>(args.sum, row) : row_of<X>(args.x, row);
-
-  const Float rstd = rstd_of_row(x, hidden_size, static_cast<Float>(args.options.eps));
-  if (args.rstd != nullptr) static_cast<Float*>(args.rstd)[row] = rstd;
   const Rounding<X, kLlama> round;
-  const auto y_at = [&](std::int64_t j) {
-    return y_of(xhat_of(load(x[j]), rstd), weights.at(j), round);
-  };
-  if constexpr (!__is_same(X, double)) {
-    if (args.quantization.is_wanted()) {
-      return quantize_row(args, row, [&](std::int64_t j) { return round(y_at(j)); });
+  with_x<X>(args, row, [&](const auto& x_at) {
+    const Float rstd = rstd_of_row(x_at, hidden_size, static_cast<Float>(args.options.eps));
+    if (args.rstd != nullptr) static_cast<Float*>(args.rstd)[row] = rstd;
+    const auto write = [&](const auto& y_of_xhat) {
+      const auto y_at = [&](std::int64_t j) { return y_of_xhat(j, xhat_of(x_at(j), rstd)); };
+      if constexpr (!__is_same(X, double)) {
+        if (args.quantization.is_wanted()) {
+          return quantize_row(args, row, [&](std::int64_t j) { return round(y_at(j)); });
+        }
+      }
+      X* const y = row_of<X>(args.y, row);
+      for (std::int64_t j = 0; j < hidden_size; ++j) y[j] = cast<X>(y_at(j));
+    };
+    if constexpr (!__is_same(X, double)) {
+      if (has_gate<X>(args, GateOrder::kAfterNorm)) {
+        const X* gate = row_of<X>(args.gate, row);
+        return write([&](std::int64_t j, float xhat) {
+          return gated_y_of(xhat, weights.at(j), silu(load(gate[j])), round);
+        });
+      }
     }
+    write([&](std::int64_t j, Float xhat) { return y_of(xhat, weights.at(j), round); });
+  });
+}
+
+template <class X, bool kLlama>
+void forward_row(const ForwardArgs& args, std::int64_t row) {
+  if (args.residual.data == nullptr) return normalise_row<X, kLlama>(args, row);
+  add_residual<X>(args, row);
+  ForwardArgs sums = args;
+  const Rows& sum = args.sum;
+  sums.x = {sum.data, sum.row_stride, sum.batch_rows, sum.batch_stride};
+  normalise_row<X, kLlama>(sums, row);
+}
+
+// Column j of dgate, where `dx` is the gradient of what is normalised and becomes that of x.
+template <class X, bool kLlama>
+[[gnu::noinline]] float dgate_at(const BackwardArgs& args, std::int64_t row, std::int64_t j,
+                                 float xhat, float w, float& dx) {
+  const float z = load(row_of<X>(args.gate, row)[j]);
+  const float derivative = silu_derivative(z);
+  if (has_gate<X>(args, GateOrder::kAfterNorm)) {
+    const float normed = normed_of(xhat, w, Rounding<X, kLlama>{});
+    return dgate_of(load(row_of<X>(args.dy, row)[j]), normed, derivative);
   }
-  X* const y = row_of<X>(args.y, row);
-  for (std::int64_t j = 0; j < hidden_size; ++j) y[j] = cast<X>(y_at(j));
+  const float dgate = dgate_of(dx, load(row_of<X>(args.x, row)[j]), derivative);
+  dx = gated_dx_of(dx, silu(z));
+  return dgate;
 }
 
 template <class X, bool kLlama>
@@ -189,31 +288,40 @@ void backward_row(const BackwardArgs& args, std::int64_t row, FloatOf<X>* partia
   using Float = FloatOf<X>;
   const std::int64_t hidden_size = args.shape.hidden_size;
   const Weights<X> weights(args.weight, args.dtype, args.options);
-  const X* dy = row_of<X>(args.dy, row);
-  const X* x = row_of<X>(args.x, row);
-  const Float rstd = args.rstd != nullptr
-                         ? static_cast<const Float*>(args.rstd)[row]
-                         : rstd_of_row(x, hidden_size, static_cast<Float>(args.options.eps));
-
   const Rounding<X, kLlama> round;
-  const auto xhat_at = [&](std::int64_t j) { return xhat_of(load(x[j]), rstd); };
-  if (partial != nullptr) {
-    for (std::int64_t j = 0; j < hidden_size; ++j) {
-      partial[j] = add_to_dweight(partial[j], load(dy[j]), xhat_at(j), round);
+  with_dy_and_x<X, kLlama>(args, row, [&](const auto& dy_at, const auto& x_at) {
+    const Float rstd = args.rstd != nullptr
+                           ? static_cast<const Float*>(args.rstd)[row]
+                           : rstd_of_row(x_at, hidden_size, static_cast<Float>(args.options.eps));
+    const auto xhat_at = [&](std::int64_t j) { return xhat_of(x_at(j), rstd); };
+    if (partial != nullptr) {
+      for (std::int64_t j = 0; j < hidden_size; ++j) {
+        partial[j] = add_to_dweight(partial[j], dy_at(j), xhat_at(j), round);
+      }
     }
-  }
-  if (args.dx.data == nullptr) return;
-  const Float cbar = cbar_of_row<X, kLlama>(dy, x, weights, hidden_size, rstd);
-  X* dx = row_of<X>(args.dx, row);
-  const auto dx_at = [&](std::int64_t j) {
-    return dx_of(g_of(load(dy[j]), weights.at(j), round), xhat_at(j), rstd, -cbar);
-  };
-  if (args.dsum.data == nullptr) {
-    for (std::int64_t j = 0; j < hidden_size; ++j) dx[j] = cast<X>(dx_at(j));
-  } else {
-    const X* dsum = row_of<X>(args.dsum, row);
-    for (std::int64_t j = 0; j < hidden_size; ++j) dx[j] = cast<X>(dx_at(j) + load(dsum[j]));
-  }
+    if (args.dx.data == nullptr) return;
+    const Float cbar = cbar_of_row<X, kLlama>(dy_at, x_at, weights, hidden_size, rstd);
+    const X* dsum = args.dsum.data == nullptr ? nullptr : row_of<X>(args.dsum, row);
+    X* dx = row_of<X>(args.dx, row);
+    const auto dx_at = [&](std::int64_t j) {
+      return dx_of(g_of(dy_at(j), weights.at(j), round), xhat_at(j), rstd, -cbar);
+    };
+    const auto write = [&](std::int64_t j, Float value) {
+      dx[j] = cast<X>(dsum == nullptr ? value : value + load(dsum[j]));
+    };
+    if constexpr (!__is_same(X, double)) {
+      if (args.gate.data != nullptr) {
+        X* dgate = row_of<X>(args.dgate, row);
+        for (std::int64_t j = 0; j < hidden_size; ++j) {
+          float value = dx_at(j);
+          dgate[j] = cast<X>(dgate_at<X, kLlama>(args, row, j, xhat_at(j), weights.at(j), value));
+          write(j, value);
+        }
+        return;
+      }
+    }
+    for (std::int64_t j = 0; j < hidden_size; ++j) write(j, dx_at(j));
+  });
 }
 
 template <class X, bool kLlama>

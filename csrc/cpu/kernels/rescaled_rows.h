@@ -14,31 +14,32 @@ RMSNORM_INLINE float without_payload(float value) {
   return value == value ? value : __builtin_nanf("");
 }
 
-template <class X>
-[[gnu::noinline, gnu::cold]] void rescale_rstd(const ConstRows& x, Range rows, Vec sums,
-                                               std::int64_t hidden_size, float eps,
+template <class X, class Args>
+[[gnu::noinline, gnu::cold]] void rescale_rstd(const Args& args, Range rows, Vec sums, float eps,
                                                float (&rstd)[Vec::kLanes]) {
   alignas(64) float folds[Vec::kLanes];
   sums.store(folds);
   for (std::int64_t r = 0; r < rows.end - rows.begin; ++r) {
     if (rescale_factor(folds[r], eps) == 1.0f) continue;
-    rstd[r] = reference::rstd_of_row(row_of<X>(x, rows.begin + r), hidden_size, eps);
+    reference::with_x<X>(args, rows.begin + r, [&](const auto& x_at) {
+      rstd[r] = reference::rstd_of_row(x_at, args.shape.hidden_size, eps);
+    });
   }
 }
 
-// rstd of `rows`, whose folds are the lanes of `sums`.
-template <class X>
-RMSNORM_INLINE Vec rstd_of_rows(const ConstRows& x, Range rows, Vec sums, std::int64_t hidden_size,
-                                const Options& options) {
+// rstd of `rows` of a call, whose folds are the lanes of `sums`.
+template <class X, class Args>
+RMSNORM_INLINE Vec rstd_of_rows(const Args& args, Range rows, Vec sums) {
   using Limits = FoldLimits<float>;
-  const auto eps = static_cast<float>(options.eps);
+  const auto eps = static_cast<float>(args.options.eps);
   const float least = eps < Limits::kSmallestNormal ? Limits::kTinySum : 0.0f;
-  const Vec rstd = rstd_of(sums, Vec::broadcast(inverse(hidden_size)), Vec::broadcast(eps));
+  const Vec rstd =
+      rstd_of(sums, Vec::broadcast(inverse(args.shape.hidden_size)), Vec::broadcast(eps));
   if (all_within(sums, least, kLargestFloat)) [[likely]]
     return rstd;
   alignas(64) float rescaled[Vec::kLanes];
   rstd.store(rescaled);
-  rescale_rstd<X>(x, rows, sums, hidden_size, eps, rescaled);
+  rescale_rstd<X>(args, rows, sums, eps, rescaled);
   return Vec::load(rescaled);
 }
 
@@ -55,10 +56,11 @@ template <class X, bool kLlama>
   sums.store(folds);
   for (std::int64_t r = 0; r < rows.end - rows.begin; ++r) {
     if (gradient_fold_stands(folds[r], rstd[r])) continue;
-    const float rescaled = reference::cbar_of_row<X, kLlama>(
-        row_of<X>(args.dy, rows.begin + r), row_of<X>(args.x, rows.begin + r), weights,
-        args.shape.hidden_size, rstd[r]);
-    cbar[r] = without_payload(rescaled);
+    reference::with_dy_and_x<X, kLlama>(
+        args, rows.begin + r, [&](const auto& dy_at, const auto& x_at) {
+          cbar[r] = without_payload(reference::cbar_of_row<X, kLlama>(
+              dy_at, x_at, weights, args.shape.hidden_size, rstd[r]));
+        });
   }
 }
 

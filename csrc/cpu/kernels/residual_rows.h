@@ -86,6 +86,7 @@ template <class X, bool kLlama, Stores kStores>
 void forward_rows_or_sums(const ForwardArgs& args, Range rows, Stores stores,
                           const void* prepared) {
   const Forward normalise = args.quantization.is_wanted() ? quantized_rows<X, kLlama>
+                            : args.gate.data != nullptr   ? forward_gated_rows<X, kLlama>
                             : args.weight.data != nullptr
                                 ? forward_rows<Scaling<X, true, kLlama, kStores>>
                                 : forward_rows<Scaling<X, false, false, kStores>>;

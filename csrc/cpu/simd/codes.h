@@ -1,20 +1,11 @@
-// The codes of quantize.h, from vectors. One statement for all instruction sets: the compiler's own
-// vectors have whole numbers, comparisons and narrowing.
+// The codes of quantize.h, from vectors: one statement for all instruction sets.
 #pragma once
 
 #include "../../op/quantize.h"
-#include "simd.h"
+#include "lanes.h"
 
 namespace rmsnorm::cpu {
 namespace {
-
-using IntLanes = std::int32_t __attribute__((vector_size(4 * Vec::kLanes)));
-using FloatLanes = float __attribute__((vector_size(4 * Vec::kLanes)));
-
-RMSNORM_INLINE IntLanes int_lanes(Vec x) { return __builtin_bit_cast(IntLanes, x.v); }
-RMSNORM_INLINE IntLanes int_lanes(FloatLanes x) { return __builtin_bit_cast(IntLanes, x); }
-RMSNORM_INLINE FloatLanes float_lanes(Vec x) { return __builtin_bit_cast(FloatLanes, x.v); }
-RMSNORM_INLINE FloatLanes float_lanes(IntLanes x) { return __builtin_bit_cast(FloatLanes, x); }
 
 // 0, 1, 2 …
 RMSNORM_INLINE IntLanes lane_numbers() {
@@ -65,7 +56,7 @@ RMSNORM_INLINE IntLanes float8_codes(Vec values) {
   const IntLanes magnitude = bits & 0x7fffffff;
   IntLanes clamped = magnitude;
   if constexpr (!kBounded) clamped = magnitude > kLargest ? IntLanes{} + kLargest : magnitude;
-  const FloatLanes shifted = float_lanes(clamped) + __builtin_bit_cast(float, kSubnormal);
+  const Vec shifted = float_lanes(clamped) + Vec::broadcast(__builtin_bit_cast(float, kSubnormal));
   const IntLanes odd = (clamped >> kDropped) & 1;
   const IntLanes normal = (clamped + odd + ((1 << (kDropped - 1)) - 1 - kRebias)) >> kDropped;
   const IntLanes code = clamped < kRebias + (1 << 23) ? int_lanes(shifted) - kSubnormal : normal;

@@ -126,5 +126,22 @@ RMSNORM_INLINE void write_row(const Writer& to, std::int64_t hidden_size, bool d
   if (body.end < hidden_size) to.edge(body.tail, body.end - body.tail, kPairColumns, tail);
 }
 
+// A row in parts that share no column: whole(begin, end) of the body, and of what is less than a
+// VecPair part(column, begin, end), the columns [begin, end) of the VecPair at one.
+template <class Whole, class Part>
+RMSNORM_INLINE void for_each_part(AlignedBody body, std::int64_t hidden_size, const Whole& whole,
+                                  const Part& part) {
+  if (hidden_size < kPairColumns) return part(0, 0, hidden_size);
+  if (body.begin > 0) part(0, 0, body.begin);
+  if (body.begin < body.end) whole(body.begin, body.end);
+  if (body.end < hidden_size) part(body.tail, body.end - body.tail, kPairColumns);
+}
+
+// The elements [begin, end), at the same place of an array of a VecPair's.
+template <class T>
+RMSNORM_INLINE void copy_part(T* to, const T* from, std::int64_t begin, std::int64_t end) {
+  __builtin_memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin) * sizeof(T));
+}
+
 }  // namespace
 }  // namespace rmsnorm::cpu

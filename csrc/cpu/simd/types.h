@@ -75,22 +75,22 @@ void with_order(DType dtype, CastOrder order, const Function& function) {
   });
 }
 
-// A reference to any function (begin, arguments): what takes one is compiled once for all.
+// A reference to any function (arguments): what takes one is compiled once for all.
 template <class Signature>
 class FunctionRef;
-template <class... Arguments>
-class FunctionRef<void(Arguments...)> {
+template <class Result, class... Arguments>
+class FunctionRef<Result(Arguments...)> {
  public:
   template <class Function>
   FunctionRef(const Function& function)
-      : object_(&function), call_([](const void* object, Arguments... arguments) {
-          (*static_cast<const Function*>(object))(arguments...);
+      : object_(&function), call_([](const void* object, Arguments... arguments) -> Result {
+          return (*static_cast<const Function*>(object))(arguments...);
         }) {}
-  void operator()(Arguments... arguments) const { call_(object_, arguments...); }
+  Result operator()(Arguments... arguments) const { return call_(object_, arguments...); }
 
  private:
   const void* object_;
-  void (*call_)(const void*, Arguments...);
+  Result (*call_)(const void*, Arguments...);
 };
 
 template <class T>

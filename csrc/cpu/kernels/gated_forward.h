@@ -1,0 +1,113 @@
+// Forward of rows with a gate.
+#pragma once
+
+#include "forward_rows.h"
+#include "gated_folds.h"
+
+namespace rmsnorm::cpu {
+namespace {
+
+// y of gated x, before its cast.
+template <class X, bool kLlama>
+RMSNORM_INLINE VecPair gated_y(VecPair x, VecPair gate, VecPair w, Vec rstd, GateOrder order) {
+  constexpr Rounding<X, kLlama, Floats::kQuietNaN> round;
+  const VecPair s = silu(gate);
+  if (order == GateOrder::kAfterNorm) return gated_y_of(xhat_of(x, rstd), w, s, round);
+  return y_of(xhat_of(gated_x_of(x, s), rstd), w, round);
+}
+
+// Columns of a row from one on.
+template <class X>
+struct GatedInput {
+  const X* x;
+  const X* gate;
+  const float* kept;  // what KeptRows has of them; null if nothing
+  WeightPairs<X> w;   // of null if there is no weight
+};
+
+template <class X>
+using GatedScale = void (*)(const GatedInput<X>&, GateOrder, float rstd, std::int64_t count, X* y);
+
+// y of the first `count` columns, in whole VecPairs. The code is long: all parts of a row share it.
+template <class X, bool kLlama>
+[[gnu::noinline]] void scale_gated(const GatedInput<X>& input, GateOrder order, float row_rstd,
+                                   std::int64_t count, X* y) {
+  constexpr Rounding<X, kLlama, Floats::kQuietNaN> round;
+  const GatedInput<X> from = input;  // what is stored could be anywhere
+  const Vec rstd = Vec::broadcast(row_rstd);
+  for (std::int64_t j = 0; j < count; j += kPairColumns) {
+    const VecPair w = from.w.a == nullptr ? filled(zero_pair(), 1.0f) : from.w.at(j);
+    VecPair value;
+    if (from.kept != nullptr) {
+      value = y_of(xhat_of(load_floats<kInterleaved<X>>(from.kept + j), rstd), w, round);
+    } else {
+      value =
+          gated_y<X, kLlama>(load_pair<X>(from.x + j), load_pair<X>(from.gate + j), w, rstd, order);
+    }
+    store_pair<X, Floats::kQuietNaN>(y + j, value);
+  }
+}
+
+template <class X>
+[[gnu::noinline]] void scale_gated_row(const ForwardArgs& args, const Weights<X>& weights,
+                                       std::int64_t row, float rstd, const float* kept,
+                                       GatedScale<X> scale) {
+  const std::int64_t hidden_size = args.shape.hidden_size;
+  const GateOrder order = args.options.gate_order;
+  const X* const x = row_of<X>(args.x, row);
+  const X* const gate = row_of<X>(args.gate, row);
+  X* const y = row_of<X>(args.y, row);
+  const bool is_weighted = args.weight.data != nullptr;
+  const auto whole = [&](std::int64_t begin, std::int64_t end) {
+    GatedInput<X> input{x + begin, gate + begin, kept == nullptr ? nullptr : kept + begin, {}};
+    if (is_weighted) input.w = weights.from(begin);
+    scale(input, order, rstd, end - begin, y + begin);
+  };
+  const auto part = [&](std::int64_t column, std::int64_t begin, std::int64_t end) {
+    alignas(64) X values[3][kPairColumns] = {};
+    alignas(64) float w[kPairColumns];
+    alignas(64) float kept_part[kPairColumns] = {};
+    copy_part(values[0], x + column, begin, end);
+    copy_part(values[1], gate + column, begin, end);
+    GatedInput<X> input{values[0], values[1], nullptr, {}};
+    if (kept != nullptr) {
+      copy_part(kept_part, kept + column, begin, end);
+      input.kept = kept_part;
+    }
+    if (is_weighted) {
+      store_floats<false>(w, weights.masked(column, begin, end));
+      input.w = {w, w + Vec::kLanes};
+    }
+    scale(input, order, rstd, kPairColumns, values[2]);
+    copy_part(y + column, values[2], begin, end);
+  };
+  for_each_part(aligned_body(y, hidden_size), hidden_size, whole, part);
+}
+
+template <class X, bool kLlama>
+void forward_gated_rows(const ForwardArgs& args, Range rows, Stores, const void* prepared) {
+  const Weights<X> weights(args.weight, prepared);
+  const std::int64_t together = rows_together(args.shape.hidden_size);
+  alignas(64) float memory[KeptRows::kMost];
+  KeptRows kept;
+  kept.stride = ceil_div(args.shape.hidden_size, kPairColumns) * kPairColumns;
+  if (args.options.gate_order == GateOrder::kBeforeNorm &&
+      together * kept.stride <= KeptRows::kMost) {
+    kept.data = memory;
+  }
+  for (std::int64_t first = rows.begin; first < rows.end; first += together) {
+    const std::int64_t count = rows.end - first < together ? rows.end - first : together;
+    alignas(64) float sums[2 * Vec::kLanes];
+    alignas(64) float rstds[Vec::kLanes];
+    fold_x<X>(args, first, count, sums, kept);
+    const Vec folds = together > 1 ? Vec::load(sums) : Vec::broadcast(sums[0]);
+    store_rstd<X>(args, folds, first, count, rstds);
+    for (std::int64_t r = 0; r < count; ++r) {
+      const float* const row = kept.data == nullptr ? nullptr : kept.data + r * kept.stride;
+      scale_gated_row<X>(args, weights, first + r, rstds[r], row, scale_gated<X, kLlama>);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rmsnorm::cpu

@@ -1,0 +1,93 @@
+// silu(z) = z / (1 + exp(-z)) and its derivative, in float32. A library's exp differs from the
+// next one's, so all is spelled out here, operation by operation, each rounded to nearest even.
+//
+// V is a float or a vector of floats (cpu/simd/silu_vectors.h). Besides what formula.h asks for, it
+// has those functions that stand below for float.
+#pragma once
+
+#include "formula.h"
+
+namespace rmsnorm {
+namespace {
+
+// A V of nothing but `value`; the first argument says which V.
+RMSNORM_FORMULA float filled(float, float value) { return value; }
+
+#if defined(__CUDACC__)
+RMSNORM_FORMULA float divide(float a, float b) { return __fdiv_rn(a, b); }
+RMSNORM_FORMULA float minus_magnitude(float z) { return -fabsf(z); }
+#else
+RMSNORM_FORMULA float divide(float a, float b) { return a / b; }
+RMSNORM_FORMULA float minus_magnitude(float z) { return -__builtin_fabsf(z); }
+#endif
+
+// The greater of z and `least`, the lesser of z and `most`. NaN stays NaN.
+RMSNORM_FORMULA float at_least(float z, float least) { return z < least ? least : z; }
+RMSNORM_FORMULA float at_most(float z, float most) { return z > most ? most : z; }
+
+// `positive` where z >= 0, elsewhere `other`.
+RMSNORM_FORMULA float choose(float z, float positive, float other) {
+  return z >= 0 ? positive : other;
+}
+
+// 2^(k - 127), where 0 < k < 255 are the lowest 9 bits of t.
+RMSNORM_FORMULA float power_of_low_bits(float t) {
+  return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, t) << 23);
+}
+
+// Below it, exp is less than half of the smallest number, and silu is -0.
+static constexpr float kLeastExponent = -128.0f;
+
+// exp(x) for kLeastExponent <= x <= 0, at most 1 ulp from the true value, subnormal ones included;
+// exp(0) = 1, exp(NaN) = NaN.
+//
+// x = n ln 2 + r with a whole number n, |r| <= ln 2 / 2, and exp(x) = 2^n exp(r):
+//   n  rounded where the last place of a sum is 1. The same sum then has n + 127 + 64 in its lowest
+//      bits, which are the exponent of 2^(n + 64).
+//   r  with ln 2 in two parts. The first has 16 bits: n times it is exact, and so is x minus that.
+//   exp(r)  1 + r + c2 r^2 + ... + c6 r^6, at most 0.053 * 2^-24 of it away: minimax, each
+//      coefficient rounded before the next ones were sought.
+//   2^n  in two steps. The first is exact, since with 2^64 every result is a normal number; the
+//      second rounds, where the result is subnormal.
+template <class V>
+RMSNORM_FORMULA V exp_of(V x) {
+  const auto c = [x](float value) { return filled(x, value); };
+  constexpr float kSum = 0x1.8p23f + 127 + 64;
+  const V t = fma(x, c(0x1.715476p+0f), c(kSum));
+  const V n = t + c(-kSum);
+  V r = fma(n, c(-0x1.62e4p-1f), x);
+  r = fma(n, c(-0x1.7f7d1cp-20f), r);
+  V p = fma(c(0x1.6a3d04p-10f), r, c(0x1.123856p-7f));
+  p = fma(p, r, c(0x1.5558bep-5f));
+  p = fma(p, r, c(0x1.555494p-3f));
+  p = fma(p, r, c(0x1.fffffcp-2f));
+  p = fma(p, r, c(1.0f));
+  p = fma(p, r, c(1.0f));
+  return p * power_of_low_bits(t) * c(0x1p-64f);
+}
+
+// exp of a negative number alone, lest it overflow: silu(z) = z e / (1 + e) where z < 0, with
+// e = exp(-|z|). Clamped, -Inf times 0 is no NaN: silu(-Inf) is -0. silu(-0) is -0.
+template <class V>
+RMSNORM_FORMULA V silu(V z) {
+  const V x = at_least(minus_magnitude(z), kLeastExponent);
+  const V e = exp_of(x);
+  return divide(choose(z, z, x * e), e + filled(z, 1.0f));
+}
+
+// silu'(z) = s (1 + z (1 - s)) with s = 1 / (1 + exp(-z)). 1 - s is the s of -z, which has all its
+// digits where s is almost 1. Clamped, z times 0 is no NaN: the limits are 0 and 1.
+template <class V>
+RMSNORM_FORMULA V silu_derivative(V z) {
+  const V x = at_least(minus_magnitude(z), kLeastExponent);
+  const V e = exp_of(x);
+  const V one = filled(z, 1.0f);
+  const V larger = divide(one, e + one);
+  const V smaller = e * larger;
+  const V clamped = at_most(at_least(z, kLeastExponent), -kLeastExponent);
+  const V other = choose(z, smaller, larger);
+  return choose(z, larger, smaller) * fma(clamped, other, one);
+}
+
+}  // namespace
+}  // namespace rmsnorm
