@@ -1,6 +1,7 @@
 // The oracle's backward against central differences of its forward: what everything else is
 // measured by is measured itself.
 
+import { gatedBackward, gatedLoss } from '../support/gated';
 import { backward, forward, type Problem } from '../support/reference';
 import { normals } from '../support/support';
 
@@ -85,5 +86,24 @@ describe.each<[string, Problem]>([
       const ofWeight = difference({ ...problem, weight: ones }, 'weight', j);
       expect(Math.abs((gradients.dweight[j] as number) - ofWeight)).toBeLessThan(rounding);
     }
+  });
+});
+
+describe.each(['after-norm', 'before-norm'] as const)('with a gate, %s', (gateOrder) => {
+  const gate = normals(4, rows * hiddenSize, 2);
+  const problem = { ...base, weight, gate, gateOrder };
+  const gradients = gatedBackward(problem, dy);
+  // Third derivatives are of the size of the gradients: a step of 1e-4 truncates about 1e-9 of them.
+  const small = 1e-4;
+  test.each(['x', 'gate', 'weight'] as const)('the gradient of %s', (name) => {
+    const gradient = { x: gradients.dx, gate: gradients.dgate, weight: gradients.dweight }[name];
+    gradient.forEach((value, i) => {
+      const at = (offset: number) => {
+        const values = Float64Array.from(problem[name]);
+        values[i] = (values[i] as number) + offset;
+        return gatedLoss({ ...problem, [name]: values }, dy);
+      };
+      expect((at(small) - at(-small)) / (2 * small)).toBeCloseTo(value, 6);
+    });
   });
 });

@@ -53,7 +53,8 @@ function foldDepth({ hiddenSize, isFloat64 }: Problem): number {
 function rstdError(problem: Problem, row: number, rstd: number): number {
   const { u, tiny } = precisionOf(problem);
   const inMean = isRescaled(problem, row) ? 0 : tiny * rstd * rstd;
-  return (((foldDepth(problem) + 3) / 2 + 2) * u + inMean + tiny / rstd) * secondOrder;
+  const ofX = problem.xError ?? 0;
+  return (((foldDepth(problem) + 3) / 2 + 2) * u + ofX + inMean + tiny / rstd) * secondOrder;
 }
 
 /** Whether all squares of a row are below float32's range, and nothing is added to them. */
@@ -71,7 +72,7 @@ function scaleRoundings({ weight, weightOffset }: Problem): number {
 }
 
 /** Of T(value), absolute, if value is off by at most `error`. */
-function roundedError(value: number, error: number, round: Round | null): number {
+export function roundedError(value: number, error: number, round: Round | null): number {
   if (round === null) return error;
   const rounded = round(value);
   return max(round(value + error) - rounded, rounded - round(value - error));
@@ -80,7 +81,8 @@ function roundedError(value: number, error: number, round: Round | null): number
 /** Of xhat as it is multiplied by w and by dy, absolute; `relative` is rstd's. */
 function xhatError(problem: Problem, xhat: number, relative: number): number {
   const { u, tiny } = precisionOf(problem);
-  return roundedError(xhat, abs(xhat) * (relative + u) * secondOrder + tiny, problem.round);
+  const ofXhat = relative + u + (problem.xError ?? 0);
+  return roundedError(xhat, abs(xhat) * ofXhat * secondOrder + tiny, problem.round);
 }
 
 export interface ForwardErrors {
@@ -120,7 +122,7 @@ export interface BackwardErrors {
  * dx = rstd * (g - xhat * cbar), cbar = rstd * mean(g * x): of cbar, the fold, the two products and
  * 1/H round; then xhat, the fused g - xhat * cbar and the product with rstd. Terms are bounded by
  * |g| and |xhat| * G where G = rstd * mean(|g * x|). Products g * x that underflow move their mean by
- * less than `tiny`. A sum with dsum rounds once more.
+ * less than `tiny`. A sum with dsum rounds once more. `dyErrors`: by how much dy may be off, absolute.
  *
  * dweight: a chain over the rows of a group, then a tree over the groups.
  */
@@ -129,8 +131,9 @@ export function backwardErrors(
   dy: ArrayLike<number>,
   storedRstd?: ArrayLike<number>,
   dsum: ArrayLike<number> | null = null,
+  dyErrors?: ArrayLike<number>,
 ): BackwardErrors {
-  const { x, hiddenSize, round } = problem;
+  const { x, hiddenSize, round, xError: ofX = 0 } = problem;
   const { u, tiny } = precisionOf(problem);
   const rstd = storedRstd ?? forward(problem).rstd;
   const dx = new Float64Array(x.length);
@@ -146,9 +149,12 @@ export function backwardErrors(
     for (let j = 0; j < hiddenSize; ++j) {
       const i = r * hiddenSize + j;
       const product = (dy[i] as number) * scaleAt(problem, j);
-      const inProduct = abs(product) * scaleRoundings(problem) * u * secondOrder;
+      const ofDy = dyErrors?.[i] ?? 0;
+      const inProduct =
+        (abs(product) * scaleRoundings(problem) * u + abs(scaleAt(problem, j)) * ofDy) *
+        secondOrder;
       const isRounded = problem.weight !== null;
-      const error = isRounded ? roundedError(product, inProduct + tiny, round) : 0;
+      const error = isRounded ? roundedError(product, inProduct + tiny, round) : ofDy;
       const size = abs(isRounded ? (round?.(product) ?? product) : product) + error;
       const part = (scale * abs(x[i] as number)) / hiddenSize;
       gError[j] = error;
@@ -156,14 +162,15 @@ export function backwardErrors(
       mean += part * size;
       meanError += part * error;
     }
-    const cbarError = meanError + mean * ((foldDepth(problem) + 3) * u + ofRstd) + scale * tiny;
+    const cbarError =
+      meanError + mean * ((foldDepth(problem) + 3) * u + ofRstd + ofX) + scale * tiny;
     for (let j = 0; j < hiddenSize; ++j) {
       const i = r * hiddenSize + j;
       const xhat = (x[i] as number) * scale;
       const size = (g[j] as number) + abs(xhat) * mean;
       const inDifference =
         (gError[j] as number) +
-        abs(xhat) * (cbarError + mean * (ofRstd + u)) +
+        abs(xhat) * (cbarError + mean * (ofRstd + ofX + u)) +
         size * (u + ofRstd + u);
       const inFormula = scale * inDifference * secondOrder + tiny * (1 + scale);
       const added = dsum?.[i] ?? 0;
@@ -172,7 +179,8 @@ export function backwardErrors(
 
       const error = xhatError(problem, xhat, ofRstd);
       const hat = abs(round?.(xhat) ?? xhat) + error;
-      const inTerm = abs(dy[i] as number) * (error + hat * roundings * u);
+      const ofDy = dyErrors?.[i] ?? 0;
+      const inTerm = (abs(dy[i] as number) + ofDy) * (error + hat * roundings * u) + hat * ofDy;
       dweight[j] = (dweight[j] as number) + inTerm * secondOrder + tiny;
     }
   }

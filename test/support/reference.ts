@@ -41,6 +41,8 @@ export interface Problem {
   readonly round: Round | null;
   /** Of float64 tensors, for which the operator rounds nothing to float32. */
   readonly isFloat64?: boolean;
+  /** By how much the operator's x may be off, relative, where it is a product. */
+  readonly xError?: number;
 }
 
 /** eps and weightOffset as the operator computes with them. */
