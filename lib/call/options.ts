@@ -85,7 +85,12 @@ export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
    * it receives the codes: an `Int8Array` for int8, a `Uint8Array` of the bits for float8, a
    * DeviceBuffer of that dtype, or a tensor of one; then it may overlap nothing.
    */
-  readonly out?: AnyInput | CodeArray | TensorLike<CodeArray> | undefined;
+  readonly out?:
+    | AnyInput
+    | CodeArray
+    | DeviceBuffer<QuantizedDType>
+    | TensorLike<CodeArray | DeviceBuffer<QuantizedDType>>
+    | undefined;
   /** Receives rstd, and is returned: (rows), a `Float64Array` if x is one. */
   readonly rstdOut?: RstdArray | DeviceBuffer | undefined;
   /**
