@@ -80,7 +80,7 @@ function fastest(result: CaseResult, isWanted: (name: string) => boolean): strin
 
 /** What README.md shows. */
 function isShown({ device, dtype, op }: CaseResult): boolean {
-  return device === 'cpu' && dtype === 'float32' && op !== 'residual';
+  return device === 'cpu' && dtype === 'float32' && (op === 'forward' || op === 'backward');
 }
 
 /** Float32 on the CPU in few columns. */

@@ -1,10 +1,13 @@
-import { rmsNorm, toBFloat16, toFloat16, type DType } from 'fused-rmsnorm';
+import { rmsNorm, toBFloat16, toFloat16, type DeviceBuffer, type DType } from 'fused-rmsnorm';
 
-import { eps, type Case } from './cases';
+import { eps, type Case, type Op } from './cases';
 import { fillRandom } from './random';
 
 /** Elements of a dtype: of 16 bits, their bits. */
 export type Elements = Float32Array | Float64Array | Uint16Array;
+
+/** What holds codes of int8 beside elements in such memory. */
+export type CodesOf<Memory> = Memory extends DeviceBuffer ? DeviceBuffer<'int8'> : Int8Array;
 
 /** The memory of a case, in its dtype. What its operation does not have is of length 0. */
 export interface Arrays {
@@ -12,38 +15,47 @@ export interface Arrays {
   readonly x: Elements;
   /** (hiddenSize), random in [-2, 2). */
   readonly weight: Elements;
-  /** y, or dx of backward: (rows, hiddenSize). */
+  /** y, or dx of backward: (rows, hiddenSize). Not of quantize. */
   readonly out: Elements;
   /** Of backward: (rows, hiddenSize), random in [-2, 2). */
   readonly dy: Elements;
   /** Of backward: (hiddenSize). */
   readonly dweight: Elements;
-  /** Of backward: forward's, (rows). */
+  /** Of backward: forward's, (rows). Of quantize: memory for it. */
   readonly rstd: Float32Array | Float64Array;
   /** Of residual: (rows, hiddenSize), random in [-2, 2). */
   readonly residual: Elements;
   /** Of residual: x + residual, (rows, hiddenSize). */
   readonly sum: Elements;
+  /** Of gated: (rows, hiddenSize), random in [-2, 2). */
+  readonly gate: Elements;
+  /** Of quantize: y / scale, (rows, hiddenSize). */
+  readonly codes: Int8Array;
+  /** Of quantize: (rows). */
+  readonly scales: Float32Array;
 }
 
 export function makeArrays({ op, rows, hiddenSize, dtype }: Case): Arrays {
   const size = rows * hiddenSize;
-  const ofBackward = op === 'backward' ? 1 : 0;
-  const ofResidual = op === 'residual' ? 1 : 0;
+  const only = (owner: Op, length: number) => (op === owner ? length : 0);
   const x = randomValues(dtype, size, 1);
   const weight = randomValues(dtype, hiddenSize, 2);
-  const rstd = new (dtype === 'float64' ? Float64Array : Float32Array)(ofBackward * rows);
-  const out = zeros(dtype, size);
+  const rstds = only('backward', rows) + only('quantize', rows);
+  const rstd = new (dtype === 'float64' ? Float64Array : Float32Array)(rstds);
+  const out = zeros(dtype, size - only('quantize', size));
   if (op === 'backward') rmsNorm.forward(x, weight, { dtype, eps, out, rstdOut: rstd });
   return {
     x,
     weight,
     rstd,
     out,
-    dy: randomValues(dtype, ofBackward * size, 3),
-    dweight: zeros(dtype, ofBackward * hiddenSize),
-    residual: randomValues(dtype, ofResidual * size, 4),
-    sum: zeros(dtype, ofResidual * size),
+    dy: randomValues(dtype, only('backward', size), 3),
+    dweight: zeros(dtype, only('backward', hiddenSize)),
+    residual: randomValues(dtype, only('residual', size), 4),
+    sum: zeros(dtype, only('residual', size)),
+    gate: randomValues(dtype, only('gated', size), 5),
+    codes: new Int8Array(only('quantize', size)),
+    scales: new Float32Array(only('quantize', rows)),
   };
 }
 

@@ -1,7 +1,13 @@
 import type { CastOrder, DType } from 'fused-rmsnorm';
 
-/** `'residual'`: forward of x + residual, and the sum. */
-export type Op = 'forward' | 'backward' | 'residual';
+/** Those of plans and of most rivals. `'residual'`: forward of x + residual, and the sum. */
+export type PlainOp = 'forward' | 'backward' | 'residual';
+
+/**
+ * `'quantize'`: forward to codes of int8 and the scale of each row. `'gated'`: forward with a gate
+ * after the norm.
+ */
+export type Op = PlainOp | 'quantize' | 'gated';
 
 /** An operation on a shape in a dtype: what is timed. */
 export interface Case {
@@ -22,12 +28,24 @@ export const elementBytes: Readonly<Record<DType, number>> = {
   float64: 8,
 };
 
-/** Matrices of (rows, hiddenSize) that an operation reads or writes, each once. */
+/** Matrices of (rows, hiddenSize) in the case's dtype that an operation reads or writes, each once. */
 export const matrices: Readonly<Record<Op, number>> = {
   forward: 2, // x, y
   backward: 3, // dy, x, dx
   residual: 4, // x, residual, sum, y
+  quantize: 1, // x
+  gated: 3, // x, gate, y
 };
+
+export function isPlain({ op }: Pick<Case, 'op'>): boolean {
+  return op !== 'quantize' && op !== 'gated';
+}
+
+/** Why nobody computes a case; null of one that is there. */
+export function whyImpossible(one: Case): string | null {
+  if (isPlain(one) || one.dtype !== 'float64') return null;
+  return 'float64 is neither quantised nor gated';
+}
 
 export const castOrders: readonly CastOrder[] = ['llama', 'float'];
 
@@ -52,9 +70,13 @@ export function callName({ rows, hiddenSize }: Pick<Case, 'rows' | 'hiddenSize'>
   return `call ${rows}x${hiddenSize}`;
 }
 
-/** Bytes that must move: each matrix once. Weight and rstd are left out, as they are small. */
+/**
+ * Bytes that must move: each matrix once, and a byte for each code and a float32 for each scale.
+ * Weight and rstd are left out, as they are small.
+ */
 export function minimumBytes({ op, rows, hiddenSize, dtype }: Case): number {
-  return matrices[op] * rows * hiddenSize * elementBytes[dtype];
+  const bytes = matrices[op] * rows * hiddenSize * elementBytes[dtype];
+  return op === 'quantize' ? bytes + rows * (hiddenSize + 4) : bytes;
 }
 
 /** What every subject adds to the mean square. */

@@ -1,6 +1,6 @@
 import { fromBFloat16, fromFloat16 } from 'fused-rmsnorm';
 
-import type { Arrays, Elements } from './arrays';
+import type { Arrays, CodesOf, Elements } from './arrays';
 import { caseName, eps, type Case } from './cases';
 import { Failure } from '../environment/failure';
 
@@ -9,15 +9,23 @@ import { Failure } from '../environment/failure';
  * subject; it is checked where it is there.
  */
 export type Answer<Memory = Elements> = Readonly<
-  Partial<Record<'y' | 'dx' | 'dweight' | 'sum' | 'rstd', Memory>>
+  Partial<
+    Record<'y' | 'dx' | 'dweight' | 'sum' | 'rstd' | 'scales', Memory> &
+      Record<'codes', CodesOf<Memory>>
+  >
 >;
+
+/** What a case writes to. */
+type Outputs<Memory> = Record<'out' | 'sum' | 'dweight' | 'scales', Memory> &
+  Record<'codes', CodesOf<Memory>>;
 
 /** What a case writes into memory that is there already. */
 export function answerIn<Memory = Elements>(
   { op }: Case,
-  { out, sum, dweight }: Record<'out' | 'sum' | 'dweight', Memory>,
+  { out, sum, dweight, codes, scales }: Outputs<Memory>,
 ): Answer<Memory> {
   if (op === 'backward') return { dx: out, dweight };
+  if (op === 'quantize') return { codes, scales };
   return op === 'residual' ? { y: out, sum } : { y: out };
 }
 
@@ -37,6 +45,9 @@ function toleranceOf({ dtype, hiddenSize }: Case): number {
   if (dtype === 'float16') return 2 ** -10;
   return (32 + 2 * Math.sqrt(hiddenSize)) * (dtype === 'float32' ? 2 ** -24 : 2 ** -53);
 }
+
+/** Of int8: what the largest of a row becomes. */
+const largestCode = 127;
 
 /** The smallest normal float16, and how far a smaller number is off when it is rounded to float16. */
 const smallestFloat16 = 2 ** -14;
@@ -62,7 +73,7 @@ export class Verifier {
   /** Throws if an answer is wrong: a benchmark of a wrong answer is worth nothing. */
   check(subject: string, answer: Answer, norm: Norm = 'rms-norm'): void {
     const { op } = this.#one;
-    const compareRow = (name: keyof Answer, r: number, expected: Float64Array) => {
+    const compareRow = (name: 'y' | 'dx' | 'sum', r: number, expected: Float64Array) => {
       this.#compare(subject, name, answer[name], r, expected, this.#allowedOf(expected));
     };
     for (const r of rowsToCheck(this.#one)) {
@@ -71,7 +82,9 @@ export class Verifier {
       if (op === 'backward') {
         compareRow('dx', r, backwardRow(this.#row(this.#arrays.dy, r), x, weight));
       } else {
-        compareRow('y', r, forwardRow(norm === 'layer-norm' ? centred(x) : x, weight));
+        const y = forwardRow(norm === 'layer-norm' ? centred(x) : x, weight);
+        if (op === 'quantize') this.#checkCodes(subject, answer, r, y);
+        else compareRow('y', r, op === 'gated' ? this.#gated(y, r) : y);
       }
       if (op === 'residual') compareRow('sum', r, this.#sum(r));
       if (answer.rstd !== undefined) this.#checkRstd(subject, answer.rstd, r, rstdOf(x));
@@ -85,8 +98,9 @@ export class Verifier {
   /** How far each element of a row may be off. */
   #allowedOf(row: Float64Array): Float64Array {
     const largest = row.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-    // One rounding more, of x + residual.
-    const roundings = this.#one.op === 'residual' ? 3 : 2;
+    // One rounding more: of x + residual, or of y before it is gated.
+    const { op } = this.#one;
+    const roundings = op === 'residual' || op === 'gated' ? 3 : 2;
     return row.map(() => (roundings / 2) * this.#tolerance * largest);
   }
 
@@ -101,14 +115,49 @@ export class Verifier {
   ): void {
     const { rows, hiddenSize } = this.#one;
     const length = name === 'dweight' ? hiddenSize : rows * hiddenSize;
-    if (actual?.length !== length) {
-      throw this.#wrong(subject, `${name}, its elements`, actual?.length ?? 'none', length);
-    }
-    const row = this.#row(actual, r);
+    this.#checkLength(subject, name, actual, length);
+    this.#compareValues(subject, name, this.#row(actual, r), r, expected, allowed);
+  }
+
+  #checkLength<A extends Elements | Int8Array>(
+    subject: string,
+    name: keyof Answer,
+    actual: A | undefined,
+    length: number,
+  ): asserts actual is A {
+    if (actual?.length === length) return;
+    throw this.#wrong(subject, `${name}, its elements`, actual?.length ?? 'none', length);
+  }
+
+  #compareValues(
+    subject: string,
+    name: keyof Answer,
+    row: Floats,
+    r: number,
+    expected: Float64Array,
+    allowed: Float64Array,
+  ): void {
     expected.forEach((value, j) => {
       if (Math.abs((row[j] as number) - value) <= (allowed[j] as number)) return;
       throw this.#wrong(subject, `${name} at row ${r}, column ${j}`, row[j] as number, value);
     });
+  }
+
+  /** The scale of a row, and what its codes stand for, which may be off by half a step more. */
+  #checkCodes(subject: string, { codes, scales }: Answer, r: number, y: Float64Array): void {
+    const { rows, hiddenSize } = this.#one;
+    this.#checkLength(subject, 'scales', scales, rows);
+    this.#checkLength(subject, 'codes', codes, rows * hiddenSize);
+    const allowed = this.#allowedOf(y);
+    const largest = y.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+    const scale = scales[r] as number;
+    if (!(Math.abs(scale - largest / largestCode) <= (allowed[0] as number) / largestCode)) {
+      throw this.#wrong(subject, `scales at row ${r}`, scale, largest / largestCode);
+    }
+    const row = codes.subarray(r * hiddenSize, (r + 1) * hiddenSize);
+    const values = Float64Array.from(row, (code) => code * scale);
+    const steps = allowed.map((distance) => distance + scale / 2);
+    this.#compareValues(subject, 'codes', values, r, y, steps);
   }
 
   #checkRstd(subject: string, rstd: Elements, r: number, expected: number): void {
@@ -158,6 +207,11 @@ export class Verifier {
     return Float64Array.from(x, (value, j) => value + (residual[j] as number));
   }
 
+  #gated(y: Float64Array, r: number): Float64Array {
+    const gate = this.#row(this.#arrays.gate, r);
+    return y.map((value, j) => value * silu(gate[j] as number));
+  }
+
   #row(elements: Elements, r: number): Floats {
     const { hiddenSize, dtype } = this.#one;
     const row = elements.subarray(r * hiddenSize, (r + 1) * hiddenSize);
@@ -198,6 +252,10 @@ function centred(x: Floats): Float64Array {
 function forwardRow(x: Floats, weight: Floats): Float64Array {
   const rstd = rstdOf(x);
   return Float64Array.from(x, (value, j) => value * rstd * (weight[j] as number));
+}
+
+function silu(z: number): number {
+  return z / (1 + Math.exp(-z));
 }
 
 function backwardRow(dy: Floats, x: Floats, weight: Floats): Float64Array {

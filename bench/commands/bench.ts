@@ -70,7 +70,7 @@ export function benchCommand(rivals: readonly Rival[]): Command {
     .addOption(
       new Option(
         '--op <names>',
-        'forward, backward, residual; both: the first two; call: see below',
+        'forward, backward, residual, quantize, gated; both: the first two; call: see below',
       )
         .argParser(readOps)
         .default(['forward', 'backward'], 'both'),

@@ -21,7 +21,7 @@ function namesIn<T extends string>(text: string, known: readonly T[]): T[] {
 export type NamedOp = Op | 'call';
 
 export function readOps(text: string): NamedOp[] {
-  const names = ['forward', 'backward', 'residual', 'both', 'call'] as const;
+  const names = ['forward', 'backward', 'residual', 'quantize', 'gated', 'both', 'call'] as const;
   const ops = namesIn(text, names).flatMap((op): readonly NamedOp[] =>
     op === 'both' ? ['forward', 'backward'] : [op],
   );

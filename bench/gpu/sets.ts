@@ -1,18 +1,22 @@
 import { DeviceBuffer, type DeviceDType, type Stream } from 'fused-rmsnorm';
 
 import type { Arrays } from '../cases/arrays';
-import { elementBytes, matrices, type Case, type Op } from '../cases/cases';
+import { elementBytes, isPlain, minimumBytes, type Case, type Op } from '../cases/cases';
 import { answerIn, type Answer } from '../cases/verify';
 import { byPlan, intoFresh, intoGiven, planOf, type MemorySet } from '../subjects/ours';
 
 type BufferSet = MemorySet<DeviceBuffer>;
 
-/** The matrices of an operation, those that are read first: what is copied onto the others. */
+/** The matrices of an operation in the case's dtype. */
 const layouts: Readonly<Record<Op, readonly (keyof Arrays)[]>> = {
   forward: ['x', 'out'],
   backward: ['x', 'dy', 'out'],
   residual: ['x', 'residual', 'sum', 'out'],
+  quantize: ['x'],
+  gated: ['x', 'gate', 'out'],
 };
+
+const inputs = ['x', 'dy', 'residual', 'gate'] as const;
 
 /** Sets start at addresses that suit every access. */
 const alignment = 512;
@@ -26,46 +30,59 @@ export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream
   const { device } = stream;
   const where = { stream };
   const size = one.rows * one.hiddenSize;
-  const half = Math.floor((matrices[one.op] * size) / 2);
-  const step = alignment / elementBytes[dtype];
-  const stride = Math.ceil((matrices[one.op] * size) / step) * step;
+  const moved = Math.floor(minimumBytes(one) / elementBytes[dtype]);
+  const half = Math.floor(moved / 2);
+  const alignedTo = (bytes: number, length: number) => {
+    const step = alignment / bytes;
+    return Math.ceil(length / step) * step;
+  };
+  const stride = alignedTo(elementBytes[dtype], moved);
+  const codeStride = alignedTo(1, arrays.codes.length);
 
   const memory = new DeviceBuffer(count * stride, dtype, { device });
+  const codeMemory = new DeviceBuffer(count * codeStride, 'int8', { device });
   const shared = {
     weight: DeviceBuffer.from(arrays.weight, { dtype, stream }),
     dweight: new DeviceBuffer(arrays.dweight.length, dtype, { device }),
     rstd: DeviceBuffer.from(arrays.rstd, { dtype: 'float32', stream }),
+    scales: new DeviceBuffer(arrays.scales.length, 'float32', { device }),
   };
-  const buffers = [memory, ...Object.values(shared)];
+  const buffers: { dispose(): void }[] = [memory, codeMemory, ...Object.values(shared)];
   const part = (begin: number, length: number) => {
     const buffer = memory.subarray(begin, begin + length);
     buffers.push(buffer);
     return buffer;
   };
-  const setAt = (begin: number): BufferSet => {
+  const setAt = (index: number): BufferSet => {
+    const begin = index * stride;
     const matrix = (name: keyof Arrays) => {
-      const index = layouts[one.op].indexOf(name);
-      return index < 0 ? part(begin, 0) : part(begin + index * size, size);
+      const place = layouts[one.op].indexOf(name);
+      return place < 0 ? part(begin, 0) : part(begin + place * size, size);
     };
+    const firstCode = index * codeStride;
+    const codes = codeMemory.subarray(firstCode, firstCode + arrays.codes.length);
+    buffers.push(codes);
     const [x, dy, residual] = [matrix('x'), matrix('dy'), matrix('residual')];
-    return { ...shared, x, dy, residual, out: matrix('out'), sum: matrix('sum') };
+    const [gate, out, sum] = [matrix('gate'), matrix('out'), matrix('sum')];
+    return { ...shared, x, dy, residual, gate, out, sum, codes };
   };
-  const begins = Array.from({ length: count }, (_, set) => set * stride);
-  const sets = begins.map(setAt);
+  const indices = Array.from({ length: count }, (_, index) => index);
+  const sets = indices.map(setAt);
   const [first, ...others] = sets as [BufferSet, ...BufferSet[]];
-  const plan = planOf(one, first, where);
+  const plan = isPlain(one) ? planOf(one, first, where) : null;
   const toHost = (results: Answer<DeviceBuffer>): Answer =>
     Object.fromEntries(
       Object.entries(results).map(([name, buffer]) => [name, buffer.toHost(where)]),
     );
 
   return {
-    /** The case on each set, into memory that is there; by a plan; into memory made for it. */
+    /** The case on each set, into memory that is there; by a plan, if it has one; into memory made for it. */
     given: sets.map((set) => intoGiven(one, set, where)),
-    planned: sets.map((set) => byPlan(one, set, plan)),
+    planned: plan === null ? null : sets.map((set) => byPlan(one, set, plan)),
     fresh: sets.map((set) => intoFresh(one, set, where)),
     /** Copies that read and write as many bytes as the case does at least. */
-    copies: begins.map((begin) => {
+    copies: indices.map((index) => {
+      const begin = index * stride;
       const [source, target] = [part(begin, half), part(begin + half, half)];
       return () => {
         target.copyFrom(source, where);
@@ -73,11 +90,11 @@ export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream
     }),
     /** What one copy reads, and writes. */
     copiedBytes: half * elementBytes[dtype],
-    /** Inputs become those of the arrays, outputs NaN, on every set. */
+    /** Inputs become those of the arrays, outputs NaN, and codes what no row has, on every set. */
     fill: () => {
-      memory.fill(NaN, where);
-      shared.dweight.fill(NaN, where);
-      for (const name of ['x', 'dy', 'residual'] as const) {
+      for (const outputs of [memory, shared.dweight, shared.scales]) outputs.fill(NaN, where);
+      codeMemory.fill(-128, where);
+      for (const name of inputs) {
         if (arrays[name].length === 0) continue;
         first[name].copyFrom(arrays[name], where);
         for (const set of others) set[name].copyFrom(first[name], where);

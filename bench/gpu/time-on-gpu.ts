@@ -53,14 +53,15 @@ export async function timeOnGpu(
     const fresh = sets.fresh.map((call) => () => {
       for (const buffer of Object.values(call())) buffer.dispose();
     });
-    const graph = graphOf(sets.planned);
+    const { planned } = sets;
+    const graph = graphOf(planned ?? sets.given);
     const launch = () => {
       graph.launch(stream);
     };
     const check = () => {
       const ways = {
         ours: onEach(sets.given),
-        'ours plan': onEach(sets.planned),
+        ...(planned !== null && { 'ours plan': onEach(planned) }),
         'ours graph': launch,
       };
       for (const [name, enqueue] of Object.entries(ways)) {
@@ -74,7 +75,7 @@ export async function timeOnGpu(
     const subjects = [
       subjectOf('ours', timer.calls(sets.given)),
       { ...subjectOf('ours fresh', timer.calls(fresh)), outputs: 'fresh' as const },
-      subjectOf('ours plan', timer.calls(sets.planned)),
+      ...(planned === null ? [] : [subjectOf('ours plan', timer.calls(planned))]),
       subjectOf('ours graph', timer.launches(graph)),
       subjectOf('device copy', timer.calls(sets.copies), 'limit'),
       subjectOf('device copy graph', timer.launches(graphOf(sets.copies)), 'limit'),

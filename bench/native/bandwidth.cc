@@ -1,6 +1,7 @@
 // What this machine moves at most between buffers of a case: copies (one read, one write), sums
-// (two reads, one write) and pairs of copies (two reads, two writes) by the threads and kinds of
-// stores that the kernels themselves can use. The benchmark's yardstick; not part of the package.
+// (two reads, one write), pairs of copies (two reads, two writes) and sums of neighbours (more read
+// than written) by the threads and kinds of stores that the kernels themselves can use. The
+// benchmark's yardstick; not part of the package.
 
 #include <napi.h>
 
@@ -21,9 +22,12 @@ constexpr std::int64_t kPiece = 64 << 10;  // bytes a thread takes at a time
 
 struct Buffers {
   const char* a;
-  const char* b;  // null for a copy
+  const char* b;  // null where nothing is added
   char* destination;
 };
+
+// `begin` and `end` are of destination.
+using Mover = void (*)(const Buffers&, std::int64_t begin, std::int64_t end);
 
 void copy_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
   std::memcpy(buffers.destination + begin, buffers.a + begin,
@@ -38,9 +42,32 @@ void add_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
   for (std::int64_t i = 0; i < (end - begin) / 4; ++i) destination[i] = a[i] + b[i];
 }
 
+// Whole numbers as above, kParts of them into one.
+template <int kParts>
+void narrow_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
+  const auto* a = reinterpret_cast<const std::uint32_t*>(buffers.a + begin * kParts);
+  auto* destination = reinterpret_cast<std::uint32_t*>(buffers.destination + begin);
+  for (std::int64_t i = 0; i < (end - begin) / 4; ++i) {
+    std::uint32_t sum = 0;
+    for (int part = 0; part < kParts; ++part) sum += a[i * kParts + part];
+    destination[i] = sum;
+  }
+}
+
 #if defined(__x86_64__)
 
 // destination is 16-byte aligned, as V8's arrays are.
+template <bool kStreaming>
+__attribute__((target("avx2"))) void store(char* destination, __m256i value) {
+  if (!kStreaming) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(destination), value);
+    return;
+  }
+  auto* to = reinterpret_cast<__m128i*>(destination);
+  _mm_stream_si128(to, _mm256_castsi256_si128(value));
+  _mm_stream_si128(to + 1, _mm256_extracti128_si256(value, 1));
+}
+
 template <bool kAdd, bool kStreaming>
 __attribute__((target("avx2"))) void move_avx2(const Buffers& buffers, std::int64_t begin,
                                                std::int64_t end) {
@@ -51,21 +78,29 @@ __attribute__((target("avx2"))) void move_avx2(const Buffers& buffers, std::int6
       const auto* b = reinterpret_cast<const __m256i*>(buffers.b + i);
       value = _mm256_add_epi32(value, _mm256_loadu_si256(b));
     }
-    if (kStreaming) {
-      auto* to = reinterpret_cast<__m128i*>(buffers.destination + i);
-      _mm_stream_si128(to, _mm256_castsi256_si128(value));
-      _mm_stream_si128(to + 1, _mm256_extracti128_si256(value, 1));
-    } else {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(buffers.destination + i), value);
-    }
+    store<kStreaming>(buffers.destination + i, value);
   }
   if (kStreaming) _mm_sfence();
   if (i < end) (kAdd ? add_plain : copy_plain)(buffers, i, end);
 }
 
-#endif
+template <int kParts, bool kStreaming>
+__attribute__((target("avx2"))) void narrow_avx2(const Buffers& buffers, std::int64_t begin,
+                                                 std::int64_t end) {
+  std::int64_t i = begin;
+  for (; i + 32 <= end; i += 32) {
+    const auto* a = reinterpret_cast<const __m256i*>(buffers.a + i * kParts);
+    __m256i sum = _mm256_loadu_si256(a);
+    for (int part = 1; part < kParts; ++part) {
+      sum = _mm256_add_epi32(sum, _mm256_loadu_si256(a + part));
+    }
+    store<kStreaming>(buffers.destination + i, sum);
+  }
+  if (kStreaming) _mm_sfence();
+  if (i < end) narrow_plain<kParts>(buffers, i, end);
+}
 
-using Mover = void (*)(const Buffers&, std::int64_t begin, std::int64_t end);
+#endif
 
 Mover mover(bool add, const std::string& kind) {
 #if defined(__x86_64__)
@@ -76,9 +111,20 @@ Mover mover(bool add, const std::string& kind) {
   return add ? add_plain : copy_plain;
 }
 
+template <int kParts>
+Mover narrowing(const std::string& kind) {
+#if defined(__x86_64__)
+  if (!__builtin_cpu_supports("avx2") || kind == "library") return narrow_plain<kParts>;
+  return kind == "streaming" ? narrow_avx2<kParts, true> : narrow_avx2<kParts, false>;
+#else
+  return narrow_plain<kParts>;
+#endif
+}
+
 // move(kind, threads, repeats, destination, a, b | null, destinationOfB | null): moves a to
 // destination and b to destinationOfB, or a + b to destination where there is no destinationOfB.
-// Returns nanoseconds for all repeats.
+// Where a is 2 or 4 times as long as destination, so many neighbours become their sum. Returns
+// nanoseconds for all repeats.
 Napi::Value move(const Napi::CallbackInfo& info) {
   const std::string kind = info[0].As<Napi::String>();
   const int threads = info[1].As<Napi::Number>();
@@ -92,11 +138,14 @@ Napi::Value move(const Napi::CallbackInfo& info) {
   const Buffers second =
       info[6].IsNull() ? Buffers{} : Buffers{memory(info[5]), nullptr, memory(info[6])};
   const auto bytes = static_cast<std::int64_t>(info[3].As<Napi::TypedArray>().ByteLength());
-  const Mover run = mover(add, kind);
+  const auto parts = static_cast<std::int64_t>(info[4].As<Napi::TypedArray>().ByteLength()) / bytes;
+  const Mover run = parts == 4   ? narrowing<4>(kind)
+                    : parts == 2 ? narrowing<2>(kind)
+                                 : mover(add, kind);
 
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < repeats; ++i) {
-    rmsnorm::cpu::parallel_for(bytes, kPiece, threads,
+    rmsnorm::cpu::parallel_for(bytes, kPiece / parts, threads,
                                [&](std::int64_t begin, std::int64_t end, int) {
                                  run(first, begin, end);
                                  if (second.a != nullptr) run(second, begin, end);

@@ -1,6 +1,6 @@
 import { devices, type CudaDevice } from 'fused-rmsnorm';
 
-import { callName, callShape, caseName, type Case } from '../cases/cases';
+import { callName, callShape, caseName, whyImpossible, type Case } from '../cases/cases';
 import { describeMachine } from '../environment/machine';
 import { timeOnGpu } from '../gpu/time-on-gpu';
 import { isSimulated, trafficOf } from '../gpu/traffic';
@@ -50,6 +50,8 @@ export async function run(
     };
   };
   const on = (target: 'cpu' | CudaDevice, one: Case, onRound: () => void) => {
+    const reason = whyImpossible(one);
+    if (reason !== null) return reason;
     if (target === 'cpu') return timeOnCpu(one, rivals, schedule, onRound);
     if (one.dtype === 'float64') return 'GPUs do not compute in float64';
     return isSimulated(target) ? trafficOf(one, target) : timeOnGpu(one, target, schedule, onRound);

@@ -1,34 +1,43 @@
 import type { Arrays, Elements } from '../cases/arrays';
-import type { Case } from '../cases/cases';
+import type { Case, Op } from '../cases/cases';
 import { inTurn } from '../measure/measure';
 import { loadNative, storeKinds } from './native';
 import type { CaseSubject } from './subject';
 
 /** What `Native.move` is to move: destination, a, b, destinationOfB. */
-type Move = readonly [Elements, Elements, Elements | null, Elements | null];
+type Move = readonly [Elements | Int8Array, Elements, Elements | null, Elements | null];
+
+/** What moves as many bytes as an operation, from and to the same arrays. */
+const movements: Readonly<
+  Record<Op, { readonly name: string; readonly move: (arrays: Arrays) => Move }>
+> = {
+  forward: { name: 'copy', move: ({ out, x }) => [out, x, null, null] },
+  backward: { name: 'add', move: ({ out, x, dy }) => [out, x, dy, null] },
+  residual: { name: 'two copies', move: ({ out, x, residual, sum }) => [out, x, residual, sum] },
+  quantize: { name: 'narrow', move: ({ codes, x }) => [codes, x, null, null] },
+  gated: { name: 'add', move: ({ out, x, gate }) => [out, x, gate, null] },
+};
 
 /**
  * The ways to move what a case reads and writes at least, of which the fastest is its limit: every
- * kind of store, on one thread and on all. Forward: a copy, backward: a sum of two arrays into a
- * third, residual: two copies; on sets of arrays that are taken in turn.
+ * kind of store, on one thread and on all. Forward: a copy, backward and gated: a sum of two arrays
+ * into a third, residual: two copies, quantize: sums of neighbours, as many as codes have room for;
+ * on sets of arrays that are taken in turn.
  */
 export function movers({ op }: Case, sets: readonly Arrays[], threads: number): CaseSubject[] {
   const native = loadNative();
-  const moves = sets.map(({ out, x, dy, residual, sum }): Move => {
-    if (op === 'forward') return [out, x, null, null];
-    return op === 'backward' ? [out, x, dy, null] : [out, x, residual, sum];
-  });
-  const what = { forward: 'copy', backward: 'add', residual: 'two copies' }[op];
+  const { name, move } = movements[op];
+  const moves = sets.map(move);
   const counts = threads === 1 ? [1] : [1, threads];
   return counts.flatMap((count) =>
     storeKinds.map((kind) => ({
       ...{
-        name: `${what} ${kind} ${count}T`,
+        name: `${name} ${kind} ${count}T`,
         role: 'limit',
         computes: 'movement',
         outputs: 'given',
       },
-      run: inTurn(moves.map((move) => (repeats) => native.move(kind, count, repeats, ...move))),
+      run: inTurn(moves.map((each) => (repeats) => native.move(kind, count, repeats, ...each))),
       results: () => ({}),
     })),
   );

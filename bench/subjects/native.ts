@@ -18,7 +18,7 @@ export interface Native {
     kind: (typeof storeKinds)[number],
     threads: number,
     repeats: number,
-    destination: Elements,
+    destination: Elements | Int8Array,
     a: Elements,
     b: Elements | null,
     destinationOfB: Elements | null,

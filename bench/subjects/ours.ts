@@ -1,14 +1,18 @@
 import { createPlan, rmsNorm, type DeviceBuffer, type Plan, type Stream } from 'fused-rmsnorm';
 
-import type { Arrays, Elements } from '../cases/arrays';
-import { eps, type Case } from '../cases/cases';
+import type { Arrays, CodesOf, Elements } from '../cases/arrays';
+import { eps, isPlain, type Case, type PlainOp } from '../cases/cases';
 import { answerIn, type Answer } from '../cases/verify';
 import { inTurn, timed } from '../measure/measure';
 import type { CaseSubject, OutputMode } from './subject';
 
 /** A set of a case's memory: arrays, or buffers of a GPU. */
-export type MemorySet<Memory> = Readonly<Record<Exclude<keyof Arrays, 'rstd'>, Memory>> & {
+export type MemorySet<Memory> = Readonly<
+  Record<Exclude<keyof Arrays, 'rstd' | 'scales' | 'codes'>, Memory>
+> & {
   readonly rstd: Arrays['rstd'] | DeviceBuffer;
+  readonly scales: Memory & (Arrays['scales'] | DeviceBuffer);
+  readonly codes: CodesOf<Memory>;
 };
 
 /** Computes a case on one set, or enqueues it. */
@@ -26,7 +30,7 @@ export function ourSubjects(one: Case, sets: readonly Arrays[]): CaseSubject[] {
   return [
     ourSubject('ours', 'given', calls(intoGiven)),
     ourSubject('ours fresh', 'fresh', calls(intoFresh)),
-    ourSubject('ours plan', 'given', calls(byPlan)),
+    ...(isPlain(one) ? [ourSubject('ours plan', 'given', calls(byPlan))] : []),
   ];
 }
 
@@ -53,7 +57,7 @@ export function intoGiven<Memory extends Elements | DeviceBuffer>(
   set: MemorySet<Memory>,
   where: Where = {},
 ): Call<Memory> {
-  const { x, weight, out, dy, rstd, dweight, residual, sum } = set;
+  const { x, weight, out, dy, rstd, dweight, residual, sum, gate } = set;
   const { op, dtype, castOrder } = one;
   const answer = answerIn(one, set);
   if (op === 'backward') {
@@ -63,7 +67,18 @@ export function intoGiven<Memory extends Elements | DeviceBuffer>(
       return answer;
     };
   }
-  const more = op === 'residual' && { residual, sumOut: sum };
+  if (op === 'quantize') {
+    const outputs = { out: set.codes, scaleOut: set.scales, rstdOut: rstd };
+    const options = { dtype, castOrder, eps, quantize: 'int8', ...outputs, ...where } as const;
+    return () => {
+      rmsNorm.forward(x, weight, options);
+      return answer;
+    };
+  }
+  const more = {
+    ...(op === 'residual' && { residual, sumOut: sum }),
+    ...(op === 'gated' && { gate }),
+  };
   const options = { dtype, castOrder, eps, out, ...more, ...where };
   return () => {
     rmsNorm(x, weight, options);
@@ -74,18 +89,32 @@ export function intoGiven<Memory extends Elements | DeviceBuffer>(
 /** Into memory that each call makes for its results. */
 export function intoFresh<Memory extends Elements | DeviceBuffer>(
   { op, dtype, castOrder }: Case,
-  { x, weight, dy, rstd, residual }: MemorySet<Memory>,
+  { x, weight, dy, rstd, residual, gate }: MemorySet<Memory>,
   where: Where = {},
 ): Call<Memory> {
   const options = { dtype, castOrder, eps, ...where };
   if (op === 'forward') return () => ({ y: rmsNorm(x, weight, options) as Memory });
+  if (op === 'gated') return () => ({ y: rmsNorm(x, weight, { ...options, gate }) as Memory });
   if (op === 'backward') {
-    return () => rmsNorm.backward(dy, x, weight, rstd, options) as Answer<Memory>;
+    return () => {
+      const { dx, dweight } = rmsNorm.backward(dy, x, weight, rstd, options);
+      return { dx, dweight } as Answer<Memory>;
+    };
   }
-  const added = { ...options, residual };
-  return () => rmsNorm.forward(x, weight, added) as unknown as Answer<Memory>;
+  if (op === 'quantize') {
+    return () => {
+      const results = rmsNorm.forward(x, weight, { ...options, quantize: 'int8' });
+      const { y: codes, scale: scales, rstd: rstds } = results;
+      return { codes, scales, rstd: rstds } as unknown as Answer<Memory>;
+    };
+  }
+  return () => {
+    const { y, sum, rstd: rstds } = rmsNorm.forward(x, weight, { ...options, residual });
+    return { y, sum, rstd: rstds } as unknown as Answer<Memory>;
+  };
 }
 
+/** Of a plain case. */
 export function planOf<Memory extends Elements | DeviceBuffer>(
   { rows, dtype, castOrder }: Case,
   { weight }: MemorySet<Memory>,
@@ -95,7 +124,7 @@ export function planOf<Memory extends Elements | DeviceBuffer>(
   return plan as Plan<Memory>;
 }
 
-/** Into memory that is there already, with all else checked before. */
+/** Of a plain case, into memory that is there already, with all else checked before. */
 export function byPlan<Memory extends Elements | DeviceBuffer>(
   one: Case,
   set: MemorySet<Memory>,
@@ -104,7 +133,7 @@ export function byPlan<Memory extends Elements | DeviceBuffer>(
   const { x, out, dy, dweight, residual, sum } = set;
   const rstd = set.rstd as Memory;
   const answer = answerIn(one, set);
-  const call = {
+  const calls: Readonly<Record<PlainOp, Call<Memory>>> = {
     forward: () => {
       plan.forward(x, out);
       return answer;
@@ -118,5 +147,5 @@ export function byPlan<Memory extends Elements | DeviceBuffer>(
       return answer;
     },
   };
-  return call[one.op];
+  return calls[one.op as PlainOp];
 }

@@ -46,7 +46,11 @@ export async function timeSubjects(
   }));
 }
 
-/** So that what is not written is seen: all bits set are a NaN of every dtype. */
-export function poison({ out, dweight, sum }: Arrays): void {
-  for (const { buffer } of [out, dweight, sum]) new Uint8Array(buffer).fill(0xff);
+/**
+ * So that what is not written is seen: all bits set are a NaN of every dtype, and no code of a row with
+ * a scale of its own is -128.
+ */
+export function poison({ out, dweight, sum, codes, scales }: Arrays): void {
+  for (const { buffer } of [out, dweight, sum, scales]) new Uint8Array(buffer).fill(0xff);
+  codes.fill(-128);
 }

@@ -1,6 +1,6 @@
 // A call that a GPU is checked by, and its name.
 
-import type { CastOrder, DeviceDType } from 'fused-rmsnorm';
+import type { CastOrder, DeviceDType, GateOrder, QuantizedDType } from 'fused-rmsnorm';
 
 export interface CheckedCall {
   readonly op: 'forward' | 'backward';
@@ -23,6 +23,12 @@ export interface CheckedCall {
   readonly isAdded: boolean;
   /** Whether results are written over inputs. */
   readonly isInPlace: boolean;
+  /** Where a gate is applied. Backward computes its gradient where it computes dx. */
+  readonly gate: 'none' | GateOrder;
+  /** Of forward, whose y becomes codes, as the next. */
+  readonly quantize: 'none' | QuantizedDType;
+  /** `'own'`: each row's; `'bounded'`: by a `scaleMax` which some exceed; `'static'`: one of all rows. */
+  readonly scale: 'own' | 'bounded' | 'static';
   /** Of backward, as all below. */
   readonly rstd: 'given' | 'recomputed';
   readonly gradients: 'both' | 'dx' | 'dweight';
@@ -39,6 +45,9 @@ export const usualCall = {
   values: 'normal',
   isAdded: false,
   isInPlace: false,
+  gate: 'none',
+  quantize: 'none',
+  scale: 'own',
   rstd: 'given',
   gradients: 'both',
   accumulates: false,
@@ -49,7 +58,9 @@ export function isPossible(call: CheckedCall): boolean {
   const { op, dtype, weight, gradients } = call;
   if (dtype === 'float32' && weight === 'float32') return false;
   if (weight === 'none' && (call.weightOffset !== 0 || gradients === 'dweight')) return false;
+  if (call.quantize === 'none' ? call.scale !== 'own' : call.isInPlace) return false;
   if (op === 'forward') return call.rstd === 'given' && gradients === 'both' && !call.accumulates;
+  if (call.quantize !== 'none') return false;
   if (call.accumulates && (weight === 'none' || gradients === 'dx')) return false;
   return gradients !== 'dweight' || !(call.isAdded || call.isInPlace);
 }
@@ -66,6 +77,9 @@ export function nameOf(call: CheckedCall): string {
     [call.values !== 'normal', `${call.values} values`],
     [call.isAdded, op === 'forward' ? 'residual' : 'dsum'],
     [call.isInPlace, 'in place'],
+    [call.gate !== 'none', `gate ${call.gate}`],
+    [call.quantize !== 'none', `codes of ${call.quantize}`],
+    [call.scale !== 'own', `scale ${call.scale}`],
     [call.rstd !== 'given', 'rstd recomputed'],
     [call.gradients !== 'both', `${call.gradients} alone`],
     [call.accumulates, 'accumulated'],

@@ -1,9 +1,8 @@
 // Results bit for bit. A NaN is as good as any other: its bits are no part of the contract.
 
-import { fromBFloat16, fromFloat16, type DeviceDType } from 'fused-rmsnorm';
+import { fromBFloat16, fromFloat16, fromFloat8, type BufferDType } from 'fused-rmsnorm';
 
-import type { Elements } from '../cases/arrays';
-import { placeOf, type Operand } from './operands';
+import { placeOf, type Memory, type Operand } from './operands';
 
 export interface Difference {
   readonly result: string;
@@ -16,27 +15,28 @@ export interface Difference {
   readonly elements: number;
 }
 
-/** The bits of an exponent of ones, and of the rest but the sign: both are set in a NaN. */
-const masks: Readonly<Record<DeviceDType, readonly [exponent: number, fraction: number]>> = {
-  float32: [0x7f80_0000, 0x7f_ffff],
-  float16: [0x7c00, 0x3ff],
-  bfloat16: [0x7f80, 0x7f],
+/** The bits of a number but its sign, and the most that they are: a NaN has more. */
+const magnitudes: Readonly<Record<BufferDType, readonly [mask: number, most: number]>> = {
+  float32: [0x7fff_ffff, 0x7f80_0000],
+  float16: [0x7fff, 0x7c00],
+  bfloat16: [0x7fff, 0x7f80],
+  int8: [0x7f, 0x7f],
+  float8_e4m3: [0x7f, 0x7e],
+  float8_e5m2: [0x7f, 0x7c],
 };
 
 /** Where the memory of a result differs; null if it nowhere does. */
 export function findDifference(
   result: string,
   { dtype, layout, memory: { length } }: Pick<Operand, 'dtype' | 'layout' | 'memory'>,
-  actual: Elements,
-  expected: Elements,
+  actual: Memory,
+  expected: Memory,
 ): Difference | null {
   if (actual.length !== length) throw new RangeError(`${result} has ${actual.length} elements`);
   if (bytesOf(actual).equals(bytesOf(expected))) return null;
   const [a, b] = [bitsOf(actual), bitsOf(expected)];
-  const isNaN = (bits: number) => {
-    const [exponent, fraction] = masks[dtype];
-    return (bits & exponent) === exponent && (bits & fraction) !== 0;
-  };
+  const [mask, most] = magnitudes[dtype];
+  const isNaN = (bits: number) => (bits & mask) > most;
   let index = -1;
   let elements = 0;
   for (let i = 0; i < length; ++i) {
@@ -52,24 +52,29 @@ export function findDifference(
   return { result, place: placeOf(layout, index), actual: shown, expected: wanted, elements };
 }
 
-function bytesOf({ buffer, byteOffset, byteLength }: Elements): Buffer {
+function bytesOf({ buffer, byteOffset, byteLength }: Memory): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
-function bitsOf(elements: Elements): Uint16Array | Uint32Array {
-  if (elements instanceof Uint16Array) return elements;
-  return new Uint32Array(elements.buffer, elements.byteOffset, elements.length);
+function bitsOf(elements: Memory): Uint8Array | Uint16Array | Uint32Array {
+  const { buffer, byteOffset, length } = elements;
+  if (elements instanceof Int8Array) return new Uint8Array(buffer, byteOffset, length);
+  if (elements instanceof Float32Array) return new Uint32Array(buffer, byteOffset, length);
+  return elements;
 }
 
 /** The bits of an element, and the number that they stand for. */
-function show(dtype: DeviceDType, elements: Elements, index: number): string {
+function show(dtype: BufferDType, elements: Memory, index: number): string {
   const one = elements.slice(index, index + 1);
   const bits = bitsOf(one)[0] as number;
-  const digits = one instanceof Uint16Array ? 4 : 8;
-  const value = one instanceof Uint16Array ? valueOf(dtype, one) : one[0];
-  return `0x${bits.toString(16).padStart(digits, '0')} (${String(value)})`;
+  const text = bits.toString(16).padStart(2 * one.BYTES_PER_ELEMENT, '0');
+  return `0x${text} (${String(valueOf(dtype, one))})`;
 }
 
-function valueOf(dtype: DeviceDType, bits: Uint16Array): number | undefined {
-  return (dtype === 'bfloat16' ? fromBFloat16(bits) : fromFloat16(bits))[0];
+function valueOf(dtype: BufferDType, one: Memory): number | undefined {
+  if (dtype === 'float8_e4m3' || dtype === 'float8_e5m2') {
+    return fromFloat8(one as Uint8Array, dtype)[0];
+  }
+  if (dtype === 'bfloat16') return fromBFloat16(one as Uint16Array)[0];
+  return (dtype === 'float16' ? fromFloat16(one as Uint16Array) : one)[0];
 }

@@ -32,6 +32,8 @@ const dtypes: readonly DeviceDType[] = ['float32', 'float16', 'bfloat16'];
 const operations = ['forward', 'backward'] as const;
 const weights = ['none', 'same', 'float32'] as const;
 const castOrders = ['llama', 'float'] as const;
+const gates = ['after-norm', 'before-norm'] as const;
+const codes = ['int8', 'float8_e4m3', 'float8_e5m2'] as const;
 
 /** A call by the bytes of a row, by which kernels are chosen, instead of by its elements. */
 type SizedCall = Omit<CheckedCall, 'hiddenSize'> & { readonly rowBytes: number };
@@ -103,6 +105,11 @@ const typesOnly = {
   ...{ dtype: dtypes, weight: weights, castOrder: castOrders, isAdded: [false, true] },
 };
 
+/** Every type with every cast order, of what is fused besides: each gate, and codes of every kind. */
+const fusedOnly = [{ gate: gates }, { quantize: codes }].map((fused) => ({
+  ...{ ...usualOnly, dtype: dtypes, castOrder: castOrders, ...fused },
+}));
+
 const allOptions: Omit<Choices<SizedCall>, 'op' | 'rowBytes' | 'rows'> = {
   dtype: dtypes,
   weight: weights,
@@ -113,6 +120,9 @@ const allOptions: Omit<Choices<SizedCall>, 'op' | 'rowBytes' | 'rows'> = {
   values: ['normal', 'rescaled', 'special'],
   isAdded: [false, true],
   isInPlace: [false, true],
+  gate: ['none', ...gates],
+  quantize: ['none', ...codes],
+  scale: ['own', 'bounded', 'static'],
   rstd: ['given', 'recomputed'],
   gradients: ['both', 'dx', 'dweight'],
   accumulates: [false, true],
@@ -126,6 +136,8 @@ const fewOptions: Choices<SizedCall> = {
   rowBytes: [62, 4096, 65_552],
   weight: ['same', 'float32'],
   weightOffset: [0],
+  gate: ['none', 'after-norm'],
+  scale: ['own', 'static'],
   alignment: [16, 2],
   values: ['normal'],
 };
@@ -155,9 +167,13 @@ export function makeGroups(extent: Extent): Group[] {
 function callsOf({ op, wholeRowBytes, otherRowBytes, rows }: Region, extent: Extent): SizedCall[] {
   const where = { op: [op], rows: rows ?? extent.rows };
   const common = product<SizedCall>({ ...typesOnly, ...where, rowBytes: wholeRowBytes });
+  const few = { rows: where.rows.slice(0, 2), rowBytes: wholeRowBytes.slice(0, 1) };
+  const fused = fusedOnly.flatMap((choices) =>
+    product<SizedCall>({ ...choices, ...where, ...few }),
+  );
   const rowBytes = [...wholeRowBytes, ...otherRowBytes];
   return [
-    ...common.filter(isPossibleSized),
+    ...[...common, ...fused].filter(isPossibleSized),
     ...pairwise<SizedCall>({ ...allOptions, ...where, rowBytes }, isPossibleSized),
   ];
 }

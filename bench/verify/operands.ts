@@ -1,14 +1,18 @@
 // The operands of a call in memory: their elements among others, which nobody may write.
 
-import { rmsNorm, type DeviceDType } from 'fused-rmsnorm';
+import { rmsNorm, type BufferDType, type DeviceDType } from 'fused-rmsnorm';
 
-import { inDType, zeros, type Elements } from '../cases/arrays';
+import { inDType, zeros } from '../cases/arrays';
 import { elementBytes } from '../cases/cases';
 import { fillRandom } from '../cases/random';
 import type { CheckedCall } from './cases';
 
 export type OperandName =
-  'x' | 'weight' | 'residual' | 'y' | 'rstd' | 'sum' | 'dy' | 'dsum' | 'dx' | 'dweight';
+  | ('x' | 'weight' | 'residual' | 'gate' | 'y' | 'rstd' | 'sum' | 'scale')
+  | ('dy' | 'dsum' | 'dx' | 'dweight' | 'dgate');
+
+/** What holds elements of a dtype that GPUs have. */
+export type Memory = Float32Array | Uint16Array | Int8Array | Uint8Array;
 
 /** Where the elements are in their memory, as a tensor says it. */
 export interface Layout {
@@ -19,10 +23,10 @@ export interface Layout {
 }
 
 export interface Operand {
-  readonly dtype: DeviceDType;
+  readonly dtype: BufferDType;
   readonly layout: Layout;
   /** What the call begins with. */
-  readonly memory: Elements;
+  readonly memory: Memory;
 }
 
 export interface Operands {
@@ -37,6 +41,9 @@ const scales: Readonly<Record<DeviceDType, readonly number[]>> = {
   float16: [1, 2 ** 14, 2 ** -22],
   bfloat16: [1, 1e25, 1e-30],
 };
+
+/** The same of a gate: its silu vanishes, or is nearly its half. */
+const gateScales = [1, 64, 2 ** -20, 8];
 
 const specials = [undefined, NaN, Infinity, 0];
 
@@ -56,7 +63,9 @@ export function makeOperands(call: CheckedCall): Operands {
   const matrix = matrixLayout(call);
   const ofMatrix = (name: OperandName, seed: number) => {
     const values = randomValues(rows * hiddenSize, seed);
-    if (name !== 'dsum') changeRows(call, values, name === 'dy' ? 1 : 0);
+    if (name === 'dy') changeRows(call, values, 1, [1]);
+    else if (name === 'gate') changeRows(call, values, 2, gateScales);
+    else if (name !== 'dsum') changeRows(call, values, 0, scales[dtype]);
     return add(name, place(dtype, matrix, values));
   };
   const output = (name: OperandName, made: Operand, over: OperandName | null) => {
@@ -74,19 +83,27 @@ export function makeOperands(call: CheckedCall): Operands {
   if (call.weight !== 'none') {
     add('weight', place(weightDType, weightLayout, randomValues(hiddenSize, 2)));
   }
+  if (call.gate !== 'none') ofMatrix('gate', 7);
   if (op === 'forward') {
+    const { quantize } = call;
     if (isAdded) ofMatrix('residual', 3);
-    output('y', place(dtype, matrix), isInPlace ? 'x' : null);
+    output('y', place(quantize === 'none' ? dtype : quantize, matrix), isInPlace ? 'x' : null);
     output('rstd', place('float32', rstdLayout), null);
+    if (quantize !== 'none' && call.scale !== 'static') {
+      output('scale', place('float32', rstdLayout), null);
+    }
     if (isAdded) output('sum', place(dtype, matrix), isInPlace ? 'residual' : null);
     return { byName, results };
   }
   ofMatrix('dy', 4);
   if (isAdded) ofMatrix('dsum', 5);
   if (call.rstd === 'given') {
-    add('rstd', place('float32', rstdLayout, rstdOf(call, byName.get('x') as Operand)));
+    add('rstd', place('float32', rstdLayout, rstdOf(call, byName)));
   }
-  if (gradients !== 'dweight') output('dx', place(dtype, matrix), isInPlace ? 'dy' : null);
+  if (gradients !== 'dweight') {
+    output('dx', place(dtype, matrix), isInPlace ? 'dy' : null);
+    if (call.gate !== 'none') output('dgate', place(dtype, matrix), isInPlace ? 'gate' : null);
+  }
   if (gradients !== 'dx' && call.weight !== 'none') {
     const before = call.accumulates ? randomValues(hiddenSize, 6) : undefined;
     output('dweight', place(weightDType, weightLayout, before), null);
@@ -95,10 +112,10 @@ export function makeOperands(call: CheckedCall): Operands {
 }
 
 /** What a call takes for an operand whose memory is this: a view, or a tensor with strides. */
-export function argumentOf<Memory extends { subarray(begin: number, end: number): Memory }>(
+export function argumentOf<Data extends { subarray(begin: number, end: number): Data }>(
   { offset, dims, strides }: Layout,
-  data: Memory,
-): Memory | (Layout & { readonly data: Memory }) {
+  data: Data,
+): Data | (Layout & { readonly data: Data }) {
   const [rows = 1, columns = 1] = dims.length === 1 ? [1, dims[0]] : dims.slice(-2);
   const isPacked = dims.length < 3 && (dims.length === 1 || strides[0] === columns);
   return isPacked
@@ -141,19 +158,28 @@ function firstsOf({ offset, dims, strides }: Layout): number[] {
   return firsts;
 }
 
+/** Memory that holds no values, of an output. */
+function place(dtype: BufferDType, layout: Layout): Operand;
 /** Memory with the values in it, if there are any. */
-function place(dtype: DeviceDType, layout: Layout, values?: Float32Array): Operand {
+function place(dtype: DeviceDType, layout: Layout, values?: Float32Array): Operand;
+function place(dtype: BufferDType, layout: Layout, values?: Float32Array): Operand {
   const columns = layout.dims.at(-1) as number;
   const firsts = firstsOf(layout);
-  const memory = zeros(dtype, (firsts.at(-1) ?? 0) + columns + guardElements);
+  const memory = newMemory(dtype, (firsts.at(-1) ?? 0) + columns + guardElements);
   new Uint8Array(memory.buffer).fill(unwritten);
   if (values !== undefined) {
-    const elements = inDType(dtype, values);
+    const elements = inDType(dtype as DeviceDType, values);
     firsts.forEach((first, r) => {
       memory.set(elements.subarray(r * columns, (r + 1) * columns), first);
     });
   }
   return { dtype, layout, memory };
+}
+
+function newMemory(dtype: BufferDType, length: number): Memory {
+  if (dtype === 'int8') return new Int8Array(length);
+  if (dtype === 'float8_e4m3' || dtype === 'float8_e5m2') return new Uint8Array(length);
+  return zeros(dtype, length) as Memory;
 }
 
 function randomValues(length: number, seed: number): Float32Array {
@@ -162,15 +188,16 @@ function randomValues(length: number, seed: number): Float32Array {
 
 /** Makes some rows what the call's `values` say: which ones depends on their length, too. */
 function changeRows(
-  { rows, hiddenSize, dtype, values: kind }: CheckedCall,
+  { rows, hiddenSize, values: kind }: CheckedCall,
   values: Float32Array,
   shift: number,
+  rowScales: readonly number[],
 ): void {
   for (let r = 0; r < rows; ++r) {
     const row = values.subarray(r * hiddenSize, (r + 1) * hiddenSize);
     const turn = r + hiddenSize + shift;
-    if (kind === 'rescaled' && shift === 0) {
-      const scale = scales[dtype][turn % 3] as number;
+    if (kind === 'rescaled') {
+      const scale = rowScales[turn % rowScales.length] as number;
       row.forEach((value, j) => (row[j] = value * scale));
     }
     const special = kind === 'special' ? specials[turn % specials.length] : undefined;
@@ -179,8 +206,14 @@ function changeRows(
   }
 }
 
-function rstdOf(call: CheckedCall, x: Operand): Float32Array {
+function rstdOf(call: CheckedCall, byName: ReadonlyMap<OperandName, Operand>): Float32Array {
   const { dtype, hiddenSize } = call;
-  const options = { dtype, eps: epsOf(call), normalizedShape: hiddenSize };
-  return rmsNorm.forward(argumentOf(x.layout, x.memory), null, options).rstd as Float32Array;
+  const argument = (name: OperandName) => {
+    const { layout, memory } = byName.get(name) as Operand;
+    return argumentOf(layout, memory as Float32Array);
+  };
+  return rmsNorm.forward(argument('x'), null, {
+    ...{ dtype, eps: epsOf(call), normalizedShape: hiddenSize },
+    ...(call.gate !== 'none' && { gate: argument('gate'), gateOrder: call.gate }),
+  }).rstd;
 }

@@ -3,10 +3,11 @@
 
 import { DeviceBuffer, rmsNorm, Stream, type CudaDevice } from 'fused-rmsnorm';
 
-import { makeArrays, type Arrays, type Elements } from '../cases/arrays';
+import { makeArrays, type Arrays } from '../cases/arrays';
 import { caseName, type Case } from '../cases/cases';
 import { randomNumbers } from '../cases/random';
 import { findDifference, type Difference } from './compare';
+import type { Memory } from './operands';
 
 /** Small, since the order of things is what matters. */
 const cases: readonly Case[] = [
@@ -26,7 +27,7 @@ const moreRounds = 3;
 interface Prepared {
   readonly one: Case;
   readonly arrays: Arrays;
-  readonly expected: Readonly<Record<string, Elements>>;
+  readonly expected: Readonly<Record<string, Memory>>;
 }
 
 interface Live {
@@ -93,7 +94,7 @@ export function soak(
 
 function prepare(one: Case): Prepared {
   const arrays = makeArrays(one);
-  const expected = call(one, arrays, {}) as Readonly<Record<string, Elements>>;
+  const expected = call(one, arrays, {}) as Readonly<Record<string, Memory>>;
   return { one, arrays, expected };
 }
 
@@ -101,7 +102,7 @@ function prepare(one: Case): Prepared {
 function begin(from: Prepared, stream: Stream): Live {
   const { one, arrays } = from;
   const dtype = one.dtype as DeviceBuffer['dtype'];
-  const upload = (array: Elements, type = dtype) =>
+  const upload = (array: Arrays['x'], type = dtype) =>
     DeviceBuffer.from(array, { dtype: type, stream });
   const inputs = {
     x: upload(arrays.x),

@@ -55,7 +55,7 @@ const soakSteps = { usual: 150, thorough: 5000 };
 
 /** What the CPU is checked by itself with: a GPU as wrong as its CPU would pass for right. */
 const formulaCases = makeCases(
-  ['forward', 'backward', 'residual'],
+  ['forward', 'backward', 'residual', 'quantize', 'gated'],
   ['float32', 'float16', 'bfloat16'],
   [
     [5, 100],

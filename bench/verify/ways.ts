@@ -8,16 +8,17 @@ import {
   HostBuffer,
   rmsNorm,
   Stream,
+  type BufferDType,
   type CudaDevice,
+  type QuantizedDType,
 } from 'fused-rmsnorm';
 
-import type { Elements } from '../cases/arrays';
 import type { CheckedCall } from './cases';
 import type { WayName } from './groups';
-import { argumentOf, epsOf, type OperandName, type Operands } from './operands';
+import { argumentOf, epsOf, type Memory, type OperandName, type Operands } from './operands';
 
 /** The memory of results. */
-export type Results = ReadonlyMap<OperandName, Elements>;
+export type Results = ReadonlyMap<OperandName, Memory>;
 
 type Device = CudaDevice['device'];
 type Way = (
@@ -25,9 +26,6 @@ type Way = (
   operands: Operands,
   device: Device,
 ) => Results[] | Promise<Results[]>;
-
-/** Elements that a GPU has: none of float64. */
-type CopiedElements = Exclude<Elements, Float64Array>;
 
 /** Any function of the operator: which arguments go together is known here, and not by their types. */
 type Operator = (...args: unknown[]) => unknown;
@@ -71,7 +69,7 @@ export const ways: Readonly<Record<WayName, Way>> = {
   promises: async (call, operands, device) => {
     const stream = new Stream({ device });
     const buffers = new Buffers(operands, device);
-    const hosts: HostBuffer[] = [];
+    const hosts: HostBuffer<BufferDType>[] = [];
     try {
       const copies = Array.from(buffers, ([name, buffer, memory]) => {
         const host = new HostBuffer(buffer.length, buffer.dtype, { device });
@@ -132,8 +130,8 @@ export const ways: Readonly<Record<WayName, Way>> = {
 class Buffers {
   readonly #operands: Operands;
   readonly #written: ReadonlySet<OperandName>;
-  readonly #buffers = new Map<OperandName, DeviceBuffer>();
-  readonly #views: DeviceBuffer[] = [];
+  readonly #buffers = new Map<OperandName, DeviceBuffer<BufferDType>>();
+  readonly #views: DeviceBuffer<BufferDType>[] = [];
 
   constructor(operands: Operands, device: Device) {
     this.#operands = operands;
@@ -144,9 +142,9 @@ class Buffers {
   }
 
   /** Each with what the call begins with. */
-  *[Symbol.iterator](): Generator<[OperandName, DeviceBuffer, CopiedElements]> {
+  *[Symbol.iterator](): Generator<[OperandName, DeviceBuffer<BufferDType>, Memory]> {
     for (const [name, buffer] of this.#buffers) {
-      yield [name, buffer, this.#operands.byName.get(name)?.memory as CopiedElements];
+      yield [name, buffer, this.#operands.byName.get(name)?.memory as Memory];
     }
   }
 
@@ -161,7 +159,7 @@ class Buffers {
 
   run(call: CheckedCall, stream: Stream): void {
     compute(call, this.#operands, { stream }, (name, layout) => {
-      const argument = argumentOf(layout, this.#buffers.get(name) as DeviceBuffer);
+      const argument = argumentOf(layout, this.#buffers.get(name) as DeviceBuffer<BufferDType>);
       if (argument instanceof DeviceBuffer) this.#views.push(argument);
       return argument;
     });
@@ -185,7 +183,7 @@ function onArrays(call: CheckedCall, operands: Operands, where: { device?: Devic
     argumentOf(layout, arrays.get(name) as Float32Array),
   );
   const written = new Set(operands.results.values());
-  return new Map(Array.from(written, (name) => [name, arrays.get(name) as Elements] as const));
+  return new Map(Array.from(written, (name) => [name, arrays.get(name) as Memory] as const));
 }
 
 /** Makes the call on the arguments that its operands are. */
@@ -203,6 +201,7 @@ function compute(
   const { dtype, castOrder, weightOffset, hiddenSize, gradients } = call;
   const options = {
     ...{ dtype, castOrder, weightOffset, eps: epsOf(call), normalizedShape: hiddenSize },
+    ...(call.gate !== 'none' && { gate: input('gate'), gateOrder: call.gate }),
     ...where,
   };
   if (call.op === 'forward') {
@@ -210,14 +209,32 @@ function compute(
       ...options,
       ...{ out: output('y'), rstdOut: output('rstd') },
       ...(call.isAdded && { residual: input('residual'), sumOut: output('sum') }),
+      ...(call.quantize !== 'none' && {
+        quantize: call.quantize,
+        ...scaleOf(call.scale, call.quantize, output('scale')),
+      }),
     });
     return;
   }
   (rmsNorm.backward as Operator)(input('dy'), input('x'), input('weight'), input('rstd'), {
     ...options,
     ...(gradients === 'dweight' ? { needsDx: false } : { dxOut: output('dx') }),
+    ...(results.has('dgate') && { dgateOut: output('dgate') }),
     ...(results.has('dweight') ? { dweightOut: output('dweight') } : { needsDweight: false }),
     ...(call.isAdded && { dsum: input('dsum') }),
     accumulate: call.accumulates,
   });
+}
+
+/** Below what some rows would have, so that some of their codes are the largest. */
+const lowScales: Readonly<Record<QuantizedDType, number>> = {
+  int8: 0.018,
+  float8_e4m3: 0.0051,
+  float8_e5m2: 4e-5,
+};
+
+/** The options of a scale. */
+function scaleOf(kind: CheckedCall['scale'], codes: QuantizedDType, scaleOut: unknown): object {
+  if (kind === 'static') return { scale: lowScales[codes] };
+  return { scaleOut, ...(kind === 'bounded' && { scaleMax: lowScales[codes] }) };
 }

@@ -3,7 +3,15 @@
 import type { CastOrder } from 'fused-rmsnorm';
 
 import { makeArrays, type Arrays, type Elements } from '../../bench/cases/arrays';
-import { caseName, dtypes, eps, minimumBytes, type Case } from '../../bench/cases/cases';
+import {
+  caseName,
+  dtypes,
+  eps,
+  isPlain,
+  minimumBytes,
+  whyImpossible,
+  type Case,
+} from '../../bench/cases/cases';
 import { setCount } from '../../bench/run/time-on-cpu';
 import { measure, type Subject } from '../../bench/measure/measure';
 import { callSubjects } from '../../bench/subjects/calls';
@@ -13,7 +21,7 @@ import { Verifier, WrongAnswer, type Answer } from '../../bench/cases/verify';
 import { rmsNorm } from '../../lib';
 import { layerNorm } from '../support/reference';
 
-const ops = ['forward', 'backward', 'residual'] as const;
+const ops = ['forward', 'backward', 'residual', 'quantize', 'gated'] as const;
 
 describe('bytes of a case', () => {
   const rest = { rows: 3, hiddenSize: 5, castOrder: 'llama' } as const;
@@ -22,6 +30,9 @@ describe('bytes of a case', () => {
     ['backward', 'float32', 3 * 15 * 4],
     ['residual', 'bfloat16', 4 * 15 * 2],
     ['forward', 'float64', 2 * 15 * 8],
+    ['quantize', 'float32', 15 * (4 + 1) + 3 * 4],
+    ['quantize', 'float16', 15 * (2 + 1) + 3 * 4],
+    ['gated', 'bfloat16', 3 * 15 * 2],
   ] as const)('%s, %s: %d', (op, dtype, bytes) => {
     expect(minimumBytes({ op, dtype, ...rest })).toBe(bytes);
   });
@@ -30,7 +41,7 @@ describe('bytes of a case', () => {
 describe('cases', () => {
   test('are every operation in every dtype on every shape', () => {
     const cases = makeCases(ops, dtypes, shapeSets.llama.shapes, ['llama']);
-    expect(cases.length).toBe(3 * 4 * 10);
+    expect(cases.length).toBe(5 * 4 * 10);
     expect(cases[1]).toEqual({
       ...{ op: 'forward', dtype: 'float32', castOrder: 'llama', rows: 1, hiddenSize: 4096 },
     });
@@ -59,9 +70,16 @@ describe('cases', () => {
     };
     const [given, fresh, planned] = await answers('float');
     expect(fresh).toEqual(expect.objectContaining(given));
-    expect(planned).toEqual(given);
+    expect(planned).toEqual(isPlain({ op }) ? given : undefined);
     expect(given).not.toEqual((await answers('llama'))[0]);
   });
+});
+
+test('there are none that quantise or gate float64', () => {
+  const impossible = makeCases(ops, dtypes, [[1, 64]], ['llama']).filter(
+    (one) => whyImpossible(one) !== null,
+  );
+  expect(impossible.map(caseName)).toEqual(['quantize 1x64 float64', 'gated 1x64 float64']);
 });
 
 describe('sets of buffers', () => {
@@ -143,7 +161,7 @@ describe('forms of a call', () => {
   });
 });
 
-function elementsOf(answer: Answer): [string, Elements][] {
+function elementsOf(answer: Answer): [string, Elements | Int8Array][] {
   return Object.entries(answer);
 }
 
@@ -157,7 +175,8 @@ async function rightAnswer(one: Case, arrays: Arrays): Promise<Answer> {
 }
 
 describe.each(ops)('the check of %s', (op) => {
-  describe.each(dtypes)('in %s', (dtype) => {
+  const computed = dtypes.filter((dtype) => isPlain({ op }) || dtype !== 'float64');
+  describe.each(computed)('in %s', (dtype) => {
     const one: Case = { op, dtype, castOrder: 'llama', rows: 5, hiddenSize: 100 };
     const arrays = makeArrays(one);
     const verifier = new Verifier(one, arrays);
@@ -175,7 +194,7 @@ describe.each(ops)('the check of %s', (op) => {
       for (const name of Object.keys(right) as (keyof Answer)[]) {
         const values = right[name] as Float32Array;
         for (const index of [0, values.length - 1]) {
-          for (const wrong of [NaN, 0, twice(values[index] as number, dtype)]) {
+          for (const wrong of wrongFor(name, values[index] as number, dtype)) {
             const answer = { ...right, [name]: values.with(index, wrong) };
             const check = () => {
               verifier.check('wrong', answer);
@@ -215,6 +234,12 @@ describe.each(ops)('the check of %s', (op) => {
     });
   });
 });
+
+/** Values that are wrong instead of this one: of codes, some steps away. */
+function wrongFor(name: keyof Answer, value: number, dtype: Case['dtype']): number[] {
+  if (name === 'codes') return [value + 3, value - 3];
+  return [NaN, 0, name === 'scales' ? 2 * value : twice(value, dtype)];
+}
 
 /** Of 16 bits, the next exponent. */
 function twice(value: number, dtype: Case['dtype']): number {

@@ -161,6 +161,25 @@ describe('rivals', () => {
   });
 });
 
+test('--op quantize has no plan, and there is none of float64', async () => {
+  const impossible = ['--op', 'quantize,gated', '--dtype', 'float64', '--shapes', '2x8'];
+  const none = await bench(impossible, []);
+  expect(none.code).toBe(0);
+  expect(none.stdout).toContain(
+    'Left out on cpu, float64 is neither quantised nor gated:\nquantize 2x8 float64, gated 2x8 float64\n',
+  );
+  const possible = ['--op', 'quantize', '--shapes', '2x8', '--time', '0.05'];
+  const some = await bench(possible, []);
+  expect(some.code).toBe(0);
+  expect(some.stdout).toMatch(/^quantize, float32, cpu: our time, against the limit\n.*fresh\n/m);
+  const { rival } = fake('idle', (y) => ({ y }));
+  const wrong = await bench(possible, [rival]);
+  expect([wrong.code, wrong.stdout]).toEqual([1, '']);
+  expect(wrong.stderr).toContain(
+    'idle is wrong at quantize 2x8 float32: scales, its elements: none',
+  );
+});
+
 describe('--cast-order', () => {
   const args = ['--shapes', '2x8', '--op', 'forward', '--time', '0.05', '--dtype'];
   const namesOf = async (...more: string[]) => (await bench([...args, ...more], [])).stderr;
@@ -183,7 +202,10 @@ describe('--cast-order', () => {
 
 describe('wrong usage', () => {
   test.each([
-    [['--op', 'sideways'], "'sideways' is none of forward, backward, residual, both"],
+    [
+      ['--op', 'sideways'],
+      "'sideways' is none of forward, backward, residual, quantize, gated, both",
+    ],
     [['--shapes', '4096'], "'4096' is no ROWSxHIDDENSIZE and none of llama, decode"],
     [['--shapes', '0x64'], "'0x64' is no ROWSxHIDDENSIZE"],
     [['--shapes', 'toString'], "'toString' is no ROWSxHIDDENSIZE"],

@@ -84,7 +84,7 @@ type Stream = Parameters<typeof textOf>[2];
 const noTerminal = {} as Stream;
 const terminal: Stream = { isTTY: true, hasColors: () => true };
 
-const ops = ['forward', 'backward', 'residual'] as const;
+const ops = ['forward', 'backward', 'residual', 'quantize', 'gated'] as const;
 const shapes = Object.values(shapeSets).flatMap((set) => set.shapes);
 const allCases = makeCases(ops, ['float32', 'bfloat16', 'float64'], shapes, ['llama', 'float']);
 const rates = { 'a slow machine': 0.05, 'a fast one': 9000 };

@@ -8,8 +8,8 @@ import { expectRight, ragged } from '../support/rivals';
 
 const ops = ['forward', 'backward', 'residual'] as const;
 
-// PyTorch, in a process of its own, has rivals-pytorch.test.ts.
-const here = rivals.filter(({ name }) => name !== 'pytorch');
+// PyTorch, in a process of its own, has rivals-pytorch.test.ts; what is unfused rivals-unfused.test.ts.
+const here = rivals.filter(({ name }) => name !== 'pytorch' && name !== 'unfused');
 
 describe.each(here)('$name', (rival) => {
   let loaded: LoadedRival;

@@ -47,6 +47,23 @@ describe('a difference', () => {
     });
   });
 
+  test.each([
+    ['int8', [0x7f, 0x80, 0xff, 0], [], '0x7f (127)'],
+    ['float8_e4m3', [0x7e, 0xfe, 0x78], [0x7f, 0xff], '0x7f (NaN)'],
+    ['float8_e5m2', [0x7c, 0xfc, 0x7b], [0x7d, 0x7f, 0xfe], '0x7f (NaN)'],
+  ] as const)('of codes of %s: which are NaNs', (dtype, numbers, nans, shown) => {
+    const differs = (bits: number) => {
+      const of = (code: number) => (dtype === 'int8' ? Int8Array.of(code) : Uint8Array.of(code));
+      const expected = of(0x7f);
+      const place = { dtype, layout: { offset: 0, dims: [1], strides: [1] }, memory: expected };
+      return findDifference('y', place, of(bits), expected);
+    };
+    for (const bits of numbers.filter((each) => each !== 0x7f)) {
+      expect(differs(bits)).toMatchObject({ expected: shown, elements: 1 });
+    }
+    for (const bits of nans) expect(differs(bits)).toBeNull();
+  });
+
   test('is none between NaNs, but between a NaN and infinity', () => {
     expect(differenceOf(5, 0xffff)).toBeNull();
     expect(differenceOf(5, 0x7f80)).toMatchObject({ expected: '0x7fc0 (NaN)' });
@@ -70,12 +87,13 @@ describe('the calls', () => {
         choices('layout').length,
         choices('values').length,
         ...[choices('isAdded').length, choices('isInPlace').length],
+        ...[choices('gate').length, choices('quantize').length, choices('scale').length],
         ...[choices('rstd').length, choices('gradients').length, choices('accumulates').length],
       ];
     });
     expect(all).toEqual([
-      [3, 3, 3, 2, 4, 3, 3, 2, 2, 1, 1, 1],
-      [3, 3, 3, 2, 4, 3, 3, 2, 2, 2, 3, 2],
+      [3, 3, 3, 2, 4, 3, 3, 2, 2, 3, 4, 3, 1, 1, 1],
+      [3, 3, 3, 2, 4, 3, 3, 2, 2, 3, 1, 1, 2, 3, 2],
     ]);
     expect(calls.filter((call) => !isPossible(call))).toEqual([]);
   });
@@ -93,6 +111,47 @@ describe('the calls', () => {
       'backward 2x5 bfloat16, weight none, aligned to 2 bytes, batched, special values, dsum, rstd recomputed',
     );
   });
+
+  test('quantise from every type in every order, by every scale', () => {
+    const quantized = calls.filter(({ quantize }) => quantize !== 'none');
+    const distinct = (...names: (keyof CheckedCall)[]) =>
+      new Set(quantized.map((call) => names.map((name) => call[name]).join())).size;
+    expect(distinct('dtype', 'castOrder', 'quantize')).toBe(3 * 2 * 3);
+    expect(distinct('quantize', 'scale')).toBe(3 * 3);
+    expect(distinct('quantize', 'gate')).toBe(3 * 3);
+    expect(quantized.filter((call) => call.op === 'backward' || call.isInPlace)).toEqual([]);
+  });
+
+  test('have the outputs of what is fused', () => {
+    const resultsOf = (call: CheckedCall) =>
+      Object.fromEntries(makeOperands(call).results) as Readonly<Record<string, string>>;
+    const gated = { ...one, op: 'backward', gate: 'before-norm' } as const;
+    expect(resultsOf(gated)).toEqual({ dx: 'dx', dweight: 'dweight', dgate: 'dgate' });
+    expect(resultsOf({ ...gated, isInPlace: true })).toMatchObject({ dx: 'dy', dgate: 'gate' });
+    expect(resultsOf({ ...gated, gradients: 'dweight' })).toEqual({ dweight: 'dweight' });
+    const own = { ...one, quantize: 'float8_e4m3' } as const;
+    expect(resultsOf(own)).toEqual({ y: 'y', rstd: 'rstd', scale: 'scale' });
+    expect(resultsOf({ ...own, scale: 'static' })).toEqual({ y: 'y', rstd: 'rstd' });
+    expect(nameOf({ ...own, scale: 'static', gate: 'after-norm' })).toBe(
+      'forward 2x5 bfloat16, gate after-norm, codes of float8_e4m3, scale static',
+    );
+  });
+
+  test.each(['int8', 'float8_e4m3', 'float8_e5m2'] as const)(
+    'of %s have codes that are the largest, and others, by every scale',
+    (quantize) => {
+      const call = { ...one, dtype: 'float32', rows: 40, hiddenSize: 100, quantize } as const;
+      for (const scale of ['own', 'bounded', 'static'] as const) {
+        const results = onCpu({ ...call, scale }, makeOperands({ ...call, scale }));
+        const y = (results.get('y') as Uint8Array).subarray(0, 4000);
+        const largest = { int8: 127, float8_e4m3: 0x7e, float8_e5m2: 0x7b }[quantize];
+        const count = y.filter((code) => (code & 0x7f) === largest).length;
+        const rowsOrMore = scale === 'own' ? 20 : 40;
+        expect(count).toBeGreaterThan(rowsOrMore);
+        expect(count).toBeLessThan(1000);
+      }
+    },
+  );
 
   test('lie where they say, and hold what they say', () => {
     const { byName } = makeOperands({
@@ -236,7 +295,7 @@ onGpu('verify', () => {
       throw new WrongAnswer('the CPU is wrong at forward 5x100 float32');
     });
     const { errors, calls } = await runOnly(/^the CPU/);
-    expect(calls).toBe(18);
+    expect(calls).toBe(30);
     expect(errors).toEqual(['the CPU is wrong at forward 5x100 float32']);
   });
 

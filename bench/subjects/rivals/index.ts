@@ -5,12 +5,14 @@ import { pytorch } from './pytorch';
 import type { Rival } from './rival';
 import { inProcess } from './served';
 import { tfjsCpu, tfjsWasm } from './tfjs';
+import { unfused } from './unfused';
 import { wasmSimd } from './wasm-simd';
 
 /** All that the benchmark knows. */
 export const rivals: readonly Rival[] = [
   javascript,
   wasmSimd,
+  unfused,
   ...onnxruntimeRivals.map(inProcess),
   layerNorm,
   tfjsWasm,

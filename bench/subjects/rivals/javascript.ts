@@ -2,7 +2,7 @@
 // each other, and no other arrays than those of the results.
 
 import type { Arrays, Elements } from '../../cases/arrays';
-import { eps, type Case } from '../../cases/cases';
+import { eps, isPlain, type Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import { timed } from '../../measure/measure';
 import type { OutputMode } from '../subject';
@@ -14,7 +14,7 @@ export const javascript: Rival = {
   description: 'loops over typed arrays in plain JavaScript, one thread',
   packages: [],
   outputs: ['given', 'fresh'],
-  supports: ({ dtype }) => dtype === 'float32',
+  supports: (one) => isPlain(one) && one.dtype === 'float32',
   load: () => Promise.resolve({ version: process.version, prepare }),
 };
 

@@ -96,7 +96,11 @@ async function prepare(
   const type = modelType(one);
   if (type === undefined) throw new TypeError(`No model of ${opType} for ${one.dtype}`);
   const bias = zeros(type, hiddenSize);
-  const elements: Readonly<Record<string, Elements>> = { ...arrays, y: arrays.out, bias };
+  const elements: Readonly<Record<string, Elements | Int8Array>> = {
+    ...arrays,
+    y: arrays.out,
+    bias,
+  };
   const tensor = (name: string): Tensor => {
     const dims = name === 'weight' || name === 'bias' ? [hiddenSize] : [rows, hiddenSize];
     // onnxruntime's own type of a float16 array depends on the version of Node.js.

@@ -100,7 +100,7 @@ function answers(rival: Rival): (request: Request) => Promise<Message> {
   return (request) => commands[request.command](request);
 }
 
-/** The inputs from their files, and memory for the results. */
+/** The inputs of a plain case from their files, and memory for the results. */
 async function readArrays({ folder, dtype, rows, hiddenSize, op }: Request): Promise<Arrays> {
   const read = async (name: (typeof inputNames)[number], of = dtype): Promise<Elements> => {
     const bytes = await readFile(path.join(folder, name));
@@ -119,5 +119,8 @@ async function readArrays({ folder, dtype, rows, hiddenSize, op }: Request): Pro
     out: zeros(dtype, size),
     dweight: zeros(dtype, op === 'backward' ? hiddenSize : 0),
     sum: zeros(dtype, op === 'residual' ? size : 0),
+    gate: zeros(dtype, 0),
+    codes: new Int8Array(0),
+    scales: new Float32Array(0),
   };
 }

@@ -5,14 +5,14 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 
 import type { Arrays } from '../../cases/arrays';
-import { eps, type Case } from '../../cases/cases';
+import { eps, isPlain, type Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import { timed } from '../../measure/measure';
 import { float32, importInstalled, type PreparedRival, type Rival } from './rival';
 
 type Tf = typeof import('@tensorflow/tfjs-core');
 
-type Tensors = Answer<Tensor>;
+type Tensors = Readonly<Partial<Record<keyof Answer, Tensor>>>;
 
 /** Its memory has at most 4 GiB, for a dozen matrices of the largest. */
 export const tfjsWasm = rivalOf('wasm', 2 ** 25, () => import('@tensorflow/tfjs-backend-wasm'));
@@ -33,8 +33,8 @@ function rivalOf(
     description: `operations of TensorFlow.js, its ${backend} backend, one thread`,
     packages,
     outputs: ['fresh'],
-    supports: ({ dtype, rows, hiddenSize }) =>
-      dtype === 'float32' && rows * hiddenSize <= maximumElements,
+    supports: (one) =>
+      isPlain(one) && one.dtype === 'float32' && one.rows * one.hiddenSize <= maximumElements,
     load: async () => {
       const tf = await importInstalled(name, packages, async () => {
         const loaded = await import('@tensorflow/tfjs-core');
@@ -84,7 +84,10 @@ function computation(
   arrays: Arrays,
   inputs: Tensor[],
 ): () => Tensors {
-  const tensor = (name: keyof Arrays, shape: number[] = [rows, hiddenSize]): Tensor => {
+  const tensor = (
+    name: Exclude<keyof Arrays, 'codes'>,
+    shape: number[] = [rows, hiddenSize],
+  ): Tensor => {
     const made = tf.tensor(float32(arrays[name]), shape);
     inputs.push(made);
     return made;

@@ -5,14 +5,14 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import type { Arrays, Elements } from '../../cases/arrays';
-import { eps, matrices, type Case, type Op } from '../../cases/cases';
+import { eps, isPlain, matrices, type Case, type PlainOp } from '../../cases/cases';
 import { answerIn } from '../../cases/verify';
 import { packageRoot } from '../../environment/package';
 import { timed } from '../../measure/measure';
 import { float32, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
 /** What assembly/rms_norm.ts exports: most arguments are addresses. */
-type Functions = Readonly<Record<Op, (...numbers: number[]) => void>>;
+type Functions = Readonly<Record<PlainOp, (...numbers: number[]) => void>>;
 
 /** What is used of it here: TypeScript has it in its `dom` library alone. */
 declare const WebAssembly: {
@@ -31,7 +31,7 @@ export const wasmSimd: Rival = {
   description: 'WebAssembly SIMD by hand, arrays in its own memory, one thread',
   packages: [],
   outputs: ['given'],
-  supports: (one) => one.dtype === 'float32' && bytesOf(one) <= maximumBytes,
+  supports: (one) => isPlain(one) && one.dtype === 'float32' && bytesOf(one) <= maximumBytes,
   load,
 };
 
@@ -74,7 +74,7 @@ async function prepare(module: object, one: Case, arrays: Arrays): Promise<Prepa
   const dweight = allocate(arrays.dweight.length);
   const sum = allocate(arrays.sum.length);
   const { byteOffset: y } = out;
-  const calls = {
+  const calls: Readonly<Record<PlainOp, () => void>> = {
     forward: () => {
       functions.forward(x, weight, y, rows, hiddenSize, eps);
     },
@@ -86,7 +86,7 @@ async function prepare(module: object, one: Case, arrays: Arrays): Promise<Prepa
     },
   };
   return {
-    run: (repeats) => timed(repeats, calls[op]),
-    results: () => answerIn(one, { out, dweight, sum }),
+    run: (repeats) => timed(repeats, calls[op as PlainOp]),
+    results: () => answerIn(one, { ...arrays, out, dweight, sum }),
   };
 }
