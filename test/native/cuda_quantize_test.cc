@@ -234,6 +234,21 @@ TEST_CASE("cuda quantize: rows that cannot be divided as they are") {
   }
 }
 
+// rstd is infinite there, and NaN what it makes of the zeros that stand for columns beyond the end.
+TEST_CASE("cuda quantize: rows too small for their rstd, short of a whole pack or tile") {
+  Gpu gpu;
+  if (!gpu.is_there()) return;
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    for (const std::int64_t hidden_size : {1, 3, 6, 8, 16, 24}) {
+      Problem problem = problem_of({150, hidden_size}, dtype, WeightKind::kNone, hidden_size);
+      problem.values = Values::kExtreme;
+      problem.options.eps = 0;
+      problem.residual = false;
+      check(gpu, {problem, {.codes = kCodes[hidden_size % 3]}});
+    }
+  }
+}
+
 TEST_CASE("cuda quantize: arrays of the host, in chunks") {
   Gpu gpu;
   if (!gpu.is_there()) return;

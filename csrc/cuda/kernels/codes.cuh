@@ -30,10 +30,6 @@ __device__ inline void find_largest(const Columns<T>& y, Column column, const Ro
   }
 }
 
-__device__ inline std::uint32_t shuffle_xor(std::uint32_t value, int offset) {
-  return __shfl_xor_sync(kFullWarp, value, offset);
-}
-
 // The largest of `threads` neighbours, a power of two, to all of them. All threads of the block
 // call it. More than a warp need `shared`, a word a warp, and meet at two barriers, before and
 // after they write there.
@@ -58,47 +54,16 @@ struct CodePack {
   std::uint32_t words[kPackColumns<T> / 4];
 };
 
-// Four codes of int8, rounded to nearest even and clamped; of NaN 0.
-__device__ inline std::uint32_t int8_codes(const float* values) {
-  std::uint32_t codes[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) asm("cvt.rni.s8.f32 %0, %1;" : "=r"(codes[i]) : "f"(values[i]));
-  const std::uint32_t low = __byte_perm(codes[0], codes[1], 0x0040);
-  return __byte_perm(low, __byte_perm(codes[2], codes[3], 0x0040), 0x5410);
-}
-
-// Four codes of one of the two formats of float8.
-__device__ inline std::uint32_t float8_codes(DType codes, const float* values) {
+// Four codes, the first in the lowest bits.
+__device__ inline std::uint32_t four_codes(DType codes, const float* values) {
+  if (codes == DType::kInt8) return int8_codes(values);
 #if __CUDA_ARCH__ >= 900
-  std::uint16_t low;
-  std::uint16_t high;
-  if (codes == DType::kFloat8E4M3) {
-    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(values[1]), "f"(values[0]));
-    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(values[3]), "f"(values[2]));
-  } else {
-    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(low) : "f"(values[1]), "f"(values[0]));
-    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(high) : "f"(values[3]), "f"(values[2]));
-  }
-  return low | static_cast<std::uint32_t>(high) << 16;
+  return codes == DType::kFloat8E4M3 ? e4m3_codes(values) : e5m2_codes(values);
 #else
-  const bool is_e4m3 = codes == DType::kFloat8E4M3;
-  const int dropped = is_e4m3 ? 20 : 21;
-  const std::uint32_t largest = magnitude_bits(largest_code(codes));
-  const std::uint32_t smallest = static_cast<std::uint32_t>(is_e4m3 ? 127 - 6 : 127 - 14) << 23;
-  std::uint32_t result = 0;
+  std::uint32_t four = 0;
 #pragma unroll
-  for (int i = 3; i >= 0; --i) {
-    const std::uint32_t bits = magnitude_bits(values[i]);
-    const std::uint32_t magnitude = min(bits, largest);
-    const std::uint32_t power = max(magnitude & 0x7f800000u, smallest);
-    const std::uint32_t one = power + (static_cast<std::uint32_t>(dropped) << 23);
-    const std::uint32_t sum = __float_as_uint(__uint_as_float(magnitude) + __uint_as_float(one));
-    std::uint32_t code = sum - one + ((power - smallest) >> dropped);
-    code |= __float_as_uint(values[i]) >> 24 & 0x80u;
-    if (bits > 0x7f800000u) code = kFloat8NaN;
-    result = result << 8 | code;
-  }
-  return result;
+  for (int i = 0; i < 4; ++i) four |= code_of(codes, values[i]) << 8 * i;
+  return four;
 #endif
 }
 
@@ -135,8 +100,7 @@ class Quantizer {
     CodePack<T> pack;
 #pragma unroll
     for (int i = 0; i < kPackColumns<T> / 4; ++i) {
-      const float* const four = y.values + 4 * i;
-      pack.words[i] = codes_ == DType::kInt8 ? int8_codes(four) : float8_codes(codes_, four);
+      pack.words[i] = four_codes(codes_, y.values + 4 * i);
     }
     return pack;
   }
@@ -147,17 +111,6 @@ class Quantizer {
   RowDivision division_{};
 };
 
-// All codes of a pack by one store, as store_global_pack.
-__device__ inline void store_global_codes(std::uint8_t* address, const CodePack<float>& pack) {
-  asm volatile("st.global.b32 [%0], %1;" ::"l"(__cvta_generic_to_global(address)),
-               "r"(pack.words[0]));
-}
-template <class T>
-__device__ inline void store_global_codes(std::uint8_t* address, const CodePack<T>& pack) {
-  asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(address)),
-               "r"(pack.words[0]), "r"(pack.words[1]));
-}
-
 // By the widest stores of 8, 4 and 1 codes that the alignment of all rows allows.
 template <class T, Access kAccess, class Column>
 __device__ inline void store_codes(std::uint8_t* y_row, Column column, const CodePack<T>& pack,
@@ -165,7 +118,7 @@ __device__ inline void store_codes(std::uint8_t* y_row, Column column, const Cod
   const Column columns = columns_from(column, params);
   std::uint8_t* const address = y_row + column;
   if (kAccess == Access::kPacks || params.access_bytes == 16) {
-    if (columns > 0) store_global_codes(address, pack);
+    if (columns > 0) store_global_words(address, pack.words);
   } else if constexpr (kAccess == Access::kParts) {
     const bool are_words = params.access_bytes == 4 * static_cast<int>(sizeof(T));
 #pragma unroll
