@@ -206,6 +206,16 @@ void add_exact(OperationTable& table) {
   table.add("cvt.f64.f64", lanewise<double, double>([](double a) { return a; }));
 }
 
+// To 8 bits: two at once, the first operand in the upper byte.
+template <int kFraction, u8 kLargest>
+void add_float8(OperationTable& table, const std::string& type) {
+  table.add("cvt.rn.satfinite." + type + ".f32",
+            lanewise<u16, float, float>([](float high, float low) {
+              return static_cast<u16>(narrow_satfinite<kFraction, kLargest>(high) << 8 |
+                                      narrow_satfinite<kFraction, kLargest>(low));
+            }));
+}
+
 template <Rounding R>
 void add_mode(OperationTable& table) {
   for_types<u8, s8, u16, s16, u32, s32, u64, s64>([&]<class I>() {
@@ -226,6 +236,8 @@ void add_convert_operations(OperationTable& table) {
   add_mode<Rounding::kDown>(table);
   add_mode<Rounding::kUp>(table);
   add_exact(table);
+  add_float8<3, 0x7e>(table, "e4m3x2");
+  add_float8<2, 0x7b>(table, "e5m2x2");
 }
 
 }  // namespace cudasim

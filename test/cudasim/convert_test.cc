@@ -116,6 +116,27 @@ TEST_CASE("between floats") {
   });
 }
 
+TEST_CASE("to 8 bits, the largest number beyond it") {
+  check_rows({
+      {"cvt.rni.s8.f32", {f(2.5f)}, 2},
+      {"cvt.rni.s8.f32", {f(-300)}, 0xff80},
+      {"cvt.rni.s8.f32", {f(127.5f)}, 127},
+      {"cvt.rni.s8.f32", {kNan32}, 0},
+      {"cvt.rn.satfinite.e4m3x2.f32", {f(1), f(-2)}, 0x38c0},  // the first is the upper byte
+      {"cvt.rn.satfinite.e4m3x2.f32", {f(448), f(464)}, 0x7e7e},
+      {"cvt.rn.satfinite.e4m3x2.f32", {kInfinity32, f(-1e9f)}, 0x7efe},
+      {"cvt.rn.satfinite.e4m3x2.f32", {kNan32, f(-0.0f)}, 0x7f80},
+      {"cvt.rn.satfinite.e4m3x2.f32", {f(0x1p-9f), f(0x1p-10f)}, 0x0100},  // the second a tie
+      {"cvt.rn.satfinite.e4m3x2.f32", {f(0x1.8p-9f), f(0x1.fp-7f)}, 0x0208},
+      {"cvt.rn.satfinite.e4m3x2.f32", {f(17), f(19)}, 0x585a},  // ties, to even
+      {"cvt.rn.satfinite.e5m2x2.f32", {f(1), f(-3)}, 0x3cc2},
+      {"cvt.rn.satfinite.e5m2x2.f32", {f(57344), f(61440)}, 0x7b7b},
+      {"cvt.rn.satfinite.e5m2x2.f32", {kInfinity32, kNan32}, 0x7b7f},
+      {"cvt.rn.satfinite.e5m2x2.f32", {f(0x1p-16f), f(-0x1p-17f)}, 0x0180},
+      {"cvt.rn.satfinite.e5m2x2.f32", {f(9), f(11)}, 0x484a},
+  });
+}
+
 TEST_CASE("every half and every bfloat survives float32, and narrowing gives the nearest") {
   for (u32 bits = 0; bits < 0x10000; ++bits) {
     const Half half{static_cast<u16>(bits)};

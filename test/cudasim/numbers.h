@@ -72,6 +72,21 @@ inline Half narrow<Half>(float value) {
   return {static_cast<u16>(value == value ? sign | half : kNan16)};
 }
 
+// To 8 bits with kFraction bits of fraction and the bias that its other bits make usual, as
+// .satfinite: what is beyond kLargest, the code of the largest number, becomes that.
+template <int kFraction, u8 kLargest>
+u8 narrow_satfinite(float value) {
+  const u8 sign = std::signbit(value) ? 0x80 : 0;
+  if (value != value) return 0x7f;
+  constexpr int kLeast = 2 - (1 << (6 - kFraction));  // the exponent of the smallest normal number
+  const double magnitude = std::fabs(static_cast<double>(value));
+  int exponent = kLeast;
+  while (exponent < 16 && magnitude >= std::ldexp(2.0, exponent)) ++exponent;
+  const double units = std::nearbyint(std::ldexp(magnitude, kFraction - exponent));
+  const double code = units + ((exponent - kLeast) << kFraction);
+  return static_cast<u8>(sign | (code < kLargest ? static_cast<u8>(code) : kLargest));
+}
+
 // Rounds to odd: an inexact result has a last bit of 1, so that a second, narrower rounding gives
 // what one rounding of the exact value would have given.
 inline float to_odd_float(double value) {

@@ -12,20 +12,20 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The matrices of a call, in the order of their arrays.
+// The matrices of a call and their dtypes, in the order of their arrays.
 template <class Visit>
 void for_each_matrix(ForwardArgs& args, const Visit& visit) {
-  visit(args.x);
-  visit(args.residual);
-  visit(args.sum);
-  visit(args.y);
+  visit(args.x, args.dtype);
+  visit(args.residual, args.dtype);
+  visit(args.sum, args.dtype);
+  visit(args.y, args.quantization.is_wanted() ? args.quantization.codes : args.dtype);
 }
 template <class Visit>
 void for_each_matrix(BackwardArgs& args, const Visit& visit) {
-  visit(args.dy);
-  visit(args.x);
-  visit(args.dsum);
-  visit(args.dx);
+  visit(args.dy, args.dtype);
+  visit(args.x, args.dtype);
+  visit(args.dsum, args.dtype);
+  visit(args.dx, args.dtype);
 }
 
 // Rows of the host as an array: what a call only reads is uploaded, what it writes downloaded.
@@ -67,13 +67,14 @@ class StagedArgs {
     const std::int64_t hidden_size = args_.shape.hidden_size;
     auto next = call.chunked.begin();
     std::int64_t row_bytes = 0;  // stays 0 where arrays of no rows have no address
-    for_each_matrix(args_, [&](const auto& matrix) {
-      *next = array_of(matrix, hidden_size, args_.dtype);
+    for_each_matrix(args_, [&](const auto& matrix, DType dtype) {
+      *next = array_of(matrix, hidden_size, dtype);
       if (next->is_used()) row_bytes += next->row_bytes;
       ++next;
     });
-    using Rstd = std::conditional_t<std::is_same_v<Args, ForwardArgs>, Rows, ConstRows>;
-    *next = array_of(Rstd{args_.rstd, 1}, 1, DType::kFloat32);
+    using Rstd = std::conditional_t<kIsForward, Rows, ConstRows>;
+    *next++ = array_of(Rstd{args_.rstd, 1}, 1, DType::kFloat32);
+    if constexpr (kIsForward) *next = array_of(Rows{args_.scales, 1}, 1, DType::kFloat32);
     std::int64_t bytes = 0;
     RMSNORM_TRY(chunk_bytes(&bytes));
     const std::int64_t units =
@@ -82,7 +83,7 @@ class StagedArgs {
     call.chunk_rows = std::clamp<std::int64_t>(args_.shape.rows, 1, units * unit_rows);
     for (StagedArray& array : call.chunked) add(call.chunk_layout, call.chunk_rows, array);
     call.whole[0] = array_of(ConstRows{args_.weight.data}, hidden_size, args_.weight.dtype);
-    if constexpr (std::is_same_v<Args, BackwardArgs>) {
+    if constexpr (!kIsForward) {
       call.whole[1] = {.source = args_.accumulate ? args_.dweight : nullptr,
                        .destination = args_.dweight,
                        .row_bytes = hidden_size * element_size(args_.dweight_dtype)};
@@ -110,18 +111,22 @@ class StagedArgs {
     Args there = args_;
     there.shape.rows = chunk.rows;
     auto next = call.chunked.begin();
-    for_each_matrix(there, [&](auto& matrix) {
+    for_each_matrix(there, [&](auto& matrix, DType) {
       matrix = {address(chunk.memory, *next++), hidden_size};
     });
-    there.rstd = address(chunk.memory, *next);
+    there.rstd = address(chunk.memory, *next++);
     there.weight.data = address(chunk.whole_memory, call.whole[0]);
-    if constexpr (std::is_same_v<Args, BackwardArgs>) {
+    if constexpr (kIsForward) {
+      there.scales = static_cast<float*>(address(chunk.memory, *next));
+    } else {
       there.dweight = address(chunk.whole_memory, call.whole[1]);
     }
     return there;
   }
 
  private:
+  static constexpr bool kIsForward = std::is_same_v<Args, ForwardArgs>;
+
   static void add(Layout& layout, std::int64_t rows, StagedArray& array) {
     if (array.is_used()) array.offset = layout.add(rows * array.row_bytes);
   }

@@ -29,6 +29,8 @@ struct ForwardParams {
   Matrix y;
   float* rstd;             // (rows), or null if not wanted
   std::int64_t first_row;  // of this launch
+  Quantization quantization;
+  float* scales;  // (rows) of rows' own, or null if not wanted
 };
 
 struct BackwardParams {
@@ -57,7 +59,8 @@ struct FinishParams {
 };
 
 // Very long rows, whose sums are spread over `splits` blocks each. sums: (rows, splits) of x * x,
-// behind them (rows, splits) of g * x; once finished the first of a row are rstd and cbar.
+// behind them (rows, splits) of g * x; once finished the first of a row are rstd and cbar. Forward
+// has the largest magnitudes of the chunks of scale_rows there, as bits.
 template <class Params>
 struct LongParams {
   Params of_rows;
@@ -65,7 +68,7 @@ struct LongParams {
   std::int64_t splits;     // a power of two
   std::int64_t first_row;  // of this launch, and its row group
   std::int64_t first_group;
-  bool is_finish;  // of the folds: whether their parts are there
+  bool is_finish;  // of the folds, and of rows' own scales: whether their parts are there
 };
 
 }  // namespace rmsnorm::cuda

@@ -1,5 +1,6 @@
 // Rows that no block holds, in two passes over memory: blocks leave sums over their tiles, one
 // block a row sums these, and elementwise kernels do the rest.
+#include "codes.cuh"
 #include "gradient.cuh"
 
 namespace rmsnorm::cuda {
@@ -153,30 +154,93 @@ __device__ void fold_backward(const LongParams<BackwardParams>& params) {
   gx_sums[0] = row_scale(sums[0], folds.factor, folds.rstd, common.inverse_size).cbar;
 }
 
+// A row has no more chunks of scale_rows than splits of its sums.
+static_assert(kScalePacks * kAccumulators >= kTileColumns);
+
+// The part of a row that a block of scale_rows has.
+template <class T>
+struct Chunk {
+  static constexpr int kColumns = kLongThreads * kScalePacks * kPackColumns<T>;
+  std::int64_t count;  // of a row
+  std::int64_t row;
+  std::int64_t index;  // in the row
+
+  __device__ explicit Chunk(const LongParams<ForwardParams>& params)
+      : count(ceil_div(params.of_rows.common.hidden_size, kColumns)),
+        row(params.first_row + blockIdx.x / count),
+        index(blockIdx.x % count) {}
+
+  // Of the thread's i-th pack.
+  __device__ std::int64_t column(int i) const {
+    return index * kColumns + (kLongThreads * i + static_cast<int>(threadIdx.x)) * kPackColumns<T>;
+  }
+};
+
+// scale_rows of quantised calls. Rows that get scales of their own have it launched twice: first to
+// leave the largest magnitude of each chunk.
+template <class T, class W, Access access>
+__device__ void quantize_chunk(const LongParams<ForwardParams>& params, const Chunk<T>& chunk,
+                               const T* x_row, float rstd) {
+  __shared__ std::uint32_t of_warps[kLongThreads / kWarpLanes];
+  const ForwardParams& forward = params.of_rows;
+  const RowParams& common = forward.common;
+  auto* const of_chunks =
+      reinterpret_cast<std::uint32_t*>(params.sums + (common.rows + chunk.row) * params.splits);
+  auto* const y_row = row_of<std::uint8_t>(forward.y, chunk.row);
+  Quantizer quantizer(forward.quantization);
+  std::uint32_t largest = 0;
+  if (params.is_finish && has_own_scales(forward.quantization)) {
+    for (std::int64_t i = threadIdx.x; i < chunk.count; i += kLongThreads) {
+      largest = max(largest, of_chunks[i]);
+    }
+    largest = largest_of(largest, kLongThreads, of_warps);
+    const float scale = scale_of(largest, forward.quantization);
+    quantizer.set_scale(scale, largest);
+    const bool is_first = chunk.index == 0 && threadIdx.x == 0;
+    if (is_first && forward.scales != nullptr) forward.scales[chunk.row] = scale;
+  }
+#pragma unroll 1
+  for (int i = 0; i < kScalePacks; ++i) {
+    const std::int64_t column = chunk.column(i);
+    WeightPack<T, W> weight;
+    weight.load(column, common);
+    const Columns<T> y =
+        quantized_y<T>(load<T, access>(x_row, column, common), rstd, weight, common);
+    if (params.is_finish) {
+      store_codes<T, access>(y_row, column, quantizer.codes(y), common);
+    } else {
+      find_largest<T, access>(y, column, common, largest);
+    }
+  }
+  if (params.is_finish) return;
+  largest = largest_of(largest, kLongThreads, of_warps);
+  if (threadIdx.x == 0) of_chunks[chunk.index] = largest;
+}
+
+// A row has no more chunks than splits of its sums.
+static_assert(kScalePacks * kAccumulators >= kTileColumns);
+
 // Grid: rows * ceil(packs of a row / (kLongThreads * kScalePacks)).
 template <class T, class W, int index, Access access>
 __device__ void scale_rows(const LongParams<ForwardParams>& params) {
   const ForwardParams& forward = params.of_rows;
   const RowParams& common = forward.common;
-  const std::int64_t chunk_columns = kLongThreads * kScalePacks * kPackColumns<T>;
-  const std::int64_t chunks = ceil_div(common.hidden_size, chunk_columns);
-  const std::int64_t row = params.first_row + blockIdx.x / chunks;
-  const std::int64_t first = blockIdx.x % chunks * chunk_columns;
-  const T* x_row = row_of<T>(forward.x, row);
-  T* y_row = row_of<T>(forward.y, row);
-  const float rstd = params.sums[row * params.splits];
-
+  const Chunk<T> chunk(params);
+  const T* x_row = row_of<T>(forward.x, chunk.row);
+  const float rstd = params.sums[chunk.row * params.splits];
+  if (forward.quantization.is_wanted()) {
+    quantize_chunk<T, W, access>(params, chunk, x_row, rstd);
+    return;
+  }
+  T* y_row = row_of<T>(forward.y, chunk.row);
   Pack x[kScalePacks];
-  const auto column = [&](int i) {
-    return first + (kLongThreads * i + static_cast<int>(threadIdx.x)) * kPackColumns<T>;
-  };
 #pragma unroll
-  for (int i = 0; i < kScalePacks; ++i) x[i] = load<T, access>(x_row, column(i), common);
+  for (int i = 0; i < kScalePacks; ++i) x[i] = load<T, access>(x_row, chunk.column(i), common);
 #pragma unroll
   for (int i = 0; i < kScalePacks; ++i) {
     WeightPack<T, W> weight;
-    weight.load(column(i), common);
-    store<T, access>(y_row, column(i), y_pack<T>(x[i], rstd, weight, common), common);
+    weight.load(chunk.column(i), common);
+    store<T, access>(y_row, chunk.column(i), y_pack<T>(x[i], rstd, weight, common), common);
   }
 }
 

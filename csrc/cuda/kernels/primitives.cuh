@@ -24,6 +24,10 @@ __device__ inline float shuffle_xor(float value, int offset) {
   return __shfl_xor_sync(kFullWarp, value, offset);
 }
 
+__device__ inline std::uint32_t shuffle_xor(std::uint32_t value, int offset) {
+  return __shfl_xor_sync(kFullWarp, value, offset);
+}
+
 // Whether any lane of the warp says so.
 __device__ inline bool any_of_warp(bool value) { return __any_sync(kFullWarp, value) != 0; }
 
@@ -212,6 +216,31 @@ __device__ inline BFloat16 from_float(float value, BFloat16) {
   return {__bfloat16_as_ushort(__float2bfloat16_rn(value))};
 }
 
+// Codes of four numbers (quantize.h), the first in the lowest bits.
+__device__ inline std::uint32_t int8_codes(const float* values) {
+  std::uint32_t codes[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) asm("cvt.rni.s8.f32 %0, %1;" : "=r"(codes[i]) : "f"(values[i]));
+  return __byte_perm(__byte_perm(codes[0], codes[1], 0x40), __byte_perm(codes[2], codes[3], 0x40),
+                     0x5410);
+}
+#if __CUDA_ARCH__ >= 900
+__device__ inline std::uint32_t e4m3_codes(const float* values) {
+  std::uint16_t low;
+  std::uint16_t high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(values[1]), "f"(values[0]));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(values[3]), "f"(values[2]));
+  return low | static_cast<std::uint32_t>(high) << 16;
+}
+__device__ inline std::uint32_t e5m2_codes(const float* values) {
+  std::uint16_t low;
+  std::uint16_t high;
+  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(low) : "f"(values[1]), "f"(values[0]));
+  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(high) : "f"(values[3]), "f"(values[2]));
+  return low | static_cast<std::uint32_t>(high) << 16;
+}
+#endif
+
 // A pack in shared or global memory, on a 16-byte boundary.
 __device__ inline Pack load_pack(const void* address) {
   const uint4 words = *static_cast<const uint4*>(address);
@@ -226,6 +255,14 @@ __device__ inline void store_shared_pack(void* address, const Pack& pack) {
 __device__ inline void store_global_pack(void* address, const Pack& pack) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(address)),
                "r"(pack.words[0]), "r"(pack.words[1]), "r"(pack.words[2]), "r"(pack.words[3]));
+}
+// The same of 4 or 8 bytes.
+__device__ inline void store_global_words(void* address, const std::uint32_t (&words)[1]) {
+  asm volatile("st.global.b32 [%0], %1;" ::"l"(__cvta_generic_to_global(address)), "r"(words[0]));
+}
+__device__ inline void store_global_words(void* address, const std::uint32_t (&words)[2]) {
+  asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(address)),
+               "r"(words[0]), "r"(words[1]));
 }
 
 // An address in shared memory, as its instructions take it.

@@ -20,8 +20,14 @@ Status enqueue(Device& device, const LaunchConfig& launch, const Params& params,
                       nullptr);
 }
 
+// Whether a call's last kernel has something to find out in a launch of its own.
+bool has_search(const ForwardParams& params) {
+  return params.quantization.is_wanted() && params.quantization.scale == 0;
+}
+bool has_search(const BackwardParams&) { return false; }
+
 // Rows that no block holds, a wave of them after the other: the sums of their parts, then of the
-// rows, then the rest. The last two read what `finish` says.
+// rows, then the rest. What follows the first reads what `finish` says.
 template <class Params>
 Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& finish,
                     CUdeviceptr workspace, CUstream stream) {
@@ -40,6 +46,11 @@ Status enqueue_long(Device& device, LongConfig config, const Params& fold, const
     params.of_rows = finish;
     params.is_finish = true;
     RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
+    if (has_search(finish)) {
+      params.is_finish = false;
+      RMSNORM_TRY(enqueue(device, config.finish, params, stream));
+      params.is_finish = true;
+    }
     RMSNORM_TRY(enqueue(device, config.finish, params, stream));
   }
   return {};
@@ -66,7 +77,9 @@ ForwardParams forward_params(const ForwardArgs& args, const Call& call) {
           .sum = kernel_matrix(args.sum, args.shape.rows),
           .y = kernel_matrix(args.y, args.shape.rows),
           .rstd = static_cast<float*>(args.rstd),
-          .first_row = 0};
+          .first_row = 0,
+          .quantization = args.quantization,
+          .scales = args.scales};
 }
 
 BackwardParams backward_params(const BackwardArgs& args, const Call& call, std::int64_t group_rows,

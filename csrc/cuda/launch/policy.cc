@@ -32,7 +32,7 @@ bool is_one_batch(const AnyRows& matrix, std::int64_t rows) {
   return matrix.data == nullptr || merge_batches(matrix, rows).batch_rows == kOneBatch;
 }
 
-// `has_extra`: whether there is a matrix that plain calls have none of.
+// `has_extra`: whether there is something that plain calls have none of.
 template <class Args, class... AnyRows>
 Call call_of(const Args& args, bool has_extra, const AnyRows&... matrices) {
   const bool has_weight = args.weight.data != nullptr;
@@ -92,7 +92,15 @@ LongConfig configure_long(const Call& call, Kind fold, Kind finish, int matrices
 }  // namespace
 
 Call Call::of(const ForwardArgs& args) {
-  return call_of(args, args.residual.data != nullptr, args.x, args.residual, args.sum, args.y);
+  if (!args.quantization.is_wanted()) {
+    return call_of(args, args.residual.data != nullptr, args.x, args.residual, args.sum, args.y);
+  }
+  Call call = call_of(args, true, args.x, args.residual, args.sum);
+  // A store of codes takes as many columns as an access of the others.
+  const std::int64_t access =
+      alignment(args.y, args.shape.rows, args.quantization.codes) * element_size(args.dtype);
+  call.access_bytes = static_cast<int>(std::min<std::int64_t>(call.access_bytes, access));
+  return call;
 }
 
 Call Call::of(const BackwardArgs& args) {
