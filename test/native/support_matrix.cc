@@ -44,7 +44,7 @@ double Matrix::value(std::int64_t r, std::int64_t j) const {
       return to_float(Float16{static_cast<std::uint16_t>(all)});
     case DType::kBFloat16:
       return to_float(BFloat16{static_cast<std::uint16_t>(all)});
-    case DType::kFloat64:
+    default:
       break;
   }
   return std::bit_cast<double>(all);

@@ -105,7 +105,7 @@ struct NumberAt {
 };
 using GatedNumberAt = FunctionRef<float(std::int64_t)>;
 
-// A function as what is computed with beside numbers of a row.
+// A function that is folded with a row's numbers: of a gated row, of the one type as well.
 template <class X, class Function>
 Function beside(const NumberAt<X>&, const Function& function) {
   return function;
@@ -121,6 +121,7 @@ constexpr bool has_gate(const Args& args, GateOrder order) {
   return !__is_same(X, double) && args.gate.data != nullptr && args.options.gate_order == order;
 }
 
+// A function of j: x of a row, gated before the norm.
 template <class X>
 auto gated_x_at(const ConstRows& x, const ConstRows& gate, std::int64_t row) {
   const NumberAt<X> x_at{row_of<X>(x, row)};
@@ -180,10 +181,10 @@ template <class X, bool kLlama, class DyAt, class XAt>
 FloatOf<X> cbar_of_row(const DyAt& dy_at, const XAt& x_at, const Weights<X>& weights,
                        std::int64_t hidden_size, FloatOf<X> rstd) {
   using Float = FloatOf<X>;
-  const auto function = [=](std::int64_t j) {
+  const auto gradient_at = [=](std::int64_t j) {
     return g_of(dy_at(j), weights.at(j), Rounding<X, kLlama>{});
   };
-  const auto g_at = beside(dy_at, function);
+  const auto g_at = beside(dy_at, gradient_at);
   const auto fold_scaled = [&](Float f) {
     return fold<Float>(hidden_size, g_at, [x_at, f](std::int64_t j) { return x_at(j) * f; });
   };
@@ -236,11 +237,12 @@ void normalise_row(const ForwardArgs& args, std::int64_t row) {
   with_x<X>(args, row, [&](const auto& x_at) {
     const Float rstd = rstd_of_row(x_at, hidden_size, static_cast<Float>(args.options.eps));
     if (args.rstd != nullptr) static_cast<Float*>(args.rstd)[row] = rstd;
-    const auto write = [&](const auto& y_of_xhat) {
-      const auto y_at = [&](std::int64_t j) { return y_of_xhat(j, xhat_of(x_at(j), rstd)); };
+    // Copies, lest memory be read for what they hold after every store.
+    const auto write = [=, &args](const auto& y_of_xhat) {
+      const auto y_at = [=](std::int64_t j) { return y_of_xhat(j, xhat_of(x_at(j), rstd)); };
       if constexpr (!__is_same(X, double)) {
         if (args.quantization.is_wanted()) {
-          return quantize_row(args, row, [&](std::int64_t j) { return round(y_at(j)); });
+          return quantize_row(args, row, [=](std::int64_t j) { return round(y_at(j)); });
         }
       }
       X* const y = row_of<X>(args.y, row);
@@ -249,12 +251,12 @@ void normalise_row(const ForwardArgs& args, std::int64_t row) {
     if constexpr (!__is_same(X, double)) {
       if (has_gate<X>(args, GateOrder::kAfterNorm)) {
         const X* gate = row_of<X>(args.gate, row);
-        return write([&](std::int64_t j, float xhat) {
+        return write([=](std::int64_t j, float xhat) {
           return gated_y_of(xhat, weights.at(j), silu(load(gate[j])), round);
         });
       }
     }
-    write([&](std::int64_t j, Float xhat) { return y_of(xhat, weights.at(j), round); });
+    write([=](std::int64_t j, Float xhat) { return y_of(xhat, weights.at(j), round); });
   });
 }
 
