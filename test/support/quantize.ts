@@ -37,7 +37,8 @@ export function codeOf(dtype: QuantizedDType, value: number): number {
     const clamped = Math.min(Math.max(value, -128), 127);
     const below = Math.floor(clamped);
     const distance = clamped - below;
-    return distance > 0.5 || (distance === 0.5 && below % 2 !== 0) ? below + 1 : below;
+    const isUp = distance > 0.5 || (distance === 0.5 && below % 2 !== 0);
+    return (isUp ? below + 1 : below) + 0; // not -0
   }
   if (Number.isNaN(value)) return 0x7f;
   const sign = value < 0 || Object.is(value, -0) ? 0x80 : 0;
