@@ -205,9 +205,9 @@ void add_residual(const ForwardArgs& args, std::int64_t row) {
   }
 }
 
-// The codes of a row of y, and its scale, where y_at(j) is float32.
-template <class YAt>
-void quantize_row(const ForwardArgs& args, std::int64_t row, const YAt& y_at) {
+// The codes of a row of y, and its scale. Compiled once for all kinds of rows.
+[[gnu::noinline]] inline void quantize_row(const ForwardArgs& args, std::int64_t row,
+                                           FunctionRef<float(std::int64_t)> y_at) {
   const Quantization& quantization = args.quantization;
   const std::int64_t hidden_size = args.shape.hidden_size;
   auto* const codes = row_of<std::uint8_t>(args.y, row);
@@ -242,7 +242,8 @@ void normalise_row(const ForwardArgs& args, std::int64_t row) {
       const auto y_at = [=](std::int64_t j) { return y_of_xhat(j, xhat_of(x_at(j), rstd)); };
       if constexpr (!__is_same(X, double)) {
         if (args.quantization.is_wanted()) {
-          return quantize_row(args, row, [=](std::int64_t j) { return round(y_at(j)); });
+          const auto rounded_at = [=](std::int64_t j) { return round(y_at(j)); };
+          return quantize_row(args, row, rounded_at);
         }
       }
       X* const y = row_of<X>(args.y, row);
