@@ -131,8 +131,10 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   process.once('SIGINT', interrupt);
   try {
     // They are programs for the CPU.
-    if (settings.targets.includes('cpu') && settings.cases.length > 0)
-      await loadRivals(options.rivals, rivals, chosen);
+    if (settings.targets.includes('cpu')) {
+      const able = rivals.filter((rival) => settings.cases.some((one) => rival.supports(one)));
+      await loadRivals(options.rivals, able, chosen);
+    }
     const report = await run(settings, chosen, progress.update);
     progress.stop();
     process.stdout.write(textOf(report, earlier, process.stdout));

@@ -153,6 +153,12 @@ describe('rivals', () => {
     expect(named).toEqual({ code: 1, stdout: '', stderr: message });
   });
 
+  test('are not loaded where they support no case', async () => {
+    const unable = { ...missing, supports: () => false };
+    const { code, stderr } = await bench([...brief, '--rivals', 'all'], [unable]);
+    expect([code, stderr]).toEqual([0, 'forward 2x8 float32 cpu\n']);
+  });
+
   test('are not even loaded if none are asked for', async () => {
     const { rival } = fake('honest', (y) => ({ y }));
     const { code, stdout } = await bench([...brief, '--rivals', 'none'], [rival]);

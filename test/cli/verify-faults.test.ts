@@ -9,7 +9,7 @@ import { extents, makeGroups } from '../../bench/verify/groups';
 import { argumentOf, makeOperands, type Layout } from '../../bench/verify/operands';
 import { failureOf, verify, type GroupResult } from '../../bench/verify/verify';
 import { onCpu } from '../../bench/verify/ways';
-import { DeviceBuffer, rmsNorm, type CudaDevice } from '../../lib';
+import { DeviceBuffer, rmsNorm, type BufferDType, type CudaDevice } from '../../lib';
 import { binding } from '../../lib/binding';
 import { gpus, onGpu } from '../support/gpu';
 
@@ -288,6 +288,25 @@ onGpu('verify', () => {
     changeRead(9, (array) => (array[0] = 12345));
     const { findings } = await runOnly(/^allocations/);
     expect(findings.map(({ difference: { elements } }) => elements)).toEqual([1]);
+  });
+
+  test('a code that is off by one is found', async () => {
+    const toHost = Reflect.get(DeviceBuffer.prototype, 'toHost');
+    let left = 1;
+    jest.spyOn(DeviceBuffer.prototype, 'toHost').mockImplementation(function (
+      this: DeviceBuffer<BufferDType>,
+      ...args
+    ) {
+      const array = toHost.apply(this as DeviceBuffer, args);
+      if (this.dtype === 'int8' && left-- > 0) array[0] = (array[0] as number) ^ 1;
+      return array;
+    });
+    const { findings, errors } = await runOnly(/^forward, very long/);
+    expect(errors).toEqual([]);
+    expect(findings.map(({ difference: { result, elements } }) => [result, elements])).toEqual([
+      ['y', 1],
+    ]);
+    expect(findings[0]?.call).toContain('codes of int8');
   });
 
   test('a CPU that is wrong is found by the formula', async () => {
