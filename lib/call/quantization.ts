@@ -4,7 +4,7 @@ import { dtypes, isCodeArray, quantizedNames, type QuantizedDType } from '../cor
 import { argumentError } from '../core/errors';
 import { numberError } from '../core/validate';
 import type { Call } from './call';
-import { readOperand, readOperandOf } from './operands';
+import { addOperand, lengthOf, readOperand, readOperandOf } from './operands';
 import { forwardRules } from './operations';
 import type { Argument } from './tensor';
 
@@ -46,6 +46,9 @@ export function readOut(call: Call, out: unknown): Argument {
   if (call.quantization === undefined) return readOperand(call, rule, out);
   const { codes } = call.quantization;
   const kind = call.kind === 'DeviceBuffer' ? 'DeviceBuffer' : dtypes[codes].bits;
+  if (isCodeArray(out) && out[Symbol.toStringTag] === kind && out.length > 0) {
+    if (out.length === lengthOf(rule, call)) return addOperand(call, rule, out);
+  }
   const article = kind.startsWith('I') ? 'an' : 'a';
   const what = `${article} ${kind}, or a tensor { data, dims } of one, since quantize is '${codes}'`;
   return readOperandOf(call, rule, out, what, isCodeArray);
