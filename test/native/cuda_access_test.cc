@@ -62,6 +62,30 @@ TEST_CASE("cuda policy: accesses are as wide as every row and the weight allow")
   }
 }
 
+TEST_CASE("cuda policy: accesses of codes have as many columns as those of x") {
+  for (const DType dtype : kDTypes) {
+    const std::int64_t size = element_size(dtype);
+    for (std::int64_t x = 0; x <= 8; ++x) {
+      for (std::int64_t y = 0; y <= 16; ++y) {
+        for (std::int64_t stride = 256; stride <= 264; ++stride) {
+          ForwardArgs args{{4, 256}, {}, dtype, {}, {}, {}, nullptr};
+          args.x = {address(4096 + x * size), 256};
+          args.weight = {address(512), dtype};
+          args.y = {const_cast<void*>(address(8192 + y)), stride};
+          args.quantization.codes = DType::kFloat8E4M3;
+          int columns = static_cast<int>(16 / size);
+          while (x % columns != 0 || y % columns != 0 || stride % columns != 0) columns /= 2;
+          const Call call = Call::of(args);
+          if (call.access_bytes != columns * size) FAIL(columns << " columns of " << x);
+          if (call.is_plain) FAIL("a quantised call is plain");
+          const bool is_held = configure_forward(call).kernel != nullptr;
+          if (is_held != (call.access_bytes == 16)) FAIL("rows held by a kernel without codes");
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("cuda policy: only distances that some row is at count for its accesses") {
   ForwardArgs args{{6, 256}, {}, DType::kFloat32, {}, {}, {}, nullptr};
   args.x = {address(4096), 256};

@@ -31,7 +31,8 @@ std::string described(float y, float scale) {
 
 float quotient_in_row(float y, float scale, std::uint32_t largest) {
   const cuda::RowDivision division = cuda::row_division(scale, largest);
-  return cuda::quotient(division.is_ready ? y : cuda::made_ready(y, division), division);
+  const float ready = division.is_ready ? y : cuda::made_ready(y, division);
+  return cuda::quotient(ready, division.divisor, 1 / division.divisor);
 }
 
 // The first number of a row whose code is not that of its division; empty if there is none.

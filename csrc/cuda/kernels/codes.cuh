@@ -76,14 +76,14 @@ __device__ inline bool has_own_scales(const Quantization& quantization) {
 class Quantizer {
  public:
   // By the scale of all rows, until the row's own is set.
-  __device__ explicit Quantizer(const Quantization& quantization) : codes_(quantization.codes) {
-    division_.inverse = __frcp_rn(quantization.scale);
-  }
+  __device__ explicit Quantizer(const Quantization& quantization)
+      : codes_(quantization.codes), inverse_(__frcp_rn(quantization.scale)) {}
 
   // `largest`: the bits of the largest magnitude that the scale comes from.
   __device__ void set_scale(float scale, std::uint32_t largest) {
     is_own_ = true;
     division_ = row_division(scale, largest);
+    inverse_ = __frcp_rn(division_.divisor);
   }
 
   template <class T>
@@ -93,9 +93,9 @@ class Quantizer {
 #pragma unroll
         for (float& value : y.values) value = made_ready(value, division_);
       }
-      y = quotient(y, division_);
+      y = quotient(y, division_.divisor, inverse_);
     } else {
-      y = y * division_.inverse;
+      y = y * inverse_;
     }
     CodePack<T> pack;
 #pragma unroll
@@ -109,6 +109,7 @@ class Quantizer {
   DType codes_;
   bool is_own_ = false;
   RowDivision division_{};
+  float inverse_;
 };
 
 // By the widest stores of 8, 4 and 1 codes that the alignment of all rows allows.

@@ -6,51 +6,39 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The codes of y of a row, which is computed twice where its largest magnitude is searched first.
-// From the row in registers, a pack after the other in turns: all of them side by side would be
-// twice the code and spill. Where a thread has more tiles or rows are in parts, from memory again,
-// out of the caches. All threads of the block call it.
-template <class T, class W, Access access, int kTiles>
+// The codes of y of a row, which is computed twice where its largest magnitude is searched first: a
+// pack after the other in turns, since side by side they would be three times the code, and spill.
+// All threads of the block call it.
+template <class T, class W>
 __device__ void quantize_row(const ForwardParams& params, const RowThread<T>& me, std::int64_t row,
-                             Pack (&x)[kTiles][kTilePacks], float rstd, float* shared) {
-  constexpr bool kIsHeld = access == Access::kPacks && kTiles == 1;
-  constexpr int kAtOnce = kIsHeld ? 2 : 1;
+                             Pack (&x)[kTilePacks], float rstd, float* shared) {
   const RowParams& common = params.common;
-  const bool is_row = row < common.rows;
-  const T* x_row =
-      params.residual.data != nullptr ? row_of<const T>(params.sum, row) : row_of<T>(params.x, row);
+  // Not a number that is kept: one kernel would spill.
+  const auto is_row = [&] { return row < common.rows; };
   auto* const y_row = row_of<std::uint8_t>(params.y, row);
   Quantizer quantizer(params.quantization);
   std::uint32_t largest = 0;
   bool is_search = has_own_scales(params.quantization);
-  if (!is_search && !is_row) return;
-  if constexpr (!kIsHeld) forget_memory();
+  if (!is_search && !is_row()) return;
 #pragma unroll 1
   for (;; is_search = false) {
 #pragma unroll 1
-    for (int first = 0; first < kTiles * kTilePacks; first += kAtOnce) {
-#pragma unroll
-      for (int i = first; i < first + kAtOnce; ++i) {
-        const int column = me.column(i / kTilePacks, i % kTilePacks);
-        Pack pack = x[0][i - first];
-        if constexpr (!kIsHeld) {
-          pack = is_row ? load<T, access>(x_row, column, common) : Pack{};
-        }
-        WeightPack<T, W> weight;
-        weight.load(column, common);
-        const Columns<T> y = quantized_y<T>(pack, rstd, weight, common);
-        if (is_search) {
-          find_largest<T, access>(y, column, common, largest);
-        } else {
-          store_codes<T, access>(y_row, column, quantizer.codes(y), common);
-        }
+    for (int c = 0; c < kTilePacks; ++c) {
+      const int column = me.column(0, c);
+      WeightPack<T, W> weight;
+      weight.load(column, common);
+      const Columns<T> y = quantized_y<T>(x[0], rstd, weight, common);
+      if (is_search) {
+        find_largest<T, Access::kPacks>(y, column, common, largest);
+      } else {
+        store_codes<T, Access::kPacks>(y_row, column, quantizer.codes(y), common);
       }
-      if constexpr (kIsHeld) rotate<kAtOnce>(x[0]);
+      rotate(x);
     }
     if (!is_search) return;
     auto* const of_warps = reinterpret_cast<std::uint32_t*>(shared) + threadIdx.y * me.groups;
     largest = largest_of(largest, static_cast<int>(blockDim.x), of_warps);
-    if (!is_row) return;
+    if (!is_row()) return;
     const float scale = scale_of(largest, params.quantization);
     quantizer.set_scale(scale, largest);
     if (threadIdx.x == 0 && params.scales != nullptr) params.scales[row] = scale;
@@ -136,9 +124,11 @@ __device__ void forward_rows(const ForwardParams& params) {
   }
   const float rstd = rescaled_rstd(sums[0], common.inverse_size, common.eps, factor);
   if (is_row && threadIdx.x == 0 && params.rstd != nullptr) params.rstd[row] = rstd;
-  if (params.quantization.is_wanted()) {
-    quantize_row<T, W, access>(params, me, row, x, rstd, shared);
-    return;
+  if constexpr (quantizes(access, kTiles)) {
+    if (params.quantization.is_wanted()) {
+      quantize_row<T, W>(params, me, row, x[0], rstd, shared);
+      return;
+    }
   }
   if (!is_row) return;
 

@@ -145,6 +145,12 @@ enum class Access : std::uint8_t {
 #define RMSNORM_ACCESS_packs ::rmsnorm::cuda::Access::kPacks
 #define RMSNORM_ACCESS_parts ::rmsnorm::cuda::Access::kParts
 
+// Whether a kernel of kForward has quantised calls. The others' are very long rows, whatever their
+// length: they are rare, and would take the package another 0.2 MB.
+constexpr bool quantizes(Access access, int tiles) {
+  return access == Access::kPacks && tiles == 1;
+}
+
 // What a kernel computes. `index` in the lists below counts the policies of its kind.
 enum class Kind : std::uint8_t {
   kForward,

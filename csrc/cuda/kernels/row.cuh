@@ -61,17 +61,14 @@ __device__ inline auto row_at(const MatrixOf<Data>& matrix, int row) {
   return static_cast<Element*>(matrix.data) + row * matrix.row_stride;
 }
 
-// Brings packs to the place of those that are kCount before them, and the first to the end: what
-// indexes registers in a loop that is not unrolled.
-template <int kCount, int kPacks>
+// Brings each pack to the place of the one before, and the first to the end: what indexes registers
+// in a loop that is not unrolled.
+template <int kPacks>
 __device__ inline void rotate(Pack (&packs)[kPacks]) {
-  Pack first[kCount];
+  const Pack first = packs[0];
 #pragma unroll
-  for (int i = 0; i < kCount; ++i) first[i] = packs[i];
-#pragma unroll
-  for (int i = 0; i < kPacks; ++i) {
-    packs[i] = i + kCount < kPacks ? packs[i + kCount] : first[i + kCount - kPacks];
-  }
+  for (int i = 1; i < kPacks; ++i) packs[i - 1] = packs[i];
+  packs[kPacks - 1] = first;
 }
 
 // How many columns a row has from `column` on; none if it is not positive. In the type of `column`,

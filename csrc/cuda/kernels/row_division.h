@@ -24,42 +24,40 @@
 
 namespace rmsnorm::cuda {
 
-// What a row is divided by. Unless `is_ready`, its numbers are first taken times `factor`; and
-// those beyond `limit`, whose code is the largest by far, stop there. Then no product overflows,
-// and none loses digits to underflow but of quotients so small that their code is 0.
+// What a row is divided by. Unless `is_ready`, its numbers are first taken times `factor`, and stop
+// where the code is the largest by far. Then no product overflows, and none loses digits to
+// underflow but of quotients so small that their code is 0.
 struct RowDivision {
   float divisor;
-  float inverse;
   bool is_ready;
   float factor = 1;  // a power of two
   float zero = 0;    // added: -0, which changes nothing, or 0, which makes 0 of -0
-  float limit = 0;
 };
 
 // largest: the bits of the row's largest magnitude.
 constexpr RowDivision row_division(float scale, std::uint32_t largest) {
-  if (scale >= 0x1p-60f && largest <= magnitude_bits(0x1p60f)) return {scale, 1 / scale, true};
+  if (scale >= 0x1p-60f && largest <= magnitude_bits(0x1p60f)) return {scale, true};
   // Quotients by 0 are 0, by infinity 0 or NaN, and by NaN NaN.
-  if (scale == 0) return {1, 1, false, 0, 0, 1};
-  if (scale - scale != 0) return {1, 1, false, 1 / scale, -0.0f, 1};
+  if (scale == 0) return {1, false, 0, 0};
+  if (scale - scale != 0) return {1, false, scale == scale ? 0 : scale, -0.0f};
   const float factor = scale < 1 ? 0x1p90f : 0x1p-64f;
-  const float divisor = scale * factor;
-  return {divisor, 1 / divisor, false, factor, -0.0f, 0x1p20f * divisor};
+  return {scale * factor, false, factor, -0.0f};
 }
 
 // One of its numbers, made ready.
 constexpr float made_ready(float value, const RowDivision& division) {
   const float ready = value * division.factor + division.zero;
-  const float limit = division.limit;
+  const float limit = 0x1p20f * division.divisor;
   return ready > limit ? limit : ready < -limit ? -limit : ready;
 }
 
-// The quotient of a number that is ready, or of a pack of them. By these signs -0 stays -0.
+// The quotient of a number that is ready, or of a pack of them, where inverse is 1 / divisor. By
+// these signs -0 stays -0.
 template <class V>
-RMSNORM_FORMULA V quotient(const V& ready, const RowDivision& division) {
-  const V product = ready * division.inverse;
-  const V excess = fma(product, division.divisor, ready * -1.0f);
-  return fma(excess, -division.inverse, product);
+RMSNORM_FORMULA V quotient(const V& ready, float divisor, float inverse) {
+  const V product = ready * inverse;
+  const V excess = fma(product, divisor, ready * -1.0f);
+  return fma(excess, -inverse, product);
 }
 
 }  // namespace rmsnorm::cuda

@@ -66,9 +66,11 @@ LaunchConfig configure_plain_forward(const Call& call) {
 LongConfig configure_long(const Call& call, Kind fold, Kind finish, int matrices,
                           std::int64_t group_rows, const Limits& limits) {
   const std::int64_t lanes = tile_lanes(call);
-  const std::int64_t groups = std::min(kLongThreads / lanes, padded_tiles(call));
+  // Whole warps; groups beyond the row's tiles have zeros, as the tree has there.
+  const std::int64_t groups =
+      std::max(std::min(kLongThreads / lanes, padded_tiles(call)), kWarpLanes / lanes);
   LongConfig config{};
-  config.splits = padded_tiles(call) / groups;
+  config.splits = std::max(padded_tiles(call) / groups, std::int64_t{1});
   config.group_rows = group_rows;
   config.sums_floats = 2 * call.shape.rows * config.splits;
   const std::int64_t row_bytes = matrices * 16 * row_packs(call);
@@ -89,6 +91,11 @@ LongConfig configure_long(const Call& call, Kind fold, Kind finish, int matrices
   return config;
 }
 
+// Whether a kernel of rows in registers has quantised calls.
+bool quantizes(const KernelEntry& kernel) {
+  return quantizes(kernel.access, kForwardPolicies[kernel.index].tiles);
+}
+
 }  // namespace
 
 Call Call::of(const ForwardArgs& args) {
@@ -96,6 +103,7 @@ Call Call::of(const ForwardArgs& args) {
     return call_of(args, args.residual.data != nullptr, args.x, args.residual, args.sum, args.y);
   }
   Call call = call_of(args, true, args.x, args.residual, args.sum);
+  call.is_quantized = true;
   // A store of codes takes as many columns as an access of the others.
   const std::int64_t access =
       alignment(args.y, args.shape.rows, args.quantization.codes) * element_size(args.dtype);
@@ -116,6 +124,7 @@ LaunchConfig configure_forward(const Call& call) {
   if (launch.kernel == nullptr) {
     launch = configure_rows(call, Kind::kForward, kForwardPolicies, kForwardBlockThreads);
   }
+  if (call.is_quantized && launch.kernel != nullptr && !quantizes(*launch.kernel)) return {};
   if (launch.block_x > kWarpLanes) launch.shared_bytes = group_bytes(call, launch, 1);
   return launch;
 }

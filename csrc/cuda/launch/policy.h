@@ -19,6 +19,7 @@ struct Call {
   bool is_llama_order = false;  // of 16-bit tensors
   bool has_rstd = false;        // backward: it need not be recomputed
   bool is_in_place = false;     // backward: dx is written over x or dy
+  bool is_quantized = false;    // forward
 
   // By the alignment of addresses and of strides. Pointers may be null.
   static Call of(const ForwardArgs& args);
@@ -45,7 +46,7 @@ struct LaunchConfig {
 };
 
 // Rows held by a block. The kernel is null if there is none for rows so long: see LongConfig. Those
-// of up to so many columns have one, whatever the call.
+// of up to so many columns have one, whatever the call, but for quantised ones.
 inline constexpr std::int64_t kHeldColumns = 4096;
 LaunchConfig configure_forward(const Call& call);
 
