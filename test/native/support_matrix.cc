@@ -65,7 +65,7 @@ void Matrix::set(std::int64_t r, std::int64_t j, double value) {
       return set_bits(r, j, from_float<Float16>(narrow).bits);
     case DType::kBFloat16:
       return set_bits(r, j, from_float<BFloat16>(narrow).bits);
-    case DType::kFloat64:
+    default:
       return set_bits(r, j, std::bit_cast<std::uint64_t>(value));
   }
 }
