@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import type { DType } from '../lib';
+import type { DType, QuantizedDType } from '../lib';
 import { readTrace, type LaunchLine, type TraceLine } from '../bench/gpu/trace';
 import { printedBy, simulator } from '../test/support/processes';
 
@@ -20,6 +20,8 @@ export interface Run {
   readonly residual?: true;
   /** The default where it is left out. */
   readonly castOrder?: 'float';
+  /** Of forward: to codes, by a scale for each row. */
+  readonly quantize?: QuantizedDType;
 }
 
 type Line = TraceLine | { readonly type: 'run'; readonly index: number };
@@ -57,6 +59,7 @@ function programOf(runs: readonly Run[]): string {
       const weight = array(weightDtype, hiddenSize, 104729);
       const options = { device: 'cuda', ...(dtype === 'float32' ? {} : { dtype }) };
       if (run.castOrder) options.castOrder = run.castOrder;
+      if (run.quantize) options.quantize = run.quantize;
       if (run.residual) {
         options[isForward ? 'residual' : 'dsum'] = array(dtype, rows * hiddenSize, 15485863);
       }

@@ -95,6 +95,20 @@ const forms: Readonly<Record<string, Form>> = {
       return () => rmsNorm.forward(x, weight, options);
     },
   },
+  gate: {
+    op: 'gated',
+    make: (_, { x, weight, out, gate }) => {
+      const options = { out, gate };
+      return () => rmsNorm(x, weight, options);
+    },
+  },
+  "quantize 'int8', all outputs": {
+    op: 'quantize',
+    make: (_, { x, weight, rstd, codes, scales }) => {
+      const options = { quantize: 'int8', out: codes, scaleOut: scales, rstdOut: rstd } as const;
+      return () => rmsNorm.forward(x, weight, options);
+    },
+  },
   'tensors { data, dims }': {
     make: (_, arrays) => {
       const x = { data: arrays.x, dims: [rows, hiddenSize] };

@@ -46,7 +46,14 @@ const residualRuns = [
     [16, 8192],
   ]),
 ].map((run): Run => ({ ...run, residual: true }));
-const runs = [...forwardRuns, ...backwardRuns, ...residualRuns];
+const quantizedRuns = (['int8', 'float8_e4m3'] as const).flatMap((quantize) =>
+  runsOf('forward', [
+    [64, 4096],
+    [256, 1024],
+    [96, 128],
+  ]).map((run): Run => ({ ...run, quantize })),
+);
+const runs = [...forwardRuns, ...backwardRuns, ...residualRuns, ...quantizedRuns];
 
 const packBytes = 16;
 const warpLanes = 32;
@@ -151,6 +158,28 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
       const { rows } = launchesOfRun(run);
       expect(rows.shared_wavefronts).toBe(rows.shared_requests); // of 4 bytes a lane
       expect(rows.barriers).toBeLessThanOrEqual(run.rows);
+    });
+  });
+
+  describe.each(quantizedRuns)('$quantize of $rows x $hiddenSize $dtype', (run) => {
+    const matrix = matrixBytes(run);
+    const codes = run.rows * run.hiddenSize;
+    const perRow = run.rows * 4; // rstd, and the scales
+
+    test('reads x once and writes codes, rstd and scales once', () => {
+      const { rows, finish } = launchesOfRun(run);
+      const { chunk, columns } = buffersOf(rows);
+      expect(finish).toBeUndefined();
+      expect(chunk).toMatchObject({
+        bytes_read: matrix,
+        read_sectors: matrix / sectorBytes,
+        bytes_written: codes + 2 * perRow,
+        written_sectors: codes / sectorBytes + 2 * wholeSectors(perRow),
+      });
+      expect(columns).toMatchObject({
+        read_sectors: (run.hiddenSize * elementBytes[run.dtype]) / sectorBytes,
+        bytes_written: 0,
+      });
     });
   });
 
