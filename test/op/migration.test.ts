@@ -4,16 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import {
-  RMSNorm,
-  rmsNorm,
-  toBFloat16,
-  type CastOrder,
-  type ForwardOptions,
-  type GateOrder,
-  type QuantizedDType,
-  type RMSNormOptions,
-} from '../../lib';
+import { RMSNorm, rmsNorm, toBFloat16, type RMSNormOptions } from '../../lib';
 import { backwardErrors, forwardErrors } from '../support/bounds';
 import { foreignNorm, scalings, type Scaling } from '../support/foreign-norms';
 import {
@@ -27,9 +18,8 @@ import {
   type Check,
   type Given,
 } from '../support/migration';
-import { gatedErrors, gatedForward } from '../support/gated';
-import { quantize as quantizeRows } from '../support/quantize';
-import { backward, forward, residualSum, type Problem } from '../support/reference';
+import { gatedBy, inference, mamba, problemOf } from '../support/migration-checks';
+import { backward, forward, residualSum } from '../support/reference';
 import { readSafetensors } from '../support/safetensors';
 import { expectSameBits, expectWithin, normals, valuesOf } from '../support/support';
 
@@ -67,11 +57,6 @@ const weightless =
     const y = rmsNorm(x, null, { dtype, eps, normalizedShape: hiddenSize, ...options });
     expectForeign(y, given, none, { eps });
   };
-
-/** For the oracle, of an x of the dtype and its weight. */
-const problemOf = ({ weightValues, round }: Given, x: Float64Array, isLlama: boolean): Problem => ({
-  ...{ x, weight: weightValues, hiddenSize, eps, weightOffset: 0, round: isLlama ? round : null },
-});
 
 /** A check of the sum, its norm and the gradient of both. */
 const residualIn =
@@ -205,18 +190,6 @@ const float32WeightOf =
     expectForeign(y, given, castOrder === 'llama' ? llama : once, { eps, weight: float32Weight });
   };
 
-/** A check of y with a gate, within the bounds of its roundings. */
-const gatedBy =
-  (castOrder: CastOrder, gateOrder: GateOrder): Check =>
-  (given) => {
-    const { dtype, round, x, xValues, weight, dy: gate, dyValues } = given;
-    const y = rmsNorm(x, weight, { dtype, eps, castOrder, gate, gateOrder });
-    const norm = problemOf(given, xValues, castOrder === 'llama');
-    const problem = { ...norm, gate: dyValues, gateOrder };
-    const errors = gatedErrors(problem, dyValues).y;
-    expectWithin(valuesOf(y, dtype), gatedForward(problem).y, errors, round);
-  };
-
 const transformers: Readonly<Record<string, Check>> = {
   'LlamaRMSNorm(hidden_size, eps)': (given) => {
     moduleOf({ eps }, llama)(given);
@@ -289,61 +262,6 @@ const apex: Readonly<Record<string, Check>> = {
     expectSameBits(recomputed.dx, given.dx);
     expectSameBits(recomputed.dweight, given.dweight);
   },
-};
-
-type Settings = Pick<ForwardOptions, 'scale' | 'scaleMax' | 'out'>;
-
-/** A check of codes: those of the other library's y, quantised after it. */
-const quantised =
-  (quantize: QuantizedDType, scaling: Scaling, settings: Settings = {}): Check =>
-  (given) => {
-    const { dtype, x, xValues, weight, weightValues, round } = given;
-    const castOrder = scaling === llama ? 'llama' : 'float';
-    // One rounding is that to the code.
-    const steps = { x: xValues, weight: weightValues, eps, scaling };
-    const theirs = foreignNorm({ ...steps, round: castOrder === 'llama' ? round : Math.fround });
-    const result = rmsNorm.forward(x, weight, { dtype, eps, castOrder, quantize, ...settings });
-    const { scale, scaleMax } = settings;
-    const { codes, scales } = quantizeRows(quantize, theirs, rows, {
-      ...(scale !== undefined && { scale }),
-      ...(scaleMax !== undefined && { scaleMax }),
-    });
-    expect(Array.from(result.y as ArrayLike<number>)).toEqual(codes);
-    if (scale === undefined) expect(Array.from(result.scale as Float32Array)).toEqual(scales);
-  };
-
-const out = new Uint8Array(length);
-const inference: Readonly<Record<string, Check>> = {
-  "vLLM's rms_norm_dynamic_per_token_quant(x, weight, eps, torch.int8)": quantised('int8', llama),
-  '… torch.float8_e4m3fn, its scale_ub': quantised('float8_e4m3', llama, { scaleMax: 1.5 / 448 }),
-  '… its residual': (given) => {
-    const { dtype, x, weight, residual } = given;
-    const options = { dtype, eps, quantize: 'int8' } as const;
-    const fused = rmsNorm.forward(x, weight, { ...options, residual });
-    const apart = rmsNorm.forward(fused.sum, weight, options);
-    expect(fused.y).toEqual(apart.y);
-  },
-  "vLLM's rms_norm_static_fp8_quant(out, x, weight, scale, eps)": quantised('float8_e4m3', llama, {
-    ...{ scale: 0.01, out },
-  }),
-  "flashinfer's rmsnorm_quant(out, x, weight, scale, eps)": quantised('float8_e4m3', once, {
-    ...{ scale: 0.01, out },
-  }),
-  "TensorRT-LLM's fp8_rowwise_rms_norm(x, shape, weight, …)": quantised('float8_e4m3', once),
-  "TensorRT-LLM's smooth_quant_rms_norm(…, dynamic_act_scaling=True)": quantised('int8', once),
-  'their scales': ({ dtype, x, weight }) => {
-    const { scale } = rmsNorm.forward(x, weight, { dtype, quantize: 'float8_e4m3' });
-    expect(scale).toBeInstanceOf(Float32Array);
-    expect(scale).toHaveLength(rows);
-  },
-};
-
-const mamba: Readonly<Record<string, Check>> = {
-  'rmsnorm_fn(x, weight, None, z=z, eps=eps, norm_before_gate=False)': gatedBy(
-    ...(['float', 'before-norm'] as const),
-  ),
-  'rmsnorm_fn(x, weight, None, z=z, eps=eps)': gatedBy('float', 'after-norm'),
-  "fla's FusedRMSNormGated(hidden_size, eps=eps): norm(x, g)": gatedBy('float', 'after-norm'),
 };
 
 const onnx: Readonly<Record<string, Check>> = {
