@@ -19,8 +19,8 @@ namespace rmsnorm::cpu {
 Status forward(const ForwardArgs& args);
 Status backward(const BackwardArgs& args);
 
-// destination[i] = source[i] in another type, rounded to nearest even; one of 8 bits is a float8, and
-// the other float32 then. Same errors as forward.
+// destination[i] = source[i] in another type, rounded to nearest even; one of 8 bits is a float8,
+// and the other float32 then. Same errors as forward.
 Status convert(DType from, const void* source, DType to, void* destination, std::int64_t count);
 
 // The variant in use: RMSNORM_CPU_VARIANT, else the best this processor runs, until set_variant.
