@@ -201,8 +201,9 @@ std::string complaint_about(const cpu::Variant& variant, const Problem& problem,
   return "";
 }
 
-constexpr std::int64_t kSizes[] = {1,  7,   8,   15,  16,  17,   31,   32,  33,
-                                   64, 100, 128, 256, 257, 1000, 4096, 5125};
+// The last are more than are quantised at once.
+constexpr std::int64_t kSizes[] = {1,   7,   8,   15,  16,   17,   31,   32,   33,   64,
+                                   100, 128, 256, 257, 1000, 4096, 5125, 8192, 8200, 20011};
 
 TEST_CASE("every variant quantises a forward as a call after it would") {
   Random random(19);
