@@ -66,6 +66,13 @@ const runs: Run[] = [
   ...dtypes.flatMap((dtype) => bothWays(128, 1023, { dtype })),
   // Rows that no block holds.
   ...dtypes.flatMap((dtype) => bothWays(16, 65_536, { dtype })),
+  // Rows with a gate.
+  ...dtypes.flatMap((dtype) =>
+    [4096, 1023, 65_536].flatMap((size) => bothWays(16, size, { dtype, gate: 'after-norm' })),
+  ),
+  ...halves.flatMap((dtype) =>
+    bothWays(16, 4096, { dtype, weightDtype: 'float32', gate: 'after-norm' }),
+  ),
 ];
 
 /** Launches of each kernel by name: the first of each. */

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import type { DType, QuantizedDType } from '../lib';
+import type { DType, GateOrder, QuantizedDType } from '../lib';
 import { readTrace, type LaunchLine, type TraceLine } from '../bench/gpu/trace';
 import { printedBy, simulator } from '../test/support/processes';
 
@@ -18,6 +18,7 @@ export interface Run {
   readonly weightDtype?: DType;
   /** With a residual, or with the gradient that comes through it. */
   readonly residual?: true;
+  readonly gate?: GateOrder;
   /** The default where it is left out. */
   readonly castOrder?: 'float';
   /** Of forward: to codes, by a scale for each row. */
@@ -63,6 +64,10 @@ function programOf(runs: readonly Run[]): string {
       if (run.residual) {
         options[isForward ? 'residual' : 'dsum'] = array(dtype, rows * hiddenSize, 15485863);
       }
+      if (run.gate) {
+        options.gate = array(dtype, rows * hiddenSize, 32452843);
+        options.gateOrder = run.gate;
+      }
       const dy = array(dtype, rows * hiddenSize, 1299709);
       const rstd = Float32Array.from({ length: rows }, (_, i) => 1 + (i % 7) / 8);
       if (trace) appendFileSync(trace, JSON.stringify({ type: 'run', index }) + '\\n');
@@ -98,6 +103,10 @@ function dryProgramOf(runs: readonly Run[]): string {
       const options = run.castOrder ? { castOrder: run.castOrder } : {};
       if (run.residual) {
         options[isForward ? 'residual' : 'dsum'] = buffer(rows * hiddenSize, dtype);
+      }
+      if (run.gate) {
+        options.gate = buffer(rows * hiddenSize, dtype);
+        options.gateOrder = run.gate;
       }
       const dy = isForward ? null : buffer(rows * hiddenSize, dtype);
       const rstd = isForward ? null : buffer(rows, 'float32');

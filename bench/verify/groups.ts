@@ -105,8 +105,15 @@ const typesOnly = {
   ...{ dtype: dtypes, weight: weights, castOrder: castOrders, isAdded: [false, true] },
 };
 
-/** Every type with every cast order, of what is fused besides: each gate, and codes of every kind. */
-const fusedOnly = [{ gate: gates }, { quantize: codes }].map((fused) => ({
+/**
+ * Every type with every cast order, of what is fused besides: codes of every kind, and each gate, which
+ * has kernels of its own for each weight and for rows that are not aligned.
+ */
+const fusedOnly = [
+  { gate: gates, weight: weights },
+  { gate: gates, alignment: [4] as const },
+  { quantize: codes },
+].map((fused) => ({
   ...{ ...usualOnly, dtype: dtypes, castOrder: castOrders, ...fused },
 }));
 

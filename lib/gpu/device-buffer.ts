@@ -341,7 +341,8 @@ export class DeviceBuffer<
     const converted = this.dtype === 'int8' ? [] : ['Float32Array'];
     const kinds = new Set<string>([...converted, ...dtypes[this.dtype].kinds]);
     if (!kinds.has(kind)) {
-      const expected = `a ${[...kinds].join(' or ')}, since the buffer is ${this.dtype}`;
+      const article = this.dtype === 'int8' ? 'an' : 'a';
+      const expected = `${article} ${[...kinds].join(' or ')}, since the buffer is ${this.dtype}`;
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
     this.#checkLength(name, data.length, array);

@@ -50,7 +50,7 @@ const scope: Readonly<Record<string, unknown>> = {
   doubles: (length: number) => new Float64Array(length),
   shared: (begin: number, end: number) => memory.subarray(begin, end),
   repeated: { data: floats(4), dims: [3, 4], strides: [0, 1] },
-  on: (length: number, dtype: lib.DeviceDType = 'float32') => new lib.DeviceBuffer(length, dtype),
+  on: (length: number, dtype: lib.BufferDType = 'float32') => new lib.DeviceBuffer(length, dtype),
   there: (length: number) => new lib.DeviceBuffer(length, 'float32', { device: 'cuda:1' }),
 };
 

@@ -43,7 +43,9 @@ const compute = `
     const [x, dy, weight] = [0.1, 0.7, 3].map((step, i) =>
       bits[dtype](values(i < 2 ? rows * size : size, step)));
     const { y, rstd } = lib.rmsNorm.forward(x, weight, { dtype, device });
-    return { y, rstd, ...lib.rmsNorm.backward(dy, x, weight, rstd, { dtype, device }) };
+    const { dx, dweight } = lib.rmsNorm.backward(dy, x, weight, rstd, { dtype, device });
+    const gated = lib.rmsNorm(x, weight, { dtype, device, gate: dy });
+    return { y, rstd, dx, dweight, gated };
   };
   const same = (a, b) => Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
   const differences = [];
@@ -108,7 +110,7 @@ onSimulator('a driver', () => {
       expect([differences, captured]).toEqual([[], true]);
       const files = [
         ...['forward_plain', 'forward', 'backward_plain', 'backward_steps', 'backward_rows'],
-        ...['long_rows', 'finish_dweight'],
+        ...['long_rows', 'forward_gated', 'finish_dweight'],
       ];
       const image = expectedImage(driver, capability);
       expect(images).toEqual(files.map((file) => ({ file, image })));

@@ -63,6 +63,7 @@ void check_backward(Complaints& complaints, const Call& call, std::int64_t group
                     const Limits& limits) {
   const BackwardConfig config = configure_backward(call, group_rows, limits);
   const LaunchConfig& launch = config.rows;
+  complaints.require(launch.kernel == nullptr || !call.has_gate, "a kernel without gates", call);
   if (launch.kernel == nullptr) {
     const LongConfig whole = configure_long_backward(call, group_rows, limits);
     complaints.require(whole.group_rows == (group_rows == 0 ? kMinGroupRows : group_rows),

@@ -58,11 +58,13 @@ std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& la
   DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
   DeviceMatrix residual(gpu, buffers.residual, places.residual);
   DeviceMatrix sum_out(gpu, buffers.sum_out, places.sum_out);
+  DeviceMatrix gate(gpu, buffers.gate, places.gate);
   ForwardArgs args = buffers.args;
   args.x = x.const_rows_from(0);
   args.y = Outputs{y, x, y, residual}.at(layout.in_place).rows_from(0);
   args.weight = weight_on_device(args.weight, weight);
   args.rstd = rstd.row(0);
+  if (problem.gate) args.gate = gate.const_rows_from(0);
   if (problem.residual) {
     args.residual = residual.const_rows_from(0);
     args.sum = Outputs{sum_out, x, sum_out, residual}.at(layout.sum_in_place).rows_from(0);
@@ -72,7 +74,8 @@ std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& la
   must(workspace.allocate(cuda::forward_workspace_bytes(gpu.device(), args)));
   must(cuda::launch_forward(gpu.device(), args, workspace.get(), gpu.stream().get()));
   const std::string text = x.take_back("x") + y.take_back("y") + rstd.take_back("rstd") +
-                           residual.take_back("residual") + sum_out.take_back("sum_out");
+                           residual.take_back("residual") + sum_out.take_back("sum_out") +
+                           gate.take_back("gate");
   return text + complaint(problem, layout, expected_forward(problem), buffers);
 }
 
@@ -91,6 +94,8 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
   DeviceMatrix dx(gpu, buffers.dx, places.out);
   DeviceMatrix dweight(gpu, buffers.dweight, places.dweight);
   DeviceMatrix dsum(gpu, buffers.dsum, places.residual);
+  DeviceMatrix gate(gpu, buffers.gate, places.gate);
+  DeviceMatrix dgate(gpu, buffers.dgate, places.dgate);
   DeviceMatrix partials(gpu, partial_rows);
   const DeviceMatrix& out = Outputs{dx, x, dy, dsum}.at(layout.in_place);
 
@@ -103,6 +108,10 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
     if (layout.rstd_given) args.rstd = static_cast<const float*>(rstd.row(0)) + begin;
     if (layout.dx) args.dx = out.rows_from(begin);
     if (problem.residual) args.dsum = dsum.const_rows_from(begin);
+    if (problem.gate) args.gate = gate.const_rows_from(begin);
+    if (problem.gate && layout.dx) {
+      args.dgate = (layout.dgate_in_place ? gate : dgate).rows_from(begin);
+    }
     if (layout.dweight) args.dweight = dweight.row(0);
     return args;
   };
@@ -125,6 +134,7 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
   const ExpectedBackward expected(problem, cut.group_rows);
   std::string text = dy.take_back("dy") + x.take_back("x") + dx.take_back("dx") +
                      dsum.take_back("dsum") + dweight.take_back("dweight") +
+                     gate.take_back("gate") + dgate.take_back("dgate") +
                      partials.take_back("partials");
   // What fills up the last sector of a partial row, the kernels may write.
   for (std::int64_t group = 0; group < groups && text.empty(); ++group) {

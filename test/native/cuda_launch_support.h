@@ -17,6 +17,8 @@ struct Places {
   Place dweight{};
   Place residual{};  // or dsum
   Place sum_out{};
+  Place gate{};
+  Place dgate{};
 };
 
 // What is wrong with a forward; empty if nothing. Of the layout only in_place and sum_in_place
@@ -31,7 +33,7 @@ struct Cut {
 };
 
 // What is wrong with a backward and the end of its dweight; empty if nothing. Of the layout
-// in_place, rstd_given, dx and dweight count.
+// in_place, rstd_given, dx, dweight and dgate_in_place count.
 std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& layout = {},
                                const Places& places = {}, Cut cut = {});
 

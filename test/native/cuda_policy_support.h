@@ -42,7 +42,15 @@ inline void for_each_call(std::int64_t hidden_size, std::int64_t rows, const Fun
     for (const DType weight_dtype : {dtype, DType::kFloat32}) {
       for (int access = element_size(dtype); access <= 16; access *= 2) {
         if (hidden_size * element_size(dtype) % access != 0) continue;
-        function(Call{{rows, hidden_size}, dtype, weight_dtype, access});
+        const Call call{{rows, hidden_size}, dtype, weight_dtype, access};
+        for (const bool has_gate : {false, true}) {
+          for (const bool is_quantized : {false, true}) {
+            Call each = call;
+            each.has_gate = has_gate;
+            each.is_quantized = is_quantized;
+            function(each);
+          }
+        }
         if (access < 16) continue;
         for (const bool is_llama : {false, true}) {
           if (is_llama && dtype == DType::kFloat32) continue;
@@ -63,7 +71,8 @@ inline std::string describe(const Call& call) {
          ", dtype " + std::to_string(static_cast<int>(call.dtype)) + ", weight " +
          std::to_string(static_cast<int>(call.weight_dtype)) + ", access " +
          std::to_string(call.access_bytes) + (call.is_plain ? ", plain" : "") +
-         (call.is_llama_order ? ", Llama's order" : "");
+         (call.is_llama_order ? ", Llama's order" : "") + (call.has_gate ? ", gate" : "") +
+         (call.is_quantized ? ", quantised" : "");
 }
 
 // The first thing that is wrong; doctest's own assertions are too slow for so many.
@@ -89,6 +98,13 @@ inline std::int64_t row_packs(const Call& call) {
   return ceil_div(call.shape.hidden_size * element_size(call.dtype), 16);
 }
 
+// Whether a kernel is for rows with a gate alone.
+inline bool is_gated(const KernelEntry& kernel) {
+  const bool is_long = kernel.kind == Kind::kFoldForward || kernel.kind == Kind::kFoldBackward ||
+                       kernel.kind == Kind::kScaleRows || kernel.kind == Kind::kBackwardColumns;
+  return kernel.kind == Kind::kForwardGated || (is_long && kernel.index == kGated);
+}
+
 // What every launch must have: a kernel of the call's types that reaches its rows, whole warps,
 // no more threads than the kernel is compiled for.
 inline void check_launch(Complaints& complaints, const Call& call, const LaunchConfig& launch,
@@ -101,6 +117,7 @@ inline void check_launch(Complaints& complaints, const Call& call, const LaunchC
   complaints.require(threads > 0 && threads % kWarpLanes == 0, "no whole warps", call, threads);
   complaints.require(threads <= max_threads, "too many threads", call, threads);
   complaints.require(kernel.dtype == call.dtype, "a kernel of another dtype", call);
+  complaints.require(is_gated(kernel) == call.has_gate, "a kernel with another gate", call);
   complaints.require(kernel.has_any_weight || kernel.weight_dtype == call.weight_dtype,
                      "a kernel of another weight", call);
   complaints.require(kernel.access == Access::kParts || call.access_bytes == 16,
@@ -108,11 +125,11 @@ inline void check_launch(Complaints& complaints, const Call& call, const LaunchC
 }
 
 // Threads of a row that hold `tiles` tiles each hold all of the tree over its tiles, no less and no
-// more: the kernels' halvings rely on it.
+// more, or `least` of them: the kernels' halvings rely on it.
 inline void check_tiles(Complaints& complaints, const Call& call, std::int64_t threads,
-                        std::int64_t tiles) {
+                        std::int64_t tiles, std::int64_t least = 1) {
   complaints.require(threads % tile_lanes(call) == 0, "a part of a tile", call, threads);
-  complaints.require(threads / tile_lanes(call) * tiles == padded_tiles(call),
+  complaints.require(threads / tile_lanes(call) * tiles == std::max(padded_tiles(call), least),
                      "not the padded tiles", call, threads);
 }
 
@@ -121,7 +138,10 @@ inline void check_long(Complaints& complaints, const Call& call, const LongConfi
   check_launch(complaints, call, config.fold, fold, kLongThreads);
   check_launch(complaints, call, config.finish_sums, fold, kLongThreads);
   check_launch(complaints, call, config.finish, finish, kLongThreads);
-  check_tiles(complaints, call, config.fold.block_x, config.splits);
+  check_tiles(complaints, call, config.fold.block_x, config.splits, kWarpLanes / tile_lanes(call));
+  const std::int64_t packs = finish == Kind::kScaleRows ? kScalePacks : 1;
+  complaints.require(config.finish.blocks * config.finish.block_x * packs >= row_packs(call),
+                     "columns left out", call, config.finish.blocks);
   complaints.require(config.sums_floats == 2 * call.shape.rows * config.splits,
                      "not the floats of both sums", call, config.sums_floats);
   complaints.require(config.fold.blocks == config.splits && config.finish_sums.blocks == 1,

@@ -16,7 +16,8 @@ namespace {
 
 void check_forward(Complaints& complaints, const Call& call) {
   const LaunchConfig launch = configure_forward(call);
-  complaints.require(launch.kernel != nullptr || call.shape.hidden_size > kHeldColumns,
+  const bool is_short = call.shape.hidden_size <= kHeldColumns;
+  complaints.require(launch.kernel != nullptr || !is_short || call.is_quantized,
                      "short rows without a kernel", call);
   if (launch.kernel == nullptr) {
     for (const Limits& limits : kLimits) {
@@ -26,7 +27,12 @@ void check_forward(Complaints& complaints, const Call& call) {
     return;
   }
   const int index = launch.kernel->index;
-  if (const Kind kind = launch.kernel->kind; kind != Kind::kForward) {
+  if (call.has_gate) {
+    const Policy& policy = kGatedPolicies[index];
+    check_launch(complaints, call, launch, Kind::kForwardGated, policy.max_threads);
+    check_tiles(complaints, call, launch.block_x, policy.tiles);
+    complaints.require(!call.is_quantized, "a kernel without codes", call);
+  } else if (const Kind kind = launch.kernel->kind; kind != Kind::kForward) {
     const PlainPolicy& policy = kPlainForwardPolicies[index];
     complaints.require(call.is_plain && call.shape.hidden_size % kAccumulators == 0,
                        "a plain kernel of another call", call);
@@ -113,6 +119,8 @@ TEST_CASE("cuda policy: grids of 2^40 elements are within the driver's limit") {
         }
         for (const std::int64_t group_rows : {std::int64_t{0}, row_group_rows(rows)}) {
           const BackwardConfig config = configure_backward(call, group_rows, limits);
+          // 2^31 rows of a group are of 2^40: with a gate they take more memory than a device has.
+          if (config.rows.kernel == nullptr && group_rows > kMaxBlocks) continue;
           if (config.rows.kernel == nullptr) {
             check_waves(configure_long_backward(call, group_rows, limits));
             continue;

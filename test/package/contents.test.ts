@@ -8,14 +8,14 @@ import { findKernels } from '../../bench/environment/kernels';
 import { filesIn, installedPackage as folder } from './application';
 
 const installed = path.dirname(folder);
-const mostBytes = 9_500_000;
+const mostBytes = 11_000_000;
 
 test('npm installs two packages', () => {
   const names = readdirSync(installed).filter((name) => !name.startsWith('.'));
   expect(names.sort()).toEqual(['fused-rmsnorm', 'node-gyp-build']);
 });
 
-test('they have at most 9.5 MB together', () => {
+test('they have at most 11 MB together', () => {
   const names = readdirSync(installed, { recursive: true }) as string[];
   const sizes = names
     .map((name) => statSync(path.join(installed, name)))

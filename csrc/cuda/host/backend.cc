@@ -19,6 +19,7 @@ void for_each_matrix(ForwardArgs& args, const Visit& visit) {
   visit(args.residual, args.dtype);
   visit(args.sum, args.dtype);
   visit(args.y, args.quantization.is_wanted() ? args.quantization.codes : args.dtype);
+  visit(args.gate, args.dtype);
 }
 template <class Visit>
 void for_each_matrix(BackwardArgs& args, const Visit& visit) {
@@ -26,6 +27,8 @@ void for_each_matrix(BackwardArgs& args, const Visit& visit) {
   visit(args.x, args.dtype);
   visit(args.dsum, args.dtype);
   visit(args.dx, args.dtype);
+  visit(args.gate, args.dtype);
+  visit(args.dgate, args.dtype);
 }
 
 // Rows of the host as an array: what a call only reads is uploaded, what it writes downloaded.

@@ -58,7 +58,7 @@ struct StagedCall {
   std::int64_t rows = 0;
   std::int64_t chunk_rows = 0;         // of each chunk but the last
   std::array<StagedArray, 2> whole;    // of one row each; there for all of the call
-  std::array<StagedArray, 6> chunked;  // of `rows` rows each
+  std::array<StagedArray, 7> chunked;  // of `rows` rows each
   Layout whole_layout;  // device memory of the call: its arrays and what else it needs
   Layout chunk_layout;  // the same of a chunk
   std::function<Status(const Chunk&)> launch;  // enqueues the work of a chunk

@@ -1,13 +1,19 @@
 // The elementwise parts of backward (fold.h), for one pack of columns.
 #pragma once
 
-#include "row.cuh"
+#include "gate.cuh"
 
 namespace rmsnorm::cuda {
 
+// Columns of x and dy are taken below as packs, or unpacked, as those with a gate are.
+template <class T>
+__device__ inline const Columns<T>& unpack(const Columns<T>& columns) {
+  return columns;
+}
+
 // g of one pack.
-template <class T, class W>
-__device__ inline Columns<T> g_pack(const Pack& dy, const WeightPack<T, W>& weight,
+template <class T, class W, class Input>
+__device__ inline Columns<T> g_pack(const Input& dy, const WeightPack<T, W>& weight,
                                     const RowParams& params) {
   return g_of(unpack<T>(dy), w_of(weight, params), Rounding<T>{params.is_llama_order});
 }
@@ -83,8 +89,8 @@ __device__ inline void store_dx(const BackwardParams& params, std::int64_t row, 
 }
 
 // One more row of dweight's chains.
-template <class T>
-__device__ inline void add_row(const Pack& x, const Pack& dy, float rstd, const RowParams& params,
+template <class T, class Input>
+__device__ inline void add_row(const Input& x, const Input& dy, float rstd, const RowParams& params,
                                Columns<T>& chains) {
   const Columns<T> xhat = xhat_of(unpack<T>(x), rstd);
   chains = add_to_dweight(chains, unpack<T>(dy), xhat, Rounding<T>{params.is_llama_order});
@@ -102,14 +108,53 @@ __device__ inline void store_partial(float* partial_row, Column column, const Co
 }
 
 // One more column of the chains of g * x, x times a factor. Columns from hidden_size on have zeros.
-template <class T, class W, Access access, class Column>
-__device__ inline void fold_gradient(const Pack& x, const Pack& dy, Column column, float factor,
+template <class T, class W, Access access, class Column, class Input>
+__device__ inline void fold_gradient(const Input& x, const Input& dy, Column column, float factor,
                                      const RowParams& params, Accumulators<T>& accumulators) {
   if (access == Access::kPacks && columns_from(column, params) <= 0) return;
   WeightPack<T, W> weight;
   weight.load(column, params);
   const Columns<T> g = g_pack(dy, weight, params);
   accumulators = fma(g, unpack<T>(x) * factor, accumulators);
+}
+
+// One pack of a row with a gate: what stands for x and for dy in all sums and in dx.
+template <class T>
+struct GatedGradient {
+  Columns<T> input;
+  Columns<T> dn;
+
+  __device__ GatedGradient(const Columns<T>& x, const Columns<T>& dy, const Columns<T>& s,
+                           const RowParams& params)
+      : input(input_of(x, s, params)), dn(dy) {
+    if (params.gate_order == GateOrder::kBeforeNorm) return;
+    dn = dn_of(dy, s, Rounding<T>{params.is_llama_order});
+  }
+};
+
+// dx and dgate of one pack of a row with a gate z, in place of any that they are computed of.
+template <class T, class W, Access access, class Column>
+__device__ inline void store_gated(const BackwardParams& params, std::int64_t row, Column column,
+                                   const Columns<T>& x, const Columns<T>& dy, const Columns<T>& z,
+                                   const WeightPack<T, W>& weight, RowScale scale) {
+  const RowParams& common = params.common;
+  const Rounding<T> round{common.is_llama_order};
+  const Columns<T> s = silu(z);
+  const GatedGradient<T> gated(x, dy, s, common);
+  const Columns<T> xhat = xhat_of(gated.input, scale.rstd);
+  Columns<T> dx = dx_of(g_pack(gated.dn, weight, common), xhat, scale.rstd, -scale.cbar);
+  Columns<T> dgate;
+  if (common.gate_order == GateOrder::kBeforeNorm) {
+    dgate = dgate_of(dx, x, silu_derivative(z));
+    dx = gated_dx_of(dx, s);
+  } else {
+    dgate = dgate_of(dy, normed_of(xhat, w_of(weight, common), round), silu_derivative(z));
+  }
+  if (params.dsum.data != nullptr) {
+    dx = dx + unpack<T>(load<T, access>(row_of<T>(params.dsum, row), column, common));
+  }
+  store<T, access>(row_of<T>(params.dx, row), column, pack(dx), common);
+  store<T, access>(row_of<T>(params.dgate, row), column, pack(dgate), common);
 }
 
 }  // namespace rmsnorm::cuda

@@ -19,6 +19,8 @@ struct RowParams {
   int access_bytes;        // the widest access that the alignment of every row allows, 2 to 16
   bool weight_is_float32;  // for kernels of any weight
   bool is_llama_order;     // whether T(xhat) and T(dy * w) are rounded
+  GateOrder gate_order;
+  ConstMatrix gate;  // data null if there is none
 };
 
 struct ForwardParams {
@@ -40,6 +42,7 @@ struct BackwardParams {
   const float* rstd;            // (rows), or null to recompute it
   Matrix dx;                    // data null if not wanted
   ConstMatrix dsum;             // added to dx; data null if there is none
+  Matrix dgate;                 // written with dx where there is a gate
   float* partials;              // (groups, partial_stride), or null if dweight is not wanted
   std::int64_t partial_stride;  // floats
   std::int64_t group_rows;      // rows of a block: a row group, where dweight is wanted

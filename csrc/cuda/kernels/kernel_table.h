@@ -39,6 +39,12 @@ inline constexpr Policy kForwardPolicies[] = {
     {2, 512, 2},
 };
 
+// Forward of rows with a gate, which lies in registers beside them.
+inline constexpr Policy kGatedPolicies[] = {
+    // derived: 80 registers leave three blocks, and a thread has 8 loads of 16 bytes in flight.
+    {1, 256, 3},
+};
+
 // Plain calls (Kind says which): a row in registers, with nothing to be found out while it runs. A
 // thread of forward holds so many packs of a tile, and the weights of so many before the row's sum
 // is there.
@@ -125,6 +131,9 @@ inline constexpr int kSplitSteps = 2;   // of a row group, in which it is no lon
 inline constexpr int kLongThreads = 256;  // of a block; of a block of the sums at most
 inline constexpr int kScalePacks = 4;     // of a thread of scale_rows, all in flight at once
 inline constexpr int kColumnRows = 4;     // the same of backward_columns
+// The index of those of these kernels that are for rows with a gate, which backward takes at any
+// length.
+inline constexpr int kGated = 1;
 
 inline constexpr int kWarpLanes = 32;
 inline constexpr int kForwardBlockThreads = 256;  // several short rows: see kForwardPolicies
@@ -163,6 +172,7 @@ enum class Kind : std::uint8_t {
   kBackwardLlama,
   kBackwardStep,     // rows in steps of several, by kStepPolicies
   kBackwardSingle,   // one row at a time, by kSinglePolicies
+  kForwardGated,     // rows with a gate, by kGatedPolicies
   kFoldForward,      // very long rows: sums of x * x by parts, and then over these
   kFoldBackward,     // and of g * x
   kScaleRows,        // y, with rstd known
@@ -179,6 +189,7 @@ constexpr int max_threads(Kind kind, int index) {
     return kPlainBackwardPolicies[index].max_threads;
   if (kind == Kind::kBackwardStep) return kStepPolicies[index].max_threads;
   if (kind == Kind::kBackwardSingle) return kSinglePolicies[index].max_threads;
+  if (kind == Kind::kForwardGated) return kGatedPolicies[index].max_threads;
   return kind == Kind::kFinishDweight ? kFinishColumns * kMaxFinishParts : kLongThreads;
 }
 
@@ -208,7 +219,11 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
       return kSinglePolicies[index].min_blocks;
     case Kind::kFinishDweight:
       return 0;  // as many as there are
+    case Kind::kForwardGated:
+      return kGatedPolicies[index].min_blocks;
     default:
+      // derived: at the 80 registers of three, 16 bits would spill in backward_columns.
+      if (index == kGated) return 2;
       // derived: as many as no architecture spills for.
       return architecture >= 1200 && kind == Kind::kBackwardColumns ? 2 : 3;
   }
@@ -263,11 +278,18 @@ struct AnyWeight {};
   F(f32, float, float, kBackwardStep, backward_steps, 1, packs) \
   RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts)
 #define RMSNORM_SINGLE_KERNELS(F) RMSNORM_OWN_TYPES(F, kBackwardSingle, backward_rows, 0, packs)
-#define RMSNORM_LONG_KERNELS(F)                                \
-  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)   \
-  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts) \
-  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)       \
-  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts)
+#define RMSNORM_LONG_KERNELS(F)                                      \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)         \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts)       \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)             \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts) \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 1, parts)         \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 1, parts)       \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 1, parts)             \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 1, parts)
+#define RMSNORM_GATED_FORWARD_KERNELS(F)                   \
+  RMSNORM_TYPES(F, kForwardGated, forward_gated, 0, packs) \
+  RMSNORM_ANY_TYPES(F, kForwardGated, forward_gated, 0, parts)
 #define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
 #define RMSNORM_KERNELS(F)          \
   RMSNORM_PLAIN_FORWARD_KERNELS(F)  \
@@ -276,6 +298,7 @@ struct AnyWeight {};
   RMSNORM_STEP_KERNELS(F)           \
   RMSNORM_SINGLE_KERNELS(F)         \
   RMSNORM_LONG_KERNELS(F)           \
+  RMSNORM_GATED_FORWARD_KERNELS(F)  \
   RMSNORM_FINISH_KERNELS(F)
 
 // The name a kernel has in its module.

@@ -1,6 +1,7 @@
 // Rows that no block holds, in two passes over memory: blocks leave sums over their tiles, one
 // block a row sums these, and elementwise kernels do the rest.
 #include "codes.cuh"
+#include "gate.cuh"
 #include "gradient.cuh"
 
 namespace rmsnorm::cuda {
@@ -33,22 +34,30 @@ __device__ float halved(float* sums, std::int64_t count) {
 // and sum.
 
 // The sum over a part of x * x, x times a factor, to all threads. It has a barrier.
-template <class T, Access access>
+template <class T, bool kIsGated, Access access>
 __device__ float fold_part(const ForwardParams& params, const RowThread<T>& me, std::int64_t row,
                            std::int64_t first, float factor, float* shared) {
   const RowParams& common = params.common;
   const T* x_row = row_of<T>(params.x, row);
   Accumulators<T> accumulators{};
-  if (params.residual.data != nullptr) {
+  const bool has_residual = params.residual.data != nullptr;
+  const bool is_gated_before = kIsGated && common.gate_order == GateOrder::kBeforeNorm;
+  if (has_residual || is_gated_before) {
     const T* residual_row = row_of<T>(params.residual, row);
     T* sum_row = row_of<T>(params.sum, row);
 #pragma unroll 1
     for (int c = 0; c < kTilePacks; ++c) {
       const std::int64_t column = first + kAccumulators * c;
-      const Pack sum = sum_of_packs<T>(load<T, access>(x_row, column, common),
-                                       load<T, access>(residual_row, column, common));
-      store<T, access>(sum_row, column, sum, common);
-      fold_square<T>(sum, factor, accumulators);
+      Pack x = load<T, access>(x_row, column, common);
+      if (has_residual) {
+        x = sum_of_packs<T>(x, load<T, access>(residual_row, column, common));
+        store<T, access>(sum_row, column, x, common);
+      }
+      Columns<T> input = unpack<T>(x);
+      if (is_gated_before) {
+        input = gated_x_of(input, silu(load_gate<T, access>(row, column, common)));
+      }
+      fold_square<T>(input * factor, accumulators);
     }
   } else {
     Pack x[kTilePacks];
@@ -80,7 +89,8 @@ __device__ void fold_forward(const LongParams<ForwardParams>& params) {
   for (bool is_again = false;; is_again = true) {
     for (; split < end; ++split) {
       const std::int64_t first = part_column(me, split, params.splits);
-      const float part_sum = fold_part<T, access>(forward, me, row, first, factor, shared);
+      const float part_sum =
+          fold_part<T, index == kGated, access>(forward, me, row, first, factor, shared);
       if (threadIdx.x == 0) part_sums[split] = part_sum;
       if (params.is_finish) __syncthreads();
     }
@@ -117,20 +127,32 @@ __device__ void fold_backward(const LongParams<BackwardParams>& params) {
   for (;;) {
     for (; split < end; ++split) {
       const std::int64_t first = part_column(me, split, params.splits);
-      Pack x[kTilePacks];
-      Pack dy[kTilePacks];
-#pragma unroll
-      for (int c = 0; c < kTilePacks; ++c) {
-        x[c] = load<T, access>(x_row, first + kAccumulators * c, common);
-        dy[c] = load<T, access>(dy_row, first + kAccumulators * c, common);
-      }
       Accumulators<T> gx{};
       Accumulators<T> xx{};
+      if constexpr (index == kGated) {
+#pragma unroll 1
+        for (int c = 0; c < kTilePacks; ++c) {
+          const std::int64_t column = first + kAccumulators * c;
+          const GatedGradient<T> gated(unpack<T>(load<T, access>(x_row, column, common)),
+                                       unpack<T>(load<T, access>(dy_row, column, common)),
+                                       silu(load_gate<T, access>(row, column, common)), common);
+          fold_gradient<T, W, access>(gated.input, gated.dn, column, folds.factor, common, gx);
+          fold_square<T>(gated.input * folds.factor, xx);
+        }
+      } else {
+        Pack x[kTilePacks];
+        Pack dy[kTilePacks];
 #pragma unroll
-      for (int c = 0; c < kTilePacks; ++c) {
-        fold_gradient<T, W, access>(x[c], dy[c], first + kAccumulators * c, folds.factor, common,
-                                    gx);
-        fold_square<T>(x[c], folds.factor, xx);
+        for (int c = 0; c < kTilePacks; ++c) {
+          x[c] = load<T, access>(x_row, first + kAccumulators * c, common);
+          dy[c] = load<T, access>(dy_row, first + kAccumulators * c, common);
+        }
+#pragma unroll
+        for (int c = 0; c < kTilePacks; ++c) {
+          fold_gradient<T, W, access>(x[c], dy[c], first + kAccumulators * c, folds.factor, common,
+                                      gx);
+          fold_square<T>(x[c], folds.factor, xx);
+        }
       }
       sums[0] = tile_sum<T>(gx);
       sums[1] = tile_sum<T>(xx);
@@ -154,9 +176,6 @@ __device__ void fold_backward(const LongParams<BackwardParams>& params) {
   gx_sums[0] = row_scale(sums[0], folds.factor, folds.rstd, common.inverse_size).cbar;
 }
 
-// A row has no more chunks of scale_rows than splits of its sums.
-static_assert(kScalePacks * kAccumulators >= kTileColumns);
-
 // The part of a row that a block of scale_rows has.
 template <class T>
 struct Chunk {
@@ -178,7 +197,7 @@ struct Chunk {
 
 // scale_rows of quantised calls. Rows that get scales of their own have it launched twice: first to
 // leave the largest magnitude of each chunk.
-template <class T, class W, Access access>
+template <class T, class W, bool kIsGated, Access access>
 __device__ void quantize_chunk(const LongParams<ForwardParams>& params, const Chunk<T>& chunk,
                                const T* x_row, float rstd) {
   __shared__ std::uint32_t of_warps[kLongThreads / kWarpLanes];
@@ -204,8 +223,14 @@ __device__ void quantize_chunk(const LongParams<ForwardParams>& params, const Ch
     const std::int64_t column = chunk.column(i);
     WeightPack<T, W> weight;
     weight.load(column, common);
-    const Columns<T> y =
-        quantized_y<T>(load<T, access>(x_row, column, common), rstd, weight, common);
+    const Pack x = load<T, access>(x_row, column, common);
+    Columns<T> y;
+    if constexpr (kIsGated) {
+      const Columns<T> z = load_gate<T, access>(chunk.row, column, common);
+      y = Rounding<T>{common.is_llama_order}(gated_y(unpack<T>(x), z, rstd, weight, common));
+    } else {
+      y = quantized_y<T>(x, rstd, weight, common);
+    }
     if (params.is_finish) {
       store_codes<T, access>(y_row, column, quantizer.codes(y), common);
     } else {
@@ -229,18 +254,33 @@ __device__ void scale_rows(const LongParams<ForwardParams>& params) {
   const T* x_row = row_of<T>(forward.x, chunk.row);
   const float rstd = params.sums[chunk.row * params.splits];
   if (forward.quantization.is_wanted()) {
-    quantize_chunk<T, W, access>(params, chunk, x_row, rstd);
+    quantize_chunk<T, W, index == kGated, access>(params, chunk, x_row, rstd);
     return;
   }
   T* y_row = row_of<T>(forward.y, chunk.row);
-  Pack x[kScalePacks];
+  // One after the other, since gates take many registers, or all at once.
+  constexpr int kAtOnce = index == kGated ? 1 : kScalePacks;
+#pragma unroll 1
+  for (int first = 0; first < kScalePacks; first += kAtOnce) {
+    Pack x[kAtOnce];
 #pragma unroll
-  for (int i = 0; i < kScalePacks; ++i) x[i] = load<T, access>(x_row, chunk.column(i), common);
+    for (int i = 0; i < kAtOnce; ++i) {
+      x[i] = load<T, access>(x_row, chunk.column(first + i), common);
+    }
 #pragma unroll
-  for (int i = 0; i < kScalePacks; ++i) {
-    WeightPack<T, W> weight;
-    weight.load(chunk.column(i), common);
-    store<T, access>(y_row, chunk.column(i), y_pack<T>(x[i], rstd, weight, common), common);
+    for (int i = 0; i < kAtOnce; ++i) {
+      const std::int64_t column = chunk.column(first + i);
+      WeightPack<T, W> weight;
+      weight.load(column, common);
+      Pack y;
+      if constexpr (index == kGated) {
+        const Columns<T> z = load_gate<T, access>(chunk.row, column, common);
+        y = pack(gated_y(unpack<T>(x[i]), z, rstd, weight, common));
+      } else {
+        y = y_pack<T>(x[i], rstd, weight, common);
+      }
+      store<T, access>(y_row, column, y, common);
+    }
   }
 }
 
@@ -264,28 +304,42 @@ __device__ void backward_columns(const LongParams<BackwardParams>& params) {
   weight.load(column, common);
 
   Columns<T> dweight{};
+  if constexpr (index == kGated) {
 #pragma unroll 1
-  for (std::int64_t first = begin; first < end; first += kColumnRows) {
-    // All on their way before the first is used.
-    Pack x[kColumnRows];
-    Pack dy[kColumnRows];
-#pragma unroll
-    for (int i = 0; i < kColumnRows; ++i) {
-      if (first + i >= end) continue;
-      x[i] = load<T, access>(row_of<T>(backward.x, first + i), column, common);
-      dy[i] = load<T, access>(row_of<T>(backward.dy, first + i), column, common);
-    }
-#pragma unroll
-    for (int i = 0; i < kColumnRows; ++i) {
-      const std::int64_t row = first + i;
-      if (row >= end) continue;
-      const float rstd = rstds[row * params.splits];
-      // Before dx, which then shares xhat: 4 to 8% fewer instructions.
-      add_row<T>(x[i], dy[i], rstd, common, dweight);
+    for (std::int64_t row = begin; row < end; ++row) {
+      const RowScale scale{rstds[row * params.splits], cbars[row * params.splits]};
+      const Columns<T> x = unpack<T>(load<T, access>(row_of<T>(backward.x, row), column, common));
+      const Columns<T> dy = unpack<T>(load<T, access>(row_of<T>(backward.dy, row), column, common));
+      const Columns<T> z = load_gate<T, access>(row, column, common);
+      const GatedGradient<T> gated(x, dy, silu(z), common);
+      add_row<T>(gated.input, gated.dn, scale.rstd, common, dweight);
       if (backward.dx.data == nullptr) continue;
-      const RowScale scale{rstd, cbars[row * params.splits]};
-      store_dx<T, W, access>(backward, row, row_of<T>(backward.dx, row), column, x[i], dy[i],
-                             weight, scale);
+      store_gated<T, W, access>(backward, row, column, x, dy, z, weight, scale);
+    }
+  } else {
+#pragma unroll 1
+    for (std::int64_t first = begin; first < end; first += kColumnRows) {
+      // All on their way before the first is used.
+      Pack x[kColumnRows];
+      Pack dy[kColumnRows];
+#pragma unroll
+      for (int i = 0; i < kColumnRows; ++i) {
+        if (first + i >= end) continue;
+        x[i] = load<T, access>(row_of<T>(backward.x, first + i), column, common);
+        dy[i] = load<T, access>(row_of<T>(backward.dy, first + i), column, common);
+      }
+#pragma unroll
+      for (int i = 0; i < kColumnRows; ++i) {
+        const std::int64_t row = first + i;
+        if (row >= end) continue;
+        const float rstd = rstds[row * params.splits];
+        // Before dx, which then shares xhat: 4 to 8% fewer instructions.
+        add_row<T>(x[i], dy[i], rstd, common, dweight);
+        if (backward.dx.data == nullptr) continue;
+        const RowScale scale{rstd, cbars[row * params.splits]};
+        store_dx<T, W, access>(backward, row, row_of<T>(backward.dx, row), column, x[i], dy[i],
+                               weight, scale);
+      }
     }
   }
   if (backward.partials != nullptr) {

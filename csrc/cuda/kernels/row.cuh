@@ -63,9 +63,9 @@ __device__ inline auto row_at(const MatrixOf<Data>& matrix, int row) {
 
 // Brings each pack to the place of the one before, and the first to the end: what indexes registers
 // in a loop that is not unrolled.
-template <int kPacks>
-__device__ inline void rotate(Pack (&packs)[kPacks]) {
-  const Pack first = packs[0];
+template <int kPacks, class AnyPack>
+__device__ inline void rotate(AnyPack (&packs)[kPacks]) {
+  const AnyPack first = packs[0];
 #pragma unroll
   for (int i = 1; i < kPacks; ++i) packs[i - 1] = packs[i];
   packs[kPacks - 1] = first;

@@ -174,6 +174,7 @@ LaunchConfig configure_columns(const Call& call, std::int64_t group_rows, const 
 }  // namespace
 
 BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, const Limits& limits) {
+  if (call.has_gate) return {};
   BackwardConfig config = configure_backward_rows(call, group_rows, limits);
   if (group_rows == 0 || config.rows.kernel == nullptr) return config;
   const bool has_few_groups = kSplitBlocks * config.rows.blocks <= limits.multiprocessors;

@@ -67,7 +67,9 @@ RowParams row_params(const Args& args, const Call& call) {
           .inverse_size = inverse(args.shape.hidden_size),
           .access_bytes = call.access_bytes,
           .weight_is_float32 = has_weight && args.weight.dtype == DType::kFloat32,
-          .is_llama_order = args.options.cast_order == CastOrder::kLlama};
+          .is_llama_order = args.options.cast_order == CastOrder::kLlama,
+          .gate_order = args.options.gate_order,
+          .gate = kernel_matrix(args.gate, args.shape.rows)};
 }
 
 ForwardParams forward_params(const ForwardArgs& args, const Call& call) {
@@ -90,6 +92,7 @@ BackwardParams backward_params(const BackwardArgs& args, const Call& call, std::
           .rstd = static_cast<const float*>(args.rstd),
           .dx = kernel_matrix(args.dx, args.shape.rows),
           .dsum = kernel_matrix(args.dsum, args.shape.rows),
+          .dgate = kernel_matrix(args.dgate, args.shape.rows),
           .partials = args.dweight != nullptr ? reinterpret_cast<float*>(partials) : nullptr,
           .partial_stride = partial_row_floats(args.shape.hidden_size),
           .group_rows = group_rows};
@@ -141,7 +144,8 @@ std::int64_t forward_workspace_bytes(const Device& device, const ForwardArgs& ar
 
 Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr workspace,
                       CUstream stream) {
-  RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.x, args.residual, args.sum, args.y));
+  RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.x, args.residual, args.sum, args.y,
+                    args.gate));
   const Call call = Call::of(args);
   ForwardParams params = forward_params(args, call);
   if (LaunchConfig launch = configure_forward(call); launch.kernel != nullptr) {
@@ -180,7 +184,8 @@ std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& 
 
 Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t group_rows,
                        CUdeviceptr partials, CUdeviceptr workspace, CUstream stream) {
-  RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dsum));
+  RMSNORM_TRY(check(device, args.dtype, args.shape.rows, args.dy, args.x, args.dx, args.dsum,
+                    args.gate, args.dgate));
   const Call call = Call::of(args);
   const std::int64_t wanted = wanted_group_rows(args, group_rows);
   const BackwardConfig config = configure_backward(call, wanted, limits_of(device));

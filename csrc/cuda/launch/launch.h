@@ -20,7 +20,7 @@ namespace rmsnorm::cuda {
 Status check_dtype(const Device& device, DType dtype);
 
 // The bytes of the workspace that launch_forward needs for the same arguments: 0 for all but rows
-// that no block holds.
+// that no block holds, and some quantised ones.
 std::int64_t forward_workspace_bytes(const Device& device, const ForwardArgs& args);
 Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr workspace,
                       CUstream stream);

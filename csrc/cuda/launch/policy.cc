@@ -52,6 +52,8 @@ Call call_of(const Args& args, bool has_extra, const AnyRows&... matrices) {
               args.dtype != DType::kFloat32 && args.options.cast_order == CastOrder::kLlama};
 }
 
+int gates(const Call& call) { return call.has_gate ? 1 : 0; }
+
 LaunchConfig configure_plain_forward(const Call& call) {
   if (!call.is_plain || !has_whole(call, kAccumulators)) return {};
   const Kind kind = call.is_llama_order ? Kind::kForwardLlama : Kind::kForwardFloat;
@@ -62,47 +64,54 @@ LaunchConfig configure_plain_forward(const Call& call) {
   return configure_rows(call, kind, kPlainForwardPolicies, kForwardBlockThreads, 1);
 }
 
-// `matrices` are read twice.
-LongConfig configure_long(const Call& call, Kind fold, Kind finish, int matrices,
+// There are as many sums as matrices beside the gate, and all are read twice.
+LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums,
                           std::int64_t group_rows, const Limits& limits) {
   const std::int64_t lanes = tile_lanes(call);
   // Whole warps; groups beyond the row's tiles have zeros, as the tree has there.
   const std::int64_t groups =
-      std::max(std::min(kLongThreads / lanes, padded_tiles(call)), kWarpLanes / lanes);
+      std::clamp<std::int64_t>(padded_tiles(call), kWarpLanes / lanes, kLongThreads / lanes);
+  const int index = call.has_gate ? kGated : 0;
   LongConfig config{};
-  config.splits = std::max(padded_tiles(call) / groups, std::int64_t{1});
+  config.splits = ceil_div(padded_tiles(call), groups);
   config.group_rows = group_rows;
   config.sums_floats = 2 * call.shape.rows * config.splits;
-  const std::int64_t row_bytes = matrices * 16 * row_packs(call);
+  const std::int64_t row_bytes = (sums + gates(call)) * 16 * row_packs(call);
   const std::int64_t cached_rows = limits.cache_bytes / 2 / row_bytes;
   config.wave_rows = std::max<std::int64_t>(cached_rows / group_rows, 1) * group_rows;
   // A grid has so many blocks at most.
   const std::int64_t most_rows = kMaxBlocks / std::max(config.splits, row_packs(call));
   config.wave_rows =
       std::min(config.wave_rows, std::max(most_rows / group_rows, std::int64_t{1}) * group_rows);
-  config.fold = {.kernel = find(call, fold, 0, Access::kParts),
+  config.fold = {.kernel = find(call, fold, index, Access::kParts),
                  .blocks = config.splits,
                  .block_x = static_cast<unsigned>(groups * lanes),
                  .block_y = 1,
-                 .shared_bytes = static_cast<unsigned>(matrices * groups * sizeof(float))};
+                 .shared_bytes = static_cast<unsigned>(sums * groups * sizeof(float))};
   config.finish_sums = config.fold;
   config.finish_sums.blocks = 1;
-  config.finish = {.kernel = find(call, finish, 0, Access::kParts), .block_x = kLongThreads};
+  config.finish = {.kernel = find(call, finish, index, Access::kParts), .block_x = kLongThreads};
   return config;
 }
 
 // Whether a kernel of rows in registers has quantised calls.
 bool quantizes(const KernelEntry& kernel) {
-  return quantizes(kernel.access, kForwardPolicies[kernel.index].tiles);
+  return kernel.kind == Kind::kForward &&
+         quantizes(kernel.access, kForwardPolicies[kernel.index].tiles);
 }
 
 }  // namespace
 
 Call Call::of(const ForwardArgs& args) {
+  const bool has_gate = args.gate.data != nullptr;
   if (!args.quantization.is_wanted()) {
-    return call_of(args, args.residual.data != nullptr, args.x, args.residual, args.sum, args.y);
+    const bool has_extra = has_gate || args.residual.data != nullptr;
+    Call call = call_of(args, has_extra, args.x, args.residual, args.sum, args.y, args.gate);
+    call.has_gate = has_gate;
+    return call;
   }
-  Call call = call_of(args, true, args.x, args.residual, args.sum);
+  Call call = call_of(args, true, args.x, args.residual, args.sum, args.gate);
+  call.has_gate = has_gate;
   call.is_quantized = true;
   // A store of codes takes as many columns as an access of the others.
   const std::int64_t access =
@@ -112,7 +121,10 @@ Call Call::of(const ForwardArgs& args) {
 }
 
 Call Call::of(const BackwardArgs& args) {
-  Call call = call_of(args, args.dsum.data != nullptr, args.dy, args.x, args.dx, args.dsum);
+  const bool has_gate = args.gate.data != nullptr;
+  Call call = call_of(args, has_gate || args.dsum.data != nullptr, args.dy, args.x, args.dx,
+                      args.dsum, args.gate, args.dgate);
+  call.has_gate = has_gate;
   call.has_rstd = args.rstd != nullptr;
   call.is_in_place =
       args.dx.data != nullptr && (args.dx.data == args.x.data || args.dx.data == args.dy.data);
@@ -121,7 +133,9 @@ Call Call::of(const BackwardArgs& args) {
 
 LaunchConfig configure_forward(const Call& call) {
   LaunchConfig launch = configure_plain_forward(call);
-  if (launch.kernel == nullptr) {
+  if (call.has_gate) {
+    launch = configure_rows(call, Kind::kForwardGated, kGatedPolicies, kForwardBlockThreads);
+  } else if (launch.kernel == nullptr) {
     launch = configure_rows(call, Kind::kForward, kForwardPolicies, kForwardBlockThreads);
   }
   if (call.is_quantized && launch.kernel != nullptr && !quantizes(*launch.kernel)) return {};
@@ -139,7 +153,11 @@ LongConfig configure_long_backward(const Call& call, std::int64_t group_rows,
                                    const Limits& limits) {
   LongConfig config = configure_long(call, Kind::kFoldBackward, Kind::kBackwardColumns, 2,
                                      group_rows > 0 ? group_rows : kMinGroupRows, limits);
-  config.finish.blocks = ceil_div(row_packs(call), kLongThreads);
+  // Rows that only a gate brings here may be short.
+  const std::int64_t threads =
+      std::clamp<std::int64_t>(bit_ceil(row_packs(call)), kWarpLanes, kLongThreads);
+  config.finish.block_x = static_cast<unsigned>(threads);
+  config.finish.blocks = ceil_div(row_packs(call), threads);
   return config;
 }
 

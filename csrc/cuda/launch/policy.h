@@ -19,7 +19,8 @@ struct Call {
   bool is_llama_order = false;  // of 16-bit tensors
   bool has_rstd = false;        // backward: it need not be recomputed
   bool is_in_place = false;     // backward: dx is written over x or dy
-  bool is_quantized = false;    // forward
+  bool has_gate = false;
+  bool is_quantized = false;  // forward
 
   // By the alignment of addresses and of strides. Pointers may be null.
   static Call of(const ForwardArgs& args);
@@ -52,7 +53,7 @@ LaunchConfig configure_forward(const Call& call);
 
 // `group_rows`: of a row group where dweight is wanted, else 0.
 struct BackwardConfig {
-  LaunchConfig rows;            // dx, and dweight's partial rows but for the next
+  LaunchConfig rows;            // dx, and dweight's partial rows but for the next; see LongConfig
   std::int64_t group_rows = 0;  // of a block of `rows`
   int stages = 0;               // rows that a block of a plain kernel has in shared memory
   bool prefetches = false;  // of a kernel in steps, the next one's rows to the second-level cache
@@ -60,9 +61,10 @@ struct BackwardConfig {
 };
 BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, const Limits& limits);
 
-// Rows that no block holds: three launches, one after the other, for each wave of rows, whose
-// second read so comes from the second-level cache. The blocks of a launch are for one row, of
-// `finish` for so many as `group_rows`.
+// Rows that no block holds, and those of any length for which there is no kernel above, as in
+// backward with a gate: three launches, one after the other, for each wave of rows, whose second
+// read so comes from the second-level cache. The blocks of a launch are for one row, of `finish`
+// for so many as `group_rows`.
 struct LongConfig {
   std::int64_t splits;  // blocks that share the sums of a row
   LaunchConfig fold;
