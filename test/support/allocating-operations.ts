@@ -104,6 +104,16 @@ const onCpu: Record<string, Operation> = {
     });
     return [result.y.data, result.rstd, sumOut];
   },
+  'codes of gated rows, on another thread': async () => {
+    const options = { gate: residual, quantize: 'int8' } as const;
+    const { y, scale, rstd } = await rmsNorm.forwardAsync(x, weight, options);
+    return [y, scale, rstd];
+  },
+  'backward with a gate': () => {
+    const options = { gate: residual, gateOrder: 'before-norm' } as const;
+    const { dx, dweight, dgate } = rmsNorm.backward(dy, x, weight, null, options);
+    return [dx, dweight, dgate];
+  },
   'forward on several threads': () => {
     lib.setNumThreads(3);
     const result = rmsNorm(big.x, big.weight);
