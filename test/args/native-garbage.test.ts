@@ -101,9 +101,9 @@ const operands = {
 
 /** Arguments that are taken. */
 const valid: Readonly<Record<Name, () => unknown[]>> = {
-  forward: () => Object.values(operands.forward()),
+  forward: () => [null, ...Object.values(operands.forward())],
   forwardAsync: () => Object.values(operands.forwardAsync()),
-  backward: () => Object.values(operands.backward()),
+  backward: () => [null, ...Object.values(operands.backward())],
   backwardAsync: () => Object.values(operands.backwardAsync()),
   adviseHugePages: () => [floats(2 ** 20)],
   convert: () => [floats(8), 0, bits(8), 2],
@@ -116,10 +116,10 @@ const valid: Readonly<Record<Name, () => unknown[]>> = {
   setNumThreads: () => [2],
 };
 
-/** The places of operands that are arguments. */
+/** The places of operands that are arguments. Of a call now the stream is the first. */
 function placesOf(name: Name): number[] {
   const args = valid[name]();
-  return [...args.keys()].filter((place) => args[place] !== true);
+  return [...args.keys()].filter((place) => args[place] !== true && args[place] !== null);
 }
 
 const integers = new Int32Array(binding.record, 0, binding.recordIntegers.length);

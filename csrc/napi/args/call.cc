@@ -264,6 +264,8 @@ Status lacking(const Operation& operation, std::uint32_t wanted) {
 
 ForwardArgs forward_args(const Call& call) {
   using namespace forward_operand;
+  // Memory for scales is left alone where rows have none of their own.
+  const bool has_scales = call.quantization.is_wanted() && call.quantization.scale == 0;
   return {.shape = call.shape,
           .options = call.options,
           .dtype = call.dtype,
@@ -276,7 +278,7 @@ ForwardArgs forward_args(const Call& call) {
           .sum = call.matrix<Rows>(kSum),
           .gate = call.matrix<ConstRows>(kGate),
           .quantization = call.quantization,
-          .scales = static_cast<float*>(call.data(kScale))};
+          .scales = has_scales ? static_cast<float*>(call.data(kScale)) : nullptr};
 }
 
 BackwardArgs backward_args(const Call& call) {
