@@ -1,8 +1,8 @@
 # The CUDA kernels: add_cuda_kernels() compiles csrc/cuda/kernels/*.cu to a file each, in build/cuda, and
 # tells csrc/cuda/driver/kernel_files.cc their names. The addon reads them when a GPU is first asked for
-# (csrc/cuda/driver/kernel_files.cc says where it looks). A file does not depend on the host: the same ones
-# serve the addon of every platform. It has a fatbin of machine code for drivers of nvcc's CUDA or newer, and
-# PTX for others (ptx.cmake).
+# (csrc/cuda/driver/kernel_files.cc says where it looks). A file does not depend on the host: the same files
+# serve the addon of every platform. Each has machine code for drivers of nvcc's CUDA or newer, and PTX for
+# others (run_nvcc.cmake has the format).
 #
 # A name carries a hash of the sources (kernel_names.cmake), forward.0123456789abcdef.fatbin, so that an
 # addon never takes kernels that do not fit it. Where there is no nvcc (CUDACXX, else PATH, CUDA_PATH,
@@ -24,9 +24,9 @@ set(default_archs 75-real 80-real 86-real 90-real 100-real 120-real
   75-virtual 80-virtual 90-virtual 100-virtual)
 include(${CMAKE_CURRENT_LIST_DIR}/ptx.cmake)
 # -fmad=false: the numerics contract (csrc/op/fold.h) says which products and sums are fused.
-set(nvcc_options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr --compress-mode=size)
-# What a file consists of: an addon takes none of another kind.
-set(file_format "machine code, what reads it, PTX, checksum")
+set(nvcc_options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr)
+# The format of a file is a part of its name's hash, so that an addon takes no file of another format.
+set(file_format "line, fatbin in xz, PTX with relative numbers in xz, checksum")
 
 # Sets `result` to nvcc's -gencode options for a list as RMSNORM_CUDA_ARCHS, `code` and `ptx` to the
 # architectures that it wants machine code and PTX of.
@@ -120,6 +120,9 @@ function(add_cuda_kernels)
     set(archs "${default_archs}")
   endif()
   gencode_options("${archs}" gencode code ptx)
+  if(nvcc)
+    find_program(RMSNORM_NODE node REQUIRED) # packs the PTX
+  endif()
 
   set(folder ${PROJECT_BINARY_DIR}/cuda)
   set(names)
@@ -138,6 +141,7 @@ function(add_cuda_kernels)
         OUTPUT ${folder}/${name}
         COMMAND ${CMAKE_COMMAND}
           "-DNVCC=${nvcc};${nvcc_options};-Xptxas=-v;-I${PROJECT_SOURCE_DIR}/csrc;${gencode}"
+          -DNODE=${RMSNORM_NODE}
           -DSOURCE=${source}
           "-DCODE=${code}"
           "-DPTX=${ptx}"
@@ -145,6 +149,7 @@ function(add_cuda_kernels)
           -DLOG=${folder}/${kernels}.ptxas.log
           -P ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake
         DEPENDS ${PROJECT_SOURCE_DIR}/cmake/run_nvcc.cmake ${PROJECT_SOURCE_DIR}/cmake/ptx.cmake
+          ${PROJECT_SOURCE_DIR}/cmake/relative_numbers.mjs
         COMMENT "Compiling CUDA kernels ${kernels}.cu"
         VERBATIM)
     endif()

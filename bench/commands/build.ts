@@ -91,6 +91,7 @@ function compile(folder: string, headers: readonly string[]): void {
     ...['-DCMAKE_BUILD_TYPE=Release', '-DRMSNORM_BENCH=ON'],
     `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${path.join(out, 'Release')}`,
     `-DCMAKE_JS_INC=${headers.join(';')}`,
+    `-DRMSNORM_NODE=${process.execPath}`,
     `-DRMSNORM_CUDA=${existsSync(path.join(packageRoot, 'prebuilds/cuda')) ? 'OFF' : 'AUTO'}`,
   ]);
   run('cmake', ['--build', out, '--parallel', String(availableParallelism())]);

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 
-import { readFatbin } from './fatbin';
+import { readKernelFile } from './kernel-file';
 
 /** The files of compiled kernels. */
 export interface Kernels {
@@ -9,13 +9,13 @@ export interface Kernels {
   /** How many there are. */
   readonly files: number;
   /**
-   * Of all files together, by names such as `'sm_90'`, machine code, and `'compute_75+80'`, PTX of
-   * both.
+   * Compressed bytes of all files together, by names such as `'sm_80+90'` for machine code and
+   * `'compute_75+80'` for PTX.
    */
   readonly bytesByArchitecture: Readonly<Record<string, number>>;
 }
 
-/** The kernels of an addon, which lie near it (csrc/cuda/driver/kernel_files.cc); null if it has none. */
+/** The kernels near an addon, where csrc/cuda/driver/kernel_files.cc looks; null if there are none. */
 export function findKernels(addon: string): Kernels | null {
   const near = path.join(path.dirname(addon), '..');
   const folder = [path.join(near, 'cuda'), path.join(near, '../prebuilds/cuda')].find(
@@ -24,15 +24,16 @@ export function findKernels(addon: string): Kernels | null {
   if (folder === undefined) return null;
   const files = fatbinsIn(folder);
   const bytes = new Map<string, number>();
-  for (const image of files.flatMap((file) => readFatbin(path.join(folder, file)))) {
-    const { architecture } = image;
-    bytes.set(architecture, (bytes.get(architecture) ?? 0) + image.bytes.length);
+  for (const { machineCode, ptx } of files.map((file) => readKernelFile(path.join(folder, file)))) {
+    for (const [prefix, { architectures, stream }] of [
+      ['sm', machineCode],
+      ['compute', ptx],
+    ] as const) {
+      const name = `${prefix}_${architectures.join('+')}`;
+      if (architectures.length > 0) bytes.set(name, (bytes.get(name) ?? 0) + stream.length);
+    }
   }
-  return {
-    folder,
-    files: files.length,
-    bytesByArchitecture: Object.fromEntries([...bytes].sort()),
-  };
+  return { folder, files: files.length, bytesByArchitecture: Object.fromEntries(bytes) };
 }
 
 function fatbinsIn(folder: string): string[] {

@@ -1,9 +1,13 @@
-// Machine code of kernels, out of a fatbin of nvcc 13 (bench/environment/fatbin.ts has its layout): for
-// each architecture a 64-bit ELF file with a section .text.NAME for each kernel.
+// The machine code in files of kernels: a fatbin of nvcc 13, which has a 64-bit ELF file for each
+// architecture, with a section .text.NAME for each kernel.
+//
+// A fatbin is a header of u32 magic, u16 version, u16 bytes of the header and u64 bytes of what follows;
+// then images, each of u16 kind, u16 version, u32 bytes of the image's header, u64 bytes of its content,
+// and at 28 the u32 compute capability, such as 90.
 
-import { createRequire } from 'node:module';
+import { spawnSync } from 'node:child_process';
 
-import { readFatbin, type FatbinImage } from '../../bench/environment/fatbin';
+import { readKernelFile } from '../../bench/environment/kernel-file';
 
 /** A kernel as one architecture runs it. */
 export interface KernelCode {
@@ -16,38 +20,7 @@ export interface KernelCode {
   readonly indirectTargets: ReadonlyMap<number, readonly number[]>;
 }
 
-type Decompress = (to: Buffer, capacity: number, frame: Buffer, bytes: number) => number;
-/** As far as it is used: its own types are those of an ES module, which this one cannot import. */
-interface Koffi {
-  load(library: string): { func(declaration: string): Decompress };
-}
-let decompress: Decompress | undefined;
-
-/** A zstd frame's content. Node.js 20 has no zstd, so this takes the library that test/cudasim takes. */
-function unzstd(frame: Buffer, bytes: number): Buffer {
-  decompress ??= (createRequire(__filename)('koffi') as Koffi)
-    .load('libzstd.so.1')
-    .func('size_t ZSTD_decompress(void *to, size_t capacity, const void *frame, size_t bytes)');
-  const content = Buffer.alloc(bytes);
-  if (decompress(content, bytes, frame, frame.length) !== bytes) {
-    throw new RangeError('The fatbin has damaged zstd data');
-  }
-  return content;
-}
-
-const zstdFlag = 0x8000n;
-
-/** An image as nvcc made it, without its header in the fatbin. */
-function contentOf({ bytes }: FatbinImage): Buffer {
-  const header = bytes.readUInt32LE(4);
-  const compressed = bytes.readUInt32LE(16);
-  if (compressed === 0) return bytes.subarray(header);
-  if ((bytes.readBigUInt64LE(40) & zstdFlag) === 0n) {
-    throw new RangeError('The fatbin is compressed with something else than zstd');
-  }
-  return unzstd(bytes.subarray(header, header + compressed), Number(bytes.readBigUInt64LE(56)));
-}
-
+const fatbinMagic = 0xba55ed50;
 const elfKind = 2; // of an image
 const elfMagic = 0x464c457f;
 
@@ -103,18 +76,35 @@ function indirectTargetsOf(info: Buffer): Map<number, number[]> {
 const textPrefix = '.text.';
 
 /** Every kernel in a fatbin, on every architecture that it has machine code for. */
-export function kernelCodes(file: string): KernelCode[] {
-  // nvcc's own have PTX among them.
-  const isCode = ({ isPtx, bytes }: FatbinImage) => !isPtx && bytes.readUInt16LE(0) === elfKind;
-  const images = readFatbin(file).filter(isCode);
-  return images.flatMap((image) => {
-    const sections = sectionsOf(contentOf(image));
-    const texts = [...sections].filter(([name]) => name.startsWith(textPrefix));
-    return texts.map(([section, text]): KernelCode => {
+export function kernelCodesIn(fatbin: Buffer): KernelCode[] {
+  if (fatbin.readUInt32LE(0) !== fatbinMagic) throw new RangeError('The machine code is no fatbin');
+  const codes: KernelCode[] = [];
+  for (let offset = fatbin.readUInt16LE(6); offset < fatbin.length;) {
+    const image = fatbin.subarray(offset);
+    const begin = image.readUInt32LE(4);
+    const end = begin + Number(image.readBigUInt64LE(8));
+    offset += end;
+    if (image.readUInt16LE(0) !== elfKind) continue;
+    const architecture = `sm_${image.readUInt32LE(28)}`;
+    const sections = sectionsOf(image.subarray(begin, end));
+    for (const [section, text] of sections) {
+      if (!section.startsWith(textPrefix)) continue;
       const name = section.slice(textPrefix.length);
       const info = sections.get(`.nv.info.${name}`) ?? Buffer.alloc(0);
-      const { architecture } = image;
-      return { name, architecture, text, indirectTargets: indirectTargetsOf(info) };
-    });
+      codes.push({ name, architecture, text, indirectTargets: indirectTargetsOf(info) });
+    }
+  }
+  return codes;
+}
+
+/** The same of a file of kernels. Node.js has no xz, so this runs the command. */
+export function kernelCodes(file: string): KernelCode[] {
+  const { stream } = readKernelFile(file).machineCode;
+  const { stdout, stderr, error } = spawnSync('xz', ['--decompress', '--stdout'], {
+    input: stream,
+    maxBuffer: 1 << 30,
   });
+  if (error !== undefined) throw error;
+  if (stderr.length > 0) throw new Error(`xz failed: ${stderr.toString()}`);
+  return kernelCodesIn(stdout);
 }

@@ -18,7 +18,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { contentsOf, fatbinOf, readFatbin, sealFatbin } from '../../bench/environment/fatbin';
+import { contentsOf, readKernelFile, sealKernelFile } from '../../bench/environment/kernel-file';
 import { addon, hasSimulator, printedBy, simulator } from '../support/processes';
 
 const built = path.join(__dirname, '../../build/cuda');
@@ -113,30 +113,52 @@ onFiles(`kernels${unlessFiles}`, () => {
     );
   });
 
-  test('that the driver does not understand', async () => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
-    const name = String(names.find((each) => each.startsWith('forward')));
-    const file = path.join(root, 'build/cuda', name);
-    writeFileSync(file, sealFatbin(name, contentsOf(readFileSync(file)).fill(0xff, 16, 80)));
-    const failure = expect.objectContaining({ code: 'ERR_CUDA_INVALID_IMAGE' }) as unknown;
-    expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
-  });
+  /** Where machine code begins, and where PTX begins. */
+  const offsetsOf = (name: string) => {
+    const { machineCode, ptx } = readKernelFile(path.join(built, name));
+    const contents = contentsOf(readFileSync(path.join(built, name)));
+    const texts = contents.length - ptx.stream.length;
+    return { code: texts - machineCode.stream.length, texts };
+  };
 
-  test('whose PTX is damaged, before it was sealed', async () => {
+  test.each([
+    ['machine code', ({ code }: ReturnType<typeof offsetsOf>) => code],
+    ['PTX', ({ texts }: ReturnType<typeof offsetsOf>) => texts],
+  ])('with damaged %s under a valid checksum are an invalid image', async (_, beginOf) => {
     const copy = place('build/Release/rmsnorm.node', 'build/cuda');
     const name = String(names.find((each) => each.startsWith('forward')));
     const file = path.join(root, 'build/cuda', name);
     const contents = contentsOf(readFileSync(file));
-    const ptx = contents.indexOf('\n', fatbinOf(contents).length) + 1;
+    const begin = beginOf(offsetsOf(name));
     const failure = expect.objectContaining({ code: 'ERR_CUDA_INVALID_IMAGE' }) as unknown;
     for (const damage of [
-      Buffer.concat([contents.subarray(0, ptx), Buffer.from('.version 7.0')]),
-      contents.subarray(0, contents.length - 20_000),
-      Buffer.from(contents).fill(0, ptx + 1000, ptx + 2000),
+      Buffer.from(contents).fill('.version 7.0', begin, begin + 12),
+      Buffer.from(contents).fill(0, begin + 1000, begin + 2000),
     ]) {
-      writeFileSync(file, sealFatbin(name, damage));
+      writeFileSync(file, sealKernelFile(name, damage));
       expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
     }
+  });
+
+  test('cut off in the PTX under a valid checksum are an invalid image', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const name = String(names.find((each) => each.startsWith('forward')));
+    const file = path.join(root, 'build/cuda', name);
+    const contents = contentsOf(readFileSync(file));
+    const failure = expect.objectContaining({ code: 'ERR_CUDA_INVALID_IMAGE' }) as unknown;
+    writeFileSync(file, sealKernelFile(name, contents.subarray(0, contents.length - 20_000)));
+    expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
+  });
+
+  test('with machine code that the driver does not understand fail to load', async () => {
+    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const name = String(names.find((each) => each.startsWith('forward')));
+    const { ptx } = readKernelFile(path.join(built, name));
+    const line = Buffer.from(`code 13000 ${ptx.stream.length} sm_80 compute_80 11000\n`);
+    const contents = Buffer.concat([line, ptx.stream, ptx.stream]);
+    writeFileSync(path.join(root, 'build/cuda', name), sealKernelFile(name, contents));
+    const failure = expect.objectContaining({ code: 'ERR_CUDA_INVALID_PTX' }) as unknown;
+    expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
   });
 
   test('of a newer compiler give PTX alone to a driver', async () => {
@@ -148,19 +170,16 @@ onFiles(`kernels${unlessFiles}`, () => {
     const prepare = "process.env.CUDASIM_FAIL = 'cuModuleLoadData@2:CUDA_ERROR_OUT_OF_MEMORY';";
     const failure = expect.objectContaining({ code: 'ERR_CUDA_OUT_OF_MEMORY' }) as unknown;
     expect(await outcomesOf(copy, { prepare })).toEqual([failure, 1, 1]);
-    expect(contents.write('sm 14000', fatbinOf(contents).length)).toBe(8);
-    writeFileSync(file, sealFatbin(name, contents));
+    expect(contents.write('code 14000')).toBe(10);
+    writeFileSync(file, sealKernelFile(name, contents));
     expect(await outcomesOf(copy, { prepare })).toEqual([1, 1, 1]);
   });
 
-  test('have machine code, and PTX of several architectures', () => {
+  test('have machine code and PTX of several architectures', () => {
     for (const name of names) {
-      const all = readFatbin(path.join(built, name));
-      expect(all.filter(({ isPtx }) => isPtx).length).toBe(1);
-      expect(all.at(-1)?.architecture).toMatch(/^compute_\d+(\+\d+)*$/);
-      expect(all.filter(({ architecture }) => /^sm_\d+$/.test(architecture)).length).toBe(
-        all.length - 1,
-      );
+      const { machineCode, ptx } = readKernelFile(path.join(built, name));
+      expect(machineCode.architectures.length).toBeGreaterThan(0);
+      expect(ptx.architectures.length).toBeGreaterThan(1);
     }
   });
 
@@ -196,7 +215,7 @@ onFiles(`kernels${unlessFiles}`, () => {
   test('end with what a build of them in JavaScript ends with', () => {
     for (const name of names) {
       const file = readFileSync(path.join(built, name));
-      expect(sealFatbin(name, contentsOf(file)).equals(file)).toBe(true);
+      expect(sealKernelFile(name, contentsOf(file)).equals(file)).toBe(true);
     }
   });
 
@@ -206,7 +225,7 @@ onFiles(`kernels${unlessFiles}`, () => {
         'kernels, again',
     );
   const noChecksum = 'it has no checksum at its end';
-  const otherChecksum = 'its checksum is another';
+  const otherChecksum = 'its checksum does not match';
   const flip = (at: (bytes: number) => number) => (whole: Buffer) => {
     const place = at(whole.length);
     whole.writeUInt8(whole.readUInt8(place) ^ 1, place);
@@ -236,23 +255,17 @@ onFiles(`kernels${unlessFiles}`, () => {
   test.each([
     ['nothing', () => Buffer.alloc(0)],
     ['a text', () => Buffer.from('kernels')],
-    ['a fatbin alone', fatbinOf],
-    ['a fatbin that is longer than the file', (whole: Buffer) => whole.subarray(0, 1000)],
-    ['PTX alone', (whole: Buffer) => whole.subarray(fatbinOf(whole).length)],
-    [
-      'PTX of nobody knows what',
-      (whole: Buffer) => Buffer.concat([fatbinOf(whole), Buffer.from('sm 13000 compute_ 11000\n')]),
-    ],
-    [
-      'PTX for nobody knows which driver',
-      (whole: Buffer) => Buffer.concat([fatbinOf(whole), Buffer.from('sm 13000 compute_80 new\n')]),
-    ],
+    ['a line without an end', () => Buffer.from('code 13000 0 sm_80 compute_80 11000')],
+    ['shorter than the machine code', (whole: Buffer) => whole.subarray(0, 1000)],
+    ['the streams alone', (whole: Buffer) => whole.subarray(whole.indexOf('\n') + 1)],
+    ['of an unknown architecture', () => Buffer.from('code 13000 0 sm_80 compute_ 11000\n')],
+    ['for an unknown driver', () => Buffer.from('code 13000 0 sm_80 compute_80 new\n')],
   ])('that were sealed, and are %s', async (_, damage) => {
     const copy = place('build/Release/rmsnorm.node', 'build/cuda');
     const name = String(names[0]);
     const file = path.join(root, 'build/cuda', name);
-    writeFileSync(file, sealFatbin(name, damage(contentsOf(readFileSync(file)))));
-    expect(await outcomesOf(copy)).toEqual(damaged(file, 'it is no fatbin with PTX behind it'));
+    writeFileSync(file, sealKernelFile(name, damage(contentsOf(readFileSync(file)))));
+    expect(await outcomesOf(copy)).toEqual(damaged(file, 'its format is another'));
   });
 
   test('under the name of others', async () => {
@@ -265,7 +278,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     const reason = (name: string) => `it is the file '${name}' under another name`;
     expect(await outcomesOf(copy)).toEqual(damaged(file, reason(second)));
     for (const name of [older, first.replace('fatbin', 'gatbin')]) {
-      writeFileSync(file, sealFatbin(name, fatbin));
+      writeFileSync(file, sealKernelFile(name, fatbin));
       expect(await outcomesOf(copy)).toEqual(damaged(file, reason(name)));
     }
   });

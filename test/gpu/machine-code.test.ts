@@ -1,11 +1,7 @@
 // The decoder of machine code, the way through it that a warp takes, and what is counted along it.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-
 import { blocksOf } from '../../scripts/report/blocks';
-import { kernelCodes, type KernelCode } from '../../scripts/report/cubin';
+import { kernelCodesIn, type KernelCode } from '../../scripts/report/cubin';
 import { instructionsOf, type Instruction } from '../../scripts/report/instructions';
 import { countClasses, loadsOf, spillsOf } from '../../scripts/report/machine-code';
 import { pathOf } from '../../scripts/report/path';
@@ -252,23 +248,21 @@ describe('a file of kernels', () => {
     for (const [i, word] of [0x40, 0, 2, 0x10, 0x20].entries()) info.writeUInt32LE(word, 8 + 4 * i);
     const text = Buffer.alloc(32, 1);
     const elf = elfOf({ '.text.fold': text, '.nv.info.fold': info, '.text.scale': text });
-    const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-fatbin-'));
-    try {
-      const file = path.join(folder, 'kernels.fatbin');
-      writeFileSync(file, fatbinOf(imageOf(2, 80, elf), imageOf(1, 80, Buffer.from('.version'))));
-      expect(kernelCodes(file)).toEqual([
-        {
-          name: 'fold',
-          architecture: 'sm_80',
-          text,
-          indirectTargets: new Map([[0x40, [0x10, 0x20]]]),
-        },
-        { name: 'scale', architecture: 'sm_80', text, indirectTargets: new Map() },
-      ]);
-      writeFileSync(file, fatbinOf(imageOf(2, 80, Buffer.alloc(64))));
-      expect(() => kernelCodes(file)).toThrow('The machine code is no ELF file');
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    const fatbin = fatbinOf(imageOf(2, 80, elf), imageOf(1, 80, Buffer.from('.version')));
+    expect(kernelCodesIn(fatbin)).toEqual([
+      {
+        name: 'fold',
+        architecture: 'sm_80',
+        text,
+        indirectTargets: new Map([[0x40, [0x10, 0x20]]]),
+      },
+      { name: 'scale', architecture: 'sm_80', text, indirectTargets: new Map() },
+    ]);
+  });
+
+  test('refuses anything but a fatbin of ELF files', () => {
+    expect(() => kernelCodesIn(Buffer.alloc(64))).toThrow('The machine code is no fatbin');
+    const fatbin = fatbinOf(imageOf(2, 80, Buffer.alloc(64)));
+    expect(() => kernelCodesIn(fatbin)).toThrow('The machine code is no ELF file');
   });
 });

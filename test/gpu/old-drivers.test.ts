@@ -4,7 +4,7 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 
-import { readFatbin } from '../../bench/environment/fatbin';
+import { readKernelFile } from '../../bench/environment/kernel-file';
 import { hasSimulator, printedBy, runProgram, simulator } from '../support/processes';
 
 const root = path.join(__dirname, '../..');
@@ -20,10 +20,9 @@ const readBy: Readonly<Record<number, number>> = {
 };
 
 /** The architectures that the kernels have PTX for. */
-function ptxOf(folder: string): number[] {
+function ptxOf(folder: string): readonly number[] {
   const [name = ''] = readdirSync(folder).filter((each) => each.endsWith('.fatbin'));
-  const ptx = readFatbin(path.join(folder, name)).find(({ isPtx }) => isPtx);
-  return Array.from(ptx?.architecture.matchAll(/\d+/g) ?? [], ([digits]) => Number(digits));
+  return readKernelFile(path.join(folder, name)).ptx.architectures;
 }
 
 function expectedImage(driver: number, capability: string): string {

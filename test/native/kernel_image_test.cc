@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cuda/driver/ptx_numbers.h"
 #include "cuda/driver/xz.h"
 #include "cuda_support.h"
 
@@ -41,19 +42,20 @@ std::vector<std::byte> bytes_of(const void* data, std::size_t bytes) {
   return {begin, begin + bytes};
 }
 
-// A file with a fatbin of nothing, a line about PTX and the texts above.
+// A file with this line, the stream above as machine code, and again as PTX.
 std::vector<std::byte> file_of(const std::string& line) {
-  constexpr unsigned char kFatbin[16] = {0x50, 0xed, 0x55, 0xba, 1, 0, 16, 0};
-  std::vector<std::byte> file = bytes_of(kFatbin, sizeof kFatbin);
-  for (const auto& part : {bytes_of(line.data(), line.size()), bytes_of(kXz, sizeof kXz)}) {
-    file.insert(file.end(), part.begin(), part.end());
+  std::vector<std::byte> file = bytes_of(line.data(), line.size());
+  for (int i = 0; i < 2; ++i) {
+    const std::vector<std::byte> stream = bytes_of(kXz, sizeof kXz);
+    file.insert(file.end(), stream.begin(), stream.end());
   }
   return file;
 }
+const std::string kCode = "code 13000 " + std::to_string(sizeof kXz) + " sm_80 sm_90";
 
 TEST_CASE("kernel image: the newest PTX that a GPU and a driver take") {
   KernelImage image;
-  REQUIRE(image.parse(file_of("sm 13000 compute_75 10000 compute_100 12070 compute_80 11000\n")));
+  REQUIRE(image.parse(file_of(kCode + " compute_75 10000 compute_100 12070 compute_80 11000\n")));
   CHECK(image.machine_code_version() == 13000);
   const struct {
     int capability, driver_version, expected;
@@ -69,30 +71,60 @@ TEST_CASE("kernel image: the newest PTX that a GPU and a driver take") {
 
 TEST_CASE("kernel image: the text of each PTX") {
   KernelImage image;
-  REQUIRE(image.parse(file_of("sm 13000 compute_75 10000 compute_80 11000\n")));
+  REQUIRE(image.parse(file_of(kCode + " compute_75 10000 compute_80 11000\n")));
   CHECK(image.ptx(75) == kFirst);
   CHECK(image.ptx(80) == kSecond);
   CHECK(image.ptx(90).empty());
   KernelImage another;
-  REQUIRE(another.parse(file_of("sm 13000 compute_75 10000 compute_80 11000 compute_90 11080\n")));
+  REQUIRE(another.parse(file_of(kCode + " compute_75 10000 compute_80 11000 compute_90 11080\n")));
   CHECK(another.ptx(90).empty());  // the texts are two
 }
 
-TEST_CASE("kernel image: files of another form") {
+TEST_CASE("kernel image: the machine code is the first stream") {
+  KernelImage image;
+  REQUIRE(image.parse(file_of(kCode + "\n")));
+  CHECK(image.machine_code() == std::string(kFirst) + std::string(kSecond));
+  CHECK(image.find_ptx(90, 13000) == 0);
+}
+
+TEST_CASE("kernel image: damaged streams give nothing") {
+  const std::string line = kCode + " compute_75 10000\n";
+  std::vector<std::byte> file = file_of(line);
+  file[line.size()] ^= std::byte{1};
+  file[line.size() + sizeof kXz] ^= std::byte{1};
+  KernelImage image;
+  REQUIRE(image.parse(file));
+  CHECK(image.machine_code().empty());
+  CHECK(image.ptx(75).empty());
+}
+
+TEST_CASE("kernel image: files of another format are refused") {
   for (const char* line :
-       {"", "sm 13000", "PTX 13000 compute_75 10000\n", "sm compute_75 10000\n",
-        "sm 13000 compute_75\n", "sm 13000 compute_ 10000\n", "sm 13000 compute_75 10000 80\n",
-        "sm 13000 compute_75 99999999999\n", "sm 13000 sm_75 10000\n"}) {
+       {"", "code 13000 0", "sm 13000 compute_75 10000\n", "code sm_75\n", "code 13000 sm_75\n",
+        "code 13000 0 compute_75\n", "code 13000 0 compute_ 10000\n", "code 13000 0 sm_\n",
+        "code 13000 0 compute_75 10000 80\n", "code 13000 0 compute_75 99999999999\n",
+        "code 13000 0 compute_75 10000 sm_75\n", "code 13000 -1 sm_75\n",
+        "code 13000 1000 sm_75\n"}) {
     CAPTURE(line);
     KernelImage image;
     CHECK_FALSE(image.parse(file_of(line)));
   }
-  const std::string line = "sm 13000 compute_75 10000\n";
+  const std::string line = kCode + " compute_75 10000\n";
   const std::vector<std::byte> whole = file_of(line);
   for (std::size_t bytes = 0; bytes < whole.size() - sizeof kXz; ++bytes) {
     KernelImage image;
     CHECK_FALSE(image.parse({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(bytes)}));
   }
+}
+
+TEST_CASE("kernel image: relative numbers of PTX become absolute") {
+  CHECK(cuda::with_absolute_numbers("") == "");
+  CHECK(cuda::with_absolute_numbers("mov.u32 %r7, %tid.x;") == "mov.u32 %r7, %tid.x;");
+  // The origin is the first number of the last line that begins with that kind.
+  CHECK(cuda::with_absolute_numbers("add %r3, %r1, %f2;\nadd %r1, %r0, %r-2;\n@%p1 bra $L_4;\n"
+                                    "$L_4:\nbra $L_-2; // %r-1\nadd %r0, %f1, %% $ %\n") ==
+        "add %r3, %r1, %f2;\nadd %r4, %r3, %r1;\n@%p1 bra $L_4;\n"
+        "$L_4:\nbra $L_2; // %r3\nadd %r4, %f1, %% $ %\n");
 }
 
 std::string decoded(std::span<const std::byte> stream) {

@@ -34,17 +34,17 @@ const hovers: Readonly<Record<string, string>> = {
 };
 
 const common = ['castOrder', 'device', 'dtype', 'eps', 'normalizedShape', 'stream', 'weightOffset'];
-const ofForward = [...common, 'out', 'residual', 'sumOut'];
+const ofRmsNorm = [...common, 'gate', 'gateOrder', 'out', 'residual', 'sumOut'];
+const ofForward = [...ofRmsNorm, 'quantize', 'rstdOut', 'scale', 'scaleMax', 'scaleOut'];
 const ofBackward = [
-  ...[...common, 'accumulate', 'dsum', 'dweightOut', 'dxOut', 'needsDweight', 'needsDx'],
+  ...[...common, 'accumulate', 'dgateOut', 'dsum', 'dweightOut', 'dxOut', 'gate', 'gateOrder'],
+  ...['needsDweight', 'needsDx'],
 ];
 const completions: Readonly<Record<string, readonly string[]>> = {
-  'rmsNorm(x, w, { | })': ofForward,
-  'rmsNorm.async(x, w, { | })': ofForward,
-  'rmsNorm.forward(x, w, { | })': [...ofForward, 'rstdOut'],
-  'rmsNorm.forwardAsync(x, w, { eps: 1, | })': [...ofForward, 'rstdOut'].filter(
-    (name) => name !== 'eps',
-  ),
+  'rmsNorm(x, w, { | })': ofRmsNorm,
+  'rmsNorm.async(x, w, { | })': ofRmsNorm,
+  'rmsNorm.forward(x, w, { | })': ofForward,
+  'rmsNorm.forwardAsync(x, w, { eps: 1, | })': ofForward.filter((name) => name !== 'eps'),
   'rmsNorm.backward(x, x, w, null, { | })': ofBackward,
   'rmsNorm.backwardAsync(x, x, w, null, { | })': ofBackward,
   'norm.forward(x, { | })': ['dtype', 'out', 'residual', 'sumOut'],

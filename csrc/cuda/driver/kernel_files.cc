@@ -25,7 +25,7 @@ static_assert(std::ranges::all_of(kNames, [](std::string_view name) {
   return file_number(name) < kKernelFileCount;
 }));
 
-// A path without its last names; empty if it has no more than those.
+// A path without its last `names` names; empty if it has no more than those.
 std::string without_names(const std::string& path, int names) {
   std::size_t end = path.size();
   for (; names > 0; --names) {
@@ -35,9 +35,9 @@ std::string without_names(const std::string& path, int names) {
   return path.substr(0, end == std::string::npos ? 0 : end);
 }
 
-// Where kernels may lie, the nearest first: in the package, wherever the addon is in it. Names are
-// cut off rather than followed by "..", which Windows does not know in the kind of path that
-// Node.js loads addons by.
+// The folders of the package that may have kernels, the nearest first, wherever the addon is in it.
+// Names are cut off rather than followed by "..", which Windows does not resolve in the kind of
+// path by which Node.js loads addons.
 std::vector<std::string> find_folders() {
   const std::string separator(1, kPathSeparator);
   const std::pair<int, std::string> places[] = {
@@ -53,24 +53,24 @@ std::vector<std::string> find_folders() {
   return folders;
 }
 
-// Larger than all kernels for all architectures together.
-constexpr std::size_t kMostBytes = 64 << 20;
+// More than all kernels for all architectures together.
+constexpr std::size_t kMaxFileBytes = 64 << 20;
 
-// A file ends with a line about itself, such as
+// A file ends with its checksum, such as
 //   SHA256 (forward.0123456789abcdef.fatbin) = e3b0c442…
-// which the build writes: cmake/run_nvcc.cmake, bench/environment/fatbin.ts.
+// which cmake/run_nvcc.cmake and bench/environment/kernel-file.ts write.
 constexpr std::string_view kSealBegin = "SHA256 (";
-constexpr std::size_t kLongestSeal = 256;
+constexpr std::size_t kMaxSealBytes = 256;
 
 std::string seal(std::string_view name, std::span<const std::byte> contents) {
   return std::string(kSealBegin) + std::string(name) + ") = " + sha256(contents) + "\n";
 }
 
-// Takes the line off the file. Returns what is wrong with the file, or nothing.
+// Removes the checksum from the file. Returns what is wrong with the file, or an empty string.
 std::string open_seal(const std::string& name, std::vector<std::byte>* file) {
   const std::string_view text(reinterpret_cast<const char*>(file->data()), file->size());
   const std::size_t begin =
-      text.find(kSealBegin, file->size() - std::min(file->size(), kLongestSeal));
+      text.find(kSealBegin, file->size() - std::min(file->size(), kMaxSealBytes));
   if (begin == std::string_view::npos) return "it has no checksum at its end";
   const std::string found(text.substr(begin));
   const auto contents = std::span<const std::byte>(*file).first(begin);
@@ -79,7 +79,7 @@ std::string open_seal(const std::string& name, std::vector<std::byte>* file) {
     const std::string_view other = rest.substr(0, rest.find(')'));
     const bool is_other = other != name && found == seal(other, contents);
     return is_other ? "it is the file '" + std::string(other) + "' under another name"
-                    : "its checksum is another";
+                    : "its checksum does not match";
   }
   file->resize(begin);
   return {};
@@ -91,11 +91,11 @@ Status read_image(const std::vector<std::string>& folders, const std::string& na
   for (const std::string& folder : folders) {
     const std::string path = folder + kPathSeparator + name;
     std::vector<std::byte> file;
-    const std::optional<std::string> reason = read_file(path, kMostBytes, &file);
+    const std::optional<std::string> reason = read_file(path, kMaxFileBytes, &file);
     if (!reason) {
       std::string damage = open_seal(name, &file);
       if (damage.empty() && image->parse(std::move(file))) return {};
-      if (damage.empty()) damage = "it is no fatbin with PTX behind it";
+      if (damage.empty()) damage = "its format is another";
       return unavailable("the file '" + path + "' of kernels is damaged: " + damage +
                          ". Install the package, or build the kernels, again");
     }

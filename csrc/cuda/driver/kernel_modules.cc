@@ -59,7 +59,9 @@ Status KernelModules::load_file(std::size_t file) {
 CUresult KernelModules::load_code_or_ptx(const KernelImage& image, File* file) const {
   CUresult result = CUDA_ERROR_NO_BINARY_FOR_GPU;
   if (driver().version >= image.machine_code_version()) {
-    result = driver().cuModuleLoadData(&file->module, image.machine_code());
+    const std::string code = image.machine_code();
+    if (code.empty()) return CUDA_ERROR_INVALID_IMAGE;
+    result = driver().cuModuleLoadData(&file->module, code.data());
   }
   if (result != CUDA_ERROR_NO_BINARY_FOR_GPU) return result;
   const int ptx = image.find_ptx(10 * device_.major + device_.minor, driver().version);

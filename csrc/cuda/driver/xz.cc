@@ -257,7 +257,7 @@ constexpr std::array<std::uint32_t, 6> kMagic{0xfd, '7', 'z', 'X', 'Z', 0};
 
 }  // namespace
 
-bool decode_xz(std::span<const std::byte> stream, std::string* text) {
+bool decode_xz(std::span<const std::byte> stream, std::string* contents) {
   Input input(stream);
   for (const std::uint32_t expected : kMagic) {
     if (input.byte() != expected) return false;
@@ -281,7 +281,7 @@ bool decode_xz(std::span<const std::byte> stream, std::string* text) {
     if (!lzma->decode(bytes)) return false;
   }
   if (input.is_over()) return false;
-  *text += out;
+  *contents += out;
   return true;
 }
 

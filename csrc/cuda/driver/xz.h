@@ -1,4 +1,4 @@
-// Reads the xz files that cmake/ptx.cmake makes: PTX is a tenth of its size in them.
+// Reads the xz streams in files of kernels (cmake/run_nvcc.cmake).
 #pragma once
 
 #include <cstddef>
@@ -7,8 +7,8 @@
 
 namespace rmsnorm::cuda {
 
-// Appends the contents of an xz stream to *text. False where the stream is damaged, or has
-// something else in it than compressed chunks of LZMA2. Checksums are left to the caller.
-[[nodiscard]] bool decode_xz(std::span<const std::byte> stream, std::string* text);
+// Appends the contents of an xz stream to *contents. False if the stream is damaged, or contains
+// anything but compressed chunks of LZMA2. The caller checks a checksum of the stream.
+[[nodiscard]] bool decode_xz(std::span<const std::byte> stream, std::string* contents);
 
 }  // namespace rmsnorm::cuda
