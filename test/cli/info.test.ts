@@ -85,7 +85,9 @@ describe('info', () => {
       const { folder, files, bytesByArchitecture } = found['kernels'] as Kernels;
       const fatbins = readdirSync(folder).filter((name) => name.endsWith('.fatbin'));
       expect(fatbins.length).toBe(files);
-      expect(Object.keys(bytesByArchitecture)).toContainEqual(expect.stringMatching(/^sm_\d+(\+\d+)*$/));
+      expect(Object.keys(bytesByArchitecture)).toContainEqual(
+        expect.stringMatching(/^sm_\d+(\+\d+)*$/),
+      );
       expect(Math.min(...Object.values(bytesByArchitecture))).toBeGreaterThan(1000);
     });
 
