@@ -23,13 +23,13 @@ export interface Settings {
   readonly calls: boolean;
   readonly targets: readonly ('cpu' | CudaDevice)[];
   readonly rounds: number;
-  /** For all cases together, about. */
+  /** Approximate total for all cases. */
   readonly seconds: number;
 }
 
 /**
- * Measures the forms of a call, and every case on every target. Throws WrongAnswer as soon as one is
- * wrong.
+ * Measures the forms of a call, and every case on every target. Throws WrongAnswer at the first
+ * wrong answer.
  */
 export async function run(
   { cases, calls, targets, rounds, seconds }: Settings,
