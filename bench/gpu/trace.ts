@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 
-/** What a launch did to one allocation. */
+/** The accesses of a launch to one allocation. */
 export interface BufferTraffic {
   /** Size of the allocation. */
   readonly bytes: number;
@@ -33,7 +33,7 @@ export interface WarpKind {
   readonly spans: readonly WarpWork[];
 }
 
-/** What a launch did. */
+/** The trace of one launch. */
 export interface LaunchLine {
   readonly type: 'launch';
   readonly kernel: string;

@@ -1,4 +1,4 @@
-/** What a report contains of samples. */
+/** Summary statistics of samples. */
 export interface Summary {
   readonly median: number;
   readonly lowerQuartile: number;

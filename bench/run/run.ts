@@ -16,7 +16,7 @@ import {
 import type { ChosenRival } from '../subjects/rivals/chosen';
 import { timeCalls, timeOnCpu } from './time-on-cpu';
 
-/** What is measured, and for how long. */
+/** The cases to measure, on which devices, and for how long. */
 export interface Settings {
   readonly cases: readonly Case[];
   /** Whether the forms of a call are measured. */

@@ -6,7 +6,7 @@ import type { Summary } from '../measure/statistics';
 /** Where a call writes its results: into existing memory, or into memory that it allocates. */
 export type OutputMode = 'given' | 'fresh';
 
-/** What is reported of a subject besides its time. */
+/** The properties of a subject that are reported besides its time. */
 interface Description {
   readonly name: string;
   readonly role: 'ours' | 'limit' | 'rival';

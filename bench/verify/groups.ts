@@ -45,7 +45,7 @@ interface Region {
   readonly wholeRowBytes: readonly number[];
   /** Other lengths: ragged ones, and the longest of the region. */
   readonly otherRowBytes: readonly number[];
-  /** Replaces the rows of the extent, whatever number of elements results. */
+  /** Replaces the rows of the extent, without its limit of elements. */
   readonly rows?: readonly number[];
 }
 

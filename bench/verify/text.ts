@@ -6,7 +6,7 @@ import { describeGpu, describeVersion, type Machine } from '../environment/machi
 import { setTable, wrap } from '../report/terminal';
 import type { Finding, GroupResult, Verification } from './verify';
 
-/** What `verify --json` prints; docs/device.md explains the names. */
+/** The output of `verify --json`; docs/device.md explains the names. */
 export interface VerificationReport extends Verification {
   readonly date: string;
   readonly machine: Machine;
