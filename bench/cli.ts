@@ -2,7 +2,7 @@
 import { buildCommand } from './commands/build';
 import { run } from './program';
 
-// The addon, which all others need, may be what `build` is to make.
+// `build` works without the addon, which all other commands need. So they are imported late.
 async function main(args: readonly string[]): Promise<number> {
   if (args[0] === 'build') return run(args, [buildCommand()]);
   const { serve, serveArgument } = await import('./subjects/rivals/served.js');

@@ -4,7 +4,7 @@ import { Failure } from './environment/failure';
 import { packageVersion } from './environment/package';
 
 /**
- * Runs one of the commands, by the command line `args`; returns the exit code: 0, 1 for an error, 2
+ * Runs the command that the command line `args` names. Returns the exit code: 0, 1 for an error, 2
  * for wrong usage.
  */
 export async function run(args: readonly string[], commands: readonly Command[]): Promise<number> {
@@ -23,7 +23,7 @@ export async function run(args: readonly string[], commands: readonly Command[])
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    // Of errors that nobody expected it matters where they come from.
+    // An unexpected error is shown with its stack, to tell where it comes from.
     const text = error instanceof Failure ? error.message : String((error as Error).stack);
     process.stderr.write(`${text}\n`);
     return 1;

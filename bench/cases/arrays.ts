@@ -3,35 +3,35 @@ import { rmsNorm, toBFloat16, toFloat16, type DeviceBuffer, type DType } from 'f
 import { eps, type Case, type Op } from './cases';
 import { fillRandom } from './random';
 
-/** Elements of a dtype: of 16 bits, their bits. */
+/** Elements of a dtype; a `Uint16Array` holds the bits of a 16-bit dtype. */
 export type Elements = Float32Array | Float64Array | Uint16Array;
 
-/** What holds codes of int8 beside elements in such memory. */
+/** The type of int8 codes that goes with elements in `Memory`. */
 export type CodesOf<Memory> = Memory extends DeviceBuffer ? DeviceBuffer<'int8'> : Int8Array;
 
-/** The memory of a case, in its dtype. What its operation does not have is of length 0. */
+/** The memory of a case, in its dtype. Arrays that its operation does not use have length 0. */
 export interface Arrays {
   /** (rows, hiddenSize), random in [-2, 2). */
   readonly x: Elements;
   /** (hiddenSize), random in [-2, 2). */
   readonly weight: Elements;
-  /** y, or dx of backward: (rows, hiddenSize). Not of quantize. */
+  /** y, or dx for backward: (rows, hiddenSize). Unused by quantize. */
   readonly out: Elements;
-  /** Of backward: (rows, hiddenSize), random in [-2, 2). */
+  /** For backward: (rows, hiddenSize), random in [-2, 2). */
   readonly dy: Elements;
-  /** Of backward: (hiddenSize). */
+  /** For backward: (hiddenSize). */
   readonly dweight: Elements;
-  /** Of backward: forward's, (rows). Of quantize: memory for it. */
+  /** (rows). For backward: an input, computed by forward. For quantize: memory for the result. */
   readonly rstd: Float32Array | Float64Array;
-  /** Of residual: (rows, hiddenSize), random in [-2, 2). */
+  /** For residual: (rows, hiddenSize), random in [-2, 2). */
   readonly residual: Elements;
-  /** Of residual: x + residual, (rows, hiddenSize). */
+  /** For residual: x + residual, (rows, hiddenSize). */
   readonly sum: Elements;
-  /** Of gated: (rows, hiddenSize), random in [-2, 2). */
+  /** For gated: (rows, hiddenSize), random in [-2, 2). */
   readonly gate: Elements;
-  /** Of quantize: y / scale, (rows, hiddenSize). */
+  /** For quantize: y / scale, (rows, hiddenSize). */
   readonly codes: Int8Array;
-  /** Of quantize: (rows). */
+  /** For quantize: (rows). */
   readonly scales: Float32Array;
 }
 
@@ -64,7 +64,7 @@ export function zeros(dtype: DType, length: number): Elements {
   return dtype === 'float64' ? new Float64Array(length) : new Uint16Array(length);
 }
 
-/** The values themselves, or their bits in 16. */
+/** The values in a dtype: their bits for a 16-bit dtype, otherwise the same array. */
 export function inDType(dtype: DType, values: Float32Array | Float64Array): Elements {
   if (values instanceof Float64Array || dtype === 'float32') return values;
   return dtype === 'bfloat16' ? toBFloat16(values) : toFloat16(values);

@@ -1,21 +1,21 @@
 import type { CastOrder, DType } from 'fused-rmsnorm';
 
-/** Those of plans and of most rivals. `'residual'`: forward of x + residual, and the sum. */
+/** The operations of plans and of most rivals. `'residual'`: forward of x + residual, with the sum. */
 export type PlainOp = 'forward' | 'backward' | 'residual';
 
 /**
- * `'quantize'`: forward to codes of int8 and the scale of each row. `'gated'`: forward with a gate
+ * `'quantize'`: forward to int8 codes and a scale for each row. `'gated'`: forward with a gate
  * after the norm.
  */
 export type Op = PlainOp | 'quantize' | 'gated';
 
-/** An operation on a shape in a dtype: what is timed. */
+/** An operation on a shape in a dtype: the unit that is timed. */
 export interface Case {
   readonly op: Op;
   readonly rows: number;
   readonly hiddenSize: number;
   readonly dtype: DType;
-  /** `'float'` only in 16 bits: elsewhere both orders are the same. */
+  /** `'float'` only for 16-bit dtypes: for the others both orders are the same. */
   readonly castOrder: CastOrder;
 }
 
@@ -28,7 +28,7 @@ export const elementBytes: Readonly<Record<DType, number>> = {
   float64: 8,
 };
 
-/** Matrices of (rows, hiddenSize) in the case's dtype that an operation reads or writes, each once. */
+/** Matrices of (rows, hiddenSize) in the case's dtype that an operation reads or writes once each. */
 export const matrices: Readonly<Record<Op, number>> = {
   forward: 2, // x, y
   backward: 3, // dy, x, dx
@@ -41,7 +41,7 @@ export function isPlain({ op }: Pick<Case, 'op'>): boolean {
   return op !== 'quantize' && op !== 'gated';
 }
 
-/** Why nobody computes a case; null of one that is there. */
+/** Why no subject can compute a case; null for a possible one. */
 export function whyImpossible(one: Case): string | null {
   if (isPlain(one) || one.dtype !== 'float64') return null;
   return 'float64 is neither quantised nor gated';
@@ -49,12 +49,12 @@ export function whyImpossible(one: Case): string | null {
 
 export const castOrders: readonly CastOrder[] = ['llama', 'float'];
 
-/** Those of the orders in which a dtype has different results: the usual one if there are none. */
+/** The wanted cast orders if they give a dtype different results; otherwise the default one. */
 export function castOrdersOf(dtype: DType, wanted: readonly CastOrder[]): readonly CastOrder[] {
   return elementBytes[dtype] === 2 ? wanted : ['llama'];
 }
 
-/** Such as `'bfloat16'`, or `'bfloat16 float'` in the order that is not the usual one. */
+/** Such as `'bfloat16'`, or `'bfloat16 float'` for the cast order that is not the default. */
 export function kindName({ dtype, castOrder }: Pick<Case, 'dtype' | 'castOrder'>): string {
   return castOrder === 'float' ? `${dtype} float` : dtype;
 }
@@ -63,7 +63,7 @@ export function caseName({ op, rows, hiddenSize, ...kind }: Case): string {
   return `${op} ${rows}x${hiddenSize} ${kindName(kind)}`;
 }
 
-/** Of the row that the forms of a call are timed on. */
+/** The shape of the row on which the forms of a call are timed. */
 export const callShape = { rows: 1, hiddenSize: 64 } as const;
 
 export function callName({ rows, hiddenSize }: Pick<Case, 'rows' | 'hiddenSize'>): string {
@@ -71,13 +71,13 @@ export function callName({ rows, hiddenSize }: Pick<Case, 'rows' | 'hiddenSize'>
 }
 
 /**
- * Bytes that must move: each matrix once, and a byte for each code and a float32 for each scale.
- * Weight and rstd are left out, as they are small.
+ * Bytes that a case must move: each matrix once, and for quantize a byte for each code and 4 for
+ * each scale. Weight and rstd are left out, since they are small.
  */
 export function minimumBytes({ op, rows, hiddenSize, dtype }: Case): number {
   const bytes = matrices[op] * rows * hiddenSize * elementBytes[dtype];
   return op === 'quantize' ? bytes + rows * (hiddenSize + 4) : bytes;
 }
 
-/** What every subject adds to the mean square. */
+/** Every subject adds this to the mean square. */
 export const eps = 1e-6;

@@ -1,4 +1,4 @@
-// Numbers that look random, and are the same every time.
+// Pseudo-random numbers, the same in every run.
 
 /** Fills an array with numbers in [-2, 2), and returns it. */
 export function fillRandom<A extends Float32Array | Float64Array>(array: A, seed: number): A {
@@ -10,7 +10,7 @@ export function fillRandom<A extends Float32Array | Float64Array>(array: A, seed
   return array;
 }
 
-/** Whole numbers from 0 to below a limit. */
+/** Makes a function that returns random integers from 0 to below `limit`. */
 export function randomNumbers(): (limit: number) => number {
   let state = 1;
   return (limit) => {

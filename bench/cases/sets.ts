@@ -5,7 +5,7 @@ import { castOrdersOf, type Case, type Op } from './cases';
 /** (rows, hiddenSize) */
 export type Shape = readonly [number, number];
 
-/** A shape by its name, such as '1x64'; undefined if it is no name. */
+/** The shape with a name such as '1x64'; undefined if the name is not a shape. */
 export function readShape(name: string): Shape | undefined {
   const [, rows, hiddenSize] = /^([1-9]\d*)x([1-9]\d*)$/.exec(name) ?? [];
   return rows === undefined ? undefined : [Number(rows), Number(hiddenSize)];
@@ -15,7 +15,7 @@ function shapesOf(names: string): Shape[] {
   return names.split(' ').map((name) => readShape(name) as Shape);
 }
 
-/** Shapes by the name that `--shapes` takes. */
+/** The sets of shapes that `--shapes` accepts, by name. */
 export const shapeSets = {
   llama: {
     about: 'from the cost of a call to 8192 tokens of Llama, the default',
@@ -38,7 +38,7 @@ export const shapeSets = {
   seed: { about: '(64, 512, 4096), RMSNorm beside LayerNorm', shapes: shapesOf('32768x4096') },
 };
 
-/** What `--quick` measures unless shapes are named. */
+/** The shapes of `--quick` if `--shapes` names none. */
 export const quickShapes = shapesOf('1x64 1x4096 32x4096 512x4096');
 
 /** Cases in the order of a report: by operation, dtype and cast order, then by shape. */

@@ -5,8 +5,8 @@ import { caseName, eps, type Case } from './cases';
 import { Failure } from '../environment/failure';
 
 /**
- * What an operation computed. A `Uint16Array` holds bits of the case's dtype. rstd is not of every
- * subject; it is checked where it is there.
+ * The results of an operation. A `Uint16Array` holds bits of the case's dtype. Not every subject
+ * computes rstd; it is checked if it is present.
  */
 export type Answer<Memory = Elements> = Readonly<
   Partial<
@@ -15,11 +15,11 @@ export type Answer<Memory = Elements> = Readonly<
   >
 >;
 
-/** What a case writes to. */
+/** The memory that a case writes to. */
 type Outputs<Memory> = Record<'out' | 'sum' | 'dweight' | 'scales', Memory> &
   Record<'codes', CodesOf<Memory>>;
 
-/** What a case writes into memory that is there already. */
+/** The results of a case that are written into existing memory. */
 export function answerIn<Memory = Elements>(
   { op }: Case,
   { out, sum, dweight, codes, scales }: Outputs<Memory>,
@@ -35,10 +35,10 @@ type Floats = Float32Array | Float64Array;
 export type Norm = 'rms-norm' | 'layer-norm';
 
 /**
- * How far a result may be off, as a fraction of the largest in its row. 16 bits: two roundings, of
- * xhat or g and of the result, in either cast order, since rivals have one of their own. Else some
- * tens of roundings, and those of a sum over the row: an addend at a time, they add up as random
- * numbers do.
+ * The largest error of a result, as a fraction of the largest magnitude in its row. For 16 bits:
+ * two roundings, one of xhat or g and one of the result. Rivals choose their own cast order, so it
+ * covers both. Otherwise: some tens of roundings, and those of a sum over the row. A sum of one
+ * addend at a time accumulates errors as a random walk does.
  */
 function toleranceOf({ dtype, hiddenSize }: Case): number {
   if (dtype === 'bfloat16') return 2 ** -7;
@@ -46,18 +46,18 @@ function toleranceOf({ dtype, hiddenSize }: Case): number {
   return (32 + 2 * Math.sqrt(hiddenSize)) * (dtype === 'float32' ? 2 ** -24 : 2 ** -53);
 }
 
-/** Of int8: what the largest of a row becomes. */
+/** The int8 code of the largest magnitude in a row. */
 const largestCode = 127;
 
-/** The smallest normal float16, and how far a smaller number is off when it is rounded to float16. */
+/** The smallest normal float16, and the largest error of rounding a smaller number to float16. */
 const smallestFloat16 = 2 ** -14;
 const smallError = 2 ** -25;
 
-/** Elements up to which every row is checked; of larger cases, so many rows. */
+/** Cases of at most this many elements have all rows checked; larger ones only `checkedRows`. */
 const allRowsUpTo = 2 ** 18;
 const checkedRows = 16;
 
-/** The right results of a case, by the formulas in float64. */
+/** Checks answers to a case against the formulas in float64. */
 export class Verifier {
   readonly #one: Case;
   readonly #arrays: Arrays;
@@ -70,7 +70,7 @@ export class Verifier {
     this.#tolerance = toleranceOf(one);
   }
 
-  /** Throws if an answer is wrong: a benchmark of a wrong answer is worth nothing. */
+  /** Throws WrongAnswer if an answer is wrong: times of a wrong answer are worthless. */
   check(subject: string, answer: Answer, norm: Norm = 'rms-norm'): void {
     const { op } = this.#one;
     const compareRow = (name: 'y' | 'dx' | 'sum', r: number, expected: Float64Array) => {
@@ -95,16 +95,16 @@ export class Verifier {
     }
   }
 
-  /** How far each element of a row may be off. */
+  /** The allowed error of each element of a row. */
   #allowedOf(row: Float64Array): Float64Array {
     const largest = row.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-    // One rounding more: of x + residual, or of y before it is gated.
+    // One rounding more: of x + residual, or of y before the gate.
     const { op } = this.#one;
     const roundings = op === 'residual' || op === 'gated' ? 3 : 2;
     return row.map(() => (roundings / 2) * this.#tolerance * largest);
   }
 
-  /** A row against what is expected of it. */
+  /** Compares row `r` of a result with the expected values. */
   #compare(
     subject: string,
     name: keyof Answer,
@@ -143,7 +143,7 @@ export class Verifier {
     });
   }
 
-  /** The scale of a row, and what its codes stand for, which may be off by half a step more. */
+  /** Checks a row's scale and its dequantised codes, which may be off by half a step more. */
   #checkCodes(subject: string, { codes, scales }: Answer, r: number, y: Float64Array): void {
     const { rows, hiddenSize } = this.#one;
     this.#checkLength(subject, 'scales', scales, rows);
@@ -167,9 +167,10 @@ export class Verifier {
   }
 
   /**
-   * dweight, and how far it may be off. Terms are rounded independently of each other, so that their
-   * errors add up as random numbers do; those of a chain of sums in float32 grow with the terms'
-   * sizes. An xhat or a result below the smallest normal float16 is off by a constant instead.
+   * The expected dweight and its allowed error. Terms are rounded independently, so their errors
+   * accumulate as a random walk does. The errors of a float32 chain of sums grow with the terms'
+   * magnitudes. For float16, an xhat or result below the smallest normal number has a constant
+   * error instead.
    */
   #expectedDweight(): { values: Float64Array; allowed: Float64Array } {
     const { rows, hiddenSize, dtype } = this.#one;
@@ -226,7 +227,7 @@ export class Verifier {
   }
 }
 
-/** A subject that does not compute what it is timed for. */
+/** A subject does not compute the operation that it is timed for. */
 export class WrongAnswer extends Failure {
   override readonly name = 'WrongAnswer';
 }

@@ -55,7 +55,7 @@ interface Options {
 const usual = { rounds: 9, seconds: 90, shapes: shapeSets.llama.shapes };
 const quick = { rounds: 5, seconds: 3, shapes: quickShapes };
 
-/** What a shell has for a process that was interrupted. */
+/** A shell's exit code for a process that was interrupted. */
 const interrupted = 130;
 
 export function benchCommand(rivals: readonly Rival[]): Command {
@@ -130,7 +130,7 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   };
   process.once('SIGINT', interrupt);
   try {
-    // They are programs for the CPU.
+    // Rivals run on the CPU only.
     if (settings.targets.includes('cpu')) {
       const able = rivals.filter((rival) => settings.cases.some((one) => rival.supports(one)));
       await loadRivals(options.rivals, able, chosen);

@@ -19,7 +19,7 @@ import { wrap } from '../report/terminal';
 import { provideHeaders } from './headers';
 import { exitCodesHelp } from './help';
 
-/** For where the package has no addon, or none that loads: this command needs none. */
+/** Works without an addon, since it serves packages that have none, or none that loads. */
 export function buildCommand(): Command {
   return new Command('build')
     .summary('the native addon from source')
@@ -43,7 +43,7 @@ function build(): void {
   requireTool('cmake', 'CMake 3.22 or newer (https://cmake.org, or the package cmake)');
   requireCompiler();
   const folder = mkdtempSync(path.join(temporaryFolder(), 'fused-rmsnorm-build-'));
-  // With a listener an interrupt ends the tool that runs, and then this function, not the process.
+  // With a listener, an interrupt ends the running tool and then this function, not the process.
   const interrupt = () => undefined;
   process.on('SIGINT', interrupt);
   try {
@@ -62,8 +62,8 @@ function build(): void {
 }
 
 /**
- * Where to build. Not where the package is: CMake and make cannot have a `$`, a `;` or a `"` in their
- * paths, and users can.
+ * Where to build. The package's own path may contain a `$`, a `;` or a `"`, which CMake and make do
+ * not accept.
  */
 function temporaryFolder(): string {
   const isPlain =
@@ -77,7 +77,7 @@ function temporaryFolder(): string {
   );
 }
 
-/** Copies what the compiler reads. */
+/** Copies the files that the compiler reads. */
 function copySources(folder: string): void {
   for (const name of ['CMakeLists.txt', 'package.json', 'cmake', 'csrc', 'bench/native']) {
     cpSync(path.join(packageRoot, name), path.join(folder, name), { recursive: true });
@@ -97,7 +97,7 @@ function compile(folder: string, headers: readonly string[]): void {
   run('cmake', ['--build', out, '--parallel', String(availableParallelism())]);
 }
 
-/** Puts what was built where the package looks for it, with kernels if there are any. */
+/** Copies the built files to where the package looks for them, with kernels if there are any. */
 function install(folder: string): void {
   for (const [from, extension] of [
     ['Release', '.node'],
@@ -108,7 +108,8 @@ function install(folder: string): void {
     const into = path.join(packageRoot, 'build', from);
     for (const name of names.filter((each) => each.endsWith(extension))) {
       mkdirSync(into, { recursive: true });
-      // Removed first: a process may have loaded it, which writing into it would crash.
+      // Removed first, because overwriting a file that a process has loaded would crash that
+      // process.
       rmSync(path.join(into, name), { force: true });
       cpSync(path.join(built, name), path.join(into, name));
     }
@@ -124,7 +125,7 @@ function requireTool(name: string, what: string): void {
   throw new Failure(`The build needs ${what}. There is no '${name}' that runs.`);
 }
 
-/** That of CXX, which may be a path or a command with arguments, or one that CMake looks for. */
+/** Requires the compiler that CXX names (a path, or a command with arguments) or that CMake finds. */
 function requireCompiler(): void {
   const what = 'a C++20 compiler, such as GCC 11 or clang 14 (the package g++)';
   const wanted = process.env['CXX']?.trim() ?? '';

@@ -1,5 +1,5 @@
-// The headers of Node-API and of its C++ wrapper: packages that only a build needs, and that the
-// package therefore does not depend on.
+// Provides the headers of Node-API and of its C++ wrapper. Only a build needs their packages, so
+// this package does not depend on them.
 
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -12,12 +12,12 @@ import { packageManifest } from '../environment/package';
 const names = ['node-api-headers', 'node-addon-api'] as const;
 type HeaderPackage = (typeof names)[number];
 
-/** A range such as ^8.9.2: the one that this package is developed with. */
+/** The range with which this package is developed, such as ^8.9.2. */
 const rangeOf = (name: HeaderPackage) => packageManifest.devDependencies[name];
 
 /**
- * Puts the packages into `folder`, whose path the compiler can take: copies of those that are installed
- * beside this package, or what npm installs. Returns the folders to include from.
+ * Puts the packages into `folder`, whose path the compiler accepts. Copies the installed packages;
+ * if any is missing, npm installs them. Returns the folders to include from.
  */
 export function provideHeaders(folder: string): string[] {
   const modules = path.join(folder, 'node_modules');
@@ -33,7 +33,7 @@ export function provideHeaders(folder: string): string[] {
   return [path.join(modules, 'node-api-headers/include'), path.join(modules, 'node-addon-api')];
 }
 
-/** The folder of a package. Other packages may have brought an older version, or the next major one. */
+/** The folder of a package. Other packages may have installed an older version or the next major. */
 function findInstalled(name: HeaderPackage): string | undefined {
   const { version, folder } = installedPackage(name) ?? {};
   const oldest = rangeOf(name).slice(1);
@@ -50,7 +50,7 @@ function installInto(folder: string): void {
   // Ranges in a file need no quotes, which differ between shells.
   const dependencies = Object.fromEntries(names.map((name) => [name, rangeOf(name)]));
   writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }));
-  // A shell finds npm.cmd on Windows. In a script of a package that is installed globally, npm would
+  // A shell finds npm.cmd on Windows. In a script of a globally installed package, npm would
   // install globally, too.
   const command = 'npm install --prefix . --no-global --ignore-scripts --no-audit --no-fund';
   const { status, signal } = spawnSync(command, { cwd: folder, shell: true, stdio: 'inherit' });

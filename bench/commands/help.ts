@@ -1,4 +1,4 @@
-// What stands below the options in a command's `--help`.
+// The text below the options in a command's `--help`.
 
 import { wrap } from '../report/terminal';
 
@@ -7,7 +7,7 @@ export function exitCodesHelp(codes: Readonly<Record<number, string>>): string {
   return section('Exit codes', Object.entries(codes));
 }
 
-/** A heading, and below it terms and what is said of each. */
+/** A heading, with terms and their descriptions below it. */
 export function section(
   heading: string,
   items: readonly (readonly [term: string, text: string])[],

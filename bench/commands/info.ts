@@ -35,12 +35,12 @@ const exitCodes = {
   2: 'wrong usage',
 };
 
-/** What is found here. docs/benchmarks.md explains the names, which `info --json` prints. */
+/** The findings that `info --json` prints. docs/benchmarks.md explains the names. */
 interface Info extends Machine {
   readonly nodeApi: number | null;
   /** The file of the addon that this process has loaded. */
   readonly addon: string | null;
-  /** What `threads` comes from. */
+  /** The source of `threads`. */
   readonly threadsSource: NumThreadsSource;
   readonly gpus: readonly CudaDevice[];
   /** Why there are no GPUs; null if there are. */

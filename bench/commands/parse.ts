@@ -5,7 +5,7 @@ import { castOrders, dtypes, type Op } from '../cases/cases';
 import { readShape, shapeSets, type Shape } from '../cases/sets';
 import type { RivalChoice } from '../subjects/rivals/chosen';
 
-/** What the command line's options are read by. Each throws InvalidArgumentError. */
+/** Parsers of the command line's options. Each throws InvalidArgumentError. */
 
 /** The names in a list, each once. */
 function namesIn<T extends string>(text: string, known: readonly T[]): T[] {
@@ -17,7 +17,7 @@ function namesIn<T extends string>(text: string, known: readonly T[]): T[] {
   return [...new Set(names)];
 }
 
-/** What `--op` names: `'call'` is no operation of a case, but a table of its own. */
+/** A name that `--op` accepts. `'call'` is not an operation: it selects the forms of a call. */
 export type NamedOp = Op | 'call';
 
 export function readOps(text: string): NamedOp[] {

@@ -1,2 +1,2 @@
-/** An error whose message says all that its reader needs: no place in the code. */
+/** An error whose message is all that the user needs: it is shown without a stack. */
 export class Failure extends Error {}

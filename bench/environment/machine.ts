@@ -7,7 +7,7 @@ import { cpuVariants, getCpuVariant, getNumThreads, type CudaDevice } from 'fuse
 
 import { packageRoot, packageVersion } from './package';
 
-/** What figures depend on. */
+/** The hardware and software that measurements depend on. */
 export interface Machine {
   readonly cpu: string;
   readonly processors: number;
@@ -15,12 +15,12 @@ export interface Machine {
   readonly memoryBytes: number;
   readonly platform: string;
   readonly node: string;
-  /** Of this package. */
+  /** The version of this package. */
   readonly version: string;
-  /** Of a checkout, followed by '+' where it has changes; null of an installed package. */
+  /** The commit of a checkout, with '+' if there are changes; null for an installed package. */
   readonly commit: string | null;
   readonly variant: string;
-  /** Those that the processor can run, best first. */
+  /** The variants that the processor can run, best first. */
   readonly variants: readonly string[];
   readonly threads: number;
 }
@@ -54,17 +54,17 @@ export function describeGpu({ device, name, ...more }: CudaDevice): string {
   );
 }
 
-/** The version of NVIDIA's driver, such as '580.65.06'; null where the system does not tell it. */
+/** The version of NVIDIA's driver, such as '580.65.06'; null if the system does not report it. */
 export function nvidiaDriver(file = '/proc/driver/nvidia/version'): string | null {
   if (!existsSync(file)) return null;
   const text = readFileSync(file, 'utf8');
   return / Kernel Module(?: for \S+)? +([\d.]+)/.exec(text)?.[1] ?? null;
 }
 
-/** Where the system does not tell: what a desktop processor of these years has. */
+/** Used if the system does not report its caches: typical for a desktop processor. */
 const usualCacheBytes = 32 * 2 ** 20;
 
-/** Of the largest cache of the first processor. */
+/** The size of the first processor's largest cache. */
 export function lastCacheBytes(): number {
   const folder = '/sys/devices/system/cpu/cpu0/cache';
   let largest = 0;

@@ -1,11 +1,11 @@
-// Packages that only parts of the benchmark need. They are no peers of this package: a range there
-// would change, or refuse, what a user's project has of them for reasons of its own.
+// Packages that only some features of the benchmark need. They are not peer dependencies: a peer
+// range would change or refuse the versions that a user's project has for its own reasons.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
-/** The oldest version of each that the benchmark works with. */
+/** The oldest version of each package that the benchmark works with. */
 const oldestVersions = {
   '@tensorflow/tfjs-backend-cpu': '4.0.0',
   '@tensorflow/tfjs-backend-wasm': '4.0.0',
@@ -20,22 +20,22 @@ export type OptionalPackage = keyof typeof oldestVersions;
 
 export const optionalPackages = Object.keys(oldestVersions) as OptionalPackage[];
 
-/** Why packages cannot be used: the error of loading them, where none of them is too old. */
+/** Why packages cannot be used. `cause` is the error of loading them if none is too old. */
 export interface Unusable extends ErrorOptions {
-  /** Which is too old, and what is needed. */
+  /** The package that is too old, and the version that is needed. */
   readonly outdated?: string;
 }
 
 /**
- * Loads packages of the user's. Throws what `unusable` makes, given the command that installs what is
- * needed, if one is missing or too old.
+ * Loads packages that the user has installed. If one is missing or too old, throws the error that
+ * `unusable` makes; `hint` is the command that installs the packages.
  */
 export async function importOptional<Module>(
   packages: readonly OptionalPackage[],
   load: () => Promise<Module>,
   unusable: (hint: string, why: Unusable) => Error,
 ): Promise<Module> {
-  // The newest version that is known to work has the major number of the oldest.
+  // The newest version that is known to work has the same major version as the oldest.
   const wanted = packages.map((name) => `${name}@${majorOf(oldestVersions[name])}`);
   const hint = `npm install ${wanted.join(' ')}`;
   for (const name of packages) {
@@ -53,7 +53,7 @@ export async function importOptional<Module>(
   }
 }
 
-/** What the folders say that Node.js looks in from here: no package has to export its package.json. */
+/** Finds a package in the folders that Node.js searches: it need not export its package.json. */
 export function installedPackage(name: string) {
   const folders = createRequire(__filename).resolve.paths(name) ?? [];
   const folder = folders

@@ -1,4 +1,4 @@
-// What a launch costs besides the driver: on a simulated one that runs no kernels.
+// Measures the cost of a launch besides the driver's, on a simulated driver that runs no kernels.
 
 import { createPlan, DeviceBuffer, devices, rmsNorm, Stream } from 'fused-rmsnorm';
 
@@ -9,7 +9,7 @@ import { loadNative } from '../subjects/native';
 
 const hiddenSize = 4096;
 
-/** The host's time for calls that are enqueued; what the simulator does with them comes after it. */
+/** Measures the host's time to enqueue calls. The simulator processes them afterwards, untimed. */
 function enqueued(name: string, call: () => void): Subject {
   return {
     name,
@@ -45,7 +45,8 @@ async function main(): Promise<void> {
       }),
       { name: 'driver', run: (count) => native.timeLaunches(0, hiddenSize, count) },
     ],
-    // Many, so that most are of compiled code; short, so that the simulator queues and runs nothing.
+    // Many rounds, so that most run compiled code. Short ones, so that the simulator only queues
+    // work.
     { rounds: 4001, ms: 8000 },
   );
   const [planned, direct, driver] = timings.map(({ median }) => median) as [number, number, number];

@@ -18,12 +18,12 @@ const layouts: Readonly<Record<Op, readonly (keyof Arrays)[]>> = {
 
 const inputs = ['x', 'dy', 'residual', 'gate'] as const;
 
-/** Sets start at addresses that suit every access. */
+/** Byte alignment of each set, enough for every access. */
 const alignment = 512;
 
 /**
- * The memory of a case on a GPU, `count` times, and what can be enqueued on each set. Throws CudaError
- * `ERR_CUDA_OUT_OF_MEMORY`.
+ * Allocates the memory of a case on a GPU `count` times, and makes the calls that can be enqueued
+ * on each set. Throws CudaError `ERR_CUDA_OUT_OF_MEMORY`.
  */
 export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream) {
   const dtype = one.dtype as DeviceDType;
@@ -76,11 +76,11 @@ export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream
     );
 
   return {
-    /** The case on each set, into memory that is there; by a plan, if it has one; into memory made for it. */
+    /** The case on each set: into existing memory, by a plan if it has one, into new memory. */
     given: sets.map((set) => intoGiven(one, set, where)),
     planned: plan === null ? null : sets.map((set) => byPlan(one, set, plan)),
     fresh: sets.map((set) => intoFresh(one, set, where)),
-    /** Copies that read and write as many bytes as the case does at least. */
+    /** Copies that read and write as many bytes as the case must. */
     copies: indices.map((index) => {
       const begin = index * stride;
       const [source, target] = [part(begin, half), part(begin + half, half)];
@@ -88,9 +88,9 @@ export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream
         target.copyFrom(source, where);
       };
     }),
-    /** What one copy reads, and writes. */
+    /** Bytes that one copy reads, and as many that it writes. */
     copiedBytes: half * elementBytes[dtype],
-    /** Inputs become those of the arrays, outputs NaN, and codes what no row has, on every set. */
+    /** Fills every set: inputs from the arrays, outputs with NaN, codes with -128, which no row has. */
     fill: () => {
       for (const outputs of [memory, shared.dweight, shared.scales]) outputs.fill(NaN, where);
       codeMemory.fill(-128, where);
@@ -101,7 +101,7 @@ export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream
       }
     },
     toHost,
-    /** What the last set holds as results, when all that is enqueued has run. */
+    /** The results in the last set, after all enqueued work has run. */
     answer: () => toHost(answerIn(one, sets.at(-1) ?? first)),
     dispose: () => {
       for (const buffer of buffers) buffer.dispose();

@@ -10,21 +10,21 @@ import { timeSubjects, type TimedSubject } from '../subjects/subject';
 import { gpuSets } from './sets';
 
 /**
- * What a case's sets of buffers have together at least, so that each is in DRAM when its turn comes:
- * more than twice the second-level cache of any GPU of these years.
+ * Smallest size of all sets of buffers of a case together, so that each is in DRAM when its turn
+ * comes. More than twice the second-level cache of any current GPU.
  */
 const usualFootprint = 256 * 2 ** 20;
 
-/** Sets at most: small cases stay in the cache instead of taking that many launches a round. */
+/** Maximum number of sets. A smaller case stays in the cache: more sets need more launches a round. */
 const mostSets = 4096;
 
 /** Enqueues something on one set of buffers. */
 type Enqueue = () => unknown;
 
 /**
- * Times a case on data that a GPU has: kernels between events, enqueued one by one or as a graph,
- * and copies from device to device of as many bytes. Throws WrongAnswer unless all bits are the
- * CPU's, before and after. Returns a text where the GPU has too little memory.
+ * Times a case on data in GPU memory: kernels between events, enqueued one by one or as a graph,
+ * and device-to-device copies of as many bytes. Throws WrongAnswer unless all bits are the CPU's,
+ * before and after. Returns the reason if the GPU has too little memory.
  */
 export async function timeOnGpu(
   one: Case,
@@ -115,7 +115,7 @@ function subjectOf(
   return { name, role, computes: role === 'ours' ? 'rms-norm' : 'movement', outputs: 'given', run };
 }
 
-/** Times what is enqueued on a stream between two events: where the host is slower, the host. */
+/** Times enqueued work between two events. If the host is slower, this is the host's time. */
 function eventTimer(stream: Stream, sets: number) {
   const { device } = stream;
   const [begin, end] = [new CudaEvent({ device }), new CudaEvent({ device })];
@@ -127,7 +127,7 @@ function eventTimer(stream: Stream, sets: number) {
     return 1e6 * begin.elapsed(end);
   };
   return {
-    /** Runs of a case's calls, one for each set, in turn. */
+    /** Runs the case's calls, one for each set, in turn. */
     calls: (calls: readonly Enqueue[]): TimedSubject['run'] => {
       let next = 0;
       return (repeats) =>
@@ -135,7 +135,7 @@ function eventTimer(stream: Stream, sets: number) {
           for (let i = 0; i < repeats; ++i) (calls[next++ % sets] as Enqueue)();
         });
     },
-    /** Runs of a graph that computes the case once for each set. */
+    /** Launches a graph that computes the case once for each set. */
     launches: (graph: Graph): TimedSubject['run'] => {
       return async (repeats) => {
         const launches = Math.max(1, Math.round(repeats / sets));

@@ -1,10 +1,10 @@
-// What a simulated GPU writes down, as lines of JSON: see test/cudasim/README.md.
+// The trace that a simulated GPU writes, as lines of JSON: see test/cudasim/README.md.
 
 import { readFileSync } from 'node:fs';
 
-/** What a launch did to one allocation. */
+/** The accesses of a launch to one allocation. */
 export interface BufferTraffic {
-  /** Of the allocation. */
+  /** Size of the allocation. */
   readonly bytes: number;
   readonly bytes_read: number;
   readonly bytes_written: number;
@@ -16,7 +16,7 @@ export interface BufferTraffic {
   readonly accesses_by_width: readonly number[];
 }
 
-/** What a warp did from one barrier to the next; bytes are those of a lane, summed over accesses. */
+/** The work of a warp from one barrier to the next; bytes are those of a lane, summed over accesses. */
 export interface WarpWork {
   readonly instructions: number;
   readonly shuffles: number;
@@ -26,14 +26,14 @@ export interface WarpWork {
   readonly shared_stored: number;
 }
 
-/** Warps that did the same. */
+/** Warps that did the same work. */
 export interface WarpKind {
   readonly count: number;
-  /** One more than it had barriers. */
+  /** One more than there were barriers. */
   readonly spans: readonly WarpWork[];
 }
 
-/** What a launch did. */
+/** The trace of one launch. */
 export interface LaunchLine {
   readonly type: 'launch';
   readonly kernel: string;
@@ -52,7 +52,7 @@ export type TraceLine = LaunchLine | { readonly type: 'fault'; readonly message:
 
 export const sectorBytes = 32;
 
-/** Bytes that memory moves at least, over all buffers. */
+/** Bytes that the memory of all buffers must move. */
 export function uniqueBytes({ buffers }: Pick<LaunchLine, 'buffers'>): number {
   const sectors = buffers.map((buffer) => buffer.read_sectors + buffer.written_sectors);
   return sectorBytes * sectors.reduce((sum, count) => sum + count, 0);

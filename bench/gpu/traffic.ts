@@ -12,7 +12,7 @@ import { gpuSets } from './sets';
 import { compare } from './time-on-gpu';
 import { readTrace, uniqueBytes, type LaunchLine } from './trace';
 
-/** What a simulated device can run in a moment. */
+/** Elements of the largest case that a simulated device runs in a moment. */
 const mostElements = 2 ** 18;
 
 export function isSimulated({ name }: CudaDevice): boolean {
@@ -20,8 +20,8 @@ export function isSimulated({ name }: CudaDevice): boolean {
 }
 
 /**
- * Has a simulated driver write down what its kernels move, which it decides with the first call that
- * asks for a GPU. Another driver takes no notice.
+ * Makes a simulated driver trace what its kernels move. The driver decides at the first call that
+ * asks for a GPU. Other drivers ignore it.
  */
 export function traceSimulator(): void {
   if (process.env['CUDASIM_TRACE'] !== undefined) return;
@@ -33,8 +33,9 @@ export function traceSimulator(): void {
 }
 
 /**
- * What the kernels of a case move on a simulated device, where times mean nothing. Throws WrongAnswer
- * unless the results have the bits of the CPU. Returns a text where the case is too large.
+ * The bytes that the kernels of a case move on a simulated device, where times mean nothing. Throws
+ * WrongAnswer unless the results have the bits of the CPU. Returns the reason if the case is too
+ * large.
  */
 export function trafficOf(one: Case, device: CudaDevice): TrafficResult | string {
   if (one.rows * one.hiddenSize > mostElements) return 'too much for a simulated GPU';

@@ -2,18 +2,18 @@ import { setImmediate } from 'node:timers/promises';
 
 import { summarize, type Summary } from './statistics';
 
-/** Something to be timed: does its work `repeats` times and returns how many nanoseconds it took. */
+/** Something to time: does its work `repeats` times and returns the nanoseconds that it took. */
 export interface Subject {
   readonly name: string;
   run(repeats: number): number | Promise<number>;
 }
 
-/** How much is measured, and how long all takes together. */
+/** How much is measured, and how long it takes in total. */
 export interface Schedule {
   readonly rounds: number;
-  /** A visit has one run at least, and may make it more. */
+  /** Total milliseconds. Each visit has at least one run, which may exceed them. */
   readonly ms: number;
-  /** Visits of a subject in a round, whose median is the round's time. Default 1. */
+  /** Visits of a subject in a round. Their median is the round's time. Default 1. */
   readonly visits?: number;
 }
 
@@ -24,7 +24,7 @@ export function timed(repeats: number, call: () => void): number {
   return Number(process.hrtime.bigint() - start);
 }
 
-/** Nanoseconds until each of `repeats` calls has returned its promise, one settled before the next. */
+/** Nanoseconds until `repeats` calls have returned their promises. Each settles before the next call. */
 export async function timedStarts(repeats: number, call: () => Promise<void>): Promise<number> {
   let elapsed = 0n;
   for (let i = 0; i < repeats; ++i) {
@@ -36,7 +36,7 @@ export async function timedStarts(repeats: number, call: () => Promise<void>): P
   return Number(elapsed);
 }
 
-/** One run for several, such as one for each set of buffers: every repeat is the next one's. */
+/** Combines runs, such as one for each set of buffers: each repeat uses the next of them. */
 export function inTurn(runs: readonly Subject['run'][]): Subject['run'] {
   const [only] = runs;
   if (only === undefined) throw new Error('there is nothing to run');
@@ -50,9 +50,9 @@ export function inTurn(runs: readonly Subject['run'][]): Subject['run'] {
 }
 
 /**
- * Times subjects against each other: in every round each is visited once, or `visits` times, in random
- * order, so that a machine that gets slower gets slower for all. The summaries, of nanoseconds a run, are in the
- * order of the subjects; `onRound` is told when a round is over.
+ * Times subjects against each other. Every round visits each one `visits` times in random order, so
+ * that a slowdown of the machine affects all. Returns summaries of nanoseconds a run, in the order
+ * of the subjects. Calls `onRound` after each round.
  */
 export async function measure(
   subjects: readonly Subject[],
@@ -67,7 +67,7 @@ export async function measure(
     const times = subjects.map((): number[] => []);
     for (let visit = 0; visit < visits; ++visit) {
       for (const i of shuffled(subjects.length)) {
-        // Lets what is due happen between the visits, such as an interrupt.
+        // Lets pending events run between the visits, such as an interrupt.
         await setImmediate();
         const count = repeats[i] as number;
         times[i]?.push((await (subjects[i] as Subject).run(count)) / count);
@@ -79,7 +79,7 @@ export async function measure(
   return samples.map(summarize);
 }
 
-/** What takes no time that its clock can tell is repeated so often. */
+/** The repeats of a subject that is too fast for the clock. */
 const mostRepeats = 2 ** 24;
 
 /** Repeats that take about `visitMs`, found while warming up. */

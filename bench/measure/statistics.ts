@@ -1,11 +1,11 @@
-/** What is kept of samples. */
+/** Summary statistics of samples. */
 export interface Summary {
   readonly median: number;
   readonly lowerQuartile: number;
   readonly upperQuartile: number;
   readonly min: number;
   readonly max: number;
-  /** How many there were. */
+  /** The number of samples. */
   readonly samples: number;
 }
 
@@ -22,8 +22,8 @@ export function summarize(samples: readonly number[]): Summary {
 }
 
 /**
- * Of samples in ascending order, one at least: `fraction` of the way from the first to the last,
- * between two of them by their distance (R's type 7, NumPy's default).
+ * The value at `fraction` of the way through at least one sample in ascending order. Interpolates
+ * linearly between two samples (R's type 7, NumPy's default).
  */
 export function quantile(sorted: readonly number[], fraction: number): number {
   const position = fraction * (sorted.length - 1);

@@ -1,7 +1,7 @@
-// What this machine moves at most between buffers of a case: copies (one read, one write), sums
-// (two reads, one write), pairs of copies (two reads, two writes) and sums of neighbours (more read
-// than written) by the threads and kinds of stores that the kernels themselves can use. The
-// benchmark's yardstick; not part of the package.
+// Measures the peak bandwidth of this machine between buffers of a case: copies (one read, one
+// write), sums (two reads, one write), pairs of copies (two reads, two writes) and sums of
+// neighbours (more read than written). Uses the same threads and kinds of stores as the kernels.
+// The results are the benchmark's limits. Not part of the package.
 
 #include <napi.h>
 
@@ -22,11 +22,11 @@ constexpr std::int64_t kPiece = 64 << 10;  // bytes a thread takes at a time
 
 struct Buffers {
   const char* a;
-  const char* b;  // null where nothing is added
+  const char* b;  // null unless it is added to a
   char* destination;
 };
 
-// `begin` and `end` are of destination.
+// `begin` and `end` are byte offsets in destination.
 using Mover = void (*)(const Buffers&, std::int64_t begin, std::int64_t end);
 
 void copy_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
@@ -34,7 +34,7 @@ void copy_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
               static_cast<std::size_t>(end - begin));
 }
 
-// Of whole numbers, whatever the elements are: some of the others take longer for some bits.
+// Adds 32-bit integers, whatever the element type: other additions take longer for some bits.
 void add_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
   const auto* a = reinterpret_cast<const std::uint32_t*>(buffers.a + begin);
   const auto* b = reinterpret_cast<const std::uint32_t*>(buffers.b + begin);
@@ -42,7 +42,7 @@ void add_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
   for (std::int64_t i = 0; i < (end - begin) / 4; ++i) destination[i] = a[i] + b[i];
 }
 
-// Whole numbers as above, kParts of them into one.
+// Sums kParts neighbouring 32-bit integers into one.
 template <int kParts>
 void narrow_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
   const auto* a = reinterpret_cast<const std::uint32_t*>(buffers.a + begin * kParts);
@@ -56,7 +56,7 @@ void narrow_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) 
 
 #if defined(__x86_64__)
 
-// destination is 16-byte aligned, as V8's arrays are.
+// destination is 16-byte aligned: V8's arrays are.
 template <bool kStreaming>
 __attribute__((target("avx2"))) void store(char* destination, __m256i value) {
   if (!kStreaming) {
@@ -121,10 +121,10 @@ Mover narrowing(const std::string& kind) {
 #endif
 }
 
-// move(kind, threads, repeats, destination, a, b | null, destinationOfB | null): moves a to
-// destination and b to destinationOfB, or a + b to destination where there is no destinationOfB.
-// Where a is 2 or 4 times as long as destination, so many neighbours become their sum. Returns
-// nanoseconds for all repeats.
+// move(kind, threads, repeats, destination, a, b | null, destinationOfB | null): copies a to
+// destination and b to destinationOfB. Without destinationOfB it writes a + b to destination. If a
+// is 2 or 4 times as long as destination, it sums as many neighbours into each element. Returns the
+// nanoseconds of all repeats.
 Napi::Value move(const Napi::CallbackInfo& info) {
   const std::string kind = info[0].As<Napi::String>();
   const int threads = info[1].As<Napi::Number>();
@@ -163,7 +163,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
         rmsnorm::cpu::join_threads();
         rmsnorm::cuda::release_devices();
       },
-      static_cast<napi_env>(env));  // another one each time that the addon is loaded
+      static_cast<napi_env>(env));  // differs for each load of the addon
   exports.Set("layerNorm", rmsnorm::bench::layer_norm_function(env));
   exports.Set("move", Napi::Function::New(env, move));
   exports.Set("timeLaunches", Napi::Function::New(env, rmsnorm::bench::time_launches));

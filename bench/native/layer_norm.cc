@@ -12,7 +12,7 @@
 namespace rmsnorm::bench {
 namespace {
 
-// The rows of a variant of RMSNorm's. By its name: the variants themselves would come along.
+// The rows of an RMSNorm variant. By name, since using the Variant objects would link them in.
 LayerNormRows rows_of([[maybe_unused]] std::string_view variant,
                       [[maybe_unused]] cpu::Stores stores) {
 #if defined(__x86_64__)
@@ -37,7 +37,7 @@ Status layer_norm(const LayerNormArgs& args, int threads, std::string_view varia
   return {};
 }
 
-// A Float32Array; data null if the value is none.
+// A Float32Array; data is null if the value is something else.
 struct Floats {
   float* data = nullptr;
   std::size_t length = 0;
@@ -64,7 +64,7 @@ napi_value call(napi_env env, napi_callback_info info) {
   const auto& [x, weight, bias, y] = arrays;
   double eps = 0;
   int threads = 0;
-  char variant[16] = {};  // longer names are cut
+  char variant[16] = {};  // longer names are truncated
   const bool are_read =
       napi_get_value_double(env, values[4], &eps) == napi_ok &&
       napi_get_value_int32(env, values[5], &threads) == napi_ok &&

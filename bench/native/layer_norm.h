@@ -1,11 +1,11 @@
-// LayerNorm of float32 rows, made as RMSNorm is (csrc/cpu): its vectors, its threads, its stores.
-// What the benchmark compares RMSNorm with; not part of the package.
+// LayerNorm of float32 rows with the same vectors, threads and stores as RMSNorm (csrc/cpu). The
+// benchmark compares RMSNorm with it; not part of the package.
 //
 //   mean[r] = mean_j(x[r,j])
 //   rstd[r] = 1 / sqrt(mean_j((x[r,j] - mean[r])^2) + eps)
 //   y[r,j]  = (x[r,j] - mean[r]) * rstd[r] * weight[j] + bias[j]
 //
-// A row is read from memory once, and then from the nearest cache for its deviations and for y.
+// A row is read from memory once, then from the nearest cache for its deviations and for y.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct LayerNormArgs {
   float eps;
 };
 
-// y of `rows`, for one instruction set.
+// Computes y of `rows`, for one instruction set.
 using LayerNormRows = void (*)(const LayerNormArgs&, cpu::Range rows, cpu::Stores);
 
 extern const LayerNormRows kLayerNormScalar;

@@ -1,4 +1,4 @@
-// LayerNorm of rows in vectors, for the instruction set that it is compiled for.
+// LayerNorm with vectors, for the instruction set that this header is compiled for.
 #pragma once
 
 #include "cpu/simd/rows.h"
@@ -9,8 +9,8 @@ namespace {
 
 using namespace cpu;
 
-// Rows that are taken together, so that the lanes of one Vec are the sums of each of them: as many
-// as this many columns, which stay in the nearest cache, have.
+// Columns of the rows that are normalised together: they stay in the nearest cache. The lanes of
+// one Vec then hold the sums of these rows.
 constexpr std::int64_t kBlockColumns = 4096;
 
 RMSNORM_INLINE std::int64_t block_rows(std::int64_t hidden_size) {
@@ -18,10 +18,10 @@ RMSNORM_INLINE std::int64_t block_rows(std::int64_t hidden_size) {
   return rows < 1 ? 1 : rows > Vec::kLanes ? Vec::kLanes : rows;
 }
 
-// The sum over a row of step(VecPair, VecPair acc), in the lanes of a Vec. part(VecPair, begin,
-// end, acc) is step for the columns [begin, end) of a VecPair that is 0 in the others. With masks,
-// rows are read from cache lines on, unless so short that their ends would take longer: at 4096x128
-// so it is 0.94 of the time.
+// Sums step(VecPair, VecPair acc) over a row, in the lanes of a Vec. part(VecPair, begin, end, acc)
+// is step for a VecPair that is 0 outside the columns [begin, end). With masks, whole VecPairs
+// start at a cache line, except in rows so short that the masked ends would take longer: the
+// exception takes 0.94 of the time at 4096x128.
 template <class Step, class PartStep>
 RMSNORM_INLINE Vec fold_row(const float* data, std::int64_t hidden_size, const Step& step,
                             const PartStep& part) {
@@ -49,7 +49,7 @@ RMSNORM_INLINE Vec fold_row(const float* data, std::int64_t hidden_size, const S
   return acc[0].a + acc[0].b;
 }
 
-// The sums of `count` rows, row r's in lane r, given fold(r).
+// The sums of `count` rows, row r's in lane r. fold(r) gives row r's sum in the lanes of a Vec.
 template <class Fold>
 RMSNORM_INLINE Vec sums_of(std::int64_t count, const Fold& fold) {
   if (count == 1) return halve_lanes(fold(0), 1);
@@ -84,7 +84,7 @@ RMSNORM_INLINE void scale_row(const LayerNormArgs& args, std::int64_t index, flo
   });
 }
 
-// The rows [first, first + count), at most block_rows.
+// Normalises the rows [first, first + count); count is at most block_rows.
 template <Stores kStores>
 RMSNORM_INLINE void norm_block(const LayerNormArgs& args, std::int64_t first, std::int64_t count) {
   const std::int64_t hidden_size = args.shape.hidden_size;

@@ -1,4 +1,4 @@
-// LayerNorm in plain loops, for processors that have none of the vectors.
+// LayerNorm in scalar loops, for processors without any of the vector variants.
 
 #include <cmath>
 

@@ -5,24 +5,24 @@ import { Failure } from '../environment/failure';
 import type { Summary } from '../measure/statistics';
 import { limitOf, schemaVersion, type Report } from './result';
 
-/** How the time of a subject compares with that of an earlier run. */
+/** The time of a subject, compared with that of an earlier run. */
 export interface Change {
-  /** Of the case, its device and the subject. */
+  /** The names of the case, its device and the subject. */
   readonly name: string;
   readonly now: Summary;
   readonly before: Summary;
   /**
-   * Its time over that before, each as a multiple of the limit's in the same run, so that what the
-   * machine does cancels: above 1 is slower.
+   * The ratio of the times now and before, each as a multiple of the limit's in the same run. So
+   * changes of the machine's speed cancel. Above 1 is slower.
    */
   readonly ofMultiple: number;
   readonly hasMoved: boolean;
 }
 
-/** What a time must change by, at least, to have moved. */
+/** A median has moved only if it changes by at least this fraction. */
 const threshold = 0.05;
 
-/** A report that `--json` wrote. Throws Failure. */
+/** Reads a report that `--json` wrote. Throws Failure. */
 export function readReport(file: string): Report {
   let report: Partial<Report> | null;
   try {
@@ -41,7 +41,7 @@ export function readReport(file: string): Report {
   );
 }
 
-/** The changes of every subject, except the limits, of every case, and of every form of a call, that both runs have. */
+/** Compares every case, call form and subject that both runs have, except the limits. */
 export function compareReports(now: Report, before: Report): Change[] {
   const earlier = timesOf(before);
   return Array.from(timesOf(now), ([name, { time, limit }]): Change[] => {
@@ -53,7 +53,7 @@ export function compareReports(now: Report, before: Report): Change[] {
   }).flat();
 }
 
-/** The times of a report's subjects by their names, each with that of its limit. */
+/** The times of a report's subjects by their names, each with the time of its limit. */
 function timesOf({ cases, calls }: Report): Map<string, { time: Summary; limit: Summary }> {
   const named = [
     ...cases.map((result) => [caseName(result), result] as const),
@@ -70,10 +70,10 @@ function timesOf({ cases, calls }: Report): Map<string, { time: Summary; limit: 
   return new Map(times);
 }
 
-/** A time, or a multiple of one: a value and how it spreads. */
+/** A time or a ratio of times: a median and its spread. */
 export type Spread = Omit<Summary, 'samples'>;
 
-/** A time as a multiple of the limit's: its spread is as wide as both of theirs make it. */
+/** A time as a multiple of the limit's. Its spread is the widest that both spreads allow. */
 export function multiplesOf(time: Spread, limit: Spread): Spread {
   return {
     median: time.median / limit.median,
@@ -85,8 +85,8 @@ export function multiplesOf(time: Spread, limit: Spread): Spread {
 }
 
 /**
- * Whether two values differ by more than noise: their medians by 5% at least, and of each the middle
- * half lies beyond all there is of the other.
+ * Whether two values differ by more than noise: their medians differ by at least 5%, and the middle
+ * half of each lies outside the whole range of the other.
  */
 export function hasMoved(now: Spread, before: Spread): boolean {
   const isFar = Math.abs(Math.log(now.median / before.median)) >= Math.log(1 + threshold);

@@ -12,7 +12,7 @@ type Panel = Extract<TopLevelSpec, { vconcat: unknown[] }>['vconcat'][number];
 /** Draws a report as SVG. */
 export type DrawChart = (report: Report) => Promise<string>;
 
-/** Loads what draws. Throws Failure, saying what to install, where it is missing or too old. */
+/** Loads the chart library. Throws Failure with the install command if it is missing or too old. */
 export async function loadChart(): Promise<DrawChart> {
   const load = () => Promise.all([import('vega'), import('vega-lite')]);
   const [vega, vegaLite] = await importOptional(['vega', 'vega-lite'], load, (hint, why) => {
@@ -27,12 +27,12 @@ export async function loadChart(): Promise<DrawChart> {
   };
 }
 
-/** Seen on white and on black: of medium lightness, with nothing behind it. */
+/** Visible on white and on black, since the background is transparent. */
 const grey = '#808080';
 const ourColours = ['#e4572e', '#f3a712', '#c44569'];
 const rivalColours = ['#4c9be8', '#2aa876', '#a17fe0', '#9a8f5a', '#6fb7b7', '#c46a9b'];
 
-/** Bars of every case's times: a panel for each shape, below a title for each operation, dtype and cast order. */
+/** Bars of all times: one panel a shape, below a title for each operation, dtype and cast order. */
 function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
   const { cpu, threads } = machine;
   const software = `fused-rmsnorm ${describeVersion(machine)}, ${date.slice(0, 10)}`;
@@ -66,7 +66,7 @@ function chartOf({ cases, machine, gpus, date }: Report): TopLevelSpec {
   };
 }
 
-/** Without plans, LayerNorm, and what makes memory for its results without need. */
+/** Without plans, LayerNorm, and rivals that allocate results although they need not. */
 function subjectsOf(result: CaseResult): SubjectResult[] {
   const subjects = result.subjects.filter(
     ({ name, role, computes }) =>
@@ -77,12 +77,12 @@ function subjectsOf(result: CaseResult): SubjectResult[] {
   return [...subjects, limitOf(result)];
 }
 
-/** What a subject is called in the chart. */
+/** The name of a subject in the chart. */
 function chartName({ name, role }: SubjectResult): string {
   return role === 'limit' ? 'limit' : name.replace(/^ours/, 'fused-rmsnorm');
 }
 
-/** The names of all subjects, and a colour for each. */
+/** The names of all subjects, with a colour for each. */
 function scaleOf(cases: readonly CaseResult[]): { domain: string[]; range: string[] } {
   const subjects = cases.flatMap(subjectsOf);
   const namesOf = (wanted: SubjectResult['role']) => [
@@ -102,7 +102,7 @@ function timeText(nanoseconds: number): string {
   return isLong ? `${microseconds(nanoseconds / 1000)} ms` : `${microseconds(nanoseconds)} µs`;
 }
 
-/** A panel of bars for each shape. Bars begin at the limit, and have their times beside them. */
+/** One panel of bars for each shape. Bars begin at the limit, with their times beside them. */
 function panels(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf>): Panel {
   const values = results.flatMap((result) => {
     const limit = limitOf(result).time.median;
@@ -126,7 +126,7 @@ function panels(results: readonly CaseResult[], scale: ReturnType<typeof scaleOf
     data: { values },
     facet: { field: 'shape', type: 'nominal', sort: results.map(shapeName), title: null },
     columns: 4,
-    // Its axes alone decide where a panel lies: the times beside the longest bars go into the space.
+    // Only the axes determine the layout: times beside the longest bars extend into the spacing.
     bounds: 'flush',
     spacing: { row: 36, column: 40 },
     spec: {

@@ -1,9 +1,9 @@
 import { SingleBar } from 'cli-progress';
 
-/** Told what is being done, and how much of all has been, from 0 to 1. */
+/** Receives the current task and the fraction of all work that is done, from 0 to 1. */
 export type Progress = (name: string, fraction: number) => void;
 
-/** A bar on a terminal, else the name of each case when it begins: on stderr. */
+/** Reports progress on stderr: a bar on a terminal, otherwise the name of each case at its start. */
 export function showProgress(): { update: Progress; stop: () => void } {
   const format = { format: '{bar} {name}', clearOnComplete: true, hideCursor: true };
   const bar = process.stderr.isTTY ? new SingleBar(format) : null;

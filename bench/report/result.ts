@@ -5,27 +5,27 @@ import type { Machine } from '../environment/machine';
 import type { SubjectResult } from '../subjects/subject';
 
 export interface CaseResult extends Case {
-  /** `'cpu'`, or of a GPU. */
+  /** `'cpu'`, or the device name of a GPU. */
   readonly device: string;
-  /** Sets of buffers that were taken in turn. */
+  /** Number of sets of buffers, which are used in turn. */
   readonly sets: number;
-  /** Each element read or written at least once; what GB/s are of. */
+  /** Bytes if each element is read or written once. GB/s are computed from them. */
   readonly minimumBytes: number;
   readonly subjects: readonly SubjectResult[];
 }
 
-/** What the forms of a call cost, and what a copy of their row does. */
+/** The cost of each form of a call, and of copying its row. */
 export interface CallResult extends Pick<Case, 'rows' | 'hiddenSize'> {
   readonly device: 'cpu';
   /** The first is the form that the others are compared with. */
   readonly subjects: readonly SubjectResult[];
 }
 
-/** What a case moves on a simulated GPU, which has no times. */
+/** The bytes that a case moves on a simulated GPU, which has no times. */
 export interface TrafficResult extends Case {
   readonly device: string;
   readonly minimumBytes: number;
-  /** In their order, with the bytes of DRAM that each reads and writes at least. */
+  /** In launch order, each with the bytes of DRAM that it must read and write. */
   readonly launches: readonly { readonly kernel: string; readonly movedBytes: number }[];
 }
 
@@ -37,24 +37,24 @@ export interface LeftOut extends Case {
 /** The units of fields whose names do not say them. */
 export const units = { time: 'ns', totalMemory: 'bytes' } as const;
 
-/** Grows when a field changes its meaning, but not when one is added. */
+/** Increases when a field changes its meaning, but not when a field is added. */
 export const schemaVersion = 2;
 
-/** What a run of the benchmark is kept as. */
+/** The results of one run of the benchmark, as `--json` writes them. */
 export interface Report {
   readonly schemaVersion: typeof schemaVersion;
   readonly units: typeof units;
   readonly date: string;
   readonly machine: Machine;
-  /** That took part. */
+  /** The GPUs that took part. */
   readonly gpus: readonly CudaDevice[];
-  /** Their versions, by name. */
+  /** The rivals' versions, by name. */
   readonly rivals: Readonly<Record<string, string>>;
   readonly cases: readonly CaseResult[];
-  /** One, if calls were measured. */
+  /** One entry if calls were measured, otherwise none. */
   readonly calls: readonly CallResult[];
   readonly traffic: readonly TrafficResult[];
-  /** What was not measured, and why. */
+  /** The cases that were not measured, and why. */
   readonly leftOut: readonly LeftOut[];
 }
 
@@ -62,14 +62,14 @@ export function subjectOf({ subjects }: CaseResult, name: string): SubjectResult
   return subjects.find((subject) => subject.name === name);
 }
 
-/** The package's own, into memory that is there already. */
+/** The result of this package with existing memory for its outputs. */
 export function oursOf(result: CaseResult): SubjectResult {
   const ours = subjectOf(result, 'ours');
   if (ours === undefined) throw new Error('a case without figures of ours');
   return ours;
 }
 
-/** The fastest movement of as many bytes. */
+/** The fastest movement of the same number of bytes. */
 export function limitOf({ subjects }: Pick<CaseResult, 'subjects'>): SubjectResult {
   const [fastest] = subjects
     .filter(({ role }) => role === 'limit')
@@ -78,12 +78,12 @@ export function limitOf({ subjects }: Pick<CaseResult, 'subjects'>): SubjectResu
   return fastest;
 }
 
-/** By the median. */
+/** Computed from the median. */
 export function gbPerSecond(result: Case, { time }: SubjectResult): number {
   return minimumBytes(result) / time.median;
 }
 
-/** How fast a subject is against the limit of its case: 1 is as fast. */
+/** The speed of a subject relative to the limit of its case: 1 is as fast. */
 export function shareOfLimit(result: CaseResult, { time }: SubjectResult): number {
   return limitOf(result).time.median / time.median;
 }

@@ -1,9 +1,9 @@
-// Whether a run can be trusted: how far its times are spread.
+// Decides by the spread of its times whether a run can be trusted.
 
 import { limitOf, oursOf, type Report } from './result';
 import type { SubjectResult } from '../subjects/subject';
 
-/** Quartiles that are further apart than this share of their median are wide. */
+/** Quartiles are wide if they are further apart than this fraction of their median. */
 const widest = 0.2;
 
 function isWide({ time }: SubjectResult): boolean {
@@ -11,7 +11,7 @@ function isWide({ time }: SubjectResult): boolean {
 }
 
 /**
- * A line if any case has wide quartiles, in our time or in that of its limit, since the tables show
+ * One line if any case has wide quartiles, in our time or in the limit's, since the tables show
  * their ratio. A form of a call counts as a case.
  */
 export function busyLine({ cases, calls }: Report): string[] {

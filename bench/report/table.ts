@@ -11,13 +11,13 @@ import {
   type CaseResult,
 } from './result';
 
-/** The texts of a table, which a terminal and a document set each in its own way. */
+/** The texts of a table, which a terminal and a document format differently. */
 export interface Cells {
   readonly head: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];
 }
 
-/** Results of one device, operation, dtype and cast order, in their order. */
+/** Groups results by device, operation, dtype and cast order, in their order. */
 export function groups(results: readonly CaseResult[]): CaseResult[][] {
   return groupsBy(results, groupName);
 }
@@ -38,7 +38,7 @@ function groupsBy(
   return [...byKey.values()];
 }
 
-/** The subjects of any of the results that are wanted. */
+/** The distinct names of the wanted subjects in the results. */
 function namesOf(
   results: readonly CaseResult[],
   isWanted: (subject: SubjectResult) => boolean,
@@ -47,7 +47,7 @@ function namesOf(
   return [...new Set(subjects.filter(isWanted).map(({ name }) => name))];
 }
 
-/** Our times and what they are of the limit, for results of one group: a row a shape. */
+/** Our times and their share of the limit, for the results of one group: one row a shape. */
 export function cellsOfOurs(results: readonly CaseResult[]): Cells {
   const others = namesOf(results, ({ name, role }) => role === 'ours' && name !== 'ours');
   const head = ['shape', 'µs', 'quartiles', 'GB/s', 'limit GB/s', 'by', 'share'];
@@ -69,7 +69,7 @@ export function cellsOfOurs(results: readonly CaseResult[]): Cells {
   return { head: [...head, ...others.map((name) => `${name.replace('ours ', '')} µs`)], rows };
 }
 
-/** A table of an operation on a device: what is measured in other dtypes beside float32. */
+/** Compares other dtypes with float32, for one operation on one device. */
 export interface DTypeTable {
   /** Such as `'forward, cpu'`. */
   readonly name: string;
@@ -77,8 +77,8 @@ export interface DTypeTable {
 }
 
 /**
- * How many elements a microsecond we have in each other dtype and cast order, as a multiple of those
- * in float32: a row for each shape that was measured in both, a column for each other dtype.
+ * Our elements per microsecond in each other dtype and cast order, as a multiple of float32's. One
+ * row for each shape that was measured in both, one column for each other dtype.
  */
 export function dtypeTables(results: readonly CaseResult[]): DTypeTable[] {
   return groupsBy(results, ({ op, device }) => `${op}, ${device}`).flatMap((of) => {
@@ -102,7 +102,7 @@ export function dtypeTables(results: readonly CaseResult[]): DTypeTable[] {
   });
 }
 
-/** What is above such a table. */
+/** The title of such a table. */
 export const dtypeTitle = '16 bits and 64 beside 32, elements a microsecond';
 
 export function withoutColumn({ head, rows }: Cells, name: string): Cells {
@@ -112,8 +112,8 @@ export function withoutColumn({ head, rows }: Cells, name: string): Cells {
 }
 
 /**
- * The times of rivals as multiples of ours, a row a shape; null if there are none. Those that make new
- * memory for their results, although they need not, come last.
+ * The times of rivals as multiples of ours, one row a shape; null without rivals. Rivals that
+ * allocate results although they need not come last.
  */
 export function cellsOfRivals(
   results: readonly CaseResult[],
@@ -131,7 +131,7 @@ export function cellsOfRivals(
   return { head: ['shape', ...names], rows };
 }
 
-/** The times of the forms of a call, and what they are of the first. */
+/** The times of the forms of a call, and their ratios to the first. */
 export function cellsOfCalls({ subjects }: CallResult): Cells {
   const calls = subjects.filter(({ role }) => role === 'ours');
   const [first] = calls;
@@ -151,7 +151,7 @@ export function shapeName({ rows, hiddenSize }: CaseResult): string {
   return `${rows}x${hiddenSize}`;
 }
 
-/** How many times as long as ours: `''` where it does not take part. */
+/** A subject's time as a multiple of ours: `''` if the subject does not take part. */
 export function ratio(subject: SubjectResult | undefined, ours: SubjectResult): string {
   return subject === undefined ? '' : `${threeDigits(subject.time.median / ours.time.median)}x`;
 }

@@ -1,4 +1,4 @@
-// How texts and tables are set in a terminal, which is taken to be 80 columns wide.
+// Formats texts and tables for a terminal, which is assumed to be 80 columns wide.
 
 import Table from 'cli-table3';
 import { Help } from 'commander';
@@ -9,8 +9,9 @@ const terminalWidth = 80;
 const help = new Help();
 
 /**
- * Breaks a text into lines that fit a terminal if the first begins at column `indent` or before. The
- * others are indented. A longer word, such as a path, stays whole, so that it can be copied.
+ * Breaks a text into lines that fit a terminal if the first begins at column `indent` or before.
+ * Indents the other lines. A word that is longer, such as a path, stays whole, so that it can be
+ * copied.
  */
 export function wrap(text: string, indent = 0): string {
   const lines = help.boxWrap(text, terminalWidth - indent);
@@ -22,7 +23,7 @@ export interface TableStyle {
   readonly firstColumn: 'left' | 'right';
 }
 
-/** Space between columns takes less width than lines. A rule is below the head. */
+/** Spaces between columns are narrower than lines. There is a rule below the head. */
 const gap = '  ';
 const borders = 'top bottom left right'
   .split(' ')
@@ -32,7 +33,7 @@ const chars = {
   ...{ middle: gap, mid: '─', 'mid-mid': '─'.repeat(gap.length) },
 };
 
-/** A table. Columns that have no room beside the others follow in tables below it. */
+/** Formats a table. Columns that do not fit beside the others follow in tables below it. */
 export function setTable(cells: Cells, { isColoured, firstColumn }: TableStyle): string {
   return blocksOf(withNarrowHeads(cells))
     .map(({ head, rows }) => {
@@ -51,12 +52,12 @@ export function setTable(cells: Cells, { isColoured, firstColumn }: TableStyle):
     .join('\n\n');
 }
 
-/** Long names above narrow columns, but for the first: each word has a line. */
+/** Breaks long names above narrow columns into one word a line, except in the first column. */
 function withNarrowHeads({ head, rows }: Cells): Cells {
   return { head: head.map((name, i) => (i === 0 ? name : name.replaceAll(/[- ]/g, '\n'))), rows };
 }
 
-/** Splits the columns over as few tables as fit a terminal. Each begins with the first column. */
+/** Splits the columns into the fewest tables that fit a terminal. Each repeats the first column. */
 function blocksOf({ head, rows }: Cells): Cells[] {
   const widths = head.map((_, i) => {
     const lines = [head, ...rows].flatMap((cells) => String(cells[i]).split('\n'));

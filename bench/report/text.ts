@@ -20,13 +20,13 @@ import {
 } from './table';
 import { setTable, wrap } from './terminal';
 
-/** All that is said of a run in a terminal of 80 columns; in colours if the stream shows them. */
+/** The report for a terminal of 80 columns, coloured if the stream supports colours. */
 export function textOf(
   report: Report,
   earlier: Report | null,
   stream: Pick<WriteStream, 'isTTY' | 'hasColors'>,
 ): string {
-  // A stream that is no terminal has neither of these, whatever its type says.
+  // A stream that is not a terminal lacks both properties, although its type has them.
   const isColoured = stream.isTTY && stream.hasColors();
   const parts = [
     header(report),
@@ -47,7 +47,7 @@ export function textOf(
   return `${parts.join('\n\n')}\n`;
 }
 
-/** The tables of a device, operation, dtype and cast order. */
+/** The tables of one device, operation, dtype and cast order. */
 function groupText(results: readonly CaseResult[], isColoured: boolean): string[] {
   const name = groupName(results[0] as CaseResult);
   const text = (title: string, cells: Cells | null): string[] => {
@@ -90,7 +90,7 @@ function trafficTable(results: readonly TrafficResult[], isColoured: boolean): s
   ];
 }
 
-/** By reason and device. */
+/** Groups the cases by reason and device. */
 function leftOutLines(leftOut: readonly LeftOut[]): string[] {
   const namesByReason = new Map<string, string[]>();
   for (const { reason, device, ...one } of leftOut) {

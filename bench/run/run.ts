@@ -16,20 +16,20 @@ import {
 import type { ChosenRival } from '../subjects/rivals/chosen';
 import { timeCalls, timeOnCpu } from './time-on-cpu';
 
-/** What is measured, and for how long. */
+/** The cases to measure, on which devices, and for how long. */
 export interface Settings {
   readonly cases: readonly Case[];
   /** Whether the forms of a call are measured. */
   readonly calls: boolean;
   readonly targets: readonly ('cpu' | CudaDevice)[];
   readonly rounds: number;
-  /** For all cases together, about. */
+  /** Approximate total for all cases. */
   readonly seconds: number;
 }
 
 /**
- * Measures the forms of a call, and every case on every target. Throws WrongAnswer as soon as one is
- * wrong.
+ * Measures the forms of a call, and every case on every target. Throws WrongAnswer at the first
+ * wrong answer.
  */
 export async function run(
   { cases, calls, targets, rounds, seconds }: Settings,

@@ -13,9 +13,8 @@ import { rivalSubject, type ChosenRival } from '../subjects/rivals/chosen';
 import { poison, timeSubjects } from '../subjects/subject';
 
 /**
- * Times a case on the CPU: ours, what limits it, and the rivals, against each other. Throws
- * WrongAnswer, before any time is taken, if one does not compute what it should, and again at the
- * end.
+ * Times this package, the limits and the rivals against each other, for a case on the CPU. Checks
+ * the results before it takes any time, and again at the end. Throws WrongAnswer if one is wrong.
  */
 export async function timeOnCpu(
   one: Case,
@@ -51,22 +50,22 @@ export async function timeOnCpu(
 }
 
 /**
- * How many sets of buffers a case goes round. What fits the caches stays there, as between the
- * layers of a model; what does not is meant to come from memory every time: together the sets are at
- * least four times the last cache.
+ * Number of sets of buffers that a case uses in turn. A case that fits the caches has one set,
+ * which stays there, as between the layers of a model. A larger case must come from memory every
+ * time, so its sets together are at least four times the last cache.
  */
 export function setCount(one: Case, cacheBytes = lastCacheBytes()): number {
   const bytes = minimumBytes(one);
   return bytes <= cacheBytes ? 1 : Math.ceil((4 * cacheBytes) / bytes);
 }
 
-/** How long a visit takes: short, so that what the machine does meanwhile hits few of them. */
+/** Duration of a visit: short, so that a disturbance of the machine affects few of them. */
 const visitMs = 2;
 
-/** Runs before a check: so many that V8 has compiled a form before it is timed. */
+/** Runs before a check: enough for V8 to compile a form before it is timed. */
 const checkedRuns = 2 ** 13;
 
-/** What is copied beside the forms of a call. */
+/** The copy that is timed beside the forms of a call. */
 const copiedRow: Case = { op: 'forward', dtype: 'float32', castOrder: 'llama', ...callShape };
 
 /** Times the forms of a call, and a copy of as many bytes. Throws WrongAnswer as `timeOnCpu` does. */

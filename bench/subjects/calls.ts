@@ -1,5 +1,5 @@
-// What each form of a call costs beside the plainest one: on a row so short that the call itself is what
-// takes the time.
+// Measures each form of a call against the simplest one, on a row so short that most of the time is
+// the cost of the call itself.
 
 import {
   allocate,
@@ -17,24 +17,24 @@ import { timed, timedStarts } from '../measure/measure';
 import { byPlan } from './ours';
 import { poison, type TimedSubject } from './subject';
 
-/** A form of a call on memory of its own. */
+/** A form of a call, with its own memory. */
 export interface CallSubject extends TimedSubject {
-  /** Forgets the results of the last run. */
+  /** Overwrites the results of the last run. */
   clear(): void;
   /** Throws WrongAnswer unless the last run since `clear` computed what it should. */
   check(): void;
 }
 
 interface Form extends Partial<Pick<Case, 'op' | 'dtype'>> {
-  /** What the norm is multiplied by for an element of weight, where that is not the element. */
+  /** The factor of the norm for an element of weight, if it is not the element itself. */
   readonly scale?: (weight: number) => number;
-  /** Whether rstd is a result, too. */
+  /** Whether the call also computes rstd. */
   readonly hasRstd?: true;
-  /** Whether the call returns a y of its own, or a promise of one. */
+  /** Whether the call returns a new y, or a promise of one. */
   readonly isFresh?: true;
-  /** Whether it is a promise: what is timed is how long the call keeps the thread until it returns it. */
+  /** Whether it returns a promise. Then only the time until it returns the promise is measured. */
   readonly isLater?: true;
-  /** The call; rstd is an output, except of backward. */
+  /** Makes the call. rstd is an output, except for backward. */
   readonly make: (one: Case, arrays: Arrays) => () => unknown;
 }
 
@@ -54,7 +54,7 @@ function moduleOf(weight: Elements): RMSNorm {
   return norm;
 }
 
-/** The first is what the others are multiples of. */
+/** The others are compared with the first. */
 const forms: Readonly<Record<string, Form>> = {
   'rmsNorm, out': { make: withOptions({}) },
   'defaults spelled out': {

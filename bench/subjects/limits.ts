@@ -4,10 +4,10 @@ import { inTurn } from '../measure/measure';
 import { loadNative, storeKinds } from './native';
 import type { CaseSubject } from './subject';
 
-/** What `Native.move` is to move: destination, a, b, destinationOfB. */
+/** The arrays that `Native.move` takes: destination, a, b, destinationOfB. */
 type Move = readonly [Elements | Int8Array, Elements, Elements | null, Elements | null];
 
-/** What moves as many bytes as an operation, from and to the same arrays. */
+/** A movement of as many bytes as each operation, between the same arrays. */
 const movements: Readonly<
   Record<Op, { readonly name: string; readonly move: (arrays: Arrays) => Move }>
 > = {
@@ -19,10 +19,10 @@ const movements: Readonly<
 };
 
 /**
- * The ways to move what a case reads and writes at least, of which the fastest is its limit: every
- * kind of store, on one thread and on all. Forward: a copy, backward and gated: a sum of two arrays
- * into a third, residual: two copies, quantize: sums of neighbours, as many as codes have room for;
- * on sets of arrays that are taken in turn.
+ * Subjects that move the bytes that a case must read and write, with every kind of store, on one
+ * thread and on all. The fastest is the limit of the case. Forward is a copy; backward and gated
+ * sum two arrays into a third; residual is two copies; quantize sums neighbours, to write only as
+ * many bytes as codes have. The sets of arrays are used in turn.
  */
 export function movers({ op }: Case, sets: readonly Arrays[], threads: number): CaseSubject[] {
   const native = loadNative();

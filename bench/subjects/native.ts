@@ -8,10 +8,10 @@ import type { Elements } from '../cases/arrays';
 import { Failure } from '../environment/failure';
 import { packageRoot } from '../environment/package';
 
-/** How bytes are stored: `memcpy`'s own choice, plain vector stores, or around the caches. */
+/** How bytes are stored: as `memcpy` chooses, by cached vector stores, or bypassing the caches. */
 export const storeKinds = ['library', 'vector', 'streaming'] as const;
 
-/** What the benchmark has in native code: see native/. */
+/** The benchmark's native module: see native/. */
 export interface Native {
   /** Moves elements `repeats` times; returns nanoseconds. See native/bandwidth.cc. */
   move(
@@ -37,7 +37,7 @@ export interface Native {
   timeLaunches(ordinal: number, hiddenSize: number, count: number): number;
 }
 
-/** That of a checkout, where it was built, or the one that comes with the package. Throws Failure. */
+/** Loads the module that a checkout has built, or else the package's prebuilt one. Throws Failure. */
 export function loadNative(): Native {
   const built = path.join(packageRoot, 'build/Release/rmsnorm_bench.node');
   if (existsSync(built)) return createRequire(__filename)(built) as Native;

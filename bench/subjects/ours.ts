@@ -6,7 +6,7 @@ import { answerIn, type Answer } from '../cases/verify';
 import { inTurn, timed } from '../measure/measure';
 import type { CaseSubject, OutputMode } from './subject';
 
-/** A set of a case's memory: arrays, or buffers of a GPU. */
+/** One set of a case's memory: arrays, or buffers of a GPU. */
 export type MemorySet<Memory> = Readonly<
   Record<Exclude<keyof Arrays, 'rstd' | 'scales' | 'codes'>, Memory>
 > & {
@@ -18,12 +18,12 @@ export type MemorySet<Memory> = Readonly<
 /** Computes a case on one set, or enqueues it. */
 export type Call<Memory = Elements> = () => Answer<Memory>;
 
-/** Where calls on buffers are enqueued. */
+/** The stream on which calls on buffers are enqueued. */
 interface Where {
   readonly stream?: Stream;
 }
 
-/** Every way to call the package for a case, on sets of arrays that are taken in turn. */
+/** Every way to call the package for a case. The sets of arrays are used in turn. */
 export function ourSubjects(one: Case, sets: readonly Arrays[]): CaseSubject[] {
   const calls = (makeCall: (one: Case, arrays: Arrays) => Call) =>
     sets.map((arrays) => makeCall(one, arrays));
@@ -46,12 +46,12 @@ function ourSubject(name: string, outputs: OutputMode, calls: readonly Call[]): 
   return { name, ...what, run: inTurn(runs), results: () => last };
 }
 
-/** The CPU's results of a case, of which a GPU has every bit. */
+/** The CPU's results of a case. A GPU must give the same bits. */
 export function answerOfCpu(one: Case, arrays: Arrays): Answer {
   return intoGiven<Elements>(one, arrays)();
 }
 
-/** Into memory that is there already. */
+/** Writes the results into existing memory. */
 export function intoGiven<Memory extends Elements | DeviceBuffer>(
   one: Case,
   set: MemorySet<Memory>,
@@ -86,7 +86,7 @@ export function intoGiven<Memory extends Elements | DeviceBuffer>(
   };
 }
 
-/** Into memory that each call makes for its results. */
+/** Allocates memory for the results at each call. */
 export function intoFresh<Memory extends Elements | DeviceBuffer>(
   { op, dtype, castOrder }: Case,
   { x, weight, dy, rstd, residual, gate }: MemorySet<Memory>,
@@ -114,7 +114,7 @@ export function intoFresh<Memory extends Elements | DeviceBuffer>(
   };
 }
 
-/** Of a plain case. */
+/** A plan for a case that plans support: see `isPlain`. */
 export function planOf<Memory extends Elements | DeviceBuffer>(
   { rows, dtype, castOrder }: Case,
   { weight }: MemorySet<Memory>,
@@ -124,7 +124,7 @@ export function planOf<Memory extends Elements | DeviceBuffer>(
   return plan as Plan<Memory>;
 }
 
-/** Of a plain case, into memory that is there already, with all else checked before. */
+/** Runs a plan, which has checked all other arguments before, on existing memory. */
 export function byPlan<Memory extends Elements | DeviceBuffer>(
   one: Case,
   set: MemorySet<Memory>,

@@ -3,10 +3,10 @@ import type { Answer, Norm } from '../cases/verify';
 import { measure, type Schedule, type Subject } from '../measure/measure';
 import type { Summary } from '../measure/statistics';
 
-/** Where a result is written: into memory that is there already, or into some made by the call. */
+/** Where a call writes its results: into existing memory, or into memory that it allocates. */
 export type OutputMode = 'given' | 'fresh';
 
-/** What is said of a subject beside its time. */
+/** The properties of a subject that are reported besides its time. */
 interface Description {
   readonly name: string;
   readonly role: 'ours' | 'limit' | 'rival';
@@ -14,12 +14,12 @@ interface Description {
   readonly outputs: OutputMode;
 }
 
-/** Ours, what limits it, or a rival. */
+/** This package, a limit, or a rival. */
 export type TimedSubject = Subject & Description;
 
 /** A subject of a case on the CPU. */
 export interface CaseSubject extends TimedSubject {
-  /** What the last run computed: nothing of a movement. */
+  /** The results of the last run; none for a movement. */
   results(): Answer | Promise<Answer>;
   dispose?(): Promise<void>;
 }
@@ -30,7 +30,7 @@ export interface SubjectResult extends Description {
   readonly time: Summary;
 }
 
-/** Times subjects against each other, between two checks of what they compute. */
+/** Times subjects against each other. Checks their results before and after. */
 export async function timeSubjects(
   subjects: readonly TimedSubject[],
   schedule: Schedule,
@@ -47,8 +47,8 @@ export async function timeSubjects(
 }
 
 /**
- * So that what is not written is seen: all bits set are a NaN of every dtype, and no code of a row with
- * a scale of its own is -128.
+ * Overwrites the results, so that a check notices elements that a run does not write. All bits set
+ * are a NaN of every dtype. No code is -128 in a row with its own scale.
  */
 export function poison({ out, dweight, sum, codes, scales }: Arrays): void {
   for (const { buffer } of [out, dweight, sum, scales]) new Uint8Array(buffer).fill(0xff);

@@ -1,4 +1,4 @@
-// A call that a GPU is checked by, and its name.
+// A call by which a GPU is checked, and its name.
 
 import type { CastOrder, DeviceDType, GateOrder, QuantizedDType } from 'fused-rmsnorm';
 
@@ -7,35 +7,38 @@ export interface CheckedCall {
   readonly dtype: DeviceDType;
   readonly rows: number;
   readonly hiddenSize: number;
-  /** `'float32'`: beside tensors of 16 bits. */
+  /** `'float32'`: only with 16-bit tensors. */
   readonly weight: 'none' | 'same' | 'float32';
   readonly weightOffset: number;
   readonly castOrder: CastOrder;
-  /** Bytes that all rows and the weight are aligned to, or the size of an element if that is more. */
+  /** Alignment of all rows and the weight in bytes, or the size of an element if that is larger. */
   readonly alignment: 16 | 8 | 4 | 2;
   readonly layout: 'packed' | 'strided' | 'batched';
   /**
-   * `'rescaled'`: also rows whose squares overflow or vanish; `'special'`: rows with a NaN, an
-   * infinity, or zeros only.
+   * `'rescaled'`: some rows have squares that overflow or underflow. `'special'`: some rows have a
+   * NaN, an infinity, or only zeros.
    */
   readonly values: 'normal' | 'rescaled' | 'special';
   /** Whether forward has a residual, and backward a dsum. */
   readonly isAdded: boolean;
-  /** Whether results are written over inputs. */
+  /** Whether results overwrite inputs. */
   readonly isInPlace: boolean;
-  /** Where a gate is applied. Backward computes its gradient where it computes dx. */
+  /** Where a gate is applied. Backward computes the gate's gradient if it computes dx. */
   readonly gate: 'none' | GateOrder;
-  /** Of forward, whose y becomes codes, as the next. */
+  /** For forward, like `scale`: the type of the codes that it writes instead of y. */
   readonly quantize: 'none' | QuantizedDType;
-  /** `'own'`: each row's; `'bounded'`: by a `scaleMax` which some exceed; `'static'`: one of all rows. */
+  /**
+   * `'own'`: one for each row; `'bounded'`: by a `scaleMax` that some rows exceed; `'static'`: one
+   * for all rows.
+   */
   readonly scale: 'own' | 'bounded' | 'static';
-  /** Of backward, as all below. */
+  /** For backward, like all fields below. */
   readonly rstd: 'given' | 'recomputed';
   readonly gradients: 'both' | 'dx' | 'dweight';
   readonly accumulates: boolean;
 }
 
-/** What most users call: the rest is what a call may have besides. */
+/** The options of the most common call. */
 export const usualCall = {
   weight: 'same',
   weightOffset: 0,
@@ -53,7 +56,7 @@ export const usualCall = {
   accumulates: false,
 } as const satisfies Partial<CheckedCall>;
 
-/** Whether the operator has such a call, and no other of these names is the same. */
+/** Whether the operator has such a call, and no other `CheckedCall` describes the same one. */
 export function isPossible(call: CheckedCall): boolean {
   const { op, dtype, weight, gradients } = call;
   if (dtype === 'float32' && weight === 'float32') return false;
@@ -65,7 +68,7 @@ export function isPossible(call: CheckedCall): boolean {
   return gradients !== 'dweight' || !(call.isAdded || call.isInPlace);
 }
 
-/** Such as `'backward 3x4096 bfloat16, weight float32, dx alone'`: what is not usual is named. */
+/** Such as `'backward 3x4096 bfloat16, weight float32, dx alone'`: only unusual options are named. */
 export function nameOf(call: CheckedCall): string {
   const { op, rows, hiddenSize, dtype } = call;
   const unusual = [

@@ -1,4 +1,4 @@
-// Results bit for bit. A NaN is as good as any other: its bits are no part of the contract.
+// Compares results bit for bit. Any two NaNs are equal: the contract does not specify their bits.
 
 import { fromBFloat16, fromFloat16, fromFloat8, type BufferDType } from 'fused-rmsnorm';
 
@@ -6,16 +6,16 @@ import { placeOf, type Memory, type Operand } from './operands';
 
 export interface Difference {
   readonly result: string;
-  /** Of the first element that differs, such as `'row 2, column 17'`. */
+  /** The position of the first element that differs, such as `'row 2, column 17'`. */
   readonly place: string;
   /** Such as `'0x3f80 (1)'`. */
   readonly actual: string;
   readonly expected: string;
-  /** Of all that differ. */
+  /** The number of elements that differ. */
   readonly elements: number;
 }
 
-/** The bits of a number but its sign, and the most that they are: a NaN has more. */
+/** A mask of all bits except the sign, and the largest masked bits that are not a NaN. */
 const magnitudes: Readonly<Record<BufferDType, readonly [mask: number, most: number]>> = {
   float32: [0x7fff_ffff, 0x7f80_0000],
   float16: [0x7fff, 0x7c00],
@@ -25,7 +25,7 @@ const magnitudes: Readonly<Record<BufferDType, readonly [mask: number, most: num
   float8_e5m2: [0x7f, 0x7c],
 };
 
-/** Where the memory of a result differs; null if it nowhere does. */
+/** Finds where the memory of a result differs; null if it does not. */
 export function findDifference(
   result: string,
   { dtype, layout, memory: { length } }: Pick<Operand, 'dtype' | 'layout' | 'memory'>,

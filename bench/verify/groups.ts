@@ -1,5 +1,5 @@
-// What is checked, as lists. Which kernels the calls reach is counted when they run: where a kernel is
-// not reached, a list here lacks something.
+// The lists of what is checked. A run counts which kernels the calls reach: if one is not reached,
+// a list here lacks something.
 
 import type { DeviceDType } from 'fused-rmsnorm';
 
@@ -13,11 +13,11 @@ export type WayName = 'buffers' | 'arrays' | 'promises' | 'graph' | 'streams';
 export interface Group {
   readonly name: string;
   readonly way: WayName;
-  /** Made when they are needed: finding pairs takes a moment. */
+  /** Made on demand, since it takes a moment to find pairs. */
   readonly calls: () => readonly CheckedCall[];
 }
 
-/** How large calls are: elements of a matrix at most, unless a single row has more. */
+/** The sizes of calls. `elements` limits a matrix, unless a single row has more. */
 export interface Extent {
   readonly rows: readonly number[];
   readonly elements: number;
@@ -35,17 +35,17 @@ const castOrders = ['llama', 'float'] as const;
 const gates = ['after-norm', 'before-norm'] as const;
 const codes = ['int8', 'float8_e4m3', 'float8_e5m2'] as const;
 
-/** A call by the bytes of a row, by which kernels are chosen, instead of by its elements. */
+/** A call with the bytes of a row, by which kernels are chosen, instead of its elements. */
 type SizedCall = Omit<CheckedCall, 'hiddenSize'> & { readonly rowBytes: number };
 
 interface Region {
   readonly name: string;
   readonly op: CheckedCall['op'];
-  /** Of rows that are whole tiles of 256 columns, or whole packs: the common ones. */
+  /** The common lengths: whole tiles of 256 columns, or whole packs. */
   readonly wholeRowBytes: readonly number[];
-  /** Of others beside these: of any length, and the longest of the region. */
+  /** Other lengths: ragged ones, and the longest of the region. */
   readonly otherRowBytes: readonly number[];
-  /** Instead of those of the extent, however many elements that makes. */
+  /** Replaces the rows of the extent, without its limit of elements. */
   readonly rows?: readonly number[];
 }
 
@@ -99,15 +99,15 @@ const regions: readonly Region[] = [
 const usualOnly = Object.fromEntries(
   Object.entries(usualCall).map(([name, value]) => [name, [value]]),
 ) as unknown as Choices<Omit<SizedCall, 'op' | 'dtype' | 'rows' | 'rowBytes'>>;
-/** Every type with every cast order, on rows that most models have: as plain calls, and as others. */
+/** Every dtype and weight with every cast order, on common rows, with and without a residual or dsum. */
 const typesOnly = {
   ...usualOnly,
   ...{ dtype: dtypes, weight: weights, castOrder: castOrders, isAdded: [false, true] },
 };
 
 /**
- * Every type with every cast order, of what is fused besides: codes of every kind, and each gate, which
- * has kernels of its own for each weight and for rows that are not aligned.
+ * Every dtype with every cast order, for each fused option: codes of every kind, and each gate.
+ * Gates have separate kernels for each weight and for unaligned rows.
  */
 const fusedOnly = [
   { gate: gates, weight: weights },
@@ -135,7 +135,7 @@ const allOptions: Omit<Choices<SizedCall>, 'op' | 'rowBytes' | 'rows'> = {
   accumulates: [false, true],
 };
 
-/** What other ways of making a call are checked with: kernels with a workspace and without. */
+/** The choices for the other ways of making a call: kernels with and without a workspace. */
 const fewOptions: Choices<SizedCall> = {
   ...allOptions,
   op: operations,
@@ -192,7 +192,7 @@ function isPossibleSized(call: SizedCall): boolean {
 function sized({ rowBytes, ...call }: SizedCall, elements: number): CheckedCall {
   const hiddenSize = Math.ceil(rowBytes / elementBytes[call.dtype]);
   const rows = Math.max(1, Math.min(call.rows, Math.floor(elements / hiddenSize)));
-  // A batch is two rows.
+  // A batch has two rows.
   return { ...call, hiddenSize, rows: call.layout === 'batched' ? rows + (rows % 2) : rows };
 }
 

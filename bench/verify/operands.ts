@@ -1,4 +1,4 @@
-// The operands of a call in memory: their elements among others, which nobody may write.
+// The tensor arguments of a call in memory, surrounded by elements that no kernel may write.
 
 import { rmsNorm, type BufferDType, type DeviceDType } from 'fused-rmsnorm';
 
@@ -11,13 +11,13 @@ export type OperandName =
   | ('x' | 'weight' | 'residual' | 'gate' | 'y' | 'rstd' | 'sum' | 'scale')
   | ('dy' | 'dsum' | 'dx' | 'dweight' | 'dgate');
 
-/** What holds elements of a dtype that GPUs have. */
+/** An array with elements of one of the dtypes that GPUs have. */
 export type Memory = Float32Array | Uint16Array | Int8Array | Uint8Array;
 
-/** Where the elements are in their memory, as a tensor says it. */
+/** Where the elements are in their memory, with a tensor's fields. */
 export interface Layout {
   readonly offset: number;
-  /** The last is of a row, or of a vector. */
+  /** The last dimension is a row, or a vector. */
   readonly dims: readonly number[];
   readonly strides: readonly number[];
 }
@@ -25,29 +25,29 @@ export interface Layout {
 export interface Operand {
   readonly dtype: BufferDType;
   readonly layout: Layout;
-  /** What the call begins with. */
+  /** The contents before the call. */
   readonly memory: Memory;
 }
 
 export interface Operands {
   readonly byName: ReadonlyMap<OperandName, Operand>;
-  /** Of each result the operand that it is written to: another than itself if it is in place. */
+  /** The operand that each result is written to: an input if the call is in place. */
   readonly results: ReadonlyMap<OperandName, OperandName>;
 }
 
-/** A scale of a row's squares that overflows, or vanishes, where the dtype has such numbers. */
+/** Factors of rows. Their squares then overflow or underflow, if the dtype has such numbers. */
 const scales: Readonly<Record<DeviceDType, readonly number[]>> = {
   float32: [1, 1e25, 1e-30],
   float16: [1, 2 ** 14, 2 ** -22],
   bfloat16: [1, 1e25, 1e-30],
 };
 
-/** The same of a gate: its silu vanishes, or is nearly its half. */
+/** Factors of a gate's rows. Its silu then underflows, or is nearly half the gate. */
 const gateScales = [1, 64, 2 ** -20, 8];
 
 const specials = [undefined, NaN, Infinity, 0];
 
-/** What memory holds that no element is in: of 0x5a bytes, ordinary numbers. */
+/** The byte in all memory without values. As elements, such bytes are ordinary numbers. */
 const unwritten = 0x5a;
 const guardElements = 16;
 
@@ -111,7 +111,7 @@ export function makeOperands(call: CheckedCall): Operands {
   return { byName, results };
 }
 
-/** What a call takes for an operand whose memory is this: a view, or a tensor with strides. */
+/** The argument for an operand in memory: a view if it is contiguous, otherwise a strided tensor. */
 export function argumentOf<Data extends { subarray(begin: number, end: number): Data }>(
   { offset, dims, strides }: Layout,
   data: Data,
@@ -123,7 +123,7 @@ export function argumentOf<Data extends { subarray(begin: number, end: number): 
     : { data, offset, dims, strides };
 }
 
-/** In words, where an element of the memory is. */
+/** Describes where an element of the memory is. */
 export function placeOf(layout: Layout, index: number): string {
   const columns = layout.dims.at(-1) as number;
   const firsts = firstsOf(layout);
@@ -133,7 +133,7 @@ export function placeOf(layout: Layout, index: number): string {
   return layout.dims.length === 1 ? `element ${column}` : `row ${row}, column ${column}`;
 }
 
-/** Elements that arrays begin behind an address that is aligned to 16 bytes and more. */
+/** Elements from an address that is aligned to at least 16 bytes to the start of an array. */
 function leadOf({ alignment }: CheckedCall, dtype: DeviceDType): number {
   return alignment === 16 ? 0 : Math.max(1, alignment / elementBytes[dtype]);
 }
@@ -148,7 +148,7 @@ function matrixLayout(call: CheckedCall): Layout {
   return { offset, dims: [rows / 2, 2, hiddenSize], strides: [3 * stride, stride, 1] };
 }
 
-/** The element that each row begins with; the first, of a vector. */
+/** The index of each row's first element; of the only one for a vector. */
 function firstsOf({ offset, dims, strides }: Layout): number[] {
   let firsts = [offset];
   for (const [level, count] of dims.slice(0, -1).entries()) {
@@ -158,9 +158,9 @@ function firstsOf({ offset, dims, strides }: Layout): number[] {
   return firsts;
 }
 
-/** Memory that holds no values, of an output. */
+/** Memory for an output, without values. */
 function place(dtype: BufferDType, layout: Layout): Operand;
-/** Memory with the values in it, if there are any. */
+/** Memory with values in it, if there are any. */
 function place(dtype: DeviceDType, layout: Layout, values?: Float32Array): Operand;
 function place(dtype: BufferDType, layout: Layout, values?: Float32Array): Operand {
   const columns = layout.dims.at(-1) as number;
@@ -186,7 +186,7 @@ function randomValues(length: number, seed: number): Float32Array {
   return fillRandom(new Float32Array(length), seed);
 }
 
-/** Makes some rows what the call's `values` say: which ones depends on their length, too. */
+/** Changes some rows as the call's `values` require. Which ones depends on their length, too. */
 function changeRows(
   { rows, hiddenSize, values: kind }: CheckedCall,
   values: Float32Array,

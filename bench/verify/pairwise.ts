@@ -1,4 +1,4 @@
-// Covering arrays: few combinations in which any two choices of any two parameters meet.
+// Covering arrays: few combinations that together contain any two choices of any two parameters.
 
 import { randomNumbers } from '../cases/random';
 
@@ -6,9 +6,9 @@ import { randomNumbers } from '../cases/random';
 export type Choices<T> = { readonly [K in keyof T]: readonly T[K][] };
 
 /**
- * Combinations that are possible, such that each pair of choices that is possible in one of them
- * comes in one of them. Greedy: candidates are made around a pair that is missing, and the one with
- * the most missing pairs is taken. The same ones every time.
+ * Possible combinations that contain every pair of choices that is possible. Greedy: it makes
+ * candidates around a missing pair, and takes the one that contains the most missing pairs. The
+ * result is the same every time.
  */
 export function pairwise<T extends object>(
   choices: Choices<T>,
@@ -46,7 +46,7 @@ export function pairwise<T extends object>(
       if (gain > most) [best, most] = [candidate, gain];
     }
     missing.delete(key);
-    if (best === null) continue; // the two exclude each other
+    if (best === null) continue; // the two choices exclude each other
     result.push(best);
     for (const name of pairsOf(best)) missing.delete(name);
   }

@@ -1,5 +1,5 @@
-// Many calls in flight whose memory is allocated and released in random order: results stay right, and
-// no memory is lost.
+// Keeps many calls in flight, and allocates and releases their memory in random order. Results must
+// stay right, and no memory may be lost.
 
 import { DeviceBuffer, rmsNorm, Stream, type CudaDevice } from 'fused-rmsnorm';
 
@@ -9,7 +9,7 @@ import { randomNumbers } from '../cases/random';
 import { findDifference, type Difference } from './compare';
 import type { Memory } from './operands';
 
-/** Small, since the order of things is what matters. */
+/** Small, since only the order of the steps matters. */
 const cases: readonly Case[] = [
   { op: 'forward', rows: 3, hiddenSize: 100, dtype: 'float32', castOrder: 'llama' },
   { op: 'forward', rows: 8, hiddenSize: 512, dtype: 'bfloat16', castOrder: 'llama' },
@@ -18,10 +18,10 @@ const cases: readonly Case[] = [
   { op: 'backward', rows: 2, hiddenSize: 20_000, dtype: 'float32', castOrder: 'llama' },
 ];
 
-/** Calls in flight at most. */
+/** Maximum number of calls in flight. */
 const mostLive = 8;
 
-/** Rounds of the same steps after the first, in which memory that is kept for reuse is allocated. */
+/** Rounds of the same steps after the first, which allocates the memory that is cached for reuse. */
 const moreRounds = 3;
 
 interface Prepared {
@@ -45,11 +45,11 @@ export interface SoakFinding {
 export interface SoakResult {
   readonly calls: number;
   readonly findings: readonly SoakFinding[];
-  /** Bytes that the rounds after the first have lost; 0 if one of them has not. */
+  /** Bytes that the rounds after the first have lost at least; 0 if one of them has lost none. */
   readonly lostBytes: number;
 }
 
-/** `availableMemory`: bytes of the device. Other processes may use some meanwhile. */
+/** `availableMemory`: available bytes of the device. Other processes may use some meanwhile. */
 export function soak(
   device: CudaDevice['device'],
   steps: number,
@@ -79,7 +79,7 @@ export function soak(
     }
     while (live.length > 0) end(true);
     for (const stream of streams) stream.synchronize();
-    // What has been released is looked for when memory is allocated or released.
+    // The pool reclaims released memory only when memory is allocated or released.
     new DeviceBuffer(1, 'float32', { device }).dispose();
     return availableMemory();
   };
@@ -98,7 +98,7 @@ function prepare(one: Case): Prepared {
   return { one, arrays, expected };
 }
 
-/** Uploads the inputs, and enqueues a call whose results are new. */
+/** Uploads the inputs, and enqueues a call that allocates its results. */
 function begin(from: Prepared, stream: Stream): Live {
   const { one, arrays } = from;
   const dtype = one.dtype as DeviceBuffer['dtype'];
@@ -113,7 +113,7 @@ function begin(from: Prepared, stream: Stream): Live {
   return { from, stream, inputs: Object.values(inputs), results };
 }
 
-/** The call on arrays, or on buffers; its results are new ones of the same kind. */
+/** Makes the call on arrays or buffers. Its results are new memory of the same kind. */
 function call(
   { op, dtype, castOrder }: Case,
   { x, weight, dy, rstd }: Partial<Record<keyof Arrays, unknown>>,

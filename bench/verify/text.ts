@@ -1,4 +1,4 @@
-// A verification in a terminal of 80 columns.
+// Formats a verification for a terminal of 80 columns.
 
 import type { CudaDevice } from 'fused-rmsnorm';
 
@@ -6,12 +6,12 @@ import { describeGpu, describeVersion, type Machine } from '../environment/machi
 import { setTable, wrap } from '../report/terminal';
 import type { Finding, GroupResult, Verification } from './verify';
 
-/** What `verify --json` prints; docs/device.md explains the names. */
+/** The output of `verify --json`; docs/device.md explains the names. */
 export interface VerificationReport extends Verification {
   readonly date: string;
   readonly machine: Machine;
   readonly gpu: CudaDevice;
-  /** The version of NVIDIA's driver; null where the system does not tell. */
+  /** The version of NVIDIA's driver; null if the system does not report it. */
   readonly driver: string | null;
   readonly isThorough: boolean;
   /** Why the exit code is 1; null if it is 0. */

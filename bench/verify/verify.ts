@@ -1,4 +1,4 @@
-// Checks a GPU against the CPU, group by group, and which kernels the calls reach.
+// Checks a GPU against the CPU, group by group, and records which kernels the calls reach.
 
 import type { CudaDevice } from 'fused-rmsnorm';
 
@@ -15,10 +15,10 @@ import { makeOperands } from './operands';
 import { soak } from './soak';
 import { onCpu, ways } from './ways';
 
-/** A call whose result is not the CPU's. */
+/** A call whose result differs from the CPU's. */
 export interface Finding {
   readonly call: string;
-  /** Those that it launched, where that is known. */
+  /** The kernels that the call launched, if they are known. */
   readonly kernels: readonly string[];
   readonly difference: Difference;
 }
@@ -27,18 +27,18 @@ export interface GroupResult {
   readonly name: string;
   /** Calls that were checked. */
   readonly calls: number;
-  /** Those that they launched. */
+  /** The kernels that these calls launched. */
   readonly kernels: readonly string[];
   readonly findings: readonly Finding[];
-  /** What else is wrong, as a sentence. After an error the rest of the group is left out. */
+  /** Other errors, each as a sentence. An error ends the group. */
   readonly errors: readonly string[];
 }
 
 export interface Verification {
   readonly groups: readonly GroupResult[];
-  /** Every kernel there is, and whether a call with buffers has reached it. */
+  /** Every kernel that the GPU can run, and whether a call with buffers has reached it. */
   readonly kernels: readonly { readonly kernel: string; readonly isReached: boolean }[];
-  /** What they were loaded from. */
+  /** The images that they were loaded from. */
   readonly images: readonly string[];
   /** Whether all groups ran, so that every kernel must have been reached. */
   readonly isComplete: boolean;
@@ -47,13 +47,13 @@ export interface Verification {
 export interface Settings {
   readonly device: CudaDevice;
   readonly isThorough: boolean;
-  /** Groups that are left out make the verification incomplete. */
+  /** Selects groups by name. Without all groups the verification is incomplete. */
   readonly filter: RegExp;
 }
 
 const soakSteps = { usual: 150, thorough: 5000 };
 
-/** What the CPU is checked by itself with: a GPU as wrong as its CPU would pass for right. */
+/** Cases that check the CPU itself: a GPU that is as wrong as its CPU would pass. */
 const formulaCases = makeCases(
   ['forward', 'backward', 'residual', 'quantize', 'gated'],
   ['float32', 'float16', 'bfloat16'],
@@ -67,7 +67,7 @@ const formulaCases = makeCases(
 type Checked = Omit<GroupResult, 'name' | 'kernels'>;
 type Check = (launched: () => string[]) => Checked | Promise<Checked>;
 
-/** Never throws for what is wrong with results or the GPU: the result says it. */
+/** Never throws for wrong results or an error of the GPU: the result reports them. */
 export async function verify(
   { device: { device, computeCapability }, isThorough, filter }: Settings,
   addon: Addon,
@@ -103,7 +103,7 @@ export async function verify(
     };
     const result = await attempt(() => check(launched));
     launched();
-    // Captures may load kernels that their work does not launch.
+    // Captures may load kernels that their work does not launch, so only buffers count.
     if (way === 'buffers') for (const kernel of ofGroup) reached.add(kernel);
     results.push({ name, ...result, kernels: [...ofGroup] });
   }
@@ -117,7 +117,7 @@ export async function verify(
   };
 }
 
-/** What must be said of a verification that has failed; null of one that has not. */
+/** Describes why a verification has failed; null if it has not. */
 export function failureOf({ groups, kernels, isComplete }: Verification): string | null {
   const wrong = groups.filter(({ findings, errors }) => findings.length + errors.length > 0);
   if (wrong.length > 0) {
@@ -128,7 +128,7 @@ export function failureOf({ groups, kernels, isComplete }: Verification): string
   return `${missing.length} of ${kernels.length} kernels were not reached: see above.`;
 }
 
-/** What fails without the name of a call: the memory of the GPU, or all of it. */
+/** Turns an error that belongs to no single call, such as of the GPU's memory, into a result. */
 async function attempt(check: () => Checked | Promise<Checked>): Promise<Checked> {
   try {
     return await check();
@@ -137,7 +137,7 @@ async function attempt(check: () => Checked | Promise<Checked>): Promise<Checked
   }
 }
 
-/** Names the kernels that have been launched since it was last called. */
+/** Makes a function that names the kernels launched since its last call. */
 function launchLog(cuda: Addon['cuda'], ordinal: number): () => string[] {
   let before = cuda.launchCounts(ordinal);
   return () => {

@@ -1,4 +1,4 @@
-// How a call is made: on the CPU, and in every way on a GPU. Each way returns the memory of the results,
+// Makes a call on the CPU, and in every way on a GPU. Each way returns the memory of the results,
 // once or more.
 
 import {
@@ -17,7 +17,7 @@ import type { CheckedCall } from './cases';
 import type { WayName } from './groups';
 import { argumentOf, epsOf, type Memory, type OperandName, type Operands } from './operands';
 
-/** The memory of results. */
+/** The memory of each result. */
 export type Results = ReadonlyMap<OperandName, Memory>;
 
 type Device = CudaDevice['device'];
@@ -27,7 +27,7 @@ type Way = (
   device: Device,
 ) => Results[] | Promise<Results[]>;
 
-/** Any function of the operator: which arguments go together is known here, and not by their types. */
+/** Any function of the operator. `compute` passes matching arguments, which types do not check. */
 type Operator = (...args: unknown[]) => unknown;
 
 export function onCpu(call: CheckedCall, operands: Operands): Results {
@@ -65,7 +65,7 @@ export const ways: Readonly<Record<WayName, Way>> = {
       for (const each of disposables) each.dispose();
     }
   },
-  // Through page-locked memory, which the GPU reads and writes by itself; and through arrays.
+  // First through page-locked memory, which the GPU reads and writes itself, then through arrays.
   promises: async (call, operands, device) => {
     const stream = new Stream({ device });
     const buffers = new Buffers(operands, device);
@@ -95,8 +95,8 @@ export const ways: Readonly<Record<WayName, Way>> = {
       for (const each of [...hosts, buffers, stream]) each.dispose();
     }
   },
-  // The operands of one call come on a stream and are used on the other; those of the next call the
-  // other way round.
+  // One call's operands are copied on the first stream and used on the second; the next call does
+  // it the other way round.
   streams: (call, operands, device) => {
     const streams = [new Stream({ device }), new Stream({ device })] as const;
     const [first, second] = streams;
@@ -126,7 +126,7 @@ export const ways: Readonly<Record<WayName, Way>> = {
   },
 };
 
-/** Operands in the memory of a GPU. */
+/** The operands of a call in GPU memory. */
 class Buffers {
   readonly #operands: Operands;
   readonly #written: ReadonlySet<OperandName>;
@@ -141,7 +141,7 @@ class Buffers {
     }
   }
 
-  /** Each with what the call begins with. */
+  /** Each buffer, with its contents before the call. */
   *[Symbol.iterator](): Generator<[OperandName, DeviceBuffer<BufferDType>, Memory]> {
     for (const [name, buffer] of this.#buffers) {
       yield [name, buffer, this.#operands.byName.get(name)?.memory as Memory];
@@ -152,7 +152,7 @@ class Buffers {
     return this.#written.has(name);
   }
 
-  /** Enqueues that all memory becomes what the call begins with. */
+  /** Enqueues copies that restore the contents before the call. */
   fill(stream: Stream): void {
     for (const [, buffer, memory] of this) buffer.copyFrom(memory, { stream });
   }
@@ -186,7 +186,7 @@ function onArrays(call: CheckedCall, operands: Operands, where: { device?: Devic
   return new Map(Array.from(written, (name) => [name, arrays.get(name) as Memory] as const));
 }
 
-/** Makes the call on the arguments that its operands are. */
+/** Makes the call. `argument` makes the argument for each operand. */
 function compute(
   call: CheckedCall,
   { byName, results }: Operands,
@@ -226,14 +226,14 @@ function compute(
   });
 }
 
-/** Below what some rows would have, so that some of their codes are the largest. */
+/** Smaller than some rows need, so that some of their codes are the largest. */
 const lowScales: Readonly<Record<QuantizedDType, number>> = {
   int8: 0.018,
   float8_e4m3: 0.0051,
   float8_e5m2: 4e-5,
 };
 
-/** The options of a scale. */
+/** The options for a kind of scale. */
 function scaleOf(kind: CheckedCall['scale'], codes: QuantizedDType, scaleOut: unknown): object {
   if (kind === 'static') return { scale: lowScales[codes] };
   return { scaleOut, ...(kind === 'bounded' && { scaleMax: lowScales[codes] }) };

@@ -1,4 +1,4 @@
-// The benchmark's cases, the order it measures them in, and how it tells right from wrong.
+// Tests the benchmark's cases, the order in which it measures them, and its checks of answers.
 
 import type { CastOrder } from 'fused-rmsnorm';
 
@@ -23,7 +23,7 @@ import { layerNorm } from '../support/reference';
 
 const ops = ['forward', 'backward', 'residual', 'quantize', 'gated'] as const;
 
-describe('bytes of a case', () => {
+describe('the minimum bytes', () => {
   const rest = { rows: 3, hiddenSize: 5, castOrder: 'llama' } as const;
   test.each([
     ['forward', 'float32', 2 * 15 * 4],
@@ -33,7 +33,7 @@ describe('bytes of a case', () => {
     ['quantize', 'float32', 15 * (4 + 1) + 3 * 4],
     ['quantize', 'float16', 15 * (2 + 1) + 3 * 4],
     ['gated', 'bfloat16', 3 * 15 * 2],
-  ] as const)('%s, %s: %d', (op, dtype, bytes) => {
+  ] as const)('of %s in %s are %d', (op, dtype, bytes) => {
     expect(minimumBytes({ op, dtype, ...rest })).toBe(bytes);
   });
 });
@@ -47,7 +47,7 @@ describe('cases', () => {
     });
   });
 
-  test('have the other cast order in 16 bits alone, and say so', () => {
+  test('have the other cast order only in 16 bits, and name it', () => {
     const namesOf = (orders: readonly CastOrder[]) =>
       makeCases(['forward'], dtypes, [[8, 64]], orders).map(caseName);
     const [single, double] = ['forward 8x64 float32', 'forward 8x64 float64'];
@@ -57,7 +57,7 @@ describe('cases', () => {
     expect(namesOf(['float'])).toEqual([single, half[1], brain[1], double]);
   });
 
-  test.each(ops)('in the other order compute its bits, in every way to call: %s', async (op) => {
+  test.each(ops)('have the bits of the other cast order in every way to call: %s', async (op) => {
     const answers = async (castOrder: CastOrder) => {
       const one: Case = { op, dtype: 'bfloat16', castOrder, rows: 3, hiddenSize: 500 };
       const subjects = ourSubjects(one, [makeArrays(one)]);
@@ -75,27 +75,27 @@ describe('cases', () => {
   });
 });
 
-test('there are none that quantise or gate float64', () => {
+test('float64 can be neither quantised nor gated', () => {
   const impossible = makeCases(ops, dtypes, [[1, 64]], ['llama']).filter(
     (one) => whyImpossible(one) !== null,
   );
   expect(impossible.map(caseName)).toEqual(['quantize 1x64 float64', 'gated 1x64 float64']);
 });
 
-describe('sets of buffers', () => {
+describe('the number of sets of buffers', () => {
   const one = { op: 'forward', dtype: 'float32', castOrder: 'llama', hiddenSize: 256 } as const; // 2 KiB a row
   test.each([
-    ['one of what the cache holds', 512, 1],
-    ['of what it does not, four times its size', 513, 4],
-    ['two of twice its size', 1024, 2],
-    ['one of four times its size', 2048, 1],
+    ['is 1 for a case that fits the cache', 512, 1],
+    ['is 4 for a case just larger than the cache', 513, 4],
+    ['is 2 for a case twice as large', 1024, 2],
+    ['is 1 for a case four times as large', 2048, 1],
   ])('%s', (_, rows, count) => {
     expect(setCount({ ...one, rows }, 2 ** 20)).toBe(count);
   });
 });
 
 describe('measuring', () => {
-  test('visits everyone once a round, in an order that changes', async () => {
+  test('visits every subject once a round, in an order that changes', async () => {
     const visits: string[] = [];
     const names = ['a', 'b', 'c', 'd'];
     const subjects = names.map((name): Subject => ({
@@ -117,7 +117,7 @@ describe('measuring', () => {
     expect(new Set(orders.map((order) => order.join())).size).toBeGreaterThan(1);
   });
 
-  test('repeats what is short, waits for what is asynchronous, and divides by the repeats', async () => {
+  test('repeats short subjects, awaits asynchronous ones, and divides by the repeats', async () => {
     const repeats: number[] = [];
     const slow: Subject = { name: 'slow', run: (count) => Promise.resolve(count * 50e6) };
     const short: Subject = {
@@ -133,7 +133,7 @@ describe('measuring', () => {
   });
 });
 
-test('the time of a round of several visits is their median', async () => {
+test('the time of a round with several visits is their median', async () => {
   let runs = 0;
   // Every third visit takes a hundred times as long.
   const subject: Subject = { name: 'a', run: (repeats) => repeats * (++runs % 3 ? 1e6 : 1e8) };
@@ -141,15 +141,15 @@ test('the time of a round of several visits is their median', async () => {
   expect([summary?.samples, summary?.min, summary?.max]).toEqual([4, 1e6, 1e6]);
 });
 
-describe('forms of a call', () => {
+describe('the forms of a call', () => {
   const subjects = callSubjects();
 
-  test('the first is the one that the others are compared with', () => {
+  test('begin with the one that the others are compared with', () => {
     expect(subjects[0]?.name).toBe('rmsNorm, out');
     expect(subjects.length).toBe(21);
   });
 
-  test.each(subjects)('$name: its answer is checked', async (subject) => {
+  test.each(subjects)('have a checked answer: $name', async (subject) => {
     const check = () => {
       subject.check();
     };
@@ -165,7 +165,7 @@ function elementsOf(answer: Answer): [string, Elements | Int8Array][] {
   return Object.entries(answer);
 }
 
-/** What is right, in memory of its own. */
+/** The right answer, in separate memory. */
 async function rightAnswer(one: Case, arrays: Arrays): Promise<Answer> {
   const [subject] = ourSubjects(one, [arrays]);
   await subject?.run(1);
@@ -181,14 +181,14 @@ describe.each(ops)('the check of %s', (op) => {
     const arrays = makeArrays(one);
     const verifier = new Verifier(one, arrays);
 
-    test('takes every way to call the package', async () => {
+    test('accepts every way to call the package', async () => {
       for (const subject of ourSubjects(one, [arrays, arrays])) {
         await subject.run(2);
         verifier.check(subject.name, await subject.results());
       }
     });
 
-    test('refuses one element that is off, NaN or 0, anywhere', async () => {
+    test('refuses a single element that is off, NaN or 0', async () => {
       const right = await rightAnswer(one, arrays);
       verifier.check('right', right);
       for (const name of Object.keys(right) as (keyof Answer)[]) {
@@ -208,7 +208,7 @@ describe.each(ops)('the check of %s', (op) => {
       }
     });
 
-    test('refuses an rstd that is off, where there is one', async () => {
+    test('refuses an rstd that is off, if there is one', async () => {
       const right = await rightAnswer(one, arrays);
       const rstd = rmsNorm.forward(op === 'residual' ? (right.sum as Elements) : arrays.x, null, {
         ...{ dtype, eps, normalizedShape: one.hiddenSize },
@@ -221,7 +221,7 @@ describe.each(ops)('the check of %s', (op) => {
       }
     });
 
-    test('refuses results that are not there, or too few', async () => {
+    test('refuses results that are missing or too short', async () => {
       const right = await rightAnswer(one, arrays);
       for (const [name, values] of elementsOf(right)) {
         expect(() => {
@@ -235,19 +235,19 @@ describe.each(ops)('the check of %s', (op) => {
   });
 });
 
-/** Values that are wrong instead of this one: of codes, some steps away. */
+/** Wrong replacements for a value: for a code, some steps away. */
 function wrongFor(name: keyof Answer, value: number, dtype: Case['dtype']): number[] {
   if (name === 'codes') return [value + 3, value - 3];
   return [NaN, 0, name === 'scales' ? 2 * value : twice(value, dtype)];
 }
 
-/** Of 16 bits, the next exponent. */
+/** The value doubled; for the bits of a 16-bit dtype, the next exponent. */
 function twice(value: number, dtype: Case['dtype']): number {
   if (dtype === 'bfloat16') return value + 2 ** 7;
   return dtype === 'float16' ? value + 2 ** 10 : 2 * value;
 }
 
-test('LayerNorm is checked as such', () => {
+test('an answer of LayerNorm is checked as LayerNorm', () => {
   const one: Case = {
     op: 'forward',
     dtype: 'float32',

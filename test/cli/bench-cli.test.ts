@@ -1,4 +1,4 @@
-// The command line program as it ships: compiled, in a process of its own.
+// Tests the command line program as it ships: compiled, in a separate process.
 
 import {
   cpSync,
@@ -35,7 +35,7 @@ describe('bench', () => {
     report = JSON.parse(readFileSync(json, 'utf8')) as Report;
   });
 
-  test('ends well, and names what it measures on stderr', () => {
+  test('succeeds, and names what it measures on stderr', () => {
     expect(ending.end).toBe(0);
     expect(ending.stderr).toBe(
       ['forward', 'backward']
@@ -44,7 +44,7 @@ describe('bench', () => {
     );
   });
 
-  test('prints tables, without colours or anything else for terminals', () => {
+  test('prints tables, without colours or other terminal codes', () => {
     const { stdout } = ending;
     expect(stdout).toContain('forward, float32, cpu: our time, against the limit');
     expect(stdout).toContain('forward, float32, cpu: LayerNorm, times as long as our RMSNorm');
@@ -56,7 +56,7 @@ describe('bench', () => {
     expect(stdout + ending.stderr).not.toMatch(/\u001b/);
   });
 
-  test('writes JSON: the machine, the versions, every subject', () => {
+  test('writes JSON with the machine, the versions and every subject', () => {
     expect(report.schemaVersion).toBe(2);
     expect(report.units).toEqual({ time: 'ns', totalMemory: 'bytes' });
     expect(Date.now() - Date.parse(report.date)).toBeLessThan(600_000);
@@ -85,7 +85,7 @@ describe('bench', () => {
     }
   });
 
-  test('draws a bar for every subject and shape, with its time, on no background', () => {
+  test('draws a bar with its time for every subject and shape, on a transparent background', () => {
     const chart = readFileSync(svg, 'utf8');
     expect(chart).toMatch(/^<svg /);
     const texts = Array.from(chart.matchAll(/<text[^>]*>([^<]*)<\/text>/g), ([, text]) => text);
@@ -109,7 +109,7 @@ describe('bench', () => {
     expect(stdout).toMatch(/\d+ of 12 did not move beyond the noise\.\n$/);
   });
 
-  test('--op call: a table of its own, and a comparison of it', async () => {
+  test('prints a table for --op call, and compares it with a baseline', async () => {
     const file = path.join(folder, 'calls.json');
     const args = ['bench', '--op', 'call', '--quick', '--time', '0.2'];
     const { end, stdout, stderr } = await cli([...args, '--json', file]);
@@ -130,7 +130,7 @@ describe('bench', () => {
     expect(again.stdout).toMatch(/\d+ of 21 did not move beyond the noise\.\n$/);
   });
 
-  test('stops when it is interrupted, with nothing on stdout', async () => {
+  test('stops when it is interrupted, and prints nothing to stdout', async () => {
     const args = ['bench', '--shapes', '512x4096', '--time', '60'];
     const { end, stdout, stderr } = await cli([...args, '--rivals', 'none'], { signal: 'SIGINT' });
     expect([end, stdout]).toEqual([130, '']);
@@ -138,7 +138,7 @@ describe('bench', () => {
   });
 
   const onSimulator = hasSimulator ? test : test.skip;
-  onSimulator('prints traffic and no times on a simulated GPU', async () => {
+  onSimulator('prints traffic but no times on a simulated GPU', async () => {
     const args = ['bench', '--device', 'cuda', '--op', 'forward,backward,residual', '--json', json];
     const env = { RMSNORM_LIBCUDA: simulator };
     const shapesToRun = ['--shapes', '3x256,512x4096', '--dtype', 'float32,float64'];
@@ -149,7 +149,7 @@ describe('bench', () => {
     const { cases, traffic, leftOut } = JSON.parse(readFileSync(json, 'utf8')) as Report;
     expect(cases).toEqual([]);
     expect(leftOut.length).toBe(9);
-    // x, y and weight; x, residual, the sum, y and weight.
+    // Forward moves x, y and weight; residual moves x, residual, the sum, y and weight.
     const [forward, backward, residual] = traffic.map(({ launches }) => launches);
     expect(forward?.map(({ movedBytes }) => movedBytes)).toEqual([(2 * 3 + 1) * 1024]);
     expect(residual?.map(({ movedBytes }) => movedBytes)).toEqual([(4 * 3 + 1) * 1024]);
@@ -157,7 +157,7 @@ describe('bench', () => {
   });
 });
 
-describe('installed, without the packages that are optional', () => {
+describe('installed without the optional packages', () => {
   const installed = path.join(folder, 'node_modules/fused-rmsnorm');
   const settings = { program: path.join(installed, 'dist/bench/cli.js') };
 
@@ -184,21 +184,21 @@ describe('installed, without the packages that are optional', () => {
     );
   });
 
-  test('a rival that is named says what to install', async () => {
+  test('a named rival says what to install', async () => {
     const { end, stderr } = await cli(['bench', '--rivals', 'onnxruntime-node'], settings);
     expect(end).toBe(1);
     expect(stderr).toContain('npm install onnxruntime-node@1\n');
     expect(stderr).not.toContain('    at ');
   });
 
-  test('the others take part', async () => {
+  test('the other rivals take part', async () => {
     const args = ['bench', '--shapes', '1x64', '--op', 'forward', '--time', '0.2'];
     const { end, stdout, stderr } = await cli(args, settings);
     expect([end, stderr]).toEqual([0, 'forward 1x64 float32 cpu\n']);
     expect(stdout).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);
   });
 
-  describe('of which some are too old', () => {
+  describe('or with some that are too old', () => {
     const others = path.join(folder, 'node_modules');
     const versions = {
       'onnxruntime-node': '1.19.2',
@@ -222,7 +222,7 @@ describe('installed, without the packages that are optional', () => {
         rmSync(path.join(others, name), { recursive: true });
     });
 
-    test('--plot says which, and what to install', async () => {
+    test('--plot says which package is too old, and what to install', async () => {
       const args = ['bench', '--quick', '--plot', path.join(folder, 'other.svg')];
       const { end, stdout, stderr } = await cli(args, settings);
       expect([end, stdout]).toEqual([1, '']);
@@ -232,7 +232,7 @@ describe('installed, without the packages that are optional', () => {
       );
     });
 
-    test('a rival that is named says which, and what to install', async () => {
+    test('a named rival says which package is too old, and what to install', async () => {
       const { end, stderr } = await cli(['bench', '--rivals', 'onnxruntime-node'], settings);
       expect([end, stderr]).toEqual([
         1,
@@ -241,7 +241,7 @@ describe('installed, without the packages that are optional', () => {
       ]);
     });
 
-    test('the others take part, after a line for each that does not', async () => {
+    test('the other rivals take part, after a line for each that does not', async () => {
       const args = ['bench', '--shapes', '1x64', '--op', 'forward', '--time', '0.2'];
       const { end, stdout, stderr } = await cli(args, settings);
       expect(end).toBe(0);
@@ -260,7 +260,7 @@ describe('installed, without the packages that are optional', () => {
   });
 });
 
-test('no command, and one that there is not, are wrong usage', async () => {
+test('no command and an unknown command are wrong usage', async () => {
   const none = await cli([]);
   expect(none.end).toBe(2);
   expect(none.stderr).toContain('Usage: fused-rmsnorm');
@@ -269,7 +269,7 @@ test('no command, and one that there is not, are wrong usage', async () => {
   expect(unknown.stderr).toContain("unknown command 'bend'");
 });
 
-test('--version and --help end well', async () => {
+test('--version and --help succeed', async () => {
   expect(await cli(['--version'])).toEqual({ end: 0, stdout: `${packageVersion}\n`, stderr: '' });
   const { end, stdout } = await cli(['--help']);
   expect(end).toBe(0);

@@ -1,6 +1,6 @@
 /* @jest-environment ./test/support/shared-realm.ts */
-// The benchmark on GPUs: what is enqueued and checked. The times are made up, as on a simulated GPU
-// there are none.
+// Tests the benchmark on GPUs: what it enqueues and checks. The times are made up, because a
+// simulated GPU has none.
 
 import { makeArrays } from '../../bench/cases/arrays';
 import { isPlain, minimumBytes, type Case } from '../../bench/cases/cases';
@@ -18,13 +18,13 @@ const ops = ['forward', 'backward', 'residual', 'quantize', 'gated'] as const;
 const schedule = { rounds: 3, ms: 1 };
 
 onGpu('timing on a GPU', () => {
-  const device = gpus[0] as CudaDevice; // of the tests, which run if there is one
+  const device = gpus[0] as CudaDevice; // defined whenever these tests run
   afterEach(() => {
     jest.restoreAllMocks();
   });
 
   describe.each(ops)('%s', (op) => {
-    test.each(['float32', 'bfloat16'] as const)('%s', async (dtype) => {
+    test.each(['float32', 'bfloat16'] as const)('measures all subjects in %s', async (dtype) => {
       jest.spyOn(CudaEvent.prototype, 'elapsed').mockReturnValue(5);
       const one: Case = { op, dtype, castOrder: 'llama', rows: 5, hiddenSize: 100 };
       let rounds = 0;
@@ -42,13 +42,13 @@ onGpu('timing on a GPU', () => {
         ['device copy graph', 'limit', 'given'],
       ]);
       const times = Object.fromEntries(subjects.map(({ name, time }) => [name, time.median]));
-      // A graph has the case once for each set.
+      // A graph computes the case once for each set.
       expect(times).toMatchObject({ ours: 5e6, 'ours graph': 5e6 / 3, 'device copy': 5e6 });
       expect(limitOf(result as CaseResult).name).toBe('device copy graph');
       expect(shareOfLimit(result as CaseResult, oursOf(result as CaseResult))).toBeCloseTo(1 / 3);
     });
 
-    test('leaves out what the GPU has no memory for', async () => {
+    test('is left out if the GPU has too little memory', async () => {
       const one: Case = { op, dtype: 'float32', castOrder: 'llama', rows: 2, hiddenSize: 64 };
       const bytes = minimumBytes(one);
       jest.spyOn(Graph, 'capture').mockImplementation(() => {
@@ -59,11 +59,11 @@ onGpu('timing on a GPU', () => {
     });
   });
 
-  test.each(ops)('%s: its copy moves as many bytes as the case does', (op) => {
+  test.each(ops)('copies as many bytes as %s moves', (op) => {
     const one: Case = { op, dtype: 'float32', castOrder: 'llama', rows: 3, hiddenSize: 40 };
     const stream = new Stream();
     const sets = gpuSets(one, makeArrays(one), 2, stream);
-    // Scales and codes may make half of an element.
+    // The bytes of codes and scales may not divide into two halves of whole elements.
     expect(minimumBytes(one) - 2 * sets.copiedBytes).toBe(op === 'quantize' ? 4 : 0);
     sets.fill();
     sets.copies[1]?.();
@@ -71,7 +71,7 @@ onGpu('timing on a GPU', () => {
     sets.dispose();
   });
 
-  test('results that are off by a bit are refused', () => {
+  test('refuses results that differ by one bit', () => {
     const one: Case = {
       op: 'backward',
       dtype: 'float32',

@@ -1,4 +1,4 @@
-// What the benchmark computes of times: quantiles, and what has moved since an earlier run.
+// Tests what the benchmark computes from times: quantiles, and what has moved since an earlier run.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ import { quantile, summarize } from '../../bench/measure/statistics';
 import { groupTables, originOf, sectionOf, summaryTable } from '../../scripts/bench-docs';
 
 describe('quantiles', () => {
-  // numpy.quantile of the same.
+  // The expected values are from numpy.quantile.
   test.each([
     [[5], 0.25, 5],
     [[1, 2], 0.5, 1.5],
@@ -30,15 +30,15 @@ describe('quantiles', () => {
     [[1, 2, 4, 8], 0, 1],
     [[1, 2, 4, 8], 1, 8],
     [[0, 10, 20, 30, 40, 50, 60, 70, 80], 0.9, 72],
-  ])('of %j at %d: %d', (sorted, fraction, expected) => {
+  ])('of %j at %d are %d', (sorted, fraction, expected) => {
     expect(quantile(sorted, fraction)).toBeCloseTo(expected, 12);
   });
 
-  test('of nothing are an error', () => {
+  test('of no samples are an error', () => {
     expect(() => quantile([], 0.5)).toThrow('there are no samples');
   });
 
-  test('a summary sorts numbers as numbers, and leaves the samples as they are', () => {
+  test('of a summary sort samples as numbers, and leave them unchanged', () => {
     const samples = [100, 9, 20, 1000];
     expect(summarize(samples)).toEqual({
       median: 60,
@@ -52,7 +52,7 @@ describe('quantiles', () => {
   });
 });
 
-/** Of samples at these distances from a median. */
+/** The spread of samples at these distances from a median. */
 function spread(median: number, quartile: number, range: number): Spread {
   return {
     median,
@@ -63,21 +63,31 @@ function spread(median: number, quartile: number, range: number): Spread {
   };
 }
 
-describe('what has moved', () => {
+describe('a change', () => {
   test.each([
-    ['nothing', spread(100, 1, 2), spread(100, 1, 2), false],
-    ['less than 5%, however steady', spread(104, 0.1, 0.1), spread(100, 0.1, 0.1), false],
-    ['more than 5%, steadily', spread(106, 1, 2), spread(100, 1, 2), true],
-    ['the same downwards', spread(100, 1, 2), spread(106, 1, 2), true],
-    ['quartiles that overlap', spread(110, 6, 20), spread(100, 6, 20), false],
-    ['quartiles within the range of the other', spread(110, 2, 9), spread(100, 2, 9), false],
-    ['ranges that overlap, quartiles beyond them', spread(110, 2, 6), spread(100, 2, 6), true],
-    ['one that spreads over the other', spread(120, 30, 60), spread(100, 1, 1), false],
+    ['is not seen between equal spreads', spread(100, 1, 2), spread(100, 1, 2), false],
+    ['is not seen below 5%, however steady', spread(104, 0.1, 0.1), spread(100, 0.1, 0.1), false],
+    ['is seen above 5%, if steady', spread(106, 1, 2), spread(100, 1, 2), true],
+    ['is seen downwards, too', spread(100, 1, 2), spread(106, 1, 2), true],
+    ['is not seen if quartiles overlap', spread(110, 6, 20), spread(100, 6, 20), false],
+    [
+      'is not seen if quartiles are within the range of the other',
+      spread(110, 2, 9),
+      spread(100, 2, 9),
+      false,
+    ],
+    [
+      'is seen if ranges overlap, but quartiles are beyond them',
+      spread(110, 2, 6),
+      spread(100, 2, 6),
+      true,
+    ],
+    ['is not seen if one spread covers the other', spread(120, 30, 60), spread(100, 1, 1), false],
   ])('%s', (_, now, before, expected) => {
     expect(hasMoved(now, before)).toBe(expected);
   });
 
-  test('a multiple of the limit spreads as both do', () => {
+  test('is measured in multiples of the limit, which spread as both times do', () => {
     expect(multiplesOf(spread(100, 10, 20), spread(50, 10, 30))).toEqual({
       median: 2,
       lowerQuartile: 90 / 60,
@@ -106,7 +116,7 @@ describe('a comparison of reports', () => {
     subject('javascript', 'rival', 1000),
   ]);
 
-  test('is of multiples of the limit: a machine that got slower changes nothing', () => {
+  test('uses multiples of the limit, so a slower machine changes nothing', () => {
     const now = reportOf(8, [
       subject('ours', 'ours', 300),
       subject('copy', 'limit', 150),
@@ -121,7 +131,7 @@ describe('a comparison of reports', () => {
     expect(changes[0]?.ofMultiple).toBe(1);
   });
 
-  test('finds what got slower by itself', () => {
+  test('finds the only subject that got slower', () => {
     const now = reportOf(8, [
       subject('ours', 'ours', 300),
       subject('copy', 'limit', 100),
@@ -168,7 +178,7 @@ describe('a comparison of reports', () => {
     rmSync(folder, { recursive: true });
   });
 
-  test('takes one without units, which the format had not from the beginning', () => {
+  test('accepts a report without units, which early reports lack', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-baseline-'));
     const file = path.join(folder, 'report.json');
     writeFileSync(file, JSON.stringify(before));
@@ -176,7 +186,7 @@ describe('a comparison of reports', () => {
     rmSync(folder, { recursive: true });
   });
 
-  test('compares a cast order with itself, and a run without one with the usual', () => {
+  test('compares a cast order with itself, and takes a missing one for the default', () => {
     const ofOrder = (castOrder: Case['castOrder'] | undefined): Report => ({
       ...before,
       cases: before.cases.map((one) => ({ ...one, castOrder }) as (typeof before.cases)[number]),
@@ -186,7 +196,7 @@ describe('a comparison of reports', () => {
     expect(compareReports(ofOrder('float'), before)).toEqual([]);
   });
 
-  test('leaves out what only one of them has', () => {
+  test('leaves out everything that only one report has', () => {
     expect(compareReports(reportOf(9, before.cases[0]?.subjects ?? []), before)).toEqual([]);
     const other = reportOf(8, [subject('ours plan', 'ours', 1), subject('copy', 'limit', 1)]);
     expect(compareReports(other, before)).toEqual([]);
@@ -205,13 +215,13 @@ describe('the tables of documents', () => {
     subject('tfjs-cpu', 'rival', 400_000),
   ]);
 
-  test('one of few columns, with the fastest package of npm', () => {
+  test('include one with few columns and the fastest npm package', () => {
     expect(summaryTable(report).split('\n').at(-1)).toBe(
       '| forward 8x64 | 2.00 | 2.0 | 50% | 20.0x |  | 4.50x |',
     );
   });
 
-  test('forms of a call in nanoseconds, and as multiples of the first', () => {
+  test('show forms of a call in nanoseconds, and as multiples of the first', () => {
     const subjects = [
       subject('a', 'ours', 200),
       subject('b', 'ours', 301),
@@ -239,7 +249,7 @@ describe('the tables of documents', () => {
     );
   });
 
-  test('other dtypes and orders beside float32, where both were measured', () => {
+  test('compare other dtypes and cast orders with float32 if both were measured', () => {
     const kinds = [
       ['bfloat16', 'llama', 1000],
       ['bfloat16', 'float', 800],
@@ -263,7 +273,7 @@ describe('the tables of documents', () => {
     expect(sectionOf({ ...whole, cases: others })).not.toContain('beside 32');
   });
 
-  test('one of everything, rivals that make memory without need last', () => {
+  test('show all figures, with rivals that allocate without need last', () => {
     const text = groupTables(report.cases);
     expect(text).toContain('### forward, float32, cpu');
     expect(text).toContain('| 8x64 | 2.00 | 1.98–2.02 | 2.0 | 4.1 | copy vector 2T | 50% | 3.00 |');

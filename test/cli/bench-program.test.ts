@@ -1,5 +1,5 @@
 /* @jest-environment ./test/support/shared-realm.ts */
-// The benchmark's command with rivals of the test's own: what it refuses, and what it says then.
+// Tests the benchmark's command with fake rivals: what it refuses, and what it prints.
 
 import { benchCommand } from '../../bench/commands/bench';
 import { run } from '../../bench/program';
@@ -36,13 +36,13 @@ async function bench(args: readonly string[], rivals: readonly Rival[]): Promise
 
 const brief = ['--shapes', '2x8', '--op', 'forward', '--time', '0.05'];
 
-/** What a rival of the test did, and what it gives. */
+/** A fake rival, and the calls that it has received. */
 interface Fake {
   readonly rival: Rival;
   readonly calls: string[];
 }
 
-/** Its y is what `results` says, of the right one, after so many runs. */
+/** A rival whose answers `results` makes, from the right y and the number of runs so far. */
 function fake(name: string, results: (y: Float32Array, runs: number) => Answer): Fake {
   const calls: string[] = [];
   let runs = 0;
@@ -90,7 +90,7 @@ const missing: Rival = {
 };
 
 describe('rivals', () => {
-  test('that are right are in the table, with their versions, and are closed', async () => {
+  test('are in the table with their versions, and are closed', async () => {
     const { rival, calls } = fake('honest', (y) => ({ y }));
     const { code, stdout } = await bench(brief, [rival]);
     expect(code).toBe(0);
@@ -99,7 +99,7 @@ describe('rivals', () => {
     expect(calls).toEqual(['dispose', 'close']);
   });
 
-  test('that lie are refused, before any time is shown, and are closed', async () => {
+  test('are refused before any time is shown if they are wrong, and are closed', async () => {
     const { rival, calls } = fake('liar', (y) => ({ y: y.with(15, 3) }));
     const { code, stdout, stderr } = await bench(brief, [rival]);
     expect([code, stdout]).toEqual([1, '']);
@@ -108,21 +108,21 @@ describe('rivals', () => {
     expect(calls).toEqual(['dispose', 'close']);
   });
 
-  test('that begin to lie while they are timed are refused, too', async () => {
+  test('are refused if they become wrong while they are timed', async () => {
     const { rival } = fake('liar', (y, runs) => ({ y: runs < 3 ? y : y.with(0, NaN) }));
     const { code, stdout, stderr } = await bench(brief, [rival]);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain('liar is wrong at forward 2x8 float32: y at row 0, column 0: NaN');
   });
 
-  test('that compute LayerNorm have to do that', async () => {
+  test('must compute LayerNorm if they say so', async () => {
     const { rival } = fake('layer-norm', (y) => ({ y }));
     const { code, stderr } = await bench(brief, [{ ...rival, computes: 'layer-norm' }]);
     expect(code).toBe(1);
     expect(stderr).toContain('layer-norm is wrong at forward 2x8 float32');
   });
 
-  test('that are not installed are left out, unless they are named: then it says what to do', async () => {
+  test('are left out if they are not installed; named ones say what to install', async () => {
     const { rival, calls } = fake('honest', (y) => ({ y }));
     const leftOut = await bench(brief, [missing, rival]);
     expect(leftOut.code).toBe(0);
@@ -136,7 +136,7 @@ describe('rivals', () => {
     expect(calls.at(-1)).toBe('close');
   });
 
-  test('that are too old are left out, and it says so', async () => {
+  test('are left out with a message if they are too old', async () => {
     const outdated = 'vega is of version 5.33.0, and 6.0.0 or newer is needed';
     const hint = 'npm install vega@6';
     const old = {
@@ -153,13 +153,13 @@ describe('rivals', () => {
     expect(named).toEqual({ code: 1, stdout: '', stderr: message });
   });
 
-  test('are not loaded where they support no case', async () => {
+  test('are not loaded if they support no case', async () => {
     const unable = { ...missing, supports: () => false };
     const { code, stderr } = await bench([...brief, '--rivals', 'all'], [unable]);
     expect([code, stderr]).toEqual([0, 'forward 2x8 float32 cpu\n']);
   });
 
-  test('are not even loaded if none are asked for', async () => {
+  test('are not loaded with --rivals none', async () => {
     const { rival } = fake('honest', (y) => ({ y }));
     const { code, stdout } = await bench([...brief, '--rivals', 'none'], [rival]);
     expect(code).toBe(0);
@@ -167,7 +167,7 @@ describe('rivals', () => {
   });
 });
 
-test('--op quantize has no plan, and there is none of float64', async () => {
+test('--op quantize has no plan, and leaves out float64', async () => {
   const impossible = ['--op', 'quantize,gated', '--dtype', 'float64', '--shapes', '2x8'];
   const none = await bench(impossible, []);
   expect(none.code).toBe(0);
@@ -200,13 +200,13 @@ describe('--cast-order', () => {
       ['--cast-order', 'float'],
       ['float16 float', 'float32'],
     ],
-  ])('%j measures %j', async (more, kinds) => {
+  ])('with %j measures %j', async (more, kinds) => {
     const lines = kinds.map((kind) => `forward 2x8 ${kind} cpu\n`);
     expect(await namesOf('float16,float32', ...more)).toBe(lines.join(''));
   });
 });
 
-describe('wrong usage', () => {
+describe('bench', () => {
   test.each([
     [
       ['--op', 'sideways'],
@@ -224,7 +224,7 @@ describe('wrong usage', () => {
     [['--filter', '('], 'Invalid regular expression'],
     [['--fast'], "unknown option '--fast'"],
     [['fast'], 'too many arguments'],
-  ])('%j', async (args, message) => {
+  ])('refuses %j as wrong usage', async (args, message) => {
     const { code, stdout, stderr } = await bench(args, [missing]);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toContain(message);
@@ -238,14 +238,14 @@ describe('wrong usage', () => {
     [['--baseline', 'no-such.json'], "The baseline 'no-such.json' cannot be read"],
     [['--baseline', 'package.json'], "The baseline 'package.json' is no report"],
     [['--device', 'cuda:9'], '--device must be one of|is not available'],
-  ])('%j is an error', async (args, message) => {
+  ])('fails with %j', async (args, message) => {
     const { code, stdout, stderr } = await bench(args, []);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toMatch(new RegExp(message));
     expect(stderr).not.toContain('    at ');
   });
 
-  test('--help says what there is, and is none', async () => {
+  test('lists rivals, shapes and --op call with --help', async () => {
     const { code, stdout } = await bench(['--help'], [missing]);
     expect(code).toBe(0);
     expect(stdout).toContain('Rivals:\n  missing  of a test (needs vega)\n');

@@ -1,5 +1,5 @@
-// What the benchmark prints: how wide it is, with figures of any machine, and what it says of times that
-// are not to be trusted.
+// Tests what the benchmark prints: its width, with the figures of any machine, and its warning
+// about unreliable times.
 
 import type { CudaDevice } from 'fused-rmsnorm';
 
@@ -29,7 +29,7 @@ function subject(
   };
 }
 
-/** Every rival, in each of its forms, whatever this machine has. */
+/** Every rival in each of its output modes, whatever is installed here. */
 const rivalSubjects = rivals.flatMap(({ name, computes, outputs }) =>
   outputs.map((output) => {
     const isFresh = output === 'fresh' && outputs.length > 1;
@@ -45,7 +45,7 @@ const devices = {
   },
 };
 
-/** A case with all subjects, at so many bytes in a nanosecond. */
+/** A case with all subjects, at `rate` bytes per nanosecond. */
 function resultOf(one: Case, device: keyof typeof devices, rate: number): CaseResult {
   const bytes = minimumBytes(one);
   const { limit, ours } = devices[device];
@@ -87,10 +87,10 @@ const terminal: Stream = { isTTY: true, hasColors: () => true };
 const ops = ['forward', 'backward', 'residual', 'quantize', 'gated'] as const;
 const shapes = Object.values(shapeSets).flatMap((set) => set.shapes);
 const allCases = makeCases(ops, ['float32', 'bfloat16', 'float64'], shapes, ['llama', 'float']);
-const rates = { 'a slow machine': 0.05, 'a fast one': 9000 };
+const rates = { 'a slow machine': 0.05, 'a fast machine': 9000 };
 
-describe.each(Object.entries(rates))('80 columns are enough on %s', (_, rate) => {
-  test.each(['cpu', 'cuda:0'] as const)('for all cases and rivals, %s', (device) => {
+describe.each(Object.entries(rates))('the text on %s fits 80 columns', (_, rate) => {
+  test.each(['cpu', 'cuda:0'] as const)('with all cases and rivals on %s', (device) => {
     const report = { ...empty, cases: allCases.map((one) => resultOf(one, device, rate)) };
     for (const stream of [noTerminal, terminal]) {
       const text = textOf(report, null, stream);
@@ -100,7 +100,7 @@ describe.each(Object.entries(rates))('80 columns are enough on %s', (_, rate) =>
     }
   });
 
-  test('for forms of a call', () => {
+  test('with the forms of a call', () => {
     const subjects = callSubjects().map(({ name }) => subject({ name, role: 'ours' }, 5e4 / rate));
     const copy = subject({ name: 'copy', role: 'limit', computes: 'movement' }, 5);
     const calls = [
@@ -111,7 +111,7 @@ describe.each(Object.entries(rates))('80 columns are enough on %s', (_, rate) =>
     expect(text).toMatch(/^RMSNorm zeroGrad, vjp, backward +[\d.]+ /m);
   });
 
-  test('for a comparison with a baseline, and what is left out', () => {
+  test('with a baseline, and with cases that are left out', () => {
     const cases = allCases.map((one) => resultOf(one, 'cpu', rate));
     const slower = ({ subjects, ...one }: CaseResult): CaseResult => ({
       ...one,
@@ -134,7 +134,7 @@ describe.each(Object.entries(rates))('80 columns are enough on %s', (_, rate) =>
   });
 });
 
-test('80 columns are enough for the traffic of a simulated GPU', () => {
+test('the traffic of a simulated GPU fits 80 columns', () => {
   const traffic = allCases.map((one) => {
     const launch = { kernel: 'kernel', movedBytes: 2 * minimumBytes(one) };
     return {
@@ -149,7 +149,7 @@ test('80 columns are enough for the traffic of a simulated GPU', () => {
   expect(text).toMatch(/^backward 32768x4096 bfloat16 +2 +\d+ +\d+ +4\.00x$/m);
 });
 
-test('columns without room follow in a table below, which names the shapes again', () => {
+test('columns that do not fit follow in a table below, which repeats the shapes', () => {
   const [one] = allCases as [Case];
   const names = ['alpha', 'beta', 'gamma', 'delta', 'epsilon'].map((name) => name.repeat(4));
   const subjects = [
@@ -172,7 +172,7 @@ test('columns without room follow in a table below, which names the shapes again
   ]);
 });
 
-describe('a busy machine', () => {
+describe('the warning about a busy machine', () => {
   const [one] = allCases as [Case];
   const caseOf = (ours: Spread, limit: Spread, rival: Spread): CaseResult => ({
     ...{ ...one, device: 'cpu', sets: 1, minimumBytes: 512 },
@@ -188,14 +188,14 @@ describe('a busy machine', () => {
       .filter((line) => line.includes('Busy'));
   const steady = caseOf(narrow, narrow, wide);
 
-  test('is named if quartiles of ours or of the limit are wider than 20% of their median', () => {
+  test('appears if quartiles of ours or of the limit are wider than 20% of their median', () => {
     const cases = [steady, caseOf(wide, narrow, narrow), caseOf(narrow, wide, narrow), steady];
     expect(lineOf({ ...empty, cases })).toEqual([
       'Busy machine: quartiles of 2 of 4 cases are wider than 20%. Repeat the run.',
     ]);
   });
 
-  test('is not if they are not', () => {
+  test('does not appear if they are narrower', () => {
     expect(lineOf({ ...empty, cases: [steady, caseOf([0.91, 1.1], narrow, narrow)] })).toEqual([]);
   });
 

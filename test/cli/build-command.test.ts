@@ -1,5 +1,5 @@
-// fused-rmsnorm build, with stand-ins for the tools it calls: what it asks them for, and what it says
-// where one is missing or fails. scripts/test-package.sh has it build for real.
+// Tests `fused-rmsnorm build` with stand-ins for the tools that it calls: what it asks of them, and
+// what it says if one is missing or fails. scripts/test-package.sh runs the real build.
 
 import { spawn } from 'node:child_process';
 import {
@@ -36,7 +36,7 @@ afterEach(() => {
 
 let installed = '';
 
-/** The package without an addon, in a folder of this name. */
+/** Installs the package without an addon, in a folder of this name. */
 function install(folder: string): void {
   const modules = path.join(tools, folder, 'node_modules');
   installed = path.join(modules, 'fused-rmsnorm');
@@ -54,7 +54,7 @@ function install(folder: string): void {
 const headerPackages = ['node-addon-api', 'node-api-headers'] as const;
 type HeaderPackage = (typeof headerPackages)[number];
 
-/** Replaces an installed package of headers by one of this version, without headers; or removes it. */
+/** Replaces an installed header package by one with this version but no headers, or removes it. */
 function setVersion(name: HeaderPackage, version?: string): void {
   const folder = path.join(installed, '..', name);
   rmSync(folder);
@@ -63,7 +63,7 @@ function setVersion(name: HeaderPackage, version?: string): void {
   writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, version }));
 }
 
-/** A program that notes its arguments, and fails if the first of them is `failsAt`. */
+/** Adds a program that logs its arguments, and fails if the first of them is `failsAt`. */
 function addTool(name: string, failsAt = '', body = ''): void {
   const file = path.join(tools, name);
   const log = path.join(tools, `${name}.log`);
@@ -80,7 +80,7 @@ function addTool(name: string, failsAt = '', body = ''): void {
   chmodSync(file, 0o755);
 }
 
-/** Checks that it could build what it is asked for, and leaves what a build does. */
+/** Checks that it could build its sources, and leaves the files of a build. */
 const cmake = `
   if (args[0] === '-S') {
     const includes = args.find((arg) => arg.startsWith('-DCMAKE_JS_INC=')).slice(15).split(';');
@@ -98,7 +98,10 @@ const cmake = `
     writeFileSync(args[1] + '/cuda/forward.ptxas.log', '');
   }`;
 
-/** Installs what package.json of the current folder says: from the packages of this checkout. */
+/**
+ * Installs the dependencies in the current folder's package.json, from the packages of this
+ * checkout.
+ */
 const npm = `
   const { private: isPrivate, dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
   if (!isPrivate) throw new Error('package.json');
@@ -116,7 +119,7 @@ function callsOf(name: string): string[][] {
   return lines.map((line) => JSON.parse(line) as string[]);
 }
 
-/** Runs the command, and interrupts it once there is the file `interruptedAt`. */
+/** Runs the command, and interrupts it once the file `interruptedAt` exists. */
 function build(
   args: string[] = [],
   env: NodeJS.ProcessEnv = {},
@@ -174,7 +177,7 @@ test.each([
   expect(readdirSync(temporary)).toEqual([]);
 });
 
-test('compiles no kernels where the package has them', async () => {
+test('compiles no kernels if the package has them', async () => {
   mkdirSync(path.join(installed, 'prebuilds/cuda'), { recursive: true });
   addTool('cmake', '', cmake);
   addTool('a-compiler');
@@ -185,13 +188,13 @@ test('compiles no kernels where the package has them', async () => {
 test.each([
   ['a command with arguments', 'a-compiler g++ -m64', ''],
   ['a command in quotes', '"a-compiler" -O1', ''],
-  ['blanks around it', '  a-compiler  ', ''],
+  ['a command with blanks around it', '  a-compiler  ', ''],
   ['a path with a blank', 'PATH/a compiler', 'a compiler'],
   ['a path in quotes, with arguments', '"PATH/a compiler" -DX="y z"', 'a compiler'],
-  ['nothing, with c++', '', 'c++'],
-  ['nothing, with g++ alone', '', 'g++'],
-  ['nothing, with clang++ alone', '', 'clang++'],
-])('takes for CXX %s', async (_, compiler, name) => {
+  ['empty, with c++ installed', '', 'c++'],
+  ['empty, with only g++ installed', '', 'g++'],
+  ['empty, with only clang++ installed', '', 'clang++'],
+])('finds the compiler if CXX is %s', async (_, compiler, name) => {
   addTool('cmake', '', cmake);
   addTool(name === '' ? 'a-compiler' : name);
   const { end, stderr } = await build([], { CXX: compiler.replace('PATH', tools) });
@@ -204,7 +207,7 @@ test.each([
   ['a-compiler', 'cmake', 'a-compiler -m64', 'The build needs a C++20 compiler'],
   ['c++', 'cmake', '', 'The build needs a C++20 compiler'],
 ])(
-  'says that there is no %s, where there is %s and CXX is %p',
+  'says that %s is missing, if there is %s and CXX is %p',
   async (missing, other, compiler, text) => {
     addTool(other);
     const { end, stderr } = await build([], { CXX: compiler });
@@ -218,7 +221,7 @@ test.each([
 test.each([
   ['-S', "'cmake -S …' failed: see above."],
   ['--build', "'cmake --build …' failed: see above."],
-])('ends where cmake %s fails, and leaves nothing', async (step, text) => {
+])('fails if cmake %s fails, and leaves no files', async (step, text) => {
   addTool('cmake', step);
   addTool('a-compiler');
   const { end, stderr } = await build();
@@ -227,7 +230,7 @@ test.each([
   expect(existsSync(path.join(installed, 'build'))).toBe(false);
 });
 
-describe('without the packages of headers', () => {
+describe('without the header packages', () => {
   const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
     devDependencies: Record<HeaderPackage, string>;
   };
@@ -243,10 +246,10 @@ describe('without the packages of headers', () => {
     ['both are missing', [undefined, undefined]],
     ['the first is missing', [undefined]],
     ['the second is missing', [null, undefined]],
-    ['the first is of a newer major version', ['9.0.0']],
+    ['the first has a newer major version', ['9.0.0']],
     ['the first is too old', ['8.0.0']],
     ['the second is too old', [null, '1.0.0']],
-  ])('npm installs them for this build where %s', async (_, versions) => {
+  ])('lets npm install them for the build if %s', async (_, versions) => {
     versions.forEach((version, i) => {
       if (version !== null) setVersion(headerPackages[i] as HeaderPackage, version);
     });
@@ -268,7 +271,7 @@ describe('without the packages of headers', () => {
   test.each([
     ['there is no npm', undefined, 'npm: '],
     ['npm fails', "console.error('ENOTFOUND'); process.exit(1);", 'ENOTFOUND\n'],
-  ])('says what to do where %s', async (_, body, complaint) => {
+  ])('says what to do if %s', async (_, body, complaint) => {
     setVersion('node-addon-api');
     if (body !== undefined) addTool('npm', '', body);
     const { end, stderr } = await build();
@@ -283,7 +286,7 @@ describe('without the packages of headers', () => {
   });
 });
 
-test('leaves nothing when it is interrupted', async () => {
+test('leaves no files when it is interrupted', async () => {
   const started = path.join(tools, 'started');
   const wait = `if (args[0] === '--build') {
     writeFileSync(${JSON.stringify(started)}, '');
@@ -296,7 +299,7 @@ test('leaves nothing when it is interrupted', async () => {
   expect(readdirSync(temporary)).toEqual([]);
 });
 
-test('builds elsewhere where the temporary folder has an unusual name, too', async () => {
+test('builds in another temporary folder if TMPDIR has an unusual path', async () => {
   const odd = path.join(tools, 'a $b;c');
   mkdirSync(odd);
   addTool('cmake', '', cmake);
@@ -307,6 +310,6 @@ test('builds elsewhere where the temporary folder has an unusual name, too', asy
   expect(readdirSync(odd)).toEqual([]);
 });
 
-test('has no options', async () => {
+test('accepts no options', async () => {
   expect((await build(['--release'])).end).toBe(2);
 });

@@ -1,5 +1,5 @@
-// The programs of examples/, as users run them. They check their results themselves, and end with an
-// exit code other than 0 where one is wrong.
+// Runs the programs of examples/ as users do. They check their own results, and end with an exit
+// code other than 0 if one is wrong.
 
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -10,7 +10,7 @@ import { hasSimulator, simulator } from '../support/processes';
 const root = path.join(__dirname, '../..');
 const tsx = path.join(root, 'node_modules/tsx/dist/cli.mjs');
 
-/** What an example prints; fails if it ends badly. */
+/** The output of an example; rejects if the example fails. */
 async function outputOf(example: string, environment: NodeJS.ProcessEnv = {}): Promise<string> {
   const { stdout } = await promisify(execFile)(
     process.execPath,
@@ -56,14 +56,14 @@ test('worker pool: every request is served, by several workers', async () => {
 });
 
 describe('share device memory', () => {
-  (hasSimulator ? test : test.skip)('both ways, where it is', async () => {
+  (hasSimulator ? test : test.skip)('works both ways, in place', async () => {
     const output = await outputOf('share-device-memory.mts', onSimulator);
     expect(output).toBe(
       '64 rows of theirs, normalised where they are\n64 rows of ours, read by their address\n',
     );
   });
 
-  test('says so where there is no GPU, and ends well', async () => {
+  test('reports that there is no GPU, and succeeds', async () => {
     const output = await outputOf('share-device-memory.mts', withoutGPU);
     expect(output).toMatch(/^There is no GPU to share memory of\. .*\/nowhere/);
   });

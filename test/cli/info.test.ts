@@ -1,4 +1,4 @@
-// What the command `info` finds, for people and as JSON; and the help of all commands.
+// Tests what the command `info` finds, as text and as JSON; and the help of all commands.
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ import { hasSimulator, simulator } from '../support/processes';
 import { cli, root, widthOf } from './program';
 
 describe('info', () => {
-  test('says what runs here, and why no GPU does', async () => {
+  test('reports what runs here, and why there is no GPU', async () => {
     const { end, stdout } = await cli(['info'], { env: { RMSNORM_LIBCUDA: 'no-such-library' } });
     expect(end).toBe(0);
     expect(stdout).toContain(`fused-rmsnorm: ${packageVersion}`);
@@ -38,7 +38,7 @@ describe('info', () => {
     'missing' in pinned ? [] : pinned.command,
     processors > 1 ? 'affinity mask' : 'processors',
   ];
-  pinnedTest(`says where the number of threads comes from${reason}`, async () => {
+  pinnedTest(`reports the source of the thread count${reason}`, async () => {
     const text = async (env: NodeJS.ProcessEnv) => (await cli(['info'], { env, by })).stdout;
     expect(await text({})).toMatch(new RegExp(`^threads: +1 at most \\(${source}\\)$`, 'm'));
     const variable = { RMSNORM_NUM_THREADS: '3' };
@@ -57,7 +57,7 @@ describe('info', () => {
       return JSON.parse(stdout) as Record<string, unknown>;
     };
 
-    test('is one object with the names that docs/benchmarks.md has', async () => {
+    test('is one object with the names in docs/benchmarks.md', async () => {
       const found = await foundBy({ RMSNORM_LIBCUDA: 'no-such-library' });
       const document = readFileSync(path.join(root, 'docs/benchmarks.md'), 'utf8');
       const [, table] = /^\*\*`info --json`\*\*[^]*?\n\n(\|[^]*?)\n\n/m.exec(document) ?? [];
@@ -75,7 +75,7 @@ describe('info', () => {
       });
     });
 
-    onSimulator('has GPUs, and no reason why there are none', async () => {
+    onSimulator('lists GPUs, and no reason why there are none', async () => {
       const found = await foundBy({ RMSNORM_LIBCUDA: simulator, CUDASIM_DEVICES: '2' });
       expect(found['gpusReason']).toBeNull();
       expect(found['gpus']).toMatchObject([
@@ -91,7 +91,7 @@ describe('info', () => {
       expect(Math.min(...Object.values(bytesByArchitecture))).toBeGreaterThan(1000);
     });
 
-    test('has null for kernels that are not there', () => {
+    test('has null for missing kernels', () => {
       const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-info-'));
       expect(findKernels(path.join(folder, 'build/Release/rmsnorm.node'))).toBeNull();
       rmSync(folder, { recursive: true });
@@ -101,7 +101,7 @@ describe('info', () => {
 
 describe('--help', () => {
   test.each([[], ['bench'], ['info'], ['verify'], ['build']])(
-    '%j fits 80 columns, and says the exit codes',
+    'of %j fits 80 columns, and lists the exit codes',
     async (...names) => {
       const { end, stdout } = await cli([...names, '--help']);
       expect(end).toBe(0);

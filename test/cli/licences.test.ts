@@ -1,4 +1,5 @@
-// The licences of the packages that are bundled into the program. test/package has those that ship.
+// Tests the licences of packages that are bundled into the program. test/package tests those that
+// ship.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +15,7 @@ afterEach(() => {
   rmSync(root, { recursive: true });
 });
 
-/** A package with these files. */
+/** Makes a package with these files. */
 function makePackage(name: string, files: Readonly<Record<string, string>>): string {
   const folder = path.join(root, name);
   mkdirSync(folder, { recursive: true });
@@ -23,12 +24,15 @@ function makePackage(name: string, files: Readonly<Record<string, string>>): str
   return folder;
 }
 
-test.each(['LICENSE', 'license', 'LICENCE.md', 'LICENSE-MIT.txt', 'COPYING'])('%s', (file) => {
-  const folder = makePackage('one', { [file]: 'Do what\r\nyou want.\r\n\r\n' });
-  expect(licencesOf([folder])).toBe('one@1.2.3\n\nDo what\nyou want.\n');
-});
+test.each(['LICENSE', 'license', 'LICENCE.md', 'LICENSE-MIT.txt', 'COPYING'])(
+  'a licence is found in %s',
+  (file) => {
+    const folder = makePackage('one', { [file]: 'Do what\r\nyou want.\r\n\r\n' });
+    expect(licencesOf([folder])).toBe('one@1.2.3\n\nDo what\nyou want.\n');
+  },
+);
 
-test('those of several packages stand in the order of their names', () => {
+test('the licences of several packages are in the order of their names', () => {
   const folders = ['b', '@a/c'].map((name) => makePackage(name, { LICENSE: 'Yes.' }));
   expect(licencesOf(folders)).toBe(`@a/c@1.2.3\n\nYes.\n\n${'-'.repeat(80)}\n\nb@1.2.3\n\nYes.\n`);
 });

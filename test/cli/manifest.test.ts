@@ -1,4 +1,4 @@
-// What package.json says to those who install the package, and whether other files agree.
+// Tests package.json as installers of the package see it, and whether other files agree with it.
 
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -15,13 +15,13 @@ interface Manifest {
 const read = (file: string): string => readFileSync(path.join(__dirname, '../..', file), 'utf8');
 const manifest = JSON.parse(read('package.json')) as Manifest;
 
-test("the only peer is the one of the package's own entry fused-rmsnorm/tfjs", () => {
+test('the only peer dependency serves the entry point fused-rmsnorm/tfjs', () => {
   expect(manifest.peerDependencies).toEqual({ '@tensorflow/tfjs-core': '^4.0.0' });
   expect(manifest.peerDependenciesMeta).toEqual({ '@tensorflow/tfjs-core': { optional: true } });
   expect(manifest.optionalDependencies).toBeUndefined();
 });
 
-test('an installation depends on what finds the addon, and on nothing else', () => {
+test('the only dependency is node-gyp-build, which finds the addon', () => {
   expect(Object.keys(manifest.dependencies)).toEqual(['node-gyp-build']);
 });
 
@@ -30,7 +30,7 @@ test.each(['node-addon-api', 'node-api-headers'])('%s has a range of one major v
   expect(manifest.devDependencies[name]).toMatch(/^\^[1-9]\d*\.\d+\.\d+$/);
 });
 
-test('the lock file has the same', () => {
+test('the lock file has the same dependencies', () => {
   const { packages } = JSON.parse(read('package-lock.json')) as {
     packages: Readonly<Record<string, Manifest>>;
   };

@@ -1,4 +1,5 @@
-// Packages that only the benchmark needs: it checks their versions itself. What it says about those that are too old is in bench-cli.test.ts.
+// Tests packages that only the benchmark needs: it checks their versions itself. bench-cli.test.ts
+// has its messages about packages that are too old.
 
 import { importOptional, isOlder } from '../../bench/environment/optional-packages';
 
@@ -13,11 +14,11 @@ test.each([
   ['1.100.0', '1.20.0', false],
   ['2.0.0', '1.20.0', false],
   ['10.0.0', '6.0.0', false],
-])('version %s is older than %s: %p', (version, oldest, expected) => {
+])('isOlder(%s, %s) is %p', (version, oldest, expected) => {
   expect(isOlder(version, oldest)).toBe(expected);
 });
 
-test('packages that are there, and new enough, are loaded', async () => {
+test('installed packages that are new enough are loaded', async () => {
   const loaded = await importOptional(
     ['onnxruntime-node', 'vega'],
     () => Promise.resolve('them'),

@@ -1,5 +1,5 @@
-// scripts/prepare.mjs, with stand-ins for the tools it calls: what `npm run quickstart` and `npm test`
-// build, and what is said where a tool is missing or fails.
+// Tests scripts/prepare.mjs with stand-ins for the tools that it calls: what `npm run quickstart`
+// and `npm test` build, and what they say if a tool is missing or fails.
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -26,7 +26,7 @@ function write(file: string, contents = ''): void {
   writeFileSync(path.join(tree, file), contents);
 }
 
-/** A program that notes its arguments, and then does what `body` says. */
+/** Adds a program that logs its arguments, and then runs `body`. */
 function addTool(name: string, body = ''): void {
   const file = path.join(tools, name);
   const lines = [
@@ -40,7 +40,7 @@ function addTool(name: string, body = ''): void {
   chmodSync(file, 0o755);
 }
 
-/** Makes what npm's scripts build. */
+/** Makes the files that npm's scripts build. */
 const npm = `
   const target = args.at(-1);
   const make = (folder, file, contents) => {
@@ -82,7 +82,7 @@ afterEach(() => {
   rmSync(tree, { recursive: true });
 });
 
-/** Runs it, and returns how it ended and which tools it called. */
+/** Runs the script. Returns how it ended and which tools it called. */
 function prepare(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   rmSync(path.join(tree, 'calls'), { force: true });
   const all = [path.join(tree, 'scripts/prepare.mjs'), ...args];
@@ -96,7 +96,7 @@ function prepare(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   return { status, stderr, calls };
 }
 
-test('the quick start builds the addon alone, once', () => {
+test('the quick start builds only the addon, and only once', () => {
   const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
     scripts: { quickstart: string };
   };
@@ -105,7 +105,7 @@ test('the quick start builds the addon alone, once', () => {
   expect(prepare(['--addon']).calls).toEqual([]);
 });
 
-test('the tests build the rest after it', () => {
+test('the tests build the rest afterwards', () => {
   prepare(['--addon']);
   expect(prepare(['--simulator']).calls).toEqual([
     'npm run --silent build:native',
@@ -114,27 +114,27 @@ test('the tests build the rest after it', () => {
   expect(prepare(['--simulator']).calls).toEqual([]);
 });
 
-test('an edit that changes no addon is not built twice', () => {
+test('an edit that changes no addon is built only once', () => {
   prepare([]);
   const soon = new Date(Date.now() + 60_000);
   for (const name of ['rmsnorm', 'rmsnorm_bench', 'rmsnorm_test']) {
     const built = path.join(tree, `build/Release/${name}.node`);
     utimesSync(built, new Date(0), new Date(0));
   }
-  addTool('npm'); // has nothing to do
+  addTool('npm'); // finds nothing to do
   expect(prepare([]).calls).toEqual(['npm run --silent build:native']);
   expect(prepare([]).calls).toEqual([]);
   utimesSync(path.join(tree, 'csrc/a.cc'), soon, soon);
   expect(prepare([]).calls).toEqual(['npm run --silent build:native']);
 });
 
-describe('what is not installed', () => {
+describe('packages that are not installed', () => {
   beforeEach(() => {
     rmSync(path.join(tree, 'node_modules/.package-lock.json'));
     symlinkSync('/bin/sh', path.join(tools, 'sh'));
   });
 
-  test('is, without downloads of onnxruntime', () => {
+  test('are installed, without downloads of onnxruntime', () => {
     write('build/CMakeCache.txt');
     addTool('npm', `${npm}\nconsole.error(process.env.ONNXRUNTIME_NODE_INSTALL);`);
     const { calls, stderr } = prepare(['--addon']);
@@ -142,7 +142,7 @@ describe('what is not installed', () => {
     expect(stderr).toContain('\nskip\n');
   });
 
-  test('is while what needs none of it is compiled', () => {
+  test('are installed while the code that needs none of them compiles', () => {
     addTool('cmake', "console.error('in between');");
     const { status, calls, stderr } = prepare(['--addon']);
     expect(status).toBe(0);
@@ -155,7 +155,7 @@ describe('what is not installed', () => {
     expect(stderr).not.toContain('in between');
   });
 
-  test('and cannot be, is told once nothing compiles any more', () => {
+  test('are reported as failed only after the compilation has ended', () => {
     addTool('npm', 'process.exit(4);');
     const { status, calls, stderr } = prepare(['--addon']);
     expect([status, calls.length]).toEqual([1, 3]);
@@ -166,7 +166,7 @@ describe('what is not installed', () => {
 describe('the simulated CUDA driver', () => {
   const kernels = ['build/cuda', 'prebuilds/cuda'].map((folder) => [folder] as const);
 
-  test.each(kernels)('is built for kernels in %s, by as many jobs as processors', (folder) => {
+  test.each(kernels)('is built for kernels in %s, with one job for each processor', (folder) => {
     write(`${folder}/forward.0123456789abcdef.fatbin`);
     const { calls } = prepare(['--simulator']);
     expect(calls.slice(2)).toEqual([
@@ -180,7 +180,7 @@ describe('the simulated CUDA driver', () => {
     expect(prepare(['--simulator']).calls.length).toBe(2);
   });
 
-  test.each(['-S', '--build'])('ends with the last lines of CMake where cmake %s fails', (step) => {
+  test.each(['-S', '--build'])('shows the last lines of CMake if cmake %s fails', (step) => {
     write('build/cuda/forward.0123456789abcdef.fatbin');
     const failure = 'CMake Error at CMakeLists.txt:7:\n  Something else is wrong.';
     addTool(
@@ -196,16 +196,16 @@ describe('the simulated CUDA driver', () => {
   });
 });
 
-describe('a tool that is missing', () => {
+describe('a missing tool', () => {
   const needs = 'The native addon needs CMake 3.22 and a C++20 compiler to be built';
 
-  test('cmake', () => {
+  test('is reported if it is cmake', () => {
     rmSync(path.join(tools, 'cmake'));
     const { status, stderr, calls } = prepare(['--addon']);
     expect([status, stderr, calls]).toEqual([1, `${needs}: install cmake.\n`, []]);
   });
 
-  test('a compiler', () => {
+  test('is reported if it is the compiler', () => {
     rmSync(path.join(tools, 'c++'));
     const { status, stderr, calls } = prepare(['--addon']);
     expect([status, stderr, calls]).toEqual([
@@ -215,18 +215,18 @@ describe('a tool that is missing', () => {
     ]);
   });
 
-  test.each(['g++', 'clang++'])('is not missed where there is %s', (name) => {
+  test.each(['g++', 'clang++'])('is not reported if there is %s', (name) => {
     rmSync(path.join(tools, 'c++'));
     addTool(name);
     expect(prepare(['--addon']).status).toBe(0);
   });
 
-  test('is for CMake to tell where CXX names one, with arguments', () => {
+  test('is not looked for if CXX names a compiler, with arguments', () => {
     rmSync(path.join(tools, 'c++'));
     expect(prepare(['--addon'], { CXX: 'ccache g++-13' }).status).toBe(0);
   });
 
-  test('npm', () => {
+  test('is reported if it is npm', () => {
     rmSync(path.join(tools, 'npm'));
     const { status, stderr } = prepare(['--addon']);
     expect(status).toBe(1);

@@ -1,4 +1,4 @@
-// The command line program as it ships: compiled, in a process of its own.
+// Runs the command line program as it ships: compiled, in a separate process.
 
 import { spawn } from 'node:child_process';
 import path from 'node:path';
@@ -16,13 +16,13 @@ export interface Ending {
 interface Settings {
   readonly program?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** A command that runs the program, which its arguments name. */
+  /** A command that runs the program, which is passed as its arguments. */
   readonly by?: readonly string[];
   /** A signal to send as soon as something is written to stderr. */
   readonly signal?: NodeJS.Signals;
 }
 
-/** Runs the program with nothing of the environment but what is said. */
+/** Runs the program. Its environment is PATH and `settings.env`. */
 export function cli(args: readonly string[], settings: Settings = {}): Promise<Ending> {
   const env = { PATH: process.env['PATH'], ...settings.env };
   const node = [process.execPath, settings.program ?? program];
@@ -43,7 +43,7 @@ export function cli(args: readonly string[], settings: Settings = {}): Promise<E
   });
 }
 
-/** The columns that a text takes in a terminal, which shows no codes of colours. */
+/** The columns that a text takes in a terminal, without the codes of colours. */
 export function widthOf(text: string): number {
   return Math.max(
     ...stripVTControlCharacters(text)

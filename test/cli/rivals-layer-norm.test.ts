@@ -1,4 +1,5 @@
-// The native LayerNorm with every instruction set of this processor, by cached and streaming stores.
+// Tests the native LayerNorm with every instruction set of this processor, with cached and
+// streaming stores.
 
 import {
   cpuVariants,
@@ -19,7 +20,7 @@ afterEach(() => {
   setNumThreads(threads);
 });
 
-/** It goes by streaming stores. */
+/** Large enough for streaming stores. */
 const large: readonly [rows: number, hiddenSize: number] = [3333, 1003];
 
 describe.each(cpuVariants())('%s', (name) => {
@@ -29,6 +30,6 @@ describe.each(cpuVariants())('%s', (name) => {
     const one = { op: 'forward', dtype: 'float32', castOrder: 'llama', rows, hiddenSize } as const;
     await expectRight(layerNorm, await layerNorm.load(), one, 'given');
   };
-  test.each([...ragged, large])('%d x %d', (...shape) => check(3, ...shape));
-  test('on one thread', () => check(1, 40, 257));
+  test.each([...ragged, large])('is right for %d x %d', (...shape) => check(3, ...shape));
+  test('is right on one thread', () => check(1, 40, 257));
 });

@@ -5,7 +5,7 @@ import { onnxruntimeRivals } from '../../bench/subjects/rivals/onnxruntime';
 import { MissingRival } from '../../bench/subjects/rivals/rival';
 import { runProgram } from '../support/processes';
 
-// Those of onnxruntime as their own processes load them: what is mocked here is not there.
+// Loads onnxruntime's rivals directly, as their own processes do: a mock does not reach those.
 const served = onnxruntimeRivals.map(({ name }) => name);
 const needy = [
   ...rivals.filter(({ name, packages }) => packages.length > 0 && !served.includes(name)),
@@ -33,7 +33,7 @@ describe.each(needy)('$name', (rival) => {
     jest.resetModules();
   });
 
-  test.each(packages)('without %s', async (missing) => {
+  test.each(packages)('says what to install if %s is missing', async (missing) => {
     mockNotFound(missing);
     const error = await rival.load().catch((error: unknown) => error);
     expect(error).toBeInstanceOf(MissingRival);
@@ -42,7 +42,7 @@ describe.each(needy)('$name', (rival) => {
   });
 });
 
-test('what Node.js says of a package that is not there', async () => {
+test('a package that Node.js does not find makes its rival missing', async () => {
   const { stdout, end } = await runProgram(
     `const { importInstalled } = require('./bench/subjects/rivals/rival');
      importInstalled('it', ['vega', 'onnxruntime-node'], () => import('no-such-package')).catch(
@@ -56,7 +56,7 @@ test('what Node.js says of a package that is not there', async () => {
   );
 });
 
-test('an error of a package that is there is told as it is', async () => {
+test('an error of an installed package is passed on', async () => {
   jest.doMock('onnxruntime-node', () => {
     throw new Error('libonnxruntime.so.1: cannot open shared object file');
   });

@@ -1,5 +1,5 @@
-// The rival in another process: what it computes, by the PyTorch of this machine or, where there is
-// none, by a stand-in of Python alone; and, by the stand-in, what goes wrong.
+// Tests the rival in another process: its results, with PyTorch if this machine has it, otherwise
+// with a stand-in in pure Python. The stand-in also provokes failures.
 
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
@@ -45,7 +45,7 @@ describe(hasPyTorch ? 'PyTorch' : 'the stand-in for PyTorch', () => {
   });
   afterAll(() => loaded.close?.());
 
-  test('tells its version', () => {
+  test('reports its version', () => {
     expect(loaded.version).toMatch(hasPyTorch ? /^2\.\d+/ : '2.99.0+fake');
   });
 
@@ -54,17 +54,17 @@ describe(hasPyTorch ? 'PyTorch' : 'the stand-in for PyTorch', () => {
       .filter((dtype) => pytorch.supports({ ...small, dtype }))
       .map((dtype) => ({ ...small, op, dtype })),
   );
-  // Its 16-bit residual is rounded as ours is, and dweight in their dtype is not float32's.
+  // PyTorch rounds a 16-bit sum as this package does, but a 16-bit dweight is not float32's.
   const checked = kinds.filter(
     ({ op, dtype }) => dtype === 'float32' || (hasPyTorch && op !== 'backward'),
   );
   describe.each(checked)('$op $dtype', (kind) => {
-    test.each(ragged)('%d x %d', (rows, hiddenSize) =>
+    test.each(ragged)('is right for %d x %d', (rows, hiddenSize) =>
       expectRight(pytorch, loaded, { ...kind, rows, hiddenSize }, 'fresh'),
     );
   });
 
-  test('many cases at once', async () => {
+  test('serves many cases at once', async () => {
     const cases = ops.map((op): Case => ({ ...small, op }));
     const prepared = await Promise.all(
       cases.map(async (one) => loaded.prepare(one, makeArrays(one), 'fresh')),
@@ -78,14 +78,14 @@ describe(hasPyTorch ? 'PyTorch' : 'the stand-in for PyTorch', () => {
   });
 });
 
-describe('what goes wrong', () => {
+describe('the rival pytorch', () => {
   const missing = async (): Promise<MissingRival> => {
     const error = await pytorch.load().catch((error: unknown) => error);
     expect(error).toBeInstanceOf(MissingRival);
     return error as MissingRival;
   };
 
-  test('no python3', async () => {
+  test('is missing without python3', async () => {
     setVariable('PATH', '/nowhere');
     const { message } = await missing();
     expect(message).toBe(
@@ -96,13 +96,13 @@ describe('what goes wrong', () => {
   test.each([
     ['broken', 'libtorch.so: cannot open shared object file'],
     ['old', 'PyTorch 2.99.0+fake has no rms_norm'],
-  ])('one that is %s', async (failure, reason) => {
+  ])('is missing if PyTorch is %s', async (failure, reason) => {
     useFake(failure);
     const { hint } = await missing();
     expect(hint).toContain(`pip install torch (${reason})`);
   });
 
-  test('an error of PyTorch is an error of the request, and the next one is answered', async () => {
+  test('rejects a request that fails, and answers the next one', async () => {
     useFake();
     const loaded = await pytorch.load();
     const arrays = makeArrays(small);
@@ -115,7 +115,7 @@ describe('what goes wrong', () => {
     await loaded.close?.();
   });
 
-  test('a crash of the process is an error of what was asked and of all that follows', async () => {
+  test('rejects all requests after a crash of the process', async () => {
     useFake('crash');
     const loaded = await pytorch.load();
     const prepared = await loaded.prepare(small, makeArrays(small), 'fresh');
@@ -124,12 +124,12 @@ describe('what goes wrong', () => {
     await loaded.close?.();
   });
 
-  test('closing leaves no process behind, whatever it was doing', async () => {
+  test('leaves no process behind if it is closed during a request', async () => {
     useFake();
     const before = childrenOf(process.pid);
     const loaded = await pytorch.load();
     const started = childrenOf(process.pid).filter((pid) => !before.includes(pid));
-    expect(started).toHaveLength(2); // and the one that watches it
+    expect(started).toHaveLength(2); // and the shell that watches it
     const prepared = await loaded.prepare(small, makeArrays(small), 'fresh');
     const running = prepared.run(20);
     await loaded.close?.();

@@ -1,4 +1,4 @@
-// Rivals in processes of their own: between two requests those are stopped, and none outlives the
+// Rivals in separate processes: each is stopped between two requests, and none outlives the
 // benchmark, however it ends.
 
 import { spawn } from 'node:child_process';
@@ -19,7 +19,7 @@ const small: Case = {
   ...{ op: 'forward', dtype: 'float32', castOrder: 'llama', rows: 2, hiddenSize: 8 },
 };
 
-/** Of a process, such as 'T' of one that is stopped; 'gone' if there is none. */
+/** The state of a process, such as 'T' if it is stopped; 'gone' if there is no such process. */
 function stateOf(pid: string): string {
   if (!existsSync(`/proc/${pid}/stat`)) return 'gone';
   return /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] ?? '';
@@ -29,7 +29,7 @@ function commandOf(pid: string): string {
   return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
 }
 
-/** Waits, for some seconds at most, until a state is one of those. */
+/** Waits until the state is one of `states`, but only some seconds. Returns the state. */
 async function reached(pid: string, states: readonly string[]): Promise<string> {
   for (let i = 0; i < 500 && !states.includes(stateOf(pid)); ++i) await setTimeout(10);
   return stateOf(pid);
@@ -45,10 +45,10 @@ describe('onnxruntime-node', () => {
     loaded = await onnxruntime.load();
     const started = childrenOf(process.pid).filter((each) => !before.includes(each));
     pid = started.find((each) => commandOf(each).includes('serve-rival')) ?? '';
-    expect(started).toHaveLength(2); // and the one that watches it
+    expect(started).toHaveLength(2); // and the shell that watches it
   });
 
-  test('is stopped between requests, and answers all the same', async () => {
+  test('is stopped between requests, and still answers', async () => {
     expect(await reached(pid, ['T'])).toBe('T');
     const prepared = await loaded.prepare(small, makeArrays(small), 'given');
     expect(await reached(pid, ['T'])).toBe('T');
@@ -59,7 +59,7 @@ describe('onnxruntime-node', () => {
     await prepared.dispose?.();
   });
 
-  test('an error of it is an error of the request, and the next one is answered', async () => {
+  test('rejects a request that fails, and answers the next one', async () => {
     const arrays = makeArrays(small);
     const bad = { ...small, dtype: 'bfloat16' } as const;
     await expect(loaded.prepare(bad, arrays, 'given')).rejects.toThrow(
@@ -76,7 +76,7 @@ describe('onnxruntime-node', () => {
 });
 
 test.each(['SIGKILL', 'SIGTERM', 'SIGINT'] as const)(
-  'ends when the benchmark ends by %s',
+  'a served rival ends when %s ends the benchmark',
   async (signal) => {
     const program = path.join(root, 'dist/bench/cli.js');
     const args = ['bench', '--shapes', '512x4096', '--rivals', 'onnxruntime-node'];
@@ -94,7 +94,7 @@ test.each(['SIGKILL', 'SIGTERM', 'SIGINT'] as const)(
   },
 );
 
-test('a rival that is not known is an error', async () => {
+test('an unknown rival cannot be served', async () => {
   const { end, stdout, stderr } = await cli(['serve-rival', 'nobody']);
   expect([end, stdout, stderr]).toEqual([1, '', "There is no rival 'nobody' to serve.\n"]);
 });

@@ -1,6 +1,6 @@
 /* @jest-environment ./test/support/shared-realm.ts */
-// The rival that is put together of our norm and a loop: its codes are those of the definition, and the
-// benchmark's check takes what it computes.
+// Tests the rival that consists of our norm and a loop: its codes are those of the definition, and
+// its results pass the benchmark's check.
 
 import { makeArrays } from '../../bench/cases/arrays';
 import { dtypes, eps, type Case, type Op } from '../../bench/cases/cases';
@@ -15,7 +15,7 @@ const caseOf = (op: Op, rows: number, hiddenSize: number): Case => {
   return { op, dtype: 'float32', castOrder: 'llama', rows, hiddenSize };
 };
 
-test('takes part where something is fused, in float32', () => {
+test('supports only the fused operations, in float32', () => {
   const ops = ['forward', 'backward', 'residual', 'quantize', 'gated'] as const;
   const kinds = ops.flatMap((op) => dtypes.map((dtype) => ({ ...caseOf(op, 1, 64), dtype })));
   const supported = kinds.filter((one) => unfused.supports(one));
@@ -26,7 +26,7 @@ test('takes part where something is fused, in float32', () => {
 });
 
 describe.each(['quantize', 'gated'] as const)('%s', (op) => {
-  test.each(ragged)('%d x %d', async (rows, hiddenSize) => {
+  test.each(ragged)('is right for %d x %d', async (rows, hiddenSize) => {
     const one = caseOf(op, rows, hiddenSize);
     const arrays = makeArrays(one);
     poison(arrays);
@@ -43,7 +43,7 @@ describe.each(['quantize', 'gated'] as const)('%s', (op) => {
   });
 });
 
-test('a row of zeros has codes of 0, and a number between two codes becomes the even one', async () => {
+test('a row of zeros has codes of 0, and ties are rounded to even', async () => {
   const one = caseOf('quantize', 2, 4);
   const arrays = { ...makeArrays(one), weight: Float32Array.of(127, 2.5, 3.5, -0.5) };
   const x = Float32Array.of(1, 1, 1, 1, 0, 0, 0, 0);

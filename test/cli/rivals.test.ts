@@ -1,5 +1,5 @@
 /* @jest-environment ./test/support/shared-realm.ts */
-// What the benchmark's rivals compute, against the oracle.
+// Tests the results of the benchmark's rivals against the oracle.
 
 import { dtypes } from '../../bench/cases/cases';
 import { rivals } from '../../bench/subjects/rivals';
@@ -8,7 +8,8 @@ import { expectRight, ragged } from '../support/rivals';
 
 const ops = ['forward', 'backward', 'residual'] as const;
 
-// PyTorch, in a process of its own, has rivals-pytorch.test.ts; what is unfused rivals-unfused.test.ts.
+// PyTorch and the unfused rival have their own files: rivals-pytorch.test.ts and
+// rivals-unfused.test.ts.
 const here = rivals.filter(({ name }) => name !== 'pytorch' && name !== 'unfused');
 
 describe.each(here)('$name', (rival) => {
@@ -18,7 +19,7 @@ describe.each(here)('$name', (rival) => {
   });
   afterAll(() => loaded.close?.());
 
-  test('says what it is', () => {
+  test('has a version, a description and an output mode', () => {
     expect(loaded.version).toMatch(/^v?\d+\.\d+/);
     expect(rival.description).not.toBe('');
     expect(rival.outputs.length).toBeGreaterThan(0);
@@ -28,9 +29,9 @@ describe.each(here)('$name', (rival) => {
     .flatMap((op) => dtypes.map((dtype) => ({ op, dtype, castOrder: 'llama' as const })))
     .filter((kind) => rival.supports({ ...kind, rows: 2, hiddenSize: 8 }));
 
-  describe.each(rival.outputs)('output %s', (outputs) => {
+  describe.each(rival.outputs)('with %s outputs', (outputs) => {
     describe.each(supported)('$op $dtype', (kind) => {
-      test.each(ragged)('%d x %d', (rows, hiddenSize) =>
+      test.each(ragged)('is right for %d x %d', (rows, hiddenSize) =>
         expectRight(rival, loaded, { ...kind, rows, hiddenSize }, outputs),
       );
     });

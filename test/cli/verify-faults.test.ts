@@ -1,5 +1,5 @@
 /* @jest-environment ./test/support/shared-realm.ts */
-// What `fused-rmsnorm verify` finds: each test makes something wrong, and reads what is said of it.
+// Tests what `fused-rmsnorm verify` reports: each test introduces a fault.
 
 import { Verifier, WrongAnswer } from '../../bench/cases/verify';
 import type { Addon } from '../../bench/environment/addon';
@@ -22,7 +22,7 @@ const one: CheckedCall = {
   ...{ op: 'forward', dtype: 'bfloat16', rows: 2, hiddenSize: 5 },
 };
 
-describe('a difference', () => {
+describe('findDifference', () => {
   const layout: Layout = { offset: 1, dims: [2, 2], strides: [4, 1] };
   const memory = Uint16Array.of(9, 0x3f80, 0x4000, 9, 9, 0x7fc0, 0x3f80, 9);
   const differenceOf = (index: number, bits: number) => {
@@ -31,14 +31,14 @@ describe('a difference', () => {
     return findDifference('y', { dtype: 'bfloat16', layout, memory }, actual, memory);
   };
 
-  test('has the place, both bit patterns and what they stand for', () => {
+  test('reports the position, the bits and the values of both elements', () => {
     expect(differenceOf(6, 0x3f81)).toEqual({
       ...{ result: 'y', place: 'row 1, column 1', elements: 1 },
       ...{ actual: '0x3f81 (1.0078125)', expected: '0x3f80 (1)' },
     });
   });
 
-  test('may be beside the result, and of the sign of zero', () => {
+  test('finds an element beside the result, and the sign of a zero', () => {
     expect(differenceOf(4, 8)?.place).toBe('element 4 of the memory, beside the result,');
     const zero = { dtype: 'float32', layout: { offset: 0, dims: [1], strides: [1] } } as const;
     const [plus, minus] = [Float32Array.of(0), Float32Array.of(-0)];
@@ -51,7 +51,7 @@ describe('a difference', () => {
     ['int8', [0x7f, 0x80, 0xff, 0], [], '0x7f (127)'],
     ['float8_e4m3', [0x7e, 0xfe, 0x78], [0x7f, 0xff], '0x7f (NaN)'],
     ['float8_e5m2', [0x7c, 0xfc, 0x7b], [0x7d, 0x7f, 0xfe], '0x7f (NaN)'],
-  ] as const)('of codes of %s: which are NaNs', (dtype, numbers, nans, shown) => {
+  ] as const)('treats as NaNs only the NaNs among codes of %s', (dtype, numbers, nans, shown) => {
     const differs = (bits: number) => {
       const of = (code: number) => (dtype === 'int8' ? Int8Array.of(code) : Uint8Array.of(code));
       const expected = of(0x7f);
@@ -64,17 +64,17 @@ describe('a difference', () => {
     for (const bits of nans) expect(differs(bits)).toBeNull();
   });
 
-  test('is none between NaNs, but between a NaN and infinity', () => {
+  test('finds none between NaNs, but one between a NaN and infinity', () => {
     expect(differenceOf(5, 0xffff)).toBeNull();
     expect(differenceOf(5, 0x7f80)).toMatchObject({ expected: '0x7fc0 (NaN)' });
     expect(differenceOf(1, 0x7fc0)).toMatchObject({ place: 'row 0, column 0' });
   });
 });
 
-describe('the calls', () => {
+describe('the checked calls', () => {
   const calls = makeGroups(extents.usual).flatMap((group) => group.calls());
 
-  test('have every choice of every option, in either direction', () => {
+  test('include every choice of every option, forward and backward', () => {
     const all = (['forward', 'backward'] as const).map((op) => {
       const choices = (name: keyof CheckedCall) =>
         [...new Set(calls.filter((call) => call.op === op).map((call) => call[name]))].sort();
@@ -98,7 +98,7 @@ describe('the calls', () => {
     expect(calls.filter((call) => !isPossible(call))).toEqual([]);
   });
 
-  test('have names that tell them apart by all that is not usual', () => {
+  test('have names that mention every unusual option', () => {
     expect(nameOf(one)).toBe('forward 2x5 bfloat16');
     const other = {
       ...one,
@@ -112,7 +112,7 @@ describe('the calls', () => {
     );
   });
 
-  test('quantise from every type in every order, by every scale', () => {
+  test('quantise from every dtype in every cast order, with every kind of scale', () => {
     const quantized = calls.filter(({ quantize }) => quantize !== 'none');
     const distinct = (...names: (keyof CheckedCall)[]) =>
       new Set(quantized.map((call) => names.map((name) => call[name]).join())).size;
@@ -122,7 +122,7 @@ describe('the calls', () => {
     expect(quantized.filter((call) => call.op === 'backward' || call.isInPlace)).toEqual([]);
   });
 
-  test('have the outputs of what is fused', () => {
+  test('have the outputs of fused operations', () => {
     const resultsOf = (call: CheckedCall) =>
       Object.fromEntries(makeOperands(call).results) as Readonly<Record<string, string>>;
     const gated = { ...one, op: 'backward', gate: 'before-norm' } as const;
@@ -138,7 +138,7 @@ describe('the calls', () => {
   });
 
   test.each(['int8', 'float8_e4m3', 'float8_e5m2'] as const)(
-    'of %s have codes that are the largest, and others, by every scale',
+    'have some of the largest codes of %s, and other codes, with every kind of scale',
     (quantize) => {
       const call = { ...one, dtype: 'float32', rows: 40, hiddenSize: 100, quantize } as const;
       for (const scale of ['own', 'bounded', 'static'] as const) {
@@ -153,7 +153,7 @@ describe('the calls', () => {
     },
   );
 
-  test('lie where they say, and hold what they say', () => {
+  test('have the layout, the alignment and the special values that they name', () => {
     const { byName } = makeOperands({
       ...{ ...one, layout: 'batched', alignment: 4, rows: 4, values: 'special', hiddenSize: 4 },
     });
@@ -166,7 +166,7 @@ describe('the calls', () => {
     expect(argumentOf((packed as { layout: Layout }).layout, new Uint16Array(30))).toHaveLength(10);
   });
 
-  test('of rescaled rows have squares that overflow, and that vanish', () => {
+  test('have squares that overflow and squares that underflow if they are rescaled', () => {
     const call = { ...one, dtype: 'float32', rows: 3, values: 'rescaled' } as const;
     const x = makeOperands(call).byName.get('x')?.memory as Float32Array;
     const squares = [0, 1, 2].map((r) => Math.fround((x[5 * r] as number) ** 2));
@@ -174,7 +174,7 @@ describe('the calls', () => {
     expect(squares.filter((square) => square === 0)).toHaveLength(1);
   });
 
-  test('are the ones that the operator makes by itself', () => {
+  test('give the results of rmsNorm', () => {
     const operands = makeOperands({ ...one, dtype: 'float32' });
     const [x, weight] = (['x', 'weight'] as const).map((name) =>
       operands.byName.get(name)?.memory.subarray(0, name === 'x' ? 10 : 5),
@@ -186,7 +186,7 @@ describe('the calls', () => {
 
 type NumberArray = Float32Array | Uint16Array | Int8Array | Uint8Array;
 
-/** Changes the n-th array that is read from the GPU, from 1. */
+/** Changes the n-th array that is read from the GPU, counted from 1. */
 function changeRead(n: number, change: (array: NumberArray) => void): void {
   const toHost = Reflect.get(DeviceBuffer.prototype, 'toHost');
   let left = n;
@@ -201,7 +201,7 @@ function changeRead(n: number, change: (array: NumberArray) => void): void {
 }
 
 onGpu('verify', () => {
-  const device = gpus[0] as CudaDevice; // of the tests, which run if there is one
+  const device = gpus[0] as CudaDevice; // defined whenever these tests run
   const run = (filter: RegExp, addon: Addon = binding) =>
     verify({ device, isThorough: false, filter }, addon, () => undefined);
   const runOnly = async (filter: RegExp, addon?: Addon) => {
@@ -210,7 +210,7 @@ onGpu('verify', () => {
     return groups[0] as GroupResult;
   };
 
-  test('counts the launches of the kernels that a call needs, and of no other', () => {
+  test('counts the launches of the kernels that a call needs, and no others', () => {
     const launched = () =>
       new Map(binding.cuda.launchCounts(0).map(({ kernel, launches }) => [kernel, launches]));
     const before = launched();
@@ -223,7 +223,7 @@ onGpu('verify', () => {
     expect(counted).toEqual([[expect.stringMatching(/^forward_.*f32/), 2]]);
   });
 
-  test('reads how much memory the device has left', () => {
+  test('reads the available memory of the device', () => {
     const before = binding.cuda.availableMemory(0);
     expect(before).toBeLessThanOrEqual(device.totalMemory);
     const buffer = new DeviceBuffer(2 ** 24, 'float32');
@@ -232,7 +232,7 @@ onGpu('verify', () => {
   });
 
   test.each(['graphs, captured and replayed', 'two streams, with events'])(
-    '%s: the second run of a call is compared, too',
+    'compares the second run of a call, too: %s',
     async (name) => {
       const group = makeGroups(extents.usual).find((each) => each.name === name);
       const [first] = group?.calls() as [CheckedCall];
@@ -248,7 +248,7 @@ onGpu('verify', () => {
   );
 
   test.each(['copyTo', 'copyToAsync'] as const)(
-    'promises, page-locked memory: a %s that does nothing is found',
+    'finds a %s that does nothing, with page-locked memory',
     async (name) => {
       jest.spyOn(DeviceBuffer.prototype, name).mockResolvedValueOnce();
       const { findings, errors } = await runOnly(/^promises/);
@@ -256,7 +256,7 @@ onGpu('verify', () => {
     },
   );
 
-  test('a kernel that is not reached is a failure if all groups ran', async () => {
+  test('fails if a kernel is not reached although all groups ran', async () => {
     const complete = {
       ...{ groups: [], images: [], isComplete: true },
       kernels: [{ kernel: 'a', isReached: true }],
@@ -273,7 +273,7 @@ onGpu('verify', () => {
     );
   });
 
-  test('memory that is lost in every round is an error, and in one round is none', async () => {
+  test('reports memory that is lost in every round, but not memory that is lost in some', async () => {
     const soakOf = (available: number[]) =>
       runOnly(/^allocations/, {
         cuda: { ...binding.cuda, availableMemory: () => available.shift() as number },
@@ -284,13 +284,13 @@ onGpu('verify', () => {
     expect(await soakOf([900, 800, 900, 600])).toMatchObject({ errors: [], findings: [] });
   });
 
-  test('allocations: a wrong result is found', async () => {
+  test('finds a wrong result among allocations in random order', async () => {
     changeRead(9, (array) => (array[0] = 12345));
     const { findings } = await runOnly(/^allocations/);
     expect(findings.map(({ difference: { elements } }) => elements)).toEqual([1]);
   });
 
-  test('a code that is off by one is found', async () => {
+  test('finds a code that is off by one', async () => {
     const toHost = Reflect.get(DeviceBuffer.prototype, 'toHost');
     let left = 1;
     jest.spyOn(DeviceBuffer.prototype, 'toHost').mockImplementation(function (
@@ -309,7 +309,7 @@ onGpu('verify', () => {
     expect(findings[0]?.call).toContain('codes of int8');
   });
 
-  test('a CPU that is wrong is found by the formula', async () => {
+  test('finds a wrong CPU by the formula', async () => {
     jest.spyOn(Verifier.prototype, 'check').mockImplementationOnce(() => {
       throw new WrongAnswer('the CPU is wrong at forward 5x100 float32');
     });
@@ -318,7 +318,7 @@ onGpu('verify', () => {
     expect(errors).toEqual(['the CPU is wrong at forward 5x100 float32']);
   });
 
-  test('what the GPU refuses ends the group, and names the call', async () => {
+  test('ends a group at an error of the GPU, and names the call', async () => {
     changeRead(5, () => {
       throw new Error('no more');
     });

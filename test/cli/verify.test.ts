@@ -1,5 +1,5 @@
-// `fused-rmsnorm verify` as it ships, on every GPU there is or on simulated ones: all of it, what it
-// prints, and what it says of a GPU that computes something else.
+// Tests `fused-rmsnorm verify` as it ships, on every GPU or on simulated ones: a complete run, its
+// text, and its report on a GPU with wrong results.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -39,9 +39,9 @@ onEachGpu('verify on $device ($computeCapability)', ({ device, computeCapability
 });
 
 onGpu('verify', () => {
-  const device = gpus[0]?.device ?? 'cuda:0'; // read where there is none, too: the suite is skipped then
+  const device = gpus[0]?.device ?? 'cuda:0'; // also read without a GPU: the suite is then skipped
 
-  test('prints a table of 80 columns, and its groups on stderr', async () => {
+  test('prints a table of 80 columns, and the groups on stderr', async () => {
     const { end, stdout, stderr } = await verify(['--filter', '^(graphs|the CPU)']);
     expect(end).toBe(0);
     expect(widthOf(stdout)).toBeLessThanOrEqual(80);
@@ -53,7 +53,7 @@ onGpu('verify', () => {
     expect(stderr).toBe('the CPU, by the formula\ngraphs, captured and replayed\n');
   });
 
-  test('--json has the names that docs/device.md has', async () => {
+  test('prints JSON with the names in docs/device.md', async () => {
     const report = reportOf(await verify(['--filter', '^the CPU', '--json']));
     const document = readFileSync(path.join(root, 'docs/device.md'), 'utf8');
     const [, table] = /^`verify --json`.*\n\n((?:\|.*\n)+)/m.exec(document) ?? [];
@@ -69,20 +69,20 @@ onGpu('verify', () => {
     [['--filter', 'no such group'], 1, /^No group matches --filter\.\n$/],
     [['--device', 'cpu'], 2, /'cpu' is none of cuda, cuda:N\.\n$/],
     [['--filter', '('], 2, /--filter <regexp>/],
-  ])('%j is refused', async (args, code, message) => {
+  ])('refuses %j', async (args, code, message) => {
     const { end, stdout, stderr } = await verify(args);
     expect([end, stdout]).toEqual([code, '']);
     expect(stderr).toMatch(message);
   });
 
-  describe('of a GPU that is wrong', () => {
+  describe('for a wrong GPU', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-verify-'));
     afterAll(() => {
       rmSync(folder, { recursive: true });
     });
 
     test('names the call, its kernel and the first element that differs', async () => {
-      // One bit of the last of three float16 results that come from the GPU.
+      // Flips one bit in the third float16 result that comes from the GPU.
       const hook = path.join(folder, 'wrong.cjs');
       writeFileSync(
         hook,
@@ -108,7 +108,7 @@ onGpu('verify', () => {
     test('says what failed', async () => {
       const fail = 'cuLaunchKernel@7:CUDA_ERROR_LAUNCH_FAILED';
       const { end, stdout } = await verify(['--filter', '^forward'], { CUDASIM_FAIL: fail });
-      // A real GPU takes no notice.
+      // A real GPU ignores CUDASIM_FAIL.
       const isSimulated = gpus[0]?.name.startsWith('cudasim');
       expect(end).toBe(isSimulated ? 1 : 0);
       if (isSimulated) expect(stdout).toMatch(/forward, one tile[^:]*: forward [^]*LAUNCH_FAILED/);
@@ -116,13 +116,13 @@ onGpu('verify', () => {
   });
 });
 
-test('without a GPU it says why there is none', async () => {
+test('verify says why there is no GPU', async () => {
   const { end, stdout, stderr } = await cli(['verify'], { env: { RMSNORM_LIBCUDA: 'no-such' } });
   expect([end, stdout]).toEqual([1, '']);
   expect(stderr).toMatch(/^CUDA is not available: .*'no-such'.*\n$/);
 });
 
-test('the version of the driver is read from where NVIDIA tells it', () => {
+test("the version of the driver is read from NVIDIA's file", () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-driver-'));
   const file = path.join(folder, 'version');
   const versions = ['for x86_64  580.65.06  Release', ' 450.80.02  Wed', 'without one'].map(

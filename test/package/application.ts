@@ -1,4 +1,4 @@
-// Applications that have the packed package installed: each test makes its own, as a user would.
+// Applications with the packed package installed: each test makes its own, as a user would.
 
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,10 +11,10 @@ function fromEnvironment(name: string): string {
   return value;
 }
 
-/** A node_modules with the package and what it depends on, as npm has installed the tarball. */
+/** The node_modules where npm has installed the tarball: the package and its dependencies. */
 const installed = path.join(fromEnvironment('RMSNORM_APPLICATION'), 'node_modules');
 
-/** The package in it. */
+/** The package in that node_modules. */
 export const installedPackage = path.join(installed, 'fused-rmsnorm');
 
 /** A node_modules with the packages of tools/package.json. */
@@ -30,15 +30,15 @@ export const runtimes = {
   deno: path.join(tools, '@deno/linux-x64-glibc/deno'),
 } as const;
 
-/** The packages of the checkout. */
+/** The node_modules of the checkout. */
 export const checkout = path.join(__dirname, '../../node_modules');
 
-/** The program of one of them. */
+/** The program of one of the checkout's packages. */
 export function developmentTool(name: string): string {
   return path.join(checkout, '.bin', name);
 }
 
-/** Programs that use the package, by how they load it, and what they print. */
+/** Programs that use the package, by how they load it. Each prints `printed`. */
 const programs = {
   'app.cjs': `const { devices, rmsNorm } = require('fused-rmsnorm');`,
   'app.mjs': `import { devices, rmsNorm } from 'fused-rmsnorm';`,
@@ -56,7 +56,7 @@ export const printed = '0.8485 1.1314 true\n';
 
 const folders: string[] = [];
 
-/** A new folder with these files, by their paths in it. */
+/** Makes a folder with these files, by their paths in it. */
 export function makeFolder(files: Readonly<Record<string, string>> = {}): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-'));
   folders.push(folder);
@@ -67,7 +67,7 @@ export function makeFolder(files: Readonly<Record<string, string>> = {}): string
   return folder;
 }
 
-/** A new folder with the programs, these files, and the package in its node_modules. */
+/** Makes a folder with the programs, these files, and the package in its node_modules. */
 export function makeApplication(files: Readonly<Record<string, string>> = {}): string {
   const ours = Object.entries(programs).map(([name, load]) => [name, `${load}${use}`] as const);
   const folder = makeFolder({ ...Object.fromEntries(ours), ...files });
@@ -75,12 +75,12 @@ export function makeApplication(files: Readonly<Record<string, string>> = {}): s
   return folder;
 }
 
-/** Removes the folders that were made so far. */
+/** Removes all folders that have been made. */
 export function removeFolders(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 }
 
-/** Copies the addons and kernels of the package to a folder, as the package's own advice says. */
+/** Copies the addons and kernels of the package to a folder, as the package's error message advises. */
 export function addPrebuilds(folder: string): void {
   cpSync(path.join(installedPackage, 'prebuilds'), path.join(folder, 'prebuilds'), {
     recursive: true,
@@ -102,7 +102,7 @@ export interface Ending {
   readonly stderr: string;
 }
 
-/** Runs a command in a folder. Of the environment it has what is named, and PATH. */
+/** Runs a command in a folder. Its environment is PATH, HOME, NO_COLOR and `environment`. */
 export function run(
   folder: string,
   command: string,
@@ -118,14 +118,14 @@ export function run(
   return { end: signal ?? status, stdout, stderr };
 }
 
-/** Runs it, and throws unless it ends well. Returns what it prints. */
+/** Runs a command, and throws unless it succeeds. Returns its stdout. */
 export function outputOf(...call: Parameters<typeof run>): string {
   const { end, stdout, stderr } = run(...call);
   if (end === 0) return stdout;
   throw new Error(`${call[1]} ${call[2].join(' ')}: ended by ${String(end)}\n${stdout}${stderr}`);
 }
 
-/** Runs what cannot load the addon. Returns what it says. */
+/** Runs a command that cannot load the addon. Returns its stderr. */
 export function failureOf(...call: Parameters<typeof run>): string {
   const { end, stderr } = run(...call);
   expect(end).toBe(1);

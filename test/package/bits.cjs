@@ -1,9 +1,9 @@
-// The bits of some calls, as hashes: what the package must give on every platform. Plain JavaScript
-// without dependencies, so that it runs wherever Node.js does.
+// The bits of some calls, as hashes, which are the same on every platform. Only JavaScript without
+// dependencies, so that it runs wherever Node.js does.
 
 const { createHash } = require('node:crypto');
 
-/** Numbers from -4 to 4 with 12 bits after the point: exact in float32, and the same everywhere. */
+/** Numbers from -4 to 4 with 12 fractional bits: exact in float32, and the same everywhere. */
 function numbers(seed, length) {
   let state = seed;
   return Float64Array.from({ length }, () => {
@@ -24,8 +24,8 @@ const cases = [
 ];
 
 /**
- * Forward and backward of all cases: a hash of the results for each, by the case's name.
- * `lib` is the package; devices that are GPUs have no float64.
+ * Computes forward and backward of all cases. Returns a hash of the results by each case's name.
+ * `lib` is the package. GPUs have no float64, so they skip it.
  */
 function bitsOf(lib, device = 'cpu') {
   const { rmsNorm, toBFloat16, toFloat16 } = lib;

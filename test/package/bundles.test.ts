@@ -1,5 +1,5 @@
-// The package traced, bundled and made part of a single executable: what comes out runs elsewhere, or
-// says what to do there.
+// Tests the package traced, bundled and made part of a single executable: the result runs
+// elsewhere, or says what to do there.
 
 import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -41,19 +41,19 @@ function moved(from: string, files: readonly string[]): string {
   return to;
 }
 
-/** Bundles a program of the folder into the file `out` of it. */
+/** Bundles a program of the folder into its file `out`. */
 function esbuild(name: string, out: string, ...options: readonly string[]): void {
   const args = [name, '--bundle', '--platform=node', `--outfile=${out}`, ...options];
   outputOf(folder, developmentTool('esbuild'), args);
 }
 
-test('there are addons and kernels to look for', () => {
+test('the package contains addons and kernels', () => {
   expect(prebuilt.filter((name) => name.endsWith('.fatbin')).length).toBeGreaterThan(4);
   expect(prebuilt.filter((name) => name.endsWith('.node')).length).toBeGreaterThan(2);
 });
 
 describe('@vercel/nft', () => {
-  test.each(programNames)('traces %s to the addons and kernels', (name) => {
+  test.each(programNames)('finds the addons and kernels of %s', (name) => {
     const printedList = outputOf(folder, developmentTool('nft'), ['print', name]);
     const files = printedList.split('\n').filter((line) => /^(app|node_modules)/.test(line));
     const ours = files.flatMap((file) => file.split('node_modules/fused-rmsnorm/')[1] ?? []);
@@ -62,7 +62,7 @@ describe('@vercel/nft', () => {
     expect(outputOf(moved(folder, files), process.execPath, [name])).toBe(printed);
   });
 
-  test('traces an addon that was built here', () => {
+  test('finds an addon that was built here', () => {
     const application = makeApplication();
     const built = path.join(application, 'node_modules/fused-rmsnorm/build/Release/rmsnorm.node');
     mkdirSync(path.dirname(built), { recursive: true });
@@ -74,7 +74,7 @@ describe('@vercel/nft', () => {
 });
 
 describe('@vercel/ncc', () => {
-  test.each(programNames)('takes along the addons and kernels of %s', (name) => {
+  test.each(programNames)('copies the addons and kernels of %s', (name) => {
     outputOf(folder, developmentTool('ncc'), ['build', name, '-o', `ncc/${name}`]);
     const output = path.join(folder, 'ncc', name);
     const entry = `index${path.extname(name)}`;
@@ -84,7 +84,7 @@ describe('@vercel/ncc', () => {
 });
 
 describe('esbuild', () => {
-  test.each(programNames)('makes CommonJS of %s, to run beside prebuilds', (name) => {
+  test.each(programNames)('bundles %s as CommonJS, which runs beside prebuilds', (name) => {
     esbuild(name, 'esbuild/dist/app.cjs', '--format=cjs');
     const output = moved(path.join(folder, 'esbuild'), ['dist']);
     expect(failureOf(output, process.execPath, ['dist/app.cjs'])).toContain(external);
@@ -95,17 +95,17 @@ describe('esbuild', () => {
   test.each([
     ['cjs', 'external.cjs'],
     ['esm', 'external.mjs'],
-  ])('leaves the package where it is, as %s', (format, entry) => {
+  ])('leaves the package external, as %s', (format, entry) => {
     esbuild('app.mjs', entry, `--format=${format}`, '--external:fused-rmsnorm');
     expect(outputOf(folder, process.execPath, [entry])).toBe(printed);
   });
 
-  test('does not load the addon of another package that was copied there, too', () => {
+  test('does not load the addon of another package from the same folder', () => {
     esbuild('app.cjs', 'esbuild/dist/app.cjs', '--format=cjs');
     const output = moved(path.join(folder, 'esbuild'), ['dist']);
     const foreign = path.join(output, 'build/Release/another.node');
     mkdirSync(path.dirname(foreign), { recursive: true });
-    // It would load, and is of this very version.
+    // It would load, and has the same version.
     copyFileSync(path.join(installedPackage, 'prebuilds/linux-x64/rmsnorm.glibc.node'), foreign);
     const text = failureOf(output, process.execPath, ['dist/app.cjs']);
     expect(text).toContain(`- ${foreign}: it is the addon of another package`);
@@ -114,7 +114,7 @@ describe('esbuild', () => {
   });
 });
 
-describe('a bundle of modules', () => {
+describe('a bundle of ES modules', () => {
   const bundlers: Readonly<Record<string, (out: string) => void>> = {
     esbuild: (out) => {
       esbuild('app.mjs', out, '--format=esm');
@@ -128,12 +128,15 @@ describe('a bundle of modules', () => {
     },
   };
 
-  test.each(Object.entries(bundlers))('of %s takes the package where it runs', (name, bundle) => {
-    bundle(`${name}/app.mjs`);
-    expect(outputOf(folder, process.execPath, [`${name}/app.mjs`])).toBe(printed);
-    const output = moved(path.join(folder, name), ['app.mjs']);
-    expect(failureOf(output, process.execPath, ['app.mjs'])).toContain(external);
-  });
+  test.each(Object.entries(bundlers))(
+    'by %s loads the package that is installed where it runs',
+    (name, bundle) => {
+      bundle(`${name}/app.mjs`);
+      expect(outputOf(folder, process.execPath, [`${name}/app.mjs`])).toBe(printed);
+      const output = moved(path.join(folder, name), ['app.mjs']);
+      expect(failureOf(output, process.execPath, ['app.mjs'])).toContain(external);
+    },
+  );
 });
 
 describe('webpack', () => {
@@ -153,20 +156,23 @@ describe('webpack', () => {
     outputOf(folder, process.execPath, ['webpack.cjs']);
   };
 
-  test.each(programNames)('makes of %s what says that the package must be external', (name) => {
-    webpack(name, '');
-    const output = moved(path.join(folder, 'webpack'), ['app.cjs']);
-    expect(failureOf(output, process.execPath, ['app.cjs'])).toContain(external);
-  });
+  test.each(programNames)(
+    'makes of %s a bundle that asks for the package to be external',
+    (name) => {
+      webpack(name, '');
+      const output = moved(path.join(folder, 'webpack'), ['app.cjs']);
+      expect(failureOf(output, process.execPath, ['app.cjs'])).toContain(external);
+    },
+  );
 
-  test.each(programNames)('leaves the package of %s where it is', (name) => {
+  test.each(programNames)('leaves the package external for %s', (name) => {
     webpack(name, "externals: { 'fused-rmsnorm': 'commonjs fused-rmsnorm' },");
     expect(outputOf(folder, process.execPath, ['webpack/app.cjs'])).toBe(printed);
   });
 });
 
 describe('a single executable', () => {
-  /** Made of app.cjs, whose bundle is in the folder as bundle.cjs. */
+  /** Each makes an executable of app.cjs, whose bundle is bundle.cjs in the folder. */
   const makers: Readonly<Record<string, (from: string, program: string) => void>> = {
     'node 20': (from, program) => {
       injectBlob(from, program, runtimes.node);
@@ -191,7 +197,7 @@ describe('a single executable', () => {
     ]);
   }
 
-  test.each(Object.entries(makers))('of %s runs beside prebuilds', (_, make) => {
+  test.each(Object.entries(makers))('by %s runs beside prebuilds', (_, make) => {
     esbuild('app.cjs', 'bundle.cjs', '--format=cjs');
     const output = makeFolder();
     make(folder, path.join(output, 'app'));

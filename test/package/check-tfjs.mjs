@@ -1,4 +1,4 @@
-// Whether fused-rmsnorm/tfjs works on the tensors of @tensorflow/tfjs-core.
+// Checks that fused-rmsnorm/tfjs works on the tensors of @tensorflow/tfjs-core.
 
 import assert from 'node:assert/strict';
 

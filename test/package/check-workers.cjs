@@ -1,5 +1,5 @@
-// Whether the package works in worker threads: in one that ends by itself, in several at once, and in
-// one that is terminated with calls in flight.
+// Checks that the package works in worker threads: in several at once that end by themselves, and
+// in some that are terminated with calls in flight.
 
 const assert = require('node:assert/strict');
 const { once } = require('node:events');

@@ -1,5 +1,5 @@
-// node check.cjs [--gpu]: whether the installed package computes the expected bits, on every CPU
-// variant that this machine has, or with --gpu on its GPUs.
+// node check.cjs [--gpu]: checks that the installed package computes the expected bits, with every
+// CPU variant of this machine, or with --gpu on its GPUs.
 
 const assert = require('node:assert/strict');
 

@@ -1,4 +1,4 @@
-// Whether `import` gives what `require` gives.
+// Checks that `import` gives the same exports as `require`.
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';

@@ -1,5 +1,5 @@
-// What an installation consists of: how many packages, how many bytes, and documents whose links lead
-// to what is there.
+// Tests what an installation consists of: how many packages, how many bytes, and documents whose
+// links lead to existing targets.
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
@@ -15,7 +15,7 @@ test('npm installs two packages', () => {
   expect(names.sort()).toEqual(['fused-rmsnorm', 'node-gyp-build']);
 });
 
-test('they have at most 10.5 MB together', () => {
+test('the packages have at most 10.5 MB together', () => {
   const names = readdirSync(installed, { recursive: true }) as string[];
   const sizes = names
     .map((name) => statSync(path.join(installed, name)))
@@ -48,7 +48,7 @@ function linksOf(document: string): { file: string; anchor: string }[] {
     });
 }
 
-/** The anchors of a document: those it has itself, and those that readers make of its headings. */
+/** The anchors of a document: its own, and those that viewers make from its headings. */
 function anchorsOf(document: string): Set<string> {
   const text = textOf(document);
   const own = Array.from(text.matchAll(/<a id="([^"]+)">/g), ([, id]) => String(id));
@@ -65,7 +65,7 @@ function anchorsOf(document: string): Set<string> {
   return new Set([...own, ...made]);
 }
 
-test('the documents are there, the API reference among them', async () => {
+test('the documents include the API reference', async () => {
   const written = ['README.md', 'CHANGELOG.md', 'docs/migration.md', 'docs/design.md'];
   expect(documents).toEqual(expect.arrayContaining([...written, 'docs/api/index.md']));
   const reference = textOf('docs/api/index.md');
@@ -76,14 +76,14 @@ test('the documents are there, the API reference among them', async () => {
   expect(textOf('docs/api/tfjs.md')).toContain('### rmsNorm()');
 });
 
-test('the README links to each of them, and to the examples', () => {
+test('the README links to all documents, and to the examples', () => {
   const links = linksOf('README.md').map(({ file }) => file);
   const own = documents.filter((name) => path.dirname(name) === 'docs');
   const others = ['docs/api/index.md', 'docs/benchmarks.svg', 'examples', 'CHANGELOG.md'];
   expect(links).toEqual(expect.arrayContaining([...own, ...others]));
 });
 
-test.each(documents)('links of %s lead to what is in the package', (document) => {
+test.each(documents)('all links of %s lead to the contents of the package', (document) => {
   const broken = linksOf(document).filter(({ file, anchor }) => {
     if (file.startsWith('..') || !existsSync(path.join(folder, file))) return true;
     return anchor !== '' && !anchorsOf(file).has(anchor);

@@ -1,5 +1,6 @@
-// What an editor shows of the installed package: the documentation of each function under the cursor,
-// and the names of all options inside of braces. TypeScript's language service is asked, as editors do.
+// Tests what an editor shows of the installed package: the documentation of each function under the
+// cursor, and the names of all options inside braces. Asks TypeScript's language service, as
+// editors do.
 
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -103,25 +104,28 @@ beforeAll(() => {
 });
 afterAll(removeFolders);
 
-test.each(Object.entries(hovers))('hover: %s', (line, text) => {
+test.each(Object.entries(hovers))('hovering shows the documentation: %s', (line, text) => {
   const info = service.getQuickInfoAtPosition(file, (positions.get(line) as number) - 1);
   expect(ts.displayPartsToString(info?.documentation)).toContain(text);
 });
 
-test.each(Object.entries(completions))('completion: %s', (line, names) => {
-  const position = positions.get(line) as number;
-  const found = service.getCompletionsAtPosition(file, position, {})?.entries ?? [];
-  expect(found.map(({ name }) => name).sort()).toEqual([...names].sort());
-  for (const { name } of found) {
-    const entry = service.getCompletionEntryDetails(
-      file,
-      position,
-      name,
-      {},
-      undefined,
-      {},
-      undefined,
-    );
-    expect(ts.displayPartsToString(entry?.documentation)).not.toBe('');
-  }
-});
+test.each(Object.entries(completions))(
+  'completion lists all options with their documentation: %s',
+  (line, names) => {
+    const position = positions.get(line) as number;
+    const found = service.getCompletionsAtPosition(file, position, {})?.entries ?? [];
+    expect(found.map(({ name }) => name).sort()).toEqual([...names].sort());
+    for (const { name } of found) {
+      const entry = service.getCompletionEntryDetails(
+        file,
+        position,
+        name,
+        {},
+        undefined,
+        {},
+        undefined,
+      );
+      expect(ts.displayPartsToString(entry?.documentation)).not.toBe('');
+    }
+  },
+);

@@ -1,4 +1,4 @@
-// The examples that ship, copied out of the package into an application, as its users run them.
+// Tests the examples that ship: copies them from the package into an application, as users do.
 
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,7 +18,7 @@ import {
 
 const examples = path.join(installedPackage, 'examples');
 
-/** What each prints. */
+/** A text that each example prints. */
 const programs: Readonly<Record<string, string>> = {
   'train.mts': hasSimulator ? 'the same losses and weights, to the bit\n' : 'it reads: each row',
   'training.mts': 'at last\n',
@@ -29,7 +29,7 @@ const programs: Readonly<Record<string, string>> = {
 const server = 'server.mts';
 const parts = ['layers.mts', 'matmul.onnx', 'norm-worker.mjs', 'random.mts'];
 
-/** What they import beside the package, and where that is installed. */
+/** The packages that they import besides this one, and where those are installed. */
 const packages = {
   fastify: tools,
   koffi: checkout,
@@ -49,18 +49,18 @@ beforeAll(() => {
 });
 afterAll(removeFolders);
 
-test('all of them are run here', () => {
+test('every example is tested', () => {
   const names = [...Object.keys(programs), server, ...parts];
   expect(readdirSync(examples).sort()).toEqual(names.sort());
 });
 
-test.each(Object.entries(programs))('%s', (name, text) => {
+test.each(Object.entries(programs))('%s succeeds', (name, text) => {
   const environment = { RMSNORM_LIBCUDA: hasSimulator ? simulator : '/nowhere' };
   const args = [path.join('examples', name)];
   expect(outputOf(application, developmentTool('tsx'), args, environment)).toContain(text);
 });
 
-test('they compile under strict settings, and so do the types of the package', () => {
+test('the examples and the types of the package compile under strict settings', () => {
   const names = readdirSync(examples).filter((name) => name.endsWith('.mts'));
   const config = {
     compilerOptions: {
@@ -119,15 +119,15 @@ describe(server, () => {
   });
 
   test.each([
-    ['a row too short', [[1, 2]]],
+    ['a row that is too short', [[1, 2]]],
     ['no rows', []],
-    ['too many', rowsOf(65)],
-    ['a text', [['x']]],
+    ['too many rows', rowsOf(65)],
+    ['a row of text', [['x']]],
   ])('refuses %s', async (_, body) => {
     expect((await post(body)).status).toBe(400);
   });
 
-  test('ends when it is told to', async () => {
+  test('ends with exit code 0 on SIGTERM', async () => {
     running.kill('SIGTERM');
     expect(await once(running, 'exit')).toEqual([0, null]);
   });

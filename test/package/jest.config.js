@@ -1,4 +1,5 @@
-// The tests of the package as users get it: scripts/test-package.sh packs and installs it, and runs them.
+// Tests the package as users install it: scripts/test-package.sh packs and installs it, and runs
+// them.
 
 const base = require('../../jest.config.js');
 

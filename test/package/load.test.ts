@@ -1,4 +1,4 @@
-// Whether the installed package loads in every runtime, and what is said where it must not.
+// Tests that the installed package loads in every runtime, and what it says if it cannot load.
 
 import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -31,25 +31,25 @@ describe.each(Object.entries(runtimes))('%s', (runtime, command) => {
   });
 });
 
-describe('Node.js with', () => {
+describe('Node.js', () => {
   test.each([
     '--frozen-intrinsics',
     '--disallow-code-generation-from-strings',
     '--preserve-symlinks',
-  ])('%s', (flag) => {
+  ])('runs the programs with %s', (flag) => {
     expect(outputOf(folder, process.execPath, [flag, 'app.cjs'])).toBe(printed);
     expect(outputOf(folder, process.execPath, [flag, 'app.mjs'])).toBe(printed);
   });
 });
 
 describe('Deno', () => {
-  test('needs --allow-read and --allow-ffi alone', () => {
+  test('needs only --allow-read and --allow-ffi', () => {
     const args = [...deno, '--allow-read', '--allow-ffi', 'app.cjs'];
     expect(outputOf(folder, runtimes.deno, args)).toBe(printed);
   });
 
   test.each([[['--allow-read']], [['--allow-read', '--allow-env', '--allow-sys']]])(
-    'says what is missing with %j',
+    'says which permissions are missing with %j',
     (flags) => {
       const stderr = failureOf(folder, runtimes.deno, [...deno, ...flags, 'app.cjs']);
       expect(stderr).toContain('run again with the --allow-ffi flag');
@@ -66,19 +66,22 @@ describe('the permission model of Node.js', () => {
   };
   const cases = Object.entries(permission) as [keyof typeof permission, string][];
 
-  test.each(cases)('allows to read the application alone, and addons: %s', (runtime, flag) => {
-    const args = [flag, `--allow-fs-read=${folder}/*`, '--allow-addons', 'app.cjs'];
-    const { end, stdout, stderr } = run(folder, runtimes[runtime], args);
-    expect({ end, stdout, stderr }).toMatchObject({ end: 0, stdout: printed });
-  });
+  test.each(cases)(
+    'lets the package run with access to only the application and addons: %s',
+    (runtime, flag) => {
+      const args = [flag, `--allow-fs-read=${folder}/*`, '--allow-addons', 'app.cjs'];
+      const { end, stdout, stderr } = run(folder, runtimes[runtime], args);
+      expect({ end, stdout, stderr }).toMatchObject({ end: 0, stdout: printed });
+    },
+  );
 
-  test.each(cases)('allows no addons: %s', (runtime, flag) => {
+  test.each(cases)('causes a message about --allow-addons: %s', (runtime, flag) => {
     const args = [flag, `--allow-fs-read=${folder}/*`, 'app.cjs'];
     const stderr = failureOf(folder, runtimes[runtime], args);
     expect(stderr).toContain('give it --allow-addons');
   });
 
-  test.each(cases)('forbids to read the addons: %s', (runtime, flag) => {
+  test.each(cases)('causes a message about --allow-fs-read: %s', (runtime, flag) => {
     const allowed = [
       'app.cjs',
       'node_modules/fused-rmsnorm/dist/*',
@@ -94,7 +97,7 @@ describe('the permission model of Node.js', () => {
   });
 });
 
-test('a file system that is mounted noexec', () => {
+test('the error names a file system that is mounted noexec', () => {
   const mount = `mount --bind . . && mount -o remount,noexec,bind . && cd "$PWD" && exec "$0" app.cjs`;
   const stderr = failureOf(folder, 'unshare', ['--mount', 'sh', '-c', mount, process.execPath]);
   expect(stderr).toContain('failed to map segment from shared object');
@@ -103,7 +106,7 @@ test('a file system that is mounted noexec', () => {
   expect(stderr).not.toContain('fused-rmsnorm build');
 });
 
-test('a copy of the package without its prebuilds', () => {
+test('the error says that the prebuilds are missing', () => {
   const other = makeApplication();
   const prebuilds = path.join(other, 'node_modules/fused-rmsnorm/prebuilds');
   rmSync(prebuilds, { recursive: true });

@@ -1,4 +1,4 @@
-// The program fused-rmsnorm as it ships: one file, with the packages in it that only it needs.
+// Tests the program fused-rmsnorm as it ships: one file, with the packages that only it needs.
 
 import { readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
@@ -12,7 +12,7 @@ afterAll(removeFolders);
 const folder = path.join(installedPackage, 'dist/bench');
 const bundle = readFileSync(path.join(folder, 'cli.js'), 'utf8');
 
-test('requires no package but its own, what that depends on, and those that are optional', () => {
+test('requires only this package, its dependency and the optional packages', () => {
   const wanted = Array.from(
     bundle.matchAll(/\b(?:require|import)\("([^"]+)"\)/g),
     ([, name]) => name,
@@ -23,8 +23,8 @@ test('requires no package but its own, what that depends on, and those that are 
   );
 });
 
-test('comes with the licence of each package that is in it', () => {
-  // esbuild names the file that a part comes from in a comment before it.
+test('includes the licence of each bundled package', () => {
+  // esbuild writes a comment before each part, which names the file that it comes from.
   const parts = bundle.matchAll(/^ *\/\/ (?:.*\/)?node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm);
   const bundled = Array.from(new Set(Array.from(parts, ([, name]) => name)));
   expect(bundled).toEqual(expect.arrayContaining(['cli-progress', 'cli-table3', 'commander']));
@@ -35,7 +35,7 @@ test('comes with the licence of each package that is in it', () => {
   for (const text of licences) expect(text).toMatch(/permission[^]*copyright notice|MIT License/i);
 });
 
-test('benchmarks, with nothing but these packages', () => {
+test('benchmarks without other packages', () => {
   const application = makeApplication();
   const args = ['--quick', '--shapes', '1x64', '--op', 'forward', '--time', '0.3'];
   const output = outputOf(application, 'node_modules/.bin/fused-rmsnorm', ['bench', ...args]);
@@ -43,7 +43,7 @@ test('benchmarks, with nothing but these packages', () => {
   expect(output).toMatch(/^ *shape .*\n─+\n *1x64 /m);
 });
 
-test('verifies a GPU, or says why there is none', () => {
+test('says why it cannot verify a GPU', () => {
   const application = makeApplication();
   const environment = { RMSNORM_LIBCUDA: path.join(application, 'no-such-library') };
   const program = 'node_modules/.bin/fused-rmsnorm';

@@ -1,5 +1,5 @@
-// The package loaded again in one thread: by hot reloaders, which clear the cache of `require`, and
-// from copies, of which package managers make some by hard links.
+// Loads the package again in one thread: by hot reloaders, which clear the cache of `require`, and
+// from copies, some of which package managers make by hard links.
 
 import { cpSync, linkSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -42,7 +42,7 @@ const files = {
       require(folder + '/node_modules/fused-rmsnorm'));
     console.log(new Set(all).size, new Set(all.map(({ RMSNorm }) => RMSNorm)).size);
     Promise.all([...all, ...all].map(works)).then((every) => console.log(every.join()));`,
-  // What belongs to the process, and what JavaScript holds, after 300 reloads, and three times after 200 more.
+  // The state of the process and of its heap after 300 reloads, and three times after 200 more.
   'leak.cjs': `${prelude}
     const count = (name) => fs.readdirSync('/proc/self/' + name).length;
     const state = async () => {
@@ -80,7 +80,7 @@ beforeAll(() => {
   }
 });
 
-// A young generation that cannot grow: it would look like a leak.
+// The young generation cannot grow, since its growth would look like a leak.
 const v8Flags = ['--expose-gc', '--max-semi-space-size=1'];
 const flagsOf = {
   bun: ['--expose-gc'],
@@ -93,28 +93,28 @@ function printedBy(runtime: keyof typeof runtimes, program: keyof typeof files):
 }
 
 describe.each(Object.keys(runtimes) as (keyof typeof runtimes)[])('%s', (runtime) => {
-  test('with a cleared cache', () => {
+  test('reloads with a cleared cache', () => {
     expect(printedBy(runtime, 'cleared.cjs')).toBe('true true\n'.repeat(3));
   });
 
-  test('by process.dlopen', () => {
+  test('reloads by process.dlopen', () => {
     expect(printedBy(runtime, 'dlopen.cjs')).toBe('true true\ntrue\n');
   });
 
-  test('from hard links and a copy', () => {
+  test('loads hard links and a copy, too', () => {
     expect(printedBy(runtime, 'copies.cjs')).toBe('3 3\ntrue,true,true,true,true,true\n');
   });
 
-  test('hundreds of times, and leaks nothing', () => {
+  test('reloads hundreds of times without a leak', () => {
     type State = Record<'threads' | 'files' | 'addons' | 'heapUsed' | 'external' | 'rss', number>;
     const states = JSON.parse(printedBy(runtime, 'leak.cjs')) as State[];
-    // A leak shows in each window; runtimes that take or start something meanwhile do not.
+    // A leak shows in each window. A runtime that allocates or starts something once does not.
     const growth = (of: keyof State) =>
       Math.min(...states.slice(1).map((state, i) => state[of] - (states[i] as State)[of]));
     expect(growth('addons')).toBe(0);
     expect(growth('files')).toBeLessThanOrEqual(0);
     expect(growth('threads')).toBeLessThanOrEqual(0);
-    // In bytes. The runtimes themselves keep about 1 KB for each load of an addon.
+    // In bytes. The runtimes themselves retain about 1 KB for each load of an addon.
     expect(growth('heapUsed')).toBeLessThan(5e5);
     expect(growth('external')).toBeLessThan(5e4);
     expect(growth('rss')).toBeLessThan(4e6);

@@ -1,4 +1,4 @@
-// The installed package in surroundings that other code has changed.
+// Tests the installed package in surroundings that other code has changed.
 
 import { makeApplication, outputOf, removeFolders } from './application';
 
@@ -33,7 +33,7 @@ process.stdout.write(results.map(([first]) => first.toFixed(4)).join(' ') + ' ' 
 `;
 const expected = '0.8485 0.8485 0.8485 ERR_INVALID_ARG_VALUE';
 
-test('all objects have properties of other code: require', () => {
+test('require works although other code extends Object.prototype', () => {
   const folder = makeApplication({
     'pollute.cjs': pollute,
     'app.cjs': `const { rmsNorm, RMSNorm } = require('fused-rmsnorm');${calls}`,
@@ -41,7 +41,7 @@ test('all objects have properties of other code: require', () => {
   expect(outputOf(folder, process.execPath, ['-r', './pollute.cjs', 'app.cjs'])).toBe(expected);
 });
 
-test('all objects have properties of other code: import', () => {
+test('import works although other code extends Object.prototype', () => {
   const folder = makeApplication({
     'pollute.cjs': pollute,
     'app.mjs': `import { rmsNorm, RMSNorm } from 'fused-rmsnorm';${calls}`,
@@ -49,7 +49,7 @@ test('all objects have properties of other code: import', () => {
   expect(outputOf(folder, process.execPath, ['-r', './pollute.cjs', 'app.mjs'])).toBe(expected);
 });
 
-test('a worker has a RMSNORM_NUM_THREADS of its own', () => {
+test('a worker reads its own RMSNORM_NUM_THREADS', () => {
   const folder = makeApplication({
     'app.cjs': `
       const { Worker, isMainThread } = require('node:worker_threads');

@@ -1,5 +1,5 @@
-// The types of the installed package for old and new TypeScript, libs and module settings, with the
-// declarations of libraries checked, too.
+// Tests the types of the installed package with old and new versions of TypeScript, libs and module
+// settings. Checks the declarations of libraries, too.
 
 import { symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -84,7 +84,7 @@ export function gpu(captured: Graph): unknown[] {
 }
 `;
 
-/** What onnxruntime's sessions return, and a tensor as transformers.js declares it. */
+/** Uses the results of onnxruntime's sessions, and a tensor as transformers.js declares it. */
 const foreign = `
 import { rmsNorm } from 'fused-rmsnorm';
 import { Tensor, type InferenceSession } from './checkout/onnxruntime-common/dist/cjs/index.js';
@@ -113,7 +113,7 @@ export function states(hidden: TransformersTensor) {
 }
 `;
 
-/** What does not go together, and the words that the compiler says so with. */
+/** Wrong combinations, and words of the compiler's message for each. */
 const wrong = {
   'rmsNorm(bits, bits)': 'a Uint16Array holds bits: say which by the option dtype',
   'rmsNorm.async(bits, null, { normalizedShape: 8 })': 'a Uint16Array holds bits',
@@ -144,7 +144,7 @@ const modules = {
   bundler: 'esnext',
 } as const;
 
-/** The compiler, its lib, the module resolution, whether Node.js's own types are there. */
+/** The compiler, its lib, the module resolution, and whether Node.js's own types are there. */
 type Setting = readonly [string, readonly string[], keyof typeof modules, boolean];
 
 const own = 'checkout/typescript';
@@ -156,27 +156,30 @@ test.each<Setting>([
   [own, ['es2015', 'dom'], 'bundler', false],
   [own, ['es2022', 'esnext.disposable'], 'nodenext', false],
   [own, ['esnext', 'dom'], 'node16', true],
-])('%s, lib %j, %s, types of Node.js: %p', (compiler, lib, moduleResolution, hasNode) => {
-  const hasUsing = lib.some((name) => name.startsWith('esnext'));
-  const config = {
-    compilerOptions: {
-      ...{ lib, moduleResolution, module: modules[moduleResolution] },
-      ...{ target: 'es2022', strict: true, skipLibCheck: false, noEmit: true },
-      ...{ exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true },
-      ...{ typeRoots: ['checkout/@types'], types: hasNode ? ['node'] : [] },
-    },
-    files: ['app.ts', ...(hasUsing ? ['using.ts'] : [])],
-  };
-  writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify(config));
-  const { stdout } = run(folder, process.execPath, [`${compiler}/bin/tsc`, '-p', '.']);
-  // Of other packages some do not compile for such libs.
-  const faults = stdout
-    .split('\n')
-    .filter((line) => /fused-rmsnorm|^(app|using)\.ts|^error/.test(line));
-  expect(faults).toEqual([]);
-});
+])(
+  'the types compile with %s, lib %j, %s, types of Node.js: %p',
+  (compiler, lib, moduleResolution, hasNode) => {
+    const hasUsing = lib.some((name) => name.startsWith('esnext'));
+    const config = {
+      compilerOptions: {
+        ...{ lib, moduleResolution, module: modules[moduleResolution] },
+        ...{ target: 'es2022', strict: true, skipLibCheck: false, noEmit: true },
+        ...{ exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true },
+        ...{ typeRoots: ['checkout/@types'], types: hasNode ? ['node'] : [] },
+      },
+      files: ['app.ts', ...(hasUsing ? ['using.ts'] : [])],
+    };
+    writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify(config));
+    const { stdout } = run(folder, process.execPath, [`${compiler}/bin/tsc`, '-p', '.']);
+    // Some other packages do not compile with such libs.
+    const faults = stdout
+      .split('\n')
+      .filter((line) => /fused-rmsnorm|^(app|using)\.ts|^error/.test(line));
+    expect(faults).toEqual([]);
+  },
+);
 
-/** Compiles a file as strictly as can be; what it has to say of each line of it. */
+/** Compiles a file under the strictest settings. Returns the messages for each line. */
 function complaints(file: string): Map<number, string> {
   const config = {
     compilerOptions: {
@@ -197,11 +200,11 @@ function complaints(file: string): Map<number, string> {
   return found;
 }
 
-test('tensors of onnxruntime and transformers.js go in, and what comes out fits their classes', () => {
+test('tensors of onnxruntime and transformers.js are accepted, and the results fit their classes', () => {
   expect([...complaints('foreign.ts').values()]).toEqual([]);
 });
 
-test('what does not go together does not compile, and the message says why', () => {
+test('wrong combinations do not compile, and the message says why', () => {
   const found = complaints('wrong.ts');
   const texts = Object.values(wrong).map((_, i) => found.get(i + 2));
   expect(texts).toEqual(

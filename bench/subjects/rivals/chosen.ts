@@ -4,7 +4,7 @@ import { inTurn } from '../../measure/measure';
 import type { CaseSubject, OutputMode } from '../subject';
 import { MissingRival, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
-/** What `--rivals` asks for: `'installed'`: those that can be loaded. */
+/** The rivals that `--rivals` chooses; `'installed'`: all that can be loaded. */
 export type RivalChoice = 'installed' | 'all' | 'none' | readonly string[];
 
 /** A rival that is measured. */
@@ -14,8 +14,8 @@ export interface ChosenRival {
 }
 
 /**
- * Loads the rivals that are asked for, one after the other, into `chosen`. Throws MissingRival for one
- * that must be there.
+ * Loads the chosen rivals one after another into `chosen`. Throws MissingRival if one cannot be
+ * loaded, unless the choice is `'installed'`.
  */
 export async function loadRivals(
   choice: RivalChoice,
@@ -30,7 +30,7 @@ export async function loadRivals(
       chosen.push({ rival, loaded: await rival.load() });
     } catch (error) {
       if (choice !== 'installed' || !(error instanceof MissingRival)) throw error;
-      // Nobody may expect what is not installed; of what is, it is told why it does not take part.
+      // A rival that is not installed is skipped silently. An outdated one is reported.
       if (error.outdated !== undefined) process.stderr.write(`${error.message}\n`);
     }
   }
@@ -40,7 +40,7 @@ export async function closeRivals(chosen: readonly ChosenRival[]): Promise<void>
   for (const { loaded } of chosen) await loaded.close?.();
 }
 
-/** A rival on each set of arrays: the sets have the same values, so that any one's results do. */
+/** A rival on each set of arrays. The sets have the same values, so any set's results can be checked. */
 export async function rivalSubject(
   one: Case,
   { rival, loaded }: ChosenRival,

@@ -8,7 +8,7 @@ import { tfjsCpu, tfjsWasm } from './tfjs';
 import { unfused } from './unfused';
 import { wasmSimd } from './wasm-simd';
 
-/** All that the benchmark knows. */
+/** All rivals of the benchmark. */
 export const rivals: readonly Rival[] = [
   javascript,
   wasmSimd,

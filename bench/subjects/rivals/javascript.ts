@@ -1,5 +1,5 @@
-// Loops over typed arrays, as one writes them with speed in mind: four sums, which do not wait for
-// each other, and no other arrays than those of the results.
+// Loops over typed arrays, written for speed: four sums that do not wait for each other, and no
+// allocations but the results.
 
 import type { Arrays, Elements } from '../../cases/arrays';
 import { eps, isPlain, type Case } from '../../cases/cases';
@@ -92,7 +92,7 @@ function sumOfSquares(x: Float32Array, begin: number, end: number): number {
   return a + b + (c + d);
 }
 
-/** dx, which is returned, and the sums of dweight. */
+/** Returns dx, and writes the sums of dweight. */
 function backward(
   dy: Float32Array,
   x: Float32Array,

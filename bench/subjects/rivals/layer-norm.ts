@@ -1,4 +1,4 @@
-// LayerNorm as RMSNorm is made: see native/layer_norm.h.
+// LayerNorm built like this package's RMSNorm: see native/layer_norm.h.
 
 import { getCpuVariant, getNumThreads } from 'fused-rmsnorm';
 

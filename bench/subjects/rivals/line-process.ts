@@ -4,18 +4,18 @@ import { createInterface } from 'node:readline';
 
 import { pauseOf } from './pause';
 
-/** What a process is asked, and what it answers: objects of JSON. */
+/** A request to a process, or its answer: an object of JSON. */
 export type Message = Readonly<Record<string, unknown>>;
 
-/** A child process that is asked for one thing after the other. It is stopped between requests. */
+/** A child process that serves one request after another. It is stopped between requests. */
 export interface LineProcess {
-  /** Rejects with the error that the process answers, or that says how it ended. */
+  /** Rejects with the error that the process answers, or with one that says how the process ended. */
   request(message: Message): Promise<Message>;
   /** Closes its stdin, and waits until the process has ended. */
   close(): Promise<void>;
 }
 
-/** How much of what a process complains about is told. */
+/** The number of characters of a process's stderr that an error shows. */
 const toldCharacters = 2000;
 
 /**
@@ -32,7 +32,7 @@ export async function startLineProcess(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaints = (complaints + text).slice(-toldCharacters);
   });
-  child.stdin.on('error', () => undefined); // that of writing to one that has ended
+  child.stdin.on('error', () => undefined); // errors of writing to an ended process
   const end = new Promise<Error>((resolve) => {
     child.on('close', (code, signal) => {
       const more = complaints.trim() && `\n${complaints.trim()}`;
@@ -40,7 +40,7 @@ export async function startLineProcess(
     });
   });
   await once(child, 'spawn');
-  child.on('error', () => undefined); // told by 'close'
+  child.on('error', () => undefined); // 'close' reports it
   const pause = pauseOf(child);
   let pending = 0;
   let isClosing = false;

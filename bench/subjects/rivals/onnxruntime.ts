@@ -1,5 +1,5 @@
 // onnxruntime's operators, each as a model of one node (models/). Its float16 arrays are bits. Its
-// threads spin after a call: served.ts has it in a process of its own.
+// threads spin after a call, so served.ts runs it in a separate process.
 
 import { fromFloat16, getNumThreads } from 'fused-rmsnorm';
 import type { InferenceSession, Tensor, TypedTensor } from 'onnxruntime-node';
@@ -19,7 +19,7 @@ function modelType({ dtype }: Case): ModelType | undefined {
   return modelTypes.find((type) => type === dtype);
 }
 
-/** onnxruntime-web has at most 4 GiB, for its own copies of a call's arrays. */
+/** onnxruntime-web has at most 4 GiB, which must hold its copies of a call's arrays. */
 const mostElementsOfWeb = 2 ** 27;
 
 export const onnxruntimeRivals: readonly Rival[] = [
@@ -41,7 +41,7 @@ export const onnxruntimeRivals: readonly Rival[] = [
     ...rmsNormBy('onnxruntime-web', mostElementsOfWeb),
     description:
       'the same in WebAssembly, on as many threads, with the copies into its memory and back',
-    outputs: ['fresh'], // it does not write into an output that is given
+    outputs: ['fresh'], // it cannot write into an existing output
   },
 ];
 
@@ -52,7 +52,7 @@ function rmsNormBy(name: Package, mostElements = Infinity): Omit<Rival, 'descrip
     packages: [name],
     supports: (one) => {
       if (one.rows * one.hiddenSize > mostElements) return false;
-      // Its float16 residual is not rounded before it is normalised.
+      // onnxruntime does not round a float16 sum before it normalises it.
       return one.op === 'forward'
         ? modelType(one) !== undefined
         : one.op === 'residual' && one.dtype === 'float32';
@@ -78,7 +78,7 @@ async function load(
   };
 }
 
-/** Its threads are the process's: a session cannot say how many. */
+/** Sets the thread count of the whole process, since it is not an option of a session. */
 async function importWeb(): Promise<Ort> {
   const ort = await import('onnxruntime-web');
   ort.env.wasm.numThreads = getNumThreads();

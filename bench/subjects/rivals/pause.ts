@@ -5,17 +5,17 @@ import { once } from 'node:events';
 export interface Pause {
   stop(): void;
   resume(): void;
-  /** To be called when the child has ended. */
+  /** Call it after the child has ended. */
   close(): Promise<void>;
 }
 
-/** Waits until the benchmark closes stdin or ends, however it ends, and then kills the child. */
+/** Waits until the benchmark closes stdin or ends in any way, and then kills the child. */
 const guardScript = 'trap "" INT TERM HUP; read -r _; kill -KILL "$1"';
 
 /**
  * Pauses by SIGSTOP. Threads of onnxruntime and of OpenMP spin for some time after a call, and slow
- * down whatever runs meanwhile. A child that is stopped cannot see that the benchmark has crashed,
- * so that a shell watches. Windows has no such signal: there the child runs all the time.
+ * down whatever runs meanwhile. A stopped child cannot notice a crash of the benchmark, so a shell
+ * watches for it. Windows has no such signal: there the child is never stopped.
  */
 export function pauseOf(child: ChildProcess): Pause {
   if (process.platform === 'win32') {

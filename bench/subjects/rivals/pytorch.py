@@ -1,8 +1,8 @@
-"""PyTorch for the benchmark: rivals/pytorch.ts starts it and asks it for one thing after the other.
+"""PyTorch for the benchmark: rivals/pytorch.ts starts this script and sends it requests.
 
-Requests are lines of JSON on stdin, answers lines of JSON on stdout: {"error": …} where a request
-failed. Before all else `start` tells the version, or what is missing. It ends with stdin. Arrays are
-files of a folder: those of a case, and its results as float32.
+Requests are lines of JSON on stdin, answers lines of JSON on stdout: {"error": …} if a request
+failed. The first request is `start`: it answers the version, or what is missing. The script ends
+when stdin does. Arrays are files in a folder: the inputs of a case, and its results as float32.
 """
 
 import ctypes
@@ -74,7 +74,7 @@ class Server:
         return {}
 
     def run(self, request):
-        """Nanoseconds of so many repeats."""
+        """Answers the nanoseconds that `repeats` computations take."""
         case = self.cases[request["case"]]
         with self.torch.inference_mode(not case.records):
             start = time.perf_counter_ns()
@@ -96,9 +96,9 @@ class Server:
 
 
 def main():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark's to handle, which closes stdin
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark handles it and closes stdin
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    sys.stdout = sys.stderr  # nobody else's lines are answers
+    sys.stdout = sys.stderr  # only answers go to stdout
 
     server = Server()
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-// PyTorch of the user's Python, by pytorch.py.
+// PyTorch in the user's Python, through pytorch.py.
 
 import path from 'node:path';
 

@@ -1,5 +1,5 @@
-// A rival in a process of its own, which takes its own times, so that what the processes tell each
-// other is not in them. pytorch.py and served.ts are the other side.
+// A rival in a separate process. It measures its own times, which therefore exclude the
+// communication between the processes. pytorch.py and served.ts are the other side.
 
 import { rmSync } from 'node:fs';
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import type { OutputMode } from '../subject';
 import type { LineProcess, Message } from './line-process';
 import type { LoadedRival, MissingRival, PreparedRival } from './rival';
 
-/** The arrays that a process gets, each as a file. */
+/** The arrays that a process receives, each as a file. */
 export const inputNames = ['x', 'weight', 'dy', 'residual', 'rstd'] as const;
 
 /** Loads the rival in its process. `missing` makes the error for an answer without a version. */
@@ -70,13 +70,13 @@ async function prepare(
   };
 }
 
-/** Where arrays lie while they go from one process to the other. */
+/** Runs `work` with a temporary folder for arrays that go from one process to the other. */
 async function inFolder<Result>(work: (folder: string) => Promise<Result>): Promise<Result> {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'fused-rmsnorm-'));
   const remove = () => {
     rmSync(folder, { recursive: true, force: true });
   };
-  process.once('exit', remove); // of an interrupt, which waits for nothing
+  process.once('exit', remove); // an interrupt does not wait for `finally`
   try {
     return await work(folder);
   } finally {

@@ -1,4 +1,4 @@
-// What is measured beside this package: somebody else's.
+// The subjects that this package is compared with.
 
 import type { Arrays, Elements } from '../../cases/arrays';
 import type { Case } from '../../cases/cases';
@@ -11,7 +11,7 @@ import {
 } from '../../environment/optional-packages';
 import type { OutputMode } from '../subject';
 
-/** Something else that normalises: what a user would use instead. */
+/** Another implementation of a norm, which a user could use instead. */
 export interface Rival {
   readonly name: string;
   readonly computes: 'rms-norm' | 'layer-norm';
@@ -19,27 +19,27 @@ export interface Rival {
   readonly description: string;
   /** The npm packages it needs. */
   readonly packages: readonly OptionalPackage[];
-  /** The modes it offers; each is a subject. */
+  /** The modes that it supports; each is a subject. */
   readonly outputs: readonly OutputMode[];
   /** Whether it computes this operation in this dtype at this size. */
   supports(one: Case): boolean;
-  /** Throws MissingRival where something must be installed first. */
+  /** Throws MissingRival if something must be installed first. */
   load(): Promise<LoadedRival>;
 }
 
 export interface LoadedRival {
-  /** Of the package that computes, or of what runs it. */
+  /** The version of the package that computes, or of its runtime. */
   readonly version: string;
-  /** `outputs`: one of the rival's. Inputs are copied to where the rival wants them, untimed. */
+  /** `outputs`: one of the rival's modes. The rival may copy inputs into its own memory, untimed. */
   prepare(one: Case, arrays: Arrays, outputs: OutputMode): PreparedRival | Promise<PreparedRival>;
   /** Ends child processes and worker threads. */
   close?(): Promise<void>;
 }
 
 export interface PreparedRival {
-  /** Does the case `repeats` times; returns nanoseconds in all. */
+  /** Computes the case `repeats` times; returns the nanoseconds of all repeats. */
   run(repeats: number): number | Promise<number>;
-  /** What the last run computed, for the check. */
+  /** The results of the last run, for the check. */
   results(): Answer | Promise<Answer>;
   dispose?(): void | Promise<void>;
 }
@@ -49,7 +49,7 @@ export class MissingRival extends Failure {
   override readonly name = 'MissingRival';
 
   readonly hint: string;
-  /** Which package is too old, and what is needed. */
+  /** The package that is too old, and the version that is needed. */
   readonly outdated: string | undefined;
 
   constructor(rival: string, hint: string, { outdated, ...options }: Unusable = {}) {
@@ -60,13 +60,13 @@ export class MissingRival extends Failure {
   }
 }
 
-/** The memory of a float32 case. */
+/** The elements of a float32 case, with their type checked. */
 export function float32(elements: Elements): Float32Array {
   if (elements instanceof Float32Array) return elements;
   throw new TypeError(`A case of float32 has a Float32Array, not ${elements.constructor.name}`);
 }
 
-/** The packages of a rival. Throws MissingRival if one is missing or too old. */
+/** Loads a rival's packages. Throws MissingRival if one is missing or too old. */
 export function importInstalled<Module>(
   rival: string,
   packages: readonly OptionalPackage[],

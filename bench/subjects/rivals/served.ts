@@ -1,5 +1,5 @@
-// Rivals whose threads would disturb the others: each in a Node.js of its own, which runs this program
-// once more.
+// Rivals whose threads would disturb other subjects. Each runs in a separate Node.js process, which
+// runs this program again.
 
 import { Console } from 'node:console';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -18,10 +18,10 @@ import { startLineProcess, type Message } from './line-process';
 import { inputNames, loadRemote } from './remote';
 import { MissingRival, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
-/** The argument before the name of a rival that makes this program its process. No help names it. */
+/** Makes this program serve the rival that the next argument names. `--help` does not mention it. */
 export const serveArgument = 'serve-rival';
 
-/** The rival in a process of its own. */
+/** The rival, run in a separate process. */
 export function inProcess(rival: Rival): Rival {
   return { ...rival, load: () => loadServed(rival.name) };
 }
@@ -35,7 +35,7 @@ async function loadServed(name: string): Promise<LoadedRival> {
   });
 }
 
-/** What remote.ts asks for. */
+/** A request from remote.ts. */
 type Request = Case & {
   readonly command: 'start' | 'prepare' | 'run' | 'results' | 'dispose';
   readonly threads: number;
@@ -49,8 +49,8 @@ type Request = Case & {
 export async function serve(name: string | undefined, rivals: readonly Rival[]): Promise<void> {
   const rival = rivals.find((each) => each.name === name);
   if (rival === undefined) throw new Failure(`There is no rival '${name}' to serve.`);
-  process.on('SIGINT', () => undefined); // the benchmark's to handle, which closes stdin
-  globalThis.console = new Console(process.stderr); // nobody else's lines are answers
+  process.on('SIGINT', () => undefined); // the benchmark handles it and closes stdin
+  globalThis.console = new Console(process.stderr); // only answers go to stdout
   const answer = answers(rival);
   for await (const line of createInterface({ input: process.stdin })) {
     const message = await answer(JSON.parse(line) as Request).catch((error: unknown) => ({
@@ -58,7 +58,7 @@ export async function serve(name: string | undefined, rivals: readonly Rival[]):
     }));
     process.stdout.write(`${JSON.stringify(message)}\n`);
   }
-  process.exit(); // whatever threads a rival has
+  process.exit(); // even if threads of the rival still run
 }
 
 function answers(rival: Rival): (request: Request) => Promise<Message> {
@@ -100,7 +100,7 @@ function answers(rival: Rival): (request: Request) => Promise<Message> {
   return (request) => commands[request.command](request);
 }
 
-/** The inputs of a plain case from their files, and memory for the results. */
+/** Reads the inputs of an `isPlain` case from their files, and allocates memory for the results. */
 async function readArrays({ folder, dtype, rows, hiddenSize, op }: Request): Promise<Arrays> {
   const read = async (name: (typeof inputNames)[number], of = dtype): Promise<Elements> => {
     const bytes = await readFile(path.join(folder, name));

@@ -1,6 +1,6 @@
-// RMSNorm put together of TensorFlow.js's operations, on its CPU backends. Its build for Node.js has
-// no gradients of these operations, so backward is put together, too. What is timed leaves its
-// results in tensors.
+// RMSNorm composed of TensorFlow.js's operations, on its CPU backends. Its build for Node.js has no
+// gradients of these operations, so backward is composed of them, too. The measured calls leave
+// their results in tensors.
 
 import type { Tensor } from '@tensorflow/tfjs-core';
 
@@ -14,10 +14,10 @@ type Tf = typeof import('@tensorflow/tfjs-core');
 
 type Tensors = Readonly<Partial<Record<keyof Answer, Tensor>>>;
 
-/** Its memory has at most 4 GiB, for a dozen matrices of the largest. */
+/** The backend has at most 4 GiB, enough for a dozen matrices of the largest case. */
 export const tfjsWasm = rivalOf('wasm', 2 ** 25, () => import('@tensorflow/tfjs-backend-wasm'));
 
-/** Larger ones take seconds a call. */
+/** Larger cases take seconds a call. */
 export const tfjsCpu = rivalOf('cpu', 2 ** 20, () => import('@tensorflow/tfjs-backend-cpu'));
 
 function rivalOf(
@@ -64,7 +64,7 @@ function prepare(tf: Tf, backend: string, one: Case, arrays: Arrays): PreparedRi
   };
   return {
     run: async (repeats) => {
-      await tf.setBackend(backend); // another's tensors may have been computed since
+      await tf.setBackend(backend); // another backend may have been used since
       return timed(repeats, call);
     },
     results: () =>
@@ -77,7 +77,7 @@ function prepare(tf: Tf, backend: string, one: Case, arrays: Arrays): PreparedRi
   };
 }
 
-/** What computes a case from tensors that are added to `inputs`. */
+/** Makes the function that computes a case. Adds the tensors it reads to `inputs`. */
 function computation(
   tf: Tf,
   { op, rows, hiddenSize }: Case,

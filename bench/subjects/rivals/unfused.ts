@@ -1,4 +1,4 @@
-// What one does without what is fused: the norm by this package, and then a loop over typed arrays.
+// The alternative to a fused operation: the norm by this package, then a loop over typed arrays.
 
 import { rmsNorm } from 'fused-rmsnorm';
 
@@ -47,10 +47,10 @@ function multiply(y: Float32Array, gate: Float32Array): void {
   }
 }
 
-/** To add it and take it away again rounds to a whole number, to the even one of two. */
+/** Adding it and subtracting it again rounds to the nearest whole number, ties to even. */
 const rounder = 1.5 * 2 ** 52;
 
-/** int8 by the scale of each row. */
+/** Quantises y to int8 with a scale for each row. */
 function quantize(
   y: Float32Array,
   hiddenSize: number,

@@ -1,5 +1,5 @@
-// What assembly/rms_norm.ts computes, in memory of WebAssembly: copies into it and out of it are not
-// timed, as if all of a program's arrays lay there.
+// Runs assembly/rms_norm.ts on WebAssembly's memory. Copies into it and out of it are not timed, as
+// if all of a program's arrays were there.
 
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -11,10 +11,10 @@ import { packageRoot } from '../../environment/package';
 import { timed } from '../../measure/measure';
 import { float32, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
-/** What assembly/rms_norm.ts exports: most arguments are addresses. */
+/** The functions that assembly/rms_norm.ts exports: most arguments are addresses. */
 type Functions = Readonly<Record<PlainOp, (...numbers: number[]) => void>>;
 
-/** What is used of it here: TypeScript has it in its `dom` library alone. */
+/** Only the declarations that are used here: TypeScript has them only in its `dom` library. */
 declare const WebAssembly: {
   compile(bytes: Uint8Array): Promise<object>;
   Memory: new (pages: { initial: number }) => { readonly buffer: ArrayBuffer };
@@ -35,7 +35,7 @@ export const wasmSimd: Rival = {
   load,
 };
 
-/** Of all arrays of a case, with room between them. */
+/** Bytes of all arrays of a case, with room between them. */
 function bytesOf({ op, rows, hiddenSize }: Case): number {
   return 4 * (matrices[op] * rows * hiddenSize + rows + 2 * hiddenSize) + 16 * lineBytes;
 }
@@ -54,7 +54,7 @@ async function prepare(module: object, one: Case, arrays: Arrays): Promise<Prepa
   const instance = await WebAssembly.instantiate(module, { env: { memory } });
   const functions = instance.exports as Functions;
 
-  let end = lineBytes; // of what is in use; nothing is at address 0
+  let end = lineBytes; // of the memory in use; address 0 stays unused
   const allocate = (length: number): Float32Array => {
     const array = new Float32Array(memory.buffer, end, length);
     end = Math.ceil((end + array.byteLength) / lineBytes) * lineBytes;

@@ -1,8 +1,7 @@
-// RMSNorm of float32 rows in WebAssembly SIMD, as fast as its 128 bits go: written in AssemblyScript,
-// compiled by `npm run build:wasm`. All arguments that are no numbers are addresses in the memory
-// that is imported.
+// RMSNorm of float32 rows in 128-bit WebAssembly SIMD, written for speed in AssemblyScript and
+// compiled by `npm run build:wasm`. Arguments of arrays are addresses in the imported memory.
 
-/** Bytes of a number, of a vector, and of the four that a step of a loop takes. */
+/** Bytes of a float, of a vector, and of the four vectors that one step of a loop takes. */
 const FLOAT: usize = 4;
 const VECTOR: usize = 16;
 const STEP: usize = 4 * VECTOR;
@@ -70,7 +69,10 @@ function scaleRow(x: usize, weight: usize, y: usize, hiddenSize: usize, rstd: f3
   for (; j < bytes; j += FLOAT) store<f32>(y + j, load<f32>(x + j) * rstd * load<f32>(weight + j));
 }
 
-/** The next row is folded before one is scaled up to here: rstd's latency then hides behind it. */
+/**
+ * For rows of at most this length, the next rstd is computed before a row is scaled: that hides its
+ * latency.
+ */
 const SHORT_ROW: usize = 1024;
 
 /** y (rows, hiddenSize) of x (rows, hiddenSize) and weight (hiddenSize). */
@@ -127,9 +129,9 @@ function foldGradients(dy: usize, x: usize, weight: usize, hiddenSize: usize): f
 }
 
 /**
- * dx = rstd * (dy * weight - xhat * cbar) of one row, where cbar = rstd * mean(dy * weight * x), and
- * dweight += dy * xhat. To take two rows at a time, so that dweight is read and written once for
- * both, was measured to be no faster but for the shortest rows.
+ * dx = rstd * (dy * weight - xhat * cbar) of one row, where cbar = rstd * mean(dy * weight * x),
+ * and dweight += dy * xhat. Taking two rows at a time reads and writes dweight once for both.
+ * Measured, that is faster only for the shortest rows.
  */
 function backwardRow(
   dy: usize,

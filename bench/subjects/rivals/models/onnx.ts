@@ -1,5 +1,5 @@
-// Models of a single node for onnxruntime, made in memory: as much of ONNX's protobuf format as they
-// take. Names and numbers of fields are those of onnx.proto.
+// Makes models of a single node for onnxruntime, with the fields of ONNX's protobuf format that
+// they need. Names and numbers of fields are those of onnx.proto.
 
 import protobuf from 'protobufjs';
 
@@ -23,12 +23,12 @@ const Model = protobuf
   )
   .root.lookupType('Model');
 
-/** TensorProto.DataType. */
+/** The numbers of TensorProto.DataType. */
 const elementTypes = { float32: 1, float16: 10, float64: 11 } as const;
 
 export type ElementType = keyof typeof elementTypes;
 
-/** An operator's call; a value whose name is empty is left out. All others are of one type. */
+/** An operator with its values. An empty name leaves a value out. All others have the same type. */
 export interface OnnxNode {
   readonly opType: string;
   readonly domain: '' | 'com.microsoft';
@@ -36,7 +36,7 @@ export interface OnnxNode {
   readonly opset?: number;
   readonly input: readonly string[];
   readonly output: readonly string[];
-  /** Outputs that are float32 whatever the type of the others. */
+  /** The output that is float32, whatever the type of the others. */
   readonly float32Output?: string;
   readonly type: ElementType;
   readonly axis?: number;

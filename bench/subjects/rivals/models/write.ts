@@ -1,5 +1,6 @@
-// npm run build:models: the models of rivals/onnxruntime.ts, into the folder it reads them from, and
-// that of an example, which is in the repository: it has the same bytes each time.
+// npm run build:models: writes the models of rivals/onnxruntime.ts into the folder it reads them
+// from. Also writes the model of an example, which is in the repository: it has the same bytes each
+// time.
 
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';

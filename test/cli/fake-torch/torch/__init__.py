@@ -1,5 +1,5 @@
-"""Of PyTorch as much as bench/subjects/rivals/pytorch.py uses, over arrays of the standard library: for
-machines that have no PyTorch, and to bring about what goes wrong. float32 alone."""
+"""The subset of PyTorch that bench/subjects/rivals/pytorch.py uses, over arrays of the standard library.
+For machines without PyTorch, and to provoke failures. float32 only."""
 
 import array
 import contextlib
