@@ -75,8 +75,8 @@ class Turn<T> {
 
   /**
    * Runs `work`, which writes the output on another thread, after earlier work on the output. Later
-   * work starts at least one turn of the event loop after this work ends, so that whoever awaits this
-   * call can use its result first.
+   * work starts at least one turn of the event loop after this work. Whoever awaits this call can use
+   * its result before that.
    */
   async lend(work: (isLate: boolean) => Promise<void>): Promise<void> {
     const before = this.#free;
