@@ -1,5 +1,6 @@
-// The names that the addon exports, and its loading: once in every environment (the main thread, a
-// worker), or more often. What environments share is of the process and lives in the backends.
+// The exports and the initialisation of the addon. Every environment (the main thread, a worker)
+// loads it once or more. State that environments share belongs to the process and lives in the
+// backends.
 
 #include <node_api.h>
 

@@ -1,5 +1,5 @@
-// The functions that the addon exports, and the arguments of all but forward and backward: read and
-// checked one at a time, by their index.
+// Wraps the functions that the addon exports, and reads the arguments of all but forward and
+// backward. Arguments are read and checked one at a time, by index.
 #pragma once
 
 #include <node_api.h>
@@ -16,7 +16,7 @@
 
 namespace rmsnorm::napi {
 
-// What an argument must be, and what it is.
+// Errors that say what an argument must be and what came instead.
 Status argument_error(napi_env env, Code code, const char* name, const std::string& expected,
                       napi_value actual);
 Status length_error(const char* name, std::int64_t expected, std::int64_t actual);
@@ -37,14 +37,14 @@ class Arguments {
   Status boolean(std::size_t index, const char* name, bool* boolean) const;
   Status text(std::size_t index, const char* name, std::string* text) const;
   Status pointer(std::size_t index, std::uint64_t* pointer) const;
-  // All but float64.
+  // Any dtype but float64.
   Status dtype(std::size_t index, DType* dtype) const;
-  // An array, followed by its dtype.
+  // An array at `index` whose dtype is the next argument.
   Status array(std::size_t index, const char* name, HostArray* array) const;
 
   Status wrong_type(std::size_t index, const char* name, const char* expected) const;
 
-  // The result, where it is not undefined.
+  // Sets the result. Without it a function returns undefined.
   void returns(napi_value value) { result_ = value; }
   napi_value result() const { return result_; }
 
@@ -52,12 +52,12 @@ class Arguments {
   static constexpr std::size_t kMaxArguments = 6;
 
   napi_env env_ = nullptr;
-  napi_value values_[kMaxArguments] = {};  // those not passed are undefined
+  napi_value values_[kMaxArguments] = {};  // undefined if not passed
   napi_value result_ = nullptr;
 };
 
-// A Node-API callback, or that of a function of Arguments or of an ObjectCall. It lets no exception
-// out, which would end the process.
+// The Node-API callback for a function of Arguments or ObjectCall; a function that is a callback is
+// wrapped as it is. No exception may leave a callback: that would end the process.
 template <auto function>
 napi_value guarded(napi_env env, napi_callback_info info) {
   const auto run = [&]<class AnyCall, class... Subject>(Status (*called)(AnyCall&, Subject & ...)) {
@@ -77,7 +77,8 @@ napi_value guarded(napi_env env, napi_callback_info info) {
   }
 }
 
-// Functions for napi_define_properties: each file of them ends with its table.
+// A table of functions for napi_define_properties. Each file with such functions ends with its
+// table.
 using Methods = std::span<const napi_property_descriptor>;
 
 template <auto function>

@@ -12,26 +12,28 @@
 namespace rmsnorm::napi {
 namespace {
 
-// Half of the pool's four threads; one of a pool that has no more, as libuv reads its variable.
+// Half of the pool's default four threads; one slot if the pool has one thread. Parses the variable
+// as libuv does.
 int slot_count() {
   const auto size = environment_variable("UV_THREADPOOL_SIZE");
   return size && std::atoi(size->c_str()) <= 1 ? 1 : 2;
 }
 
-// Of the process. Places in the pool, and calls of every environment that wait for one.
+// The free slots in the pool, and the calls of all environments that wait for one. One instance per
+// process.
 struct Slots {
   std::mutex mutex;
   int free = slot_count();
   CallList waiting;
 };
 
-// Never destroyed: threads of an ending process may still be inside.
+// Never destroyed: threads may still use it while the process ends.
 Slots& slots() {
   static Slots& instance = *new Slots;
   return instance;
 }
 
-// A function that needs no more than an environment in which JavaScript may run.
+// Whether JavaScript can no longer run. napi_strict_equals needs nothing else of the environment.
 bool is_ending(napi_env env) {
   napi_value undefined = nullptr;
   bool is_equal = false;
@@ -67,7 +69,7 @@ AsyncCall::~AsyncCall() {
 }
 
 Status AsyncCall::open(napi_value* promise) {
-  static_cast<void>(slots());  // made here, where that may fail
+  static_cast<void>(slots());  // created here, where a failure can be reported
   napi_value name = make_string(env_, kResourceName);
   if (napi_create_async_work(env_, nullptr, name, execute, complete, this, &work_) != napi_ok ||
       napi_create_promise(env_, &deferred_, promise) != napi_ok) {
@@ -92,7 +94,8 @@ void AsyncCall::execute(napi_env, void* data) {
   cpu::use_own_thread_count(nullptr);
 }
 
-// The next call enters the pool before this one's results are copied.
+// Releases the slot first, so that the next call enters the pool before this one's results are
+// copied.
 void AsyncCall::complete(napi_env, napi_status, void* data) {
   auto* const call = static_cast<AsyncCall*>(data);
   call->owner_->release_slot();
@@ -118,7 +121,8 @@ void AsyncCalls::close() {
   grant_free_slots();
 }
 
-// Under the mutex of the slots, on this environment's thread. Wakes other environments.
+// Call with the slots' mutex locked, on this environment's thread. Wakes other environments whose
+// calls get a slot.
 void AsyncCalls::grant_free_slots() {
   while (slots().free > 0 && !slots().waiting.is_empty()) {
     AsyncCall* const call = slots().waiting.pop();
@@ -161,7 +165,8 @@ void AsyncCalls::drop_waiting() {
   leave(count);
 }
 
-// The event loop stays alive while a call waits: the slot may become free in another thread.
+// Notes that calls have left the queue. While others wait, the event loop stays alive: their slot
+// may become free in another thread.
 void AsyncCalls::leave(int calls) {
   outside_ -= calls;
   const bool waits = outside_ > 0;

@@ -1,6 +1,6 @@
-// Calls on threads of libuv's pool. The pool, of four threads by default, serves the whole process:
-// file system, DNS, zlib. So at most two calls are in it at once, whatever environment they are of;
-// the rest wait here, first come, first served.
+// Calls on threads of libuv's pool. The pool (four threads by default) serves the whole process:
+// file system, DNS, zlib. So at most two calls are in it at once, counting all environments. The
+// rest wait here, first in, first out.
 #pragma once
 
 #include <node_api.h>
@@ -16,12 +16,12 @@ namespace rmsnorm::napi {
 class AsyncCall;
 class AsyncCalls;
 
-// Calls in a row, linked through themselves: nothing is allocated.
+// An intrusive queue of calls: it allocates nothing.
 class CallList {
  public:
   bool is_empty() const { return first_ == nullptr; }
   void push(AsyncCall* call);
-  AsyncCall* pop();  // the first, or null
+  AsyncCall* pop();  // null if the list is empty
   // Moves the calls of an owner to `others`.
   void move_calls_of(const AsyncCalls* owner, CallList* others);
 
@@ -30,7 +30,7 @@ class CallList {
   AsyncCall* last_ = nullptr;
 };
 
-// One call. Made and settled on the thread of JavaScript.
+// One call. Created and settled on the JavaScript thread.
 class AsyncCall {
  public:
   explicit AsyncCall(napi_env env);
@@ -38,17 +38,17 @@ class AsyncCall {
   AsyncCall(const AsyncCall&) = delete;
   AsyncCall& operator=(const AsyncCall&) = delete;
 
-  // Makes its promise. Hooks of node:async_hooks run, so arguments are read after it. Errors:
-  // kInvalidState of an environment that is ending.
+  // Creates the promise. This runs hooks of node:async_hooks, so read arguments afterwards. Errors:
+  // kInvalidState if the environment is ending.
   Status open(napi_value* promise);
 
   // Settles the promise: with the result of finish(), or with an error.
   void settle(Status status);
 
  protected:
-  // On a thread of the pool.
+  // Runs on a thread of the pool.
   virtual Status run() = 0;
-  // On the thread of JavaScript, after run() has succeeded.
+  // Runs on the JavaScript thread, after run() has succeeded.
   virtual Status finish(napi_value* result) = 0;
 
   napi_env env() const { return env_; }
@@ -64,12 +64,12 @@ class AsyncCall {
   napi_deferred deferred_ = nullptr;
   napi_async_work work_ = nullptr;
   Status status_;
-  std::optional<cpu::OwnThreadCount> threads_;  // of the thread of JavaScript
+  std::optional<cpu::OwnThreadCount> threads_;  // the JavaScript thread's own
   AsyncCalls* owner_ = nullptr;
-  AsyncCall* following_ = nullptr;  // in its list
+  AsyncCall* following_ = nullptr;  // the next call in its list
 };
 
-// Those of one environment.
+// The calls of one environment.
 class AsyncCalls {
  public:
   AsyncCalls(napi_env env, Mailbox& mailbox) : env_(env), mailbox_(mailbox) {}
@@ -77,14 +77,14 @@ class AsyncCalls {
   AsyncCalls(const AsyncCalls&) = delete;
   AsyncCalls& operator=(const AsyncCalls&) = delete;
 
-  // Takes over a call that has been opened, and deletes it when it has settled. The mailbox must be
+  // Takes ownership of an opened call, and deletes it once it has settled. The mailbox must be
   // open.
   void start(AsyncCall* call);
 
-  // Puts what has been granted a slot into libuv's queue.
+  // Puts the calls that were granted a slot into libuv's queue.
   void enter_pool();
 
-  // For the end of the environment: calls that wait are dropped. Those in the pool have ended.
+  // For the end of the environment: drops the waiting calls. Calls in the pool have ended by then.
   void close();
 
  private:
@@ -97,9 +97,9 @@ class AsyncCalls {
 
   napi_env env_;
   Mailbox& mailbox_;
-  int outside_ = 0;  // calls that have started and are not in the pool
+  int outside_ = 0;  // started calls that are not in the pool yet
   bool is_held_ = false;
-  CallList granted_;  // of them those that may enter it; under the mutex of the slots
+  CallList granted_;  // calls that have a slot; guarded by the slots' mutex
 };
 
 }  // namespace rmsnorm::napi

@@ -18,7 +18,7 @@
 namespace rmsnorm::napi {
 namespace {
 
-// The objects of all environments that JavaScript may still have, open or not.
+// The objects of all environments that JavaScript may still refer to, open or closed.
 std::mutex wrapped_mutex;
 std::unordered_set<NativeObject*>& wrapped() {
   static NeverDestroyed<std::unordered_set<NativeObject*>> instance;
@@ -28,7 +28,8 @@ std::unordered_set<NativeObject*>& wrapped() {
 std::mutex environments_mutex;
 int environments = 0;
 
-// A value of JavaScript by its path from the global object; null where there is none. Runs getters.
+// The JavaScript value at a path from the global object; null if a property cannot be read. Runs
+// getters.
 napi_value find_value(napi_env env, std::initializer_list<const char*> path) {
   napi_value value = nullptr;
   napi_get_global(env, &value);
@@ -47,8 +48,8 @@ napi_value value_of(napi_env env, napi_ref reference) {
   return value;
 }
 
-// A variable of JavaScript's process.env that the process itself has not, or not so: workers have
-// copies with what their `env` says. Runs JavaScript's getters.
+// A variable of JavaScript's process.env whose value differs from the process's own: a worker has a
+// copy, which its option `env` may change. Empty if it is not set or equal. Runs getters.
 std::optional<std::string> own_variable(napi_env env, const char* name) {
   napi_value value = find_value(env, {"process", "env", name});
   if (value == nullptr) return std::nullopt;
@@ -104,7 +105,7 @@ Status Environment::make(napi_env env) {
       type == napi_function) {
     napi_create_reference(env, make_unset_view, 1, &made->make_unset_view_);
   }
-  // Of several loads in a thread the first one's is in use.
+  // If a thread loads the addon several times, it uses the count of the first load.
   const auto threads = own_variable(env, "RMSNORM_NUM_THREADS");
   if (threads && cpu::own_thread_count() == nullptr) {
     cpu::use_own_thread_count(&made->threads_.emplace(cpu::read_thread_count(*threads)));
@@ -125,8 +126,8 @@ Status Environment::of(napi_env env, Environment** environment) {
 napi_value Environment::array_buffer_class() const { return value_of(env_, array_buffer_class_); }
 napi_value Environment::make_unset_view() const { return value_of(env_, make_unset_view_); }
 
-// Cleanup hooks run in reverse order. Added again after the threadsafe function, ours comes before
-// the one that ends the function.
+// Cleanup hooks run in reverse order. Our hook is added again after the threadsafe function is
+// made, so that it runs before the hook that ends that function.
 Status Environment::open_mailbox() {
   if (mailbox_->is_open()) return {};
   RMSNORM_TRY(mailbox_->open());
@@ -134,8 +135,8 @@ Status Environment::open_mailbox() {
   return napi_add_env_cleanup_hook(env_, end, this) == napi_ok ? Status() : ending();
 }
 
-// Threads end and GPUs are released with the last environment, before Node.js tears the process
-// down around them. Node.js has waited for the calls in its pool.
+// The last environment ends the threads and releases the GPUs, before Node.js tears down the
+// process. Node.js has already waited for the calls in its pool.
 void Environment::end(void* environment) {
   static_cast<Environment*>(environment)->close();
   const std::lock_guard lock(environments_mutex);
@@ -156,7 +157,8 @@ Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream
 }
 
 Status Environment::idle_stream(cuda::Device& device, cuda::StreamPtr* stream) {
-  // A promise that has settled notes that all has passed but the callback itself.
+  // A settled promise has noted that all work has run except its callback. Callbacks count as work,
+  // so the last count is not asked for.
   const auto is_idle = [&](const cuda::StreamPtr& each) {
     const std::uint64_t calls = each->enqueued();
     return &each->device() == &device && (calls == 0 || each->order().has_passed(calls - 1));
@@ -205,9 +207,9 @@ void Environment::close_stream(cuda::Stream& stream) noexcept {
   }
 }
 
-// The finalizers of the objects come later, and find them closed. Other environments may be at work
-// on the same devices, or capture: what is waited for is the work of this one alone, of which its
-// callbacks are a part, since the addon's code may go with it.
+// Finalizers of the objects run later and find them closed. Only this environment's own work is
+// waited for: other environments may use or capture the same devices. Its callbacks count as its
+// work, since the addon's code may be unloaded with the environment.
 void Environment::close() {
   is_closed_ = true;
   if (threads_ && cpu::own_thread_count() == &*threads_) cpu::use_own_thread_count(nullptr);
@@ -226,8 +228,8 @@ void Environment::close() {
   mailbox_->close();
 }
 
-// Another addon may have made the external value. It is compared before it is used: those that are
-// open, as nearly all are, without a lock.
+// Another addon may have made the external value, so its pointer is compared before it is used.
+// Open objects, the usual case, are found without a lock.
 NativeObject* find_native_object(napi_env env, napi_value value) {
   void* data = nullptr;
   void* environment = nullptr;

@@ -1,8 +1,8 @@
-// What one JavaScript environment (the main thread, a worker) has: its calls in flight; the threads
-// that RMSNORM_NUM_THREADS of its own `process.env` gives them; of GPUs its default streams,
-// staging memory, objects and promises. Made each time that the addon is loaded, which may be more
-// than once in a thread. An environment that ends closes all of it, whatever JavaScript still
-// refers to, and waits for its work, and for nobody else's.
+// The state of one JavaScript environment (the main thread, a worker): its calls in flight, the
+// thread count that RMSNORM_NUM_THREADS of its own `process.env` sets, and for GPUs its default
+// streams, staging memory, objects and promises. Each load of the addon creates one; a thread may
+// load it more than once. An environment that ends closes all of this, even what JavaScript still
+// refers to. It waits for its own work only.
 #pragma once
 
 #include <node_api.h>
@@ -24,8 +24,8 @@ namespace rmsnorm::napi {
 
 class Environment;
 
-// A C++ object behind one of JavaScript's. Its class has a kKind, such as "a Stream", and a
-// kName that arguments have, such as "stream".
+// A C++ object behind a JavaScript object. Its class has a kKind for messages, such as "a Stream".
+// Most classes have a kName, the usual name of the argument, such as "stream".
 class NativeObject {
  public:
   NativeObject() = default;
@@ -33,7 +33,8 @@ class NativeObject {
   NativeObject(const NativeObject&) = delete;
   NativeObject& operator=(const NativeObject&) = delete;
 
-  // Lets go of all that it holds, once: for dispose(), the end of the environment, the finalizer.
+  // Releases all that it holds. Idempotent. dispose(), the end of the environment and the finalizer
+  // call it.
   void close();
   bool is_open() const { return environment_ != nullptr; }
 
@@ -42,43 +43,46 @@ class NativeObject {
 
  private:
   friend class Environment;
-  Environment* environment_ = nullptr;  // from wrap() until close()
+  Environment* environment_ = nullptr;  // set from wrap() until close()
 };
 
-// Errors: kDisposed of one that has been closed.
+// Errors: kDisposed if the object is closed.
 Status check_open(const NativeObject& object, const char* name);
 
 class Environment {
  public:
-  // For the loading of the addon. Errors: kInvalidState of an environment that is ending.
+  // Creates the environment when the addon is loaded. Errors: kInvalidState if JavaScript's
+  // environment is ending.
   static Status make(napi_env env);
 
-  // That of this load. Errors: kInvalidState while it is ending.
+  // The environment of this load. Errors: kInvalidState while it is ending.
   static Status of(napi_env env, Environment** environment);
 
-  // Before the first promise, or call on another thread. Hooks of node:async_hooks run: so this
-  // comes before a pointer is read. Errors: kInvalidState.
+  // Call it before the first promise or the first call on another thread. It runs hooks of
+  // node:async_hooks, so call it before reading a pointer. Errors: kInvalidState.
   Status open_mailbox();
 
-  // `ArrayBuffer`, and `Buffer.allocUnsafeSlow` or null, as they were when the addon was loaded.
+  // JavaScript's `ArrayBuffer` and `Buffer.allocUnsafeSlow` (or null), as they were when the addon
+  // was loaded.
   napi_value array_buffer_class() const;
   napi_value make_unset_view() const;
 
-  // The stream of calls that name none. Errors: kCuda.
+  // The stream of calls that pass no stream. Errors: kCuda.
   Status default_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
-  // One for a promise alone, which nothing else waits for until it has settled. Errors: kCuda.
+  // A stream without work in flight, for one promise. Nothing else waits for it until the promise
+  // has settled. Errors: kCuda.
   Status idle_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
-  // Closes a stream, whose work the end of the environment waits for.
+  // Closes a stream. The end of the environment still waits for its work.
   void close_stream(cuda::Stream& stream) noexcept;
 
-  // An external value of JavaScript for a new object of C++. To look into a wrapped object, which
-  // has properties, takes several times as long. Errors: kInvalidState of an environment that is
+  // Makes a JavaScript external value for a new C++ object. Reading a wrapped object, which has
+  // properties, would take several times as long. Errors: kInvalidState if the environment is
   // ending.
   Status wrap(std::unique_ptr<NativeObject> object, napi_value* value);
 
-  // Whether a pointer, of whatever origin, is an object of this environment that is open.
+  // Whether a pointer, which may be invalid, is an open object of this environment.
   bool has_open(NativeObject* object) const { return objects_.contains(object); }
 
   napi_env env() const { return env_; }
@@ -96,7 +100,7 @@ class Environment {
   napi_env env_;
   bool is_closed_ = false;
   napi_ref array_buffer_class_ = nullptr;
-  napi_ref make_unset_view_ = nullptr;  // null where there is no `Buffer`
+  napi_ref make_unset_view_ = nullptr;  // null if there is no `Buffer`
   std::optional<cpu::OwnThreadCount> threads_;
   const std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(env_, async_calls_);
   AsyncCalls async_calls_{env_, *mailbox_};
@@ -104,15 +108,15 @@ class Environment {
   std::map<cuda::Device*, cuda::StreamPtr> default_streams_;
   std::vector<cuda::StreamPtr> promise_streams_;
   std::vector<std::shared_ptr<cuda::Fence>> ends_;  // of closed streams
-  std::unordered_set<NativeObject*> objects_;       // those that are open
+  std::unordered_set<NativeObject*> objects_;       // the open ones
 };
 
-// The object of C++ behind a value, open or not; null if there is none, or of another class.
+// The C++ object behind a value, open or closed; null if there is none or its class is another.
 NativeObject* find_native_object(napi_env env, napi_value value);
 template <class Object>
 Object* find_object(napi_env env, napi_value value) {
   NativeObject* const found = find_native_object(env, value);
-  // Classes are final: dynamic_cast would take longer.
+  // Classes are final, so typeid is enough; dynamic_cast would take longer.
   return found != nullptr && typeid(*found) == typeid(Object) ? static_cast<Object*>(found)
                                                               : nullptr;
 }

@@ -9,7 +9,7 @@
 namespace rmsnorm::napi {
 namespace {
 
-// ERR_CUDA_ILLEGAL_ADDRESS of CUDA_ERROR_ILLEGAL_ADDRESS.
+// Turns CUDA_ERROR_ILLEGAL_ADDRESS into ERR_CUDA_ILLEGAL_ADDRESS.
 std::string cuda_code(const DriverError& error) {
   constexpr std::string_view kPrefix = "CUDA_ERROR_";
   const std::string_view name = error.name == nullptr ? "" : error.name;
@@ -52,7 +52,8 @@ napi_value make_error(napi_env env, const Status& status) {
     return {"ERR_INTERNAL", napi_create_error};
   }();
   napi_value error = nullptr;
-  // Given to Node-API, the code would be assigned: a setter of a prototype could run and throw.
+  // The code is not passed to Node-API, which would assign it: a setter of a prototype could run
+  // and throw.
   kind.create(env, nullptr, make_string(env, status.message()), &error);
   set_own(env, error, {"code", make_string(env, kind.code)});
   if (driver_error.number != 0) {

@@ -1,5 +1,5 @@
-// From a Status to the JavaScript error that a caller sees, or a promise's: the one place where
-// errors are made.
+// Turns a Status into the JavaScript error that is thrown or that rejects a promise. Errors are
+// made only here.
 #pragma once
 
 #include <node_api.h>
@@ -10,20 +10,20 @@
 
 namespace rmsnorm::napi {
 
-// The JavaScript error of a status that is not ok.
+// The JavaScript error for a status that is not ok.
 napi_value make_error(napi_env env, const Status& status);
 
-// Throws it, and returns null.
+// Throws that error and returns null.
 napi_value throw_status(napi_env env, const Status& status);
 
-// What std::bad_alloc becomes. Neither this nor its JavaScript error allocates memory of C++.
+// The status for std::bad_alloc. Neither it nor its JavaScript error allocates C++ memory.
 Status out_of_memory();
 
-// What Node-API's refusals mean that no argument can cause.
+// The status for a refusal of Node-API that no argument can cause.
 Status ending();
 
-// Settles a promise with the value that outcome(&value) leaves, by default undefined, or with its
-// error. An error is made in the same place, since that takes memory, too.
+// Settles a promise with the value that outcome(&value) sets (undefined by default), or rejects it
+// with its error. The error is made within the same try block, since making it takes memory.
 template <class Outcome>
 void settle(napi_env env, napi_deferred deferred, const Outcome& outcome) {
   napi_value value = nullptr;

@@ -8,19 +8,18 @@
 
 namespace rmsnorm::napi {
 
-// Deleted by the last that uses it: the thread of JavaScript, or a callback that finds the
-// environment gone.
+// Deleted by its last user: the JavaScript thread, or a callback that finds the environment gone.
 struct Mailbox::Pending {
   std::shared_ptr<Mailbox> mailbox;
   cuda::Device* device = nullptr;
-  std::shared_ptr<cuda::StreamOrder> order;  // of the stream, whose work up to `enqueued` comes
-  std::uint64_t enqueued = 0;                // before the callback
+  std::shared_ptr<cuda::StreamOrder> order;  // of the stream
+  std::uint64_t enqueued = 0;                // the work that comes before the callback
   napi_deferred deferred = nullptr;
   std::unique_ptr<Completion> completion;
   cuda::CUresult result = cuda::CUDA_SUCCESS;
 };
 
-// A hook that runs meanwhile may have opened it already.
+// Making the function runs hooks of node:async_hooks, which may have opened the mailbox.
 Status Mailbox::open() {
   napi_value name = make_string(env_, kResourceName);
   napi_threadsafe_function function = nullptr;
@@ -64,7 +63,7 @@ void Mailbox::called_back(cuda::CUstream, cuda::CUresult result, void* data) {
   if (!mailbox->deliver(pending)) delete pending;
 }
 
-// Without an environment the queue of the threadsafe function is just emptied.
+// Without an environment Node.js only empties the queue of the threadsafe function.
 void Mailbox::arrive(napi_env env, napi_value, void* calls, void* data) {
   const std::unique_ptr<Pending> pending(static_cast<Pending*>(data));
   if (env == nullptr) return;
@@ -86,7 +85,7 @@ void Mailbox::close() {
   napi_release_threadsafe_function(std::exchange(function_, nullptr), napi_tsfn_abort);
 }
 
-// JavaScript does not have it, so that the outcome does not matter.
+// JavaScript never got the promise, so its outcome does not matter.
 Promise::~Promise() {
   if (pending_ != nullptr) settle({});
 }

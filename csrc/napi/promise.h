@@ -1,5 +1,5 @@
-// Promises that settle when a stream has passed. The driver calls back on a thread of its own, and
-// a threadsafe function of Node.js's brings the news to the thread of JavaScript: nobody is
+// Promises that settle when the work of a stream has run. The driver calls back on a thread of its
+// own. A threadsafe function of Node.js takes the result to the JavaScript thread, so nobody is
 // blocked. Pending promises keep the event loop alive.
 #pragma once
 
@@ -16,15 +16,17 @@ namespace rmsnorm::napi {
 
 class AsyncCalls;
 
-// What is left to be done on JavaScript's thread, and what must stay until then.
+// The last step of a promise, on the JavaScript thread. Owns what must live until then.
 class Completion {
  public:
   virtual ~Completion() = default;
-  // Called once the stream has passed without an error; its error rejects the promise.
+  // Called once the stream's work has run without an error. An error returned here rejects the
+  // promise.
   virtual Status finish(napi_env env) = 0;
 };
 
-// How other threads reach that of one environment. Outlives it, for callbacks that come later.
+// Sends messages from other threads to the thread of one environment. Outlives the environment,
+// since callbacks may come later.
 class Mailbox {
  public:
   Mailbox(napi_env env, AsyncCalls& calls) : env_(env), calls_(calls) {}
@@ -32,19 +34,19 @@ class Mailbox {
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
-  // Hooks of node:async_hooks run. Errors: kInvalidState if the environment has no room for it; no
-  // promise can be made then.
+  // Runs hooks of node:async_hooks. Errors: kInvalidState if the environment refuses the function;
+  // no promise can be made then.
   Status open();
   bool is_open() const { return function_ != nullptr; }
 
-  // Once it is open. The event loop stays alive while somebody holds the mailbox.
+  // Only once it is open. The event loop stays alive until let_go() is called as often as hold().
   void hold();
   void let_go();
 
-  // Has AsyncCalls::enter_pool() called. From any thread.
+  // Makes the environment's thread call AsyncCalls::enter_pool(). From any thread.
   void wake() { deliver(nullptr); }
 
-  // For the end of the environment: what is pending stays so.
+  // For the end of the environment: pending promises never settle.
   void close();
 
  private:
@@ -61,32 +63,32 @@ class Mailbox {
   AsyncCalls& calls_;
   int held_ = 0;
   std::set<Pending*> pending_;
-  std::mutex mutex_;  // of what follows; that changes on the thread of JavaScript alone
+  std::mutex mutex_;  // guards function_, which only the JavaScript thread changes
   napi_threadsafe_function function_ = nullptr;
 };
 
-// A promise of undefined, on its way to JavaScript.
+// A promise of undefined that JavaScript does not have yet.
 class Promise {
  public:
   explicit Promise(std::shared_ptr<Mailbox> mailbox) : mailbox_(std::move(mailbox)) {}
-  // One that was not returned to JavaScript is dropped.
+  // Drops a promise that was not returned to JavaScript.
   ~Promise();
   Promise(const Promise&) = delete;
   Promise& operator=(const Promise&) = delete;
 
-  // Makes it. Hooks of node:async_hooks run, and may dispose of any object: so this comes before
-  // arguments are read. Errors: kInvalidState of an environment that is ending.
+  // Creates the promise. This runs hooks of node:async_hooks, which may dispose of any object, so
+  // read arguments afterwards. Errors: kInvalidState if the environment is ending.
   Status make();
 
-  // Returns it. It settles when what the stream holds now has run, or with the error that keeps it
-  // from doing so. `completion` may be null.
+  // Returns the promise. It settles when the work that is now enqueued on the stream has run, or
+  // rejects with the error that prevented it. `completion` may be null.
   napi_value settle_after(cuda::Stream& stream, std::unique_ptr<Completion> completion);
 
  private:
   void settle(const Status& status);
 
   std::shared_ptr<Mailbox> mailbox_;
-  Mailbox::Pending* pending_ = nullptr;  // null once it is no longer ours
+  Mailbox::Pending* pending_ = nullptr;  // null once this no longer owns it
   napi_value value_ = nullptr;
 };
 

@@ -12,7 +12,7 @@ namespace {
 constexpr auto kOwn =
     static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
 
-// Smaller ones are as fast to zero.
+// Bytes. Zeroing a smaller buffer is as fast.
 constexpr std::int64_t kLeastUnset = 64 << 10;
 
 void clear_exception(napi_env env) {
@@ -20,7 +20,8 @@ void clear_exception(napi_env env) {
   napi_get_and_clear_last_exception(env, &exception);
 }
 
-// By `Buffer.allocUnsafeSlow`, whose memory is not zeroed. False where there is none, or no memory.
+// Allocates with `Buffer.allocUnsafeSlow`, which does not zero the memory. False if the function
+// does not exist or there is no memory.
 bool make_unset_buffer(const Environment& environment, napi_value length, napi_value* buffer) {
   napi_env env = environment.env();
   napi_value make = environment.make_unset_view();
@@ -72,7 +73,7 @@ napi_value make_list(napi_env env, const std::vector<napi_value>& values) {
   return list;
 }
 
-// Not by Node-API's function, which ends the process where there is no memory.
+// Does not use napi_create_arraybuffer, which ends the process if there is no memory.
 Status make_array_buffer(napi_env env, std::int64_t bytes, napi_value* buffer) {
   Environment* environment = nullptr;
   RMSNORM_TRY(Environment::of(env, &environment));

@@ -1,5 +1,5 @@
-// C++ values as JavaScript ones. Objects and lists are made of own properties, so that no setter of
-// a prototype runs or throws.
+// Turns C++ values into JavaScript values. Objects and lists are made by defining own properties,
+// so that no setter of a prototype runs or throws.
 #pragma once
 
 #include <node_api.h>
@@ -13,7 +13,7 @@
 
 namespace rmsnorm::napi {
 
-// What node:async_hooks calls our work.
+// The name of our work in node:async_hooks.
 inline constexpr const char* kResourceName = "fused-rmsnorm";
 
 napi_value make_string(napi_env env, std::string_view text);
@@ -28,9 +28,9 @@ napi_value make_object(napi_env env, std::initializer_list<Property> properties)
 void set_own(napi_env env, napi_value object, Property property);
 napi_value make_list(napi_env env, const std::vector<napi_value>& values);
 
-// A new ArrayBuffer for a result that sets all of it: a large one is on huge pages, and its memory
-// is not zeroed, which would keep the thread of JavaScript. Calls functions that the environment
-// was loaded with. Errors: kOutOfMemory.
+// A new ArrayBuffer for a result that overwrites all of it. A large one is on huge pages and not
+// zeroed, since zeroing would block the JavaScript thread. Calls JavaScript functions as they were
+// when the addon was loaded. Errors: kOutOfMemory; kInvalidState if the environment is ending.
 Status make_array_buffer(napi_env env, std::int64_t bytes, napi_value* buffer);
 
 }  // namespace rmsnorm::napi

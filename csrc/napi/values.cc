@@ -6,7 +6,7 @@
 namespace rmsnorm::napi {
 namespace {
 
-// Whether a number from -2^53 to 2^53 is whole. std::floor is a function call on plain x64.
+// Whether a number from -2^53 to 2^53 is whole. std::floor is a function call on baseline x64.
 bool is_whole(double number) {
   return static_cast<double>(static_cast<std::int64_t>(number)) == number;
 }
@@ -85,7 +85,8 @@ bool is_shared(napi_env env, napi_value array) {
 }
 
 bool read_view(napi_env env, napi_value value, void** data, std::int64_t* bytes) {
-  // A view of any kind is a buffer. To ask is needed: what is none would end the process.
+  // napi_is_buffer is true for any view. napi_get_buffer_info aborts on anything else, so check
+  // first.
   bool is_buffer = false;
   std::size_t length = 0;
   if (napi_is_buffer(env, value, &is_buffer) != napi_ok || !is_buffer ||

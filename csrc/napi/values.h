@@ -1,11 +1,13 @@
-// JavaScript values as C++ ones: the only place where a pointer is made from a JavaScript value.
+// Turns JavaScript values into C++ values. Pointers are made from JavaScript values only here.
 //
-// A pointer is good until JavaScript runs again, which may resize, transfer or dispose of what it
-// points into. So once the first one of a call is read, the call does nothing that can run
-// JavaScript until it no longer uses any: it makes no promise, async work or threadsafe function
-// (hooks of node:async_hooks run), calls no function, and gets or sets no property (getters and
-// setters run; results.h defines properties instead). Builtins are those that were there when the
-// addon was loaded (Environment).
+// A pointer is valid until JavaScript runs again, which may resize, transfer or dispose of its
+// memory. So from its first pointer to its last use of one, a call does nothing that can run
+// JavaScript:
+// - It makes no promise, async work or threadsafe function, since hooks of node:async_hooks run.
+// - It calls no JavaScript function.
+// - It gets or sets no property, since getters and setters run. results.h defines properties
+//   instead.
+// Builtins are those that existed when the addon was loaded (Environment).
 #pragma once
 
 #include <node_api.h>
@@ -25,13 +27,13 @@ static constexpr int kMaxOrdinal = 1023;  // of a device
 static constexpr double kMaxFloat = std::numeric_limits<float>::max();
 static constexpr double kMaxDouble = std::numeric_limits<double>::max();
 
-// What a value is, for messages: "a string", "12".
+// Describes a value for messages: "a string", "12".
 std::string describe(napi_env env, napi_value value);
 
-// What an array of the dtype is, for messages: "a Float32Array".
+// The kind of array of a dtype, for messages: "a Float32Array".
 const char* array_name(DType dtype);
 
-// A typed array of the host. Valid until JavaScript runs again.
+// A typed array in host memory. Valid until JavaScript runs again.
 struct HostArray {
   napi_value value = nullptr;
   void* data = nullptr;
@@ -41,17 +43,18 @@ struct HostArray {
   std::int64_t bytes() const { return length * element_size(dtype); }
 };
 
-// False if the value is no typed array whose elements can be of the dtype: a Uint16Array is of
-// either 16-bit one.
+// False if the value is not a typed array that holds the dtype. A Uint16Array holds either 16-bit
+// dtype.
 bool read_host_array(napi_env env, napi_value value, DType dtype, HostArray* array);
 
-// Whether an array is on a SharedArrayBuffer, whose memory does not move.
+// Whether an array is over a SharedArrayBuffer, whose memory does not move.
 bool is_shared(napi_env env, napi_value array);
 
-// The bytes of a view of whatever kind, found in half the time. False if the value is none.
+// The bytes of a view of any kind, found in half the time of read_host_array(). False if the value
+// is not a view.
 bool read_view(napi_env env, napi_value value, void** data, std::int64_t* bytes);
 
-// The memory of an ArrayBuffer of so many bytes. False if the value is none.
+// The memory of an ArrayBuffer of exactly `bytes` bytes. False if the value is not one.
 bool read_array_buffer(napi_env env, napi_value value, std::int64_t bytes, void** data);
 
 }  // namespace rmsnorm::napi

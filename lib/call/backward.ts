@@ -6,7 +6,7 @@ import { backwardOperation, backwardRules, type OperandName, type OperandRule } 
 import { readCall, type Preset } from './read-call';
 import { sourceOf, type Argument } from './tensor';
 
-/** `x`: that has been read. */
+/** Reads and checks a call of backward. `x` has been read already. */
 export function readBackward(
   dy: unknown,
   x: Argument,
@@ -26,17 +26,17 @@ export function readBackward(
   return call;
 }
 
-/** As messages have it. */
+/** The rule of dweightOut with the name that messages show for a module's weightGrad. */
 const weightGrad: OperandRule = { ...backwardRules.dweightOut, name: 'weightGrad' as OperandName };
 
-/** Has a call that has been read add dweight to what `sums`, a module's weightGrad, holds. */
+/** Makes a call that has been read add dweight to `sums`, a module's weightGrad. */
 export function addDWeightTo(call: Call, sums: unknown): void {
   call.dweightOut = readOperand(call, weightGrad, sums);
   call.made &= ~backwardRules.dweightOut.bit;
   call.accumulate = true;
 }
 
-/** Refuses options that do not go together. */
+/** Refuses options that contradict each other. */
 function checkNeeds(call: Call): void {
   const { weight, needsDx, needsDweight, accumulate, dxOut, dweightOut, dsum } = call;
   const { gate, dgateOut } = call;

@@ -5,56 +5,57 @@ import type { OperandName, Operation } from './operations';
 import type { CastOrder, GateOrder } from './options';
 import type { Argument } from './tensor';
 
-/** The codes that y becomes, and by which scale. */
+/** How y is quantised. */
 export interface Quantization {
+  /** The dtype of the codes. */
   readonly codes: QuantizedDType;
-  /** Of all rows; 0 where each has its own, ... */
+  /** The scale of all rows; 0 if each row has its own. */
   readonly scale: number;
-  /** ... which is at most this. */
+  /** The upper bound of a row's own scale. */
   readonly scaleMax: number;
 }
 
-/** An operand, undefined if there is none. */
+/** An operand; undefined if the call does not have it. */
 export type Operand = Argument | undefined;
 
-/** What is known of a call before its operands, checked. */
+/** The checked properties of a call, without its operands. */
 export interface Frame {
   readonly operation: Operation;
-  /** Of x, and the kind of array or buffer that holds it. */
+  /** The dtype of x, and the kind of array or buffer that holds it. */
   readonly dtype: DType;
   readonly kind: DataKind;
-  /** The ordinal of the GPU that the call runs on; that of the CPU is -1. */
+  /** The ordinal of the GPU that the call runs on; -1 for the CPU. */
   readonly device: number;
-  /** That the call is enqueued on, where its operands are on a GPU; else null. */
+  /** The stream that the call is enqueued on, if its operands are on a GPU; else null. */
   readonly stream: NativeStream | null;
   readonly rows: number;
   readonly hiddenSize: number;
-  /** Undefined for the defaults. */
+  /** These are undefined for the defaults. */
   readonly eps: number | undefined;
   readonly weightOffset: number | undefined;
   readonly castOrder: CastOrder | undefined;
 }
 
-/** A call, checked: its frame, and its operands by the names of their rules. */
+/** A checked call: its frame, and its operands by the names of their rules. */
 export interface Call extends Frame, Record<OperandName, Operand> {
-  /** Of a backward: whether dx and dweight are wanted, and whether dweight is added to. */
+  /** Backward only: whether dx and dweight are wanted, and whether dweight is added to `dweightOut`. */
   needsDx: boolean;
   needsDweight: boolean;
   accumulate: boolean;
   /** Undefined for the default. */
   gateOrder: GateOrder | undefined;
-  /** Of a forward: how y is quantised, if it is. */
+  /** Forward only: how y is quantised; undefined if it is not. */
   quantization: Quantization | undefined;
 
-  /** Bits of the operands, by their places: of those that are there, ... */
+  /** Bit masks of operands, by the `bit` of their rules: the operands that the call has. */
   given: number;
-  /** ... outputs that the call is to make, ... */
+  /** Outputs that the call still has to allocate. */
   made: number;
-  /** ... vectors of float32 beside 16 bits, ... */
+  /** Float32 vectors beside 16-bit tensors. */
   float32: number;
-  /** ... those that are no plain arrays, ... */
+  /** Operands that are a TensorArgument, not an array. */
   tensors: number;
-  /** ... and matrices that are part of their arrays. */
+  /** Matrices that are strided views of their arrays. */
   strided: number;
 }
 

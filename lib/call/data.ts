@@ -19,7 +19,7 @@ import { argumentError } from '../core/errors';
 import { freshArray } from '../core/outputs';
 import { readStream } from '../gpu/stream';
 
-/** What holds the elements of a tensor: an array, or memory of a GPU. */
+/** The memory of a tensor's elements: an array, or a buffer on a GPU. */
 export type TensorData = FloatArray | CodeArray | DeviceBuffer<BufferDType>;
 
 export type DataKind = ArrayKind | 'DeviceBuffer';
@@ -28,7 +28,7 @@ export function isDeviceBuffer(value: unknown): value is DeviceBuffer<BufferDTyp
   return nativeDeviceBuffer(value) !== null;
 }
 
-/** The dtype of a buffer that a tensor is to be in. Refuses codes. */
+/** The dtype of a buffer that holds a tensor. Refuses quantised codes. */
 export function tensorDType(name: string, buffer: DeviceBuffer<BufferDType>): DeviceDType {
   const { dtype } = buffer;
   if (dtypes[dtype].bytes > 1) return dtype as DeviceDType;
@@ -43,8 +43,8 @@ export function nativeData(data: TensorData): NativeData {
 }
 
 /**
- * Memory for a result of the kind that `like` is, and in the same place: see {@link freshArray}. On a
- * GPU, for the next work of the stream.
+ * New memory for a result, of the kind of `like` and on its device: see {@link freshArray}. On a GPU
+ * the memory is for the next work of the stream.
  */
 export function freshLike(
   like: TensorData,
@@ -55,7 +55,7 @@ export function freshLike(
   return bufferForStream(length, like.dtype, ordinalOfBuffer(like), stream);
 }
 
-/** The same for codes. */
+/** As {@link freshLike}, for codes. */
 export function freshCodes(
   codes: QuantizedDType,
   like: TensorData,
@@ -66,7 +66,7 @@ export function freshCodes(
   return bufferForStream(length, codes, ordinalOfBuffer(like), stream);
 }
 
-/** Memory for rstd beside that of a GPU. */
+/** New memory for rstd on the GPU of `like`. */
 export function freshRstd(
   like: TensorData,
   rows: number,
@@ -75,13 +75,13 @@ export function freshRstd(
   return bufferForStream(rows, 'float32', ordinalOfBuffer(like as DeviceBuffer), stream);
 }
 
-/** Whether two operands are arrays, or buffers on one device. */
+/** Whether both are arrays, or both are buffers on one device. */
 export function isSamePlace(a: TensorData, b: TensorData): boolean {
   if (ArrayBuffer.isView(a)) return ArrayBuffer.isView(b);
   return !ArrayBuffer.isView(b) && a.device === b.device;
 }
 
-/** Refuses data that is elsewhere than x: all of a call is in arrays, or on one GPU. */
+/** Refuses data that is not where x is: a call takes only arrays, or only buffers of one GPU. */
 export function checkSameDevice(name: string, data: TensorData, x: TensorData): void {
   if (isSamePlace(data, x)) return;
   if (ArrayBuffer.isView(x)) {
@@ -93,7 +93,7 @@ export function checkSameDevice(name: string, data: TensorData, x: TensorData): 
   throw argumentError('ERR_INVALID_ARG_VALUE', name, `on '${x.device}', the device of x`, data);
 }
 
-/** The stream of a call on memory of a GPU; null for arrays, beside which there must be none. */
+/** The stream of a call on GPU memory; null for arrays, which allow no stream. */
 export function readStreamFor(x: TensorData, stream: unknown): NativeStream | null {
   if (!ArrayBuffer.isView(x)) return readStream(stream, ordinalOfBuffer(x));
   if (stream === undefined) return null;

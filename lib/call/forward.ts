@@ -5,11 +5,11 @@ import { forwardOperation, forwardRules } from './operations';
 import { readCall, type Preset } from './read-call';
 import { readX, sourceOf } from './tensor';
 
-/** What a forward makes besides y if no memory is given for it. */
+/** The outputs besides y that a forward allocates if the caller passes none. */
 export interface ForwardOutputs {
   readonly rstd: boolean;
   readonly sum: boolean;
-  /** Of rows that have their own. */
+  /** Only if each row has its own scale. */
   readonly scale: boolean;
 }
 

@@ -3,15 +3,15 @@ import { isDeviceBuffer, tensorDType } from './data';
 import { refuseView } from './operands';
 import { dataOf, kindOf, readArgument, type Argument } from './tensor';
 
-/** A weight that a plan or a module keeps, and the dtype of their tensors. */
+/** A weight that a plan or a module stores, and the dtype of its tensors. */
 export interface KeptWeight {
   readonly weight: Argument | undefined;
   readonly dtype: DType;
 }
 
 /**
- * Reads a weight, and the dtype that is said, or is the weight's. The weight's elements are checked
- * against it later.
+ * Reads a weight and the dtype: the stated one, else the weight's. Whether the weight's elements fit
+ * the dtype is checked later.
  */
 export function readKeptWeight(given: unknown, stated: unknown): KeptWeight {
   const weight = given === null || given === undefined ? undefined : readArgument('weight', given);
@@ -24,7 +24,7 @@ export function readKeptWeight(given: unknown, stated: unknown): KeptWeight {
   return { weight, dtype };
 }
 
-/** What a weight says of the dtype. Refuses bits, which say nothing. */
+/** The dtype that a weight implies. Refuses a `Uint16Array`, which implies none. */
 function dtypeOfWeight(weight: Argument | undefined): DType {
   if (weight === undefined) return 'float32';
   const data = dataOf(weight);

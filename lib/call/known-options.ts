@@ -2,7 +2,7 @@ import { isAnythingInherited } from '../core/caller-values';
 import { knownOptions, refuseName } from '../core/validate';
 import type { BackwardOptions, CommonOptions, ForwardOptions } from './options';
 
-/** The options of a call without any, which need no check. Not to be read: it inherits. */
+/** Stands for no options, which need no check. Do not read it: it inherits from Object.prototype. */
 export const noOptions: CommonOptions = {};
 
 const common = [
@@ -35,13 +35,13 @@ export const optionBits = Object.fromEntries(
   optionNames.map((name, i) => [name, 1 << i]),
 ) as Readonly<Record<OptionName, number>>;
 
-/** The options that a function knows. */
+/** The options that a function accepts. */
 export interface KnownOptions {
   readonly names: ReadonlySet<string>;
   readonly bits: number;
 }
 
-/** `names`: as they are listed in messages. */
+/** `names`: in the order in which messages list them. */
 export function makeKnownOptions(names: readonly OptionName[]): KnownOptions {
   return { names: new Set(names), bits: names.reduce((sum, name) => sum | optionBits[name], 0) };
 }
@@ -52,24 +52,24 @@ export const forwardOptions = makeKnownOptions([
 ]);
 export const backwardOptions = makeKnownOptions([...common, ...backward, ...gated]);
 
-/** Bits of the options that quantise. */
+/** Bits of the quantisation options. */
 export const quantizedBits = makeKnownOptions(quantized).bits;
 
 /** Options of all functions. */
 export type AllOptions = Partial<ForwardOptions & BackwardOptions>;
 
-/** Whether for-in finds the options that an object has, and nothing that it has not. */
+/** Whether for-in over an object finds its options and nothing inherited. */
 function isOrdinary(options: unknown): options is object {
   try {
     if (typeof options !== 'object' || options === null) return false;
     return options.constructor === Object && !isAnythingInherited();
   } catch {
-    // A proxy that was revoked.
+    // A revoked proxy.
     return false;
   }
 }
 
-/** A copy of other options, which for-in goes through as fast as through ordinary ones. */
+/** A copy of other options. for-in reads it as fast as ordinary options. */
 function copyOf(options: object, names: ReadonlySet<string>): AllOptions {
   const own = knownOptions(options, names) as Record<string, unknown>;
   const copy = Object.setPrototypeOf({}, null) as Record<string, unknown>;
@@ -77,17 +77,19 @@ function copyOf(options: object, names: ReadonlySet<string>): AllOptions {
   return copy;
 }
 
-/** An object of which for-in gives the options, and refuses what is no object of options. */
+/**
+ * An object over which for-in finds the options. Refuses a value that cannot be an object of options.
+ */
 export function ordinaryOptions(options: object, { names }: KnownOptions): AllOptions {
   return isOrdinary(options) ? options : copyOf(options, names);
 }
 
-/** Refuses a name that is none of an option: the type says that each of these has its case. */
+/** Refuses an unknown name. The type `never` makes sure that each option has a case at the caller. */
 export function refuseOther(options: object, name: never, { names }: KnownOptions): void {
   refuseName(options, name, names);
 }
 
-/** Refuses names of other functions' options. */
+/** Refuses options that only other functions have. */
 export function refuseUnknown(options: object, { names }: KnownOptions): void {
   for (const name in options) if (!names.has(name)) refuseName(options, name, names);
 }

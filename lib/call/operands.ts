@@ -1,4 +1,4 @@
-// Arguments and options as the operands of a call, checked by their rules.
+// Reads arguments and options as operands of a call, checked by their rules.
 
 import {
   anArray,
@@ -20,7 +20,7 @@ import { forwardRules, type Element, type OperandRule } from './operations';
 import { isSame } from './shape';
 import { dataOf, kindOf, readArgument, sourceOf, statedType, type Argument } from './tensor';
 
-/** Whether a value is an array of this kind with elements: one that is not detached. */
+/** Whether a value is an array of this kind with elements, so that it is not detached. */
 export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
   if (!ArrayBuffer.isView(value)) return false;
   const array = value as FloatArray;
@@ -29,7 +29,10 @@ export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
 
 const aWeight = `${anArray}, or null for none`;
 
-/** Reads a weight of a rarer form. `dtype`: of x. `isKept`: by a module, so that x is what is wrong. */
+/**
+ * Reads a weight of a less common form. `dtype`: that of x. `isKept`: the weight belongs to a module,
+ * so an error blames x.
+ */
 export function readWeight(value: unknown, x: Argument, dtype: DType, isKept: boolean): Argument {
   if (value === undefined) {
     throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', aWeight, value);
@@ -45,14 +48,14 @@ export function readWeight(value: unknown, x: Argument, dtype: DType, isKept: bo
   return weight;
 }
 
-/** Whether a value is an array of the kind of x, and as long as it must be: most operands are. */
+/** Whether a value is an array of x's kind and of the required length: most operands are. */
 export function isPlain(call: Call, rule: OperandRule, value: unknown): value is FloatArray {
   if (!ArrayBuffer.isView(value)) return false;
   const array = value as FloatArray;
   const { length } = array;
   if (length === 0 || length !== lengthOf(rule, call)) return false;
   if (array[Symbol.toStringTag] !== call.kind) return false;
-  // Beside 16 bits, what is per row is of another kind.
+  // Beside 16-bit tensors a per-row operand has another kind than x.
   return rule.extent !== 'perRow' || call.dtype === 'float32';
 }
 
@@ -63,7 +66,10 @@ export function readOperand(call: Call, rule: OperandRule, value: unknown): Argu
   return value;
 }
 
-/** What operands must be beside an x of each dtype, in messages: made here, since that takes longer. */
+/**
+ * What operands must be beside an x of each dtype, for messages. Built once: building them at each call
+ * would take longer.
+ */
 const tensorsLikeX = textsOf('tensor');
 const vectorsBesideX = textsOf('tensorOrFloat32');
 const buffersLikeX = 'a DeviceBuffer, or a tensor { data, dims } of one, since x is one';
@@ -88,7 +94,7 @@ function readOtherOperand(call: Call, rule: OperandRule, value: unknown): Argume
   return readOperandOf(call, rule, value, isOnGpu ? buffersLikeX : asX[call.dtype], isFloatArray);
 }
 
-/** Reads an operand of the arrays that `isOurs` tells, which messages call `expected`. */
+/** Reads an operand in an array that `isOurs` accepts. Messages call such arrays `expected`. */
 export function readOperandOf(
   call: Call,
   rule: OperandRule,
@@ -119,7 +125,7 @@ export function readOptional(call: Call, rule: OperandRule, value: unknown): Arg
   return value === undefined || value === null ? undefined : readOperand(call, rule, value);
 }
 
-/** Notes that an operand is there, and returns it. */
+/** Notes in the call's bit masks that an operand is there, and returns it. */
 export function addOperand(call: Call, rule: OperandRule, argument: Argument): Argument {
   const { bit } = rule;
   call.given |= bit;
@@ -132,7 +138,7 @@ export function addOperand(call: Call, rule: OperandRule, argument: Argument): A
   return argument;
 }
 
-/** The elements of an operand. */
+/** The number of elements that an operand must have. */
 export function lengthOf({ extent }: OperandRule, { rows, hiddenSize }: Call): number {
   if (extent === 'matrix') return rows * hiddenSize;
   return extent === 'vector' ? hiddenSize : rows;
@@ -147,7 +153,7 @@ function wrongLength(rule: OperandRule, argument: Argument, call: Call): Error {
   return argumentError('ERR_OUT_OF_RANGE', rule.name, expected, dataOf(argument));
 }
 
-/** Checks what only tensors and DeviceBuffers can have wrong. */
+/** Checks device, strides and dims, which only tensors and DeviceBuffers can have wrong. */
 function checkTensor({ name, extent }: OperandRule, argument: Argument, x: Argument): void {
   checkSameDevice(name, dataOf(argument), dataOf(x));
   if (ArrayBuffer.isView(argument)) return;
@@ -158,14 +164,14 @@ function checkTensor({ name, extent }: OperandRule, argument: Argument, x: Argum
   throw argumentError('ERR_OUT_OF_RANGE', `${name}.dims`, expected, argument.dims);
 }
 
-/** Refuses a tensor whose elements are not those of its data. */
+/** Refuses a tensor with strides or an offset. */
 export function refuseView(name: string, argument: Argument): void {
   if (ArrayBuffer.isView(argument) || argument.view === null) return;
   const expected = 'an array or a tensor without strides and offset';
   throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, argument.source);
 }
 
-/** Whether an argument has elements of float32. */
+/** Whether the elements of an argument are float32. */
 export function isFloat32(argument: Argument): boolean {
   const kind = kindOf(argument);
   if (kind !== 'DeviceBuffer') return kind === 'Float32Array';
@@ -177,8 +183,8 @@ function is16Bit(dtype: DType): boolean {
 }
 
 /**
- * Refuses an operand whose elements cannot be what its rule says beside tensors of `dtype`, for which
- * messages give `reason`.
+ * Refuses an operand whose dtype breaks its rule beside tensors of `dtype`. `reason`: where messages
+ * say that this dtype comes from.
  */
 export function checkDType(
   rule: OperandRule,
@@ -205,7 +211,7 @@ function wrongPerRow({ name }: OperandRule, dtype: DType, isOnGpu: boolean, valu
   return argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}${orNull}`, value);
 }
 
-/** The arrays that an operand can be. */
+/** The kinds of array that an operand may have, for messages. */
 function kindsOf(element: Element, dtype: DType): string {
   const orFloat32 = element === 'tensorOrFloat32' && is16Bit(dtype) ? ' or Float32Array' : '';
   return `a ${dtypes[dtype].kinds.join(' or ')}${orFloat32}`;

@@ -1,32 +1,36 @@
 // The operands of forward and backward, in the order of native calls. csrc/napi/args/operation.h has
 // the same tables, and a test compares the two.
 
-/** (rows, hiddenSize), (hiddenSize), or (rows). */
+/** The shape of an operand: (rows, hiddenSize), (hiddenSize) or (rows). */
 export type Extent = 'matrix' | 'vector' | 'perRow';
 
 /**
- * The call's dtype; that or float32 beside 16 bits; float32, or float64 beside float64; that of the
- * call's codes if it quantises, else of the call; float32.
+ * The dtype of an operand.
+ * - `tensor`: the dtype of the call.
+ * - `tensorOrFloat32`: the dtype of the call, or float32 beside 16-bit tensors.
+ * - `rstd`: float32, or float64 beside float64 tensors.
+ * - `tensorOrCodes`: the dtype of the codes if the call quantises, else the dtype of the call.
+ * - `float32`: float32.
  */
 export type Element = 'tensor' | 'tensorOrFloat32' | 'rstd' | 'tensorOrCodes' | 'float32';
 
-/** The arguments and options that operands come from. */
+/** The arguments and options that are operands. */
 export type OperandName =
   | ('x' | 'weight' | 'out' | 'rstdOut' | 'residual' | 'sumOut' | 'scaleOut' | 'gate')
   | ('dy' | 'rstd' | 'dxOut' | 'dweightOut' | 'dsum' | 'dgateOut');
 
-/** What is known of an operand before a call. */
+/** The properties of an operand that do not depend on a call. */
 export interface OperandRule {
   readonly name: OperandName;
   readonly extent: Extent;
   readonly element: Element;
   readonly use: 'input' | 'output';
   readonly isRequired: boolean;
-  /** The inputs that an output may be exactly, unless it is of codes. */
+  /** The inputs that an output may equal exactly, unless it holds codes. */
   readonly mayEqual: readonly OperandName[];
-  /** The operands that must be there where it is. */
+  /** The operands that this one requires. */
   readonly needs: readonly OperandName[];
-  /** The bit of its place. */
+  /** `1 << i` for the i-th operand of the native call. */
   readonly bit: number;
 }
 

@@ -6,7 +6,10 @@ import { argumentError } from '../core/errors';
 import { numberError } from '../core/validate';
 import type { AnyInput, TensorLike } from './tensor';
 
-/** Where a 16-bit result is rounded; T() rounds to the tensor's dtype. Equal for float32. */
+/**
+ * Where a 16-bit result is rounded; T() rounds to the tensor's dtype. Both orders are equal for
+ * float32.
+ */
 export type CastOrder =
   /** `y = T(T(xhat) * w)`, as Meta's and Hugging Face's Llama. */
   | 'llama'
@@ -22,95 +25,100 @@ export type GateOrder =
 
 /** Options of a gate. */
 export interface GateOptions {
-  /** Its `silu` multiplies, as `gateOrder` says: of x's kind and length; not float64. */
+  /** `silu(gate)` multiplies where `gateOrder` says. Of x's kind and length. Not for float64. */
   readonly gate?: AnyInput | undefined;
   /**
-   * Where. With `'before-norm'`, rstd and the sum that `residual` makes are those of the call: the
-   * norm is of x (or the sum) times `silu(gate)`. Default `'after-norm'`.
+   * Where the gate is applied. With `'before-norm'`, the norm is of x times `silu(gate)`, and so is
+   * rstd; with a `residual`, the sum takes the place of x, and `sumOut` receives it without the gate.
+   * Default `'after-norm'`.
    */
   readonly gateOrder?: GateOrder | undefined;
 }
 
-/** Options of every function. */
+/** Options of every function. Where float32 is mentioned, float64 tensors use float64. */
 export interface CommonOptions {
-  /**
-   * Added to the mean square, inside the root: not negative, and finite in float32 (float64 for
-   * float64 tensors, as all that is said to be in float32 here). Default 1e-6.
-   */
+  /** Added to the mean square, inside the root. Not negative, and finite in float32. Default 1e-6. */
   readonly eps?: number | undefined;
   /** Added to weight in float32: 1 for Gemma's weights. Default 0. */
   readonly weightOffset?: number | undefined;
   /** Default `'llama'`. */
   readonly castOrder?: CastOrder | undefined;
   /**
-   * The last dims of x, over which is normalised; their product is the hidden size. Default: the
+   * The last dims of x, over which x is normalised. Their product is the hidden size. Default: the
    * shape of weight. Required without weight.
    */
   readonly normalizedShape?: number | readonly number[] | undefined;
   /** The dtype of `Uint16Array` tensors. Default: the `type` of x, if it is a tensor that has one. */
   readonly dtype?: DType | undefined;
   /**
-   * Where the call runs. The results have the same bits everywhere. Arrays of the host are copied to
-   * a GPU and back, so that a call on them is faster on the CPU. `'cpu'` for float64. Default
-   * `'cpu'`.
+   * The device that the call runs on. The results have the same bits on every device. Host arrays are
+   * copied to a GPU and back, so a call on them is faster on the CPU. Must be `'cpu'` for float64. A
+   * call on a DeviceBuffer runs on the buffer's device, which this may only repeat. Default `'cpu'` for
+   * arrays.
    */
   readonly device?: DeviceName | undefined;
   /**
-   * Where the call is enqueued, if x is a DeviceBuffer: of its device. Default: its
-   * {@link Stream.default}.
+   * The stream that the call is enqueued on, if x is a DeviceBuffer; it must be of x's device. Default:
+   * the {@link Stream.default} of that device.
    */
   readonly stream?: Stream | undefined;
 }
 
 /** Options of `rmsNorm` and `rmsNorm.async`. */
 export interface RmsNormOptions extends CommonOptions, GateOptions {
-  /** Receives y, and is returned: of x's kind and length. May be x or residual itself. */
+  /** Receives y, and is returned. Of x's kind and length. May be x or residual itself. */
   readonly out?: AnyInput | undefined;
   /**
-   * Added to x first, of x's kind and length: the norm is of the sum, rounded to x's dtype, as at the
-   * end of a block of a transformer. Needs a `sumOut`, but with `rmsNorm.forward`.
+   * Added to x before the norm, as at the end of a transformer block. Of x's kind and length. The norm
+   * is of the sum, rounded to x's dtype. Needs a `sumOut`, except in `rmsNorm.forward` and
+   * `rmsNorm.forwardAsync`.
    */
   readonly residual?: AnyInput | undefined;
   /**
-   * Receives x + residual, rounded to x's dtype: of x's kind and length. May be x or residual itself;
-   * not `out`.
+   * Receives x + residual, rounded to x's dtype. Of x's kind and length. May be x or residual itself,
+   * but not `out`.
    */
   readonly sumOut?: AnyInput | undefined;
 }
 
-/** What holds codes. */
+/** Memory that holds codes. */
 type CodeData = CodeArray | DeviceBuffer<QuantizedDType>;
 
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
 export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
   /**
-   * Receives y, and is returned: of x's kind and length. May be x or residual itself. With `quantize`
-   * it receives the codes: an `Int8Array` for int8, a `Uint8Array` of the bits for float8, a
-   * DeviceBuffer of that dtype, or a tensor of one; then it may overlap nothing.
+   * Receives y, and is returned. Of x's kind and length. May be x or residual itself. With `quantize`
+   * it receives the codes, and may overlap nothing. It is then an `Int8Array` for int8, a `Uint8Array`
+   * of the bits for float8, a DeviceBuffer of that dtype, or a tensor of one.
    */
   readonly out?: AnyInput | CodeData | TensorLike<CodeData> | undefined;
-  /** Receives rstd, and is returned: (rows), a `Float64Array` if x is one. */
+  /** Receives rstd, and is returned. Shape (rows). A `Float64Array` if x is one, else float32. */
   readonly rstdOut?: RstdArray | DeviceBuffer | undefined;
   /**
-   * Quantises y to codes of 8 bits: `code = Q(y / scale)`, rounded to nearest even, and at most the
-   * largest code, with a scale for each row: `scale = max|y| / largest`, the largest code standing for
-   * 127 (int8), 448 (float8_e4m3) or 57344 (float8_e5m2). y is the product before its rounding to x's
-   * dtype (`castOrder: 'float'`) or after it (`'llama'`): what a call without `quantize` gives, and one
-   * that quantises after it, has these codes. A row of zeros has scale 0 and codes of 0; in a row with
-   * a NaN scale is NaN, and codes are those of NaN (float8) or 0 (int8). Not for float64.
+   * Quantises y to 8-bit codes: `code = Q(y / scale)`. Q rounds to nearest even and saturates at the
+   * largest code. Each row has its own scale: `scale = max|y| / largest`. `largest` is the number that
+   * the largest code stands for: 127 (int8), 448 (float8_e4m3) or 57344 (float8_e5m2).
+   *
+   * y is the product before its rounding to x's dtype (`castOrder: 'float'`) or after it (`'llama'`).
+   * So in the order `'llama'`, quantising the y of a call without `quantize` gives the same codes.
+   *
+   * A row of zeros has scale 0 and codes of 0. In a row with a NaN, scale is NaN, and the codes are
+   * those of NaN (float8) or 0 (int8). Not for float64.
    */
   readonly quantize?: QuantizedDType | undefined;
   /**
-   * With `quantize`: one scale for all rows, known beforehand, `code = Q(y * (1 / scale))` in float32.
-   * Above 0. Default: each row has its own.
+   * With `quantize`: one scale for all rows, known beforehand. The codes are `Q(y * (1 / scale))` in
+   * float32. Above 0; the scale and its inverse must be finite in float32. Default: each row has its
+   * own scale.
    */
   readonly scale?: number | undefined;
   /**
-   * With `quantize`: what a row's own scale is at most, so that outliers saturate. vLLM's `scale_ub`
-   * bounds `max|y|` instead, and is this times the largest code. Default: Infinity.
+   * With `quantize`: the upper bound of a row's own scale, so that outliers saturate. Above 0, and not
+   * together with `scale`. vLLM's `scale_ub` bounds `max|y|` instead: it is this bound times the
+   * `largest` of `quantize`. Default: Infinity.
    */
   readonly scaleMax?: number | undefined;
-  /** With `quantize`: receives the rows' own scales, and is returned: (rows), float32. */
+  /** With `quantize`: receives the rows' own scales, and is returned. Shape (rows), float32. */
   readonly scaleOut?: Float32Array | DeviceBuffer | undefined;
 }
 
@@ -120,20 +128,23 @@ export interface BackwardOptions extends CommonOptions, GateOptions {
   readonly needsDx?: boolean | undefined;
   /** Whether dweight is computed. Default: whether there is a weight. */
   readonly needsDweight?: boolean | undefined;
-  /** Receives dx, and is returned: of x's kind and length. May be dy, x or dsum itself. */
+  /** Receives dx, and is returned. Of x's kind and length. May be dy, x or dsum itself. */
   readonly dxOut?: AnyInput | undefined;
   /**
-   * The gradient that arrives through forward's `sum`, which is x here: of x's kind and
-   * length. Added to dx, in float32 and before its one rounding; dx is then the gradient of forward's
-   * x and of its `residual`, which are the same.
+   * The gradient that arrives through forward's `sum`, which is x here. Of x's kind and length. It is
+   * added to dx in float32, before the only rounding. dx is then the gradient of forward's x and also
+   * of its `residual`: the two are equal.
    */
   readonly dsum?: AnyInput | undefined;
   /**
-   * Receives the gradient of `gate`, and is returned: of x's kind and length. May be gate itself. It is
-   * computed where there is a gate and dx is.
+   * Receives the gradient of `gate`, and is returned. Of x's kind and length. May be gate itself. The
+   * gradient is computed if there is a gate and dx is computed.
    */
   readonly dgateOut?: AnyInput | undefined;
-  /** Receives dweight, and is returned: of weight's length; of x's dtype, or float32 beside 16 bits. */
+  /**
+   * Receives dweight, and is returned. Of weight's length. Of x's dtype, or float32 beside 16-bit
+   * tensors.
+   */
   readonly dweightOut?: AnyInput | undefined;
   /** Adds to what `dweightOut` holds. Default false. */
   readonly accumulate?: boolean | undefined;
@@ -141,7 +152,7 @@ export interface BackwardOptions extends CommonOptions, GateOptions {
 
 export const defaultEps = 1e-6;
 
-/** What tensors of a dtype are computed in. */
+/** The type in which tensors of a dtype are computed. */
 function arithmeticOf(dtype: DType): 'float32' | 'float64' {
   return dtype === 'float64' ? 'float64' : 'float32';
 }
@@ -172,7 +183,7 @@ export function checkCastOrder(order: unknown): asserts order is CastOrder {
   throw argumentError('ERR_INVALID_ARG_VALUE', 'castOrder', "'llama' or 'float'", order);
 }
 
-/** The ordinal of the option `device`. */
+/** The ordinal of the device that the option `device` names. */
 export function readDeviceFor(name: unknown, dtype: DType): number {
   if (name === undefined || name === 'cpu') return cpuOrdinal;
   const device = readDevice(name);

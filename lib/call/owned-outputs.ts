@@ -1,4 +1,4 @@
-// Outputs that a plan owns, and uses in turn.
+// Outputs that a plan owns and uses in rotation.
 
 import { setImmediate } from 'node:timers'; // not the global one, which tests may have replaced
 
@@ -10,15 +10,16 @@ import { cpuOrdinal } from '../gpu/devices';
 import { isDisposed } from '../gpu/object';
 import { readArgument, tensorOf, type Argument } from './tensor';
 
-/** An output, and what the caller gets for it. */
+/** An output as an argument of a call, and the value that the caller gets for it. */
 export interface OwnedOutput {
   readonly argument: Argument;
   readonly result: unknown;
 }
 
 /**
- * A new output of zeros in memory that asynchronous calls use in place, or one of a GPU, whose content
- * is not set. It is a `Float16Array` if `weight` is, of the same class.
+ * Makes an output. On the CPU it is zeros in shared memory, which asynchronous calls use in place. On a
+ * GPU its content is uninitialised. A float16 output has the class of `weight`, if that is a
+ * `Float16Array`.
  */
 export function makeOwned(
   name: string,
@@ -38,7 +39,10 @@ export function makeOwned(
   return { argument, result };
 }
 
-/** Memory of a GPU. The caller gets a view of it, which may be disposed of: there is another then. */
+/**
+ * An output in GPU memory. The caller gets a view of it. After the caller disposes of that view, the
+ * next result is a new one.
+ */
 class OwnedBuffer implements OwnedOutput {
   readonly argument: Argument;
   readonly #buffer: DeviceBuffer;
@@ -56,22 +60,23 @@ class OwnedBuffer implements OwnedOutput {
   }
 }
 
-/** One of those that take turns, in a ring. */
+/** An entry in the ring of outputs that take turns. */
 class Turn<T> {
   readonly output: T;
   next: Turn<T>;
   inFlight = 0;
   #free: Promise<void> | undefined;
 
-  /** `next`: the one after it, if it is not alone. */
+  /** `next`: the entry after this one; undefined if this is the only one. */
   constructor(output: T, next: Turn<T> | undefined) {
     this.output = output;
     this.next = next ?? this;
   }
 
   /**
-   * Runs what writes the output on another thread, once those are done that had it before. What is run
-   * next begins a turn of the event loop later: whoever awaits this one can use its result.
+   * Runs `work`, which writes the output on another thread, after earlier work on the output. Later
+   * work starts at least one turn of the event loop after this work. Whoever awaits this call can use
+   * its result before that.
    */
   async lend(work: (isLate: boolean) => Promise<void>): Promise<void> {
     const before = this.#free;
@@ -106,7 +111,7 @@ export class Turns<T> {
     this.#make = make;
   }
 
-  /** The one whose turn it is. */
+  /** The entry whose turn it is. */
   take(): Turn<T> {
     if (this.#made === this.#most) return (this.#last = (this.#last as Turn<T>).next);
     const turn = new Turn(this.#make(), this.#last?.next);
@@ -115,7 +120,7 @@ export class Turns<T> {
     return (this.#last = turn);
   }
 
-  /** The same, to be written at once. */
+  /** The output whose turn it is, to be written synchronously. Throws if a call still writes it. */
   takeNow(): T {
     const isFull = this.#made === this.#most;
     if (isFull && (this.#last as Turn<T>).next.inFlight > 0) throw inFlightError();

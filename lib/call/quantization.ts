@@ -8,7 +8,7 @@ import { addOperand, lengthOf, readOperand, readOperandOf } from './operands';
 import { forwardRules } from './operations';
 import type { Argument } from './tensor';
 
-/** Reads them; `quantize` undefined: none of the others may be there. */
+/** Reads these options. Without `quantize`, the others must be undefined. */
 export function readQuantization(
   call: Call,
   quantize: unknown,
@@ -40,7 +40,7 @@ export function readQuantization(
   }
 }
 
-/** Reads what receives y: codes where the call quantises. */
+/** Reads the option `out`, which receives y, or its codes if the call quantises. */
 export function readOut(call: Call, out: unknown): Argument {
   const rule = forwardRules.out;
   if (call.quantization === undefined) return readOperand(call, rule, out);

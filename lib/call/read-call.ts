@@ -28,7 +28,7 @@ import { readOut, readQuantization } from './quantization';
 import { readHiddenSize } from './shape';
 import { dataOf, kindOf, statedType, type Argument } from './tensor';
 
-/** What options are where a call leaves them out. */
+/** The values of options that a call leaves out. */
 export interface Preset {
   readonly eps: unknown;
   readonly weightOffset: unknown;
@@ -36,7 +36,7 @@ export interface Preset {
   readonly normalizedShape: unknown;
   readonly device: unknown;
   readonly stream: unknown;
-  /** The dtype of an x of bits that says none. */
+  /** The dtype of an x in a `Uint16Array`, if nothing else states it. */
   readonly bits: DType | undefined;
 }
 
@@ -51,14 +51,13 @@ const noPreset: Preset = {
 };
 
 /**
- * Reads and checks the options of a call, each of them once, the weight, and what goes with an x that
- * has been read. Refuses names of options that the function does not know: a misspelt one would do
- * nothing.
+ * Reads and checks a call whose x has been read: its weight, and its options, each of them once.
+ * Refuses unknown names of options, since a misspelt option would do nothing.
  *
- * All that most calls need is in this one function, and what is rarer in others: a call on a short
- * row takes as long as a few dozen calls of functions that V8 does not compile into each other. A
- * loop with one statement for each name takes no longer where objects of many shapes come by, as
- * reading `options.eps` and the others would.
+ * All that most calls need is in this one function, and rarer cases are in others. A call on a short
+ * row takes only as long as a few dozen function calls that V8 does not inline. A loop with one case
+ * for each name stays fast if options come in objects of many shapes. Reading `options.eps` and the
+ * others directly would be slower then.
  */
 export function readCall(
   operation: Operation,
@@ -68,7 +67,7 @@ export function readCall(
   known: KnownOptions,
   preset: Preset = noPreset,
 ): Call {
-  // Of any type: each is checked where it is used.
+  // Values of any type: each is checked where it is used.
   let eps: unknown = preset.eps;
   let weightOffset: unknown = preset.weightOffset;
   let castOrder: unknown = preset.castOrder;
@@ -194,7 +193,7 @@ export function readCall(
   return call;
 }
 
-/** A gate has the same place in both operations. */
+/** Reads the options of a gate. The gate is the same operand number in both operations. */
 function readGate(call: Call, gate: unknown, order: unknown): void {
   if (gate === undefined) {
     throw argumentError(
@@ -213,7 +212,7 @@ function readGate(call: Call, gate: unknown, order: unknown): void {
   call.gateOrder = order;
 }
 
-/** The device of a call on a DeviceBuffer, which the option `device` may name. */
+/** The device of a call on a DeviceBuffer. The option `device` may name the same device. */
 function deviceOf(x: DeviceBuffer, ordinal: number, named: unknown): number {
   const own = ordinalOfBuffer(x);
   if (named === undefined || ordinal === own) return own;
@@ -221,7 +220,7 @@ function deviceOf(x: DeviceBuffer, ordinal: number, named: unknown): number {
   throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, named);
 }
 
-/** The dtype of x, from what the option, a tensor's type and the kind of its array say. */
+/** The dtype of x, from the option `dtype`, the tensor's `type` and the kind of array. */
 function readDType(x: Argument, option: unknown, ofBits: DType | undefined): DType {
   if (ArrayBuffer.isView(x)) {
     const kind = arrayKind('x', x);

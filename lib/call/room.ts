@@ -1,12 +1,16 @@
-// Room for calls on other threads: for the copies of their operands, and for outputs that they make.
+// Limits the memory of calls on other threads: copies of their operands, and outputs that they
+// allocate.
 
 /**
- * Bytes that the calls in flight of a thread of JavaScript take together at most. A call beyond that
- * waits before it copies anything; one alone may take more. csrc/cpu/warm_memory.h keeps as much.
+ * The most bytes that the calls in flight of one JavaScript thread take together. A call beyond that
+ * waits before it copies anything; a single call may take more. csrc/cpu/warm_memory.h caches as much.
  */
 export const mostBytesInFlight = 128 * 2 ** 20;
 
-/** Calls that wait are linked through themselves: to add to an array can run setters of a program's. */
+/**
+ * A waiting call. Waiting calls form a linked list, since adding to an array can run setters of a
+ * program.
+ */
 interface Waiting {
   readonly bytes: number;
   readonly enter: () => void;
@@ -21,7 +25,7 @@ function hasRoom(bytes: number): boolean {
   return taken === 0 || taken + bytes <= mostBytesInFlight;
 }
 
-/** Takes room: at once, or, in turn, when the promise is fulfilled. */
+/** Takes room: at once, or in order of arrival when the returned promise is fulfilled. */
 export function takeRoom(bytes: number): Promise<void> | undefined {
   if (bytes === 0 || (first === undefined && hasRoom(bytes))) {
     taken += bytes;
@@ -35,7 +39,7 @@ export function takeRoom(bytes: number): Promise<void> | undefined {
   });
 }
 
-/** Gives room back, to those that have waited longest. */
+/** Gives room back, to the calls that have waited longest. */
 export function giveRoom(bytes: number): void {
   taken -= bytes;
   while (first !== undefined && hasRoom(first.bytes)) {

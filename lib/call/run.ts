@@ -1,5 +1,5 @@
-// Runs calls that have been read: now, on the CPU or enqueued on a stream, or later, on another
-// thread. The outputs that they make become operands of theirs.
+// Runs calls that have been read: synchronously, enqueued on a stream, or on another thread. The
+// outputs that a call allocates become its operands.
 
 import type { NativeArray, NativeData } from '../../binding';
 import { binding } from '../binding';
@@ -40,16 +40,18 @@ import {
   type TensorArgument,
 } from './tensor';
 
-/** Runs a call, or enqueues it. */
+/** Runs a call synchronously, or enqueues it if it has a stream. */
 export function runNow(call: Call): void {
   if (call.made !== 0) makeOutputs(call);
-  // Nothing from here to the native call runs code of the caller, which could make another call.
+  // From here to the native call nothing runs code of the caller, which could make another call and
+  // overwrite the record.
   writeRecord(call);
   if (call.strided !== 0) writeStrided(call);
-  // The addon reads arrays by their bytes, whatever their class.
+  // The addon reads arrays as bytes, whatever their class.
   const native = call.tensors === 0 ? (call as NativeOperands) : nativeOperands(call);
   try {
-    // Each argument takes time, even one that is undefined: the last are passed where there are any.
+    // Each argument takes time, even an undefined one. So the last ones are passed only if there are
+    // any.
     const { stream } = call;
     const isUsual = (call.given & call.operation.rareBits) === 0;
     if (call.operation === forwardOperation) {
@@ -76,7 +78,7 @@ export function runNow(call: Call): void {
 
 type NativeOperands = Readonly<Record<OperandName, NativeData | undefined>>;
 
-/** What the addon takes for operands that are not all plain arrays. */
+/** The operands as the addon takes them, if not all are arrays. */
 function nativeOperands(call: Call): NativeOperands {
   return {
     x: nativeOf(call.x),
@@ -100,7 +102,10 @@ function nativeOf(operand: Operand): NativeData | undefined {
   return operand === undefined ? undefined : nativeData(dataOf(operand));
 }
 
-/** Makes the outputs that are left to the call. By name: a loop over the rules takes twice as long. */
+/**
+ * Allocates the outputs that the caller did not pass. By name: a loop over the rules takes twice as
+ * long.
+ */
 function makeOutputs(call: Call): void {
   if (call.operation === forwardOperation) {
     const { out, rstdOut, sumOut, scaleOut } = forwardRules;
@@ -134,15 +139,15 @@ function makeOutput(call: Call, rule: OperandRule): Argument {
   return addOperand(call, rule, output);
 }
 
-/** The dtype of an operand whose elements are codes. */
+/** The dtype of an operand that holds codes; undefined for all others. */
 function codesOf({ quantization }: Call, { element }: OperandRule): QuantizedDType | undefined {
   return element === 'tensorOrCodes' ? quantization?.codes : undefined;
 }
 
 /**
- * Runs a call on another thread; one on a stream is enqueued, and waited for. Copies of its operands
- * are made at once, or, where the calls in flight hold as much as they may, when it is its turn.
- * `isLate`: the call was read some time ago, in which its arrays may have gone.
+ * Runs a call on another thread. A call on a stream is enqueued and awaited instead. Operands are
+ * copied at once, or when it is this call's turn if the calls in flight hold as much memory as they
+ * may. `isLate`: the call was read some time ago, and its arrays may have been detached since.
  */
 export async function runLater(call: Call, isLate = false): Promise<void> {
   if (call.stream !== null) {
@@ -172,8 +177,8 @@ function start(call: Call, operands: (NativeArray | null)[]): Promise<(ArrayBuff
 }
 
 /**
- * The operands of a call for the addon, and the bytes that it takes until it has settled: of copies of
- * all but shared memory, and of outputs that it makes.
+ * The operands of a call for the addon, and the bytes that the call takes until it has settled: copies
+ * of operands that are not in shared memory, and outputs that it allocates.
  */
 function gather(call: Call) {
   let bytes = 0;
@@ -191,7 +196,10 @@ function gather(call: Call) {
   return { operands, bytes };
 }
 
-/** The bytes of an element of an output that is to be made; notes those that are of float32. */
+/**
+ * Bytes per element of an output that the addon allocates. Notes in `call.float32` an output that is
+ * float32 as the weight is.
+ */
 function noteMade(call: Call, rule: OperandRule): number {
   const isLikeWeight = rule.element === 'tensorOrFloat32' && isFloat32(modelOf(call, rule));
   if (isLikeWeight) call.float32 |= rule.bit;
@@ -200,7 +208,7 @@ function noteMade(call: Call, rule: OperandRule): number {
   return dtypes[call.dtype].bytes;
 }
 
-/** Makes the outputs whose memory the addon has made operands of the call. */
+/** Turns the memory that the addon allocated into outputs of the call. */
 function takeOutputs(call: Call, buffers: readonly (ArrayBuffer | null)[]): void {
   if (call.made === 0) return;
   call.operation.rules.forEach((rule, i) => {
@@ -216,12 +224,12 @@ function recheckOperands(call: Call): void {
   }
 }
 
-/** What an output is like, if it is no rstd. */
+/** The operand that an output takes its kind, form and device from. */
 function modelOf(call: Call, { extent }: OperandRule): Argument {
   return (extent === 'vector' ? call.weight : call.x) as Argument;
 }
 
-/** An output whose memory the addon has made. */
+/** An output over memory that the addon allocated. */
 function outputOver(call: Call, rule: OperandRule, buffer: ArrayBuffer): Argument {
   if (rule.extent === 'perRow') return makeArray(rstdKind(call.dtype), buffer);
   const model = modelOf(call, rule);
@@ -230,7 +238,7 @@ function outputOver(call: Call, rule: OperandRule, buffer: ArrayBuffer): Argumen
   return outputLike(model, makeArray(kindOf(model) as ArrayKind, buffer));
 }
 
-/** Writes the layouts of operands that are part of their arrays. */
+/** Writes the layouts of operands that are strided views. */
 function writeStrided(call: Call): void {
   call.operation.rules.forEach(({ name, bit }, i) => {
     if ((call.strided & bit) === 0) return;
@@ -238,7 +246,7 @@ function writeStrided(call: Call): void {
   });
 }
 
-/** Where the rows of a view lie. */
+/** The layout of the rows of a view. */
 function layoutOf(name: string, { dims, view }: TensorArgument, hiddenSize: number): LayoutNumbers {
   const { strides, offset } = view as StridedView;
   const layout = collapse(dims as readonly number[], strides, hiddenSize);

@@ -75,7 +75,10 @@ export function readNormalizedShape(value: unknown): readonly number[] | null {
   );
 }
 
-/** The last dims of x are the normalised ones; of a weight without dims just their product is known. */
+/**
+ * Checks that the last dims of x are the normalised ones. A weight without dims gives only their
+ * product.
+ */
 function checkLastDims(
   dims: readonly number[],
   shape: readonly number[] | null,

@@ -1,32 +1,32 @@
 /**
- * Where the rows of a matrix lie in an array, in elements: row r begins
- * `floor(r / batchRows) * batchStride + (r % batchRows) * rowStride` behind the first.
+ * Where the rows of a matrix lie in an array, in elements. Row r begins this far after the first:
+ * `floor(r / batchRows) * batchStride + (r % batchRows) * rowStride`.
  */
 export interface RowLayout {
   readonly rowStride: number;
-  /** From 1 up; as many as there are rows, or more, where one stride describes all of them. */
+  /** At least 1. At least the number of rows if one stride describes all of them. */
   readonly batchRows: number;
   readonly batchStride: number;
 }
 
-/** `count` things, `stride` elements from one to the next. */
+/** `count` items, `stride` elements apart. */
 interface Level {
   readonly count: number;
   readonly stride: number;
 }
 
-/** The strides of a tensor without gaps. */
+/** The strides of a contiguous tensor. */
 export function contiguousStrides(dims: readonly number[]): number[] {
   return dims.map((_, i) => dims.slice(i + 1).reduce((stride, dim) => stride * dim, 1));
 }
 
-/** Elements from the first to the last of a tensor, the last included. */
+/** The number of elements from the first to the last of a tensor, both included. */
 export function extentOf(dims: readonly number[], strides: readonly number[]): number {
   if (dims.includes(0)) return 0;
   return dims.reduce((sum, dim, i) => sum + (dim - 1) * (strides[i] as number), 1);
 }
 
-/** The same tensor in as few dims as describe it, innermost first; without dims of 1. */
+/** The fewest levels that describe a tensor, innermost first. Dims of 1 are dropped. */
 function mergeDims(dims: readonly number[], strides: readonly number[]): readonly Level[] {
   return dims.reduceRight<readonly Level[]>((levels, count, i) => {
     if (count === 1) return levels;
@@ -40,8 +40,8 @@ function mergeDims(dims: readonly number[], strides: readonly number[]): readonl
 }
 
 /**
- * The layout of a tensor's rows of `hiddenSize` elements, which are contiguous and in the order of
- * its elements; or why there is none: its rows are not contiguous, or lie in more levels than two.
+ * The layout of a tensor's rows: each is `hiddenSize` contiguous elements, in the order of the tensor's
+ * elements. If there is none, the reason: the rows are not contiguous, or need more than two levels.
  */
 export function collapse(
   dims: readonly number[],

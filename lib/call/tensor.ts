@@ -20,61 +20,65 @@ import { isDeviceBuffer, type DataKind, type TensorData } from './data';
 import { contiguousStrides, extentOf } from './strides';
 
 /**
- * An array with a shape, as onnxruntime's and transformers.js's tensors are, or a part of one. `dims`
- * multiply to `data.length`, unless `strides` or `offset` say which elements are meant:
+ * An array with a shape, like the tensors of onnxruntime and transformers.js, or a view of a part of an
+ * array. `dims` multiply to `data.length`, unless `strides` or `offset` select elements:
  *
  * ```ts
- * // The queries of a fused projection (tokens, 3, heads, headDim), for norms of each head.
+ * // The queries of a fused projection (tokens, 3, heads, headDim), for a norm of each head.
  * const stride = 3 * heads * headDim;
  * const q = { data: qkv, dims: [tokens, heads, headDim], strides: [stride, headDim, 1] };
  * const k = { ...q, offset: heads * headDim };
  * ```
  *
- * The normalised dims must be contiguous, and all others together have one stride or two.
+ * The normalised dims must be contiguous. The rows must have at most two distinct strides.
  *
- * Rows of an input may share elements, as those of a stride of 0 do: each is computed. Rows of an
- * output may not. A backward that computes no dx needs a dy or an x whose rows do not share elements.
+ * Rows of an input may share elements, for example with a stride of 0; each row is computed. Rows of an
+ * output may not share elements. A backward that computes no dx needs a dy or an x whose rows do not
+ * share elements.
  */
 export interface TensorLike<A extends TensorData = FloatArray> {
   /** The elements, row-major unless `strides` say otherwise. */
   readonly data: A;
-  /** The shape: up to 64 whole numbers whose product is `data.length`, unless it is a part. */
+  /**
+   * The shape: up to 64 whole numbers. Their product is `data.length`, unless `strides` or `offset` are
+   * set.
+   */
   readonly dims: readonly number[];
-  /** Where there is one, it is taken as the dtype of 16-bit `data`. */
+  /** `'float16'` and `'bfloat16'` state the dtype of 16-bit `data`. Other strings are ignored. */
   readonly type?: string | undefined;
   /**
-   * Elements from one index of a dim to the next, as PyTorch's `stride()` says them: whole numbers
-   * from 0 up. Default: those of a tensor without gaps.
+   * For each dim, the elements from one index to the next, as PyTorch's `stride()`: whole numbers from
+   * 0 up. Default: the strides of a contiguous tensor.
    */
   readonly strides?: readonly number[] | undefined;
-  /** The element of `data` that the tensor begins at. Default 0. */
+  /** The index in `data` of the tensor's first element. Default 0. */
   readonly offset?: number | undefined;
 }
 
 /**
- * A tensor of another library that may have elements of any kind, and says of which in `type`: what a
- * session of onnxruntime returns, or a tensor of transformers.js. Its `data` must be an array that
- * {@link TensorLike} has, or the call throws `ERR_INVALID_ARG_TYPE`.
+ * A tensor of another library, with elements of any kind, which `type` names: a result of an
+ * onnxruntime session, or a tensor of transformers.js. The call throws `ERR_INVALID_ARG_TYPE` if its
+ * `data` is not an array that {@link TensorLike} allows.
  */
 export interface ForeignTensor {
   /** The elements, row-major. */
   readonly data: ArrayBufferView | readonly unknown[];
   /** The shape. */
   readonly dims: readonly number[];
-  /** As there; `'float16'` and `'bfloat16'` are taken as the dtype of 16-bit `data`. */
+  /** The element type. `'float16'` and `'bfloat16'` state the dtype of 16-bit `data`. */
   readonly type: string;
 }
 
-/** A tensor in memory of the host. */
+/** A tensor in host memory. */
 export type Input = FloatArray | TensorLike | ForeignTensor;
 
-/** A tensor in memory of a GPU. */
+/** A tensor in GPU memory. */
 export type DeviceInput = DeviceBuffer | TensorLike<DeviceBuffer>;
 
-/** What functions take for a tensor: all of a call's in arrays, or all on one GPU. */
+/** A tensor argument. All tensors of a call are in arrays, or all are on one GPU. */
 export type AnyInput = Input | DeviceInput;
 
-/** What is made for an array or a buffer of type A. */
+/** The type of a new result for an array or a buffer of type A. */
 export type Fresh<A> =
   A extends DeviceBuffer<infer D>
     ? DeviceBuffer<D>
@@ -88,12 +92,12 @@ export type Fresh<A> =
             ? A
             : never;
 
-/** What functions return for an input of type T: an array for an array, a tensor for a tensor. */
+/** The type of a result for an input of type T: an array for an array, a tensor for a tensor. */
 export type Output<T> = T extends { readonly data: infer A; readonly dims: readonly number[] }
   ? { data: Fresh<A>; dims: number[] }
   : Fresh<T>;
 
-/** What functions return for codes of an input of type T. */
+/** The type of the codes for an input of type T. */
 export type QuantizedOutput<T, Q extends QuantizedDType> = T extends {
   readonly data: infer A;
   readonly dims: readonly number[];
@@ -105,14 +109,14 @@ export type QuantizedOutput<T, Q extends QuantizedDType> = T extends {
       ? Int8Array
       : Uint8Array;
 
-/** What functions return for the scales of codes of an input of type T. */
+/** The type of the rows' scales for an input of type T. */
 export type Scale<T> = T extends { readonly data: infer A; readonly dims: readonly number[] }
   ? Scale<A>
   : T extends DeviceBuffer
     ? DeviceBuffer<'float32'>
     : Float32Array;
 
-/** What functions return for rstd of an input of type T. */
+/** The type of rstd for an input of type T. */
 export type Rstd<T> = T extends { readonly data: infer A; readonly dims: readonly number[] }
   ? Rstd<A>
   : T extends DeviceBuffer
@@ -121,33 +125,33 @@ export type Rstd<T> = T extends { readonly data: infer A; readonly dims: readonl
       ? Float64Array
       : Float32Array;
 
-/** Which elements of its data a tensor has. */
+/** Which elements of its data a tensor selects. */
 export interface StridedView {
   readonly strides: readonly number[];
   readonly offset: number;
 }
 
-/** An argument that is no plain array, taken apart; or a result in the form of one. */
+/** An argument other than a bare array, with its properties read; or a result in this form. */
 export interface TensorArgument {
   readonly data: TensorData;
   readonly kind: DataKind;
-  /** null for a plain array or buffer. */
+  /** null for a bare array or buffer. */
   readonly dims: readonly number[] | null;
-  /** The dtype a tensor states, or undefined. */
+  /** The `type` that a tensor states, or undefined. */
   readonly type: string | undefined;
   /** In elements. */
   readonly length: number;
-  /** null if the elements are those of `data`. */
+  /** null if the tensor has all elements of `data`. */
   readonly view: StridedView | null;
-  /** Of an array of a class that the addon does not know: see {@link HostArray}. */
+  /** Set for an array of a class that the addon does not know: see {@link HostArray}. */
   readonly wrap: HostArray['wrap'];
-  /** What the caller has passed, or is to get. */
+  /** The value that the caller passed, or the one that the caller gets. */
   readonly source: unknown;
 }
 
 const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
 
-/** An argument that has been read. A plain array stands for itself, which takes no time. */
+/** An argument that has been read. A bare array stays as it is, which takes no time. */
 export type Argument = FloatArray | CodeArray | TensorArgument;
 
 /** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
@@ -164,7 +168,7 @@ export function readArgument(
   return array;
 }
 
-/** As {@link readArgument}, of an x whose kind of array is checked later, with its dtype. */
+/** As {@link readArgument} for x. The kind of its array is checked later, with its dtype. */
 export function readX(value: unknown): Argument {
   const isArray = ArrayBuffer.isView(value) && (value as FloatArray).length > 0;
   return isArray ? (value as FloatArray) : readArgument('x', value);
@@ -177,13 +181,13 @@ export function recheck(name: string, argument: Argument): Argument {
   return argument;
 }
 
-/** An argument, taken apart. */
+/** An argument as a TensorArgument. */
 export function tensorOf(argument: Argument): TensorArgument {
   if (!ArrayBuffer.isView(argument)) return argument;
   return wholeTensor({ data: argument, kind: kindOf(argument), wrap: null }, argument);
 }
 
-/** What holds the elements of an argument. */
+/** The array or buffer that holds the elements of an argument. */
 export function dataOf(argument: Argument): TensorData {
   return ArrayBuffer.isView(argument) ? argument : argument.data;
 }
@@ -192,12 +196,12 @@ export function kindOf(argument: Argument): DataKind {
   return ArrayBuffer.isView(argument) ? argument[Symbol.toStringTag] : argument.kind;
 }
 
-/** What the caller gets for an output. */
+/** The value that the caller gets for an output. */
 export function sourceOf(argument: Argument): unknown {
   return ArrayBuffer.isView(argument) ? argument : argument.source;
 }
 
-/** The same; null for an output that there is not. */
+/** As {@link sourceOf}; null if there is no such output. */
 export function resultOf(output: Argument | undefined): unknown {
   return output === undefined ? null : sourceOf(output);
 }
@@ -214,7 +218,7 @@ function readTensorArgument(
   return readTensor(name, value, expected, isOurs);
 }
 
-/** A tensor, or an array that is behind a proxy. */
+/** Reads a tensor, or an array behind a proxy. */
 function readTensor(
   name: string,
   value: object,
@@ -235,13 +239,16 @@ function readTensor(
   const view = isView ? readView(name, array, own, strides, offset) : null;
   const length = isView ? sizeOf(own) : array.length;
   const { kind, wrap } = elements;
-  // All is spelled out, here and below: a spread takes longer than a whole call on a short row.
+  // Properties are spelled out, here and below: a spread takes longer than a whole call on a short row.
   return { data: array, kind, dims: own, type, length, view, wrap, source: value };
 }
 
 type Data = Pick<TensorArgument, 'data' | 'kind' | 'wrap'>;
 
-/** The data of a tensor; of what is none, so that it is called by its own name, the value itself. */
+/**
+ * Reads the data of a tensor. If the value is not a tensor, reads the value itself, so that an error
+ * has the name of the argument.
+ */
 function readElements(
   name: string,
   isTensor: boolean,
@@ -258,7 +265,7 @@ function readElements(
   return readData(`${name}.data`, value, ofTensor, isOurs);
 }
 
-/** What a tensor's data must be, in messages. */
+/** What a tensor's data must be, for messages. */
 const dataOfTensor = 'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer';
 
 function readData(
@@ -271,13 +278,13 @@ function readData(
   return readHostArray(name, value, expected, isOurs);
 }
 
-/** All of an array or a buffer. */
+/** A TensorArgument of a whole array or buffer. */
 function wholeTensor({ data, kind, wrap }: Data, source: unknown): TensorArgument {
   const { length } = data;
   return { data, kind, dims: null, type: undefined, length, view: null, wrap, source };
 }
 
-/** A copy of dims. `length`: what they must multiply to; null for any length. */
+/** Reads dims and returns a copy. `length`: their required product; null for any. */
 function readDims(name: string, dims: unknown, length: number | null): readonly number[] {
   const own = copyList(dims);
   const size = own === null ? NaN : sizeOf(own);
@@ -289,7 +296,7 @@ function readDims(name: string, dims: unknown, length: number | null): readonly 
   throw argumentError(code, `${name}.dims`, expected, dims);
 }
 
-/** Checks strides and offset of a tensor, whose elements must all lie in its data. */
+/** Reads strides and offset of a tensor. All its elements must lie in its data. */
 function readView(
   name: string,
   data: TensorData,
@@ -315,7 +322,7 @@ function readView(
     );
   }
   const view = { strides: own as readonly number[], offset: (offset as number) + 0 };
-  // Sums beyond 2^53 are rounded, and still larger than any array.
+  // Sums beyond 2^53 are rounded, but are still larger than any array.
   const end = view.offset + extentOf(dims, view.strides);
   if (end > data.length) {
     const expected = `of at least ${String(end)} elements, which dims, strides and offset reach`;
@@ -333,12 +340,12 @@ export function sizeOf(dims: readonly unknown[]): number {
   return size;
 }
 
-/** The dtype that `type` of a tensor states, where it is one of ours. */
+/** The dtype that a tensor's `type` states for a `Uint16Array`; else undefined. */
 export function statedType({ type, kind }: TensorArgument): string | undefined {
   return kind === 'Uint16Array' && (type === 'float16' || type === 'bfloat16') ? type : undefined;
 }
 
-/** Memory for codes, as an output of the form that `argument` has. */
+/** An output over memory for codes, in the form of `argument`. */
 export function codesLike(argument: Argument, data: TensorData): Argument {
   const isArray = ArrayBuffer.isView(data);
   if (isArray && ArrayBuffer.isView(argument)) return data;
@@ -348,7 +355,7 @@ export function codesLike(argument: Argument, data: TensorData): Argument {
   return { data, kind, dims, type: undefined, length, view: null, wrap: null, source };
 }
 
-/** Memory for a result, as an output in the form of `argument`. */
+/** An output over memory for a result, in the form of `argument`. */
 export function outputLike(argument: Argument, data: TensorData): Argument {
   if (ArrayBuffer.isView(argument)) return data as FloatArray;
   const { kind, dims, type, length, wrap } = argument;

@@ -1,10 +1,10 @@
-// Values of the caller may be proxies, or have getters: what they say can change from one read to the
-// next, and reading a revoked proxy throws an error without a code. So each is copied, once.
+// The caller's values may be proxies or have getters. Their content can change from one read to the
+// next, and reading a revoked proxy throws an error without a code. So each value is copied, once.
 
-/** Dims that a tensor has at most, as in NumPy. */
+/** The most dims that a tensor may have, as in NumPy. */
 export const maxDims = 64;
 
-/** Whether a value is a proxy that was revoked, which throws whatever is done with it. */
+/** Whether a value is a revoked proxy: every operation on it throws. */
 export function isRevoked(value: unknown): boolean {
   try {
     Array.isArray(value);
@@ -19,16 +19,16 @@ export function isList(value: unknown): value is readonly unknown[] {
   return !isRevoked(value) && Array.isArray(value);
 }
 
-/** Elements that lists start with: to add one runs a setter that Object.prototype may have. */
+/** The initial elements of copied lists. Adding an element could run a setter of Object.prototype. */
 const blank: readonly unknown[] = Array.from({ length: maxDims }, () => undefined);
 
 /**
- * The elements of an array, each of them read once; -0 becomes 0, a hole undefined. null for what is
- * no array, or has more elements than {@link maxDims}.
+ * A copy of an array, each element read once. -0 becomes 0, a hole becomes undefined. null if the value
+ * is not an array or has more elements than {@link maxDims}.
  */
 export function copyList(value: unknown): unknown[] | null {
   if (!isList(value)) return null;
-  // Of a proxy it can be anything.
+  // The length of a proxy can be any value.
   const length: unknown = value.length;
   if (typeof length !== 'number' || !(length >= 0 && length <= maxDims)) return null;
   const copy = blank.slice(0, length);
@@ -39,12 +39,13 @@ export function copyList(value: unknown): unknown[] | null {
   return copy;
 }
 
-/** An object that has nothing but what all objects of this realm inherit. */
+/** An object that has only what all objects of this realm inherit. */
 const bare = {};
 
 /**
- * Whether other code has given all objects a property with the name of one of ours. Each name is
- * spelled out: compiled code then knows the answer, and what it is changes that code.
+ * Whether other code has added a property with one of our names to Object.prototype. Each name is
+ * spelled out, so that compiled code contains the answer; V8 discards that code when the answer
+ * changes.
  */
 export function areNamesInherited(): boolean {
   return (
@@ -85,13 +86,13 @@ export function areNamesInherited(): boolean {
   );
 }
 
-/** Whether other code has given all objects a property that for-in finds. */
+/** Whether other code has added a property that for-in finds to Object.prototype. */
 export function isAnythingInherited(): boolean {
   for (const name in bare) if (name in bare) return true;
   return false;
 }
 
-/** The last prototype of a value; the value itself if it has none. */
+/** The last object of a value's prototype chain; the value itself if it has no prototype. */
 function lastPrototype(value: object): object {
   let last = value;
   for (;;) {
@@ -115,11 +116,11 @@ export function hasOfItsOwn(value: object, name: string): boolean {
 }
 
 /**
- * What to read these properties of, so that none is one that other code has given to all objects: the
- * value itself, or a copy. Properties of a class count as those of its objects.
+ * The object to read these properties from: the value itself, or a copy without properties that other
+ * code has added to Object.prototype. Properties of a class count as those of its objects.
  */
 export function withoutInherited<T extends object>(value: T, names: Iterable<string>): T {
-  // As most are; to ask for prototypes takes longer.
+  // The usual case. Reading prototypes takes longer.
   if (value.constructor === Object && !areNamesInherited()) return value;
   const last = lastPrototype(value);
   if (last === value || (last === Object.prototype && !areNamesInherited())) return value;
@@ -130,13 +131,13 @@ export function withoutInherited<T extends object>(value: T, names: Iterable<str
   return copy as T;
 }
 
-/** Gives an object a property, past setters and read-only properties that it inherits. */
+/** Defines an own property of an object, ignoring inherited setters and read-only properties. */
 export function defineOwn<T extends object, K extends string, V>(
   object: T,
   name: K,
   value: V,
 ): T & Readonly<Record<K, V>> {
-  // A descriptor inherits, too.
+  // `__proto__: null`, since a descriptor inherits from Object.prototype, too.
   const flags = { writable: true, enumerable: true, configurable: true };
   const descriptor = { __proto__: null, value, ...flags };
   return Object.defineProperty(object, name, descriptor) as T & Readonly<Record<K, V>>;

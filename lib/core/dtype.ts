@@ -1,46 +1,46 @@
 import { argumentError, codedError } from './errors';
 
 /**
- * Element types of tensors. Host arrays of the 16-bit ones hold their bits. float64 is computed in
- * float64 throughout, and on the CPU alone.
+ * The element type of a tensor. Host arrays of the 16-bit types hold their bits. float64 tensors are
+ * computed in float64 throughout, and only on the CPU.
  */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'float64';
 
 /**
- * Element types of quantised results: int8, and the two float8 formats of the Open Compute Project,
- * e4m3 being the one without infinities (`torch.float8_e4m3fn`). A code of 8 bits stands for a number
- * times a scale.
+ * The element type of a quantised result: int8, or one of the two float8 formats of the Open Compute
+ * Project. e4m3 is the format without infinities (`torch.float8_e4m3fn`). An 8-bit code stands for a
+ * number times a scale.
  */
 export type QuantizedDType = 'int8' | 'float8_e4m3' | 'float8_e5m2';
 
-/** Element types of tensors in the memory of a GPU. */
+/** The element type of a tensor in GPU memory. */
 export type DeviceDType = 'float32' | 'float16' | 'bfloat16';
 
-/** Element types of memory on a GPU. */
+/** The element type of GPU memory. */
 export type BufferDType = DeviceDType | QuantizedDType;
 
 /**
- * The `Float16Array` of runtimes that have it, whatever TypeScript's `lib` knows of it, or that of
+ * The runtime's own `Float16Array`, whether TypeScript's `lib` declares it or not, or that of
  * `@petamoriken/float16`.
  */
 export interface Float16ArrayLike extends ArrayBufferView {
   /** In elements. */
   readonly length: number;
-  /** By which the array is known, whatever realm it is of. */
+  /** Identifies the array, whatever realm it comes from. */
   readonly [Symbol.toStringTag]: 'Float16Array';
 }
 
 /**
- * Elements of a tensor: float32 as `Float32Array` and float64 as `Float64Array`; float16 as
- * `Float16Array` or, with a `dtype`, as the bits in a `Uint16Array`; bfloat16, with a `dtype`, as the
- * bits in a `Uint16Array`.
+ * The array of a tensor's elements. float32: a `Float32Array`. float64: a `Float64Array`. float16: a
+ * `Float16Array` or, with a `dtype`, the bits in a `Uint16Array`. bfloat16: with a `dtype`, the bits in
+ * a `Uint16Array`.
  */
 export type FloatArray = Float32Array | Float64Array | Uint16Array | Float16ArrayLike;
 
-/** Codes: those of int8 as `Int8Array`, the bits of float8 in a `Uint8Array`. */
+/** The array of codes: an `Int8Array` for int8, a `Uint8Array` of the bits for float8. */
 export type CodeArray = Int8Array | Uint8Array;
 
-/** One value a row: float32, or float64 beside float64 tensors. */
+/** One value per row: float32, or float64 beside float64 tensors. */
 export type RstdArray = Float32Array | Float64Array;
 
 /** The kinds of array the native addon takes. */
@@ -50,7 +50,7 @@ export type NativeArray = Float32Array | Float64Array | Uint16Array | CodeArray;
 export type FloatKind = 'Float32Array' | 'Float64Array' | 'Uint16Array' | 'Float16Array';
 export type ArrayKind = FloatKind | 'Int8Array' | 'Uint8Array';
 
-/** The dtypes: all that depends on one alone, once. */
+/** The properties of each dtype. */
 export const dtypes = {
   float32: { code: 0, bytes: 4, isOnGpu: true, bits: 'Float32Array', kinds: ['Float32Array'] },
   float16: {
@@ -70,11 +70,11 @@ export const dtypes = {
 interface DTypeTraits<D extends DType | QuantizedDType> {
   /** Its number in native calls: `DType` of csrc/op/rms_norm.h. */
   readonly code: number;
-  /** The size of an element. */
+  /** Bytes per element. */
   readonly bytes: number;
-  /** Whether GPUs compute in it. */
+  /** Whether GPU memory may hold it. */
   readonly isOnGpu: D extends BufferDType ? true : false;
-  /** The array of its bits, as native calls take it. */
+  /** The array of its bits that native calls take. */
   readonly bits: NativeArray[typeof Symbol.toStringTag];
   /** The arrays that may hold its elements. */
   readonly kinds: readonly ArrayKind[];
@@ -83,13 +83,13 @@ interface DTypeTraits<D extends DType | QuantizedDType> {
 const all = Object.keys(dtypes) as (DType | QuantizedDType)[];
 const namesOnGpu = all.filter((name) => dtypes[name].isOnGpu);
 
-/** Of quantised results. */
+/** The dtypes of quantised results. */
 export const quantizedNames = all.filter(
   (name): name is QuantizedDType => dtypes[name].bytes === 1,
 );
 const names = all.filter((name) => dtypes[name].bytes > 1);
 
-/** The dtype of an array unless the caller states it; undefined where he must. */
+/** The dtype that each kind of array implies; undefined if the caller must state it. */
 const dtypesOfKinds = {
   Float32Array: 'float32',
   Float64Array: 'float64',
@@ -103,12 +103,12 @@ type Float16ArrayConstructor = new (
   length?: number,
 ) => Float16ArrayLike;
 
-/** What tensors must be, in messages. */
+/** What tensors must be, for messages. */
 export const anArray =
   'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer, ' +
   'or a tensor { data, dims } of one';
 
-/** Whether a value is an array of a kind that tensors have. */
+/** Whether a value is an array that can hold a tensor. */
 export function isFloatArray(value: unknown): value is FloatArray {
   if (!ArrayBuffer.isView(value)) return false;
   const kind: string = (value as FloatArray)[Symbol.toStringTag];
@@ -116,12 +116,12 @@ export function isFloatArray(value: unknown): value is FloatArray {
   return kind === 'Float32Array' || isBits || kind === 'Float64Array';
 }
 
-/** Whether a value is of the arrays that an argument may be. */
+/** A function that tells whether a value is an array that an argument accepts. */
 export type IsOfArrays<A extends FloatArray | CodeArray = FloatArray | CodeArray> = (
   value: unknown,
 ) => value is A;
 
-/** The kind of an array by its tag: `instanceof` fails for arrays of another realm. */
+/** The kind of an array, by its tag: `instanceof` fails for arrays of another realm. */
 export function arrayKind(name: string, value: unknown, expected?: string): FloatKind;
 export function arrayKind(
   name: string,
@@ -139,19 +139,19 @@ export function arrayKind(
   throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, value);
 }
 
-/** Whether a value is an array that codes can be in. */
+/** Whether a value is an array that can hold codes. */
 export function isCodeArray(value: unknown): value is CodeArray {
   if (!ArrayBuffer.isView(value)) return false;
   const kind: string = (value as CodeArray)[Symbol.toStringTag];
   return kind === 'Int8Array' || kind === 'Uint8Array';
 }
 
-/** Whether a value is an array that elements of any dtype can be in. */
+/** Whether a value is an array that can hold elements of any of the dtypes. */
 export function isElementArray(value: unknown): value is FloatArray | CodeArray {
   return isFloatArray(value) || isCodeArray(value);
 }
 
-/** The same memory as an array the native addon takes. */
+/** The same memory as an array that the native addon takes. */
 export function nativeView(array: FloatArray | CodeArray): NativeArray {
   return array[Symbol.toStringTag] === 'Float16Array'
     ? new Uint16Array(array.buffer, array.byteOffset, array.length)
@@ -167,16 +167,16 @@ export function zeros<K extends ArrayKind>(kind: K, length: number): ArrayOfKind
   }
 }
 
-/** The error for an array of `length` elements that could not be made. */
+/** The error for an array of `length` elements that could not be allocated. */
 export function outOfMemory(length: number, cause: unknown): Error {
   const message = `Out of memory: no room for ${length} elements`;
   return codedError('ERR_MEMORY_ALLOCATION_FAILED', message, { cause });
 }
 
-/** What an array of a kind is. */
+/** The type of an array of a kind. */
 export type ArrayOfKind<K extends ArrayKind> = K extends FloatKind ? FloatArray : CodeArray;
 
-/** A new array of a kind: of `content` zeros, or over a whole buffer. */
+/** A new array of a kind: `content` zeros, or the elements of a whole buffer. */
 export function makeArray<K extends ArrayKind>(
   kind: K,
   content: number | ArrayBufferLike,
@@ -199,13 +199,16 @@ export function rstdKind(dtype: DType): 'Float32Array' | 'Float64Array' {
   return dtype === 'float64' ? 'Float64Array' : 'Float32Array';
 }
 
-/** Refuses what is not the name of a dtype, such as an array of one, which would be its key, too. */
+/**
+ * Refuses a value that is not the name of a dtype. An array of one name would work as a key, too, so
+ * the type is checked.
+ */
 export function checkDTypeName(value: unknown): asserts value is DType {
   if (typeof value === 'string' && (names as string[]).includes(value)) return;
   throw wrongName(names, value);
 }
 
-/** Refuses what is not the name of a dtype that memory of GPUs has. */
+/** Refuses a value that is not the name of a dtype of GPU memory. */
 export function checkBufferDType(value: unknown): asserts value is BufferDType {
   if (typeof value === 'string' && (namesOnGpu as string[]).includes(value)) return;
   throw wrongName(namesOnGpu, value);
@@ -217,7 +220,7 @@ function wrongName(known: readonly string[], value: unknown): Error {
   return argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
 }
 
-/** The dtype of an array of this kind, where `stated` is what the caller says it is. */
+/** The dtype of an array of this kind. `stated`: the dtype that the caller states, or undefined. */
 export function dtypeOf(name: string, kind: FloatKind, stated: unknown): DType {
   if (kind === 'Uint16Array' && (stated === 'float16' || stated === 'bfloat16')) return stated;
   if (stated !== undefined) checkDTypeName(stated);

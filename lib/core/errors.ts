@@ -2,18 +2,15 @@ import { inspect } from 'node:util';
 
 import { defineOwn } from './caller-values';
 
-/**
- * Codes of {@link CudaError}. Those of the driver's errors are its own names: `ERR_CUDA_X` for
- * `CUDA_ERROR_X`.
- */
+/** The code of a {@link CudaError}. An error `CUDA_ERROR_X` of the driver has the code `ERR_CUDA_X`. */
 export type CudaErrorCode =
-  /** There is no driver, one too old, no device, or the files of the addon's kernels are missing. */
+  /** There is no driver, the driver is too old, there is no device, or the kernel files are missing. */
   | 'ERR_CUDA_UNAVAILABLE'
-  /** The device has not as much memory left. */
+  /** The device does not have enough memory left. */
   | 'ERR_CUDA_OUT_OF_MEMORY'
   | `ERR_CUDA_${string}`;
 
-/** Codes of the errors this package throws; those Node.js has are Node.js's own. */
+/** The code of an error that this package throws. Node.js's own codes are used where it has them. */
 export type ErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
   | 'ERR_INVALID_ARG_VALUE'
@@ -38,7 +35,7 @@ const constructors = {
   ERR_ADDON_NOT_LOADED: Error,
 } as const satisfies Record<PlainErrorCode, ErrorConstructor>;
 
-/** What the native error of a CUDA call tells beside its code. */
+/** What the native error of a CUDA call says besides its code. */
 interface NativeCudaError {
   readonly driverError?: string;
   readonly driverMessage?: string;
@@ -50,16 +47,19 @@ export class CudaError extends Error {
   override readonly name = 'CudaError';
   /** What went wrong, such as `'ERR_CUDA_OUT_OF_MEMORY'`. */
   readonly code: CudaErrorCode;
-  /** The driver's name of its error, such as `'CUDA_ERROR_OUT_OF_MEMORY'`; null if it was not its. */
+  /**
+   * The driver's name of the error, such as `'CUDA_ERROR_OUT_OF_MEMORY'`; null if it is not a driver
+   * error.
+   */
   readonly driverError: string | null;
-  /** The driver's text for it, such as `'out of memory'`; null if it was not its. */
+  /** The driver's text for the error, such as `'out of memory'`; null if it is not a driver error. */
   readonly driverMessage: string | null;
 
   /** @internal */
   constructor(code: CudaErrorCode, message: string, cause: NativeCudaError) {
     super(message, { cause });
     this.code = code;
-    // Without what other code has given to all objects.
+    // Without properties that other code has added to Object.prototype.
     const own = Object.assign(Object.create(null) as NativeCudaError, cause);
     this.driverError = own.driverError ?? null;
     this.driverMessage = own.driverMessage ?? null;
@@ -67,7 +67,7 @@ export class CudaError extends Error {
 }
 
 /**
- * An error of the class that belongs to `code`, with it as its `code`.
+ * An error of the class that belongs to `code`, which becomes its property `code`.
  *
  * @internal
  */
@@ -79,7 +79,7 @@ export function codedError(
   return defineOwn(new constructors[code](message, options), 'code', code);
 }
 
-/** The error for an argument that is not what it must be: every such message has this shape. */
+/** The error for a wrong argument. All such messages have this form. */
 export function argumentError(
   code: PlainErrorCode,
   name: string,
@@ -92,7 +92,7 @@ export function argumentError(
   );
 }
 
-/** The same error as the native one, of this realm's classes, so that `instanceof` holds. */
+/** The native error as an error of this realm's classes, so that `instanceof` holds. */
 export function adoptNativeError(error: unknown): unknown {
   const { code, message } = error as { code?: unknown; message?: unknown };
   if (typeof code !== 'string') return error;
@@ -103,10 +103,10 @@ export function adoptNativeError(error: unknown): unknown {
   return codedError(code as PlainErrorCode, String(message), { cause: error });
 }
 
-/** A message must end somewhere, whatever it describes. */
+/** The most characters of a described value in a message. */
 const longestDescription = 200;
 
-/** A value in a message. Never throws, whatever the value is. */
+/** Describes a value for a message. Never throws. */
 export function describe(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   try {
@@ -122,7 +122,7 @@ export function describe(value: unknown): string {
 
 const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
 
-/** By what the view is: it may have properties of its own that say something else. */
+/** Reads a view's inherited getters, since its own properties may say something else. */
 function describeView(view: ArrayBufferView): string {
   const kind: unknown = Reflect.get(typedArray, Symbol.toStringTag, view);
   if (typeof kind === 'string')

@@ -12,18 +12,19 @@ import {
 } from './dtype';
 import { argumentError } from './errors';
 
-/** An array that a caller has given. */
+/** An array argument. */
 export interface HostArray {
-  /** The array, or the bits of one that is behind a proxy. */
+  /** The array; for an array behind a proxy, its bits. */
   readonly data: FloatArray | CodeArray;
   readonly kind: ArrayKind;
-  /** Makes an array of the caller's class over the memory of another; null if `data` is of it. */
+  /** Makes an array of the caller's class over the memory of `bits`; null if `data` has that class. */
   readonly wrap: ((bits: FloatArray) => Float16ArrayLike) | null;
 }
 
 /**
- * The `Float16Array` of `@petamoriken/float16`, for runtimes without their own: a proxy of the
- * `Uint16Array` that has its bits. No proxy is a view, and its class is known by this mark.
+ * Marks the class `Float16Array` of `@petamoriken/float16`, for runtimes without their own. Its arrays
+ * are proxies of a `Uint16Array` of their bits. A proxy is not a view, so this mark identifies the
+ * class.
  */
 const mark = Symbol.for('__Float16Array__');
 interface Packaged {
@@ -43,7 +44,10 @@ function isPackagedClass(value: unknown): value is PackagedClass {
   return typeof value === 'function' && !isRevoked(value) && mark in value;
 }
 
-/** Such an array; null for anything else. Each of its properties is read once: it may be a fake. */
+/**
+ * Reads such an array; null for any other value. Each property is read only once, since the value may
+ * be a fake.
+ */
 export function readPackagedArray(name: string, value: unknown): HostArray | null {
   if (ArrayBuffer.isView(value) || !types.isProxy(value) || isRevoked(value)) return null;
   const packaged = value as Packaged;
@@ -69,7 +73,7 @@ function bitsOf(name: string, value: unknown, make: () => Uint16Array): Uint16Ar
   return bits;
 }
 
-/** Checks that a value is an array whose memory is there. */
+/** Reads an array argument. Refuses values that are not arrays, and detached arrays. */
 export function readHostArray(
   name: string,
   value: unknown,
@@ -85,8 +89,8 @@ export function readHostArray(
 }
 
 /**
- * Refuses an empty array that is so because its buffer was transferred, or shrank below it: it would
- * pass for zero rows.
+ * Refuses an array that is empty because its buffer was transferred or shrank. It would pass for zero
+ * rows.
  */
 export function refuseDetached(name: string, length: number, array: unknown): void {
   if (length > 0) return;

@@ -1,28 +1,28 @@
-// What decides which addon a process can load.
+// The properties of a process that decide which addon it can load.
 
 import path from 'node:path';
 
-/** A process. */
+/** The properties of a process. */
 export interface Host {
   /** Such as `'linux-x64'`. */
   readonly platform: string;
   readonly nodeVersion: string;
-  /** Where the runtime is not Node.js alone: its name and version, such as `'Electron 40.0.0'`. */
+  /** The name and version of a runtime other than Node.js, such as `'Electron 40.0.0'`; else null. */
   readonly runtime: string | null;
-  /** Such as `'2.31'`; null where the C library is another, undefined where nothing tells. */
+  /** Such as `'2.31'`; null for another C library, undefined if unknown. */
   readonly glibcVersion: string | null | undefined;
   /** The folder of the program. */
   readonly programFolder: string;
   /** Whether the program is one executable file with its JavaScript in it. */
   readonly isSingleExecutable: boolean;
-  /** The environment variables that name another folder, or exclude what was built here. */
+  /** From environment variables: another folder to load from, and whether local builds are excluded. */
   readonly otherFolder: string | null;
   readonly prebuildsOnly: boolean;
 }
 
 const runtimes = ['Electron', 'Deno', 'Bun'] as const;
 
-/** This one. Never throws, whatever is forbidden to it. */
+/** The properties of this process. Never throws, whatever the process may not do. */
 export function thisHost(): Host {
   const { platform, arch, versions, execPath } = process;
   const runtime = runtimes.find((name) => versions[name.toLowerCase()] !== undefined);
@@ -39,7 +39,7 @@ export function thisHost(): Host {
   };
 }
 
-/** An environment variable; empty where it is not set, or Deno forbids to read it. */
+/** An environment variable; empty if it is not set or Deno forbids reading it. */
 function readVariable(name: string): string {
   try {
     return process.env[name] ?? '';
@@ -48,7 +48,10 @@ function readVariable(name: string): string {
   }
 }
 
-/** From a report of Node.js. Deno makes none without --allow-sys; others have none. */
+/**
+ * Reads the version from a report of Node.js. Undefined without a report: Deno needs --allow-sys for
+ * one, and other runtimes have none.
+ */
 function readGlibcVersion(): string | null | undefined {
   try {
     const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
@@ -58,9 +61,11 @@ function readGlibcVersion(): string | null | undefined {
   }
 }
 
-/** Made by Node.js's single executable applications, or by `bun build --compile`. */
+/**
+ * Whether the program is a single executable application of Node.js, or made by `bun build --compile`.
+ */
 function isSingleExecutable(): boolean {
-  // Node.js has it from 20.16 and 22.3 on; the types of 20 do not.
+  // Node.js has this function from 20.16 and 22.3 on; the types of 20 do not.
   const { getBuiltinModule } = process as { getBuiltinModule?: (name: string) => unknown };
   const sea = getBuiltinModule?.('node:sea') as { isSea(): boolean } | undefined;
   return sea?.isSea() === true || /^(\/\$bunfs|[A-Z]:[\\/]~BUN)/.test(process.argv[1] ?? '');

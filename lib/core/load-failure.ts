@@ -1,16 +1,16 @@
-// What to say where the addon does not load: what was tried, what came of it, and what to do there.
+// The message for an addon that does not load: what was tried, what went wrong, and what to do.
 
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import path from 'node:path';
 
 import type { Host } from './host';
 
-/** The oldest glibc that the prebuilt addons load with. */
+/** The oldest glibc that works with the prebuilt addons. */
 const neededGlibc = '2.28';
 
 /** A file that was tried, and what the loader threw. */
 export interface Attempt {
-  /** Null for what went wrong before there was a file to try. */
+  /** Null for an error before there was a file to try. */
   readonly file: string | null;
   readonly error: Error & { readonly code?: string };
 }
@@ -22,7 +22,7 @@ export interface Failure {
   readonly attempts: readonly Attempt[];
 }
 
-/** The message of an error about it. */
+/** The message of an error for a failure. */
 export function describeFailure(failure: Failure, host: Host): string {
   const { platform, nodeVersion, glibcVersion, runtime } = host;
   const facts = [
@@ -42,14 +42,14 @@ export function describeFailure(failure: Failure, host: Host): string {
 function triedLines({ root, attempts }: Failure, host: Host): string[] {
   const lines = attempts.flatMap(({ file, error: { message } }) => {
     if (file !== null) return [message.startsWith(file) ? message : `${file}: ${message}`];
-    // The folders say it better.
+    // emptyFolders() says this in more detail.
     return message.startsWith('No native build was found') ? [] : [`node-gyp-build: ${message}`];
   });
   const hasFile = attempts.some(({ file }) => file !== null);
   return hasFile ? lines : [...lines, ...emptyFolders(root, host)];
 }
 
-/** Where no addon was found, and what is there instead. */
+/** The folders without an addon, and what they have instead. */
 function emptyFolders(root: string, host: Host): string[] {
   const folder = host.otherFolder ?? root;
   const prebuilds = host.isSingleExecutable ? [folder, host.programFolder] : [folder];
@@ -78,7 +78,7 @@ function namesIn(folder: string): string[] | string {
   }
 }
 
-/** What to do, for each attempt, and for all of them. */
+/** Advice for each attempt, and for all of them together. */
 function adviceFor({ root, attempts }: Failure, host: Host): string[] {
   if (!isPackage(root)) return [bundleAdvice(host)];
   const files = attempts.filter(({ file }) => file !== null);
@@ -108,7 +108,7 @@ function unique(lines: readonly string[]): string[] {
   return [...new Set(lines)];
 }
 
-/** For code that does not run from the package's folder. */
+/** Advice for code that does not run from the package's folder. */
 function bundleAdvice({ isSingleExecutable, programFolder }: Host): string {
   if (isSingleExecutable) {
     return (
@@ -123,7 +123,7 @@ function bundleAdvice({ isSingleExecutable, programFolder }: Host): string {
   );
 }
 
-/** What the process needs to be allowed, if that is why. */
+/** Advice on the permissions that the process needs; empty if they are not the reason. */
 function permissionAdvice(root: string, { code, message }: Attempt['error'], host: Host): string[] {
   if (code === 'ERR_DLOPEN_DISABLED') {
     return [
@@ -142,7 +142,7 @@ function permissionAdvice(root: string, { code, message }: Attempt['error'], hos
   return [];
 }
 
-/** About environment variables that exclude an addon. */
+/** Advice on environment variables that exclude an addon. */
 function variableAdvice({ otherFolder, prebuildsOnly }: Host): string[] {
   const advice: string[] = [];
   if (otherFolder !== null) {
@@ -160,7 +160,7 @@ function variableAdvice({ otherFolder, prebuildsOnly }: Host): string[] {
   return advice;
 }
 
-/** About systems with needs of their own. */
+/** Advice for systems with special needs: Electron and musl. */
 function platformAdvice({ platform, runtime, glibcVersion }: Host): string[] {
   const advice: string[] = [];
   if (runtime?.startsWith('Electron') === true) {
@@ -178,7 +178,7 @@ function platformAdvice({ platform, runtime, glibcVersion }: Host): string[] {
   return advice;
 }
 
-/** About a file that is there, and does not load. */
+/** Advice on a file that exists but does not load. */
 function fileAdvice({ file, error }: Attempt, { platform, glibcVersion }: Host): string[] {
   if (file === null) return [];
   if (isNoExec(error)) {
@@ -224,7 +224,10 @@ const elfMachines: Readonly<Record<number, string>> = {
   0xb7: 'arm64',
 };
 
-/** What a file was built for, such as `'linux-arm64'` or `'win32'`; null if its head does not tell. */
+/**
+ * The platform that a file was built for, such as `'linux-arm64'` or `'win32'`; null if its head does
+ * not tell.
+ */
 function platformOfFile(file: string): string | null {
   const head = Buffer.alloc(20);
   try {

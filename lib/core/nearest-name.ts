@@ -1,6 +1,6 @@
 /**
- * The name that an unknown one was meant for: spelt as in Python, an end of it, with another end, or
- * with a letter or two wrong. Undefined if there is none.
+ * The known name that an unknown one probably means. It may be spelt as in Python, be the end of a
+ * known name, have another end, or have one or two wrong letters. Undefined if there is none.
  */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   const given = lettersOf(name);
@@ -17,7 +17,7 @@ function lettersOf(name: string): string {
   return name.toLowerCase().replaceAll(/[^a-z]/g, '');
 }
 
-/** Whether a text becomes another by so many edits: letters added, dropped or replaced. */
+/** Whether at most `edits` edits turn a into b. An edit adds, drops or replaces a letter. */
 function isWithin(edits: number, a: string, b: string): boolean {
   if (a === '' || b === '') return a.length + b.length <= edits;
   const [restOfA, restOfB] = [a.slice(1), b.slice(1)];

@@ -12,17 +12,17 @@ import {
   type FloatArray,
 } from './dtype';
 
-/** Bytes that hold a whole huge page of 2 MiB wherever they begin. */
+/** An array of this many bytes contains a whole huge page of 2 MiB, wherever it begins. */
 const hugePageBytes = 4 * 2 ** 20;
 
-/** A new array of zeros for a result, on huge pages where it is large. */
+/** A new array of zeros for a result, on huge pages if it is large. */
 export function freshArray<K extends ArrayKind>(kind: K, length: number): ArrayOfKind<K> {
   return onHugePages(zeros(kind, length));
 }
 
 /**
- * A new array of zeros over a SharedArrayBuffer, on huge pages where it is large. For 16 bits it is a
- * `Uint16Array`.
+ * A new array of zeros over a SharedArrayBuffer, on huge pages if it is large. It is a `Uint16Array`
+ * for 16-bit dtypes.
  */
 export function sharedArray(dtype: DType, length: number): FloatArray {
   const { bits, bytes } = dtypes[dtype];

@@ -10,14 +10,16 @@ function isOptions(value: unknown): value is object {
   return !Array.isArray(value) && !ArrayBuffer.isView(value);
 }
 
-/** Whether a value without names is a collection or a promise, which would pass for no options. */
+/**
+ * Whether a value is a collection or a promise. Without property names it would pass for empty options.
+ */
 function isOther(value: object): boolean {
   return types.isMap(value) || types.isSet(value) || types.isPromise(value);
 }
 
 /**
- * Options as they are to be read: see {@link withoutInherited}. Refuses what is no object of options,
- * and names that no option has: a misspelt one would do nothing.
+ * The options to read: see {@link withoutInherited}. Refuses a value that is not an object of options,
+ * and unknown names, since a misspelt option would do nothing.
  */
 export function knownOptions<O extends object>(options: O, names: ReadonlySet<string>): O {
   if (!isOptions(options)) throw optionsError(options);
@@ -33,7 +35,7 @@ export function knownOptions<O extends object>(options: O, names: ReadonlySet<st
   return own;
 }
 
-/** Refuses a name that no option has, unless other code has given it to all objects. */
+/** Refuses an unknown name, unless other code has added it to Object.prototype. */
 export function refuseName(options: object, name: string, names: ReadonlySet<string>): void {
   if (!hasOfItsOwn(options, name)) return;
   const near = nearestName(name, names);
@@ -46,14 +48,14 @@ function optionsError(options: unknown): Error {
   return argumentError('ERR_INVALID_ARG_TYPE', 'options', 'an object', options);
 }
 
-/** An optional boolean. */
+/** Reads an optional boolean. */
 export function readFlag(name: string, value: unknown, ifMissing: boolean): boolean {
   if (value === undefined) return ifMissing;
   if (typeof value === 'boolean') return value;
   throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a boolean', value);
 }
 
-/** A whole number, from `least` up. */
+/** Reads a whole number from `least` up. */
 export function readCount(name: string, value: unknown, least: number): number {
   if (typeof value !== 'number') {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a number', value);
@@ -62,7 +64,7 @@ export function readCount(name: string, value: unknown, least: number): number {
   throw argumentError('ERR_OUT_OF_RANGE', name, `a whole number from ${String(least)} up`, value);
 }
 
-/** The error for a number that is not what `expected` says. */
+/** The error for a value that is not the number that `expected` describes. */
 export function numberError(name: string, expected: string, value: unknown): Error {
   const code = typeof value === 'number' ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
   return argumentError(code, name, expected, value);

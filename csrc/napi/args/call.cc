@@ -17,7 +17,8 @@
 namespace rmsnorm::napi {
 namespace {
 
-// Reads fields of the record; what is wrong with one is kept until the last has been read.
+// Reads and checks fields of the record. Callers ask for errors once, after the last field:
+// status() names the last invalid one.
 class FieldReader {
  public:
   std::uint32_t integer(std::int32_t field, const char* name, std::uint32_t most) {
@@ -57,7 +58,7 @@ struct Masks {
   bool on_device;
 };
 
-// The fields of a call that quantises.
+// Reads the quantisation fields of the record.
 void read_quantization(const CallRecord& record, Call* call, FieldReader* reader) {
   const std::uint32_t codes =
       reader->integer(record.codes, "codes", static_cast<std::uint32_t>(DType::kFloat8E5M2));
@@ -114,12 +115,14 @@ Status wrong_type(napi_env env, const Operand& operand, napi_value value, const 
   return argument_error(env, Code::kWrongType, operand.rule->name, expected, value);
 }
 
-// The memory of an array, by its bytes: lib/ knows of what kind it is. False if the value is none
-// that elements of the operand's dtype can be in.
+// Reads the memory of a host array as bytes: lib/ has already checked the kind of array. Returns
+// false if the value is not a view, or if its address or size is not a multiple of the element
+// size.
 bool read_host_memory(napi_env env, napi_value value, CallKind kind, Operand* operand) {
   void* data = nullptr;
   std::int64_t bytes = 0;
-  // A power of two: to divide by it takes longer than all else here.
+  // A power of two, so that masks and shifts replace divisions: a division takes longer than the
+  // rest of this function.
   const auto size = static_cast<std::uint64_t>(operand->element_bytes());
   if (!read_view(env, value, &data, &bytes) ||
       ((static_cast<std::uint64_t>(bytes) | reinterpret_cast<std::uintptr_t>(data)) & (size - 1)) !=
@@ -163,7 +166,7 @@ DType dtype_of(const OperandRule& rule, const Call& call, bool is_float32) {
   return DType::kFloat32;
 }
 
-// Places a matrix by its layout in the record.
+// Sets the rows of a matrix from its layout in the record.
 Status place_by_layout(const CallRecord& record, Shape shape, std::size_t index, Operand* operand) {
   FieldReader reader;
   std::int64_t layout[4];
@@ -174,7 +177,7 @@ Status place_by_layout(const CallRecord& record, Shape shape, std::size_t index,
   return place_strided_rows(shape, layout, operand);
 }
 
-// Reads an operand that is wanted, and says where its rows lie.
+// Reads a wanted operand and sets where its rows begin.
 Status read_operand(napi_env env, const CallRecord& record, const Call& call, const Masks& masks,
                     CallKind kind, std::size_t index, napi_value value, Operand* operand) {
   const auto& [rows, hidden_size] = call.shape;
@@ -206,7 +209,7 @@ Status read_operand(napi_env env, const CallRecord& record, const Call& call, co
   return {};
 }
 
-// The stream of a call, all of whose operands must be on its device.
+// Reads the stream of a call on device memory. All operands must be on the call's device.
 Status read_stream_of(napi_env env, napi_value stream, Call* call) {
   cuda::Device* device = nullptr;
   for (std::uint32_t given = call->given; given != 0;) {
@@ -223,7 +226,8 @@ Status read_stream_of(napi_env env, napi_value stream, Call* call) {
   return read_stream(*environment, stream, *device, &call->stream);
 }
 
-// What outputs may overlap. Those that are to be made overlap nothing.
+// Checks that outputs overlap only what their rules allow. Outputs that the call still has to
+// allocate overlap nothing.
 Status check_overlaps(const Call& call) {
   const std::uint32_t outputs = call.operation->outputs();
   for (std::uint32_t left = call.given & outputs; left != 0;) {
@@ -231,7 +235,7 @@ Status check_overlaps(const Call& call) {
     const char* const begin = output.data();
     if (begin == output.end) continue;
     if (!output.is_packed()) RMSNORM_TRY(check_own_rows(output));
-    // Of two outputs once.
+    // Each pair of outputs is checked once: `left` holds the outputs not yet visited.
     for (std::uint32_t others = (call.given & ~outputs) | left; others != 0;) {
       const std::size_t index = take_bit(&others);
       const Operand& other = call.operands[index];
@@ -245,7 +249,7 @@ Status check_overlaps(const Call& call) {
   return {};
 }
 
-// Why an operand that must be there is not.
+// The error for a missing operand: a required one, or one that a wanted operand needs.
 Status lacking(const Operation& operation, std::uint32_t wanted) {
   if (std::uint32_t missing = operation.required() & ~wanted; missing != 0) {
     return {Code::kInvalidValue,
@@ -264,7 +268,7 @@ Status lacking(const Operation& operation, std::uint32_t wanted) {
 
 ForwardArgs forward_args(const Call& call) {
   using namespace forward_operand;
-  // Memory for scales is left alone where rows have none of their own.
+  // Without a scale for each row, memory for scales is left unchanged.
   const bool has_scales = call.quantization.is_wanted() && call.quantization.scale == 0;
   return {.shape = call.shape,
           .options = call.options,
@@ -302,7 +306,7 @@ BackwardArgs backward_args(const Call& call) {
           .dgate = call.matrix<Rows>(kDgate)};
 }
 
-// The allocation that an operand is in; null if it has none on a device.
+// The device allocation of an operand; null if the call does not have the operand.
 const cuda::AllocationPtr& allocation_of(const Call& call, std::size_t index) {
   static const cuda::AllocationPtr none;
   const bool is_there = (call.given & bit(index)) != 0;

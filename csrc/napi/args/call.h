@@ -1,5 +1,6 @@
-// A call of an operation: its record and its operands, read and checked. Every check that memory
-// safety needs is here and in what this uses; lib/ has given better messages before.
+// A call of forward or backward, read from its record and operands, and checked. All checks that
+// memory safety needs are in this file and the files that it uses. lib/ checks first, to give
+// better messages.
 #pragma once
 
 #include <node_api.h>
@@ -14,7 +15,7 @@
 
 namespace rmsnorm::napi {
 
-// Where a call runs: the CPU, or the CUDA device of an ordinal.
+// The device of a call on the CPU. On a GPU it is the ordinal of the CUDA device.
 static constexpr int kCpu = -1;
 
 struct Call {
@@ -25,15 +26,15 @@ struct Call {
   DType dtype;
   bool accumulate;
   int device;
-  std::uint32_t given;             // bits of the operands that are arguments
-  std::uint32_t made;              // bits of the outputs to be made
-  cuda::StreamPtr stream;          // where the operands are on the device; else null
-  Operand operands[kMaxOperands];  // those that are not wanted are not set
+  std::uint32_t given;             // bits of the operands passed as arguments
+  std::uint32_t made;              // bits of the outputs that the call allocates
+  cuda::StreamPtr stream;          // null unless the operands are device memory
+  Operand operands[kMaxOperands];  // unwanted ones are uninitialised
 
   std::uint32_t wanted() const { return given | made; }
   bool is_wanted(std::size_t index) const { return (wanted() & bit(index)) != 0; }
 
-  // What of the operator's arguments an operand is.
+  // An operand as an argument of the operator; null or empty if it is not wanted.
   void* data(std::size_t index) const {
     return is_wanted(index) ? operands[index].data() : nullptr;
   }
@@ -43,16 +44,17 @@ struct Call {
   }
 };
 
-// How the operands of a call are read.
+// When a call runs: kNow before the native call returns (or enqueued on a stream), kLater on a
+// thread of the pool.
 enum class CallKind { kNow, kLater };
 
-// `values`: kMaxOperands operands, those of the operation first. A kLater call has memory of the
-// host alone, no stream, and finds out which of it is shared. Errors: kWrongType, kOutOfRange,
-// kInvalidValue; kDisposed, kCuda of operands on a device.
+// Reads and checks a call. `values` has kMaxOperands values; the operation's operands come first. A
+// kLater call takes host memory only and no stream, and sets Operand::is_shared. Errors:
+// kWrongType, kOutOfRange, kInvalidValue; kDisposed and kCuda for operands on a device.
 Status read_call(napi_env env, const Operation& operation, const CallRecord& record,
                  napi_value stream, const napi_value* values, CallKind kind, Call* call);
 
-// Runs a call that has been read, or enqueues it.
+// Runs a call that read_call() accepted, or enqueues it if it has a stream.
 Status run_forward(const Call& call);
 Status run_backward(const Call& call);
 

@@ -10,11 +10,11 @@ namespace {
 
 std::string quoted(const Operand& operand) { return std::string("'") + operand.rule->name + "'"; }
 
-// Whether any row of an operand meets any row of the same operand `distance` bytes further on; with
-// a distance of 0, any other row. Two rows meet if they begin less than a row apart, and of all the
-// distances between rows, distance + i * (one stride) + j * (the other), it is for each i the least
-// two that matter: j just below and above the one that would make it 0. The level of fewer rows
-// counts i: it takes the square root of all rows at most.
+// Whether a row of an operand overlaps a row of the same operand moved by `distance` bytes. With a
+// distance of 0, a row is not compared with itself. Two rows overlap if they begin less than a row
+// apart. The distances between rows are distance + i * (one stride) + j * (the other). For each i
+// only the j around the zero of that sum matter, so three are tested. i runs over the level with
+// fewer rows: at most 2 * sqrt(rows) steps.
 bool rows_meet(const Operand& operand, std::int64_t distance) {
   const std::int64_t size = operand.element_bytes();
   Level few = operand.rows;
@@ -46,7 +46,8 @@ bool is_same(const Operand& a, const Operand& b) {
   return a.data() == b.data() && has_same_layout(a, b);
 }
 
-// Of two operands whose spans overlap and that are not the same.
+// Whether two operands with overlapping spans, which are not the same, count as sharing elements.
+// Rows are compared only if the layouts are equal; different layouts count as sharing.
 bool share_elements(const Operand& a, const Operand& b) {
   return a.is_packed() || !has_same_layout(a, b) || rows_meet(a, address(b) - address(a));
 }
@@ -84,7 +85,7 @@ Status place_strided_rows(Shape shape, const std::int64_t (&layout)[4], Operand*
   operand->columns = shape.hidden_size;
   operand->rows = {batch_rows, layout[1]};
   operand->batches = {shape.rows == 0 ? 1 : shape.rows / batch_rows, layout[3]};
-  // One form for each layout, so that equal ones compare equal: a level of one has no stride.
+  // Normalise, so that equal layouts compare equal: a level with one item gets a fixed stride.
   if (operand->rows.count == 1) std::swap(operand->rows, operand->batches);
   if (operand->rows.count <= 1) operand->rows.stride = shape.hidden_size;
   if (operand->batches.count == 1) operand->batches.stride = 0;

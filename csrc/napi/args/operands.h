@@ -1,4 +1,4 @@
-// Which part of its memory an operand uses, and what it may overlap.
+// Where the rows of an operand lie in its memory, and what an operand may overlap.
 #pragma once
 
 #include <node_api.h>
@@ -12,7 +12,7 @@ namespace rmsnorm::napi {
 
 class DeviceBuffer;
 
-// `count` things, `stride` elements from one to the next.
+// `count` items, `stride` elements apart.
 struct Level {
   std::int64_t count;
   std::int64_t stride;
@@ -20,37 +20,37 @@ struct Level {
   bool operator==(const Level&) const = default;
 };
 
-// Batches of rows of `columns` elements, the first at `offset`; a vector is one row. Of an output
-// to be made, what would be.
+// Batches of rows of `columns` elements; the first row begins at element `offset`. A vector is one
+// row. For an output that the call still has to allocate, it describes the future array.
 struct Operand {
   const OperandRule* rule;
-  napi_value value;            // null of an output to be made
-  char* memory;                // the first byte of the array; null of an output to be made
+  napi_value value;            // null for an output to allocate
+  char* memory;                // the first byte of the array; null for an output to allocate
   std::int64_t length;         // elements of the array
-  const DeviceBuffer* buffer;  // whose memory it is, if that is on a device
-  bool is_shared;              // on a SharedArrayBuffer, whose memory does not move
+  const DeviceBuffer* buffer;  // owns the memory, if that is on a device; else null
+  bool is_shared;              // over a SharedArrayBuffer, whose memory does not move
   DType dtype;
   std::int64_t offset;
   std::int64_t columns;
   Level rows;
   Level batches;
-  const char* end;  // behind its last row; null of an output to be made
+  const char* end;  // one past its last row; null for an output to allocate
 
   std::int64_t element_bytes() const { return element_size(dtype); }
   std::int64_t row_bytes() const { return columns * element_bytes(); }
   std::int64_t row_count() const { return rows.count * batches.count; }
-  // Whether the rows lie one behind another without gaps.
+  // Whether the rows are contiguous.
   bool is_packed() const {
     return batches.count == 1 && (rows.count <= 1 || rows.stride == columns);
   }
   // Its first element.
   char* data() const { return memory == nullptr ? nullptr : memory + offset * element_bytes(); }
-  // As one of the operator's matrices: ConstRows or Rows.
+  // The operand as a matrix of the operator: ConstRows or Rows.
   template <class Matrix>
   Matrix as() const {
     return {data(), rows.stride, batches.count == 1 ? kOneBatch : rows.count, batches.stride};
   }
-  // Makes it packed rows of its shape.
+  // Sets contiguous rows of `columns` elements.
   void pack(std::int64_t row_count) {
     offset = 0;
     rows = {row_count, columns};
@@ -58,24 +58,25 @@ struct Operand {
   }
 };
 
-// Elements from the first to the last of all, the last included; -1 if an int64 cannot count them.
+// Number of elements from the first to the last, both included; -1 if it overflows an int64.
 std::int64_t reach(const Operand& operand);
 
-// Places rows by a layout of four whole numbers from 0 up: see CallRecord. `shape` must have no
-// more than 2^53 elements. Errors: kOutOfRange.
+// Sets an operand's rows from a layout of four whole numbers from 0 up (CallRecord::layouts).
+// `shape` must have at most 2^53 elements. Errors: kOutOfRange.
 Status place_strided_rows(Shape shape, const std::int64_t (&layout)[4], Operand* operand);
 
 // An output's rows must not overlap each other. Errors: kInvalidValue.
 Status check_own_rows(const Operand& output);
 
-// An output must not overlap another operand, unless it `may_equal` it, and is exactly that. Rows
-// that alternate with those of an operand of the same strides do not overlap it; operands of
-// different strides are taken to use all that lies between their ends. Errors: kInvalidValue.
+// An output must not overlap another operand. If it `may_equal` the other, both may be exactly the
+// same rows. Alternating rows of two operands with equal layouts do not overlap. Operands with
+// different layouts count as using all memory between their ends. Errors: kInvalidValue.
 Status check_overlap(const Operand& output, const Operand& other, bool may_equal);
 
-// Inputs may repeat rows, by a stride of 0 or one below a row. A few elements can so stand for more
-// rows than a machine can compute. An output bounds them: its rows do not overlap, and take memory.
-// A call that writes no rows needs one of its two matrices of inputs to do that.
+// Inputs may repeat rows: their stride may be 0 or less than a row. So a few elements can stand for
+// more rows than a machine can compute. Normally an output bounds the rows, since its rows do not
+// overlap and take memory. A call that writes no rows needs one of its two input matrices to have
+// rows that do not overlap. Errors: kInvalidValue.
 Status check_rows_have_memory(const Operand& a, const Operand& b);
 
 }  // namespace rmsnorm::napi

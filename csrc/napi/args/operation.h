@@ -9,11 +9,15 @@
 
 namespace rmsnorm::napi {
 
-// (rows, hiddenSize), (hiddenSize), (rows).
+// The shape of an operand: (rows, hiddenSize), (hiddenSize) or (rows).
 enum class Extent : std::uint8_t { kMatrix, kVector, kPerRow };
 
-// The dtype of the call; that, or float32 beside 16 bits; float32, or float64 beside float64; that
-// of the call's codes if it quantises, else of the call; float32.
+// The dtype of an operand.
+// - kTensor: the dtype of the call.
+// - kTensorOrFloat32: the dtype of the call, or float32 beside 16-bit tensors.
+// - kRstd: float32, or float64 beside float64 tensors.
+// - kTensorOrCodes: the dtype of the codes if the call quantises, else the dtype of the call.
+// - kFloat32: float32.
 enum class Element : std::uint8_t { kTensor, kTensorOrFloat32, kRstd, kTensorOrCodes, kFloat32 };
 
 enum class Use : std::uint8_t { kInput, kRequiredInput, kOutput, kRequiredOutput };
@@ -21,13 +25,13 @@ enum class Use : std::uint8_t { kInput, kRequiredInput, kOutput, kRequiredOutput
 static constexpr std::uint32_t bit(std::size_t index) { return std::uint32_t{1} << index; }
 
 struct OperandRule {
-  const char* name;  // as messages have it
+  const char* name;  // as messages show it
   Extent extent;
   Element element;
   Use use;
-  std::uint32_t may_equal =
-      0;                    // bits of the inputs that an output may be exactly, if it is no codes
-  std::uint32_t needs = 0;  // bits of the operands that must be there where it is
+  // Bits of the inputs that an output may equal exactly, unless it holds codes.
+  std::uint32_t may_equal = 0;
+  std::uint32_t needs = 0;  // bits of the operands that this one requires
 
   constexpr bool is_output() const { return use == Use::kOutput || use == Use::kRequiredOutput; }
   constexpr bool is_required() const {
@@ -72,7 +76,8 @@ inline constexpr OperandRule kBackwardRules[] = {
      bit(backward_operand::kGate) | bit(backward_operand::kDx)},
 };
 
-// The rules of an operation, and bits of the operands that some hold for.
+// The rules of an operation, and masks of the operands that are required, are outputs or need
+// others.
 class Operation {
  public:
   explicit constexpr Operation(std::span<const OperandRule> rules) : rules_(rules) {
@@ -101,7 +106,7 @@ class Operation {
 inline constexpr Operation kForward{kForwardRules};
 inline constexpr Operation kBackward{kBackwardRules};
 
-// The number of the lowest bit, which is taken off.
+// Clears the lowest set bit and returns its index.
 inline std::size_t take_bit(std::uint32_t* bits) {
   const auto index = static_cast<std::size_t>(std::countr_zero(*bits));
   *bits &= *bits - 1;

@@ -21,7 +21,8 @@ Status make(ObjectCall& call, DeviceSpan span, std::shared_ptr<ReportedMemory> r
   return call.returns_object(std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)));
 }
 
-// Work that is captured runs later, on any stream: its memory must be free of work in flight.
+// Captured work runs later, on any stream, so its memory must not be used by work in flight. During
+// a capture the allocation is therefore made without the stream.
 Status create(ObjectCall& call, cuda::Device& device) {
   DeviceSpan span;
   StreamPtr stream;
@@ -69,7 +70,7 @@ Status get_pointer(ObjectCall& call, DeviceBuffer& buffer) {
   return {};
 }
 
-// The buffer, the array with its dtype and the stream that the three copies take.
+// The arguments of the three copies: the buffer, the array with its dtype, the stream.
 struct Copy {
   DeviceBuffer* buffer = nullptr;
   HostArray array;
@@ -108,7 +109,7 @@ Status read(ObjectCall& call) {
                         copy.array.data, copy.array.dtype);
 }
 
-// A download to an array of JavaScript's, which receives the elements at the end.
+// A download to a JavaScript array, which receives the elements once the stream has run.
 class Download final : public Completion {
  public:
   Download(napi_env env, const HostArray& array, DType dtype, cuda::StagedCopy copy)

@@ -1,4 +1,4 @@
-// Elements on a GPU behind a JavaScript object, and the functions over them.
+// The object behind JavaScript's DeviceBuffer: elements in the memory of a GPU.
 #pragma once
 
 #include <node_api.h>
@@ -10,7 +10,7 @@
 
 namespace rmsnorm::napi {
 
-// Bytes that V8 knows to be held by JavaScript's objects, so that it collects them in time.
+// Reports bytes to V8 as memory that JavaScript objects hold, so that V8 collects them in time.
 class ReportedMemory {
  public:
   ReportedMemory(napi_env env, std::int64_t bytes) : env_(env), bytes_(bytes) { report(bytes_); }
@@ -36,7 +36,7 @@ class DeviceBuffer final : public NativeObject {
   DeviceBuffer(cuda::DeviceSpan span, std::shared_ptr<ReportedMemory> reported)
       : span_(std::move(span)), reported_(std::move(reported)) {}
 
-  // Without an allocation once closed.
+  // Has no allocation once the buffer is closed.
   const cuda::DeviceSpan& span() const { return span_; }
   const std::shared_ptr<ReportedMemory>& reported() const { return reported_; }
 
@@ -47,7 +47,7 @@ class DeviceBuffer final : public NativeObject {
   }
 
   cuda::DeviceSpan span_;
-  std::shared_ptr<ReportedMemory> reported_;  // null if the memory is somebody else's
+  std::shared_ptr<ReportedMemory> reported_;  // null if another library owns the memory
 };
 
 }  // namespace rmsnorm::napi

@@ -27,7 +27,7 @@ Status has_passed(ObjectCall& call, Event& event) {
 
 Status synchronize(ObjectCall&, Event& event) { return event.get().synchronize(); }
 
-// By a stream that does nothing else meanwhile: behind more, the promise would wait for that, too.
+// Uses a stream without other work: the promise would wait for that work, too.
 Status when_passed(ObjectCall& call) {
   Promise promise(call.environment().mailbox());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());

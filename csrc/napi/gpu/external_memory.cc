@@ -1,14 +1,15 @@
-// When is the memory free? Node.js calls the finalizer of an external ArrayBuffer for two reasons:
+// Node.js calls the finalizer of an external ArrayBuffer in two cases:
 //
 // - V8 has freed the backing store: no ArrayBuffer of any thread has it. Then the memory is freed.
 // - The environment ends. Node.js first detaches the ArrayBuffer that it made, if it still has the
-//   memory. But ArrayBuffer.prototype.transfer may have given it to another ArrayBuffer, which may
-//   be in another thread by now. Its end is never reported, so its memory stays.
+//   memory. But ArrayBuffer.prototype.transfer may have moved the memory to another ArrayBuffer,
+//   perhaps in another thread. Node.js never reports the end of that one, so the memory is never
+//   freed.
 //
-// A witness tells the two apart. It is a second, hidden ArrayBuffer, made after the first. An
-// ending environment calls finalizers from the newest to the oldest, so the witness's comes first
-// and still sees the first ArrayBuffer as JavaScript left it. Only the end of the environment
-// finalizes a witness while the memory is in use.
+// A witness tells the two cases apart. It is a second, hidden ArrayBuffer, made after the first. An
+// ending environment calls finalizers from the newest to the oldest. So the finalizer of the
+// witness runs first and still sees the first ArrayBuffer as JavaScript left it. While the memory
+// is in use, only the end of the environment finalizes a witness.
 #include "external_memory.h"
 
 #include <map>
@@ -23,12 +24,12 @@ struct External {
   cuda::AllocationPtr allocation;
   napi_ref array_buffer = nullptr;  // weak
   napi_ref witness = nullptr;       // strong
-  bool is_ending = false;           // the environment is
-  bool has_memory = false;          // the ArrayBuffer had the memory when that was last seen
+  bool is_ending = false;           // the environment is ending
+  bool has_memory = false;          // whether the ArrayBuffer had the memory when last checked
 };
 
-// By number rather than by address: a runtime that refuses an ArrayBuffer may have called its
-// finalizer, may call it later, or never. Of all threads.
+// External ArrayBuffers of all threads. The key is a number, not an address: a runtime that refuses
+// an ArrayBuffer may have called its finalizer, may call it later, or never.
 using Externals = std::map<ExternalMemory, External>;
 std::mutex externals_mutex;
 Externals& externals() {
@@ -50,7 +51,7 @@ Externals::node_type take(ExternalMemory number) {
   return externals().extract(number);
 }
 
-// The ArrayBuffer that was made, null unless it still has the memory.
+// The ArrayBuffer of make_external_array_buffer(); null unless it still has the memory.
 napi_value attached_array_buffer(napi_env env, const External& external) {
   napi_value array_buffer = nullptr;
   bool is_detached = true;
@@ -123,7 +124,7 @@ Status make_external_array_buffer(napi_env env, const cuda::AllocationPtr& alloc
     take(*memory);
     return refused(env, status);
   }
-  // Without these, nobody gets the ArrayBuffer, and so it still has the memory when it is
+  // If these references fail, nobody gets the ArrayBuffer. It still has the memory when it is
   // finalized.
   external->has_memory = true;
   status = napi_create_reference(env, *array_buffer, 0, &external->array_buffer);

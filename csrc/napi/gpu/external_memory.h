@@ -10,18 +10,18 @@
 
 namespace rmsnorm::napi {
 
-// Names an ArrayBuffer of make_external_array_buffer(). 0 names none.
+// Identifies an ArrayBuffer of make_external_array_buffer(); 0 is none.
 using ExternalMemory = std::uintptr_t;
 
-// An ArrayBuffer over all bytes of an allocation, which has at least one. The allocation lives
-// until no ArrayBuffer refers to its memory any more, in any thread: JavaScript may transfer it.
+// Makes an ArrayBuffer over all bytes of an allocation, which must have at least one. The
+// allocation lives until no ArrayBuffer in any thread refers to its memory: JavaScript may transfer
+// it.
 //
-// Errors: kInvalidState where the runtime refuses such an ArrayBuffer. No exception is pending
-// then.
+// Errors: kInvalidState if the runtime refuses such an ArrayBuffer; no exception is pending then.
 Status make_external_array_buffer(napi_env env, const cuda::AllocationPtr& allocation,
                                   napi_value* array_buffer, ExternalMemory* memory);
 
-// Empties the ArrayBuffer and all views of it. Does nothing to one that is gone, or was
+// Detaches the ArrayBuffer, which empties all views of it. Does nothing if it was collected or
 // transferred.
 void detach_external_array_buffer(napi_env env, ExternalMemory memory);
 

@@ -13,7 +13,7 @@ using cuda::CUdeviceptr;
 
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 53;
 
-// Page-locked memory.
+// Page-locked host memory.
 class HostBuffer final : public NativeObject {
  public:
   static constexpr const char* kKind = "a HostBuffer";
@@ -21,8 +21,9 @@ class HostBuffer final : public NativeObject {
   HostBuffer(napi_env env, AllocationPtr allocation)
       : env_(env), allocation_(std::move(allocation)) {}
 
-  // The ArrayBuffer over the memory, which keeps it, too, and is detached when this closes. This
-  // must be reachable as long as the ArrayBuffer is: a finalizer closes, too.
+  // Makes the ArrayBuffer over the memory. It keeps the memory alive; close() detaches it. The
+  // HostBuffer must stay reachable as long as the ArrayBuffer is, since a finalizer calls close(),
+  // too.
   Status make_array_buffer(napi_value* array_buffer) {
     if (allocation_->bytes() > 0) {
       return make_external_array_buffer(env_, allocation_, array_buffer, &memory_);
@@ -32,7 +33,7 @@ class HostBuffer final : public NativeObject {
     return {};
   }
 
-  // While it is open.
+  // Only while the buffer is open.
   const AllocationPtr& allocation() const { return allocation_; }
 
  private:
@@ -60,7 +61,7 @@ Status create(ObjectCall& call, cuda::Device& device) {
   return {};
 }
 
-// One side of a copy in place: memory of a device, or page-locked memory.
+// One side of a copy without staging: device memory or page-locked memory.
 struct Side {
   AllocationPtr allocation;
   CUdeviceptr pointer = 0;
@@ -83,7 +84,8 @@ Status read_side(ObjectCall& call, std::size_t index, const char* name, Side* si
   return call.wrong_type(index, name, "a DeviceBuffer or a HostBuffer");
 }
 
-// The stream of a copy: of the target's device or of the source's, by default the target's.
+// The stream of a copy. It may be on the target's device or on the source's. The default is the
+// default stream of the target's device, or of the source's if the target is on the host.
 Status read_copy_stream(ObjectCall& call, std::size_t index, const Side& target, const Side& source,
                         cuda::StreamPtr* stream) {
   const auto* argument = find_object<Stream>(call.env(), call[index]);

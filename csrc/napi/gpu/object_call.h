@@ -1,4 +1,4 @@
-// Calls on the objects of a GPU: their arguments, read and checked one at a time, and their result.
+// Calls on GPU objects: arguments are read and checked one at a time, then the result is set.
 #pragma once
 
 #include <node_api.h>
@@ -13,13 +13,13 @@
 
 namespace rmsnorm::napi {
 
-// An object that owns one of C++ alone.
+// An object that owns exactly one C++ object.
 template <class Owned>
 class OwningObject : public NativeObject {
  public:
   explicit OwningObject(std::unique_ptr<Owned> owned) : owned_(std::move(owned)) {}
 
-  // While it is open.
+  // Only while the object is open.
   Owned& get() { return *owned_; }
 
  private:
@@ -38,8 +38,8 @@ class ObjectCall : public Arguments {
   }
 
   Status run(Status (*function)(ObjectCall&)) { return function(*this); }
-  // A function over its first argument, which is an object of ours or the ordinal of a device.
-  // Errors: as object, and as find_device.
+  // Runs a function on its first argument: an object of ours, or the ordinal of a device. Errors:
+  // those of object() and of find_device().
   template <class Subject>
   Status run(Status (*function)(ObjectCall&, Subject&)) {
     Subject* subject = nullptr;
@@ -55,7 +55,7 @@ class ObjectCall : public Arguments {
 
   Environment& environment() { return *environment_; }
 
-  // An object of ours. Errors: kDisposed, too.
+  // Reads an argument that is an object of ours. Errors: kWrongType, kDisposed.
   template <class Object>
   Status object(std::size_t index, const char* name, Object** object) {
     *object = find_object<Object>(env(), (*this)[index]);
@@ -73,7 +73,7 @@ class ObjectCall : public Arguments {
     napi_create_bigint_uint64(env(), pointer, &value);
     returns(value);
   }
-  // A new object of C++. Errors: kInvalidState of an environment that is ending.
+  // Returns a new C++ object to JavaScript. Errors: kInvalidState if the environment is ending.
   Status returns_object(std::unique_ptr<NativeObject> object) {
     napi_value value = nullptr;
     RMSNORM_TRY(environment_->wrap(std::move(object), &value));
@@ -85,13 +85,13 @@ class ObjectCall : public Arguments {
   Environment* environment_ = nullptr;
 };
 
-// The functions over each class of objects, and over devices.
+// The functions of each class of GPU objects.
 extern const Methods kDeviceBuffers;
 extern const Methods kHostBuffers;
 extern const Methods kStreams;
 extern const Methods kEvents;
 
-// Gives the exports `devices` and `cuda` of binding.d.ts.
+// Adds the exports `devices` and `cuda` of binding.d.ts.
 void export_gpu(napi_env env, napi_value exports);
 
 }  // namespace rmsnorm::napi

@@ -1,4 +1,4 @@
-// What the addon exports of GPUs: what the devices are, and the functions over their objects.
+// The exports for GPUs: the list of devices, and the functions of GPU objects.
 
 #include <iterator>
 #include <string>
@@ -30,7 +30,7 @@ Status describe_devices(napi_env env, std::vector<napi_value>* list) {
   return {};
 }
 
-// An error is returned rather than thrown.
+// Returns an error instead of throwing it.
 Status devices(Arguments& arguments) {
   const napi_env env = arguments.env();
   std::vector<napi_value> list;
@@ -39,8 +39,8 @@ Status devices(Arguments& arguments) {
   return {};
 }
 
-// Every kernel of the table, in its order, the oldest architecture that it is launched on, and how
-// often this process has launched it there.
+// Every kernel of the registry, in its order: its name, the oldest architecture that it is launched
+// on, and how often this process has launched it on the device.
 Status launch_counts(ObjectCall& call, cuda::Device& device) {
   const napi_env env = call.env();
   std::vector<napi_value> list;
@@ -54,7 +54,7 @@ Status launch_counts(ObjectCall& call, cuda::Device& device) {
   return {};
 }
 
-// The files of kernels, and what each was loaded from there.
+// The kernel files, and the image (machine code or PTX) that the device loaded from each.
 Status loaded_images(ObjectCall& call, cuda::Device& device) {
   const napi_env env = call.env();
   std::vector<napi_value> list;
@@ -67,7 +67,7 @@ Status loaded_images(ObjectCall& call, cuda::Device& device) {
   return {};
 }
 
-// Bytes of the device that nobody uses, in any process.
+// Bytes of the device that no process uses.
 Status available_memory(ObjectCall& call, cuda::Device& device) {
   cuda::DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
@@ -78,7 +78,7 @@ Status available_memory(ObjectCall& call, cuda::Device& device) {
   return {};
 }
 
-// Closes an object of any kind; those that are closed stay so.
+// Closes an object of any class. Idempotent.
 Status dispose(Arguments& arguments) {
   NativeObject* const object = find_native_object(arguments.env(), arguments[0]);
   if (object == nullptr) return arguments.wrong_type(0, "object", "an object of a GPU");
@@ -86,7 +86,7 @@ Status dispose(Arguments& arguments) {
   return {};
 }
 
-// Frees what is kept for the next allocation or copy and used by no work in flight.
+// Frees cached memory of allocations and copies that no work in flight uses.
 Status empty_cache(ObjectCall& call) {
   call.environment().staging().clear();
   cuda::empty_pool();

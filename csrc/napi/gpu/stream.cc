@@ -75,7 +75,7 @@ Status end_capture(ObjectCall& call, Stream& stream) {
   return call.returns_object(std::make_unique<Graph>(std::move(graph)));
 }
 
-// Never fails on a stream, open or not.
+// Never fails on a stream, open or closed.
 Status abandon_capture(ObjectCall& call) {
   const auto* stream = find_object<Stream>(call.env(), call[0]);
   if (stream == nullptr) return call.wrong_type(0, "stream", Stream::kKind);

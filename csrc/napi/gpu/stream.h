@@ -1,4 +1,4 @@
-// Streams and events behind JavaScript objects.
+// The objects behind JavaScript's Stream and CudaEvent.
 #pragma once
 
 #include <node_api.h>
@@ -21,7 +21,7 @@ class Stream final : public NativeObject {
   const cuda::StreamPtr& get() const { return stream_; }
 
  private:
-  // The default stream stays for calls that name none.
+  // The default stream stays open, for calls that pass no stream.
   void release() override {
     if (!is_default_) environment_.close_stream(*stream_);
     stream_.reset();
@@ -32,15 +32,15 @@ class Stream final : public NativeObject {
   bool is_default_;
 };
 
-// Once it is closed, streams that wait for it go on doing so.
+// Streams that wait for an event go on waiting after it is closed.
 struct Event final : OwningObject<cuda::Event> {
   static constexpr const char* kKind = "a CudaEvent";
   static constexpr const char* kName = "event";
   using OwningObject::OwningObject;
 };
 
-// The stream of an optional argument 'stream': the device's default one if there is none. Errors:
-// kWrongType, kDisposed; kInvalidValue of a stream of another device; kCuda.
+// Reads the optional argument 'stream'. The default is the device's default stream. Errors:
+// kWrongType, kDisposed, kCuda; kInvalidValue if the stream is on another device.
 Status read_stream(Environment& environment, napi_value argument, cuda::Device& device,
                    cuda::StreamPtr* stream);
 inline Status read_stream(ObjectCall& call, std::size_t index, cuda::Device& device,

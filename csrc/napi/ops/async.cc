@@ -1,9 +1,10 @@
-// The asynchronous twins of forward and backward: the same call on a thread of libuv's pool.
+// forwardAsync and backwardAsync: the same calls on a thread of libuv's pool.
 //
-// JavaScript runs meanwhile and can transfer or resize any ArrayBuffer, which moves or frees its
-// memory even while it is referenced. So only memory of a SharedArrayBuffer, which stays where it
-// is, and of buffers that nobody else has seen yet is used in place. All other inputs are copied at
-// the call, and outputs are copied back at the end, if they are still there.
+// JavaScript runs meanwhile and can transfer or resize any ArrayBuffer. That moves or frees its
+// memory, even while it is referenced. So only two kinds of memory are used in place:
+// SharedArrayBuffers, whose memory does not move, and new buffers that JavaScript has not seen yet.
+// All other inputs are copied when the call is made. Outputs are copied back at the end, if their
+// arrays still have the memory.
 
 #include <napi.h>
 
@@ -26,7 +27,7 @@
 namespace rmsnorm::napi {
 namespace {
 
-// Where the rows of an operand lie, in bytes from the first of its array.
+// The rows of an operand, with strides in bytes.
 ConstRows rows_in_bytes(const Operand& operand) {
   ConstRows rows = operand.as<ConstRows>();
   rows.row_stride *= operand.element_bytes();
@@ -55,7 +56,7 @@ std::int64_t packed_bytes(const Operand& operand) {
 // The memory of one operand of a call in flight.
 class OperandInFlight {
  public:
-  // Makes the buffer of an output that is to be made. Runs JavaScript's constructor.
+  // Allocates the buffer of an output. Runs JavaScript's constructor.
   Status make(napi_env env, const Operand& operand) {
     napi_value buffer = nullptr;
     RMSNORM_TRY(make_array_buffer(env, packed_bytes(operand), &buffer));
@@ -63,8 +64,8 @@ class OperandInFlight {
     return {};
   }
 
-  // Holds on to the operand's memory, or to a packed copy of what is used of it, and makes that the
-  // operand's. `is_read`: the call reads it; all but inputs are written.
+  // Keeps the operand's memory alive, or replaces it by a contiguous copy of its rows. `is_read`:
+  // the call reads the operand, so its elements are copied. end() copies outputs back.
   Status begin(napi_env env, Operand* operand, bool is_read) {
     if (operand->value == nullptr) {
       void* data = nullptr;
@@ -90,7 +91,7 @@ class OperandInFlight {
     return {};
   }
 
-  // Gives an output back to JavaScript.
+  // Copies an output back to its JavaScript array.
   Status end(napi_env env) {
     if (!written_) return {};
     void* data = nullptr;
@@ -104,13 +105,13 @@ class OperandInFlight {
     return unpack_rows(copy_.get(), *written_);
   }
 
-  // The ArrayBuffer that was made, or null.
+  // The ArrayBuffer that make() allocated, or null.
   napi_value made(napi_env env) const {
     return made_.IsEmpty() ? napi_value(Napi::Env(env).Null()) : napi_value(made_.Value());
   }
 
  private:
-  std::optional<Operand> written_;  // an output, where it lies in its array
+  std::optional<Operand> written_;  // an output with a copy, as it lies in its array
   cpu::WarmMemory copy_;
   Napi::ObjectReference array_;
   Napi::ObjectReference made_;
@@ -120,8 +121,8 @@ class CallInFlight final : public AsyncCall {
  public:
   CallInFlight(napi_env env, Status (*run)(const Call&)) : AsyncCall(env), run_(run) {}
 
-  // Reads the arguments twice where outputs are made: that may run JavaScript, after which no
-  // pointer of the first reading is good.
+  // Reads the arguments twice if it allocates outputs: that may run JavaScript, after which no
+  // pointer of the first reading is valid.
   Status begin(const Operation& operation, const CallRecord& record, const napi_value* values) {
     RMSNORM_TRY(read_call(env(), operation, record, nullptr, values, CallKind::kLater, &call_));
     for (std::size_t i = 0; i < operation.size(); ++i) {
@@ -140,7 +141,7 @@ class CallInFlight final : public AsyncCall {
 
  private:
   Status run() override { return run_(call_); }
-  // A list of the outputs that were made, each in its operand's place.
+  // A list with one entry for each operand: the output that the call allocated, or null.
   Status finish(napi_value* result) override {
     std::vector<napi_value> made;
     for (std::size_t i = 0; i < call_.operation->size(); ++i) {

@@ -1,5 +1,5 @@
-// What the addon exports of the operator, as binding.d.ts declares it: its functions, the memory of
-// their record, and its tables.
+// The exports for the operator, as binding.d.ts declares them: its functions, the memory of their
+// record, and its tables.
 #include "calls.h"
 
 #include <iterator>
@@ -14,8 +14,8 @@
 namespace rmsnorm::napi {
 namespace {
 
-// A call now: the record and the arguments in, the backend's status out. A plain Node-API callback:
-// a call on a short row takes as long as reading its arguments does.
+// A synchronous call: reads the record and the arguments, runs, and throws the backend's error. It
+// is a bare Node-API callback, since reading the arguments takes most of the time on a short row.
 template <const Operation& operation, Status (*run)(const Call&)>
 napi_value call_now(napi_env env, napi_callback_info info) {
   napi_value values[1 + kMaxOperands];
@@ -37,8 +37,8 @@ constexpr napi_property_descriptor kCalls[] = {
     method<backward_async>("backwardAsync"),
 };
 
-// A record of zeros in memory that JavaScript shares: `buffer` is the SharedArrayBuffer that it is
-// in, whose memory nobody can move, or free while the buffer lives. Errors: kInvalidState.
+// Makes a record of zeros in memory that JavaScript shares. `buffer` is its SharedArrayBuffer:
+// nobody can move its memory, or free it while the buffer lives. Errors: kInvalidState.
 Status make_record(napi_env env, napi_value* buffer, void** record) {
   napi_value global = nullptr;
   napi_value buffer_class = nullptr;
@@ -57,9 +57,9 @@ Status make_record(napi_env env, napi_value* buffer, void** record) {
   return {};
 }
 
-// Functions over one record. Each holds the buffer that it is in by a property which cannot be
-// changed, so that the memory lives as long as the last function. A reference of the environment
-// would keep it until the thread ends, and so one record for every time that the addon is loaded.
+// Exports functions that share one record. Each function holds the record's buffer in a property
+// that cannot be changed, so that the memory lives as long as the last function. A reference of the
+// environment would keep it until the thread ends: one record for each load of the addon.
 Status export_functions(napi_env env, napi_value exports, napi_value buffer, void* record) {
   const napi_property_descriptor held{"record", nullptr, nullptr,      nullptr,
                                       nullptr,  buffer,  napi_default, nullptr};
@@ -81,7 +81,7 @@ napi_value make_names(napi_env env, std::span<const char* const> names) {
   return make_list(env, values);
 }
 
-// The tables of operation.h, for a comparison with JavaScript's.
+// The tables of operation.h, so that a test can compare them with JavaScript's.
 napi_value make_rules(napi_env env, std::span<const OperandRule> rules) {
   std::vector<napi_value> values;
   for (const OperandRule& rule : rules) {

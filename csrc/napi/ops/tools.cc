@@ -96,7 +96,7 @@ Status num_threads(Arguments& arguments) {
   return {};
 }
 
-// The source's name, and the quota.
+// Returns the name of the source, and the quota in processors.
 Status num_threads_source(Arguments& arguments) {
   cpu::ThreadCount found;
   RMSNORM_TRY(cpu::find_thread_count(&found));
