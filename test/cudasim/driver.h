@@ -180,7 +180,7 @@ CUresult call_driver(Call call, const Body& body) {
 
 // The same for functions that need a current context: body(Driver&, const ContextPtr&). Returns the
 // error of a context that has failed. With kTakeDown, for functions that destroy or free something,
-// the body runs even so.
+// the body runs before that error is returned.
 enum class IfFailed { kRefuse, kTakeDown };
 template <class Body>
 CUresult call_context(Call call, const Body& body, IfFailed if_failed = IfFailed::kRefuse) {

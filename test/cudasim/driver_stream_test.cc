@@ -18,7 +18,7 @@ TEST_CASE("a kernel does not run before somebody waits") {
   const CUstream stream = make_stream();
   unsigned got = 0;
   CHECK(store(function, memory, 2, stream) == CUDA_SUCCESS);
-  // The copy is queued behind the kernel. Neither runs yet.
+  // The copy is queued after the kernel. Neither runs yet.
   CHECK(cuMemcpyDtoHAsync_v2(&got, memory, 4, stream) == CUDA_SUCCESS);
   CHECK(got == 0);
   CHECK(cuStreamQuery(stream) == CUDA_ERROR_NOT_READY);

@@ -42,7 +42,7 @@ std::size_t resident_bytes() {
   return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
 
-TEST_CASE("a huge allocation takes host memory only for the pages it touches") {
+TEST_CASE("a huge allocation takes host memory only for pages that are touched") {
   DeviceMemory memory(std::size_t{80} << 30);
   const u64 huge = memory.allocate(std::size_t{64} << 30);
   REQUIRE(huge != 0);
