@@ -1,6 +1,6 @@
-// Approximations. PTX grants them an error; they take it here, in a direction that depends on the
-// seed and the operands, so that nothing can come to rely on their bits. Results that PTX states
-// exactly (of zeros, infinities, what is not a number) are exact.
+// Approximate operations. PTX allows them an error, and the simulator makes one, in a direction
+// that depends on the seed and the operands, so that no test can rely on their bits. Results that
+// PTX specifies exactly (for zeros, infinities and NaN) are exact.
 #include <cmath>
 
 #include "lanewise.h"
@@ -8,8 +8,8 @@
 namespace cudasim {
 namespace {
 
-// One of the numbers around `exact`; with `units` > 0, up to so many units in the last place from
-// the nearest.
+// One of the two floats around `exact`; with `units` > 0, a float up to that many ulps from the
+// nearest.
 float disturbed(double exact, u64 seed, u64 operands, int units = 0) {
   const auto nearest = static_cast<float>(exact);
   if (!std::isnormal(nearest)) return canonical(nearest);
@@ -45,9 +45,9 @@ void add_binary(OperationTable& table, const std::string& name, F) {
 
 }  // namespace
 
-// PTX allows rcp, sqrt, rsqrt and ex2 relative errors of 2^-23 or a little more, which is one unit
-// in the last place; div two units; lg2, sin and cos an absolute error that is wider than one unit
-// where the result is below 1.
+// The errors that PTX allows: rcp, sqrt, rsqrt and ex2 a relative error of 2^-23 or slightly more,
+// about one ulp; div two ulps; lg2, sin and cos an absolute error of more than one ulp for results
+// below 1.
 void add_approximate_operations(OperationTable& table) {
   add_unary(table, "rcp.approx",
             [](u64 seed, float a) { return disturbed(1.0 / a, seed, key(a)); });

@@ -55,8 +55,6 @@ void finish_async_copies(Machine& machine, Warp& warp, const Instruction& i, Mas
   }
 }
 
-// f(old, operand, third) is the new value. One lane after the other.
-
 }  // namespace
 
 Handler async_copy_handler() { return start_async_copy; }

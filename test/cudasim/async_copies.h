@@ -1,6 +1,6 @@
-// cp.async: copies from global to shared memory that a thread asks for and later waits for. What is
-// read is what was there when it was asked for; it is written when the thread waits, so that who
-// does not wait finds what was there before, or nothing.
+// cp.async: copies from global to shared memory, which a thread issues and later waits for. The
+// source is read when the copy is issued. The destination is written when the thread waits, so that
+// a missing wait shows as stale or uninitialised data.
 #pragma once
 
 #include <array>
@@ -14,11 +14,11 @@
 
 namespace cudasim {
 
-// Of one thread.
+// The copies of one thread that are in flight.
 class AsyncCopies {
  public:
   struct Copy {
-    u64 to;  // in shared memory
+    u64 to;  // address in shared memory
     std::array<std::byte, 16> bytes;
     std::size_t count;
   };
@@ -28,7 +28,7 @@ class AsyncCopies {
     groups_.push_back(std::move(open_));
     open_.clear();
   }
-  // Takes those of the oldest group, if more than `later` are there.
+  // Removes and returns the oldest group, if more than `later` groups are in flight.
   bool take(std::size_t later, std::vector<Copy>* copies) {
     if (groups_.size() <= later) return false;
     *copies = std::move(groups_.front());
@@ -45,10 +45,10 @@ class AsyncCopies {
   std::deque<std::vector<Copy>> groups_;
 };
 
-// in: addresses in shared and in global memory; width: bytes.
+// in[0] is the address in shared memory, in[1] the address in global memory, width the bytes.
 Handler async_copy_handler();
 Handler async_commit_handler();
-// immediate: how many groups may be under way afterwards.
+// immediate: how many groups may still be in flight afterwards.
 Handler async_wait_handler();
 
 }  // namespace cudasim

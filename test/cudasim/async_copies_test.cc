@@ -1,11 +1,12 @@
-// cp.async: what is asked for is there once it was awaited, and not before.
+// cp.async: the destination is written when the thread waits, and not before.
 #include "kernel_test_support.h"
 
 namespace cudasim::test {
 namespace {
 
-// A block of 32 threads, param0 a buffer of words, param1 where results go. %d2 is the thread's 16
-// bytes of the one, %w1 its 16 bytes of shared memory, %d3 its word of the other.
+// For a block of 32 threads. param0 is the source buffer, param1 the buffer of results. Addresses
+// for each thread: %d2 its 16 bytes of the source, %w1 its 16 bytes of shared memory, %d3 its
+// result.
 const char* const kBegin = R"(
   .shared .align 16 .b8 s[1024];
   ld.param.u64 %d0, [param0]; ld.param.u64 %d1, [param1];
@@ -24,7 +25,7 @@ struct Copying {
   }
 };
 
-TEST_CASE("an asynchronous copy is there once its group is awaited") {
+TEST_CASE("an asynchronous copy is written when its group is awaited") {
   Copying copying;
   CHECK(copying
             .run("cp.async.cg.shared.global [%w1], [%d2], 16; cp.async.commit_group;"
@@ -35,7 +36,7 @@ TEST_CASE("an asynchronous copy is there once its group is awaited") {
   for (std::size_t i = 0; i < to.size(); ++i) CHECK(to[i] == from[4 * i + 1]);
 }
 
-TEST_CASE("an asynchronous copy that nobody awaited is not there") {
+TEST_CASE("an asynchronous copy that is not awaited leaves its destination unwritten") {
   const std::string copy = "cp.async.ca.shared.global [%w1], [%d2], 8; cp.async.commit_group;";
   CHECK(Copying().run(copy + "ld.shared.u32 %w2, [%w1];") == "uninitialised");
   CHECK(Copying().run(copy + "cp.async.wait_group 1; ld.shared.u32 %w2, [%w1];") ==
@@ -47,7 +48,7 @@ TEST_CASE("an asynchronous copy that nobody awaited is not there") {
             .empty());
 }
 
-TEST_CASE("what another thread copied needs a barrier") {
+TEST_CASE("reading what another thread copied requires a barrier") {
   const std::string read = "xor.b32 %w3, %w1, 16; ld.shared.u32 %w2, [%w3];";
   const std::string copy =
       "cp.async.cg.shared.global [%w1], [%d2], 16; cp.async.commit_group; cp.async.wait_group 0;";
@@ -55,7 +56,7 @@ TEST_CASE("what another thread copied needs a barrier") {
   CHECK(Copying().run(copy + "bar.sync 0;" + read).empty());
 }
 
-TEST_CASE("the addresses of an asynchronous copy are checked") {
+TEST_CASE("alignment and bounds of an asynchronous copy are checked") {
   const std::string end = "cp.async.wait_all;";
   CHECK(Copying().run("add.u32 %w1, %w1, 4; cp.async.cg.shared.global [%w1], [%d2], 16;" + end) ==
         "misaligned");
@@ -67,7 +68,7 @@ TEST_CASE("the addresses of an asynchronous copy are checked") {
                       end) == "out-of-bounds");
 }
 
-TEST_CASE("asynchronous copies in other forms are refused") {
+TEST_CASE("other forms of asynchronous copies are refused") {
   for (const char* one :
        {"cp.async.cg.shared.global [%w1], [%d2], 8;", "cp.async.ca.shared.global [%w1], [%d2], 12;",
         "cp.async.cg.shared.global [%w1+16], [%d2], 16;",

@@ -10,7 +10,7 @@ template <class T>
 T shift_left(T a, u32 by) {
   return by < 8 * sizeof(T) ? static_cast<T>(u64{a} << by) : T{0};
 }
-// Shifting by the width or more leaves zeros, or the sign.
+// A shift by the width or more gives zeros, or copies of the sign.
 template <class T>
 T shift_right(T a, u32 by) {
   constexpr u32 kMost = 8 * sizeof(T) - 1;
@@ -56,7 +56,7 @@ T insert_field(T a, T b, u32 position, u32 length) {
   return b;
 }
 
-// The position of the most significant bit that is no sign; all ones if there is none.
+// The position of the most significant bit that differs from the sign; all ones if none does.
 template <class T>
 u32 find_top(T value) {
   using U = std::make_unsigned_t<T>;
@@ -76,7 +76,7 @@ u32 permute(u32 a, u32 b, u32 selector) {
   return result;
 }
 
-// For each bit, the table's bit number (a << 2 | b << 1 | c).
+// lop3: each bit of the result is bit number (a << 2 | b << 1 | c) of the table.
 u32 lookup(u32 a, u32 b, u32 c, u32 table) {
   u32 result = 0;
   for (u32 entry = 0; entry < 8; ++entry) {
@@ -123,7 +123,7 @@ void add_fields(OperationTable& table) {
             }));
 }
 
-// Shifts of the 64 bits b:a, of which the upper (l) or the lower (r) half is the result.
+// Funnel shifts of the 64 bits b:a. The result is the upper half (l) or the lower half (r).
 void add_funnels(OperationTable& table) {
   table.add("shf.l.wrap.b32", lanewise<u32, u32, u32, u32>([](u32 a, u32 b, u32 by) {
               return static_cast<u32>((u64{b} << 32 | a) << (by & 31) >> 32);

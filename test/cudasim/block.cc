@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kCacheLine = 64;
 
-// Adds lanes that will run from pc, merging them with others that wait there.
+// Adds lanes that will continue at pc, and merges them with lanes that already wait there.
 void wait_at(Warp& warp, u32 pc, Mask lanes) {
   auto place = std::find_if(warp.pending.begin(), warp.pending.end(),
                             [&](const Group& group) { return group.pc <= pc; });
@@ -24,7 +24,7 @@ void wait_at(Warp& warp, u32 pc, Mask lanes) {
   }
 }
 
-// Goes on with the lanes that have the lowest pc, of those at warp.pc and those pending.
+// Activates the lanes with the lowest pc, among the active and the pending ones.
 void choose(Warp& warp) {
   if (warp.pending.empty() || (warp.active != 0 && warp.pc < warp.pending.back().pc)) return;
   if (warp.active != 0) wait_at(warp, warp.pc, warp.active);
@@ -160,7 +160,7 @@ void Block::run(u64 linear_block) {
   std::vector<Warp*> waiting;
   do {
     waiting.clear();
-    // Warps in another order after each barrier.
+    // A new random order of warps after each barrier.
     for (std::size_t k = order_.size(); k > 1; --k) {
       random_ = scrambled(random_);
       std::swap(order_[k - 1], order_[random_ % k]);
@@ -185,7 +185,7 @@ void Block::run(u64 linear_block) {
   }
 }
 
-// All live warps of the block wait at a barrier: it must be the same one.
+// Releases all live warps of the block from a barrier. They must wait at the same one.
 void Block::release(std::vector<Warp*>& waiting) {
   ++machine_.report.barriers;
   machine_.shared.barrier();
@@ -223,7 +223,7 @@ void Block::release(std::vector<Warp*>& waiting) {
   }
 }
 
-// To the next barrier, or to the end.
+// Runs the warp to its next barrier or to its end.
 void Block::run_warp(Warp& warp) {
   const Instruction* code = machine_.kernel.code.data();
   while (warp.live != 0) {

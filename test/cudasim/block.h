@@ -1,4 +1,4 @@
-// One block of threads: its warps, from the first instruction to the last.
+// Runs one block of threads, all its warps, from the first instruction to the last.
 #pragma once
 
 #include <memory>
@@ -8,12 +8,12 @@
 
 namespace cudasim {
 
-// Made once a launch; its memory serves one block after the other.
+// A launch has one Block object, which runs its blocks one after another in the same memory.
 class Block {
  public:
   explicit Block(Machine& machine);
 
-  // Runs the block at machine.block, to its end.
+  // Runs the block at machine.block to its end.
   void run(u64 linear_block);
 
  private:

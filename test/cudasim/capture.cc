@@ -10,7 +10,7 @@ struct Capture {
   ContextPtr context;
   const Scheduler::Stream* origin = nullptr;
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-  std::thread::id thread;  // that it began in
+  std::thread::id thread;  // the thread that began it
   GraphNodes nodes;
   bool valid = true;
   bool ended = false;
@@ -24,7 +24,7 @@ void merge(std::vector<std::size_t>& into, const std::vector<std::size_t>& more)
   into.erase(std::unique(into.begin(), into.end()), into.end());
 }
 
-// Whether all nodes are among `last` or come before one of them.
+// Whether each node is in `last` or a dependency of one of them, direct or indirect.
 bool all_before(const GraphNodes& nodes, const std::vector<std::size_t>& last) {
   std::vector<bool> before(nodes.size());
   for (const std::size_t node : last) before[node] = true;
@@ -132,7 +132,7 @@ CUresult Captures::add(const StreamState& stream, const GraphNodes& graph) {
   const std::lock_guard lock(mutex_);
   if (const CUresult result = usable(stream); result != CUDA_SUCCESS) return result;
   Member* member = find(stream);
-  if (member == nullptr) return CUDA_ERROR_ILLEGAL_STATE;  // ended by another thread just now
+  if (member == nullptr) return CUDA_ERROR_ILLEGAL_STATE;  // another thread just ended it
   GraphNodes& nodes = member->capture->nodes;
   const std::size_t offset = nodes.size();
   const std::vector<std::size_t> before = member->last;
@@ -140,7 +140,7 @@ CUresult Captures::add(const StreamState& stream, const GraphNodes& graph) {
     GraphNode added = node;
     for (std::size_t& earlier : added.after) earlier += offset;
     if (added.after.empty()) added.after = before;
-    // What comes after one of these comes after what that one comes after.
+    // Later nodes depend on the new node, and through it on the nodes that it depends on.
     std::erase_if(member->last, [&](std::size_t last) {
       return std::find(added.after.begin(), added.after.end(), last) != added.after.end();
     });
@@ -154,7 +154,7 @@ CUresult Captures::record(const StreamState& stream, CapturedPoint* point) {
   const std::lock_guard lock(mutex_);
   if (const CUresult result = usable(stream); result != CUDA_SUCCESS) return result;
   const Member* member = find(stream);
-  if (member == nullptr) return CUDA_ERROR_ILLEGAL_STATE;  // ended by another thread just now
+  if (member == nullptr) return CUDA_ERROR_ILLEGAL_STATE;  // another thread just ended it
   *point = {member->capture, member->last};
   return CUDA_SUCCESS;
 }

@@ -1,4 +1,5 @@
-// The conversions that kernels are full of, without the generality of convert_operations.cc.
+// The conversions that kernels use most, as fast versions. Their rows replace those of
+// convert_operations.cc.
 #include "lanewise.h"
 
 namespace cudasim {

@@ -20,7 +20,7 @@ struct Equal {
   static constexpr const char* kName = "eq";
   bool operator()(auto a, auto b) const { return a == b; }
 };
-struct NotEqual {  // ordered: false where one is not a number
+struct NotEqual {  // ordered: false if an operand is NaN
   static constexpr const char* kName = "ne";
   bool operator()(auto a, auto b) const { return a < b || a > b; }
 };
@@ -48,13 +48,13 @@ struct NotNumber {
   static constexpr const char* kName = "nan";
   bool operator()(auto a, auto b) const { return a != a || b != b; }
 };
-// The unordered twin of a comparison: true where one is not a number.
+// The unordered version of a comparison: true if an operand is NaN.
 template <class C>
 struct OrUnordered {
   bool operator()(auto a, auto b) const { return a != a || b != b || C{}(a, b); }
 };
 
-// How a comparison is combined with a predicate, in Instruction::immediate.
+// How the result of a comparison is combined with a predicate. Stored in Instruction::immediate.
 enum class Combination : s64 { kNone, kAnd, kOr, kXor };
 constexpr std::pair<const char*, Combination> kCombinations[] = {
     {".and", Combination::kAnd}, {".or", Combination::kOr}, {".xor", Combination::kXor}};
@@ -121,7 +121,8 @@ void add_integer(OperationTable& table, const std::string& type) {
   if (type[0] == 'b') return;
   for_types<Less, LessEqual, Greater, GreaterEqual>(
       [&]<class C>() { add_comparison<T, C, false>(table, C::kName, type); });
-  if constexpr (std::is_unsigned_v<T>) {  // lower, lower or same, higher, higher or same
+  // lo: lower, ls: lower or same, hi: higher, hs: higher or same.
+  if constexpr (std::is_unsigned_v<T>) {
     add_comparison<T, Less, false>(table, "lo", type);
     add_comparison<T, LessEqual, false>(table, "ls", type);
     add_comparison<T, Greater, false>(table, "hi", type);

@@ -27,7 +27,7 @@ Context::Context(int device, const DeviceModel& model, Scheduler& scheduler, Tra
 void Context::fail(const Fault& fault) {
   trace_.fault(device, fault.kind, fault.what());
   CUresult none = CUDA_SUCCESS;
-  error_.compare_exchange_strong(none, error_of(fault));  // the first one stays
+  error_.compare_exchange_strong(none, error_of(fault));  // only the first error is stored
 }
 
 CUdeviceptr Context::allocate(std::size_t bytes) {

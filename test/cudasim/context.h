@@ -1,4 +1,4 @@
-// A device's primary context and what lives in it.
+// A device's primary context, its memory and its error.
 #pragma once
 
 #include <atomic>
@@ -25,12 +25,12 @@ class Context {
   const Scheduler::EnginePtr engine;
   const Scheduler::StreamPtr legacy_stream;
 
-  // What an earlier kernel or copy did wrong: every later call returns it, and nothing runs any
-  // more, as on a GPU.
+  // The error of the first kernel or copy that failed. As on a GPU, every later call returns it,
+  // and queued work no longer runs.
   CUresult error() const { return error_.load(); }
   void fail(const Fault& fault);
 
-  // Runs queued work, unless the context has failed; a fault makes it fail.
+  // Runs queued work, unless the context has failed. A fault makes the context fail.
   template <class Body>
   void run(const Body& body) {
     if (error() != CUDA_SUCCESS) return;
@@ -43,14 +43,14 @@ class Context {
     }
   }
 
-  CUdeviceptr allocate(std::size_t bytes);  // 0: not enough left
-  bool free(CUdeviceptr address);           // false: not the start of a live allocation
-  // The live allocation, begin and bytes, that all the bytes lie in.
+  CUdeviceptr allocate(std::size_t bytes);  // 0: not enough memory
+  bool free(CUdeviceptr address);           // false: no live allocation begins there
+  // The live allocation that holds all the bytes: its start and its size.
   using Range = std::pair<CUdeviceptr, std::size_t>;
   std::optional<Range> find(CUdeviceptr address, std::size_t bytes) const;
   std::map<CUdeviceptr, std::size_t> allocations() const;
 
-  // Calls body(DeviceMemory&) while nobody else is at the memory.
+  // Calls body(DeviceMemory&) with exclusive access to the memory.
   template <class Body>
   auto with_memory(const Body& body) {
     const std::lock_guard lock(memory_mutex_);
@@ -60,16 +60,16 @@ class Context {
  private:
   Trace& trace_;
   std::atomic<CUresult> error_{CUDA_SUCCESS};
-  mutable std::mutex memory_mutex_;  // held as long as a kernel runs
+  mutable std::mutex memory_mutex_;  // held while a kernel runs
   DeviceMemory memory_;
-  // Beside the memory, so that queueing work never waits for a kernel.
+  // A list of its own, so that queueing work never waits for a kernel to release memory_mutex_.
   mutable std::mutex allocations_mutex_;
   std::map<CUdeviceptr, std::size_t> allocations_;
 };
 
 using ContextPtr = std::shared_ptr<Context>;
 
-// What a GPU would have reported for a checker's finding, where it would have noticed.
+// The error that a GPU would report for the fault if it detected it.
 CUresult error_of(const Fault& fault);
 
 }  // namespace cudasim

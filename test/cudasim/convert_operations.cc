@@ -1,5 +1,5 @@
-// cvt: between integers, floats and the 16-bit formats, with every rounding there is. Hundreds of
-// functions, compiled for size; those that kernels spend time in are in common_conversions.cc.
+// cvt between integers, floats and the 16-bit formats, with every rounding mode. Hundreds of
+// functions, compiled with -O1; common_conversions.cc has fast versions of the common ones.
 #include <cmath>
 
 #include "lanewise.h"
@@ -20,7 +20,7 @@ inline constexpr const char* kRoundingName = R == Rounding::kNearest ? "n"
 template <class T>
 inline constexpr bool is_integer = std::is_integral_v<T>;
 
-// Any float format as a double, exactly.
+// The exact value as a double.
 double exact(double value) { return value; }
 double exact(float value) { return value; }
 double exact(Half value) { return to_float(value); }
@@ -36,8 +36,8 @@ T next(T value, bool away_from_zero) {
   return std::bit_cast<T>(static_cast<U>(std::bit_cast<U>(value) + (away_from_zero ? 1 : -1)));
 }
 
-// The neighbour of `nearest`, the nearest number to a value, that lies where R wants it. `order` is
-// the sign of nearest - value; never 0 where value is not finite.
+// The value rounded as R says: `nearest` or its neighbour. `nearest` is the value rounded to
+// nearest; `order` is the sign of nearest - value.
 template <Rounding R, class T>
 T directed(T nearest, int order) {
   if constexpr (R == Rounding::kNearest) return nearest;
@@ -71,7 +71,7 @@ double integral(double value) {
   return std::ceil(value);
 }
 
-// Clamped; what is not a number becomes 0, or the sign bit alone where 64 bits are involved.
+// Clamps to the range of D. NaN becomes 0, or only the sign bit if source or result has 64 bits.
 template <Rounding R, class D, class S>
 D float_to_integer(S source) {
   const double value = exact(source);
@@ -84,7 +84,7 @@ D float_to_integer(S source) {
   if (whole <= static_cast<double>(std::numeric_limits<D>::min())) {
     return std::numeric_limits<D>::min();
   }
-  // 2^63 - 1 and 2^64 - 1 are no doubles: rounded up, they are the limit already.
+  // 2^63 - 1 and 2^64 - 1 are not doubles: the cast rounds them up to the first value out of range.
   constexpr double kEnd =
       sizeof(D) == 8 ? static_cast<double>(std::numeric_limits<D>::max()) : kLimit;
   return whole >= kEnd ? std::numeric_limits<D>::max() : static_cast<D>(whole);
@@ -96,7 +96,7 @@ D integer_to_float(S value) {
     const D nearest = static_cast<D>(value);
     const Wide back = static_cast<Wide>(nearest);
     return directed<R>(nearest, back > value ? 1 : back < value ? -1 : 0);
-  } else {  // the value, rounded to odd, fits a double
+  } else {  // round to odd in float64, so that both roundings together round once
     auto wide = static_cast<double>(value);
     const Wide back = static_cast<Wide>(wide);
     if (back != value && (std::bit_cast<u64>(wide) & 1) == 0) {
@@ -142,7 +142,7 @@ void add_mixed(OperationTable& table) {
   const Operation back =
       relaxed(lanewise<I, F>([](F a) { return float_to_integer<R, I>(a); }), kSigned);
   table.add("cvt.r" + mode + "i" + types<I, F>(), back);
-  table.add("cvt.r" + mode + "i.sat" + types<I, F>(), back);  // clamps in any case
+  table.add("cvt.r" + mode + "i.sat" + types<I, F>(), back);  // clamps even without .sat
   if constexpr (std::is_same_v<F, float>) {
     table.add(
         "cvt.r" + mode + "i.ftz" + types<I, F>(),
@@ -150,7 +150,7 @@ void add_mixed(OperationTable& table) {
   }
 }
 
-// To a narrower format, or within one to an integral value.
+// Conversions to a narrower float format, and to an integral value within a format.
 template <Rounding R>
 void add_rounded(OperationTable& table) {
   const std::string mode = std::string("cvt.r") + kRoundingName<R>;
@@ -206,7 +206,7 @@ void add_exact(OperationTable& table) {
   table.add("cvt.f64.f64", lanewise<double, double>([](double a) { return a; }));
 }
 
-// To 8 bits: two at once, the first operand in the upper byte.
+// Conversions to two 8-bit floats at once: the first operand goes to the upper byte.
 template <int kFraction, u8 kLargest>
 void add_float8(OperationTable& table, const std::string& type) {
   table.add("cvt.rn.satfinite." + type + ".f32",

@@ -1,4 +1,4 @@
-// cvt, mov and cvta.
+// Tests cvt, mov and cvta.
 #include <cmath>
 
 #include "kernel_test_support.h"
@@ -8,7 +8,7 @@ namespace {
 
 constexpr u64 kMin64 = u64{1} << 63, kAll64 = ~u64{0}, kAll32 = 0xffffffff;
 
-TEST_CASE("between integers: truncated, extended, clamped") {
+TEST_CASE("between integers: cvt truncates, extends or clamps") {
   check_rows({
       {"cvt.u32.u64", {0x1234567890abcdef}, 0x90abcdef},
       {"cvt.u64.u32", {kAll32}, kAll32},
@@ -33,7 +33,7 @@ TEST_CASE("between integers: truncated, extended, clamped") {
   CHECK(evaluate_body("cvt.rn.f32.u8 %w9, %h0;", {{"%h0", 0x1202}}, "%w9") == f(2));
 }
 
-TEST_CASE("from integers to floats") {
+TEST_CASE("cvt from integers to floats rounds as asked") {
   check_rows({
       {"cvt.rn.f32.s32", {kAll32}, f(-1)},
       {"cvt.rn.f32.u32", {kAll32}, f(0x1p32f)},
@@ -53,7 +53,7 @@ TEST_CASE("from integers to floats") {
   });
 }
 
-TEST_CASE("from floats to integers: clamped, and rounded as asked") {
+TEST_CASE("from floats to integers: cvt rounds as asked and clamps") {
   check_rows({
       {"cvt.rzi.s32.f32", {f(-1.75f)}, kAll32},
       {"cvt.rni.s32.f32", {f(2.5f)}, 2},
@@ -75,7 +75,7 @@ TEST_CASE("from floats to integers: clamped, and rounded as asked") {
   });
 }
 
-TEST_CASE("between floats") {
+TEST_CASE("cvt between floats rounds as asked") {
   check_rows({
       {"cvt.rn.f32.f64", {d(0x1.0000010000001p0)}, f(0x1.000002p0f)},
       {"cvt.rz.f32.f64", {d(0x1.000003p0)}, f(0x1.000002p0f)},
@@ -116,7 +116,7 @@ TEST_CASE("between floats") {
   });
 }
 
-TEST_CASE("to 8 bits, the largest number beyond it") {
+TEST_CASE("cvt to 8 bits saturates at the largest number") {
   check_rows({
       {"cvt.rni.s8.f32", {f(2.5f)}, 2},
       {"cvt.rni.s8.f32", {f(-300)}, 0xff80},
@@ -137,7 +137,7 @@ TEST_CASE("to 8 bits, the largest number beyond it") {
   });
 }
 
-TEST_CASE("every half and every bfloat survives float32, and narrowing gives the nearest") {
+TEST_CASE("every half and bfloat survives float32, and narrowing rounds to nearest even") {
   for (u32 bits = 0; bits < 0x10000; ++bits) {
     const Half half{static_cast<u16>(bits)};
     const BFloat brain{static_cast<u16>(bits)};
@@ -145,7 +145,7 @@ TEST_CASE("every half and every bfloat survives float32, and narrowing gives the
     if (h == h && narrow<Half>(h).bits != bits) FAIL_CHECK(bits);
     if (b == b && narrow<BFloat>(b).bits != bits) FAIL_CHECK(bits);
     if ((bits & 0x7fff) >= 0x7bff) continue;
-    // Between this one and the next: the tie goes to the even one.
+    // Halfway between this half and the next, the tie goes to the even one.
     const float above = to_float(Half{static_cast<u16>(bits + 1)});
     const float middle = (h + above) / 2;
     const u16 even = static_cast<u16>(bits % 2 == 0 ? bits : bits + 1);

@@ -1,4 +1,4 @@
-// Branches, barriers and the end of a kernel; and the final order of its instructions.
+// Decodes branches, barriers and exits, and puts the instructions into their final order.
 #include <algorithm>
 #include <set>
 
@@ -33,8 +33,8 @@ void Decoder::branch(const Statement& statement) {
   emit(instruction, statement);
 }
 
-// in: which barrier, predicate of a reduction. Barriers for a part of the block's threads are not
-// modelled.
+// in[0] is the number of the barrier, in[1] the predicate of a reduction. A barrier for a subset of
+// the block's threads is not modelled.
 void Decoder::barrier(const Statement& statement, const std::vector<std::string_view>& parts) {
   std::vector<std::string_view> modifiers(parts.begin() + 1, parts.end());
   if (!modifiers.empty() && modifiers[0] == "cta") modifiers.erase(modifiers.begin());
@@ -72,9 +72,9 @@ void Decoder::barrier(const Statement& statement, const std::vector<std::string_
   emit(instruction, statement);
 }
 
-// Cuts the instructions into basic blocks and puts these into the order of flow.h.
+// Splits the instructions into basic blocks and puts the blocks into the order of flow.h.
 void Decoder::resolve_flow() {
-  // Falling off the end is an exit.
+  // The end of the text is an exit.
   Instruction end;
   end.flow = Flow::kExit;
   end.hidden = true;
@@ -83,7 +83,7 @@ void Decoder::resolve_flow() {
   kernel_->statements.emplace_back("the end");
   std::vector<Instruction>& code = kernel_->code;
 
-  std::map<u32, u32> targets;  // instruction to instruction
+  std::map<u32, u32> targets;  // from index of branch to index of target
   std::set<u32> begins{0};
   for (const auto& [index, label] : branches_) {
     const auto found = labels_.find(label);

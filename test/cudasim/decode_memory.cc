@@ -1,4 +1,5 @@
-// ld, st, atom, red, prefetch and cp.async: their many modifiers, most of which advise caches.
+// Decodes ld, st, atom, red, prefetch and cp.async with their modifiers. Most modifiers are hints
+// for caches and have no effect here.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -77,7 +78,7 @@ bool Decoder::memory_statement(const Statement& statement,
   return true;
 }
 
-// Races are checked in granules as wide as the narrowest access.
+// Races are checked in granules of the size of the narrowest access.
 void Decoder::note_access(const Instruction& instruction) {
   const int shift = std::countr_zero(static_cast<unsigned>(instruction.width * instruction.count));
   const bool generic = instruction.space == Space::kGeneric;
@@ -129,7 +130,7 @@ void Decoder::load_or_store(const Statement& statement,
     }
     elements = data.elements;
   }
-  // The registers of a vector are of one width, the type's or a greater one.
+  // All registers of a vector have the same width: that of the type, or wider.
   char letter = type_bytes("." + type) == 1   ? 'b'
                 : type_bytes("." + type) == 2 ? 'h'
                 : type_bytes("." + type) == 4 ? 'w'
@@ -190,7 +191,7 @@ void Decoder::atomic(const Statement& statement, const std::vector<std::string_v
   emit(instruction, statement);
 }
 
-// Addresses are registers, without offsets; copies that leave a part zero are not modelled.
+// Addresses must be registers without offsets. A copy that fills a part with zeros is not modelled.
 void Decoder::async_copy(const Statement& statement, const std::vector<std::string_view>& parts) {
   Instruction instruction = start(statement);
   if (statement.name == "cp.async.commit_group") {
@@ -237,7 +238,7 @@ void Decoder::async_copy(const Statement& statement, const std::vector<std::stri
   emit(instruction, statement);
 }
 
-// Advice without effect: an address may be any.
+// A hint without effect: any address is allowed.
 void Decoder::prefetch(const Statement& statement, const std::vector<std::string_view>& parts) {
   expect_operands(statement, 1, 1);
   Instruction instruction = start(statement);

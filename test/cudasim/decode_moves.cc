@@ -1,4 +1,4 @@
-// mov, with its vectors, addresses of variables and clocks; and cvta.
+// Decodes mov, with its vectors, addresses of variables and clocks, and cvta.
 #include "decoder.h"
 #include "lanewise.h"
 
@@ -11,7 +11,7 @@ void copy(Machine&, Warp& warp, const Instruction& i, Mask active) {
       active, warp.lanes<T>(i.out[0]), [](T value) { return value; }, warp.lanes<T>(i.in[0]));
 }
 
-// in[k] is bits k * 8 * sizeof(Part) … of the result.
+// in[k] gives the bits of the result from bit k * 8 * sizeof(Part) on.
 template <class Whole, class Part>
 void join(Machine&, Warp& warp, const Instruction& i, Mask active) {
   Whole whole[kLanes] = {};
@@ -28,7 +28,7 @@ void join(Machine&, Warp& warp, const Instruction& i, Mask active) {
 
 template <class Whole, class Part>
 void split(Machine&, Warp& warp, const Instruction& i, Mask active) {
-  Whole whole[kLanes];  // an output may be the input
+  Whole whole[kLanes];  // a copy, since an output may be the input
   const Whole* in = warp.lanes<Whole>(i.in[0]);
   for (int lane = 0; lane < kLanes; ++lane) whole[lane] = in[lane];
   for (std::size_t k = 0; k < sizeof(Whole) / sizeof(Part); ++k) {
@@ -157,7 +157,7 @@ void Decoder::unpack(const Statement& statement, char letter) {
   emit(instruction, statement);
 }
 
-// cvta.to.shared.u64 makes an address of the space of a generic one; without .to, the reverse.
+// cvta.to.shared.u64 converts a generic address to one in shared memory; without .to, the reverse.
 void Decoder::convert_address(const Statement& statement,
                               const std::vector<std::string_view>& parts) {
   const std::size_t named = parts.size() == 4 && parts[1] == "to" ? 2 : 1;

@@ -88,9 +88,8 @@ void Decoder::declare_parameters() {
   }
 }
 
-// All static variables first, wherever they are declared, then the dynamic memory that all unsized
-// ones share. A variable of the module counts where the kernel uses it; it lies behind the kernel's
-// own.
+// Lays out shared memory: the module's static variables that the kernel uses, the kernel's own,
+// then the dynamic memory, which all unsized variables share.
 void Decoder::declare_shared(const std::vector<Variable>& of_module) {
   std::size_t& bytes = kernel_->info.static_shared_bytes;
   std::size_t dynamic_align = 16;
@@ -119,7 +118,7 @@ void Decoder::declare_shared(const std::vector<Variable>& of_module) {
     if (one.kind != Statement::Kind::kVariable || one.variable.space != ".shared") continue;
     if (one.variable.unsized) reject(one.line, "a shared variable without a size");
     bytes = round_up(bytes, one.variable.align);
-    // The names of a kernel's shared variables are its own in every block of its text.
+    // A shared variable is visible in the whole kernel, even if an inner block declares it.
     scopes_.declare(one.variable.name, {Space::kShared, bytes}, one.line);
     bytes += one.variable.element_bytes * one.variable.elements;
   }
@@ -131,7 +130,7 @@ void Decoder::declare_shared(const std::vector<Variable>& of_module) {
 }
 
 void Decoder::declare(const Variable& variable) {
-  if (variable.space == ".shared") return;  // declared already
+  if (variable.space == ".shared") return;  // declare_shared() declared it
   if (variable.unsized) reject(variable.line, "a local variable without a size");
   kernel_->local_bytes = round_up(kernel_->local_bytes, variable.align);
   scopes_.declare(variable.name, {Space::kLocal, kernel_->local_bytes}, variable.line);
@@ -184,7 +183,7 @@ void Decoder::operation(const Statement& statement, const Operation& operation) 
   instruction.handler = operation.handler;
   instruction.immediate = operation.immediate;
   instruction.copies = statement.name == "mov.pred";
-  std::string widen;  // for a result in a register wider than the type
+  std::string widen;  // the conversion of a result to a register wider than the type
   Register wide;
   for (const char letter : outputs) {
     const OperandSyntax& operand = statement.operands[instruction.outputs];

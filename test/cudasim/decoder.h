@@ -1,4 +1,4 @@
-// The syntax tree of a kernel to its decoded form. Whatever it does not know it rejects, by line.
+// Decodes the syntax tree of a kernel. Anything unknown is rejected with its line.
 #pragma once
 
 #include <map>
@@ -33,13 +33,14 @@ class Decoder {
   [[noreturn]] void bad(const Statement& statement, const std::string& why) const;
   void expect_operands(const Statement& statement, std::size_t least, std::size_t most) const;
   NamedRegister read_operand(const Statement& statement, const OperandSyntax& operand, char letter);
-  // A register, of whatever width.
+  // A register of any width.
   NamedRegister register_operand(const Statement& statement, const OperandSyntax& operand);
   NamedRegister written_operand(const Statement& statement, const OperandSyntax& operand,
                                 char letter);
   void guard(const Statement& statement, Instruction& instruction);
   u64 literal_bits(const Statement& statement, const Literal& literal, char letter) const;
-  // Address into in[0], offset into immediate, space checked against that of a named variable.
+  // Puts the base address into in[0] and the offset into immediate. Checks that a named variable is
+  // in the instruction's space.
   void address(const Statement& statement, const OperandSyntax& operand, Instruction& instruction);
   u64 variable_address(const NamedMemory& memory, Space wanted) const;
 
@@ -69,7 +70,7 @@ class Decoder {
   std::unique_ptr<Kernel> kernel_;
   Scopes scopes_;
   std::map<std::string_view, u32> labels_;
-  std::map<u32, std::string_view> branches_;  // instruction to label
+  std::map<u32, std::string_view> branches_;  // from index of instruction to label
 };
 
 std::vector<std::string_view> split_mnemonic(std::string_view mnemonic);

@@ -1,4 +1,4 @@
-// Arithmetic rounded towards zero, down or up (.rz, .rm, .rp). Compiled with -frounding-math.
+// Arithmetic rounded towards zero, down or up (.rz, .rm, .rp). Needs -frounding-math.
 #include <cfenv>
 #include <cmath>
 
@@ -7,8 +7,8 @@
 namespace cudasim {
 namespace {
 
-// The compiler must not move arithmetic across a change of the rounding mode: values pass through
-// memory it knows nothing of.
+// The compiler must not move arithmetic across a change of the rounding mode, so values pass
+// through volatile memory.
 template <class T>
 T opaque(T value) {
   volatile T held = value;

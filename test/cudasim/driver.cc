@@ -9,8 +9,8 @@ namespace {
 std::mutex instance_mutex;
 std::atomic<Driver*> the_driver{nullptr};
 
-// Context handles, like all others, are no addresses. A device keeps its handle when its context
-// ends and begins again, as with a real driver.
+// Context handles are numbers, not addresses, like all handles. As with a real driver, the next
+// primary context of a device has the same handle.
 constexpr std::uintptr_t kContextHandles = std::uintptr_t{0x50} << 40;
 
 std::uint64_t mixed(std::uint64_t x) {  // splitmix64
@@ -36,7 +36,7 @@ Driver& Driver::instance() {
   const std::lock_guard lock(instance_mutex);
   if (the_driver.load() == nullptr) {
     the_driver = new Driver(read_options(std::getenv));
-    // Before anything that work may touch is destroyed.
+    // Stop before static objects that queued work may use are destroyed.
     std::atexit([] {
       Driver& driver = *the_driver.load();
       driver.shut_down = true;
@@ -169,7 +169,7 @@ ContextPtr Driver::active(CUdevice device) const {
 }
 
 StreamState Driver::find_stream(CUstream handle, const ContextPtr& current) const {
-  // 0, and 1 by its other name CU_STREAM_LEGACY.
+  // The legacy stream is 0, or 1 (CU_STREAM_LEGACY).
   if (reinterpret_cast<std::uintptr_t>(handle) <= 1) return {current, current->legacy_stream};
   const std::shared_ptr<StreamState> found = streams.find(handle);
   return found == nullptr ? StreamState{} : *found;

@@ -1,4 +1,4 @@
-// The driver's state, and how each of its functions begins: the functions themselves are in
+// The driver's state, and the checks that begin each of its functions. The functions are in
 // driver_*.cc.
 #pragma once
 
@@ -23,8 +23,8 @@
 #include "scheduler.h"
 #include "trace.h"
 
-// Declared from the addon's own list of what it calls: a definition with another signature does not
-// compile.
+// Declares the driver functions from the addon's own list, so that a definition with another
+// signature does not compile.
 #define CUDASIM_DECLARE(name, parameters) \
   extern "C" __attribute__((visibility("default"))) rmsnorm::cuda::CUresult name parameters;
 namespace cudasim {
@@ -34,7 +34,8 @@ RMSNORM_DRIVER_FUNCTIONS(CUDASIM_DECLARE)
 
 namespace cudasim {
 
-// What an event stands for: a point in a stream's order, or in a capture; at first neither.
+// The last record of an event: a point in a stream's order, or in a capture. Neither before the
+// first record.
 struct EventRecord {
   Scheduler::MarkPtr mark;
   std::optional<CapturedPoint> captured;
@@ -51,9 +52,9 @@ struct EventState {
   EventRecord record;
 };
 
-// Nodes in an order that has each after those that it depends on.
+// Each node comes after all nodes that it depends on.
 struct GraphState {
-  ContextPtr context;  // that it was captured in
+  ContextPtr context;  // of the capture
   std::shared_ptr<const GraphNodes> nodes;
 };
 
@@ -61,7 +62,7 @@ struct GraphExecState {
   ContextPtr context;
   std::shared_ptr<const GraphNodes> nodes;
   std::mutex mutex;
-  Scheduler::MarkPtr last;  // the end of its last launch
+  Scheduler::MarkPtr last;  // the end of the last launch
 };
 
 struct ModuleState {
@@ -80,9 +81,10 @@ struct FunctionState {
 
 class Driver {
  public:
-  // Made from the environment by the first call. Never destroyed: its thread may outlive main().
+  // The first call makes it from the environment. It is never destroyed: its thread may outlive
+  // main().
   static Driver& instance();
-  // For tests: as if the process began anew. Nobody may be in a call.
+  // For tests: replaces the driver, as in a new process. No thread may be in a call.
   static void restart(const Options& options);
 
   explicit Driver(const Options& options);
@@ -91,7 +93,7 @@ class Driver {
   Trace trace;
   Trace call_counts;
   std::atomic<bool> initialised{false};
-  std::atomic<bool> shut_down{false};  // the process ends; no call does anything any more
+  std::atomic<bool> shut_down{false};  // the process ends, and calls do nothing
 
   Handles<CUstream, StreamState> streams{0x51};
   Handles<CUevent, EventState> events{0x52};
@@ -101,28 +103,28 @@ class Driver {
   Handles<CUgraphExec, GraphExecState> executables{0x56};
   Captures captures;
   PinnedMemory pinned;
-  Scheduler scheduler;  // last, so that its thread ends before what it works on
+  Scheduler scheduler;  // the last member, so that its thread ends before the others are destroyed
 
-  // Counts the call; the error that CUDASIM_FAIL has for it.
+  // Counts the call. Returns the error that CUDASIM_FAIL sets for it, if any.
   std::optional<CUresult> injected(Call call);
 
-  // Writes how often each function was called, if somebody wants to know.
+  // Writes the number of calls of each function to CUDASIM_CALLS, if set.
   void report_calls();
 
   bool is_device(CUdevice device) const;
   ContextPtr retain(CUdevice device);
-  bool release(CUdevice device);  // false: was not retained
+  bool release(CUdevice device);  // false: it was not retained
   static CUcontext handle_of(CUdevice device);
   std::optional<CUdevice> device_of(CUcontext context) const;
-  ContextPtr active(CUdevice device) const;  // null if nobody retains it
+  ContextPtr active(CUdevice device) const;  // null: it is not retained
 
-  // The stream that a handle stands for, where `current` is the context of the calling thread.
+  // The stream of a handle. `current` is the calling thread's context.
   StreamState find_stream(CUstream handle, const ContextPtr& current) const;
-  // The context whose memory the bytes lie in, `current` first; null if there is none.
+  // The context whose device memory holds the bytes, or null. Tries `current` first.
   ContextPtr owner_of(CUdeviceptr address, std::size_t bytes, const ContextPtr& current) const;
 
-  // Queues the piece of work that make() gives, or, where the stream captures, makes a node of it
-  // that has make() give one for each launch of the graph.
+  // Queues the work that make() returns. If the stream captures, adds a graph node instead, which
+  // calls make() for each launch of the graph.
   template <class Make>
   CUresult queue(const StreamState& stream, const Make& make) {
     if (captures.concern(stream)) return captures.add(stream, make);
@@ -131,7 +133,7 @@ class Driver {
   }
 
   std::uint64_t next_launch_seed();
-  // The caller is wrong, whatever it does with the error that it gets: shown like a fault.
+  // Reports an error of the caller like a fault, since the caller may ignore the returned error.
   void misuse(int device, const std::string& kind, const std::string& message);
   void unknown_handle(int device, const char* call);
 
@@ -143,7 +145,7 @@ class Driver {
   void end(const ContextPtr& context);
 
   mutable std::mutex primaries_mutex_;
-  std::vector<Primary> primaries_;  // one a device
+  std::vector<Primary> primaries_;  // one for each device
   std::array<std::atomic<std::int64_t>, std::size(kCallNames)> calls_{};
   std::atomic<std::int64_t> calls_that_may_fail_{0};
   std::atomic<std::uint64_t> launches_{0};
@@ -152,7 +154,7 @@ class Driver {
 // The calling thread's current context.
 CUcontext& current_context();
 
-// What every function of the driver does first. `body` gets the Driver and returns a CUresult.
+// The checks that begin every driver function. body(Driver&) returns a CUresult.
 template <class Body>
 CUresult call_driver(Call call, const Body& body) {
   try {
@@ -176,8 +178,9 @@ CUresult call_driver(Call call, const Body& body) {
   }
 }
 
-// The same for functions that need a current context; `body` gets it, too. A context that has
-// failed is left alone, except by functions that take something down: they do, and say so.
+// The same for functions that need a current context: body(Driver&, const ContextPtr&). Returns the
+// error of a context that has failed. With kTakeDown, for functions that destroy or free something,
+// the body runs before that error is returned.
 enum class IfFailed { kRefuse, kTakeDown };
 template <class Body>
 CUresult call_context(Call call, const Body& body, IfFailed if_failed = IfFailed::kRefuse) {

@@ -6,15 +6,15 @@
 namespace cudasim {
 namespace {
 
-// What a callback saw when it was called.
+// Records the values that a callback saw.
 struct Called {
   std::atomic<int> times{0};
   CUstream stream = nullptr;
   CUresult status = CUDA_ERROR_UNKNOWN;
   std::thread::id thread;
-  CUresult call = CUDA_SUCCESS;  // of the driver, from within
-  unsigned got = 0;              // what a copy brought
-  unsigned at_call = 0;          // and what of it was there
+  CUresult call = CUDA_SUCCESS;  // result of a driver call in the callback
+  unsigned got = 0;              // destination of a copy
+  unsigned at_call = 0;          // value of `got` when the callback ran
 
   CUresult add(CUstream to) {
     return cuStreamAddCallback(
@@ -32,7 +32,7 @@ struct Called {
   }
 };
 
-TEST_CASE("a callback is called in order, elsewhere, and may not call the driver") {
+TEST_CASE("a callback runs in stream order on another thread and cannot call the driver") {
   const Simulation simulation;
   CUdeviceptr memory = device_copy({1});
   const CUstream stream = make_stream();
@@ -55,7 +55,7 @@ TEST_CASE("a callback is called in order, elsewhere, and may not call the driver
   CHECK(simulation.faults("call-in-callback") == 1);
 }
 
-TEST_CASE("a callback is called although nobody waits") {
+TEST_CASE("a callback runs even if nobody waits") {
   const Simulation simulation{Options{}};
   Called called;
   CHECK(called.add(nullptr) == CUDA_SUCCESS);
@@ -63,7 +63,7 @@ TEST_CASE("a callback is called although nobody waits") {
   CHECK(called.stream == nullptr);
 }
 
-TEST_CASE("a callback gets the error of its context, once") {
+TEST_CASE("a callback runs once and receives the error of its context") {
   const Simulation simulation;
   CUdeviceptr odd = allocate(16) + 2;
   unsigned value = 1;
@@ -80,7 +80,7 @@ TEST_CASE("a callback gets the error of its context, once") {
   CHECK(elsewhere.times == 0);
 }
 
-TEST_CASE("callbacks that are left are called when their context ends") {
+TEST_CASE("the end of a context runs the remaining callbacks") {
   Simulation simulation;
   Called called;
   CHECK(called.add(nullptr) == CUDA_SUCCESS);
@@ -88,7 +88,7 @@ TEST_CASE("callbacks that are left are called when their context ends") {
   CHECK(called.times == 1);
 }
 
-TEST_CASE("callbacks are asked for properly") {
+TEST_CASE("cuStreamAddCallback refuses invalid arguments") {
   const Simulation simulation;
   const auto nothing = [](CUstream, CUresult, void*) {};
   CHECK(cuStreamAddCallback(nullptr, nullptr, nullptr, 0) == CUDA_ERROR_INVALID_VALUE);

@@ -16,7 +16,7 @@ void begin(CUstream stream) {
   REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS);
 }
 
-// What ending the capture gives; a graph only with success.
+// Ends the capture and returns the result. Only a success may return a graph.
 CUresult end(CUstream stream) {
   auto graph = reinterpret_cast<CUgraph>(1);
   const CUresult result = cuStreamEndCapture(stream, &graph);
@@ -25,7 +25,7 @@ CUresult end(CUstream stream) {
   return result;
 }
 
-TEST_CASE("a stream captures from begin to end, and those that wait for it with it") {
+TEST_CASE("a stream captures from begin to end, as do streams that wait for it") {
   const Simulation simulation;
   const CUstream origin = make_stream();
   const CUstream fork = make_stream();
@@ -46,7 +46,7 @@ TEST_CASE("a stream captures from begin to end, and those that wait for it with 
   CHECK(cuStreamSynchronize(fork) == CUDA_SUCCESS);
 }
 
-TEST_CASE("captures are asked for properly") {
+TEST_CASE("invalid capture calls are refused and leave the capture valid") {
   const Simulation simulation;
   const CUstream stream = make_stream();
   CHECK(end(stream) == CUDA_ERROR_ILLEGAL_STATE);
@@ -58,10 +58,10 @@ TEST_CASE("captures are asked for properly") {
         CUDA_ERROR_ILLEGAL_STATE);
   CHECK(cuStreamEndCapture(stream, nullptr) == CUDA_ERROR_INVALID_VALUE);
   CHECK(cuStreamIsCapturing(stream, nullptr) == CUDA_ERROR_INVALID_VALUE);
-  CHECK(end(stream) == CUDA_SUCCESS);  // none of that did any harm
+  CHECK(end(stream) == CUDA_SUCCESS);  // the refused calls did not invalidate it
 }
 
-// Sets the calling thread's mode for as long as it lives.
+// Sets the calling thread's capture mode while the object exists.
 class ThreadMode {
  public:
   explicit ThreadMode(CUstreamCaptureMode mode) : mode_(mode) { exchange(); }
@@ -74,7 +74,7 @@ class ThreadMode {
   CUstreamCaptureMode mode_;
 };
 
-TEST_CASE("the mode of a thread is exchanged") {
+TEST_CASE("cuThreadExchangeStreamCaptureMode exchanges the mode of the thread") {
   const Simulation simulation;
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
   CHECK(cuThreadExchangeStreamCaptureMode(&mode) == CUDA_SUCCESS);
@@ -86,7 +86,7 @@ TEST_CASE("the mode of a thread is exchanged") {
   CHECK(cuThreadExchangeStreamCaptureMode(nullptr) == CUDA_ERROR_INVALID_VALUE);
 }
 
-TEST_CASE("unsafe calls beside a capture") {
+TEST_CASE("the modes of capture and thread decide whether an unsafe call is allowed") {
   const auto global = CU_STREAM_CAPTURE_MODE_GLOBAL, local = CU_STREAM_CAPTURE_MODE_THREAD_LOCAL,
              relaxed = CU_STREAM_CAPTURE_MODE_RELAXED;
   struct Case {
@@ -123,7 +123,7 @@ TEST_CASE("unsafe calls beside a capture") {
   }
 }
 
-TEST_CASE("every call that may wait is unsafe beside a capture") {
+TEST_CASE("a global capture refuses every call that may wait") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(4);
   const Pinned pinned(1);
@@ -149,17 +149,17 @@ TEST_CASE("every call that may wait is unsafe beside a capture") {
     void* more = nullptr;
     return cuMemHostAlloc(&more, 4, CU_MEMHOSTALLOC_PORTABLE);
   });
-  CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);  // none of that has freed it
+  CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);  // the refused call did not free it
 }
 
-TEST_CASE("what a capture does not allow invalidates it") {
+TEST_CASE("a call that a capture does not allow invalidates it") {
   struct Machine {
     const Simulation simulation;
     const CUdeviceptr memory = device_copy({1, 2, 3, 4});
     const CUstream stream = make_stream();
     const CUstream fork = make_stream();
     const CUstream other = make_stream();
-    const CUevent recorded = make_event(CU_EVENT_DEFAULT);  // not in the capture
+    const CUevent recorded = make_event(CU_EVENT_DEFAULT);  // outside the capture
     const CUevent captured = make_event(CU_EVENT_DEFAULT);
     const CUevent never = make_event();
     unsigned pageable = 0;
@@ -170,38 +170,38 @@ TEST_CASE("what a capture does not allow invalidates it") {
     CUresult expected;
     CUresult (*call)(Machine& at);
   } cases[] = {
-      {"to wait for the stream", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+      {"synchronize the stream", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
        [](Machine& at) { return cuStreamSynchronize(at.stream); }},
-      {"to wait for one that was forked off", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+      {"synchronize a forked stream", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
        [](Machine& at) { return cuStreamSynchronize(at.fork); }},
-      {"to ask the stream", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+      {"query the stream", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
        [](Machine& at) { return cuStreamQuery(at.stream); }},
-      {"a callback", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+      {"add a callback", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
        [](Machine& at) {
          return cuStreamAddCallback(
              at.stream, [](CUstream, CUresult, void*) {}, nullptr, 0);
        }},
-      {"a copy from pageable memory", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+      {"copy from pageable memory", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
        [](Machine& at) { return cuMemcpyHtoDAsync_v2(at.memory, &at.pageable, 4, at.stream); }},
-      {"a copy to pageable memory", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+      {"copy to pageable memory", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
        [](Machine& at) { return cuMemcpyDtoHAsync_v2(&at.pageable, at.memory, 4, at.stream); }},
-      {"to ask an event", CUDA_ERROR_CAPTURED_EVENT,
+      {"query a captured event", CUDA_ERROR_CAPTURED_EVENT,
        [](Machine& at) { return cuEventQuery(at.captured); }},
-      {"to wait for an event", CUDA_ERROR_CAPTURED_EVENT,
+      {"synchronize a captured event", CUDA_ERROR_CAPTURED_EVENT,
        [](Machine& at) { return cuEventSynchronize(at.captured); }},
-      {"the time since an event", CUDA_ERROR_CAPTURED_EVENT,
+      {"elapsed time from a captured event", CUDA_ERROR_CAPTURED_EVENT,
        [](Machine& at) { return cuEventElapsedTime(&at.time, at.captured, at.recorded); }},
-      {"the time until an event", CUDA_ERROR_CAPTURED_EVENT,
+      {"elapsed time to a captured event", CUDA_ERROR_CAPTURED_EVENT,
        [](Machine& at) { return cuEventElapsedTime(&at.time, at.recorded, at.captured); }},
-      {"to come after work outside", CUDA_ERROR_STREAM_CAPTURE_ISOLATION,
+      {"wait for work outside the capture", CUDA_ERROR_STREAM_CAPTURE_ISOLATION,
        [](Machine& at) { return cuStreamWaitEvent(at.stream, at.recorded, 0); }},
-      {"to come after an event that was never recorded", CUDA_ERROR_STREAM_CAPTURE_ISOLATION,
+      {"wait for an event that was never recorded", CUDA_ERROR_STREAM_CAPTURE_ISOLATION,
        [](Machine& at) { return cuStreamWaitEvent(at.fork, at.never, 0); }},
-      {"to have the legacy stream come after it", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+      {"make the legacy stream wait for a captured event", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
        [](Machine& at) { return cuStreamWaitEvent(nullptr, at.captured, 0); }},
-      {"to end it on another of its streams", CUDA_ERROR_STREAM_CAPTURE_UNMATCHED,
+      {"end the capture on a forked stream", CUDA_ERROR_STREAM_CAPTURE_UNMATCHED,
        [](Machine& at) { return end(at.fork); }},
-      {"to come after another capture", CUDA_ERROR_STREAM_CAPTURE_MERGE,
+      {"make another capture wait for a captured event", CUDA_ERROR_STREAM_CAPTURE_MERGE,
        [](Machine& at) {
          begin(at.other);
          const CUresult result = cuStreamWaitEvent(at.other, at.captured, 0);
@@ -209,7 +209,7 @@ TEST_CASE("what a capture does not allow invalidates it") {
          CHECK(end(at.other) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
          return result;
        }},
-      {"to destroy a stream of it", CUDA_SUCCESS,
+      {"destroy a forked stream", CUDA_SUCCESS,
        [](Machine& at) { return cuStreamDestroy_v2(at.fork); }},
   };
   for (const auto& [what, expected, call] : cases) {
@@ -226,14 +226,14 @@ TEST_CASE("what a capture does not allow invalidates it") {
     CHECK(cuEventRecord(at.never, at.stream) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     CHECK(cuStreamWaitEvent(at.other, at.captured, 0) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     CHECK(end(at.stream) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
-    // All is as if there had been no capture.
+    // The streams and the memory are as if there had been no capture.
     CHECK(cuStreamSynchronize(at.stream) == CUDA_SUCCESS);
     CHECK(finish() == CUDA_SUCCESS);
     CHECK(host_copy(at.memory, 4) == std::vector<unsigned>{1, 2, 3, 4});
   }
 }
 
-TEST_CASE("work that was forked off is to be joined") {
+TEST_CASE("forked work must be joined before its capture ends") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(16);
   const CUstream origin = make_stream();
@@ -245,34 +245,34 @@ TEST_CASE("work that was forked off is to be joined") {
   begin(origin);
   work(origin);
   chain(origin, fork);
-  SUBCASE("not at all") {
+  SUBCASE("unjoined work is refused") {
     work(fork);
     CHECK(end(origin) == CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
   }
-  SUBCASE("too early") {
+  SUBCASE("work after the join is refused") {
     work(fork);
     chain(fork, origin);
     work(fork);
     CHECK(end(origin) == CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
   }
-  SUBCASE("joined") {
+  SUBCASE("joined work is accepted") {
     work(fork);
     chain(fork, origin);
     CHECK(end(origin) == CUDA_SUCCESS);
   }
-  SUBCASE("by another one of its streams") {
+  SUBCASE("work joined through another stream is accepted") {
     work(fork);
     chain(fork, further);
     work(further);
     chain(further, origin);
     CHECK(end(origin) == CUDA_SUCCESS);
   }
-  SUBCASE("but there is none") { CHECK(end(origin) == CUDA_SUCCESS); }
+  SUBCASE("a fork without work needs no join") { CHECK(end(origin) == CUDA_SUCCESS); }
   CHECK(status_of(fork) == CU_STREAM_CAPTURE_STATUS_NONE);
   CHECK(finish() == CUDA_SUCCESS);
 }
 
-TEST_CASE("nobody may use the legacy stream while a blocking stream captures") {
+TEST_CASE("the legacy stream is refused while a blocking stream captures") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(16);
   CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
@@ -299,7 +299,7 @@ TEST_CASE("nobody may use the legacy stream while a blocking stream captures") {
   }
 }
 
-TEST_CASE("what a relaxed capture allows") {
+TEST_CASE("a relaxed capture allows allocations, frees and waits") {
   Simulation simulation;
   const CUdeviceptr memory = device_copy({1});
   const CUstream stream = make_stream();
@@ -313,7 +313,7 @@ TEST_CASE("what a relaxed capture allows") {
   CHECK(end(stream) == CUDA_SUCCESS);
 }
 
-TEST_CASE("an event of a capture that has ended") {
+TEST_CASE("an event of an ended capture is refused until it is recorded again") {
   const Simulation simulation;
   const CUstream stream = make_stream();
   const CUevent event = make_event();
@@ -327,7 +327,7 @@ TEST_CASE("an event of a capture that has ended") {
   CHECK(cuStreamWaitEvent(stream, event, 0) == CUDA_SUCCESS);
 }
 
-TEST_CASE("a capture ends with the stream that it began on") {
+TEST_CASE("destroying the stream that a capture began on ends the capture") {
   Simulation simulation;
   const CUstream stream = make_stream();
   const CUstream fork = make_stream();
@@ -340,7 +340,7 @@ TEST_CASE("a capture ends with the stream that it began on") {
   CHECK(simulation.trace().empty());
 }
 
-TEST_CASE("a capture that is left at its context's end is reported") {
+TEST_CASE("the end of a context reports a capture as a leak") {
   Simulation simulation;
   const CUstream stream = make_stream();
   const CUstream fork = make_stream();

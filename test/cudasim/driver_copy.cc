@@ -6,7 +6,7 @@
 namespace cudasim {
 namespace {
 
-// Where launches are dropped nothing is ever written, and reading it is no fault.
+// If launches are dropped (CUDASIM_EXECUTE=0), memory stays unwritten, and reading it is no fault.
 template <class Read>
 void read_or(const Driver& driver, const Read& read, const std::function<void()>& otherwise) {
   try {
@@ -17,7 +17,7 @@ void read_or(const Driver& driver, const Read& read, const std::function<void()>
   }
 }
 
-// The host's side of a copy. A range that begins in a page-locked block must end there.
+// The host side of a copy. A range that begins in a page-locked block must end in it.
 struct HostRange {
   PinnedPtr block;  // null: pageable
   bool valid = true;
@@ -30,8 +30,8 @@ HostRange host_range(const Driver& driver, const void* data, std::size_t bytes) 
   return range;
 }
 
-// Queues `work`, to run while no fault has stopped the stream's context. `block` is what it uses of
-// page-locked memory, if anything; a graph does not keep that.
+// Queues `work`, which runs unless a fault has stopped the stream's context. `block` is the
+// page-locked memory that it uses, if any. Queued work keeps the block alive; a graph does not.
 template <class Work>
 CUresult queue_copy(Driver& driver, const StreamState& stream, Work work,
                     const PinnedPtr& block = nullptr) {
@@ -49,7 +49,7 @@ CUresult queue_copy(Driver& driver, const StreamState& stream, Work work,
   return driver.queue(stream, make);
 }
 
-// Pageable memory is nothing that a graph may count on.
+// A capture refuses pageable memory, which a graph cannot rely on.
 std::optional<CUresult> refuse_capture(Driver& driver, const StreamState& stream,
                                        const HostRange& range) {
   return range.block == nullptr ? driver.captures.refuse(stream) : std::nullopt;
@@ -86,8 +86,8 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr destination, const void* source, std::
         const HostRange from = host_range(driver, source, bytes);
         if (owner == nullptr || !from.valid) return CUDA_ERROR_INVALID_VALUE;
         if (const auto refused = refuse_capture(driver, stream, from)) return *refused;
-        // A GPU reads page-locked memory when the copy runs: changing it earlier shows. Pageable
-        // memory is staged by the call.
+        // The copy reads page-locked memory when it runs, so that an early change of it shows. The
+        // call stages pageable memory.
         std::shared_ptr<std::vector<unsigned char>> staged;
         if (from.block == nullptr) {
           staged = std::make_shared<std::vector<unsigned char>>(
@@ -115,8 +115,8 @@ CUresult cuMemcpyDtoHAsync_v2(void* destination, CUdeviceptr source, std::size_t
                         if (owner == nullptr || !to.valid) return CUDA_ERROR_INVALID_VALUE;
                         if (const auto refused = refuse_capture(driver, stream, to))
                           return *refused;
-                        // Pageable memory, too, is written when the copy runs: a real driver
-                        // "might" wait for it.
+                        // Even pageable memory is written when the copy runs: a real driver "might"
+                        // wait, but callers must not rely on it.
                         const auto copy = [&driver, owner, destination, source, bytes] {
                           owner->with_memory([&](DeviceMemory& memory) {
                             read_or(

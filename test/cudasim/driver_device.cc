@@ -23,7 +23,7 @@ CUresult cuDriverGetVersion(int* version) {
   });
 }
 
-// These two are allowed at any time and everywhere.
+// These two functions are always allowed, even before cuInit and in callbacks.
 CUresult cuGetErrorName(CUresult error, const char** name) {
   if (name == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const ErrorText* found = find_error(error);
@@ -60,7 +60,7 @@ CUresult cuDeviceGetName(char* name, int length, CUdevice device) {
     if (name == nullptr || length <= 0) return CUDA_ERROR_INVALID_VALUE;
     if (!driver.is_device(device)) return CUDA_ERROR_INVALID_DEVICE;
     const DeviceModel& model = driver.options.devices[static_cast<std::size_t>(device)];
-    // Nobody shall take a simulated run for one on a GPU.
+    // The name must show that results do not come from a GPU.
     const std::string whole = "cudasim (simulated GPU, compute capability " +
                               std::to_string(model.major) + "." + std::to_string(model.minor) + ")";
     const std::string shown = whole.substr(0, static_cast<std::size_t>(length) - 1);

@@ -6,7 +6,7 @@
 namespace cudasim {
 namespace {
 
-TEST_CASE("before cuInit") {
+TEST_CASE("before cuInit only the version and error names are available") {
   Driver::restart(Simulation::quiet());
   int number = 0;
   const char* text = nullptr;
@@ -47,14 +47,14 @@ TEST_CASE("errors have the driver's names and texts") {
   CHECK(cuGetErrorName(CUDA_SUCCESS, nullptr) == CUDA_ERROR_INVALID_VALUE);
 }
 
-TEST_CASE("without devices") {
+TEST_CASE("without devices cuInit returns CUDA_ERROR_NO_DEVICE") {
   Driver::restart(Simulation::devices(0));
   int count = -1;
   CHECK(cuInit(0) == CUDA_ERROR_NO_DEVICE);
   CHECK(cuDeviceGetCount(&count) == CUDA_ERROR_NOT_INITIALIZED);
 }
 
-TEST_CASE("what a device says of itself") {
+TEST_CASE("a device reports its attributes, memory and name") {
   Options options = Simulation::devices(3);
   options.devices[1] = DeviceModel::of(7, 5);
   options.devices[1].multiprocessors = 7;
@@ -112,7 +112,7 @@ TEST_CASE("a primary context lives from the first retain to the last release") {
   CHECK(cuStreamSynchronize(nullptr) == CUDA_SUCCESS);
 }
 
-TEST_CASE("handles of an ended context stand for nothing") {
+TEST_CASE("handles of an ended context are invalid") {
   const Simulation simulation;
   const CUstream stream = make_stream();
   const CUevent event = make_event();
@@ -127,7 +127,7 @@ TEST_CASE("handles of an ended context stand for nothing") {
   CHECK(cuMemFree_v2(memory) == CUDA_ERROR_INVALID_VALUE);
 }
 
-TEST_CASE("a context is current to one thread") {
+TEST_CASE("a context is current only on the thread that set it") {
   const Simulation simulation;
   CUcontext context = nullptr;
   REQUIRE(cuCtxGetCurrent(&context) == CUDA_SUCCESS);
@@ -148,7 +148,7 @@ TEST_CASE("a context is current to one thread") {
   CHECK(cuStreamSynchronize(nullptr) == CUDA_ERROR_INVALID_CONTEXT);
 }
 
-TEST_CASE("made-up handles and null pointers") {
+TEST_CASE("invalid handles and null pointers are refused") {
   const Simulation simulation;
   int made_up = 0;
   void* const address = &made_up;
@@ -226,11 +226,11 @@ TEST_CASE("made-up handles and null pointers") {
     CAPTURE(what);
     CHECK(result == CUDA_ERROR_INVALID_VALUE);
   }
-  CHECK(simulation.faults("invalid-handle") == 4);  // what was to be destroyed
+  CHECK(simulation.faults("invalid-handle") == 4);  // of the unload and destroy calls
   CHECK(simulation.faults("invalid-free") == 2);
 }
 
-TEST_CASE("failures on request") {
+TEST_CASE("a requested failure hits the n-th call of its function") {
   Options options = Simulation::quiet();
   options.failures = {{"cuMemAlloc_v2", 2, CUDA_ERROR_OUT_OF_MEMORY},
                       {"cuMemAlloc_v2", 4, CUDA_ERROR_UNKNOWN},
@@ -244,10 +244,10 @@ TEST_CASE("failures on request") {
     CHECK((pointer != 0) == (result == CUDA_SUCCESS));
   }
   CHECK(cuStreamSynchronize(nullptr) == CUDA_ERROR_LAUNCH_FAILED);
-  CHECK(cuStreamSynchronize(nullptr) == CUDA_SUCCESS);  // the context is well
+  CHECK(cuStreamSynchronize(nullptr) == CUDA_SUCCESS);  // the context itself has no error
 }
 
-TEST_CASE("failures of the n-th call of all, except where the caller could only leak") {
+TEST_CASE("a requested failure of * hits the n-th call of all functions that may fail") {
   Options options = Simulation::quiet();
   options.failures = {{"*", 2, CUDA_ERROR_OUT_OF_MEMORY}, {"*", 4, CUDA_ERROR_UNKNOWN}};
   Driver::restart(options);
@@ -278,7 +278,7 @@ TEST_CASE("every function can be made to fail") {
   };
   for (const auto& [name, call] : functions) {
     CAPTURE(name);
-    // These two tell of the others' failures.
+    // These two functions describe errors and cannot fail on request.
     if (name == "cuGetErrorName" || name == "cuGetErrorString") continue;
     Options options = Simulation::quiet();
     options.failures = {{name, 2, CUDA_ERROR_NO_BINARY_FOR_GPU}};

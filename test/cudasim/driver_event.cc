@@ -20,7 +20,7 @@ CUresult cuEventDestroy_v2(CUevent event) {
   return call_context(
       Call::cuEventDestroy_v2,
       [&](Driver& driver, const ContextPtr& current) {
-        if (driver.events.take(event) == nullptr) {  // streams that wait for it go on waiting
+        if (driver.events.take(event) == nullptr) {  // streams that wait for the event still do
           driver.unknown_handle(current->device, "cuEventDestroy");
           return CUDA_ERROR_INVALID_HANDLE;
         }
@@ -89,7 +89,7 @@ CUresult cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
     for (const EventRecord* record : {&from, &to}) {
       if (!driver.scheduler.has_finished(record->mark)) return CUDA_ERROR_NOT_READY;
     }
-    *milliseconds = 0;  // always: what an interpreter takes must never pass for a GPU's time
+    *milliseconds = 0;  // the interpreter's time must never pass for a GPU's time
     return CUDA_SUCCESS;
   });
 }

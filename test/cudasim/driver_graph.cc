@@ -6,8 +6,8 @@
 namespace cudasim {
 namespace {
 
-// Each node on a stream of its own, behind those that it comes after: what runs next is random
-// where the graph leaves it open. Gives what the launch ends with.
+// Queues each node on a stream of its own, which waits for the nodes that it depends on. Otherwise
+// the order of nodes is random. Returns the mark at the end of the launch.
 Scheduler::MarkPtr queue_graph(Scheduler& scheduler, const GraphNodes& nodes,
                                const Scheduler::StreamPtr& stream) {
   const Scheduler::MarkPtr begin = scheduler.mark(stream);
@@ -94,7 +94,7 @@ CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream) {
     if (where.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     if (state == nullptr) return CUDA_ERROR_INVALID_VALUE;
     if (driver.captures.concern(where)) return driver.captures.add(where, *state->nodes);
-    // Launches of one executable graph never overlap, whatever their streams.
+    // Launches of one executable graph never overlap, even on different streams.
     const std::lock_guard lock(state->mutex);
     if (state->last != nullptr) driver.scheduler.wait_for(where.stream, state->last);
     state->last = queue_graph(driver.scheduler, *state->nodes, where.stream);
@@ -106,7 +106,7 @@ CUresult cuGraphExecDestroy(CUgraphExec executable) {
   return call_context(
       Call::cuGraphExecDestroy,
       [&](Driver& driver, const ContextPtr& current) {
-        if (driver.executables.take(executable) == nullptr) {  // launches queued go on
+        if (driver.executables.take(executable) == nullptr) {  // queued launches still run
           driver.unknown_handle(current->device, "cuGraphExecDestroy");
           return CUDA_ERROR_INVALID_VALUE;
         }

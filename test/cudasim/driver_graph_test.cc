@@ -18,7 +18,7 @@ CUresult add_one(CUdeviceptr to, CUstream stream) {
   return launch(load_kernel("add_one"), {&to, &n}, stream);
 }
 
-// What `body` queues on a stream.
+// Captures the work that body(stream) queues.
 template <class Body>
 CUgraph capture(const Body& body) {
   const CUstream stream = make_stream();
@@ -40,11 +40,11 @@ template <class Body>
 CUgraphExec executable(const Body& body) {
   const CUgraph graph = capture(body);
   const CUgraphExec made = instantiate(graph);
-  REQUIRE(cuGraphDestroy(graph) == CUDA_SUCCESS);  // which it does not need any more
+  REQUIRE(cuGraphDestroy(graph) == CUDA_SUCCESS);  // the executable does not need it
   return made;
 }
 
-TEST_CASE("what is captured runs with each launch, on any stream, and not before") {
+TEST_CASE("captured work runs with each launch, on any stream, and not before") {
   const Simulation simulation;
   const CUdeviceptr memory = device_copy({1});
   const CUgraphExec graph =
@@ -60,7 +60,7 @@ TEST_CASE("what is captured runs with each launch, on any stream, and not before
   CHECK(host_copy(memory, 1) == Values{4});
 }
 
-TEST_CASE("parameters are those of the capture") {
+TEST_CASE("a graph has the kernel parameters of its capture") {
   const Simulation simulation;
   const CUdeviceptr memory = device_copy({1, 1});
   CUdeviceptr to = memory;
@@ -74,7 +74,7 @@ TEST_CASE("parameters are those of the capture") {
   CHECK(host_copy(memory, 2) == Values{2, 1});
 }
 
-TEST_CASE("every kind of work") {
+TEST_CASE("a graph runs kernels, fills and every kind of copy") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(16);
   Pinned from(1), to(4);
@@ -86,7 +86,7 @@ TEST_CASE("every kind of work") {
     CHECK(cuMemcpyDtoHAsync_v2(to.data, memory, 16, stream) == CUDA_SUCCESS);
   });
   for (const unsigned value : {10u, 20u}) {
-    from[0] = value;  // read by the launch
+    from[0] = value;  // each launch reads it
     CHECK(cuGraphLaunch(graph, nullptr) == CUDA_SUCCESS);
     CHECK(cuStreamSynchronize(nullptr) == CUDA_SUCCESS);
     for (int i = 0; i < 4; ++i) CHECK(to[i] == (i % 2 == 0 ? value + 1 : 0x00070007));
@@ -94,7 +94,7 @@ TEST_CASE("every kind of work") {
   CHECK(simulation.traced({R"("type":"fault")"}) == 0);
 }
 
-// What two branches of a graph leave behind, over many seeds.
+// The results, over many seeds, of two branches of a graph that write to the same word.
 std::set<unsigned> left_by_branches(bool with_edge) {
   std::set<unsigned> values;
   for (std::uint64_t seed = 0; seed < 30; ++seed) {
@@ -114,12 +114,12 @@ std::set<unsigned> left_by_branches(bool with_edge) {
   return values;
 }
 
-TEST_CASE("a missing event between two streams of a capture shows") {
+TEST_CASE("a missing event between two streams of a capture shows in the results") {
   CHECK(left_by_branches(true) == std::set<unsigned>{2});
   CHECK(left_by_branches(false) == std::set<unsigned>{1, 2});
 }
 
-TEST_CASE("a launch is in order with its stream") {
+TEST_CASE("a graph launch runs in stream order") {
   for (std::uint64_t seed = 0; seed < 30; ++seed) {
     const Simulation simulation(Simulation::seeded(seed));
     const CUdeviceptr memory = device_copy({0, 0});
@@ -130,7 +130,7 @@ TEST_CASE("a launch is in order with its stream") {
       CHECK(add_one(memory + 4, fork) == CUDA_SUCCESS);
       chain(fork, stream);
     });
-    // The legacy stream is in order with blocking streams.
+    // The legacy stream is ordered with blocking streams.
     const CUstream stream = make_stream(0);
     const CUstream before = seed % 2 == 0 ? stream : nullptr;
     const CUstream after = seed % 3 == 0 ? stream : nullptr;
@@ -143,7 +143,8 @@ TEST_CASE("a launch is in order with its stream") {
   }
 }
 
-// What two launches on unordered streams make of 0 by adding 1 in three steps, over many seeds.
+// The results, over many seeds, of two launches on unordered streams. Each adds 1 to a word, from
+// 0, in three steps.
 std::set<unsigned> added(bool same_executable) {
   std::set<unsigned> values;
   for (std::uint64_t seed = 0; seed < 30; ++seed) {
@@ -171,7 +172,7 @@ TEST_CASE("launches of one executable graph do not overlap") {
   CHECK(added(false).contains(1));
 }
 
-TEST_CASE("a launch is captured, too") {
+TEST_CASE("a graph launch can be captured") {
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     const Simulation simulation(Simulation::seeded(seed));
     const CUdeviceptr memory = device_copy({1, 0, 1});
@@ -198,7 +199,7 @@ TEST_CASE("a launch is captured, too") {
   }
 }
 
-TEST_CASE("a graph over two devices") {
+TEST_CASE("a graph can span two devices") {
   Simulation simulation(Simulation::devices(2));
   CUcontext contexts[2] = {};
   REQUIRE(cuCtxGetCurrent(&contexts[0]) == CUDA_SUCCESS);
@@ -225,7 +226,7 @@ TEST_CASE("a graph over two devices") {
   CHECK(host_copy(here, 1) == Values{5});
 }
 
-TEST_CASE("a launch comes to its end although nobody waits") {
+TEST_CASE("a graph launch completes even if nobody waits") {
   const Simulation simulation{Options{}};
   const CUdeviceptr memory = device_copy({1});
   static std::atomic<bool> called;
@@ -233,14 +234,14 @@ TEST_CASE("a launch comes to its end although nobody waits") {
   const CUgraphExec graph =
       executable([&](CUstream stream) { CHECK(add_one(memory, stream) == CUDA_SUCCESS); });
   CHECK(cuGraphLaunch(graph, nullptr) == CUDA_SUCCESS);
-  CHECK(cuGraphExecDestroy(graph) == CUDA_SUCCESS);  // in flight
+  CHECK(cuGraphExecDestroy(graph) == CUDA_SUCCESS);  // while its launch is in flight
   CHECK(cuStreamAddCallback(
             nullptr, [](CUstream, CUresult, void*) { called = true; }, nullptr, 0) == CUDA_SUCCESS);
   while (!called) std::this_thread::yield();
   CHECK(host_copy(memory, 1) == Values{2});
 }
 
-TEST_CASE("a graph does not keep alive what it uses") {
+TEST_CASE("a graph does not keep alive the memory and module that it uses") {
   const struct {
     const char* what;
     void (*capture)(CUstream stream, CUdeviceptr memory, void* pinned);
@@ -280,14 +281,14 @@ TEST_CASE("a graph does not keep alive what it uses") {
     CHECK(cuGraphLaunch(graph, nullptr) == CUDA_SUCCESS);
     CHECK(cuStreamSynchronize(nullptr) == CUDA_ERROR_ILLEGAL_ADDRESS);
     CHECK(simulation.faults("use-after-free") == 1);
-    // What takes something down does so nevertheless.
+    // Destroy calls still work, and return the error.
     CHECK(cuGraphLaunch(graph, nullptr) == CUDA_ERROR_ILLEGAL_ADDRESS);
     CHECK(cuGraphExecDestroy(graph) == CUDA_ERROR_ILLEGAL_ADDRESS);
     CHECK(cuGraphExecDestroy(graph) == CUDA_ERROR_INVALID_VALUE);
   }
 }
 
-TEST_CASE("page-locked memory that is freed under a launch") {
+TEST_CASE("freeing page-locked memory during a graph launch is an error") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(4);
   const Pinned pinned(1);
@@ -299,7 +300,7 @@ TEST_CASE("page-locked memory that is freed under a launch") {
   CHECK(simulation.faults("freed-in-flight") == 1);
 }
 
-TEST_CASE("graphs are asked for properly") {
+TEST_CASE("graph calls refuse invalid arguments") {
   const Simulation simulation;
   const CUgraph graph = capture([](CUstream) {});
   const CUgraphExec made = instantiate(graph);
@@ -321,7 +322,7 @@ TEST_CASE("graphs are asked for properly") {
   CHECK(simulation.faults("invalid-handle") == 2);
 }
 
-TEST_CASE("graphs that are left at a context's end are reported") {
+TEST_CASE("the end of a context reports graphs as leaks") {
   Simulation simulation;
   const CUgraph graph = capture([](CUstream) {});
   instantiate(graph);

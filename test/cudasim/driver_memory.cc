@@ -12,18 +12,18 @@ std::string hex(std::uint64_t address) {
   return text;
 }
 
-// The values of attributes have a type each; callers give room for it.
+// Each attribute has its own type. The caller provides memory for a value of that type.
 template <class Value>
 CUresult give(void* out, Value value) {
   std::memcpy(out, &value, sizeof value);
   return CUDA_SUCCESS;
 }
 
-// What is asked of a pointer; `start` is page-locked memory's address, too: there is one address
-// space.
+// The attributes of a pointer. Host and device memory share one address space, so `start` may be
+// the address of page-locked memory.
 struct Pointed {
   CUmemorytype type = CU_MEMORYTYPE_DEVICE;
-  ContextPtr context;  // null: it points to nothing
+  ContextPtr context;  // null: unknown memory
   CUdeviceptr start = 0;
   std::size_t bytes = 0;
 };
@@ -57,7 +57,7 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
       Call::cuMemFree_v2,
       [&](Driver& driver, const ContextPtr& current) {
         const ContextPtr owner = driver.owner_of(pointer, 1, current);
-        // Waits for everything that may still use it, as a real driver does.
+        // Wait for all work that may use the memory, as a real driver does.
         if (owner != nullptr) driver.scheduler.finish(owner->engine);
         if (owner == nullptr || !owner->free(pointer)) {
           driver.misuse(current->device, "invalid-free",
@@ -138,7 +138,7 @@ CUresult cuMemFreeHost(void* pointer) {
                             ", where no page-locked memory begins");
           return CUDA_ERROR_INVALID_VALUE;
         }
-        // Documented nowhere to wait for the copies, so that code must not count on it.
+        // No documentation says that cuMemFreeHost waits for copies, so code must not rely on it.
         if (block.use_count() > 1) {
           current->fail(Fault("freed-in-flight",
                               "cuMemFreeHost of page-locked memory that a queued copy still uses"));

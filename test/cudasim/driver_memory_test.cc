@@ -5,7 +5,7 @@
 namespace cudasim {
 namespace {
 
-TEST_CASE("little memory") {
+TEST_CASE("cuMemAlloc fails without enough device memory") {
   Options options = Simulation::quiet();
   options.devices[0].memory_bytes = 1 << 20;
   const Simulation simulation(options);
@@ -19,7 +19,7 @@ TEST_CASE("little memory") {
   CHECK(cuMemAlloc_v2(&second, 0) == CUDA_ERROR_INVALID_VALUE);
 }
 
-TEST_CASE("copies there, across and back") {
+TEST_CASE("values survive copies to, within and from the device") {
   const Simulation simulation;
   const std::vector<unsigned> values{1, 2, 3, 4};
   const CUdeviceptr a = device_copy(values);
@@ -29,7 +29,7 @@ TEST_CASE("copies there, across and back") {
   CHECK(host_copy(b, 4) == std::vector<unsigned>{~0u, 1, 2, ~0u});
 }
 
-TEST_CASE("fills with elements of each width") {
+TEST_CASE("fills write elements of 2 and 4 bytes and refuse invalid ranges") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(16);
   CHECK(cuMemsetD32Async(memory, 0x01020304, 4, nullptr) == CUDA_SUCCESS);
@@ -51,7 +51,7 @@ Value attribute(CUpointer_attribute which, CUdeviceptr pointer) {
   return value;
 }
 
-TEST_CASE("what a pointer points to") {
+TEST_CASE("pointer attributes describe device memory and page-locked memory") {
   const Simulation simulation;
   CUcontext context = nullptr;
   REQUIRE(cuCtxGetCurrent(&context) == CUDA_SUCCESS);
@@ -96,7 +96,7 @@ TEST_CASE("what a pointer points to") {
   CHECK(cuPointerGetAttribute(&value, CUpointer_attribute{5}, host) == CUDA_ERROR_INVALID_VALUE);
 }
 
-TEST_CASE("what is left of a device's memory is counted") {
+TEST_CASE("cuMemGetInfo counts the free memory") {
   const Simulation simulation;
   std::size_t before = 0;
   std::size_t total = 0;
@@ -114,7 +114,7 @@ TEST_CASE("what is left of a device's memory is counted") {
   CHECK(cuMemGetInfo_v2(&available, nullptr) == CUDA_ERROR_INVALID_VALUE);
 }
 
-TEST_CASE("copies of ranges that are not there are refused by the call") {
+TEST_CASE("a copy call refuses a range outside its allocation") {
   const Simulation simulation;
   const CUdeviceptr memory = device_copy({1, 2, 3, 4});
   Pinned pinned(4);
@@ -134,7 +134,7 @@ TEST_CASE("copies of ranges that are not there are refused by the call") {
   CHECK(finish() == CUDA_SUCCESS);
 }
 
-TEST_CASE("pageable memory is staged by the call, page-locked memory read by the copy") {
+TEST_CASE("the call stages pageable memory, the copy reads page-locked memory when it runs") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(4);
   unsigned pageable = 1;
@@ -145,16 +145,16 @@ TEST_CASE("pageable memory is staged by the call, page-locked memory read by the
   Pinned pinned(1);
   pinned[0] = 1;
   CHECK(cuMemcpyHtoDAsync_v2(memory, pinned.data, 4, nullptr) == CUDA_SUCCESS);
-  pinned[0] = 2;  // too early: shows
+  pinned[0] = 2;  // too early: the copy has not run
   CHECK(host_copy(memory, 1) == std::vector<unsigned>{2});
 }
 
-TEST_CASE("fresh page-locked memory is not zero") {
+TEST_CASE("new page-locked memory is not zero") {
   const Simulation simulation;
   CHECK(Pinned(1)[0] == 0xa5a5a5a5);
 }
 
-TEST_CASE("what a copy brings is there after a wait, not before") {
+TEST_CASE("the result of a copy arrives with a wait, not before") {
   const Simulation simulation;
   const CUdeviceptr memory = device_copy({7});
   const CUstream stream = make_stream();
@@ -182,7 +182,7 @@ TEST_CASE("cuMemFree waits for the device") {
   CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
 }
 
-TEST_CASE("frees of what is not there") {
+TEST_CASE("frees where no allocation begins are refused and reported") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(16);
   Pinned pinned(4);
@@ -195,7 +195,7 @@ TEST_CASE("frees of what is not there") {
   CHECK(simulation.faults("invalid-free") == 4);
 }
 
-TEST_CASE("page-locked memory that is freed under a copy") {
+TEST_CASE("freeing page-locked memory during a copy is an error") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(16);
   Pinned pinned(4);
@@ -205,7 +205,7 @@ TEST_CASE("page-locked memory that is freed under a copy") {
   CHECK(finish() == CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 
-TEST_CASE("page-locked memory that is freed after its copy") {
+TEST_CASE("page-locked memory can be freed after its copy") {
   const Simulation simulation;
   const CUdeviceptr memory = allocate(16);
   Pinned pinned(4);
@@ -215,7 +215,7 @@ TEST_CASE("page-locked memory that is freed after its copy") {
   CHECK(simulation.trace().empty());
 }
 
-TEST_CASE("what a kernel or copy does wrong stays with its context") {
+TEST_CASE("the error of a kernel or copy stays with its context") {
   const struct {
     const char* what;
     const char* kind;
@@ -240,12 +240,12 @@ TEST_CASE("what a kernel or copy does wrong stays with its context") {
          unsigned value = 1;
          CHECK(launch(load_kernel("store"), {&odd, &value}) == CUDA_SUCCESS);
        }},
-      {"reading what nobody wrote", "uninitialised", CUDA_ERROR_LAUNCH_FAILED,
+      {"reading unwritten memory", "uninitialised", CUDA_ERROR_LAUNCH_FAILED,
        [](CUdeviceptr memory) {
          CUdeviceptr fresh = allocate(16);
          CHECK(launch(load_kernel("copy_first"), {&memory, &fresh}) == CUDA_SUCCESS);
        }},
-      {"copying what nobody wrote", "uninitialised", CUDA_ERROR_LAUNCH_FAILED,
+      {"copying unwritten memory", "uninitialised", CUDA_ERROR_LAUNCH_FAILED,
        [](CUdeviceptr) {
          static unsigned host;
          CHECK(cuMemcpyDtoHAsync_v2(&host, allocate(4), 4, nullptr) == CUDA_SUCCESS);
@@ -266,12 +266,12 @@ TEST_CASE("what a kernel or copy does wrong stays with its context") {
     CHECK(cuMemcpyDtoHAsync_v2(&host, memory, 4, nullptr) == expected);
     CHECK(cuStreamQuery(stream) == expected);
     CHECK(finish() == expected);
-    // What takes something down does so nevertheless.
+    // Calls that destroy or free something still work, and return the error.
     CHECK(cuStreamDestroy_v2(stream) == expected);
     CHECK(cuEventDestroy_v2(event) == expected);
     CHECK(cuMemFree_v2(memory) == expected);
     CHECK(cuMemFree_v2(memory) == CUDA_ERROR_INVALID_VALUE);
-    // A new context is well.
+    // A new context has no error.
     CHECK(cuDevicePrimaryCtxRelease_v2(0) == CUDA_SUCCESS);
     CUcontext context = nullptr;
     CHECK(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
@@ -279,7 +279,7 @@ TEST_CASE("what a kernel or copy does wrong stays with its context") {
   }
 }
 
-TEST_CASE("what is left at a context's end is reported") {
+TEST_CASE("the end of a context reports leaks") {
   Simulation simulation;
   CUcontext context = nullptr;
   REQUIRE(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
@@ -301,7 +301,7 @@ TEST_CASE("what is left at a context's end is reported") {
   }
 }
 
-TEST_CASE("nothing is left, nothing is reported") {
+TEST_CASE("a context without leaks reports nothing") {
   Simulation simulation;
   CUmodule module = nullptr;
   CUfunction function = nullptr;

@@ -15,8 +15,8 @@ constexpr int kPlausibleRegisters = 32;
 
 constexpr const char* kUnloaded = "a graph launches a kernel whose module was unloaded";
 
-// The number N after `directive` in "directive N" or "directive sm_N", times 10 and with the digit
-// after a point added: 90 for "9.0" and, with `scale` 1, 75 for "sm_75". 0 if there is none.
+// The number N in "directive N" or "directive prefixN", 0 if there is none. With `decimal`, 10 * N
+// plus the first digit after the point: 90 for "9.0"; without it, 75 for "sm_75".
 int number_after(std::string_view ptx, std::string_view directive, std::string_view prefix,
                  bool decimal) {
   std::size_t at = ptx.find(directive);
@@ -88,7 +88,7 @@ void run_launch(Driver& driver, const ContextPtr& context, const FunctionState& 
   LaunchReport report;
   if (driver.options.execute) {
     const ExecutionOptions options{seed, driver.trace.enabled()};
-    const rmsnorm::FloatingPointScope mode;  // a GPU has its own, whatever thread waits for it
+    const rmsnorm::FloatingPointScope mode;  // the thread's floating-point modes must not matter
     report = context->with_memory([&](DeviceMemory& memory) {
       return execute(*function.kernel, launch, context->model, memory, options);
     });

@@ -24,7 +24,7 @@ std::string with(const std::string& from, const std::string& to) {
   return text.replace(at, from.size(), to);
 }
 
-TEST_CASE("which images load") {
+TEST_CASE("PTX and fatbins load, other images give their error") {
   const Simulation simulation;
   const struct {
     const char* what;
@@ -48,7 +48,7 @@ TEST_CASE("which images load") {
   }
 }
 
-TEST_CASE("the driver's version decides on the version of PTX") {
+TEST_CASE("the driver's version limits the version of PTX") {
   const struct {
     int driver;
     const char* newest;
@@ -75,7 +75,7 @@ TEST_CASE("a driver of CUDA 12 refuses machine code of CUDA 13") {
   CHECK(load(fixture("scale-none.fatbin")) == CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
 }
 
-TEST_CASE("functions of a module") {
+TEST_CASE("a module gives its functions and their attributes") {
   const Simulation simulation;
   CUmodule module = nullptr;
   REQUIRE(cuModuleLoadData(&module, kPtx) == CUDA_SUCCESS);
@@ -103,7 +103,7 @@ TEST_CASE("functions of a module") {
   CHECK(launch(function, {}) == CUDA_ERROR_INVALID_HANDLE);
 }
 
-TEST_CASE("parameters are copied by the call, each to its place") {
+TEST_CASE("a launch copies its parameters, each to its offset") {
   const Simulation simulation;
   CUdeviceptr out = allocate(32);
   unsigned char a = 0xfe;
@@ -117,7 +117,7 @@ TEST_CASE("parameters are copied by the call, each to its place") {
         std::vector<unsigned>{0xfe, 0, 0xfedc, 0, 0xfedcba98, 0, 0x76543210, 0xfedcba98});
 }
 
-TEST_CASE("impossible launches are refused by the call") {
+TEST_CASE("a launch call refuses sizes beyond the limits") {
   const Simulation simulation;
   const CUfunction add_one = load_kernel("add_one");
   const CUfunction staged = load_kernel("staged");
@@ -160,7 +160,7 @@ TEST_CASE("impossible launches are refused by the call") {
         CUDA_ERROR_NOT_SUPPORTED);
 }
 
-TEST_CASE("more dynamic shared memory has to be opted in to") {
+TEST_CASE("more dynamic shared memory requires the opt-in") {
   const struct {
     int major, minor, most;
   } cases[] = {{7, 5, 64 << 10}, {8, 0, 163 << 10}, {9, 0, 227 << 10}};
@@ -183,7 +183,7 @@ TEST_CASE("more dynamic shared memory has to be opted in to") {
   }
 }
 
-TEST_CASE("a module may be unloaded behind the last launch") {
+TEST_CASE("a module can be unloaded while its last launch is queued") {
   const Simulation simulation;
   CUmodule module = nullptr;
   CUfunction function = nullptr;
@@ -216,7 +216,7 @@ TEST_CASE("launches are traced") {
   }
 }
 
-TEST_CASE("launches that are dropped are checked, queued and traced") {
+TEST_CASE("dropped launches are still checked, queued and traced") {
   Options options = Simulation::quiet();
   options.execute = false;
   const Simulation simulation(options);

@@ -24,7 +24,7 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
           return CUDA_ERROR_INVALID_HANDLE;
         }
         driver.captures.forget(*state);
-        driver.scheduler.retire_stream(state->stream);  // which finishes what it has
+        driver.scheduler.retire_stream(state->stream);  // its queued work still runs
         return CUDA_SUCCESS;
       },
       IfFailed::kTakeDown);
@@ -63,7 +63,7 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
                         if (state.context == nullptr || awaited == nullptr)
                           return CUDA_ERROR_INVALID_HANDLE;
                         if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
-                        // The record that is the last one now counts, not one to come.
+                        // Wait for the record that is the last one now, not for a later one.
                         const EventRecord record = awaited->last();
                         if (record.captured || driver.captures.concern(state)) {
                           return driver.captures.wait_for(state, record.captured);
@@ -85,7 +85,7 @@ CUresult cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void* u
                           return *refused;
                         driver.scheduler.run_on_host(
                             state.stream, [context = state.context, stream, callback, user_data] {
-                              // It is called after an error, too, and told of it.
+                              // The callback runs even after an error, and receives it.
                               callback(stream, context->error(), user_data);
                             });
                         return CUDA_SUCCESS;

@@ -11,14 +11,14 @@ CUresult store(CUfunction function, CUdeviceptr to, unsigned value, CUstream str
   return launch(function, {&to, &value}, stream);
 }
 
-TEST_CASE("a kernel has not run before somebody waits for it") {
+TEST_CASE("a kernel does not run before somebody waits") {
   const Simulation simulation;
   const CUfunction function = load_kernel("store");
   const CUdeviceptr memory = device_copy({1});
   const CUstream stream = make_stream();
   unsigned got = 0;
   CHECK(store(function, memory, 2, stream) == CUDA_SUCCESS);
-  // On a stream of its own, and without waiting for the first: old data, for some seeds.
+  // The copy is queued after the kernel. Neither runs yet.
   CHECK(cuMemcpyDtoHAsync_v2(&got, memory, 4, stream) == CUDA_SUCCESS);
   CHECK(got == 0);
   CHECK(cuStreamQuery(stream) == CUDA_ERROR_NOT_READY);
@@ -27,7 +27,7 @@ TEST_CASE("a kernel has not run before somebody waits for it") {
   CHECK(got == 2);
 }
 
-// What a copy on one stream sees of a kernel on another, over many seeds.
+// The values, over many seeds, that a copy on one stream reads while a kernel writes on another.
 std::set<unsigned> seen(bool with_event) {
   std::set<unsigned> values;
   for (std::uint64_t seed = 0; seed < 30; ++seed) {
@@ -48,12 +48,12 @@ std::set<unsigned> seen(bool with_event) {
   return values;
 }
 
-TEST_CASE("a missing event between two streams shows") {
+TEST_CASE("a missing event between two streams shows in the results") {
   CHECK(seen(true) == std::set<unsigned>{2});
   CHECK(seen(false) == std::set<unsigned>{1, 2});
 }
 
-TEST_CASE("the legacy stream is in order with blocking streams, and not with others") {
+TEST_CASE("the legacy stream is ordered with blocking streams only") {
   for (const bool blocking : {true, false}) {
     CAPTURE(blocking);
     std::set<unsigned> values;
@@ -73,7 +73,7 @@ TEST_CASE("the legacy stream is in order with blocking streams, and not with oth
   }
 }
 
-TEST_CASE("events") {
+TEST_CASE("an event is ready once the work before its record has run") {
   const Simulation simulation;
   const CUstream stream = make_stream();
   const CUdeviceptr memory = allocate(16);
@@ -88,7 +88,7 @@ TEST_CASE("events") {
   while (cuEventQuery(event) == CUDA_ERROR_NOT_READY) std::this_thread::yield();
   CHECK(cuEventQuery(event) == CUDA_SUCCESS);
   CHECK(cuStreamQuery(stream) == CUDA_SUCCESS);
-  // Recorded again, it is not ready again; destroyed, those who wait for it go on.
+  // A stream that waits for the new record completes even if the event is destroyed.
   const CUstream other = make_stream();
   CHECK(cuEventRecord(event, stream) == CUDA_SUCCESS);
   CHECK(cuStreamWaitEvent(other, event, 0) == CUDA_SUCCESS);
@@ -97,7 +97,7 @@ TEST_CASE("events") {
   CHECK(cuEventRecord(event, stream) == CUDA_ERROR_INVALID_HANDLE);
 }
 
-TEST_CASE("elapsed time is zero, and asked for properly") {
+TEST_CASE("elapsed time is zero and requires recorded events with timing") {
   const Simulation simulation;
   const CUevent begin = make_event(CU_EVENT_DEFAULT);
   const CUevent end = make_event(CU_EVENT_DEFAULT);
@@ -115,7 +115,7 @@ TEST_CASE("elapsed time is zero, and asked for properly") {
   CHECK(time == 0);
 }
 
-TEST_CASE("a stream may be destroyed with work on it, which finishes") {
+TEST_CASE("the work of a destroyed stream still runs") {
   const Simulation simulation;
   const CUfunction function = load_kernel("store");
   const CUdeviceptr memory = device_copy({1});
@@ -127,7 +127,7 @@ TEST_CASE("a stream may be destroyed with work on it, which finishes") {
   CHECK(host_copy(memory, 1) == std::vector<unsigned>{2});
 }
 
-// Two devices, each with a context, a stream and 4 bytes that hold 1; the second context is
+// Two devices, each with a context, a stream and a word that holds 1. The second context is
 // current.
 struct TwoDevices {
   TwoDevices() {
@@ -149,7 +149,7 @@ struct TwoDevices {
   CUdeviceptr memory[2];
 };
 
-TEST_CASE("kernels and events keep to their device") {
+TEST_CASE("a stream refuses kernels and events of another device") {
   TwoDevices two;
   CHECK(two.contexts[0] != two.contexts[1]);
   for (int device = 0; device < 2; ++device) {
@@ -165,7 +165,7 @@ TEST_CASE("kernels and events keep to their device") {
   CHECK(cuEventRecord(event, two.streams[1]) == CUDA_SUCCESS);
 }
 
-TEST_CASE("each device has its own memory, and its own errors") {
+TEST_CASE("each device has its own memory and its own errors") {
   TwoDevices two;
   CHECK(store(two.functions[1], two.memory[1], 2, nullptr) == CUDA_SUCCESS);
   CHECK(host_copy(two.memory[1], 1) == std::vector<unsigned>{2});
@@ -175,7 +175,7 @@ TEST_CASE("each device has its own memory, and its own errors") {
   CHECK(host_copy(two.memory[0], 1) == std::vector<unsigned>{1});
 }
 
-TEST_CASE("a stream waits for the other device's event") {
+TEST_CASE("a stream waits for an event of another device") {
   TwoDevices two;
   two.use(0);
   bool called[2] = {};
@@ -191,10 +191,10 @@ TEST_CASE("a stream waits for the other device's event") {
   CHECK(called[1]);
 }
 
-TEST_CASE("one address space over all devices") {
+TEST_CASE("all devices share one address space") {
   TwoDevices two;
   REQUIRE(two.memory[0] != two.memory[1]);
-  SUBCASE("copies between devices") {
+  SUBCASE("a copy works between devices") {
     two.use(0);
     CHECK(store(two.functions[0], two.memory[0], 2, nullptr) == CUDA_SUCCESS);
     CHECK(finish() == CUDA_SUCCESS);
@@ -202,18 +202,18 @@ TEST_CASE("one address space over all devices") {
     CHECK(cuMemcpyDtoDAsync_v2(two.memory[1], two.memory[0], 4, nullptr) == CUDA_SUCCESS);
     CHECK(host_copy(two.memory[1], 1) == std::vector<unsigned>{2});
   }
-  SUBCASE("a kernel does not reach the other device's memory") {
+  SUBCASE("a kernel cannot access the other device's memory") {
     CHECK(store(two.functions[1], two.memory[0], 2, nullptr) == CUDA_SUCCESS);
     CHECK(finish() == CUDA_ERROR_ILLEGAL_ADDRESS);
     two.use(0);
     CHECK(finish() == CUDA_SUCCESS);
   }
-  SUBCASE("memory is freed from either context") {
+  SUBCASE("memory can be freed from either context") {
     CHECK(cuMemFree_v2(two.memory[0]) == CUDA_SUCCESS);
   }
 }
 
-TEST_CASE("several threads at once, with the driver's own among them") {
+TEST_CASE("several threads can use the driver at once, beside its own thread") {
   Options options = Simulation::devices(2);
   options.patience = std::chrono::microseconds(50);
   const Simulation simulation(options);

@@ -47,7 +47,7 @@ Simulation::Simulation(Options options) : directory_(std::make_shared<Directory>
   if (options.trace.empty()) options.trace = directory_->trace();
   Driver::restart(options);
   current_context() = nullptr;
-  if (cuInit(0) != CUDA_SUCCESS) return;  // a test of that
+  if (cuInit(0) != CUDA_SUCCESS) return;  // some tests expect this
   CUcontext context = nullptr;
   if (cuDevicePrimaryCtxRetain(&context, 0) != CUDA_SUCCESS) return;
   REQUIRE(cuCtxSetCurrent(context) == CUDA_SUCCESS);

@@ -1,4 +1,4 @@
-// What the tests of the driver share: a simulated machine for each test, and small kernels.
+// Support for tests of the driver: a new driver for each test, and small kernels.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -10,8 +10,8 @@
 
 namespace cudasim {
 
-// A driver as a process finds it that has just begun, with device 0's context current. Its thread
-// starts nothing of its own accord unless a test says so, so that a missing wait shows each time.
+// A driver as in a new process, with the context of device 0 current. By default the scheduler's
+// thread starts no work on its own, so that a missing wait always shows.
 class Simulation {
  public:
   explicit Simulation(Options options = quiet());
@@ -20,12 +20,12 @@ class Simulation {
   static Options devices(std::size_t count);
   static Options seeded(std::uint64_t seed);
 
-  // Ends the context. A test that does not is cleaned up after without a report of leaks.
+  // Ends the context and reports leaks. Without it, the next test discards the context silently.
   void release();
 
   // The lines of the trace so far.
   std::vector<std::string> trace() const;
-  // How many of them have all of these parts.
+  // The number of lines that contain all of these texts.
   int traced(const std::vector<std::string>& parts) const;
   int faults(const std::string& kind) const;
 
@@ -34,7 +34,7 @@ class Simulation {
   std::shared_ptr<Directory> directory_;
 };
 
-// Kernels, each with a text of its own:
+// PTX with these kernels:
 //   add_one(u32* x, u32 n)      x[i] += 1
 //   store(u32* x, u32 value)    x[0] = value
 //   copy_first(u32* y, u32* x)  y[0] = x[0]
@@ -45,11 +45,11 @@ extern const char* const kPtx;
 CUfunction load_kernel(const char* name);
 
 CUdeviceptr allocate(std::size_t bytes);
-// Device memory with these values; waits.
+// Allocates device memory with these values. Waits for the copy.
 CUdeviceptr device_copy(const std::vector<unsigned>& values);
 std::vector<unsigned> host_copy(CUdeviceptr address, std::size_t count);
 
-// One block of one thread, or of `threads`.
+// Launches one block.
 CUresult launch(CUfunction function, std::vector<void*> parameters, CUstream stream = nullptr,
                 unsigned threads = 1, unsigned shared_bytes = 0);
 
@@ -62,13 +62,13 @@ struct Pinned {
   void* data = nullptr;
 };
 
-// Waits for all work of the current context. Gives the context's error.
+// Waits for all work of the current context and returns its error.
 CUresult finish();
 
 CUstream make_stream(unsigned flags = CU_STREAM_NON_BLOCKING);
 CUevent make_event(unsigned flags = CU_EVENT_DISABLE_TIMING);
 
-// Makes what comes next on `to` come after all that is on `from`.
+// Makes later work on `to` wait for all work queued on `from`.
 void chain(CUstream from, CUstream to);
 
 }  // namespace cudasim

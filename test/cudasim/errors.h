@@ -1,5 +1,5 @@
-// What the driver calls its errors and attributes, and the names of the functions that are
-// simulated.
+// The driver's errors and attributes that driver_api.h lacks, error texts, and the names and
+// properties of the simulated functions.
 #pragma once
 
 #include <string_view>
@@ -8,9 +8,9 @@
 
 namespace cudasim {
 
-using namespace rmsnorm::cuda;  // the driver's names, as its callers know them
+using namespace rmsnorm::cuda;  // the driver's types and constants of driver_api.h
 
-// Errors that callers do not tell apart, so that driver_api.h does not list them.
+// Errors that the addon does not distinguish, so that driver_api.h does not list them.
 inline constexpr CUresult CUDA_ERROR_NOT_INITIALIZED{3};
 inline constexpr CUresult CUDA_ERROR_DEINITIALIZED{4};
 inline constexpr CUresult CUDA_ERROR_INVALID_DEVICE{101};
@@ -42,7 +42,7 @@ inline constexpr CUresult CUDA_ERROR_CAPTURED_EVENT{907};
 inline constexpr CUresult CUDA_ERROR_EXTERNAL_DEVICE{911};
 inline constexpr CUresult CUDA_ERROR_UNKNOWN{999};
 
-// What else programs ask of the driver, which driver_api.h does not list either.
+// Other constants that driver_api.h does not list.
 inline constexpr CUdevice_attribute CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK{1};
 inline constexpr CUdevice_attribute CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X{5};
 inline constexpr CUfunction_attribute CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK{0};
@@ -63,11 +63,11 @@ struct ErrorText {
   const char* text;
 };
 
-// Null if there is no such error.
+// Null: no such error.
 const ErrorText* find_error(CUresult code);
 const ErrorText* find_error(std::string_view name);
 
-// Which function, as an index that counts from 0 in the order of driver_api.h.
+// The driver functions, numbered from 0 in the order of driver_api.h.
 enum class Call {
 #define CUDASIM_CALL(name, parameters) name,
   RMSNORM_DRIVER_FUNCTIONS(CUDASIM_CALL)
@@ -82,11 +82,12 @@ inline constexpr const char* kCallNames[] = {
 
 bool is_driver_function(std::string_view name);
 
-// Not what gives something back or ends it, and what has to come before that: where such a call
-// fails, its caller can do no better than to leak.
+// Whether "*" in CUDASIM_FAIL counts the function. False for functions that release or end
+// something, and for functions that must be called before those: if one fails, the caller can only
+// leak.
 bool may_fail(Call call);
 
-// Whether a capture that is not relaxed forbids it: it may wait for other work.
+// Whether a capture that is not relaxed forbids the call, because it may wait for other work.
 bool is_unsafe_beside_captures(Call call);
 
 }  // namespace cudasim

@@ -1,4 +1,4 @@
-// A launch: its limits, its blocks in a random order, its report.
+// Executes a launch: checks its limits, runs its blocks in random order, makes its report.
 #include <cstdio>
 
 #include "block.h"
@@ -10,8 +10,8 @@
 namespace cudasim {
 namespace {
 
-// A random order of 0 … count - 1 that takes no memory: a bijection on the numbers below the next
-// power of two, repeated where it leads out of the range.
+// A random permutation of 0 … count - 1 that takes no memory. It is a bijection on the numbers
+// below the next power of two, repeated while the result is outside the range.
 class Shuffled {
  public:
   Shuffled(u64 count, u64 seed) : count_(count), bits_(std::bit_width(count - 1)), seed_(seed) {}
@@ -71,8 +71,8 @@ void check_block(const Kernel& kernel, const Launch& launch) {
   }
 }
 
-// Dynamic memory comes behind the static one. Together they may exceed the default only where the
-// kernel opted in to as much dynamic memory.
+// Returns the bytes of shared memory per block: dynamic memory follows static memory. They may
+// exceed the default only if the kernel opted in.
 std::size_t check_shared(const Kernel& kernel, const Launch& launch, const DeviceModel& device) {
   const std::size_t dynamic = launch.dynamic_shared_bytes;
   const std::size_t fixed = kernel.info.static_shared_bytes;

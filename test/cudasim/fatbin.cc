@@ -13,8 +13,8 @@
 namespace cudasim {
 namespace {
 
-// No documentation describes the format. The layout was read off files made by nvcc 13.0 with each
-// --compress-mode, and test/cudasim/fatbin_test.cc holds what nvcc makes against it:
+// No documentation describes the format. The layout was derived from files that nvcc 13.0 made with
+// each --compress-mode, and test/cudasim/fatbin_test.cc checks it against such files:
 //   header  u32 magic, u16 version, u16 bytes of this header, u64 bytes of all entries
 //   entry   u16 kind, u16 version, u32 bytes of this header, u64 bytes of the padded payload,
 //           @16 u32 compressed bytes (0: not compressed), @24 u16 minor, u16 major of the PTX or
@@ -25,13 +25,13 @@ constexpr std::size_t kEntryBytes = 64;
 constexpr std::uint16_t kPtx = 1;
 constexpr std::uint16_t kElf = 2;
 constexpr std::uint64_t kZstd = 0x8000;  // "default", "size" and "balance"; "speed" is 0x2000, LZ4
-constexpr std::uint64_t kSpecific = 0x100000;  // for compute_90a and the like: that GPU alone
+constexpr std::uint64_t kSpecific = 0x100000;  // code for one GPU only, such as compute_90a
 
-// The CUDA of the drivers that read machine code of nvcc 13, and zstd.
+// The oldest CUDA versions whose drivers read machine code of nvcc 13, and zstd.
 constexpr int kOldestForCode = 13000;
 constexpr int kOldestForZstd = 12040;
 
-// A damaged length must not take all memory there is.
+// A limit, so that a damaged length cannot exhaust memory.
 constexpr std::uint64_t kMaxBytes = std::uint64_t{256} << 20;
 
 struct Entry {
@@ -100,7 +100,7 @@ std::vector<Entry> parse_fatbin(Bytes image) {
 }
 
 std::string text_of(Bytes bytes) {
-  const auto end = std::find(bytes.begin(), bytes.end(), 0);  // what follows is padding
+  const auto end = std::find(bytes.begin(), bytes.end(), 0);  // padding follows
   return std::string(bytes.begin(), end);
 }
 
@@ -115,7 +115,7 @@ std::string decompress(const Entry& entry) {
   return text_of(text);
 }
 
-// A driver takes a text for PTX if it can be one; what is wrong with it, its compiler says.
+// A driver treats any text as PTX and leaves errors in it to its compiler.
 bool may_be_text(Bytes image) {
   return !image.empty() && std::all_of(image.begin(), image.end(), [](unsigned char c) {
     return c >= ' ' || c == '\n' || c == '\t' || c == '\r';
@@ -129,7 +129,7 @@ bool is_elf(Bytes image) {
                                           4) == 0;
 }
 
-// The process's own memory as a file: reading what is not mapped is an error instead of a signal.
+// The process's own memory as a file: reading unmapped memory gives an error, not a signal.
 class OwnMemory {
  public:
   OwnMemory() : file_(open("/proc/self/mem", O_RDONLY | O_CLOEXEC)) {}
@@ -139,7 +139,7 @@ class OwnMemory {
   OwnMemory(const OwnMemory&) = delete;
   OwnMemory& operator=(const OwnMemory&) = delete;
 
-  // As many of the bytes as there are.
+  // Reads up to `bytes`, as far as the memory is mapped. Returns how many.
   std::size_t read(std::uintptr_t address, unsigned char* to, std::size_t bytes) const {
     std::size_t done = 0;
     while (done < bytes) {
@@ -173,7 +173,7 @@ std::vector<unsigned char> copy_image(const void* image) {
   bytes.clear();
   while (bytes.size() < kMaxBytes) {
     const std::size_t before = bytes.size();
-    // Up to the end of a page, so that a text at the end of the mapped memory is read.
+    // Read up to the end of a page, so that a text at the end of mapped memory is read whole.
     const std::size_t chunk = kChunk - (address + before) % kChunk;
     bytes.resize(before + chunk);
     bytes.resize(before + memory.read(address + before, bytes.data() + before, chunk));

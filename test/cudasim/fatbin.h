@@ -1,4 +1,5 @@
-// The container that nvcc puts code for several GPUs in, and which of its PTX a driver would take.
+// Reads fatbins, nvcc's container of code for several GPUs, and selects the PTX that a driver
+// would.
 #pragma once
 
 #include <cstddef>
@@ -21,15 +22,15 @@ class ImageError : public std::runtime_error {
 
 using Bytes = std::span<const unsigned char>;
 
-// The image at an address that came without a length: a fatbin by the length in its header, else a
-// text up to its NUL. What the header of a damaged image claims may not be there: the memory is
-// read in a way that can fail, and the copy ends where the memory does.
+// Copies the image at an address that has no length: a fatbin by the length in its header, a text
+// up to its NUL. The length in a damaged header may exceed the mapped memory; the copy then ends
+// where the mapped memory ends.
 std::vector<unsigned char> copy_image(const void* image);
 
-// The PTX in an image (a fatbin, or PTX itself) for a GPU of this compute capability, such as 75:
-// the highest there is up to it. Machine code is passed over. A driver older than CUDA 13, from
-// which all machine code is taken to be, refuses code for its GPU; one older than 12.4 refuses
-// what zstd has compressed. Throws ImageError.
+// Selects the PTX for a GPU from an image (a fatbin, or PTX itself): the highest compute capability
+// up to `capability`, such as 75. Machine code is skipped. All machine code is assumed to be of
+// CUDA 13: an older driver refuses code for its GPU. A driver older than 12.4 refuses zstd. Throws
+// ImageError.
 std::string select_ptx(Bytes image, int capability, int driver_version = 13000);
 
 }  // namespace cudasim

@@ -18,9 +18,10 @@ namespace {
 
 using Image = std::vector<unsigned char>;
 
-// scale-MODE.fatbin is nvcc 13.0's --compress-mode=MODE for compute_75, 80 and 90; scale-mixed
-// (size) has compute_75 and sm_80, scale-sass sm_80 alone, of
+// nvcc 13.0 made the fixtures from
 //   extern "C" __global__ void scale(float* x, float factor) { x[threadIdx.x] *= factor; }
+// scale-MODE.fatbin has compute_75, 80 and 90, with --compress-mode=MODE. scale-mixed (mode size)
+// has compute_75 and sm_80; scale-sass has only sm_80.
 Image fixture(const std::string& name) {
   std::ifstream file(CUDASIM_FIXTURES "/" + name, std::ios::binary);
   REQUIRE(file.good());
@@ -40,8 +41,8 @@ struct EntryPlan {
   std::uint64_t more_flags = 0;
 };
 
-// A zstd frame (RFC 8878) of one raw block: magic, descriptor (one segment, a length of one byte),
-// length, and the block's header: the last one, raw, 21 bits of length.
+// A zstd frame (RFC 8878) with one raw block: magic, descriptor (single segment, one byte of
+// length), length, block header (last block, raw, 21 bits of length).
 Image zstd_frame(const std::string& text) {
   REQUIRE(text.size() < 256);
   const auto bytes = static_cast<unsigned char>(text.size());
@@ -78,7 +79,7 @@ Image make_fatbin(const std::vector<EntryPlan>& plans) {
   return image;
 }
 
-// What select_ptx gives, or what it refuses with.
+// The PTX that select_ptx returns, or the kind of its error.
 std::string outcome(const Image& image, int capability, int driver_version = 13000) {
   try {
     return select_ptx(image, capability, driver_version);
@@ -92,7 +93,7 @@ std::string target_of(const std::string& ptx) {
   return at == std::string::npos ? ptx : ptx.substr(at + 8, ptx.find('\n', at) - at - 8);
 }
 
-TEST_CASE("the highest PTX up to the GPU's compute capability is taken") {
+TEST_CASE("select_ptx takes the highest PTX up to the GPU's compute capability") {
   const Image image = make_fatbin({{80, "eighty", true},
                                    {75, "seventy-five"},
                                    {75,
@@ -116,14 +117,14 @@ TEST_CASE("the highest PTX up to the GPU's compute capability is taken") {
   }
 }
 
-TEST_CASE("images that are no fatbin, or have nothing to take") {
+TEST_CASE("select_ptx takes bare PTX and PTX for exactly this GPU, and refuses other images") {
   const struct {
     const char* what;
     Image image;
     const char* expected;
   } cases[] = {
       {"PTX", {'.', 'v', '\n'}, ".v\n"},
-      {"nothing", {}, "invalid"},
+      {"an empty image", {}, "invalid"},
       {"binary", {1, 2, 3}, "invalid"},
       {"a cubin", {0x7f, 'E', 'L', 'F', 2}, "no binary"},
       {"no entries", make_fatbin({}), "no binary"},
@@ -134,10 +135,10 @@ TEST_CASE("images that are no fatbin, or have nothing to take") {
                      false, 2}}),
        "no binary"},
       {"another kind of entry", make_fatbin({{80, "text", false, 3}}), "invalid"},
-      {"PTX that is no text", make_fatbin({{80, "\x01\x02"}}), "invalid"},
+      {"PTX that is not text", make_fatbin({{80, "\x01\x02"}}), "invalid"},
       {"PTX without text", make_fatbin({{80, ""}}), "invalid"},
-      {"for one GPU alone", make_fatbin({{90, "90a", false, 1, 0x100000}}), "90a"},
-      {"for another GPU alone", make_fatbin({{80, "80a", false, 1, 0x100000}}), "no binary"},
+      {"for this GPU only", make_fatbin({{90, "90a", false, 1, 0x100000}}), "90a"},
+      {"for another GPU only", make_fatbin({{80, "80a", false, 1, 0x100000}}), "no binary"},
   };
   for (const auto& [what, image, expected] : cases) {
     CAPTURE(what);
@@ -145,7 +146,7 @@ TEST_CASE("images that are no fatbin, or have nothing to take") {
   }
 }
 
-TEST_CASE("what nvcc 13.0 makes") {
+TEST_CASE("select_ptx reads the fatbins of nvcc 13.0") {
   const struct {
     const char* file;
     int capability;
@@ -167,13 +168,13 @@ TEST_CASE("what nvcc 13.0 makes") {
   CHECK(plain.find(".entry scale(") != std::string::npos);
 }
 
-TEST_CASE("drivers older than the compiler") {
+TEST_CASE("a driver older than the compiler refuses machine code and zstd") {
   const struct {
     const char* file;
     int capability, driver_version;
     const char* expected;
   } cases[] = {
-      // Machine code for the GPU is refused, other code is passed over.
+      // Machine code for the GPU is refused, other machine code is skipped.
       {"scale-sass.fatbin", 80, 12090, "invalid"},   {"scale-sass.fatbin", 89, 12090, "invalid"},
       {"scale-sass.fatbin", 90, 12090, "no binary"}, {"scale-sass.fatbin", 75, 12090, "no binary"},
       {"scale-sass.fatbin", 80, 13000, "no binary"}, {"scale-mixed.fatbin", 80, 12090, "invalid"},
@@ -191,11 +192,11 @@ TEST_CASE("drivers older than the compiler") {
   CHECK(outcome(cubin, 90, 12090) == "invalid");
 }
 
-// Whatever is done to an image, it is refused, or PTX is found in it; sanitizers watch.
+// A damaged image must either be refused or give PTX. Sanitizers check the memory accesses.
 constexpr const char* kToDamage[] = {"scale-none.fatbin", "scale-size.fatbin",
                                      "scale-mixed.fatbin"};
 
-TEST_CASE("images that are cut off") {
+TEST_CASE("truncated images are refused") {
   for (const char* file : kToDamage) {
     CAPTURE(file);
     const Image whole = fixture(file);
@@ -203,13 +204,13 @@ TEST_CASE("images that are cut off") {
       Image cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(bytes));
       CHECK(outcome(cut, 90) == "invalid");
       if (bytes < 16) continue;
-      put<std::uint64_t>(cut, 8, bytes - 16);  // and the header agrees
+      put<std::uint64_t>(cut, 8, bytes - 16);  // with a length in the header that agrees
       outcome(cut, 90);
     }
   }
 }
 
-TEST_CASE("images with one wrong bit") {
+TEST_CASE("images with one wrong bit do no harm") {
   for (const char* file : kToDamage) {
     Image image = fixture(file);
     for (std::size_t bit = 0; bit < 8 * image.size(); ++bit) {
@@ -221,14 +222,14 @@ TEST_CASE("images with one wrong bit") {
   }
 }
 
-TEST_CASE("images with several wrong bytes") {
+TEST_CASE("images with several wrong bytes do no harm") {
   std::mt19937 random(1);
   for (const char* file : kToDamage) {
     const Image whole = fixture(file);
     for (int round = 0; round < 5000; ++round) {
       Image image = whole;
       for (unsigned i = random() % 8 + 1; i > 0; --i) {
-        // Mostly in the first headers, where it hurts.
+        // Half of the bytes hit the first headers, where damage has most effect.
         const std::size_t range = random() % 2 == 0 ? image.size() : 96;
         image[random() % range] = static_cast<unsigned char>(random());
       }
@@ -237,13 +238,13 @@ TEST_CASE("images with several wrong bytes") {
   }
 }
 
-TEST_CASE("a damaged length that asks for all memory there is") {
+TEST_CASE("a damaged length that exceeds all memory is refused") {
   Image image = make_fatbin({{80, "text", true}});
   put<std::uint64_t>(image, 16 + 56, std::uint64_t{1} << 40);
   CHECK(outcome(image, 80) == "invalid");
 }
 
-// Two pages, of which the second is not mapped.
+// Two pages; the second one is not mapped.
 class PageEnd {
  public:
   PageEnd()
@@ -252,7 +253,7 @@ class PageEnd {
     munmap(static_cast<char*>(pages_) + 4096, 4096);
   }
   ~PageEnd() { munmap(pages_, 4096); }
-  // The bytes so that they end where the memory does.
+  // Copies the bytes so that they end where the mapped memory ends.
   const void* place(const Image& bytes) {
     char* at = static_cast<char*>(pages_) + 4096 - bytes.size();
     std::memcpy(at, bytes.data(), bytes.size());
@@ -263,24 +264,26 @@ class PageEnd {
   void* pages_;
 };
 
-TEST_CASE("an image comes without a length") {
+TEST_CASE("copy_image finds the length of an image") {
   PageEnd memory;
   const Image whole = fixture("scale-size.fatbin");
-  SUBCASE("a fatbin has its own") { CHECK(copy_image(memory.place(whole)) == whole); }
-  SUBCASE("what a fatbin claims to have may not be there") {
+  SUBCASE("a fatbin ends where its header says") {
+    CHECK(copy_image(memory.place(whole)) == whole);
+  }
+  SUBCASE("a fatbin shorter than its header says is refused") {
     Image claims = whole;
     put<std::uint64_t>(claims, 8, 1 << 20);
     CHECK(outcome(copy_image(memory.place(claims)), 90) == "invalid");
   }
-  SUBCASE("a text ends with a NUL") {
+  SUBCASE("a text ends at its NUL") {
     const Image text{'.', 'v', 0};
     CHECK(copy_image(memory.place(text)) == Image{'.', 'v'});
   }
-  SUBCASE("a text that does not end") {
+  SUBCASE("a text without a NUL is refused") {
     const void* image = memory.place({'.', 'v'});
     CHECK_THROWS_AS(copy_image(image), ImageError);
   }
-  SUBCASE("less than a header") {
+  SUBCASE("a part of a header is refused") {
     const void* image = memory.place(Image(whole.begin(), whole.begin() + 8));
     CHECK_THROWS_AS(select_ptx(copy_image(image), 90), ImageError);
   }

@@ -6,7 +6,7 @@
 namespace cudasim {
 namespace {
 
-// Of two numbers; one that is not a number loses, -0 is less than +0.
+// Minimum and maximum. A number wins over NaN; -0 is less than +0.
 template <class T>
 T lesser(T a, T b) {
   const T ordered = a < b || (a == b && std::signbit(a)) ? a : b;
@@ -39,7 +39,7 @@ void add_without_sat(OperationTable& table, const std::string& name, F) {
 
 void add_single(OperationTable& table) {
   using f32 = float;
-  // Without .rn ptxas may contract: still one rounding each here.
+  // Without .rn, ptxas may contract mul and add to fma. Here each instruction rounds.
   for (const char* rounding : {"", ".rn"}) {
     const std::string r = rounding;
     add_with_modifiers<f32, f32>(table, "add" + r, [](f32 a, f32 b) { return a + b; });
@@ -65,7 +65,7 @@ void add_single(OperationTable& table) {
             lanewise<f32, f32, f32, s32>([](f32 a, f32 b, s32 c) { return c >= 0 ? a : b; }));
 }
 
-// f32x2: two numbers in a register of 64 bits, since compute capability 10.0.
+// f32x2: two floats in a 64-bit register, since compute capability 10.0.
 template <class... S, class F>
 void add_pairs(OperationTable& table, const std::string& name, F) {
   table.add(name + ".f32x2", lanewise<Pair<float>, S...>([](S... in) {

@@ -1,4 +1,4 @@
-// Arithmetic on floats against known values: ties, subnormals, infinities, what is not a number.
+// Tests float arithmetic against known values: ties, subnormals, infinities, NaN.
 #include <cmath>
 
 #include "kernel_test_support.h"
@@ -10,7 +10,7 @@ namespace {
 constexpr u64 kInf = kInfinity32, kNan = kNan32, kNegative = 0x80000000, kLeast = 1;
 constexpr u64 kOtherNan = 0xffc00001;
 
-TEST_CASE("f32 is rounded once, to nearest even, subnormals kept") {
+TEST_CASE("f32 arithmetic rounds once and keeps subnormals") {
   check_rows({
       {"add.f32", {f(1), f(2)}, f(3)},
       {"add.rn.f32", {f(1), f(0x1p-24f)}, f(1)},  // a tie, to even
@@ -27,7 +27,7 @@ TEST_CASE("f32 is rounded once, to nearest even, subnormals kept") {
       {"sub.rn.f32", {f(1), f(1)}, 0},
       {"sub.f32", {f(1), f(0x1p-25f)}, f(1)},
       {"mul.rn.f32", {f(0x1p-100f), f(0x1p-49f)}, kLeast},
-      {"mul.rn.f32", {f(0x1p-100f), f(0x1p-50f)}, 0},  // half of the least: a tie, to even
+      {"mul.rn.f32", {f(0x1p-100f), f(0x1p-50f)}, 0},  // half of the least number: a tie, to even
       {"mul.rn.f32", {kInf, f(0)}, kNan},
       {"mul.f32", {f(-3), f(5)}, f(-15)},
       {"mul.rz.f32", {f(0x1.fffffep0f), f(0x1.fffffep0f)}, f(0x1.fffffcp1f)},
@@ -47,7 +47,7 @@ TEST_CASE("f32 is rounded once, to nearest even, subnormals kept") {
   });
 }
 
-TEST_CASE("f32 division and roots are rounded correctly") {
+TEST_CASE("f32 division and square root are rounded correctly") {
   check_rows({
       {"div.rn.f32", {f(1), f(3)}, f(0x1.555556p-2f)},
       {"div.rn.f32", {f(1), f(0)}, kInf},
@@ -67,7 +67,7 @@ TEST_CASE("f32 division and roots are rounded correctly") {
   });
 }
 
-TEST_CASE("f32 minimum, maximum and signs") {
+TEST_CASE("f32 minimum, maximum and sign operations handle NaN and signed zeros") {
   check_rows({
       {"min.f32", {f(0), kNegative}, kNegative},
       {"max.f32", {kNegative, f(0)}, 0},
@@ -79,12 +79,12 @@ TEST_CASE("f32 minimum, maximum and signs") {
       {"min.NaN.f32", {f(1), f(2)}, f(1)},
       {"neg.f32", {f(0)}, kNegative},
       {"abs.f32", {f(-3)}, f(3)},
-      {"copysign.f32", {f(-1), f(3)}, f(-3)},  // the sign of the first
+      {"copysign.f32", {f(-1), f(3)}, f(-3)},  // the sign of the first operand
       {"slct.f32.s32", {f(1), f(2), 0x80000000}, f(2)},
   });
 }
 
-TEST_CASE("f32 comparisons: ordered ones are false where there is no number, the others true") {
+TEST_CASE("f32 comparisons: with NaN, ordered ones are false and unordered ones true") {
   for (const char* name : {"eq", "ne", "lt", "le", "gt", "ge"}) {
     CAPTURE(name);
     CHECK(evaluate(std::string("setp.") + name + ".f32", {kOtherNan, f(1)}) == 0);
@@ -110,7 +110,7 @@ TEST_CASE("f32 comparisons: ordered ones are false where there is no number, the
   });
 }
 
-TEST_CASE("f64") {
+TEST_CASE("f64 arithmetic is rounded correctly") {
   check_rows({
       {"add.rn.f64", {d(1), d(0x1p-53)}, d(1)},
       {"add.f64", {d(0x1p-1074), d(0x1p-1074)}, 2},
@@ -129,24 +129,24 @@ TEST_CASE("f64") {
   });
 }
 
-TEST_CASE("f16 and bf16, alone and in pairs") {
+TEST_CASE("f16 and bf16 arithmetic rounds once, single and in pairs") {
   constexpr u64 kHalfInf = 0x7c00, kBrainInf = 0x7f80;
   check_rows({
       {"add.f16", {0x3c00, 0x3c00}, 0x4000},
       {"add.rn.f16", {0x3c00, 0x1000}, 0x3c00},  // 1 + 2^-11: a tie, to even
       {"add.f16", {0x3c01, 0x1000}, 0x3c02},
-      {"add.f16", {0x7bff, 0x4c00}, kHalfInf},  // 65504 + 16: from there on infinity
+      {"add.f16", {0x7bff, 0x4c00}, kHalfInf},  // 65504 + 16: the least sum that gives infinity
       {"add.f16", {0x7bff, 0x4bff}, 0x7bff},
       {"sub.f16", {0x0001, 0x0002}, 0x8001},
-      {"mul.f16", {0x0001, 0x3800}, 0},  // half of the least: a tie, to even
+      {"mul.f16", {0x0001, 0x3800}, 0},  // half of the least number: a tie, to even
       {"mul.f16", {0x0003, 0x3800}, 2},
       {"mul.f16", {kHalfInf, 0}, kNan16},
       {"fma.rn.f16",
        {0x3c01, 0x3c01, 0xbc02},
-       0x0010},  // 2^-20, where the product alone is rounded
+       0x0010},  // 2^-20; 0 if the product were rounded first
       {"fma.rn.f16", {0x7800, 0x4000, 0xfbff}, 0x5000},  // 65536 - 65504
       {"fma.rn.f16", {0x3c00, 0x3c00, 0x0001}, 0x3c00},
-      // Rounded to float32 on the way these would become ties, and go up.
+      // With an intermediate rounding to float32, these would become ties and round up.
       {"fma.rn.f16", {0x2801, 0x23fe, 0x3c01}, 0x3c01},   // 2^-11 (1 - 2^-20) + 1 + 2^-10
       {"fma.rn.bf16", {0x40e0, 0x3e14, 0xb080}, 0x3f81},  // 259 / 256 - 2^-30
       {"min.f16", {0x8000, 0}, 0x8000},
@@ -175,7 +175,7 @@ TEST_CASE("f16 and bf16, alone and in pairs") {
   });
 }
 
-TEST_CASE("approximations are within their error, and differ from seed to seed") {
+TEST_CASE("approximate operations stay within their error and depend on the seed") {
   struct Approximation {
     const char* mnemonic;
     double (*exact)(double);
@@ -213,7 +213,7 @@ TEST_CASE("approximations are within their error, and differ from seed to seed")
   });
 }
 
-TEST_CASE("pairs of f32 are rounded one by one") {
+TEST_CASE("f32x2 arithmetic rounds each half on its own") {
   const auto two = [](float low, float high) { return f(high) << 32 | f(low); };
   check_rows({
       {"add.rn.f32x2", {two(1, 0x1p-30f), two(0x1p-30f, 1)}, two(1, 1)},

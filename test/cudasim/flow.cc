@@ -5,8 +5,8 @@
 namespace cudasim {
 namespace {
 
-// Strongly connected components, one inside the other: a component with a cycle is a loop; without
-// its head it falls apart into the components inside.
+// Finds nested strongly connected components. A component with a cycle is a loop. Without the head,
+// the rest of the loop splits into the components inside it.
 class Orderer {
  public:
   explicit Orderer(const std::vector<std::vector<int>>& successors)
@@ -19,7 +19,7 @@ class Orderer {
   FlowOrder run() {
     std::vector<int> all;
     for (std::size_t b = 0; b < successors_.size(); ++b) all.push_back(static_cast<int>(b));
-    // From the entry alone: what it does not reach stays out.
+    // Only the entry is a root: unreachable blocks are left out.
     for (const int block : all) region_[at(block)] = 0;
     order({0}, 0);
     return std::move(result_);
@@ -28,9 +28,9 @@ class Orderer {
  private:
   static std::size_t at(int block) { return static_cast<std::size_t>(block); }
 
-  // The blocks of `region` that `roots` reach, in the order of the header's first rule.
+  // Appends the blocks of `region` that `roots` reach, in the order of the first rule in flow.h.
   void order(const std::vector<int>& roots, int region) {
-    std::vector<std::vector<int>> components;  // last first
+    std::vector<std::vector<int>> components;  // in reverse order
     for (const int root : roots) {
       if (region_[at(root)] == region) connect(root, region, components);
     }
@@ -39,7 +39,7 @@ class Orderer {
     }
   }
 
-  // Tarjan's algorithm. Blocks of components found get a region of their own.
+  // Tarjan's algorithm. emit() gives the blocks of each component a region of their own.
   void connect(int block, int region, std::vector<std::vector<int>>& components) {
     index_[at(block)] = low_[at(block)] = ++counter_;
     stack_.push_back(block);
@@ -61,7 +61,7 @@ class Orderer {
       on_stack_[at(member)] = false;
       component.push_back(member);
     }
-    std::reverse(component.begin(), component.end());  // the first one visited is the head
+    std::reverse(component.begin(), component.end());  // the head was visited first
     components.push_back(std::move(component));
   }
 
@@ -77,7 +77,7 @@ class Orderer {
         result_.back_edges.push_back({block, head});
       }
     }
-    region_[at(head)] = -1;  // done with
+    region_[at(head)] = -1;  // never visited again
     result_.steps.push_back({head, false});
     if (!loop) return;
     order({component.begin() + 1, component.end()}, region);
@@ -85,7 +85,7 @@ class Orderer {
   }
 
   const std::vector<std::vector<int>>& successors_;
-  std::vector<int> region_;  // which call of order() a block is for
+  std::vector<int> region_;  // for each block, the call of order() that handles it
   std::vector<int> index_, low_;
   std::vector<bool> on_stack_;
   std::vector<int> stack_;

@@ -1,13 +1,13 @@
-// The order in which the lanes of a warp pass through a kernel's basic blocks.
+// Orders the basic blocks of a kernel, and with them the lanes of a warp.
 //
-// Lanes that parted at a branch must meet again as early as they would on a GPU, or a barrier or
-// shuffle behind the branch would be seen by some of them only. The interpreter always runs the
-// lanes with the lowest index of instruction, so that an order of the blocks decides it all:
-//   - An edge leads to a later block, unless it goes back to the head of a loop. So when a block
-//     runs, every lane that can still reach it on forward edges is there.
-//   - The blocks of a loop are consecutive, so that lanes that left it wait for those in it. Behind
-//     them stands the loop's latch, a jump to the head that all edges back lead to: lanes that are
-//     done with a round wait there for those that are not.
+// Lanes that diverge at a branch must reconverge as early as on a GPU. Otherwise only some of them
+// would take part in a barrier or shuffle after the branch. The interpreter always runs the lanes
+// with the lowest instruction index, so the order of the blocks decides where lanes reconverge:
+//   - An edge leads to a later block, unless it is a back edge to the head of a loop. When a block
+//     runs, every lane that can still reach it on forward edges has arrived.
+//   - The blocks of a loop are consecutive, so that lanes that left the loop wait for lanes in it.
+//     The loop's latch follows them: a jump to the head, to which all back edges lead. Lanes that
+//     have finished an iteration wait at the latch for the others.
 #pragma once
 
 #include <vector>
@@ -24,11 +24,11 @@ struct FlowEdge {
 };
 
 struct FlowOrder {
-  std::vector<FlowStep> steps;       // blocks that can be reached, and latches
-  std::vector<FlowEdge> back_edges;  // to lead to the latch of `to`
+  std::vector<FlowStep> steps;       // reachable blocks, and latches
+  std::vector<FlowEdge> back_edges;  // each must jump to the latch of `to`
 };
 
-// Of a graph of blocks, entered at block 0.
+// Orders the blocks of a flow graph. Block 0 is the entry.
 FlowOrder order_blocks(const std::vector<std::vector<int>>& successors);
 
 }  // namespace cudasim

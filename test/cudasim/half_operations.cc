@@ -1,5 +1,5 @@
-// Arithmetic on f16 and bf16, alone and in pairs. A sum or product of two 16-bit numbers rounded to
-// float32 and then to 16 bits has the bits of one rounding: 24 >= 2 * 11 + 2.
+// Arithmetic on f16 and bf16, single and in pairs. A sum or product of two 16-bit numbers that is
+// rounded to float32 and then to 16 bits has the bits of one rounding: 24 >= 2 * 11 + 2.
 #include <cmath>
 
 #include "lanewise.h"
@@ -38,7 +38,7 @@ T extreme_nan(T a, T b) {
   return is_nan(a) || is_nan(b) ? T{kNan16} : extreme<T, Most>(a, b);
 }
 
-// A function of one format, over single values and over pairs.
+// Adds a function of one format for single values and for pairs.
 template <class T, class F, class... S>
 void add_both(OperationTable& table, const std::string& name, const std::string& type, F) {
   table.add(name + "." + type, lanewise<T, S...>([](S... in) { return F{}(in...); }));

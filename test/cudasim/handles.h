@@ -1,5 +1,5 @@
-// Handles are numbers that were given out, never addresses: one that is stale or made up is found
-// out instead of being followed.
+// A table of handles. Handles are numbers, never addresses, so that a stale or invalid handle is
+// detected instead of dereferenced.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ class Handles {
  public:
   using Pointer = std::shared_ptr<Object>;
 
-  // `kind` tells the handles of one table from those of another.
+  // `kind` distinguishes the handles of this table from those of others.
   explicit Handles(std::uintptr_t kind) : next_(kind << 40) {}
 
   Handle add(Pointer object) {
@@ -26,14 +26,14 @@ class Handles {
     return handle;
   }
 
-  // Null if it stands for nothing.
+  // Null: the handle is invalid.
   Pointer find(Handle handle) const {
     const std::lock_guard lock(mutex_);
     const auto found = objects_.find(handle);
     return found == objects_.end() ? nullptr : found->second;
   }
 
-  // The same, and it stands for nothing from now on.
+  // Like find(), and makes the handle invalid.
   Pointer take(Handle handle) {
     const std::lock_guard lock(mutex_);
     const auto found = objects_.find(handle);

@@ -1,4 +1,4 @@
-// Arithmetic on integers.
+// Integer arithmetic.
 #include "lanewise.h"
 
 namespace cudasim {
@@ -9,7 +9,7 @@ __extension__ using Wide128 = __int128;
 template <class T>
 using Unsigned = std::make_unsigned_t<T>;
 
-// Twice as wide, of the same signedness.
+// The integer type of twice the width and the same signedness.
 template <class T>
 struct Doubled;
 template <>
@@ -39,8 +39,8 @@ struct Doubled<s64> {
 template <class T>
 using DoubledOf = typename Doubled<T>::Type;
 
-// Overflow wraps around, which C++ grants unsigned types alone; those of 16 bits would be promoted
-// to int and overflow it.
+// Overflow wraps around. C++ guarantees this only for unsigned types, and 16-bit ones are promoted
+// to int, which could overflow.
 template <class T>
 T wrap_add(T a, T b) {
   return static_cast<T>(static_cast<Unsigned<T>>(a) + static_cast<Unsigned<T>>(b));
@@ -71,7 +71,7 @@ template <class T>
 T negate(T a) {
   return wrap_sub(T{0}, a);
 }
-// Division by zero gives all ones, as GPUs do; the most negative number over -1 wraps.
+// Division by zero gives all ones, as on a GPU. The most negative number divided by -1 wraps.
 template <class T>
 T divide(T a, T b) {
   if (b == 0) return static_cast<T>(~T{0});

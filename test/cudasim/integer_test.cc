@@ -1,4 +1,4 @@
-// Integer arithmetic, logic and bit fields against known values.
+// Tests integer arithmetic, logic and bit fields against known values.
 #include "kernel_test_support.h"
 
 namespace cudasim::test {
@@ -53,7 +53,7 @@ TEST_CASE("integer arithmetic wraps around") {
   });
 }
 
-TEST_CASE("integer division, minimum and maximum") {
+TEST_CASE("integer division truncates, minimum and maximum respect signedness") {
   check_rows({
       {"div.u32", {kAll32, 2}, kMax32},
       {"div.s32", {kAll32 - 6, 2}, kAll32 - 2},  // -7 / 2, towards zero
@@ -79,7 +79,7 @@ TEST_CASE("integer division, minimum and maximum") {
   });
 }
 
-TEST_CASE("logic and shifts") {
+TEST_CASE("logic and shifts match known values") {
   check_rows({
       {"and.b32", {0xff00ff00, 0xffff0000}, 0xff000000},
       {"or.b64", {0xf0, kMin64}, kMin64 | 0xf0},
@@ -116,7 +116,7 @@ TEST_CASE("logic and shifts") {
   });
 }
 
-TEST_CASE("bit fields, counts and bytes") {
+TEST_CASE("bit fields, counts and byte permutations match known values") {
   check_rows({
       {"bfe.u32", {0xabcd1234, 8, 8}, 0x12},
       {"bfe.s32", {0x0000f000, 12, 4}, kAll32},
@@ -159,7 +159,7 @@ TEST_CASE("bit fields, counts and bytes") {
   });
 }
 
-TEST_CASE("integer comparisons") {
+TEST_CASE("integer comparisons respect signedness") {
   check_rows({
       {"setp.eq.s32", {3, 3}, 1},
       {"setp.ne.b64", {3, 3}, 0},

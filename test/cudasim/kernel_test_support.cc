@@ -67,7 +67,7 @@ u64 evaluate_body(const std::string& statements,
               ";\n";
     }
   }
-  // The lanes that must not change hold a value of their own.
+  // The lanes that must not change hold another value.
   const char letter = result[1];
   const std::string before =
       letter == 'p' ? "setp.ne.u32 " + result + ", 0, 0;\n"
@@ -103,7 +103,7 @@ u64 evaluate(const std::string& mnemonic, const std::vector<u64>& inputs, u64 se
   const Operation* operation = find_operation(mnemonic);
   REQUIRE_MESSAGE(operation != nullptr, mnemonic);
   const std::string& shape = operation->shape;
-  // Values of 8 bits travel in registers of 16.
+  // 8-bit values use 16-bit registers.
   const auto letter_of = [](char letter) { return letter == 'b' ? 'h' : letter; };
   const std::string result = std::string("%") + letter_of(shape[0]) + "9";
   std::string statement = mnemonic + " " + result;

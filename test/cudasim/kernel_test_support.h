@@ -1,4 +1,4 @@
-// For tests: kernels in a few lines of PTX, and single instructions on given values.
+// Support for tests of the interpreter: runs short PTX kernels and single instructions.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -19,13 +19,13 @@ inline constexpr u64 kInfinity64 = 0x7ff0000000000000;
 inline u64 f(float value) { return std::bit_cast<u32>(value); }
 inline u64 d(double value) { return std::bit_cast<u64>(value); }
 
-// A module with one kernel `test` that has eight registers of each kind, %p, %h (16 bits), %w (32),
-// %d (64), and as many parameters of 64 bits, param0 …, as `parameters` says. `declarations` come
-// before the kernel.
+// The PTX of a module with one kernel, `test`. It declares 20 registers of each kind: %p
+// (predicate), %h (16 bits), %w (32), %d (64). It has `parameters` parameters of 64 bits: param0 ….
+// `declarations` come before the kernel.
 std::string module_of(const std::string& body, int parameters, const std::string& directives = "",
                       const std::string& declarations = "");
 
-// A machine to run such kernels on.
+// A simulated machine that runs such kernels.
 struct Bench {
   DeviceModel device = DeviceModel::of(9, 0);
   DeviceMemory memory{std::size_t{1} << 30};
@@ -34,13 +34,13 @@ struct Bench {
 
   Bench() { launch.block[0] = 32; }
 
-  // An allocation of so many words, written; or, with `fill` false, not written.
+  // Allocates `count` words, set to zero or, with `fill` false, left unwritten.
   u64 words(std::size_t count, bool fill = true);
   std::vector<u32> read(u64 address, std::size_t count) const;
   LaunchReport run(const std::string& ptx, const std::vector<u64>& parameters = {});
 };
 
-// The kind of the fault that f throws, "" if none; message, if given, gets its text.
+// The kind of the fault that f throws, "" if none. Stores its text in `message` if not null.
 template <class F>
 std::string fault_of(F&& f, std::string* message = nullptr) {
   try {
@@ -52,18 +52,17 @@ std::string fault_of(F&& f, std::string* message = nullptr) {
   return "";
 }
 
-// Of parsing a module, or a kernel of this body.
+// The kind of the fault from parsing a module, or a kernel with this body.
 std::string parse_fault(const std::string& ptx, std::string* message = nullptr);
 std::string body_fault(const std::string& body, std::string* message = nullptr);
 
-// Runs the statements with registers such as "%w0" set to values; the value of `result` in all
-// lanes of a full warp. Runs them in every other lane of another one, too: the rest must keep what
-// they had.
+// Sets registers such as "%w0" to values, runs the statements in all lanes of a warp, and returns
+// the value of `result`. Runs them again in every second lane; the other lanes must not change.
 u64 evaluate_body(const std::string& statements,
                   const std::vector<std::pair<std::string, u64>>& inputs, const std::string& result,
                   u64 seed = 1);
 
-// One instruction of the table of operations (operations.h), on the bits of its operands.
+// Runs one instruction of the table of operations (operations.h). Operands and result are bits.
 u64 evaluate(const std::string& mnemonic, const std::vector<u64>& inputs, u64 seed = 1);
 
 struct Row {

@@ -1,4 +1,4 @@
-// Rows of the table of operations from functions of one lane.
+// Makes rows of the table of operations from functions of one lane.
 #pragma once
 
 #include <string>
@@ -24,7 +24,7 @@ class OperationTable {
   std::unordered_map<std::string, Operation> rows_;
 };
 
-// The name of a type in mnemonics.
+// The name of a type in mnemonics, such as "f32".
 template <class T>
 inline constexpr const char* kTypeName = nullptr;
 template <>
@@ -72,9 +72,9 @@ std::string shape_of() {
   return {shape_letter<D>(), '=', shape_letter<S>()...};
 }
 
-// Lanes outside the mask are computed, too, and keep their value: cheaper than branches, and a
-// function of a lane has no effect but its result. A lane reads and writes its own values only, so
-// that no order between lanes matters (ivdep) though input and output may be one register.
+// Computes f for every lane and discards the results of lanes outside the mask. This is cheaper
+// than branches, and f has no side effects. A lane reads and writes only its own values, so the
+// order of lanes does not matter (ivdep), even if input and output are one register.
 template <class D, class F, class... S>
 inline void apply(Mask active, D* out, F f, const S*... in) {
   if (active == kAllLanes) {
@@ -100,7 +100,7 @@ Operation lanewise(F) {
   return {handler, shape_of<D, S...>()};
 }
 
-// f(seed, values): the result may differ from launch to launch.
+// Like lanewise, for f(seed, values): results may depend on the seed of the launch.
 template <class D, class... S, class F>
 Operation seeded(F) {
   static_assert(std::is_empty_v<F>, "a function without captures");
@@ -121,7 +121,7 @@ inline void assign_mask(Mask& out, Mask value, Mask active) {
   out = (out & ~active) | (value & active);
 }
 
-// f(values) is true or false.
+// The mask of lanes for which f(values) is true.
 template <class F, class... S>
 inline Mask collect(F f, const S*... in) {
   Mask result = 0;

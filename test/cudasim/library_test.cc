@@ -1,5 +1,4 @@
-// The shared library itself: what it exports, and how it reads its environment, in a process that
-// has just begun.
+// Tests the shared library itself: its exports, and its environment variables in a new process.
 #include <dlfcn.h>
 #include <doctest/doctest.h>
 #include <sys/wait.h>
@@ -30,7 +29,7 @@ std::string output_of(const std::string& command) {
   return text;
 }
 
-TEST_CASE("the library exports what the addon calls, and nothing else") {
+TEST_CASE("the library exports exactly the functions that the addon calls") {
   const std::string symbols =
       output_of("nm --dynamic --defined-only --format=posix '" CUDASIM_LIBRARY "'");
   std::set<std::string> exported;
@@ -41,7 +40,8 @@ TEST_CASE("the library exports what the addon calls, and nothing else") {
   CHECK(output_of("readelf -d '" CUDASIM_LIBRARY "'").find("[libcuda.so.1]") != std::string::npos);
 }
 
-// Runs `test` with the library in a child process with these variables; its result, 0 to 255.
+// Runs test(library) in a child process with these environment variables. Returns its result, 0 to
+// 255.
 template <class Test>
 int in_child(const std::vector<std::pair<const char*, const char*>>& variables, const Test& test) {
   const pid_t child = fork();
@@ -64,7 +64,7 @@ Function* find(void* library, const char* name) {
 
 int initialise(void* library) { return find<CUresult(unsigned)>(library, "cuInit")(0); }
 
-TEST_CASE("the environment decides") {
+TEST_CASE("environment variables configure the driver") {
   CHECK(in_child({}, initialise) == CUDA_SUCCESS);
   CHECK(in_child({{"CUDASIM_DEVICES", "0"}}, initialise) == CUDA_ERROR_NO_DEVICE);
   CHECK(in_child({{"CUDASIM_FAIL", "cuInit@1:CUDA_ERROR_INVALID_DEVICE"}}, initialise) ==
@@ -79,10 +79,10 @@ TEST_CASE("the environment decides") {
 
 void* ending_library = nullptr;
 
-TEST_CASE("calls at the process's end, when the driver is shutting down") {
+TEST_CASE("calls return CUDA_ERROR_DEINITIALIZED once exit has begun") {
   CHECK(in_child({}, [](void* library) {
           ending_library = library;
-          // Runs after what the library's first call has registered.
+          // Registered before the library's own atexit handler, so it runs after that.
           std::atexit([] { _exit(initialise(ending_library)); });
           if (initialise(library) != CUDA_SUCCESS) _exit(255);
           std::exit(254);
@@ -90,8 +90,8 @@ TEST_CASE("calls at the process's end, when the driver is shutting down") {
         }) == CUDA_ERROR_DEINITIALIZED);
 }
 
-TEST_CASE("an environment that is not understood") {
-  // 999 and what it wrote do not fit into an exit status.
+TEST_CASE("an invalid environment makes calls return CUDA_ERROR_UNKNOWN") {
+  // CUDA_ERROR_UNKNOWN, 999, does not fit into an exit status.
   const auto unknown = [](void* library) { return initialise(library) == CUDA_ERROR_UNKNOWN; };
   CHECK(in_child({{"CUDASIM_CC", "6.1"}}, unknown) == 1);
   CHECK(in_child({{"CUDASIM_TRACE", "/nowhere/trace"}}, unknown) == 1);

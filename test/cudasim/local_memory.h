@@ -1,4 +1,4 @@
-// The local memory of the lanes of one warp: arrays that nvcc could not keep in registers.
+// The local memory of a block's threads: arrays that nvcc could not keep in registers.
 #pragma once
 
 #include <algorithm>

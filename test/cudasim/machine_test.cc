@@ -1,5 +1,5 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-// Device memory and its limits; and the launch of a kernel as a whole.
+// Tests device memory, and the launch of a kernel as a whole.
 #include "kernel_test_support.h"
 
 #include <unistd.h>
@@ -33,7 +33,7 @@ TEST_CASE("allocations are sparse, aligned to 256 bytes and counted") {
   CHECK(memory.allocate(std::size_t{20} << 30) != 0);
 }
 
-// The bytes of host memory that this process uses now.
+// The bytes of host memory that this process uses.
 std::size_t resident_bytes() {
   std::ifstream file("/proc/self/statm");
   std::size_t total = 0, resident = 0;
@@ -42,7 +42,7 @@ std::size_t resident_bytes() {
   return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
 
-TEST_CASE("what is touched here and there of a huge allocation costs no more than that") {
+TEST_CASE("a huge allocation takes host memory only for pages that are touched") {
   DeviceMemory memory(std::size_t{80} << 30);
   const u64 huge = memory.allocate(std::size_t{64} << 30);
   REQUIRE(huge != 0);
@@ -57,7 +57,7 @@ TEST_CASE("what is touched here and there of a huge allocation costs no more tha
   }
 }
 
-TEST_CASE("copies and fills are checked") {
+TEST_CASE("copies and fills check bounds and unwritten bytes") {
   DeviceMemory memory(1 << 20);
   const u64 a = memory.allocate(100), b = memory.allocate(100);
   unsigned char bytes[101] = {};
@@ -80,7 +80,7 @@ TEST_CASE("copies and fills are checked") {
   CHECK(kind([&] { memory.free(b + 1); }) == "out-of-bounds");
 }
 
-TEST_CASE("written bytes are known one by one") {
+TEST_CASE("writes are tracked byte by byte") {
   DeviceMemory memory(1 << 20);
   const u64 a = memory.allocate(1000);
   for (const std::size_t begin : {0u, 1u, 63u, 64u, 65u, 130u}) {
@@ -102,8 +102,8 @@ TEST_CASE("written bytes are known one by one") {
   memory.free(a);
 }
 
-TEST_CASE("every thread of every block runs once, blocks in an order of the seed") {
-  // out[block] = the ticket drawn by its first thread; count[thread of all] += 1
+TEST_CASE("every thread of every block runs once, in a block order that depends on the seed") {
+  // out[block] = the ticket that its first thread drew; counts[thread, over all blocks] += 1
   const std::string ptx = module_of(R"(
     ld.param.u64 %d0, [param0]; ld.param.u64 %d1, [param1]; ld.param.u64 %d2, [param2];
     mov.u32 %w0, %ctaid.x; mov.u32 %w1, %ctaid.y; mov.u32 %w2, %nctaid.x;
@@ -138,7 +138,7 @@ TEST_CASE("every thread of every block runs once, blocks in an order of the seed
   CHECK(orders[0] != orders[1]);
 }
 
-TEST_CASE("parameters lie as the ABI says") {
+TEST_CASE("parameters have the offsets of the ABI") {
   const Module module(R"(.version 9.0
 .target sm_80
 .address_size 64
@@ -159,7 +159,7 @@ TEST_CASE("parameters lie as the ABI says") {
   CHECK(module.find("other") == nullptr);
 }
 
-TEST_CASE("a launch has limits") {
+TEST_CASE("a launch beyond a limit is refused") {
   const auto kind = [](auto&& change, const std::string& directives = "",
                        const std::string& body = "") {
     Bench bench;
@@ -193,13 +193,13 @@ TEST_CASE("a launch has limits") {
   CHECK(kind(opted(227 << 10, 226 << 10), "", fixed).empty());
 }
 
-TEST_CASE("parameters are as many bytes as the kernel takes") {
+TEST_CASE("a launch with the wrong number of parameter bytes is refused") {
   Bench bench;
   CHECK(fault_of([&] { bench.run(module_of("", 1), {1}); }).empty());
   CHECK(fault_of([&] { bench.run(module_of("", 1), {1, 2}); }) == "invalid-parameters");
 }
 
-TEST_CASE("device models") {
+TEST_CASE("DeviceModel::of finds the model of a compute capability") {
   CHECK(DeviceModel::of(7, 5).shared_optin_bytes == 64 << 10);
   CHECK(DeviceModel::of(8, 0).multiprocessors == 108);
   CHECK(DeviceModel::of(9, 0).major == 9);

@@ -52,7 +52,7 @@ void set_all(u64* bits, std::size_t first, std::size_t count) {
   if (count != 0) bits[word] |= (u64{1} << count) - 1;
 }
 
-// Addresses of one device are none of another.
+// Each device has an address range of its own, so that an address identifies its device.
 DeviceMemory::Impl::Impl(std::size_t capacity) : capacity_(capacity) {
   static std::atomic<u64> made{0};
   next_address_ = (u64{0x10} + made++ % 0x60) << 40 | 0x100;
@@ -69,7 +69,7 @@ u64 DeviceMemory::Impl::allocate(std::size_t bytes) {
   constexpr std::size_t kPage = 4096;
   const std::size_t data_bytes = round_up(bytes, kPage);
   const std::size_t bit_bytes = round_up(bytes / 8 + 8, kPage);
-  const std::size_t serial_bytes = round_up(bytes * sizeof(u32), kPage);  // granules of a byte
+  const std::size_t serial_bytes = round_up(bytes * sizeof(u32), kPage);  // granules of one byte
   Allocation allocation;
   allocation.bytes = bytes;
   allocation.mapped_bytes = data_bytes + bit_bytes + 2 * serial_bytes;
@@ -77,8 +77,8 @@ u64 DeviceMemory::Impl::allocate(std::size_t bytes) {
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (allocation.mapping == MAP_FAILED) return 0;
 #ifdef MADV_HUGEPAGE
-  // Populating page by page would cost more than the kernels that run on it. Of much larger
-  // allocations a little is used, here and there.
+  // Populating a large allocation in pages of 4 KiB would take longer than the kernels that use it.
+  // Huge allocations keep small pages, since tests touch only scattered pages of them.
   constexpr std::size_t kLarge = std::size_t{4} << 20;
   constexpr std::size_t kSparse = std::size_t{16} << 30;
   if (allocation.mapped_bytes >= kLarge && allocation.mapped_bytes < kSparse) {
@@ -90,8 +90,8 @@ u64 DeviceMemory::Impl::allocate(std::size_t bytes) {
   allocation.writers = reinterpret_cast<u32*>(allocation.data + data_bytes + bit_bytes);
   allocation.readers =
       reinterpret_cast<u32*>(allocation.data + data_bytes + bit_bytes + serial_bytes);
-  // A multiple of 256 and never of 512: whoever counts on more finds out. The guard grows with the
-  // allocation, so that a stride gone wrong does not land in the next one.
+  // A multiple of 256 and never of 512, so that code that relies on more alignment fails. The guard
+  // grows with the allocation, so that a wrong stride does not reach the next allocation.
   allocation.address = next_address_;
   next_address_ += round_up(bytes + kGuard + bytes / 2, 2 * kAlignment);
   used_ += round_up(bytes, kAlignment);
@@ -165,7 +165,7 @@ std::byte* DeviceMemory::Impl::checked(u64 address, std::size_t bytes, Access ac
 }
 
 u32 DeviceMemory::Impl::reserve_serials(u64 blocks) {
-  if (blocks + 2 > ~u32{0} - next_serial_) {  // around once in four billion blocks: start over
+  if (blocks + 2 > ~u32{0} - next_serial_) {  // once in about four billion blocks: start again
     for (auto& [address, allocation] : live_) {
       const auto begin = reinterpret_cast<std::byte*>(allocation.writers);
       const auto end = static_cast<std::byte*>(allocation.mapping) + allocation.mapped_bytes;
@@ -210,8 +210,8 @@ std::byte* GlobalView::touch(u64 address, std::size_t bytes, Access access, Allo
   return allocation.data + offset;
 }
 
-// False if another block's access conflicts. An atomic leaves the mark of a reader: it conflicts
-// with plain writes alone.
+// Returns false if the access conflicts with one of another block. An atomic is recorded as a read,
+// so that it conflicts only with non-atomic writes.
 bool GlobalView::touch_granules(Allocation& allocation, std::size_t begin, std::size_t end,
                                 Access access) {
   u32* __restrict writers = allocation.writers;
@@ -280,8 +280,8 @@ template void DeviceMemory::fill(u64, unsigned short, std::size_t);
 template void DeviceMemory::fill(u64, unsigned, std::size_t);
 
 DeviceModel DeviceModel::of(int major, int minor) {
-  // What CUDA documents for each, and a GPU that has it; the newest come first. Those between two
-  // are like the older one.
+  // For each capability, CUDA's documented limits and a GPU that has it, newest first. A capability
+  // between two rows takes the older row.
   constexpr struct {
     int capability, multiprocessors, gigabytes, shared_optin_kib, cache_mib;
   } kModels[] = {

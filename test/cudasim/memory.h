@@ -1,5 +1,5 @@
-// Global memory and its shadow: which bytes were written ever, and which blocks of the running
-// launch read and wrote which granules.
+// Global memory and its shadow. The shadow records which bytes were ever written, and which blocks
+// of the current launch read and wrote which granules.
 #pragma once
 
 #include <map>
@@ -11,8 +11,8 @@
 
 namespace cudasim {
 
-// All of it is one lazily populated mapping. An allocation's contents, a bit a byte for "was
-// written", and for each granule the serial numbers of the blocks that wrote and read it last.
+// An allocation: its contents, one bit per byte for "was written", and for each granule the serial
+// numbers of the blocks that last wrote and read it. All four share one lazily populated mapping.
 struct Allocation {
   u64 address = 0;
   std::size_t bytes = 0;
@@ -46,13 +46,13 @@ class DeviceMemory::Impl {
 
   // The live allocation that holds all the bytes, else null.
   Allocation* find(u64 address, std::size_t bytes);
-  // Why find() found none, in words; sets the kind of the fault.
+  // Explains in `what` why find() returned null. Returns kUseAfterFree or kOutOfBounds.
   Trouble diagnose(u64 address, std::string& what) const;
 
-  // Copies and fills: faults that name the operation.
+  // For copies and fills: the host address, after all checks. The Fault names the operation.
   std::byte* checked(u64 address, std::size_t bytes, Access access, const char* operation);
 
-  // Sets aside serial numbers for the blocks of a launch, `first` being none of them.
+  // Reserves serial numbers for the blocks of a launch. The result is one less than the first.
   u32 reserve_serials(u64 blocks);
 
  private:
@@ -61,28 +61,29 @@ class DeviceMemory::Impl {
   u64 next_address_;
   u32 next_serial_ = 1;
   std::map<u64, Allocation> live_;
-  std::map<u64, u64> freed_;  // addresses are never given out again: begin to end
+  std::map<u64, u64> freed_;  // begin to end; addresses are never reused
 };
 
-// Whether bits first … first + count - 1 are all set; sets them.
+// Tests and sets the bits first … first + count - 1.
 bool all_set(const u64* bits, std::size_t first, std::size_t count);
 void set_all(u64* bits, std::size_t first, std::size_t count);
 
-// What one launch sees of global memory.
+// Global memory as one launch accesses it.
 class GlobalView {
  public:
-  // Without races where there is one block.
+  // A launch of one block is not checked for races.
   GlobalView(DeviceMemory::Impl& memory, u64 blocks, int granule_shift);
 
   void begin_block(u64 linear_block) { self_ = many_ + 1 + static_cast<u32>(linear_block); }
 
-  // The host's address of device memory that a lane or consecutive lanes access, after all checks;
-  // null and `trouble` if one of them fails. `hint` is the allocation found the last time.
+  // The host address of device memory that a lane, or consecutive lanes, access, after all checks.
+  // Null if a check fails, with the reason in `trouble`. `hint` caches the allocation found last.
   std::byte* touch(u64 address, std::size_t bytes, Access access, Allocation*& hint,
                    Trouble& trouble);
 
   DeviceMemory::Impl& memory() { return memory_; }
-  // Of the block that wrote the granule last in this launch, for messages; -1 if none did.
+  // For messages: the linear index of the block that last wrote the granule in this launch, else
+  // -1.
   s64 writer_of(u64 address);
 
  private:
@@ -91,7 +92,8 @@ class GlobalView {
   DeviceMemory::Impl& memory_;
   const bool races_;
   const int granule_shift_;
-  const u32 many_;  // as a reader: several blocks; lower numbers are of launches before
+  // As the reader of a granule: several blocks. Lower serial numbers belong to earlier launches.
+  const u32 many_;
   u32 self_ = 0;
 };
 

@@ -28,7 +28,7 @@ const char* space_name(Space space) {
 template <class T>
 void add_offsets(Warp& warp, const Instruction& i, u64* out) {
   const T* base = warp.lanes<T>(i.in[0]);
-  // Addresses of 32 bits (shared, local) wrap around there.
+  // 32-bit addresses (shared, local) wrap around at 32 bits.
   for (int lane = 0; lane < kLanes; ++lane) {
     out[lane] = static_cast<T>(base[lane] + static_cast<T>(i.immediate));
   }
@@ -50,7 +50,7 @@ std::byte* touch_lane(Machine& machine, Warp& warp, Space space, u64 address, st
           bytes > parameters.size() - address) {
         return nullptr;
       }
-      // Read only, as just checked.
+      // The const_cast is safe: the access is a read, as checked above.
       return reinterpret_cast<std::byte*>(const_cast<unsigned char*>(parameters.data() + address));
     }
     case Space::kGeneric:
@@ -117,7 +117,7 @@ void resolve_space(Machine& machine, Warp& warp, const Instruction& i, Mask acti
     Trouble trouble = Trouble::kNone;
     std::byte* host =
         touch_lane(machine, warp, space, at[lane], count * bytes, access, lane, hint, trouble);
-    if (host == nullptr) {  // one of the run: which?
+    if (host == nullptr) {  // find the lane of the run that failed
       for (int one = lane; one < end; ++one) {
         if (touch_lane(machine, warp, space, at[one], bytes, access, one, hint, trouble) ==
             nullptr) {
@@ -132,7 +132,7 @@ void resolve_space(Machine& machine, Warp& warp, const Instruction& i, Mask acti
       return;
     }
     for (; lane < end; ++lane, host += bytes) addresses.host[lane] = host;
-    // Lanes that read what the lane before read need no second check.
+    // A lane that reads the same address as the lane before needs no second check.
     while (access == Access::kRead && end < kLanes && (active >> end & 1) != 0 &&
            at[end] == at[end - 1] && space != Space::kLocal && space != Space::kShared) {
       addresses.host[end] = addresses.host[end - 1];

@@ -22,7 +22,7 @@ void store_value(std::byte* to, T value) {
   std::memcpy(to, &value, sizeof value);
 }
 
-// T is the type in memory, R of the register.
+// T is the type in memory, R the type of the register.
 template <class T, class R>
 void load(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
   Addresses addresses;
@@ -44,7 +44,7 @@ void load(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
   }
 }
 
-// in: address, then the elements.
+// in[0] is the address; the elements follow.
 template <class T, class R>
 void store(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
   Addresses addresses;
@@ -66,6 +66,7 @@ void store(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
   }
 }
 
+// f(old, operand, third) returns the new value. The lanes execute one after another.
 template <class T, bool Returns, class F>
 Handler atomic(F) {
   return [](Machine& machine, Warp& warp, const Instruction& i, Mask active) {
@@ -139,7 +140,7 @@ Handler find_atomic(std::string_view operation, std::string_view type) {
   if (type == "s64") return arithmetic_atomic<s64, Returns>(operation);
   if (type == "b32") return bitwise_atomic<u32, Returns>(operation);
   if (type == "b64") return bitwise_atomic<u64, Returns>(operation);
-  return nullptr;  // sums of floats depend on the order: none
+  return nullptr;  // no float atomics: their sums depend on the order
 }
 
 template <class R>

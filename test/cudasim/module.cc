@@ -1,4 +1,4 @@
-// Module: PTX text to kernels.
+// Module: decodes the kernels of a PTX text.
 #include <map>
 
 #include "decoder.h"

@@ -1,4 +1,4 @@
-// The number formats of PTX that C++ has no type for, and exact roundings into them.
+// PTX's number formats that have no C++ type, and exact rounding to them.
 #pragma once
 
 #include <bit>
@@ -24,22 +24,22 @@ struct BFloat {
   u16 bits;
 };
 template <class T>
-struct Pair {  // f16x2, bf16x2: the first is the less significant half
+struct Pair {  // f16x2, bf16x2: `low` is the less significant half
   T low, high;
 };
 
-// What the hardware returns where the result is not a number.
+// The NaN that the hardware returns.
 inline constexpr u32 kNan32 = 0x7fffffff;
 inline constexpr u16 kNan16 = 0x7fff;
 
 inline float canonical(float value) {
   return value == value ? value : std::bit_cast<float>(kNan32);
 }
-inline double canonical(double value) { return value; }  // payloads live on in float64
+inline double canonical(double value) { return value; }  // float64 keeps NaN payloads
 
 inline float to_float(BFloat value) { return std::bit_cast<float>(u32{value.bits} << 16); }
 
-// A half's bits, shifted, are a float 2^112 too small, subnormals included.
+// The shifted bits of a half are a float that is too small by 2^112, even for subnormals.
 inline float to_float(Half value) {
   const u32 magnitude = value.bits & 0x7fffu;
   const u32 scaled = std::bit_cast<u32>(std::bit_cast<float>(magnitude << 13) * 0x1p112f);
@@ -63,17 +63,17 @@ inline Half narrow<Half>(float value) {
   const u32 bits = std::bit_cast<u32>(value);
   const u32 sign = bits >> 16 & 0x8000u;
   const u32 magnitude = bits & 0x7fffffffu;
-  // Normal: drop 13 bits, rebias the exponent. From 65520 on the nearest is infinity.
+  // Normal: drop 13 bits and rebias the exponent. From 65520 on, the nearest half is infinity.
   const u32 normal = (magnitude + 0xfffu + (magnitude >> 13 & 1u) - (112u << 23)) >> 13;
-  // Subnormal: the sum with 0.5 has a unit of 2^-24, so that the addition rounds.
+  // Subnormal: near 0.5 one ulp of float32 is 2^-24, the half's unit, so the addition rounds.
   const u32 subnormal = std::bit_cast<u32>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
   u32 half = magnitude >= 0x38800000u ? normal : subnormal;
   half = magnitude >= 0x477ff000u ? 0x7c00u : half;
   return {static_cast<u16>(value == value ? sign | half : kNan16)};
 }
 
-// To 8 bits with kFraction bits of fraction and the bias that its other bits make usual, as
-// .satfinite: what is beyond kLargest, the code of the largest number, becomes that.
+// Rounds to an 8-bit float with kFraction fraction bits and the usual exponent bias, as .satfinite:
+// values above the largest number saturate to its code, kLargest.
 template <int kFraction, u8 kLargest>
 u8 narrow_satfinite(float value) {
   const u8 sign = std::signbit(value) ? 0x80 : 0;
@@ -87,8 +87,8 @@ u8 narrow_satfinite(float value) {
   return static_cast<u8>(sign | (code < kLargest ? static_cast<u8>(code) : kLargest));
 }
 
-// Rounds to odd: an inexact result has a last bit of 1, so that a second, narrower rounding gives
-// what one rounding of the exact value would have given.
+// Rounds to odd: an inexact result has a last bit of 1. A second rounding to a narrower format then
+// gives the same bits as one rounding of the exact value.
 inline float to_odd_float(double value) {
   const auto rounded = static_cast<float>(value);
   if (!(std::isfinite(value)) || static_cast<double>(rounded) == value) return rounded;
@@ -107,8 +107,8 @@ inline float narrow_double<float>(double value) {
   return static_cast<float>(value);
 }
 
-// a * b + c with one rounding, for 16-bit formats: their product is exact in float64, and the sum
-// is rounded to odd there.
+// a * b + c with one rounding, for 16-bit formats. The product is exact in float64, and the sum is
+// rounded to odd in float64.
 template <class T>
 T fused(T a, T b, T c) {
   const double product = static_cast<double>(to_float(a)) * static_cast<double>(to_float(b));
@@ -127,11 +127,11 @@ inline float flushed(float value) {  // .ftz: subnormals are zeros of their sign
   return std::bit_cast<float>((bits & 0x7f800000u) == 0 ? bits & 0x80000000u : bits);
 }
 
-inline float saturated(float value) {  // .sat: into [0, 1], not a number becomes 0
+inline float saturated(float value) {  // .sat: clamps to [0, 1]; NaN becomes 0
   return value > 0 ? (value < 1 ? value : 1.0f) : 0.0f;
 }
 
-// splitmix64's finaliser: from a seed and a value to bits that look random.
+// The finaliser of splitmix64: a hash whose bits look random.
 inline u64 scrambled(u64 value) {
   value += 0x9e3779b97f4a7c15u;
   value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9u;

@@ -1,4 +1,4 @@
-// nvcc's PTX, for two architectures, against the same arithmetic in C++.
+// Compares nvcc's PTX, for two architectures, with the same arithmetic in C++.
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -9,7 +9,7 @@
 namespace cudasim::test {
 namespace {
 
-// As in fixtures/rms_rows.cu.
+// The same as in fixtures/rms_rows.cu.
 struct Params {
   u64 x, weight, y;
   int hidden_size;

@@ -1,5 +1,5 @@
-// The instructions that only compute, by their full mnemonic. The table is the list of what is
-// known: a combination of modifiers that has no row is no valid PTX here.
+// The table of instructions that only compute, by full mnemonic with all modifiers. The decoder
+// rejects a mnemonic that has no row.
 #pragma once
 
 #include <string>
@@ -11,16 +11,16 @@ namespace cudasim {
 
 struct Operation {
   Handler handler = nullptr;
-  // Registers as letters, outputs before '=': p a predicate, b 8 bits, h 16, w 32, d 64.
+  // One letter for each register, outputs before '=': p predicate, b 8 bits, h 16, w 32, d 64.
   std::string shape;
   // Registers may be wider than the type: the low bits are read, and results are extended.
   bool relaxed = false;
   bool extends_sign = false;
-  int immediate_operand = -1;  // this input must be a literal and goes to Instruction::immediate
-  s64 immediate = 0;           // what Instruction::immediate is otherwise
+  int immediate_operand = -1;  // this input must be a literal; it goes to Instruction::immediate
+  s64 immediate = 0;           // Instruction::immediate if no input is a literal
 };
 
-// Null if there is none.
+// Null: unknown mnemonic.
 const Operation* find_operation(std::string_view mnemonic);
 
 class OperationTable;

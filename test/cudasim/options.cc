@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kMaxDevices = 16;
 
-// One variable: knows its name, so that every complaint carries it.
+// An environment variable. It knows its name for error messages.
 class Variable {
  public:
   Variable(const Environment& get, const char* name) : name_(name) {
@@ -52,7 +52,7 @@ class Variable {
     return items;
   }
 
-  // The item for a device; the last one serves those after it, too.
+  // The item for a device. The last item also serves all later devices.
   std::string_view item_for(std::size_t device) const {
     const std::vector<std::string_view> all = items();
     return all[std::min(device, all.size() - 1)];
@@ -104,7 +104,7 @@ std::vector<DeviceModel> read_devices(const Environment& get) {
   return devices;
 }
 
-// FUNCTION@N:ERROR, several with commas between them.
+// Parses a list of FUNCTION@N:ERROR, separated by commas.
 std::vector<Failure> read_failures(const Variable& variable) {
   std::vector<Failure> failures;
   for (const std::string_view item : variable.items()) {

@@ -20,7 +20,7 @@ Options read(const Variables& variables) {
   });
 }
 
-TEST_CASE("options without any variable") {
+TEST_CASE("without variables all options have their defaults") {
   for (const Variables& variables : {Variables{}, Variables{{"CUDASIM_CC", ""}}}) {
     const Options options = read(variables);
     REQUIRE(options.devices.size() == 1);
@@ -74,7 +74,7 @@ TEST_CASE("each variable is read") {
   CHECK(read({{"CUDASIM_CC", "12.1"}}).devices.at(0).minor == 1);
 }
 
-TEST_CASE("what is not understood is refused, and named") {
+TEST_CASE("an invalid value is refused with the name of its variable") {
   const std::pair<const char*, const char*> cases[] = {
       {"CUDASIM_DEVICES", "-1"},
       {"CUDASIM_DEVICES", "two"},

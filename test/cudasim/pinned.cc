@@ -13,7 +13,7 @@ std::uintptr_t address_of(const void* data) { return reinterpret_cast<std::uintp
 PinnedPtr PinnedMemory::allocate(std::size_t bytes, const ContextPtr& context) {
   void* data = ::operator new (bytes, std::align_val_t{4096}, std::nothrow);
   if (data == nullptr) return nullptr;
-  std::memset(data, 0xa5, bytes);  // so that nobody takes it for zeros
+  std::memset(data, 0xa5, bytes);  // so that code cannot rely on zeros
   auto block = std::make_shared<PinnedBlock>(data, bytes, context);
   const std::lock_guard lock(mutex_);
   blocks_.emplace(address_of(data), block);

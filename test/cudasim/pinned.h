@@ -1,4 +1,4 @@
-// Page-locked host memory: copies from and to it read and write it when they run.
+// Page-locked host memory, which copies read and write when they run.
 #pragma once
 
 #include <cstddef>
@@ -20,20 +20,20 @@ struct PinnedBlock {
 
   void* const data;
   const std::size_t bytes;
-  const ContextPtr context;  // that it was allocated in
+  const ContextPtr context;  // the context that allocated it
 };
 
-// Queued copies hold on to their block: the process's memory stays whole even if the block is freed
-// too early, which is reported.
+// Queued copies keep their block alive, so that a block that is freed too early is reported and
+// does not corrupt the process.
 using PinnedPtr = std::shared_ptr<PinnedBlock>;
 
 class PinnedMemory {
  public:
-  PinnedPtr allocate(std::size_t bytes, const ContextPtr& context);  // null: none left
-  PinnedPtr take(const void* data);                                  // null: not a block's start
+  PinnedPtr allocate(std::size_t bytes, const ContextPtr& context);  // null: out of memory
+  PinnedPtr take(const void* data);                                  // null: no block begins there
   std::vector<PinnedPtr> take_all_of(const Context& context);
 
-  // The block that `data` lies in, null if that is pageable memory.
+  // The block that holds `data`; null: pageable memory.
   PinnedPtr find(const void* data) const;
 
  private:
@@ -41,7 +41,7 @@ class PinnedMemory {
   std::map<std::uintptr_t, PinnedPtr> blocks_;
 };
 
-// Whether the bytes, which begin in the block, end there, too.
+// Whether the block holds all the bytes from `data` on.
 bool holds(const PinnedBlock& block, const void* data, std::size_t bytes);
 
 }  // namespace cudasim

@@ -1,4 +1,4 @@
-// Text of PTX to tokens.
+// Splits PTX text into tokens.
 #pragma once
 
 #include <string_view>
@@ -20,7 +20,7 @@ struct Token {
   bool is(std::string_view other) const { return kind != Kind::kString && text == other; }
 };
 
-// .loc, .file and debug sections are left out. The tokens refer to `ptx` and end with kEnd.
+// Skips .loc, .file and debug sections. The tokens refer to `ptx`; the last one is kEnd.
 std::vector<Token> tokenize(std::string_view ptx);
 
 }  // namespace cudasim

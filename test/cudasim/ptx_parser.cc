@@ -120,7 +120,7 @@ class Parser {
     return static_cast<int>(value.bits);
   }
 
-  // `.shared .align 4 .b8 name[16]`, from after the space.
+  // A variable such as `.shared .align 4 .b8 name[16]`, where `space` is already taken.
   Variable variable(const Token& space) {
     Variable result;
     result.space = space.text;
@@ -210,7 +210,7 @@ class Parser {
         expect(";");
         out.push_back(statement);
       } else if (accept(".pragma")) {
-        take();  // advice to ptxas
+        take();  // a hint for ptxas
         expect(";");
       } else if (first.kind == Token::Kind::kWord && tokens_[position_ + 1].is(":")) {
         statement.kind = Statement::Kind::kLabel;

@@ -1,5 +1,5 @@
-// Tokens of PTX to a syntax tree: the grammar alone. What names and mnemonics mean is the
-// decoder's.
+// Parses PTX tokens into a syntax tree. It knows only the grammar; the decoder knows what names and
+// mnemonics mean.
 #pragma once
 
 #include <optional>
@@ -21,9 +21,9 @@ struct OperandSyntax {
   enum class Kind : u8 { kName, kLiteral, kVector, kAddress, kSink };
   Kind kind = Kind::kName;
   bool negated = false;                 // !%p
-  std::string_view name;                // kName; the base of kAddress, empty if there is none
+  std::string_view name;                // kName; the base of kAddress, empty if it has none
   Literal literal;                      // kLiteral
-  s64 offset = 0;                       // kAddress, or added to a name
+  s64 offset = 0;                       // added to the address or name
   std::vector<OperandSyntax> elements;  // kVector
   std::string_view second;              // the predicate of %r|%p
 };
@@ -41,7 +41,7 @@ struct Variable {
 struct RegisterDeclaration {
   std::string_view type;  // ".b32"
   std::string_view name;
-  int count = -1;  // of name<count>, -1 for a single one
+  int count = -1;  // of name<count>; -1: a single register
   u32 line = 0;
 };
 
@@ -53,7 +53,7 @@ struct Statement {
   std::string_view guard;
   bool guard_negated = false;
   std::vector<OperandSyntax> operands;
-  std::string_view text;  // of an instruction
+  std::string_view text;  // of the whole instruction, for messages
   RegisterDeclaration registers;
   Variable variable;
 };
@@ -72,7 +72,7 @@ struct ModuleSyntax {
   std::vector<EntrySyntax> entries;
 };
 
-// Bytes of one value of a type such as ".f32"; 0 if that is no type of data.
+// Bytes of one value of a type such as ".f32"; 0 if it is not a data type.
 std::size_t type_bytes(std::string_view type);
 
 // The tree refers to `ptx`.

@@ -25,7 +25,7 @@ struct Scheduler::Stream {
   Stream(EnginePtr engine, bool blocking) : engine(std::move(engine)), blocking(blocking) {}
   const EnginePtr engine;
   const bool blocking;
-  bool running = false;  // its first item, which stays in the queue until it has run
+  bool running = false;  // its first item runs; the item stays in the queue until it completes
   bool retired = false;
   std::deque<Item> items;
 
@@ -62,7 +62,7 @@ Scheduler::~Scheduler() {
   own_.notify_all();
   thread_.join();
   for (const EnginePtr& engine : engines_) {
-    // Work holds on to what it works on, which may hold on to its stream, and that to its engine.
+    // Break cycles: work keeps objects alive that may keep its stream alive, and thus its engine.
     for (const StreamPtr& stream : engine->streams) stream->items.clear();
     engine->streams.clear();
   }
@@ -87,7 +87,7 @@ void Scheduler::remove_engine(const EnginePtr& engine) {
   const std::lock_guard lock(mutex_);
   std::erase(engines_, engine);
   engine->removed = true;
-  engine->streams.clear();  // they hold on to the engine
+  engine->streams.clear();  // streams keep their engine alive
 }
 
 Scheduler::StreamPtr Scheduler::legacy_stream(const EnginePtr& engine) const {
@@ -174,7 +174,7 @@ Scheduler::StreamPtr Scheduler::pick() {
 }
 
 void Scheduler::complete(const StreamPtr& stream) {
-  // What the work held on to goes before anybody learns that it has run.
+  // Release the objects that the work keeps alive before any thread learns that it has run.
   stream->items.front().work = nullptr;
   if (const MarkPtr& mark = stream->items.front().sets) mark->reached = true;
   stream->items.pop_front();
@@ -185,7 +185,7 @@ void Scheduler::complete(const StreamPtr& stream) {
 }
 
 void Scheduler::run(Lock& lock, const StreamPtr& stream) {
-  Item& item = stream->items.front();  // a deque's first element stays where it is
+  Item& item = stream->items.front();  // push_back on a deque does not move its elements
   const bool on_engine = item.place == Item::Place::kEngine;
   stream->running = true;
   if (on_engine) stream->engine->busy = true;
@@ -203,7 +203,7 @@ void Scheduler::run(Lock& lock, const StreamPtr& stream) {
   complete(stream);
 }
 
-// Runs one piece of work, or has the scheduler's thread run it. False if none may run now.
+// Runs one item, or passes it to the scheduler's thread. Returns false if no item may run now.
 bool Scheduler::advance(Lock& lock, bool own_thread) {
   const StreamPtr stream = pick();
   if (stream == nullptr) return false;
@@ -254,7 +254,7 @@ bool Scheduler::has_finished(const MarkPtr& mark) {
   return false;
 }
 
-// When the scheduler's thread takes up work; no value if there is none that it ever would.
+// When the scheduler's thread should start the oldest unattended work; no value: never.
 std::optional<Clock::time_point> Scheduler::due() const {
   if (!patience_) return std::nullopt;
   std::optional<Clock::time_point> oldest;

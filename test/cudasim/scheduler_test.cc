@@ -12,7 +12,7 @@
 namespace cudasim {
 namespace {
 
-// Writes down what runs, in the order in which it does.
+// Records the order in which work runs.
 class Log {
  public:
   Scheduler::Work entry(const std::string& text) {
@@ -40,7 +40,7 @@ bool in_order(const std::string& text, const std::string& order) {
   return true;
 }
 
-TEST_CASE("nothing runs before somebody waits, and then what is waited for has run") {
+TEST_CASE("work runs when somebody waits for it, and not before") {
   Log log;
   Scheduler scheduler(1, std::nullopt);
   const auto engine = scheduler.add_engine();
@@ -49,13 +49,13 @@ TEST_CASE("nothing runs before somebody waits, and then what is waited for has r
   scheduler.run_on_engine(stream, log.entry("b"));
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
   CHECK(log.text().empty());
-  SUBCASE("stream") { scheduler.finish(stream); }
-  SUBCASE("engine") { scheduler.finish(engine); }
-  SUBCASE("mark") { scheduler.finish(scheduler.mark(stream)); }
+  SUBCASE("wait for the stream") { scheduler.finish(stream); }
+  SUBCASE("wait for the engine") { scheduler.finish(engine); }
+  SUBCASE("wait for a mark") { scheduler.finish(scheduler.mark(stream)); }
   CHECK(log.text() == "ab");
 }
 
-TEST_CASE("what runs between two streams depends on the seed alone") {
+TEST_CASE("the order of work on two streams depends only on the seed") {
   const auto order = [](std::uint64_t seed) {
     Log log;
     Scheduler scheduler(seed, std::nullopt);
@@ -74,10 +74,10 @@ TEST_CASE("what runs between two streams depends on the seed alone") {
     seen.insert(order(seed));
     CHECK(order(seed) == order(seed));
   }
-  CHECK(seen.size() == 20);  // all there are
+  CHECK(seen.size() == 20);  // all possible orders: 6 choose 3
 }
 
-TEST_CASE("the legacy stream waits for blocking streams, and they for it") {
+TEST_CASE("the legacy stream is ordered with blocking streams") {
   std::set<std::string> seen;
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     Log log;
@@ -95,10 +95,10 @@ TEST_CASE("the legacy stream waits for blocking streams, and they for it") {
     scheduler.finish(engine);
     seen.insert(log.text());
   }
-  CHECK(seen.size() == 4);  // x goes anywhere
+  CHECK(seen.size() == 4);  // x may run at any point
 }
 
-TEST_CASE("a stream waits for a mark, also of another engine, and for no later one") {
+TEST_CASE("a stream waits for a mark of another engine") {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     Log log;
     Scheduler scheduler(seed, std::nullopt);
@@ -114,7 +114,7 @@ TEST_CASE("a stream waits for a mark, also of another engine, and for no later o
   }
 }
 
-TEST_CASE("host functions run in the scheduler's thread, in the stream's order") {
+TEST_CASE("host functions run in the scheduler's thread, in stream order") {
   Log log;
   Scheduler scheduler(1, std::nullopt);
   const auto stream = scheduler.add_stream(scheduler.add_engine(), false);
@@ -143,7 +143,7 @@ TEST_CASE("work that nobody waits for runs after a while") {
   while (!done) std::this_thread::yield();
 }
 
-TEST_CASE("asking whether it has finished brings it about") {
+TEST_CASE("polling with has_finished makes work run") {
   Log log;
   Scheduler scheduler(1, std::nullopt);
   const auto stream = scheduler.add_stream(scheduler.add_engine(), false);
@@ -157,7 +157,7 @@ TEST_CASE("asking whether it has finished brings it about") {
   CHECK(log.text() == "ab");
 }
 
-TEST_CASE("a retired stream finishes what it has") {
+TEST_CASE("the work of a retired stream still runs") {
   Log log;
   Scheduler scheduler(1, std::nullopt);
   const auto engine = scheduler.add_engine();
@@ -169,7 +169,7 @@ TEST_CASE("a retired stream finishes what it has") {
   CHECK(log.text() == "aL");
 }
 
-TEST_CASE("what work holds on to is gone when its end is known") {
+TEST_CASE("work releases its objects before its completion is visible") {
   Scheduler scheduler(1, std::nullopt);
   const auto stream = scheduler.add_stream(scheduler.add_engine(), false);
   const auto held = std::make_shared<int>(1);
@@ -179,7 +179,7 @@ TEST_CASE("what work holds on to is gone when its end is known") {
   CHECK(held.use_count() == 1);
 }
 
-TEST_CASE("after a stop the scheduler's thread starts nothing") {
+TEST_CASE("after stop() the scheduler's thread starts nothing") {
   std::atomic<bool> running{false};
   std::atomic<int> finished{0};
   Scheduler scheduler(1, std::chrono::microseconds(0));
@@ -197,12 +197,12 @@ TEST_CASE("after a stop the scheduler's thread starts nothing") {
   CHECK(finished == 1);
 }
 
-TEST_CASE("many threads queue and wait") {
+TEST_CASE("many threads can queue and wait at once") {
   for (const auto patience :
        {std::optional<std::chrono::microseconds>(), {std::chrono::microseconds(0)}}) {
     Scheduler scheduler(1, patience);
     const auto engine = scheduler.add_engine();
-    int on_engine = 0;  // plain: an engine runs one piece at a time
+    int on_engine = 0;  // not atomic: an engine runs one item at a time
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {

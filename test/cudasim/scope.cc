@@ -62,7 +62,7 @@ const NamedRegister* Scopes::find_register(std::string_view name) {
     if (!numbered) continue;
     const auto range = level->ranges.find(numbered->first);
     if (range == level->ranges.end() || numbered->second >= range->second.count) continue;
-    // Of a range only what is used takes a place.
+    // A register of a range gets its memory on first use.
     return &level->registers.emplace(name, new_register(range->second.letter)).first->second;
   }
   return nullptr;

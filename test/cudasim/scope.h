@@ -1,5 +1,5 @@
-// Names of a kernel and what they stand for, block by block of the text; and the places that
-// registers get in a warp's register file.
+// The names that a kernel declares, by nested scope of its text. Assigns each register its offset
+// in a warp's register file.
 #pragma once
 
 #include <map>
@@ -38,7 +38,7 @@ class Scopes {
   void declare(const RegisterDeclaration& declaration);
   void declare(std::string_view name, NamedMemory memory, u32 line);
 
-  // Null where the name is none of this kind.
+  // Null: no register, or memory, has this name.
   const NamedRegister* find_register(std::string_view name);
   const NamedMemory* find_memory(std::string_view name) const;
 

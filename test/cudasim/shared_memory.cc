@@ -40,8 +40,8 @@ void SharedMemory::order_lanes(u32 warp, Mask members, Mask live) {
   }
 }
 
-// Whether an access by `thread`, when its warp's clock showed `order`, comes before one by the lane
-// now, no barrier lying between.
+// Whether an access by `thread`, made when its warp's clock showed `order`, is ordered before an
+// access by `lane` now, without a barrier of the block between them.
 bool SharedMemory::ordered(u32 thread, u32 order, u32 warp, int lane) const {
   if (thread / kLanes != warp) return false;
   const WarpOrder& clock = orders_[warp];
@@ -50,7 +50,7 @@ bool SharedMemory::ordered(u32 thread, u32 order, u32 warp, int lane) const {
   return clock.subsets && order < clock.known[static_cast<std::size_t>(lane)][other];
 }
 
-// Lanes of this lane's own warp.
+// The readers in this lane's warp that are not ordered before it.
 Mask SharedMemory::unordered_readers(const Record& record, u32 warp, int lane) const {
   const WarpOrder& clock = orders_[warp];
   const Mask others = record.readers & ~(Mask{1} << lane);
@@ -78,7 +78,8 @@ bool SharedMemory::conflicts(Record& record, Access access, u32 warp, int lane) 
   const Mask readers = read && !other_warp ? unordered_readers(record, warp, lane) : 0;
   if (access == Access::kRead) {
     record.many_warps = read && (record.many_warps || other_warp);
-    // A reader ordered before this one can be forgotten: who comes after this one comes after it.
+    // A reader that is ordered before this one can be dropped: an access that is ordered after this
+    // reader is ordered after that one too.
     record.readers = readers | Mask{1} << lane;
     record.reading_warp = static_cast<u8>(warp);
     record.read_epoch = epoch_;
@@ -129,7 +130,8 @@ std::byte* SharedMemory::touch(u64 address, std::size_t bytes, Access access, u3
     if (trouble != Trouble::kNone) return nullptr;
   }
   if (bytes == kPackBytes && access == Access::kWrite) {
-    pack.record = parts[0];  // whoever comes after this write comes after what was before it
+    // An access that is ordered after this write is ordered after all earlier accesses too.
+    pack.record = parts[0];
     pack.split = false;
   }
   return host;

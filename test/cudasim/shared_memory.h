@@ -1,11 +1,10 @@
-// The shared memory of the block that runs, with a record of who accessed what since the last
-// barrier.
+// The shared memory of the running block, with a record of the accesses since the last barrier.
 //
-// Two accesses to the same bytes by different threads, at least one a write, must be ordered: by a
-// barrier of the block, or between lanes of one warp by bar.warp.sync. Shuffles and votes do not
-// order memory. Time is counted in epochs: the block's barriers start new ones, over all blocks of
-// the launch, so that nothing needs to be cleared between blocks; and inside a warp each
-// bar.warp.sync does.
+// Two accesses to the same bytes by different threads, at least one of them a write, must be
+// ordered by a barrier of the block or, between lanes of one warp, by bar.warp.sync. Shuffles and
+// votes do not order memory. Time is counted in epochs. Each barrier of a block starts a new epoch;
+// epochs count on over all blocks of the launch, so that nothing is cleared between blocks. Each
+// warp also has a clock of its own, which its bar.warp.sync instructions advance.
 #pragma once
 
 #include <array>
@@ -27,35 +26,36 @@ class SharedMemory {
 
   std::size_t size() const { return data_.size(); }
 
-  // As GlobalView::touch, for one lane.
+  // Like GlobalView::touch, for one lane.
   std::byte* touch(u64 address, std::size_t bytes, Access access, u32 warp, int lane,
                    Trouble& trouble);
-  // "thread 3 wrote", after a race.
+  // After a race, the other access, such as "thread 3 wrote".
   const std::string& opponent() const { return opponent_; }
 
  private:
   struct Record {
     u32 write_epoch = 0, read_epoch = 0;
-    u32 write_order = 0, read_order = 0;  // the warp's epochs
+    u32 write_order = 0, read_order = 0;  // of the warp's clock
     Mask readers = 0;                     // lanes of the reading warp that are not ordered yet
     u16 writer = 0;                       // thread of the block
     u8 reading_warp = 0;
-    bool many_warps = false;  // readers of several warps
-    bool atomic = false;      // the last write
+    bool many_warps = false;  // lanes of several warps read
+    bool atomic = false;      // the last write was atomic
   };
-  // 16 bytes, which have a record of their own as long as they are accessed as a whole, and one for
-  // each granule once they were not.
+  // 16 bytes. They share one record while every access covers all of them. After a narrower access,
+  // `split`, each granule has its own record.
   static constexpr std::size_t kPackBytes = 16;
   struct Pack {
     Record record;
     bool split = false;
   };
-  // Which lanes of a warp know of which others' accesses. Mostly all are ordered at once; subsets
-  // keep a clock for each pair of lanes.
+  // Which accesses of one lane of a warp are ordered before those of another. Usually one
+  // bar.warp.sync orders all lanes. A bar.warp.sync of a subset needs a time for each pair of
+  // lanes.
   struct WarpOrder {
     u32 now = 1;
-    u32 all = 0;  // before this, all is ordered
-    bool subsets = false;
+    u32 all = 0;           // accesses before this time are ordered for all lanes
+    bool subsets = false;  // `known` is in use
     std::array<std::array<u32, kLanes>, kLanes> known{};
   };
 
@@ -70,7 +70,7 @@ class SharedMemory {
   std::vector<WarpOrder> orders_;
   int granule_shift_;
   u32 epoch_ = 0;
-  u32 first_epoch_ = 1;  // of this block: what was written before is of another block
+  u32 first_epoch_ = 1;  // of this block; earlier writes belong to other blocks
   std::string opponent_;
 };
 

@@ -29,7 +29,7 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
-// A JSON object in the making.
+// Builds a JSON object.
 class Object {
  public:
   Object& raw(const char* name, const std::string& json) {
@@ -58,8 +58,8 @@ class Object {
   std::string text_;
 };
 
-// The indices of the kernel's parameters in which an address inside the buffer lies; those of one
-// buffer may be several. Parameters that are structs are searched, too.
+// The indices of the kernel parameters that hold an address inside the buffer. Structs are searched
+// for addresses too.
 std::vector<std::size_t> arguments_in(const BufferTraffic& buffer, const LaunchReport& report,
                                       const KernelInfo& kernel) {
   std::vector<std::size_t> arguments;
@@ -133,7 +133,7 @@ void Trace::write_line(const std::string& line) {
   if (file_ < 0) return;
   const std::string whole = line + '\n';
   const std::lock_guard lock(mutex_);
-  // At once, unbuffered: several processes may append, and one that crashes leaves what it did.
+  // Unbuffered, since several processes may append, and the lines of a process that crashes count.
   std::size_t done = 0;
   while (done < whole.size()) {
     const ssize_t wrote = write(file_, whole.data() + done, whole.size() - done);

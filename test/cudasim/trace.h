@@ -1,4 +1,4 @@
-// What happened, for people (stderr) and for tests (a file of JSON lines).
+// Reports what happened, to stderr for people and to a file of JSON lines for tests.
 #pragma once
 
 #include <memory>
@@ -13,8 +13,8 @@ namespace cudasim {
 
 class Trace {
  public:
-  // Appends to the file that a variable names; an empty path: no file. Throws
-  // std::invalid_argument if it cannot.
+  // Opens the file to which lines are appended; an empty path means none. Throws
+  // std::invalid_argument, which names the environment variable, if that fails.
   Trace(const char* variable, const std::string& path);
   ~Trace();
   Trace(const Trace&) = delete;
@@ -24,9 +24,9 @@ class Trace {
 
   // `executed` is false for a launch that was checked and dropped.
   void launch(int device, const LaunchReport& report, const KernelInfo& kernel, bool executed);
-  // How often functions were called.
+  // The number of calls of each function.
   void calls(const std::vector<std::pair<const char*, std::int64_t>>& counts);
-  // To stderr as well. `device` is -1 where it belongs to none.
+  // Also goes to stderr. `device` is -1 if the fault belongs to no device.
   void fault(int device, const std::string& kind, const std::string& message);
 
  private:

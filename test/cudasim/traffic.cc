@@ -30,7 +30,7 @@ TrafficCounter::Sectors TrafficCounter::no_sectors(std::size_t bytes) {
 
 void TrafficCounter::count_global(const u64* addresses, Mask active, std::size_t bytes,
                                   Access access) {
-  while (active != 0) {  // once for each allocation touched, which is mostly one
+  while (active != 0) {  // once for each allocation that is accessed: mostly one
     const u64 first = addresses[std::countr_zero(active)];
     const Allocation* allocation = memory_.find(first, bytes);
     if (allocation == nullptr) return;
@@ -49,7 +49,7 @@ void TrafficCounter::count_global(const u64* addresses, Mask active, std::size_t
       const int lane = std::countr_zero(left);
       if (!allocation->holds(addresses[lane], bytes)) continue;
       active &= ~(Mask{1} << lane);
-      // Naturally aligned, at most 16 bytes: in one sector. Allocations begin on a sector.
+      // An aligned access of at most 16 bytes lies in one sector. Allocations begin on a sector.
       const u64 sector = (addresses[lane] - allocation->address) / kSector;
       sectors[count++] = sector;
       if (reads) traffic.read_sectors += set_new(buffer.read.get(), sector);
@@ -72,8 +72,8 @@ void TrafficCounter::count_global(const u64* addresses, Mask active, std::size_t
   }
 }
 
-// A wavefront serves 128 bytes, one word of each bank. Accesses of 8 and 16 bytes go by halves and
-// quarters of the warp.
+// A wavefront serves 128 bytes: one word of each bank. Accesses of 8 bytes are served by half warp,
+// accesses of 16 bytes by quarter warp.
 void TrafficCounter::count_shared(const u64* addresses, Mask active, std::size_t bytes) {
   ++shared_requests_;
   const int lanes = bytes <= kBankBytes ? kLanes : kLanes * 4 / static_cast<int>(bytes);

@@ -1,4 +1,5 @@
-// Counts what a launch moves: for each allocation of global memory, and for shared memory.
+// Counts the memory traffic of a launch, for each allocation of global memory and for shared
+// memory.
 #pragma once
 
 #include <cstdlib>
@@ -14,15 +15,15 @@ class TrafficCounter {
  public:
   explicit TrafficCounter(DeviceMemory::Impl& memory) : memory_(memory) {}
 
-  // One instruction of a warp: lanes in `active` access `bytes` each. Atomics are both.
+  // One instruction of a warp: each lane in `active` accesses `bytes`. An atomic reads and writes.
   void count_global(const u64* addresses, Mask active, std::size_t bytes, Access access);
   void count_shared(const u64* addresses, Mask active, std::size_t bytes);
 
-  // Into the report; buffers in the order of their addresses.
+  // Adds the counts to the report, with buffers in the order of their addresses.
   void finish(LaunchReport& report) const;
 
  private:
-  // A bit for each sector. Zeros from calloc take memory only where they change.
+  // One bit per sector. Zeros from calloc take physical memory only once they change.
   struct Free {
     void operator()(u64* bits) const { std::free(bits); }
   };

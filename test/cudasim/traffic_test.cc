@@ -1,4 +1,4 @@
-// What a launch reports.
+// Tests the report of a launch.
 #include "kernel_test_support.h"
 
 namespace cudasim::test {
@@ -21,7 +21,7 @@ LaunchReport report_of(const std::string& body, unsigned blocks = 1, unsigned th
 const std::string kVectors =
     "mul.wide.u32 %d2, %w3, 16; add.s64 %d3, %d0, %d2; add.s64 %d4, %d1, %d2;";
 
-TEST_CASE("a coalesced copy") {
+TEST_CASE("a coalesced copy touches each sector once") {
   const LaunchReport report = report_of(kVectors +
                                             "ld.global.v4.u32 {%w4, %w5, %w6, %w7}, [%d3];"
                                             "st.global.v4.u32 [%d4], {%w4, %w5, %w6, %w7};",
@@ -45,12 +45,12 @@ TEST_CASE("a coalesced copy") {
   CHECK(report.barriers == 0);
 }
 
-TEST_CASE("reading twice, and with strides") {
+TEST_CASE("repeated, strided and atomic accesses are counted") {
   const std::string read = "ld.global.u32 %w4, [%d3];";
   const LaunchReport twice = report_of(kVectors + read + read);
   REQUIRE(twice.buffers.size() == 1);
   CHECK(twice.buffers[0].bytes_read == 256);
-  CHECK(twice.buffers[0].read_sectors == 16);  // 32 bytes hold two lanes' words
+  CHECK(twice.buffers[0].read_sectors == 16);  // two lanes share a sector: the stride is 16 bytes
   CHECK(twice.buffers[0].sectors_requested == 32);
   CHECK(twice.buffers[0].accesses_by_width[2] == 64);
   const LaunchReport same = report_of("ld.global.u32 %w4, [%d0];");
@@ -61,7 +61,7 @@ TEST_CASE("reading twice, and with strides") {
   CHECK(counter.buffers[0].write_requests == 1);
 }
 
-TEST_CASE("bank conflicts, barriers, shuffles and instructions") {
+TEST_CASE("bank conflicts, barriers, shuffles and instructions are counted") {
   const auto wavefronts = [](const std::string& stride, const std::string& access) {
     const LaunchReport report =
         report_of(".shared .align 16 .b8 s[16384]; mul.lo.u32 %w4, %w0, " + stride + "; " + access);
@@ -82,8 +82,8 @@ TEST_CASE("bank conflicts, barriers, shuffles and instructions") {
   CHECK(report_of("shfl.sync.idx.b32 %w4, %w0, 0, 31, -1;", 2, 96).shuffles == 6);
 }
 
-TEST_CASE("what each warp did") {
-  // Of two warps, one lane of the second stores.
+TEST_CASE("the work of each warp is reported for each span between barriers") {
+  // Two warps; only one lane of the second warp stores.
   const LaunchReport report = report_of(
       ".shared .align 16 .b8 s[16]; ld.global.v4.u32 {%w4, %w5, %w6, %w7}, [%d0]; bar.sync 0;"
       "setp.eq.u32 %p0, %w0, 40; @%p0 st.shared.u32 [s], 0; @%p0 st.global.v2.u32 [%d1], {0, 0};"

@@ -1,4 +1,4 @@
-// A warp in flight, and the machine it runs on: what handlers of instructions work with.
+// A running warp and its machine: the arguments of instruction handlers.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@ class GlobalView;
 class LocalMemory;
 class TrafficCounter;
 
-// Lanes that wait at an instruction for the others.
+// Lanes that wait at an instruction until the other lanes reach it.
 struct Group {
   u32 pc;
   Mask lanes;
@@ -26,15 +26,17 @@ struct Group {
 
 struct Warp {
   std::byte* registers = nullptr;
-  u32* written = nullptr;  // one mask a register
+  u32* written = nullptr;  // for each register, the mask of lanes that wrote it
   u32 number = 0;          // in the block
   u32 pc = 0;
   Mask live = 0;                         // lanes that exist and have not exited
   Mask active = 0;                       // lanes at pc
   std::vector<Group> pending;            // the other live lanes, the lowest pc last
-  const Instruction* barrier = nullptr;  // waits here for the other warps
+  const Instruction* barrier = nullptr;  // the barrier where the warp waits for the other warps
   u64 instructions = 0;
-  std::vector<WarpWork> work;  // its instructions counted from the begin; the last is of now
+  // One entry for each span between barriers; the last one is the current span. Until the block
+  // ends, `instructions` of an entry counts from the start of the warp.
+  std::vector<WarpWork> work;
   std::array<AsyncCopies, kLanes> copies;
 
   template <class T>
@@ -52,13 +54,13 @@ struct Machine {
   GlobalView& global;
   SharedMemory& shared;
   LocalMemory& local;
-  TrafficCounter* traffic;  // null unless counted
+  TrafficCounter* traffic;  // null: traffic is not counted
   LaunchReport& report;
-  // For each instruction, the allocation that it found the last time.
+  // For each instruction, the allocation that it accessed last.
   std::vector<Allocation*> hints;
   unsigned block[3] = {0, 0, 0};
 
-  // Throws a Fault that says where. `lane` < 0 where the whole warp is at fault.
+  // Throws a Fault that names kernel, instruction, block and thread. `lane` < 0: the whole warp.
   [[noreturn]] void fail(const char* kind, const Warp& warp, const Instruction& instruction,
                          int lane, const std::string& what) const;
 };

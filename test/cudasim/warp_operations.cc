@@ -1,6 +1,6 @@
-// Instructions by which the lanes of a warp learn from each other: shfl, vote, redux, activemask,
-// bar.warp.sync. All lanes that an instruction names must be at it; on a GPU they would wait for
-// each other, here a missing one is a fault.
+// Instructions that exchange data between the lanes of a warp: shfl, vote, redux, activemask,
+// bar.warp.sync. All lanes in an instruction's member mask must execute it together. On a GPU they
+// would wait for each other; here a missing lane is a fault.
 #include <bit>
 
 #include "lanewise.h"
@@ -9,7 +9,7 @@
 namespace cudasim {
 namespace {
 
-// Checks that the lanes of each lane's mask are here and name the same mask.
+// Checks that all lanes in each lane's member mask are active and have the same mask.
 void check_members(Machine& machine, const Warp& warp, const Instruction& i, Mask active,
                    const u32* members) {
   for (Mask left = active; left != 0; left &= left - 1) {
@@ -17,7 +17,7 @@ void check_members(Machine& machine, const Warp& warp, const Instruction& i, Mas
     const Mask named = members[lane];
     if (lane > 0 && left != active && named == members[lane - 1] &&
         (active >> (lane - 1) & 1) != 0 && (named >> lane & 1) != 0) {
-      continue;  // as the lane before
+      continue;  // the same mask as the lane before, which was checked
     }
     if ((named >> lane & 1) == 0) {
       machine.fail("inactive-shuffle", warp, i, lane,
@@ -39,7 +39,7 @@ void check_members(Machine& machine, const Warp& warp, const Instruction& i, Mas
 
 enum class Shuffle { kUp, kDown, kXor, kIndex };
 
-// in: value, lane or delta, clamp and segment mask, members; out: value, whether it came from a
+// in: value; lane or delta; clamp and segment mask; members. out: value; whether it came from a
 // lane in range.
 template <Shuffle Mode>
 void shuffle(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
@@ -92,7 +92,8 @@ void shuffle(Machine& machine, Warp& warp, const Instruction& i, Mask active) {
   if (i.outputs > 1) assign_mask(warp.mask(i.out[1]), in_range, active);
 }
 
-// f(lanes with a true predicate, lanes that vote) is a mask of results; in: predicate, members.
+// f(lanes with a true predicate, lanes that vote) returns the result of the vote. in: predicate;
+// members.
 template <class F>
 Handler vote(F) {
   return [](Machine& machine, Warp& warp, const Instruction& i, Mask active) {
@@ -155,7 +156,7 @@ void active_mask(Machine&, Warp& warp, const Instruction& i, Mask active) {
   }
 }
 
-// Some time that passes: the warp's own count of instructions.
+// A clock that advances: the number of instructions that the warp has executed.
 template <class T>
 void clock(Machine&, Warp& warp, const Instruction& i, Mask active) {
   T* out = warp.lanes<T>(i.out[0]);
@@ -167,7 +168,7 @@ void clock(Machine&, Warp& warp, const Instruction& i, Mask active) {
 }  // namespace
 
 void add_warp_operations(OperationTable& table) {
-  // "?" is an output that may be left out.
+  // "?" marks an optional output.
   table.add("shfl.sync.up.b32", {shuffle<Shuffle::kUp>, "wp?=wwww"});
   table.add("shfl.sync.down.b32", {shuffle<Shuffle::kDown>, "wp?=wwww"});
   table.add("shfl.sync.bfly.b32", {shuffle<Shuffle::kXor>, "wp?=wwww"});
@@ -193,7 +194,7 @@ void add_warp_operations(OperationTable& table) {
   table.add("mov.clock.32", {clock<u32>, "w="});  // for the decoder: %clock, %clock64
   table.add("mov.clock.64", {clock<u64>, "d="});
 
-  // Nothing to do: warps run one after another, and what one writes is seen by the next.
+  // Fences do nothing: warps run one after another, and each sees all earlier writes.
   const Handler nothing = [](Machine&, Warp&, const Instruction&, Mask) {};
   for (const char* fence :
        {"membar.cta", "membar.gl", "membar.sys", "fence.acq_rel.cta", "fence.acq_rel.gpu",

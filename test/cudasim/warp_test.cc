@@ -1,4 +1,4 @@
-// Lanes of a warp: how they part and meet again, and what they learn from each other.
+// Tests how the lanes of a warp diverge, reconverge and exchange data.
 #include "kernel_test_support.h"
 
 #include "flow.h"
@@ -6,7 +6,7 @@
 namespace cudasim::test {
 namespace {
 
-// out[thread] of a kernel; %w0 is the thread, %w9 its result.
+// Runs a kernel with this body and returns %w9, the result, of each thread. %w0 is the thread.
 std::vector<u32> results(const std::string& body, unsigned threads = 32) {
   Bench bench;
   bench.launch.block[0] = threads;
@@ -26,23 +26,23 @@ std::vector<u32> expected(F f, u32 threads = 32) {
   return values;
 }
 
-// Faults unless all 32 lanes are here.
+// A warp barrier that faults unless all 32 lanes are active.
 const std::string kTogether = "bar.warp.sync -1;\n";
 
-TEST_CASE("lanes meet behind a branch") {
+TEST_CASE("lanes reconverge after a branch") {
   CHECK(results("setp.lt.u32 %p0, %w0, 10; @%p0 bra A; mov.u32 %w9, 1; bra B; A: mov.u32 %w9, 2;"
                 "B: " +
                 kTogether + "add.u32 %w9, %w9, 10;") ==
         expected([](u32 t) { return t < 10 ? 12u : 11u; }));
 }
 
-TEST_CASE("lanes meet behind a loop that they leave at different times") {
+TEST_CASE("lanes reconverge after a loop that they leave at different times") {
   CHECK(results("LOOP: setp.ge.u32 %p0, %w9, %w0; @%p0 bra END; add.u32 %w9, %w9, 1; bra LOOP;"
                 "END: " +
                 kTogether) == expected([](u32 t) { return t; }));
 }
 
-TEST_CASE("lanes meet in every round of a loop, even one with two ways back") {
+TEST_CASE("lanes reconverge in every iteration of a loop with two back edges") {
   // for (i = 0; i < 4; ++i) { together; if (lane & 1 << i) { ++n; continue; } n += 100; }
   CHECK(results("mov.u32 %w1, 0; HEAD: " + kTogether +
                 "shr.u32 %w2, %w0, %w1; and.b32 %w2, %w2, 1; add.u32 %w1, %w1, 1;"
@@ -56,18 +56,18 @@ TEST_CASE("lanes meet in every round of a loop, even one with two ways back") {
         }));
 }
 
-TEST_CASE("lanes meet though some leave the kernel, and though the text is out of order") {
+TEST_CASE("lanes reconverge after an early exit and in code that is out of order") {
   // if (lane < 8) { if (lane < 4) return; n = 1; } barrier of the others
   CHECK(results("setp.ge.u32 %p0, %w0, 8; @%p0 bra ON; setp.lt.u32 %p1, %w0, 4; @%p1 ret;"
                 "mov.u32 %w9, 1; ON: bar.sync 0; bar.warp.sync 0xfffffff0;") ==
         expected([](u32 t) { return t >= 4 && t < 8 ? 1u : 0u; }));
-  // The rare path stands behind the end and jumps back.
+  // The rare path comes last in the text and jumps back.
   CHECK(results("setp.lt.u32 %p0, %w0, 3; @%p0 bra RARE; BACK: " + kTogether +
                 "add.u32 %w9, %w9, 1; bra END; RARE: mov.u32 %w9, 50; bra BACK; END:") ==
         expected([](u32 t) { return t < 3 ? 51u : 1u; }));
 }
 
-TEST_CASE("nested loops") {
+TEST_CASE("lanes reconverge in nested loops") {
   CHECK(results("mov.u32 %w1, 0; OUTER: mov.u32 %w2, 0;"
                 "INNER: add.u32 %w9, %w9, 1; add.u32 %w2, %w2, 1; and.b32 %w3, %w0, 3;"
                 "setp.lt.u32 %p0, %w2, %w3; @%p0 bra INNER;" +
@@ -75,7 +75,7 @@ TEST_CASE("nested loops") {
                 kTogether) == expected([](u32 t) { return 5 * ((t & 3) > 1 ? t & 3 : 1); }));
 }
 
-TEST_CASE("the order of blocks: loops are consecutive, with their latch behind") {
+TEST_CASE("the order of blocks: loops are consecutive and end with their latch") {
   // 0 -> 1 (head) -> 2, 5 (exit); 2 (inner head) -> 3 -> 2, 4; 4 -> 1
   const FlowOrder order = order_blocks({{1}, {5, 2}, {3}, {2, 4}, {1}, {}});
   std::string text;
@@ -85,10 +85,10 @@ TEST_CASE("the order of blocks: loops are consecutive, with their latch behind")
   CHECK(text == "0 1 2 3 2' 4 1' 5 ");
   CHECK(order.back_edges.size() == 2);
   CHECK(order_blocks({{0}, {0}}).steps.size() ==
-        2);  // a loop of one block; the other is not reached
+        2);  // a loop of one block; the other block is unreachable
 }
 
-TEST_CASE("shuffles") {
+TEST_CASE("a shuffle reads the lane that its mode and segment select") {
   const auto shuffled = [](const char* mode, const char* by, const char* clamp) {
     return results(std::string("add.u32 %w1, %w0, 100; shfl.sync.") + mode + ".b32 %w9|%p0, %w1, " +
                    by + ", " + clamp + ", -1; @!%p0 add.u32 %w9, %w9, 1000;");
@@ -103,13 +103,13 @@ TEST_CASE("shuffles") {
   CHECK(shuffled("down", "1", "0x181f") ==
         expected([](u32 t) { return t % 8 < 7 ? t + 101 : t + 1100; }));
   CHECK(shuffled("bfly", "8", "0x1807") == expected([](u32 t) {
-          return (t & 8) != 0 ? (t ^ 8) + 100 : t + 1100;  // only downwards
+          return (t & 8) != 0 ? (t ^ 8) + 100 : t + 1100;  // only a lower segment is in range
         }));
   CHECK(results("shfl.sync.bfly.b32 %w9, %w0, 1, 31, -1;") ==
         expected([](u32 t) { return t ^ 1; }));
 }
 
-TEST_CASE("votes and reductions") {
+TEST_CASE("votes and reductions combine all their lanes") {
   const std::string third = "rem.u32 %w1, %w0, 3; setp.eq.u32 %p0, %w1, 0;";
   CHECK(results(third + "vote.sync.ballot.b32 %w9, %p0, -1;") ==
         expected([](u32) { return 0x49249249u; }));
@@ -127,7 +127,7 @@ TEST_CASE("votes and reductions") {
         expected([](u32) { return 2u; }, 64));
 }
 
-TEST_CASE("special registers") {
+TEST_CASE("special registers hold indices, lane masks, sizes and the clock") {
   CHECK(results("mov.u32 %w9, %laneid;", 64) == expected([](u32 t) { return t % 32; }, 64));
   CHECK(results("mov.u32 %w9, %warpid;", 64) == expected([](u32 t) { return t / 32; }, 64));
   CHECK(results("mov.u32 %w9, %lanemask_lt;") == expected([](u32 t) { return (1u << t) - 1; }));
@@ -136,7 +136,7 @@ TEST_CASE("special registers") {
                 "selp.b32 %w9, 1, 0, %p0;") == expected([](u32) { return 1u; }));
 }
 
-TEST_CASE("vectors through global, shared, local and generic memory") {
+TEST_CASE("vectors keep their values in shared, local and generic memory") {
   // Each thread moves a vector of its own from space to space.
   CHECK(results(R"(
     .shared .align 16 .b8 s[512]; .local .align 16 .b8 l[32];
@@ -159,7 +159,7 @@ TEST_CASE("vectors through global, shared, local and generic memory") {
         expected([](u32) { return 0xfffffffe + 0xfe + 0xffff8001 + 0x8001; }));
 }
 
-TEST_CASE("atomics return what was there") {
+TEST_CASE("atomics return the old value and store the new one") {
   CHECK(results(R"(
     .shared .align 4 .b32 s;
     setp.ne.u32 %p0, %w0, 0; @%p0 bra ON; st.shared.u32 [s], 5; ON: bar.sync 0;

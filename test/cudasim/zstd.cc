@@ -8,7 +8,7 @@
 namespace cudasim {
 namespace {
 
-// The two functions of libzstd 1 that are used, as its header declares them.
+// The two functions of libzstd 1 that are used, with the types of its header.
 struct Zstd {
   std::size_t (*decompress)(void* to, std::size_t capacity, const void* frame, std::size_t bytes);
   unsigned (*is_error)(std::size_t result);
