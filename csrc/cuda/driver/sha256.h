@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4), which CMake and Node.js have, too: cmake/run_nvcc.cmake and
-// bench/environment/fatbin.ts write what kernel_files.cc checks.
+// SHA-256 (FIPS 180-4). CMake and Node.js have it, too: cmake/run_nvcc.cmake and
+// bench/environment/fatbin.ts write the hashes that kernel_files.cc checks.
 #pragma once
 
 #include <cstddef>
