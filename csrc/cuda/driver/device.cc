@@ -149,7 +149,7 @@ void Device::destroy(std::shared_ptr<void> object) noexcept {
   }
 }
 
-// Within a DeviceScope.
+// Call within a DeviceScope.
 void Device::destroy_postponed() noexcept {
   if (!has_postponed_) return;
   std::vector<std::shared_ptr<void>> objects;

@@ -20,7 +20,7 @@ inline constexpr int kChunksInFlight = 3;
 inline constexpr std::int64_t kMaxCachedBytes = 64 << 20;
 
 // Bytes of page-locked memory that a JavaScript thread caches for copies. derived: a copy of 128
-// MiB in either direction, no chunk of which can wait for another, pins nothing from its second
+// MiB in either direction, whose chunks cannot wait for each other, pins nothing from its second
 // time on.
 inline constexpr std::int64_t kMaxStagingBytes = 256 << 20;
 

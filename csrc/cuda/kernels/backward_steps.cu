@@ -1,7 +1,7 @@
-// Backward of rows of which several fit shared memory. A block processes the rows of its group in
-// steps. In a step each row has its own threads, which compute its sums and write its dx. Then all
-// threads share the columns and add the step's rows to dweight's chains, in row order. So several
-// rows are loaded at once, although the chains take one row after another.
+// Backward of rows so short that several fit shared memory. A block processes the rows of its group
+// in steps. In a step each row has its own threads, which compute its sums and write its dx. Then
+// all threads share the columns and add the step's rows to dweight's chains, in row order. So
+// several rows are loaded at once, although the chains take one row after another.
 #include "gradient.cuh"
 
 namespace rmsnorm::cuda {

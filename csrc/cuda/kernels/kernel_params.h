@@ -27,7 +27,7 @@ struct ForwardParams {
   RowParams common;
   ConstMatrix x;
   ConstMatrix residual;  // data null if there is none
-  Matrix sum;            // x + residual, where there is one
+  Matrix sum;            // x + residual, if there is a residual
   Matrix y;
   float* rstd;             // (rows), or null if not wanted
   std::int64_t first_row;  // the first of this launch
@@ -42,7 +42,7 @@ struct BackwardParams {
   const float* rstd;            // (rows), or null to recompute it
   Matrix dx;                    // data null if not wanted
   ConstMatrix dsum;             // added to dx; data null if there is none
-  Matrix dgate;                 // written with dx where there is a gate
+  Matrix dgate;                 // written with dx if there is a gate
   float* partials;              // (groups, partial_stride), or null if dweight is not wanted
   std::int64_t partial_stride;  // floats
   std::int64_t group_rows;      // rows of a block; a row group if dweight is wanted

@@ -57,7 +57,7 @@ int gates(const Call& call) { return call.has_gate ? 1 : 0; }
 LaunchConfig configure_plain_forward(const Call& call) {
   if (!call.is_plain || !has_whole(call, kAccumulators)) return {};
   const Kind kind = call.is_llama_order ? Kind::kForwardLlama : Kind::kForwardFloat;
-  // The first policy is for short rows, of which a thread holds only some packs of a tile.
+  // The first policy is for short rows: a thread holds only some packs of a tile.
   if (call.shape.hidden_size <= kPlainForwardPolicies[0].packs * kAccumulators) {
     return configure_rows(call, kind, kPlainForwardPolicies, kForwardBlockThreads);
   }
