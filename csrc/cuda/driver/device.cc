@@ -9,8 +9,8 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Errors that leave a context unusable: the driver's documentation says so of each, but of the two
-// of memory and links, after which nothing on the device can be relied on.
+// Errors that leave a context unusable. The driver's documentation says so for each, except 214 and
+// 220 (memory and links): after these nothing on the device can be relied on.
 constexpr int kFaults[] = {
     214,  // uncorrectable memory error
     220,  // uncorrectable NVLink error
@@ -68,8 +68,8 @@ Status make_devices(DeviceList* list) {
   return {};
 }
 
-// The devices of the process, once they could be listed without an error; never destroyed, since at
-// the end of the process the driver may go before us.
+// The devices of the process; null until listing them has succeeded. Never destroyed, because the
+// driver may be unloaded before us when the process ends.
 std::mutex devices_mutex;
 std::atomic<const DeviceList*> known_devices{nullptr};
 
@@ -149,7 +149,7 @@ void Device::destroy(std::shared_ptr<void> object) noexcept {
   }
 }
 
-// Within a DeviceScope.
+// Call within a DeviceScope.
 void Device::destroy_postponed() noexcept {
   if (!has_postponed_) return;
   std::vector<std::shared_ptr<void>> objects;
@@ -158,7 +158,8 @@ void Device::destroy_postponed() noexcept {
   has_postponed_ = false;
 }
 
-// Errors are ignored: no caller is left. If the context cannot be entered, all stays as it is.
+// Errors are ignored, because no caller is left to receive them. If the context cannot be entered,
+// nothing is released.
 void Device::release() {
   {
     DeviceScope scope;

@@ -1,7 +1,7 @@
-// The GPUs of this machine: what they are, their contexts, their copies of the kernels.
+// The GPUs of this machine: their properties, contexts and loaded kernels.
 //
-// A device is used through its primary context, which it shares with the CUDA runtime API and so
-// with other libraries of the process: device pointers go from one to another.
+// A device is used through its primary context. The CUDA runtime API uses the same context, and so
+// do other libraries of the process: device pointers are valid in all of them.
 #pragma once
 
 #include <array>
@@ -19,17 +19,17 @@
 
 namespace rmsnorm::cuda {
 
-// "'cuda:1'" of 1, for messages.
+// "'cuda:1'" for 1, for messages.
 inline std::string device_name(int ordinal) { return "'cuda:" + std::to_string(ordinal) + "'"; }
 
 struct DeviceProperties {
-  int ordinal = 0;  // what `cuda:N` counts
+  int ordinal = 0;  // the N of `cuda:N`
   std::string name;
   int major = 0, minor = 0;       // compute capability
   std::int64_t total_memory = 0;  // bytes
   int multiprocessors = 0;
-  int shared_memory_optin = 0;  // bytes a block can have at most, after opting in
-  int cache_bytes = 0;          // of the second level
+  int shared_memory_optin = 0;  // the most bytes that a block can have, after opting in
+  int cache_bytes = 0;          // of the L2 cache
 };
 
 class Device {
@@ -42,37 +42,39 @@ class Device {
   const DeviceProperties& properties() const { return properties_; }
   std::string name() const { return device_name(properties_.ordinal); }
 
-  // The kernel of an entry, until release_devices(): KernelModules::find(). Within a DeviceScope of
-  // this device.
+  // Finds the kernel of an entry (KernelModules::find()). The kernel is valid until
+  // release_devices(). Call within a DeviceScope of this device.
   Status kernel(const KernelEntry& row, CUfunction* kernel) {
     count_launch(row);
     return modules_.find(row, kernel);
   }
 
-  // Loads all that kernel() may give, so that no call of it has to: for where loading takes too
-  // long, or is not allowed. Within a DeviceScope of this device. Errors: kCuda.
+  // Loads every kernel that kernel() can return, so that no later call has to load one. Call it
+  // before a time when loading takes too long or is not allowed, within a DeviceScope of this
+  // device. Errors: kCuda.
   Status load_all_kernels() { return modules_.load_all(); }
 
-  // What the kernels of a file were loaded from: KernelModules::loaded_image().
+  // The image that the kernels of a file were loaded from (KernelModules::loaded_image()).
   std::string loaded_image(std::size_t file) const { return modules_.loaded_image(file); }
 
-  // How often kernel() was asked for a kernel, which is once for each launch. Launches of several
-  // threads at the same time may count as one: an exact count would need a locked instruction in
+  // How often kernel() was asked for a kernel: once for each launch. Simultaneous launches from
+  // several threads may count as one, because an exact count would need a locked instruction in
   // every launch.
   std::uint32_t launch_count(const KernelEntry& row) const {
     return launches_[kernel_number(row)].load(std::memory_order_relaxed);
   }
 
-  // Passes on the status of a call, and remembers a fault, after which the driver refuses all that
-  // uses the context: a later error's message then says that it is due to an earlier one.
+  // Returns the status of a call and remembers a fault. After a fault the driver refuses everything
+  // that uses the context, so the messages of later faults name the first one.
   Status note_fault(Status status);
 
-  // Drops a reference to an object whose destructor calls the driver within this device's context:
-  // now, or, if the context cannot be entered now, as soon as a DeviceScope enters it. Any thread.
+  // Drops a reference to an object whose destructor calls the driver within this device's context.
+  // If the context cannot be entered now, the next DeviceScope that enters it drops the reference.
+  // Any thread may call.
   void destroy(std::shared_ptr<void> object) noexcept;
 
-  // From now on release_devices() leaves the context to the end of the process: something in it may
-  // be in use for an unknown time.
+  // From now on release_devices() keeps the context until the process ends, because something in it
+  // may be in use for an unknown time.
   void keep_context() { keeps_context_ = true; }
 
  private:
@@ -91,17 +93,17 @@ class Device {
   const DeviceProperties properties_;
   KernelModules modules_;
   std::array<std::atomic<std::uint32_t>, kKernelCount> launches_{};
-  std::mutex mutex_;                              // of all below
-  CUcontext context_ = nullptr;                   // retained while not null
-  int scopes_ = 0;                                // DeviceScopes of any thread
-  std::string fault_;                             // the driver's name of the first one, or empty
-  std::vector<std::shared_ptr<void>> postponed_;  // waits for destroy_postponed()
+  std::mutex mutex_;             // guards the non-atomic members below
+  CUcontext context_ = nullptr;  // retained while not null
+  int scopes_ = 0;               // living DeviceScopes of all threads
+  std::string fault_;            // the driver's name of the first fault; empty if none
+  std::vector<std::shared_ptr<void>> postponed_;  // waiting for destroy_postponed()
   std::atomic<bool> has_postponed_{false};
   std::atomic<bool> keeps_context_{false};
 };
 
-// For as long as it lives the device's context is current on this thread; then it is the one from
-// before. Scopes may be nested, and end in the order opposite to their beginning.
+// While it lives, the device's context is current on this thread. The destructor restores the
+// previous context. Scopes may be nested, and end in reverse order.
 class DeviceScope {
  public:
   DeviceScope() = default;
@@ -109,7 +111,8 @@ class DeviceScope {
   DeviceScope(const DeviceScope&) = delete;
   DeviceScope& operator=(const DeviceScope&) = delete;
 
-  // Once at most. Errors: kCuda. Everything of this device's is called after it was ok.
+  // Call it at most once. Objects of this device may be used only after it has succeeded. Errors:
+  // kCuda.
   Status enter(Device& device);
   // The same for callers that cannot report an error, such as destructors.
   [[nodiscard]] bool try_enter(Device& device) noexcept;
@@ -121,20 +124,19 @@ class DeviceScope {
   CUcontext previous_ = nullptr;
 };
 
-// Whether a result of the driver's leaves the context unusable.
+// Whether a driver result means that the context is unusable.
 bool is_fault(int result);
 
-// How many devices there are, from 1 up; the first call of the process opens the driver. After an
-// error the next call looks again. Makes no context. Errors: kCudaUnavailable with the reason;
-// kCuda.
+// The number of devices, at least 1. The first call of the process opens the driver; after an error
+// the next call tries again. Makes no context. Errors: kCudaUnavailable with the reason; kCuda.
 Status device_count(int* count);
 
-// The device of an ordinal: there is one object for each, which stays. Errors: as device_count,
-// and kInvalidValue if there is none.
+// The device with an ordinal. There is one object for each ordinal; it is never destroyed. Errors:
+// as device_count; kInvalidValue if there is no such device.
 Status find_device(int ordinal, Device** device);
 
-// Releases the contexts and the kernels of all devices that no scope uses. For when the last who
-// could call has left; a later call retains them anew.
+// Releases the contexts and kernels of all devices that no scope uses. Call it when the last user
+// has left; later use retains them again.
 void release_devices();
 
 }  // namespace rmsnorm::cuda

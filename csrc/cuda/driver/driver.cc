@@ -14,14 +14,14 @@ constexpr const char* kLibrary = "nvcuda.dll";
 constexpr const char* kLibrary = "libcuda.so.1";
 #endif
 
-// A status for the result of a call without which there is no CUDA.
+// Turns the error of a call that CUDA cannot work without into kCudaUnavailable.
 Status explain(CUresult result, const char* function) {
   if (result == CUDA_SUCCESS) return {};
   const Status status = check(result, function);
   return unavailable(status.message(), status.driver_error());
 }
 
-// Fills `driver` as far as it gets.
+// Fills `driver`; after an error, only in part.
 Status open(Driver* driver) {
   const std::optional<std::string> named = environment_variable("RMSNORM_LIBCUDA");
   const std::string path = named.value_or(kLibrary);
@@ -39,7 +39,7 @@ Status open(Driver* driver) {
   RMSNORM_DRIVER_FUNCTIONS(RMSNORM_FIND_FUNCTION)
 #undef RMSNORM_FIND_FUNCTION
 
-  // The version first: an older driver may lack functions, too.
+  // Checks the version before `missing`: a driver that is too old may also lack functions.
   if (driver->cuDriverGetVersion == nullptr || driver->cuGetErrorName == nullptr ||
       driver->cuGetErrorString == nullptr) {
     return unavailable("the library " + shown + " is no CUDA driver");
@@ -58,7 +58,7 @@ Status open(Driver* driver) {
 
 struct Opened {
   std::mutex mutex;
-  Driver driver;  // not written any more once is_initialised
+  Driver driver;  // not written after is_initialised is set
   bool is_open = false;
   bool is_initialised = false;
 };
@@ -66,7 +66,8 @@ struct Opened {
 NeverDestroyed<Opened> opened;
 
 Status initialise(Driver* driver) {
-  // cuInit has a code for a machine without a device; another result is the driver's trouble.
+  // cuInit has its own code for a machine without a device. Any other error is a problem of the
+  // driver.
   const CUresult result = driver->cuInit(0);
   if (result == CUDA_ERROR_NO_DEVICE) {
     return unavailable("there is no device", check(result, "cuInit").driver_error());

@@ -21,7 +21,7 @@ constexpr std::uint32_t kRounds[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-// From the square roots of the first 8 primes.
+// The fractional parts of the square roots of the first 8 primes.
 using State = std::array<std::uint32_t, 8>;
 constexpr State kStart = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -60,8 +60,8 @@ std::string sha256(std::span<const std::byte> bytes) {
   for (; bytes.size() >= kBlockBytes; bytes = bytes.subspan(kBlockBytes)) {
     add_block(state, bytes.data());
   }
-  // What is left, a bit of 1, and the number of bits at the end of a block: of this one or the
-  // next.
+  // Padding: the remaining bytes, a 1 bit, and the message's length in bits at the end of a block.
+  // They fill one block or two.
   std::byte last[2 * kBlockBytes] = {};
   std::copy(bytes.begin(), bytes.end(), last);
   last[bytes.size()] = std::byte{0x80};

@@ -12,7 +12,7 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The matrices of a call and their dtypes, in the order of their arrays.
+// Visits the matrices of a call and their dtypes, in the order of StagedCall::chunked.
 template <class Visit>
 void for_each_matrix(ForwardArgs& args, const Visit& visit) {
   visit(args.x, args.dtype);
@@ -31,7 +31,8 @@ void for_each_matrix(BackwardArgs& args, const Visit& visit) {
   visit(args.dgate, args.dtype);
 }
 
-// Rows of the host as an array: what a call only reads is uploaded, what it writes downloaded.
+// Host rows as a StagedArray. Rows that a call only reads are uploaded; rows that it writes are
+// downloaded.
 StagedArray array_of(const ConstRows& rows, std::int64_t hidden_size, DType dtype) {
   const std::int64_t size = element_size(dtype);
   return {.source = rows.data,
@@ -47,29 +48,29 @@ StagedArray array_of(const Rows& rows, std::int64_t hidden_size, DType dtype) {
   return array;
 }
 
-// Its address where the memory it is in begins at `base`; null if the call does not have it.
+// The array's address in memory that begins at `base`; null if the call does not use the array.
 void* address(CUdeviceptr base, const StagedArray& array) {
   if (!array.is_used()) return nullptr;
   return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(array.offset));
 }
 
-// Stands for memory of the device that is not allocated yet: as aligned.
+// Stands for device memory that is not allocated yet, with the same alignment.
 constexpr CUdeviceptr kSomewhere = Layout::kAlignment;
 
-// A call over host arrays, laid out for the device: its weight and dweight in the memory of the
-// whole call, the rest in that of a chunk.
+// A call over host arrays, laid out in device memory: weight and dweight in the memory of the whole
+// call, all other arrays in the memory of a chunk.
 template <class Args>
 class StagedArgs {
  public:
   explicit StagedArgs(const Args& args) : args_(args) { call.rows = args.shape.rows; }
 
-  StagedCall call;  // without what it launches
+  StagedCall call;  // launch and finish are not set here
 
-  // Chunks are of as many units of `unit_rows` rows as the bytes of one hold, and at least one.
+  // A chunk holds as many units of `unit_rows` rows as fit chunk_bytes(), at least one.
   Status lay_out(std::int64_t unit_rows) {
     const std::int64_t hidden_size = args_.shape.hidden_size;
     auto next = call.chunked.begin();
-    std::int64_t row_bytes = 0;  // stays 0 where arrays of no rows have no address
+    std::int64_t row_bytes = 0;  // stays 0 if arrays without rows have no address
     for_each_matrix(args_, [&](const auto& matrix, DType dtype) {
       *next = array_of(matrix, hidden_size, dtype);
       if (next->is_used()) row_bytes += next->row_bytes;
@@ -82,7 +83,7 @@ class StagedArgs {
     RMSNORM_TRY(chunk_bytes(&bytes));
     const std::int64_t units =
         row_bytes == 0 ? 1 : std::max<std::int64_t>(bytes / row_bytes / unit_rows, 1);
-    // Without rows there is no chunk; the end of the call is all there is.
+    // Without rows there is no chunk: the call has only its end.
     call.chunk_rows = std::clamp<std::int64_t>(args_.shape.rows, 1, units * unit_rows);
     for (StagedArray& array : call.chunked) add(call.chunk_layout, call.chunk_rows, array);
     call.whole[0] = array_of(ConstRows{args_.weight.data}, hidden_size, args_.weight.dtype);
@@ -95,7 +96,7 @@ class StagedArgs {
     return {};
   }
 
-  // Adds the workspace that a chunk needs, whole or the last.
+  // Adds the workspace that every chunk needs, whether full or the last.
   template <class Bytes>
   void add_workspace(const Device& device, const Bytes& bytes) {
     const auto of = [&](std::int64_t rows) {
@@ -108,7 +109,7 @@ class StagedArgs {
     return chunk.memory + static_cast<CUdeviceptr>(workspace_);
   }
 
-  // The arguments of a chunk on the device, where rows are packed.
+  // The arguments of a chunk on the device, where its rows are contiguous.
   Args on_device(const Chunk& chunk) const {
     const std::int64_t hidden_size = args_.shape.hidden_size;
     Args there = args_;
@@ -148,8 +149,8 @@ Status staged_forward(Device& device, const ForwardArgs& args) {
   return run_staged(device, staged.call);
 }
 
-// The partial rows of dweight stay on the device from their chunk to the end of the call: chunks
-// are made of whole row groups, so that each has its own.
+// The partial rows of dweight stay on the device until the end of the call. Chunks consist of whole
+// row groups, so each group has its own partial row.
 Status staged_backward(Device& device, const BackwardArgs& args) {
   const bool has_dweight = args.dweight != nullptr;
   const std::int64_t groups = row_group_count(args.shape.rows);

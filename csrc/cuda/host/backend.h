@@ -10,27 +10,29 @@
 
 namespace rmsnorm::cuda {
 
-// On the device of an ordinal, over arrays of the host: rows go there and results come back in
-// chunks (staging.h). Same bits as cpu::forward and cpu::backward, and as indifferent to how many
-// threads call; calls on one device run one after another. Zero rows are legal. Arguments are the
-// caller's to check (rms_norm.h says what they must be).
+// Both run on the device with this ordinal, over host arrays: rows are uploaded and results
+// downloaded in chunks (staging.h). The results have the bits of cpu::forward and cpu::backward.
+// Any number of threads may call; calls on one device run one after another. Zero rows are legal.
+// The caller must check the arguments (rms_norm.h states what they must be).
 //
-// Errors: kCudaUnavailable with the reason; kInvalidValue if there is no such device; kCuda for
-// what the driver reports, such as no memory; kInvalidEnvironment (RMSNORM_NUM_THREADS). Outputs
-// are partly written then.
+// Errors: kCudaUnavailable with the reason; kInvalidValue if there is no such device or the tensors
+// are float64; kOutOfRange if batched rows are too many (launch.h); kCuda for driver errors, such
+// as no memory; kInvalidEnvironment (RMSNORM_NUM_THREADS, RMSNORM_CUDA_CHUNK_BYTES). After an error
+// some outputs may be written.
 Status forward(int ordinal, const ForwardArgs& args);
 Status backward(int ordinal, const BackwardArgs& args);
 
-// On memory of the device: enqueued, and not waited for. Same bits again. Pointers in the arguments
-// are device pointers, aligned to their elements; `used` is the memory they point into. Errors:
-// kCuda; kInvalidState of a stream that somebody else captures.
+// Both run on device memory: work is enqueued on the stream and not waited for. The results have
+// the same bits. Pointers in the arguments are device pointers, aligned to their elements; `used`
+// is the memory they point into. Errors: as launch.h; kInvalidState if somebody else is capturing
+// the stream.
 Status enqueue_forward(Stream& stream, const ForwardArgs& args,
                        std::initializer_list<const AllocationPtr*> used);
 Status enqueue_backward(Stream& stream, const BackwardArgs& args,
                         std::initializer_list<const AllocationPtr*> used);
 
-// Frees what calls left on the devices and releases their contexts. For when the last who could
-// call has left; a later call starts anew.
+// Frees the memory that calls left cached and releases the devices' contexts. Call it when the last
+// user has left; a later call starts again.
 void release();
 
 }  // namespace rmsnorm::cuda

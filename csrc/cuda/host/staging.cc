@@ -22,9 +22,9 @@ struct Buffers {
   DeviceMemory device;
   PinnedMemory pinned;
 
-  // Makes room for the arrays, and for `device_bytes` on the device. What there is stays if it
-  // suffices: calls of growing sizes would allocate anew each time, which takes as long as copying
-  // megabytes does. So does a power of two where that wastes little.
+  // Makes room for `rows` rows of the arrays, and for `device_bytes` on the device. Memory that
+  // suffices stays, and small sizes are rounded up to a power of two. Otherwise calls of growing
+  // sizes would allocate every time, which takes as long as copying megabytes.
   Status reserve(std::int64_t device_bytes, std::span<const StagedArray> arrays,
                  std::int64_t rows) {
     std::int64_t pinned_bytes = 0;
@@ -53,18 +53,18 @@ struct Buffers {
 
 struct Slot {
   StreamHandle stream;
-  EventHandle done;  // recorded where another stream waits for this one
+  EventHandle done;  // recorded when another stream must wait for this one
   Buffers buffers;
 };
 
-// What calls on one device share.
+// The state that calls on one device share.
 struct Staging {
   std::mutex mutex;
   struct Resources {
     Slot slots[kChunksInFlight];
-    Buffers whole;  // of the whole call
+    Buffers whole;  // for the arrays of the whole call
 
-    // Waits for all that is in flight, as it is of a call that failed. Errors are ignored here:
+    // Waits for the work in flight, which a failed call leaves behind. Errors are ignored here:
     // they were already reported.
     ~Resources() {
       for (const Slot& slot : slots) {
@@ -81,7 +81,8 @@ struct Staging {
       return std::max(on_device, on_host);
     }
   };
-  std::shared_ptr<Resources> resources;  // null before the first call and after one that failed
+  std::shared_ptr<Resources> resources;  // null before the first call, and after one that failed or
+                                         // exceeded kMaxCachedBytes
 };
 
 // Copies rows to page-locked memory, and enqueues copies from there to the device.
@@ -101,7 +102,8 @@ Status upload(std::span<const StagedArray> arrays, const Buffers& buffers, std::
   return {};
 }
 
-// The other way: enqueues copies to page-locked memory; and, when these have run, copies the rows.
+// The other direction: download() enqueues copies to page-locked memory; unpack_rows() copies the
+// rows after those have run.
 Status download(std::span<const StagedArray> arrays, const Buffers& buffers, std::int64_t rows,
                 const StreamHandle& stream) {
   for (const StagedArray& array : arrays) {
@@ -125,7 +127,7 @@ Status unpack_rows(std::span<const StagedArray> arrays, const Buffers& buffers,
   return {};
 }
 
-// One call on its way.
+// One call in progress.
 class Run {
  public:
   Run(const StagedCall& call, Staging::Resources& resources)
@@ -169,7 +171,7 @@ class Run {
     return {};
   }
 
-  // Uploads what all chunks need, on the first stream; the others wait for it.
+  // Uploads the arrays of the whole call on the first stream; the other streams wait for it.
   Status begin() {
     RMSNORM_TRY(upload(call_.whole, resources_.whole, 0, 1, first().stream));
     if (slots_ == 1) return {};
@@ -196,7 +198,7 @@ class Run {
     return unpack_rows(call_.chunked, slot.buffers, chunk * call_.chunk_rows, rows_of(chunk));
   }
 
-  // The end of the call, on the first stream, which waits for the others.
+  // Enqueues the end of the call on the first stream, which waits for the others.
   Status end() {
     if (!call_.finish) return {};
     for (int i = 1; i < slots_; ++i) {
@@ -215,7 +217,7 @@ class Run {
   const int slots_;
 };
 
-// One for each device.
+// One Staging for each device.
 using StagingOfDevices = std::map<Device*, std::unique_ptr<Staging>>;
 std::mutex all_mutex;
 StagingOfDevices& all_staging() {
@@ -250,7 +252,8 @@ Status run_staged(Device& device, const StagedCall& call) {
   const std::lock_guard lock(staging.mutex);
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
-  // If they are not put back they go within the scope, once what is in flight has run.
+  // Resources that are not put back are destroyed within the scope, after the work in flight has
+  // run.
   auto resources = std::move(staging.resources);
   if (resources == nullptr) resources = std::make_shared<Staging::Resources>();
   RMSNORM_TRY(Run(call, *resources).run());

@@ -1,7 +1,7 @@
-// Calls over host arrays: their rows go to the device, and the results come back, in chunks. Each
-// chunk has a slot, which is a stream with memory on both sides, so that one chunk uploads while
-// another computes and a third downloads. Memory between is page-locked: from other memory the
-// driver copies while the caller waits.
+// Calls over host arrays: rows are uploaded, and results downloaded, in chunks. Each chunk uses a
+// slot, a stream with staging memory on the host and on the device. So one chunk uploads while
+// another computes and a third downloads. Host staging memory is page-locked: from other memory the
+// driver would copy while the caller waits.
 #pragma once
 
 #include <array>
@@ -14,26 +14,26 @@
 
 namespace rmsnorm::cuda {
 
-// A matrix of the host, or a vector as a matrix of one row, and where it lies on the device,
-// packed. Row r of the host's begins at byte row_offset(array, r) (rms_norm.h).
+// A host matrix, or a vector as a matrix of one row, and its offset on the device, where its rows
+// are contiguous. Row r on the host begins at byte row_offset(array, r) (rms_norm.h).
 struct StagedArray {
-  const void* source = nullptr;  // row 0 of what is uploaded, or null
-  void* destination = nullptr;   // row 0 of where it is downloaded to, or null
+  const void* source = nullptr;  // row 0 on the host, to upload from; null if not uploaded
+  void* destination = nullptr;   // row 0 on the host, to download to; null if not downloaded
   std::int64_t row_bytes = 0;
   std::int64_t row_stride = 0;  // bytes
   std::int64_t batch_rows = kOneBatch;
   std::int64_t batch_stride = 0;  // bytes
-  std::int64_t offset = 0;        // bytes from the beginning of the memory it is in
+  std::int64_t offset = 0;        // bytes from the beginning of its memory
 
   bool is_used() const { return source != nullptr || destination != nullptr; }
 };
 
-// What lies in memory, one behind another.
+// Offsets of arrays that lie one behind another in memory.
 class Layout {
  public:
-  static constexpr std::int64_t kAlignment = 256;  // as of memory of the driver's
+  static constexpr std::int64_t kAlignment = 256;  // bytes, as the driver's own allocations
 
-  // Returns the offset of the next `bytes`.
+  // Adds `bytes` bytes and returns their offset.
   std::int64_t add(std::int64_t bytes) {
     const std::int64_t offset = bytes_;
     bytes_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -45,38 +45,39 @@ class Layout {
   std::int64_t bytes_ = 0;
 };
 
-// A chunk of the rows, or all of them at the end of the call.
+// A chunk of the rows; at the end of the call, all rows.
 struct Chunk {
   std::int64_t first_row;
   std::int64_t rows;
-  CUdeviceptr whole_memory;  // of the whole call
-  CUdeviceptr memory;        // of this chunk; 0 at the end of the call
+  CUdeviceptr whole_memory;  // device memory of the whole call
+  CUdeviceptr memory;        // device memory of this chunk; 0 at the end of the call
   CUstream stream;
 };
 
 struct StagedCall {
   std::int64_t rows = 0;
-  std::int64_t chunk_rows = 0;         // of each chunk but the last
-  std::array<StagedArray, 2> whole;    // of one row each; there for all of the call
-  std::array<StagedArray, 7> chunked;  // of `rows` rows each
-  Layout whole_layout;  // device memory of the call: its arrays and what else it needs
-  Layout chunk_layout;  // the same of a chunk
+  std::int64_t chunk_rows = 0;         // rows of each chunk; the last may have fewer
+  std::array<StagedArray, 2> whole;    // one row each; they stay for the whole call
+  std::array<StagedArray, 7> chunked;  // `rows` rows each
+  Layout whole_layout;                 // device memory of the call: its arrays and partial rows
+  Layout chunk_layout;                 // device memory of a chunk: its arrays and workspace
   std::function<Status(const Chunk&)> launch;  // enqueues the work of a chunk
-  std::function<Status(const Chunk&)> finish;  // enqueues what follows all chunks; may be empty
+  std::function<Status(const Chunk&)> finish;  // enqueues the work after all chunks; may be empty
 };
 
-// Bytes of host arrays in a chunk, roughly: RMSNORM_CUDA_CHUNK_BYTES, else kChunkBytes of tuning.h.
-// kInvalidEnvironment if the variable is no whole number from 1 up.
+// Approximate bytes of host arrays in a chunk: RMSNORM_CUDA_CHUNK_BYTES if it is set, else
+// kChunkBytes (tuning.h). kInvalidEnvironment if the variable is not a whole number of at least 1.
 Status chunk_bytes(std::int64_t* bytes);
 
-// Runs a call on a device and returns when its results are in the host's memory. Calls on the same
-// device wait for each other: they share its memory, and its bus. If it fails, nothing of the call
-// is in flight any more when it returns, no memory is cached, and some results may be written.
+// Runs a call on a device and returns when its results are in host memory. Calls on one device wait
+// for each other, because they share its memory and its bus. After an error no work of the call is
+// in flight, no memory is cached, and some results may be written.
 //
-// Errors: kCuda; kInvalidEnvironment of RMSNORM_NUM_THREADS, since threads share in copying.
+// Errors: kCuda; kInvalidEnvironment for RMSNORM_NUM_THREADS, because several threads copy the
+// rows.
 Status run_staged(Device& device, const StagedCall& call);
 
-// Frees what is cached for the next call on every device. For when the last who could call has
+// Frees the memory that is cached for the next call on every device. Call it when the last user has
 // left.
 void release_staging();
 

@@ -24,7 +24,7 @@ CUdeviceptr at(const DeviceSpan& span, std::int64_t element) {
   return span.pointer + static_cast<CUdeviceptr>(element * element_size(span.dtype));
 }
 
-// Calls step(first, length) for each chunk of so many elements.
+// Calls step(first, length) for each chunk of `elements` elements.
 template <class Step>
 Status in_chunks(std::int64_t elements, DType dtype, const Step& step) {
   const std::int64_t most = kChunkBytes / element_size(dtype);
@@ -45,8 +45,8 @@ Status enqueue_download(Stream& stream, const DeviceSpan& source, std::int64_t f
 
 }  // namespace
 
-// They are asked in turns: those that were used later have hardly passed before the oldest. What
-// somebody else holds is about to be enqueued.
+// Blocks are used in turn, so only the oldest one is asked: later ones have hardly become idle
+// before it. Blocks with a second owner are skipped, because they are about to be enqueued.
 Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block) {
   const std::int64_t size = bit_ceil(std::max(bytes, kMinBlockBytes));
   std::int64_t cached = 0;
@@ -110,7 +110,7 @@ Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, voi
     return convert(source.dtype, chunk.block->host(), dtype,
                    const_cast<char*>(at(destination, chunk.first, dtype)), chunk.length);
   };
-  // Where work failed before, the elements were not written: it is for the driver to say so.
+  // If earlier work failed, the elements were not written; the driver reports that.
   RMSNORM_TRY(in_chunks(
       source.length, source.dtype, [&](std::int64_t first, std::int64_t length) -> Status {
         if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(finish_first());

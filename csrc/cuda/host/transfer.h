@@ -1,6 +1,6 @@
-// Copies between memory of JavaScript's and a device. They go through page-locked memory: the
-// driver may use what it is given for as long as work is in flight, and JavaScript's memory may
-// move or go away. What changes the dtype is converted on the way.
+// Copies between JavaScript memory and a device. They go through page-locked memory: the driver may
+// use host memory until the work has run, but JavaScript memory may move or be freed. Copies that
+// change the dtype convert on the way.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace rmsnorm::cuda {
 
-// Elements of a device's memory.
+// A range of elements in device memory.
 struct DeviceSpan {
   AllocationPtr allocation;
   CUdeviceptr pointer = 0;
@@ -22,34 +22,36 @@ struct DeviceSpan {
   std::int64_t bytes() const { return length * element_size(dtype); }
 };
 
-// Blocks of page-locked memory that copies take in turns. Belongs to one environment's thread.
+// Blocks of page-locked memory that copies use in turn. Belongs to one JavaScript environment's
+// thread.
 class StagingPool {
  public:
-  // A block that no work uses. Where there would be too many, waits for the oldest, or, if it may
-  // not wait, makes one that is not cached. Errors: kCuda.
+  // Returns a block that no work uses. If the pool would exceed kMaxCachedBytes (tuning.h) and
+  // `may_wait` is set, it waits for the oldest block. Beyond kMaxStagingBytes a new block is not
+  // cached. Errors: kCuda.
   Status take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block);
 
   // Releases all blocks.
   void clear() { blocks_.clear(); }
 
  private:
-  std::vector<AllocationPtr> blocks_;  // the longest unused first
+  std::vector<AllocationPtr> blocks_;  // the least recently used first
 };
 
-// Copies `destination.length` elements of the host, of a dtype, to the device. When it returns the
-// host's may be changed, and the copy is enqueued. `may_wait`: for earlier copies, so that a long
-// one takes no more than kMaxCachedBytes (tuning.h) of page-locked memory. Errors: kCuda;
+// Copies `destination.length` host elements of a dtype to the device. When it returns, the copy is
+// enqueued and the host memory may be changed. `may_wait`: it may wait for earlier copies, so that
+// a long copy takes no more than kMaxCachedBytes (tuning.h) of page-locked memory. Errors: kCuda;
 // kInvalidEnvironment (RMSNORM_NUM_THREADS, RMSNORM_CPU_VARIANT).
 Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, const void* source,
               DType dtype, bool may_wait);
 
-// The other way; returns when the host's elements are there. Errors: as upload, and kInvalidState
-// during a capture.
+// The other direction; returns when the elements are in host memory. Errors: as upload, and
+// kInvalidState during a capture.
 Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
                 DType dtype);
 
-// The same, when the stream has passed: a copy in chunks of page-locked memory, to be unpacked
-// then.
+// The same in two steps. start_download() enqueues copies to chunks of page-locked memory. unpack()
+// copies these to the host elements after the stream has completed.
 using StagedCopy = std::vector<AllocationPtr>;
 Status start_download(Stream& stream, StagingPool& pool, const DeviceSpan& source,
                       StagedCopy* copy);

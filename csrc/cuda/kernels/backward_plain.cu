@@ -1,13 +1,13 @@
 // Backward of plain calls (kernel_table.h), with the bits of backward_steps.cu and a third of its
-// instructions: a block takes the rows of its group one by one, with dweight's sums and one row in
-// registers, while the next rows are on their way to shared memory.
+// instructions. A block processes the rows of its group one by one. dweight's sums and one row are
+// in registers, while the next rows are being copied to shared memory.
 #include "gradient.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
-// A pack of g for as long as its row is in registers: g itself where it is of T, else dy, of which
-// and of the weight it is made again each time.
+// A pack of g while its row is in registers: g itself if it is a T. Otherwise dy, from which g is
+// computed at each use.
 template <class T, class W, bool kIsLlama>
 struct Gradient {
   static constexpr bool kIsPacked = kIsLlama || sizeof(T) == sizeof(float);
@@ -33,7 +33,7 @@ struct Gradient {
 };
 
 // Grid: ceil(rows / group_rows). Block: the threads of one row. Shared memory: `stages` rows of x
-// and dy, then two floats for each tile group. One barrier a row, and one more where rstd is
+// and dy, then two floats for each tile group. One barrier a row, and one more if rstd is
 // recomputed.
 template <class T, class W, int kTiles, bool kIsLlama>
 __device__ void backward_plain(const BackwardParams& params) {
@@ -43,7 +43,7 @@ __device__ void backward_plain(const BackwardParams& params) {
   const RowParams& common = params.common;
   const RowThread<T> me;
   const int row_elements = static_cast<int>(common.hidden_size);
-  // Rows are whole tiles. A thread brings zeros to the sums for one that is not there.
+  // Rows are whole tiles. A thread adds zeros to the sums for a tile that does not exist.
   const auto has_tile = [&](int k) { return me.column(k, 0) < row_elements; };
   const auto at = [&](int k, int c) { return me.column(k, c) - me.first; };
   const auto byte_at = [&](int k, int c) {
@@ -53,16 +53,16 @@ __device__ void backward_plain(const BackwardParams& params) {
   int row = static_cast<int>(blockIdx.x * params.group_rows);
   int end = static_cast<int>(min(row + params.group_rows, common.rows));
   keep_number(end);
-  // A stage has a row of x and one of dy. A thread reads what it copied itself, without a barrier.
+  // A stage has a row of x and one of dy. A thread reads only its own copies, without a barrier.
   const unsigned row_bytes = static_cast<unsigned>(row_elements * sizeof(T));
-  const int stage_count = kTiles == 1 ? params.stages : 1;  // rows of two tiles leave room for one
+  const int stage_count = kTiles == 1 ? params.stages : 1;  // with two tiles there is room for one
   unsigned stages = shared_address(memory) + me.first * static_cast<unsigned>(sizeof(T));
   keep_number(stages);
   const unsigned stages_end = stages + 2 * stage_count * row_bytes;
   float* const shared = reinterpret_cast<float*>(
       reinterpret_cast<char*>(memory) + 2 * static_cast<std::size_t>(stage_count) * row_bytes);
-  // Of the row to be copied; of two tiles a thread, which have no registers for that, found each
-  // time.
+  // The addresses in the next row to copy. With two tiles a thread they take too many registers,
+  // and are computed each time.
   const T* next_x = row_at<T>(params.x, row) + me.first;
   const T* next_dy = row_at<T>(params.dy, row) + me.first;
   const auto copy_row = [&](int copied, unsigned to) {
@@ -85,16 +85,16 @@ __device__ void backward_plain(const BackwardParams& params) {
   };
 #pragma unroll 1
   for (int i = 0; i < stage_count; ++i) copy_row(row + i, stages + 2 * i * row_bytes);
-  unsigned stage = stages;  // the row's
+  unsigned stage = stages;  // of the current row
 
   const W* weights = static_cast<const W*>(common.weight) + me.first;
   T* dx_row = row_at<T>(params.dx, row) + me.first;
   const bool has_rstd = params.rstd != nullptr;
   float next_rstd = has_rstd ? params.rstd[row] : 0.0f;
-  int place = 0;  // of the next sums in shared memory
+  int place = 0;  // offset of the next sums in shared memory
   bool may_overflow;
-  // The sum over the row of what add(k, c, accumulators) adds for each pack, and whether any thread
-  // may overflow.
+  // The row sum of the products that add(k, c, accumulators) adds for each pack. Sets may_overflow
+  // if any thread may overflow.
   const auto fold_row = [&](const auto& add, const auto& may_overflow_of) {
     float tile_sums[kTiles];
 #pragma unroll
@@ -115,7 +115,7 @@ __device__ void backward_plain(const BackwardParams& params) {
 #pragma unroll 1
   for (; row < end; ++row) {
     Pack x[kTiles][kTilePacks];
-    Pack dy[kTiles][kTilePacks];  // then what Gradient keeps
+    Pack dy[kTiles][kTilePacks];  // later the result of Gradient::keep()
     await_copies(stage_count - 1);
 #pragma unroll
     for (int k = 0; k < kTiles; ++k) {

@@ -1,14 +1,13 @@
-// Backward of long rows: a block takes the rows of its group one by one, each held in registers
-// between its sums and dx, with dweight's sums in the registers of the threads that hold the
-// columns.
+// Backward of long rows. A block processes the rows of its group one by one; each stays in
+// registers between its sums and dx. dweight's sums are in the registers of the threads that hold
+// the columns.
 #include "gradient.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
 // Grid: ceil(rows / group_rows). Block: the threads of one row. Shared memory: four floats for each
-// tile group. One barrier a fold: its sums are written where those of the last
-// are not.
+// tile group. One barrier a fold: consecutive folds write their sums to different halves.
 template <class T, class W, int index, Access access>
 __device__ void backward_rows(const BackwardParams& params) {
   constexpr int kTiles = kSinglePolicies[index].tiles;
@@ -20,7 +19,7 @@ __device__ void backward_rows(const BackwardParams& params) {
   const bool needs_xx = params.rstd == nullptr;
 
   Columns<T> dweight[kTiles][kTilePacks] = {};
-  int place = 0;  // of the row's sums in shared memory
+  int place = 0;  // offset of the next sums in shared memory
   for (std::int64_t row = begin; row < end; ++row) {
     const T* x_row = row_of<T>(params.x, row);
     const T* dy_row = row_of<T>(params.dy, row);
@@ -73,7 +72,7 @@ __device__ void backward_rows(const BackwardParams& params) {
         keep_packed(x[k][c]);
         keep_packed(dy[k][c]);
         const int column = me.column(k, c);
-        // Before dx, which then shares xhat: 4 to 8% fewer instructions.
+        // dweight before dx, which then shares xhat: 4 to 8% fewer instructions.
         add_row<T>(x[k][c], dy[k][c], scale.rstd, common, dweight[k][c]);
         if (params.dx.data != nullptr) {
           WeightPack<T, W> weight;

@@ -1,13 +1,13 @@
-// Backward of rows that fit shared memory several at a time: a block takes the rows of its group in
-// steps. In a step each row has threads of its own, which fold it and write its dx; then all
-// threads share the columns, and add the step's rows to dweight's chains in their order. So a group
-// is loaded several rows at a time, though its chains are one row after the other.
+// Backward of rows so short that several fit shared memory. A block processes the rows of its group
+// in steps. In a step each row has its own threads, which compute its sums and write its dx. Then
+// all threads share the columns and add the step's rows to dweight's chains, in row order. So
+// several rows are loaded at once, although the chains take one row after another.
 #include "gradient.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
-// The shared memory of a block, behind each other.
+// The arrays in the shared memory of a block, one behind another.
 template <class T>
 struct StepMemory {
   Pack* x;       // (rows of the step, packs of a row)
@@ -29,7 +29,7 @@ struct StepMemory {
 // Grid: ceil(rows / group_rows). Block: (threads of a row, rows of a step).
 template <class T, class W, int index, Access access>
 __device__ void backward_steps(const BackwardParams& params) {
-  constexpr int kPacks = kStepPolicies[index].packs;  // whose dweight a thread sums
+  constexpr int kPacks = kStepPolicies[index].packs;  // packs whose dweight a thread sums
   extern __shared__ Pack shared[];
   const RowParams& common = params.common;
   const RowThread<T> me;
@@ -43,7 +43,7 @@ __device__ void backward_steps(const BackwardParams& params) {
   const bool needs_xx = params.rstd == nullptr;
 
   const auto is_column = [&](int c) { return columns_from(me.column(0, c), common) > 0; };
-  // Asks the second-level cache for a row: a lane for each line of 128 bytes of the tile.
+  // Prefetches a row to the L2 cache: one lane for each line of 128 bytes of the tile.
   constexpr int kLineLanes = 8;  // of 16 bytes each
   const int line = me.lane % kLineLanes;
   const int line_column =
@@ -56,8 +56,7 @@ __device__ void backward_steps(const BackwardParams& params) {
   Pack* own_x = memory.x + slot * memory.row_packs + me.column(0, 0) / kPackColumns<T>;
   Pack* own_dy = own_x + step_rows * memory.row_packs;
 
-  // What comes from shared memory needs no unrolled loops, without which kParts kernels are half as
-  // large.
+  // Loops that read shared memory need no unrolling. Without it, kParts kernels are half as large.
   constexpr int kUnrolled = access == Access::kParts ? 1 : kTilePacks;
   Columns<T> dweight[kPacks] = {};
   for (unsigned first = 0; first < rows; first += step_rows) {
@@ -72,7 +71,8 @@ __device__ void backward_steps(const BackwardParams& params) {
       x[c] = is_row ? load<T, access>(x_row, me.column(0, c), common) : Pack{};
       dy[c] = is_row ? load<T, access>(dy_row, me.column(0, c), common) : Pack{};
     }
-    // Through shared memory even to the thread itself: it has no registers to hold the packs.
+    // A thread reads even its own packs from shared memory, because it has no registers to hold
+    // them.
 #pragma unroll
     for (int c = 0; c < kTilePacks; ++c) {
       if (!is_column(c)) continue;
@@ -123,7 +123,8 @@ __device__ void backward_steps(const BackwardParams& params) {
                                load_pack(own_dy + kTileLanes<T> * c), weight, scale);
       }
     }
-    // The next step's, on their way to the second-level cache while the chains are added to.
+    // Prefetches the next step's rows to the L2 cache while this step's rows are added to the
+    // chains.
     if (first + slot + step_rows < rows) {
       prefetch_row(params.x, row + step_rows);
       prefetch_row(params.dy, row + step_rows);

@@ -7,7 +7,7 @@
 
 namespace rmsnorm::cuda {
 
-// y of one pack as it is quantised: before its cast, or, in Llama's order, after it.
+// y of one pack before it is quantised: not cast or, in Llama's order, cast.
 template <class T, class W>
 __device__ inline Columns<T> quantized_y(const Pack& x, float rstd, const WeightPack<T, W>& weight,
                                          const RowParams& params) {
@@ -15,8 +15,8 @@ __device__ inline Columns<T> quantized_y(const Pack& x, float rstd, const Weight
   return round(y_of(xhat_of(unpack<T>(x), rstd), w_of(weight, params), round));
 }
 
-// The larger of `largest` and the magnitudes of one pack, as bits, of the columns that exist: those
-// that do not may be 0 * infinity.
+// Raises `largest` to the magnitudes of one pack, as bits. Columns beyond the row are left out,
+// because they may be 0 * infinity.
 template <class T, Access kAccess, class Column>
 __device__ inline void find_largest(const Columns<T>& y, Column column, const RowParams& params,
                                     std::uint32_t& largest) {
@@ -30,9 +30,9 @@ __device__ inline void find_largest(const Columns<T>& y, Column column, const Ro
   }
 }
 
-// The largest of `threads` neighbours, a power of two, to all of them. All threads of the block
-// call it. More than a warp need `shared`, a word a warp, and meet at two barriers, before and
-// after they write there.
+// The largest value of `threads` neighbouring threads, a power of two, to all of them. All threads
+// of the block must call it. More threads than a warp need `shared`, one word for each warp, and
+// have two barriers, before and after they write there.
 __device__ inline std::uint32_t largest_of(std::uint32_t largest, int threads,
                                            std::uint32_t* shared) {
   const int lanes = min(threads, kWarpLanes);
@@ -48,7 +48,8 @@ __device__ inline std::uint32_t largest_of(std::uint32_t largest, int threads,
   return largest;
 }
 
-// The codes of one pack of columns, the first in the lowest bits: 4 of float32, 8 of 16 bits.
+// The codes of one pack of columns, the first in the lowest bits: 4 for float32, 8 for 16-bit
+// types.
 template <class T>
 struct CodePack {
   std::uint32_t words[kPackColumns<T> / 4];
@@ -67,19 +68,19 @@ __device__ inline std::uint32_t four_codes(DType codes, const float* values) {
 #endif
 }
 
-// Whether rows have scales of their own.
+// Whether each row has its own scale.
 __device__ inline bool has_own_scales(const Quantization& quantization) {
   return quantization.scale == 0.0f;
 }
 
-// How y of a row becomes codes.
+// Converts y of a row to codes.
 class Quantizer {
  public:
-  // By the scale of all rows, until the row's own is set.
+  // Uses the scale of all rows until set_scale() sets the row's own.
   __device__ explicit Quantizer(const Quantization& quantization)
       : codes_(quantization.codes), inverse_(__frcp_rn(quantization.scale)) {}
 
-  // `largest`: the bits of the largest magnitude that the scale comes from.
+  // `largest`: the bits of the largest magnitude, which determines the scale.
   __device__ void set_scale(float scale, std::uint32_t largest) {
     is_own_ = true;
     division_ = row_division(scale, largest);
@@ -112,7 +113,7 @@ class Quantizer {
   float inverse_;
 };
 
-// By the widest stores of 8, 4 and 1 codes that the alignment of all rows allows.
+// Stores 8, 4 or 1 codes at once, the most that the alignment of all rows allows.
 template <class T, Access kAccess, class Column>
 __device__ inline void store_codes(std::uint8_t* y_row, Column column, const CodePack<T>& pack,
                                    const RowParams& params) {

@@ -1,5 +1,5 @@
-// dweight from the partial sums of the row groups: the neighbour-first tree (fold.h), the sum with
-// what was there, and the cast.
+// dweight from the partial rows of the row groups: the neighbour-first tree (fold.h), the addition
+// to the old dweight if it accumulates, and the cast.
 #include "kernel_params.h"
 #include "kernel_table.h"
 #include "primitives.cuh"
@@ -7,8 +7,7 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The neighbour-first tree over values, of which those that do not exist are -0: that changes no
-// sum.
+// The neighbour-first tree over values. Values that do not exist are -0, which changes no sum.
 template <int kCount>
 __device__ float sum_of(const float (&values)[kCount]) {
   return neighbour_tree(
@@ -16,9 +15,9 @@ __device__ float sum_of(const float (&values)[kCount]) {
       [](float left, float right) { return left + right; });
 }
 
-// Grid: ceil(hidden_size / kFinishColumns). Block: (kFinishColumns, parts of the tree). Thread
-// (i, part) sums the part-th aligned stretch of groups of column i, so that a warp reads
-// neighbouring columns; the first warp sums the parts.
+// Grid: ceil(hidden_size / kFinishColumns). Block: (kFinishColumns, parts of the tree). Thread (i,
+// part) sums part number `part` of the groups of column i, so that a warp reads neighbouring
+// columns. The first warp sums the parts.
 template <class T, class W, int index, Access access>
 __device__ void finish_dweight(const FinishParams& params) {
   __shared__ float parts[kMaxFinishParts][kFinishColumns];
@@ -34,7 +33,7 @@ __device__ void finish_dweight(const FinishParams& params) {
     const bool is_leaf = i < count && column < params.hidden_size;
     groups[i] = is_leaf ? params.partials[(first + i) * params.partial_stride + column] : -0.0f;
   }
-  if (count <= 0) groups[0] = 0.0f;  // of no rows
+  if (count <= 0) groups[0] = 0.0f;  // with zero rows dweight is +0
   parts[part][x] = sum_of(groups);
   __syncthreads();
   if (part > 0 || column >= params.hidden_size) return;

@@ -1,19 +1,19 @@
-// Forward: a row is read once, held in registers between its sum and its scaling, and written once;
-// where there is a residual, the row is the sum of two, and written before as well.
+// Forward: a row is read once, stays in registers between its sum and its scaling, and is written
+// once. With a residual, the row is x + residual, and that sum is written, too.
 #include "codes.cuh"
 #include "row.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
-// The codes of y of a row, which is computed twice where its largest magnitude is searched first: a
-// pack after the other in turns, since side by side they would be three times the code, and spill.
-// All threads of the block call it.
+// Stores the codes of y of a row. With its own scale, y is computed twice, first to find its
+// largest magnitude. Packs are processed one after another: side by side they would be three times
+// the code, and spill. All threads of the block must call it.
 template <class T, class W>
 __device__ void quantize_row(const ForwardParams& params, const RowThread<T>& me, std::int64_t row,
                              Pack (&x)[kTilePacks], float rstd, float* shared) {
   const RowParams& common = params.common;
-  // Not a number that is kept: one kernel would spill.
+  // Not a variable: one kernel would spill.
   const auto is_row = [&] { return row < common.rows; };
   auto* const y_row = row_of<std::uint8_t>(params.y, row);
   Quantizer quantizer(params.quantization);
@@ -46,7 +46,7 @@ __device__ void quantize_row(const ForwardParams& params, const RowThread<T>& me
 }
 
 // Grid: ceil((rows - first_row) / rows of a block). Shared memory: a float for each tile group of
-// the block's rows, where a row is wider than a warp.
+// the block's rows, if a row is wider than a warp.
 template <class T, class W, int index, Access access>
 __device__ void forward_rows(const ForwardParams& params) {
   constexpr int kTiles = kForwardPolicies[index].tiles;
@@ -67,7 +67,7 @@ __device__ void forward_rows(const ForwardParams& params) {
       x[k][c] = is_row ? load<T, access>(x_row, me.column(k, c), common) : Pack{};
     }
   }
-  // Of residual at once: more would take registers from other blocks.
+  // Packs of residual in flight at once: more would take registers from other blocks.
   constexpr int kInFlight = access == Access::kParts ? 1 : kTiles == 1 ? kTilePacks : 2;
   if (params.residual.data != nullptr && is_row) {
     const T* residual_row = row_of<T>(params.residual, row);
@@ -92,9 +92,10 @@ __device__ void forward_rows(const ForwardParams& params) {
     }
   }
   WeightPack<T, W> weight[kTilePacks];
-  // Asked for before the row's sum, so that it arrives meanwhile, if there are registers for it.
+  // Loads weights before the row sum is known, so that they arrive meanwhile, if there are
+  // registers enough.
   constexpr bool kHasWeightEarly = kTiles == 1 && __is_same(W, T);
-  float factor = 1.0f;  // of x, another in a rescaled pass (fold.h)
+  float factor = 1.0f;  // of x; not 1 in a rescaled pass (fold.h)
   float sums[1];
 #pragma unroll 1
   for (bool is_again = false;; is_again = true) {
@@ -113,7 +114,7 @@ __device__ void forward_rows(const ForwardParams& params) {
 #pragma unroll
       for (int c = 0; c < kTilePacks; ++c) {
         weight[c].load(me.column(0, c), common);
-        keep_packed(weight[c].packs[0]);  // else each load waits for the one before
+        keep_packed(weight[c].packs[0]);  // otherwise each load waits for the one before
       }
     }
     sums[0] = own_tiles_sum(tile_sums);

@@ -1,12 +1,12 @@
-// Forward of rows with a gate: a row and its gate are read once, held in registers between the
-// row's sum and its scaling, and y is written once; the sum of x and a residual before as well.
+// Forward with a gate: a row and its gate are read once, stay in registers between the row's sum
+// and its scaling, and y is written once. With a residual, x + residual is written, too.
 #include "gate.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
-// A pack of a row and of its gate; or, gated before the norm, their product in float32, which takes
-// the same registers.
+// A pack of a row and of its gate. If the gate is applied before the norm, multiply() replaces both
+// by their product in float32, which takes the same registers.
 template <class T>
 struct GatedPack {
   Pack x;
@@ -33,7 +33,8 @@ struct GatedPack {
 };
 
 // Grid: ceil((rows - first_row) / rows of a block). Shared memory: a float for each tile group of
-// the block's rows, where a row is wider than a warp. Packs take turns at silu, whose code is long.
+// the block's rows, if a row is wider than a warp. Packs compute silu one after another, because
+// its code is long.
 template <class T, class W, int index, Access access>
 __device__ void forward_gated(const ForwardParams& params) {
   static_assert(kGatedPolicies[index].tiles == 1);
@@ -74,7 +75,7 @@ __device__ void forward_gated(const ForwardParams& params) {
     }
   }
 
-  float factor = 1.0f;  // of what is normalised, another in a rescaled pass (fold.h)
+  float factor = 1.0f;  // of the norm's input; not 1 in a rescaled pass (fold.h)
   float sums[1];
 #pragma unroll 1
   for (bool is_again = false;; is_again = true) {

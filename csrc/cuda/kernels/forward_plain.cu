@@ -1,11 +1,11 @@
-// Forward of plain calls (kernel_table.h): the bits of forward.cu by half its instructions, since
-// nothing is asked while it runs but whether a row and a pack of its columns are there.
+// Forward of plain calls (kernel_table.h): the bits of forward.cu with half its instructions. At
+// run time it tests only whether a row, and a pack of its columns, exist.
 #include "row.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
-// Grid, block and shared memory: as for forward_rows, from the first row on.
+// Grid, block and shared memory: as for forward_rows, with first_row = 0.
 template <class T, class W, int index, bool kIsLlama>
 __device__ void forward_plain(const ForwardParams& params) {
   constexpr PlainPolicy kPolicy = kPlainForwardPolicies[index];
@@ -17,7 +17,8 @@ __device__ void forward_plain(const ForwardParams& params) {
   const RowParams& common = params.common;
   const RowThread<T> me;
   int row = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
-  // Columns from the thread's first on; packs beyond them are zeros, and not stored.
+  // Columns left in the row from the thread's first one on. Packs beyond them are zeros, and not
+  // stored.
   int columns =
       (row < static_cast<int>(common.rows) ? static_cast<int>(common.hidden_size) : 0) - me.first;
   const auto at = [&](int i) { return me.column(i / kPacks, i % kPacks) - me.first; };
@@ -26,7 +27,8 @@ __device__ void forward_plain(const ForwardParams& params) {
 #pragma unroll
   for (int i = 0; i < kAll; ++i) x[i] = at(i) < columns ? load_pack(x_row + at(i)) : Pack{};
 
-  // Of columns that are not there the thread's first, or the row's, which cost no zeros.
+  // Packs beyond the row load the weights of the thread's first pack, or of the row's, which
+  // saves making zeros.
   const W* weights = static_cast<const W*>(common.weight) + (columns > 0 ? me.first : 0);
   WeightPack<T, W> weight[kHeld];
   const auto load_weight = [&](int i) {
@@ -52,7 +54,8 @@ __device__ void forward_plain(const ForwardParams& params) {
   float sums[] = {own_tiles_sum(tile_sums)};
   float rstd;
   if (row_sums(sums, me, shared, may_overflow_square(sums[0], common.eps))) {
-    // Again, scaled (fold.h). From memory: the row in registers would cost every row some of them.
+    // The rescaled pass (fold.h), from memory: using the row in registers would cost every call
+    // registers.
     const float factor = rescale_factor(sums[0], common.eps);
     if (me.is_wide()) __syncthreads();
     const T* x_again = row_at<T>(params.x, row) + me.first;

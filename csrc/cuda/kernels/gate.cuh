@@ -1,5 +1,5 @@
-// Rows with a gate (silu.h), one pack of columns at a time. Kernels of them are others than those
-// of rows without: all in one would take registers from either.
+// Rows with a gate (silu.h), one pack of columns at a time. They have kernels of their own: a
+// common kernel would take more registers for rows with and without a gate.
 #pragma once
 
 #include "../../op/silu.h"
@@ -7,7 +7,7 @@
 
 namespace rmsnorm::cuda {
 
-// The gate of one pack of a row, and silu and silu' of it.
+// The gate z of one pack of a row, and silu(z) and silu'(z).
 template <class T, Access access, class Column>
 __device__ inline Columns<T> load_gate(std::int64_t row, Column column, const RowParams& params) {
   return unpack<T>(load<T, access>(row_of<T>(params.gate, row), column, params));
@@ -29,7 +29,7 @@ __device__ inline Columns<T> silu_derivative(const Columns<T>& z) {
   return derivative;
 }
 
-// What is normalised, of a pack of x and s, silu of its gate.
+// The norm's input, from a pack of x and of s, the silu of its gate.
 template <class T>
 __device__ inline Columns<T> input_of(const Columns<T>& x, const Columns<T>& s,
                                       const RowParams& params) {

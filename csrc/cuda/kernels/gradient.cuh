@@ -1,11 +1,11 @@
-// The elementwise parts of backward (fold.h), for one pack of columns.
+// The elementwise arithmetic of backward (fold.h), for one pack of columns.
 #pragma once
 
 #include "gate.cuh"
 
 namespace rmsnorm::cuda {
 
-// Columns of x and dy are taken below as packs, or unpacked, as those with a gate are.
+// The functions below take x and dy as packs or, for rows with a gate, as unpacked columns.
 template <class T>
 __device__ inline const Columns<T>& unpack(const Columns<T>& columns) {
   return columns;
@@ -18,8 +18,8 @@ __device__ inline Columns<T> g_pack(const Input& dy, const WeightPack<T, W>& wei
   return g_of(unpack<T>(dy), w_of(weight, params), Rounding<T>{params.is_llama_order});
 }
 
-// The same where there is a weight, no offset, and the cast order is known: packed again, since it
-// is of T in Llama's order, and if T is float in the other as well.
+// The same if there is a weight and no offset, and the cast order is known. g can be packed again
+// without loss: in Llama's order it is rounded to T, and in the other order T is float.
 template <class T, bool kIsLlama, class W>
 __device__ inline Pack packed_g(const Pack& dy, const WeightPack<T, W>& weight) {
   static_assert(kIsLlama || sizeof(T) == sizeof(float));
@@ -30,33 +30,34 @@ __device__ inline Pack packed_g(const Pack& dy, const WeightPack<T, W>& weight) 
   }
 }
 
-// What dx and dweight need of a row's sums.
+// The values from a row's sums that dx and dweight need.
 struct RowScale {
   float rstd;
   float cbar;  // mean(g * xhat)
 };
 
-// Of a sum of g and x * factor.
+// From the sum of g * (x * factor).
 __device__ inline RowScale row_scale(float gx_sum, float factor, float rstd, float inverse_size) {
   const float scale = factor == 1.0f ? rstd : rstd * __frcp_rn(factor);
   return {rstd, cbar_of(gx_sum, scale, inverse_size)};
 }
 
-// The folds of a row of backward: one, or where any may overflow (row.cuh) up to four with another
-// factor each, so that all threads that share a barrier take as many.
+// The folds of a row in backward: one, or four with different factors if any row may overflow
+// (row.cuh). All threads that share a barrier take the same number of folds.
 struct BackwardFolds {
-  float rstd;           // as given, until it is recomputed
-  float factor = 1.0f;  // of x, in the next fold
+  float rstd;           // the caller's, until it is recomputed
+  float factor = 1.0f;  // of x in the next fold
   int count = 0;
 
-  // sums: of g * x, and of x * x if rstd is to be recomputed.
+  // `sums`: of g * x, and of x * x if rstd is to be recomputed.
   __device__ bool may_overflow(const float (&sums)[2], bool needs_xx,
                                const RowParams& params) const {
     if (needs_xx ? may_overflow_square(sums[1], params.eps) : rstd > kLargeRstd) return true;
     return may_overflow_product(sums[0]);
   }
 
-  // After a fold: whether it was the last, which leaves rstd, factor and the sum of g * x.
+  // Call it after a fold. Returns whether that was the last one; then rstd, factor and the sum of g
+  // * x are final.
   __device__ bool are_done(const float (&sums)[2], bool may_overflow, bool needs_xx,
                            const RowParams& params) {
     ++count;
@@ -74,7 +75,7 @@ struct BackwardFolds {
   }
 };
 
-// dx of one pack of a row, with dsum.
+// Computes and stores dx of one pack of a row, with dsum.
 template <class T, class W, Access access, class Column>
 __device__ inline void store_dx(const BackwardParams& params, std::int64_t row, T* dx_row,
                                 Column column, const Pack& x, const Pack& dy,
@@ -88,7 +89,7 @@ __device__ inline void store_dx(const BackwardParams& params, std::int64_t row, 
   store<T, access>(dx_row, column, pack(dx), common);
 }
 
-// One more row of dweight's chains.
+// Adds one row to dweight's chains.
 template <class T, class Input>
 __device__ inline void add_row(const Input& x, const Input& dy, float rstd, const RowParams& params,
                                Columns<T>& chains) {
@@ -96,7 +97,7 @@ __device__ inline void add_row(const Input& x, const Input& dy, float rstd, cons
   chains = add_to_dweight(chains, unpack<T>(dy), xhat, Rounding<T>{params.is_llama_order});
 }
 
-// A pack of columns of a row of partial sums. The row has room for whole packs.
+// Stores a pack of columns of a partial row of dweight. The row has room for whole packs.
 template <class T, class Column>
 __device__ inline void store_partial(float* partial_row, Column column, const Columns<T>& sums) {
 #pragma unroll
@@ -107,7 +108,7 @@ __device__ inline void store_partial(float* partial_row, Column column, const Co
   }
 }
 
-// One more column of the chains of g * x, x times a factor. Columns from hidden_size on have zeros.
+// Adds one column to each chain of g * (x * factor). Columns from hidden_size on are zeros.
 template <class T, class W, Access access, class Column, class Input>
 __device__ inline void fold_gradient(const Input& x, const Input& dy, Column column, float factor,
                                      const RowParams& params, Accumulators<T>& accumulators) {
@@ -118,7 +119,7 @@ __device__ inline void fold_gradient(const Input& x, const Input& dy, Column col
   accumulators = fma(g, unpack<T>(x) * factor, accumulators);
 }
 
-// One pack of a row with a gate: what stands for x and for dy in all sums and in dx.
+// One pack of a row with a gate: the values that stand for x and for dy in all sums and in dx.
 template <class T>
 struct GatedGradient {
   Columns<T> input;
@@ -132,7 +133,8 @@ struct GatedGradient {
   }
 };
 
-// dx and dgate of one pack of a row with a gate z, in place of any that they are computed of.
+// Computes and stores dx and dgate of one pack of a row with a gate z. They may overwrite any of
+// their inputs.
 template <class T, class W, Access access, class Column>
 __device__ inline void store_gated(const BackwardParams& params, std::int64_t row, Column column,
                                    const Columns<T>& x, const Columns<T>& dy, const Columns<T>& z,

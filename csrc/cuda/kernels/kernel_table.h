@@ -1,5 +1,5 @@
-// Every kernel there is, and the constants it is launched with: the only list, read by the host
-// (policy.cc) and by the device code (kernels/*.cu), so that no kernel lacks its row.
+// All kernels and their launch constants, in one table. The host (policy.cc) and the device code
+// (kernels/*.cu) both read it, so that no kernel lacks its row.
 #pragma once
 
 #include <cstdint>
@@ -9,45 +9,46 @@
 
 namespace rmsnorm::cuda {
 
-// What the device code at hand is compiled for, such as 900.
+// The architecture that this device code is compiled for, such as 900; 0 on the host.
 #if defined(__CUDA_ARCH__)
 #define RMSNORM_ARCHITECTURE __CUDA_ARCH__
 #else
 #define RMSNORM_ARCHITECTURE 0
 #endif
 
-// Threads and registers of a kernel. The comment on a row says where its numbers come from:
-// `simulated` is a cycle-level model of a small Volta (10 multiprocessors, 640x2048 float32, share
-// of the DRAM peak; differences below 10% there mean nothing), `derived` is arithmetic on register
-// files, bytes in flight and ptxas' figures. None has been timed on hardware.
+// Threads and registers of a kernel. The comment on a row says where its numbers come from.
+// `simulated`: a cycle-level model of a small Volta (10 multiprocessors, 640x2048 float32). Its
+// figures are shares of the DRAM peak; differences below 10% mean nothing. `derived`: arithmetic on
+// register files, bytes in flight and ptxas' figures. No number has been timed on hardware.
 struct Policy {
-  int tiles;        // held by a thread: more where a row would need more than max_threads
+  int tiles;        // of a thread; more than 1 where a row would need more than max_threads
   int max_threads;  // of a block
-  int min_blocks;   // of a multiprocessor: bounds the registers (__launch_bounds__)
+  int min_blocks;   // of a multiprocessor; bounds the registers (__launch_bounds__)
 };
 
-// Rows in registers, forward. Chosen by hidden_size alone: the fewest tiles that fit max_threads.
+// Forward with register-resident rows. The choice depends on hidden_size alone: the fewest tiles
+// that fit max_threads.
 inline constexpr Policy kForwardPolicies[] = {
-    // simulated: 128 threads a row of 2048, two rows a block of 256: 88.6%, four rows a block of
-    // 512: 85%, one row a block of 128: 84%, a warp a row: 79-82%. derived: four 16-byte loads a
-    // thread in flight, 64 registers leave 1024 threads, 64 KiB in flight, where 17 (H100) to 43
-    // KiB (B200) cover the latency.
+    // simulated, with 128 threads for a row of 2048: two rows a block of 256 reach 88.6%, four rows
+    // a block of 512 85%, one row a block of 128 84%, a warp a row 79-82%.
+    // derived: a thread has four 16-byte loads in flight. 64 registers allow 1024 threads, so 64
+    // KiB are in flight; 17 (H100) to 43 KiB (B200) cover the latency.
     {1, 256, 4},
-    // derived: rows of 4097 to 16384 float32 in 512 threads; 64 registers, without spills, leave
-    // two blocks a multiprocessor, where 72 to 88 left one. 1024 threads of one tile would have the
-    // same bytes in flight and one block.
+    // derived: rows of 4097 to 16384 float32 in 512 threads. 64 registers, without spills, allow
+    // two blocks a multiprocessor; 72 to 88 allow one. 1024 threads of one tile would have the
+    // same bytes in flight, but one block.
     {2, 512, 2},
 };
 
-// Forward of rows with a gate, which lies in registers beside them.
+// Forward with a gate, which lies in registers beside its row.
 inline constexpr Policy kGatedPolicies[] = {
-    // derived: 80 registers leave three blocks, and a thread has 8 loads of 16 bytes in flight.
+    // derived: 80 registers allow three blocks, and a thread has eight 16-byte loads in flight.
     {1, 256, 3},
 };
 
-// Plain calls (Kind says which): a row in registers, with nothing to be found out while it runs. A
-// thread of forward holds so many packs of a tile, and the weights of so many before the row's sum
-// is there.
+// Forward of plain calls (see Kind): register-resident rows, without options to test at run time. A
+// thread holds `packs` packs of a tile. It loads the weights of `weight_packs` packs before the row
+// sum is known.
 struct PlainPolicy {
   int tiles;
   int packs;
@@ -56,131 +57,133 @@ struct PlainPolicy {
   int min_blocks;
 };
 inline constexpr PlainPolicy kPlainForwardPolicies[] = {
-    // derived: rows of up to 128 columns, where half of a tile's packs would be zeros.
+    // derived: rows of up to 128 columns, for which half of a tile's packs would be zeros.
     {1, 2, 2, 256, 4},
-    // As the first of kForwardPolicies, with the weights on their way with the row.
+    // As the first of kForwardPolicies, with the weights in flight beside the row.
     {1, 4, 4, 256, 4},
-    // Rows of 4097 to 16384 float32, as the second of kForwardPolicies. 16 bits would spill.
+    // Rows of 4097 to 16384 float32, as the second of kForwardPolicies. 16-bit types would spill.
     {2, 4, 2, 512, 2},
 };
-// Of float32 weights of 16-bit tensors, which take twice the registers.
+// The same for float32 weights of 16-bit tensors, which take twice the registers.
 inline constexpr int kWideWeightPacks = 2;
 
-// Backward of plain calls, a row at a time: dweight's sums and a row in registers, the next rows on
-// their way to shared memory.
+// Backward of plain calls, one row at a time. dweight's sums and one row are in registers; the next
+// rows are being copied to shared memory.
 struct PlainBackwardPolicy {
   int tiles;
   int max_threads;       // of a block
-  int resident_threads;  // of a multiprocessor, by registers
+  int resident_threads;  // of a multiprocessor, as its registers allow
 };
 inline constexpr PlainBackwardPolicy kPlainBackwardPolicies[] = {
-    // derived: up to 128 registers. A row of 4096 has 256 threads (float32) or 128 (16 bits).
+    // derived: up to 128 registers. A row of 4096 has 256 threads (float32) or 128 (16-bit types).
     {1, 512, 512},
-    // derived: rows of 8193 to 16384 float32, which 16 bits do not need.
+    // derived: rows of 8193 to 16384 float32. 16-bit types need no second tile.
     {2, 512, 512},
-    // derived: 16 bits with float32 weights, which at 128 registers would spill on sm_100.
+    // derived: 16-bit types with float32 weights. With 128 registers they would spill on sm_100.
     {1, 256, 384},
 };
-inline constexpr int kPlainBackwardArchitecture = 80;  // the first that copies asynchronously
-// derived: with rows in fewer threads a multiprocessor would have too few of them; steps take
-// several rows at once.
+inline constexpr int kPlainBackwardArchitecture = 80;  // the first with asynchronous copies
+// derived: with fewer threads a row, a multiprocessor would have too few of them. backward_steps
+// takes several rows at once.
 inline constexpr unsigned kMinPlainThreads = 64;
-inline constexpr int kMaxPlainStages = 8;  // rows of a block under way, a power of two
-inline constexpr std::int64_t kReservedSharedBytes = 1024;            // of a block, by the driver
-inline constexpr std::int64_t kMaxPlainRows = std::int64_t{1} << 30;  // numbers of 32 bits
+inline constexpr int kMaxPlainStages = 8;  // rows that a block has in flight, a power of two
+inline constexpr std::int64_t kReservedSharedBytes = 1024;  // reserved by the driver for each block
+inline constexpr std::int64_t kMaxPlainRows = std::int64_t{1} << 30;  // 32-bit row numbers
 
-// Backward where several rows' x and dy fit shared memory: a block takes its row group in steps of
-// as many rows as its threads hold.
+// Backward where x and dy of several rows fit shared memory. A block processes its row group in
+// steps of as many rows as its threads hold.
 struct StepPolicy {
-  int packs;  // whose dweight a thread sums: a row is 4 packs a thread, and the threads of 4 rows
-              // or more, or of 2, share them
+  int packs;  // whose dweight a thread sums. A row has 4 packs a thread, which all threads of a
+              // step share: packs * rows of a step >= 4
   int max_threads;
   int min_blocks;
 };
 inline constexpr StepPolicy kStepPolicies[] = {
-    // derived: rows of 4096 in steps of 2 (float32) or 4 (16 bits) are 64 KiB in flight a block,
-    // and the 512 blocks at most that the order of dweight allows are about two a multiprocessor;
-    // 64 registers and 64 KiB of shared memory leave two on sm_80, 90 and 100. One row at a time
-    // would leave 32 KiB in flight.
+    // derived: rows of 4096 in steps of 2 (float32) or 4 (16-bit types) put 64 KiB in flight a
+    // block. The order of dweight allows at most 512 blocks, about two a multiprocessor. 64
+    // registers and 64 KiB of shared memory allow two on sm_80, 90 and 100. One row at a time would
+    // put 32 KiB in flight.
     {1, 512, 2},
-    // derived: the same for float32 rows of 2049 to 4096, two a step; 16 bits would spill.
+    // derived: the same for float32 rows of 2049 to 4096, two a step. 16-bit types would spill.
     {2, 512, 2},
-    // derived: kParts kernels of any weight, which would spill at 64 registers.
+    // derived: kParts kernels for any weight, which would spill at 64 registers.
     {1, 512, 1},
 };
-inline constexpr int kStepSharedBytes = 64 << 10;  // of x and dy in a step, at most
-// simulated: asking the second-level cache for the next step took 1.1 to 1.4 times as long where it
-// has 77 KB for each multiprocessor, and nothing more with 307 KB.
+inline constexpr int kStepSharedBytes = 64 << 10;  // the most bytes of x and dy in a step
+// The least L2 cache, in bytes for each multiprocessor, with which a step prefetches the next one.
+// simulated: with 77 KB prefetching took 1.1 to 1.4 times as long, and with 307 KB no longer.
 inline constexpr int kPrefetchedBytes = 4 * kStepSharedBytes;
 
-// Backward of longer rows, one at a time in registers, dweight in those of its threads.
+// Backward of longer rows, one at a time in registers, with dweight in the registers of the same
+// threads.
 inline constexpr Policy kSinglePolicies[] = {
-    // derived: 16 or 32 sums of dweight, x and dy in 128 registers without spills; two tiles of
-    // float32 spill in the loop that takes a fold again.
+    // derived: 16 or 32 sums of dweight, x and dy in 128 registers without spills. Two tiles of
+    // float32 would spill in the loop of the rescaled pass.
     {1, 512, 1},
 };
 
-// dweight has a launch of its own where row groups are few and long chains. derived, by the model
-// of scripts/report: a row of a group takes its block about 0.8 microseconds, another launch 3;
-// from a quarter of the multiprocessors on, reading the rows again takes as long as that saves.
+// dweight has its own launch if row groups are few and each is a long chain.
+// derived, by the model of scripts/report: a row of a group takes its block about 0.8 microseconds,
+// another launch takes 3. From a quarter of the multiprocessors on, reading the rows again takes as
+// long as that saves.
 inline constexpr std::int64_t kMinSplitRows = 8;
-inline constexpr int kSplitBlocks = 3;  // times the row groups are multiprocessors at most
-inline constexpr int kSplitSteps = 2;   // of a row group, in which it is no long chain
+inline constexpr int kSplitBlocks = 3;  // kSplitBlocks * row groups <= multiprocessors
+inline constexpr int kSplitSteps = 2;   // a row group of more steps is a long chain
 
-// Rows that no block holds, in two passes over memory.
-inline constexpr int kLongThreads = 256;  // of a block; of a block of the sums at most
+// Rows too long for one block, in two passes over memory.
+inline constexpr int kLongThreads = 256;  // of a block; for the sums, at most
 inline constexpr int kScalePacks = 4;     // of a thread of scale_rows, all in flight at once
-inline constexpr int kColumnRows = 4;     // the same of backward_columns
-// The index of those of these kernels that are for rows with a gate, which backward takes at any
-// length.
+inline constexpr int kColumnRows = 4;     // of a thread of backward_columns, all in flight at once
+// The index of these kernels' variants for rows with a gate, which backward uses at any length.
 inline constexpr int kGated = 1;
 
 inline constexpr int kWarpLanes = 32;
-inline constexpr int kForwardBlockThreads = 256;  // several short rows: see kForwardPolicies
+inline constexpr int kForwardBlockThreads = 256;  // of several short rows; see kForwardPolicies
 
-// finish_dweight: columns of a block, and the parts of the tree that it sums side by side, each of
-// so many groups: few of either where there are few groups.
+// finish_dweight: the columns of a block, the parts of the tree that it sums side by side, and the
+// row groups of a part. With few row groups there are few parts, or small ones.
 inline constexpr int kFinishColumns = 32;
-inline constexpr int kFinishPartGroups = 4;  // where there are groups for more than one part
+inline constexpr int kFinishPartGroups = 4;  // unless there are too few or too many groups
 inline constexpr int kMaxFinishParts = 32;
 inline constexpr int kMaxPartGroups = 16;
 static_assert(kMaxPartGroups * kMaxFinishParts == kMaxRowGroups);
 
-// How a kernel reaches the rows in global memory.
+// How a kernel accesses the rows in global memory.
 enum class Access : std::uint8_t {
-  kPacks,  // every row and the weight are on 16-byte boundaries and whole packs of 16 bytes long
-  kParts,  // by the widest access that the alignment of all rows allows, 2 to 16 bytes
+  kPacks,  // 16 bytes; every row and the weight are aligned to that and consist of whole packs
+  kParts,  // the widest access that the alignment of all rows allows, 2 to 16 bytes
 };
 #define RMSNORM_ACCESS_packs ::rmsnorm::cuda::Access::kPacks
 #define RMSNORM_ACCESS_parts ::rmsnorm::cuda::Access::kParts
 
-// Whether a kernel of kForward has quantised calls. The others' are very long rows, whatever their
-// length: they are rare, and would take the package another 0.2 MB.
+// Whether a kernel of kForward supports quantised calls. Other quantised calls use the kernels of
+// very long rows, whatever their length: they are rare, and their own kernels would add 0.2 MB to
+// the package.
 constexpr bool quantizes(Access access, int tiles) {
   return access == Access::kPacks && tiles == 1;
 }
 
-// What a kernel computes. `index` in the lists below counts the policies of its kind.
+// What a kernel computes. `index` in the lists below numbers the policies of its kind.
 enum class Kind : std::uint8_t {
   kForward,
-  // Plain calls, in one cast order: with a weight and without an offset, a residual or its
-  // gradient, rows and weight on 16-byte boundaries, rows of whole accumulator sets (64 columns) in
-  // one batch.
+  // Plain calls, one kernel for each cast order. They have a weight, but no weight offset,
+  // residual, dsum, gate or quantisation. Rows and weight are on 16-byte boundaries. Rows are in
+  // one batch and consist of whole accumulator sets (64 columns), in backward of whole tiles (256).
   kForwardFloat,
   kForwardLlama,
   kBackwardFloat,
   kBackwardLlama,
-  kBackwardStep,     // rows in steps of several, by kStepPolicies
+  kBackwardStep,     // several rows a step, by kStepPolicies
   kBackwardSingle,   // one row at a time, by kSinglePolicies
   kForwardGated,     // rows with a gate, by kGatedPolicies
-  kFoldForward,      // very long rows: sums of x * x by parts, and then over these
-  kFoldBackward,     // and of g * x
-  kScaleRows,        // y, with rstd known
-  kBackwardColumns,  // dx and the sums of dweight, with rstd and cbar known
+  kFoldForward,      // very long rows: sums of x * x over splits, then over rows
+  kFoldBackward,     // the same, and sums of g * x
+  kScaleRows,        // y, from a known rstd
+  kBackwardColumns,  // dx and partial rows of dweight, from a known rstd and cbar
   kFinishDweight,
 };
 
-// Threads of a block that a kernel is compiled for.
+// The most threads of a block that a kernel is compiled for.
 constexpr int max_threads(Kind kind, int index) {
   if (kind == Kind::kForward) return kForwardPolicies[index].max_threads;
   if (kind == Kind::kForwardFloat || kind == Kind::kForwardLlama)
@@ -199,11 +202,11 @@ constexpr int oldest_architecture(Kind kind) {
   return is_plain_backward ? kPlainBackwardArchitecture : 75;
 }
 
-// Blocks of a multiprocessor that it must have registers for, on an architecture such as 900.
+// Blocks of a multiprocessor that must fit its registers, on an architecture such as 900.
 constexpr int min_blocks(Kind kind, int index, int architecture) {
   switch (kind) {
     case Kind::kForward:
-      // 64 registers are too few there for two tiles.
+      // 64 registers are too few for two tiles on these architectures.
       return architecture >= 1000 && index == 1 ? 1 : kForwardPolicies[index].min_blocks;
     case Kind::kForwardFloat:
     case Kind::kForwardLlama:
@@ -212,41 +215,43 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
     case Kind::kBackwardLlama:
       return 1;
     case Kind::kBackwardStep:
-      // Multiprocessors of the others have shared memory for one block of the largest steps only:
-      // registers of a second would be saved in vain.
+      // On other architectures shared memory holds only one block of the largest steps: saving
+      // registers for a second would be useless.
       return architecture >= 800 && architecture < 1200 ? kStepPolicies[index].min_blocks : 1;
     case Kind::kBackwardSingle:
       return kSinglePolicies[index].min_blocks;
     case Kind::kFinishDweight:
-      return 0;  // as many as there are
+      return 0;  // no bound on the registers
     case Kind::kForwardGated:
       return kGatedPolicies[index].min_blocks;
     default:
-      // derived: at the 80 registers of three, 16 bits would spill in backward_columns.
+      // derived: three blocks would leave 80 registers, with which 16-bit types spill in
+      // backward_columns.
       if (index == kGated) return 2;
-      // derived: as many as no architecture spills for.
+      // derived: the most for which no architecture spills.
       return architecture >= 1200 && kind == Kind::kBackwardColumns ? 2 : 3;
   }
 }
 
-// F(tag, T, W, ...): the types that a kernel is compiled for: T of the tensors, W of weight (T
-// where there is none). All but kernels of plain calls find out the cast order when they run, once
-// for each pack.
+// F(tag, T, W, ...) for the types that a kernel is compiled for: T of the tensors, W of the weight
+// (T if there is none). Kernels test the cast order at run time, once for each pack, except in
+// plain calls.
 #define RMSNORM_TYPES(F, ...)       \
   F(f32, float, float, __VA_ARGS__) \
   RMSNORM_HALF_TYPES(F, __VA_ARGS__)
-// Those of 16 bits, which alone have a cast order.
+// The 16-bit types, which alone have a cast order.
 #define RMSNORM_HALF_TYPES(F, ...)         \
   F(f16, Float16, Float16, __VA_ARGS__)    \
   F(bf16, BFloat16, BFloat16, __VA_ARGS__) \
   F(f16_f32, Float16, float, __VA_ARGS__)  \
   F(bf16_f32, BFloat16, float, __VA_ARGS__)
-// Those with one type for tensors and weight.
+// One type for tensors and weight.
 #define RMSNORM_OWN_TYPES(F, ...)       \
   F(f32, float, float, __VA_ARGS__)     \
   F(f16, Float16, Float16, __VA_ARGS__) \
   F(bf16, BFloat16, BFloat16, __VA_ARGS__)
-// Kernels that find out the type of weight, too: where their number matters more than their speed.
+// The weight's type is tested at run time, too. For kernels whose number matters more than their
+// speed.
 struct AnyWeight {};
 #define RMSNORM_ANY_TYPES(F, ...)         \
   F(f32, float, AnyWeight, __VA_ARGS__)   \
@@ -301,10 +306,10 @@ struct AnyWeight {};
   RMSNORM_GATED_FORWARD_KERNELS(F)  \
   RMSNORM_FINISH_KERNELS(F)
 
-// The name a kernel has in its module.
+// A kernel's name in its module.
 #define RMSNORM_KERNEL_NAME(tag, function, index, access) function##_##index##_##tag##_##access
 
-// The parameters of a kernel's function.
+// The parameter type of a kernel's function.
 template <class Params>
 Params params_of(void (&)(const Params&));
 

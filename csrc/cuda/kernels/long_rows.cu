@@ -1,4 +1,4 @@
-// Rows that no block holds, in two passes over memory: blocks leave sums over their tiles, one
+// Rows too long for one block, in two passes over memory. Blocks write sums over their tiles, one
 // block a row sums these, and elementwise kernels do the rest.
 #include "codes.cuh"
 #include "gate.cuh"
@@ -7,17 +7,16 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The first column of the thread's first pack in the part of a row that a block of the sums folds:
-// every splits-th tile, from the block's own on, so that the tree over its tiles is a subtree of
-// the row's.
+// The first column of the thread's first pack in a split of the row. A split has every splits-th
+// tile, from tile `split` on, so that the tree over its tiles is a subtree of the row's tree.
 template <class T>
 __device__ std::int64_t part_column(const RowThread<T>& me, std::int64_t split,
                                     std::int64_t splits) {
   return kTileColumns * (split + splits * me.group) + kPackColumns<T> * me.lane;
 }
 
-// The halving tree over the `count` floats at `sums`, which it changes, to all threads. All threads
-// of the block call it; it begins and ends with a barrier.
+// The halving tree over the `count` floats at `sums`, which it overwrites, to all threads. All
+// threads of the block must call it. It begins and ends with a barrier.
 __device__ float halved(float* sums, std::int64_t count) {
   __syncthreads();
   for (std::int64_t s = count / 2; s >= 1; s /= 2) {
@@ -29,11 +28,11 @@ __device__ float halved(float* sums, std::int64_t count) {
   return sum;
 }
 
-// Both folds are launched twice: first over all parts of the rows, then to finish. Grid: rows *
-// splits, then rows, of the launch; block: (threads, 1); shared memory: a float for each tile group
-// and sum.
+// fold_forward and fold_backward are launched twice: first over the splits of the rows, then over
+// the rows. Grid: rows * splits of the launch, then its rows. Block: (threads, 1). Shared memory: a
+// float for each tile group and sum.
 
-// The sum over a part of x * x, x times a factor, to all threads. It has a barrier.
+// The sum over a split of x * x, with x times a factor, to all threads. It has a barrier.
 template <class T, bool kIsGated, Access access>
 __device__ float fold_part(const ForwardParams& params, const RowThread<T>& me, std::int64_t row,
                            std::int64_t first, float factor, float* shared) {
@@ -176,27 +175,27 @@ __device__ void fold_backward(const LongParams<BackwardParams>& params) {
   gx_sums[0] = row_scale(sums[0], folds.factor, folds.rstd, common.inverse_size).cbar;
 }
 
-// The part of a row that a block of scale_rows has.
+// The chunk of a row that a block of scale_rows processes.
 template <class T>
 struct Chunk {
   static constexpr int kColumns = kLongThreads * kScalePacks * kPackColumns<T>;
-  std::int64_t count;  // of a row
+  std::int64_t count;  // chunks of a row
   std::int64_t row;
-  std::int64_t index;  // in the row
+  std::int64_t index;  // of this chunk in the row
 
   __device__ explicit Chunk(const LongParams<ForwardParams>& params)
       : count(ceil_div(params.of_rows.common.hidden_size, kColumns)),
         row(params.first_row + blockIdx.x / count),
         index(blockIdx.x % count) {}
 
-  // Of the thread's i-th pack.
+  // The first column of the thread's i-th pack.
   __device__ std::int64_t column(int i) const {
     return index * kColumns + (kLongThreads * i + static_cast<int>(threadIdx.x)) * kPackColumns<T>;
   }
 };
 
-// scale_rows of quantised calls. Rows that get scales of their own have it launched twice: first to
-// leave the largest magnitude of each chunk.
+// scale_rows of quantised calls. If rows have their own scales, it is launched twice: the first
+// launch writes the largest magnitude of each chunk.
 template <class T, class W, bool kIsGated, Access access>
 __device__ void quantize_chunk(const LongParams<ForwardParams>& params, const Chunk<T>& chunk,
                                const T* x_row, float rstd) {
@@ -242,7 +241,7 @@ __device__ void quantize_chunk(const LongParams<ForwardParams>& params, const Ch
   if (threadIdx.x == 0) of_chunks[chunk.index] = largest;
 }
 
-// A row has no more chunks than splits of its sums.
+// A row has no more chunks than splits, so of_chunks has room for all.
 static_assert(kScalePacks * kAccumulators >= kTileColumns);
 
 // Grid: rows * ceil(packs of a row / (kLongThreads * kScalePacks)).
@@ -258,7 +257,7 @@ __device__ void scale_rows(const LongParams<ForwardParams>& params) {
     return;
   }
   T* y_row = row_of<T>(forward.y, chunk.row);
-  // One after the other, since gates take many registers, or all at once.
+  // One pack after another with a gate, which takes many registers; otherwise all at once.
   constexpr int kAtOnce = index == kGated ? 1 : kScalePacks;
 #pragma unroll 1
   for (int first = 0; first < kScalePacks; first += kAtOnce) {
@@ -284,8 +283,8 @@ __device__ void scale_rows(const LongParams<ForwardParams>& params) {
   }
 }
 
-// Grid: ceil(packs of a row / threads) * ceil(rows / group_rows): a thread takes a pack of columns
-// down a row group. The means of g * xhat are read for dx alone.
+// Grid: ceil(packs of a row / threads) * ceil(rows / group_rows). A thread processes one pack of
+// columns of all rows of a row group. cbar is read only for dx.
 template <class T, class W, int index, Access access>
 __device__ void backward_columns(const LongParams<BackwardParams>& params) {
   const BackwardParams& backward = params.of_rows;
@@ -319,7 +318,7 @@ __device__ void backward_columns(const LongParams<BackwardParams>& params) {
   } else {
 #pragma unroll 1
     for (std::int64_t first = begin; first < end; first += kColumnRows) {
-      // All on their way before the first is used.
+      // All loads are in flight before the first pack is used.
       Pack x[kColumnRows];
       Pack dy[kColumnRows];
 #pragma unroll
@@ -333,7 +332,7 @@ __device__ void backward_columns(const LongParams<BackwardParams>& params) {
         const std::int64_t row = first + i;
         if (row >= end) continue;
         const float rstd = rstds[row * params.splits];
-        // Before dx, which then shares xhat: 4 to 8% fewer instructions.
+        // dweight before dx, which then shares xhat: 4 to 8% fewer instructions.
         add_row<T>(x[i], dy[i], rstd, common, dweight);
         if (backward.dx.data == nullptr) continue;
         const RowScale scale{rstd, cbars[row * params.splits]};

@@ -1,5 +1,5 @@
-// Matrices as the kernels take them: with rows in batches (rms_norm.h) at the cost of a
-// multiplication, since a 64-bit division is a hundred instructions on a GPU.
+// Matrices as the kernels take them. Finding a row in batches (rms_norm.h) costs a multiplication,
+// because a 64-bit division takes a hundred instructions on a GPU.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace rmsnorm::cuda {
 // Source: Granlund and Montgomery, "Division by Invariant Integers using Multiplication", 1994.
 struct Divisor {
   std::uint32_t value = 0;
-  std::uint32_t multiplier = 0;  // 0: every quotient is 0, of any dividend
+  std::uint32_t multiplier = 0;  // 0: every quotient is 0, for any dividend
   std::uint32_t shift = 0;
 
   constexpr std::uint32_t quotient(std::int64_t dividend) const {
@@ -23,7 +23,7 @@ struct Divisor {
   }
 };
 
-// Of 2 … 2^31 - 1.
+// For 2 <= value < 2^31.
 constexpr Divisor divisor_of(std::int64_t value) {
   std::uint32_t shift = 0;
   while (std::int64_t{2} << shift < value) ++shift;
@@ -38,12 +38,12 @@ struct MatrixOf {
   Data* data = nullptr;
   std::int64_t row_stride = 0;
   std::int64_t batch_stride = 0;
-  Divisor batch_rows;  // of quotients 0 where all rows are one batch
+  Divisor batch_rows;  // its quotients are 0 if all rows are one batch
 };
 using ConstMatrix = MatrixOf<const void>;
 using Matrix = MatrixOf<void>;
 
-// The same rows, in one batch if their distances allow.
+// The same rows, in one batch if their strides allow.
 template <class AnyRows>
 constexpr AnyRows merge_batches(const AnyRows& matrix, std::int64_t rows) {
   if (matrix.batch_rows >= rows) return {matrix.data, matrix.row_stride};
@@ -54,10 +54,10 @@ constexpr AnyRows merge_batches(const AnyRows& matrix, std::int64_t rows) {
   return matrix;
 }
 
-// Batches are for fewer rows than this.
+// Matrices with batches must have fewer rows than this.
 inline constexpr std::int64_t kMaxBatchedRows = std::int64_t{1} << 31;
 
-// Of ConstRows or Rows.
+// Converts ConstRows or Rows.
 template <class AnyRows>
 constexpr auto kernel_matrix(const AnyRows& matrix, std::int64_t rows)
     -> MatrixOf<std::remove_pointer_t<decltype(matrix.data)>> {

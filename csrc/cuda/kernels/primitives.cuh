@@ -1,5 +1,5 @@
-// What the kernels spell in PTX or intrinsics: shuffles, conversions, and packs of 16 bytes between
-// memory and registers. The kernels themselves have only __frcp_rn and the barriers.
+// The kernels' PTX and intrinsics: shuffles, conversions, and moves of 16-byte packs between memory
+// and registers. Elsewhere the kernels use only __frcp_rn and the barriers.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -28,16 +28,17 @@ __device__ inline std::uint32_t shuffle_xor(std::uint32_t value, int offset) {
   return __shfl_xor_sync(kFullWarp, value, offset);
 }
 
-// Whether any lane of the warp says so.
+// Whether `value` is true in any lane of the warp.
 __device__ inline bool any_of_warp(bool value) { return __any_sync(kFullWarp, value) != 0; }
 
-// The columns of a pack of T as floats: what formula.h computes with here.
+// The columns of a pack of T as floats: the value type that formula.h computes with here.
 template <class T>
 struct Columns {
   float values[kPackColumns<T>];
 };
 
-// Two neighbours by one instruction, where there are such, since 10.0: each is rounded as alone.
+// Two neighbouring columns with one instruction, from compute capability 10.0 on. Each is rounded
+// as if alone.
 __device__ inline float2 multiply_two(float2 a, float2 b) {
 #if __CUDA_ARCH__ >= 1000
   return __fmul2_rn(a, b);
@@ -60,7 +61,7 @@ __device__ inline float2 fma_two(float2 a, float2 b, float2 c) {
 #endif
 }
 
-// f(first, ...) of each two neighbours; an operand may be one number for all columns.
+// Applies f to each two neighbours of the operands. An operand may be one number for all columns.
 template <class T>
 __device__ inline float2 two_of(const Columns<T>& columns, int i) {
   return {columns.values[i], columns.values[i + 1]};
@@ -138,9 +139,9 @@ __device__ inline Pack pack(const Columns<T>& columns) {
   return result;
 }
 
-// T(a * b) of 16-bit numbers, two by one instruction. Rounding the product to float32 first, as the
-// contract says, gives the same bits: it is exact there, unless it is so small a bfloat16 that it
-// rounds to zero or to the same multiple of 2^-133 either way (float16_test.cc).
+// T(a * b) of 16-bit numbers, two by one instruction. The contract rounds the product to float32
+// first. The bits are the same, because that rounding is exact except for very small bfloat16
+// products. Those round to zero or to the same multiple of 2^-133 either way (float16_test.cc).
 __device__ inline std::uint32_t multiply_packed_two(std::uint32_t a, std::uint32_t b, Float16) {
   std::uint32_t product;
   asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
@@ -148,7 +149,8 @@ __device__ inline std::uint32_t multiply_packed_two(std::uint32_t a, std::uint32
 }
 __device__ inline std::uint32_t multiply_packed_two(std::uint32_t a, std::uint32_t b, BFloat16) {
 #if __CUDA_ARCH__ >= 800
-  // There is no product alone before 9.0. With -0 it has the same bits, zeros included.
+  // Below 9.0 there is no multiplication instruction. fma with -0 has the same bits, also for
+  // zeros.
   std::uint32_t product;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000u));
   return product;
@@ -165,29 +167,29 @@ __device__ inline Pack multiply_packed(Pack a, const Pack& b) {
   return a;
 }
 
-// Makes the compiler unpack again what it unpacked before: keeping both forms of a row between two
-// passes over it takes three times the registers of the packed one.
+// Makes the compiler unpack the pack again after this point. Keeping both forms of a row between
+// two passes over it would take three times the registers of the packed form.
 __device__ inline void keep_packed(Pack& pack) {
 #pragma unroll
   for (std::uint32_t& word : pack.words) asm("" : "+r"(word));
 }
 
-// Makes the compiler compute an address here, once, and not in the branch of every use.
+// Makes the compiler compute an address here, once, instead of in the branch of every use.
 template <class T>
 __device__ inline void keep_address(T*& address) {
   asm("" : "+l"(address));
 }
 
-// Makes the compiler keep a number, and not compute it again from what it was computed of.
+// Makes the compiler keep a number, instead of computing it again from its inputs.
 template <class Number>
 __device__ inline void keep_number(Number& number) {
   asm volatile("" : "+r"(number));
 }
 
-// Makes the compiler read memory again after it, and not before.
+// A compiler barrier: memory is read again after it, and no later read moves before it.
 __device__ inline void forget_memory() { asm volatile("" ::: "memory"); }
 
-// T(value) in Llama's order.
+// T(value) in Llama's order; otherwise value.
 template <class T>
 struct Rounding {
   bool is_llama_order;
@@ -200,7 +202,7 @@ struct Rounding {
   }
 };
 
-// One column.
+// Conversions of one column.
 __device__ inline float to_float(float value) { return value; }
 __device__ inline float to_float(Float16 value) {
   return __half2float(__ushort_as_half(value.bits));
@@ -250,13 +252,13 @@ __device__ inline void store_shared_pack(void* address, const Pack& pack) {
   *static_cast<uint4*>(address) =
       make_uint4(pack.words[0], pack.words[1], pack.words[2], pack.words[3]);
 }
-// By its instruction: of the plain store nvcc 13.0 makes four of 4 bytes here and there. Nobody
-// reads again what is stored so, hence no clobber of memory, which would cost registers.
+// Written as PTX, because nvcc 13.0 sometimes splits a C++ store into four 4-byte stores. No thread
+// reads the stored data again, so there is no memory clobber, which would cost registers.
 __device__ inline void store_global_pack(void* address, const Pack& pack) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(address)),
                "r"(pack.words[0]), "r"(pack.words[1]), "r"(pack.words[2]), "r"(pack.words[3]));
 }
-// The same of 4 or 8 bytes.
+// The same for 4 or 8 bytes.
 __device__ inline void store_global_words(void* address, const std::uint32_t (&words)[1]) {
   asm volatile("st.global.b32 [%0], %1;" ::"l"(__cvta_generic_to_global(address)), "r"(words[0]));
 }
@@ -265,7 +267,7 @@ __device__ inline void store_global_words(void* address, const std::uint32_t (&w
                "r"(words[0]), "r"(words[1]));
 }
 
-// An address in shared memory, as its instructions take it.
+// An address in shared memory, as PTX instructions take it.
 __device__ inline unsigned shared_address(const void* address) {
   return static_cast<unsigned>(__cvta_generic_to_shared(address));
 }
@@ -277,8 +279,9 @@ __device__ inline Pack load_shared_pack(unsigned address) {
   return pack;
 }
 
-// Copies of packs from global to shared memory without a register in between, since 8.0 (nothing
-// before). The thread that asked has them once it has awaited them; others after a barrier as well.
+// Copies a pack from global to shared memory asynchronously, without a register in between. It
+// needs compute capability 8.0 and does nothing below. The same thread may read the pack after
+// await_copies(); other threads need a barrier as well.
 __device__ inline void copy_to_shared(unsigned to, const void* from) {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to),
@@ -292,7 +295,7 @@ __device__ inline void end_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
-// Waits until all groups are there but the `later` last, of 0, 1, 3 or 7.
+// Waits for all groups except the last `later` ones: 0, 1, 3 or 7.
 __device__ inline void await_copies(int later) {
 #if __CUDA_ARCH__ >= 800
   if (later == 7) {
@@ -307,13 +310,14 @@ __device__ inline void await_copies(int later) {
 #endif
 }
 
-// Asks the second-level cache to fetch what is at a global address.
+// Makes the L2 cache fetch the line at a global address.
 __device__ inline void prefetch(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(address)));
 }
 
-// A pack of which `bytes` exist (any number, none if not positive), by accesses of `access` = 2, 4,
-// 8 or 16 bytes, of which address and `bytes` are multiples. What does not exist is 0.
+// Loads a pack of which only the first `bytes` bytes exist (any number; none if not positive). The
+// others are 0. Accesses have `access` = 2, 4, 8 or 16 bytes; the address and `bytes` are multiples
+// of that.
 template <class T, class Bytes>
 __device__ inline Pack load_part(const void* address, Bytes bytes, int access) {
   Pack pack{};

@@ -1,10 +1,10 @@
-// One row in the registers of a group of threads, and its sums.
+// A row in the registers of a group of threads, and its sums.
 //
-// A tile (fold.h) is held by kTileLanes<T> neighbouring lanes, each with kTilePacks packs: lane l
-// has the packs at columns kAccumulators * c + kPackColumns * l of the tile, c = 0 … 3, which are
-// the whole chains of kPackColumns accumulators. The lanes of a tile are a tile group; with G
-// groups to a row, group g holds the tiles g, g + G, g + 2G …, kTiles of them, so that the outer
-// halvings of the tree over the tiles are inside a thread. kTiles * G is the padded tile count.
+// A tile (fold.h) is held by kTileLanes<T> neighbouring lanes, with kTilePacks packs each. Lane l
+// has the packs at columns kAccumulators * c + kPackColumns * l of the tile, c = 0 … 3: the whole
+// chains of kPackColumns accumulators. The lanes of a tile are a tile group. With G groups a row,
+// group g holds the kTiles tiles g, g + G, g + 2G …, so that the outer halvings of the tree over
+// the tiles are inside a thread. kTiles * G is the padded tile count.
 //
 // blockDim = (threads of a row = G * kTileLanes, rows of a block).
 #pragma once
@@ -21,16 +21,17 @@ inline constexpr int kTilePacks = static_cast<int>(kTileColumns / kAccumulators)
 
 template <class T>
 struct RowThread {
-  // Of unsigned numbers, whose divisions by powers of two are one instruction.
+  // Computed from unsigned numbers, whose division by a power of two is one instruction.
   int groups = static_cast<int>(blockDim.x / kTileLanes<T>);
   int group = static_cast<int>(threadIdx.x / kTileLanes<T>);
   int lane = static_cast<int>(threadIdx.x % kTileLanes<T>);  // of the tile
 
-  // Whether the row is held by several warps, which meet at barriers.
+  // Whether several warps hold the row, so that its sums need barriers.
   __device__ bool is_wide() const { return static_cast<int>(blockDim.x) > kWarpLanes; }
 
-  // The first column of the thread's first pack; its others are at constant distances if it has
-  // one tile, which saves address registers. Rows that a block holds have columns enough for int.
+  // The first column of the thread's first pack. With one tile, the other packs are at constant
+  // distances, which saves address registers. int suffices for the columns of a row that a block
+  // holds.
   int first = static_cast<int>(kTileColumns) * group + kPackColumns<T> * lane;
 
   // The first column of pack c of the thread's k-th tile.
@@ -40,29 +41,30 @@ struct RowThread {
   }
 };
 
-// Where a row begins. Not a part of row_of: kernels of bfloat16 would have two instructions more.
+// The element at which a row begins. Not merged into row_of: bfloat16 kernels would have two
+// instructions more.
 template <class AnyMatrix>
 __device__ inline std::int64_t row_offset(const AnyMatrix& matrix, std::int64_t row) {
   const std::int64_t batch = matrix.batch_rows.quotient(row);
   const std::int64_t row_of_batch = row - batch * matrix.batch_rows.value;
   return batch * matrix.batch_stride + row_of_batch * matrix.row_stride;
 }
-// A T* of a Matrix, a const T* of a ConstMatrix.
+// T* for a Matrix, const T* for a ConstMatrix.
 template <class T, class Data>
 __device__ inline auto row_of(const MatrixOf<Data>& matrix, std::int64_t row) {
   using Element = std::conditional_t<std::is_const_v<Data>, const T, T>;
   return static_cast<Element*>(matrix.data) + row_offset(matrix, row);
 }
 
-// The same where all rows are one batch and their numbers are of 32 bits.
+// The same for rows in one batch whose numbers fit 32 bits.
 template <class T, class Data>
 __device__ inline auto row_at(const MatrixOf<Data>& matrix, int row) {
   using Element = std::conditional_t<std::is_const_v<Data>, const T, T>;
   return static_cast<Element*>(matrix.data) + row * matrix.row_stride;
 }
 
-// Brings each pack to the place of the one before, and the first to the end: what indexes registers
-// in a loop that is not unrolled.
+// Moves each pack to the index before it, and the first to the end. So a loop that is not unrolled
+// uses packs[0] alone, because an index into registers must be constant.
 template <int kPacks, class AnyPack>
 __device__ inline void rotate(AnyPack (&packs)[kPacks]) {
   const AnyPack first = packs[0];
@@ -71,8 +73,8 @@ __device__ inline void rotate(AnyPack (&packs)[kPacks]) {
   packs[kPacks - 1] = first;
 }
 
-// How many columns a row has from `column` on; none if it is not positive. In the type of `column`,
-// int or std::int64_t, as all that is computed of columns below.
+// The columns left in the row from `column` on; none if not positive. The functions below compute
+// columns in the type of `column`, int or std::int64_t.
 template <class Column>
 __device__ inline Column columns_from(Column column, const RowParams& params) {
   return static_cast<Column>(params.hidden_size) - column;
@@ -98,19 +100,20 @@ __device__ inline void store(T* row, Column column, const Pack& pack, const RowP
   }
 }
 
-// T(x + residual). float32 has bits enough that rounding to it first changes no sum of 16 bits.
+// T(x + residual). Rounding the sum of two 16-bit numbers to float32 first does not change the
+// result, because float32 has enough bits.
 template <class T>
 __device__ inline Pack sum_of_packs(const Pack& x, const Pack& residual) {
   return pack(unpack<T>(x) + unpack<T>(residual));
 }
 
-// The weights of one pack of columns of T, as they are in memory.
+// The weights of one pack of columns of T, not yet converted.
 template <class T, class W>
 struct WeightPack {
   static constexpr int kPacks = static_cast<int>(sizeof(W) / sizeof(T));
   Pack packs[kPacks];
 
-  // From global memory; ones where there is no weight.
+  // From global memory; ones if there is no weight.
   template <class Column>
   __device__ void load(Column column, const RowParams& params) {
     const W* address = static_cast<const W*>(params.weight) + column;
@@ -125,7 +128,7 @@ struct WeightPack {
     }
   }
 
-  // The same of a weight and of columns that are known to be there.
+  // The same if the weight and the columns are known to exist.
   __device__ void load_all(const W* address) {
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) packs[i] = load_pack(address + i * kPackColumns<W>);
@@ -141,7 +144,7 @@ struct WeightPack {
   }
 };
 
-// A weight of either type, column by column.
+// A weight of either type, loaded column by column.
 template <class T>
 struct WeightPack<T, AnyWeight> {
   Columns<T> w;
@@ -186,7 +189,7 @@ __device__ inline Pack y_pack(const Pack& x, float rstd, const WeightPack<T, W>&
   return pack(y_of(xhat, w, Rounding<T>{params.is_llama_order}));
 }
 
-// The same where there is a weight, no offset, and the cast order is known.
+// The same if there is a weight and no offset, and the cast order is known.
 template <class T, bool kIsLlama, class W>
 __device__ inline Pack y_pack(const Pack& x, float rstd, const WeightPack<T, W>& weight) {
   const Columns<T> xhat = xhat_of(unpack<T>(x), rstd);
@@ -201,7 +204,7 @@ __device__ inline Pack y_pack(const Pack& x, float rstd, const WeightPack<T, W>&
 template <class T>
 using Accumulators = Columns<T>;
 
-// One more column of the chains of x * x, or of x times a factor.
+// Adds one column to each chain of x * x, where x may first be multiplied by a factor.
 template <class T>
 __device__ inline void fold_square(const Columns<T>& x, Accumulators<T>& accumulators) {
   accumulators = fma(x, x, accumulators);
@@ -215,10 +218,11 @@ __device__ inline void fold_square(const Pack& x, float factor, Accumulators<T>&
   fold_square<T>(unpack<T>(x) * factor, accumulators);
 }
 
-// The halving tree over the accumulators of the tile, to all its lanes. All lanes of the warp call
-// it. Where two lanes add the same pairs, each takes half of them: of kPackColumns accumulators a
-// lane keeps one after as many steps as halve them, and the last levels of the tree are among the
-// lanes again. That is 7 shuffles for float32 and 10 for 16 bits, of 16 and 24 one by one.
+// The halving tree over the tile's accumulators, to all its lanes. All lanes of the warp must call
+// it. Two lanes that add the same pairs take half of them each. So each step halves a lane's
+// kPackColumns accumulators until one is left; the last levels of the tree are again among the
+// lanes. This takes 7 shuffles for float32 and 10 for 16-bit types, instead of 16 and 24 one by
+// one.
 template <class T>
 __device__ inline float tile_sum(Accumulators<T> accumulators) {
   const unsigned lane = threadIdx.x % kTileLanes<T>;
@@ -237,7 +241,7 @@ __device__ inline float tile_sum(Accumulators<T> accumulators) {
   float sum = accumulators.values[0];
 #pragma unroll
   for (int s = offset; s >= 1; s /= 2) sum += shuffle_xor(sum, s);
-    // The accumulators a lane has not kept: the same lane bits, in the same order as above.
+    // The accumulators that a lane gave away: the same lane bits, in the same order as above.
 #pragma unroll
   for (int s = static_cast<int>(kTileLanes<T>) / 2; s > offset; s /= 2) sum += shuffle_xor(sum, s);
   return sum;
@@ -254,18 +258,18 @@ __device__ inline float own_tiles_sum(float (&sums)[kTiles]) {
   return sums[0];
 }
 
-// Whether a row may need a rescaled pass (fold.h), by the sums over a thread's tiles, of which a
-// row has at most 64, of 2^15 columns together. Rare, and not more than a guess.
+// Whether a row may need a rescaled pass (fold.h), from the sum over one thread's tiles. A row has
+// at most 64 such sums, of 2^15 columns together. Rarely true, and only a guess.
 __device__ inline bool may_overflow_square(float sum, float eps) {
   return !(sum < 0x1p100f) || (eps < 0x1p-60f && sum < 0x1p-48f);
 }
 __device__ inline bool may_overflow_product(float sum) { return !(fabsf(sum) < 0x1p100f); }
 
-// Sums over a row from sums over the tiles of each thread, kCount different ones at once, to all
-// threads of the row. All threads of the block call it. A row wider than a warp needs `shared`
-// (kCount * groups floats a row of the block) and has one barrier; a second call must not write
-// the same memory before all threads have passed another barrier. Returns what any thread says of
-// may_overflow, the same to all threads that share a barrier: of the block, or of the warp.
+// Row sums from the sums over each thread's tiles, kCount sums at once, to all threads of the row.
+// All threads of the block must call it. A row wider than a warp needs `shared` (kCount * groups
+// floats for each row of the block) and has one barrier. A second call must not write the same
+// memory before all threads have passed another barrier. Returns whether may_overflow is true for
+// any thread that shares the barrier: any of the block, or, without a barrier, of the warp.
 template <class T, int kCount>
 __device__ inline bool row_sums(float (&sums)[kCount], const RowThread<T>& me, float* shared,
                                 bool may_overflow) {
@@ -283,7 +287,7 @@ __device__ inline bool row_sums(float (&sums)[kCount], const RowThread<T>& me, f
     for (int i = 0; i < kCount; ++i) row[i * me.groups + me.group] = sums[i];
   }
   may_overflow = __syncthreads_or(may_overflow) != 0;
-  // Every warp finishes the tree for itself, padded with zeros. There are at most 64 groups: 512
+  // Every warp completes the tree itself, padded with zeros. There are at most 64 groups: 512
   // threads of 8 lanes.
   const int leaf = static_cast<int>(threadIdx.x) % kWarpLanes;
 #pragma unroll

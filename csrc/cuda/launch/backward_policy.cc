@@ -6,8 +6,7 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Rows of a step: as many as there are threads, row groups and shared memory for; 0 if not even
-// two.
+// Rows of a step: as many as threads, the row group and shared memory allow; 0 if fewer than two.
 std::int64_t step_rows(const Call& call, std::int64_t group_rows, int max_threads,
                        std::int64_t shared_limit) {
   const std::int64_t row_bytes = 2 * 16 * row_packs(call);
@@ -21,7 +20,7 @@ LaunchConfig configure_steps(const Call& call, std::int64_t group_rows, std::int
   const Access access = access_of(call);
   const std::int64_t threads = row_threads(call, 1);
   const std::int64_t groups = row_groups_of_tiles(call, threads);
-  const std::int64_t sums_bytes = 4 * (2 * groups + 1);  // of a row, see StepMemory
+  const std::int64_t sums_bytes = 4 * (2 * groups + 1);  // of a row; see StepMemory
   for (int index = 0; index < static_cast<int>(std::size(kStepPolicies)); ++index) {
     const StepPolicy& policy = kStepPolicies[index];
     const KernelEntry* kernel = find(call, Kind::kBackwardStep, index, access);
@@ -45,15 +44,15 @@ LaunchConfig configure_single(const Call& call) {
   return launch.block_x < kWarpLanes ? LaunchConfig{} : launch;
 }
 
-// What a plain kernel's blocks leave of a multiprocessor: how many it holds, and how many rows each
-// has on their way.
+// How many blocks of a plain kernel a multiprocessor holds, and how many rows (stages) each block
+// has in flight.
 struct Residence {
   std::int64_t blocks;
   int stages;
 };
 
-// The most stages, a power of two, that leave room for so many blocks; 0 if there is none. Rows of
-// two tiles a thread have one.
+// The most stages, a power of two, with which a multiprocessor has room for `blocks` blocks; 0 if
+// it has none. With two tiles a thread there is one stage.
 int plain_stages(int tiles, std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
                  const Limits& limits) {
   const std::int64_t of_block = (limits.shared_bytes + kReservedSharedBytes) / blocks;
@@ -66,15 +65,15 @@ int plain_stages(int tiles, std::int64_t blocks, std::int64_t row_bytes, std::in
   return stages;
 }
 
-// The share of the multiprocessors' time that `blocks` of one length take, if each multiprocessor
-// holds so many at once.
+// The share of the multiprocessors' time that `blocks` equally long blocks take, if each
+// multiprocessor holds `resident` blocks at once.
 double busy_share(std::int64_t blocks, std::int64_t resident, const Limits& limits) {
   const std::int64_t slots = resident * limits.multiprocessors;
   return static_cast<double>(blocks) / static_cast<double>(ceil_div(blocks, slots) * slots);
 }
 
-// As many blocks as registers, shared memory and the grid allow, or fewer where those waste less of
-// the last wave. `blocks` of a grid; 0 if it is to be chosen.
+// As many blocks as registers, shared memory and the grid allow, or fewer if those waste less of
+// the last wave. `blocks` is the number of blocks of the grid; 0 if it is still to be chosen.
 Residence choose_residence(const PlainBackwardPolicy& policy, std::int64_t threads,
                            std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
                            const Limits& limits) {
@@ -87,7 +86,7 @@ Residence choose_residence(const PlainBackwardPolicy& policy, std::int64_t threa
     const int stages = plain_stages(policy.tiles, resident, row_bytes, sums_bytes, limits);
     if (stages == 0) continue;
     const double share = blocks == 0 ? 1 : busy_share(blocks, resident, limits);
-    // A few hundredths are not worth the rows that fewer blocks have on their way.
+    // A gain below 0.05 is not worth the rows in flight that fewer blocks give up.
     if (best.stages != 0 && share < best_share + 0.05) continue;
     best_share = share;
     best = {resident, stages};
@@ -95,7 +94,8 @@ Residence choose_residence(const PlainBackwardPolicy& policy, std::int64_t threa
   return best;
 }
 
-// Rows of a block with which all slots have nearly as many rows: in one wave of blocks or in a few.
+// Rows of a block with which all slots get nearly the same number of rows, in one wave of blocks or
+// in a few.
 std::int64_t even_rows(std::int64_t rows, std::int64_t slots) {
   std::int64_t best = std::max<std::int64_t>(ceil_div(rows, slots), 1);
   std::int64_t least = best;  // rows that a slot takes
@@ -109,14 +109,15 @@ std::int64_t even_rows(std::int64_t rows, std::int64_t slots) {
   return best;
 }
 
-// Of so much shared memory a block, a multiprocessor holds no more blocks than these.
+// With this many bytes of shared memory a block, a multiprocessor holds no more than `blocks`
+// blocks.
 unsigned least_bytes(std::int64_t blocks, const Limits& limits) {
   const std::int64_t all = limits.shared_bytes + kReservedSharedBytes;
   return static_cast<unsigned>(
       std::max<std::int64_t>(all / (blocks + 1) + 1 - kReservedSharedBytes, 0));
 }
 
-// One row at a time in registers, the next ones on their way (backward_plain.cu).
+// One row at a time in registers, while the next ones are copied (backward_plain.cu).
 BackwardConfig configure_plain(const Call& call, std::int64_t group_rows, const Limits& limits) {
   if (!call.is_plain || !has_whole(call, kTileColumns)) return {};
   const Kind kind = call.is_llama_order ? Kind::kBackwardLlama : Kind::kBackwardFloat;
@@ -142,7 +143,7 @@ BackwardConfig configure_plain(const Call& call, std::int64_t group_rows, const 
   return config;
 }
 
-// The launch of the rows alone, for row groups of any length where group_rows is 0.
+// The launch of the rows alone. If group_rows is 0, a block may have any number of rows.
 BackwardConfig configure_backward_rows(const Call& call, std::int64_t group_rows,
                                        const Limits& limits) {
   BackwardConfig config = configure_plain(call, group_rows, limits);
@@ -158,8 +159,8 @@ BackwardConfig configure_backward_rows(const Call& call, std::int64_t group_rows
   return config;
 }
 
-// dweight alone, of rows whose rstd is known: blocks of fewer threads until there are several for
-// each multiprocessor, so that all have about as many.
+// dweight alone, for rows whose rstd is known. The threads of a block are halved until each
+// multiprocessor has at least four blocks, so that all have about the same number.
 LaunchConfig configure_columns(const Call& call, std::int64_t group_rows, const Limits& limits) {
   const std::int64_t groups = ceil_div(call.shape.rows, group_rows);
   std::int64_t threads = kLongThreads;
@@ -180,7 +181,8 @@ BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, con
   const bool has_few_groups = kSplitBlocks * config.rows.blocks <= limits.multiprocessors;
   const bool is_long_chain = group_rows > kSplitSteps * config.rows.block_y;
   if (!has_few_groups || !is_long_chain || call.shape.rows < kMinSplitRows) return config;
-  // A recomputed rstd comes from the launch of dx, which must leave x and dy as they are.
+  // A recomputed rstd comes from the launch of dx, which therefore must not overwrite x or dy. Only
+  // plain kernels, which have stages, save it.
   if (!call.has_rstd && (call.is_in_place || config.stages == 0)) return config;
   config = configure_backward_rows(call, 0, limits);
   config.columns = configure_columns(call, group_rows, limits);

@@ -20,14 +20,16 @@ Status enqueue(Device& device, const LaunchConfig& launch, const Params& params,
                       nullptr);
 }
 
-// Whether a call's last kernel has something to find out in a launch of its own.
+// Whether a call's last kernel has an additional first launch, to find the largest magnitudes of
+// rows.
 bool has_search(const ForwardParams& params) {
   return params.quantization.is_wanted() && params.quantization.scale == 0;
 }
 bool has_search(const BackwardParams&) { return false; }
 
-// Rows that no block holds, a wave of them after the other: the sums of their parts, then of the
-// rows, then the rest. What follows the first reads what `finish` says.
+// Rows too long for one block, one wave of rows after another. Each wave computes the sums of the
+// splits, then of the rows, then the rest. The first launch reads `fold`, all later ones read
+// `finish`.
 template <class Params>
 Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& finish,
                     CUdeviceptr workspace, CUstream stream) {
@@ -98,7 +100,7 @@ BackwardParams backward_params(const BackwardArgs& args, const Call& call, std::
           .group_rows = group_rows};
 }
 
-// Row groups matter to the kernels only where dweight is wanted.
+// Row groups matter to the kernels only if dweight is wanted.
 std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows) {
   return args.dweight != nullptr ? group_rows : 0;
 }
@@ -111,7 +113,7 @@ Limits limits_of(const Device& device) {
           .cache_bytes = properties.cache_bytes};
 }
 
-// Whether there are kernels for these arguments. `matrices` are all matrices among them.
+// Checks that there are kernels for these arguments. `matrices` are all matrices among them.
 template <class... AnyRows>
 Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... matrices) {
   RMSNORM_TRY(check_dtype(device, dtype));
@@ -134,7 +136,7 @@ Status check_dtype(const Device& device, DType dtype) {
 }
 
 std::int64_t forward_workspace_bytes(const Device& device, const ForwardArgs& args) {
-  // Without asking the policy twice.
+  // A shortcut, because launch_forward() asks the policy again.
   if (args.shape.hidden_size <= kHeldColumns && !args.quantization.is_wanted()) return 0;
   const Call call = Call::of(args);
   if (configure_forward(call).kernel != nullptr) return 0;
@@ -199,8 +201,8 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   params.prefetches = config.prefetches;
   if (config.columns.kernel == nullptr) return enqueue(device, config.rows, params, stream);
 
-  // The columns first, since dx may be written over x or dy; after the rows where these recompute
-  // rstd.
+  // The columns run first, because dx may be written over x or dy. If the rows recompute rstd, the
+  // columns run after them.
   BackwardParams columns = backward_params(args, call, group_rows, partials);
   columns.dx = {};
   params.partials = nullptr;

@@ -10,7 +10,7 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The largest power of two that divides both, at most 16.
+// The largest power of two that divides the value, at most 16. For 0 it is 16.
 std::int64_t alignment(std::int64_t value) {
   return value == 0 ? 16 : std::min<std::int64_t>(value & -value, 16);
 }
@@ -18,7 +18,7 @@ std::int64_t alignment(const void* pointer) {
   return alignment(static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(pointer) & 15));
 }
 
-// The alignment of every row of a matrix of `rows` rows; 16 if there is no matrix.
+// The alignment, in bytes, of every row of a matrix of `rows` rows; 16 if there is no matrix.
 template <class AnyRows>
 std::int64_t alignment(const AnyRows& matrix, std::int64_t rows, DType dtype) {
   if (matrix.data == nullptr) return 16;
@@ -32,14 +32,14 @@ bool is_one_batch(const AnyRows& matrix, std::int64_t rows) {
   return matrix.data == nullptr || merge_batches(matrix, rows).batch_rows == kOneBatch;
 }
 
-// `has_extra`: whether there is something that plain calls have none of.
+// `has_extra`: whether the call has an argument or an option that plain calls do not have.
 template <class Args, class... AnyRows>
 Call call_of(const Args& args, bool has_extra, const AnyRows&... matrices) {
   const bool has_weight = args.weight.data != nullptr;
   const std::int64_t row_bytes = args.shape.hidden_size * element_size(args.dtype);
   std::int64_t access =
       std::min({alignment(row_bytes), alignment(matrices, args.shape.rows, args.dtype)...});
-  // A weight that is not aligned is read column by column, as by all kernels of kParts.
+  // An unaligned weight is read column by column, as it is by all kParts kernels.
   if (access == 16 && has_weight && alignment(args.weight.data) < 16) access = 8;
   return {.shape = args.shape,
           .dtype = args.dtype,
@@ -57,18 +57,18 @@ int gates(const Call& call) { return call.has_gate ? 1 : 0; }
 LaunchConfig configure_plain_forward(const Call& call) {
   if (!call.is_plain || !has_whole(call, kAccumulators)) return {};
   const Kind kind = call.is_llama_order ? Kind::kForwardLlama : Kind::kForwardFloat;
-  // A thread holds all packs of a tile but for rows that have no more than the first policy's.
+  // The first policy is for short rows: a thread holds only some packs of a tile.
   if (call.shape.hidden_size <= kPlainForwardPolicies[0].packs * kAccumulators) {
     return configure_rows(call, kind, kPlainForwardPolicies, kForwardBlockThreads);
   }
   return configure_rows(call, kind, kPlainForwardPolicies, kForwardBlockThreads, 1);
 }
 
-// There are as many sums as matrices beside the gate, and all are read twice.
+// `sums`: the number of sums, and also of matrices besides the gate; all matrices are read twice.
 LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums,
                           std::int64_t group_rows, const Limits& limits) {
   const std::int64_t lanes = tile_lanes(call);
-  // Whole warps; groups beyond the row's tiles have zeros, as the tree has there.
+  // Whole warps. Groups beyond the row's tiles have zeros, as the tree's padding has.
   const std::int64_t groups =
       std::clamp<std::int64_t>(padded_tiles(call), kWarpLanes / lanes, kLongThreads / lanes);
   const int index = call.has_gate ? kGated : 0;
@@ -79,7 +79,7 @@ LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums,
   const std::int64_t row_bytes = (sums + gates(call)) * 16 * row_packs(call);
   const std::int64_t cached_rows = limits.cache_bytes / 2 / row_bytes;
   config.wave_rows = std::max<std::int64_t>(cached_rows / group_rows, 1) * group_rows;
-  // A grid has so many blocks at most.
+  // A grid has at most kMaxBlocks blocks.
   const std::int64_t most_rows = kMaxBlocks / std::max(config.splits, row_packs(call));
   config.wave_rows =
       std::min(config.wave_rows, std::max(most_rows / group_rows, std::int64_t{1}) * group_rows);
@@ -94,7 +94,7 @@ LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums,
   return config;
 }
 
-// Whether a kernel of rows in registers has quantised calls.
+// Whether a kernel of register-resident rows supports quantised calls.
 bool quantizes(const KernelEntry& kernel) {
   return kernel.kind == Kind::kForward &&
          quantizes(kernel.access, kForwardPolicies[kernel.index].tiles);
@@ -113,7 +113,7 @@ Call Call::of(const ForwardArgs& args) {
   Call call = call_of(args, true, args.x, args.residual, args.sum, args.gate);
   call.has_gate = has_gate;
   call.is_quantized = true;
-  // A store of codes takes as many columns as an access of the others.
+  // A store of codes covers as many columns as an access of the other matrices.
   const std::int64_t access =
       alignment(args.y, args.shape.rows, args.quantization.codes) * element_size(args.dtype);
   call.access_bytes = static_cast<int>(std::min<std::int64_t>(call.access_bytes, access));
@@ -153,7 +153,7 @@ LongConfig configure_long_backward(const Call& call, std::int64_t group_rows,
                                    const Limits& limits) {
   LongConfig config = configure_long(call, Kind::kFoldBackward, Kind::kBackwardColumns, 2,
                                      group_rows > 0 ? group_rows : kMinGroupRows, limits);
-  // Rows that only a gate brings here may be short.
+  // Gated rows come here at any length, so they may be short.
   const std::int64_t threads =
       std::clamp<std::int64_t>(bit_ceil(row_packs(call)), kWarpLanes, kLongThreads);
   config.finish.block_x = static_cast<unsigned>(threads);

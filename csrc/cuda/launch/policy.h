@@ -1,5 +1,5 @@
-// Which kernel a call runs and with which grid: pure functions of the call, over the rows of
-// kernel_table.h. None of the choices changes a result's bits.
+// Chooses a call's kernels and grids: pure functions of the call and the device, over the table in
+// kernel_table.h. No choice changes a result's bits.
 #pragma once
 
 #include <cstdint>
@@ -9,33 +9,33 @@
 
 namespace rmsnorm::cuda {
 
-// What decides about kernel and grid.
+// The properties of a call that decide on kernel and grid.
 struct Call {
   Shape shape;
   DType dtype;
-  DType weight_dtype;           // dtype where there is no weight
-  int access_bytes;             // the widest that every row allows, and the weight: 2 to 16
-  bool is_plain = false;        // Kind says what that is, but for the number of columns
-  bool is_llama_order = false;  // of 16-bit tensors
-  bool has_rstd = false;        // backward: it need not be recomputed
+  DType weight_dtype;           // `dtype` if there is no weight
+  int access_bytes;             // the widest that all rows and the weight allow: 2 to 16
+  bool is_plain = false;        // see Kind; the number of columns is checked later
+  bool is_llama_order = false;  // 16-bit tensors only
+  bool has_rstd = false;        // backward: rstd need not be recomputed
   bool is_in_place = false;     // backward: dx is written over x or dy
   bool has_gate = false;
   bool is_quantized = false;  // forward
 
-  // By the alignment of addresses and of strides. Pointers may be null.
+  // Uses addresses and strides for their alignment. Pointers may be null.
   static Call of(const ForwardArgs& args);
   static Call of(const BackwardArgs& args);
 };
 
-// What of a device decides, too.
+// The properties of a device that decide on kernel and grid.
 struct Limits {
-  int architecture;  // such as 90, of compute capability 9.0
+  int architecture;  // such as 90 for compute capability 9.0
   int multiprocessors;
-  int shared_bytes;  // a block can have
-  int cache_bytes;   // of the second level
+  int shared_bytes;  // the most that a block can have
+  int cache_bytes;   // of the L2 cache
 };
 
-inline constexpr std::int64_t kMaxBlocks = (std::int64_t{1} << 31) - 1;  // of a grid, by CUDA
+inline constexpr std::int64_t kMaxBlocks = (std::int64_t{1} << 31) - 1;  // CUDA's limit for a grid
 
 // One launch. Grids have one dimension.
 struct LaunchConfig {
@@ -46,41 +46,43 @@ struct LaunchConfig {
   unsigned shared_bytes = 0;
 };
 
-// Rows held by a block. The kernel is null if there is none for rows so long: see LongConfig. Those
-// of up to so many columns have one, whatever the call, but for quantised ones.
+// For rows that a block holds in registers. The kernel is null if rows are too long: see
+// LongConfig. Rows of at most kHeldColumns columns have a kernel for every call, except for
+// quantised calls.
 inline constexpr std::int64_t kHeldColumns = 4096;
 LaunchConfig configure_forward(const Call& call);
 
-// `group_rows`: of a row group where dweight is wanted, else 0.
+// `group_rows`: rows of a row group if dweight is wanted, else 0. If rows.kernel is null, see
+// LongConfig.
 struct BackwardConfig {
-  LaunchConfig rows;            // dx, and dweight's partial rows but for the next; see LongConfig
-  std::int64_t group_rows = 0;  // of a block of `rows`
-  int stages = 0;               // rows that a block of a plain kernel has in shared memory
-  bool prefetches = false;  // of a kernel in steps, the next one's rows to the second-level cache
-  LaunchConfig columns;     // the partial rows where there are few row groups; else no kernel
+  LaunchConfig rows;            // dx, and dweight's partial rows unless `columns` computes them
+  std::int64_t group_rows = 0;  // rows of a block of `rows`
+  int stages = 0;               // plain kernels: rows that a block has in shared memory
+  bool prefetches = false;      // backward_steps: prefetch the next step's rows to the L2 cache
+  LaunchConfig columns;  // dweight's partial rows if there are few row groups; else no kernel
 };
 BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, const Limits& limits);
 
-// Rows that no block holds, and those of any length for which there is no kernel above, as in
-// backward with a gate: three launches, one after the other, for each wave of rows, whose second
-// read so comes from the second-level cache. The blocks of a launch are for one row, of `finish`
-// for so many as `group_rows`.
+// For rows too long for one block, and for rows of any length that have no kernel above, as in
+// backward with a gate. Each wave of rows has three launches, one after another, so that the second
+// read comes from the L2 cache. The blocks of a launch are for one row; those of `finish` are for
+// group_rows rows.
 struct LongConfig {
   std::int64_t splits;  // blocks that share the sums of a row
   LaunchConfig fold;
   LaunchConfig finish_sums;
   LaunchConfig finish;       // scale_rows or backward_columns
-  std::int64_t group_rows;   // of backward_columns, else 1
+  std::int64_t group_rows;   // of backward_columns; else 1
   std::int64_t wave_rows;    // a multiple of group_rows
-  std::int64_t sums_floats;  // of the workspace
+  std::int64_t sums_floats;  // floats of workspace
 };
 LongConfig configure_long_forward(const Call& call, const Limits& limits);
 LongConfig configure_long_backward(const Call& call, std::int64_t group_rows, const Limits& limits);
 
-// The end of dweight, from so many partial rows.
+// Computes dweight from `groups` partial rows.
 struct FinishConfig {
   LaunchConfig launch;
-  int part_groups;  // that a thread sums
+  int part_groups;  // groups that a thread sums
 };
 FinishConfig configure_finish_dweight(std::int64_t hidden_size, DType dweight_dtype,
                                       std::int64_t groups);

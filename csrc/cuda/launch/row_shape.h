@@ -1,4 +1,4 @@
-// How a call's rows lie in packs, tiles and threads, and the launches that follow from it.
+// How a call's rows map to packs, tiles and threads, and the launches that follow from that.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ inline std::int64_t padded_tiles(const Call& call) {
   return bit_ceil(tile_count(call.shape.hidden_size));
 }
 
-// Threads of a row that hold `tiles` tiles each; 0 if that is more than the row has.
+// Threads of a row that hold `tiles` tiles each; 0 if the row has fewer tiles.
 inline std::int64_t row_threads(const Call& call, std::int64_t tiles) {
   return padded_tiles(call) / tiles * tile_lanes(call);
 }
@@ -35,13 +35,13 @@ inline std::int64_t row_groups_of_tiles(const Call& call, std::int64_t threads) 
   return threads / tile_lanes(call);
 }
 
-// A block for so many rows that a grid can have one for each.
+// The fewest rows of a block, a power of two, with which all blocks fit a grid.
 inline std::int64_t least_group_rows(std::int64_t rows) {
   return bit_ceil(ceil_div(rows, kMaxBlocks));
 }
 
-// The first of the policies from `first` on that a row fits, with as many rows as `block_threads`
-// are enough for, one at least. Without shared memory.
+// Uses the first of the policies, from `first` on, that a row fits. A block has as many rows as
+// `block_threads` threads hold, at least one. shared_bytes is not set.
 template <class AnyPolicy, std::size_t kPolicies>
 LaunchConfig configure_rows(const Call& call, Kind kind, const AnyPolicy (&policies)[kPolicies],
                             std::int64_t block_threads, std::size_t first = 0) {
@@ -62,7 +62,7 @@ inline bool has_whole(const Call& call, std::int64_t columns) {
   return call.shape.hidden_size % columns == 0;
 }
 
-// Shared memory of a launch for so many floats of each tile group of its rows.
+// Bytes of shared memory of a block that has `floats` floats for each tile group of its rows.
 inline unsigned group_bytes(const Call& call, const LaunchConfig& launch, unsigned floats) {
   const std::int64_t groups = row_groups_of_tiles(call, launch.block_x);
   return static_cast<unsigned>(groups * launch.block_y * floats * sizeof(float));

@@ -15,7 +15,8 @@ Status refuse_foreign(const std::string& expected) {
   return {Code::kInvalidValue, "The argument 'pointer' must be " + expected};
 }
 
-// Calls allocate() again when released memory has made room, if there was none.
+// Calls allocate(). If there is no room, frees released memory, after waiting for its work, and
+// calls allocate() again.
 template <class Allocate>
 Status with_room(Device& device, const Allocate& allocate) {
   DeviceScope scope;
@@ -29,7 +30,8 @@ Status with_room(Device& device, const Allocate& allocate) {
 
 }  // namespace
 
-// Makes all memory first that the destructor and noting a use need.
+// Makes the OwnedMemory before it allocates: the destructor retires that object and must not need
+// memory itself.
 template <class Memory>
 Status Allocation::allocate(std::int64_t bytes, Memory OwnedMemory::*memory) {
   auto made = std::make_unique<OwnedMemory>(device_);
@@ -38,7 +40,7 @@ Status Allocation::allocate(std::int64_t bytes, Memory OwnedMemory::*memory) {
   return {};
 }
 
-// With the work of the stream that still uses it.
+// Takes memory from the pool, together with the stream's work that still uses it.
 void Allocation::take(OwnedPtr memory, const StreamPtr& stream) {
   std::uint64_t enqueued = 0;
   for (const Use& use : memory->uses) enqueued = std::max(enqueued, use.enqueued);
@@ -97,8 +99,9 @@ Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t byt
   return {};
 }
 
-// Memory that was mapped in several chunks is as many ranges to the driver, one behind another. So
-// may be two allocations of cuMemAlloc: behind the end of one of these another does not count.
+// For memory that was mapped in several chunks, the driver reports one range for each chunk, at
+// consecutive addresses. Two allocations of cuMemAlloc may be adjacent, too, but then the second
+// one does not belong to the first.
 Status Allocation::check_foreign() const {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
@@ -131,7 +134,8 @@ Status Allocation::check_foreign() const {
     RMSNORM_TRY(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer));
     known = base + size - pointer_;
     if (known >= wanted) break;
-    // Memory of cuMemAlloc can be shared with other processes by its address; chunks cannot.
+    // The driver can share cuMemAlloc memory with other processes by its address (legacy IPC), but
+    // not mapped chunks.
     RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &is_whole,
                              CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, pointer));
     may_go_on = is_whole == 0;
@@ -139,7 +143,7 @@ Status Allocation::check_foreign() const {
   return {};
 }
 
-// Asks the driver for nothing: a stream may use the memory again without that.
+// Makes no fence for a stream that is not shared: that stream can reuse the memory without one.
 Allocation::~Allocation() {
   if (owned_ == nullptr) return;
   for (Use& use : uses_) {
@@ -148,7 +152,7 @@ Allocation::~Allocation() {
       use.fence = use.stream->fence(use.enqueued);
       use.is_fenced = true;
     }
-    use.stream.reset();  // it belongs to this thread
+    use.stream.reset();  // a stream belongs to this thread, the pool to all
   }
   owned_->uses = std::move(uses_);
   retire(std::move(owned_));
@@ -168,7 +172,7 @@ void Allocation::use_until(std::shared_ptr<Fence> fence) noexcept {
   if (fence != nullptr) add_use({nullptr, nullptr, 0, std::move(fence), true});
 }
 
-// Without memory for one more, the oldest use is waited for, and makes room.
+// If the list cannot grow, waits for the oldest use and drops it to make room.
 void Allocation::add_use(Use use) noexcept {
   if (uses_.size() == uses_.capacity()) {
     drop_passed_uses();

@@ -1,4 +1,4 @@
-// Memory that outlives the work that uses it: on a device, or page-locked on the host. Releasing it
+// Memory that outlives the work that uses it, on a device or page-locked on the host. Releasing it
 // never waits for that work (memory_pool.h).
 #pragma once
 
@@ -15,14 +15,15 @@ namespace rmsnorm::cuda {
 
 class Allocation {
  public:
-  // `bytes` may be 0. If there is no room, released memory is waited for. Memory for the next work
-  // of `stream`, which may be null, may be some that earlier work of it still uses. Errors: kCuda.
+  // Both allocate `bytes`, which may be 0. If there is no room, they wait for released memory.
+  // Device memory is for the next work of `stream` (may be null): earlier work of that stream may
+  // still use it. Errors: kCuda.
   static Status on_device(Device& device, std::int64_t bytes, const StreamPtr& stream,
                           AllocationPtr* allocation);
   static Status on_host(Device& device, std::int64_t bytes, AllocationPtr* allocation);
 
-  // Memory of another library, which is never freed here. Errors: kInvalidValue if the driver does
-  // not know it for memory of this device, or for less than `bytes`; kCuda.
+  // Another library's memory, which we never free. Errors: kInvalidValue if the driver does not
+  // know it as memory of this device, or knows fewer than `bytes` bytes; kCuda.
   static Status foreign(Device& device, CUdeviceptr pointer, std::int64_t bytes,
                         AllocationPtr* allocation);
 
@@ -35,19 +36,19 @@ class Allocation {
   CUdeviceptr pointer() const { return pointer_; }
   char* host() const { return host_; }
   std::int64_t bytes() const { return bytes_; }
-  // What is allocated for it here: at least bytes(), or 0 of memory of another library.
+  // Bytes that we allocated for it: at least bytes(), or 0 for another library's memory.
   std::int64_t held_bytes() const;
 
-  // The work that is the enqueued-th of the stream uses it.
+  // Records that work number `enqueued` of the stream uses the memory.
   void use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcept;
-  // What comes before the fence, which may be null, uses it.
+  // Records that the work before the fence uses the memory. The fence may be null: no work then.
   void use_until(std::shared_ptr<Fence> fence) noexcept;
 
-  // Never frees it, since somebody may use it until the process ends.
+  // Never frees the memory, because somebody may use it until the process ends.
   void leave_to_process() noexcept;
 
-  // Whether all work that uses it has run, and the same after waiting for that: false if it could
-  // not be waited for.
+  // Whether all work that uses the memory has run. wait_until_idle() waits for that work first, and
+  // returns false if it cannot.
   bool is_idle() noexcept;
   bool wait_until_idle() noexcept;
 
@@ -60,11 +61,11 @@ class Allocation {
   void drop_passed_uses() noexcept;
 
   Device& device_;
-  OwnedPtr owned_;  // null if the memory is not ours, or none
+  OwnedPtr owned_;  // null if the memory is not ours, or if it is empty
   CUdeviceptr pointer_ = 0;
   char* host_ = nullptr;
   std::int64_t bytes_ = 0;
-  std::vector<Use> uses_;  // with room for one at least
+  std::vector<Use> uses_;  // capacity of at least one
 };
 
 }  // namespace rmsnorm::cuda

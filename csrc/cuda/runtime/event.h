@@ -1,4 +1,4 @@
-// Points in the order of a stream: fences of our own, and a user's events.
+// Points in a stream's order: our own fences, and the user's events.
 #pragma once
 
 #include <atomic>
@@ -9,12 +9,12 @@
 
 namespace rmsnorm::cuda {
 
-// Whether calls on the stream become part of a capture, whoever began it; true if the driver does
-// not say. Within a DeviceScope.
+// Whether calls on the stream become part of a capture, whoever began it. True if the driver does
+// not answer. Call within a DeviceScope.
 bool may_be_captured(CUstream stream) noexcept;
 
-// Passed when all that was enqueued before it has run, or never will because the context has
-// failed. Memory waits for fences, on any thread.
+// A fence has passed when all work enqueued before it has run, or will never run because the
+// context has failed. Memory waits for fences, on any thread.
 class Fence {
  public:
   explicit Fence(Device& device) : device_(device) {}
@@ -22,30 +22,31 @@ class Fence {
   Fence(const Fence&) = delete;
   Fence& operator=(const Fence&) = delete;
 
-  // Once, within a DeviceScope, before anything else. Errors: kCuda.
+  // Call it once, before anything else, within a DeviceScope. Errors: kCuda.
   Status make();
 
-  // Puts the fence here and now, within a DeviceScope. If the driver refuses, the fence stays
-  // unrecorded: it has not passed, and cannot be waited for. One thread at a time.
+  // Records the fence behind the work enqueued so far. Call within a DeviceScope, on one thread at
+  // a time. If the driver refuses, the fence stays unrecorded: it has not passed and cannot be
+  // waited for.
   void record(CUstream stream) noexcept;
   bool is_recorded() const { return state_ != State::kUnrecorded; }
-  // The same for a stream that is about to go: if the driver refuses, waits for the stream. Does
-  // nothing while the stream is being captured.
+  // The same for a stream that is about to be released: if the driver refuses, waits for the
+  // stream. Does nothing while the stream is being captured.
   void settle(CUstream stream) noexcept;
 
-  // For a caller that knows that all before it has run.
+  // For a caller that knows that all work before the fence has run.
   void note_passed() { state_ = State::kPassed; }
 
   bool has_passed() noexcept { return ask(driver().cuEventQuery); }
-  // Waits, if that is possible; returns whether it has passed. It waits for the stream alone:
-  // waiting for the whole context would invalidate every capture in it, of whatever thread.
+  // Waits if possible; returns whether the fence has passed. It waits only for the fence's stream:
+  // waiting for the whole context would invalidate every capture in it, on any thread.
   bool wait() noexcept { return ask(driver().cuEventSynchronize); }
 
  private:
   enum class State { kUnrecorded, kRecorded, kPassed };
 
   bool ask(CUresult (*question)(CUevent)) noexcept;
-  // The driver's answer to whether it has passed.
+  // Updates the state from the driver's answer.
   void take(CUresult result) noexcept;
 
   Device& device_;
@@ -55,8 +56,8 @@ class Fence {
 
 struct Capture;
 
-// A user's event, and what it stands for: nothing yet, a point in the order of a stream, or one in
-// a capture.
+// A user's event. It stands for nothing yet, for a point in a stream's order, or for a point in a
+// capture.
 class Event {
  public:
   // Errors: kCuda.
@@ -69,14 +70,16 @@ class Event {
 
   Device& device() const { return device_; }
 
-  // kInvalidState if it was recorded during a capture: it comes to pass when the graph is launched.
+  // kInvalidState if the event was recorded during a capture: it passes only when the graph is
+  // launched.
   Status check_waitable() const;
-  // As if it had passed, before it is recorded. Errors: kCuda, of work before it, too; as above.
+  // An event that was never recorded counts as passed. Errors: kCuda, also for failed work before
+  // the event; as check_waitable.
   Status has_passed(bool* has_passed) const;
   Status synchronize() const;
 
-  // From this event to `end`, both of which have passed. Errors: kInvalidState if one has not, or
-  // was made without timing; as above.
+  // The time from this event to `end`. Errors: kInvalidState if an event has no timing, was not
+  // recorded or has not passed; kInvalidValue if the events belong to two devices; as above.
   Status elapsed(const Event& end, float* milliseconds) const;
 
  private:
@@ -86,7 +89,7 @@ class Event {
   std::shared_ptr<EventHandle> event_;
   bool has_timing_ = false;
   bool is_recorded_ = false;
-  std::shared_ptr<Capture> capture_;  // that it was recorded in
+  std::shared_ptr<Capture> capture_;  // in which it was recorded; null if none
 };
 
 }  // namespace rmsnorm::cuda

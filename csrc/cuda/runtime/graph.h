@@ -1,4 +1,4 @@
-// Work that was captured, to be launched as a whole again and again.
+// Captured work, which can be launched as a whole any number of times.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace rmsnorm::cuda {
 
 class Graph {
  public:
-  // Ends the capture that the stream began, and makes a graph of it. Errors: as
+  // Ends the capture that the stream began, and makes a graph of the captured work. Errors: as
   // Stream::end_capture.
   static Status end_capture(Stream& stream, std::unique_ptr<Graph>* graph);
 
@@ -24,11 +24,11 @@ class Graph {
 
   Device& device() const { return device_; }
 
-  // Enqueues all of it. Launches of one graph run one after another, whatever their streams.
-  // Errors: kInvalidState during a capture; kCuda.
+  // Enqueues the whole graph. Launches of one graph run one after another, even on different
+  // streams. Errors: kInvalidState during a capture; kCuda.
   Status launch(const StreamPtr& stream);
 
-  // Releases it and the memory it uses once its launches have run.
+  // Releases the graph. Launches already enqueued still run, and the memory stays until they have.
   void close() noexcept;
 
  private:
@@ -37,7 +37,7 @@ class Graph {
   Device& device_;
   std::shared_ptr<Executable> executable_;  // null once closed
   std::set<AllocationPtr> used_;
-  std::map<StreamPtr, std::uint64_t> launches_;  // the last of each stream
+  std::map<StreamPtr, std::uint64_t> launches_;  // the number of each stream's last launch
 };
 
 }  // namespace rmsnorm::cuda

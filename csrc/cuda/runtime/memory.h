@@ -1,6 +1,6 @@
-// Owners of what is in a device's context: memory, page-locked host memory, streams, events. All
-// are made, used and destroyed within a DeviceScope of the same device; an object not yet made is
-// empty and may be destroyed anywhere. What work in flight uses must outlive it.
+// Owners of the resources of a device's context: memory, page-locked host memory, streams, events.
+// Make, use and destroy them within a DeviceScope of one device. An object not yet made is empty
+// and may be destroyed anywhere. A resource must outlive the work in flight that uses it.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@
 
 namespace rmsnorm::cuda {
 
-// Owns a handle of the driver's, or nothing; `Release`, a function of the driver or of ours, is
-// called with it.
+// Owns a driver handle, or nothing. `Release` frees the handle: a member of Driver or a function of
+// ours.
 template <class Handle, auto Release>
 class Owned {
  public:
@@ -40,11 +40,12 @@ class Owned {
   Handle handle_{};
 };
 
-// Memory of one kind: `Allocate` is given where the pointer goes and the bytes.
+// Memory of one kind. `Allocate(&pointer, bytes)` allocates it.
 template <class Pointer, auto Allocate, auto Release>
 class Memory {
  public:
-  // Frees what there was, then allocates `bytes`, which may be 0. Errors: kCuda; empty then.
+  // Frees the old memory, then allocates `bytes`, which may be 0. Errors: kCuda; the object is then
+  // empty.
   Status allocate(std::int64_t bytes) {
     pointer_.reset();
     bytes_ = 0;
@@ -80,10 +81,10 @@ inline CUresult free_pinned(void* pointer) {
   return driver().cuMemFreeHost(pointer);
 }
 
-// On the device, 256-byte aligned.
+// Device memory, aligned to 256 bytes.
 using DeviceMemory = Memory<CUdeviceptr, allocate_on_device, free_on_device>;
 
-// On the host: copies between it and the device are asynchronous.
+// Page-locked host memory: copies between it and the device are asynchronous.
 using PinnedMemory = Memory<void*, allocate_pinned, free_pinned>;
 
 class EventHandle : public Owned<CUevent, &Driver::cuEventDestroy_v2> {
@@ -98,7 +99,7 @@ class EventHandle : public Owned<CUevent, &Driver::cuEventDestroy_v2> {
 
 class StreamHandle : public Owned<CUstream, &Driver::cuStreamDestroy_v2> {
  public:
-  // One that does not wait for the default stream, which other libraries use.
+  // Makes a stream that does not wait for the default stream, which other libraries use.
   Status make() {
     CUstream stream = nullptr;
     RMSNORM_TRY(RMSNORM_CUDA(cuStreamCreate, &stream, CU_STREAM_NON_BLOCKING));

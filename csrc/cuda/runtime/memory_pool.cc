@@ -10,23 +10,23 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Bounds of what a device has in the pool. An eighth of its memory: other libraries cannot ask us
-// for the rest of it. So many blocks that looking through all of them costs less than the call of
-// the driver that it saves.
+// Bounds of a device's pool. At most an eighth of the device's memory, because other libraries
+// cannot reclaim it from us. At most kMaxPooledBlocks blocks: searching them all costs less than
+// the driver call that it saves.
 constexpr std::int64_t kPoolShare = 8;
 constexpr std::int64_t kMaxPooledBlocks = 256;
 
-// The driver allocates in multiples of this.
+// The driver allocates in multiples of this, in bytes.
 constexpr std::int64_t kDriverGranularity = 512;
 
-// Smaller blocks are allocated as they are asked for.
+// Smaller requests are not rounded.
 constexpr std::int64_t kMinRoundedBytes = 1 << 20;
 
-// How often the driver is asked in vain before the rest of the memory is left for the next time:
-// work passes in the order in which it was enqueued, more or less.
+// After this many blocks that are still in use, the rest is left for the next time: work passes
+// roughly in the order in which it was enqueued.
 constexpr int kMostVainQuestions = 8;
 
-// Released memory of all devices, the longest released first.
+// Released memory of all devices, the oldest first.
 class RetiredList {
  public:
   void push(OwnedPtr memory) noexcept {
@@ -35,7 +35,7 @@ class RetiredList {
     last_ = last;
   }
 
-  // Takes what take(memory) says off the list, in its order.
+  // Removes and returns the memory for which take(memory) is true, in list order.
   template <class Take>
   OwnedPtr take_if(const Take& take) noexcept {
     RetiredList taken;
@@ -56,7 +56,7 @@ class RetiredList {
     }
   }
 
-  // Takes the first of a list off it.
+  // Removes and returns the first element of a list.
   static OwnedPtr pop(OwnedPtr& list) noexcept {
     OwnedPtr first = std::move(list);
     list = std::move(first->next);
@@ -71,8 +71,8 @@ class RetiredList {
 std::mutex retired_mutex;
 NeverDestroyed<RetiredList> retired;
 
-// Asks the stream, which belongs to this thread, or else its order, for a fence. False if there is
-// none now.
+// Gets a fence from the stream, which belongs to this thread, or from the order if the stream is
+// null. False if no fence can be made now.
 bool make_fence(Use& use) noexcept {
   if (use.is_fenced) return true;
   if (use.stream == nullptr) return use.is_fenced = use.order->fence(use.enqueued, &use.fence);
@@ -105,8 +105,8 @@ bool is_of_one_order(const OwnedMemory& memory, const StreamOrder* order) noexce
                      [&](const Use& use) { return use.order.get() == order; });
 }
 
-// Frees memory that has passed; what cannot be freed now is retired again. Without the lock, since
-// freeing may wait for the device.
+// Frees memory whose work has run. Memory that cannot be freed now is retired again. Runs without
+// the lock, because freeing may wait for the device.
 void free_list(OwnedPtr list) noexcept {
   while (list != nullptr) {
     OwnedPtr memory = RetiredList::pop(list);
@@ -120,7 +120,7 @@ void free_list(OwnedPtr list) noexcept {
   }
 }
 
-// Memory of a device, or of every device if that is null.
+// Takes all released memory of a device, or of every device if `device` is null.
 OwnedPtr take_all(const Device* device) noexcept {
   const std::lock_guard lock(retired_mutex);
   return retired.value.take_if(
@@ -161,8 +161,8 @@ OwnedPtr reuse(Device& device, std::int64_t bytes, const StreamOrder* order) noe
         memory.on_device.bytes() > most) {
       return;
     }
-    // The last that the stream used is the likeliest to be in the device's cache. Else the oldest
-    // is the likeliest to have passed.
+    // Prefers the memory that the stream used last, which is the likeliest to be in the device's
+    // cache. Otherwise takes the oldest, whose work is the likeliest to have run.
     if ((order != nullptr && is_of_one_order(memory, order)) || best == nullptr) best = &memory;
   });
   if (best == nullptr) return nullptr;
@@ -173,7 +173,7 @@ OwnedPtr reuse(Device& device, std::int64_t bytes, const StreamOrder* order) noe
     taken->uses.clear();
     return taken;
   }
-  retired.value.push(std::move(taken));  // behind the others, which are asked first the next time
+  retired.value.push(std::move(taken));  // at the end: the next call asks the others first
   return nullptr;
 }
 
@@ -239,7 +239,7 @@ void drain_retired() noexcept {
     try {
       if (wait(*memory)) device.destroy(std::shared_ptr<OwnedMemory>(std::move(memory)));
     } catch (const std::bad_alloc&) {
-      // The memory is still ours.
+      // `memory` is still the owner.
     }
     if (memory != nullptr) leave_to_process(std::move(memory));
   }

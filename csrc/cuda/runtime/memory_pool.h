@@ -1,6 +1,6 @@
-// Memory that nobody refers to any more. What work in flight still uses is freed once that has run.
-// Memory of a device stays for the next allocation, since the driver takes long to allocate, and
-// may wait for the whole device to free.
+// The pool of released memory. Memory is freed only after the work that uses it has run. Device
+// memory stays cached for the next allocation: the driver allocates slowly and, to free, may wait
+// for the whole device.
 #pragma once
 
 #include <cstdint>
@@ -13,60 +13,61 @@
 
 namespace rmsnorm::cuda {
 
-// Work that uses memory: all of a stream up to the enqueued-th, or all before a fence.
+// Work that uses memory: all work of a stream up to number `enqueued`, or all work before a fence.
 struct Use {
-  StreamPtr stream;                    // null once the memory is released, which any thread may use
+  StreamPtr stream;  // null after the memory is released, because any thread may take it then
   std::shared_ptr<StreamOrder> order;  // of that stream
   std::uint64_t enqueued = 0;
   std::shared_ptr<Fence> fence;
-  bool is_fenced = false;  // the fence, which may be null if the work has passed, covers the work
+  bool is_fenced = false;  // the fence covers the work; it is null if the work has run
 };
 
-// Whether the work has run. Asks the driver if that is not known.
+// Whether the work has run. Asks the driver if this is not known.
 bool has_passed(Use& use) noexcept;
-// Waits, if that is possible; returns whether it has passed.
+// Waits if possible; returns whether the work has run.
 bool wait(Use& use) noexcept;
 
-// What an allocation owns: one of the two, or neither. In a list, which has room for all since the
-// memory itself is the list, with the work that still uses it.
+// The memory that an allocation owns, on the device or on the host, with the work that still uses
+// it. It is its own list node, so adding it to the list of released memory cannot fail.
 struct OwnedMemory {
   explicit OwnedMemory(Device& device) : device(device) {}
 
   bool is_on_device() const { return on_device.bytes() > 0; }
-  // Bytes to allocate for so many on the device: large blocks have sizes that are likely to return.
+  // Bytes to allocate on the device for a request of `bytes`. Large sizes are rounded up, so that
+  // they are likely to recur.
   static std::int64_t rounded(std::int64_t bytes);
 
   Device& device;
   DeviceMemory on_device;
   PinnedMemory on_host;
-  std::vector<Use> uses;  // without streams
+  std::vector<Use> uses;  // their streams are null
   std::unique_ptr<OwnedMemory> next;
 };
 using OwnedPtr = std::unique_ptr<OwnedMemory>;
 
-// Releases memory, of whose uses those by streams have their order.
+// Puts memory into the pool. Each unfinished use of it has a fence or an order.
 void retire(OwnedPtr memory) noexcept;
 
-// Released memory of a device that holds the bytes, and is not much larger; null if there is none.
-// No work uses it but that of `order`, which may be null for none.
+// Takes released memory of a device that holds `bytes` and is not much larger; null if there is
+// none. Only work of `order` may still use the memory; a null `order` means no work.
 OwnedPtr reuse(Device& device, std::int64_t bytes, const StreamOrder* order) noexcept;
 
-// Frees released memory whose work has run: page-locked memory, and what a device has in the pool
-// beyond its bounds. Does not wait. What the driver does not let this thread free stays.
+// Frees released memory whose work has run: all page-locked memory, and device memory beyond the
+// pool's bounds. Does not wait. Memory that this thread cannot free now stays in the pool.
 void free_surplus(Device& device) noexcept;
 
-// The same for all released memory, of every device.
+// Frees all released memory of every device whose work has run. Does not wait.
 void empty_pool() noexcept;
 
-// Waits for all released memory of a device, and frees it.
+// Waits for the work that uses a device's released memory, and frees the memory.
 void wait_for_retired(Device& device) noexcept;
 
-// The same for every device. For when the last who could use it has left. What cannot be waited for
-// is left to the end of the process.
+// The same for every device. Call it when the last user has left. Memory that cannot be waited for
+// is left until the process ends.
 void drain_retired() noexcept;
 
-// Leaves memory that may be in use to the end of the process, and the context, which would take it
-// along.
+// Keeps memory that may be in use until the process ends. Keeps the context, too, because releasing
+// it would free the memory.
 void leave_to_process(OwnedPtr memory) noexcept;
 
 }  // namespace rmsnorm::cuda

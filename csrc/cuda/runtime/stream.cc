@@ -5,7 +5,7 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Ends the capture that began on the stream, and drops its graph. Within a DeviceScope.
+// Ends the capture that began on the stream, and drops its graph. Call within a DeviceScope.
 CUresult drop_capture(CUstream handle) noexcept {
   CUgraph graph = nullptr;
   const CUresult result = driver().cuStreamEndCapture(handle, &graph);
@@ -15,8 +15,8 @@ CUresult drop_capture(CUstream handle) noexcept {
 
 }  // namespace
 
-// A capture of another library ends with the stream anyway. Ended before, it leaves room for the
-// fence.
+// Destroying the stream would end another library's capture anyway. Ending it first makes room for
+// the fence.
 Stream::OwnStream::~OwnStream() {
   if (last == nullptr || last->is_recorded() || !handle.is_made()) return;
   if (may_be_captured(handle.get())) static_cast<void>(drop_capture(handle.get()));
@@ -56,7 +56,7 @@ Status Stream::adopt(Device& device, CUstream handle, StreamPtr* stream) {
   return {};
 }
 
-// Other threads must not record on it any more: they might do so in a capture.
+// Closes the order: other threads must no longer record on the handle, because it may be captured.
 CUstream Stream::share() {
   if (!is_shared_) order_->close(enqueued_, fence());
   is_shared_ = true;
@@ -90,7 +90,8 @@ Status Stream::enter_running(DeviceScope& scope) {
   return check_usable();
 }
 
-// Whether calls on the handle do what this stream takes them to do. Within a DeviceScope.
+// Checks that the stream is open, and that the driver agrees with capture_ on whether it is being
+// captured. Call within a DeviceScope.
 Status Stream::check_usable() {
   if (!is_open_) return {Code::kDisposed, "The stream has been disposed of"};
   RMSNORM_TRY(end_abandoned());
@@ -145,7 +146,7 @@ Status Stream::call_back(CUstreamCallback function, void* data) {
   return device_.note_fault(side_->add_callback(function, data));
 }
 
-// Counted like work: to wait for the end of the stream is to wait for the callback, too.
+// A callback counts as work: waiting for the end of the stream includes waiting for the callback.
 Status Stream::add_callback(CUstreamCallback function, void* data) {
   RMSNORM_TRY(count_work());
   return RMSNORM_CUDA(cuStreamAddCallback, handle_, function, data, 0);
@@ -200,7 +201,7 @@ Status Stream::workspace(std::int64_t bytes, CUdeviceptr* workspace) {
   AllocationPtr& cached = capture_ != nullptr ? captured_workspace_ : workspace_;
   if (cached == nullptr || cached->bytes() < bytes) {
     retire_workspace();
-    // Not as for the next work of this stream: the memory would keep the stream, which keeps it.
+    // Passes no stream: the memory would then own the stream, which owns the memory.
     RMSNORM_TRY(Allocation::on_device(device_, bytes, nullptr, &cached));
     if (capture_ != nullptr) capture_->used.insert(cached);
   }
@@ -214,8 +215,8 @@ void Stream::retire_workspace() {
   workspace_.reset();
 }
 
-// Kernels are loaded before: what a driver does for that may not be allowed in a capture. An error
-// is ignored, since a capture may need none, and the launch that does tells.
+// Loads all kernels first, because a capture may forbid the driver calls that loading needs. An
+// error is ignored: the capture may need no kernel, and a launch that needs one reports it.
 Status Stream::begin_capture() {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
@@ -251,7 +252,7 @@ void Stream::reopen_order() noexcept {
   if (!is_shared_) order_->open();
 }
 
-// For all that take part. Within a DeviceScope, since memory is released.
+// For all streams that take part. Call within a DeviceScope, because memory is released.
 void Stream::leave_capture() noexcept {
   const std::shared_ptr<Capture> capture = capture_;
   capture->is_active = false;
@@ -270,11 +271,11 @@ void Stream::abandon_capture() noexcept {
   try {
     static_cast<void>(end_abandoned());
   } catch (const std::bad_alloc&) {
-    // For the text of an error: the next call tells.
+    // No memory for the text of an error: the next call reports the error.
   }
 }
 
-// Errors: kCuda; the capture is still there then, and the next call tries again.
+// Errors: kCuda; the capture then still exists, and the next call tries again.
 Status Stream::end_abandoned() {
   if (capture_ == nullptr || capture_->is_active) return {};
   Stream& first = *capture_->streams.front();
@@ -288,7 +289,8 @@ Status Stream::end_abandoned() {
   return {};
 }
 
-// Its fence is there before the work is enqueued: once it runs, memory depends on that.
+// Makes the fence before the work is enqueued: memory depends on the fence as soon as the work
+// runs.
 Status Stream::count_work() {
   if (is_unrecorded()) fence_now();
   if (next_fence_ == nullptr) {
@@ -306,8 +308,8 @@ std::shared_ptr<Fence> Stream::fence(std::uint64_t enqueued) noexcept {
   return last_fence_;
 }
 
-// A fence that could not be recorded covers what comes after it, too, until it can be. That is so
-// during a capture, of which it would become a part.
+// A fence that cannot be recorded now also covers later work, until it is recorded. During a
+// capture it is not recorded, because it would become part of the capture.
 void Stream::fence_now() noexcept {
   if (!is_open_ || (fenced_ == enqueued_ && !is_unrecorded())) return;
   if (!is_unrecorded()) last_fence_ = std::move(next_fence_);
@@ -325,8 +327,9 @@ void Stream::note_all_passed() {
   fenced_ = enqueued_;
 }
 
-// The driver fails to end the capture. It ends with a stream of our own; with somebody else's it
-// goes on, so that the streams that take part must ask the driver from now on.
+// For a capture that the driver fails to end. A capture that began on a stream of our own ends with
+// that stream. On another library's stream it goes on, so all its streams must ask the driver from
+// now on.
 void Stream::leave_endless_capture() noexcept {
   if (capture_->streams.front() == this) {
     for (Stream* stream : capture_->streams) stream->is_shared_ = true;

@@ -1,5 +1,5 @@
-// How far the work of a stream has come, for any thread: a Stream belongs to one, and what it has
-// used may be wanted by another.
+// The progress of a stream's work, for any thread. A Stream belongs to one thread, but another
+// thread may want the memory that it used.
 #pragma once
 
 #include <atomic>
@@ -16,26 +16,28 @@ class StreamOrder {
  public:
   StreamOrder(Device& device, CUstream handle) : device_(device), handle_(handle) {}
 
-  // Whether the enqueued-th work is known to have run. Asks nobody.
+  // Whether work number `enqueued` is known to have run. Makes no driver call.
   bool has_passed(std::uint64_t enqueued) const noexcept { return passed_ >= enqueued; }
   void note_passed(std::uint64_t enqueued) noexcept;
 
-  // A fence behind the enqueued-th work, null if it has passed. False if none can be made now.
+  // A fence behind work number `enqueued`; null if that work has run. False if no fence can be made
+  // now.
   bool fence(std::uint64_t enqueued, std::shared_ptr<Fence>* fence) noexcept;
 
-  // From close() to open() no fence is made: the stream is captured, somebody else may capture it,
-  // or it goes. `last` is the fence of all its work so far, null if that has passed.
+  // Between close() and open() no fence is made: the stream is being captured, somebody else may
+  // capture it, or it is being closed. `last` is the fence of all its work so far; null if that
+  // work has run.
   void close(std::uint64_t enqueued, std::shared_ptr<Fence> last) noexcept;
   void open() noexcept;
 
  private:
   Device& device_;
   std::atomic<std::uint64_t> passed_{0};
-  std::mutex mutex_;  // of all below
+  std::mutex mutex_;  // guards the members below
   CUstream handle_;
   bool is_open_ = true;
-  std::uint64_t fenced_ = 0;     // how much last_ covers
-  std::shared_ptr<Fence> last_;  // null if that has passed
+  std::uint64_t fenced_ = 0;     // number of the last work that last_ covers
+  std::shared_ptr<Fence> last_;  // null if that work has run
 };
 
 }  // namespace rmsnorm::cuda
