@@ -1,5 +1,5 @@
-// Captures on a simulated GPU while other threads work, while other libraries use the pointer of a
-// stream, and with a driver that fails to begin or end them.
+// Captures on a simulated GPU: beside other threads, beside libraries that have a stream's pointer,
+// and with a driver that fails to begin or end them.
 
 import path from 'node:path';
 

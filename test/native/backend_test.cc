@@ -1,5 +1,5 @@
-// The backend against scalar: what it adds to the variants by distributing a call, which is the
-// number of threads, the ranges of rows they take and the blocks of row groups.
+// The backend against scalar: how it distributes a call. That adds the number of threads, the
+// ranges of rows they take and the blocks of row groups.
 
 #include "cpu/backend.h"
 

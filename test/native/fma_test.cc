@@ -28,8 +28,8 @@ class Operands {
  public:
   static constexpr int kFractionBits = std::numeric_limits<Float>::digits - 1;
 
-  // Two random factors and a term that interact: they are near the end of the exponent range or
-  // near each other's last bits, with fractions whose sums are often ties.
+  // Two random factors and a term that interact. They are near the end of the exponent range or
+  // near each other's last bits. Their fractions have sums that are often ties.
   void draw() {
     const int middle = one_of(-kSmallest, 0, kSmallest / 2, -kSmallest / 2);
     const int other = one_of(0, -middle, middle / 2, kSmallest);

@@ -1,6 +1,6 @@
-// Shared by the native tests: problems (what to compute), layouts (how tensors lie in memory and
-// how the operator is called, which must change no bit), buffers for both, and the comparison of
-// results.
+// Shared by the native tests: problems (what to compute), layouts, buffers for both, and the
+// comparison of results. A layout says how tensors lie in memory and how the operator is called; it
+// must change no bit.
 #pragma once
 
 #include <cstddef>

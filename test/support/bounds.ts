@@ -47,10 +47,10 @@ function foldDepth({ hiddenSize, isFloat64 }: Problem): number {
 
 /**
  * The relative error of rstd. All terms of the sum are positive, so the sum is off by the depth of
- * the fold, and the mean by two more: 1/H and the product with it. The sum with eps rounds once.
- * The root halves all that; the root and the division round once each. Squares that underflow
- * change the mean by less than `tiny`. If all squares underflow and eps is 0, the rescaled pass
- * sums larger numbers. An rstd below the normal range is off by `tiny`.
+ * the fold. The mean adds two: 1/H and the product with it. The sum with eps rounds once. The root
+ * halves all that; the root and the division round once each. Squares that underflow change the
+ * mean by less than `tiny`. If all squares underflow and eps is 0, the rescaled pass sums larger
+ * numbers. An rstd below the normal range is off by `tiny`.
  */
 function rstdError(problem: Problem, row: number, rstd: number): number {
   const { u, tiny } = precisionOf(problem);
