@@ -1,5 +1,5 @@
-// Memory of a GPU and page-locked memory while the driver does not let a thread use the device, at one
-// call of cuCtxGetCurrent or another: what cannot be freed at once is freed later, and not too early.
+// GPU memory and page-locked memory while single calls of cuCtxGetCurrent fail, so that a thread
+// cannot use the device. Memory that cannot be freed at once is freed later, and not too early.
 
 import { hasSimulator, runProgram, simulator } from '../support/processes';
 
@@ -41,7 +41,7 @@ const program = `
   })();
 `;
 
-/** Every step-th call of cuCtxGetCurrent, from the first-th on. */
+/** Failures of every `step`-th call of cuCtxGetCurrent, beginning with call number `first`. */
 const failures = (first: number, step: number) =>
   Array.from({ length: 600 }, (_, i) => `cuCtxGetCurrent@${first + i * step}:CUDA_ERROR_UNKNOWN`);
 
@@ -53,7 +53,7 @@ onSimulator('on a simulated GPU', () => {
     [7, 17],
     [10, 37],
     [20, 2],
-  ])('from call %d on, every %d-th fails', async (first, step) => {
+  ])('memory is freed in time if, from call %d on, every %d-th fails', async (first, step) => {
     for (const patience of ['200', 'never']) {
       const { end, stdout, stderr } = await runProgram(program, {
         RMSNORM_LIBCUDA: simulator,

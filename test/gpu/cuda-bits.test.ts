@@ -1,5 +1,5 @@
-// The numerics contract across backends: a GPU gives the bits of the CPU. On whatever devices there
-// are, and on simulated ones of three compute capabilities where there are none.
+// The numerics contract across backends: a GPU gives the bits of the CPU. Runs on every GPU of this
+// machine, or on simulated GPUs of three compute capabilities.
 
 import path from 'node:path';
 
@@ -9,7 +9,7 @@ import { onEachGpu } from '../support/gpu';
 import { readSafetensors } from '../support/safetensors';
 import { dtypes, expectSameBits, valuesOf, zeros, type HostArray } from '../support/support';
 
-/** Everything instead of a selection: takes long on simulated devices. */
+/** Runs all cases instead of a selection, which takes long on simulated devices. */
 const isFull = process.env['RMSNORM_FULL_GRID'] !== undefined;
 
 const rowCounts = [1, 2, 3, 17, 64, 300];
@@ -17,7 +17,7 @@ const hiddenSizes = [
   ...[1, 2, 7, 8, 31, 33, 64, 100, 111, 128, 255, 256, 257, 500, 512, 769, 1000, 1024, 2048],
   ...[4096, 5120, 5125, 8192, 16384],
 ];
-/** Larger cases are for the full grid, for the time that simulating takes. */
+/** Only the full grid runs larger cases, because simulating them takes long. */
 const elementLimit = 300_000;
 
 interface Types {
@@ -36,7 +36,7 @@ const allTypes: Types[] = dtypes.flatMap((dtype) =>
     ),
 );
 
-/** What both directions give, with rstd given to backward or not. */
+/** The results of forward and backward. If `givesRstd`, backward reads forward's rstd. */
 function resultsOf(made: ReturnType<typeof makeCase>, device: DeviceName, givesRstd: boolean) {
   const options = { ...made.options, device };
   const { y, rstd } = rmsNorm.forward(made.x, made.weight, options);
@@ -61,7 +61,7 @@ function expectBitsOfCpu(options: CaseOptions, device: DeviceName, givesRstd: bo
 }
 
 onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
-  test.each(hiddenSizes)('rows of %d', (hiddenSize) => {
+  test.each(hiddenSizes)('rows of %d equal the CPU', (hiddenSize) => {
     const s = hiddenSizes.indexOf(hiddenSize);
     for (const [k, types] of allTypes.entries()) {
       const offset = s + k + index;
@@ -75,7 +75,7 @@ onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
     }
   });
 
-  test.each([32_768, 65_536, 131_072, 1_048_576])('rows of %d', (hiddenSize) => {
+  test.each([32_768, 65_536, 131_072, 1_048_576])('rows of %d equal the CPU', (hiddenSize) => {
     for (const [d, dtype] of dtypes.entries()) {
       const rows = hiddenSize > 200_000 ? 1 : 3;
       const castOrder = d === 1 ? 'float' : 'llama';
@@ -85,7 +85,7 @@ onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
     }
   });
 
-  test('many row groups', () => {
+  test('many row groups equal the CPU', () => {
     for (const [d, rows] of [1030, 8200, 8193 * 2].entries()) {
       const dtype = dtypes[d] as DType;
       expectBitsOfCpu({ dtype, rows, hiddenSize: 24 + d }, device, true);
@@ -95,9 +95,9 @@ onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
   test.each([
     ['dx alone', { needsDweight: false }, true],
     ['dweight alone', { needsDx: false }, true],
-    ['dweight alone, rstd recomputed', { needsDx: false }, false],
-    ['dx alone, rstd recomputed', { needsDweight: false }, false],
-  ])('%s', (_, needs, givesRstd) => {
+    ['dweight alone with a recomputed rstd', { needsDx: false }, false],
+    ['dx alone with a recomputed rstd', { needsDweight: false }, false],
+  ])('%s equals the CPU', (_, needs, givesRstd) => {
     for (const hiddenSize of [100, 1024, 5125, 8192, 40_000]) {
       const made = makeCase({ dtype: 'bfloat16', rows: 19, hiddenSize });
       const { rstd } = rmsNorm.forward(made.x, made.weight, made.options);
@@ -114,7 +114,7 @@ onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
     }
   });
 
-  test('in place, and adding to dweight', () => {
+  test('in-place outputs and an accumulated dweight equal the CPU', () => {
     const made = makeCase({ dtype: 'float32', rows: 35, hiddenSize: 513 });
     const results = (['cpu', device] as const).map((name) => {
       const options = { ...made.options, device: name };
@@ -136,7 +136,7 @@ onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
     }
   });
 
-  test.each(dtypes)('%s that is not finite, subnormal, zero or close to the limits', (dtype) => {
+  test.each(dtypes)('%s NaN, infinities, zeros, subnormals and extremes equal the CPU', (dtype) => {
     const bits = dtype === 'bfloat16' ? 0x7f80 : 0x7c00; // infinity
     const specials = {
       float32: [NaN, Infinity, -Infinity, 0, -0, 1e-45, -1e-39, 3e38, 1.8e19, 1e-23],
@@ -155,14 +155,14 @@ onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
     );
     const kinds = { y: dtype, rstd: 'float32', dx: dtype, dweight: dtype } as const;
     for (const name of ['y', 'rstd', 'dx', 'dweight'] as const) {
-      // Values, since the payloads of NaN may differ; toEqual tells 0 from -0.
+      // Compares values, since the payloads of NaN may differ. toEqual distinguishes 0 from -0.
       expect(valuesOf(actual?.[name] as HostArray, kinds[name])).toEqual(
         valuesOf(expected?.[name] as HostArray, kinds[name]),
       );
     }
   });
 
-  test('zero rows', () => {
+  test('zero rows give empty results and a dweight of zeros', () => {
     const weight = new Float32Array(8).fill(2);
     const none = new Float32Array(0);
     expect(rmsNorm(none, weight, { device })).toHaveLength(0);
@@ -171,7 +171,7 @@ onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
     expectSameBits(dweight, zeros('float32', 8));
   });
 
-  test('activations and gradients of a Llama', () => {
+  test('activations and gradients of a Llama model equal the CPU', () => {
     const tensors = readSafetensors(path.join(__dirname, '../fixtures/llama_norms.safetensors'));
     const norms = [...tensors.keys()].filter((name) => name.endsWith('.x'));
     expect(norms.length).toBeGreaterThan(0);

@@ -1,5 +1,5 @@
-// What goes wrong on a GPU, brought about on a simulated one: the error says what it was, nothing
-// leaks, and the calls after it work.
+// Failures of a GPU, injected on a simulated one: the error names the failure, nothing leaks, and
+// later calls work.
 
 import { hasSimulator, printedBy, runProgram, simulator } from '../support/processes';
 
@@ -10,8 +10,9 @@ const onSimulator = hasSimulator ? describe : describe.skip;
 const environment = { RMSNORM_LIBCUDA: simulator, RMSNORM_CUDA_CHUNK_BYTES: '3000' };
 
 /**
- * Calls both directions on the GPU until three times in a row all was well, and prints what came of
- * each time: 'ok', that the bits were not the CPU's, or the error. 70 rows are at least 5 chunks.
+ * Calls forward and backward on the GPU until three attempts in a row succeed. Collects the outcome
+ * of each attempt: 'ok', 'other bits' if the bits are not the CPU's, or the error. 70 rows are at
+ * least 5 chunks.
  */
 const persist = `
   const values = (length, step) => Float32Array.from({ length }, (_, i) => Math.sin(i * step));
@@ -44,7 +45,10 @@ interface Failure {
   readonly driverMessage: string | null;
 }
 
-/** The outcomes of `persist`, in a process that must end well and without a word from the checks. */
+/**
+ * The outcomes of `persist`. The process must end with code 0, and the simulator must report
+ * nothing on stderr.
+ */
 async function outcomesOf(variables: Record<string, string>): Promise<('ok' | Failure)[]> {
   const { end, stdout, stderr } = await runProgram(
     `${persist} process.stdout.write(JSON.stringify(outcomes));`,
@@ -58,7 +62,7 @@ async function outcomesOf(variables: Record<string, string>): Promise<('ok' | Fa
 const allWell = ['ok', 'ok', 'ok'];
 
 onSimulator('on a simulated GPU', () => {
-  test('nothing goes wrong', async () => {
+  test('every attempt succeeds without injected failures', async () => {
     expect(await outcomesOf({})).toEqual(allWell);
   });
 
@@ -76,7 +80,7 @@ onSimulator('on a simulated GPU', () => {
     'cuFuncGetAttribute',
     'cuFuncSetAttribute',
     'cuCtxSetCurrent',
-  ])('%s fails now and then', async (name) => {
+  ])('failures of %s are reported, and later calls work', async (name) => {
     const counts = [1, 2, 5, 11, 17];
     const failures = counts.map((count) => `${name}@${count}:CUDA_ERROR_OUT_OF_MEMORY`);
     const outcomes = await outcomesOf({ CUDASIM_FAIL: failures.join() });
@@ -93,7 +97,7 @@ onSimulator('on a simulated GPU', () => {
     expect(outcomes.slice(-3)).toEqual(allWell);
   });
 
-  test('a device without memory for the call', async () => {
+  test('a lack of device memory is reported', async () => {
     const outcomes = await outcomesOf({ CUDASIM_MEMORY: '6000' });
     expect(outcomes).toHaveLength(30);
     for (const outcome of outcomes) {
@@ -101,19 +105,19 @@ onSimulator('on a simulated GPU', () => {
     }
   });
 
-  test('a context that can not be had at first', async () => {
+  test('calls work after a failure to retain the context', async () => {
     const fail = 'cuDevicePrimaryCtxRetain@1:CUDA_ERROR_OUT_OF_MEMORY';
     const [first, ...others] = await outcomesOf({ CUDASIM_FAIL: fail });
     expect(first).toMatchObject({ code: 'ERR_CUDA_OUT_OF_MEMORY' });
     expect(others).toEqual(allWell);
   });
 
-  // A simulated driver has no machine code to run: the second of two loads is of PTX.
+  // A simulated driver runs no machine code, so the second of two loads is of PTX.
   test.each([
     ['CUDA_ERROR_INVALID_IMAGE', [1, 3]],
     ['CUDA_ERROR_NO_BINARY_FOR_GPU', [2, 4]],
     ['CUDA_ERROR_OUT_OF_MEMORY', [1, 2]],
-  ])('kernels that do not load, by %s', async (name, calls) => {
+  ])('kernels that fail to load with %s are reported', async (name, calls) => {
     const fail = calls.map((call) => `cuModuleLoadData@${call}:${name}`).join();
     const [first, second, ...others] = await outcomesOf({ CUDASIM_FAIL: fail });
     for (const outcome of [first, second]) {
@@ -125,7 +129,7 @@ onSimulator('on a simulated GPU', () => {
     expect(others).toEqual(allWell);
   });
 
-  test('a kernel that is not there', async () => {
+  test('a kernel that is missing from its module is reported', async () => {
     const fail = 'cuModuleGetFunction@1:CUDA_ERROR_NOT_FOUND';
     const [first, ...others] = await outcomesOf({ CUDASIM_FAIL: fail });
     expect(first).toMatchObject({
@@ -141,7 +145,7 @@ onSimulator('on a simulated GPU', () => {
     ...['ILLEGAL_ADDRESS', 'MISALIGNED_ADDRESS', 'LAUNCH_FAILED', 'TENSOR_MEMORY_LEAK'],
     ...['ECC_UNCORRECTABLE', 'NVLINK_UNCORRECTABLE', 'CONTAINED', 'MPS_CLIENT_TERMINATED'],
     'EXTERNAL_DEVICE',
-  ])('an error after the fault %s says that there was one', async (fault) => {
+  ])('an error after the fault %s mentions that fault', async (fault) => {
     const fail = [
       `cuLaunchKernel@1:CUDA_ERROR_${fault}`,
       'cuLaunchKernel@2:CUDA_ERROR_LAUNCH_FAILED',
@@ -166,7 +170,7 @@ onSimulator('on a simulated GPU', () => {
       { CUDASIM_DRIVER_VERSION: '10020' },
       'the driver serves CUDA 10.2 at most, and CUDA 11.0 is needed: driver 450 or newer',
     ],
-  ])('%s', async (_, variables, reason) => {
+  ])('CUDA is reported unavailable: %s', async (_, variables, reason) => {
     const message = `CUDA is not available: ${reason}`;
     const outcomes = await outcomesOf(variables);
     expect(outcomes).toHaveLength(30);
@@ -185,7 +189,7 @@ onSimulator('on a simulated GPU', () => {
     ['cuDeviceGetName', false],
     ['cuDeviceTotalMem_v2', false],
     ['cuDeviceGetAttribute', false],
-  ])('%s fails at first: the next call looks for devices again', async (name, isUnavailable) => {
+  ])('the next call looks for devices again after a failure of %s', async (name, isUnavailable) => {
     const fail = { CUDASIM_FAIL: `${name}@1:CUDA_ERROR_OUT_OF_MEMORY` };
     const [first, ...others] = await outcomesOf(fail);
     const failed = `${name} failed: CUDA_ERROR_OUT_OF_MEMORY (out of memory)`;

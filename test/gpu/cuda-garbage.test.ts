@@ -1,5 +1,5 @@
-// The native functions over objects of a GPU, given anything at all: they refuse it or take it where
-// it does no harm, but never crash, and never throw an error without a code.
+// The native functions over objects of a GPU, called with any arguments. They refuse the arguments
+// or accept them harmlessly. They never crash, and never throw an error without a code.
 
 import fc from 'fast-check';
 import { types } from 'node:util';
@@ -36,7 +36,7 @@ async function outcomeOf(
 }
 
 onGpu('the native functions', () => {
-  // Written, since a simulated GPU takes reading what never was for an error.
+  // Filled, because a simulated GPU reports reads of memory that was never written.
   const buffer = (dtype = 0) => {
     const made = cuda.createDeviceBuffer(0, 8, dtype);
     cuda.deviceBufferFill(made, 1, null);
@@ -63,7 +63,7 @@ onGpu('the native functions', () => {
     return made;
   };
 
-  /** Arguments that are taken. */
+  /** Arguments that each function accepts. */
   const valid: Readonly<Record<Name, () => unknown[]>> = {
     createDeviceBuffer: () => [0, 8, 2, stream()],
     foreignDeviceBuffer: () => [0, cuda.deviceBufferPointer(buffer()), 4, 0],
@@ -111,19 +111,19 @@ onGpu('the native functions', () => {
     ...[disposed(graph()), capturing()],
   ];
 
-  test('all of them are here', () => {
+  test('are all listed here', () => {
     expect(Object.keys(cuda).sort()).toEqual([...names].sort());
   });
 
   describe.each(names)('%s', (name) => {
-    test('takes what is valid, and nothing less', async () => {
+    test('accepts valid arguments and refuses missing ones', async () => {
       expect(await outcomeOf(name, valid[name]())).toBe('taken');
       expect(await outcomeOf(name, [...valid[name](), ...garbage()])).toBe('taken');
       const takesNothing = valid[name]().length === 0;
       expect(await outcomeOf(name, [])).toBe(takesNothing ? 'taken' : 'refused');
     });
 
-    test('garbage in every position', async () => {
+    test('refuses most garbage in every position', async () => {
       for (let position = 0; position < valid[name]().length; ++position) {
         const outcomes: string[] = [];
         for (const thing of garbage()) {
@@ -136,7 +136,7 @@ onGpu('the native functions', () => {
       }
     });
 
-    test('objects that have been disposed of', async () => {
+    test('refuses disposed objects', async () => {
       const args = valid[name]();
       for (const arg of args) {
         if (typeof arg === 'object' && arg !== null && !ArrayBuffer.isView(arg)) {
@@ -149,7 +149,7 @@ onGpu('the native functions', () => {
     });
   });
 
-  test('lists of garbage and valid arguments', async () => {
+  test('survive mixtures of garbage and valid arguments', async () => {
     const things = garbage().length;
     const call = fc.constantFrom(...names).chain((name) =>
       fc.tuple(
@@ -172,7 +172,7 @@ onGpu('the native functions', () => {
     );
   });
 
-  test('the operator on arrays, buffers and garbage', async () => {
+  test('of the operator survive arrays, buffers and garbage', async () => {
     const operands = (): unknown[] => [
       ...[floats(8), floats(4), floats(2), bits(8), buffer(), buffer(2)],
       ...[cuda.deviceBufferView(buffer(), 0, 4), cuda.deviceBufferView(buffer(), 0, 2)],

@@ -1,5 +1,5 @@
-// A GPU used by several threads of a process, and given back when they end, on a simulated one: its
-// driver reports what is left when a context ends.
+// Several threads of a process use a GPU, and release it when they end. Runs on a simulated GPU,
+// whose driver reports everything that is left when a context ends.
 
 import path from 'node:path';
 
@@ -15,7 +15,7 @@ const environment = {
   CUDASIM_DEVICES: '2',
 };
 
-/** Has the addon, and calls on both devices whose results it knows. */
+/** Loads the addon, and defines calls on both devices with known results. */
 const setUp = `
   const root = ${JSON.stringify(path.join(__dirname, '../..'))};
   const binding = require(${JSON.stringify(require.resolve('node-gyp-build'))})(root);
@@ -47,7 +47,7 @@ const worker = `
 
 onSimulator('on a simulated GPU', () => {
   test.each([
-    ['calls', 'check(run(0)); check(run(1)); check(run(0));', 0],
+    ['calls on both devices', 'check(run(0)); check(run(1)); check(run(0));', 0],
     [
       'asynchronous calls on both devices at once',
       'for (let i = 0; i < 8; ++i) start(i % 2).then(check);',
@@ -81,13 +81,13 @@ onSimulator('on a simulated GPU', () => {
       })();`,
       0,
     ],
-  ])('%s', async (_, program, code) => {
+  ])('nothing is left after %s', async (_, program, code) => {
     const { end, stderr } = await runProgram(setUp + program, environment);
     expect(stderr).toBe('');
     expect(end).toBe(code);
   });
 
-  test('a worker alone', async () => {
+  test('nothing is left after a worker has used the GPU alone', async () => {
     const program = `${worker} new Worker(work + 'check(run(1));', { eval: true });`;
     expect(await runProgram(program, environment)).toEqual({ end: 0, stdout: '', stderr: '' });
   });

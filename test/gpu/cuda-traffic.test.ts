@@ -1,9 +1,11 @@
-// What the CUDA kernels move, counted on simulated GPUs of three compute capabilities: nothing twice,
-// in whole packs, side by side, without conflicts and with few barriers.
+// Memory traffic of the CUDA kernels, counted on simulated GPUs of three compute capabilities. No
+// byte moves twice, neighbouring threads access neighbouring whole packs, and there are no bank
+// conflicts and few barriers.
 //
-// Of a call's allocations two are touched: the larger holds x and y, or dy, x and dx, with rstd and
-// what a residual adds (the chunk), the other the weight, dweight and its partial sums. So reading and
-// writing tell most of the operands apart, and widths tell rstd from the packs.
+// A call touches two of its allocations. The larger one (the chunk) holds x and y, or dy, x and dx,
+// with rstd and the matrices of a residual. The other holds the weight, dweight and its partial
+// sums. So reads and writes distinguish most tensors, and access widths distinguish rstd from the
+// packs.
 
 import { elementBytes } from '../../bench/cases/cases';
 import { sectorBytes, uniqueBytes, type BufferTraffic } from '../../bench/gpu/trace';
@@ -78,21 +80,23 @@ function buffersOf({ buffers }: Launch): { chunk: BufferTraffic; columns: Buffer
 }
 
 /**
- * The wavefronts of shared memory that a row of backward takes without bank conflicts. Not what it
- * asks for: the compiler may load two neighbouring floats at once, which is one request of two.
+ * The shared-memory wavefronts that one row of backward takes without bank conflicts. The number of
+ * requests may be lower: the compiler may load two neighbouring floats at once, in one request of
+ * two wavefronts.
  */
 function leastWavefronts(run: Run, { kernel, block }: Launch): number {
   const threads = block[0] as number;
   const warps = threads / warpLanes;
   const ofPacks = matrixBytes(run) / run.rows / packsPerWarp;
-  // x and dy are written and read, as is the sum of every warp.
+  // x, dy and the sum of every warp are each written and read once.
   if (/^backward_(float|llama)/.test(kernel))
     return 2 * 2 * wavefrontsOfPacks * ofPacks + 2 * warps;
-  // Both sums of every warp, written and read, where a row is wider than a warp.
+  // If a row is wider than a warp, both sums of every warp are written and read.
   const ofSums = warps > 1 ? 2 * 2 * warps : 0;
   if (!kernel.startsWith('backward_steps')) return ofSums;
-  // x and dy are written, and read for the sums, for dx and for dweight, by which every warp reads
-  // rstd, too. The first thread of the row writes rstd, along with those of the warp's other rows.
+  // x and dy are written once, and read for the sums, for dx and for dweight. For dweight every
+  // warp reads rstd, too. The first thread of a row writes rstd, together with those of the warp's
+  // other rows.
   return 2 * 4 * wavefrontsOfPacks * ofPacks + ofPacks + Math.min(warps, 1) + ofSums;
 }
 
@@ -102,11 +106,11 @@ const unless = hasSimulator ? '' : ' (skipped: test/cudasim is not built)';
 onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (capability) => {
   let launches: Launch[];
   beforeAll(async () => {
-    // With one multiprocessor few row groups are enough, and dweight has no launch of its own.
+    // With one multiprocessor few row groups are enough, so dweight needs no launch of its own.
     launches = await launchesOf(runs, { CUDASIM_CC: capability, CUDASIM_SMS: '1' });
   });
 
-  /** The launch over the rows; behind it, the end of dweight. */
+  /** The launch over the rows, and the second pass of dweight after it. */
   function launchesOfRun(run: Run): { rows: Launch; finish: Launch | undefined } {
     const [rows, finish, ...others] = launches.filter(
       (launch) => JSON.stringify(launch.run) === JSON.stringify(run),
@@ -150,13 +154,13 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
       expect(ofRstd).toBeLessThanOrEqual(run.rows);
       // 16 sectors for every request of packs; rstd of one request is in one sector.
       expect(chunk.sectors_requested).toBe((2 * matrix) / sectorBytes + ofRstd);
-      // Rows of one warp share the weight's.
+      // Rows of one warp share the weight's sectors.
       expect(columns.sectors_requested).toBeLessThanOrEqual(columns.bytes_read / sectorBytes);
     });
 
-    test('has no bank conflicts, and one barrier a row at most', () => {
+    test('has no bank conflicts and at most one barrier a row', () => {
       const { rows } = launchesOfRun(run);
-      expect(rows.shared_wavefronts).toBe(rows.shared_requests); // of 4 bytes a lane
+      expect(rows.shared_wavefronts).toBe(rows.shared_requests); // requests of 4 bytes a lane
       expect(rows.barriers).toBeLessThanOrEqual(run.rows);
     });
   });
@@ -243,7 +247,7 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
       expect(columns.sectors_requested).toBeLessThanOrEqual(asked / sectorBytes);
     });
 
-    test('has no bank conflicts, and two barriers a row at most', () => {
+    test('has no bank conflicts and at most two barriers a row', () => {
       const { rows } = launchesOfRun(run);
       expect(rows.shared_wavefronts).toBe(run.rows * leastWavefronts(run, rows));
       expect(rows.barriers).toBeLessThanOrEqual(2 * run.rows);
@@ -267,7 +271,8 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
           read_sectors: (isForward ? read : read + rstd) / sectorBytes,
           written_sectors: (isForward ? written + rstd : written) / sectorBytes,
         });
-        // Every pack once, side by side; the only accesses of 4 bytes are rstd's, in one sector each.
+        // Every pack moves once, side by side with its neighbours. The only accesses of 4 bytes are
+        // to rstd, each in one sector.
         const packs = (read + written) / packBytes;
         const ofRstd = chunk.accesses_by_width[2] as number;
         expect(chunk.accesses_by_width).toEqual([0, 0, ofRstd, 0, packs]);
@@ -280,7 +285,7 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
   });
 
   test.each(backwardRuns.filter(({ rows }) => rows === 4096))(
-    'the partial sums of $rows rows of $dtype are a fifth of the matrices at most',
+    'the partial sums of $rows rows of $dtype are at most a fifth of the matrices',
     (run) => {
       const { rows, finish } = launchesOfRun(run);
       const written = buffersOf(rows).columns.bytes_written;
@@ -297,7 +302,7 @@ onSimulator(`few row groups for many multiprocessors${unless}`, () => {
     launches = await launchesOf(fewRuns, { CUDASIM_SMS: '132' });
   });
 
-  test.each(fewRuns)('$rows x $hiddenSize $dtype: dweight has a launch of its own', (run) => {
+  test.each(fewRuns)('give dweight of $rows x $hiddenSize $dtype a launch of its own', (run) => {
     const [columns, rows, finish, ...others] = launches.filter(
       (launch) => launch.run.dtype === run.dtype,
     ) as [Launch, Launch, Launch];
@@ -306,7 +311,8 @@ onSimulator(`few row groups for many multiprocessors${unless}`, () => {
     const matrix = matrixBytes(run);
     const partials = (run.rows / groupRows) * run.hiddenSize * 4;
     const rstd = 4 * run.rows;
-    // The columns read the rows once, from the second-level cache if they fit it; dx does so again.
+    // Each launch reads the rows once. The later one reads them from the second-level cache if they
+    // fit.
     expect(buffersOf(columns).chunk).toMatchObject({
       read_sectors: (2 * matrix + rstd) / sectorBytes,
       bytes_written: 0,
@@ -321,7 +327,7 @@ onSimulator(`few row groups for many multiprocessors${unless}`, () => {
 });
 
 onSimulator(`multiprocessors${unless}`, () => {
-  test('their number does not change a bit', async () => {
+  test('change no bit, whatever their number', async () => {
     const [few, many] = await Promise.all(
       ['1', '200'].map((count) => resultsOf(runs, { CUDASIM_SMS: count, CUDASIM_SEED: count })),
     );

@@ -1,4 +1,4 @@
-// Buffers on a GPU: what they hold, copies, conversions, views, memory of others.
+// Buffers on a GPU: contents, copies, conversions, views, and memory of other libraries.
 
 import fc from 'fast-check';
 
@@ -30,7 +30,7 @@ const widen = { float16: fromFloat16, bfloat16: fromBFloat16 };
 
 onGpu('a DeviceBuffer', () => {
   describe.each(deviceDTypes)('of %s', (dtype) => {
-    test.each([0, ...raggedSizes])('%d elements there and back', async (length) => {
+    test.each([0, ...raggedSizes])('copies %d elements to the GPU and back', async (length) => {
       const array = countingArray(dtype, length);
       const buffer = DeviceBuffer.from(array, { dtype });
       expect(buffer.length).toBe(length);
@@ -42,7 +42,7 @@ onGpu('a DeviceBuffer', () => {
       buffer.dispose();
     });
 
-    test('several blocks of page-locked memory', async () => {
+    test('copies through several blocks of page-locked memory', async () => {
       const length = 3_333_333;
       const { array, buffer } = countingBuffer(dtype, length);
       expectBytes(buffer.toHost(), array);
@@ -53,7 +53,7 @@ onGpu('a DeviceBuffer', () => {
       other.dispose();
     });
 
-    test('every way of copying', async () => {
+    test('copies from and to arrays, HostBuffers and DeviceBuffers', async () => {
       const array = countingArray(dtype, 777);
       const [a, b] = [new DeviceBuffer(777, dtype), new DeviceBuffer(777, dtype)];
       const [in1, in2] = [new HostBuffer(777, dtype), new HostBuffer(777, dtype)];
@@ -79,7 +79,7 @@ onGpu('a DeviceBuffer', () => {
       for (const each of [a, b, in1, in2]) each.dispose();
     });
 
-    test('what is copied from may change at once, what is written may be shared', async () => {
+    test('lets a source array change at once, and reads and writes shared memory', async () => {
       const array = countingArray(dtype, 500);
       const expected = array.slice();
       const memory = new SharedArrayBuffer(array.byteLength);
@@ -99,7 +99,7 @@ onGpu('a DeviceBuffer', () => {
   });
 
   test.each(['float16', 'bfloat16'] as const)(
-    'float32 is converted to and from %s',
+    'converts float32 arrays to and from %s',
     async (dtype) => {
       const values = Float32Array.from([
         ...normals(5, 1000, 100),
@@ -121,7 +121,7 @@ onGpu('a DeviceBuffer', () => {
   );
 
   test.each([0, -0, 1, -2.5, 1 / 3, 65519, 1e5, 1e300, NaN, Infinity, -Infinity, 1e-41])(
-    'fill(%d)',
+    'fills every dtype with %d',
     (value) => {
       for (const dtype of deviceDTypes) {
         const buffer = new DeviceBuffer(33, dtype);
@@ -133,7 +133,7 @@ onGpu('a DeviceBuffer', () => {
     },
   );
 
-  test('views are what subarray of typed arrays gives', () => {
+  test('has the views that subarray of typed arrays gives', () => {
     const index = fc.oneof(fc.integer({ min: -25, max: 25 }), fc.double({ noNaN: true }));
     fc.assert(
       fc.property(
@@ -158,7 +158,7 @@ onGpu('a DeviceBuffer', () => {
     );
   });
 
-  test('views alias their buffer', () => {
+  test('shares its memory with its views', () => {
     const { array, buffer } = countingBuffer('float32', 100);
     const view = buffer.subarray(10, 20);
     expect(view.pointer - buffer.pointer).toBe(40n);
@@ -173,7 +173,7 @@ onGpu('a DeviceBuffer', () => {
     buffer.dispose();
   });
 
-  test('memory of somebody else is used in place and not freed', () => {
+  test('uses memory of another library in place and does not free it', () => {
     const { array, buffer } = countingBuffer('float32', 100);
     const whole = DeviceBuffer.fromPointer(buffer.pointer, 100, 'float32');
     const part = DeviceBuffer.fromPointer(buffer.pointer + 8n, 4, 'bfloat16');
@@ -188,8 +188,8 @@ onGpu('a DeviceBuffer', () => {
     buffer.dispose();
   });
 
-  test('memory that the driver does not know so is refused', () => {
-    // A block of exactly these bytes: memory that is kept for reuse may be larger.
+  test('refuses a pointer that is not to that much memory of its device', () => {
+    // The block must have exactly these bytes; a cached one may be larger.
     Stream.default().synchronize();
     emptyCache();
     const { buffer } = countingBuffer('float32', 100);
@@ -208,7 +208,7 @@ onGpu('a DeviceBuffer', () => {
     buffer.dispose();
   });
 
-  test('copies on the stream that was named come in its order', async () => {
+  test('copies in the order of the given stream', async () => {
     const stream = new Stream();
     const { array, buffer } = countingBuffer('float32', 1000);
     const other = new DeviceBuffer(1000, 'float32');
@@ -221,7 +221,7 @@ onGpu('a DeviceBuffer', () => {
     for (const each of [stream, buffer, other]) each.dispose();
   });
 
-  test('what is let go of while copies are in flight stays until they are done', async () => {
+  test('keeps its memory until copies in flight are done', async () => {
     for (let i = 0; i < 20; ++i) {
       const { array, buffer } = countingBuffer('bfloat16', 300);
       const view = buffer.subarray(100);
@@ -252,7 +252,7 @@ onGpus('buffers on two GPUs', () => {
     for (const each of [to, event, reader]) each.dispose();
   });
 
-  test('the device is that of the stream unless it is said', () => {
+  test('are on the device of their stream by default', () => {
     const stream = new Stream({ device: 'cuda:1' });
     const buffer = DeviceBuffer.from(Float32Array.of(1), { stream });
     expect(buffer.device).toBe('cuda:1');
@@ -270,7 +270,7 @@ onGpus('buffers on two GPUs', () => {
     for (const each of [buffer, stream]) each.dispose();
   });
 
-  test('every device is used', () => {
+  test('work on every device', () => {
     for (const { device } of gpus) {
       const buffer = DeviceBuffer.from(Float32Array.of(1, 2), { device, dtype: 'float16' });
       expect(buffer.device).toBe(device);

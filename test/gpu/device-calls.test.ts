@@ -1,5 +1,5 @@
-// The operator on buffers of a GPU: the bits of the CPU, whatever the form of the arguments; streams,
-// graphs, workspaces; what is refused.
+// The operator on buffers of a GPU: it gives the bits of the CPU for every form of arguments. Also
+// streams, graphs, workspaces and refused arguments.
 
 import {
   DeviceBuffer,
@@ -49,7 +49,7 @@ const upload = (
     dtype: array instanceof Float32Array ? 'float32' : dtype,
   });
 
-/** The operands of a case, on a GPU. */
+/** The tensors of a case, on a GPU. */
 function there(c: Case, dtype: DeviceDType, options: Parameters<typeof upload>[2] = {}) {
   return {
     x: upload(c.x, dtype, options),
@@ -67,14 +67,14 @@ const shapes: Shape[] = [
   { rows: 2, hiddenSize: 5125 },
 ];
 
-/** Longer than a block holds: those need a workspace. */
+/** Rows too long for one block, which need a workspace. */
 const longRows: Shape = { rows: 2, hiddenSize: 70_001 };
 
 onGpu('on buffers of a GPU', () => {
   onEachGpu('$device, $computeCapability', ({ device }) => {
     test.each(
       [...shapes, longRows].flatMap((shape) => deviceDTypes.map((dtype) => ({ ...shape, dtype }))),
-    )('$rows x $hiddenSize of $dtype', ({ dtype, ...shape }) => {
+    )('$rows x $hiddenSize of $dtype equal the CPU', ({ dtype, ...shape }) => {
       for (const weightKind of ['none', 'same', 'float32'] as const) {
         const c = caseOf(dtype, shape, weightKind);
         const on = there(c, dtype, { device });
@@ -105,7 +105,7 @@ onGpu('on buffers of a GPU', () => {
   const weight = c.weight as HostArray;
   const expected = rmsNorm.forward(c.x, weight);
 
-  test('a residual, into memory that is there, in place', () => {
+  test('a residual works with provided and in-place outputs', () => {
     for (const dtype of deviceDTypes) {
       const made = caseOf(dtype, shape);
       const options = { dtype, residual: made.dy };
@@ -147,7 +147,7 @@ onGpu('on buffers of a GPU', () => {
     expectSameBits(dweight.toHost(), sum);
   });
 
-  test('views at any element', () => {
+  test('views may begin at any element', () => {
     for (const lead of [1, 3, 5]) {
       const padded = new Float32Array(c.x.length + 8);
       padded.set(c.x, lead);
@@ -159,12 +159,12 @@ onGpu('on buffers of a GPU', () => {
     }
   });
 
-  test('tensors with dims, and with strides', () => {
+  test('tensors may have dims and strides', () => {
     const on = there(c, 'float32');
     const y = rmsNorm({ data: on.x, dims: [3, 4, 96] }, on.weight);
     expect(y.dims).toEqual([3, 4, 96]);
     expectSameBits(y.data.toHost(), expected.y);
-    // Every other row of a matrix, written to every other row of another.
+    // Reads every other row of one matrix, and writes every other row of another.
     const dims = [6, 96];
     const strides = [192, 1];
     const out = new DeviceBuffer(c.x.length, 'float32').fill(7);
@@ -177,7 +177,7 @@ onGpu('on buffers of a GPU', () => {
     expectSameBits(out.toHost(), target.data);
   });
 
-  test('calls are enqueued on the stream that is named', async () => {
+  test('calls are enqueued on the given stream', async () => {
     const stream = new Stream();
     const on = there(c, 'float32', { stream });
     const out = new DeviceBuffer(c.x.length, 'float32');
@@ -192,7 +192,7 @@ onGpu('on buffers of a GPU', () => {
     }
   });
 
-  test('asynchronous calls are fulfilled when the results are there', async () => {
+  test('asynchronous calls resolve when the results are there', async () => {
     const stream = new Stream();
     const on = there(c, 'float32', { stream });
     const [y, { rstd }, { dx, dweight }] = await Promise.all([
@@ -207,7 +207,7 @@ onGpu('on buffers of a GPU', () => {
     expectSameBits((dweight as DeviceBuffer).toHost(), back.dweight);
   });
 
-  test('operands may be disposed of as soon as a call returns', () => {
+  test('tensors may be disposed of as soon as a call returns', () => {
     const stream = new Stream();
     for (let i = 0; i < 20; ++i) {
       const on = there(c, 'float32', { stream });
@@ -218,7 +218,7 @@ onGpu('on buffers of a GPU', () => {
     }
   });
 
-  test('a graph of both directions, with the workspace of long rows', () => {
+  test('a graph replays forward and backward, also with a workspace', () => {
     for (const size of [shape, longRows]) {
       const made = caseOf('float32', size);
       const next = caseOf('float32', size, 'same');
@@ -248,7 +248,7 @@ onGpu('on buffers of a GPU', () => {
     }
   });
 
-  test('what does not go together', async () => {
+  test('arguments that do not fit together are refused', async () => {
     const on = there(c, 'float32');
     const half = upload(bits(96), 'bfloat16');
     const rstd = new DeviceBuffer(12, 'float32');
@@ -303,7 +303,7 @@ onGpu('on buffers of a GPU', () => {
 });
 
 onGpus('on buffers of two GPUs', () => {
-  test('all operands must be on one', () => {
+  test('all tensors must be on the same GPU', () => {
     const make = (device: `cuda:${number}`) => DeviceBuffer.from(floats(8), { device });
     const [x, weight] = [make('cuda:0'), make('cuda:1')];
     expectError(() => rmsNorm(x, weight), value, "'weight' must be on 'cuda:0', the device of x");

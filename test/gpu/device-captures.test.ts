@@ -1,5 +1,5 @@
-// Captures on a simulated GPU beside what else goes on: in other threads, through other libraries
-// that have the pointer of a stream, and with a driver that fails to begin or to end them.
+// Captures on a simulated GPU: beside other threads, beside libraries that have a stream's pointer,
+// and with a driver that fails to begin or end them.
 
 import path from 'node:path';
 
@@ -11,7 +11,7 @@ const onSimulator = hasSimulator ? describe : describe.skip;
 
 const lib = (name: string) => JSON.stringify(path.join(__dirname, '../../lib', name));
 
-/** `begin` and `end` make a capture that lasts while the event loop turns. */
+/** `begin` and `end` make a capture that stays open across turns of the event loop. */
 const setUp = `
   const { DeviceBuffer, HostBuffer, Stream, CudaEvent, Graph } = lib;
   const print = (value) => process.stdout.write(JSON.stringify(value));
@@ -32,7 +32,10 @@ const setUp = `
   );
 `;
 
-/** What a program prints, in a process that must end well and without a word from the driver. */
+/**
+ * Returns what a program prints. The process must end with code 0, and the driver must report
+ * nothing on stderr.
+ */
 async function printed(program: string, variables: Record<string, string> = {}): Promise<unknown> {
   const environment = { RMSNORM_LIBCUDA: simulator, ...variables };
   const { end, stdout, stderr } = await runProgram(setUp + program, environment);
@@ -89,9 +92,9 @@ onSimulator('beside other threads', () => {
     expect(outcome).toEqual([true, true, true]);
   });
 
-  // What waits on the simulated GPU runs other work meanwhile, picked at random: one piece of the
-  // worker's must not take all of these to come.
-  test('a worker that ends waits for its own work alone', async () => {
+  // A wait on the simulated GPU runs other work meanwhile, picked at random. The wait for the
+  // worker's few operations must not run all of the 500 others.
+  test('a worker that ends waits only for its own work', async () => {
     const outcome = await printed(
       `
       (async () => {
@@ -112,7 +115,7 @@ onSimulator('beside other threads', () => {
     expect(outcome).toEqual([false, true, true]);
   });
 
-  test('what a worker had in flight has run when it has ended', async () => {
+  test('work that a worker had in flight has run when the worker has ended', async () => {
     const outcome = await printed(
       `
       (async () => {
@@ -136,7 +139,7 @@ onSimulator('beside other threads', () => {
   });
 });
 
-onSimulator('a stream that somebody else captures through its pointer', () => {
+onSimulator('a stream that another library captures through its pointer', () => {
   const share = `
     const stream = new Stream();
     const other = Stream.fromPointer(stream.pointer);
@@ -147,7 +150,7 @@ onSimulator('a stream that somebody else captures through its pointer', () => {
     before.record();
   `;
 
-  test('is refused by everything that would become a part of the capture', async () => {
+  test('is refused by every call that would join the capture', async () => {
     const outcome = await printed(`
       ${share}
       (async () => {
@@ -207,7 +210,7 @@ onSimulator('a stream that somebody else captures through its pointer', () => {
     expect(outcome).toBe(true);
   });
 
-  test.each(['stream', 'other'])('may be disposed of meanwhile: %s', async (which) => {
+  test.each(['stream', 'other'])('may be disposed of during the capture: %s', async (which) => {
     const outcome = await printed(
       `
       ${share}
@@ -221,7 +224,8 @@ onSimulator('a stream that somebody else captures through its pointer', () => {
       `,
       { CUDASIM_PATIENCE_US: '1000' },
     );
-    // What is gone with its stream cannot be ended; a stream of somebody else's stays.
+    // Disposing of our stream destroys its capture, which then cannot be ended. A stream of another
+    // library stays.
     expect(outcome).toEqual([which === 'stream' ? 'ERR_CUDA_INVALID_HANDLE' : 'ok', true]);
   });
 });
@@ -252,7 +256,7 @@ onSimulator('with a driver that fails', () => {
     print(outcomes);
   `;
 
-  // The distances between calls that fail are such that each call of an attempt fails once.
+  // The distances between failing calls are chosen so that each call of an attempt fails once.
   const sparse = (name: string, first: number, distance: number) =>
     Array.from(
       { length: 25 },
@@ -267,19 +271,19 @@ onSimulator('with a driver that fails', () => {
     ['cuCtxGetCurrent', 30, 61],
     ['cuCtxSetCurrent', 30, 121],
     ['cuEventRecord', 1, 3],
-  ])('%s fails now and then: what comes next works', async (name, first, distance) => {
+  ])('calls work again after failures of %s', async (name, first, distance) => {
     for (const stream of ['Stream.default()', 'new Stream()']) {
       const variables = { CUDASIM_FAIL: sparse(name, first, distance) };
       const outcomes = (await printed(capture(stream), variables)) as string[];
       const failed = outcomes.filter((outcome) => outcome !== 'ok');
       expect([...new Set(failed)]).toEqual(failed.length > 0 ? ['ERR_CUDA_UNKNOWN'] : []);
-      // A mark that cannot be recorded is recorded later; all others fail a call.
+      // A fence that cannot be recorded is recorded later. Every other failure fails a call.
       if (name !== 'cuEventRecord') expect(failed.length).toBeGreaterThan(3);
       expect(outcomes.slice(-10)).toEqual(Array(10).fill('ok'));
     }
   });
 
-  test('a capture that the driver fails to end again and again is over as soon as it can be', async () => {
+  test('a capture that the driver repeatedly fails to end is over as soon as possible', async () => {
     const fails = Array.from(
       { length: 8 },
       (_, i) => `cuStreamEndCapture@${i + 1}:CUDA_ERROR_UNKNOWN`,

@@ -1,5 +1,5 @@
-// Objects of a GPU whose driver's calls fail, on a simulated one: the error says which call it was,
-// nothing leaks, and what comes after works.
+// Objects of a GPU whose driver calls fail, on a simulated one: the error names the call, nothing
+// leaks, and later calls work.
 
 import { hasSimulator, runProgram, simulator } from '../support/processes';
 
@@ -10,8 +10,8 @@ const onSimulator = hasSimulator ? describe : describe.skip;
 const attempts = 400;
 
 /**
- * A program that calls `use` again and again, and prints what came of each time: 'ok', 'other
- * elements', or the error. `own` has an object disposed of at the end of its time.
+ * A program that calls `use` repeatedly, and prints the outcome of each attempt: 'ok', 'other
+ * elements', or the error. `own` registers an object that is disposed of at the end of the attempt.
  */
 const persist = (use: string) => `
   const { DeviceBuffer, HostBuffer, Stream, CudaEvent, Graph, CudaError, rmsNorm } = lib;
@@ -72,7 +72,7 @@ const useObjects = `
   };
 `;
 
-/** Both directions on memory of the device, of short rows and of rows that take a workspace. */
+/** Forward and backward on device memory, for short rows and for rows that need a workspace. */
 const useOperator = `
   const shapes = [[20, 30], [1, 20000]];
   const problems = shapes.map(([rows, hiddenSize]) => {
@@ -105,7 +105,10 @@ interface Failure {
   readonly driverMessage: string | null;
 }
 
-/** The outcomes of `persist`, in a process that must end well and without a word from the checks. */
+/**
+ * The outcomes of `persist`. The process must end with code 0, and the simulator must report
+ * nothing on stderr.
+ */
 async function outcomesOf(
   use: string,
   variables: Record<string, string> = {},
@@ -128,11 +131,11 @@ function namesOf(outcomes: readonly ('ok' | Failure)[]): string[] {
 }
 
 /**
- * Calls that fail: some of each function, and one after another always further apart, so that each
- * call of an attempt is hit in turn.
+ * A list of failing calls: some of each function, and then single calls at growing distances, so
+ * that each call of an attempt fails in turn.
  */
 function failures(functions: readonly string[], error: string): string {
-  let call = 5000; // when those have failed
+  let call = 5000; // after the failures of each function
   const distances = Array.from({ length: 120 }, (_, i) => 1 + (i % 60));
   return [
     ...functions.flatMap((name) => [5, 6, 7, 8].map((count) => `${name}@${count}:${error}`)),
@@ -140,7 +143,7 @@ function failures(functions: readonly string[], error: string): string {
   ].join();
 }
 
-/** What both need, besides room, which is asked for again once there is none. */
+/** Functions that both programs call. Allocations are left out, because the addon retries them. */
 const common = [
   'cuGraphInstantiate_v2',
   'cuGraphLaunch',
@@ -161,19 +164,19 @@ const ofObjects = [
 
 onSimulator.each([
   ['objects', useObjects, [...common, ...ofObjects]],
-  ['both directions', useOperator, [...common, 'cuLaunchKernel']],
+  ['forward and backward', useOperator, [...common, 'cuLaunchKernel']],
 ])('%s on a simulated GPU', (_, use, functions) => {
-  test('nothing goes wrong', async () => {
+  test('succeed without injected failures', async () => {
     expect(await outcomesOf(use)).toEqual(Array(attempts).fill('ok'));
   });
 
   test.each(['OUT_OF_MEMORY', 'NOT_SUPPORTED'])(
-    'every call fails now and then, by CUDA_ERROR_%s',
+    'work again after calls that fail with CUDA_ERROR_%s',
     async (name) => {
       const driverError = `CUDA_ERROR_${name}`;
       const outcomes = await outcomesOf(use, { CUDASIM_FAIL: failures(functions, driverError) });
       expect(namesOf(outcomes)).toEqual(expect.arrayContaining(functions));
-      // Of two failures in a capture the second can be that the first has invalidated it.
+      // The second error in a capture may say that the first has invalidated it.
       const driverErrors = [driverError, 'CUDA_ERROR_STREAM_CAPTURE_INVALIDATED'];
       for (const outcome of outcomes) {
         if (outcome === 'ok') continue;
@@ -184,9 +187,10 @@ onSimulator.each([
     },
   );
 
-  // What gives something back needs the context, too: it must come later, and not leak.
+  // Releasing something needs the context, too. If that fails, it must be released later, and not
+  // leak.
   test.each(['cuCtxGetCurrent', 'cuCtxSetCurrent', 'cuStreamEndCapture'])(
-    '%s fails now and then',
+    'work again after failures of %s',
     async (name) => {
       let total = 0;
       for (const distance of name === 'cuStreamEndCapture' ? [2, 3] : [36, 37, 41]) {
@@ -200,7 +204,8 @@ onSimulator.each([
         for (const outcome of failed) expect(outcome).toMatchObject({ code: 'ERR_CUDA_UNKNOWN' });
         expect(outcomes.slice(-10)).toEqual(Array(10).fill('ok'));
       }
-      // Most of the calls only leave a context, or are of what has nobody to tell.
+      // Most of these calls only leave a context or release something, so that no caller sees the
+      // failure.
       expect(total).toBeGreaterThan(3);
     },
   );

@@ -1,4 +1,4 @@
-// Rows with a gate on a GPU: the bits of the CPU, for buffers, arrays and graphs.
+// Rows with a gate on a GPU: buffers, arrays and graphs give the bits of the CPU.
 
 import { DeviceBuffer, Graph, rmsNorm, Stream, type DeviceDType, type GateOrder } from '../../lib';
 import { makeCase, type WeightKind } from '../support/cases';
@@ -10,7 +10,7 @@ interface Shape {
   readonly hiddenSize: number;
 }
 
-/** Rows of a warp, of several, and such as no block holds. */
+/** Rows of one warp, of several warps, and rows too long for a block. */
 const shapes: readonly Shape[] = [
   { rows: 0, hiddenSize: 8 },
   { rows: 3, hiddenSize: 1 },
@@ -38,7 +38,7 @@ const upload = (array: HostArray, dtype: DeviceDType, stream?: Stream): DeviceBu
     ...(stream && { stream }),
   });
 
-/** A case whose gate is what others take for dsum. */
+/** A case whose gate has the values of dsum. */
 function gatedCase(of: Shape & { dtype: DeviceDType; weightKind?: WeightKind }) {
   const made = makeCase({ weightKind: 'same', ...of });
   return { ...made, gate: made.dsum };
@@ -46,7 +46,7 @@ function gatedCase(of: Shape & { dtype: DeviceDType; weightKind?: WeightKind }) 
 
 onGpu('with a gate on a GPU', () => {
   test.each(cases)(
-    '$rows x $hiddenSize $dtype, $gateOrder, weight $weightKind, $castOrder',
+    '$rows x $hiddenSize $dtype, $gateOrder, weight $weightKind, $castOrder equal the CPU',
     ({ dtype, gateOrder, castOrder, ...of }) => {
       const c = gatedCase({ dtype, ...of });
       const { x, dy, weight, gate, residual } = c;
@@ -97,7 +97,7 @@ onGpu('with a gate on a GPU', () => {
     },
   );
 
-  test.each(orders)('%s: in place, dweight alone, codes', (gateOrder) => {
+  test.each(orders)('%s: in-place outputs, dweight alone and codes equal the CPU', (gateOrder) => {
     for (const dtype of deviceDTypes) {
       const { x, dy, weight, gate } = gatedCase({ dtype, rows: 12, hiddenSize: 100 });
       const options = { dtype, gateOrder } as const;
@@ -136,7 +136,7 @@ onGpu('with a gate on a GPU', () => {
     }
   });
 
-  test('a graph of both directions', () => {
+  test('a graph replays forward and backward', () => {
     using stream = new Stream();
     const made = gatedCase({ dtype: 'bfloat16', rows: 20, hiddenSize: 512 });
     const { x, dy, weight, gate } = made;

@@ -1,5 +1,5 @@
-// JavaScript that runs inside of a call on objects of a GPU: hooks of node:async_hooks, and setters
-// of prototypes. Whatever it disposes of, the call works or throws.
+// JavaScript that runs inside a call on objects of a GPU: hooks of node:async_hooks, and setters of
+// prototypes. Whatever it disposes of, the call succeeds or throws.
 
 import path from 'node:path';
 
@@ -9,7 +9,10 @@ jest.setTimeout(120_000); // processes take long to start on a busy machine
 
 const onSimulator = hasSimulator ? describe : describe.skip;
 
-/** Prints the outcomes of `call`, during which `meanwhile` runs at the `turn`-th promise. */
+/**
+ * Prints the outcomes of `call`. `meanwhile` runs during the call, when its `turn`-th promise is
+ * made.
+ */
 const program = (call: string, meanwhile: string) => `
   const { createHook } = require('node:async_hooks');
   const { DeviceBuffer, Stream, CudaEvent } = lib;
@@ -58,14 +61,15 @@ const cases = calls.flatMap((call, i) => [
 
 onSimulator('a hook of async_hooks', () => {
   test.each([...cases, ['x.toHostAsync({ stream })', 'stream.dispose();'] as const])(
-    '%s while %s',
+    'runs safely during %s: %s',
     async (call, meanwhile) => {
       const { end, stdout, stderr } = await runProgram(program(call, meanwhile), {
         RMSNORM_LIBCUDA: simulator,
       });
       expect(stderr).toBe('');
       expect(end).toBe(0);
-      // The promise of the async function itself comes first; after the addon's own it is too late.
+      // The hook runs at each promise in turn. Before the addon's own promise it makes the call
+      // fail; later it has no effect.
       expect(JSON.parse(stdout)).toEqual(['ERR_DISPOSED', 'ok']);
     },
   );

@@ -1,6 +1,6 @@
-// Chains of work on a simulated GPU whose buffers are let go of before it has run, by dispose(), by
-// the garbage collector, or because their thread ends. Its driver says where memory is freed too
-// early, or never.
+// Chains of work on a simulated GPU whose buffers are released before it has run: by dispose(), by
+// the garbage collector, or because their thread ends. Its driver reports memory that is freed too
+// early or never.
 
 import path from 'node:path';
 
@@ -19,7 +19,7 @@ const load = `
   };
 `;
 
-/** Collects what nothing refers to, and lets finalizers run. */
+/** Collects unreachable objects, and lets finalizers run. */
 const collect = `
   require('node:v8').setFlagsFromString('--expose-gc');
   const gc = require('node:vm').runInNewContext('gc');
@@ -37,7 +37,7 @@ const worker = `
   )} + program, { eval: true });
 `;
 
-/** Runs a program, which must end well and without a word from the checks. */
+/** Runs a program. It must end with code 0, and the simulator must report nothing on stderr. */
 async function expectEnd(program: string, variables: Record<string, string> = {}) {
   const environment = { RMSNORM_LIBCUDA: simulator, ...variables };
   const { end, stderr } = await runProgram(load + program, environment);
@@ -46,7 +46,7 @@ async function expectEnd(program: string, variables: Record<string, string> = {}
 }
 
 onSimulator('on a simulated GPU', () => {
-  test('thousands of buffers dropped without dispose() leave the memory as it was', async () => {
+  test('the memory of thousands of buffers dropped without dispose() is freed', async () => {
     const program = `
       ${collect}
       const bytes = 1 << 20; // all that the device has
@@ -72,7 +72,7 @@ onSimulator('on a simulated GPU', () => {
   test.each([
     ['disposed of', 'dispose', ''],
     ['dropped', 'drop', collect],
-  ])('what work in flight uses may be %s', async (_, how, more) => {
+  ])('objects that work in flight uses may be %s', async (_, how, more) => {
     const program = `
       ${more}
       const letGo = (object) => { if ('${how}' === 'dispose') object.dispose(); };
@@ -100,7 +100,7 @@ onSimulator('on a simulated GPU', () => {
     if (how === 'dispose') await expectEnd(program, { CUDASIM_PATIENCE_US: '20000' });
   });
 
-  test('two devices', async () => {
+  test('buffers on two devices may be disposed of while copies are in flight', async () => {
     const program = `
       const devices = ['cuda:0', 'cuda:1'];
       (async () => {
@@ -134,12 +134,12 @@ onSimulator('on a simulated GPU', () => {
     };
   `;
   test.each([
-    ['with promises', `${busy} for (let i = 0; i < 20; ++i) enqueue(); process.exit(3);`],
+    ['with pending promises', `${busy} for (let i = 0; i < 20; ++i) enqueue(); process.exit(3);`],
     [
-      'in a capture',
+      'during a capture',
       `${busy} Graph.capture(stream, () => { y.fill(1, { stream }); process.exit(3); });`,
     ],
-  ])('workers that exit %s', async (_, work) => {
+  ])('workers may exit %s', async (_, work) => {
     const program = `
       ${worker}
       (async () => {

@@ -1,5 +1,5 @@
-// Lifetimes of what is on a GPU, in processes of their own on a simulated one, whose driver says on
-// stderr what was freed too early, used too late or left behind.
+// Lifetimes of objects on a GPU, in separate processes on a simulated one. Its driver reports on
+// stderr what was freed too early, used too late or leaked.
 
 import { hasSimulator, runProgram, simulator } from '../support/processes';
 
@@ -23,7 +23,7 @@ const setUp = `
   };
 `;
 
-/** What a program prints, in a process that must end with \`code\` and without a complaint. */
+/** Returns what a program prints. The process must end with `code` and report nothing on stderr. */
 async function outcomeOf(
   program: string,
   variables: Record<string, string> = {},
@@ -38,16 +38,16 @@ async function outcomeOf(
   return stdout === '' ? null : (JSON.parse(stdout) as unknown);
 }
 
-/** A program whose result must be \`true\`. */
+/** Runs a program that must print `true`. */
 const holds = async (program: string, variables?: Record<string, string>) => {
   expect(await outcomeOf(program, variables)).toBe(true);
 };
 
 onSimulator('on a simulated GPU', () => {
-  // Nothing runs unless it is waited for: whatever is freed at once is freed too early.
+  // Work runs only if something waits for it, so memory that is freed at once is freed too early.
   const lazily = { CUDASIM_PATIENCE_US: 'never' };
 
-  test('disposing in any order while work is in flight', () =>
+  test('objects may be disposed of in any order while work is in flight', () =>
     holds(
       `
       const [s, t] = [new Stream(), new Stream()];
@@ -72,7 +72,7 @@ onSimulator('on a simulated GPU', () => {
       lazily,
     ));
 
-  test('memory comes back without anybody waiting for it', () =>
+  test('released memory is reused without an explicit wait', () =>
     holds(
       `
       const s = new Stream();
@@ -87,7 +87,7 @@ onSimulator('on a simulated GPU', () => {
       { ...lazily, CUDASIM_MEMORY: '32768' },
     ));
 
-  test('a graph lets go of its memory when its launches are done', () =>
+  test('a graph releases its memory when its launches are done', () =>
     holds(
       `
       const s = new Stream();
@@ -104,7 +104,7 @@ onSimulator('on a simulated GPU', () => {
       { ...lazily, CUDASIM_MEMORY: '32768' },
     ));
 
-  test('without room there is an error, and then there is again', () =>
+  test('an allocation fails without memory, and succeeds when memory was released', () =>
     holds(
       `
       const big = new DeviceBuffer(7000, 'float32');
@@ -117,7 +117,7 @@ onSimulator('on a simulated GPU', () => {
       { ...lazily, CUDASIM_MEMORY: '32768' },
     ));
 
-  test('what nobody refers to is collected', () =>
+  test('unreachable objects are collected', () =>
     holds(
       `
       (async () => {
@@ -142,7 +142,7 @@ onSimulator('on a simulated GPU', () => {
       { CUDASIM_MEMORY: '32768' },
     ));
 
-  // Of the 4 GB no more than 600 MB fit at a time, and JavaScript's own objects are small.
+  // Only 600 MB of the 4 GB fit at a time, and the JavaScript objects themselves are small.
   test('V8 knows how much memory its objects hold', () =>
     holds(
       `
@@ -157,7 +157,7 @@ onSimulator('on a simulated GPU', () => {
       { CUDASIM_MEMORY: '600000000' },
     ));
 
-  test('memory of the host: its array is empty once it is disposed of, copies of it go on', () =>
+  test('the array of a disposed HostBuffer is empty, and copies from it still run', () =>
     holds(
       `
       (async () => {
@@ -179,7 +179,7 @@ onSimulator('on a simulated GPU', () => {
       lazily,
     ));
 
-  test('an array that goes away before it can be written', () =>
+  test('a copy into an array that is detached meanwhile rejects', () =>
     holds(`
       (async () => {
         const x = DeviceBuffer.from(values(100));
@@ -193,11 +193,11 @@ onSimulator('on a simulated GPU', () => {
 
   test.each([
     ['work in flight', '', 0],
-    ['process.exit() with promises', 'process.exit(7);', 7],
-    ['an exception with promises', 'process.exitCode = 3; process.exit();', 3],
-    ['everything let go of', 'for (const each of all) each.dispose();', 0],
-    ['a capture that is not over', 'Graph.capture(s, () => process.exit(5));', 5],
-  ])('the process ends with %s', async (_, ending, code) => {
+    ['process.exit() and pending promises', 'process.exit(7);', 7],
+    ['an exit code and pending promises', 'process.exitCode = 3; process.exit();', 3],
+    ['all objects disposed of', 'for (const each of all) each.dispose();', 0],
+    ['an open capture', 'Graph.capture(s, () => process.exit(5));', 5],
+  ])('the process ends cleanly with %s', async (_, ending, code) => {
     const program = `
       const s = new Stream({ device: 'cuda:1' });
       const x = new DeviceBuffer(2500, 'float32', { device: 'cuda:1' });
@@ -217,7 +217,7 @@ onSimulator('on a simulated GPU', () => {
     await outcomeOf(program, code === 0 ? {} : lazily, code);
   });
 
-  test('promises keep the process until they settle, objects do not', () =>
+  test('pending promises keep the process alive, objects do not', () =>
     holds(`
       const s = new Stream();
       const x = DeviceBuffer.from(values(100), { stream: s });
@@ -226,7 +226,7 @@ onSimulator('on a simulated GPU', () => {
       process.on('exit', () => print(isDone));
     `));
 
-  test('an error of the device rejects what is pending, and what comes after it', async () => {
+  test('an error of the device rejects pending and later promises', async () => {
     const { end, stdout, stderr } = await runProgram(
       `${setUp}
       (async () => {
@@ -282,7 +282,7 @@ onSimulator('on a simulated GPU', () => {
     \`;
   `;
 
-  test('workers and the main thread at once, which leave everything to their end', () =>
+  test('workers and the main thread may work at once, and leave their objects to the end', () =>
     holds(
       `${worker}
       (async () => {
@@ -298,7 +298,7 @@ onSimulator('on a simulated GPU', () => {
       })();`,
     ));
 
-  test('workers that are terminated with work and promises in flight', () =>
+  test('workers may be terminated with work and promises in flight', () =>
     holds(
       `${worker}
       (async () => {
@@ -312,12 +312,12 @@ onSimulator('on a simulated GPU', () => {
       })();`,
     ));
 
-  test('a worker alone', () =>
+  test('a worker may use a GPU that the main thread does not use', () =>
     holds(`${worker}
       once(start(work + 'go("cuda:1");'), 'exit').then(([code]) => print(code === 0));`));
 });
 
-test('without a GPU everything says why there is none', async () => {
+test('without a GPU every constructor says why there is none', async () => {
   const program = `
     const make = [
       () => new lib.DeviceBuffer(1, 'float32'),

@@ -1,4 +1,4 @@
-// Modules whose weight is in memory of a GPU: all that they do is there, with the bits of the CPU.
+// Modules whose weight is in GPU memory: they compute on the GPU, with the bits of the CPU.
 
 import {
   CudaEvent,
@@ -48,7 +48,7 @@ describeOnGpu.each(dtypes)('%s', (dtype) => {
     expectSameBits(grad?.toHost() ?? null, new Float32Array(96));
   });
 
-  test('the weight is the buffer that was given, and may be a tensor of one', () => {
+  test('the weight is the given buffer, also if it is given as a tensor', () => {
     const weight = onDevice(c.weight);
     for (const given of [weight, { data: weight, dims: [96] }]) {
       const norm = new RMSNorm(96, { ...settings, weight: given });
@@ -75,7 +75,7 @@ describeOnGpu.each(dtypes)('%s', (dtype) => {
     expectSameBits(norm.weightGrad?.toHost({ stream }) ?? null, new Float32Array(96));
   });
 
-  test('refuses what is elsewhere than the weight', () => {
+  test('refuses other devices, in-place outputs of vjp and a disposed weight', () => {
     const weight = onDevice(c.weight);
     const error = errorOf(() => new RMSNorm(96, { weight, device: 'cpu' }));
     expectRefusal(error, [value, 'device', `'${weight.device}', the device of weight`, "'cpu'"]);

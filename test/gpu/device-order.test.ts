@@ -1,5 +1,5 @@
-// Work on several streams, which a simulated GPU runs in a random order as far as events do not say
-// which: it comes out the same under every seed, and without the events it does not.
+// Work on several streams, which a simulated GPU runs in any order that events allow. With events,
+// results are the same under every seed; without them they are not.
 
 import { hasSimulator, printedBy, simulator } from '../support/processes';
 
@@ -8,9 +8,9 @@ jest.setTimeout(120_000); // processes take long to start on a busy machine
 const onSimulator = hasSimulator ? describe : describe.skip;
 
 /**
- * Three streams, and parts of buffers that each uses of its own. In every round each fills its part,
- * and copies that of the next stream, whose elements are the round's: `meet` has all wait for all.
- * Prints how often something else was there.
+ * Three streams, each with its own part of the buffers. In every round, each stream fills its part
+ * and copies the part of the next stream, which must hold the elements of this round. `meet` makes
+ * all streams wait for all. Prints the number of wrong elements.
  */
 const program = (meets: boolean, body = 'rounds();') => `
   const { DeviceBuffer, Stream, CudaEvent, Graph } = lib;
@@ -65,7 +65,7 @@ async function wrongElements(text: string): Promise<unknown[]> {
 }
 
 onSimulator('on a simulated GPU', () => {
-  test('streams that wait for events have one order', async () => {
+  test('streams that wait for events run in one order', async () => {
     expect(await wrongElements(program(true))).toEqual(seeds.map(() => 0));
   });
 
@@ -82,7 +82,7 @@ onSimulator('on a simulated GPU', () => {
     expect(await wrongElements(program(true, body))).toEqual(seeds.map(() => 0));
   });
 
-  test('forward on one stream, backward on another, both over and over again', async () => {
+  test('forward and backward may alternate on two streams', async () => {
     const text = `
       const { DeviceBuffer, Stream, CudaEvent, rmsNorm } = lib;
       const [rows, hiddenSize] = [20, 50];
@@ -123,7 +123,7 @@ onSimulator('on a simulated GPU', () => {
     expect(await wrongElements(text)).toEqual(seeds.map(() => 0));
   });
 
-  test('streams that wait for nothing have not', async () => {
+  test('streams that do not wait run in varying orders', async () => {
     const counts = await wrongElements(program(false));
     expect(counts.every((count) => Number(count) > 0)).toBe(true);
     expect(new Set(counts).size).toBeGreaterThan(1);

@@ -13,7 +13,7 @@ const weight = c.weight as Float32Array;
 const empty = (length: number) => new DeviceBuffer(length, 'float32');
 
 onGpu('a plan on a GPU', () => {
-  test('gives the bits of the CPU, on its stream', async () => {
+  test('gives the bits of the CPU on its stream', async () => {
     const stream = new Stream();
     const on = (array: ArrayBufferView) => DeviceBuffer.from(array as Float32Array, { stream });
     const plan = createPlan({ rows, weight: on(weight), weightOffset, stream });
@@ -30,14 +30,14 @@ onGpu('a plan on a GPU', () => {
     expectBytes(await (dweight as DeviceBuffer).toHostAsync({ stream }), gradients.dweight);
   });
 
-  test('without a weight, by the name of its device', () => {
+  test('works without a weight if its device is named', () => {
     const plan = createPlan({ rows, hiddenSize, device: 'cuda' });
     const y = empty(x.length);
     plan.forward(DeviceBuffer.from(x), y);
     expectBytes(y.toHost(), rmsNorm(x, null, { normalizedShape: hiddenSize }));
   });
 
-  test('owns outputs on its device, which take turns', async () => {
+  test('owns outputs on its device and uses them in turn', async () => {
     const stream = new Stream();
     const on = (array: ArrayBufferView) => DeviceBuffer.from(array as Float32Array, { stream });
     const plan = createPlan({ rows, weight: on(weight), weightOffset, stream, accumulate: true });
@@ -60,7 +60,7 @@ onGpu('a plan on a GPU', () => {
     }
   });
 
-  test('goes on where its results have been disposed of', async () => {
+  test('still works after its results have been disposed of', async () => {
     const plan = createPlan({ rows, weight: DeviceBuffer.from(weight), outputs: 1 });
     const on = DeviceBuffer.from(x);
     const y = rmsNorm(x, weight);
@@ -76,7 +76,7 @@ onGpu('a plan on a GPU', () => {
     }
   });
 
-  test('refuses what is disposed of, elsewhere or none of its kind', () => {
+  test('refuses disposed objects and tensors of another device or kind', () => {
     const on = DeviceBuffer.from(weight);
     const plan = createPlan({ rows: 1, weight: on });
     const y = empty(hiddenSize);
@@ -134,7 +134,7 @@ onGpu('a plan on a GPU', () => {
     refuses(() => createPlan({ rows, weight, stream }), 'ERR_INVALID_ARG_VALUE', "'stream'");
   });
 
-  test('refuses a weight that is elsewhere than device says', () => {
+  test('refuses a weight that is not on the device of the option', () => {
     const refuses = (options: object, text: string) => {
       expectError(() => createPlan({ rows, ...options }), 'ERR_INVALID_ARG_VALUE', text);
     };
@@ -147,7 +147,7 @@ onGpu('a plan on a GPU', () => {
 });
 
 onGpus('plans on several GPUs', () => {
-  test('stay on theirs', () => {
+  test('refuse buffers of another GPU', () => {
     const there = new DeviceBuffer(hiddenSize, 'float32', { device: 'cuda:1' });
     expectError(
       () => createPlan({ rows: 1, weight: there, device: 'cuda:0' }),

@@ -1,4 +1,5 @@
-// Codes of 8 bits on a GPU: the bits of the CPU, buffers of codes, and what is refused.
+// Codes of 8 bits on a GPU: they have the bits of the CPU. Also buffers of codes, and refused
+// arguments.
 
 import {
   dequantize,
@@ -18,7 +19,7 @@ import { expectSameBits } from '../support/support';
 
 const codeTypes: readonly QuantizedDType[] = ['int8', 'float8_e4m3', 'float8_e5m2'];
 
-/** Rows of a warp, of several, of two tiles a thread, and such as no block holds. */
+/** Rows of one warp, of several warps, of two tiles a thread, and rows too long for a block. */
 const shapes = [
   { rows: 0, hiddenSize: 8 },
   { rows: 3, hiddenSize: 1 },
@@ -47,7 +48,7 @@ const cases = shapes.flatMap((shape, s) =>
 
 onGpu('quantised on a GPU', () => {
   test.each(cases)(
-    '$quantize of $rows x $hiddenSize $dtype, weight $weightKind, $castOrder',
+    '$quantize of $rows x $hiddenSize $dtype, weight $weightKind, $castOrder equals the CPU',
     ({ quantize, dtype, ...shape }) => {
       const made = makeCase({ dtype, weightOffset: shape.rows === 5 ? 1 : 0, ...shape });
       const { x, weight, residual, options } = made;
@@ -81,7 +82,7 @@ onGpu('quantised on a GPU', () => {
     },
   );
 
-  test('into memory that is there, at any alignment, in a graph', () => {
+  test('a graph writes codes to provided buffers at any alignment', () => {
     const { x, weight } = makeCase({ dtype: 'float32', rows: 4, hiddenSize: 100 });
     const expected = rmsNorm.forward(x, weight, { quantize: 'float8_e4m3' });
     using stream = new Stream();
@@ -107,7 +108,7 @@ onGpu('quantised on a GPU', () => {
     }
   });
 
-  test('what another library normed is dequantised on the host', () => {
+  test('codes of a GPU are dequantised on the host', () => {
     const { x, weight } = makeCase({ dtype: 'float32', rows: 4, hiddenSize: 64 });
     using onX = DeviceBuffer.from(x as Float32Array);
     using onWeight = DeviceBuffer.from(weight as Float32Array);
@@ -119,7 +120,7 @@ onGpu('quantised on a GPU', () => {
 });
 
 onGpu('buffers of codes', () => {
-  test('hold what arrays of codes hold', async () => {
+  test('hold the elements of arrays of codes', async () => {
     const codes = Int8Array.from({ length: 300 }, (_, i) => (i % 256) - 128);
     using ofInt8 = DeviceBuffer.from(codes);
     expect([ofInt8.dtype, ofInt8.byteLength]).toEqual(['int8', 300]);
@@ -134,7 +135,7 @@ onGpu('buffers of codes', () => {
     expect(host.array).toEqual(codes);
   });
 
-  test('convert float32 to float8 and back, and nothing to int8', () => {
+  test('convert float32 to float8 and back, but not to int8', () => {
     const values = Float32Array.of(1, -2.3, 1e9, NaN, 0.001);
     using buffer = DeviceBuffer.from(values, { dtype: 'float8_e4m3' });
     const codes = toFloat8(values, 'float8_e4m3');
@@ -154,7 +155,7 @@ onGpu('buffers of codes', () => {
     expectError(() => DeviceBuffer.from(codes), value, "'float8_e4m3' or 'float8_e5m2'");
   });
 
-  test.each(codeTypes)('%s: fill rounds, and saturates', (dtype) => {
+  test.each(codeTypes)('of %s round and saturate in fill()', (dtype) => {
     using buffer = new DeviceBuffer(9, dtype);
     const codeOf = (number: number) => buffer.fill(number).toHost()[8];
     expect(codeOf(0)).toBe(0);
@@ -166,7 +167,7 @@ onGpu('buffers of codes', () => {
     }
   });
 
-  test('are no tensors', () => {
+  test('are refused as tensors', () => {
     using codes = new DeviceBuffer(8, 'int8');
     using x = new DeviceBuffer(8, 'float32').fill(1);
     using w = new DeviceBuffer(4, 'float32').fill(1);

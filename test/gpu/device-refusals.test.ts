@@ -1,4 +1,5 @@
-// What buffers of a GPU and of the host refuse, with which error, and that nothing was written then.
+// Arguments that buffers of a GPU and of the host refuse: with which error, and that nothing is
+// written.
 
 import { DeviceBuffer, HostBuffer, Stream } from '../../lib';
 import { countingBuffer, expectBytes, expectError, expectRejection, onGpu } from '../support/gpu';
@@ -18,17 +19,17 @@ onGpu('buffers', () => {
     [4, 'float32', { device: 'cuda:99' }, value, "'cuda:0'"],
     [4, 'float32', { stream: null }, value, "Unknown option 'stream'"],
     [4, 'float32', null, type, 'an object'],
-  ])('new (%j, %j, %j)', (length, dtype, options, code, text) => {
+  ])('refuse new (%j, %j, %j)', (length, dtype, options, code, text) => {
     for (const Buffer of [DeviceBuffer, HostBuffer]) {
       const make = () => new Buffer(length as number, dtype as 'float32', options as never);
       expectError(make, code, text);
     }
   });
 
-  test('more elements than a GPU, or the host, has memory for', () => {
+  test('refuse more elements than the GPU or the host has memory for', () => {
     const make = () => new DeviceBuffer(2 ** 45, 'float32');
     expectError(make, 'ERR_CUDA_OUT_OF_MEMORY');
-    // An ArrayBuffer of Node.js 20 has no room for them either.
+    // An ArrayBuffer of Node.js 20 cannot hold so many elements either.
     const codes = ['ERR_CUDA_OUT_OF_MEMORY', range];
     expect(codes).toContain(errorOf(() => new HostBuffer(2 ** 45, 'float32')).code);
   });
@@ -45,11 +46,11 @@ onGpu('buffers', () => {
     [detached(floats(4)), {}, value, 'not detached'],
     [outOfBounds(), {}, value, 'not detached'],
     [floats(4), { length: 4 }, value, "Unknown option 'length'"],
-  ])('from %p, %j', (source, options, code, text) => {
+  ])('refuse from(%p, %j)', (source, options, code, text) => {
     expectError(() => DeviceBuffer.from(source as Float32Array, options as never), code, text);
   });
 
-  test('copies', async () => {
+  test('refuse copies of wrong lengths, types, options and overlaps', async () => {
     const { array, buffer } = countingBuffer('bfloat16', 8);
     const target = floats(8).fill(5);
     const [short, other] = [new DeviceBuffer(7, 'bfloat16'), new DeviceBuffer(8, 'float16')];
@@ -125,7 +126,7 @@ onGpu('buffers', () => {
     expectBytes(buffer.toHost(), array);
   });
 
-  test('after dispose()', async () => {
+  test('refuse every use after dispose()', async () => {
     const { array, buffer } = countingBuffer('float32', 8);
     const there = countingBuffer('float32', 8).buffer;
     const host = new HostBuffer(8, 'float32');

@@ -1,4 +1,5 @@
-// devices() and the option `device`, above all where there is no GPU: that is where most run.
+// devices() and the option `device`, mainly without a GPU: most machines that run the package have
+// none.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -16,7 +17,10 @@ jest.setTimeout(60_000); // processes take long to start on a busy machine
 
 const hasDevice = devices().length > 0;
 
-/** What devices() and calls on a device give, twice over; and that the CPU is none the worse. */
+/**
+ * Prints the results of devices() and of calls on a device, and a result of the CPU, which must
+ * still work.
+ */
 const tryAll = `
   const x = Float32Array.of(3, 4);
   const options = { normalizedShape: 2, eps: 0, device: 'cuda' };
@@ -57,11 +61,11 @@ const text = path.join(__dirname, '../../package.json');
 const libc = process.platform === 'linux' && process.arch === 'x64' ? 'libc.so.6' : 'libc.so';
 
 test.each([
-  ['no such library', '/nonsense/libcuda.so.1', 'No such file or directory'],
-  ['a file that is no library', text, 'file too short|invalid ELF header'],
+  ['a missing library', '/nonsense/libcuda.so.1', 'No such file or directory'],
+  ['a file that is not a library', text, 'file too short|invalid ELF header'],
   ['a folder', __dirname, 'it is not a regular file'],
   ['a pipe', pipe, 'it is not a regular file'],
-])('RMSNORM_LIBCUDA names %s', async (_, library, detail) => {
+])('errors give the reason if RMSNORM_LIBCUDA names %s', async (_, library, detail) => {
   const [result] = (await printedBy(tryAll, { RMSNORM_LIBCUDA: library })) as [{ reason: string }];
   const reason = result.reason.replace(/\(.*\)$/, '(…)');
   expect(result.reason).toMatch(new RegExp(`\\(.*(${detail}).*\\)$`));
@@ -71,20 +75,20 @@ test.each([
   expect(result).toEqual(noDriver(result.reason.replace('CUDA is not available: ', '')));
 });
 
-test('RMSNORM_LIBCUDA names some other library', async () => {
+test('errors give the reason if RMSNORM_LIBCUDA names another library', async () => {
   expect(await printedBy(tryAll, { RMSNORM_LIBCUDA: libc })).toEqual([
     noDriver(`the library ${named(libc)} is no CUDA driver`),
   ]);
 });
 
-test('an empty RMSNORM_LIBCUDA is as good as none', async () => {
+test('an empty RMSNORM_LIBCUDA means the same as none', async () => {
   const reasons = ['', undefined].map((library) =>
     printedBy('print(lib.devices().reason);', { RMSNORM_LIBCUDA: library }),
   );
   expect(await reasons[0]).toEqual(await reasons[1]);
 });
 
-test('the list of devices is one for all, and nobody can change it', () => {
+test('the list of devices is always the same object, and cannot be changed', () => {
   const list = devices();
   expect(devices()).toBe(list);
   expect(() => {
@@ -132,7 +136,7 @@ describeRefusals(
   rowsOf([floats(4), floats(4), null, null]),
 );
 
-test('a native call on a device that is not there', async () => {
+test('a native call refuses a device that does not exist', async () => {
   const calls = nativeCalls(binding);
   const settings = { hiddenSize: 2, device: 1000 };
   const forward = { x: floats(4), out: floats(4) };

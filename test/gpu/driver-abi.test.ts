@@ -1,5 +1,6 @@
-// csrc/cuda/driver/driver_api.h declares the driver's functions and constants after its documentation.
-// Where NVIDIA's own header is found, as nvcc brings it, a compiler compares every one of them.
+// csrc/cuda/driver/driver_api.h declares the driver's functions and constants from its
+// documentation. If NVIDIA's own header is found, as nvcc brings it, a compiler compares every
+// declaration.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -27,7 +28,7 @@ const include = [process.env['CUDA_PATH'] ?? '/usr/local/cuda', '/usr']
   .find((folder) => existsSync(path.join(folder, 'cuda.h')));
 const whereFound = include === undefined ? describe.skip : describe;
 
-/** Whether two types are passed alike and stand for the same thing. */
+/** True if two types are passed in the same way and mean the same. */
 const sameAbi = `
 #include <type_traits>
 template <class A, class B>
@@ -49,12 +50,13 @@ struct Same<A (*)(As...), B (*)(Bs...)> {
 };
 `;
 
-/** A program that compiles if all declarations are NVIDIA's. */
+/** A program that compiles only if all declarations equal NVIDIA's. */
 function comparison(header: string): string {
   const each = (names: readonly string[], text: (name: string) => string) =>
     names.map(text).join('\n');
-  // Some constants are macros there: ours are kept under other names before that header comes. With
-  // this macro it declares every version of a function, each under the name that is exported.
+  // Some constants are macros in NVIDIA's header, so ours get other names before it is included.
+  // With the macro defined below it declares every version of a function, each under its exported
+  // name.
   return `
 ${header.replace('#pragma once', '')}
 #define RMSNORM_DECLARE(name, parameters) using Ours_##name = CUresult(*) parameters;
@@ -70,7 +72,7 @@ ${each(functions, (name) => `static_assert(Same<rmsnorm::cuda::Ours_${name}, dec
 `;
 }
 
-/** What a compiler says of our declarations, or of a change of them. */
+/** The compiler's messages about our declarations, or about changed ones. */
 function complaints(header: string): string {
   const compiler = process.env['CXX'] ?? 'g++';
   const args = ['-std=c++20', '-fsyntax-only', '-x', 'c++', `-I${include ?? ''}`, '-'];
@@ -89,8 +91,8 @@ test('all declarations are found', () => {
 });
 
 /**
- * The CUDA that brought an exported function, such as 11040: cudaTypedefs.h has a type of each version
- * of a function, cuName_v2 being the second.
+ * The CUDA version that introduced an exported function, such as 11040. cudaTypedefs.h has a type
+ * for each version of a function; cuName_v2 is the second.
  */
 function versionOf(name: string, typedefs: string): number | undefined {
   const [, base = '', version = '1'] = /^(.*?)(?:_v(\d))?$/.exec(name) ?? [];
@@ -99,10 +101,10 @@ function versionOf(name: string, typedefs: string): number | undefined {
   return versions.sort((a, b) => a - b)[Number(version) - 1];
 }
 
-whereFound('beside cuda.h', () => {
+whereFound('compared with cuda.h', () => {
   const typedefs = readFileSync(path.join(include ?? '', 'cudaTypedefs.h'), 'utf8');
 
-  test('every function is there in the oldest driver that is taken', () => {
+  test('every function exists in the oldest supported driver', () => {
     const versions = functions.map((name) => [name, versionOf(name, typedefs) ?? NaN] as const);
     expect(versions.filter(([, version]) => !(version <= floor))).toEqual([]);
     expect(Math.max(...versions.map(([, version]) => version))).toBe(floor);
@@ -116,11 +118,11 @@ whereFound('beside cuda.h', () => {
     ['cuGraphInstantiateWithFlags', 11040],
     ['cuEventElapsedTime_v2', 12080],
     ['cuNoSuchFunction', undefined],
-  ])('%s came with %p', (name, version) => {
+  ])('%s exists since CUDA %p', (name, version) => {
     expect(versionOf(name, typedefs)).toBe(version);
   });
 
-  test('every function and every constant is the same there', () => {
+  test('every function and every constant is the same', () => {
     expect(complaints(ours)).toBe('');
   });
 
@@ -132,55 +134,55 @@ whereFound('beside cuda.h', () => {
       'cuInit',
     ],
     [
-      'a signed one',
+      'a signed parameter',
       'std::size_t bytes, unsigned flags',
       'long bytes, unsigned flags',
       'cuMemHostAlloc',
     ],
     [
-      'one too few',
+      'a missing parameter',
       'CUstream stream, CUevent event, unsigned flags',
       'CUstream stream, CUevent event',
       'cuStreamWaitEvent',
     ],
     [
-      'two in the wrong order',
+      'a wrong order of parameters',
       'CUevent event, CUstream stream',
       'CUstream stream, CUevent event',
       'cuEventRecord',
     ],
     [
-      'a pointer for a value',
+      'a pointer instead of a value',
       'cuGraphDestroy, (CUgraph graph)',
       'cuGraphDestroy, (CUgraph * graph)',
       'cuGraphDestroy',
     ],
     [
-      'a pointer to what is not const',
+      'a pointer without const',
       'cuModuleLoadData, (CUmodule * module, const void* image)',
       'cuModuleLoadData, (CUmodule * module, void* image)',
       'cuModuleLoadData',
     ],
     [
-      'another callback',
+      'a different callback',
       'CUstream stream, CUresult status, void* user_data',
       'CUstream stream, void* user_data',
       'cuStreamAddCallback',
     ],
     [
-      'another value',
+      'a different value',
       'MULTIPROCESSOR_COUNT = 16',
       'MULTIPROCESSOR_COUNT = 17',
       'CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT',
     ],
     [
-      'another flag',
+      'a different flag',
       'CU_MEMHOSTALLOC_PORTABLE = 1',
       'CU_MEMHOSTALLOC_PORTABLE = 2',
       'CU_MEMHOSTALLOC_PORTABLE',
     ],
     ['a wider enum', 'enum CUresult : int', 'enum CUresult : long', 'CUresult'],
-  ])('%s is not', (_, from, to, name) => {
+  ])('%s is detected', (_, from, to, name) => {
     const changed = ours.replaceAll(/\\\n/g, '').replaceAll(/ +/g, ' ').replace(from, to);
     expect(changed).toContain(to);
     expect(complaints(changed)).toMatch(new RegExp(`static assertion failed.*: "?${name}\\b`));

@@ -1,5 +1,5 @@
-// What steady loops call of the driver, counted by a simulated one that executes nothing: no more than
-// the work itself. What they need besides, they have after their first turns.
+// Driver calls of steady loops, counted by a simulated driver that executes nothing. A loop calls
+// only what its work needs. It acquires everything else in its first iterations.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ const onSimulator = hasSimulator ? describe : describe.skip;
 
 type Counts = Readonly<Record<string, number>>;
 
-/** How often a program with `turns` calls each function of the driver. */
+/** How often a program of `turns` iterations calls each function of the driver. */
 async function callsOf(program: string, turns: number): Promise<Counts> {
   const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-calls-'));
   try {
@@ -31,13 +31,16 @@ async function callsOf(program: string, turns: number): Promise<Counts> {
   }
 }
 
-/** What makes a context current; and what a process asks at its end, more or less often by chance. */
+/**
+ * Functions that make a context current, and functions that a process calls at its end a varying
+ * number of times.
+ */
 const isOfProcess = new Set([
   ...['cuCtxGetCurrent', 'cuCtxSetCurrent'],
   ...['cuEventSynchronize', 'cuStreamSynchronize', 'cuThreadExchangeStreamCaptureMode'],
 ]);
 
-/** What 100 more turns call, without that. */
+/** The calls of 100 more iterations, without those. */
 async function callsOf100(loop: string): Promise<Counts> {
   const program = `
     const { CudaEvent, createPlan, DeviceBuffer, rmsNorm, Stream } = lib;
@@ -70,7 +73,7 @@ onSimulator('a steady loop', () => {
        const { dx, dweight } = rmsNorm.backward(dy, x, weight, rstd, { stream });
        for (const each of [rstd, dx, dweight]) each.dispose();`,
     ],
-  ])('of calls %s launches, and calls nothing else', async (_, call) => {
+  ])('of calls %s only launches kernels', async (_, call) => {
     const calls = await callsOf100(`
       let y = null;
       for (let i = 0; i < turns; ++i) {
@@ -83,7 +86,7 @@ onSimulator('a steady loop', () => {
     expect(calls).toEqual({ cuLaunchKernel: call.includes('backward') ? 300 : 100 });
   });
 
-  test('of a plan launches, and calls nothing else', async () => {
+  test('of a plan only launches kernels', async () => {
     const calls = await callsOf100(`
       const plan = createPlan({ rows: 8, weight, stream });
       for (let i = 0; i < turns; ++i) plan.run(x);
@@ -117,13 +120,13 @@ onSimulator('a steady loop', () => {
       'await x.copyFromAsync(new Float32Array(8 * 256), { stream });',
       'cuMemcpyHtoDAsync_v2',
     ],
-  ])('of %s pins nothing, and asks for nothing', async (_, call, copy) => {
+  ])('of %s allocates no page-locked memory and queries nothing', async (_, call, copy) => {
     const calls = await callsOf100(`for (let i = 0; i < turns; ++i) ${call}`);
     const ofPromise = { cuEventRecord: 100, cuStreamWaitEvent: 100, cuStreamAddCallback: 100 };
     expect(calls).toEqual({ [copy]: 100, ...ofPromise });
   });
 
-  test('of an event that is waited for makes no stream', async () => {
+  test('that waits for an event creates no stream', async () => {
     const calls = await callsOf100(`
       const event = new CudaEvent();
       for (let i = 0; i < turns; ++i) {
@@ -146,10 +149,10 @@ onSimulator('a copy of 128 MiB', () => {
     })();
   `;
 
-  test.each(['copyFromAsync', 'copyToAsync'])('%s takes blocks in turns', async (method) => {
+  test.each(['copyFromAsync', 'copyToAsync'])('by %s reuses page-locked blocks', async (method) => {
     const calls = await callsOf(copies(method), 3);
     expect(calls['cuMemHostAlloc']).toBeLessThanOrEqual(32);
-    // In the first turn each chunk may find that the oldest block is not free yet.
+    // In the first iteration each chunk may find the oldest block still in use.
     expect(calls['cuEventQuery'] ?? 0).toBeLessThanOrEqual(40);
   });
 });
@@ -176,7 +179,7 @@ onSimulator('emptyCache()', () => {
   test.each([
     ['', 'true'],
     ['emptyCache();', 'false'],
-  ])('gives memory back: after %j it is there: %s', async (call, isThere) => {
+  ])('frees cached memory: after %j the memory is there: %s', async (call, isThere) => {
     const { stdout, stderr } = await runProgram(
       `
       const { DeviceBuffer, emptyCache, Stream } = lib;

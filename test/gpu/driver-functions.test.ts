@@ -1,12 +1,12 @@
-// csrc/cuda/driver/driver_api.h lists what the addon calls of the CUDA driver: a driver without one of
-// these functions is refused, so that none may be there in vain.
+// csrc/cuda/driver/driver_api.h lists the driver functions that the addon calls. A driver without
+// one of them is refused, so the list must have no unused function.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 const folders = ['cuda', 'napi'].map((name) => path.join(__dirname, '../../csrc', name));
 
-test('every function of the driver that is looked for is called', () => {
+test('every driver function of the list is called', () => {
   const list = 'driver/driver_api.h';
   const texts = folders.flatMap((folder) =>
     readdirSync(folder, { encoding: 'utf8', recursive: true })

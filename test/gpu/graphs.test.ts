@@ -35,7 +35,7 @@ onGpu('a Graph', () => {
     for (const each of [graph, stream, input, a, b]) each.dispose();
   });
 
-  test('copies arrays as they were', () => {
+  test('copies arrays as they were during the capture', () => {
     const stream = new Stream();
     const array = countingArray('float32', elements);
     const buffer = new DeviceBuffer(elements, 'float32');
@@ -50,7 +50,7 @@ onGpu('a Graph', () => {
     for (const each of [graph, stream, buffer]) each.dispose();
   });
 
-  test('keeps its memory, and is kept by launches in flight', async () => {
+  test('keeps its memory, and lives until its launches are done', async () => {
     const stream = new Stream();
     const array = countingArray('float32', elements);
     const result = new HostBuffer(elements, 'float32');
@@ -71,7 +71,7 @@ onGpu('a Graph', () => {
     for (const each of [stream, result, ...others]) each.dispose();
   });
 
-  test('is launched on any stream of its device', () => {
+  test('can be launched on any stream of its device', () => {
     const stream = new Stream();
     const buffer = new DeviceBuffer(elements, 'float32').fill(0);
     const graph = Graph.capture(stream, () => buffer.fill(3, { stream }));
@@ -82,7 +82,7 @@ onGpu('a Graph', () => {
     for (const each of [graph, buffer]) each.dispose();
   });
 
-  test('takes in streams that wait for its own', () => {
+  test('includes streams that wait for the captured one', () => {
     const [stream, other] = [new Stream(), new Stream()];
     const [fork, join] = [new CudaEvent(), new CudaEvent()];
     const [a, b] = [new DeviceBuffer(elements, 'float32'), new DeviceBuffer(elements, 'float32')];
@@ -112,7 +112,7 @@ onGpu('a Graph', () => {
     for (const each of [graph, stream, other, fork, join, a, b]) each.dispose();
   });
 
-  test('a stream that takes part must be waited for', () => {
+  test('is refused unless its stream waits for every stream that takes part', () => {
     const [stream, other] = [new Stream(), new Stream()];
     const fork = new CudaEvent();
     const buffer = new DeviceBuffer(elements, 'float32');
@@ -123,13 +123,13 @@ onGpu('a Graph', () => {
         buffer.fill(1, { stream: other });
       });
     expectError(capture, 'ERR_CUDA_STREAM_CAPTURE_UNJOINED');
-    buffer.fill(2, { stream: other }); // both are as they were
+    buffer.fill(2, { stream: other }); // both streams work as before
     other.synchronize();
     expectBytes(buffer.toHost({ stream }), filled(2));
     for (const each of [stream, other, fork, buffer]) each.dispose();
   });
 
-  test('nothing waits during a capture', async () => {
+  test('refuses every wait during its capture', async () => {
     const stream = new Stream();
     const event = new CudaEvent();
     const buffer = new DeviceBuffer(elements, 'float32').fill(4);
@@ -162,7 +162,7 @@ onGpu('a Graph', () => {
     for (const each of [graph, stream, event, buffer]) each.dispose();
   });
 
-  test('what the callback throws is passed on, and nothing is left of the capture', () => {
+  test('passes on what the callback throws, and abandons the capture', () => {
     const stream = new Stream();
     const buffer = new DeviceBuffer(elements, 'float32').fill(5);
     Stream.default().synchronize();
@@ -184,7 +184,7 @@ onGpu('a Graph', () => {
     for (const each of [stream, buffer]) each.dispose();
   });
 
-  test('of a stream that is disposed of meanwhile', () => {
+  test('is refused if its stream is disposed of during the capture', () => {
     const stream = new Stream();
     const buffer = new DeviceBuffer(elements, 'float32');
     const capture = () =>
@@ -196,7 +196,7 @@ onGpu('a Graph', () => {
     buffer.dispose();
   });
 
-  test('of nothing', () => {
+  test('may contain no work', () => {
     const stream = new Stream();
     const graph = Graph.capture(stream, () => undefined);
     graph.launch(stream);
@@ -204,7 +204,7 @@ onGpu('a Graph', () => {
     for (const each of [graph, stream]) each.dispose();
   });
 
-  test('is not launched into another', () => {
+  test('cannot be launched during a capture', () => {
     const stream = new Stream();
     const graph = Graph.capture(stream, () => undefined);
     const launch = () =>
@@ -215,7 +215,7 @@ onGpu('a Graph', () => {
     for (const each of [graph, stream]) each.dispose();
   });
 
-  test('what is none, and after dispose()', () => {
+  test('refuses wrong arguments, and launches after dispose()', () => {
     const stream = new Stream();
     const graph = Graph.capture(stream, () => undefined);
     graph[Symbol.dispose]();
@@ -231,7 +231,7 @@ onGpu('a Graph', () => {
 });
 
 onGpus('graphs of two GPUs', () => {
-  test('are not launched on the other', () => {
+  test('cannot be launched on the other GPU', () => {
     const stream = new Stream();
     const graph = Graph.capture(stream, () => undefined);
     expectError(

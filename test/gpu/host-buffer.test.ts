@@ -1,6 +1,6 @@
-// The memory of a HostBuffer lives as long as any array over it, wherever that was transferred, and
-// no longer. In processes of their own, on a simulated GPU, which takes freed memory out of the
-// process: whoever reads it then crashes.
+// The memory of a HostBuffer lives exactly as long as any array over it, wherever the array was
+// transferred. Runs in separate processes on a simulated GPU, which unmaps freed memory, so that
+// later reads crash.
 
 import { constants } from 'node:buffer';
 
@@ -10,7 +10,7 @@ jest.setTimeout(120_000); // processes take long to start on a busy machine
 
 const onSimulator = hasSimulator ? describe : describe.skip;
 
-// Node.js 20 refuses more than 4 GiB, and calls the finalizer all the same. Later versions take more
+// Node.js 20 refuses more than 4 GiB, and still calls the finalizer. Later versions accept more
 // than the addon does.
 const isOld = process.versions.node.startsWith('20.');
 const mostBytes = isOld ? constants.MAX_LENGTH : 2 ** 53;
@@ -51,7 +51,7 @@ const results = (program: string) =>
   printedBy(`${setUp} (async () => { ${program} })();`, { RMSNORM_LIBCUDA: simulator });
 
 onSimulator('on a simulated GPU', () => {
-  test('the memory lives as long as its array, its buffer or a view of that', async () => {
+  test('the memory lives as long as its array, its ArrayBuffer or a view', async () => {
     const program = `
       const make = () => {
         const buffer = new HostBuffer(1 << 20, 'float32');
@@ -93,7 +93,7 @@ onSimulator('on a simulated GPU', () => {
     expect(await results(program)).toEqual([[true, true]]);
   });
 
-  test('an array of a HostBuffer that was disposed of is empty, whoever has it', async () => {
+  test('every array over a disposed HostBuffer is empty', async () => {
     const program = `
       const buffer = new HostBuffer(100, 'float32');
       const { array } = buffer;
@@ -106,7 +106,7 @@ onSimulator('on a simulated GPU', () => {
     expect(await results(program)).toEqual([[0, 0, 0]]);
   });
 
-  test('its buffer cannot be transferred by postMessage and structuredClone', async () => {
+  test('its ArrayBuffer cannot be transferred by postMessage or structuredClone', async () => {
     const program = `
       const { port1 } = new MessageChannel();
       const { buffer } = new HostBuffer(100, 'float32').array;
@@ -160,7 +160,7 @@ onSimulator('on a simulated GPU', () => {
       'const moved = make().array.buffer.transfer();',
       'terminate',
     ],
-  ])('memory of a worker that ended: %s', async (_, move, ending) => {
+  ])('memory outlives the worker that made it: %s', async (_, move, ending) => {
     const program = `
       const worker = start(${JSON.stringify(move)} + 'parentPort.postMessage(moved, [moved]);' + ({
         '': '',
@@ -188,7 +188,7 @@ onSimulator('on a simulated GPU', () => {
     ['after all were collected', 'buffers(); gc(); setTimeout(() => {}, 50);', 'end'],
     ['after all were disposed of', 'for (const buffer of buffers()) buffer.dispose();', 'end'],
     [
-      'after it dropped what it transferred',
+      'after it dropped the buffers it transferred',
       'buffers().map(({ array }) => array.buffer.transfer()); gc(); setTimeout(() => {}, 50);',
       'end',
     ],
@@ -216,7 +216,7 @@ onSimulator('on a simulated GPU', () => {
     expect(await results(program)).toEqual([true]);
   });
 
-  test('more elements than an ArrayBuffer has room for', async () => {
+  test('more elements than an ArrayBuffer can hold are refused', async () => {
     const program = `
       for (const [dtype, size] of [['float32', 4], ['bfloat16', 2]]) {
         const most = Math.floor(constants.MAX_LENGTH / size);
@@ -231,7 +231,7 @@ onSimulator('on a simulated GPU', () => {
     expect(await results(program)).toEqual([error, error]);
   });
 
-  test('more bytes than an ArrayBuffer has room for', async () => {
+  test('more bytes than an ArrayBuffer can hold are refused', async () => {
     const program = `
       const { cuda } = require(${JSON.stringify(addon)});
       const outcomeOf = (call) => { try { call(); return null; } catch ({ code }) { return code; } };

@@ -1,5 +1,5 @@
-// Instructions an element and how far loads are from their use, in the machine code of the last build:
-// neither may get worse. Needs a build with nvcc, and the simulated GPU, but no GPU.
+// Instructions per element, and distances from loads to their use, in the machine code of the last
+// build. Neither may get worse. Needs a build with nvcc and the simulated GPU, but no GPU.
 
 import { compiledKernels, kernelNames } from '../../scripts/compiled-kernels';
 import {
@@ -20,8 +20,9 @@ const codes = builtCodes();
 const built = counted.filter((one) => codes.some(({ architecture }) => architecture === one));
 
 /**
- * Instructions an element at most on sm_80, sm_90 and sm_100, and instructions from a load to its use at
- * least. Lower the first and raise the last when kernels get better.
+ * For each size: the most instructions per element on sm_80, sm_90 and sm_100, and the least number
+ * of instructions from a load to its use. When kernels get better, lower the first three and raise
+ * the last.
  */
 const limits: Readonly<Record<string, readonly number[]>> = {
   'forward float32, 64 x 4096': [13.8, 15.3, 12.7, 23],
@@ -44,7 +45,7 @@ const isPossible = hasSimulator && built.length > 0;
     launches = await markedLaunches();
   });
 
-  test('is that of the kernels of the table, and known to the decoder', () => {
+  test('holds the kernels of the table, and the decoder knows it', () => {
     for (const architecture of new Set(codes.map((code) => code.architecture))) {
       const there = codes.filter((code) => code.architecture === architecture);
       expect({ architecture, names: there.map(({ name }) => name).sort() }).toEqual({
@@ -52,7 +53,7 @@ const isPossible = hasSimulator && built.length > 0;
         names: kernelNames().sort(),
       });
     }
-    // Decoding throws on what it does not know. It sees the spills that ptxas tells of.
+    // Decoding throws on unknown instructions. It must find the spills that ptxas reports.
     const spilling = codes.filter((code) => spillsOf(instructionsOf(code)) > 0);
     const told = compiledKernels().filter(
       ({ spillLoads, spillStores }) => spillLoads + spillStores > 0,
@@ -62,11 +63,11 @@ const isPossible = hasSimulator && built.length > 0;
     expect(namesOf(spilling)).toEqual(namesOf(told));
   });
 
-  test('every size with a mark has a limit', () => {
+  test('has a limit for every marked size', () => {
     expect(launches.map(({ run }) => runText(run))).toEqual(Object.keys(limits));
   });
 
-  test.each(Object.entries(limits))('%s', (size, [...figures]) => {
+  test.each(Object.entries(limits))('stays within its limits: %s', (size, [...figures]) => {
     const least = figures.pop() as number;
     const launch = launches.find(({ run }) => runText(run) === size) as Launch;
     const found = countedCode(launch, codes);
@@ -78,7 +79,8 @@ const isPossible = hasSimulator && built.length > 0;
         architecture,
         tooMany: 0,
       });
-      // What ptxas makes of PTX has about as many instructions: else this is not its way.
+      // ptxas makes about as many machine instructions as the PTX has. Otherwise the path found
+      // through the code is wrong.
       const ratio = code.instructions / code.ptxInstructions;
       expect({ architecture, ratio, isLikely: ratio > 0.5 && ratio < 1.3 }).toMatchObject({
         isLikely: true,

@@ -1,5 +1,5 @@
-// The names of compiled kernels (cmake/kernel_names.cmake): other for other code, and the same
-// whatever is done to comments and layout.
+// The names of compiled kernels (cmake/kernel_names.cmake): they change with the code, but not with
+// comments and layout.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -38,7 +38,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** The name for a source and its headers, and for nvcc's options. */
+/** The name for a source, its headers and nvcc's options. */
 function nameOf(
   files: { source?: string; inner?: string; outer?: string },
   options = '-O3',
@@ -60,13 +60,13 @@ function nameOf(
   }).trim();
 }
 
-/** The source with something replaced that is in it once. */
+/** The source with one replacement; `from` must occur in it once. */
 function edited(from: string, to: string): string {
   expect(source.split(from).length).toBe(2);
   return source.replace(from, () => to);
 }
 
-test('are of the source, with 16 digits of a hash', () => {
+test('a name consists of the name of the source and 16 digits of a hash', () => {
   expect(nameOf({})).toMatch(/^forward\.[0-9a-f]{16}\.fatbin$/);
 });
 
@@ -74,19 +74,19 @@ test.each([
   ['a line comment', 'A kernel.', 'The kernel; "it\'s" [all] there is.'],
   ['a block comment', 'where\n', "where (don't) /*\n\n"],
   ['a comment after code', "it's a lot", 'no quote'],
-  ['a comment that goes', "  // it's a lot", ''],
-  ['a comment that comes', 'kMany - ', 'kMany /* less */ - '],
+  ['a removed comment', "  // it's a lot", ''],
+  ['an added comment', 'kMany - ', 'kMany /* less */ - '],
   ['the comment of a directive', '#include <cstdint>', '#include <cstdint>  // of integers'],
   ['an include in a comment', '// A kernel.', '/* Such as\n#include "none.h"\n*/'],
   ['empty lines', '\n\n/* It', '\n\n\n\n/* It'],
   ['indentation', '__global__', '   __global__'],
-  ['a line that is broken', 'forward(int* x) { ', 'forward(int* x) {\n  '],
-  ['a macro that is on one line', 'TWO(a, b) \\\n  a', 'TWO(a, b) a'],
-])('are the same with another layout: %s', (_, from, to) => {
+  ['a broken line', 'forward(int* x) { ', 'forward(int* x) {\n  '],
+  ['a macro joined into one line', 'TWO(a, b) \\\n  a', 'TWO(a, b) a'],
+])('a name does not change with comments and layout: %s', (_, from, to) => {
   expect(nameOf({ source: edited(from, to) })).toBe(nameOf({}));
 });
 
-test('are the same with the line ends of Windows, and with other comments in headers', () => {
+test('a name does not change with the line ends of Windows or with comments in headers', () => {
   const name = nameOf({});
   expect(nameOf({ source: source.replaceAll('\n', '\r\n') })).toBe(name);
   expect(nameOf({ inner: inner.replace('for the rest', 'for all') })).toBe(name);
@@ -95,9 +95,9 @@ test('are the same with the line ends of Windows, and with other comments in hea
 
 test.each([
   ['a token', 'kMany - +kQuote', 'kMany + +kQuote'],
-  ['tokens that come together', '- +kQuote', '-+kQuote'],
+  ['tokens without space between them', '- +kQuote', '-+kQuote'],
   ['two words that become one', 'constexpr int kMany', 'constexprint kMany'],
-  ['what looks like a comment in a string', '//y', '//z'],
+  ['text after // in a string', '//y', '//z'],
   ['white space in a string', '  /* no comment */', ' /* no comment */'],
   ['a comment in a string', '/* no comment */', '/* comment */'],
   ['the end of a string with a quote in it', 'none either', 'or none'],
@@ -106,11 +106,11 @@ test.each([
   ['a macro that takes no arguments', 'NAME(a)', 'NAME (a)'],
   ['a directive that swallows the next line', '(#a)\n', '(#a) '],
   ['code that becomes a comment', 'constexpr char kQuote', '// constexpr char kQuote'],
-])('are others for other code: %s', (_, from, to) => {
+])('a name changes with the code: %s', (_, from, to) => {
   expect(nameOf({ source: edited(from, to) })).not.toBe(nameOf({}));
 });
 
-test('are others for other code in headers, and for other options', () => {
+test('a name changes with the code of headers and with options', () => {
   const name = nameOf({});
   expect(nameOf({ inner: inner.replace('return 1', 'return 3') })).not.toBe(name);
   expect(nameOf({ outer: outer.replace('return 2', 'return 3') })).not.toBe(name);
@@ -120,6 +120,6 @@ test('are others for other code in headers, and for other options', () => {
 test.each([
   ['a raw string', 'R"(" // no comment)"', 'R"(" // a string)"'],
   ['a line number', '__LINE__; // here', '\n\n__LINE__; // here'],
-])('tell all of a source with %s', (_, before, after) => {
+])('a name depends on all text of a source with %s', (_, before, after) => {
   expect(nameOf({ source: before })).not.toBe(nameOf({ source: after }));
 });

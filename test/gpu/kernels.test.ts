@@ -1,5 +1,5 @@
-// The CUDA kernels as they were compiled: registers, spills, and the occupancy that follows. Needs
-// no GPU, but the logs of a build with nvcc.
+// The CUDA kernels as compiled: registers, spills and the resulting occupancy. Needs the logs of a
+// build with nvcc, but no GPU.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -17,7 +17,7 @@ jest.setTimeout(120_000); // processes take long to start on a busy machine
 const compiled = compiledKernels();
 const architectures = [...new Set(compiled.map((kernel) => kernel.architecture))];
 
-test('why a kernel has its numbers is a comment of the table: no addon carries it along', () => {
+test('the reasons in the kernel table are comments and not part of the addon', () => {
   const table = readFileSync(
     path.join(__dirname, '../../csrc/cuda/kernels/kernel_table.h'),
     'utf8',
@@ -28,18 +28,19 @@ test('why a kernel has its numbers is a comment of the table: no addon carries i
   expect(reasons.filter((reason) => contents.includes(reason))).toEqual([]);
 });
 
-test('kernels leave PTX and intrinsics to primitives.cuh, but for those that it names', () => {
+test('kernels use PTX and intrinsics only through primitives.cuh, except those that it names', () => {
   const folder = path.join(__dirname, '../../csrc/cuda/kernels');
   const files = readdirSync(folder).filter((name) => name !== 'primitives.cuh');
   const text = files.map((name) => readFileSync(path.join(folder, name), 'utf8')).join('\n');
-  // Qualifiers, and what the compiler itself has; the rest is called.
+  // Skips qualifiers and compiler built-ins; everything else is a call.
   const calls = text.matchAll(/\b(__(?!launch_bounds__|is_same)[a-z]\w*|asm)\b(?: volatile)?\(/g);
   const intrinsics = new Set(Array.from(calls, ([, name]) => name));
   expect([...intrinsics].sort()).toEqual(['__frcp_rn', '__syncthreads', '__syncthreads_or']);
 });
 
 describe('occupancy', () => {
-  // What NVIDIA's cuda_occupancy.h (CUDA 13.0) gives, static and dynamic shared memory added up.
+  // Expected numbers from NVIDIA's cuda_occupancy.h (CUDA 13.0). Shared memory is static plus
+  // dynamic.
   test.each([
     ['sm_75', 64, 256, 64, 4],
     ['sm_75', 33, 1024, 0, 1],
@@ -65,7 +66,7 @@ describe('occupancy', () => {
     },
   );
 
-  test('is the share of warps, those of partly used ones too', () => {
+  test('is the share of warps, where a partly used one counts as a whole', () => {
     const needs = { registers: 55, threads: 256, sharedMemory: 64 };
     expect(occupancyOf('sm_80', needs)).toBe(0.5);
     expect(occupancyOf('sm_86', needs)).toBeCloseTo(2 / 3);
@@ -114,7 +115,10 @@ onBoth(`rows of 4096${unlessBoth}`, () => {
     })),
   );
 
-  /** Of x and dy, to the shared memory of a multiprocessor, by a kernel that copies whole rows. */
+  /**
+   * Bytes of x and dy in flight to a multiprocessor's shared memory, for a kernel that copies whole
+   * rows.
+   */
   function bytesOnTheirWay(kernel: CompiledKernel, launch: Launch): number {
     const { block, dynamic_shared_bytes: dynamic, run } = launch;
     const rowBytes = 2 * run.hiddenSize * elementBytes[run.dtype];
@@ -126,7 +130,7 @@ onBoth(`rows of 4096${unlessBoth}`, () => {
     return blocks * Math.floor(dynamic / rowBytes) * rowBytes;
   }
 
-  /** The compute capability of a simulated device that is given the launches of an architecture. */
+  /** Architectures, with the compute capability of a simulated device that gets their launches. */
   const capabilities = [
     ['sm_80', '8.0'],
     ['sm_90', '9.0'],
@@ -137,7 +141,7 @@ onBoth(`rows of 4096${unlessBoth}`, () => {
   (built.length > 0 ? test.each(built) : test.skip.each(capabilities))(
     'keep multiprocessors of %s busy',
     async (architecture, capability) => {
-      // With few multiprocessors, each of which so has all blocks that it can hold.
+      // With few multiprocessors, each has as many blocks as it can hold.
       const device = { CUDASIM_CC: capability, CUDASIM_SMS: '4', CUDASIM_EXECUTE: '0' };
       const launches = await launchesOf(runs, device);
       const ofRows = launches.filter(({ kernel }) => !kernel.startsWith('finish_dweight'));
@@ -194,7 +198,7 @@ describe('the report', () => {
   const newer = new Map([['scale', launch]]);
   const observations = { turing: new Map<string, Launch>(), newer };
 
-  test('has a row for what ran, and names what did not', () => {
+  test('has a row for each kernel that ran, and names those that did not', () => {
     const report = reportOf(['scale', 'fold'], [kernel], observations);
     expect(report).toContain(
       '| `scale` | forward 2 x 32 | 128 x 2 | 64 | 128 | 12.00 | 8.00 | not built | 64, 50% |',
@@ -204,14 +208,14 @@ describe('the report', () => {
     expect(report).toContain('No kernel has a stack frame');
   });
 
-  test('names what spills', () => {
+  test('names kernels that spill', () => {
     const spilling = { ...kernel, stackFrame: 16, spillStores: 4, spillLoads: 8 };
     expect(reportOf(['scale'], [spilling], observations)).toContain(
       '- `scale` on sm_80: 16 bytes of stack, 4 bytes of spill stores and 8 of spill loads',
     );
   });
 
-  test('takes the place of the one before, and no more', () => {
+  test('replaces the previous report and nothing else', () => {
     const text = 'a\n<!-- kernel-report -->\nold\n<!-- /kernel-report -->\nb\n';
     expect(withGenerated(text, 'kernel-report', 'new')).toBe(
       'a\n<!-- kernel-report -->\n\nnew\n\n<!-- /kernel-report -->\nb\n',

@@ -1,4 +1,4 @@
-// The model of a call's least time, and the policy measured by it.
+// The model of a call's minimum time, and the policy judged by it.
 
 import { gpus, issuedPerClock, type Gpu } from '../../scripts/report/gpus';
 import { runText } from '../../scripts/report/instruction-counts';
@@ -18,7 +18,7 @@ function gpuOf(name: string): Gpu {
 
 describe('the model', () => {
   const gpu = gpuOf('H100');
-  /** Even waves of blocks of which a multiprocessor holds four, that do nothing. */
+  /** A launch that does nothing: full waves of blocks, four of them on each multiprocessor. */
   const idle: ModelLaunch = {
     blocks: 4 * 132 * 100,
     threads: 256,
@@ -37,30 +37,30 @@ describe('the model', () => {
     latency: { steps: 1e-3 / 0.8e-6 / 100 },
   };
 
-  test.each(Object.entries(millisecondOf))('is as long as %s', (binds, work) => {
+  test.each(Object.entries(millisecondOf))('takes as long as %s', (binds, work) => {
     const time = timeOf(gpu, [{ ...idle, ...work }]);
     expect(1e3 * time.seconds).toBeCloseTo(1);
     expect(time.binds).toBe(binds);
   });
 
-  test('uneven waves are as long as full ones', () => {
+  test('takes as long for uneven waves as for full ones', () => {
     const work = { ...idle, ...millisecondOf.DRAM };
     expect(timeOf(gpu, [{ ...work, blocks: 4 * 132 + 1 }])).toMatchObject({ binds: 'waves' });
     const few = timeOf(gpu, [{ ...work, blocks: 33 }]);
     expect(1e3 * few.seconds).toBeCloseTo(4);
     expect(few.binds).toBe('waves');
-    // Fewer blocks than a multiprocessor can hold are one wave, over all multiprocessors.
+    // Fewer blocks than the multiprocessors can hold are one wave, spread over all of them.
     expect(1e3 * timeOf(gpu, [{ ...work, blocks: 2 * 132 }]).seconds).toBeCloseTo(1);
   });
 
-  test('a launch reads what the one before moved from the second-level cache, if it fits half', () => {
+  test('reads data of the previous launch from the L2 cache if half the cache holds it', () => {
     const small = { ...idle, bytesRead: 20e6 };
     const large = { ...idle, bytesRead: 60e6 };
     expect(timeOf(gpu, [small, small]).seconds).toBeCloseTo(20e6 / 3.35e12, 9);
     expect(timeOf(gpu, [large, large]).seconds).toBeCloseTo(120e6 / 3.35e12, 9);
   });
 
-  test('a call has a launch', () => {
+  test('refuses a call without a launch', () => {
     expect(() => timeOf(gpu, [])).toThrow(RangeError);
   });
 });
@@ -79,14 +79,14 @@ const unless = hasSimulator
   ? '(skipped: built without nvcc)'
   : '(skipped: test/cudasim is not built)';
 
-/** A call that takes up to a fifth longer in the model than it could; one fewer is better. */
+/** Calls whose modelled time may be up to 1.25 times the best. Fewer entries are better. */
 const known = new Set(['B200: backward float32, 4096 x 1024']);
 
 (isPossible ? describe : describe.skip)(`the policy ${isPossible ? '' : unless}`, () => {
-  test.each(measured)('takes what the model likes best on $name, or nearly', async (gpu) => {
+  test.each(measured)('takes at most 1.1 times the best modelled time on $name', async (gpu) => {
     const calls = await ModelledCalls.on(gpu, runs);
     const own = await calls.launches(runs);
-    // What the policy would launch on smaller and larger GPUs are its other ways.
+    // The alternatives are the launches that the policy chooses for smaller and larger GPUs.
     const others = await Promise.all([1, 16, 1024].map((count) => calls.launches(runs, count)));
     const worse = runs.flatMap((run, i) => {
       const name = `${gpu.name}: ${runText(run)}`;

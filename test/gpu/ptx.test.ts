@@ -1,4 +1,4 @@
-// cmake/ptx.cmake: nvcc's PTX as older drivers read it, and what it refuses to lower.
+// cmake/ptx.cmake: it lowers nvcc's PTX for older drivers, and refuses PTX that it cannot lower.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,7 +18,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** Runs a command of the script on a file with this text; what it says, and the file `to` then. */
+/**
+ * Runs a command of the script on a file with this text. Returns its messages, and the contents of
+ * the file `to`.
+ */
 function run(text: string, command: string): { said: string; to: string } {
   const to = path.join(folder, 'to');
   writeFileSync(path.join(folder, 'from'), text);
@@ -50,7 +53,7 @@ ${lines.map((line) => `\t${line}\n`).join('')}\tret;
 }
 `;
 
-test('the version is that of the architecture; hints that it lacks, and comments, are dropped', () => {
+test('the version becomes that of the architecture; comments and hints it lacks are dropped', () => {
   const text = ptxOf(
     '.pragma "used_bytes_mask 15";',
     '.pragma "nounroll";',
@@ -83,7 +86,7 @@ test('the version is that of the architecture; hints that it lacks, and comments
 test.each([
   ...['mul.f32 %f1, %f2, %f3;', 'add.ftz.f32 %f1, %f2, %f3;', 'sub.sat.f32 %f1, %f2, %f3;'],
   ...['mul.bf16x2 %r1, %r2, %r3;', 'mul.f16x2 %r1, %r2, %r3;', '@%p1 add.f16 %h1, %h2, %h3;'],
-])('%s may be fused by a driver, and is refused', (line) => {
+])('%s is refused, since a driver may fuse it', (line) => {
   const { said, to } = run(ptxOf('mul.rn.f32 %f1, %f2, %f3;', line), 'lower_ptx(80 from to)');
   expect(said).toMatch(/has an operation without rounding/);
   expect(to).toBe('');
@@ -92,20 +95,20 @@ test.each([
 test.each([
   ...['mul.rn.f32 %f1, %f2, %f3;', 'mul.rn.f16x2 %r1, %r2, %r3;', 'mul.lo.s32 %r1, %r2, %r3;'],
   ...['add.s32 %r1, %r2, %r3;', 'fma.rn.bf16x2 %r1, %r2, %r3, %r1;', 'cvt.f32.f16 %f1, %h1;'],
-])('%s is taken', (line) => {
+])('%s is accepted', (line) => {
   const { said, to } = run(ptxOf(line), 'lower_ptx(80 from to)');
   expect(said).toBe('');
   expect(to).toContain(line);
 });
 
-whereFound('what the version lacks is refused', () => {
+whereFound('an instruction that the version lacks is refused', () => {
   const steps = `lower_ptx(80 from to)\ncheck_ptx(80 to ${ptxas})`;
   expect(run(ptxOf('fma.rn.bf16x2 %r1, %r2, %r3, %r1;'), steps).said).toBe('');
   const { said } = run(ptxOf('mul.rn.bf16x2 %r1, %r2, %r3;'), steps);
   expect(said).toMatch(/The PTX of compute_80 is not of version 7\.0, for sm_80:/);
 });
 
-test('a file names its architectures, and what reads them', () => {
+test('a packed file names its architectures and the drivers that read them', () => {
   writeFileSync(path.join(folder, '75'), '.version 6.3\n');
   const { said } = run('.version 7.0\n', 'pack_ptx(13000 "75;80" "75;from" to)');
   expect(said).toBe('');

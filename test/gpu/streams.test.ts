@@ -1,5 +1,5 @@
-// Streams and events of a GPU: order, waiting, promises, streams of others. Work on a simulated GPU
-// runs late and in a random order between streams, so that an order that nobody asked for shows.
+// Streams and events of a GPU: order, waiting, promises, streams of other libraries. A simulated
+// GPU runs work late and in a random order between streams, so that a missing dependency shows.
 
 import { CudaEvent, DeviceBuffer, HostBuffer, Stream } from '../../lib';
 import {
@@ -31,7 +31,7 @@ function chain(streams: readonly Stream[], rounds: number, order: (to: Stream) =
 }
 
 onGpu('a Stream', () => {
-  test('is one of its device', () => {
+  test('belongs to its device', () => {
     const stream = new Stream();
     expect(stream.device).toBe('cuda:0');
     expect(stream.pointer).toBeGreaterThan(0n);
@@ -39,7 +39,7 @@ onGpu('a Stream', () => {
     stream.dispose();
   });
 
-  test('the default stream is always the same, and stays', () => {
+  test('has one default per device, which dispose() leaves alone', () => {
     const stream = Stream.default();
     expect(Stream.default('cuda:0')).toBe(stream);
     expect(Stream.default('cuda')).toBe(stream);
@@ -48,7 +48,7 @@ onGpu('a Stream', () => {
     expect(stream.pointer).toBe(pointer);
   });
 
-  test('work of one stream comes in its order, without an event', async () => {
+  test('runs its work in order without events', async () => {
     const stream = new Stream();
     const { array, buffers, last } = chain([stream], 20, () => undefined);
     expectBytes(last.toHost({ stream }), array);
@@ -57,7 +57,7 @@ onGpu('a Stream', () => {
     await Stream.default().synchronizeAsync();
   });
 
-  test('streams that wait for events come in the order of these', async () => {
+  test('runs its work after the events it waits for', async () => {
     const streams = [new Stream(), new Stream(), new Stream()];
     for (let round = 0; round < 10; ++round) {
       let previous = streams[0] as Stream;
@@ -75,7 +75,7 @@ onGpu('a Stream', () => {
     for (const each of streams) each.dispose();
   });
 
-  test('synchronize() waits for everything before it', () => {
+  test('waits for all earlier work in synchronize()', () => {
     const stream = new Stream();
     const array = countingArray('float32', elements);
     const host = new HostBuffer(elements, 'float32');
@@ -89,7 +89,7 @@ onGpu('a Stream', () => {
     for (const each of [stream, host, buffer]) each.dispose();
   });
 
-  test('a promise is settled when the stream has passed, in order', async () => {
+  test('settles promises in order, when the work before them has run', async () => {
     const stream = new Stream();
     const host = new HostBuffer(elements, 'float32');
     const buffer = new DeviceBuffer(elements, 'float32');
@@ -110,7 +110,7 @@ onGpu('a Stream', () => {
     for (const each of [stream, host, buffer]) each.dispose();
   });
 
-  test('a disposed stream finishes what it has', async () => {
+  test('finishes its work after dispose()', async () => {
     const array = countingArray('float32', elements);
     const buffer = new DeviceBuffer(elements, 'float32');
     const event = new CudaEvent();
@@ -128,7 +128,7 @@ onGpu('a Stream', () => {
     for (const each of [event, buffer]) each.dispose();
   });
 
-  test("a stream of somebody else's", async () => {
+  test('may belong to another library', async () => {
     const owner = new Stream();
     const stream = Stream.fromPointer(owner.pointer);
     expect(stream.pointer).toBe(owner.pointer);
@@ -141,7 +141,7 @@ onGpu('a Stream', () => {
     owner.dispose();
   });
 
-  test('the legacy default stream', () => {
+  test('may be the legacy default stream', () => {
     const stream = Stream.fromPointer(0n);
     expect(stream.pointer).toBe(0n);
     const array = countingArray('float32', elements);
@@ -150,7 +150,7 @@ onGpu('a Stream', () => {
     for (const each of [buffer, stream]) each.dispose();
   });
 
-  test('what is no stream', () => {
+  test('is required: pointers and values that are not streams are refused', () => {
     const stream = new Stream();
     const { pointer } = stream;
     stream.dispose();
@@ -169,7 +169,7 @@ onGpu('a Stream', () => {
     buffer.dispose();
   });
 
-  test('after dispose()', async () => {
+  test('refuses every call after dispose()', async () => {
     const stream = new Stream();
     const event = new CudaEvent();
     stream[Symbol.dispose]();
@@ -192,7 +192,7 @@ onGpu('a Stream', () => {
 });
 
 onGpu('a CudaEvent', () => {
-  test('has passed when what came before it has', async () => {
+  test('has passed when the work before it has run', async () => {
     const stream = new Stream();
     const event = new CudaEvent();
     const host = new HostBuffer(elements, 'float32');
@@ -211,7 +211,7 @@ onGpu('a CudaEvent', () => {
     for (const each of [stream, event, host, buffer]) each.dispose();
   });
 
-  test('a promise of an event does not wait for what comes after it', async () => {
+  test('settles its promise even if it and its stream are disposed of', async () => {
     const stream = new Stream();
     const event = new CudaEvent();
     event.record(stream);
@@ -221,7 +221,7 @@ onGpu('a CudaEvent', () => {
     await passed;
   });
 
-  test('time between events', () => {
+  test('measures the time to another event', () => {
     const stream = new Stream();
     const [begin, end, untimed] = [
       new CudaEvent(),
@@ -242,7 +242,7 @@ onGpu('a CudaEvent', () => {
     for (const each of [stream, begin, end, untimed, buffer]) each.dispose();
   });
 
-  test('what is none, and after dispose()', async () => {
+  test('refuses wrong arguments, and every call after dispose()', async () => {
     const stream = new Stream();
     const [event, other] = [new CudaEvent(), new CudaEvent()];
     for (const wrong of [null, undefined, 1, {}, stream]) {
@@ -292,7 +292,7 @@ onGpus('streams of two GPUs', () => {
     for (const each of [...streams, event, from, to]) each.dispose();
   });
 
-  test('are not taken for one another', () => {
+  test('cannot be used for each other', () => {
     const stream = new Stream({ device: 'cuda:1' });
     const buffer = new DeviceBuffer(1, 'float32');
     const event = new CudaEvent();
@@ -313,7 +313,7 @@ onGpus('streams of two GPUs', () => {
     for (const each of [stream, buffer, event, other]) each.dispose();
   });
 
-  test('every device has a default stream', () => {
+  test('include one default stream for each device', () => {
     expect(Stream.default('cuda:1')).not.toBe(Stream.default('cuda:0'));
     expect(Stream.default('cuda:1').device).toBe('cuda:1');
     expectError(() => Stream.default('cuda:99'), 'ERR_INVALID_ARG_VALUE', "'cuda:0'");

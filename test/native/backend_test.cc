@@ -1,5 +1,5 @@
-// The backend against scalar: what sharing out a call adds to the variants, which is the number of
-// threads, the pieces they take and the blocks of row groups.
+// The backend against scalar: how it distributes a call. That adds the number of threads, the
+// ranges of rows they take and the blocks of row groups.
 
 #include "cpu/backend.h"
 
@@ -18,7 +18,7 @@
 namespace rmsnorm::test {
 namespace {
 
-// Leaves variant and thread count as it found them.
+// Restores the variant and the thread count at the end of a test.
 class Restore {
  public:
   Restore() {
@@ -54,8 +54,8 @@ constexpr Problem with_gate(Problem problem, GateOrder order) {
   return problem;
 }
 
-// Calls of a few thousand bytes run on one thread whatever the thread count: most of these move
-// enough for seven.
+// Calls of a few thousand bytes run on one thread whatever the thread count. Most of these move
+// enough bytes for seven threads.
 const Problem kProblems[] = {
     problem_of({4800, 100}, DType::kFloat32, WeightKind::kSame, 1),      // blocks of 4 groups, ...
     problem_of({1133, 100}, DType::kFloat32, WeightKind::kNone, 2),      // ... of 8, the last of 7
@@ -176,7 +176,7 @@ TEST_CASE("backend: a row alone equals the row in a batch") {
   }
 }
 
-TEST_CASE("backend: convert on any number of threads") {
+TEST_CASE("backend: convert gives the same result on any number of threads") {
   const Restore restore;
   constexpr std::int64_t kCount = 400001;
   Matrix source(DType::kFloat32, 1, kCount);
@@ -196,7 +196,7 @@ TEST_CASE("backend: convert on any number of threads") {
   }
 }
 
-TEST_CASE("backend: calls from several threads at once") {
+TEST_CASE("backend: several threads can call at once") {
   const Restore restore;
   cpu::set_thread_count(3);
   const Problem problem = problem_of({400, 300}, DType::kBFloat16, WeightKind::kSame, 12);
@@ -218,8 +218,8 @@ TEST_CASE("backend: calls from several threads at once") {
   for (const std::string& text : complaints) CHECK(text == "");
 }
 
-// Rounding to bfloat16 clears them to see its own (ExceptionFlags).
-TEST_CASE("backend: floating-point exceptions of before stay raised") {
+// Rounding to bfloat16 clears the exception flags to detect its own exceptions (ExceptionFlags).
+TEST_CASE("backend: floating-point exceptions raised before a call stay raised") {
   Problem problem{};
   problem.shape = {9, 2048};
   problem.dtype = DType::kBFloat16;

@@ -1,5 +1,5 @@
-// The same bits on every machine: hashes of results, computed once by scalar on x86-64. A change
-// here is a change of the numerics contract.
+// The same bits on every machine: hashes of results, computed once by scalar on x86-64. A changed
+// hash means a changed numerics contract.
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 namespace rmsnorm::test {
 namespace {
 
-// FNV-1a over the bytes of a matrix, where any NaN is the same.
+// FNV-1a over the bytes of a matrix. Every NaN hashes alike.
 std::uint64_t hash(std::uint64_t state, const Matrix& matrix) {
   for (std::int64_t r = 0; r < matrix.rows(); ++r) {
     for (std::int64_t j = 0; j < matrix.columns(); ++j) {
@@ -31,7 +31,7 @@ constexpr CastOrder kFloat = CastOrder::kFloat;
 
 struct Case {
   Problem problem;
-  std::uint64_t forward;   // of y and rstd, and of sum_out where there is one
+  std::uint64_t forward;   // of y and rstd, and of sum_out if there is one
   std::uint64_t backward;  // of dx and dweight
 };
 

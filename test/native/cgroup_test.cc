@@ -1,4 +1,4 @@
-// The CPU quota of cgroups, over file systems that each test writes into a temporary folder.
+// The CPU quota of cgroups, read from file systems that each test writes into a temporary folder.
 
 #if !defined(_WIN32)
 
@@ -100,7 +100,7 @@ TEST_CASE("cgroup v2: a cgroup that has been deleted has its ancestors' quota") 
   CHECK(files.quota() == 2);
 }
 
-TEST_CASE("cgroup v1: the quota is that of the hierarchy with the CPU controller") {
+TEST_CASE("cgroup v1: the quota comes from the hierarchy with the CPU controller") {
   FileSystem files("11:cpuset:/elsewhere\n4:cpuacct,cpu:/a:b/job\n1:name=systemd:/elsewhere\n",
                    kMountOfOthers + kMountV1);
   CHECK(files.quota() == kNone);
@@ -118,7 +118,7 @@ TEST_CASE("cgroup v1: the quota is that of the hierarchy with the CPU controller
   CHECK(files.quota() == 3);
 }
 
-TEST_CASE("cgroup: hybrid hierarchies, with the CPU controller in v1 or in v2") {
+TEST_CASE("cgroup: hybrid hierarchies may have the CPU controller in v1 or in v2") {
   const std::string unified =
       "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
   FileSystem files("4:cpu:/job\n0::/job.scope\n", unified + kMountOfOthers + kMountV1);
@@ -129,13 +129,13 @@ TEST_CASE("cgroup: hybrid hierarchies, with the CPU controller in v1 or in v2") 
   files.write_v1("/sys/fs/cgroup/cpu,cpuacct/job", "-1\n");
   files.write("/sys/fs/cgroup/unified/job.scope/cpu.max", "50000 100000\n");
   CHECK(files.quota() == 0.5);
-  // No files of v1 and v2 are in the same folder.
+  // Files of v2 in the v1 hierarchy do not count, nor files of v1 in the v2 hierarchy.
   files.write("/sys/fs/cgroup/cpu,cpuacct/job.scope/cpu.max", "1000 100000\n");
   files.write_v1("/sys/fs/cgroup/unified/job", "1000\n");
   CHECK(files.quota() == 0.5);
 }
 
-TEST_CASE("cgroup: a container's mount shows a part of the hierarchy") {
+TEST_CASE("cgroup: a container's mount may show only a part of the hierarchy") {
   SUBCASE("the cgroup is the mount's root") {
     FileSystem files("0::/docker/0a1b\n",
                      "30 23 0:26 /docker/0a1b /sys/fs/cgroup ro - cgroup2 cgroup rw\n");
@@ -150,7 +150,7 @@ TEST_CASE("cgroup: a container's mount shows a part of the hierarchy") {
     files.write_v1("/sys/fs/cgroup/cpu", "200000\n");
     CHECK(files.quota() == 2);
   }
-  SUBCASE("a root whose name only begins like the cgroup's does not count beside the right one") {
+  SUBCASE("a mount whose root is only a prefix of the cgroup's name does not count") {
     FileSystem files("0::/docker/0a1b\n",
                      "30 23 0:26 /docker/0a /mnt/other ro - cgroup2 cgroup rw\n"
                      "31 23 0:26 /docker /mnt/docker ro - cgroup2 cgroup rw\n");
@@ -159,7 +159,7 @@ TEST_CASE("cgroup: a container's mount shows a part of the hierarchy") {
     files.write("/mnt/docker/0a1b/cpu.max", "200000 100000\n");
     CHECK(files.quota() == 2);
   }
-  SUBCASE("the root is a sibling: the mount point is the container's") {
+  SUBCASE("the cgroup is a sibling of the mount's root: the quota is the mount point's") {
     FileSystem files("0::/../0a1b\n",
                      "30 23 0:26 /kubepods/pod1 /sys/fs/cgroup ro - cgroup2 cgroup rw\n");
     files.write("/sys/fs/cgroup/cpu.max", "200000 100000\n");
@@ -172,7 +172,7 @@ TEST_CASE("cgroup: a container's mount shows a part of the hierarchy") {
     files.write("/sys/fs/0a1b/cpu.max", "1000 100000\n");
     CHECK(files.quota() == 2);
   }
-  SUBCASE("a namespace of its own") {
+  SUBCASE("the cgroup has a namespace of its own") {
     FileSystem files("0::/\n", kMountV2);
     files.write("/sys/fs/cgroup/cpu.max", "50000 100000\n");
     CHECK(files.quota() == 0.5);
@@ -184,19 +184,19 @@ TEST_CASE("cgroup: a container's mount shows a part of the hierarchy") {
   }
 }
 
-TEST_CASE("cgroup: mount points and roots with spaces, tabs and backslashes") {
+TEST_CASE("cgroup: mount points and roots may contain spaces, tabs and backslashes") {
   FileSystem files(
       "0::/a b\\c/job\n",
       "30 23 0:26 /a\\040b\\134c /mnt/my\\040cgroup\\011\\0401 rw - cgroup2 none rw\n");
   files.write("/mnt/my cgroup\t 1/job/cpu.max", "50000 100000\n");
   CHECK(files.quota() == 0.5);
-  // What is no escape stands for itself.
+  // A backslash that begins no valid escape stands for itself.
   FileSystem odd("0::/\n", "30 23 0:26 / /mnt/a\\9\\048\\04 rw - cgroup2 none rw\n");
   odd.write("/mnt/a\\9\\048\\04/cpu.max", "50000 100000\n");
   CHECK(odd.quota() == 0.5);
 }
 
-TEST_CASE("cgroup: mounts with any number of tags") {
+TEST_CASE("cgroup: mounts may have any number of tags") {
   for (const std::string tags : {"", "shared:1 ", "shared:1 master:2 propagate_from:3 "}) {
     FileSystem files("0::/\n", "30 23 0:26 / /cgroup rw " + tags + "- cgroup2 - - rw\n");
     files.write("/cgroup/cpu.max", "50000 100000\n");
@@ -204,7 +204,7 @@ TEST_CASE("cgroup: mounts with any number of tags") {
   }
 }
 
-TEST_CASE("cgroup: malformed quotas set none") {
+TEST_CASE("cgroup: malformed quotas are ignored") {
   for (const std::string text : {"",
                                  "\n",
                                  " ",
@@ -243,7 +243,7 @@ TEST_CASE("cgroup: malformed quotas set none") {
   }
 }
 
-TEST_CASE("cgroup: malformed lines of /proc are passed over") {
+TEST_CASE("cgroup: malformed lines of /proc are skipped") {
   const std::string quota = "50000 100000\n";
   FileSystem groups("\n:\n::\n0\n0:\n0::\n0::relative\n1::/elsewhere\nnonsense\n0::/job\n",
                     kMountV2);
@@ -255,7 +255,7 @@ TEST_CASE("cgroup: malformed lines of /proc are passed over") {
                         kMountV2);
   mounts.write("relative/job/cpu.max", "1000 100000\n");
   CHECK(mounts.write("/sys/fs/cgroup/job/cpu.max", quota).quota() == 0.5);
-  // Files that end without a newline, or amid a line.
+  // Files that end without a newline, or in the middle of a line.
   FileSystem last("0::/job", kMountV2.substr(0, kMountV2.size() - 1));
   CHECK(last.write("/sys/fs/cgroup/job/cpu.max", "50000 100000").quota() == 0.5);
   for (std::size_t length = 0; length < kMountV2.size(); ++length) {
@@ -277,7 +277,7 @@ TEST_CASE("cgroup: without files there is no quota") {
   CHECK(FileSystem("0::/\n", kMountOfOthers).quota() == kNone);
 }
 
-TEST_CASE("cgroup: folders and pipes in the place of files set no quota, and nothing waits") {
+TEST_CASE("cgroup: folders and pipes instead of files set no quota, and no read blocks") {
   FileSystem files("0::/job\n", kMountV2);
   files.write("/sys/fs/cgroup/job/cpu.max/folder", "");
   CHECK(mkfifo((files.root() + "/sys/fs/cgroup/cpu.max").c_str(), 0600) == 0);
@@ -290,7 +290,7 @@ TEST_CASE("cgroup: folders and pipes in the place of files set no quota, and not
   CHECK(pipes.quota() == kNone);
 }
 
-TEST_CASE("cgroup: tables of many mounts are read to their end, of endless ones nothing") {
+TEST_CASE("cgroup: long mount tables are read to their end, endless ones are ignored") {
   std::string many;
   while (many.size() < 100'000) many += kMountOfOthers;
   FileSystem files("0::/job\n", many + kMountV2);

@@ -1,4 +1,4 @@
-// Scalar against the contract (fold.h) written down a second time, without any cleverness.
+// Scalar against a second, deliberately simple implementation of the contract (fold.h).
 
 #include <doctest/doctest.h>
 
@@ -18,7 +18,7 @@ namespace {
 
 constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat64};
 
-// T(value). Float is what tensors of the type are computed in: float, of float64 double.
+// T(value). Float is the type in which the operator computes: float, or double for float64 tensors.
 template <class Float>
 Float rounded(DType dtype, Float value) {
   switch (dtype) {
@@ -62,7 +62,7 @@ std::vector<Float> times(std::vector<Float> values, Float factor) {
   return values;
 }
 
-// silu of a gate, and its derivative (silu_test.cc). Tensors of float64 have none.
+// silu of a gate, and its derivative (silu_test.cc). float64 tensors have no gate.
 template <class Float>
 Float gate_factor(Float z) {
   return silu(static_cast<float>(z));
@@ -81,7 +81,7 @@ std::vector<Float> row_of(const Matrix& matrix, std::int64_t r) {
   return values;
 }
 
-// What a problem's options make of single numbers and of rows of them.
+// The operator's arithmetic with a problem's options, on single numbers and on rows.
 template <class Float>
 class Operator {
  public:
@@ -102,14 +102,14 @@ class Operator {
   Float g(Float dy, std::size_t j) const {
     return is_llama_ && has_weight_ ? round(weighted(dy, j)) : weighted(dy, j);
   }
-  // What a gate is applied to after the norm.
+  // The value that a gate multiplies after the norm.
   Float normed(Float xhat, std::size_t j) const {
     return is_llama_ ? y(xhat, j) : weighted(xhat, j);
   }
   Float dn(Float dy, Float z) const {
     return is_llama_ ? round(dy * gate_factor(z)) : dy * gate_factor(z);
   }
-  // What dweight sums with dy.
+  // The factor that dweight multiplies with dy.
   Float summand(Float xhat) const { return is_llama_ ? round(xhat) : xhat; }
 
   Float rstd(const std::vector<Float>& x) const {
@@ -155,7 +155,7 @@ class Operator {
   std::vector<Float> w_;
 };
 
-// Counts the numbers that are not equal: in every bit, but for those of NaNs.
+// Counts the numbers whose bits differ. Any two NaNs are equal.
 class Comparison {
  public:
   void add(double found, double expected) {
@@ -208,10 +208,10 @@ int wrong_in_backward_of(const Problem& problem) {
   const auto columns = static_cast<std::size_t>(problem.shape.hidden_size);
   const std::int64_t group_rows = row_group_rows(problem.shape.rows);
   const bool is_before = problem.options.gate_order == GateOrder::kBeforeNorm;
-  std::vector<std::vector<Float>> sums(columns);  // of the groups, column by column
+  std::vector<std::vector<Float>> sums(columns);  // of each column, one per row group
   Comparison comparison;
   for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
-    // As they are in memory, and as a gate makes them.
+    // Rows as they are in memory, and rows with the gate applied.
     const std::vector<Float> plain_x = row_of<Float>(backward.x, r);
     const std::vector<Float> plain_dy = row_of<Float>(backward.dy, r);
     std::vector<Float> x = plain_x;
@@ -261,7 +261,7 @@ int wrong_in_backward(const Problem& problem) {
                                           : wrong_in_backward_of<float>(problem);
 }
 
-TEST_CASE("scalar computes what fold.h says, whatever the options") {
+TEST_CASE("scalar computes what fold.h defines, whatever the options") {
   std::uint64_t seed = 31;
   for (const DType dtype : kDTypes) {
     for (const auto weight : {WeightKind::kNone, WeightKind::kSame}) {

@@ -1,4 +1,4 @@
-// convert of every variant against the definition in float16.h.
+// Every variant's convert against the definition in float16.h.
 
 #include <doctest/doctest.h>
 
@@ -14,8 +14,8 @@ namespace {
 
 constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
 
-// Every value of a 16-bit type; of float32 every boundary at which rounding to a 16-bit type
-// changes, with its two neighbours, and any bits.
+// For a 16-bit type, every value. For float32, each boundary at which rounding to a 16-bit type
+// changes, with its two neighbours, and random bits.
 Matrix all_values(DType dtype) {
   std::vector<std::uint32_t> bits;
   if (dtype != DType::kFloat32) {

@@ -1,5 +1,5 @@
-// How kernels reach rows in memory: by accesses of which width, and at which addresses those of
-// batches are. Pure functions, like the choice of kernels (cuda_policy_test.cc).
+// How kernels access rows in memory: the width of accesses, and the addresses of rows in batches.
+// Pure functions, like the choice of kernels (cuda_policy_test.cc).
 
 #include <doctest/doctest.h>
 
@@ -17,7 +17,7 @@ namespace {
 
 constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
 
-// Addresses that are never followed.
+// An address that is never dereferenced.
 const void* address(std::int64_t bytes) { return reinterpret_cast<const void*>(bytes); }
 
 TEST_CASE("cuda policy: accesses are as wide as every row and the weight allow") {
@@ -47,7 +47,7 @@ TEST_CASE("cuda policy: accesses are as wide as every row and the weight allow")
     BackwardArgs args{{4, 256}, {}, dtype, {}, {}, {}, nullptr, {}, nullptr, dtype, false};
     args.dy = {address(4096), 256};
     args.x = {address(8192), 256};
-    CHECK(Call::of(args).access_bytes == 16);  // neither weight nor dx
+    CHECK(Call::of(args).access_bytes == 16);  // without weight and dx
     args.dx = {const_cast<void*>(address(16 + size)), 256};
     CHECK(Call::of(args).access_bytes == size);
     args.dx = {const_cast<void*>(address(16)), 256};
@@ -86,7 +86,7 @@ TEST_CASE("cuda policy: accesses of codes have as many columns as those of x") {
   }
 }
 
-TEST_CASE("cuda policy: only distances that some row is at count for its accesses") {
+TEST_CASE("cuda policy: only strides that some row uses limit the accesses") {
   ForwardArgs args{{6, 256}, {}, DType::kFloat32, {}, {}, {}, nullptr};
   args.x = {address(4096), 256};
   args.y = {const_cast<void*>(address(8192)), 256};
@@ -104,20 +104,20 @@ TEST_CASE("cuda policy: only distances that some row is at count for its accesse
   CHECK(access_of(256, 3, 0) == 16);
 }
 
-// Where rows are, by the kernels' arithmetic.
+// The offset of a row, by the kernels' arithmetic.
 std::int64_t kernel_offset(const ConstMatrix& matrix, std::int64_t row) {
   const std::int64_t batch = matrix.batch_rows.quotient(row);
   return batch * matrix.batch_stride + (row - batch * matrix.batch_rows.value) * matrix.row_stride;
 }
 
-TEST_CASE("cuda policy: rows in batches are where the operator says, up to the last") {
+TEST_CASE("cuda policy: rows in batches have the operator's offsets, up to the last row") {
   const std::int64_t last = kMaxBatchedRows - 1;
   std::vector<std::int64_t> sizes{1, 2, 3, 5, 6, 7, 24, 641, 1000, 65535, 1000003, last};
   for (int bit = 1; bit < 31; ++bit) {
     for (const int off : {-1, 0, 1}) sizes.push_back((std::int64_t{1} << bit) + off);
   }
   for (const std::int64_t size : sizes) {
-    // Not a multiple of the batch's rows, which would make one batch of all.
+    // The batch stride is not batch_rows * row_stride, which would merge all batches into one.
     const ConstRows rows{address(16), 3, size, 3 * size + 5};
     const ConstMatrix matrix = kernel_matrix(rows, kMaxBatchedRows);
     std::vector<std::int64_t> numbers{0, 1, last / 2, last - 1, last};
@@ -130,7 +130,7 @@ TEST_CASE("cuda policy: rows in batches are where the operator says, up to the l
       if (kernel_offset(matrix, row) != row_offset(rows, row)) FAIL(row << " in " << size);
     }
   }
-  // One batch of any number of rows.
+  // A single batch may have any number of rows.
   const std::int64_t rows = std::int64_t{1} << 40;
   for (const ConstRows& one : {ConstRows{address(16), 3}, ConstRows{address(16), 3, rows, 7},
                                ConstRows{address(16), 3, 5, 15}, ConstRows{address(16), 9, 1, 3}}) {

@@ -1,5 +1,5 @@
-// The CUDA backend against scalar, on whatever devices there are: layouts that JavaScript can not
-// make, chunks, several threads. Without a device: that every call says so.
+// The CUDA backend against scalar, on all devices that exist: layouts that JavaScript cannot make,
+// chunks, several threads. Without a device, every call must say so.
 
 #include "cuda/host/backend.h"
 
@@ -36,7 +36,7 @@ int devices() {
   return count;
 }
 
-// What is wrong with a call on a device, either way; empty if nothing.
+// Describes what is wrong with a forward or backward call on a device; empty if nothing is.
 std::string forward_complaint(int ordinal, const Problem& problem, const Layout& layout) {
   ForwardBuffers buffers(problem, layout);
   const Status status = cuda::forward(ordinal, buffers.args);
@@ -56,7 +56,7 @@ void setenv(const char* name, const char* value, int) { _putenv_s(name, value); 
 void unsetenv(const char* name) { _putenv_s(name, ""); }
 #endif
 
-// For the life of the object chunks take this many bytes.
+// Sets the size of chunks, in bytes, for the lifetime of the object.
 class ChunkBytes {
  public:
   explicit ChunkBytes(const char* bytes) { setenv("RMSNORM_CUDA_CHUNK_BYTES", bytes, 1); }
@@ -110,7 +110,7 @@ TEST_CASE("cuda: float64 is refused with what to do instead") {
   }
 }
 
-TEST_CASE("cuda: the bits of scalar, in every layout and any chunks") {
+TEST_CASE("cuda: calls give the bits of scalar in every layout and with chunks of any size") {
   for (int ordinal = 0; ordinal < devices(); ++ordinal) {
     for (const std::string bytes : {"4194304", "20000", "1"}) {
       const ChunkBytes chunks(bytes.c_str());
@@ -145,7 +145,7 @@ TEST_CASE("cuda: the bits of scalar, in every layout and any chunks") {
   }
 }
 
-TEST_CASE("cuda: arrays of no rows need no address") {
+TEST_CASE("cuda: arrays without rows need no address") {
   if (devices() == 0) return;
   BackwardBuffers buffers(kProblems[3], {});
   buffers.args.dy.data = nullptr;
@@ -155,7 +155,7 @@ TEST_CASE("cuda: arrays of no rows need no address") {
   CHECK(cuda::backward(0, buffers.args).ok());
 }
 
-TEST_CASE("cuda: calls from several threads at once, and after the devices were let go of") {
+TEST_CASE("cuda: several threads can call at once, also after the devices were released") {
   if (devices() == 0) return;
   for (int round = 0; round < 2; ++round) {
     std::string complaints[4];

@@ -15,7 +15,7 @@ void check_step(Complaints& complaints, const Call& call, const BackwardConfig& 
   check_tiles(complaints, call, launch.block_x, 1);
   const std::int64_t rows = launch.block_y;
   complaints.require(rows >= 2 && rows <= config.group_rows, "rows of a step", call, rows);
-  // Threads share a row's packs; a thread has sums for so many.
+  // Threads share a row's packs, and a thread has sums for policy.packs of them.
   complaints.require(row_packs(call) <= policy.packs * rows * launch.block_x,
                      "packs that no thread sums", call, rows);
   const std::int64_t row_bytes = 2 * 16 * row_packs(call);
@@ -95,7 +95,7 @@ void check_backward(Complaints& complaints, const Call& call, std::int64_t group
 }
 
 TEST_CASE(
-    "cuda policy: every backward has kernels that hold its rows, in the shared memory given") {
+    "cuda policy: every backward has kernels that hold its rows in the device's shared memory") {
   Complaints complaints;
   for_each_call([&](const Call& call) {
     for (const Limits& limits : kLimits) {
@@ -107,15 +107,13 @@ TEST_CASE(
   CHECK(complaints.text() == "");
 }
 
-// bfloat16 in Llama's order with rstd, on an H100.
+// bfloat16 in Llama's cast order with a stored rstd, on an H100.
 BackwardConfig on_h100(std::int64_t rows, std::int64_t hidden_size) {
   const Call call{{rows, hidden_size}, DType::kBFloat16, DType::kBFloat16, 16, true, true, true};
   return configure_backward(call, row_group_rows(rows), kLimits[3]);
 }
 
-TEST_CASE(
-    "cuda policy: few row groups have a launch of the columns, in which every multiprocessor "
-    "works") {
+TEST_CASE("cuda policy: few row groups get a launch of columns, so every multiprocessor has work") {
   for (const std::int64_t rows : {64, 128, 512}) {
     const BackwardConfig config = on_h100(rows, 4096);
     REQUIRE(config.columns.kernel != nullptr);
@@ -127,7 +125,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("cuda policy: a launch that writes dx over x or dy leaves no rstd for another") {
+TEST_CASE("cuda policy: an in-place backward without rstd has no launch of columns") {
   for (const bool has_rstd : {false, true}) {
     for (const bool is_in_place : {false, true}) {
       const Call call{{64, 4096}, DType::kFloat32, DType::kFloat32, 16,
@@ -138,8 +136,7 @@ TEST_CASE("cuda policy: a launch that writes dx over x or dy leaves no rstd for 
   }
 }
 
-TEST_CASE(
-    "cuda policy: blocks of a plain backward fill their waves, and have 64 KiB on their way") {
+TEST_CASE("cuda policy: blocks of a plain backward fill their waves and keep 64 KiB in flight") {
   for (const std::int64_t rows : {2048, 4096, 8192, 12288, 16384, 65536}) {
     const BackwardConfig config = on_h100(rows, 4096);
     const std::int64_t shared = config.rows.shared_bytes + kReservedSharedBytes;

@@ -1,5 +1,5 @@
-// Rows that lie so far apart that their offsets fit neither 31 bits, counted in elements, nor 32,
-// counted in bytes. A simulated device's memory costs nothing where nothing is written.
+// Rows so far apart that their offsets exceed 31 bits in elements and 32 bits in bytes. Memory of a
+// simulated device costs nothing until it is written.
 
 #include <doctest/doctest.h>
 
@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t kRows = 4;
 constexpr std::int64_t kFar = std::int64_t{1} << 30;  // elements
 
-// The rows of any matrix: in one batch, or in two.
+// The layouts of a matrix: one batch of rows, or two.
 constexpr Rows kLayouts[] = {
     {.data = nullptr, .row_stride = kFar + 16},
     {.data = nullptr, .row_stride = kFar, .batch_rows = 2, .batch_stride = 2 * kFar + 16},
@@ -133,7 +133,7 @@ std::string far_backward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   return text + complaint(problem, {}, expected_backward(problem), buffers);
 }
 
-TEST_CASE("cuda launch: rows far apart") {
+TEST_CASE("cuda launch: rows may lie 2^30 elements apart") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   for (const Rows& layout : kLayouts) {

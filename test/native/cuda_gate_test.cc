@@ -1,5 +1,5 @@
-// Rows with a gate on a device, by the launches and over arrays of the host: bits against scalar.
-// Without a device nothing is run.
+// Rows with a gate on a device, through the launches and over host arrays. Results must have the
+// bits of scalar. Without a device nothing runs.
 #include <doctest/doctest.h>
 
 #include <string>
@@ -22,7 +22,8 @@ Problem gated(Problem problem, GateOrder order) {
   return problem;
 }
 
-// Both directions, backward with rstd recomputed and with it given by turns.
+// Checks forward and backward. The seed decides whether backward recomputes rstd or reads a stored
+// one.
 void check(Gpu& gpu, const Problem& problem, const Places& places = {}) {
   INFO(describe(problem));
   CHECK(forward_complaint(gpu, problem, {}, places) == "");
@@ -30,7 +31,7 @@ void check(Gpu& gpu, const Problem& problem, const Places& places = {}) {
   CHECK(backward_complaint(gpu, problem, layout, places) == "");
 }
 
-TEST_CASE("cuda gate: rows of every kernel's length") {
+TEST_CASE("cuda gate: rows of every kernel's length equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -48,7 +49,7 @@ TEST_CASE("cuda gate: rows of every kernel's length") {
   }
 }
 
-TEST_CASE("cuda gate: short rows") {
+TEST_CASE("cuda gate: short rows equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   for (std::int64_t hidden_size = 1; hidden_size <= 140; ++hidden_size) {
@@ -60,7 +61,7 @@ TEST_CASE("cuda gate: short rows") {
   }
 }
 
-TEST_CASE("cuda gate: any alignment, and rows apart or in batches") {
+TEST_CASE("cuda gate: rows with any alignment, padding and batches equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -91,9 +92,9 @@ TEST_CASE("cuda gate: any alignment, and rows apart or in batches") {
   }
 }
 
-// Rows whose folds overflow or vanish, and values that are no numbers, beside others in the same
-// warp and block.
-TEST_CASE("cuda gate: folds taken again, NaN and infinity, the smallest normal number") {
+// Rows whose sums overflow or vanish, and rows with NaN, share warps and blocks with ordinary rows.
+TEST_CASE(
+    "cuda gate: rescaled rows, NaN, infinity and results near the smallest normal equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -106,7 +107,7 @@ TEST_CASE("cuda gate: folds taken again, NaN and infinity, the smallest normal n
           Problem problem =
               gated(problem_of({rows, hidden_size}, dtype, kWeights[seed % 3], seed), order);
           problem.values = values;
-          // Without an eps its rows of zeros are NaN.
+          // Rows of zeros would be NaN without an eps.
           if (values != Values::kThreshold) problem.options.eps = eps;
           check(gpu, problem);
           ++seed;
@@ -116,7 +117,7 @@ TEST_CASE("cuda gate: folds taken again, NaN and infinity, the smallest normal n
   }
 }
 
-TEST_CASE("cuda gate: outputs in place of inputs, and only those asked for") {
+TEST_CASE("cuda gate: outputs may overwrite inputs, and only requested outputs are written") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -155,7 +156,7 @@ TEST_CASE("cuda gate: outputs in place of inputs, and only those asked for") {
   }
 }
 
-TEST_CASE("cuda gate: parts of whole row groups leave the partial rows of the whole") {
+TEST_CASE("cuda gate: calls on whole row groups leave the partial rows of one call") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -173,7 +174,7 @@ TEST_CASE("cuda gate: parts of whole row groups leave the partial rows of the wh
   }
 }
 
-TEST_CASE("cuda gate: codes and scales of gated rows") {
+TEST_CASE("cuda gate: codes and scales equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -211,7 +212,7 @@ TEST_CASE("cuda gate: codes and scales of gated rows") {
   }
 }
 
-TEST_CASE("cuda gate: arrays of the host, in chunks") {
+TEST_CASE("cuda gate: host arrays in chunks equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;

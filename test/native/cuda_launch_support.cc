@@ -12,7 +12,7 @@ Weight weight_on_device(const Weight& host, const DeviceMatrix& weight) {
   return host.data == nullptr ? host : Weight{weight.row(0), host.dtype};
 }
 
-// The matrix an output of a call is in: its own, or an input in place of it.
+// The matrix that receives an output: its own, or an input that it overwrites.
 struct Outputs {
   const DeviceMatrix& own;
   const DeviceMatrix& x;
@@ -27,7 +27,7 @@ struct Outputs {
   }
 };
 
-// Scalar's, with row groups of any size.
+// Scalar's results, with row groups of any size.
 struct ExpectedBackward {
   ExpectedBackward(const Problem& problem, std::int64_t group_rows)
       : buffers(problem, {}),
@@ -124,7 +124,7 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
     must(cuda::launch_backward(gpu.device(), args, cut.group_rows,
                                layout.dweight ? partials.address(group) : 0, workspace.get(),
                                gpu.stream().get()));
-    must(gpu.stream().synchronize());  // before the workspace goes
+    must(gpu.stream().synchronize());  // before the workspace is freed
   }
   if (layout.dweight) {
     must(cuda::launch_finish_dweight(gpu.device(), part(0, rows), partials.address(0), groups,
@@ -136,7 +136,7 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
                      dsum.take_back("dsum") + dweight.take_back("dweight") +
                      gate.take_back("gate") + dgate.take_back("dgate") +
                      partials.take_back("partials");
-  // What fills up the last sector of a partial row, the kernels may write.
+  // Kernels may write the padding of a partial row's last sector, so only its columns are compared.
   for (std::int64_t group = 0; group < groups && text.empty(); ++group) {
     Matrix wanted(DType::kFloat32, 1, hidden_size);
     Matrix found(DType::kFloat32, 1, hidden_size);

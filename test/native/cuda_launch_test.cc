@@ -1,5 +1,6 @@
-// The launches on device memory as a caller lays it out: any alignment and stride, rows of any
-// length, parts of a whole. Bits against scalar, on the first device; without one nothing is run.
+// The launches on device memory laid out by a caller: any alignment and stride, rows of any length,
+// calls on some row groups. Results must have the bits of scalar. Runs on the first device; without
+// one nothing runs.
 
 #include "cuda/launch/launch.h"
 
@@ -17,7 +18,8 @@ constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16}
 
 constexpr WeightKind kWeights[] = {WeightKind::kSame, WeightKind::kFloat32, WeightKind::kNone};
 
-// Both directions, backward with rstd recomputed and with it given by turns.
+// Checks forward and backward. The seed decides whether backward recomputes rstd or reads a stored
+// one.
 void check(Gpu& gpu, const Problem& problem, const Places& places = {}) {
   const bool rstd_given = problem.seed % 2 == 1;
   INFO(describe(problem));
@@ -25,7 +27,7 @@ void check(Gpu& gpu, const Problem& problem, const Places& places = {}) {
   CHECK(backward_complaint(gpu, problem, {.rstd_given = rstd_given}, places) == "");
 }
 
-TEST_CASE("cuda launch: any alignment of any array") {
+TEST_CASE("cuda launch: arrays of any alignment equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -57,7 +59,7 @@ TEST_CASE("cuda launch: any alignment of any array") {
   }
 }
 
-TEST_CASE("cuda launch: rows apart, the padding between them untouched") {
+TEST_CASE("cuda launch: padding between rows stays untouched") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -79,9 +81,9 @@ TEST_CASE("cuda launch: rows apart, the padding between them untouched") {
   }
 }
 
-// Heads of several tensors in one, a matrix of them in each: in batches of any number of rows, on
-// 16-byte boundaries and off them.
-TEST_CASE("cuda launch: rows in batches, what lies between them untouched") {
+// Heads of several tensors that lie in one: batches of any number of rows, on 16-byte boundaries
+// and off them.
+TEST_CASE("cuda launch: memory between batches of rows stays untouched") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -112,7 +114,7 @@ TEST_CASE("cuda launch: rows in batches, what lies between them untouched") {
   }
 }
 
-TEST_CASE("cuda launch: short rows") {
+TEST_CASE("cuda launch: short rows equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   for (std::int64_t hidden_size = 1; hidden_size <= 256; ++hidden_size) {
@@ -125,7 +127,7 @@ TEST_CASE("cuda launch: short rows") {
   }
 }
 
-TEST_CASE("cuda launch: rows of every kernel's length") {
+TEST_CASE("cuda launch: rows of every kernel's length equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   for (const std::int64_t hidden_size : {500, 769, 1000, 2048, 2056, 4096, 4097, 5125, 5128, 8192,
@@ -152,19 +154,19 @@ void check_vanishing(Gpu& gpu, std::initializer_list<std::int64_t> hidden_sizes)
   }
 }
 
-TEST_CASE("cuda launch: folds of -0 over whole accumulators") {
+TEST_CASE("cuda launch: row sums of -0 equal scalar in rows that fill their accumulators") {
   Gpu gpu;
   if (gpu.is_there()) check_vanishing(gpu, {64, 256, 1024, 8192, 65536});
 }
 
-// A kernel that adds the +0 of columns that a row does not have makes these +0.
-TEST_CASE("cuda launch: folds of -0 over rows that end before their accumulators") {
+// A kernel that adds +0 for missing columns makes these sums +0.
+TEST_CASE("cuda launch: row sums of -0 equal scalar in rows that end before their accumulators") {
   Gpu gpu;
   if (gpu.is_there()) check_vanishing(gpu, {65, 100, 500, 1000, 4090, 8184, 16380, 65500});
 }
 
-// Rows whose folds overflow or vanish, beside others in the same warp and block.
-TEST_CASE("cuda launch: folds taken again") {
+// Rows whose sums overflow or vanish share warps and blocks with ordinary rows.
+TEST_CASE("cuda launch: rows that need the rescaled pass equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -189,7 +191,7 @@ TEST_CASE("cuda launch: folds taken again") {
   }
 }
 
-TEST_CASE("cuda launch: outputs in place of inputs, and only those asked for") {
+TEST_CASE("cuda launch: outputs may overwrite inputs, and only requested outputs are written") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -237,8 +239,8 @@ TEST_CASE("cuda launch: outputs in place of inputs, and only those asked for") {
   }
 }
 
-// Partial rows are compared with scalar's, so those of two calls are also those of one.
-TEST_CASE("cuda launch: parts of whole row groups leave the partial rows of the whole") {
+// Two calls must leave the partial rows of one, because both are compared with scalar's.
+TEST_CASE("cuda launch: calls on whole row groups leave the partial rows of one call") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -257,7 +259,7 @@ TEST_CASE("cuda launch: parts of whole row groups leave the partial rows of the 
   }
 }
 
-TEST_CASE("cuda launch: the end of dweight for any number of groups, dtype, with accumulate") {
+TEST_CASE("cuda launch: the second pass of dweight takes any groups, dtypes and accumulate") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   constexpr std::int64_t kColumns = 37;
@@ -278,7 +280,7 @@ TEST_CASE("cuda launch: the end of dweight for any number of groups, dtype, with
         Matrix dweight(dtype, 1, kColumns);
         Matrix expected(dtype, 1, kColumns);
         for (std::int64_t j = 0; j < kColumns; ++j) {
-          const float before = static_cast<float>(random.below(200)) * 0.25f;  // in any dtype
+          const float before = static_cast<float>(random.below(200)) * 0.25f;  // always exact
           std::vector<float> values;
           for (std::int64_t group = 0; group < groups; ++group) {
             values.push_back(static_cast<float>(partial_rows.value(group, j)));

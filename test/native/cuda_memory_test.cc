@@ -1,5 +1,5 @@
-// Memory of a device: the pool, captures of other libraries beside it, and memory that other
-// libraries have mapped; and calls back, beside the stream.
+// Memory of a device: the pool, captures of other libraries at the same time, and memory that other
+// libraries have mapped. Also callbacks that run beside the stream.
 
 #include <doctest/doctest.h>
 
@@ -24,7 +24,7 @@ using cuda::CUresult;
 using cuda::driver;
 using cuda::StreamPtr;
 
-// Frees what tests before have left, so that the pool is empty.
+// Frees the memory that earlier tests left, so that the pool is empty.
 class PoolTest {
  public:
   PoolTest() {
@@ -46,7 +46,7 @@ class PoolTest {
     must(cuda::Allocation::on_device(gpu.device(), bytes, on, &made));
     return made;
   }
-  // Enqueues work that uses the memory, and lets go of it. Returns where it was.
+  // Enqueues work that uses the memory, releases the memory, and returns its address.
   CUdeviceptr use(AllocationPtr memory, const StreamPtr& on) {
     must(on->enqueue({&memory}, [&] {
       return RMSNORM_CUDA(cuMemsetD32Async, memory->pointer(), 1, 16, on->handle());
@@ -59,7 +59,7 @@ class PoolTest {
   StreamPtr other;
 };
 
-// Keeps what is enqueued on a stream from now on from running, as long as it lives.
+// Blocks the work that is enqueued on a stream during the object's lifetime.
 class Hold {
  public:
   explicit Hold(const StreamPtr& stream) {
@@ -79,7 +79,8 @@ class Hold {
   std::promise<void> end_;
 };
 
-TEST_CASE("cuda: a stream uses released memory again at once, others when its work has run") {
+TEST_CASE(
+    "cuda: a stream reuses released memory at once, other streams only after its work has run") {
   PoolTest test;
   if (!test.gpu.is_there()) return;
   CUdeviceptr first = 0;
@@ -91,7 +92,7 @@ TEST_CASE("cuda: a stream uses released memory again at once, others when its wo
     CHECK(somewhere->pointer() != first);
     AllocationPtr same = test.allocate(1000, test.stream);
     CHECK(same->pointer() == first);
-    same.reset();  // without a use of its own: the work before is still in flight
+    same.reset();  // not used by any work, but the earlier work is still in flight
     CHECK(test.allocate(1000, test.stream)->pointer() == first);
     CHECK(test.allocate(1000, test.other)->pointer() != first);
   }
@@ -103,7 +104,7 @@ TEST_CASE("cuda: a stream uses released memory again at once, others when its wo
                     [&](const AllocationPtr& each) { return each->pointer() == first; }));
 }
 
-TEST_CASE("cuda: released memory serves what is a little smaller, and nothing else") {
+TEST_CASE("cuda: released memory serves only requests a little smaller than its block") {
   PoolTest test;
   if (!test.gpu.is_there()) return;
   const CUdeviceptr first = test.allocate(10000)->pointer();
@@ -118,7 +119,7 @@ TEST_CASE("cuda: released memory serves what is a little smaller, and nothing el
   CHECK(larger->held_bytes() < 5'700'000);
 }
 
-TEST_CASE("cuda: another thread takes and frees what a stream of this one has used") {
+TEST_CASE("cuda: another thread can free memory that a stream of this thread has used") {
   PoolTest test;
   if (!test.gpu.is_there()) return;
   const CUdeviceptr first = test.use(test.allocate(1000), test.stream);
@@ -136,12 +137,13 @@ TEST_CASE("cuda: another thread takes and frees what a stream of this one has us
 
 TEST_CASE("cuda: the pool has bounds") {
   PoolTest test;
-  if (!test.gpu.is_there() || !test.gpu.is_simulated()) return;  // addresses there are never reused
+  // Addresses tell blocks apart only on a simulated device, which never reuses one.
+  if (!test.gpu.is_there() || !test.gpu.is_simulated()) return;
   const std::int64_t most = test.gpu.device().properties().total_memory / 8;
   const CUdeviceptr first = test.allocate(most / 2)->pointer();
   test.allocate(most / 4).reset();
   CHECK(test.allocate(most / 2)->pointer() == first);
-  test.allocate(most / 5 * 3).reset();  // the other two, which are older, go
+  test.allocate(most / 5 * 3).reset();  // frees the other two, which are older
   CHECK(test.allocate(most / 2)->pointer() != first);
 
   std::vector<AllocationPtr> many;
@@ -156,7 +158,7 @@ TEST_CASE("cuda: the pool has bounds") {
   CHECK(std::find(again.begin(), again.end(), oldest) == again.end());
 }
 
-TEST_CASE("cuda: memory that waits for no work is freed when it is asked for") {
+TEST_CASE("cuda: empty_pool frees memory that no work uses") {
   PoolTest test;
   if (!test.gpu.is_there() || !test.gpu.is_simulated()) return;
   const CUdeviceptr passed = test.allocate(1000)->pointer();
@@ -167,13 +169,13 @@ TEST_CASE("cuda: memory that waits for no work is freed when it is asked for") {
 TEST_CASE("cuda: a global capture of another library does not forbid our allocations") {
   PoolTest test;
   if (!test.gpu.is_there()) return;
-  // Of this thread, which is the harder case.
+  // On this thread, which is the harder case.
   REQUIRE(driver().cuStreamBeginCapture_v2(test.gpu.stream().get(), cuda::CUstreamCaptureMode{0}) ==
           cuda::CUDA_SUCCESS);
   AllocationPtr pinned;
   must(cuda::Allocation::on_host(test.gpu.device(), 1000, &pinned));
   const CUdeviceptr used = test.use(test.allocate(1000), test.other);
-  CHECK(test.allocate(1000)->pointer() != 0);  // asks whether that has passed
+  CHECK(test.allocate(1000)->pointer() != 0);  // asks whether the work on `used` has run
   pinned.reset();
   cuda::wait_for_retired(test.gpu.device());
   CHECK((!test.gpu.is_simulated() || test.allocate(1000)->pointer() != used));
@@ -183,7 +185,7 @@ TEST_CASE("cuda: a global capture of another library does not forbid our allocat
   CHECK(driver().cuGraphDestroy(graph) == cuda::CUDA_SUCCESS);
 }
 
-TEST_CASE("cuda: work that comes later does not wait for a call back") {
+TEST_CASE("cuda: later work on a stream does not wait for a callback") {
   PoolTest test;
   if (!test.gpu.is_there()) return;
   std::promise<void> enough;
@@ -191,7 +193,8 @@ TEST_CASE("cuda: work that comes later does not wait for a call back") {
   auto state = std::pair(enough.get_future(), &called);
   const auto wait = [](cuda::CUstream, CUresult, void* data) {
     auto& [enough, called] = *static_cast<decltype(state)*>(data);
-    // Not for ever: where the stream does wait, the test fails.
+    // Waits with a limit: if the stream does wait for the callback, the test fails instead of
+    // hanging.
     if (enough.wait_for(std::chrono::seconds(10)) == std::future_status::ready) called->set_value();
   };
   must(test.stream->call_back(wait, &state));
@@ -205,7 +208,8 @@ TEST_CASE("cuda: work that comes later does not wait for a call back") {
   CHECK(end->wait());
 }
 
-// Says of memory that it is several ranges of 256 bytes, as that of the virtual-memory API is.
+// Makes the driver report memory as ranges of 256 bytes, as it does for memory of its
+// virtual-memory API.
 struct Chunked {
   static constexpr CUdeviceptr kChunk = 256;
   static inline cuda::Driver* real = const_cast<cuda::Driver*>(&driver());

@@ -1,4 +1,4 @@
-// For tests of the policy: calls of every kind, devices of every kind, and what launches must have.
+// For tests of the policy: calls of every kind, several devices, and the requirements on launches.
 #pragma once
 
 #include <algorithm>
@@ -15,14 +15,15 @@ inline constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBF
 inline constexpr DType kAllDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16,
                                        DType::kFloat64};
 inline constexpr std::int64_t kMostElements = std::int64_t{1} << 40;
-// A T4, an A100, an RTX 4090 and an H100; and one without the opt-in, with little of all.
+// A T4, an A100, an RTX 4090, an H100, and a device with little of everything and no opt-in shared
+// memory.
 inline constexpr Limits kLimits[] = {{75, 40, 64 << 10, 4 << 20},
                                      {80, 108, 163 << 10, 40 << 20},
                                      {89, 128, 99 << 10, 72 << 20},
                                      {90, 132, 227 << 10, 50 << 20},
                                      {90, 1, 48 << 10, 1 << 10}};
 
-// All short rows, and the sizes about which a choice can change beyond them.
+// All short rows, and for longer ones the sizes around which a choice can change.
 inline std::vector<std::int64_t> hidden_sizes() {
   std::vector<std::int64_t> sizes;
   for (std::int64_t size = 1; size <= 5200; ++size) sizes.push_back(size);
@@ -75,7 +76,7 @@ inline std::string describe(const Call& call) {
          (call.is_quantized ? ", quantised" : "");
 }
 
-// The first thing that is wrong; doctest's own assertions are too slow for so many.
+// Keeps the first failed requirement. doctest's own assertions are too slow for so many.
 class Complaints {
  public:
   void require(bool holds, const char* what, const Call& call, std::int64_t extra = 0) {
@@ -98,15 +99,15 @@ inline std::int64_t row_packs(const Call& call) {
   return ceil_div(call.shape.hidden_size * element_size(call.dtype), 16);
 }
 
-// Whether a kernel is for rows with a gate alone.
+// True if a kernel is only for rows with a gate.
 inline bool is_gated(const KernelEntry& kernel) {
   const bool is_long = kernel.kind == Kind::kFoldForward || kernel.kind == Kind::kFoldBackward ||
                        kernel.kind == Kind::kScaleRows || kernel.kind == Kind::kBackwardColumns;
   return kernel.kind == Kind::kForwardGated || (is_long && kernel.index == kGated);
 }
 
-// What every launch must have: a kernel of the call's types that reaches its rows, whole warps,
-// no more threads than the kernel is compiled for.
+// Every launch needs a kernel of the call's types whose access width the rows allow, whole warps,
+// and at most the threads the kernel is compiled for.
 inline void check_launch(Complaints& complaints, const Call& call, const LaunchConfig& launch,
                          Kind kind, int max_threads) {
   complaints.require(launch.kernel != nullptr, "no kernel", call);
@@ -124,8 +125,8 @@ inline void check_launch(Complaints& complaints, const Call& call, const LaunchC
                      "packs where rows do not allow them", call);
 }
 
-// Threads of a row that hold `tiles` tiles each hold all of the tree over its tiles, no less and no
-// more, or `least` of them: the kernels' halvings rely on it.
+// The threads of a row, with `tiles` tiles each, hold exactly the row's padded tiles, or `least` if
+// that is more. The kernels' halving trees rely on it.
 inline void check_tiles(Complaints& complaints, const Call& call, std::int64_t threads,
                         std::int64_t tiles, std::int64_t least = 1) {
   complaints.require(threads % tile_lanes(call) == 0, "a part of a tile", call, threads);

@@ -1,5 +1,5 @@
-// The choice of kernels and grids: pure functions, so that every call can be asked about without
-// a device. What they promise the kernels and the driver is checked for each.
+// The choice of kernels and grids. It consists of pure functions, so every call can be checked
+// without a device. Each check covers what the choice promises to the kernels and to the driver.
 
 #include "cuda/launch/policy.h"
 
@@ -56,7 +56,7 @@ void check_forward(Complaints& complaints, const Call& call) {
                      "shared memory", call, launch.shared_bytes);
 }
 
-// The kernels that plans name, as reach() finds them.
+// Adds the kernels of the launches to `reached`.
 void reach(std::set<std::string>& reached, std::initializer_list<LaunchConfig> launches) {
   for (const LaunchConfig& launch : launches) {
     if (launch.kernel != nullptr) reached.insert(launch.kernel->name);
@@ -69,7 +69,7 @@ TEST_CASE("cuda policy: every forward has kernels that hold its rows") {
   CHECK(complaints.text() == "");
 }
 
-TEST_CASE("cuda policy: the end of dweight takes in every group and every column once") {
+TEST_CASE("cuda policy: the second pass of dweight covers every group and every column once") {
   Complaints complaints;
   for (const DType dtype : kDTypes) {
     for (const std::int64_t size : {1, 31, 32, 33, 4096, 70000}) {
@@ -94,7 +94,7 @@ TEST_CASE("cuda policy: the end of dweight takes in every group and every column
   CHECK(complaints.text() == "");
 }
 
-// The launcher of forward makes several launches where there are more blocks than a grid has.
+// Forward's launcher makes several launches if there are more blocks than a grid may have.
 TEST_CASE("cuda policy: grids of 2^40 elements are within the driver's limit") {
   Complaints complaints;
   const auto check = [&](const Call& call, const LaunchConfig& launch) {
@@ -119,7 +119,7 @@ TEST_CASE("cuda policy: grids of 2^40 elements are within the driver's limit") {
         }
         for (const std::int64_t group_rows : {std::int64_t{0}, row_group_rows(rows)}) {
           const BackwardConfig config = configure_backward(call, group_rows, limits);
-          // 2^31 rows of a group are of 2^40: with a gate they take more memory than a device has.
+          // Groups of 2^31 rows mean 2^40 rows: with a gate they exceed the memory of any device.
           if (config.rows.kernel == nullptr && group_rows > kMaxBlocks) continue;
           if (config.rows.kernel == nullptr) {
             check_waves(configure_long_backward(call, group_rows, limits));
@@ -134,12 +134,12 @@ TEST_CASE("cuda policy: grids of 2^40 elements are within the driver's limit") {
   CHECK(complaints.text() == "");
 }
 
-TEST_CASE("cuda policy: every kernel of the table is some problem's, and names are unique") {
+TEST_CASE("cuda policy: every kernel of the table serves some call, and names are unique") {
   std::set<std::string> reached;
   for_each_call([&](const Call& call) {
     const LongConfig forward = configure_long_forward(call, kLimits[0]);
     reach(reached, {configure_forward(call)});
-    // Rows that a block holds never come to the plans of longer ones.
+    // Rows that fit a block never use the configuration of longer rows.
     if (configure_forward(call).kernel == nullptr) {
       reach(reached, {forward.fold, forward.finish_sums, forward.finish});
     }
@@ -162,7 +162,7 @@ TEST_CASE("cuda policy: every kernel of the table is some problem's, and names a
   CHECK(reached.size() == names.size());
 }
 
-TEST_CASE("cuda policy: each row of the table is found by what it is for, and nothing else is") {
+TEST_CASE("cuda policy: each kernel of the table is found by its key, and by no other") {
   std::size_t number = 0;
   for (const KernelEntry& row : kernel_registry()) {
     CHECK(kernel_number(row) == number++);

@@ -1,5 +1,5 @@
-// Quantised forward on a device: codes and scales against those of scalar's y, of rows of any
-// length and layout. Without a device nothing is run.
+// Quantised forward on a device: codes and scales against those computed here from scalar's y, for
+// rows of any length and layout. Without a device nothing runs.
 #include <doctest/doctest.h>
 
 #include <cstring>
@@ -24,7 +24,7 @@ struct QuantizedProblem {
   bool has_scales = true;
 };
 
-// Everything about the codes varies with the seed, by periods that problem_of has not.
+// The quantisation varies with the seed, with periods that problem_of does not use.
 QuantizedProblem quantized(const Problem& problem, std::int64_t seed) {
   constexpr float kScales[] = {0, 0, 0, 0.02f, 0, 0, 0x1p-126f, 0, 0, 0x1.3p100f, 0};
   Quantization quantization{.codes = kCodes[seed % 3], .scale = kScales[seed % 11]};
@@ -49,8 +49,8 @@ Matrix widened(const Matrix& matrix) {
   return wide;
 }
 
-// What is quantised: scalar's y, or, where it is not rounded to 16 bits, that of the same numbers
-// as float32.
+// The y that is quantised: scalar's y. If the cast order does not round it to 16 bits, the y of the
+// same numbers as float32.
 Matrix unrounded_y(const Problem& problem, const ForwardBuffers& expected) {
   const bool is_rounded =
       problem.dtype == DType::kFloat32 || problem.options.cast_order == CastOrder::kLlama;
@@ -102,7 +102,8 @@ Results expected_results(const QuantizedProblem& quantized, const ForwardBuffers
   return results;
 }
 
-// `values` say whether scales may be NaN.
+// Describes how results differ from the expected ones. problem.values says whether scales may be
+// NaN.
 std::string complaint(const QuantizedProblem& quantized, const ForwardBuffers& actual,
                       const Results& results) {
   const ForwardBuffers expected = expected_forward(quantized.problem);
@@ -119,7 +120,7 @@ std::string complaint(const QuantizedProblem& quantized, const ForwardBuffers& a
   return text;
 }
 
-// What is wrong with a launch on memory as a caller lays it out; empty if nothing.
+// Describes what is wrong with a launch on memory laid out by a caller; empty if nothing is.
 std::string launch_complaint(Gpu& gpu, const QuantizedProblem& quantized,
                              const Places& places = {}) {
   const Problem& problem = quantized.problem;
@@ -156,7 +157,7 @@ void check(Gpu& gpu, const QuantizedProblem& quantized, const Places& places = {
   CHECK(launch_complaint(gpu, quantized, places) == "");
 }
 
-TEST_CASE("cuda quantize: rows of every kernel's length") {
+TEST_CASE("cuda quantize: rows of every kernel's length equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -174,7 +175,7 @@ TEST_CASE("cuda quantize: rows of every kernel's length") {
   }
 }
 
-TEST_CASE("cuda quantize: short rows") {
+TEST_CASE("cuda quantize: short rows equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   for (std::int64_t hidden_size = 1; hidden_size <= 200; ++hidden_size) {
@@ -186,7 +187,7 @@ TEST_CASE("cuda quantize: short rows") {
   }
 }
 
-TEST_CASE("cuda quantize: any alignment, and rows apart or in batches") {
+TEST_CASE("cuda quantize: rows with any alignment, padding and batches equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -213,8 +214,8 @@ TEST_CASE("cuda quantize: any alignment, and rows apart or in batches") {
   }
 }
 
-// Rows of the smallest and largest numbers and of zeros, beside others in the same warp and block.
-TEST_CASE("cuda quantize: rows that cannot be divided as they are") {
+// Rows of the smallest and largest numbers and of zeros share warps and blocks with ordinary rows.
+TEST_CASE("cuda quantize: rows that must be rescaled before their division equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;
@@ -234,8 +235,8 @@ TEST_CASE("cuda quantize: rows that cannot be divided as they are") {
   }
 }
 
-// rstd is infinite there, and NaN what it makes of the zeros that stand for columns beyond the end.
-TEST_CASE("cuda quantize: rows too small for their rstd, short of a whole pack or tile") {
+// The rstd of these rows is infinite, and turns the zeros that stand for missing columns into NaN.
+TEST_CASE("cuda quantize: missing columns do not affect rows whose rstd is infinite") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
@@ -249,7 +250,7 @@ TEST_CASE("cuda quantize: rows too small for their rstd, short of a whole pack o
   }
 }
 
-TEST_CASE("cuda quantize: arrays of the host, in chunks") {
+TEST_CASE("cuda quantize: host arrays in chunks equal scalar") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   std::int64_t seed = 0;

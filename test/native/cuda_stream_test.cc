@@ -1,5 +1,5 @@
-// Streams whose handle somebody else uses behind their backs, and fences, on whatever device there
-// is.
+// Streams whose handle another library uses as well, and fences. Runs on the first device, if there
+// is one.
 
 #include "cuda/runtime/stream.h"
 
@@ -47,7 +47,7 @@ void end_capture(CUstream handle) {
   REQUIRE(driver().cuGraphDestroy(graph) == cuda::CUDA_SUCCESS);
 }
 
-TEST_CASE("cuda: a capture that somebody else begins or ends on a shared stream is noticed") {
+TEST_CASE("cuda: a capture that another library begins or ends on a shared stream is detected") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   Work work(gpu.device());
@@ -68,11 +68,11 @@ TEST_CASE("cuda: a capture that somebody else begins or ends on a shared stream 
   std::unique_ptr<cuda::Graph> graph;
   CHECK(cuda::Graph::end_capture(*work.stream, &graph).code() == Code::kCuda);
   CHECK(graph == nullptr);
-  must(work.fill(work.stream));  // all is as if there had been no capture
+  must(work.fill(work.stream));  // works as if there had been no capture
   must(work.stream->synchronize());
 }
 
-TEST_CASE("cuda: a mark waits for the end of a capture to be recorded") {
+TEST_CASE("cuda: a fence is recorded only when the capture has ended") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   Work work(gpu.device());
@@ -91,15 +91,15 @@ TEST_CASE("cuda: a mark waits for the end of a capture to be recorded") {
   CHECK(work.memory->is_idle());
 }
 
-TEST_CASE("cuda: a closed queue refuses everything, and its mark passes") {
+TEST_CASE("cuda: a closed stream refuses every call, and its fence passes") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   Work work(gpu.device());
   std::unique_ptr<cuda::Event> event;
   must(cuda::Event::make(gpu.device(), true, &event));
   must(work.fill(work.stream));
-  SUBCASE("as it is") { work.stream->close(); }
-  SUBCASE("in a capture of somebody else's") {
+  SUBCASE("outside a capture") { work.stream->close(); }
+  SUBCASE("in a capture that another library began") {
     begin_capture(work.stream->share());
     work.stream->close();
   }

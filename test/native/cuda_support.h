@@ -1,4 +1,4 @@
-// What the tests of the launches share: the device they run on, and matrices in its memory.
+// Shared by the tests of the launches: the device they run on, and matrices in its memory.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -21,7 +21,7 @@ inline void must(const Status& status) {
   REQUIRE(status.ok());
 }
 
-// The first device with its context current, and a stream.
+// The first device, with its context current, and a stream.
 class Gpu {
  public:
   Gpu() {
@@ -35,7 +35,8 @@ class Gpu {
   bool is_there() const { return device_ != nullptr; }
   cuda::Device& device() { return *device_; }
   const cuda::StreamHandle& stream() const { return stream_; }
-  // Simulated devices see every access beyond an allocation, real ones need something behind it.
+  // A simulated device detects every access beyond an allocation. On a real one, only poison behind
+  // the matrix shows it.
   bool is_simulated() const { return device_->properties().name.starts_with("cudasim"); }
 
  private:
@@ -44,7 +45,7 @@ class Gpu {
   cuda::StreamHandle stream_;
 };
 
-// Enqueued copies of `bytes`, which may be 0.
+// Enqueue copies of `bytes`, which may be 0.
 inline Status copy_to_device(cuda::CUdeviceptr destination, const void* source, std::int64_t bytes,
                              const cuda::StreamHandle& stream) {
   if (bytes == 0) return {};
@@ -58,8 +59,8 @@ inline Status copy_to_host(void* destination, cuda::CUdeviceptr source, std::int
                       stream.get());
 }
 
-// Where a matrix lies on the device: elements before its first row, between rows, and between
-// batches of rows as well.
+// The layout of a matrix on the device: elements before its first row, between rows, and
+// additionally between batches of rows.
 struct Place {
   std::int64_t offset = 0;
   std::int64_t padding = 0;
@@ -67,7 +68,7 @@ struct Place {
   std::int64_t batch_padding = 0;
 };
 
-// A copy of a host's matrix, with poison around its rows.
+// A device copy of a host matrix, with poison around its rows.
 class DeviceMatrix {
  public:
   static constexpr std::byte kPoison{0xff};  // a NaN in every type
@@ -92,7 +93,7 @@ class DeviceMatrix {
     return memory_.get() + static_cast<cuda::CUdeviceptr>(distance(r));
   }
   void* row(std::int64_t r) const { return reinterpret_cast<void*>(address(r)); }
-  // From row r on, which begins a batch.
+  // The rows from r on; row r must begin a batch.
   Rows rows_from(std::int64_t r) const {
     return {row(r), rows_.row_stride, rows_.batch_rows, rows_.batch_stride};
   }
@@ -100,7 +101,7 @@ class DeviceMatrix {
     return {row(r), rows_.row_stride, rows_.batch_rows, rows_.batch_stride};
   }
 
-  // Copies the rows back to the host's matrix. Says so if anything else has changed.
+  // Copies the rows back to the host matrix. Returns a complaint if anything else has changed.
   std::string take_back(const char* label) {
     must(copy_to_host(bytes_.data(), memory_.get(), memory_.bytes(), gpu_.stream()));
     must(gpu_.stream().synchronize());

@@ -16,7 +16,7 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-// A number of the format with this many fraction bits and this exponent bias.
+// The value of these bits in a format with kFraction fraction bits and exponent bias kBias.
 template <int kFraction, int kBias>
 double value_of(std::uint16_t bits) {
   const int exponent = (bits & 0x7fff) >> kFraction;
@@ -27,7 +27,7 @@ double value_of(std::uint16_t bits) {
   return bits & 0x8000 ? -magnitude : magnitude;
 }
 
-// The largest bits of a number; infinity is the next.
+// The bits of the largest finite number; infinity is the next.
 template <class T>
 constexpr std::uint16_t kLargest = 0;
 template <>
@@ -35,7 +35,7 @@ constexpr std::uint16_t kLargest<Float16> = 0x7bff;
 template <>
 constexpr std::uint16_t kLargest<BFloat16> = 0x7f7f;
 
-// Counts, since a CHECK for each of 65,536 patterns is slow.
+// Counts failures, because a CHECK for each of 65,536 patterns is slow.
 template <class T, int kFraction, int kBias>
 void check_format() {
   int wrong_values = 0;
@@ -61,8 +61,8 @@ void check_format() {
   CHECK(wrong_values == 0);
   CHECK(wrong_round_trips == 0);
 
-  // Halfway between neighbours is exact in float32; beyond the largest, infinity stands where the
-  // next number would be.
+  // The midpoint of two neighbours is exact in float32. Beyond the largest number, infinity takes
+  // the position of the next number.
   int wrong_ties = 0;
   int wrong_neighbours = 0;
   for (std::uint16_t i = 0; i <= kLargest<T>; ++i) {
@@ -83,10 +83,14 @@ void check_format() {
   CHECK(wrong_neighbours == 0);
 }
 
-TEST_CASE("float16: every pattern, every tie") { check_format<Float16, 10, 15>(); }
-TEST_CASE("bfloat16: every pattern, every tie") { check_format<BFloat16, 7, 127>(); }
+TEST_CASE("float16: every bit pattern and every tie converts exactly") {
+  check_format<Float16, 10, 15>();
+}
+TEST_CASE("bfloat16: every bit pattern and every tie converts exactly") {
+  check_format<BFloat16, 7, 127>();
+}
 
-TEST_CASE("16-bit formats: the ends of their ranges") {
+TEST_CASE("16-bit formats: zeros, the smallest and the largest numbers and infinities convert") {
   CHECK(from_float<Float16>(0.0f).bits == 0);
   CHECK(from_float<Float16>(-0.0f).bits == 0x8000);
   CHECK(from_float<Float16>(std::numeric_limits<float>::denorm_min()).bits == 0);
@@ -98,7 +102,7 @@ TEST_CASE("16-bit formats: the ends of their ranges") {
   CHECK(from_float<BFloat16>(-kInfinity).bits == 0xff80);
 }
 
-TEST_CASE("16-bit formats: any NaN stays one") {
+TEST_CASE("16-bit formats: any NaN stays a NaN") {
   for (const std::uint32_t bits :
        {0x7fffffffu, 0xffffffffu, 0x7f800001u, 0xff800001u, 0x7fbfffffu, 0x7fc00000u}) {
     CAPTURE(bits);
@@ -110,11 +114,12 @@ TEST_CASE("16-bit formats: any NaN stays one") {
   CHECK(std::isnan(to_float(from_float<float>(kNaN))));
 }
 
-// The bits of product * 2^exponent rounded once to bfloat16: whole numbers alone, for results below
-// the largest number.
+// The bits of product * 2^exponent, rounded once to bfloat16. Uses integers only, and holds for
+// results below the largest number.
 std::uint16_t rounded_once(std::uint32_t product, int exponent) {
   if (product == 0) return 0;
-  // The unit of the result: 2^-133 of subnormal numbers, else by 8 digits.
+  // The unit in the last place of the result: 2^-133 for subnormal numbers, otherwise that of 8
+  // digits.
   const int digits = std::bit_width(product);
   const int unit = std::max(exponent + digits - 8, -133);
   const int dropped = unit - exponent;
@@ -127,12 +132,13 @@ std::uint16_t rounded_once(std::uint32_t product, int exponent) {
     const std::uint32_t half = 1u << (dropped - 1);
     kept += rest > half || (rest == half && (kept & 1) != 0);
   }
-  // A number of 8 digits has its first in the exponent; one that grew to 9 is the next exponent's.
+  // The first of 8 digits carries into the exponent field. A number that grew to 9 digits has the
+  // next exponent.
   return static_cast<std::uint16_t>(kept + (static_cast<std::uint32_t>(unit + 133) << 7));
 }
 
-// The CUDA kernels multiply 16-bit numbers by an instruction that rounds once, where the contract
-// rounds to float32 and then to 16 bits. Of float16 the product is exact in float32.
+// The CUDA kernels multiply 16-bit numbers with an instruction that rounds once. The contract
+// rounds to float32 and then to 16 bits. Products of float16 are exact in float32.
 TEST_CASE("float16: a product of bfloat16 has the same bits by one rounding and by two") {
   int different = 0;
   for (std::uint32_t a = 1; a < 256; ++a) {

@@ -1,5 +1,5 @@
-// What scalar computes is right where the C library's fma rounds once. The processor's instruction,
-// which the other variants use, says what is right.
+// Scalar is correct only if the C library's fma rounds once. The reference is the processor's own
+// instruction, which the other variants use.
 
 #include <doctest/doctest.h>
 
@@ -28,8 +28,8 @@ class Operands {
  public:
   static constexpr int kFractionBits = std::numeric_limits<Float>::digits - 1;
 
-  // A factor, a factor and a term that are random and meet: near the end of the exponents or each
-  // other's last bits, with fractions whose sums are often ties.
+  // Two random factors and a term that interact. They are near the end of the exponent range or
+  // near each other's last bits. Their fractions have sums that are often ties.
   void draw() {
     const int middle = one_of(-kSmallest, 0, kSmallest / 2, -kSmallest / 2);
     const int other = one_of(0, -middle, middle / 2, kSmallest);
@@ -44,7 +44,8 @@ class Operands {
   Float a, b, c;
 
  private:
-  static constexpr int kSmallest = std::numeric_limits<Float>::min_exponent;  // of 2, negative
+  static constexpr int kSmallest =
+      std::numeric_limits<Float>::min_exponent;  // an exponent of 2, negative
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
   static constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
@@ -73,7 +74,7 @@ bool same(Float x, Float y) {
   return std::isnan(x) ? std::isnan(y) : x == y && std::signbit(x) == std::signbit(y);
 }
 
-TEST_CASE_TEMPLATE("the library's fma rounds once", Float, float, double) {
+TEST_CASE_TEMPLATE("the C library's fma rounds once", Float, float, double) {
   if ((cpu::cpu_features() & cpu::kFeaturesAvx2) != cpu::kFeaturesAvx2) return;
   Operands<Float> draw;
   int wrong = 0;

@@ -14,7 +14,7 @@
 namespace rmsnorm::test {
 namespace {
 
-// The halving tree as its definition says it.
+// The halving tree, straight from its definition.
 float plain_halving(std::vector<float> values) {
   for (std::size_t s = values.size() / 2; s >= 1; s /= 2) {
     for (std::size_t i = 0; i < s; ++i) values[i] += values[i + s];
@@ -22,7 +22,7 @@ float plain_halving(std::vector<float> values) {
   return values[0];
 }
 
-// Of sizes so different that each order of summing them gives another result.
+// Magnitudes so different that each order of summing gives another result.
 std::vector<float> random_values(std::int64_t count, std::uint64_t seed) {
   Random random(seed);
   std::vector<float> values;
@@ -46,7 +46,7 @@ TEST_CASE("halving_sum is the halving tree") {
   CHECK(halving_sum(four, 4) == 2.0f);
 }
 
-TEST_CASE("sum_tiles is the halving tree over all tiles, however few it holds at a time") {
+TEST_CASE("sum_tiles is the halving tree over all tiles, however few the buffer holds at a time") {
   for (const std::int64_t tiles :
        {1, 2, 3, 16, 17, 1000, 1024, 1025, 2048, 2049, 3000, 4097, 9999, 20000}) {
     CAPTURE(tiles);
@@ -71,7 +71,7 @@ TEST_CASE("sum_tiles is the halving tree over all tiles, however few it holds at
   }
 }
 
-TEST_CASE("neighbour_tree is the tree that dweight says, leaf by leaf from the left") {
+TEST_CASE("neighbour_tree is the tree of dweight and visits the leaves from left to right") {
   for (int count = 1; count <= kMaxRowGroups; ++count) {
     CAPTURE(count);
     const std::vector<float> values = random_values(count, 5);
@@ -86,7 +86,7 @@ TEST_CASE("neighbour_tree is the tree that dweight says, leaf by leaf from the l
   }
 }
 
-TEST_CASE("row groups cover the rows, at most kMaxRowGroups of them") {
+TEST_CASE("at most kMaxRowGroups row groups cover the rows") {
   Random random(4);
   std::vector<std::int64_t> counts{0, 1, 15, 16, 17, 8191, 8192, 8193, 16384, 16385, 1LL << 40};
   for (int i = 0; i < 200; ++i) counts.push_back(random.below(1 << (1 + i % 30)));
@@ -99,7 +99,7 @@ TEST_CASE("row groups cover the rows, at most kMaxRowGroups of them") {
     CHECK(groups <= kMaxRowGroups);
     CHECK(groups * group >= rows);
     CHECK((groups - 1) * group < rows);
-    // The smallest such groups.
+    // No smaller groups would do.
     CHECK((group == kMinGroupRows || ceil_div(rows, group / 2) > kMaxRowGroups));
   }
 }

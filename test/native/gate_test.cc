@@ -12,7 +12,7 @@ namespace {
 
 constexpr DType kGatedDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
 
-// function(problem) for each combination that a gate can meet.
+// Calls function(problem) for each combination of options that allows a gate.
 template <class Function>
 void for_each_gated_kind(const Function& function) {
   for (const DType dtype : kGatedDTypes) {
@@ -45,7 +45,7 @@ TEST_CASE("gate: every variant equals scalar") {
   });
 }
 
-TEST_CASE("gate: every variant equals scalar, about the smallest normal number") {
+TEST_CASE("gate: every variant equals scalar near the smallest normal number") {
   Random random(4);
   for_each_gated_kind([&](Problem problem) {
     problem.values = Values::kThreshold;
@@ -57,7 +57,7 @@ TEST_CASE("gate: every variant equals scalar, about the smallest normal number")
   });
 }
 
-TEST_CASE("gate: every variant equals scalar, folds that are taken again") {
+TEST_CASE("gate: every variant equals scalar in rows that need the rescaled pass") {
   Random random(5);
   for_each_gated_kind([&](Problem problem) {
     problem.values = Values::kExtreme;
@@ -71,7 +71,7 @@ TEST_CASE("gate: every variant equals scalar, folds that are taken again") {
   });
 }
 
-TEST_CASE("gate: every variant equals scalar, NaN and infinity") {
+TEST_CASE("gate: every variant equals scalar in rows with NaN and infinity") {
   Random random(3);
   for_each_gated_kind([&](Problem problem) {
     problem.values = Values::kSpecial;
@@ -83,7 +83,7 @@ TEST_CASE("gate: every variant equals scalar, NaN and infinity") {
   });
 }
 
-TEST_CASE("gate: every variant equals scalar, more tiles than are buffered") {
+TEST_CASE("gate: every variant equals scalar in rows of more tiles than the buffer holds") {
   Random random(1);
   for (const auto order : {GateOrder::kAfterNorm, GateOrder::kBeforeNorm}) {
     Problem problem{{1, 300000},       DType::kBFloat16,
@@ -96,7 +96,6 @@ TEST_CASE("gate: every variant equals scalar, more tiles than are buffered") {
   }
 }
 
-// Numbers of a row in float64.
 using Row = std::vector<double>;
 
 Row row_of(const Matrix& matrix, std::int64_t r) {
@@ -116,7 +115,7 @@ void fill_ordinary(Matrix& matrix, std::uint64_t seed) {
 
 double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 
-// The largest share of `bound` that a result is away from what it should be.
+// The largest error found, as a fraction of its `bound` in units of 2^-24.
 class Largest {
  public:
   void add(double found, double expected, double bound) {
@@ -128,9 +127,10 @@ class Largest {
   double share_ = 0;
 };
 
-// What rms_norm.h says of a row of x, dy, gate and w. Bounds are in units of 2^-24, the relative
-// error of an operation. They count operations: silu is 5.8 off, its derivative 11 of
-// `magnitude` (silu_test.cc), a fold of up to 300 columns 11, and rstd 9 if x is exact.
+// The formulas of rms_norm.h for a row of x, dy, gate and w. Bounds are in units of 2^-24, the
+// relative error of one operation, and count operations. The error of silu is 5.8 units, that of
+// its derivative 11 of `magnitude` (silu_test.cc). A row sum of up to 300 columns adds 11, and rstd
+// of an exact x 9.
 struct Model {
   Row x, dy, z, w;
   bool is_before;

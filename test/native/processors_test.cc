@@ -1,4 +1,4 @@
-// How many processors a process may use: how limits combine, and the affinity mask.
+// How many processors a process may use: how the limits combine, and the affinity mask.
 
 #include "os/processors.h"
 
@@ -23,7 +23,7 @@ void check(const Processors& found, int count, ProcessorLimit limit, double quot
 
 }  // namespace
 
-TEST_CASE("processors: the strictest limit counts, and only where it lowers the count") {
+TEST_CASE("processors: the strictest limit applies, and is named only if it lowers the count") {
   using enum ProcessorLimit;
   const auto none = std::nullopt;
   check(limit_processors(8, 8, none), 8, kNone);
@@ -38,7 +38,7 @@ TEST_CASE("processors: the strictest limit counts, and only where it lowers the 
   check(limit_processors(1, 1, 0.5), 1, kNone);
 }
 
-TEST_CASE("processors: what is unknown limits nothing, and there is at least one") {
+TEST_CASE("processors: unknown limits are ignored, and the count is at least one") {
   using enum ProcessorLimit;
   check(limit_processors(0, 0, std::nullopt), 1, kNone);
   check(limit_processors(8, 0, std::nullopt), 8, kNone);
@@ -48,7 +48,7 @@ TEST_CASE("processors: what is unknown limits nothing, and there is at least one
   check(limit_processors(-1, 0, 0.5), 1, kNone);
 }
 
-TEST_CASE("processors: there is at least one here, and no more than the machine has") {
+TEST_CASE("processors: the count is from 1 to the number of the machine's processors") {
   const int count = available_processors().count;
   CHECK(count >= 1);
   CHECK(count <= static_cast<int>(std::thread::hardware_concurrency()));
@@ -56,7 +56,7 @@ TEST_CASE("processors: there is at least one here, and no more than the machine 
 
 #if defined(__linux__)
 
-TEST_CASE("affinity: the mask is the process's, whatever thread asks") {
+TEST_CASE("affinity: the mask is the process's, whichever thread asks") {
   cpu_set_t before;
   CPU_ZERO(&before);
   REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
@@ -79,8 +79,8 @@ TEST_CASE("affinity: the mask is the process's, whatever thread asks") {
   CHECK(sched_setaffinity(0, sizeof before, &before) == 0);
 }
 
-TEST_CASE("affinity: machines with more processors than a cpu_set_t has bits") {
-  // A kernel for 8192 processors, of which every second one is allowed.
+TEST_CASE("affinity: a machine may have more processors than a cpu_set_t has bits") {
+  // A kernel for 8192 processors that allows every second one.
   const auto large = [](pid_t, std::size_t bytes, cpu_set_t* mask) {
     if (bytes < 1024) {
       errno = EINVAL;
@@ -93,7 +93,7 @@ TEST_CASE("affinity: machines with more processors than a cpu_set_t has bits") {
   CHECK(affinity_count(large) == 4096);
 }
 
-TEST_CASE("affinity: 0 where the system does not tell") {
+TEST_CASE("affinity: the count is 0 if the system call fails") {
   static int calls = 0;
   const auto refuse = [](pid_t, std::size_t, cpu_set_t*) {
     ++calls;

@@ -1,5 +1,5 @@
-// Codes against their definition, the nearest of 256 numbers, and quantised forward of every
-// variant against a plain one whose results are quantised here.
+// Codes against their definition, the nearest of 256 numbers; and every variant's quantised forward
+// against a forward whose results this test quantises.
 
 #include <doctest/doctest.h>
 
@@ -20,7 +20,7 @@ namespace {
 
 constexpr DType kCodes[] = {DType::kInt8, DType::kFloat8E4M3, DType::kFloat8E5M2};
 
-// What a code stands for, by the formats' definitions: NaN for those that are none.
+// The number a code stands for, by the definition of its format; NaN for codes that stand for none.
 double number_of(DType codes, int code) {
   if (codes == DType::kInt8) return static_cast<std::int8_t>(code);
   const bool is_e4m3 = codes == DType::kFloat8E4M3;
@@ -38,7 +38,7 @@ double number_of(DType codes, int code) {
   return code < 0x80 ? magnitude : -magnitude;
 }
 
-// The code nearest to a number, the even one of two; the largest beyond it.
+// The code nearest to a number: the even one of two, and the largest code for numbers beyond it.
 int nearest_code(DType codes, float value) {
   if (std::isnan(value)) return codes == DType::kInt8 ? 0 : 0x7f;
   const double largest = static_cast<double>(largest_code(codes));
@@ -59,7 +59,7 @@ int nearest_code(DType codes, float value) {
   return best;
 }
 
-// Numbers about all those at which rounding changes, and any.
+// Numbers around every boundary at which rounding changes, and random ones.
 std::vector<float> numbers_for(DType codes) {
   std::vector<float> numbers{0.0f, -0.0f, HUGE_VALF, -HUGE_VALF, std::nanf(""), 1e-45f};
   for (int code = 0; code < 256; ++code) {
@@ -76,7 +76,7 @@ std::vector<float> numbers_for(DType codes) {
   return numbers;
 }
 
-TEST_CASE("codes are those nearest to a number, and at most the largest") {
+TEST_CASE("a code is the one nearest to its number, and at most the largest") {
   for (const DType codes : kCodes) {
     for (const float number : numbers_for(codes)) {
       CAPTURE(static_cast<int>(codes));
@@ -86,7 +86,7 @@ TEST_CASE("codes are those nearest to a number, and at most the largest") {
   }
 }
 
-TEST_CASE("float8 codes stand for what their format says") {
+TEST_CASE("float8 codes convert to the numbers of their format and back") {
   for (const DType codes : {DType::kFloat8E4M3, DType::kFloat8E5M2}) {
     std::vector<std::uint8_t> all(256);
     std::vector<float> values(256);
@@ -109,7 +109,7 @@ TEST_CASE("float8 codes stand for what their format says") {
   }
 }
 
-// y of the contract before it is quantised, from the rstd of a plain forward, column by column.
+// y as the contract defines it before quantisation, from the rstd of an unquantised forward.
 std::vector<float> y_of_row(const Problem& problem, const ForwardBuffers& plain, std::int64_t row) {
   const Matrix& x = problem.residual ? plain.sum() : plain.x;
   const auto rstd = static_cast<float>(plain.rstd.value(0, row));
@@ -171,7 +171,7 @@ std::string wrong_row(const std::vector<float>& y, const QuantizedCase& quantize
   return "";
 }
 
-// What is wrong with a quantised forward of a problem by a variant.
+// Describes what is wrong with a variant's quantised forward of a problem; empty if nothing is.
 std::string complaint_about(const cpu::Variant& variant, const Problem& problem,
                             const Layout& layout, const QuantizedCase& quantized,
                             const ForwardBuffers& plain) {
@@ -201,11 +201,11 @@ std::string complaint_about(const cpu::Variant& variant, const Problem& problem,
   return "";
 }
 
-// The last are more than are quantised at once.
+// The largest sizes exceed what is quantised at once.
 constexpr std::int64_t kSizes[] = {1,   7,   8,   15,  16,   17,   31,   32,   33,   64,
                                    100, 128, 256, 257, 1000, 4096, 5125, 8192, 8200, 20011};
 
-TEST_CASE("every variant quantises a forward as a call after it would") {
+TEST_CASE("every variant's quantised forward equals quantising the results of forward") {
   Random random(19);
   const auto one_of = [&](auto... values) {
     const std::common_type_t<decltype(values)...> all[] = {values...};
@@ -249,7 +249,7 @@ TEST_CASE("every variant quantises a forward as a call after it would") {
   }
 }
 
-TEST_CASE("a row of zeros has codes of zero, and a NaN stays in its row") {
+TEST_CASE("a row of zeros has codes of zero, and NaN stays in its row") {
   const Shape shape{3, 100};
   std::vector<float> x(300, 0.0f);
   for (std::size_t j = 0; j < 100; ++j) x[100 + j] = static_cast<float>(j);

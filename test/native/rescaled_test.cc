@@ -1,5 +1,5 @@
-// Rows of any size: what is right for ordinary rows is right for those whose squares overflow or
-// vanish.
+// Rows of any magnitude: rows whose squares overflow or vanish give results as right as ordinary
+// rows.
 
 #include <doctest/doctest.h>
 
@@ -13,11 +13,12 @@ namespace {
 
 constexpr DType kDTypes[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat64};
 
-// Even, for square roots of powers of two to be such; of float64 eight times as large.
+// Even, so that square roots of these powers of two are powers of two. float64 uses exponents eight
+// times as large.
 constexpr int kExponents[] = {-100, -80, -66, -62, -56, -54, -52, -50, -48, -40, -20, 2,
                               20,   40,  52,  56,  58,  60,  62,  64,  80,  100, 112};
 
-// Whole numbers that every type has, times 2^exponent.
+// Integers that every type represents, times 2^exponent.
 void fill(Matrix& matrix, int exponent, std::uint64_t seed) {
   Random random(seed);
   for (std::int64_t r = 0; r < matrix.rows(); ++r) {
@@ -45,7 +46,7 @@ Results results_at(const cpu::Variant& variant, const Problem& problem, int expo
   return results;
 }
 
-TEST_CASE("x, or x and dy, times a power of two: the same bits of y, or of dx") {
+TEST_CASE("scaling x by a power of two keeps the bits of y, and scaling x and dy those of dx") {
   for (const cpu::Variant* variant : supported_variants()) {
     for (const DType dtype : kDTypes) {
       for (const std::int64_t hidden_size : {3, 33, 64, 300, 2049, 5000}) {
@@ -66,7 +67,7 @@ TEST_CASE("x, or x and dy, times a power of two: the same bits of y, or of dx") 
   }
 }
 
-TEST_CASE("dx is 0 where dy is, whatever the size of x") {
+TEST_CASE("dx is 0 where dy is 0, whatever the magnitude of x") {
   for (const cpu::Variant* variant : supported_variants()) {
     for (const DType dtype : kDTypes) {
       for (const int exponent : kExponents) {
@@ -91,9 +92,9 @@ TEST_CASE("dx is 0 where dy is, whatever the size of x") {
   }
 }
 
-// Products that are too small for any number give -0, and a sum of them all is +0 nevertheless,
-// whether or not columns that do not exist have added zeros (fold.h). dx of a dy of -0 tells.
-TEST_CASE("backward's sum of zeros is +0, of rows of any length") {
+// Products that underflow give -0. Their sum is +0 nevertheless, whether or not missing columns
+// have added zeros (fold.h). The dx of a dy of -0 shows the sign of the sum.
+TEST_CASE("backward's row sum of zeros is +0 in rows of any length") {
   for (const cpu::Variant* variant : supported_variants()) {
     for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
       for (const auto weight : {WeightKind::kNone, WeightKind::kSame}) {

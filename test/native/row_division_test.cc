@@ -1,4 +1,4 @@
-// Rows divided by their scales as the CUDA kernels do it, against division, and with it their
+// Dividing rows by their scales as the CUDA kernels do, against true division, and the resulting
 // codes.
 #include "cuda/kernels/row_division.h"
 
@@ -35,7 +35,7 @@ float quotient_in_row(float y, float scale, std::uint32_t largest) {
   return cuda::quotient(ready, division.divisor, 1 / division.divisor);
 }
 
-// The first number of a row whose code is not that of its division; empty if there is none.
+// Describes the division if its code differs from that of true division; empty otherwise.
 std::string code_complaint(float y, std::uint32_t largest, const Quantization& quantization) {
   const float scale = scale_of(largest, quantization);
   const float found = quotient_in_row(y, scale, largest);
@@ -46,12 +46,12 @@ std::string code_complaint(float y, std::uint32_t largest, const Quantization& q
   return "";
 }
 
-TEST_CASE("row division: the bits of division, of any significands") {
+TEST_CASE("row division: has the bits of true division for any significands") {
   Random random(1);
   std::string complaint;
   for (int i = 0; i < 20'000'000 && complaint.empty(); ++i) {
     const float scale = std::fabs(with_exponent(random, -20, 20));
-    // Two of three quotients are next to a midpoint of floats.
+    // Two of three quotients lie next to the midpoint of two floats.
     float y = with_exponent(random, -30, 30);
     if (i % 3 != 0) {
       const double middle = static_cast<double>(y) + static_cast<double>(std::nextafter(y, 0.0f));
@@ -63,21 +63,22 @@ TEST_CASE("row division: the bits of division, of any significands") {
   CHECK(complaint == "");
 }
 
-TEST_CASE("row division: the codes of division, whatever the row") {
+TEST_CASE("row division: gives the codes of true division for any row") {
   Random random(2);
   std::string complaint;
   for (int i = 0; i < 5'000'000 && complaint.empty(); ++i) {
     Quantization quantization{.codes = kCodes[random.below(3)]};
     if (random.once_in(3)) quantization.scale_max = std::fabs(with_exponent(random, -149, 127));
     const float amax = std::fabs(with_exponent(random, -149, 127));
-    // Up to as far below the largest as its code is not 0, and beyond.
+    // From the row's largest magnitude down to where the code is 0, and below.
     const float y = random.once_in(8) ? amax : with_exponent(random, -40, -1) * amax;
     complaint = code_complaint(y, magnitude_bits(amax), quantization);
   }
   CHECK(complaint == "");
 }
 
-TEST_CASE("row division: zeros, the smallest and the largest numbers, infinities and NaN") {
+TEST_CASE(
+    "row division: gives the codes of true division for zeros, extremes, infinities and NaN") {
   constexpr float kInfinity = HUGE_VALF;
   const float nan = std::nanf("");
   const float values[] = {0.0f,     0x1p-149f,  0x1.8p-140f, 0x1p-126f, 0x1p-100f, 0x1p-60f,

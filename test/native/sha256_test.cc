@@ -1,4 +1,4 @@
-// SHA-256 against the examples of FIPS 180-4, and around the ends of blocks.
+// SHA-256 against the examples of FIPS 180-4, and at block boundaries.
 
 #include "cuda/driver/sha256.h"
 
@@ -16,7 +16,7 @@ std::string hash_of(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("SHA-256") {
+TEST_CASE("SHA-256 matches the examples of FIPS 180-4") {
   CHECK(hash_of("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   CHECK(hash_of("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   CHECK(hash_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
@@ -25,7 +25,7 @@ TEST_CASE("SHA-256") {
         "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
-TEST_CASE("SHA-256 where the length is the last of its block, and the first of the next") {
+TEST_CASE("SHA-256 is right where its length field ends a block, and where it needs another") {
   CHECK(hash_of(std::string(55, 'a')) ==
         "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318");
   CHECK(hash_of(std::string(56, 'a')) ==

@@ -1,5 +1,5 @@
-// silu.h in float32, number by number, against the C library in float64. Of vectors it gives the
-// same bits (gate_test.cc).
+// silu.h in float32, number by number, against the C library in float64. gate_test.cc checks that
+// vectors give the same bits.
 
 #include "op/silu.h"
 
@@ -13,15 +13,15 @@
 namespace rmsnorm::test {
 namespace {
 
-constexpr double kUnit = 0x1p-24;  // what rounding a normal number changes at most, relatively
+constexpr double kUnit = 0x1p-24;  // the largest relative error of rounding a normal number
 constexpr double kSmallest = 0x1p-149;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-// Of all bit patterns of a sign so many are left out between two that are tested. All of them: 1.
+// The distance between two tested bit patterns; 1 tests all of them.
 constexpr std::uint32_t kStride = 251;
 
-// function(z) for the numbers of a sign, from 0 to infinity.
+// Calls function(z) for the numbers of one sign, from 0 to infinity.
 template <class Function>
 void for_each_number(bool is_negative, std::uint32_t stride, const Function& function) {
   const std::uint32_t sign = is_negative ? 0x80000000 : 0;
@@ -30,7 +30,7 @@ void for_each_number(bool is_negative, std::uint32_t stride, const Function& fun
   }
 }
 
-// The last place of float32 at a true value.
+// The unit in the last place (ulp) of float32 at a true value.
 double last_place(double value) {
   const int exponent = value == 0 ? -149 : std::ilogb(value);
   return std::ldexp(1.0, std::max(exponent, -126) - 23);
@@ -46,18 +46,15 @@ double largest_error_of_exp(std::uint32_t stride) {
   return largest;
 }
 
-TEST_CASE("exp_of is less than 0.9 of the last place from exp") {
-  CHECK(largest_error_of_exp(kStride) < 0.9);
-}
+TEST_CASE("exp_of is within 0.9 ulp of exp") { CHECK(largest_error_of_exp(kStride) < 0.9); }
 
-TEST_CASE("exp_of is less than 0.9 of the last place from exp, whatever the number" *
-          doctest::skip()) {
+TEST_CASE("exp_of is within 0.9 ulp of exp for every number" * doctest::skip()) {
   const double largest = largest_error_of_exp(1);
   MESSAGE("at most ", largest);
   CHECK(largest < 0.9);
 }
 
-TEST_CASE("exp_of at the ends of its domain") {
+TEST_CASE("exp_of is right at the ends of its domain") {
   CHECK(exp_of(0.0f) == 1.0f);
   CHECK(exp_of(-0.0f) == 1.0f);
   CHECK(exp_of(-103.0f) > 0.0f);
@@ -67,10 +64,10 @@ TEST_CASE("exp_of at the ends of its domain") {
   }
 }
 
-// exp is at most 1.8 units off, 1 + e half of that and 1 of its own, 1.9; z e is 2.8 off, and the
-// quotient 5.7. Where e is subnormal, it is off by almost the smallest number, z e by z times that,
-// and each rounding adds half of the smallest number.
-TEST_CASE("silu is z / (1 + exp(-z)), within its roundings") {
+// Errors in units of 2^-24, with e = exp(-|z|): e has at most 1.8. 1 + e has half of that and 1 of
+// its own rounding: 1.9. z e has 2.8, and the quotient 5.7. A subnormal e is off by almost the
+// smallest number, so z e is off by z times that. Each rounding adds half of the smallest number.
+TEST_CASE("silu is z / (1 + exp(-z)) within the bound of its roundings") {
   double largest = 0;
   for (const bool is_negative : {false, true}) {
     for_each_number(is_negative, kStride, [&](float z) {
@@ -85,10 +82,10 @@ TEST_CASE("silu is z / (1 + exp(-z)), within its roundings") {
   CHECK(largest < 1);
 }
 
-// 1 / (1 + e) is at most 2.9 units off, and e times that 5.7. So z (1 - s) and s are 8.6 off
-// together, the sum adds 1, of what may be more than it is, 1 + |z| (1 - s), and the last
-// product 1.
-TEST_CASE("silu_derivative is s (1 + z (1 - s)), within its roundings") {
+// The error of 1 / (1 + e) is at most 2.9 units, and of e times that 5.7. Together, s and z (1 - s)
+// are 8.6 off. The sum adds 1 unit of 1 + |z| (1 - s), which may exceed the sum. The last product
+// adds 1.
+TEST_CASE("silu_derivative is s (1 + z (1 - s)) within the bound of its roundings") {
   double largest = 0;
   for (const bool is_negative : {false, true}) {
     for_each_number(is_negative, kStride, [&](float z) {
@@ -106,7 +103,7 @@ TEST_CASE("silu_derivative is s (1 + z (1 - s)), within its roundings") {
   CHECK(largest < 1);
 }
 
-TEST_CASE("silu and silu_derivative at 0, infinity and NaN") {
+TEST_CASE("silu and silu_derivative are right at 0, infinity and NaN") {
   CHECK(std::bit_cast<std::uint32_t>(silu(0.0f)) == 0);
   CHECK(std::bit_cast<std::uint32_t>(silu(-0.0f)) == 0x80000000);
   CHECK(silu(kInfinity) == kInfinity);

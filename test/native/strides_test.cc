@@ -1,4 +1,4 @@
-// Matrices as they lie in other tensors: rows of stride 0, and batches of rows between others.
+// Matrices inside other tensors: rows of stride 0, and batches of rows between other rows.
 
 #include <doctest/doctest.h>
 
@@ -17,7 +17,7 @@ void copy_first_row(Matrix& matrix) {
   }
 }
 
-TEST_CASE("an input whose row stride is 0 is a matrix of equal rows") {
+TEST_CASE("an input whose row stride is 0 acts as a matrix of equal rows") {
   for (const cpu::Variant* variant : supported_variants()) {
     for (const DType dtype : kDTypes) {
       for (const auto stores : {cpu::Stores::kCached, cpu::Stores::kStreaming}) {
@@ -54,7 +54,7 @@ TEST_CASE("an input whose row stride is 0 is a matrix of equal rows") {
   }
 }
 
-// Heads of a fused QKV projection: kHeads rows of Q, then as many of K and of V, a token.
+// Heads of a fused QKV projection: each token has kHeads rows of Q, then as many of K and of V.
 constexpr std::int64_t kTokens = 11;
 constexpr std::int64_t kHeads = 3;
 

@@ -1,5 +1,6 @@
-// What the native tests share: problems (what is computed), layouts (how it lies in memory and how
-// it is called, which must change no bit), buffers made for both, and the comparison of results.
+// Shared by the native tests: problems (what to compute), layouts, buffers for both, and the
+// comparison of results. A layout says how tensors lie in memory and how the operator is called; it
+// must change no bit.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,7 @@
 
 namespace rmsnorm::test {
 
-// Knuth's MMIX generator: integers only, so that every machine draws the same.
+// Knuth's MMIX generator. It uses integers only, so every machine draws the same numbers.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) { bits(); }
@@ -32,14 +33,14 @@ class Random {
   std::uint64_t state_;
 };
 
-// A matrix in a heap block that ends with its last element, where AddressSanitizer sees an access
-// too far. All of it, the padding between rows included, is NaN until written.
+// A matrix in a heap block that ends with its last element, so that AddressSanitizer detects an
+// access beyond it. Everything in the block, padding between rows included, is NaN until written.
 class Matrix {
  public:
   static constexpr std::int64_t kAlignment = 64;
 
-  // Its first row is `misaligned` elements behind an address aligned to kAlignment. `padding`
-  // elements follow each row, and `batch_padding` more every batch_rows of them.
+  // The first row lies `misaligned` elements after an address aligned to kAlignment. `padding`
+  // elements follow each row, and `batch_padding` more follow every batch_rows rows.
   Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t padding = 0,
          std::int64_t misaligned = 0, std::int64_t batch_rows = kOneBatch,
          std::int64_t batch_padding = 0);
@@ -61,11 +62,11 @@ class Matrix {
   void set_bits(std::int64_t r, std::int64_t j, std::uint64_t bits);
   void set(std::int64_t r, std::int64_t j, double value);  // rounded to the matrix's type
 
-  // Whether nothing was written before the first row and between the rows.
+  // True if nothing was written before the first row or between the rows.
   bool padding_is_intact() const;
 
  private:
-  // Elements between the memory's begin and a row.
+  // Elements between the start of the memory and a row.
   std::int64_t offset(std::int64_t r) const {
     return misaligned_ + row_offset(ConstRows{nullptr, stride_, batch_rows_, batch_stride_}, r);
   }
@@ -87,13 +88,13 @@ class Matrix {
 };
 
 enum class Values : std::uint8_t {
-  kFinite,     // zeros, -0, subnormals, tiny and huge numbers; nothing that computes to a NaN
-  kVanishing,  // products in backward so small and negative that whole folds are -0 (not in
+  kFinite,     // zeros, -0, subnormals, tiny and huge numbers; no result is NaN
+  kVanishing,  // backward's products underflow to -0, so that whole row sums are -0 (not in
                // float16)
-  kThreshold,  // ordinary numbers, and in some rows one whose y, or y / w, is about the smallest
-               // normal
-  kExtreme,    // rows from the smallest numbers to the largest, whose folds vanish or overflow
-  kSpecial,    // as kFinite, but NaN and infinity in every third row, and in some weights
+  kThreshold,  // ordinary numbers; some rows have one element whose y, or y / w, is near the
+               // smallest normal
+  kExtreme,    // magnitudes from the smallest to the largest: row sums vanish or overflow
+  kSpecial,    // like kFinite, with NaN and infinity in every third row and in some weights
 };
 enum class WeightKind : std::uint8_t { kNone, kSame, kFloat32 };
 
@@ -106,30 +107,31 @@ struct Problem {
   bool accumulate;
   Values values;
   std::uint64_t seed;
-  bool residual = false;  // forward adds one, backward its gradient
-  bool gate = false;      // in options.gate_order
+  bool residual = false;  // forward adds a residual, backward its gradient
+  bool gate = false;      // applied as options.gate_order says
 };
 
 enum class InPlace : std::uint8_t { kNo, kX, kDy, kResidual };
 
 struct Layout {
   std::int64_t padding = 0;
-  std::int64_t misaligned = 0;          // inputs, by this many elements
-  std::int64_t misaligned_out = 0;      // outputs that are not in place
-  InPlace in_place = InPlace::kNo;      // y is x or residual; dx is x, dy or dsum
-  InPlace sum_in_place = InPlace::kNo;  // sum_out is x or residual, if y is not
-  bool rstd_given = false;              // backward recomputes it otherwise
+  std::int64_t misaligned = 0;          // of inputs, in elements
+  std::int64_t misaligned_out = 0;      // of outputs that are not in place, in elements
+  InPlace in_place = InPlace::kNo;      // y overwrites x or residual; dx overwrites x, dy or dsum
+  InPlace sum_in_place = InPlace::kNo;  // sum_out overwrites x or residual, if y does not
+  bool rstd_given = false;              // false: backward recomputes rstd
   bool dx = true;
   bool dweight = true;
   cpu::Stores stores = cpu::Stores::kCached;
-  std::int64_t piece_rows = 0;  // rows in a call of the variant; 0: all
+  std::int64_t piece_rows = 0;  // rows per call of the variant; 0: all
   std::int64_t batch_rows = kOneBatch;
   std::int64_t batch_padding = 0;  // elements that follow every batch_rows rows
-  bool prepares = true;            // weights of forward, once for all rows; gated, always
-  bool dgate_in_place = false;     // dgate is gate
+  bool prepares = true;            // forward converts weights once for all rows; with a gate,
+                                   // always
+  bool dgate_in_place = false;     // dgate overwrites gate
 };
 
-// Special rows of Values::kSpecial.
+// The rows that hold NaN or infinity with Values::kSpecial.
 inline bool is_special(std::int64_t row) { return row % 3 == 1; }
 
 struct ForwardBuffers {
@@ -139,7 +141,7 @@ struct ForwardBuffers {
   const Matrix& sum() const { return matrix_at(args.sum.data, sum_out); }
 
   Matrix x;
-  Matrix residual;  // and gate: without rows if there is none
+  Matrix residual;  // residual and gate have no rows if the problem has none
   Matrix gate;
   Matrix weight;
   Matrix y;
@@ -148,7 +150,7 @@ struct ForwardBuffers {
   ForwardArgs args;
 
  private:
-  // The matrix that an output is: its own or, in place, an input.
+  // The matrix that receives an output: its own or, in place, an input.
   const Matrix& matrix_at(const void* data, const Matrix& own) const {
     return data == own.row(0) ? own : data == x.row(0) ? x : residual;
   }
@@ -168,7 +170,7 @@ struct BackwardBuffers {
 
   Matrix dy;
   Matrix x;
-  Matrix dsum;  // and gate, dgate: without rows if there is none
+  Matrix dsum;  // dsum, gate and dgate have no rows if the problem has none
   Matrix gate;
   Matrix weight;
   Matrix rstd;
@@ -178,16 +180,17 @@ struct BackwardBuffers {
   BackwardArgs args;
 };
 
-// The whole operator by one variant, on this thread.
+// Runs the whole operator with one variant on this thread.
 void forward_with(const cpu::Variant& variant, const ForwardArgs& args, const Layout& layout);
 void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const Layout& layout);
 
-// What the others must equal: scalar, a row at a time, in a plain layout.
+// The expected results: scalar, called one row at a time, with the default layout.
 ForwardBuffers expected_forward(const Problem& problem);
 BackwardBuffers expected_backward(const Problem& problem);
 
-// What is wrong with results that should equal `expected`, or with the memory around them; empty if
-// nothing. Values are equal if their bits are, or, where NaN is to be expected, if both are NaN.
+// Describes how results differ from `expected`, or how the memory around them was damaged; empty if
+// nothing is wrong. Values are equal if their bits are equal. Where the problem allows NaN, any two
+// NaNs are equal.
 std::string complaint(const Problem& problem, const Layout& layout, const ForwardBuffers& expected,
                       const ForwardBuffers& actual);
 std::string complaint(const Problem& problem, const Layout& layout, const BackwardBuffers& expected,
@@ -201,12 +204,12 @@ std::string describe(const Layout& layout);
 
 std::vector<const cpu::Variant*> supported_variants();
 
-// What tensors of a type are computed in, and their rstd and partial sums are.
+// The type in which the operator computes; rstd and partial sums have it too.
 constexpr DType computed_in(DType dtype) {
   return dtype == DType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
 }
 
-// The tree that sums the groups of dweight, as fold.h says it; 0 for none.
+// The neighbour-first tree that sums the groups of dweight, as fold.h defines it; 0 for no values.
 template <class Float>
 Float neighbour_first(std::vector<Float> values) {
   if (values.empty()) return 0;

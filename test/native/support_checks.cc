@@ -10,7 +10,7 @@ namespace {
 
 constexpr Layout kPlain{.piece_rows = 1};
 
-// Whether NaNs, whose signs and payloads differ between processors, are to be expected.
+// True if results may be NaN. The sign and payload of a NaN differ between processors.
 bool may_be_nan(Values values) { return values == Values::kSpecial || values == Values::kExtreme; }
 
 const char* name_of(DType dtype) {
@@ -26,7 +26,7 @@ std::string padding_complaint(const char* label, const Matrix& matrix) {
   return labelled(label, matrix.padding_is_intact() ? "" : "written outside of its rows");
 }
 
-// Calls function(rows) for consecutive pieces of [0, rows).
+// Calls function(rows) for consecutive ranges of [0, rows).
 template <class Function>
 void for_each_piece(std::int64_t rows, std::int64_t piece_rows, const Function& function) {
   if (piece_rows == 0) return function(cpu::Range{0, rows});
@@ -35,8 +35,8 @@ void for_each_piece(std::int64_t rows, std::int64_t piece_rows, const Function& 
   }
 }
 
-// The weights of a call as a variant's kernels read them, null where those read them as they are.
-// Scratch memory holds anything before.
+// The weights of a call, converted as the variant's kernels read them. Null if the kernels read the
+// weights as they are. The scratch memory is uninitialised (NaN) before the conversion.
 class PreparedWeights {
  public:
   template <class Args>
@@ -79,7 +79,7 @@ void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const 
     const std::int64_t group = rows.begin / row_group_rows(args.shape.rows);
     variant.backward(args, rows, layout.stores, weights.data(), partials.row(group));
   });
-  // In two parts, as threads share them.
+  // In two column ranges, as two threads would share the columns.
   const std::int64_t middle = stride / cpu::kPartialColumns / 2 * cpu::kPartialColumns;
   for (const cpu::Range part : {cpu::Range{0, middle}, cpu::Range{middle, stride}}) {
     variant.finish_dweight(args, partials.row(0), partials.rows(), part);

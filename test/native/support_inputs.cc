@@ -20,7 +20,7 @@ float ordinary(Random& random) {
   return static_cast<float>(static_cast<std::int32_t>(random.bits()) >> 8) * 0x1p-22f;
 }
 
-// Factors that make an ordinary value subnormal, and large, where products of a few still are
+// Factors that make an ordinary value subnormal, or so large that products of a few are still
 // finite.
 double scale_of(DType dtype, int float16, int float64, int others) {
   return std::ldexp(1.0, dtype == DType::kFloat16   ? float16
@@ -30,7 +30,7 @@ double scale_of(DType dtype, int float16, int float64, int others) {
 double tiny_scale(DType dtype) { return scale_of(dtype, -22, -1022, -126); }
 double huge_scale(DType dtype) { return scale_of(dtype, 12, 300, 38); }
 
-// With all the digits that a number of this type has: ordinary values have 24.
+// Fills all digits of the type: ordinary values have only 24 bits.
 double precise(Random& random, DType dtype, double value) {
   if (dtype != DType::kFloat64) return value;
   return value * (1.0 + static_cast<double>(random.bits()) * 0x1p-52);
@@ -80,7 +80,8 @@ void fill_row(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
   }
 }
 
-// NaNs quiet and signalling, with payloads that rounding could carry out of the NaNs; infinities.
+// Quiet and signalling NaNs, with payloads that rounding could carry out of the NaN range, and
+// infinities.
 void make_special(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
   static constexpr std::uint32_t kFloat32[] = {0x7fffffff, 0xffffffff, 0x7f800001, 0xff80ffff,
                                                0x7fc00000, 0x7f800000, 0xff800000};
@@ -103,8 +104,8 @@ void make_special(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
   }
 }
 
-// Each accumulator of a tile begins at +0 and gets to -0 by the product of its first column. The
-// columns behind show the sign of their row's fold in their dx: they have a g of -0.
+// Each accumulator of a tile starts at +0, and the product of its first column makes it -0. The
+// later columns have a g of -0, so their dx shows the sign of the row sum.
 void fill_vanishing(Matrix& matrix, std::int64_t row, bool is_x) {
   for (std::int64_t j = 0; j < matrix.columns(); ++j) {
     const bool first = j % kTileColumns < kAccumulators;
@@ -112,7 +113,7 @@ void fill_vanishing(Matrix& matrix, std::int64_t row, bool is_x) {
   }
 }
 
-// How small the weights are where y shall be about the smallest normal number.
+// The exponent of weights for which y is near the smallest normal number.
 int threshold_exponent(const Problem& problem) {
   constexpr int kExponents[] = {0, -40, -126};
   return kExponents[problem.seed % 3];
@@ -126,11 +127,12 @@ void fill_threshold(Matrix& matrix, std::int64_t row, const Problem& problem, st
   if (row % 4 == 0) return;
   const std::int64_t where = random.below(matrix.columns());
   const int exponent = -126 - threshold_exponent(problem) + static_cast<int>(random.below(6)) - 3;
-  const int least = exponent < -133 ? -133 : exponent;  // of the subnormal bfloat16
+  const int least = exponent < -133 ? -133 : exponent;  // the exponent of the smallest bfloat16
   matrix.set(row, where, std::ldexp(1.0f + static_cast<float>(random.below(128)) / 128.0f, least));
 }
 
-// Rows of one size, from the largest numbers to the smallest, of all sizes, or of zeros.
+// Rows of one magnitude, from the largest numbers to the smallest; rows of mixed magnitudes; rows
+// of zeros.
 void fill_extreme(Matrix& matrix, std::int64_t row, std::uint64_t seed) {
   static constexpr int kFloat32[] = {126, 125, 64,  63,  20,   0,    -49,  -50,
                                      -51, -60, -75, -90, -110, -126, -127, -140};
@@ -162,7 +164,7 @@ constexpr std::uint64_t kDy = 2;
 constexpr std::uint64_t kResidual = 3;
 constexpr std::uint64_t kGate = 4;
 
-// One of a problem's inputs, told apart by `salt`.
+// One of a problem's inputs; `salt` makes each different.
 Matrix make_input(const Problem& problem, const Layout& layout, std::uint64_t salt) {
   Matrix matrix(problem.dtype, problem.shape.rows, problem.shape.hidden_size, layout.padding,
                 layout.misaligned, layout.batch_rows, layout.batch_padding);
@@ -199,8 +201,8 @@ Matrix make_residual(const Problem& problem, const Layout& layout) {
   return make_input(problem, layout, kResidual);
 }
 
-// Where exp(-z) is anything from 0 to overflow. silu(z) is what the rest is multiplied by: of
-// float16 it is less than 2, lest products overflow.
+// Gates for which exp(-z) ranges from 0 to overflow. In float16 |silu(z)| stays below 2, so that
+// products with it do not overflow.
 double any_gate(Random& random, DType dtype) {
   const double value = ordinary(random);
   switch (random.below(8)) {
@@ -259,12 +261,12 @@ Weight weight_argument(const Problem& problem, const Matrix& weight) {
 }
 
 Matrix make_rstd(Problem problem, const Layout& layout) {
-  problem.residual = false;  // backward's x is what was normalised
+  problem.residual = false;  // backward's x already includes the residual
   Matrix rstd(computed_in(problem.dtype), 1, problem.shape.rows, 0, layout.misaligned);
   if (!layout.rstd_given) return rstd;
   const ForwardBuffers forward = expected_forward(problem);
   for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
-    // The caller's NaN may be any.
+    // A caller may pass any NaN.
     rstd.set_bits(0, r, forward.rstd.is_nan(0, r) ? ~std::uint64_t{0} : forward.rstd.bits(0, r));
   }
   return rstd;

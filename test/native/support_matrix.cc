@@ -29,7 +29,7 @@ Matrix::Matrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_
 }
 
 std::uint64_t Matrix::bits(std::int64_t r, std::int64_t j) const {
-  std::uint64_t bits = 0;  // the tests' machines are little-endian
+  std::uint64_t bits = 0;  // all machines that run the tests are little-endian
   std::memcpy(&bits, static_cast<const std::byte*>(row(r)) + j * size_,
               static_cast<std::size_t>(size_));
   return bits;

@@ -12,7 +12,7 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// One parallel_for that watches itself. Counts instead of doctest's checks inside of the tasks.
+// A parallel_for that checks itself. It counts errors, because tasks cannot use doctest's checks.
 class Watched {
  public:
   Watched(std::int64_t items, std::int64_t grain, int threads)
@@ -22,7 +22,7 @@ class Watched {
         times_(static_cast<std::size_t>(items)),
         busy_(static_cast<std::size_t>(threads)) {}
 
-  // Whether each item ran once, in pieces and slots as promised. `work` runs in every piece.
+  // True if each item ran once, in ranges and slots as promised. `work` runs in every range.
   template <class Work>
   bool run(const Work& work) {
     const bool alone = std::min<std::int64_t>((items_ + grain_ - 1) / grain_, threads_) <= 1;
@@ -50,7 +50,7 @@ class Watched {
   std::int64_t items_;
   std::int64_t grain_;
   int threads_;
-  std::vector<int> times_;  // plain, so that ThreadSanitizer sees an item shared
+  std::vector<int> times_;  // not atomic, so that ThreadSanitizer detects a shared item
   std::vector<std::atomic<bool>> busy_;
   std::atomic<int> wrong_{0};
 };
@@ -68,13 +68,13 @@ TEST_CASE("parallel_for runs each item once") {
   }
 }
 
-TEST_CASE("parallel_for on as many threads as there can be") {
+TEST_CASE("parallel_for runs on kMaxThreads threads") {
   CHECK(Watched(10000, 1, kMaxThreads).run());
   join_threads();
 }
 
-TEST_CASE("parallel_for on more than one thread when there is work for them") {
-  // Nobody leaves before two are inside; the threads' own scheduling cannot make this fail.
+TEST_CASE("parallel_for uses more than one thread if there is work for them") {
+  // No task ends before two have started, so scheduling cannot make this test fail.
   std::atomic<int> inside{0};
   const auto wait_for_another = [&] {
     ++inside;
@@ -83,7 +83,8 @@ TEST_CASE("parallel_for on more than one thread when there is work for them") {
   CHECK(Watched(2, 1, 2).run(wait_for_another));
 }
 
-// How many threads a call of two pieces ran on, each of which waits a while for the other to begin.
+// How many threads a call of two ranges ran on. Each range waits for the other to begin, for at
+// most `wait`.
 int threads_of_call(Threads threads, std::chrono::microseconds wait) {
   std::atomic<int> inside{0};
   std::atomic<int> workers{0};
@@ -97,10 +98,10 @@ int threads_of_call(Threads threads, std::chrono::microseconds wait) {
   return workers.load() == 0 ? 1 : 2;
 }
 
-TEST_CASE("parallel_for wakes a worker for small work in a series of calls only") {
+TEST_CASE("parallel_for wakes a worker for small work only in a series of calls") {
   CHECK(Watched(2, 1, 2).run());
   for (int i = 0; i < 3; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the worker is asleep by now
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until the worker sleeps
     CHECK(threads_of_call({2, 1}, std::chrono::milliseconds(5)) == 1);
   }
   const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
@@ -111,7 +112,7 @@ TEST_CASE("parallel_for wakes a worker for small work in a series of calls only"
   CHECK(threads == 2);
 }
 
-TEST_CASE("parallel_for from several threads at once") {
+TEST_CASE("parallel_for works from several threads at once") {
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
   for (int caller = 0; caller < 4; ++caller) {
@@ -125,7 +126,7 @@ TEST_CASE("parallel_for from several threads at once") {
   CHECK(wrong.load() == 0);
 }
 
-TEST_CASE("parallel_for inside of parallel_for") {
+TEST_CASE("parallel_for works inside a parallel_for") {
   std::atomic<int> wrong{0};
   CHECK(Watched(16, 1, 4).run([&] {
     if (!Watched(100, 3, 4).run()) ++wrong;
@@ -133,7 +134,7 @@ TEST_CASE("parallel_for inside of parallel_for") {
   CHECK(wrong.load() == 0);
 }
 
-TEST_CASE("parallel_for after join_threads") {
+TEST_CASE("parallel_for works after join_threads") {
   join_threads();
   for (int i = 0; i < 5; ++i) {
     CHECK(Watched(1000, 1, 3).run());
@@ -142,8 +143,8 @@ TEST_CASE("parallel_for after join_threads") {
   }
 }
 
-// An ending Node environment joins the threads that others may be using.
-TEST_CASE("join_threads while others work") {
+// A Node environment that ends joins threads that others may still be using.
+TEST_CASE("join_threads is safe while other threads work") {
   std::atomic<int> wrong{0};
   std::atomic<bool> finished{false};
   std::thread joiner([&] {

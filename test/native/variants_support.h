@@ -1,5 +1,5 @@
-// A covering selection of calls, drawn at random, the same every time; and every variant against
-// scalar in some.
+// Random calls that cover the combinations of options, the same in every run, and the check of
+// every variant against scalar.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -18,7 +18,7 @@ T one_of(Random& random, const T (&values)[kCount]) {
   return values[random.below(kCount)];
 }
 
-// function(problem) for each combination of types, cast order and offset that are not the same.
+// Calls function(problem) for each distinct combination of weight type, cast order and offset.
 template <class Function>
 void for_each_kind(DType dtype, const Function& function) {
   for (const auto weight : {WeightKind::kNone, WeightKind::kSame, WeightKind::kFloat32}) {
@@ -39,7 +39,7 @@ void for_each_kind(DType dtype, const Function& function) {
 }
 
 inline Layout any_layout(Random& random, const Problem& problem) {
-  // Of one element, of a pack of 16 bytes, of anything up to a cache line.
+  // None, one element, a pack of 16 bytes, or any distance below a cache line.
   const std::int64_t line = Matrix::kAlignment / element_size(problem.dtype);
   const std::int64_t until_line = (line - problem.shape.hidden_size % line) % line;
   const auto distance = [&] {

@@ -1,6 +1,6 @@
-// Every variant against scalar, bit for bit, over a covering selection of what a call can be: each
-// combination of types, cast order and weight offset meets each hidden size and each number of
-// rows; the rest is drawn at random, the same every time.
+// Every variant against scalar, bit for bit. Each combination of types, cast order and weight
+// offset meets each hidden size and each number of rows. Everything else is drawn at random, the
+// same in every run.
 
 #include <doctest/doctest.h>
 
@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kHiddenSizes[] = {
     1,   2,   7,   8,   9,   15,  16,  17,  31,  33,   63,   64,   65,   100,  111,  127,
     128, 129, 255, 256, 257, 300, 500, 512, 769, 1000, 1024, 2048, 2049, 4096, 5125, 70000};
-// More tiles than fold.h buffers.
+// More tiles than kBufferedTiles of fold.h.
 constexpr std::int64_t kHugeHiddenSize = 300000;
 static_assert(tile_count(kHugeHiddenSize) > kBufferedTiles);
 
@@ -41,7 +41,7 @@ void check_dtype(DType dtype) {
       while (rows * hidden_size > std::max(kMaxElements, hidden_size)) rows = one_of(random, kRows);
       check_shape(rows, hidden_size);
     }
-    // Where alignment and the ends of a row leave room for little else.
+    // Rows so short that alignment and row ends leave few columns between them.
     for (int i = 0; i < 20; ++i) check_shape(1 + random.below(20), 1 + random.below(80));
     for (const std::int64_t rows : kRows) {
       std::int64_t hidden_size = one_of(random, kHiddenSizes);
@@ -57,7 +57,7 @@ TEST_CASE("every variant equals scalar: bfloat16") { check_dtype(DType::kBFloat1
 
 TEST_CASE("every variant equals scalar: float64") { check_dtype(DType::kFloat64); }
 
-TEST_CASE("every variant equals scalar: more tiles than are buffered") {
+TEST_CASE("every variant equals scalar: rows of more tiles than the buffer holds") {
   Random random(1);
   for (const DType dtype : kDTypes) {
     for (const auto weight : {WeightKind::kNone, WeightKind::kSame}) {
@@ -66,7 +66,7 @@ TEST_CASE("every variant equals scalar: more tiles than are buffered") {
   }
 }
 
-TEST_CASE("every variant equals scalar: folds of -0") {
+TEST_CASE("every variant equals scalar: row sums of -0") {
   Random random(2);
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     for (const auto weight : {WeightKind::kNone, WeightKind::kSame, WeightKind::kFloat32}) {
@@ -77,7 +77,7 @@ TEST_CASE("every variant equals scalar: folds of -0") {
   }
 }
 
-TEST_CASE("every variant equals scalar: about the smallest normal number") {
+TEST_CASE("every variant equals scalar: results near the smallest normal number") {
   Random random(4);
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     for_each_kind(dtype, [&](Problem problem) {
@@ -158,8 +158,8 @@ TEST_CASE("NaN and infinity stay in their row") {
   }
 }
 
-// Columns of a row of partial sums are in the variant's own order, which does not matter when they
-// are all equal.
+// Each variant orders the columns of a row of partial sums in its own way. The order does not
+// matter here, because all columns are equal.
 TEST_CASE("every variant sums any number of partial rows neighbour first") {
   constexpr std::int64_t kColumns = 71;
   const std::int64_t stride = cpu::partial_stride(kColumns);
@@ -187,7 +187,7 @@ TEST_CASE("every variant sums any number of partial rows neighbour first") {
         args.dtype = dtype;
         args.dweight = dweight.row(0);
         args.dweight_dtype = dtype;
-        // The sums of one group could be in dweight already, unless they are added to it.
+        // The sums of a single group may already be in dweight, unless dweight accumulates.
         args.accumulate = count == 1;
         for (std::int64_t j = 0; j < kColumns; ++j) dweight.set(0, j, 0);
         variant->finish_dweight(args, partials.row(0), count, {0, stride});

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kMiB = 1 << 20;
 
-TEST_CASE("a block that is given back serves the next who needs as much, or little less") {
+TEST_CASE("a released block serves the next request of the same or a slightly smaller size") {
   free_kept_memory();
   WarmMemory memory = take_warm_memory(kMiB);
   char* const block = memory.get();
@@ -23,12 +23,12 @@ TEST_CASE("a block that is given back serves the next who needs as much, or litt
   memory = take_warm_memory(kMiB - 100);
   CHECK(memory.get() == block);
   CHECK(kept_bytes() == 0);
-  // Half as much has a block of its own.
+  // A request of half the size gets a block of its own.
   CHECK(take_warm_memory(kMiB / 2).get() != nullptr);
   CHECK(memory.get() == block);
 }
 
-TEST_CASE("of several blocks the one that was given back last is the next") {
+TEST_CASE("the block released last is reused first") {
   free_kept_memory();
   WarmMemory first = take_warm_memory(kMiB);
   WarmMemory second = take_warm_memory(kMiB);
@@ -40,12 +40,12 @@ TEST_CASE("of several blocks the one that was given back last is the next") {
   CHECK(kept_bytes() == 2 * kMiB);
 }
 
-TEST_CASE("no more is kept than may be, and the oldest goes first") {
+TEST_CASE("the cache stays within its limit and frees its oldest blocks first") {
   free_kept_memory();
   { const WarmMemory old = take_warm_memory(3 * kMiB); }
   std::vector<WarmMemory> blocks;
   for (int i = 0; i < 70; ++i) blocks.push_back(take_warm_memory(2 * kMiB));
-  // What is in use counts: nothing can be kept beside it.
+  // Blocks in use count against the limit, so nothing can be cached beside them.
   CHECK(kept_bytes() == 0);
   blocks.clear();
   CHECK(kept_bytes() == kMostWarmBytes);
@@ -55,7 +55,7 @@ TEST_CASE("no more is kept than may be, and the oldest goes first") {
   CHECK(kept_bytes() == 0);
 }
 
-TEST_CASE("small blocks are the C library's") {
+TEST_CASE("small blocks come from the C library and are not cached") {
   free_kept_memory();
   for (const std::int64_t bytes : {0, 1, 1000, (64 << 10) - 1}) {
     WarmMemory memory = take_warm_memory(bytes);
@@ -65,7 +65,7 @@ TEST_CASE("small blocks are the C library's") {
   CHECK(kept_bytes() == 0);
 }
 
-TEST_CASE("threads take and give back at once, each its own") {
+TEST_CASE("threads acquire and release blocks concurrently, and no two share one") {
   free_kept_memory();
   std::vector<std::thread> threads;
   std::vector<int> wrong(4);

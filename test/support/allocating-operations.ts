@@ -1,4 +1,4 @@
-// What the package does, one operation at a time, for allocation-failures.test.ts: each returns the
+// The package's operations, one at a time, for allocation-failures.test.ts. Each returns the
 // elements that it computed.
 
 import { once } from 'node:events';
@@ -11,7 +11,7 @@ const { DeviceBuffer, HostBuffer, Stream, CudaEvent, Graph, RMSNorm, createPlan,
 
 type Elements = ArrayLike<number>;
 
-/** Does its work, and has `own` dispose of an object at the end, whatever becomes of the work. */
+/** Does its work. Objects passed to `own` are disposed at the end, even if the work fails. */
 export type Operation = (own: Own) => Results | Promise<Results>;
 type Own = <T extends { dispose(): void }>(object: T) => T;
 type Results = readonly (Elements | string)[];
@@ -29,7 +29,7 @@ const [x, dy, residual] = [
 const weight = values(hiddenSize, 4);
 const { rstd } = rmsNorm.forward(x, weight);
 
-// Enough for several threads.
+// Large enough for several threads.
 const big = {
   hiddenSize: 1024,
   x: values(1 << 19, 5),
@@ -57,7 +57,7 @@ function codeOf(call: () => unknown): string {
   return 'none';
 }
 
-/** What a worker posts that runs a program over the native addon and ends. */
+/** Runs a program over the native addon in a worker, and returns what the worker posts. */
 async function postedBy(program: string): Promise<Results> {
   const worker = new Worker(
     `const { parentPort } = require('node:worker_threads');
@@ -104,7 +104,7 @@ const onCpu: Record<string, Operation> = {
     });
     return [result.y.data, result.rstd, sumOut];
   },
-  'codes of gated rows, on another thread': async () => {
+  'quantised and gated forward, asynchronous': async () => {
     const options = { gate: residual, quantize: 'int8' } as const;
     const { y, scale, rstd } = await rmsNorm.forwardAsync(x, weight, options);
     return [y, scale, rstd];
@@ -266,7 +266,7 @@ const onGpu: Record<string, Operation> = {
     await buffer.copyToAsync(target);
     return [target, await buffer.toHostAsync()];
   },
-  'DeviceBuffer, disposed of in flight': (own) => {
+  'DeviceBuffer, disposed in flight': (own) => {
     const { stream, buffer } = onDevice(own);
     buffer.fill(2, { stream });
     buffer.dispose();
@@ -324,7 +324,7 @@ const onGpu: Record<string, Operation> = {
     graph.launch(stream);
     return [out.toHost({ stream })];
   },
-  'both directions on a GPU': async (own) => {
+  'forward and backward on a GPU': async (own) => {
     const { stream, buffer, w } = onDevice(own);
     const gradient = own(DeviceBuffer.from(dy, { stream }));
     const forward = rmsNorm.forward(buffer, w, { stream });
@@ -359,5 +359,5 @@ const onGpu: Record<string, Operation> = {
   },
 };
 
-/** Those that take no GPU, and those that take one. */
+/** Operations that need no GPU, and operations that need one. */
 export const operations = { onCpu, onGpu };

@@ -1,26 +1,27 @@
-// How far the operator's results may lie from the oracle's, derived from the numerics contract of
-// csrc/op/fold.h: every float32 operation of it rounds once, by at most the fraction u of its result.
+// How far the operator's results may be from the oracle's, derived from the numerics contract of
+// csrc/op/fold.h. Every float32 operation of the contract rounds once, by at most the fraction u of
+// its result.
 //
-// Only first-order terms are counted below. The relative errors multiplied are under 2^-12 (a row
-// has under 2^20 columns), so the products of two of them add less than the factor `secondOrder`.
-// `tiny` is what a result below float32's normal range can be off by; a product of it that is
-// smaller still is rounded to 0.
+// Only first-order terms are counted below. The relative errors multiplied are below 2^-12, since a
+// row has fewer than 2^20 columns. So the products of two of them add less than the factor
+// `secondOrder`. `tiny` is the largest error of a result below float32's normal range. A product
+// with it that is smaller still is rounded to 0.
 //
-// float64 tensors: the same with the u and tiny of float64, doubled, since the oracle rounds every
-// operation as the operator does. Its sums are chains: as deep as there are terms.
+// float64 tensors use the u and tiny of float64, doubled, since the oracle rounds every operation
+// too. The oracle's sums are chains, as deep as they have terms.
 //
-// Where a 16-bit value is rounded, the float32 one before it lies in [exact - error, exact + error],
-// and rounding is monotone: T(…) lies between the T of both ends. Unless a tie is between them, they
-// are the same, and nothing but that one value is right.
+// A 16-bit value is rounded from a float32 one in [exact - error, exact + error]. Rounding is
+// monotone, so T(…) lies between the T of both ends. Unless a tie lies between the ends, these are
+// equal, and only that one value is right.
 
 import { forward, scaleAt, type Problem, type Round } from './reference';
 
-// Looking a global up is slow in jest: once is enough.
+// Looking up a global is slow in jest, so it is done once.
 const { abs, ceil, fround, log2, max, min } = Math;
 
 const secondOrder = 1 + 2 ** -10;
 
-/** u and tiny of the arithmetic of a problem; the oracle's share is in those of float64. */
+/** u and tiny of a problem's arithmetic. Those of float64 include the oracle's own error. */
 interface Precision {
   readonly u: number;
   readonly tiny: number;
@@ -34,8 +35,9 @@ function precisionOf({ isFloat64 }: Problem): Precision {
 }
 
 /**
- * Roundings on the way of one product through the fold: chain, tree of a tile, tree of tiles. The
- * oracle's sum is one chain, which counts where it is no more precise than the fold.
+ * The number of roundings that one product passes in the row sum: chain, tree of a tile, tree of
+ * tiles. The oracle's sum is one chain. It counts for float64, where the oracle is no more precise
+ * than the contract.
  */
 function foldDepth({ hiddenSize, isFloat64 }: Problem): number {
   const chain = min(4, ceil(hiddenSize / 64));
@@ -44,11 +46,11 @@ function foldDepth({ hiddenSize, isFloat64 }: Problem): number {
 }
 
 /**
- * Of rstd, relative. The sum is off by the fold's depth, all its terms being positive, and the mean
- * by two more: 1/H and the product with it. The sum with eps rounds once. The root halves all that;
- * the root and the division round once each. Squares that underflow move the mean by less than
- * `tiny`, unless all do so with an eps of 0: the fold is then taken again, of larger numbers. An
- * rstd below the normal range is off by `tiny`.
+ * The relative error of rstd. All terms of the sum are positive, so the sum is off by the depth of
+ * the fold. The mean adds two: 1/H and the product with it. The sum with eps rounds once. The root
+ * halves all that; the root and the division round once each. Squares that underflow change the
+ * mean by less than `tiny`. If all squares underflow and eps is 0, the rescaled pass sums larger
+ * numbers. An rstd below the normal range is off by `tiny`.
  */
 function rstdError(problem: Problem, row: number, rstd: number): number {
   const { u, tiny } = precisionOf(problem);
@@ -57,7 +59,7 @@ function rstdError(problem: Problem, row: number, rstd: number): number {
   return (((foldDepth(problem) + 3) / 2 + 2) * u + ofX + inMean + tiny / rstd) * secondOrder;
 }
 
-/** Whether all squares of a row are below float32's range, and nothing is added to them. */
+/** True if all squares of a row are below float32's range and eps is 0. */
 function isRescaled({ x, hiddenSize, eps, isFloat64 }: Problem, row: number): boolean {
   if (eps > 0 || isFloat64 === true) return false;
   for (let j = 0; j < hiddenSize; ++j) {
@@ -66,19 +68,22 @@ function isRescaled({ x, hiddenSize, eps, isFloat64 }: Problem, row: number): bo
   return true;
 }
 
-/** Roundings of a product with w: none without weight, its own, that of weight + weightOffset. */
+/**
+ * The number of roundings of a product with w: none without a weight, its own, and that of weight +
+ * weightOffset.
+ */
 function scaleRoundings({ weight, weightOffset }: Problem): number {
   return weight === null ? 0 : weightOffset === 0 ? 1 : 2;
 }
 
-/** Of T(value), absolute, if value is off by at most `error`. */
+/** The absolute error of T(value), if value is off by at most `error`. */
 export function roundedError(value: number, error: number, round: Round | null): number {
   if (round === null) return error;
   const rounded = round(value);
   return max(round(value + error) - rounded, rounded - round(value - error));
 }
 
-/** Of xhat as it is multiplied by w and by dy, absolute; `relative` is rstd's. */
+/** The absolute error of xhat where w and dy multiply it; `relative` is the error of rstd. */
 function xhatError(problem: Problem, xhat: number, relative: number): number {
   const { u, tiny } = precisionOf(problem);
   const ofXhat = relative + u + (problem.xError ?? 0);
@@ -90,7 +95,7 @@ export interface ForwardErrors {
   readonly y: Float64Array;
 }
 
-/** Absolute, before the last cast. */
+/** Absolute errors, before the last cast. */
 export function forwardErrors(problem: Problem): ForwardErrors {
   const { x, hiddenSize, round } = problem;
   const { u, tiny } = precisionOf(problem);
@@ -116,13 +121,14 @@ export interface BackwardErrors {
 }
 
 /**
- * Absolute, before the last cast. With a `storedRstd` the oracle computes with it, and its error
- * does not count.
+ * Absolute errors, before the last cast. With a `storedRstd` the oracle computes with it, and its
+ * error does not count.
  *
- * dx = rstd * (g - xhat * cbar), cbar = rstd * mean(g * x): of cbar, the fold, the two products and
+ * dx = rstd * (g - xhat * cbar), cbar = rstd * mean(g * x). In cbar the fold, the two products and
  * 1/H round; then xhat, the fused g - xhat * cbar and the product with rstd. Terms are bounded by
- * |g| and |xhat| * G where G = rstd * mean(|g * x|). Products g * x that underflow move their mean by
- * less than `tiny`. A sum with dsum rounds once more. `dyErrors`: by how much dy may be off, absolute.
+ * |g| and |xhat| * G, where G = rstd * mean(|g * x|). Products g * x that underflow change their
+ * mean by less than `tiny`. A sum with dsum rounds once more. `dyErrors`: the absolute errors of
+ * dy.
  *
  * dweight: a chain over the rows of a group, then a tree over the groups.
  */
@@ -187,7 +193,7 @@ export function backwardErrors(
   return { dx, dweight };
 }
 
-/** Roundings on the way of one row's term into dweight. */
+/** The number of roundings that one row's term passes in dweight. */
 function dweightDepth({ isFloat64 }: Problem, rows: number): number {
   if (isFloat64 === true) return rows; // the oracle's chain
   const groupRows = max(16, 2 ** ceil(log2(ceil(rows / 512))));
@@ -195,12 +201,12 @@ function dweightDepth({ isFloat64 }: Problem, rows: number): number {
   return min(rows, groupRows) + ceil(log2(max(groups, 1)));
 }
 
-/** Of previous + sum, absolute, if sum is off by at most `error`. */
+/** The absolute error of previous + sum, if sum is off by at most `error`. */
 export function accumulatedError(total: number, error: number): number {
   return error + (abs(total) + error) * float32.u;
 }
 
-/** Of float64 results that were rounded to float32, absolute. */
+/** The absolute error of float64 results that were rounded to float32. */
 export function float32Error(value: number): number {
   return abs(value) * float32.u + float32.tiny;
 }

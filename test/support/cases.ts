@@ -1,10 +1,10 @@
-// Problems for the operator and the oracle, made from a few words.
+// Problems for the operator and the oracle, made from a short description.
 
 import type { CastOrder, DType } from '../../lib';
 import { roundTo, type Problem } from './reference';
 import { arrayOf, dtypes, normals, raggedSizes, valuesOf, type HostArray } from './support';
 
-/** 'same': of the tensors' dtype, as 'float32' is for float64. */
+/** 'same': the tensors' dtype. For float64 tensors 'float32' means the same as 'same'. */
 export type WeightKind = 'none' | 'same' | 'float32';
 
 export interface CaseOptions {
@@ -15,7 +15,7 @@ export interface CaseOptions {
   readonly castOrder?: CastOrder;
   readonly weightOffset?: number;
   readonly eps?: number;
-  /** Elements that arrays begin behind an aligned address. */
+  /** Elements between an aligned address and the start of each array. */
   readonly lead?: number;
 }
 
@@ -28,7 +28,7 @@ export interface Case {
   readonly x: HostArray;
   readonly dy: HostArray;
   readonly weight: HostArray | null;
-  /** Beside x and dy, for calls that have them. */
+  /** Used by calls with a residual. */
   readonly residual: HostArray;
   readonly dsum: HostArray;
   /** For the operator. */
@@ -90,8 +90,9 @@ export function makeCase({
 }
 
 /**
- * Every dtype, ragged size, kind of weight and cast order (which float32 has none of), over which
- * row counts, offsets and alignments go round, out of step with each other; with names.
+ * Every combination of dtype, ragged size, kind of weight and cast order; float32 has only one
+ * order. Row counts, offsets and alignments cycle through these combinations, out of step with each
+ * other. Each case comes with a name.
  */
 export function coveringCases(rowCounts: readonly number[]): [string, CaseOptions][] {
   const offsets = [0, 1, -0.25];

@@ -1,13 +1,14 @@
-// Limits of the system on the processors of a process: commands that run another one under a limit.
+// Limits of the operating system on a process's processors: commands that run another command under
+// a limit.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 
-/** A command that runs the command in the arguments after it; or why there is none here. */
+/** A command that runs the command given as its arguments, or the reason why there is none here. */
 export type Limit = { readonly command: readonly string[] } | { readonly missing: string };
 
-/** Processors of the machine, whatever this process may use of them. */
+/** The number of the machine's processors, even if this process may use fewer. */
 export const processors = os.cpus().length;
 
 const allowedList = existsSync('/proc/self/status')
@@ -20,7 +21,7 @@ export const allowed = (allowedList ?? '').split(',').flatMap((range) => {
   return Number.isNaN(first) ? [] : Array.from({ length: last - first + 1 }, (_, i) => first + i);
 });
 
-/** Pins to some of the processors that this process may use. */
+/** Pins a command to `count` of the processors that this process may use. */
 export function pinTo(count: number): Limit {
   const { error } = spawnSync('taskset', ['--version']);
   if (error !== undefined) return { missing: 'there is no taskset' };
@@ -28,14 +29,14 @@ export function pinTo(count: number): Limit {
   return { command: ['taskset', '-c', allowed.slice(0, count).join(',')] };
 }
 
-/** Cgroups with a CPU quota, one inside the other, that last until `remove`. */
+/** Two nested cgroups with a CPU quota, which exist until `remove`. */
 export interface QuotaGroup {
   readonly limit: Limit;
   setQuota(processors: number): void;
   remove(): Promise<void>;
 }
 
-/** Makes a cgroup, whose quota is set, and one in it, which has none and is what commands run in. */
+/** Makes a cgroup with a quota, and inside it one without. Commands run in the inner one. */
 export function makeQuotaGroup(): QuotaGroup {
   const period = 100_000;
   const reasons: string[] = [];
@@ -58,7 +59,7 @@ export function makeQuotaGroup(): QuotaGroup {
           rmdirSync(made.at(-1) ?? '');
           made.pop();
         } catch (error) {
-          // A process that has ended leaves its cgroup a moment later.
+          // A process leaves its cgroup a moment after it has ended.
           if (attempt === 100) throw error;
           await new Promise((resolve) => setTimeout(resolve, 20));
         }

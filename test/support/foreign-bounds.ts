@@ -1,6 +1,7 @@
-// How far off the results of others may be that compute in float32, or in float64 for such tensors:
-// the bounds of bounds.ts, but for sums in an order that is not known. A sum of n products, each
-// rounded, is off by at most n * u of the sum of their magnitudes in any order.
+// How far the results of other libraries may be off if they compute in float32, or in float64 for
+// float64 tensors. The bounds are those of bounds.ts, except that the order of sums is unknown. In
+// any order, a sum of n products, each rounded, is off by at most n * u of the sum of their
+// magnitudes.
 
 import { forward, scaleAt, type Problem } from './reference';
 
@@ -17,15 +18,15 @@ export interface ForeignErrors {
 }
 
 /**
- * Absolute, before the last cast.
+ * Absolute errors, before the last cast.
  *
- * rstd: the sum (n roundings, none if `isExact`: if every sum of squares is a float32), the mean
- * (two, as a product with 1/H) and the sum with eps, all halved by the root; root and division.
- * y: two products more, and one for an offset of the weight.
+ * rstd: the sum has n roundings (none if `isExact`: every sum of squares is a float32). The mean
+ * has two, as a product with 1/H, and the sum with eps one. The root halves all these; the root and
+ * the division round once each. y: two more products, and one rounding for a weight offset.
  *
- * dx = rstd * g - xhat * (rstd * mean(g * xhat)), in whatever way that is factored: none takes more
- * than 16 roundings and 3 times the error of rstd beside those of the sum. dweight: the sum over the
- * rows of dy * xhat.
+ * dx = rstd * g - xhat * (rstd * mean(g * xhat)), however it is factored. No factoring takes more
+ * than 16 roundings and 3 times the error of rstd, besides the roundings of the sum. dweight: the
+ * sum over the rows of dy * xhat.
  */
 export function foreignErrors(
   problem: Problem,
@@ -33,7 +34,7 @@ export function foreignErrors(
   isExact = false,
 ): ForeignErrors {
   const { x, hiddenSize, isFloat64 } = problem;
-  // The oracle is of float64, too, and off by as much as they are.
+  // The oracle computes in float64 too, so its error is as large as theirs.
   const u = isFloat64 === true ? 2 * 2 ** -53 : 2 ** -24;
   const { rstd, y } = forward(problem);
   const inSum = isExact ? 0 : hiddenSize;
@@ -66,10 +67,10 @@ export function foreignErrors(
 }
 
 /**
- * Of LayerNorm's y, absolute, where the mean is taken first. The mean is off by n roundings of the
- * magnitudes' mean, which moves all of x - mean alike; the difference rounds once more. With these
- * the norm is RMSNorm's: its square mean moves by twice the product of that with the mean of x -
- * mean, which is 0 but for roundings.
+ * Absolute errors of LayerNorm's y, if the mean is computed first. The mean is off by n roundings
+ * of the mean magnitude, which shifts all x - mean alike. The difference rounds once more. The rest
+ * is RMSNorm of these values. Its mean square changes by twice the shift times the mean of x -
+ * mean, which is 0 except for roundings.
  */
 export function layerNormErrors(problem: Problem): Float64Array {
   const { x, hiddenSize } = problem;

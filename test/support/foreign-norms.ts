@@ -1,11 +1,12 @@
-// RMSNorm as other libraries write it, a step a line, each step rounded to nearest as PyTorch rounds it
-// on a CPU. Where the sum of the squares is exact, whatever its order, all that follows is determined.
+// RMSNorm as other libraries write it, one step a line. Each step is rounded to nearest, as PyTorch
+// rounds on a CPU. If the sum of the squares is exact in every order, all later steps are
+// determined.
 
 import type { Round } from './reference';
 
 const { fround, sqrt } = Math;
 
-/** y from xhat and the weight's value, both float32; T rounds to x's dtype. */
+/** y from xhat and the weight's value, both float32. T rounds to the dtype of x. */
 export type Scaling = (xhat: number, weight: number, T: Round) => number;
 
 export const scalings = {
@@ -21,12 +22,12 @@ export const scalings = {
 
 export interface ForeignNorm {
   readonly x: ArrayLike<number>;
-  /** As long as a row, which is a power of two, so that the mean is exact. */
+  /** As long as a row. A row has a power of two elements, so that the mean is exact. */
   readonly weight: ArrayLike<number>;
   readonly eps: number;
   readonly scaling: Scaling;
   readonly round: Round;
-  /** xhat as x / root, not x * (1 / root). */
+  /** Computes xhat as x / root, not as x * (1 / root). */
   readonly divides?: boolean;
 }
 

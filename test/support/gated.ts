@@ -1,5 +1,6 @@
-// The oracle of gated calls, by their formulas in float64, and how far the operator's results may lie
-// from it: reference.ts and bounds.ts of the norm between two products with the gate.
+// The oracle of gated calls, by their formulas in float64, and how far the operator's results may
+// be from it. A gated call is the norm of reference.ts and bounds.ts between two products with the
+// gate.
 
 import type { GateOrder } from '../../lib';
 import { backwardErrors, forwardErrors, roundedError } from './bounds';
@@ -17,7 +18,7 @@ export interface GatedForward {
 }
 
 export interface GatedBackward {
-  /** Before the last cast, as dgate. */
+  /** Before the last cast, like dgate. */
   readonly dx: Float64Array;
   readonly dgate: Float64Array;
   readonly dweight: Float64Array;
@@ -28,20 +29,24 @@ const u = 2 ** -24;
 const tiny = 2 ** -149;
 
 /**
- * Of silu in float32, relative: exp is off by an ulp, 2u; the product with it, the sum and the division
- * round once each, and in the sum the exponential is a part of the whole.
+ * The relative error of silu in float32. exp is off by an ulp, 2u. The product with it, the sum and
+ * the division round once each. The exponential is only a part of the sum, so its error counts in
+ * part.
  */
 const siluError = 6 * u;
-/** Of x * silu(gate), likewise. */
+/** The relative error of x * silu(gate). */
 const gatedXError = siluError + u;
 
 const sigmoid = (z: number) => 1 / (1 + exp(-z));
 const silu = (z: number) => z * sigmoid(z);
 const siluDerivative = (z: number) => sigmoid(z) * (1 + z * sigmoid(-z));
-/** Absolute: its two terms may cancel. Each is a product of factors as silu's. */
+/**
+ * The absolute error, because its two terms may cancel. Each term is a product of factors like
+ * silu's.
+ */
 const derivativeError = (z: number) => 8 * u * sigmoid(z) * (1 + abs(z) * sigmoid(-z)) + tiny;
 
-/** The problem of the norm itself, and what multiplies beside it. */
+/** The problem of the norm itself, and silu(gate). */
 function normOf({ gate, gateOrder, ...problem }: GatedProblem) {
   const s = Float64Array.from(gate, silu);
   if (gateOrder === 'after-norm') return { norm: problem, s };
@@ -49,7 +54,7 @@ function normOf({ gate, gateOrder, ...problem }: GatedProblem) {
   return { norm: { ...problem, x, xError: gatedXError }, s };
 }
 
-/** What the gate multiplies after the norm, and by how much it is off. */
+/** The values that the gate multiplies after the norm, and their errors. */
 function normed({ norm }: { norm: Problem }) {
   const { y } = forward(norm);
   const errors = forwardErrors(norm).y;
@@ -67,7 +72,7 @@ export function gatedForward(problem: GatedProblem): GatedForward {
   return { rstd, y: normed({ norm }).values.map((value, i) => value * (s[i] as number)) };
 }
 
-/** dn = dy * silu(gate) of a gate after the norm; dy of one before it. */
+/** dn = dy * silu(gate) if the gate comes after the norm; dy if it comes before. */
 function dnOf(
   { gateOrder }: GatedProblem,
   { norm, s }: ReturnType<typeof normOf>,
@@ -104,7 +109,7 @@ export interface GatedErrors {
   readonly dweight: Float64Array;
 }
 
-/** Absolute, before the last cast. */
+/** Absolute errors, before the last cast. */
 export function gatedErrors(problem: GatedProblem, dy: ArrayLike<number>): GatedErrors {
   const { gate, gateOrder, x } = problem;
   const parts = normOf(problem);
@@ -114,7 +119,7 @@ export function gatedErrors(problem: GatedProblem, dy: ArrayLike<number>): Gated
   const back = backwardErrors(norm, dn, undefined, null, errors);
   const slope = Float64Array.from(gate, siluDerivative);
   const slopeErrors = Float64Array.from(gate, derivativeError);
-  /** Of a * b * silu'(gate), where a is off by an error. */
+  /** The absolute error of a * b * silu'(gate), where a is off by `error`. */
   const ofDgate = (a: number, error: number, b: number, i: number) => {
     const size = (abs(a) + error) * abs(b);
     const steep = abs(slope[i] as number) + (slopeErrors[i] as number);
@@ -140,7 +145,9 @@ export function gatedErrors(problem: GatedProblem, dy: ArrayLike<number>): Gated
   return { rstd: of.rstd, y, dx: back.dx, dgate, dweight: back.dweight };
 }
 
-/** The loss whose gradients are those of y by dy: for finite differences. */
+/**
+ * The loss whose gradients are those of y with the incoming gradient dy, for finite differences.
+ */
 export function gatedLoss(problem: GatedProblem, dy: ArrayLike<number>): number {
   const { y } = gatedForward(problem);
   return y.reduce((sum, value, i) => sum + value * (dy[i] as number), 0);

@@ -4,9 +4,9 @@ import { hasKernels } from '../../scripts/addon-kernels.js';
 import { addon, hasSimulator, simulator } from './processes';
 
 /**
- * The tests of the CUDA path run on the GPUs of this machine; where there is none, on three that
- * test/cudasim simulates, one of each compute capability that it knows. Where neither is possible,
- * they are skipped, and one line says why.
+ * The tests of the CUDA path run on the GPUs of this machine. Without a GPU they run on three that
+ * test/cudasim simulates, one of each compute capability that it knows. If neither is possible they
+ * are skipped, and one line says why.
  */
 export default function setUp(): void {
   if (process.env['RMSNORM_LIBCUDA'] === undefined && hasSimulator && countGpus() === 0) {

@@ -1,4 +1,4 @@
-// For tests of what lives on a GPU: those that there are, or simulated ones.
+// For tests of objects on a GPU: the GPUs of this machine, or simulated ones.
 
 import { devices, DeviceBuffer, type DeviceDType } from '../../lib';
 import { bytesOf, errorOf, rejectionOf, type CodedError } from './support';
@@ -7,7 +7,9 @@ export const gpus = devices();
 export const onGpu = gpus.length > 0 ? describe : describe.skip;
 export const onGpus = gpus.length > 1 ? describe : describe.skip;
 
-/** A suite for each GPU; one that is skipped where there is none, since jest refuses an empty list. */
+/**
+ * One suite for each GPU. Without a GPU it is one skipped suite, since jest refuses an empty list.
+ */
 export const onEachGpu =
   gpus.length > 0
     ? describe.each(
@@ -17,14 +19,14 @@ export const onEachGpu =
 
 export const deviceDTypes: readonly DeviceDType[] = ['float32', 'float16', 'bfloat16'];
 
-/** An array of a dtype, whose elements are all different, or nearly so. */
+/** An array of a dtype whose elements are all or nearly all different. */
 export function countingArray(dtype: DeviceDType, length: number): Float32Array | Uint16Array {
   const array = dtype === 'float32' ? new Float32Array(length) : new Uint16Array(length);
   for (let i = 0; i < length; ++i) array[i] = (i * 7 + 3) % 65536;
   return array;
 }
 
-/** A buffer of such elements, and them. */
+/** A buffer with the elements of {@link countingArray}, and that array. */
 export function countingBuffer<D extends DeviceDType>(dtype: D, length: number) {
   const array = countingArray(dtype, length);
   return { array, buffer: DeviceBuffer.from(array, { dtype }) };

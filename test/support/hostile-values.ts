@@ -1,6 +1,7 @@
-// Values that no argument takes, or that lie about themselves: what JavaScript lets callers pass.
+// Values that no argument accepts, or that lie about themselves: everything that JavaScript lets
+// callers pass.
 
-/** What getters and traps of the hostile values throw. */
+/** The error that getters and traps of the hostile values throw. */
 export const ownError = new Error('thrown by the value');
 
 const throwing = (): never => {
@@ -15,7 +16,7 @@ function revoked(target: object): object {
 
 const throwingTraps = new Proxy({}, { get: () => throwing });
 
-/** An array with a property of its own that hides the one of all arrays. */
+/** An array whose own property hides the one that all arrays inherit. */
 const lying = (length: number, name: PropertyKey, said: unknown) =>
   Object.defineProperty(
     new Float32Array(length),
@@ -29,7 +30,10 @@ const detachedView = () => {
   return view;
 };
 
-/** Each value by what it is; made anew, since some remember that they were read. */
+/**
+ * Makes each value, by a name that says what it is. Each call makes a new one, because some
+ * remember that they were read.
+ */
 export const hostileValues: Readonly<Record<string, () => unknown>> = {
   null: () => null,
   true: () => true,

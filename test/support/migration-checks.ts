@@ -1,4 +1,4 @@
-// What tests of docs/migration.md check of libraries that quantise or gate.
+// Checks of docs/migration.md for libraries that quantise or gate.
 
 import {
   rmsNorm,
@@ -17,7 +17,7 @@ import { expectWithin, valuesOf } from './support';
 const eps = 1e-5;
 const { llama, once } = scalings;
 
-/** For the oracle, of an x of the dtype and its weight. */
+/** The oracle's problem for a 16-bit x and its weight. */
 export const problemOf = (
   { weightValues, round }: Given,
   x: Float64Array,
@@ -26,7 +26,7 @@ export const problemOf = (
   ...{ x, weight: weightValues, hiddenSize, eps, weightOffset: 0, round: isLlama ? round : null },
 });
 
-/** A check of y with a gate, within the bounds of its roundings. */
+/** A check of a gated y, within the bounds of its roundings. */
 export const gatedBy =
   (castOrder: CastOrder, gateOrder: GateOrder): Check =>
   (given) => {
@@ -40,13 +40,13 @@ export const gatedBy =
 
 type Settings = Pick<ForwardOptions, 'scale' | 'scaleMax' | 'out'>;
 
-/** A check of codes: those of the other library's y, quantised after it. */
+/** A check of codes: they must equal the other library's y, quantised afterwards. */
 const quantised =
   (quantize: QuantizedDType, scaling: Scaling, settings: Settings = {}): Check =>
   (given) => {
     const { dtype, x, xValues, weight, weightValues, round } = given;
     const castOrder = scaling === llama ? 'llama' : 'float';
-    // One rounding is that to the code.
+    // In 'float' order the only rounding is to the code.
     const steps = { x: xValues, weight: weightValues, eps, scaling };
     const theirs = foreignNorm({ ...steps, round: castOrder === 'llama' ? round : Math.fround });
     const result = rmsNorm.forward(x, weight, { dtype, eps, castOrder, quantize, ...settings });

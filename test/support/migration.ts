@@ -1,4 +1,4 @@
-// What the tests of docs/migration.md share: its rows, and 16-bit data on which the models of
+// Shared by the tests of docs/migration.md: its rows, and 16-bit data on which the models of
 // foreign-norms.ts are exact.
 
 import { readFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ export const hiddenSize = 64;
 export const rows = 6;
 export const length = rows * hiddenSize;
 
-/** The tensors of a call, in bits and in numbers. */
+/** The tensors of a call, as bits and as numbers. */
 export interface Given {
   readonly dtype: 'bfloat16' | 'float16';
   readonly round: Round;
@@ -23,12 +23,15 @@ export interface Given {
   readonly float32Weight: Float32Array;
   readonly dy: Uint16Array;
   readonly dyValues: Float64Array;
-  /** Sums of it and x round in bfloat16. */
+  /** Its sums with x must be rounded in bfloat16. */
   readonly residual: Uint16Array;
   readonly residualValues: Float64Array;
 }
 
-/** Multiples of 1/8 up to `most`; in every other row of 2^-13, whose mean squares are not far from eps. */
+/**
+ * Multiples of 1/8 up to `most`. Every other row has multiples of 2^-13 instead, with mean squares
+ * near eps.
+ */
 export const eighths = (seed: number, most: number) => {
   const random = uniform(seed);
   const scaleOf = (i: number) => 2 ** (Math.floor(i / hiddenSize) % 2 === 0 ? -3 : -13);
@@ -37,7 +40,7 @@ export const eighths = (seed: number, most: number) => {
   );
 };
 
-/** The bits of values that the dtype has. */
+/** The bits of values that the dtype represents exactly. */
 export const bitsOf = (dtype: Given['dtype'], values: ArrayLike<number>) =>
   arrayOf(dtype, values) as Uint16Array;
 
@@ -62,7 +65,7 @@ export function makeGiven(dtype: Given['dtype']): Given {
   };
 }
 
-/** A check of what a row says, on data of a 16-bit dtype. */
+/** A check of the claim in a table row, on data of a 16-bit dtype. */
 export type Check = (given: Given) => void;
 
 /** Runs a check for both dtypes. */
@@ -71,7 +74,7 @@ export const forBoth = (check: Check) => () => {
   check(makeGiven('float16'));
 };
 
-/** Fails unless y has the bits of another library's x and weight, its steps taken one by one. */
+/** Fails unless y has the bits that another library computes from x and weight, step by step. */
 export function expectForeign(
   y: Uint16Array,
   { dtype, round, xValues, weightValues }: Given,
@@ -82,13 +85,13 @@ export function expectForeign(
   expectSameBits(y, bitsOf(dtype, foreignNorm(norm)));
 }
 
-/** A row of a table, without backticks. */
+/** A row of a table, with backticks removed. */
 export interface Row {
   readonly there: string;
   readonly here: string;
 }
 
-/** The tables of docs/migration.md, by the headings above them. */
+/** The tables of docs/migration.md, by the heading above each. */
 export function tables(): ReadonlyMap<string, readonly Row[]> {
   const text = readFileSync(path.join(__dirname, '../../docs/migration.md'), 'utf8');
   const sections = text.split(/^## /m).slice(1);

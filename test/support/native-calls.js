@@ -1,9 +1,9 @@
-// Calls of the addon by itself, as lib/call makes them: the call record, then the operands in the order
-// of the tables. For processes without TypeScript, too.
+// Calls of the addon as lib/call makes them: the call record, then the operands in the order of the
+// tables. Processes without TypeScript can use them too.
 
 /**
- * Writes the record of a call, by the names of operands; `true` for an output to be made. `settings`:
- * fields by their names, and `layouts` by those of operands.
+ * Writes the record of a call. `operands`: tensors by name; `true` stands for an output that the
+ * call allocates. `settings`: fields of the record by name, and `layouts` by the names of operands.
  */
 function recordFor(binding, operation, operands, settings) {
   const rules = binding.operations[operation.replace('Async', '')];
@@ -35,7 +35,7 @@ function recordFor(binding, operation, operands, settings) {
   });
 }
 
-/** The addon's calls by the names of operands. */
+/** The addon's calls; they take their operands by name. */
 function nativeCalls(binding) {
   const call = (operation) => (operands, settings) => {
     const rules = binding.operations[operation.replace('Async', '')];

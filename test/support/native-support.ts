@@ -1,11 +1,11 @@
-// The addon of test/support/addon: what tests do to a process that JavaScript cannot.
+// The addon of test/support/addon: functions that tests need and JavaScript cannot provide.
 
 import path from 'node:path';
 
-/** The file: to be required, and, for allocations that fail, preloaded by `LD_PRELOAD`. */
+/** The addon's file. Tests load it, and preload it with `LD_PRELOAD` to make allocations fail. */
 export const testAddon = path.join(__dirname, '../../build/Release/rmsnorm_test.node');
 
-/** How the processor rounds floats for a thread. On arm64 both booleans are one bit. */
+/** How the processor rounds floats on a thread. On arm64 one bit holds both booleans. */
 export interface FloatingPointMode {
   readonly flushToZero: boolean;
   readonly denormalsAreZero: boolean;
@@ -34,27 +34,30 @@ function load(): TestAddon {
   return loaded;
 }
 
-/** Of this thread. */
+/** The floating-point mode of this thread. */
 export function getFloatingPointMode(): FloatingPointMode {
   return load().floatingPointMode();
 }
 
-/** Sets it for this thread; what `mode` leaves out is as in a new process. */
+/**
+ * Sets the floating-point mode of this thread. Fields that `mode` leaves out get their values of a
+ * new process.
+ */
 export function setFloatingPointMode(mode: Partial<FloatingPointMode>): void {
   const { flushToZero = false, denormalsAreZero = false, rounding = 'nearest' } = mode;
   load().setFloatingPointMode(+flushToZero, +denormalsAreZero, roundings.indexOf(rounding));
 }
 
 /**
- * Counts the allocations of the native addon from now on, on all threads, and fails `failures` of
- * them from the first-th on: by default one. The process must have preloaded {@link testAddon} and
- * loaded the addon.
+ * Starts counting the native addon's allocations, on all threads. Those from number `first` on
+ * fail, `failures` of them. The process must have preloaded {@link testAddon} and loaded the native
+ * addon.
  */
 export function failAllocations(first: number, failures = 1): void {
   load().failAllocations(first, failures);
 }
 
-/** Fails no more. Returns how many allocations there were. */
+/** Stops failing allocations. Returns the number of allocations counted. */
 export function stopFailingAllocations(): number {
   return load().stopFailingAllocations();
 }

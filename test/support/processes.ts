@@ -1,4 +1,4 @@
-// Processes of their own: for what is decided once in a process, by its environment.
+// Runs programs in new processes, for behaviour that the environment decides once per process.
 
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -11,11 +11,11 @@ const root = path.join(__dirname, '../..');
 /** The native addon under test. */
 export const addon = path.join(root, 'build/Release/rmsnorm.node');
 
-/** The stand-in for the CUDA driver, and whether the addon's kernels can run on it. */
+/** The stand-in for the CUDA driver, and whether it can run the addon's kernels. */
 export const simulator = path.join(root, 'build/cudasim/lib/libcuda.so.1');
 export const hasSimulator = hasKernels() && existsSync(simulator);
 
-/** The processes that a process has started and not waited for, zombies among them. Linux only. */
+/** The process ids of children that a process has not waited for, zombies included. Linux only. */
 export function childrenOf(pid: number): string[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
     .trim()
@@ -31,8 +31,8 @@ export interface Ending {
 }
 
 /**
- * Runs a program that has the public API as `lib`, with these environment variables: `undefined`
- * for one that must not be set.
+ * Runs a program that has the public API as `lib`, with these environment variables. A variable
+ * whose value is `undefined` is removed.
  */
 export function runProgram(
   program: string,
@@ -52,7 +52,9 @@ export function runProgram(
   });
 }
 
-/** What a program gives `print`, once or more, in a process that must end well. */
+/**
+ * The values that a program passes to `print`, at least one. The process must end with exit code 0.
+ */
 export async function printedBy(
   program: string,
   environment: Readonly<Record<string, string | undefined>>,

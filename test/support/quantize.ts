@@ -1,15 +1,15 @@
-// Codes by their definition, one number at a time: what quantised results must equal.
+// Codes by their definition, one number at a time: the reference for quantised results.
 
 import type { QuantizedDType } from '../../lib';
 
-/** The largest number that a code stands for, by which a row's scale is found. */
+/** The largest number that a code stands for. A row's scale is derived from it. */
 export const largestOf: Readonly<Record<QuantizedDType, number>> = {
   int8: 127,
   float8_e4m3: 448,
   float8_e5m2: 57344,
 };
 
-/** What a code of a float8 stands for, by the definition of its format. */
+/** The number that a float8 code stands for, by the definition of its format. */
 export function float8Value(dtype: Exclude<QuantizedDType, 'int8'>, code: number): number {
   const isE4m3 = dtype === 'float8_e4m3';
   const [fractionBits, bias] = isE4m3 ? [3, 7] : [2, 15];
@@ -30,7 +30,9 @@ const positiveValues = {
   float8_e5m2: positiveOf('float8_e5m2'),
 };
 
-/** The code nearest to a number, the even one of two, and the largest beyond it. */
+/**
+ * The code nearest to a number: the even one of two, and the largest code for numbers beyond it.
+ */
 export function codeOf(dtype: QuantizedDType, value: number): number {
   if (dtype === 'int8') {
     if (Number.isNaN(value)) return 0;
@@ -43,7 +45,7 @@ export function codeOf(dtype: QuantizedDType, value: number): number {
   if (Number.isNaN(value)) return 0x7f;
   const sign = value < 0 || Object.is(value, -0) ? 0x80 : 0;
   const magnitude = Math.min(Math.abs(value), largestOf[dtype]);
-  // Positive codes are in the order of what they stand for.
+  // Positive codes are sorted by the numbers they stand for.
   const values = positiveValues[dtype];
   let code = 0;
   for (let step = 64; step >= 1; step /= 2) {
@@ -57,11 +59,11 @@ export function codeOf(dtype: QuantizedDType, value: number): number {
 
 export interface Quantized {
   readonly codes: number[];
-  /** Of each row. */
+  /** One for each row. */
   readonly scales: number[];
 }
 
-/** Quantises rows of float32, by the scale of each or by one of all. */
+/** Quantises rows of float32, with one scale for each row or with `scale` for all rows. */
 export function quantize(
   dtype: QuantizedDType,
   y: ArrayLike<number>,

@@ -1,23 +1,23 @@
-// The oracle: the formulas at the head of csrc/op/rms_norm.h in float64, one statement a line of them,
-// on the values that the operator is given.
+// The oracle: the formulas at the head of csrc/op/rms_norm.h in float64, one statement for each, on
+// the values that the operator is given.
 
 import { f16round } from '@petamoriken/float16';
 
 import type { DType } from '../../lib';
 
-// Looking a global up is slow in jest: once is enough.
+// Looking up a global is slow in jest, so it is done once.
 const { abs, floor, fround, log2, max, sign, sqrt } = Math;
 const infinity = Infinity;
 
 export type Round = (value: number) => number;
 
-/** Nearest even with 8 significant bits, from float64 in one step. */
+/** Rounds float64 to 8 significant bits in one step, to nearest even. */
 export function bf16round(value: number): number {
   if (value === 0 || value - value !== 0) return value; // zeros, infinities, NaN
   // log2 may be off by an ulp next to a power of two, which both step sizes represent.
   const exponent = max(floor(log2(abs(value))), -126);
   const step = 2 ** (exponent - 7);
-  const toInteger = 1.5 * 2 ** 52; // a sum this large has no fraction left
+  const toInteger = 1.5 * 2 ** 52; // numbers this large are integers
   const rounded = (abs(value) / step + toInteger - toInteger) * step;
   return sign(value) * (rounded < 2 ** 128 ? rounded : infinity);
 }
@@ -32,16 +32,16 @@ export const roundTo: Readonly<Record<DType, Round>> = {
 
 export interface Problem {
   readonly x: ArrayLike<number>;
-  /** null for ones. */
+  /** Null means ones. */
   readonly weight: ArrayLike<number> | null;
   readonly hiddenSize: number;
   readonly eps: number;
   readonly weightOffset: number;
-  /** T of xhat and g: that of a 16-bit dtype in the 'llama' order, else null. */
+  /** T of xhat and g: rounding to a 16-bit dtype in the 'llama' order, otherwise null. */
   readonly round: Round | null;
-  /** Of float64 tensors, for which the operator rounds nothing to float32. */
+  /** True for float64 tensors: the operator then rounds nothing to float32. */
   readonly isFloat64?: boolean;
-  /** By how much the operator's x may be off, relative, where it is a product. */
+  /** The relative error of the operator's x, if x is a computed product. */
   readonly xError?: number;
 }
 
@@ -50,7 +50,7 @@ function setting(problem: Problem, value: number): number {
   return problem.isFloat64 === true ? value : fround(value);
 }
 
-/** x + residual, rounded to their dtype. Sums of two of its values fit a float64. */
+/** x + residual, rounded to their dtype. Sums of two values of the dtype are exact in float64. */
 export function residualSum(
   x: ArrayLike<number>,
   residual: ArrayLike<number>,
@@ -59,7 +59,7 @@ export function residualSum(
   return Float64Array.from(x, (value, i) => round(value + (residual[i] as number)));
 }
 
-/** w = weight + weightOffset, or 1 without weight. */
+/** w = weight + weightOffset, or 1 without a weight. */
 export function scaleAt(problem: Problem, j: number): number {
   const { weight, weightOffset } = problem;
   return weight === null ? 1 : (weight[j] as number) + setting(problem, weightOffset);
@@ -95,7 +95,7 @@ export interface Backward {
 }
 
 /**
- * `rstd`: of forward, unless what the operator stored is to be used in its place. `dsum`: the
+ * `rstd`: forward's by default; tests may pass the one that the operator stored. `dsum`: the
  * gradient of x that does not come through y.
  */
 export function backward(
@@ -128,7 +128,7 @@ export function backward(
   return { dx, dweight };
 }
 
-/** LayerNorm without bias: what RMSNorm leaves the mean out of. */
+/** LayerNorm without bias: RMSNorm after subtracting the mean. */
 export function layerNorm({ x, hiddenSize, eps, ...rest }: Problem): Float64Array {
   const centred = new Float64Array(x.length);
   for (let begin = 0; begin < x.length; begin += hiddenSize) {

@@ -1,4 +1,4 @@
-// Arguments that are refused: with which error, by the call itself and by its asynchronous twin, and
+// Checks that arguments are refused: with which error, by a call and by its asynchronous twin, and
 // that nothing was written.
 
 import { bytesOf, detach, errorOf, rejectionOf, type CodedError } from './support';
@@ -30,16 +30,17 @@ const classes = { [type]: TypeError, [value]: TypeError, [range]: RangeError };
 
 const arrays = 'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer';
 export const anArray = `${arrays}, or a tensor { data, dims } of one`;
-/** Of a tensor. */
+/** For the data of a tensor. */
 export const someData = `must be ${arrays}. `;
-/** Beside an x of float32. */
+/** For a tensor beside a float32 x. */
 export const floatsToo = 'a Float32Array, or a tensor { data, dims } of one, since x is float32';
 export const aShape = 'a whole number from 1 up, or an array of them';
 export const nonNegative = 'a number from 0 up, finite in float32';
 
 /**
- * The code of an error, the argument it names, what that must be (in part), what was received: an
- * unknown name where the code is `ERR_INVALID_ARG_VALUE` of 'options'.
+ * The code of an error, the argument it names, what that must be (in part), and what was received.
+ * If the code is `ERR_INVALID_ARG_VALUE` and the argument 'options', the last is an unknown
+ * option's name.
  */
 export type Refusal = readonly [
   code: keyof typeof classes,
@@ -61,7 +62,7 @@ export function expectRefusal(error: CodedError, refusal: Refusal): void {
   expect(error.message.endsWith(`. Received ${received}`)).toBe(true);
 }
 
-/** A function of the API, given what TypeScript would not let pass. */
+/** A function of the API, called with arguments that TypeScript would reject. */
 export type AnyFunction = (...args: unknown[]) => unknown;
 
 /** The errors of a call and of its asynchronous twin. */

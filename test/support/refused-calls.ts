@@ -1,7 +1,8 @@
-// Calls that are refused, as users write them, one a line: what messages.test.ts takes the messages of.
-// x, dy are three rows of four floats, w is the weight; floats(n), doubles(n) and bits(n) make arrays.
+// Calls that are refused, as users write them, one a line. messages.test.ts takes a snapshot of
+// their messages. x and dy are three rows of four floats, w is the weight. floats(n), doubles(n)
+// and bits(n) make arrays.
 
-/** By what is wrong with them. */
+/** Grouped by the argument or function that refuses. */
 export const refusedCalls: Readonly<Record<string, string>> = {
   x: `
     rmsNorm()
@@ -268,7 +269,7 @@ export const refusedCalls: Readonly<Record<string, string>> = {
   `,
 };
 
-/** The same on a GPU. on(n, dtype) makes a DeviceBuffer. */
+/** Refused calls on a GPU. on(n, dtype) makes a DeviceBuffer. */
 export const refusedOnGpu: Readonly<Record<string, string>> = {
   calls: `
     rmsNorm(x, w, { device: 'gpu' })
@@ -356,7 +357,7 @@ export const refusedOnGpu: Readonly<Record<string, string>> = {
   `,
 };
 
-/** The same where there are two. there(n) makes a DeviceBuffer on the second. */
+/** Refused calls with two GPUs. there(n) makes a DeviceBuffer on the second. */
 export const refusedOnGpus = `
   rmsNorm(on(12), there(4))
   rmsNorm(on(12), on(4), { device: 'cuda:1' })

@@ -1,4 +1,4 @@
-// What the tests of the benchmark's rivals share: a rival's results against the oracle.
+// Shared by the tests of the benchmark's rivals: the check of a rival's results against the oracle.
 
 import { makeArrays, type Elements } from '../../bench/cases/arrays';
 import { eps, type Case } from '../../bench/cases/cases';
@@ -11,7 +11,7 @@ import { expectWithin, valuesOf } from './support';
 
 const { fround } = Math;
 
-/** Rows and columns around the steps of anybody's loops. */
+/** Shapes around the step sizes of typical loops. */
 export const ragged: readonly [rows: number, hiddenSize: number][] = [
   ...([1, 7, 8, 33, 111, 512, 769, 4096, 5125] as const).map((size): [number, number] => [3, size]),
   [1, 1],
@@ -22,7 +22,9 @@ export const ragged: readonly [rows: number, hiddenSize: number][] = [
   [67, 16],
 ];
 
-/** Runs a case twice, since what the first run left must not matter, and checks every element. */
+/**
+ * Runs a case twice, because the first run must not affect the second, and checks every element.
+ */
 export async function expectRight(
   rival: Rival,
   loaded: LoadedRival,

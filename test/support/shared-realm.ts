@@ -1,5 +1,5 @@
-// The environment of tests that use onnxruntime: it checks `instanceof Float32Array` on arrays that
-// its addon made outside of jest's realm, so that the realm must have the classes from there.
+// The environment of tests that use onnxruntime. onnxruntime checks `instanceof Float32Array` on
+// arrays that its addon made outside jest's realm, so the realm needs the classes from outside.
 
 import { TestEnvironment } from 'jest-environment-node';
 

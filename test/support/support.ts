@@ -1,21 +1,24 @@
-// What the tests share: data, memory around outputs, comparisons, errors.
+// Shared by the tests: data, memory around outputs, comparisons, errors.
 
 import { getFloat16 } from '@petamoriken/float16';
 
 import type { DType } from '../../lib';
 import type { Round } from './reference';
 
-// Looking a global up is slow in jest: once is enough.
+// Looking up a global is slow in jest, so it is done once.
 const { cos, imul, log, sqrt, PI } = Math;
 
 export type HostArray = Float32Array | Float64Array | Uint16Array;
 
-/** Dtypes that are computed in float32, on every backend. */
+/** Dtypes that every backend computes in float32. */
 export type Float32DType = Exclude<DType, 'float64'>;
 
 export const dtypes: readonly Float32DType[] = ['float32', 'float16', 'bfloat16'];
 
-/** Sizes around every step of the kernels: pairs, accumulators, tiles, and none of them. */
+/**
+ * Sizes around every step of the kernels (pairs, accumulators, tiles), and sizes that are multiples
+ * of none.
+ */
 export const raggedSizes = [
   ...[1, 7, 8, 9, 31, 33, 64, 100, 111, 256, 257, 500, 769, 1000, 4096, 5125],
 ];
@@ -47,7 +50,7 @@ const float16Values = new Float64Array(1 << 16).map((_, bits) => {
 });
 const float16Patterns = new Map(Array.from(float16Values, (value, bits) => [value, bits]));
 
-/** The bits of a value that float16 has. */
+/** The bits of a value that float16 represents exactly. */
 function float16Bits(value: number): number {
   if (value === 0) return Object.is(value, -0) ? 0x8000 : 0;
   return float16Patterns.get(value) ?? raise(`${value} is no float16`);
@@ -57,7 +60,7 @@ function raise(message: string): never {
   throw new Error(message);
 }
 
-/** The bits of a value that bfloat16 has. */
+/** The bits of a value that bfloat16 represents exactly. */
 function bfloat16Bits(value: number): number {
   cell.setFloat32(0, value);
   return cell.getUint16(0);
@@ -68,12 +71,12 @@ function bfloat16Value(bits: number): number {
   return cell.getFloat32(0);
 }
 
-/** The bits of values that the 16-bit dtype has. */
+/** The bits of a value that the 16-bit dtype represents exactly. */
 export function bitsOf(value: number, dtype: 'float16' | 'bfloat16'): number {
   return dtype === 'float16' ? float16Bits(value) : bfloat16Bits(value);
 }
 
-/** The numbers an array of a dtype stands for. */
+/** The numbers that the elements of an array stand for. */
 export function valuesOf(array: HostArray, dtype: DType): Float64Array {
   const values = Float64Array.from(array);
   if (dtype === 'float32' || dtype === 'float64') return values;
@@ -96,7 +99,7 @@ export function zeros(dtype: DType, length: number, lead = 0): HostArray {
   return new type(new ArrayBuffer((lead + length) * size), lead * size, length);
 }
 
-/** Values that the dtype has as an array of it, `lead` elements into its buffer. */
+/** An array of values that the dtype represents exactly, `lead` elements into its buffer. */
 export function arrayOf(dtype: DType, values: ArrayLike<number>, lead = 0): HostArray {
   const array = zeros(dtype, values.length, lead);
   for (let i = 0; i < array.length; ++i) {
@@ -114,14 +117,14 @@ export function bytesOf(array: ArrayBufferView): Buffer {
 export interface Guarded<A extends HostArray> {
   /** Full of NaN. */
   readonly array: A;
-  /** Fails if anything was written before or behind the array. */
+  /** Fails if anything was written before or after the array. */
   expectIntact(): void;
 }
 
 const guardBytes = 64;
 const guardByte = 0xa5;
 
-/** An output amid memory that is watched, `lead` elements behind an aligned address. */
+/** An output between guard bytes, `lead` elements after an aligned address. */
 export function guarded(dtype: 'float32', length: number, lead?: number): Guarded<Float32Array>;
 export function guarded(dtype: DType, length: number, lead?: number): Guarded<HostArray>;
 export function guarded(dtype: DType, length: number, lead = 0): Guarded<HostArray> {
@@ -149,7 +152,7 @@ export function expectSameBits(actual: HostArray | null, expected: HostArray | n
   throw new Error('NaNs of different bits');
 }
 
-/** What must be there. */
+/** Returns a value that must not be null. */
 export function present<T>(value: T | null): T {
   if (value === null) throw new Error('It is null');
   return value;
@@ -178,7 +181,7 @@ export interface CodedError extends Error {
   readonly code: string;
 }
 
-/** What a call throws. */
+/** Returns the error that a call throws. */
 export function errorOf(call: () => unknown): CodedError {
   try {
     call();
@@ -188,7 +191,7 @@ export function errorOf(call: () => unknown): CodedError {
   throw new Error('Nothing was thrown');
 }
 
-/** What a promise rejects with. */
+/** Returns the error that a promise rejects with. */
 export async function rejectionOf(promise: Promise<unknown>): Promise<CodedError> {
   const settled = await promise.then(
     () => null,
@@ -198,7 +201,7 @@ export async function rejectionOf(promise: Promise<unknown>): Promise<CodedError
   return settled;
 }
 
-/** Makes an array's buffer go away, as postMessage with a transfer list does. */
+/** Detaches an array's buffer, as postMessage with a transfer list does. */
 export function detach(array: ArrayBufferView): void {
   structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] });
 }

@@ -1,5 +1,5 @@
-// A CUDA driver as far as one gets without a GPU: it has a device, and refuses what is asked of
-// that.
+// A stand-in CUDA driver that needs no GPU: it reports one device, and every call on that device
+// fails.
 
 #include <string_view>
 
@@ -23,7 +23,8 @@ rmsnorm::cuda::CUresult answer(std::string_view name, int* result) {
 
 }  // namespace
 
-// Callers clear the arguments away: that each function takes just the first of them does no harm.
+// Each function declares only the first of its parameters. That is safe, because callers remove the
+// arguments.
 #define DEFINE_FUNCTION(name, parameters)                                      \
   extern "C" __declspec(dllexport) rmsnorm::cuda::CUresult name(int* result) { \
     return answer(#name, result);                                              \

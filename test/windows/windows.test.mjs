@@ -1,5 +1,6 @@
-// The installed package in Windows' Node.js: what is special there, and what must not be. Run by
-// scripts/test-windows.sh in the folder it is installed in, with nvcuda.cc built next to it.
+// The installed package in Windows' Node.js: what is special on Windows, and what must not differ.
+// Run by scripts/test-windows.sh in the folder the package is installed in, with nvcuda.cc built
+// next to it.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -8,7 +9,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
 
-// Set by JavaScript, before the addon is there to look.
+// Set by JavaScript, before the addon is loaded and reads them.
 process.env.RMSNORM_NUM_THREADS = '3';
 process.env.RMSNORM_CPU_VARIANT = 'scalar';
 
@@ -18,7 +19,10 @@ const root = path.dirname(require.resolve('fused-rmsnorm/package.json'));
 const binding = require('node-gyp-build')(root);
 const driver = path.resolve('nvcuda.dll');
 
-/** Runs a program that has the package as `lib`: its standard output, or all it gave if it failed. */
+/**
+ * Runs a program that has the package as `lib`. Returns its standard output, or if it failed its
+ * exit status and all its output.
+ */
 function run(program, env = {}) {
   const text = `const lib = require('fused-rmsnorm'); ${program}`;
   const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', text], {
@@ -36,7 +40,7 @@ function random(length, seed) {
   });
 }
 
-test('environment variables are what process.env says', () => {
+test('the addon sees environment variables that JavaScript sets in process.env', () => {
   assert.equal(lib.getNumThreads(), 3);
   assert.equal(lib.getCpuVariant(), 'scalar');
   const code =
@@ -79,7 +83,7 @@ test('errors have types and codes', () => {
   });
 });
 
-test('native functions given anything fail with a code or do no harm', async () => {
+test('native functions given any arguments fail with a code or do no harm', async () => {
   const names = Object.getOwnPropertyNames(binding);
   const functions = names.filter((name) => typeof binding[name] === 'function');
   assert.ok(functions.length >= 10);
@@ -118,14 +122,14 @@ test('a process ends with calls in flight', () => {
 
 const reason = 'console.log(lib.devices().length, lib.devices().reason)';
 
-test('the driver is looked for in the system alone', () => {
+test('the driver is searched for only in the folders of the system', () => {
   assert.match(
     run(reason),
     /^0 CUDA is not available: .*'nvcuda\.dll' can not be opened \(.*error 126\)$/,
   );
 });
 
-test('a driver by a path that is not ASCII, and the kernels by another', () => {
+test('the driver loads from a path that is not ASCII, and a missing one is named', () => {
   assert.match(driver, /Ünï 应用/);
   assert.equal(run(reason, { RMSNORM_LIBCUDA: driver }), '0 cuDeviceGet failed: error 801');
   const slashes = driver.replaceAll('\\', '/');

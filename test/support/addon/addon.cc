@@ -1,5 +1,5 @@
-// What tests do to a process that JavaScript cannot: test/support/native-support.ts declares the
-// functions.
+// Functions that tests need and JavaScript cannot provide. test/support/native-support.ts declares
+// them.
 
 #include <node_api.h>
 
@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kRoundings[] = {"nearest", "down", "up", "zero"};
 
-// Reads up to `N` arguments as numbers; those that are none are 0.
+// Reads up to `N` arguments as numbers. An argument that is not a number is 0.
 template <std::size_t N>
 void read_numbers(napi_env env, napi_callback_info info, std::int64_t (&numbers)[N]) {
   napi_value arguments[N];
@@ -55,7 +55,7 @@ napi_value floating_point_mode_callback(napi_env env, napi_callback_info) {
   return result;
 }
 
-// Takes the mode as three numbers: two of 0 or 1, and the index of a rounding in kRoundings.
+// Arguments: two flags (0 or 1), and the index of a rounding in kRoundings.
 napi_value set_floating_point_mode_callback(napi_env env, napi_callback_info info) {
   std::int64_t numbers[3];
   read_numbers(env, info, numbers);

@@ -22,7 +22,7 @@ struct Range {
   bool contains(std::uintptr_t address) const { return begin <= address && address < end; }
 };
 
-// Written while nothing is armed.
+// Written only while is_armed is false.
 Range addon, library, self;
 std::atomic<bool> is_armed{false};
 std::atomic<std::int64_t> counted{0};
@@ -49,7 +49,7 @@ int find_ranges(dl_phdr_info* file, std::size_t, void*) {
   return 0;
 }
 
-// Finds the first caller that is neither this file nor libstdc++.
+// Finds the first caller outside this file and libstdc++.
 _Unwind_Reason_Code find_caller(_Unwind_Context* frame, void* caller) {
   const std::uintptr_t address = _Unwind_GetIP(frame);
   if (self.contains(address) || library.contains(address)) return _URC_NO_REASON;
@@ -71,7 +71,7 @@ bool must_fail(void* caller) {
   return first_failure <= number && number < end_of_failures;
 }
 
-// Null where there is no memory, or none is to be.
+// Null if there is no memory, or if this allocation must fail.
 void* allocate(std::size_t bytes, std::size_t alignment, void* caller) {
   if (must_fail(caller)) return nullptr;
   if (bytes == 0) bytes = 1;

@@ -1,23 +1,23 @@
-// Allocations of the addon under test that fail on request.
+// Makes allocations of the addon under test fail on request.
 //
-// The file replaces operator new of the whole process, and must be preloaded for that:
+// This file replaces operator new of the whole process, so it must be preloaded:
 //   LD_PRELOAD=build/Release/rmsnorm_test.node node …
-// It fails only what code of rmsnorm.node asks for, itself or through libstdc++, on any thread.
-// malloc, V8, Node.js and the CUDA driver have their memory.
+// Only allocations that code of rmsnorm.node requests can fail, directly or through libstdc++, on
+// any thread. malloc, V8, Node.js and the CUDA driver are not affected.
 #pragma once
 
 #include <cstdint>
 
 namespace rmsnorm::test {
 
-// Whether operator new of the process is the one of this file.
+// True if the process uses the operator new of this file.
 bool is_preloaded();
 
-// From now on counts the addon's allocations from 1, and fails `failures` of them from the first-th
-// on. False if the process has not loaded the addon.
+// Starts counting the addon's allocations from 1. Those from number `first` on fail, `failures` of
+// them. Returns false if the process has not loaded the addon.
 bool fail_allocations(std::int64_t first, std::int64_t failures);
 
-// Fails and counts no more. Returns how many there were.
+// Stops failing and counting. Returns the number of allocations counted.
 std::int64_t stop_failing_allocations();
 
 }  // namespace rmsnorm::test

@@ -1,4 +1,5 @@
-// How the processor rounds floats for the calling thread, and whether it knows subnormal ones.
+// How the processor rounds floats on the calling thread, and whether it treats subnormal ones as
+// zero.
 #pragma once
 
 namespace rmsnorm::test {
