@@ -117,7 +117,7 @@ onGpus('on two GPUs', () => {
     expect(await messagesOf(refusedOnGpus)).toMatchSnapshot();
   });
 
-  test('every line of lib/ that makes such an error is reached', () => {
+  test('every line of lib/ that makes an error for a caller is reached', () => {
     expect(placesOfErrors().filter((place) => !mockReached.has(place))).toEqual([]);
   });
 });

@@ -12,7 +12,7 @@ import {
   valuesOf,
 } from '../support/support';
 
-/** Checks the gradients of a case against the oracle. Both take `rstd`; null: both compute it. */
+/** Checks the gradients of a case against the oracle. Both use `rstd`, or compute it if null. */
 function expectGradients(c: Case, rstd: RstdArray | null): void {
   const { dtype, weightDtype, lead } = c;
   const dxOut = guarded(dtype, c.x.length, lead);

@@ -127,8 +127,8 @@ test.each(dtypes)('%s: outputs of more than 24 MiB have the bits of small ones',
 });
 
 /**
- * A view of `length` elements behind `array`, in the same buffer. Its distance from the begin of
- * `array` is a multiple of 4096 bytes, plus `bytes`.
+ * A view of `length` elements behind `array`, in the same buffer. It starts a multiple of 4096 bytes,
+ * plus `bytes`, after the start of `array`.
  */
 function placeBehind(array: HostArray, length: number, bytes: number): HostArray {
   const Kind = array.constructor as new (

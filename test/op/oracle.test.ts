@@ -93,7 +93,8 @@ describe.each(['after-norm', 'before-norm'] as const)('with a gate, %s', (gateOr
   const gate = normals(4, rows * hiddenSize, 2);
   const problem = { ...base, weight, gate, gateOrder };
   const gradients = gatedBackward(problem, dy);
-  // Third derivatives are about as large as the gradients. A step of 1e-4 makes an error of about 1e-9.
+  // Third derivatives are about as large as the gradients, so a step of 1e-4 makes a relative error of
+  // about 1e-9.
   const small = 1e-4;
   test.each(['x', 'gate', 'weight'] as const)('the gradient of %s is that of the loss', (name) => {
     const gradient = { x: gradients.dx, gate: gradients.dgate, weight: gradients.dweight }[name];

@@ -129,7 +129,7 @@ test('rmsNorm takes an empty tensor', () => {
   expect(y.shape).toEqual([0, 8]);
 });
 
-describe('training', () => {
+describe('in training', () => {
   const x = random(7, [16, 32], 3);
   const target = random(8, [16, 32]);
   const lossOf = (weight: tf.Tensor) =>
@@ -175,7 +175,7 @@ describe('training', () => {
   });
 });
 
-describe('memory', () => {
+describe('in memory', () => {
   test('a call allocates one tensor, and a gradient one for each input', () => {
     const x = random(9, [8, 16]);
     const weight = random(10, [16]);
@@ -219,7 +219,7 @@ describe('memory', () => {
   });
 });
 
-describe('refusals', () => {
+describe('rmsNorm of TensorFlow.js', () => {
   const x = random(13, [2, 4]);
   const weight = tf.ones([4]);
   const disposed = tf.ones([4]);
@@ -235,7 +235,7 @@ describe('refusals', () => {
     [[x, tf.ones([2, 2])], 'x.dims', 'ERR_OUT_OF_RANGE', 'end in [2, 2]', '[ 2, 4 ]'],
     [[x, weight, { out: x }], 'options', 'ERR_INVALID_ARG_VALUE', 'The options are eps', "'out'"],
     [[x, weight, { eps: -1 }], 'eps', 'ERR_OUT_OF_RANGE', 'from 0 up', '-1'],
-  ] as const)('argument list %# is refused', (args, name, code, expected, received) => {
+  ] as const)('refuses argument list %#', (args, name, code, expected, received) => {
     const { numTensors } = tf.memory();
     expectRefusal(
       errorOf(() => call(...args)),
@@ -244,7 +244,7 @@ describe('refusals', () => {
     expect(tf.memory().numTensors).toBe(numTensors);
   });
 
-  test('a gradient of a gradient is refused, since it would lack terms', () => {
+  test('refuses a gradient of a gradient, which would lack terms', () => {
     const ofGradient = tf.grad((a) => tf.sum(tf.grad((b) => tf.sum(rmsNorm(b, weight)))(a)));
     const error = errorOf(() => ofGradient(x));
     expect(error.code).toBe('ERR_INVALID_STATE');
