@@ -1,4 +1,4 @@
-// Every argument of backward that is refused, beyond those it shares with forward.
+// Arguments that backward refuses, except those that it shares with forward.
 
 import { rmsNorm } from '../../lib';
 import {
@@ -19,24 +19,38 @@ const weight = floats(4);
 const rstd = floats(3);
 const both = [rmsNorm.backward, rmsNorm.backwardAsync];
 
-describeRefusals('rmsNorm.backward(dy', both, [
-  ['none, nor x', [], type, 'x', anArray, 'undefined'],
-  ['undefined', [undefined, x, weight], type, 'dy', floatsToo, 'undefined'],
-  ['no weight', [dy, x], type, 'weight', 'or null for none', 'undefined'],
-  ['of another kind', [bits(12), x, weight], type, 'dy', 'x is float32', 'Uint16Array(12)'],
-  ['of another length', [floats(8), x, weight], range, 'dy', 'of 12 el', 'Float32Array(8)'],
+describeRefusals('rmsNorm.backward refuses', both, [
+  ['no arguments', [], type, 'x', anArray, 'undefined'],
+  ['an undefined dy', [undefined, x, weight], type, 'dy', floatsToo, 'undefined'],
+  ['a missing weight', [dy, x], type, 'weight', 'or null for none', 'undefined'],
+  ['a dy of another dtype', [bits(12), x, weight], type, 'dy', 'x is float32', 'Uint16Array(12)'],
+  ['a dy of another length', [floats(8), x, weight], range, 'dy', 'of 12 el', 'Float32Array(8)'],
 ]);
 
 const orNull = 'a Float32Array, or null to recompute it; options are the next argument';
 const tensor = { data: floats(3), dims: [3] };
 const shown = '{ data: [Float32Array], dims: [Array] }';
-describeRefusals('rmsNorm.backward(dy, x, weight, rstd', both, [
-  ['too long', [dy, x, weight, floats(12)], range, 'rstd', 'of 3 el', 'Float32Array(12)'],
-  ['16-bit', [dy, x, weight, bits(3)], type, 'rstd', 'a Float32Array', 'Uint16Array(3)'],
+describeRefusals('rmsNorm.backward refuses as rstd', both, [
+  [
+    'an array that is too long',
+    [dy, x, weight, floats(12)],
+    range,
+    'rstd',
+    'of 3 el',
+    'Float32Array(12)',
+  ],
+  ['a 16-bit array', [dy, x, weight, bits(3)], type, 'rstd', 'a Float32Array', 'Uint16Array(3)'],
   ['a tensor', [dy, x, weight, tensor], type, 'rstd', 'a Float32Array', shown],
   ['a number', [dy, x, weight, 1], type, 'rstd', orNull, '1'],
   ['options', [dy, x, weight, { eps: 1 }], type, 'rstd', orNull, '{ eps: 1 }'],
-  ['detached', [dy, x, weight, detached(floats(3))], value, 'rstd', 'not', 'Float32Array(0)'],
+  [
+    'a detached array',
+    [dy, x, weight, detached(floats(3))],
+    value,
+    'rstd',
+    'not',
+    'Float32Array(0)',
+  ],
 ]);
 
 const at = (options: object) => [dy, x, weight, rstd, options];
@@ -44,22 +58,78 @@ const weightless = (options: object) => [dy, x, null, rstd, { normalizedShape: 4
 const noDx = { needsDx: false, dxOut: floats(12) };
 const noDweight = { needsDweight: false, dweightOut: floats(4) };
 const wantsDweight = { needsDweight: true };
-describeRefusals('options', both, [
-  ['needsDx', at({ needsDx: 1 }), type, 'needsDx', 'a boolean', '1'],
-  ['needsDweight', at({ needsDweight: 'no' }), type, 'needsDweight', 'a boolean', "'no'"],
-  ['accumulate', at({ accumulate: null }), type, 'accumulate', 'a boolean', 'null'],
-  ['nowhere', at({ accumulate: true }), value, 'accumulate', 'false where there is no', 'true'],
-  ['dxOut, unneeded', at(noDx), value, 'dxOut', 'left out', 'Float32Array(12)'],
-  ['dweightOut, unneeded', at(noDweight), value, 'dweightOut', 'left out', 'Float32Array(4)'],
-  ['no weight', weightless(wantsDweight), value, 'needsDweight', 'weight is null', 'true'],
-  ["forward's", at({ out: floats(12) }), value, 'options', "did you mean 'dxOut'?", "'out'"],
+describeRefusals('rmsNorm.backward refuses options with', both, [
+  ['a number as needsDx', at({ needsDx: 1 }), type, 'needsDx', 'a boolean', '1'],
+  [
+    'a string as needsDweight',
+    at({ needsDweight: 'no' }),
+    type,
+    'needsDweight',
+    'a boolean',
+    "'no'",
+  ],
+  ['null as accumulate', at({ accumulate: null }), type, 'accumulate', 'a boolean', 'null'],
+  [
+    'accumulate but no dweightOut',
+    at({ accumulate: true }),
+    value,
+    'accumulate',
+    'false where there is no',
+    'true',
+  ],
+  ['a dxOut although needsDx is false', at(noDx), value, 'dxOut', 'left out', 'Float32Array(12)'],
+  [
+    'a dweightOut although needsDweight is false',
+    at(noDweight),
+    value,
+    'dweightOut',
+    'left out',
+    'Float32Array(4)',
+  ],
+  [
+    'needsDweight but no weight',
+    weightless(wantsDweight),
+    value,
+    'needsDweight',
+    'weight is null',
+    'true',
+  ],
+  [
+    'an output of forward',
+    at({ out: floats(12) }),
+    value,
+    'options',
+    "did you mean 'dxOut'?",
+    "'out'",
+  ],
 ]);
 
 const out = 'dweightOut';
-describeRefusals('outputs', both, [
-  ['dxOut too long', at({ dxOut: floats(13) }), range, 'dxOut', 'of 12', 'Float32Array(13)'],
-  ['dxOut 16-bit', at({ dxOut: bits(12) }), type, 'dxOut', 'x is float32', 'Uint16Array(12)'],
-  ['dweightOut too long', at({ [out]: floats(5) }), range, out, 'of 4', 'Float32Array(5)'],
-  ['dweightOut 16-bit', at({ [out]: bits(4) }), type, out, 'x is float32', 'Uint16Array(4)'],
-  ['no weight', weightless({ [out]: floats(4) }), value, out, 'left out', 'Float32Array(4)'],
+describeRefusals('rmsNorm.backward refuses as an output', both, [
+  [
+    'a dxOut that is too long',
+    at({ dxOut: floats(13) }),
+    range,
+    'dxOut',
+    'of 12',
+    'Float32Array(13)',
+  ],
+  ['a 16-bit dxOut', at({ dxOut: bits(12) }), type, 'dxOut', 'x is float32', 'Uint16Array(12)'],
+  [
+    'a dweightOut that is too long',
+    at({ [out]: floats(5) }),
+    range,
+    out,
+    'of 4',
+    'Float32Array(5)',
+  ],
+  ['a 16-bit dweightOut', at({ [out]: bits(4) }), type, out, 'x is float32', 'Uint16Array(4)'],
+  [
+    'a dweightOut without a weight',
+    weightless({ [out]: floats(4) }),
+    value,
+    out,
+    'left out',
+    'Float32Array(4)',
+  ],
 ]);

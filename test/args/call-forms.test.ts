@@ -1,5 +1,5 @@
-// One call in many forms: whatever options are spelled out, and in whatever form its arrays come, it
-// takes the same road and gives the same bits.
+// One call in many forms: with or without its default options, from arrays or tensors, with or
+// without outputs. All forms give the same bits.
 
 import fc from 'fast-check';
 
@@ -31,7 +31,7 @@ function poisoned(dtype: (typeof dtypes)[number], length: number) {
 
 const defaults = { weightOffset: 0, castOrder: 'llama', device: 'cpu' } as const;
 
-test('forward: the same bits', () => {
+test('forward gives the same bits in every form', () => {
   fc.assert(
     fc.property(calls, ({ dtype, rows, hiddenSize, eps = 1e-6, isOutGiven }) => {
       const x = make[dtype](rows * hiddenSize, 1);
@@ -47,7 +47,7 @@ test('forward: the same bits', () => {
   );
 });
 
-test('backward: the same bits', () => {
+test('backward gives the same bits in every form', () => {
   fc.assert(
     fc.property(calls, ({ dtype, rows, hiddenSize, eps = 1e-6, isOutGiven }) => {
       const dy = make[dtype](rows * hiddenSize, 3);
@@ -67,7 +67,7 @@ test('backward: the same bits', () => {
   );
 });
 
-test('in place', () => {
+test('forward works in place', () => {
   const weight = floats(4, 2);
   const [x, expected] = [floats(8), rmsNorm(floats(8), weight)];
   expect(rmsNorm(x, weight, { out: x })).toBe(x);
@@ -76,9 +76,9 @@ test('in place', () => {
 
 const block = floats(16);
 test.each([
-  ['x, but a part of it', [block.subarray(0, 8), floats(4), { out: block.subarray(4, 12) }]],
-  ['weight', [floats(4), block.subarray(0, 4), { out: block.subarray(0, 4) }]],
-])('refuses an out that is %s, and writes nothing', (_, args) => {
+  ['overlaps x in part', [block.subarray(0, 8), floats(4), { out: block.subarray(4, 12) }]],
+  ['is the weight', [floats(4), block.subarray(0, 4), { out: block.subarray(0, 4) }]],
+])('refuses an out that %s, and writes nothing', (_, args) => {
   const before = block.slice();
   expect(() => rmsNorm(...(args as Parameters<typeof rmsNorm>))).toThrow('must not overlap');
   expect(block).toEqual(before);
@@ -87,42 +87,66 @@ test.each([
 const [value, type, range] = ['ERR_INVALID_ARG_VALUE', 'ERR_INVALID_ARG_TYPE', 'ERR_OUT_OF_RANGE'];
 const bits = (length: number) => toBFloat16(floats(length));
 
-/** What becomes of a call: its code, or how many elements it returns. */
+// The last column is the outcome: the code of the error, or the number of elements returned.
 test.each<[string, unknown[], string | number]>([
-  ['the default of an option', [floats(8), floats(4), { castOrder: 'llama' }], 8],
-  ['undefined for an option', [floats(8), floats(4), { eps: undefined, out: undefined }], 8],
-  ['undefined for another name', [floats(8), floats(4), { epsilon: undefined }], value],
-  ['the option of another function', [floats(8), floats(4), { rstdOut: floats(2) }], value],
-  ['null for options', [floats(8), floats(4), null], type],
-  ['an eps beyond float32', [floats(8), floats(4), { eps: 1e39 }], range],
-  ['no rows', [floats(0), floats(4), {}], 0],
-  ['broken rows', [floats(7), floats(4), {}], range],
-  ['an empty weight', [floats(8), floats(0), {}], range],
-  ['no weight', [floats(8), null, { normalizedShape: 4 }], 8],
-  ['no weight and no shape', [floats(8), null, {}], type],
-  ['float64', [new Float64Array(8), new Float64Array(4), {}], 8],
-  ['float64, stated', [new Float64Array(8), new Float64Array(4), { dtype: 'float64' }], 8],
-  ['floats said to be of 16 bits', [floats(8), floats(4), { dtype: 'float16' }], value],
-  ['bits without a dtype', [bits(8), bits(4), {}], value],
-  ['a weight of float32 beside 16 bits', [bits(8), floats(4), { dtype: 'bfloat16' }], 8],
-  ['an out of another length', [floats(8), floats(4), { out: floats(4) }], range],
-  ['an out of another kind', [floats(8), floats(4), { out: bits(8) }], type],
-])('forward with %s', (_, args, expected) => {
+  ['takes the default of an option', [floats(8), floats(4), { castOrder: 'llama' }], 8],
+  ['takes undefined for an option', [floats(8), floats(4), { eps: undefined, out: undefined }], 8],
+  [
+    'refuses undefined for an unknown option',
+    [floats(8), floats(4), { epsilon: undefined }],
+    value,
+  ],
+  ['refuses an option of another function', [floats(8), floats(4), { rstdOut: floats(2) }], value],
+  ['refuses null as options', [floats(8), floats(4), null], type],
+  ['refuses an eps beyond float32', [floats(8), floats(4), { eps: 1e39 }], range],
+  ['takes no rows', [floats(0), floats(4), {}], 0],
+  ['refuses an incomplete row', [floats(7), floats(4), {}], range],
+  ['refuses an empty weight', [floats(8), floats(0), {}], range],
+  ['takes no weight', [floats(8), null, { normalizedShape: 4 }], 8],
+  ['refuses no weight and no normalizedShape', [floats(8), null, {}], type],
+  ['takes float64', [new Float64Array(8), new Float64Array(4), {}], 8],
+  [
+    'takes float64 with its dtype',
+    [new Float64Array(8), new Float64Array(4), { dtype: 'float64' }],
+    8,
+  ],
+  [
+    'refuses float32 arrays with a 16-bit dtype',
+    [floats(8), floats(4), { dtype: 'float16' }],
+    value,
+  ],
+  ['refuses 16-bit arrays without a dtype', [bits(8), bits(4), {}], value],
+  ['takes a float32 weight beside a 16-bit x', [bits(8), floats(4), { dtype: 'bfloat16' }], 8],
+  ['refuses an out of another length', [floats(8), floats(4), { out: floats(4) }], range],
+  ['refuses an out of another dtype', [floats(8), floats(4), { out: bits(8) }], type],
+])('forward %s', (_, args, expected) => {
   const call = () => rmsNorm(...(args as Parameters<typeof rmsNorm>));
   if (typeof expected === 'number') expect(call()).toHaveLength(expected);
   else expect(errorOf(call).code).toBe(expected);
 });
 
 test.each<[string, unknown[], string | number]>([
-  ['a default', [floats(8), floats(8), floats(4), floats(2), { castOrder: 'llama' }], 8],
-  ['no rstd', [floats(8), floats(8), floats(4), null, {}], 8],
-  ['an rstd of another length', [floats(8), floats(8), floats(4), floats(8), {}], range],
-  ['a dy of another length', [floats(4), floats(8), floats(4), floats(2), {}], range],
-  ['a dxOut of 4', [floats(8), floats(8), floats(4), floats(2), { dxOut: floats(4) }], range],
-  ['a dweightOut of 2', [floats(8), floats(8), floats(4), null, { dweightOut: floats(2) }], range],
-  ['no rows', [floats(0), floats(0), floats(4), floats(0), {}], 0],
-  ['no weight', [floats(8), floats(8), null, floats(2), { normalizedShape: 4 }], 8],
-])('backward with %s', (_, args, expected) => {
+  [
+    'takes the default of an option',
+    [floats(8), floats(8), floats(4), floats(2), { castOrder: 'llama' }],
+    8,
+  ],
+  ['recomputes an rstd of null', [floats(8), floats(8), floats(4), null, {}], 8],
+  ['refuses an rstd of another length', [floats(8), floats(8), floats(4), floats(8), {}], range],
+  ['refuses a dy of another length', [floats(4), floats(8), floats(4), floats(2), {}], range],
+  [
+    'refuses a dxOut of another length',
+    [floats(8), floats(8), floats(4), floats(2), { dxOut: floats(4) }],
+    range,
+  ],
+  [
+    'refuses a dweightOut of another length',
+    [floats(8), floats(8), floats(4), null, { dweightOut: floats(2) }],
+    range,
+  ],
+  ['takes no rows', [floats(0), floats(0), floats(4), floats(0), {}], 0],
+  ['takes no weight', [floats(8), floats(8), null, floats(2), { normalizedShape: 4 }], 8],
+])('backward %s', (_, args, expected) => {
   const call = () => rmsNorm.backward(...(args as Parameters<typeof rmsNorm.backward>));
   if (typeof expected === 'number') expect(call().dx).toHaveLength(expected);
   else expect(errorOf(call).code).toBe(expected);

@@ -1,4 +1,4 @@
-// The table of dtypes, against the one of the addon's core.
+// Compares the table of dtypes with that of the addon.
 
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -13,7 +13,7 @@ test('codes are the numbers of DType in csrc/op/rms_norm.h', () => {
   expect(Object.values(dtypes).map(({ code }) => code)).toEqual(names.map((_, code) => code));
 });
 
-test('elements are as long as those of their arrays', () => {
+test('element sizes are those of the array types', () => {
   const sizes = Object.values(dtypes).map(({ bits }) => globalThis[bits].BYTES_PER_ELEMENT);
   expect(Object.values(dtypes).map(({ bytes }) => bytes)).toEqual(sizes);
 });

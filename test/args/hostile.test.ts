@@ -1,6 +1,6 @@
-// Every argument, option and property of a tensor of every public function, with every hostile value:
-// an error with a code whose message says what came, the value's own error, or, for the few values
-// that are what the argument takes, the result of the plain call.
+// Passes every hostile value to every argument, option and tensor property of every public function.
+// The call must throw an error with a code, or the error that the value itself throws. The few
+// values that are valid for an argument must be accepted.
 
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -27,7 +27,7 @@ import { hostileValues, ownError } from '../support/hostile-values';
 import { floats, type AnyFunction } from '../support/refusals';
 import { normals } from '../support/support';
 
-tf.env().set('IS_TEST', true); // no advertisements
+tf.env().set('IS_TEST', true); // suppresses TensorFlow.js's advertisement
 
 const x = Float32Array.from(normals(1, 12));
 const dy = Float32Array.from(normals(2, 12));
@@ -36,12 +36,12 @@ const rstd = rmsNorm.forward(x, weight).rstd;
 const tensor = { data: x, dims: [3, 4] };
 const view = { ...tensor, strides: [4, 1], offset: 0, type: 'float32' };
 
-/** A place where a function is given a value, and the names of hostile values that it takes. */
+/** An argument, option or property, and the names of the hostile values that are valid for it. */
 interface Slot {
   readonly title: string;
   readonly call: (value: unknown) => unknown;
   readonly takes: readonly string[];
-  /** Names of those of which it may take some. */
+  /** Names of hostile values that it may accept or refuse. */
   readonly mayTake: readonly string[];
 }
 
@@ -58,18 +58,18 @@ const slot = (
 const zeros = ['zero', 'minus zero'];
 const numbers = [...zeros, 'minus one', 'a fraction', '2^53'];
 const notNegative = [...zeros, 'a fraction', '2^53'];
-// Its elements can be read.
+// Valid where an array is: its elements can be read.
 const fours = ['a list that throws in all methods'];
-// A plan may go by what these are, whatever they say.
+// Arrays with overridden properties. A plan may ignore the overrides and accept the array.
 const liars = Object.keys(hostileValues).filter((name) => name.startsWith('an array of '));
-// Without a property that has the name of an option.
+// Valid as options: objects without a property that has the name of an option.
 const emptyOptions = [
   ...['an object', 'an object without a prototype', 'a proxy', 'a date', 'a Number'],
   ...['an error that cannot be inspected', 'what cannot be converted to primitives'],
   ...['what converts to a device'],
 ];
 
-/** The slots of a tensor: the whole, its properties, and their elements. */
+/** Adds the slots of a tensor: the whole, its properties, and their elements. */
 function tensorSlots(title: string, takes: readonly string[], call: (value: unknown) => unknown) {
   slot(title, takes, call);
   const property = (
@@ -92,7 +92,7 @@ function tensorSlots(title: string, takes: readonly string[], call: (value: unkn
   property('offset', zeros, view);
 }
 
-/** The slots of the options that all functions have; `call` makes a call with options. */
+/** Adds the slots of the options that all functions share; `call` makes a call with options. */
 function commonSlots(title: string, call: (options: unknown) => unknown) {
   slot(`${title} options`, emptyOptions, call);
   const option = (name: string, takes: readonly string[]) => {
@@ -265,7 +265,7 @@ for (const name of ['eps', 'weightOffset', 'device', 'normalizedShape']) {
   );
 }
 
-// Objects of a GPU. Without one, what these throw has a code, too.
+// Objects of a GPU. Without a GPU, the errors of these calls have a code, too.
 const gpu = devices()[0];
 const Buffers = DeviceBuffer as unknown as (new (...args: unknown[]) => unknown) &
   Record<'from' | 'fromPointer', AnyFunction>;
@@ -317,7 +317,7 @@ if (gpu !== undefined) {
 
 const codes = /^ERR_(INVALID_ARG_TYPE|INVALID_ARG_VALUE|OUT_OF_RANGE|CUDA_UNAVAILABLE)$/;
 
-/** What is wrong with what came of a call, or null. */
+/** What is wrong with the outcome of a call, or null. */
 async function faultOf({ call, takes, mayTake }: Slot, name: string): Promise<string | null> {
   try {
     await call(hostileValues[name]?.());
@@ -331,11 +331,14 @@ async function faultOf({ call, takes, mayTake }: Slot, name: string): Promise<st
   }
 }
 
-test.each(slots.map((place) => [place.title, place] as const))('%s', async (_, place) => {
-  const faults: Record<string, string> = {};
-  for (const name of Object.keys(hostileValues)) {
-    const fault = await faultOf(place, name);
-    if (fault !== null) faults[name] = fault;
-  }
-  expect(faults).toEqual({});
-});
+test.each(slots.map((place) => [place.title, place] as const))(
+  '%s accepts valid values and refuses hostile ones',
+  async (_, place) => {
+    const faults: Record<string, string> = {};
+    for (const name of Object.keys(hostileValues)) {
+      const fault = await faultOf(place, name);
+      if (fault !== null) faults[name] = fault;
+    }
+    expect(faults).toEqual({});
+  },
+);

@@ -1,6 +1,6 @@
-// JavaScript that runs while the addon reads arguments: hooks, patched builtins, setters of prototypes.
-// What it does to memory must not be met by a pointer that was read before. In processes of their own,
-// which would crash.
+// JavaScript may run while the addon reads arguments: async hooks, patched builtins, setters of
+// prototypes. The addon must not use a pointer that it read before such code changed the memory.
+// Each test has its own process, since such a bug would crash it.
 
 import { hasSimulator, printedBy, simulator } from '../support/processes';
 
@@ -34,7 +34,7 @@ const prelude = `
 const printed = (program: string, environment: Record<string, string> = {}) =>
   printedBy(`${prelude} (async () => { ${program} })();`, environment);
 
-/** Calls that have x among their operands. */
+/** Calls with x as an operand. */
 const calls = [
   'rmsNorm.async(x, weight)',
   'rmsNorm.async(new Float32Array(length), weight, { out: x })',
@@ -42,9 +42,9 @@ const calls = [
   'rmsNorm.backwardAsync(x, x, weight)',
 ];
 
-// Every object that a call makes: the work of a thread, promises, whatever comes to it.
+// Hooks run for every object that a call makes, such as its thread work and its promises.
 describe.each(['fused-rmsnorm', 'PROMISE'])('an init hook of %s', (type) => {
-  test.each(calls)('%s', async (call) => {
+  test.each(calls)('may shrink x during %s', async (call) => {
     const values = await printed(`
       for (let index = 1; index <= 4; ++index) {
         buffer.resize(length * 4);
@@ -55,12 +55,12 @@ describe.each(['fused-rmsnorm', 'PROMISE'])('an init hook of %s', (type) => {
     for (const value of values) {
       expect([262144, 'fulfilled', 'ERR_INVALID_ARG_VALUE', 'ERR_OUT_OF_RANGE']).toContain(value);
     }
-    // The hook of the first object that the call makes comes before x is read.
+    // The hook of the first object that the call makes runs before x is read.
     if (type === 'fused-rmsnorm') expect(values[0]).toMatch(/^ERR_/);
   });
 });
 
-test('calls that hooks make while a call is made', async () => {
+test('hooks may make calls during a call', async () => {
   const values = await printed(`
     const calls = [];
     let depth = 0;
@@ -93,7 +93,7 @@ test.each([
     'typed arrays',
     'globalThis.Float32Array = class extends Float { constructor(...a) { super(...a); resize.call(buffer, 0); } };',
   ],
-])('a program that replaces %s', async (_, replace) => {
+])('calls give a result or a coded error in a program that replaces %s', async (_, replace) => {
   const values = await printed(`
     const [Real, Float, { resize }] = [ArrayBuffer, Float32Array, ArrayBuffer.prototype];
     const residual = x;
@@ -111,7 +111,7 @@ test.each([
   expect(values).toHaveLength(2);
 });
 
-test('setters on the prototypes of arrays and objects', async () => {
+test('calls run no setters of Object.prototype and Array.prototype', async () => {
   const values = await printed(`
     const names = ['y', 'rstd', 'sum', 'dx', 'dweight', 'rows', 'forward', 'backward', 'driverError', 'cuda'];
     const throwing = { set() { throw new Error('setter'); }, get() {}, configurable: true };
@@ -135,7 +135,7 @@ test('setters on the prototypes of arrays and objects', async () => {
   expect(values).toEqual([[262144, 64, true, true]]);
 });
 
-test('a promise that is settled looks then up on Object.prototype', async () => {
+test('a getter of Object.prototype.then may shrink x when a promise settles', async () => {
   const values = await printed(`
     Object.defineProperty(Object.prototype, 'then', {
       get() { buffer.resize(0); return undefined; }, configurable: true,
@@ -149,7 +149,7 @@ test('a promise that is settled looks then up on Object.prototype', async () => 
 
 (hasSimulator ? describe : describe.skip)('objects of a GPU', () => {
   const environment = { RMSNORM_LIBCUDA: simulator };
-  test.each(['fused-rmsnorm', 'PROMISE'])('disposed of by an init hook of %s', async (type) => {
+  test.each(['fused-rmsnorm', 'PROMISE'])('may be disposed by an init hook of %s', async (type) => {
     const values = await printed(
       `const { Stream, DeviceBuffer, CudaEvent } = lib;
        for (let index = 1; index <= 4; ++index) {

@@ -1,5 +1,5 @@
-// The messages about all that is refused, in one file to be read by eye: __snapshots__. A refusal in
-// lib/ whose message is not among them fails.
+// The messages of all refused calls, in one file for people to read: __snapshots__. The last test
+// fails if no call here reaches a line of lib/ that makes such an error.
 
 import '@tensorflow/tfjs-backend-cpu';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -15,11 +15,11 @@ import { refusedCalls, refusedOnGpu, refusedOnGpus } from '../support/refused-ca
 import { bits, detached, floats } from '../support/refusals';
 import { detach, type CodedError } from '../support/support';
 
-tf.env().set('IS_TEST', true); // no advertisements
+tf.env().set('IS_TEST', true); // suppresses TensorFlow.js's advertisement
 
 const root = path.join(__dirname, '../..');
 
-/** Lines of lib/ that have thrown, as `lib/file.ts:12`. */
+/** Lines of lib/ that have made an error, such as `lib/file.ts:12`. */
 const mockReached = new Set<string>();
 
 jest.mock('../../lib/core/errors', () => {
@@ -54,7 +54,7 @@ const scope: Readonly<Record<string, unknown>> = {
   there: (length: number) => new lib.DeviceBuffer(length, 'float32', { device: 'cuda:1' }),
 };
 
-/** What a call throws, or its promise rejects with. */
+/** Name, code and message of the error that a call throws or rejects with. */
 async function messageOf(call: string): Promise<string> {
   const run = compileFunction(`return (async () => { ${call} })();`, Object.keys(scope)) as (
     ...values: unknown[]
@@ -69,7 +69,7 @@ async function messageOf(call: string): Promise<string> {
   throw new Error(`Nothing is wrong with ${call}`);
 }
 
-/** A message as it is on every machine. */
+/** A message without the parts that depend on the machine. */
 function withoutMachine(message: string): string {
   const variants = lib.cpuVariants().map((variant) => `'${variant}'`);
   const names = gpus.map(({ device }) => `'${device}'`).join(', ');
@@ -79,7 +79,7 @@ function withoutMachine(message: string): string {
     .replace(/at most \d{4,}/, 'at most …');
 }
 
-/** The calls, and below each its message. */
+/** Each call with its message below it. */
 async function messagesOf(calls: string): Promise<string> {
   const lines = calls.trim().split(/\s*\n\s*/);
   const parts: string[] = [];
@@ -87,7 +87,7 @@ async function messagesOf(calls: string): Promise<string> {
   return `\n${parts.join('\n')}\n`;
 }
 
-/** Where lib/ makes an error that a caller can be the reason of. */
+/** Lines of lib/ that make an error that a caller can cause. */
 function placesOfErrors(): string[] {
   const files = readdirSync(path.join(root, 'lib'), { recursive: true }) as string[];
   return files
@@ -102,22 +102,22 @@ function placesOfErrors(): string[] {
     });
 }
 
-test.each(Object.entries(refusedCalls))('%s', async (_, calls) => {
+test.each(Object.entries(refusedCalls))('%s: messages match the snapshot', async (_, calls) => {
   expect(await messagesOf(calls)).toMatchSnapshot();
 });
 
 onGpu('on a GPU', () => {
-  test.each(Object.entries(refusedOnGpu))('%s', async (_, calls) => {
+  test.each(Object.entries(refusedOnGpu))('%s: messages match the snapshot', async (_, calls) => {
     expect(await messagesOf(calls)).toMatchSnapshot();
   });
 });
 
 onGpus('on two GPUs', () => {
-  test('what is on another', async () => {
+  test('another device: messages match the snapshot', async () => {
     expect(await messagesOf(refusedOnGpus)).toMatchSnapshot();
   });
 
-  test('every place in lib/ that makes such an error has made one', () => {
+  test('every line of lib/ that makes an error for a caller is reached', () => {
     expect(placesOfErrors().filter((place) => !mockReached.has(place))).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
-// The native functions themselves, given anything at all: they may refuse it or take it where it
-// does no harm, but never crash, and never throw an error without a code.
+// Passes arbitrary values to the native functions. They may refuse a value, or accept it where it
+// does no harm. They must never crash or throw an error without a code.
 
 import fc from 'fast-check';
 import { execFile } from 'node:child_process';
@@ -56,7 +56,7 @@ const symbol = Symbol('garbage');
 const cyclic: Record<string, unknown> = {};
 cyclic['self'] = cyclic;
 
-/** Made anew each time: a call may write to it. */
+/** New values at each call, since a native call may write to them. */
 const garbage = (): unknown[] => [
   ...[undefined, null, true, false, '', 'scalar', '4', 'x'.repeat(1000), '\0', '\ud800'],
   ...[0, -0, -1, 1, 1.5, 4, 31, 32, 256, 257, NaN, Infinity, -Infinity],
@@ -76,13 +76,13 @@ const garbage = (): unknown[] => [
   ...[new Float32Array(new SharedArrayBuffer(32)), new Uint16Array(new SharedArrayBuffer(16))],
 ];
 
-/** Those over objects of a GPU: cuda-garbage.test.ts. */
+/** The native functions that need no GPU; cuda-garbage.test.ts tests the others. */
 type Name = Exclude<
   keyof Binding,
   'cuda' | 'package' | 'record' | 'recordIntegers' | 'recordNumbers' | 'operations'
 >;
 
-/** Operands that are taken: two rows of four. */
+/** Valid operands: two rows of four columns. */
 const forward = () => ({
   ...{ x: floats(8), weight: floats(4), out: floats(8), rstdOut: floats(2) },
   ...{ residual: floats(8), sumOut: floats(8), scaleOut: floats(2), gate: floats(8) },
@@ -99,7 +99,7 @@ const operands = {
   backwardAsync: () => ({ ...backward(), dxOut: true, dweightOut: true }),
 };
 
-/** Arguments that are taken. */
+/** Valid arguments of each function. */
 const valid: Readonly<Record<Name, () => unknown[]>> = {
   forward: () => [null, ...Object.values(operands.forward())],
   forwardAsync: () => Object.values(operands.forwardAsync()),
@@ -116,7 +116,10 @@ const valid: Readonly<Record<Name, () => unknown[]>> = {
   setNumThreads: () => [2],
 };
 
-/** The places of operands that are arguments. Of a call now the stream is the first. */
+/**
+ * Positions of the operands among the arguments. `null` is the stream of a synchronous call; `true`
+ * is an output that the call makes.
+ */
 function placesOf(name: Name): number[] {
   const args = valid[name]();
   return [...args.keys()].filter((place) => args[place] !== true && args[place] !== null);
@@ -126,7 +129,7 @@ const integers = new Int32Array(binding.record, 0, binding.recordIntegers.length
 const numbersAt = 8 * Math.ceil(binding.recordIntegers.length / 2);
 const numbers = new Float64Array(binding.record, numbersAt);
 
-/** Writes the call record of the valid operands, with a layout of packed rows for each matrix. */
+/** Writes the call record of the valid operands; each matrix gets a layout of contiguous rows. */
 function writeRecord(name: Name): void {
   if (!(name in operands)) return;
   const call = name as keyof typeof operands;
@@ -140,7 +143,7 @@ function writeRecord(name: Name): void {
 const names = Object.keys(valid) as Name[];
 
 test.each(['forward', 'backward', 'forwardAsync', 'backwardAsync'] as const)(
-  '%s keeps the memory of the record for as long as it can be called',
+  '%s keeps the call record alive in a read-only property',
   (name) => {
     expect(Object.getOwnPropertyDescriptor(binding[name], 'record')).toEqual({
       value: binding.record,
@@ -152,22 +155,22 @@ test.each(['forward', 'backward', 'forwardAsync', 'backwardAsync'] as const)(
 );
 
 describe.each(names)('%s', (name) => {
-  test('takes what is valid', async () => {
+  test('takes valid arguments', async () => {
     expect(await expectTame(name, valid[name]())).toBe('taken');
   });
 
-  test('too few and too many arguments', async () => {
+  test('refuses too few arguments and ignores extra ones', async () => {
     const args = valid[name]();
     const least = Math.max(0, ...placesOf(name).map((place) => place + 1));
     for (let count = 0; count < least; ++count) {
       expect(await expectTame(name, args.slice(0, count))).toBe('refused');
     }
     expect(await expectTame(name, args.slice(0, least))).toBe('taken');
-    // What follows the operands of the CPU is not looked at.
+    // Arguments after the operands are ignored.
     expect(await expectTame(name, [...args, ...garbage()])).toBe('taken');
   });
 
-  test('garbage in every position', async () => {
+  test('refuses most garbage in every position', async () => {
     for (const position of placesOf(name)) {
       const outcomes: string[] = [];
       for (const thing of garbage()) {
@@ -180,7 +183,7 @@ describe.each(names)('%s', (name) => {
     }
   });
 
-  test('as a constructor, and called on something else', async () => {
+  test('behaves the same as a constructor and with any receiver', async () => {
     const call = Reflect.get(binding, name) as AnyFunction;
     const takesNothing = valid[name]().length === 0;
     const attempts: [() => unknown, boolean][] = [
@@ -196,14 +199,14 @@ describe.each(names)('%s', (name) => {
   });
 });
 
-describe.each(Object.keys(operands) as Name[])('the call record of %s', (name) => {
+describe.each(Object.keys(operands) as Name[])('%s with a bad call record', (name) => {
   const callWith = (change: () => void) => {
     writeRecord(name);
     change();
     return outcomeOf(name, () => (binding[name] as AnyFunction)(...valid[name]()));
   };
 
-  test.each([...binding.recordIntegers])('refuses %s that it cannot have', async (field) => {
+  test.each([...binding.recordIntegers])('refuses invalid values of %s', async (field) => {
     const place = binding.recordIntegers.indexOf(field);
     for (const value of [-(2 ** 31), -2, 2 ** 20, 2 ** 31 - 1]) {
       const change = () => {
@@ -214,7 +217,7 @@ describe.each(Object.keys(operands) as Name[])('the call record of %s', (name) =
   });
 
   const ofAllCalls = binding.recordNumbers.filter((field) => !field.startsWith('scale'));
-  test.each(ofAllCalls)('refuses %s that it cannot have', async (field) => {
+  test.each(ofAllCalls)('refuses invalid values of %s', async (field) => {
     const place = binding.recordNumbers.indexOf(field);
     for (const value of [NaN, Infinity, -Infinity, -(2 ** 1000), 2 ** 1000]) {
       const change = () => {
@@ -224,7 +227,7 @@ describe.each(Object.keys(operands) as Name[])('the call record of %s', (name) =
     }
   });
 
-  test('of anything', async () => {
+  test('succeeds or throws a coded error for random values', async () => {
     const field = fc.oneof(
       fc.nat(127),
       fc.integer(),
@@ -247,14 +250,14 @@ describe.each(Object.keys(operands) as Name[])('the call record of %s', (name) =
   });
 });
 
-describe('the call record of a forward that quantises', () => {
+describe('the call record of a quantizing call', () => {
   const settings = { hiddenSize: 4, codes: 4 };
   const call = (fields: object, more: object = {}) => {
     const operands = { x: floats(8), out: new Int8Array(8), ...more };
     nativeCalls(binding).forward(operands, { ...settings, ...fields });
   };
 
-  test('takes what is valid', () => {
+  test('is taken if it is valid', () => {
     call({});
     call({ scale: 0.5 });
     call({ scaleMax: 1 });
@@ -273,7 +276,7 @@ describe('the call record of a forward that quantises', () => {
     [{ codes: 3 }],
     [{ codes: 7 }],
     [{ dtype: 3 }],
-  ])('refuses %p', (fields) => {
+  ])('is refused with %p', (fields) => {
     const x = 'dtype' in fields ? new Float64Array(8) : floats(8);
     const error = errorOf(() => {
       call(fields, { x });
@@ -281,7 +284,7 @@ describe('the call record of a forward that quantises', () => {
     expect(error.code).toBe('ERR_OUT_OF_RANGE');
   });
 
-  test('refuses codes for backward', () => {
+  test('is refused for backward', () => {
     const operands = { dy: floats(8), x: floats(8), dxOut: floats(8) };
     const error = errorOf(() => {
       nativeCalls(binding).backward(operands, settings);
@@ -290,7 +293,7 @@ describe('the call record of a forward that quantises', () => {
   });
 });
 
-test('lists of garbage and valid arguments', async () => {
+test('every native function survives mixtures of garbage and valid arguments', async () => {
   const mixed = (name: Name) => {
     const positions = valid[name]().map((_, position) =>
       fc.oneof(
@@ -313,9 +316,11 @@ test('lists of garbage and valid arguments', async () => {
   );
 });
 
-// In a process of its own, since an allocation that fails may end it. An address has 48 bits.
-test.each([2 ** 53 - 1, 2 ** 46])('a dweight of %d elements to be made', async (hiddenSize) => {
-  const program = `
+// In its own process, which a failed allocation may end. 2^46 floats fill a 48-bit address space.
+test.each([2 ** 53 - 1, 2 ** 46])(
+  'backwardAsync rejects with a code when it cannot make a dweight of %d elements',
+  async (hiddenSize) => {
+    const program = `
     const root = ${JSON.stringify(path.join(__dirname, '../..'))};
     const binding = require(${JSON.stringify(require.resolve('node-gyp-build'))})(root);
     const { nativeCalls } = require(${JSON.stringify(require.resolve('../support/native-calls.js'))});
@@ -325,10 +330,13 @@ test.each([2 ** 53 - 1, 2 ** 46])('a dweight of %d elements to be made', async (
       .backwardAsync(operands, { rows: 0, hiddenSize: ${hiddenSize} })
       .catch((error) => process.stdout.write(String(error.code)));
   `;
-  const printed = await new Promise<string>((resolve) => {
-    execFile(process.execPath, ['-e', program], (error, stdout) => {
-      resolve(error === null ? stdout : `ended by ${error.signal ?? `code ${String(error.code)}`}`);
+    const printed = await new Promise<string>((resolve) => {
+      execFile(process.execPath, ['-e', program], (error, stdout) => {
+        resolve(
+          error === null ? stdout : `ended by ${error.signal ?? `code ${String(error.code)}`}`,
+        );
+      });
     });
-  });
-  expect(['ERR_MEMORY_ALLOCATION_FAILED', 'ERR_OUT_OF_RANGE']).toContain(printed);
-});
+    expect(['ERR_MEMORY_ALLOCATION_FAILED', 'ERR_OUT_OF_RANGE']).toContain(printed);
+  },
+);

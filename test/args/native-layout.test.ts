@@ -1,5 +1,5 @@
-// Layouts that the native functions take and refuse, against sets of elements: all of a layout's
-// rows lie in its array, no element of an output is written twice, or read by another row.
+// Compares the layouts that the native functions accept and refuse with sets of elements. All rows
+// must lie in their array. No element of an output may be written twice or read by another row.
 
 import fc from 'fast-check';
 
@@ -21,7 +21,7 @@ const numbersOf = ({ offset, rowStride, batchRows, batchStride }: Layout) => [
   ...[offset, rowStride, batchRows, batchStride],
 ];
 
-/** The element that each row begins at. */
+/** The index of the first element of each row. */
 const firstsOf = (layout: Layout, rows: number) =>
   Array.from(
     { length: rows },
@@ -54,7 +54,7 @@ const layouts = fc
     return { x, y, rows: batchRows * batches, hiddenSize };
   });
 
-test('layouts of x and y in one array', () => {
+test('forward accepts only safe layouts of x and y in one array', () => {
   const outcomes = { taken: 0, outside: 0, twice: 0, overlap: 0, interleaved: 0 };
   fc.assert(
     fc.property(layouts, ({ x, y, rows, hiddenSize }) => {
@@ -79,7 +79,7 @@ test('layouts of x and y in one array', () => {
         ++outcomes[isOutside ? 'outside' : isTwice ? 'twice' : 'overlap'];
         return;
       }
-      // Operands of different strides are taken to use everything between their ends.
+      // Operands with different strides count as using every element from their first to their last.
       const mayRefuse =
         !isSame &&
         Math.min(...read) <= Math.max(...written) &&
@@ -116,7 +116,7 @@ test('layouts of x and y in one array', () => {
 const packed = [0, 4, 2, 0];
 const huge = 2 ** 53 - 1;
 
-/** Changes of the layouts of x and out, two packed rows of four, and of the number of rows. */
+/** Changes to a valid call: its number of rows, and its layouts of two contiguous rows of four. */
 interface Changes {
   readonly rows?: number;
   readonly x?: readonly number[];
@@ -125,27 +125,27 @@ interface Changes {
 
 test.each<[string, Changes, string]>([
   ['a negative offset', { x: [-1, 4, 2, 0] }, range],
-  ['a fraction', { x: [0, 4.5, 2, 0] }, range],
-  ['NaN', { x: [0, NaN, 2, 0] }, range],
+  ['a fractional stride', { x: [0, 4.5, 2, 0] }, range],
+  ['a stride of NaN', { x: [0, NaN, 2, 0] }, range],
   ['an infinite stride', { x: [0, Infinity, 2, 0] }, range],
-  ['beyond 2^53', { x: [0, 2 ** 54, 2, 0] }, range],
-  ['beyond 2^63', { x: [0, 2 ** 70, 2, 0] }, range],
+  ['a stride beyond 2^53', { x: [0, 2 ** 54, 2, 0] }, range],
+  ['a stride beyond 2^63', { x: [0, 2 ** 70, 2, 0] }, range],
   ['rows beyond the array', { rows: 3 }, range],
   ['an offset beyond the array', { x: [5, 4, 2, 0] }, range],
   ['an offset of 2^53', { x: [huge, 4, 2, 0] }, range],
   ['a stride of 2^53', { x: [0, huge, 2, 0] }, range],
   ['2^53 rows of 4', { rows: huge }, range],
   [
-    '2^51 rows, all the same',
+    '2^51 rows in one position',
     { rows: 2 ** 51 - 1, x: [0, 0, 2 ** 51 - 1, 0], out: [0, 0, huge, 0] },
     value,
   ],
   ['no rows in a batch', { x: [0, 4, 0, 0] }, range],
-  ['a broken batch', { rows: 3, x: [0, 4, 2, 0] }, range],
-  ['batches of 2^53', { x: [0, 4, 1, huge] }, range],
-  ['rows of y that overlap', { out: [0, 3, 2, 0] }, value],
-  ['rows of y that are one', { out: [0, 0, 2, 0] }, value],
-])('refused: %s', (_, { rows = 2, x = packed, out = packed }, code) => {
+  ['an incomplete batch', { rows: 3, x: [0, 4, 2, 0] }, range],
+  ['a batch stride of 2^53', { x: [0, 4, 1, huge] }, range],
+  ['output rows that overlap', { out: [0, 3, 2, 0] }, value],
+  ['output rows in one position', { out: [0, 0, 2, 0] }, value],
+])('forward refuses %s, and writes nothing', (_, { rows = 2, x = packed, out = packed }, code) => {
   const operands = { x: new Float32Array(8), out: new Float32Array(8) };
   const call = () => {
     forward(operands, { rows, hiddenSize: 4, layouts: { x, out } });
@@ -154,7 +154,7 @@ test.each<[string, Changes, string]>([
   expect(operands.out.every((element) => element === 0)).toBe(true);
 });
 
-test('strides of what there is one of do not matter', () => {
+test('the strides of a single row and batch do not matter', () => {
   const x = Float32Array.of(3, 4, 0, 0);
   const [out, expected] = [new Float32Array(4), new Float32Array(4)];
   forward({ x, out: expected }, { hiddenSize: 4 });

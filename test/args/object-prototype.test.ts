@@ -1,5 +1,5 @@
-// Properties that other code has given to all objects: none is taken for an option, a property of a
-// tensor or a part of a result, and none keeps errors from being what they are.
+// Other code may add properties to Object.prototype. The library must not take one for an option, a
+// tensor's property or a field of a result, and its errors must stay the same.
 
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -23,7 +23,7 @@ import { codedError, CudaError } from '../../lib/core/errors';
 import { rmsNorm as rmsNormOfTensors } from '../../lib/tfjs';
 import { normals } from '../support/support';
 
-tf.env().set('IS_TEST', true); // no advertisements
+tf.env().set('IS_TEST', true); // suppresses TensorFlow.js's advertisement
 
 const floats = (seed: number, length: number) => Float32Array.from(normals(seed, length));
 const [x, dy, weight] = [floats(1, 12), floats(2, 12), floats(3, 4)];
@@ -32,7 +32,7 @@ const tensor = { data: x, dims: [3, 1, 4] };
 const view = { data: floats(4, 40), dims: [2, 3, 4], strides: [20, 5, 1], offset: 3 };
 const [tensorX, tensorWeight] = [tf.tensor(x, [3, 4]), tf.tensor(weight)];
 
-/** Options of a class, whose properties are its prototype's. */
+/** Options as an instance of a class: `eps` is a getter of the prototype. */
 class Settings {
   readonly #eps: number;
   constructor(eps: number) {
@@ -52,7 +52,7 @@ class TensorOfAClass {
 
 type Call = () => unknown;
 
-/** Calls of all functions, whose results or errors depend on nothing but their arguments. */
+/** Calls of every function. Their results and errors depend on the arguments alone. */
 const calls: Record<string, Call> = {
   rmsNorm: () => rmsNorm(x, weight),
   'rmsNorm with options': () => rmsNorm(x, weight, { eps: 0.5 }),
@@ -127,7 +127,7 @@ if (devices().length > 0) {
 const textOf = (result: unknown) =>
   inspect(result, { depth: 4, maxArrayLength: null, compact: true, breakLength: Infinity });
 
-/** What comes of a call: its result, or the class, code and message of its error. */
+/** The outcome of a call as text: its result, or the name, code and message of its error. */
 async function outcomeOf(call: Call): Promise<() => string> {
   try {
     const result = await call();
@@ -147,7 +147,7 @@ async function outcomeOf(call: Call): Promise<() => string> {
   }
 }
 
-/** What comes of calls while all objects have a property. */
+/** The outcomes of calls made while Object.prototype has a property; described after its removal. */
 async function outcomesWith(name: string, descriptor: PropertyDescriptor, of = calls) {
   const outcomes: Record<string, () => string> = {};
   for (const [title, call] of Object.entries(of)) {
@@ -161,14 +161,14 @@ async function outcomesWith(name: string, descriptor: PropertyDescriptor, of = c
 
 const expected = outcomesWith('nothing', { value: undefined });
 
-/** Names of options and of properties of tensors. */
+/** Names of options and of tensor properties. */
 const ours = [
   ...['eps', 'weightOffset', 'castOrder', 'normalizedShape', 'dtype', 'device', 'stream'],
   ...['out', 'rstdOut', 'residual', 'sumOut', 'needsDx', 'needsDweight', 'dxOut'],
   ...['dweightOut', 'dsum', 'accumulate', 'rows', 'hiddenSize', 'weight'],
   ...['elementwiseAffine', 'timing', 'data', 'dims', 'type', 'strides', 'offset'],
 ];
-/** Names that code inside reads, writes or defines. */
+/** Names that the library's own code reads, writes or defines. */
 const others = [
   ...['foo', 'length', 'code', 'reason', 'driverError', 'driverMessage', 'name', 'view', 'y', 'dx'],
   ...['x', 'rstd', 'dweight', 'forward', 'backward', 'buffer', 'native', 'ordinal', 'cause'],
@@ -177,26 +177,29 @@ const throws = (): never => {
   throw new Error('a property of all objects was used');
 };
 
-describe.each([...ours, ...others])('%s', (name) => {
+describe.each([...ours, ...others])('calls ignore Object.prototype.%s', (name) => {
   test.each<[string, PropertyDescriptor]>([
     ['a value', { value: 3, enumerable: true, writable: true }],
-    ['a value that cannot be changed', { value: [2], enumerable: true }],
-    ['a hidden value', { value: 'scalar' }],
+    ['a read-only value', { value: [2], enumerable: true }],
+    ['a non-enumerable value', { value: 'scalar' }],
     ['a getter that throws', { get: throws, set: throws, enumerable: true }],
-    ['a hidden getter that throws', { get: throws }],
-  ])('%s', async (_, descriptor) => {
+    ['a non-enumerable getter that throws', { get: throws }],
+  ])('as %s', async (_, descriptor) => {
     expect(await outcomesWith(name, descriptor)).toEqual(await expected);
   });
 });
 
-test.each(['get', 'set', 'value', 'writable', '0', '1', '2', '3'])('%s', async (name) => {
-  const set = jest.fn();
-  const isIndex = /\d/.test(name);
-  const descriptor = isIndex ? { get: () => undefined, set } : { value: throws };
-  expect(await outcomesWith(name, descriptor)).toEqual(await expected);
-});
+test.each(['get', 'set', 'value', 'writable', '0', '1', '2', '3'])(
+  'calls ignore Object.prototype[%j], a descriptor field or an index',
+  async (name) => {
+    const set = jest.fn();
+    const isIndex = /\d/.test(name);
+    const descriptor = isIndex ? { get: () => undefined, set } : { value: throws };
+    expect(await outcomesWith(name, descriptor)).toEqual(await expected);
+  },
+);
 
-// Other names, and gradients beside what is enumerable, stop TensorFlow.js itself.
+// With other names TensorFlow.js itself fails; its gradients fail with any enumerable property.
 test.each([
   'foo',
   'eps',
@@ -207,7 +210,7 @@ test.each([
   'dims',
   'offset',
   'out',
-])('%s, for TensorFlow.js', async (name) => {
+])('rmsNorm for TensorFlow.js ignores Object.prototype.%s', async (name) => {
   const ofTensors = {
     plain: () => rmsNormOfTensors(tensorX, tensorWeight).dataSync(),
     'with options': () => rmsNormOfTensors(tensorX, null, { normalizedShape: 4 }).dataSync(),
@@ -217,7 +220,7 @@ test.each([
   expect(await outcomesWith(name, { value: 3, enumerable: true }, ofTensors)).toEqual(clean);
 });
 
-test('of another realm', () => {
+test("rmsNorm ignores properties of another realm's Object.prototype", () => {
   const there = runInNewContext(`
     Object.prototype.eps = 0.5;
     Object.prototype.foo = 1;
@@ -231,7 +234,7 @@ test('of another realm', () => {
   expect(y.data).toEqual(rmsNorm(x, weight));
 });
 
-test('getters of options and tensors run once all the same', () => {
+test('rmsNorm reads a getter of options once while Object.prototype has an option', () => {
   const read = jest.fn(() => 0.5);
   class Options {
     get eps() {

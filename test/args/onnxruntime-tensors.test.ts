@@ -1,5 +1,5 @@
 /* @jest-environment ./test/support/shared-realm.ts */
-// Tensors of onnxruntime, and of transformers.js, as arguments and from results.
+// Tensors of onnxruntime and transformers.js as arguments and results.
 
 import { InferenceSession, Tensor, type TypedTensor } from 'onnxruntime-node';
 
@@ -19,7 +19,7 @@ const weight = new Tensor('float32', f32.weight as Float32Array, [100]);
 const plain = rmsNorm.forward(f32.x, f32.weight);
 const plainBack = rmsNorm.backward(f32.dy, f32.x, f32.weight, plain.rstd);
 
-test('what a session returns goes in, and what comes out goes into a session', async () => {
+test('rmsNorm takes the output of a session, and a session takes the output of rmsNorm', async () => {
   const session = await InferenceSession.create(
     modelOf({
       ...{ opType: 'Abs', domain: '', input: ['x'], output: ['y'], type: 'float32' },
@@ -59,7 +59,7 @@ test.each([
   expectSameBits(dweight.data, plainBack.dweight);
 });
 
-test('outputs are written into tensors that are given', () => {
+test('writes results into the tensors passed as outputs', () => {
   const out = new Tensor('float32', new Float32Array(600), dims);
   expect(Object.is(rmsNorm(x, weight, { out }), out)).toBe(true);
   expectSameBits(out.data, plain.y);
@@ -71,7 +71,7 @@ test('outputs are written into tensors that are given', () => {
   expectSameBits(dweightOut.data, plainBack.dweight);
 });
 
-test('a tensor of float16 says so itself; bfloat16 goes as uint16 with a dtype', () => {
+test("takes float16 from a tensor's type, and bfloat16 as a uint16 tensor with a dtype", () => {
   const half = new Tensor('float16', f16.x as Uint16Array, dims);
   const halfWeight = new Tensor('float16', f16.weight as Uint16Array, [100]);
   const expected = rmsNorm(f16.x, f16.weight, { dtype: 'float16' });
@@ -88,7 +88,7 @@ test('a tensor of float16 says so itself; bfloat16 goes as uint16 with a dtype',
   );
 });
 
-test('a tensor of another type or shape is refused', () => {
+test('refuses a tensor of another type or shape', () => {
   const integers = new Tensor('int32', new Int32Array(600), dims);
   const ofType = errorOf(() => rmsNorm(integers as unknown as TensorLike, weight));
   expectRefusal(ofType, ['ERR_INVALID_ARG_TYPE', 'x.data', someData, 'Int32Array(600)']);
@@ -98,8 +98,8 @@ test('a tensor of another type or shape is refused', () => {
 });
 
 /**
- * A tensor as transformers.js's is: a proxy, for access by index, around an object that delegates
- * to onnxruntime's.
+ * A tensor like those of transformers.js: an object that delegates to onnxruntime's tensor, in a
+ * proxy that adds access by index.
  */
 class WrappedTensor {
   readonly #tensor: TypedTensor<'float32'>;
@@ -121,7 +121,7 @@ class WrappedTensor {
   }
 }
 
-test("a tensor behind a proxy, as transformers.js's are", () => {
+test('takes and fills tensors behind a proxy, like those of transformers.js', () => {
   const wrapped = new WrappedTensor(x);
   expect((wrapped as unknown as number[])[0]).toBe(x.data[0]);
   const { y, rstd } = rmsNorm.forward(wrapped, new WrappedTensor(weight));

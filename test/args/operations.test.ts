@@ -1,4 +1,4 @@
-// The operand tables and the call record exist once in C++ and once in TypeScript: the same.
+// C++ and TypeScript each state the operand tables and the call record. Both must agree.
 
 import { binding } from '../../lib/binding';
 import { backwardRules, forwardRules, type OperandRule } from '../../lib/call/operations';
@@ -11,7 +11,7 @@ const uses = ['input', 'requiredInput', 'output', 'requiredOutput'];
 test.each([
   ['forward', Object.values<OperandRule>(forwardRules), binding.operations.forward],
   ['backward', Object.values<OperandRule>(backwardRules), binding.operations.backward],
-])('the operands of %s', (_, rules, native) => {
+])('the operands of %s are the same in C++ and TypeScript', (_, rules, native) => {
   const bitsOf = (names: readonly string[]) =>
     rules.reduce((bits, { name, bit }) => (names.includes(name) ? bits | bit : bits), 0);
   const expected = rules.map(({ name, extent, element, use, isRequired, mayEqual, needs }) => ({
@@ -26,7 +26,7 @@ test.each([
   expect(rules.map(({ bit }) => bit)).toEqual(rules.map((_, place) => 1 << place));
 });
 
-test('the fields of the call record', () => {
+test('the fields of the call record are the same in C++ and TypeScript', () => {
   expect(binding.recordIntegers).toEqual(integerFields);
   expect(binding.recordNumbers).toEqual(numberFields);
 });

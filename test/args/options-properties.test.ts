@@ -1,5 +1,5 @@
-// Random shapes, strides and options: every backend and variant gives the bits of the scalar one on
-// packed rows.
+// Random shapes, strides and options: every backend and CPU variant gives the bits of the scalar
+// variant on contiguous rows.
 
 import fc from 'fast-check';
 
@@ -33,14 +33,14 @@ const problems = fc.record({
   place: fc.nat(),
 });
 
-test('random shapes, strides and options', () => {
+test('every backend gives the bits of the scalar variant on contiguous rows', () => {
   const gpus = devices().map(({ device }) => device);
   fc.assert(
     fc.property(problems, ({ tokens, heads, gaps, headsFirst, place, ...options }) => {
       const { dtype, hiddenSize } = options;
       const made = makeCase({ ...options, rows: tokens * heads });
       const [gap, tokenGap, offset] = gaps;
-      // Rows of heads of tokens, or of tokens of heads, in the order of the packed ones.
+      // [heads, tokens] or [tokens, heads] rows, in the order of the contiguous tensor.
       const [outer, inner] = headsFirst ? [heads, tokens] : [tokens, heads];
       const row = hiddenSize + gap;
       const strides = headsFirst

@@ -1,4 +1,4 @@
-// Outputs that share memory with what is still to be read or written.
+// Outputs that overlap inputs or other outputs in memory.
 
 import { rmsNorm } from '../../lib';
 import { errorsOf, floats } from '../support/refusals';
@@ -9,7 +9,7 @@ const x = floats(12);
 const weight = floats(4);
 const rstd = floats(3);
 
-/** The two arrays that overlap, and the arguments, made of one memory of 40 floats. */
+/** The names of the two overlapping arrays, and the arguments, taken from one array of 40 floats. */
 type Row = readonly [
   output: string,
   input: string,
@@ -46,19 +46,22 @@ describe.each([
   { title: 'forward', functions: [rmsNorm.forward, rmsNorm.forwardAsync], rows: forwards },
   { title: 'backward', functions: [rmsNorm.backward, rmsNorm.backwardAsync], rows: backwards },
 ])('$title', ({ functions, rows }) => {
-  test.each(rows)('%s over %s is refused, and nothing written', async (output, input, argsOf) => {
-    const memory = floats(40).fill(7);
-    const args = argsOf((begin, end) => memory.subarray(begin, end));
-    for (const error of await errorsOf(functions, args)) {
-      expect(error).toBeInstanceOf(TypeError);
-      expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
-      expect(error.message).toContain(`'${output}' and '${input}' must not overlap`);
-    }
-    expect(memory.every((element) => element === 7)).toBe(true);
-  });
+  test.each(rows)(
+    'refuses memory shared by %s and %s, and writes nothing',
+    async (output, input, argsOf) => {
+      const memory = floats(40).fill(7);
+      const args = argsOf((begin, end) => memory.subarray(begin, end));
+      for (const error of await errorsOf(functions, args)) {
+        expect(error).toBeInstanceOf(TypeError);
+        expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
+        expect(error.message).toContain(`'${output}' and '${input}' must not overlap`);
+      }
+      expect(memory.every((element) => element === 7)).toBe(true);
+    },
+  );
 });
 
-test('arrays that touch do not overlap', () => {
+test('adjacent arrays do not overlap', () => {
   const memory = floats(31).map((_, i) => i + 1);
   const [own, ownWeight] = [memory.slice(0, 12), memory.slice(12, 16)];
   rmsNorm.forward(memory.subarray(0, 12), memory.subarray(12, 16), {
@@ -70,7 +73,7 @@ test('arrays that touch do not overlap', () => {
   expectSameBits(memory.subarray(28), apart.rstd);
 });
 
-test('inputs may be the same', () => {
+test('inputs may share memory', () => {
   const square = floats(16).map((_, i) => i - 7);
   const same = rmsNorm.backward(square, square, square, null, { normalizedShape: 16 });
   const apart = rmsNorm.backward(square.slice(), square.slice(), square.slice(), null);

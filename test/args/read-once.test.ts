@@ -1,5 +1,5 @@
-// What callers pass is read once: a value that changes from one read to the next is checked, used and
-// returned as it was read.
+// The library reads each property that callers pass once. It checks, uses and returns the value of
+// that read, although the property may change later.
 
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -16,14 +16,14 @@ import {
 import { rmsNorm as rmsNormOfTensors } from '../../lib/tfjs';
 import { errorOf, expectSameBits, normals } from '../support/support';
 
-tf.env().set('IS_TEST', true); // no advertisements
+tf.env().set('IS_TEST', true); // suppresses TensorFlow.js's advertisement
 
 const floats = (seed: number, length: number) => Float32Array.from(normals(seed, length));
 const x = floats(1, 12);
 const dy = floats(2, 12);
 const weight = floats(3, 4);
 
-/** The properties of an object, and how often each was read. */
+/** A copy of an object with counting getters, and the number of reads of each property. */
 function counted<T extends object>(values: T): { readonly object: T; readonly reads: object } {
   const reads: Record<string, number> = {};
   const object = {} as T;
@@ -39,7 +39,7 @@ function counted<T extends object>(values: T): { readonly object: T; readonly re
   return { object, reads };
 }
 
-/** Each name of an object once. */
+/** The counts to expect: one read of each property. */
 const once = (values: object) => Object.fromEntries(Object.keys(values).map((name) => [name, 1]));
 
 const common = {
@@ -107,7 +107,7 @@ describe('every option and property of a tensor is read once by', () => {
     expect(out.reads).toEqual(once(view));
   });
 
-  test('rmsNorm of TensorFlow.js, whose backward takes what forward took', () => {
+  test("rmsNorm of TensorFlow.js, whose backward uses forward's options", () => {
     const { eps, weightOffset, device } = common;
     const shape = [4];
     const options = counted({ eps, weightOffset, device, normalizedShape: shape });
@@ -126,7 +126,7 @@ describe('every option and property of a tensor is read once by', () => {
   });
 });
 
-test('options that change while an asynchronous call runs change nothing', async () => {
+test('changes of options while an asynchronous call runs have no effect', async () => {
   const [out, other] = [floats(0, 12), floats(0, 12)];
   const options: { out: Float32Array; weightOffset: number } = { out, weightOffset: 1 };
   const dims = [3, 4];
@@ -138,7 +138,7 @@ test('options that change while an asynchronous call runs change nothing', async
   expect((await fresh).dims).toEqual([3, 4]);
 });
 
-/** A list whose elements are others at the second read. */
+/** An array whose elements change after their first read. */
 const changing = (first: readonly number[], then: readonly number[]) => {
   const reads = new Set<unknown>();
   return new Proxy([...first], {
@@ -150,7 +150,7 @@ const changing = (first: readonly number[], then: readonly number[]) => {
   });
 };
 
-describe('lists that change between reads', () => {
+describe('rmsNorm uses the first read of a changing', () => {
   const cases: [string, Partial<TensorLike<Float32Array>>][] = [
     ['dims', { dims: changing([3, 4], [2 ** 40, 4]) }],
     ['strides', { strides: changing([4, 1], [2 ** 40, 1]) }],
@@ -167,7 +167,7 @@ describe('lists that change between reads', () => {
   });
 });
 
-test('names that other code gives to all objects are no options', () => {
+test('properties of Object.prototype are not options', () => {
   Object.defineProperty(Object.prototype, 'foo', {
     value: 1,
     enumerable: true,
@@ -176,7 +176,7 @@ test('names that other code gives to all objects are no options', () => {
   try {
     const { y } = rmsNorm.forward(x, weight, { eps: 0.5 });
     expectSameBits(y, rmsNorm(x, weight, { eps: 0.5 }));
-    // Of the options themselves they are.
+    // An own property of the same name is an unknown option.
     expect(errorOf(() => rmsNorm(x, weight, { foo: 1 } as never)).message).toContain("'foo'");
   } finally {
     Reflect.deleteProperty(Object.prototype, 'foo');

@@ -1,5 +1,5 @@
-// Results that are new arrays are ordinary ones: collected, transferred and resized as any. In
-// processes of their own, since memory is the process's.
+// New arrays that calls return are ordinary arrays: collected and transferred like any other. Each
+// test has its own process, since it measures the memory of a whole process.
 
 import path from 'node:path';
 
@@ -11,7 +11,7 @@ const lib = JSON.stringify(path.join(__dirname, '../../lib'));
 
 const MiB = 2 ** 20;
 
-/** `settle` collects what nobody refers to. `held` tells the bytes of all ArrayBuffers. */
+/** `settle` collects garbage. `held` returns the bytes of all ArrayBuffers. */
 const prelude = `
   const { once } = require('node:events');
   const { Worker } = require('node:worker_threads');
@@ -37,7 +37,7 @@ const printed = (program: string, environment: Record<string, string> = {}) =>
     ...environment,
   });
 
-test('the memory of results is given back, from whatever call they are', async () => {
+test('the memory of every result is released', async () => {
   const values = await printed(`
     const weight = new Float32Array(1024).fill(1);
     const calls = [
@@ -56,7 +56,7 @@ test('the memory of results is given back, from whatever call they are', async (
   expect(values[0]).toBeLessThan(1);
 });
 
-test('and from calls that throw', async () => {
+test('calls that throw release their memory', async () => {
   const values = await printed(
     `const before = held();
      for (let i = 0; i < 8; ++i) {
@@ -73,8 +73,10 @@ test('and from calls that throw', async () => {
   expect(values[0]).toBeLessThan(1);
 });
 
-test.each(['rmsNorm', 'await rmsNorm.async'])('%s: transferred to a worker', async (call) => {
-  const values = await printed(`
+test.each(['rmsNorm', 'await rmsNorm.async'])(
+  'a result of %s can be transferred to a worker',
+  async (call) => {
+    const values = await printed(`
     const program = \`
       const { parentPort } = require('node:worker_threads');
       parentPort.once('message', (y) => parentPort.postMessage(y.every((value) => value === 1)));
@@ -86,10 +88,11 @@ test.each(['rmsNorm', 'await rmsNorm.async'])('%s: transferred to a worker', asy
     print(y.length);
     print((await once(worker, 'message'))[0]);
   `);
-  expect(values).toEqual([true, 0, true]);
-});
+    expect(values).toEqual([true, 0, true]);
+  },
+);
 
-test('a result of a worker outlives it', async () => {
+test('a result of a worker outlives the worker', async () => {
   const values = await printed(`
     const program = \`
       require('tsx/cjs');

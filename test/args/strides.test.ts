@@ -1,10 +1,10 @@
-// How strides become rows: by cases, and against a walk over all elements.
+// Turns strides into rows: single cases, and random ones checked against every element's position.
 
 import fc from 'fast-check';
 
 import { collapse, contiguousStrides, extentOf } from '../../lib/call/strides';
 
-/** Where each element of a tensor lies, in row-major order. */
+/** The position of each element of a tensor in its array, in row-major order. */
 function placesOf(dims: readonly number[], strides: readonly number[]): number[] {
   return dims.reduce<number[]>(
     (places, dim, i) =>
@@ -22,25 +22,25 @@ const rows = (rowStride: number, batchRows: number, batchStride = 0) => ({
 });
 
 test.each<[string, number[], number[], number, ReturnType<typeof collapse>]>([
-  ['packed', [3, 8], [8, 1], 8, rows(8, 3)],
-  ['a slice of columns', [3, 8], [20, 1], 8, rows(20, 3)],
-  ['heads of a fused projection', [5, 4, 8], [96, 8, 1], 8, rows(8, 4, 96)],
-  ['the same, normalised together', [5, 4, 8], [96, 8, 1], 32, rows(96, 5)],
-  ['batches of tokens of a slice', [2, 5, 4, 8], [480, 96, 8, 1], 32, rows(96, 10)],
-  ['heads before tokens', [4, 5, 8], [8, 32, 1], 8, rows(32, 5, 8)],
-  ['heads before tokens, in batches', [2, 4, 5, 8], [160, 8, 32, 1], 8, 'too many levels'],
-  ['one row for all', [6, 8], [0, 1], 8, rows(0, 6)],
-  ['one row for all of two dims', [2, 3, 8], [0, 0, 1], 8, rows(0, 6)],
-  ['rows repeated', [3, 2, 8], [8, 0, 1], 8, rows(0, 2, 8)],
-  ['every other column', [3, 8], [16, 2], 8, 'broken rows'],
-  ['rows that end amid a dim', [2, 12], [20, 1], 8, 'broken rows'],
-  ['columns before rows', [3, 8], [1, 3], 8, 'broken rows'],
-  ['one column of many', [3, 1], [16, 5], 1, rows(16, 3)],
-  ['one element', [1, 1], [7, 9], 1, rows(1, 1)],
-  ['one row', [1, 8], [3, 1], 8, rows(8, 1)],
-  ['dims of one', [3, 1, 8, 1], [8, 99, 1, 99], 8, rows(8, 3)],
-  ['no rows', [0, 8], [5, 3], 8, rows(8, 1)],
-])('%s', (_, dims, strides, hiddenSize, expected) => {
+  ['finds contiguous rows', [3, 8], [8, 1], 8, rows(8, 3)],
+  ['finds the rows of a slice of columns', [3, 8], [20, 1], 8, rows(20, 3)],
+  ['finds the heads of a fused projection', [5, 4, 8], [96, 8, 1], 8, rows(8, 4, 96)],
+  ['finds rows that join the heads of a token', [5, 4, 8], [96, 8, 1], 32, rows(96, 5)],
+  ['finds batches of tokens of a slice', [2, 5, 4, 8], [480, 96, 8, 1], 32, rows(96, 10)],
+  ['finds rows with heads before tokens', [4, 5, 8], [8, 32, 1], 8, rows(32, 5, 8)],
+  ['refuses heads before tokens in batches', [2, 4, 5, 8], [160, 8, 32, 1], 8, 'too many levels'],
+  ['finds one repeated row', [6, 8], [0, 1], 8, rows(0, 6)],
+  ['finds one row repeated over two dims', [2, 3, 8], [0, 0, 1], 8, rows(0, 6)],
+  ['finds rows that are each repeated', [3, 2, 8], [8, 0, 1], 8, rows(0, 2, 8)],
+  ['refuses every other column', [3, 8], [16, 2], 8, 'broken rows'],
+  ['refuses rows that end inside a dim', [2, 12], [20, 1], 8, 'broken rows'],
+  ['refuses columns before rows', [3, 8], [1, 3], 8, 'broken rows'],
+  ['finds one column of many', [3, 1], [16, 5], 1, rows(16, 3)],
+  ['finds one element', [1, 1], [7, 9], 1, rows(1, 1)],
+  ['finds one row', [1, 8], [3, 1], 8, rows(8, 1)],
+  ['ignores the strides of dims of 1', [3, 1, 8, 1], [8, 99, 1, 99], 8, rows(8, 3)],
+  ['finds no rows', [0, 8], [5, 3], 8, rows(8, 1)],
+])('collapse %s', (_, dims, strides, hiddenSize, expected) => {
   expect(collapse(dims, strides, hiddenSize)).toEqual(expected);
 });
 
@@ -75,7 +75,7 @@ const shapes = fc
     }),
   );
 
-test('rows lie where the elements of the tensor do, or there are none in two strides', () => {
+test('collapse finds the position of every row, or says why two strides cannot describe them', () => {
   let described = 0;
   fc.assert(
     fc.property(shapes, ({ dims, strides, hiddenSize }) => {

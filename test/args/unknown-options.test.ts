@@ -1,4 +1,4 @@
-// What the message about an unknown option suggests.
+// Suggestions in the message about an unknown option.
 
 import { rmsNorm, RMSNorm } from '../../lib';
 import { errorOf } from '../support/support';
@@ -22,19 +22,22 @@ test.each([
   ['dytpe', 'dtype'],
   ['residualIn', 'residual'],
   ['output', 'out'],
-])('%s: %s', (name, meant) => {
+])('the message about %s suggests %s', (name, meant) => {
   expect(messageOf(name)).toBe(`Unknown option '${name}'; did you mean '${meant}'? ${all}`);
 });
 
-test.each(['bias', 'e', '', 'inplace', '0', "it's", 'x'.repeat(64)])("'%s': nothing", (name) => {
-  expect(messageOf(name).endsWith(`. ${all}`)).toBe(true);
-});
+test.each(['bias', 'e', '', 'inplace', '0', "it's", 'x'.repeat(64)])(
+  "the message about '%s' suggests nothing",
+  (name) => {
+    expect(messageOf(name).endsWith(`. ${all}`)).toBe(true);
+  },
+);
 
-test('a name of any length', () => {
+test('the message is short for a name of any length', () => {
   expect(messageOf('e'.repeat(1e6)).length).toBeLessThan(400);
 });
 
-test('of a module', () => {
+test('the message of a module suggests an option of the module', () => {
   const error = errorOf(() => new RMSNorm(4, { elementwise_affine: false } as object));
   expect(error.message).toContain("'elementwise_affine'; did you mean 'elementwiseAffine'?");
 });

@@ -1,4 +1,4 @@
-// allocate: arrays over shared memory.
+// Arrays of `allocate` lie in shared memory.
 
 import { allocate, rmsNorm, RMSNorm, type DType } from '../../lib';
 import { errorOf, expectSameBits, normals } from '../support/support';
@@ -9,7 +9,7 @@ test.each([
   ['float64', 'Float64Array', 8],
   ['float16', 'Uint16Array', 2],
   ['bfloat16', 'Uint16Array', 2],
-] as const)('of %s: a %s of zeros over shared memory', (dtype, kind, bytes) => {
+] as const)('allocate of %s gives a %s of zeros in shared memory', (dtype, kind, bytes) => {
   for (const length of [0, 1, 1000, 3 * 2 ** 20]) {
     const array = allocate(length, dtype);
     expect(array[Symbol.toStringTag]).toBe(kind);
@@ -19,7 +19,7 @@ test.each([
   }
 });
 
-test('cannot be detached, and works in every call', async () => {
+test('an allocated array cannot be detached, and works in every call', async () => {
   const x = allocate(6 * 40);
   x.set(normals(1, x.length));
   const weight = allocate(40).fill(1.5);
@@ -45,7 +45,7 @@ test.each([
   [[4, 'int8'], 'ERR_INVALID_ARG_VALUE', "'dtype' must be 'float32', 'float16'"],
   [[4, null], 'ERR_INVALID_ARG_VALUE', "'dtype'"],
   [[2 ** 52], 'ERR_MEMORY_ALLOCATION_FAILED', 'no room for 4503599627370496 elements'],
-])('refuses %j', (args, code, message) => {
+])('allocate refuses %j', (args, code, message) => {
   const error = errorOf(() => allocate(...(args as [number, DType])));
   expect([error.code, error.message]).toEqual([code, expect.stringContaining(message)]);
 });

@@ -12,7 +12,7 @@ import {
   valuesOf,
 } from '../support/support';
 
-/** Checks the gradients of a case against the oracle, with the rstd that is given to both. */
+/** Checks the gradients of a case against the oracle. Both use `rstd`, or compute it if null. */
 function expectGradients(c: Case, rstd: RstdArray | null): void {
   const { dtype, weightDtype, lead } = c;
   const dxOut = guarded(dtype, c.x.length, lead);
@@ -43,22 +43,25 @@ function expectGradients(c: Case, rstd: RstdArray | null): void {
   expectWithin(dweight, exact.dweight, errors.dweight, roundTo[weightDtype]);
 }
 
-test.each(coveringCases([1, 2, 3, 17, 5]))('%s', (_, caseOptions) => {
-  const c = makeCase(caseOptions);
-  const { rstd } = rmsNorm.forward(c.x, c.weight, c.options);
-  expectGradients(c, rstd);
-  expectGradients(c, null);
-});
+test.each(coveringCases([1, 2, 3, 17, 5]))(
+  '%s: gradients are within the bounds',
+  (_, caseOptions) => {
+    const c = makeCase(caseOptions);
+    const { rstd } = rmsNorm.forward(c.x, c.weight, c.options);
+    expectGradients(c, rstd);
+    expectGradients(c, null);
+  },
+);
 
-// Rows beyond one group, beyond the blocks of groups and beyond 512 groups of 16; and rows of more
-// tiles than are summed at once.
+// More rows than one row group, than one block of groups, and than 512 groups of 16; and rows of more
+// tiles than the row sum buffers at once (kBufferedTiles).
 test.each([
   [33, 100],
   [500, 31],
   [1200, 65],
   [8200, 9],
   [2, 300001],
-])('%i rows of %i', (rows, hiddenSize) => {
+])('%i rows of %i: gradients are within the bounds', (rows, hiddenSize) => {
   for (const dtype of dtypes) {
     expectGradients(makeCase({ dtype, rows, hiddenSize, weightKind: 'float32' }), null);
   }
@@ -67,7 +70,7 @@ test.each([
 describe.each(dtypes)('%s', (dtype) => {
   const sizes = [1, 9, 100, 769, 5125];
 
-  test.each(sizes)('rows of %i: rstd given or recomputed gives the same bits', (hiddenSize) => {
+  test.each(sizes)('rows of %i: a given and a recomputed rstd give the same bits', (hiddenSize) => {
     const { x, dy, weight, options } = makeCase({ dtype, rows: 21, hiddenSize });
     const { rstd } = rmsNorm.forward(x, weight, options);
     const given = rmsNorm.backward(dy, x, weight, rstd, options);
@@ -80,7 +83,7 @@ describe.each(dtypes)('%s', (dtype) => {
     }
   });
 
-  test.each(sizes)('rows of %i: the same bits by every way', (hiddenSize) => {
+  test.each(sizes)('rows of %i: every choice of outputs gives the same bits', (hiddenSize) => {
     const { x, dy, weight, options } = makeCase({ dtype, rows: 21, hiddenSize });
     const { rstd } = rmsNorm.forward(x, weight, options);
     const { dx, dweight } = rmsNorm.backward(dy, x, weight, rstd, options);
@@ -102,7 +105,7 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(dyInPlace, dx);
     expectSameBits(overDy.dweight, dweight);
 
-    // With rstd recomputed, the x that dx replaces is read twice.
+    // To recompute rstd, a call reads each row of x twice before dx replaces it.
     for (const givenRstd of [rstd, null]) {
       const xInPlace = x.slice();
       const overX = rmsNorm.backward(dy, xInPlace, weight, givenRstd, {
@@ -122,42 +125,45 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(without.dx, rmsNorm.backward(dy, x, ones, null, options).dx);
   });
 
-  // A dweightOut chooses its own dtype.
-  test.each([...new Set(['float32', dtype] as const)])('accumulate into %s', (dweightDtype) => {
-    for (const hiddenSize of [7, 100, 257, 1000]) {
-      const { x, dy, weight, options, problem, dyValues } = makeCase({
-        dtype,
-        rows: 40,
-        hiddenSize,
-        weightKind: 'float32',
-      });
-      const round = roundTo[dweightDtype];
-      const exact = backward(problem, dyValues).dweight;
-      const errors = backwardErrors(problem, dyValues).dweight;
+  // dweightOut may have another dtype than x.
+  test.each([...new Set(['float32', dtype] as const)])(
+    'a dweightOut of %s is replaced or accumulated into',
+    (dweightDtype) => {
+      for (const hiddenSize of [7, 100, 257, 1000]) {
+        const { x, dy, weight, options, problem, dyValues } = makeCase({
+          dtype,
+          rows: 40,
+          hiddenSize,
+          weightKind: 'float32',
+        });
+        const round = roundTo[dweightDtype];
+        const exact = backward(problem, dyValues).dweight;
+        const errors = backwardErrors(problem, dyValues).dweight;
 
-      const replaced = guarded(dweightDtype, hiddenSize, 3);
-      rmsNorm.backward(dy, x, weight, null, { ...options, dweightOut: replaced.array });
-      expectWithin(valuesOf(replaced.array, dweightDtype), exact, errors, round);
-      replaced.expectIntact();
+        const replaced = guarded(dweightDtype, hiddenSize, 3);
+        rmsNorm.backward(dy, x, weight, null, { ...options, dweightOut: replaced.array });
+        expectWithin(valuesOf(replaced.array, dweightDtype), exact, errors, round);
+        replaced.expectIntact();
 
-      const previous = normals(5, hiddenSize, 4).map(round);
-      const added = guarded(dweightDtype, hiddenSize, 1);
-      added.array.set(arrayOf(dweightDtype, previous));
-      const { dweight } = rmsNorm.backward(dy, x, weight, null, {
-        ...options,
-        dweightOut: added.array,
-        accumulate: true,
-      });
-      expect(dweight).toBe(added.array);
-      const total = exact.map((sum, j) => sum + (previous[j] as number));
-      const totalErrors = errors.map((error, j) => accumulatedError(total[j] as number, error));
-      expectWithin(valuesOf(added.array, dweightDtype), total, totalErrors, round);
-      added.expectIntact();
-    }
-  });
+        const previous = normals(5, hiddenSize, 4).map(round);
+        const added = guarded(dweightDtype, hiddenSize, 1);
+        added.array.set(arrayOf(dweightDtype, previous));
+        const { dweight } = rmsNorm.backward(dy, x, weight, null, {
+          ...options,
+          dweightOut: added.array,
+          accumulate: true,
+        });
+        expect(dweight).toBe(added.array);
+        const total = exact.map((sum, j) => sum + (previous[j] as number));
+        const totalErrors = errors.map((error, j) => accumulatedError(total[j] as number, error));
+        expectWithin(valuesOf(added.array, dweightDtype), total, totalErrors, round);
+        added.expectIntact();
+      }
+    },
+  );
 });
 
-test('dweight is of the kind of weight', () => {
+test('dweight has the dtype of the weight', () => {
   const { x, dy, weight, options } = makeCase({
     dtype: 'bfloat16',
     rows: 3,

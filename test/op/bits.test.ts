@@ -1,5 +1,5 @@
-// The bits that the package is held to on every platform, here for every backend of this one. The
-// checks of the installed package (test/package) compare with the same file.
+// The package must give the same bits on every platform. These tests check every backend of this
+// machine; test/package compares the installed package with the same file.
 
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -16,15 +16,18 @@ afterAll(() => {
   setCpuVariant(chosen);
 });
 
-test.each(cpuVariants())('%s', (variant) => {
+test.each(cpuVariants())('%s gives the expected bits', (variant) => {
   setCpuVariant(variant);
   expect(bitsOf(lib)).toEqual(expected);
 });
 
 const gpus = devices().map(({ device }) => device);
 
-(gpus.length > 0 ? test.each(gpus) : test.skip.each(['cuda:0'] as const))('%s', (device) => {
-  const bits = bitsOf(lib, device);
-  expect(Object.keys(bits).length).toBeGreaterThan(5);
-  expect(expected).toMatchObject(bits);
-});
+(gpus.length > 0 ? test.each(gpus) : test.skip.each(['cuda:0'] as const))(
+  '%s gives the expected bits',
+  (device) => {
+    const bits = bitsOf(lib, device);
+    expect(Object.keys(bits).length).toBeGreaterThan(5);
+    expect(expected).toMatchObject(bits);
+  },
+);

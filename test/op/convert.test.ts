@@ -1,4 +1,4 @@
-// The conversions over every 16-bit pattern, and over every float32 where rounding turns.
+// The conversions of every 16-bit pattern, and of every float32 at which rounding changes.
 
 import { f16round, getFloat16 } from '@petamoriken/float16';
 
@@ -29,7 +29,7 @@ afterEach(() => {
   setCpuVariant(variant);
 });
 
-/** What a format is, as sign, exponent and fraction: independent of every table and instruction. */
+/** A format by its definition, independent of every table and instruction. */
 interface Format {
   readonly dtype: 'float16' | 'bfloat16';
   readonly to: typeof toBFloat16;
@@ -46,7 +46,7 @@ const formats: readonly Format[] = [
 const allBits = new Uint16Array(1 << 16).map((_, pattern) => pattern);
 const infinityOf = ({ fractionBits }: Format) => 0x7fff & -(1 << fractionBits);
 
-/** The value of a pattern, by definition; of the infinite one, where the next exponent would be. */
+/** The magnitude of a pattern, by definition; for infinity, that of the next exponent. */
 function magnitudeOf(pattern: number, { fractionBits, bias }: Format): number {
   const exponent = pattern >> fractionBits;
   const fraction = pattern % (1 << fractionBits);
@@ -74,7 +74,7 @@ describe.each(formats)('$dtype', (format) => {
       setCpuVariant(name);
     });
 
-    test('from every pattern, exactly', () => {
+    test('converts every pattern exactly', () => {
       const values = from(allBits);
       for (const [pattern, value] of values.entries()) {
         cell.setUint16(0, pattern);
@@ -85,7 +85,7 @@ describe.each(formats)('$dtype', (format) => {
       expect(values.filter(Number.isNaN).length).toBe(2 * (0x7fff - infinity));
     });
 
-    test('there and back is where it was', () => {
+    test('gives every pattern back after a round trip', () => {
       const back = to(from(allBits));
       for (const [pattern, result] of back.entries()) {
         const isRight = isNaNPattern(pattern) ? isNaNPattern(result) : result === pattern;
@@ -115,20 +115,20 @@ describe.each(formats)('$dtype', (format) => {
       expectSameBits(to(Float32Array.from(inputs)), Uint16Array.from(expected));
     });
 
-    test('overflow, infinities, zeros and NaNs', () => {
+    test('converts overflow, infinities, zeros and NaNs', () => {
       const largest = magnitudeOf(infinity - 1, format);
       const patterns = to(Float32Array.of(largest, 3.4028234663852886e38, -3.4e38, 0, -0));
       expect([...patterns]).toEqual([infinity - 1, infinity, infinity | 0x8000, 0, 0x8000]);
       expect([...to(Float32Array.of(Infinity, -Infinity))]).toEqual([infinity, infinity | 0x8000]);
 
-      // NaNs whose upper bits alone would be an infinity.
+      // NaNs, including those whose upper 16 bits alone are an infinity.
       const nans = new Float32Array(64);
       const words = new Uint32Array(nans.buffer);
       words.forEach((_, i) => (words[i] = (0x7f800000 | (1 << (i % 23)) | ((i % 2) << 31)) >>> 0));
       expect([...to(nans)].every(isNaNPattern)).toBe(true);
     });
 
-    test('every length and address, and nothing beside them', () => {
+    test('converts every length at every alignment, and writes nothing beside it', () => {
       for (let length = 0; length <= 70; ++length) {
         for (const lead of [0, 1, 3, 7]) {
           const source = allBits.subarray(15000 + lead, 15000 + lead + length);
@@ -145,7 +145,7 @@ describe.each(formats)('$dtype', (format) => {
     });
   });
 
-  test('large enough for several threads', () => {
+  test('converts arrays large enough for several threads', () => {
     const source = new Uint16Array(1 << 20).map((_, i) => (i * 7919) % infinity);
     expectSameBits(to(from(source)), source);
   });
@@ -153,26 +153,89 @@ describe.each(formats)('$dtype', (format) => {
   const values = floats(4);
   const patterns = bits(4);
   test.each<[string, () => unknown, ...Refusal]>([
-    ['to nothing', () => to(undefined as never), type, 'source', 'a Float32Array', 'undefined'],
-    ['to 16-bit', () => to(patterns as never), type, 'source', 'a Float32Array', 'Uint16Array(4)'],
-    ['to plain', () => to([1] as never), type, 'source', 'a Float32Array', '[ 1 ]'],
-    ['to itself', () => to(values, values as never), type, 'out', 'Uint16Array', 'Float32Array(4)'],
-    ['to fewer', () => to(values, bits(3)), range, 'out', 'of 4 elements', 'Uint16Array(3)'],
-    ['to more', () => to(values, bits(5)), range, 'out', 'of 4 elements', 'Uint16Array(5)'],
-    ['from float32', () => from(values as never), type, 'source', 'Uint16Array', 'Float32Array(4)'],
-    ['into 16-bit', () => from(patterns, bits(4) as never), type, 'out', 'a F', 'Uint16Array(4)'],
-    ['into fewer', () => from(patterns, floats(3)), range, 'out', 'of 4', 'Float32Array(3)'],
-  ])('%s is refused', (_, call, ...refusal) => {
+    [
+      'undefined as the source of float32',
+      () => to(undefined as never),
+      type,
+      'source',
+      'a Float32Array',
+      'undefined',
+    ],
+    [
+      'a 16-bit array as the source of float32',
+      () => to(patterns as never),
+      type,
+      'source',
+      'a Float32Array',
+      'Uint16Array(4)',
+    ],
+    [
+      'an Array as the source of float32',
+      () => to([1] as never),
+      type,
+      'source',
+      'a Float32Array',
+      '[ 1 ]',
+    ],
+    [
+      'the source as a 16-bit out',
+      () => to(values, values as never),
+      type,
+      'out',
+      'Uint16Array',
+      'Float32Array(4)',
+    ],
+    [
+      'a 16-bit out that is too short',
+      () => to(values, bits(3)),
+      range,
+      'out',
+      'of 4 elements',
+      'Uint16Array(3)',
+    ],
+    [
+      'a 16-bit out that is too long',
+      () => to(values, bits(5)),
+      range,
+      'out',
+      'of 4 elements',
+      'Uint16Array(5)',
+    ],
+    [
+      'a float32 array as the 16-bit source',
+      () => from(values as never),
+      type,
+      'source',
+      'Uint16Array',
+      'Float32Array(4)',
+    ],
+    [
+      'a 16-bit array as the float32 out',
+      () => from(patterns, bits(4) as never),
+      type,
+      'out',
+      'a F',
+      'Uint16Array(4)',
+    ],
+    [
+      'a float32 out that is too short',
+      () => from(patterns, floats(3)),
+      range,
+      'out',
+      'of 4',
+      'Float32Array(3)',
+    ],
+  ])('refuses %s', (_, call, ...refusal) => {
     expectRefusal(errorOf(call), refusal);
   });
 
-  test('detached arrays are refused, as everywhere', () => {
+  test('refuses detached arrays', () => {
     for (const call of [() => to(detached(floats(4))), () => from(detached(new Uint16Array(4)))]) {
       expect(errorOf(call).code).toBe('ERR_INVALID_ARG_VALUE');
     }
   });
 
-  test('in and out may not share memory', () => {
+  test('refuses a source and an out that share memory', () => {
     const memory = floats(8).fill(1);
     const error = errorOf(() => to(memory, new Uint16Array(memory.buffer, 16, 8)));
     expect(error).toBeInstanceOf(TypeError);

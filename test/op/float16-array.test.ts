@@ -1,5 +1,5 @@
-// Float16Array: the runtime's own, or a stand-in where it has none; and that of a package, which is a
-// proxy. Either is float16 without a dtype, in and out.
+// Float16Array: the runtime's class (or a stand-in where there is none), and the class of a package,
+// whose arrays are proxies. Both mean float16 without a dtype, as inputs and as outputs.
 
 import { Float16Array as PackagedFloat16Array } from '@petamoriken/float16';
 
@@ -33,7 +33,7 @@ type Float16ArrayConstructor = new (
 ) => Float16ArrayLike;
 const realm = globalThis as { Float16Array?: Float16ArrayConstructor };
 
-// As much of one as this package looks at: its memory, its length and its tag.
+// Has only what this package reads of a Float16Array: its memory, length and tag.
 class StandIn extends Uint16Array {
   override get [Symbol.toStringTag](): never {
     return 'Float16Array' as never;
@@ -62,11 +62,11 @@ const expectedBack = rmsNorm.backward(c.dy, c.x, c.weight, null, c.options);
 const expectedSum = rmsNorm.forward(c.x, c.weight, { ...c.options, residual: c.residual });
 
 const classes: [string, Float16ArrayConstructor][] = [
-  [missing ? 'a stand-in' : "the runtime's own", realm.Float16Array ?? StandIn],
-  ['that of a package', PackagedFloat16Array],
+  [missing ? 'a stand-in' : 'the runtime', realm.Float16Array ?? StandIn],
+  ['a package', PackagedFloat16Array],
 ];
 
-describe.each(classes)('%s', (_, Float16Array) => {
+describe.each(classes)('a Float16Array of %s', (_, Float16Array) => {
   const as16 = (array: HostArray | null, lead = 0) => {
     const copy = new Uint16Array(64);
     copy.set(array ?? [], lead);
@@ -79,7 +79,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
   };
   const [x, w, dy] = [as16(c.x, 3), as16(c.weight), as16(c.dy, 1)];
 
-  test('is float16, in and out', async () => {
+  test('gives results of its own class', async () => {
     for (const y of [rmsNorm(x, w, options), await rmsNorm.async(x, w, options)]) {
       expect16(y, expected.y);
     }
@@ -96,7 +96,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
     }
   });
 
-  test('receives results', async () => {
+  test('may be an output', async () => {
     for (const forward of [rmsNorm, rmsNorm.async]) {
       const out = as16(new Uint16Array(27), 5);
       expect(await forward(x, w, { out })).toBe(out);
@@ -110,7 +110,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
     expectSameBits(bitsIn(dweightOut), expectedBack.dweight);
   });
 
-  test('is the data of a tensor, and of a view', () => {
+  test('may be the data of a tensor or a view', () => {
     const tensor = { data: x, dims: [3, 9], type: 'float16' };
     const y = rmsNorm(tensor, { data: w, dims: [9] });
     expect(y.dims).toEqual([3, 9]);
@@ -119,7 +119,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
     expect16(row.data, (expected.y as Uint16Array).subarray(9, 18));
   });
 
-  test('goes with bits and float32 weights, and with no other dtype', () => {
+  test('goes with 16-bit and float32 arrays, and with no other dtype', () => {
     expect16(rmsNorm(x, c.weight, options), expected.y);
     expectSameBits(rmsNorm(c.x, w, { dtype: 'float16' }), expected.y);
     expect(rmsNorm(x, floats(9)).length).toBe(27);
@@ -132,7 +132,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
     if (Float16Array !== StandIn) expect(mixed.message).toMatch(/Received .*Float16Array/);
   });
 
-  test('in a module', () => {
+  test('works in a module', () => {
     const norm = new RMSNorm(9, { dtype: 'float16' });
     present(norm.weight).set(c.weight ?? []);
     expect16(norm.forward(x), expected.y);
@@ -155,7 +155,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
     expect16(given.forward(x), expected.y);
   });
 
-  test('in a plan', () => {
+  test('works in a plan', () => {
     const plan = createPlan({ rows: 3, weight: w });
     expect(plan.dtype).toBe('float16');
     const [out, rstd, dx, dweight] = [as16(c.x), floats(3), as16(c.x), as16(c.weight)];
@@ -177,7 +177,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
     expect(errorOf(call).code).toBe(type);
   });
 
-  test('converts', () => {
+  test('can be converted', () => {
     const values = fromFloat16(x);
     expectSameBits(values, fromFloat16(c.x as Uint16Array));
     const out = as16(new Uint16Array(27), 2);
@@ -188,7 +188,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
     expect(errorOf(() => toFloat16(values, short)).code).toBe(range);
   });
 
-  test('without memory is refused', () => {
+  test('is refused without memory', () => {
     const gone = as16(c.x);
     detached(bitsIn(gone));
     const buffer = new (ArrayBuffer as unknown as ResizableBuffer)(16, { maxByteLength: 16 });
@@ -253,7 +253,7 @@ describe.each(classes)('%s', (_, Float16Array) => {
   });
 });
 
-describe('what passes itself off as that of a package', () => {
+describe('a fake Float16Array of a package', () => {
   const real = PackagedFloat16Array as unknown as Float16ArrayConstructor;
   const Marked = class extends Uint16Array {};
   Object.defineProperty(Marked, Symbol.for('__Float16Array__'), { value: 1 });
@@ -276,15 +276,18 @@ describe('what passes itself off as that of a package', () => {
   test.each<[string, object]>([
     ['no class', { constructor: undefined }],
     ['another class', { constructor: Map }],
-    ['an object for a class', { constructor: Marked.prototype }],
+    ['an object as class', { constructor: Marked.prototype }],
     ['a revoked class', { constructor: revokedClass() }],
     ['no buffer', { buffer: undefined }],
-    ['an array for a buffer', { buffer: new Uint8Array(64) }],
-    ['what calls itself a buffer', { buffer: Object.create(ArrayBuffer.prototype) as object }],
+    ['an array as buffer', { buffer: new Uint8Array(64) }],
+    [
+      'an object with the prototype of a buffer',
+      { buffer: Object.create(ArrayBuffer.prototype) as object },
+    ],
     ['no offset', { byteOffset: undefined }],
-    ['what converts to a length', { length: { valueOf: () => 9 } }],
+    ['an object that converts to a length', { length: { valueOf: () => 9 } }],
     ['another tag', { [Symbol.toStringTag]: 'Uint16Array' }],
-  ])('%s', (_, properties) => {
+  ])('is refused if it has %s', (_, properties) => {
     const error = errorOf(() => rmsNorm(fake(properties), c.weight));
     expect([error.code, error.message]).toEqual([
       type,
@@ -298,19 +301,19 @@ describe('what passes itself off as that of a package', () => {
     ['a negative offset', { byteOffset: -2 }],
     ['memory outside of its buffer', { byteOffset: 60 }],
     ['a negative length', { length: -1 }],
-    ['an endless length', { length: Infinity }],
+    ['an infinite length', { length: Infinity }],
     ['a length of 2^53', { length: 2 ** 53 }],
-    ['no memory', { buffer: detached(new Uint8Array(64)).buffer }],
-  ])('%s', (_, properties) => {
+    ['a detached buffer', { buffer: detached(new Uint8Array(64)).buffer }],
+  ])('is refused if it has %s', (_, properties) => {
     expect(errorOf(() => rmsNorm(fake(properties), c.weight)).code).toBe(value);
     expect(errorOf(() => fromFloat16(fake(properties) as Float16ArrayLike)).code).toBe(value);
   });
 
-  test('is no proxy', () => {
+  test('is refused if it is no proxy', () => {
     expect(errorOf(() => rmsNorm({ ...honest } as unknown as Input, c.weight)).code).toBe(type);
   });
 
-  test('says something else at a second read', () => {
+  test('has its memory and length read once', () => {
     const reads: PropertyKey[] = [];
     const array = new Proxy(honest, {
       get: (target, name) => {
@@ -325,7 +328,7 @@ describe('what passes itself off as that of a package', () => {
     expect(reads).toContain('buffer');
   });
 
-  test('throws', async () => {
+  test('may throw its own errors', async () => {
     const array = new Proxy(honest, {
       get: (target, name) => {
         if (name === 'buffer') throw ownError;

@@ -1,5 +1,5 @@
-// Other code of the process may flush subnormals or round otherwise: onnxruntime does on request. In
-// processes of their own, since a mode is a thread's and new threads inherit it.
+// Other code in the process may flush subnormals or change the rounding mode; onnxruntime does on
+// request. Each test has its own processes, since a thread has a mode and new threads inherit it.
 
 import path from 'node:path';
 
@@ -10,9 +10,9 @@ import { printedBy } from '../support/processes';
 const hasGpu = devices().length > 0;
 
 /**
- * `results()` computes everything with values whose results are subnormal or must be rounded, and
- * tells a hash of each. `inMode` runs a function in a mode; its last value says that the thread had
- * the mode afterwards, too.
+ * `results()` makes every call, on values whose results are subnormal or must be rounded, and returns
+ * a hash of each. `inMode` runs a function in a mode. Its second value is true if the thread still has
+ * the mode afterwards.
  */
 const prelude = `
   const support = require(${JSON.stringify(path.join(__dirname, '../support/native-support'))});
@@ -81,7 +81,7 @@ const prelude = `
   };
 `;
 
-/** The hashes of calls in a mode. */
+/** The hashes of calls in each of the modes, in one process. */
 async function hashesIn(
   calls: 'calls' | 'onGpu',
   modes: readonly Partial<FloatingPointMode>[],
@@ -103,12 +103,12 @@ const modes: Partial<FloatingPointMode>[] = [
 ];
 
 test.each(['scalar', undefined])(
-  'no mode of the caller changes a bit, or is changed: variant %s',
+  'variant %s gives the same bits in every mode of the caller, and leaves the mode as it was',
   async (variant) => {
     const env = { RMSNORM_CPU_VARIANT: variant };
     const [[expected], first, others] = await Promise.all([
       hashesIn('calls', [{}], { ...env, RMSNORM_NUM_THREADS: '1' }),
-      // The first mode is that in which threads start.
+      // Threads start in the first mode of the list.
       hashesIn('calls', modes, env),
       hashesIn('calls', modes.toReversed(), env),
     ]);
@@ -118,7 +118,7 @@ test.each(['scalar', undefined])(
 );
 
 // A GPU rounds on its own, but the host rounds eps, 1 / hiddenSize and the value of a fill.
-(hasGpu ? test : test.skip)('nor on a GPU', async () => {
+(hasGpu ? test : test.skip)('a GPU gives the same bits in every mode of the caller', async () => {
   const [[expected], actual] = await Promise.all([
     hashesIn('onGpu', [{}], {}),
     hashesIn('onGpu', modes, {}),

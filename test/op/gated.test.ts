@@ -1,5 +1,5 @@
-// A gate beside the norm: the steps of other libraries' code within derived bounds, its gradients
-// against finite differences of the oracle, and the same bits by every way.
+// A gate beside the norm: results and gradients within derived bounds of the oracle, and the same
+// bits on every path.
 
 import {
   cpuVariants,
@@ -29,7 +29,6 @@ const kinds = (['float32', 'float16', 'bfloat16'] as const).flatMap((dtype) =>
   ),
 );
 
-/** A case with a gate. */
 function gatedCase(options: CaseOptions) {
   const one = makeCase(options);
   const values = normals(one.rows * 31 + one.hiddenSize, one.x.length, 2).map(roundTo[one.dtype]);
@@ -46,49 +45,52 @@ describe.each(kinds)('$dtype, $castOrder, $gateOrder', ({ dtype, castOrder, gate
     [2, 1000, 'none', 0],
     [19, 769, 'float32', -0.25],
     [2, 5125, 'same', 0],
-  ] as const)('%i x %i, weight %s, offset %d', (rows, hiddenSize, weightKind, weightOffset) => {
-    const shape = { rows, hiddenSize, weightKind, weightOffset };
-    const one = gatedCase({ dtype, castOrder, ...shape });
-    const { x, weight, dy, gate, gateValues, dyValues, options, problem, dsum } = one;
-    const gated = { ...problem, gate: gateValues, gateOrder };
-    const exact = gatedForward(gated);
-    const result = rmsNorm.forward(x, weight, { ...options, gate, gateOrder });
-    const errors = gatedErrors(gated, dyValues);
-    expectWithin(valuesOf(result.y, dtype), exact.y, errors.y, roundTo[dtype]);
-    expectWithin(result.rstd, exact.rstd, errors.rstd, Math.fround);
+  ] as const)(
+    '%i x %i, weight %s, offset %d: results are within the bounds',
+    (rows, hiddenSize, weightKind, weightOffset) => {
+      const shape = { rows, hiddenSize, weightKind, weightOffset };
+      const one = gatedCase({ dtype, castOrder, ...shape });
+      const { x, weight, dy, gate, gateValues, dyValues, options, problem, dsum } = one;
+      const gated = { ...problem, gate: gateValues, gateOrder };
+      const exact = gatedForward(gated);
+      const result = rmsNorm.forward(x, weight, { ...options, gate, gateOrder });
+      const errors = gatedErrors(gated, dyValues);
+      expectWithin(valuesOf(result.y, dtype), exact.y, errors.y, roundTo[dtype]);
+      expectWithin(result.rstd, exact.rstd, errors.rstd, Math.fround);
 
-    const back = rmsNorm.backward(dy, x, weight, null, { ...options, gate, gateOrder });
-    const exactBack = gatedBackward(gated, dyValues);
-    expectWithin(valuesOf(back.dx, dtype), exactBack.dx, errors.dx, roundTo[dtype]);
-    expectWithin(valuesOf(back.dgate, dtype), exactBack.dgate, errors.dgate, roundTo[dtype]);
-    if (weight !== null) {
-      const { dweight } = back;
-      const type = one.weightDtype;
-      if (dweight === null) throw new Error('There is no dweight');
-      expectWithin(valuesOf(dweight, type), exactBack.dweight, errors.dweight, roundTo[type]);
-    }
+      const back = rmsNorm.backward(dy, x, weight, null, { ...options, gate, gateOrder });
+      const exactBack = gatedBackward(gated, dyValues);
+      expectWithin(valuesOf(back.dx, dtype), exactBack.dx, errors.dx, roundTo[dtype]);
+      expectWithin(valuesOf(back.dgate, dtype), exactBack.dgate, errors.dgate, roundTo[dtype]);
+      if (weight !== null) {
+        const { dweight } = back;
+        const type = one.weightDtype;
+        if (dweight === null) throw new Error('There is no dweight');
+        expectWithin(valuesOf(dweight, type), exactBack.dweight, errors.dweight, roundTo[type]);
+      }
 
-    // A rstd of forward is as good as one that is recomputed, and results can go anywhere.
-    const dgateOut = gate.slice();
-    const dxOut = dy.slice();
-    const again = rmsNorm.backward(dxOut, x, weight, result.rstd, {
-      ...{ ...options, gate: dgateOut, gateOrder, dxOut, dgateOut },
-    });
-    expect(again.dx).toBe(dxOut);
-    expect(again.dgate).toBe(dgateOut);
-    expectSameBits(dxOut, back.dx);
-    expectSameBits(dgateOut, back.dgate);
-    expectSameBits(again.dweight, back.dweight);
-    expect(
-      rmsNorm.backward(dy, x, weight, null, { ...options, gate, needsDx: false }).dgate,
-    ).toBeNull();
+      // With forward's rstd, and with outputs over their inputs, the bits are the same.
+      const dgateOut = gate.slice();
+      const dxOut = dy.slice();
+      const again = rmsNorm.backward(dxOut, x, weight, result.rstd, {
+        ...{ ...options, gate: dgateOut, gateOrder, dxOut, dgateOut },
+      });
+      expect(again.dx).toBe(dxOut);
+      expect(again.dgate).toBe(dgateOut);
+      expectSameBits(dxOut, back.dx);
+      expectSameBits(dgateOut, back.dgate);
+      expectSameBits(again.dweight, back.dweight);
+      expect(
+        rmsNorm.backward(dy, x, weight, null, { ...options, gate, needsDx: false }).dgate,
+      ).toBeNull();
 
-    const withDsum = rmsNorm.backward(dy, x, weight, null, { ...options, gate, gateOrder, dsum });
-    expectSameBits(withDsum.dgate, back.dgate);
-    expect(withDsum.dx).not.toEqual(back.dx);
-  });
+      const withDsum = rmsNorm.backward(dy, x, weight, null, { ...options, gate, gateOrder, dsum });
+      expectSameBits(withDsum.dgate, back.dgate);
+      expect(withDsum.dx).not.toEqual(back.dx);
+    },
+  );
 
-  test('the same bits by every way, variant and number of threads', async () => {
+  test('every path, variant and number of threads gives the same bits', async () => {
     const { x, dy, weight, gate, residual, options } = gatedCase({
       ...{ dtype, castOrder, rows: 40, hiddenSize: 300 },
     });
@@ -124,7 +126,7 @@ describe.each(kinds)('$dtype, $castOrder, $gateOrder', ({ dtype, castOrder, gate
   });
 });
 
-test('quantised, the codes are those of the gated y', () => {
+test('quantized codes are those of the gated y', () => {
   for (const gateOrder of orders) {
     const { x, weight, gate, rows, hiddenSize } = gatedCase({
       dtype: 'float32',
@@ -145,7 +147,7 @@ test('quantised, the codes are those of the gated y', () => {
   }
 });
 
-test('limits of the gate', () => {
+test('a gate of large, infinite or NaN values gives the limits of silu', () => {
   const x = Float32Array.of(1, 1, 1, 1, 1);
   const gate = Float32Array.of(-Infinity, -200, 0, 200, Infinity);
   const y = rmsNorm(x, null, { normalizedShape: 5, gate, eps: 0 });

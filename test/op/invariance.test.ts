@@ -1,5 +1,5 @@
-// The contract of csrc/op/fold.h: the same bits from every CPU variant, on any number of threads, for
-// any number of rows around a row and at any address.
+// The numerics contract of csrc/op/fold.h: the same bits from every CPU variant, for any number of
+// threads, any number of other rows, and any address.
 
 import {
   cpuVariants,
@@ -19,7 +19,6 @@ afterEach(() => {
   setNumThreads(threads);
 });
 
-/** All results of a case. */
 function resultsOf(c: Case): (HostArray | null)[] {
   const { y, rstd } = rmsNorm.forward(c.x, c.weight, c.options);
   const { dx, dweight } = rmsNorm.backward(c.dy, c.x, c.weight, rstd, c.options);
@@ -31,8 +30,9 @@ function expectSameResults(actual: (HostArray | null)[], expected: (HostArray | 
   for (const [i, array] of actual.entries()) expectSameBits(array, expected[i] ?? null);
 }
 
-// Enough bytes for 7 threads; several row groups, and blocks of groups; columns that end amid a
-// tile, a pair and nothing; rows that are folded one, several and many tiles at a time.
+// The cases have enough bytes for 7 threads, several row groups, and several blocks of groups. Rows
+// end inside a tile, inside a pair of vectors, or at a boundary. Row sums take one, several or many
+// tiles at a time.
 const shared: CaseOptions[] = [
   { dtype: 'float32', rows: 700, hiddenSize: 513 },
   { dtype: 'float32', rows: 1200, hiddenSize: 257, weightOffset: 1 },
@@ -43,7 +43,7 @@ const shared: CaseOptions[] = [
   { dtype: 'bfloat16', rows: 2000, hiddenSize: 300, castOrder: 'float' },
 ];
 test.each(shared)(
-  '$dtype $rows x $hiddenSize: every variant on 1, 2 and 7 threads',
+  '$dtype $rows x $hiddenSize: every variant gives the same bits on 1, 2 and 7 threads',
   (caseOptions) => {
     const c = makeCase(caseOptions);
     setCpuVariant('scalar');
@@ -59,36 +59,50 @@ test.each(shared)(
   },
 );
 
-// Few rows: no threads, but every size of tail.
-test.each(dtypes)('%s: every variant on rows of every size up to 70 and some longer', (dtype) => {
-  const sizes = [...Array.from({ length: 70 }, (_, i) => i + 1), 255, 258, 511, 1023, 5125, 20000];
-  for (const hiddenSize of sizes) {
-    for (const castOrder of ['llama', 'float'] as const) {
-      const c = makeCase({ dtype, rows: 9, hiddenSize, castOrder });
+// Too few rows for several threads, but every size of tail.
+test.each(dtypes)(
+  '%s: every variant gives the same bits for every row size up to 70 and some beyond',
+  (dtype) => {
+    const sizes = [
+      ...Array.from({ length: 70 }, (_, i) => i + 1),
+      255,
+      258,
+      511,
+      1023,
+      5125,
+      20000,
+    ];
+    for (const hiddenSize of sizes) {
+      for (const castOrder of ['llama', 'float'] as const) {
+        const c = makeCase({ dtype, rows: 9, hiddenSize, castOrder });
+        const [expected, ...others] = cpuVariants().map((name) => {
+          setCpuVariant(name);
+          return resultsOf(c);
+        });
+        for (const other of others) expectSameResults(other, expected as typeof other);
+      }
+    }
+  },
+);
+
+// More tiles than the row sum buffers at once (kBufferedTiles).
+test.each(dtypes)(
+  '%s: every variant gives the same bits for rows of 300001 and 600000',
+  (dtype) => {
+    for (const hiddenSize of [300001, 600000]) {
+      const c = makeCase({ dtype, rows: 2, hiddenSize, lead: 1 });
       const [expected, ...others] = cpuVariants().map((name) => {
         setCpuVariant(name);
         return resultsOf(c);
       });
       for (const other of others) expectSameResults(other, expected as typeof other);
     }
-  }
-});
+  },
+);
 
-// More tiles than are summed at once.
-test.each(dtypes)('%s: every variant on rows of 300001 and 600000', (dtype) => {
-  for (const hiddenSize of [300001, 600000]) {
-    const c = makeCase({ dtype, rows: 2, hiddenSize, lead: 1 });
-    const [expected, ...others] = cpuVariants().map((name) => {
-      setCpuVariant(name);
-      return resultsOf(c);
-    });
-    for (const other of others) expectSameResults(other, expected as typeof other);
-  }
-});
-
-// Outputs too large to be cached, whose stores go around the caches where rows are aligned: the
-// same 50 rows over and over, which on their own do not.
-test.each(dtypes)('%s: outputs of more than 24 MiB', (dtype) => {
+// Outputs too large for the caches: aligned rows are written with non-temporal stores. The input
+// repeats 50 rows, whose output alone is small enough for ordinary stores.
+test.each(dtypes)('%s: outputs of more than 24 MiB have the bits of small ones', (dtype) => {
   const times = 16;
   const c = makeCase({ dtype, rows: 50, hiddenSize: dtype === 'float32' ? 4096 : 8192 });
   const [y, , dx] = resultsOf(c);
@@ -101,7 +115,7 @@ test.each(dtypes)('%s: outputs of more than 24 MiB', (dtype) => {
   setCpuVariant('scalar');
   const { dweight } = rmsNorm.backward(dy, x, c.weight, null, { ...c.options, needsDx: false });
   setCpuVariant(variant);
-  // Large buffers begin at a multiple of 16 bytes: one of these leads to one of 64.
+  // Large buffers begin at a multiple of 16 bytes, so one of these offsets gives a multiple of 64.
   for (const bytes of [0, 16, 32, 48]) {
     const out = zeros(dtype, x.length, bytes / x.BYTES_PER_ELEMENT);
     rmsNorm(x, c.weight, { ...c.options, out });
@@ -112,7 +126,10 @@ test.each(dtypes)('%s: outputs of more than 24 MiB', (dtype) => {
   }
 });
 
-/** A view of so many elements, `bytes` behind the first multiple of 4096 behind `array`. */
+/**
+ * A view of `length` elements behind `array`, in the same buffer. It starts a multiple of 4096 bytes,
+ * plus `bytes`, after the start of `array`.
+ */
 function placeBehind(array: HostArray, length: number, bytes: number): HostArray {
   const Kind = array.constructor as new (
     buffer: ArrayBufferLike,
@@ -123,30 +140,33 @@ function placeBehind(array: HostArray, length: number, bytes: number): HostArray
   return new Kind(array.buffer, end + bytes, length);
 }
 
-// Rows are written up or down, depending on how far their outputs are from what they are read from.
-test.each(dtypes)('%s: outputs at any distance from inputs, on every variant', (dtype) => {
-  for (const hiddenSize of [64, 100, 128, 300, 513, 2050]) {
-    const c = makeCase({ dtype, rows: 5, hiddenSize });
-    const residual = c.dy;
-    const memory = zeros(dtype, 3 * c.x.length + 20_000);
-    const x = memory.subarray(8, 8 + c.x.length);
-    const expected = rmsNorm(c.x, c.weight, c.options);
-    const sum = rmsNorm.forward(c.x, c.weight, { ...c.options, residual });
-    for (const name of cpuVariants()) {
-      setCpuVariant(name);
-      for (const distance of [-512, -64, -16, 0, 16, 64, 128, 512, 516]) {
-        x.set(c.x);
-        const out = placeBehind(x, x.length, distance);
-        expectSameBits(rmsNorm(x, c.weight, { ...c.options, out }), expected);
-        const y = placeBehind(out, x.length, 0);
-        const options = { ...c.options, residual, sumOut: out, out: y };
-        const actual = rmsNorm.forward(x, c.weight, options);
-        expectSameBits(actual.sum, sum.sum);
-        expectSameBits(actual.y, sum.y);
+// The distance of the outputs from the inputs decides whether rows are written upwards or downwards.
+test.each(dtypes)(
+  '%s: every variant gives the same bits for outputs at any distance from inputs',
+  (dtype) => {
+    for (const hiddenSize of [64, 100, 128, 300, 513, 2050]) {
+      const c = makeCase({ dtype, rows: 5, hiddenSize });
+      const residual = c.dy;
+      const memory = zeros(dtype, 3 * c.x.length + 20_000);
+      const x = memory.subarray(8, 8 + c.x.length);
+      const expected = rmsNorm(c.x, c.weight, c.options);
+      const sum = rmsNorm.forward(c.x, c.weight, { ...c.options, residual });
+      for (const name of cpuVariants()) {
+        setCpuVariant(name);
+        for (const distance of [-512, -64, -16, 0, 16, 64, 128, 512, 516]) {
+          x.set(c.x);
+          const out = placeBehind(x, x.length, distance);
+          expectSameBits(rmsNorm(x, c.weight, { ...c.options, out }), expected);
+          const y = placeBehind(out, x.length, 0);
+          const options = { ...c.options, residual, sumOut: out, out: y };
+          const actual = rmsNorm.forward(x, c.weight, options);
+          expectSameBits(actual.sum, sum.sum);
+          expectSameBits(actual.y, sum.y);
+        }
       }
     }
-  }
-});
+  },
+);
 
 describe.each(dtypes)('%s', (dtype) => {
   test.each([1, 33, 100, 257, 700, 1000, 5125])(
@@ -167,27 +187,30 @@ describe.each(dtypes)('%s', (dtype) => {
     },
   );
 
-  // A row's stores go by where memory is aligned, and what lies before and behind that overlaps:
-  // out of place and in place, to every address of a cache line.
-  test.each([7, 33, 64, 257, 1000])('rows of %i at every address', (hiddenSize) => {
-    const expected = resultsOf(makeCase({ dtype, rows: 5, hiddenSize }));
-    const [y, , dx, dweight] = expected as [HostArray, HostArray, HostArray, HostArray];
-    for (let lead = 1; lead <= 33; ++lead) {
-      const c = makeCase({ dtype, rows: 5, hiddenSize, lead });
-      expectSameResults(resultsOf(c), expected);
-      const out = zeros(dtype, c.x.length, lead + 3);
-      expectSameBits(rmsNorm(c.x, c.weight, { ...c.options, out }), y);
+  // Inside a row, stores are aligned; the first and the last store of a row overlap them. The test
+  // covers every address of a cache line, out of place and in place.
+  test.each([7, 33, 64, 257, 1000])(
+    'rows of %i have the same bits at every address',
+    (hiddenSize) => {
+      const expected = resultsOf(makeCase({ dtype, rows: 5, hiddenSize }));
+      const [y, , dx, dweight] = expected as [HostArray, HostArray, HostArray, HostArray];
+      for (let lead = 1; lead <= 33; ++lead) {
+        const c = makeCase({ dtype, rows: 5, hiddenSize, lead });
+        expectSameResults(resultsOf(c), expected);
+        const out = zeros(dtype, c.x.length, lead + 3);
+        expectSameBits(rmsNorm(c.x, c.weight, { ...c.options, out }), y);
 
-      for (const name of ['dy', 'x'] as const) {
-        const { dy, x } = makeCase({ dtype, rows: 5, hiddenSize, lead });
-        const inPlace = { dy, x }[name];
-        const back = rmsNorm.backward(dy, x, c.weight, null, { ...c.options, dxOut: inPlace });
-        expectSameBits(inPlace, dx);
-        expectSameBits(back.dweight, dweight);
+        for (const name of ['dy', 'x'] as const) {
+          const { dy, x } = makeCase({ dtype, rows: 5, hiddenSize, lead });
+          const inPlace = { dy, x }[name];
+          const back = rmsNorm.backward(dy, x, c.weight, null, { ...c.options, dxOut: inPlace });
+          expectSameBits(inPlace, dx);
+          expectSameBits(back.dweight, dweight);
+        }
+        expectSameBits(rmsNorm(c.x, c.weight, { ...c.options, out: c.x }), y);
       }
-      expectSameBits(rmsNorm(c.x, c.weight, { ...c.options, out: c.x }), y);
-    }
-  });
+    },
+  );
 
   test('reordered rows give reordered results', () => {
     const rows = 50;

@@ -1,5 +1,5 @@
-// The sections of docs/migration.md on models: norms of outputs, of heads, of parts of rows, and sums
-// of gradients.
+// The sections of docs/migration.md on models: norms of sublayer outputs, of heads, of leading
+// columns, and sums of gradients.
 
 import { fromBFloat16, fromFloat16, RMSNorm, rmsNorm } from '../../lib';
 import { scalings } from '../support/foreign-norms';
@@ -19,14 +19,14 @@ const [batch, tokens, heads] = [2, 1, 3];
 
 describe('the output of a sublayer', () => {
   test(
-    'is normed alone, then added to the residual path',
+    'is normalised alone, then added to the residual path',
     forBoth((given) => {
       const { dtype, round, x, weight, residualValues, dy } = given;
       const norm = new RMSNorm(headDim, { eps, castOrder: 'float', dtype, weight });
       const { y, backward } = norm.vjp(x);
       expectForeign(y, given, once, { eps });
       const h = valuesOf(y, dtype).map((value, i) => round(value + (residualValues[i] as number)));
-      // What `residual` does is something else.
+      // The option `residual` differs: it adds before the norm.
       const { y: other, sum } = norm.forward(x, { residual: bitsOf(dtype, residualValues) });
       expect(valuesOf(other, dtype)).not.toEqual(valuesOf(y, dtype));
       expect(valuesOf(sum, dtype)).not.toEqual(h);
@@ -38,7 +38,7 @@ describe('the output of a sublayer', () => {
   );
 
   test(
-    'is added by the next norm, where there is one',
+    'can be added by the next norm',
     forBoth((given) => {
       const { dtype, round, x, weight, residual, residualValues } = given;
       const options = { eps, weightOffset: 1, castOrder: 'float', dtype, weight } as const;
@@ -53,7 +53,7 @@ describe('the output of a sublayer', () => {
   );
 });
 
-/** Rows of a projection that begin with those of x; the rest of each is NaN. */
+/** Rows of a projection: each begins with a row of x, and the rest is NaN. */
 function inRowsOf(width: number, x: Uint16Array): Uint16Array {
   const projected = new Uint16Array(rows * width).fill(0x7fff);
   for (let row = 0; row < rows; ++row) {
@@ -64,7 +64,7 @@ function inRowsOf(width: number, x: Uint16Array): Uint16Array {
 
 describe('queries and keys', () => {
   test(
-    'are normed as the projection leaves them, and transposed later',
+    'are normalised in the layout of the projection',
     forBoth((given) => {
       const { dtype, x, weight } = given;
       const query = { data: x, dims: [batch, tokens, heads, headDim] };
@@ -75,12 +75,12 @@ describe('queries and keys', () => {
   );
 
   test(
-    'transposed first: the same of one batch; refused of more',
+    'can be transposed first for one batch, but not for more',
     forBoth((given) => {
       const { dtype, x, weight } = given;
       const own = { dtype, eps };
       const expected = rmsNorm(x, weight, own);
-      // (batch, heads, tokens, headDim) of (batch, tokens, heads, headDim), as a view.
+      // A (batch, heads, tokens, headDim) view of (batch, tokens, heads, headDim).
       const transposed = (parts: number, count: number) => ({
         data: x,
         dims: [parts, heads, count, headDim],
@@ -103,11 +103,11 @@ describe('queries and keys', () => {
   );
 
   test(
-    'of OLMo 2: all heads of a token are one row',
+    'of OLMo 2 have all heads of a token in one row',
     forBoth((given) => {
       const { dtype, xValues, weightValues } = given;
       const width = 2 * headDim;
-      // Each head twice: heads of other magnitudes would round the sum of their squares.
+      // Each head twice: heads of different magnitudes would round the sum of their squares.
       const headOf = (i: number) => 2 * headDim * Math.floor(i / width) + (i % headDim);
       const x = Float64Array.from({ length }, (_, i) => xValues[headOf(i)] as number);
       const weight = Float64Array.from([...weightValues, ...weightValues]);
@@ -123,7 +123,7 @@ describe('queries and keys', () => {
   );
 
   test(
-    'of Qwen3-Next: queries are every other part of the projection, gates the rest',
+    'of Qwen3-Next alternate with gates in the projection',
     forBoth((given) => {
       const { dtype, x, weight } = given;
       const projected = inRowsOf(2 * headDim, x);
@@ -137,7 +137,7 @@ describe('queries and keys', () => {
 });
 
 test(
-  "DeepSeek's kv_a_layernorm is of a part of each row",
+  "DeepSeek's kv_a_layernorm normalises the leading columns of each row",
   forBoth((given) => {
     const { dtype, x, weight } = given;
     const rope = 16;
@@ -165,7 +165,7 @@ describe('a gradient that is added to that of the residual path', () => {
     Float32Array,
   ];
 
-  test('is, in float32, the sum of the two', () => {
+  test('is the sum of the two in float32', () => {
     const { rstd } = rmsNorm.forward(h, weight);
     const alone = rmsNorm.backward(dy, h, weight, rstd).dx;
     const total = dh.slice();
@@ -178,7 +178,7 @@ describe('a gradient that is added to that of the residual path', () => {
   });
 
   test(
-    'is, in 16 bits, that sum rounded once',
+    'is that sum rounded once in 16 bits',
     forBoth((given) => {
       const { dtype, round } = given;
       const narrow = (values: Float32Array) => bitsOf(dtype, Float64Array.from(values, round));
@@ -189,7 +189,7 @@ describe('a gradient that is added to that of the residual path', () => {
         Uint16Array,
         Uint16Array,
       ];
-      // In one rounding g = dy * w is not rounded either: the same as in float32, but for the last cast.
+      // castOrder 'float' does not round g = dy * w either: only the last cast differs from float32.
       const alone = rmsNorm.backward(widen(gradient), widen(x), widen(w), null).dx;
       const expected = Float64Array.from(widen(total), (value, i) =>
         round(Math.fround(value + (alone[i] as number))),

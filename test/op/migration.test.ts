@@ -1,5 +1,5 @@
-// The rows of the tables in docs/migration.md: each call it shows, against the other library's steps
-// taken one by one, to the bit, or against the oracle.
+// The rows of the tables in docs/migration.md. Each call there must match the other library's steps,
+// taken one by one, to the bit; or the oracle within bounds.
 
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -29,7 +29,7 @@ const ones = new Float64Array(hiddenSize).fill(1);
 
 type ModuleOptions = RMSNormOptions<Given['dtype'], Uint16Array, true>;
 
-/** A check of y of a module with a weight of the dtype. */
+/** Checks y of a module whose weight has the dtype of x. */
 const moduleOf =
   (options: ModuleOptions, scaling: Scaling): Check =>
   (given) => {
@@ -39,7 +39,7 @@ const moduleOf =
     expectForeign(norm.forward(x, { dtype }), given, scaling, { eps: options.eps ?? 1e-6 });
   };
 
-/** The same of a module that still has the weight it makes. */
+/** Checks y of a module that still has its initial weight. */
 const freshModuleOf =
   (options: ModuleOptions, value: number): Check =>
   (given) => {
@@ -49,7 +49,7 @@ const freshModuleOf =
     expectForeign(norm.forward(x, { dtype }), given, none, { eps, weight: ones });
   };
 
-/** A check of y without a weight. */
+/** Checks y of a call without a weight. */
 const weightless =
   (options: { castOrder?: 'float' | 'llama' } = {}): Check =>
   (given) => {
@@ -58,7 +58,7 @@ const weightless =
     expectForeign(y, given, none, { eps });
   };
 
-/** A check of the sum, its norm and the gradient of both. */
+/** Checks the sum, its norm, and the gradient of both. */
 const residualIn =
   (castOrder: 'llama' | 'float'): Check =>
   (given) => {
@@ -111,7 +111,7 @@ const pytorch: Readonly<Record<string, Check>> = {
       const problem = { x, weight, hiddenSize: weight.length, eps: 1e-6, weightOffset: 0 };
       const errors = backwardErrors({ ...problem, round: null }, dy);
       const yErrors = forwardErrors({ ...problem, round: null }).y;
-      // Theirs, of float64, is rounded to float32.
+      // The fixture has float64 results, rounded to float32.
       const near = (actual: Float32Array | null, name: string, error: Float64Array) => {
         const expected = tensors.get(`${place}.${name}`)?.data as Float32Array;
         const wide = error.map((each, i) => each + Math.abs(expected[i] as number) * 2 ** -24);
@@ -181,7 +181,7 @@ const pytorch: Readonly<Record<string, Check>> = {
   },
 };
 
-/** y of bits and a float32 weight, as the other library would round it to x's dtype. */
+/** Checks y of a 16-bit x and a float32 weight, rounded to x's dtype as by the other library. */
 const float32WeightOf =
   (castOrder: 'llama' | 'float'): Check =>
   (given) => {
@@ -274,14 +274,14 @@ const onnx: Readonly<Record<string, Check>> = {
   },
   '… its output input_skip_bias_sum': residualIn('float'),
   'stash_type = 1': ({ dtype }) => {
-    // Squares of 1024 are beyond float16, and in bfloat16 a sum of them would stop growing.
+    // 1024² is beyond float16's range, and a sum of such squares in bfloat16 would stop growing.
     const values = new Float64Array(512).fill(1024);
     const y = rmsNorm(bitsOf(dtype, values), null, { dtype, normalizedShape: 512 });
     expectSameBits(y, bitsOf(dtype, values.fill(1)));
   },
 };
 
-/** Rows whose tests are in other files, which say this. */
+/** Rows that other files test, and words that those files contain. */
 const elsewhere: Readonly<Record<string, readonly [file: string, words: string]>> = {
   'RMSNormalization(X, scale), opset 23': ['onnxruntime.test.ts', "opType: 'RMSNormalization'"],
   'SimplifiedLayerNormalization(X, scale)': [
@@ -308,9 +308,12 @@ const checks: Readonly<Record<string, Readonly<Record<string, Check>>>> = {
 };
 
 describe.each(Object.entries(checks))('%s', (_, ofLibrary) => {
-  test.each(Object.entries(ofLibrary))('%s', (_row, check) => {
-    forBoth(check)();
-  });
+  test.each(Object.entries(ofLibrary))(
+    '%s has the counterpart that docs/migration.md states',
+    (_row, check) => {
+      forBoth(check)();
+    },
+  );
 });
 
 test('every row that has a counterpart here is tested, and every test has its row', () => {

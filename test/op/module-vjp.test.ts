@@ -1,4 +1,4 @@
-// A module keeps nothing of its calls: each backward has what its own forward left to it.
+// A module stores nothing of its calls: each backward holds what its own vjp call needs.
 
 import { rmsNorm, RMSNorm } from '../../lib';
 import { detach, errorOf, expectSameBits, normals } from '../support/support';
@@ -12,8 +12,8 @@ const ofX = rmsNorm.backward(dy, x, new Float32Array(8).fill(1));
 const ofOther = rmsNorm.backward(dy, other, new Float32Array(8).fill(1));
 const sums = (a: Float32Array, b: Float32Array) => a.map((value, i) => value + (b[i] as number));
 
-describe('backwards', () => {
-  test('of two forwards run in either order, and add up', () => {
+describe('backward functions', () => {
+  test('of two vjp calls run in either order, and add to weightGrad', () => {
     for (const isReversed of [false, true]) {
       const norm = new RMSNorm(8);
       const made = [norm.vjp(x), norm.vjp(other)];
@@ -26,7 +26,7 @@ describe('backwards', () => {
     }
   });
 
-  test('are left alone by forwards for inference, and by zeroGrad', () => {
+  test('do not depend on later calls of forward and zeroGrad', () => {
     const norm = new RMSNorm(8);
     const { backward } = norm.vjp(x);
     norm.forward(other);
@@ -36,7 +36,7 @@ describe('backwards', () => {
     expectSameBits(norm.weightGrad, ofX.dweight);
   });
 
-  test('that run again add again', () => {
+  test('add to weightGrad at every run', () => {
     const norm = new RMSNorm(8);
     const { backward } = norm.vjp(x);
     expectSameBits(backward(dy), ofX.dx);
@@ -58,7 +58,7 @@ describe('backwards', () => {
     expectSameBits(norm.weightGrad, sums(ofX.dweight, ofX.dweight));
   });
 
-  test('add dsum, and leave out what is not needed', () => {
+  test('add dsum, and give no dx if it is not needed', () => {
     const norm = new RMSNorm(8);
     const { backward } = norm.vjp(x);
     const expected = rmsNorm.backward(dy, x, norm.weight, null, { dsum: other });
@@ -68,7 +68,7 @@ describe('backwards', () => {
     expectSameBits(norm.weightGrad, sums(ofX.dweight, ofX.dweight));
   });
 
-  test('write to what they are given, which may be dy', () => {
+  test('write to dxOut, which may be dy', () => {
     const { backward } = new RMSNorm(8).vjp(x);
     const dxOut = new Float32Array(24);
     expect(backward(dy, { dxOut })).toBe(dxOut);
@@ -77,7 +77,7 @@ describe('backwards', () => {
     for (const dx of [dxOut, own]) expectSameBits(dx, ofX.dx);
   });
 
-  test('that are refused change nothing', () => {
+  test('change nothing when they refuse their arguments', () => {
     const norm = new RMSNorm(8);
     const { backward } = norm.vjp(x);
     expect(errorOf(() => backward(floats(3, 16))).code).toBe('ERR_OUT_OF_RANGE');
@@ -93,7 +93,7 @@ describe('backwards', () => {
     expectSameBits(grad, ofX.dweight);
   });
 
-  test('refuse an x that is gone', () => {
+  test('refuse an x that was detached', () => {
     const norm = new RMSNorm(8);
     const own = x.slice();
     const { backward } = norm.vjp(own);
@@ -102,7 +102,7 @@ describe('backwards', () => {
     expect(norm.weightGrad).toBeNull();
   });
 
-  test('take what forward has read of a tensor', () => {
+  test('use the data and dims that vjp has read', () => {
     const norm = new RMSNorm(8);
     const reads: string[] = [];
     const dims = [3, 8];
@@ -120,7 +120,7 @@ describe('backwards', () => {
 });
 
 describe('outputs', () => {
-  test('that are given are returned', () => {
+  test('that are passed to a call are returned', () => {
     const norm = new RMSNorm(8);
     const out = new Float32Array(24);
     expect(norm.forward(x, { out })).toBe(out);
@@ -129,11 +129,11 @@ describe('outputs', () => {
   });
 
   const inPlace: [string, (array: Float32Array) => unknown][] = [
-    ['the array itself', (array) => array],
-    ['another array of its memory', (array) => array.subarray()],
-    ['a tensor of it', (array) => ({ data: array, dims: [3, 8] })],
+    ['the same array', (array) => array],
+    ['another array of the same memory', (array) => array.subarray()],
+    ['a tensor of the array', (array) => ({ data: array, dims: [3, 8] })],
   ];
-  test.each(inPlace)('%s: forward may write over x, and vjp may not', (_, make) => {
+  test.each(inPlace)('may be x in forward, but not in vjp: %s', (_, make) => {
     const norm = new RMSNorm(8);
     const own = x.slice();
     const out = make(own) as Float32Array;
@@ -145,7 +145,7 @@ describe('outputs', () => {
     expectSameBits(own, rmsNorm(x, norm.weight));
   });
 
-  test('a forward that is refused writes nothing', () => {
+  test('are not written by a forward that refuses its arguments', () => {
     const norm = new RMSNorm(8);
     const out = new Float32Array(9).fill(7);
     expect(errorOf(() => norm.forward(floats(3, 9), { out })).code).toBe('ERR_OUT_OF_RANGE');

@@ -17,16 +17,23 @@ const ones = (length: number) => new Float32Array(length).fill(1);
 const strided = '{ data: [Float32Array], dims: [Array], offset: 2 }';
 const weightRefusals: [string, () => unknown, ...Refusal][] = [
   [
-    'a list',
+    'an Array as weight',
     () => new RMSNorm(2, { weight: [1, 2] as never }),
     type,
     'weight',
     'a tensor',
     '[ 1, 2 ]',
   ],
-  ['null', () => new RMSNorm(2, { weight: null as never }), type, 'weight', 'elementwise', 'null'],
   [
-    'a short weight',
+    'null as weight',
+    () => new RMSNorm(2, { weight: null as never }),
+    type,
+    'weight',
+    'elementwise',
+    'null',
+  ],
+  [
+    'a weight that is too short',
     () => new RMSNorm(4, { weight: ones(3) }),
     range,
     'weight',
@@ -34,12 +41,12 @@ const weightRefusals: [string, () => unknown, ...Refusal][] = [
     'Float32Array(3)',
   ],
   [
-    'the dims of a weight',
+    'a weight of other dims',
     () => new RMSNorm([2, 2], { weight: { data: ones(4), dims: [4] } }),
     ...([range, 'weight.dims', '[2, 2], the normalizedShape', '[ 4 ]'] as const),
   ],
   [
-    'a weight that is part of an array',
+    'a weight with an offset',
     () => new RMSNorm(4, { weight: { data: ones(8), dims: [4], offset: 2 } }),
     ...([value, 'weight', 'without strides and offset', strided] as const),
   ],
@@ -49,19 +56,19 @@ const weightRefusals: [string, () => unknown, ...Refusal][] = [
     ...([type, 'weight', 'a Float64Array, since the dtype is float64', 'Float32Array(4)'] as const),
   ],
   [
-    'a weight beside none',
+    'a weight where elementwiseAffine is false',
     () => new RMSNorm(4, { weight: ones(4), elementwiseAffine: false }),
     ...([value, 'weight', 'left out where elementwiseAffine is false', 'Float32Array(4)'] as const),
   ],
   [
-    'a stream beside an array',
+    'a stream without a DeviceBuffer',
     () => new RMSNorm(4, { stream: {} as never }),
     ...([value, 'stream', 'left out where weight is not a DeviceBuffer', '{}'] as const),
   ],
 ];
 
 describe('a new module', () => {
-  test('has the defaults of PyTorch, but eps', () => {
+  test('has the default options', () => {
     const norm = new RMSNorm(6);
     expect(norm).toMatchObject({
       normalizedShape: [6],
@@ -74,14 +81,14 @@ describe('a new module', () => {
     });
   });
 
-  test('has the options it is given', () => {
+  test('has the options that it was made with', () => {
     const options = { eps: 0.5, weightOffset: 0.25, castOrder: 'float', dtype: 'float16' } as const;
     const norm = new RMSNorm([2, 3], options);
     expect(norm).toMatchObject({ normalizedShape: [2, 3], ...options });
     expect(norm.weight).toEqual(arrayOf('float16', new Float64Array(6).fill(0.75)));
   });
 
-  test('is the same again from its JSON', () => {
+  test('can be made again from its JSON', () => {
     const options = { eps: 0.5, weightOffset: 0.25, castOrder: 'float', dtype: 'float64' } as const;
     const norm = new RMSNorm([2, 3], { ...options, elementwiseAffine: false });
     type Options = ReturnType<typeof norm.toJSON>;
@@ -91,14 +98,14 @@ describe('a new module', () => {
     expect(again).toEqual(norm);
   });
 
-  test('does not keep the list of its shape', () => {
+  test('copies the array of its shape', () => {
     const shape = [2, 3];
     const norm = new RMSNorm(shape);
     shape[0] = 5;
     expect(norm.normalizedShape).toEqual([2, 3]);
   });
 
-  test.each(dtypes)('of %s scales by 1 at first, with an offset or without', (dtype) => {
+  test.each(dtypes)('of %s initially scales by 1, with or without an offset', (dtype) => {
     for (const weightOffset of [0, 1]) {
       const { x, options } = makeCase({ dtype, rows: 2, hiddenSize: 9, weightKind: 'none' });
       const norm = new RMSNorm(9, { dtype, weightOffset });
@@ -109,23 +116,58 @@ describe('a new module', () => {
 
   test.each<[string, () => unknown, ...Refusal]>([
     [
-      'no shape',
+      'a missing normalizedShape',
       () => new RMSNorm(undefined as never),
       type,
       'normalizedShape',
       aShape,
       'undefined',
     ],
-    ['shape 0', () => new RMSNorm(0), range, 'normalizedShape', aShape, '0'],
-    ['shape []', () => new RMSNorm([]), range, 'normalizedShape', aShape, '[]'],
-    ["shape '4'", () => new RMSNorm('4' as never), type, 'normalizedShape', aShape, "'4'"],
-    ['eps', () => new RMSNorm(4, { eps: -1 }), range, 'eps', nonNegative, '-1'],
-    ['eps text', () => new RMSNorm(4, { eps: '1' as never }), type, 'eps', nonNegative, "'1'"],
-    ['dtype', () => new RMSNorm(4, { dtype: 'i8' as never }), value, 'dtype', "'float32'", "'i8'"],
-    ['bias', () => new RMSNorm(4, { bias: true } as never), value, 'options', 'eps', "'bias'"],
-    ['options', () => new RMSNorm(4, 1e-6 as never), type, 'options', 'an object', '0.000001'],
+    ['a normalizedShape of 0', () => new RMSNorm(0), range, 'normalizedShape', aShape, '0'],
+    ['a normalizedShape of []', () => new RMSNorm([]), range, 'normalizedShape', aShape, '[]'],
     [
-      'elementwiseAffine',
+      "a normalizedShape of '4'",
+      () => new RMSNorm('4' as never),
+      type,
+      'normalizedShape',
+      aShape,
+      "'4'",
+    ],
+    ['a negative eps', () => new RMSNorm(4, { eps: -1 }), range, 'eps', nonNegative, '-1'],
+    [
+      'a string as eps',
+      () => new RMSNorm(4, { eps: '1' as never }),
+      type,
+      'eps',
+      nonNegative,
+      "'1'",
+    ],
+    [
+      'an unknown dtype',
+      () => new RMSNorm(4, { dtype: 'i8' as never }),
+      value,
+      'dtype',
+      "'float32'",
+      "'i8'",
+    ],
+    [
+      'an unknown option',
+      () => new RMSNorm(4, { bias: true } as never),
+      value,
+      'options',
+      'eps',
+      "'bias'",
+    ],
+    [
+      'a number as options',
+      () => new RMSNorm(4, 1e-6 as never),
+      type,
+      'options',
+      'an object',
+      '0.000001',
+    ],
+    [
+      'a number as elementwiseAffine',
       () => new RMSNorm(4, { elementwiseAffine: 1 as never }),
       ...([type, 'elementwiseAffine', 'a boolean', '1'] as const),
     ],
@@ -134,7 +176,7 @@ describe('a new module', () => {
     expectRefusal(errorOf(call), refusal);
   });
 
-  test('takes an eps of undefined for the default, as the functions do', () => {
+  test('takes the default for an eps of undefined', () => {
     expect(new RMSNorm(4, { eps: undefined }).eps).toBe(1e-6);
   });
 });
@@ -143,7 +185,7 @@ test.each<[DType, object]>([
   ['float32', new Float64Array(4)],
   ['float64', new Float32Array(4)],
   ['bfloat16', new Float32Array(4)],
-])('a module of %s names x where that is of another dtype', (dtype, x) => {
+])('a module of %s refuses an x of another dtype', (dtype, x) => {
   const norm = new RMSNorm(4, { dtype });
   const expected = "of the device and dtype of the module's weight";
   const received = `${x.constructor.name}(4)`;
@@ -156,7 +198,7 @@ test.each<[unknown, string, string]>([
   [7, 'a Float32Array', '7'],
   [{}, 'a Float32Array', '{}'],
   [new Float64Array(3), 'a Float32Array, since x is float32', 'Float64Array(3)'],
-])('refuses a weightGrad of %p, which it names', (grad, expected, received) => {
+])('backward refuses a weightGrad of %p', (grad, expected, received) => {
   const norm = new RMSNorm(4);
   const { backward } = norm.vjp(ones(8));
   norm.weightGrad = grad as Float32Array;
@@ -166,7 +208,7 @@ test.each<[unknown, string, string]>([
   );
 });
 
-test('zeroGrad refuses what is no array', () => {
+test('zeroGrad refuses a weightGrad that is no array', () => {
   const norm = new RMSNorm(4);
   norm.weightGrad = 7 as never;
   expectRefusal(
@@ -184,7 +226,7 @@ describe.each(dtypes)('%s', (dtype) => {
   const dweightOut = new Float32Array(100);
   const { dx } = rmsNorm.backward(c.dy, c.x, c.weight, expected.rstd, { ...c.options, dweightOut });
 
-  test('forward, vjp and backward are the functions', () => {
+  test('forward, vjp and backward give the bits of the functions', () => {
     const norm = new RMSNorm(100, { dtype, ...settings });
     norm.weight.set(c.weight ?? []);
     expectSameBits(norm.forward(c.x), expected.y);
@@ -195,7 +237,7 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(norm.weightGrad, dweightOut);
   });
 
-  test('async is forward', async () => {
+  test('async gives the bits of forward', async () => {
     const norm = new RMSNorm(100, { dtype, ...settings });
     norm.weight.set(c.weight ?? []);
     expectSameBits(await norm.async(c.x), expected.y);
@@ -206,7 +248,7 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(sum, now.sum);
   });
 
-  test('a weight that is given is kept, not copied', () => {
+  test('a module uses the weight that it is made with, not a copy', () => {
     const weight = c.weight as NonNullable<typeof c.weight>;
     for (const given of [weight, { data: weight, dims: [100] }]) {
       const norm = new RMSNorm(100, { dtype, ...settings, weight: given });
@@ -215,7 +257,7 @@ describe.each(dtypes)('%s', (dtype) => {
     }
   });
 
-  test('a weight of float32 beside 16 bits', () => {
+  test('a module takes a float32 weight', () => {
     const weight = floats(7, 100);
     const norm = new RMSNorm(100, { dtype, ...settings, weight });
     expect(norm.dtype).toBe(dtype);
@@ -225,9 +267,9 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(norm.weightGrad, back.dweight);
   });
 
-  test('weightGrad adds up until zeroGrad', () => {
+  test('weightGrad accumulates until zeroGrad', () => {
     const norm = new RMSNorm(100, { dtype });
-    norm.zeroGrad(); // harmless
+    norm.zeroGrad(); // no gradient yet: does nothing
     const { backward } = norm.vjp(c.x);
     backward(c.dy);
     const grad = norm.weightGrad;
@@ -247,14 +289,14 @@ describe.each(dtypes)('%s', (dtype) => {
   });
 });
 
-test('a weight says its dtype, unless it is of bits', () => {
+test('the dtype of a module is that of its weight, unless the weight is 16-bit', () => {
   expect(new RMSNorm(4, { weight: new Float64Array(4) }).dtype).toBe('float64');
   expect(new RMSNorm(4, { weight: ones(4) }).dtype).toBe('float32');
   const bits = new Uint16Array(4);
   expect(new RMSNorm(4, { weight: bits, dtype: 'bfloat16' }).weight).toBe(bits);
 });
 
-test('weight can be written into, and not replaced', () => {
+test('weight can be written to, but not replaced', () => {
   const norm = new RMSNorm(8);
   const { weight } = norm;
   // @ts-expect-error It must not compile.
@@ -265,7 +307,7 @@ test('weight can be written into, and not replaced', () => {
   expectSameBits(norm.forward(ones(8)), rmsNorm(ones(8), floats(1, 8)));
 });
 
-test('elementwiseAffine false: no weight and no gradient of it', () => {
+test('a module with elementwiseAffine false has no weight and no weightGrad', () => {
   const norm = new RMSNorm(8, { elementwiseAffine: false });
   const { weight }: { weight: null } = norm;
   expect(weight).toBeNull();
@@ -277,7 +319,7 @@ test('elementwiseAffine false: no weight and no gradient of it', () => {
   expect(norm.weightGrad).toBeNull();
 });
 
-test('a bfloat16 module takes bits for bfloat16, unless a tensor or a call says otherwise', () => {
+test('a bfloat16 module takes 16-bit arrays as bfloat16 unless a tensor or call says otherwise', () => {
   const norm = new RMSNorm(8, { dtype: 'bfloat16', elementwiseAffine: false });
   const bits = toBFloat16(floats(1, 16));
   const options = { normalizedShape: 8 };
@@ -287,11 +329,11 @@ test('a bfloat16 module takes bits for bfloat16, unless a tensor or a call says 
   expectSameBits(norm.forward({ data: bits, dims: [2, 8] }).data, asBFloat16);
   expectSameBits(norm.forward(bits, { dtype: 'float16' }), asFloat16);
   expectSameBits(norm.forward({ data: bits, dims: [2, 8], type: 'float16' }).data, asFloat16);
-  // What states no dtype of ours states no other dtype than the module's.
+  // A type that is no dtype, such as 'uint16', leaves the dtype of the module.
   expectSameBits(norm.forward({ data: bits, dims: [2, 8], type: 'uint16' }).data, asBFloat16);
 });
 
-test('a backward takes bits as its forward did', () => {
+test('backward takes 16-bit arrays with the dtype of its vjp call', () => {
   const norm = new RMSNorm(8, { dtype: 'bfloat16', elementwiseAffine: false });
   const bits = toBFloat16(floats(1, 16));
   const { backward } = norm.vjp(bits, { dtype: 'float16' });
@@ -299,7 +341,7 @@ test('a backward takes bits as its forward did', () => {
   expectSameBits(backward(bits), rmsNorm.backward(bits, bits, null, null, options).dx);
 });
 
-test('dx is of the form of x', () => {
+test('dx is a tensor if x is, and an array otherwise', () => {
   const norm = new RMSNorm(8);
   const [data, dy] = [floats(1, 24), floats(2, 24)];
   const { dx } = rmsNorm.backward(dy, data, norm.weight);
@@ -309,7 +351,7 @@ test('dx is of the form of x', () => {
   expectSameBits(array, dx);
 });
 
-test('a list of normalised dims', () => {
+test('a module can normalise over several dims', () => {
   const norm = new RMSNorm([2, 4]);
   const data = floats(1, 24);
   const { y, backward } = norm.vjp({ data, dims: [3, 2, 4] });

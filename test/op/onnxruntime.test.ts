@@ -1,6 +1,6 @@
 /* @jest-environment ./test/support/shared-realm.ts */
-// onnxruntime's operators as an oracle that shares nothing with ours. They round once: castOrder
-// 'float'.
+// onnxruntime's operators as an oracle that shares no code with ours. They round once, as castOrder
+// 'float' does.
 
 import { InferenceSession, Tensor, type TypedTensor } from 'onnxruntime-node';
 
@@ -24,7 +24,7 @@ function tensorOf(type: Type, values: Float64Array, dims: readonly number[]): Fl
 
 const valuesIn = ({ data, type }: FloatTensor) => valuesOf(data, type);
 
-/** Runs one node on inputs by their names. */
+/** Runs one node. Inputs and results are by name. */
 async function run(
   node: OnnxNode,
   inputs: Readonly<Record<string, FloatTensor>>,
@@ -40,7 +40,7 @@ const operators = [
   { opType: 'SimplifiedLayerNormalization', output: ['y', 'rstd'], opset: 21 },
 ] as const;
 
-/** Sums of squares of these are float32 numbers, in any order and at every step. */
+/** Numbers whose sums of squares are exact in float32, in any order and at every step. */
 const eighths = (seed: number, length: number) => {
   const random = uniform(seed);
   return new Float64Array(length).map(() => (floor(random() * 65) - 32) / 8);
@@ -66,7 +66,7 @@ const shapes: [dims: number[], axis: number][] = [
 describe.each(['float32', 'float16', 'float64'] as const)('%s', (type) => {
   describe.each(operators)('as $opType', ({ opType, output, opset }) => {
     describe.each(data)('on $kind', ({ make, isExact }) => {
-      test.each(shapes)('x %j from axis %d', async (dims, axis) => {
+      test.each(shapes)('x %j from axis %d: results are within the bounds', async (dims, axis) => {
         const length = sizeOf(dims);
         const normalizedShape = dims.slice(axis);
         const hiddenSize = sizeOf(normalizedShape);
@@ -111,45 +111,48 @@ describe.each(['float32', 'float16', 'float64'] as const)('%s', (type) => {
 });
 
 describe.each(['float32', 'float16'] as const)('%s with a residual', (type) => {
-  // Their kernel takes the norm of the sum before it is rounded to float16.
+  // Their kernel normalises the sum before it is rounded to float16.
   describe.each(data)('on $kind', ({ make, isExact }) => {
-    test.each([1, 7, 8, 33, 64, 111, 256, 769, 1000, 4096])('x [2,3,%d]', async (hiddenSize) => {
-      const dims = [2, 3, hiddenSize];
-      const length = sizeOf(dims);
-      const x = tensorOf(type, make(length, length), dims);
-      const residual = tensorOf(type, make(length + 1, length), dims);
-      const weight = tensorOf(type, normals(hiddenSize, hiddenSize, 0.5, 1), [hiddenSize]);
-      const unroundedSum = residualSum(valuesIn(x), valuesIn(residual), fround);
-      const sum = residualSum(valuesIn(x), valuesIn(residual), roundTo[type]);
-      const problem: Problem = {
-        ...{ x: sum, weight: valuesIn(weight), hiddenSize },
-        ...{ eps: 1e-5, weightOffset: 0, round: null },
-      };
-      const theirProblem = { ...problem, x: unroundedSum };
+    test.each([1, 7, 8, 33, 64, 111, 256, 769, 1000, 4096])(
+      'x [2,3,%d]: results are within the bounds',
+      async (hiddenSize) => {
+        const dims = [2, 3, hiddenSize];
+        const length = sizeOf(dims);
+        const x = tensorOf(type, make(length, length), dims);
+        const residual = tensorOf(type, make(length + 1, length), dims);
+        const weight = tensorOf(type, normals(hiddenSize, hiddenSize, 0.5, 1), [hiddenSize]);
+        const unroundedSum = residualSum(valuesIn(x), valuesIn(residual), fround);
+        const sum = residualSum(valuesIn(x), valuesIn(residual), roundTo[type]);
+        const problem: Problem = {
+          ...{ x: sum, weight: valuesIn(weight), hiddenSize },
+          ...{ eps: 1e-5, weightOffset: 0, round: null },
+        };
+        const theirProblem = { ...problem, x: unroundedSum };
 
-      const node: OnnxNode = {
-        opType: 'SkipSimplifiedLayerNormalization',
-        domain: 'com.microsoft',
-        input: ['x', 'residual', 'weight'],
-        output: ['y', '', 'rstd', 'sum'],
-        ...{ float32Output: 'rstd', type, epsilon: 1e-5 },
-      };
-      const result = await run(node, { x, residual, weight });
-      const their = (name: string) => valuesIn(result[name] as FloatTensor);
-      const theirExact = forward(theirProblem);
-      const theirErrors = foreignErrors(theirProblem, null, isExact);
-      expect(their('sum')).toEqual(sum);
-      expectWithin(their('y'), theirExact.y, theirErrors.y, roundTo[type]);
-      expectWithin(their('rstd'), theirExact.rstd, theirErrors.rstd, fround);
+        const node: OnnxNode = {
+          opType: 'SkipSimplifiedLayerNormalization',
+          domain: 'com.microsoft',
+          input: ['x', 'residual', 'weight'],
+          output: ['y', '', 'rstd', 'sum'],
+          ...{ float32Output: 'rstd', type, epsilon: 1e-5 },
+        };
+        const result = await run(node, { x, residual, weight });
+        const their = (name: string) => valuesIn(result[name] as FloatTensor);
+        const theirExact = forward(theirProblem);
+        const theirErrors = foreignErrors(theirProblem, null, isExact);
+        expect(their('sum')).toEqual(sum);
+        expectWithin(their('y'), theirExact.y, theirErrors.y, roundTo[type]);
+        expectWithin(their('rstd'), theirExact.rstd, theirErrors.rstd, fround);
 
-      const options = { eps: 1e-5, castOrder: 'float', residual } as const;
-      const ours = rmsNorm.forward(x, weight, options);
-      const exact = forward(problem);
-      const errors = forwardErrors(problem);
-      expect(ours.sum.dims).toEqual(dims);
-      expect(valuesOf(ours.sum.data, type)).toEqual(sum);
-      expectWithin(valuesOf(ours.y.data, type), exact.y, errors.y, roundTo[type]);
-      expectWithin(ours.rstd, exact.rstd, errors.rstd, fround);
-    });
+        const options = { eps: 1e-5, castOrder: 'float', residual } as const;
+        const ours = rmsNorm.forward(x, weight, options);
+        const exact = forward(problem);
+        const errors = forwardErrors(problem);
+        expect(ours.sum.dims).toEqual(dims);
+        expect(valuesOf(ours.sum.data, type)).toEqual(sum);
+        expectWithin(valuesOf(ours.y.data, type), exact.y, errors.y, roundTo[type]);
+        expectWithin(ours.rstd, exact.rstd, errors.rstd, fround);
+      },
+    );
   });
 });

@@ -1,5 +1,5 @@
-// Every option with every other, on every backend, sync and async: the same bits as the plainest call
-// that computes the same, packed rows on the scalar variant. That one is measured against the oracle.
+// Every pair of options, on every backend, sync and async. Each call must give the bits of the
+// reference call: contiguous rows on the scalar variant. That call is checked against the oracle.
 
 import {
   cpuVariants,
@@ -28,7 +28,7 @@ afterEach(() => {
   setCpuVariant(variant);
 });
 
-/** Where a matrix of a call lies. */
+/** How a matrix of a call lies in memory. */
 type Placement = 'array' | 'tensor' | 'strided' | 'heads' | 'offset';
 
 interface Combination {
@@ -54,16 +54,16 @@ interface Combination {
 
 const heads = 3;
 
-/** Memory around a matrix, and the matrix as an argument of a call. */
+/** A matrix as an argument of a call, and the memory around it. */
 interface Placed {
   readonly argument: Input;
   readonly memory: HostArray;
-  /** The elements of the matrix among those of the memory. */
+  /** The index in `memory` of each element of the matrix. */
   readonly places: readonly number[];
   readonly values: () => HostArray;
 }
 
-/** Puts the rows of an array where `placement` says, among other elements. */
+/** Lays out the rows of a contiguous array as `placement` says, with NaN between them. */
 function place(placement: Placement, { rows, hiddenSize, dtype }: Case, packed: HostArray): Placed {
   const [gap, first] = {
     array: [0, 0],
@@ -72,7 +72,7 @@ function place(placement: Placement, { rows, hiddenSize, dtype }: Case, packed: 
     heads: [0, 1],
     offset: [0, 4],
   }[placement] as [number, number];
-  // Rows of heads of tokens, where there are as many.
+  // [tokens, heads] rows if the number of rows is a multiple of `heads`.
   const hasHeads = rows % heads === 0;
   const dims = hasHeads ? [rows / heads, heads, hiddenSize] : [rows, hiddenSize];
   const row = hiddenSize + gap;
@@ -140,7 +140,7 @@ const choices: Choices<Combination> = {
   dweight: ['fresh', 'none', 'accumulated'],
 };
 
-/** Whether some combination has these choices: no rule is about more than two of them. */
+/** Whether a combination may have these choices. No rule concerns more than two of them. */
 const isPossible = (c: Partial<Combination>) =>
   !(c.dtype === 'float64' && gpus.includes(c.backend as (typeof gpus)[number])) &&
   !(c.residual === 'none' && (c.out === 'residual' || (c.sumOut ?? 'fresh') !== 'fresh')) &&
@@ -152,7 +152,7 @@ const combinations = pairwise<Combination>(choices, isPossible);
 
 const title = (c: Combination) => Object.values(c).map(String).join(' ');
 
-test('the combinations meet every pair of choices', () => {
+test('the combinations cover every pair of choices', () => {
   const names = Object.keys(choices) as (keyof Combination)[];
   const missing = names.flatMap((a, i) =>
     names.slice(i + 1).flatMap((b) =>
@@ -169,103 +169,107 @@ test('the combinations meet every pair of choices', () => {
   expect(combinations.length).toBeLessThan(250);
 });
 
-test.each(combinations.map((c) => [title(c), c] as const))('%s', async (_, c) => {
-  const isGpu = gpus.includes(c.backend as (typeof gpus)[number]);
-  const made = makeCase({ ...c, rows: c.rows });
-  const { dtype, options, weight } = made;
-  const round = roundTo[dtype];
+test.each(combinations.map((c) => [title(c), c] as const))(
+  '%s: results have the bits of the reference call',
+  async (_, c) => {
+    const isGpu = gpus.includes(c.backend as (typeof gpus)[number]);
+    const made = makeCase({ ...c, rows: c.rows });
+    const { dtype, options, weight } = made;
+    const round = roundTo[dtype];
 
-  // The plainest calls.
-  setCpuVariant('scalar');
-  const sums = residualSum(valuesOf(made.x, dtype), valuesOf(made.residual, dtype), round);
-  const normed = c.residual === 'none' ? made.x : arrayOf(dtype, sums);
-  const expected = rmsNorm.forward(normed, weight, options);
-  const needsDweight = c.dweight !== 'none';
-  const dweightOut = () =>
-    zeros(made.weightDtype, made.hiddenSize).fill(c.dweight === 'accumulated' ? 1 : 0);
-  const expectedBack = rmsNorm.backward(made.dy, normed, weight, null, {
-    ...options,
-    needsDweight,
-    ...(c.dsum === 'none' ? {} : { dsum: made.dsum }),
-    ...(c.dweight === 'accumulated' ? { dweightOut: dweightOut(), accumulate: true } : {}),
-  });
+    // The reference calls.
+    setCpuVariant('scalar');
+    const sums = residualSum(valuesOf(made.x, dtype), valuesOf(made.residual, dtype), round);
+    const normed = c.residual === 'none' ? made.x : arrayOf(dtype, sums);
+    const expected = rmsNorm.forward(normed, weight, options);
+    const needsDweight = c.dweight !== 'none';
+    const dweightOut = () =>
+      zeros(made.weightDtype, made.hiddenSize).fill(c.dweight === 'accumulated' ? 1 : 0);
+    const expectedBack = rmsNorm.backward(made.dy, normed, weight, null, {
+      ...options,
+      needsDweight,
+      ...(c.dsum === 'none' ? {} : { dsum: made.dsum }),
+      ...(c.dweight === 'accumulated' ? { dweightOut: dweightOut(), accumulate: true } : {}),
+    });
 
-  if (!isGpu) setCpuVariant(c.backend);
-  const device = (isGpu ? c.backend : 'cpu') as DeviceName;
+    if (!isGpu) setCpuVariant(c.backend);
+    const device = (isGpu ? c.backend : 'cpu') as DeviceName;
 
-  const x = place(c.x, made, made.x);
-  const residual = c.residual === 'none' ? null : place(c.residual, made, made.residual);
-  const placeOutput = (choice: Combination['out']) => {
-    if (choice === 'fresh') return null;
-    if (choice === 'x') return x;
-    if (choice === 'residual') return residual;
-    return place(choice, made, zeros(dtype, made.x.length));
-  };
-  const [out, sumOut] = [placeOutput(c.out), placeOutput(c.sumOut)];
-  const before = [x, residual, out, sumOut].map((placed) => placed?.memory.slice());
-  const forwardOptions = {
-    ...options,
-    device,
-    ...(residual === null ? {} : { residual: residual.argument }),
-    ...(out === null ? {} : { out: out.argument }),
-    ...(sumOut === null ? {} : { sumOut: sumOut.argument }),
-  };
-  const result = c.isAsync
-    ? await rmsNorm.forwardAsync(x.argument, weight, forwardOptions)
-    : rmsNorm.forward(x.argument, weight, forwardOptions);
-  expectSameBits(out === null ? dataOf(result.y) : out.values(), expected.y);
-  expectSameBits(result.rstd, expected.rstd);
-  if (residual === null) expect(result.sum).toBeNull();
-  else {
-    const sum = sumOut === null ? dataOf(result.sum as Input) : sumOut.values();
-    expectSameBits(sum, normed);
-  }
-  if (out !== null) expect(result.y).toBe(out.argument);
-  if (sumOut !== null) expect(result.sum).toBe(sumOut.argument);
-  for (const [i, placed] of [x, residual, out, sumOut].entries()) {
-    if (placed === null) continue;
-    expectRestIntact(placed, before[i] as HostArray);
-    if (placed !== out && placed !== sumOut) expectSameBits(placed.memory, before[i] as HostArray);
-  }
-
-  const backX = place(c.x, made, normed);
-  const dy = place(c.dy, made, made.dy);
-  const dsum = c.dsum === 'none' ? null : place(c.dsum, made, made.dsum);
-  const dxOut =
-    {
-      ...{ fresh: null, dy, x: backX, dsum },
-      ...{ array: null, tensor: null, strided: null, heads: null, offset: null },
-    }[c.dxOut] ??
-    (c.dxOut === 'fresh' ? null : place(c.dxOut as Placement, made, zeros(dtype, made.x.length)));
-  const backBefore = [backX, dy, dsum, dxOut].map((placed) => placed?.memory.slice());
-  const back = c.isAsync ? rmsNorm.backwardAsync : rmsNorm.backward;
-  const gradients = await back(
-    dy.argument,
-    backX.argument,
-    weight,
-    c.rstd === 'given' ? expected.rstd : null,
-    {
+    const x = place(c.x, made, made.x);
+    const residual = c.residual === 'none' ? null : place(c.residual, made, made.residual);
+    const placeOutput = (choice: Combination['out']) => {
+      if (choice === 'fresh') return null;
+      if (choice === 'x') return x;
+      if (choice === 'residual') return residual;
+      return place(choice, made, zeros(dtype, made.x.length));
+    };
+    const [out, sumOut] = [placeOutput(c.out), placeOutput(c.sumOut)];
+    const before = [x, residual, out, sumOut].map((placed) => placed?.memory.slice());
+    const forwardOptions = {
       ...options,
       device,
-      needsDweight,
-      ...(dsum === null ? {} : { dsum: dsum.argument }),
-      ...(dxOut === null ? {} : { dxOut: dxOut.argument }),
-      ...(c.dweight === 'accumulated' ? { dweightOut: dweightOut(), accumulate: true } : {}),
-    },
-  );
-  expectSameBits(dxOut === null ? dataOf(gradients.dx) : dxOut.values(), expectedBack.dx);
-  expectSameBits(gradients.dweight, expectedBack.dweight);
-  for (const [i, placed] of [backX, dy, dsum, dxOut].entries()) {
-    if (placed === null) continue;
-    expectRestIntact(placed, backBefore[i] as HostArray);
-    if (placed !== dxOut) expectSameBits(placed.memory, backBefore[i] as HostArray);
-  }
+      ...(residual === null ? {} : { residual: residual.argument }),
+      ...(out === null ? {} : { out: out.argument }),
+      ...(sumOut === null ? {} : { sumOut: sumOut.argument }),
+    };
+    const result = c.isAsync
+      ? await rmsNorm.forwardAsync(x.argument, weight, forwardOptions)
+      : rmsNorm.forward(x.argument, weight, forwardOptions);
+    expectSameBits(out === null ? dataOf(result.y) : out.values(), expected.y);
+    expectSameBits(result.rstd, expected.rstd);
+    if (residual === null) expect(result.sum).toBeNull();
+    else {
+      const sum = sumOut === null ? dataOf(result.sum as Input) : sumOut.values();
+      expectSameBits(sum, normed);
+    }
+    if (out !== null) expect(result.y).toBe(out.argument);
+    if (sumOut !== null) expect(result.sum).toBe(sumOut.argument);
+    for (const [i, placed] of [x, residual, out, sumOut].entries()) {
+      if (placed === null) continue;
+      expectRestIntact(placed, before[i] as HostArray);
+      if (placed !== out && placed !== sumOut)
+        expectSameBits(placed.memory, before[i] as HostArray);
+    }
 
-  // And the plainest call against the oracle, where that is not done elsewhere.
-  if (c.dsum === 'none') return;
-  const problem = { ...made.problem, x: valuesOf(normed, dtype) };
-  const dresidual = valuesOf(made.dsum, dtype);
-  const exact = backward(problem, made.dyValues, undefined, dresidual);
-  const errors = backwardErrors(problem, made.dyValues, undefined, dresidual);
-  expectWithin(valuesOf(expectedBack.dx, dtype), exact.dx, errors.dx, round);
-});
+    const backX = place(c.x, made, normed);
+    const dy = place(c.dy, made, made.dy);
+    const dsum = c.dsum === 'none' ? null : place(c.dsum, made, made.dsum);
+    const dxOut =
+      {
+        ...{ fresh: null, dy, x: backX, dsum },
+        ...{ array: null, tensor: null, strided: null, heads: null, offset: null },
+      }[c.dxOut] ??
+      (c.dxOut === 'fresh' ? null : place(c.dxOut as Placement, made, zeros(dtype, made.x.length)));
+    const backBefore = [backX, dy, dsum, dxOut].map((placed) => placed?.memory.slice());
+    const back = c.isAsync ? rmsNorm.backwardAsync : rmsNorm.backward;
+    const gradients = await back(
+      dy.argument,
+      backX.argument,
+      weight,
+      c.rstd === 'given' ? expected.rstd : null,
+      {
+        ...options,
+        device,
+        needsDweight,
+        ...(dsum === null ? {} : { dsum: dsum.argument }),
+        ...(dxOut === null ? {} : { dxOut: dxOut.argument }),
+        ...(c.dweight === 'accumulated' ? { dweightOut: dweightOut(), accumulate: true } : {}),
+      },
+    );
+    expectSameBits(dxOut === null ? dataOf(gradients.dx) : dxOut.values(), expectedBack.dx);
+    expectSameBits(gradients.dweight, expectedBack.dweight);
+    for (const [i, placed] of [backX, dy, dsum, dxOut].entries()) {
+      if (placed === null) continue;
+      expectRestIntact(placed, backBefore[i] as HostArray);
+      if (placed !== dxOut) expectSameBits(placed.memory, backBefore[i] as HostArray);
+    }
+
+    // Other tests check the reference call without dsum against the oracle.
+    if (c.dsum === 'none') return;
+    const problem = { ...made.problem, x: valuesOf(normed, dtype) };
+    const dresidual = valuesOf(made.dsum, dtype);
+    const exact = backward(problem, made.dyValues, undefined, dresidual);
+    const errors = backwardErrors(problem, made.dyValues, undefined, dresidual);
+    expectWithin(valuesOf(expectedBack.dx, dtype), exact.dx, errors.dx, round);
+  },
+);

@@ -1,5 +1,5 @@
-// The oracle's backward against central differences of its forward: what everything else is
-// measured by is measured itself.
+// Checks the oracle, which the other tests rely on: its backward against central differences of its
+// forward.
 
 import { gatedBackward, gatedLoss } from '../support/gated';
 import { backward, forward, type Problem } from '../support/reference';
@@ -11,14 +11,14 @@ const x = normals(1, rows * hiddenSize, 1.5, 0.5);
 const dy = normals(2, rows * hiddenSize);
 const weight = normals(3, hiddenSize, 0.5, 1);
 
-/** What dy is the gradient of y of: the sum of dy * y. */
+/** The loss whose gradient with respect to y is dy: the sum of dy * y. */
 function loss(problem: Problem): number {
   const { y } = forward(problem);
   return y.reduce((sum, value, i) => sum + value * (dy[i] as number), 0);
 }
 
-/** A bound of the rounding error of `loss`: 2^-53 for each operation on a term, of which forward
- * and the sum have under 100. */
+/** A bound on the rounding error of `loss`: 2^-53 for each operation on a term. Forward and the sum
+ * have fewer than 100 operations. */
 function lossError(problem: Problem): number {
   const { y } = forward(problem);
   return 100 * 2 ** -53 * y.reduce((sum, value, i) => sum + Math.abs(value * (dy[i] as number)), 0);
@@ -26,7 +26,7 @@ function lossError(problem: Problem): number {
 
 const step = 1e-3;
 
-/** (loss at values[i] + step) - (loss at values[i] - step), over 2 step. */
+/** ((loss at values[i] + step) - (loss at values[i] - step)) / (2 * step). */
 function difference(problem: Problem, name: 'x' | 'weight', i: number): number {
   const at = (offset: number) => {
     const values = Float64Array.from(problem[name] as ArrayLike<number>);
@@ -36,11 +36,11 @@ function difference(problem: Problem, name: 'x' | 'weight', i: number): number {
   return (at(step) - at(-step)) / (2 * step);
 }
 
-// A central difference is off by at most step²/6 times the third derivative of the loss. With
-// A = mean of the other x² + eps and a² = A * H, rstd is phi(t) = A^-1/2 (1 + (t/a)²)^-1/2 of t = x_j,
-// and |((1+z²)^-1/2)''| <= 1, |((1+z²)^-1/2)'''| <= 2 for every z. The loss of a row is
-// phi(t) * (sum of the other g x) + g_j t phi(t), the third derivative of t phi is
-// 3 phi'' + t phi'''.
+// The error of a central difference is at most step²/6 times the third derivative of the loss. Let
+// t = x_j, A = mean of the other x² + eps and a² = A * H. Then rstd is
+// phi(t) = A^-1/2 (1 + (t/a)²)^-1/2, and |((1+z²)^-1/2)''| <= 1, |((1+z²)^-1/2)'''| <= 2 for every z.
+// The loss of a row is phi(t) * (sum of the other g x) + g_j t phi(t). The third derivative of t phi
+// is 3 phi'' + t phi'''.
 function truncation(problem: Problem, i: number): number {
   const first = Math.floor(i / hiddenSize) * hiddenSize;
   let squares = 0;
@@ -80,7 +80,7 @@ describe.each<[string, Problem]>([
   });
 
   test('dweight is the gradient of the loss', () => {
-    // The loss is linear in the weight: nothing is truncated.
+    // The loss is linear in the weight, so there is no truncation error.
     const ones = problem.weight ?? new Float64Array(hiddenSize).fill(1);
     for (let j = 0; j < hiddenSize; ++j) {
       const ofWeight = difference({ ...problem, weight: ones }, 'weight', j);
@@ -93,9 +93,10 @@ describe.each(['after-norm', 'before-norm'] as const)('with a gate, %s', (gateOr
   const gate = normals(4, rows * hiddenSize, 2);
   const problem = { ...base, weight, gate, gateOrder };
   const gradients = gatedBackward(problem, dy);
-  // Third derivatives are of the size of the gradients: a step of 1e-4 truncates about 1e-9 of them.
+  // Third derivatives are about as large as the gradients, so a step of 1e-4 makes a relative error of
+  // about 1e-9.
   const small = 1e-4;
-  test.each(['x', 'gate', 'weight'] as const)('the gradient of %s', (name) => {
+  test.each(['x', 'gate', 'weight'] as const)('the gradient of %s is that of the loss', (name) => {
     const gradient = { x: gradients.dx, gate: gradients.dgate, weight: gradients.dweight }[name];
     gradient.forEach((value, i) => {
       const at = (offset: number) => {

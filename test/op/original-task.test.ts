@@ -1,5 +1,5 @@
-// What this package was asked for first: an RMSNorm that keeps the shape (2, 10, 512), gives rows an
-// RMS of about 1, agrees with both ways of writing the formula and differs from LayerNorm.
+// The first requirements of this package: an RMSNorm that keeps the shape (2, 10, 512), gives rows an
+// RMS of about 1, agrees with both ways to write the formula, and differs from LayerNorm.
 
 import { rmsNorm, RMSNorm } from '../../lib';
 import { forwardErrors } from '../support/bounds';
@@ -9,14 +9,14 @@ import { expectWithin, normals } from '../support/support';
 const dims = [2, 10, 512];
 const hiddenSize = 512;
 const rows = 20;
-// Of mean 0.7, so that subtracting the mean would show.
+// The mean is 0.7, so that subtracting it would show.
 const x = Float32Array.from(normals(42, rows * hiddenSize, 1.5, 0.7));
 const weight = Float32Array.from(normals(43, hiddenSize, 0.3, 1));
 const ones = new Float32Array(hiddenSize).fill(1);
 const eps = 1e-6;
 const problem: Problem = { x, weight, hiddenSize, eps, weightOffset: 0, round: null };
 
-/** y of every element, from its row's mean square. */
+/** y of every element by a formula that takes the mean square of its row. */
 function fromFormula(formula: (value: number, meanSquare: number) => number): Float64Array {
   return Float64Array.from(x, (value, i) => {
     const first = Math.floor(i / hiddenSize) * hiddenSize;
@@ -26,7 +26,7 @@ function fromFormula(formula: (value: number, meanSquare: number) => number): Fl
   });
 }
 
-test('the shape (2, 10, 512) is kept, by function and module', () => {
+test('the function and the module keep the shape (2, 10, 512)', () => {
   const y = rmsNorm({ data: x, dims }, weight);
   expect(y.dims).toEqual(dims);
   expect(y.data.length).toBe(2 * 10 * 512);
@@ -53,7 +53,7 @@ test('the RMS of every row is 1 with a weight of ones', () => {
   }
 });
 
-test('x / sqrt(m + eps) and x * (1 / sqrt(m + eps)) are what it computes', () => {
+test('y agrees with x / sqrt(m + eps) and with x * (1 / sqrt(m + eps))', () => {
   const y = rmsNorm(x, weight, { eps });
   const errors = forwardErrors(problem).y;
   const bySqrt = fromFormula((value, m) => value / Math.sqrt(m + eps));
@@ -62,7 +62,7 @@ test('x / sqrt(m + eps) and x * (1 / sqrt(m + eps)) are what it computes', () =>
   expectWithin(y, byRsqrt, errors, Math.fround);
 });
 
-test('it differs from LayerNorm where the mean is not 0', () => {
+test('y differs from LayerNorm where the mean is not 0', () => {
   const y = rmsNorm(x, weight, { eps });
   const errors = forwardErrors(problem).y;
   const other = layerNorm(problem);
@@ -72,7 +72,7 @@ test('it differs from LayerNorm where the mean is not 0', () => {
   expect(apart.length).toBeGreaterThan(0.99 * x.length);
 });
 
-test('it is LayerNorm without bias where every mean is 0', () => {
+test('y is LayerNorm without bias where every mean is 0', () => {
   // Each row is half of a row of x and its negation: the mean is 0 exactly.
   const centred = x.map((value, i) => {
     const [r, j] = [Math.floor(i / hiddenSize), i % hiddenSize];

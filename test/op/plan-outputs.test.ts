@@ -17,7 +17,7 @@ describe.each(allDtypes)('%s', (dtype) => {
     { rows: 20, hiddenSize: 300, weightKind: 'none' },
     { rows: 20, hiddenSize: 300, weightKind: 'float32' },
     { rows: 0, hiddenSize: 8 },
-  ] as const)('$rows x $hiddenSize: the bits of rmsNorm', async (size) => {
+  ] as const)('$rows x $hiddenSize: results have the bits of rmsNorm', async (size) => {
     if (dtype === 'float64' && 'weightKind' in size && size.weightKind === 'float32') return;
     const c = makeCase({ dtype, ...size });
     const { rows, hiddenSize, x, dy, weight, options } = c;
@@ -45,7 +45,7 @@ const inputs = Array.from({ length: 8 }, (_, i) => Float32Array.from(normals(i, 
 const expected = inputs.map((x) => rmsNorm(x, weight));
 const at = <T>(list: readonly T[], i: number) => list[i] as T;
 
-test.each([undefined, 1, 2, 3])('%s outputs take turns', (outputs) => {
+test.each([undefined, 1, 2, 3])('a plan with %s as outputs returns them in turn', (outputs) => {
   const count = outputs ?? 2;
   const plan = createPlan({ rows: 3, weight, outputs });
   const results = inputs.map((x) => plan.run(x));
@@ -54,13 +54,13 @@ test.each([undefined, 1, 2, 3])('%s outputs take turns', (outputs) => {
   results.forEach((y, i) => {
     expect(y).toBe(at(results, i % count));
   });
-  // The last ones are still there.
+  // The last `count` results are not overwritten yet.
   for (let i = results.length - count; i < results.length; ++i) {
     expectSameBits(at(results, i), at(expected, i));
   }
 });
 
-test('those of runBackward take turns of their own, both gradients at once', () => {
+test('runBackward returns its own pairs of gradients in turn', () => {
   const plan = createPlan({ rows: 3, weight, outputs: 2 });
   const [x, dy] = [at(inputs, 0), at(inputs, 1)];
   const first = plan.runBackward(dy, x, null);
@@ -75,7 +75,7 @@ test('those of runBackward take turns of their own, both gradients at once', () 
   expect(Object.isFrozen(first)).toBe(true);
 });
 
-test('with accumulate there is one dweight, which adds up', () => {
+test('with accumulate there is one dweight, which adds up all calls', () => {
   const plan = createPlan({ rows: 3, weight, accumulate: true });
   const sum = new Float32Array(hiddenSize);
   const options = { dweightOut: sum, accumulate: true, needsDx: false } as const;
@@ -90,7 +90,7 @@ test('with accumulate there is one dweight, which adds up', () => {
   expectSameBits(dweight, rmsNorm.backward(x, x, weight).dweight);
 });
 
-test('a weight of bits beside float32, and none, have gradients of their kinds', () => {
+test('dweight has the dtype of the weight, and is null without one', () => {
   const bits = createPlan({ rows: 1, weight, dtype: 'bfloat16' });
   const x = new Uint16Array(hiddenSize).fill(0x3f80);
   const { dx, dweight } = bits.runBackward(x, x, null);
@@ -116,7 +116,7 @@ test("outputs are Float16Arrays of the weight's class", async () => {
 });
 
 describe('runAsync', () => {
-  test('more calls than outputs wait for their turns, and each result is right when it comes', async () => {
+  test('makes calls wait for a free output, and each result is right when it comes', async () => {
     for (const outputs of [1, 2, 5]) {
       const plan = createPlan({ rows: 3, weight, outputs });
       const order: number[] = [];
@@ -130,7 +130,7 @@ describe('runAsync', () => {
     }
   });
 
-  test('copies x at the call where an output is free', async () => {
+  test('copies x at the call if an output is free', async () => {
     const plan = createPlan({ rows: 3, weight });
     const copies = inputs.slice(0, 2).map((x) => x.slice());
     const calls = copies.map((x) => plan.runAsync(x));
@@ -141,7 +141,7 @@ describe('runAsync', () => {
     });
   });
 
-  test('a call whose x is detached while it waits rejects, and the next has its turn', async () => {
+  test('rejects a waiting call whose x is detached, and runs the next one', async () => {
     const plan = createPlan({ rows: 3, weight, outputs: 1 });
     const x = at(inputs, 1).slice();
     const calls = [plan.runAsync(at(inputs, 0)), plan.runAsync(x), plan.runAsync(at(inputs, 2))];
@@ -154,7 +154,7 @@ describe('runAsync', () => {
     expectSameBits(await plan.runAsync(at(inputs, 3)), at(expected, 3));
   });
 
-  test('run refuses an output that is in flight, and has it afterwards', async () => {
+  test('makes run refuse an output in flight, until its call has settled', async () => {
     const plan = createPlan({ rows: 3, weight });
     const calls = [plan.runAsync(at(inputs, 0)), plan.runAsync(at(inputs, 1))];
     const error = errorOf(() => plan.run(at(inputs, 2)));
@@ -165,7 +165,7 @@ describe('runAsync', () => {
     expectSameBits(first as Float32Array, at(expected, 2));
   });
 
-  test('uses what is allocated in place', async () => {
+  test('uses allocated arrays in place', async () => {
     const x = allocate(3 * hiddenSize);
     x.set(at(inputs, 0));
     const shared = allocate(hiddenSize).fill(0.5);
@@ -185,11 +185,11 @@ test.each([
 
 const plan = createPlan({ rows: 3, weight });
 test.each([
-  ['another length', new Float32Array(1), 'ERR_OUT_OF_RANGE'],
-  ['another kind', new Uint16Array(3 * hiddenSize), 'ERR_INVALID_ARG_TYPE'],
-  ['a detached one', detached(new Float32Array(3 * hiddenSize)), 'ERR_INVALID_ARG_VALUE'],
-  ['none', undefined, 'ERR_INVALID_ARG_TYPE'],
-])('an x of %s is refused, and takes no turn', async (_, x, code) => {
+  ['an x of another length', new Float32Array(1), 'ERR_OUT_OF_RANGE'],
+  ['an x of another dtype', new Uint16Array(3 * hiddenSize), 'ERR_INVALID_ARG_TYPE'],
+  ['a detached x', detached(new Float32Array(3 * hiddenSize)), 'ERR_INVALID_ARG_VALUE'],
+  ['a missing x', undefined, 'ERR_INVALID_ARG_TYPE'],
+])('a plan refuses %s, and uses no output for it', async (_, x, code) => {
   const other = new Set([plan.run(at(inputs, 0))]);
   const calls = [
     () => plan.run(x as Float32Array),
@@ -204,7 +204,7 @@ test.each([
   expect(other.has(plan.run(at(inputs, 0)))).toBe(false);
 });
 
-test('outputs that there is no room for: an error, and the plan goes on', async () => {
+test('a failed allocation of outputs throws a coded error, and the next call works', async () => {
   const values = await printedBy(
     `const { createPlan } = lib;
      const plan = createPlan({ rows: 2 ** 28, hiddenSize: 2 ** 16 });

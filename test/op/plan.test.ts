@@ -1,4 +1,4 @@
-// Plans: the bits of rmsNorm.forward and backward, for arrays alone.
+// Plans on host arrays: the bits of rmsNorm.forward and rmsNorm.backward.
 
 import { createPlan, rmsNorm, type DType, type Plan } from '../../lib';
 import { makeCase, type Case, type CaseOptions } from '../support/cases';
@@ -32,7 +32,7 @@ const sizes: Omit<CaseOptions, 'dtype'>[] = [
 ];
 
 describe.each(allDtypes)('%s', (dtype) => {
-  test.each(sizes)('$rows x $hiddenSize: the bits of rmsNorm', (size) => {
+  test.each(sizes)('$rows x $hiddenSize: results have the bits of rmsNorm', (size) => {
     const c = makeCase({ dtype, ...size });
     const plan = planOf(c);
     const y = zeros(dtype, c.x.length);
@@ -54,7 +54,7 @@ describe.each(allDtypes)('%s', (dtype) => {
     }
   });
 
-  test('a residual, and its gradient', () => {
+  test('a residual and its gradient have the bits of rmsNorm', () => {
     const c = makeCase({ dtype, rows: 5, hiddenSize: 100 });
     const { residual, dsum } = c;
     const plan = planOf(c);
@@ -78,7 +78,7 @@ describe.each(allDtypes)('%s', (dtype) => {
 const c = makeCase({ dtype: 'float32', rows: 2, hiddenSize: 4 });
 const weight8 = new Float32Array(8).fill(1);
 
-test('the weight is what it is at the call, and adding up is asked for', () => {
+test('a plan reads the weight at each call, and adds to dweight if asked', () => {
   const weight = new Float32Array(4).fill(1);
   const plan = createPlan({ rows: 2, weight, accumulate: true });
   const y = new Float32Array(8);
@@ -95,35 +95,38 @@ test('the weight is what it is at the call, and adding up is asked for', () => {
   expect(dweight).toEqual(once.map((value) => 2 * value));
 });
 
-test.each(dtypes)('of %s adds to dweight where that is asked for, whatever else is', (dtype) => {
-  const c = makeCase({ dtype, rows: 3, hiddenSize: 40 });
-  const { rstd } = rmsNorm.forward(c.x, c.weight, c.options);
-  const start = rmsNorm(c.weight as HostArray, c.weight, c.options);
-  for (const [given, residual] of [
-    [rstd, c.residual],
-    [rstd, undefined],
-    [null, undefined],
-  ] as const) {
-    for (const accumulate of [true, false]) {
-      const expected = rmsNorm.backward(c.dy, c.x, c.weight, given, {
-        ...c.options,
-        ...(residual === undefined ? {} : { dsum: residual }),
-        dweightOut: start.slice(),
-        accumulate,
-      });
-      const [dx, dweight] = [zeros(dtype, c.x.length), start.slice()];
-      planOf(c, accumulate).backward(c.dy, c.x, given, dx, dweight, residual);
-      expectSameBits(dx, expected.dx);
-      expectSameBits(dweight, expected.dweight);
+test.each(dtypes)(
+  'a plan of %s adds to dweight only with accumulate, with or without rstd and dsum',
+  (dtype) => {
+    const c = makeCase({ dtype, rows: 3, hiddenSize: 40 });
+    const { rstd } = rmsNorm.forward(c.x, c.weight, c.options);
+    const start = rmsNorm(c.weight as HostArray, c.weight, c.options);
+    for (const [given, residual] of [
+      [rstd, c.residual],
+      [rstd, undefined],
+      [null, undefined],
+    ] as const) {
+      for (const accumulate of [true, false]) {
+        const expected = rmsNorm.backward(c.dy, c.x, c.weight, given, {
+          ...c.options,
+          ...(residual === undefined ? {} : { dsum: residual }),
+          dweightOut: start.slice(),
+          accumulate,
+        });
+        const [dx, dweight] = [zeros(dtype, c.x.length), start.slice()];
+        planOf(c, accumulate).backward(c.dy, c.x, given, dx, dweight, residual);
+        expectSameBits(dx, expected.dx);
+        expectSameBits(dweight, expected.dweight);
+      }
     }
-  }
-});
+  },
+);
 
 test.each([
   ['an x of another length', () => [new Float32Array(4), new Float32Array(4)], "'x' must be of 8"],
   ['an out of another length', () => [c.x, new Float32Array(4)], "'out' must be of 8"],
-  ['another kind of array', () => [c.x, new Float64Array(4)], "'out' must be a Float32Array"],
-  ['bytes of float32', () => [c.x, new Uint8Array(32)], "'out' must be a Float32Array"],
+  ['an out of another dtype', () => [c.x, new Float64Array(4)], "'out' must be a Float32Array"],
+  ['an out of bytes', () => [c.x, new Uint8Array(32)], "'out' must be a Float32Array"],
   ['the weight as out', () => [c.x.subarray(0, 8), weight8.subarray(0, 8)], 'must not overlap'],
 ])('forward of float32 refuses %s', (_, args, message) => {
   const plan = createPlan({ rows: 2, weight: weight8.subarray(0, 4) });
@@ -135,7 +138,7 @@ test.each([
   ).toContain(message);
 });
 
-test('its functions outlive it', () => {
+test('functions of a plan outlive the plan', () => {
   const { forward } = createPlan({ rows: 2, weight: new Float32Array(4).fill(1) });
   globalThis.gc?.();
   const y = new Float32Array(8);
@@ -143,7 +146,7 @@ test('its functions outlive it', () => {
   expectSameBits(y, rmsNorm(c.x as Float32Array, null, { normalizedShape: 4 }));
 });
 
-test('the weight can not be detached behind its back', () => {
+test('a plan refuses calls after its weight was detached', () => {
   const weight = new Float32Array(4).fill(1);
   const plan = createPlan({ rows: 2, weight });
   detached(weight);
@@ -176,7 +179,7 @@ test.each([
     'ERR_INVALID_ARG_VALUE',
     "'weight' must be an array or a tensor without strides and offset",
   ],
-])('refuses %p', (options, code, message) => {
+])('createPlan refuses %p', (options, code, message) => {
   const error = errorOf(() => createPlan(options as never));
   expect(error.code).toBe(code);
   expect(error.message).toContain(message);
@@ -186,35 +189,35 @@ const plan = createPlan({ rows: 2, weight });
 const x = new Float32Array(8);
 test.each<[string, () => void, string]>([
   [
-    'no output',
+    'a missing output',
     () => {
       (plan.forward as (x: unknown) => void)(x);
     },
     'ERR_INVALID_ARG_TYPE',
   ],
   [
-    'a length',
+    'an output of another length',
     () => {
       plan.forward(x, new Float32Array(4));
     },
     'ERR_OUT_OF_RANGE',
   ],
   [
-    'a kind',
+    'an output of another dtype',
     () => {
       plan.forward(x, new Uint16Array(8));
     },
     'ERR_INVALID_ARG_TYPE',
   ],
   [
-    'an overlap',
+    'outputs that overlap',
     () => {
       plan.backward(x, x, null, x, x.subarray(0, 4));
     },
     'ERR_INVALID_ARG_VALUE',
   ],
   [
-    'half a residual',
+    'a residual without sumOut',
     () => {
       plan.forward(x, x, null, x);
     },
@@ -233,38 +236,41 @@ function planOnResizable(castOrder: 'llama' | 'float') {
   return { buffer, weight, plan: createPlan({ rows: 2, weight, castOrder }) };
 }
 
-describe.each(['llama', 'float'] as const)('a weight that is resized: %s', (castOrder) => {
-  test.each([0, 8, 32, 64])('to %i bytes', (byteLength) => {
-    const { buffer, weight, plan } = planOnResizable(castOrder);
-    const [x, y] = [new Float32Array(8).fill(1), new Float32Array(8)];
-    const calls = [
-      () => {
-        plan.forward(x, y);
-      },
-      () => {
-        plan.backward(x, x, null, y, new Float32Array(4));
-      },
-      () => {
-        plan.backward(x, x, new Float32Array(2), y, new Float32Array(4));
-      },
-    ];
-    buffer.resize(byteLength);
-    for (const call of calls) {
-      const { code, message } = errorOf(call);
-      expect(code).toBe('ERR_OUT_OF_RANGE');
-      expect(message).toContain(
-        `The argument 'weight' must have 4 elements. Received ${byteLength / 4}`,
-      );
-    }
-    expect(y).toEqual(new Float32Array(8));
-    buffer.resize(16);
-    weight.fill(3);
-    plan.forward(x, y);
-    expectSameBits(y, rmsNorm(x, new Float32Array(4).fill(3)));
-  });
-});
+describe.each(['llama', 'float'] as const)(
+  "a plan in order '%s' refuses calls after its weight was resized",
+  (castOrder) => {
+    test.each([0, 8, 32, 64])('to %i bytes', (byteLength) => {
+      const { buffer, weight, plan } = planOnResizable(castOrder);
+      const [x, y] = [new Float32Array(8).fill(1), new Float32Array(8)];
+      const calls = [
+        () => {
+          plan.forward(x, y);
+        },
+        () => {
+          plan.backward(x, x, null, y, new Float32Array(4));
+        },
+        () => {
+          plan.backward(x, x, new Float32Array(2), y, new Float32Array(4));
+        },
+      ];
+      buffer.resize(byteLength);
+      for (const call of calls) {
+        const { code, message } = errorOf(call);
+        expect(code).toBe('ERR_OUT_OF_RANGE');
+        expect(message).toContain(
+          `The argument 'weight' must have 4 elements. Received ${byteLength / 4}`,
+        );
+      }
+      expect(y).toEqual(new Float32Array(8));
+      buffer.resize(16);
+      weight.fill(3);
+      plan.forward(x, y);
+      expectSameBits(y, rmsNorm(x, new Float32Array(4).fill(3)));
+    });
+  },
+);
 
-test('a plan whose weight refers to it is collected', async () => {
+test('a plan is collected although its weight refers to it', async () => {
   const values = await printedBy(
     `require('node:v8').setFlagsFromString('--expose-gc');
      const gc = require('node:vm').runInNewContext('gc');

@@ -1,4 +1,4 @@
-// Properties that hold for any input, on inputs that fast-check makes up from a fixed seed.
+// Properties that hold for any input, checked on random inputs of fast-check with a fixed seed.
 
 import fc from 'fast-check';
 
@@ -21,7 +21,7 @@ const caseOptions = fc.record({
   lead: fc.integer({ min: 0, max: 40 }),
 });
 
-test('any problem is solved within the bounds', () => {
+test('results of any problem are within the bounds', () => {
   fc.assert(
     fc.property(caseOptions, (options) => {
       const c = makeCase(options);
@@ -42,7 +42,7 @@ test('any problem is solved within the bounds', () => {
   );
 });
 
-/** Whose mean squares over 300 columns, even scaled by 2^±72, are in float32's normal range. */
+/** Mean squares of these over 300 columns, even scaled by 2^±72, are in float32's normal range. */
 const moderate = fc
   .float({ noNaN: true, min: Math.fround(2 ** -20), max: Math.fround(2 ** 20) })
   .chain((magnitude) => fc.constantFrom(magnitude, -magnitude, 0));
@@ -52,10 +52,10 @@ const rowOf = fc
   .filter((row) => row.some((value) => value !== 0))
   .map((row) => Float32Array.from(row));
 
-test('y of 2^k x is y of x, to the bit', () => {
+test('y of 2^k x has the bits of y of x', () => {
   fc.assert(
     fc.property(rowOf, fc.integer({ min: -36, max: 36 }), (x, k) => {
-      // The mean square scales exactly, and so does rstd, by 2^-k, which cancels.
+      // The mean square scales exactly, and rstd scales exactly by 2^-k, which cancels 2^k.
       const options = { eps: 0, normalizedShape: x.length };
       const scaled = x.map((value) => value * 2 ** k);
       expectSameBits(rmsNorm(scaled, null, options), rmsNorm(x, null, options));
@@ -77,7 +77,7 @@ test('dx is orthogonal to x if eps is 0', () => {
       const { dx } = rmsNorm.backward(dy, x, null, null, { eps: 0, normalizedShape: hiddenSize });
       const problem = { x, weight: null, hiddenSize, eps: 0, weightOffset: 0, round: null };
       const errors = backwardErrors(problem, dy).dx;
-      // Exact, the product is 0: what is left of it is what dx may be off by.
+      // The exact product is 0, so the actual one has only the errors of dx.
       let product = 0;
       let bound = 0;
       for (let j = 0; j < hiddenSize; ++j) {
@@ -102,13 +102,13 @@ test('the mean square of y is 1 if eps is 0', () => {
         return sum + (2 * Math.abs(value) + error) * error;
       }, 0);
       const squares = y.reduce((sum, value) => sum + value * value, 0);
-      // Both sides times hiddenSize; float64 arithmetic here adds less than 2^-40 of it.
+      // Both sides are multiplied by hiddenSize. The float64 arithmetic here adds less than 2^-40 of it.
       expect(Math.abs(squares - hiddenSize)).toBeLessThanOrEqual(bound + hiddenSize * 2 ** -40);
     }),
   );
 });
 
-test('dx is linear in dy: twice the one is twice the other, to the bit', () => {
+test('twice the dy gives exactly twice the dx and dweight', () => {
   fc.assert(
     fc.property(caseOptions, (options) => {
       const c = makeCase({ ...options, dtype: 'float32' });
@@ -125,7 +125,7 @@ test('dx is linear in dy: twice the one is twice the other, to the bit', () => {
   );
 });
 
-test('rows in another order give results in that order', () => {
+test('rows in another order give the same results in that order', () => {
   const rows = fc.integer({ min: 2, max: 40 });
   fc.assert(
     fc.property(caseOptions, rows, fc.nat(), (options, rowCount, seed) => {

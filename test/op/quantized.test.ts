@@ -1,5 +1,5 @@
-// y as codes of 8 bits: those of a call without `quantize` that is quantised after it, bit for bit,
-// and the oracle's within a derived bound.
+// y as 8-bit codes. They must equal the codes of a separate norm and quantization, bit for bit, and
+// lie within a derived bound of the oracle.
 
 import {
   cpuVariants,
@@ -29,7 +29,7 @@ afterEach(() => {
 
 const codeTypes = Object.keys(largestOf) as QuantizedDType[];
 
-/** As `toEqual`, which takes long where there is much. */
+/** Like `toEqual`, which is slow for large arrays. */
 function expectSame(actual: ArrayLike<number>, expected: ArrayLike<number>): void {
   expect(actual.length).toBe(expected.length);
   for (let i = 0; i < actual.length; ++i) {
@@ -38,7 +38,7 @@ function expectSame(actual: ArrayLike<number>, expected: ArrayLike<number>): voi
   }
 }
 
-/** What is quantised: y in Llama's order, else the float32 product, which a float32 call gives. */
+/** The values to quantize: y in Llama's order, otherwise the float32 product, from a float32 call. */
 function unquantized({ x, weight, weightDtype, dtype, options }: Case): Float64Array {
   const isLlama = options.castOrder === 'llama';
   if (isLlama || dtype === 'float32') return valuesOf(rmsNorm(x, weight, options), dtype);
@@ -52,7 +52,7 @@ const cases = coveringCases([1, 2, 3, 17, 5]).map(([name, options], i) => {
   return [`${codes}, ${name}`, codes, options] as const;
 });
 
-test.each(cases)('%s: the codes of the unfused calls', (_, dtype, caseOptions) => {
+test.each(cases)('%s: codes are those of a separate quantization', (_, dtype, caseOptions) => {
   const one = makeCase(caseOptions);
   const { x, weight, rows, options } = one;
   const y = unquantized(one);
@@ -67,7 +67,7 @@ test.each(cases)('%s: the codes of the unfused calls', (_, dtype, caseOptions) =
   }
 });
 
-test.each(cases)('%s: near the oracle', (_, dtype, caseOptions) => {
+test.each(cases)('%s: codes are near the oracle', (_, dtype, caseOptions) => {
   const { x, weight, rows, hiddenSize, options, problem } = makeCase(caseOptions);
   const { y: codes, scale } = rmsNorm.forward(x, weight, { ...options, quantize: dtype });
   const exact = forward(problem).y;
@@ -78,7 +78,7 @@ test.each(cases)('%s: near the oracle', (_, dtype, caseOptions) => {
     const y = exact[i] as number;
     const code = codes[i] as number;
     const value = dtype === 'int8' ? code : float8Value(dtype, code);
-    // Half of the distance between codes about it, and the roundings of y, scale and y / scale.
+    // Half the distance between adjacent codes, and the roundings of y, scale and y / scale.
     const [fractionBits, least] = dtype === 'float8_e4m3' ? [3, -6] : [2, -14];
     const step =
       dtype === 'int8'
@@ -96,7 +96,7 @@ describe.each(codeTypes)('%s', (dtype) => {
   const hiddenSize = 769;
   const { x, weight, residual, options } = makeCase({ dtype: 'bfloat16', rows, hiddenSize });
 
-  test('the same bits by every way, variant and number of threads', async () => {
+  test('every path, variant and number of threads gives the same bits', async () => {
     const settings = { ...options, quantize: dtype };
     const { y, scale } = rmsNorm.forward(x, weight, settings);
     for (const name of cpuVariants()) {
@@ -125,7 +125,7 @@ describe.each(codeTypes)('%s', (dtype) => {
     expect(Array.from(shared)).toEqual(Array.from(y));
   });
 
-  test('a residual is added first', () => {
+  test('codes with a residual are those of the sum', () => {
     const { sum } = rmsNorm.forward(x, weight, { ...options, residual });
     const fused = rmsNorm.forward(x, weight, { ...options, residual, quantize: dtype });
     const apart = rmsNorm.forward(sum, weight, { ...options, quantize: dtype });
@@ -134,7 +134,7 @@ describe.each(codeTypes)('%s', (dtype) => {
     expectSameBits(fused.sum, sum);
   });
 
-  test('tensors, their strides and those of out', () => {
+  test('codes of a tensor have the strides of out', () => {
     const dims = [2, 3, hiddenSize];
     const { y, scale } = rmsNorm.forward(x, weight, { ...options, quantize: dtype });
     const ofTensor = rmsNorm.forward({ data: x, dims }, weight, { ...options, quantize: dtype });
@@ -171,7 +171,7 @@ describe.each(codeTypes)('%s', (dtype) => {
     expect(result.scale[3]).toBe(alone.scale[0]);
   });
 
-  test('no rows', () => {
+  test('zero rows give no codes and no scales', () => {
     const result = rmsNorm.forward(floats(0), floats(4), { quantize: dtype });
     expect(result.y).toHaveLength(0);
     expect(result.scale).toHaveLength(0);
@@ -207,11 +207,11 @@ describe.each(['float8_e4m3', 'float8_e5m2'] as const)('%s', (dtype) => {
   const all = Uint8Array.from({ length: 256 }, (_, code) => code);
   const values = fromFloat8(all, dtype);
 
-  test('every code to float32', () => {
+  test('fromFloat8 converts every code', () => {
     expect(Array.from(values)).toEqual(Array.from(all, (code) => float8Value(dtype, code)));
   });
 
-  test('every number back, and those about every tie', () => {
+  test('toFloat8 converts every number, and the neighbours of every tie', () => {
     const cell = new Float32Array(1);
     const word = new Uint32Array(cell.buffer);
     const numbers: number[] = [0, -0, NaN, Infinity, -Infinity, 2 ** -149, 3e38, -3e38];
@@ -236,7 +236,7 @@ describe.each(['float8_e4m3', 'float8_e5m2'] as const)('%s', (dtype) => {
   });
 });
 
-test('dequantize: code times scale', () => {
+test('dequantize multiplies code and scale', () => {
   const codes = Int8Array.of(1, -2, 127, -128);
   expect(Array.from(dequantize(codes, Float32Array.of(0.5, 2)))).toEqual([0.5, -1, 254, -256]);
   expect(Array.from(dequantize(codes, 2))).toEqual([2, -4, 254, -256]);
@@ -247,7 +247,7 @@ test('dequantize: code times scale', () => {
   expect(dequantize(new Int8Array(0), new Float32Array(0))).toHaveLength(0);
 });
 
-test('dequantize gives y back within half of a step', () => {
+test('dequantize gives y back within half a step', () => {
   const x = Float32Array.from(normals(5, 4096));
   const { y: exact } = rmsNorm.forward(x, null, { normalizedShape: 512 });
   const { y, scale } = rmsNorm.forward(x, null, { normalizedShape: 512, quantize: 'int8' });

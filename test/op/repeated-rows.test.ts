@@ -1,5 +1,5 @@
-// Inputs whose rows share elements: strides of 0, or below a row. What a call computes is bounded by
-// memory all the same: that of its outputs or, in a backward without dx, that of dy or x.
+// Inputs whose rows share elements: strides of 0, or shorter than a row. The work of a call must stay
+// bounded by its memory: that of its outputs or, in a backward without dx, that of dy or x.
 
 import { rmsNorm, type TensorLike } from '../../lib';
 import { errorsOf, floats, value } from '../support/refusals';
@@ -9,12 +9,15 @@ const rows = 2 ** 20;
 const pair = Float32Array.of(3, 4);
 const weight = Float32Array.of(1, 2);
 
-/** Matrices of `rows` rows of 2, in much less memory. */
+/** Matrices of `rows` rows of 2 columns, in much less memory. */
 const repeated: [string, TensorLike][] = [
-  ['one row', { data: pair, dims: [rows, 2], strides: [0, 1] }],
-  ['one batch', { data: floats(4), dims: [rows / 2, 2, 2], strides: [0, 2, 1] }],
-  ['one row in each batch', { data: floats(8), dims: [4, rows / 4, 2], strides: [2, 0, 1] }],
-  ['one row in all batches', { data: pair, dims: [4, rows / 4, 2], strides: [0, 0, 1] }],
+  ['one repeated row', { data: pair, dims: [rows, 2], strides: [0, 1] }],
+  ['one repeated batch', { data: floats(4), dims: [rows / 2, 2, 2], strides: [0, 2, 1] }],
+  [
+    'one repeated row in each batch',
+    { data: floats(8), dims: [4, rows / 4, 2], strides: [2, 0, 1] },
+  ],
+  ['one repeated row in all batches', { data: pair, dims: [4, rows / 4, 2], strides: [0, 0, 1] }],
 ];
 const windows = { data: floats(rows + 1), dims: [rows, 2], strides: [1, 1] };
 
@@ -22,7 +25,7 @@ const backwards = [rmsNorm.backward, rmsNorm.backwardAsync];
 const withoutDx = { needsDx: false };
 
 describe.each(repeated)('%s', (_, few) => {
-  test('for dy and x is refused where dx is not computed', async () => {
+  test('is refused as dy and x where dx is not computed', async () => {
     for (const options of [withoutDx, { needsDx: false, needsDweight: false }]) {
       for (const error of await errorsOf(backwards, [few, few, weight, null, options])) {
         expect(error).toBeInstanceOf(TypeError);
@@ -33,7 +36,7 @@ describe.each(repeated)('%s', (_, few) => {
     }
   });
 
-  test('for out is refused', async () => {
+  test('is refused as out', async () => {
     const x = { data: floats(2 * rows), dims: few.dims };
     for (const error of await errorsOf([rmsNorm, rmsNorm.async], [x, weight, { out: few }])) {
       expect(error.code).toBe(value);
@@ -44,13 +47,13 @@ describe.each(repeated)('%s', (_, few) => {
   });
 });
 
-test('windows that overlap count as rows that do', () => {
+test('overlapping windows count as overlapping rows', () => {
   expect(errorOf(() => rmsNorm.backward(windows, windows, weight, null, withoutDx)).code).toBe(
     value,
   );
 });
 
-describe('rows that share elements give what their copies give', () => {
+describe('rows that share elements give the bits of a contiguous copy', () => {
   const [count, hiddenSize] = [6, 5];
   const memory = Float32Array.from(normals(1, 40));
   const packed = Float32Array.from(normals(2, count * hiddenSize));
@@ -71,10 +74,10 @@ describe('rows that share elements give what their copies give', () => {
     );
   };
 
-  test.each(views)('%s', (_, view) => {
+  test.each(views)('in a view of %s', (_, view) => {
     const copy = copyOf(view);
     expectSameBits((rmsNorm(view, scale) as { data: Float32Array }).data, rmsNorm(copy, scale));
-    // With dx both may share elements; without it, one of them.
+    // With dx, the rows of both dy and x may share elements; without dx, those of one.
     const both = rmsNorm.backward(view, view, scale);
     const expected = rmsNorm.backward(copy, copy, scale);
     expectSameBits((both.dx as { data: Float32Array }).data, expected.dx);
@@ -91,7 +94,7 @@ describe('rows that share elements give what their copies give', () => {
   });
 });
 
-test('one row needs no memory for others', () => {
+test('a single row may have a stride of 0', () => {
   const one = { data: pair, dims: [1, 2], strides: [0, 1] };
   expectSameBits(
     rmsNorm.backward(one, one, weight, null, withoutDx).dweight,

@@ -1,5 +1,5 @@
-// A residual before the norm, and its gradient after: refusals, the types of results, the module.
-// What is computed is in options.test.ts.
+// A residual before the norm, and its gradient: refusals, the types of results, the module.
+// options.test.ts checks the values.
 
 import { rmsNorm, RMSNorm, type ForwardOptions } from '../../lib';
 import {
@@ -20,11 +20,11 @@ const weight = floats(4);
 const residual = floats(12);
 
 describeRefusals(
-  'rmsNorm(x, weight, { residual',
+  'rmsNorm refuses',
   [rmsNorm, rmsNorm.async],
   [
     [
-      'alone',
+      'a residual without sumOut',
       [x, weight, { residual }],
       ...([value, 'sumOut', 'rmsNorm.forward', 'undefined'] as const),
     ],
@@ -34,36 +34,71 @@ describeRefusals(
 const at = (options: object) => [x, weight, { out: floats(12), ...options }];
 const sum = floats(12);
 describeRefusals(
-  'rmsNorm.forward(x, weight, { residual',
+  'rmsNorm.forward refuses',
   [rmsNorm.forward, rmsNorm.forwardAsync],
   [
-    ['null', at({ residual: null }), type, 'residual', floatsToo, 'null'],
-    ['short', at({ residual: floats(8) }), range, 'residual', '12 elements', 'Float32Array(8)'],
-    ['of bits', at({ residual: bits(12) }), type, 'residual', 'x is float32', 'Uint16Array(12)'],
-    ['sum short', at({ residual, sumOut: floats(8) }), range, 'sumOut', '12', 'Float32Array(8)'],
-    ['sum alone', at({ sumOut: sum }), value, 'sumOut', 'no residual', 'Float32Array(12)'],
+    ['null as residual', at({ residual: null }), type, 'residual', floatsToo, 'null'],
+    [
+      'a residual that is too short',
+      at({ residual: floats(8) }),
+      range,
+      'residual',
+      '12 elements',
+      'Float32Array(8)',
+    ],
+    [
+      'a 16-bit residual',
+      at({ residual: bits(12) }),
+      type,
+      'residual',
+      'x is float32',
+      'Uint16Array(12)',
+    ],
+    [
+      'a sumOut that is too short',
+      at({ residual, sumOut: floats(8) }),
+      range,
+      'sumOut',
+      '12',
+      'Float32Array(8)',
+    ],
+    [
+      'a sumOut without a residual',
+      at({ sumOut: sum }),
+      value,
+      'sumOut',
+      'no residual',
+      'Float32Array(12)',
+    ],
   ],
 );
 
 describeRefusals(
-  'rmsNorm.backward(dy, x, weight, rstd, {',
+  'rmsNorm.backward refuses',
   [rmsNorm.backward, rmsNorm.backwardAsync],
   [
-    ['residual', [dy, x, weight, null, { residual }], value, 'options', 'dsum', "'residual'"],
     [
-      'dsum short',
+      'residual as an option',
+      [dy, x, weight, null, { residual }],
+      value,
+      'options',
+      'dsum',
+      "'residual'",
+    ],
+    [
+      'a dsum that is too short',
       [dy, x, weight, null, { dsum: floats(8) }],
       ...([range, 'dsum', '12 elements', 'Float32Array(8)'] as const),
     ],
     [
-      'dsum without dx',
+      'a dsum without dx',
       [dy, x, weight, null, { dsum: residual, needsDx: false }],
       ...([value, 'dsum', 'needsDx is false', 'Float32Array(12)'] as const),
     ],
   ],
 );
 
-/** Two names, and the arguments, made of one memory of 60 floats. */
+/** The names of the two overlapping arrays, and the arguments, taken from one array of 60 floats. */
 type Overlap = readonly [
   output: string,
   other: string,
@@ -88,15 +123,18 @@ const overlaps: readonly Overlap[] = [
     (part) => [x, weight, { residual, sumOut: part(0), rstdOut: part(0).subarray(0, 3) }],
   ],
 ];
-test.each(overlaps)('%s over %s is refused, and nothing written', async (output, other, argsOf) => {
-  const memory = floats(60).fill(7);
-  const args = argsOf((begin) => memory.subarray(begin, begin + 12));
-  for (const error of await errorsOf([rmsNorm.forward, rmsNorm.forwardAsync], args)) {
-    expect(error.code).toBe(value);
-    expect(error.message).toContain(`'${output}' and '${other}' must not overlap`);
-  }
-  expect(memory.every((element) => element === 7)).toBe(true);
-});
+test.each(overlaps)(
+  'forward refuses memory shared by %s and %s, and writes nothing',
+  async (output, other, argsOf) => {
+    const memory = floats(60).fill(7);
+    const args = argsOf((begin) => memory.subarray(begin, begin + 12));
+    for (const error of await errorsOf([rmsNorm.forward, rmsNorm.forwardAsync], args)) {
+      expect(error.code).toBe(value);
+      expect(error.message).toContain(`'${output}' and '${other}' must not overlap`);
+    }
+    expect(memory.every((element) => element === 7)).toBe(true);
+  },
+);
 
 test.each<[string, string, (part: (begin: number) => Float32Array) => readonly unknown[]]>([
   ['dxOut', 'dsum', (part) => [dy, x, weight, null, { dxOut: part(0), dsum: part(1) }]],
@@ -105,7 +143,7 @@ test.each<[string, string, (part: (begin: number) => Float32Array) => readonly u
     'dsum',
     (part) => [dy, x, weight, null, { dweightOut: part(3).subarray(0, 4), dsum: part(0) }],
   ],
-])('%s over %s is refused', async (output, other, argsOf) => {
+])('backward refuses memory shared by %s and %s', async (output, other, argsOf) => {
   const memory = floats(60).fill(7);
   const args = argsOf((begin) => memory.subarray(begin, begin + 12));
   for (const error of await errorsOf([rmsNorm.backward, rmsNorm.backwardAsync], args)) {
@@ -114,7 +152,7 @@ test.each<[string, string, (part: (begin: number) => Float32Array) => readonly u
   }
 });
 
-test('results have the types that their options say', () => {
+test('results have the types that the options imply', () => {
   const none: null = rmsNorm.forward(x, weight).sum;
   expect(none).toBeNull();
   const array: Float32Array = rmsNorm.forward(x, weight, { residual }).sum;
@@ -161,7 +199,7 @@ describe('the module', () => {
     expectSameBits(norm.weightGrad, expectedBack.dweight);
   });
 
-  test('has a backward after a forward in place, if that had a residual', () => {
+  test('has a backward after an in-place vjp with a residual', () => {
     const norm = new RMSNorm(4);
     const expected = norm.vjp(own, { residual: added });
     const dx = expected.backward(gradient);
@@ -173,7 +211,7 @@ describe('the module', () => {
     expectSameBits(result.backward(gradient), dx);
   });
 
-  test('keeps an x whose rows alternate with those of out', () => {
+  test('takes an x whose rows alternate with those of out', () => {
     const norm = new RMSNorm(4);
     const memory = new Float32Array(24);
     const view = { data: memory, dims: [3, 4], strides: [8, 1] };

@@ -1,5 +1,5 @@
-// What NaN, infinities, zeros, subnormals and extreme sizes come to. Where IEEE 754 arithmetic on
-// the formula leaves a choice, the test says which one was made.
+// Results for NaN, infinities, zeros, subnormals and extreme magnitudes. Where IEEE 754 arithmetic
+// on the formula leaves a choice, the test states the choice.
 
 import { rmsNorm } from '../../lib';
 import { backwardErrors, forwardErrors } from '../support/bounds';
@@ -20,13 +20,13 @@ import {
 const row = (array: HostArray, r: number, hiddenSize: number) =>
   array.subarray(r * hiddenSize, (r + 1) * hiddenSize);
 
-/** float32 rows of one problem with a weight of ones or none. */
+/** A problem of float32 rows without a weight. */
 function problemOf(x: ArrayLike<number>, hiddenSize: number, eps: number): Problem {
   return { x, weight: null, hiddenSize, eps, weightOffset: 0, round: null };
 }
 
 describe.each(dtypes)('%s', (dtype) => {
-  // In a row's end, in a whole pair, beyond the first tile.
+  // Columns in the tail of a row, in a whole pair of vectors, and beyond the first tile.
   test.each([
     [9, 8],
     [100, 3],
@@ -52,7 +52,7 @@ describe.each(dtypes)('%s', (dtype) => {
         expect(values.every(Number.isNaN)).toBe(true);
         expect(valuesOf(row(dx, 4, hiddenSize), dtype).every(Number.isNaN)).toBe(true);
       } else {
-        // The mean is infinite, rstd 0: finite numbers become 0, the infinite one 0 * inf.
+        // The mean is infinite and rstd is 0. Finite numbers become 0, the infinite one 0 * inf.
         expect(rstd[4]).toBe(0);
         expect(values.every((value, j) => (j === column ? Number.isNaN(value) : value === 0))).toBe(
           true,
@@ -84,7 +84,7 @@ describe.each(dtypes)('%s', (dtype) => {
     }
   });
 
-  test('a NaN in weight is in its column of y, in all of dx and not in dweight', () => {
+  test('a NaN in weight reaches its column of y and all of dx, but not dweight', () => {
     const c = makeCase({ dtype, rows: 5, hiddenSize: 100 });
     const weight = (c.weight as HostArray).slice();
     weight.set(arrayOf(dtype, [NaN]), 42);
@@ -97,7 +97,7 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(present(dweight), cleanBack.dweight);
   });
 
-  test('rows of zeros: y is 0, dx is dy * w / sqrt(eps), dweight is 0', () => {
+  test('rows of zeros give y = 0, dx = dy * w / sqrt(eps) and dweight = 0', () => {
     const c = makeCase({ dtype, rows: 3, hiddenSize: 100, eps: 0.01 });
     const x = zeros(dtype, 300);
     const { y, rstd } = rmsNorm.forward(x, c.weight, c.options);
@@ -114,7 +114,7 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(present(dweight), zeros(dtype, 100));
   });
 
-  test('a weight of zeros: y and dx are 0, dweight does not know', () => {
+  test('a weight of zeros gives y = 0 and dx = 0, and does not change dweight', () => {
     const c = makeCase({ dtype, rows: 3, hiddenSize: 100 });
     const weight = zeros(dtype, 100);
     const isZero = (array: HostArray) => valuesOf(array, dtype).every((value) => value === 0);
@@ -125,7 +125,7 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(present(dweight), known.dweight);
   });
 
-  test('zero rows', () => {
+  test('zero rows give empty results and a dweight of zeros', () => {
     const none = zeros(dtype, 0);
     const weight = zeros(dtype, 9);
     const options = { dtype };
@@ -147,7 +147,7 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(rmsNorm.backward(none, none, weight, null, replaced).dweight, zeros(dtype, 9));
   });
 
-  // Magnitudes of x whose squares stay in float32's range, and eps that they outweigh or not.
+  // Magnitudes of x whose squares do not overflow, with an eps above or below the squares.
   const [subnormal, large] = {
     float32: [1e-41, 1e17],
     float16: [1e-7, 6e4],
@@ -160,7 +160,7 @@ describe.each(dtypes)('%s', (dtype) => {
     [1e-3, 0],
     [1, 0],
     [large, 0],
-  ])('x of magnitude %d, eps %d', (magnitude, eps) => {
+  ])('x of magnitude %d with eps %d: results are within the bounds', (magnitude, eps) => {
     const hiddenSize = 111;
     const values = normals(8, 4 * hiddenSize)
       .map((value) => Math.max(-1, Math.min(1, value)) * magnitude)
@@ -177,7 +177,7 @@ describe.each(dtypes)('%s', (dtype) => {
   });
 });
 
-test('rows of one element: y = x / sqrt(x² + eps) * w', () => {
+test('rows of one element give y = x / sqrt(x² + eps) * w', () => {
   const values = [-3, -1e-3, 0, 1e-3, 0.5, 7].map(Math.fround);
   const x = Float32Array.from(values);
   const weight = Float32Array.of(2);
@@ -193,10 +193,10 @@ test('rows of one element: y = x / sqrt(x² + eps) * w', () => {
   expectWithin(dweight, [sum], errors.dweight, Math.fround);
 });
 
-// More exactly, and for backward: rescaled.test.ts. A subnormal rstd has 22 bits.
-test('squares that overflow, or vanish with eps 0: rstd and y are right', () => {
+// rescaled.test.ts has tighter bounds, and backward. A subnormal rstd has 22 bits.
+test('rstd and y are right where squares overflow, or vanish with eps 0', () => {
   for (const [magnitude, hiddenSize, eps] of [
-    [1e19, 1000, 1e-6], // the mean square would fit, the sum does not
+    [1e19, 1000, 1e-6], // the mean square fits in float32, the sum does not
     [1e20, 3, 1e-6],
     [3.4e38, 1, 1e-6],
     [1e-30, 2, 0],
@@ -209,14 +209,14 @@ test('squares that overflow, or vanish with eps 0: rstd and y are right', () => 
   }
 });
 
-test('eps 0 and a row of zeros: rstd is infinite, y NaN', () => {
+test('a row of zeros with eps 0 gives an infinite rstd and a y of NaN', () => {
   const { y, rstd } = rmsNorm.forward(new Float32Array(5), null, { eps: 0, normalizedShape: 5 });
   expect([...rstd]).toEqual([Infinity]);
   expect([...y]).toEqual([NaN, NaN, NaN, NaN, NaN]);
 });
 
-test('float16 beyond its range becomes infinity, within it does not', () => {
-  // xhat is 1 (less than an ulp of float16 below); 65504 is the largest float16.
+test('float16 results are infinite only beyond the range of float16', () => {
+  // xhat is 1, or less than a float16 ulp below. 65504 is the largest float16.
   const x = arrayOf('float16', [1, -1]);
   const yOf = (weight: number) =>
     valuesOf(rmsNorm(x, Float32Array.of(weight, weight), { dtype: 'float16', eps: 0 }), 'float16');
@@ -224,7 +224,7 @@ test('float16 beyond its range becomes infinity, within it does not', () => {
   expect([...yOf(65520)]).toEqual([Infinity, -Infinity]);
 });
 
-test('the sign of zero is kept', () => {
+test('y has the sign of a zero in x', () => {
   for (const dtype of dtypes) {
     const x = arrayOf(dtype, [-0, 0, 1]);
     const values = valuesOf(rmsNorm(x, null, { dtype, normalizedShape: 3 }), dtype);

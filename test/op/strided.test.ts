@@ -1,5 +1,5 @@
-// Parts of arrays: refusals by the public API, and what fused projections need. That all placements
-// give the same bits is in options.test.ts, what overlaps in native-layout.test.ts.
+// Strided views: refusals by the public API, and the views that fused projections need.
+// options.test.ts checks the bits of all layouts, native-layout.test.ts the overlaps.
 
 import { rmsNorm, toBFloat16 } from '../../lib';
 import { describeRefusals, floats, range, type, value } from '../support/refusals';
@@ -10,28 +10,77 @@ const both = [rmsNorm, rmsNorm.async];
 const view = (changes: object) => ({ data: floats(40), dims: [3, 4], strides: [8, 1], ...changes });
 const shown = '[ 8, 1, 1 ]';
 
-describeRefusals('rmsNorm({ data, dims, strides', both, [
-  ['a number', [view({ strides: 8 }), weight], type, 'x.strides', '2 whole numbers', '8'],
-  ['null', [view({ strides: null }), weight], type, 'x.strides', '2 whole numbers', 'null'],
-  ['too many', [view({ strides: [8, 1, 1] }), weight], range, 'x.strides', '2 whole', shown],
-  ['negative', [view({ strides: [-8, 1] }), weight], range, 'x.strides', 'from 0 up', '[ -8, 1 ]'],
-  ['broken', [view({ strides: [8.5, 1] }), weight], range, 'x.strides', 'whole', '[ 8.5, 1 ]'],
-  ['text', [view({ strides: ['8', 1] }), weight], range, 'x.strides', 'whole', "[ '8', 1 ]"],
-  ['offset text', [view({ offset: '1' }), weight], type, 'x.offset', 'from 0 up', "'1'"],
-  ['offset -1', [view({ offset: -1 }), weight], range, 'x.offset', 'from 0 up', '-1'],
-  ['offset 0.5', [view({ offset: 0.5 }), weight], range, 'x.offset', 'from 0 up', '0.5'],
+describeRefusals('rmsNorm refuses', both, [
   [
-    'behind data',
+    'a number as strides',
+    [view({ strides: 8 }), weight],
+    type,
+    'x.strides',
+    '2 whole numbers',
+    '8',
+  ],
+  [
+    'null as strides',
+    [view({ strides: null }), weight],
+    type,
+    'x.strides',
+    '2 whole numbers',
+    'null',
+  ],
+  [
+    'more strides than dims',
+    [view({ strides: [8, 1, 1] }), weight],
+    range,
+    'x.strides',
+    '2 whole',
+    shown,
+  ],
+  [
+    'negative strides',
+    [view({ strides: [-8, 1] }), weight],
+    range,
+    'x.strides',
+    'from 0 up',
+    '[ -8, 1 ]',
+  ],
+  [
+    'fractional strides',
+    [view({ strides: [8.5, 1] }), weight],
+    range,
+    'x.strides',
+    'whole',
+    '[ 8.5, 1 ]',
+  ],
+  [
+    'strings as strides',
+    [view({ strides: ['8', 1] }), weight],
+    range,
+    'x.strides',
+    'whole',
+    "[ '8', 1 ]",
+  ],
+  ['a string as offset', [view({ offset: '1' }), weight], type, 'x.offset', 'from 0 up', "'1'"],
+  ['an offset of -1', [view({ offset: -1 }), weight], range, 'x.offset', 'from 0 up', '-1'],
+  ['an offset of 0.5', [view({ offset: 0.5 }), weight], range, 'x.offset', 'from 0 up', '0.5'],
+  [
+    'rows beyond data',
     [view({ offset: 21 }), weight],
     range,
     'x.data',
     '41 elements',
     'Float32Array(40)',
   ],
-  ['dims text', [view({ dims: '3' }), weight], type, 'x.dims', 'an array', "'3'"],
-  ['dims -1', [view({ dims: [-1, 4] }), weight], range, 'x.dims', 'whole numbers', '[ -1, 4 ]'],
+  ['a string as dims', [view({ dims: '3' }), weight], type, 'x.dims', 'an array', "'3'"],
   [
-    'dims of 2^60',
+    'negative dims',
+    [view({ dims: [-1, 4] }), weight],
+    range,
+    'x.dims',
+    'whole numbers',
+    '[ -1, 4 ]',
+  ],
+  [
+    'dims whose product is 2^60',
     [view({ dims: [2 ** 58, 4], strides: [0, 1] }), weight],
     ...([range, 'x.dims', 'below 2^53', '[ 288230376151711740, 4 ]'] as const),
   ],
@@ -44,12 +93,12 @@ describeRefusals('rmsNorm({ data, dims, strides', both, [
     '[ 8, 2 ]',
   ],
   [
-    'three levels',
+    'rows with three strides',
     [view({ dims: [2, 2, 2, 4], strides: [1, 20, 8, 1] }), weight],
     ...([value, 'x.strides', 'at most two distinct strides', '[ 1, 20, 8, 1 ]'] as const),
   ],
   [
-    'of weight',
+    'a weight with an offset',
     [floats(8), { data: weight, dims: [4], offset: 0 }],
     ...([
       value,
@@ -60,7 +109,7 @@ describeRefusals('rmsNorm({ data, dims, strides', both, [
   ],
 ]);
 
-test('rows of an output that overlap are refused', () => {
+test('rmsNorm refuses an out whose rows overlap', () => {
   const out = { data: floats(12), dims: [3, 4], strides: [2, 1] };
   expect(() => rmsNorm(floats(12), weight, { out })).toThrow("The rows of 'out' must not overlap");
 });
@@ -78,7 +127,7 @@ describe('queries and keys of a fused projection', () => {
     strides: [stride, headDim, 1],
     offset: first * headDim,
   });
-  /** A copy of some heads, packed. */
+  /** A contiguous copy of some heads. */
   const copyOf = (data: Float32Array, heads: number, first: number) => {
     const copy = new Float32Array(tokens * heads * headDim);
     for (let t = 0; t < tokens; ++t) {
@@ -92,7 +141,7 @@ describe('queries and keys of a fused projection', () => {
     for (const norm of [rmsNorm, rmsNorm.async]) {
       const data = projection.slice();
       const [q, k] = [viewOf(data, queryHeads, 0), viewOf(data, keyHeads, queryHeads)];
-      // Async calls in flight at once write but their own rows.
+      // Concurrent asynchronous calls write only their own rows.
       await Promise.all([norm(q, queryWeight, { out: q }), norm(k, keyWeight, { out: k })]);
       expectSameBits(
         copyOf(data, queryHeads, 0),
@@ -107,7 +156,7 @@ describe('queries and keys of a fused projection', () => {
     }
   });
 
-  test('have gradients in place of their gradients', () => {
+  test('can have their dx written over dy', () => {
     const dprojection = Float32Array.from(normals(4, tokens * stride));
     const dq = viewOf(dprojection.slice(), queryHeads, 0);
     const q = viewOf(projection, queryHeads, 0);
@@ -122,7 +171,7 @@ describe('queries and keys of a fused projection', () => {
     expectSameBits(dweight, expected.dweight);
   });
 
-  test('come back without gaps where no output is given', () => {
+  test('give contiguous results without an output', () => {
     const { y } = rmsNorm.forward(viewOf(projection, queryHeads, 0), queryWeight);
     expect(Object.keys(y)).toEqual(['data', 'dims']);
     expect(y.dims).toEqual([tokens, queryHeads, headDim]);
@@ -130,7 +179,7 @@ describe('queries and keys of a fused projection', () => {
   });
 });
 
-test('all heads of a token together, over two dims', () => {
+test('a normalizedShape of two dims joins the heads of a token', () => {
   const data = Float32Array.from(normals(1, 3 * 20));
   const x = { data, dims: [3, 2, 4], strides: [20, 4, 1], offset: 5 };
   const packed = new Float32Array(24);
@@ -142,7 +191,7 @@ test('all heads of a token together, over two dims', () => {
   );
 });
 
-test('a residual that is one row for all', () => {
+test('a residual may be one row for all', () => {
   const x = toBFloat16(Float32Array.from(normals(1, 24)));
   const row = toBFloat16(Float32Array.from(normals(2, 8)));
   const repeated = new Uint16Array([...row, ...row, ...row]);
@@ -154,7 +203,7 @@ test('a residual that is one row for all', () => {
   expectSameBits(actual.sum, expected.sum);
 });
 
-test('an output given to an asynchronous call leaves what lies between its rows alone', async () => {
+test('an asynchronous call writes nothing between the rows of its output', async () => {
   const data = floats(24);
   const out = { data, dims: [3, 4], strides: [8, 1] };
   const promise = rmsNorm.async(Float32Array.from(normals(1, 12)), floats(4), { out });

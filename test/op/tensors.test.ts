@@ -1,4 +1,4 @@
-// Arrays with a shape.
+// Tensors: arrays with a shape.
 
 import { rmsNorm } from '../../lib';
 import { makeCase } from '../support/cases';
@@ -11,7 +11,7 @@ const weight = Float32Array.from(normals(3, 8));
 const plain = rmsNorm.forward(data, weight);
 const plainBack = rmsNorm.backward(dy, data, weight);
 
-test('a tensor comes back as { data, dims }, of its own', async () => {
+test('the result of a tensor is a new { data, dims }', async () => {
   const dims = [3, 8];
   const x = { data, dims, type: 'float32', location: 'cpu' };
   for (const y of [
@@ -28,7 +28,7 @@ test('a tensor comes back as { data, dims }, of its own', async () => {
   expectSameBits(rmsNorm.forward(x, weight).rstd, plain.rstd);
 });
 
-test('gradients have the forms of x and of weight', async () => {
+test('gradients are tensors where x and weight are', async () => {
   const x = { data, dims: [3, 8] };
   const weightTensor = { data: weight, dims: [8] };
   for (const back of [rmsNorm.backward, rmsNorm.backwardAsync]) {
@@ -44,7 +44,7 @@ test('gradients have the forms of x and of weight', async () => {
   }
 });
 
-test('outputs given as tensors are written and returned themselves', async () => {
+test('tensors passed as outputs are filled and returned', async () => {
   const out = { data: new Float32Array(24), dims: [3, 8], name: 'mine' };
   expect(rmsNorm(data, weight, { out })).toBe(out);
   expectSameBits(out.data, plain.y);
@@ -61,7 +61,7 @@ test('outputs given as tensors are written and returned themselves', async () =>
   expectSameBits(dweightOut.data, plainBack.dweight);
 });
 
-test('a class with data and dims is a tensor', () => {
+test('an instance of a class with data and dims is a tensor', () => {
   class Tensor {
     readonly type = 'float32';
     readonly #values: Float32Array;
@@ -79,7 +79,7 @@ test('a class with data and dims is a tensor', () => {
   expectSameBits(y.data, plain.y);
 });
 
-describe('shapes', () => {
+describe('rmsNorm of a tensor', () => {
   const rank4 = Float32Array.from(normals(4, 120));
   test.each<[number[], number[] | number, number]>([
     [[2, 3, 4, 5], [5], 5],
@@ -88,13 +88,13 @@ describe('shapes', () => {
     [[2, 3, 4, 5], [2, 3, 4, 5], 120],
     [[24, 1, 5, 1], [5, 1], 5],
     [[120], [120], 120],
-  ])('x %j over normalizedShape %j', (dims, normalizedShape, hiddenSize) => {
+  ])('normalises x %j over normalizedShape %j', (dims, normalizedShape, hiddenSize) => {
     const y = rmsNorm({ data: rank4, dims }, null, { normalizedShape });
     expect(y.dims).toEqual(dims);
     expectSameBits(y.data, rmsNorm(rank4, null, { normalizedShape: hiddenSize }));
   });
 
-  test('a weight with dims is the normalizedShape', () => {
+  test('takes the dims of a weight as normalizedShape', () => {
     const ones = new Float32Array(20).fill(1);
     const x = { data: rank4, dims: [2, 3, 4, 5] };
     const y = rmsNorm(x, { data: ones, dims: [4, 5] });
@@ -103,12 +103,12 @@ describe('shapes', () => {
     expectRefusal(error, ['ERR_OUT_OF_RANGE', 'x.dims', 'end in [5, 4]', '[ 2, 3, 4, 5 ]']);
   });
 
-  test('a weight without dims is as long as the last dims of x', () => {
+  test('takes a weight without dims for the last dims of x', () => {
     const ones = new Float32Array(20).fill(1);
     expectSameBits(rmsNorm({ data: rank4, dims: [2, 3, 4, 5] }, ones).data, rmsNorm(rank4, ones));
   });
 
-  test('empty tensors', () => {
+  test('takes an empty tensor', () => {
     const empty = { data: new Float32Array(0), dims: [0, 8] };
     expect(rmsNorm(empty, weight)).toEqual(empty);
   });
@@ -119,12 +119,12 @@ describe('the type of a tensor', () => {
   const bits = c.x as Uint16Array;
   const weightBits = c.weight as Uint16Array;
 
-  test.each(['float16', 'bfloat16'] as const)('%s is the dtype of its bits', (type) => {
+  test.each(['float16', 'bfloat16'] as const)('is its dtype if it is %s', (type) => {
     const expected = rmsNorm(bits, weightBits, { dtype: type });
     expectSameBits(rmsNorm({ data: bits, dims: [3, 8], type }, weightBits).data, expected);
   });
 
-  test('any other says nothing about bits', () => {
+  test('is no dtype of 16-bit data if it is another', () => {
     for (const type of ['uint16', 'float32']) {
       const error = errorOf(() => rmsNorm({ data: bits, dims: [3, 8], type }, weightBits));
       expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
@@ -132,7 +132,7 @@ describe('the type of a tensor', () => {
     }
   });
 
-  test('of weight or dy contradicting x is refused', async () => {
+  test('is refused for weight or dy if it contradicts x', async () => {
     const x = { data: bits, dims: [3, 8], type: 'bfloat16' };
     const wrongWeight = { data: weightBits, dims: [8], type: 'float16' };
     const expected = 'a Uint16Array or Float32Array, since x is bfloat16';
@@ -145,7 +145,7 @@ describe('the type of a tensor', () => {
     );
   });
 
-  test('of x contradicting the option dtype is refused too', () => {
+  test('is refused for x if it contradicts the option dtype', () => {
     const x = { data: bits, dims: [3, 8], type: 'bfloat16' };
     const error = errorOf(() => rmsNorm(x, weightBits, { dtype: 'float16' }));
     expect(error.code).toBe('ERR_INVALID_ARG_VALUE');

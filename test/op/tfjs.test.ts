@@ -1,5 +1,5 @@
-// The operator on tensors of TensorFlow.js, on its CPU backend: against the oracle, and its gradients
-// against those that tf derives of the formula.
+// The operator on tensors of TensorFlow.js, on its CPU backend. Results are checked against the
+// oracle, and gradients also against those that TensorFlow.js derives from the formula.
 
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -15,7 +15,7 @@ import { errorOf, expectSameBits, expectWithin, normals } from '../support/suppo
 
 const { fround } = Math;
 
-tf.env().set('IS_TEST', true); // no advertisements
+tf.env().set('IS_TEST', true); // suppresses TensorFlow.js's advertisement
 
 const eps = 1e-5;
 
@@ -55,49 +55,52 @@ const shapes: [dims: number[], normalizedShape: number[]][] = [
   [[40, 257], [257]],
 ];
 
-describe.each([0, 1])('weight offset %d', (weightOffset) => {
-  test.each(shapes)('x %j, weight %j', (dims, normalizedShape) => {
-    const x = random(1, dims, 2, 0.25);
-    const weight = random(2, normalizedShape, 0.5, 1);
-    const dy = random(3, dims);
-    const problem: Problem = {
-      x: values(x),
-      weight: values(weight),
-      hiddenSize: sizeOf(normalizedShape),
-      ...{ eps, weightOffset, round: null },
-    };
-    const op = (a: tf.Tensor, b: tf.Tensor) => rmsNorm(a, b, { eps, weightOffset });
-    const y = op(x, weight);
-    expect(y.shape).toEqual(dims);
-    expectWithin(values(y), forward(problem).y, forwardErrors(problem).y, fround);
+describe.each([0, 1])('with weight offset %d', (weightOffset) => {
+  test.each(shapes)(
+    'x %j, weight %j: results and gradients are within the bounds',
+    (dims, normalizedShape) => {
+      const x = random(1, dims, 2, 0.25);
+      const weight = random(2, normalizedShape, 0.5, 1);
+      const dy = random(3, dims);
+      const problem: Problem = {
+        x: values(x),
+        weight: values(weight),
+        hiddenSize: sizeOf(normalizedShape),
+        ...{ eps, weightOffset, round: null },
+      };
+      const op = (a: tf.Tensor, b: tf.Tensor) => rmsNorm(a, b, { eps, weightOffset });
+      const y = op(x, weight);
+      expect(y.shape).toEqual(dims);
+      expectWithin(values(y), forward(problem).y, forwardErrors(problem).y, fround);
 
-    const gradientsOf = (f: typeof op) =>
-      tf.grads((a, b) => tf.sum(tf.mul(f(a, b), dy)))([x, weight]);
-    const [dx, dweight] = gradientsOf(op) as [tf.Tensor, tf.Tensor];
-    expect(dx.shape).toEqual(dims);
-    expect(dweight.shape).toEqual(normalizedShape);
-    const exact = backward(problem, values(dy));
-    const ours = backwardErrors(problem, values(dy));
-    expectWithin(values(dx), exact.dx, ours.dx, fround);
-    expectWithin(values(dweight), exact.dweight, ours.dweight, fround);
+      const gradientsOf = (f: typeof op) =>
+        tf.grads((a, b) => tf.sum(tf.mul(f(a, b), dy)))([x, weight]);
+      const [dx, dweight] = gradientsOf(op) as [tf.Tensor, tf.Tensor];
+      expect(dx.shape).toEqual(dims);
+      expect(dweight.shape).toEqual(normalizedShape);
+      const exact = backward(problem, values(dy));
+      const ours = backwardErrors(problem, values(dy));
+      expectWithin(values(dx), exact.dx, ours.dx, fround);
+      expectWithin(values(dweight), exact.dweight, ours.dweight, fround);
 
-    const [theirDx, theirDweight] = gradientsOf((a, b) =>
-      composite(a, b, normalizedShape.length, weightOffset),
-    ) as [tf.Tensor, tf.Tensor];
-    const theirs = foreignErrors(problem, values(dy));
-    const apart = (gradient: tf.Tensor, error: Float64Array, theirError: Float64Array) =>
-      add(add(error, theirError), Float64Array.from(values(gradient), float32Error));
-    expectWithin(values(dx), values(theirDx), apart(theirDx, ours.dx, theirs.dx), fround);
-    expectWithin(
-      values(dweight),
-      values(theirDweight),
-      apart(theirDweight, ours.dweight, theirs.dweight),
-      fround,
-    );
-  });
+      const [theirDx, theirDweight] = gradientsOf((a, b) =>
+        composite(a, b, normalizedShape.length, weightOffset),
+      ) as [tf.Tensor, tf.Tensor];
+      const theirs = foreignErrors(problem, values(dy));
+      const apart = (gradient: tf.Tensor, error: Float64Array, theirError: Float64Array) =>
+        add(add(error, theirError), Float64Array.from(values(gradient), float32Error));
+      expectWithin(values(dx), values(theirDx), apart(theirDx, ours.dx, theirs.dx), fround);
+      expectWithin(
+        values(dweight),
+        values(theirDweight),
+        apart(theirDweight, ours.dweight, theirs.dweight),
+        fround,
+      );
+    },
+  );
 });
 
-test('without weight, and with the options of arrays', () => {
+test('rmsNorm runs without a weight, and takes the options of arrays', () => {
   const x = random(4, [3, 4, 5]);
   const options: CommonOptions = { eps: 0.5, normalizedShape: [4, 5] };
   const expected = rmsNormOfArrays.forward(values(x), null, options);
@@ -108,7 +111,7 @@ test('without weight, and with the options of arrays', () => {
   expectSameBits(values(dx), back.dx);
 });
 
-test('amid other operations, of which it takes and hands on gradients', () => {
+test('rmsNorm passes gradients on between other operations', () => {
   const x = random(5, [4, 8]);
   const weight = random(6, [8], 0.5, 1);
   const dx = tf.grad((a) => tf.sum(tf.mul(rmsNorm(tf.mul(a, 2), weight, { eps }), 3)))(x);
@@ -121,12 +124,12 @@ test('amid other operations, of which it takes and hands on gradients', () => {
   );
 });
 
-test('an empty tensor', () => {
+test('rmsNorm takes an empty tensor', () => {
   const y = rmsNorm(tf.zeros([0, 8]), tf.ones([8]));
   expect(y.shape).toEqual([0, 8]);
 });
 
-describe('training', () => {
+describe('in training', () => {
   const x = random(7, [16, 32], 3);
   const target = random(8, [16, 32]);
   const lossOf = (weight: tf.Tensor) =>
@@ -149,9 +152,9 @@ describe('training', () => {
     expect(values(lossOf(weight))[0]).toBeLessThan(values(value)[0] as number);
   });
 
-  test('fifty steps of Adam bring the loss close to the least there is', () => {
+  test('fifty steps of Adam bring the loss close to its minimum', () => {
     const weight = tf.variable(tf.ones([32]));
-    // Least squares of target[:, j] by xhat[:, j] * weight[j], for each j of its own.
+    // The minimum: least squares of target[:, j] by xhat[:, j] * weight[j], separately for each j.
     const xhat = rmsNormOfArrays(values(x), null, { normalizedShape: 32 });
     const t = values(target);
     let least = 0;
@@ -172,8 +175,8 @@ describe('training', () => {
   });
 });
 
-describe('memory', () => {
-  test('a call leaves one tensor, a gradient one for each input', () => {
+describe('in memory', () => {
+  test('a call allocates one tensor, and a gradient one for each input', () => {
     const x = random(9, [8, 16]);
     const weight = random(10, [16]);
     const before = tf.memory();
@@ -192,7 +195,7 @@ describe('memory', () => {
     expect(tf.memory().numBytes).toBe(before.numBytes);
   });
 
-  test('a hundred steps of training leave none', () => {
+  test('a hundred steps of training leave no tensor behind', () => {
     const x = random(11, [8, 16]);
     const weight = tf.variable(tf.ones([16]));
     const optimizer = tf.train.sgd(0.01);
@@ -205,7 +208,7 @@ describe('memory', () => {
     expect(tf.memory()).toMatchObject({ numTensors, numDataBuffers, numBytes });
   });
 
-  test('the values of x and weight are left alone, and y is not theirs', () => {
+  test('y does not share memory with x and weight', () => {
     const x = random(12, [2, 4]);
     const weight = tf.ones([4]);
     const before = Float32Array.from(values(x));
@@ -216,7 +219,7 @@ describe('memory', () => {
   });
 });
 
-describe('refusals', () => {
+describe('rmsNorm of TensorFlow.js', () => {
   const x = random(13, [2, 4]);
   const weight = tf.ones([4]);
   const disposed = tf.ones([4]);
@@ -232,7 +235,7 @@ describe('refusals', () => {
     [[x, tf.ones([2, 2])], 'x.dims', 'ERR_OUT_OF_RANGE', 'end in [2, 2]', '[ 2, 4 ]'],
     [[x, weight, { out: x }], 'options', 'ERR_INVALID_ARG_VALUE', 'The options are eps', "'out'"],
     [[x, weight, { eps: -1 }], 'eps', 'ERR_OUT_OF_RANGE', 'from 0 up', '-1'],
-  ] as const)('%#', (args, name, code, expected, received) => {
+  ] as const)('refuses argument list %#', (args, name, code, expected, received) => {
     const { numTensors } = tf.memory();
     expectRefusal(
       errorOf(() => call(...args)),
@@ -241,7 +244,7 @@ describe('refusals', () => {
     expect(tf.memory().numTensors).toBe(numTensors);
   });
 
-  test('a gradient of a gradient, which would leave terms out', () => {
+  test('refuses a gradient of a gradient, which would lack terms', () => {
     const ofGradient = tf.grad((a) => tf.sum(tf.grad((b) => tf.sum(rmsNorm(b, weight)))(a)));
     const error = errorOf(() => ofGradient(x));
     expect(error.code).toBe('ERR_INVALID_STATE');

@@ -1,6 +1,6 @@
-// Every operation with the n-th allocation of the addon failing, for every n: it succeeds, or fails
-// with a coded error; the process lives, promises settle, and the operation works the next time.
-// Then the same with all allocations failing from the n-th on.
+// Runs every operation with the n-th allocation of the addon failing, for every n. The operation must
+// succeed or fail with a coded error. The process must survive, promises must settle, and the operation
+// must work the next time. Then the same with all allocations failing from the n-th on.
 
 import { existsSync } from 'node:fs';
 
@@ -14,12 +14,12 @@ const isHere = process.platform === 'linux' && existsSync(testAddon);
 const onTestAddon = isHere ? describe : describe.skip;
 const onSimulator = isHere && hasSimulator ? describe : describe.skip;
 
-/** What became of an operation: the codes of its errors. */
+/** The codes of the errors of an operation. */
 interface Outcome {
   readonly codes: string[];
 }
 
-/** Runs an operation of `operations` in a process of its own. It prints each n before it is tried. */
+/** Runs an operation of `operations` in its own process, which prints each n before it tries it. */
 async function outcomeOf(
   kind: 'onCpu' | 'onGpu',
   name: string,
@@ -90,20 +90,26 @@ async function outcomeOf(
 const memoryError = 'ERR_MEMORY_ALLOCATION_FAILED';
 
 describe.each([
-  ['one allocation fails', 1],
-  ['all allocations fail from one on', 1e9],
+  ['if one allocation fails', 1],
+  ['if all allocations fail from one on', 1e9],
 ])('%s', (_, failures) => {
   onTestAddon('on the CPU', () => {
-    test.each(Object.keys(operations.onCpu))('%s', async (name) => {
-      const { codes } = await outcomeOf('onCpu', name, failures);
-      expect([memoryError]).toEqual(expect.arrayContaining(codes));
-    });
+    test.each(Object.keys(operations.onCpu))(
+      '%s succeeds or throws a coded error',
+      async (name) => {
+        const { codes } = await outcomeOf('onCpu', name, failures);
+        expect([memoryError]).toEqual(expect.arrayContaining(codes));
+      },
+    );
   });
 
   onSimulator('on a simulated GPU', () => {
-    test.each(Object.keys(operations.onGpu))('%s', async (name) => {
-      const { codes } = await outcomeOf('onGpu', name, failures);
-      expect([memoryError]).toEqual(expect.arrayContaining(codes));
-    });
+    test.each(Object.keys(operations.onGpu))(
+      '%s succeeds or throws a coded error',
+      async (name) => {
+        const { codes } = await outcomeOf('onGpu', name, failures);
+        expect([memoryError]).toEqual(expect.arrayContaining(codes));
+      },
+    );
   });
 });

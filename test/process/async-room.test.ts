@@ -1,12 +1,12 @@
-// What calls in flight may hold: 128 MiB, beyond which calls wait before they copy anything. In
-// processes of their own: the room is that of a thread of JavaScript.
+// Calls in flight may take 128 MiB for copies (mostBytesInFlight). Beyond that, calls wait before they
+// copy anything. Each test has its own process, since the limit belongs to a thread of JavaScript.
 
 import { mostBytesInFlight } from '../../lib/call/room';
 import { printedBy } from '../support/processes';
 
 jest.setTimeout(60_000); // processes take long to start on a busy machine
 
-/** x and out of 64 MiB each: a call on both takes all the room. */
+/** `first` has an x and an out of 64 MiB each: it reaches the limit alone. */
 const prelude = `
   const { rmsNorm, allocate } = lib;
   const hiddenSize = 4096;
@@ -21,7 +21,7 @@ const prelude = `
 const printed = (program: string) =>
   printedBy(`${prelude} (async () => { ${program} })();`, { RMSNORM_NUM_THREADS: '2' });
 
-test('a call that has room copies at once, one that has not when it has', async () => {
+test('a call within the limit copies at once, a call beyond it when it starts', async () => {
   const values = await printed(`
     const small = new Float32Array(hiddenSize).fill(2);
     const fits = new Float32Array(hiddenSize).fill(2);
@@ -32,11 +32,11 @@ test('a call that has room copies at once, one that has not when it has', async 
     small.fill(6);
     print(await Promise.all(calls.map(outcome)));
   `);
-  // 2 / sqrt(4 + 12), and of what the array had later 6 / sqrt(36 + 12).
+  // 2 / sqrt(4 + 12); for the values that the array has later, 6 / sqrt(36 + 12).
   expect(values).toEqual([[0.5], [[1], [Math.fround(6 / Math.sqrt(48))]]]);
 });
 
-test('one on shared memory needs no room', async () => {
+test('a call on shared memory does not count towards the limit', async () => {
   const values = await printed(`
     const order = [];
     const x = allocate(hiddenSize).fill(1);
@@ -52,7 +52,7 @@ test('one on shared memory needs no room', async () => {
   expect(values).toEqual([true]);
 });
 
-test('a call whose arrays are gone when it is its turn rejects, and those behind it go on', async () => {
+test('a waiting call whose arrays are detached rejects, and the calls behind it run', async () => {
   const values = await printed(`
     const gone = new Float32Array(hiddenSize).fill(1);
     const calls = [
@@ -72,7 +72,7 @@ test('a call whose arrays are gone when it is its turn rejects, and those behind
   expect(values).toEqual([[[1], detached('x'), detached('dy'), [1]], [1]]);
 });
 
-test('calls that take all the room follow one another, and one may take more', async () => {
+test('calls that reach the limit run one after another, and a single call may exceed it', async () => {
   const values = await printed(`
     print(await Promise.all([first(), first(), first()].map(outcome)));
     const long = new Float32Array(2 * length).fill(5);
@@ -82,7 +82,7 @@ test('calls that take all the room follow one another, and one may take more', a
   expect(values).toEqual([[[1], [1], [1]], [1], [1]]);
 });
 
-test('a hundred calls of 2 MiB take no more memory than they may', async () => {
+test('a hundred calls of 2 MiB stay within the limit', async () => {
   const values = await printed(`
     const x = new Float32Array(128 * hiddenSize).fill(1);
     const out = Array.from({ length: 4 }, () => new Float32Array(x.length));

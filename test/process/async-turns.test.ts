@@ -1,12 +1,12 @@
-// Calls off the event loop leave threads of libuv's pool to everybody else. In processes of their
-// own: the pool is the process's.
+// Asynchronous calls leave threads of libuv's pool to other work. Each test has its own process, since
+// a process has one pool.
 
 import { printedBy, runProgram } from '../support/processes';
 
 jest.setTimeout(60_000); // processes take long to start on a busy machine
 
-/** `order` has the names of calls in the order in which they ended. `read` and `stat` take no time by
- * themselves; `stat` needs the pool once. */
+/** `order` has the names of calls in the order in which they ended. `read` and `stat` take almost no
+ * time themselves; `stat` uses the pool once. */
 const prelude = `
   const fs = require('node:fs');
   const { Worker, isMainThread, parentPort } = require('node:worker_threads');
@@ -32,8 +32,8 @@ const printed = (program: string, environment: Record<string, string | undefined
   });
 
 /**
- * How many of 20 calls are done when something that was started after them is. A call takes some
- * 50 ms, and makes no copies: much longer than a busy machine lets the file system wait.
+ * Prints how many of 20 calls are done when `something`, which starts after them, is done. A call
+ * takes some 50 ms, and makes no copies. A busy machine delays the file system much less.
  */
 const overtaking = (something: string) => `
   const calls = Array.from({ length: 20 }, (_, i) => longCall(i));
@@ -43,20 +43,20 @@ const overtaking = (something: string) => `
   print(order.length);
 `;
 
-test('a read that comes after 20 calls waits for two of them at most', async () => {
+test('a read that starts after 20 calls waits for at most two of them', async () => {
   const [before, after] = await printed(overtaking('read'));
   expect(before).toBeLessThanOrEqual(2);
   expect(after).toBe(20);
 });
 
-test('and in a pool of one thread for one', async () => {
+test('in a pool of one thread, other work waits for at most one call', async () => {
   const [before, after] = await printed(overtaking('stat'), { UV_THREADPOOL_SIZE: '1' });
   expect(before).toBeLessThanOrEqual(1);
   expect(after).toBe(20);
 });
 
-test('first come, first served', async () => {
-  // One slot: with two, the shorter of two calls may end first.
+test('calls run in the order in which they are made', async () => {
+  // One thread, since the shorter of two calls at once may end first.
   const values = await printed(
     `await Promise.all(Array.from({ length: 20 }, (_, i) => call(i)));
      print(order);`,
@@ -65,7 +65,7 @@ test('first come, first served', async () => {
   expect(values).toEqual([Array.from({ length: 20 }, (_, i) => i)]);
 });
 
-test('workers share the two places, and each gets its turn', async () => {
+test('workers share the two slots, and the calls of each worker run', async () => {
   const worker = `
     require('tsx/cjs');
     const { rmsNorm } = require('./lib');
@@ -96,7 +96,7 @@ test('workers share the two places, and each gets its turn', async () => {
   expect(values).toEqual([true, [true, true, true, true], 10]);
 });
 
-test('a worker that is terminated with calls waiting leaves the places to others', async () => {
+test('a worker that is terminated with waiting calls releases its slots', async () => {
   const worker = `
     require('tsx/cjs');
     const { rmsNorm } = require('./lib');

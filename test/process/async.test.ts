@@ -16,7 +16,7 @@ type ResizableBufferConstructor = new (
   options: { maxByteLength: number },
 ) => ResizableBuffer;
 
-/** A copy of an array on a buffer that can change its size. */
+/** A copy of an array on a resizable buffer. */
 function onResizable(array: Float32Array, tracksLength = false): [Float32Array, ResizableBuffer] {
   const { byteLength, length } = array;
   const buffer = new (ArrayBuffer as unknown as ResizableBufferConstructor)(byteLength, {
@@ -47,7 +47,7 @@ describe.each(dtypes)('%s', (dtype) => {
     [5, 100],
     [300, 1000],
     [0, 8],
-  ])('the bits of the synchronous calls: %i rows of %i', async (rows, hiddenSize) => {
+  ])('%i rows of %i have the bits of the synchronous calls', async (rows, hiddenSize) => {
     for (const weightKind of ['none', 'same', 'float32'] as const) {
       const settings = { weightOffset: 0.5, eps: 0.01, castOrder: 'float' } as const;
       const c = makeCase({ dtype, rows, hiddenSize, weightKind, ...settings });
@@ -78,7 +78,7 @@ describe.each(dtypes)('%s', (dtype) => {
     }
   });
 
-  test('outputs given, in place, left out', async () => {
+  test('outputs may be provided, in place or omitted', async () => {
     const { x, dy, weight, options } = makeCase({ dtype, rows: 40, hiddenSize: 100 });
     const expected = rmsNorm.backward(dy, x, weight, null, options);
     const dweightOut = arrayOf('float32', new Float64Array(100).fill(0.5));
@@ -110,7 +110,7 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(onlyDx.dx, expected.dx);
   });
 
-  test('arrays on SharedArrayBuffers are used where they are', async () => {
+  test('arrays on SharedArrayBuffers are used in place', async () => {
     const c = makeCase({ dtype, rows: 40, hiddenSize: 100 });
     const [x, dy] = [onShared(c.x), onShared(c.dy)];
     const weight = onShared(c.weight as HostArray);
@@ -134,9 +134,9 @@ describe.each(dtypes)('%s', (dtype) => {
 
 const shape = { dtype: 'float32', rows: 60, hiddenSize: 1000 } as const;
 
-// JavaScript runs on after a call before anything of it can settle: what it does here is done while
-// the call is in flight.
-test('inputs that change after the call', async () => {
+// A call cannot settle before the JavaScript after it has run. So these tests change arrays while the
+// call is in flight.
+test('inputs may change after the call', async () => {
   const c = makeCase(shape);
   const { x, dy, weight } = floats(c);
   const expected = rmsNorm.forward(x, weight);
@@ -151,7 +151,7 @@ test('inputs that change after the call', async () => {
   expectSameBits((await back).dweight, expectedBack.dweight);
 });
 
-test('inputs transferred after the call', async () => {
+test('inputs may be transferred after the call', async () => {
   const c = makeCase(shape);
   const { x, dy, weight } = floats(c);
   const expected = rmsNorm(x, weight);
@@ -165,7 +165,7 @@ test('inputs transferred after the call', async () => {
   expectSameBits((await back).dweight, expectedBack.dweight);
 });
 
-test('inputs whose buffers shrink after the call', async () => {
+test('buffers of inputs may shrink after the call', async () => {
   const c = makeCase(shape);
   const { weight } = floats(c);
   const expected = rmsNorm(c.x, weight);
@@ -175,7 +175,7 @@ test('inputs whose buffers shrink after the call', async () => {
   expectSameBits(await forward, expected);
 });
 
-test('outputs that are gone when the result comes', async () => {
+test('a call rejects if an output is detached or resized before the result comes', async () => {
   const c = makeCase(shape);
   const { x, dy, weight } = floats(c);
   const transferred = x.slice();
@@ -193,7 +193,7 @@ test('outputs that are gone when the result comes', async () => {
     ['dxOut', rmsNorm.backwardAsync(dy, x, weight, null, { dxOut: dxShrunk })],
     ['dweightOut', rmsNorm.backwardAsync(dy, x, weight, null, { dweightOut: dweightTransferred })],
   ];
-  // All at once: one that rejects before anyone listens would be an unhandled rejection.
+  // Listens to all at once: a promise that rejects without a listener is an unhandled rejection.
   const errors = Promise.all(promises.map(([, promise]) => rejectionOf(promise)));
   for (const array of [transferred, rstdTransferred, dweightTransferred]) detach(array);
   shrunkBuffer.resize(8);
@@ -207,7 +207,7 @@ test('outputs that are gone when the result comes', async () => {
   }
 });
 
-test('an output whose buffer grows behind it is written', async () => {
+test('an output is written although its buffer has grown behind it', async () => {
   const c = makeCase(shape);
   const { x, weight } = floats(c);
   const [out, buffer] = onResizable(x);
@@ -218,7 +218,7 @@ test('an output whose buffer grows behind it is written', async () => {
   expect(new Uint8Array(buffer, x.byteLength).every((byte) => byte === 0)).toBe(true);
 });
 
-test('a rejected call leaves the next alone', async () => {
+test('a rejected call does not affect the next', async () => {
   const c = makeCase(shape);
   const { x, weight } = floats(c);
   const out = x.slice();
@@ -229,7 +229,7 @@ test('a rejected call leaves the next alone', async () => {
   expectSameBits(await next, rmsNorm(x, weight));
 });
 
-test('argument errors come through the promise', async () => {
+test('argument errors reject the promise', async () => {
   // Outside of any try or await: a throw would fail the test here.
   const promise = rmsNorm.async(new Float32Array(3), new Float32Array(2));
   const error = await rejectionOf(promise);
@@ -237,7 +237,7 @@ test('argument errors come through the promise', async () => {
   expect(error.code).toBe('ERR_OUT_OF_RANGE');
 });
 
-test('many calls at once, of every size', async () => {
+test('many calls of different sizes can run at once', async () => {
   const cases = Array.from({ length: 60 }, (_, i) =>
     makeCase({
       dtype: dtypes[i % 3] ?? 'float32',
@@ -267,7 +267,7 @@ test('many calls at once, of every size', async () => {
   expect(buffers.size).toBe(120);
 });
 
-test('synchronous calls while others are in flight', async () => {
+test('synchronous calls work while asynchronous ones are in flight', async () => {
   const c = makeCase({ dtype: 'float32', rows: 300, hiddenSize: 1000 });
   const expected = rmsNorm(c.x, c.weight, c.options);
   const promises = Array.from({ length: 8 }, () => rmsNorm.async(c.x, c.weight, c.options));

@@ -1,5 +1,5 @@
-// The first call of a process with the n-th allocation of the addon failing, for every n: what is made
-// once in a process is made by a later call then. Each n has a process of its own.
+// Fails the n-th allocation of the addon in the first call of a process, for every n. A later call must
+// then make what a process makes once. Each n has its own process.
 
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -13,7 +13,7 @@ const isHere = process.platform === 'linux' && existsSync(testAddon);
 const onTestAddon = isHere ? describe : describe.skip;
 const onSimulator = isHere && hasSimulator ? describe : describe.skip;
 
-/** What a process does first, in terms of the native addon. */
+/** First operations of a process, as calls of the native addon. */
 const operations = {
   devices: 'if (binding.devices().length !== 1) throw new Error("no device");',
   'the number of threads': 'if (!(binding.numThreads() > 0)) throw new Error("no threads");',
@@ -30,22 +30,22 @@ const operations = {
     calls.forward({ x: new Float32Array(64).fill(1), out: y }, settings);
     if (y[3] !== 1) throw new Error('other elements');
   `,
-  'a call through a GPU, asynchronous':
+  'an asynchronous call through a GPU':
     'await calls.forwardAsync({ x: new Float32Array(64), out: true }, { hiddenSize: 64, device: 0 });',
   'a DeviceBuffer': 'binding.cuda.createDeviceBuffer(0, 16, 0);',
   'a HostBuffer': 'binding.cuda.createHostBuffer(0, 16);',
-  'a HostBuffer of nothing': 'binding.cuda.dispose(binding.cuda.createHostBuffer(0, 0)[0]);',
+  'an empty HostBuffer': 'binding.cuda.dispose(binding.cuda.createHostBuffer(0, 0)[0]);',
   'a promise of a stream': 'await binding.cuda.streamPassed(binding.cuda.createStream(0));',
 };
 
-/** How a process ended, and what it wrote: the allocations, and a code or 'ok'. */
+/** How a process ended. `stdout` is the number of allocations, and an error code or 'ok'. */
 interface Ending {
   readonly end: unknown;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Fails the n-th allocation of an operation, and those after it up to `failures` of them. */
+/** Fails `failures` allocations of an operation, from the n-th on. */
 function run(operation: keyof typeof operations, n: number, failures: number): Promise<Ending> {
   const program = `
     const binding = require(${JSON.stringify(addon)});
@@ -61,12 +61,12 @@ function run(operation: keyof typeof operations, n: number, failures: number): P
       process.stdout.write(count + ' ' + code);
     })();
   `;
-  // What does not end by itself is ended, by SIGTERM.
   const simulated = { RMSNORM_LIBCUDA: simulator, CUDASIM_DEVICES: '1', CUDASIM_CC: '9.0' };
-  // Other operations need not find out how many processors there are.
+  // The other operations skip the count of processors.
   const threads = operation === 'the number of threads' ? {} : { RMSNORM_NUM_THREADS: '2' };
   const env = { ...process.env, LD_PRELOAD: testAddon, ...simulated, ...threads };
   return new Promise((resolve) => {
+    // A process that does not end by itself gets SIGTERM after the timeout.
     execFile(process.execPath, ['-e', program], { env, timeout: 30_000 }, (error, out, err) => {
       const end = error === null ? 0 : (error.signal ?? error.code);
       resolve({ end, stdout: out, stderr: err });
@@ -80,7 +80,10 @@ async function allocationsOf(operation: keyof typeof operations): Promise<number
   return Number.parseInt(stdout);
 }
 
-/** Every n but those that `isLeftOut`: one allocation fails, or all do from there on. */
+/**
+ * Tries every n except those for which `isLeftOut`. `kinds`: the numbers of failing allocations, one or
+ * all from the n-th on.
+ */
 async function check(
   operation: keyof typeof operations,
   kinds = [1, 1e9],
@@ -102,23 +105,26 @@ async function check(
 }
 
 onTestAddon('on the CPU', () => {
-  test.each(['the number of threads', 'threads', 'a call'] as const)('%s', (operation) =>
-    check(operation),
+  test.each(['the number of threads', 'threads', 'a call'] as const)(
+    'every failed allocation of %s gives a coded error or none',
+    (operation) => check(operation),
   );
 });
 
 onSimulator('on a simulated GPU', () => {
-  test('devices', () => check('devices', [1]));
+  test('every failed allocation of devices gives a coded error or none', () =>
+    check('devices', [1]));
 
   test.each([
     'a call through a GPU',
-    'a call through a GPU, asynchronous',
+    'an asynchronous call through a GPU',
     'a DeviceBuffer',
     'a HostBuffer',
-    'a HostBuffer of nothing',
+    'an empty HostBuffer',
     'a promise of a stream',
-  ] as const)('%s', async (operation) => {
-    // Between what is made for the environment and what comes last, all do what `devices` does.
+  ] as const)('every failed allocation of %s gives a coded error or none', async (operation) => {
+    // Leaves out the allocations that `devices` makes as well: those between the first ones, which are
+    // for the environment, and the last ones.
     const devices = await allocationsOf('devices');
     await check(operation, [1, 1e9], (n) => n > 8 && n < devices - 5);
   });

@@ -1,4 +1,4 @@
-// The environment variables, the process-wide settings, and what an idle process costs.
+// The environment variables, the process-wide settings, and the CPU time of idle threads.
 
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -18,7 +18,7 @@ const load = `
   const calls = nativeCalls(binding);
 `;
 
-/** What a program prints, as JSON, in a process with these environment variables. */
+/** The value that a program prints as JSON in a process with these environment variables. */
 async function resultOf(program: string, environment: Record<string, string>): Promise<unknown> {
   const env = { ...process.env, ...environment };
   const { stdout } = await promisify(execFile)(process.execPath, ['-e', load + program], { env });
@@ -33,7 +33,7 @@ const print = (expression: string) => `
 const small = 'new Float32Array(4)';
 const forward = `calls.forward({ x: ${small}, out: ${small} }, { hiddenSize: 4 }) ?? 'done'`;
 
-test.each(['3', '1', '256'])('RMSNORM_NUM_THREADS=%s', async (count) => {
+test.each(['3', '1', '256'])('RMSNORM_NUM_THREADS=%s sets the number of threads', async (count) => {
   const results = await resultOf(print('binding.numThreads()'), { RMSNORM_NUM_THREADS: count });
   expect(results).toEqual([Number(count), Number(count)]);
 });
@@ -52,29 +52,32 @@ test.each(['abc', '0', '-1', '257', '2.5', '3x', '99999999999999999999'])(
   },
 );
 
-test('setNumThreads overrides even a wrong RMSNORM_NUM_THREADS', async () => {
+test('setNumThreads overrides even an invalid RMSNORM_NUM_THREADS', async () => {
   const program = `binding.setNumThreads(5); ${print('binding.numThreads()')}`;
   expect(await resultOf(program, { RMSNORM_NUM_THREADS: 'abc' })).toEqual([5, 5]);
 });
 
-test('RMSNORM_CPU_VARIANT=scalar', async () => {
+test('RMSNORM_CPU_VARIANT=scalar selects the scalar variant', async () => {
   const results = await resultOf(print('binding.cpuVariant()'), { RMSNORM_CPU_VARIANT: 'scalar' });
   expect(results).toEqual(['scalar', 'scalar']);
 });
 
-test.each(['nope', 'SCALAR', 'scalar '])('RMSNORM_CPU_VARIANT=%s', async (text) => {
-  for (const expression of ['binding.cpuVariant()', forward]) {
-    const results = await resultOf(print(expression), { RMSNORM_CPU_VARIANT: text });
-    const known = cpuVariants().map((name) => `'${name}'`);
-    const error = {
-      code: 'ERR_INVALID_ENVIRONMENT',
-      message: `The environment variable RMSNORM_CPU_VARIANT must be one of ${known.join(', ')} on this processor. Received '${text}'`,
-    };
-    expect(results).toEqual([error, error]);
-  }
-});
+test.each(['nope', 'SCALAR', 'scalar '])(
+  'RMSNORM_CPU_VARIANT=%s is an error of every call that needs it',
+  async (text) => {
+    for (const expression of ['binding.cpuVariant()', forward]) {
+      const results = await resultOf(print(expression), { RMSNORM_CPU_VARIANT: text });
+      const known = cpuVariants().map((name) => `'${name}'`);
+      const error = {
+        code: 'ERR_INVALID_ENVIRONMENT',
+        message: `The environment variable RMSNORM_CPU_VARIANT must be one of ${known.join(', ')} on this processor. Received '${text}'`,
+      };
+      expect(results).toEqual([error, error]);
+    }
+  },
+);
 
-test('empty variables are as good as none', async () => {
+test('empty variables count as unset', async () => {
   const program = print('[binding.numThreads() >= 1, binding.cpuVariant()]');
   const results = await resultOf(program, { RMSNORM_NUM_THREADS: '', RMSNORM_CPU_VARIANT: '' });
   expect(results).toEqual([
@@ -83,7 +86,7 @@ test('empty variables are as good as none', async () => {
   ]);
 });
 
-test('settings hold until the next', () => {
+test('a setting holds until it is set again', () => {
   const [variant, threads] = [getCpuVariant(), getNumThreads()];
   for (const name of cpuVariants()) {
     setCpuVariant(name);
@@ -98,7 +101,7 @@ test('settings hold until the next', () => {
   expect(cpuVariants().at(-1)).toBe('scalar');
 });
 
-test("the list of variants is the caller's own", () => {
+test('cpuVariants returns a new array at every call', () => {
   cpuVariants().pop();
   expect(cpuVariants()).toEqual(binding.cpuVariants());
 });
@@ -132,8 +135,8 @@ test.each<[unknown, ...Refusal]>([
   expect(getCpuVariant()).toBe(variant);
 });
 
-// Not a measurement of speed: one spinning thread would use all of the 300 ms.
-test('idle threads use no processor', async () => {
+// This does not measure speed: one spinning thread would use all of the 300 ms.
+test('idle threads use no CPU time', async () => {
   const program = `
     binding.setNumThreads(4);
     const [x, y] = [0, 0].map(() => new Float32Array(1 << 20).fill(1));

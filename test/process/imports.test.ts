@@ -1,5 +1,5 @@
-// No file of lib or bench imports itself by way of others. Imports of types count: a reader follows them,
-// too. Which folders may import which is in eslint.config.mjs.
+// No file of lib or bench imports itself through others. Type imports count, since a reader follows
+// them, too. eslint.config.mjs states which folders may import which.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -8,7 +8,7 @@ import ts from 'typescript';
 
 const root = path.join(__dirname, '../..');
 
-/** What each file imports. */
+/** The files that each file imports. */
 type Imports = ReadonlyMap<string, readonly string[]>;
 
 /** The relative imports of all files, static and dynamic, of values and of types. */
@@ -30,14 +30,14 @@ function importsOf(folder: string): Imports {
   );
 }
 
-/** The file of the folder that an import means, or `''` if it is none of the folder's. */
+/** The file that an import names, or `''` if it is not one of `files`. */
 function resolved(from: string, name: string, files: readonly string[]): string {
   const base = path.posix.join(path.posix.dirname(from), name).replace(/\.js$/, '');
   const candidates = [`${base}.ts`, `${base}/index.ts`, `${base}.d.ts`];
   return candidates.find((candidate) => files.includes(candidate)) ?? '';
 }
 
-/** A circle of imports, from a file to itself; null if there is none. */
+/** A chain of imports from a file to itself, or null if there is none. */
 function findCircle(imports: Imports): string | null {
   const done = new Set<string>();
   const visit = (file: string, way: readonly string[]): string | null => {
@@ -57,14 +57,14 @@ function findCircle(imports: Imports): string | null {
   return null;
 }
 
-test.each(['lib', 'bench'])('%s has no circle of imports', (folder) => {
+test.each(['lib', 'bench'])('%s has no circular imports', (folder) => {
   const imports = importsOf(folder);
   expect(imports.size).toBeGreaterThan(10);
   expect([...imports.values()].flat().length).toBeGreaterThan(imports.size);
   expect(findCircle(imports)).toBeNull();
 });
 
-test('a circle is found, and told', () => {
+test('findCircle returns the chain of a circular import', () => {
   const straight: [string, string[]][] = [
     ['a', ['b', 'c']],
     ['b', ['c']],

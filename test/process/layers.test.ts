@@ -1,5 +1,5 @@
-// The folders of csrc are rooms, one above the other: what a file includes lies in its own room or
-// in one below.
+// The folders of csrc are layers ("rooms" here). A file may include only files of its own layer and of
+// lower ones.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -10,7 +10,7 @@ const cpu = ['os', 'op', 'cpu'];
 const launch = ['os', 'op', 'cuda/kernels', 'cuda/driver'];
 const backends = [...cpu, ...launch, 'cuda/launch', 'cuda/runtime', 'cuda/host'];
 
-/** The rooms, and those that the files of each may include besides their own. */
+/** The layers, and the other layers whose files each may include. */
 const rooms: Readonly<Record<string, readonly string[]>> = {
   os: [],
   op: ['os'],
@@ -33,7 +33,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
 /** Lines that break the rule, each with its reason. */
 const exceptions: readonly string[] = [];
 
-/** Files of other places: a build makes them. */
+/** Included files that a build generates. */
 const generated: readonly string[] = ['node_api_functions.h'];
 
 interface Include {
@@ -42,7 +42,7 @@ interface Include {
   readonly line: string;
 }
 
-/** The path of an included file below csrc, which is a folder to search, too. */
+/** The path of an included file below csrc. The compiler searches csrc, too. */
 function resolve(from: string, name: string): string {
   const near = path.posix.join(path.posix.dirname(from), name);
   return existsSync(path.join(csrc, near)) ? near : path.posix.normalize(name);
@@ -66,22 +66,22 @@ const includes = files
   .flatMap(includesOf)
   .filter(({ to }) => !generated.includes(path.posix.basename(to)));
 
-/** The innermost room that a file is in. */
+/** The innermost layer that a file is in. */
 function roomOf(file: string): string | undefined {
   const own = Object.keys(rooms).filter((room) => file === room || file.startsWith(`${room}/`));
   return own.sort((a, b) => b.length - a.length)[0];
 }
 
-test('every file is in a room, and no room is empty', () => {
+test('every file is in a layer, and no layer is empty', () => {
   expect(files.filter((file) => roomOf(file) === undefined)).toEqual([]);
   expect(new Set(files.map(roomOf))).toEqual(new Set(Object.keys(rooms)));
 });
 
-test('every included file is there', () => {
+test('every included file exists', () => {
   expect(includes.filter(({ to }) => !files.includes(to)).map(({ line }) => line)).toEqual([]);
 });
 
-test('no file includes one of a room above its own', () => {
+test('no file includes a file of a higher layer', () => {
   const breaks = includes.filter(({ from, to }) => {
     const [own, other] = [roomOf(from), roomOf(to)];
     return own !== other && !rooms[own ?? '']?.includes(other ?? '');
@@ -89,7 +89,7 @@ test('no file includes one of a room above its own', () => {
   expect(breaks.map(({ line }) => line)).toEqual(exceptions);
 });
 
-test('no header includes itself by way of others', () => {
+test('no header includes itself through others', () => {
   const isDone = new Set<string>();
   const circles: string[] = [];
   const visit = (file: string, above: readonly string[]) => {

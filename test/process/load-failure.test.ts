@@ -1,4 +1,4 @@
-// What is said where the addon does not load: what was tried, what came of it, and what to do.
+// The message if the addon does not load: the attempts, their errors, and what to do.
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,7 +24,7 @@ const manifest = JSON.parse(readFileSync(path.join(__dirname, '../../package.jso
 };
 const build = "- Build the addon here: 'npx fused-rmsnorm build' in your project.";
 
-/** Puts an addon where FUSED_RMSNORM_PREBUILD has it looked for. Returns its path. */
+/** Writes an addon into the folder that FUSED_RMSNORM_PREBUILD names. Returns its path. */
 function addAddon(bytes: Buffer | string, name = 'rmsnorm.node', of = platform): string {
   const file = path.join(folder, 'prebuilds', of, name);
   mkdirSync(path.dirname(file), { recursive: true });
@@ -32,7 +32,7 @@ function addAddon(bytes: Buffer | string, name = 'rmsnorm.node', of = platform):
   return file;
 }
 
-/** What a process prints as it ends because none of the addons in the folder loads. */
+/** The error output of a process that ends because no addon in the folder loads. */
 async function failure(environment = {}): Promise<string> {
   const { end, stderr } = await runProgram('', { FUSED_RMSNORM_PREBUILD: folder, ...environment });
   expect(end).toBe(1);
@@ -43,10 +43,10 @@ async function failure(environment = {}): Promise<string> {
   return stderr;
 }
 
-describe('a process whose addon', () => {
+describe('the loader', () => {
   const whole = () => readFileSync(addon);
 
-  test('is missing in the folder that a variable names', async () => {
+  test('says that the folder of a variable has no addon for this system', async () => {
     mkdirSync(path.join(folder, 'prebuilds', 'sunos-sparc'), { recursive: true });
     const text = await failure();
     expect(text).toContain(`- ${folder}/build/Release: no addon`);
@@ -56,36 +56,36 @@ describe('a process whose addon', () => {
     );
   });
 
-  // Each makes node-gyp-build look for another one.
+  // Each of these makes node-gyp-build look for another addon.
   test.each([
     ['LIBC', 'musl'],
     ['npm_config_arch', 's390x'],
     ['npm_config_platform', 'aix'],
     ['ARM_VERSION', '5'],
     ['ELECTRON_RUN_AS_NODE', '1'],
-  ])('is found although %s is %s', async (name, value) => {
+  ])('finds the addon although %s is %s', async (name, value) => {
     addAddon(whole(), 'rmsnorm.glibc.node');
     const program = 'process.stdout.write(String(lib.getNumThreads() > 0))';
     const environment = { FUSED_RMSNORM_PREBUILD: folder, [name]: value };
     expect(await runProgram(program, environment)).toMatchObject({ end: 0, stdout: 'true' });
   });
 
-  test('is behind one of another package that node-gyp-build prefers', async () => {
-    // More tags make it more specific.
+  test('passes over an addon of another package that node-gyp-build prefers', async () => {
+    // node-gyp-build prefers more tags, as more specific.
     addAddon('not even an addon', 'classic_level.armv8.uv1.glibc.node');
     addAddon(whole(), 'rmsnorm.glibc.node');
     const { end } = await runProgram('', { FUSED_RMSNORM_PREBUILD: folder });
     expect(end).toBe(0);
   });
 
-  test('is no addon', async () => {
+  test('says that a file is no addon', async () => {
     const file = addAddon('version https://example.com\n');
     const text = await failure();
     expect(text).toContain(`- ${file}: file too short`);
     expect(text).toContain(build);
   });
 
-  test('is of another package, by its name or by what it exports', async () => {
+  test('says that an addon is of another package, by its name or its exports', async () => {
     const named = addAddon(whole(), 'another.glibc.node');
     const other = readFileSync(path.join(path.dirname(addon), 'rmsnorm_bench.node'));
     const exporting = addAddon(other);
@@ -95,7 +95,7 @@ describe('a process whose addon', () => {
     expect(text).toContain('- Unset the environment variable FUSED_RMSNORM_PREBUILD');
   });
 
-  test('is of another version', async () => {
+  test('says that an addon is of another version', async () => {
     const bytes = whole();
     bytes.write('fused-rmsnorm@9', bytes.indexOf('fused-rmsnorm@'));
     const file = addAddon(bytes);
@@ -105,7 +105,7 @@ describe('a process whose addon', () => {
     );
   });
 
-  test('is for another processor', async () => {
+  test('says that an addon is for another processor', async () => {
     const bytes = whole();
     const other = process.arch === 'arm64' ? 'x64' : 'arm64';
     bytes.writeUInt16LE(other === 'arm64' ? 0xb7 : 0x3e, 18);
@@ -114,7 +114,7 @@ describe('a process whose addon', () => {
     expect(text).toContain(`- ${file} is for linux-${other}: it was copied from another machine.`);
   });
 
-  test('needs a newer glibc', async () => {
+  test('says that an addon needs a newer glibc', async () => {
     const bytes = whole();
     const version = /GLIBC_2\.\d\d/.exec(bytes.toString('latin1'))?.[0] ?? '';
     bytes.write('GLIBC_9', bytes.indexOf(version));
@@ -127,7 +127,7 @@ describe('a process whose addon', () => {
     );
   });
 
-  test('is not allowed', async () => {
+  test('says that the process may not load addons', async () => {
     addAddon(whole());
     const text = await failure({ NODE_OPTIONS: '--no-addons' });
     expect(text).toContain('- This process may not load addons. Leave out --no-addons');
@@ -158,7 +158,7 @@ describe('the message', () => {
     mkdirSync(path.join(folder, 'prebuilds'));
   });
 
-  test('names the platforms that there are addons for', () => {
+  test('names the platforms of the prebuilt addons', () => {
     for (const name of ['cuda', 'linux-arm64', 'win32-x64']) {
       mkdirSync(path.join(folder, 'prebuilds', name), { recursive: true });
     }
@@ -175,7 +175,7 @@ describe('the message', () => {
     );
   });
 
-  test('says that what was built here is passed over', () => {
+  test('says that a local build is passed over', () => {
     expect(message({ prebuildsOnly: true })).toBe(
       [
         'fused-rmsnorm cannot load its native addon on linux-x64 (Node.js 20.1.2, glibc 2.31).',
@@ -200,7 +200,7 @@ describe('the message', () => {
     expect(text).toContain("- This system's glibc is 2.31, and the addon needs 2.38.");
   });
 
-  test('says why there is none for musl', () => {
+  test('says why there is no addon for musl', () => {
     const text = message({ glibcVersion: null });
     expect(text).toContain('There is no addon for it, since NVIDIA has no driver for it');
     expect(text).toContain(build);
@@ -213,7 +213,7 @@ describe('the message', () => {
     expect(text).toContain("unpack '**/node_modules/fused-rmsnorm/**'");
   });
 
-  test('says that the prebuilt addons were left behind', () => {
+  test('says that the folder of prebuilt addons is missing', () => {
     rmSync(path.join(folder, 'prebuilds'), { recursive: true });
     const text = message();
     expect(text).toContain(`- ${folder}/prebuilds: no such folder\n`);
@@ -237,14 +237,14 @@ describe('the message', () => {
       { runtime: 'Deno 2.9.6', glibcVersion: undefined },
       'Deno loads addons with --allow-ffi and --allow-read',
     ],
-  ])('says what a process needs to be allowed: %s', (code, text, facts, advice) => {
+  ])('says which permissions a process needs: %s', (code, text, facts, advice) => {
     const said = message(facts, [attempt(text, '/a/rmsnorm.node', code)]);
     expect(said).toContain(`What to do:\n- `);
     expect(said).toContain(advice.replace('FOLDER', folder));
     expect(said).not.toContain(build);
   });
 
-  test('does not ask for what a file that was read did not need', () => {
+  test('asks for no permission if a file could be read', () => {
     const text = message({}, [
       attempt('restricted', null, 'ERR_ACCESS_DENIED'),
       attempt('file too short'),
@@ -254,19 +254,22 @@ describe('the message', () => {
     expect(text).toContain(build);
   });
 
-  test.each(['{ "name": "app" }', '{', null])('knows a bundle by its package.json: %s', (text) => {
-    rmSync(path.join(folder, 'package.json'));
-    if (text !== null) writeFileSync(path.join(folder, 'package.json'), text);
-    expect(message()).toContain("Make 'fused-rmsnorm' external to the bundle");
-    expect(message({ isSingleExecutable: true })).toContain(
-      "Put the package's folder 'prebuilds' beside it: cp -r node_modules/fused-rmsnorm/prebuilds /usr/bin",
-    );
-  });
+  test.each(['{ "name": "app" }', '{', null])(
+    'recognises a bundle by its package.json: %s',
+    (text) => {
+      rmSync(path.join(folder, 'package.json'));
+      if (text !== null) writeFileSync(path.join(folder, 'package.json'), text);
+      expect(message()).toContain("Make 'fused-rmsnorm' external to the bundle");
+      expect(message({ isSingleExecutable: true })).toContain(
+        "Put the package's folder 'prebuilds' beside it: cp -r node_modules/fused-rmsnorm/prebuilds /usr/bin",
+      );
+    },
+  );
 
   test.each([
     ['MZ', 'win32'],
     ['\xcf\xfa\xed\xfe', 'darwin'],
-  ])('knows a file of another system by its head', (head, system) => {
+  ])('recognises a file of another system by its first bytes', (head, system) => {
     const file = path.join(folder, 'rmsnorm.node');
     writeFileSync(file, Buffer.from(head.padEnd(64), 'latin1'));
     const attempts = [attempt('no', file)];

@@ -1,9 +1,9 @@
-// What calls do to the rest of the process: nothing. V8 compiles loops over typed arrays without a
-// check that they still have memory until the first ArrayBuffer of the process is detached or
-// transferred; from then on every such loop of the process takes longer, on Node.js 22 twice as long.
+// Calls must not slow down the rest of the process. V8 compiles loops over typed arrays without a check
+// for detached memory, until the first ArrayBuffer of the process is detached or transferred. From then
+// on every such loop of the process takes longer, on Node.js 22 twice as long.
 //
-// The only test about time, and a ratio: one try of five within the limit is enough. It says something
-// on Node.js 22 and newer, with which scripts/test-node.sh runs it.
+// Only these tests measure time. They take a ratio, and one try of five within the limit is enough.
+// They are meaningful on Node.js 22 and newer, with which scripts/test-node.sh runs them.
 
 import { devices } from '../../lib';
 import { printedBy } from '../support/processes';
@@ -15,7 +15,7 @@ const hasGpu = devices().length > 0;
 const mostTimes = 1.5;
 const tries = 5;
 
-/** `time` is the least time of a loop over 65,536 floats that V8 has compiled. */
+/** `time` returns the shortest time of a compiled loop over 65,536 floats, in ms. */
 const prelude = `
   const { rmsNorm, createPlan, RMSNorm, DeviceBuffer, HostBuffer, Stream } = lib;
   const [a, b] = [new Float32Array(65536).fill(1), new Float32Array(65536).fill(2)];
@@ -37,7 +37,7 @@ const prelude = `
   time();
 `;
 
-/** How many times as long the loop takes after a call as before it. */
+/** The time of the loop after a call, divided by the time before it. */
 async function timesAfter(call: string): Promise<number> {
   const program = `(async () => {
     const before = time();
@@ -64,26 +64,26 @@ test.each([
   ['rmsNorm.async', 'await rmsNorm.async(x, weight)'],
   ['rmsNorm.backwardAsync', 'await rmsNorm.backwardAsync(x, x, weight)'],
   ['a plan', 'createPlan({ rows: 1024, weight }).forward(x, out)'],
-  ['the module', 'const norm = new RMSNorm(1024); norm.vjp(x).backward(norm.forward(x))'],
-  ['conversions', 'lib.fromBFloat16(lib.toBFloat16(x))'],
-])('%s', async (_, call) => {
+  ['a module', 'const norm = new RMSNorm(1024); norm.vjp(x).backward(norm.forward(x))'],
+  ['a conversion', 'lib.fromBFloat16(lib.toBFloat16(x))'],
+])('%s does not slow down loops over typed arrays', async (_, call) => {
   expect(await leastTimesAfter(call)).toBeLessThan(mostTimes);
 });
 
 (hasGpu ? test : test.skip).each([
-  ['arrays on a GPU', "rmsNorm(x.subarray(0, 4096), weight, { device: 'cuda' })"],
+  ['a call on a GPU with arrays', "rmsNorm(x.subarray(0, 4096), weight, { device: 'cuda' })"],
   [
-    'buffers of a GPU',
+    'a call on a GPU with buffers',
     `const buffer = DeviceBuffer.from(x.subarray(0, 4096));
      await rmsNorm(buffer, DeviceBuffer.from(weight)).toHostAsync();
      buffer.dispose()`,
   ],
   ['page-locked memory', "globalThis.kept = new HostBuffer(4096, 'float32')"],
-])('%s', async (_, call) => {
+])('%s does not slow down loops over typed arrays', async (_, call) => {
   expect(await leastTimesAfter(call)).toBeLessThan(mostTimes);
 });
 
-test('the loop shows a transfer, where that costs anything', async () => {
+test('the loop takes longer after a transfer on Node.js 22', async () => {
   let most = 0;
   for (let i = 0; i < tries && most < mostTimes; ++i) {
     const transfer = 'structuredClone(0, { transfer: [new ArrayBuffer(8)] })';

@@ -1,5 +1,5 @@
-// The addon loaded more than once in a thread: by hot reloaders, which clear the cache of `require`,
-// and from copies of the package. Each load is as good as the first.
+// The addon can be loaded more than once in a thread: by hot reloaders, which clear the cache of
+// `require`, and from copies of the package. Every load must work like the first.
 
 import { copyFileSync, linkSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,7 +38,7 @@ const prelude = `
   };
 `;
 
-/** Loads these files in turn; the first still works when the last has been loaded. */
+/** Loads these files in turn, and checks that the first still works after the last. */
 const loadAll = (files: readonly string[], times: number) => `
   const files = ${JSON.stringify(files)};
   const first = load(files[0]);
@@ -55,12 +55,12 @@ const printed = (program: string, environment: Record<string, string> = {}) =>
 
 test.each([
   ['one file', [addon]],
-  ['a copy, and a hard link to it', [addon, copy, link]],
-])('%s', async (_, files) => {
+  ['the file, a copy and a hard link', [addon, copy, link]],
+])('the addon works after repeated loads of %s', async (_, files) => {
   expect(await printed(loadAll(files, 20))).toEqual([20 * files.length, true]);
 });
 
-test('the package, whose modules are dropped from the cache', async () => {
+test('the package works after its modules were dropped from the cache', async () => {
   const values = await printed(`
     const entry = require.resolve('./lib');
     let right = 0;
@@ -78,7 +78,7 @@ test('the package, whose modules are dropped from the cache', async () => {
   expect(values).toEqual([15]);
 });
 
-test('in a worker that ends with calls in flight', async () => {
+test('the addon can be loaded again in a worker that ends with calls in flight', async () => {
   const worker = `${prelude} (async () => { ${loadAll([addon, copy], 3)} })();`;
   const values = await printed(`
     const { Worker } = require('node:worker_threads');
@@ -101,7 +101,7 @@ test('in a worker that ends with calls in flight', async () => {
   expect(values).toEqual([1, 1, 1, true]);
 });
 
-(hasSimulator ? test : test.skip)('with objects of a GPU', async () => {
+(hasSimulator ? test : test.skip)('objects of a GPU work after repeated loads', async () => {
   const values = await printed(
     `for (let i = 0; i < 3; ++i) {
        const { cuda } = load(${JSON.stringify(addon)});
@@ -116,7 +116,7 @@ test('in a worker that ends with calls in flight', async () => {
   expect(values).toEqual([3, 3, 3]);
 });
 
-test("the benchmark's addon", async () => {
+test("the benchmark's addon can be loaded twice", async () => {
   const values = await printed(
     `const [a, b] = [load(${JSON.stringify(benchAddon)}), load(${JSON.stringify(benchAddon)})];
      print([typeof a.move, typeof b.move]);`,

@@ -1,5 +1,5 @@
-// The number of threads without a setting: what the system lets the process use. In processes of
-// their own, which it limits.
+// Without a setting, the number of threads is what the system lets the process use. The tests run in
+// their own processes, under limits.
 
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -33,7 +33,7 @@ async function resultOf(limit: Limit, program: string, variable = ''): Promise<u
 
 const unlimited: Limit = { command: [] };
 
-/** A test that needs a limit, and that is skipped, with the reason in its name, where there is none. */
+/** A test that needs a limit. If there is none, it is skipped, with the reason in its name. */
 function testUnder(limit: Limit, name: string, body: () => Promise<void>): void {
   if ('missing' in limit) {
     test.skip(`${name} (skipped: ${limit.missing})`, body);
@@ -42,7 +42,7 @@ function testUnder(limit: Limit, name: string, body: () => Promise<void>): void 
   }
 }
 
-/** The hash of what large calls give, on as many threads as the process has by itself. */
+/** `sum` is the hash of the results of large calls, on the default number of threads. */
 const hash = `
   const [rows, hiddenSize] = [2048, 768];
   const array = (length, seed) => Float32Array.from({ length }, (_, i) => Math.sin(seed + i));
@@ -57,12 +57,12 @@ describe('an affinity mask', () => {
   const one = pinTo(1);
   const two = pinTo(2);
 
-  testUnder(one, 'of one processor', async () => {
+  testUnder(one, 'of one processor gives one thread', async () => {
     const source = processors > 1 ? 'affinity mask' : 'processors';
     expect(await resultOf(one, 'print(count())')).toEqual([1, source]);
   });
 
-  testUnder(two, 'of two processors', async () => {
+  testUnder(two, 'of two processors gives at most two threads', async () => {
     const result = await resultOf(two, 'print(count())');
     expect([2, 1]).toContain((result as [number])[0]); // 1 under a quota
     if (processors > 2) expect(result).not.toContain('processors');
@@ -75,7 +75,7 @@ describe('an affinity mask', () => {
     expect(await resultOf(one, program, '4')).toBe(3);
   });
 
-  testUnder(one, 'RMSNORM_NUM_THREADS and setNumThreads come before it', async () => {
+  testUnder(one, 'yields to RMSNORM_NUM_THREADS and setNumThreads', async () => {
     const set = 'const counts = [count()]; lib.setNumThreads(7); print([...counts, count()])';
     expect(await resultOf(one, set, '5')).toEqual([
       [5, 'RMSNORM_NUM_THREADS'],
@@ -87,7 +87,7 @@ describe('an affinity mask', () => {
     ]);
   });
 
-  testUnder(one, 'changes no bit', async () => {
+  testUnder(one, 'does not change a bit of a result', async () => {
     const program = `${hash} print([lib.getNumThreads(), sum.digest('hex')])`;
     const [, expected] = (await resultOf(unlimited, program)) as [number, string];
     expect(await resultOf(one, program)).toEqual([1, expected]);
@@ -104,7 +104,7 @@ describe("a cgroup's quota", () => {
     ? { missing: 'this process may use one processor, or has a quota itself' }
     : group.limit;
 
-  testUnder(limit, 'is rounded up, and counts from an ancestor', async () => {
+  testUnder(limit, 'is rounded up, and applies from an ancestor', async () => {
     for (const [quota, text] of [
       [0.5, 'cgroup quota of 0.5 processors'],
       [0.75, 'cgroup quota of 0.75 processors'],
@@ -115,38 +115,38 @@ describe("a cgroup's quota", () => {
     }
   });
 
-  testUnder(limit, 'that allows as many threads as there are processors is no reason', async () => {
+  testUnder(limit, 'is not the source if it allows a thread for every processor', async () => {
     group.setQuota(allowed.length - 0.5);
     const source = allowed.length < processors ? 'affinity mask' : 'processors';
     expect(await resultOf(limit, 'print(count())')).toEqual([allowed.length, source]);
   });
 
-  testUnder(limit, 'RMSNORM_NUM_THREADS comes before it, and no bit changes', async () => {
-    group.setQuota(1);
-    const program = `${hash} print([...count(), sum.digest('hex')])`;
-    const [, , expected] = (await resultOf(unlimited, program)) as [number, string, string];
-    expect(await resultOf(limit, program)).toEqual([1, 'cgroup quota of 1 processor', expected]);
-    expect(await resultOf(limit, program, '4')).toEqual([4, 'RMSNORM_NUM_THREADS', expected]);
-  });
+  testUnder(
+    limit,
+    'yields to RMSNORM_NUM_THREADS, and does not change a bit of a result',
+    async () => {
+      group.setQuota(1);
+      const program = `${hash} print([...count(), sum.digest('hex')])`;
+      const [, , expected] = (await resultOf(unlimited, program)) as [number, string, string];
+      expect(await resultOf(limit, program)).toEqual([1, 'cgroup quota of 1 processor', expected]);
+      expect(await resultOf(limit, program, '4')).toEqual([4, 'RMSNORM_NUM_THREADS', expected]);
+    },
+  );
 });
 
-testUnder(
-  pinTo(2),
-  'the number is found once: a mask that changes later does not change it',
-  async () => {
-    const program = `
+testUnder(pinTo(2), 'the number of threads does not change with a later mask', async () => {
+  const program = `
     const before = count();
     const { spawnSync } = require('node:child_process');
     spawnSync('taskset', ['-cp', '${allowed[0] ?? 0}', String(process.pid)]);
     const after = count();
     print([before, after]);
   `;
-    const [before, after] = (await resultOf(unlimited, program)) as [unknown, unknown];
-    expect(after).toEqual(before);
-  },
-);
+  const [before, after] = (await resultOf(unlimited, program)) as [unknown, unknown];
+  expect(after).toEqual(before);
+});
 
-test('workers say what decides the number of their calls', async () => {
+test('getNumThreadsSource names the source in each worker', async () => {
   const program = `
     const code = ${JSON.stringify(prelude)} +
       'require("node:worker_threads").parentPort.postMessage([count(), (lib.setNumThreads(6), count())])';
@@ -163,19 +163,19 @@ test('workers say what decides the number of their calls', async () => {
   expect(await resultOf(unlimited, program, '3')).toEqual([
     [4, 'RMSNORM_NUM_THREADS'],
     [6, 'setNumThreads'],
-    [3, 'RMSNORM_NUM_THREADS'], // of the main thread
+    [3, 'RMSNORM_NUM_THREADS'], // in the main thread
     [3, 'RMSNORM_NUM_THREADS'],
     [6, 'setNumThreads'],
-    [6, 'setNumThreads'], // of the process, main thread included
+    [6, 'setNumThreads'], // in the process, main thread included
   ]);
 });
 
-test('a wrong RMSNORM_NUM_THREADS is an error of getNumThreadsSource, too', async () => {
+test('an invalid RMSNORM_NUM_THREADS is an error of getNumThreadsSource, too', async () => {
   const program = 'try { print(lib.getNumThreadsSource()) } catch ({ code }) { print(code) }';
   expect(await resultOf(unlimited, program, 'abc')).toBe('ERR_INVALID_ENVIRONMENT');
 });
 
-test('setNumThreads is named from then on', () => {
+test('getNumThreadsSource names setNumThreads after a call of it', () => {
   setNumThreads(getNumThreads());
   expect(getNumThreadsSource()).toBe('setNumThreads');
 });

@@ -1,4 +1,4 @@
-// RMSNORM_NUM_THREADS in the `env` of a worker: it is for the calls of that worker alone.
+// RMSNORM_NUM_THREADS in the `env` of a worker applies to the calls of that worker only.
 
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -21,13 +21,16 @@ const loadBinding = `
       .then(() => 'done', ({ code }) => code);
 `;
 
-/** What a worker with these options posts, a program in it, and the count of the main thread then. */
+/** A worker: its options and the expression whose value it posts, both as source text. */
 interface Case {
   readonly options: string;
   readonly program?: string;
 }
 
-/** What workers post, one after another, in a process with these environment variables. */
+/**
+ * Runs workers one after another in a process with these environment variables; the process runs
+ * `before` first. Returns for each worker its message, and the count of the main thread afterwards.
+ */
 async function resultsOf(
   cases: readonly Case[],
   env: Readonly<Record<string, string>> = {},
@@ -59,12 +62,12 @@ async function resultsOf(
 
 const own = (count: string) => `{ env: { RMSNORM_NUM_THREADS: '${count}' } }`;
 
-test('is the count of that worker', async () => {
+test('a worker has the number of threads of its own variable', async () => {
   expect(await resultsOf([{ options: own('1') }, { options: own('7') }])).toEqual([1, 3, 7, 3]);
 });
 
 test.each(['{}', '{ env: SHARE_ENV }', '{ env: {} }', own(''), own('3')])(
-  'without another than that of the process, such as by %s, a worker has that of the process',
+  'a worker with the options %s has the number of threads of the process',
   async (options) => {
     expect(await resultsOf([{ options }])).toEqual([3, 3]);
     const set = 'binding.setNumThreads(5);';
@@ -74,13 +77,13 @@ test.each(['{}', '{ env: SHARE_ENV }', '{ env: {} }', own(''), own('3')])(
   },
 );
 
-test('setNumThreads of a worker that has one is for that worker', async () => {
+test('setNumThreads in a worker with its own variable applies to that worker only', async () => {
   const program = '(binding.setNumThreads(9), count())';
   const cases = [{ options: own('2'), program }, { options: own('2') }];
   expect(await resultsOf(cases)).toEqual([9, 3, 2, 3]);
 });
 
-test('a wrong one is an error of the calls of that worker', async () => {
+test('an invalid variable of a worker is an error of the calls of that worker', async () => {
   const program = `(async () => [
     count(), forward(), await forwardAsync(),
     (binding.setNumThreads(2), forward()), await forwardAsync(), count(),
@@ -94,7 +97,7 @@ test('a wrong one is an error of the calls of that worker', async () => {
     [error, error, error.code, 'done', 'done', 2],
     3,
   ]);
-  // That of the process is no matter of a worker that has its own.
+  // An invalid variable of the process does not matter to a worker that has its own.
   const good = '(async () => [count(), forward(), await forwardAsync()])()';
   const results = await resultsOf([{ options: own('2'), program: good }], {
     RMSNORM_NUM_THREADS: 'abc',
@@ -106,8 +109,8 @@ test('a wrong one is an error of the calls of that worker', async () => {
 });
 
 const onLinux = process.platform === 'linux' ? test : test.skip;
-onLinux('bounds the threads of calls of every kind', async () => {
-  // The pool of libuv starts its threads with the first call that is for it.
+onLinux('the variable of a worker bounds the threads of calls of every kind', async () => {
+  // libuv starts the threads of its pool at the first call that uses the pool.
   const program = `(async () => {
     await require('node:fs/promises').stat('.');
     const threads = () => readdirSync('/proc/self/task').length;
@@ -123,7 +126,7 @@ onLinux('bounds the threads of calls of every kind', async () => {
   expect(await resultsOf(cases)).toEqual([[0, 0], 3, [3, 3], 3]);
 });
 
-test('process.env of the main thread counts, too, where a program has replaced it', async () => {
+test('a replaced process.env of the main thread counts, too', async () => {
   const program = `
     process.env = { RMSNORM_NUM_THREADS: '4' };
     ${loadBinding}
@@ -138,7 +141,7 @@ test.each([
   'process.env = null;',
   'process.env = { RMSNORM_NUM_THREADS: 4 };',
   "Object.defineProperty(process, 'env', { get() { throw new Error(); } });",
-])('%s', async (tamper) => {
+])('the addon takes the variable of the process after %s', async (tamper) => {
   const program = `
     const load = require(${JSON.stringify(require.resolve('node-gyp-build'))}).resolve(${JSON.stringify(root)});
     ${tamper}

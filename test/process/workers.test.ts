@@ -1,5 +1,5 @@
-// The addon in worker threads and at the end of processes. Workers and children load it themselves,
-// as any program would: what jest transforms does not reach them.
+// The addon in worker threads and at the end of processes. Workers and child processes load it
+// themselves, as any program does, since jest's transforms do not reach them.
 
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
@@ -32,7 +32,7 @@ interface Results {
   readonly dweight: Float32Array;
 }
 
-/** Runs both directions ten times and posts what came of the last. */
+/** Runs forward and backward ten times, and posts the last results. */
 const compute = `
   ${loadBinding}
   const { parentPort, workerData } = require('node:worker_threads');
@@ -49,7 +49,7 @@ const compute = `
   parentPort.postMessage({ y, rstd, dx, dweight });
 `;
 
-/** Posts a message once there are calls in flight, and waits. */
+/** Keeps calls in flight, and posts a message once they are. */
 const keepBusy = `
   ${loadBinding}
   const { parentPort, workerData } = require('node:worker_threads');
@@ -77,7 +77,7 @@ function expectResults({ y, rstd, dx, dweight }: Results): void {
   expectSameBits(dweight, expectedBack.dweight);
 }
 
-test('four workers and the main thread at once', async () => {
+test('four workers and the main thread compute at once', async () => {
   const workers = Array.from({ length: 4 }, () => start(compute));
   const exits = workers.map((worker) => once(worker, 'exit'));
   const results = workers.map(resultsOf);
@@ -89,7 +89,7 @@ test('four workers and the main thread at once', async () => {
   for (const exit of exits) expect(await exit).toEqual([0]);
 });
 
-test('a worker that ends leaves the addon to the main thread and to the next worker', async () => {
+test('the main thread and the next worker can use the addon after a worker ends', async () => {
   for (let i = 0; i < 3; ++i) {
     const worker = start(compute);
     const exit = once(worker, 'exit');
@@ -99,7 +99,7 @@ test('a worker that ends leaves the addon to the main thread and to the next wor
   }
 });
 
-test('workers terminated with calls in flight', async () => {
+test('workers can be terminated with calls in flight', async () => {
   for (let i = 0; i < 5; ++i) {
     const workers = [start(keepBusy), start(keepBusy)];
     await Promise.all(workers.map((worker) => once(worker, 'message')));
@@ -109,10 +109,10 @@ test('workers terminated with calls in flight', async () => {
   expectSameBits(await rmsNorm.async(inputs.x, weight), expected.y);
 });
 
-/** Of a process that runs a program: its exit code or signal, and what it printed. */
+/** Runs a program in a process. Returns its exit code or signal, and its output. */
 function run(program: string): Promise<{ end: unknown; output: string }> {
   return new Promise((resolve) => {
-    // What does not end by itself is ended, by SIGTERM.
+    // A process that does not end by itself gets SIGTERM after the timeout.
     execFile(process.execPath, ['-e', program], { timeout: 20_000 }, (error, stdout, stderr) => {
       resolve({ end: error === null ? 0 : (error.signal ?? error.code), output: stdout + stderr });
     });
@@ -149,7 +149,7 @@ test.each([
      worker.on('message', () => process.exit(7));`,
     7,
   ],
-])('%s', async (_, program, code) => {
+])('a process ends on %s', async (_, program, code) => {
   for (let i = 0; i < 3; ++i) {
     const { end } = await run(`${bigCall} for (let i = 0; i < 8; ++i) forwardAsync(); ${program}`);
     expect(end).toBe(code);
