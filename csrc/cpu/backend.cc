@@ -26,22 +26,22 @@ const Variant* const kVariants[] = {
 
 namespace {
 
-// Pieces of the last sums of dweight that a thread takes at a time, in units of kPartialColumns.
+// Columns of dweight that a thread reduces at a time, in units of kPartialColumns.
 constexpr std::int64_t kFinishPieces = 64;
 
 // Scratch memory up to this size stays with its thread for the next call.
 constexpr std::int64_t kKeptBytes = 64 << 20;
 
-// Gated rows take longer to compute than to write. Measured with AVX-512, one thread, at 2048x4096
-// of float32: forward takes 0.93 and backward 0.83 of the time that AVX2 takes, to which streamed
-// rows go.
+// Gated rows take longer to compute than to write, so they never stream. Streaming would also leave
+// float32 rows to AVX2. Measured with one thread at 2048x4096 float32: AVX-512 with cached stores
+// takes 0.93 of the time of AVX2 in forward and 0.83 in backward.
 constexpr Stores kGatedStores = Stores::kCached;
 
 std::atomic<const Variant*> chosen_variant{nullptr};
 
-// The variant for a call: that in use, but where it leaves streamed float32 rows to another. With
-// 512-bit vectors these took 1.2 times as long as with 256 (Zen 4, rows of 4096, 32 MiB and more),
-// for which no cause was found: streaming stores of half the width changed nothing.
+// The variant for a call: the one in use, unless that leaves streamed float32 rows to another. With
+// 512-bit vectors these took 1.2 times as long as with 256-bit ones (Zen 4, rows of 4096, 32 MiB
+// and more). No cause was found: streaming stores of half the width changed nothing.
 Status variant_for(DType dtype, const Schedule& schedule, const Variant** variant) {
   RMSNORM_TRY(current_variant(variant));
   if (schedule.stores == Stores::kStreaming && dtype == DType::kFloat32 &&
@@ -51,7 +51,7 @@ Status variant_for(DType dtype, const Schedule& schedule, const Variant** varian
   return {};
 }
 
-// This thread's scratch memory, at least `bytes`, or null if there is none to be had.
+// Scratch memory of one thread. reserve() returns at least `bytes`, or null if out of memory.
 class Scratch {
  public:
   std::byte* reserve(std::int64_t bytes) {
@@ -86,7 +86,7 @@ struct Scratches {
   Scratch partials;
 };
 
-// This thread's, or null if there is no memory for them.
+// The scratches of the calling thread; null if out of memory.
 Scratches* scratches() {
   if (void* const kept = thread_pointer()) return static_cast<Scratches*>(kept);
   auto made = std::unique_ptr<Scratches>(new (std::nothrow) Scratches);
@@ -94,15 +94,15 @@ Scratches* scratches() {
   return made != nullptr && set_thread_pointer(made.get(), end) ? made.release() : nullptr;
 }
 
-// Of one of this thread's at least `bytes`, or null.
+// Reserves at least `bytes` of one of the calling thread's scratches; null if out of memory.
 std::byte* reserve(Scratch Scratches::*scratch, std::int64_t bytes) {
   Scratches* const mine = scratches();
   return mine == nullptr ? nullptr : (mine->*scratch).reserve(bytes);
 }
 
-// Weights of a call as the variant's kernels read them. Every thread prepares them for itself: to
-// read them from another's cache takes longer (measured with 2 threads at 32x4096, bfloat16: 1.2
-// times as long for the whole call).
+// Weights of a call in the form that the variant's kernels read. Every thread prepares its own
+// copy, because reading the copy in another thread's cache takes longer. Measured with 2 threads at
+// 32x4096, bfloat16: 1.2 times as long for the whole call.
 class ThreadWeights {
  public:
   template <class Args>
@@ -114,15 +114,15 @@ class ThreadWeights {
         hidden_size_(args.shape.hidden_size),
         aligned_(aligned) {}
 
-  // Whether kernels want them prepared.
+  // Whether kernels want prepared weights.
   bool are_wanted() const {
     return variant_.prepare != nullptr && wants_preparing(dtype_, weight_, options_);
   }
 
-  // Bytes for so many threads.
+  // Bytes for the copies of `threads` threads.
   std::int64_t bytes(int threads) const { return threads * prepared_bytes(hidden_size_); }
 
-  // Makes room for them in this thread's scratch memory. Errors: kOutOfMemory.
+  // Reserves the copies in the calling thread's scratch memory. Errors: kOutOfMemory.
   Status reserve(int threads) {
     memory_ = rmsnorm::cpu::reserve(&Scratches::weights, bytes(threads));
     if (memory_ == nullptr) return {Code::kOutOfMemory, "Out of memory: no room for the weights"};
@@ -130,7 +130,7 @@ class ThreadWeights {
     return {};
   }
 
-  // Those of the thread in a slot; null if there is no room for any.
+  // The copy of the thread with this slot, prepared at its first use; null if none are reserved.
   const void* of(int slot) {
     if (memory_ == nullptr) return nullptr;
     std::byte* const mine = memory_ + bytes(slot);
@@ -152,7 +152,7 @@ class ThreadWeights {
   bool are_ready_[kMaxThreads];
 };
 
-// Of float8, in plain loops: nothing that must be fast converts it.
+// Conversions of float8 in scalar loops: no caller needs them to be fast.
 void encode(DType codes, const float* source, std::uint8_t* destination, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     destination[i] = static_cast<std::uint8_t>(code_of(codes, source[i]));
@@ -165,10 +165,10 @@ void decode(DType codes, const std::uint8_t* source, float* destination, std::in
   }
 }
 
-// dweight, and dx on the way: every row group leaves a row of partial sums, and these are summed by
-// the neighbour-first tree. A task is a block of 2^n groups, whose subtree it sums as it goes; the
-// tree over the blocks comes last, shared out by columns. Blocks change what is stored, not the
-// order of the sums.
+// Computes dweight, and dx on the way. Every row group leaves a row of partial sums, and the
+// neighbour-first tree sums these rows. A task is a block of 2^n groups and sums their subtree as
+// it goes. The tree over the blocks comes last, split across threads by columns. Blocks change
+// which sums are stored, not the order of the sums.
 Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
                              const Schedule& schedule, ThreadWeights& weights) {
   const std::int64_t columns = partial_stride(args.shape.hidden_size);
@@ -230,7 +230,8 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 Status forward(const ForwardArgs& args) {
   const bool is_quantized = args.quantization.is_wanted();
   const bool is_gated = args.gate.data != nullptr;
-  const int inputs = (args.residual.data != nullptr ? 3 : 1) + (is_gated ? 1 : 0);  // and a sum
+  // With a residual: x, residual and the sum that is written.
+  const int inputs = (args.residual.data != nullptr ? 3 : 1) + (is_gated ? 1 : 0);
   Schedule schedule;
   RMSNORM_TRY(make_schedule(args.shape,
                             inputs * element_size(args.dtype) +
@@ -240,8 +241,8 @@ Status forward(const ForwardArgs& args) {
   const Variant* variant = nullptr;
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.y.data);
-  // A single row's weights are best converted on the way, and so are very long rows'. Gated and
-  // quantised rows are rarer, and have no kernels for that.
+  // The weights of a single row and of very long rows are best converted while a row is scaled.
+  // Gated and quantised rows are rarer and have no kernels for that.
   const bool are_prepared =
       weights.are_wanted() &&
       (is_quantized || is_gated ||

@@ -1,4 +1,4 @@
-// Copies of the rows of a matrix, shared out to the threads where they are large.
+// Copies rows of a matrix, on several threads where they are large.
 #pragma once
 
 #include <algorithm>
@@ -12,16 +12,16 @@
 
 namespace rmsnorm::cpu {
 
-// Calls copy(packed, strided, bytes) with offsets in bytes, for all of `rows` rows of a matrix from
-// first_row on: where they are packed, and where they are in the matrix, whose strides are bytes.
-// Errors: kInvalidEnvironment (RMSNORM_NUM_THREADS).
+// Calls copy(packed, strided, bytes) for all of `rows` rows of a matrix from first_row on. `packed`
+// and `strided` are offsets in bytes: in the packed rows, and in the matrix, whose strides are in
+// bytes. Errors: kInvalidEnvironment (RMSNORM_NUM_THREADS).
 template <class Matrix, class Copy>
 Status copy_rows(const Matrix& matrix, std::int64_t row_bytes, std::int64_t first_row,
                  std::int64_t rows, const Copy& copy) {
   int available = 1;
   RMSNORM_TRY(thread_count(&available));
   const std::int64_t bytes = rows * row_bytes;
-  // Packed rows are as one, which can be divided at any byte.
+  // Packed rows are contiguous and can be split at any byte.
   const bool is_packed = matrix.batch_rows == kOneBatch && matrix.row_stride == row_bytes;
   const bool is_one = rows == 1 || is_packed;
   const std::int64_t item = is_one ? 1 : row_bytes;

@@ -20,7 +20,7 @@ std::uint64_t enabled_state() {
 
 std::uint32_t find_features() {
   constexpr std::uint64_t kXmmYmm = 0x06;
-  constexpr std::uint64_t kMasksZmm = 0xe0;  // opmasks, and both halves of what ZMM adds
+  constexpr std::uint64_t kMasksZmm = 0xe0;  // opmasks, upper halves of ZMM0-15, ZMM16-31
   unsigned eax = 0;
   unsigned ebx = 0;
   unsigned ecx = 0;
@@ -41,7 +41,7 @@ std::uint32_t find_features() {
 
 }  // namespace
 
-// Asked once: under a hypervisor, CPUID can take longer than a call on a short row.
+// Queried once: under a hypervisor, CPUID can take longer than a call on a short row.
 std::uint32_t cpu_features() {
   static const std::uint32_t features = find_features();
   return features;

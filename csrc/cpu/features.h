@@ -1,4 +1,4 @@
-// What this processor and its operating system can run.
+// The instruction sets that this processor and its operating system support, as a set of bits.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,8 @@ namespace rmsnorm::cpu {
 
 static constexpr std::uint32_t kFeaturesAvx2 = 1;  // AVX2, FMA and F16C, and the OS saves YMM
 static constexpr std::uint32_t kFeaturesNeon = 2;
-static constexpr std::uint32_t kFeaturesAvx512 = 4;  // kFeaturesAvx2, AVX-512 F, BW, VL and DQ, ZMM
+// kFeaturesAvx2, AVX-512 F, BW, VL and DQ, and the OS saves ZMM
+static constexpr std::uint32_t kFeaturesAvx512 = 4;
 static constexpr std::uint32_t kFeatureAvx512Bf16 = 8;
 
 std::uint32_t cpu_features();

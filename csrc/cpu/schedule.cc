@@ -7,7 +7,7 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// What a thread takes at a time.
+// Bytes that a thread takes at a time.
 constexpr std::int64_t kPieceBytes = 64 << 10;
 
 }  // namespace
@@ -29,7 +29,7 @@ Status make_schedule(Shape shape, std::int64_t bytes_per_element, std::int64_t c
   schedule->stores = bytes > caches ? Stores::kStreaming : Stores::kCached;
   schedule->piece_rows = shape.rows;
   if (schedule->threads.most == 1) return {};
-  // A multiple of 16 rows where there are as many: variants fold up to 16 short rows at once.
+  // A multiple of 16 rows if at least 16 fit, because variants sum up to 16 short rows at once.
   const std::int64_t rows = kPieceBytes / row_bytes;
   schedule->piece_rows = rows >= 16 ? rows / 16 * 16 : std::max<std::int64_t>(rows, 1);
   return {};

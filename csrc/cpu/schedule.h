@@ -1,4 +1,4 @@
-// How a call is shared out, from the bytes it reads and writes.
+// How a call is split across threads and stores outputs, from the bytes that it moves.
 #pragma once
 
 #include <cstdint>
@@ -13,29 +13,31 @@ namespace rmsnorm::cpu {
 struct Schedule {
   Threads threads = 1;
   Stores stores = Stores::kCached;
-  std::int64_t piece_rows = 0;  // that a thread takes at a time
+  std::int64_t piece_rows = 0;  // rows that a thread takes at a time
 };
 
-// Outputs go around the caches when a call moves more than this: less, and they would still be
-// there for whoever reads them next. Measured with a last cache of 32 MiB: at 22 MiB, forward
-// takes 1.3 times as long around them, backward 0.9 of the time, and at 24 MiB 0.8.
+// A call that moves more bytes than this bypasses the caches with streaming stores. Smaller outputs
+// would still be cached for whoever reads them next. Measured with a last-level cache of 32 MiB:
+// streaming forward takes 1.3 times as long at 22 MiB; streaming backward takes 0.9 of the time at
+// 22 MiB and 0.8 at 24 MiB.
 static constexpr std::int64_t kForwardCaches = 24 << 20;
 static constexpr std::int64_t kBackwardCaches = 21 << 20;
 
-// bytes_per_element: of all matrices together; `caches`: one of those above. Same errors as
-// thread_count.
+// bytes_per_element counts all matrices together. `caches` is one of the constants above. Same
+// errors as thread_count.
 Status make_schedule(Shape shape, std::int64_t bytes_per_element, std::int64_t caches,
                      Schedule* schedule);
 
-// Below this much memory to move, another thread that looks for work costs more than it gains.
-// Measured on two processors (Zen 4): forward of float32 takes 0.75 of the time on two threads at
-// 4x4096, 128 KiB, and 0.8 at 40x512, but 1.03 to 1.17 times as long at 20x512, 80 KiB.
+// Bytes that each thread must have to move, if the other threads are awake and look for work. With
+// fewer, another thread costs more than it gains. Measured on two processors (Zen 4), float32
+// forward: two threads take 0.75 of the time at 4x4096 (128 KiB) and 0.8 at 40x512, but 1.03 to
+// 1.17 times as long at 20x512 (80 KiB).
 inline constexpr std::int64_t kBytesPerThread = 64 << 10;
 
-// The same of a thread that sleeps.
+// The same if the other threads sleep and must be woken.
 inline constexpr std::int64_t kBytesPerWokenThread = 192 << 10;
 
-// Of `available` threads those that are worth it to move so many bytes.
+// How many of `available` threads are worth using to move so many bytes.
 Threads threads_for(std::int64_t bytes, int available);
 
 }  // namespace rmsnorm::cpu

@@ -1,4 +1,4 @@
-// The number of threads that a call uses at most, and what decides it.
+// The maximum number of threads of a call, and what decides it.
 #pragma once
 
 #include <cstdint>
@@ -18,32 +18,33 @@ enum class ThreadCountSource : std::uint16_t {
   kProcessors,    // the default, without a limit
 };
 
-// Eight bytes without padding, to be one atomic variable.
+// Eight bytes without padding, so that it can be one atomic variable.
 struct ThreadCount {
-  std::uint16_t count = 0;  // the caller's thread included; 0: not found yet
+  std::uint16_t count = 0;  // includes the caller's thread; 0: not known yet
   ThreadCountSource source = ThreadCountSource::kProcessors;
   float quota = 0;  // in processors; 0 unless the source is kCgroupQuota
 };
 
-// The calling thread's own count, if it has one, else the process's. That is RMSNORM_NUM_THREADS,
-// else the number of processors that this process may use, found at the first call.
-// Errors: kInvalidEnvironment if the variable is not in [1, kMaxThreads].
+// The calling thread's own count, if it has one, else the count of the process. The latter is
+// RMSNORM_NUM_THREADS, else the number of processors that this process may use. It is determined at
+// the first call. Errors: kInvalidEnvironment if the variable is not in [1, kMaxThreads].
 Status find_thread_count(ThreadCount* found);
 Status thread_count(int* count);
 
 // Sets the count that find_thread_count() returns: the thread's own or the process's.
 void set_thread_count(int count);
 
-// A count that replaces the process's, such as a worker's; or why there is none.
+// The count of one thread, such as a worker's, which replaces that of the process; or the error
+// that prevents it.
 struct OwnThreadCount {
   ThreadCount value;
   Status status;
 };
 
-// Reads the text of RMSNORM_NUM_THREADS.
+// Parses the text of RMSNORM_NUM_THREADS.
 OwnThreadCount read_thread_count(const std::string& text);
 
-// The calling thread's own count, null at first. It must stay as long as it is in use.
+// The calling thread's own count, null at first. The object must live as long as it is in use.
 OwnThreadCount* own_thread_count();
 void use_own_thread_count(OwnThreadCount* own);
 

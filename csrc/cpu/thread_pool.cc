@@ -15,12 +15,13 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// A worker that has just finished looks for more work this long before it sleeps: waking it costs
-// 5 to 50 µs, which is more than a call on a few hundred kilobytes takes. An idle pool sleeps.
+// A worker that has just finished looks for work this long before it sleeps. Waking it costs 5 to
+// 50 µs, which is more than a call on a few hundred kilobytes takes. An idle pool sleeps.
 constexpr std::chrono::microseconds kLinger{50};
 
-// A worker that was handed work and has not begun this long after the caller's own end has lost its
-// processor to another thread, and the work is taken back.
+// The caller waits this long, after its own work, for workers that were handed the job to begin. A
+// worker that has not begun by then has lost its processor to another thread, and the caller takes
+// the job back.
 constexpr std::chrono::microseconds kBeginning{5};
 
 inline void pause() {
@@ -31,8 +32,8 @@ inline void pause() {
 #endif
 }
 
-// Whether `ready` came true while lingering. A look at the clock takes as long as several at
-// memory.
+// Whether `ready` came true within `time`. Reading the clock takes as long as several reads of
+// memory, so it is read less often.
 template <class Ready>
 bool linger_until(const Ready& ready, std::chrono::microseconds time = kLinger) {
   constexpr int kLooks = 8;
@@ -46,8 +47,8 @@ bool linger_until(const Ready& ready, std::chrono::microseconds time = kLinger) 
   return false;
 }
 
-// Takes a lock that is held for less than a microsecond: a thread that sleeps for it instead wakes
-// 5 to 50 µs later.
+// Takes a lock that is held for less than a microsecond. It tries for a while first, because a
+// thread that sleeps for the lock wakes 5 to 50 µs later.
 void lock_soon(std::unique_lock<std::mutex>& lock) {
   constexpr int kAttempts = 200;
   for (int i = 0; i < kAttempts; ++i) {
@@ -57,23 +58,24 @@ void lock_soon(std::unique_lock<std::mutex>& lock) {
   lock.lock();
 }
 
-// A thread's contiguous share of the items, on a cache line of its own. Whoever raises `next` owns
-// the piece before it. Plain integers, since a Job has many more of these than it needs.
+// A thread's contiguous share of the items, on its own cache line. The thread that raises `next`
+// owns the items that it passed. These are not std::atomic, which would initialise all shares of a
+// Job; most of them are unused.
 struct alignas(64) Share {
   std::int64_t next;
   std::int64_t end;
 };
 
-// One parallel_for: lives on its caller's stack. What a worker reads before it begins is on one
-// cache line.
+// One parallel_for, on the stack of its caller. The members that a worker reads before it begins
+// are on one cache line.
 struct Job {
   Task task;
   std::int64_t grain;
   int slots;
-  std::atomic<int> joined{1};   // slots given out, the caller's first
-  std::atomic<int> working{0};  // workers that have it
-  int wanted = 0;  // workers that may still take it from the queue; under the pool's mutex
-  Job* following = nullptr;  // the queue is a list through the jobs; under the pool's mutex
+  std::atomic<int> joined{1};   // slots handed out, the caller's first
+  std::atomic<int> working{0};  // workers that have the job
+  int wanted = 0;  // workers that may still take it from the queue; guarded by the pool's mutex
+  Job* following = nullptr;  // next job of the queue; guarded by the pool's mutex
   Share shares[kMaxThreads];
 
   void work(int slot) {
@@ -89,15 +91,15 @@ struct Job {
   }
 };
 
-// Where a worker that looks for work finds its next job, on a cache line that nobody else writes
-// meanwhile: null while it looks, kAway while it does not, else the job.
+// Where a worker that looks for work finds its next job. It is on a cache line that no other thread
+// writes meanwhile. Null while the worker looks, kAway while it does not, else the job.
 struct alignas(64) Mailbox {
   static inline Job* const kAway = reinterpret_cast<Job*>(1);
   std::atomic<Job*> job{kAway};
 };
 
-// Workers that look for work are handed a job through their mailboxes. The others, which sleep or
-// work for another caller, find it in a queue, as long as its caller is at work.
+// Workers that look for work receive a job through their mailboxes. The others sleep, or work for
+// another caller. They find the job in a queue while its caller is still at work.
 class Pool {
  public:
   // `woken`: see Threads.
@@ -138,7 +140,7 @@ class Pool {
 
  private:
   // Gives the job to workers that look for one, in their order, so that a worker gets the same rows
-  // in a series of calls. Returns how many there are.
+  // in a series of calls. Returns the number of these workers.
   int hand_out(Job& job) {
     int given = 0;
     const int workers = worker_count_.load(std::memory_order_acquire);
@@ -154,7 +156,7 @@ class Pool {
     return given;
   }
 
-  // Takes the job back from workers that have not begun, and still look for one.
+  // Takes the job back from workers that have not begun it. They go on looking for one.
   void take_back(Job& job) {
     const int workers = worker_count_.load(std::memory_order_acquire);
     for (int i = 0; i < workers; ++i) {
@@ -163,7 +165,7 @@ class Pool {
     }
   }
 
-  // The job of a worker that looks for one; null if it has lingered in vain, or there is a queue.
+  // The next job of a worker. Null if none came while it lingered, or if there is a queue.
   Job* look_for_job(Mailbox& mailbox) {
     mailbox.job.store(nullptr);
     linger_until([&] {
@@ -173,15 +175,15 @@ class Pool {
     return mailbox.job.exchange(Mailbox::kAway);
   }
 
-  // Whether the last call that lacked a worker was so short a time ago that one woken for it would
-  // still look for work.
+  // Whether the last call that lacked a worker was so recent that a worker woken for it would still
+  // look for work.
   bool is_in_series() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
     const auto last = last_lack_.exchange(now.count(), std::memory_order_relaxed);
     return now - std::chrono::steady_clock::duration(last) < kLinger;
   }
 
-  // For `wanted` workers; there are to be at least `workers` of them.
+  // Queues the job for `wanted` workers. Starts threads until there are `workers` of them.
   void enqueue(Job& job, int wanted, int workers) {
     std::unique_lock lock(mutex_, std::defer_lock);
     lock_soon(lock);
@@ -200,8 +202,8 @@ class Pool {
     }
   }
 
-  // Fewer workers than asked for is not an error: the caller does what they do not. There are none
-  // as long as those of before may still have their mailboxes.
+  // It is no error if fewer workers start than asked for: the caller does their work. None start
+  // while workers of a join() may still use their mailboxes.
   void start_workers(int wanted) {
     if (joins_ > 0) return;
     try {
@@ -237,8 +239,8 @@ class Pool {
         lock_soon(lock);
         continue;
       }
-      // Called for work that was done before this thread was awake, it looks for more all the same:
-      // else it would be late for every one of a series.
+      // A worker that wakes after the work is done looks for more all the same. Otherwise it would
+      // be late for every call of a series.
       const std::uint64_t seen = queued_jobs_;
       lock.unlock();
       while (Job* const job = look_for_job(mailbox)) help(*job);
@@ -247,14 +249,14 @@ class Pool {
     }
   }
 
-  // The job may be gone as soon as it is counted out.
+  // The job may no longer exist once `working` is decremented.
   void help(Job& job) {
     {
       const FloatingPointScope mode;
       job.work(job.joined.fetch_add(1, std::memory_order_relaxed));
     }
     if (job.working.fetch_sub(1) != 1 || sleeping_callers_.load() == 0) return;
-    // With the mutex: its caller is asleep, or has yet to look whether it is done.
+    // The mutex ensures that the caller either sleeps or has yet to check whether the job is done.
     std::unique_lock lock(mutex_);
     lock.unlock();
     work_done_.notify_all();
@@ -269,12 +271,12 @@ class Pool {
   std::condition_variable work_came_;
   std::condition_variable work_done_;
   std::vector<std::thread> workers_;
-  int joins_ = 0;                  // calls of join() under way: workers leave
-  std::uint64_t queued_jobs_ = 0;  // ever
+  int joins_ = 0;                  // calls of join() in progress: workers end
+  std::uint64_t queued_jobs_ = 0;  // since the start
   Job* queue_ = nullptr;
 };
 
-// Never destroyed: threads of an ending process may still be inside.
+// Never destroyed, because threads may still use it when the process ends.
 Pool& pool() {
   static Pool& instance = *new Pool;
   return instance;
@@ -284,7 +286,8 @@ Pool& pool() {
 
 void parallel_for(std::int64_t items, std::int64_t grain, Threads threads, Task task) {
   const FloatingPointScope mode;
-  // On one thread nothing is divided, which takes long.
+  // On one thread all items are one range. Cutting them takes integer divisions, which take longer
+  // than a short row.
   if (threads.most == 1 || items <= grain) {
     if (items > 0) task.run(task.context, 0, items, 0);
     return;

@@ -14,74 +14,75 @@ struct Range {
   std::int64_t end;
 };
 
-// How results reach memory. Streaming stores bypass the caches: right only for outputs that would
-// not stay in them anyway.
+// How results are stored. Streaming stores bypass the caches, which is right only for outputs that
+// would not stay cached anyway.
 enum class Stores : std::uint8_t { kCached, kStreaming };
 
-// A row of partial sums is a multiple of this many numbers, with room to spare. Where in it the sum
-// of a column is, the variant decides.
+// A row of partial sums has a multiple of this many numbers, and room to spare. The variant decides
+// where in the row the sum of a column is.
 static constexpr std::int64_t kPartialColumns = 64;
 
 static constexpr std::int64_t partial_stride(std::int64_t hidden_size) {
   return (ceil_div(hidden_size, kPartialColumns) + 1) * kPartialColumns;
 }
 
-// They are float64 for float64 tensors, else float32.
+// Partial sums are float64 for float64 tensors, else float32.
 static constexpr std::int64_t partial_bytes(DType dtype, std::int64_t hidden_size) {
   return partial_stride(hidden_size) * (dtype == DType::kFloat64 ? 8 : 4);
 }
 
-// Weights that `prepare` has made ready take this much scratch memory, aligned to 64 bytes.
+// Bytes of scratch memory for weights that `prepare` has made ready, aligned to 64 bytes.
 static constexpr std::int64_t prepared_bytes(std::int64_t hidden_size) {
   return (ceil_div(hidden_size, 16) * 16 + 320) * 4;
 }
 
-// Whether kernels read these weights better, or only, when prepared: all but float32 weights as
-// they are, and float64, which nothing prepares.
+// Whether kernels read these weights faster, or only, if they are prepared. Two kinds are not
+// prepared: weights of float32 tensors without an offset, which are read in place, and those of
+// float64 tensors.
 static constexpr bool wants_preparing(DType dtype, const Weight& weight, const Options& options) {
   if (weight.data == nullptr || dtype == DType::kFloat64) return false;
   return dtype != DType::kFloat32 || options.weight_offset != 0.0;
 }
 
-// Functions of a variant are called with checked arguments and can not fail. They allocate nothing.
+// Functions of a variant are called with checked arguments. They cannot fail and allocate nothing.
 struct Variant {
   const char* name;
 
-  // What the processor must have (features.h).
+  // The features that the processor must have (features.h).
   std::uint32_t features;
 
-  // The variant for float32 rows that are streamed, where that is another.
+  // The variant that streams float32 rows instead of this one; null if this one does.
   const Variant* streaming_float32;
 
-  // Leaves a call's w = weight + weight_offset in `prepared` (prepared_bytes) as its kernels read
-  // it, for all rows of a thread; where wants_preparing. `aligned` is the matrix whose memory
-  // decides how rows are cut: y, or dx.
+  // Writes w = weight + weight_offset to `prepared` (prepared_bytes), in the form that the kernels
+  // of this variant read, for all rows of a thread. Called only if wants_preparing. `aligned` is
+  // the matrix whose address decides how rows are cut: y or dx.
   void (*prepare)(DType, const Weight&, const Options&, std::int64_t hidden_size,
                   const void* aligned, void* prepared);
 
-  // y and rstd of `rows`. `prepared` may be null: then 16-bit weights are converted for every row.
-  // With a gate it is null only where nothing wants preparing.
+  // y and rstd of `rows`. If `prepared` is null, weights that want preparing are converted for
+  // every row. For gated and quantised calls it is null only if nothing wants preparing.
   void (*forward)(const ForwardArgs&, Range rows, Stores, const void* prepared);
 
-  // dx of `rows`. If `partial` is given (partial_bytes), these rows are one row group and their
-  // sums of dy * xhat are left there, or in dweight where finish_dweight would copy them to.
-  // `prepared` is null only where nothing wants preparing, or no dx is wanted.
+  // dx of `rows`. If `partial` (partial_bytes) is not null, these rows are one row group. Their
+  // sums of dy * xhat are left there, or in dweight if finish_dweight would only copy them to it.
+  // `prepared` is null only if nothing wants preparing, or no dx is wanted.
   void (*backward)(const BackwardArgs&, Range rows, Stores, const void* prepared, void* partial);
 
-  // sum[i] += partial[i] for all i < count, a multiple of kPartialColumns, of partial sums of
+  // sum[i] += partial[i] for all i < count, a multiple of kPartialColumns. They are partial sums of
   // tensors of `dtype`.
   void (*add_partial)(DType dtype, void* sum, const void* partial, std::int64_t count);
 
-  // The part of dweight whose sums lie at `part` of a row of partial sums (begin and end multiples
-  // of kPartialColumns): the neighbour-first tree over `count` such rows, at most kMaxRowGroups.
+  // Writes the columns of dweight whose sums are at `part` of a row of partial sums, in multiples
+  // of kPartialColumns. The neighbour-first tree sums `count` such rows, at most kMaxRowGroups.
   void (*finish_dweight)(const BackwardArgs&, const void* partials, std::int64_t count, Range part);
 
-  // destination[i] = source[i] in another type, rounded to nearest even, for all i < count. Neither
-  // is float64.
+  // destination[i] = source[i] in another dtype, rounded to nearest even, for all i < count.
+  // Neither dtype is float64 or 8-bit.
   void (*convert)(DType from, const void* source, DType to, void* destination, std::int64_t count);
 };
 
-// nullptr-terminated, best first; the last is scalar.
+// Null-terminated, best first; the last is scalar.
 extern const Variant* const kVariants[];
 
 extern const Variant kScalar;

@@ -10,24 +10,24 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// The C library keeps smaller blocks by itself.
+// The C library caches smaller blocks by itself.
 constexpr std::int64_t kLeastKept = 64 << 10;
 constexpr std::align_val_t kAlignment{64};
 
-// A block that is kept begins with this: nothing is allocated to remember it.
+// The header of a cached block, stored in the block itself: tracking it allocates nothing.
 struct Kept {
   std::int64_t bytes;
   Kept* older;
   Kept* younger;
 };
 
-// Eight sizes between two powers of two, so that calls of similar shapes share blocks.
+// There are eight sizes between two powers of two, so that calls of similar shapes share blocks.
 std::int64_t rounded_up(std::int64_t bytes) {
   const auto step = std::int64_t(std::bit_floor(static_cast<std::uint64_t>(bytes))) / 8;
   return (bytes + step - 1) / step * step;
 }
 
-// Null where there is none.
+// Null if out of memory.
 char* new_memory(std::int64_t bytes) noexcept {
   return static_cast<char*>(
       ::operator new(static_cast<std::size_t>(bytes), kAlignment, std::nothrow));
@@ -35,7 +35,8 @@ char* new_memory(std::int64_t bytes) noexcept {
 
 class Pool {
  public:
-  // The block of a size that was given back last, whose bytes are the most likely to be in a cache.
+  // The block of this size that was released last, because its bytes are the most likely to be in a
+  // cache. Null if there is none.
   char* take(std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     in_use_ += bytes;

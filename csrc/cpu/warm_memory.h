@@ -1,5 +1,5 @@
-// Memory that is kept for the next who needs as much. The system maps new memory page by page as it
-// is first written, and zeroes each, which takes several times as long as a copy into it.
+// A cache of memory blocks. The system maps new memory page by page as it is first written, and
+// zeroes each page. That takes several times as long as a copy into it.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,8 @@
 
 namespace rmsnorm::cpu {
 
-// What is in use and what is kept may take together; what is in use may take more. lib/call/room.ts
-// lets calls wait that would.
+// Limit of the bytes in use and cached together. The bytes in use alone may exceed it.
+// lib/call/room.ts lets a call wait that would exceed it.
 static constexpr std::int64_t kMostWarmBytes = std::int64_t{128} << 20;
 
 struct GiveBack {
@@ -18,13 +18,13 @@ struct GiveBack {
 };
 using WarmMemory = std::unique_ptr<char[], GiveBack>;
 
-// At least `bytes` of memory, of whatever content; null where there is none. From any thread.
+// At least `bytes` of uninitialised memory; null if out of memory. Callable from any thread.
 WarmMemory take_warm_memory(std::int64_t bytes) noexcept;
 
-// Bytes that are kept and not in use.
+// Bytes that are cached and not in use.
 std::int64_t kept_bytes() noexcept;
 
-// Frees what is kept.
+// Frees the cached blocks.
 void free_kept_memory() noexcept;
 
 }  // namespace rmsnorm::cpu

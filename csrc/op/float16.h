@@ -1,5 +1,6 @@
-// One float32 to and from the 16-bit formats, by their definition: exact one way, round to nearest
-// even the other. For the readable CPU variant; the others use instructions. `static`: see fold.h.
+// Conversion between float32 and the 16-bit formats, one number at a time, by their definition. To
+// float32 it is exact; from float32 it rounds to nearest even. The reference loops use it; SIMD
+// code uses instructions. `static`: see fold.h.
 #pragma once
 
 #include <cstdint>
@@ -50,21 +51,20 @@ constexpr Float16 from_float<Float16>(float value) {
   std::uint32_t half;
   if (value != value) {
     half = 0x7e00u | (magnitude >> 13 & 1023u);
-  } else if (magnitude >= 0x477ff000u) {  // from 65520 on the nearest is infinity
+  } else if (magnitude >= 0x477ff000u) {  // 65520 and above round to infinity
     half = 0x7c00u;
   } else if (magnitude >= 0x38800000u) {  // normal: drop 13 bits, rebias the exponent
     const std::uint32_t odd = magnitude >> 13 & 1u;
     half = (magnitude + 0xfffu + odd - (112u << 23)) >> 13;
-  } else {  // subnormal: adding 0.5 leaves a multiple of 2^-24, rounded by the adder, in the low
-            // bits
+  } else {  // subnormal: adding 0.5 rounds to a multiple of 2^-24 and leaves it in the low bits
     const float shifted = __builtin_bit_cast(float, magnitude) + 0.5f;
     half = __builtin_bit_cast(std::uint32_t, shifted) - 0x3f000000u;
   }
   return {static_cast<std::uint16_t>(sign | half)};
 }
 
-static_assert(from_float<BFloat16>(1.00390625f).bits == 0x3f80);  // tie, to even below
-static_assert(from_float<BFloat16>(1.01171875f).bits == 0x3f82);  // tie, to even above
+static_assert(from_float<BFloat16>(1.00390625f).bits == 0x3f80);  // a tie: down to even
+static_assert(from_float<BFloat16>(1.01171875f).bits == 0x3f82);  // a tie: up to even
 static_assert(from_float<Float16>(65519.0f).bits == 0x7bff &&
               from_float<Float16>(65520.0f).bits == 0x7c00);
 static_assert(from_float<Float16>(0x1p-25f).bits == 0 && from_float<Float16>(0x1.8p-24f).bits == 2);

@@ -1,54 +1,61 @@
-// The numerics contract: the order in which every backend sums, so that the same input gives the
+// The numerics contract: the order in which every backend sums. It makes the same input give the
 // same bits on any CPU variant, any number of threads and any GPU.
 //
-// The fold is the sum over a row of the products a[j] * b[j] (forward a = b = x; backward a = g,
-// b = x), in float32:
+// The fold is the sum over a row of the products a[j] * b[j], in float32. Forward folds x and x
+// (a = b = x), backward folds g and x (a = g, b = x).
 //   1. The row is cut into tiles of kTileColumns columns. In a tile, column j belongs to
-//      accumulator j mod kAccumulators, and each accumulator is a chain over its columns ascending:
-//      acc = fma(a[j], b[j], acc), from +0. Columns from hidden_size on contribute nothing.
-//   2. The sum of a tile is the halving tree over its accumulators.
-//   3. The sum of a row is the halving tree over its tile sums, padded with +0 to a power of two.
+//      accumulator j mod kAccumulators. Each accumulator is a chain over its columns in ascending
+//      order: acc = fma(a[j], b[j], acc), from +0. Columns from hidden_size on contribute nothing.
+//   2. The tile sum is the halving tree over the accumulators of the tile.
+//   3. The row sum is the halving tree over the tile sums, padded with +0 to a power of two.
 // The halving tree over n values is: for s = n/2, n/4, … 1: v[i] += v[i + s] for all i < s.
-// Backward's sum ends with + 0, so that a sum of zeros is +0: zeros of either sign may be added
-// anywhere on the way, for columns that do not exist. A sum of squares is never -0.
 //
-// float64 tensors: the same in float64 throughout.
+// Backward adds +0 to its row sum, so that a sum of zeros is +0. At any step before that, zeros of
+// either sign may be added for columns that do not exist. A sum of squares is never -0.
 //
-// Everything after the fold is elementwise, each operation rounded to nearest even:
+// For float64 tensors all of this is in float64.
+//
+// Everything after the fold is elementwise, and each operation is rounded to nearest even:
 //   m = sum * inverse(H);  v = m + eps;  rstd = 1 / sqrt(v)
-//   xhat = x * rstd;  y = xhat * w, with the casts of CastOrder
+//   xhat = x * rstd;  y = xhat * w
 //   c = (sum + 0) * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
-// With dsum, it is added to that dx in float32, before the one cast.
+// y, g and the terms of dweight have the casts of CastOrder (rms_norm.h). dsum is added to dx in
+// float32, before the one cast of dx.
 //
-// A gate z is applied in float32, each operation rounded (silu.h):
-//   after the norm   y = T((xhat * w) * silu(z)), in Llama's order of T(T(xhat) * w)
-//                    dn = dy * silu(z), in Llama's order T() of it, stands for dy
-//                    dgate = T((dy * (xhat * w)) * silu'(z)), likewise
-//   before it        x * silu(z), which is not rounded to the tensors' type, stands for x
-//                    dx = T(dx' * silu(z)), plus dsum before the cast; dgate = T((dx' * x) *
-//                    silu'(z))
+// A gate z is applied in float32, and each operation is rounded (silu.h):
+//   after the norm    y = T((xhat * w) * silu(z))
+//                     dgate = T((dy * (xhat * w)) * silu'(z))
+//                     dn = dy * silu(z) replaces dy in g and dweight
+//                     In Llama's order, xhat * w is T(T(xhat) * w), and dn is T(dy * silu(z)).
+//   before the norm   x * silu(z), not rounded to the tensor type, replaces x in the fold and in
+//                     xhat; the dx of that is called dx'
+//                     dx = T(dx' * silu(z)), with dsum added before the cast
+//                     dgate = T((dx' * x) * silu'(z))
 //
-// Quantised, y is taken before its cast, or, in Llama's order, after it. The largest magnitude of a
-// row is the same in whatever order it is searched, and NaN, as an integer, is above all others:
-//   scale = amax / largest code, at most scale_max;  code = Q(y / scale), to nearest even, and at
-//   most the largest code; of a scale of all rows Q(y * (1 / scale))
-// Of a scale of 0 the codes are 0. Q(NaN) is NaN, of int8 0.
+// A quantised call takes y before its cast or, in Llama's order, after it. amax is the largest
+// magnitude of y in a row. Magnitudes are compared as integers, which makes NaN the largest; so the
+// order of the search does not matter. Q rounds to nearest even and saturates at the largest code:
+//   a scale for each row      scale = amax / largest code, at most scale_max;  code = Q(y / scale)
+//   one scale for all rows    code = Q(y * (1 / scale))
+// If the scale of a row is 0, its codes are 0. Q(NaN) is NaN for float8 and 0 for int8.
 //
-// A fold whose products overflow, or are too small for their digits, has a rescaled pass with x
-// times a power of two, x * f, whose result is final:
-//   forward's if f = rescale_factor(sum, eps) is not 1, a being x * f as well:
+// The row sum is unusable if products overflow, or are so small that they lose digits. The row is
+// then folded again in a rescaled pass, with x * f instead of x, where f is a power of two. The
+// result of that pass is final:
+//   forward has one if f = rescale_factor(sum, eps) is not 1. It folds x * f and x * f:
 //     v = m + (eps * f) * f;  rstd = (1 / sqrt(v)) * f
-//   backward's unless gradient_fold_stands(sum, rstd), with f = power_of_two(rstd), a being g:
+//   backward has one unless gradient_fold_stands(sum, rstd). It folds g and x * f, with
+//   f = power_of_two(rstd):
 //     c = (sum + 0) * (rstd * (1 / f))
-// So rows of any finite x have a right rstd, as far as a Float can hold it: where the root of
-// mean(x^2) + eps is less than 2^-128 (float64: 2^-1024), it is infinite.
+// So every row of finite x has a correct rstd, within the range of its type: rstd is infinite where
+// the root of mean(x^2) + eps is below 2^-128 (float64: 2^-1024).
 //
-// dweight cuts the rows into groups of row_group_rows(M). In a group each column is a chain over
-// the rows ascending, acc = fma(dy, xhat, acc), from +0. The groups' partial rows are summed by a
-// neighbour-first tree: level by level p[i] = p[2i] + p[2i+1], an odd last one passing through.
+// dweight cuts the rows into groups of row_group_rows(M). In a group, each column is a chain over
+// the rows in ascending order: acc = fma(dy, xhat, acc), from +0. A neighbour-first tree sums the
+// groups' partial rows: level by level p[i] = p[2i] + p[2i+1]; an odd last one passes through.
 //
-// Functions here are `static`: files compiled for different instruction sets include this header,
-// and none may lend its code to another through the linker.
+// Functions here are `static`, because files compiled for different instruction sets include this
+// header. Otherwise the linker could make all of them use the copy of one instruction set.
 #pragma once
 
 #include <cstdint>
@@ -89,10 +96,11 @@ struct FoldLimits<float> {
   using Bits = std::uint32_t;
   static constexpr Bits kExponent = 0x7f800000;
   static constexpr float kSmallestNormal = 0x1p-126f;
-  // Below it a sum may lack digits of products that underflowed, from it on the products of 2^24
-  // columns that did can not change it.
+  // A sum below kTinySum may lack digits of products that underflowed. A sum of kTinySum or more
+  // does not change even if the products of 2^24 columns underflowed.
   static constexpr float kTinySum = 0x1p-100f;
-  // Makes the squares of 2^40 of the largest numbers finite, and of the smallest normal.
+  // x / kRescale: 2^40 squares of the largest number have a finite sum. x * kRescale: the square of
+  // the smallest number is normal.
   static constexpr float kRescale = 0x1p96f;
 };
 template <>
@@ -104,8 +112,8 @@ struct FoldLimits<double> {
   static constexpr double kRescale = 0x1p600;
 };
 
-// Above it x is so small that g * x may vanish where g does not. An eps of 2^-64 or more keeps rstd
-// below it: rows of zeros in dy then are folded once.
+// For an rstd above kLargeRstd, x is so small that g * x may underflow to 0 where g is not 0. An
+// eps of 2^-64 or more keeps rstd at or below it, so rows of zeros in dy need no rescaled pass.
 static constexpr float kLargeRstd = 0x1p32f;
 
 template <class Float>
@@ -113,7 +121,7 @@ static constexpr bool is_finite(Float value) {
   return value - value == 0;
 }
 
-// What x is scaled by in forward's rescaled pass, or 1 if the first one stands.
+// The factor f of forward's rescaled pass; 1 if the first row sum is final.
 template <class Float>
 static constexpr Float rescale_factor(Float sum, Float eps) {
   using Limits = FoldLimits<Float>;
@@ -121,15 +129,15 @@ static constexpr Float rescale_factor(Float sum, Float eps) {
   return sum < Limits::kTinySum && eps < Limits::kSmallestNormal ? Limits::kRescale : Float(1);
 }
 
-// Whether backward's first fold stands.
+// Whether backward's first row sum is final, so that it needs no rescaled pass.
 template <class Float>
 static constexpr bool gradient_fold_stands(Float sum, Float rstd) {
   const Float magnitude = sum < 0 ? -sum : sum;
   return is_finite(sum) && !(magnitude < FoldLimits<Float>::kTinySum && rstd > kLargeRstd);
 }
 
-// The power of two at or below rstd, at least the smallest normal number: what x is scaled by in
-// backward's rescaled pass, which makes it about xhat.
+// The power of two at or below rstd, but at least the smallest normal number. Backward's rescaled
+// pass multiplies x by it, which makes x about xhat.
 template <class Float>
 static constexpr Float power_of_two(Float rstd) {
   using Limits = FoldLimits<Float>;
@@ -148,7 +156,7 @@ static constexpr std::int64_t row_group_count(std::int64_t rows) {
   return ceil_div(rows, row_group_rows(rows));
 }
 
-// The halving tree over values[0 … count), count a power of two; the sum is left in values[0].
+// The halving tree over values[0 … count); count is a power of two. values[0] becomes the sum.
 template <class Float>
 static constexpr Float halving_sum(Float* values, std::int64_t count) {
   for (std::int64_t s = count / 2; s >= 1; s /= 2) {
@@ -157,13 +165,14 @@ static constexpr Float halving_sum(Float* values, std::int64_t count) {
   return values[0];
 }
 
-// A row's tile sums are buffered, this many at a time: 4 KiB of stack, of float64 8.
+// How many tile sums of a row are buffered at a time: 4 KiB of stack, for float64 8 KiB.
 static constexpr std::int64_t kBufferedTiles = 1024;
 
-// The halving tree over the tiles first, first + stride, first + 2 stride … of a row of `tiles`
-// tiles padded to `padded`. `fill(first, stride, count, sums)` writes the sums of those tiles,
-// +0 for tiles from `tiles` on. The last step of a halving tree adds its odd leaves to its even
-// ones, so a tree too large for the buffer is two trees of twice the stride.
+// The halving tree over the tiles first, first + stride, first + 2 stride … of a row, whose tiles
+// are padded to `padded`. `fill(first, stride, count, sums)` writes the sums of `count` of these
+// tiles, and +0 for tiles that do not exist. The last step of a halving tree adds the sum of the
+// odd leaves to that of the even ones. A tree too large for the buffer is therefore two trees of
+// twice the stride.
 template <class Float, class Fill>
 static constexpr Float sum_tiles(std::int64_t padded, std::int64_t first, std::int64_t stride,
                                  Float (&buffer)[kBufferedTiles], const Fill& fill) {
@@ -188,7 +197,7 @@ static_assert(row_group_rows(0) == 16 && row_group_rows(1) == 16 && row_group_ro
 static_assert(row_group_rows(8193) == 32 && row_group_rows(std::int64_t{1} << 40) == 1LL << 31);
 static_assert(row_group_count(0) == 0 && row_group_count(17) == 2 && row_group_count(8193) == 257);
 static_assert([] {
-  float four[] = {1, 2, 0x1p24f, 4};  // (1 + 2^24) + (2 + 4), where 1 is lost
+  float four[] = {1, 2, 0x1p24f, 4};  // (1 + 2^24) + (2 + 4); rounding loses the 1
   return halving_sum(four, 4) == 0x1p24f + 6;
 }());
 

@@ -1,7 +1,7 @@
-// The formulas of rms_norm.h, each stated once, with the roundings of fold.h. V is what computes
-// them: a float or double, a vector of floats (cpu/simd), a pack of columns (cuda/kernels). It has
-// +, * and fma(a, b, c) = a * b + c; S is V, or one number for all of V. `round` is T() in Llama's
-// order, and changes nothing in the other.
+// The formulas of rms_norm.h, each stated once, with the roundings of fold.h. V is the type that
+// computes them: a float or double, a vector of floats (cpu/simd), a pack of columns
+// (cuda/kernels). V has +, * and fma(a, b, c) = a * b + c. S is V, or one number for all of V.
+// `round` is T() in Llama's order and the identity in the other.
 #pragma once
 
 #include "fold.h"
@@ -24,7 +24,7 @@ RMSNORM_FORMULA float inverse_sqrt(float value) { return 1 / __builtin_sqrtf(val
 RMSNORM_FORMULA double inverse_sqrt(double value) { return 1 / __builtin_sqrt(value); }
 #endif
 
-// The sum is the fold of x and x; of x * f and x * f, rescaled_rstd is the same.
+// `sum` is the row sum of x * x. rescaled_rstd takes the row sum of (x * f) * (x * f) instead.
 template <class V>
 RMSNORM_FORMULA V rstd_of(V sum, V inverse_size, V eps) {
   return inverse_sqrt(sum * inverse_size + eps);
@@ -39,7 +39,7 @@ RMSNORM_FORMULA V xhat_of(V x, S rstd) {
   return x * rstd;
 }
 
-// Before its cast.
+// y before its cast.
 template <class V, class Round>
 RMSNORM_FORMULA V y_of(V xhat, V w, const Round& round) {
   return round(xhat) * w;
@@ -50,26 +50,27 @@ RMSNORM_FORMULA V g_of(V dy, V w, const Round& round) {
   return round(dy * w);
 }
 
-// mean(g * xhat), where the sum is the fold of g and x; of g and x * f, rstd is rstd * (1 / f).
+// mean(g * xhat), where `sum` is the row sum of g * x. For the row sum of g * (x * f), `rstd` is
+// rstd * (1 / f).
 template <class V>
 RMSNORM_FORMULA V cbar_of(V sum, V rstd, V inverse_size) {
   return (sum + V{}) * rstd * inverse_size;
 }
 
-// Before dsum and its cast.
+// dx before dsum is added and before its cast.
 template <class V, class S>
 RMSNORM_FORMULA V dx_of(V g, V xhat, S rstd, S minus_cbar) {
   return fma(xhat, minus_cbar, g) * rstd;
 }
 
-// One more row of a column's chain in dweight.
+// Adds a row to the chain of a column of dweight.
 template <class V, class Round>
 RMSNORM_FORMULA V add_to_dweight(V chain, V dy, V xhat, const Round& round) {
   return fma(dy, round(xhat), chain);
 }
 
-// With a gate z, of which s is silu(z). After the norm it is applied to what y is without one; dn
-// stands for dy in all of the above. y is before its cast.
+// With a gate z; s is silu(z). After the norm, the gate is applied to normed, the y of a call
+// without a gate. gated_y is y before its cast. dn replaces dy in g and dweight.
 template <class V, class Round>
 RMSNORM_FORMULA V normed_of(V xhat, V w, const Round& round) {
   return round(y_of(xhat, w, round));
@@ -83,8 +84,8 @@ RMSNORM_FORMULA V dn_of(V dy, V s, const Round& round) {
   return round(dy * s);
 }
 
-// Before the norm gated_x stands for x in all of the above, and dx is the gradient of that. Of x it
-// is gated_dx, before dsum and its cast.
+// Before the norm, gated_x replaces x in the formulas above, and dx is the gradient of gated_x. The
+// gradient of x is gated_dx, before dsum is added and before its cast.
 template <class V>
 RMSNORM_FORMULA V gated_x_of(V x, V s) {
   return x * s;
@@ -94,16 +95,17 @@ RMSNORM_FORMULA V gated_dx_of(V dx, V s) {
   return dx * s;
 }
 
-// Before its cast: after the norm of dy and normed, before it of dx and x, and of silu'(z).
+// dgate before its cast. After the norm, pass dy and normed; before the norm, dx and x.
+// `derivative` is silu'(z).
 template <class V>
 RMSNORM_FORMULA V dgate_of(V gradient, V gated, V derivative) {
   return gradient * gated * derivative;
 }
 
-// The neighbour-first tree over leaf(0) … leaf(count - 1), taken in this order, 1 <= count <=
-// kMaxRowGroups. Sums of 2^k neighbours wait for the next 2^k, as the digits of a binary counter
-// do; what waits at the end is added from the fewest to the most, which is what an odd one passing
-// through comes to.
+// The neighbour-first tree over leaf(0) … leaf(count - 1), which are called in this order;
+// 1 <= count <= kMaxRowGroups. A sum of 2^k neighbours waits for the next sum of 2^k, like the
+// digits of a binary counter. The sums that still wait at the end are added from the fewest leaves
+// to the most, which equals passing an odd one through.
 template <class Leaf, class Add>
 RMSNORM_FORMULA auto neighbour_tree(int count, const Leaf& leaf, const Add& add) {
   decltype(leaf(0)) waiting[kTreeLevels + 1];

@@ -1,6 +1,6 @@
-// Codes of 8 bits from float32, and back, by their definition: rounded to nearest even, and at most
-// the largest code. One number at a time, for the readable CPU variant and for kernels; the other
-// variants do the same with vectors (cpu/simd/codes.h). `static`: see fold.h.
+// Conversion between float32 and 8-bit codes, one number at a time, by definition: rounded to
+// nearest even and saturated at the largest code. The reference loops and the kernels use it; SIMD
+// code does the same with vectors (cpu/simd/codes.h). `static`: see fold.h.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +9,16 @@
 
 namespace rmsnorm {
 
-// A format of 8 bits: a sign, an exponent, a fraction. Below its smallest normal number its codes
-// are multiples of the smallest one.
+// An 8-bit floating-point format: sign, exponent, fraction. Numbers below its smallest normal
+// number are multiples of its smallest number.
 template <int fraction_bits, int bias>
 struct Float8Format {
   static constexpr int kFractionBits = fraction_bits;
-  static constexpr int kDropped = 23 - fraction_bits;  // bits of a float's fraction
-  // What a float's bits are above those of the code, moved up.
+  static constexpr int kDropped = 23 - fraction_bits;  // fraction bits of a float beyond these
+  // The difference between the bits of a float and those of its code shifted left by kDropped.
   static constexpr std::uint32_t kRebias = std::uint32_t{127 - bias} << 23;
-  // The bits of a float whose last place is the smallest code: to add it rounds to multiples.
+  // The bits of a float whose ulp is the smallest number of the format. Adding that float rounds to
+  // a multiple of the smallest number.
   static constexpr std::uint32_t kRoundSubnormal = std::uint32_t{128 - bias + kDropped} << 23;
 };
 template <DType codes>
@@ -34,14 +35,14 @@ struct Float8<DType::kFloat8E5M2> : Float8Format<2, 15> {
 // The code of a NaN.
 static constexpr std::uint32_t kFloat8NaN = 0x7f;
 
-// The largest number that a code stands for, by which a row's scale is found.
+// The largest number that a code stands for. The scale of a row is computed with it.
 static constexpr float largest_code(DType codes) {
   if (codes == DType::kInt8) return 127.0f;
   return codes == DType::kFloat8E4M3 ? Float8<DType::kFloat8E4M3>::kLargest
                                      : Float8<DType::kFloat8E5M2>::kLargest;
 }
 
-// scale of a row whose largest magnitude has these bits.
+// The scale of a row; amax_bits are the bits of its largest magnitude.
 static constexpr float scale_of(std::uint32_t amax_bits, const Quantization& quantization) {
   const float scale = __builtin_bit_cast(float, amax_bits) / largest_code(quantization.codes);
   return scale > quantization.scale_max ? quantization.scale_max : scale;
@@ -51,7 +52,7 @@ static constexpr std::uint32_t magnitude_bits(float value) {
   return __builtin_bit_cast(std::uint32_t, value) & 0x7fffffffu;
 }
 
-// Adding it leaves a number of up to 22 bits rounded to a whole one, in the lowest bits.
+// Adding it rounds a number of up to 22 bits to a whole number, which is left in the lowest bits.
 static constexpr float kRoundToWhole = 0x1.8p23f;
 
 static constexpr std::uint32_t int8_code(float value) {
@@ -86,7 +87,8 @@ static constexpr std::uint32_t code_of(DType codes, float value) {
                                      : float8_code<DType::kFloat8E5M2>(value);
 }
 
-// y / scale, or y * (1 / scale) of a scale of all rows; 0 where a row's own scale is 0.
+// The number that is rounded to a code. With a row's own scale (is_own) it is y / scale, or 0 if
+// the scale is 0. With one scale for all rows it is y * (1 / scale).
 static constexpr float quotient_of(float y, float scale, bool is_own) {
   if (!is_own) return y * (1 / scale);
   return scale == 0 ? 0.0f : y / scale;

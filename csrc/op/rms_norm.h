@@ -1,29 +1,30 @@
-// The operator, as every backend sees it: its formulas, its types and its arguments.
+// The operator as every backend sees it: its formulas, types and arguments.
 //
 //   rstd[r]    = 1 / sqrt(mean_j(x[r,j]^2) + eps)
 //   xhat[r,j]  = x[r,j] * rstd[r]
-//   y[r,j]     = xhat[r,j] * w[j]            w = weight + weight_offset; without a weight, 1
+//   y[r,j]     = xhat[r,j] * w[j]            w = weight + weight_offset; w = 1 without a weight
 //
 //   g          = dy * w
 //   dx[r,:]    = rstd[r] * (g[r,:] - xhat[r,:] * mean_j(g[r,j] * xhat[r,j]))
 //   dweight[j] = sum_r dy[r,j] * xhat[r,j]
 //
-// With a residual, the norm is of sum = T(x + residual), which stands for x above; T() rounds to
-// the tensors' type. Its gradient arrives by two ways, through y and, as dsum, through sum itself:
+// With a residual, sum = T(x + residual) replaces x above; T() rounds to the tensor type. The
+// gradient of sum arrives through y and, as dsum, through sum itself:
 // dx = dresidual = (the formula) + dsum.
 //
 // With a gate, silu(z) = z / (1 + exp(-z)), elementwise:
 //   after the norm    y = xhat * w * silu(gate)
-//                     dgate = dy * xhat * w * silu'(gate), and dy * silu(gate) stands for dy above
-//   before the norm   x * silu(gate) stands for x above; of the dx of that, dx' :
+//                     dgate = dy * xhat * w * silu'(gate)
+//                     dy * silu(gate) replaces dy in g and dweight
+//   before the norm   x * silu(gate) replaces x above; dx' is its gradient, the dx above
 //                     dx = dx' * silu(gate), dgate = dx' * x * silu'(gate)
 //
-// Quantised, y becomes codes of 8 bits, by the scale of its row or by one for all rows:
+// Quantised, y becomes 8-bit codes. Each row has its own scale, or there is one scale for all rows:
 //   scale[r] = min(max_j |y[r,j]| / largest code, scale_max);  code = Q(y / scale[r])
 //   code = Q(y * (1 / scale))
 //
-// r counts rows (M), j counts columns (H = hidden_size). How these are rounded and in which order
-// they are summed is fixed in fold.h, so that every backend gives the same bits.
+// r counts rows (M), j counts columns (H = hidden_size). fold.h fixes every rounding and the order
+// of every sum, so that every backend gives the same bits.
 // Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 #pragma once
 
@@ -31,23 +32,23 @@
 
 namespace rmsnorm {
 
-// float64 tensors are computed in float64 throughout, weight, rstd and dweight being float64 too,
-// and on the CPU alone. All others are computed in float32. Those from kInt8 on are of codes: of
-// quantised results, and of no other tensors.
+// float64 tensors are computed in float64 throughout, and on the CPU alone; their weight, rstd and
+// dweight are float64 too. All others are computed in float32. The dtypes from kInt8 on are codes:
+// only quantised results have them.
 enum class DType : std::uint8_t {
   kFloat32,
   kFloat16,
   kBFloat16,
   kFloat64,
   kInt8,
-  kFloat8E4M3,  // 4 bits of exponent and 3 of fraction, without infinities: OCP's E4M3, "fn"
+  kFloat8E4M3,  // 4 exponent bits, 3 fraction bits, no infinities: OCP's E4M3, "fn"
   kFloat8E5M2,
 };
 
 static constexpr bool is_quantized(DType dtype) { return dtype >= DType::kInt8; }
 
-// Bits of an IEEE 754 binary16 and of a bfloat16: types of their own, so that a kernel's
-// instantiation knows which of the two formats its 16-bit memory holds.
+// The bits of an IEEE 754 binary16 and of a bfloat16. They are separate types, so that an
+// instantiation of a kernel knows the format of its 16-bit memory.
 struct Float16 {
   std::uint16_t bits;
 };
@@ -55,7 +56,7 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
-// Where a 16-bit result is rounded; T() rounds to the tensor's type. Equal for float32.
+// Where a 16-bit result is rounded; T() rounds to the tensor type. For float32 both are equal.
 enum class CastOrder : std::uint8_t {
   kLlama,  // y = T(T(xhat) * w), g = T(dy * w), dweight sums dy * T(xhat): what Llama code does
   kFloat,  // y = T(xhat * w), nothing else rounded: what fused kernels do
@@ -73,27 +74,27 @@ struct Shape {
 };
 
 struct Options {
-  double eps = 1e-6;           // finite, >= 0; in float32 but for float64 tensors
-  double weight_offset = 0.0;  // finite; added to weight in float32, or float64
+  double eps = 1e-6;           // finite, >= 0; in float32 (in float64 for float64 tensors)
+  double weight_offset = 0.0;  // finite; added to weight in the same type
   CastOrder cast_order = CastOrder::kLlama;
   GateOrder gate_order = GateOrder::kAfterNorm;
 };
 
-// How y is quantised, in float32, and whether.
+// Whether and how y is quantised, in float32.
 struct Quantization {
-  DType codes = DType::kFloat32;       // a dtype of codes; any other: y is not quantised
-  float scale = 0.0f;                  // of all rows, its inverse finite; 0: of each row its own
-  float scale_max = __builtin_inff();  // > 0: what a row's own scale is at most
+  DType codes = DType::kFloat32;       // a dtype of codes; with any other, y is not quantised
+  float scale = 0.0f;                  // for all rows, with a finite inverse; 0: one for each row
+  float scale_max = __builtin_inff();  // > 0: upper bound of a row's own scale
 
   constexpr bool is_wanted() const { return is_quantized(codes); }
 };
 
-// More rows than there are: all of them are one batch.
+// More rows than any matrix has: all rows are one batch.
 static constexpr std::int64_t kOneBatch = INT64_MAX;
 
-// A matrix of (rows, hidden_size) elements, each row of them contiguous. Row r begins at element
-// (r / batch_rows) * batch_stride + (r % batch_rows) * row_stride of data. So per-head rows lie in
-// a fused QKV projection, where the heads of one token are a batch.
+// A matrix of (rows, hidden_size) elements; each row is contiguous. Row r begins at element
+// (r / batch_rows) * batch_stride + (r % batch_rows) * row_stride of data. This covers the rows of
+// attention heads in a fused QKV projection, where the heads of one token are a batch.
 struct ConstRows {
   const void* data = nullptr;
   std::int64_t row_stride = 0;
@@ -107,7 +108,7 @@ struct Rows {
   std::int64_t batch_stride = 0;
 };
 
-// The element at which a row begins, where `rows` is a ConstRows or a Rows.
+// The element at which a row begins. `rows` is a ConstRows or a Rows.
 template <class Matrix>
 static constexpr std::int64_t row_offset(const Matrix& rows, std::int64_t row) {
   if (row < rows.batch_rows) return row * rows.row_stride;
@@ -115,8 +116,8 @@ static constexpr std::int64_t row_offset(const Matrix& rows, std::int64_t row) {
 }
 
 struct Weight {
-  const void* data = nullptr;     // (hidden_size), or null for ones
-  DType dtype = DType::kFloat32;  // the tensors' own type, or float32 beside 16-bit tensors
+  const void* data = nullptr;     // (hidden_size); null for ones
+  DType dtype = DType::kFloat32;  // the tensors' own dtype, or float32 for 16-bit tensors
 };
 
 struct ForwardArgs {
@@ -126,12 +127,12 @@ struct ForwardArgs {
   ConstRows x;
   Weight weight;
   Rows y;                   // may be exactly x or residual, and must not overlap anything else
-  void* rstd;               // (rows) of float32, of float64 for float64 tensors; null if not wanted
-  ConstRows residual = {};  // data null if there is none
-  Rows sum = {};            // given where residual is; may be exactly x or residual, never y
-  ConstRows gate = {};      // data null if there is none
-  Quantization quantization = {};  // y is of its codes, if it is one, and may overlap nothing
-  float* scales = nullptr;         // (rows): receives the rows' own scales; null if not wanted
+  void* rstd;               // (rows), float32, or float64 for float64 tensors; null if not wanted
+  ConstRows residual = {};  // data is null if there is none
+  Rows sum = {};            // set if residual is; may be exactly x or residual, never y
+  ConstRows gate = {};      // data is null if there is none
+  Quantization quantization = {};  // if wanted, y holds codes and may overlap nothing
+  float* scales = nullptr;         // (rows), receives each row's own scale; null if not wanted
 };
 
 struct BackwardArgs {
@@ -139,16 +140,16 @@ struct BackwardArgs {
   Options options;
   DType dtype;  // of dy, x, dsum and dx
   ConstRows dy;
-  ConstRows x;  // sum of forward, where there was a residual
+  ConstRows x;  // forward's sum, if there was a residual
   Weight weight;
-  const void* rstd;     // (rows) as forward's, or null to recompute it from x: the same bits
-  Rows dx;              // data null if not wanted; may be exactly dy, x or dsum
-  void* dweight;        // (hidden_size), or null if not wanted
-  DType dweight_dtype;  // the tensors' own type, or float32 beside 16-bit tensors
+  const void* rstd;     // (rows), from forward; null: recomputed from x, with the same bits
+  Rows dx;              // data is null if not wanted; may be exactly dy, x or dsum
+  void* dweight;        // (hidden_size); null if not wanted
+  DType dweight_dtype;  // the tensors' own dtype, or float32 for 16-bit tensors
   bool accumulate;      // dweight = T(float(dweight) + sum) rather than T(sum)
-  ConstRows dsum = {};  // added to dx before its cast; data null if there is none
-  ConstRows gate = {};  // data null if there is none
-  Rows dgate = {};      // given where gate is and dx; may be exactly gate
+  ConstRows dsum = {};  // added to dx before its cast; data is null if there is none
+  ConstRows gate = {};  // data is null if there is none
+  Rows dgate = {};      // set if gate and dx are; may be exactly gate
 };
 
 static constexpr std::int64_t element_size(DType dtype) {

@@ -1,8 +1,8 @@
-// silu(z) = z / (1 + exp(-z)) and its derivative, in float32. A library's exp differs from the
-// next one's, so all is spelled out here, operation by operation, each rounded to nearest even.
+// silu(z) = z / (1 + exp(-z)) and its derivative, in float32. The exp functions of libraries
+// differ, so every operation is spelled out here, and each is rounded to nearest even.
 //
-// V is a float or a vector of floats (cpu/simd/silu_vectors.h). Besides what formula.h asks for, it
-// has those functions that stand below for float.
+// V is a float or a vector of floats (cpu/simd/silu_vectors.h). Besides the operations that
+// formula.h needs, V has the functions that are defined below for float.
 #pragma once
 
 #include "formula.h"
@@ -10,7 +10,7 @@
 namespace rmsnorm {
 namespace {
 
-// A V of nothing but `value`; the first argument says which V.
+// A V whose every element is `value`. The first argument only selects V.
 RMSNORM_FORMULA float filled(float, float value) { return value; }
 
 #if defined(__CUDACC__)
@@ -21,34 +21,35 @@ RMSNORM_FORMULA float divide(float a, float b) { return a / b; }
 RMSNORM_FORMULA float minus_magnitude(float z) { return -__builtin_fabsf(z); }
 #endif
 
-// The greater of z and `least`, the lesser of z and `most`. NaN stays NaN.
+// max(z, least) and min(z, most). NaN stays NaN.
 RMSNORM_FORMULA float at_least(float z, float least) { return z < least ? least : z; }
 RMSNORM_FORMULA float at_most(float z, float most) { return z > most ? most : z; }
 
-// `positive` where z >= 0, elsewhere `other`.
+// `positive` where z >= 0, else `other`.
 RMSNORM_FORMULA float choose(float z, float positive, float other) {
   return z >= 0 ? positive : other;
 }
 
-// 2^(k - 127), where 0 < k < 255 are the lowest 9 bits of t.
+// 2^(k - 127), where k is the lowest 9 bits of t and 0 < k < 255.
 RMSNORM_FORMULA float power_of_low_bits(float t) {
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, t) << 23);
 }
 
-// Below it, exp is less than half of the smallest number, and silu is -0.
+// Below this x, exp(x) is less than half of the smallest number, and silu(x) is -0.
 static constexpr float kLeastExponent = -128.0f;
 
-// exp(x) for kLeastExponent <= x <= 0, at most 1 ulp from the true value, subnormal ones included;
+// exp(x) for kLeastExponent <= x <= 0. The error is at most 1 ulp, also for subnormal results.
 // exp(0) = 1, exp(NaN) = NaN.
 //
-// x = n ln 2 + r with a whole number n, |r| <= ln 2 / 2, and exp(x) = 2^n exp(r):
-//   n  rounded where the last place of a sum is 1. The same sum then has n + 127 + 64 in its lowest
-//      bits, which are the exponent of 2^(n + 64).
-//   r  with ln 2 in two parts. The first has 16 bits: n times it is exact, and so is x minus that.
-//   exp(r)  1 + r + c2 r^2 + ... + c6 r^6, at most 0.053 * 2^-24 of it away: minimax, each
-//      coefficient rounded before the next ones were sought.
-//   2^n  in two steps. The first is exact, since with 2^64 every result is a normal number; the
-//      second rounds, where the result is subnormal.
+// x = n ln 2 + r with a whole number n and |r| <= ln 2 / 2, so exp(x) = 2^n exp(r):
+//   n       An addition rounds it, because the sum has an ulp of 1. The lowest bits of the sum are
+//           then n + 127 + 64, which is the exponent of 2^(n + 64).
+//   r       ln 2 is split into two constants. The first has 16 bits, so n times it is exact, and so
+//           is x minus that product.
+//   exp(r)  1 + r + c2 r^2 + ... + c6 r^6, with a relative error of at most 0.053 * 2^-24. The
+//           coefficients are minimax; each was rounded before the next ones were computed.
+//   2^n     The multiplication has two steps. The first is exact, because the factor 2^64 makes
+//           every result a normal number. The second rounds if the result is subnormal.
 template <class V>
 RMSNORM_FORMULA V exp_of(V x) {
   const auto c = [x](float value) { return filled(x, value); };
@@ -66,8 +67,8 @@ RMSNORM_FORMULA V exp_of(V x) {
   return p * power_of_low_bits(t) * c(0x1p-64f);
 }
 
-// exp of a negative number alone, lest it overflow: silu(z) = z e / (1 + e) where z < 0, with
-// e = exp(-|z|). Clamped, -Inf times 0 is no NaN: silu(-Inf) is -0. silu(-0) is -0.
+// exp gets no positive number, so it cannot overflow: silu(z) = z e / (1 + e) for z < 0, with
+// e = exp(-|z|). The clamp keeps -Inf times 0 from giving NaN: silu(-Inf) is -0. silu(-0) is -0.
 template <class V>
 RMSNORM_FORMULA V silu(V z) {
   const V x = at_least(minus_magnitude(z), kLeastExponent);
@@ -75,8 +76,9 @@ RMSNORM_FORMULA V silu(V z) {
   return divide(choose(z, z, x * e), e + filled(z, 1.0f));
 }
 
-// silu'(z) = s (1 + z (1 - s)) with s = 1 / (1 + exp(-z)). 1 - s is the s of -z, which has all its
-// digits where s is almost 1. Clamped, z times 0 is no NaN: the limits are 0 and 1.
+// silu'(z) = s (1 + z (1 - s)) with s = 1 / (1 + exp(-z)). 1 - s is computed as the s of -z, which
+// has all its digits where s is almost 1. The clamp keeps z times 0 from giving NaN: the limits are
+// 0 and 1.
 template <class V>
 RMSNORM_FORMULA V silu_derivative(V z) {
   const V x = at_least(minus_magnitude(z), kLeastExponent);

@@ -11,26 +11,26 @@ namespace rmsnorm {
 
 enum class Code {
   kOk,
-  kWrongType,           // an argument is of another kind
-  kOutOfRange,          // an argument is of the right kind, and its value or length is not possible
+  kWrongType,           // an argument has the wrong type
+  kOutOfRange,          // an argument has the right type, but its value or length is not valid
   kInvalidValue,        // arguments that cannot go together, such as overlapping arrays
-  kInvalidEnvironment,  // an environment variable asks for what is not there
-  kInvalidState,        // what is asked for is not possible now, such as during a capture
+  kInvalidEnvironment,  // an environment variable has a value that is not possible here
+  kInvalidState,        // the operation is not possible now, such as during a graph capture
   kDisposed,            // an object has been disposed of
-  kOutOfMemory,         // of the host
-  kCudaUnavailable,     // no driver, one too old, no device, no kernels
+  kOutOfMemory,         // no host memory left
+  kCudaUnavailable,     // no driver, a driver that is too old, no device or no kernels
   kCuda,                // the CUDA driver reported an error: driver_error() says which
 };
 
-// An error of the CUDA driver in its own words, which stay as long as the process.
+// An error as the CUDA driver reports it. The strings stay valid until the process ends.
 struct DriverError {
   int number = 0;
   const char* name = nullptr;  // such as CUDA_ERROR_OUT_OF_MEMORY; null if it has none
   const char* text = nullptr;  // such as "out of memory"; null if it has none
 };
 
-// Whether something was done, or why not. One that is ok is a null pointer: what every call of the
-// operator makes several of.
+// Success, or the reason of a failure. Success is a null pointer, because every call of the
+// operator makes several of them.
 class [[nodiscard]] Status {
  public:
   struct Failure {
@@ -43,13 +43,13 @@ class [[nodiscard]] Status {
   Status(Code code, std::string message, DriverError driver_error = {})
       : failure_(std::make_shared<const Failure>(Failure{code, std::move(message), driver_error})) {
   }
-  // Allocates nothing. `failure` stays as long as the process.
+  // Allocates nothing. `failure` must stay valid until the process ends.
   explicit Status(const Failure& failure) : failure_(std::shared_ptr<void>(), &failure) {}
 
   bool ok() const { return failure_ == nullptr; }
   Code code() const { return ok() ? Code::kOk : failure_->code; }
-  // Empty, and all zero, of one that is ok. The error of the driver is all zero, too, unless that
-  // was at the bottom of it.
+  // If ok, the message is empty and the driver error is all zero. The driver error is also all zero
+  // if the failure does not come from the driver.
   const std::string& message() const { return failure().message; }
   const DriverError& driver_error() const { return failure().driver_error; }
 
@@ -62,7 +62,7 @@ class [[nodiscard]] Status {
   std::shared_ptr<const Failure> failure_;
 };
 
-// Leaves the calling function with the status of `expression` unless that is ok.
+// Returns from the calling function with the status of `expression` unless that is ok.
 #define RMSNORM_TRY(expression)                                  \
   do {                                                           \
     if (::rmsnorm::Status status = (expression); !status.ok()) { \

@@ -1,5 +1,5 @@
-// The floating-point mode of a thread: other code of the process may have set one that flushes
-// subnormals or rounds otherwise, and a new thread inherits it.
+// The floating-point mode of a thread. Other code of the process may have set a mode that flushes
+// subnormals or rounds differently, and a new thread inherits it.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace rmsnorm {
 
-// While one exists, this thread has the mode that the numerics contract (fold.h) needs: round to
-// nearest even, keep subnormals, trap nothing. Then it has its own again.
+// While a scope exists, its thread has the mode that the numerics contract (fold.h) needs: round to
+// nearest even, keep subnormals, trap nothing. The destructor restores the thread's own mode.
 class FloatingPointScope {
  public:
   FloatingPointScope() : saved_(read()) {
@@ -25,7 +25,7 @@ class FloatingPointScope {
 
  private:
 #if defined(__x86_64__)
-  // MXCSR: all exceptions masked. Its low six bits are flags of past exceptions, not a mode.
+  // MXCSR with all exceptions masked. Its low six bits are flags of past exceptions, not a mode.
   using Register = std::uint32_t;
   static constexpr Register kMode = 0x1f80;
   static constexpr Register kFlags = 0x3f;

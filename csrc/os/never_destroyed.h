@@ -1,11 +1,11 @@
-// Static objects that stay as the process ends, since threads may still be inside.
+// Static objects that are not destroyed when the process ends, because threads may still use them.
 #pragma once
 
 #include <utility>
 
 namespace rmsnorm {
 
-// Unlike `*new T` this takes no memory, so that no first use fails, in a destructor for one.
+// Unlike `*new T` this allocates no memory, so its first use cannot fail, even in a destructor.
 template <class T>
 union NeverDestroyed {
   template <class... Arguments>

@@ -1,4 +1,4 @@
-// What operating systems do differently: posix/platform.cc, windows/platform.cc. Strings are UTF-8.
+// Code that differs by operating system: posix/platform.cc, windows/platform.cc. Strings are UTF-8.
 #pragma once
 
 #include <cstddef>
@@ -9,17 +9,17 @@
 
 namespace rmsnorm {
 
-// An environment variable as it is now, nothing if it is not set or empty.
+// The current value of an environment variable; nothing if it is not set or empty.
 std::optional<std::string> environment_variable(const char* name);
 
-// Opens a dynamic library, never to be closed. `name` is a path, or what the system looks up in its
-// own folders. Null, and the system's words in *error, if it can not.
+// Opens a dynamic library, which is never closed. `name` is a path, or a name that the system looks
+// up in its own folders. On failure it returns null and leaves the system's message in *error.
 void* open_library(const std::string& name, std::string* error);
 
-// The address of a function of the library, null if it has none of that name.
+// The address of a function of the library; null if it has none with that name.
 void* find_function(void* library, const char* name);
 
-// The file this code is in: the addon, or the program of the native tests. Empty if nobody knows.
+// The file with this code: the addon, or the program of the native tests. Empty if unknown.
 std::string module_path();
 
 #if defined(_WIN32)
@@ -28,29 +28,28 @@ constexpr char kPathSeparator = '\\';
 constexpr char kPathSeparator = '/';
 #endif
 
-// Appends a regular file of at most `most` bytes to *bytes. Never waits, as for the other end of a
-// pipe. Returns nothing, or why it was not read: of no such file, kMissingText.
+// Appends a regular file of at most `most` bytes to *bytes. Never waits, not even for the other end
+// of a pipe. Returns nothing on success, else the reason: kMissingText if there is no such file.
 std::optional<std::string> read_file(const std::string& path, std::size_t most,
                                      std::vector<std::byte>* bytes);
 
-// What read_file() says of files that are not there, of others than regular ones, and of those that
-// are too large.
+// read_file() returns these for files that do not exist, are not regular, or are too large.
 constexpr const char* kMissingText = "there is no such file";
 inline std::string not_regular_text() { return "it is not a regular file"; }
 inline std::string too_large_text(std::size_t most) {
   return "it has more than " + std::to_string(most) + " bytes";
 }
 
-// Asks for huge pages inside of memory that nobody has written yet. Only Linux has them to give.
+// Asks for huge pages inside memory that nobody has written yet. Does nothing except on Linux.
 void advise_huge_pages(void* memory, std::int64_t bytes);
 
-// This thread's one pointer, null until it is set. When the thread ends, `release` is called with
-// it; that of the thread that ends the process may be left. set_thread_pointer() is false, and the
-// pointer still the caller's, where there is no memory to keep it.
+// A pointer that belongs to the calling thread, null until it is set. release(pointer) is called
+// when the thread ends, but not always for the thread that ends the process. If there is no memory
+// to store the pointer, set_thread_pointer() returns false and the caller still owns it.
 void* thread_pointer();
 [[nodiscard]] bool set_thread_pointer(void* pointer, void (*release)(void*));
 
-// Another pointer of this thread's, to what belongs to somebody else: nothing is called with it.
+// A second pointer of the calling thread, to an object of another owner. It is never released.
 void* borrowed_thread_pointer();
 void set_borrowed_thread_pointer(void* pointer);
 

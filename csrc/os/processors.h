@@ -1,4 +1,4 @@
-// How many processors this process may use: posix/processors.cc, windows/processors.cc.
+// How many processors this process may use (posix/processors.cc, windows/processors.cc).
 #pragma once
 
 #include <algorithm>
@@ -7,20 +7,20 @@
 
 namespace rmsnorm {
 
-// What allows a process fewer processors than the machine has.
+// Why a process may use fewer processors than the machine has.
 enum class ProcessorLimit { kNone, kAffinityMask, kCgroupQuota };
 
 struct Processors {
   int count;             // at least 1
   ProcessorLimit limit;  // the strictest
-  double quota;          // processors of time, such as 0.5; 0 unless the limit is kCgroupQuota
+  double quota;          // in processors, such as 0.5; 0 unless the limit is kCgroupQuota
 };
 
 // Reads a few files on Linux.
 Processors available_processors();
 
-// Combines what is known: processors of the machine and of the affinity mask (0: unknown), and the
-// cgroup's quota. A limit counts only if it lowers the count.
+// Combines the processors of the machine, those of the affinity mask (0: unknown) and the quota of
+// the cgroup. A limit counts only if it lowers the count.
 inline Processors limit_processors(int all, int allowed, std::optional<double> quota) {
   Processors found{std::max(all, 1), ProcessorLimit::kNone, 0};
   if (allowed > 0) found.count = allowed;

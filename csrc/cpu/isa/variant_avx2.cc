@@ -1,7 +1,7 @@
-// AVX2 with FMA and F16C: 8 floats a register, a tile of the fold in 8 of them.
+// AVX2 with FMA and F16C: 8 floats a register, a tile of the fold in 8 registers.
 //
-// Only this instruction set's own headers may be included here: whatever else were inlined would be
-// compiled for AVX2, and could be what a processor without it is linked to.
+// Include only headers of this instruction set here. Any other inline function would be compiled
+// for AVX2, and the linker could take that copy for a processor without AVX2.
 
 #include "../features.h"
 #include "../kernels/row_kernels.h"

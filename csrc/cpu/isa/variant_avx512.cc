@@ -1,6 +1,6 @@
-// AVX-512 (F, BW, VL, DQ) with FMA and F16C: 16 floats a register, a tile of the fold in 4 of them.
+// AVX-512 (F, BW, VL, DQ) with FMA and F16C: 16 floats a register, a tile of the fold in 4.
 //
-// Only this instruction set's own headers may be included here: see variant_avx2.cc.
+// Include only headers of this instruction set here: see variant_avx2.cc.
 
 #include "../features.h"
 #include "../kernels/row_kernels.h"

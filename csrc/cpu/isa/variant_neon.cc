@@ -1,6 +1,6 @@
-// Advanced SIMD of AArch64: 4 floats a register, a tile of the fold in 16 of the 32.
+// Advanced SIMD of AArch64: 4 floats a register, a tile of the fold in 16 of the 32 registers.
 //
-// Only this instruction set's own headers may be included here: see variant_avx2.cc.
+// Include only headers of this instruction set here: see variant_avx2.cc.
 
 #include "../features.h"
 #include "../kernels/row_kernels.h"

@@ -1,5 +1,5 @@
-// The readable statement of the numerics contract (fold.h), one column at a time. It is the variant
-// of processors without SIMD that we use, and what the other variants are tested against.
+// The readable statement of the numerics contract (fold.h), one column at a time. Processors whose
+// SIMD instructions we do not use run it, and the tests compare the other variants with it.
 
 #include "../kernels/reference_rows.h"
 

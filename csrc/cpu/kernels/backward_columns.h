@@ -1,8 +1,9 @@
 // dx of the columns of a block of rows, and their sums of dy * xhat.
 //
-// A row of partial sums holds VecPairs in the order of the tensors, as rows are cut (AlignedBody):
-// the head at column 0, the body, the tail at the end; of a short row, one VecPair. Where the sums
-// of the body are dweight already (sums_are_dweight), they are left there instead.
+// A row of partial sums holds VecPairs in X's order (simd.h). It is cut as the rows are
+// (AlignedBody): the head at column 0, then the body, then the tail. A row shorter than a VecPair
+// has one VecPair. If the sums of the body are dweight already (sums_are_dweight), they are written
+// there instead.
 #pragma once
 
 #include "../../op/formula.h"
@@ -12,24 +13,25 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Rows of one call are cut alike, by the first one's alignment.
+// All rows of a call are cut alike, by the alignment of the first row.
 template <class X>
 RMSNORM_INLINE AlignedBody backward_body(const BackwardArgs& args) {
   const void* aligned = args.dx.data != nullptr ? args.dx.data : args.x.data;
   return aligned_body(static_cast<const X*>(aligned), args.shape.hidden_size);
 }
 
-// Whether the sums of the rows are dweight: there is one row group, of its own type, and nothing to
-// add it to. Measured with AVX2, one thread: backward takes 0.76 of the time at 1x4096.
+// Whether the sums of the rows are dweight itself: there is one row group, tensors and dweight are
+// float32, and nothing is accumulated. Measured with AVX2, one thread: backward takes 0.76 of the
+// time at 1x4096.
 template <class X>
 RMSNORM_INLINE bool sums_are_dweight(const BackwardArgs& args) {
   return __is_same(X, float) && args.dweight != nullptr && !args.accumulate &&
          row_group_count(args.shape.rows) == 1;
 }
 
-// Where the sums of a row group are left, each in VecPairs; null if dweight is not wanted.
+// Where the sums of a row group are written, each in VecPairs; null if dweight is not wanted.
 struct PartialSums {
-  float* head;  // or of a row that is less than a VecPair
+  float* head;  // or the whole row, if it is shorter than a VecPair
   float* body;
   float* tail;
 };
@@ -44,18 +46,18 @@ RMSNORM_INLINE PartialSums partial_sums(const BackwardArgs& args, AlignedBody bo
   return {partial, static_cast<float*>(args.dweight) + body.begin, tail};
 }
 
-// Whether weights and partial sums of a stripe of columns stay in registers through all rows of a
-// block. Of 16 registers too few are left for that.
+// Whether the weights and partial sums of a stripe of columns stay in registers for all rows of a
+// block. With 16 registers too few are left for that.
 static constexpr bool kHasStripes = kRegisters >= 32;
 
-// Narrower stripes leave the caches' prefetchers too little of a row: measured at 32x4096 with
-// AVX-512, 64 columns take 1.4 times as long, and 192 or 256 as long as 128.
+// Narrower stripes give the caches' prefetchers too little of a row. Measured at 32x4096 with
+// AVX-512: 64 columns take 1.4 times as long; 192 and 256 take as long as 128.
 static constexpr std::int64_t kStripePairs = 128 / kPairColumns < 8 ? 128 / kPairColumns : 8;
 
-// Without stripes so many rows are computed side by side, and share weights and partial sums. More
-// compete for the lines of the nearest cache, which has 8 of each set: rows of 4096 floats in
-// arrays that are aligned alike map dy, x and dx of every row to the same ones. Measured with AVX2
-// at 8x4096, such arrays: 4 rows take 1.3 times as long, stripes 1.08 times.
+// Without stripes, this many rows are computed side by side and share weights and partial sums.
+// More rows would compete for the lines of the nearest cache, which has 8 in each set. Rows of 4096
+// floats, in arrays that are aligned alike, map dy, x and dx of every row to the same sets.
+// Measured with AVX2 at 8x4096 with such arrays: 4 rows take 1.3 times as long, stripes 1.08 times.
 static constexpr std::int64_t kRowsAtOnce = 2;
 
 // One row of backward: what its columns need besides w.
@@ -69,7 +71,7 @@ struct BackwardRow {
   float cbar;
 };
 
-// A block of rows and what becomes of it.
+// A block of rows, its weights, and where its sums go.
 template <class X>
 struct BackwardBlock {
   const BackwardRow<X>* rows;
@@ -78,12 +80,12 @@ struct BackwardBlock {
   AlignedBody body;
   const Weights<X>& weights;
   PartialSums partials;
-  bool is_fresh;  // the partial sums start here
+  bool is_fresh;  // the partial sums start from +0 here
   Stores stores;  // of dx
 };
 
-// What columns are computed for: of tensors of X, with weights or without, in Llama's order or not,
-// dx and the sums of dweight or one of them, dx by stores of a kind.
+// The work of a column kernel, fixed at compile time: the dtype X, with or without weights, in
+// Llama's order or not, dx or the sums of dweight or both, and the stores of dx.
 template <class T, bool kWeights, bool kLlamaOrder, bool kHasDx, bool kHasDweight, Stores kWrites>
 struct Gradients {
   using X = T;
@@ -94,7 +96,7 @@ struct Gradients {
   static constexpr Stores kStores = kWrites;
 };
 
-// dx of one VecPair of a row's columns; acc gains dy * xhat.
+// dx of one VecPair of a row's columns. Adds dy * xhat to acc.
 template <class G, class X>
 RMSNORM_INLINE VecPair backward_pair(VecPair dy, VecPair x, VecPair w, const BackwardRow<X>& row,
                                      VecPair& acc) {
@@ -108,7 +110,7 @@ RMSNORM_INLINE VecPair backward_pair(VecPair dy, VecPair x, VecPair w, const Bac
   return dx_of(g, xhat, rstd, Vec::broadcast(-row.cbar));
 }
 
-// dx of one VecPair of a row's columns, in memory; acc gains dy * xhat.
+// The same, from memory to memory.
 template <class G, class X>
 RMSNORM_INLINE void write_backward_pair(const BackwardRow<X>& row, std::int64_t column, VecPair w,
                                         VecPair& acc) {
@@ -119,7 +121,7 @@ RMSNORM_INLINE void write_backward_pair(const BackwardRow<X>& row, std::int64_t 
   RowWriter<X, Floats::kQuietNaN, G::kStores>{row.dx}.at(column, dx);
 }
 
-// kPairCount whole VecPairs of columns from column j on, of all rows of a block. Weights and
+// kPairCount whole VecPairs of columns from column j on, for all rows of a block. Weights and
 // partial sums stay in registers for all of them.
 template <class G, std::int64_t kPairCount, class X>
 RMSNORM_INLINE void backward_stripe(const BackwardBlock<X>& block, std::int64_t j, float* partial) {
@@ -133,7 +135,7 @@ RMSNORM_INLINE void backward_stripe(const BackwardBlock<X>& block, std::int64_t 
   const BackwardRow<X>* const rows = block.rows;
   const std::int64_t count = block.count;
   for (std::int64_t r = 0; r < count; ++r) {
-    // A copy: what is stored could be anywhere, and memory would be read again after every store.
+    // A copy: the original could alias a store and would be read again after each one.
     const BackwardRow<X> row = rows[r];
     for (std::int64_t p = 0; p < kPairCount; ++p) {
       write_backward_pair<G>(row, j + p * kPairColumns, w[p], acc[p]);
@@ -144,9 +146,10 @@ RMSNORM_INLINE void backward_stripe(const BackwardBlock<X>& block, std::int64_t 
   }
 }
 
-// The last columns come first, of which the nearest cache still has what the fold read: dx alone
-// takes 0.9 of the time at 32x4096 on two threads. In parts, each of which goes up: on the way down
-// the caches' prefetchers do not help, and 512x4096 takes 1.5 times as long.
+// The last columns come first, because the nearest cache still has what the row sum read of them:
+// dx alone takes 0.9 of the time at 32x4096 on two threads. Within segments of kUpColumns the order
+// is ascending. In descending order the caches' prefetchers do not help, and 512x4096 takes 1.5
+// times as long.
 static constexpr std::int64_t kUpColumns = 1024;
 
 template <class G, class X>
@@ -187,7 +190,7 @@ RMSNORM_INLINE void backward_side_by_side(const BackwardBlock<X>& block, std::in
   }
 }
 
-// Whole VecPairs of columns of a block, whose partial sums begin at `partial`.
+// Whole VecPairs of columns of a block. Their partial sums begin at `partial`.
 template <class G, class X>
 [[gnu::noinline]] void backward_columns(const BackwardBlock<X>& block, Range columns,
                                         float* partial) {
@@ -202,13 +205,13 @@ template <class G, class X>
   }
 }
 
-// Columns that share memory: a whole VecPair at most, and the edges that overlap it. Of one row all
-// are loaded before any is stored.
+// Columns that overlap: at most one whole VecPair, and the head and tail that overlap it. For each
+// row, all are loaded before any is stored.
 struct BackwardParts {
   static constexpr int kMost = 3;
   struct Part {
     std::int64_t column;
-    Range written;  // of the VecPair's columns
+    Range written;  // columns of the VecPair
     float* partial;
   };
   Part parts[kMost];
@@ -219,7 +222,7 @@ struct BackwardParts {
   }
 };
 
-// kMasked: of rows of less than a VecPair, the one part.
+// kMasked: the rows are shorter than a VecPair and have one part.
 template <class G, bool kMasked, class X>
 [[gnu::noinline]] void backward_parts(const BackwardBlock<X>& block, const BackwardParts& all) {
   VecPair w[BackwardParts::kMost] = {};
@@ -294,7 +297,7 @@ template <class X>
   }
   const bool has_begin = body.begin > 0;
   const bool has_end = body.end < hidden_size;
-  // The sums of column j. If there are none, of no column.
+  // Where the sums of column j are; null if dweight is not wanted.
   const auto at = [&](std::int64_t j) {
     return partials.body == nullptr ? nullptr : partials.body + (j - body.begin);
   };

@@ -1,4 +1,4 @@
-// dx of rows and their sums of dy * xhat.
+// dx of rows, and their sums of dy * xhat.
 #pragma once
 
 #include "backward_columns.h"
@@ -9,15 +9,16 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Rows are folded in blocks, whose dy and x are of so many bytes, until their columns are computed;
-// at most so many rows, or as many as are folded together, and at least as many as share the
-// reading of weights and partial sums. Measured with AVX-512 at 16x4096: blocks of 8 rows take 1.1
-// times as long, of one 1.15 times; at 512x4096 16 take 1.15 times as long.
+// Rows are processed in blocks: first their row sums, then their columns, while dy and x are still
+// cached. A block has at most kBlockBytes of dy and x and at most kBlockRows rows. Despite these
+// limits it has at least 2 rows, which share reads of weights and partial sums, and all rows that
+// are summed together. Measured with AVX-512: at 16x4096, blocks of 8 rows take 1.1 times as long
+// and blocks of one 1.15 times; at 512x4096, blocks of 16 take 1.15 times as long.
 static constexpr std::int64_t kBlockBytes = 64 << 10;
 static constexpr std::int64_t kBlockRows = 8;
 static constexpr std::int64_t kMostRows = kBlockRows > Vec::kLanes ? kBlockRows : Vec::kLanes;
 
-// Rows in a block: a multiple of those folded together.
+// Rows in a block: a multiple of those summed together.
 template <class X>
 RMSNORM_INLINE std::int64_t block_rows(std::int64_t hidden_size, std::int64_t together) {
   const std::int64_t fitting =
@@ -27,15 +28,15 @@ RMSNORM_INLINE std::int64_t block_rows(std::int64_t hidden_size, std::int64_t to
   return rows > together ? rows / together * together : together;
 }
 
-// Kernels for the rows of a call.
+// The kernels for the rows of a call.
 template <class X>
 struct BackwardKernels {
   void (*fold)(const BackwardArgs&, const Weights<X>&, std::int64_t row, std::int64_t count,
                float* sums);
   void (*rescale)(const BackwardArgs&, Range rows, Vec sums, const float* rstd, float* cbar);
   const ColumnKernels<X>* columns;
-  const ColumnKernels<X>* more_columns;    // after these, if not null
-  GatedKernel<X> gated_columns = nullptr;  // in place of these, if not null
+  const ColumnKernels<X>* more_columns;    // run after `columns`; may be null
+  GatedKernel<X> gated_columns = nullptr;  // run instead of both, if not null
 };
 
 template <class X, bool kLlama, Stores kStores>
@@ -44,7 +45,7 @@ BackwardKernels<X> backward_kernels(const BackwardArgs& args, bool dweight) {
       &kColumnKernels<X, false, kLlama, false, true, Stores::kCached>;
   if (args.dx.data == nullptr) return {nullptr, nullptr, kOnlyDweight, nullptr};
   if (args.weight.data == nullptr) {
-    // The sums come first: dx may be x or dy.
+    // dweight comes first, because dx may be the same array as x or dy.
     constexpr const ColumnKernels<X>* kOnlyDx =
         &kColumnKernels<X, false, false, true, false, kStores>;
     return {fold_gradients<X, false, false>, rescale_cbar<X, kLlama>,
@@ -136,8 +137,8 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, const void* p
                               {fold_gated_gradients<X, kLlama>, rescale_cbar<X, kLlama>, nullptr,
                                nullptr, gated_columns<X, kLlama>});
     }
-    // Rows of 16 bits side by side are written in halves of cache lines, by turns: at 2048x4096
-    // with AVX2 streaming stores take 1.07 to 1.2 times as long as others.
+    // Without stripes, 16-bit rows side by side are written in alternating halves of cache lines.
+    // There streaming stores take 1.07 to 1.2 times as long as cached ones (AVX2, 2048x4096).
     constexpr Stores kStreams =
         kHasStripes || __is_same(X, float) ? kStreaming<X> : Stores::kCached;
     if (stores == Stores::kStreaming && aligned_alike(args.dx)) {

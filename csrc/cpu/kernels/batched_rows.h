@@ -1,5 +1,5 @@
-// Forward of rows of a few tiles, batched: as many as fill the lanes of a Vec share a fold and an
-// rstd.
+// Forward of rows of a few tiles, in batches. The rows of a batch fill the lanes of a Vec, so that
+// their row sums and their rstd are computed together.
 #pragma once
 
 #include "forward_rows.h"
@@ -7,8 +7,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// fold_tiles of the next row to be scaled. Its code is longest where a Vec has few lanes: there it
-// is a function that all kinds of rows share.
+// fold_tiles of the next row to be scaled. Where a Vec has few lanes, its code is longest, so there
+// it is one function for all kinds of rows.
 template <class X, class Loader>
 [[gnu::noinline]] void fold_next_row(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
                                      std::int64_t hidden_size,
@@ -16,9 +16,9 @@ template <class X, class Loader>
   fold_tiles(lanes, first, step, hidden_size, factors);
 }
 
-// While some rows are scaled, the next are folded, so that memory is read and written all the time.
-// `hidden_size` is that of args, known when compiled where the caller knows it. scale(row, rstd,
-// min_abs_x) scales one row, x loaded by a Loader.
+// While some rows are scaled, the next ones are summed, so that memory is read and written all the
+// time. `hidden_size` is that of args; it is a parameter because some callers know it at compile
+// time. scale(row, rstd, min_abs_x) scales one row. A Loader loads x.
 template <class X, class Loader, class Scale>
 RMSNORM_INLINE void forward_batched(const ForwardArgs& args, Range rows, std::int64_t hidden_size,
                                     const Scale& scale) {
@@ -54,8 +54,9 @@ RMSNORM_INLINE void forward_batched(const ForwardArgs& args, Range rows, std::in
   }
 }
 
-// Rows of at most one tile are counted from the cache line that they begin in: of the VecPair at j
-// those columns are of a row [begin, end) there.
+// The columns of a row of at most one tile are numbered from the cache line that the row begins in.
+// The row has the columns [begin, end) of these. begin_at and end_at give its columns within the
+// VecPair at j.
 RMSNORM_INLINE std::int64_t begin_at(std::int64_t j, std::int64_t begin) {
   return j == 0 ? begin : 0;
 }
@@ -63,15 +64,15 @@ RMSNORM_INLINE std::int64_t end_at(std::int64_t j, std::int64_t end) {
   return end - j < kPairColumns ? end - j : kPairColumns;
 }
 
-// Whether all rows of y are of at most one tile, and begin equally far behind a cache line: those
-// are scaled line by line, with masks at their ends. Measured with AVX-512 at 512x128, 16 bytes
-// behind a line, it takes 0.9 of the time that edges take.
+// Whether all rows of y have at most one tile and begin equally far behind the start of a cache
+// line. Such rows are scaled line by line, with masks at their ends. Measured with AVX-512 at
+// 512x128, 16 bytes behind a line: 0.9 of the time that overlapping ends take.
 template <class X>
 bool can_mask(const ForwardArgs& args) {
   return kMasks<X> && args.shape.hidden_size <= kTileColumns && aligned_alike(args.y);
 }
 
-// Scales such rows.
+// Scales rows that can_mask is true for.
 template <class S>
 struct MaskedRows {
   using X = typename S::X;
@@ -98,11 +99,11 @@ struct MaskedRows {
   }
 };
 
-// The same for float32 rows of kColumns, as heads of attention are, that begin `behind` columns
-// behind their lines. The weights stay in registers, for which this is a function of its own, and
-// all of a row is loaded before any of it is stored, lest loads wait for stores (has_4k_aliasing).
-// Measured with AVX-512, it takes 0.6 of the time at 200x128 and 0.5 at 400x64; bfloat16, whose
-// rounding needs registers too, takes up to 1.3 times as long so.
+// The same for float32 rows of kColumns, such as heads of attention, which begin `behind` columns
+// after the start of their lines. This is a separate function so that the weights stay in
+// registers. A row is loaded completely before any of it is stored, so that loads do not wait for
+// stores (has_4k_aliasing). Measured with AVX-512: 0.6 of the time at 200x128 and 0.5 at 400x64.
+// bfloat16, whose rounding needs registers too, takes up to 1.3 times as long this way.
 template <class S, std::int64_t kColumns>
 [[gnu::noinline]] void forward_register_rows(const ForwardArgs& args, Range rows,
                                              std::int64_t behind,
@@ -110,9 +111,9 @@ template <class S, std::int64_t kColumns>
   using X = typename S::X;
   static_assert(kColumns % kPairColumns == 0);
   constexpr std::int64_t kWhole = kColumns / kPairColumns;
-  VecPair w[kWhole + 1];  // the last is for what the row begins behind its line
+  VecPair w[kWhole + 1];  // the last is for the row's last `behind` columns
   for (std::int64_t i = 0; i <= kWhole; ++i) w[i] = weights.at(i * kPairColumns);
-  // `behind` is copied, lest every row read it from memory.
+  // `behind` is captured by value, so that it is not read from memory for every row.
   forward_batched<X, Loads<X>>(
       args, rows, kColumns, [&, behind](std::int64_t row, Vec rstd, float) {
         const X* const x = row_of<X>(args.x, row) - behind;
@@ -130,7 +131,7 @@ template <class S, std::int64_t kColumns>
       });
 }
 
-// Rows of at most one tile, likewise.
+// Forward of rows that can_mask is true for.
 template <class S>
 void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t behind,
                          WeightPairs<typename S::X> w, float min_abs_w) {
@@ -142,7 +143,7 @@ void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t behin
   }
   const MaskedRows<S> masked{w, behind, behind + hidden_size};
   if constexpr (__is_same(X, BFloat16)) {
-    if (hidden_size > 224) {  // shorter rows gain nothing by MinAbs
+    if (hidden_size > 224) {  // shorter rows gain nothing from MinAbs
       return forward_batched<X, MinAbs<X>>(
           args, rows, hidden_size, [&](std::int64_t row, Vec rstd, float min_abs_x) {
             if (MinAbs<X>::has_no_subnormals(min_abs_x, rstd, min_abs_w)) {

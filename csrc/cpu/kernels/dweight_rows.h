@@ -1,4 +1,4 @@
-// dweight from partial sums (backward_columns.h).
+// dweight from the partial sums of backward_columns.h.
 #pragma once
 
 #include "../simd/rows.h"
@@ -8,7 +8,7 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// dweight of T in the order of X from the partial sums `part`.
+// Writes dweight, of type T, from the columns `part` of the partial sums, which are in X's order.
 template <class X, class T>
 void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t count, Range part) {
   const std::int64_t hidden_size = args.shape.hidden_size;
@@ -29,7 +29,7 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
       store_floats<kInterleaved<X>>(dweight, sum);
     }
   };
-  // Of an edge only the columns that no whole VecPair has: [begin, end) of dweight + first.
+  // Writes the columns of an edge that no whole VecPair has: [begin, end) of dweight + first.
   T* const dweight = static_cast<T*>(args.dweight);
   const auto finish_edge = [&](std::int64_t first, std::int64_t begin, std::int64_t end,
                                VecPair sum) {
@@ -39,7 +39,7 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
     for (std::int64_t i = begin; i < end; ++i) dweight[first + i] = values[i];
   };
 
-  // A row that is less than a VecPair is all tail.
+  // A row shorter than a VecPair is all tail.
   const AlignedBody body =
       hidden_size < kPairColumns ? AlignedBody{0, 0, 0} : backward_body<X>(args);
   const std::int64_t head = body.begin > 0 ? kPairColumns : 0;

@@ -1,4 +1,4 @@
-// The fold of fold.h over rows.
+// Row sums: the fold of fold.h.
 #pragma once
 
 #include "../../op/formula.h"
@@ -9,12 +9,12 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Long rows that are folded side by side, tile by tile, so that weights come once for all of them
-// from the second cache.
+// How many long rows are summed side by side, tile by tile. They share one read of the weights from
+// the second-level cache.
 static constexpr std::int64_t kFoldedRows = 4;
 static_assert(kFoldedRows <= Vec::kLanes);
 
-// The factors of the forward fold, x and x, from a column of a row on.
+// The factors of forward's row sum, x and x, from a column of a row on.
 template <class X, class Loader>
 struct SquareFactors {
   static constexpr bool kFromLines = kMasks<X>;
@@ -34,7 +34,7 @@ struct SquareFactors {
   }
 };
 
-// Those of the backward fold, g and x.
+// The factors of backward's row sum, g and x.
 template <class X, bool kWeighted, bool kLlama>
 struct GradientFactors {
   static constexpr bool kFromLines = kMasks<X>;
@@ -53,8 +53,8 @@ struct GradientFactors {
     if constexpr (kWeighted) g = g_of(g, w.at(j), round);
     return fma(g, load_pair<X>(x + j), acc);
   }
-  // Columns that are not of the row, or of the tile, add zeros: dy and x are 0 there, and w is of
-  // this row, so that where it is not finite neither is the row's sum.
+  // Columns outside the row or the tile add zeros, because dy and x are 0 there. There w is a
+  // weight of the same row: if it is not finite, neither is the row sum.
   RMSNORM_INLINE VecPair part(std::int64_t j, std::int64_t begin, std::int64_t end,
                               VecPair acc) const {
     VecPair g = load_masked<X>(dy + j, begin, end);
@@ -66,13 +66,13 @@ struct GradientFactors {
   static constexpr Rounding<X, kLlama, Floats::kQuietNaN> round{};
 };
 
-// How many elements lie between the last cache line's begin and this one.
+// How many elements lie between the start of the cache line and this element.
 template <class X>
 RMSNORM_INLINE std::int64_t behind_line(const X* element) {
   return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(element) % 64 / sizeof(X));
 }
 
-// The sum of VecPairs that columns were added to in turn.
+// The halving tree over the VecPairs of all accumulators, down to one VecPair.
 template <std::int64_t kCount = kPairs>
 RMSNORM_INLINE VecPair sum_pairs(VecPair (&acc)[kPairs]) {
   if constexpr (kCount > 1) {
@@ -84,14 +84,16 @@ RMSNORM_INLINE VecPair sum_pairs(VecPair (&acc)[kPairs]) {
   }
 }
 
-// A VecPair of each accumulator's next column, from column j on.
+// Adds the next column of every accumulator. These columns begin at column j.
 template <class Factors>
 RMSNORM_INLINE void fold_step(const Factors& factors, std::int64_t j, VecPair (&acc)[kPairs]) {
   unrolled<kPairs>(
       [&](auto p) { acc[p.value] = factors.step(j + p.value * kPairColumns, acc[p.value]); });
 }
 
-// Folds a whole tile from the cache line on that it begins in.
+// Sums a whole tile, reading from the start of the cache line that the tile begins in. This rotates
+// the accumulators by `behind`. The bits stay the same, because the halving tree still adds the
+// same pairs.
 template <class Factors>
 RMSNORM_INLINE VecPair fold_lines(const Factors& row, std::int64_t begin) {
   VecPair acc[kPairs];
@@ -107,8 +109,8 @@ RMSNORM_INLINE VecPair fold_lines(const Factors& row, std::int64_t begin) {
   return sum_pairs(acc);
 }
 
-// Folds the first `count` columns of a tile, or all of it, in registers, into a VecPair whose lanes
-// LaneSums halves further.
+// Sums the first `count` columns of a tile, or all of it, in registers. LaneSums halves the lanes
+// of the resulting VecPair further.
 template <class Factors>
 RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
   if constexpr (Factors::kFromLines) {
@@ -122,7 +124,7 @@ RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::in
   std::int64_t j = 0;
   for (; j + kAccumulators <= count; j += kAccumulators) fold_step(factors, j, acc);
   if (j == count) return sum_pairs(acc);
-  // The last columns, fewer than a VecPair, belong to this accumulator.
+  // The last columns, fewer than a VecPair, belong to this VecPair of accumulators.
   const std::int64_t last = (count - j) / kPairColumns;
   const std::int64_t rest = (count - j) % kPairColumns;
   VecPair masked = acc[0];
@@ -138,9 +140,9 @@ RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::in
   return sum_pairs(acc);
 }
 
-// kLanes folded tiles, and then their sums: tile i's in lane i. Interleaved, even and odd columns
-// are neighbours, which the halving tree adds last. Every lane is set once: zeroing them all before
-// takes longer than folding a short row.
+// kLanes tiles, each summed to a VecPair, and then their tile sums: tile i's in lane i. In
+// interleaved order, a and b hold even and odd columns, which are neighbours and which the halving
+// tree adds last. Every lane is set once: zeroing all first takes longer than summing a short row.
 template <class X>
 struct LaneSums {
   Vec a[Vec::kLanes];
@@ -158,21 +160,21 @@ struct LaneSums {
     if constexpr (kInterleaved<X>) return sum_lanes(a) + sum_lanes(b);
     return sum_lanes(a);
   }
-  // Of lane 0's tile alone, in every lane.
+  // The sum of lane 0's tile alone, in every lane.
   RMSNORM_INLINE Vec first() const {
     if constexpr (kInterleaved<X>) return halve_lanes(a[0], 1) + halve_lanes(b[0], 1);
     return halve_lanes(a[0], 1);
   }
 };
 
-// How many rows are folded together, so that their few tiles fill the lanes of one Vec.
+// How many rows are summed together, so that their few tiles fill the lanes of one Vec.
 RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
   const std::int64_t padded = bit_ceil(tile_count(hidden_size));
   return padded < Vec::kLanes ? Vec::kLanes / padded : 1;
 }
 
-// Folds tiles of a row into the lanes first, first + step … of `lanes`: those at columns begin,
-// begin + stride …, and +0 for tiles beyond the row. The code is long: every use counts.
+// Sums tiles of a row into the lanes first, first + step … of `lanes`: the tiles at columns begin,
+// begin + stride …, and +0 for tiles beyond the row. Every use inlines long code.
 template <class X, class Factors>
 RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
                                std::int64_t hidden_size, const Factors& factors,
@@ -183,14 +185,14 @@ RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int6
   }
 }
 
-// The most tiles of rows that fold_group folds side by side, in units of kLanes.
+// The most tiles of a row if fold_group sums rows side by side, in units of kLanes.
 static constexpr std::int64_t kMostGroups = 8;
 
-// The folds of `count` rows of at most kLanes tiles: `together` of them share the lanes of one Vec,
-// where tile t of row r goes to lane t * together + r, so that halving the lanes adds tiles, never
-// rows. If that is 1, up to kSideBySide rows, of at most kMostGroups times as many tiles, are side
-// by side in Vecs of their own. Row r's is left in sums[r], of count + kLanes floats.
-// `factors_of(r)` gives the factors of row r.
+// The row sums of `count` rows of at most kLanes tiles. `together` rows share the lanes of one Vec:
+// tile t of row r goes to lane t * together + r, so that halving the lanes adds tiles, never rows.
+// If `together` is 1, up to kSideBySide rows are summed side by side in Vecs of their own, and each
+// may have kMostGroups times as many tiles. The sum of row r is left in sums[r]; `sums` has count +
+// kLanes floats. `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
 [[gnu::noinline]] void fold_group(std::int64_t hidden_size, std::int64_t count,
                                   std::int64_t together, const FactorsOf& factors_of, float* sums) {
@@ -224,8 +226,8 @@ template <class X, class FactorsOf>
   }
 }
 
-// The folds of `count` rows: at most rows_together, or kSideBySide where that is 1. Row r's is left
-// in sums[r], of count + kLanes floats.
+// The row sums of `count` rows: at most rows_together, or kSideBySide if that is 1. The sum of row
+// r is left in sums[r]; `sums` has count + kLanes floats.
 template <class X, class FactorsOf>
 RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
                               const FactorsOf& factors_of, float* sums) {
@@ -248,8 +250,8 @@ RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
   }
 }
 
-// The folds of backward and of forward, as functions of their own: they are long, and many kernels
-// share them.
+// The row sums of forward and of backward. They are functions of their own, because their code is
+// long and many kernels share them.
 template <class X>
 [[gnu::noinline]] void fold_squares(const ConstRows& x, std::int64_t row, std::int64_t count,
                                     std::int64_t hidden_size, MinAbs<X>& min_abs, float* sums) {

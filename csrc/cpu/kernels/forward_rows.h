@@ -1,5 +1,5 @@
-// Forward of a row, from top to bottom: its fold, its rstd, and y in one more pass over it. Rows of
-// a few tiles are folded several at a time (batched_rows.h), and then scaled as here.
+// Forward of a row from top to bottom: its row sum, its rstd, and y in one more pass over the row.
+// Rows of a few tiles are summed several at a time (batched_rows.h) and then scaled as here.
 #pragma once
 
 #include "../../op/formula.h"
@@ -12,8 +12,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// How the rows of a call are scaled, given to every function below as one type: of tensors of X,
-// with weights or without, in Llama's order or not, by stores of a kind.
+// How the rows of a call are scaled, as one type for the functions below: the dtype X, with or
+// without weights, in Llama's order or not, and the stores of y.
 template <class T, bool kWeights, bool kLlama, Stores kWrites>
 struct Scaling {
   using X = T;
@@ -23,7 +23,7 @@ struct Scaling {
   template <Floats kWhich>
   using Writer = RowWriter<X, kWhich, kWrites>;
 
-  // w() gives the weights, where there are any.
+  // w() gives the weights; it is called only if there are any.
   template <Floats kWhich, class W>
   RMSNORM_INLINE static VecPair y(VecPair x, Vec rstd, const W& w) {
     const VecPair xhat = xhat_of(x, rstd);
@@ -32,7 +32,7 @@ struct Scaling {
   }
 };
 
-// y of a row whose rstd is every lane of `rstd`.
+// y of a row. Every lane of `rstd` is the rstd of the row.
 template <class S, Floats kWhich, class W>
 RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::int64_t row,
                               Vec rstd) {
@@ -45,9 +45,10 @@ RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::in
     const VecPair value = S::template y<kWhich>(load_masked<X>(x, 0, hidden_size), rstd, w);
     return y.masked(0, 0, hidden_size, value);
   }
-  // Streaming, the next row is fetched on the way.
+  // With streaming stores, the next row is prefetched meanwhile.
   const X* const next = row + 1 < args.shape.rows ? row_of<X>(args.x, row + 1) : x;
-  // Weights of 16 bits are read at another pace than y is written, and do not alias it for long.
+  // Weights prepared for 16-bit tensors are float32. They are read at another pace than y is
+  // written and do not alias it for long.
   constexpr bool kWeightsAlias = S::kWeighted && sizeof(X) == sizeof(float);
   const bool descending =
       !S::kStreams && (kWeightsAlias ? prefer_descending(y.data, x, weights.address())
@@ -60,7 +61,7 @@ RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::in
   });
 }
 
-// The same, where all x but 0 are at least the magnitude min_abs_x.
+// The same, if all nonzero x have at least the magnitude min_abs_x; 0: not known.
 template <class S, class W>
 RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::int64_t row, Vec rstd,
                               float min_abs_x) {
@@ -72,7 +73,8 @@ RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::in
   }
 }
 
-// rstd of the rows from `first` on, whose folds are the lanes of `sums`, to memory and `rstds`.
+// rstd of the rows from `first` on, whose row sums are the lanes of `sums`. Writes it to args.rstd,
+// if wanted, and to `rstds`.
 template <class X>
 RMSNORM_INLINE void store_rstd(const ForwardArgs& args, Vec sums, std::int64_t first,
                                std::int64_t count, float (&rstds)[Vec::kLanes]) {
@@ -101,12 +103,12 @@ RMSNORM_INLINE void forward_each_row(const ForwardArgs& args, Range rows, const 
   }
 }
 
-// Reading the flags waits for all arithmetic to end, so they are read once for so many rows.
+// Rows between two reads of the exception flags. Reading them waits for all arithmetic to end.
 static constexpr std::int64_t kWatchedRows = 8;
 
-// Rows that a watched rounding was wrong for are written again, so that y must not be x. Measured
-// with AVX2, one thread, it takes 0.92 of the time from 1x4096 to 512x4096; it gains nothing where
-// rows are rounded once.
+// If a watched rounding was wrong for some rows, they are written again. Therefore rounding is not
+// watched if y is x. Measured with AVX2, one thread: watching takes 0.92 of the time from 1x4096 to
+// 512x4096. It gains nothing for rows that are rounded once.
 template <class S, class W>
 void forward_long_rows(const ForwardArgs& args, Range rows, const W& weights) {
   constexpr bool kWatched =

@@ -1,5 +1,5 @@
-// dx, dgate and the sums of dweight of rows with a gate: what backward_columns.h computes without
-// one, to the same places.
+// dx, dgate and the sums of dweight of rows with a gate. The sums have the same layout as without a
+// gate (backward_columns.h).
 #pragma once
 
 #include "../simd/silu_vectors.h"
@@ -8,35 +8,35 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Consecutive columns of a row, from one on.
+// Consecutive columns of a row, from some column on.
 template <class X>
 struct GatedColumns {
   const X* dy;
   const X* x;
   const X* gate;
   const X* dsum;  // null if there is none
-  X* dx;          // and dgate: null if they are not wanted
+  X* dx;          // dx and dgate are null if they are not wanted
   X* dgate;
-  WeightPairs<X> w;  // of null if there is no weight
+  WeightPairs<X> w;  // its pointers are null if there is no weight
   float* partial;    // the sums of these columns, in VecPairs; null if dweight is not wanted
 };
 
-// What is the same for all columns of a row.
+// The values that all columns of a row share.
 struct GatedRow {
   GateOrder order;
   float rstd;
   float cbar;
-  bool is_fresh;  // the partial sums start here
+  bool is_fresh;  // the partial sums start from +0 here
 };
 
 template <class X>
 using GatedKernel = void (*)(const GatedColumns<X>&, GatedRow, std::int64_t count);
 
-// The first `count` columns, in whole VecPairs. The code is long: all parts of a row share it.
+// The first `count` columns, in whole VecPairs. All segments of a row share this long code.
 template <class X, bool kLlama>
 [[gnu::noinline]] void gated_columns(const GatedColumns<X>& all, GatedRow row, std::int64_t count) {
   constexpr Rounding<X, kLlama, Floats::kQuietNaN> round;
-  const GatedColumns<X> from = all;  // what is stored could be anywhere
+  const GatedColumns<X> from = all;  // a copy, because a store could alias the original
   const Vec rstd = Vec::broadcast(row.rstd);
   const Vec minus_cbar = Vec::broadcast(-row.cbar);
   const bool is_after = row.order == GateOrder::kAfterNorm;
@@ -65,7 +65,7 @@ template <class X, bool kLlama>
   }
 }
 
-// The columns [begin, end) of the VecPair at a column of a row. The others are zeros.
+// The columns [begin, end) of the VecPair at a column of a row. The other columns are zeros.
 template <class X>
 [[gnu::noinline]] void gated_part(const GatedColumns<X>& row, GatedRow about,
                                   const Weights<X>& weights, std::int64_t column,
@@ -94,7 +94,7 @@ template <class X>
   copy_part(row.dgate + column, outputs[1], begin, end);
 }
 
-// Every column of a block, whose first row is row `first` of the call.
+// Every column of a block. Its first row is row `first` of the call.
 template <class X>
 [[gnu::noinline]] void gated_block(const BackwardArgs& args, const BackwardBlock<X>& block,
                                    std::int64_t first, GatedKernel<X> kernel) {

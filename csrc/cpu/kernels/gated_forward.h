@@ -7,7 +7,7 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// y of gated x, before its cast.
+// y of a row with a gate, before its cast.
 template <class X, bool kLlama>
 RMSNORM_INLINE VecPair gated_y(VecPair x, VecPair gate, VecPair w, Vec rstd, GateOrder order) {
   constexpr Rounding<X, kLlama, Floats::kQuietNaN> round;
@@ -16,24 +16,24 @@ RMSNORM_INLINE VecPair gated_y(VecPair x, VecPair gate, VecPair w, Vec rstd, Gat
   return y_of(xhat_of(gated_x_of(x, s), rstd), w, round);
 }
 
-// Columns of a row from one on.
+// Columns of a row, from some column on.
 template <class X>
 struct GatedInput {
   const X* x;
   const X* gate;
-  const float* kept;  // what KeptRows has of them; null if nothing
-  WeightPairs<X> w;   // of null if there is no weight
+  const float* kept;  // their gated x in KeptRows; null if it is not there
+  WeightPairs<X> w;   // its pointers are null if there is no weight
 };
 
 template <class X>
 using GatedScale = void (*)(const GatedInput<X>&, GateOrder, float rstd, std::int64_t count, X* y);
 
-// y of the first `count` columns, in whole VecPairs. The code is long: all parts of a row share it.
+// y of the first `count` columns, in whole VecPairs. All segments of a row share this long code.
 template <class X, bool kLlama>
 [[gnu::noinline]] void scale_gated(const GatedInput<X>& input, GateOrder order, float row_rstd,
                                    std::int64_t count, X* y) {
   constexpr Rounding<X, kLlama, Floats::kQuietNaN> round;
-  const GatedInput<X> from = input;  // what is stored could be anywhere
+  const GatedInput<X> from = input;  // a copy, because a store could alias the original
   const Vec rstd = Vec::broadcast(row_rstd);
   for (std::int64_t j = 0; j < count; j += kPairColumns) {
     const VecPair w = from.w.a == nullptr ? filled(zero_pair(), 1.0f) : from.w.at(j);

@@ -1,8 +1,8 @@
-// Forward of rows whose y is quantised. A row is read from memory once: its fold, its largest y and
-// its codes are three passes over it in the nearest caches. Codes are made of float32 alone, which
-// keeps the code small: of float32 rows as they are, y being computed twice, and of others' y,
-// which the second pass leaves in memory. At 8x4096 float32 rows so take 0.86 (AVX2) to 0.93
-// (AVX-512) of the time.
+// Forward of rows whose y is quantised. A row is read from memory once. Its row sum, its largest
+// |y| and its codes are three passes over it in the nearest caches. Codes are made only of float32
+// numbers, which keeps the code small. For float32 tensors without a gate, these come from x, and y
+// is computed twice. For others the second pass leaves y in memory. Measured at 8x4096 float32:
+// computing y twice takes 0.86 (AVX2) to 0.93 (AVX-512) of the time.
 #pragma once
 
 #include "../simd/codes.h"
@@ -11,12 +11,11 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Columns of a row whose y are on the stack at once. Those of longer rows are computed twice, for
-// the largest and for their codes.
+// Columns of a row whose y is on the stack at once. y of longer rows is computed twice: for the
+// largest and for the codes.
 static constexpr std::int64_t kQuantizedColumns = 8192;
 
-// The row that is next to be read, which is fetched on the way: a half of it in each of the passes
-// after the fold.
+// The row that is read next. Each of the passes after the row sum prefetches one half of it.
 struct NextRow {
   const char* data = nullptr;  // null for none
   std::int64_t pair_bytes = 0;
@@ -26,7 +25,7 @@ struct NextRow {
     return {reinterpret_cast<const char*>(row),
             kPairColumns * static_cast<std::int64_t>(sizeof(X))};
   }
-  // Its second half, of so many columns in all.
+  // The second half of a row of `columns` columns.
   RMSNORM_INLINE NextRow second_half(std::int64_t columns) const {
     if (data == nullptr) return {};
     return {data + columns / kPairColumns * (pair_bytes / 2), pair_bytes};
@@ -36,7 +35,7 @@ struct NextRow {
   }
 };
 
-// What y of a row is made of.
+// The inputs of a row of y.
 template <class X>
 struct QuantizedInput {
   const X* x;
@@ -47,13 +46,13 @@ struct QuantizedInput {
   Weights<X> weights;
 };
 
-// Writes y of the columns [begin, end) in their order, in whole VecPairs, before its cast or, in
+// Writes y of the columns [begin, end) in their order, in whole VecPairs: before its cast or, in
 // Llama's order, after it. Returns the bits of the largest magnitude.
 template <class X, bool kLlama>
 [[gnu::noinline]] std::uint32_t make_y(const QuantizedInput<X>& input, std::int64_t begin,
                                        std::int64_t end, NextRow next, float* y) {
   constexpr Rounding<X, kLlama, Floats::kQuietNaN> round;
-  const QuantizedInput<X> from = input;  // what is stored could be anywhere
+  const QuantizedInput<X> from = input;  // a copy, because a store could alias the original
   const Vec rstd = Vec::broadcast(from.rstd);
   Magnitudes largest;
   const auto write = [&](std::int64_t j, VecPair x, VecPair gate, VecPair w) {
@@ -93,20 +92,20 @@ template <class X, bool kLlama>
 struct Encoding {
   DType codes;
   float scale;
-  bool is_own;  // the row's
+  bool is_own;  // the scale belongs to the row
   Stores stores;
-  bool is_bounded = false;  // whether no number is beyond the largest code
+  bool is_bounded = false;  // no number is beyond the largest code
 
   void set_own_scale(std::uint32_t largest, const Quantization& quantization) {
     scale = scale_of(largest, quantization);
-    // A finite scale below its bound is that of a row without NaN and infinities; one that is not
-    // subnormal has digits enough for quotients of at most the largest code.
+    // A scale below scale_max shows that the row has no NaN or infinity. A scale that is not
+    // subnormal has enough digits to keep quotients within the largest code.
     is_bounded = scale < quantization.scale_max && scale >= FoldLimits<float>::kSmallestNormal;
   }
 };
 
-// float32 columns of y: data * rstd * w, in the order of the row. What is y already has an rstd of
-// 1 and no w.
+// float32 columns of y: data * rstd * w, in the order of the row. For data that is y already, rstd
+// is 1 and w is null.
 struct FloatColumns {
   const float* data;
   float rstd;
@@ -116,7 +115,7 @@ struct FloatColumns {
     const VecPair xhat = xhat_of(load_pair<float>(data + j), Vec::broadcast(rstd));
     return w == nullptr ? xhat : xhat * load_pair<float>(w + j);
   }
-  // The first `count`, fewer than a VecPair; others are not to be used.
+  // The first `count` columns, fewer than a VecPair; the others must not be used.
   RMSNORM_INLINE VecPair first(std::int64_t count) const {
     const VecPair xhat = xhat_of(load_masked<float>(data, 0, count), Vec::broadcast(rstd));
     return w == nullptr ? xhat : xhat * load_masked<float>(w, 0, count);
@@ -181,7 +180,7 @@ void encode(const Encoding& encoding, const FloatColumns& y, std::int64_t count,
   write(y, count, divisor, encoding.stores, next, to);
 }
 
-// Codes of a part of a row.
+// Writes the codes of a segment of a row.
 [[gnu::noinline]] void encode_part(const Encoding& encoding, const FloatColumns& y,
                                    std::int64_t count, NextRow next, std::uint8_t* to) {
   if (encoding.is_own && encoding.scale == 0) {
@@ -195,7 +194,7 @@ void encode(const Encoding& encoding, const FloatColumns& y, std::int64_t count,
   }
 }
 
-// The codes of a float32 row without a gate, whose own scale is left in `encoding`.
+// Writes the codes of a float32 row without a gate. The row's own scale is left in `encoding`.
 RMSNORM_INLINE void quantize_floats(const FloatColumns& y, std::int64_t hidden_size,
                                     const Quantization& quantization, NextRow next,
                                     std::uint8_t* to, Encoding& encoding) {
@@ -203,7 +202,8 @@ RMSNORM_INLINE void quantize_floats(const FloatColumns& y, std::int64_t hidden_s
   encode_part(encoding, y, hidden_size, next.second_half(hidden_size), to);
 }
 
-// Those of any other row, part by part. `next` is fetched where there is one part.
+// Writes the codes of any other row, by segments. `next` is only prefetched if there is one
+// segment.
 template <class X, bool kLlama>
 void quantize_parts(const QuantizedInput<X>& input, std::int64_t hidden_size,
                     const Quantization& quantization, NextRow next, float* y, std::uint8_t* to,
@@ -233,7 +233,7 @@ void quantize_parts(const QuantizedInput<X>& input, std::int64_t hidden_size,
   });
 }
 
-// The codes of a row, and its scale.
+// Writes the codes of a row, and its scale.
 template <class X, bool kLlama>
 void quantize_row(const ForwardArgs& args, std::int64_t row, const QuantizedInput<X>& input,
                   Stores stores, NextRow next, float* y) {

@@ -1,5 +1,5 @@
-// The numerics contract (fold.h) in plain loops, one column at a time: all that scalar computes
-// and, of the other variants, float64 and rescaled passes. It uses no library (variant_avx2.cc).
+// The numerics contract (fold.h) in simple loops, one column at a time: all of the scalar variant,
+// and float64 and rescaled passes of the others. It calls no library (variant_avx2.cc).
 #pragma once
 
 #include "../../op/float16.h"
@@ -13,7 +13,8 @@ namespace rmsnorm::cpu {
 namespace {
 namespace reference {
 
-// A number as it is computed with, the type of that, and T(value).
+// load(value) is a number in the type that it is computed in, FloatOf is that type, and
+// cast<T>(value) is T(value).
 inline double load(double value) { return value; }
 template <class X>
 float load(X value) {
@@ -30,7 +31,7 @@ T cast(Float value) {
   }
 }
 
-// w of one column: weight + offset, or 1, by which nothing changes.
+// w of one column: weight + offset; 1 without a weight, which changes nothing.
 template <class X>
 class Weights {
  public:
@@ -50,17 +51,17 @@ class Weights {
 
  private:
   const void* data_;
-  bool is_own_;  // of X; else of float32
+  bool is_own_;  // the weights have type X; else float32
   Float offset_;
 };
 
-// T(value) in Llama's order.
+// T(value) in Llama's order, else value.
 template <class X, bool kLlama>
 struct Rounding {
   FloatOf<X> operator()(FloatOf<X> value) const { return kLlama ? load(cast<X>(value)) : value; }
 };
 
-// sum_tiles (fold.h), compiled once for all that fill.
+// sum_tiles (fold.h), compiled once for all kinds of `fill`.
 template <class Float>
 [[gnu::noinline]] Float sum_tiles_of(
     std::int64_t tiles,
@@ -69,10 +70,10 @@ template <class Float>
   return sum_tiles(bit_ceil(tiles), 0, 1, buffer, fill);
 }
 
-// The sum over a row of a(j) * b(j), as the contract folds it.
+// The sum over a row of a(j) * b(j), in the order of the contract.
 template <class Float, class A, class B>
 [[gnu::noinline]] Float fold(std::int64_t hidden_size, const A& a, const B& b) {
-  // Copies, lest memory be read for what they hold after every sum.
+  // Captures by value: captured references would be read from memory after every sum.
   const auto tile_sum = [=](std::int64_t tile) {
     Float acc[kAccumulators] = {};
     std::int64_t j = tile * kTileColumns;
@@ -95,8 +96,8 @@ template <class Float, class A, class B>
   return sum_tiles_of<Float>(tiles, fill);
 }
 
-// The number that is computed with at column j of a row. Of a gated row those of any kind are one
-// type, for which the code is compiled once.
+// The number at column j of a row, in the type that it is computed in. For gated rows, functions of
+// all kinds have the type GatedNumberAt, so that the code is compiled once.
 template <class X>
 struct NumberAt {
   const X* data;
@@ -105,7 +106,7 @@ struct NumberAt {
 };
 using GatedNumberAt = FunctionRef<float(std::int64_t)>;
 
-// A function that is folded with a row's numbers: of a gated row, of the one type as well.
+// A function that is multiplied with a row's numbers. For gated rows it is a GatedNumberAt, too.
 template <class X, class Function>
 Function beside(const NumberAt<X>&, const Function& function) {
   return function;
@@ -129,7 +130,7 @@ auto gated_x_at(const ConstRows& x, const ConstRows& gate, std::int64_t row) {
   return [=](std::int64_t j) { return gated_x_of(x_at(j), silu(gate_at(j))); };
 }
 
-// function(x_at) of a row of a call: what is normalised.
+// Calls function(x_at) for a row of a call, where x_at is what is normalised.
 template <class X, class Args, class Function>
 void with_x(const Args& args, std::int64_t row, const Function& function) {
   if constexpr (!__is_same(X, double)) {
@@ -141,7 +142,8 @@ void with_x(const Args& args, std::int64_t row, const Function& function) {
   function(NumberAt<X>{row_of<X>(args.x, row)});
 }
 
-// function(dy_at, x_at): and the gradient that comes from y.
+// Calls function(dy_at, x_at), where dy_at is the gradient that comes from y, through a gate after
+// the norm.
 template <class X, bool kLlama, class Function>
 void with_dy_and_x(const BackwardArgs& args, std::int64_t row, const Function& function) {
   const NumberAt<X> dy_at{row_of<X>(args.dy, row)};
@@ -162,7 +164,7 @@ void with_dy_and_x(const BackwardArgs& args, std::int64_t row, const Function& f
   function(dy_at, x_at);
 }
 
-// rstd of a row, by a rescaled pass where it must.
+// rstd of a row, with a rescaled pass if it needs one.
 template <class Float, class XAt>
 Float rstd_of_row(const XAt& x_at, std::int64_t hidden_size, Float eps) {
   const auto fold_scaled = [&](Float f) {
@@ -176,7 +178,7 @@ Float rstd_of_row(const XAt& x_at, std::int64_t hidden_size, Float eps) {
                 : rescaled_rstd(fold_scaled(f), inverse_size, eps, f);
 }
 
-// cbar of a row, likewise.
+// cbar of a row, with a rescaled pass if it needs one.
 template <class X, bool kLlama, class DyAt, class XAt>
 FloatOf<X> cbar_of_row(const DyAt& dy_at, const XAt& x_at, const Weights<X>& weights,
                        std::int64_t hidden_size, FloatOf<X> rstd) {
@@ -205,7 +207,7 @@ void add_residual(const ForwardArgs& args, std::int64_t row) {
   }
 }
 
-// The codes of a row of y, and its scale. Compiled once for all kinds of rows.
+// Writes the codes of a row of y, and its scale. Compiled once for all kinds of rows.
 [[gnu::noinline]] inline void quantize_row(const ForwardArgs& args, std::int64_t row,
                                            FunctionRef<float(std::int64_t)> y_at) {
   const Quantization& quantization = args.quantization;
@@ -237,7 +239,7 @@ void normalise_row(const ForwardArgs& args, std::int64_t row) {
   with_x<X>(args, row, [&](const auto& x_at) {
     const Float rstd = rstd_of_row(x_at, hidden_size, static_cast<Float>(args.options.eps));
     if (args.rstd != nullptr) static_cast<Float*>(args.rstd)[row] = rstd;
-    // Copies, lest memory be read for what they hold after every store.
+    // Captures by value: captured references would be read from memory after every store.
     const auto write = [=, &args](const auto& y_of_xhat) {
       const auto y_at = [=](std::int64_t j) { return y_of_xhat(j, xhat_of(x_at(j), rstd)); };
       if constexpr (!__is_same(X, double)) {
@@ -271,7 +273,7 @@ void forward_row(const ForwardArgs& args, std::int64_t row) {
   normalise_row<X, kLlama>(sums, row);
 }
 
-// Column j of dgate, where `dx` is the gradient of what is normalised and becomes that of x.
+// Column j of dgate. `dx` is the gradient of what is normalised and becomes the gradient of x.
 template <class X, bool kLlama>
 [[gnu::noinline]] float dgate_at(const BackwardArgs& args, std::int64_t row, std::int64_t j,
                                  float xhat, float w, float& dx) {
@@ -355,7 +357,7 @@ inline void add_partial(DType dtype, void* sum, const void* partial, std::int64_
   }
 }
 
-// kPartialColumns of a row of partial sums.
+// kPartialColumns numbers of a row of partial sums.
 template <class Float>
 struct Partials {
   Float values[kPartialColumns];

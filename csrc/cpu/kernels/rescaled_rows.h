@@ -1,6 +1,6 @@
-// rstd and cbar of rows from their folds, by a rescaled pass (fold.h) where one must be. That is
-// rare: one test of a group of rows finds that none needs it, and the pass is plain and out of
-// line.
+// rstd and cbar of rows from their row sums, with a rescaled pass (fold.h) if one is needed. That
+// is rare. One test finds that no row of a group needs it. The pass itself runs the reference
+// loops, out of line.
 #pragma once
 
 #include "../simd/rows.h"
@@ -9,7 +9,7 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// A NaN of a caller's, without bits that rounding to bfloat16 could carry over.
+// Replaces a caller's NaN by one without a payload, which rounding to bfloat16 could carry over.
 RMSNORM_INLINE float without_payload(float value) {
   return value == value ? value : __builtin_nanf("");
 }
@@ -27,7 +27,7 @@ template <class X, class Args>
   }
 }
 
-// rstd of `rows` of a call, whose folds are the lanes of `sums`.
+// rstd of `rows` of a call, whose row sums are the lanes of `sums`.
 template <class X, class Args>
 RMSNORM_INLINE Vec rstd_of_rows(const Args& args, Range rows, Vec sums) {
   using Limits = FoldLimits<float>;
@@ -47,7 +47,7 @@ RMSNORM_INLINE bool gradient_folds_stand(Vec sums, Vec rstd) {
   return all_within(sums, -kLargestFloat, kLargestFloat) && all_within(rstd, 0.0f, kLargeRstd);
 }
 
-// Replaces cbar[r] where the fold sums[r] of row rows.begin + r does not stand.
+// Replaces cbar[r] if sums[r], the row sum of row rows.begin + r, is not final.
 template <class X, bool kLlama>
 [[gnu::noinline, gnu::cold]] void rescale_cbar(const BackwardArgs& args, Range rows, Vec sums,
                                                const float* rstd, float* cbar) {

@@ -1,4 +1,4 @@
-// Forward with a residual, and of any call.
+// Forward of any call, with or without a residual.
 #pragma once
 
 #include "batched_rows.h"
@@ -7,11 +7,11 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Sums of x and residual are made of as many rows at a time as stay in the nearest caches until
-// they are normalised.
+// Sums of x and residual are computed for as many rows at a time as have this many bytes. They stay
+// in the nearest caches until they are normalised.
 static constexpr std::int64_t kSumBytes = 16 << 10;
 
-// Writes the sum of a row and, if that is not null, a copy of it that stays in the caches.
+// Writes the sum of a row and, if `kept` is not null, a copy of it that stays in the caches.
 template <class X, Stores kStores>
 struct SumWriter {
   X* data;
@@ -51,15 +51,15 @@ template <class X, Stores kStores>
 
 using Forward = void (*)(const ForwardArgs& args, Range rows, Stores stores, const void* prepared);
 
-// Blocks of rows: their sum, and then normalise(args, rows) with it as x. What streams to
-// memory is normalised from a copy, a ring of as many rows as a block has.
+// For each block of rows, computes their sum, then calls normalise(args, rows) with the sum as x.
+// Sums that stream to memory are normalised from a copy, in a ring that holds one block of rows.
 template <class X, Stores kStores>
 [[gnu::noinline]] void forward_sums(const ForwardArgs& args, Range rows, Stores stores,
                                     const void* prepared, Forward normalise) {
   constexpr std::int64_t kElements = kSumBytes / static_cast<std::int64_t>(sizeof(X));
   const std::int64_t stride = ceil_div(args.shape.hidden_size, kPairColumns) * kPairColumns;
   const std::int64_t fitting = kElements / stride;
-  // A multiple of 16 rows where there are as many: short rows are folded up to 16 at once.
+  // A multiple of 16 rows if at least 16 fit, because up to 16 short rows are summed at once.
   const std::int64_t block = fitting < 1 ? 1 : fitting < 16 ? fitting : fitting / 16 * 16;
   const bool streaming = kStores == Stores::kStreaming && fitting >= 1;
   alignas(64) X ring[kStores == Stores::kStreaming ? kElements : 1];
@@ -81,7 +81,8 @@ template <class X, Stores kStores>
   }
 }
 
-// y and rstd of rows of x, or of x + residual. Without weights nothing is rounded twice.
+// y and rstd of rows of x, or of x + residual. Without weights nothing is rounded twice, so the
+// cast order does not matter.
 template <class X, bool kLlama, Stores kStores>
 void forward_rows_or_sums(const ForwardArgs& args, Range rows, Stores stores,
                           const void* prepared) {

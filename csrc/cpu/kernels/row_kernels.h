@@ -1,5 +1,5 @@
-// The row arithmetic of the SIMD variants, written once against Vec: what a variant is made of
-// (variant.h). variant_scalar.cc says plainly what it computes.
+// The row arithmetic of the SIMD variants, written once against Vec. It provides the functions of a
+// Variant (variant.h). variant_scalar.cc is the readable statement of what it computes.
 #pragma once
 
 #include "backward_rows.h"

@@ -1,10 +1,10 @@
 // Weights as kernels read them.
 //
-// w = weight + weight_offset is float32 in the order of a VecPair: column for column, or,
-// interleaved, the even columns in one array and the odd ones in another, so that a VecPair from
-// any column on is two plain loads. float32 weights with no offset are read where they are. All
-// others are prepared for all rows of a call or, where one row is all there is to scale, converted
-// as it is.
+// w = weight + weight_offset is float32 in the order of a VecPair. Either all columns are in one
+// array or, interleaved, the even columns in one array and the odd ones in another. So a VecPair
+// from any column on is two contiguous loads. Weights of float32 tensors without an offset are read
+// in place. All others are prepared for all rows of a call. For a single row, or rows too long to
+// prepare weights for, they are converted while the row is scaled.
 #pragma once
 
 #include "../simd/min_abs.h"
@@ -14,7 +14,7 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// T(value) in Llama's order.
+// T(value) in Llama's order, else value.
 template <class X, bool kLlama, Floats kWhich>
 struct Rounding {
   RMSNORM_INLINE VecPair operator()(VecPair value) const {
@@ -23,7 +23,7 @@ struct Rounding {
   }
 };
 
-// A VecPair of weights from each even number of columns on.
+// Weights from a column on. at(column) is the VecPair `column` columns further; `column` is even.
 template <class X>
 struct WeightPairs {
   const float* a;
@@ -35,7 +35,7 @@ struct WeightPairs {
   }
 };
 
-// Weights of W as they lie in memory, for rows that are alone or too long to prepare them.
+// Weights of W as they are in memory, for single rows and rows too long to prepare weights for.
 template <class X, class W>
 struct RawWeights {
   // A float32 weight can be a NaN whose low bits are set.
@@ -43,7 +43,7 @@ struct RawWeights {
 
   const W* data;
   Vec offset;
-  float least = 0.0f;  // min_abs()
+  float least = 0.0f;  // see min_abs()
 
   RMSNORM_INLINE float min_abs() const { return least; }
   RMSNORM_INLINE const void* address() const { return data; }
@@ -56,14 +56,14 @@ struct RawWeights {
   }
 };
 
-// At the beginning of the memory of prepared weights.
+// The header of the memory of prepared weights.
 struct PreparedWeights {
-  const float* even;  // or all columns, from column 0 on; finite numbers up to a VecPair beyond
+  const float* even;  // or all columns, from column 0 on; finite up to a VecPair beyond the end
   const float* odd;
-  float min_abs;  // the least magnitude but 0 of them all; 0: not known
+  float min_abs;  // the least nonzero magnitude of all weights; 0: not known
 };
 
-// Weights that are ready to be read: prepared, or float32 ones in place.
+// Weights that are ready to be read: prepared, or float32 weights in place.
 template <class X>
 class Weights {
  public:
@@ -90,8 +90,8 @@ class Weights {
       return {prepared_.even + (column >> 1), prepared_.odd + (column >> 1)};
     }
   }
-  // The columns [begin, end) of the VecPair at a column; in the others weights nearby, or finite
-  // numbers.
+  // The columns [begin, end) of the VecPair at a column. The other columns hold weights nearby or
+  // finite numbers.
   RMSNORM_INLINE VecPair masked(std::int64_t column, std::int64_t begin, std::int64_t end) const {
     if (kInterleaved<X> || is_prepared_) return from(column).at(0);
     return load_masked<float>(prepared_.even + column, begin, end);
@@ -102,7 +102,7 @@ class Weights {
   PreparedWeights prepared_ = {};
 };
 
-// function(RawWeights of a call).
+// Calls function with the RawWeights of a call.
 template <class X, class Function>
 RMSNORM_INLINE void with_raw_weights(const Weight& weight, const Options& options,
                                      const Function& function) {
@@ -117,7 +117,7 @@ RMSNORM_INLINE void with_raw_weights(const Weight& weight, const Options& option
   }
 }
 
-// Column `begin` of the body lies where memory is aligned, and so does the next, interleaved.
+// Column `begin` of the body is stored at an aligned address. Interleaved, so is the next.
 template <class X>
 [[gnu::noinline]] void prepare_weights(const Weight& weight, const Options& options,
                                        std::int64_t hidden_size, const void* aligned,

@@ -1,4 +1,4 @@
-// The codes of quantize.h, from vectors: one statement for all instruction sets.
+// The codes of quantize.h, computed with vectors: one implementation for all instruction sets.
 #pragma once
 
 #include "../../op/quantize.h"
@@ -25,13 +25,13 @@ RMSNORM_INLINE std::int32_t largest_of(const std::int32_t (&numbers)[kCount]) {
   return halves[0];
 }
 
-// The largest magnitudes of columns so far, lane by lane, as the integers that their bits are.
+// The largest magnitude so far in each lane, as the integer that its bits are.
 struct Magnitudes {
   IntLanes most{};
 
   RMSNORM_INLINE void add(IntLanes magnitude) { most = magnitude > most ? magnitude : most; }
   RMSNORM_INLINE void add(Vec values) { add(int_lanes(values) & 0x7fffffff); }
-  // Of the lanes that are columns below `end`, lane 0 being column `column`.
+  // Adds only the lanes whose column is below `end`; lane 0 is column `column`.
   RMSNORM_INLINE void add_below(Vec values, int column, int end) {
     const IntLanes columns = lane_numbers() + column;
     add(columns < end ? int_lanes(values) & 0x7fffffff : IntLanes{});
@@ -43,8 +43,8 @@ struct Magnitudes {
   }
 };
 
-// Codes as numbers from -128 to 127. kBounded: of numbers that are none beyond the largest code but
-// by a rounding, and no NaN.
+// Codes as integers from -128 to 127. kBounded: no value is NaN, and none exceeds the largest code
+// by more than a rounding.
 template <DType codes, bool kBounded>
 RMSNORM_INLINE IntLanes float8_codes(Vec values) {
   using Format = Float8<codes>;
@@ -75,7 +75,7 @@ RMSNORM_INLINE auto lane_codes(Vec values) {
   }
 }
 
-// Writes the codes of VecPairs, for write_row: of quotient(y).
+// Writes the codes of quotient(y) for VecPairs y, as write_row needs it.
 template <DType codes, bool kBounded, class Quotient>
 struct CodeWriter {
   std::uint8_t* data;

@@ -1,8 +1,9 @@
-// Which rows of bfloat16 hold no number so small that forward would round a subnormal one, which
-// AVX512_BF16's instruction takes for 0. Measured on Zen 4 with one thread: without it forward
-// takes 1.25 to 1.32 times as long at 8x4096 to 512x4096, 1.11 to 1.15 times at 200x512 to 32x2048,
-// and 1.0 to 1.18 times at 512x256. Shorter masked rows (batched_rows.h) do without, and take 0.46
-// to 1.06 of the time at 512x64 and 512x128, 0.92 to 1.02 at 512x200.
+// Finds bfloat16 rows without numbers so small that forward would round a subnormal one. Only these
+// can use AVX512_BF16's instruction, which takes subnormals for 0. Measured on Zen 4 with one
+// thread: without it forward takes 1.25 to 1.32 times as long at 8x4096 to 512x4096, 1.11 to 1.15
+// times at 200x512 to 32x2048, and 1.0 to 1.18 times at 512x256. Shorter masked rows
+// (batched_rows.h) do without it and take 0.46 to 1.06 of the time at 512x64 and 512x128, and 0.92
+// to 1.02 at 512x200.
 #pragma once
 
 #include "../features.h"
@@ -11,36 +12,36 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Loads VecPairs of x for the fold.
+// Loads VecPairs of x for the row sum.
 template <class X>
 struct Loads {
   RMSNORM_INLINE VecPair at(const X* source) { return load_pair<X>(source); }
   RMSNORM_INLINE VecPair part(const X* source, std::int64_t begin, std::int64_t end) {
     return load_masked<X>(source, begin, end);
   }
-  // The least magnitude but 0 in `count` rows, all of which were loaded, or less; 0: not known.
+  // A lower bound of the nonzero magnitudes in `count` rows that were all loaded; 0: not known.
   RMSNORM_INLINE float value(const ConstRows&, std::int64_t, std::int64_t, std::int64_t) const {
     return 0.0f;
   }
 };
 
-// The same, and notes what tells whether a faster rounding will do, Floats::kNoSubnormals. Here
-// there is none.
+// The same, and also records whether the faster rounding of Floats::kNoSubnormals may be used. In
+// the general case there is none.
 template <class X>
 struct MinAbs : Loads<X> {
-  // The least magnitude but 0 of `count` numbers; 0: not known.
+  // The least nonzero magnitude of `count` numbers; 0: not known.
   template <class T>
   RMSNORM_INLINE static float of(const T*, std::int64_t) {
     return 0.0f;
   }
-  // Whether rounding meets no subnormal number where all x and w but 0 are at least these.
+  // Whether rounding meets no subnormal number if no nonzero x and w are smaller than these.
   RMSNORM_INLINE static bool has_no_subnormals(float, Vec, float) { return false; }
 };
 
 #if defined(__AVX512BF16__)
 template <>
 struct MinAbs<BFloat16> : Loads<BFloat16> {
-  __mmask32 small = 0;  // whether there is a number below 2^-63, or a 0: none in most rows
+  __mmask32 small = 0;  // lanes that had a 0 or a number below 2^-63: none in most rows
 
   RMSNORM_INLINE VecPair at(const BFloat16* source) {
     const __m512i packed = _mm512_loadu_si512(source);
@@ -65,7 +66,7 @@ struct MinAbs<BFloat16> : Loads<BFloat16> {
     return least;
   }
 
-  // The least of 2 * their bits - 1, in which 0 is the greatest; infinity if there is nothing else.
+  // The minimum of 2 * bits - 1, in which 0 becomes the greatest value; infinity if all are 0.
   template <class T>
   [[gnu::noinline]] static float of(const T* values, std::int64_t count) {
     constexpr bool kIsShort = sizeof(T) == 2;
@@ -82,15 +83,15 @@ struct MinAbs<BFloat16> : Loads<BFloat16> {
         least = _mm512_min_epu32(least, _mm512_add_epi32(_mm512_add_epi32(x, x), ones));
       }
     }
-    // The lower words, moved up as the upper ones are.
+    // Includes the lower words, moved up to where the upper ones are.
     if (kIsShort) least = _mm512_min_epu32(least, _mm512_slli_epi32(least, 16));
     const std::uint32_t twice = (_mm512_reduce_min_epu32(least) >> (kIsShort ? 16 : 0)) + 1;
     const std::uint32_t bits = kIsShort ? (twice & 0xffff) << 15 : twice >> 1;
     return __builtin_bit_cast(float, bits == 0 ? 0x7f800000 : bits);
   }
 
-  // Rounding keeps the order of magnitudes: those of the smallest x and w tell of all. T(xhat) is
-  // more than half of xhat.
+  // Rounding keeps the order of magnitudes, so the smallest x and w stand for all. T(xhat) is more
+  // than half of xhat, so y must be at least twice the smallest normal number.
   RMSNORM_INLINE static bool has_no_subnormals(float x, Vec rstd, float w) {
     const Vec xhat = Vec::broadcast(x) * rstd;
     const Vec y = xhat * Vec::broadcast(w);

@@ -1,4 +1,4 @@
-// Rows in memory as VecPairs: how they are read, cut at aligned memory, and written.
+// Rows in memory as VecPairs: how they are read, cut at aligned addresses, and written.
 #pragma once
 
 #include "simd.h"
@@ -6,7 +6,7 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Fetches the cache lines that a VecPair begins in.
+// Prefetches the cache lines of a VecPair, but not a line that it only ends in.
 template <class X>
 RMSNORM_INLINE void prefetch_pair(const X* source) {
   for (std::int64_t j = 0; j < kPairColumns; j += 64 / static_cast<std::int64_t>(sizeof(X))) {
@@ -14,7 +14,7 @@ RMSNORM_INLINE void prefetch_pair(const X* source) {
   }
 }
 
-// A VecPair of T, in the order of X.
+// Loads a VecPair of T in the order of X.
 template <class X, class T>
 RMSNORM_INLINE VecPair read_pair(const T* source) {
   if constexpr (__is_same(X, T)) {
@@ -25,13 +25,15 @@ RMSNORM_INLINE VecPair read_pair(const T* source) {
   }
 }
 
-// A row of at least one VecPair, cut where memory is aligned to VecPairs: the body [begin, end) in
-// whole ones, and at either end one that overlaps it, the head at column 0 if begin > 0 and the
-// tail at `tail` if end < hidden_size. What an end shares with its neighbour is computed twice, to
-// the same bits. Ends are loaded before anything is stored, since a row may be its own output.
+// A row of at least one VecPair, cut at addresses that are aligned to VecPairs. The body
+// [begin, end) is in whole VecPairs. At either end one VecPair overlaps the body: the head at
+// column 0 if begin > 0, and the tail at `tail` if end < hidden_size. Columns that an end shares
+// with its neighbour are computed twice, to the same bits. Ends are loaded before anything is
+// stored, because a row may be its own output.
 //
-// Aligned so, a VecPair of float32 is a cache line of 64 bytes, which then is touched once, even
-// where rows a multiple of 4096 bytes apart compete for the same lines of the nearest cache.
+// With AVX2 and AVX-512, an aligned VecPair of float32 is one or two whole cache lines of 64 bytes.
+// Each line is then touched once, even where rows a multiple of 4096 bytes apart compete for the
+// same lines of the nearest cache.
 struct AlignedBody {
   std::int64_t begin;
   std::int64_t end;
@@ -46,26 +48,27 @@ RMSNORM_INLINE AlignedBody aligned_body(const X* aligned, std::int64_t hidden_si
   return {begin, end, hidden_size - kPairColumns};
 }
 
-// Whether stores through `to`, in step with loads through `from` and ascending, soon meet addresses
-// whose lowest 12 bits are those of loads to come. A processor tells the two apart by these bits
-// until it knows the others: such a load waits for the store (Zen 4; 4K aliasing, as Intel calls
-// it). Descending, it is the other way round.
+// Whether ascending stores through `to`, in step with loads through `from`, soon meet addresses
+// whose lowest 12 bits are those of later loads. A processor first tells the two apart by these
+// bits alone, so such a load waits for the store (Zen 4; Intel calls it 4K aliasing). Descending,
+// it is the other way round.
 RMSNORM_INLINE int has_4k_aliasing(const void* to, const void* from) {
   constexpr std::uintptr_t kSoon = 512;
   const auto ahead = reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from);
   return ahead % 4096 - 1 < kSoon ? 1 : 0;
 }
 
-// Whether a row is better written from its end to its beginning, since fewer loads wait for stores.
-// Measured with AVX-512 where y begins 128 bytes after x, modulo 4096: ascending takes 1.1 times as
-// long at 32x4096 and 1.35 times at 20x512. Descending costs nothing in the caches, much beyond.
+// Whether a row is better written from its end to its beginning, because fewer loads then wait for
+// stores. Measured with AVX-512 where y begins 128 bytes after x, modulo 4096: ascending takes 1.1
+// times as long at 32x4096 and 1.35 times at 20x512. Descending costs nothing in the caches, but
+// much beyond them.
 template <class... From>
 RMSNORM_INLINE bool prefer_descending(const void* to, const From*... from) {
   return (has_4k_aliasing(to, from) + ...) > (has_4k_aliasing(from, to) + ...);
 }
 
-// step(j) for the whole VecPairs of `columns`. Two loops: one with a step of either sign takes up
-// to 1.2 times as long, for which no cause was found.
+// Calls step(j) for the whole VecPairs of `columns`. There are two loops, because one loop with a
+// step of either sign takes up to 1.2 times as long. No cause was found.
 template <class Step>
 RMSNORM_INLINE void for_each_pair(Range columns, bool descending, const Step& step) {
   if (descending) {
@@ -76,12 +79,12 @@ RMSNORM_INLINE void for_each_pair(Range columns, bool descending, const Step& st
   }
 }
 
-// Whether every row of a matrix is as aligned as the first.
+// Whether every row of a matrix is aligned as the first one is.
 RMSNORM_INLINE bool aligned_alike(const Rows& rows) {
   return rows.row_stride % kPairColumns == 0 && rows.batch_stride % kPairColumns == 0;
 }
 
-// Writes whole VecPairs where memory is aligned, ends of rows, or some columns of a VecPair.
+// Writes whole VecPairs at aligned addresses, ends of rows, or some columns of a VecPair.
 template <class X, Floats kWhich, Stores kStores>
 struct RowWriter {
   X* data;
@@ -93,8 +96,9 @@ struct RowWriter {
       store_pair<X, kWhich>(data + column, value);
     }
   }
-  // The head or tail at `column`, whose columns [begin, end) are not of the body. Cached, all are
-  // stored: that is one store. Streaming, only these: the others' line is on its way to memory.
+  // Writes the head or tail at `column`, whose columns [begin, end) are not in the body. Cached
+  // stores write all columns, which is one store. Streaming stores write only these, because the
+  // cache line of the others is on its way to memory.
   RMSNORM_INLINE void edge(std::int64_t column, std::int64_t begin, std::int64_t end,
                            VecPair value) const {
     if constexpr (kStores == Stores::kCached) {
@@ -109,8 +113,8 @@ struct RowWriter {
   }
 };
 
-// Writes a row of at least one VecPair. values_from(column) gives a function of j: the VecPair at
-// column + j of the row, j a multiple of kPairColumns.
+// Writes a row of at least one VecPair. values_from(column) returns a function of j, a multiple of
+// kPairColumns, that gives the VecPair at column + j of the row.
 template <class Writer, class ValuesFrom>
 RMSNORM_INLINE void write_row(const Writer& to, std::int64_t hidden_size, bool descending,
                               const ValuesFrom& values_from) {
@@ -126,8 +130,8 @@ RMSNORM_INLINE void write_row(const Writer& to, std::int64_t hidden_size, bool d
   if (body.end < hidden_size) to.edge(body.tail, body.end - body.tail, kPairColumns, tail);
 }
 
-// A row in parts that share no column: whole(begin, end) of the body, and of what is less than a
-// VecPair part(column, begin, end), the columns [begin, end) of the VecPair at one.
+// Cuts a row into segments that share no column. Calls whole(begin, end) for the body and
+// part(column, begin, end) for the ends: the columns [begin, end) of the VecPair at `column`.
 template <class Whole, class Part>
 RMSNORM_INLINE void for_each_part(AlignedBody body, std::int64_t hidden_size, const Whole& whole,
                                   const Part& part) {
@@ -137,7 +141,7 @@ RMSNORM_INLINE void for_each_part(AlignedBody body, std::int64_t hidden_size, co
   if (body.end < hidden_size) part(body.tail, body.end - body.tail, kPairColumns);
 }
 
-// The elements [begin, end), at the same place of an array of a VecPair's.
+// Copies the elements [begin, end) of a VecPair to the same positions of another.
 template <class T>
 RMSNORM_INLINE void copy_part(T* to, const T* from, std::int64_t begin, std::int64_t end) {
   __builtin_memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin) * sizeof(T));

@@ -1,4 +1,4 @@
-// What op/silu.h asks for of a vector, said once for all instruction sets.
+// The functions that op/silu.h needs, for vectors: one implementation for all instruction sets.
 #pragma once
 
 #include "../../op/silu.h"

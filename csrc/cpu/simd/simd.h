@@ -1,37 +1,47 @@
-// The vectors that this file is compiled for, and what is the same for all of them.
+// The vectors of the instruction set that the file is compiled for, and what all of them share.
 //
 // An instruction set provides:
-//   Vec          kLanes floats: zero(), broadcast(), load(), store(); and, rounded to nearest even,
+//   Vec          kLanes floats: zero(), broadcast(), load(), store(). Rounded to nearest even:
 //                +, *, fma(a, b, c) = a * b + c, sqrt, divide
 //   VecPair      two Vec {a, b}: 2 * kLanes consecutive columns of a row
 //   kRegisters   how many Vec the registers hold
-//   kInterleaved<X>  the order of a VecPair of X: false, a holds the first kLanes columns and b the
-//                last; true, a holds the even columns and b the odd (what a bfloat16 load gives)
-//   interleave, deinterleave   from the first order to the second, and back
-//   kStreaming<X>   what rows are written by where streaming stores are asked for
-//   load_pair<X>    a VecPair of X, in X's order
-//   pack_pair<X, Floats>   a 16-bit VecPair as it lies in memory
-//   store_bits(p, v), stream_bits(p, v)   the bits of a Vec or of what pack_pair gives, the latter
-//                where memory is aligned to it
-//   round_pair<X, Floats>   T(value) as floats
-//   sum_lanes(v)     lane i of the result is the halving tree over the lanes of v[i]
+//   kInterleaved<X>
+//                X's order, the order of the columns in a VecPair of X. false: a holds the first
+//                kLanes columns, b the last. true: a holds the even columns, b the odd ones, as a
+//                load of bfloat16 gives them
+//   interleave, deinterleave
+//                from the first order to the second, and back
+//   kStreaming<X>
+//                how rows are written when streaming stores are asked for
+//   load_pair<X> a VecPair of X, in X's order
+//   pack_pair<X, Floats>
+//                a 16-bit VecPair as it is in memory
+//   store_bits(p, v), stream_bits(p, v)
+//                store the bits of a Vec or of the result of pack_pair; stream_bits needs an
+//                address aligned to v
+//   round_pair<X, Floats>
+//                T(value) as floats
+//   sum_lanes(v) lane i of the result is the halving tree over the lanes of v[i]
 //   halve_lanes(v, count)
 //                the halving tree over the lanes of v, down to its first `count` (a power of two)
 //   all_within(v, low, high)
 //                whether every lane of v is a number in [low, high]
-//   round_to_int8<kBounded>(v)   v rounded to whole numbers, lane by lane, as int8 has them; they
-//   may
-//                be beyond it where store_int8, of a VecPair's, in the order of columns, saturates;
-//                streaming, memory is aligned to what is stored
+//   round_to_int8<kBounded>(v)
+//                the lanes of v, rounded to integers for int8. They may be outside its range if
+//                store_int8 saturates
+//   store_int8(p, a, b, stores)
+//                stores the integers of a VecPair in the order of columns; streaming needs an
+//                address aligned to what is stored
 //   prefetch(p), stream_fence()
-// and, or else it has those below:
-//   kWatches<X>  whether Floats::kWatched rounds faster, and ExceptionFlags, which tell whether it
-//                was right: clear(), are_raised() by arithmetic since, and restore() in the end
-//   kMasks<X>    whether masked loads are as fast as loading it all
+// It may also provide the following, or else it has those below:
+//   kWatches<X>  whether Floats::kWatched rounds faster. ExceptionFlags then tell whether it was
+//                right: clear(), are_raised() by arithmetic since then, and restore() in the end
+//   kMasks<X>    whether masked loads are as fast as loading all columns
 //   load_masked<X>(p, begin, end)
-//                of a VecPair at p, of X or float, the columns [begin, end), and zeros: nothing
-//                else is read
-//   store_masked<X, Floats>(p, begin, end, pair)   of a VecPair at p the columns [begin, end)
+//                the columns [begin, end) of a VecPair at p, of X or float, and zeros; reads
+//                nothing else
+//   store_masked<X, Floats>(p, begin, end, pair)
+//                stores the columns [begin, end) of a VecPair at p
 #pragma once
 
 #include "types.h"
@@ -64,7 +74,7 @@ RMSNORM_INLINE VecPair fma(VecPair x, Vec y, VecPair z) {
 RMSNORM_INLINE Vec inverse_sqrt(Vec v) { return divide(Vec::broadcast(1.0f), sqrt(v)); }
 RMSNORM_INLINE VecPair zero_pair() { return {Vec::zero(), Vec::zero()}; }
 
-// Store a VecPair of X in X's order, the second where memory is aligned to a VecPair.
+// Store a VecPair of X in X's order. stream_pair needs an address aligned to a VecPair.
 template <class X, Floats kWhich>
 RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
   if constexpr (__is_same(X, float)) {
@@ -84,7 +94,7 @@ RMSNORM_INLINE void stream_pair(X* destination, VecPair value) {
   }
 }
 
-// Floats in either order.
+// Floats in memory as a VecPair: interleaved if kOrder, else in the order of columns.
 template <bool kOrder>
 RMSNORM_INLINE VecPair load_floats(const float* source) {
   const VecPair natural = load_pair<float>(source);
@@ -110,7 +120,7 @@ struct ExceptionFlags {
 template <class X>
 static constexpr bool kMasks = false;
 
-// 2 * kLanes elements, zeros where no others are put.
+// 2 * kLanes elements, zeros at first.
 template <class T>
 struct Part {
   alignas(64) T values[2 * Vec::kLanes] = {};

@@ -1,6 +1,6 @@
-// From the types a call names to the types a kernel is compiled for. As in every header of simd/
-// and kernels/, all is in an unnamed namespace: code compiled for one instruction set must not be
-// what the linker takes for another.
+// From the dtypes of a call to the types that a kernel is compiled for. As in every header of simd/
+// and kernels/, everything is in an unnamed namespace. Otherwise the linker could take code
+// compiled for one instruction set for that of another.
 #pragma once
 
 #include "../../op/float16.h"
@@ -9,8 +9,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Registers passed through memory cost more than the arithmetic on them: what handles a Vec or a
-// VecPair is never a call.
+// Passing registers through memory costs more than the arithmetic on them. Therefore functions that
+// handle a Vec or a VecPair are always inlined.
 #define RMSNORM_INLINE [[gnu::always_inline]] inline
 
 template <class T>
@@ -22,8 +22,8 @@ struct Bool {
   static constexpr bool value = kValue;
 };
 
-// function(Index<0>{}) … function(Index<kCount - 1>{}): a loop whose arrays stay in registers,
-// since constants alone index them.
+// Calls function(Index<kFirst>{}) … function(Index<kCount - 1>{}). This is a loop whose arrays stay
+// in registers, because only constants index them.
 template <std::int64_t kIndex>
 struct Index {
   static constexpr std::int64_t value = kIndex;
@@ -43,11 +43,13 @@ struct PairOf {
   Vec b;
 };
 
-// What a float about to be rounded to bfloat16 can be. kAny: anything. kQuietNaN: no NaN but those
-// of a bfloat16 and of the processor. Their lower 16 bits are 0, so that rounding them as if they
-// were numbers keeps them NaN. kNoSubnormals: the same, and no subnormal number, which some
-// instructions take for 0. kWatched: those of kQuietNaN, where ExceptionFlags tell
-// afterwards whether rounding met a number that it is wrong for.
+// The values that a float may have before it is rounded to bfloat16.
+//   kAny           anything
+//   kQuietNaN      no NaN except those of a bfloat16 and of the processor. Their lower 16 bits are
+//                  0, so rounding them as if they were numbers keeps them NaN
+//   kNoSubnormals  the same, and no subnormal number, which some instructions take for 0
+//   kWatched       as kQuietNaN. ExceptionFlags tell afterwards whether rounding met a number that
+//                  it is wrong for
 enum class Floats { kAny, kQuietNaN, kNoSubnormals, kWatched };
 
 template <class Function>
@@ -64,7 +66,7 @@ void with_dtype(DType dtype, const Function& function) {
   }
 }
 
-// function(Tag of the tensors, Bool of "rounds xhat and g, as Llama does").
+// Calls function(Tag<X>, Bool<llama>); llama: xhat and g are rounded, as in Llama's order.
 template <class Function>
 void with_order(DType dtype, CastOrder order, const Function& function) {
   with_dtype(dtype, [&](auto x) {
@@ -75,7 +77,7 @@ void with_order(DType dtype, CastOrder order, const Function& function) {
   });
 }
 
-// A reference to any function (arguments): what takes one is compiled once for all.
+// A reference to any callable. Code that takes one is compiled once for all callables.
 template <class Signature>
 class FunctionRef;
 template <class Result, class... Arguments>

@@ -1,4 +1,4 @@
-// Vectors of AVX2 with FMA and F16C, 8 floats each: what simd.h asks for of an instruction set.
+// Vectors of AVX2 with FMA and F16C, 8 floats each: what simd.h needs from an instruction set.
 #pragma once
 
 #include <immintrin.h>
@@ -61,7 +61,7 @@ RMSNORM_INLINE VecPair deinterleave(VecPair x) {
   return {{_mm256_permute2f128_ps(low, high, 0x20)}, {_mm256_permute2f128_ps(low, high, 0x31)}};
 }
 
-// The bits of a float with those of its bfloat16 in the upper half; the lower half is rubbish.
+// The upper half of each lane is x rounded to bfloat16; the lower half is undefined.
 template <Floats kWhich>
 RMSNORM_INLINE __m256i round_to_bfloat16(Vec x) {
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits(x), 16), _mm256_set1_epi32(1));
@@ -77,9 +77,9 @@ RMSNORM_INLINE __m256i round_to_bfloat16(Vec x) {
 }
 
 // The same rounding in three operations instead of five: Veltkamp's splitting (T. J. Dekker, "A
-// floating-point technique for extending the available precision", 1971). The product's last place
-// is that of x in bfloat16; of ties the result is the even one, too. It is wrong for subnormal and
-// infinite x and where the product overflows, all of which raise exception flags.
+// floating-point technique for extending the available precision", 1971). An ulp of the product is
+// an ulp of x in bfloat16. Ties also go to even. It is wrong for subnormal and infinite x and where
+// the product overflows, all of which raise exception flags.
 RMSNORM_INLINE Vec split_bfloat16(Vec x) {
   const __m256 product = _mm256_mul_ps(x.v, _mm256_set1_ps(0x1p16f + 1));
   return {_mm256_sub_ps(product, _mm256_sub_ps(product, x.v))};
@@ -88,8 +88,9 @@ RMSNORM_INLINE Vec split_bfloat16(Vec x) {
 template <class X>
 static constexpr bool kWatches = __is_same(X, BFloat16);
 
-// MXCSR's flags for invalid operations, subnormal operands and overflow. restore() raises those of
-// before again: a destructor would need the C++ library's exception handling here.
+// MXCSR's flags for invalid operations, subnormal operands and overflow. restore() raises the flags
+// again that were raised before. It is not a destructor, which would need the C++ library's
+// exception handling here.
 class ExceptionFlags {
  public:
   RMSNORM_INLINE void clear() {
@@ -107,7 +108,7 @@ class ExceptionFlags {
   static constexpr std::uint32_t kFlags =
       _MM_EXCEPT_INVALID | _MM_EXCEPT_DENORM | _MM_EXCEPT_OVERFLOW;
 
-  // As memory is clobbered, all that is stored before has been computed.
+  // The memory clobber ensures that everything stored before has been computed.
   RMSNORM_INLINE static std::uint32_t read() {
     std::uint32_t value;
     __asm__ volatile("vstmxcsr %0" : "=m"(value) : : "memory");
@@ -154,7 +155,7 @@ RMSNORM_INLINE VecPair round_pair(VecPair x) {
   }
 }
 
-// The 16 elements of a 16-bit VecPair, as they lie in memory.
+// The 16 elements of a 16-bit VecPair, as they are in memory.
 template <class X, Floats kWhich>
 RMSNORM_INLINE __m256i pack_pair(VecPair x) {
   if constexpr (__is_same(X, BFloat16)) {
@@ -177,7 +178,7 @@ RMSNORM_INLINE void stream_bits(void* destination, __m256i value) {
   _mm256_stream_si256(static_cast<__m256i*>(destination), value);
 }
 
-// Whole numbers, saturated to 127; NaN becomes 0. kBounded: of numbers near [-127, 127].
+// Integers, at most 127; NaN becomes 0. kBounded: the lanes are numbers near [-127, 127].
 template <bool kBounded>
 RMSNORM_INLINE __m256i round_to_int8(Vec x) {
   if constexpr (kBounded) return _mm256_cvtps_epi32(x.v);
@@ -185,7 +186,7 @@ RMSNORM_INLINE __m256i round_to_int8(Vec x) {
   return _mm256_cvtps_epi32(_mm256_min_ps(number, _mm256_set1_ps(127.0f)));
 }
 RMSNORM_INLINE void store_int8(void* destination, __m256i a, __m256i b, Stores stores) {
-  // Each half of 128 bits by itself: quarters of a and b by turns.
+  // This packs each half of 128 bits by itself, so that quarters of a and b alternate.
   const __m256i words = _mm256_packs_epi32(a, b);
   const __m256i in_order = _mm256_permute4x64_epi64(words, _MM_SHUFFLE(3, 1, 2, 0));
   const __m128i bytes =
@@ -199,7 +200,8 @@ RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HI
 RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
 
 RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
-  // Lanes 4 apart, of v[i] below and v[i + 4] above; then 2 apart; then neighbours.
+  // Adds lanes 4 apart: v[i] goes to the lower half, v[i + 4] to the upper. Then adds lanes 2
+  // apart, then neighbours.
   __m256 four[4];
   for (int i = 0; i < 4; ++i) {
     four[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i].v, v[i + 4].v, 0x20),

@@ -1,4 +1,4 @@
-// Vectors of AVX-512 (F, BW, VL, DQ) with FMA and F16C, 16 floats each: what simd.h asks for of an
+// Vectors of AVX-512 (F, BW, VL, DQ) with FMA and F16C, 16 floats each: what simd.h needs from an
 // instruction set.
 #pragma once
 
@@ -40,11 +40,11 @@ RMSNORM_INLINE Vec floats(__m512i x) { return {_mm512_castsi512_ps(x)}; }
 template <class X>
 static constexpr bool kInterleaved = __is_same(X, BFloat16);
 
-// Of float32 the backend leaves streaming calls to AVX2.
+// The backend leaves streaming calls of float32 to AVX2.
 template <class X>
 static constexpr Stores kStreaming = __is_same(X, float) ? Stores::kCached : Stores::kStreaming;
 
-// Lanes 0, 2, … 30 of two registers; 0, 16, 1, 17, … 23.
+// Lanes 0, 2, … 30 of two registers, and lanes 0, 16, 1, 17, … 23.
 RMSNORM_INLINE __m512i even_lanes() {
   return _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
@@ -52,7 +52,7 @@ RMSNORM_INLINE __m512i alternating_lanes() {
   return _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
-// Words 0, 16, 1, 17, … 31 of one register.
+// 16-bit words 0, 16, 1, 17, … 31 of one register.
 RMSNORM_INLINE __m512i alternating_words() {
   const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   return _mm512_or_si512(even,
@@ -79,15 +79,16 @@ RMSNORM_INLINE __m512i upper_halves(__m512i x) {
   return _mm512_and_si512(x, _mm512_set1_epi32(-0x10000));
 }
 
-// 32 bfloat16: even columns in the lower half of each 32 bits, odd ones in the upper.
+// Unpacks 32 bfloat16: even columns are in the lower half of each 32 bits, odd ones in the upper.
 RMSNORM_INLINE VecPair unpack_bfloat16(__m512i packed) {
   return {floats(_mm512_slli_epi32(packed, 16)), floats(upper_halves(packed))};
 }
 
-// The other way, rounded to nearest even: one up if the bits below the upper half are more than
-// half of its last place, or exactly half and that place is odd. Both columns' halves side by side,
-// 32 roundings take as few instructions as 16 would in 32 bits each. An instruction of AVX512_BF16
-// does the same for normal numbers (is_normal).
+// Packs 32 bfloat16, rounded to nearest even. The upper half of a float is rounded up if the bits
+// below it exceed half of its ulp. It is also rounded up if they are exactly half and its last bit
+// is odd. The halves of both columns are side by side, so that 32 roundings take as few
+// instructions as 16 would in 32 bits each. An instruction of AVX512_BF16 does the same for numbers
+// that are not subnormal (Floats::kNoSubnormals).
 template <Floats kWhich>
 RMSNORM_INLINE __m512i pack_bfloat16(VecPair x) {
   if constexpr (kWhich == Floats::kNoSubnormals) {
@@ -114,7 +115,7 @@ RMSNORM_INLINE __m512i pack_bfloat16(VecPair x) {
   return _mm512_mask_sub_epi16(upper, up, upper, _mm512_set1_epi16(-1));
 }
 
-// Words 0 to 15 and 16 to 31, each in the upper half of 32 bits.
+// Words 0 to 15 and words 16 to 31, each in the upper half of 32 bits.
 RMSNORM_INLINE VecPair spread_words(__m512i packed) {
   const __m512i low = _mm512_slli_epi32(
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 16);
@@ -125,7 +126,7 @@ RMSNORM_INLINE VecPair spread_words(__m512i packed) {
 
 RMSNORM_INLINE __m256i to_float16(Vec x) { return _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT); }
 
-// The 32 elements of a 16-bit VecPair, as they lie in memory.
+// The 32 elements of a 16-bit VecPair, as they are in memory.
 template <class X, Floats kWhich>
 RMSNORM_INLINE __m512i pack_pair(VecPair x) {
   if constexpr (__is_same(X, BFloat16)) {
@@ -171,7 +172,7 @@ RMSNORM_INLINE VecPair load_pair(const X* source) {
   }
 }
 
-// float16 is stored as it is converted, in halves: joined first, it takes 1.05 times as long.
+// float16 is stored in halves, as it is converted. Joining them first takes 1.05 times as long.
 template <class X, Floats kWhich>
 requires(__is_same(X, Float16)) RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
   __m256i* const halves = reinterpret_cast<__m256i*>(destination);
@@ -186,7 +187,7 @@ RMSNORM_INLINE void stream_bits(void* destination, __m512i value) {
   _mm512_stream_si512(static_cast<__m512i*>(destination), value);
 }
 
-// Whole numbers, saturated to 127; NaN becomes 0. kBounded: of numbers near [-127, 127].
+// Integers, at most 127; NaN becomes 0. kBounded: the lanes are numbers near [-127, 127].
 template <bool kBounded>
 RMSNORM_INLINE __m512i round_to_int8(Vec x) {
   if constexpr (kBounded) return _mm512_cvtps_epi32(x.v);
@@ -203,7 +204,7 @@ RMSNORM_INLINE void store_int8(void* destination, __m512i a, __m512i b, Stores s
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
 RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
 
-// A VecPair of float16 is loaded in halves, half of which lie in one line anyway.
+// A VecPair of float16 is loaded in halves, half of which are within one cache line anyway.
 template <class X>
 static constexpr bool kMasks = !__is_same(X, Float16);
 
@@ -241,7 +242,7 @@ RMSNORM_INLINE void store_masked(X* destination, std::int64_t begin, std::int64_
 }
 
 RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
-  // Lanes 8 apart, of v[i] below and v[i + 4] above, for i = 0 … 3 and 8 … 11.
+  // Adds lanes 8 apart, for i = 0 … 3 and 8 … 11: v[i] in the lower half, v[i + 4] in the upper.
   __m512 eight[8];
   for (int i = 0; i < 8; ++i) {
     const __m512 x = v[i + i / 4 * 4].v;
@@ -249,7 +250,7 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
     eight[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xff00, x, y),
                              _mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(1, 0, 3, 2)));
   }
-  // Lanes 4 apart: every 128 bits are of v[i], v[i + 4], v[i + 8] and v[i + 12].
+  // Adds lanes 4 apart: the four 128-bit quarters are of v[i], v[i + 4], v[i + 8] and v[i + 12].
   __m512 four[4];
   for (int i = 0; i < 4; ++i) {
     const __m512 x = eight[i];
@@ -257,7 +258,7 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
     four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(2, 0, 2, 0)),
                             _mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(3, 1, 3, 1)));
   }
-  // 2 apart; then neighbours.
+  // Adds lanes 2 apart, then neighbours.
   __m512 two[2];
   for (int i = 0; i < 2; ++i) {
     const __m512 x = four[2 * i];

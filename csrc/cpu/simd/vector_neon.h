@@ -1,4 +1,4 @@
-// Vectors of AArch64's Advanced SIMD, 4 floats each: what simd.h asks for of an instruction set.
+// Vectors of AArch64's Advanced SIMD, 4 floats each: what simd.h needs from an instruction set.
 #pragma once
 
 #include <arm_neon.h>
@@ -50,7 +50,7 @@ RMSNORM_INLINE VecPair deinterleave(VecPair x) {
   return {{vzip1q_f32(x.a.v, x.b.v)}, {vzip2q_f32(x.a.v, x.b.v)}};
 }
 
-// The bits of a float with those of its bfloat16 in the upper half; the lower half is rubbish.
+// The upper half of each lane is x rounded to bfloat16; the lower half is undefined.
 template <Floats kWhich>
 RMSNORM_INLINE uint32x4_t round_to_bfloat16(Vec x) {
   const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits(x), 16), vdupq_n_u32(1));
@@ -108,12 +108,12 @@ RMSNORM_INLINE uint32x4_t pack_pair(VecPair x) {
 RMSNORM_INLINE void store_bits(void* destination, uint32x4_t value) {
   vst1q_u8(static_cast<std::uint8_t*>(destination), vreinterpretq_u8_u32(value));
 }
-// No intrinsic has streaming stores; the memory systems of these processors detect long writes.
+// No intrinsic has streaming stores. The memory systems of these processors detect long writes.
 RMSNORM_INLINE void stream_bits(void* destination, uint32x4_t value) {
   store_bits(destination, value);
 }
 
-// Whole numbers; NaN becomes 0.
+// Integers; NaN becomes 0.
 template <bool kBounded>
 RMSNORM_INLINE int32x4_t round_to_int8(Vec x) {
   return vcvtnq_s32_f32(x.v);
@@ -127,7 +127,7 @@ RMSNORM_INLINE void prefetch(const void* address) { __builtin_prefetch(address);
 RMSNORM_INLINE void stream_fence() {}
 
 RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
-  // Lanes 2 apart, of v[i] below and v[i + 1] above; then neighbours.
+  // Adds lanes 2 apart: v[i] goes to the lower half, v[i + 1] to the upper. Then adds neighbours.
   const auto halves = [](Vec x, Vec y) {
     return vaddq_f32(vcombine_f32(vget_low_f32(x.v), vget_low_f32(y.v)),
                      vcombine_f32(vget_high_f32(x.v), vget_high_f32(y.v)));

@@ -15,15 +15,16 @@ namespace {
 
 enum class Version { kV1, kV2 };
 
-// A part of a hierarchy of cgroups that is mounted.
+// A mounted part of a hierarchy of cgroups.
 struct Mount {
   std::string root;   // the cgroup at the mount point
   std::string point;  // a folder
 };
 
-// The whole file; empty if it cannot be read. Files of /proc have no size, so it reads to the end.
+// Reads the whole file; empty if it cannot be read. Files of /proc report no size, so this reads to
+// the end.
 std::string read_text(const std::string& path) {
-  constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // 100,000 mounts
+  constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // about 100,000 mounts
   const OpenFile file{open_to_read(path.c_str())};
   std::string text;
   while (file.descriptor >= 0 && text.size() <= kMostBytes) {
@@ -39,7 +40,8 @@ std::string read_text(const std::string& path) {
   return {};
 }
 
-// Removes the text up to `end`, and `end`, from the front of *rest: all of it if `end` is missing.
+// Removes the text before `end`, and `end` itself, from the front of *rest. Returns the text. If
+// `end` is missing, the text is all of *rest.
 std::string_view cut(std::string_view* rest, char end) {
   const std::size_t length = rest->find(end);
   const std::string_view front = rest->substr(0, length);
@@ -55,8 +57,7 @@ bool has_cpu(std::string_view list) {
   return false;
 }
 
-// The text of a field in which the kernel wrote space, tab, newline and backslash as \040 and so
-// on.
+// Decodes a field in which the kernel wrote space, tab, newline and backslash as \040 and so on.
 std::string unescape(std::string_view field) {
   const auto is_octal = [](char digit) { return '0' <= digit && digit <= '7'; };
   std::string text;
@@ -73,7 +74,8 @@ std::string unescape(std::string_view field) {
   return text;
 }
 
-// A line of /proc/self/cgroup is ID:CONTROLLERS:PATH; that of v2 begins with "0::".
+// Returns the cgroup of this process. A line of /proc/self/cgroup is ID:CONTROLLERS:PATH; the line
+// of v2 begins with "0::".
 std::optional<std::string_view> find_group(std::string_view groups, Version version) {
   while (!groups.empty()) {
     std::string_view line = cut(&groups, '\n');
@@ -109,15 +111,15 @@ std::vector<Mount> find_mounts(std::string_view mounts, Version version) {
   return found;
 }
 
-// The path of a group from the root of a mount on, such as "/child", or "" for the root itself;
-// nothing if the group is not below that root.
+// The path of a group below the root of a mount, such as "/child", or "" for the root itself.
+// Nothing if the group is not below that root.
 std::optional<std::string_view> path_below(std::string_view group, std::string_view root) {
   if (root.ends_with('/')) root.remove_suffix(1);
   if (group.ends_with('/')) group.remove_suffix(1);
   if (!group.starts_with(root)) return std::nullopt;
   group.remove_prefix(root.size());
   if (!group.empty() && group.front() != '/') return std::nullopt;
-  // The kernel writes ".." for what is outside a cgroup namespace.
+  // The kernel writes ".." for a cgroup outside the cgroup namespace.
   if ((std::string(group) + '/').find("/../") != std::string::npos) return std::nullopt;
   return group;
 }
@@ -155,7 +157,7 @@ void keep_stricter(std::optional<double>* strictest, std::optional<double> other
   if (other && (!*strictest || *other < **strictest)) *strictest = other;
 }
 
-// The strictest quota of a cgroup, which is at `path` below a mount point, and of those above it.
+// The strictest quota of a cgroup, at `path` below a mount point, and of the cgroups above it.
 std::optional<double> strictest_quota(const std::string& mount_point, std::string_view path,
                                       Version version) {
   std::optional<double> strictest;
@@ -184,8 +186,7 @@ std::optional<double> cgroup_quota(const std::string& root) {
       keep_stricter(&strictest, strictest_quota(root + mount.point, *path, version));
     }
     if (is_below_any) continue;
-    // A container may see nothing but its own cgroup, as the mount point, while /proc names it
-    // differently.
+    // A container may see only its own cgroup, at the mount point, while /proc names another path.
     for (const Mount& mount : candidates) {
       keep_stricter(&strictest, quota_of_folder(root + mount.point, version));
     }

@@ -1,6 +1,6 @@
-// Included before every file of an addon for Linux: it then needs no newer glibc than Node.js 20
-// does (2.28), and a libstdc++ of GCC 6 (GLIBCXX_3.4.22), however new the machine is that builds
-// it. scripts/check-addons.sh checks that nothing else crept in.
+// Included before every file of an addon for Linux. On a build machine of any age, the addon then
+// needs no newer glibc than Node.js 20 does (2.28). It needs no newer libstdc++ than that of GCC 6
+// (GLIBCXX_3.4.22). scripts/check-addons.sh checks that it needs no newer symbol.
 #pragma once
 
 #if defined(__linux__) && __has_include(<gnu/libc-version.h>)
@@ -12,14 +12,14 @@
 #endif
 
 #if defined(RMSNORM_OLDEST_GLIBC)
-// The same functions have new versions since libdl and libpthread are parts of libc (2.34).
+// glibc 2.34 moved libdl and libpthread into libc, which gave these functions newer versions.
 #define RMSNORM_OLD_SYMBOL(name, version) __asm__(".symver " name "," name "@" version)
 RMSNORM_OLD_SYMBOL("dladdr", RMSNORM_OLDEST_GLIBC);
 RMSNORM_OLD_SYMBOL("dlerror", RMSNORM_OLDEST_GLIBC);
 RMSNORM_OLD_SYMBOL("dlopen", RMSNORM_OLDEST_GLIBC);
 RMSNORM_OLD_SYMBOL("dlsym", RMSNORM_OLDEST_GLIBC);
 RMSNORM_OLD_SYMBOL("pthread_mutex_trylock", RMSNORM_OLDEST_GLIBC);
-// std::condition_variable::wait, for the same reason (GCC 12).
+// std::condition_variable::wait has a newer version for the same reason (GCC 12).
 RMSNORM_OLD_SYMBOL("_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE", "GLIBCXX_3.4.11");
 #undef RMSNORM_OLD_SYMBOL
 #undef RMSNORM_OLDEST_GLIBC

@@ -5,7 +5,7 @@
 
 namespace rmsnorm {
 
-// An open file, closed at the end of its scope; negative if it could not be opened.
+// An open file, closed at the end of its scope. The descriptor is negative if opening failed.
 struct OpenFile {
   int descriptor;
 
@@ -14,7 +14,7 @@ struct OpenFile {
   }
 };
 
-// Opens a file to read, and never waits, as for the other end of a pipe.
+// Opens a file to read. Never waits, not even for the other end of a pipe.
 inline int open_to_read(const char* path) {
   return open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }

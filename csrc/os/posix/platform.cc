@@ -29,8 +29,8 @@ struct FileFacts {
   std::uint64_t bytes = 0;
 };
 
-// False, and errno, if the system does not tell. fstat() of a new glibc would not load on an old
-// one.
+// Returns false and sets errno on failure. On Linux it uses statx(), because fstat() of a new glibc
+// would not load on an old one.
 bool read_facts(int descriptor, FileFacts* facts) {
 #if defined(__linux__)
   struct statx found = {};
@@ -87,7 +87,7 @@ std::optional<std::string> read_file(const std::string& path, std::size_t most,
   const OpenFile file{open_to_read(path.c_str())};
   if (file.descriptor < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return kMissingText;
-    return errno == ENXIO ? not_regular_text() : error_text(errno);  // a socket
+    return errno == ENXIO ? not_regular_text() : error_text(errno);  // ENXIO: a socket
   }
   FileFacts facts;
   if (!read_facts(file.descriptor, &facts)) return error_text(errno);
@@ -99,7 +99,7 @@ std::optional<std::string> read_file(const std::string& path, std::size_t most,
   std::size_t done = 0;
   while (done < size) {
     const ssize_t count = read(file.descriptor, bytes->data() + begin + done, size - done);
-    if (count == 0) break;  // somebody cut it short meanwhile
+    if (count == 0) break;  // the file was truncated meanwhile
     if (count > 0) {
       done += static_cast<std::size_t>(count);
     } else if (errno != EINTR) {
@@ -112,7 +112,7 @@ std::optional<std::string> read_file(const std::string& path, std::size_t most,
 
 void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::int64_t bytes) {
 #if defined(__linux__)
-  // A huge page begins at a multiple of its size. Where there are none, this fails, which is fine.
+  // A huge page begins at a multiple of its size. Without huge pages this fails, which is harmless.
   constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
   const auto address = reinterpret_cast<std::uintptr_t>(memory);
   const std::uintptr_t begin = (address + kHugePage - 1) & -kHugePage;

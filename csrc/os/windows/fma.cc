@@ -1,6 +1,6 @@
-// fma and fmaf of the C library, in place of mingw-w64's: those round more than once,
-// and what the numerics contract (fold.h) computes on a processor without the instruction is the
-// library's. Linked before the library, these serve the whole module.
+// fma and fmaf, which replace those of mingw-w64's C library, because those round more than once.
+// On a processor without the instruction, the numerics contract (fold.h) is computed with these
+// functions. Linked before the library, they serve the whole module.
 
 #include <algorithm>
 #include <array>
@@ -13,7 +13,7 @@ namespace {
 __extension__ using Wide = unsigned __int128;
 
 constexpr int kFractionBits = 52;
-constexpr int kLeastExponent = -1074;  // of the lowest bit of the smallest numbers
+constexpr int kLeastExponent = -1074;  // the smallest number is 2^-1074
 constexpr std::uint64_t kFraction = (std::uint64_t{1} << kFractionBits) - 1;
 constexpr std::uint64_t kInfinity = std::uint64_t{0x7ff} << kFractionBits;
 constexpr std::uint64_t kSign = std::uint64_t{1} << 63;
@@ -24,7 +24,7 @@ int highest_bit(Wide value) {
                    : 63 - std::countl_zero(static_cast<std::uint64_t>(value));
 }
 
-// value / 2^by, with the lowest bit set if any that fell off was.
+// value / 2^by. The lowest bit of the result is also set if any bit that was shifted out was set.
 Wide shift_right(Wide value, int by) {
   if (by <= 0) return value << -by;
   if (by > 127) return value != 0;
@@ -45,21 +45,21 @@ Number finite(std::uint64_t bits) {
   return {fraction | (kFraction + 1), kLeastExponent + exponent - 1};
 }
 
-// With the highest bit at 125, which leaves room for a sum.
+// The same number with its highest bit at 125, which leaves room for a sum.
 Number normalised(Number number) {
   const int by = 125 - highest_bit(number.significand);
   return {number.significand << by, number.exponent - by};
 }
 
-// The bits of the double next to a number of at most 127 bits, ties to even.
+// The bits of the double nearest to a number of at most 127 bits; ties go to even.
 std::uint64_t rounded(Number number) {
   const int highest = number.exponent + highest_bit(number.significand);
   const int lowest = std::max(highest - kFractionBits, kLeastExponent);
-  // Two bits below the lowest that stays: they say what matters of the rest.
+  // Two more bits, below the lowest bit of the result, decide how it is rounded.
   const Wide quarters = shift_right(number.significand, lowest - number.exponent - 2);
   const auto rest = static_cast<unsigned>(quarters & 7);
   const auto significand = static_cast<std::uint64_t>(quarters >> 2) + (rest == 3 || rest >= 6);
-  // The leading bit of the significand, and a carry out of it, raise the exponent by one.
+  // The leading bit of the significand raises the exponent by one, and so does a carry out of it.
   const std::uint64_t exponent = static_cast<std::uint64_t>(lowest - kLeastExponent);
   return std::min((exponent << kFractionBits) + significand, kInfinity);
 }
@@ -95,7 +95,7 @@ extern "C" double fma(double a, double b, double c) {
 }
 
 // In double the product is exact. The sum is rounded to an odd significand unless it is exact,
-// which leaves the second rounding right (Boldo and Melquiond, Emulation of FMA, 2008).
+// which makes the second rounding correct (Boldo and Melquiond, Emulation of FMA, 2008).
 extern "C" float fmaf(float a, float b, float c) {
   const double product = static_cast<double>(a) * b;
   const double sum = product + c;

@@ -10,7 +10,7 @@ namespace rmsnorm {
 namespace {
 
 std::wstring wide(const std::string& text) {
-  std::wstring result(text.size(), L'\0');  // UTF-16 has no more units than UTF-8
+  std::wstring result(text.size(), L'\0');  // UTF-16 needs no more units than UTF-8
   const int units = MultiByteToWideChar(CP_UTF8, 0, text.data(), static_cast<int>(text.size()),
                                         result.data(), static_cast<int>(result.size()));
   result.resize(static_cast<std::size_t>(units));
@@ -18,7 +18,7 @@ std::wstring wide(const std::string& text) {
 }
 
 std::string utf8(const std::wstring& text) {
-  std::string result(3 * text.size(), '\0');  // and UTF-8 three times as many at most
+  std::string result(3 * text.size(), '\0');  // UTF-8 needs at most 3 units for one of UTF-16
   const int units =
       WideCharToMultiByte(CP_UTF8, 0, text.data(), static_cast<int>(text.size()), result.data(),
                           static_cast<int>(result.size()), nullptr, nullptr);
@@ -26,7 +26,8 @@ std::string utf8(const std::wstring& text) {
   return result;
 }
 
-// The system's words for an error, in its language, and the number, which is the same in all.
+// The system's message for an error, in the system's language, and the error number, which is the
+// same in all languages.
 std::string error_text(DWORD error) {
   wchar_t text[512];
   DWORD size = FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, nullptr,
@@ -45,7 +46,7 @@ struct OpenFile {
   }
 };
 
-// What FlsAlloc's slot of a thread points to.
+// A thread's slot of FlsAlloc points to this.
 struct KeptPointer {
   void* pointer;
   void (*release)(void*);
@@ -69,12 +70,13 @@ DWORD borrowed_pointer() {
 
 }  // namespace
 
-// Not by getenv: the C runtime's copy is from before JavaScript could set process.env.
+// Does not use getenv: the C runtime's copy dates from before JavaScript could set process.env.
 std::optional<std::string> environment_variable(const char* name) {
   const std::wstring key = wide(name);
   std::wstring value;
   DWORD units = GetEnvironmentVariableW(key.c_str(), nullptr, 0);
-  // Until it fits: another thread may set it meanwhile. What does not fit is counted with its zero.
+  // Repeats until the value fits, because another thread may set it meanwhile. The size of a value
+  // that does not fit includes its terminating zero.
   while (units > value.size()) {
     value.resize(units);
     units = GetEnvironmentVariableW(key.c_str(), value.data(), units);
@@ -84,7 +86,8 @@ std::optional<std::string> environment_variable(const char* name) {
   return utf8(value);
 }
 
-// A name without a folder is the system's library, which no program's folder can stand in for.
+// A name without a folder is looked up among the system's libraries only, so that no file in a
+// program's folder can replace it.
 void* open_library(const std::string& name, std::string* error) {
   std::wstring path = wide(name);
   for (wchar_t& unit : path) {
@@ -102,7 +105,7 @@ void* find_function(void* library, const char* name) {
 }
 
 std::string module_path() {
-  constexpr DWORD kLongest = 32768;  // of Windows' paths
+  constexpr DWORD kLongest = 32768;  // UTF-16 units of a path
   HMODULE module = nullptr;
   if (GetModuleHandleExW(
           GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
@@ -144,7 +147,8 @@ std::optional<std::string> read_file(const std::string& path, std::size_t most,
 
 void advise_huge_pages(void*, std::int64_t) {}
 
-// Not by thread_local: the program does not end after a thread in which one had a destructor.
+// Does not use thread_local: after a thread in which a thread_local variable had a destructor, the
+// program does not end.
 void* thread_pointer() {
   const auto* const kept = static_cast<const KeptPointer*>(FlsGetValue(kept_pointer()));
   return kept == nullptr ? nullptr : kept->pointer;

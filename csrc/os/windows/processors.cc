@@ -8,7 +8,7 @@
 
 namespace rmsnorm {
 
-// The mask covers one processor group. It is 0 if threads of this process are in several groups.
+// The mask covers one processor group. It is 0 if the process has threads in several groups.
 Processors available_processors() {
   DWORD_PTR own = 0;
   DWORD_PTR of_system = 0;
