@@ -45,7 +45,10 @@ export interface NativeGraph {
  * is waited for.
  */
 export interface CudaBinding {
-  /** With a stream: for its next work. The memory may then still be in use by earlier work of the stream. */
+  /**
+   * With a stream: for its next work. The memory may then still be in use by earlier work of the
+   * stream.
+   */
   createDeviceBuffer(
     device: number,
     length: number,
@@ -187,9 +190,9 @@ export interface Binding {
   readonly backward: NativeCall;
 
   /**
-   * The same on another thread. Arrays over a SharedArrayBuffer are used in place. Of other arrays the
-   * used elements are copied at the call, and those of an output are copied back at the end. Resolves
-   * to a list by operand: the outputs that the record asks for, null for the others. A wrong argument
+   * The same on another thread. Arrays over a SharedArrayBuffer are used in place. The used elements of
+   * other arrays are copied at the call, and those of an output are copied back at the end. Resolves to
+   * a list by operand: the outputs that the record asks for, null for the others. A wrong argument
    * rejects the promise. At most two calls of the process run on other threads at once; further calls
    * wait for their turn.
    */

@@ -203,7 +203,10 @@ function softmax(scores: Float64Array): Float64Array {
   return powers.map((power) => power / total);
 }
 
-/** Rotary positions: rotates the pairs (j, j + size / 2) of each row by angles that grow with its position. */
+/**
+ * Rotary positions: rotates the pairs (j, j + size / 2) of each row by angles that grow with its
+ * position.
+ */
 function rotate(x: Float32Array, size: number, direction: 1 | -1): Float32Array {
   const half = size / 2;
   const y = new Float32Array(x.length);

@@ -1,5 +1,5 @@
-// Runs three RMSNorms of a small Llama, forward and backward, on the inputs of one training step. Compares
-// the results with those that PyTorch computed in float64 (test/fixtures/README.md).
+// Runs three RMSNorms of a small Llama, forward and backward, on the inputs of one training step.
+// Compares the results with those that PyTorch computed in float64 (test/fixtures/README.md).
 
 import path from 'node:path';
 

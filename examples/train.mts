@@ -1,7 +1,7 @@
-// Trains a Llama of one small layer until it knows a line of text by heart. The layer has attention and
-// a feed-forward layer, each after a norm and beside a residual path. RMSNorm modules compute the norms
-// and the additions to that path, forward and backward; layers.mts has the rest. If there is a GPU, the
-// training is repeated with the norms and the residual path on it, with the same bits.
+// Trains a small Llama of one layer until it knows a line of text by heart. The layer has attention and
+// a feed-forward network, each after a norm and beside a residual path. RMSNorm modules compute the
+// norms and the additions to that path, forward and backward; layers.mts has the rest. If there is a
+// GPU, the training is repeated with the norms and the residual path on it, to the same bits.
 
 import assert from 'node:assert/strict';
 

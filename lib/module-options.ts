@@ -62,7 +62,7 @@ export interface RMSNormOptions<
   readonly stream?: Stream | undefined;
 }
 
-/** What {@link RMSNorm.toJSON} returns. */
+/** The result of {@link RMSNorm.toJSON}. */
 export interface RMSNormJSON extends Required<
   Pick<RMSNormOptions, 'eps' | 'weightOffset' | 'castOrder' | 'dtype' | 'elementwiseAffine'>
 > {
@@ -93,17 +93,19 @@ export type RMSNormResult<X, O> =
 export interface VjpBackwardOptions {
   /** The gradient that arrives through `sum`, which is added to dx. It has x's kind and length. */
   readonly dsum?: AnyInput | undefined;
-  /** Receives dx, and is returned. It has x's kind and length, and may be dy, dsum or the x of forward. */
+  /**
+   * Receives dx, and is returned. It has x's kind and length, and may be dy, dsum or the x of forward.
+   */
   readonly dxOut?: AnyInput | undefined;
   /** Whether dx is computed. Default true. */
   readonly needsDx?: boolean | undefined;
 }
 
-/** What {@link RMSNorm.vjp} returns. */
+/** The result of {@link RMSNorm.vjp}. */
 export interface Vjp<X, O> {
   /** The normalised and scaled x. It has x's form, kind and length, and is `out` if that was passed. */
   y: Output<X>;
-  /** x + residual, which y is the norm of. It is `sumOut` if that was passed; null without a residual. */
+  /** x + residual; y is its norm. It is `sumOut` if that was passed; null without a residual. */
   sum: ForwardResult<X, O>['sum'];
   /**
    * Adds the gradient of weight to `weightGrad`, and returns dx, which is also the gradient of the

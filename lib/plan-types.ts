@@ -63,7 +63,9 @@ type PlanDType<O> = Extract<
 
 type HostOutput<W, D extends DType> = W extends Float16ArrayLike ? W : ArrayOf<D>;
 
-/** The outputs of a plan: arrays over shared memory, like those of {@link allocate}, or DeviceBuffers. */
+/**
+ * The outputs of a plan: arrays over shared memory, like those of {@link allocate}, or DeviceBuffers.
+ */
 export type PlanOutput<O> =
   PlanData<O> extends DeviceBuffer
     ? DeviceBuffer<Extract<PlanDType<O>, DeviceDType>>

@@ -18,8 +18,8 @@ export interface ForwardResult<X, O = CommonOptions> {
   /** (rows): 1 / sqrt(mean(x²) + eps) of each row. It is `rstdOut` if that was passed. */
   rstd: Rstd<X>;
   /**
-   * x + residual, which y is the norm of, and which backward takes as its x. It has x's form, kind and
-   * length, and is `sumOut` if that was passed. null without a residual.
+   * x + residual; y is its norm, and backward takes it as x. It has x's form, kind and length, and is
+   * `sumOut` if that was passed. null without a residual.
    */
   sum: O extends Record<'residual', AnyInput>
     ? Output<X>

@@ -19,8 +19,8 @@ export type NumThreadsSource =
  * processors that this process may use. The last is determined at the first call, from the affinity
  * mask and, on Linux, the cgroup's CPU quota, rounded up. {@link getNumThreadsSource} tells which.
  *
- * The count is one for the process. But a worker whose own `env` has another `RMSNORM_NUM_THREADS` when
- * it loads the package has its own count for all its calls.
+ * The process has one count. A worker whose own `env` has another `RMSNORM_NUM_THREADS` when it loads
+ * the package has its own count for all its calls.
  *
  * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_NUM_THREADS` is not a whole number from 1 to
  * 256

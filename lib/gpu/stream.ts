@@ -137,7 +137,9 @@ export class Stream extends DeviceObject<'Stream'> {
   }
 }
 
-/** The native stream of the option `stream`, which must be of the device. Default: its default stream. */
+/**
+ * The native stream of the option `stream`, which must be of the device. Default: its default stream.
+ */
 export function readStream(stream: unknown, ordinal: number): NativeStream {
   if (stream === undefined) return nativeStream(Stream.default(`cuda:${ordinal}`));
   const native = nativeStream(stream);
