@@ -59,8 +59,8 @@ const planNames: ReadonlySet<string> = new Set([
  *
  * On the CPU the functions take arrays of `dtype`: a `Float32Array`, a `Float64Array`, a `Uint16Array`
  * of 16-bit elements, or a `Float16Array`. On a GPU they take DeviceBuffers, and enqueue the calls on
- * the plan's stream. rstd is (rows), the other arrays are (rows, hiddenSize). Results have the bits of
- * `rmsNorm`.
+ * the plan's stream. Arrays are (rows, hiddenSize), but rstd is (rows) and dweight (hiddenSize). Results
+ * have the bits of `rmsNorm`.
  *
  * `forward` and `backward` allocate nothing and return nothing. `run`, `runAsync` and `runBackward`
  * return outputs that the plan allocates, and reuses after some calls: see {@link PlanOptions.outputs}.
