@@ -1,6 +1,6 @@
 /**
- * What the native addon exports. It checks everything that memory safety needs and throws typed
- * errors; the public API in `lib` gives names, defaults and outputs.
+ * The exports of the native addon. It checks everything that memory safety needs and throws typed
+ * errors. The public API in `lib` adds names, defaults and outputs.
  *
  * Arrays of float32 are `Float32Array`, of float64 `Float64Array`, of float16 and bfloat16
  * `Uint16Array` (their bits), of int8 `Int8Array`, of float8 `Uint8Array` (their bits). Shapes: x, y,
@@ -10,10 +10,10 @@
 
 export type NativeArray = Float32Array | Float64Array | Uint16Array | Int8Array | Uint8Array;
 
-/** An array, or memory of a device: all operands of a call are of one kind, and in one place. */
+/** An array, or memory of a device. The operands of a call are all arrays, or all on one device. */
 export type NativeData = NativeArray | NativeDeviceBuffer;
 
-/** A CUDA device; its place in the array is its ordinal. */
+/** A CUDA device. Its index in the array is its ordinal. */
 export interface NativeDevice {
   name: string;
   computeCapability: string;
@@ -22,7 +22,7 @@ export interface NativeDevice {
   driverVersion: string;
 }
 
-/** Objects of a GPU: `dispose` lets go of what they stand for, a finalizer if nobody calls it. */
+/** GPU objects. `dispose` releases their resources; without it, a finalizer does. */
 export interface NativeDeviceBuffer {
   readonly kind: 'DeviceBuffer';
 }
@@ -40,31 +40,34 @@ export interface NativeGraph {
 }
 
 /**
- * Functions over objects of GPUs. `device` is an ordinal, `dtype` as in the call record. A stream
- * that may be null is the default one of the device then. Work is enqueued, and errors of it come
- * when the stream is waited for.
+ * Functions for GPU objects. `device` is an ordinal, and `dtype` a code as in the call record. A null
+ * stream is the default stream of the device. Work is enqueued; its errors are thrown when the stream
+ * is waited for.
  */
 export interface CudaBinding {
-  /** With a stream: for its next work, so that the memory may be some that its work still uses. */
+  /**
+   * With a stream: for its next work. The memory may then still be in use by earlier work of the
+   * stream.
+   */
   createDeviceBuffer(
     device: number,
     length: number,
     dtype: number,
     stream?: NativeStream | null,
   ): NativeDeviceBuffer;
-  /** Memory of somebody else's, which the driver must know to be as long and on this device. */
+  /** Memory that another library owns. The driver must know it as memory of this device and length. */
   foreignDeviceBuffer(
     device: number,
     pointer: bigint,
     length: number,
     dtype: number,
   ): NativeDeviceBuffer;
-  /** The elements from `begin` up to `end`, over the same memory. */
+  /** The elements from `begin` up to, but not including, `end`, over the same memory. */
   deviceBufferView(buffer: NativeDeviceBuffer, begin: number, end: number): NativeDeviceBuffer;
   deviceBufferPointer(buffer: NativeDeviceBuffer): bigint;
   /**
-   * Copies an array of the buffer's dtype or of float32, as it is now. `mayWait`: for earlier copies,
-   * so that not all of a long array is in page-locked memory at once.
+   * Copies an array of the buffer's dtype or of float32, with its values at the call. `mayWait`: the
+   * thread may wait for earlier copies, so that a long array is never all in page-locked memory at once.
    */
   deviceBufferWrite(
     buffer: NativeDeviceBuffer,
@@ -73,14 +76,14 @@ export interface CudaBinding {
     stream: NativeStream | null,
     mayWait: boolean,
   ): void;
-  /** Copies to an array of the buffer's dtype or of float32, and waits for that. */
+  /** Copies to an array of the buffer's dtype or of float32, and waits for the copy. */
   deviceBufferRead(
     buffer: NativeDeviceBuffer,
     target: NativeArray,
     dtype: number,
     stream: NativeStream | null,
   ): void;
-  /** The same without waiting: the array is written when the promise settles. */
+  /** `deviceBufferRead` without waiting: the array is written when the promise settles. */
   deviceBufferReadAsync(
     buffer: NativeDeviceBuffer,
     target: NativeArray,
@@ -91,7 +94,7 @@ export interface CudaBinding {
 
   /** Page-locked memory, with an ArrayBuffer over it that `dispose` detaches. */
   createHostBuffer(device: number, byteLength: number): [NativeHostBuffer, ArrayBuffer];
-  /** Copies as many bytes as both have, one of them being on a device. */
+  /** Copies as many bytes as both have. At least one of them is on a device. */
   copyBuffer(
     target: NativeDeviceBuffer | NativeHostBuffer,
     source: NativeDeviceBuffer | NativeHostBuffer,
@@ -100,11 +103,11 @@ export interface CudaBinding {
 
   createStream(device: number): NativeStream;
   foreignStream(device: number, pointer: bigint): NativeStream;
-  /** The one that stands in for null; disposing of the object leaves it alone. */
+  /** The stream that null means. Disposing of the object does not destroy it. */
   defaultStream(device: number): NativeStream;
   streamPointer(stream: NativeStream): bigint;
   streamSynchronize(stream: NativeStream): void;
-  /** Settles when what is enqueued now has run or failed. */
+  /** Settles when the work that is enqueued now is done or has failed. */
   streamPassed(stream: NativeStream): Promise<void>;
   streamIsIdle(stream: NativeStream): boolean;
   streamWait(stream: NativeStream, event: NativeEvent): void;
@@ -119,23 +122,23 @@ export interface CudaBinding {
 
   beginCapture(stream: NativeStream): void;
   endCapture(stream: NativeStream): NativeGraph;
-  /** Ends a capture, if there is one, whose graph nobody wants. */
+  /** Ends the capture, if there is one, and discards its graph. */
   abandonCapture(stream: NativeStream): void;
   launchGraph(graph: NativeGraph, stream: NativeStream | null): void;
 
   /**
-   * Every kernel there is, the oldest architecture that it is launched on, such as 80 for compute
-   * capability 8.0, and how often this process has launched it on the device: for tests.
+   * For tests: every kernel, the oldest architecture that it is launched on (80 for compute capability
+   * 8.0), and how often this process has launched it on the device.
    */
   launchCounts(device: number): { kernel: string; architecture: number; launches: number }[];
-  /** Bytes of the device that no process uses. */
+  /** Bytes of device memory that no process uses. */
   availableMemory(device: number): number;
   /**
-   * The files of kernels, and what each was loaded from on the device: `'machine code'`, or PTX such
-   * as `'compute_80'`; `''` for those that no call has needed.
+   * The kernel files, and the image that each was loaded from on the device: `'machine code'`, or PTX
+   * such as `'compute_80'`; `''` if no call has needed the file.
    */
   loadedImages(device: number): { file: string; image: string }[];
-  /** Frees memory that is kept for the next allocation or copy and used by no work in flight. */
+  /** Frees cached memory that no work in flight uses. */
   emptyCache(): void;
 
   dispose(
@@ -143,7 +146,7 @@ export interface CudaBinding {
   ): void;
 }
 
-/** A rule of an operand: see csrc/napi/args/operation.h. */
+/** The rule of an operand: see csrc/napi/args/operation.h. */
 export interface NativeRule {
   readonly name: string;
   readonly extent: number;
@@ -155,7 +158,7 @@ export interface NativeRule {
 
 type Given<Data> = Data | null | undefined;
 
-/** The stream, and the operands of the operation in its order; the last may be left out. */
+/** The stream, then the operands in the order of the operation. The last ones may be left out. */
 export type NativeCall = (
   stream: Given<NativeStream>,
   ...operands: readonly Given<NativeData>[]
@@ -166,7 +169,7 @@ export type NativeAsyncCall = (
 ) => Promise<(ArrayBuffer | null)[]>;
 
 export interface Binding {
-  /** `NAME@VERSION` of the package that the addon is of. */
+  /** `NAME@VERSION` of the package that the addon belongs to. */
   readonly package: string;
   cuda: CudaBinding;
 
@@ -175,37 +178,37 @@ export interface Binding {
   readonly recordIntegers: readonly string[];
   readonly recordNumbers: readonly string[];
 
-  /** The operands of forward and backward (csrc/napi/args/operation.h), in the order of the arguments. */
+  /** The operands of forward and backward (csrc/napi/args/operation.h), in argument order. */
   readonly operations: Record<'forward' | 'backward', readonly NativeRule[]>;
 
   /**
-   * Makes the call that the record tells, on operands that its bits say are given, each in its place;
-   * or enqueues it, on `stream`, or on the device's default one if that is null. Of arrays the bytes
-   * are read, whatever their kind: the caller knows it.
+   * Runs the call that the record describes, or enqueues it on `stream`; null is the device's default
+   * stream. The bits of the record say which operands are provided; each has its fixed position. Arrays
+   * are read as bytes whatever their class, since the caller has checked that.
    */
   readonly forward: NativeCall;
   readonly backward: NativeCall;
 
   /**
-   * The same on another thread. Arrays on a SharedArrayBuffer are used in place; what is used of others
-   * is copied at the call, and an output is copied back when done. Resolves to a list of the outputs
-   * that the record asks to be made, each in its operand's place, null for others. A wrong argument
-   * rejects the promise. At most two calls of the process are on other threads at once; others wait
-   * for their turn.
+   * The same on another thread. Arrays over a SharedArrayBuffer are used in place. The used elements of
+   * other arrays are copied at the call, and those of an output are copied back at the end. Resolves to
+   * a list by operand: the outputs that the record asks for, null for the others. A wrong argument
+   * rejects the promise. At most two calls of the process run on other threads at once; further calls
+   * wait for their turn.
    */
   readonly forwardAsync: NativeAsyncCall;
   readonly backwardAsync: NativeAsyncCall;
 
-  /** Asks for huge pages under an array that nobody has written yet. */
+  /** Asks for huge pages for an array that has not been written yet. */
   adviseHugePages(array: ArrayBufferView): void;
 
   /**
-   * destination[i] = source[i] in another dtype, but float64 and int8, rounded to nearest even; float8
-   * from and to float32 alone.
+   * destination[i] = source[i] in another dtype, rounded to nearest even. Not for float64 and int8;
+   * float8 converts only from and to float32.
    */
   convert(source: NativeArray, from: number, destination: NativeArray, to: number): void;
 
-  /** Names of the CPU variants this processor runs, best first. */
+  /** Names of the CPU variants that this processor can run, best first. */
   cpuVariants(): string[];
   cpuVariant(): string;
   setCpuVariant(name: string): void;
@@ -214,7 +217,7 @@ export interface Binding {
   devices(): NativeDevice[] | Error;
 
   numThreads(): number;
-  /** What the number comes from, and the quota in processors; 0 unless it comes from one. */
+  /** The source of the number, and the quota in processors; 0 unless a quota is the source. */
   numThreadsSource(): [
     source:
       'setNumThreads' | 'RMSNORM_NUM_THREADS' | 'cgroup quota' | 'affinity mask' | 'processors',

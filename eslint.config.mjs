@@ -3,8 +3,8 @@ import tsdoc from 'eslint-plugin-tsdoc';
 import tseslint from 'typescript-eslint';
 
 /**
- * Files whose imports may leave their folder, by a specifier that begins with `leaving`, only for what is
- * `allowed`: regular expressions.
+ * A rule for `files`: after `leaving`, an import's specifier must continue with one of `allowed`.
+ * `leaving` and `allowed` are regular expressions.
  */
 function layer(files, leaving, allowed) {
   const message = `Imports go one way: ${files.join(', ')} may import ${allowed.join(', ') || 'nothing else'}`;
@@ -14,10 +14,10 @@ function layer(files, leaving, allowed) {
 }
 
 const up = '\\.\\./';
-/** The types of the addon, at the root. */
+/** The types of the addon, in the root folder. */
 const types = `${up}binding$`;
 
-// lib/binding.ts is of core: bundlers find prebuilds by where it lies.
+// lib/binding.ts belongs to core. It is in lib/ since bundlers find prebuilds relative to it.
 const lib = [
   layer(['lib/*.ts'], up, ['binding$']),
   layer(['lib/binding.ts'], '\\.\\.?/', ['core/', 'binding$']),
@@ -27,7 +27,7 @@ const lib = [
   layer(['lib/call/**'], up, ['core/', 'gpu/', 'binding$', types]),
 ];
 
-/** The folders of bench: each imports those before it, and the package by its name. */
+/** The folders of bench. Each may import those before it, and the package by its name. */
 const folders = 'environment measure cases subjects report gpu run verify commands'
   .split(' ')
   .map((name) => `${name}/`);
@@ -35,14 +35,14 @@ const below = (folder) => folders.slice(0, folders.indexOf(folder));
 const bench = [
   layer(['bench/*.ts'], up, []),
   ...folders.map((folder) => layer([`bench/${folder}*.ts`], up, below(folder))),
-  // Rivals are subjects that no other knows.
+  // No other subject may import rivals.
   layer(['bench/subjects/*.ts'], `(${up}|\\./(?=rivals/))`, below('subjects/')),
   layer(['bench/subjects/rivals/*.ts'], `(${up}){2}`, below('subjects/')),
   layer(['bench/subjects/rivals/models/*.ts'], `(${up}){3}`, below('subjects/')),
 ];
 
 export default tseslint.config(
-  // AssemblyScript is no TypeScript: its own compiler checks it.
+  // AssemblyScript is not TypeScript: its own compiler checks it.
   {
     ignores: [
       'dist',
@@ -51,7 +51,7 @@ export default tseslint.config(
       'coverage',
       'node_modules',
       'bench/subjects/rivals/assembly',
-      // What it imports is installed by test/package alone, which compiles it.
+      // Its imports are installed only by test/package, which compiles it.
       'examples/server.mts',
     ],
   },
@@ -64,9 +64,9 @@ export default tseslint.config(
     rules: {
       '@typescript-eslint/no-invalid-void-type': ['error', { allowAsThisParameter: true }],
       'tsdoc/syntax': 'error',
-      // Numbers read better in a template than in String().
-      // `as T` where the checks before it prove what TypeScript does not see; `!` is not used.
+      // `as T` is used where earlier checks prove what TypeScript does not see; `!` is not used.
       '@typescript-eslint/non-nullable-type-assertion-style': 'off',
+      // Numbers read better in a template than in String().
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
     },
   },

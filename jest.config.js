@@ -3,7 +3,7 @@ module.exports = {
   testEnvironment: 'node',
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  // They need a tarball: scripts/test-package.sh runs them.
+  // The tests of the package need a tarball: scripts/test-package.sh runs them.
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/package/'],
   // The program of bench/ imports the package by its name.
   moduleNameMapper: {
@@ -12,7 +12,7 @@ module.exports = {
   },
   transform: {
     '\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } }],
-    // tf's gradients of its own operations, which its CommonJS file leaves out.
+    // tf's gradients of its own operations are missing from its CommonJS file.
     '/tfjs-core/dist/.*\\.js$': ['@swc/jest', { module: { type: 'commonjs' } }],
   },
   transformIgnorePatterns: [

@@ -1,15 +1,15 @@
-# The names of compiled kernels. Each has a hash of what decides a fatbin's contents, except for the
-# architectures: nvcc's options, and the source and its headers as the compiler sees them. So a comment
-# can be edited, and the files that were compiled before still serve.
+# The names of compiled kernels. Each contains a hash of everything that decides a fatbin's contents
+# except the architectures: nvcc's options, and the source and its headers as the compiler sees them. So
+# compiled files stay valid when only a comment is edited.
 
 # source_text(FILE RESULT): a source without its comments and its layout. As in the preprocessor, a run
-# of comments and white space is one space, and a directive is a line of its own; what literals hold
-# stays as it is.
+# of comments and white space becomes one space, a directive stays on a line of its own, and literals
+# stay unchanged.
 #
 # A file that can tell the difference (__LINE__, or a raw string, in which nothing is a comment) is
-# returned as it is, but for its line ends.
+# returned unchanged, except for its line ends.
 
-# Marks for what is found on the way. A source that contains one is returned as it is, too.
+# Marks that are inserted during the replacements. A source that contains one is returned unchanged, too.
 string(ASCII 1 begin_mark)
 string(ASCII 2 end_mark)
 string(ASCII 3 space_mark)
@@ -24,7 +24,8 @@ function(source_text file result)
   endif()
   string(REPLACE "\\\n" "" text "${text}")
 
-  # Names and numbers are here for their quotes: 1'000 and u8'a' are no beginnings of literals.
+  # Names and numbers are matched because quotes can touch them: the quote in 1'000 begins no literal, and
+  # the 8 in u8'a' begins no number.
   set(string "\"[^\"\\\n]*(\\\\[^\n][^\"\\\n]*)*\"")
   set(character "'[^'\\\n]*(\\\\[^\n][^'\\\n]*)*'")
   set(name "[A-Za-z_][A-Za-z0-9_]*")
@@ -36,8 +37,8 @@ function(source_text file result)
     text "${text}")
   string(REGEX REPLACE "[${begin_mark}${end_mark}]" "" text "${text}")
 
-  # A line break ends a directive; elsewhere it is a space. Doubled, since two directives would share
-  # the one between them.
+  # A line break ends a directive; elsewhere it becomes a space. Line breaks are doubled, since two
+  # adjacent directives would share one.
   string(REGEX REPLACE "[${space_mark}\n]*\n[${space_mark}\n]*" "\n\n" text "${text}")
   string(REGEX REPLACE "\n(#[^\n]*)\n" "${line_mark}\\1${line_mark}" text "${text}")
   string(REGEX REPLACE "[${space_mark}\n]+" " " text "${text}")
@@ -46,7 +47,7 @@ function(source_text file result)
 endfunction()
 
 # included_files(SOURCE RESULT): a source and the headers of this project that it includes, directly or
-# not.
+# indirectly.
 function(included_files source result)
   set(files)
   set(open ${source})
@@ -67,8 +68,8 @@ function(included_files source result)
   set(${result} ${files} PARENT_SCOPE)
 endfunction()
 
-# fatbin_name(OPTIONS FILES RESULT): such as forward.0123456789abcdef.fatbin, for what included_files
-# gives of forward.cu.
+# fatbin_name(OPTIONS FILES RESULT): a name such as forward.0123456789abcdef.fatbin, where FILES is the
+# result of included_files for forward.cu.
 function(fatbin_name options files result)
   set(all "${options}")
   foreach(file IN LISTS files)

@@ -1,5 +1,5 @@
-# use_node_api_of_host(TARGET): csrc/os/windows/node_api.cc in TARGET, a module for Windows by mingw-w64,
-# with the functions of Node-API that node-api-headers lists.
+# use_node_api_of_host(TARGET): adds csrc/os/windows/node_api.cc to TARGET, a Windows module built with
+# mingw-w64. Generates its list of Node-API functions from node-api-headers.
 function(use_node_api_of_host target)
   list(GET CMAKE_JS_INC 0 include)
   file(STRINGS ${include}/../def/node_api.def names REGEX "^(napi|node_api)_")

@@ -1,6 +1,6 @@
-// What a Llama layer has beside its norms, in plain TypeScript: every part keeps what its backward
-// needs, which takes the gradient of the output and returns that of the input. Tensors are
-// (rows, size), a row for each position of the text.
+// The layers of a Llama other than its norms, in plain TypeScript. Each layer stores what its backward
+// needs. A backward takes the gradient of the output and returns the gradient of the input. Tensors are
+// (rows, size), with a row for each position of the text.
 
 import { normals } from './random.mts';
 
@@ -8,7 +8,7 @@ import { normals } from './random.mts';
 export class Linear {
   /** (outSize, inSize) */
   readonly weight: Float32Array;
-  /** Adds up until the optimizer has used it. */
+  /** Accumulates until the optimizer has used it. */
   readonly weightGrad: Float32Array;
   readonly #inSize: number;
   readonly #outSize: number;
@@ -57,7 +57,7 @@ export class Attention {
   #q: Float32Array = new Float32Array(0);
   #k: Float32Array = new Float32Array(0);
   #v: Float32Array = new Float32Array(0);
-  /** (rows, rows): how much each position looks at each before it. */
+  /** (rows, rows): the weight that each position gives to itself and to each one before it. */
   #shares: Float32Array = new Float32Array(0);
 
   constructor(size: number, seed: number) {
@@ -119,7 +119,7 @@ export class Attention {
   }
 }
 
-/** Llama's feed-forward part: `down(silu(gate(x)) * up(x))`. */
+/** Llama's feed-forward layer: `down(silu(gate(x)) * up(x))`. */
 export class SwiGLU {
   readonly parameters: readonly Linear[];
   readonly #gate: Linear;
@@ -180,7 +180,7 @@ function accumulate(array: Float32Array, index: number, value: number): void {
   array[index] = at(array, index) + value;
 }
 
-/** An element that is there. */
+/** An element that exists: TypeScript cannot know that the index is in range. */
 function at(array: Float32Array | Float64Array, index: number): number {
   return array[index] as number;
 }
@@ -189,7 +189,7 @@ function sigmoid(value: number): number {
   return 1 / (1 + Math.exp(-value));
 }
 
-/** The product of row r of a and row s of b. */
+/** The dot product of row r of a and row s of b. */
 function dot(a: Float32Array, r: number, b: Float32Array, s: number, size: number): number {
   let total = 0;
   for (let j = 0; j < size; ++j) total += at(a, r * size + j) * at(b, s * size + j);
@@ -203,7 +203,10 @@ function softmax(scores: Float64Array): Float64Array {
   return powers.map((power) => power / total);
 }
 
-/** Turns the halves of each row against each other, by angles that grow with its position. */
+/**
+ * Rotary positions: rotates the pairs (j, j + size / 2) of each row by angles that grow with its
+ * position.
+ */
 function rotate(x: Float32Array, size: number, direction: 1 | -1): Float32Array {
   const half = size / 2;
   const y = new Float32Array(x.length);

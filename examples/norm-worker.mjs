@@ -1,5 +1,5 @@
-// A worker of worker-pool.mts: normalises the rows in its memory, whenever it is told how many elements
-// there are. It is JavaScript so that it runs whatever compiled the program that starts it.
+// A worker of worker-pool.mts. Each message is a number of elements; the worker normalises the rows in
+// that much of its memory. It is JavaScript, so that it runs whatever compiles the main program.
 
 import { parentPort, workerData } from 'node:worker_threads';
 

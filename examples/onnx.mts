@@ -1,5 +1,5 @@
-// Norms between models of onnxruntime-node: a tensor that a session returns goes into rmsNorm, and
-// what comes back into the next session. The model matmul.onnx multiplies two matrices.
+// A norm between models of onnxruntime-node: a tensor that one session returns goes into rmsNorm, and
+// the result goes into the next session. The model matmul.onnx multiplies two matrices.
 
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +21,7 @@ async function matmul(a: Tensor, b: Tensor) {
 }
 
 const hidden = await matmul(matrix(tokens), matrix(size));
-const normed = rmsNorm(hidden, new Float32Array(size).fill(1)); // { data, dims }, as hidden is
+const normed = rmsNorm(hidden, new Float32Array(size).fill(1)); // { data, dims }, like hidden
 const logits = await matmul(new Tensor(normed.data, normed.dims), matrix(size));
 
 for (let row = 0; row < tokens; ++row) {

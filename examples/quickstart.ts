@@ -1,5 +1,5 @@
-// Normalises what flowed through three RMSNorms of a small Llama in one training step, forward and
-// backward, and compares with what PyTorch computed in float64 (test/fixtures/README.md).
+// Runs three RMSNorms of a small Llama, forward and backward, on the inputs of one training step.
+// Compares the results with those that PyTorch computed in float64 (test/fixtures/README.md).
 
 import path from 'node:path';
 
@@ -8,7 +8,7 @@ import Table from 'cli-table3';
 import { getCpuVariant, getNumThreads, rmsNorm } from '../lib';
 import { readSafetensors } from '../test/support/safetensors';
 
-/** A float32 result differs from a float64 one by some roundings of 2^-24: more is a wrong answer. */
+/** A float32 result may differ from a float64 one by a few roundings of 2^-24; more is an error. */
 const tolerance = 2 ** -20;
 
 const tensors = readSafetensors(
@@ -32,7 +32,7 @@ function largestError(actual: Float32Array, expected: Float32Array): number {
   return error / scale;
 }
 
-/** The median time of a call, in nanoseconds, once it is warm. */
+/** The median time of 1001 calls, in nanoseconds. */
 function timeOf(call: () => void): number {
   const times = Array.from({ length: 1001 }, () => {
     const start = process.hrtime.bigint();

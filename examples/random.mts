@@ -1,4 +1,4 @@
-/** Normally distributed numbers, the same for the same seed. */
+/** Normally distributed numbers, which depend only on the seed. */
 export function normals(seed: number, length: number, scale = 1): Float32Array {
   let state = seed;
   const uniform = () => {

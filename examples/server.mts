@@ -1,17 +1,17 @@
-// An inference server: POST /norm takes the rows of a batch, and answers with them normalised. Calls
-// compute on threads of the package: the event loop stays free for other requests.
+// An inference server: POST /norm takes the rows of a batch and returns them normalised. Calls compute
+// on threads of the package, so the event loop stays free for other requests.
 
 import { fastify } from 'fastify';
 import { allocate, createPlan } from 'fused-rmsnorm';
 
 const size = 256;
 const mostRows = 64;
-// Of allocate: calls use it in place, and do not copy it for each.
+// Calls use an array of allocate in place; any other array would be copied by each call.
 const weight = allocate(size).fill(1);
 
 const makePlan = (rows: number) => createPlan({ rows, weight });
 
-/** One for each number of rows, made when such a batch first comes. */
+/** One plan for each number of rows, made for the first batch of that size. */
 const plans = new Map<number, ReturnType<typeof makePlan>>();
 function planOf(rows: number) {
   const plan = plans.get(rows) ?? makePlan(rows);
@@ -23,7 +23,7 @@ const row = { type: 'array', items: { type: 'number' }, minItems: size, maxItems
 const schema = { body: { type: 'array', items: row, minItems: 1, maxItems: mostRows } };
 const server = fastify({ bodyLimit: 32 * mostRows * size });
 server.post<{ Body: number[][] }>('/norm', { schema }, async ({ body }) => {
-  // The plan's own memory: used here, before anything else is awaited.
+  // y is in memory of the plan, which later calls reuse: it is read before the next await.
   const y = await planOf(body.length).runAsync(Float32Array.from(body.flat()));
   return body.map((_, i) => [...y.subarray(i * size, (i + 1) * size)]);
 });

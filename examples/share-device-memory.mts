@@ -1,6 +1,6 @@
-// Normalises memory of a GPU that another library owns, where it is, and lets that library use ours.
-// The other library is CUDA's driver itself here, called through koffi: any that takes and gives
-// addresses, such as one that computes the layers around the norm, works the same.
+// Normalises GPU memory that another library owns, in place, and lets that library read memory of this
+// package. The other library here is the CUDA driver, called through koffi. Any library that takes and
+// returns addresses works the same, such as one that computes the layers around the norm.
 
 import assert from 'node:assert/strict';
 
@@ -10,7 +10,7 @@ import { normals } from './random.mts';
 const rows = 64;
 const hiddenSize = 512;
 
-/** A shared library, as koffi loads it. */
+/** A shared library that koffi has loaded. */
 interface SharedLibrary {
   func(signature: string): (...args: unknown[]) => unknown;
 }
@@ -28,7 +28,7 @@ class OtherLibrary {
     this.#stream = this.#result('cuStreamCreate(_Out_ void **, unsigned int)', 0);
   }
 
-  /** The address of new memory with these values. */
+  /** Allocates memory, writes the values into it and returns its address. */
   upload(values: Float32Array): bigint {
     const bytes = values.byteLength;
     const address = BigInt(
@@ -40,7 +40,7 @@ class OtherLibrary {
     return address;
   }
 
-  /** What is at an address. */
+  /** The values at an address. */
   download(address: bigint, length: number): Float32Array {
     const values = new Float32Array(length);
     const copy = 'cuMemcpyDtoHAsync_v2(void *, uint64_t, size_t, void *)';
@@ -58,13 +58,13 @@ class OtherLibrary {
     this.#call('cuDevicePrimaryCtxRelease_v2(int)', 0);
   }
 
-  /** Calls a function of the driver, which returns 0 if it has done what it should. */
+  /** Calls a function of the driver. It returns 0 on success. */
   #call(signature: string, ...args: unknown[]): void {
     const status = this.#driver.func(`int ${signature}`)(...args);
     if (status !== 0) throw new Error(`${signature} returned ${String(status)}`);
   }
 
-  /** What a function writes to its first argument. */
+  /** Calls a function and returns the value that it writes to its first argument. */
   #result(signature: string, ...args: unknown[]): unknown {
     const result = [null];
     this.#call(signature, result, ...args);
@@ -84,7 +84,7 @@ async function main(): Promise<void> {
   const weight = normals(2, hiddenSize);
   const expected = rmsNorm(x, weight);
 
-  // Their memory, in place: what they enqueued before must be done, and ours before they go on.
+  // Their memory, in place. Their earlier work must be done before ours, and ours before they go on.
   const address = library.upload(x);
   using stream = new Stream();
   using theirs = DeviceBuffer.fromPointer(address, x.length, 'float32');
@@ -100,7 +100,7 @@ async function main(): Promise<void> {
   assert.deepEqual(library.download(y.pointer, y.length), expected);
   console.log(`${rows} rows of ours, read by their address`);
 
-  // A view never frees what it does not own.
+  // Disposing of a view does not free memory that the other library owns.
   theirs.dispose();
   library.free(address);
   library.close();

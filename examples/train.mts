@@ -1,7 +1,7 @@
-// Trains a small Llama of one layer until it knows a line of text by heart: attention and a
-// feed-forward part, each behind a norm and beside a residual path. RMSNorm modules do the norms and
-// the additions to that path, forward and backward; layers.mts has the rest. Where there is a GPU, the
-// norms and the residual path are trained there, too, with the same bits.
+// Trains a small Llama of one layer until it knows a line of text by heart. The layer has attention and
+// a feed-forward network, each after a norm and beside a residual path. RMSNorm modules compute the
+// norms and the additions to that path, forward and backward; layers.mts has the rest. If there is a
+// GPU, the training is repeated with the norms and the residual path on it, to the same bits.
 
 import assert from 'node:assert/strict';
 
@@ -21,7 +21,7 @@ const steps = 100;
 /** Values in memory of the CPU or of a GPU. */
 type Values = Float32Array | DeviceBuffer<'float32'>;
 
-/** A weight to train and its gradient, which adds up until the optimizer has used it. */
+/** A weight to train and its gradient, which accumulates until the optimizer has used it. */
 interface Parameter {
   readonly weight: Values;
   readonly weightGrad: Values | null;
@@ -29,7 +29,7 @@ interface Parameter {
 
 const toHost = (values: Values) => (values instanceof DeviceBuffer ? values.toHost() : values);
 
-/** The network. Its norms and its residual path are on `device`, the other parts on the CPU. */
+/** The network. Its norms and its residual path are on `device`, the other layers on the CPU. */
 class Network {
   readonly parameters: readonly Parameter[];
   readonly norms: readonly RMSNorm<'float32', Values>[];
@@ -52,7 +52,7 @@ class Network {
     ];
   }
 
-  /** Logits of the letter that follows each, and what adds to the gradients of all weights. */
+  /** Logits of the letter that follows each one, and a function that adds to all gradients. */
   forward(): { logits: Float32Array; backward: (dlogits: Float32Array) => void } {
     const [attentionNorm, feedForwardNorm, outputNorm] = this.norms as [
       ...[RMSNorm<'float32', Values>, RMSNorm<'float32', Values>, RMSNorm<'float32', Values>],
@@ -87,7 +87,7 @@ class Network {
   }
 }
 
-/** Adam: steps along the mean gradient, over the root of the mean square one. */
+/** Adam: steps along the mean gradient, divided by the root of the mean squared gradient. */
 class Adam {
   readonly #parameters: readonly Parameter[];
   readonly #means: Float32Array[];

@@ -1,4 +1,4 @@
-// The smallest training loop: a norm learns the weight of another from what that returns.
+// The smallest training loop: a norm learns the weight of another norm from its outputs.
 
 import assert from 'node:assert/strict';
 
@@ -19,7 +19,7 @@ for (let step = 0; step < 40; ++step) {
   const error = y.map((value, i) => value - (target[i] ?? NaN));
   losses.push(error.reduce((sum, value) => sum + value * value, 0) / rows);
   norm.zeroGrad();
-  backward(error.map((value) => (2 * value) / rows)); // the gradient of the loss by y
+  backward(error.map((value) => (2 * value) / rows)); // the gradient of the loss with respect to y
   const { weight, weightGrad } = norm;
   weight.set(weight.map((value, i) => value - rate * (weightGrad?.[i] ?? 0)));
 }

@@ -1,5 +1,5 @@
-// Serves requests of some rows each from a pool of worker threads. Rows travel through memory that
-// the threads share; messages carry nothing but their number.
+// Serves requests of a few rows each from a pool of worker threads. Rows are passed in memory that the
+// threads share; messages carry only the number of elements.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -12,13 +12,13 @@ import { normals } from './random.mts';
 const hiddenSize = 1024;
 const maxRows = 32;
 
-/** What each worker runs. */
+/** The program of each worker. */
 const program = new URL('./norm-worker.mjs', import.meta.url);
 
-/** What a worker starts with: both of allocate, and so shared. */
+/** The `workerData` of a worker: arrays of `allocate`, which are shared. */
 interface Memory {
   readonly weight: Float32Array;
-  /** (maxRows, hiddenSize): the rows of a request, then the results in their place. */
+  /** (maxRows, hiddenSize): the rows of a request, which the results overwrite. */
   readonly rows: Float32Array;
 }
 
@@ -28,7 +28,7 @@ interface PoolWorker {
   served: number;
 }
 
-/** Workers, each of which has one request at a time. */
+/** Worker threads, each of which serves one request at a time. */
 class Pool {
   readonly workers: readonly PoolWorker[];
   readonly #idle: PoolWorker[];
@@ -39,7 +39,7 @@ class Pool {
     this.#idle = [...workers];
   }
 
-  /** A pool whose workers have loaded what they need. */
+  /** Starts a pool, and waits until its workers are ready. */
   static async start(count: number, weight: Float32Array): Promise<Pool> {
     const sharedWeight = allocate(weight.length);
     sharedWeight.set(weight);
@@ -52,12 +52,12 @@ class Pool {
     return new Pool(workers);
   }
 
-  /** The normalised rows: of x's length, which is at most maxRows rows. */
+  /** Returns the rows of x normalised. x has at most maxRows rows. */
   async normalize(x: Float32Array): Promise<Float32Array> {
     const own = this.#idle.pop() ?? (await new Promise<PoolWorker>((r) => this.#waiting.push(r)));
     own.rows.set(x);
     own.worker.postMessage(x.length);
-    await once(own.worker, 'message'); // or rejects with the error that ended the worker
+    await once(own.worker, 'message'); // rejects with the error if one ends the worker
     const y = own.rows.slice(0, x.length);
     ++own.served;
     const next = this.#waiting.shift();
@@ -71,7 +71,7 @@ class Pool {
   }
 }
 
-setNumThreads(1); // of the process: here requests are what runs side by side
+setNumThreads(1); // for the whole process: requests run in parallel instead of calls
 const weight = normals(1, hiddenSize);
 const requests = Array.from({ length: 200 }, (_, i) =>
   normals(2 + i, (1 + ((i * 7) % maxRows)) * hiddenSize),

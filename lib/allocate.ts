@@ -2,7 +2,7 @@ import { checkDTypeName, type DType, type FloatArray } from './core/dtype';
 import { sharedArray } from './core/outputs';
 import { readCount } from './core/validate';
 
-/** The array that holds elements of a dtype: for 16 bits the one of their bits. */
+/** The array type for elements of a dtype; a 16-bit dtype is stored as its bits. */
 export type ArrayOf<D extends DType> = D extends 'float32'
   ? Float32Array
   : D extends 'float64'
@@ -11,8 +11,8 @@ export type ArrayOf<D extends DType> = D extends 'float32'
 
 /**
  * A new array of zeros over a `SharedArrayBuffer`, which nothing can detach or shrink. So asynchronous
- * calls use it in place, where they copy all other arrays, and worker threads share it: `postMessage`
- * hands on the memory, not a copy. Large arrays lie on huge pages where the system has them.
+ * calls use it in place, while they copy all other arrays. Worker threads can share it: `postMessage`
+ * passes the memory, not a copy. Large arrays use huge pages where the system has them.
  *
  * ```ts
  * const x = allocate(rows * 4096);
@@ -20,7 +20,7 @@ export type ArrayOf<D extends DType> = D extends 'float32'
  * ```
  *
  * @param length - elements, from 0 up
- * @param dtype - of the elements. Default `'float32'`
+ * @param dtype - the dtype of the elements. Default `'float32'`
  * @throws TypeError `ERR_INVALID_ARG_TYPE` and `ERR_INVALID_ARG_VALUE`, RangeError
  * `ERR_OUT_OF_RANGE`; Error `ERR_MEMORY_ALLOCATION_FAILED`
  */

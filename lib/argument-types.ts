@@ -1,11 +1,11 @@
-// Arguments that do not go together: a parameter has the type `unknown` beside its own where all is
-// well, else a sentence, which the compiler's message then quotes.
+// Types that refuse arguments which do not fit together. A parameter's type is intersected with
+// `unknown` if they fit, else with a sentence, which the compiler's error quotes.
 
 import type { AnyInput } from './call/tensor';
 import type { Float16ArrayLike } from './core/dtype';
 import type { DeviceBuffer } from './gpu/device-buffer';
 
-/** What holds the elements of an argument. A union has all that it may be, and any has all. */
+/** The kind of memory of an argument's elements. A union has the kinds of its members; any has all. */
 type Kind<T> = T extends { readonly data: infer A; readonly dims: unknown }
   ? Kind<A>
   : T extends DeviceBuffer
@@ -18,7 +18,7 @@ type Kind<T> = T extends { readonly data: infer A; readonly dims: unknown }
           ? '16 bits'
           : never;
 
-/** What weight may be beside x. */
+/** The kinds that weight may have, by the kind of x. */
 interface WeightKinds {
   readonly DeviceBuffer: 'DeviceBuffer';
   readonly Float32Array: 'Float32Array';
@@ -33,10 +33,10 @@ interface WeightSentences {
   readonly '16 bits': 'weight must be of 16 bits as x is, or a Float32Array';
 }
 
-// Each begins with what is surely right, for calls in generic functions: of those the compiler decides
-// nothing but whether one type is assignable to another.
+// Each type below first accepts the case that is certainly valid. In generic functions that is all the
+// compiler can decide: whether one type is assignable to another.
 
-/** For weight: that it is of a kind that goes with x. */
+/** For weight: its kind must fit x. */
 export type GoesWith<X, W> = [W] extends [X | null]
   ? unknown
   : [Kind<X>] extends [never]
@@ -48,7 +48,7 @@ export type GoesWith<X, W> = [W] extends [X | null]
 type Bits = Uint16Array | { readonly data: Uint16Array; readonly type?: undefined };
 type NoBits = Float32Array | Float64Array | Float16ArrayLike | DeviceBuffer;
 
-/** For x: that the dtype of bits is said. A tensor may say it itself. */
+/** For x: 16-bit elements must state their dtype, by the option or by the tensor's own `type`. */
 export type SaysDType<X, O> = 'dtype' extends keyof O
   ? unknown
   : [X] extends [NoBits]
@@ -62,17 +62,17 @@ interface NoSuchOption {
 }
 
 /**
- * The names of options, which editors complete. The values are what O must have: TypeScript before 5.3
- * takes them for never undefined where they are said twice.
+ * The names of options, which editors complete. The constraint of O alone states the types of the
+ * values: where two types state them, TypeScript before 5.3 drops `undefined`.
  */
 export type Names<Options> = { readonly [Name in keyof Options]?: unknown };
 
-/** For options: that they have no other names. */
+/** For options: there must be no other names. */
 export type NoOthers<O, Options> = string extends keyof O
   ? unknown
   : Readonly<Record<Exclude<keyof O, keyof Options>, NoSuchOption>>;
 
-/** For options of a function that returns y alone: that the sum with a residual goes somewhere. */
+/** For options of a function that returns only y: a residual needs a `sumOut` for the sum. */
 export type KeepsSum<O> = 'sumOut' extends keyof O
   ? unknown
   : O extends { readonly residual: AnyInput }

@@ -1,8 +1,8 @@
-// Loads the native addon: the first file that is the addon of this package, in this version.
+// Loads the native addon: the first file found that is the addon of this package in this version.
 //
-// `require` and __dirname are spelled as static tracers know them (@vercel/nft, @vercel/ncc,
-// Turbopack). So they take along the two folders below, with the addon and its kernels, and ncc
-// replaces the paths by those of its output, where there is no __dirname in a module.
+// `require` and __dirname are written in the form that static tracers recognise (@vercel/nft,
+// @vercel/ncc, Turbopack). So these include the two folders below, with the addon and its kernels. ncc
+// also replaces the paths by those in its output, since a module has no __dirname there.
 /* eslint-disable @typescript-eslint/no-require-imports */
 
 import { existsSync } from 'node:fs';
@@ -21,7 +21,7 @@ const root = path.dirname(prebuilds);
 
 const { name, version } = require('../package.json') as { name: string; version: string };
 
-/** What the addon of this package and version exports as `package`. */
+/** The value that the addon of this package and version exports as `package`. */
 const self = `${name}@${version}`;
 
 function load(): Binding {
@@ -46,14 +46,14 @@ function load(): Binding {
   throw codedError('ERR_ADDON_NOT_LOADED', message, { cause: attempts[0]?.error });
 }
 
-/** What node-gyp-build takes for the addon, which may be another package's. */
+/** The file that node-gyp-build takes for the addon. It may be the addon of another package. */
 function chooseByNodeGypBuild(): string {
-  // Required here, since it looks at files and variables at once, which may be forbidden.
+  // Required here, inside of an attempt: loading it reads files and variables, which may be forbidden.
   const nodeGypBuild = require('node-gyp-build') as { resolve(folder: string): string };
   return nodeGypBuild.resolve(root);
 }
 
-/** Where the package's addons are by their names: in its folders, or beside the program. */
+/** The files that have the names of the package's addons: in its folders, or beside the program. */
 function findByName({ platform, glibcVersion, programFolder, ...host }: Host): string[] {
   const prebuilt = ['rmsnorm.node', ...(glibcVersion === null ? [] : ['rmsnorm.glibc.node'])];
   const folders =
@@ -70,7 +70,7 @@ function exists(file: string): boolean {
   try {
     return existsSync(file);
   } catch {
-    // Node.js's permission model forbids to look.
+    // Node.js's permission model can forbid the check.
     return false;
   }
 }
@@ -79,7 +79,7 @@ function exists(file: string): boolean {
 function loadFile(file: string): Binding {
   const foreign = 'it is the addon of another package';
   if (!path.basename(file).startsWith('rmsnorm.')) throw new Error(foreign);
-  // By a `require` made for it: that of a single executable has Node.js's own modules only.
+  // `require` in a single executable loads only Node.js's own modules, so one is created for the file.
   const addon = createRequire(file)(file) as Partial<Binding> | null;
   if (addon?.package === self) return addon as Binding;
   const other = addon?.package;

@@ -15,7 +15,7 @@ import { readHostArray } from './core/host-array';
 import { freshArray } from './core/outputs';
 
 /**
- * float32 to the bits of bfloat16, rounded to nearest even. NaN stays NaN.
+ * Converts float32 to the bits of bfloat16, rounded to nearest even. NaN stays NaN.
  *
  * @param source - float32 values
  * @param out - receives the bits, and is returned; of source's length. Default: a new array
@@ -25,15 +25,16 @@ export function toBFloat16(source: Float32Array, out?: Uint16Array): Uint16Array
   return convert(source, 'float32', out, 'bfloat16') as Uint16Array;
 }
 
-/** The bits of bfloat16 to float32, exactly. Arguments and errors as {@link toBFloat16}. */
+/** Converts the bits of bfloat16 to float32, exactly. Arguments and errors as in {@link toBFloat16}. */
 export function fromBFloat16(source: Uint16Array, out?: Float32Array): Float32Array {
   return convert(source, 'bfloat16', out, 'float32') as Float32Array;
 }
 
 /**
- * float32 to float16, as {@link toBFloat16}; from 65520 up it becomes infinity.
+ * Converts float32 to float16, like {@link toBFloat16}. Magnitudes from 65520 up become infinity.
  *
- * @param out - receives the bits, or as a `Float16Array` the values. Default: a new `Uint16Array`
+ * @param out - a `Uint16Array`, which receives the bits, or a `Float16Array`, which receives the values.
+ * Default: a new `Uint16Array`
  */
 export function toFloat16<A extends Uint16Array | Float16ArrayLike = Uint16Array>(
   source: Float32Array,
@@ -43,7 +44,7 @@ export function toFloat16<A extends Uint16Array | Float16ArrayLike = Uint16Array
 }
 
 /**
- * float16, the bits or a `Float16Array`, to float32, exactly. Arguments and errors as
+ * Converts float16, as bits or in a `Float16Array`, to float32, exactly. Arguments and errors as in
  * {@link toBFloat16}.
  */
 export function fromFloat16(
@@ -54,14 +55,14 @@ export function fromFloat16(
 }
 
 /**
- * float32 to the bits of a float8: {@link toBFloat16} with its dtype. Numbers beyond the largest, of
- * 448 or 57344, become that, as they do where y is quantised; NaN becomes 0x7f.
+ * Converts float32 to the bits of a float8 dtype, like {@link toBFloat16}. Magnitudes beyond the largest
+ * value, 448 or 57344, saturate to it, as where y is quantised. NaN becomes 0x7f.
  */
 export function toFloat8(source: Float32Array, dtype: Float8DType, out?: Uint8Array): Uint8Array {
   return convert(source, 'float32', out, readFloat8(dtype)) as Uint8Array;
 }
 
-/** The bits of a float8 to float32, exactly. Arguments and errors as {@link toFloat8}. */
+/** Converts the bits of a float8 to float32, exactly. Arguments and errors as in {@link toFloat8}. */
 export function fromFloat8(
   source: Uint8Array,
   dtype: Float8DType,
@@ -76,7 +77,7 @@ function readFloat8(dtype: unknown): Float8DType {
   throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, dtype);
 }
 
-/** The dtypes of 8 bits that stand for numbers by themselves. */
+/** The 8-bit dtypes that represent numbers even without a scale. */
 export type Float8DType = Exclude<QuantizedDType, 'int8'>;
 
 type Convertible = Exclude<DType, 'float64'> | Float8DType;

@@ -7,16 +7,16 @@ import { knownOptions } from './core/validate';
 
 /** Options of {@link dequantize}. */
 export interface DequantizeOptions {
-  /** Of codes in a `Uint8Array`. */
+  /** The dtype of codes in a `Uint8Array`. */
   readonly dtype?: Float8DType | undefined;
-  /** Receives the numbers, and is returned: of as many elements as there are codes. */
+  /** Receives the numbers, and is returned: as many elements as there are codes. */
   readonly out?: Float32Array | undefined;
 }
 
 const optionNames: ReadonlySet<string> = new Set(['dtype', 'out']);
 
 /**
- * The numbers that codes stand for, `code * scale`, rounded to float32: what is left of y.
+ * Converts codes to the numbers that they represent: `code * scale`, rounded to float32.
  *
  * ```ts
  * const { y, scale } = rmsNorm.forward(x, weight, { quantize: 'int8' });
@@ -25,9 +25,9 @@ const optionNames: ReadonlySet<string> = new Set(['dtype', 'out']);
  *
  * @param codes - (rows, hiddenSize): an `Int8Array`, or the bits of a float8 in a `Uint8Array`
  * @param scale - (rows) of float32, or one number for all rows
- * @returns float32 values: `options.out` if given, else a new array
+ * @returns float32 values: `options.out` if passed, else a new array
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` and RangeError `ERR_OUT_OF_RANGE`
- * for arguments that are not as described
+ * for invalid arguments
  */
 export function dequantize(
   codes: CodeArray,
@@ -59,7 +59,7 @@ export function dequantize(
   }
   for (let i = 0, row = 0; i < length; ++row) {
     const factor = scales[row] as number;
-    // A product of 24 and 8 bits is exact in float64, so that it is rounded once.
+    // The product of a 24-bit and an 8-bit significand is exact in float64, so it is rounded once.
     for (const end = i + columns; i < end; ++i) values[i] = (numbers[i] as number) * factor;
   }
   return values;

@@ -53,11 +53,11 @@ const constructorNames: ReadonlySet<string> = new Set([
 ]);
 const callOptions = makeKnownOptions(['out', 'residual', 'sumOut', 'dtype']);
 const vjpBackwardNames: ReadonlySet<string> = new Set(['dsum', 'dxOut', 'needsDx']);
-/** A forward without a backward returns y and the sum. */
+/** The outputs of a forward that no backward follows: y and the sum. */
 const withoutRstd = { rstd: false, sum: true, scale: false };
 
 /**
- * RMSNorm as a module, after PyTorch's `nn.RMSNorm`: it owns a weight and accumulates its gradient.
+ * RMSNorm as a module, like PyTorch's `nn.RMSNorm`. It owns a weight and accumulates its gradient.
  *
  * ```ts
  * const norm = new RMSNorm(4096);
@@ -68,39 +68,42 @@ const withoutRstd = { rstd: false, sum: true, scale: false };
  * norm.zeroGrad();
  * ```
  *
- * The module itself keeps nothing of a call. What a backward needs is in its closure: backwards may
- * run in any order, and one module may be at several places of a network.
+ * The module stores nothing of a call. Each backward holds what it needs in its closure, so backwards
+ * may run in any order, and a network may use one module several times.
  */
 export class RMSNorm<
   D extends DType = 'float32',
   W extends WeightData = WeightArray<D>,
   A extends boolean = true,
 > {
-  /** The normalised dims: the last ones of every x. */
+  /** The normalised dims: the last dims of every x. */
   readonly normalizedShape: readonly number[];
   /** Added to the mean square, inside the root. */
   readonly eps: number;
-  /** Added to weight in float32. */
+  /** Added to weight in float32 (in float64 for float64 tensors). */
   readonly weightOffset: number;
   /** Where 16-bit results are rounded. */
   readonly castOrder: CastOrder;
-  /** The dtype of the weight, unless that is float32, and of 16-bit inputs that do not say another. */
+  /**
+   * The dtype of the weight, which may be float32 beside 16-bit inputs, and of 16-bit inputs that do
+   * not state their own.
+   */
   readonly dtype: DType;
   /** Where calls run. */
   readonly device: DeviceName;
   /**
-   * The gradient of weight, added up by backwards: in float32, or float64 beside float64; on the
-   * device of the weight. null until the first backward. May be set to null, to begin anew.
+   * The gradient of weight, which each backward adds to. It is float32 (float64 for a float64 module)
+   * and on the device of the weight. null until the first backward. Set it to null to start again.
    */
   weightGrad: WeightGrad<W> | null = null;
   readonly #weight: WeightData | null;
-  /** What the module says of its calls. */
+  /** The options that the module sets for its calls. */
   readonly #preset: Preset;
 
   /**
-   * @param normalizedShape - the last dims of x, or the one
-   * @throws TypeError and RangeError for arguments that are not as described; CudaError
-   * `ERR_CUDA_UNAVAILABLE`; Error `ERR_DISPOSED` for a weight or a stream that is
+   * @param normalizedShape - the last dims of x; a number for a single dim
+   * @throws TypeError and RangeError for invalid arguments; CudaError `ERR_CUDA_UNAVAILABLE` without a
+   * GPU; Error `ERR_DISPOSED` for a disposed weight or stream
    */
   constructor(
     normalizedShape: number | readonly number[],
@@ -150,18 +153,18 @@ export class RMSNorm<
     this.#preset = {
       ...{ eps, weightOffset, castOrder, stream },
       device: buffer === null ? named : undefined,
-      // One dim as a number is compared in less time.
+      // A single dim is passed as a number, which is compared faster than an array.
       normalizedShape: shape.length === 1 ? shape[0] : shape,
       bits: dtype === 'float32' ? undefined : dtype,
     };
   }
 
   /**
-   * The learned scale: what the module was given, or made. To change it, write into it:
-   * `norm.weight.set(values)`, or `copyFrom` of a DeviceBuffer. Another one cannot be put in its
-   * place. null with `elementwiseAffine: false`.
+   * The learned scale: the weight that was passed to the module, or the one that it made. To change it,
+   * write into it: `norm.weight.set(values)`, or `copyFrom` of a DeviceBuffer. It cannot be replaced.
+   * null with `elementwiseAffine: false`.
    *
-   * @throws TypeError `ERR_INVALID_ARG_VALUE` where it is assigned to
+   * @throws TypeError `ERR_INVALID_ARG_VALUE` on assignment
    */
   // eslint-disable-next-line @typescript-eslint/related-getter-setter-pairs -- to assign must not compile
   get weight(): A extends false ? null : W {
@@ -174,11 +177,11 @@ export class RMSNorm<
   }
 
   /**
-   * y of x, which must end in `normalizedShape` if it has dims, for inference: nothing is kept. With a
-   * residual y and sum, x + residual, of which y is the norm.
+   * Normalises x for inference: nothing is stored for a backward. The dims of x, if it has any, must
+   * end in `normalizedShape`. With a `residual`, y is the norm of sum = x + residual.
    *
-   * @returns y, as {@link rmsNorm} does; with a residual `{ y, sum }`
-   * @throws as {@link rmsNorm} does
+   * @returns y, as {@link rmsNorm} returns it; with a residual `{ y, sum }`
+   * @throws the errors of {@link rmsNorm}
    */
   forward<X extends AnyInput, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
     x: X,
@@ -190,8 +193,8 @@ export class RMSNorm<
   }
 
   /**
-   * {@link RMSNorm.forward} off the event loop, under the rules of {@link RmsNorm.async}: weight, too,
-   * is as it is at the call.
+   * {@link RMSNorm.forward} off the event loop, under the rules of {@link RmsNorm.async}, which apply
+   * to the module's weight, too.
    */
   async async<
     X extends AnyInput,
@@ -203,17 +206,17 @@ export class RMSNorm<
   }
 
   /**
-   * y of x, and its backward, for training: the vector-Jacobian product of the norm. The backward
-   * keeps x, not a copy of it, and rstd; with a residual the sum in place of x. These and the weight
-   * must not change until it has run.
+   * Normalises x for training: returns y and its backward, the vector-Jacobian product of the norm.
+   * The backward refers to rstd and to x itself, not to a copy; with a residual, to the sum instead of
+   * x. Do not change these or the weight before it has run.
    *
    * ```ts
    * const { y, sum, backward } = norm.vjp(x, { residual });
    * const dx = backward(dy, { dsum }); // the gradient of x, and of residual
    * ```
    *
-   * @param options - as of {@link RMSNorm.forward}. Without a residual `out` may not be x
-   * @throws as {@link rmsNorm} does
+   * @param options - those of {@link RMSNorm.forward}. Without a residual, `out` must not be x
+   * @throws the errors of {@link rmsNorm}
    */
   vjp<X extends AnyInput, const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>>(
     x: X,
@@ -242,9 +245,10 @@ export class RMSNorm<
   }
 
   /**
-   * Sets `weightGrad` to zeros, in place, if there is one.
+   * Fills `weightGrad` with zeros in place, unless it is null.
    *
-   * @throws TypeError for what it was set to, if that is no array; Error `ERR_DISPOSED`
+   * @throws TypeError if `weightGrad` was set to anything but an array or a DeviceBuffer; Error
+   * `ERR_DISPOSED`
    */
   zeroGrad(): void {
     const grad: unknown = this.weightGrad ?? null;
@@ -254,8 +258,8 @@ export class RMSNorm<
   }
 
   /**
-   * What a constructor makes such a module from; the weight, which is its state, and the device are
-   * not in it. `const { normalizedShape, ...options } = norm.toJSON()` takes it apart.
+   * The shape and the options of the module. The weight, which is its state, and the device are left
+   * out. For the constructor, take it apart: `const { normalizedShape, ...options } = norm.toJSON()`.
    */
   toJSON(): RMSNormJSON {
     const { normalizedShape, eps, weightOffset, castOrder, dtype } = this;
@@ -274,7 +278,7 @@ export class RMSNorm<
     const x = recheck('x', saved.x);
     const call = readBackward(dy, x, this.#weight, rstd, given, this.#preset);
     if (this.#weight !== null) {
-      // Looked at now: what the arguments do when they are read may have been another backward.
+      // Read only now: reading the arguments can run code of the caller, and that another backward.
       const sums = this.weightGrad ?? this.#makeWeightGrad(this.#weight);
       addDWeightTo(call, sums);
       runNow(call);
@@ -299,9 +303,9 @@ export class RMSNorm<
   }
 }
 
-/** What a backward needs of its forward. */
+/** What a backward needs from its forward. */
 interface Saved {
-  /** The sum, if there was a residual. */
+  /** With a residual, the sum. */
   readonly x: Argument;
   readonly rstd: unknown;
   readonly dtype: DType;
@@ -312,17 +316,17 @@ function forwardResult({ out, sumOut }: Call): unknown {
   return sumOut === undefined ? y : { y, sum: resultOf(sumOut) };
 }
 
-/** What was given for a weight; of a tensor, its data. */
+/** The value that was passed as weight; for a tensor, its data. */
 function keptData({ data, dims, wrap, source }: TensorArgument): WeightData {
   if (dims === null) return source as WeightData;
   const weight = data as WeightData;
   return ArrayBuffer.isView(weight) && wrap !== null ? wrap(weight) : weight;
 }
 
-/** What weightGrad can be, in messages. */
+/** The types that weightGrad can have, for error messages. */
 const sums = 'a Float32Array, Float64Array or DeviceBuffer';
 
-/** Checks the stream of a module: of the weight's device, if it is on one. */
+/** Checks the stream of a module: it must be of the weight's device. An array as weight allows none. */
 function checkStream(stream: Stream, weight: WeightData | null): void {
   if (isDeviceBuffer(weight)) readStream(stream, ordinalOfBuffer(weight));
   else if (weight !== null) {
@@ -331,7 +335,7 @@ function checkStream(stream: Stream, weight: WeightData | null): void {
   }
 }
 
-/** Whether two arguments that do not partly overlap, which calls refuse, overlap at all. */
+/** Whether two arguments begin at the same address. Calls refuse any other overlap. */
 function isSameMemory(a: Argument, b: Argument): boolean {
   if (ArrayBuffer.isView(a) && ArrayBuffer.isView(b)) {
     return a === b || (a.buffer === b.buffer && a.byteOffset === b.byteOffset);
@@ -341,7 +345,7 @@ function isSameMemory(a: Argument, b: Argument): boolean {
   return memory === otherMemory && byte === otherByte;
 }
 
-/** The memory that an argument lies in, and its first byte there. */
+/** The memory of an argument (an ArrayBuffer or a device), and the address of its first byte there. */
 function beginOf({ data, view }: TensorArgument): [unknown, number] {
   const offset = ((view?.offset ?? 0) * data.byteLength) / data.length;
   if (ArrayBuffer.isView(data)) return [data.buffer, data.byteOffset + offset];

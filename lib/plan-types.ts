@@ -8,29 +8,32 @@ import type { DeviceName } from './gpu/devices';
 
 /** Options of {@link createPlan}. */
 export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
-  /** The rows of each call, from 0 up. */
+  /** Rows of each call, from 0 up. */
   readonly rows: number;
   /** Elements of a row. Default: the length of weight. */
   readonly hiddenSize?: number | undefined;
   /**
-   * (hiddenSize), of `dtype` or, beside 16 bits, float32: an array, or a DeviceBuffer for calls on
-   * such. The plan keeps it; what it holds at a call is what counts. Default null: ones.
+   * (hiddenSize), of `dtype`, or float32 beside 16-bit tensors: an array, or a DeviceBuffer for calls
+   * on a GPU. The plan does not copy it, and reads it at every call. Default null: ones.
    */
   readonly weight?: FloatArray | DeviceBuffer | null | undefined;
-  /** Of all tensors. Default: that of weight, if it says one, which bits do not; else float32. */
+  /**
+   * The dtype of all tensors. Default: the dtype of weight, or float32 without one. Required with a
+   * `Uint16Array` as weight, whose bits can be of either 16-bit dtype.
+   */
   readonly dtype?: DType | undefined;
-  /** Default: that of weight, if it is a DeviceBuffer, else `'cpu'`. */
+  /** Where the calls run. Default: the device of weight if it is a DeviceBuffer, else `'cpu'`. */
   readonly device?: DeviceName | undefined;
-  /** Whether `backward` adds to what its `dweightOut` holds. Default false. */
+  /** Whether `backward` adds to the values in its `dweightOut`. Default false. */
   readonly accumulate?: boolean | undefined;
   /**
-   * How many outputs of its own the plan has, from 1 up, which `run` uses in turn, and as many which
-   * `runBackward` does. Each is allocated when its turn first comes. Default 2.
+   * How many outputs the plan owns for `run`, which uses them in turn, and again as many for
+   * `runBackward`: 1 or more. Each is allocated at its first turn. Default 2.
    */
   readonly outputs?: number | undefined;
 }
 
-/** What the functions of a plan take: DeviceBuffers on a GPU, arrays on the CPU. */
+/** The tensors that a plan's functions take: DeviceBuffers on a GPU, arrays on the CPU. */
 export type PlanData<O> = O extends
   Record<'device', CudaDeviceName> | Record<'weight', DeviceBuffer>
   ? DeviceBuffer
@@ -60,7 +63,9 @@ type PlanDType<O> = Extract<
 
 type HostOutput<W, D extends DType> = W extends Float16ArrayLike ? W : ArrayOf<D>;
 
-/** What a plan returns: arrays over shared memory, as those of {@link allocate}, or DeviceBuffers. */
+/**
+ * The outputs of a plan: arrays over shared memory, like those of {@link allocate}, or DeviceBuffers.
+ */
 export type PlanOutput<O> =
   PlanData<O> extends DeviceBuffer
     ? DeviceBuffer<Extract<PlanDType<O>, DeviceDType>>
@@ -70,15 +75,15 @@ export type PlanOutput<O> =
 export type PlanDWeight<O> =
   WeightOf<O> extends infer W ? (W extends null ? null : Fresh<W>) : never;
 
-/** What {@link Plan.runBackward} returns. */
+/** The result of {@link Plan.runBackward}. */
 export interface PlanGradients<Output, DWeight> {
-  /** (rows, hiddenSize). */
+  /** (rows, hiddenSize): the gradient of x. */
   readonly dx: Output;
-  /** (hiddenSize). */
+  /** (hiddenSize): the gradient of weight, or null without one. */
   readonly dweight: DWeight;
 }
 
-/** {@link Plan.forward}. */
+/** The type of {@link Plan.forward}. */
 export type PlannedForward<Data> = (
   x: Data,
   out: Data,
@@ -87,7 +92,7 @@ export type PlannedForward<Data> = (
   sumOut?: Data | null,
 ) => void;
 
-/** {@link Plan.backward}. */
+/** The type of {@link Plan.backward}. */
 export type PlannedBackward<Data> = (
   dy: Data,
   x: Data,
@@ -97,45 +102,49 @@ export type PlannedBackward<Data> = (
   dsum?: Data | null,
 ) => void;
 
-/** Calls of one shape: see {@link createPlan}. */
+/** Checked calls of one shape, made by {@link createPlan}. */
 export interface Plan<Data = FloatArray, Output = Data, DWeight = Data | null> {
   /** Rows of each call. */
   readonly rows: number;
   /** Elements of a row. */
   readonly hiddenSize: number;
-  /** Of all tensors. */
+  /** The dtype of all tensors. */
   readonly dtype: DType;
   /**
-   * Writes y to `out`, and rstd to `rstdOut` if given; with a `residual`, the sum to `sumOut` and
-   * y of that. What may be the same as what is as in `rmsNorm.forward`.
+   * Writes y to `out`, and rstd to `rstdOut` if that is passed. With a `residual`, y is the norm of the
+   * sum, which is written to `sumOut`. Aliasing as in `rmsNorm.forward`.
    */
   readonly forward: PlannedForward<Data>;
   /**
-   * Writes dx and dweight to those of `dxOut` and `dweightOut` that are not null. `rstd` null:
+   * Writes dx to `dxOut` and dweight to `dweightOut`, each unless it is null. If `rstd` is null, it is
    * recomputed. Aliasing as in `rmsNorm.backward`.
    */
   readonly backward: PlannedBackward<Data>;
   /**
-   * y in memory of the plan's, which takes no longer than {@link Plan.forward}. It is valid until the
-   * plan has made as many later calls of `run` and `runAsync` as it has `outputs`: with two, a result
-   * stays while the next one is computed, and the call after that overwrites it. Copy what is to stay.
-   * A DeviceBuffer may be disposed of, which ends the result and not the plan's memory.
+   * Returns y in memory that the plan owns, in the time of {@link Plan.forward}.
    *
-   * @throws as {@link Plan.forward} does; Error `ERR_INVALID_STATE` if the output whose turn it is
+   * It is valid until the plan has made as many later calls of `run` and `runAsync` as it has
+   * `outputs`. With two, a result outlasts the next call, and the call after that overwrites it. Copy a
+   * result to keep it. Disposing of a DeviceBuffer ends that result, but does not release the plan's
+   * memory.
+   *
+   * @throws the errors of {@link Plan.forward}; Error `ERR_INVALID_STATE` if the next output in turn
    * belongs to a call of `runAsync` that has not settled
    */
   readonly run: (x: Data) => Output;
   /**
    * {@link Plan.run} off the event loop, under the rules of `rmsNorm.async`: x and weight are used in
-   * place if they are of `allocate`, else copied. As many calls as the plan has `outputs` are in
-   * flight at once; others wait for their turn, before they copy x. A result is valid as one of
-   * `run` is; where calls wait, in the code after `await` until that awaits again.
+   * place if they are arrays of `allocate`, else copied.
+   *
+   * As many calls as the plan has `outputs` are in flight at once. Others wait for their turn, and copy
+   * x only then. A result is valid as long as one of `run`. Where calls wait, use it in the code right
+   * after its `await`, before the next `await` there.
    */
   readonly runAsync: (x: Data) => Promise<Output>;
   /**
-   * dx and dweight in memory of the plan's, valid as a result of `run` is, as long as calls of
-   * `runBackward` are counted. With `accumulate` there is one dweight, which each call adds to: it
-   * begins as zeros, and `dweight.fill(0)` begins anew.
+   * Returns dx and dweight in memory that the plan owns. They are valid as long as a result of `run`,
+   * counted in calls of `runBackward`. With `accumulate` there is one dweight, which starts as zeros
+   * and which each call adds to; `dweight.fill(0)` resets it.
    */
   readonly runBackward: (dy: Data, x: Data, rstd: Data | null) => PlanGradients<Output, DWeight>;
 }

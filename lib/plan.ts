@@ -49,22 +49,24 @@ const planNames: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Checks all but the arrays of forward and backward once, for calls that cost as little as they can:
+ * Checks all but the arrays of later calls once, so that each call costs as little as possible:
  *
  * ```ts
  * const plan = createPlan({ rows: 1, weight });
  * plan.forward(x, y);
- * const z = plan.run(x); // in memory of the plan's
+ * const z = plan.run(x); // in memory that the plan owns
  * ```
  *
- * On the CPU the functions take plain arrays of `dtype`: `Float32Array`, `Float64Array`, the bits of
- * 16-bit ones in a `Uint16Array`, or a `Float16Array`; on a GPU DeviceBuffers, and the calls are
- * enqueued on the plan's stream. All are (rows, hiddenSize), and rstd (rows). They give the bits of
- * `rmsNorm`. `forward` and `backward` allocate nothing and return nothing; `run`, `runAsync` and
- * `runBackward` return outputs that the plan has allocated, and uses again after some calls.
+ * On the CPU the functions take arrays of `dtype`: a `Float32Array`, a `Float64Array`, a `Uint16Array`
+ * of 16-bit elements, or a `Float16Array`. On a GPU they take DeviceBuffers, and enqueue the calls on
+ * the plan's stream. Arrays are (rows, hiddenSize), but rstd is (rows) and dweight (hiddenSize). Results
+ * have the bits of `rmsNorm`.
  *
- * @throws TypeError and RangeError for options, and at calls for arrays, that are not as described;
- * CudaError `ERR_CUDA_UNAVAILABLE`
+ * `forward` and `backward` allocate nothing and return nothing. `run`, `runAsync` and `runBackward`
+ * return outputs that the plan allocates, and reuses after some calls: see {@link PlanOptions.outputs}.
+ *
+ * @throws TypeError and RangeError for invalid options, and at calls for invalid arrays; CudaError
+ * `ERR_CUDA_UNAVAILABLE` without a GPU
  */
 export function createPlan<const O extends PlanOptions>(
   options: O,
@@ -73,7 +75,7 @@ export function createPlan<const O extends PlanOptions>(
   return plan as Plan<PlanData<O>, PlanOutput<O>, PlanDWeight<O>>;
 }
 
-/** A copy of checked options, each of them read once. */
+/** A copy of the options, each of which is read once. */
 function readOptions(options: PlanOptions) {
   const { rows, hiddenSize, weight = null, dtype, device, stream, accumulate } = options;
   const { eps = defaultEps, weightOffset = 0, castOrder = 'llama', outputs = 2 } = options;
@@ -109,7 +111,7 @@ function makePlan(options: PlanOptions) {
   }
   const stream = readPlanStream(own.stream, device);
   const kind: DataKind = device === cpuOrdinal ? dtypes[dtype].bits : 'DeviceBuffer';
-  /** What makes calls that have their weight, and nothing else. */
+  /** Returns a function that makes calls whose only tensor argument yet is the weight. */
   const beginner = (operation: Operation) => {
     const shape = { dtype, kind, device, stream, rows, hiddenSize };
     const frame = { operation, ...shape, eps, weightOffset, castOrder };
@@ -148,7 +150,7 @@ function makePlan(options: PlanOptions) {
   };
 }
 
-/** An output that begins as zeros, which only memory of a GPU does not by itself. */
+/** Fills an output with zeros. Only GPU memory needs that: arrays are made of zeros. */
 function zeroed(output: OwnedOutput | undefined, stream: Stream | undefined) {
   if (output?.result instanceof DeviceBuffer) {
     output.result.fill(0, stream === undefined ? {} : { stream });
@@ -156,7 +158,7 @@ function zeroed(output: OwnedOutput | undefined, stream: Stream | undefined) {
   return output;
 }
 
-/** The functions of a plan, over what begins their calls. */
+/** `forward` and `backward` of a plan, over the functions that begin their calls. */
 function planCalls(beginForward: () => Call, beginBackward: () => Call) {
   return {
     forward(x: unknown, out: unknown, rstdOut: unknown, residual: unknown, sumOut: unknown) {
@@ -188,7 +190,7 @@ function planCalls(beginForward: () => Call, beginBackward: () => Call) {
   };
 }
 
-/** Those that write to outputs of the plan's. */
+/** `run` and `runAsync`, which write to outputs that the plan owns. */
 function planRuns(begin: () => Call, outputs: Turns<OwnedOutput>) {
   return {
     run(x: unknown) {
@@ -229,7 +231,7 @@ function planBackwardRuns(begin: () => Call, outputs: Turns<Gradients>) {
   };
 }
 
-/** The outputs of one backward, and what the caller gets for both. */
+/** The outputs of one backward, and the object with both that the caller gets. */
 class Gradients {
   readonly dx: OwnedOutput;
   readonly dweight: OwnedOutput | undefined;
@@ -264,7 +266,7 @@ function readOtherX(call: Call, rule: OperandRule, value: unknown): Argument {
   return addOperand(call, rule, x);
 }
 
-/** Refuses a weight or an x that is elsewhere than the calls of a plan. */
+/** Refuses a weight or an x that is not on the plan's device. */
 function checkDevice(name: 'weight' | 'x', argument: Argument, device: number): void {
   const data = dataOf(argument);
   const isArray = ArrayBuffer.isView(data);

@@ -1,4 +1,4 @@
-// What users call the operator by, and what it returns.
+// Types of the operator's functions and of their results.
 
 import type { GoesWith, KeepsSum, Names, NoOthers, SaysDType } from './argument-types';
 import type {
@@ -11,22 +11,25 @@ import type { AnyInput, Output, QuantizedOutput, Rstd, Scale } from './call/tens
 import type { QuantizedDType, RstdArray } from './core/dtype';
 import type { DeviceBuffer } from './gpu/device-buffer';
 
-/** What `rmsNorm.forward` returns. */
+/** The result of `rmsNorm.forward`. */
 export interface ForwardResult<X, O = CommonOptions> {
-  /** The normalised and scaled x: of x's form, kind and length. `out`, if that was given. */
+  /** The normalised and scaled x. It has x's form, kind and length, and is `out` if that was passed. */
   y: OutputOfForward<X, O>;
-  /** 1 / sqrt(mean(x²) + eps) of each row: (rows). `rstdOut`, if that was given. */
+  /** (rows): 1 / sqrt(mean(x²) + eps) of each row. It is `rstdOut` if that was passed. */
   rstd: Rstd<X>;
   /**
-   * x + residual, of which y is the norm and which backward takes for x: of x's form, kind and
-   * length. `sumOut`, if that was given. null without a residual.
+   * x + residual; y is its norm, and backward takes it as x. It has x's form, kind and length, and is
+   * `sumOut` if that was passed. null without a residual.
    */
   sum: O extends Record<'residual', AnyInput>
     ? Output<X>
     : 'residual' extends keyof O
       ? Output<X> | null
       : null;
-  /** Of each row, that its codes are times: (rows). `scaleOut` or `scale`, if given. null without `quantize`. */
+  /**
+   * (rows): the factor of each row's codes. It is `scaleOut` or `scale` if that was passed; null
+   * without `quantize`.
+   */
   scale: O extends Record<'quantize', QuantizedDType>
     ? O extends Record<'scale', number>
       ? number
@@ -43,16 +46,19 @@ type OutputOfForward<X, O> =
       ? Output<X> | QuantizedOutput<X, QuantizedDType>
       : Output<X>;
 
-/** What `rmsNorm.backward` returns: null for a gradient that was not computed. */
+/** The result of `rmsNorm.backward`. A gradient that was not computed is null. */
 export interface BackwardResult<X, W, O> {
   /**
-   * The gradient of x, and of forward's residual: of x's form, kind and length. `dxOut`, if that was
-   * given.
+   * The gradient of x, and of forward's residual. It has x's form, kind and length, and is `dxOut` if
+   * that was passed.
    */
   dx: O extends { needsDx: false } ? null : Output<X>;
-  /** The gradient of weight: of weight's form, kind and length. `dweightOut`, if that was given. */
+  /**
+   * The gradient of weight. It has weight's form, kind and length, and is `dweightOut` if that was
+   * passed.
+   */
   dweight: O extends { needsDweight: false } ? null : W extends null | undefined ? null : Output<W>;
-  /** The gradient of gate: of x's form, kind and length. `dgateOut`, if that was given. */
+  /** The gradient of gate. It has x's form, kind and length, and is `dgateOut` if that was passed. */
   dgate: O extends { needsDx: false }
     ? null
     : O extends Record<'gate', AnyInput>
@@ -64,27 +70,28 @@ export interface BackwardResult<X, W, O> {
 
 type Weight = AnyInput | null;
 
-/** {@link rmsNorm}, its other forms and its gradients. */
+/** The type of {@link rmsNorm}: the function, its other forms and its gradients. */
 export interface RmsNorm {
   /**
-   * RMSNorm: `y = x / sqrt(mean(x²) + eps) * weight` over each row of x, a row being as long as
-   * weight.
+   * RMSNorm: `y = x / sqrt(mean(x²) + eps) * weight` over each row of x. A row is as long as weight.
+   *
+   * Runs on the CPU, on several threads if x is large enough, or on the GPU that `device` names. The
+   * bits of a row depend only on the row, weight and options.
+   *
+   * An output may overlap another tensor of the call only where its option says so. Rows of one output
+   * may not overlap each other. Tensors of the same strides whose rows alternate do not overlap.
+   *
+   * Source: Zhang and Sennrich, "Root Mean Square Layer Normalization".
    *
    * @param x - (…, normalizedShape), float32, float16, bfloat16 or float64; not changed unless it is an
    * output
-   * @param weight - (normalizedShape), of x's dtype, or float32 beside 16 bits; null for ones
+   * @param weight - (normalizedShape), of x's dtype, or float32 beside a 16-bit x; null for ones
    * @param options - see {@link RmsNormOptions}
-   * @returns y: `options.out` if given, else a new array of x's kind, or a tensor `{ data, dims }`
-   * without gaps if x is a tensor
+   * @returns y: `options.out` if passed, else a new array of x's kind, or a new contiguous tensor
+   * `{ data, dims }` if x is a tensor
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` and RangeError
-   * `ERR_OUT_OF_RANGE` for arguments that are not as described; nothing is written then.
-   * {@link CudaError} if `device` is a GPU that is not to be had, or fails
-   *
-   * Runs on the CPU, on several threads if x is large enough, or on the GPU that `device` names; the
-   * bits of a row depend on nothing but the row, weight and options. Outputs may not overlap anything
-   * but where an option says so, nor may rows of an output overlap each other; tensors of the same
-   * strides whose rows alternate do not overlap. Source: Zhang and Sennrich, "Root Mean Square Layer
-   * Normalization".
+   * `ERR_OUT_OF_RANGE` for invalid arguments; then nothing is written. {@link CudaError} if `device`
+   * names a GPU that is unavailable or fails
    */
   <X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
     x: X & SaysDType<X, O>,
@@ -101,10 +108,10 @@ export interface RmsNorm {
    * // dx is the gradient of x, and that of residual.
    * ```
    *
-   * With `quantize`, y is codes of 8 bits, and `scale` what each row's are times ({@link dequantize}).
+   * With `quantize`, y holds 8-bit codes, and `scale` the factor of each row's codes: see
+   * {@link dequantize}.
    *
-   * @returns y, rstd, sum and scale: new arrays, or the given `out`, `rstdOut`, `sumOut` and
-   * `scaleOut`
+   * @returns y, rstd, sum and scale: new arrays, or `out`, `rstdOut`, `sumOut` and `scaleOut` if passed
    */
   forward<X extends AnyInput, W extends Weight = Weight, const O extends ForwardOptions = object>(
     this: void,
@@ -114,20 +121,21 @@ export interface RmsNorm {
   ): ForwardResult<X, O>;
 
   /**
-   * The gradients of {@link rmsNorm}: `g = dy * weight`, `xhat = x * rstd`,
-   * `dx = rstd * (g - xhat * mean(g * xhat))`, plus `dsum`, and `dweight`, the sum over the
-   * rows of `dy * xhat`.
+   * The gradients of {@link rmsNorm}. With `g = dy * weight` and `xhat = x * rstd`:
+   * `dx = rstd * (g - xhat * mean(g * xhat))`, plus `dsum`; `dweight` is the sum of `dy * xhat` over the
+   * rows.
    *
-   * @param dy - the gradient of y: of x's kind and length
-   * @param x - the x of forward; its `sum`, if it had a residual
+   * Both gradients are computed in one pass over x and dy. Their bits do not depend on the number of
+   * threads.
+   *
+   * @param dy - the gradient of y, of x's kind and length
+   * @param x - the x of forward; if forward had a residual, its `sum`
    * @param weight - the weight of forward
    * @param rstd - (rows), from forward; null to recompute it from x with `eps`, to the same bits
-   * @param options - those of forward, and see {@link BackwardOptions}
-   * @returns dx and dweight: new arrays of the kinds of x and weight, or those given to receive them
-   * @throws as {@link rmsNorm} does
-   *
-   * Both gradients come from one pass over x and dy. Their bits do not depend on the number of
-   * threads.
+   * @param options - those of forward, and those of {@link BackwardOptions}
+   * @returns dx, dweight and, with a gate, dgate: new arrays of the kinds of x and weight, or `dxOut`,
+   * `dweightOut` and `dgateOut` if passed
+   * @throws the errors of {@link rmsNorm}
    */
   backward<X extends AnyInput, W extends Weight = Weight, const O extends BackwardOptions = object>(
     this: void,
@@ -139,18 +147,20 @@ export interface RmsNorm {
   ): BackwardResult<X, W, O>;
 
   /**
-   * {@link rmsNorm} off the event loop: the same arguments and results, as a promise, which also
-   * carries the errors.
+   * {@link rmsNorm} off the event loop: it takes the same arguments and returns a promise of the same
+   * result. Errors reject the promise.
    *
-   * Arrays on a `SharedArrayBuffer`, such as those of {@link allocate}, are used in place. Of all others
-   * a copy is made at the call, so that their buffers may be changed, transferred and resized
-   * meanwhile, or, once the calls in flight of this thread hold 128 MiB of copies and new results, when
-   * there is room again. So leave all arrays alone until the promise settles, unless you know how much
-   * is in flight. `out` is written when the promise settles; an array that is gone when it is needed
-   * rejects with `ERR_INVALID_ARG_VALUE`.
+   * Arrays over a `SharedArrayBuffer`, such as those of {@link allocate}, are used in place. All other
+   * arrays are copied at the call, after which their buffers may be changed, transferred or resized.
+   * But once the calls in flight of this thread hold 128 MiB of copies and new results, further calls
+   * wait for room before they copy. So leave all arrays alone until the promise settles, unless you
+   * know how much is in flight.
    *
-   * It pays where computing takes much longer than starting a call does, which is some 10 µs, and most
-   * on allocated memory: the thread of JavaScript is free all the while then.
+   * An `out` that is not shared memory is written when the promise settles. If an array has been
+   * detached by the time it is needed, the promise rejects with `ERR_INVALID_ARG_VALUE`.
+   *
+   * It pays where computing takes much longer than starting a call, about 10 µs. It pays most with
+   * arrays of {@link allocate}, since nothing is copied and the JavaScript thread stays free.
    */
   async<X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
     this: void,
@@ -172,8 +182,8 @@ export interface RmsNorm {
   ): Promise<ForwardResult<X, O>>;
 
   /**
-   * {@link RmsNorm.backward} off the event loop, under the rules of {@link RmsNorm.async}. Of two calls
-   * in flight that accumulate into one `dweightOut` the sum of one is lost: await the first.
+   * {@link RmsNorm.backward} off the event loop, under the rules of {@link RmsNorm.async}. If two calls
+   * in flight accumulate into one `dweightOut`, the sum of one is lost: await the first.
    */
   backwardAsync<
     X extends AnyInput,

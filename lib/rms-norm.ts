@@ -6,7 +6,7 @@ import { runLater, runNow } from './call/run';
 import { readX, resultOf } from './call/tensor';
 import type { RmsNorm } from './rms-norm-types';
 
-/** The scale of all rows, if one was given. */
+/** The scale that was passed for all rows, if any. */
 function scaleOfAll(quantization: Quantization | undefined): number | undefined {
   return quantization === undefined || quantization.scale === 0 ? undefined : quantization.scale;
 }
@@ -58,7 +58,7 @@ const forms = {
   },
 };
 
-/** RMSNorm, its other forms and its gradients. */
+/** RMSNorm; its properties are its other forms and its gradients. */
 export const rmsNorm = Object.assign(function rmsNorm(
   x: unknown,
   weight: unknown,

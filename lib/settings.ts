@@ -3,7 +3,7 @@ import { adoptNativeError, argumentError } from './core/errors';
 
 const maxThreads = 256;
 
-/** What decides {@link getNumThreads}, as {@link getNumThreadsSource} says it. */
+/** Where the value of {@link getNumThreads} comes from: see {@link getNumThreadsSource}. */
 export type NumThreadsSource =
   | 'setNumThreads'
   | 'RMSNORM_NUM_THREADS'
@@ -13,14 +13,14 @@ export type NumThreadsSource =
   | 'processors';
 
 /**
- * Threads that a call uses at most, its own included. Small calls use fewer.
+ * The most threads that a call uses, its own included. Small calls use fewer.
  *
- * The number is what {@link setNumThreads} set, else `RMSNORM_NUM_THREADS`, else the number of
- * processors that this process may use, found at the first call: those of its affinity mask, and on
- * Linux at most its cgroup's CPU quota, rounded up. {@link getNumThreadsSource} says which it is.
+ * The number is the one set by {@link setNumThreads}, else `RMSNORM_NUM_THREADS`, else the number of
+ * processors that this process may use. The last is determined at the first call, from the affinity
+ * mask and, on Linux, the cgroup's CPU quota, rounded up. {@link getNumThreadsSource} tells which.
  *
- * The count is that of the process. A worker whose own `env` has another `RMSNORM_NUM_THREADS` when
- * it loads the package has a count of its own, for all calls that it makes.
+ * The process has one count. A worker whose own `env` has another `RMSNORM_NUM_THREADS` when it loads
+ * the package has its own count for all its calls.
  *
  * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_NUM_THREADS` is not a whole number from 1 to
  * 256
@@ -30,11 +30,11 @@ export function getNumThreads(): number {
 }
 
 /**
- * What {@link getNumThreads} comes from, for logs: `'setNumThreads'`, `'RMSNORM_NUM_THREADS'`,
- * `'affinity mask'`, a quota such as `'cgroup quota of 0.5 processors'`, or `'processors'` if nothing
- * allows fewer than the machine has.
+ * Where the value of {@link getNumThreads} comes from, for logs: `'setNumThreads'`,
+ * `'RMSNORM_NUM_THREADS'`, `'affinity mask'`, a quota such as `'cgroup quota of 0.5 processors'`, or
+ * `'processors'` if the process may use all processors of the machine.
  *
- * @throws Error `ERR_INVALID_ENVIRONMENT`, as {@link getNumThreads} does
+ * @throws Error `ERR_INVALID_ENVIRONMENT`, like {@link getNumThreads}
  */
 export function getNumThreadsSource(): NumThreadsSource {
   const [source, quota] = native(() => binding.numThreadsSource());
@@ -46,8 +46,8 @@ export function getNumThreadsSource(): NumThreadsSource {
 }
 
 /**
- * Sets what {@link getNumThreads} returns: for the whole process, or for this worker if it has a count
- * of its own. Results do not depend on it.
+ * Sets the value of {@link getNumThreads}, for the whole process, or for this worker if it has its own
+ * count. Results do not depend on it.
  *
  * @param count - a whole number from 1 to 256
  * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE`
@@ -65,26 +65,26 @@ export function setNumThreads(count: number): void {
   });
 }
 
-/** Names of the instruction sets this processor can run the CPU backend with, best first. */
+/** The names of the CPU variants (instruction sets) that this processor can run, best first. */
 export function cpuVariants(): string[] {
   return [...binding.cpuVariants()];
 }
 
 /**
- * The variant in use: `RMSNORM_CPU_VARIANT` of the process, else the best, until
- * {@link setCpuVariant}. The `env` of a worker does not change it.
+ * The CPU variant in use: the one set by {@link setCpuVariant}, else `RMSNORM_CPU_VARIANT` of the
+ * process, else the best. The `env` of a worker does not change it.
  *
- * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_CPU_VARIANT` is none of {@link cpuVariants}
+ * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_CPU_VARIANT` is not one of {@link cpuVariants}
  */
 export function getCpuVariant(): string {
   return native(() => binding.cpuVariant());
 }
 
 /**
- * Sets the variant, for the whole process. Results do not depend on it.
+ * Sets the CPU variant for the whole process. Results do not depend on it.
  *
  * @param name - one of {@link cpuVariants}
- * @throws TypeError `ERR_INVALID_ARG_VALUE` for any other
+ * @throws TypeError `ERR_INVALID_ARG_VALUE` for any other name
  */
 export function setCpuVariant(name: string): void {
   const variants = cpuVariants();

@@ -13,7 +13,7 @@ import { argumentError, codedError } from './core/errors';
 import { knownOptions } from './core/validate';
 import { rmsNorm as rmsNormOfArrays } from './rms-norm';
 
-/** Options of `rmsNorm`, as the package's own take them. */
+/** Options of {@link rmsNorm}, with the meaning that they have for the package's own `rmsNorm`. */
 export type TfjsOptions = Pick<
   CommonOptions,
   'eps' | 'weightOffset' | 'normalizedShape' | 'device'
@@ -34,24 +34,24 @@ const names: ReadonlySet<string> = new Set(['eps', 'weightOffset', 'normalizedSh
  * const y = rmsNorm(tf.randomNormal([8, 4096]), weight, { eps: 1e-6 });
  * ```
  *
+ * Values are read with `dataSync`, which waits for a backend on a GPU, but not for one on the CPU. The
+ * only tensor that remains is the one returned. x and weight are kept for backward only while a
+ * gradient is being taken.
+ *
  * @param x - (…, normalizedShape), float32
- * @param weight - (normalizedShape), float32, a `tf.Variable` for one; null for ones
+ * @param weight - (normalizedShape), float32, for example a `tf.Variable`; null for ones
  * @param options - see {@link TfjsOptions}
  * @returns y: a new tensor of x's shape
- * @throws TypeError `ERR_INVALID_ARG_TYPE` for what is no float32 tensor, `ERR_INVALID_ARG_VALUE` for
- * one that is disposed; and as `rmsNorm` of the package does. Differentiating a gradient throws
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` for anything but a float32 tensor, `ERR_INVALID_ARG_VALUE`
+ * for a disposed tensor; and the errors of the package's `rmsNorm`. Differentiating a gradient throws
  * `ERR_INVALID_STATE`
- *
- * Values are read with `dataSync`: of a backend on the CPU without delay, of one on a GPU by waiting
- * for it. No tensor is left behind but the one returned, and x and weight are kept for backward only
- * where a gradient is being taken.
  */
 export function rmsNorm<T extends Tensor>(
   x: T,
   weight: Tensor | null,
   options: TfjsOptions = {},
 ): T {
-  // Backward must take what forward took: each option is read once, and a list of dims copied.
+  // Backward must see the same options as forward, so each is read once, and a list of dims is copied.
   const known = knownOptions(options, names);
   const { eps = defaultEps, weightOffset = 0, device = 'cpu' } = known;
   const normalizedShape = readNormalizedShape(known.normalizedShape);
@@ -96,7 +96,7 @@ function gradients(
   );
 }
 
-/** A gradient, which tf would take for a constant if it were differentiated: that throws. */
+/** A gradient as a tensor. Differentiating it throws, where tf would take it for a constant. */
 function gradientTensor(
   { data, dims }: { readonly data: Float32Array; readonly dims: readonly number[] },
   inputs: readonly Tensor[],

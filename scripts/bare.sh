@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # bare.sh [--no-nvcc] COMMAND...: runs a command as on a fresh machine, which has Node.js, CMake, make,
-# a C++ compiler and nvcc, but nothing else to build with. What this machine has beyond that cannot be
-# seen: in a mount namespace of the command's own, files are removed from a layer over /usr. With
-# --no-nvcc there is no nvcc either. Needs Debian's dpkg, and overlay file systems as root or in a user
-# namespace; where these are missing it says so and fails.
+# a C++ compiler and nvcc, but no other build tools. With --no-nvcc there is no nvcc either. Other tools
+# of this machine are hidden: the command runs in its own mount namespace, with their files removed from
+# an overlay over /usr. Needs Debian's dpkg, and overlay file systems as root or in a user namespace.
+# Fails with a message where these are missing.
 set -euo pipefail
 
-# Files that are only needed to build, except for those that g++ itself needs.
+# Files of build tools, except for those that g++ itself needs.
 hidden_files() {
   local tools='ccache|clang|doctest|g\+\+-mingw|gcc-mingw|lld|mold|ninja-build|pkg-config|pkgconf|qemu-user|wine'
   local of_compiler='(libc6|linux-libc|libcrypt|libnsl|libtirpc|libgcc-[0-9]+|libstdc\+\+-[0-9]+)-dev'
@@ -16,7 +16,7 @@ hidden_files() {
     grep -vE "^$of_compiler(:[a-z0-9]+)?\$" |
     xargs --no-run-if-empty dpkg-query --listfiles |
     grep -vE '^/usr/share/|^$'
-  # What was installed without a package; Node.js has its headers there.
+  # Files that were installed without a package, except for the headers of Node.js.
   find /usr/local/include /usr/local/lib/{cmake,pkgconfig} ! -type d ! -path '/usr/local/include/node/*' 2>/dev/null
   type -ap ninja ccache clang-format
 }
@@ -27,8 +27,8 @@ nvccs() {
   ls -d {"${CUDA_PATH:-/usr/local/cuda}",/usr/local/cuda*}/bin/nvcc "${CUDACXX:-}" 2>/dev/null
 }
 
-# Removes the files that are named on stdin from the layer. Those in other places stay as they are, but
-# cannot be run.
+# Removes the files that stdin names from the overlay. Programs outside of /usr stay, but can no longer
+# be run.
 hide() {
   local file folder found=()
   local -A folders
@@ -66,12 +66,12 @@ mount -t overlay overlay -o "lowerdir=/usr,upperdir=$layer/upper,workdir=$layer/
   exit 1
 }
 
-# Such as a GPU's driver in a container: the layer does not have what is mounted below /usr.
+# The overlay lacks the mounts below /usr, such as a GPU driver in a container: mount them again.
 for each in "${mounts[@]}"; do mount --bind "$layer$each" "$each"; done
 
 hide < <(hidden_files)
 
-# The settings of somebody who builds often.
+# Settings that a fresh machine does not have.
 unset CC CXX CFLAGS CXXFLAGS LDFLAGS CPATH CPLUS_INCLUDE_PATH LIBRARY_PATH PKG_CONFIG_PATH CMAKE_PREFIX_PATH \
   CMAKE_GENERATOR CMAKE_CXX_COMPILER_LAUNCHER
 

@@ -1,11 +1,11 @@
-// npm run bench:docs: measures, and writes tables into README.md and docs/benchmarks.md and the picture
-// docs/benchmarks.svg.
+// npm run bench:docs: runs the benchmark, and writes its tables into README.md and docs/benchmarks.md
+// and the chart docs/benchmarks.svg.
 //
 //   npm run bench:docs                     the best variant of this processor
-//   npm run bench:docs -- --variant avx2   another, in a section of its own: README and picture stay
-//   npm run bench:docs -- --again          writes what the last run of the variant measured
+//   npm run bench:docs -- --variant avx2   another variant, in its own section; README and chart stay
+//   npm run bench:docs -- --again          writes the results of the variant's last run again
 //
-// --time SECONDS, --shapes LIST: of `bench`, for a trial.
+// --time SECONDS, --shapes LIST: options of `bench`, for a trial.
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -46,15 +46,15 @@ const document = path.join(root, 'docs/benchmarks.md');
 const wanted =
   'javascript,wasm-simd,tfjs-wasm,onnxruntime-node,onnxruntime-node layer-norm,onnxruntime-web';
 
-/** Rivals that come as packages of npm. */
+/** The rivals that are npm packages. */
 const npmRivals = rivals.filter(({ packages }) => packages.length > 0).map(({ name }) => name);
 
-/** Whether RMSNORM_CPU_VARIANT chose another variant than this processor would have. */
+/** Whether RMSNORM_CPU_VARIANT chose another variant than the best one of the processor. */
 function isForced({ machine: { variant, variants } }: Report): boolean {
   return variant !== variants[0];
 }
 
-/** What was measured when, where, and beside what. */
+/** The origin of a report in words: the date, the machine and all versions. */
 export function originOf(report: Report): string {
   const { date, machine, gpus, rivals: versions } = report;
   const { cpu, processors, variants, threads, node, version, commit } = machine;
@@ -70,7 +70,7 @@ export function originOf(report: Report): string {
   );
 }
 
-/** The fastest of some rivals that compute RMSNorm, and how many times as long as ours it takes. */
+/** The fastest of the wanted rivals that compute RMSNorm, and its time as a multiple of ours. */
 function fastest(result: CaseResult, isWanted: (name: string) => boolean): string {
   const [subject] = result.subjects
     .filter(({ name, computes }) => computes === 'rms-norm' && isWanted(name.replace(' fresh', '')))
@@ -78,12 +78,12 @@ function fastest(result: CaseResult, isWanted: (name: string) => boolean): strin
   return ratio(subject, oursOf(result));
 }
 
-/** What README.md shows. */
+/** Whether README.md shows a case. */
 function isShown({ device, dtype, op }: CaseResult): boolean {
   return device === 'cpu' && dtype === 'float32' && (op === 'forward' || op === 'backward');
 }
 
-/** Float32 on the CPU in few columns. */
+/** A table of a few columns for float32 on the CPU. */
 export function summaryTable({ cases }: Report): string {
   const rows = cases.filter(isShown).map((result) => {
     const ours = oursOf(result);
@@ -101,7 +101,7 @@ export function summaryTable({ cases }: Report): string {
   return markdownTable({ head, rows });
 }
 
-/** All subjects of a device, operation, dtype and cast order. */
+/** The tables of all subjects for one device, operation, dtype and cast order. */
 export function groupTables(results: readonly CaseResult[]): string {
   const name = groupName(results[0] as CaseResult);
   const own = `### ${name}\n\n${markdownTable(cellsOfOurs(results))}`;
@@ -124,7 +124,7 @@ export function sectionOf(report: Report): string {
   ].join('\n\n');
 }
 
-/** Of several runs of the same program on the same machine, as one. */
+/** Joins the reports of several runs of one program on one machine. */
 function joined(files: readonly string[]): Report {
   const [first, ...others] = files.map(readReport);
   if (first === undefined) throw new Error('Expected the JSON files of runs.');
@@ -169,8 +169,8 @@ async function main(): Promise<void> {
   const files = ['', '-dtypes', '-seed'].map((run) => `build/benchmark-${variant}${run}.json`);
   const [all = '', dtypes = '', seed = ''] = files.map((file) => path.join(root, file));
   if (!values.again) {
-    // In a run of their own, since each case has an equal share of the time: rivals, of which all
-    // are float32's, need most of it.
+    // Other dtypes have their own run, since the cases of a run share its time equally. Rivals need most
+    // of it, and all of them compute float32.
     const half = ['--shapes', shapes, '--time', String(Number(time) / 2)];
     const ops = ['--op', 'forward,backward,call', '--rivals', wanted];
     measure(variant, [...ops, ...half, '--json', all]);

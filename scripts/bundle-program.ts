@@ -1,5 +1,5 @@
 // Bundles bench/cli.ts and the packages that only the program needs into dist/bench/cli.js, and writes
-// their licences beside it: whoever installs the package gets the program without these packages.
+// their licences beside it. So users get the program without installing these packages.
 
 import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -19,7 +19,7 @@ const { metafile } = buildSync({
   absWorkingDir: root,
   entryPoints: ['bench/cli.ts'],
   outdir: folder,
-  // Its own paths lead to lib/: the program runs the package as users have it.
+  // The paths of tsconfig.json lead to lib/. The program must load the package as users install it.
   tsconfig: 'tsconfig.bench.json',
   bundle: true,
   platform: 'node',

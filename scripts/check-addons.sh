@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# check-addons.sh ADDON...: whether addons load wherever Node.js 20 does, and define nothing but what it
-# looks for. For Linux: they need no newer glibc or libstdc++ than that, no other library, and nothing
-# unversioned but Node-API, and stay loaded (nodelete). For Windows, below win32-*: they
-# import what is part of Windows, and do not take the stack for more aligned than it is there.
+# check-addons.sh ADDON...: checks that addons load wherever Node.js 20 does, and define only the symbols
+# that it looks for. On Linux they may need no newer glibc or libstdc++ than Node.js 20, no other library
+# and no unversioned symbols but Node-API, and must stay loaded (nodelete). On Windows (folders win32-*)
+# they may import only libraries of Windows, and must not assume more alignment of the stack than it has.
 set -euo pipefail
 
 newest_glibc=2.28
@@ -33,7 +33,7 @@ check_linux() {
     case $symbol in
       *@GLIBC_*) newest=$newest_glibc ;;
       *@GLIBCXX_*) newest=$newest_glibcxx ;;
-      *@*) continue ;; # of libgcc_s and of the C++ ABI, which come with these
+      *@*) continue ;; # libgcc_s and the C++ ABI, which come with these libraries
       napi_* | node_api_* | __gmon_start__ | _ITM_*) continue ;;
       *) fail "has $symbol undefined, of no library's version" && continue ;;
     esac
@@ -52,8 +52,8 @@ check_windows() {
   for flag in DYNAMIC_BASE NX_COMPAT; do
     grep -q "$flag" <<<"$headers" || fail "lacks $flag"
   done
-  # Moves between memory and vectors of 32 and 64 bytes; streaming stores are on memory whose
-  # alignment is looked at.
+  # Aligned moves between memory and vectors of 32 or 64 bytes. Streaming stores are not counted: the
+  # code checks the alignment before it uses them.
   aligned=$($objdump -d --no-show-raw-insn "$addon" |
     grep -cE 'vmov(ap[sd]|dqa(32|64)?) .*(\(.*%[yz]mm|%[yz]mm.*\()') || true
   ((aligned == 0)) || fail "has $aligned moves of aligned vectors"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Whether no file of code has more lines than a reader can keep in mind.
+# Checks that no source file has more lines than a reader can keep in mind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

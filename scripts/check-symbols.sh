@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# check-symbols.sh BUILD_DIR: whether every CPU variant's object file below it defines one external
-# symbol, the variant. Anything else, an inline function of a library for one, is compiled for an
-# instruction set that not every processor has, and the linker could choose it for all callers.
+# check-symbols.sh BUILD_DIR: checks that the object file of every CPU variant below BUILD_DIR defines
+# one external symbol, the variant. Any other symbol, such as an inline function of a library, would be
+# compiled for an instruction set that not every processor has, and the linker could choose it for all
+# callers.
 set -euo pipefail
 
 failed=0

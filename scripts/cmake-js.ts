@@ -1,6 +1,7 @@
-// cmake-js.ts [TARGET] [--CDNAME=VALUE...]: builds the addon, those of the benchmark and of the tests in
-// build/Release, and the CUDA kernels in build/cuda where there is nvcc, or one target of these; with
-// CMake's variables as named.
+// cmake-js.ts [TARGET...] [--CDNAME=VALUE...]: builds the addon and those of the benchmark and the
+// tests in build/Release, and the CUDA kernels in build/cuda where there is nvcc; or only the named
+// targets.
+// --CDNAME=VALUE sets a CMake variable.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
@@ -10,8 +11,9 @@ import path from 'node:path';
 const root = path.join(__dirname, '..');
 
 /**
- * The generator for a build folder. cmake-js takes Ninja where it is installed, and CMake refuses a
- * folder of another generator: so a folder keeps its own, and starts anew once that has gone.
+ * The generator for a build folder. cmake-js chooses Ninja where it is installed, but CMake refuses a
+ * folder of another generator. So a folder keeps its generator, and is configured again from the start
+ * once that program is gone.
  */
 function generatorArguments(folder: string): string[] {
   const cache = path.join(folder, 'CMakeCache.txt');
@@ -26,7 +28,7 @@ function generatorArguments(folder: string): string[] {
   return [];
 }
 
-/** Configures a build folder, and builds all in it, or these targets; ends this process if that fails. */
+/** Configures a build folder, and builds all or some of its targets. Ends this process on failure. */
 export function build(folder: string, variables: readonly string[], ...targets: string[]): void {
   const run = (...command: string[]) => {
     const cli = require.resolve('cmake-js/bin/cmake-js');
@@ -38,7 +40,7 @@ export function build(folder: string, variables: readonly string[], ...targets: 
     if (status !== 0) process.exit(status ?? 1);
   };
   run('configure', ...variables);
-  // make does one thing at a time unless it is told otherwise.
+  // By default make runs one job at a time.
   const jobs = process.env['CMAKE_BUILD_PARALLEL_LEVEL'] ?? String(availableParallelism());
   const wanted = targets.length === 0 ? [[]] : targets.map((target) => ['--target', target]);
   for (const target of wanted) run('build', '--parallel', jobs, ...target);

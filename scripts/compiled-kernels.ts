@@ -1,4 +1,4 @@
-// The kernels of csrc/cuda/kernels/kernel_table.h, and what ptxas said of each when it was compiled.
+// The kernels of csrc/cuda/kernels/kernel_table.h, and the report of ptxas on each of them.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -8,7 +8,10 @@ const root = path.join(__dirname, '..');
 /** Where a build leaves the logs of ptxas. */
 export const logFolder = path.join(root, 'build/cuda');
 
-/** What a kernel takes, as ptxas calls it: bytes, but for the registers of a thread. */
+/**
+ * The resources of a kernel, by their names in ptxas's reports: bytes, except for registers of a
+ * thread.
+ */
 const units = {
   registers: 'registers',
   staticSharedMemory: 'bytes smem',
@@ -25,7 +28,7 @@ export type CompiledKernel = Readonly<Record<keyof typeof units, number>> & {
 };
 
 function readLog(log: string): CompiledKernel[] {
-  // Each kernel's part begins with its name, followed by what is said of it.
+  // The section of each kernel begins with its name.
   const [, ...parts] = log.split('Compiling entry function ');
   return parts.map((part) => {
     const [, name, architecture] = /^'(\w+)' for '(\w+)'/.exec(part) ?? [];
@@ -43,7 +46,7 @@ function readLog(log: string): CompiledKernel[] {
   });
 }
 
-/** Every kernel and architecture of the last build: none where it had no nvcc. */
+/** Every kernel of the last build on each architecture; none if the build had no nvcc. */
 export function compiledKernels(): CompiledKernel[] {
   if (!existsSync(logFolder)) return [];
   const logs = readdirSync(logFolder).filter((name) => name.endsWith('.ptxas.log'));
@@ -69,7 +72,7 @@ function callsOf(body: string): { name: string; args: string[] }[] {
 export function kernelNames(): string[] {
   const header = readFileSync(path.join(root, 'csrc/cuda/kernels/kernel_table.h'), 'utf8');
   const macros = macrosOf(header);
-  // What a list of types calls F with, or a list of kernels: `given` stands for __VA_ARGS__.
+  // The arguments of each call of F in the expansion of a macro. `given` replaces __VA_ARGS__.
   const expand = (macro: string, given: readonly string[]): string[][] => {
     const body = macros.get(macro);
     if (body === undefined) throw new Error(`kernel_table.h has no ${macro}`);

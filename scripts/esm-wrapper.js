@@ -1,10 +1,10 @@
-// Writes the *.mjs of dist, and their types: names for `import` over the one CommonJS build, so that a
-// process that both imports and requires the package has its classes once.
+// Writes the *.mjs files of dist, and their types. They export the names of the one CommonJS build, so
+// that a process that both imports and requires the package has its classes once.
 //
-//   index.mjs           for Node.js, and tools that load CommonJS as it does
-//   index.bundled.mjs   for bundlers, which take it by the condition `module` of package.json. CommonJS
-//                       in a bundle of modules has neither `require` nor __dirname: this requires the
-//                       package where the bundle runs
+//   index.mjs           for Node.js, and for tools that load CommonJS as Node.js does
+//   index.bundled.mjs   for bundlers, which choose it by the condition `module` of package.json.
+//                       CommonJS in a bundle of modules has neither `require` nor __dirname, so this
+//                       file requires the package where the bundle runs
 
 const { writeFileSync } = require('node:fs');
 const path = require('node:path');

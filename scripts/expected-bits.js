@@ -1,5 +1,5 @@
-// node scripts/expected-bits.js: writes test/package/expected-bits.json, by the scalar variant. A change
-// there is a change of the numerics contract.
+// node scripts/expected-bits.js: writes test/package/expected-bits.json with the scalar variant. A
+// changed file is a change of the numerics contract.
 
 const { writeFileSync } = require('node:fs');
 const path = require('node:path');

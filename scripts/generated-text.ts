@@ -1,10 +1,10 @@
-// What programs write into documents: it stands between marks, and takes the place of what was there.
+// Writes generated text into documents. It stands between two marks, and replaces the text between them.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 
 import type { Cells } from '../bench/report/table';
 
-/** The first columns are aligned to the left. */
+/** A Markdown table, whose first `leftColumns` columns are aligned to the left. */
 export function markdownTable({ head, rows }: Cells, leftColumns = 1): string {
   const rule = head.map((_, i) => (i < leftColumns ? '---' : '---:'));
   return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
@@ -24,7 +24,7 @@ export function withGenerated(document: string, name: string, text: string): str
 /** Writes `text` between the marks of `name` in a file, in this project's format. */
 export async function writeGenerated(file: string, name: string, text: string): Promise<void> {
   const written = withGenerated(readFileSync(file, 'utf8'), name, text);
-  // Only here: jest, which imports this file, cannot load it.
+  // Imported only here, since jest imports this file and cannot load prettier.
   const prettier = await import('prettier');
   const style = await prettier.resolveConfig(file);
   writeFileSync(file, await prettier.format(written, { ...style, parser: 'markdown' }));

@@ -1,6 +1,6 @@
-// npm run kernel-report: what the compiler, the machine code and the simulated GPU say of every CUDA
-// kernel, and a model of times, as tables in docs/kernels.md. Needs a build with nvcc and test/cudasim, but
-// no GPU.
+// npm run kernel-report: writes tables into docs/kernels.md. They show the figures of every CUDA kernel
+// from the compiler, the machine code and the simulated GPU, and the times of a model. Needs a build
+// with nvcc and test/cudasim, but no GPU.
 
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
@@ -33,18 +33,18 @@ function bothWays(rows: number, hiddenSize: number, options: Options): Run[] {
 }
 
 /**
- * Calls that between them reach every kernel. A kernel's figures are from the first that does, so
- * the ordinary ones come first.
+ * Calls that together launch every kernel. A kernel's figures are from the first call that launches it,
+ * so typical calls come first.
  */
 const runs: Run[] = [
-  // Rows of 4096, of every type, with enough of them that the weight's share is small.
+  // Rows of 4096 columns of every dtype, with enough rows that the weight's share of the bytes is small.
   ...dtypes.flatMap((dtype) => bothWays(256, 4096, { dtype })),
-  // Shorter ones of float32, for the kernel of one pack of dweight a thread.
+  // Shorter rows of float32, for the kernel with one pack of dweight per thread.
   ...bothWays(256, 2048, { dtype: 'float32' }),
-  // Longer ones, of one and two tiles a thread.
+  // Longer rows, with one and two tiles per thread.
   ...bothWays(64, 8192, { dtype: 'float32' }),
   ...dtypes.flatMap((dtype) => bothWays(64, 16_384, { dtype })),
-  // Short ones, and those of the other cast order.
+  // Short rows, and the other cast order.
   ...dtypes.flatMap((dtype) => bothWays(256, 128, { dtype })),
   ...halves.flatMap((dtype) =>
     [4096, 128].flatMap((size) => bothWays(256, size, { dtype, castOrder: 'float' })),
@@ -55,16 +55,16 @@ const runs: Run[] = [
       ...bothWays(256, size, { dtype, weightDtype: 'float32', castOrder: 'float' }),
     ]),
   ),
-  // Calls that are not plain.
+  // Calls with a residual.
   ...dtypes.flatMap((dtype) =>
     [4096, 2048, 8192, 16_384].flatMap((size) => bothWays(64, size, { dtype, residual: true })),
   ),
   ...halves.flatMap((dtype) =>
     bothWays(64, 4096, { dtype, weightDtype: 'float32', residual: true }),
   ),
-  // Rows of odd bytes.
+  // Rows of an odd number of columns.
   ...dtypes.flatMap((dtype) => bothWays(128, 1023, { dtype })),
-  // Rows that no block holds.
+  // Rows that are too long for one block.
   ...dtypes.flatMap((dtype) => bothWays(16, 65_536, { dtype })),
   // Rows with a gate.
   ...dtypes.flatMap((dtype) =>
@@ -75,18 +75,18 @@ const runs: Run[] = [
   ),
 ];
 
-/** Launches of each kernel by name: the first of each. */
+/** The first launch of each kernel, by name. */
 function firstOfEach(launches: readonly Launch[]): Map<string, Launch> {
   return new Map(launches.toReversed().map((launch) => [launch.kernel, launch]));
 }
 
 /**
- * What was launched on devices like `architecture`: before 8.0 a block has less shared memory, by
- * which kernels and blocks are chosen.
+ * The launches on two simulated devices. Before compute capability 8.0 a block has less shared memory,
+ * which changes the choice of kernels and blocks.
  */
 export interface Observations {
   readonly turing: ReadonlyMap<string, Launch>;
-  /** With traffic counted. */
+  /** With counted traffic. */
   readonly newer: ReadonlyMap<string, Launch>;
 }
 
@@ -108,7 +108,7 @@ export function launchOccupancy(kernel: CompiledKernel, launch: Launch): number 
 const traffic = ['Bytes requested', 'Bytes unique'];
 const heads = ['Kernel', 'Run', 'Block', 'Dynamic shared', 'Static shared', ...traffic];
 
-/** The report: a row for every kernel that was launched, and what was not. */
+/** The report: a row for every kernel that was launched, and the names of those that were not. */
 export function reportOf(
   names: readonly string[],
   compiled: readonly CompiledKernel[],

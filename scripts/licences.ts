@@ -1,4 +1,4 @@
-// The licences of packages, as whoever passes their code on must pass them on, too.
+// The licences of packages. Whoever distributes the code of a package must distribute its licence, too.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';

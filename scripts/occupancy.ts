@@ -1,14 +1,14 @@
-// How many blocks of a kernel a multiprocessor holds at once: from registers, threads and shared
-// memory, by the rules that NVIDIA publishes as cuda_occupancy.h. With all the shared memory that a
-// multiprocessor can set aside for blocks, as the driver gives a kernel that asks for it.
+// How many blocks of a kernel a multiprocessor holds at once, from its registers, threads and shared
+// memory, by the rules that NVIDIA publishes as cuda_occupancy.h. Assumes all the shared memory that a
+// multiprocessor can set aside for blocks: the driver does so for a kernel that asks for it.
 
-/** What a multiprocessor has, and in what units it gives it to blocks. */
+/** The resources of a multiprocessor, and the units in which they are allocated. */
 interface Multiprocessor {
   readonly warps: number;
   readonly blocks: number;
-  /** Bytes, of all blocks together; one block can have them all. */
+  /** Bytes for all blocks together. One block can have them all. */
   readonly sharedMemory: number;
-  /** Bytes that the driver takes for itself from every block. */
+  /** Bytes that the driver reserves for itself in every block. */
   readonly reservedSharedMemory: number;
   readonly sharedGranularity: number;
 }
@@ -20,7 +20,7 @@ function sinceAmpere(warps: number, blocks: number, sharedKib: number): Multipro
   return { warps, blocks, sharedMemory: sharedKib * kib, ...units };
 }
 
-/** By what ptxas calls them: the architectures that the kernels are compiled for. */
+/** The architectures that the kernels are compiled for, by their names in ptxas. */
 export const architectures = {
   sm_75: { ...sinceAmpere(32, 16, 64), reservedSharedMemory: 0, sharedGranularity: 256 },
   sm_80: sinceAmpere(64, 32, 164),
@@ -33,11 +33,11 @@ export const architectures = {
 export type Architecture = keyof typeof architectures;
 export const architectureNames = Object.keys(architectures) as Architecture[];
 
-/** A launch of a kernel, as far as it decides about occupancy. */
+/** The resources that a launch of a kernel needs, which decide its occupancy. */
 export interface BlockNeeds {
-  /** Of a thread. */
+  /** Registers of a thread. */
   readonly registers: number;
-  /** Of a block. */
+  /** Threads of a block. */
   readonly threads: number;
   /** Bytes of a block, static and dynamic together. */
   readonly sharedMemory: number;
@@ -46,8 +46,8 @@ export interface BlockNeeds {
 // The same on all of these architectures.
 const warpLanes = 32;
 const registerFile = 65_536;
-const registerGranularity = 256; // given to whole warps
-const subPartitions = 4; // a warp's registers are all in one
+const registerGranularity = 256; // registers are allocated to whole warps
+const subPartitions = 4; // all registers of a warp are in one of them
 const maxThreads = 1024;
 
 function roundUp(value: number, unit: number): number {
@@ -58,7 +58,7 @@ function blocksByRegisters({ registers, threads }: BlockNeeds): number {
   const warps = Math.ceil(threads / warpLanes);
   const ofWarp = roundUp(registers * warpLanes, registerGranularity);
   if (ofWarp === 0) return Infinity;
-  // A launch is refused as if every sub-partition had as many of its warps as the fullest.
+  // The driver refuses a launch as if every sub-partition held as many warps as the fullest one.
   if (ofWarp * roundUp(warps, subPartitions) > registerFile) return 0;
   const warpsOfPartition = Math.floor(registerFile / subPartitions / ofWarp);
   return Math.floor((warpsOfPartition * subPartitions) / warps);
@@ -66,14 +66,14 @@ function blocksByRegisters({ registers, threads }: BlockNeeds): number {
 
 function blocksByShared({ sharedMemory }: BlockNeeds, has: Multiprocessor): number {
   const needed = sharedMemory + has.reservedSharedMemory;
-  return Math.floor(has.sharedMemory / roundUp(needed, has.sharedGranularity)); // maybe Infinity
+  return Math.floor(has.sharedMemory / roundUp(needed, has.sharedGranularity)); // can be Infinity
 }
 
 /** Blocks of a kernel that a multiprocessor holds at once; 0 if it cannot be launched. */
 export function blocksOf(architecture: Architecture, needs: BlockNeeds): number {
   const has = architectures[architecture];
   if (needs.threads > maxThreads) return 0;
-  // Named barriers are no limit: there are as many as blocks, and a kernel here has one.
+  // Named barriers never limit: there are as many as blocks, and a kernel here uses one.
   return Math.min(
     has.blocks,
     Math.floor(has.warps / Math.ceil(needs.threads / warpLanes)),

@@ -1,11 +1,11 @@
-// npm run prebuild [-- --all | PLATFORM-ARCH...]: the addons that ship, and the benchmark's native
-// modules beside them:
+// npm run prebuild [-- --all | PLATFORM-ARCH...]: builds the addons that ship, and the native modules of
+// the benchmark:
 //
 //   prebuilds/linux-x64/rmsnorm.glibc.node     bench/prebuilds/linux-x64/rmsnorm_bench.glibc.node
 //   prebuilds/cuda/*.fatbin                    the kernels, the same for all platforms
 //
-// They are those of this machine, and of each platform that there is a cross compiler for, or of those
-// that are named; with --all it is an error if a compiler is missing.
+// It builds for this machine and for each platform that has a cross compiler here, or only for the named
+// platforms. With any argument a missing compiler is an error.
 
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
@@ -20,9 +20,9 @@ const root = path.join(__dirname, '..');
 const withBench = '--CDRMSNORM_BENCH=ON';
 
 interface Target {
-  /** As node-gyp-build names it. */
+  /** The platform, as node-gyp-build names it. */
   readonly name: string;
-  /** The prefix of the compiler's programs, and Debian's package; none for this machine's own. */
+  /** The prefix of the cross compiler's programs, and its Debian package; undefined for this machine. */
   readonly tools?: string;
   readonly package?: string;
 }
@@ -43,7 +43,7 @@ function emptied(folder: string): string {
   return folder;
 }
 
-/** Compiles the kernels where there is nvcc, and puts them where the package has them. */
+/** Compiles the kernels where there is nvcc, and copies them into prebuilds/cuda. */
 function prebuildKernels(): void {
   build(path.join(root, 'build'), [withBench], 'cuda_kernels');
   const built = path.join(root, 'build/cuda');
@@ -59,10 +59,10 @@ function prebuildKernels(): void {
   }
 }
 
-/** Builds the modules of a platform. Those of this machine come from build/, which the tests used. */
+/** Builds the modules of a platform. Those of this machine come from build/, which the tests use. */
 async function prebuild({ name, tools }: Target): Promise<void> {
   const folder = path.join(root, tools === undefined ? 'build' : `build/prebuild/${name}`);
-  // A build for another platform has kernels already: they are the same.
+  // A cross build needs no kernels: they are the same for all platforms.
   const cross = [
     `--CDCMAKE_TOOLCHAIN_FILE=${path.join(root, `cmake/${tools}.cmake`)}`,
     '--CDRMSNORM_CUDA=OFF',
@@ -74,14 +74,14 @@ async function prebuild({ name, tools }: Target): Promise<void> {
     ['rmsnorm', '.'],
     ['rmsnorm_bench', 'bench'],
   ] as const) {
-    // prebuildify takes the one module that it finds in build/Release of a folder.
+    // prebuildify packs the one module that it finds in build/Release of a folder.
     const cwd = path.join(folder, 'prebuildify', module);
     const built = emptied(path.join(cwd, 'build/Release'));
     cpSync(path.join(folder, 'Release', `${module}.node`), path.join(built, `${module}.node`));
     rmSync(path.join(root, owner, 'prebuilds', name), { recursive: true, force: true });
     await promisify(prebuildify)({
       ...{ name: module, platform, arch, cwd, out: path.join(root, owner), napi: true },
-      // What the linker has stripped for Windows, strip would write the time of day into.
+      // The linker strips modules for Windows. The program strip would write the time of day into them.
       strip: platform !== 'win32',
       ...(platform === 'linux' && { tagLibc: 'glibc' }),
       ...(tools !== undefined && { stripBin: `${tools}-strip` }),

@@ -1,2 +1,2 @@
 #!/usr/bin/env node
-// What prebuildify runs in place of node-gyp: nothing, since scripts/prebuild.ts has built the module.
+// prebuildify runs this in place of node-gyp. It does nothing: scripts/prebuild.ts has built the module.

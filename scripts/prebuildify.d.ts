@@ -1,5 +1,7 @@
 declare module 'prebuildify' {
-  /** Builds a module by `nodeGyp`, and copies it to `prebuilds` of `out`: see its README. */
+  /**
+   * Builds a module with `nodeGyp`, and copies it to the folder `prebuilds` of `out`: see its README.
+   */
   export default function prebuildify(
     options: Readonly<Record<string, unknown>>,
     done: (error: Error | null) => void,

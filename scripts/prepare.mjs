@@ -1,10 +1,10 @@
-// Installs and builds what is missing or older than its sources: what `npm test`, `npm run bench` and
-// `npm run quickstart` run first, so that each works right after `git clone`.
+// Installs and builds everything that is missing or older than its sources. `npm test`, `npm run bench`
+// and `npm run quickstart` run it first, so that each works right after `git clone`.
 //
 //   node scripts/prepare.mjs              the addons, the CUDA kernels where there is nvcc, and dist
-//   node scripts/prepare.mjs --addon      the addon alone: all that computing on the CPU takes
-//   node scripts/prepare.mjs --simulator  everything, and the simulated CUDA driver, which the tests
-//                                         of the CUDA path run on where there is no GPU
+//   node scripts/prepare.mjs --addon      only the addon, which is enough to compute on the CPU
+//   node scripts/prepare.mjs --simulator  everything, and the simulated CUDA driver, which the tests of
+//                                         the CUDA path use without a GPU
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,11 +18,11 @@ const { hasKernels } = createRequire(import.meta.url)('./addon-kernels.js');
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 const isAddonAlone = process.argv.includes('--addon');
 const wantsSimulator = process.argv.includes('--simulator');
-// make does one thing at a time unless it is told otherwise.
+// By default make runs one job at a time.
 const jobs = ['--parallel', String(availableParallelism())];
 
-// An npm that does not know `allowScripts` of package.json yet would let onnxruntime-node download
-// what its tests do without.
+// An npm that does not know `allowScripts` of package.json would let onnxruntime-node download libraries
+// that the tests do not need.
 const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' };
 
 function fail(message) {
@@ -30,7 +30,7 @@ function fail(message) {
   process.exit(1);
 }
 
-/** Runs a command, whose last lines say what is wrong where it fails. Returns how it failed. */
+/** Runs a command, whose output is shown. Returns a message if it failed. */
 function attempt(command, ...args) {
   const line = [command, ...args].join(' ');
   console.error(`> ${line}`);
@@ -50,7 +50,7 @@ function run(command, ...args) {
   if (failure !== undefined) fail(failure);
 }
 
-/** When the newest of these files changed, and of all below these folders; 0 for what is missing. */
+/** The time of the last change to these files and to all files below these folders; 0 if missing. */
 function modified(...names) {
   const times = names.map((name) => {
     const status = statSync(path.join(root, name), { throwIfNoEntry: false });
@@ -67,17 +67,17 @@ function hasTool(command) {
 function checkTools() {
   const needs = 'The native addon needs CMake 3.22 and a C++20 compiler to be built';
   if (!hasTool('cmake')) fail(`${needs}: install cmake.`);
-  // CMake itself looks for these, or for what CXX says.
+  // CMake looks for these compilers, or for the one that CXX names.
   if (process.env.CXX || ['c++', 'g++', 'clang++'].some(hasTool)) return;
   fail(`${needs}: install g++ or clang, or set CXX.`);
 }
 
 /**
- * Compiles what needs none of npm's packages, for the time that npm installs on one processor. The
- * build after it finishes that, and says what is wrong if something is: nothing is said here.
+ * Compiles the code that needs no npm packages while npm installs, which keeps only one processor busy.
+ * Its output is not shown: the build after it continues the work, and reports errors.
  */
 function beginToCompile() {
-  // The flags are those of cmake-js: with others everything would be compiled once more.
+  // The flags are those of cmake-js: with other flags everything would be compiled again.
   const flags = '-DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS=-DBUILDING_NODE_EXTENSION';
   const build = `cmake --build build --target rmsnorm_core ${jobs.join(' ')}`;
   const commands = `cmake -S . -B build ${flags} && ${build}`;
@@ -91,8 +91,8 @@ const sources = 'csrc bench/native test/support/addon cmake CMakeLists.txt packa
 const wantsBuild = addons.some((addon) => modified(addon) < modified(...sources));
 if (wantsBuild) checkTools();
 
-// Not `npm ci`: the lock file lacks optional packages of platforms whose registry had none when it
-// was made, which `npm ci` takes for an error.
+// Not `npm ci`: the lock file lacks optional packages for platforms that the registry did not have when
+// it was made, which `npm ci` takes for an error.
 if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
   const isNew = !existsSync(path.join(root, 'build/CMakeCache.txt'));
   const compiling = wantsBuild && isNew ? beginToCompile() : undefined;
@@ -103,7 +103,7 @@ if (modified('node_modules/.package-lock.json') < modified('package-lock.json'))
 
 if (wantsBuild) {
   run('npm', 'run', '--silent', isAddonAlone ? 'build:addon' : 'build:native');
-  // A build leaves a file alone that an edit did not change: now it is up to date all the same.
+  // A build does not write an addon that an edit did not change. Mark all as newer than their sources.
   for (const addon of addons) utimesSync(path.join(root, addon), new Date(), new Date());
 }
 

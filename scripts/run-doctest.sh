@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Runs the tests of a doctest program on all processors, each in a process of its own:
-# run-doctest.sh PROGRAM [ARGUMENTS]..., where PROGRAM may begin with an emulator, as in
-# 'qemu-aarch64-static build/native_tests'. Ends with one line of counts for all, as doctest writes it.
+# run-doctest.sh PROGRAM [ARGUMENTS]...: runs the tests of a doctest program on all processors, each
+# test in its own process. PROGRAM may begin with an emulator, as in
+# 'qemu-aarch64-static build/native_tests'. The last line has the counts of all tests, in the format of
+# doctest.
 set -euo pipefail
 
 read -ra program <<<"$1"
 shift
 count=$("${program[@]}" "$@" --count | sed -nE 's/.*current filters: ([0-9]+)$/\1/p')
 
-# A part counts all tests as passed that others run: its own line of counts says nothing.
+# Each process counts the tests of the other processes as passed, so its line of counts is removed.
 run_test() {
   local log=$2/$1 number=$1
   shift 2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds and runs the tests of the simulated CUDA driver, then the native tests of the CUDA path on
+# Builds and runs the tests of the simulated CUDA driver. Then runs the native tests of the CUDA path on
 # it, which scripts/test-native.sh has built. Needs doctest and the kernels of the addon's build.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds and runs the native unit tests: test-native.sh [KIND [ARGUMENTS OF THE TESTS]...]
-# KIND is what -fsanitize takes, such as address,undefined or thread; or arm64: cross-built, under QEMU
-# (Debian packages g++-aarch64-linux-gnu, qemu-user-static). Empty or left out, neither.
+# test-native.sh [KIND [ARGUMENTS OF THE TESTS]...]: builds and runs the native unit tests. KIND is a
+# value of -fsanitize, such as address,undefined or thread; or arm64: cross-built and run under QEMU
+# (Debian packages g++-aarch64-linux-gnu, qemu-user-static). Without KIND, or if it is empty: a normal
+# build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +16,7 @@ if [[ $kind == arm64 ]]; then
   options=(-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DCMAKE_EXE_LINKER_FLAGS=-static)
   emulator=(qemu-aarch64-static)
 elif [[ -n $kind ]]; then
-  # Instrumented vector code takes minutes to optimise fully; with calls in place of inline checks it
+  # Full optimisation of instrumented vector code takes minutes. With calls in place of inline checks it
   # compiles twice as fast.
   options=(-DRMSNORM_SANITIZE="$kind"
     -DCMAKE_CXX_FLAGS_RELEASE="-O1 -g1 --param asan-instrumentation-with-call-threshold=0")

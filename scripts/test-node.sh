@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test-node.sh VERSION...: the tests of what depends on the version of Node.js, with each of these, such
-# as 24, from npm. What has been built serves all of them.
+# test-node.sh VERSION...: runs the tests that depend on the version of Node.js with each of these
+# versions, such as 24, from npm. All versions use the addon that is already built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

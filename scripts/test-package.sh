@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Packs the package and uses it as users do: installed from the tarball into an empty folder, with
-# nothing but Node.js and npm at hand. The same installation then runs on an arm64 Node.js under QEMU,
-# and in a Debian 11 that has nothing but Node.js. Needs `npm run prebuild -- --all` and
-# `npm run build:ts` before; Debian packages qemu-user-static, g++-aarch64-linux-gnu (its libraries),
-# debootstrap; root, for the Debian 11.
+# Packs the package and uses it as users do: installed from the tarball into an empty folder, with only
+# Node.js and npm available. The same installation then runs on an arm64 Node.js under QEMU, and in a
+# Debian 11 with only Node.js. Needs `npm run prebuild -- --all` and `npm run build:ts` before; the
+# Debian packages qemu-user-static, g++-aarch64-linux-gnu (its libraries) and debootstrap; and root, for
+# the Debian 11.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 
 most_packed=5000000 # bytes of the tarball
-node_major=20       # the oldest that is supported
+node_major=20       # the oldest supported version
 debian=bullseye     # Debian 11: glibc 2.31, libstdc++ of GCC 10
 
 folder=$(mktemp -d)
@@ -30,7 +30,7 @@ echo "tarball: $packed bytes, at most $most_packed"
 clean() { env -i PATH="$folder/tools" HOME="$folder" "$@"; }
 clean node check.cjs
 clean node check.mjs
-# Runtimes, bundlers and compilers, which a checkout does without.
+# Runtimes, bundlers and compilers that are not among the packages of a checkout.
 cp -r "$root/test/package/tools" "$folder/test-tools"
 (cd "$folder/test-tools" && npm install --ignore-scripts --no-package-lock --silent)
 (cd "$root" && RMSNORM_APPLICATION=$folder/app RMSNORM_TOOLS=$folder/test-tools \
@@ -80,7 +80,8 @@ if clean node check.cjs 2>failure.log || ! grep -q "npx fused-rmsnorm build" fai
   echo 'A package without an addon for this platform does not say what to do'
   exit 1
 fi
-# Without a registry it says what to do; with one npm installs the headers, which are gone afterwards.
+# Without a registry, a build says what to do. With one, npm installs the headers, which the build
+# removes.
 mkdir "$folder/temporary"
 export TMPDIR=$folder/temporary
 if npm_config_registry=http://127.0.0.1:9 npm_config_cache=$folder/cache npm_config_fetch_retries=0 \

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs the packed package in Windows' Node.js under Wine. Needs `npm run prebuild -- --all` and
-# `npm run build:ts` before; Debian packages wine64, g++-mingw-w64-x86-64-posix, doctest-dev.
+# Runs the packed package in Node.js for Windows under Wine. Needs `npm run prebuild -- --all` and
+# `npm run build:ts` before; and the Debian packages wine64, g++-mingw-w64-x86-64-posix and doctest-dev.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 
-node_major=20 # the oldest that is supported
+node_major=20 # the oldest supported version
 
-PATH=$PATH:/usr/lib/wine # where Debian has the programs themselves
+PATH=$PATH:/usr/lib/wine # the folder of the programs in Debian
 folder=$(mktemp -d)
 export WINEPREFIX=$folder/prefix WINEARCH=win64 WINEDEBUG=-all
 export WINEDLLOVERRIDES='mscoree=;mshtml=;winemenubuilder.exe='
@@ -31,11 +31,11 @@ echo '== Node.js for Windows, and a Windows for it'
 cp "$folder/package/bin/node.exe" "$folder/renamed.exe"
 wine64 wineboot --init >"$folder/log" 2>&1 </dev/null || { cat "$folder/log" && exit 1; }
 wineserver64 -w
-wineserver64 -p # stays: a start next to its end fails
-# Node.js refuses to start on Wine's default, Windows 7.
+wineserver64 -p # stays running: a program that starts while it ends would fail
+# By default Wine is Windows 7, on which Node.js refuses to start.
 wine64 reg add 'HKCU\Software\Wine' /v Version /d win10 /f >"$folder/log" 2>&1 </dev/null || { cat "$folder/log" && exit 1; }
 
-# Input and output are files: of a pipe that is none of Wine's, Node.js says EBADF.
+# Input and output are files, since Node.js reports EBADF for a pipe that is not one of Wine.
 windows() {
   local status=0
   (cd "$app" && timeout 180 wine64 "$@" >"$folder/out" 2>"$folder/err" </dev/null) || status=$?

@@ -1,4 +1,4 @@
-// Calls on a simulated GPU (test/cudasim), and what it counted of each launch.
+// Runs calls on a simulated GPU (test/cudasim), and reads its counts for each launch.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,14 +14,14 @@ export interface Run {
   readonly rows: number;
   readonly hiddenSize: number;
   readonly dtype: DType;
-  /** That of the tensors where it is left out. */
+  /** Default: `dtype`. */
   readonly weightDtype?: DType;
-  /** With a residual, or with the gradient that comes through it. */
+  /** With a residual; in backward, with `dsum`. */
   readonly residual?: true;
   readonly gate?: GateOrder;
-  /** The default where it is left out. */
+  /** Default: the default of the API. */
   readonly castOrder?: 'float';
-  /** Of forward: to codes, by a scale for each row. */
+  /** In forward only: y is quantised, with a scale for each row. */
   readonly quantize?: QuantizedDType;
 }
 
@@ -30,15 +30,15 @@ type Line = TraceLine | { readonly type: 'run'; readonly index: number };
 /** A launch, and the call it belongs to. */
 export type Launch = Omit<LaunchLine, 'type'> & { readonly run: Run };
 
-/** Bytes that the threads ask for, over all buffers. */
+/** Bytes that the threads request, over all buffers. */
 export function requestedBytes({ buffers }: Launch): number {
   const bytes = buffers.map((buffer) => buffer.bytes_read + buffer.bytes_written);
   return bytes.reduce((sum, count) => sum + count, 0);
 }
 
 /**
- * A program that makes these calls on the GPU and prints a hash of each one's results. In the trace,
- * a line of its own stands before what each call launches.
+ * A program that makes these calls on the GPU, and prints a hash of the results of each. It writes a
+ * line into the trace before each call, to separate the launches of the calls.
  */
 function programOf(runs: readonly Run[]): string {
   return `
@@ -83,8 +83,8 @@ function programOf(runs: readonly Run[]): string {
 }
 
 /**
- * The same calls on memory of the GPU that nothing is written to, so that a call may be as large as the
- * GPU: for a GPU that executes nothing.
+ * The same calls on uninitialised GPU memory, for a simulated GPU that executes nothing. A call may be
+ * as large as the GPU's memory.
  */
 function dryProgramOf(runs: readonly Run[]): string {
   return `
@@ -121,10 +121,10 @@ function dryProgramOf(runs: readonly Run[]): string {
     }`;
 }
 
-// Every call is one chunk, so that what a kernel does to a matrix is counted at once.
+// Every call is one chunk, so that one launch processes a whole matrix.
 const environment = { RMSNORM_LIBCUDA: simulator, RMSNORM_CUDA_CHUNK_BYTES: `${2 ** 30}` };
 
-/** Hashes of what calls give on a GPU that `variables` describe. */
+/** Hashes of the results of calls on a simulated GPU that `variables` describe. */
 export function resultsOf(
   runs: readonly Run[],
   variables: Readonly<Record<string, string>>,
@@ -132,7 +132,7 @@ export function resultsOf(
   return printedBy(programOf(runs), { ...environment, ...variables });
 }
 
-/** What calls launch on a GPU that `variables` describe, in order. */
+/** The launches of calls on a simulated GPU that `variables` describe, in order. */
 export async function launchesOf(
   runs: readonly Run[],
   variables: Readonly<Record<string, string>>,

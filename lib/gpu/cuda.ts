@@ -5,7 +5,7 @@ import { adoptNativeError, argumentError } from '../core/errors';
 
 type AnyFunction = (...args: unknown[]) => unknown;
 
-/** The same function, whose errors, and those of its promises, are of this realm's classes. */
+/** Wraps a function, so that the errors of it and of its promises have this realm's classes. */
 function withAdoptedErrors(native: AnyFunction): AnyFunction {
   return (...args) => {
     try {
@@ -20,7 +20,7 @@ function withAdoptedErrors(native: AnyFunction): AnyFunction {
   };
 }
 
-/** The native functions over objects of GPUs. */
+/** The native functions for GPU objects. */
 export const cuda = Object.fromEntries(
   Object.entries(binding.cuda).map(([name, native]) => [
     name,
@@ -28,20 +28,21 @@ export const cuda = Object.fromEntries(
   ]),
 ) as unknown as CudaBinding;
 
-/** The name of a GPU: of {@link devices}, or the first of them. */
+/** The name of a GPU in {@link devices}; `'cuda'` is the first of them. */
 export type CudaDeviceName = 'cuda' | `cuda:${number}`;
 
-/** Options of what is made on a GPU. */
+/** Options of objects that are made on a GPU. */
 export interface CudaDeviceOptions {
-  /** Default: the first of {@link devices}. */
+  /** The GPU. Default: the first of {@link devices}. */
   readonly device?: CudaDeviceName | undefined;
 }
 
 /**
- * Frees the memory that is kept for the next allocation or copy, of every GPU and page-locked, unless
- * work in flight uses it: wait for the streams first to free all. As `torch.cuda.empty_cache` it makes
- * room for other libraries and processes. Ours take what they need by themselves. Does nothing without
- * a GPU.
+ * Frees memory that is cached for later allocations and copies: on every GPU, and page-locked memory of
+ * the host. Memory that work in flight uses stays, so wait for the streams first to free all.
+ *
+ * Like `torch.cuda.empty_cache`, it makes room for other libraries and processes. Allocations of this
+ * package do not need it. Does nothing without a GPU.
  *
  * ```ts
  * stream.synchronize();
@@ -52,7 +53,7 @@ export function emptyCache(): void {
   cuda.emptyCache();
 }
 
-/** The ordinal of the option `device`. */
+/** The ordinal of the GPU that the option `device` names. */
 export function readOrdinal(value: unknown): number {
   const { list, error } = findDevices();
   if (error !== null) throw adoptNativeError(error);
@@ -63,7 +64,7 @@ export function readOrdinal(value: unknown): number {
   throw argumentError('ERR_INVALID_ARG_VALUE', 'device', `one of ${known}`, value);
 }
 
-/** A bigint that fits an address. */
+/** Checks that a value is a bigint that fits an address of 64 bits. */
 export function readPointer(value: unknown): bigint {
   if (typeof value !== 'bigint') {
     throw argumentError('ERR_INVALID_ARG_TYPE', 'pointer', 'a bigint', value);

@@ -23,13 +23,16 @@ import { nativeStream, readStream, type StreamOptions } from './stream';
 
 /** Options of {@link DeviceBuffer.from}. */
 export interface DeviceBufferFromOptions<D extends BufferDType> extends StreamOptions {
-  /** Default: float32 for a `Float32Array`, float16 for a `Float16Array`. */
+  /**
+   * The dtype of the buffer. Default: float32 for a `Float32Array`, float16 for a `Float16Array`, int8
+   * for an `Int8Array`. Required for a `Uint16Array` or a `Uint8Array`.
+   */
   readonly dtype?: D | undefined;
-  /** Default: that of `stream`, or the first of {@link devices}. */
+  /** The GPU. Default: the device of `stream`, or the first of {@link devices}. */
   readonly device?: CudaDeviceOptions['device'] | undefined;
 }
 
-/** What can be copied to a buffer, or to what a buffer can be. */
+/** A source or a target of copies to or from a buffer. */
 export type CopyPartner =
   FloatArray | CodeArray | HostBuffer<BufferDType> | DeviceBuffer<BufferDType>;
 
@@ -40,12 +43,12 @@ const fromNames: ReadonlySet<string> = new Set(['dtype', 'device', 'stream']);
 /** The ordinal of a buffer's device. */
 export const ordinalOfBuffer: (buffer: DeviceBuffer<BufferDType>) => number = ordinalOf;
 
-/** The native buffer of one of ours, or null if the value is none. */
+/** The native buffer behind a DeviceBuffer, or null if the value is not a DeviceBuffer. */
 export function nativeDeviceBuffer(value: unknown): NativeDeviceBuffer | null {
   return findNative('DeviceBuffer', value);
 }
 
-/** Memory of the stream's device for what its next work writes, which must be enqueued at once. */
+/** Allocates memory that the stream's next work writes. That work must be enqueued at once. */
 export function bufferForStream<D extends BufferDType>(
   length: number,
   dtype: D,
@@ -56,13 +59,13 @@ export function bufferForStream<D extends BufferDType>(
   return new DeviceBuffer(length, dtype, new Existing(native, ordinal));
 }
 
-/** The native side of a copy that is done in place. */
+/** The native DeviceBuffer or HostBuffer, which a copy accesses in place; null for anything else. */
 function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer | null {
   return nativeDeviceBuffer(partner) ?? findNative('HostBuffer', partner);
 }
 
 /**
- * Elements in the memory of a GPU.
+ * An array of elements in the memory of a GPU.
  *
  * ```ts
  * using x = DeviceBuffer.from(values, { dtype: 'bfloat16' });
@@ -71,29 +74,29 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
  * const result = await y.toHostAsync();
  * ```
  *
- * What is done with it is enqueued on a {@link Stream}. Two streams do not wait for each other of
- * themselves: a buffer that is written on one and used on another needs {@link Stream.wait}, or to
- * be waited for in between.
+ * Operations on it are enqueued on a {@link Stream}. Two streams do not wait for each other by
+ * themselves. A buffer that is written on one stream and used on another needs {@link Stream.wait}, or
+ * the thread must wait in between.
  *
- * To release it, by `dispose()`, by `using` or because nothing refers to it any more, is safe at
- * any time: its memory is used again when the work that uses it is done ({@link emptyCache}).
+ * It is safe to release a buffer at any time, by `dispose()`, by `using` or by garbage collection. Its
+ * memory is reused only after the work that uses it is done: see {@link emptyCache}.
  */
 export class DeviceBuffer<
   D extends BufferDType = DeviceDType,
 > extends DeviceObject<'DeviceBuffer'> {
-  /** Of its elements. */
+  /** The dtype of its elements. */
   readonly dtype: D;
-  /** Elements. */
+  /** The number of elements. */
   readonly length: number;
-  /** Its size in bytes. */
+  /** The size in bytes. */
   readonly byteLength: number;
 
   /**
-   * Memory whose content is not set.
+   * Allocates uninitialised memory.
    *
-   * @param length - elements
-   * @throws TypeError and RangeError for arguments that are not as described; CudaError
-   * `ERR_CUDA_UNAVAILABLE` without a GPU, `ERR_CUDA_OUT_OF_MEMORY`
+   * @param length - the number of elements
+   * @throws TypeError and RangeError for invalid arguments; CudaError `ERR_CUDA_UNAVAILABLE` without a
+   * GPU, `ERR_CUDA_OUT_OF_MEMORY`
    */
   constructor(length: number, dtype: D, options?: CudaDeviceOptions);
   /** @internal */
@@ -119,11 +122,11 @@ export class DeviceBuffer<
   }
 
   /**
-   * A copy of an array. It is enqueued, of the array as it is now.
+   * A copy of an array. The copy is enqueued; the array may be changed at once.
    *
-   * @param source - float32 values, converted if `dtype` is another but int8, or the bits in a
-   * `Uint16Array`, or a `Float16Array`; codes in an `Int8Array`, or their bits in a `Uint8Array`
-   * @throws as the constructor and {@link DeviceBuffer.copyFrom} do
+   * @param source - float32 values, which are converted to any `dtype` but int8; 16-bit elements as bits
+   * in a `Uint16Array`, or in a `Float16Array`; codes in an `Int8Array`, or as bits in a `Uint8Array`
+   * @throws the errors of the constructor and of {@link DeviceBuffer.copyFrom}
    */
   static from<A extends FloatArray | CodeArray, D extends BufferDType = DTypeOf<A>>(
     source: A,
@@ -150,13 +153,14 @@ export class DeviceBuffer<
   }
 
   /**
-   * Memory that another library owns. It is never freed here, and must stay until the work that uses
-   * it is done.
+   * A buffer over memory that another library owns. It is never freed here. It must stay allocated
+   * until the work that uses it is done.
    *
-   * @param pointer - its address on the device: a `CUdeviceptr`, or what `cudaMalloc` gave
-   * @param length - elements
-   * @throws TypeError `ERR_INVALID_ARG_VALUE` if the driver does not know it for memory of this
-   * device, and as long, or it is not aligned to its elements; and as the constructor does
+   * @param pointer - the address on the device: a `CUdeviceptr`, or a pointer of `cudaMalloc`
+   * @param length - the number of elements
+   * @throws TypeError `ERR_INVALID_ARG_VALUE` if the driver does not know the address as memory of this
+   * device of at least this length, or if it is not aligned to the elements; and the errors of the
+   * constructor
    */
   static fromPointer<D extends BufferDType>(
     pointer: bigint,
@@ -174,8 +178,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * The address on the device, for other libraries: good as long as this buffer, or another view of
-   * its memory, has not been disposed of.
+   * The address on the device, for other libraries. It is valid until this buffer and all other views
+   * of its memory have been disposed of.
    *
    * @throws Error `ERR_DISPOSED`
    */
@@ -184,9 +188,9 @@ export class DeviceBuffer<
   }
 
   /**
-   * The elements from `begin` up to, and without, `end`, as a buffer over the same memory, which
-   * stays until all of its views have been disposed of. As `subarray` of typed arrays: negative
-   * numbers count from the end.
+   * A buffer over the same memory: the elements from `begin` up to, but not including, `end`. As with
+   * `subarray` of typed arrays, negative numbers count from the end. The memory stays allocated until
+   * all of its views have been disposed of.
    *
    * @throws TypeError `ERR_INVALID_ARG_TYPE`; Error `ERR_DISPOSED`
    */
@@ -198,35 +202,34 @@ export class DeviceBuffer<
   }
 
   /**
-   * Enqueues a copy of `source` to this buffer. Of an array it is a copy of what it is now, and it
-   * may be changed at once; a HostBuffer is read when the copy runs. Of a buffer on another device,
-   * the stream may be of either.
+   * Enqueues a copy of `source` to this buffer. An array is copied with its values at the call, and may
+   * be changed at once; a HostBuffer is read when the copy runs. If the source is on another device,
+   * the stream may belong to either device.
    *
-   * @param source - of this length. An array or a buffer of this dtype; a `Float32Array` is
-   * converted to it
+   * @param source - an array or a buffer of this length and dtype; a `Float32Array` is converted
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, RangeError
-   * `ERR_OUT_OF_RANGE`; Error `ERR_DISPOSED`; CudaError. Errors of work that is enqueued come when
-   * the stream is waited for
+   * `ERR_OUT_OF_RANGE`; Error `ERR_DISPOSED`; CudaError. Errors of enqueued work are thrown when the
+   * stream is waited for
    */
   copyFrom(source: CopyPartner, options: StreamOptions = {}): void {
     this.#copyFrom(source, options, true);
   }
 
   /**
-   * {@link DeviceBuffer.copyFrom}, fulfilled when the copy has been made. Takes page-locked memory
-   * for all of an array at once, where `copyFrom` waits for earlier parts of one beyond 64 MiB.
+   * {@link DeviceBuffer.copyFrom}, fulfilled when the copy is done. It uses page-locked memory for the
+   * whole array at once, while `copyFrom` waits for earlier chunks of an array beyond 64 MiB.
    */
   async copyFromAsync(source: CopyPartner, options: StreamOptions = {}): Promise<void> {
     return cuda.streamPassed(this.#copyFrom(source, options, false));
   }
 
   /**
-   * Copies this buffer to `target`. An array has it on return, which takes until all that the stream
-   * holds is done. For a HostBuffer or a DeviceBuffer the copy is enqueued.
+   * Copies this buffer to `target`. A copy to an array is done on return: the thread waits for all work
+   * on the stream. A copy to a HostBuffer or a DeviceBuffer is enqueued.
    *
-   * @param target - of this length. An array or a buffer of this dtype; to a `Float32Array` is
+   * @param target - an array or a buffer of this length and dtype; for a `Float32Array`, elements are
    * converted
-   * @throws as {@link DeviceBuffer.copyFrom} does; for an array also `ERR_INVALID_STATE` during a
+   * @throws the errors of {@link DeviceBuffer.copyFrom}; for an array also `ERR_INVALID_STATE` during a
    * capture
    */
   copyTo(target: CopyPartner, options: StreamOptions = {}): void {
@@ -238,8 +241,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * {@link DeviceBuffer.copyTo}, fulfilled when the target has the elements. An array is written
-   * when the promise settles: if it is gone by then, it rejects with `ERR_INVALID_ARG_VALUE`.
+   * {@link DeviceBuffer.copyTo}, fulfilled when the target has the elements. An array is written when
+   * the promise settles: if it is detached by then, the promise rejects with `ERR_INVALID_ARG_VALUE`.
    */
   async copyToAsync(target: CopyPartner, options: StreamOptions = {}): Promise<void> {
     const inPlace = this.#copyInPlace('target', target, options);
@@ -250,10 +253,10 @@ export class DeviceBuffer<
   }
 
   /**
-   * A new array of the elements: a `Float32Array`, the bits in a `Uint16Array`, an `Int8Array`, or the
-   * bits of float8 in a `Uint8Array`. Waits, and blocks the thread, for all that the stream holds.
+   * A new array with the elements: a `Float32Array`, a `Uint16Array` of 16-bit elements, an `Int8Array`,
+   * or a `Uint8Array` of float8 bits. Blocks the thread until all work on the stream is done.
    *
-   * @throws as {@link DeviceBuffer.copyTo} does; Error `ERR_MEMORY_ALLOCATION_FAILED`
+   * @throws the errors of {@link DeviceBuffer.copyTo}; Error `ERR_MEMORY_ALLOCATION_FAILED`
    */
   toHost(options: StreamOptions = {}): HostArrayOf<D> {
     const array = this.#newArray();
@@ -269,7 +272,7 @@ export class DeviceBuffer<
   }
 
   /**
-   * Enqueues setting every element to `value`, rounded to the dtype.
+   * Enqueues a fill of every element with `value`, rounded to the dtype.
    *
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; Error `ERR_DISPOSED`;
    * CudaError
@@ -283,8 +286,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * Releases the memory. It is used again when its other views have been disposed of, graphs that
-   * use it, too, and work in flight is done; nothing waits for that. Idempotent.
+   * Releases the memory without waiting. It is reused after its other views and the graphs that use it
+   * have been disposed of, and after work in flight is done. Idempotent.
    */
   override dispose(): void {
     super.dispose();
@@ -307,7 +310,7 @@ export class DeviceBuffer<
     return stream;
   }
 
-  /** Copies from or to a partner that is no array, and returns the stream; null for an array. */
+  /** Copies from or to a HostBuffer or a DeviceBuffer, and returns the stream; null for an array. */
   #copyInPlace(name: 'source' | 'target', partner: CopyPartner, options: StreamOptions) {
     const native = nativeInPlace(partner);
     if (native === null) return null;
@@ -329,7 +332,7 @@ export class DeviceBuffer<
     return stream;
   }
 
-  /** An array and its dtype, as native calls take them. */
+  /** An array and the code of its dtype, as native calls take them. */
   #readArray(name: 'source' | 'target', array: unknown): [NativeArray, number] {
     const packaged = readPackagedArray(name, array);
     if (packaged === null && !ArrayBuffer.isView(array)) {
@@ -337,7 +340,7 @@ export class DeviceBuffer<
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
     const { data, kind } = packaged ?? readHostArray(name, array, undefined, isElementArray);
-    // Without a scale float32 says nothing in int8.
+    // float32 cannot be converted to int8 without a scale.
     const converted = this.dtype === 'int8' ? [] : ['Float32Array'];
     const kinds = new Set<string>([...converted, ...dtypes[this.dtype].kinds]);
     if (!kinds.has(kind)) {
@@ -355,10 +358,10 @@ export class DeviceBuffer<
   }
 }
 
-/** What a buffer can be made of, in messages. */
+/** The types of arrays that a buffer can be made from, for error messages. */
 const sources = 'a Float32Array, Uint16Array, Float16Array, Int8Array or Uint8Array';
 
-/** The dtype of an array that the caller does not state. */
+/** The dtype of an array of a kind where the caller states none. Refuses a kind of several dtypes. */
 function dtypeOfSource(kind: ArrayKind): BufferDType {
   if (kind === 'Int8Array') return 'int8';
   if (kind !== 'Uint8Array') return dtypeOf('source', kind, undefined) as DeviceDType;
@@ -366,7 +369,7 @@ function dtypeOfSource(kind: ArrayKind): BufferDType {
   throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, undefined);
 }
 
-/** The dtype that an array of a kind has unless it is said. */
+/** The dtype of a buffer made from A where the caller states none. */
 type DTypeOf<A> = A extends Float32Array
   ? 'float32'
   : A extends Int8Array
@@ -377,7 +380,7 @@ type DTypeOf<A> = A extends Float32Array
         ? DeviceDType
         : 'float16';
 
-/** A bound of a view, from 0 to `length`. */
+/** A bound of a view, clamped to 0 … `length`; negative values count from the end. */
 function readIndex(name: string, value: unknown, length: number): number {
   if (typeof value !== 'number' || Number.isNaN(value)) {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a number', value);

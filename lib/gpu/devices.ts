@@ -3,28 +3,28 @@ import { defineOwn } from '../core/caller-values';
 import { adoptNativeError, argumentError } from '../core/errors';
 
 /**
- * Where a call runs: on the CPU; on a CUDA device, of {@link devices}; or on the first of them,
- * `'cuda'`.
+ * Where a call runs: on the CPU, on the CUDA device of this name in {@link devices}, or on the first of
+ * them (`'cuda'`).
  */
 export type DeviceName = 'cpu' | 'cuda' | `cuda:${number}`;
 
-/** A GPU. */
+/** A GPU and its properties. */
 export interface CudaDevice {
   /** Its name as the option `device` takes it: `'cuda:0'` for the first. */
   readonly device: `cuda:${number}`;
   /** Its model, such as `'NVIDIA H100 80GB HBM3'`. */
   readonly name: string;
-  /** Such as `'9.0'`. */
+  /** Its compute capability, such as `'9.0'`. */
   readonly computeCapability: string;
-  /** Bytes. */
+  /** Its memory in bytes. */
   readonly totalMemory: number;
-  /** How many there are. */
+  /** The number of its multiprocessors. */
   readonly multiprocessors: number;
-  /** The newest CUDA that the driver serves, such as `'13.0'`. */
+  /** The newest CUDA version that the driver supports, such as `'13.0'`. */
   readonly driverVersion: string;
 }
 
-/** The GPUs of this machine, or none and why. */
+/** The GPUs of this machine. If there are none, `reason` says why. */
 export interface DeviceList extends ReadonlyArray<CudaDevice> {
   /** Why the list is empty; null if it is not. */
   readonly reason: string | null;
@@ -32,7 +32,7 @@ export interface DeviceList extends ReadonlyArray<CudaDevice> {
 
 interface Found {
   readonly list: DeviceList;
-  /** The native error behind its `reason`. */
+  /** The native error behind the `reason` of the list. */
   readonly error: Error | null;
 }
 
@@ -46,15 +46,15 @@ let found: Found | undefined;
  * const device = devices()[0]?.device ?? 'cpu';
  * ```
  *
- * The first call of the process that asks for a GPU opens the driver. Once there are GPUs, the list
- * holds until the process ends; without any, the next call looks again. `RMSNORM_LIBCUDA` of
- * the process, not that of a worker's own `env`, names another library than `libcuda.so.1` to open.
+ * The first call of the process that needs a GPU opens the driver. Once GPUs are found, the list stays
+ * the same until the process ends; until then each call looks again. `RMSNORM_LIBCUDA` of the process
+ * names another library to open than `libcuda.so.1`; the `env` of a worker does not change it.
  */
 export function devices(): DeviceList {
   return findDevices().list;
 }
 
-/** The list, and why it is empty. As long as nothing changes it is the same object. */
+/** The list, and why it is empty. Returns the same object while nothing changes. */
 export function findDevices(): Found {
   if (found?.error === null) return found;
   const native = binding.devices();
@@ -68,7 +68,7 @@ export function findDevices(): Found {
   return found;
 }
 
-/** The ordinal of the CPU, which is no device. */
+/** The ordinal of the CPU, which is not a CUDA device. */
 export const cpuOrdinal = -1;
 
 /** The option `device` as an ordinal: {@link cpuOrdinal}, or n for `'cuda:n'`. */

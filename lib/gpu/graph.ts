@@ -7,8 +7,8 @@ import { DeviceObject, Existing, nativeOf, ordinalOf } from './object';
 import { nativeStream, readStream, type Stream } from './stream';
 
 /**
- * Work of a GPU that is launched as a whole: for many small calls that come again and again this
- * takes a fraction of what enqueuing each does.
+ * GPU work that is launched as a whole. For many small calls that repeat, a launch takes a fraction of
+ * the time of enqueuing each call.
  *
  * ```ts
  * using graph = Graph.capture(stream, () => {
@@ -18,7 +18,7 @@ import { nativeStream, readStream, type Stream } from './stream';
  * graph.launch(stream); // y of the new x
  * ```
  *
- * It keeps the memory that its work uses, whatever is disposed of.
+ * A graph keeps the memory that its work uses, even if the buffers are disposed of.
  */
 export class Graph extends DeviceObject<'Graph'> {
   private constructor(existing: Existing<NativeGraph>) {
@@ -29,16 +29,17 @@ export class Graph extends DeviceObject<'Graph'> {
   }
 
   /**
-   * Makes a graph of what `enqueue` puts into the stream, none of which runs now, and into streams
-   * that wait for events which were recorded since. Neither can be waited for meanwhile: what would
-   * wait throws `ERR_INVALID_STATE`. Arrays that are copied from are copied as they are now, at
-   * every launch; a HostBuffer is read when the graph runs.
+   * Makes a graph of the work that `enqueue` enqueues on the stream. None of it runs now. Work on other
+   * streams is included once they wait for an event that was recorded during the capture.
    *
-   * @param enqueue - called once, and must not be asynchronous. What it throws is passed on, and
-   * nothing has been captured then
+   * Nothing can wait for these streams meanwhile: a wait throws `ERR_INVALID_STATE`. A copy from an
+   * array copies its values of now at every launch; a HostBuffer is read when the graph runs.
+   *
+   * @param enqueue - called once; must not be asynchronous. If it throws, the error is passed on and
+   * nothing is captured
    * @throws TypeError `ERR_INVALID_ARG_TYPE`; Error `ERR_DISPOSED`, `ERR_INVALID_STATE` if the
    * stream is being captured already; CudaError, such as `ERR_CUDA_STREAM_CAPTURE_UNJOINED` if the
-   * stream does not wait for others that take part
+   * stream does not wait for the other streams of the capture
    */
   static capture(stream: Stream, enqueue: () => unknown): Graph {
     const native = nativeStream(stream);
@@ -64,7 +65,7 @@ export class Graph extends DeviceObject<'Graph'> {
   }
 
   /**
-   * Enqueues all of its work. Launches of one graph run one after another.
+   * Enqueues all of the graph's work. Launches of one graph run one after another.
    *
    * @param stream - of the graph's device. Default: {@link Stream.default} of it
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; Error `ERR_DISPOSED`,

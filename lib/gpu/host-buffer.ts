@@ -17,12 +17,12 @@ import { GpuObject } from './object';
 const optionNames: ReadonlySet<string> = new Set(['device']);
 
 /**
- * The owner of each ArrayBuffer, whose finalizer would empty it. So the memory lives as long as
- * anything refers to the array, its buffer or another view of that.
+ * The native owner of each ArrayBuffer. The owner's finalizer detaches the ArrayBuffer, so this map
+ * keeps the owner while anything refers to the array, its buffer or another view of the buffer.
  */
 const owners = new WeakMap<ArrayBuffer, NativeHostBuffer>();
 
-/** The array that holds elements of a dtype on the host; but of float32 and int8, their bits. */
+/** The host array for elements of a dtype: float32 and int8 as values, other dtypes as their bits. */
 export type HostArrayOf<D extends BufferDType> = D extends 'float32'
   ? Float32Array
   : D extends 'int8'
@@ -32,9 +32,9 @@ export type HostArrayOf<D extends BufferDType> = D extends 'float32'
       : Uint16Array;
 
 /**
- * Memory of the host that a GPU copies to and from by itself, while neither the thread of JavaScript
- * nor the processor takes part. It is page-locked memory, which is scarce. It is freed by
- * `dispose()`, or when nothing refers to this object, to `array` or to its buffer any more.
+ * Host memory that a GPU copies to and from by itself, without the JavaScript thread or the processor.
+ * It is page-locked, and such memory is scarce. It is freed by `dispose()`, or when nothing refers to
+ * this object, to `array` or to its buffer any more.
  *
  * ```ts
  * using input = new HostBuffer(4096, 'float32');
@@ -43,20 +43,20 @@ export type HostArrayOf<D extends BufferDType> = D extends 'float32'
  * ```
  */
 export class HostBuffer<D extends BufferDType = DeviceDType> extends GpuObject<'HostBuffer'> {
-  /** Of its elements. */
+  /** The dtype of its elements. */
   readonly dtype: D;
-  /** Elements. */
+  /** The number of elements. */
   readonly length: number;
-  /** Its size in bytes. */
+  /** The size in bytes. */
   readonly byteLength: number;
   readonly #array: HostArrayOf<D>;
   #isDisposed = false;
 
   /**
-   * @param length - elements, uninitialised
-   * @param options - `device`: in whose context it is made; all devices can use it
-   * @throws TypeError and RangeError for arguments that are not as described; CudaError
-   * `ERR_CUDA_UNAVAILABLE` without a GPU, `ERR_CUDA_OUT_OF_MEMORY`
+   * @param length - the number of elements, which are uninitialised
+   * @param options - `device`: the GPU in whose context it is made; all GPUs can use it
+   * @throws TypeError and RangeError for invalid arguments; CudaError `ERR_CUDA_UNAVAILABLE` without a
+   * GPU, `ERR_CUDA_OUT_OF_MEMORY`
    */
   constructor(length: number, dtype: D, options: CudaDeviceOptions = {}) {
     const { device } = knownOptions(options, optionNames);
@@ -80,8 +80,8 @@ export class HostBuffer<D extends BufferDType = DeviceDType> extends GpuObject<'
   /**
    * The elements. `postMessage` and `structuredClone` do not transfer its buffer.
    *
-   * `ArrayBuffer.prototype.transfer` does: the ArrayBuffer that it returns has the memory then, and
-   * keeps it. If that is in another thread when the thread of this object ends, the memory stays
+   * `ArrayBuffer.prototype.transfer` does: the ArrayBuffer that it returns then owns the memory. If that
+   * ArrayBuffer is in another thread when the thread of this object ends, the memory stays allocated
    * until the process ends.
    *
    * @throws Error `ERR_DISPOSED`
@@ -92,11 +92,11 @@ export class HostBuffer<D extends BufferDType = DeviceDType> extends GpuObject<'
   }
 
   /**
-   * Frees the memory, once copies that are enqueued are done. `array` and views of its buffer are
-   * empty from now on. Idempotent.
+   * Frees the memory once enqueued copies are done. `array` and views of its buffer are empty from now
+   * on. Idempotent.
    *
-   * As every transfer of an ArrayBuffer does, the first of a process makes V8 check typed arrays in
-   * all compiled loops. A HostBuffer that is collected instead does not.
+   * This detaches an ArrayBuffer. Like any transfer, the first one in a process makes V8 check typed
+   * arrays in all compiled loops from then on. Garbage collection of a HostBuffer does not.
    */
   override dispose(): void {
     this.#isDisposed = true;

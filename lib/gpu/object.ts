@@ -9,8 +9,8 @@ import { isRevoked } from '../core/caller-values';
 import { argumentError } from '../core/errors';
 import { cuda } from './cuda';
 
-// Users of the types may compile for a lib without Symbol.dispose, or with a TypeScript that has none
-// with it. These merge with those of other packages and of TypeScript's own lib.
+// Users of these types may compile with a `lib` that lacks Symbol.dispose, or with a TypeScript that has
+// no such `lib`. These declarations merge with those of other packages and of TypeScript's own lib.
 declare global {
   interface SymbolConstructor {
     readonly dispose: unique symbol;
@@ -20,7 +20,7 @@ declare global {
   }
 }
 
-/** The native objects behind those of each class. */
+/** The type of the native object behind each class. */
 interface Natives {
   readonly DeviceBuffer: NativeDeviceBuffer;
   readonly HostBuffer: NativeHostBuffer;
@@ -30,16 +30,16 @@ interface Natives {
 }
 type Kind = keyof Natives;
 
-/** The native object behind an object of ours. */
+/** The native object behind an object of this package. */
 export let nativeOf: <K extends Kind>(object: GpuObject<K>) => Natives[K];
 
-/** The same for any value: null unless it is one of ours, of this class. Never throws. */
+/** The native object behind any value: null unless the value is an object of this kind. Never throws. */
 export let findNative: <K extends Kind>(kind: K, value: unknown) => Natives[K] | null;
 
-/** Whether an object of ours has been disposed of. */
+/** Whether an object of this package has been disposed of. */
 export let isDisposed: (object: GpuObject<Kind>) => boolean;
 
-/** An object whose memory, stream, event or graph the native addon owns, and checks at each use. */
+/** An object whose memory, stream, event or graph the native addon owns, and checks at every use. */
 export abstract class GpuObject<K extends Kind> {
   readonly #kind: K;
   readonly #native: Natives[K];
@@ -48,7 +48,7 @@ export abstract class GpuObject<K extends Kind> {
   static {
     nativeOf = (object) => object.#native;
     isDisposed = (object) => object.#isDisposed;
-    // Not by `instanceof`, which prototypes can fake, and which throws for a revoked proxy.
+    // `instanceof` can be faked by a prototype, and throws for a revoked proxy.
     findNative = <K extends Kind>(kind: K, value: unknown) => {
       if (typeof value !== 'object' || value === null || !(#native in value)) return null;
       const object = value as GpuObject<Kind>;
@@ -61,7 +61,7 @@ export abstract class GpuObject<K extends Kind> {
     this.#native = native;
   }
 
-  /** Releases what it stands for. Idempotent. */
+  /** Releases the native resource. Idempotent. */
   dispose(): void {
     this.#isDisposed = true;
     cuda.dispose(this.#native);
@@ -78,7 +78,7 @@ export let ordinalOf: (object: DeviceObject) => number;
 
 /** A {@link GpuObject} that belongs to one device. */
 export abstract class DeviceObject<K extends Kind = Kind> extends GpuObject<K> {
-  /** Such as `'cuda:0'`. */
+  /** The name of its device, such as `'cuda:0'`. */
   readonly device: `cuda:${number}`;
   readonly #ordinal: number;
 
@@ -93,14 +93,14 @@ export abstract class DeviceObject<K extends Kind = Kind> extends GpuObject<K> {
   }
 }
 
-/** The native object behind an argument, which must be of a class. */
+/** The native object behind an argument, which must be an object of this kind. */
 export function readObject<K extends Kind>(name: string, kind: K, value: unknown): Natives[K] {
   const native = findNative(kind, value);
   if (native !== null) return native;
   throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}`, value);
 }
 
-/** A native object for a constructor to take instead of making one. */
+/** An existing native object, which a constructor takes instead of making one. */
 export class Existing<Native> {
   readonly native: Native;
   readonly ordinal: number;
@@ -110,7 +110,7 @@ export class Existing<Native> {
     this.ordinal = ordinal;
   }
 
-  /** Whether a value is one; `instanceof` would throw for a revoked proxy. */
+  /** Whether a value is an `Existing`. `instanceof` alone would throw for a revoked proxy. */
   static is<Native>(value: unknown): value is Existing<Native> {
     return !isRevoked(value) && value instanceof Existing;
   }

@@ -4,24 +4,24 @@ import { argumentError } from '../core/errors';
 import { knownOptions, readFlag } from '../core/validate';
 import { DeviceObject, Existing, nativeOf, ordinalOf, readObject } from './object';
 
-/** Options of what is enqueued on a GPU. */
+/** Options of work that is enqueued on a GPU. */
 export interface StreamOptions {
-  /** Of the same device. Default: {@link Stream.default} of it. */
+  /** The stream, of the same device. Default: {@link Stream.default} of the device. */
   readonly stream?: Stream | undefined;
 }
 
 const deviceNames: ReadonlySet<string> = new Set(['device']);
 const defaults = new Map<number, Stream>();
 
-/** The native stream of one of ours. */
+/** The native stream behind a Stream. */
 export function nativeStream(value: unknown): NativeStream {
   return readObject('stream', 'Stream', value);
 }
 
 /**
- * An order of work on a GPU: what is enqueued on one stream runs one after another, what is on
- * several side by side, as far as they do not wait for each other's {@link CudaEvent}s. Calls
- * enqueue and return; their results and errors are there when the stream has been waited for.
+ * A queue of GPU work. Work on one stream runs in order. Work on several streams can run at the same
+ * time, unless they wait for each other's {@link CudaEvent}s. Calls enqueue work and return; their
+ * results and errors are available when the stream has been waited for.
  *
  * ```ts
  * using stream = new Stream();
@@ -30,12 +30,12 @@ export function nativeStream(value: unknown): NativeStream {
  * await stream.synchronizeAsync();
  * ```
  *
- * It does not wait for the legacy default stream of other libraries.
+ * A stream does not wait for the legacy default stream of other libraries.
  */
 export class Stream extends DeviceObject<'Stream'> {
   /**
    * @throws CudaError `ERR_CUDA_UNAVAILABLE` without a GPU; TypeError `ERR_INVALID_ARG_VALUE` for a
-   * device that is not there
+   * device that does not exist
    */
   constructor(options?: CudaDeviceOptions);
   /** @internal */
@@ -50,11 +50,11 @@ export class Stream extends DeviceObject<'Stream'> {
   }
 
   /**
-   * The stream of calls that name none: one for each device and thread of JavaScript. It cannot be
-   * disposed of.
+   * The stream of calls that pass none. There is one for each device and JavaScript thread. It cannot
+   * be disposed of.
    *
-   * @param device - default: the first of {@link devices}
-   * @throws as the constructor does
+   * @param device - the GPU. Default: the first of {@link devices}
+   * @throws the errors of the constructor
    */
   static default(device?: CudaDeviceOptions['device']): Stream {
     const ordinal = readOrdinal(device);
@@ -67,13 +67,14 @@ export class Stream extends DeviceObject<'Stream'> {
   }
 
   /**
-   * A stream of another library's: a `CUstream` or `cudaStream_t` of the device's primary context.
-   * It is not destroyed here, and must stay until this object has been disposed of; that does not
-   * wait for it.
+   * A stream that another library owns: a `CUstream` or `cudaStream_t` of the device's primary context.
+   * It is never destroyed here. It must exist until this object has been disposed of, which does not
+   * wait for the stream.
    *
-   * @param pointer - 0n is the legacy default stream. What is no stream may crash the driver
-   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`, and as the constructor
-   * does
+   * @param pointer - the stream's handle; 0n is the legacy default stream. An invalid handle may crash
+   * the driver
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE`, and the errors of the
+   * constructor
    */
   static fromPointer(pointer: bigint, options: CudaDeviceOptions = {}): Stream {
     const ordinal = readOrdinal(knownOptions(options, deviceNames).device);
@@ -82,7 +83,7 @@ export class Stream extends DeviceObject<'Stream'> {
   }
 
   /**
-   * The `CUstream`, for other libraries: good until `dispose()`. While one of them captures it,
+   * The `CUstream`, for other libraries; valid until `dispose()`. While another library captures it,
    * calls on this stream throw `ERR_INVALID_STATE`.
    */
   get pointer(): bigint {
@@ -90,7 +91,7 @@ export class Stream extends DeviceObject<'Stream'> {
   }
 
   /**
-   * Waits, and blocks the thread, until all that was enqueued has run.
+   * Blocks the thread until all enqueued work is done.
    *
    * @throws CudaError if some of it failed; Error `ERR_INVALID_STATE` during a capture,
    * `ERR_DISPOSED`
@@ -99,41 +100,46 @@ export class Stream extends DeviceObject<'Stream'> {
     cuda.streamSynchronize(nativeOf(this));
   }
 
-  /** Fulfilled when all that is enqueued now has run; rejects as {@link Stream.synchronize} throws. */
+  /**
+   * {@link Stream.synchronize} without blocking: fulfilled when all work that is enqueued now is done.
+   * Rejects with the same errors.
+   */
   async synchronizeAsync(): Promise<void> {
     await cuda.streamPassed(nativeOf(this));
   }
 
   /**
-   * Whether all that was enqueued has run. Does not wait.
+   * Whether all enqueued work is done. Does not wait.
    *
-   * @throws as {@link Stream.synchronize} does
+   * @throws the errors of {@link Stream.synchronize}
    */
   query(): boolean {
     return cuda.streamIsIdle(nativeOf(this));
   }
 
   /**
-   * Lets what is enqueued from now on wait until `event` has passed, on whatever device it was
-   * recorded; the thread does not wait. An event that was not recorded yet is not waited for.
+   * Makes all work that is enqueued from now on wait until `event` has completed. The thread does not
+   * wait. The event may be of any device. An event that has not been recorded yet is not waited for.
    *
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, Error `ERR_DISPOSED`; `ERR_INVALID_STATE` if the event
-   * was recorded during a capture that is another or has ended; CudaError
+   * was recorded during another capture or one that has ended; CudaError
    */
   wait(event: CudaEvent): void {
     cuda.streamWait(nativeOf(this), readObject('event', 'CudaEvent', event));
   }
 
   /**
-   * Destroys the stream, once what it has is done; nothing waits for that. Nothing can be enqueued
-   * any more. Idempotent.
+   * Destroys the stream once its work is done, without waiting for that. Nothing can be enqueued any
+   * more. Idempotent. Does nothing for {@link Stream.default}.
    */
   override dispose(): void {
     if (defaults.get(ordinalOf(this)) !== this) super.dispose();
   }
 }
 
-/** The native stream of an optional `stream`, which must be of the device. */
+/**
+ * The native stream of the option `stream`, which must be of the device. Default: its default stream.
+ */
 export function readStream(stream: unknown, ordinal: number): NativeStream {
   if (stream === undefined) return nativeStream(Stream.default(`cuda:${ordinal}`));
   const native = nativeStream(stream);
@@ -151,8 +157,8 @@ export interface CudaEventOptions extends CudaDeviceOptions {
 const eventNames: ReadonlySet<string> = new Set(['device', 'timing']);
 
 /**
- * A point in the order of a {@link Stream}, to wait for or to measure time between. Named so since
- * `Event` is a Node.js global: a forgotten import would go unnoticed.
+ * A point in the work of a {@link Stream}, to wait for or to measure times. It is not named `Event`,
+ * since that is a Node.js global: a forgotten import would go unnoticed.
  *
  * ```ts
  * const [begin, end] = [new CudaEvent(), new CudaEvent()];
@@ -166,7 +172,7 @@ const eventNames: ReadonlySet<string> = new Set(['device', 'timing']);
 export class CudaEvent extends DeviceObject<'CudaEvent'> {
   /**
    * @throws CudaError `ERR_CUDA_UNAVAILABLE` without a GPU; TypeError `ERR_INVALID_ARG_VALUE` for a
-   * device that is not there
+   * device that does not exist
    */
   constructor(options: CudaEventOptions = {}) {
     const { device, timing } = knownOptions(options, eventNames);
@@ -176,9 +182,9 @@ export class CudaEvent extends DeviceObject<'CudaEvent'> {
   }
 
   /**
-   * Lets the event stand for this point: behind what is enqueued on the stream now.
+   * Records the event behind the work that is enqueued on the stream now.
    *
-   * @param stream - of the event's device. Default: {@link Stream.default} of it
+   * @param stream - of the event's device. Default: {@link Stream.default} of the device
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; Error `ERR_DISPOSED`;
    * CudaError
    */
@@ -187,47 +193,47 @@ export class CudaEvent extends DeviceObject<'CudaEvent'> {
   }
 
   /**
-   * Lets what is enqueued on `stream` from now on wait until the event has passed, as
-   * {@link Stream.wait} does.
+   * Makes all work that is enqueued on `stream` from now on wait until the event has completed: see
+   * {@link Stream.wait}.
    *
-   * @throws as {@link Stream.wait} does
+   * @throws the errors of {@link Stream.wait}
    */
   wait(stream: Stream): void {
     cuda.streamWait(nativeStream(stream), nativeOf(this));
   }
 
   /**
-   * Whether the event has passed, or was never recorded. Does not wait.
+   * Whether the event has completed, or was never recorded. Does not wait.
    *
-   * @throws CudaError if what came before it failed; Error `ERR_DISPOSED`, `ERR_INVALID_STATE` if it
-   * was recorded during a capture
+   * @throws CudaError if work before it failed; Error `ERR_DISPOSED`, `ERR_INVALID_STATE` if it was
+   * recorded during a capture
    */
   query(): boolean {
     return cuda.eventHasPassed(nativeOf(this));
   }
 
-  /** Waits, and blocks the thread, until the event has passed. Throws as {@link CudaEvent.query}. */
+  /** Blocks the thread until the event has completed. Throws the errors of {@link CudaEvent.query}. */
   synchronize(): void {
     cuda.eventSynchronize(nativeOf(this));
   }
 
-  /** Fulfilled when the event has passed; rejects as {@link CudaEvent.query} throws. */
+  /** Fulfilled when the event has completed. Rejects with the errors of {@link CudaEvent.query}. */
   async synchronizeAsync(): Promise<void> {
     await cuda.eventPassed(nativeOf(this));
   }
 
   /**
-   * The milliseconds from this event to `end`, measured by the device.
+   * The time from this event to `end` in milliseconds, measured by the device.
    *
-   * @throws Error `ERR_INVALID_STATE` if one of them was not recorded, has not passed or was made
-   * without timing; TypeError `ERR_INVALID_ARG_VALUE` if they are of two devices; and as
-   * {@link CudaEvent.query} does
+   * @throws Error `ERR_INVALID_STATE` if one of the events was not recorded, has not completed or was
+   * made without timing; TypeError `ERR_INVALID_ARG_VALUE` if they are of different devices; and the
+   * errors of {@link CudaEvent.query}
    */
   elapsed(end: CudaEvent): number {
     return cuda.eventElapsed(nativeOf(this), readObject('end', 'CudaEvent', end));
   }
 
-  /** Destroys the event. Streams that wait for it go on waiting. Idempotent. */
+  /** Destroys the event. Streams that already wait for it still do. Idempotent. */
   override dispose(): void {
     super.dispose();
   }

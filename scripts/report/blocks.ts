@@ -1,18 +1,18 @@
-// The blocks of a kernel's machine code: what is executed from beginning to end or not at all.
+// The basic blocks of a kernel's machine code: instructions that are executed all, or not at all.
 
 import { instructionBytes, type Instruction } from './instructions';
 
 export interface Block {
   readonly instructions: readonly Instruction[];
-  /** Blocks that can follow, by their numbers. */
+  /** The numbers of the blocks that can follow. */
   readonly next: readonly number[];
-  /** Whether threads can end with its last instruction. */
+  /** Whether threads can exit at its last instruction. */
   readonly isEnd: boolean;
-  /** Whether warps that get to its end wait at a barrier. */
+  /** Whether warps wait at a barrier at the end of the block. */
   readonly barrier: 'always' | 'maybe' | 'never';
 }
 
-/** The blocks of a kernel, in the order of their addresses: the first is its entry. */
+/** The blocks of a kernel in the order of their addresses. The first one is its entry. */
 export function blocksOf(instructions: readonly Instruction[]): Block[] {
   const bytes = instructions.length * instructionBytes;
   const starts = new Set([0]);

@@ -1,13 +1,14 @@
-// GPUs, as far as the model of a launch's time (model.ts) needs them. From NVIDIA's data sheets and white
-// papers of the product and its architecture, unless a comment says otherwise. Clocks are boost clocks.
+// The properties of GPUs that the model of a launch's time (model.ts) needs. They are from NVIDIA's
+// data sheets and white papers of the product and its architecture, unless a comment says otherwise.
+// Clocks are boost clocks.
 
 import type { Architecture } from '../occupancy';
 
 export interface Gpu {
   readonly name: string;
-  /** Whose machine code it runs. */
+  /** The architecture whose machine code it runs. */
   readonly architecture: Architecture;
-  /** Such as `'9.0'`. */
+  /** Its compute capability, such as `'9.0'`. */
   readonly capability: string;
   readonly multiprocessors: number;
   readonly clockGhz: number;
@@ -61,7 +62,7 @@ export const gpus: readonly Gpu[] = [
     clockGhz: 2.04,
     dram: 0.3 * tera,
     l2: 48 * mib,
-    l2Bandwidth: 2.7 * tera, // the 4090's by size and clock
+    l2Bandwidth: 2.7 * tera, // the RTX 4090's, scaled by size and clock
   },
   {
     name: 'H100',
@@ -91,7 +92,7 @@ export const gpus: readonly Gpu[] = [
     clockGhz: 1.965,
     dram: 7.7 * tera,
     l2: 126 * mib,
-    l2Bandwidth: 11.2 * tera, // two dies, as two H100s
+    l2Bandwidth: 11.2 * tera, // two dies, counted as two H100s
   },
   {
     name: 'RTX 5090',
@@ -101,9 +102,9 @@ export const gpus: readonly Gpu[] = [
     clockGhz: 2.41,
     dram: 1.792 * tera,
     l2: 96 * mib,
-    l2Bandwidth: 6.4 * tera, // the 4090's by size and clock
+    l2Bandwidth: 6.4 * tera, // the RTX 4090's, scaled by size and clock
   },
 ];
 
-/** Instructions of warps that a multiprocessor issues in a clock: 4 on all of these at best. */
-export const issuedPerClock = 0.75 * 4; // what kernels that are written well reach
+/** Warp instructions that a multiprocessor issues per clock: at most 4 on all of these GPUs. */
+export const issuedPerClock = 0.75 * 4; // well-written kernels reach three quarters

@@ -1,6 +1,7 @@
-// Instructions an element, as tables: of every kernel, and of the sizes that have a mark.
-// npx tsx scripts/report/instruction-counts.ts [FATBIN …] prints those of the sizes, and how far each load
-// is from its use: in the code of the last build, or of these files.
+// Tables of instructions per element: of every kernel, and of the sizes that have a mark (a limit).
+//
+// npx tsx scripts/report/instruction-counts.ts [FATBIN …] prints the table of the sizes, and the distance
+// from each load to its first use, for the code of the last build or of the named files.
 
 import { markdownTable } from '../generated-text';
 import { launchesOf, type Launch, type Run } from '../traced-runs';
@@ -8,14 +9,17 @@ import { kernelCodes, type KernelCode } from './cubin';
 import { builtCodes, launchedCode, loadDistance, type LaunchedCode } from './launched-code';
 import type { InstructionClass } from './opcodes';
 
-/** The architectures that instructions are counted of. */
+/** The architectures whose instructions are counted. */
 export const counted = ['sm_80', 'sm_90', 'sm_100'] as const;
 export type Counted = (typeof counted)[number];
 
-/** Rows of whole blocks, and four groups of those that dweight's order joins. */
+/** Enough rows to fill whole blocks, and to make four groups of 16 rows for dweight. */
 const rows = 64;
 
-/** Sizes, and what instructions an element on sm_90 are to stay below; sm_100 has nine tenths of it. */
+/**
+ * Sizes, and their limit of instructions per element on sm_90; the limit on sm_100 is nine tenths of
+ * it.
+ */
 export const marks: readonly { run: Run; instructions: number }[] = (
   [
     ['forward', 'float32', 4096, 16],
@@ -31,17 +35,17 @@ export const marks: readonly { run: Run; instructions: number }[] = (
   instructions,
 }));
 
-/** The launches of the sizes with a mark, but for the end of dweight, which is no matter of rows. */
+/** The launches of the sizes with a mark, except the second pass of dweight, which processes no rows. */
 export async function markedLaunches(): Promise<Launch[]> {
   const launches = await launchesOf(
     marks.map(({ run }) => run),
-    // Few enough multiprocessors that these rows are many for them.
+    // One multiprocessor, for which these rows are many.
     { CUDASIM_CC: '9.0', CUDASIM_SMS: '1' },
   );
   return launches.filter(({ kernel }) => !kernel.startsWith('finish_dweight'));
 }
 
-/** What a launch executes on each architecture that it is counted of and built for. */
+/** The code of a launch on each counted architecture that its kernel is built for. */
 export function countedCode(
   launch: Launch,
   codes: readonly KernelCode[],
@@ -112,14 +116,14 @@ export function markTable(launches: readonly Launch[], codes: readonly KernelCod
   return markdownTable({ head: ['Run', 'Mark', ...heads], rows: lines });
 }
 
-/** How the tables are to be read. */
+/** How to read the tables. */
 export const explanation = [
   'Instructions of threads for each element of the matrix, counted in the machine code. The simulated GPU runs PTX and says what each warp did between barriers: bytes that it loaded and stored, and shuffles. Counted is the shortest way through the machine code that does exactly the same; where something that moves nothing is found out at run time (the cast order, above all), that is the cheaper case. All warps of a launch count, those without columns too, and the begin and the end of a block. “–”: no such way was found. _PTX_ is what the simulated GPU executed, for comparison.',
   '',
   'The columns from _FP_ to _Load to use_ are of sm_90. _Load to use_ is the least number of instructions from a load of global memory to the first use of what it brings. A mark is what sm_90 is to stay below, and sm_100 below nine tenths of it.',
 ].join('\n');
 
-/** Each load of the code once, with its least distance. */
+/** Each load instruction once, with its least distance. */
 function loadsText({ loads }: LaunchedCode): string {
   const least = new Map<number, string>();
   for (const { address, bytes, distance } of loads.toSorted((a, b) => b.distance - a.distance)) {

@@ -1,10 +1,11 @@
-// The machine instructions of NVIDIA's GPUs from compute capability 7.5 on, as far as counting them
-// needs: what they are, the registers that they read and write, and where they branch to. 128 bits each:
+// Decodes machine instructions of NVIDIA's GPUs from compute capability 7.5 on, as far as counting
+// needs it: the operation, the registers that it reads and writes, and its branch targets. The 128 bits
+// are:
 //   0-8 opcode, 9-11 form, 12-14 predicate of the guard, 15 whether it is negated, 16-23 register
 //   written, 24-31 operand a, 32-39 b, 64-71 c, 72 whether addresses have 64 bits, 73-75 width of an
-//   access to memory; of branches, 32-33 the kind and 34-81 the distance in words of 4 bytes, from 9.0
+//   access to memory; in branches, 32-33 the kind and 34-81 the distance in words of 4 bytes, from 9.0
 //   on with its low 8 bits in 16-23.
-// An instruction that is not known is an error.
+// An unknown instruction is an error.
 
 import type { KernelCode } from './cubin';
 import { operationOf, type InstructionClass, type Operation } from './opcodes';
@@ -12,21 +13,21 @@ import { operationOf, type InstructionClass, type Operation } from './opcodes';
 export interface MemoryAccess {
   readonly space: 'global' | 'shared' | 'local';
   readonly isStore: boolean;
-  /** Of a thread. */
+  /** Bytes of a thread. */
   readonly bytes: number;
 }
 
 export interface Instruction {
   readonly address: number;
-  /** Without its modifiers: such as `'LDG'`. */
+  /** The name without modifiers, such as `'LDG'`. */
   readonly name: string;
   readonly class: InstructionClass;
-  /** Whether a predicate decides if it is carried out. */
+  /** Whether a predicate decides if it is executed. */
   readonly isGuarded: boolean;
   readonly reads: readonly number[];
   readonly writes: readonly number[];
   readonly access?: MemoryAccess;
-  /** Where it can branch to, but for what threads do that have lost each other. */
+  /** The addresses that it can branch to. Branches of diverged threads are left out. */
   readonly targets: readonly number[];
   /** Whether the next instruction can follow. */
   readonly fallsThrough: boolean;
@@ -35,7 +36,7 @@ export interface Instruction {
 export const instructionBytes = 16;
 const noRegister = 255; // reads as zero
 
-/** An instruction's bits. */
+/** The bits of an instruction. */
 class Word {
   readonly #low: bigint;
   readonly #high: bigint;
@@ -57,14 +58,14 @@ class Word {
   }
 }
 
-/** Registers from `first` on. */
+/** `count` registers from `first` on. */
 function span(first: number, count: number): number[] {
   return first === noRegister ? [] : Array.from({ length: count }, (_, i) => first + i);
 }
 
 const accessBytes = [1, 1, 2, 2, 4, 8, 16, 16];
 
-/** Where operands b and c are in the forms 0 to 7: elsewhere they are no registers. */
+/** The first bit of operands b and c in forms 0 to 7; undefined where the operand is not a register. */
 const bPlaces = [undefined, 32, 64, 64, undefined, undefined, undefined, 64];
 const cPlaces = [undefined, 64, undefined, undefined, 64, 64, 64, undefined];
 
@@ -83,7 +84,7 @@ function registersOf(word: Word, operands: string) {
     else if (name === 'm') writes.push(...at(16, width));
     else if (name === 'q') writes.push(...at(16, 4), ...at(64, 4));
     else if (name === 'a') reads.push(...at(24, count));
-    // Without c, its place has no meaning.
+    // In an operation without c, b is a register in form 1 only.
     else if (name === 'b') reads.push(...at(form === 1 || hasC ? bPlaces[form] : undefined, count));
     else if (name === 'c') reads.push(...at(cPlaces[form], count));
     else if (name === 's') reads.push(...at(32, count));
@@ -120,7 +121,7 @@ function accessOf(
 
 const always = 7; // the predicate that is true
 
-/** Bits 32 and 33 of a branch: where threads of a warp have lost each other, and where they have not. */
+/** Values of bits 32 and 33 of a branch: taken only if the warp has diverged, or only if it has not. */
 const ifDivergent = 2;
 const ifConvergent = 3;
 
@@ -132,14 +133,15 @@ function flowOf(name: string, word: Word, address: number, isGuarded: boolean, c
     case 'BRX':
     case 'BRXU':
       return { targets: code.indirectTargets.get(address) ?? [], fallsThrough: false };
-    // Called are square roots and divisions of unusual numbers, and nothing goes on from their end.
+    // Calls are to square roots and divisions of unusual numbers. The analysis does not follow their
+    // return.
     case 'CALL':
     case 'BRA': {
       const kind = word.bits(32, 2);
       if (kind === ifDivergent) return { targets: [], fallsThrough: true };
       const distance = word.distance();
       const words = capabilityOf(code) >= 90 ? 256 * distance + word.bits(16, 8) : distance;
-      // By a predicate of its own besides the guard, or by a uniform one.
+      // A branch can have a predicate of its own besides the guard, or a uniform predicate.
       const isConditional = word.bits(87, 3) !== always || word.bits(9, 3) === 2;
       return {
         targets: [address + instructionBytes + 4 * words],
@@ -177,7 +179,7 @@ function decode(code: KernelCode, address: number): Instruction {
   };
 }
 
-/** HADD2.F32 converts a half, and HFMA2 of an immediate is a move. */
+/** The class of an instruction. HADD2.F32 converts a half, and HFMA2 of an immediate is a move. */
 function classOf(kind: InstructionClass, name: string, word: Word): InstructionClass {
   if (name === 'HADD2' && word.bits(78, 1) === 1) return 'conversion';
   const isMove =

@@ -1,5 +1,5 @@
-// What the warps of a launch execute: the launch as the simulated GPU saw it, and the machine code of its
-// kernel.
+// The instructions that the warps of a launch execute, from the trace of the simulated GPU and the
+// machine code of the kernel.
 
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -16,9 +16,9 @@ import { pathOf } from './path';
 export const warpLanes = 32;
 
 export interface LaunchedCode {
-  /** Instructions of threads for each element of the matrix. */
+  /** Thread instructions per element of the matrix. */
   readonly instructions: number;
-  /** The same of PTX, as the simulated GPU executes it. */
+  /** The same for PTX, as the simulated GPU executes it. */
   readonly ptxInstructions: number;
   readonly byClass: ClassCounts;
   /** Every load of global memory that a warp executes, once for each kind of warp. */
@@ -26,8 +26,8 @@ export interface LaunchedCode {
 }
 
 /**
- * What the launch executes as this code. Undefined if no way through the code is found that does what
- * the simulated GPU saw: then there is nothing to count.
+ * The instructions of a launch in this machine code. Undefined if no path through the code is found that
+ * does what the simulated GPU recorded: then there is nothing to count.
  */
 export function launchedCode(launch: Launch, code: KernelCode): LaunchedCode | undefined {
   const blocks = blocksOf(instructionsOf(code));
@@ -50,7 +50,7 @@ export function launchedCode(launch: Launch, code: KernelCode): LaunchedCode | u
   return { instructions, ptxInstructions: ptxInstructionsOf(launch), byClass: sums, loads };
 }
 
-/** Instructions of PTX, as the simulated GPU executes it, for each element of the matrix. */
+/** PTX instructions per element of the matrix, as the simulated GPU executes them. */
 export function ptxInstructionsOf({ run, warps }: Launch): number {
   const counts = warps.map(
     ({ count, spans }) => count * spans.reduce((sum, span) => sum + span.instructions, 0),
@@ -59,12 +59,14 @@ export function ptxInstructionsOf({ run, warps }: Launch): number {
   return (warpLanes * all) / (run.rows * run.hiddenSize);
 }
 
-/** Instructions from a load to the first use of what it brings, at least; undefined without loads. */
+/**
+ * The least number of instructions from a load to the first use of its data; undefined without loads.
+ */
 export function loadDistance({ loads }: LaunchedCode): number | undefined {
   return loads.length === 0 ? undefined : Math.min(...loads.map(({ distance }) => distance));
 }
 
-/** The machine code of every kernel of the last build: none where it had no nvcc. */
+/** The machine code of every kernel of the last build; none if the build had no nvcc. */
 export function builtCodes(): KernelCode[] {
   if (!existsSync(logFolder)) return [];
   const names = readdirSync(logFolder).filter((name) => name.endsWith('.fatbin'));

@@ -1,5 +1,5 @@
-// What instructions on a warp's way say of its speed: what they are for, and how long each load has
-// until what it brings is used.
+// Properties of a warp's path that affect its speed: the classes of its instructions, and the distance
+// from each load to the first use of its data.
 
 import type { Instruction } from './instructions';
 import { classes, type InstructionClass } from './opcodes';
@@ -8,11 +8,11 @@ import { classes, type InstructionClass } from './opcodes';
 export interface Load {
   readonly address: number;
   readonly bytes: number;
-  /** Instructions from it to the first that reads or writes what it brings. */
+  /** Instructions from the load to the first one that reads or writes the loaded registers. */
   readonly distance: number;
 }
 
-/** The loads of a way through the code: each as often as it is executed. */
+/** The loads on a path, each as often as it is executed. */
 export function loadsOf(path: readonly Instruction[]): Load[] {
   return path.flatMap(({ address, name, writes, access }, at) => {
     if (name !== 'LDG') return [];
@@ -32,7 +32,7 @@ export function countClasses(instructions: readonly Instruction[]): ClassCounts 
   return Object.fromEntries(entries) as Record<InstructionClass, number>;
 }
 
-/** Accesses to local memory: spilled registers. */
+/** The number of accesses to local memory, which are spilled registers. */
 export function spillsOf(instructions: readonly Instruction[]): number {
   return instructions.filter(({ access }) => access?.space === 'local').length;
 }

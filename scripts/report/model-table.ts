@@ -1,5 +1,5 @@
-// The model's times as tables.
-// npx tsx scripts/report/model-table.ts prints them without a report.
+// Tables of the model's times.
+// npx tsx scripts/report/model-table.ts prints them without the rest of the report.
 
 import { markdownTable } from '../generated-text';
 import type { Run } from '../traced-runs';
@@ -10,7 +10,7 @@ import { ModelledCalls } from './modelled-calls';
 const elementBytes = { float32: 4, bfloat16: 2 } as const;
 type ModelDType = keyof typeof elementBytes;
 
-/** Rows times columns: a size of inference, one of a small batch, one of training. */
+/** Row counts of inference, of a small batch and of training. */
 const rowCounts = [64, 512, 4096];
 const hiddenSizes = [128, 1024, 2048, 4096, 5120, 8192, 16_384];
 const shapes = [
@@ -18,7 +18,7 @@ const shapes = [
   { rows: 32_768, hiddenSize: 4096 },
 ];
 
-/** Seconds that DRAM needs for what a call has to move: matrices once, and the weight. */
+/** Seconds that DRAM needs for the bytes that a call must move: each matrix, weight and rstd once. */
 export function dramSeconds(gpu: Gpu, { direction, rows, hiddenSize, dtype }: Run): number {
   const [matrices, vectors] = direction === 'forward' ? [2, 1] : [3, 2];
   const bytes = elementBytes[dtype as ModelDType];
@@ -30,7 +30,7 @@ function cellOf(gpu: Gpu, run: Run, time: ModelTime | undefined): string {
   return `${Math.round((100 * dramSeconds(gpu, run)) / time.seconds)}% ${time.binds}`;
 }
 
-/** A table for each direction and dtype: a row a shape, a column a GPU. */
+/** A table for each direction and dtype, with a row for each shape and a column for each GPU. */
 export async function modelTables(): Promise<string> {
   const kinds = (['forward', 'backward'] as const).flatMap((direction) =>
     (['float32', 'bfloat16'] as const).map((dtype) => ({ direction, dtype })),

@@ -1,22 +1,22 @@
-// The least time that a call takes on a GPU, as a model: no GPU was asked. A launch takes at least as
-// long as DRAM, the second-level cache, the issue of its instructions, its waves or the latency of its
-// steps: the longest of these binds.
+// A model of the least time that a call takes on a GPU. It is not measured. A launch takes at least the
+// time of DRAM, of the second-level cache, of issuing its instructions, of its waves and of the latency
+// of its steps. The longest of these binds.
 
 import { blocksOf } from '../occupancy';
 import { issuedPerClock, type Gpu } from './gpus';
 
-/** A launch on a GPU, as far as the model knows it. */
+/** The properties of a launch that the model uses. */
 export interface ModelLaunch {
   readonly blocks: number;
   readonly threads: number;
   readonly registers: number;
   /** Bytes of a block. */
   readonly sharedMemory: number;
-  /** Rounds of loads, sums and stores that a block takes one after the other. */
+  /** Rounds of loads, sums and stores that a block does one after the other. */
   readonly steps: number;
-  /** Instructions of warps, of the whole launch. */
+  /** Warp instructions of the whole launch. */
   readonly instructions: number;
-  /** Bytes that it reads, each once, and that it writes. */
+  /** Bytes that it reads, each counted once, and bytes that it writes. */
   readonly bytesRead: number;
   readonly bytesWritten: number;
   /** Bytes that the second-level cache serves. */
@@ -26,10 +26,10 @@ export interface ModelLaunch {
 export const limits = ['DRAM', 'L2', 'issue', 'waves', 'latency'] as const;
 export type Limit = (typeof limits)[number];
 
-/** Seconds of a step that nothing hides: from a load of DRAM over the row's sum to its store. */
+/** Seconds of a step that nothing hides: from a load of DRAM through the row sum to the store. */
 const stepLatency = 0.8e-6;
 
-/** Waves that need so much more time than even ones are what binds. */
+/** Waves bind if they take this many times as long as evenly filled waves. */
 const unevenEnough = 1.15;
 
 export interface ModelTime {
@@ -43,7 +43,8 @@ function launchTime(gpu: Gpu, launch: ModelLaunch, isCached: boolean): ModelTime
   const { blocks, threads, registers, sharedMemory, steps } = launch;
   const resident = blocksOf(architecture, { registers, threads, sharedMemory }) * multiprocessors;
   const waves = Math.ceil(blocks / resident);
-  // Places for blocks, against blocks: multiprocessors are places where one wave takes all blocks.
+  // The ratio of slots for blocks to blocks. Where one wave takes all blocks, a multiprocessor is a
+  // slot.
   const unit = waves > 1 ? resident : multiprocessors;
   const unevenness = (Math.ceil(blocks / unit) * unit) / blocks;
   const issued = issuedPerClock * multiprocessors * clockGhz * 1e9;
@@ -61,8 +62,8 @@ function launchTime(gpu: Gpu, launch: ModelLaunch, isCached: boolean): ModelTime
 }
 
 /**
- * The time of launches one after the other, and what binds the longest of them. What a launch moved is
- * in the second-level cache for the next, if it fits half of it.
+ * The time of launches one after the other, and the limit that binds the longest of them. If the bytes
+ * that a launch moves fit into half of the second-level cache, the next launch reads from that cache.
  */
 export function timeOf(gpu: Gpu, launches: readonly ModelLaunch[]): ModelTime {
   const times = launches.map((launch, i) => {

@@ -1,5 +1,5 @@
-// Calls on GPUs that are modelled: what the policy (csrc/cuda/launch/policy.cc) launches there, as a
-// simulated GPU of their kind sees it, and what its kernels execute and move.
+// Calls on modelled GPUs: the launches that the policy (csrc/cuda/launch/policy.cc) chooses there,
+// recorded by a simulated GPU of the same kind, and the instructions and bytes of their kernels.
 
 import { compiledKernels } from '../compiled-kernels';
 import { sectorBytes, type BufferTraffic } from '../../bench/gpu/trace';
@@ -8,7 +8,7 @@ import type { Gpu } from './gpus';
 import { builtCodes, launchedCode, ptxInstructionsOf, warpLanes } from './launched-code';
 import type { ModelLaunch } from './model';
 
-/** What a kernel executes and moves for each element of the matrix, in all its launches of a call. */
+/** The cost of a kernel per element of the matrix, over all its launches of a call. */
 interface Cost {
   readonly instructions: number;
   readonly bytesRead: number;
@@ -16,7 +16,9 @@ interface Cost {
   readonly l2Bytes: number;
 }
 
-/** Rows of the calls that are executed to see what kernels do: larger ones do the same for each row. */
+/**
+ * Rows of the sample calls, which are executed to count the costs. Larger calls cost the same per row.
+ */
 const sampleRows = 64;
 
 const codes = builtCodes();
@@ -26,7 +28,7 @@ function elementsOf({ rows, hiddenSize }: Run): number {
   return rows * hiddenSize;
 }
 
-/** A kernel for rows of this size and type. */
+/** The key of a kernel for rows of this size and dtype. */
 function keyOf({ run, kernel }: Launch): string {
   return [run.direction, run.dtype, run.hiddenSize, kernel].join();
 }
@@ -36,14 +38,14 @@ function bytesOf({ buffers }: Launch, ofBuffer: (buffer: BufferTraffic) => numbe
 }
 
 /**
- * Whether an allocation is no matrix: first-level caches hold it, and serve what is read again, above all
- * the weight.
+ * Whether an allocation is smaller than a matrix, such as the weight. First-level caches hold it, and
+ * serve repeated reads.
  */
 function isSmall(buffer: BufferTraffic, run: Run): boolean {
   return buffer.bytes < (elementsOf(run) * (run.dtype === 'float32' ? 4 : 2)) / 2;
 }
 
-/** For each element, as the machine code, or as PTX where no way through the machine code is found. */
+/** Instructions per element: of machine code, or of PTX if no path through the machine code is found. */
 function instructionsOf(launch: Launch, gpu: Gpu): number {
   const code = codes.find(
     ({ name, architecture }) => name === launch.kernel && architecture === gpu.architecture,
@@ -70,8 +72,8 @@ function costOf(launches: readonly Launch[], gpu: Gpu): Cost {
 }
 
 /**
- * Rounds of loads, sums and stores that a block takes one after the other: more than one where the rows
- * of dweight's order are one chain.
+ * Rounds of loads, sums and stores that a block does one after the other. There are several in backward,
+ * where a block adds the rows of a group to dweight in a chain.
  */
 function stepsOf({ run, kernel, grid, block }: Launch): number {
   if (!kernel.startsWith('backward_') || kernel.startsWith('backward_columns')) return 1;
@@ -97,10 +99,10 @@ function modelLaunch(launch: Launch, share: number, cost: Cost, gpu: Gpu): Model
   };
 }
 
-/** A call on a GPU: undefined if a kernel is not built for it, or is not known from a smaller call. */
+/** A call on a GPU; undefined if a kernel of it is not built for the GPU or not in the sample calls. */
 export type ModelledCall = readonly ModelLaunch[] | undefined;
 
-/** Calls on one GPU. */
+/** Models calls on one GPU. */
 export class ModelledCalls {
   readonly #gpu: Gpu;
   readonly #samples: ReadonlyMap<string, Launch[]>;
@@ -111,12 +113,13 @@ export class ModelledCalls {
     this.#samples = samples;
   }
 
-  /** For calls with rows as long as those of `runs`, which are executed with few rows. */
+  /** Executes sample calls of few rows, for calls with the hidden sizes of `runs`. */
   static async on(gpu: Gpu, runs: readonly Run[]): Promise<ModelledCalls> {
     const few = [...new Set(runs.map((run) => JSON.stringify({ ...run, rows: sampleRows })))];
     const asked = few.map((run) => JSON.parse(run) as Run);
     const samples = new Map<string, Launch[]>();
-    // Rows are few for a GPU, and many for one multiprocessor, which is another kernel's.
+    // The sample rows are few for the whole GPU, but many for one multiprocessor, where the policy can
+    // choose other kernels.
     for (const multiprocessors of [1, gpu.multiprocessors]) {
       const found = new Map<string, Launch[]>();
       for (const launch of await launchesOf(asked, variablesOf(gpu, multiprocessors))) {
@@ -127,7 +130,7 @@ export class ModelledCalls {
     return new ModelledCalls(gpu, samples);
   }
 
-  /** What the policy launches if it takes the GPU for one of so many multiprocessors. */
+  /** The launches that the policy chooses if it sees a GPU of this many multiprocessors. */
   async launches(
     runs: readonly Run[],
     multiprocessors = this.#gpu.multiprocessors,

@@ -1,8 +1,8 @@
-// The opcodes of NVIDIA's machine instructions from compute capability 7.5 on, as far as this project's
-// kernels and their likely successors have them. No documentation describes them: they were read off the
-// listings of NVIDIA's disassembler.
+// The opcodes of NVIDIA's machine instructions from compute capability 7.5 on that this project's
+// kernels use, or are likely to use. They are not documented: they were read from listings of NVIDIA's
+// disassembler.
 
-/** What an instruction is for. */
+/** The purpose of an instruction. */
 export type InstructionClass =
   | 'float32'
   | 'float16'
@@ -18,10 +18,14 @@ export interface Operation {
   readonly name: string;
   readonly class: InstructionClass;
   /**
-   * Registers, those in capitals pairs. `d`: written. `a`, `b`, `c`: read; of `b` and `c` one may be
-   * something else instead, as the form says. `m`: written, as many as the access is wide; `v`: read,
-   * the same, where b is; `x`: where c is. `s`: read where b is, in every form. `q`, `w`: eight that are
-   * written or read.
+   * The registers, by a letter each; a capital letter is a pair of registers.
+   *
+   * - `d`: written.
+   * - `a`, `b`, `c`: read. The form can say that `b` or `c` is not a register.
+   * - `s`: read, at the bits of b, in every form.
+   * - `m`: written, as many as the width of the access.
+   * - `v`, `x`: read, as many as the width of the access, at the bits of b or of c.
+   * - `q`, `w`: eight registers, written or read.
    */
   readonly operands: string;
 }
@@ -120,7 +124,7 @@ const rows: Readonly<Record<InstructionClass, readonly Row[]>> = {
     [0x101, 'BREV', 'db'],
     [0x109, 'POPC', 'db'],
     [0x119, 'S2R', 'd'],
-    [0x182, 'LDC', 'ma'], // of the constants that parameters are, too
+    [0x182, 'LDC', 'ma'], // loads constants, which include the parameters
     [0x1ac, 'LDCU', ''],
     [0x1c2, 'R2UR', 'a'],
     [0x1c3, 'S2UR', ''],
@@ -140,7 +144,7 @@ const rows: Readonly<Record<InstructionClass, readonly Row[]>> = {
     [0x18e, 'RED', 'As'],
     [0x18f, 'CCTL', 'A'],
     [0x1a8, 'ATOMG', 'dAs'],
-    [0x1ae, 'LDGSTS', 'Ad'], // into the shared memory that a register says
+    [0x1ae, 'LDGSTS', 'Ad'], // d is the address in shared memory
   ],
   control: [
     [0x118, 'NOP', ''],
@@ -167,7 +171,7 @@ const rows: Readonly<Record<InstructionClass, readonly Row[]>> = {
   ],
 };
 
-/** Of 12.0, where it has another meaning. */
+/** Opcodes that have another meaning from compute capability 12.0 on. */
 const blackwellRows: readonly Row[] = [[0x035, 'IADD.64', 'DAB']];
 
 function operationsOf(kind: InstructionClass, list: readonly Row[]): [number, Operation][] {
@@ -177,11 +181,11 @@ function operationsOf(kind: InstructionClass, list: readonly Row[]): [number, Op
 const kinds = Object.keys(rows) as InstructionClass[];
 export const classes: readonly InstructionClass[] = kinds;
 
-/** By the opcode of 9 bits, or by that and the form, where the form changes what is meant. */
+/** By the 9 bits of the opcode, or by 12 bits with the form where the form changes the meaning. */
 const operations = new Map(kinds.flatMap((kind) => operationsOf(kind, rows[kind])));
 const blackwellOperations = new Map(operationsOf('integer', blackwellRows));
 
-/** What an opcode of 12 bits, form and all, means on an architecture. */
+/** The operation of an opcode of 12 bits, including the form, on a compute capability such as 90. */
 export function operationOf(opcode: number, capability: number): Operation | undefined {
   const short = opcode & 0x1ff;
   const special = capability >= 120 ? blackwellOperations.get(short) : undefined;

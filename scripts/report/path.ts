@@ -1,8 +1,8 @@
-// Which way through a kernel's machine code a warp takes. The simulated GPU runs PTX, of which machine
-// code is made; it says what a warp did between barriers: bytes that it moved, and shuffles
-// (bench/gpu/trace.ts). Machine code does the same of these, in the same number, so the way is one that
-// adds up to them, and the shortest of these: rescaled passes, options that are not used and rows that
-// are not there move other bytes or none, and loops are taken as often as the bytes say.
+// Finds the path of a warp through a kernel's machine code. The simulated GPU runs the PTX from which
+// the machine code is made, and records the work of a warp between barriers: the bytes that it moved,
+// and its shuffles (bench/gpu/trace.ts). Machine code moves the same bytes and does as many shuffles.
+// So the path is the shortest one with exactly these counts. Rescaled passes, unused options and
+// missing rows move other bytes or none, and the bytes determine how often each loop runs.
 
 import type { WarpWork } from '../../bench/gpu/trace';
 import type { Block } from './blocks';
@@ -34,7 +34,7 @@ function effectOf({ name, access }: Instruction): Counts | undefined {
   return undefined;
 }
 
-/** What a block can do: it depends on the predicates that guard its instructions. */
+/** The possible counts of a block, which depend on the predicates of its guarded instructions. */
 function effectsOf({ instructions }: Block): Counts[] {
   let effects = new Map([[nothing.join(), nothing]]);
   for (const instruction of instructions) {
@@ -49,8 +49,8 @@ function effectsOf({ instructions }: Block): Counts[] {
 }
 
 /**
- * For each block the most that can still be done behind it before the next barrier or the end: infinite
- * where a loop can be taken again.
+ * For each block, the largest counts that can still be added after it before the next barrier or the
+ * end; infinite where a loop can run again.
  */
 function mostAfter(blocks: readonly Block[], effects: readonly (readonly Counts[])[]): Counts[] {
   const own = effects.map((all) =>
@@ -59,7 +59,7 @@ function mostAfter(blocks: readonly Block[], effects: readonly (readonly Counts[
   let most: Counts[] = blocks.map(() => nothing);
   const ofNext = (to: number, i: number) =>
     (own[to]?.[i] ?? 0) + (blocks[to]?.barrier === 'always' ? 0 : (most[to]?.[i] ?? 0));
-  // What still grows after as many rounds as there are blocks grows for ever.
+  // A count that still grows after as many rounds as there are blocks grows without bound.
   for (let round = 0; round <= 2 * blocks.length; round += 1) {
     const grown = blocks.map(({ next }, block) =>
       nothing.map((_, i) => {
@@ -73,17 +73,17 @@ function mostAfter(blocks: readonly Block[], effects: readonly (readonly Counts[
   return most;
 }
 
-/** A way from a block to the next barrier, or to the end. */
+/** A path from a block to the next barrier, or to the end. */
 interface Way {
   readonly blocks: readonly number[];
   readonly length: number;
-  /** The block behind the barrier; undefined at the end. */
+  /** The block after the barrier; undefined at the end. */
   readonly next: number | undefined;
 }
 
 interface State {
   readonly block: number;
-  /** With the block's own. */
+  /** The counts so far, including those of the block. */
   readonly done: Counts;
   /** Instructions up to the end of the block. */
   readonly length: number;
@@ -98,10 +98,10 @@ function blocksTo(end: State): number[] {
   return path.toReversed();
 }
 
-// From one barrier to the next so many states are looked at, which takes seconds.
+// The most states that are visited between two barriers, which takes seconds.
 const mostStates = 300_000;
 
-/** Finds ways between barriers, each once. */
+/** Finds paths between barriers, and caches them. */
 class Finder {
   readonly #blocks: readonly Block[];
   readonly #effects: readonly (readonly Counts[])[];
@@ -114,7 +114,7 @@ class Finder {
     this.#most = mostAfter(blocks, this.#effects);
   }
 
-  /** The shortest ways from a block that do what the goal says: one to each block behind a barrier. */
+  /** The shortest paths from a block with the counts of the goal: one to each block after a barrier. */
   ways(from: number, goal: Counts, isLast: boolean): Way[] {
     const key = [from, isLast, ...goal].join();
     const ways = this.#found.get(key) ?? this.#search(from, goal, isLast);
@@ -124,7 +124,7 @@ class Finder {
 
   #search(from: number, goal: Counts, isLast: boolean): Way[] {
     const ways = new Map<number | undefined, Way>();
-    // States by their length: the shortest is looked at first.
+    // States by their length: shorter ones are visited first.
     const open: State[][] = [];
     const enter = (block: number, before: State | undefined) => {
       const length = (before?.length ?? 0) + (this.#blocks[block]?.instructions.length ?? 0);
@@ -157,22 +157,22 @@ class Finder {
         }
       }
       if (ways.has(undefined)) break;
-      open[length] = []; // in a big search, memory
+      open[length] = []; // releases memory in a large search
     }
     return [...ways.values()];
   }
 }
 
 /**
- * The instructions of a warp that did `spans`, in their order. Undefined if no way through the code does
- * exactly that, or if it is not found among many.
+ * The instructions of a warp that did the work of `spans`, in order. Undefined if no path through the
+ * code has exactly these counts, or if the search visits too many states.
  */
 export function pathOf(
   blocks: readonly Block[],
   spans: readonly WarpWork[],
 ): Instruction[] | undefined {
   const finder = new Finder(blocks);
-  // The shortest ways so far, by the block that they have led to.
+  // The shortest paths so far, by the block at which they end.
   let ends: Way[] = [{ blocks: [], length: 0, next: 0 }];
   for (const [i, span] of spans.entries()) {
     const goal = counters.map((counter) => span[counter]);
