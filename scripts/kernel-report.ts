@@ -156,7 +156,11 @@ function explanations(
     });
   const missing = names.filter((name) => !launched.has(name)).map((name) => `\`${name}\``);
   return [
-    'In the columns of architectures: registers of a thread, and the share of the multiprocessor’s warps that the run can keep busy; “–” where its devices run another kernel instead. Bytes are for each element of the matrix, read and written: _requested_ is what threads ask for, much of which caches serve (the weight, above all); _unique_ is what memory moves at least, in sectors of 32 bytes. Traffic is that of a simulated device of compute capability 9.0. On sm_75, blocks with less shared memory may have other sizes. Nothing here is a time.',
+    'Nothing here is a time.',
+    '',
+    'A column of an architecture has the registers of a thread, and the share of the multiprocessor’s warps that the run can keep busy. “–”: its devices run another kernel instead. On sm_75 a block has less shared memory, so blocks may have other sizes.',
+    '',
+    'Bytes are read and written bytes for each element of the matrix, on a simulated device of compute capability 9.0. _Requested_ is what threads ask for: caches serve much of it, the weight above all. _Unique_ is the least that memory moves, in sectors of 32 bytes.',
     '',
     spilling.length === 0
       ? 'No kernel has a stack frame or spills registers.'
@@ -181,10 +185,10 @@ async function main(): Promise<void> {
   const launches = names.flatMap((name) => observations.newer.get(name) ?? []);
   const report = [
     reportOf(names, compiled, observations),
-    '### Instructions an element',
+    '### Instructions per element',
     explanation,
     markTable(await markedLaunches(), codes),
-    'The same of every kernel:',
+    'The same for every kernel:',
     instructionTable(launches, codes),
   ].join('\n\n');
   const isChanged = git('status', '--porcelain', '--', 'csrc/cuda') !== '';

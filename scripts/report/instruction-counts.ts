@@ -118,9 +118,11 @@ export function markTable(launches: readonly Launch[], codes: readonly KernelCod
 
 /** How to read the tables. */
 export const explanation = [
-  'Instructions of threads for each element of the matrix, counted in the machine code. The simulated GPU runs PTX and says what each warp did between barriers: bytes that it loaded and stored, and shuffles. Counted is the shortest way through the machine code that does exactly the same; where something that moves nothing is found out at run time (the cast order, above all), that is the cheaper case. All warps of a launch count, those without columns too, and the begin and the end of a block. “–”: no such way was found. _PTX_ is what the simulated GPU executed, for comparison.',
+  'Instructions of threads for each element of the matrix, counted in the machine code. The simulated GPU runs PTX, and records what each warp did between barriers: the bytes that it loaded and stored, and its shuffles. The shortest path through the machine code that does exactly the same is counted. “–”: there is no such path.',
   '',
-  'The columns from _FP_ to _Load to use_ are of sm_90. _Load to use_ is the least number of instructions from a load of global memory to the first use of what it brings. A mark is what sm_90 is to stay below, and sm_100 below nine tenths of it.',
+  'Some tests at run time move nothing, above all that of the cast order: there the cheaper case counts. All warps of a launch count, also those without columns, and so do the begin and the end of a block. _PTX_ is the number of instructions that the simulated GPU executed, for comparison.',
+  '',
+  'The columns from _FP_ to _Load to use_ are of sm_90. _Load to use_ is the least number of instructions from a load of global memory to the first use of what it loads. A mark is a limit: sm_90 has to stay below it, sm_100 below nine tenths of it.',
 ].join('\n');
 
 /** Each load instruction once, with its least distance. */
