@@ -1,11 +1,11 @@
-// npm run bench:docs: runs the benchmark, and writes its tables into README.md and docs/benchmarks.md
-// and the chart docs/benchmarks.svg.
+// npm run bench:docs: runs the benchmark. Writes its tables into README.md and docs/benchmarks.md, and the
+// chart docs/benchmarks.svg.
 //
 //   npm run bench:docs                     the best variant of this processor
-//   npm run bench:docs -- --variant avx2   another variant, in its own section; README and chart stay
-//   npm run bench:docs -- --again          writes the results of the variant's last run again
+//   npm run bench:docs -- --variant avx2   only the section of another variant; README and chart stay
+//   npm run bench:docs -- --again          does not measure: writes the variant's last run again
 //
-// --time SECONDS, --shapes LIST: options of `bench`, for a trial.
+// --time SECONDS and --shapes LIST are options of `bench`, for a trial.
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -33,9 +33,8 @@ import {
   groupName,
   groups,
   microseconds,
-  percent,
-  ratio,
   shapeName,
+  threeDigits,
 } from '../bench/report/table';
 import { rivals } from '../bench/subjects/rivals/index';
 import { markdownTable, withGenerated, writeGenerated } from './generated-text';
@@ -46,36 +45,37 @@ const document = path.join(root, 'docs/benchmarks.md');
 const wanted =
   'javascript,wasm-simd,tfjs-wasm,onnxruntime-node,onnxruntime-node layer-norm,onnxruntime-web';
 
-/** The rivals that are npm packages. */
-const npmRivals = rivals.filter(({ packages }) => packages.length > 0).map(({ name }) => name);
+/** The rivals in README.md's tables, with the heads of their columns: npm packages first. */
+const shownRivals: readonly { readonly name: string; readonly title: string }[] = [
+  ...rivals
+    .filter(({ computes, packages }) => computes === 'rms-norm' && packages.length > 0)
+    .map(({ name, packages }) => ({ name, title: `\`${packages.at(-1)}\`` })),
+  { name: 'wasm-simd', title: 'WebAssembly SIMD' },
+  { name: 'javascript', title: 'plain JavaScript' },
+];
 
 /** Whether RMSNORM_CPU_VARIANT chose another variant than the best one of the processor. */
 function isForced({ machine: { variant, variants } }: Report): boolean {
   return variant !== variants[0];
 }
 
-/** The origin of a report in words: the date, the machine and all versions. */
+/** The origin of a report in words: the date, the command, the machine and all versions. */
 export function originOf(report: Report): string {
   const { date, machine, gpus, rivals: versions } = report;
-  const { cpu, processors, variants, threads, node, version, commit } = machine;
+  const { cpu, processors, variant, variants, threads, node, version, commit } = machine;
   const [best] = variants;
-  const forced = `, forced by RMSNORM_CPU_VARIANT: the best of this processor is ${best}`;
-  const variant = machine.variant + (isForced(report) ? forced : '');
-  const hardware = [`${cpu} with ${processors} processors`, ...gpus.map(({ name }) => name)];
+  const forced = ` forced by RMSNORM_CPU_VARIANT (the best of this processor is ${best})`;
+  const facts = [
+    `fused-rmsnorm ${version}${commit === null ? '' : ` at commit ${commit}`}`,
+    ...[`${cpu} with ${processors} processors`, ...gpus.map(({ name }) => name)],
+    `variant ${variant}${isForced(report) ? forced : ''}`,
+    `at most ${threads} threads`,
+    `Node.js ${node}`,
+  ];
+  const command = `npm run bench:docs${isForced(report) ? ` -- --variant ${variant}` : ''}`;
   const names = Object.entries(versions).map((pair) => pair.join(' '));
-  return (
-    `${date.slice(0, 10)}, fused-rmsnorm ${version}${commit === null ? '' : ` at ${commit}`}, ` +
-    `${hardware.join(', ')} (variant ${variant}; at most ${threads} threads), Node.js ${node}` +
-    `${names.length === 0 ? '' : `; ${names.join(', ')}`}.`
-  );
-}
-
-/** The fastest of the wanted rivals that compute RMSNorm, and its time as a multiple of ours. */
-function fastest(result: CaseResult, isWanted: (name: string) => boolean): string {
-  const [subject] = result.subjects
-    .filter(({ name, computes }) => computes === 'rms-norm' && isWanted(name.replace(' fresh', '')))
-    .sort((a, b) => a.time.median - b.time.median);
-  return ratio(subject, oursOf(result));
+  const compared = names.length === 0 ? '' : ` Rivals and their versions: ${names.join(', ')}.`;
+  return `Measured on ${date.slice(0, 10)} by \`${command}\`: ${facts.join(', ')}.${compared}`;
 }
 
 /** Whether README.md shows a case. */
@@ -83,23 +83,52 @@ function isShown({ device, dtype, op }: CaseResult): boolean {
   return device === 'cpu' && dtype === 'float32' && (op === 'forward' || op === 'backward');
 }
 
-/** A table of a few columns for float32 on the CPU. */
-export function summaryTable({ cases }: Report): string {
-  const rows = cases.filter(isShown).map((result) => {
+/** The time of a rival's fastest mode as a multiple of ours; `''` if the rival has no time. */
+function multipleOf(rival: string, result: CaseResult): string {
+  const times = result.subjects
+    .filter(({ name }) => name === rival || name === `${rival} fresh`)
+    .map(({ time }) => time.median);
+  return times.length === 0 ? '' : threeDigits(Math.min(...times) / oursOf(result).time.median);
+}
+
+/** A table of these cases, smallest first, with a column for each rival that has a time. */
+function summaryOf(cases: readonly CaseResult[]): string {
+  const sorted = [...cases].sort((a, b) => a.rows * a.hiddenSize - b.rows * b.hiddenSize);
+  const present = shownRivals.filter(({ name }) =>
+    sorted.some((result) => multipleOf(name, result) !== ''),
+  );
+  const rows = sorted.map((result) => {
     const ours = oursOf(result);
     return [
-      `${result.op} ${shapeName(result)}`,
+      shapeName(result),
       microseconds(ours.time.median),
       gbPerSecond(result, ours).toFixed(1),
-      percent(shareOfLimit(result, ours)),
-      fastest(result, (name) => npmRivals.includes(name)),
-      fastest(result, (name) => name === 'wasm-simd'),
-      fastest(result, (name) => name === 'javascript'),
+      (100 * shareOfLimit(result, ours)).toFixed(0),
+      ...present.map(({ name }) => multipleOf(name, result)),
     ];
   });
-  const head = 'float32,µs,GB/s,of the limit,npm packages,WebAssembly,JavaScript'.split(',');
+  const own = ['rows x hiddenSize', 'time (µs)', 'bandwidth (GB/s)', 'of the limit (%)'];
+  const head = [...own, ...present.map(({ title }) => `${title} (× our time)`)];
   return markdownTable({ head, rows });
 }
+
+/** README.md's tables: float32 on the CPU, forward and backward apart. */
+export function summaryTables({ cases }: Report): string {
+  const titles = [
+    ['forward', 'Forward, float32, on the CPU:'],
+    ['backward', 'Backward (dx and dweight), float32, on the CPU:'],
+  ] as const;
+  return titles
+    .map(([op, title]) => [title, cases.filter((one) => isShown(one) && one.op === op)] as const)
+    .filter(([, shown]) => shown.length > 0)
+    .map(([title, shown]) => `${title}\n\n${summaryOf(shown)}`)
+    .join('\n\n');
+}
+
+/** Explains the columns of rivals. */
+const multiplesHelp =
+  "A rival's figure is its time divided by ours: above 1, the rival is slower. Some rivals can write " +
+  'into existing memory or into new memory; then the faster of both counts.';
 
 /** The tables of all subjects for one device, operation, dtype and cast order. */
 export function groupTables(results: readonly CaseResult[]): string {
@@ -107,7 +136,7 @@ export function groupTables(results: readonly CaseResult[]): string {
   const own = `### ${name}\n\n${markdownTable(cellsOfOurs(results))}`;
   const rivalCells = cellsOfRivals(results, ['rms-norm', 'layer-norm']);
   if (rivalCells === null) return own;
-  return `${own}\n\nTimes as long as ours:\n\n${markdownTable(rivalCells)}`;
+  return `${own}\n\nEach subject's time as a multiple of ours:\n\n${markdownTable(rivalCells)}`;
 }
 
 /** A run as a section of docs/benchmarks.md. */
@@ -169,8 +198,8 @@ async function main(): Promise<void> {
   const files = ['', '-dtypes', '-seed'].map((run) => `build/benchmark-${variant}${run}.json`);
   const [all = '', dtypes = '', seed = ''] = files.map((file) => path.join(root, file));
   if (!values.again) {
-    // Other dtypes have their own run, since the cases of a run share its time equally. Rivals need most
-    // of it, and all of them compute float32.
+    // The other dtypes have their own run: the cases of a run share its time equally, and the rivals,
+    // which need most of it, are measured in float32 only.
     const half = ['--shapes', shapes, '--time', String(Number(time) / 2)];
     const ops = ['--op', 'forward,backward,call', '--rivals', wanted];
     measure(variant, [...ops, ...half, '--json', all]);
@@ -187,8 +216,8 @@ async function main(): Promise<void> {
   const drawChart = await loadChart();
   writeFileSync(path.join(root, 'docs/benchmarks.svg'), await drawChart({ ...report, cases }));
   const picture =
-    '![Times of a call by shape, beside rivals: shorter is better](docs/benchmarks.svg)';
-  const summary = `${originOf(report)}\n\n${summaryTable(report)}\n\n${picture}`;
+    '![Time of a call for each shape, beside rivals: shorter is better](docs/benchmarks.svg)';
+  const summary = [originOf(report), summaryTables(report), multiplesHelp, picture].join('\n\n');
   await writeGenerated(path.join(root, 'README.md'), 'benchmark', summary);
 }
 

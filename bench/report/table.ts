@@ -103,7 +103,7 @@ export function dtypeTables(results: readonly CaseResult[]): DTypeTable[] {
 }
 
 /** The title of such a table. */
-export const dtypeTitle = '16 bits and 64 beside 32, elements a microsecond';
+export const dtypeTitle = 'elements per microsecond, as a multiple of float32';
 
 export function withoutColumn({ head, rows }: Cells, name: string): Cells {
   const column = head.indexOf(name);
@@ -152,19 +152,19 @@ export function shapeName({ rows, hiddenSize }: CaseResult): string {
 }
 
 /** A subject's time as a multiple of ours: `''` if the subject does not take part. */
-export function ratio(subject: SubjectResult | undefined, ours: SubjectResult): string {
+function ratio(subject: SubjectResult | undefined, ours: SubjectResult): string {
   return subject === undefined ? '' : `${threeDigits(subject.time.median / ours.time.median)}x`;
 }
 
-export function percent(share: number): string {
+function percent(share: number): string {
   return `${(100 * share).toFixed(0)}%`;
 }
 
-/** Three significant digits. */
+/** With three significant digits. */
 export function microseconds(nanoseconds: number): string {
   return threeDigits(nanoseconds / 1000);
 }
 
-function threeDigits(value: number): string {
+export function threeDigits(value: number): string {
   return value.toFixed(Math.max(0, 2 - Math.floor(Math.log10(Math.max(value, 0.01)))));
 }

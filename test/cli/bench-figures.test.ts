@@ -17,7 +17,7 @@ import type { Report } from '../../bench/report/result';
 import { cellsOfCalls } from '../../bench/report/table';
 import type { SubjectResult } from '../../bench/subjects/subject';
 import { quantile, summarize } from '../../bench/measure/statistics';
-import { groupTables, originOf, sectionOf, summaryTable } from '../../scripts/bench-docs';
+import { groupTables, originOf, sectionOf, summaryTables } from '../../scripts/bench-docs';
 
 describe('quantiles', () => {
   // The expected values are from numpy.quantile.
@@ -215,9 +215,21 @@ describe('the tables of documents', () => {
     subject('tfjs-cpu', 'rival', 400_000),
   ]);
 
-  test('include one with few columns and the fastest npm package', () => {
-    expect(summaryTable(report).split('\n').at(-1)).toBe(
-      '| forward 8x64 | 2.00 | 2.0 | 50% | 20.0x |  | 4.50x |',
+  test('include short ones with a column for each rival, sorted by size', () => {
+    const [forward] = report.cases as [(typeof report.cases)[number]];
+    const larger = { ...forward, rows: 16 };
+    const backward = { ...forward, op: 'backward' as const };
+    const cases = [larger, forward, backward, { ...forward, dtype: 'float64' as const }];
+    const head =
+      '| rows x hiddenSize | time (µs) | bandwidth (GB/s) | of the limit (%) ' +
+      '| `onnxruntime-node` (× our time) | `@tensorflow/tfjs-backend-cpu` (× our time) ' +
+      '| plain JavaScript (× our time) |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n';
+    expect(summaryTables({ ...report, cases })).toBe(
+      `Forward, float32, on the CPU:\n\n${head}` +
+        '| 8x64 | 2.00 | 2.0 | 50 | 20.0 | 200 | 4.50 |\n' +
+        '| 16x64 | 2.00 | 4.1 | 50 | 20.0 | 200 | 4.50 |\n\n' +
+        `Backward (dx and dweight), float32, on the CPU:\n\n${head}` +
+        '| 8x64 | 2.00 | 3.1 | 50 | 20.0 | 200 | 4.50 |',
     );
   });
 
@@ -241,11 +253,13 @@ describe('the tables of documents', () => {
 
   test('name the variant, and say that it was forced if it is not the best', () => {
     expect(originOf(whole)).toBe(
-      '2026-11-29, fused-rmsnorm 1.0.0, a processor with 2 processors ' +
-        '(variant avx512; at most 2 threads), Node.js 20.0.0.',
+      'Measured on 2026-11-29 by `npm run bench:docs`: fused-rmsnorm 1.0.0, a processor with ' +
+        '2 processors, variant avx512, at most 2 threads, Node.js 20.0.0.',
     );
-    expect(originOf({ ...whole, machine: { ...machine, variant: 'avx2' } })).toContain(
-      '(variant avx2, forced by RMSNORM_CPU_VARIANT: the best of this processor is avx512; at most',
+    const forced = originOf({ ...whole, machine: { ...machine, variant: 'avx2' } });
+    expect(forced).toContain('by `npm run bench:docs -- --variant avx2`: ');
+    expect(forced).toContain(
+      'variant avx2 forced by RMSNORM_CPU_VARIANT (the best of this processor is avx512), at most 2',
     );
   });
 
@@ -264,13 +278,13 @@ describe('the tables of documents', () => {
     const text = sectionOf({ ...whole, cases: [...report.cases, ...others] });
     expect(text).toContain('### forward, bfloat16 float, cpu\n\n');
     expect(text).toContain(
-      '### forward, cpu: 16 bits and 64 beside 32, elements a microsecond\n\n' +
+      '### forward, cpu: elements per microsecond, as a multiple of float32\n\n' +
         '| shape | bfloat16 | bfloat16 float | float64 |\n' +
         '| --- | ---: | ---: | ---: |\n' +
         '| 8x64 | 2.00x | 2.50x | 0.500x |',
     );
     expect(text).not.toContain('| 9x64 | 2.00x');
-    expect(sectionOf({ ...whole, cases: others })).not.toContain('beside 32');
+    expect(sectionOf({ ...whole, cases: others })).not.toContain('as a multiple of float32');
   });
 
   test('show all figures, with rivals that allocate without need last', () => {
