@@ -331,12 +331,12 @@ async function faultOf({ call, takes, mayTake }: Slot, name: string): Promise<st
   }
 }
 
-test.each(slots.map((place) => [place.title, place] as const))(
+test.each(slots.map((slot) => [slot.title, slot] as const))(
   '%s accepts valid values and refuses hostile ones',
-  async (_, place) => {
+  async (_, slot) => {
     const faults: Record<string, string> = {};
     for (const name of Object.keys(hostileValues)) {
-      const fault = await faultOf(place, name);
+      const fault = await faultOf(slot, name);
       if (fault !== null) faults[name] = fault;
     }
     expect(faults).toEqual({});

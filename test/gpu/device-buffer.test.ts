@@ -208,7 +208,7 @@ onGpu('a DeviceBuffer', () => {
     buffer.dispose();
   });
 
-  test('copies in the order of the given stream', async () => {
+  test('copies run in the order of the stream that is passed', async () => {
     const stream = new Stream();
     const { array, buffer } = countingBuffer('float32', 1000);
     const other = new DeviceBuffer(1000, 'float32');
