@@ -58,7 +58,7 @@ const slot = (
 const zeros = ['zero', 'minus zero'];
 const numbers = [...zeros, 'minus one', 'a fraction', '2^53'];
 const notNegative = [...zeros, 'a fraction', '2^53'];
-// Valid where an array is: its elements can be read.
+// Valid wherever an array is valid, because its elements can be read.
 const fours = ['a list that throws in all methods'];
 // Arrays with overridden properties. A plan may ignore the overrides and accept the array.
 const liars = Object.keys(hostileValues).filter((name) => name.startsWith('an array of '));

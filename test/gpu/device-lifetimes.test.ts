@@ -76,7 +76,7 @@ onSimulator('on a simulated GPU', () => {
     holds(
       `
       const s = new Stream();
-      // Room for three of a thousand buffers that are used and let go of one after another.
+      // Only three of these thousand buffers fit at a time. Each is used and then released.
       for (let i = 0; i < 1000; ++i) {
         const buffer = new DeviceBuffer(2500, 'float32');
         buffer.fill(i, { stream: s });

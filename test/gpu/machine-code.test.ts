@@ -1,4 +1,4 @@
-// The decoder of machine code, the way through it that a warp takes, and what is counted along it.
+// The decoder of machine code, the path of a warp through it, and the counts along that path.
 
 import { blocksOf } from '../../scripts/report/blocks';
 import { kernelCodesIn, type KernelCode } from '../../scripts/report/cubin';
@@ -125,7 +125,7 @@ const loadIfP4 = '000166000c1e1900 00000418021c4981'; // R28 from [R2 + 4]
 const store = '0001e8000c101908 0000001418007986'; // R20 to [R24]
 const addR13 = '000fe20000000000 000000030d5c7221'; // R92 = R13 + R3
 const spill = '0001e80000100800 0000040001007387'; // R0 to local memory
-/** With the guard P0: past so many instructions, or back over them and itself. */
+/** Branches guarded by P0: forward over `count` instructions; back over `count` instructions and itself. */
 const skipIfP0 = (count: number) => `000fea0003800000 0000${hex(16 * count)}00000947`;
 const backIfP0 = (count: number) =>
   `000fea000383ffff ${hex(2 ** 32 - 16 * (count + 1), 8)}00000947`;
