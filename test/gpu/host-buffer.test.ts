@@ -61,9 +61,9 @@ onSimulator('on a simulated GPU', () => {
       const array = make();
       const { buffer } = make();
       const view = new Uint8Array(make().buffer, 8, 16);
-      const part = make().subarray(5, 10);
+      const slice = make().subarray(5, 10);
       await collect();
-      print([array.length, array[99], buffer.byteLength, view.length, view[3], part.length, part[0]]);
+      print([array.length, array[99], buffer.byteLength, view.length, view[3], slice.length, slice[0]]);
     `;
     expect(await results(program)).toEqual([[1 << 20, 7, 4 << 20, 16, 0x40, 5, 7]]);
   });

@@ -195,7 +195,7 @@ std::string describe(const Layout& layout) {
   text << "padding " << layout.padding << ", misaligned by " << layout.misaligned << " and "
        << layout.misaligned_out << kInPlace[static_cast<int>(layout.in_place)] << ", the sum"
        << kInPlace[static_cast<int>(layout.sum_in_place)]
-       << (layout.has_rstd ? ", rstd given" : ", rstd recomputed") << (layout.dx ? ", dx" : "")
+       << (layout.has_rstd ? ", rstd stored" : ", rstd recomputed") << (layout.dx ? ", dx" : "")
        << (layout.dweight ? ", dweight" : "")
        << (layout.stores == cpu::Stores::kStreaming ? ", streaming" : "") << ", rows a call "
        << layout.rows_per_call << (layout.prepares ? "" : ", weights converted for every row")

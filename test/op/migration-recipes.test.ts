@@ -81,9 +81,9 @@ describe('queries and keys', () => {
       const own = { dtype, eps };
       const expected = rmsNorm(x, weight, own);
       // A (batch, heads, tokens, headDim) view of (batch, tokens, heads, headDim).
-      const transposed = (parts: number, count: number) => ({
+      const transposed = (batches: number, count: number) => ({
         data: x,
-        dims: [parts, heads, count, headDim],
+        dims: [batches, heads, count, headDim],
         strides: [count * heads * headDim, headDim, heads * headDim, 1],
       });
       const y = rmsNorm(transposed(1, 2), weight, own);
