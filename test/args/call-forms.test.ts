@@ -20,7 +20,7 @@ const calls = fc.record({
   rows: fc.integer({ min: 1, max: 5 }),
   hiddenSize: fc.integer({ min: 1, max: 300 }),
   eps: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: undefined }),
-  isOutGiven: fc.boolean(),
+  hasOut: fc.boolean(),
 });
 
 function poisoned(dtype: (typeof dtypes)[number], length: number) {
@@ -33,12 +33,12 @@ const defaults = { weightOffset: 0, castOrder: 'llama', device: 'cpu' } as const
 
 test('forward gives the same bits in every form', () => {
   fc.assert(
-    fc.property(calls, ({ dtype, rows, hiddenSize, eps = 1e-6, isOutGiven }) => {
+    fc.property(calls, ({ dtype, rows, hiddenSize, eps = 1e-6, hasOut }) => {
       const x = make[dtype](rows * hiddenSize, 1);
       const weight = make[dtype](hiddenSize, 2);
-      const outputs = isOutGiven ? { out: poisoned(dtype, x.length) } : {};
+      const outputs = hasOut ? { out: poisoned(dtype, x.length) } : {};
       const y = rmsNorm(x, weight, { dtype, eps, ...outputs });
-      if (isOutGiven) expect(y).toBe(outputs.out);
+      if (hasOut) expect(y).toBe(outputs.out);
       const spelled = { ...defaults, normalizedShape: [hiddenSize], dtype, eps } as const;
       expectSameBits(rmsNorm(x, weight, spelled), y);
       const tensor = { data: x, dims: [rows, hiddenSize], type: dtype };
@@ -49,17 +49,17 @@ test('forward gives the same bits in every form', () => {
 
 test('backward gives the same bits in every form', () => {
   fc.assert(
-    fc.property(calls, ({ dtype, rows, hiddenSize, eps = 1e-6, isOutGiven }) => {
+    fc.property(calls, ({ dtype, rows, hiddenSize, eps = 1e-6, hasOut }) => {
       const dy = make[dtype](rows * hiddenSize, 3);
       const x = make[dtype](rows * hiddenSize, 1);
       const weight = make[dtype](hiddenSize, 2);
       const { rstd } = rmsNorm.forward(x, weight, { dtype, eps });
-      const outputs = isOutGiven
+      const outputs = hasOut
         ? { dxOut: poisoned(dtype, x.length), dweightOut: poisoned(dtype, hiddenSize) }
         : {};
       const { dx, dweight } = rmsNorm.backward(dy, x, weight, rstd, { dtype, eps, ...outputs });
-      if (isOutGiven) expect(dx).toBe(outputs.dxOut);
-      if (isOutGiven) expect(dweight).toBe(outputs.dweightOut);
+      if (hasOut) expect(dx).toBe(outputs.dxOut);
+      if (hasOut) expect(dweight).toBe(outputs.dweightOut);
       const flags = { needsDx: true, needsDweight: true, accumulate: false };
       const spelled = { ...defaults, ...flags, normalizedShape: hiddenSize, dtype, eps } as const;
       expect(rmsNorm.backward(dy, x, weight, rstd, spelled)).toEqual({ dx, dweight, dgate: null });
@@ -76,7 +76,7 @@ test('forward works in place', () => {
 
 const block = floats(16);
 test.each([
-  ['overlaps x in part', [block.subarray(0, 8), floats(4), { out: block.subarray(4, 12) }]],
+  ['overlaps x partially', [block.subarray(0, 8), floats(4), { out: block.subarray(4, 12) }]],
   ['is the weight', [floats(4), block.subarray(0, 4), { out: block.subarray(0, 4) }]],
 ])('refuses an out that %s, and writes nothing', (_, args) => {
   const before = block.slice();

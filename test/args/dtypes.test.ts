@@ -5,7 +5,7 @@ import path from 'node:path';
 
 import { dtypes } from '../../lib/core/dtype';
 
-test('codes are the numbers of DType in csrc/op/rms_norm.h', () => {
+test('dtype codes are the numbers of DType in csrc/op/rms_norm.h', () => {
   const header = readFileSync(path.join(__dirname, '../../csrc/op/rms_norm.h'), 'utf8');
   const list = /enum class DType[^{]*\{([^}]*)\}/.exec(header)?.[1] ?? '';
   const names = Array.from(list.matchAll(/\bk(\w+)/g), ([, name = '']) => name.toLowerCase());

@@ -58,7 +58,7 @@ const slot = (
 const zeros = ['zero', 'minus zero'];
 const numbers = [...zeros, 'minus one', 'a fraction', '2^53'];
 const notNegative = [...zeros, 'a fraction', '2^53'];
-// Valid where an array is: its elements can be read.
+// Valid wherever an array is valid, because its elements can be read.
 const fours = ['a list that throws in all methods'];
 // Arrays with overridden properties. A plan may ignore the overrides and accept the array.
 const liars = Object.keys(hostileValues).filter((name) => name.startsWith('an array of '));
@@ -331,12 +331,12 @@ async function faultOf({ call, takes, mayTake }: Slot, name: string): Promise<st
   }
 }
 
-test.each(slots.map((place) => [place.title, place] as const))(
+test.each(slots.map((slot) => [slot.title, slot] as const))(
   '%s accepts valid values and refuses hostile ones',
-  async (_, place) => {
+  async (_, slot) => {
     const faults: Record<string, string> = {};
     for (const name of Object.keys(hostileValues)) {
-      const fault = await faultOf(place, name);
+      const fault = await faultOf(slot, name);
       if (fault !== null) faults[name] = fault;
     }
     expect(faults).toEqual({});

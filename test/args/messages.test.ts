@@ -28,8 +28,8 @@ jest.mock('../../lib/core/errors', () => {
   const noting =
     (name: string) =>
     (...args: unknown[]) => {
-      for (const [place] of (new Error().stack ?? '').matchAll(/lib\/[\w/-]+\.ts:\d+/g)) {
-        mockReached.add(place);
+      for (const [line] of (new Error().stack ?? '').matchAll(/lib\/[\w/-]+\.ts:\d+/g)) {
+        mockReached.add(line);
       }
       return errors[name]?.(...args);
     };
@@ -69,7 +69,7 @@ async function messageOf(call: string): Promise<string> {
   throw new Error(`Nothing is wrong with ${call}`);
 }
 
-/** A message without the parts that depend on the machine. */
+/** A message without the words that depend on the machine. */
 function withoutMachine(message: string): string {
   const variants = lib.cpuVariants().map((variant) => `'${variant}'`);
   const names = gpus.map(({ device }) => `'${device}'`).join(', ');
@@ -82,13 +82,13 @@ function withoutMachine(message: string): string {
 /** Each call with its message below it. */
 async function messagesOf(calls: string): Promise<string> {
   const lines = calls.trim().split(/\s*\n\s*/);
-  const parts: string[] = [];
-  for (const line of lines) parts.push(`${line}\n    ${await messageOf(line)}`);
-  return `\n${parts.join('\n')}\n`;
+  const entries: string[] = [];
+  for (const line of lines) entries.push(`${line}\n    ${await messageOf(line)}`);
+  return `\n${entries.join('\n')}\n`;
 }
 
 /** Lines of lib/ that make an error that a caller can cause. */
-function placesOfErrors(): string[] {
+function linesOfErrors(): string[] {
   const files = readdirSync(path.join(root, 'lib'), { recursive: true }) as string[];
   return files
     .filter((file) => file.endsWith('.ts') && file !== path.join('core', 'errors.ts'))
@@ -118,6 +118,6 @@ onGpus('on two GPUs', () => {
   });
 
   test('every line of lib/ that makes an error for a caller is reached', () => {
-    expect(placesOfErrors().filter((place) => !mockReached.has(place))).toEqual([]);
+    expect(linesOfErrors().filter((line) => !mockReached.has(line))).toEqual([]);
   });
 });

@@ -120,9 +120,9 @@ const valid: Readonly<Record<Name, () => unknown[]>> = {
  * Positions of the operands among the arguments. `null` is the stream of a synchronous call; `true`
  * is an output that the call makes.
  */
-function placesOf(name: Name): number[] {
+function positionsOf(name: Name): number[] {
   const args = valid[name]();
-  return [...args.keys()].filter((place) => args[place] !== true && args[place] !== null);
+  return [...args.keys()].filter((position) => args[position] !== true && args[position] !== null);
 }
 
 const integers = new Int32Array(binding.record, 0, binding.recordIntegers.length);
@@ -161,7 +161,7 @@ describe.each(names)('%s', (name) => {
 
   test('refuses too few arguments and ignores extra ones', async () => {
     const args = valid[name]();
-    const least = Math.max(0, ...placesOf(name).map((place) => place + 1));
+    const least = Math.max(0, ...positionsOf(name).map((position) => position + 1));
     for (let count = 0; count < least; ++count) {
       expect(await expectTame(name, args.slice(0, count))).toBe('refused');
     }
@@ -171,7 +171,7 @@ describe.each(names)('%s', (name) => {
   });
 
   test('refuses most garbage in every position', async () => {
-    for (const position of placesOf(name)) {
+    for (const position of positionsOf(name)) {
       const outcomes: string[] = [];
       for (const thing of garbage()) {
         const args = valid[name]();
@@ -207,10 +207,10 @@ describe.each(Object.keys(operands) as Name[])('%s with a bad call record', (nam
   };
 
   test.each([...binding.recordIntegers])('refuses invalid values of %s', async (field) => {
-    const place = binding.recordIntegers.indexOf(field);
+    const index = binding.recordIntegers.indexOf(field);
     for (const value of [-(2 ** 31), -2, 2 ** 20, 2 ** 31 - 1]) {
       const change = () => {
-        integers[place] = value;
+        integers[index] = value;
       };
       expect(await callWith(change)).toBe('refused');
     }
@@ -218,10 +218,10 @@ describe.each(Object.keys(operands) as Name[])('%s with a bad call record', (nam
 
   const ofAllCalls = binding.recordNumbers.filter((field) => !field.startsWith('scale'));
   test.each(ofAllCalls)('refuses invalid values of %s', async (field) => {
-    const place = binding.recordNumbers.indexOf(field);
+    const index = binding.recordNumbers.indexOf(field);
     for (const value of [NaN, Infinity, -Infinity, -(2 ** 1000), 2 ** 1000]) {
       const change = () => {
-        numbers[place] = value;
+        numbers[index] = value;
       };
       expect(await callWith(change)).toBe('refused');
     }
@@ -239,9 +239,9 @@ describe.each(Object.keys(operands) as Name[])('%s with a bad call record', (nam
     await fc.assert(
       fc.asyncProperty(fields, async (changes) => {
         await callWith(() => {
-          for (const [place, value] of changes) {
-            if (place < integers.length) integers[place] = value;
-            else numbers[place - integers.length] = value;
+          for (const [index, value] of changes) {
+            if (index < integers.length) integers[index] = value;
+            else numbers[index - integers.length] = value;
           }
         });
       }),

@@ -212,7 +212,7 @@ test.each([
   'out',
 ])('rmsNorm for TensorFlow.js ignores Object.prototype.%s', async (name) => {
   const ofTensors = {
-    plain: () => rmsNormOfTensors(tensorX, tensorWeight).dataSync(),
+    'without options': () => rmsNormOfTensors(tensorX, tensorWeight).dataSync(),
     'with options': () => rmsNormOfTensors(tensorX, null, { normalizedShape: 4 }).dataSync(),
   };
   const clean = await outcomesWith('nothing', { value: 1 }, ofTensors);

@@ -16,8 +16,8 @@ const [f32, f16, bf16] = (['float32', 'float16', 'bfloat16'] as const).map((dtyp
 const x = new Tensor('float32', f32.x as Float32Array, dims);
 const dy = new Tensor('float32', f32.dy as Float32Array, dims);
 const weight = new Tensor('float32', f32.weight as Float32Array, [100]);
-const plain = rmsNorm.forward(f32.x, f32.weight);
-const plainBack = rmsNorm.backward(f32.dy, f32.x, f32.weight, plain.rstd);
+const fromArrays = rmsNorm.forward(f32.x, f32.weight);
+const gradientsFromArrays = rmsNorm.backward(f32.dy, f32.x, f32.weight, fromArrays.rstd);
 
 test('rmsNorm takes the output of a session, and a session takes the output of rmsNorm', async () => {
   const session = await InferenceSession.create(
@@ -44,31 +44,32 @@ test.each([
 ])('%s takes tensors', async (name, call) => {
   const y = await call();
   expect(y.dims).toEqual(dims);
-  const expected = name === 'RMSNorm' ? rmsNorm(f32.x, null, { normalizedShape: 100 }) : plain.y;
+  const expected =
+    name === 'RMSNorm' ? rmsNorm(f32.x, null, { normalizedShape: 100 }) : fromArrays.y;
   expectSameBits(y.data, expected);
 });
 
 test.each([
-  ['rmsNorm.backward', () => rmsNorm.backward(dy, x, weight, plain.rstd)],
-  ['rmsNorm.backwardAsync', () => rmsNorm.backwardAsync(dy, x, weight, plain.rstd)],
+  ['rmsNorm.backward', () => rmsNorm.backward(dy, x, weight, fromArrays.rstd)],
+  ['rmsNorm.backwardAsync', () => rmsNorm.backwardAsync(dy, x, weight, fromArrays.rstd)],
 ])('%s gives gradients as tensors', async (_, call) => {
   const { dx, dweight } = await call();
   expect(dx.dims).toEqual(dims);
   expect(dweight.dims).toEqual([100]);
-  expectSameBits(dx.data, plainBack.dx);
-  expectSameBits(dweight.data, plainBack.dweight);
+  expectSameBits(dx.data, gradientsFromArrays.dx);
+  expectSameBits(dweight.data, gradientsFromArrays.dweight);
 });
 
 test('writes results into the tensors passed as outputs', () => {
   const out = new Tensor('float32', new Float32Array(600), dims);
   expect(Object.is(rmsNorm(x, weight, { out }), out)).toBe(true);
-  expectSameBits(out.data, plain.y);
+  expectSameBits(out.data, fromArrays.y);
   const dxOut = new Tensor('float32', new Float32Array(600), dims);
   const dweightOut = new Tensor('float32', new Float32Array(100), [100]);
   const { dx, dweight } = rmsNorm.backward(dy, x, weight, null, { dxOut, dweightOut });
   expect(Object.is(dx, dxOut) && Object.is(dweight, dweightOut)).toBe(true);
-  expectSameBits(dxOut.data, plainBack.dx);
-  expectSameBits(dweightOut.data, plainBack.dweight);
+  expectSameBits(dxOut.data, gradientsFromArrays.dx);
+  expectSameBits(dweightOut.data, gradientsFromArrays.dweight);
 });
 
 test("takes float16 from a tensor's type, and bfloat16 as a uint16 tensor with a dtype", () => {
@@ -126,13 +127,13 @@ test('takes and fills tensors behind a proxy, like those of transformers.js', ()
   expect((wrapped as unknown as number[])[0]).toBe(x.data[0]);
   const { y, rstd } = rmsNorm.forward(wrapped, new WrappedTensor(weight));
   expect(y.dims).toEqual(dims);
-  expectSameBits(y.data, plain.y);
+  expectSameBits(y.data, fromArrays.y);
   expectSameBits(
     rmsNorm.backward(new WrappedTensor(dy), wrapped, weight, rstd).dx.data,
-    plainBack.dx,
+    gradientsFromArrays.dx,
   );
 
   const out = new WrappedTensor(new Tensor('float32', new Float32Array(600), dims));
   expect(Object.is(rmsNorm(wrapped, weight, { out }), out)).toBe(true);
-  expectSameBits(out.data, plain.y);
+  expectSameBits(out.data, fromArrays.y);
 });

@@ -23,7 +23,7 @@ test.each([
     needs: bitsOf(needs),
   }));
   expect(native).toEqual(expected);
-  expect(rules.map(({ bit }) => bit)).toEqual(rules.map((_, place) => 1 << place));
+  expect(rules.map(({ bit }) => bit)).toEqual(rules.map((_, index) => 1 << index));
 });
 
 test('the fields of the call record are the same in C++ and TypeScript', () => {

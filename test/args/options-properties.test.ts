@@ -30,13 +30,13 @@ const problems = fc.record({
   eps: fc.constantFrom(0, 1e-6, 2),
   gaps: fc.tuple(fc.nat(9), fc.nat(40), fc.nat(9)),
   headsFirst: fc.boolean(),
-  place: fc.nat(),
+  backendIndex: fc.nat(),
 });
 
 test('every backend gives the bits of the scalar variant on contiguous rows', () => {
   const gpus = devices().map(({ device }) => device);
   fc.assert(
-    fc.property(problems, ({ tokens, heads, gaps, headsFirst, place, ...options }) => {
+    fc.property(problems, ({ tokens, heads, gaps, headsFirst, backendIndex, ...options }) => {
       const { dtype, hiddenSize } = options;
       const made = makeCase({ ...options, rows: tokens * heads });
       const [gap, tokenGap, offset] = gaps;
@@ -68,8 +68,8 @@ test('every backend gives the bits of the scalar variant on contiguous rows', ()
         dsum: made.dsum,
       });
 
-      const places = dtype === 'float64' ? cpuVariants() : [...cpuVariants(), ...gpus];
-      const name = places[place % places.length] as string;
+      const backends = dtype === 'float64' ? cpuVariants() : [...cpuVariants(), ...gpus];
+      const name = backends[backendIndex % backends.length] as string;
       const isGpu = name.startsWith('cuda');
       if (!isGpu) setCpuVariant(name);
       const settings = { ...made.options, device: (isGpu ? name : 'cpu') as DeviceName };

@@ -13,33 +13,33 @@ const rstd = floats(3);
 type Row = readonly [
   output: string,
   input: string,
-  (part: (begin: number, end: number) => Float32Array) => readonly unknown[],
+  (slice: (begin: number, end: number) => Float32Array) => readonly unknown[],
 ];
 
 const forwards: readonly Row[] = [
-  ['out', 'x', (part) => [part(0, 12), weight, { out: part(4, 16) }]],
-  ['out', 'x', (part) => [part(4, 16), weight, { out: part(0, 12) }]],
-  ['out', 'weight', (part) => [x, part(11, 15), { out: part(0, 12) }]],
-  ['out', 'weight', (part) => [x, part(4, 8), { out: part(0, 12) }]],
-  ['out', 'rstdOut', (part) => [x, weight, { out: part(0, 12), rstdOut: part(11, 14) }]],
-  ['rstdOut', 'x', (part) => [part(0, 12), weight, { rstdOut: part(0, 3) }]],
-  ['rstdOut', 'weight', (part) => [x, part(0, 4), { rstdOut: part(3, 6) }]],
+  ['out', 'x', (slice) => [slice(0, 12), weight, { out: slice(4, 16) }]],
+  ['out', 'x', (slice) => [slice(4, 16), weight, { out: slice(0, 12) }]],
+  ['out', 'weight', (slice) => [x, slice(11, 15), { out: slice(0, 12) }]],
+  ['out', 'weight', (slice) => [x, slice(4, 8), { out: slice(0, 12) }]],
+  ['out', 'rstdOut', (slice) => [x, weight, { out: slice(0, 12), rstdOut: slice(11, 14) }]],
+  ['rstdOut', 'x', (slice) => [slice(0, 12), weight, { rstdOut: slice(0, 3) }]],
+  ['rstdOut', 'weight', (slice) => [x, slice(0, 4), { rstdOut: slice(3, 6) }]],
 ];
 
 const backwards: readonly Row[] = [
-  ['dxOut', 'dy', (part) => [part(0, 12), x, weight, rstd, { dxOut: part(1, 13) }]],
-  ['dxOut', 'x', (part) => [dy, part(0, 12), weight, rstd, { dxOut: part(1, 13) }]],
-  ['dxOut', 'weight', (part) => [dy, x, part(0, 4), rstd, { dxOut: part(3, 15) }]],
-  ['dxOut', 'rstd', (part) => [dy, x, weight, part(0, 3), { dxOut: part(2, 14) }]],
+  ['dxOut', 'dy', (slice) => [slice(0, 12), x, weight, rstd, { dxOut: slice(1, 13) }]],
+  ['dxOut', 'x', (slice) => [dy, slice(0, 12), weight, rstd, { dxOut: slice(1, 13) }]],
+  ['dxOut', 'weight', (slice) => [dy, x, slice(0, 4), rstd, { dxOut: slice(3, 15) }]],
+  ['dxOut', 'rstd', (slice) => [dy, x, weight, slice(0, 3), { dxOut: slice(2, 14) }]],
   [
     'dxOut',
     'dweightOut',
-    (part) => [dy, x, weight, rstd, { dxOut: part(0, 12), dweightOut: part(8, 12) }],
+    (slice) => [dy, x, weight, rstd, { dxOut: slice(0, 12), dweightOut: slice(8, 12) }],
   ],
-  ['dweightOut', 'weight', (part) => [dy, x, part(0, 4), rstd, { dweightOut: part(0, 4) }]],
-  ['dweightOut', 'dy', (part) => [part(0, 12), x, weight, rstd, { dweightOut: part(0, 4) }]],
-  ['dweightOut', 'x', (part) => [dy, part(0, 12), weight, rstd, { dweightOut: part(8, 12) }]],
-  ['dweightOut', 'rstd', (part) => [dy, x, weight, part(0, 3), { dweightOut: part(2, 6) }]],
+  ['dweightOut', 'weight', (slice) => [dy, x, slice(0, 4), rstd, { dweightOut: slice(0, 4) }]],
+  ['dweightOut', 'dy', (slice) => [slice(0, 12), x, weight, rstd, { dweightOut: slice(0, 4) }]],
+  ['dweightOut', 'x', (slice) => [dy, slice(0, 12), weight, rstd, { dweightOut: slice(8, 12) }]],
+  ['dweightOut', 'rstd', (slice) => [dy, x, weight, slice(0, 3), { dweightOut: slice(2, 6) }]],
 ];
 
 describe.each([

@@ -66,11 +66,11 @@ describe('every option and property of a tensor is read once by', () => {
 
   test.each([['backward'], ['backwardAsync']] as const)('rmsNorm.%s', async (name) => {
     const own = { needsDx: true, needsDweight: true, accumulate: false };
-    const given = { dxOut: floats(0, 12), dweightOut: floats(0, 4), dsum: x };
-    const options = counted({ ...common, ...own, ...given });
+    const outputs = { dxOut: floats(0, 12), dweightOut: floats(0, 4), dsum: x };
+    const options = counted({ ...common, ...own, ...outputs });
     const [tensor, gradient] = [counted(view), counted({ ...view, data: dy })];
     await rmsNorm[name](gradient.object, tensor.object, weight, null, options.object);
-    expect(options.reads).toEqual(once({ ...common, ...own, ...given }));
+    expect(options.reads).toEqual(once({ ...common, ...own, ...outputs }));
     expect(tensor.reads).toEqual(once(view));
     expect(gradient.reads).toEqual(once(view));
   });

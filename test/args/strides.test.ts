@@ -5,11 +5,11 @@ import fc from 'fast-check';
 import { collapse, contiguousStrides, extentOf } from '../../lib/call/strides';
 
 /** The position of each element of a tensor in its array, in row-major order. */
-function placesOf(dims: readonly number[], strides: readonly number[]): number[] {
+function positionsOf(dims: readonly number[], strides: readonly number[]): number[] {
   return dims.reduce<number[]>(
-    (places, dim, i) =>
-      places.flatMap((place) =>
-        Array.from({ length: dim }, (_, index) => place + index * (strides[i] as number)),
+    (positions, dim, i) =>
+      positions.flatMap((position) =>
+        Array.from({ length: dim }, (_, index) => position + index * (strides[i] as number)),
       ),
     [0],
   );
@@ -79,12 +79,13 @@ test('collapse finds the position of every row, or says why two strides cannot d
   let described = 0;
   fc.assert(
     fc.property(shapes, ({ dims, strides, hiddenSize }) => {
-      const places = placesOf(dims, strides);
-      expect(extentOf(dims, strides)).toBe(Math.max(...places) + 1);
+      const positions = positionsOf(dims, strides);
+      expect(extentOf(dims, strides)).toBe(Math.max(...positions) + 1);
       const layout = collapse(dims, strides, hiddenSize);
-      const firsts = places.filter((_, i) => i % hiddenSize === 0);
-      const isBroken = places.some(
-        (place, i) => place !== (firsts[Math.floor(i / hiddenSize)] as number) + (i % hiddenSize),
+      const firsts = positions.filter((_, i) => i % hiddenSize === 0);
+      const isBroken = positions.some(
+        (position, i) =>
+          position !== (firsts[Math.floor(i / hiddenSize)] as number) + (i % hiddenSize),
       );
       expect(layout === 'broken rows').toBe(isBroken);
       if (typeof layout === 'string') {

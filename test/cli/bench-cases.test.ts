@@ -68,10 +68,10 @@ describe('cases', () => {
         }),
       );
     };
-    const [given, fresh, planned] = await answers('float');
-    expect(fresh).toEqual(expect.objectContaining(given));
-    expect(planned).toEqual(isPlain({ op }) ? given : undefined);
-    expect(given).not.toEqual((await answers('llama'))[0]);
+    const [withOutputs, allocating, planned] = await answers('float');
+    expect(allocating).toEqual(expect.objectContaining(withOutputs));
+    expect(planned).toEqual(isPlain({ op }) ? withOutputs : undefined);
+    expect(withOutputs).not.toEqual((await answers('llama'))[0]);
   });
 });
 

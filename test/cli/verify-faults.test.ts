@@ -55,8 +55,8 @@ describe('findDifference', () => {
     const differs = (bits: number) => {
       const of = (code: number) => (dtype === 'int8' ? Int8Array.of(code) : Uint8Array.of(code));
       const expected = of(0x7f);
-      const place = { dtype, layout: { offset: 0, dims: [1], strides: [1] }, memory: expected };
-      return findDifference('y', place, of(bits), expected);
+      const result = { dtype, layout: { offset: 0, dims: [1], strides: [1] }, memory: expected };
+      return findDifference('y', result, of(bits), expected);
     };
     for (const bits of numbers.filter((each) => each !== 0x7f)) {
       expect(differs(bits)).toMatchObject({ expected: shown, elements: 1 });

@@ -15,12 +15,12 @@ constexpr std::size_t kCacheLine = 64;
 
 // Adds lanes that will continue at pc, and merges them with lanes that already wait there.
 void wait_at(Warp& warp, u32 pc, Mask lanes) {
-  auto place = std::find_if(warp.pending.begin(), warp.pending.end(),
-                            [&](const Group& group) { return group.pc <= pc; });
-  if (place != warp.pending.end() && place->pc == pc) {
-    place->lanes |= lanes;
+  auto group = std::find_if(warp.pending.begin(), warp.pending.end(),
+                            [&](const Group& other) { return other.pc <= pc; });
+  if (group != warp.pending.end() && group->pc == pc) {
+    group->lanes |= lanes;
   } else {
-    warp.pending.insert(place, {pc, lanes});
+    warp.pending.insert(group, {pc, lanes});
   }
 }
 
@@ -54,10 +54,10 @@ Block::Block(Machine& machine)
     warp.registers = base + w * register_stride_;
     warp.written = written_.data() + w * machine.kernel.register_count;
     for (const Kernel::Constant& constant : machine.kernel.constants) {
-      std::byte* place = warp.registers + constant.place.offset;
-      if (constant.width == 0) std::memcpy(place, &constant.bits, sizeof(Mask));
+      std::byte* lanes = warp.registers + constant.reg.offset;
+      if (constant.width == 0) std::memcpy(lanes, &constant.bits, sizeof(Mask));
       for (std::size_t lane = 0; constant.width != 0 && lane < kLanes; ++lane) {
-        std::memcpy(place + lane * constant.width, &constant.bits, constant.width);
+        std::memcpy(lanes + lane * constant.width, &constant.bits, constant.width);
       }
     }
   }
@@ -124,12 +124,12 @@ u32 Block::special_value(Special special, u32 thread) const {
 }
 
 void Block::set_specials(Warp& warp) {
-  for (const auto& [place, special] : machine_.kernel.specials) {
-    u32* lanes = warp.lanes<u32>(place);
+  for (const auto& [reg, special] : machine_.kernel.specials) {
+    u32* lanes = warp.lanes<u32>(reg);
     for (u32 lane = 0; lane < kLanes; ++lane) {
       lanes[lane] = special_value(special, warp.number * kLanes + lane);
     }
-    warp.written[place.index] = kAllLanes;
+    warp.written[reg.index] = kAllLanes;
   }
 }
 
@@ -149,7 +149,7 @@ void Block::begin(u64 linear_block) {
     warp.work.assign(1, {});
     for (AsyncCopies& copies : warp.copies) copies.clear();
     for (const Kernel::Constant& constant : machine_.kernel.constants) {
-      warp.written[constant.place.index] = kAllLanes;
+      warp.written[constant.reg.index] = kAllLanes;
     }
     set_specials(warp);
   }

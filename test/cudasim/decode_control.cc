@@ -8,7 +8,7 @@
 namespace cudasim {
 
 bool Decoder::control_statement(const Statement& statement,
-                                const std::vector<std::string_view>& parts) {
+                                const std::vector<std::string_view>& fields) {
   const std::string_view name = statement.name;
   if (name == "bra" || name == "bra.uni") {
     branch(statement);
@@ -17,8 +17,8 @@ bool Decoder::control_statement(const Statement& statement,
     Instruction instruction = start(statement);
     instruction.flow = Flow::kExit;
     emit(instruction, statement);
-  } else if ((parts[0] == "bar" || parts[0] == "barrier") && name != "bar.warp.sync") {
-    barrier(statement, parts);
+  } else if ((fields[0] == "bar" || fields[0] == "barrier") && name != "bar.warp.sync") {
+    barrier(statement, fields);
   } else {
     return false;
   }
@@ -35,8 +35,8 @@ void Decoder::branch(const Statement& statement) {
 
 // in[0] is the number of the barrier, in[1] the predicate of a reduction. A barrier for a subset of
 // the block's threads is not modelled.
-void Decoder::barrier(const Statement& statement, const std::vector<std::string_view>& parts) {
-  std::vector<std::string_view> modifiers(parts.begin() + 1, parts.end());
+void Decoder::barrier(const Statement& statement, const std::vector<std::string_view>& fields) {
+  std::vector<std::string_view> modifiers(fields.begin() + 1, fields.end());
   if (!modifiers.empty() && modifiers[0] == "cta") modifiers.erase(modifiers.begin());
   const auto aligned = std::find(modifiers.begin(), modifiers.end(), "aligned");
   if (aligned != modifiers.end()) modifiers.erase(aligned);
@@ -58,16 +58,15 @@ void Decoder::barrier(const Statement& statement, const std::vector<std::string_
     expect_operands(statement, 3, 3);
     const char letter = modifiers[2] == "u32" ? 'w' : 'p';
     instruction.out[instruction.outputs++] =
-        written_operand(statement, statement.operands[0], letter).place;
+        written_operand(statement, statement.operands[0], letter).reg;
     first = 1;
   } else {
     bad(statement, "unknown barrier");
   }
   instruction.in[instruction.inputs++] =
-      read_operand(statement, statement.operands[first], 'w').place;
+      read_operand(statement, statement.operands[first], 'w').reg;
   if (first == 1) {
-    instruction.in[instruction.inputs++] =
-        read_operand(statement, statement.operands[2], 'p').place;
+    instruction.in[instruction.inputs++] = read_operand(statement, statement.operands[2], 'p').reg;
   }
   emit(instruction, statement);
 }
@@ -147,12 +146,12 @@ void Decoder::resolve_flow() {
     const u32 length = blocks[b].end - blocks[b].begin;
     Instruction& last = ordered[start_of[step.block] + length - 1];
     last.ends_block = true;
-    const auto place = [&](int to) {
+    const auto index_of = [&](int to) {
       return back.contains({step.block, to}) ? latch_of[to] : start_of[to];
     };
-    if (last.flow == Flow::kBranch) last.target = place(successors[b].front());
+    if (last.flow == Flow::kBranch) last.target = index_of(successors[b].front());
     const bool leaves = last.flow == Flow::kBranch || last.flow == Flow::kExit;
-    if (!leaves || last.guarded) last.next = place(successors[b].back());
+    if (!leaves || last.guarded) last.next = index_of(successors[b].back());
   }
   code = std::move(ordered);
   kernel_->statements = std::move(statements);

@@ -16,24 +16,24 @@ using Names = std::vector<std::string_view>;
 // The modifiers of a mnemonic, left to right, each used once.
 class Modifiers {
  public:
-  explicit Modifiers(const Names& parts) : parts_(parts) {}
+  explicit Modifiers(const Names& fields) : fields_(fields) {}
 
   // The next one if it is among `names`, else empty.
   std::string_view take(const Names& names) {
-    if (position_ == parts_.size()) return {};
-    const std::string_view next = parts_[position_];
+    if (position_ == fields_.size()) return {};
+    const std::string_view next = fields_[position_];
     if (std::find(names.begin(), names.end(), next) == names.end()) return {};
     ++position_;
     return next;
   }
   bool take(std::string_view name) { return !take(Names{name}).empty(); }
   std::string_view take_last() {
-    return position_ + 1 == parts_.size() ? parts_[position_++] : std::string_view{};
+    return position_ + 1 == fields_.size() ? fields_[position_++] : std::string_view{};
   }
-  bool done() const { return position_ == parts_.size(); }
+  bool done() const { return position_ == fields_.size(); }
 
  private:
-  const Names& parts_;
+  const Names& fields_;
   std::size_t position_ = 1;
 };
 
@@ -63,15 +63,15 @@ void take_cache_advice(Modifiers& modifiers) {
 }  // namespace
 
 bool Decoder::memory_statement(const Statement& statement,
-                               const std::vector<std::string_view>& parts) {
-  if (parts[0] == "ld" || parts[0] == "st") {
-    load_or_store(statement, parts);
-  } else if (parts[0] == "atom" || parts[0] == "red") {
-    atomic(statement, parts);
-  } else if (parts[0] == "prefetch") {
-    prefetch(statement, parts);
-  } else if (parts[0] == "cp" && parts.size() > 1 && parts[1] == "async") {
-    async_copy(statement, parts);
+                               const std::vector<std::string_view>& fields) {
+  if (fields[0] == "ld" || fields[0] == "st") {
+    load_or_store(statement, fields);
+  } else if (fields[0] == "atom" || fields[0] == "red") {
+    atomic(statement, fields);
+  } else if (fields[0] == "prefetch") {
+    prefetch(statement, fields);
+  } else if (fields[0] == "cp" && fields.size() > 1 && fields[1] == "async") {
+    async_copy(statement, fields);
   } else {
     return false;
   }
@@ -91,11 +91,11 @@ void Decoder::note_access(const Instruction& instruction) {
 }
 
 void Decoder::load_or_store(const Statement& statement,
-                            const std::vector<std::string_view>& parts) {
-  const bool loads = parts[0] == "ld";
+                            const std::vector<std::string_view>& fields) {
+  const bool loads = fields[0] == "ld";
   expect_operands(statement, 2, 2);
   Instruction instruction = start(statement);
-  Modifiers modifiers(parts);
+  Modifiers modifiers(fields);
 
   const std::string_view order =
       modifiers.take(loads ? Names{"weak", "volatile", "relaxed", "acquire"}
@@ -137,7 +137,7 @@ void Decoder::load_or_store(const Statement& statement,
                                               : 'd';
   for (const OperandSyntax& element : elements) {
     if (element.kind != OperandSyntax::Kind::kName) continue;
-    const NamedRegister found = register_operand(statement, element);
+    const TypedRegister found = register_operand(statement, element);
     if (found.letter == 'p' || letter_bytes(found.letter) < instruction.width) {
       bad(statement, std::string(element.name) + " is too narrow");
     }
@@ -145,9 +145,9 @@ void Decoder::load_or_store(const Statement& statement,
   }
   for (const OperandSyntax& element : elements) {
     if (loads) {
-      instruction.out[instruction.outputs++] = written_operand(statement, element, letter).place;
+      instruction.out[instruction.outputs++] = written_operand(statement, element, letter).reg;
     } else {
-      instruction.in[instruction.inputs++] = read_operand(statement, element, letter).place;
+      instruction.in[instruction.inputs++] = read_operand(statement, element, letter).reg;
     }
   }
   const int register_bytes = letter_bytes(letter);
@@ -158,10 +158,10 @@ void Decoder::load_or_store(const Statement& statement,
   emit(instruction, statement);
 }
 
-void Decoder::atomic(const Statement& statement, const std::vector<std::string_view>& parts) {
-  const bool returns = parts[0] == "atom";
+void Decoder::atomic(const Statement& statement, const std::vector<std::string_view>& fields) {
+  const bool returns = fields[0] == "atom";
   Instruction instruction = start(statement);
-  Modifiers modifiers(parts);
+  Modifiers modifiers(fields);
   modifiers.take(Names{"relaxed", "acquire", "release", "acq_rel"});
   modifiers.take(scopes());
   instruction.space = space_of(modifiers.take(Names{"global", "shared", "shared::cta"}));
@@ -181,24 +181,25 @@ void Decoder::atomic(const Statement& statement, const std::vector<std::string_v
   address(statement, statement.operands[first], instruction);
   if (returns) {
     instruction.out[instruction.outputs++] =
-        written_operand(statement, statement.operands[0], letter).place;
+        written_operand(statement, statement.operands[0], letter).reg;
   }
   for (std::size_t k = 0; k < inputs; ++k) {
     instruction.in[instruction.inputs++] =
-        read_operand(statement, statement.operands[first + 1 + k], letter).place;
+        read_operand(statement, statement.operands[first + 1 + k], letter).reg;
   }
   note_access(instruction);
   emit(instruction, statement);
 }
 
-// Addresses must be registers without offsets. A copy that fills a part with zeros is not modelled.
-void Decoder::async_copy(const Statement& statement, const std::vector<std::string_view>& parts) {
+// Addresses must be registers without offsets. A copy that fills some bytes with zeros is not
+// modelled.
+void Decoder::async_copy(const Statement& statement, const std::vector<std::string_view>& fields) {
   Instruction instruction = start(statement);
   if (statement.name == "cp.async.commit_group") {
     expect_operands(statement, 0, 0);
     instruction.handler = async_commit_handler();
   } else if (statement.name == "cp.async.wait_group" || statement.name == "cp.async.wait_all") {
-    const bool all = parts[2] == "wait_all";
+    const bool all = fields[2] == "wait_all";
     expect_operands(statement, all ? 0 : 1, all ? 0 : 1);
     if (!all) {
       const OperandSyntax& later = statement.operands[0];
@@ -221,28 +222,28 @@ void Decoder::async_copy(const Statement& statement, const std::vector<std::stri
     const bool is_width =
         instruction.width == 16 || (!is_16 && (instruction.width == 4 || instruction.width == 8));
     if (bytes.kind != OperandSyntax::Kind::kLiteral || !is_width) bad(statement, "unknown width");
-    Register places[2];
+    Register addresses[2];
     for (int k = 0; k < 2; ++k) {
       instruction.space = k == 0 ? Space::kShared : Space::kGlobal;
       address(statement, statement.operands[static_cast<std::size_t>(k)], instruction);
       if (instruction.immediate != 0) bad(statement, "has an offset");
       if (instruction.narrow_address != (k == 0)) bad(statement, "an address of another width");
-      places[k] = instruction.in[0];
+      addresses[k] = instruction.in[0];
       note_access(instruction);
     }
     instruction.inputs = 2;
-    instruction.in[0] = places[0];
-    instruction.in[1] = places[1];
+    instruction.in[0] = addresses[0];
+    instruction.in[1] = addresses[1];
     instruction.handler = async_copy_handler();
   }
   emit(instruction, statement);
 }
 
 // A hint without effect: any address is allowed.
-void Decoder::prefetch(const Statement& statement, const std::vector<std::string_view>& parts) {
+void Decoder::prefetch(const Statement& statement, const std::vector<std::string_view>& fields) {
   expect_operands(statement, 1, 1);
   Instruction instruction = start(statement);
-  Modifiers modifiers(parts);
+  Modifiers modifiers(fields);
   instruction.space = space_of(modifiers.take(Names{"global", "local"}));
   const auto level = modifiers.take(Names{"L1", "L2", "L2::evict_last", "L2::evict_normal"});
   if (level.empty() || !modifiers.done()) bad(statement, "unknown modifiers");

@@ -11,31 +11,31 @@ void copy(Machine&, Warp& warp, const Instruction& i, Mask active) {
       active, warp.lanes<T>(i.out[0]), [](T value) { return value; }, warp.lanes<T>(i.in[0]));
 }
 
-// in[k] gives the bits of the result from bit k * 8 * sizeof(Part) on.
-template <class Whole, class Part>
-void join(Machine&, Warp& warp, const Instruction& i, Mask active) {
+// in[k] gives the bits of the result from bit k * 8 * sizeof(Element) on.
+template <class Whole, class Element>
+void pack_lanes(Machine&, Warp& warp, const Instruction& i, Mask active) {
   Whole whole[kLanes] = {};
-  for (std::size_t k = 0; k < sizeof(Whole) / sizeof(Part); ++k) {
-    const Part* part = warp.lanes<Part>(i.in[k]);
+  for (std::size_t k = 0; k < sizeof(Whole) / sizeof(Element); ++k) {
+    const Element* element = warp.lanes<Element>(i.in[k]);
     for (int lane = 0; lane < kLanes; ++lane) {
-      whole[lane] = static_cast<Whole>(whole[lane] | static_cast<Whole>(part[lane])
-                                                         << (8 * k * sizeof(Part)));
+      whole[lane] = static_cast<Whole>(whole[lane] | static_cast<Whole>(element[lane])
+                                                         << (8 * k * sizeof(Element)));
     }
   }
   apply(
       active, warp.lanes<Whole>(i.out[0]), [](Whole value) { return value; }, whole);
 }
 
-template <class Whole, class Part>
-void split(Machine&, Warp& warp, const Instruction& i, Mask active) {
+template <class Whole, class Element>
+void unpack_lanes(Machine&, Warp& warp, const Instruction& i, Mask active) {
   Whole whole[kLanes];  // a copy, since an output may be the input
   const Whole* in = warp.lanes<Whole>(i.in[0]);
   for (int lane = 0; lane < kLanes; ++lane) whole[lane] = in[lane];
-  for (std::size_t k = 0; k < sizeof(Whole) / sizeof(Part); ++k) {
-    Part* part = warp.lanes<Part>(i.out[k]);
+  for (std::size_t k = 0; k < sizeof(Whole) / sizeof(Element); ++k) {
+    Element* element = warp.lanes<Element>(i.out[k]);
     for (int lane = 0; lane < kLanes; ++lane) {
-      const auto value = static_cast<Part>(whole[lane] >> (8 * k * sizeof(Part)));
-      part[lane] = (active >> lane & 1) != 0 ? value : part[lane];
+      const auto value = static_cast<Element>(whole[lane] >> (8 * k * sizeof(Element)));
+      element[lane] = (active >> lane & 1) != 0 ? value : element[lane];
     }
   }
 }
@@ -48,22 +48,24 @@ void shift_window(Machine&, Warp& warp, const Instruction& i, Mask active) {
       warp.lanes<T>(i.in[0]));
 }
 
-struct Parting {
+struct Packing {
   char whole;
-  std::size_t parts;
-  char part;
-  Handler join, split;
+  std::size_t count;
+  char element;
+  Handler pack_lanes, unpack_lanes;
 };
 
-constexpr Parting kPartings[] = {
-    {'h', 2, 'b', join<u16, u8>, split<u16, u8>},   {'w', 4, 'b', join<u32, u8>, split<u32, u8>},
-    {'w', 2, 'h', join<u32, u16>, split<u32, u16>}, {'d', 4, 'h', join<u64, u16>, split<u64, u16>},
-    {'d', 2, 'w', join<u64, u32>, split<u64, u32>},
+constexpr Packing kPackings[] = {
+    {'h', 2, 'b', pack_lanes<u16, u8>, unpack_lanes<u16, u8>},
+    {'w', 4, 'b', pack_lanes<u32, u8>, unpack_lanes<u32, u8>},
+    {'w', 2, 'h', pack_lanes<u32, u16>, unpack_lanes<u32, u16>},
+    {'d', 4, 'h', pack_lanes<u64, u16>, unpack_lanes<u64, u16>},
+    {'d', 2, 'w', pack_lanes<u64, u32>, unpack_lanes<u64, u32>},
 };
 
-const Parting* find_parting(char whole, std::size_t parts) {
-  for (const Parting& parting : kPartings) {
-    if (parting.whole == whole && parting.parts == parts) return &parting;
+const Packing* find_packing(char whole, std::size_t count) {
+  for (const Packing& packing : kPackings) {
+    if (packing.whole == whole && packing.count == count) return &packing;
   }
   return nullptr;
 }
@@ -83,13 +85,13 @@ char mov_letter(std::string_view type) {
 }  // namespace
 
 bool Decoder::move_statement(const Statement& statement,
-                             const std::vector<std::string_view>& parts) {
-  if (parts[0] == "cvta") {
-    convert_address(statement, parts);
+                             const std::vector<std::string_view>& fields) {
+  if (fields[0] == "cvta") {
+    convert_address(statement, fields);
     return true;
   }
-  if (parts[0] != "mov" || parts.size() != 2 || parts[1] == "pred") return false;
-  move(statement, parts[1]);
+  if (fields[0] != "mov" || fields.size() != 2 || fields[1] == "pred") return false;
+  move(statement, fields[1]);
   return true;
 }
 
@@ -103,7 +105,7 @@ void Decoder::move(const Statement& statement, std::string_view type) {
   if (to.kind == OperandSyntax::Kind::kVector) return unpack(statement, letter);
 
   Instruction instruction = start(statement);
-  instruction.out[instruction.outputs++] = written_operand(statement, to, letter).place;
+  instruction.out[instruction.outputs++] = written_operand(statement, to, letter).reg;
   instruction.copies = true;
   if (from.name == "%clock" || from.name == "%clock64" || from.name == "%globaltimer") {
     const bool narrow = from.name == "%clock";
@@ -113,7 +115,7 @@ void Decoder::move(const Statement& statement, std::string_view type) {
   }
   const NamedMemory* memory =
       from.kind == OperandSyntax::Kind::kName ? scopes_.find_memory(from.name) : nullptr;
-  NamedRegister in{};
+  TypedRegister in{};
   if (memory != nullptr) {
     if (letter == 'h') bad(statement, "too narrow for an address");
     const u64 address = memory->offset + static_cast<u64>(from.offset);
@@ -121,56 +123,55 @@ void Decoder::move(const Statement& statement, std::string_view type) {
   } else {
     in = read_operand(statement, from, letter);
   }
-  instruction.in[instruction.inputs++] = in.place;
+  instruction.in[instruction.inputs++] = in.reg;
   instruction.handler = letter == 'h' ? copy<u16> : letter == 'w' ? copy<u32> : copy<u64>;
   emit(instruction, statement);
 }
 
 void Decoder::pack(const Statement& statement, char letter) {
   const OperandSyntax& from = statement.operands[1];
-  const Parting* parting = find_parting(letter, from.elements.size());
-  if (parting == nullptr) bad(statement, "no vector of that width");
+  const Packing* packing = find_packing(letter, from.elements.size());
+  if (packing == nullptr) bad(statement, "no vector of that width");
   Instruction instruction = start(statement);
-  instruction.handler = parting->join;
+  instruction.handler = packing->pack_lanes;
   instruction.copies = true;
   for (const OperandSyntax& element : from.elements) {
-    instruction.in[instruction.inputs++] = read_operand(statement, element, parting->part).place;
+    instruction.in[instruction.inputs++] = read_operand(statement, element, packing->element).reg;
   }
   instruction.out[instruction.outputs++] =
-      written_operand(statement, statement.operands[0], letter).place;
+      written_operand(statement, statement.operands[0], letter).reg;
   emit(instruction, statement);
 }
 
 void Decoder::unpack(const Statement& statement, char letter) {
   const OperandSyntax& to = statement.operands[0];
-  const Parting* parting = find_parting(letter, to.elements.size());
-  if (parting == nullptr) bad(statement, "no vector of that width");
+  const Packing* packing = find_packing(letter, to.elements.size());
+  if (packing == nullptr) bad(statement, "no vector of that width");
   Instruction instruction = start(statement);
-  instruction.handler = parting->split;
+  instruction.handler = packing->unpack_lanes;
   instruction.copies = true;
-  instruction.in[instruction.inputs++] =
-      read_operand(statement, statement.operands[1], letter).place;
+  instruction.in[instruction.inputs++] = read_operand(statement, statement.operands[1], letter).reg;
   for (const OperandSyntax& element : to.elements) {
     instruction.out[instruction.outputs++] =
-        written_operand(statement, element, parting->part).place;
+        written_operand(statement, element, packing->element).reg;
   }
   emit(instruction, statement);
 }
 
 // cvta.to.shared.u64 converts a generic address to one in shared memory; without .to, the reverse.
 void Decoder::convert_address(const Statement& statement,
-                              const std::vector<std::string_view>& parts) {
-  const std::size_t named = parts.size() == 4 && parts[1] == "to" ? 2 : 1;
-  if (parts.size() != named + 2 || parts.back() != "u64") bad(statement, "unknown modifiers");
+                              const std::vector<std::string_view>& fields) {
+  const std::size_t named = fields.size() == 4 && fields[1] == "to" ? 2 : 1;
+  if (fields.size() != named + 2 || fields.back() != "u64") bad(statement, "unknown modifiers");
   expect_operands(statement, 2, 2);
   Space space = Space::kGlobal;
-  if (parts[named] == "shared" || parts[named] == "shared::cta") {
+  if (fields[named] == "shared" || fields[named] == "shared::cta") {
     space = Space::kShared;
-  } else if (parts[named] == "local") {
+  } else if (fields[named] == "local") {
     space = Space::kLocal;
-  } else if (parts[named] == "param" || parts[named] == "param::entry") {
+  } else if (fields[named] == "param" || fields[named] == "param::entry") {
     space = Space::kParam;
-  } else if (parts[named] != "global") {
+  } else if (fields[named] != "global") {
     bad(statement, "unknown space");
   }
   Instruction instruction = start(statement);
@@ -183,11 +184,10 @@ void Decoder::convert_address(const Statement& statement,
       from.kind == OperandSyntax::Kind::kName ? scopes_.find_memory(from.name) : nullptr;
   if (memory != nullptr && memory->space != space) bad(statement, "is in another space");
   instruction.in[instruction.inputs++] =
-      memory != nullptr
-          ? scopes_.constant('d', memory->offset + static_cast<u64>(from.offset)).place
-          : read_operand(statement, from, 'd').place;
+      memory != nullptr ? scopes_.constant('d', memory->offset + static_cast<u64>(from.offset)).reg
+                        : read_operand(statement, from, 'd').reg;
   instruction.out[instruction.outputs++] =
-      written_operand(statement, statement.operands[0], 'd').place;
+      written_operand(statement, statement.operands[0], 'd').reg;
   emit(instruction, statement);
 }
 

@@ -28,13 +28,13 @@ std::string one_line(std::string_view text) {
 }  // namespace
 
 std::vector<std::string_view> split_mnemonic(std::string_view mnemonic) {
-  std::vector<std::string_view> parts;
+  std::vector<std::string_view> fields;
   for (std::size_t begin = 0; begin <= mnemonic.size();) {
     const std::size_t end = std::min(mnemonic.find('.', begin), mnemonic.size());
-    parts.push_back(mnemonic.substr(begin, end - begin));
+    fields.push_back(mnemonic.substr(begin, end - begin));
     begin = end + 1;
   }
-  return parts;
+  return fields;
 }
 
 const Operation* find_operation(std::string_view mnemonic) {
@@ -159,9 +159,9 @@ void Decoder::statement(const Statement& statement) {
     case Statement::Kind::kInstruction:
       break;
   }
-  const std::vector<std::string_view> parts = split_mnemonic(statement.name);
-  if (control_statement(statement, parts) || memory_statement(statement, parts) ||
-      move_statement(statement, parts)) {
+  const std::vector<std::string_view> fields = split_mnemonic(statement.name);
+  if (control_statement(statement, fields) || memory_statement(statement, fields) ||
+      move_statement(statement, fields)) {
     return;
   }
   const Operation* found = find_operation(statement.name);
@@ -187,45 +187,45 @@ void Decoder::operation(const Statement& statement, const Operation& operation) 
   Register wide;
   for (const char letter : outputs) {
     const OperandSyntax& operand = statement.operands[instruction.outputs];
-    NamedRegister out{};
+    TypedRegister out{};
     if (operation.relaxed && operand.kind == OperandSyntax::Kind::kName) {
       out = register_operand(statement, operand);
       if (out.letter != 'p' && letter_bytes(out.letter) > letter_bytes(letter)) {
         const std::string sign = operation.extends_sign ? "s" : "u";
         widen = "cvt." + sign + std::to_string(8 * letter_bytes(out.letter)) + "." + sign +
                 std::to_string(8 * letter_bytes(letter));
-        wide = out.place;
+        wide = out.reg;
         out = scopes_.new_register(letter);
       }
     }
     if (widen.empty()) out = written_operand(statement, operand, letter);
-    instruction.out[instruction.outputs++] = out.place;
+    instruction.out[instruction.outputs++] = out.reg;
   }
   if (optional && !statement.operands[0].second.empty()) {
     OperandSyntax second;
     second.name = statement.operands[0].second;
-    instruction.out[instruction.outputs++] = written_operand(statement, second, 'p').place;
+    instruction.out[instruction.outputs++] = written_operand(statement, second, 'p').reg;
   } else if (!statement.operands.empty() && !statement.operands[0].second.empty()) {
     bad(statement, "has no second result");
   }
   for (const char letter : inputs) {
     const OperandSyntax& operand = statement.operands[outputs.size() + instruction.inputs];
-    NamedRegister in{};
+    TypedRegister in{};
     bool narrowed = false;
     if (operation.relaxed && operand.kind == OperandSyntax::Kind::kName &&
         scopes_.find_register(operand.name) != nullptr) {
-      const NamedRegister source = register_operand(statement, operand);
+      const TypedRegister source = register_operand(statement, operand);
       if (source.letter != 'p' && letter_bytes(source.letter) > letter_bytes(letter)) {
         in = scopes_.new_register(letter);
         emit_hidden(statement,
                     "cvt.u" + std::to_string(8 * letter_bytes(letter)) + ".u" +
                         std::to_string(8 * letter_bytes(source.letter)),
-                    in.place, source.place);
+                    in.reg, source.reg);
         narrowed = true;
       }
     }
     if (!narrowed) in = read_operand(statement, operand, letter);
-    instruction.in[instruction.inputs++] = in.place;
+    instruction.in[instruction.inputs++] = in.reg;
   }
   if (immediates != 0) {
     const OperandSyntax& last = statement.operands.back();
@@ -245,11 +245,11 @@ Instruction Decoder::start(const Statement& statement) {
 
 void Decoder::guard(const Statement& statement, Instruction& instruction) {
   if (statement.guard.empty()) return;
-  const NamedRegister* found = scopes_.find_register(statement.guard);
+  const TypedRegister* found = scopes_.find_register(statement.guard);
   if (found == nullptr || found->letter != 'p') bad(statement, "the guard is no predicate");
   instruction.guarded = true;
   instruction.guard_negated = statement.guard_negated;
-  instruction.guard = found->place;
+  instruction.guard = found->reg;
 }
 
 void Decoder::emit(const Instruction& instruction, const Statement& statement) {
@@ -304,23 +304,23 @@ u64 Decoder::literal_bits(const Statement& statement, const Literal& literal, ch
   bad(statement, "a literal of another type");
 }
 
-NamedRegister Decoder::register_operand(const Statement& statement, const OperandSyntax& operand) {
-  const NamedRegister* found = operand.kind == OperandSyntax::Kind::kName && operand.offset == 0
+TypedRegister Decoder::register_operand(const Statement& statement, const OperandSyntax& operand) {
+  const TypedRegister* found = operand.kind == OperandSyntax::Kind::kName && operand.offset == 0
                                    ? scopes_.find_register(operand.name)
                                    : nullptr;
   if (found == nullptr) bad(statement, std::string(operand.name) + " is no register");
   return *found;
 }
 
-NamedRegister Decoder::written_operand(const Statement& statement, const OperandSyntax& operand,
+TypedRegister Decoder::written_operand(const Statement& statement, const OperandSyntax& operand,
                                        char letter) {
   if (operand.kind == OperandSyntax::Kind::kSink) return scopes_.new_register(letter);
-  const NamedRegister out = register_operand(statement, operand);
+  const TypedRegister out = register_operand(statement, operand);
   if (out.letter != letter) bad(statement, std::string(operand.name) + " is of another width");
   return out;
 }
 
-NamedRegister Decoder::read_operand(const Statement& statement, const OperandSyntax& operand,
+TypedRegister Decoder::read_operand(const Statement& statement, const OperandSyntax& operand,
                                     char letter) {
   if (operand.kind == OperandSyntax::Kind::kLiteral) {
     if (letter != 'p') {
@@ -330,8 +330,8 @@ NamedRegister Decoder::read_operand(const Statement& statement, const OperandSyn
   }
   if (operand.kind != OperandSyntax::Kind::kName) bad(statement, "an operand of a wrong kind");
   if (operand.name == "WARP_SZ") return scopes_.constant(letter, kLanes);
-  NamedRegister result{};
-  if (const NamedRegister* found = scopes_.find_register(operand.name); found != nullptr) {
+  TypedRegister result{};
+  if (const TypedRegister* found = scopes_.find_register(operand.name); found != nullptr) {
     result = register_operand(statement, operand);
   } else if (const auto special = scopes_.special(operand.name)) {
     result = *special;
@@ -341,8 +341,8 @@ NamedRegister Decoder::read_operand(const Statement& statement, const OperandSyn
   if (result.letter != letter) bad(statement, std::string(operand.name) + " is of another width");
   if (operand.negated) {
     if (letter != 'p') bad(statement, "! before what is no predicate");
-    const NamedRegister inverse = scopes_.new_register('p');
-    emit_hidden(statement, "not.pred", inverse.place, result.place);
+    const TypedRegister inverse = scopes_.new_register('p');
+    emit_hidden(statement, "not.pred", inverse.reg, result.reg);
     return inverse;
   }
   return result;
@@ -361,23 +361,23 @@ void Decoder::address(const Statement& statement, const OperandSyntax& operand,
     if (memory->space != instruction.space && instruction.space != Space::kGeneric) {
       bad(statement, std::string(operand.name) + " is in another space");
     }
-    instruction.in[0] = scopes_.constant('d', variable_address(*memory, instruction.space)).place;
+    instruction.in[0] = scopes_.constant('d', variable_address(*memory, instruction.space)).reg;
     return;
   }
   if (operand.name.empty()) {
-    instruction.in[0] = scopes_.constant('d', 0).place;
+    instruction.in[0] = scopes_.constant('d', 0).reg;
     return;
   }
   OperandSyntax base;
   base.name = operand.name;
-  const NamedRegister found = register_operand(statement, base);
+  const TypedRegister found = register_operand(statement, base);
   instruction.narrow_address = found.letter == 'w';
   const bool wide_only =
       instruction.space == Space::kGlobal || instruction.space == Space::kGeneric;
   if (found.letter != 'd' && (found.letter != 'w' || wide_only)) {
     bad(statement, std::string(operand.name) + " is too narrow for an address");
   }
-  instruction.in[0] = found.place;
+  instruction.in[0] = found.reg;
 }
 
 }  // namespace cudasim

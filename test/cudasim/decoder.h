@@ -32,10 +32,10 @@ class Decoder {
 
   [[noreturn]] void bad(const Statement& statement, const std::string& why) const;
   void expect_operands(const Statement& statement, std::size_t least, std::size_t most) const;
-  NamedRegister read_operand(const Statement& statement, const OperandSyntax& operand, char letter);
+  TypedRegister read_operand(const Statement& statement, const OperandSyntax& operand, char letter);
   // A register of any width.
-  NamedRegister register_operand(const Statement& statement, const OperandSyntax& operand);
-  NamedRegister written_operand(const Statement& statement, const OperandSyntax& operand,
+  TypedRegister register_operand(const Statement& statement, const OperandSyntax& operand);
+  TypedRegister written_operand(const Statement& statement, const OperandSyntax& operand,
                                 char letter);
   void guard(const Statement& statement, Instruction& instruction);
   u64 literal_bits(const Statement& statement, const Literal& literal, char letter) const;
@@ -45,24 +45,24 @@ class Decoder {
   u64 variable_address(const NamedMemory& memory, Space wanted) const;
 
   // decode_memory.cc
-  bool memory_statement(const Statement& statement, const std::vector<std::string_view>& parts);
-  void load_or_store(const Statement& statement, const std::vector<std::string_view>& parts);
-  void atomic(const Statement& statement, const std::vector<std::string_view>& parts);
-  void async_copy(const Statement& statement, const std::vector<std::string_view>& parts);
-  void prefetch(const Statement& statement, const std::vector<std::string_view>& parts);
+  bool memory_statement(const Statement& statement, const std::vector<std::string_view>& fields);
+  void load_or_store(const Statement& statement, const std::vector<std::string_view>& fields);
+  void atomic(const Statement& statement, const std::vector<std::string_view>& fields);
+  void async_copy(const Statement& statement, const std::vector<std::string_view>& fields);
+  void prefetch(const Statement& statement, const std::vector<std::string_view>& fields);
   void note_access(const Instruction& instruction);
 
   // decode_moves.cc
-  bool move_statement(const Statement& statement, const std::vector<std::string_view>& parts);
+  bool move_statement(const Statement& statement, const std::vector<std::string_view>& fields);
   void move(const Statement& statement, std::string_view type);
   void pack(const Statement& statement, char letter);
   void unpack(const Statement& statement, char letter);
-  void convert_address(const Statement& statement, const std::vector<std::string_view>& parts);
+  void convert_address(const Statement& statement, const std::vector<std::string_view>& fields);
 
   // decode_control.cc
-  bool control_statement(const Statement& statement, const std::vector<std::string_view>& parts);
+  bool control_statement(const Statement& statement, const std::vector<std::string_view>& fields);
   void branch(const Statement& statement);
-  void barrier(const Statement& statement, const std::vector<std::string_view>& parts);
+  void barrier(const Statement& statement, const std::vector<std::string_view>& fields);
   void resolve_flow();
 
   const ModuleSyntax& module_;

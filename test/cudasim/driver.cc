@@ -110,7 +110,7 @@ bool Driver::release(CUdevice device) {
 }
 
 void Driver::end(const ContextPtr& context) {
-  scheduler.finish(context->engine);
+  scheduler.synchronize(context->engine);
   const auto belongs = [&](const auto& object) { return object.context == context; };
   const auto report = [&](std::size_t count, const std::string& what) {
     if (count == 0) return;

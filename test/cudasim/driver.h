@@ -37,7 +37,7 @@ namespace cudasim {
 // The last record of an event: a point in a stream's order, or in a capture. Neither before the
 // first record.
 struct EventRecord {
-  Scheduler::MarkPtr mark;
+  Scheduler::FencePtr fence;
   std::optional<CapturedPoint> captured;
 };
 
@@ -62,7 +62,7 @@ struct GraphExecState {
   ContextPtr context;
   std::shared_ptr<const GraphNodes> nodes;
   std::mutex mutex;
-  Scheduler::MarkPtr last;  // the end of the last launch
+  Scheduler::FencePtr last;  // the end of the last launch
 };
 
 struct ModuleState {

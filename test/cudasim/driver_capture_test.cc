@@ -228,7 +228,7 @@ TEST_CASE("a call that a capture does not allow invalidates it") {
     CHECK(end(at.stream) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     // The streams and the memory are as if there had been no capture.
     CHECK(cuStreamSynchronize(at.stream) == CUDA_SUCCESS);
-    CHECK(finish() == CUDA_SUCCESS);
+    CHECK(synchronize() == CUDA_SUCCESS);
     CHECK(host_copy(at.memory, 4) == std::vector<unsigned>{1, 2, 3, 4});
   }
 }
@@ -269,7 +269,7 @@ TEST_CASE("forked work must be joined before its capture ends") {
   }
   SUBCASE("a fork without work needs no join") { CHECK(end(origin) == CUDA_SUCCESS); }
   CHECK(status_of(fork) == CU_STREAM_CAPTURE_STATUS_NONE);
-  CHECK(finish() == CUDA_SUCCESS);
+  CHECK(synchronize() == CUDA_SUCCESS);
 }
 
 TEST_CASE("the legacy stream is refused while a blocking stream captures") {

@@ -41,7 +41,7 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
       const CUresult result = driver.captures.record(state, &record.captured.emplace());
       if (result != CUDA_SUCCESS) return result;
     } else {
-      record.mark = driver.scheduler.mark(state.stream);
+      record.fence = driver.scheduler.add_fence(state.stream);
     }
     const std::lock_guard lock(recorded->mutex);
     recorded->record = std::move(record);
@@ -53,9 +53,9 @@ CUresult cuEventQuery(CUevent event) {
   return call_context(Call::cuEventQuery, [&](Driver& driver, const ContextPtr&) {
     const std::shared_ptr<EventState> state = driver.events.find(event);
     if (state == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    const auto [mark, captured] = state->last();
+    const auto [fence, captured] = state->last();
     if (captured) return driver.captures.refuse(*captured);
-    if (mark != nullptr && !driver.scheduler.has_finished(mark)) return CUDA_ERROR_NOT_READY;
+    if (fence != nullptr && !driver.scheduler.has_finished(fence)) return CUDA_ERROR_NOT_READY;
     return state->context->error();
   });
 }
@@ -64,9 +64,9 @@ CUresult cuEventSynchronize(CUevent event) {
   return call_context(Call::cuEventSynchronize, [&](Driver& driver, const ContextPtr&) {
     const std::shared_ptr<EventState> state = driver.events.find(event);
     if (state == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-    const auto [mark, captured] = state->last();
+    const auto [fence, captured] = state->last();
     if (captured) return driver.captures.refuse(*captured);
-    if (mark != nullptr) driver.scheduler.finish(mark);
+    if (fence != nullptr) driver.scheduler.synchronize(fence);
     return state->context->error();
   });
 }
@@ -84,10 +84,10 @@ CUresult cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {
     const EventRecord to = second->last();
     for (const EventRecord* record : {&from, &to}) {
       if (record->captured) return driver.captures.refuse(*record->captured);
-      if (record->mark == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+      if (record->fence == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     }
     for (const EventRecord* record : {&from, &to}) {
-      if (!driver.scheduler.has_finished(record->mark)) return CUDA_ERROR_NOT_READY;
+      if (!driver.scheduler.has_finished(record->fence)) return CUDA_ERROR_NOT_READY;
     }
     *milliseconds = 0;  // the interpreter's time must never pass for a GPU's time
     return CUDA_SUCCESS;

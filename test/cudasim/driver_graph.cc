@@ -7,21 +7,21 @@ namespace cudasim {
 namespace {
 
 // Queues each node on a stream of its own, which waits for the nodes that it depends on. Otherwise
-// the order of nodes is random. Returns the mark at the end of the launch.
-Scheduler::MarkPtr queue_graph(Scheduler& scheduler, const GraphNodes& nodes,
-                               const Scheduler::StreamPtr& stream) {
-  const Scheduler::MarkPtr begin = scheduler.mark(stream);
-  std::vector<Scheduler::MarkPtr> done;
+// the order of nodes is random. Returns the fence at the end of the launch.
+Scheduler::FencePtr queue_graph(Scheduler& scheduler, const GraphNodes& nodes,
+                                const Scheduler::StreamPtr& stream) {
+  const Scheduler::FencePtr begin = scheduler.add_fence(stream);
+  std::vector<Scheduler::FencePtr> done;
   for (const GraphNode& node : nodes) {
     const Scheduler::StreamPtr own = scheduler.add_stream(node.engine, false);
     scheduler.wait_for(own, begin);
     for (const std::size_t earlier : node.after) scheduler.wait_for(own, done[earlier]);
     scheduler.run_on_engine(own, node.work());
-    done.push_back(scheduler.mark(own));
+    done.push_back(scheduler.add_fence(own));
     scheduler.retire_stream(own);
   }
-  for (const Scheduler::MarkPtr& mark : done) scheduler.wait_for(stream, mark);
-  return scheduler.mark(stream);
+  for (const Scheduler::FencePtr& fence : done) scheduler.wait_for(stream, fence);
+  return scheduler.add_fence(stream);
 }
 
 bool is_capture_mode(CUstreamCaptureMode mode) {

@@ -49,14 +49,14 @@ TEST_CASE("captured work runs with each launch, on any stream, and not before") 
   const CUdeviceptr memory = device_copy({1});
   const CUgraphExec graph =
       executable([&](CUstream stream) { CHECK(add_one(memory, stream) == CUDA_SUCCESS); });
-  CHECK(finish() == CUDA_SUCCESS);
+  CHECK(synchronize() == CUDA_SUCCESS);
   CHECK(host_copy(memory, 1) == Values{1});
   const CUstream stream = make_stream();
   for (const CUstream where : {stream, stream, CUstream{nullptr}}) {
     CHECK(cuGraphLaunch(graph, where) == CUDA_SUCCESS);
   }
   CHECK(cuStreamQuery(stream) == CUDA_ERROR_NOT_READY);
-  CHECK(finish() == CUDA_SUCCESS);
+  CHECK(synchronize() == CUDA_SUCCESS);
   CHECK(host_copy(memory, 1) == Values{4});
 }
 
@@ -161,7 +161,7 @@ std::set<unsigned> added(bool same_executable) {
     const CUgraphExec second = same_executable ? first : make(memory + 8);
     CHECK(cuGraphLaunch(first, make_stream()) == CUDA_SUCCESS);
     CHECK(cuGraphLaunch(second, make_stream()) == CUDA_SUCCESS);
-    CHECK(finish() == CUDA_SUCCESS);
+    CHECK(synchronize() == CUDA_SUCCESS);
     values.insert(host_copy(memory, 1).front());
   }
   return values;

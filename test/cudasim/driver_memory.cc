@@ -58,7 +58,7 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
       [&](Driver& driver, const ContextPtr& current) {
         const ContextPtr owner = driver.owner_of(pointer, 1, current);
         // Wait for all work that may use the memory, as a real driver does.
-        if (owner != nullptr) driver.scheduler.finish(owner->engine);
+        if (owner != nullptr) driver.scheduler.synchronize(owner->engine);
         if (owner == nullptr || !owner->free(pointer)) {
           driver.misuse(current->device, "invalid-free",
                         "cuMemFree of " + hex(pointer) + ", where no live allocation begins");

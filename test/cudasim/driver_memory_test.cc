@@ -131,7 +131,7 @@ TEST_CASE("a copy call refuses a range outside its allocation") {
   CHECK(cuMemcpyHtoDAsync_v2(memory, &pinned[3], 8, nullptr) == CUDA_ERROR_INVALID_VALUE);
   CHECK(cuMemcpyDtoHAsync_v2(&pinned[3], memory, 8, nullptr) == CUDA_ERROR_INVALID_VALUE);
   CHECK(cuMemcpyHtoDAsync_v2(0, nullptr, 0, nullptr) == CUDA_SUCCESS);
-  CHECK(finish() == CUDA_SUCCESS);
+  CHECK(synchronize() == CUDA_SUCCESS);
 }
 
 TEST_CASE("the call stages pageable memory, the copy reads page-locked memory when it runs") {
@@ -202,7 +202,7 @@ TEST_CASE("freeing page-locked memory during a copy is an error") {
   CHECK(cuMemcpyHtoDAsync_v2(memory, pinned.data, 16, nullptr) == CUDA_SUCCESS);
   CHECK(cuMemFreeHost(pinned.data) == CUDA_ERROR_ILLEGAL_ADDRESS);
   CHECK(simulation.faults("freed-in-flight") == 1);
-  CHECK(finish() == CUDA_ERROR_ILLEGAL_ADDRESS);
+  CHECK(synchronize() == CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 
 TEST_CASE("page-locked memory can be freed after its copy") {
@@ -242,8 +242,8 @@ TEST_CASE("the error of a kernel or copy stays with its context") {
        }},
       {"reading unwritten memory", "uninitialised", CUDA_ERROR_LAUNCH_FAILED,
        [](CUdeviceptr memory) {
-         CUdeviceptr fresh = allocate(16);
-         CHECK(launch(load_kernel("copy_first"), {&memory, &fresh}) == CUDA_SUCCESS);
+         CUdeviceptr output = allocate(16);
+         CHECK(launch(load_kernel("copy_first"), {&memory, &output}) == CUDA_SUCCESS);
        }},
       {"copying unwritten memory", "uninitialised", CUDA_ERROR_LAUNCH_FAILED,
        [](CUdeviceptr) {
@@ -265,7 +265,7 @@ TEST_CASE("the error of a kernel or copy stays with its context") {
     CHECK(cuMemAlloc_v2(&more, 16) == expected);
     CHECK(cuMemcpyDtoHAsync_v2(&host, memory, 4, nullptr) == expected);
     CHECK(cuStreamQuery(stream) == expected);
-    CHECK(finish() == expected);
+    CHECK(synchronize() == expected);
     // Calls that destroy or free something still work, and return the error.
     CHECK(cuStreamDestroy_v2(stream) == expected);
     CHECK(cuEventDestroy_v2(event) == expected);
@@ -275,7 +275,7 @@ TEST_CASE("the error of a kernel or copy stays with its context") {
     CHECK(cuDevicePrimaryCtxRelease_v2(0) == CUDA_SUCCESS);
     CUcontext context = nullptr;
     CHECK(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
-    CHECK(finish() == CUDA_SUCCESS);
+    CHECK(synchronize() == CUDA_SUCCESS);
   }
 }
 

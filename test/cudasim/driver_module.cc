@@ -10,7 +10,7 @@
 namespace cudasim {
 namespace {
 
-// Made up: registers are given out by the compiler of machine code, which is not run here.
+// Made up: the compiler of machine code assigns registers, and it does not run here.
 constexpr int kPlausibleRegisters = 32;
 
 constexpr const char* kUnloaded = "a graph launches a kernel whose module was unloaded";

@@ -154,7 +154,7 @@ TEST_CASE("a launch call refuses sizes beyond the limits") {
     CHECK(cuLaunchKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2], shared,
                          nullptr, parameters, nullptr) == expected);
   }
-  CHECK(finish() == CUDA_SUCCESS);
+  CHECK(synchronize() == CUDA_SUCCESS);
   void* extra[] = {nullptr};
   CHECK(cuLaunchKernel(add_one, 1, 1, 1, 1, 1, 1, 0, nullptr, nullptr, extra) ==
         CUDA_ERROR_NOT_SUPPORTED);
@@ -201,18 +201,18 @@ TEST_CASE("launches are traced") {
   CUdeviceptr x = device_copy(std::vector<unsigned>(64, 1));
   unsigned n = 64;
   CHECK(launch(load_kernel("add_one"), {&x, &n}, nullptr, 64) == CUDA_SUCCESS);
-  CHECK(finish() == CUDA_SUCCESS);
+  CHECK(synchronize() == CUDA_SUCCESS);
   const std::vector<std::string> lines = simulation.trace();
   REQUIRE(lines.size() == 1);
   CAPTURE(lines[0]);
-  for (const char* part :
+  for (const char* text :
        {R"({"type":"launch","device":0,"kernel":"add_one","executed":true)", R"("grid":[1,1,1])",
         R"("block":[64,1,1])", R"("dynamic_shared_bytes":0)",
         R"("buffers":[{"arguments":[0],"address":"0x)", R"("bytes":256,)", R"("bytes_read":256,)",
         R"("bytes_written":256,)", R"("read_sectors":8,)", R"("written_sectors":8,)",
         R"("read_requests":2,)", R"("accesses_by_width":[0,0,128,0,0])"}) {
-    CAPTURE(part);
-    CHECK(lines[0].find(part) != std::string::npos);
+    CAPTURE(text);
+    CHECK(lines[0].find(text) != std::string::npos);
   }
 }
 

@@ -37,7 +37,7 @@ CUresult cuStreamSynchronize(CUstream stream) {
                         if (state.context == nullptr) return CUDA_ERROR_INVALID_HANDLE;
                         if (const std::optional<CUresult> refused = driver.captures.refuse(state))
                           return *refused;
-                        driver.scheduler.finish(state.stream);
+                        driver.scheduler.synchronize(state.stream);
                         return state.context->error();
                       });
 }
@@ -68,8 +68,8 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
                         if (record.captured || driver.captures.concern(state)) {
                           return driver.captures.wait_for(state, record.captured);
                         }
-                        if (record.mark != nullptr)
-                          driver.scheduler.wait_for(state.stream, record.mark);
+                        if (record.fence != nullptr)
+                          driver.scheduler.wait_for(state.stream, record.fence);
                         return CUDA_SUCCESS;
                       });
 }

@@ -123,7 +123,7 @@ TEST_CASE("the work of a destroyed stream still runs") {
   CHECK(store(function, memory, 2, stream) == CUDA_SUCCESS);
   CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
   CHECK(cuStreamSynchronize(stream) == CUDA_ERROR_INVALID_HANDLE);
-  CHECK(finish() == CUDA_SUCCESS);
+  CHECK(synchronize() == CUDA_SUCCESS);
   CHECK(host_copy(memory, 1) == std::vector<unsigned>{2});
 }
 
@@ -170,7 +170,7 @@ TEST_CASE("each device has its own memory and its own errors") {
   CHECK(store(two.functions[1], two.memory[1], 2, nullptr) == CUDA_SUCCESS);
   CHECK(host_copy(two.memory[1], 1) == std::vector<unsigned>{2});
   CHECK(store(two.functions[1], two.memory[1] + 1, 2, nullptr) == CUDA_SUCCESS);
-  CHECK(finish() == CUDA_ERROR_MISALIGNED_ADDRESS);
+  CHECK(synchronize() == CUDA_ERROR_MISALIGNED_ADDRESS);
   two.use(0);
   CHECK(host_copy(two.memory[0], 1) == std::vector<unsigned>{1});
 }
@@ -197,16 +197,16 @@ TEST_CASE("all devices share one address space") {
   SUBCASE("a copy works between devices") {
     two.use(0);
     CHECK(store(two.functions[0], two.memory[0], 2, nullptr) == CUDA_SUCCESS);
-    CHECK(finish() == CUDA_SUCCESS);
+    CHECK(synchronize() == CUDA_SUCCESS);
     two.use(1);
     CHECK(cuMemcpyDtoDAsync_v2(two.memory[1], two.memory[0], 4, nullptr) == CUDA_SUCCESS);
     CHECK(host_copy(two.memory[1], 1) == std::vector<unsigned>{2});
   }
   SUBCASE("a kernel cannot access the other device's memory") {
     CHECK(store(two.functions[1], two.memory[0], 2, nullptr) == CUDA_SUCCESS);
-    CHECK(finish() == CUDA_ERROR_ILLEGAL_ADDRESS);
+    CHECK(synchronize() == CUDA_ERROR_ILLEGAL_ADDRESS);
     two.use(0);
-    CHECK(finish() == CUDA_SUCCESS);
+    CHECK(synchronize() == CUDA_SUCCESS);
   }
   SUBCASE("memory can be freed from either context") {
     CHECK(cuMemFree_v2(two.memory[0]) == CUDA_SUCCESS);

@@ -62,11 +62,11 @@ std::vector<std::string> Simulation::trace() const {
   return lines;
 }
 
-int Simulation::traced(const std::vector<std::string>& parts) const {
+int Simulation::traced(const std::vector<std::string>& texts) const {
   const std::vector<std::string> lines = trace();
   return static_cast<int>(std::count_if(lines.begin(), lines.end(), [&](const std::string& line) {
-    return std::all_of(parts.begin(), parts.end(), [&](const std::string& part) {
-      return line.find(part) != std::string::npos;
+    return std::all_of(texts.begin(), texts.end(), [&](const std::string& text) {
+      return line.find(text) != std::string::npos;
     });
   }));
 }
@@ -221,10 +221,10 @@ CUresult launch(CUfunction function, std::vector<void*> parameters, CUstream str
                         nullptr);
 }
 
-CUresult finish() {
+CUresult synchronize() {
   Driver& driver = Driver::instance();
   const ContextPtr context = driver.active(*driver.device_of(current_context()));
-  driver.scheduler.finish(context->engine);
+  driver.scheduler.synchronize(context->engine);
   return context->error();
 }
 

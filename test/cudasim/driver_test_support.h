@@ -26,7 +26,7 @@ class Simulation {
   // The lines of the trace so far.
   std::vector<std::string> trace() const;
   // The number of lines that contain all of these texts.
-  int traced(const std::vector<std::string>& parts) const;
+  int traced(const std::vector<std::string>& texts) const;
   int faults(const std::string& kind) const;
 
  private:
@@ -63,7 +63,7 @@ struct Pinned {
 };
 
 // Waits for all work of the current context and returns its error.
-CUresult finish();
+CUresult synchronize();
 
 CUstream make_stream(unsigned flags = CU_STREAM_NON_BLOCKING);
 CUevent make_event(unsigned flags = CU_EVENT_DISABLE_TIMING);

@@ -151,7 +151,7 @@ LaunchReport execute(const Kernel& kernel, const Launch& launch, const DeviceMod
     global.begin_block(linear);
     block.run(linear);
   }
-  if (options.count_traffic) traffic.finish(report);
+  if (options.count_traffic) traffic.add_to(report);
   return report;
 }
 

@@ -163,9 +163,9 @@ TEST_CASE("select_ptx reads the fatbins of nvcc 13.0") {
     CAPTURE(capability);
     CHECK(target_of(outcome(fixture(file), capability)) == expected);
   }
-  const std::string plain = outcome(fixture("scale-none.fatbin"), 75);
-  CHECK(plain == outcome(fixture("scale-size.fatbin"), 75));
-  CHECK(plain.find(".entry scale(") != std::string::npos);
+  const std::string uncompressed = outcome(fixture("scale-none.fatbin"), 75);
+  CHECK(uncompressed == outcome(fixture("scale-size.fatbin"), 75));
+  CHECK(uncompressed.find(".entry scale(") != std::string::npos);
 }
 
 TEST_CASE("a driver older than the compiler refuses machine code and zstd") {
@@ -254,7 +254,7 @@ class PageEnd {
   }
   ~PageEnd() { munmap(pages_, 4096); }
   // Copies the bytes so that they end where the mapped memory ends.
-  const void* place(const Image& bytes) {
+  const void* copy_before_end(const Image& bytes) {
     char* at = static_cast<char*>(pages_) + 4096 - bytes.size();
     std::memcpy(at, bytes.data(), bytes.size());
     return at;
@@ -268,23 +268,23 @@ TEST_CASE("copy_image finds the length of an image") {
   PageEnd memory;
   const Image whole = fixture("scale-size.fatbin");
   SUBCASE("a fatbin ends where its header says") {
-    CHECK(copy_image(memory.place(whole)) == whole);
+    CHECK(copy_image(memory.copy_before_end(whole)) == whole);
   }
   SUBCASE("a fatbin shorter than its header says is refused") {
     Image claims = whole;
     put<std::uint64_t>(claims, 8, 1 << 20);
-    CHECK(outcome(copy_image(memory.place(claims)), 90) == "invalid");
+    CHECK(outcome(copy_image(memory.copy_before_end(claims)), 90) == "invalid");
   }
   SUBCASE("a text ends at its NUL") {
     const Image text{'.', 'v', 0};
-    CHECK(copy_image(memory.place(text)) == Image{'.', 'v'});
+    CHECK(copy_image(memory.copy_before_end(text)) == Image{'.', 'v'});
   }
   SUBCASE("a text without a NUL is refused") {
-    const void* image = memory.place({'.', 'v'});
+    const void* image = memory.copy_before_end({'.', 'v'});
     CHECK_THROWS_AS(copy_image(image), ImageError);
   }
-  SUBCASE("a part of a header is refused") {
-    const void* image = memory.place(Image(whole.begin(), whole.begin() + 8));
+  SUBCASE("an incomplete header is refused") {
+    const void* image = memory.copy_before_end(Image(whole.begin(), whole.begin() + 8));
     CHECK_THROWS_AS(select_ptx(copy_image(image), 90), ImageError);
   }
 }

@@ -92,8 +92,8 @@ u64 evaluate_body(const std::string& statements,
     if (everywhere) value = results[0];
     for (int lane = 0; lane < 32; ++lane) {
       CAPTURE(lane);
-      const bool kept = !everywhere && lane % 2 == 0;
-      CHECK(results[lane] == (kept ? (letter == 'p' ? 0 : 90) : value));
+      const bool inactive = !everywhere && lane % 2 == 0;
+      CHECK(results[lane] == (inactive ? (letter == 'p' ? 0 : 90) : value));
     }
   }
   return value;

@@ -87,15 +87,15 @@ TEST_CASE("writes are tracked byte by byte") {
     for (const std::size_t count : {1u, 2u, 62u, 63u, 64u, 65u, 128u, 200u}) {
       CAPTURE(begin);
       CAPTURE(count);
-      const u64 fresh = memory.allocate(1000);
+      const u64 start = memory.allocate(1000);
       unsigned char bytes[500];
-      memory.fill<unsigned char>(fresh + begin, 1, count);
-      CHECK(fault_of([&] { memory.read(fresh + begin, bytes, count); }).empty());
-      CHECK(fault_of([&] { memory.read(fresh + begin, bytes, count + 1); }) == "uninitialised");
+      memory.fill<unsigned char>(start + begin, 1, count);
+      CHECK(fault_of([&] { memory.read(start + begin, bytes, count); }).empty());
+      CHECK(fault_of([&] { memory.read(start + begin, bytes, count + 1); }) == "uninitialised");
       if (begin > 0) {
-        CHECK(fault_of([&] { memory.read(fresh + begin - 1, bytes, count); }) == "uninitialised");
+        CHECK(fault_of([&] { memory.read(start + begin - 1, bytes, count); }) == "uninitialised");
       }
-      memory.free(fresh);
+      memory.free(start);
     }
   }
   CHECK(memory.live_allocations() == 1);

@@ -115,8 +115,8 @@ T fused(T a, T b, T c) {
   const double addend = static_cast<double>(to_float(c));
   const double sum = product + addend;
   if (!std::isfinite(sum)) return narrow_double<T>(sum);
-  const double part = sum - product;
-  const double error = (product - (sum - part)) + (addend - part);
+  const double added = sum - product;  // two-sum: `error` is what rounding `sum` lost
+  const double error = (product - (sum - added)) + (addend - added);
   u64 bits = std::bit_cast<u64>(sum);
   if (error != 0 && (bits & 1) == 0) bits += (error > 0) == (sum > 0) ? 1 : -1;
   return narrow_double<T>(std::bit_cast<double>(bits));

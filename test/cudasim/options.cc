@@ -19,7 +19,7 @@ class Variable {
     if (const char* value = get(name)) value_ = value;
   }
 
-  bool given() const { return !value_.empty(); }
+  bool is_set() const { return !value_.empty(); }
   const std::string& value() const { return value_; }
 
   [[noreturn]] void refuse(const std::string& expected) const {
@@ -64,7 +64,7 @@ class Variable {
 };
 
 DeviceModel model_of(const Variable& capability, std::size_t device) {
-  const std::string_view text = capability.given() ? capability.item_for(device) : "9.0";
+  const std::string_view text = capability.is_set() ? capability.item_for(device) : "9.0";
   const std::size_t point = text.find('.');
   constexpr const char* kExpected = "7.0 or more, such as 8.6, or one of these for each device";
   if (point == std::string_view::npos) capability.refuse(kExpected);
@@ -85,18 +85,18 @@ std::vector<DeviceModel> read_devices(const Environment& get) {
   const Variable memory(get, "CUDASIM_MEMORY");
   const Variable cache(get, "CUDASIM_CACHE");
   std::vector<DeviceModel> devices;
-  const std::int64_t devices_wanted = count.given() ? count.integer(0, kMaxDevices) : 1;
+  const std::int64_t devices_wanted = count.is_set() ? count.integer(0, kMaxDevices) : 1;
   for (std::size_t i = 0; i < static_cast<std::size_t>(devices_wanted); ++i) {
     DeviceModel model = model_of(capability, i);
-    if (multiprocessors.given()) {
+    if (multiprocessors.is_set()) {
       model.multiprocessors =
           static_cast<int>(multiprocessors.integer(multiprocessors.item_for(i), 1, 1024));
     }
-    if (memory.given()) {
+    if (memory.is_set()) {
       model.memory_bytes =
           static_cast<std::size_t>(memory.integer(memory.item_for(i), 1, std::int64_t{1} << 42));
     }
-    if (cache.given()) {
+    if (cache.is_set()) {
       model.cache_bytes = static_cast<std::size_t>(cache.integer(cache.item_for(i), 1, 1 << 30));
     }
     devices.push_back(model);
@@ -134,26 +134,26 @@ std::vector<Failure> read_failures(const Variable& variable) {
 Options read_options(const Environment& get) {
   Options options;
   options.devices = read_devices(get);
-  if (const Variable version(get, "CUDASIM_DRIVER_VERSION"); version.given()) {
+  if (const Variable version(get, "CUDASIM_DRIVER_VERSION"); version.is_set()) {
     options.driver_version = static_cast<int>(version.integer(1000, 99999));
   }
-  if (const Variable seed(get, "CUDASIM_SEED"); seed.given()) {
+  if (const Variable seed(get, "CUDASIM_SEED"); seed.is_set()) {
     options.seed =
         static_cast<std::uint64_t>(seed.integer(0, std::numeric_limits<std::int64_t>::max()));
   }
-  if (const Variable trace(get, "CUDASIM_TRACE"); trace.given()) options.trace = trace.value();
-  if (const Variable calls(get, "CUDASIM_CALLS"); calls.given()) options.calls = calls.value();
-  if (const Variable execute(get, "CUDASIM_EXECUTE"); execute.given()) {
+  if (const Variable trace(get, "CUDASIM_TRACE"); trace.is_set()) options.trace = trace.value();
+  if (const Variable calls(get, "CUDASIM_CALLS"); calls.is_set()) options.calls = calls.value();
+  if (const Variable execute(get, "CUDASIM_EXECUTE"); execute.is_set()) {
     options.execute = execute.integer(0, 1) == 1;
   }
-  if (const Variable patience(get, "CUDASIM_PATIENCE_US"); patience.given()) {
+  if (const Variable patience(get, "CUDASIM_PATIENCE_US"); patience.is_set()) {
     if (patience.value() == "never") {
       options.patience.reset();
     } else {
       options.patience = std::chrono::microseconds(patience.integer(0, 1'000'000'000));
     }
   }
-  if (const Variable fail(get, "CUDASIM_FAIL"); fail.given()) {
+  if (const Variable fail(get, "CUDASIM_FAIL"); fail.is_set()) {
     options.failures = read_failures(fail);
   }
   return options;

@@ -95,12 +95,12 @@ enum class Special : u8 {
 
 struct Kernel {
   struct Constant {
-    Register place;
+    Register reg;
     u8 width;
     u64 bits;
   };
   struct SpecialRegister {
-    Register place;
+    Register reg;
     Special special;
   };
 

@@ -7,16 +7,16 @@ namespace cudasim {
 
 using Clock = std::chrono::steady_clock;
 
-struct Scheduler::Mark {
+struct Scheduler::Fence {
   bool reached = false;
 };
 
 struct Scheduler::Item {
-  enum class Place { kEngine, kHost, kNowhere };
-  Place place = Place::kNowhere;
+  enum class Executor { kEngine, kHostThread, kNone };
+  Executor executor = Executor::kNone;
   Work work;
-  MarkPtr sets;
-  MarkPtr awaits;
+  FencePtr sets;
+  FencePtr awaits;
   std::uint64_t number = 0;  // in the order of queueing, over all streams
   Clock::time_point queued_at{};
 };
@@ -59,7 +59,7 @@ Scheduler::~Scheduler() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  own_.notify_all();
+  wake_thread_.notify_all();
   thread_.join();
   for (const EnginePtr& engine : engines_) {
     // Break cycles: work keeps objects alive that may keep its stream alive, and thus its engine.
@@ -71,8 +71,8 @@ Scheduler::~Scheduler() {
 void Scheduler::stop() {
   Lock lock(mutex_);
   stopping_ = true;
-  own_.notify_all();
-  progress_.wait(lock, [&] { return !own_on_engine_; });
+  wake_thread_.notify_all();
+  progress_.wait(lock, [&] { return !thread_on_engine_; });
 }
 
 Scheduler::EnginePtr Scheduler::add_engine() {
@@ -117,42 +117,42 @@ void Scheduler::enqueue(const StreamPtr& stream, Item item) {
   }
   item.number = ++queued_;
   stream->items.push_back(std::move(item));
-  if (idle_) own_.notify_one();
+  if (idle_) wake_thread_.notify_one();
   progress_.notify_all();
 }
 
 void Scheduler::run_on_engine(const StreamPtr& stream, Work work) {
   Item item;
-  item.place = Item::Place::kEngine;
+  item.executor = Item::Executor::kEngine;
   item.work = std::move(work);
   enqueue(stream, std::move(item));
 }
 
 void Scheduler::run_on_host(const StreamPtr& stream, Work work) {
   Item item;
-  item.place = Item::Place::kHost;
+  item.executor = Item::Executor::kHostThread;
   item.work = std::move(work);
   enqueue(stream, std::move(item));
 }
 
-Scheduler::MarkPtr Scheduler::mark(const StreamPtr& stream) {
+Scheduler::FencePtr Scheduler::add_fence(const StreamPtr& stream) {
   Item item;
-  item.sets = std::make_shared<Mark>();
-  MarkPtr mark = item.sets;
+  item.sets = std::make_shared<Fence>();
+  FencePtr fence = item.sets;
   enqueue(stream, std::move(item));
-  return mark;
+  return fence;
 }
 
-void Scheduler::wait_for(const StreamPtr& stream, const MarkPtr& mark) {
+void Scheduler::wait_for(const StreamPtr& stream, const FencePtr& fence) {
   Item item;
-  item.awaits = mark;
+  item.awaits = fence;
   enqueue(stream, std::move(item));
 }
 
 bool Scheduler::ready(const Stream& stream) const {
   if (stream.items.empty() || stream.running) return false;
   const Item& item = stream.items.front();
-  if (item.place == Item::Place::kEngine && stream.engine->busy) return false;
+  if (item.executor == Item::Executor::kEngine && stream.engine->busy) return false;
   if (item.awaits != nullptr && !item.awaits->reached) return false;
   if (!stream.blocking) return true;
   const std::vector<StreamPtr>& streams = stream.engine->streams;
@@ -176,30 +176,30 @@ Scheduler::StreamPtr Scheduler::pick() {
 void Scheduler::complete(const StreamPtr& stream) {
   // Release the objects that the work keeps alive before any thread learns that it has run.
   stream->items.front().work = nullptr;
-  if (const MarkPtr& mark = stream->items.front().sets) mark->reached = true;
+  if (const FencePtr& fence = stream->items.front().sets) fence->reached = true;
   stream->items.pop_front();
   stream->running = false;
   if (stream->retired && stream->items.empty()) std::erase(stream->engine->streams, stream);
   progress_.notify_all();
-  if (idle_) own_.notify_one();
+  if (idle_) wake_thread_.notify_one();
 }
 
 void Scheduler::run(Lock& lock, const StreamPtr& stream) {
   Item& item = stream->items.front();  // push_back on a deque does not move its elements
-  const bool on_engine = item.place == Item::Place::kEngine;
+  const bool on_engine = item.executor == Item::Executor::kEngine;
   stream->running = true;
   if (on_engine) stream->engine->busy = true;
   const bool own = on_engine && std::this_thread::get_id() == thread_.get_id();
-  if (own) own_on_engine_ = true;
+  if (own) thread_on_engine_ = true;
   if (item.work) {
     lock.unlock();
-    calling_host_function = item.place == Item::Place::kHost;
+    calling_host_function = item.executor == Item::Executor::kHostThread;
     item.work();
     calling_host_function = false;
     lock.lock();
   }
   if (on_engine) stream->engine->busy = false;
-  if (own) own_on_engine_ = false;
+  if (own) thread_on_engine_ = false;
   complete(stream);
 }
 
@@ -207,10 +207,10 @@ void Scheduler::run(Lock& lock, const StreamPtr& stream) {
 bool Scheduler::advance(Lock& lock, bool own_thread) {
   const StreamPtr stream = pick();
   if (stream == nullptr) return false;
-  if (stream->items.front().place == Item::Place::kHost && !own_thread) {
+  if (stream->items.front().executor == Item::Executor::kHostThread && !own_thread) {
     stream->running = true;
     host_calls_.push_back(stream);
-    own_.notify_one();
+    wake_thread_.notify_one();
   } else {
     run(lock, stream);
   }
@@ -226,31 +226,31 @@ void Scheduler::run_until(const Done& done) {
   }
 }
 
-void Scheduler::finish(const StreamPtr& stream) {
+void Scheduler::synchronize(const StreamPtr& stream) {
   run_until([&](std::uint64_t last) { return !stream->has_earlier_than(last + 1); });
 }
 
-void Scheduler::finish(const EnginePtr& engine) {
+void Scheduler::synchronize(const EnginePtr& engine) {
   run_until([&](std::uint64_t last) { return !engine->has_earlier_than(last + 1); });
 }
 
-void Scheduler::finish(const MarkPtr& mark) {
-  run_until([&](std::uint64_t) { return mark->reached; });
+void Scheduler::synchronize(const FencePtr& fence) {
+  run_until([&](std::uint64_t) { return fence->reached; });
 }
 
 bool Scheduler::has_finished(const StreamPtr& stream) {
   const std::lock_guard lock(mutex_);
   if (stream->items.empty()) return true;
-  asked_ = true;
-  own_.notify_one();
+  queried_ = true;
+  wake_thread_.notify_one();
   return false;
 }
 
-bool Scheduler::has_finished(const MarkPtr& mark) {
+bool Scheduler::has_finished(const FencePtr& fence) {
   const std::lock_guard lock(mutex_);
-  if (mark->reached) return true;
-  asked_ = true;
-  own_.notify_one();
+  if (fence->reached) return true;
+  queried_ = true;
+  wake_thread_.notify_one();
   return false;
 }
 
@@ -280,15 +280,15 @@ void Scheduler::loop() {
     }
     const std::optional<Clock::time_point> start = due();
     const bool in_time = start && Clock::now() >= *start;
-    if ((in_time || asked_) && advance(lock, true)) {
-      asked_ = false;
+    if ((in_time || queried_) && advance(lock, true)) {
+      queried_ = false;
       continue;
     }
-    idle_ = !start || in_time || asked_;
+    idle_ = !start || in_time || queried_;
     if (start && !in_time) {
-      own_.wait_until(lock, *start);
+      wake_thread_.wait_until(lock, *start);
     } else {
-      own_.wait(lock);
+      wake_thread_.wait(lock);
     }
     idle_ = false;
   }

@@ -28,10 +28,10 @@ class Scheduler {
   using Work = std::function<void()>;  // must not throw
   struct Engine;
   struct Stream;
-  struct Mark;  // a point in a stream's order that others can wait for
+  struct Fence;  // a point in a stream's order that others can wait for
   using EnginePtr = std::shared_ptr<Engine>;
   using StreamPtr = std::shared_ptr<Stream>;
-  using MarkPtr = std::shared_ptr<Mark>;
+  using FencePtr = std::shared_ptr<Fence>;
 
   // Unattended work starts after `patience`. Without a value, only a wait or a query starts work.
   Scheduler(std::uint64_t seed, std::optional<std::chrono::microseconds> patience);
@@ -54,19 +54,19 @@ class Scheduler {
 
   void run_on_engine(const StreamPtr& stream, Work work);
   void run_on_host(const StreamPtr& stream, Work work);
-  MarkPtr mark(const StreamPtr& stream);
-  // Later work of the stream waits for the mark, which may belong to any engine.
-  void wait_for(const StreamPtr& stream, const MarkPtr& mark);
+  FencePtr add_fence(const StreamPtr& stream);
+  // Later work of the stream waits for the fence, which may belong to any engine.
+  void wait_for(const StreamPtr& stream, const FencePtr& fence);
 
   // Return when all work that was queued before the call has run.
-  void finish(const StreamPtr& stream);
-  void finish(const EnginePtr& engine);
-  void finish(const MarkPtr& mark);
+  void synchronize(const StreamPtr& stream);
+  void synchronize(const EnginePtr& engine);
+  void synchronize(const FencePtr& fence);
 
-  // Whether all queued work, or the work before the mark, has run. If not, the scheduler's thread
+  // Whether all queued work, or the work before the fence, has run. If not, the scheduler's thread
   // runs one item, so that a polling loop ends.
   bool has_finished(const StreamPtr& stream);
-  bool has_finished(const MarkPtr& mark);
+  bool has_finished(const FencePtr& fence);
 
   // Whether the calling thread is running a host function.
   static bool in_host_function();
@@ -87,16 +87,16 @@ class Scheduler {
   void loop();
 
   mutable std::mutex mutex_;
-  std::condition_variable progress_;  // an item has run or was queued
-  std::condition_variable own_;       // wakes the scheduler's thread
+  std::condition_variable progress_;     // an item has run or was queued
+  std::condition_variable wake_thread_;  // wakes the scheduler's thread
   std::vector<EnginePtr> engines_;
   std::deque<StreamPtr> host_calls_;  // streams whose next item the scheduler's thread must run
   std::mt19937_64 random_;
   const std::optional<std::chrono::microseconds> patience_;
-  std::uint64_t queued_ = 0;    // the number of items queued so far
-  bool asked_ = false;          // a query wants an item to run before `patience` has passed
-  bool idle_ = false;           // the scheduler's thread waits until an item is queued or completes
-  bool own_on_engine_ = false;  // the scheduler's thread runs an item on an engine
+  std::uint64_t queued_ = 0;  // the number of items queued so far
+  bool queried_ = false;      // a query wants an item to run before `patience` has passed
+  bool idle_ = false;         // the scheduler's thread waits until an item is queued or completes
+  bool thread_on_engine_ = false;  // the scheduler's thread runs an item on an engine
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -49,9 +49,9 @@ TEST_CASE("work runs when somebody waits for it, and not before") {
   scheduler.run_on_engine(stream, log.entry("b"));
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
   CHECK(log.text().empty());
-  SUBCASE("wait for the stream") { scheduler.finish(stream); }
-  SUBCASE("wait for the engine") { scheduler.finish(engine); }
-  SUBCASE("wait for a mark") { scheduler.finish(scheduler.mark(stream)); }
+  SUBCASE("a wait for the stream runs it") { scheduler.synchronize(stream); }
+  SUBCASE("a wait for the engine runs it") { scheduler.synchronize(engine); }
+  SUBCASE("a wait for a fence runs it") { scheduler.synchronize(scheduler.add_fence(stream)); }
   CHECK(log.text() == "ab");
 }
 
@@ -64,7 +64,7 @@ TEST_CASE("the order of work on two streams depends only on the seed") {
     const auto other = scheduler.add_stream(engine, false);
     for (const char* text : {"a", "b", "c"}) scheduler.run_on_engine(one, log.entry(text));
     for (const char* text : {"x", "y", "z"}) scheduler.run_on_engine(other, log.entry(text));
-    scheduler.finish(engine);
+    scheduler.synchronize(engine);
     CHECK(in_order(log.text(), "abc"));
     CHECK(in_order(log.text(), "xyz"));
     return log.text();
@@ -90,27 +90,27 @@ TEST_CASE("the legacy stream is ordered with blocking streams") {
     scheduler.run_on_engine(scheduler.legacy_stream(engine), log.entry("L"));
     scheduler.run_on_engine(other, log.entry("b"));
     scheduler.run_on_engine(apart, log.entry("x"));
-    scheduler.finish(other);
+    scheduler.synchronize(other);
     CHECK(in_order(log.text(), "aLb"));
-    scheduler.finish(engine);
+    scheduler.synchronize(engine);
     seen.insert(log.text());
   }
   CHECK(seen.size() == 4);  // x may run at any point
 }
 
-TEST_CASE("a stream waits for a mark of another engine") {
+TEST_CASE("a stream waits for a fence of another engine") {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     Log log;
     Scheduler scheduler(seed, std::nullopt);
     const auto first = scheduler.add_stream(scheduler.add_engine(), false);
     const auto second = scheduler.add_stream(scheduler.add_engine(), false);
     scheduler.run_on_engine(first, log.entry("a"));
-    scheduler.wait_for(second, scheduler.mark(first));
+    scheduler.wait_for(second, scheduler.add_fence(first));
     scheduler.run_on_engine(first, log.entry("later"));
     scheduler.run_on_engine(second, log.entry("b"));
-    scheduler.finish(second);
+    scheduler.synchronize(second);
     CHECK(in_order(log.text(), "ab"));
-    scheduler.finish(first);
+    scheduler.synchronize(first);
   }
 }
 
@@ -127,7 +127,7 @@ TEST_CASE("host functions run in the scheduler's thread, in stream order") {
     log.entry("h")();
   });
   scheduler.run_on_engine(stream, log.entry("b"));
-  scheduler.finish(stream);
+  scheduler.synchronize(stream);
   CHECK(log.text() == "ahb");
   CHECK(thread != std::this_thread::get_id());
   CHECK(knows);
@@ -149,10 +149,10 @@ TEST_CASE("polling with has_finished makes work run") {
   const auto stream = scheduler.add_stream(scheduler.add_engine(), false);
   CHECK(scheduler.has_finished(stream));
   scheduler.run_on_engine(stream, log.entry("a"));
-  const auto mark = scheduler.mark(stream);
+  const auto fence = scheduler.add_fence(stream);
   scheduler.run_on_host(stream, log.entry("b"));
-  CHECK_FALSE(scheduler.has_finished(mark));
-  while (!scheduler.has_finished(mark)) std::this_thread::yield();
+  CHECK_FALSE(scheduler.has_finished(fence));
+  while (!scheduler.has_finished(fence)) std::this_thread::yield();
   while (!scheduler.has_finished(stream)) std::this_thread::yield();
   CHECK(log.text() == "ab");
 }
@@ -165,7 +165,7 @@ TEST_CASE("the work of a retired stream still runs") {
   scheduler.run_on_engine(stream, log.entry("a"));
   scheduler.retire_stream(stream);
   scheduler.run_on_engine(scheduler.legacy_stream(engine), log.entry("L"));
-  scheduler.finish(engine);
+  scheduler.synchronize(engine);
   CHECK(log.text() == "aL");
 }
 
@@ -175,7 +175,7 @@ TEST_CASE("work releases its objects before its completion is visible") {
   const auto held = std::make_shared<int>(1);
   scheduler.run_on_engine(stream, [held] {});
   CHECK(held.use_count() == 2);
-  scheduler.finish(stream);
+  scheduler.synchronize(stream);
   CHECK(held.use_count() == 1);
 }
 
@@ -210,18 +210,18 @@ TEST_CASE("many threads can queue and wait at once") {
         for (int i = 0; i < 200; ++i) {
           scheduler.run_on_engine(stream, [&] { ++on_engine; });
           scheduler.run_on_host(stream, [] {});
-          const auto mark = scheduler.mark(stream);
-          scheduler.wait_for(scheduler.legacy_stream(engine), mark);
-          if (i % 7 == 0) scheduler.finish(stream);
-          if (i % 11 == 0) scheduler.finish(mark);
+          const auto fence = scheduler.add_fence(stream);
+          scheduler.wait_for(scheduler.legacy_stream(engine), fence);
+          if (i % 7 == 0) scheduler.synchronize(stream);
+          if (i % 11 == 0) scheduler.synchronize(fence);
           if (i % 13 == 0) scheduler.has_finished(stream);
         }
-        scheduler.finish(stream);
+        scheduler.synchronize(stream);
         scheduler.retire_stream(stream);
       });
     }
     for (std::thread& thread : threads) thread.join();
-    scheduler.finish(engine);
+    scheduler.synchronize(engine);
     CHECK(on_engine == 800);
   }
 }

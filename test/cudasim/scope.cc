@@ -40,11 +40,11 @@ int letter_bytes(char letter) {
 void Scopes::declare(const RegisterDeclaration& declaration) {
   const char letter = type_letter(declaration.type, declaration.line);
   Level& level = levels_.back();
-  const bool fresh =
+  const bool added =
       declaration.count >= 0
           ? level.ranges.emplace(declaration.name, Range{letter, declaration.count}).second
           : level.registers.emplace(declaration.name, new_register(letter)).second;
-  if (!fresh) reject(declaration.line, std::string(declaration.name) + " is declared twice");
+  if (!added) reject(declaration.line, std::string(declaration.name) + " is declared twice");
 }
 
 void Scopes::declare(std::string_view name, NamedMemory memory, u32 line) {
@@ -53,7 +53,7 @@ void Scopes::declare(std::string_view name, NamedMemory memory, u32 line) {
   }
 }
 
-const NamedRegister* Scopes::find_register(std::string_view name) {
+const TypedRegister* Scopes::find_register(std::string_view name) {
   const auto numbered = split_number(name);
   for (auto level = levels_.rbegin(); level != levels_.rend(); ++level) {
     if (const auto found = level->registers.find(name); found != level->registers.end()) {
@@ -77,33 +77,33 @@ const NamedMemory* Scopes::find_memory(std::string_view name) const {
   return nullptr;
 }
 
-NamedRegister Scopes::new_register(char letter) {
+TypedRegister Scopes::new_register(char letter) {
   constexpr std::size_t kCacheLine = 64;
   std::size_t bytes = sizeof(Mask);
   if (letter != 'p') {
     bytes = static_cast<std::size_t>(letter_bytes(letter)) * kLanes;
     kernel_.register_bytes = (kernel_.register_bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
   }
-  NamedRegister result;
+  TypedRegister result;
   result.letter = letter;
-  result.place.offset = static_cast<u32>(kernel_.register_bytes);
-  result.place.index = static_cast<u32>(kernel_.register_count++);
+  result.reg.offset = static_cast<u32>(kernel_.register_bytes);
+  result.reg.index = static_cast<u32>(kernel_.register_count++);
   kernel_.register_bytes += bytes;
   return result;
 }
 
-NamedRegister Scopes::constant(char letter, u64 bits) {
+TypedRegister Scopes::constant(char letter, u64 bits) {
   if (letter != 'd') bits &= (u64{1} << (8 * letter_bytes(letter))) - 1;
-  const auto [found, fresh] = constants_.try_emplace({letter, bits});
-  if (fresh) {
+  const auto [found, added] = constants_.try_emplace({letter, bits});
+  if (added) {
     found->second = new_register(letter);
     const auto width = static_cast<u8>(letter == 'p' ? 0 : letter_bytes(letter));
-    kernel_.constants.push_back({found->second.place, width, bits});
+    kernel_.constants.push_back({found->second.reg, width, bits});
   }
   return found->second;
 }
 
-std::optional<NamedRegister> Scopes::special(std::string_view name) {
+std::optional<TypedRegister> Scopes::special(std::string_view name) {
   static const std::map<std::string_view, Special> kNames{
       {"%tid.x", Special::kTidX},
       {"%tid.y", Special::kTidY},
@@ -133,12 +133,12 @@ std::optional<NamedRegister> Scopes::special(std::string_view name) {
   };
   const auto found = kNames.find(name);
   if (found == kNames.end()) return std::nullopt;
-  const auto [place, fresh] = specials_.try_emplace(found->second);
-  if (fresh) {
-    place->second = new_register('w');
-    kernel_.specials.push_back({place->second.place, found->second});
+  const auto [entry, added] = specials_.try_emplace(found->second);
+  if (added) {
+    entry->second = new_register('w');
+    kernel_.specials.push_back({entry->second.reg, found->second});
   }
-  return place->second;
+  return entry->second;
 }
 
 }  // namespace cudasim

@@ -15,8 +15,8 @@
 
 namespace cudasim {
 
-struct NamedRegister {
-  Register place;
+struct TypedRegister {
+  Register reg;
   char letter = 'w';  // as in Operation::shape
 };
 
@@ -39,13 +39,13 @@ class Scopes {
   void declare(std::string_view name, NamedMemory memory, u32 line);
 
   // Null: no register, or memory, has this name.
-  const NamedRegister* find_register(std::string_view name);
+  const TypedRegister* find_register(std::string_view name);
   const NamedMemory* find_memory(std::string_view name) const;
 
-  NamedRegister new_register(char letter);
+  TypedRegister new_register(char letter);
   // A register that holds the value in every lane.
-  NamedRegister constant(char letter, u64 bits);
-  std::optional<NamedRegister> special(std::string_view name);
+  TypedRegister constant(char letter, u64 bits);
+  std::optional<TypedRegister> special(std::string_view name);
 
  private:
   struct Range {
@@ -54,14 +54,14 @@ class Scopes {
   };
   struct Level {
     std::unordered_map<std::string_view, Range> ranges;  // %r<5> under %r
-    std::unordered_map<std::string_view, NamedRegister> registers;
+    std::unordered_map<std::string_view, TypedRegister> registers;
     std::map<std::string_view, NamedMemory> memory;
   };
 
   Kernel& kernel_;
   std::vector<Level> levels_;
-  std::map<std::pair<char, u64>, NamedRegister> constants_;
-  std::map<Special, NamedRegister> specials_;
+  std::map<std::pair<char, u64>, TypedRegister> constants_;
+  std::map<Special, TypedRegister> specials_;
 };
 
 }  // namespace cudasim

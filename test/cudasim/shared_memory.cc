@@ -118,20 +118,20 @@ std::byte* SharedMemory::touch(u64 address, std::size_t bytes, Access access, u3
     trouble = check(pack.record, access, warp, lane);
     return trouble == Trouble::kNone ? host : nullptr;
   }
-  Record* const parts = &records_[address / kPackBytes * granules];
+  Record* const granule_records = &records_[address / kPackBytes * granules];
   if (!pack.split) {
-    std::fill_n(parts, granules, pack.record);
+    std::fill_n(granule_records, granules, pack.record);
     pack.split = true;
   }
   const std::size_t begin = address % kPackBytes >> granule_shift_;
   const std::size_t end = begin + (bytes >> granule_shift_);
-  for (std::size_t part = begin; part < end; ++part) {
-    trouble = check(parts[part], access, warp, lane);
+  for (std::size_t granule = begin; granule < end; ++granule) {
+    trouble = check(granule_records[granule], access, warp, lane);
     if (trouble != Trouble::kNone) return nullptr;
   }
   if (bytes == kPackBytes && access == Access::kWrite) {
     // An access that is ordered after this write is ordered after all earlier accesses too.
-    pack.record = parts[0];
+    pack.record = granule_records[0];
     pack.split = false;
   }
   return host;

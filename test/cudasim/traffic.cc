@@ -15,9 +15,9 @@ constexpr u64 kBankBytes = 4;
 std::int64_t set_new(u64* bits, u64 bit) {
   u64& word = bits[bit / 64];
   const u64 one = u64{1} << bit % 64;
-  const bool fresh = (word & one) == 0;
+  const bool is_new = (word & one) == 0;
   word |= one;
-  return fresh ? 1 : 0;
+  return is_new ? 1 : 0;
 }
 
 }  // namespace
@@ -95,7 +95,7 @@ void TrafficCounter::count_shared(const u64* addresses, Mask active, std::size_t
   }
 }
 
-void TrafficCounter::finish(LaunchReport& report) const {
+void TrafficCounter::add_to(LaunchReport& report) const {
   for (const auto& [address, buffer] : buffers_) report.buffers.push_back(buffer.traffic);
   report.shared_requests = shared_requests_;
   report.shared_wavefronts = shared_wavefronts_;

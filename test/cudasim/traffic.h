@@ -20,7 +20,7 @@ class TrafficCounter {
   void count_shared(const u64* addresses, Mask active, std::size_t bytes);
 
   // Adds the counts to the report, with buffers in the order of their addresses.
-  void finish(LaunchReport& report) const;
+  void add_to(LaunchReport& report) const;
 
  private:
   // One bit per sector. Zeros from calloc take physical memory only once they change.

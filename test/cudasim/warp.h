@@ -40,10 +40,10 @@ struct Warp {
   std::array<AsyncCopies, kLanes> copies;
 
   template <class T>
-  T* lanes(Register place) {
-    return reinterpret_cast<T*>(registers + place.offset);
+  T* lanes(Register reg) {
+    return reinterpret_cast<T*>(registers + reg.offset);
   }
-  Mask& mask(Register place) { return *lanes<Mask>(place); }
+  Mask& mask(Register reg) { return *lanes<Mask>(reg); }
 };
 
 struct Machine {

@@ -176,7 +176,7 @@ onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
     const norms = [...tensors.keys()].filter((name) => name.endsWith('.x'));
     expect(norms.length).toBeGreaterThan(0);
     for (const name of norms) {
-      const of = (part: string) => tensors.get(name.replace(/x$/, part))?.data as Float32Array;
+      const of = (suffix: string) => tensors.get(name.replace(/x$/, suffix))?.data as Float32Array;
       const [x, weight, dy] = [of('x'), of('weight'), of('dy')];
       const [expected, actual] = (['cpu', device] as const).map((target) => {
         const { y, rstd } = rmsNorm.forward(x, weight, { device: target });

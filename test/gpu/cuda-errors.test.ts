@@ -177,8 +177,11 @@ onSimulator('on a simulated GPU', () => {
     for (const outcome of outcomes) {
       expect(outcome).toMatchObject({ code: 'ERR_CUDA_UNAVAILABLE', message });
     }
-    const told = await printedBy('print(lib.devices().reason);', { ...environment, ...variables });
-    expect(told).toEqual([message]);
+    const printedValues = await printedBy('print(lib.devices().reason);', {
+      ...environment,
+      ...variables,
+    });
+    expect(printedValues).toEqual([message]);
   });
 
   test.each([
@@ -205,8 +208,8 @@ onSimulator('on a simulated GPU', () => {
       print(lists[1] === lists[2]);
       try { new lib.Stream(); print('ok'); } catch ({ code }) { print(code); }
     `;
-    const told = await printedBy(program, { ...environment, ...fail });
+    const printedValues = await printedBy(program, { ...environment, ...fail });
     const reason = expect.stringContaining(failed) as unknown;
-    expect(told).toEqual([[0, reason], [1, null], [1, null], true, 'ok']);
+    expect(printedValues).toEqual([[0, reason], [1, null], [1, null], true, 'ok']);
   });
 });

@@ -111,7 +111,7 @@ onGpu('the native functions', () => {
     ...[disposed(graph()), capturing()],
   ];
 
-  test('are all listed here', () => {
+  test('are all tested here', () => {
     expect(Object.keys(cuda).sort()).toEqual([...names].sort());
   });
 

@@ -176,12 +176,12 @@ onGpu('a DeviceBuffer', () => {
   test('uses memory of another library in place and does not free it', () => {
     const { array, buffer } = countingBuffer('float32', 100);
     const whole = DeviceBuffer.fromPointer(buffer.pointer, 100, 'float32');
-    const part = DeviceBuffer.fromPointer(buffer.pointer + 8n, 4, 'bfloat16');
+    const slice = DeviceBuffer.fromPointer(buffer.pointer + 8n, 4, 'bfloat16');
     expect(whole.pointer).toBe(buffer.pointer);
     expectBytes(whole.toHost(), array);
-    part.fill(0);
+    slice.fill(0);
     array.fill(0, 2, 4);
-    part.dispose();
+    slice.dispose();
     expectBytes(whole.toHost(), array);
     whole.dispose();
     expectBytes(buffer.toHost(), array);
@@ -208,7 +208,7 @@ onGpu('a DeviceBuffer', () => {
     buffer.dispose();
   });
 
-  test('copies in the order of the given stream', async () => {
+  test('copies run in the order of the stream that is passed', async () => {
     const stream = new Stream();
     const { array, buffer } = countingBuffer('float32', 1000);
     const other = new DeviceBuffer(1000, 'float32');

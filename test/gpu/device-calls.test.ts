@@ -177,7 +177,7 @@ onGpu('on buffers of a GPU', () => {
     expectSameBits(out.toHost(), target.data);
   });
 
-  test('calls are enqueued on the given stream', async () => {
+  test('calls are enqueued on the stream of the option', async () => {
     const stream = new Stream();
     const on = there(c, 'float32', { stream });
     const out = new DeviceBuffer(c.x.length, 'float32');
@@ -287,8 +287,8 @@ onGpu('on buffers of a GPU', () => {
       [on.dy, rstd, { dweightOut: on.x.subarray(0, 96) }, value, 'must not overlap'],
       [on.dy, rstd, { dxOut: rstd }, range, 'of 1152 elements'],
     ];
-    for (const [dy, given, options, code, text] of backwards) {
-      const args = [dy as DeviceBuffer, on.x, on.weight, given as DeviceBuffer, options] as const;
+    for (const [dy, rstd, options, code, text] of backwards) {
+      const args = [dy as DeviceBuffer, on.x, on.weight, rstd as DeviceBuffer, options] as const;
       expectError(() => rmsNorm.backward(...args), code, text);
       await expectRejection(rmsNorm.backwardAsync(...args), code, text);
     }

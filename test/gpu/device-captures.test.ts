@@ -197,7 +197,7 @@ onSimulator('a stream that another library captures through its pointer', () => 
       large.fill(1, { stream });
       Graph.capture(other, () => { host.dispose(); large.dispose(); }).dispose();
       const right = isFull(x, 5, { stream });
-      // There is room for one of these at a time.
+      // Only one of these buffers fits at a time.
       for (let i = 0; i < 10; ++i) {
         const next = new DeviceBuffer(5000, 'float32');
         next.fill(i, { stream });

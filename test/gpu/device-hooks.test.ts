@@ -16,7 +16,7 @@ const onSimulator = hasSimulator ? describe : describe.skip;
 const program = (call: string, meanwhile: string) => `
   const { createHook } = require('node:async_hooks');
   const { DeviceBuffer, Stream, CudaEvent } = lib;
-  const kept = [];
+  const blocks = [];
   const outcomes = [];
   (async () => {
     for (let turn = 1; turn <= 6; ++turn) {
@@ -29,8 +29,8 @@ const program = (call: string, meanwhile: string) => `
           init(id, type) {
             if (type !== 'PROMISE' || ++promises !== turn) return;
             ${meanwhile}
-            // What was let go of is written over.
-            for (let j = 0; j < 50; ++j) kept.push(Buffer.allocUnsafeSlow(160).fill(0x41));
+            // Reuses released memory, so that a later access to it reads other values.
+            for (let j = 0; j < 50; ++j) blocks.push(Buffer.allocUnsafeSlow(160).fill(0x41));
           },
         });
         hook.enable();

@@ -76,7 +76,7 @@ onSimulator('on a simulated GPU', () => {
     holds(
       `
       const s = new Stream();
-      // Room for three of a thousand buffers that are used and let go of one after another.
+      // Only three of these thousand buffers fit at a time. Each is used and then released.
       for (let i = 0; i < 1000; ++i) {
         const buffer = new DeviceBuffer(2500, 'float32');
         buffer.fill(i, { stream: s });
@@ -164,13 +164,13 @@ onSimulator('on a simulated GPU', () => {
         const s = new Stream();
         const host = new HostBuffer(2500, 'float32');
         const { array } = host;
-        const part = new Uint8Array(array.buffer, 8, 16);
+        const view = new Uint8Array(array.buffer, 8, 16);
         array.set(values(2500));
         const x = new DeviceBuffer(2500, 'float32');
         x.copyFrom(host, { stream: s });
         host.dispose();
         await collect();
-        print(array.length === 0 && part.length === 0 && codeOf(() => host.array) === 'ERR_DISPOSED'
+        print(array.length === 0 && view.length === 0 && codeOf(() => host.array) === 'ERR_DISPOSED'
           && codeOf(() => x.copyFrom(host)) === 'ERR_DISPOSED'
           && codeOf(() => structuredClone(new HostBuffer(2, 'float32').array.buffer)) === null
           && same(x.toHost({ stream: s }), values(2500)));

@@ -48,12 +48,12 @@ describeOnGpu.each(dtypes)('%s', (dtype) => {
     expectSameBits(grad?.toHost() ?? null, new Float32Array(96));
   });
 
-  test('the weight is the given buffer, also if it is given as a tensor', () => {
+  test('the weight is the buffer of the option, also if the option is a tensor', () => {
     const weight = onDevice(c.weight);
-    for (const given of [weight, { data: weight, dims: [96] }]) {
-      const norm = new RMSNorm(96, { ...settings, weight: given });
-      const kept: DeviceBuffer = norm.weight;
-      expect(kept).toBe(weight);
+    for (const option of [weight, { data: weight, dims: [96] }]) {
+      const norm = new RMSNorm(96, { ...settings, weight: option });
+      const buffer: DeviceBuffer = norm.weight;
+      expect(buffer).toBe(weight);
       expect(norm).toMatchObject({ dtype, device: weight.device });
     }
   });

@@ -8,17 +8,17 @@ jest.setTimeout(120_000); // processes take long to start on a busy machine
 const onSimulator = hasSimulator ? describe : describe.skip;
 
 /**
- * Three streams, each with its own part of the buffers. In every round, each stream fills its part
- * and copies the part of the next stream, which must hold the elements of this round. `meet` makes
- * all streams wait for all. Prints the number of wrong elements.
+ * Three streams, each with its own slice of the buffers. In every round, each stream fills its slice
+ * and copies the slice of the next stream, which must hold the elements of this round. `meet` makes
+ * every stream wait for all streams. Prints the number of wrong elements.
  */
 const program = (meets: boolean, body = 'rounds();') => `
   const { DeviceBuffer, Stream, CudaEvent, Graph } = lib;
-  const [parts, count, length] = [3, 6, 64];
-  const streams = Array.from({ length: parts }, () => new Stream());
-  const buffer = (pieces) => new DeviceBuffer(pieces * length, 'float32').fill(-1);
-  const part = (of, i) => of.subarray(i * length, (i + 1) * length);
-  const [x, y, log] = [buffer(parts), buffer(parts), buffer(parts * count)];
+  const [slices, count, length] = [3, 6, 64];
+  const streams = Array.from({ length: slices }, () => new Stream());
+  const buffer = (slices) => new DeviceBuffer(slices * length, 'float32').fill(-1);
+  const slice = (of, i) => of.subarray(i * length, (i + 1) * length);
+  const [x, y, log] = [buffer(slices), buffer(slices), buffer(slices * count)];
   Stream.default().synchronize();
   const meet = () => {
     if (!${meets}) return;
@@ -32,11 +32,11 @@ const program = (meets: boolean, body = 'rounds();') => `
   };
   const rounds = () => {
     for (let round = 0; round < count; ++round) {
-      streams.forEach((stream, i) => part(x, i).fill(10 * round + i, { stream }));
+      streams.forEach((stream, i) => slice(x, i).fill(10 * round + i, { stream }));
       meet();
       streams.forEach((stream, i) => {
-        part(y, i).copyFrom(part(x, (i + 1) % parts), { stream });
-        part(log, parts * round + i).copyFrom(part(y, i), { stream });
+        slice(y, i).copyFrom(slice(x, (i + 1) % slices), { stream });
+        slice(log, slices * round + i).copyFrom(slice(y, i), { stream });
       });
       meet();
     }
@@ -44,8 +44,8 @@ const program = (meets: boolean, body = 'rounds();') => `
   ${body}
   for (const stream of streams) stream.synchronize();
   const wrong = log.toHost().filter((value, i) => {
-    const [round, at] = [Math.floor(i / length / parts), Math.floor(i / length) % parts];
-    return value !== 10 * round + ((at + 1) % parts);
+    const [round, at] = [Math.floor(i / length / slices), Math.floor(i / length) % slices];
+    return value !== 10 * round + ((at + 1) % slices);
   });
   print(wrong.length);
 `;

@@ -96,8 +96,8 @@ onGpu('buffers', () => {
       [{ streams: undefined }, value],
       [null, type],
     ] as const;
-    for (const [given, code] of options) {
-      const wrong = given as object;
+    for (const [invalid, code] of options) {
+      const wrong = invalid as object;
       expectError(() => {
         buffer.copyFrom(array, wrong);
       }, code);

@@ -1,5 +1,5 @@
 // csrc/cuda/driver/driver_api.h declares the driver's functions and constants from its
-// documentation. If NVIDIA's own header is found, as nvcc brings it, a compiler compares every
+// documentation. If NVIDIA's own header is found (it comes with nvcc), a compiler compares every
 // declaration.
 
 import { spawnSync } from 'node:child_process';

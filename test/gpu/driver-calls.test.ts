@@ -32,15 +32,15 @@ async function callsOf(program: string, turns: number): Promise<Counts> {
 }
 
 /**
- * Functions that make a context current, and functions that a process calls at its end a varying
- * number of times.
+ * Functions that make a context current, and functions that a process calls a varying number of times
+ * when it ends.
  */
-const isOfProcess = new Set([
+const uncounted = new Set([
   ...['cuCtxGetCurrent', 'cuCtxSetCurrent'],
   ...['cuEventSynchronize', 'cuStreamSynchronize', 'cuThreadExchangeStreamCaptureMode'],
 ]);
 
-/** The calls of 100 more iterations, without those. */
+/** The driver calls that 100 more iterations make, without the functions of `uncounted`. */
 async function callsOf100(loop: string): Promise<Counts> {
   const program = `
     const { CudaEvent, createPlan, DeviceBuffer, rmsNorm, Stream } = lib;
@@ -60,7 +60,7 @@ async function callsOf100(loop: string): Promise<Counts> {
   const many = await callsOf(program, 150);
   const more = Object.entries(many).map(([name, count]) => [name, count - (few[name] ?? 0)]);
   return Object.fromEntries(
-    more.filter(([name, count]) => count !== 0 && !isOfProcess.has(name as string)),
+    more.filter(([name, count]) => count !== 0 && !uncounted.has(name as string)),
   ) as Counts;
 }
 

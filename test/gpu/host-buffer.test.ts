@@ -23,7 +23,7 @@ const setUp = `
   const v8 = require('node:v8');
   const { Worker } = require('node:worker_threads');
   v8.setFlagsFromString('--expose-gc');
-  // Node.js 20 has it behind this flag.
+  // Node.js 20 has ArrayBuffer.prototype.transfer behind this flag.
   if (!ArrayBuffer.prototype.transfer) v8.setFlagsFromString('--harmony-rab-gsab-transfer');
   const gc = require('node:vm').runInNewContext('gc');
   const collect = async () => { for (let i = 0; i < 5; ++i) { gc(); await sleep(5); } };
@@ -61,16 +61,16 @@ onSimulator('on a simulated GPU', () => {
       const array = make();
       const { buffer } = make();
       const view = new Uint8Array(make().buffer, 8, 16);
-      const part = make().subarray(5, 10);
+      const slice = make().subarray(5, 10);
       await collect();
-      print([array.length, array[99], buffer.byteLength, view.length, view[3], part.length, part[0]]);
+      print([array.length, array[99], buffer.byteLength, view.length, view[3], slice.length, slice[0]]);
     `;
     expect(await results(program)).toEqual([[1 << 20, 7, 4 << 20, 16, 0x40, 5, 7]]);
   });
 
   test('the memory is freed once nothing refers to it, and V8 knows its size', async () => {
     const program = `
-      // What the process has left over from its start is collected first, else it counts as well.
+      // Collects the garbage of the process's start, which would count otherwise.
       await collect();
       const before = process.memoryUsage().external;
       let held = new HostBuffer(1 << 20, 'float32');
@@ -80,7 +80,7 @@ onSimulator('on a simulated GPU', () => {
       await collect();
       const base = residentMiB();
       for (let i = 0; i < 20; ++i) {
-        // By turns the object is dropped first, and the array.
+        // Drops the HostBuffer first in every other turn, and its array first in the others.
         let buffer = new HostBuffer(1 << 21, 'float32');
         let { array } = buffer;
         if (i % 2 === 0) buffer = null; else array = null;
@@ -111,7 +111,7 @@ onSimulator('on a simulated GPU', () => {
       const { port1 } = new MessageChannel();
       const { buffer } = new HostBuffer(100, 'float32').array;
       const transfer = [buffer];
-      // Node.js 20 copies, later versions throw.
+      // Node.js 20 copies the buffer; later versions throw.
       try { port1.postMessage(buffer, transfer); } catch {}
       try { structuredClone(buffer, { transfer }); } catch {}
       print(buffer.byteLength);
@@ -176,7 +176,7 @@ onSimulator('on a simulated GPU', () => {
       await collect();
       const array = new Float32Array(moved);
       print([array.length, array.every((value) => value === 7)]);
-      // The GPU is there for the next one.
+      // The GPU still works.
       print(new HostBuffer(2, 'float32').array.length);
     `;
     expect(await results(program)).toEqual([[1 << 20, true], 2]);

@@ -55,12 +55,12 @@ const isPossible = hasSimulator && built.length > 0;
     }
     // Decoding throws on unknown instructions. It must find the spills that ptxas reports.
     const spilling = codes.filter((code) => spillsOf(instructionsOf(code)) > 0);
-    const told = compiledKernels().filter(
+    const reported = compiledKernels().filter(
       ({ spillLoads, spillStores }) => spillLoads + spillStores > 0,
     );
     const namesOf = (list: readonly { name: string; architecture: string }[]) =>
       list.map(({ name, architecture }) => `${name} ${architecture}`).sort();
-    expect(namesOf(spilling)).toEqual(namesOf(told));
+    expect(namesOf(spilling)).toEqual(namesOf(reported));
   });
 
   test('has a limit for every marked size', () => {

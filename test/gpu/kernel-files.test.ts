@@ -1,5 +1,5 @@
-// The files of compiled kernels next to the addon: where they are looked for, and what an addon says
-// that does not find its own. Each test has a copy of the addon in a folder of its own.
+// The files of compiled kernels next to the addon: where the addon looks for them, and its error if
+// they are missing or damaged. Each test copies the addon into a new folder.
 
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -36,8 +36,8 @@ afterEach(() => {
   rmSync(root, { recursive: true });
 });
 
-/** Copies the addon to a path below the folder, and its kernels to another. */
-function place(copy: string, kernels: string): string {
+/** Copies the addon and its kernels to two paths below `root`. Returns the addon's path. */
+function installCopy(copy: string, kernels: string): string {
   for (const name of names) cpSync(path.join(built, name), path.join(root, kernels, name));
   mkdirSync(path.dirname(path.join(root, copy)), { recursive: true });
   cpSync(addon, path.join(root, copy));
@@ -45,8 +45,8 @@ function place(copy: string, kernels: string): string {
 }
 
 /**
- * What forward of ones gives on a GPU, twice, and then on the CPU: 1, or the error. `prepare`: a
- * program that runs first.
+ * The outcomes of three forward calls on ones: two on a GPU, then one on the CPU. An outcome is 1 or
+ * the error. The program `prepare` runs first.
  */
 async function outcomesOf(
   copy: string,
@@ -83,12 +83,12 @@ onFiles(`kernels${unlessFiles}`, () => {
     ['build/Release/rmsnorm.node', 'build/cuda'],
     ['build/Release/rmsnorm.node', 'prebuilds/cuda'],
     ['prebuilds/linux-x64/rmsnorm.glibc.node', 'prebuilds/cuda'],
-  ])('of %s may be in %s', async (copy, kernels) => {
-    expect(await outcomesOf(place(copy, kernels))).toEqual([1, 1, 1]);
+  ])('of %s are found in %s', async (copy, kernels) => {
+    expect(await outcomesOf(installCopy(copy, kernels))).toEqual([1, 1, 1]);
   });
 
-  test('of another build are not taken', async () => {
-    const copy = place('build/Release/rmsnorm.node', 'other');
+  test('of another build are not loaded', async () => {
+    const copy = installCopy('build/Release/rmsnorm.node', 'other');
     for (const name of names) {
       const other = name.replace(/\.[0-9a-f]{16}\./, '.0123456789abcdef.');
       expect(other).not.toBe(name);
@@ -102,8 +102,8 @@ onFiles(`kernels${unlessFiles}`, () => {
     );
   });
 
-  test('outside the package are not taken', async () => {
-    const copy = place('package/build/Release/rmsnorm.node', 'prebuilds/cuda');
+  test('outside the package are not loaded', async () => {
+    const copy = installCopy('package/build/Release/rmsnorm.node', 'prebuilds/cuda');
     const package_ = path.join(root, 'package');
     expect(await outcomesOf(copy)).toEqual(
       unavailable(
@@ -125,7 +125,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     ['machine code', ({ code }: ReturnType<typeof offsetsOf>) => code],
     ['PTX', ({ texts }: ReturnType<typeof offsetsOf>) => texts],
   ])('with damaged %s under a valid checksum are an invalid image', async (_, beginOf) => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const name = String(names.find((each) => each.startsWith('forward')));
     const file = path.join(root, 'build/cuda', name);
     const contents = contentsOf(readFileSync(file));
@@ -140,8 +140,8 @@ onFiles(`kernels${unlessFiles}`, () => {
     }
   });
 
-  test('cut off in the PTX under a valid checksum are an invalid image', async () => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+  test('truncated in the PTX under a valid checksum are an invalid image', async () => {
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const name = String(names.find((each) => each.startsWith('forward')));
     const file = path.join(root, 'build/cuda', name);
     const contents = contentsOf(readFileSync(file));
@@ -151,7 +151,7 @@ onFiles(`kernels${unlessFiles}`, () => {
   });
 
   test('with machine code that the driver does not understand fail to load', async () => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const name = String(names.find((each) => each.startsWith('forward')));
     const { ptx } = readKernelFile(path.join(built, name));
     const line = Buffer.from(`code 13000 ${ptx.stream.length} sm_80 compute_80 11000\n`);
@@ -161,12 +161,12 @@ onFiles(`kernels${unlessFiles}`, () => {
     expect(await outcomesOf(copy)).toEqual([failure, failure, 1]);
   });
 
-  test('of a newer compiler give PTX alone to a driver', async () => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+  test('of a compiler newer than the driver load from PTX alone', async () => {
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const name = String(names.find((each) => each.startsWith('forward')));
     const file = path.join(root, 'build/cuda', name);
     const contents = contentsOf(readFileSync(file));
-    // Where machine code is tried first, the second call is that of PTX.
+    // Machine code is loaded first. The second cuModuleLoadData call loads PTX.
     const prepare = "process.env.CUDASIM_FAIL = 'cuModuleLoadData@2:CUDA_ERROR_OUT_OF_MEMORY';";
     const failure = expect.objectContaining({ code: 'ERR_CUDA_OUT_OF_MEMORY' }) as unknown;
     expect(await outcomesOf(copy, { prepare })).toEqual([failure, 1, 1]);
@@ -184,7 +184,7 @@ onFiles(`kernels${unlessFiles}`, () => {
   });
 
   test('are read once a process', async () => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const program = `
       const { rmSync } = require('node:fs');
       const { Worker } = require('node:worker_threads');
@@ -212,7 +212,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     expect(await printedBy(program, { RMSNORM_LIBCUDA: simulator })).toEqual([[1, 1]]);
   });
 
-  test('end with what a build of them in JavaScript ends with', () => {
+  test('have the same seal from CMake as from JavaScript', () => {
     for (const name of names) {
       const file = readFileSync(path.join(built, name));
       expect(sealKernelFile(name, contentsOf(file)).equals(file)).toBe(true);
@@ -227,8 +227,8 @@ onFiles(`kernels${unlessFiles}`, () => {
   const noChecksum = 'it has no checksum at its end';
   const otherChecksum = 'its checksum does not match';
   const flip = (at: (bytes: number) => number) => (whole: Buffer) => {
-    const place = at(whole.length);
-    whole.writeUInt8(whole.readUInt8(place) ^ 1, place);
+    const offset = at(whole.length);
+    whole.writeUInt8(whole.readUInt8(offset) ^ 1, offset);
     return whole;
   };
 
@@ -236,7 +236,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     ['cut short', (whole: Buffer) => whole.subarray(0, 1000), noChecksum],
     ['a byte short', (whole: Buffer) => whole.subarray(0, -1), otherChecksum],
     ['a byte longer', (whole: Buffer) => Buffer.concat([whole, Buffer.of(10)]), otherChecksum],
-    ['short of a byte inside', (whole: Buffer) => whole.subarray(1), otherChecksum],
+    ['without their first byte', (whole: Buffer) => whole.subarray(1), otherChecksum],
     ['without a checksum', (whole: Buffer) => contentsOf(whole), noChecksum],
     ['empty', () => '', noChecksum],
     ['no fatbins', () => 'version https://example.com\n', noChecksum],
@@ -245,31 +245,31 @@ onFiles(`kernels${unlessFiles}`, () => {
     ['flipped in the middle', flip((bytes) => bytes >> 1), otherChecksum],
     ['flipped in the last byte of a kernel', flip((bytes) => bytes - 150), otherChecksum],
     ['flipped in the checksum', flip((bytes) => bytes - 2), otherChecksum],
-  ])('in files that are %s', async (_, damage, reason) => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+  ])('in files that are %s are refused as damaged', async (_, damage, reason) => {
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const file = path.join(root, 'build/cuda', String(names.at(-1)));
     writeFileSync(file, damage(readFileSync(file)));
     expect(await outcomesOf(copy)).toEqual(damaged(file, reason));
   });
 
   test.each([
-    ['nothing', () => Buffer.alloc(0)],
+    ['empty', () => Buffer.alloc(0)],
     ['a text', () => Buffer.from('kernels')],
     ['a line without an end', () => Buffer.from('code 13000 0 sm_80 compute_80 11000')],
     ['shorter than the machine code', (whole: Buffer) => whole.subarray(0, 1000)],
     ['the streams alone', (whole: Buffer) => whole.subarray(whole.indexOf('\n') + 1)],
     ['of an unknown architecture', () => Buffer.from('code 13000 0 sm_80 compute_ 11000\n')],
     ['for an unknown driver', () => Buffer.from('code 13000 0 sm_80 compute_80 new\n')],
-  ])('that were sealed, and are %s', async (_, damage) => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+  ])('whose sealed contents are %s are refused by their format', async (_, damage) => {
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const name = String(names[0]);
     const file = path.join(root, 'build/cuda', name);
     writeFileSync(file, sealKernelFile(name, damage(contentsOf(readFileSync(file)))));
     expect(await outcomesOf(copy)).toEqual(damaged(file, 'its format is another'));
   });
 
-  test('under the name of others', async () => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+  test('under the name of other kernels are refused', async () => {
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const [first, second] = names as [string, string];
     const older = first.replace(/\.[0-9a-f]{16}\./, '.0123456789abcdef.');
     const file = path.join(root, 'build/cuda', first);
@@ -291,8 +291,8 @@ onFiles(`kernels${unlessFiles}`, () => {
     ['a folder', 'mkdir "$0"', 'it is not a regular file'],
     ['a link to itself', 'ln -s "$0" "$0"', 'Too many levels of symbolic links'],
     ['too large', 'truncate -s 100G "$0"', 'it has more than 67108864 bytes'],
-  ])('where there is %s', async (_, make, reason) => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+  ])('are unavailable if their file is %s', async (_, make, reason) => {
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const file = path.join(root, 'build/cuda', String(names[1]));
     rmSync(file);
     execFileSync('sh', ['-c', make, file]);
@@ -301,8 +301,8 @@ onFiles(`kernels${unlessFiles}`, () => {
     );
   });
 
-  test('where there is a socket', async () => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+  test('are unavailable if their file is a socket', async () => {
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const file = path.join(root, 'build/cuda', String(names[1]));
     rmSync(file);
     const server = createServer().listen(file);
@@ -316,9 +316,10 @@ onFiles(`kernels${unlessFiles}`, () => {
     }
   });
 
-  // The superuser may read everything, and so becomes somebody else, who finds all in one folder.
-  test('that may not be read', async () => {
-    const copy = place('build/Release/rmsnorm.node', 'build/cuda');
+  // The superuser may read every file, so the process changes its user. That user may read only `root`,
+  // so the simulator is copied there.
+  test('are unavailable if their file may not be read', async () => {
+    const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const file = path.join(root, 'build/cuda', String(names[1]));
     const driver = path.join(root, 'libcuda.so.1');
     cpSync(simulator, driver);

@@ -1,4 +1,4 @@
-// The decoder of machine code, the way through it that a warp takes, and what is counted along it.
+// The decoder of machine code, the path of a warp through it, and the counts along that path.
 
 import { blocksOf } from '../../scripts/report/blocks';
 import { kernelCodesIn, type KernelCode } from '../../scripts/report/cubin';
@@ -45,14 +45,14 @@ describe('decoding', () => {
       [24, 25, 80, 81],
       [24, 25],
     ],
-  ] as const)('%s %s: %s', (architecture, word, name, kind, reads, writes) => {
+  ] as const)('%s %s is decoded as %s', (architecture, word, name, kind, reads, writes) => {
     const instruction = decoded(architecture, word);
     expect(instruction).toMatchObject({ name, class: kind, isGuarded: false, fallsThrough: true });
     expect([...instruction.reads].sort((a, b) => a - b)).toEqual(reads.toSorted((a, b) => a - b));
     expect(instruction.writes).toEqual(writes);
   });
 
-  test('accesses to memory have their width', () => {
+  test('memory accesses are decoded with their space and width', () => {
     // LDG.E.128 R12, desc[UR46][R2.64]
     expect(decoded('sm_90', '000164000c1e1d00 0000002e020c7981')).toMatchObject({
       reads: [2, 3],
@@ -95,11 +95,14 @@ describe('decoding', () => {
     ['sm_75', 'BRA.CONV', '000ff60003800000 0000002300007947', [0x30], false],
     ['sm_90', '@!P0 EXIT', '000fea0003800000 000000000000894d', [], true],
     ['sm_90', 'EXIT', '000fea0003800000 000000000000794d', [], false],
-  ] as const)('%s: where %s leads', (architecture, _, word, targets, fallsThrough) => {
-    expect(decoded(architecture, word)).toMatchObject({ targets, fallsThrough });
-  });
+  ] as const)(
+    '%s: the targets of %s are decoded',
+    (architecture, _, word, targets, fallsThrough) => {
+      expect(decoded(architecture, word)).toMatchObject({ targets, fallsThrough });
+    },
+  );
 
-  test('indirect branches lead where the kernel’s list says', () => {
+  test('the targets of an indirect branch come from the list of the kernel', () => {
     const code = codeOf('sm_80', ['000fea000383ffff fffff77c0c007949'], new Map([[0, [16, 32]]]));
     expect(instructionsOf(code)[0]).toMatchObject({ targets: [16, 32], fallsThrough: false });
   });
@@ -122,7 +125,7 @@ const loadIfP4 = '000166000c1e1900 00000418021c4981'; // R28 from [R2 + 4]
 const store = '0001e8000c101908 0000001418007986'; // R20 to [R24]
 const addR13 = '000fe20000000000 000000030d5c7221'; // R92 = R13 + R3
 const spill = '0001e80000100800 0000040001007387'; // R0 to local memory
-/** With the guard P0: past so many instructions, or back over them and itself. */
+/** Branches guarded by P0: forward over `count` instructions; back over `count` instructions and itself. */
 const skipIfP0 = (count: number) => `000fea0003800000 0000${hex(16 * count)}00000947`;
 const backIfP0 = (count: number) =>
   `000fea000383ffff ${hex(2 ** 32 - 16 * (count + 1), 8)}00000947`;
@@ -139,58 +142,61 @@ const nothing: WarpWork = {
   shared_stored: 0,
 };
 
-/** The numbers of the instructions on the way of a warp that did this. */
-function wayOf(words: readonly string[], ...spans: Partial<WarpWork>[]): number[] | undefined {
+/** The indices of the instructions on the path of a warp that did this work. */
+function addressesOf(
+  words: readonly string[],
+  ...spans: Partial<WarpWork>[]
+): number[] | undefined {
   const blocks = blocksOf(instructionsOf(codeOf('sm_80', words)));
-  const way = pathOf(
+  const executed = pathOf(
     blocks,
     spans.map((span) => ({ ...nothing, ...span })),
   );
-  return way?.map(({ address }) => address / 16);
+  return executed?.map(({ address }) => address / 16);
 }
 
-describe('the way of a warp', () => {
-  test('is the shortest that moves what the warp moved', () => {
+describe('pathOf', () => {
+  test('finds the shortest path that moves as many bytes as the warp', () => {
     const words = [load, skipIfP0(2), load, nop, store, exit];
     const stored = { global_stored: 4 };
-    expect(wayOf(words, { global_loaded: 16, ...stored })).toEqual([0, 1, 4, 5]);
-    expect(wayOf(words, { global_loaded: 32, ...stored })).toEqual([0, 1, 2, 3, 4, 5]);
-    expect(wayOf(words, { global_loaded: 48, ...stored })).toBeUndefined();
-    expect(wayOf(words, { global_loaded: 16 })).toBeUndefined();
+    expect(addressesOf(words, { global_loaded: 16, ...stored })).toEqual([0, 1, 4, 5]);
+    expect(addressesOf(words, { global_loaded: 32, ...stored })).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(addressesOf(words, { global_loaded: 48, ...stored })).toBeUndefined();
+    expect(addressesOf(words, { global_loaded: 16 })).toBeUndefined();
   });
 
-  test('takes loops as often as what they do says', () => {
+  test('repeats a loop as often as the warp did its work', () => {
     const words = [nop, shuffle, backIfP0(1), exit];
-    expect(wayOf(words, { shuffles: 1 })).toEqual([0, 1, 2, 3]);
-    expect(wayOf(words, { shuffles: 3 })).toEqual([0, 1, 2, 1, 2, 1, 2, 3]);
-    expect(wayOf(words, {})).toBeUndefined();
+    expect(addressesOf(words, { shuffles: 1 })).toEqual([0, 1, 2, 3]);
+    expect(addressesOf(words, { shuffles: 3 })).toEqual([0, 1, 2, 1, 2, 1, 2, 3]);
+    expect(addressesOf(words, {})).toBeUndefined();
   });
 
-  test('may or may not carry out what a predicate guards', () => {
+  test('skips or executes an instruction with a predicate', () => {
     const words = [loadIfP4, exitUnlessP0, store, exit];
-    expect(wayOf(words, { global_loaded: 4 })).toEqual([0, 1]);
-    expect(wayOf(words, {})).toEqual([0, 1]);
-    expect(wayOf(words, { global_stored: 4 })).toEqual([0, 1, 2, 3]);
+    expect(addressesOf(words, { global_loaded: 4 })).toEqual([0, 1]);
+    expect(addressesOf(words, {})).toEqual([0, 1]);
+    expect(addressesOf(words, { global_stored: 4 })).toEqual([0, 1, 2, 3]);
   });
 
-  test('does between barriers what the warp did there', () => {
+  test('matches the work of the warp in each span between barriers', () => {
     const words = [skipIfP0(1), load, barrier, skipIfP0(1), load, exit];
     const loaded = { global_loaded: 16 };
-    expect(wayOf(words, loaded, {})).toEqual([0, 1, 2, 3, 5]);
-    expect(wayOf(words, {}, loaded)).toEqual([0, 2, 3, 4, 5]);
-    expect(wayOf(words, loaded)).toBeUndefined();
-    expect(wayOf(words, loaded, {}, {})).toBeUndefined();
-    // A row a barrier.
+    expect(addressesOf(words, loaded, {})).toEqual([0, 1, 2, 3, 5]);
+    expect(addressesOf(words, {}, loaded)).toEqual([0, 2, 3, 4, 5]);
+    expect(addressesOf(words, loaded)).toBeUndefined();
+    expect(addressesOf(words, loaded, {}, {})).toBeUndefined();
+    // One barrier per row.
     const rows = [load, barrier, backIfP0(2), exit];
-    expect(wayOf(rows, loaded, loaded, {})).toEqual([0, 1, 2, 0, 1, 2, 3]);
+    expect(addressesOf(rows, loaded, loaded, {})).toEqual([0, 1, 2, 0, 1, 2, 3]);
   });
 });
 
-test('a load is as far from its use as there are instructions to the first of its registers', () => {
+test('the distance of a load is the number of instructions to the first use of its registers', () => {
   const executed = instructionsOf(
     codeOf('sm_80', [load, nop, load, nop, addR13, loadIfP4, spill, exit]),
   );
-  // The second load overwrites what the first brings; the last is used by nothing.
+  // The second load overwrites the result of the first. Nothing uses the last.
   expect(loadsOf(executed).map(({ address, distance }) => [address / 16, distance])).toEqual([
     [0, 2],
     [2, 2],

@@ -1,5 +1,5 @@
-// Drivers older than the compiler, and GPUs that it makes no machine code for: they run the kernels' PTX,
-// with the bits of the CPU. On simulated ones, in processes of their own.
+// Drivers older than the compiler, and GPUs for which it makes no machine code. They run the kernels'
+// PTX and give the bits of the CPU. Each simulated driver has its own process.
 
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -33,7 +33,7 @@ function expectedImage(driver: number, capability: string): string {
   return `compute_${Math.max(...read)}`;
 }
 
-/** Calls of every file of kernels, in every dtype, and what differs from the CPU. */
+/** `compare` calls kernels on the GPU, and adds results that differ from the CPU's to `differences`. */
 const compute = `
   const images = () => require(${JSON.stringify(path.join(root, 'lib/binding'))}).binding.cuda.loadedImages(0);
   const values = (length, step) => Float32Array.from({ length }, (_, i) => Math.sin(i * step));
@@ -74,7 +74,7 @@ onSimulator('a driver', () => {
       [12020, '9.0'],
       [13000, '8.0'],
     ],
-    // No machine code fits: Jetson Orin and Thor, and what is to come.
+    // GPUs without machine code: Jetson Orin, Jetson Thor, and a future GPU.
     ...[
       [13000, '8.7'],
       [13000, '11.0'],

@@ -22,7 +22,7 @@ afterEach(() => {
  * Runs a command of the script on a file with this text. Returns its messages, and the contents of
  * the file `to`.
  */
-function run(text: string, command: string): { said: string; to: string } {
+function run(text: string, command: string): { messages: string; to: string } {
   const to = path.join(folder, 'to');
   writeFileSync(path.join(folder, 'from'), text);
   writeFileSync(path.join(folder, 'run.cmake'), `include(${script})\n${command}\n`);
@@ -31,7 +31,7 @@ function run(text: string, command: string): { said: string; to: string } {
     encoding: 'utf8',
   });
   if (error !== undefined) throw error;
-  return { said: stderr, to: existsSync(to) ? readFileSync(to, 'utf8') : '' };
+  return { messages: stderr, to: existsSync(to) ? readFileSync(to, 'utf8') : '' };
 }
 
 /** PTX as nvcc writes it, of a kernel with these lines. */
@@ -64,8 +64,8 @@ test('the version becomes that of the architecture; comments and hints it lacks 
     [80, '7.0'],
     [90, '7.8'],
   ]) {
-    const { said, to } = run(text, `lower_ptx(${architecture} from to)`);
-    expect(said).toBe('');
+    const { messages, to } = run(text, `lower_ptx(${architecture} from to)`);
+    expect(messages).toBe('');
     expect(to).toBe(
       `.version ${version}
 .target sm_80
@@ -87,8 +87,8 @@ test.each([
   ...['mul.f32 %f1, %f2, %f3;', 'add.ftz.f32 %f1, %f2, %f3;', 'sub.sat.f32 %f1, %f2, %f3;'],
   ...['mul.bf16x2 %r1, %r2, %r3;', 'mul.f16x2 %r1, %r2, %r3;', '@%p1 add.f16 %h1, %h2, %h3;'],
 ])('%s is refused, since a driver may fuse it', (line) => {
-  const { said, to } = run(ptxOf('mul.rn.f32 %f1, %f2, %f3;', line), 'lower_ptx(80 from to)');
-  expect(said).toMatch(/has an operation without rounding/);
+  const { messages, to } = run(ptxOf('mul.rn.f32 %f1, %f2, %f3;', line), 'lower_ptx(80 from to)');
+  expect(messages).toMatch(/has an operation without rounding/);
   expect(to).toBe('');
 });
 
@@ -96,22 +96,22 @@ test.each([
   ...['mul.rn.f32 %f1, %f2, %f3;', 'mul.rn.f16x2 %r1, %r2, %r3;', 'mul.lo.s32 %r1, %r2, %r3;'],
   ...['add.s32 %r1, %r2, %r3;', 'fma.rn.bf16x2 %r1, %r2, %r3, %r1;', 'cvt.f32.f16 %f1, %h1;'],
 ])('%s is accepted', (line) => {
-  const { said, to } = run(ptxOf(line), 'lower_ptx(80 from to)');
-  expect(said).toBe('');
+  const { messages, to } = run(ptxOf(line), 'lower_ptx(80 from to)');
+  expect(messages).toBe('');
   expect(to).toContain(line);
 });
 
 whereFound('an instruction that the version lacks is refused', () => {
   const steps = `lower_ptx(80 from to)\ncheck_ptx(80 to ${ptxas})`;
-  expect(run(ptxOf('fma.rn.bf16x2 %r1, %r2, %r3, %r1;'), steps).said).toBe('');
-  const { said } = run(ptxOf('mul.rn.bf16x2 %r1, %r2, %r3;'), steps);
-  expect(said).toMatch(/The PTX of compute_80 is not of version 7\.0, for sm_80:/);
+  expect(run(ptxOf('fma.rn.bf16x2 %r1, %r2, %r3, %r1;'), steps).messages).toBe('');
+  const { messages } = run(ptxOf('mul.rn.bf16x2 %r1, %r2, %r3;'), steps);
+  expect(messages).toMatch(/The PTX of compute_80 is not of version 7\.0, for sm_80:/);
 });
 
 test('a packed file names its architectures and the drivers that read them', () => {
   writeFileSync(path.join(folder, '75'), '.version 6.3\n');
-  const { said } = run('.version 7.0\n', 'pack_ptx(13000 "75;80" "75;from" to)');
-  expect(said).toBe('');
+  const { messages } = run('.version 7.0\n', 'pack_ptx(13000 "75;80" "75;from" to)');
+  expect(messages).toBe('');
   const packed = readFileSync(path.join(folder, 'to'));
   const line = packed.indexOf('\n') + 1;
   expect(packed.toString('latin1', 0, line)).toBe('sm 13000 compute_75 10000 compute_80 11000\n');

@@ -90,7 +90,7 @@ void check(const Problem& problem, const Layout& layout, const ForwardBuffers& y
   CHECK(complaint(problem, layout, dx, backward) == "");
 }
 
-TEST_CASE("backend: the same bits by every variant on any number of threads") {
+TEST_CASE("backend: every variant gives the same bits on any number of threads") {
   const Restore restore;
   for (const Problem& problem : kProblems) {
     const ForwardBuffers y = expected_forward(problem);
@@ -113,13 +113,13 @@ TEST_CASE("backend: the same bits by every variant on any number of threads") {
              .batch_padding = 7,
              .dgate_in_place = true},
             y, dx);
-      check(problem, {.rstd_given = true, .dx = false}, y, dx);
+      check(problem, {.has_rstd = true, .dx = false}, y, dx);
       check(problem, {.dx = false, .dweight = false}, y, dx);
     }
   }
 }
 
-TEST_CASE("backend: the same bits in outputs that bypass the caches") {
+TEST_CASE("backend: outputs that bypass the caches have the same bits") {
   const Restore restore;
   cpu::set_thread_count(3);
   for (const bool residual : {false, true}) {

@@ -1,5 +1,5 @@
-// The same bits on every machine: hashes of results, computed once by scalar on x86-64. A changed
-// hash means a changed numerics contract.
+// Every machine gives the same bits: hashes of results, computed once by scalar on x86-64. A
+// changed hash means a changed numerics contract.
 
 #include <doctest/doctest.h>
 
@@ -44,14 +44,14 @@ constexpr Case make_case(Shape shape, DType dtype, WeightKind weight, Options op
           backward};
 }
 
-constexpr Case with_residual(Case plain) {
-  plain.problem.residual = true;
-  return plain;
+constexpr Case with_residual(Case base) {
+  base.problem.residual = true;
+  return base;
 }
 
-constexpr Case extreme(Case plain) {
-  plain.problem.values = Values::kExtreme;
-  return plain;
+constexpr Case extreme(Case base) {
+  base.problem.values = Values::kExtreme;
+  return base;
 }
 
 constexpr Case kCases[] = {
@@ -103,7 +103,7 @@ constexpr Case kCases[] = {
                       0xd7dbdd8c20138ef5, 0xd091b20f212908f0)),
 };
 
-TEST_CASE("the same bits on every machine") {
+TEST_CASE("every machine gives the same bits") {
   for (const Case& expected : kCases) {
     for (const cpu::Variant* variant : supported_variants()) {
       INFO(describe(*variant) << ": " << describe(expected.problem));

@@ -135,7 +135,8 @@ TEST_CASE("cgroup: hybrid hierarchies may have the CPU controller in v1 or in v2
   CHECK(files.quota() == 0.5);
 }
 
-TEST_CASE("cgroup: a container's mount may show only a part of the hierarchy") {
+TEST_CASE(
+    "cgroup: the quota is found where a container's mount shows only a subtree of the hierarchy") {
   SUBCASE("the cgroup is the mount's root") {
     FileSystem files("0::/docker/0a1b\n",
                      "30 23 0:26 /docker/0a1b /sys/fs/cgroup ro - cgroup2 cgroup rw\n");

@@ -288,7 +288,7 @@ TEST_CASE("scalar computes what fold.h defines, whatever the options") {
   }
 }
 
-TEST_CASE("scalar computes what fold.h says: rows with a gate") {
+TEST_CASE("scalar computes what fold.h defines in rows with a gate") {
   std::uint64_t seed = 131;
   for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
     for (const auto weight : {WeightKind::kNone, WeightKind::kSame}) {
@@ -317,7 +317,7 @@ TEST_CASE("scalar computes what fold.h says: rows with a gate") {
   }
 }
 
-TEST_CASE("scalar computes what fold.h says: rows of many tiles") {
+TEST_CASE("scalar computes what fold.h defines in rows of many tiles") {
   for (const std::int64_t hidden_size : {2049, 5125}) {
     const Problem problem{{3, hidden_size}, DType::kFloat32, WeightKind::kSame, {},
                           DType::kFloat32,  false,           Values::kFinite,   71};
@@ -326,7 +326,7 @@ TEST_CASE("scalar computes what fold.h says: rows of many tiles") {
   }
 }
 
-TEST_CASE("scalar computes what fold.h says: dweight of many rows") {
+TEST_CASE("scalar computes the dweight of many rows as fold.h defines it") {
   for (const std::int64_t rows : {1, 16, 17, 40, 200, 8200}) {
     const Problem problem{{rows, 3},       DType::kFloat32, WeightKind::kNone, {},
                           DType::kFloat32, false,           Values::kFinite,   32};

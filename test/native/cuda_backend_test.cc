@@ -123,14 +123,14 @@ TEST_CASE("cuda: calls give the bits of scalar in every layout and with chunks o
     const ChunkBytes chunks("20000");
     for (const Layout& layout : {
              Layout{.padding = 3, .misaligned = 1, .misaligned_out = 2},
-             Layout{.in_place = InPlace::kX, .rstd_given = true},
+             Layout{.in_place = InPlace::kX, .has_rstd = true},
              Layout{.padding = 1, .in_place = InPlace::kDy},
              Layout{.padding = 1, .batch_rows = 4, .batch_padding = 7},
              Layout{
                  .misaligned = 2, .in_place = InPlace::kX, .batch_rows = 1, .batch_padding = 100},
              Layout{.in_place = InPlace::kResidual, .sum_in_place = InPlace::kX, .batch_rows = 7},
              Layout{.in_place = InPlace::kX, .sum_in_place = InPlace::kResidual},
-             Layout{.rstd_given = true, .dx = false},
+             Layout{.has_rstd = true, .dx = false},
              Layout{.padding = 2, .dweight = false},
              Layout{.dx = false, .dweight = false},
          }) {

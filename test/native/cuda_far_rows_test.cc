@@ -97,7 +97,7 @@ std::string far_forward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   matrices.take(1, buffers.residual);
   matrices.take(2, buffers.y);
   matrices.take(3, buffers.sum_out);
-  const std::string text = rstd.take_back("rstd");
+  const std::string text = rstd.copy_back("rstd");
   return text + complaint(problem, {}, expected_forward(problem), buffers);
 }
 
@@ -129,7 +129,7 @@ std::string far_backward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   matrices.take(1, buffers.x);
   matrices.take(2, buffers.dsum);
   matrices.take(3, buffers.dx);
-  const std::string text = dweight.take_back("dweight");
+  const std::string text = dweight.copy_back("dweight");
   return text + complaint(problem, {}, expected_backward(problem), buffers);
 }
 

@@ -24,11 +24,11 @@ Problem gated(Problem problem, GateOrder order) {
 
 // Checks forward and backward. The seed decides whether backward recomputes rstd or reads a stored
 // one.
-void check(Gpu& gpu, const Problem& problem, const Places& places = {}) {
+void check(Gpu& gpu, const Problem& problem, const Placements& placements = {}) {
   INFO(describe(problem));
-  CHECK(forward_complaint(gpu, problem, {}, places) == "");
-  const Layout layout{.rstd_given = problem.seed / 2 % 2 == 1};
-  CHECK(backward_complaint(gpu, problem, layout, places) == "");
+  CHECK(forward_complaint(gpu, problem, {}, placements) == "");
+  const Layout layout{.has_rstd = problem.seed / 2 % 2 == 1};
+  CHECK(backward_complaint(gpu, problem, layout, placements) == "");
 }
 
 TEST_CASE("cuda gate: rows of every kernel's length equal scalar") {
@@ -68,23 +68,23 @@ TEST_CASE("cuda gate: rows with any alignment, padding and batches equal scalar"
   for (const DType dtype : kDTypes) {
     for (const std::int64_t hidden_size : {264, 20000}) {
       for (const std::int64_t offset : {1, 2, 4, 8}) {
-        const Place moved{offset, 0};
-        const Place apart{0, offset};
-        const Place batches{0, 8, 3, 2 * offset};
-        for (const Places& places : {
-                 Places{.gate = moved},
-                 Places{.dgate = moved},
-                 Places{.gate = apart, .dgate = apart},
-                 Places{.x = moved, .gate = {8, 16}, .dgate = {8, 0}},
-                 Places{.gate = batches, .dgate = apart},
-                 Places{.dy = batches, .x = batches, .out = batches, .dgate = batches},
+        const Placement moved{offset, 0};
+        const Placement apart{0, offset};
+        const Placement batches{0, 8, 3, 2 * offset};
+        for (const Placements& placements : {
+                 Placements{.gate = moved},
+                 Placements{.dgate = moved},
+                 Placements{.gate = apart, .dgate = apart},
+                 Placements{.x = moved, .gate = {8, 16}, .dgate = {8, 0}},
+                 Placements{.gate = batches, .dgate = apart},
+                 Placements{.dy = batches, .x = batches, .out = batches, .dgate = batches},
              }) {
-          INFO("offset " << offset << ", gate " << places.gate.offset << " and "
-                         << places.gate.padding << ", dgate " << places.dgate.offset << " and "
-                         << places.dgate.padding);
+          INFO("offset " << offset << ", gate " << placements.gate.offset << " and "
+                         << placements.gate.padding << ", dgate " << placements.dgate.offset
+                         << " and " << placements.dgate.padding);
           const Shape shape{hidden_size > 5000 ? 4 : 7, hidden_size};
           const Problem problem = problem_of(shape, dtype, kWeights[seed % 3], seed);
-          check(gpu, gated(problem, kOrders[seed % 2]), places);
+          check(gpu, gated(problem, kOrders[seed % 2]), placements);
           ++seed;
         }
       }
@@ -140,11 +140,11 @@ TEST_CASE("cuda gate: outputs may overwrite inputs, and only requested outputs a
         }
         for (const Layout& layout : {
                  Layout{.in_place = InPlace::kX, .dgate_in_place = true},
-                 Layout{.in_place = InPlace::kDy, .rstd_given = true},
+                 Layout{.in_place = InPlace::kDy, .has_rstd = true},
                  Layout{.dgate_in_place = true},
-                 Layout{.rstd_given = true, .dweight = false, .dgate_in_place = true},
+                 Layout{.has_rstd = true, .dweight = false, .dgate_in_place = true},
                  Layout{.dx = false},
-                 Layout{.rstd_given = true, .dx = false},
+                 Layout{.has_rstd = true, .dx = false},
              }) {
           INFO(describe(layout));
           CHECK(backward_complaint(gpu, problem, layout) == "");
@@ -225,7 +225,7 @@ TEST_CASE("cuda gate: host arrays in chunks equal scalar") {
                  .batch_rows = 4,
                  .batch_padding = 7,
                  .dgate_in_place = true},
-                 Layout{.rstd_given = true, .dx = false},
+                 Layout{.has_rstd = true, .dx = false},
              }) {
           const Problem problem = gated(problem_of(shape, dtype, kWeights[seed % 3], seed), order);
           ++seed;

@@ -19,11 +19,11 @@ struct Outputs {
   const DeviceMatrix& dy;
   const DeviceMatrix& residual;
 
-  const DeviceMatrix& at(InPlace place) const {
-    return place == InPlace::kX          ? x
-           : place == InPlace::kDy       ? dy
-           : place == InPlace::kResidual ? residual
-                                         : own;
+  const DeviceMatrix& at(InPlace target) const {
+    return target == InPlace::kX          ? x
+           : target == InPlace::kDy       ? dy
+           : target == InPlace::kResidual ? residual
+                                          : own;
   }
 };
 
@@ -50,15 +50,15 @@ struct ExpectedBackward {
 }  // namespace
 
 std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& layout,
-                              const Places& places) {
+                              const Placements& placements) {
   ForwardBuffers buffers(problem, layout);
-  DeviceMatrix x(gpu, buffers.x, places.x);
-  DeviceMatrix weight(gpu, buffers.weight, places.weight);
-  DeviceMatrix y(gpu, buffers.y, places.out);
-  DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
-  DeviceMatrix residual(gpu, buffers.residual, places.residual);
-  DeviceMatrix sum_out(gpu, buffers.sum_out, places.sum_out);
-  DeviceMatrix gate(gpu, buffers.gate, places.gate);
+  DeviceMatrix x(gpu, buffers.x, placements.x);
+  DeviceMatrix weight(gpu, buffers.weight, placements.weight);
+  DeviceMatrix y(gpu, buffers.y, placements.out);
+  DeviceMatrix rstd(gpu, buffers.rstd, placements.rstd);
+  DeviceMatrix residual(gpu, buffers.residual, placements.residual);
+  DeviceMatrix sum_out(gpu, buffers.sum_out, placements.sum_out);
+  DeviceMatrix gate(gpu, buffers.gate, placements.gate);
   ForwardArgs args = buffers.args;
   args.x = x.const_rows_from(0);
   args.y = Outputs{y, x, y, residual}.at(layout.in_place).rows_from(0);
@@ -73,39 +73,39 @@ std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& la
   cuda::DeviceMemory workspace;
   must(workspace.allocate(cuda::forward_workspace_bytes(gpu.device(), args)));
   must(cuda::launch_forward(gpu.device(), args, workspace.get(), gpu.stream().get()));
-  const std::string text = x.take_back("x") + y.take_back("y") + rstd.take_back("rstd") +
-                           residual.take_back("residual") + sum_out.take_back("sum_out") +
-                           gate.take_back("gate");
+  const std::string text = x.copy_back("x") + y.copy_back("y") + rstd.copy_back("rstd") +
+                           residual.copy_back("residual") + sum_out.copy_back("sum_out") +
+                           gate.copy_back("gate");
   return text + complaint(problem, layout, expected_forward(problem), buffers);
 }
 
 std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& layout,
-                               const Places& places, Cut cut) {
+                               const Placements& placements, Cut cut) {
   const auto [rows, hidden_size] = problem.shape;
   if (cut.group_rows == 0) cut.group_rows = row_group_rows(rows);
   if (cut.first_rows == 0) cut.first_rows = rows;
   BackwardBuffers buffers(problem, layout);
   const std::int64_t groups = layout.dweight ? ceil_div(rows, cut.group_rows) : 0;
   Matrix partial_rows(DType::kFloat32, groups, cuda::partial_row_floats(hidden_size));
-  DeviceMatrix dy(gpu, buffers.dy, places.dy);
-  DeviceMatrix x(gpu, buffers.x, places.x);
-  DeviceMatrix weight(gpu, buffers.weight, places.weight);
-  DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
-  DeviceMatrix dx(gpu, buffers.dx, places.out);
-  DeviceMatrix dweight(gpu, buffers.dweight, places.dweight);
-  DeviceMatrix dsum(gpu, buffers.dsum, places.residual);
-  DeviceMatrix gate(gpu, buffers.gate, places.gate);
-  DeviceMatrix dgate(gpu, buffers.dgate, places.dgate);
+  DeviceMatrix dy(gpu, buffers.dy, placements.dy);
+  DeviceMatrix x(gpu, buffers.x, placements.x);
+  DeviceMatrix weight(gpu, buffers.weight, placements.weight);
+  DeviceMatrix rstd(gpu, buffers.rstd, placements.rstd);
+  DeviceMatrix dx(gpu, buffers.dx, placements.out);
+  DeviceMatrix dweight(gpu, buffers.dweight, placements.dweight);
+  DeviceMatrix dsum(gpu, buffers.dsum, placements.residual);
+  DeviceMatrix gate(gpu, buffers.gate, placements.gate);
+  DeviceMatrix dgate(gpu, buffers.dgate, placements.dgate);
   DeviceMatrix partials(gpu, partial_rows);
   const DeviceMatrix& out = Outputs{dx, x, dy, dsum}.at(layout.in_place);
 
-  const auto part = [&](std::int64_t begin, std::int64_t end) {
+  const auto args_of_rows = [&](std::int64_t begin, std::int64_t end) {
     BackwardArgs args = buffers.args;
     args.shape.rows = end - begin;
     args.dy = dy.const_rows_from(begin);
     args.x = x.const_rows_from(begin);
     args.weight = weight_on_device(args.weight, weight);
-    if (layout.rstd_given) args.rstd = static_cast<const float*>(rstd.row(0)) + begin;
+    if (layout.has_rstd) args.rstd = static_cast<const float*>(rstd.row(0)) + begin;
     if (layout.dx) args.dx = out.rows_from(begin);
     if (problem.residual) args.dsum = dsum.const_rows_from(begin);
     if (problem.gate) args.gate = gate.const_rows_from(begin);
@@ -116,7 +116,7 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
     return args;
   };
   for (const cpu::Range range : {cpu::Range{0, cut.first_rows}, {cut.first_rows, rows}}) {
-    const BackwardArgs args = part(range.begin, range.end);
+    const BackwardArgs args = args_of_rows(range.begin, range.end);
     if (args.shape.rows == 0) continue;
     cuda::DeviceMemory workspace;
     must(workspace.allocate(cuda::backward_workspace_bytes(gpu.device(), args, cut.group_rows)));
@@ -127,15 +127,15 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
     must(gpu.stream().synchronize());  // before the workspace is freed
   }
   if (layout.dweight) {
-    must(cuda::launch_finish_dweight(gpu.device(), part(0, rows), partials.address(0), groups,
-                                     gpu.stream().get()));
+    must(cuda::launch_finish_dweight(gpu.device(), args_of_rows(0, rows), partials.address(0),
+                                     groups, gpu.stream().get()));
   }
 
   const ExpectedBackward expected(problem, cut.group_rows);
-  std::string text = dy.take_back("dy") + x.take_back("x") + dx.take_back("dx") +
-                     dsum.take_back("dsum") + dweight.take_back("dweight") +
-                     gate.take_back("gate") + dgate.take_back("dgate") +
-                     partials.take_back("partials");
+  std::string text = dy.copy_back("dy") + x.copy_back("x") + dx.copy_back("dx") +
+                     dsum.copy_back("dsum") + dweight.copy_back("dweight") +
+                     gate.copy_back("gate") + dgate.copy_back("dgate") +
+                     partials.copy_back("partials");
   // Kernels may write the padding of a partial row's last sector, so only its columns are compared.
   for (std::int64_t group = 0; group < groups && text.empty(); ++group) {
     Matrix wanted(DType::kFloat32, 1, hidden_size);

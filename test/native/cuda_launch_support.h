@@ -8,23 +8,23 @@
 
 namespace rmsnorm::test {
 
-struct Places {
-  Place dy{};
-  Place x{};
-  Place weight{};
-  Place rstd{};
-  Place out{};  // y or dx
-  Place dweight{};
-  Place residual{};  // or dsum
-  Place sum_out{};
-  Place gate{};
-  Place dgate{};
+struct Placements {
+  Placement dy{};
+  Placement x{};
+  Placement weight{};
+  Placement rstd{};
+  Placement out{};  // y or dx
+  Placement dweight{};
+  Placement residual{};  // or dsum
+  Placement sum_out{};
+  Placement gate{};
+  Placement dgate{};
 };
 
 // Describes what is wrong with a forward; empty if nothing is. Uses only in_place and sum_in_place
 // of the layout.
 std::string forward_complaint(Gpu& gpu, const Problem& problem, const Layout& layout = {},
-                              const Places& places = {});
+                              const Placements& placements = {});
 
 // How backward's rows are grouped, and how many of them the first of two calls takes.
 struct Cut {
@@ -33,9 +33,9 @@ struct Cut {
 };
 
 // Describes what is wrong with a backward and the second pass of its dweight; empty if nothing is.
-// Uses only in_place, rstd_given, dx, dweight and dgate_in_place of the layout.
+// Uses only in_place, has_rstd, dx, dweight and dgate_in_place of the layout.
 std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& layout = {},
-                               const Places& places = {}, Cut cut = {});
+                               const Placements& placements = {}, Cut cut = {});
 
 // Everything else about the problem varies with the seed.
 Problem problem_of(Shape shape, DType dtype, WeightKind weight, std::int64_t seed);

@@ -20,11 +20,11 @@ constexpr WeightKind kWeights[] = {WeightKind::kSame, WeightKind::kFloat32, Weig
 
 // Checks forward and backward. The seed decides whether backward recomputes rstd or reads a stored
 // one.
-void check(Gpu& gpu, const Problem& problem, const Places& places = {}) {
-  const bool rstd_given = problem.seed % 2 == 1;
+void check(Gpu& gpu, const Problem& problem, const Placements& placements = {}) {
+  const bool has_rstd = problem.seed % 2 == 1;
   INFO(describe(problem));
-  CHECK(forward_complaint(gpu, problem, {}, places) == "");
-  CHECK(backward_complaint(gpu, problem, {.rstd_given = rstd_given}, places) == "");
+  CHECK(forward_complaint(gpu, problem, {}, placements) == "");
+  CHECK(backward_complaint(gpu, problem, {.has_rstd = has_rstd}, placements) == "");
 }
 
 TEST_CASE("cuda launch: arrays of any alignment equal scalar") {
@@ -34,25 +34,25 @@ TEST_CASE("cuda launch: arrays of any alignment equal scalar") {
   for (const DType dtype : kDTypes) {
     for (const WeightKind weight : {WeightKind::kSame, WeightKind::kFloat32}) {
       for (const std::int64_t offset : {1, 2, 3, 4, 5, 8}) {
-        const Place moved{offset, 0};
-        for (const Places& places : {
-                 Places{.dy = moved},
-                 Places{.x = moved},
-                 Places{.weight = moved},
-                 Places{.rstd = moved, .dweight = moved},
-                 Places{.out = moved},
-                 Places{.residual = moved},
-                 Places{.sum_out = moved},
-                 Places{moved, moved, moved, moved, moved, moved, moved, moved},
-                 Places{.dy = {8, 0}, .x = moved, .weight = {1, 0}, .out = {4, 0}},
+        const Placement moved{offset, 0};
+        for (const Placements& placements : {
+                 Placements{.dy = moved},
+                 Placements{.x = moved},
+                 Placements{.weight = moved},
+                 Placements{.rstd = moved, .dweight = moved},
+                 Placements{.out = moved},
+                 Placements{.residual = moved},
+                 Placements{.sum_out = moved},
+                 Placements{moved, moved, moved, moved, moved, moved, moved, moved},
+                 Placements{.dy = {8, 0}, .x = moved, .weight = {1, 0}, .out = {4, 0}},
              }) {
-          INFO("offset " << offset << ", dy " << places.dy.offset << ", x " << places.x.offset
-                         << ", weight " << places.weight.offset << ", out " << places.out.offset
-                         << ", residual " << places.residual.offset << " and "
-                         << places.sum_out.offset);
+          INFO("offset " << offset << ", dy " << placements.dy.offset << ", x "
+                         << placements.x.offset << ", weight " << placements.weight.offset
+                         << ", out " << placements.out.offset << ", residual "
+                         << placements.residual.offset << " and " << placements.sum_out.offset);
           Problem problem = problem_of({3, 264}, dtype, weight, seed++);
-          problem.residual |= places.residual.offset + places.sum_out.offset > 0;
-          check(gpu, problem, places);
+          problem.residual |= placements.residual.offset + placements.sum_out.offset > 0;
+          check(gpu, problem, placements);
         }
       }
     }
@@ -66,14 +66,14 @@ TEST_CASE("cuda launch: padding between rows stays untouched") {
   for (const DType dtype : kDTypes) {
     for (const std::int64_t hidden_size : {24, 257, 512, 5128, 20000}) {
       for (const std::int64_t padding : {1, 2, 4, 8, 40}) {
-        for (const Places& places : {
-                 Places{.dy = {0, padding}, .x = {0, padding}, .out = {0, padding}},
-                 Places{.dy = {0, padding}, .x = {0, 16}, .out = {padding, 2 * padding}},
+        for (const Placements& placements : {
+                 Placements{.dy = {0, padding}, .x = {0, padding}, .out = {0, padding}},
+                 Placements{.dy = {0, padding}, .x = {0, 16}, .out = {padding, 2 * padding}},
              }) {
-          INFO("padding " << padding << ", dy " << places.dy.padding << ", x " << places.x.padding
-                          << ", out " << places.out.padding);
+          INFO("padding " << padding << ", dy " << placements.dy.padding << ", x "
+                          << placements.x.padding << ", out " << placements.out.padding);
           const Shape shape{hidden_size > 5000 ? 2 : 5, hidden_size};
-          check(gpu, problem_of(shape, dtype, kWeights[seed % 3], seed), places);
+          check(gpu, problem_of(shape, dtype, kWeights[seed % 3], seed), placements);
           ++seed;
         }
       }
@@ -90,23 +90,23 @@ TEST_CASE("cuda launch: memory between batches of rows stays untouched") {
   for (const DType dtype : kDTypes) {
     for (const std::int64_t hidden_size : {24, 128, 257, 1024, 5128, 20000}) {
       for (const std::int64_t batch_rows : {1, 2, 3, 5, 8}) {
-        const Place batches{0, 0, batch_rows, 2 * hidden_size};
-        const Place others{0, 8, 4, 24};
-        const Place off{1, 3, batch_rows, 5};
-        for (const Places& places : {
-                 Places{batches, batches, {}, {}, batches, {}, batches, batches},
-                 Places{.x = batches, .residual = others},
-                 Places{.dy = batches, .out = batches, .sum_out = others},
-                 Places{off, others, {}, {}, off, {}, batches, off},
+        const Placement batches{0, 0, batch_rows, 2 * hidden_size};
+        const Placement others{0, 8, 4, 24};
+        const Placement off{1, 3, batch_rows, 5};
+        for (const Placements& placements : {
+                 Placements{batches, batches, {}, {}, batches, {}, batches, batches},
+                 Placements{.x = batches, .residual = others},
+                 Placements{.dy = batches, .out = batches, .sum_out = others},
+                 Placements{off, others, {}, {}, off, {}, batches, off},
              }) {
-          INFO("batches of " << batch_rows << ", dy " << places.dy.batch_rows << ", x "
-                             << places.x.batch_rows << ", out " << places.out.batch_rows
-                             << ", residual " << places.residual.batch_rows << " and "
-                             << places.sum_out.batch_rows);
+          INFO("batches of " << batch_rows << ", dy " << placements.dy.batch_rows << ", x "
+                             << placements.x.batch_rows << ", out " << placements.out.batch_rows
+                             << ", residual " << placements.residual.batch_rows << " and "
+                             << placements.sum_out.batch_rows);
           const Shape shape{hidden_size > 2000 ? 7 : 21, hidden_size};
           Problem problem = problem_of(shape, dtype, kWeights[seed % 3], seed);
           problem.residual = seed % 2 == 0;
-          check(gpu, problem, places);
+          check(gpu, problem, placements);
           ++seed;
         }
       }
@@ -180,8 +180,8 @@ TEST_CASE("cuda launch: rows that need the rescaled pass equal scalar") {
         problem.options.eps = eps;
         INFO(describe(problem));
         CHECK(forward_complaint(gpu, problem) == "");
-        for (const bool rstd_given : {false, true}) {
-          CHECK(backward_complaint(gpu, problem, {.rstd_given = rstd_given}) == "");
+        for (const bool has_rstd : {false, true}) {
+          CHECK(backward_complaint(gpu, problem, {.has_rstd = has_rstd}) == "");
         }
         CHECK(forward_complaint(gpu, problem, {.in_place = InPlace::kX}) == "");
         CHECK(backward_complaint(gpu, problem, {.in_place = InPlace::kX}) == "");
@@ -203,10 +203,13 @@ TEST_CASE("cuda launch: outputs may overwrite inputs, and only requested outputs
       summed.residual = true;
       ++seed;
       INFO(describe(problem));
-      for (const Place place : {Place{}, Place{3, 5}}) {
-        const Places places{
-            .dy = place, .x = place, .out = place, .residual = place, .sum_out = place};
-        CHECK(forward_complaint(gpu, problem, {.in_place = InPlace::kX}, places) == "");
+      for (const Placement placement : {Placement{}, Placement{3, 5}}) {
+        const Placements placements{.dy = placement,
+                                    .x = placement,
+                                    .out = placement,
+                                    .residual = placement,
+                                    .sum_out = placement};
+        CHECK(forward_complaint(gpu, problem, {.in_place = InPlace::kX}, placements) == "");
         for (const Layout& layout : {
                  Layout{.in_place = InPlace::kX, .sum_in_place = InPlace::kResidual},
                  Layout{.in_place = InPlace::kResidual, .sum_in_place = InPlace::kX},
@@ -214,25 +217,25 @@ TEST_CASE("cuda launch: outputs may overwrite inputs, and only requested outputs
                  Layout{.in_place = InPlace::kResidual},
              }) {
           INFO(describe(layout));
-          CHECK(forward_complaint(gpu, summed, layout, places) == "");
+          CHECK(forward_complaint(gpu, summed, layout, placements) == "");
         }
         for (const Layout& layout : {
                  Layout{.in_place = InPlace::kResidual},
-                 Layout{.in_place = InPlace::kResidual, .rstd_given = true, .dweight = false},
+                 Layout{.in_place = InPlace::kResidual, .has_rstd = true, .dweight = false},
                  Layout{.in_place = InPlace::kX},
              }) {
           INFO(describe(layout));
-          CHECK(backward_complaint(gpu, summed, layout, places) == "");
+          CHECK(backward_complaint(gpu, summed, layout, placements) == "");
         }
         for (const Layout& layout : {
                  Layout{.in_place = InPlace::kX},
-                 Layout{.in_place = InPlace::kDy, .rstd_given = true},
-                 Layout{.in_place = InPlace::kX, .rstd_given = true, .dweight = false},
+                 Layout{.in_place = InPlace::kDy, .has_rstd = true},
+                 Layout{.in_place = InPlace::kX, .has_rstd = true, .dweight = false},
                  Layout{.in_place = InPlace::kDy, .dweight = false},
                  Layout{.dx = false},
              }) {
           INFO(describe(layout));
-          CHECK(backward_complaint(gpu, problem, layout, places) == "");
+          CHECK(backward_complaint(gpu, problem, layout, placements) == "");
         }
       }
     }
@@ -297,7 +300,7 @@ TEST_CASE("cuda launch: the second pass of dweight takes any groups, dtypes and 
         args.accumulate = accumulate;
         must(cuda::launch_finish_dweight(gpu.device(), args, partials.address(0), groups,
                                          gpu.stream().get()));
-        CHECK(on_device.take_back("dweight") == "");
+        CHECK(on_device.copy_back("dweight") == "");
         CHECK(difference(expected, dweight, Values::kFinite) == "");
       }
     }

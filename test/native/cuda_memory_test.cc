@@ -128,14 +128,14 @@ TEST_CASE("cuda: another thread can free memory that a stream of this thread has
   std::thread([&] {
     CHECK(test.allocate(2000)->pointer() != first);
     cuda::wait_for_retired(test.gpu.device());
-    AllocationPtr fresh = test.allocate(30000);
-    CHECK((!test.gpu.is_simulated() || fresh->pointer() != second));
+    AllocationPtr allocation = test.allocate(30000);
+    CHECK((!test.gpu.is_simulated() || allocation->pointer() != second));
   }).join();
   test.stream->abandon_capture();
   must(test.stream->synchronize());
 }
 
-TEST_CASE("cuda: the pool has bounds") {
+TEST_CASE("cuda: the pool limits its bytes and its number of blocks") {
   PoolTest test;
   // Addresses tell blocks apart only on a simulated device, which never reuses one.
   if (!test.gpu.is_there() || !test.gpu.is_simulated()) return;
@@ -242,7 +242,8 @@ struct Chunked {
   Chunked& operator=(const Chunked&) = delete;
 };
 
-TEST_CASE("cuda: memory of other libraries may have been mapped in chunks") {
+TEST_CASE(
+    "cuda: foreign memory that was mapped in chunks is checked up to its chunk or as a whole") {
   PoolTest test;
   if (!test.gpu.is_there()) return;
   const AllocationPtr memory = test.allocate(1000);

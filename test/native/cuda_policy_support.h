@@ -129,7 +129,7 @@ inline void check_launch(Complaints& complaints, const Call& call, const LaunchC
 // that is more. The kernels' halving trees rely on it.
 inline void check_tiles(Complaints& complaints, const Call& call, std::int64_t threads,
                         std::int64_t tiles, std::int64_t least = 1) {
-  complaints.require(threads % tile_lanes(call) == 0, "a part of a tile", call, threads);
+  complaints.require(threads % tile_lanes(call) == 0, "an incomplete tile", call, threads);
   complaints.require(threads / tile_lanes(call) * tiles == std::max(padded_tiles(call), least),
                      "not the padded tiles", call, threads);
 }

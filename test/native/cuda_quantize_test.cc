@@ -66,7 +66,7 @@ Matrix unrounded_y(const Problem& problem, const ForwardBuffers& expected) {
   args.sum = {};
   args.rstd = nullptr;
   if (args.weight.data != nullptr) args.weight = {weight.row(0), DType::kFloat32};
-  forward_with(cpu::kScalar, args, {.piece_rows = 1});
+  forward_with(cpu::kScalar, args, {.rows_per_call = 1});
   return y;
 }
 
@@ -122,17 +122,17 @@ std::string complaint(const QuantizedProblem& quantized, const ForwardBuffers& a
 
 // Describes what is wrong with a launch on memory laid out by a caller; empty if nothing is.
 std::string launch_complaint(Gpu& gpu, const QuantizedProblem& quantized,
-                             const Places& places = {}) {
+                             const Placements& placements = {}) {
   const Problem& problem = quantized.problem;
   ForwardBuffers buffers(problem, {});
   Results results(quantized);
-  DeviceMatrix x(gpu, buffers.x, places.x);
-  DeviceMatrix weight(gpu, buffers.weight, places.weight);
-  DeviceMatrix codes(gpu, results.codes, places.out);
-  DeviceMatrix scales(gpu, results.scales, places.rstd);
-  DeviceMatrix rstd(gpu, buffers.rstd, places.rstd);
-  DeviceMatrix residual(gpu, buffers.residual, places.residual);
-  DeviceMatrix sum(gpu, buffers.sum_out, places.sum_out);
+  DeviceMatrix x(gpu, buffers.x, placements.x);
+  DeviceMatrix weight(gpu, buffers.weight, placements.weight);
+  DeviceMatrix codes(gpu, results.codes, placements.out);
+  DeviceMatrix scales(gpu, results.scales, placements.rstd);
+  DeviceMatrix rstd(gpu, buffers.rstd, placements.rstd);
+  DeviceMatrix residual(gpu, buffers.residual, placements.residual);
+  DeviceMatrix sum(gpu, buffers.sum_out, placements.sum_out);
   ForwardArgs args = buffers.args;
   args.x = x.const_rows_from(0);
   args.y = codes.rows_from(0);
@@ -147,14 +147,14 @@ std::string launch_complaint(Gpu& gpu, const QuantizedProblem& quantized,
   cuda::DeviceMemory workspace;
   must(workspace.allocate(cuda::forward_workspace_bytes(gpu.device(), args)));
   must(cuda::launch_forward(gpu.device(), args, workspace.get(), gpu.stream().get()));
-  const std::string text = codes.take_back("codes") + scales.take_back("scales") +
-                           rstd.take_back("rstd") + sum.take_back("sum");
+  const std::string text = codes.copy_back("codes") + scales.copy_back("scales") +
+                           rstd.copy_back("rstd") + sum.copy_back("sum");
   return text + complaint(quantized, buffers, results);
 }
 
-void check(Gpu& gpu, const QuantizedProblem& quantized, const Places& places = {}) {
+void check(Gpu& gpu, const QuantizedProblem& quantized, const Placements& placements = {}) {
   INFO(describe(quantized));
-  CHECK(launch_complaint(gpu, quantized, places) == "");
+  CHECK(launch_complaint(gpu, quantized, placements) == "");
 }
 
 TEST_CASE("cuda quantize: rows of every kernel's length equal scalar") {
@@ -194,19 +194,20 @@ TEST_CASE("cuda quantize: rows with any alignment, padding and batches equal sca
   for (const DType dtype : kDTypes) {
     for (const std::int64_t hidden_size : {264, 5128, 20000}) {
       for (const std::int64_t offset : {1, 2, 4, 8, 12}) {
-        const Place moved{offset, 0};
-        for (const Places& places : {
-                 Places{.x = moved},
-                 Places{.weight = moved},
-                 Places{.out = moved},
-                 Places{.rstd = moved, .out = {0, offset}},
-                 Places{.x = {offset, 4}, .out = {4, 8}, .residual = moved, .sum_out = moved},
-                 Places{.x = {0, 8, 2, 16}, .out = {0, offset, 3, offset}},
+        const Placement moved{offset, 0};
+        for (const Placements& placements : {
+                 Placements{.x = moved},
+                 Placements{.weight = moved},
+                 Placements{.out = moved},
+                 Placements{.rstd = moved, .out = {0, offset}},
+                 Placements{.x = {offset, 4}, .out = {4, 8}, .residual = moved, .sum_out = moved},
+                 Placements{.x = {0, 8, 2, 16}, .out = {0, offset, 3, offset}},
              }) {
-          INFO("offset " << offset << ", x " << places.x.offset << ", out " << places.out.offset
-                         << " and " << places.out.padding);
+          INFO("offset " << offset << ", x " << placements.x.offset << ", out "
+                         << placements.out.offset << " and " << placements.out.padding);
           const Shape shape{hidden_size > 5000 ? 2 : 7, hidden_size};
-          check(gpu, quantized(problem_of(shape, dtype, kWeights[seed % 3], seed), seed), places);
+          check(gpu, quantized(problem_of(shape, dtype, kWeights[seed % 3], seed), seed),
+                placements);
           ++seed;
         }
       }

@@ -61,7 +61,7 @@ inline Status copy_to_host(void* destination, cuda::CUdeviceptr source, std::int
 
 // The layout of a matrix on the device: elements before its first row, between rows, and
 // additionally between batches of rows.
-struct Place {
+struct Placement {
   std::int64_t offset = 0;
   std::int64_t padding = 0;
   std::int64_t batch_rows = kOneBatch;
@@ -73,17 +73,17 @@ class DeviceMatrix {
  public:
   static constexpr std::byte kPoison{0xff};  // a NaN in every type
 
-  DeviceMatrix(const Gpu& gpu, Matrix& host, Place place = {})
-      : gpu_(gpu), host_(host), size_(element_size(host.dtype())), offset_(place.offset) {
-    rows_.row_stride = host.columns() + place.padding;
-    rows_.batch_rows = place.batch_rows;
-    if (place.batch_rows != kOneBatch) {
-      rows_.batch_stride = place.batch_rows * rows_.row_stride + place.batch_padding;
+  DeviceMatrix(const Gpu& gpu, Matrix& host, Placement placement = {})
+      : gpu_(gpu), host_(host), size_(element_size(host.dtype())), offset_(placement.offset) {
+    rows_.row_stride = host.columns() + placement.padding;
+    rows_.batch_rows = placement.batch_rows;
+    if (placement.batch_rows != kOneBatch) {
+      rows_.batch_stride = placement.batch_rows * rows_.row_stride + placement.batch_padding;
     }
     const std::int64_t rows = host.rows();
     const std::int64_t bytes = rows == 0 ? 0 : distance(rows - 1) + host.columns() * size_;
-    const std::int64_t behind = gpu.is_simulated() ? 0 : 64;
-    bytes_.assign(static_cast<std::size_t>(bytes + behind), kPoison);
+    const std::int64_t guard_bytes = gpu.is_simulated() ? 0 : 64;
+    bytes_.assign(static_cast<std::size_t>(bytes + guard_bytes), kPoison);
     for (std::int64_t r = 0; r < rows; ++r) std::memcpy(at(r), host.row(r), host.row_bytes());
     must(memory_.allocate(static_cast<std::int64_t>(bytes_.size())));
     must(copy_to_device(memory_.get(), bytes_.data(), memory_.bytes(), gpu.stream()));
@@ -102,7 +102,7 @@ class DeviceMatrix {
   }
 
   // Copies the rows back to the host matrix. Returns a complaint if anything else has changed.
-  std::string take_back(const char* label) {
+  std::string copy_back(const char* label) {
     must(copy_to_host(bytes_.data(), memory_.get(), memory_.bytes(), gpu_.stream()));
     must(gpu_.stream().synchronize());
     for (std::int64_t r = 0; r < host_.rows(); ++r) {

@@ -123,18 +123,18 @@ std::uint16_t rounded_once(std::uint32_t product, int exponent) {
   const int digits = std::bit_width(product);
   const int unit = std::max(exponent + digits - 8, -133);
   const int dropped = unit - exponent;
-  std::uint32_t kept = 0;
+  std::uint32_t rounded = 0;
   if (dropped <= 0) {
-    kept = product << -dropped;
+    rounded = product << -dropped;
   } else if (dropped < 31) {
-    kept = product >> dropped;
+    rounded = product >> dropped;
     const std::uint32_t rest = product & ((1u << dropped) - 1);
     const std::uint32_t half = 1u << (dropped - 1);
-    kept += rest > half || (rest == half && (kept & 1) != 0);
+    rounded += rest > half || (rest == half && (rounded & 1) != 0);
   }
   // The first of 8 digits carries into the exponent field. A number that grew to 9 digits has the
   // next exponent.
-  return static_cast<std::uint16_t>(kept + (static_cast<std::uint32_t>(unit + 133) << 7));
+  return static_cast<std::uint16_t>(rounded + (static_cast<std::uint32_t>(unit + 133) << 7));
 }
 
 // The CUDA kernels multiply 16-bit numbers with an instruction that rounds once. The contract

@@ -15,7 +15,7 @@ namespace rmsnorm::test {
 namespace {
 
 // The halving tree, straight from its definition.
-float plain_halving(std::vector<float> values) {
+float reference_halving_sum(std::vector<float> values) {
   for (std::size_t s = values.size() / 2; s >= 1; s /= 2) {
     for (std::size_t i = 0; i < s; ++i) values[i] += values[i + s];
   }
@@ -38,7 +38,7 @@ TEST_CASE("halving_sum is the halving tree") {
   for (std::int64_t count = 1; count <= 4096; count *= 2) {
     CAPTURE(count);
     std::vector<float> values = random_values(count, 2);
-    const float expected = plain_halving(values);
+    const float expected = reference_halving_sum(values);
     CHECK(halving_sum(values.data(), count) == expected);
     CHECK(values[0] == expected);
   }
@@ -66,7 +66,7 @@ TEST_CASE("sum_tiles is the halving tree over all tiles, however few the buffer 
         if (tile < times.size()) ++times[tile];
       }
     };
-    CHECK(sum_tiles(padded, 0, 1, buffer, fill) == plain_halving(leaves));
+    CHECK(sum_tiles(padded, 0, 1, buffer, fill) == reference_halving_sum(leaves));
     CHECK(times == std::vector<int>(times.size(), 1));
   }
 }

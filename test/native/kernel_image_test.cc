@@ -1,4 +1,4 @@
-// Files of kernels: which PTX a GPU and a driver are given, and files that are damaged.
+// Kernel files: which PTX is selected for a GPU and a driver, and how damaged files are handled.
 
 #include "cuda/driver/kernel_image.h"
 
@@ -20,7 +20,7 @@ namespace {
 
 using cuda::KernelImage;
 
-// A text that has PTX of two architectures, and what `xz -9` makes of it.
+// A text with the PTX of two architectures, and the same text compressed with `xz -9`.
 constexpr std::string_view kFirst =
     ".version 6.3\n.target sm_75\nadd.rn.f32 %f1, %f2, %f3;\nadd.rn.f32 %f4, %f5, %f6;\n";
 constexpr std::string_view kSecond =
@@ -42,7 +42,7 @@ std::vector<std::byte> bytes_of(const void* data, std::size_t bytes) {
   return {begin, begin + bytes};
 }
 
-// A file with this line, the stream above as machine code, and again as PTX.
+// A file with this line. The stream above follows twice: as machine code and as PTX.
 std::vector<std::byte> file_of(const std::string& line) {
   std::vector<std::byte> file = bytes_of(line.data(), line.size());
   for (int i = 0; i < 2; ++i) {
@@ -53,7 +53,7 @@ std::vector<std::byte> file_of(const std::string& line) {
 }
 const std::string kCode = "code 13000 " + std::to_string(sizeof kXz) + " sm_80 sm_90";
 
-TEST_CASE("kernel image: the newest PTX that a GPU and a driver take") {
+TEST_CASE("kernel image: find_ptx selects the newest PTX that the GPU and the driver accept") {
   KernelImage image;
   REQUIRE(image.parse(file_of(kCode + " compute_75 10000 compute_100 12070 compute_80 11000\n")));
   CHECK(image.machine_code_version() == 13000);
@@ -69,7 +69,7 @@ TEST_CASE("kernel image: the newest PTX that a GPU and a driver take") {
   }
 }
 
-TEST_CASE("kernel image: the text of each PTX") {
+TEST_CASE("kernel image: each PTX has its own text") {
   KernelImage image;
   REQUIRE(image.parse(file_of(kCode + " compute_75 10000 compute_80 11000\n")));
   CHECK(image.ptx(75) == kFirst);
@@ -77,7 +77,7 @@ TEST_CASE("kernel image: the text of each PTX") {
   CHECK(image.ptx(90).empty());
   KernelImage another;
   REQUIRE(another.parse(file_of(kCode + " compute_75 10000 compute_80 11000 compute_90 11080\n")));
-  CHECK(another.ptx(90).empty());  // the texts are two
+  CHECK(another.ptx(90).empty());  // the stream has only two texts
 }
 
 TEST_CASE("kernel image: the machine code is the first stream") {
@@ -87,7 +87,7 @@ TEST_CASE("kernel image: the machine code is the first stream") {
   CHECK(image.find_ptx(90, 13000) == 0);
 }
 
-TEST_CASE("kernel image: damaged streams give nothing") {
+TEST_CASE("kernel image: damaged streams give no code") {
   const std::string line = kCode + " compute_75 10000\n";
   std::vector<std::byte> file = file_of(line);
   file[line.size()] ^= std::byte{1};
@@ -132,14 +132,14 @@ std::string decoded(std::span<const std::byte> stream) {
   return cuda::decode_xz(stream, &text) ? text : "refused";
 }
 
-TEST_CASE("kernel image: xz") {
+TEST_CASE("kernel image: a truncated or damaged xz stream is refused or gives some text") {
   const std::vector<std::byte> stream = bytes_of(kXz, sizeof kXz);
   const std::string text = std::string(kFirst) + std::string(kSecond);
   CHECK(decoded(stream) == text);
-  // Whatever is done to it, it is refused, or some text comes of it; sanitizers watch.
+  // A cut or changed stream is refused or gives some text. Sanitizers check the memory accesses.
   for (std::size_t bytes = 0; bytes < stream.size(); ++bytes) {
     const std::string cut = decoded(std::span(stream).first(bytes));
-    CHECK((cut == "refused" || cut == text));  // what follows the texts is not needed
+    CHECK((cut == "refused" || cut == text));  // the bytes after the texts are not needed
   }
   CHECK(decoded(std::span(stream).first(stream.size() / 2)) == "refused");
   int refused = 0;
@@ -153,7 +153,8 @@ TEST_CASE("kernel image: xz") {
   CHECK(refused > 100);
 }
 
-TEST_CASE("cuda kernels: all that are loaded beforehand stay as they are") {
+TEST_CASE(
+    "cuda kernels: load_all_kernels loads every file, and later look-ups find the same kernels") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   must(gpu.device().load_all_kernels());

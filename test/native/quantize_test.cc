@@ -110,9 +110,10 @@ TEST_CASE("float8 codes convert to the numbers of their format and back") {
 }
 
 // y as the contract defines it before quantisation, from the rstd of an unquantised forward.
-std::vector<float> y_of_row(const Problem& problem, const ForwardBuffers& plain, std::int64_t row) {
-  const Matrix& x = problem.residual ? plain.sum() : plain.x;
-  const auto rstd = static_cast<float>(plain.rstd.value(0, row));
+std::vector<float> y_of_row(const Problem& problem, const ForwardBuffers& unquantized,
+                            std::int64_t row) {
+  const Matrix& x = problem.residual ? unquantized.sum() : unquantized.x;
+  const auto rstd = static_cast<float>(unquantized.rstd.value(0, row));
   const bool rounds = problem.options.cast_order == CastOrder::kLlama;
   Matrix rounded(problem.dtype, 1, 1);
   const auto round = [&](float value) {
@@ -124,7 +125,7 @@ std::vector<float> y_of_row(const Problem& problem, const ForwardBuffers& plain,
   for (std::int64_t j = 0; j < problem.shape.hidden_size; ++j) {
     float value = static_cast<float>(x.value(row, j)) * rstd;
     if (problem.weight != WeightKind::kNone) {
-      const auto w = static_cast<float>(plain.weight.value(0, j));
+      const auto w = static_cast<float>(unquantized.weight.value(0, j));
       const auto offset = static_cast<float>(problem.options.weight_offset);
       value = round(value) * (offset == 0 ? w : w + offset);
     }
@@ -174,7 +175,7 @@ std::string wrong_row(const std::vector<float>& y, const QuantizedCase& quantize
 // Describes what is wrong with a variant's quantised forward of a problem; empty if nothing is.
 std::string complaint_about(const cpu::Variant& variant, const Problem& problem,
                             const Layout& layout, const QuantizedCase& quantized,
-                            const ForwardBuffers& plain) {
+                            const ForwardBuffers& unquantized) {
   const auto& [rows, hidden_size] = problem.shape;
   ForwardBuffers buffers(problem, layout);
   const std::int64_t stride = hidden_size + layout.padding;
@@ -189,7 +190,7 @@ std::string complaint_about(const cpu::Variant& variant, const Problem& problem,
   for (std::int64_t row = 0; row < rows; ++row) {
     const float scale = scales[static_cast<std::size_t>(row)];
     const std::string wrong =
-        wrong_row(y_of_row(problem, plain, row), quantized, first + row * stride, scale);
+        wrong_row(y_of_row(problem, unquantized, row), quantized, first + row * stride, scale);
     if (!wrong.empty()) return "row " + std::to_string(row) + ": " + wrong;
     for (std::int64_t j = hidden_size; j < stride; ++j) {
       if (first[row * stride + j] != 0xaa) return "written between rows";
@@ -237,14 +238,14 @@ TEST_CASE("every variant's quantised forward equals quantising the results of fo
     if (random.once_in(3)) quantized.quantization.scale = one_of(0.01f, 1.0f, 3e-38f, 3e38f);
     if (random.once_in(4)) quantized.quantization.scale_max = one_of(0.002f, 1e-30f, 1e30f);
     quantized.wants_scales = quantized.quantization.scale == 0 && !random.once_in(4);
-    const ForwardBuffers plain = expected_forward(problem);
+    const ForwardBuffers unquantized = expected_forward(problem);
     for (const cpu::Variant* variant : supported_variants()) {
       CAPTURE(describe(*variant));
       CAPTURE(describe(problem));
       CAPTURE(describe(layout));
       CAPTURE(static_cast<int>(quantized.quantization.codes));
       CAPTURE(quantized.quantization.scale);
-      REQUIRE(complaint_about(*variant, problem, layout, quantized, plain) == "");
+      REQUIRE(complaint_about(*variant, problem, layout, quantized, unquantized) == "");
     }
   }
 }

@@ -46,7 +46,7 @@ std::string code_complaint(float y, std::uint32_t largest, const Quantization& q
   return "";
 }
 
-TEST_CASE("row division: has the bits of true division for any significands") {
+TEST_CASE("row division: quotients have the bits of true division for any significands") {
   Random random(1);
   std::string complaint;
   for (int i = 0; i < 20'000'000 && complaint.empty(); ++i) {
@@ -63,7 +63,7 @@ TEST_CASE("row division: has the bits of true division for any significands") {
   CHECK(complaint == "");
 }
 
-TEST_CASE("row division: gives the codes of true division for any row") {
+TEST_CASE("row division: codes are those of true division for any row") {
   Random random(2);
   std::string complaint;
   for (int i = 0; i < 5'000'000 && complaint.empty(); ++i) {
@@ -78,7 +78,7 @@ TEST_CASE("row division: gives the codes of true division for any row") {
 }
 
 TEST_CASE(
-    "row division: gives the codes of true division for zeros, extremes, infinities and NaN") {
+    "row division: codes are those of true division for zeros, extremes, infinities and NaN") {
   constexpr float kInfinity = HUGE_VALF;
   const float nan = std::nanf("");
   const float values[] = {0.0f,     0x1p-149f,  0x1.8p-140f, 0x1p-126f, 0x1p-100f, 0x1p-60f,

@@ -119,11 +119,11 @@ struct Layout {
   std::int64_t misaligned_out = 0;      // of outputs that are not in place, in elements
   InPlace in_place = InPlace::kNo;      // y overwrites x or residual; dx overwrites x, dy or dsum
   InPlace sum_in_place = InPlace::kNo;  // sum_out overwrites x or residual, if y does not
-  bool rstd_given = false;              // false: backward recomputes rstd
+  bool has_rstd = false;                // false: backward recomputes rstd
   bool dx = true;
   bool dweight = true;
   cpu::Stores stores = cpu::Stores::kCached;
-  std::int64_t piece_rows = 0;  // rows per call of the variant; 0: all
+  std::int64_t rows_per_call = 0;  // rows per call of the variant; 0: all
   std::int64_t batch_rows = kOneBatch;
   std::int64_t batch_padding = 0;  // elements that follow every batch_rows rows
   bool prepares = true;            // forward converts weights once for all rows; with a gate,

@@ -263,7 +263,7 @@ Weight weight_argument(const Problem& problem, const Matrix& weight) {
 Matrix make_rstd(Problem problem, const Layout& layout) {
   problem.residual = false;  // backward's x already includes the residual
   Matrix rstd(computed_in(problem.dtype), 1, problem.shape.rows, 0, layout.misaligned);
-  if (!layout.rstd_given) return rstd;
+  if (!layout.has_rstd) return rstd;
   const ForwardBuffers forward = expected_forward(problem);
   for (std::int64_t r = 0; r < problem.shape.rows; ++r) {
     // A caller may pass any NaN.
@@ -330,7 +330,7 @@ BackwardBuffers::BackwardBuffers(const Problem& problem, const Layout& layout)
            dy,
            x,
            weight_argument(problem, weight),
-           layout.rstd_given ? rstd.row(0) : nullptr,
+           layout.has_rstd ? rstd.row(0) : nullptr,
            layout.in_place == InPlace::kX    ? x
            : layout.in_place == InPlace::kDy ? dy
                                              : dx,

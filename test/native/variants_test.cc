@@ -51,13 +51,13 @@ void check_dtype(DType dtype) {
   });
 }
 
-TEST_CASE("every variant equals scalar: float32") { check_dtype(DType::kFloat32); }
-TEST_CASE("every variant equals scalar: float16") { check_dtype(DType::kFloat16); }
-TEST_CASE("every variant equals scalar: bfloat16") { check_dtype(DType::kBFloat16); }
+TEST_CASE("every variant equals scalar in float32") { check_dtype(DType::kFloat32); }
+TEST_CASE("every variant equals scalar in float16") { check_dtype(DType::kFloat16); }
+TEST_CASE("every variant equals scalar in bfloat16") { check_dtype(DType::kBFloat16); }
 
-TEST_CASE("every variant equals scalar: float64") { check_dtype(DType::kFloat64); }
+TEST_CASE("every variant equals scalar in float64") { check_dtype(DType::kFloat64); }
 
-TEST_CASE("every variant equals scalar: rows of more tiles than the buffer holds") {
+TEST_CASE("every variant equals scalar in rows of more tiles than the buffer holds") {
   Random random(1);
   for (const DType dtype : kDTypes) {
     for (const auto weight : {WeightKind::kNone, WeightKind::kSame}) {
@@ -66,7 +66,7 @@ TEST_CASE("every variant equals scalar: rows of more tiles than the buffer holds
   }
 }
 
-TEST_CASE("every variant equals scalar: row sums of -0") {
+TEST_CASE("every variant equals scalar where row sums are -0") {
   Random random(2);
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     for (const auto weight : {WeightKind::kNone, WeightKind::kSame, WeightKind::kFloat32}) {
@@ -77,7 +77,7 @@ TEST_CASE("every variant equals scalar: row sums of -0") {
   }
 }
 
-TEST_CASE("every variant equals scalar: results near the smallest normal number") {
+TEST_CASE("every variant equals scalar near the smallest normal number") {
   Random random(4);
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     for_each_kind(dtype, [&](Problem problem) {
@@ -93,7 +93,7 @@ TEST_CASE("every variant equals scalar: results near the smallest normal number"
   }
 }
 
-TEST_CASE("every variant equals scalar: folds that are taken again") {
+TEST_CASE("every variant equals scalar in rows that need the rescaled pass") {
   Random random(5);
   for (const DType dtype : kDTypes) {
     for_each_kind(dtype, [&](Problem problem) {
@@ -111,7 +111,7 @@ TEST_CASE("every variant equals scalar: folds that are taken again") {
   }
 }
 
-TEST_CASE("every variant equals scalar: NaN and infinity") {
+TEST_CASE("every variant equals scalar in rows with NaN and infinity") {
   Random random(3);
   for (const DType dtype : kDTypes) {
     for_each_kind(dtype, [&](Problem problem) {

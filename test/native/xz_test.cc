@@ -1,4 +1,4 @@
-// The reader of xz streams: what xz makes, whole, and damaged in every place.
+// The decoder of xz streams, with whole streams made by xz and with each byte of one damaged.
 
 #include "cuda/driver/xz.h"
 
@@ -77,13 +77,13 @@ std::vector<std::byte> stream() {
   return bytes;
 }
 
-TEST_CASE("xz: a stream of several chunks is read whole, and appended") {
+TEST_CASE("xz: a stream of several chunks is decoded whole and appended to the text") {
   std::string text = "before";
   REQUIRE(decode_xz(stream(), &text));
   CHECK(text == "before" + expected_text());
 }
 
-TEST_CASE("xz: a stream that is cut off is refused") {
+TEST_CASE("xz: a truncated stream is refused") {
   std::vector<std::byte> bytes = stream();
   // The block ends before the index and the footer, which say nothing about the text.
   const std::size_t block = bytes.size() - 64;
@@ -95,7 +95,7 @@ TEST_CASE("xz: a stream that is cut off is refused") {
   CHECK(accepted == 0);
 }
 
-TEST_CASE("xz: a damaged stream gives another text or none, and no harm is done") {
+TEST_CASE("xz: a damaged stream is refused or gives another text") {
   const std::string expected = expected_text();
   const std::vector<std::byte> whole = stream();
   int refused = 0;
@@ -104,7 +104,7 @@ TEST_CASE("xz: a damaged stream gives another text or none, and no harm is done"
     bytes[i] ^= std::byte{0x55};
     std::string text;
     refused += !decode_xz(bytes, &text);
-    // A chunk tells its size; as many as there are bytes cannot take all memory.
+    // A chunk states its size. Even a damaged stream of this length cannot exhaust memory.
     CHECK(text.size() < 64 * expected.size());
   }
   CHECK(refused > 0);

@@ -70,18 +70,21 @@ test.each([
 describe.each(dtypes)('%s', (dtype) => {
   const sizes = [1, 9, 100, 769, 5125];
 
-  test.each(sizes)('rows of %i: a given and a recomputed rstd give the same bits', (hiddenSize) => {
-    const { x, dy, weight, options } = makeCase({ dtype, rows: 21, hiddenSize });
-    const { rstd } = rmsNorm.forward(x, weight, options);
-    const given = rmsNorm.backward(dy, x, weight, rstd, options);
-    for (const recomputed of [
-      rmsNorm.backward(dy, x, weight, null, options),
-      rmsNorm.backward(dy, x, weight, undefined, options),
-    ]) {
-      expectSameBits(recomputed.dx, given.dx);
-      expectSameBits(recomputed.dweight, given.dweight);
-    }
-  });
+  test.each(sizes)(
+    'rows of %i: a stored and a recomputed rstd give the same bits',
+    (hiddenSize) => {
+      const { x, dy, weight, options } = makeCase({ dtype, rows: 21, hiddenSize });
+      const { rstd } = rmsNorm.forward(x, weight, options);
+      const stored = rmsNorm.backward(dy, x, weight, rstd, options);
+      for (const recomputed of [
+        rmsNorm.backward(dy, x, weight, null, options),
+        rmsNorm.backward(dy, x, weight, undefined, options),
+      ]) {
+        expectSameBits(recomputed.dx, stored.dx);
+        expectSameBits(recomputed.dweight, stored.dweight);
+      }
+    },
+  );
 
   test.each(sizes)('rows of %i: every choice of outputs gives the same bits', (hiddenSize) => {
     const { x, dy, weight, options } = makeCase({ dtype, rows: 21, hiddenSize });

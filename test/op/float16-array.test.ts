@@ -149,10 +149,10 @@ describe.each(classes)('a Float16Array of %s', (_, Float16Array) => {
     const refusal = errorOf(() => norm.vjp(inPlace, { out: inPlace }));
     expect(refusal.message).toContain('other memory than x');
     expectSameBits(bitsIn(inPlace), c.x);
-    const given = new RMSNorm(9, { weight: w });
-    expect(given.weight).toBe(w);
-    expect(given.dtype).toBe('float16');
-    expect16(given.forward(x), expected.y);
+    const ofWeight = new RMSNorm(9, { weight: w });
+    expect(ofWeight.weight).toBe(w);
+    expect(ofWeight.dtype).toBe('float16');
+    expect16(ofWeight.forward(x), expected.y);
   });
 
   test('works in a plan', () => {

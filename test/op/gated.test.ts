@@ -163,12 +163,12 @@ test('groups of a row are normed on views, each by itself', () => {
   const { x, gate, weight } = gatedCase({ dtype: 'float32', rows, hiddenSize: groups * size });
   const y = new Float32Array(x.length);
   for (let g = 0; g < groups; ++g) {
-    const part = (data: Float32Array) => ({
+    const groupView = (data: Float32Array) => ({
       ...{ data, dims: [rows, size], strides: [groups * size, 1], offset: g * size },
     });
-    const options = { gate: part(gate as Float32Array), gateOrder: 'before-norm' } as const;
+    const options = { gate: groupView(gate as Float32Array), gateOrder: 'before-norm' } as const;
     const own = (weight as Float32Array).subarray(g * size, (g + 1) * size);
-    rmsNorm(part(x as Float32Array), own, { ...options, out: part(y) });
+    rmsNorm(groupView(x as Float32Array), own, { ...options, out: groupView(y) });
   }
   for (let r = 0; r < rows; ++r) {
     for (let g = 0; g < groups; ++g) {

@@ -176,13 +176,13 @@ describe.each(dtypes)('%s', (dtype) => {
       const batch = rmsNorm.forward(x, weight, options);
       const { dx } = rmsNorm.backward(dy, x, weight, null, options);
       for (let r = 0; r < 21; ++r) {
-        const part = [r * hiddenSize, (r + 1) * hiddenSize] as const;
-        const xRow = x.slice(...part);
+        const range = [r * hiddenSize, (r + 1) * hiddenSize] as const;
+        const xRow = x.slice(...range);
         const alone = rmsNorm.forward(xRow, weight, options);
-        expectSameBits(alone.y, batch.y.subarray(...part));
+        expectSameBits(alone.y, batch.y.subarray(...range));
         expectSameBits(alone.rstd, batch.rstd.subarray(r, r + 1));
-        const back = rmsNorm.backward(dy.slice(...part), xRow, weight, null, options);
-        expectSameBits(back.dx, dx.subarray(...part));
+        const back = rmsNorm.backward(dy.slice(...range), xRow, weight, null, options);
+        expectSameBits(back.dx, dx.subarray(...range));
       }
     },
   );

@@ -20,11 +20,11 @@ const [batch, tokens, heads] = [2, 1, 3];
 describe('the output of a sublayer', () => {
   test(
     'is normalised alone, then added to the residual path',
-    forBoth((given) => {
-      const { dtype, round, x, weight, residualValues, dy } = given;
+    forBoth((tensors) => {
+      const { dtype, round, x, weight, residualValues, dy } = tensors;
       const norm = new RMSNorm(headDim, { eps, castOrder: 'float', dtype, weight });
       const { y, backward } = norm.vjp(x);
-      expectForeign(y, given, once, { eps });
+      expectForeign(y, tensors, once, { eps });
       const h = valuesOf(y, dtype).map((value, i) => round(value + (residualValues[i] as number)));
       // The option `residual` differs: it adds before the norm.
       const { y: other, sum } = norm.forward(x, { residual: bitsOf(dtype, residualValues) });
@@ -39,12 +39,12 @@ describe('the output of a sublayer', () => {
 
   test(
     'can be added by the next norm',
-    forBoth((given) => {
-      const { dtype, round, x, weight, residual, residualValues } = given;
+    forBoth((tensors) => {
+      const { dtype, round, x, weight, residual, residualValues } = tensors;
       const options = { eps, weightOffset: 1, castOrder: 'float', dtype, weight } as const;
       const norm = new RMSNorm(headDim, options);
       const y = norm.forward(x);
-      expectForeign(y, given, onePlus, { eps });
+      expectForeign(y, tensors, onePlus, { eps });
       const { y: input, sum } = norm.forward(y, { residual });
       const h = valuesOf(y, dtype).map((value, i) => round(value + (residualValues[i] as number)));
       expectSameBits(sum, bitsOf(dtype, h));
@@ -65,25 +65,25 @@ function inRowsOf(width: number, x: Uint16Array): Uint16Array {
 describe('queries and keys', () => {
   test(
     'are normalised in the layout of the projection',
-    forBoth((given) => {
-      const { dtype, x, weight } = given;
+    forBoth((tensors) => {
+      const { dtype, x, weight } = tensors;
       const query = { data: x, dims: [batch, tokens, heads, headDim] };
       const y = rmsNorm(query, weight, { dtype, eps });
       expect(y.dims).toEqual(query.dims);
-      expectForeign(y.data, given, llama, { eps });
+      expectForeign(y.data, tensors, llama, { eps });
     }),
   );
 
   test(
     'can be transposed first for one batch, but not for more',
-    forBoth((given) => {
-      const { dtype, x, weight } = given;
+    forBoth((tensors) => {
+      const { dtype, x, weight } = tensors;
       const own = { dtype, eps };
       const expected = rmsNorm(x, weight, own);
       // A (batch, heads, tokens, headDim) view of (batch, tokens, heads, headDim).
-      const transposed = (parts: number, count: number) => ({
+      const transposed = (batches: number, count: number) => ({
         data: x,
-        dims: [parts, heads, count, headDim],
+        dims: [batches, heads, count, headDim],
         strides: [count * heads * headDim, headDim, heads * headDim, 1],
       });
       const y = rmsNorm(transposed(1, 2), weight, own);
@@ -104,8 +104,8 @@ describe('queries and keys', () => {
 
   test(
     'of OLMo 2 have all heads of a token in one row',
-    forBoth((given) => {
-      const { dtype, xValues, weightValues } = given;
+    forBoth((tensors) => {
+      const { dtype, xValues, weightValues } = tensors;
       const width = 2 * headDim;
       // Each head twice: heads of different magnitudes would round the sum of their squares.
       const headOf = (i: number) => 2 * headDim * Math.floor(i / width) + (i % headDim);
@@ -118,28 +118,28 @@ describe('queries and keys', () => {
         weight: bitsOf(dtype, weight),
       });
       const y = norm.forward({ data: bitsOf(dtype, x), dims: [rows / 2, width] });
-      expectForeign(y.data, given, once, { eps, x, weight });
+      expectForeign(y.data, tensors, once, { eps, x, weight });
     }),
   );
 
   test(
     'of Qwen3-Next alternate with gates in the projection',
-    forBoth((given) => {
-      const { dtype, x, weight } = given;
+    forBoth((tensors) => {
+      const { dtype, x, weight } = tensors;
       const projected = inRowsOf(2 * headDim, x);
       const strides = [heads * 2 * headDim, 2 * headDim, 1];
       const query = { data: projected, dims: [batch * tokens, heads, headDim], strides };
       const y = rmsNorm(query, weight, { dtype, eps, weightOffset: 1, castOrder: 'float' });
       expect(y.dims).toEqual(query.dims);
-      expectForeign(y.data, given, onePlus, { eps });
+      expectForeign(y.data, tensors, onePlus, { eps });
     }),
   );
 });
 
 test(
   "DeepSeek's kv_a_layernorm normalises the leading columns of each row",
-  forBoth((given) => {
-    const { dtype, x, weight } = given;
+  forBoth((tensors) => {
+    const { dtype, x, weight } = tensors;
     const rope = 16;
     const width = headDim + rope;
     const projected = inRowsOf(width, x);
@@ -147,7 +147,7 @@ test(
     const latent = { data: projected, dims: [rows, headDim], strides: [width, 1], offset: 0 };
     const y = rmsNorm(latent, weight, { dtype, eps });
     expect(y.dims).toEqual([rows, headDim]);
-    expectForeign(y.data, given, llama, { eps });
+    expectForeign(y.data, tensors, llama, { eps });
     expectSameBits(projected, before);
     expect(rmsNorm(latent, weight, { dtype, eps, out: latent })).toBe(latent);
     for (let row = 0; row < rows; ++row) {
@@ -179,8 +179,8 @@ describe('a gradient that is added to that of the residual path', () => {
 
   test(
     'is that sum rounded once in 16 bits',
-    forBoth((given) => {
-      const { dtype, round } = given;
+    forBoth((tensors) => {
+      const { dtype, round } = tensors;
       const narrow = (values: Float32Array) => bitsOf(dtype, Float64Array.from(values, round));
       const widen = dtype === 'bfloat16' ? fromBFloat16 : fromFloat16;
       const [x, w, gradient, total] = [h, weight, dy, dh].map(narrow) as [

@@ -16,7 +16,7 @@ import {
   rows,
   tables,
   type Check,
-  type Given,
+  type Tensors,
 } from '../support/migration';
 import { gatedBy, inference, mamba, problemOf } from '../support/migration-checks';
 import { backward, forward, residualSum } from '../support/reference';
@@ -27,51 +27,51 @@ const eps = 1e-5;
 const { llama, once, onePlus, none } = scalings;
 const ones = new Float64Array(hiddenSize).fill(1);
 
-type ModuleOptions = RMSNormOptions<Given['dtype'], Uint16Array, true>;
+type ModuleOptions = RMSNormOptions<Tensors['dtype'], Uint16Array, true>;
 
 /** Checks y of a module whose weight has the dtype of x. */
 const moduleOf =
   (options: ModuleOptions, scaling: Scaling): Check =>
-  (given) => {
-    const { dtype, x, weight } = given;
+  (tensors) => {
+    const { dtype, x, weight } = tensors;
     const norm = new RMSNorm(hiddenSize, { dtype, ...options });
     norm.weight.set(weight);
-    expectForeign(norm.forward(x, { dtype }), given, scaling, { eps: options.eps ?? 1e-6 });
+    expectForeign(norm.forward(x, { dtype }), tensors, scaling, { eps: options.eps ?? 1e-6 });
   };
 
 /** Checks y of a module that still has its initial weight. */
-const freshModuleOf =
+const newModuleOf =
   (options: ModuleOptions, value: number): Check =>
-  (given) => {
-    const { dtype, x } = given;
+  (tensors) => {
+    const { dtype, x } = tensors;
     const norm = new RMSNorm(hiddenSize, { dtype, eps, ...options });
     expectSameBits(norm.weight, bitsOf(dtype, new Float64Array(hiddenSize).fill(value)));
-    expectForeign(norm.forward(x, { dtype }), given, none, { eps, weight: ones });
+    expectForeign(norm.forward(x, { dtype }), tensors, none, { eps, weight: ones });
   };
 
 /** Checks y of a call without a weight. */
 const weightless =
   (options: { castOrder?: 'float' | 'llama' } = {}): Check =>
-  (given) => {
-    const { dtype, x } = given;
+  (tensors) => {
+    const { dtype, x } = tensors;
     const y = rmsNorm(x, null, { dtype, eps, normalizedShape: hiddenSize, ...options });
-    expectForeign(y, given, none, { eps });
+    expectForeign(y, tensors, none, { eps });
   };
 
 /** Checks the sum, its norm, and the gradient of both. */
 const residualIn =
   (castOrder: 'llama' | 'float'): Check =>
-  (given) => {
-    const { dtype, round, x, xValues, residual, residualValues, weight, dy, dyValues } = given;
+  (tensors) => {
+    const { dtype, round, x, xValues, residual, residualValues, weight, dy, dyValues } = tensors;
     const sums = residualSum(xValues, residualValues, round);
     const unrounded = residualSum(xValues, residualValues, Number);
     if (dtype === 'bfloat16') expect(sums).not.toEqual(unrounded);
     const norm = new RMSNorm(hiddenSize, { eps, castOrder, dtype, weight });
     const { y, sum, backward: back } = norm.vjp(x, { residual });
     expectSameBits(sum, bitsOf(dtype, sums));
-    expectForeign(y, given, castOrder === 'llama' ? llama : once, { eps, x: sums });
+    expectForeign(y, tensors, castOrder === 'llama' ? llama : once, { eps, x: sums });
     expectSameBits(norm.forward(x, { residual }).sum, sum);
-    const problem = problemOf(given, sums, castOrder === 'llama');
+    const problem = problemOf(tensors, sums, castOrder === 'llama');
     const exact = backward(problem, dyValues, undefined, residualValues);
     const errors = backwardErrors(problem, dyValues, undefined, residualValues);
     const dx = back(dy, { dsum: residual });
@@ -79,8 +79,8 @@ const residualIn =
   };
 
 const pytorch: Readonly<Record<string, Check>> = {
-  'F.rms_norm(x, shape, weight, eps)': (given) => {
-    const { dtype, x, weight } = given;
+  'F.rms_norm(x, shape, weight, eps)': (tensors) => {
+    const { dtype, x, weight } = tensors;
     const shape = [8, 8];
     const y = rmsNorm(
       { data: x, dims: [2, 3, ...shape] },
@@ -88,22 +88,22 @@ const pytorch: Readonly<Record<string, Check>> = {
       { dtype, eps, castOrder: 'float', normalizedShape: shape },
     );
     expect(y.dims).toEqual([2, 3, 8, 8]);
-    expectForeign(y.data, given, once, { eps });
+    expectForeign(y.data, tensors, once, { eps });
   },
   'weight=None': weightless({ castOrder: 'float' }),
-  'nn.RMSNorm(shape, eps, elementwise_affine, device, dtype)': (given) => {
-    freshModuleOf({ castOrder: 'float', device: 'cpu' }, 1)(given);
-    const { dtype, x } = given;
-    const plain = new RMSNorm([8, 8], { eps, castOrder: 'float', elementwiseAffine: false });
-    expect(plain.weight).toBeNull();
-    expectForeign(plain.forward(x, { dtype }), given, none, { eps });
+  'nn.RMSNorm(shape, eps, elementwise_affine, device, dtype)': (tensors) => {
+    newModuleOf({ castOrder: 'float', device: 'cpu' }, 1)(tensors);
+    const { dtype, x } = tensors;
+    const unweighted = new RMSNorm([8, 8], { eps, castOrder: 'float', elementwiseAffine: false });
+    expect(unweighted.weight).toBeNull();
+    expectForeign(unweighted.forward(x, { dtype }), tensors, none, { eps });
   },
   'norm(x), y.backward(dy)': () => {
     const fixture = path.join(__dirname, '../fixtures/llama_norms.safetensors');
     const tensors = readSafetensors(fixture);
-    for (const place of ['block0.attention_norm', 'block3.ffn_norm', 'block2.query_norm']) {
+    for (const layer of ['block0.attention_norm', 'block3.ffn_norm', 'block2.query_norm']) {
       const [x, weight, dy] = ['x', 'weight', 'dy'].map(
-        (name) => tensors.get(`${place}.${name}`)?.data,
+        (name) => tensors.get(`${layer}.${name}`)?.data,
       ) as [Float32Array, Float32Array, Float32Array];
       const norm = new RMSNorm(weight.length, { eps: 1e-6, castOrder: 'float', weight });
       const { y, backward: back } = norm.vjp(x);
@@ -113,7 +113,7 @@ const pytorch: Readonly<Record<string, Check>> = {
       const yErrors = forwardErrors({ ...problem, round: null }).y;
       // The fixture has float64 results, rounded to float32.
       const near = (actual: Float32Array | null, name: string, error: Float64Array) => {
-        const expected = tensors.get(`${place}.${name}`)?.data as Float32Array;
+        const expected = tensors.get(`${layer}.${name}`)?.data as Float32Array;
         const wide = error.map((each, i) => each + Math.abs(expected[i] as number) * 2 ** -24);
         expectWithin(actual as Float32Array, expected, wide, Math.fround);
       };
@@ -122,26 +122,26 @@ const pytorch: Readonly<Record<string, Check>> = {
       near(norm.weightGrad, 'dweight', errors.dweight);
     }
   },
-  'with torch.no_grad(): norm(x)': (given) => {
-    const { dtype, x, weight } = given;
+  'with torch.no_grad(): norm(x)': (tensors) => {
+    const { dtype, x, weight } = tensors;
     const norm = new RMSNorm(hiddenSize, { eps, castOrder: 'float', dtype, weight });
-    expectForeign(norm.forward(x), given, once, { eps });
+    expectForeign(norm.forward(x), tensors, once, { eps });
     expect(norm.weightGrad).toBeNull();
   },
-  "norm.weight.copy_(w), norm.to('cuda')": (given) => {
-    moduleOf({ eps, castOrder: 'float' }, once)(given);
-    const { dtype, x, weight } = given;
+  "norm.weight.copy_(w), norm.to('cuda')": (tensors) => {
+    moduleOf({ eps, castOrder: 'float' }, once)(tensors);
+    const { dtype, x, weight } = tensors;
     const norm = new RMSNorm(hiddenSize, { eps, castOrder: 'float', dtype, weight });
     expect(norm.weight).toBe(weight);
-    expectForeign(norm.forward(x), given, once, { eps });
+    expectForeign(norm.forward(x), tensors, once, { eps });
   },
-  'norm.weight.grad': (given) => {
-    const { dtype, x, xValues, weight, dy, dyValues } = given;
+  'norm.weight.grad': (tensors) => {
+    const { dtype, x, xValues, weight, dy, dyValues } = tensors;
     const norm = new RMSNorm(hiddenSize, { eps, castOrder: 'float', dtype, weight });
     const { backward: back } = norm.vjp(x);
     back(dy);
     const grad = Float32Array.from(norm.weightGrad ?? []);
-    const problem = problemOf(given, xValues, false);
+    const problem = problemOf(tensors, xValues, false);
     const { dweight } = backward(problem, dyValues);
     expectWithin(grad, dweight, backwardErrors(problem, dyValues).dweight, Math.fround);
     back(dy);
@@ -163,14 +163,14 @@ const pytorch: Readonly<Record<string, Check>> = {
     expect(norm.weightGrad).toBe(grad);
     expect(grad).toEqual(new Float32Array(hiddenSize));
   },
-  'torch.bfloat16 tensors': (given) => {
-    const { xValues, weightValues, round } = given;
-    if (given.dtype !== 'bfloat16') return;
+  'torch.bfloat16 tensors': (tensors) => {
+    const { xValues, weightValues, round } = tensors;
+    if (tensors.dtype !== 'bfloat16') return;
     const x = toBFloat16(Float32Array.from(xValues));
     const weight = toBFloat16(Float32Array.from(weightValues));
     const y = rmsNorm(x, weight, { dtype: 'bfloat16', eps, castOrder: 'float' });
     expect(y).toBeInstanceOf(Uint16Array);
-    expectForeign(y, { ...given, round }, once, { eps });
+    expectForeign(y, { ...tensors, round }, once, { eps });
   },
   'torch.float64 tensors': () => {
     const [x, weight] = [normals(6, length), normals(7, hiddenSize)];
@@ -184,44 +184,44 @@ const pytorch: Readonly<Record<string, Check>> = {
 /** Checks y of a 16-bit x and a float32 weight, rounded to x's dtype as by the other library. */
 const float32WeightOf =
   (castOrder: 'llama' | 'float'): Check =>
-  (given) => {
-    const { dtype, x, float32Weight } = given;
+  (tensors) => {
+    const { dtype, x, float32Weight } = tensors;
     const y = rmsNorm(x, float32Weight, { dtype, eps, castOrder });
-    expectForeign(y, given, castOrder === 'llama' ? llama : once, { eps, weight: float32Weight });
+    expectForeign(y, tensors, castOrder === 'llama' ? llama : once, { eps, weight: float32Weight });
   };
 
 const transformers: Readonly<Record<string, Check>> = {
-  'LlamaRMSNorm(hidden_size, eps)': (given) => {
-    moduleOf({ eps }, llama)(given);
-    float32WeightOf('llama')(given);
+  'LlamaRMSNorm(hidden_size, eps)': (tensors) => {
+    moduleOf({ eps }, llama)(tensors);
+    float32WeightOf('llama')(tensors);
   },
   'variance_epsilon, rms_norm_eps': moduleOf({ eps: 0.25 }, llama),
   'Mistral…, Qwen2…, Qwen3…, DeepseekV3…': moduleOf({}, llama),
   'Llama4TextRMSNorm(hidden_size, eps)': moduleOf({ eps: 1e-5 }, llama),
   'Llama4TextL2Norm(eps)': weightless(),
   'Olmo2RMSNorm(hidden_size, eps)': moduleOf({ castOrder: 'float' }, once),
-  'GptOssRMSNorm(hidden_size, eps)': (given) => {
-    moduleOf({ eps, castOrder: 'float' }, once)(given);
-    float32WeightOf('float')(given);
+  'GptOssRMSNorm(hidden_size, eps)': (tensors) => {
+    moduleOf({ eps, castOrder: 'float' }, once)(tensors);
+    float32WeightOf('float')(tensors);
   },
-  'GemmaRMSNorm(dim, eps), Gemma2…, Gemma3…': (given) => {
-    moduleOf({ weightOffset: 1, castOrder: 'float' }, onePlus)(given);
-    freshModuleOf({ weightOffset: 1, castOrder: 'float' }, 0)(given);
+  'GemmaRMSNorm(dim, eps), Gemma2…, Gemma3…': (tensors) => {
+    moduleOf({ weightOffset: 1, castOrder: 'float' }, onePlus)(tensors);
+    newModuleOf({ weightOffset: 1, castOrder: 'float' }, 0)(tensors);
   },
-  'Gemma3nRMSNorm(dim, eps)': (given) => {
-    const { dtype, round, x, xValues, weight, weightValues } = given;
+  'Gemma3nRMSNorm(dim, eps)': (tensors) => {
+    const { dtype, round, x, xValues, weight, weightValues } = tensors;
     const norm = new RMSNorm(hiddenSize, { eps, castOrder: 'float', dtype, weight });
     // Before the last cast: x / root rounds once, x * (1 / root) twice; each product once more.
     const steps = { x: xValues, weight: weightValues, eps, scaling: once, round: Math.fround };
     const theirs = foreignNorm({ ...steps, divides: true });
     const errors = theirs.map((value) => Math.abs(value) * 5 * 2 ** -24 * (1 + 2 ** -20));
     expectWithin(valuesOf(norm.forward(x), dtype), theirs, errors, round);
-    freshModuleOf({ castOrder: 'float' }, 1)(given);
+    newModuleOf({ castOrder: 'float' }, 1)(tensors);
   },
   'Gemma3nRMSNorm(dim, eps, with_scale=False)': weightless(),
-  'Qwen3NextRMSNorm(dim, eps)': (given) => {
-    moduleOf({ weightOffset: 1, castOrder: 'float' }, onePlus)(given);
-    freshModuleOf({ weightOffset: 1, castOrder: 'float' }, 0)(given);
+  'Qwen3NextRMSNorm(dim, eps)': (tensors) => {
+    moduleOf({ weightOffset: 1, castOrder: 'float' }, onePlus)(tensors);
+    newModuleOf({ weightOffset: 1, castOrder: 'float' }, 0)(tensors);
   },
   'Qwen3NextRMSNormGated(hidden_size, eps)': gatedBy('llama', 'after-norm'),
   'MambaRMSNormGated(hidden_size, eps)': gatedBy('llama', 'before-norm'),
@@ -235,7 +235,7 @@ const liger: Readonly<Record<string, Check>> = {
     onePlus,
   ),
   'LigerFusedAddRMSNorm: norm(x, residual)': residualIn('llama'),
-  'offset=1.0, init_fn="zeros"': freshModuleOf({ weightOffset: 1 }, 0),
+  'offset=1.0, init_fn="zeros"': newModuleOf({ weightOffset: 1 }, 0),
   'casting_mode="llama", the default': moduleOf({ eps }, llama),
   'casting_mode="gemma"': moduleOf({ eps, castOrder: 'float' }, once),
   "in_place=True, the default: dX into dY's memory": ({ dtype, x, weight, dy }) => {
@@ -249,18 +249,18 @@ const liger: Readonly<Record<string, Check>> = {
 
 const apex: Readonly<Record<string, Check>> = {
   'FusedRMSNorm(normalized_shape, eps, elementwise_affine)': moduleOf({ eps }, llama),
-  'fused_rms_norm_affine(x, weight, shape, eps)': (given) => {
-    const { dtype, x, weight } = given;
-    expectForeign(rmsNorm(x, weight, { dtype, eps }), given, llama, { eps });
+  'fused_rms_norm_affine(x, weight, shape, eps)': (tensors) => {
+    const { dtype, x, weight } = tensors;
+    expectForeign(rmsNorm(x, weight, { dtype, eps }), tensors, llama, { eps });
   },
   'fused_rms_norm(x, shape, eps)': weightless(),
   'MixedFusedRMSNorm: weight of another dtype, which y takes': float32WeightOf('llama'),
   'memory_efficient=True: backward from y, without x': ({ dtype, x, weight, dy }) => {
     const { rstd } = rmsNorm.forward(x, weight, { dtype, eps });
-    const given = rmsNorm.backward(dy, x, weight, rstd, { dtype, eps });
+    const stored = rmsNorm.backward(dy, x, weight, rstd, { dtype, eps });
     const recomputed = rmsNorm.backward(dy, x, weight, null, { dtype, eps });
-    expectSameBits(recomputed.dx, given.dx);
-    expectSameBits(recomputed.dweight, given.dweight);
+    expectSameBits(recomputed.dx, stored.dx);
+    expectSameBits(recomputed.dweight, stored.dweight);
   },
 };
 

@@ -250,8 +250,8 @@ describe.each(dtypes)('%s', (dtype) => {
 
   test('a module uses the weight that it is made with, not a copy', () => {
     const weight = c.weight as NonNullable<typeof c.weight>;
-    for (const given of [weight, { data: weight, dims: [100] }]) {
-      const norm = new RMSNorm(100, { dtype, ...settings, weight: given });
+    for (const argument of [weight, { data: weight, dims: [100] }]) {
+      const norm = new RMSNorm(100, { dtype, ...settings, weight: argument });
       expect(norm.weight).toBe(weight);
       expectSameBits(norm.forward(c.x), expected.y);
     }

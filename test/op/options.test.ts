@@ -43,28 +43,32 @@ interface Combination {
   readonly isAsync: boolean;
   readonly x: Placement;
   readonly residual: Placement | 'none';
-  readonly out: Placement | 'fresh' | 'x' | 'residual';
-  readonly sumOut: Placement | 'fresh' | 'x' | 'residual';
+  readonly out: Placement | 'new' | 'x' | 'residual';
+  readonly sumOut: Placement | 'new' | 'x' | 'residual';
   readonly dy: Placement;
-  readonly dxOut: Placement | 'fresh' | 'dy' | 'x' | 'dsum';
+  readonly dxOut: Placement | 'new' | 'dy' | 'x' | 'dsum';
   readonly dsum: Placement | 'none';
-  readonly rstd: 'given' | 'recomputed';
-  readonly dweight: 'fresh' | 'none' | 'accumulated';
+  readonly rstd: 'provided' | 'recomputed';
+  readonly dweight: 'new' | 'none' | 'accumulated';
 }
 
 const heads = 3;
 
 /** A matrix as an argument of a call, and the memory around it. */
-interface Placed {
+interface LaidOut {
   readonly argument: Input;
   readonly memory: HostArray;
   /** The index in `memory` of each element of the matrix. */
-  readonly places: readonly number[];
+  readonly positions: readonly number[];
   readonly values: () => HostArray;
 }
 
 /** Lays out the rows of a contiguous array as `placement` says, with NaN between them. */
-function place(placement: Placement, { rows, hiddenSize, dtype }: Case, packed: HostArray): Placed {
+function layOut(
+  placement: Placement,
+  { rows, hiddenSize, dtype }: Case,
+  packed: HostArray,
+): LaidOut {
   const [gap, first] = {
     array: [0, 0],
     tensor: [0, 0],
@@ -80,7 +84,7 @@ function place(placement: Placement, { rows, hiddenSize, dtype }: Case, packed: 
   const strides = hasHeads ? [token, row, 1] : [row, 1];
   const firstOf = (r: number) =>
     first + (hasHeads ? Math.floor(r / heads) * token + (r % heads) * row : r * row);
-  const places = Array.from(
+  const positions = Array.from(
     packed,
     (_, i) => firstOf(Math.floor(i / hiddenSize)) + (i % hiddenSize),
   );
@@ -88,14 +92,14 @@ function place(placement: Placement, { rows, hiddenSize, dtype }: Case, packed: 
     dtype,
     placement === 'array' || placement === 'tensor'
       ? packed.length
-      : Math.max(first, ...places.map((at) => at + 1)) + 2,
+      : Math.max(first, ...positions.map((at) => at + 1)) + 2,
   );
   if (memory.length > packed.length)
     memory.fill(dtype === 'float64' || dtype === 'float32' ? NaN : 0x7fff);
-  for (const [i, at] of places.entries()) memory[at] = packed[i] as number;
+  for (const [i, at] of positions.entries()) memory[at] = packed[i] as number;
   const values = () => {
     const read = zeros(dtype, packed.length);
-    for (const [i, at] of places.entries()) read[i] = memory[at] as number;
+    for (const [i, at] of positions.entries()) read[i] = memory[at] as number;
     return read;
   };
   const argument: Input = {
@@ -105,13 +109,13 @@ function place(placement: Placement, { rows, hiddenSize, dtype }: Case, packed: 
     heads: { data: memory, dims, strides, offset: first },
     offset: { data: memory, dims, offset: first },
   }[placement];
-  return { argument, memory, places, values };
+  return { argument, memory, positions, values };
 }
 
 /** Fails if anything but the matrix was written since `before` was copied. */
-function expectRestIntact({ memory, places }: Placed, before: HostArray): void {
+function expectRestIntact({ memory, positions }: LaidOut, before: HostArray): void {
   const rest = before.slice();
-  for (const at of places) rest[at] = memory[at] as number;
+  for (const at of positions) rest[at] = memory[at] as number;
   expectSameBits(memory, rest);
 }
 
@@ -131,19 +135,19 @@ const choices: Choices<Combination> = {
   isAsync: [false, true],
   x: ['array', 'tensor', 'strided', 'heads', 'offset'],
   residual: ['none', 'array', 'tensor', 'strided', 'heads', 'offset'],
-  out: ['fresh', 'x', 'residual', 'array', 'tensor', 'strided', 'heads', 'offset'],
-  sumOut: ['fresh', 'x', 'residual', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  out: ['new', 'x', 'residual', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  sumOut: ['new', 'x', 'residual', 'array', 'tensor', 'strided', 'heads', 'offset'],
   dy: ['array', 'tensor', 'strided', 'heads', 'offset'],
-  dxOut: ['fresh', 'dy', 'x', 'dsum', 'array', 'tensor', 'strided', 'heads', 'offset'],
+  dxOut: ['new', 'dy', 'x', 'dsum', 'array', 'tensor', 'strided', 'heads', 'offset'],
   dsum: ['none', 'array', 'tensor', 'strided', 'heads', 'offset'],
-  rstd: ['given', 'recomputed'],
-  dweight: ['fresh', 'none', 'accumulated'],
+  rstd: ['provided', 'recomputed'],
+  dweight: ['new', 'none', 'accumulated'],
 };
 
 /** Whether a combination may have these choices. No rule concerns more than two of them. */
 const isPossible = (c: Partial<Combination>) =>
   !(c.dtype === 'float64' && gpus.includes(c.backend as (typeof gpus)[number])) &&
-  !(c.residual === 'none' && (c.out === 'residual' || (c.sumOut ?? 'fresh') !== 'fresh')) &&
+  !(c.residual === 'none' && (c.out === 'residual' || (c.sumOut ?? 'new') !== 'new')) &&
   !(c.out === c.sumOut && (c.out === 'x' || c.out === 'residual')) &&
   !(c.dsum === 'none' && c.dxOut === 'dsum') &&
   !(c.weightKind === 'none' && (c.dweight ?? 'none') !== 'none');
@@ -195,16 +199,16 @@ test.each(combinations.map((c) => [title(c), c] as const))(
     if (!isGpu) setCpuVariant(c.backend);
     const device = (isGpu ? c.backend : 'cpu') as DeviceName;
 
-    const x = place(c.x, made, made.x);
-    const residual = c.residual === 'none' ? null : place(c.residual, made, made.residual);
-    const placeOutput = (choice: Combination['out']) => {
-      if (choice === 'fresh') return null;
+    const x = layOut(c.x, made, made.x);
+    const residual = c.residual === 'none' ? null : layOut(c.residual, made, made.residual);
+    const layOutOutput = (choice: Combination['out']) => {
+      if (choice === 'new') return null;
       if (choice === 'x') return x;
       if (choice === 'residual') return residual;
-      return place(choice, made, zeros(dtype, made.x.length));
+      return layOut(choice, made, zeros(dtype, made.x.length));
     };
-    const [out, sumOut] = [placeOutput(c.out), placeOutput(c.sumOut)];
-    const before = [x, residual, out, sumOut].map((placed) => placed?.memory.slice());
+    const [out, sumOut] = [layOutOutput(c.out), layOutOutput(c.sumOut)];
+    const before = [x, residual, out, sumOut].map((matrix) => matrix?.memory.slice());
     const forwardOptions = {
       ...options,
       device,
@@ -224,29 +228,29 @@ test.each(combinations.map((c) => [title(c), c] as const))(
     }
     if (out !== null) expect(result.y).toBe(out.argument);
     if (sumOut !== null) expect(result.sum).toBe(sumOut.argument);
-    for (const [i, placed] of [x, residual, out, sumOut].entries()) {
-      if (placed === null) continue;
-      expectRestIntact(placed, before[i] as HostArray);
-      if (placed !== out && placed !== sumOut)
-        expectSameBits(placed.memory, before[i] as HostArray);
+    for (const [i, matrix] of [x, residual, out, sumOut].entries()) {
+      if (matrix === null) continue;
+      expectRestIntact(matrix, before[i] as HostArray);
+      if (matrix !== out && matrix !== sumOut)
+        expectSameBits(matrix.memory, before[i] as HostArray);
     }
 
-    const backX = place(c.x, made, normed);
-    const dy = place(c.dy, made, made.dy);
-    const dsum = c.dsum === 'none' ? null : place(c.dsum, made, made.dsum);
+    const backX = layOut(c.x, made, normed);
+    const dy = layOut(c.dy, made, made.dy);
+    const dsum = c.dsum === 'none' ? null : layOut(c.dsum, made, made.dsum);
     const dxOut =
       {
-        ...{ fresh: null, dy, x: backX, dsum },
+        ...{ new: null, dy, x: backX, dsum },
         ...{ array: null, tensor: null, strided: null, heads: null, offset: null },
       }[c.dxOut] ??
-      (c.dxOut === 'fresh' ? null : place(c.dxOut as Placement, made, zeros(dtype, made.x.length)));
-    const backBefore = [backX, dy, dsum, dxOut].map((placed) => placed?.memory.slice());
+      (c.dxOut === 'new' ? null : layOut(c.dxOut as Placement, made, zeros(dtype, made.x.length)));
+    const backBefore = [backX, dy, dsum, dxOut].map((matrix) => matrix?.memory.slice());
     const back = c.isAsync ? rmsNorm.backwardAsync : rmsNorm.backward;
     const gradients = await back(
       dy.argument,
       backX.argument,
       weight,
-      c.rstd === 'given' ? expected.rstd : null,
+      c.rstd === 'provided' ? expected.rstd : null,
       {
         ...options,
         device,
@@ -258,10 +262,10 @@ test.each(combinations.map((c) => [title(c), c] as const))(
     );
     expectSameBits(dxOut === null ? dataOf(gradients.dx) : dxOut.values(), expectedBack.dx);
     expectSameBits(gradients.dweight, expectedBack.dweight);
-    for (const [i, placed] of [backX, dy, dsum, dxOut].entries()) {
-      if (placed === null) continue;
-      expectRestIntact(placed, backBefore[i] as HostArray);
-      if (placed !== dxOut) expectSameBits(placed.memory, backBefore[i] as HostArray);
+    for (const [i, matrix] of [backX, dy, dsum, dxOut].entries()) {
+      if (matrix === null) continue;
+      expectRestIntact(matrix, backBefore[i] as HostArray);
+      if (matrix !== dxOut) expectSameBits(matrix.memory, backBefore[i] as HostArray);
     }
 
     // Other tests check the reference call without dsum against the oracle.

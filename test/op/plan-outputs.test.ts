@@ -31,8 +31,8 @@ describe.each(allDtypes)('%s', (dtype) => {
       expectSameBits(await plan.runAsync(x), y);
     }
     const expected = rmsNorm.backward(dy, x, weight, rstd, options);
-    for (const given of [rstd, null]) {
-      const { dx, dweight } = plan.runBackward(dy, x, given);
+    for (const rstdOrNull of [rstd, null]) {
+      const { dx, dweight } = plan.runBackward(dy, x, rstdOrNull);
       expectSameBits(dx, expected.dx);
       expectSameBits(dweight, expected.dweight);
     }

@@ -47,8 +47,8 @@ describe.each(allDtypes)('%s', (dtype) => {
     const gradients = rmsNorm.backward(c.dy, c.x, c.weight, null, c.options);
     const dx = zeros(dtype, c.x.length);
     const dweight = c.weight && zeros(c.weightDtype, c.hiddenSize);
-    for (const given of [rstd, null]) {
-      plan.backward(c.dy, c.x, given, dx, dweight);
+    for (const rstdOrNull of [rstd, null]) {
+      plan.backward(c.dy, c.x, rstdOrNull, dx, dweight);
       expectSameBits(dx, gradients.dx);
       expectSameBits(dweight, gradients.dweight);
     }
@@ -101,20 +101,20 @@ test.each(dtypes)(
     const c = makeCase({ dtype, rows: 3, hiddenSize: 40 });
     const { rstd } = rmsNorm.forward(c.x, c.weight, c.options);
     const start = rmsNorm(c.weight as HostArray, c.weight, c.options);
-    for (const [given, residual] of [
+    for (const [rstdOrNull, residual] of [
       [rstd, c.residual],
       [rstd, undefined],
       [null, undefined],
     ] as const) {
       for (const accumulate of [true, false]) {
-        const expected = rmsNorm.backward(c.dy, c.x, c.weight, given, {
+        const expected = rmsNorm.backward(c.dy, c.x, c.weight, rstdOrNull, {
           ...c.options,
           ...(residual === undefined ? {} : { dsum: residual }),
           dweightOut: start.slice(),
           accumulate,
         });
         const [dx, dweight] = [zeros(dtype, c.x.length), start.slice()];
-        planOf(c, accumulate).backward(c.dy, c.x, given, dx, dweight, residual);
+        planOf(c, accumulate).backward(c.dy, c.x, rstdOrNull, dx, dweight, residual);
         expectSameBits(dx, expected.dx);
         expectSameBits(dweight, expected.dweight);
       }

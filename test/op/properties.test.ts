@@ -136,8 +136,8 @@ test('rows in another order give the same results in that order', () => {
         array.slice(0, from * hiddenSize),
       ];
       const y = rmsNorm(x, weight, c.options);
-      for (const [i, part] of rotate(x).entries()) {
-        expectSameBits(rmsNorm(part, weight, c.options), rotate(y)[i] ?? null);
+      for (const [i, rotated] of rotate(x).entries()) {
+        expectSameBits(rmsNorm(rotated, weight, c.options), rotate(y)[i] ?? null);
       }
     }),
   );

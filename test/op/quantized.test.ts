@@ -39,7 +39,7 @@ function expectSame(actual: ArrayLike<number>, expected: ArrayLike<number>): voi
 }
 
 /** The values to quantize: y in Llama's order, otherwise the float32 product, from a float32 call. */
-function unquantized({ x, weight, weightDtype, dtype, options }: Case): Float64Array {
+function valuesToQuantize({ x, weight, weightDtype, dtype, options }: Case): Float64Array {
   const isLlama = options.castOrder === 'llama';
   if (isLlama || dtype === 'float32') return valuesOf(rmsNorm(x, weight, options), dtype);
   const wide = Float32Array.from(valuesOf(x, dtype));
@@ -55,13 +55,13 @@ const cases = coveringCases([1, 2, 3, 17, 5]).map(([name, options], i) => {
 test.each(cases)('%s: codes are those of a separate quantization', (_, dtype, caseOptions) => {
   const one = makeCase(caseOptions);
   const { x, weight, rows, options } = one;
-  const y = unquantized(one);
-  const plain = rmsNorm.forward(x, weight, options);
+  const y = valuesToQuantize(one);
+  const unquantized = rmsNorm.forward(x, weight, options);
   for (const settings of [{}, { scaleMax: 0.004 }, { scale: 0.03 }]) {
     const expected = quantize(dtype, y, rows, settings);
     const result = rmsNorm.forward(x, weight, { ...options, quantize: dtype, ...settings });
     expectSame(result.y, expected.codes);
-    expectSameBits(result.rstd, plain.rstd);
+    expectSameBits(result.rstd, unquantized.rstd);
     if ('scale' in settings) expect(result.scale).toBe(settings.scale);
     else expectSame(result.scale as Float32Array, expected.scales);
   }
@@ -114,9 +114,9 @@ describe.each(codeTypes)('%s', (dtype) => {
 
     const out = dtype === 'int8' ? new Int8Array(x.length) : new Uint8Array(x.length);
     const scaleOut = new Float32Array(rows);
-    const given = rmsNorm.forward(x, weight, { ...settings, out, scaleOut });
-    expect(given.y).toBe(out);
-    expect(given.scale).toBe(scaleOut);
+    const written = rmsNorm.forward(x, weight, { ...settings, out, scaleOut });
+    expect(written.y).toBe(out);
+    expect(written.scale).toBe(scaleOut);
     expect(out).toEqual(y);
     expectSameBits(scaleOut, scale);
     const memory = new SharedArrayBuffer(x.length);

@@ -36,11 +36,11 @@ const scales = {
   vanishes: { float32: [2 ** -76, 1e-30, 2 ** -122], bfloat16: [2 ** -76, 1e-30, 2 ** -122] },
 } as const;
 
-const places = [...cpuVariants(), ...devices().map(({ device }) => device)];
+const backends = [...cpuVariants(), ...devices().map(({ device }) => device)];
 
-function resultsOn(place: string, call: (device: DeviceName) => readonly (HostArray | null)[]) {
-  if (place.startsWith('cuda')) return call(place as DeviceName);
-  setCpuVariant(place);
+function resultsOn(backend: string, call: (device: DeviceName) => readonly (HostArray | null)[]) {
+  if (backend.startsWith('cuda')) return call(backend as DeviceName);
+  setCpuVariant(backend);
   return call('cpu');
 }
 
@@ -70,9 +70,9 @@ describe.each(['float32', 'bfloat16'] as const)('%s', (dtype) => {
           const options = { ...made.options, device };
           const { y, rstd } = rmsNorm.forward(x, made.weight, options);
           const { dx, dweight } = rmsNorm.backward(made.dy, x, made.weight, null, options);
-          const given = rmsNorm.backward(made.dy, x, made.weight, rstd, options);
-          expectSameBits(given.dx, dx);
-          expectSameBits(given.dweight, dweight);
+          const stored = rmsNorm.backward(made.dy, x, made.weight, rstd, options);
+          expectSameBits(stored.dx, dx);
+          expectSameBits(stored.dweight, dweight);
           return [y, rstd, dx, dweight] as const;
         };
         const [y, rstd, dx, dweight] = resultsOn('scalar', run) as ReturnType<typeof run>;
@@ -92,8 +92,8 @@ describe.each(['float32', 'bfloat16'] as const)('%s', (dtype) => {
           backErrors.dweight,
           roundTo[dtype],
         );
-        for (const place of places) {
-          const others = resultsOn(place, run);
+        for (const backend of backends) {
+          const others = resultsOn(backend, run);
           for (const [i, other] of others.entries())
             expectSameBits(other, [y, rstd, dx, dweight][i] ?? null);
         }
@@ -104,8 +104,8 @@ describe.each(['float32', 'bfloat16'] as const)('%s', (dtype) => {
 
 test('rows of zeros stay zero, and an infinity becomes NaN', () => {
   const x = Float32Array.of(0, 0, 0, 0, 1, Infinity, 1, 1);
-  for (const place of places) {
-    const [y] = resultsOn(place, (device) => [
+  for (const backend of backends) {
+    const [y] = resultsOn(backend, (device) => [
       rmsNorm(x, null, { eps: 1e-6, normalizedShape: 4, device }),
     ]);
     expect([...(y ?? [])]).toEqual([0, 0, 0, 0, 0, NaN, 0, 0]);

@@ -102,25 +102,25 @@ describeRefusals(
 type Overlap = readonly [
   output: string,
   other: string,
-  argsOf: (part: (begin: number) => Float32Array) => readonly unknown[],
+  argsOf: (slice: (begin: number) => Float32Array) => readonly unknown[],
 ];
 
 const overlaps: readonly Overlap[] = [
-  ['out', 'sumOut', (part) => [x, weight, { residual, out: part(0), sumOut: part(0) }]],
-  ['out', 'sumOut', (part) => [part(0), weight, { residual, out: part(0), sumOut: part(0) }]],
-  ['out', 'residual', (part) => [x, weight, { residual: part(1), out: part(0) }]],
-  ['sumOut', 'residual', (part) => [x, weight, { residual: part(1), sumOut: part(0) }]],
-  ['sumOut', 'x', (part) => [part(1), weight, { residual, sumOut: part(0) }]],
-  ['sumOut', 'weight', (part) => [x, part(0).subarray(0, 4), { residual, sumOut: part(0) }]],
+  ['out', 'sumOut', (slice) => [x, weight, { residual, out: slice(0), sumOut: slice(0) }]],
+  ['out', 'sumOut', (slice) => [slice(0), weight, { residual, out: slice(0), sumOut: slice(0) }]],
+  ['out', 'residual', (slice) => [x, weight, { residual: slice(1), out: slice(0) }]],
+  ['sumOut', 'residual', (slice) => [x, weight, { residual: slice(1), sumOut: slice(0) }]],
+  ['sumOut', 'x', (slice) => [slice(1), weight, { residual, sumOut: slice(0) }]],
+  ['sumOut', 'weight', (slice) => [x, slice(0).subarray(0, 4), { residual, sumOut: slice(0) }]],
   [
     'rstdOut',
     'residual',
-    (part) => [x, weight, { residual: part(0), rstdOut: part(0).subarray(0, 3) }],
+    (slice) => [x, weight, { residual: slice(0), rstdOut: slice(0).subarray(0, 3) }],
   ],
   [
     'rstdOut',
     'sumOut',
-    (part) => [x, weight, { residual, sumOut: part(0), rstdOut: part(0).subarray(0, 3) }],
+    (slice) => [x, weight, { residual, sumOut: slice(0), rstdOut: slice(0).subarray(0, 3) }],
   ],
 ];
 test.each(overlaps)(
@@ -136,12 +136,12 @@ test.each(overlaps)(
   },
 );
 
-test.each<[string, string, (part: (begin: number) => Float32Array) => readonly unknown[]]>([
-  ['dxOut', 'dsum', (part) => [dy, x, weight, null, { dxOut: part(0), dsum: part(1) }]],
+test.each<[string, string, (slice: (begin: number) => Float32Array) => readonly unknown[]]>([
+  ['dxOut', 'dsum', (slice) => [dy, x, weight, null, { dxOut: slice(0), dsum: slice(1) }]],
   [
     'dweightOut',
     'dsum',
-    (part) => [dy, x, weight, null, { dweightOut: part(3).subarray(0, 4), dsum: part(0) }],
+    (slice) => [dy, x, weight, null, { dweightOut: slice(3).subarray(0, 4), dsum: slice(0) }],
   ],
 ])('backward refuses memory shared by %s and %s', async (output, other, argsOf) => {
   const memory = floats(60).fill(7);

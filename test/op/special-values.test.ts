@@ -137,12 +137,12 @@ describe.each(dtypes)('%s', (dtype) => {
     expectSameBits(dweight, zeros(dtype, 9));
 
     const stale = arrayOf(dtype, new Float64Array(9).fill(3));
-    const kept = rmsNorm.backward(none, none, weight, null, {
+    const accumulated = rmsNorm.backward(none, none, weight, null, {
       ...options,
       dweightOut: stale.slice(),
       accumulate: true,
     });
-    expectSameBits(kept.dweight, stale);
+    expectSameBits(accumulated.dweight, stale);
     const replaced = { ...options, dweightOut: stale.slice() };
     expectSameBits(rmsNorm.backward(none, none, weight, null, replaced).dweight, zeros(dtype, 9));
   });

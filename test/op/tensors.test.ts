@@ -8,7 +8,7 @@ import { errorOf, expectSameBits, normals, rejectionOf } from '../support/suppor
 const data = Float32Array.from(normals(1, 24));
 const dy = Float32Array.from(normals(2, 24));
 const weight = Float32Array.from(normals(3, 8));
-const plain = rmsNorm.forward(data, weight);
+const expected = rmsNorm.forward(data, weight);
 const plainBack = rmsNorm.backward(dy, data, weight);
 
 test('the result of a tensor is a new { data, dims }', async () => {
@@ -21,11 +21,11 @@ test('the result of a tensor is a new { data, dims }', async () => {
     (await rmsNorm.forwardAsync(x, weight)).y,
   ]) {
     expect(Object.keys(y)).toEqual(['data', 'dims']);
-    expectSameBits(y.data, plain.y);
+    expectSameBits(y.data, expected.y);
     expect(y.dims).toEqual(dims);
     expect(y.dims).not.toBe(dims);
   }
-  expectSameBits(rmsNorm.forward(x, weight).rstd, plain.rstd);
+  expectSameBits(rmsNorm.forward(x, weight).rstd, expected.rstd);
 });
 
 test('gradients are tensors where x and weight are', async () => {
@@ -47,10 +47,10 @@ test('gradients are tensors where x and weight are', async () => {
 test('tensors passed as outputs are filled and returned', async () => {
   const out = { data: new Float32Array(24), dims: [3, 8], name: 'mine' };
   expect(rmsNorm(data, weight, { out })).toBe(out);
-  expectSameBits(out.data, plain.y);
+  expectSameBits(out.data, expected.y);
   out.data.fill(0);
   expect(await rmsNorm.async({ data, dims: [3, 8] }, weight, { out })).toBe(out);
-  expectSameBits(out.data, plain.y);
+  expectSameBits(out.data, expected.y);
 
   const dxOut = { data: new Float32Array(24), dims: [3, 8] };
   const dweightOut = { data: new Float32Array(8), dims: [8] };
@@ -76,7 +76,7 @@ test('an instance of a class with data and dims is a tensor', () => {
   }
   const y = rmsNorm(new Tensor(data, [1, 3, 8]), new Tensor(weight, [8]));
   expect(y.dims).toEqual([1, 3, 8]);
-  expectSameBits(y.data, plain.y);
+  expectSameBits(y.data, expected.y);
 });
 
 describe('rmsNorm of a tensor', () => {

@@ -1,5 +1,5 @@
-// Tests the package traced, bundled and made part of a single executable: the result runs
-// elsewhere, or says what to do there.
+// Tests the package after it was traced, bundled or built into a single executable. The result runs
+// in another folder, or its error says what to do there.
 
 import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -105,7 +105,7 @@ describe('esbuild', () => {
     const output = moved(path.join(folder, 'esbuild'), ['dist']);
     const foreign = path.join(output, 'build/Release/another.node');
     mkdirSync(path.dirname(foreign), { recursive: true });
-    // It would load, and has the same version.
+    // A copy of our addon: it can be loaded and has the same version. Only its name differs.
     copyFileSync(path.join(installedPackage, 'prebuilds/linux-x64/rmsnorm.glibc.node'), foreign);
     const text = failureOf(output, process.execPath, ['dist/app.cjs']);
     expect(text).toContain(`- ${foreign}: it is the addon of another package`);

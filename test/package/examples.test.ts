@@ -27,7 +27,7 @@ const programs: Readonly<Record<string, string>> = {
   'share-device-memory.mts': hasSimulator ? 'of ours, read by their address\n' : 'There is no GPU',
 };
 const server = 'server.mts';
-const parts = ['layers.mts', 'matmul.onnx', 'norm-worker.mjs', 'random.mts'];
+const helpers = ['layers.mts', 'matmul.onnx', 'norm-worker.mjs', 'random.mts'];
 
 /** The packages that they import besides this one, and where those are installed. */
 const packages = {
@@ -50,7 +50,7 @@ beforeAll(() => {
 afterAll(removeFolders);
 
 test('every example is tested', () => {
-  const names = [...Object.keys(programs), server, ...parts];
+  const names = [...Object.keys(programs), server, ...helpers];
   expect(readdirSync(examples).sort()).toEqual(names.sort());
 });
 

@@ -24,9 +24,9 @@ test('requires only this package, its dependency and the optional packages', () 
 });
 
 test('includes the licence of each bundled package', () => {
-  // esbuild writes a comment before each part, which names the file that it comes from.
-  const parts = bundle.matchAll(/^ *\/\/ (?:.*\/)?node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm);
-  const bundled = Array.from(new Set(Array.from(parts, ([, name]) => name)));
+  // esbuild writes a comment with the file name before each module.
+  const modules = bundle.matchAll(/^ *\/\/ (?:.*\/)?node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm);
+  const bundled = Array.from(new Set(Array.from(modules, ([, name]) => name)));
   expect(bundled).toEqual(expect.arrayContaining(['cli-progress', 'cli-table3', 'commander']));
   const licences = readFileSync(path.join(folder, 'LICENSES.txt'), 'utf8').split(/^-{80}\n\n/m);
   expect(licences.map((text) => /^(\S+)@\d+\.\d+\.\d+\n\n/.exec(text)?.[1]).sort()).toEqual(

@@ -106,7 +106,7 @@ test('a call that would fit waits behind one that does not', async () => {
     const call = (name, length) =>
       rmsNorm.async(rows(1).subarray(0, length), weight, { out: new Float32Array(length) })
         .then(() => order.push(name));
-    // Three quarters of the room, all of it, and little.
+    // The calls take three quarters of the limit, all of it, and very little.
     await Promise.all([call('first', 0.75 * length), call('long', length), call('short', hiddenSize)]);
     print(order);
   `);

@@ -62,9 +62,9 @@ describe.each(dtypes)('%s', (dtype) => {
       expectSameBits(both.rstd, expected.rstd);
       const out = zeros(dtype, x.length, 3);
       const rstdOut = new Float32Array(rows);
-      const given = await rmsNorm.forwardAsync(x, weight, { ...options, out, rstdOut });
-      expect(given.y).toBe(out);
-      expect(given.rstd).toBe(rstdOut);
+      const written = await rmsNorm.forwardAsync(x, weight, { ...options, out, rstdOut });
+      expect(written.y).toBe(out);
+      expect(written.rstd).toBe(rstdOut);
       expectSameBits(out, expected.y);
       expectSameBits(rstdOut, expected.rstd);
 

@@ -1,5 +1,5 @@
 // Fails the n-th allocation of the addon in the first call of a process, for every n. A later call must
-// then make what a process makes once. Each n has its own process.
+// then create the objects that a process creates once. Each n has its own process.
 
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -123,8 +123,8 @@ onSimulator('on a simulated GPU', () => {
     'an empty HostBuffer',
     'a promise of a stream',
   ] as const)('every failed allocation of %s gives a coded error or none', async (operation) => {
-    // Leaves out the allocations that `devices` makes as well: those between the first ones, which are
-    // for the environment, and the last ones.
+    // Leaves out the allocations that `devices` makes as well, except its first ones (for the
+    // environment) and its last ones.
     const devices = await allocationsOf('devices');
     await check(operation, [1, 1e9], (n) => n > 8 && n < devices - 5);
   });

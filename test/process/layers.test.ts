@@ -1,5 +1,4 @@
-// The folders of csrc are layers ("rooms" here). A file may include only files of its own layer and of
-// lower ones.
+// The folders of csrc are layers. A file may include only files of its own layer and of lower ones.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -11,7 +10,7 @@ const launch = ['os', 'op', 'cuda/kernels', 'cuda/driver'];
 const backends = [...cpu, ...launch, 'cuda/launch', 'cuda/runtime', 'cuda/host'];
 
 /** The layers, and the other layers whose files each may include. */
-const rooms: Readonly<Record<string, readonly string[]>> = {
+const layers: Readonly<Record<string, readonly string[]>> = {
   os: [],
   op: ['os'],
   cpu: ['os', 'op'],
@@ -68,13 +67,13 @@ const includes = files
 
 /** The innermost layer that a file is in. */
 function roomOf(file: string): string | undefined {
-  const own = Object.keys(rooms).filter((room) => file === room || file.startsWith(`${room}/`));
+  const own = Object.keys(layers).filter((room) => file === room || file.startsWith(`${room}/`));
   return own.sort((a, b) => b.length - a.length)[0];
 }
 
 test('every file is in a layer, and no layer is empty', () => {
   expect(files.filter((file) => roomOf(file) === undefined)).toEqual([]);
-  expect(new Set(files.map(roomOf))).toEqual(new Set(Object.keys(rooms)));
+  expect(new Set(files.map(roomOf))).toEqual(new Set(Object.keys(layers)));
 });
 
 test('every included file exists', () => {
@@ -84,7 +83,7 @@ test('every included file exists', () => {
 test('no file includes a file of a higher layer', () => {
   const breaks = includes.filter(({ from, to }) => {
     const [own, other] = [roomOf(from), roomOf(to)];
-    return own !== other && !rooms[own ?? '']?.includes(other ?? '');
+    return own !== other && !layers[own ?? '']?.includes(other ?? '');
   });
   expect(breaks.map(({ line }) => line)).toEqual(exceptions);
 });

@@ -238,10 +238,10 @@ describe('the message', () => {
       'Deno loads addons with --allow-ffi and --allow-read',
     ],
   ])('says which permissions a process needs: %s', (code, text, facts, advice) => {
-    const said = message(facts, [attempt(text, '/a/rmsnorm.node', code)]);
-    expect(said).toContain(`What to do:\n- `);
-    expect(said).toContain(advice.replace('FOLDER', folder));
-    expect(said).not.toContain(build);
+    const report = message(facts, [attempt(text, '/a/rmsnorm.node', code)]);
+    expect(report).toContain(`What to do:\n- `);
+    expect(report).toContain(advice.replace('FOLDER', folder));
+    expect(report).not.toContain(build);
   });
 
   test('asks for no permission if a file could be read', () => {

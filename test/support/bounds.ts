@@ -162,11 +162,11 @@ export function backwardErrors(
       const isRounded = problem.weight !== null;
       const error = isRounded ? roundedError(product, inProduct + tiny, round) : ofDy;
       const size = abs(isRounded ? (round?.(product) ?? product) : product) + error;
-      const part = (scale * abs(x[i] as number)) / hiddenSize;
+      const share = (scale * abs(x[i] as number)) / hiddenSize;
       gError[j] = error;
       g[j] = size;
-      mean += part * size;
-      meanError += part * error;
+      mean += share * size;
+      meanError += share * error;
     }
     const cbarError =
       meanError + mean * ((foldDepth(problem) + 3) * u + ofRstd + ofX) + scale * tiny;

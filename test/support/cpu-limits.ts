@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 
-/** A command that runs the command given as its arguments, or the reason why there is none here. */
+/** A command that runs its arguments as a command under a limit, or why this machine has no such limit. */
 export type Limit = { readonly command: readonly string[] } | { readonly missing: string };
 
 /** The number of the machine's processors, even if this process may use fewer. */

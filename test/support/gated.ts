@@ -30,8 +30,8 @@ const tiny = 2 ** -149;
 
 /**
  * The relative error of silu in float32. exp is off by an ulp, 2u. The product with it, the sum and
- * the division round once each. The exponential is only a part of the sum, so its error counts in
- * part.
+ * the division round once each. Only a share of exp's error counts, because exp is one term of the
+ * sum.
  */
 const siluError = 6 * u;
 /** The relative error of x * silu(gate). */
@@ -89,14 +89,14 @@ function dnOf(
 
 export function gatedBackward(problem: GatedProblem, dy: ArrayLike<number>): GatedBackward {
   const { gate, gateOrder, x } = problem;
-  const parts = normOf(problem);
-  const { dx, dweight } = backward(parts.norm, dnOf(problem, parts, dy).dn);
+  const normAndSilu = normOf(problem);
+  const { dx, dweight } = backward(normAndSilu.norm, dnOf(problem, normAndSilu, dy).dn);
   const slope = Float64Array.from(gate, siluDerivative);
   if (gateOrder === 'before-norm') {
     const dgate = dx.map((value, i) => value * (x[i] as number) * (slope[i] as number));
-    return { dx: dx.map((value, i) => value * (parts.s[i] as number)), dgate, dweight };
+    return { dx: dx.map((value, i) => value * (normAndSilu.s[i] as number)), dgate, dweight };
   }
-  const { values } = normed(parts);
+  const { values } = normed(normAndSilu);
   const dgate = values.map((value, i) => (dy[i] as number) * value * (slope[i] as number));
   return { dx, dgate, dweight };
 }
@@ -112,10 +112,10 @@ export interface GatedErrors {
 /** Absolute errors, before the last cast. */
 export function gatedErrors(problem: GatedProblem, dy: ArrayLike<number>): GatedErrors {
   const { gate, gateOrder, x } = problem;
-  const parts = normOf(problem);
-  const { norm, s } = parts;
+  const normAndSilu = normOf(problem);
+  const { norm, s } = normAndSilu;
   const of = forwardErrors(norm);
-  const { dn, errors } = dnOf(problem, parts, dy);
+  const { dn, errors } = dnOf(problem, normAndSilu, dy);
   const back = backwardErrors(norm, dn, undefined, null, errors);
   const slope = Float64Array.from(gate, siluDerivative);
   const slopeErrors = Float64Array.from(gate, derivativeError);
@@ -134,7 +134,7 @@ export function gatedErrors(problem: GatedProblem, dy: ArrayLike<number>): Gated
     const dgate = back.dx.map((error, i) => ofDgate(inner[i] as number, error, x[i] as number, i));
     return { ...of, dx, dgate, dweight: back.dweight };
   }
-  const n = normed(parts);
+  const n = normed(normAndSilu);
   const y = n.values.map((value, i) => {
     const error = n.errors[i] as number;
     return abs(s[i] as number) * (error + (abs(value) + error) * (siluError + u)) + tiny;

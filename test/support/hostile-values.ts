@@ -17,11 +17,11 @@ function revoked(target: object): object {
 const throwingTraps = new Proxy({}, { get: () => throwing });
 
 /** An array whose own property hides the one that all arrays inherit. */
-const lying = (length: number, name: PropertyKey, said: unknown) =>
+const lying = (length: number, name: PropertyKey, reported: unknown) =>
   Object.defineProperty(
     new Float32Array(length),
     name,
-    said === throwing ? { get: throwing } : { value: said },
+    reported === throwing ? { get: throwing } : { value: reported },
   );
 
 const detachedView = () => {

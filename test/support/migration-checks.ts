@@ -9,7 +9,7 @@ import {
 } from '../../lib';
 import { foreignNorm, scalings, type Scaling } from './foreign-norms';
 import { gatedErrors, gatedForward } from './gated';
-import { hiddenSize, length, rows, type Check, type Given } from './migration';
+import { hiddenSize, length, rows, type Check, type Tensors } from './migration';
 import { quantize as quantizeRows } from './quantize';
 import type { Problem } from './reference';
 import { expectWithin, valuesOf } from './support';
@@ -19,7 +19,7 @@ const { llama, once } = scalings;
 
 /** The oracle's problem for a 16-bit x and its weight. */
 export const problemOf = (
-  { weightValues, round }: Given,
+  { weightValues, round }: Tensors,
   x: Float64Array,
   isLlama: boolean,
 ): Problem => ({
@@ -29,10 +29,10 @@ export const problemOf = (
 /** A check of a gated y, within the bounds of its roundings. */
 export const gatedBy =
   (castOrder: CastOrder, gateOrder: GateOrder): Check =>
-  (given) => {
-    const { dtype, round, x, xValues, weight, dy: gate, dyValues } = given;
+  (tensors) => {
+    const { dtype, round, x, xValues, weight, dy: gate, dyValues } = tensors;
     const y = rmsNorm(x, weight, { dtype, eps, castOrder, gate, gateOrder });
-    const norm = problemOf(given, xValues, castOrder === 'llama');
+    const norm = problemOf(tensors, xValues, castOrder === 'llama');
     const problem = { ...norm, gate: dyValues, gateOrder };
     const errors = gatedErrors(problem, dyValues).y;
     expectWithin(valuesOf(y, dtype), gatedForward(problem).y, errors, round);
@@ -43,8 +43,8 @@ type Settings = Pick<ForwardOptions, 'scale' | 'scaleMax' | 'out'>;
 /** A check of codes: they must equal the other library's y, quantised afterwards. */
 const quantised =
   (quantize: QuantizedDType, scaling: Scaling, settings: Settings = {}): Check =>
-  (given) => {
-    const { dtype, x, xValues, weight, weightValues, round } = given;
+  (tensors) => {
+    const { dtype, x, xValues, weight, weightValues, round } = tensors;
     const castOrder = scaling === llama ? 'llama' : 'float';
     // In 'float' order the only rounding is to the code.
     const steps = { x: xValues, weight: weightValues, eps, scaling };
@@ -63,8 +63,8 @@ const out = new Uint8Array(length);
 export const inference: Readonly<Record<string, Check>> = {
   "vLLM's rms_norm_dynamic_per_token_quant(x, weight, eps, torch.int8)": quantised('int8', llama),
   '… torch.float8_e4m3fn, its scale_ub': quantised('float8_e4m3', llama, { scaleMax: 1.5 / 448 }),
-  '… its residual': (given) => {
-    const { dtype, x, weight, residual } = given;
+  '… its residual': (tensors) => {
+    const { dtype, x, weight, residual } = tensors;
     const options = { dtype, eps, quantize: 'int8' } as const;
     const fused = rmsNorm.forward(x, weight, { ...options, residual });
     const apart = rmsNorm.forward(fused.sum, weight, options);

@@ -13,7 +13,7 @@ export const rows = 6;
 export const length = rows * hiddenSize;
 
 /** The tensors of a call, as bits and as numbers. */
-export interface Given {
+export interface Tensors {
   readonly dtype: 'bfloat16' | 'float16';
   readonly round: Round;
   readonly x: Uint16Array;
@@ -41,10 +41,10 @@ export const eighths = (seed: number, most: number) => {
 };
 
 /** The bits of values that the dtype represents exactly. */
-export const bitsOf = (dtype: Given['dtype'], values: ArrayLike<number>) =>
+export const bitsOf = (dtype: Tensors['dtype'], values: ArrayLike<number>) =>
   arrayOf(dtype, values) as Uint16Array;
 
-export function makeGiven(dtype: Given['dtype']): Given {
+export function makeTensors(dtype: Tensors['dtype']): Tensors {
   const round = roundTo[dtype];
   const xValues = eighths(1, 4);
   const weightValues = normals(2, hiddenSize, 0.5, 1).map(round);
@@ -66,18 +66,18 @@ export function makeGiven(dtype: Given['dtype']): Given {
 }
 
 /** A check of the claim in a table row, on data of a 16-bit dtype. */
-export type Check = (given: Given) => void;
+export type Check = (tensors: Tensors) => void;
 
 /** Runs a check for both dtypes. */
 export const forBoth = (check: Check) => () => {
-  check(makeGiven('bfloat16'));
-  check(makeGiven('float16'));
+  check(makeTensors('bfloat16'));
+  check(makeTensors('float16'));
 };
 
 /** Fails unless y has the bits that another library computes from x and weight, step by step. */
 export function expectForeign(
   y: Uint16Array,
-  { dtype, round, xValues, weightValues }: Given,
+  { dtype, round, xValues, weightValues }: Tensors,
   scaling: Scaling,
   changes: Partial<ForeignNorm> & Pick<ForeignNorm, 'eps'>,
 ): void {

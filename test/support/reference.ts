@@ -1,5 +1,5 @@
 // The oracle: the formulas at the head of csrc/op/rms_norm.h in float64, one statement for each, on
-// the values that the operator is given.
+// the values that the operator receives.
 
 import { f16round } from '@petamoriken/float16';
 

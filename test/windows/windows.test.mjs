@@ -83,7 +83,7 @@ test('errors have types and codes', () => {
   });
 });
 
-test('native functions given any arguments fail with a code or do no harm', async () => {
+test('native functions called with any arguments fail with a code or do no harm', async () => {
   const names = Object.getOwnPropertyNames(binding);
   const functions = names.filter((name) => typeof binding[name] === 'function');
   assert.ok(functions.length >= 10);
