@@ -108,7 +108,7 @@ onSimulator('a driver', () => {
       ];
       expect([differences, captured]).toEqual([[], true]);
       const files = [
-        ...['forward_plain', 'forward', 'backward_plain', 'backward_steps', 'backward_rows'],
+        ...['forward_fast', 'forward', 'backward_fast', 'backward_steps', 'backward_rows'],
         ...['long_rows', 'forward_gated', 'finish_dweight'],
       ];
       const image = expectedImage(driver, capability);

@@ -71,7 +71,7 @@ inline std::string describe(const Call& call) {
   return std::to_string(call.shape.rows) + "x" + std::to_string(call.shape.hidden_size) +
          ", dtype " + std::to_string(static_cast<int>(call.dtype)) + ", weight " +
          std::to_string(static_cast<int>(call.weight_dtype)) + ", access " +
-         std::to_string(call.access_bytes) + (call.is_plain ? ", plain" : "") +
+         std::to_string(call.access_bytes) + (call.is_fast ? ", fast" : "") +
          (call.is_llama_order ? ", Llama's order" : "") + (call.has_gate ? ", gate" : "") +
          (call.is_quantized ? ", quantised" : "");
 }

@@ -33,9 +33,9 @@ void check_forward(Complaints& complaints, const Call& call) {
     check_tiles(complaints, call, launch.block_x, policy.tiles);
     complaints.require(!call.is_quantized, "a kernel without codes", call);
   } else if (const Kind kind = launch.kernel->kind; kind != Kind::kForward) {
-    const PlainPolicy& policy = kPlainForwardPolicies[index];
-    complaints.require(call.is_plain && call.shape.hidden_size % kAccumulators == 0,
-                       "a plain kernel of another call", call);
+    const FastForwardPolicy& policy = kFastForwardPolicies[index];
+    complaints.require(call.is_fast && call.shape.hidden_size % kAccumulators == 0,
+                       "a fast kernel of another call", call);
     check_launch(complaints, call, launch,
                  call.is_llama_order ? Kind::kForwardLlama : Kind::kForwardFloat,
                  policy.max_threads);

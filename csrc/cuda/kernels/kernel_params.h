@@ -47,8 +47,8 @@ struct BackwardParams {
   std::int64_t partial_stride;  // floats
   std::int64_t group_rows;      // rows of a block; a row group if dweight is wanted
   bool prefetches = false;      // backward_steps: prefetch the next step's rows
-  float* saved_rstd = nullptr;  // (rows): receives rstd that plain kernels recompute, or null
-  int stages = 0;               // plain kernels: rows of a block in shared memory
+  float* saved_rstd = nullptr;  // (rows): receives rstd that fast kernels recompute, or null
+  int stages = 0;               // fast kernels: rows of a block in shared memory
 };
 
 struct FinishParams {

@@ -29,7 +29,7 @@ inline constexpr std::size_t kKernelCount = 0 RMSNORM_KERNELS(RMSNORM_COUNT);
 
 // The files of kernels/*.cu, one for each list of the table; and the number of one by its name,
 // kKernelFileCount for another name.
-inline constexpr std::array kKernelFiles{"forward_plain",  "forward",       "backward_plain",
+inline constexpr std::array kKernelFiles{"forward_fast",   "forward",       "backward_fast",
                                          "backward_steps", "backward_rows", "long_rows",
                                          "forward_gated",  "finish_dweight"};
 inline constexpr std::size_t kKernelFileCount = kKernelFiles.size();

@@ -46,17 +46,17 @@ inline constexpr Policy kGatedPolicies[] = {
     {1, 256, 3},
 };
 
-// Forward of plain calls (see Kind): register-resident rows, without options to test at run time. A
+// Forward of fast calls (see Kind): register-resident rows, without options to test at run time. A
 // thread holds `packs` packs of a tile. It loads the weights of `weight_packs` packs before the row
 // sum is known.
-struct PlainPolicy {
+struct FastForwardPolicy {
   int tiles;
   int packs;
   int weight_packs;
   int max_threads;
   int min_blocks;
 };
-inline constexpr PlainPolicy kPlainForwardPolicies[] = {
+inline constexpr FastForwardPolicy kFastForwardPolicies[] = {
     // derived: rows of up to 128 columns, for which half of a tile's packs would be zeros.
     {1, 2, 2, 256, 4},
     // As the first of kForwardPolicies, with the weights in flight beside the row.
@@ -67,14 +67,14 @@ inline constexpr PlainPolicy kPlainForwardPolicies[] = {
 // The same for float32 weights of 16-bit tensors, which take twice the registers.
 inline constexpr int kWideWeightPacks = 2;
 
-// Backward of plain calls, one row at a time. dweight's sums and one row are in registers; the next
+// Backward of fast calls, one row at a time. dweight's sums and one row are in registers; the next
 // rows are being copied to shared memory.
-struct PlainBackwardPolicy {
+struct FastBackwardPolicy {
   int tiles;
   int max_threads;       // of a block
   int resident_threads;  // of a multiprocessor, as its registers allow
 };
-inline constexpr PlainBackwardPolicy kPlainBackwardPolicies[] = {
+inline constexpr FastBackwardPolicy kFastBackwardPolicies[] = {
     // derived: up to 128 registers. A row of 4096 has 256 threads (float32) or 128 (16-bit types).
     {1, 512, 512},
     // derived: rows of 8193 to 16384 float32. 16-bit types need no second tile.
@@ -82,13 +82,13 @@ inline constexpr PlainBackwardPolicy kPlainBackwardPolicies[] = {
     // derived: 16-bit types with float32 weights. With 128 registers they would spill on sm_100.
     {1, 256, 384},
 };
-inline constexpr int kPlainBackwardArchitecture = 80;  // the first with asynchronous copies
+inline constexpr int kFastBackwardArchitecture = 80;  // the first with asynchronous copies
 // derived: with fewer threads a row, a multiprocessor would have too few of them. backward_steps
 // takes several rows at once.
-inline constexpr unsigned kMinPlainThreads = 64;
-inline constexpr int kMaxPlainStages = 8;  // rows that a block has in flight, a power of two
+inline constexpr unsigned kMinFastThreads = 64;
+inline constexpr int kMaxFastStages = 8;  // rows that a block has in flight, a power of two
 inline constexpr std::int64_t kReservedSharedBytes = 1024;  // reserved by the driver for each block
-inline constexpr std::int64_t kMaxPlainRows = std::int64_t{1} << 30;  // 32-bit row numbers
+inline constexpr std::int64_t kMaxFastRows = std::int64_t{1} << 30;  // 32-bit row numbers
 
 // Backward where x and dy of several rows fit shared memory. A block processes its row group in
 // steps of as many rows as its threads hold.
@@ -99,12 +99,13 @@ struct StepPolicy {
   int min_blocks;
 };
 inline constexpr StepPolicy kStepPolicies[] = {
-    // derived: rows of 4096 in steps of 2 (float32) or 4 (16-bit types) put 64 KiB in flight a
-    // block. The order of dweight allows at most 512 blocks, about two a multiprocessor. 64
-    // registers and 64 KiB of shared memory allow two on sm_80, 90 and 100. One row at a time would
-    // put 32 KiB in flight.
+    // derived: rows of 2048 (float32) or 4096 (16-bit types), in steps of 4, put 64 KiB in flight a
+    // block. One row at a time would put 16 KiB in flight. The order of dweight allows at most 512
+    // blocks, about two a multiprocessor. 64 registers and 64 KiB of shared memory allow two on
+    // sm_80, 90 and 100.
     {1, 512, 2},
-    // derived: the same for float32 rows of 2049 to 4096, two a step. 16-bit types would spill.
+    // derived: float32 rows of 2049 to 4096, in steps of 2. Two rows of 4096 put the same 64 KiB in
+    // flight; one row at a time would put 32 KiB. 16-bit types would spill.
     {2, 512, 2},
     // derived: kParts kernels for any weight, which would spill at 64 registers.
     {1, 512, 1},
@@ -124,8 +125,8 @@ inline constexpr Policy kSinglePolicies[] = {
 
 // dweight has its own launch if row groups are few and each is a long chain.
 // derived, by the model of scripts/report: a row of a group takes its block about 0.8 microseconds,
-// another launch takes 3. From a quarter of the multiprocessors on, reading the rows again takes as
-// long as that saves.
+// another launch takes 3. With more row groups than a third of the multiprocessors, reading the
+// rows again takes as long as that saves.
 inline constexpr std::int64_t kMinSplitRows = 8;
 inline constexpr int kSplitBlocks = 3;  // kSplitBlocks * row groups <= multiprocessors
 inline constexpr int kSplitSteps = 2;   // a row group of more steps is a long chain
@@ -166,9 +167,10 @@ constexpr bool quantizes(Access access, int tiles) {
 // What a kernel computes. `index` in the lists below numbers the policies of its kind.
 enum class Kind : std::uint8_t {
   kForward,
-  // Plain calls, one kernel for each cast order. They have a weight, but no weight offset,
-  // residual, dsum, gate or quantisation. Rows and weight are on 16-byte boundaries. Rows are in
-  // one batch and consist of whole accumulator sets (64 columns), in backward of whole tiles (256).
+  // Fast calls, the calls of the fast path, with one kernel for each cast order. They have a
+  // weight, but no weight offset, residual, dsum, gate or quantisation. Rows and weight are on
+  // 16-byte boundaries. The rows are at most kMaxFastRows, in one batch. They consist of whole
+  // accumulator sets (64 columns), in backward of whole tiles (256).
   kForwardFloat,
   kForwardLlama,
   kBackwardFloat,
@@ -187,9 +189,9 @@ enum class Kind : std::uint8_t {
 constexpr int max_threads(Kind kind, int index) {
   if (kind == Kind::kForward) return kForwardPolicies[index].max_threads;
   if (kind == Kind::kForwardFloat || kind == Kind::kForwardLlama)
-    return kPlainForwardPolicies[index].max_threads;
+    return kFastForwardPolicies[index].max_threads;
   if (kind == Kind::kBackwardFloat || kind == Kind::kBackwardLlama)
-    return kPlainBackwardPolicies[index].max_threads;
+    return kFastBackwardPolicies[index].max_threads;
   if (kind == Kind::kBackwardStep) return kStepPolicies[index].max_threads;
   if (kind == Kind::kBackwardSingle) return kSinglePolicies[index].max_threads;
   if (kind == Kind::kForwardGated) return kGatedPolicies[index].max_threads;
@@ -198,8 +200,8 @@ constexpr int max_threads(Kind kind, int index) {
 
 // The oldest architecture, such as 80, that a kernel is launched on.
 constexpr int oldest_architecture(Kind kind) {
-  const bool is_plain_backward = kind == Kind::kBackwardFloat || kind == Kind::kBackwardLlama;
-  return is_plain_backward ? kPlainBackwardArchitecture : 75;
+  const bool is_fast_backward = kind == Kind::kBackwardFloat || kind == Kind::kBackwardLlama;
+  return is_fast_backward ? kFastBackwardArchitecture : 75;
 }
 
 // Blocks of a multiprocessor that must fit its registers, on an architecture such as 900.
@@ -210,7 +212,7 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
       return architecture >= 1000 && index == 1 ? 1 : kForwardPolicies[index].min_blocks;
     case Kind::kForwardFloat:
     case Kind::kForwardLlama:
-      return architecture >= 1200 && index == 2 ? 1 : kPlainForwardPolicies[index].min_blocks;
+      return architecture >= 1200 && index == 2 ? 1 : kFastForwardPolicies[index].min_blocks;
     case Kind::kBackwardFloat:
     case Kind::kBackwardLlama:
       return 1;
@@ -234,8 +236,8 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
 }
 
 // F(tag, T, W, ...) for the types that a kernel is compiled for: T of the tensors, W of the weight
-// (T if there is none). Kernels test the cast order at run time, once for each pack, except in
-// plain calls.
+// (T if there is none). Kernels test the cast order at run time, once for each pack, except those
+// of fast calls.
 #define RMSNORM_TYPES(F, ...)       \
   F(f32, float, float, __VA_ARGS__) \
   RMSNORM_HALF_TYPES(F, __VA_ARGS__)
@@ -263,13 +265,13 @@ struct AnyWeight {};
   RMSNORM_TYPES(F, kForward, forward_rows, 0, packs)     \
   RMSNORM_OWN_TYPES(F, kForward, forward_rows, 1, packs) \
   RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, parts)
-#define RMSNORM_PLAIN_FORWARD_KERNELS(F)                        \
+#define RMSNORM_FAST_FORWARD_KERNELS(F)                         \
   RMSNORM_TYPES(F, kForwardFloat, forward_float, 0, packs)      \
   RMSNORM_TYPES(F, kForwardFloat, forward_float, 1, packs)      \
   F(f32, float, float, kForwardFloat, forward_float, 2, packs)  \
   RMSNORM_HALF_TYPES(F, kForwardLlama, forward_llama, 0, packs) \
   RMSNORM_HALF_TYPES(F, kForwardLlama, forward_llama, 1, packs)
-#define RMSNORM_PLAIN_BACKWARD_KERNELS(F)                                \
+#define RMSNORM_FAST_BACKWARD_KERNELS(F)                                 \
   RMSNORM_OWN_TYPES(F, kBackwardFloat, backward_float, 0, packs)         \
   F(f32, float, float, kBackwardFloat, backward_float, 1, packs)         \
   F(f16_f32, Float16, float, kBackwardFloat, backward_float, 2, packs)   \
@@ -296,14 +298,14 @@ struct AnyWeight {};
   RMSNORM_TYPES(F, kForwardGated, forward_gated, 0, packs) \
   RMSNORM_ANY_TYPES(F, kForwardGated, forward_gated, 0, parts)
 #define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
-#define RMSNORM_KERNELS(F)          \
-  RMSNORM_PLAIN_FORWARD_KERNELS(F)  \
-  RMSNORM_FORWARD_KERNELS(F)        \
-  RMSNORM_PLAIN_BACKWARD_KERNELS(F) \
-  RMSNORM_STEP_KERNELS(F)           \
-  RMSNORM_SINGLE_KERNELS(F)         \
-  RMSNORM_LONG_KERNELS(F)           \
-  RMSNORM_GATED_FORWARD_KERNELS(F)  \
+#define RMSNORM_KERNELS(F)         \
+  RMSNORM_FAST_FORWARD_KERNELS(F)  \
+  RMSNORM_FORWARD_KERNELS(F)       \
+  RMSNORM_FAST_BACKWARD_KERNELS(F) \
+  RMSNORM_STEP_KERNELS(F)          \
+  RMSNORM_SINGLE_KERNELS(F)        \
+  RMSNORM_LONG_KERNELS(F)          \
+  RMSNORM_GATED_FORWARD_KERNELS(F) \
   RMSNORM_FINISH_KERNELS(F)
 
 // A kernel's name in its module.

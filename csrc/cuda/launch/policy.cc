@@ -32,7 +32,7 @@ bool is_one_batch(const AnyRows& matrix, std::int64_t rows) {
   return matrix.data == nullptr || merge_batches(matrix, rows).batch_rows == kOneBatch;
 }
 
-// `has_extra`: whether the call has an argument or an option that plain calls do not have.
+// `has_extra`: whether the call has an argument or an option that fast calls do not have.
 template <class Args, class... AnyRows>
 Call call_of(const Args& args, bool has_extra, const AnyRows&... matrices) {
   const bool has_weight = args.weight.data != nullptr;
@@ -45,23 +45,23 @@ Call call_of(const Args& args, bool has_extra, const AnyRows&... matrices) {
           .dtype = args.dtype,
           .weight_dtype = has_weight ? args.weight.dtype : args.dtype,
           .access_bytes = static_cast<int>(access),
-          .is_plain = has_weight && !has_extra && access == 16 && args.options.weight_offset == 0 &&
-                      args.shape.rows <= kMaxPlainRows &&
-                      (is_one_batch(matrices, args.shape.rows) && ...),
+          .is_fast = has_weight && !has_extra && access == 16 && args.options.weight_offset == 0 &&
+                     args.shape.rows <= kMaxFastRows &&
+                     (is_one_batch(matrices, args.shape.rows) && ...),
           .is_llama_order =
               args.dtype != DType::kFloat32 && args.options.cast_order == CastOrder::kLlama};
 }
 
 int gates(const Call& call) { return call.has_gate ? 1 : 0; }
 
-LaunchConfig configure_plain_forward(const Call& call) {
-  if (!call.is_plain || !has_whole(call, kAccumulators)) return {};
+LaunchConfig configure_fast_forward(const Call& call) {
+  if (!call.is_fast || !has_whole(call, kAccumulators)) return {};
   const Kind kind = call.is_llama_order ? Kind::kForwardLlama : Kind::kForwardFloat;
   // The first policy is for short rows: a thread holds only some packs of a tile.
-  if (call.shape.hidden_size <= kPlainForwardPolicies[0].packs * kAccumulators) {
-    return configure_rows(call, kind, kPlainForwardPolicies, kForwardBlockThreads);
+  if (call.shape.hidden_size <= kFastForwardPolicies[0].packs * kAccumulators) {
+    return configure_rows(call, kind, kFastForwardPolicies, kForwardBlockThreads);
   }
-  return configure_rows(call, kind, kPlainForwardPolicies, kForwardBlockThreads, 1);
+  return configure_rows(call, kind, kFastForwardPolicies, kForwardBlockThreads, 1);
 }
 
 // `sums`: the number of sums, and also of matrices besides the gate; all matrices are read twice.
@@ -132,7 +132,7 @@ Call Call::of(const BackwardArgs& args) {
 }
 
 LaunchConfig configure_forward(const Call& call) {
-  LaunchConfig launch = configure_plain_forward(call);
+  LaunchConfig launch = configure_fast_forward(call);
   if (call.has_gate) {
     launch = configure_rows(call, Kind::kForwardGated, kGatedPolicies, kForwardBlockThreads);
   } else if (launch.kernel == nullptr) {

@@ -15,7 +15,7 @@ struct Call {
   DType dtype;
   DType weight_dtype;           // `dtype` if there is no weight
   int access_bytes;             // the widest that all rows and the weight allow: 2 to 16
-  bool is_plain = false;        // see Kind; the number of columns is checked later
+  bool is_fast = false;         // a fast call (see Kind); hidden_size is checked later
   bool is_llama_order = false;  // 16-bit tensors only
   bool has_rstd = false;        // backward: rstd need not be recomputed
   bool is_in_place = false;     // backward: dx is written over x or dy
@@ -57,7 +57,7 @@ LaunchConfig configure_forward(const Call& call);
 struct BackwardConfig {
   LaunchConfig rows;            // dx, and dweight's partial rows unless `columns` computes them
   std::int64_t group_rows = 0;  // rows of a block of `rows`
-  int stages = 0;               // plain kernels: rows that a block has in shared memory
+  int stages = 0;               // fast kernels: rows that a block has in shared memory
   bool prefetches = false;      // backward_steps: prefetch the next step's rows to the L2 cache
   LaunchConfig columns;  // dweight's partial rows if there are few row groups; else no kernel
 };

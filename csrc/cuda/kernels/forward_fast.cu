@@ -1,4 +1,4 @@
-// Forward of plain calls (kernel_table.h): the bits of forward.cu with half its instructions. At
+// Forward of fast calls (kernel_table.h): the bits of forward.cu with half its instructions. At
 // run time it tests only whether a row, and a pack of its columns, exist.
 #include "row.cuh"
 
@@ -7,8 +7,8 @@ namespace {
 
 // Grid, block and shared memory: as for forward_rows, with first_row = 0.
 template <class T, class W, int index, bool kIsLlama>
-__device__ void forward_plain(const ForwardParams& params) {
-  constexpr PlainPolicy kPolicy = kPlainForwardPolicies[index];
+__device__ void forward_fast(const ForwardParams& params) {
+  constexpr FastForwardPolicy kPolicy = kFastForwardPolicies[index];
   constexpr int kTiles = kPolicy.tiles;
   constexpr int kPacks = kPolicy.packs;
   constexpr int kAll = kTiles * kPacks;
@@ -91,15 +91,15 @@ __device__ void forward_plain(const ForwardParams& params) {
 
 template <class T, class W, int index, Access access>
 __device__ void forward_float(const ForwardParams& params) {
-  forward_plain<T, W, index, false>(params);
+  forward_fast<T, W, index, false>(params);
 }
 template <class T, class W, int index, Access access>
 __device__ void forward_llama(const ForwardParams& params) {
-  forward_plain<T, W, index, true>(params);
+  forward_fast<T, W, index, true>(params);
 }
 
 }  // namespace
 
-RMSNORM_PLAIN_FORWARD_KERNELS(RMSNORM_DEFINE_KERNEL)
+RMSNORM_FAST_FORWARD_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda

@@ -1,4 +1,4 @@
-// Backward of plain calls (kernel_table.h), with the bits of backward_steps.cu and a third of its
+// Backward of fast calls (kernel_table.h), with the bits of backward_steps.cu and a third of its
 // instructions. A block processes the rows of its group one by one. dweight's sums and one row are
 // in registers, while the next rows are being copied to shared memory.
 #include "gradient.cuh"
@@ -36,8 +36,8 @@ struct Gradient {
 // and dy, then two floats for each tile group. One barrier a row, and one more if rstd is
 // recomputed.
 template <class T, class W, int kTiles, bool kIsLlama>
-__device__ void backward_plain(const BackwardParams& params) {
-  if constexpr (RMSNORM_ARCHITECTURE < 10 * kPlainBackwardArchitecture) return;
+__device__ void backward_fast(const BackwardParams& params) {
+  if constexpr (RMSNORM_ARCHITECTURE < 10 * kFastBackwardArchitecture) return;
   using G = Gradient<T, W, kIsLlama>;
   extern __shared__ Pack memory[];
   const RowParams& common = params.common;
@@ -207,15 +207,15 @@ __device__ void backward_plain(const BackwardParams& params) {
 
 template <class T, class W, int index, Access access>
 __device__ void backward_float(const BackwardParams& params) {
-  backward_plain<T, W, kPlainBackwardPolicies[index].tiles, false>(params);
+  backward_fast<T, W, kFastBackwardPolicies[index].tiles, false>(params);
 }
 template <class T, class W, int index, Access access>
 __device__ void backward_llama(const BackwardParams& params) {
-  backward_plain<T, W, kPlainBackwardPolicies[index].tiles, true>(params);
+  backward_fast<T, W, kFastBackwardPolicies[index].tiles, true>(params);
 }
 
 }  // namespace
 
-RMSNORM_PLAIN_BACKWARD_KERNELS(RMSNORM_DEFINE_KERNEL)
+RMSNORM_FAST_BACKWARD_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda
