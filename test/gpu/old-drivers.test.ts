@@ -109,7 +109,7 @@ onSimulator('a driver', () => {
       expect([differences, captured]).toEqual([[], true]);
       const files = [
         ...['forward_fast', 'forward', 'backward_fast', 'backward_steps', 'backward_rows'],
-        ...['long_rows', 'forward_gated', 'finish_dweight'],
+        ...['long_rows', 'forward_gated', 'reduce_dweight'],
       ];
       const image = expectedImage(driver, capability);
       expect(images).toEqual(files.map((file) => ({ file, image })));

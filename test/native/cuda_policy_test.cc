@@ -69,25 +69,25 @@ TEST_CASE("cuda policy: every forward has kernels that hold its rows") {
   CHECK(complaints.text() == "");
 }
 
-TEST_CASE("cuda policy: the second pass of dweight covers every group and every column once") {
+TEST_CASE("cuda policy: reduce_dweight covers every group and every column once") {
   Complaints complaints;
   for (const DType dtype : kDTypes) {
     for (const std::int64_t size : {1, 31, 32, 33, 4096, 70000}) {
       const Call call{{0, size}, dtype, dtype, 16};
       for (std::int64_t groups = 0; groups <= kMaxRowGroups; ++groups) {
-        const FinishConfig config = configure_finish_dweight(size, dtype, groups);
-        const std::int64_t parts = config.launch.block_y;
-        check_launch(complaints, call, config.launch, Kind::kFinishDweight,
-                     kFinishColumns * kMaxFinishParts);
-        complaints.require(config.launch.blocks == ceil_div(size, kFinishColumns), "columns", call,
+        const ReduceConfig config = configure_reduce_dweight(size, dtype, groups);
+        const std::int64_t slices = config.launch.block_y;
+        check_launch(complaints, call, config.launch, Kind::kReduceDweight,
+                     kReduceColumns * kMaxSlices);
+        complaints.require(config.launch.blocks == ceil_div(size, kReduceColumns), "columns", call,
                            groups);
-        complaints.require(parts * config.part_groups >= groups, "groups left out", call, groups);
-        // Parts are subtrees only if both are powers of two.
-        complaints.require(parts == bit_ceil(parts) && parts <= kMaxFinishParts, "parts", call,
+        complaints.require(slices * config.slice_groups >= groups, "groups left out", call, groups);
+        // Slices are subtrees only if both are powers of two.
+        complaints.require(slices == bit_ceil(slices) && slices <= kMaxSlices, "slices", call,
                            groups);
-        complaints.require(config.part_groups == bit_ceil(config.part_groups) &&
-                               config.part_groups <= kMaxPartGroups,
-                           "groups of a part", call, groups);
+        complaints.require(config.slice_groups == bit_ceil(config.slice_groups) &&
+                               config.slice_groups <= kMaxSliceGroups,
+                           "groups of a slice", call, groups);
       }
     }
   }
@@ -152,7 +152,7 @@ TEST_CASE("cuda policy: every kernel of the table serves some call, and names ar
     }
   });
   for (const DType dtype : kDTypes)
-    reach(reached, {configure_finish_dweight(4096, dtype, 1).launch});
+    reach(reached, {configure_reduce_dweight(4096, dtype, 1).launch});
 
   std::set<std::string> names;
   for (const KernelEntry& row : kernel_registry()) {
@@ -178,7 +178,7 @@ TEST_CASE("cuda policy: each kernel of the table is found by its key, and by no 
   CHECK(number == kKernelCount);
   for (const DType weight : kAllDTypes) {
     CHECK(find_kernel(Kind::kForward, 0, Access::kPacks, DType::kFloat64, weight) == nullptr);
-    CHECK(find_kernel(Kind::kFinishDweight, 1, Access::kPacks, DType::kFloat32, weight) == nullptr);
+    CHECK(find_kernel(Kind::kReduceDweight, 1, Access::kPacks, DType::kFloat32, weight) == nullptr);
     CHECK(find_kernel(Kind::kScaleRows, 0, Access::kPacks, DType::kFloat32, weight) == nullptr);
   }
 }

@@ -51,13 +51,13 @@ struct BackwardParams {
   int stages = 0;               // fast kernels: rows of a block in shared memory
 };
 
-struct FinishParams {
+struct ReduceParams {
   const float* partials;  // (groups, partial_stride)
   std::int64_t partial_stride;
   std::int64_t hidden_size;
-  void* dweight;    // (hidden_size)
-  int groups;       // 0 … kMaxRowGroups
-  int part_groups;  // of a part of the tree; a power of two
+  void* dweight;     // (hidden_size)
+  int groups;        // 0 … kMaxRowGroups
+  int slice_groups;  // of a slice; a power of two
   bool accumulate;
 };
 

@@ -43,13 +43,13 @@ constexpr auto kRows = [] {
   add({RMSNORM_SINGLE_KERNELS(RMSNORM_ROW)});
   add({RMSNORM_LONG_KERNELS(RMSNORM_ROW)});
   add({RMSNORM_GATED_FORWARD_KERNELS(RMSNORM_ROW)});
-  add({RMSNORM_FINISH_KERNELS(RMSNORM_ROW)});
+  add({RMSNORM_REDUCE_KERNELS(RMSNORM_ROW)});
   return rows;
 }();
 static_assert(kRows.back().name != nullptr, "a list of the table is missing here");
 static_assert(kRows.back().file + 1 == kKernelFileCount);
 
-constexpr int kKinds = static_cast<int>(Kind::kFinishDweight) + 1;
+constexpr int kKinds = static_cast<int>(Kind::kReduceDweight) + 1;
 constexpr int kAccesses = static_cast<int>(Access::kParts) + 1;
 constexpr int kDTypes = static_cast<int>(DType::kFloat64) + 1;
 constexpr int kIndexes = std::ranges::max(kRows, {}, &KernelEntry::index).index + 1;

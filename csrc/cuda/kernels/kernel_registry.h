@@ -31,7 +31,7 @@ inline constexpr std::size_t kKernelCount = 0 RMSNORM_KERNELS(RMSNORM_COUNT);
 // kKernelFileCount for another name.
 inline constexpr std::array kKernelFiles{"forward_fast",   "forward",       "backward_fast",
                                          "backward_steps", "backward_rows", "long_rows",
-                                         "forward_gated",  "finish_dweight"};
+                                         "forward_gated",  "reduce_dweight"};
 inline constexpr std::size_t kKernelFileCount = kKernelFiles.size();
 constexpr std::size_t kernel_file_number(std::string_view name) {
   std::size_t number = 0;

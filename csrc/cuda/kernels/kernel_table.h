@@ -141,13 +141,14 @@ inline constexpr int kGated = 1;
 inline constexpr int kWarpLanes = 32;
 inline constexpr int kForwardBlockThreads = 256;  // of several short rows; see kForwardPolicies
 
-// finish_dweight: the columns of a block, the parts of the tree that it sums side by side, and the
-// row groups of a part. With few row groups there are few parts, or small ones.
-inline constexpr int kFinishColumns = 32;
-inline constexpr int kFinishPartGroups = 4;  // unless there are too few or too many groups
-inline constexpr int kMaxFinishParts = 32;
-inline constexpr int kMaxPartGroups = 16;
-static_assert(kMaxPartGroups * kMaxFinishParts == kMaxRowGroups);
+// reduce_dweight: the columns of a block, and the slices of the row groups that it sums side by
+// side. A slice is a subtree of the tree over the row groups. With few row groups there are few
+// slices, or small ones.
+inline constexpr int kReduceColumns = 32;
+inline constexpr int kReduceSliceGroups = 4;  // of a slice, unless groups are too few or too many
+inline constexpr int kMaxSlices = 32;
+inline constexpr int kMaxSliceGroups = 16;
+static_assert(kMaxSliceGroups * kMaxSlices == kMaxRowGroups);
 
 // How a kernel accesses the rows in global memory.
 enum class Access : std::uint8_t {
@@ -182,7 +183,7 @@ enum class Kind : std::uint8_t {
   kFoldBackward,     // the same, and sums of g * x
   kScaleRows,        // y, from a known rstd
   kBackwardColumns,  // dx and partial rows of dweight, from a known rstd and cbar
-  kFinishDweight,
+  kReduceDweight,
 };
 
 // The most threads of a block that a kernel is compiled for.
@@ -195,7 +196,7 @@ constexpr int max_threads(Kind kind, int index) {
   if (kind == Kind::kBackwardStep) return kStepPolicies[index].max_threads;
   if (kind == Kind::kBackwardSingle) return kSinglePolicies[index].max_threads;
   if (kind == Kind::kForwardGated) return kGatedPolicies[index].max_threads;
-  return kind == Kind::kFinishDweight ? kFinishColumns * kMaxFinishParts : kLongThreads;
+  return kind == Kind::kReduceDweight ? kReduceColumns * kMaxSlices : kLongThreads;
 }
 
 // The oldest architecture, such as 80, that a kernel is launched on.
@@ -222,7 +223,7 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
       return architecture >= 800 && architecture < 1200 ? kStepPolicies[index].min_blocks : 1;
     case Kind::kBackwardSingle:
       return kSinglePolicies[index].min_blocks;
-    case Kind::kFinishDweight:
+    case Kind::kReduceDweight:
       return 0;  // no bound on the registers
     case Kind::kForwardGated:
       return kGatedPolicies[index].min_blocks;
@@ -297,7 +298,7 @@ struct AnyWeight {};
 #define RMSNORM_GATED_FORWARD_KERNELS(F)                   \
   RMSNORM_TYPES(F, kForwardGated, forward_gated, 0, packs) \
   RMSNORM_ANY_TYPES(F, kForwardGated, forward_gated, 0, parts)
-#define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
+#define RMSNORM_REDUCE_KERNELS(F) RMSNORM_ANY_TYPES(F, kReduceDweight, reduce_dweight, 0, packs)
 #define RMSNORM_KERNELS(F)         \
   RMSNORM_FAST_FORWARD_KERNELS(F)  \
   RMSNORM_FORWARD_KERNELS(F)       \
@@ -306,7 +307,7 @@ struct AnyWeight {};
   RMSNORM_SINGLE_KERNELS(F)        \
   RMSNORM_LONG_KERNELS(F)          \
   RMSNORM_GATED_FORWARD_KERNELS(F) \
-  RMSNORM_FINISH_KERNELS(F)
+  RMSNORM_REDUCE_KERNELS(F)
 
 // A kernel's name in its module.
 #define RMSNORM_KERNEL_NAME(tag, function, index, access) function##_##index##_##tag##_##access

@@ -215,16 +215,16 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   return enqueue(device, config.rows, params, stream);
 }
 
-Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
+Status launch_reduce_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
                              std::int64_t groups, CUstream stream) {
-  const FinishConfig config =
-      configure_finish_dweight(args.shape.hidden_size, args.dweight_dtype, groups);
-  const FinishParams params{.partials = reinterpret_cast<const float*>(partials),
+  const ReduceConfig config =
+      configure_reduce_dweight(args.shape.hidden_size, args.dweight_dtype, groups);
+  const ReduceParams params{.partials = reinterpret_cast<const float*>(partials),
                             .partial_stride = partial_row_floats(args.shape.hidden_size),
                             .hidden_size = args.shape.hidden_size,
                             .dweight = args.dweight,
                             .groups = static_cast<int>(groups),
-                            .part_groups = config.part_groups,
+                            .slice_groups = config.slice_groups,
                             .accumulate = args.accumulate};
   return enqueue(device, config.launch, params, stream);
 }

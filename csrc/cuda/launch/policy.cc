@@ -161,19 +161,19 @@ LongConfig configure_long_backward(const Call& call, std::int64_t group_rows,
   return config;
 }
 
-FinishConfig configure_finish_dweight(std::int64_t hidden_size, DType dweight_dtype,
+ReduceConfig configure_reduce_dweight(std::int64_t hidden_size, DType dweight_dtype,
                                       std::int64_t groups) {
   const Call call{.shape = {0, hidden_size},
                   .dtype = dweight_dtype,
                   .weight_dtype = dweight_dtype,
                   .access_bytes = 16};
-  const std::int64_t parts =
-      std::clamp<std::int64_t>(bit_ceil(groups) / kFinishPartGroups, 1, kMaxFinishParts);
-  return {.launch = {.kernel = find(call, Kind::kFinishDweight, 0, Access::kPacks),
-                     .blocks = ceil_div(hidden_size, kFinishColumns),
-                     .block_x = kFinishColumns,
-                     .block_y = static_cast<unsigned>(parts)},
-          .part_groups = static_cast<int>(bit_ceil(groups) / parts)};
+  const std::int64_t slices =
+      std::clamp<std::int64_t>(bit_ceil(groups) / kReduceSliceGroups, 1, kMaxSlices);
+  return {.launch = {.kernel = find(call, Kind::kReduceDweight, 0, Access::kPacks),
+                     .blocks = ceil_div(hidden_size, kReduceColumns),
+                     .block_x = kReduceColumns,
+                     .block_y = static_cast<unsigned>(slices)},
+          .slice_groups = static_cast<int>(bit_ceil(groups) / slices)};
 }
 
 }  // namespace rmsnorm::cuda

@@ -80,11 +80,11 @@ LongConfig configure_long_forward(const Call& call, const Limits& limits);
 LongConfig configure_long_backward(const Call& call, std::int64_t group_rows, const Limits& limits);
 
 // Computes dweight from `groups` partial rows.
-struct FinishConfig {
+struct ReduceConfig {
   LaunchConfig launch;
-  int part_groups;  // groups that a thread sums
+  int slice_groups;  // row groups that a thread sums
 };
-FinishConfig configure_finish_dweight(std::int64_t hidden_size, DType dweight_dtype,
+ReduceConfig configure_reduce_dweight(std::int64_t hidden_size, DType dweight_dtype,
                                       std::int64_t groups);
 
 }  // namespace rmsnorm::cuda
