@@ -107,9 +107,9 @@ TEST_CASE("cuda policy: grids of 2^40 elements are within the driver's limit") {
       const auto check_waves = [&](LongConfig config) {
         const std::int64_t wave = std::min(config.wave_rows, rows);
         config.fold.blocks *= wave;
-        config.finish_sums.blocks *= wave;
-        config.finish.blocks *= ceil_div(wave, config.group_rows);
-        for (const LaunchConfig& launch : {config.fold, config.finish_sums, config.finish}) {
+        config.sum_splits.blocks *= wave;
+        config.second_pass.blocks *= ceil_div(wave, config.group_rows);
+        for (const LaunchConfig& launch : {config.fold, config.sum_splits, config.second_pass}) {
           check(call, launch);
         }
       };
@@ -141,14 +141,14 @@ TEST_CASE("cuda policy: every kernel of the table serves some call, and names ar
     reach(reached, {configure_forward(call)});
     // Rows that fit a block never use the configuration of longer rows.
     if (configure_forward(call).kernel == nullptr) {
-      reach(reached, {forward.fold, forward.finish_sums, forward.finish});
+      reach(reached, {forward.fold, forward.sum_splits, forward.second_pass});
     }
     for (const Limits& limits : kLimits) {
       const LaunchConfig rows = configure_backward(call, kMinGroupRows, limits).rows;
       reach(reached, {rows});
       if (rows.kernel != nullptr) continue;
       const LongConfig backward = configure_long_backward(call, kMinGroupRows, limits);
-      reach(reached, {backward.fold, backward.finish_sums, backward.finish});
+      reach(reached, {backward.fold, backward.sum_splits, backward.second_pass});
     }
   });
   for (const DType dtype : kDTypes)

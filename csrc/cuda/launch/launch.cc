@@ -28,32 +28,32 @@ bool has_search(const ForwardParams& params) {
 bool has_search(const BackwardParams&) { return false; }
 
 // Rows too long for one block, one wave of rows after another. Each wave computes the sums of the
-// splits, then of the rows, then the rest. The first launch reads `fold`, all later ones read
-// `finish`.
+// splits, then of the rows, then the rest. The first launch has the parameters `fold`, the others
+// have `later`.
 template <class Params>
-Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& finish,
+Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& later,
                     CUdeviceptr workspace, CUstream stream) {
   const std::int64_t all_rows = fold.common.rows;
-  const std::int64_t finish_blocks = config.finish.blocks;
+  const std::int64_t second_pass_blocks = config.second_pass.blocks;
   LongParams<Params> params{fold, reinterpret_cast<float*>(workspace), config.splits, 0, 0, false};
   for (std::int64_t& first = params.first_row; first < all_rows; first += config.wave_rows) {
     const std::int64_t rows = std::min(config.wave_rows, all_rows - first);
     params.first_group = first / config.group_rows;
     config.fold.blocks = rows * config.splits;
-    config.finish_sums.blocks = rows;
-    config.finish.blocks = finish_blocks * ceil_div(rows, config.group_rows);
+    config.sum_splits.blocks = rows;
+    config.second_pass.blocks = second_pass_blocks * ceil_div(rows, config.group_rows);
     params.of_rows = fold;
-    params.is_finish = false;
+    params.is_second_launch = false;
     RMSNORM_TRY(enqueue(device, config.fold, params, stream));
-    params.of_rows = finish;
-    params.is_finish = true;
-    RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
-    if (has_search(finish)) {
-      params.is_finish = false;
-      RMSNORM_TRY(enqueue(device, config.finish, params, stream));
-      params.is_finish = true;
+    params.of_rows = later;
+    params.is_second_launch = true;
+    RMSNORM_TRY(enqueue(device, config.sum_splits, params, stream));
+    if (has_search(later)) {
+      params.is_second_launch = false;
+      RMSNORM_TRY(enqueue(device, config.second_pass, params, stream));
+      params.is_second_launch = true;
     }
-    RMSNORM_TRY(enqueue(device, config.finish, params, stream));
+    RMSNORM_TRY(enqueue(device, config.second_pass, params, stream));
   }
   return {};
 }
@@ -160,13 +160,14 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
     return {};
   }
 
-  ForwardParams finish = params;
+  // The first launch writes x + residual to `sum`; the later ones read it there.
+  ForwardParams later = params;
   if (args.residual.data != nullptr) {
-    finish.x = {params.sum.data, params.sum.row_stride, params.sum.batch_stride,
-                params.sum.batch_rows};
-    finish.residual = {};
+    later.x = {params.sum.data, params.sum.row_stride, params.sum.batch_stride,
+               params.sum.batch_rows};
+    later.residual = {};
   }
-  return enqueue_long(device, configure_long_forward(call, limits_of(device)), params, finish,
+  return enqueue_long(device, configure_long_forward(call, limits_of(device)), params, later,
                       workspace, stream);
 }
 

@@ -65,7 +65,7 @@ LaunchConfig configure_fast_forward(const Call& call) {
 }
 
 // `sums`: the number of sums, and also of matrices besides the gate; all matrices are read twice.
-LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums,
+LongConfig configure_long(const Call& call, Kind fold, Kind second_pass, int sums,
                           std::int64_t group_rows, const Limits& limits) {
   const std::int64_t lanes = tile_lanes(call);
   // Whole warps. Groups beyond the row's tiles have zeros, as the tree's padding has.
@@ -88,9 +88,10 @@ LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums,
                  .block_x = static_cast<unsigned>(groups * lanes),
                  .block_y = 1,
                  .shared_bytes = static_cast<unsigned>(sums * groups * sizeof(float))};
-  config.finish_sums = config.fold;
-  config.finish_sums.blocks = 1;
-  config.finish = {.kernel = find(call, finish, index, Access::kParts), .block_x = kLongThreads};
+  config.sum_splits = config.fold;
+  config.sum_splits.blocks = 1;
+  config.second_pass = {.kernel = find(call, second_pass, index, Access::kParts),
+                        .block_x = kLongThreads};
   return config;
 }
 
@@ -145,7 +146,7 @@ LaunchConfig configure_forward(const Call& call) {
 
 LongConfig configure_long_forward(const Call& call, const Limits& limits) {
   LongConfig config = configure_long(call, Kind::kFoldForward, Kind::kScaleRows, 1, 1, limits);
-  config.finish.blocks = ceil_div(row_packs(call), kLongThreads * kScalePacks);
+  config.second_pass.blocks = ceil_div(row_packs(call), kLongThreads * kScalePacks);
   return config;
 }
 
@@ -156,8 +157,8 @@ LongConfig configure_long_backward(const Call& call, std::int64_t group_rows,
   // Gated rows come here at any length, so they may be short.
   const std::int64_t threads =
       std::clamp<std::int64_t>(bit_ceil(row_packs(call)), kWarpLanes, kLongThreads);
-  config.finish.block_x = static_cast<unsigned>(threads);
-  config.finish.blocks = ceil_div(row_packs(call), threads);
+  config.second_pass.block_x = static_cast<unsigned>(threads);
+  config.second_pass.blocks = ceil_div(row_packs(call), threads);
   return config;
 }
 

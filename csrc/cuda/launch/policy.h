@@ -65,13 +65,13 @@ BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, con
 
 // For rows too long for one block, and for rows of any length that have no kernel above, as in
 // backward with a gate. Each wave of rows has three launches, one after another, so that the second
-// read comes from the L2 cache. The blocks of a launch are for one row; those of `finish` are for
-// group_rows rows.
+// read comes from the L2 cache. If quantised rows have their own scales, `second_pass` is launched
+// twice. The blocks of a launch are for one row; those of `second_pass` are for group_rows rows.
 struct LongConfig {
-  std::int64_t splits;  // blocks that share the sums of a row
-  LaunchConfig fold;
-  LaunchConfig finish_sums;
-  LaunchConfig finish;       // scale_rows or backward_columns
+  std::int64_t splits;       // blocks that share the sums of a row
+  LaunchConfig fold;         // fold_forward or fold_backward, over splits
+  LaunchConfig sum_splits;   // the same kernel, over rows
+  LaunchConfig second_pass;  // scale_rows or backward_columns
   std::int64_t group_rows;   // of backward_columns; else 1
   std::int64_t wave_rows;    // a multiple of group_rows
   std::int64_t sums_floats;  // floats of workspace
