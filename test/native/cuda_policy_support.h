@@ -121,7 +121,7 @@ inline void check_launch(Complaints& complaints, const Call& call, const LaunchC
   complaints.require(is_gated(kernel) == call.has_gate, "a kernel with another gate", call);
   complaints.require(kernel.has_any_weight || kernel.weight_dtype == call.weight_dtype,
                      "a kernel of another weight", call);
-  complaints.require(kernel.access == Access::kParts || call.access_bytes == 16,
+  complaints.require(kernel.access == Access::kUnaligned || call.access_bytes == 16,
                      "packs where rows do not allow them", call);
 }
 

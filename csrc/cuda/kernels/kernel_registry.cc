@@ -50,7 +50,7 @@ static_assert(kRows.back().name != nullptr, "a list of the table is missing here
 static_assert(kRows.back().file + 1 == kKernelFileCount);
 
 constexpr int kKinds = static_cast<int>(Kind::kReduceDweight) + 1;
-constexpr int kAccesses = static_cast<int>(Access::kParts) + 1;
+constexpr int kAccesses = static_cast<int>(Access::kUnaligned) + 1;
 constexpr int kDTypes = static_cast<int>(DType::kFloat64) + 1;
 constexpr int kIndexes = std::ranges::max(kRows, {}, &KernelEntry::index).index + 1;
 

@@ -107,7 +107,7 @@ inline constexpr StepPolicy kStepPolicies[] = {
     // derived: float32 rows of 2049 to 4096, in steps of 2. Two rows of 4096 put the same 64 KiB in
     // flight; one row at a time would put 32 KiB. 16-bit types would spill.
     {2, 512, 2},
-    // derived: kParts kernels for any weight, which would spill at 64 registers.
+    // derived: kUnaligned kernels for any weight, which would spill at 64 registers.
     {1, 512, 1},
 };
 inline constexpr int kStepSharedBytes = 64 << 10;  // the most bytes of x and dy in a step
@@ -152,11 +152,11 @@ static_assert(kMaxSliceGroups * kMaxSlices == kMaxRowGroups);
 
 // How a kernel accesses the rows in global memory.
 enum class Access : std::uint8_t {
-  kPacks,  // 16 bytes; every row and the weight are aligned to that and consist of whole packs
-  kParts,  // the widest access that the alignment of all rows allows, 2 to 16 bytes
+  kPacks,      // 16 bytes; every row and the weight are aligned to that and consist of whole packs
+  kUnaligned,  // the widest access that the alignment of all rows allows, 2 to 16 bytes
 };
 #define RMSNORM_ACCESS_packs ::rmsnorm::cuda::Access::kPacks
-#define RMSNORM_ACCESS_parts ::rmsnorm::cuda::Access::kParts
+#define RMSNORM_ACCESS_unaligned ::rmsnorm::cuda::Access::kUnaligned
 
 // Whether a kernel of kForward supports quantised calls. Other quantised calls use the kernels of
 // very long rows, whatever their length: they are rare, and their own kernels would add 0.2 MB to
@@ -265,7 +265,7 @@ struct AnyWeight {};
 #define RMSNORM_FORWARD_KERNELS(F)                       \
   RMSNORM_TYPES(F, kForward, forward_rows, 0, packs)     \
   RMSNORM_OWN_TYPES(F, kForward, forward_rows, 1, packs) \
-  RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, parts)
+  RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, unaligned)
 #define RMSNORM_FAST_FORWARD_KERNELS(F)                         \
   RMSNORM_TYPES(F, kForwardFloat, forward_float, 0, packs)      \
   RMSNORM_TYPES(F, kForwardFloat, forward_float, 1, packs)      \
@@ -284,20 +284,20 @@ struct AnyWeight {};
 #define RMSNORM_STEP_KERNELS(F)                                 \
   RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \
   F(f32, float, float, kBackwardStep, backward_steps, 1, packs) \
-  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts)
+  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, unaligned)
 #define RMSNORM_SINGLE_KERNELS(F) RMSNORM_OWN_TYPES(F, kBackwardSingle, backward_rows, 0, packs)
-#define RMSNORM_LONG_KERNELS(F)                                      \
-  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)         \
-  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts)       \
-  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)             \
-  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts) \
-  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 1, parts)         \
-  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 1, parts)       \
-  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 1, parts)             \
-  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 1, parts)
+#define RMSNORM_LONG_KERNELS(F)                                          \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, unaligned)         \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, unaligned)       \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, unaligned)             \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, unaligned) \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 1, unaligned)         \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 1, unaligned)       \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 1, unaligned)             \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 1, unaligned)
 #define RMSNORM_GATED_FORWARD_KERNELS(F)                   \
   RMSNORM_TYPES(F, kForwardGated, forward_gated, 0, packs) \
-  RMSNORM_ANY_TYPES(F, kForwardGated, forward_gated, 0, parts)
+  RMSNORM_ANY_TYPES(F, kForwardGated, forward_gated, 0, unaligned)
 #define RMSNORM_REDUCE_KERNELS(F) RMSNORM_ANY_TYPES(F, kReduceDweight, reduce_dweight, 0, packs)
 #define RMSNORM_KERNELS(F)         \
   RMSNORM_FAST_FORWARD_KERNELS(F)  \

@@ -86,7 +86,7 @@ __device__ inline Pack load(const T* row, Column column, const RowParams& params
     return columns_from(column, params) > 0 ? load_pack(row + column) : Pack{};
   } else {
     const Column bytes = columns_from(column, params) * static_cast<int>(sizeof(T));
-    return load_part<T>(row + column, bytes, params.access_bytes);
+    return load_unaligned<T>(row + column, bytes, params.access_bytes);
   }
 }
 
@@ -96,7 +96,7 @@ __device__ inline void store(T* row, Column column, const Pack& pack, const RowP
     if (columns_from(column, params) > 0) store_global_pack(row + column, pack);
   } else {
     const Column bytes = columns_from(column, params) * static_cast<int>(sizeof(T));
-    store_part<T>(row + column, pack, bytes, params.access_bytes);
+    store_unaligned<T>(row + column, pack, bytes, params.access_bytes);
   }
 }
 

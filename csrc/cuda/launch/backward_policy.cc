@@ -168,7 +168,7 @@ LaunchConfig configure_columns(const Call& call, std::int64_t group_rows, const 
   while (threads > kWarpLanes &&
          ceil_div(row_packs(call), threads) * groups < 4 * limits.multiprocessors)
     threads /= 2;
-  return {.kernel = find(call, Kind::kBackwardColumns, 0, Access::kParts),
+  return {.kernel = find(call, Kind::kBackwardColumns, 0, Access::kUnaligned),
           .blocks = ceil_div(row_packs(call), threads) * groups,
           .block_x = static_cast<unsigned>(threads)};
 }

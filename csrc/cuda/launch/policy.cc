@@ -39,7 +39,7 @@ Call call_of(const Args& args, bool has_extra, const AnyRows&... matrices) {
   const std::int64_t row_bytes = args.shape.hidden_size * element_size(args.dtype);
   std::int64_t access =
       std::min({alignment(row_bytes), alignment(matrices, args.shape.rows, args.dtype)...});
-  // An unaligned weight is read column by column, as it is by all kParts kernels.
+  // An unaligned weight is read column by column, as it is by all kUnaligned kernels.
   if (access == 16 && has_weight && alignment(args.weight.data) < 16) access = 8;
   return {.shape = args.shape,
           .dtype = args.dtype,
@@ -83,14 +83,14 @@ LongConfig configure_long(const Call& call, Kind fold, Kind second_pass, int sum
   const std::int64_t most_rows = kMaxBlocks / std::max(config.splits, row_packs(call));
   config.wave_rows =
       std::min(config.wave_rows, std::max(most_rows / group_rows, std::int64_t{1}) * group_rows);
-  config.fold = {.kernel = find(call, fold, index, Access::kParts),
+  config.fold = {.kernel = find(call, fold, index, Access::kUnaligned),
                  .blocks = config.splits,
                  .block_x = static_cast<unsigned>(groups * lanes),
                  .block_y = 1,
                  .shared_bytes = static_cast<unsigned>(sums * groups * sizeof(float))};
   config.sum_splits = config.fold;
   config.sum_splits.blocks = 1;
-  config.second_pass = {.kernel = find(call, second_pass, index, Access::kParts),
+  config.second_pass = {.kernel = find(call, second_pass, index, Access::kUnaligned),
                         .block_x = kLongThreads};
   return config;
 }
