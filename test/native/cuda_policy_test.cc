@@ -16,7 +16,7 @@ namespace {
 
 void check_forward(Complaints& complaints, const Call& call) {
   const LaunchConfig launch = configure_forward(call);
-  const bool is_short = call.shape.hidden_size <= kHeldColumns;
+  const bool is_short = call.shape.hidden_size <= kResidentColumns;
   complaints.require(launch.kernel != nullptr || !is_short || call.is_quantized,
                      "short rows without a kernel", call);
   if (launch.kernel == nullptr) {
@@ -155,23 +155,24 @@ TEST_CASE("cuda policy: every kernel of the table serves some call, and names ar
     reach(reached, {configure_reduce_dweight(4096, dtype, 1).launch});
 
   std::set<std::string> names;
-  for (const KernelEntry& row : kernel_registry()) {
-    CHECK_MESSAGE(names.insert(row.name).second, row.name << " is there twice");
-    CHECK_MESSAGE(reached.count(row.name) == 1, row.name << " is never launched");
+  for (const KernelEntry& entry : kernel_registry()) {
+    CHECK_MESSAGE(names.insert(entry.name).second, entry.name << " is listed twice");
+    CHECK_MESSAGE(reached.count(entry.name) == 1, entry.name << " is never launched");
   }
   CHECK(reached.size() == names.size());
 }
 
 TEST_CASE("cuda policy: each kernel of the table is found by its key, and by no other") {
   std::size_t number = 0;
-  for (const KernelEntry& row : kernel_registry()) {
-    CHECK(kernel_number(row) == number++);
+  for (const KernelEntry& entry : kernel_registry()) {
+    CHECK(kernel_number(entry) == number++);
     for (const DType weight : kAllDTypes) {
-      const KernelEntry* found = find_kernel(row.kind, row.index, row.access, row.dtype, weight);
-      if (row.has_any_weight || row.weight_dtype == weight) {
-        CHECK_MESSAGE(found == &row, row.name);
+      const KernelEntry* found =
+          find_kernel(entry.kind, entry.index, entry.access, entry.dtype, weight);
+      if (entry.has_any_weight || entry.weight_dtype == weight) {
+        CHECK_MESSAGE(found == &entry, entry.name);
       } else if (found != nullptr) {
-        CHECK_MESSAGE(found->weight_dtype == weight, row.name);
+        CHECK_MESSAGE(found->weight_dtype == weight, entry.name);
       }
     }
   }

@@ -1,5 +1,5 @@
 // All kernels and their launch constants, in one table. The host (policy.cc) and the device code
-// (kernels/*.cu) both read it, so that no kernel lacks its row.
+// (kernels/*.cu) both read it, so that no kernel lacks its entry.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ namespace rmsnorm::cuda {
 #define RMSNORM_ARCHITECTURE 0
 #endif
 
-// Threads and registers of a kernel. The comment on a row says where its numbers come from.
+// Threads and registers of a kernel. The comment on a policy says where its numbers come from.
 // `simulated`: a cycle-level model of a small Volta (10 multiprocessors, 640x2048 float32). Its
 // figures are shares of the DRAM peak; differences below 10% mean nothing. `derived`: arithmetic on
 // register files, bytes in flight and ptxas' figures. No number has been timed on hardware.

@@ -232,16 +232,16 @@ __device__ inline float tile_sum(Accumulators<T> accumulators) {
     const bool is_upper = (lane & offset) != 0;
 #pragma unroll
     for (int i = 0; i < half; ++i) {
-      const float kept = is_upper ? accumulators.values[i + half] : accumulators.values[i];
-      const float given = is_upper ? accumulators.values[i] : accumulators.values[i + half];
-      accumulators.values[i] = kept + shuffle_xor(given, offset);
+      const float own = is_upper ? accumulators.values[i + half] : accumulators.values[i];
+      const float sent = is_upper ? accumulators.values[i] : accumulators.values[i + half];
+      accumulators.values[i] = own + shuffle_xor(sent, offset);
     }
     offset /= 2;
   }
   float sum = accumulators.values[0];
 #pragma unroll
   for (int s = offset; s >= 1; s /= 2) sum += shuffle_xor(sum, s);
-    // The accumulators that a lane gave away: the same lane bits, in the same order as above.
+    // The accumulators that a lane sent: the same lane bits, in the same order as above.
 #pragma unroll
   for (int s = static_cast<int>(kTileLanes<T>) / 2; s > offset; s /= 2) sum += shuffle_xor(sum, s);
   return sum;

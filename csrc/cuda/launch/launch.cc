@@ -137,7 +137,7 @@ Status check_dtype(const Device& device, DType dtype) {
 
 std::int64_t forward_workspace_bytes(const Device& device, const ForwardArgs& args) {
   // A shortcut, because launch_forward() asks the policy again.
-  if (args.shape.hidden_size <= kHeldColumns && !args.quantization.is_wanted()) return 0;
+  if (args.shape.hidden_size <= kResidentColumns && !args.quantization.is_wanted()) return 0;
   const Call call = Call::of(args);
   if (configure_forward(call).kernel != nullptr) return 0;
   return configure_long_forward(call, limits_of(device)).sums_floats *

@@ -47,9 +47,9 @@ struct LaunchConfig {
 };
 
 // For rows that a block holds in registers. The kernel is null if rows are too long: see
-// LongConfig. Rows of at most kHeldColumns columns have a kernel for every call, except for
+// LongConfig. Rows of at most kResidentColumns columns have a kernel for every call, except for
 // quantised calls.
-inline constexpr std::int64_t kHeldColumns = 4096;
+inline constexpr std::int64_t kResidentColumns = 4096;
 LaunchConfig configure_forward(const Call& call);
 
 // `group_rows`: rows of a row group if dweight is wanted, else 0. If rows.kernel is null, see
