@@ -27,7 +27,7 @@ const Variant* const kVariants[] = {
 namespace {
 
 // Columns of dweight that a thread reduces at a time, in units of kPartialColumns.
-constexpr std::int64_t kReduceGrain = 64;
+constexpr std::int64_t kFinishPieces = 64;
 
 // Scratch memory up to this size stays with its thread for the next call.
 constexpr std::int64_t kKeptBytes = 64 << 20;
@@ -216,7 +216,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   });
 
   const std::int64_t bytes = (blocks + 1) * row_bytes;
-  parallel_for(columns / kPartialColumns, kReduceGrain, threads_for(bytes, schedule.threads.most),
+  parallel_for(columns / kPartialColumns, kFinishPieces, threads_for(bytes, schedule.threads.most),
                [&](std::int64_t begin, std::int64_t end, int) {
                  variant.reduce_dweight(args, partials, blocks,
                                         {begin * kPartialColumns, end * kPartialColumns});

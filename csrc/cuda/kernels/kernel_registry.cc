@@ -62,7 +62,7 @@ constexpr std::size_t slot(Kind kind, int index, Access access, DType dtype, DTy
   return static_cast<std::size_t>(slot * kDTypes + static_cast<int>(weight_dtype));
 }
 
-// The number of the entry in each slot, from 1; 0 where there is none.
+// The number of the entry in each slot, from 1; 0 in an empty slot.
 static_assert(kKernelCount <= UINT8_MAX);
 constexpr auto kNumbers = [] {
   std::array<std::uint8_t, kKinds * kIndexes * kAccesses * kDTypes * kDTypes> numbers{};

@@ -123,13 +123,13 @@ inline constexpr Policy kSinglePolicies[] = {
     {1, 512, 1},
 };
 
-// dweight has its own launch if row groups are few and each is a long chain.
+// dweight has a separate launch if row groups are few and each is a long chain.
 // derived, by the model of scripts/report: a row of a group takes its block about 0.8 microseconds,
 // another launch takes 3. With more row groups than a third of the multiprocessors, reading the
 // rows again takes as long as that saves.
-inline constexpr std::int64_t kMinSplitRows = 8;
-inline constexpr int kSplitBlocks = 3;  // kSplitBlocks * row groups <= multiprocessors
-inline constexpr int kSplitSteps = 2;   // a row group of more steps is a long chain
+inline constexpr std::int64_t kMinSeparateRows = 8;
+inline constexpr int kSeparateBlocks = 3;  // kSeparateBlocks * row groups <= multiprocessors
+inline constexpr int kSeparateSteps = 2;   // a row group of more steps is a long chain
 
 // Rows too long for one block, in two passes over memory.
 inline constexpr int kLongThreads = 256;  // of a block; for the sums, at most

@@ -179,9 +179,9 @@ BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, con
   if (call.has_gate) return {};
   BackwardConfig config = configure_backward_rows(call, group_rows, limits);
   if (group_rows == 0 || config.rows.kernel == nullptr) return config;
-  const bool has_few_groups = kSplitBlocks * config.rows.blocks <= limits.multiprocessors;
-  const bool is_long_chain = group_rows > kSplitSteps * config.rows.block_y;
-  if (!has_few_groups || !is_long_chain || call.shape.rows < kMinSplitRows) return config;
+  const bool has_few_groups = kSeparateBlocks * config.rows.blocks <= limits.multiprocessors;
+  const bool is_long_chain = group_rows > kSeparateSteps * config.rows.block_y;
+  if (!has_few_groups || !is_long_chain || call.shape.rows < kMinSeparateRows) return config;
   // A recomputed rstd comes from the launch of dx, which therefore must not overwrite x or dy. Only
   // fast kernels, which have stages, save it.
   if (!call.has_rstd && (call.is_in_place || config.stages == 0)) return config;
