@@ -218,7 +218,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   const std::int64_t bytes = (blocks + 1) * row_bytes;
   parallel_for(columns / kPartialColumns, kFinishPieces, threads_for(bytes, schedule.threads.most),
                [&](std::int64_t begin, std::int64_t end, int) {
-                 variant.finish_dweight(args, partials, blocks,
+                 variant.reduce_dweight(args, partials, blocks,
                                         {begin * kPartialColumns, end * kPartialColumns});
                });
   if (partials != nullptr) scratches()->partials.release_excess();

@@ -65,7 +65,7 @@ struct Variant {
   void (*forward)(const ForwardArgs&, Range rows, Stores, const void* prepared);
 
   // dx of `rows`. If `partial` (partial_bytes) is not null, these rows are one row group. Their
-  // sums of dy * xhat are left there, or in dweight if finish_dweight would only copy them to it.
+  // sums of dy * xhat are left there, or in dweight if reduce_dweight would only copy them to it.
   // `prepared` is null only if nothing wants preparing, or no dx is wanted.
   void (*backward)(const BackwardArgs&, Range rows, Stores, const void* prepared, void* partial);
 
@@ -73,9 +73,10 @@ struct Variant {
   // tensors of `dtype`.
   void (*add_partial)(DType dtype, void* sum, const void* partial, std::int64_t count);
 
-  // Writes the columns of dweight whose sums are at `part` of a row of partial sums, in multiples
+  // Writes the columns of dweight whose sums are at `range` of a row of partial sums, in multiples
   // of kPartialColumns. The neighbour-first tree sums `count` such rows, at most kMaxRowGroups.
-  void (*finish_dweight)(const BackwardArgs&, const void* partials, std::int64_t count, Range part);
+  void (*reduce_dweight)(const BackwardArgs&, const void* partials, std::int64_t count,
+                         Range range);
 
   // destination[i] = source[i] in another dtype, rounded to nearest even, for all i < count.
   // Neither dtype is float64 or 8-bit.

@@ -35,14 +35,14 @@ export const marks: readonly { run: Run; instructions: number }[] = (
   instructions,
 }));
 
-/** The launches of the sizes with a mark, except the second pass of dweight, which processes no rows. */
+/** The launches of the sizes with a mark, except reduce_dweight, which processes no rows. */
 export async function markedLaunches(): Promise<Launch[]> {
   const launches = await launchesOf(
     marks.map(({ run }) => run),
     // One multiprocessor, for which these rows are many.
     { CUDASIM_CC: '9.0', CUDASIM_SMS: '1' },
   );
-  return launches.filter(({ kernel }) => !kernel.startsWith('finish_dweight'));
+  return launches.filter(({ kernel }) => !kernel.startsWith('reduce_dweight'));
 }
 
 /** The code of a launch on each counted architecture that its kernel is built for. */

@@ -110,13 +110,13 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
     launches = await launchesOf(runs, { CUDASIM_CC: capability, CUDASIM_SMS: '1' });
   });
 
-  /** The launch over the rows, and the second pass of dweight after it. */
-  function launchesOfRun(run: Run): { rows: Launch; secondPass: Launch | undefined } {
-    const [rows, secondPass, ...others] = launches.filter(
+  /** The launch over the rows, and reduce_dweight after it. */
+  function launchesOfRun(run: Run): { rows: Launch; reduce: Launch | undefined } {
+    const [rows, reduce, ...others] = launches.filter(
       (launch) => JSON.stringify(launch.run) === JSON.stringify(run),
     );
     if (rows === undefined || others.length > 0) throw new Error('not one launch over the rows');
-    return { rows, secondPass };
+    return { rows, reduce };
   }
 
   describe.each(forwardRuns)('forward of $rows x $hiddenSize $dtype', (run) => {
@@ -125,9 +125,9 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
     const rstd = run.rows * 4;
 
     test('reads x once and writes y and rstd once', () => {
-      const { rows, secondPass } = launchesOfRun(run);
+      const { rows, reduce } = launchesOfRun(run);
       const { chunk, columns } = buffersOf(rows);
-      expect(secondPass).toBeUndefined();
+      expect(reduce).toBeUndefined();
       expect(chunk).toMatchObject({
         bytes_read: matrix,
         read_sectors: matrix / sectorBytes,
@@ -171,9 +171,9 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
     const perRow = run.rows * 4; // rstd, and the scales
 
     test('reads x once and writes codes, rstd and scales once', () => {
-      const { rows, secondPass } = launchesOfRun(run);
+      const { rows, reduce } = launchesOfRun(run);
       const { chunk, columns } = buffersOf(rows);
-      expect(secondPass).toBeUndefined();
+      expect(reduce).toBeUndefined();
       expect(chunk).toMatchObject({
         bytes_read: matrix,
         read_sectors: matrix / sectorBytes,
@@ -212,15 +212,15 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
     });
 
     test('reads the partial sums once and writes dweight once', () => {
-      const { secondPass } = launchesOfRun(run);
-      expect(secondPass?.buffers).toHaveLength(1);
-      expect(secondPass?.buffers[0]).toMatchObject({
+      const { reduce } = launchesOfRun(run);
+      expect(reduce?.buffers).toHaveLength(1);
+      expect(reduce?.buffers[0]).toMatchObject({
         bytes_read: partials,
         read_sectors: partials / sectorBytes,
         bytes_written: weight,
         written_sectors: weight / sectorBytes,
       });
-      expect(secondPass?.shared_wavefronts).toBe(secondPass?.shared_requests);
+      expect(reduce?.shared_wavefronts).toBe(reduce?.shared_requests);
     });
 
     test('moves packs of 16 bytes', () => {
@@ -287,9 +287,9 @@ onSimulator.each(['7.5', '8.0', '9.0'])(`on compute capability %s${unless}`, (ca
   test.each(backwardRuns.filter(({ rows }) => rows === 4096))(
     'the partial sums of $rows rows of $dtype are at most a fifth of the matrices',
     (run) => {
-      const { rows, secondPass } = launchesOfRun(run);
+      const { rows, reduce } = launchesOfRun(run);
       const written = buffersOf(rows).columns.bytes_written;
-      const read = secondPass?.buffers[0]?.bytes_read ?? Infinity;
+      const read = reduce?.buffers[0]?.bytes_read ?? Infinity;
       expect(written + read).toBeLessThanOrEqual(0.2 * 3 * matrixBytes(run));
     },
   );
@@ -303,11 +303,11 @@ onSimulator(`few row groups for many multiprocessors${unless}`, () => {
   });
 
   test.each(fewRuns)('give dweight of $rows x $hiddenSize $dtype a launch of its own', (run) => {
-    const [columns, rows, secondPass, ...others] = launches.filter(
+    const [columns, rows, reduce, ...others] = launches.filter(
       (launch) => launch.run.dtype === run.dtype,
     ) as [Launch, Launch, Launch];
     expect(others).toEqual([]);
-    expect(secondPass.kernel).toMatch(/^finish_dweight/);
+    expect(reduce.kernel).toMatch(/^reduce_dweight/);
     const matrix = matrixBytes(run);
     const partials = (run.rows / groupRows) * run.hiddenSize * 4;
     const rstd = 4 * run.rows;

@@ -144,7 +144,7 @@ onBoth(`rows of 4096${unlessBoth}`, () => {
       // With few multiprocessors, each has as many blocks as it can hold.
       const device = { CUDASIM_CC: capability, CUDASIM_SMS: '4', CUDASIM_EXECUTE: '0' };
       const launches = await launchesOf(runs, device);
-      const ofRows = launches.filter(({ kernel }) => !kernel.startsWith('finish_dweight'));
+      const ofRows = launches.filter(({ kernel }) => !kernel.startsWith('reduce_dweight'));
       expect(ofRows.map(({ run }) => run)).toEqual(runs);
       for (const launch of ofRows) {
         const kernel = compiled.find(

@@ -108,8 +108,8 @@ onSimulator('a driver', () => {
       ];
       expect([differences, captured]).toEqual([[], true]);
       const files = [
-        ...['forward_plain', 'forward', 'backward_plain', 'backward_steps', 'backward_rows'],
-        ...['long_rows', 'forward_gated', 'finish_dweight'],
+        ...['forward_fast', 'forward', 'backward_fast', 'backward_steps', 'backward_rows'],
+        ...['long_rows', 'forward_gated', 'reduce_dweight'],
       ];
       const image = expectedImage(driver, capability);
       expect(images).toEqual(files.map((file) => ({ file, image })));

@@ -77,9 +77,9 @@ TEST_CASE("cuda policy: accesses of codes have as many columns as those of x") {
           while (x % columns != 0 || y % columns != 0 || stride % columns != 0) columns /= 2;
           const Call call = Call::of(args);
           if (call.access_bytes != columns * size) FAIL(columns << " columns of " << x);
-          if (call.is_plain) FAIL("a quantised call is plain");
-          const bool is_held = configure_forward(call).kernel != nullptr;
-          if (is_held != (call.access_bytes == 16)) FAIL("rows held by a kernel without codes");
+          if (call.is_fast) FAIL("a quantised call is fast");
+          const bool is_resident = configure_forward(call).kernel != nullptr;
+          if (is_resident != (call.access_bytes == 16)) FAIL("a kernel without codes");
         }
       }
     }

@@ -29,19 +29,19 @@ void check_step(Complaints& complaints, const Call& call, const BackwardConfig& 
                      "more shared memory than the device has", call, shared_limit);
 }
 
-void check_plain(Complaints& complaints, const Call& call, const BackwardConfig& config,
-                 const Limits& limits) {
+void check_fast(Complaints& complaints, const Call& call, const BackwardConfig& config,
+                const Limits& limits) {
   const LaunchConfig& launch = config.rows;
-  const PlainBackwardPolicy& policy = kPlainBackwardPolicies[launch.kernel->index];
-  complaints.require(call.is_plain && call.shape.hidden_size % kTileColumns == 0,
-                     "a plain kernel of another call", call);
+  const FastBackwardPolicy& policy = kFastBackwardPolicies[launch.kernel->index];
+  complaints.require(call.is_fast && call.shape.hidden_size % kTileColumns == 0,
+                     "a fast kernel of another call", call);
   complaints.require(limits.architecture >= 80, "no asynchronous copies", call);
   check_launch(complaints, call, launch,
                call.is_llama_order ? Kind::kBackwardLlama : Kind::kBackwardFloat,
                policy.max_threads);
   check_tiles(complaints, call, launch.block_x, policy.tiles);
   complaints.require(launch.block_y == 1, "several rows at once", call, launch.block_y);
-  complaints.require(config.stages >= 1 && config.stages <= kMaxPlainStages &&
+  complaints.require(config.stages >= 1 && config.stages <= kMaxFastStages &&
                          config.stages == bit_ceil(config.stages),
                      "stages that are not awaited", call, config.stages);
   const std::int64_t needed =
@@ -82,7 +82,7 @@ void check_backward(Complaints& complaints, const Call& call, std::int64_t group
   complaints.require((config.stages > 0) == (launch.kernel->kind == Kind::kBackwardFloat ||
                                              launch.kernel->kind == Kind::kBackwardLlama),
                      "stages", call, config.stages);
-  if (config.stages > 0) return check_plain(complaints, call, config, limits);
+  if (config.stages > 0) return check_fast(complaints, call, config, limits);
   if (launch.kernel->kind == Kind::kBackwardStep) {
     return check_step(complaints, call, config, limits.shared_bytes);
   }
@@ -136,7 +136,7 @@ TEST_CASE("cuda policy: an in-place backward without rstd has no launch of colum
   }
 }
 
-TEST_CASE("cuda policy: blocks of a plain backward fill their waves and keep 64 KiB in flight") {
+TEST_CASE("cuda policy: blocks of a fast backward fill their waves and keep 64 KiB in flight") {
   for (const std::int64_t rows : {2048, 4096, 8192, 12288, 16384, 65536}) {
     const BackwardConfig config = on_h100(rows, 4096);
     const std::int64_t shared = config.rows.shared_bytes + kReservedSharedBytes;

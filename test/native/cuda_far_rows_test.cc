@@ -124,7 +124,7 @@ std::string far_backward(Gpu& gpu, const Rows& layout, const Problem& problem) {
   must(partials.allocate(cuda::partial_row_bytes(problem.shape.hidden_size)));
   must(cuda::launch_backward(gpu.device(), args, group_rows, partials.get(), workspace.get(),
                              gpu.stream().get()));
-  must(cuda::launch_finish_dweight(gpu.device(), args, partials.get(), 1, gpu.stream().get()));
+  must(cuda::launch_reduce_dweight(gpu.device(), args, partials.get(), 1, gpu.stream().get()));
   matrices.take(0, buffers.dy);
   matrices.take(1, buffers.x);
   matrices.take(2, buffers.dsum);

@@ -39,7 +39,7 @@ struct ExpectedBackward {
       cpu::kScalar.backward(buffers.args, range, cpu::Stores::kCached, nullptr,
                             static_cast<float*>(partials.row(group)));
     }
-    cpu::kScalar.finish_dweight(buffers.args, static_cast<const float*>(partials.row(0)),
+    cpu::kScalar.reduce_dweight(buffers.args, static_cast<const float*>(partials.row(0)),
                                 partials.rows(), {0, partials.columns()});
   }
 
@@ -127,7 +127,7 @@ std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& l
     must(gpu.stream().synchronize());  // before the workspace is freed
   }
   if (layout.dweight) {
-    must(cuda::launch_finish_dweight(gpu.device(), args_of_rows(0, rows), partials.address(0),
+    must(cuda::launch_reduce_dweight(gpu.device(), args_of_rows(0, rows), partials.address(0),
                                      groups, gpu.stream().get()));
   }
 

@@ -32,7 +32,7 @@ struct Cut {
   std::int64_t first_rows = 0;  // 0: all in one call
 };
 
-// Describes what is wrong with a backward and the second pass of its dweight; empty if nothing is.
+// Describes what is wrong with a backward and the reduction of its dweight; empty if nothing is.
 // Uses only in_place, has_rstd, dx, dweight and dgate_in_place of the layout.
 std::string backward_complaint(Gpu& gpu, const Problem& problem, const Layout& layout = {},
                                const Placements& placements = {}, Cut cut = {});

@@ -262,7 +262,7 @@ TEST_CASE("cuda launch: calls on whole row groups leave the partial rows of one 
   }
 }
 
-TEST_CASE("cuda launch: the second pass of dweight takes any groups, dtypes and accumulate") {
+TEST_CASE("cuda launch: reduce_dweight takes any groups, dtypes and accumulate") {
   Gpu gpu;
   if (!gpu.is_there()) return;
   constexpr std::int64_t kColumns = 37;
@@ -298,7 +298,7 @@ TEST_CASE("cuda launch: the second pass of dweight takes any groups, dtypes and 
         args.dweight = on_device.row(0);
         args.dweight_dtype = dtype;
         args.accumulate = accumulate;
-        must(cuda::launch_finish_dweight(gpu.device(), args, partials.address(0), groups,
+        must(cuda::launch_reduce_dweight(gpu.device(), args, partials.address(0), groups,
                                          gpu.stream().get()));
         CHECK(on_device.copy_back("dweight") == "");
         CHECK(difference(expected, dweight, Values::kFinite) == "");

@@ -71,7 +71,7 @@ inline std::string describe(const Call& call) {
   return std::to_string(call.shape.rows) + "x" + std::to_string(call.shape.hidden_size) +
          ", dtype " + std::to_string(static_cast<int>(call.dtype)) + ", weight " +
          std::to_string(static_cast<int>(call.weight_dtype)) + ", access " +
-         std::to_string(call.access_bytes) + (call.is_plain ? ", plain" : "") +
+         std::to_string(call.access_bytes) + (call.is_fast ? ", fast" : "") +
          (call.is_llama_order ? ", Llama's order" : "") + (call.has_gate ? ", gate" : "") +
          (call.is_quantized ? ", quantised" : "");
 }
@@ -121,7 +121,7 @@ inline void check_launch(Complaints& complaints, const Call& call, const LaunchC
   complaints.require(is_gated(kernel) == call.has_gate, "a kernel with another gate", call);
   complaints.require(kernel.has_any_weight || kernel.weight_dtype == call.weight_dtype,
                      "a kernel of another weight", call);
-  complaints.require(kernel.access == Access::kParts || call.access_bytes == 16,
+  complaints.require(kernel.access == Access::kUnaligned || call.access_bytes == 16,
                      "packs where rows do not allow them", call);
 }
 
@@ -135,17 +135,18 @@ inline void check_tiles(Complaints& complaints, const Call& call, std::int64_t t
 }
 
 inline void check_long(Complaints& complaints, const Call& call, const LongConfig& config,
-                       Kind fold, Kind finish) {
+                       Kind fold, Kind second_pass) {
   check_launch(complaints, call, config.fold, fold, kLongThreads);
-  check_launch(complaints, call, config.finish_sums, fold, kLongThreads);
-  check_launch(complaints, call, config.finish, finish, kLongThreads);
+  check_launch(complaints, call, config.sum_splits, fold, kLongThreads);
+  check_launch(complaints, call, config.second_pass, second_pass, kLongThreads);
   check_tiles(complaints, call, config.fold.block_x, config.splits, kWarpLanes / tile_lanes(call));
-  const std::int64_t packs = finish == Kind::kScaleRows ? kScalePacks : 1;
-  complaints.require(config.finish.blocks * config.finish.block_x * packs >= row_packs(call),
-                     "columns left out", call, config.finish.blocks);
+  const std::int64_t packs = second_pass == Kind::kScaleRows ? kScalePacks : 1;
+  complaints.require(
+      config.second_pass.blocks * config.second_pass.block_x * packs >= row_packs(call),
+      "columns left out", call, config.second_pass.blocks);
   complaints.require(config.sums_floats == 2 * call.shape.rows * config.splits,
                      "not the floats of both sums", call, config.sums_floats);
-  complaints.require(config.fold.blocks == config.splits && config.finish_sums.blocks == 1,
+  complaints.require(config.fold.blocks == config.splits && config.sum_splits.blocks == 1,
                      "not the blocks of a row", call, config.fold.blocks);
   complaints.require(
       config.wave_rows >= config.group_rows && config.wave_rows % config.group_rows == 0,

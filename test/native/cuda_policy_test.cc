@@ -16,7 +16,7 @@ namespace {
 
 void check_forward(Complaints& complaints, const Call& call) {
   const LaunchConfig launch = configure_forward(call);
-  const bool is_short = call.shape.hidden_size <= kHeldColumns;
+  const bool is_short = call.shape.hidden_size <= kResidentColumns;
   complaints.require(launch.kernel != nullptr || !is_short || call.is_quantized,
                      "short rows without a kernel", call);
   if (launch.kernel == nullptr) {
@@ -33,9 +33,9 @@ void check_forward(Complaints& complaints, const Call& call) {
     check_tiles(complaints, call, launch.block_x, policy.tiles);
     complaints.require(!call.is_quantized, "a kernel without codes", call);
   } else if (const Kind kind = launch.kernel->kind; kind != Kind::kForward) {
-    const PlainPolicy& policy = kPlainForwardPolicies[index];
-    complaints.require(call.is_plain && call.shape.hidden_size % kAccumulators == 0,
-                       "a plain kernel of another call", call);
+    const FastForwardPolicy& policy = kFastForwardPolicies[index];
+    complaints.require(call.is_fast && call.shape.hidden_size % kAccumulators == 0,
+                       "a fast kernel of another call", call);
     check_launch(complaints, call, launch,
                  call.is_llama_order ? Kind::kForwardLlama : Kind::kForwardFloat,
                  policy.max_threads);
@@ -69,25 +69,25 @@ TEST_CASE("cuda policy: every forward has kernels that hold its rows") {
   CHECK(complaints.text() == "");
 }
 
-TEST_CASE("cuda policy: the second pass of dweight covers every group and every column once") {
+TEST_CASE("cuda policy: reduce_dweight covers every group and every column once") {
   Complaints complaints;
   for (const DType dtype : kDTypes) {
     for (const std::int64_t size : {1, 31, 32, 33, 4096, 70000}) {
       const Call call{{0, size}, dtype, dtype, 16};
       for (std::int64_t groups = 0; groups <= kMaxRowGroups; ++groups) {
-        const FinishConfig config = configure_finish_dweight(size, dtype, groups);
-        const std::int64_t parts = config.launch.block_y;
-        check_launch(complaints, call, config.launch, Kind::kFinishDweight,
-                     kFinishColumns * kMaxFinishParts);
-        complaints.require(config.launch.blocks == ceil_div(size, kFinishColumns), "columns", call,
+        const ReduceConfig config = configure_reduce_dweight(size, dtype, groups);
+        const std::int64_t slices = config.launch.block_y;
+        check_launch(complaints, call, config.launch, Kind::kReduceDweight,
+                     kReduceColumns * kMaxSlices);
+        complaints.require(config.launch.blocks == ceil_div(size, kReduceColumns), "columns", call,
                            groups);
-        complaints.require(parts * config.part_groups >= groups, "groups left out", call, groups);
-        // Parts are subtrees only if both are powers of two.
-        complaints.require(parts == bit_ceil(parts) && parts <= kMaxFinishParts, "parts", call,
+        complaints.require(slices * config.slice_groups >= groups, "groups left out", call, groups);
+        // Slices are subtrees only if both are powers of two.
+        complaints.require(slices == bit_ceil(slices) && slices <= kMaxSlices, "slices", call,
                            groups);
-        complaints.require(config.part_groups == bit_ceil(config.part_groups) &&
-                               config.part_groups <= kMaxPartGroups,
-                           "groups of a part", call, groups);
+        complaints.require(config.slice_groups == bit_ceil(config.slice_groups) &&
+                               config.slice_groups <= kMaxSliceGroups,
+                           "groups of a slice", call, groups);
       }
     }
   }
@@ -107,9 +107,9 @@ TEST_CASE("cuda policy: grids of 2^40 elements are within the driver's limit") {
       const auto check_waves = [&](LongConfig config) {
         const std::int64_t wave = std::min(config.wave_rows, rows);
         config.fold.blocks *= wave;
-        config.finish_sums.blocks *= wave;
-        config.finish.blocks *= ceil_div(wave, config.group_rows);
-        for (const LaunchConfig& launch : {config.fold, config.finish_sums, config.finish}) {
+        config.sum_splits.blocks *= wave;
+        config.second_pass.blocks *= ceil_div(wave, config.group_rows);
+        for (const LaunchConfig& launch : {config.fold, config.sum_splits, config.second_pass}) {
           check(call, launch);
         }
       };
@@ -141,44 +141,45 @@ TEST_CASE("cuda policy: every kernel of the table serves some call, and names ar
     reach(reached, {configure_forward(call)});
     // Rows that fit a block never use the configuration of longer rows.
     if (configure_forward(call).kernel == nullptr) {
-      reach(reached, {forward.fold, forward.finish_sums, forward.finish});
+      reach(reached, {forward.fold, forward.sum_splits, forward.second_pass});
     }
     for (const Limits& limits : kLimits) {
       const LaunchConfig rows = configure_backward(call, kMinGroupRows, limits).rows;
       reach(reached, {rows});
       if (rows.kernel != nullptr) continue;
       const LongConfig backward = configure_long_backward(call, kMinGroupRows, limits);
-      reach(reached, {backward.fold, backward.finish_sums, backward.finish});
+      reach(reached, {backward.fold, backward.sum_splits, backward.second_pass});
     }
   });
   for (const DType dtype : kDTypes)
-    reach(reached, {configure_finish_dweight(4096, dtype, 1).launch});
+    reach(reached, {configure_reduce_dweight(4096, dtype, 1).launch});
 
   std::set<std::string> names;
-  for (const KernelEntry& row : kernel_registry()) {
-    CHECK_MESSAGE(names.insert(row.name).second, row.name << " is there twice");
-    CHECK_MESSAGE(reached.count(row.name) == 1, row.name << " is never launched");
+  for (const KernelEntry& entry : kernel_registry()) {
+    CHECK_MESSAGE(names.insert(entry.name).second, entry.name << " is listed twice");
+    CHECK_MESSAGE(reached.count(entry.name) == 1, entry.name << " is never launched");
   }
   CHECK(reached.size() == names.size());
 }
 
 TEST_CASE("cuda policy: each kernel of the table is found by its key, and by no other") {
   std::size_t number = 0;
-  for (const KernelEntry& row : kernel_registry()) {
-    CHECK(kernel_number(row) == number++);
+  for (const KernelEntry& entry : kernel_registry()) {
+    CHECK(kernel_number(entry) == number++);
     for (const DType weight : kAllDTypes) {
-      const KernelEntry* found = find_kernel(row.kind, row.index, row.access, row.dtype, weight);
-      if (row.has_any_weight || row.weight_dtype == weight) {
-        CHECK_MESSAGE(found == &row, row.name);
+      const KernelEntry* found =
+          find_kernel(entry.kind, entry.index, entry.access, entry.dtype, weight);
+      if (entry.has_any_weight || entry.weight_dtype == weight) {
+        CHECK_MESSAGE(found == &entry, entry.name);
       } else if (found != nullptr) {
-        CHECK_MESSAGE(found->weight_dtype == weight, row.name);
+        CHECK_MESSAGE(found->weight_dtype == weight, entry.name);
       }
     }
   }
   CHECK(number == kKernelCount);
   for (const DType weight : kAllDTypes) {
     CHECK(find_kernel(Kind::kForward, 0, Access::kPacks, DType::kFloat64, weight) == nullptr);
-    CHECK(find_kernel(Kind::kFinishDweight, 1, Access::kPacks, DType::kFloat32, weight) == nullptr);
+    CHECK(find_kernel(Kind::kReduceDweight, 1, Access::kPacks, DType::kFloat32, weight) == nullptr);
     CHECK(find_kernel(Kind::kScaleRows, 0, Access::kPacks, DType::kFloat32, weight) == nullptr);
   }
 }

@@ -161,11 +161,11 @@ TEST_CASE(
   for (std::size_t file = 0; file < cuda::kKernelFileCount; ++file) {
     CHECK(gpu.device().loaded_image(file) != "");
   }
-  for (const cuda::KernelEntry& row : cuda::kernel_registry()) {
+  for (const cuda::KernelEntry& entry : cuda::kernel_registry()) {
     cuda::CUfunction first = nullptr;
     cuda::CUfunction second = nullptr;
-    must(gpu.device().kernel(row, &first));
-    must(gpu.device().kernel(row, &second));
+    must(gpu.device().kernel(entry, &first));
+    must(gpu.device().kernel(entry, &second));
     CHECK(first != nullptr);
     CHECK(first == second);
   }

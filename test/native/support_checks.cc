@@ -82,7 +82,7 @@ void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const 
   // In two column ranges, as two threads would share the columns.
   const std::int64_t middle = stride / cpu::kPartialColumns / 2 * cpu::kPartialColumns;
   for (const cpu::Range columns : {cpu::Range{0, middle}, cpu::Range{middle, stride}}) {
-    variant.finish_dweight(args, partials.row(0), partials.rows(), columns);
+    variant.reduce_dweight(args, partials.row(0), partials.rows(), columns);
   }
 }
 

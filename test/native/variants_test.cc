@@ -190,7 +190,7 @@ TEST_CASE("every variant sums any number of partial rows neighbour first") {
         // The sums of a single group may already be in dweight, unless dweight accumulates.
         args.accumulate = count == 1;
         for (std::int64_t j = 0; j < kColumns; ++j) dweight.set(0, j, 0);
-        variant->finish_dweight(args, partials.row(0), count, {0, stride});
+        variant->reduce_dweight(args, partials.row(0), count, {0, stride});
         CHECK(difference(expected, dweight, Values::kFinite) == "");
       }
     }

@@ -9,6 +9,6 @@
 namespace rmsnorm::cpu {
 
 const Variant kAvx2{"avx2",   kFeaturesAvx2,          nullptr,        prepare, forward,
-                    backward, reference::add_partial, finish_dweight, convert};
+                    backward, reference::add_partial, reduce_dweight, convert};
 
 }  // namespace rmsnorm::cpu

@@ -8,6 +8,6 @@
 namespace rmsnorm::cpu {
 
 const Variant kAvx512{"avx512", kFeaturesAvx512,        &kAvx2,         prepare, forward,
-                      backward, reference::add_partial, finish_dweight, convert};
+                      backward, reference::add_partial, reduce_dweight, convert};
 
 }  // namespace rmsnorm::cpu

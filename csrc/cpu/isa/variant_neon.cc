@@ -8,6 +8,6 @@
 namespace rmsnorm::cpu {
 
 const Variant kNeon{"neon",   kFeaturesNeon,          nullptr,        prepare, forward,
-                    backward, reference::add_partial, finish_dweight, convert};
+                    backward, reference::add_partial, reduce_dweight, convert};
 
 }  // namespace rmsnorm::cpu

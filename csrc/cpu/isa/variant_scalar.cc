@@ -20,13 +20,13 @@ void backward(const BackwardArgs& args, Range rows, Stores, const void*, void* p
   });
 }
 
-void finish_dweight(const BackwardArgs& args, const void* partials, std::int64_t count,
-                    Range part) {
+void reduce_dweight(const BackwardArgs& args, const void* partials, std::int64_t count,
+                    Range range) {
   if (args.dtype == DType::kFloat64) {
-    return reference::finish_dweight<double>(args, partials, count, part);
+    return reference::reduce_dweight<double>(args, partials, count, range);
   }
   with_dtype(args.dweight_dtype, [&](auto tag) {
-    reference::finish_dweight<typename decltype(tag)::Type>(args, partials, count, part);
+    reference::reduce_dweight<typename decltype(tag)::Type>(args, partials, count, range);
   });
 }
 
@@ -47,6 +47,6 @@ void convert(DType from, const void* source, DType to, void* destination, std::i
 
 const Variant kScalar{
     "scalar",       0,      nullptr, nullptr, forward, backward, reference::add_partial,
-    finish_dweight, convert};
+    reduce_dweight, convert};
 
 }  // namespace rmsnorm::cpu

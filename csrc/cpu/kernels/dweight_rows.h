@@ -8,9 +8,10 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Writes dweight, of type T, from the columns `part` of the partial sums, which are in X's order.
+// Writes dweight, of type T, from the columns `range` of the partial sums, which are in X's order.
 template <class X, class T>
-void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t count, Range part) {
+void reduce_pairs(const BackwardArgs& args, const float* partials, std::int64_t count,
+                  Range range) {
   const std::int64_t hidden_size = args.shape.hidden_size;
   const std::int64_t stride = partial_stride(hidden_size);
   const auto sum_at = [&](std::int64_t i) {
@@ -21,7 +22,7 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
     if (count == 0) return zero_pair();
     return neighbour_tree(static_cast<int>(count), leaf, add);
   };
-  const auto finish = [&](T* dweight, VecPair sum) {
+  const auto write = [&](T* dweight, VecPair sum) {
     if (args.accumulate) sum = read_pair<X>(dweight) + sum;
     if constexpr (__is_same(T, X)) {
       store_pair<X, Floats::kAny>(dweight, sum);
@@ -31,11 +32,11 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
   };
   // Writes the columns of an edge that no whole VecPair has: [begin, end) of dweight + first.
   T* const dweight = static_cast<T*>(args.dweight);
-  const auto finish_edge = [&](std::int64_t first, std::int64_t begin, std::int64_t end,
-                               VecPair sum) {
+  const auto write_edge = [&](std::int64_t first, std::int64_t begin, std::int64_t end,
+                              VecPair sum) {
     alignas(64) T values[kPairColumns] = {};
     for (std::int64_t i = begin; i < end; ++i) values[i] = dweight[first + i];
-    finish(values, sum);
+    write(values, sum);
     for (std::int64_t i = begin; i < end; ++i) dweight[first + i] = values[i];
   };
 
@@ -44,30 +45,30 @@ void finish_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
       hidden_size < kPairColumns ? AlignedBody{0, 0, 0} : backward_body<X>(args);
   const std::int64_t head = body.begin > 0 ? kPairColumns : 0;
   const std::int64_t tail = head + (body.end - body.begin);
-  if (part.begin < head) finish_edge(0, 0, body.begin, sum_at(0));
+  if (range.begin < head) write_edge(0, 0, body.begin, sum_at(0));
   if (!sums_are_dweight<X>(args)) {
-    const std::int64_t end = part.end < tail ? part.end : tail;
-    for (std::int64_t i = part.begin < head ? head : part.begin; i < end; i += kPairColumns) {
-      finish(dweight + body.begin + (i - head), sum_at(i));
+    const std::int64_t end = range.end < tail ? range.end : tail;
+    for (std::int64_t i = range.begin < head ? head : range.begin; i < end; i += kPairColumns) {
+      write(dweight + body.begin + (i - head), sum_at(i));
     }
   }
-  if (body.end < hidden_size && part.begin <= tail && tail < part.end) {
-    finish_edge(body.tail, body.end - body.tail, hidden_size - body.tail, sum_at(tail));
+  if (body.end < hidden_size && range.begin <= tail && tail < range.end) {
+    write_edge(body.tail, body.end - body.tail, hidden_size - body.tail, sum_at(tail));
   }
 }
 
-void finish_dweight(const BackwardArgs& args, const void* partial_sums, std::int64_t count,
-                    Range part) {
+void reduce_dweight(const BackwardArgs& args, const void* partial_sums, std::int64_t count,
+                    Range range) {
   if (args.dtype == DType::kFloat64) {
-    return reference::finish_dweight<double>(args, partial_sums, count, part);
+    return reference::reduce_dweight<double>(args, partial_sums, count, range);
   }
   const float* const partials = static_cast<const float*>(partial_sums);
   with_dtype(args.dtype, [&](auto tag) {
     using X = typename decltype(tag)::Type;
     if (args.dweight_dtype == DType::kFloat32) {
-      finish_pairs<X, float>(args, partials, count, part);
+      reduce_pairs<X, float>(args, partials, count, range);
     } else {
-      finish_pairs<X, X>(args, partials, count, part);
+      reduce_pairs<X, X>(args, partials, count, range);
     }
   });
 }

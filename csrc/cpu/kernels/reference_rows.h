@@ -364,13 +364,13 @@ struct Partials {
 };
 
 template <class T>
-void finish_dweight(const BackwardArgs& args, const void* partial_sums, std::int64_t count,
-                    Range part) {
+void reduce_dweight(const BackwardArgs& args, const void* partial_sums, std::int64_t count,
+                    Range range) {
   using Float = FloatOf<T>;
   const auto* const partials = static_cast<const Float*>(partial_sums);
   const std::int64_t stride = partial_stride(args.shape.hidden_size);
   T* dweight = static_cast<T*>(args.dweight);
-  for (std::int64_t begin = part.begin; begin < part.end; begin += kPartialColumns) {
+  for (std::int64_t begin = range.begin; begin < range.end; begin += kPartialColumns) {
     const auto leaf = [&](std::int64_t i) {
       Partials<Float> sums;
       for (std::int64_t j = 0; j < kPartialColumns; ++j) {

@@ -44,9 +44,9 @@ class Device {
 
   // Finds the kernel of an entry (KernelModules::find()). The kernel is valid until
   // release_devices(). Call within a DeviceScope of this device.
-  Status kernel(const KernelEntry& row, CUfunction* kernel) {
-    count_launch(row);
-    return modules_.find(row, kernel);
+  Status kernel(const KernelEntry& entry, CUfunction* kernel) {
+    count_launch(entry);
+    return modules_.find(entry, kernel);
   }
 
   // Loads every kernel that kernel() can return, so that no later call has to load one. Call it
@@ -60,8 +60,8 @@ class Device {
   // How often kernel() was asked for a kernel: once for each launch. Simultaneous launches from
   // several threads may count as one, because an exact count would need a locked instruction in
   // every launch.
-  std::uint32_t launch_count(const KernelEntry& row) const {
-    return launches_[kernel_number(row)].load(std::memory_order_relaxed);
+  std::uint32_t launch_count(const KernelEntry& entry) const {
+    return launches_[kernel_number(entry)].load(std::memory_order_relaxed);
   }
 
   // Returns the status of a call and remembers a fault. After a fault the driver refuses everything
@@ -85,8 +85,8 @@ class Device {
   void leave() noexcept;
   void destroy_postponed() noexcept;
   void release();
-  void count_launch(const KernelEntry& row) {
-    launches_[kernel_number(row)].store(launch_count(row) + 1, std::memory_order_relaxed);
+  void count_launch(const KernelEntry& entry) {
+    launches_[kernel_number(entry)].store(launch_count(entry) + 1, std::memory_order_relaxed);
   }
 
   const CUdevice handle_;

@@ -5,22 +5,22 @@
 
 namespace rmsnorm::cuda {
 
-Status KernelModules::find(const KernelEntry& row, CUfunction* kernel) {
-  std::atomic<CUfunction>& known = kernels_[kernel_number(row)];
+Status KernelModules::find(const KernelEntry& entry, CUfunction* kernel) {
+  std::atomic<CUfunction>& known = kernels_[kernel_number(entry)];
   *kernel = known.load(std::memory_order_acquire);
   if (*kernel != nullptr) return {};
   const RelaxedCaptures captures;
   const std::lock_guard lock(mutex_);
-  if (files_[row.file].module == nullptr) RMSNORM_TRY(load_file(row.file));
-  RMSNORM_TRY(load_kernel(row, kernel));
+  if (files_[entry.file].module == nullptr) RMSNORM_TRY(load_file(entry.file));
+  RMSNORM_TRY(load_kernel(entry, kernel));
   known.store(*kernel, std::memory_order_release);
   return {};
 }
 
 Status KernelModules::load_all() {
-  for (const KernelEntry& row : kernel_registry()) {
+  for (const KernelEntry& entry : kernel_registry()) {
     CUfunction kernel = nullptr;
-    RMSNORM_TRY(find(row, &kernel));
+    RMSNORM_TRY(find(entry, &kernel));
   }
   return {};
 }
@@ -72,10 +72,10 @@ CUresult KernelModules::load_code_or_ptx(const KernelImage& image, File* file) c
   return driver().cuModuleLoadData(&file->module, text.c_str());
 }
 
-Status KernelModules::load_kernel(const KernelEntry& row, CUfunction* kernel) const {
+Status KernelModules::load_kernel(const KernelEntry& entry, CUfunction* kernel) const {
   CUfunction function = nullptr;
-  RMSNORM_TRY(check(driver().cuModuleGetFunction(&function, files_[row.file].module, row.name),
-                    std::string("cuModuleGetFunction of ") + row.name));
+  RMSNORM_TRY(check(driver().cuModuleGetFunction(&function, files_[entry.file].module, entry.name),
+                    std::string("cuModuleGetFunction of ") + entry.name));
   int static_bytes = 0;
   RMSNORM_TRY(RMSNORM_CUDA(cuFuncGetAttribute, &static_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
                            function));

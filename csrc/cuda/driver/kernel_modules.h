@@ -26,7 +26,7 @@ class KernelModules {
   // until unload(), and costs no lock from its second time on. The first kernel of a file loads the
   // file, which takes seconds where the driver compiles PTX: it keeps the result on disk. Errors:
   // kCuda.
-  Status find(const KernelEntry& row, CUfunction* kernel);
+  Status find(const KernelEntry& entry, CUfunction* kernel);
 
   Status load_all();
   void unload() noexcept;
@@ -43,7 +43,7 @@ class KernelModules {
 
   Status load_file(std::size_t file);
   CUresult load_code_or_ptx(const KernelImage& image, File* file) const;
-  Status load_kernel(const KernelEntry& row, CUfunction* kernel) const;
+  Status load_kernel(const KernelEntry& entry, CUfunction* kernel) const;
 
   const KernelImages& images_;
   const DeviceProperties& device_;

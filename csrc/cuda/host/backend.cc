@@ -174,7 +174,7 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   };
   if (has_dweight) {
     staged.call.finish = [&](const Chunk& all) {
-      return launch_finish_dweight(device, staged.on_device(all), partials_of(all), groups,
+      return launch_reduce_dweight(device, staged.on_device(all), partials_of(all), groups,
                                    all.stream);
     };
   }
@@ -237,7 +237,7 @@ Status enqueue_backward(Stream& stream, const BackwardArgs& args,
       RMSNORM_TRY(launch_backward(device, args, group_rows, partials, workspace, stream.handle()));
     }
     if (!has_dweight) return {};
-    return launch_finish_dweight(device, args, partials, groups, stream.handle());
+    return launch_reduce_dweight(device, args, partials, groups, stream.handle());
   });
 }
 

@@ -19,7 +19,7 @@ __device__ void backward_rows(const BackwardParams& params) {
   const bool needs_xx = params.rstd == nullptr;
 
   Columns<T> dweight[kTiles][kTilePacks] = {};
-  int place = 0;  // offset of the next sums in shared memory
+  int sums_offset = 0;  // of the next sums in shared memory, in floats
   for (std::int64_t row = begin; row < end; ++row) {
     const T* x_row = row_of<T>(params.x, row);
     const T* dy_row = row_of<T>(params.dy, row);
@@ -57,8 +57,8 @@ __device__ void backward_rows(const BackwardParams& params) {
       }
       sums[0] = own_tiles_sum(gx_sums);
       sums[1] = own_tiles_sum(xx_sums);
-      row_sums(sums, me, shared + place, false);
-      place = 2 * me.groups - place;
+      row_sums(sums, me, shared + sums_offset, false);
+      sums_offset = 2 * me.groups - sums_offset;
       // All threads have the same sums, and so the same answer.
     } while (!folds.are_done(sums, folds.may_overflow(sums, needs_xx, common), needs_xx, common));
 

@@ -56,8 +56,9 @@ __device__ void backward_steps(const BackwardParams& params) {
   Pack* own_x = memory.x + slot * memory.row_packs + me.column(0, 0) / kPackColumns<T>;
   Pack* own_dy = own_x + step_rows * memory.row_packs;
 
-  // Loops that read shared memory need no unrolling. Without it, kParts kernels are half as large.
-  constexpr int kUnrolled = access == Access::kParts ? 1 : kTilePacks;
+  // Loops that read shared memory need no unrolling. Without it, kUnaligned kernels are half as
+  // large.
+  constexpr int kUnrolled = access == Access::kUnaligned ? 1 : kTilePacks;
   Columns<T> dweight[kPacks] = {};
   for (unsigned first = 0; first < rows; first += step_rows) {
     const bool is_row = first + slot < rows;

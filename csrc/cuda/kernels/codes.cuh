@@ -121,7 +121,7 @@ __device__ inline void store_codes(std::uint8_t* y_row, Column column, const Cod
   std::uint8_t* const address = y_row + column;
   if (kAccess == Access::kPacks || params.access_bytes == 16) {
     if (columns > 0) store_global_words(address, pack.words);
-  } else if constexpr (kAccess == Access::kParts) {
+  } else if constexpr (kAccess == Access::kUnaligned) {
     const bool are_words = params.access_bytes == 4 * static_cast<int>(sizeof(T));
 #pragma unroll
     for (int i = 0; i < kPackColumns<T>; ++i) {

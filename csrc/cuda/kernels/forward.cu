@@ -68,7 +68,7 @@ __device__ void forward_rows(const ForwardParams& params) {
     }
   }
   // Packs of residual in flight at once: more would take registers from other blocks.
-  constexpr int kInFlight = access == Access::kParts ? 1 : kTiles == 1 ? kTilePacks : 2;
+  constexpr int kInFlight = access == Access::kUnaligned ? 1 : kTiles == 1 ? kTilePacks : 2;
   if (params.residual.data != nullptr && is_row) {
     const T* residual_row = row_of<T>(params.residual, row);
     T* sum_row = row_of<T>(params.sum, row);

@@ -47,24 +47,24 @@ struct BackwardParams {
   std::int64_t partial_stride;  // floats
   std::int64_t group_rows;      // rows of a block; a row group if dweight is wanted
   bool prefetches = false;      // backward_steps: prefetch the next step's rows
-  float* saved_rstd = nullptr;  // (rows): receives rstd that plain kernels recompute, or null
-  int stages = 0;               // plain kernels: rows of a block in shared memory
+  float* saved_rstd = nullptr;  // (rows): receives rstd that fast kernels recompute, or null
+  int stages = 0;               // fast kernels: rows of a block in shared memory
 };
 
-struct FinishParams {
+struct ReduceParams {
   const float* partials;  // (groups, partial_stride)
   std::int64_t partial_stride;
   std::int64_t hidden_size;
-  void* dweight;    // (hidden_size)
-  int groups;       // 0 … kMaxRowGroups
-  int part_groups;  // of a part of the tree; a power of two
+  void* dweight;     // (hidden_size)
+  int groups;        // 0 … kMaxRowGroups
+  int slice_groups;  // of a slice; a power of two
   bool accumulate;
 };
 
 // Very long rows. `splits` blocks share the sums of each row. `sums` holds (rows, splits) sums of x
-// * x, then (rows, splits) sums of g * x. Once finished, a row's first element is rstd in the
-// former and cbar in the latter. Forward uses the second half for the largest magnitudes of
-// scale_rows' chunks, as bits.
+// * x, then (rows, splits) sums of g * x. The second launch of the fold replaces a row's first
+// element by rstd in the former and by cbar in the latter. Forward uses the second half for the
+// largest magnitudes of scale_rows' chunks, as bits.
 template <class Params>
 struct LongParams {
   Params of_rows;
@@ -72,8 +72,9 @@ struct LongParams {
   std::int64_t splits;     // a power of two
   std::int64_t first_row;  // of this launch; first_group is its row group
   std::int64_t first_group;
-  bool is_finish;  // second launch: the sums of all splits, or the magnitudes of all chunks, are
-                   // there
+  // False in a launch that only writes the sums of the splits (fold) or the largest magnitudes of
+  // the chunks (scale_rows). True in the launch of the same kernel that uses these of all blocks.
+  bool is_second_launch;
 };
 
 }  // namespace rmsnorm::cuda

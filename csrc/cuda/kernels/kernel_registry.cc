@@ -18,7 +18,7 @@ constexpr DType kDType<BFloat16> = DType::kBFloat16;
 
 #define RMSNORM_STRING(name) #name
 #define RMSNORM_NAME(name) RMSNORM_STRING(name)
-#define RMSNORM_ROW(tag, T, W, kind, function, index, access)                  \
+#define RMSNORM_ENTRY(tag, T, W, kind, function, index, access)                \
   KernelEntry{RMSNORM_NAME(RMSNORM_KERNEL_NAME(tag, function, index, access)), \
               file,                                                            \
               Kind::kind,                                                      \
@@ -27,32 +27,32 @@ constexpr DType kDType<BFloat16> = DType::kBFloat16;
               kDType<T>,                                                       \
               __is_same(W, AnyWeight),                                         \
               kDType<W>},
-constexpr auto kRows = [] {
-  std::array<KernelEntry, kKernelCount> rows{};
+constexpr auto kEntries = [] {
+  std::array<KernelEntry, kKernelCount> entries{};
   std::size_t count = 0;
   std::size_t file = 0;
   // In the order of kKernelFiles, which is that of RMSNORM_KERNELS.
   const auto add = [&](std::initializer_list<KernelEntry> list) {
-    for (const KernelEntry& row : list) rows[count++] = row;
+    for (const KernelEntry& entry : list) entries[count++] = entry;
     ++file;
   };
-  add({RMSNORM_PLAIN_FORWARD_KERNELS(RMSNORM_ROW)});
-  add({RMSNORM_FORWARD_KERNELS(RMSNORM_ROW)});
-  add({RMSNORM_PLAIN_BACKWARD_KERNELS(RMSNORM_ROW)});
-  add({RMSNORM_STEP_KERNELS(RMSNORM_ROW)});
-  add({RMSNORM_SINGLE_KERNELS(RMSNORM_ROW)});
-  add({RMSNORM_LONG_KERNELS(RMSNORM_ROW)});
-  add({RMSNORM_GATED_FORWARD_KERNELS(RMSNORM_ROW)});
-  add({RMSNORM_FINISH_KERNELS(RMSNORM_ROW)});
-  return rows;
+  add({RMSNORM_FAST_FORWARD_KERNELS(RMSNORM_ENTRY)});
+  add({RMSNORM_FORWARD_KERNELS(RMSNORM_ENTRY)});
+  add({RMSNORM_FAST_BACKWARD_KERNELS(RMSNORM_ENTRY)});
+  add({RMSNORM_STEP_KERNELS(RMSNORM_ENTRY)});
+  add({RMSNORM_SINGLE_KERNELS(RMSNORM_ENTRY)});
+  add({RMSNORM_LONG_KERNELS(RMSNORM_ENTRY)});
+  add({RMSNORM_GATED_FORWARD_KERNELS(RMSNORM_ENTRY)});
+  add({RMSNORM_REDUCE_KERNELS(RMSNORM_ENTRY)});
+  return entries;
 }();
-static_assert(kRows.back().name != nullptr, "a list of the table is missing here");
-static_assert(kRows.back().file + 1 == kKernelFileCount);
+static_assert(kEntries.back().name != nullptr, "a list of the table is missing here");
+static_assert(kEntries.back().file + 1 == kKernelFileCount);
 
-constexpr int kKinds = static_cast<int>(Kind::kFinishDweight) + 1;
-constexpr int kAccesses = static_cast<int>(Access::kParts) + 1;
+constexpr int kKinds = static_cast<int>(Kind::kReduceDweight) + 1;
+constexpr int kAccesses = static_cast<int>(Access::kUnaligned) + 1;
 constexpr int kDTypes = static_cast<int>(DType::kFloat64) + 1;
-constexpr int kIndexes = std::ranges::max(kRows, {}, &KernelEntry::index).index + 1;
+constexpr int kIndexes = std::ranges::max(kEntries, {}, &KernelEntry::index).index + 1;
 
 constexpr std::size_t slot(Kind kind, int index, Access access, DType dtype, DType weight_dtype) {
   int slot = static_cast<int>(kind);
@@ -62,17 +62,17 @@ constexpr std::size_t slot(Kind kind, int index, Access access, DType dtype, DTy
   return static_cast<std::size_t>(slot * kDTypes + static_cast<int>(weight_dtype));
 }
 
-// The number of the row in each slot, from 1; 0 where there is none.
+// The number of the entry in each slot, from 1; 0 in an empty slot.
 static_assert(kKernelCount <= UINT8_MAX);
 constexpr auto kNumbers = [] {
   std::array<std::uint8_t, kKinds * kIndexes * kAccesses * kDTypes * kDTypes> numbers{};
   std::uint8_t number = 0;
-  for (const KernelEntry& row : kRows) {
+  for (const KernelEntry& entry : kEntries) {
     ++number;
     for (int weight = 0; weight < kDTypes; ++weight) {
       const DType dtype = static_cast<DType>(weight);
-      if (!row.has_any_weight && row.weight_dtype != dtype) continue;
-      numbers[slot(row.kind, row.index, row.access, row.dtype, dtype)] = number;
+      if (!entry.has_any_weight && entry.weight_dtype != dtype) continue;
+      numbers[slot(entry.kind, entry.index, entry.access, entry.dtype, dtype)] = number;
     }
   }
   return numbers;
@@ -80,16 +80,16 @@ constexpr auto kNumbers = [] {
 
 }  // namespace
 
-std::span<const KernelEntry, kKernelCount> kernel_registry() { return kRows; }
+std::span<const KernelEntry, kKernelCount> kernel_registry() { return kEntries; }
 
-std::size_t kernel_number(const KernelEntry& row) {
-  return static_cast<std::size_t>(&row - kRows.data());
+std::size_t kernel_number(const KernelEntry& entry) {
+  return static_cast<std::size_t>(&entry - kEntries.data());
 }
 
 const KernelEntry* find_kernel(Kind kind, int index, Access access, DType dtype,
                                DType weight_dtype) {
   const std::size_t number = kNumbers[slot(kind, index, access, dtype, weight_dtype)];
-  return number == 0 ? nullptr : &kRows[number - 1];
+  return number == 0 ? nullptr : &kEntries[number - 1];
 }
 
 }  // namespace rmsnorm::cuda

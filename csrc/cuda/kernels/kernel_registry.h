@@ -1,4 +1,4 @@
-// The rows of kernel_table.h as the host sees them, and how it finds one.
+// The entries of kernel_table.h as the host sees them, and how it finds one.
 #pragma once
 
 #include <array>
@@ -11,7 +11,7 @@
 
 namespace rmsnorm::cuda {
 
-// A kernel's row of the table.
+// A kernel's entry in the table.
 struct KernelEntry {
   const char* name;  // in its module
   std::size_t file;  // the number of the file that it is compiled from
@@ -27,25 +27,26 @@ struct KernelEntry {
 inline constexpr std::size_t kKernelCount = 0 RMSNORM_KERNELS(RMSNORM_COUNT);
 #undef RMSNORM_COUNT
 
-// The files of kernels/*.cu, one for each list of the table; and the number of one by its name,
-// kKernelFileCount for another name.
-inline constexpr std::array kKernelFiles{"forward_plain",  "forward",       "backward_plain",
+// The files of kernels/*.cu, one for each list of the table.
+inline constexpr std::array kKernelFiles{"forward_fast",   "forward",       "backward_fast",
                                          "backward_steps", "backward_rows", "long_rows",
-                                         "forward_gated",  "finish_dweight"};
+                                         "forward_gated",  "reduce_dweight"};
 inline constexpr std::size_t kKernelFileCount = kKernelFiles.size();
+// The number of a file by its name; kKernelFileCount for any other name.
 constexpr std::size_t kernel_file_number(std::string_view name) {
   std::size_t number = 0;
   while (number < kKernelFileCount && kKernelFiles[number] != name) ++number;
   return number;
 }
 
-// All of them, in the table's order.
+// All entries, in the table's order.
 std::span<const KernelEntry, kKernelCount> kernel_registry();
 
-// The number of one of them in the table, from 0.
-std::size_t kernel_number(const KernelEntry& row);
+// The number of an entry in the table, from 0.
+std::size_t kernel_number(const KernelEntry& entry);
 
-// The row of a kernel of these, or null. An index beyond those of all kinds is not allowed.
+// The entry of a kernel with these properties, or null. An index beyond those of all kinds is not
+// allowed.
 const KernelEntry* find_kernel(Kind kind, int index, Access access, DType dtype,
                                DType weight_dtype);
 

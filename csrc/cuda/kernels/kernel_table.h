@@ -1,5 +1,5 @@
 // All kernels and their launch constants, in one table. The host (policy.cc) and the device code
-// (kernels/*.cu) both read it, so that no kernel lacks its row.
+// (kernels/*.cu) both read it, so that no kernel lacks its entry.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ namespace rmsnorm::cuda {
 #define RMSNORM_ARCHITECTURE 0
 #endif
 
-// Threads and registers of a kernel. The comment on a row says where its numbers come from.
+// Threads and registers of a kernel. The comment on a policy says where its numbers come from.
 // `simulated`: a cycle-level model of a small Volta (10 multiprocessors, 640x2048 float32). Its
 // figures are shares of the DRAM peak; differences below 10% mean nothing. `derived`: arithmetic on
 // register files, bytes in flight and ptxas' figures. No number has been timed on hardware.
@@ -46,17 +46,17 @@ inline constexpr Policy kGatedPolicies[] = {
     {1, 256, 3},
 };
 
-// Forward of plain calls (see Kind): register-resident rows, without options to test at run time. A
+// Forward of fast calls (see Kind): register-resident rows, without options to test at run time. A
 // thread holds `packs` packs of a tile. It loads the weights of `weight_packs` packs before the row
 // sum is known.
-struct PlainPolicy {
+struct FastForwardPolicy {
   int tiles;
   int packs;
   int weight_packs;
   int max_threads;
   int min_blocks;
 };
-inline constexpr PlainPolicy kPlainForwardPolicies[] = {
+inline constexpr FastForwardPolicy kFastForwardPolicies[] = {
     // derived: rows of up to 128 columns, for which half of a tile's packs would be zeros.
     {1, 2, 2, 256, 4},
     // As the first of kForwardPolicies, with the weights in flight beside the row.
@@ -67,14 +67,14 @@ inline constexpr PlainPolicy kPlainForwardPolicies[] = {
 // The same for float32 weights of 16-bit tensors, which take twice the registers.
 inline constexpr int kWideWeightPacks = 2;
 
-// Backward of plain calls, one row at a time. dweight's sums and one row are in registers; the next
+// Backward of fast calls, one row at a time. dweight's sums and one row are in registers; the next
 // rows are being copied to shared memory.
-struct PlainBackwardPolicy {
+struct FastBackwardPolicy {
   int tiles;
   int max_threads;       // of a block
   int resident_threads;  // of a multiprocessor, as its registers allow
 };
-inline constexpr PlainBackwardPolicy kPlainBackwardPolicies[] = {
+inline constexpr FastBackwardPolicy kFastBackwardPolicies[] = {
     // derived: up to 128 registers. A row of 4096 has 256 threads (float32) or 128 (16-bit types).
     {1, 512, 512},
     // derived: rows of 8193 to 16384 float32. 16-bit types need no second tile.
@@ -82,13 +82,13 @@ inline constexpr PlainBackwardPolicy kPlainBackwardPolicies[] = {
     // derived: 16-bit types with float32 weights. With 128 registers they would spill on sm_100.
     {1, 256, 384},
 };
-inline constexpr int kPlainBackwardArchitecture = 80;  // the first with asynchronous copies
+inline constexpr int kFastBackwardArchitecture = 80;  // the first with asynchronous copies
 // derived: with fewer threads a row, a multiprocessor would have too few of them. backward_steps
 // takes several rows at once.
-inline constexpr unsigned kMinPlainThreads = 64;
-inline constexpr int kMaxPlainStages = 8;  // rows that a block has in flight, a power of two
+inline constexpr unsigned kMinFastThreads = 64;
+inline constexpr int kMaxFastStages = 8;  // rows that a block has in flight, a power of two
 inline constexpr std::int64_t kReservedSharedBytes = 1024;  // reserved by the driver for each block
-inline constexpr std::int64_t kMaxPlainRows = std::int64_t{1} << 30;  // 32-bit row numbers
+inline constexpr std::int64_t kMaxFastRows = std::int64_t{1} << 30;  // 32-bit row numbers
 
 // Backward where x and dy of several rows fit shared memory. A block processes its row group in
 // steps of as many rows as its threads hold.
@@ -99,14 +99,15 @@ struct StepPolicy {
   int min_blocks;
 };
 inline constexpr StepPolicy kStepPolicies[] = {
-    // derived: rows of 4096 in steps of 2 (float32) or 4 (16-bit types) put 64 KiB in flight a
-    // block. The order of dweight allows at most 512 blocks, about two a multiprocessor. 64
-    // registers and 64 KiB of shared memory allow two on sm_80, 90 and 100. One row at a time would
-    // put 32 KiB in flight.
+    // derived: rows of 2048 (float32) or 4096 (16-bit types), in steps of 4, put 64 KiB in flight a
+    // block. One row at a time would put 16 KiB in flight. The order of dweight allows at most 512
+    // blocks, about two a multiprocessor. 64 registers and 64 KiB of shared memory allow two on
+    // sm_80, 90 and 100.
     {1, 512, 2},
-    // derived: the same for float32 rows of 2049 to 4096, two a step. 16-bit types would spill.
+    // derived: float32 rows of 2049 to 4096, in steps of 2. Two rows of 4096 put the same 64 KiB in
+    // flight; one row at a time would put 32 KiB. 16-bit types would spill.
     {2, 512, 2},
-    // derived: kParts kernels for any weight, which would spill at 64 registers.
+    // derived: kUnaligned kernels for any weight, which would spill at 64 registers.
     {1, 512, 1},
 };
 inline constexpr int kStepSharedBytes = 64 << 10;  // the most bytes of x and dy in a step
@@ -122,13 +123,13 @@ inline constexpr Policy kSinglePolicies[] = {
     {1, 512, 1},
 };
 
-// dweight has its own launch if row groups are few and each is a long chain.
+// dweight has a separate launch if row groups are few and each is a long chain.
 // derived, by the model of scripts/report: a row of a group takes its block about 0.8 microseconds,
-// another launch takes 3. From a quarter of the multiprocessors on, reading the rows again takes as
-// long as that saves.
-inline constexpr std::int64_t kMinSplitRows = 8;
-inline constexpr int kSplitBlocks = 3;  // kSplitBlocks * row groups <= multiprocessors
-inline constexpr int kSplitSteps = 2;   // a row group of more steps is a long chain
+// another launch takes 3. With more row groups than a third of the multiprocessors, reading the
+// rows again takes as long as that saves.
+inline constexpr std::int64_t kMinSeparateRows = 8;
+inline constexpr int kSeparateBlocks = 3;  // kSeparateBlocks * row groups <= multiprocessors
+inline constexpr int kSeparateSteps = 2;   // a row group of more steps is a long chain
 
 // Rows too long for one block, in two passes over memory.
 inline constexpr int kLongThreads = 256;  // of a block; for the sums, at most
@@ -140,21 +141,22 @@ inline constexpr int kGated = 1;
 inline constexpr int kWarpLanes = 32;
 inline constexpr int kForwardBlockThreads = 256;  // of several short rows; see kForwardPolicies
 
-// finish_dweight: the columns of a block, the parts of the tree that it sums side by side, and the
-// row groups of a part. With few row groups there are few parts, or small ones.
-inline constexpr int kFinishColumns = 32;
-inline constexpr int kFinishPartGroups = 4;  // unless there are too few or too many groups
-inline constexpr int kMaxFinishParts = 32;
-inline constexpr int kMaxPartGroups = 16;
-static_assert(kMaxPartGroups * kMaxFinishParts == kMaxRowGroups);
+// reduce_dweight: the columns of a block, and the slices of the row groups that it sums side by
+// side. A slice is a subtree of the tree over the row groups. With few row groups there are few
+// slices, or small ones.
+inline constexpr int kReduceColumns = 32;
+inline constexpr int kReduceSliceGroups = 4;  // of a slice, unless groups are too few or too many
+inline constexpr int kMaxSlices = 32;
+inline constexpr int kMaxSliceGroups = 16;
+static_assert(kMaxSliceGroups * kMaxSlices == kMaxRowGroups);
 
 // How a kernel accesses the rows in global memory.
 enum class Access : std::uint8_t {
-  kPacks,  // 16 bytes; every row and the weight are aligned to that and consist of whole packs
-  kParts,  // the widest access that the alignment of all rows allows, 2 to 16 bytes
+  kPacks,      // 16 bytes; every row and the weight are aligned to that and consist of whole packs
+  kUnaligned,  // the widest access that the alignment of all rows allows, 2 to 16 bytes
 };
 #define RMSNORM_ACCESS_packs ::rmsnorm::cuda::Access::kPacks
-#define RMSNORM_ACCESS_parts ::rmsnorm::cuda::Access::kParts
+#define RMSNORM_ACCESS_unaligned ::rmsnorm::cuda::Access::kUnaligned
 
 // Whether a kernel of kForward supports quantised calls. Other quantised calls use the kernels of
 // very long rows, whatever their length: they are rare, and their own kernels would add 0.2 MB to
@@ -166,9 +168,10 @@ constexpr bool quantizes(Access access, int tiles) {
 // What a kernel computes. `index` in the lists below numbers the policies of its kind.
 enum class Kind : std::uint8_t {
   kForward,
-  // Plain calls, one kernel for each cast order. They have a weight, but no weight offset,
-  // residual, dsum, gate or quantisation. Rows and weight are on 16-byte boundaries. Rows are in
-  // one batch and consist of whole accumulator sets (64 columns), in backward of whole tiles (256).
+  // Fast calls, the calls of the fast path, with one kernel for each cast order. They have a
+  // weight, but no weight offset, residual, dsum, gate or quantisation. Rows and weight are on
+  // 16-byte boundaries. The rows are at most kMaxFastRows, in one batch. They consist of whole
+  // accumulator sets (64 columns), in backward of whole tiles (256).
   kForwardFloat,
   kForwardLlama,
   kBackwardFloat,
@@ -180,26 +183,26 @@ enum class Kind : std::uint8_t {
   kFoldBackward,     // the same, and sums of g * x
   kScaleRows,        // y, from a known rstd
   kBackwardColumns,  // dx and partial rows of dweight, from a known rstd and cbar
-  kFinishDweight,
+  kReduceDweight,
 };
 
 // The most threads of a block that a kernel is compiled for.
 constexpr int max_threads(Kind kind, int index) {
   if (kind == Kind::kForward) return kForwardPolicies[index].max_threads;
   if (kind == Kind::kForwardFloat || kind == Kind::kForwardLlama)
-    return kPlainForwardPolicies[index].max_threads;
+    return kFastForwardPolicies[index].max_threads;
   if (kind == Kind::kBackwardFloat || kind == Kind::kBackwardLlama)
-    return kPlainBackwardPolicies[index].max_threads;
+    return kFastBackwardPolicies[index].max_threads;
   if (kind == Kind::kBackwardStep) return kStepPolicies[index].max_threads;
   if (kind == Kind::kBackwardSingle) return kSinglePolicies[index].max_threads;
   if (kind == Kind::kForwardGated) return kGatedPolicies[index].max_threads;
-  return kind == Kind::kFinishDweight ? kFinishColumns * kMaxFinishParts : kLongThreads;
+  return kind == Kind::kReduceDweight ? kReduceColumns * kMaxSlices : kLongThreads;
 }
 
 // The oldest architecture, such as 80, that a kernel is launched on.
 constexpr int oldest_architecture(Kind kind) {
-  const bool is_plain_backward = kind == Kind::kBackwardFloat || kind == Kind::kBackwardLlama;
-  return is_plain_backward ? kPlainBackwardArchitecture : 75;
+  const bool is_fast_backward = kind == Kind::kBackwardFloat || kind == Kind::kBackwardLlama;
+  return is_fast_backward ? kFastBackwardArchitecture : 75;
 }
 
 // Blocks of a multiprocessor that must fit its registers, on an architecture such as 900.
@@ -210,7 +213,7 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
       return architecture >= 1000 && index == 1 ? 1 : kForwardPolicies[index].min_blocks;
     case Kind::kForwardFloat:
     case Kind::kForwardLlama:
-      return architecture >= 1200 && index == 2 ? 1 : kPlainForwardPolicies[index].min_blocks;
+      return architecture >= 1200 && index == 2 ? 1 : kFastForwardPolicies[index].min_blocks;
     case Kind::kBackwardFloat:
     case Kind::kBackwardLlama:
       return 1;
@@ -220,7 +223,7 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
       return architecture >= 800 && architecture < 1200 ? kStepPolicies[index].min_blocks : 1;
     case Kind::kBackwardSingle:
       return kSinglePolicies[index].min_blocks;
-    case Kind::kFinishDweight:
+    case Kind::kReduceDweight:
       return 0;  // no bound on the registers
     case Kind::kForwardGated:
       return kGatedPolicies[index].min_blocks;
@@ -234,8 +237,8 @@ constexpr int min_blocks(Kind kind, int index, int architecture) {
 }
 
 // F(tag, T, W, ...) for the types that a kernel is compiled for: T of the tensors, W of the weight
-// (T if there is none). Kernels test the cast order at run time, once for each pack, except in
-// plain calls.
+// (T if there is none). Kernels test the cast order at run time, once for each pack, except those
+// of fast calls.
 #define RMSNORM_TYPES(F, ...)       \
   F(f32, float, float, __VA_ARGS__) \
   RMSNORM_HALF_TYPES(F, __VA_ARGS__)
@@ -262,14 +265,14 @@ struct AnyWeight {};
 #define RMSNORM_FORWARD_KERNELS(F)                       \
   RMSNORM_TYPES(F, kForward, forward_rows, 0, packs)     \
   RMSNORM_OWN_TYPES(F, kForward, forward_rows, 1, packs) \
-  RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, parts)
-#define RMSNORM_PLAIN_FORWARD_KERNELS(F)                        \
+  RMSNORM_ANY_TYPES(F, kForward, forward_rows, 0, unaligned)
+#define RMSNORM_FAST_FORWARD_KERNELS(F)                         \
   RMSNORM_TYPES(F, kForwardFloat, forward_float, 0, packs)      \
   RMSNORM_TYPES(F, kForwardFloat, forward_float, 1, packs)      \
   F(f32, float, float, kForwardFloat, forward_float, 2, packs)  \
   RMSNORM_HALF_TYPES(F, kForwardLlama, forward_llama, 0, packs) \
   RMSNORM_HALF_TYPES(F, kForwardLlama, forward_llama, 1, packs)
-#define RMSNORM_PLAIN_BACKWARD_KERNELS(F)                                \
+#define RMSNORM_FAST_BACKWARD_KERNELS(F)                                 \
   RMSNORM_OWN_TYPES(F, kBackwardFloat, backward_float, 0, packs)         \
   F(f32, float, float, kBackwardFloat, backward_float, 1, packs)         \
   F(f16_f32, Float16, float, kBackwardFloat, backward_float, 2, packs)   \
@@ -281,30 +284,30 @@ struct AnyWeight {};
 #define RMSNORM_STEP_KERNELS(F)                                 \
   RMSNORM_TYPES(F, kBackwardStep, backward_steps, 0, packs)     \
   F(f32, float, float, kBackwardStep, backward_steps, 1, packs) \
-  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, parts)
+  RMSNORM_ANY_TYPES(F, kBackwardStep, backward_steps, 2, unaligned)
 #define RMSNORM_SINGLE_KERNELS(F) RMSNORM_OWN_TYPES(F, kBackwardSingle, backward_rows, 0, packs)
-#define RMSNORM_LONG_KERNELS(F)                                      \
-  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, parts)         \
-  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, parts)       \
-  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, parts)             \
-  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, parts) \
-  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 1, parts)         \
-  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 1, parts)       \
-  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 1, parts)             \
-  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 1, parts)
+#define RMSNORM_LONG_KERNELS(F)                                          \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 0, unaligned)         \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 0, unaligned)       \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 0, unaligned)             \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 0, unaligned) \
+  RMSNORM_ANY_TYPES(F, kFoldForward, fold_forward, 1, unaligned)         \
+  RMSNORM_ANY_TYPES(F, kFoldBackward, fold_backward, 1, unaligned)       \
+  RMSNORM_ANY_TYPES(F, kScaleRows, scale_rows, 1, unaligned)             \
+  RMSNORM_ANY_TYPES(F, kBackwardColumns, backward_columns, 1, unaligned)
 #define RMSNORM_GATED_FORWARD_KERNELS(F)                   \
   RMSNORM_TYPES(F, kForwardGated, forward_gated, 0, packs) \
-  RMSNORM_ANY_TYPES(F, kForwardGated, forward_gated, 0, parts)
-#define RMSNORM_FINISH_KERNELS(F) RMSNORM_ANY_TYPES(F, kFinishDweight, finish_dweight, 0, packs)
-#define RMSNORM_KERNELS(F)          \
-  RMSNORM_PLAIN_FORWARD_KERNELS(F)  \
-  RMSNORM_FORWARD_KERNELS(F)        \
-  RMSNORM_PLAIN_BACKWARD_KERNELS(F) \
-  RMSNORM_STEP_KERNELS(F)           \
-  RMSNORM_SINGLE_KERNELS(F)         \
-  RMSNORM_LONG_KERNELS(F)           \
-  RMSNORM_GATED_FORWARD_KERNELS(F)  \
-  RMSNORM_FINISH_KERNELS(F)
+  RMSNORM_ANY_TYPES(F, kForwardGated, forward_gated, 0, unaligned)
+#define RMSNORM_REDUCE_KERNELS(F) RMSNORM_ANY_TYPES(F, kReduceDweight, reduce_dweight, 0, packs)
+#define RMSNORM_KERNELS(F)         \
+  RMSNORM_FAST_FORWARD_KERNELS(F)  \
+  RMSNORM_FORWARD_KERNELS(F)       \
+  RMSNORM_FAST_BACKWARD_KERNELS(F) \
+  RMSNORM_STEP_KERNELS(F)          \
+  RMSNORM_SINGLE_KERNELS(F)        \
+  RMSNORM_LONG_KERNELS(F)          \
+  RMSNORM_GATED_FORWARD_KERNELS(F) \
+  RMSNORM_REDUCE_KERNELS(F)
 
 // A kernel's name in its module.
 #define RMSNORM_KERNEL_NAME(tag, function, index, access) function##_##index##_##tag##_##access

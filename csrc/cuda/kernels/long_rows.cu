@@ -10,8 +10,8 @@ namespace {
 // The first column of the thread's first pack in a split of the row. A split has every splits-th
 // tile, from tile `split` on, so that the tree over its tiles is a subtree of the row's tree.
 template <class T>
-__device__ std::int64_t part_column(const RowThread<T>& me, std::int64_t split,
-                                    std::int64_t splits) {
+__device__ std::int64_t split_column(const RowThread<T>& me, std::int64_t split,
+                                     std::int64_t splits) {
   return kTileColumns * (split + splits * me.group) + kPackColumns<T> * me.lane;
 }
 
@@ -34,8 +34,8 @@ __device__ float halved(float* sums, std::int64_t count) {
 
 // The sum over a split of x * x, with x times a factor, to all threads. It has a barrier.
 template <class T, bool kIsGated, Access access>
-__device__ float fold_part(const ForwardParams& params, const RowThread<T>& me, std::int64_t row,
-                           std::int64_t first, float factor, float* shared) {
+__device__ float fold_split(const ForwardParams& params, const RowThread<T>& me, std::int64_t row,
+                            std::int64_t first, float factor, float* shared) {
   const RowParams& common = params.common;
   const T* x_row = row_of<T>(params.x, row);
   Accumulators<T> accumulators{};
@@ -79,22 +79,22 @@ __device__ void fold_forward(const LongParams<ForwardParams>& params) {
   const RowParams& common = forward.common;
   const RowThread<T> me;
   const std::int64_t row =
-      params.first_row + (params.is_finish ? blockIdx.x : blockIdx.x / params.splits);
-  std::int64_t split = params.is_finish ? params.splits : blockIdx.x % params.splits;
-  const std::int64_t end = params.is_finish ? params.splits : split + 1;
-  float* part_sums = params.sums + row * params.splits;
+      params.first_row + (params.is_second_launch ? blockIdx.x : blockIdx.x / params.splits);
+  std::int64_t split = params.is_second_launch ? params.splits : blockIdx.x % params.splits;
+  const std::int64_t end = params.is_second_launch ? params.splits : split + 1;
+  float* split_sums = params.sums + row * params.splits;
   float factor = 1.0f;
   float sum;
   for (bool is_again = false;; is_again = true) {
     for (; split < end; ++split) {
-      const std::int64_t first = part_column(me, split, params.splits);
-      const float part_sum =
-          fold_part<T, index == kGated, access>(forward, me, row, first, factor, shared);
-      if (threadIdx.x == 0) part_sums[split] = part_sum;
-      if (params.is_finish) __syncthreads();
+      const std::int64_t first = split_column(me, split, params.splits);
+      const float split_sum =
+          fold_split<T, index == kGated, access>(forward, me, row, first, factor, shared);
+      if (threadIdx.x == 0) split_sums[split] = split_sum;
+      if (params.is_second_launch) __syncthreads();
     }
-    if (!params.is_finish) return;
-    sum = halved(part_sums, params.splits);
+    if (!params.is_second_launch) return;
+    sum = halved(split_sums, params.splits);
     if (is_again) break;
     factor = rescale_factor(sum, common.eps);
     if (factor == 1.0f) break;
@@ -102,7 +102,7 @@ __device__ void fold_forward(const LongParams<ForwardParams>& params) {
   }
   if (threadIdx.x != 0) return;
   const float rstd = rescaled_rstd(sum, common.inverse_size, common.eps, factor);
-  part_sums[0] = rstd;
+  split_sums[0] = rstd;
   if (forward.rstd != nullptr) forward.rstd[row] = rstd;
 }
 
@@ -113,19 +113,19 @@ __device__ void fold_backward(const LongParams<BackwardParams>& params) {
   const RowParams& common = backward.common;
   const RowThread<T> me;
   const std::int64_t row =
-      params.first_row + (params.is_finish ? blockIdx.x : blockIdx.x / params.splits);
-  std::int64_t split = params.is_finish ? params.splits : blockIdx.x % params.splits;
-  const std::int64_t end = params.is_finish ? params.splits : split + 1;
+      params.first_row + (params.is_second_launch ? blockIdx.x : blockIdx.x / params.splits);
+  std::int64_t split = params.is_second_launch ? params.splits : blockIdx.x % params.splits;
+  const std::int64_t end = params.is_second_launch ? params.splits : split + 1;
   const bool needs_xx = backward.rstd == nullptr;
   const T* x_row = row_of<T>(backward.x, row);
   const T* dy_row = row_of<T>(backward.dy, row);
   float* xx_sums = params.sums + row * params.splits;
   float* gx_sums = xx_sums + common.rows * params.splits;
-  BackwardFolds folds{params.is_finish && !needs_xx ? backward.rstd[row] : 0.0f};
+  BackwardFolds folds{params.is_second_launch && !needs_xx ? backward.rstd[row] : 0.0f};
   float sums[2];
   for (;;) {
     for (; split < end; ++split) {
-      const std::int64_t first = part_column(me, split, params.splits);
+      const std::int64_t first = split_column(me, split, params.splits);
       Accumulators<T> gx{};
       Accumulators<T> xx{};
       if constexpr (index == kGated) {
@@ -160,9 +160,9 @@ __device__ void fold_backward(const LongParams<BackwardParams>& params) {
         gx_sums[split] = sums[0];
         xx_sums[split] = sums[1];
       }
-      if (params.is_finish) __syncthreads();
+      if (params.is_second_launch) __syncthreads();
     }
-    if (!params.is_finish) return;
+    if (!params.is_second_launch) return;
     sums[0] = halved(gx_sums, params.splits);
     sums[1] = halved(xx_sums, params.splits);
     // All threads have the same sums, and so the same answer.
@@ -207,7 +207,7 @@ __device__ void quantize_chunk(const LongParams<ForwardParams>& params, const Ch
   auto* const y_row = row_of<std::uint8_t>(forward.y, chunk.row);
   Quantizer quantizer(forward.quantization);
   std::uint32_t largest = 0;
-  if (params.is_finish && has_own_scales(forward.quantization)) {
+  if (params.is_second_launch && has_own_scales(forward.quantization)) {
     for (std::int64_t i = threadIdx.x; i < chunk.count; i += kLongThreads) {
       largest = max(largest, of_chunks[i]);
     }
@@ -230,13 +230,13 @@ __device__ void quantize_chunk(const LongParams<ForwardParams>& params, const Ch
     } else {
       y = quantized_y<T>(x, rstd, weight, common);
     }
-    if (params.is_finish) {
+    if (params.is_second_launch) {
       store_codes<T, access>(y_row, column, quantizer.codes(y), common);
     } else {
       find_largest<T, access>(y, column, common, largest);
     }
   }
-  if (params.is_finish) return;
+  if (params.is_second_launch) return;
   largest = largest_of(largest, kLongThreads, of_warps);
   if (threadIdx.x == 0) of_chunks[chunk.index] = largest;
 }

@@ -319,7 +319,7 @@ __device__ inline void prefetch(const void* address) {
 // others are 0. Accesses have `access` = 2, 4, 8 or 16 bytes; the address and `bytes` are multiples
 // of that.
 template <class T, class Bytes>
-__device__ inline Pack load_part(const void* address, Bytes bytes, int access) {
+__device__ inline Pack load_unaligned(const void* address, Bytes bytes, int access) {
   Pack pack{};
   if (access == 16) {
     if (bytes > 0) pack = load_pack(address);
@@ -348,7 +348,7 @@ __device__ inline Pack load_part(const void* address, Bytes bytes, int access) {
 }
 
 template <class T, class Bytes>
-__device__ inline void store_part(void* address, const Pack& pack, Bytes bytes, int access) {
+__device__ inline void store_unaligned(void* address, const Pack& pack, Bytes bytes, int access) {
   if (access == 16) {
     if (bytes > 0) store_global_pack(address, pack);
   } else if (access == 8) {

@@ -86,7 +86,7 @@ __device__ inline Pack load(const T* row, Column column, const RowParams& params
     return columns_from(column, params) > 0 ? load_pack(row + column) : Pack{};
   } else {
     const Column bytes = columns_from(column, params) * static_cast<int>(sizeof(T));
-    return load_part<T>(row + column, bytes, params.access_bytes);
+    return load_unaligned<T>(row + column, bytes, params.access_bytes);
   }
 }
 
@@ -96,7 +96,7 @@ __device__ inline void store(T* row, Column column, const Pack& pack, const RowP
     if (columns_from(column, params) > 0) store_global_pack(row + column, pack);
   } else {
     const Column bytes = columns_from(column, params) * static_cast<int>(sizeof(T));
-    store_part<T>(row + column, pack, bytes, params.access_bytes);
+    store_unaligned<T>(row + column, pack, bytes, params.access_bytes);
   }
 }
 
@@ -232,16 +232,16 @@ __device__ inline float tile_sum(Accumulators<T> accumulators) {
     const bool is_upper = (lane & offset) != 0;
 #pragma unroll
     for (int i = 0; i < half; ++i) {
-      const float kept = is_upper ? accumulators.values[i + half] : accumulators.values[i];
-      const float given = is_upper ? accumulators.values[i] : accumulators.values[i + half];
-      accumulators.values[i] = kept + shuffle_xor(given, offset);
+      const float own = is_upper ? accumulators.values[i + half] : accumulators.values[i];
+      const float sent = is_upper ? accumulators.values[i] : accumulators.values[i + half];
+      accumulators.values[i] = own + shuffle_xor(sent, offset);
     }
     offset /= 2;
   }
   float sum = accumulators.values[0];
 #pragma unroll
   for (int s = offset; s >= 1; s /= 2) sum += shuffle_xor(sum, s);
-    // The accumulators that a lane gave away: the same lane bits, in the same order as above.
+    // The accumulators that a lane sent: the same lane bits, in the same order as above.
 #pragma unroll
   for (int s = static_cast<int>(kTileLanes<T>) / 2; s > offset; s /= 2) sum += shuffle_xor(sum, s);
   return sum;

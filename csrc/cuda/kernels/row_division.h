@@ -52,8 +52,8 @@ constexpr float made_ready(float value, const RowDivision& division) {
   return ready > limit ? limit : ready < -limit ? -limit : ready;
 }
 
-// The quotient of a prepared number, or of a pack of them; inverse is 1 / divisor. The signs are
-// such that -0 stays -0.
+// The quotient of a prepared number, or of a pack of them; inverse is 1 / divisor. The signs of the
+// factors keep -0 as -0.
 template <class V>
 RMSNORM_FORMULA V quotient(const V& ready, float divisor, float inverse) {
   const V product = ready * inverse;

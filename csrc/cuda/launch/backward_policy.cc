@@ -44,7 +44,7 @@ LaunchConfig configure_single(const Call& call) {
   return launch.block_x < kWarpLanes ? LaunchConfig{} : launch;
 }
 
-// How many blocks of a plain kernel a multiprocessor holds, and how many rows (stages) each block
+// How many blocks of a fast kernel a multiprocessor holds, and how many rows (stages) each block
 // has in flight.
 struct Residence {
   std::int64_t blocks;
@@ -53,12 +53,12 @@ struct Residence {
 
 // The most stages, a power of two, with which a multiprocessor has room for `blocks` blocks; 0 if
 // it has none. With two tiles a thread there is one stage.
-int plain_stages(int tiles, std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
-                 const Limits& limits) {
+int fast_stages(int tiles, std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
+                const Limits& limits) {
   const std::int64_t of_block = (limits.shared_bytes + kReservedSharedBytes) / blocks;
   const std::int64_t rows = (of_block - kReservedSharedBytes - sums_bytes) / row_bytes;
   int stages = 0;
-  const std::int64_t most = std::min<std::int64_t>(rows, tiles == 1 ? kMaxPlainStages : 1);
+  const std::int64_t most = std::min<std::int64_t>(rows, tiles == 1 ? kMaxFastStages : 1);
   for (int power = 1; power <= most; power *= 2) {
     stages = power;
   }
@@ -74,7 +74,7 @@ double busy_share(std::int64_t blocks, std::int64_t resident, const Limits& limi
 
 // As many blocks as registers, shared memory and the grid allow, or fewer if those waste less of
 // the last wave. `blocks` is the number of blocks of the grid; 0 if it is still to be chosen.
-Residence choose_residence(const PlainBackwardPolicy& policy, std::int64_t threads,
+Residence choose_residence(const FastBackwardPolicy& policy, std::int64_t threads,
                            std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
                            const Limits& limits) {
   const std::int64_t by_registers = policy.resident_threads / threads;
@@ -83,7 +83,7 @@ Residence choose_residence(const PlainBackwardPolicy& policy, std::int64_t threa
   Residence best{};
   double best_share = 0;
   for (std::int64_t resident = std::min(by_registers, by_grid); resident >= 1; --resident) {
-    const int stages = plain_stages(policy.tiles, resident, row_bytes, sums_bytes, limits);
+    const int stages = fast_stages(policy.tiles, resident, row_bytes, sums_bytes, limits);
     if (stages == 0) continue;
     const double share = blocks == 0 ? 1 : busy_share(blocks, resident, limits);
     // A gain below 0.05 is not worth the rows in flight that fewer blocks give up.
@@ -117,17 +117,18 @@ unsigned least_bytes(std::int64_t blocks, const Limits& limits) {
       std::max<std::int64_t>(all / (blocks + 1) + 1 - kReservedSharedBytes, 0));
 }
 
-// One row at a time in registers, while the next ones are copied (backward_plain.cu).
-BackwardConfig configure_plain(const Call& call, std::int64_t group_rows, const Limits& limits) {
-  if (!call.is_plain || !has_whole(call, kTileColumns)) return {};
+// One row at a time in registers, while the next ones are copied (backward_fast.cu).
+BackwardConfig configure_fast_backward(const Call& call, std::int64_t group_rows,
+                                       const Limits& limits) {
+  if (!call.is_fast || !has_whole(call, kTileColumns)) return {};
   const Kind kind = call.is_llama_order ? Kind::kBackwardLlama : Kind::kBackwardFloat;
   if (limits.architecture < oldest_architecture(kind)) return {};
-  LaunchConfig launch = configure_rows(call, kind, kPlainBackwardPolicies, 1);
-  if (launch.kernel == nullptr || launch.block_x < kMinPlainThreads) return {};
+  LaunchConfig launch = configure_rows(call, kind, kFastBackwardPolicies, 1);
+  if (launch.kernel == nullptr || launch.block_x < kMinFastThreads) return {};
   const std::int64_t row_bytes = 2 * 16 * row_packs(call);
   const unsigned sums_bytes = group_bytes(call, launch, 2);
   const std::int64_t blocks = group_rows == 0 ? 0 : ceil_div(call.shape.rows, group_rows);
-  const PlainBackwardPolicy& policy = kPlainBackwardPolicies[launch.kernel->index];
+  const FastBackwardPolicy& policy = kFastBackwardPolicies[launch.kernel->index];
   const Residence residence =
       choose_residence(policy, launch.block_x, blocks, row_bytes, sums_bytes, limits);
   if (residence.stages == 0) return {};
@@ -146,7 +147,7 @@ BackwardConfig configure_plain(const Call& call, std::int64_t group_rows, const 
 // The launch of the rows alone. If group_rows is 0, a block may have any number of rows.
 BackwardConfig configure_backward_rows(const Call& call, std::int64_t group_rows,
                                        const Limits& limits) {
-  BackwardConfig config = configure_plain(call, group_rows, limits);
+  BackwardConfig config = configure_fast_backward(call, group_rows, limits);
   if (config.rows.kernel == nullptr) {
     config.rows = configure_steps(call, group_rows, limits.shared_bytes);
     if (config.rows.kernel == nullptr) config.rows = configure_single(call);
@@ -167,7 +168,7 @@ LaunchConfig configure_columns(const Call& call, std::int64_t group_rows, const 
   while (threads > kWarpLanes &&
          ceil_div(row_packs(call), threads) * groups < 4 * limits.multiprocessors)
     threads /= 2;
-  return {.kernel = find(call, Kind::kBackwardColumns, 0, Access::kParts),
+  return {.kernel = find(call, Kind::kBackwardColumns, 0, Access::kUnaligned),
           .blocks = ceil_div(row_packs(call), threads) * groups,
           .block_x = static_cast<unsigned>(threads)};
 }
@@ -178,11 +179,11 @@ BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, con
   if (call.has_gate) return {};
   BackwardConfig config = configure_backward_rows(call, group_rows, limits);
   if (group_rows == 0 || config.rows.kernel == nullptr) return config;
-  const bool has_few_groups = kSplitBlocks * config.rows.blocks <= limits.multiprocessors;
-  const bool is_long_chain = group_rows > kSplitSteps * config.rows.block_y;
-  if (!has_few_groups || !is_long_chain || call.shape.rows < kMinSplitRows) return config;
+  const bool has_few_groups = kSeparateBlocks * config.rows.blocks <= limits.multiprocessors;
+  const bool is_long_chain = group_rows > kSeparateSteps * config.rows.block_y;
+  if (!has_few_groups || !is_long_chain || call.shape.rows < kMinSeparateRows) return config;
   // A recomputed rstd comes from the launch of dx, which therefore must not overwrite x or dy. Only
-  // plain kernels, which have stages, save it.
+  // fast kernels, which have stages, save it.
   if (!call.has_rstd && (call.is_in_place || config.stages == 0)) return config;
   config = configure_backward_rows(call, 0, limits);
   config.columns = configure_columns(call, group_rows, limits);

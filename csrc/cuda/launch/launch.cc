@@ -28,32 +28,32 @@ bool has_search(const ForwardParams& params) {
 bool has_search(const BackwardParams&) { return false; }
 
 // Rows too long for one block, one wave of rows after another. Each wave computes the sums of the
-// splits, then of the rows, then the rest. The first launch reads `fold`, all later ones read
-// `finish`.
+// splits, then of the rows, then the rest. The first launch has the parameters `fold`, the others
+// have `later`.
 template <class Params>
-Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& finish,
+Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& later,
                     CUdeviceptr workspace, CUstream stream) {
   const std::int64_t all_rows = fold.common.rows;
-  const std::int64_t finish_blocks = config.finish.blocks;
+  const std::int64_t second_pass_blocks = config.second_pass.blocks;
   LongParams<Params> params{fold, reinterpret_cast<float*>(workspace), config.splits, 0, 0, false};
   for (std::int64_t& first = params.first_row; first < all_rows; first += config.wave_rows) {
     const std::int64_t rows = std::min(config.wave_rows, all_rows - first);
     params.first_group = first / config.group_rows;
     config.fold.blocks = rows * config.splits;
-    config.finish_sums.blocks = rows;
-    config.finish.blocks = finish_blocks * ceil_div(rows, config.group_rows);
+    config.sum_splits.blocks = rows;
+    config.second_pass.blocks = second_pass_blocks * ceil_div(rows, config.group_rows);
     params.of_rows = fold;
-    params.is_finish = false;
+    params.is_second_launch = false;
     RMSNORM_TRY(enqueue(device, config.fold, params, stream));
-    params.of_rows = finish;
-    params.is_finish = true;
-    RMSNORM_TRY(enqueue(device, config.finish_sums, params, stream));
-    if (has_search(finish)) {
-      params.is_finish = false;
-      RMSNORM_TRY(enqueue(device, config.finish, params, stream));
-      params.is_finish = true;
+    params.of_rows = later;
+    params.is_second_launch = true;
+    RMSNORM_TRY(enqueue(device, config.sum_splits, params, stream));
+    if (has_search(later)) {
+      params.is_second_launch = false;
+      RMSNORM_TRY(enqueue(device, config.second_pass, params, stream));
+      params.is_second_launch = true;
     }
-    RMSNORM_TRY(enqueue(device, config.finish, params, stream));
+    RMSNORM_TRY(enqueue(device, config.second_pass, params, stream));
   }
   return {};
 }
@@ -137,7 +137,7 @@ Status check_dtype(const Device& device, DType dtype) {
 
 std::int64_t forward_workspace_bytes(const Device& device, const ForwardArgs& args) {
   // A shortcut, because launch_forward() asks the policy again.
-  if (args.shape.hidden_size <= kHeldColumns && !args.quantization.is_wanted()) return 0;
+  if (args.shape.hidden_size <= kResidentColumns && !args.quantization.is_wanted()) return 0;
   const Call call = Call::of(args);
   if (configure_forward(call).kernel != nullptr) return 0;
   return configure_long_forward(call, limits_of(device)).sums_floats *
@@ -160,13 +160,14 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
     return {};
   }
 
-  ForwardParams finish = params;
+  // The first launch writes x + residual to `sum`; the later ones read it there.
+  ForwardParams later = params;
   if (args.residual.data != nullptr) {
-    finish.x = {params.sum.data, params.sum.row_stride, params.sum.batch_stride,
-                params.sum.batch_rows};
-    finish.residual = {};
+    later.x = {params.sum.data, params.sum.row_stride, params.sum.batch_stride,
+               params.sum.batch_rows};
+    later.residual = {};
   }
-  return enqueue_long(device, configure_long_forward(call, limits_of(device)), params, finish,
+  return enqueue_long(device, configure_long_forward(call, limits_of(device)), params, later,
                       workspace, stream);
 }
 
@@ -215,16 +216,16 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   return enqueue(device, config.rows, params, stream);
 }
 
-Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
+Status launch_reduce_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
                              std::int64_t groups, CUstream stream) {
-  const FinishConfig config =
-      configure_finish_dweight(args.shape.hidden_size, args.dweight_dtype, groups);
-  const FinishParams params{.partials = reinterpret_cast<const float*>(partials),
+  const ReduceConfig config =
+      configure_reduce_dweight(args.shape.hidden_size, args.dweight_dtype, groups);
+  const ReduceParams params{.partials = reinterpret_cast<const float*>(partials),
                             .partial_stride = partial_row_floats(args.shape.hidden_size),
                             .hidden_size = args.shape.hidden_size,
                             .dweight = args.dweight,
                             .groups = static_cast<int>(groups),
-                            .part_groups = config.part_groups,
+                            .slice_groups = config.slice_groups,
                             .accumulate = args.accumulate};
   return enqueue(device, config.launch, params, stream);
 }

@@ -44,7 +44,7 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
 
 // Computes dweight from `groups` partial rows (0 … kMaxRowGroups): sums, accumulates if
 // args.accumulate, and casts.
-Status launch_finish_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
+Status launch_reduce_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
                              std::int64_t groups, CUstream stream);
 
 }  // namespace rmsnorm::cuda

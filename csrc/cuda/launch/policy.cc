@@ -32,40 +32,40 @@ bool is_one_batch(const AnyRows& matrix, std::int64_t rows) {
   return matrix.data == nullptr || merge_batches(matrix, rows).batch_rows == kOneBatch;
 }
 
-// `has_extra`: whether the call has an argument or an option that plain calls do not have.
+// `has_extra`: whether the call has an argument or an option that fast calls do not have.
 template <class Args, class... AnyRows>
 Call call_of(const Args& args, bool has_extra, const AnyRows&... matrices) {
   const bool has_weight = args.weight.data != nullptr;
   const std::int64_t row_bytes = args.shape.hidden_size * element_size(args.dtype);
   std::int64_t access =
       std::min({alignment(row_bytes), alignment(matrices, args.shape.rows, args.dtype)...});
-  // An unaligned weight is read column by column, as it is by all kParts kernels.
+  // An unaligned weight is read column by column, as it is by all kUnaligned kernels.
   if (access == 16 && has_weight && alignment(args.weight.data) < 16) access = 8;
   return {.shape = args.shape,
           .dtype = args.dtype,
           .weight_dtype = has_weight ? args.weight.dtype : args.dtype,
           .access_bytes = static_cast<int>(access),
-          .is_plain = has_weight && !has_extra && access == 16 && args.options.weight_offset == 0 &&
-                      args.shape.rows <= kMaxPlainRows &&
-                      (is_one_batch(matrices, args.shape.rows) && ...),
+          .is_fast = has_weight && !has_extra && access == 16 && args.options.weight_offset == 0 &&
+                     args.shape.rows <= kMaxFastRows &&
+                     (is_one_batch(matrices, args.shape.rows) && ...),
           .is_llama_order =
               args.dtype != DType::kFloat32 && args.options.cast_order == CastOrder::kLlama};
 }
 
 int gates(const Call& call) { return call.has_gate ? 1 : 0; }
 
-LaunchConfig configure_plain_forward(const Call& call) {
-  if (!call.is_plain || !has_whole(call, kAccumulators)) return {};
+LaunchConfig configure_fast_forward(const Call& call) {
+  if (!call.is_fast || !has_whole(call, kAccumulators)) return {};
   const Kind kind = call.is_llama_order ? Kind::kForwardLlama : Kind::kForwardFloat;
   // The first policy is for short rows: a thread holds only some packs of a tile.
-  if (call.shape.hidden_size <= kPlainForwardPolicies[0].packs * kAccumulators) {
-    return configure_rows(call, kind, kPlainForwardPolicies, kForwardBlockThreads);
+  if (call.shape.hidden_size <= kFastForwardPolicies[0].packs * kAccumulators) {
+    return configure_rows(call, kind, kFastForwardPolicies, kForwardBlockThreads);
   }
-  return configure_rows(call, kind, kPlainForwardPolicies, kForwardBlockThreads, 1);
+  return configure_rows(call, kind, kFastForwardPolicies, kForwardBlockThreads, 1);
 }
 
 // `sums`: the number of sums, and also of matrices besides the gate; all matrices are read twice.
-LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums,
+LongConfig configure_long(const Call& call, Kind fold, Kind second_pass, int sums,
                           std::int64_t group_rows, const Limits& limits) {
   const std::int64_t lanes = tile_lanes(call);
   // Whole warps. Groups beyond the row's tiles have zeros, as the tree's padding has.
@@ -83,14 +83,15 @@ LongConfig configure_long(const Call& call, Kind fold, Kind finish, int sums,
   const std::int64_t most_rows = kMaxBlocks / std::max(config.splits, row_packs(call));
   config.wave_rows =
       std::min(config.wave_rows, std::max(most_rows / group_rows, std::int64_t{1}) * group_rows);
-  config.fold = {.kernel = find(call, fold, index, Access::kParts),
+  config.fold = {.kernel = find(call, fold, index, Access::kUnaligned),
                  .blocks = config.splits,
                  .block_x = static_cast<unsigned>(groups * lanes),
                  .block_y = 1,
                  .shared_bytes = static_cast<unsigned>(sums * groups * sizeof(float))};
-  config.finish_sums = config.fold;
-  config.finish_sums.blocks = 1;
-  config.finish = {.kernel = find(call, finish, index, Access::kParts), .block_x = kLongThreads};
+  config.sum_splits = config.fold;
+  config.sum_splits.blocks = 1;
+  config.second_pass = {.kernel = find(call, second_pass, index, Access::kUnaligned),
+                        .block_x = kLongThreads};
   return config;
 }
 
@@ -132,7 +133,7 @@ Call Call::of(const BackwardArgs& args) {
 }
 
 LaunchConfig configure_forward(const Call& call) {
-  LaunchConfig launch = configure_plain_forward(call);
+  LaunchConfig launch = configure_fast_forward(call);
   if (call.has_gate) {
     launch = configure_rows(call, Kind::kForwardGated, kGatedPolicies, kForwardBlockThreads);
   } else if (launch.kernel == nullptr) {
@@ -145,7 +146,7 @@ LaunchConfig configure_forward(const Call& call) {
 
 LongConfig configure_long_forward(const Call& call, const Limits& limits) {
   LongConfig config = configure_long(call, Kind::kFoldForward, Kind::kScaleRows, 1, 1, limits);
-  config.finish.blocks = ceil_div(row_packs(call), kLongThreads * kScalePacks);
+  config.second_pass.blocks = ceil_div(row_packs(call), kLongThreads * kScalePacks);
   return config;
 }
 
@@ -156,24 +157,24 @@ LongConfig configure_long_backward(const Call& call, std::int64_t group_rows,
   // Gated rows come here at any length, so they may be short.
   const std::int64_t threads =
       std::clamp<std::int64_t>(bit_ceil(row_packs(call)), kWarpLanes, kLongThreads);
-  config.finish.block_x = static_cast<unsigned>(threads);
-  config.finish.blocks = ceil_div(row_packs(call), threads);
+  config.second_pass.block_x = static_cast<unsigned>(threads);
+  config.second_pass.blocks = ceil_div(row_packs(call), threads);
   return config;
 }
 
-FinishConfig configure_finish_dweight(std::int64_t hidden_size, DType dweight_dtype,
+ReduceConfig configure_reduce_dweight(std::int64_t hidden_size, DType dweight_dtype,
                                       std::int64_t groups) {
   const Call call{.shape = {0, hidden_size},
                   .dtype = dweight_dtype,
                   .weight_dtype = dweight_dtype,
                   .access_bytes = 16};
-  const std::int64_t parts =
-      std::clamp<std::int64_t>(bit_ceil(groups) / kFinishPartGroups, 1, kMaxFinishParts);
-  return {.launch = {.kernel = find(call, Kind::kFinishDweight, 0, Access::kPacks),
-                     .blocks = ceil_div(hidden_size, kFinishColumns),
-                     .block_x = kFinishColumns,
-                     .block_y = static_cast<unsigned>(parts)},
-          .part_groups = static_cast<int>(bit_ceil(groups) / parts)};
+  const std::int64_t slices =
+      std::clamp<std::int64_t>(bit_ceil(groups) / kReduceSliceGroups, 1, kMaxSlices);
+  return {.launch = {.kernel = find(call, Kind::kReduceDweight, 0, Access::kPacks),
+                     .blocks = ceil_div(hidden_size, kReduceColumns),
+                     .block_x = kReduceColumns,
+                     .block_y = static_cast<unsigned>(slices)},
+          .slice_groups = static_cast<int>(bit_ceil(groups) / slices)};
 }
 
 }  // namespace rmsnorm::cuda

@@ -15,7 +15,7 @@ struct Call {
   DType dtype;
   DType weight_dtype;           // `dtype` if there is no weight
   int access_bytes;             // the widest that all rows and the weight allow: 2 to 16
-  bool is_plain = false;        // see Kind; the number of columns is checked later
+  bool is_fast = false;         // a fast call (see Kind); hidden_size is checked later
   bool is_llama_order = false;  // 16-bit tensors only
   bool has_rstd = false;        // backward: rstd need not be recomputed
   bool is_in_place = false;     // backward: dx is written over x or dy
@@ -47,9 +47,9 @@ struct LaunchConfig {
 };
 
 // For rows that a block holds in registers. The kernel is null if rows are too long: see
-// LongConfig. Rows of at most kHeldColumns columns have a kernel for every call, except for
+// LongConfig. Rows of at most kResidentColumns columns have a kernel for every call, except for
 // quantised calls.
-inline constexpr std::int64_t kHeldColumns = 4096;
+inline constexpr std::int64_t kResidentColumns = 4096;
 LaunchConfig configure_forward(const Call& call);
 
 // `group_rows`: rows of a row group if dweight is wanted, else 0. If rows.kernel is null, see
@@ -57,7 +57,7 @@ LaunchConfig configure_forward(const Call& call);
 struct BackwardConfig {
   LaunchConfig rows;            // dx, and dweight's partial rows unless `columns` computes them
   std::int64_t group_rows = 0;  // rows of a block of `rows`
-  int stages = 0;               // plain kernels: rows that a block has in shared memory
+  int stages = 0;               // fast kernels: rows that a block has in shared memory
   bool prefetches = false;      // backward_steps: prefetch the next step's rows to the L2 cache
   LaunchConfig columns;  // dweight's partial rows if there are few row groups; else no kernel
 };
@@ -65,13 +65,13 @@ BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, con
 
 // For rows too long for one block, and for rows of any length that have no kernel above, as in
 // backward with a gate. Each wave of rows has three launches, one after another, so that the second
-// read comes from the L2 cache. The blocks of a launch are for one row; those of `finish` are for
-// group_rows rows.
+// read comes from the L2 cache. If quantised rows have their own scales, `second_pass` is launched
+// twice. The blocks of a launch are for one row; those of `second_pass` are for group_rows rows.
 struct LongConfig {
-  std::int64_t splits;  // blocks that share the sums of a row
-  LaunchConfig fold;
-  LaunchConfig finish_sums;
-  LaunchConfig finish;       // scale_rows or backward_columns
+  std::int64_t splits;       // blocks that share the sums of a row
+  LaunchConfig fold;         // fold_forward or fold_backward, over splits
+  LaunchConfig sum_splits;   // the same kernel, over rows
+  LaunchConfig second_pass;  // scale_rows or backward_columns
   std::int64_t group_rows;   // of backward_columns; else 1
   std::int64_t wave_rows;    // a multiple of group_rows
   std::int64_t sums_floats;  // floats of workspace
@@ -80,11 +80,11 @@ LongConfig configure_long_forward(const Call& call, const Limits& limits);
 LongConfig configure_long_backward(const Call& call, std::int64_t group_rows, const Limits& limits);
 
 // Computes dweight from `groups` partial rows.
-struct FinishConfig {
+struct ReduceConfig {
   LaunchConfig launch;
-  int part_groups;  // groups that a thread sums
+  int slice_groups;  // row groups that a thread sums
 };
-FinishConfig configure_finish_dweight(std::int64_t hidden_size, DType dweight_dtype,
+ReduceConfig configure_reduce_dweight(std::int64_t hidden_size, DType dweight_dtype,
                                       std::int64_t groups);
 
 }  // namespace rmsnorm::cuda

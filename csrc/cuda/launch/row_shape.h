@@ -14,7 +14,7 @@ inline const KernelEntry* find(const Call& call, Kind kind, int index, Access ac
 }
 
 inline Access access_of(const Call& call) {
-  return call.access_bytes == 16 ? Access::kPacks : Access::kParts;
+  return call.access_bytes == 16 ? Access::kPacks : Access::kUnaligned;
 }
 
 inline std::int64_t pack_columns(const Call& call) { return 16 / element_size(call.dtype); }

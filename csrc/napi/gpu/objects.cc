@@ -44,11 +44,11 @@ Status devices(Arguments& arguments) {
 Status launch_counts(ObjectCall& call, cuda::Device& device) {
   const napi_env env = call.env();
   std::vector<napi_value> list;
-  for (const cuda::KernelEntry& row : cuda::kernel_registry()) {
-    const int oldest = cuda::oldest_architecture(row.kind);
-    list.push_back(make_object(env, {{"kernel", make_string(env, row.name)},
+  for (const cuda::KernelEntry& entry : cuda::kernel_registry()) {
+    const int oldest = cuda::oldest_architecture(entry.kind);
+    list.push_back(make_object(env, {{"kernel", make_string(env, entry.name)},
                                      {"architecture", make_number(env, oldest)},
-                                     {"launches", make_number(env, device.launch_count(row))}}));
+                                     {"launches", make_number(env, device.launch_count(entry))}}));
   }
   call.returns(make_list(env, list));
   return {};

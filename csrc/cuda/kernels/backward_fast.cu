@@ -1,4 +1,4 @@
-// Backward of plain calls (kernel_table.h), with the bits of backward_steps.cu and a third of its
+// Backward of fast calls (kernel_table.h), with the bits of backward_steps.cu and a third of its
 // instructions. A block processes the rows of its group one by one. dweight's sums and one row are
 // in registers, while the next rows are being copied to shared memory.
 #include "gradient.cuh"
@@ -12,7 +12,7 @@ template <class T, class W, bool kIsLlama>
 struct Gradient {
   static constexpr bool kIsPacked = kIsLlama || sizeof(T) == sizeof(float);
 
-  __device__ static Pack keep(const Pack& dy, const W* weights) {
+  __device__ static Pack pack_of(const Pack& dy, const W* weights) {
     if constexpr (kIsPacked) {
       WeightPack<T, W> weight;
       weight.load_all(weights);
@@ -21,13 +21,13 @@ struct Gradient {
       return dy;
     }
   }
-  __device__ static Columns<T> columns(const Pack& kept, const W* weights) {
+  __device__ static Columns<T> columns(const Pack& pack, const W* weights) {
     if constexpr (kIsPacked) {
-      return unpack<T>(kept);
+      return unpack<T>(pack);
     } else {
       WeightPack<T, W> weight;
       weight.load_all(weights);
-      return g_of(unpack<T>(kept), weight.columns(), Rounding<T>{false});
+      return g_of(unpack<T>(pack), weight.columns(), Rounding<T>{false});
     }
   }
 };
@@ -36,8 +36,8 @@ struct Gradient {
 // and dy, then two floats for each tile group. One barrier a row, and one more if rstd is
 // recomputed.
 template <class T, class W, int kTiles, bool kIsLlama>
-__device__ void backward_plain(const BackwardParams& params) {
-  if constexpr (RMSNORM_ARCHITECTURE < 10 * kPlainBackwardArchitecture) return;
+__device__ void backward_fast(const BackwardParams& params) {
+  if constexpr (RMSNORM_ARCHITECTURE < 10 * kFastBackwardArchitecture) return;
   using G = Gradient<T, W, kIsLlama>;
   extern __shared__ Pack memory[];
   const RowParams& common = params.common;
@@ -91,7 +91,7 @@ __device__ void backward_plain(const BackwardParams& params) {
   T* dx_row = row_at<T>(params.dx, row) + me.first;
   const bool has_rstd = params.rstd != nullptr;
   float next_rstd = has_rstd ? params.rstd[row] : 0.0f;
-  int place = 0;  // offset of the next sums in shared memory
+  int sums_offset = 0;  // of the next sums in shared memory, in floats
   bool may_overflow;
   // The row sum of the products that add(k, c, accumulators) adds for each pack. Sets may_overflow
   // if any thread may overflow.
@@ -107,15 +107,15 @@ __device__ void backward_plain(const BackwardParams& params) {
       tile_sums[k] = tile_sum<T>(accumulators);
     }
     float sums[] = {own_tiles_sum(tile_sums)};
-    may_overflow = row_sums(sums, me, shared + place, may_overflow_of(sums[0]));
-    place = me.groups - place;
+    may_overflow = row_sums(sums, me, shared + sums_offset, may_overflow_of(sums[0]));
+    sums_offset = me.groups - sums_offset;
     return sums[0];
   };
   Columns<T> dweight[kTiles][kTilePacks] = {};
 #pragma unroll 1
   for (; row < end; ++row) {
     Pack x[kTiles][kTilePacks];
-    Pack dy[kTiles][kTilePacks];  // later the result of Gradient::keep()
+    Pack dy[kTiles][kTilePacks];  // later the result of Gradient::pack_of()
     await_copies(stage_count - 1);
 #pragma unroll
     for (int k = 0; k < kTiles; ++k) {
@@ -153,7 +153,7 @@ __device__ void backward_plain(const BackwardParams& params) {
           const Columns<T> columns = unpack<T>(x[k][c]);
           dweight[k][c] = add_to_dweight(dweight[k][c], unpack<T>(dy[k][c]), xhat_of(columns, rstd),
                                          Rounding<T>{kIsLlama});
-          dy[k][c] = G::keep(dy[k][c], weights + at(k, c));
+          dy[k][c] = G::pack_of(dy[k][c], weights + at(k, c));
           accumulators = fma(G::columns(dy[k][c], weights + at(k, c)), columns, accumulators);
         },
         [&](float own) { return may_overflow_product(own) || rstd > kLargeRstd; });
@@ -207,15 +207,15 @@ __device__ void backward_plain(const BackwardParams& params) {
 
 template <class T, class W, int index, Access access>
 __device__ void backward_float(const BackwardParams& params) {
-  backward_plain<T, W, kPlainBackwardPolicies[index].tiles, false>(params);
+  backward_fast<T, W, kFastBackwardPolicies[index].tiles, false>(params);
 }
 template <class T, class W, int index, Access access>
 __device__ void backward_llama(const BackwardParams& params) {
-  backward_plain<T, W, kPlainBackwardPolicies[index].tiles, true>(params);
+  backward_fast<T, W, kFastBackwardPolicies[index].tiles, true>(params);
 }
 
 }  // namespace
 
-RMSNORM_PLAIN_BACKWARD_KERNELS(RMSNORM_DEFINE_KERNEL)
+RMSNORM_FAST_BACKWARD_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda

@@ -1,4 +1,4 @@
-// Forward of plain calls (kernel_table.h): the bits of forward.cu with half its instructions. At
+// Forward of fast calls (kernel_table.h): the bits of forward.cu with half its instructions. At
 // run time it tests only whether a row, and a pack of its columns, exist.
 #include "row.cuh"
 
@@ -7,12 +7,12 @@ namespace {
 
 // Grid, block and shared memory: as for forward_rows, with first_row = 0.
 template <class T, class W, int index, bool kIsLlama>
-__device__ void forward_plain(const ForwardParams& params) {
-  constexpr PlainPolicy kPolicy = kPlainForwardPolicies[index];
+__device__ void forward_fast(const ForwardParams& params) {
+  constexpr FastForwardPolicy kPolicy = kFastForwardPolicies[index];
   constexpr int kTiles = kPolicy.tiles;
   constexpr int kPacks = kPolicy.packs;
   constexpr int kAll = kTiles * kPacks;
-  constexpr int kHeld = __is_same(T, W) ? kPolicy.weight_packs : kWideWeightPacks;
+  constexpr int kWeights = __is_same(T, W) ? kPolicy.weight_packs : kWideWeightPacks;
   extern __shared__ float shared[];
   const RowParams& common = params.common;
   const RowThread<T> me;
@@ -30,12 +30,12 @@ __device__ void forward_plain(const ForwardParams& params) {
   // Packs beyond the row load the weights of the thread's first pack, or of the row's, which
   // saves making zeros.
   const W* weights = static_cast<const W*>(common.weight) + (columns > 0 ? me.first : 0);
-  WeightPack<T, W> weight[kHeld];
+  WeightPack<T, W> weight[kWeights];
   const auto load_weight = [&](int i) {
-    weight[i % kHeld].load_all(weights + (at(i) < columns ? at(i) : 0));
+    weight[i % kWeights].load_all(weights + (at(i) < columns ? at(i) : 0));
   };
 #pragma unroll
-  for (int i = 0; i < kHeld; ++i) load_weight(i);
+  for (int i = 0; i < kWeights; ++i) load_weight(i);
   keep_number(columns);
   keep_number(row);
 
@@ -83,23 +83,23 @@ __device__ void forward_plain(const ForwardParams& params) {
 #pragma unroll
   for (int i = 0; i < kAll; ++i) {
     keep_packed(x[i]);
-    const Pack y = y_pack<T, kIsLlama>(x[i], rstd, weight[i % kHeld]);
+    const Pack y = y_pack<T, kIsLlama>(x[i], rstd, weight[i % kWeights]);
     if (at(i) < columns) store_global_pack(y_row + at(i), y);
-    if (i + kHeld < kAll) load_weight(i + kHeld);
+    if (i + kWeights < kAll) load_weight(i + kWeights);
   }
 }
 
 template <class T, class W, int index, Access access>
 __device__ void forward_float(const ForwardParams& params) {
-  forward_plain<T, W, index, false>(params);
+  forward_fast<T, W, index, false>(params);
 }
 template <class T, class W, int index, Access access>
 __device__ void forward_llama(const ForwardParams& params) {
-  forward_plain<T, W, index, true>(params);
+  forward_fast<T, W, index, true>(params);
 }
 
 }  // namespace
 
-RMSNORM_PLAIN_FORWARD_KERNELS(RMSNORM_DEFINE_KERNEL)
+RMSNORM_FAST_FORWARD_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda

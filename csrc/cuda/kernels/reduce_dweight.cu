@@ -15,34 +15,33 @@ __device__ float sum_of(const float (&values)[kCount]) {
       [](float left, float right) { return left + right; });
 }
 
-// Grid: ceil(hidden_size / kFinishColumns). Block: (kFinishColumns, parts of the tree). Thread (i,
-// part) sums part number `part` of the groups of column i, so that a warp reads neighbouring
-// columns. The first warp sums the parts.
+// Grid: ceil(hidden_size / kReduceColumns). Block: (kReduceColumns, slices of the row groups).
+// Thread (i, slice) sums that slice of column i, so that a warp reads neighbouring columns. The
+// first warp sums the slices.
 template <class T, class W, int index, Access access>
-__device__ void finish_dweight(const FinishParams& params) {
-  __shared__ float parts[kMaxFinishParts][kFinishColumns];
+__device__ void reduce_dweight(const ReduceParams& params) {
+  __shared__ float slices[kMaxSlices][kReduceColumns];
   const int x = static_cast<int>(threadIdx.x);
-  const int part = static_cast<int>(threadIdx.y);
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kFinishColumns + x;
-  const int first = part * params.part_groups;
-  const int count = min(params.part_groups, params.groups - first);
+  const int slice = static_cast<int>(threadIdx.y);
+  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kReduceColumns + x;
+  const int first = slice * params.slice_groups;
+  const int count = min(params.slice_groups, params.groups - first);
 
-  float groups[kMaxPartGroups];
+  float groups[kMaxSliceGroups];
 #pragma unroll
-  for (int i = 0; i < kMaxPartGroups; ++i) {
+  for (int i = 0; i < kMaxSliceGroups; ++i) {
     const bool is_leaf = i < count && column < params.hidden_size;
     groups[i] = is_leaf ? params.partials[(first + i) * params.partial_stride + column] : -0.0f;
   }
   if (count <= 0) groups[0] = 0.0f;  // with zero rows dweight is +0
-  parts[part][x] = sum_of(groups);
+  slices[slice][x] = sum_of(groups);
   __syncthreads();
-  if (part > 0 || column >= params.hidden_size) return;
+  if (slice > 0 || column >= params.hidden_size) return;
 
-  const int part_count = static_cast<int>(ceil_div(params.groups, params.part_groups));
-  float sums[kMaxFinishParts];
+  const int slice_count = static_cast<int>(ceil_div(params.groups, params.slice_groups));
+  float sums[kMaxSlices];
 #pragma unroll
-  for (int i = 0; i < kMaxFinishParts; ++i)
-    sums[i] = i == 0 || i < part_count ? parts[i][x] : -0.0f;
+  for (int i = 0; i < kMaxSlices; ++i) sums[i] = i == 0 || i < slice_count ? slices[i][x] : -0.0f;
   const float sum = sum_of(sums);
   T* dweight = static_cast<T*>(params.dweight) + column;
   *dweight = from_float(params.accumulate ? to_float(*dweight) + sum : sum, T{});
@@ -50,6 +49,6 @@ __device__ void finish_dweight(const FinishParams& params) {
 
 }  // namespace
 
-RMSNORM_FINISH_KERNELS(RMSNORM_DEFINE_KERNEL)
+RMSNORM_REDUCE_KERNELS(RMSNORM_DEFINE_KERNEL)
 
 }  // namespace rmsnorm::cuda
