@@ -143,7 +143,7 @@ void Environment::end(void* environment) {
   if (--environments != 0) return;
   cuda::release();
   cpu::join_threads();
-  cpu::free_kept_memory();
+  cpu::free_cached_memory();
 }
 
 Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream) {

@@ -66,7 +66,7 @@ Matrix unrounded_y(const Problem& problem, const ForwardBuffers& expected) {
   args.sum = {};
   args.rstd = nullptr;
   if (args.weight.data != nullptr) args.weight = {weight.row(0), DType::kFloat32};
-  forward_with(cpu::kScalar, args, {.piece_rows = 1});
+  forward_with(cpu::kScalar, args, {.rows_per_call = 1});
   return y;
 }
 

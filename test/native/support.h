@@ -123,7 +123,7 @@ struct Layout {
   bool dx = true;
   bool dweight = true;
   cpu::Stores stores = cpu::Stores::kCached;
-  std::int64_t piece_rows = 0;  // rows per call of the variant; 0: all
+  std::int64_t rows_per_call = 0;  // rows per call of the variant; 0: all
   std::int64_t batch_rows = kOneBatch;
   std::int64_t batch_padding = 0;  // elements that follow every batch_rows rows
   bool prepares = true;            // forward converts weights once for all rows; with a gate,

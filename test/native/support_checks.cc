@@ -8,7 +8,7 @@
 namespace rmsnorm::test {
 namespace {
 
-constexpr Layout kPlain{.piece_rows = 1};
+constexpr Layout kReferenceLayout{.rows_per_call = 1};
 
 // True if results may be NaN. The sign and payload of a NaN differ between processors.
 bool may_be_nan(Values values) { return values == Values::kSpecial || values == Values::kExtreme; }
@@ -28,10 +28,10 @@ std::string padding_complaint(const char* label, const Matrix& matrix) {
 
 // Calls function(rows) for consecutive ranges of [0, rows).
 template <class Function>
-void for_each_piece(std::int64_t rows, std::int64_t piece_rows, const Function& function) {
-  if (piece_rows == 0) return function(cpu::Range{0, rows});
-  for (std::int64_t begin = 0; begin < rows; begin += piece_rows) {
-    function(cpu::Range{begin, std::min(begin + piece_rows, rows)});
+void for_each_range(std::int64_t rows, std::int64_t rows_per_call, const Function& function) {
+  if (rows_per_call == 0) return function(cpu::Range{0, rows});
+  for (std::int64_t begin = 0; begin < rows; begin += rows_per_call) {
+    function(cpu::Range{begin, std::min(begin + rows_per_call, rows)});
   }
 }
 
@@ -60,7 +60,7 @@ class PreparedWeights {
 void forward_with(const cpu::Variant& variant, const ForwardArgs& args, const Layout& layout) {
   const bool prepares = layout.prepares || args.gate.data != nullptr;
   const PreparedWeights weights(variant, args, prepares ? args.y.data : nullptr);
-  for_each_piece(args.shape.rows, layout.piece_rows, [&](cpu::Range rows) {
+  for_each_range(args.shape.rows, layout.rows_per_call, [&](cpu::Range rows) {
     variant.forward(args, rows, layout.stores, weights.data());
   });
 }
@@ -69,13 +69,13 @@ void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const 
   const PreparedWeights weights(variant, args, args.dx.data);
   if (args.dweight == nullptr) {
     if (args.dx.data == nullptr) return;
-    return for_each_piece(args.shape.rows, layout.piece_rows, [&](cpu::Range rows) {
+    return for_each_range(args.shape.rows, layout.rows_per_call, [&](cpu::Range rows) {
       variant.backward(args, rows, layout.stores, weights.data(), nullptr);
     });
   }
   const std::int64_t stride = cpu::partial_stride(args.shape.hidden_size);
   Matrix partials(computed_in(args.dtype), row_group_count(args.shape.rows), stride);
-  for_each_piece(args.shape.rows, row_group_rows(args.shape.rows), [&](cpu::Range rows) {
+  for_each_range(args.shape.rows, row_group_rows(args.shape.rows), [&](cpu::Range rows) {
     const std::int64_t group = rows.begin / row_group_rows(args.shape.rows);
     variant.backward(args, rows, layout.stores, weights.data(), partials.row(group));
   });
@@ -87,14 +87,14 @@ void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const 
 }
 
 ForwardBuffers expected_forward(const Problem& problem) {
-  ForwardBuffers buffers(problem, kPlain);
-  forward_with(cpu::kScalar, buffers.args, kPlain);
+  ForwardBuffers buffers(problem, kReferenceLayout);
+  forward_with(cpu::kScalar, buffers.args, kReferenceLayout);
   return buffers;
 }
 
 BackwardBuffers expected_backward(const Problem& problem) {
-  BackwardBuffers buffers(problem, kPlain);
-  backward_with(cpu::kScalar, buffers.args, kPlain);
+  BackwardBuffers buffers(problem, kReferenceLayout);
+  backward_with(cpu::kScalar, buffers.args, kReferenceLayout);
   return buffers;
 }
 
@@ -198,7 +198,7 @@ std::string describe(const Layout& layout) {
        << (layout.rstd_given ? ", rstd given" : ", rstd recomputed") << (layout.dx ? ", dx" : "")
        << (layout.dweight ? ", dweight" : "")
        << (layout.stores == cpu::Stores::kStreaming ? ", streaming" : "") << ", rows a call "
-       << layout.piece_rows << (layout.prepares ? "" : ", weights converted for every row")
+       << layout.rows_per_call << (layout.prepares ? "" : ", weights converted for every row")
        << (layout.dgate_in_place ? ", dgate in place" : "");
   if (layout.batch_rows != kOneBatch) {
     text << ", batches of " << layout.batch_rows << " rows and " << layout.batch_padding;

@@ -61,7 +61,7 @@ inline Layout any_layout(Random& random, const Problem& problem) {
   layout.dx = wanted != 0;
   layout.dweight = wanted != 1;
   layout.stores = random.once_in(2) ? cpu::Stores::kStreaming : cpu::Stores::kCached;
-  layout.piece_rows =
+  layout.rows_per_call =
       one_of(random, {std::int64_t{0}, std::int64_t{0}, std::int64_t{3}, std::int64_t{8}});
   layout.prepares = random.once_in(2);
   layout.dgate_in_place = random.once_in(2);

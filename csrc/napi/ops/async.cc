@@ -78,7 +78,7 @@ class OperandInFlight {
     array_ = Napi::Persistent(Napi::Object(env, operand->value));
     if (operand->is_shared) return {};
     const std::int64_t bytes = packed_bytes(*operand);
-    copy_ = cpu::take_warm_memory(bytes);
+    copy_ = cpu::acquire_warm_memory(bytes);
     if (copy_ == nullptr) {
       return {Code::kOutOfMemory, std::string("Out of memory: no room for '") +
                                       operand->rule->name + "', " + std::to_string(bytes) +
