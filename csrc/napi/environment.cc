@@ -169,7 +169,7 @@ Status Environment::idle_stream(cuda::Device& device, cuda::StreamPtr* stream) {
     return {};
   }
   promise_streams_.reserve(promise_streams_.size() + 1);
-  RMSNORM_TRY(cuda::Stream::make_side(device, stream));
+  RMSNORM_TRY(cuda::Stream::make_callback_stream(device, stream));
   promise_streams_.push_back(*stream);
   return {};
 }
@@ -196,7 +196,7 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, napi_value* value
 
 void Environment::close_stream(cuda::Stream& stream) noexcept {
   stream.close();
-  for (const std::shared_ptr<cuda::Fence>& end : {stream.fence(), stream.fence_of_calls()}) {
+  for (const std::shared_ptr<cuda::Fence>& end : {stream.fence(), stream.callback_fence()}) {
     if (end == nullptr || end->has_passed()) continue;
     std::erase_if(ends_, [](const auto& earlier) { return earlier->has_passed(); });
     try {

@@ -59,11 +59,11 @@ Status Allocation::on_device(Device& device, std::int64_t bytes, const StreamPtr
       made->take(std::move(pooled), stream);
     } else {
       const std::int64_t rounded = OwnedMemory::rounded(bytes);
-      Status made_room = made->allocate(rounded, &OwnedMemory::on_device);
-      if (is_out_of_memory(made_room) && rounded > bytes) {
-        made_room = made->allocate(bytes, &OwnedMemory::on_device);
+      Status allocated = made->allocate(rounded, &OwnedMemory::on_device);
+      if (is_out_of_memory(allocated) && rounded > bytes) {
+        allocated = made->allocate(bytes, &OwnedMemory::on_device);
       }
-      RMSNORM_TRY(made_room);
+      RMSNORM_TRY(allocated);
     }
     made->pointer_ = made->owned_->on_device.get();
   }
@@ -84,7 +84,7 @@ Status Allocation::on_host(Device& device, std::int64_t bytes, AllocationPtr* al
   return {};
 }
 
-std::int64_t Allocation::held_bytes() const {
+std::int64_t Allocation::allocated_bytes() const {
   return owned_ == nullptr ? 0 : owned_->on_device.bytes() + owned_->on_host.bytes();
 }
 
@@ -105,24 +105,26 @@ Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t byt
 Status Allocation::check_foreign() const {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const auto wanted = static_cast<std::uint64_t>(bytes_);
-  bool may_go_on = true;
-  for (std::uint64_t known = 0; known < wanted;) {
+  const auto needed = static_cast<std::uint64_t>(bytes_);
+  bool may_continue = true;
+  for (std::uint64_t known = 0; known < needed;) {
     const CUdeviceptr pointer = pointer_ + known;
     unsigned kind = 0;
     const CUresult found =
         driver().cuPointerGetAttribute(&kind, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, pointer);
-    const bool is_there = found == CUDA_SUCCESS && kind == CU_MEMORYTYPE_DEVICE && may_go_on;
+    const bool is_device_memory =
+        found == CUDA_SUCCESS && kind == CU_MEMORYTYPE_DEVICE && may_continue;
     if (found != CUDA_SUCCESS && found != CUDA_ERROR_INVALID_VALUE) {
       return check(found, "cuPointerGetAttribute");
     }
-    if (!is_there && known == 0) return refuse_foreign("the address of memory of a CUDA device");
-    if (!is_there) {
+    if (!is_device_memory && known == 0)
+      return refuse_foreign("the address of memory of a CUDA device");
+    if (!is_device_memory) {
       return refuse_foreign("the address of " + std::to_string(bytes_) +
                             " bytes at least. There are " + std::to_string(known));
     }
     int ordinal = -1;
-    int is_whole = 0;
+    int is_ipc_capable = 0;
     CUdeviceptr base = 0;
     std::size_t size = 0;
     RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
@@ -133,12 +135,12 @@ Status Allocation::check_foreign() const {
     }
     RMSNORM_TRY(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer));
     known = base + size - pointer_;
-    if (known >= wanted) break;
+    if (known >= needed) break;
     // The driver can share cuMemAlloc memory with other processes by its address (legacy IPC), but
     // not mapped chunks.
-    RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &is_whole,
+    RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &is_ipc_capable,
                              CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, pointer));
-    may_go_on = is_whole == 0;
+    may_continue = is_ipc_capable == 0;
   }
   return {};
 }

@@ -37,7 +37,7 @@ class Allocation {
   char* host() const { return host_; }
   std::int64_t bytes() const { return bytes_; }
   // Bytes that we allocated for it: at least bytes(), or 0 for another library's memory.
-  std::int64_t held_bytes() const;
+  std::int64_t allocated_bytes() const;
 
   // Records that work number `enqueued` of the stream uses the memory.
   void use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcept;

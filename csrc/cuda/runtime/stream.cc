@@ -36,9 +36,9 @@ Status Stream::make(Device& device, StreamPtr* stream) {
   return {};
 }
 
-Status Stream::make_side(Device& device, StreamPtr* stream) {
+Status Stream::make_callback_stream(Device& device, StreamPtr* stream) {
   RMSNORM_TRY(make(device, stream));
-  (*stream)->is_side_ = true;
+  (*stream)->is_callback_stream_ = true;
   return {};
 }
 
@@ -133,17 +133,18 @@ Status Stream::has_passed(bool* has_passed) {
 Status Stream::call_back(CUstreamCallback function, void* data) {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
-  if (is_side_) return device_.note_fault(add_callback(function, data));
-  if (before_call_ == nullptr) {
+  if (is_callback_stream_) return device_.note_fault(add_callback(function, data));
+  if (before_callback_ == nullptr) {
     auto made = std::make_shared<EventHandle>();
     RMSNORM_TRY(device_.note_fault(made->make()));
-    before_call_ = std::move(made);
+    before_callback_ = std::move(made);
   }
-  if (side_ == nullptr) RMSNORM_TRY(make_side(device_, &side_));
-  const CUevent event = before_call_->get();
+  if (callback_stream_ == nullptr) RMSNORM_TRY(make_callback_stream(device_, &callback_stream_));
+  const CUevent event = before_callback_->get();
   RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuEventRecord, event, handle_)));
-  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, side_->handle_, event, 0)));
-  return device_.note_fault(side_->add_callback(function, data));
+  RMSNORM_TRY(
+      device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, callback_stream_->handle_, event, 0)));
+  return device_.note_fault(callback_stream_->add_callback(function, data));
 }
 
 // A callback counts as work: waiting for the end of the stream includes waiting for the callback.
@@ -152,8 +153,8 @@ Status Stream::add_callback(CUstreamCallback function, void* data) {
   return RMSNORM_CUDA(cuStreamAddCallback, handle_, function, data, 0);
 }
 
-std::shared_ptr<Fence> Stream::fence_of_calls() noexcept {
-  return side_ == nullptr ? nullptr : side_->fence();
+std::shared_ptr<Fence> Stream::callback_fence() noexcept {
+  return callback_stream_ == nullptr ? nullptr : callback_stream_->fence();
 }
 
 Status Stream::record(Event& event) {
@@ -177,16 +178,16 @@ Status Stream::wait_for(const Event& event) {
       return {Code::kInvalidState, "The event was recorded in the capture of another graph"};
     }
   }
-  const bool is_drawn_in = event.capture_ != nullptr && capture_ == nullptr;
-  if (is_drawn_in) {
+  const bool joins_capture = event.capture_ != nullptr && capture_ == nullptr;
+  if (joins_capture) {
     fence_now();
     event.capture_->streams.reserve(event.capture_->streams.size() + 1);
     order_->close(enqueued_, last_fence_);
   }
   const Status waits = RMSNORM_CUDA(cuStreamWaitEvent, handle_, event.event_->get(), 0);
-  if (is_drawn_in && !waits.ok()) reopen_order();
+  if (joins_capture && !waits.ok()) reopen_order();
   RMSNORM_TRY(device_.note_fault(waits));
-  if (is_drawn_in) {
+  if (joins_capture) {
     capture_ = event.capture_;
     capture_->streams.push_back(this);
   }
@@ -348,8 +349,8 @@ void Stream::close() noexcept {
   retire_workspace();
   fence_now();
   order_->close(enqueued_, last_fence_);
-  if (side_ != nullptr) side_->close();
-  device_.destroy(std::move(before_call_));
+  if (callback_stream_ != nullptr) callback_stream_->close();
+  device_.destroy(std::move(before_callback_));
   is_open_ = false;
   if (own_ != nullptr) {
     own_->last = last_fence_;

@@ -36,7 +36,7 @@ Status create(ObjectCall& call, cuda::Device& device) {
   if (stream != nullptr && stream->is_capturing()) stream.reset();
   RMSNORM_TRY(cuda::Allocation::on_device(device, span.bytes(), stream, &span.allocation));
   span.pointer = span.allocation->pointer();
-  auto reported = std::make_shared<ReportedMemory>(call.env(), span.allocation->held_bytes());
+  auto reported = std::make_shared<ReportedMemory>(call.env(), span.allocation->allocated_bytes());
   return make(call, std::move(span), std::move(reported));
 }
 
