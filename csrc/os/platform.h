@@ -28,16 +28,17 @@ constexpr char kPathSeparator = '\\';
 constexpr char kPathSeparator = '/';
 #endif
 
-// Appends a regular file of at most `most` bytes to *bytes. Never waits, not even for the other end
-// of a pipe. Returns nothing on success, else the reason: kMissingText if there is no such file.
-std::optional<std::string> read_file(const std::string& path, std::size_t most,
+// Appends a regular file of at most `max_bytes` bytes to *bytes. Never waits, not even for the
+// other end of a pipe. Returns nothing on success, else the reason: kMissingText if there is no
+// such file.
+std::optional<std::string> read_file(const std::string& path, std::size_t max_bytes,
                                      std::vector<std::byte>* bytes);
 
 // read_file() returns these for files that do not exist, are not regular, or are too large.
 constexpr const char* kMissingText = "there is no such file";
 inline std::string not_regular_text() { return "it is not a regular file"; }
-inline std::string too_large_text(std::size_t most) {
-  return "it has more than " + std::to_string(most) + " bytes";
+inline std::string too_large_text(std::size_t max_bytes) {
+  return "it has more than " + std::to_string(max_bytes) + " bytes";
 }
 
 // Asks for huge pages inside memory that nobody has written yet. Does nothing except on Linux.

@@ -196,7 +196,8 @@ void forward_rows(const ForwardArgs& args, Range rows, Stores, const void* prepa
   if (S::kWeighted && prepared == nullptr &&
       wants_preparing(args.dtype, args.weight, args.options)) {
     return with_raw_weights<X>(args.weight, args.options, [&](auto raw) {
-      if (args.options.weight_offset == 0.0) raw.least = MinAbs<X>::of(raw.data, hidden_size);
+      if (args.options.weight_offset == 0.0)
+        raw.known_min_abs = MinAbs<X>::of(raw.data, hidden_size);
       forward_long_rows<S>(args, rows, raw);
     });
   }
