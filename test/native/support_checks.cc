@@ -8,7 +8,7 @@
 namespace rmsnorm::test {
 namespace {
 
-constexpr Layout kReferenceLayout{.rows_per_call = 1};
+constexpr Layout kRowByRow{.rows_per_call = 1};
 
 // True if results may be NaN. The sign and payload of a NaN differ between processors.
 bool may_be_nan(Values values) { return values == Values::kSpecial || values == Values::kExtreme; }
@@ -87,14 +87,14 @@ void backward_with(const cpu::Variant& variant, const BackwardArgs& args, const 
 }
 
 ForwardBuffers expected_forward(const Problem& problem) {
-  ForwardBuffers buffers(problem, kReferenceLayout);
-  forward_with(cpu::kScalar, buffers.args, kReferenceLayout);
+  ForwardBuffers buffers(problem, kRowByRow);
+  forward_with(cpu::kScalar, buffers.args, kRowByRow);
   return buffers;
 }
 
 BackwardBuffers expected_backward(const Problem& problem) {
-  BackwardBuffers buffers(problem, kReferenceLayout);
-  backward_with(cpu::kScalar, buffers.args, kReferenceLayout);
+  BackwardBuffers buffers(problem, kRowByRow);
+  backward_with(cpu::kScalar, buffers.args, kRowByRow);
   return buffers;
 }
 

@@ -112,14 +112,12 @@ Status Allocation::check_foreign() const {
     unsigned kind = 0;
     const CUresult found =
         driver().cuPointerGetAttribute(&kind, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, pointer);
-    const bool is_device_memory =
-        found == CUDA_SUCCESS && kind == CU_MEMORYTYPE_DEVICE && may_continue;
+    const bool is_there = found == CUDA_SUCCESS && kind == CU_MEMORYTYPE_DEVICE && may_continue;
     if (found != CUDA_SUCCESS && found != CUDA_ERROR_INVALID_VALUE) {
       return check(found, "cuPointerGetAttribute");
     }
-    if (!is_device_memory && known == 0)
-      return refuse_foreign("the address of memory of a CUDA device");
-    if (!is_device_memory) {
+    if (!is_there && known == 0) return refuse_foreign("the address of memory of a CUDA device");
+    if (!is_there) {
       return refuse_foreign("the address of " + std::to_string(bytes_) +
                             " bytes at least. There are " + std::to_string(known));
     }
