@@ -75,7 +75,7 @@ struct Job {
   std::atomic<int> joined{1};   // slots handed out, the caller's first
   std::atomic<int> working{0};  // workers that have the job
   int wanted = 0;  // workers that may still take it from the queue; guarded by the pool's mutex
-  Job* following = nullptr;  // next job of the queue; guarded by the pool's mutex
+  Job* next_in_queue = nullptr;  // next job of the queue; guarded by the pool's mutex
   Share shares[kMaxThreads];
 
   void work(int slot) {
@@ -181,7 +181,7 @@ class Pool {
   // still look for work.
   bool is_in_series() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    const auto last = last_lack_.exchange(now.count(), std::memory_order_relaxed);
+    const auto last = last_shortage_.exchange(now.count(), std::memory_order_relaxed);
     return now - std::chrono::steady_clock::duration(last) < kLinger;
   }
 
@@ -192,7 +192,7 @@ class Pool {
     start_workers(workers);
     job.wanted = wanted;
     Job** last = &queue_;
-    while (*last != nullptr) last = &(*last)->following;
+    while (*last != nullptr) last = &(*last)->next_in_queue;
     *last = &job;
     ++queued_jobs_;
     has_queue_.store(true, std::memory_order_release);
@@ -220,9 +220,9 @@ class Pool {
   }
 
   void leave_queue(Job& job) {
-    for (Job** link = &queue_; *link != nullptr; link = &(*link)->following) {
+    for (Job** link = &queue_; *link != nullptr; link = &(*link)->next_in_queue) {
       if (*link == &job) {
-        *link = job.following;
+        *link = job.next_in_queue;
         break;
       }
     }
@@ -267,7 +267,7 @@ class Pool {
   Mailbox mailboxes_[kMaxThreads];
   std::atomic<int> worker_count_{0};  // changed under the mutex
   std::atomic<int> sleeping_callers_{0};
-  std::atomic<std::chrono::steady_clock::rep> last_lack_{0};
+  std::atomic<std::chrono::steady_clock::rep> last_shortage_{0};
   alignas(64) std::atomic<bool> has_queue_{false};
   alignas(64) std::mutex mutex_;
   std::condition_variable work_came_;

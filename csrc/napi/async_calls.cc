@@ -44,13 +44,13 @@ bool is_ending(napi_env env) {
 }  // namespace
 
 void CallList::push(AsyncCall* call) {
-  (is_empty() ? first_ : last_->following_) = call;
+  (is_empty() ? first_ : last_->next_) = call;
   last_ = call;
 }
 
 AsyncCall* CallList::pop() {
   AsyncCall* const call = first_;
-  if (call != nullptr) first_ = std::exchange(call->following_, nullptr);
+  if (call != nullptr) first_ = std::exchange(call->next_, nullptr);
   return call;
 }
 

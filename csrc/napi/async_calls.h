@@ -66,7 +66,7 @@ class AsyncCall {
   Status status_;
   std::optional<cpu::OwnThreadCount> threads_;  // the JavaScript thread's own
   AsyncCalls* owner_ = nullptr;
-  AsyncCall* following_ = nullptr;  // the next call in its list
+  AsyncCall* next_ = nullptr;  // the next call in its list
 };
 
 // The calls of one environment.

@@ -180,7 +180,7 @@ void Allocation::add_use(Use use) noexcept {
       uses_.reserve(2 * uses_.size() + 1);
     } catch (const std::bad_alloc&) {
       if (uses_.size() == uses_.capacity()) {
-        if (!wait(uses_.front())) leave_to_process();
+        if (!wait(uses_.front())) keep_until_exit();
         uses_.erase(uses_.begin());
       }
     }
@@ -192,8 +192,8 @@ void Allocation::drop_passed_uses() noexcept {
   std::erase_if(uses_, [](Use& use) { return has_passed(use); });
 }
 
-void Allocation::leave_to_process() noexcept {
-  if (owned_ != nullptr) cuda::leave_to_process(std::move(owned_));
+void Allocation::keep_until_exit() noexcept {
+  if (owned_ != nullptr) cuda::keep_until_exit(std::move(owned_));
 }
 
 bool Allocation::is_idle() noexcept {

@@ -45,7 +45,7 @@ class Allocation {
   void use_until(std::shared_ptr<Fence> fence) noexcept;
 
   // Never frees the memory, because somebody may use it until the process ends.
-  void leave_to_process() noexcept;
+  void keep_until_exit() noexcept;
 
   // Whether all work that uses the memory has run. wait_until_idle() waits for that work first, and
   // returns false if it cannot.

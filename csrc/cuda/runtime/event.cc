@@ -21,7 +21,7 @@ void Fence::record(CUstream stream) noexcept {
   if (is_fault(result)) state_ = State::kPassed;
 }
 
-void Fence::settle(CUstream stream) noexcept {
+void Fence::record_or_wait(CUstream stream) noexcept {
   if (is_recorded() || may_be_captured(stream)) return;
   record(stream);
   if (is_recorded()) return;

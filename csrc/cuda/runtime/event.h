@@ -32,7 +32,7 @@ class Fence {
   bool is_recorded() const { return state_ != State::kUnrecorded; }
   // The same for a stream that is about to be released: if the driver refuses, waits for the
   // stream. Does nothing while the stream is being captured.
-  void settle(CUstream stream) noexcept;
+  void record_or_wait(CUstream stream) noexcept;
 
   // For a caller that knows that all work before the fence has run.
   void note_passed() { state_ = State::kPassed; }

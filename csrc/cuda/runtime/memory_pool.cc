@@ -241,11 +241,11 @@ void drain_retired() noexcept {
     } catch (const std::bad_alloc&) {
       // `memory` is still the owner.
     }
-    if (memory != nullptr) leave_to_process(std::move(memory));
+    if (memory != nullptr) keep_until_exit(std::move(memory));
   }
 }
 
-void leave_to_process(OwnedPtr memory) noexcept {
+void keep_until_exit(OwnedPtr memory) noexcept {
   memory->device.keep_context();
   static_cast<void>(memory.release());
 }

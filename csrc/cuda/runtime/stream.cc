@@ -20,7 +20,7 @@ CUresult drop_capture(CUstream handle) noexcept {
 Stream::OwnStream::~OwnStream() {
   if (last == nullptr || last->is_recorded() || !handle.is_made()) return;
   if (may_be_captured(handle.get())) static_cast<void>(drop_capture(handle.get()));
-  last->settle(handle.get());
+  last->record_or_wait(handle.get());
 }
 
 Status Stream::make(Device& device, StreamPtr* stream) {
@@ -94,7 +94,7 @@ Status Stream::enter_running(DeviceScope& scope) {
 // captured. Call within a DeviceScope.
 Status Stream::check_usable() {
   if (!is_open_) return {Code::kDisposed, "The stream has been disposed of"};
-  RMSNORM_TRY(end_abandoned());
+  RMSNORM_TRY(end_abandoned_capture());
   if (!is_shared_) return {};
   CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
   RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, handle_, &capture)));
@@ -105,7 +105,7 @@ Status Stream::check_usable() {
 }
 
 Status Stream::refuse_capture() {
-  RMSNORM_TRY(end_abandoned());
+  RMSNORM_TRY(end_abandoned_capture());
   if (capture_ == nullptr) return {};
   return {Code::kInvalidState,
           "The stream is being captured: what is enqueued does not run, and cannot be waited for"};
@@ -270,14 +270,14 @@ void Stream::abandon_capture() noexcept {
   if (capture_ == nullptr) return;
   capture_->is_active = false;
   try {
-    static_cast<void>(end_abandoned());
+    static_cast<void>(end_abandoned_capture());
   } catch (const std::bad_alloc&) {
     // No memory for the text of an error: the next call reports the error.
   }
 }
 
 // Errors: kCuda; the capture then still exists, and the next call tries again.
-Status Stream::end_abandoned() {
+Status Stream::end_abandoned_capture() {
   if (capture_ == nullptr || capture_->is_active) return {};
   Stream& first = *capture_->streams.front();
   DeviceScope scope;
@@ -357,7 +357,7 @@ void Stream::close() noexcept {
     device_.destroy(std::move(own_));
   } else if (is_unrecorded()) {
     DeviceScope scope;
-    if (scope.try_enter(device_)) last_fence_->settle(handle_);
+    if (scope.try_enter(device_)) last_fence_->record_or_wait(handle_);
   }
   next_fence_.reset();
 }

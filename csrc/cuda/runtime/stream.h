@@ -131,7 +131,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Status enter(DeviceScope& scope);
   Status enter_running(DeviceScope& scope);
   Status check_usable();
-  Status end_abandoned();
+  Status end_abandoned_capture();
   void leave_capture() noexcept;
   void reopen_order() noexcept;
   void leave_endless_capture() noexcept;

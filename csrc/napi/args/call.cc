@@ -27,7 +27,7 @@ class FieldReader {
     return number;
   }
   // A whole number from 0 to `max`.
-  std::int64_t whole(double field, const char* name, std::int64_t max) {
+  std::int64_t whole_number(double field, const char* name, std::int64_t max) {
     const bool is_in_range = field >= 0 && field <= static_cast<double>(max);
     const auto number = static_cast<std::int64_t>(is_in_range ? field : 0);
     require(static_cast<double>(number) == field, name);
@@ -95,8 +95,9 @@ bool read_record(const CallRecord& record, CallKind kind, Call* call, Masks* mas
   call->made = mask(record.made, "made");
   masks->float32 = mask(record.float32, "float32");
   masks->strided = mask(record.strided, "strided");
-  const std::int64_t rows = reader->whole(record.rows, "rows", kMaxSafeInteger);
-  const std::int64_t hidden_size = reader->whole(record.hidden_size, "hiddenSize", kMaxSafeInteger);
+  const std::int64_t rows = reader->whole_number(record.rows, "rows", kMaxSafeInteger);
+  const std::int64_t hidden_size =
+      reader->whole_number(record.hidden_size, "hiddenSize", kMaxSafeInteger);
   std::int64_t elements = 0;
   reader->require(hidden_size > 0, "hiddenSize");
   reader->require(
@@ -172,7 +173,7 @@ Status read_layout(const CallRecord& record, Shape shape, std::size_t index, Ope
   FieldReader reader;
   std::int64_t layout[4];
   for (std::size_t i = 0; i < 4; ++i) {
-    layout[i] = reader.whole(record.layouts[index][i], "layouts", kMaxSafeInteger);
+    layout[i] = reader.whole_number(record.layouts[index][i], "layouts", kMaxSafeInteger);
   }
   if (!reader.is_valid()) return reader.status();
   return bind_layout(shape, layout, operand);
