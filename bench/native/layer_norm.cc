@@ -30,7 +30,7 @@ Status layer_norm(const LayerNormArgs& args, int threads, std::string_view varia
   cpu::Schedule schedule;
   RMSNORM_TRY(cpu::make_schedule(args.shape, 2 * sizeof(float), cpu::kForwardCaches, &schedule));
   const LayerNormRows run = rows_of(variant, schedule.stores);
-  cpu::parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
+  cpu::parallel_for(args.shape.rows, schedule.grain_rows, schedule.threads,
                     [&](std::int64_t begin, std::int64_t end, int) {
                       run(args, {begin, end}, schedule.stores);
                     });

@@ -27,10 +27,10 @@ const Variant* const kVariants[] = {
 namespace {
 
 // Columns of dweight that a thread reduces at a time, in units of kPartialColumns.
-constexpr std::int64_t kFinishPieces = 64;
+constexpr std::int64_t kReductionGrain = 64;
 
 // Scratch memory up to this size stays with its thread for the next call.
-constexpr std::int64_t kKeptBytes = 64 << 20;
+constexpr std::int64_t kMaxScratchBytes = 64 << 20;
 
 // Gated rows take longer to compute than to write, so they never stream. Streaming would also leave
 // float32 rows to AVX2. Measured with one thread at 2048x4096 float32: AVX-512 with cached stores
@@ -67,7 +67,7 @@ class Scratch {
   }
 
   void release_excess() {
-    if (size_ <= kKeptBytes) return;
+    if (size_ <= kMaxScratchBytes) return;
     memory_.reset();
     size_ = 0;
   }
@@ -88,10 +88,10 @@ struct Scratches {
 
 // The scratches of the calling thread; null if out of memory.
 Scratches* scratches() {
-  if (void* const kept = thread_pointer()) return static_cast<Scratches*>(kept);
+  if (void* const existing = thread_pointer()) return static_cast<Scratches*>(existing);
   auto made = std::unique_ptr<Scratches>(new (std::nothrow) Scratches);
-  const auto end = [](void* kept) { delete static_cast<Scratches*>(kept); };
-  return made != nullptr && set_thread_pointer(made.get(), end) ? made.release() : nullptr;
+  const auto destroy = [](void* ended) { delete static_cast<Scratches*>(ended); };
+  return made != nullptr && set_thread_pointer(made.get(), destroy) ? made.release() : nullptr;
 }
 
 // Reserves at least `bytes` of one of the calling thread's scratches; null if out of memory.
@@ -178,7 +178,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 
   std::int64_t block_groups = 1;
   int levels = 0;
-  while (groups / (2 * block_groups) >= 8 * schedule.threads.most) {
+  while (groups / (2 * block_groups) >= 8 * schedule.threads.max) {
     block_groups *= 2;
     ++levels;
   }
@@ -186,7 +186,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 
   // A row of partial sums for each block, then `levels` rows for each thread.
   std::byte* const partials =
-      reserve(&Scratches::partials, (blocks + schedule.threads.most * levels) * row_bytes);
+      reserve(&Scratches::partials, (blocks + schedule.threads.max * levels) * row_bytes);
   if (partials == nullptr && blocks > 0) {
     return {Code::kOutOfMemory, "Out of memory: no room for the partial sums of dweight"};
   }
@@ -216,7 +216,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   });
 
   const std::int64_t bytes = (blocks + 1) * row_bytes;
-  parallel_for(columns / kPartialColumns, kFinishPieces, threads_for(bytes, schedule.threads.most),
+  parallel_for(columns / kPartialColumns, kReductionGrain, threads_for(bytes, schedule.threads.max),
                [&](std::int64_t begin, std::int64_t end, int) {
                  variant.reduce_dweight(args, partials, blocks,
                                         {begin * kPartialColumns, end * kPartialColumns});
@@ -246,9 +246,9 @@ Status forward(const ForwardArgs& args) {
   const bool are_prepared =
       weights.are_wanted() &&
       (is_quantized || is_gated ||
-       (args.shape.rows > 1 && weights.bytes(schedule.threads.most) <= kKeptBytes));
-  if (are_prepared) RMSNORM_TRY(weights.reserve(schedule.threads.most));
-  parallel_for(args.shape.rows, schedule.piece_rows, schedule.threads,
+       (args.shape.rows > 1 && weights.bytes(schedule.threads.max) <= kMaxScratchBytes));
+  if (are_prepared) RMSNORM_TRY(weights.reserve(schedule.threads.max));
+  parallel_for(args.shape.rows, schedule.grain_rows, schedule.threads,
                [&](std::int64_t begin, std::int64_t end, int slot) {
                  variant->forward(args, {begin, end}, schedule.stores, weights.of(slot));
                });
@@ -268,12 +268,12 @@ Status backward(const BackwardArgs& args) {
   RMSNORM_TRY(variant_for(args.dtype, schedule, &variant));
   ThreadWeights weights(*variant, args, args.dx.data);
   const bool are_prepared = has_dx && weights.are_wanted();
-  if (are_prepared) RMSNORM_TRY(weights.reserve(schedule.threads.most));
+  if (are_prepared) RMSNORM_TRY(weights.reserve(schedule.threads.max));
   if (args.dweight != nullptr) {
     RMSNORM_TRY(backward_with_dweight(args, *variant, schedule, weights));
   } else if (has_dx) {
     parallel_for(
-        args.shape.rows, schedule.piece_rows, schedule.threads,
+        args.shape.rows, schedule.grain_rows, schedule.threads,
         [&](std::int64_t begin, std::int64_t end, int slot) {
           variant->backward(args, {begin, end}, schedule.stores, weights.of(slot), nullptr);
         });
@@ -289,7 +289,7 @@ Status convert(DType from, const void* source, DType to, void* destination, std:
   RMSNORM_TRY(
       make_schedule({count, 1}, element_size(from) + element_size(to), kForwardCaches, &schedule));
   parallel_for(
-      count, schedule.piece_rows, schedule.threads, [&](std::int64_t begin, std::int64_t end, int) {
+      count, schedule.grain_rows, schedule.threads, [&](std::int64_t begin, std::int64_t end, int) {
         const void* const first = static_cast<const char*>(source) + begin * element_size(from);
         void* const out = static_cast<char*>(destination) + begin * element_size(to);
         if (is_quantized(from)) {

@@ -23,11 +23,12 @@ Status copy_rows(const Matrix& matrix, std::int64_t row_bytes, std::int64_t firs
   const std::int64_t bytes = rows * row_bytes;
   // Packed rows are contiguous and can be split at any byte.
   const bool is_packed = matrix.batch_rows == kOneBatch && matrix.row_stride == row_bytes;
-  const bool is_one = rows == 1 || is_packed;
-  const std::int64_t item = is_one ? 1 : row_bytes;
+  const bool is_contiguous = rows == 1 || is_packed;
+  const std::int64_t item = is_contiguous ? 1 : row_bytes;
   parallel_for(bytes / item, std::max<std::int64_t>(kBytesPerThread / item, 1),
                threads_for(bytes, available), [&](std::int64_t begin, std::int64_t end, int) {
-                 if (is_one) return copy(begin, row_offset(matrix, first_row) + begin, end - begin);
+                 if (is_contiguous)
+                   return copy(begin, row_offset(matrix, first_row) + begin, end - begin);
                  for (std::int64_t r = begin; r < end; ++r) {
                    copy(r * item, row_offset(matrix, first_row + r), item);
                  }

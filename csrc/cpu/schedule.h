@@ -13,7 +13,7 @@ namespace rmsnorm::cpu {
 struct Schedule {
   Threads threads = 1;
   Stores stores = Stores::kCached;
-  std::int64_t piece_rows = 0;  // rows that a thread takes at a time
+  std::int64_t grain_rows = 0;  // rows that a thread takes at a time (parallel_for's grain)
 };
 
 // A call that moves more bytes than this bypasses the caches with streaming stores. Smaller outputs

@@ -36,14 +36,14 @@ inline void pause() {
 // memory, so it is read less often.
 template <class Ready>
 bool linger_until(const Ready& ready, std::chrono::microseconds time = kLinger) {
-  constexpr int kLooks = 8;
-  const auto patience = std::chrono::steady_clock::now() + time;
+  constexpr int kChecksPerClock = 8;
+  const auto deadline = std::chrono::steady_clock::now() + time;
   do {
-    for (int i = 0; i < kLooks; ++i) {
+    for (int i = 0; i < kChecksPerClock; ++i) {
       if (ready()) return true;
       pause();
     }
-  } while (std::chrono::steady_clock::now() < patience);
+  } while (std::chrono::steady_clock::now() < deadline);
   return false;
 }
 
@@ -75,7 +75,7 @@ struct Job {
   std::atomic<int> joined{1};   // slots handed out, the caller's first
   std::atomic<int> working{0};  // workers that have the job
   int wanted = 0;  // workers that may still take it from the queue; guarded by the pool's mutex
-  Job* following = nullptr;  // next job of the queue; guarded by the pool's mutex
+  Job* next_in_queue = nullptr;  // next job of the queue; guarded by the pool's mutex
   Share shares[kMaxThreads];
 
   void work(int slot) {
@@ -102,12 +102,14 @@ struct alignas(64) Mailbox {
 // another caller. They find the job in a queue while its caller is still at work.
 class Pool {
  public:
-  // `woken`: see Threads.
-  void run(Job& job, int woken) {
-    const int given = hand_out(job);
-    int missing = job.slots - 1 - given;
-    if (missing > 0 && !is_in_series()) missing = std::clamp(woken - 1 - given, 0, missing);
-    if (missing > 0) enqueue(job, missing, given + missing);
+  // `max_woken`: see Threads.
+  void run(Job& job, int max_woken) {
+    const int handed_out = hand_out(job);
+    int missing = job.slots - 1 - handed_out;
+    if (missing > 0 && !is_in_series()) {
+      missing = std::clamp(max_woken - 1 - handed_out, 0, missing);
+    }
+    if (missing > 0) enqueue(job, missing, handed_out + missing);
     job.work(0);
     if (missing > 0) {
       std::unique_lock lock(mutex_, std::defer_lock);
@@ -142,18 +144,18 @@ class Pool {
   // Gives the job to workers that look for one, in their order, so that a worker gets the same rows
   // in a series of calls. Returns the number of these workers.
   int hand_out(Job& job) {
-    int given = 0;
+    int handed_out = 0;
     const int workers = worker_count_.load(std::memory_order_acquire);
-    for (int i = 0; i < workers && given < job.slots - 1; ++i) {
+    for (int i = 0; i < workers && handed_out < job.slots - 1; ++i) {
       Job* looking = nullptr;
       job.working.fetch_add(1, std::memory_order_relaxed);
       if (mailboxes_[i].job.compare_exchange_strong(looking, &job)) {
-        ++given;
+        ++handed_out;
       } else {
         job.working.fetch_sub(1, std::memory_order_relaxed);
       }
     }
-    return given;
+    return handed_out;
   }
 
   // Takes the job back from workers that have not begun it. They go on looking for one.
@@ -175,11 +177,11 @@ class Pool {
     return mailbox.job.exchange(Mailbox::kAway);
   }
 
-  // Whether the last call that lacked a worker was so recent that a worker woken for it would still
-  // look for work.
+  // Whether the last call that lacked a worker was so recent that a worker woken for it would
+  // still look for work.
   bool is_in_series() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    const auto last = last_lack_.exchange(now.count(), std::memory_order_relaxed);
+    const auto last = last_shortage_.exchange(now.count(), std::memory_order_relaxed);
     return now - std::chrono::steady_clock::duration(last) < kLinger;
   }
 
@@ -190,7 +192,7 @@ class Pool {
     start_workers(workers);
     job.wanted = wanted;
     Job** last = &queue_;
-    while (*last != nullptr) last = &(*last)->following;
+    while (*last != nullptr) last = &(*last)->next_in_queue;
     *last = &job;
     ++queued_jobs_;
     has_queue_.store(true, std::memory_order_release);
@@ -218,9 +220,9 @@ class Pool {
   }
 
   void leave_queue(Job& job) {
-    for (Job** link = &queue_; *link != nullptr; link = &(*link)->following) {
+    for (Job** link = &queue_; *link != nullptr; link = &(*link)->next_in_queue) {
       if (*link == &job) {
-        *link = job.following;
+        *link = job.next_in_queue;
         break;
       }
     }
@@ -265,7 +267,7 @@ class Pool {
   Mailbox mailboxes_[kMaxThreads];
   std::atomic<int> worker_count_{0};  // changed under the mutex
   std::atomic<int> sleeping_callers_{0};
-  std::atomic<std::chrono::steady_clock::rep> last_lack_{0};
+  std::atomic<std::chrono::steady_clock::rep> last_shortage_{0};
   alignas(64) std::atomic<bool> has_queue_{false};
   alignas(64) std::mutex mutex_;
   std::condition_variable work_came_;
@@ -288,20 +290,20 @@ void parallel_for(std::int64_t items, std::int64_t grain, Threads threads, Task 
   const FloatingPointScope mode;
   // On one thread all items are one range. Cutting them takes integer divisions, which take longer
   // than a short row.
-  if (threads.most == 1 || items <= grain) {
+  if (threads.max == 1 || items <= grain) {
     if (items > 0) task.run(task.context, 0, items, 0);
     return;
   }
-  const std::int64_t pieces = (items + grain - 1) / grain;
-  const int slots = static_cast<int>(std::min<std::int64_t>(pieces, threads.most));
+  const std::int64_t ranges = (items + grain - 1) / grain;
+  const int slots = static_cast<int>(std::min<std::int64_t>(ranges, threads.max));
   Job job;
   job.task = task;
   job.grain = grain;
   job.slots = slots;
   for (int i = 0; i < slots; ++i) {
-    job.shares[i] = {pieces * i / slots * grain, std::min(pieces * (i + 1) / slots * grain, items)};
+    job.shares[i] = {ranges * i / slots * grain, std::min(ranges * (i + 1) / slots * grain, items)};
   }
-  pool().run(job, std::min(threads.woken, slots));
+  pool().run(job, std::min(threads.max_woken, slots));
 }
 
 void join_threads() { pool().join(); }

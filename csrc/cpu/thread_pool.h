@@ -11,13 +11,13 @@ struct Task {
   void* context;
 };
 
-// How many threads the work is worth, the caller included.
+// The maximum number of threads for some work, the caller's included.
 struct Threads {
-  constexpr Threads(int count) : most(count), woken(count) {}
-  constexpr Threads(int most_threads, int woken_threads)
-      : most(most_threads), woken(woken_threads) {}
-  int most;
-  int woken;  // the limit if workers must be woken, except in a series of calls
+  constexpr Threads(int count) : max(count), max_woken(count) {}
+  constexpr Threads(int max_threads, int max_woken_threads)
+      : max(max_threads), max_woken(max_woken_threads) {}
+  int max;
+  int max_woken;  // the maximum if workers must be woken, except in a series of calls
 };
 
 // Cuts [0, items) into ranges of at most `grain` items and runs them on up to `threads` threads.

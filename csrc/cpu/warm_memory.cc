@@ -11,14 +11,14 @@ namespace rmsnorm::cpu {
 namespace {
 
 // The C library caches smaller blocks by itself.
-constexpr std::int64_t kLeastKept = 64 << 10;
+constexpr std::int64_t kMinCachedBytes = 64 << 10;
 constexpr std::align_val_t kAlignment{64};
 
 // The header of a cached block, stored in the block itself: tracking it allocates nothing.
-struct Kept {
+struct CachedBlock {
   std::int64_t bytes;
-  Kept* older;
-  Kept* younger;
+  CachedBlock* older;
+  CachedBlock* younger;
 };
 
 // There are eight sizes between two powers of two, so that calls of similar shapes share blocks.
@@ -35,29 +35,30 @@ char* new_memory(std::int64_t bytes) noexcept {
 
 class Pool {
  public:
-  // The block of this size that was released last, because its bytes are the most likely to be in a
-  // cache. Null if there is none.
-  char* take(std::int64_t bytes) {
+  // The block of this size that was released last, because its bytes are the max_bytes likely to be
+  // in a cache. Null if there is none.
+  char* acquire(std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     in_use_ += bytes;
-    for (Kept* block = youngest_; block != nullptr; block = block->older) {
-      if (block->bytes == bytes) return take_out(block);
+    for (CachedBlock* block = youngest_; block != nullptr; block = block->older) {
+      if (block->bytes == bytes) return unlink(block);
     }
-    free_oldest_down_to(kMostWarmBytes - in_use_);
+    free_oldest_down_to(kMaxWarmBytes - in_use_);
     return nullptr;
   }
 
-  void give_back(char* memory, std::int64_t bytes) {
+  void release(char* memory, std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     in_use_ -= bytes;
-    auto* const block = new (memory) Kept{bytes, youngest_, nullptr};
+    auto* const block = new (memory) CachedBlock{bytes, youngest_, nullptr};
     (youngest_ == nullptr ? oldest_ : youngest_->younger) = block;
     youngest_ = block;
-    kept_ += bytes;
-    free_oldest_down_to(kMostWarmBytes - in_use_);
+    cached_ += bytes;
+    free_oldest_down_to(kMaxWarmBytes - in_use_);
   }
 
-  void forget(std::int64_t bytes) {
+  // After acquire() returned null and no memory could be allocated.
+  void note_not_allocated(std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     in_use_ -= bytes;
   }
@@ -67,54 +68,55 @@ class Pool {
     free_oldest_down_to(0);
   }
 
-  std::int64_t kept() {
+  std::int64_t cached_bytes() {
     const std::lock_guard lock(mutex_);
-    return kept_;
+    return cached_;
   }
 
  private:
-  char* take_out(Kept* block) {
+  char* unlink(CachedBlock* block) {
     (block->older == nullptr ? oldest_ : block->older->younger) = block->younger;
     (block->younger == nullptr ? youngest_ : block->younger->older) = block->older;
-    kept_ -= block->bytes;
+    cached_ -= block->bytes;
     return reinterpret_cast<char*>(block);
   }
 
-  void free_oldest_down_to(std::int64_t most) {
-    while (oldest_ != nullptr && kept_ > most) ::operator delete(take_out(oldest_), kAlignment);
+  void free_oldest_down_to(std::int64_t max_bytes) {
+    while (oldest_ != nullptr && cached_ > max_bytes)
+      ::operator delete(unlink(oldest_), kAlignment);
   }
 
   std::mutex mutex_;
   std::int64_t in_use_ = 0;
-  std::int64_t kept_ = 0;
-  Kept* oldest_ = nullptr;
-  Kept* youngest_ = nullptr;
+  std::int64_t cached_ = 0;
+  CachedBlock* oldest_ = nullptr;
+  CachedBlock* youngest_ = nullptr;
 };
 
 NeverDestroyed<Pool> pool;
 
 }  // namespace
 
-void GiveBack::operator()(char* memory) const noexcept {
-  if (bytes < kLeastKept) return ::operator delete(memory, kAlignment);
-  pool.value.give_back(memory, bytes);
+void ReleaseWarmMemory::operator()(char* memory) const noexcept {
+  if (bytes < kMinCachedBytes) return ::operator delete(memory, kAlignment);
+  pool.value.release(memory, bytes);
 }
 
-WarmMemory take_warm_memory(std::int64_t bytes) noexcept {
-  if (bytes < kLeastKept) return WarmMemory(new_memory(bytes), {bytes});
+WarmMemory acquire_warm_memory(std::int64_t bytes) noexcept {
+  if (bytes < kMinCachedBytes) return WarmMemory(new_memory(bytes), {bytes});
   const std::int64_t size = rounded_up(bytes);
-  if (char* const kept = pool.value.take(size)) return WarmMemory(kept, {size});
+  if (char* const cached = pool.value.acquire(size)) return WarmMemory(cached, {size});
   char* const memory = new_memory(size);
   if (memory == nullptr) {
-    pool.value.forget(size);
+    pool.value.note_not_allocated(size);
   } else {
     advise_huge_pages(memory, size);
   }
   return WarmMemory(memory, {size});
 }
 
-std::int64_t kept_bytes() noexcept { return pool.value.kept(); }
+std::int64_t cached_bytes() noexcept { return pool.value.cached_bytes(); }
 
-void free_kept_memory() noexcept { pool.value.free_all(); }
+void free_cached_memory() noexcept { pool.value.free_all(); }
 
 }  // namespace rmsnorm::cpu

@@ -10,21 +10,22 @@ namespace rmsnorm::cpu {
 
 // Limit of the bytes in use and cached together. The bytes in use alone may exceed it.
 // lib/call/room.ts lets a call wait that would exceed it.
-static constexpr std::int64_t kMostWarmBytes = std::int64_t{128} << 20;
+static constexpr std::int64_t kMaxWarmBytes = std::int64_t{128} << 20;
 
-struct GiveBack {
+// Returns a block to the cache, or frees it.
+struct ReleaseWarmMemory {
   std::int64_t bytes = 0;
   void operator()(char* memory) const noexcept;
 };
-using WarmMemory = std::unique_ptr<char[], GiveBack>;
+using WarmMemory = std::unique_ptr<char[], ReleaseWarmMemory>;
 
 // At least `bytes` of uninitialised memory; null if out of memory. Callable from any thread.
-WarmMemory take_warm_memory(std::int64_t bytes) noexcept;
+WarmMemory acquire_warm_memory(std::int64_t bytes) noexcept;
 
 // Bytes that are cached and not in use.
-std::int64_t kept_bytes() noexcept;
+std::int64_t cached_bytes() noexcept;
 
 // Frees the cached blocks.
-void free_kept_memory() noexcept;
+void free_cached_memory() noexcept;
 
 }  // namespace rmsnorm::cpu

@@ -32,16 +32,15 @@ Status Arguments::number(std::size_t index, const char* name, double* number) co
   return wrong_type(index, name, "a number");
 }
 
-Status Arguments::integer(std::size_t index, const char* name, std::int64_t least,
-                          std::int64_t most, std::int64_t* integer) const {
+Status Arguments::integer(std::size_t index, const char* name, std::int64_t min, std::int64_t max,
+                          std::int64_t* integer) const {
   double number = 0;
   RMSNORM_TRY(this->number(index, name, &number));
-  const bool is_in_range =
-      number >= static_cast<double>(least) && number <= static_cast<double>(most);
+  const bool is_in_range = number >= static_cast<double>(min) && number <= static_cast<double>(max);
   if (!is_in_range || number != std::floor(number)) {
     return argument_error(
         env_, Code::kOutOfRange, name,
-        "a whole number from " + std::to_string(least) + " to " + std::to_string(most),
+        "a whole number from " + std::to_string(min) + " to " + std::to_string(max),
         values_[index]);
   }
   *integer = static_cast<std::int64_t>(number);

@@ -32,7 +32,7 @@ class Arguments {
 
   // Errors: kWrongType, kOutOfRange.
   Status number(std::size_t index, const char* name, double* number) const;
-  Status integer(std::size_t index, const char* name, std::int64_t least, std::int64_t most,
+  Status integer(std::size_t index, const char* name, std::int64_t min, std::int64_t max,
                  std::int64_t* integer) const;
   Status boolean(std::size_t index, const char* name, bool* boolean) const;
   Status text(std::size_t index, const char* name, std::string* text) const;

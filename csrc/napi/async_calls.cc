@@ -44,20 +44,20 @@ bool is_ending(napi_env env) {
 }  // namespace
 
 void CallList::push(AsyncCall* call) {
-  (is_empty() ? first_ : last_->following_) = call;
+  (is_empty() ? first_ : last_->next_) = call;
   last_ = call;
 }
 
 AsyncCall* CallList::pop() {
   AsyncCall* const call = first_;
-  if (call != nullptr) first_ = std::exchange(call->following_, nullptr);
+  if (call != nullptr) first_ = std::exchange(call->next_, nullptr);
   return call;
 }
 
-void CallList::move_calls_of(const AsyncCalls* owner, CallList* others) {
-  CallList kept;
-  while (AsyncCall* const call = pop()) (call->owner_ == owner ? others : &kept)->push(call);
-  *this = kept;
+void CallList::move_calls_of(const AsyncCalls* owner, CallList* moved) {
+  CallList remaining;
+  while (AsyncCall* const call = pop()) (call->owner_ == owner ? moved : &remaining)->push(call);
+  *this = remaining;
 }
 
 AsyncCall::AsyncCall(napi_env env) : env_(env) {
@@ -80,7 +80,7 @@ Status AsyncCall::open(napi_value* promise) {
 
 void AsyncCall::settle(Status status) {
   napi::settle(env_, deferred_,
-               [&](napi_value* value) { return status.ok() ? finish(value) : status; });
+               [&](napi_value* value) { return status.ok() ? to_js(value) : status; });
 }
 
 void AsyncCall::execute(napi_env, void* data) {
@@ -105,7 +105,7 @@ void AsyncCall::complete(napi_env, napi_status, void* data) {
 
 void AsyncCalls::start(AsyncCall* call) {
   call->owner_ = this;
-  ++outside_;
+  ++queued_;
   {
     const std::lock_guard lock(slots().mutex);
     slots().waiting.push(call);
@@ -115,7 +115,7 @@ void AsyncCalls::start(AsyncCall* call) {
 }
 
 void AsyncCalls::close() {
-  if (outside_ == 0) return;
+  if (queued_ == 0) return;
   drop_waiting();
   const std::lock_guard lock(slots().mutex);
   grant_free_slots();
@@ -150,7 +150,7 @@ void AsyncCalls::enter_pool() {
   }
   int count = 0;
   for (; AsyncCall* const call = entering.pop(); ++count) napi_queue_async_work(env_, call->work_);
-  leave(count);
+  note_dequeued(count);
 }
 
 void AsyncCalls::drop_waiting() {
@@ -162,16 +162,16 @@ void AsyncCalls::drop_waiting() {
   }
   int count = 0;
   for (; AsyncCall* const call = dropped.pop(); ++count) delete call;
-  leave(count);
+  note_dequeued(count);
 }
 
-// Notes that calls have left the queue. While others wait, the event loop stays alive: their slot
-// may become free in another thread.
-void AsyncCalls::leave(int calls) {
-  outside_ -= calls;
-  const bool waits = outside_ > 0;
-  if (waits != is_held_) waits ? mailbox_.hold() : mailbox_.let_go();
-  is_held_ = waits;
+// Notes that calls have entered the pool or were dropped. While others are queued, the event loop
+// stays alive: their slot may become free in another thread.
+void AsyncCalls::note_dequeued(int calls) {
+  queued_ -= calls;
+  const bool waits = queued_ > 0;
+  if (waits != has_ref_) waits ? mailbox_.ref() : mailbox_.unref();
+  has_ref_ = waits;
 }
 
 }  // namespace rmsnorm::napi

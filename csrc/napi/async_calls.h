@@ -1,6 +1,6 @@
 // Calls on threads of libuv's pool. The pool (four threads by default) serves the whole process:
-// file system, DNS, zlib. So at most two calls are in it at once, counting all environments. The
-// rest wait here, first in, first out.
+// file system, DNS, zlib. So at most two calls of all environments are in it at once. Other calls
+// wait here, first in, first out.
 #pragma once
 
 #include <node_api.h>
@@ -22,8 +22,8 @@ class CallList {
   bool is_empty() const { return first_ == nullptr; }
   void push(AsyncCall* call);
   AsyncCall* pop();  // null if the list is empty
-  // Moves the calls of an owner to `others`.
-  void move_calls_of(const AsyncCalls* owner, CallList* others);
+  // Moves the calls of an owner to `moved`.
+  void move_calls_of(const AsyncCalls* owner, CallList* moved);
 
  private:
   AsyncCall* first_ = nullptr;
@@ -42,14 +42,14 @@ class AsyncCall {
   // kInvalidState if the environment is ending.
   Status open(napi_value* promise);
 
-  // Settles the promise: with the result of finish(), or with an error.
+  // Settles the promise with the result of to_js(), or with an error.
   void settle(Status status);
 
  protected:
   // Runs on a thread of the pool.
   virtual Status run() = 0;
-  // Runs on the JavaScript thread, after run() has succeeded.
-  virtual Status finish(napi_value* result) = 0;
+  // Makes the result. Runs on the JavaScript thread, after run() has succeeded.
+  virtual Status to_js(napi_value* result) = 0;
 
   napi_env env() const { return env_; }
 
@@ -66,7 +66,7 @@ class AsyncCall {
   Status status_;
   std::optional<cpu::OwnThreadCount> threads_;  // the JavaScript thread's own
   AsyncCalls* owner_ = nullptr;
-  AsyncCall* following_ = nullptr;  // the next call in its list
+  AsyncCall* next_ = nullptr;  // the next call in its list
 };
 
 // The calls of one environment.
@@ -93,13 +93,13 @@ class AsyncCalls {
   void grant_free_slots();
   void release_slot();
   void drop_waiting();
-  void leave(int calls);
+  void note_dequeued(int calls);
 
   napi_env env_;
   Mailbox& mailbox_;
-  int outside_ = 0;  // started calls that are not in the pool yet
-  bool is_held_ = false;
-  CallList granted_;  // calls that have a slot; guarded by the slots' mutex
+  int queued_ = 0;        // started calls that are not in the pool yet
+  bool has_ref_ = false;  // whether the event loop is kept alive for them
+  CallList granted_;      // calls that have a slot; guarded by the slots' mutex
 };
 
 }  // namespace rmsnorm::napi

@@ -48,8 +48,9 @@ napi_value value_of(napi_env env, napi_ref reference) {
   return value;
 }
 
-// A variable of JavaScript's process.env whose value differs from the process's own: a worker has a
-// copy, which its option `env` may change. Empty if it is not set or equal. Runs getters.
+// A variable of JavaScript's process.env, if its value differs from the process's own. They can
+// differ because a worker has a copy, which its option `env` may change. Empty if the variable is
+// not set or does not differ. Runs getters.
 std::optional<std::string> own_variable(napi_env env, const char* name) {
   napi_value value = find_value(env, {"process", "env", name});
   if (value == nullptr) return std::nullopt;
@@ -100,10 +101,10 @@ Status Environment::make(napi_env env) {
     return ending();
   }
   napi_valuetype type = napi_undefined;
-  napi_value make_unset_view = find_value(env, {"Buffer", "allocUnsafeSlow"});
-  if (make_unset_view != nullptr && napi_typeof(env, make_unset_view, &type) == napi_ok &&
+  napi_value alloc_unsafe_slow = find_value(env, {"Buffer", "allocUnsafeSlow"});
+  if (alloc_unsafe_slow != nullptr && napi_typeof(env, alloc_unsafe_slow, &type) == napi_ok &&
       type == napi_function) {
-    napi_create_reference(env, make_unset_view, 1, &made->make_unset_view_);
+    napi_create_reference(env, alloc_unsafe_slow, 1, &made->alloc_unsafe_slow_);
   }
   // If a thread loads the addon several times, it uses the count of the first load.
   const auto threads = own_variable(env, "RMSNORM_NUM_THREADS");
@@ -124,7 +125,7 @@ Status Environment::of(napi_env env, Environment** environment) {
 }
 
 napi_value Environment::array_buffer_class() const { return value_of(env_, array_buffer_class_); }
-napi_value Environment::make_unset_view() const { return value_of(env_, make_unset_view_); }
+napi_value Environment::alloc_unsafe_slow() const { return value_of(env_, alloc_unsafe_slow_); }
 
 // Cleanup hooks run in reverse order. Our hook is added again after the threadsafe function is
 // made, so that it runs before the hook that ends that function.
@@ -143,7 +144,7 @@ void Environment::end(void* environment) {
   if (--environments != 0) return;
   cuda::release();
   cpu::join_threads();
-  cpu::free_kept_memory();
+  cpu::free_cached_memory();
 }
 
 Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream) {
@@ -157,8 +158,8 @@ Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream
 }
 
 Status Environment::idle_stream(cuda::Device& device, cuda::StreamPtr* stream) {
-  // A settled promise has noted that all work has run except its callback. Callbacks count as work,
-  // so the last count is not asked for.
+  // A callback counts as work, but a promise that settles notes only the work before its callback.
+  // So this does not ask for the last number, which is that of the callback.
   const auto is_idle = [&](const cuda::StreamPtr& each) {
     const std::uint64_t calls = each->enqueued();
     return &each->device() == &device && (calls == 0 || each->order().has_passed(calls - 1));
@@ -169,7 +170,7 @@ Status Environment::idle_stream(cuda::Device& device, cuda::StreamPtr* stream) {
     return {};
   }
   promise_streams_.reserve(promise_streams_.size() + 1);
-  RMSNORM_TRY(cuda::Stream::make_side(device, stream));
+  RMSNORM_TRY(cuda::Stream::make_callback_stream(device, stream));
   promise_streams_.push_back(*stream);
   return {};
 }
@@ -196,13 +197,13 @@ Status Environment::wrap(std::unique_ptr<NativeObject> object, napi_value* value
 
 void Environment::close_stream(cuda::Stream& stream) noexcept {
   stream.close();
-  for (const std::shared_ptr<cuda::Fence>& end : {stream.fence(), stream.fence_of_calls()}) {
-    if (end == nullptr || end->has_passed()) continue;
-    std::erase_if(ends_, [](const auto& earlier) { return earlier->has_passed(); });
+  for (const std::shared_ptr<cuda::Fence>& fence : {stream.fence(), stream.callback_fence()}) {
+    if (fence == nullptr || fence->has_passed()) continue;
+    std::erase_if(closed_stream_fences_, [](const auto& earlier) { return earlier->has_passed(); });
     try {
-      ends_.push_back(end);
+      closed_stream_fences_.push_back(fence);
     } catch (const std::bad_alloc&) {
-      end->wait();
+      fence->wait();
     }
   }
 }
@@ -214,7 +215,7 @@ void Environment::close() {
   is_closed_ = true;
   if (threads_ && cpu::own_thread_count() == &*threads_) cpu::use_own_thread_count(nullptr);
   napi_delete_reference(env_, array_buffer_class_);
-  if (make_unset_view_ != nullptr) napi_delete_reference(env_, make_unset_view_);
+  if (alloc_unsafe_slow_ != nullptr) napi_delete_reference(env_, alloc_unsafe_slow_);
   async_calls_.close();
   while (!objects_.empty()) (*objects_.begin())->close();
   for (const auto& [device, stream] : default_streams_) close_stream(*stream);
@@ -222,8 +223,8 @@ void Environment::close() {
   for (const cuda::StreamPtr& stream : promise_streams_) close_stream(*stream);
   promise_streams_.clear();
   staging_.reset();
-  for (const std::shared_ptr<cuda::Fence>& end : ends_) end->wait();
-  ends_.clear();
+  for (const std::shared_ptr<cuda::Fence>& fence : closed_stream_fences_) fence->wait();
+  closed_stream_fences_.clear();
   cuda::empty_pool();
   mailbox_->close();
 }

@@ -1,8 +1,8 @@
 // The state of one JavaScript environment (the main thread, a worker): its calls in flight, the
 // thread count that RMSNORM_NUM_THREADS of its own `process.env` sets, and for GPUs its default
 // streams, staging memory, objects and promises. Each load of the addon creates one; a thread may
-// load it more than once. An environment that ends closes all of this, even what JavaScript still
-// refers to. It waits for its own work only.
+// load it more than once. When the environment ends, it closes all of these, even objects that
+// JavaScript still refers to. It waits only for its own work.
 #pragma once
 
 #include <node_api.h>
@@ -33,8 +33,8 @@ class NativeObject {
   NativeObject(const NativeObject&) = delete;
   NativeObject& operator=(const NativeObject&) = delete;
 
-  // Releases all that it holds. Idempotent. dispose(), the end of the environment and the finalizer
-  // call it.
+  // Releases everything that the object holds. Idempotent. dispose(), the end of the environment
+  // and the finalizer call it.
   void close();
   bool is_open() const { return environment_ != nullptr; }
 
@@ -65,7 +65,7 @@ class Environment {
   // JavaScript's `ArrayBuffer` and `Buffer.allocUnsafeSlow` (or null), as they were when the addon
   // was loaded.
   napi_value array_buffer_class() const;
-  napi_value make_unset_view() const;
+  napi_value alloc_unsafe_slow() const;
 
   // The stream of calls that pass no stream. Errors: kCuda.
   Status default_stream(cuda::Device& device, cuda::StreamPtr* stream);
@@ -100,15 +100,15 @@ class Environment {
   napi_env env_;
   bool is_closed_ = false;
   napi_ref array_buffer_class_ = nullptr;
-  napi_ref make_unset_view_ = nullptr;  // null if there is no `Buffer`
+  napi_ref alloc_unsafe_slow_ = nullptr;  // null if there is no `Buffer`
   std::optional<cpu::OwnThreadCount> threads_;
   const std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(env_, async_calls_);
   AsyncCalls async_calls_{env_, *mailbox_};
   std::unique_ptr<cuda::StagingPool> staging_ = std::make_unique<cuda::StagingPool>();
   std::map<cuda::Device*, cuda::StreamPtr> default_streams_;
   std::vector<cuda::StreamPtr> promise_streams_;
-  std::vector<std::shared_ptr<cuda::Fence>> ends_;  // of closed streams
-  std::unordered_set<NativeObject*> objects_;       // the open ones
+  std::vector<std::shared_ptr<cuda::Fence>> closed_stream_fences_;  // close() waits for them
+  std::unordered_set<NativeObject*> objects_;                       // the open ones
 };
 
 // The C++ object behind a value, open or closed; null if there is none or its class is another.

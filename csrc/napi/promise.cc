@@ -8,12 +8,13 @@
 
 namespace rmsnorm::napi {
 
-// Deleted by its last user: the JavaScript thread, or a callback that finds the environment gone.
+// A promise that has not settled. Its last user deletes it: the JavaScript thread, or a callback
+// that finds that the environment has ended.
 struct Mailbox::Pending {
   std::shared_ptr<Mailbox> mailbox;
   cuda::Device* device = nullptr;
   std::shared_ptr<cuda::StreamOrder> order;  // of the stream
-  std::uint64_t enqueued = 0;                // the work that comes before the callback
+  std::uint64_t enqueued = 0;                // number of the last work before the callback
   napi_deferred deferred = nullptr;
   std::unique_ptr<Completion> completion;
   cuda::CUresult result = cuda::CUDA_SUCCESS;
@@ -37,17 +38,17 @@ Status Mailbox::open() {
   return {};
 }
 
-void Mailbox::hold() {
-  if (held_++ == 0) napi_ref_threadsafe_function(env_, function_);
+void Mailbox::ref() {
+  if (refs_++ == 0) napi_ref_threadsafe_function(env_, function_);
 }
 
-void Mailbox::let_go() {
-  if (--held_ == 0) napi_unref_threadsafe_function(env_, function_);
+void Mailbox::unref() {
+  if (--refs_ == 0) napi_unref_threadsafe_function(env_, function_);
 }
 
 void Mailbox::remove(Pending* pending) {
   pending_.erase(pending);
-  let_go();
+  unref();
 }
 
 bool Mailbox::deliver(Pending* pending) {
@@ -72,7 +73,7 @@ void Mailbox::arrive(napi_env env, napi_value, void* calls, void* data) {
   settle(env, pending->deferred, [&](napi_value*) -> Status {
     RMSNORM_TRY(pending->device->note_fault(cuda::check(pending->result, "Work of the stream")));
     pending->order->note_passed(pending->enqueued);
-    return pending->completion == nullptr ? Status() : pending->completion->finish(env);
+    return pending->completion == nullptr ? Status() : pending->completion->complete(env);
   });
 }
 
@@ -102,7 +103,7 @@ Status Promise::make() {
   made->mailbox = mailbox_;
   if (napi_create_promise(mailbox_->env_, &made->deferred, &value_) != napi_ok) return ending();
   mailbox_->pending_.insert(made.get());
-  mailbox_->hold();
+  mailbox_->ref();
   pending_ = made.release();
   return {};
 }

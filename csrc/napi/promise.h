@@ -16,13 +16,13 @@ namespace rmsnorm::napi {
 
 class AsyncCalls;
 
-// The last step of a promise, on the JavaScript thread. Owns what must live until then.
+// The last step before a promise settles. Owns what must live until then.
 class Completion {
  public:
   virtual ~Completion() = default;
-  // Called once the stream's work has run without an error. An error returned here rejects the
-  // promise.
-  virtual Status finish(napi_env env) = 0;
+  // Called on the JavaScript thread, once the stream's work has run without an error. An error
+  // returned here rejects the promise.
+  virtual Status complete(napi_env env) = 0;
 };
 
 // Sends messages from other threads to the thread of one environment. Outlives the environment,
@@ -39,9 +39,9 @@ class Mailbox {
   Status open();
   bool is_open() const { return function_ != nullptr; }
 
-  // Only once it is open. The event loop stays alive until let_go() is called as often as hold().
-  void hold();
-  void let_go();
+  // ref() keeps the event loop alive until the matching unref(). Call them only after open().
+  void ref();
+  void unref();
 
   // Makes the environment's thread call AsyncCalls::enter_pool(). From any thread.
   void wake() { deliver(nullptr); }
@@ -61,7 +61,7 @@ class Mailbox {
 
   napi_env env_;
   AsyncCalls& calls_;
-  int held_ = 0;
+  int refs_ = 0;
   std::set<Pending*> pending_;
   std::mutex mutex_;  // guards function_, which only the JavaScript thread changes
   napi_threadsafe_function function_ = nullptr;

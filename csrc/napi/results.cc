@@ -12,8 +12,8 @@ namespace {
 constexpr auto kOwn =
     static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
 
-// Bytes. Zeroing a smaller buffer is as fast.
-constexpr std::int64_t kLeastUnset = 64 << 10;
+// Smaller buffers are zeroed, which is as fast.
+constexpr std::int64_t kMinUninitialisedBytes = 64 << 10;
 
 void clear_exception(napi_env env) {
   napi_value exception = nullptr;
@@ -22,14 +22,15 @@ void clear_exception(napi_env env) {
 
 // Allocates with `Buffer.allocUnsafeSlow`, which does not zero the memory. False if the function
 // does not exist or there is no memory.
-bool make_unset_buffer(const Environment& environment, napi_value length, napi_value* buffer) {
+bool make_uninitialised_buffer(const Environment& environment, napi_value length,
+                               napi_value* buffer) {
   napi_env env = environment.env();
-  napi_value make = environment.make_unset_view();
+  napi_value allocate = environment.alloc_unsafe_slow();
   napi_value global = nullptr;
   napi_value view = nullptr;
   napi_get_global(env, &global);
-  if (make == nullptr) return false;
-  if (napi_call_function(env, global, make, 1, &length, &view) == napi_ok &&
+  if (allocate == nullptr) return false;
+  if (napi_call_function(env, global, allocate, 1, &length, &view) == napi_ok &&
       napi_get_typedarray_info(env, view, nullptr, nullptr, nullptr, buffer, nullptr) == napi_ok) {
     return true;
   }
@@ -80,7 +81,8 @@ Status make_array_buffer(napi_env env, std::int64_t bytes, napi_value* buffer) {
   napi_value length = make_number(env, static_cast<double>(bytes));
   void* data = nullptr;
   const bool is_made =
-      (bytes >= kLeastUnset && make_unset_buffer(*environment, length, buffer)) ||
+      (bytes >= kMinUninitialisedBytes &&
+       make_uninitialised_buffer(*environment, length, buffer)) ||
       napi_new_instance(env, environment->array_buffer_class(), 1, &length, buffer) == napi_ok;
   if (!is_made || !read_array_buffer(env, *buffer, bytes, &data)) {
     clear_exception(env);

@@ -57,8 +57,8 @@ static constexpr float kRoundToWhole = 0x1.8p23f;
 
 static constexpr std::uint32_t int8_code(float value) {
   if (value != value) return 0;
-  const float most = value > 127.0f ? 127.0f : value;
-  const float clamped = most < -128.0f ? -128.0f : most;
+  const float not_above = value > 127.0f ? 127.0f : value;
+  const float clamped = not_above < -128.0f ? -128.0f : not_above;
   return __builtin_bit_cast(std::uint32_t, clamped + kRoundToWhole) & 0xffu;
 }
 

@@ -36,9 +36,9 @@ RMSNORM_FORMULA float power_of_low_bits(float t) {
 }
 
 // Below this x, exp(x) is less than half of the smallest number, and silu(x) is -0.
-static constexpr float kLeastExponent = -128.0f;
+static constexpr float kMinExponent = -128.0f;
 
-// exp(x) for kLeastExponent <= x <= 0. The error is at most 1 ulp, also for subnormal results.
+// exp(x) for kMinExponent <= x <= 0. The error is at most 1 ulp, also for subnormal results.
 // exp(0) = 1, exp(NaN) = NaN.
 //
 // x = n ln 2 + r with a whole number n and |r| <= ln 2 / 2, so exp(x) = 2^n exp(r):
@@ -71,7 +71,7 @@ RMSNORM_FORMULA V exp_of(V x) {
 // e = exp(-|z|). The clamp keeps -Inf times 0 from giving NaN: silu(-Inf) is -0. silu(-0) is -0.
 template <class V>
 RMSNORM_FORMULA V silu(V z) {
-  const V x = at_least(minus_magnitude(z), kLeastExponent);
+  const V x = at_least(minus_magnitude(z), kMinExponent);
   const V e = exp_of(x);
   return divide(choose(z, z, x * e), e + filled(z, 1.0f));
 }
@@ -81,12 +81,12 @@ RMSNORM_FORMULA V silu(V z) {
 // 0 and 1.
 template <class V>
 RMSNORM_FORMULA V silu_derivative(V z) {
-  const V x = at_least(minus_magnitude(z), kLeastExponent);
+  const V x = at_least(minus_magnitude(z), kMinExponent);
   const V e = exp_of(x);
   const V one = filled(z, 1.0f);
   const V larger = divide(one, e + one);
   const V smaller = e * larger;
-  const V clamped = at_most(at_least(z, kLeastExponent), -kLeastExponent);
+  const V clamped = at_most(at_least(z, kMinExponent), -kMinExponent);
   const V other = choose(z, smaller, larger);
   return choose(z, larger, smaller) * fma(clamped, other, one);
 }

@@ -28,9 +28,10 @@ constexpr char kPathSeparator = '\\';
 constexpr char kPathSeparator = '/';
 #endif
 
-// Appends a regular file of at most `most` bytes to *bytes. Never waits, not even for the other end
-// of a pipe. Returns nothing on success, else the reason: kMissingText if there is no such file.
-std::optional<std::string> read_file(const std::string& path, std::size_t most,
+// Appends a regular file of at most `max_bytes` bytes to *bytes. Never waits, not even for the
+// other end of a pipe. Returns nothing on success, else the reason: kMissingText if there is no
+// such file.
+std::optional<std::string> read_file(const std::string& path, std::size_t max_bytes,
                                      std::vector<std::byte>* bytes);
 
 // read_file() returns these for files that do not exist, are not regular, or are too large.

@@ -115,8 +115,8 @@ TEST_CASE("cuda: released memory serves only requests a little smaller than its 
   const AllocationPtr larger = test.allocate(5'100'000);
   CHECK(larger->pointer() == large);
   CHECK(larger->bytes() == 5'100'000);
-  CHECK(larger->held_bytes() >= 5'100'000);
-  CHECK(larger->held_bytes() < 5'700'000);
+  CHECK(larger->allocated_bytes() >= 5'100'000);
+  CHECK(larger->allocated_bytes() < 5'700'000);
 }
 
 TEST_CASE("cuda: another thread can free memory that a stream of this thread has used") {
@@ -203,7 +203,7 @@ TEST_CASE("cuda: later work on a stream does not wait for a callback") {
   must(test.stream->synchronize());
   enough.set_value();
   CHECK(called.get_future().wait_for(std::chrono::seconds(10)) == std::future_status::ready);
-  const std::shared_ptr<cuda::Fence> end = test.stream->fence_of_calls();
+  const std::shared_ptr<cuda::Fence> end = test.stream->callback_fence();
   REQUIRE(end != nullptr);
   CHECK(end->wait());
 }

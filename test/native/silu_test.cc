@@ -40,7 +40,7 @@ double largest_error_of_exp(std::uint32_t stride) {
   double largest = 0;
   for_each_number(true, stride, [&](float x) {
     const double expected = std::exp(static_cast<double>(x));
-    const double error = exp_of(at_least(x, kLeastExponent)) - expected;
+    const double error = exp_of(at_least(x, kMinExponent)) - expected;
     largest = std::max(largest, std::abs(error) / last_place(expected));
   });
   return largest;
@@ -58,9 +58,9 @@ TEST_CASE("exp_of is right at the ends of its domain") {
   CHECK(exp_of(0.0f) == 1.0f);
   CHECK(exp_of(-0.0f) == 1.0f);
   CHECK(exp_of(-103.0f) > 0.0f);
-  CHECK(exp_of(at_least(-kInfinity, kLeastExponent)) == 0.0f);
+  CHECK(exp_of(at_least(-kInfinity, kMinExponent)) == 0.0f);
   for (const std::uint32_t bits : {0x7fc00000u, 0xffc00000u, 0x7fffffffu, 0xffffffffu}) {
-    CHECK(std::isnan(exp_of(at_least(std::bit_cast<float>(bits), kLeastExponent))));
+    CHECK(std::isnan(exp_of(at_least(std::bit_cast<float>(bits), kMinExponent))));
   }
 }
 

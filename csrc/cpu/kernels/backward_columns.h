@@ -80,7 +80,7 @@ struct BackwardBlock {
   AlignedBody body;
   const Weights<X>& weights;
   PartialSums partials;
-  bool is_fresh;  // the partial sums start from +0 here
+  bool is_first;  // the first block of a row group: its partial sums start from +0
   Stores stores;  // of dx
 };
 
@@ -130,7 +130,7 @@ RMSNORM_INLINE void backward_stripe(const BackwardBlock<X>& block, std::int64_t 
   for (std::int64_t p = 0; p < kPairCount; ++p) {
     if constexpr (G::kWeighted) w[p] = block.weights.from(j).at(p * kPairColumns);
     acc[p] = zero_pair();
-    if (G::kDweight && !block.is_fresh) acc[p] = load_floats<false>(partial + p * kPairColumns);
+    if (G::kDweight && !block.is_first) acc[p] = load_floats<false>(partial + p * kPairColumns);
   }
   const BackwardRow<X>* const rows = block.rows;
   const std::int64_t count = block.count;
@@ -147,25 +147,26 @@ RMSNORM_INLINE void backward_stripe(const BackwardBlock<X>& block, std::int64_t 
 }
 
 // The last columns come first, because the nearest cache still has what the row sum read of them:
-// dx alone takes 0.9 of the time at 32x4096 on two threads. Within segments of kUpColumns the order
-// is ascending. In descending order the caches' prefetchers do not help, and 512x4096 takes 1.5
-// times as long.
-static constexpr std::int64_t kUpColumns = 1024;
+// dx alone takes 0.9 of the time at 32x4096 on two threads. Within segments of kAscendingColumns
+// the order is ascending. If it is descending, the caches' prefetchers do not help, and 512x4096
+// takes 1.5 times as long.
+static constexpr std::int64_t kAscendingColumns = 1024;
 
 template <class G, class X>
 RMSNORM_INLINE void backward_stripes(const BackwardBlock<X>& block, Range columns, float* partial) {
-  constexpr std::int64_t kHeld = kStripePairs * kPairColumns;
-  static_assert(kUpColumns % kHeld == 0);
+  constexpr std::int64_t kStripeColumns = kStripePairs * kPairColumns;
+  static_assert(kAscendingColumns % kStripeColumns == 0);
   std::int64_t begin = columns.end;
   for (std::int64_t end = columns.end; end > columns.begin; end = begin) {
-    begin = columns.begin + (end - columns.begin - 1) / kUpColumns * kUpColumns;
+    begin = columns.begin + (end - columns.begin - 1) / kAscendingColumns * kAscendingColumns;
     float* sums = G::kDweight ? partial + (begin - columns.begin) : nullptr;
     std::int64_t j = begin;
     const auto advance = [&](std::int64_t by) {
       j += by;
       if (G::kDweight) sums += by;
     };
-    for (; j + kHeld <= end; advance(kHeld)) backward_stripe<G, kStripePairs>(block, j, sums);
+    for (; j + kStripeColumns <= end; advance(kStripeColumns))
+      backward_stripe<G, kStripePairs>(block, j, sums);
     for (; j < end; advance(kPairColumns)) backward_stripe<G, 1>(block, j, sums);
   }
 }
@@ -176,14 +177,14 @@ RMSNORM_INLINE void backward_side_by_side(const BackwardBlock<X>& block, std::in
                                           Range columns, float* partial) {
   BackwardRow<X> row[kRows];
   unrolled<kRows>([&](auto r) { row[r.value] = block.rows[first + r.value]; });
-  const bool is_fresh = block.is_fresh && first == 0;
+  const bool is_first = block.is_first && first == 0;
   WeightPairs<X> weights{};
   if constexpr (G::kWeighted) weights = block.weights.from(columns.begin);
   for (std::int64_t j = 0; j < columns.end - columns.begin; j += kPairColumns) {
     VecPair w{};
     if constexpr (G::kWeighted) w = weights.at(j);
     VecPair acc = zero_pair();
-    if (G::kDweight && !is_fresh) acc = load_floats<false>(partial + j);
+    if (G::kDweight && !is_first) acc = load_floats<false>(partial + j);
     unrolled<kRows>(
         [&](auto r) { write_backward_pair<G>(row[r.value], columns.begin + j, w, acc); });
     if constexpr (G::kDweight) store_floats<false>(partial + j, acc);
@@ -205,34 +206,35 @@ template <class G, class X>
   }
 }
 
-// Columns that overlap: at most one whole VecPair, and the head and tail that overlap it. For each
+// VecPairs that overlap: at most one of the body, and the head and tail that overlap it. For each
 // row, all are loaded before any is stored.
-struct BackwardParts {
-  static constexpr int kMost = 3;
-  struct Part {
+struct OverlappingPairs {
+  static constexpr int kMaxPairs = 3;
+  struct Pair {
     std::int64_t column;
     Range written;  // columns of the VecPair
     float* partial;
   };
-  Part parts[kMost];
+  Pair pairs[kMaxPairs];
   int count = 0;
 
   void add(std::int64_t column, Range written, float* partial) {
-    parts[count++] = {column, written, partial};
+    pairs[count++] = {column, written, partial};
   }
 };
 
-// kMasked: the rows are shorter than a VecPair and have one part.
+// kMasked: the rows are shorter than a VecPair, so there is one masked VecPair.
 template <class G, bool kMasked, class X>
-[[gnu::noinline]] void backward_parts(const BackwardBlock<X>& block, const BackwardParts& all) {
-  VecPair w[BackwardParts::kMost] = {};
-  VecPair acc[BackwardParts::kMost] = {};
-  VecPair dx[BackwardParts::kMost] = {};
+[[gnu::noinline]] void backward_overlapping(const BackwardBlock<X>& block,
+                                            const OverlappingPairs& overlapping) {
+  VecPair w[OverlappingPairs::kMaxPairs] = {};
+  VecPair acc[OverlappingPairs::kMaxPairs] = {};
+  VecPair dx[OverlappingPairs::kMaxPairs] = {};
   const auto for_each = [&](const auto& function) {
     function(0);
     if constexpr (kMasked) return;
-    if (all.count > 1) function(1);
-    if (all.count > 2) function(2);
+    if (overlapping.count > 1) function(1);
+    if (overlapping.count > 2) function(2);
   };
   const std::int64_t columns = block.hidden_size;
   const auto load = [&](const X* from) {
@@ -240,8 +242,8 @@ template <class G, bool kMasked, class X>
     return load_pair<X>(from);
   };
   for_each([&](int i) {
-    const std::int64_t j = all.parts[i].column;
-    if (G::kDweight && !block.is_fresh) acc[i] = load_floats<false>(all.parts[i].partial);
+    const std::int64_t j = overlapping.pairs[i].column;
+    if (G::kDweight && !block.is_first) acc[i] = load_floats<false>(overlapping.pairs[i].partial);
     if constexpr (!G::kWeighted) return;
     w[i] = kMasked ? block.weights.masked(0, 0, columns) : block.weights.from(j).at(0);
   });
@@ -250,14 +252,14 @@ template <class G, bool kMasked, class X>
   for (std::int64_t r = 0; r < count; ++r) {
     const BackwardRow<X> row = rows[r];
     for_each([&](int i) {
-      const std::int64_t j = all.parts[i].column;
+      const std::int64_t j = overlapping.pairs[i].column;
       dx[i] = backward_pair<G>(load(row.dy + j), load(row.x + j), w[i], row, acc[i]);
       if (G::kDx && row.dsum != nullptr) dx[i] = dx[i] + load(row.dsum + j);
     });
     if constexpr (!G::kDx) continue;
     for_each([&](int i) {
-      X* const to = row.dx + all.parts[i].column;
-      const Range written = all.parts[i].written;
+      X* const to = row.dx + overlapping.pairs[i].column;
+      const Range written = overlapping.pairs[i].written;
       const bool is_whole = written.end - written.begin == kPairColumns;
       if (!kMasked && (block.stores == Stores::kCached || is_whole)) {
         store_pair<X, Floats::kQuietNaN>(to, dx[i]);
@@ -267,20 +269,20 @@ template <class G, bool kMasked, class X>
     });
   }
   if constexpr (!G::kDweight) return;
-  for_each([&](int i) { store_floats<false>(all.parts[i].partial, acc[i]); });
+  for_each([&](int i) { store_floats<false>(overlapping.pairs[i].partial, acc[i]); });
 }
 
 template <class X>
 struct ColumnKernels {
-  void (*short_row)(const BackwardBlock<X>&, const BackwardParts&);
-  void (*parts)(const BackwardBlock<X>&, const BackwardParts&);
+  void (*short_row)(const BackwardBlock<X>&, const OverlappingPairs&);
+  void (*overlapping)(const BackwardBlock<X>&, const OverlappingPairs&);
   void (*columns)(const BackwardBlock<X>&, Range columns, float* partial);
 };
 
 template <class X, bool kWeighted, bool kLlama, bool kDx, bool kDweight, Stores kStores>
 constexpr ColumnKernels<X> kColumnKernels{
-    backward_parts<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>, true>,
-    backward_parts<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>, false>,
+    backward_overlapping<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>, true>,
+    backward_overlapping<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>, false>,
     backward_columns<Gradients<X, kWeighted, kLlama, kDx, kDweight, kStores>>};
 
 // Every column of a block.
@@ -291,7 +293,7 @@ template <class X>
   const AlignedBody body = block.body;
   const PartialSums& partials = block.partials;
   if (hidden_size < kPairColumns) {
-    BackwardParts row;
+    OverlappingPairs row;
     row.add(0, {0, hidden_size}, partials.head);
     return kernels.short_row(block, row);
   }
@@ -301,27 +303,27 @@ template <class X>
   const auto at = [&](std::int64_t j) {
     return partials.body == nullptr ? nullptr : partials.body + (j - body.begin);
   };
-  constexpr Range kWhole{0, kPairColumns};
+  constexpr Range kAllColumns{0, kPairColumns};
   std::int64_t begin = body.begin;
   std::int64_t end = body.end;
-  BackwardParts at_begin;
-  BackwardParts at_end;
+  OverlappingPairs at_begin;
+  OverlappingPairs at_end;
   if (has_begin) {
     at_begin.add(0, {0, body.begin}, partials.head);
-    if (begin < end) at_begin.add(begin, kWhole, at(begin));
+    if (begin < end) at_begin.add(begin, kAllColumns, at(begin));
     begin += kPairColumns;
   }
   if (has_end) {
-    BackwardParts& parts = begin < end || !has_begin ? at_end : at_begin;
+    OverlappingPairs& pairs = begin < end || !has_begin ? at_end : at_begin;
     if (begin < end) {
       end -= kPairColumns;
-      parts.add(end, kWhole, at(end));
+      pairs.add(end, kAllColumns, at(end));
     }
-    parts.add(body.tail, {body.end - body.tail, kPairColumns}, partials.tail);
+    pairs.add(body.tail, {body.end - body.tail, kPairColumns}, partials.tail);
   }
-  if (at_begin.count > 0) kernels.parts(block, at_begin);
+  if (at_begin.count > 0) kernels.overlapping(block, at_begin);
   if (begin < end) kernels.columns(block, {begin, end}, at(begin));
-  if (at_end.count > 0) kernels.parts(block, at_end);
+  if (at_end.count > 0) kernels.overlapping(block, at_end);
 }
 
 }  // namespace

@@ -16,15 +16,15 @@ namespace {
 // and blocks of one 1.15 times; at 512x4096, blocks of 16 take 1.15 times as long.
 static constexpr std::int64_t kBlockBytes = 64 << 10;
 static constexpr std::int64_t kBlockRows = 8;
-static constexpr std::int64_t kMostRows = kBlockRows > Vec::kLanes ? kBlockRows : Vec::kLanes;
+static constexpr std::int64_t kMaxRows = kBlockRows > Vec::kLanes ? kBlockRows : Vec::kLanes;
 
 // Rows in a block: a multiple of those summed together.
 template <class X>
 RMSNORM_INLINE std::int64_t block_rows(std::int64_t hidden_size, std::int64_t together) {
   const std::int64_t fitting =
       kBlockBytes / (2 * static_cast<std::int64_t>(sizeof(X)) * hidden_size);
-  const std::int64_t most = fitting < kBlockRows ? fitting : kBlockRows;
-  const std::int64_t rows = most < 2 ? 2 : most;
+  const std::int64_t limited = fitting < kBlockRows ? fitting : kBlockRows;
+  const std::int64_t rows = limited < 2 ? 2 : limited;
   return rows > together ? rows / together * together : together;
 }
 
@@ -63,7 +63,7 @@ template <class X>
                                      const BackwardKernels<X>& kernels) {
   const std::int64_t hidden_size = args.shape.hidden_size;
   const std::int64_t together = rows_together(hidden_size);
-  const std::int64_t most = block_rows<X>(hidden_size, together);
+  const std::int64_t max_rows = block_rows<X>(hidden_size, together);
   const Weights<X> weights(args.weight, prepared);
   const Vec inverse_size = Vec::broadcast(inverse(hidden_size));
   const bool has_dx = args.dx.data != nullptr;
@@ -71,11 +71,11 @@ template <class X>
   const AlignedBody body = backward_body<X>(args);
   const PartialSums partials = partial_sums<X>(args, body, partial);
 
-  for (std::int64_t first = rows.begin; first < rows.end; first += most) {
-    const std::int64_t count = rows.end - first < most ? rows.end - first : most;
-    BackwardRow<X> row[kMostRows];
-    alignas(64) float rstd[kMostRows + Vec::kLanes] = {};
-    alignas(64) float cbar[kMostRows + Vec::kLanes] = {};
+  for (std::int64_t first = rows.begin; first < rows.end; first += max_rows) {
+    const std::int64_t count = rows.end - first < max_rows ? rows.end - first : max_rows;
+    BackwardRow<X> row[kMaxRows];
+    alignas(64) float rstd[kMaxRows + Vec::kLanes] = {};
+    alignas(64) float cbar[kMaxRows + Vec::kLanes] = {};
     for (std::int64_t r = 0; r < count; r += together) {
       const std::int64_t n = count - r < together ? count - r : together;
       if (args.rstd == nullptr) {
@@ -84,8 +84,8 @@ template <class X>
         const Vec folds = together > 1 ? Vec::load(sums) : Vec::broadcast(sums[0]);
         rstd_of_rows<X>(args, {first + r, first + r + n}, folds).store(rstd + r);
       } else {
-        const float* const given = static_cast<const float*>(args.rstd) + first;
-        for (std::int64_t i = r; i < r + n; ++i) rstd[i] = without_payload(given[i]);
+        const float* const forward_rstd = static_cast<const float*>(args.rstd) + first;
+        for (std::int64_t i = r; i < r + n; ++i) rstd[i] = without_payload(forward_rstd[i]);
       }
     }
     if (has_dx) {

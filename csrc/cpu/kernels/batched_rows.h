@@ -64,9 +64,9 @@ RMSNORM_INLINE std::int64_t end_at(std::int64_t j, std::int64_t end) {
   return end - j < kPairColumns ? end - j : kPairColumns;
 }
 
-// Whether all rows of y have at most one tile and begin equally far behind the start of a cache
+// Whether all rows of y have at most one tile and begin equally far after the start of a cache
 // line. Such rows are scaled line by line, with masks at their ends. Measured with AVX-512 at
-// 512x128, 16 bytes behind a line: 0.9 of the time that overlapping ends take.
+// 512x128, 16 bytes after the start of a line: 0.9 of the time that overlapping ends take.
 template <class X>
 bool can_mask(const ForwardArgs& args) {
   return kMasks<X> && args.shape.hidden_size <= kTileColumns && aligned_alike(args.y);
@@ -99,49 +99,50 @@ struct MaskedRows {
   }
 };
 
-// The same for float32 rows of kColumns, such as heads of attention, which begin `behind` columns
-// after the start of their lines. This is a separate function so that the weights stay in
+// The same for float32 rows of kColumns, such as heads of attention, which begin `line_offset`
+// columns after the start of a cache line. This is a separate function so that the weights stay in
 // registers. A row is loaded completely before any of it is stored, so that loads do not wait for
 // stores (has_4k_aliasing). Measured with AVX-512: 0.6 of the time at 200x128 and 0.5 at 400x64.
 // bfloat16, whose rounding needs registers too, takes up to 1.3 times as long this way.
 template <class S, std::int64_t kColumns>
 [[gnu::noinline]] void forward_register_rows(const ForwardArgs& args, Range rows,
-                                             std::int64_t behind,
+                                             std::int64_t line_offset,
                                              WeightPairs<typename S::X> weights) {
   using X = typename S::X;
   static_assert(kColumns % kPairColumns == 0);
   constexpr std::int64_t kWhole = kColumns / kPairColumns;
-  VecPair w[kWhole + 1];  // the last is for the row's last `behind` columns
+  VecPair w[kWhole + 1];  // the last is for the row's last `line_offset` columns
   for (std::int64_t i = 0; i <= kWhole; ++i) w[i] = weights.at(i * kPairColumns);
-  // `behind` is captured by value, so that it is not read from memory for every row.
+  // `line_offset` is captured by value, so that it is not read from memory for every row.
   forward_batched<X, Loads<X>>(
-      args, rows, kColumns, [&, behind](std::int64_t row, Vec rstd, float) {
-        const X* const x = row_of<X>(args.x, row) - behind;
-        const typename S::template Writer<Floats::kQuietNaN> y{row_of<X>(args.y, row) - behind};
+      args, rows, kColumns, [&, line_offset](std::int64_t row, Vec rstd, float) {
+        const X* const x = row_of<X>(args.x, row) - line_offset;
+        const typename S::template Writer<Floats::kQuietNaN> y{row_of<X>(args.y, row) -
+                                                               line_offset};
         VecPair value[kWhole + 1];
-        value[0] = load_masked<X>(x, behind, kPairColumns);
+        value[0] = load_masked<X>(x, line_offset, kPairColumns);
         for (std::int64_t i = 1; i < kWhole; ++i) value[i] = load_pair<X>(x + i * kPairColumns);
-        value[kWhole] = load_masked<X>(x + kColumns, 0, behind);
+        value[kWhole] = load_masked<X>(x + kColumns, 0, line_offset);
         for (std::int64_t i = 0; i <= kWhole; ++i) {
           value[i] = S::template y<Floats::kQuietNaN>(value[i], rstd, [&] { return w[i]; });
         }
-        y.masked(0, behind, kPairColumns, value[0]);
+        y.masked(0, line_offset, kPairColumns, value[0]);
         for (std::int64_t i = 1; i < kWhole; ++i) y.at(i * kPairColumns, value[i]);
-        if (behind > 0) y.masked(kColumns, 0, behind, value[kWhole]);
+        if (line_offset > 0) y.masked(kColumns, 0, line_offset, value[kWhole]);
       });
 }
 
 // Forward of rows that can_mask is true for.
 template <class S>
-void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t behind,
+void forward_masked_rows(const ForwardArgs& args, Range rows, std::int64_t line_offset,
                          WeightPairs<typename S::X> w, float min_abs_w) {
   using X = typename S::X;
   const std::int64_t hidden_size = args.shape.hidden_size;
   if constexpr (__is_same(X, float) && S::kWeighted && !S::kStreams) {
-    if (hidden_size == 64) return forward_register_rows<S, 64>(args, rows, behind, w);
-    if (hidden_size == 128) return forward_register_rows<S, 128>(args, rows, behind, w);
+    if (hidden_size == 64) return forward_register_rows<S, 64>(args, rows, line_offset, w);
+    if (hidden_size == 128) return forward_register_rows<S, 128>(args, rows, line_offset, w);
   }
-  const MaskedRows<S> masked{w, behind, behind + hidden_size};
+  const MaskedRows<S> masked{w, line_offset, line_offset + hidden_size};
   if constexpr (__is_same(X, BFloat16)) {
     if (hidden_size > 224) {  // shorter rows gain nothing from MinAbs
       return forward_batched<X, MinAbs<X>>(
@@ -165,19 +166,21 @@ void forward_short_rows(const ForwardArgs& args, Range rows,
   using X = typename S::X;
   if constexpr (kMasks<X>) {
     if (can_mask<X>(args)) {
-      const std::int64_t behind = behind_line(row_of<X>(args.y, 0));
-      const std::int64_t end = behind + args.shape.hidden_size;
+      const std::int64_t line_offset = offset_in_line(row_of<X>(args.y, 0));
+      const std::int64_t end = line_offset + args.shape.hidden_size;
       alignas(64) float copied[kTileColumns + 2 * kPairColumns];
       WeightPairs<X> w{copied, copied + Vec::kLanes};
       if (S::kWeighted && weights.are_prepared()) {
-        w = weights.from(-behind);
+        w = weights.from(-line_offset);
       } else if (S::kWeighted) {
         for (std::int64_t j = 0; j < end; j += kPairColumns) {
-          const VecPair part = weights.masked(j - behind, begin_at(j, behind), end_at(j, end));
-          store_floats<false>(copied + j, part);
+          const VecPair pair =
+              weights.masked(j - line_offset, begin_at(j, line_offset), end_at(j, end));
+          store_floats<false>(copied + j, pair);
         }
       }
-      return forward_masked_rows<S>(args, rows, behind, w, S::kWeighted ? weights.min_abs() : 1.0f);
+      return forward_masked_rows<S>(args, rows, line_offset, w,
+                                    S::kWeighted ? weights.min_abs() : 1.0f);
     }
   }
   forward_batched<X, MinAbs<X>>(args, rows, args.shape.hidden_size,
@@ -193,7 +196,8 @@ void forward_rows(const ForwardArgs& args, Range rows, Stores, const void* prepa
   if (S::kWeighted && prepared == nullptr &&
       wants_preparing(args.dtype, args.weight, args.options)) {
     return with_raw_weights<X>(args.weight, args.options, [&](auto raw) {
-      if (args.options.weight_offset == 0.0) raw.least = MinAbs<X>::of(raw.data, hidden_size);
+      if (args.options.weight_offset == 0.0)
+        raw.known_min_abs = MinAbs<X>::of(raw.data, hidden_size);
       forward_long_rows<S>(args, rows, raw);
     });
   }

@@ -14,10 +14,11 @@ namespace {
 static constexpr std::int64_t kFoldedRows = 4;
 static_assert(kFoldedRows <= Vec::kLanes);
 
-// The factors of forward's row sum, x and x, from a column of a row on.
+// The factors of forward's row sum, x and x, from a column of a row on. step() adds the products of
+// a VecPair to the accumulators; masked_step() adds those of its columns [begin, end).
 template <class X, class Loader>
 struct SquareFactors {
-  static constexpr bool kFromLines = kMasks<X>;
+  static constexpr bool kLineAligned = kMasks<X>;  // whole tiles are read by fold_lines
   static constexpr std::int64_t kSideBySide = 1;
   const X* x;
   Loader* loader;
@@ -27,9 +28,9 @@ struct SquareFactors {
     const VecPair value = loader->at(x + column);
     return fma(value, value, acc);
   }
-  RMSNORM_INLINE VecPair part(std::int64_t column, std::int64_t begin, std::int64_t end,
-                              VecPair acc) const {
-    const VecPair value = loader->part(x + column, begin, end);
+  RMSNORM_INLINE VecPair masked_step(std::int64_t column, std::int64_t begin, std::int64_t end,
+                                     VecPair acc) const {
+    const VecPair value = loader->masked(x + column, begin, end);
     return fma(value, value, acc);
   }
 };
@@ -37,7 +38,7 @@ struct SquareFactors {
 // The factors of backward's row sum, g and x.
 template <class X, bool kWeighted, bool kLlama>
 struct GradientFactors {
-  static constexpr bool kFromLines = kMasks<X>;
+  static constexpr bool kLineAligned = kMasks<X>;
   static constexpr std::int64_t kSideBySide = kFoldedRows;
   const X* x;
   const X* dy;
@@ -55,8 +56,8 @@ struct GradientFactors {
   }
   // Columns outside the row or the tile add zeros, because dy and x are 0 there. There w is a
   // weight of the same row: if it is not finite, neither is the row sum.
-  RMSNORM_INLINE VecPair part(std::int64_t j, std::int64_t begin, std::int64_t end,
-                              VecPair acc) const {
+  RMSNORM_INLINE VecPair masked_step(std::int64_t j, std::int64_t begin, std::int64_t end,
+                                     VecPair acc) const {
     VecPair g = load_masked<X>(dy + j, begin, end);
     if constexpr (kWeighted) g = g_of(g, weights->masked(column + j, begin, end), round);
     return fma(g, load_masked<X>(x + j, begin, end), acc);
@@ -66,9 +67,9 @@ struct GradientFactors {
   static constexpr Rounding<X, kLlama, Floats::kQuietNaN> round{};
 };
 
-// How many elements lie between the start of the cache line and this element.
+// How many elements lie between the start of the element's cache line and the element.
 template <class X>
-RMSNORM_INLINE std::int64_t behind_line(const X* element) {
+RMSNORM_INLINE std::int64_t offset_in_line(const X* element) {
   return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(element) % 64 / sizeof(X));
 }
 
@@ -92,20 +93,20 @@ RMSNORM_INLINE void fold_step(const Factors& factors, std::int64_t j, VecPair (&
 }
 
 // Sums a whole tile, reading from the start of the cache line that the tile begins in. This rotates
-// the accumulators by `behind`. The bits stay the same, because the halving tree still adds the
-// same pairs.
+// the accumulators by `line_offset`. The bits stay the same, because the halving tree still adds
+// the same pairs.
 template <class Factors>
 RMSNORM_INLINE VecPair fold_lines(const Factors& row, std::int64_t begin) {
   VecPair acc[kPairs];
-  const std::int64_t behind = behind_line(row.x + begin);
-  const Factors factors = row.from(begin - behind);
-  acc[0] = factors.part(0, behind, kPairColumns, zero_pair());
+  const std::int64_t line_offset = offset_in_line(row.x + begin);
+  const Factors factors = row.from(begin - line_offset);
+  acc[0] = factors.masked_step(0, line_offset, kPairColumns, zero_pair());
   unrolled<kPairs, 1>(
       [&](auto p) { acc[p.value] = factors.step(p.value * kPairColumns, zero_pair()); });
   for (std::int64_t j = kAccumulators; j < kTileColumns; j += kAccumulators) {
     fold_step(factors, j, acc);
   }
-  if (behind > 0) acc[0] = factors.part(kTileColumns, 0, behind, acc[0]);
+  if (line_offset > 0) acc[0] = factors.masked_step(kTileColumns, 0, line_offset, acc[0]);
   return sum_pairs(acc);
 }
 
@@ -113,7 +114,7 @@ RMSNORM_INLINE VecPair fold_lines(const Factors& row, std::int64_t begin) {
 // of the resulting VecPair further.
 template <class Factors>
 RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
-  if constexpr (Factors::kFromLines) {
+  if constexpr (Factors::kLineAligned) {
     if (count >= kTileColumns) return fold_lines(row, begin);
   } else if (count > kTileColumns) {
     count = kTileColumns;
@@ -133,7 +134,7 @@ RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::in
     if (p.value == last) masked = acc[p.value];
   });
   if (rest == 0) return sum_pairs(acc);
-  masked = factors.part(j + last * kPairColumns, 0, rest, masked);
+  masked = factors.masked_step(j + last * kPairColumns, 0, rest, masked);
   unrolled<kPairs>([&](auto p) {
     if (p.value == last) acc[p.value] = masked;
   });
@@ -185,13 +186,13 @@ RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int6
   }
 }
 
-// The most tiles of a row if fold_group sums rows side by side, in units of kLanes.
-static constexpr std::int64_t kMostGroups = 8;
+// The maximum number of tiles of a row if fold_group sums rows side by side, in units of kLanes.
+static constexpr std::int64_t kMaxGroups = 8;
 
 // The row sums of `count` rows of at most kLanes tiles. `together` rows share the lanes of one Vec:
 // tile t of row r goes to lane t * together + r, so that halving the lanes adds tiles, never rows.
 // If `together` is 1, up to kSideBySide rows are summed side by side in Vecs of their own, and each
-// may have kMostGroups times as many tiles. The sum of row r is left in sums[r]; `sums` has count +
+// may have kMaxGroups times as many tiles. The sum of row r is left in sums[r]; `sums` has count +
 // kLanes floats. `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
 [[gnu::noinline]] void fold_group(std::int64_t hidden_size, std::int64_t count,
@@ -206,7 +207,7 @@ template <class X, class FactorsOf>
     if (is_one_tile) return lanes[0].first().store(sums);
     return halve_lanes(lanes[0].sums(), together).store(sums);
   }
-  Vec group_sums[kSideBySide][kMostGroups];
+  Vec group_sums[kSideBySide][kMaxGroups];
   const std::int64_t groups = bit_ceil(tile_count(hidden_size)) / Vec::kLanes;
   for (std::int64_t group = 0; group < groups; ++group) {
     for (std::int64_t lane = 0; lane < Vec::kLanes; ++lane) {
@@ -231,7 +232,7 @@ template <class X, class FactorsOf>
 template <class X, class FactorsOf>
 RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
                               const FactorsOf& factors_of, float* sums) {
-  constexpr std::int64_t kGroups = decltype(factors_of(0))::kSideBySide == 1 ? 1 : kMostGroups;
+  constexpr std::int64_t kGroups = decltype(factors_of(0))::kSideBySide == 1 ? 1 : kMaxGroups;
   const std::int64_t tiles = tile_count(hidden_size);
   if (tiles <= kGroups * Vec::kLanes) {
     return fold_group<X>(hidden_size, count, rows_together(hidden_size), factors_of, sums);

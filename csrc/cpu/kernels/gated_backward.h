@@ -26,7 +26,7 @@ struct GatedRow {
   GateOrder order;
   float rstd;
   float cbar;
-  bool is_fresh;  // the partial sums start from +0 here
+  bool is_first;  // the first row of a row group: its partial sums start from +0
 };
 
 template <class X>
@@ -34,9 +34,10 @@ using GatedKernel = void (*)(const GatedColumns<X>&, GatedRow, std::int64_t coun
 
 // The first `count` columns, in whole VecPairs. All segments of a row share this long code.
 template <class X, bool kLlama>
-[[gnu::noinline]] void gated_columns(const GatedColumns<X>& all, GatedRow row, std::int64_t count) {
+[[gnu::noinline]] void gated_columns(const GatedColumns<X>& columns, GatedRow row,
+                                     std::int64_t count) {
   constexpr Rounding<X, kLlama, Floats::kQuietNaN> round;
-  const GatedColumns<X> from = all;  // a copy, because a store could alias the original
+  const GatedColumns<X> from = columns;  // a copy, because a store could alias the original
   const Vec rstd = Vec::broadcast(row.rstd);
   const Vec minus_cbar = Vec::broadcast(-row.cbar);
   const bool is_after = row.order == GateOrder::kAfterNorm;
@@ -49,7 +50,7 @@ template <class X, bool kLlama>
     const VecPair xhat = xhat_of(is_after ? x : gated_x_of(x, s), rstd);
     if (from.partial != nullptr) {
       float* const partial = from.partial + j;
-      const VecPair chain = row.is_fresh ? zero_pair() : load_floats<false>(partial);
+      const VecPair chain = row.is_first ? zero_pair() : load_floats<false>(partial);
       store_floats<false>(partial, add_to_dweight(chain, dn, xhat, round));
     }
     if (from.dx == nullptr) continue;
@@ -65,33 +66,34 @@ template <class X, bool kLlama>
   }
 }
 
-// The columns [begin, end) of the VecPair at a column of a row. The other columns are zeros.
+// The head or the tail of a row: the columns [begin, end) of the VecPair at `column`, from a copy
+// whose other columns are zeros.
 template <class X>
-[[gnu::noinline]] void gated_part(const GatedColumns<X>& row, GatedRow about,
-                                  const Weights<X>& weights, std::int64_t column,
-                                  std::int64_t begin, std::int64_t end, float* partial,
-                                  GatedKernel<X> kernel) {
+[[gnu::noinline]] void gated_end(const GatedColumns<X>& row, GatedRow shared,
+                                 const Weights<X>& weights, std::int64_t column, std::int64_t begin,
+                                 std::int64_t end, float* partial, GatedKernel<X> kernel) {
   alignas(64) X inputs[4][kPairColumns] = {};
   alignas(64) X outputs[2][kPairColumns];
   alignas(64) float w[kPairColumns];
-  GatedColumns<X> part{inputs[0], inputs[1], inputs[2], nullptr, nullptr, nullptr, {}, partial};
-  copy_part(inputs[0], row.dy + column, begin, end);
-  copy_part(inputs[1], row.x + column, begin, end);
-  copy_part(inputs[2], row.gate + column, begin, end);
+  GatedColumns<X> end_columns{inputs[0], inputs[1], inputs[2], nullptr,
+                              nullptr,   nullptr,   {},        partial};
+  copy_columns(inputs[0], row.dy + column, begin, end);
+  copy_columns(inputs[1], row.x + column, begin, end);
+  copy_columns(inputs[2], row.gate + column, begin, end);
   if (row.dsum != nullptr) {
-    copy_part(inputs[3], row.dsum + column, begin, end);
-    part.dsum = inputs[3];
+    copy_columns(inputs[3], row.dsum + column, begin, end);
+    end_columns.dsum = inputs[3];
   }
   if (row.w.a != nullptr) {
     store_floats<false>(w, weights.masked(column, begin, end));
-    part.w = {w, w + Vec::kLanes};
+    end_columns.w = {w, w + Vec::kLanes};
   }
-  if (row.dx == nullptr) return kernel(part, about, kPairColumns);
-  part.dx = outputs[0];
-  part.dgate = outputs[1];
-  kernel(part, about, kPairColumns);
-  copy_part(row.dx + column, outputs[0], begin, end);
-  copy_part(row.dgate + column, outputs[1], begin, end);
+  if (row.dx == nullptr) return kernel(end_columns, shared, kPairColumns);
+  end_columns.dx = outputs[0];
+  end_columns.dgate = outputs[1];
+  kernel(end_columns, shared, kPairColumns);
+  copy_columns(row.dx + column, outputs[0], begin, end);
+  copy_columns(row.dgate + column, outputs[1], begin, end);
 }
 
 // Every column of a block. Its first row is row `first` of the call.
@@ -106,8 +108,8 @@ template <class X>
                         {},    nullptr};
     if (row.dx != nullptr) row.dgate = row_of<X>(args.dgate, first + r);
     if (is_weighted) row.w = block.weights.from(0);
-    const GatedRow about{args.options.gate_order, in.rstd, in.cbar, block.is_fresh && r == 0};
-    const auto whole = [&](std::int64_t begin, std::int64_t end) {
+    const GatedRow shared{args.options.gate_order, in.rstd, in.cbar, block.is_first && r == 0};
+    const auto on_body = [&](std::int64_t begin, std::int64_t end) {
       GatedColumns<X> body = row;
       body.dy += begin;
       body.x += begin;
@@ -117,13 +119,13 @@ template <class X>
       if (row.dx != nullptr) body.dgate += begin;
       if (is_weighted) body.w = block.weights.from(begin);
       body.partial = partials.body;
-      kernel(body, about, end - begin);
+      kernel(body, shared, end - begin);
     };
-    const auto part = [&](std::int64_t column, std::int64_t begin, std::int64_t end) {
+    const auto on_end = [&](std::int64_t column, std::int64_t begin, std::int64_t end) {
       float* const partial = begin == 0 ? partials.head : partials.tail;
-      gated_part<X>(row, about, block.weights, column, begin, end, partial, kernel);
+      gated_end<X>(row, shared, block.weights, column, begin, end, partial, kernel);
     };
-    for_each_part(block.body, block.hidden_size, whole, part);
+    for_body_and_ends(block.body, block.hidden_size, on_body, on_end);
   }
 }
 

@@ -54,7 +54,7 @@ template <class X, bool kLlama>
   constexpr Rounding<X, kLlama, Floats::kQuietNaN> round;
   const QuantizedInput<X> from = input;  // a copy, because a store could alias the original
   const Vec rstd = Vec::broadcast(from.rstd);
-  Magnitudes largest;
+  MaxAbs largest;
   const auto write = [&](std::int64_t j, VecPair x, VecPair gate, VecPair w) {
     VecPair value;
     if (from.gate != nullptr) {
@@ -124,8 +124,8 @@ struct FloatColumns {
 
 // The bits of the largest magnitude of `count` columns.
 [[gnu::noinline]] std::uint32_t largest_of(FloatColumns y, std::int64_t count, NextRow next) {
-  Magnitudes a;
-  Magnitudes b;
+  MaxAbs a;
+  MaxAbs b;
   if (count < kPairColumns) {
     const VecPair value = y.first(count);
     a.add_below(value.a, 0, static_cast<int>(count));
@@ -142,7 +142,7 @@ struct FloatColumns {
     add(j);
   }
   add(count - kPairColumns);
-  a.add(b.most);
+  a.add(b.max);
   return a.bits();
 }
 
@@ -181,8 +181,8 @@ void encode(const Encoding& encoding, const FloatColumns& y, std::int64_t count,
 }
 
 // Writes the codes of a segment of a row.
-[[gnu::noinline]] void encode_part(const Encoding& encoding, const FloatColumns& y,
-                                   std::int64_t count, NextRow next, std::uint8_t* to) {
+[[gnu::noinline]] void encode_segment(const Encoding& encoding, const FloatColumns& y,
+                                      std::int64_t count, NextRow next, std::uint8_t* to) {
   if (encoding.is_own && encoding.scale == 0) {
     for (std::int64_t j = 0; j < count; ++j) to[j] = 0;
   } else if (encoding.codes == DType::kInt8) {
@@ -199,37 +199,37 @@ RMSNORM_INLINE void quantize_floats(const FloatColumns& y, std::int64_t hidden_s
                                     const Quantization& quantization, NextRow next,
                                     std::uint8_t* to, Encoding& encoding) {
   if (encoding.is_own) encoding.set_own_scale(largest_of(y, hidden_size, next), quantization);
-  encode_part(encoding, y, hidden_size, next.second_half(hidden_size), to);
+  encode_segment(encoding, y, hidden_size, next.second_half(hidden_size), to);
 }
 
-// Writes the codes of any other row, by segments. `next` is only prefetched if there is one
-// segment.
+// Writes the codes of any other row, in segments of at most kQuantizedColumns. `next` is prefetched
+// only if there is one segment.
 template <class X, bool kLlama>
-void quantize_parts(const QuantizedInput<X>& input, std::int64_t hidden_size,
-                    const Quantization& quantization, NextRow next, float* y, std::uint8_t* to,
-                    Encoding& encoding) {
-  const auto for_each_part = [&](const auto& part) {
+void quantize_segments(const QuantizedInput<X>& input, std::int64_t hidden_size,
+                       const Quantization& quantization, NextRow next, float* y, std::uint8_t* to,
+                       Encoding& encoding) {
+  const auto for_each_segment = [&](const auto& visit) {
     for (std::int64_t begin = 0; begin < hidden_size; begin += kQuantizedColumns) {
       const std::int64_t left = hidden_size - begin;
-      part(begin, left < kQuantizedColumns ? left : kQuantizedColumns);
+      visit(begin, left < kQuantizedColumns ? left : kQuantizedColumns);
     }
   };
-  const bool is_whole = hidden_size <= kQuantizedColumns;
-  if (!is_whole) next = {};
+  const bool is_one_segment = hidden_size <= kQuantizedColumns;
+  if (!is_one_segment) next = {};
   if (encoding.is_own) {
     std::uint32_t largest = 0;
-    for_each_part([&](std::int64_t begin, std::int64_t count) {
-      const std::uint32_t of_part = make_y<X, kLlama>(input, begin, begin + count, next, y);
-      if (of_part > largest) largest = of_part;
+    for_each_segment([&](std::int64_t begin, std::int64_t count) {
+      const std::uint32_t segment_max = make_y<X, kLlama>(input, begin, begin + count, next, y);
+      if (segment_max > largest) largest = segment_max;
     });
     encoding.set_own_scale(largest, quantization);
   }
   const FloatColumns made{y, 1.0f, nullptr};
-  for_each_part([&](std::int64_t begin, std::int64_t count) {
-    if (!encoding.is_own || !is_whole) {
+  for_each_segment([&](std::int64_t begin, std::int64_t count) {
+    if (!encoding.is_own || !is_one_segment) {
       make_y<X, kLlama>(input, begin, begin + count, next, y);
     }
-    encode_part(encoding, made, count, next.second_half(hidden_size), to + begin);
+    encode_segment(encoding, made, count, next.second_half(hidden_size), to + begin);
   });
 }
 
@@ -250,7 +250,7 @@ void quantize_row(const ForwardArgs& args, std::int64_t row, const QuantizedInpu
       return;
     }
   }
-  quantize_parts<X, kLlama>(input, hidden_size, quantization, next, y, to, encoding);
+  quantize_segments<X, kLlama>(input, hidden_size, quantization, next, y, to, encoding);
   if (args.scales != nullptr && encoding.is_own) args.scales[row] = encoding.scale;
 }
 

@@ -106,13 +106,14 @@ struct NumberAt {
 };
 using GatedNumberAt = FunctionRef<float(std::int64_t)>;
 
-// A function that is multiplied with a row's numbers. For gated rows it is a GatedNumberAt, too.
+// The other function of a product: `function` itself or, if the first one is a GatedNumberAt, a
+// GatedNumberAt of it.
 template <class X, class Function>
-Function beside(const NumberAt<X>&, const Function& function) {
+Function erased_like(const NumberAt<X>&, const Function& function) {
   return function;
 }
 template <class Function>
-GatedNumberAt beside(const GatedNumberAt&, const Function& function) {
+GatedNumberAt erased_like(const GatedNumberAt&, const Function& function) {
   return function;
 }
 
@@ -186,7 +187,7 @@ FloatOf<X> cbar_of_row(const DyAt& dy_at, const XAt& x_at, const Weights<X>& wei
   const auto gradient_at = [=](std::int64_t j) {
     return g_of(dy_at(j), weights.at(j), Rounding<X, kLlama>{});
   };
-  const auto g_at = beside(dy_at, gradient_at);
+  const auto g_at = erased_like(dy_at, gradient_at);
   const auto fold_scaled = [&](Float f) {
     return fold<Float>(hidden_size, g_at, [x_at, f](std::int64_t j) { return x_at(j) * f; });
   };

@@ -32,10 +32,10 @@ template <class X, class Args>
 RMSNORM_INLINE Vec rstd_of_rows(const Args& args, Range rows, Vec sums) {
   using Limits = FoldLimits<float>;
   const auto eps = static_cast<float>(args.options.eps);
-  const float least = eps < Limits::kSmallestNormal ? Limits::kTinySum : 0.0f;
+  const float min_final_sum = eps < Limits::kSmallestNormal ? Limits::kTinySum : 0.0f;
   const Vec rstd =
       rstd_of(sums, Vec::broadcast(inverse(args.shape.hidden_size)), Vec::broadcast(eps));
-  if (all_within(sums, least, kLargestFloat)) [[likely]]
+  if (all_within(sums, min_final_sum, kLargestFloat)) [[likely]]
     return rstd;
   alignas(64) float rescaled[Vec::kLanes];
   rstd.store(rescaled);

@@ -11,34 +11,35 @@ namespace {
 // in the nearest caches until they are normalised.
 static constexpr std::int64_t kSumBytes = 16 << 10;
 
-// Writes the sum of a row and, if `kept` is not null, a copy of it that stays in the caches.
+// Writes the sum of a row and, if `cached_copy` is not null, a copy of it that stays in the caches.
 template <class X, Stores kStores>
 struct SumWriter {
   X* data;
-  X* kept;
+  X* cached_copy;
 
   RMSNORM_INLINE void at(std::int64_t j, VecPair value) const {
     RowWriter<X, Floats::kQuietNaN, kStores>{data}.at(j, value);
-    if (kept != nullptr) store_pair<X, Floats::kQuietNaN>(kept + j, value);
+    if (cached_copy != nullptr) store_pair<X, Floats::kQuietNaN>(cached_copy + j, value);
   }
   RMSNORM_INLINE void edge(std::int64_t j, std::int64_t begin, std::int64_t end,
                            VecPair value) const {
     RowWriter<X, Floats::kQuietNaN, kStores>{data}.edge(j, begin, end, value);
-    if (kept != nullptr) store_pair<X, Floats::kQuietNaN>(kept + j, value);
+    if (cached_copy != nullptr) store_pair<X, Floats::kQuietNaN>(cached_copy + j, value);
   }
 };
 
 template <class X, Stores kStores>
-[[gnu::noinline]] void add_residual(const ForwardArgs& args, std::int64_t row, X* kept) {
+[[gnu::noinline]] void add_residual(const ForwardArgs& args, std::int64_t row, X* cached_copy) {
   const std::int64_t hidden_size = args.shape.hidden_size;
   const X* const x = row_of<X>(args.x, row);
   const X* const residual = row_of<X>(args.residual, row);
-  const SumWriter<X, kStores> sum{row_of<X>(args.sum, row), kept};
+  const SumWriter<X, kStores> sum{row_of<X>(args.sum, row), cached_copy};
   if (hidden_size < kPairColumns) {
     const VecPair value =
         load_masked<X>(x, 0, hidden_size) + load_masked<X>(residual, 0, hidden_size);
     store_masked<X, Floats::kQuietNaN>(sum.data, 0, hidden_size, value);
-    if (kept != nullptr) store_masked<X, Floats::kQuietNaN>(kept, 0, hidden_size, value);
+    if (cached_copy != nullptr)
+      store_masked<X, Floats::kQuietNaN>(cached_copy, 0, hidden_size, value);
     return;
   }
   const bool descending = kStores == Stores::kCached && prefer_descending(sum.data, x, residual);

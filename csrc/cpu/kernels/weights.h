@@ -43,9 +43,9 @@ struct RawWeights {
 
   const W* data;
   Vec offset;
-  float least = 0.0f;  // see min_abs()
+  float known_min_abs = 0.0f;  // see min_abs()
 
-  RMSNORM_INLINE float min_abs() const { return least; }
+  RMSNORM_INLINE float min_abs() const { return known_min_abs; }
   RMSNORM_INLINE const void* address() const { return data; }
   RMSNORM_INLINE RawWeights from(std::int64_t column) const { return {data + column, offset}; }
   RMSNORM_INLINE VecPair at(std::int64_t column) const {

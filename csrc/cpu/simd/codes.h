@@ -26,10 +26,10 @@ RMSNORM_INLINE std::int32_t largest_of(const std::int32_t (&numbers)[kCount]) {
 }
 
 // The largest magnitude so far in each lane, as the integer that its bits are.
-struct Magnitudes {
-  IntLanes most{};
+struct MaxAbs {
+  IntLanes max{};
 
-  RMSNORM_INLINE void add(IntLanes magnitude) { most = magnitude > most ? magnitude : most; }
+  RMSNORM_INLINE void add(IntLanes magnitude) { max = magnitude > max ? magnitude : max; }
   RMSNORM_INLINE void add(Vec values) { add(int_lanes(values) & 0x7fffffff); }
   // Adds only the lanes whose column is below `end`; lane 0 is column `column`.
   RMSNORM_INLINE void add_below(Vec values, int column, int end) {
@@ -38,7 +38,7 @@ struct Magnitudes {
   }
   RMSNORM_INLINE std::uint32_t bits() const {
     std::int32_t lanes[Vec::kLanes];
-    __builtin_memcpy(lanes, &most, sizeof(lanes));
+    __builtin_memcpy(lanes, &max, sizeof(lanes));
     return static_cast<std::uint32_t>(largest_of(lanes));
   }
 };

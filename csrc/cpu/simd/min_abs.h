@@ -16,7 +16,7 @@ namespace {
 template <class X>
 struct Loads {
   RMSNORM_INLINE VecPair at(const X* source) { return load_pair<X>(source); }
-  RMSNORM_INLINE VecPair part(const X* source, std::int64_t begin, std::int64_t end) {
+  RMSNORM_INLINE VecPair masked(const X* source, std::int64_t begin, std::int64_t end) {
     return load_masked<X>(source, begin, end);
   }
   // A lower bound of the nonzero magnitudes in `count` rows that were all loaded; 0: not known.
@@ -25,8 +25,8 @@ struct Loads {
   }
 };
 
-// The same, and also records whether the faster rounding of Floats::kNoSubnormals may be used. In
-// the general case there is none.
+// The same, and also records whether the faster rounding of Floats::kNoSubnormals may be used. Only
+// the specialisation below records it; other types and instruction sets have no faster rounding.
 template <class X>
 struct MinAbs : Loads<X> {
   // The least nonzero magnitude of `count` numbers; 0: not known.
@@ -48,7 +48,7 @@ struct MinAbs<BFloat16> : Loads<BFloat16> {
     small |= are_small(packed);
     return unpack_bfloat16(packed);
   }
-  RMSNORM_INLINE VecPair part(const BFloat16* source, std::int64_t begin, std::int64_t end) {
+  RMSNORM_INLINE VecPair masked(const BFloat16* source, std::int64_t begin, std::int64_t end) {
     const __mmask32 mask = bit_range(begin, end);
     const __m512i packed = _mm512_maskz_loadu_epi16(mask, source);
     small |= are_small(packed) & mask;

@@ -130,20 +130,21 @@ RMSNORM_INLINE void write_row(const Writer& to, std::int64_t hidden_size, bool d
   if (body.end < hidden_size) to.edge(body.tail, body.end - body.tail, kPairColumns, tail);
 }
 
-// Cuts a row into segments that share no column. Calls whole(begin, end) for the body and
-// part(column, begin, end) for the ends: the columns [begin, end) of the VecPair at `column`.
-template <class Whole, class Part>
-RMSNORM_INLINE void for_each_part(AlignedBody body, std::int64_t hidden_size, const Whole& whole,
-                                  const Part& part) {
-  if (hidden_size < kPairColumns) return part(0, 0, hidden_size);
-  if (body.begin > 0) part(0, 0, body.begin);
-  if (body.begin < body.end) whole(body.begin, body.end);
-  if (body.end < hidden_size) part(body.tail, body.end - body.tail, kPairColumns);
+// Cuts a row into segments that share no column. Calls on_body(begin, end) for the body and
+// on_end(column, begin, end) for the head and the tail: the columns [begin, end) of the VecPair at
+// `column`. A row shorter than a VecPair is one end.
+template <class OnBody, class OnEnd>
+RMSNORM_INLINE void for_body_and_ends(AlignedBody body, std::int64_t hidden_size,
+                                      const OnBody& on_body, const OnEnd& on_end) {
+  if (hidden_size < kPairColumns) return on_end(0, 0, hidden_size);
+  if (body.begin > 0) on_end(0, 0, body.begin);
+  if (body.begin < body.end) on_body(body.begin, body.end);
+  if (body.end < hidden_size) on_end(body.tail, body.end - body.tail, kPairColumns);
 }
 
 // Copies the elements [begin, end) of a VecPair to the same positions of another.
 template <class T>
-RMSNORM_INLINE void copy_part(T* to, const T* from, std::int64_t begin, std::int64_t end) {
+RMSNORM_INLINE void copy_columns(T* to, const T* from, std::int64_t begin, std::int64_t end) {
   __builtin_memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin) * sizeof(T));
 }
 

@@ -33,9 +33,9 @@
 //                stores the integers of a VecPair in the order of columns; streaming needs an
 //                address aligned to what is stored
 //   prefetch(p), stream_fence()
-// It may also provide the following, or else it has those below:
+// It may also provide the following. If it does not, the fallbacks at the end of this file apply:
 //   kWatches<X>  whether Floats::kWatched rounds faster. ExceptionFlags then tell whether it was
-//                right: clear(), are_raised() by arithmetic since then, and restore() in the end
+//                right: clear(), then are_raised() by the arithmetic since, and restore() at last
 //   kMasks<X>    whether masked loads are as fast as loading all columns
 //   load_masked<X>(p, begin, end)
 //                the columns [begin, end) of a VecPair at p, of X or float, and zeros; reads
@@ -120,29 +120,29 @@ struct ExceptionFlags {
 template <class X>
 static constexpr bool kMasks = false;
 
-// 2 * kLanes elements, zeros at first.
+// The elements of a VecPair in memory, zeros at first.
 template <class T>
-struct Part {
+struct PairBuffer {
   alignas(64) T values[2 * Vec::kLanes] = {};
 };
 
 template <class X, class T>
 RMSNORM_INLINE VecPair load_masked(const T* source, std::int64_t begin, std::int64_t end) {
-  Part<T> part;
-  for (std::int64_t i = begin; i < end; ++i) part.values[i] = source[i];
+  PairBuffer<T> buffer;
+  for (std::int64_t i = begin; i < end; ++i) buffer.values[i] = source[i];
   if constexpr (__is_same(X, T)) {
-    return load_pair<X>(part.values);
+    return load_pair<X>(buffer.values);
   } else {
-    return load_floats<kInterleaved<X>>(part.values);
+    return load_floats<kInterleaved<X>>(buffer.values);
   }
 }
 
 template <class X, Floats kWhich>
 RMSNORM_INLINE void store_masked(X* destination, std::int64_t begin, std::int64_t end,
                                  VecPair value) {
-  Part<X> part;
-  store_pair<X, kWhich>(part.values, value);
-  for (std::int64_t i = begin; i < end; ++i) destination[i] = part.values[i];
+  PairBuffer<X> buffer;
+  store_pair<X, kWhich>(buffer.values, value);
+  for (std::int64_t i = begin; i < end; ++i) destination[i] = buffer.values[i];
 }
 #endif
 

@@ -85,13 +85,13 @@ Status unavailable(const std::string& reason, DriverError driver_error) {
 }
 
 Status open_driver() {
-  Opened& all = opened.value;
-  const std::lock_guard lock(all.mutex);
-  if (all.is_initialised) return {};
-  if (!all.is_open) RMSNORM_TRY(open(&all.driver));
-  all.is_open = true;
-  RMSNORM_TRY(initialise(&all.driver));
-  all.is_initialised = true;
+  Opened& state = opened.value;
+  const std::lock_guard lock(state.mutex);
+  if (state.is_initialised) return {};
+  if (!state.is_open) RMSNORM_TRY(open(&state.driver));
+  state.is_open = true;
+  RMSNORM_TRY(initialise(&state.driver));
+  state.is_initialised = true;
   return {};
 }
 

@@ -25,7 +25,7 @@ static_assert(std::ranges::all_of(kNames, [](std::string_view name) {
   return file_number(name) < kKernelFileCount;
 }));
 
-// A path without its last `names` names; empty if it has no more than those.
+// Removes the last `names` names of a path; empty if the path has no more names.
 std::string without_names(const std::string& path, int names) {
   std::size_t end = path.size();
   for (; names > 0; --names) {
@@ -35,49 +35,51 @@ std::string without_names(const std::string& path, int names) {
   return path.substr(0, end == std::string::npos ? 0 : end);
 }
 
-// The folders of the package that may have kernels, the nearest first, wherever the addon is in it.
-// Names are cut off rather than followed by "..", which Windows does not resolve in the kind of
-// path by which Node.js loads addons.
+// The folders of the package that may have kernels, the nearest first. The addon itself is in
+// build/Release or in prebuilds/PLATFORM. Names are cut off the path: Windows does not resolve ".."
+// in the kind of path by which Node.js loads addons.
 std::vector<std::string> find_folders() {
   const std::string separator(1, kPathSeparator);
-  const std::pair<int, std::string> places[] = {
-      {2, separator + "cuda"},                            // of build/Release, prebuilds/linux-x64
-      {3, separator + "prebuilds" + separator + "cuda"},  // of build/Release, built without nvcc
+  const std::pair<int, std::string> candidates[] = {
+      {2, separator + "cuda"},                            // build/cuda or prebuilds/cuda
+      {3, separator + "prebuilds" + separator + "cuda"},  // if build/Release was made without nvcc
   };
   std::vector<std::string> folders;
-  for (const auto& [names, added] : places) {
+  for (const auto& [names, subfolder] : candidates) {
     const std::string folder = without_names(module_path(), names);
     if (folder.empty()) continue;
-    if (folders.empty() || folders.front() != folder + added) folders.push_back(folder + added);
+    if (folders.empty() || folders.front() != folder + subfolder)
+      folders.push_back(folder + subfolder);
   }
   return folders;
 }
 
-// More than all kernels for all architectures together.
+// A limit that no file reaches: all kernels for all architectures together are smaller.
 constexpr std::size_t kMaxFileBytes = 64 << 20;
 
 // A file ends with its checksum, such as
 //   SHA256 (forward.0123456789abcdef.fatbin) = e3b0c442…
 // which cmake/run_nvcc.cmake and bench/environment/kernel-file.ts write.
-constexpr std::string_view kSealBegin = "SHA256 (";
-constexpr std::size_t kMaxSealBytes = 256;
+constexpr std::string_view kChecksumBegin = "SHA256 (";
+constexpr std::size_t kMaxChecksumLineBytes = 256;
 
-std::string seal(std::string_view name, std::span<const std::byte> contents) {
-  return std::string(kSealBegin) + std::string(name) + ") = " + sha256(contents) + "\n";
+std::string checksum_line(std::string_view name, std::span<const std::byte> contents) {
+  return std::string(kChecksumBegin) + std::string(name) + ") = " + sha256(contents) + "\n";
 }
 
-// Removes the checksum from the file. Returns what is wrong with the file, or an empty string.
-std::string open_seal(const std::string& name, std::vector<std::byte>* file) {
+// Checks the checksum at the end of the file and removes it. Returns what is wrong with the file,
+// or an empty string.
+std::string remove_checksum(const std::string& name, std::vector<std::byte>* file) {
   const std::string_view text(reinterpret_cast<const char*>(file->data()), file->size());
   const std::size_t begin =
-      text.find(kSealBegin, file->size() - std::min(file->size(), kMaxSealBytes));
+      text.find(kChecksumBegin, file->size() - std::min(file->size(), kMaxChecksumLineBytes));
   if (begin == std::string_view::npos) return "it has no checksum at its end";
   const std::string found(text.substr(begin));
   const auto contents = std::span<const std::byte>(*file).first(begin);
-  if (found != seal(name, contents)) {
-    const std::string_view rest = std::string_view(found).substr(kSealBegin.size());
+  if (found != checksum_line(name, contents)) {
+    const std::string_view rest = std::string_view(found).substr(kChecksumBegin.size());
     const std::string_view other = rest.substr(0, rest.find(')'));
-    const bool is_other = other != name && found == seal(other, contents);
+    const bool is_other = other != name && found == checksum_line(other, contents);
     return is_other ? "it is the file '" + std::string(other) + "' under another name"
                     : "its checksum does not match";
   }
@@ -93,7 +95,7 @@ Status read_image(const std::vector<std::string>& folders, const std::string& na
     std::vector<std::byte> file;
     const std::optional<std::string> reason = read_file(path, kMaxFileBytes, &file);
     if (!reason) {
-      std::string damage = open_seal(name, &file);
+      std::string damage = remove_checksum(name, &file);
       if (damage.empty() && image->parse(std::move(file))) return {};
       if (damage.empty()) damage = "its format is another";
       return unavailable("the file '" + path + "' of kernels is damaged: " + damage +

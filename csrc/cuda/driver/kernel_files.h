@@ -1,4 +1,4 @@
-// The compiled kernels, which are files next to the addon: cmake/kernels.cmake makes them.
+// The compiled kernels: files next to the addon, which cmake/kernels.cmake makes.
 #pragma once
 
 #include <array>
@@ -12,8 +12,8 @@ namespace rmsnorm::cuda {
 // One for each file of kernels/, in the order of the table.
 using KernelImages = std::array<KernelImage, kKernelFileCount>;
 
-// Reads and checks the kernels of this build of the addon. Errors: kCudaUnavailable, with a message
-// that says which file was looked for, where, and what is wrong with it.
+// Reads and checks the kernels of this build of the addon. Errors: kCudaUnavailable; the message
+// names the file, the folders that were searched, and what is wrong.
 Status read_kernels(KernelImages* images);
 
 }  // namespace rmsnorm::cuda

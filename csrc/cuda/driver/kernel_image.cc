@@ -12,7 +12,7 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Removes these characters, or a number, from the front of a text. False if they are not there.
+// Remove `prefix` or a number from the front of a text. False if the text does not begin with it.
 bool skip(std::string_view* text, std::string_view prefix) {
   if (!text->starts_with(prefix)) return false;
   text->remove_prefix(prefix.size());
@@ -37,7 +37,7 @@ bool KernelImage::parse(std::vector<std::byte> file) {
   std::size_t machine_code_bytes = 0;
   if (!skip(&line, "code ") || !read_number(&line, &machine_code_version_)) return false;
   if (!skip(&line, " ") || !read_number(&line, &machine_code_bytes)) return false;
-  int architecture = 0;  // which the driver reads in the fatbin
+  int architecture = 0;  // unused: the driver reads it in the fatbin
   while (skip(&line, " sm_")) {
     if (!read_number(&line, &architecture)) return false;
   }

@@ -1,6 +1,6 @@
-// A file of compiled kernels: machine code for drivers of nvcc's CUDA and newer ones, and PTX for
-// older drivers and for GPUs that have no machine code. cmake/run_nvcc.cmake writes it and has the
-// format.
+// A file of compiled kernels. It has machine code for drivers that are at least as new as nvcc's
+// CUDA, and PTX for older drivers and for GPUs without machine code. cmake/run_nvcc.cmake writes it
+// and states the format.
 #pragma once
 
 #include <cstddef>
@@ -11,25 +11,25 @@ namespace rmsnorm::cuda {
 
 class KernelImage {
  public:
-  // Takes a file without its checksum. False if its format is another.
+  // Reads a file without its checksum. False if the file does not have this format.
   [[nodiscard]] bool parse(std::vector<std::byte> file);
 
   // A fatbin for cuModuleLoadData; empty if the file is damaged.
   std::string machine_code() const;
-  // The oldest CUDA whose drivers read it, such as 13000.
+  // The oldest CUDA whose drivers read the machine code, such as 13000.
   int machine_code_version() const { return machine_code_version_; }
 
-  // The compute capability, such as 80, of the newest PTX that a GPU and a driver can read, by the
-  // GPU's compute capability and the driver's CUDA; 0 if there is none.
+  // The compute capability, such as 80, of the newest PTX for a GPU of `capability` and a driver of
+  // CUDA `driver_version`; 0 if there is none.
   int find_ptx(int capability, int driver_version) const;
 
-  // The PTX of a compute capability that find_ptx() returned; empty if the file is damaged.
+  // The PTX for a compute capability that find_ptx() returned; empty if the file is damaged.
   std::string ptx(int capability) const;
 
  private:
   struct Ptx {
     int capability;    // such as 80
-    int cuda_version;  // the oldest whose drivers read it, such as 11000
+    int cuda_version;  // the oldest CUDA whose drivers read it, such as 11000
   };
 
   std::vector<std::byte> file_;

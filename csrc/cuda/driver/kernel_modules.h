@@ -1,4 +1,4 @@
-// The kernels of a device: each file is loaded when a kernel of it is first asked for.
+// The kernels of a device. A file is loaded when one of its kernels is first needed.
 #pragma once
 
 #include <array>
@@ -16,29 +16,29 @@ namespace rmsnorm::cuda {
 
 struct DeviceProperties;
 
-// All members are called within a DeviceScope of the device, but loaded_image().
+// Call all members except loaded_image() within a DeviceScope of the device.
 class KernelModules {
  public:
   KernelModules(const KernelImages& images, const DeviceProperties& device)
       : images_(images), device_(device) {}
 
-  // The kernel of an entry; a launch of it may use all the shared memory of a block. It stays valid
-  // until unload(), and costs no lock from its second time on. The first kernel of a file loads the
-  // file, which takes seconds where the driver compiles PTX: it keeps the result on disk. Errors:
-  // kCuda.
+  // Finds the kernel of an entry; a launch of it may use all the shared memory of a block. The
+  // kernel stays valid until unload(). Only the first call for a kernel takes a lock. The first
+  // kernel of a file loads the file. That takes seconds if the driver has to compile PTX, whose
+  // result it caches on disk. Errors: kCuda.
   Status find(const KernelEntry& entry, CUfunction* kernel);
 
   Status load_all();
   void unload() noexcept;
 
-  // What the kernels of a file were loaded from: "machine code", or "compute_80" for such PTX, or
-  // nothing where no kernel of it has been asked for.
+  // What the kernels of a file were loaded from: "machine code", or such as "compute_80" for PTX.
+  // Empty if the file is not loaded.
   std::string loaded_image(std::size_t file) const;
 
  private:
   struct File {
     CUmodule module = nullptr;
-    int ptx = 0;  // its compute capability, such as 80, where the module is from PTX
+    int ptx = 0;  // compute capability of the PTX, such as 80; 0 for machine code
   };
 
   Status load_file(std::size_t file);
@@ -47,9 +47,9 @@ class KernelModules {
 
   const KernelImages& images_;
   const DeviceProperties& device_;
-  mutable std::mutex mutex_;  // of all below, but that kernels_ is read without it
+  mutable std::mutex mutex_;  // guards the members below; kernels_ may be read without it
   std::array<File, kKernelFileCount> files_;
-  std::array<std::atomic<CUfunction>, kKernelCount> kernels_{};  // null until it was asked for
+  std::array<std::atomic<CUfunction>, kKernelCount> kernels_{};  // null until find() loads it
 };
 
 }  // namespace rmsnorm::cuda

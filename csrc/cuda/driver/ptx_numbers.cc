@@ -9,7 +9,8 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The kind at the beginning of a text, such as %r of "%r-2, %r5" or $L_; empty if there is none.
+// The kind of register or label at the beginning of a text: %r for "%r-2, %r5", or $L_. Empty if
+// there is none.
 std::string_view kind_at(std::string_view text) {
   constexpr std::string_view kLabel = "$L_";
   if (text.starts_with(kLabel)) return kLabel;
@@ -27,10 +28,10 @@ std::string with_absolute_numbers(std::string_view text) {
   std::string_view first_kind;  // in this line
   std::int64_t first_number = 0;
   while (!text.empty()) {
-    const std::size_t plain = text.find_first_of("%$\n");
-    ptx += text.substr(0, plain);
-    if (plain == std::string_view::npos) break;
-    text.remove_prefix(plain);
+    const std::size_t unchanged = text.find_first_of("%$\n");
+    ptx += text.substr(0, unchanged);
+    if (unchanged == std::string_view::npos) break;
+    text.remove_prefix(unchanged);
     if (text.front() == '\n' && !first_kind.empty()) {
       origins[first_kind] = first_number;
       first_kind = {};

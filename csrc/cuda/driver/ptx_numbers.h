@@ -1,5 +1,5 @@
-// PTX in files of kernels has relative numbers of registers and labels, which xz compresses to half
-// the bytes. cmake/relative_numbers.mjs writes them and has the rule.
+// In kernel files, PTX has relative numbers of registers and labels: xz then compresses it to half
+// the bytes. cmake/relative_numbers.mjs writes them and states the rule.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace rmsnorm::cuda {
 
-// The PTX that a text with relative numbers stands for.
+// Turns a text with relative numbers back into PTX.
 std::string with_absolute_numbers(std::string_view text);
 
 }  // namespace rmsnorm::cuda

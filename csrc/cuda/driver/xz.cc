@@ -8,7 +8,7 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The bytes of the stream, from first to last. Beyond the end there are zeros, and is_over().
+// The bytes of the stream in order. Reading past the end gives zeros and sets is_over().
 class Input {
  public:
   explicit Input(std::span<const std::byte> bytes) : bytes_(bytes) {}
@@ -34,11 +34,11 @@ class Input {
   bool is_over_ = false;
 };
 
-// How probable a bit of 0 is, in 2048ths; learnt from the bits before.
+// The probability that a bit is 0, in units of 1/2048. It adapts to the bits that were decoded.
 using Probability = std::uint16_t;
 constexpr Probability kEven = 1024;
 
-// The arithmetic decoder under LZMA.
+// The range decoder of LZMA, a kind of arithmetic decoder.
 class RangeDecoder {
  public:
   explicit RangeDecoder(Input& input) : input_(input) {}
@@ -49,7 +49,7 @@ class RangeDecoder {
     range_ = UINT32_MAX;
   }
 
-  // Takes what is left of a chunk: the last byte is read only when the next bit is asked for.
+  // Reads the last byte of a chunk, which would otherwise be read only with the next bit.
   void end() { normalise(); }
 
   unsigned bit(Probability& probability) {
@@ -68,7 +68,7 @@ class RangeDecoder {
 
   bool is_over() const { return input_.is_over(); }
 
-  // Bits that are as often 0 as 1, the highest first.
+  // Bits with a fixed probability of one half, the highest first.
   std::uint32_t even_bits(unsigned count) {
     std::uint32_t value = 0;
     for (; count > 0; --count) {
@@ -81,13 +81,14 @@ class RangeDecoder {
     return value;
   }
 
-  // Bits of which each has a probability for every value of those before it, the highest first.
+  // A bit tree: each bit has its own probability for every value of the bits before it. The highest
+  // bit comes first.
   unsigned tree(Probability* probabilities, unsigned bits) {
     unsigned node = 1;
     for (unsigned i = 0; i < bits; ++i) node = node << 1 | bit(probabilities[node]);
     return node - (1u << bits);
   }
-  // The same with the lowest first.
+  // The same, but the lowest bit comes first.
   unsigned reverse_tree(Probability* probabilities, unsigned bits) {
     unsigned node = 1;
     unsigned value = 0;
@@ -112,11 +113,11 @@ class RangeDecoder {
 };
 
 constexpr unsigned kStates = 12;
-constexpr unsigned kPositions = 16;  // at most, of those that are told apart
+constexpr unsigned kPositions = 16;  // the maximum number of position states (position_mask_)
 constexpr unsigned kMinLength = 2;
 using ByPosition = std::array<Probability, kPositions>;
 
-// Lengths of matches.
+// The coder of match lengths, less kMinLength.
 struct Lengths {
   std::array<Probability, 2> choice;
   std::array<std::array<Probability, 8>, kPositions> low, middle;
@@ -129,7 +130,8 @@ struct Lengths {
   }
 };
 
-// What LZMA learns; all are Probabilities.
+// The adaptive state of LZMA. All members are Probabilities, because reset() fills them as an
+// array.
 struct Model {
   std::array<ByPosition, kStates> is_match, is_near_repeat_long;
   std::array<Probability, kStates> is_repeat, is_other_repeat, is_third_repeat, is_fourth_repeat;
@@ -144,7 +146,7 @@ class Lzma {
  public:
   Lzma(Input& input, std::string* out) : decoder_(input), out_(*out) {}
 
-  // Of a byte in the stream: false if it is none.
+  // Sets the properties that a byte of the stream encodes. False if they are not valid.
   bool set_properties(unsigned byte) {
     if (byte >= 9 * 5 * 5) return false;
     literal_context_ = byte % 9;
@@ -160,7 +162,7 @@ class Lzma {
     distances_.fill(0);
   }
 
-  // One chunk; false if it is damaged.
+  // Decodes a chunk to `bytes` bytes. False if the chunk is damaged.
   bool decode(std::size_t bytes) {
     decoder_.begin();
     const std::size_t end = out_.size() + bytes;
@@ -188,7 +190,7 @@ class Lzma {
     const unsigned context = position << literal_context_ | byte_at(1) >> (8 - literal_context_);
     Probability* const probabilities = model_.literals.data() + std::size_t{0x300} * context;
     unsigned symbol = 1;
-    if (state_ >= 7) {  // after a match: the byte that would have gone on with it tells a lot
+    if (state_ >= 7) {  // after a match, the byte that would have continued it is a good predictor
       unsigned expected = byte_at(std::size_t{distances_[0]} + 1);
       while (symbol < 0x100) {
         const unsigned likely = expected >> 7 & 1;
@@ -203,7 +205,7 @@ class Lzma {
     return static_cast<char>(symbol);
   }
 
-  // The length of a match, whose distance, less 1, is distances_[0] then.
+  // Decodes a match. Returns its length and leaves its distance, less 1, in distances_[0].
   std::size_t match(unsigned position) {
     const bool after_literal = state_ < 7;
     if (decoder_.bit(model_.is_repeat[state_]) == 0) {
@@ -247,11 +249,12 @@ class Lzma {
   std::string& out_;
   Model model_{};
   unsigned literal_context_ = 0, literal_position_ = 0, position_mask_ = 0;
-  unsigned state_ = 0;                        // which of literals and matches came last
-  std::array<std::uint32_t, 4> distances_{};  // of the last matches, less 1
+  unsigned state_ = 0;  // below kStates: what the last symbols were (literal, match, repeat)
+  std::array<std::uint32_t, 4> distances_{};  // of the last four matches, less 1; the latest first
 };
 
-// The stream's header, and the block's behind it, whose first byte says how long it is in words.
+// The stream's header. The header of the block follows it; its first byte is its size in words of 4
+// bytes, less 1.
 constexpr std::size_t kStreamHeaderBytes = 12;
 constexpr std::array<std::uint32_t, 6> kMagic{0xfd, '7', 'z', 'X', 'Z', 0};
 
@@ -265,19 +268,19 @@ bool decode_xz(std::span<const std::byte> stream, std::string* contents) {
   input.skip(kStreamHeaderBytes - kMagic.size());
   input.skip(4 * (std::size_t{input.byte()} + 1) - 1);
 
-  // LZMA2: chunks, each behind a byte that says what it is, up to one of 0.
+  // LZMA2: chunks, each after a control byte. A control byte of 0 ends the block.
   std::string out;
   const auto lzma = std::make_unique<Lzma>(input, &out);
   bool is_first = true;
   while (const std::uint32_t control = input.byte()) {
-    // What is learnt begins anew by 1, with other properties by 2, with an empty dictionary by 3.
-    const std::uint32_t renewal = control >> 5 & 3;
-    if (control < 0x80 || is_first != (renewal == 3)) return false;
+    // 1: resets the adaptive state; 2: also sets properties; 3: also empties the dictionary.
+    const std::uint32_t reset = control >> 5 & 3;
+    if (control < 0x80 || is_first != (reset == 3)) return false;
     is_first = false;
     const std::size_t bytes = ((control & 0x1f) << 16 | input.big_endian(2)) + 1;
-    input.big_endian(2);  // of the chunk as it is in the stream
-    if (renewal >= 2 && !lzma->set_properties(input.byte())) return false;
-    if (renewal >= 1) lzma->reset();
+    input.big_endian(2);  // the size of the compressed chunk, which is not needed
+    if (reset >= 2 && !lzma->set_properties(input.byte())) return false;
+    if (reset >= 1) lzma->reset();
     if (!lzma->decode(bytes)) return false;
   }
   if (input.is_over()) return false;

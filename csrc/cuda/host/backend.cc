@@ -12,7 +12,7 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Visits the matrices of a call and their dtypes, in the order of StagedCall::chunked.
+// Visits the matrices of a call and their dtypes, in the order of StagedCall::chunk_arrays.
 template <class Visit>
 void for_each_matrix(ForwardArgs& args, const Visit& visit) {
   visit(args.x, args.dtype);
@@ -54,8 +54,9 @@ void* address(CUdeviceptr base, const StagedArray& array) {
   return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(array.offset));
 }
 
-// Stands for device memory that is not allocated yet, with the same alignment.
-constexpr CUdeviceptr kSomewhere = Layout::kAlignment;
+// Stands for an address of device memory that is not allocated yet, with the same alignment. The
+// size of the workspace depends on the alignment of the arrays.
+constexpr CUdeviceptr kPlaceholder = Layout::kAlignment;
 
 // A call over host arrays, laid out in device memory: weight and dweight in the memory of the whole
 // call, all other arrays in the memory of a chunk.
@@ -64,12 +65,12 @@ class StagedArgs {
  public:
   explicit StagedArgs(const Args& args) : args_(args) { call.rows = args.shape.rows; }
 
-  StagedCall call;  // launch and finish are not set here
+  StagedCall call;  // the caller sets launch and after_chunks
 
   // A chunk holds as many units of `unit_rows` rows as fit chunk_bytes(), at least one.
   Status lay_out(std::int64_t unit_rows) {
     const std::int64_t hidden_size = args_.shape.hidden_size;
-    auto next = call.chunked.begin();
+    auto next = call.chunk_arrays.begin();
     std::int64_t row_bytes = 0;  // stays 0 if arrays without rows have no address
     for_each_matrix(args_, [&](const auto& matrix, DType dtype) {
       *next = array_of(matrix, hidden_size, dtype);
@@ -83,49 +84,50 @@ class StagedArgs {
     RMSNORM_TRY(chunk_bytes(&bytes));
     const std::int64_t units =
         row_bytes == 0 ? 1 : std::max<std::int64_t>(bytes / row_bytes / unit_rows, 1);
-    // Without rows there is no chunk: the call has only its end.
+    // Without rows there is no chunk, and only after_chunks runs.
     call.chunk_rows = std::clamp<std::int64_t>(args_.shape.rows, 1, units * unit_rows);
-    for (StagedArray& array : call.chunked) add(call.chunk_layout, call.chunk_rows, array);
-    call.whole[0] = array_of(ConstRows{args_.weight.data}, hidden_size, args_.weight.dtype);
+    for (StagedArray& array : call.chunk_arrays) add(call.chunk_layout, call.chunk_rows, array);
+    call.call_arrays[0] = array_of(ConstRows{args_.weight.data}, hidden_size, args_.weight.dtype);
     if constexpr (!kIsForward) {
-      call.whole[1] = {.source = args_.accumulate ? args_.dweight : nullptr,
-                       .destination = args_.dweight,
-                       .row_bytes = hidden_size * element_size(args_.dweight_dtype)};
+      call.call_arrays[1] = {.source = args_.accumulate ? args_.dweight : nullptr,
+                             .destination = args_.dweight,
+                             .row_bytes = hidden_size * element_size(args_.dweight_dtype)};
     }
-    for (StagedArray& array : call.whole) add(call.whole_layout, 1, array);
+    for (StagedArray& array : call.call_arrays) add(call.call_layout, 1, array);
     return {};
   }
 
   // Adds the workspace that every chunk needs, whether full or the last.
   template <class Bytes>
   void add_workspace(const Device& device, const Bytes& bytes) {
-    const auto of = [&](std::int64_t rows) {
-      return bytes(device, on_device({0, rows, kSomewhere, kSomewhere, nullptr}));
+    const auto bytes_for = [&](std::int64_t rows) {
+      return bytes(device, on_device({0, rows, kPlaceholder, kPlaceholder, nullptr}));
     };
-    const std::int64_t last = args_.shape.rows % call.chunk_rows;
-    workspace_ = call.chunk_layout.add(std::max(of(call.chunk_rows), last == 0 ? 0 : of(last)));
+    const std::int64_t last_rows = args_.shape.rows % call.chunk_rows;
+    workspace_ = call.chunk_layout.add(
+        std::max(bytes_for(call.chunk_rows), last_rows == 0 ? 0 : bytes_for(last_rows)));
   }
   CUdeviceptr workspace(const Chunk& chunk) const {
-    return chunk.memory + static_cast<CUdeviceptr>(workspace_);
+    return chunk.chunk_memory + static_cast<CUdeviceptr>(workspace_);
   }
 
   // The arguments of a chunk on the device, where its rows are contiguous.
   Args on_device(const Chunk& chunk) const {
     const std::int64_t hidden_size = args_.shape.hidden_size;
-    Args there = args_;
-    there.shape.rows = chunk.rows;
-    auto next = call.chunked.begin();
-    for_each_matrix(there, [&](auto& matrix, DType) {
-      matrix = {address(chunk.memory, *next++), hidden_size};
+    Args args_on_device = args_;
+    args_on_device.shape.rows = chunk.rows;
+    auto next = call.chunk_arrays.begin();
+    for_each_matrix(args_on_device, [&](auto& matrix, DType) {
+      matrix = {address(chunk.chunk_memory, *next++), hidden_size};
     });
-    there.rstd = address(chunk.memory, *next++);
-    there.weight.data = address(chunk.whole_memory, call.whole[0]);
+    args_on_device.rstd = address(chunk.chunk_memory, *next++);
+    args_on_device.weight.data = address(chunk.call_memory, call.call_arrays[0]);
     if constexpr (kIsForward) {
-      there.scales = static_cast<float*>(address(chunk.memory, *next));
+      args_on_device.scales = static_cast<float*>(address(chunk.chunk_memory, *next));
     } else {
-      there.dweight = address(chunk.whole_memory, call.whole[1]);
+      args_on_device.dweight = address(chunk.call_memory, call.call_arrays[1]);
     }
-    return there;
+    return args_on_device;
   }
 
  private:
@@ -162,18 +164,18 @@ Status staged_backward(Device& device, const BackwardArgs& args) {
   });
   const std::int64_t partial_bytes = partial_row_bytes(args.shape.hidden_size);
   const std::int64_t partials =
-      staged.call.whole_layout.add(has_dweight ? groups * partial_bytes : 0);
+      staged.call.call_layout.add(has_dweight ? groups * partial_bytes : 0);
   const auto partials_of = [&](const Chunk& chunk) -> CUdeviceptr {
     if (!has_dweight) return 0;
     const std::int64_t group = chunk.first_row / group_rows;
-    return chunk.whole_memory + static_cast<CUdeviceptr>(partials + group * partial_bytes);
+    return chunk.call_memory + static_cast<CUdeviceptr>(partials + group * partial_bytes);
   };
   staged.call.launch = [&](const Chunk& chunk) {
     return launch_backward(device, staged.on_device(chunk), group_rows, partials_of(chunk),
                            staged.workspace(chunk), chunk.stream);
   };
   if (has_dweight) {
-    staged.call.finish = [&](const Chunk& all) {
+    staged.call.after_chunks = [&](const Chunk& all) {
       return launch_reduce_dweight(device, staged.on_device(all), partials_of(all), groups,
                                    all.stream);
     };

@@ -62,7 +62,7 @@ struct Staging {
   std::mutex mutex;
   struct Resources {
     Slot slots[kChunksInFlight];
-    Buffers whole;  // for the arrays of the whole call
+    Buffers call_buffers;  // for StagedCall::call_arrays
 
     // Waits for the work in flight, which a failed call leaves behind. Errors are ignored here:
     // they were already reported.
@@ -73,7 +73,7 @@ struct Staging {
     }
 
     std::int64_t cached_bytes() const {
-      std::int64_t on_device = whole.device.bytes(), on_host = whole.pinned.bytes();
+      std::int64_t on_device = call_buffers.device.bytes(), on_host = call_buffers.pinned.bytes();
       for (const Slot& slot : slots) {
         on_device += slot.buffers.device.bytes();
         on_host += slot.buffers.pinned.bytes();
@@ -149,7 +149,7 @@ class Run {
       RMSNORM_TRY(take_results(chunk));
     }
     RMSNORM_TRY(first().stream.synchronize());
-    return unpack_rows(call_.whole, resources_.whole, 0, 1);
+    return unpack_rows(call_.call_arrays, resources_.call_buffers, 0, 1);
   }
 
  private:
@@ -160,20 +160,20 @@ class Run {
   }
 
   Status prepare() {
-    RMSNORM_TRY(resources_.whole.reserve(call_.whole_layout.bytes(), call_.whole, 1));
+    RMSNORM_TRY(resources_.call_buffers.reserve(call_.call_layout.bytes(), call_.call_arrays, 1));
     for (int i = 0; i < slots_; ++i) {
       Slot& slot = resources_.slots[i];
       if (!slot.stream.is_made()) RMSNORM_TRY(slot.stream.make());
       if (!slot.done.is_made()) RMSNORM_TRY(slot.done.make());
       if (chunks_ == 0) continue;
-      RMSNORM_TRY(slot.buffers.reserve(call_.chunk_layout.bytes(), call_.chunked, rows_of(0)));
+      RMSNORM_TRY(slot.buffers.reserve(call_.chunk_layout.bytes(), call_.chunk_arrays, rows_of(0)));
     }
     return {};
   }
 
   // Uploads the arrays of the whole call on the first stream; the other streams wait for it.
   Status begin() {
-    RMSNORM_TRY(upload(call_.whole, resources_.whole, 0, 1, first().stream));
+    RMSNORM_TRY(upload(call_.call_arrays, resources_.call_buffers, 0, 1, first().stream));
     if (slots_ == 1) return {};
     RMSNORM_TRY(first().stream.record(first().done));
     for (int i = 1; i < slots_; ++i) {
@@ -186,29 +186,29 @@ class Run {
     Slot& slot = slot_of(chunk);
     const std::int64_t first_row = chunk * call_.chunk_rows;
     const std::int64_t rows = rows_of(chunk);
-    RMSNORM_TRY(upload(call_.chunked, slot.buffers, first_row, rows, slot.stream));
-    RMSNORM_TRY(call_.launch({first_row, rows, resources_.whole.device.get(),
+    RMSNORM_TRY(upload(call_.chunk_arrays, slot.buffers, first_row, rows, slot.stream));
+    RMSNORM_TRY(call_.launch({first_row, rows, resources_.call_buffers.device.get(),
                               slot.buffers.device.get(), slot.stream.get()}));
-    return download(call_.chunked, slot.buffers, rows, slot.stream);
+    return download(call_.chunk_arrays, slot.buffers, rows, slot.stream);
   }
 
   Status take_results(std::int64_t chunk) {
     Slot& slot = slot_of(chunk);
     RMSNORM_TRY(slot.stream.synchronize());
-    return unpack_rows(call_.chunked, slot.buffers, chunk * call_.chunk_rows, rows_of(chunk));
+    return unpack_rows(call_.chunk_arrays, slot.buffers, chunk * call_.chunk_rows, rows_of(chunk));
   }
 
   // Enqueues the end of the call on the first stream, which waits for the others.
   Status end() {
-    if (!call_.finish) return {};
+    if (!call_.after_chunks) return {};
     for (int i = 1; i < slots_; ++i) {
       const Slot& slot = resources_.slots[i];
       RMSNORM_TRY(slot.stream.record(slot.done));
       RMSNORM_TRY(first().stream.wait(slot.done));
     }
-    RMSNORM_TRY(
-        call_.finish({0, call_.rows, resources_.whole.device.get(), 0, first().stream.get()}));
-    return download(call_.whole, resources_.whole, 1, first().stream);
+    RMSNORM_TRY(call_.after_chunks(
+        {0, call_.rows, resources_.call_buffers.device.get(), 0, first().stream.get()}));
+    return download(call_.call_arrays, resources_.call_buffers, 1, first().stream);
   }
 
   const StagedCall& call_;

@@ -28,7 +28,7 @@ struct StagedArray {
   bool is_used() const { return source != nullptr || destination != nullptr; }
 };
 
-// Offsets of arrays that lie one behind another in memory.
+// Offsets of arrays that follow each other in memory.
 class Layout {
  public:
   static constexpr std::int64_t kAlignment = 256;  // bytes, as the driver's own allocations
@@ -45,24 +45,25 @@ class Layout {
   std::int64_t bytes_ = 0;
 };
 
-// A chunk of the rows; at the end of the call, all rows.
+// What a chunk's work gets: its rows, its memory and its stream. StagedCall::after_chunks gets all
+// rows and no chunk memory.
 struct Chunk {
   std::int64_t first_row;
   std::int64_t rows;
-  CUdeviceptr whole_memory;  // device memory of the whole call
-  CUdeviceptr memory;        // device memory of this chunk; 0 at the end of the call
+  CUdeviceptr call_memory;   // device memory of the whole call
+  CUdeviceptr chunk_memory;  // device memory of this chunk; 0 for after_chunks
   CUstream stream;
 };
 
 struct StagedCall {
   std::int64_t rows = 0;
-  std::int64_t chunk_rows = 0;         // rows of each chunk; the last may have fewer
-  std::array<StagedArray, 2> whole;    // one row each; they stay for the whole call
-  std::array<StagedArray, 7> chunked;  // `rows` rows each
-  Layout whole_layout;                 // device memory of the call: its arrays and partial rows
-  Layout chunk_layout;                 // device memory of a chunk: its arrays and workspace
-  std::function<Status(const Chunk&)> launch;  // enqueues the work of a chunk
-  std::function<Status(const Chunk&)> finish;  // enqueues the work after all chunks; may be empty
+  std::int64_t chunk_rows = 0;              // rows of each chunk; the last may have fewer
+  std::array<StagedArray, 2> call_arrays;   // one row each, on the device for the whole call
+  std::array<StagedArray, 7> chunk_arrays;  // `rows` rows each, cut into chunks
+  Layout call_layout;   // device memory of the call: its arrays and partial rows
+  Layout chunk_layout;  // device memory of a chunk: its arrays and workspace
+  std::function<Status(const Chunk&)> launch;        // enqueues the work of a chunk
+  std::function<Status(const Chunk&)> after_chunks;  // enqueues the last work; may be empty
 };
 
 // Approximate bytes of host arrays in a chunk: RMSNORM_CUDA_CHUNK_BYTES if it is set, else

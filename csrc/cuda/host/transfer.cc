@@ -27,9 +27,9 @@ CUdeviceptr at(const DeviceSpan& span, std::int64_t element) {
 // Calls step(first, length) for each chunk of `elements` elements.
 template <class Step>
 Status in_chunks(std::int64_t elements, DType dtype, const Step& step) {
-  const std::int64_t most = kChunkBytes / element_size(dtype);
-  for (std::int64_t first = 0; first < elements; first += most) {
-    RMSNORM_TRY(step(first, std::min(most, elements - first)));
+  const std::int64_t chunk_length = kChunkBytes / element_size(dtype);
+  for (std::int64_t first = 0; first < elements; first += chunk_length) {
+    RMSNORM_TRY(step(first, std::min(chunk_length, elements - first)));
   }
   return {};
 }
@@ -45,19 +45,19 @@ Status enqueue_download(Stream& stream, const DeviceSpan& source, std::int64_t f
 
 }  // namespace
 
-// Blocks are used in turn, so only the oldest one is asked: later ones have hardly become idle
-// before it. Blocks with a second owner are skipped, because they are about to be enqueued.
+// Blocks are used in turn, so this checks only the oldest one: later ones rarely become idle before
+// it. Blocks with a second owner are skipped, because a copy is about to use them.
 Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block) {
   const std::int64_t size = bit_ceil(std::max(bytes, kMinBlockBytes));
   std::int64_t cached = 0;
   for (const AllocationPtr& each : blocks_) cached += each->bytes();
   const bool is_full = cached + size > kMaxStagingBytes;
-  const bool is_enough = cached + size > kMaxCachedBytes;
+  const bool should_wait = may_wait && cached + size > kMaxCachedBytes;
   const auto oldest = std::find_if(blocks_.begin(), blocks_.end(), [&](const AllocationPtr& each) {
     return each->bytes() == size && each.use_count() == 1;
   });
   if (oldest != blocks_.end() &&
-      ((*oldest)->is_idle() || (is_enough && may_wait && (*oldest)->wait_until_idle()))) {
+      ((*oldest)->is_idle() || (should_wait && (*oldest)->wait_until_idle()))) {
     *block = *oldest;
     std::rotate(oldest, oldest + 1, blocks_.end());
     return {};
@@ -103,17 +103,17 @@ Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, voi
     AllocationPtr block;
   };
   std::deque<Chunk> in_flight;
-  const auto finish_first = [&]() -> Status {
+  const auto unpack_first = [&]() -> Status {
     const Chunk chunk = in_flight.front();
     in_flight.pop_front();
     if (!chunk.block->wait_until_idle()) RMSNORM_TRY(stream.synchronize());
     return convert(source.dtype, chunk.block->host(), dtype,
                    const_cast<char*>(at(destination, chunk.first, dtype)), chunk.length);
   };
-  // If earlier work failed, the elements were not written; the driver reports that.
+  // If earlier work failed, the elements were not written. The driver then reports an error.
   RMSNORM_TRY(in_chunks(
       source.length, source.dtype, [&](std::int64_t first, std::int64_t length) -> Status {
-        if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(finish_first());
+        if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(unpack_first());
         AllocationPtr block;
         RMSNORM_TRY(pool.take(stream.device(), length * element_size(source.dtype), true, &block));
         RMSNORM_TRY(enqueue_download(stream, source, first, length, block));
@@ -121,7 +121,7 @@ Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, voi
         return {};
       }));
   RMSNORM_TRY(stream.synchronize());
-  while (!in_flight.empty()) RMSNORM_TRY(finish_first());
+  while (!in_flight.empty()) RMSNORM_TRY(unpack_first());
   return {};
 }
 

@@ -59,11 +59,11 @@ Status Allocation::on_device(Device& device, std::int64_t bytes, const StreamPtr
       made->take(std::move(pooled), stream);
     } else {
       const std::int64_t rounded = OwnedMemory::rounded(bytes);
-      Status made_room = made->allocate(rounded, &OwnedMemory::on_device);
-      if (is_out_of_memory(made_room) && rounded > bytes) {
-        made_room = made->allocate(bytes, &OwnedMemory::on_device);
+      Status allocated = made->allocate(rounded, &OwnedMemory::on_device);
+      if (is_out_of_memory(allocated) && rounded > bytes) {
+        allocated = made->allocate(bytes, &OwnedMemory::on_device);
       }
-      RMSNORM_TRY(made_room);
+      RMSNORM_TRY(allocated);
     }
     made->pointer_ = made->owned_->on_device.get();
   }
@@ -84,7 +84,7 @@ Status Allocation::on_host(Device& device, std::int64_t bytes, AllocationPtr* al
   return {};
 }
 
-std::int64_t Allocation::held_bytes() const {
+std::int64_t Allocation::allocated_bytes() const {
   return owned_ == nullptr ? 0 : owned_->on_device.bytes() + owned_->on_host.bytes();
 }
 
@@ -105,14 +105,14 @@ Status Allocation::foreign(Device& device, CUdeviceptr pointer, std::int64_t byt
 Status Allocation::check_foreign() const {
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
-  const auto wanted = static_cast<std::uint64_t>(bytes_);
-  bool may_go_on = true;
-  for (std::uint64_t known = 0; known < wanted;) {
+  const auto needed = static_cast<std::uint64_t>(bytes_);
+  bool may_continue = true;
+  for (std::uint64_t known = 0; known < needed;) {
     const CUdeviceptr pointer = pointer_ + known;
     unsigned kind = 0;
     const CUresult found =
         driver().cuPointerGetAttribute(&kind, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, pointer);
-    const bool is_there = found == CUDA_SUCCESS && kind == CU_MEMORYTYPE_DEVICE && may_go_on;
+    const bool is_there = found == CUDA_SUCCESS && kind == CU_MEMORYTYPE_DEVICE && may_continue;
     if (found != CUDA_SUCCESS && found != CUDA_ERROR_INVALID_VALUE) {
       return check(found, "cuPointerGetAttribute");
     }
@@ -122,7 +122,7 @@ Status Allocation::check_foreign() const {
                             " bytes at least. There are " + std::to_string(known));
     }
     int ordinal = -1;
-    int is_whole = 0;
+    int is_ipc_capable = 0;
     CUdeviceptr base = 0;
     std::size_t size = 0;
     RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
@@ -133,12 +133,12 @@ Status Allocation::check_foreign() const {
     }
     RMSNORM_TRY(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer));
     known = base + size - pointer_;
-    if (known >= wanted) break;
+    if (known >= needed) break;
     // The driver can share cuMemAlloc memory with other processes by its address (legacy IPC), but
     // not mapped chunks.
-    RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &is_whole,
+    RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &is_ipc_capable,
                              CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, pointer));
-    may_go_on = is_whole == 0;
+    may_continue = is_ipc_capable == 0;
   }
   return {};
 }
@@ -180,7 +180,7 @@ void Allocation::add_use(Use use) noexcept {
       uses_.reserve(2 * uses_.size() + 1);
     } catch (const std::bad_alloc&) {
       if (uses_.size() == uses_.capacity()) {
-        if (!wait(uses_.front())) leave_to_process();
+        if (!wait(uses_.front())) keep_until_exit();
         uses_.erase(uses_.begin());
       }
     }
@@ -192,8 +192,8 @@ void Allocation::drop_passed_uses() noexcept {
   std::erase_if(uses_, [](Use& use) { return has_passed(use); });
 }
 
-void Allocation::leave_to_process() noexcept {
-  if (owned_ != nullptr) cuda::leave_to_process(std::move(owned_));
+void Allocation::keep_until_exit() noexcept {
+  if (owned_ != nullptr) cuda::keep_until_exit(std::move(owned_));
 }
 
 bool Allocation::is_idle() noexcept {

@@ -37,7 +37,7 @@ class Allocation {
   char* host() const { return host_; }
   std::int64_t bytes() const { return bytes_; }
   // Bytes that we allocated for it: at least bytes(), or 0 for another library's memory.
-  std::int64_t held_bytes() const;
+  std::int64_t allocated_bytes() const;
 
   // Records that work number `enqueued` of the stream uses the memory.
   void use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcept;
@@ -45,7 +45,7 @@ class Allocation {
   void use_until(std::shared_ptr<Fence> fence) noexcept;
 
   // Never frees the memory, because somebody may use it until the process ends.
-  void leave_to_process() noexcept;
+  void keep_until_exit() noexcept;
 
   // Whether all work that uses the memory has run. wait_until_idle() waits for that work first, and
   // returns false if it cannot.

@@ -21,23 +21,23 @@ void Fence::record(CUstream stream) noexcept {
   if (is_fault(result)) state_ = State::kPassed;
 }
 
-void Fence::settle(CUstream stream) noexcept {
+void Fence::record_or_wait(CUstream stream) noexcept {
   if (is_recorded() || may_be_captured(stream)) return;
   record(stream);
   if (is_recorded()) return;
   const RelaxedCaptures captures;
-  take(driver().cuStreamSynchronize(stream));
+  update_state(driver().cuStreamSynchronize(stream));
 }
 
-void Fence::take(CUresult result) noexcept {
+void Fence::update_state(CUresult result) noexcept {
   if (result == CUDA_SUCCESS || is_fault(result)) state_ = State::kPassed;
 }
 
-bool Fence::ask(CUresult (*question)(CUevent)) noexcept {
+bool Fence::query(CUresult (*query_function)(CUevent)) noexcept {
   if (state_ != State::kRecorded) return state_ == State::kPassed;
   DeviceScope scope;
   const RelaxedCaptures captures;
-  if (scope.try_enter(device_)) take(question(event_->get()));
+  if (scope.try_enter(device_)) update_state(query_function(event_->get()));
   return state_ == State::kPassed;
 }
 

@@ -25,29 +25,29 @@ class Fence {
   // Call it once, before anything else, within a DeviceScope. Errors: kCuda.
   Status make();
 
-  // Records the fence behind the work enqueued so far. Call within a DeviceScope, on one thread at
-  // a time. If the driver refuses, the fence stays unrecorded: it has not passed and cannot be
-  // waited for.
+  // Records the fence after the work enqueued so far. Call within a DeviceScope, on one thread at a
+  // time. If the driver refuses, the fence stays unrecorded: it has not passed and cannot be waited
+  // for.
   void record(CUstream stream) noexcept;
   bool is_recorded() const { return state_ != State::kUnrecorded; }
   // The same for a stream that is about to be released: if the driver refuses, waits for the
   // stream. Does nothing while the stream is being captured.
-  void settle(CUstream stream) noexcept;
+  void record_or_wait(CUstream stream) noexcept;
 
   // For a caller that knows that all work before the fence has run.
   void note_passed() { state_ = State::kPassed; }
 
-  bool has_passed() noexcept { return ask(driver().cuEventQuery); }
+  bool has_passed() noexcept { return query(driver().cuEventQuery); }
   // Waits if possible; returns whether the fence has passed. It waits only for the fence's stream:
   // waiting for the whole context would invalidate every capture in it, on any thread.
-  bool wait() noexcept { return ask(driver().cuEventSynchronize); }
+  bool wait() noexcept { return query(driver().cuEventSynchronize); }
 
  private:
   enum class State { kUnrecorded, kRecorded, kPassed };
 
-  bool ask(CUresult (*question)(CUevent)) noexcept;
+  bool query(CUresult (*query_function)(CUevent)) noexcept;
   // Updates the state from the driver's answer.
-  void take(CUresult result) noexcept;
+  void update_state(CUresult result) noexcept;
 
   Device& device_;
   std::shared_ptr<EventHandle> event_;
@@ -56,8 +56,8 @@ class Fence {
 
 struct Capture;
 
-// A user's event. It stands for nothing yet, for a point in a stream's order, or for a point in a
-// capture.
+// A user's event. It marks a point in a stream's order or in a capture, or nothing until it is
+// recorded.
 class Event {
  public:
   // Errors: kCuda.
@@ -89,7 +89,7 @@ class Event {
   std::shared_ptr<EventHandle> event_;
   bool has_timing_ = false;
   bool is_recorded_ = false;
-  std::shared_ptr<Capture> capture_;  // in which it was recorded; null if none
+  std::shared_ptr<Capture> capture_;  // in which it was last recorded; null if in none
 };
 
 }  // namespace rmsnorm::cuda

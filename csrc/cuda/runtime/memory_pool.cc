@@ -22,9 +22,9 @@ constexpr std::int64_t kDriverGranularity = 512;
 // Smaller requests are not rounded.
 constexpr std::int64_t kMinRoundedBytes = 1 << 20;
 
-// After this many blocks that are still in use, the rest is left for the next time: work passes
-// roughly in the order in which it was enqueued.
-constexpr int kMostVainQuestions = 8;
+// After it has found this many blocks that are still in use, free_surplus() leaves the others for
+// the next call: work completes roughly in the order in which it was enqueued.
+constexpr int kMaxBusyBlocks = 8;
 
 // Released memory of all devices, the oldest first.
 class RetiredList {
@@ -80,11 +80,11 @@ bool make_fence(Use& use) noexcept {
   return true;
 }
 
-template <class Ask>
-bool has_passed(Use& use, const Ask& ask) noexcept {
+template <class Check>
+bool has_passed(Use& use, const Check& check) noexcept {
   if (use.order != nullptr && use.order->has_passed(use.enqueued)) return true;
   if (!make_fence(use)) return false;
-  if (use.fence != nullptr && !ask(*use.fence)) return false;
+  if (use.fence != nullptr && !check(*use.fence)) return false;
   if (use.order != nullptr) use.order->note_passed(use.enqueued);
   return true;
 }
@@ -100,7 +100,7 @@ bool wait(OwnedMemory& memory) noexcept {
   return has_passed;
 }
 
-bool is_of_one_order(const OwnedMemory& memory, const StreamOrder* order) noexcept {
+bool is_used_only_by(const OwnedMemory& memory, const StreamOrder* order) noexcept {
   return std::all_of(memory.uses.begin(), memory.uses.end(),
                      [&](const Use& use) { return use.order.get() == order; });
 }
@@ -153,27 +153,27 @@ void retire(OwnedPtr memory) noexcept {
 }
 
 OwnedPtr reuse(Device& device, std::int64_t bytes, const StreamOrder* order) noexcept {
-  const std::int64_t most = bytes + std::max(bytes / 8, kDriverGranularity);
+  const std::int64_t max_bytes = bytes + std::max(bytes / 8, kDriverGranularity);
   OwnedMemory* best = nullptr;
   const std::lock_guard lock(retired_mutex);
   retired.value.for_each([&](OwnedMemory& memory) {
     if (&memory.device != &device || memory.on_device.bytes() < bytes ||
-        memory.on_device.bytes() > most) {
+        memory.on_device.bytes() > max_bytes) {
       return;
     }
     // Prefers the memory that the stream used last, which is the likeliest to be in the device's
     // cache. Otherwise takes the oldest, whose work is the likeliest to have run.
-    if ((order != nullptr && is_of_one_order(memory, order)) || best == nullptr) best = &memory;
+    if ((order != nullptr && is_used_only_by(memory, order)) || best == nullptr) best = &memory;
   });
   if (best == nullptr) return nullptr;
   OwnedPtr taken =
       retired.value.take_if([&](const OwnedMemory& memory) { return &memory == best; });
-  if (order != nullptr && is_of_one_order(*taken, order)) return taken;
+  if (order != nullptr && is_used_only_by(*taken, order)) return taken;
   if (has_passed(*taken)) {
     taken->uses.clear();
     return taken;
   }
-  retired.value.push(std::move(taken));  // at the end: the next call asks the others first
+  retired.value.push(std::move(taken));  // at the end, so that the next call checks another first
   return nullptr;
 }
 
@@ -190,15 +190,15 @@ void free_surplus(Device& device) noexcept {
       bytes += size_in_pool(memory);
       has_host_memory = has_host_memory || !memory.is_on_device();
     });
-    const std::int64_t most_bytes = device.properties().total_memory / kPoolShare;
-    const auto is_too_much = [&] { return bytes > most_bytes || blocks > kMaxPooledBlocks; };
+    const std::int64_t max_bytes = device.properties().total_memory / kPoolShare;
+    const auto is_too_much = [&] { return bytes > max_bytes || blocks > kMaxPooledBlocks; };
     if (!has_host_memory && !is_too_much()) return;
-    int vain_questions = 0;
+    int busy_blocks = 0;
     surplus = retired.value.take_if([&](OwnedMemory& memory) {
-      if (&memory.device != &device || vain_questions == kMostVainQuestions) return false;
+      if (&memory.device != &device || busy_blocks == kMaxBusyBlocks) return false;
       if (memory.is_on_device() && !is_too_much()) return false;
       if (!has_passed(memory)) {
-        ++vain_questions;
+        ++busy_blocks;
         return false;
       }
       blocks -= memory.is_on_device();
@@ -241,11 +241,11 @@ void drain_retired() noexcept {
     } catch (const std::bad_alloc&) {
       // `memory` is still the owner.
     }
-    if (memory != nullptr) leave_to_process(std::move(memory));
+    if (memory != nullptr) keep_until_exit(std::move(memory));
   }
 }
 
-void leave_to_process(OwnedPtr memory) noexcept {
+void keep_until_exit(OwnedPtr memory) noexcept {
   memory->device.keep_context();
   static_cast<void>(memory.release());
 }

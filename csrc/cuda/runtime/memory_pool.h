@@ -68,6 +68,6 @@ void drain_retired() noexcept;
 
 // Keeps memory that may be in use until the process ends. Keeps the context, too, because releasing
 // it would free the memory.
-void leave_to_process(OwnedPtr memory) noexcept;
+void keep_until_exit(OwnedPtr memory) noexcept;
 
 }  // namespace rmsnorm::cuda

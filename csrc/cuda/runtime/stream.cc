@@ -20,7 +20,7 @@ CUresult drop_capture(CUstream handle) noexcept {
 Stream::OwnStream::~OwnStream() {
   if (last == nullptr || last->is_recorded() || !handle.is_made()) return;
   if (may_be_captured(handle.get())) static_cast<void>(drop_capture(handle.get()));
-  last->settle(handle.get());
+  last->record_or_wait(handle.get());
 }
 
 Status Stream::make(Device& device, StreamPtr* stream) {
@@ -36,9 +36,9 @@ Status Stream::make(Device& device, StreamPtr* stream) {
   return {};
 }
 
-Status Stream::make_side(Device& device, StreamPtr* stream) {
+Status Stream::make_callback_stream(Device& device, StreamPtr* stream) {
   RMSNORM_TRY(make(device, stream));
-  (*stream)->is_side_ = true;
+  (*stream)->is_callback_stream_ = true;
   return {};
 }
 
@@ -94,7 +94,7 @@ Status Stream::enter_running(DeviceScope& scope) {
 // captured. Call within a DeviceScope.
 Status Stream::check_usable() {
   if (!is_open_) return {Code::kDisposed, "The stream has been disposed of"};
-  RMSNORM_TRY(end_abandoned());
+  RMSNORM_TRY(end_abandoned_capture());
   if (!is_shared_) return {};
   CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
   RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, handle_, &capture)));
@@ -105,7 +105,7 @@ Status Stream::check_usable() {
 }
 
 Status Stream::refuse_capture() {
-  RMSNORM_TRY(end_abandoned());
+  RMSNORM_TRY(end_abandoned_capture());
   if (capture_ == nullptr) return {};
   return {Code::kInvalidState,
           "The stream is being captured: what is enqueued does not run, and cannot be waited for"};
@@ -133,17 +133,18 @@ Status Stream::has_passed(bool* has_passed) {
 Status Stream::call_back(CUstreamCallback function, void* data) {
   DeviceScope scope;
   RMSNORM_TRY(enter_running(scope));
-  if (is_side_) return device_.note_fault(add_callback(function, data));
-  if (before_call_ == nullptr) {
+  if (is_callback_stream_) return device_.note_fault(add_callback(function, data));
+  if (before_callback_ == nullptr) {
     auto made = std::make_shared<EventHandle>();
     RMSNORM_TRY(device_.note_fault(made->make()));
-    before_call_ = std::move(made);
+    before_callback_ = std::move(made);
   }
-  if (side_ == nullptr) RMSNORM_TRY(make_side(device_, &side_));
-  const CUevent event = before_call_->get();
+  if (callback_stream_ == nullptr) RMSNORM_TRY(make_callback_stream(device_, &callback_stream_));
+  const CUevent event = before_callback_->get();
   RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuEventRecord, event, handle_)));
-  RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, side_->handle_, event, 0)));
-  return device_.note_fault(side_->add_callback(function, data));
+  RMSNORM_TRY(
+      device_.note_fault(RMSNORM_CUDA(cuStreamWaitEvent, callback_stream_->handle_, event, 0)));
+  return device_.note_fault(callback_stream_->add_callback(function, data));
 }
 
 // A callback counts as work: waiting for the end of the stream includes waiting for the callback.
@@ -152,8 +153,8 @@ Status Stream::add_callback(CUstreamCallback function, void* data) {
   return RMSNORM_CUDA(cuStreamAddCallback, handle_, function, data, 0);
 }
 
-std::shared_ptr<Fence> Stream::fence_of_calls() noexcept {
-  return side_ == nullptr ? nullptr : side_->fence();
+std::shared_ptr<Fence> Stream::callback_fence() noexcept {
+  return callback_stream_ == nullptr ? nullptr : callback_stream_->fence();
 }
 
 Status Stream::record(Event& event) {
@@ -177,16 +178,16 @@ Status Stream::wait_for(const Event& event) {
       return {Code::kInvalidState, "The event was recorded in the capture of another graph"};
     }
   }
-  const bool is_drawn_in = event.capture_ != nullptr && capture_ == nullptr;
-  if (is_drawn_in) {
+  const bool joins_capture = event.capture_ != nullptr && capture_ == nullptr;
+  if (joins_capture) {
     fence_now();
     event.capture_->streams.reserve(event.capture_->streams.size() + 1);
     order_->close(enqueued_, last_fence_);
   }
   const Status waits = RMSNORM_CUDA(cuStreamWaitEvent, handle_, event.event_->get(), 0);
-  if (is_drawn_in && !waits.ok()) reopen_order();
+  if (joins_capture && !waits.ok()) reopen_order();
   RMSNORM_TRY(device_.note_fault(waits));
-  if (is_drawn_in) {
+  if (joins_capture) {
     capture_ = event.capture_;
     capture_->streams.push_back(this);
   }
@@ -269,14 +270,14 @@ void Stream::abandon_capture() noexcept {
   if (capture_ == nullptr) return;
   capture_->is_active = false;
   try {
-    static_cast<void>(end_abandoned());
+    static_cast<void>(end_abandoned_capture());
   } catch (const std::bad_alloc&) {
     // No memory for the text of an error: the next call reports the error.
   }
 }
 
 // Errors: kCuda; the capture then still exists, and the next call tries again.
-Status Stream::end_abandoned() {
+Status Stream::end_abandoned_capture() {
   if (capture_ == nullptr || capture_->is_active) return {};
   Stream& first = *capture_->streams.front();
   DeviceScope scope;
@@ -348,15 +349,15 @@ void Stream::close() noexcept {
   retire_workspace();
   fence_now();
   order_->close(enqueued_, last_fence_);
-  if (side_ != nullptr) side_->close();
-  device_.destroy(std::move(before_call_));
+  if (callback_stream_ != nullptr) callback_stream_->close();
+  device_.destroy(std::move(before_callback_));
   is_open_ = false;
   if (own_ != nullptr) {
     own_->last = last_fence_;
     device_.destroy(std::move(own_));
   } else if (is_unrecorded()) {
     DeviceScope scope;
-    if (scope.try_enter(device_)) last_fence_->settle(handle_);
+    if (scope.try_enter(device_)) last_fence_->record_or_wait(handle_);
   }
   next_fence_.reset();
 }

@@ -37,8 +37,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // close(). Errors: kCuda.
   static Status make(Device& device, StreamPtr* stream);
   static Status adopt(Device& device, CUstream handle, StreamPtr* stream);
-  // A stream that only makes callbacks: its call_back() needs no further stream.
-  static Status make_side(Device& device, StreamPtr* stream);
+  // A stream that only makes callbacks: its call_back() needs no callback stream of its own.
+  static Status make_callback_stream(Device& device, StreamPtr* stream);
 
   explicit Stream(Device& device) : device_(device) {}
   ~Stream() { close(); }
@@ -73,10 +73,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   // Calls function(stream, result, data) on a driver thread when all work enqueued so far has run
   // or failed. The function must not call the driver. Later work does not wait for the call,
-  // because a side stream makes it. Errors: as synchronize; the function is then not called.
+  // because a separate stream makes it. Errors: as synchronize; the function is then not called.
   Status call_back(CUstreamCallback function, void* data);
 
-  // Waiting for an event that a captured stream recorded draws this stream into the capture.
+  // A stream that waits for an event of a captured stream joins the capture.
   // Errors: kCuda; kDisposed; kInvalidState if the event belongs to another capture, or to one that
   // has ended.
   Status record(Event& event);
@@ -105,7 +105,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // The fence of all enqueued work; null if it has run.
   std::shared_ptr<Fence> fence() noexcept { return fence(enqueued_); }
   // The same for the calls of call_back().
-  std::shared_ptr<Fence> fence_of_calls() noexcept;
+  std::shared_ptr<Fence> callback_fence() noexcept;
 
   // The stream's progress, for other threads and for objects that outlive the stream.
   const StreamOrder& order() const { return *order_; }
@@ -131,7 +131,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Status enter(DeviceScope& scope);
   Status enter_running(DeviceScope& scope);
   Status check_usable();
-  Status end_abandoned();
+  Status end_abandoned_capture();
   void leave_capture() noexcept;
   void reopen_order() noexcept;
   void leave_endless_capture() noexcept;
@@ -146,9 +146,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
   std::shared_ptr<OwnStream> own_;  // null for another library's handle
   CUstream handle_ = nullptr;
   std::shared_ptr<StreamOrder> order_;
-  StreamPtr side_;  // makes the calls of call_back(); null before the first
-  std::shared_ptr<EventHandle> before_call_;  // side_ waits for it
-  bool is_side_ = false;
+  StreamPtr callback_stream_;  // makes the calls of call_back(); null before the first
+  std::shared_ptr<EventHandle> before_callback_;  // callback_stream_ waits for it before each call
+  bool is_callback_stream_ = false;
   bool is_open_ = false;
   bool is_shared_ = false;  // another library has the handle and may capture it
   std::uint64_t enqueued_ = 0;

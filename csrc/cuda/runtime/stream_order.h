@@ -20,8 +20,8 @@ class StreamOrder {
   bool has_passed(std::uint64_t enqueued) const noexcept { return passed_ >= enqueued; }
   void note_passed(std::uint64_t enqueued) noexcept;
 
-  // A fence behind work number `enqueued`; null if that work has run. False if no fence can be made
-  // now.
+  // A fence after work number `enqueued`; null if that work has run. Returns false if no fence can
+  // be made now.
   bool fence(std::uint64_t enqueued, std::shared_ptr<Fence>* fence) noexcept;
 
   // Between close() and open() no fence is made: the stream is being captured, somebody else may

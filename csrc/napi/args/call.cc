@@ -21,37 +21,38 @@ namespace {
 // status() names the last invalid one.
 class FieldReader {
  public:
-  std::uint32_t integer(std::int32_t field, const char* name, std::uint32_t most) {
+  std::uint32_t integer(std::int32_t field, const char* name, std::uint32_t max) {
     const auto number = static_cast<std::uint32_t>(field);
-    require(number <= most, name);
+    require(number <= max, name);
     return number;
   }
-  // A whole number from 0 to `most`.
-  std::int64_t whole(double field, const char* name, std::int64_t most) {
-    const bool is_in_range = field >= 0 && field <= static_cast<double>(most);
+  // A whole number from 0 to `max`.
+  std::int64_t whole_number(double field, const char* name, std::int64_t max) {
+    const bool is_in_range = field >= 0 && field <= static_cast<double>(max);
     const auto number = static_cast<std::int64_t>(is_in_range ? field : 0);
     require(static_cast<double>(number) == field, name);
     return number;
   }
-  double number(double field, const char* name, double least, double most) {
-    require(field >= least && field <= most, name);
+  double number(double field, const char* name, double min, double max) {
+    require(field >= min && field <= max, name);
     return field;
   }
-  void require(bool is_right, const char* name) {
-    if (!is_right) [[unlikely]]
-      wrong_ = name;
+  void require(bool is_valid, const char* name) {
+    if (!is_valid) [[unlikely]]
+      invalid_field_ = name;
   }
 
-  bool is_right() const { return wrong_ == nullptr; }
+  bool is_valid() const { return invalid_field_ == nullptr; }
   Status status() const {
-    return {Code::kOutOfRange, std::string("The call record's field '") + wrong_ +
+    return {Code::kOutOfRange, std::string("The call record's field '") + invalid_field_ +
                                    "' must be a number that it can be"};
   }
 
  private:
-  const char* wrong_ = nullptr;
+  const char* invalid_field_ = nullptr;
 };
 
+// Fields of the record that the operands need (CallRecord).
 struct Masks {
   std::uint32_t float32;
   std::uint32_t strided;
@@ -94,21 +95,22 @@ bool read_record(const CallRecord& record, CallKind kind, Call* call, Masks* mas
   call->made = mask(record.made, "made");
   masks->float32 = mask(record.float32, "float32");
   masks->strided = mask(record.strided, "strided");
-  const std::int64_t rows = reader->whole(record.rows, "rows", kMaxSafeInteger);
-  const std::int64_t hidden_size = reader->whole(record.hidden_size, "hiddenSize", kMaxSafeInteger);
+  const std::int64_t rows = reader->whole_number(record.rows, "rows", kMaxSafeInteger);
+  const std::int64_t hidden_size =
+      reader->whole_number(record.hidden_size, "hiddenSize", kMaxSafeInteger);
   std::int64_t elements = 0;
   reader->require(hidden_size > 0, "hiddenSize");
   reader->require(
       !__builtin_mul_overflow(rows, hidden_size, &elements) && elements <= kMaxSafeInteger, "rows");
   reader->require(!is_now || call->made == 0, "made");
   call->shape = {rows, hidden_size};
-  const double most = call->dtype == DType::kFloat64 ? kMaxDouble : kMaxFloat;
-  call->options.eps = reader->number(record.eps, "eps", 0, most);
-  call->options.weight_offset = reader->number(record.weight_offset, "weightOffset", -most, most);
+  const double max = call->dtype == DType::kFloat64 ? kMaxDouble : kMaxFloat;
+  call->options.eps = reader->number(record.eps, "eps", 0, max);
+  call->options.weight_offset = reader->number(record.weight_offset, "weightOffset", -max, max);
   call->options.gate_order =
       static_cast<GateOrder>(reader->integer(record.gate_order, "gateOrder", 1));
   read_quantization(record, call, reader);
-  return reader->is_right();
+  return reader->is_valid();
 }
 
 Status wrong_type(napi_env env, const Operand& operand, napi_value value, const char* expected) {
@@ -166,15 +168,15 @@ DType dtype_of(const OperandRule& rule, const Call& call, bool is_float32) {
   return DType::kFloat32;
 }
 
-// Sets the rows of a matrix from its layout in the record.
-Status place_by_layout(const CallRecord& record, Shape shape, std::size_t index, Operand* operand) {
+// Reads the layout of a matrix from the record and sets the operand's rows.
+Status read_layout(const CallRecord& record, Shape shape, std::size_t index, Operand* operand) {
   FieldReader reader;
   std::int64_t layout[4];
   for (std::size_t i = 0; i < 4; ++i) {
-    layout[i] = reader.whole(record.layouts[index][i], "layouts", kMaxSafeInteger);
+    layout[i] = reader.whole_number(record.layouts[index][i], "layouts", kMaxSafeInteger);
   }
-  if (!reader.is_right()) return reader.status();
-  return place_strided_rows(shape, layout, operand);
+  if (!reader.is_valid()) return reader.status();
+  return bind_layout(shape, layout, operand);
 }
 
 // Reads a wanted operand and sets where its rows begin.
@@ -199,7 +201,7 @@ Status read_operand(napi_env env, const CallRecord& record, const Call& call, co
     return wrong_type(env, *operand, value, array_name(operand->dtype));
   }
   if (is_matrix && (masks.strided & bit(index)) != 0) {
-    RMSNORM_TRY(place_by_layout(record, call.shape, index, operand));
+    RMSNORM_TRY(read_layout(record, call.shape, index, operand));
     operand->end = operand->data() + reach(*operand) * operand->element_bytes();
     return {};
   }
@@ -214,12 +216,12 @@ Status read_stream_of(napi_env env, napi_value stream, Call* call) {
   cuda::Device* device = nullptr;
   for (std::uint32_t given = call->given; given != 0;) {
     const std::size_t i = take_bit(&given);
-    cuda::Device& own = call->operands[i].buffer->span().allocation->device();
-    if (own.properties().ordinal != call->device) {
+    cuda::Device& operand_device = call->operands[i].buffer->span().allocation->device();
+    if (operand_device.properties().ordinal != call->device) {
       return {Code::kInvalidValue, std::string("The argument '") + (*call->operation)[i].name +
                                        "' must be on the device of the call"};
     }
-    device = &own;
+    device = &operand_device;
   }
   Environment* environment = nullptr;
   RMSNORM_TRY(Environment::of(env, &environment));
@@ -250,12 +252,12 @@ Status check_overlaps(const Call& call) {
 }
 
 // The error for a missing operand: a required one, or one that a wanted operand needs.
-Status lacking(const Operation& operation, std::uint32_t wanted) {
+Status missing_operand_error(const Operation& operation, std::uint32_t wanted) {
   if (std::uint32_t missing = operation.required() & ~wanted; missing != 0) {
     return {Code::kInvalidValue,
             std::string("The argument '") + operation[take_bit(&missing)].name + "' must be given"};
   }
-  for (std::uint32_t left = operation.needy() & wanted; left != 0;) {
+  for (std::uint32_t left = operation.dependent() & wanted; left != 0;) {
     const OperandRule& rule = operation[take_bit(&left)];
     std::uint32_t missing = rule.needs & ~wanted;
     if (missing == 0) continue;
@@ -306,11 +308,11 @@ BackwardArgs backward_args(const Call& call) {
           .dgate = call.matrix<Rows>(kDgate)};
 }
 
-// The device allocation of an operand; null if the call does not have the operand.
+// The device allocation of an operand; null if the operand was not passed.
 const cuda::AllocationPtr& allocation_of(const Call& call, std::size_t index) {
   static const cuda::AllocationPtr none;
-  const bool is_there = (call.given & bit(index)) != 0;
-  return is_there ? call.operands[index].buffer->span().allocation : none;
+  const bool is_given = (call.given & bit(index)) != 0;
+  return is_given ? call.operands[index].buffer->span().allocation : none;
 }
 
 template <class Args>
@@ -337,8 +339,8 @@ Status read_call(napi_env env, const Operation& operation, const CallRecord& rec
   FieldReader reader;
   if (!read_record(record, kind, call, &masks, &reader)) return reader.status();
   const std::uint32_t wanted = call->wanted();
-  if ((operation.required() & ~wanted) != 0 || (operation.needy() & wanted) != 0) {
-    RMSNORM_TRY(lacking(operation, wanted));
+  if ((operation.required() & ~wanted) != 0 || (operation.dependent() & wanted) != 0) {
+    RMSNORM_TRY(missing_operand_error(operation, wanted));
   }
   for (std::uint32_t left = wanted; left != 0;) {
     const std::size_t i = take_bit(&left);

@@ -72,7 +72,7 @@ std::int64_t reach(const Operand& operand) {
   return overflows ? -1 : sum;
 }
 
-Status place_strided_rows(Shape shape, const std::int64_t (&layout)[4], Operand* operand) {
+Status bind_layout(Shape shape, const std::int64_t (&layout)[4], Operand* operand) {
   const auto refusal = [&](const char* expected) {
     return Status(Code::kOutOfRange,
                   "The layout of " + quoted(*operand) + " must have " + expected);

@@ -1,4 +1,4 @@
-// Where the rows of an operand lie in its memory, and what an operand may overlap.
+// Operands of a call: where their rows lie in memory, and what they may overlap.
 #pragma once
 
 #include <node_api.h>
@@ -28,7 +28,7 @@ struct Operand {
   char* memory;                // the first byte of the array; null for an output to allocate
   std::int64_t length;         // elements of the array
   const DeviceBuffer* buffer;  // owns the memory, if that is on a device; else null
-  bool is_shared;              // over a SharedArrayBuffer, whose memory does not move
+  bool is_shared;              // memory of a SharedArrayBuffer, which does not move
   DType dtype;
   std::int64_t offset;
   std::int64_t columns;
@@ -61,9 +61,9 @@ struct Operand {
 // Number of elements from the first to the last, both included; -1 if it overflows an int64.
 std::int64_t reach(const Operand& operand);
 
-// Sets an operand's rows from a layout of four whole numbers from 0 up (CallRecord::layouts).
+// Binds an operand's rows to a layout of four whole numbers from 0 up (CallRecord::layouts).
 // `shape` must have at most 2^53 elements. Errors: kOutOfRange.
-Status place_strided_rows(Shape shape, const std::int64_t (&layout)[4], Operand* operand);
+Status bind_layout(Shape shape, const std::int64_t (&layout)[4], Operand* operand);
 
 // An output's rows must not overlap each other. Errors: kInvalidValue.
 Status check_own_rows(const Operand& output);
@@ -73,10 +73,10 @@ Status check_own_rows(const Operand& output);
 // different layouts count as using all memory between their ends. Errors: kInvalidValue.
 Status check_overlap(const Operand& output, const Operand& other, bool may_equal);
 
-// Inputs may repeat rows: their stride may be 0 or less than a row. So a few elements can stand for
-// more rows than a machine can compute. Normally an output bounds the rows, since its rows do not
-// overlap and take memory. A call that writes no rows needs one of its two input matrices to have
-// rows that do not overlap. Errors: kInvalidValue.
+// For a call that writes no matrix: one of its two input matrices, a or b, must have rows that do
+// not overlap. Inputs may repeat rows, with a stride of 0 or of less than a row. So a few elements
+// can stand for more rows than a machine can compute. In other calls the output bounds the rows,
+// because its rows do not overlap and take memory. Errors: kInvalidValue.
 Status check_rows_have_memory(const Operand& a, const Operand& b);
 
 }  // namespace rmsnorm::napi

@@ -84,7 +84,7 @@ class Operation {
     for (std::size_t i = 0; i < rules.size(); ++i) {
       if (rules[i].is_required()) required_ |= bit(i);
       if (rules[i].is_output()) outputs_ |= bit(i);
-      if (rules[i].needs != 0) needy_ |= bit(i);
+      if (rules[i].needs != 0) dependent_ |= bit(i);
     }
   }
 
@@ -94,13 +94,13 @@ class Operation {
   constexpr std::uint32_t all() const { return bit(size()) - 1; }
   constexpr std::uint32_t required() const { return required_; }
   constexpr std::uint32_t outputs() const { return outputs_; }
-  constexpr std::uint32_t needy() const { return needy_; }
+  constexpr std::uint32_t dependent() const { return dependent_; }
 
  private:
   std::span<const OperandRule> rules_;
   std::uint32_t required_ = 0;
   std::uint32_t outputs_ = 0;
-  std::uint32_t needy_ = 0;
+  std::uint32_t dependent_ = 0;
 };
 
 inline constexpr Operation kForward{kForwardRules};

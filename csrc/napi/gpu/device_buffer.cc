@@ -36,7 +36,7 @@ Status create(ObjectCall& call, cuda::Device& device) {
   if (stream != nullptr && stream->is_capturing()) stream.reset();
   RMSNORM_TRY(cuda::Allocation::on_device(device, span.bytes(), stream, &span.allocation));
   span.pointer = span.allocation->pointer();
-  auto reported = std::make_shared<ReportedMemory>(call.env(), span.allocation->held_bytes());
+  auto reported = std::make_shared<ReportedMemory>(call.env(), span.allocation->allocated_bytes());
   return make(call, std::move(span), std::move(reported));
 }
 
@@ -109,36 +109,36 @@ Status read(ObjectCall& call) {
                         copy.array.data, copy.array.dtype);
 }
 
-// A download to a JavaScript array, which receives the elements once the stream has run.
+// A download to a JavaScript array. The array receives the elements once the stream's work has run.
 class Download final : public Completion {
  public:
-  Download(napi_env env, const HostArray& array, DType dtype, cuda::StagedCopy copy)
+  Download(napi_env env, const HostArray& target, DType source_dtype, cuda::StagedCopy copy)
       : env_(env),
-        dtype_(array.dtype),
-        length_(array.length),
-        copied_(dtype),
+        target_dtype_(target.dtype),
+        length_(target.length),
+        source_dtype_(source_dtype),
         copy_(std::move(copy)) {
-    napi_create_reference(env, array.value, 1, &reference_);
+    napi_create_reference(env, target.value, 1, &reference_);
   }
   ~Download() override { napi_delete_reference(env_, reference_); }
 
-  Status finish(napi_env env) override {
+  Status complete(napi_env env) override {
     napi_value value = nullptr;
     HostArray array;
     napi_get_reference_value(env, reference_, &value);
-    if (!read_host_array(env, value, dtype_, &array) || array.length != length_) {
+    if (!read_host_array(env, value, target_dtype_, &array) || array.length != length_) {
       return {Code::kInvalidValue,
               "The array 'target' was detached or resized before it could be written"};
     }
-    return cuda::unpack(copy_, copied_, array.data, dtype_, length_);
+    return cuda::unpack(copy_, source_dtype_, array.data, target_dtype_, length_);
   }
 
  private:
   napi_env env_;
   napi_ref reference_ = nullptr;
-  DType dtype_;
+  DType target_dtype_;
   std::int64_t length_;
-  DType copied_;
+  DType source_dtype_;
   cuda::StagedCopy copy_;
 };
 
@@ -148,11 +148,11 @@ Status read_async(ObjectCall& call) {
   Copy copy;
   RMSNORM_TRY(read_copy(call, "target", &copy));
   const DeviceSpan& span = copy.buffer->span();
-  cuda::StagedCopy landing;
-  RMSNORM_TRY(cuda::start_download(*copy.stream, call.environment().staging(), span, &landing));
+  cuda::StagedCopy staged;
+  RMSNORM_TRY(cuda::start_download(*copy.stream, call.environment().staging(), span, &staged));
   call.returns(promise.settle_after(
       *copy.stream,
-      std::make_unique<Download>(call.env(), copy.array, span.dtype, std::move(landing))));
+      std::make_unique<Download>(call.env(), copy.array, span.dtype, std::move(staged))));
   return {};
 }
 

@@ -75,7 +75,7 @@ void finalize(napi_env env, void*, void* hint) {
   const Externals::node_type node = take(number_of(hint));
   if (node.empty()) return;
   External& external = node.mapped();
-  if (external.is_ending && !external.has_memory) external.allocation->leave_to_process();
+  if (external.is_ending && !external.has_memory) external.allocation->keep_until_exit();
   for (const napi_ref reference : {external.array_buffer, external.witness}) {
     if (reference != nullptr) napi_delete_reference(env, reference);
   }

@@ -36,15 +36,19 @@ ConstRows rows_in_bytes(const Operand& operand) {
 }
 
 Status pack_rows(const Operand& operand, char* packed) {
-  const auto copy = [&](std::int64_t ours, std::int64_t theirs, std::int64_t bytes) {
-    std::memcpy(packed + ours, operand.data() + theirs, static_cast<std::size_t>(bytes));
+  const auto copy = [&](std::int64_t packed_offset, std::int64_t strided_offset,
+                        std::int64_t bytes) {
+    std::memcpy(packed + packed_offset, operand.data() + strided_offset,
+                static_cast<std::size_t>(bytes));
   };
   return cpu::copy_rows(rows_in_bytes(operand), operand.row_bytes(), 0, operand.row_count(), copy);
 }
 
 Status unpack_rows(const char* packed, const Operand& operand) {
-  const auto copy = [&](std::int64_t ours, std::int64_t theirs, std::int64_t bytes) {
-    std::memcpy(operand.data() + theirs, packed + ours, static_cast<std::size_t>(bytes));
+  const auto copy = [&](std::int64_t packed_offset, std::int64_t strided_offset,
+                        std::int64_t bytes) {
+    std::memcpy(operand.data() + strided_offset, packed + packed_offset,
+                static_cast<std::size_t>(bytes));
   };
   return cpu::copy_rows(rows_in_bytes(operand), operand.row_bytes(), 0, operand.row_count(), copy);
 }
@@ -78,7 +82,7 @@ class OperandInFlight {
     array_ = Napi::Persistent(Napi::Object(env, operand->value));
     if (operand->is_shared) return {};
     const std::int64_t bytes = packed_bytes(*operand);
-    copy_ = cpu::take_warm_memory(bytes);
+    copy_ = cpu::acquire_warm_memory(bytes);
     if (copy_ == nullptr) {
       return {Code::kOutOfMemory, std::string("Out of memory: no room for '") +
                                       operand->rule->name + "', " + std::to_string(bytes) +
@@ -111,7 +115,7 @@ class OperandInFlight {
   }
 
  private:
-  std::optional<Operand> written_;  // an output with a copy, as it lies in its array
+  std::optional<Operand> written_;  // an output with a copy: where its rows lie in its array
   cpu::WarmMemory copy_;
   Napi::ObjectReference array_;
   Napi::ObjectReference made_;
@@ -142,7 +146,7 @@ class CallInFlight final : public AsyncCall {
  private:
   Status run() override { return run_(call_); }
   // A list with one entry for each operand: the output that the call allocated, or null.
-  Status finish(napi_value* result) override {
+  Status to_js(napi_value* result) override {
     std::vector<napi_value> made;
     for (std::size_t i = 0; i < call_.operation->size(); ++i) {
       RMSNORM_TRY(operands_[i].end(env()));

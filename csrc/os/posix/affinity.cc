@@ -14,14 +14,14 @@ namespace {
 using Word = unsigned long;  // the kernel's unit of a mask
 
 constexpr std::size_t kWordBits = 8 * sizeof(Word);
-constexpr std::size_t kFirstBits = 1024;                 // bits of a cpu_set_t
-constexpr std::size_t kMostBits = std::size_t{1} << 20;  // no kernel has as many processors
+constexpr std::size_t kFirstBits = 1024;                // bits of a cpu_set_t
+constexpr std::size_t kMaxBits = std::size_t{1} << 20;  // no kernel has as many processors
 
 }  // namespace
 
 // The kernel refuses a mask with fewer bits than it has processors, so the mask grows to fit.
 int affinity_count(ReadAffinity read) {
-  for (std::size_t bits = kFirstBits; bits <= kMostBits; bits *= 2) {
+  for (std::size_t bits = kFirstBits; bits <= kMaxBits; bits *= 2) {
     std::vector<Word> mask(bits / kWordBits);
     if (read(getpid(), bits / 8, reinterpret_cast<cpu_set_t*>(mask.data())) == 0) {
       int count = 0;

@@ -24,10 +24,10 @@ struct Mount {
 // Reads the whole file; empty if it cannot be read. Files of /proc report no size, so this reads to
 // the end.
 std::string read_text(const std::string& path) {
-  constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // about 100,000 mounts
+  constexpr std::size_t kMaxBytes = std::size_t{16} << 20;  // about 100,000 mounts
   const OpenFile file{open_to_read(path.c_str())};
   std::string text;
-  while (file.descriptor >= 0 && text.size() <= kMostBytes) {
+  while (file.descriptor >= 0 && text.size() <= kMaxBytes) {
     char chunk[4096];
     const ssize_t count = read(file.descriptor, chunk, sizeof chunk);
     if (count == 0) return text;
@@ -131,10 +131,10 @@ std::optional<double> divide(std::string_view quota, std::string_view period) {
     const auto [stop, error] = std::from_chars(text.data(), end, value);
     return error == std::errc() && stop == end ? value : 0;
   };
-  const std::int64_t microseconds = number(quota);  // "max" and -1: no quota
-  const std::int64_t of = number(period);
-  if (microseconds <= 0 || of <= 0) return std::nullopt;
-  return static_cast<double>(microseconds) / static_cast<double>(of);
+  const std::int64_t quota_us = number(quota);  // "max" and -1: no quota
+  const std::int64_t period_us = number(period);
+  if (quota_us <= 0 || period_us <= 0) return std::nullopt;
+  return static_cast<double>(quota_us) / static_cast<double>(period_us);
 }
 
 std::string first_line(const std::string& path) {

@@ -19,27 +19,27 @@
 namespace rmsnorm {
 namespace {
 
-thread_local std::unique_ptr<void, void (*)(void*)> kept_pointer{nullptr, nullptr};
+thread_local std::unique_ptr<void, void (*)(void*)> owned_pointer{nullptr, nullptr};
 thread_local void* borrowed_pointer = nullptr;
 
 std::string error_text(int error) { return std::generic_category().message(error); }
 
-struct FileFacts {
+struct FileInfo {
   bool is_regular = false;
   std::uint64_t bytes = 0;
 };
 
 // Returns false and sets errno on failure. On Linux it uses statx(), because fstat() of a new glibc
 // would not load on an old one.
-bool read_facts(int descriptor, FileFacts* facts) {
+bool read_info(int descriptor, FileInfo* info) {
 #if defined(__linux__)
   struct statx found = {};
   if (statx(descriptor, "", AT_EMPTY_PATH, STATX_TYPE | STATX_SIZE, &found) != 0) return false;
-  *facts = {S_ISREG(found.stx_mode), found.stx_size};
+  *info = {S_ISREG(found.stx_mode), found.stx_size};
 #else
   struct stat found = {};
   if (fstat(descriptor, &found) != 0) return false;
-  *facts = {S_ISREG(found.st_mode), static_cast<std::uint64_t>(found.st_size)};
+  *info = {S_ISREG(found.st_mode), static_cast<std::uint64_t>(found.st_size)};
 #endif
   return true;
 }
@@ -56,8 +56,8 @@ void* open_library(const std::string& name, std::string* error) {
   if (name.find('/') != std::string::npos) {
     // dlopen() would wait for the other end of a pipe.
     const OpenFile file{open_to_read(name.c_str())};
-    FileFacts facts;
-    if (file.descriptor >= 0 && read_facts(file.descriptor, &facts) && !facts.is_regular) {
+    FileInfo info;
+    if (file.descriptor >= 0 && read_info(file.descriptor, &info) && !info.is_regular) {
       *error = not_regular_text();
       return nullptr;
     }
@@ -82,19 +82,19 @@ std::string module_path() {
   return path == nullptr ? info.dli_fname : path.get();
 }
 
-std::optional<std::string> read_file(const std::string& path, std::size_t most,
+std::optional<std::string> read_file(const std::string& path, std::size_t max_bytes,
                                      std::vector<std::byte>* bytes) {
   const OpenFile file{open_to_read(path.c_str())};
   if (file.descriptor < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return kMissingText;
     return errno == ENXIO ? not_regular_text() : error_text(errno);  // ENXIO: a socket
   }
-  FileFacts facts;
-  if (!read_facts(file.descriptor, &facts)) return error_text(errno);
-  if (!facts.is_regular) return not_regular_text();
-  if (facts.bytes > most) return too_large_text(most);
+  FileInfo info;
+  if (!read_info(file.descriptor, &info)) return error_text(errno);
+  if (!info.is_regular) return not_regular_text();
+  if (info.bytes > max_bytes) return too_large_text(max_bytes);
   const std::size_t begin = bytes->size();
-  const auto size = static_cast<std::size_t>(facts.bytes);
+  const auto size = static_cast<std::size_t>(info.bytes);
   bytes->resize(begin + size);
   std::size_t done = 0;
   while (done < size) {
@@ -121,10 +121,10 @@ void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::int6
 #endif
 }
 
-void* thread_pointer() { return kept_pointer.get(); }
+void* thread_pointer() { return owned_pointer.get(); }
 
 bool set_thread_pointer(void* pointer, void (*release)(void*)) {
-  kept_pointer = {pointer, release};
+  owned_pointer = {pointer, release};
   return true;
 }
 

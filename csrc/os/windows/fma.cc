@@ -13,7 +13,7 @@ namespace {
 __extension__ using Wide = unsigned __int128;
 
 constexpr int kFractionBits = 52;
-constexpr int kLeastExponent = -1074;  // the smallest number is 2^-1074
+constexpr int kMinExponent = -1074;  // the smallest number is 2^-1074
 constexpr std::uint64_t kFraction = (std::uint64_t{1} << kFractionBits) - 1;
 constexpr std::uint64_t kInfinity = std::uint64_t{0x7ff} << kFractionBits;
 constexpr std::uint64_t kSign = std::uint64_t{1} << 63;
@@ -28,8 +28,8 @@ int highest_bit(Wide value) {
 Wide shift_right(Wide value, int by) {
   if (by <= 0) return value << -by;
   if (by > 127) return value != 0;
-  const Wide kept = value >> by;
-  return kept | (kept << by != value);
+  const Wide shifted = value >> by;
+  return shifted | (shifted << by != value);
 }
 
 // significand * 2^exponent
@@ -41,8 +41,8 @@ struct Number {
 Number finite(std::uint64_t bits) {
   const std::uint64_t fraction = bits & kFraction;
   const int exponent = static_cast<int>((bits & kInfinity) >> kFractionBits);
-  if (exponent == 0) return {fraction, kLeastExponent};
-  return {fraction | (kFraction + 1), kLeastExponent + exponent - 1};
+  if (exponent == 0) return {fraction, kMinExponent};
+  return {fraction | (kFraction + 1), kMinExponent + exponent - 1};
 }
 
 // The same number with its highest bit at 125, which leaves room for a sum.
@@ -54,13 +54,13 @@ Number normalised(Number number) {
 // The bits of the double nearest to a number of at most 127 bits; ties go to even.
 std::uint64_t rounded(Number number) {
   const int highest = number.exponent + highest_bit(number.significand);
-  const int lowest = std::max(highest - kFractionBits, kLeastExponent);
+  const int lowest = std::max(highest - kFractionBits, kMinExponent);
   // Two more bits, below the lowest bit of the result, decide how it is rounded.
   const Wide quarters = shift_right(number.significand, lowest - number.exponent - 2);
   const auto rest = static_cast<unsigned>(quarters & 7);
   const auto significand = static_cast<std::uint64_t>(quarters >> 2) + (rest == 3 || rest >= 6);
   // The leading bit of the significand raises the exponent by one, and so does a carry out of it.
-  const std::uint64_t exponent = static_cast<std::uint64_t>(lowest - kLeastExponent);
+  const std::uint64_t exponent = static_cast<std::uint64_t>(lowest - kMinExponent);
   return std::min((exponent << kFractionBits) + significand, kInfinity);
 }
 

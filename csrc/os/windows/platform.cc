@@ -47,18 +47,18 @@ struct OpenFile {
 };
 
 // A thread's slot of FlsAlloc points to this.
-struct KeptPointer {
+struct OwnedPointer {
   void* pointer;
   void (*release)(void*);
 };
 
 void WINAPI end_thread(void* value) {
-  const auto* const kept = static_cast<const KeptPointer*>(value);
-  kept->release(kept->pointer);
-  delete kept;
+  const auto* const owned = static_cast<const OwnedPointer*>(value);
+  owned->release(owned->pointer);
+  delete owned;
 }
 
-DWORD kept_pointer() {
+DWORD owned_pointer() {
   static const DWORD slot = FlsAlloc(&end_thread);
   return slot;
 }
@@ -117,7 +117,7 @@ std::string module_path() {
   return utf8(path);
 }
 
-std::optional<std::string> read_file(const std::string& path, std::size_t most,
+std::optional<std::string> read_file(const std::string& path, std::size_t max_bytes,
                                      std::vector<std::byte>* bytes) {
   const std::wstring name = wide(path);
   const OpenFile file{CreateFileW(name.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE,
@@ -133,7 +133,7 @@ std::optional<std::string> read_file(const std::string& path, std::size_t most,
   LARGE_INTEGER size = {};
   if (GetFileType(file.handle) != FILE_TYPE_DISK) return not_regular_text();
   if (GetFileSizeEx(file.handle, &size) == 0) return error_text(GetLastError());
-  if (static_cast<ULONGLONG>(size.QuadPart) > most) return too_large_text(most);
+  if (static_cast<ULONGLONG>(size.QuadPart) > max_bytes) return too_large_text(max_bytes);
   const std::size_t begin = bytes->size();
   bytes->resize(begin + static_cast<std::size_t>(size.QuadPart));
   DWORD done = 0;
@@ -150,14 +150,14 @@ void advise_huge_pages(void*, std::int64_t) {}
 // Does not use thread_local: after a thread in which a thread_local variable had a destructor, the
 // program does not end.
 void* thread_pointer() {
-  const auto* const kept = static_cast<const KeptPointer*>(FlsGetValue(kept_pointer()));
-  return kept == nullptr ? nullptr : kept->pointer;
+  const auto* const owned = static_cast<const OwnedPointer*>(FlsGetValue(owned_pointer()));
+  return owned == nullptr ? nullptr : owned->pointer;
 }
 
 bool set_thread_pointer(void* pointer, void (*release)(void*)) {
-  auto* const kept = new (std::nothrow) KeptPointer{pointer, release};
-  if (kept != nullptr && FlsSetValue(kept_pointer(), kept) != 0) return true;
-  delete kept;
+  auto* const owned = new (std::nothrow) OwnedPointer{pointer, release};
+  if (owned != nullptr && FlsSetValue(owned_pointer(), owned) != 0) return true;
+  delete owned;
   return false;
 }
 
