@@ -11,9 +11,9 @@ Status argument_error(napi_env env, Code code, const char* name, const std::stri
 }
 
 Status length_error(const char* name, std::int64_t expected, std::int64_t actual) {
-  return {Code::kOutOfRange, std::string("The argument '") + name + "' must have " +
-                                 std::to_string(expected) + " elements. Received " +
-                                 std::to_string(actual)};
+  return {Code::kOutOfRange,
+          std::string("The argument '") + name + "' must have " + std::to_string(expected) +
+              (expected == 1 ? " element" : " elements") + ". Received " + std::to_string(actual)};
 }
 
 Status Arguments::begin(napi_env env, napi_callback_info info) {
@@ -41,8 +41,7 @@ Status Arguments::integer(std::size_t index, const char* name, std::int64_t leas
   if (!is_in_range || number != std::floor(number)) {
     return argument_error(
         env_, Code::kOutOfRange, name,
-        "a whole number from " + std::to_string(least) + " to " + std::to_string(most),
-        values_[index]);
+        "an integer from " + std::to_string(least) + " to " + std::to_string(most), values_[index]);
   }
   *integer = static_cast<std::int64_t>(number);
   return {};
@@ -67,7 +66,7 @@ Status Arguments::dtype(std::size_t index, DType* dtype) const {
   RMSNORM_TRY(integer(index, "dtype", 0, static_cast<std::int64_t>(DType::kFloat8E5M2), &code));
   *dtype = static_cast<DType>(code);
   if (*dtype != DType::kFloat64) return {};
-  return {Code::kOutOfRange, "The argument 'dtype' must be one that GPUs have"};
+  return {Code::kOutOfRange, "The argument 'dtype' must be a dtype that GPU memory supports"};
 }
 
 Status Arguments::text(std::size_t index, const char* name, std::string* text) const {
