@@ -117,7 +117,7 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   const settings = readSettings(options);
   for (const file of [json, plot]) {
     if (file === undefined || existsSync(path.dirname(path.resolve(file)))) continue;
-    throw new Failure(`There is no folder for the file '${file}'.`);
+    throw new Failure(`The folder of the file '${file}' does not exist.`);
   }
   const earlier = baseline === undefined ? null : readReport(baseline);
   const drawChart = plot === undefined ? null : await loadChart();
@@ -156,7 +156,7 @@ function readSettings({ device, op, dtype, castOrder, ...options }: Options): Se
   const calls = op.includes('call') && isWanted(callName(callShape));
   if (cases.length === 0 && !calls) throw new Failure('No case matches --filter.');
   if (calls && device !== 'cpu' && device !== 'all') {
-    throw new Failure(`--op call measures the CPU. Received --device ${device}`);
+    throw new Failure(`--op call measures only the CPU. Received --device ${device}`);
   }
   const { rounds, seconds } = plan;
   return {

@@ -122,7 +122,7 @@ function hasTool(name: string): boolean {
 
 function requireTool(name: string, what: string): void {
   if (hasTool(name)) return;
-  throw new Failure(`The build needs ${what}. There is no '${name}' that runs.`);
+  throw new Failure(`The build needs ${what}. '${name}' cannot be run.`);
 }
 
 /** Requires the compiler that CXX names (a path, or a command with arguments) or that CMake finds. */

@@ -213,7 +213,7 @@ test.each([
     const { end, stderr } = await build([], { CXX: compiler });
     expect(end).toBe(1);
     expect(stderr).toContain(text);
-    expect(stderr).toContain(`There is no '${missing}' that runs.`);
+    expect(stderr).toContain(`'${missing}' cannot be run.`);
     expect(stderr).not.toContain('.js:');
   },
 );
