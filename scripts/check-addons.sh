@@ -35,7 +35,7 @@ check_linux() {
       *@GLIBCXX_*) newest=$newest_glibcxx ;;
       *@*) continue ;; # libgcc_s and the C++ ABI, which come with these libraries
       napi_* | node_api_* | __gmon_start__ | _ITM_*) continue ;;
-      *) fail "has the undefined symbol $symbol, which no allowed library versions" && continue ;;
+      *) fail "has the undefined symbol $symbol, which has no version of an allowed library" && continue ;;
     esac
     version=${symbol##*_}
     [[ $(printf '%s\n' "$version" "$newest" | sort -V | tail -1) == "$newest" ]] ||
