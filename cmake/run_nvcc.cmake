@@ -42,7 +42,7 @@ function(kept result)
       return()
     endif()
   endforeach()
-  message(FATAL_ERROR "nvcc has kept none of ${ARGN}")
+  message(FATAL_ERROR "nvcc kept none of these files: ${ARGN}")
 endfunction()
 
 set(images)

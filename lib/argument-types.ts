@@ -30,7 +30,7 @@ interface WeightSentences {
   readonly DeviceBuffer: 'weight must be a DeviceBuffer, since x is one';
   readonly Float32Array: 'weight must be a Float32Array, since x is one';
   readonly Float64Array: 'weight must be a Float64Array, since x is one';
-  readonly '16 bits': 'weight must be of 16 bits as x is, or a Float32Array';
+  readonly '16 bits': 'weight must be a 16-bit array like x, or a Float32Array';
 }
 
 // Each type below first accepts the case that is certainly valid. In generic functions that is all the
@@ -54,7 +54,7 @@ export type SaysDType<X, O> = 'dtype' extends keyof O
   : [X] extends [NoBits]
     ? unknown
     : [X] extends [Bits]
-      ? "a Uint16Array holds bits: say which by the option dtype, 'bfloat16' or 'float16'"
+      ? "a Uint16Array holds bits: set the option dtype to 'bfloat16' or 'float16'"
       : unknown;
 
 interface NoSuchOption {

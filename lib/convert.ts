@@ -10,7 +10,7 @@ import {
   type FloatArray,
   type QuantizedDType,
 } from './core/dtype';
-import { adoptNativeError, argumentError } from './core/errors';
+import { adoptNativeError, argumentError, lengthError } from './core/errors';
 import { readHostArray } from './core/host-array';
 import { freshArray } from './core/outputs';
 
@@ -94,7 +94,7 @@ function convert(
   const output =
     out === undefined ? freshArray(dtypes[to].bits, length) : readArray('out', out, to);
   if (output.length !== length) {
-    throw argumentError('ERR_OUT_OF_RANGE', 'out', `of ${String(length)} elements`, out);
+    throw lengthError('out', length, out);
   }
   try {
     binding.convert(nativeView(input), dtypes[from].code, nativeView(output), dtypes[to].code);

@@ -1,6 +1,6 @@
 import { fromFloat8, type Float8DType } from './convert';
 import { isCodeArray, isElementArray, type CodeArray } from './core/dtype';
-import { argumentError } from './core/errors';
+import { argumentError, lengthError, requirementError } from './core/errors';
 import { readHostArray } from './core/host-array';
 import { freshArray } from './core/outputs';
 import { knownOptions } from './core/validate';
@@ -40,21 +40,22 @@ export function dequantize(
   const { length } = data;
   const columns = length / scales.length;
   if (length > 0 && !Number.isInteger(columns)) {
-    const expected = `of whole rows, of which scale has ${String(scales.length)}`;
-    throw argumentError('ERR_OUT_OF_RANGE', 'codes', expected, codes);
+    const rows = String(scales.length);
+    const requirement = `consist of ${rows} whole rows of equal length, one per element of scale`;
+    throw requirementError('ERR_OUT_OF_RANGE', 'codes', requirement, codes);
   }
   const values =
     out === undefined
       ? (freshArray('Float32Array', length) as Float32Array)
       : readFloats('out', out);
   if (values.length !== length) {
-    throw argumentError('ERR_OUT_OF_RANGE', 'out', `of ${String(length)} elements`, out);
+    throw lengthError('out', length, out);
   }
   let numbers = data as Int8Array | Float32Array;
   if (kind === 'Uint8Array') {
     numbers = fromFloat8(data as Uint8Array, dtype as Float8DType, values);
   } else if (dtype !== undefined) {
-    const expected = 'left out where codes are an Int8Array';
+    const expected = 'omitted if codes is an Int8Array';
     throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, dtype);
   }
   for (let i = 0, row = 0; i < length; ++row) {

@@ -29,7 +29,7 @@ import {
 } from './call/tensor';
 import { toBFloat16, toFloat16 } from './convert';
 import { rstdKind, zeros, type DType } from './core/dtype';
-import { argumentError } from './core/errors';
+import { argumentError, requirementError } from './core/errors';
 import { readHostArray } from './core/host-array';
 import { knownOptions, readFlag } from './core/validate';
 import { DeviceBuffer, ordinalOfBuffer } from './gpu/device-buffer';
@@ -114,11 +114,11 @@ export class RMSNorm<
     const { weight: given, dtype: stated, device: named, elementwiseAffine } = own;
     const shape = readNormalizedShape(normalizedShape);
     if (shape === null) {
-      const expected = 'a whole number from 1 up, or an array of them';
+      const expected = 'an integer >= 1, or an array of such integers';
       throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, normalizedShape);
     }
     if ((given as unknown) === null) {
-      const expected = 'an array or a DeviceBuffer; for none, set elementwiseAffine to false';
+      const expected = 'an array or a DeviceBuffer; for no weight, set elementwiseAffine to false';
       throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', expected, null);
     }
     const { weight, dtype } = readKeptWeight(given, stated);
@@ -127,7 +127,7 @@ export class RMSNorm<
     checkCastOrder(castOrder);
     const hasWeight = readFlag('elementwiseAffine', elementwiseAffine, true);
     if (weight !== undefined && !hasWeight) {
-      const expected = 'left out where elementwiseAffine is false';
+      const expected = 'omitted if elementwiseAffine is false';
       throw argumentError('ERR_INVALID_ARG_VALUE', 'weight', expected, given);
     }
     const ordinal = readDeviceFor(named, dtype);
@@ -140,7 +140,7 @@ export class RMSNorm<
     }
     const buffer = isDeviceBuffer(this.#weight) ? this.#weight : null;
     if (buffer !== null && named !== undefined && ordinalOfBuffer(buffer) !== ordinal) {
-      const expected = `'${buffer.device}', the device of weight, or left out`;
+      const expected = `'${buffer.device}', the device of weight, or omitted`;
       throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, named);
     }
     if (stream !== undefined) checkStream(stream, this.#weight);
@@ -172,7 +172,7 @@ export class RMSNorm<
   }
   /** @internal */
   set weight(value: never) {
-    const expected = 'written into (weight.set, or copyFrom of a DeviceBuffer), not replaced';
+    const expected = 'changed in place (weight.set, or copyFrom of a DeviceBuffer), not replaced';
     throw argumentError('ERR_INVALID_ARG_VALUE', 'weight', expected, value);
   }
 
@@ -225,8 +225,8 @@ export class RMSNorm<
     const call = readForward(x, this.#weight, options, callOptions, allOutputs, this.#preset);
     const { out } = call;
     if (call.residual === undefined && out !== undefined && isSameMemory(out, call.x as Argument)) {
-      const expected = 'other memory than x, which backward needs';
-      throw argumentError('ERR_INVALID_ARG_VALUE', 'out', expected, sourceOf(out));
+      const requirement = 'not share memory with x, which backward needs';
+      throw requirementError('ERR_INVALID_ARG_VALUE', 'out', requirement, sourceOf(out));
     }
     runNow(call);
     const { dtype } = call;
@@ -330,7 +330,7 @@ const sums = 'a Float32Array, Float64Array or DeviceBuffer';
 function checkStream(stream: Stream, weight: WeightData | null): void {
   if (isDeviceBuffer(weight)) readStream(stream, ordinalOfBuffer(weight));
   else if (weight !== null) {
-    const expected = 'left out where weight is not a DeviceBuffer';
+    const expected = 'omitted unless weight is a DeviceBuffer';
     throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
   }
 }

@@ -97,7 +97,7 @@ function makePlan(options: PlanOptions) {
   const rows = readCount('rows', own.rows, 0);
   const hiddenSize = readCount('hiddenSize', size, 1);
   if (rows * hiddenSize > Number.MAX_SAFE_INTEGER) {
-    const expected = 'such that rows * hiddenSize is at most 2^53 - 1';
+    const expected = 'small enough that rows * hiddenSize is at most 2^53 - 1';
     throw argumentError('ERR_OUT_OF_RANGE', 'rows', expected, rows);
   }
   const accumulate = readFlag('accumulate', own.accumulate, false);
@@ -281,6 +281,6 @@ function checkDevice(name: 'weight' | 'x', argument: Argument, device: number): 
 function readPlanStream(stream: unknown, device: number) {
   if (device !== cpuOrdinal) return readStream(stream, device);
   if (stream === undefined) return null;
-  const expected = 'left out for calls on arrays';
+  const expected = 'omitted for a plan that runs on the CPU';
   throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
 }

@@ -22,8 +22,7 @@ export type NumThreadsSource =
  * The process has one count. A worker whose own `env` has another `RMSNORM_NUM_THREADS` when it loads
  * the package has its own count for all its calls.
  *
- * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_NUM_THREADS` is not a whole number from 1 to
- * 256
+ * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_NUM_THREADS` is not an integer from 1 to 256
  */
 export function getNumThreads(): number {
   return native(() => binding.numThreads());
@@ -49,7 +48,7 @@ export function getNumThreadsSource(): NumThreadsSource {
  * Sets the value of {@link getNumThreads}, for the whole process, or for this worker if it has its own
  * count. Results do not depend on it.
  *
- * @param count - a whole number from 1 to 256
+ * @param count - an integer from 1 to 256
  * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE`
  */
 export function setNumThreads(count: number): void {
@@ -57,7 +56,7 @@ export function setNumThreads(count: number): void {
     throw argumentError('ERR_INVALID_ARG_TYPE', 'count', 'a number', count);
   }
   if (!Number.isInteger(count) || count < 1 || count > maxThreads) {
-    const expected = `a whole number from 1 to ${String(maxThreads)}`;
+    const expected = `an integer from 1 to ${String(maxThreads)}`;
     throw argumentError('ERR_OUT_OF_RANGE', 'count', expected, count);
   }
   native(() => {
@@ -89,8 +88,13 @@ export function getCpuVariant(): string {
 export function setCpuVariant(name: string): void {
   const variants = cpuVariants();
   if (!variants.includes(name)) {
-    const expected = variants.map((variant) => `'${variant}'`).join(' or ');
-    throw argumentError('ERR_INVALID_ARG_VALUE', 'name', `${expected} on this processor`, name);
+    const expected = variants.map((variant) => `'${variant}'`).join(', ');
+    throw argumentError(
+      'ERR_INVALID_ARG_VALUE',
+      'name',
+      `one of ${expected} on this processor`,
+      name,
+    );
   }
   native(() => {
     binding.setCpuVariant(name);

@@ -119,9 +119,14 @@ function checkTensor(name: string, value: unknown): void {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a tf.Tensor', value);
   }
   if (value.dtype !== 'float32') {
-    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a tensor of float32', value.dtype);
+    throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a float32 tensor', value.dtype);
   }
   if (value.isDisposed) {
-    throw argumentError('ERR_INVALID_ARG_VALUE', name, 'a tensor that is not disposed', 'disposed');
+    throw argumentError(
+      'ERR_INVALID_ARG_VALUE',
+      name,
+      'a tensor that has not been disposed',
+      'disposed',
+    );
   }
 }

@@ -46,7 +46,7 @@ hide() {
 }
 
 if [[ ${1:-} != --inside ]]; then
-  command -v dpkg-query >/dev/null || { echo 'bare.sh: this is no Debian: there is no dpkg-query' >&2 && exit 1; }
+  command -v dpkg-query >/dev/null || { echo 'bare.sh: this system is not Debian: dpkg-query is missing' >&2 && exit 1; }
   namespaces=(--mount)
   ((EUID == 0)) || namespaces+=(--user --map-root-user)
   layer=$(mktemp -d)
@@ -62,7 +62,7 @@ mkdir "$layer/upper" "$layer/work" "$layer/usr"
 mount --rbind /usr "$layer/usr"
 mapfile -t mounts < <(awk '$5 ~ "^/usr/" { print $5 }' /proc/self/mountinfo)
 mount -t overlay overlay -o "lowerdir=/usr,upperdir=$layer/upper,workdir=$layer/work" /usr || {
-  echo 'bare.sh: no overlay file system can be mounted over /usr' >&2
+  echo 'bare.sh: cannot mount an overlay file system over /usr' >&2
   exit 1
 }
 
@@ -81,7 +81,7 @@ if [[ ${1:-} == --no-nvcc ]]; then
   unset CUDACXX CUDA_PATH
   hash -r
   if [[ -x $(type -P nvcc) ]]; then
-    echo "bare.sh: $(type -P nvcc) cannot be hidden" >&2
+    echo "bare.sh: cannot hide $(type -P nvcc)" >&2
     exit 1
   fi
 fi

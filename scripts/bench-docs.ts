@@ -156,10 +156,10 @@ export function sectionOf(report: Report): string {
 /** Joins the reports of several runs of one program on one machine. */
 function joined(files: readonly string[]): Report {
   const [first, ...others] = files.map(readReport);
-  if (first === undefined) throw new Error('Expected the JSON files of runs.');
+  if (first === undefined) throw new Error('Pass the JSON files of benchmark runs.');
   for (const { machine } of others) {
     if (isDeepStrictEqual(machine, first.machine)) continue;
-    throw new Error('The runs are not of one machine and one commit.');
+    throw new Error('The runs are not from the same machine and commit.');
   }
   const all = [first, ...others];
   const versions = Object.assign({}, ...all.map((report) => report.rivals)) as Report['rivals'];

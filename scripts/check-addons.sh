@@ -35,7 +35,7 @@ check_linux() {
       *@GLIBCXX_*) newest=$newest_glibcxx ;;
       *@*) continue ;; # libgcc_s and the C++ ABI, which come with these libraries
       napi_* | node_api_* | __gmon_start__ | _ITM_*) continue ;;
-      *) fail "has $symbol undefined, of no library's version" && continue ;;
+      *) fail "has the undefined symbol $symbol, which has no version of an allowed library" && continue ;;
     esac
     version=${symbol##*_}
     [[ $(printf '%s\n' "$version" "$newest" | sort -V | tail -1) == "$newest" ]] ||
@@ -48,7 +48,7 @@ check_windows() {
   headers=$($objdump -p "$addon")
   imported=$(sed -nE 's/.*DLL Name: (.*)/\1/p' <<<"$headers" | sort | xargs)
   defined=$(sed -n '/Name Pointer\] Table/,/^$/p' <<<"$headers" | sed -nE 's/.*\] ([a-z].*)/\1/p' | sort | xargs)
-  [[ $imported == "$windows_libraries" ]] || fail "imports other libraries than $windows_libraries: $imported"
+  [[ $imported == "$windows_libraries" ]] || fail "imports $imported, not only $windows_libraries"
   for flag in DYNAMIC_BASE NX_COMPAT; do
     grep -q "$flag" <<<"$headers" || fail "lacks $flag"
   done
@@ -56,12 +56,12 @@ check_windows() {
   # code checks the alignment before it uses them.
   aligned=$($objdump -d --no-show-raw-insn "$addon" |
     grep -cE 'vmov(ap[sd]|dqa(32|64)?) .*(\(.*%[yz]mm|%[yz]mm.*\()') || true
-  ((aligned == 0)) || fail "has $aligned moves of aligned vectors"
+  ((aligned == 0)) || fail "has $aligned aligned vector moves"
 }
 
 for addon in "$@"; do
   if [[ $addon == */win32-* ]]; then check_windows; else check_linux; fi
-  [[ $defined == "$exports" ]] || fail "defines other symbols than $exports: $defined"
+  [[ $defined == "$exports" ]] || fail "defines $defined, not only $exports"
 done
 
 ((failed == 0)) && echo "$# addons load wherever Node.js 20 does"

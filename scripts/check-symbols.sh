@@ -14,7 +14,7 @@ while IFS= read -r object; do
   found=$(nm -C --defined-only --extern-only --format=posix "$object" | sed -E 's/ [A-Za-z] [0-9a-f ]*$//')
   checked=$((checked + 1))
   if [[ $found != "$expected" ]]; then
-    printf '%s must define %s alone. It defines:\n%s\n' "$object" "$expected" "$found" >&2
+    printf '%s must define only %s. It defines:\n%s\n' "$object" "$expected" "$found" >&2
     failed=1
   fi
 done < <(find "$1" -name 'variant_*.cc.o')
@@ -23,5 +23,5 @@ if ((checked == 0)); then
   echo "No variant_*.cc.o below $1" >&2
   exit 1
 fi
-((failed == 0)) && echo "$checked object files define their variant alone"
+((failed == 0)) && echo "$checked object files define only their own variant"
 exit "$failed"

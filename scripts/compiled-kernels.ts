@@ -33,7 +33,7 @@ function readLog(log: string): CompiledKernel[] {
   return parts.map((part) => {
     const [, name, architecture] = /^'(\w+)' for '(\w+)'/.exec(part) ?? [];
     if (name === undefined || architecture === undefined || !/Used \d+ registers/.test(part)) {
-      throw new Error(`ptxas is not understood: ${part}`);
+      throw new Error(`Cannot parse this output of ptxas: ${part}`);
     }
     // 0 where ptxas does not mention it.
     const numberOf = (unit: string) => Number(new RegExp(`(\\d+) ${unit}`).exec(part)?.[1] ?? 0);

@@ -22,7 +22,7 @@ function load() {
     if (!/MODULE_NOT_FOUND/.test(error.code) || !error.message.includes("'${specifier}'")) throw error;
     const message =
       'fused-rmsnorm cannot load its native addon from a bundle of modules. ' +
-      "Make 'fused-rmsnorm' external to the bundle, and install it where that runs.";
+      "Make 'fused-rmsnorm' external to the bundle, and install it where the bundle runs.";
     throw Object.assign(new Error(message, { cause: error }), { code: 'ERR_ADDON_NOT_LOADED' });
   }
 }

@@ -50,7 +50,7 @@ function prebuildKernels(): void {
   const files = existsSync(built) ? readdirSync(built) : [];
   const names = files.filter((name) => name.endsWith('.fatbin'));
   if (names.length === 0) {
-    console.error('Without nvcc, prebuilds/cuda is left as it is.');
+    console.error('Without nvcc, prebuilds/cuda stays unchanged.');
     return;
   }
   const shipped = emptied(path.join(root, 'prebuilds/cuda'));

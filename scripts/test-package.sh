@@ -63,7 +63,7 @@ echo "== $debian"
 system=$folder/$debian
 debootstrap --variant=minbase --include=libstdc++6 "$debian" "$system" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >debootstrap.log || {
   tail -20 debootstrap.log
-  echo "No Debian 11 could be made (as root, from DEBIAN_MIRROR or Debian's own servers)"
+  echo "Cannot create a Debian 11 system (needs root, and DEBIAN_MIRROR or Debian's own servers)"
   exit 1
 }
 cp "$(readlink -f "$(command -v node)")" "$system/usr/bin/node"

@@ -61,52 +61,59 @@ const interrupted = 130;
 export function benchCommand(rivals: readonly Rival[]): Command {
   const names = rivals.map(({ name }) => name);
   return new Command('bench')
-    .summary('how fast it is here, against the limit and rivals')
+    .summary('measure the speed against the limit and rivals')
     .description(
-      'Times RMSNorm on this machine against what limits it, moving as many bytes, and against ' +
-        'what else computes it. Every answer is checked before its time is taken.',
+      'Measures RMSNorm on this machine. Compares it with the limit, which moves as many bytes, ' +
+        'and with rivals, other code that computes it. Checks every result before it is timed.',
     )
     .option('--device <name>', 'cpu, cuda (the first GPU), cuda:N or all', readDevice, 'cpu')
     .addOption(
       new Option(
         '--op <names>',
-        'forward, backward, residual, quantize, gated; both: the first two; call: see below',
+        'forward, backward, residual, quantize, gated; both (the first two), call (see below)',
       )
         .argParser(readOps)
         .default(['forward', 'backward'], 'both'),
     )
-    .option('--shapes <list>', 'such as 32768x4096,1x64, or sets, see below', readShapes)
+    .option('--shapes <list>', 'shapes such as 32768x4096,1x64, or sets (see below)', readShapes)
     .addOption(
       new Option('--dtype <names>', dtypes.join(', '))
         .argParser(readDTypes)
         .default(['float32'], 'float32'),
     )
     .addOption(
-      new Option('--cast-order <names>', 'of 16-bit dtypes: llama, float, both')
+      new Option('--cast-order <names>', 'for 16-bit dtypes: llama, float, both')
         .argParser(readCastOrders)
         .default(['llama'], 'llama'),
     )
     .option(
       '--filter <regexp>',
-      'only cases whose name matches, such as "forward 1x64 float32"',
+      'run only cases whose name matches, such as "forward 1x64 float32"',
       readRegularExpression,
     )
     .addOption(
-      new Option('--rivals <names>', 'all, none, those that are installed, or names, see below')
+      new Option('--rivals <names>', 'all, none, installed, or names (see below)')
         .argParser((text) => readRivals(text, names))
         .default('installed', 'installed'),
     )
-    .option('--threads <count>', 'threads at most, ours and those of the limit', readThreads)
+    .option(
+      '--threads <count>',
+      'maximum number of threads, of RMSNorm and of the limit',
+      readThreads,
+    )
     .option(
       '--time <seconds>',
-      `that all cases share, about (default: ${usual.seconds}, with --quick ${quick.seconds}). ` +
-        'Shares are equal; slow runs take longer than theirs',
+      `approximate time for all cases together (default: ${usual.seconds}, with --quick ` +
+        `${quick.seconds}). Each case gets an equal share; slow runs exceed it`,
       readSeconds,
     )
-    .option('--quick', 'a few shapes in a few seconds')
-    .option('--json <file>', 'write all figures there, and their units')
-    .option('--plot <file.svg>', 'draw the times there: needs the packages vega and vega-lite')
-    .option('--baseline <file>', 'a JSON of an earlier run: say what moved beyond the noise')
+    .option('--quick', 'measure a few shapes in a few seconds')
+    .option('--json <file>', 'write all figures and their units to this file')
+    .option(
+      '--plot <file.svg>',
+      'draw the times into this file; needs the packages vega and vega-lite',
+    )
+    .option('--baseline <file>', 'JSON of an earlier run; report the changes beyond the noise')
     .addHelpText('after', () => `\n${helpText(rivals)}`)
     .action((options: Options) => bench(options, rivals));
 }
@@ -117,7 +124,7 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   const settings = readSettings(options);
   for (const file of [json, plot]) {
     if (file === undefined || existsSync(path.dirname(path.resolve(file)))) continue;
-    throw new Failure(`There is no folder for the file '${file}'.`);
+    throw new Failure(`The folder of the file '${file}' does not exist.`);
   }
   const earlier = baseline === undefined ? null : readReport(baseline);
   const drawChart = plot === undefined ? null : await loadChart();
@@ -156,7 +163,7 @@ function readSettings({ device, op, dtype, castOrder, ...options }: Options): Se
   const calls = op.includes('call') && isWanted(callName(callShape));
   if (cases.length === 0 && !calls) throw new Failure('No case matches --filter.');
   if (calls && device !== 'cpu' && device !== 'all') {
-    throw new Failure(`--op call measures the CPU. Received --device ${device}`);
+    throw new Failure(`--op call measures only the CPU. Received --device ${device}`);
   }
   const { rounds, seconds } = plan;
   return {
@@ -204,5 +211,5 @@ function helpText(rivals: readonly Rival[]): string {
 }
 
 const callHelp =
-  `The cost of a call itself, on one row of ${callShape.hiddenSize}, on the CPU: each form of a call ` +
-  '(options, outputs, tensors, modules, plans), and its time as a multiple of that of rmsNorm with out.';
+  `Measures the cost of a call itself, on one row of ${callShape.hiddenSize}, on the CPU. Shows each ` +
+  'form of a call (options, outputs, tensors, modules, plans) as a multiple of rmsNorm with out.';

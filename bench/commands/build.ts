@@ -22,19 +22,19 @@ import { exitCodesHelp } from './help';
 /** Works without an addon, since it serves packages that have none, or none that loads. */
 export function buildCommand(): Command {
   return new Command('build')
-    .summary('the native addon from source')
+    .summary('build the native addon from source')
     .description('Builds the native addon from source, into build/Release of this package.')
     .addHelpText('after', () => `\n${wrap(needs)}\n\n${exitCodesHelp(exitCodes)}`)
     .action(build);
 }
 
 const needs =
-  'Needs CMake 3.22 and a C++20 compiler (CXX names another than CMake finds, with arguments if it ' +
-  'needs some). Kernels for GPUs come with the package; where they do not, nvcc compiles them if it ' +
-  'is there. npm installs the headers of Node-API for the build, where they are not installed.';
+  'Needs CMake 3.22 and a C++20 compiler. CXX selects another compiler than the one that CMake finds, ' +
+  'with arguments if needed. The package contains the GPU kernels; if they are missing, nvcc compiles ' +
+  'them, if it is installed. npm installs the headers of Node-API for the build, if they are missing.';
 
 const exitCodes = {
-  0: 'the addon is built, and loads',
+  0: 'the addon was built and loads',
   1: 'a tool is missing, or the build failed or was interrupted',
   2: 'wrong usage',
 };
@@ -58,7 +58,7 @@ function build(): void {
   const program = "require('fused-rmsnorm').cpuVariants()";
   run(process.execPath, ['-e', program], { cwd: packageRoot });
   const addon = path.join(packageRoot, 'build/Release/rmsnorm.node');
-  process.stdout.write(`${addon} is built, and loads.\n`);
+  process.stdout.write(`${addon} was built and loads.\n`);
 }
 
 /**
@@ -122,7 +122,7 @@ function hasTool(name: string): boolean {
 
 function requireTool(name: string, what: string): void {
   if (hasTool(name)) return;
-  throw new Failure(`The build needs ${what}. There is no '${name}' that runs.`);
+  throw new Failure(`The build needs ${what}. '${name}' cannot be run.`);
 }
 
 /** Requires the compiler that CXX names (a path, or a command with arguments) or that CMake finds. */

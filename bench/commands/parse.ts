@@ -12,7 +12,7 @@ function namesIn<T extends string>(text: string, known: readonly T[]): T[] {
   const names = text.split(',').map((each) => {
     const found = known.find((name) => name === each);
     if (found !== undefined) return found;
-    throw new InvalidArgumentError(`'${each}' is none of ${known.join(', ')}.`);
+    throw new InvalidArgumentError(`'${each}' is not one of ${known.join(', ')}.`);
   });
   return [...new Set(names)];
 }
@@ -42,19 +42,19 @@ export function readShapes(text: string): Shape[] {
     const shape = readShape(name);
     if (shape !== undefined) return [shape];
     const sets = Object.keys(shapeSets).join(', ');
-    throw new InvalidArgumentError(`'${name}' is no ROWSxHIDDENSIZE and none of ${sets}.`);
+    throw new InvalidArgumentError(`'${name}' is neither ROWSxHIDDENSIZE nor one of ${sets}.`);
   });
   return [...new Map(shapes.map((shape) => [shape.join('x'), shape])).values()];
 }
 
 export function readDevice(text: string): string {
   if (/^(cpu|all|cuda(:\d+)?)$/.test(text)) return text;
-  throw new InvalidArgumentError(`'${text}' is none of cpu, cuda, cuda:N, all.`);
+  throw new InvalidArgumentError(`'${text}' is not one of cpu, cuda, cuda:N, all.`);
 }
 
 export function readCudaDevice(text: string): string {
   if (/^cuda(:\d+)?$/.test(text)) return text;
-  throw new InvalidArgumentError(`'${text}' is none of cuda, cuda:N.`);
+  throw new InvalidArgumentError(`'${text}' is not one of cuda, cuda:N.`);
 }
 
 export function readRivals(text: string, known: readonly string[]): RivalChoice {
@@ -65,13 +65,13 @@ export function readRivals(text: string, known: readonly string[]): RivalChoice 
 export function readThreads(text: string): number {
   const count = Number(text);
   if (Number.isInteger(count) && count >= 1 && count <= 256) return count;
-  throw new InvalidArgumentError('A whole number from 1 to 256.');
+  throw new InvalidArgumentError('It must be an integer from 1 to 256.');
 }
 
 export function readSeconds(text: string): number {
   const seconds = Number(text);
   if (seconds > 0 && Number.isFinite(seconds)) return seconds;
-  throw new InvalidArgumentError('A number above 0.');
+  throw new InvalidArgumentError('It must be a number > 0.');
 }
 
 export function readRegularExpression(text: string): RegExp {

@@ -34,6 +34,6 @@ export function addonFile(): string | null {
 /** The addon that this process has loaded. */
 export function loadedAddon(): Addon {
   const file = addonFile();
-  if (file === null) throw new Failure('The file of the addon is not known in this process.');
+  if (file === null) throw new Failure('The path of the addon is unknown in this process.');
   return createRequire(__filename)(file) as Addon;
 }

@@ -29,7 +29,7 @@ export function readKernelFile(path: string): KernelFile {
   const begin = contents.indexOf('\n') + 1;
   const line = contents.toString('latin1', 0, begin);
   const [, bytes] = /^code \d+ (\d+)( sm_\d+)*( compute_\d+ \d+)*\n$/.exec(line) ?? [];
-  if (bytes === undefined) throw new RangeError(`${path} is not a file of kernels`);
+  if (bytes === undefined) throw new RangeError(`${path} is not a kernel file`);
   const architectures = (prefix: string) =>
     Array.from(line.matchAll(new RegExp(` ${prefix}_(\\d+)`, 'g')), ([, digits]) => Number(digits));
   const end = begin + Number(bytes);

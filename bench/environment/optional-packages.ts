@@ -42,7 +42,7 @@ export async function importOptional<Module>(
     const version = installedPackage(name)?.version;
     const oldest = oldestVersions[name];
     if (version === undefined || !isOlder(version, oldest)) continue;
-    const outdated = `${name} is of version ${version}, and ${oldest} or newer is needed`;
+    const outdated = `${name} has version ${version}; ${oldest} or newer is required`;
     throw unusable(hint, { outdated });
   }
   try {

@@ -24,7 +24,7 @@ function enqueued(name: string, call: () => void): Subject {
 async function main(): Promise<void> {
   const [device] = devices();
   if (device === undefined || !isSimulated(device) || process.env['CUDASIM_EXECUTE'] !== '0') {
-    console.error('Needs a simulated GPU that executes nothing: npm run bench:launches');
+    console.error('This needs a simulated GPU that executes nothing. Run: npm run bench:launches');
     process.exitCode = 1;
     return;
   }
@@ -50,10 +50,10 @@ async function main(): Promise<void> {
     { rounds: 4001, ms: 8000 },
   );
   const [planned, direct, driver] = timings.map(({ median }) => median) as [number, number, number];
-  console.log(`the driver: ${driver.toFixed(0)} ns a launch`);
+  console.log(`driver: ${driver.toFixed(0)} ns per launch`);
   for (const [name, median] of Object.entries({ 'plan.forward': planned, rmsNorm: direct })) {
     const own = (median - driver).toFixed(0);
-    console.log(`${name}: ${median.toFixed(0)} ns, of which ${own} are not the driver's`);
+    console.log(`${name}: ${median.toFixed(0)} ns, of which ${own} ns are outside the driver`);
   }
 }
 

@@ -15,7 +15,8 @@ Status time_launches(Device& device, std::int64_t hidden_size, int count, double
   constexpr int kWidestAccess = 16;
   const LaunchConfig launch =
       configure_forward({{1, hidden_size}, DType::kFloat32, DType::kFloat32, kWidestAccess});
-  if (launch.kernel == nullptr) return {Code::kOutOfRange, "No kernel holds rows so long"};
+  if (launch.kernel == nullptr)
+    return {Code::kOutOfRange, "No kernel supports rows of this length"};
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
   CUfunction kernel = nullptr;

@@ -32,12 +32,12 @@ export function readReport(file: string): Report {
   }
   const format: unknown = report?.schemaVersion;
   if (typeof format !== 'number' || !Array.isArray(report?.cases)) {
-    throw new Failure(`The baseline '${file}' is no report of 'fused-rmsnorm bench --json'.`);
+    throw new Failure(`The baseline '${file}' is not a report of 'fused-rmsnorm bench --json'.`);
   }
   if (format === schemaVersion) return report as Report;
   throw new Failure(
-    `The baseline '${file}' is of format ${format}, and this version reads format ${schemaVersion}: ` +
-      'measure it again with this version.',
+    `The baseline '${file}' has format ${format}; this version reads format ${schemaVersion}. ` +
+      'Measure it again with this version.',
   );
 }
 

@@ -21,7 +21,7 @@ export async function loadChart(): Promise<DrawChart> {
     return new Failure(`${needs} Install them: ${hint}`, why);
   });
   return (report) => {
-    if (report.cases.length === 0) throw new Failure('--plot: there are no times to draw.');
+    if (report.cases.length === 0) throw new Failure('--plot has no times to draw.');
     const { spec } = vegaLite.compile(chartOf(report));
     return new vega.View(vega.parse(spec), { renderer: 'none' }).toSVG();
   };

@@ -65,7 +65,7 @@ export function subjectOf({ subjects }: CaseResult, name: string): SubjectResult
 /** The result of this package with existing memory for its outputs. */
 export function oursOf(result: CaseResult): SubjectResult {
   const ours = subjectOf(result, 'ours');
-  if (ours === undefined) throw new Error('a case without figures of ours');
+  if (ours === undefined) throw new Error('a case has no times of fused-rmsnorm');
   return ours;
 }
 
@@ -74,7 +74,7 @@ export function limitOf({ subjects }: Pick<CaseResult, 'subjects'>): SubjectResu
   const [fastest] = subjects
     .filter(({ role }) => role === 'limit')
     .sort((a, b) => a.time.median - b.time.median);
-  if (fastest === undefined) throw new Error('a case without a limit');
+  if (fastest === undefined) throw new Error('a case has no limit');
   return fastest;
 }
 

@@ -77,8 +77,8 @@ function kernelLines(report: VerificationReport): string {
   const reached = `${kernels.length - missing.length} of ${kernels.length} kernels were reached`;
   const others = missing.length === 0 ? '' : `, but not ${missing.join(', ')}`;
   const lines = [
-    isComplete ? `${reached}${others}.` : 'Some groups, and so some kernels, were left out.',
-    ...(failure === null ? ['Nothing is wrong.'] : []),
+    isComplete ? `${reached}${others}.` : 'Some groups, and so some kernels, were skipped.',
+    ...(failure === null ? ['All checks passed.'] : []),
   ];
   return lines.map((line) => wrap(line, 2)).join('\n');
 }

@@ -125,7 +125,7 @@ class ThreadWeights {
   // Reserves the copies in the calling thread's scratch memory. Errors: kOutOfMemory.
   Status reserve(int threads) {
     memory_ = rmsnorm::cpu::reserve(&Scratches::weights, bytes(threads));
-    if (memory_ == nullptr) return {Code::kOutOfMemory, "Out of memory: no room for the weights"};
+    if (memory_ == nullptr) return {Code::kOutOfMemory, "Out of memory: cannot copy the weights"};
     std::fill_n(are_ready_, threads, false);
     return {};
   }
@@ -188,7 +188,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   std::byte* const partials =
       reserve(&Scratches::partials, (blocks + schedule.threads.max * levels) * row_bytes);
   if (partials == nullptr && blocks > 0) {
-    return {Code::kOutOfMemory, "Out of memory: no room for the partial sums of dweight"};
+    return {Code::kOutOfMemory, "Out of memory: cannot allocate the partial sums of dweight"};
   }
 
   parallel_for(blocks, 1, schedule.threads, [&](std::int64_t begin, std::int64_t end, int slot) {

@@ -52,7 +52,7 @@ OwnThreadCount read_thread_count(const std::string& text) {
   }
   return {make_count(1, ThreadCountSource::kEnvironment),
           {Code::kInvalidEnvironment,
-           "The environment variable RMSNORM_NUM_THREADS must be a whole number from 1 to " +
+           "The environment variable RMSNORM_NUM_THREADS must be an integer from 1 to " +
                std::to_string(kMaxThreads) + ". Received '" + text + "'"}};
 }
 

@@ -11,9 +11,9 @@ Status argument_error(napi_env env, Code code, const char* name, const std::stri
 }
 
 Status length_error(const char* name, std::int64_t expected, std::int64_t actual) {
-  return {Code::kOutOfRange, std::string("The argument '") + name + "' must have " +
-                                 std::to_string(expected) + " elements. Received " +
-                                 std::to_string(actual)};
+  return {Code::kOutOfRange,
+          std::string("The argument '") + name + "' must have " + std::to_string(expected) +
+              (expected == 1 ? " element" : " elements") + ". Received " + std::to_string(actual)};
 }
 
 Status Arguments::begin(napi_env env, napi_callback_info info) {
@@ -38,10 +38,9 @@ Status Arguments::integer(std::size_t index, const char* name, std::int64_t min,
   RMSNORM_TRY(this->number(index, name, &number));
   const bool is_in_range = number >= static_cast<double>(min) && number <= static_cast<double>(max);
   if (!is_in_range || number != std::floor(number)) {
-    return argument_error(
-        env_, Code::kOutOfRange, name,
-        "a whole number from " + std::to_string(min) + " to " + std::to_string(max),
-        values_[index]);
+    return argument_error(env_, Code::kOutOfRange, name,
+                          "an integer from " + std::to_string(min) + " to " + std::to_string(max),
+                          values_[index]);
   }
   *integer = static_cast<std::int64_t>(number);
   return {};
@@ -66,7 +65,7 @@ Status Arguments::dtype(std::size_t index, DType* dtype) const {
   RMSNORM_TRY(integer(index, "dtype", 0, static_cast<std::int64_t>(DType::kFloat8E5M2), &code));
   *dtype = static_cast<DType>(code);
   if (*dtype != DType::kFloat64) return {};
-  return {Code::kOutOfRange, "The argument 'dtype' must be one that GPUs have"};
+  return {Code::kOutOfRange, "The argument 'dtype' must be a dtype that GPU memory supports"};
 }
 
 Status Arguments::text(std::size_t index, const char* name, std::string* text) const {

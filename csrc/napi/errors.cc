@@ -77,6 +77,6 @@ Status out_of_memory() {
   return Status(failure.value);
 }
 
-Status ending() { return {Code::kInvalidState, "The environment is ending"}; }
+Status ending() { return {Code::kInvalidState, "The JavaScript environment is shutting down"}; }
 
 }  // namespace rmsnorm::napi

@@ -86,7 +86,8 @@ Status make_array_buffer(napi_env env, std::int64_t bytes, napi_value* buffer) {
       napi_new_instance(env, environment->array_buffer_class(), 1, &length, buffer) == napi_ok;
   if (!is_made || !read_array_buffer(env, *buffer, bytes, &data)) {
     clear_exception(env);
-    return {Code::kOutOfMemory, "Out of memory: no room for " + std::to_string(bytes) + " bytes"};
+    return {Code::kOutOfMemory,
+            "Out of memory: cannot allocate " + std::to_string(bytes) + " bytes"};
   }
   advise_huge_pages(data, bytes);
   return {};

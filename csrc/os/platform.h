@@ -38,7 +38,7 @@ std::optional<std::string> read_file(const std::string& path, std::size_t max_by
 constexpr const char* kMissingText = "there is no such file";
 inline std::string not_regular_text() { return "it is not a regular file"; }
 inline std::string too_large_text(std::size_t most) {
-  return "it has more than " + std::to_string(most) + " bytes";
+  return "it is larger than " + std::to_string(most) + " bytes";
 }
 
 // Asks for huge pages inside memory that nobody has written yet. Does nothing except on Linux.

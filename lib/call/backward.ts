@@ -40,21 +40,25 @@ export function addDWeightTo(call: Call, sums: unknown): void {
 function checkNeeds(call: Call): void {
   const { weight, needsDx, needsDweight, accumulate, dxOut, dweightOut, dsum } = call;
   const { gate, dgateOut } = call;
-  const withoutDx = 'left out where needsDx is false';
+  const withoutDx = 'omitted if needsDx is false';
   if (!needsDx && dxOut !== undefined) refuse('dxOut', withoutDx, sourceOf(dxOut));
   if (!needsDx && dsum !== undefined) refuse('dsum', withoutDx, sourceOf(dsum));
   if (!needsDx && dgateOut !== undefined) refuse('dgateOut', withoutDx, sourceOf(dgateOut));
   if (gate === undefined && dgateOut !== undefined) {
-    refuse('dgateOut', 'left out where there is no gate', sourceOf(dgateOut));
+    refuse('dgateOut', "omitted unless 'gate' is given", sourceOf(dgateOut));
   }
   if (!needsDweight && dweightOut !== undefined) {
-    refuse('dweightOut', 'left out where dweight is not computed', sourceOf(dweightOut));
+    refuse(
+      'dweightOut',
+      'omitted if needsDweight is false or weight is null',
+      sourceOf(dweightOut),
+    );
   }
   if (needsDweight && weight === undefined) {
-    refuse('needsDweight', 'false where weight is null', needsDweight);
+    refuse('needsDweight', 'false if weight is null', needsDweight);
   }
   if (accumulate && dweightOut === undefined) {
-    refuse('accumulate', 'false where there is no dweightOut to add to', accumulate);
+    refuse('accumulate', "false unless 'dweightOut' is given", accumulate);
   }
 }
 

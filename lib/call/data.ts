@@ -32,7 +32,7 @@ export function isDeviceBuffer(value: unknown): value is DeviceBuffer<BufferDTyp
 export function tensorDType(name: string, buffer: DeviceBuffer<BufferDType>): DeviceDType {
   const { dtype } = buffer;
   if (dtypes[dtype].bytes > 1) return dtype as DeviceDType;
-  const expected = 'a DeviceBuffer of float32, float16 or bfloat16';
+  const expected = 'a float32, float16 or bfloat16 DeviceBuffer';
   throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, buffer);
 }
 
@@ -97,6 +97,6 @@ export function checkSameDevice(name: string, data: TensorData, x: TensorData): 
 export function readStreamFor(x: TensorData, stream: unknown): NativeStream | null {
   if (!ArrayBuffer.isView(x)) return readStream(stream, ordinalOfBuffer(x));
   if (stream === undefined) return null;
-  const expected = 'left out where x is not a DeviceBuffer';
+  const expected = 'omitted unless x is a DeviceBuffer';
   throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
 }

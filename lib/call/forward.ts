@@ -40,11 +40,11 @@ export function readForward(
 }
 
 function strayError(given: unknown): Error {
-  const expected = 'left out where there is no residual';
+  const expected = "omitted unless 'residual' is given";
   return argumentError('ERR_INVALID_ARG_VALUE', 'sumOut', expected, given);
 }
 
 function missingSumError(): Error {
-  const expected = 'given where residual is; rmsNorm.forward makes and returns one';
+  const expected = "given if 'residual' is given; rmsNorm.forward allocates and returns one";
   return argumentError('ERR_INVALID_ARG_VALUE', 'sumOut', expected, undefined);
 }

@@ -12,7 +12,7 @@ import {
   type IsOfArrays,
   type QuantizedDType,
 } from '../core/dtype';
-import { argumentError, describe } from '../core/errors';
+import { argumentError, describe, lengthError, requirementError } from '../core/errors';
 import type { DeviceBuffer } from '../gpu/device-buffer';
 import type { Call } from './call';
 import { checkSameDevice, isDeviceBuffer, isSamePlace, type DataKind } from './data';
@@ -27,7 +27,7 @@ export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
   return array[Symbol.toStringTag] === kind && array.length > 0;
 }
 
-const aWeight = `${anArray}, or null for none`;
+const aWeight = `${anArray}, or null for no weight`;
 
 /**
  * Reads a weight of a less common form. `dtype`: that of x. `isKept`: the weight belongs to a module,
@@ -40,8 +40,8 @@ export function readWeight(value: unknown, x: Argument, dtype: DType, isKept: bo
   const { weight: rule } = forwardRules;
   const weight = readArgument('weight', value, aWeight);
   if (isKept && !(isSamePlace(dataOf(weight), dataOf(x)) && isAsItsRule(rule, weight, dtype))) {
-    const expected = `of the device and dtype of the module's weight, ${describe(value)}`;
-    throw argumentError('ERR_INVALID_ARG_TYPE', 'x', expected, sourceOf(x));
+    const requirement = `have the device and dtype of the module's weight, ${describe(value)}`;
+    throw requirementError('ERR_INVALID_ARG_TYPE', 'x', requirement, sourceOf(x));
   }
   checkTensor(rule, weight, x);
   checkDType(rule, weight, dtype);
@@ -72,11 +72,12 @@ export function readOperand(call: Call, rule: OperandRule, value: unknown): Argu
  */
 const tensorsLikeX = textsOf('tensor');
 const vectorsBesideX = textsOf('tensorOrFloat32');
-const buffersLikeX = 'a DeviceBuffer, or a tensor { data, dims } of one, since x is one';
+const buffersLikeX =
+  'a DeviceBuffer, or a tensor { data, dims } whose data is one, since x is in GPU memory';
 
 function textsOf(element: Element): Readonly<Record<DType, string>> {
   const textOf = (dtype: DType) =>
-    `${kindsOf(element, dtype)}, or a tensor { data, dims } of one, since x is ${dtype}`;
+    `${kindsOf(element, dtype)}, or a tensor { data, dims } whose data is one, since x is ${dtype}`;
   return {
     float32: textOf('float32'),
     float64: textOf('float64'),
@@ -106,7 +107,8 @@ export function readOperandOf(
   const x = call.x as Argument;
   if (!ArrayBuffer.isView(argument) || !ArrayBuffer.isView(x)) checkTensor(rule, argument, x);
   if (rule.element === 'tensorOrCodes' && call.quantization !== undefined) {
-    if (!isOf(argument, call.quantization.codes)) throw wrongCodes(rule, argument, expected);
+    const { codes } = call.quantization;
+    if (!isOf(argument, codes)) throw wrongCodes(rule, argument, codes, expected);
   } else {
     checkDType(rule, argument, call.dtype);
   }
@@ -114,9 +116,15 @@ export function readOperandOf(
   return addOperand(call, rule, argument);
 }
 
-function wrongCodes({ name }: OperandRule, argument: Argument, expected: string): Error {
-  const buffer = 'DeviceBuffer of the dtype that quantize says';
-  const what = kindOf(argument) === 'DeviceBuffer' ? `a ${buffer}` : expected;
+function wrongCodes(
+  { name }: OperandRule,
+  argument: Argument,
+  codes: QuantizedDType,
+  expected: string,
+): Error {
+  const article = codes === 'int8' ? 'an' : 'a';
+  const buffer = `${article} ${codes} DeviceBuffer, since quantize is '${codes}'`;
+  const what = kindOf(argument) === 'DeviceBuffer' ? buffer : expected;
   return argumentError('ERR_INVALID_ARG_TYPE', name, what, dataOf(argument));
 }
 
@@ -145,12 +153,8 @@ export function lengthOf({ extent }: OperandRule, { rows, hiddenSize }: Call): n
 }
 
 export function checkLength(call: Call, rule: OperandRule, argument: Argument): void {
-  if (argument.length !== lengthOf(rule, call)) throw wrongLength(rule, argument, call);
-}
-
-function wrongLength(rule: OperandRule, argument: Argument, call: Call): Error {
-  const expected = `of ${String(lengthOf(rule, call))} elements`;
-  return argumentError('ERR_OUT_OF_RANGE', rule.name, expected, dataOf(argument));
+  if (argument.length !== lengthOf(rule, call))
+    throw lengthError(rule.name, lengthOf(rule, call), dataOf(argument));
 }
 
 /** Checks device, strides and dims, which only tensors and DeviceBuffers can have wrong. */
@@ -206,7 +210,7 @@ function isAsItsRule({ element }: OperandRule, argument: Argument, dtype: DType)
 }
 
 function wrongPerRow({ name }: OperandRule, dtype: DType, isOnGpu: boolean, value: unknown): Error {
-  const kind = isOnGpu ? 'DeviceBuffer of float32' : rstdKind(dtype);
+  const kind = isOnGpu ? 'float32 DeviceBuffer' : rstdKind(dtype);
   const orNull = name === 'rstd' ? ', or null to recompute it; options are the next argument' : '';
   return argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}${orNull}`, value);
 }
@@ -226,7 +230,7 @@ function wrongDType(
   const { name, element } = rule;
   const orFloat32 = element === 'tensorOrFloat32' && is16Bit(dtype) ? ' or float32' : '';
   const isOnGpu = kindOf(argument) === 'DeviceBuffer';
-  const kind = isOnGpu ? `a DeviceBuffer of ${dtype}${orFloat32}` : kindsOf(element, dtype);
+  const kind = isOnGpu ? `a ${dtype}${orFloat32} DeviceBuffer` : kindsOf(element, dtype);
   const expected = `${kind}, since ${reason} is ${dtype}`;
   const { data, wrap } = ArrayBuffer.isView(argument) ? { data: argument, wrap: null } : argument;
   const array = wrap === null ? data : wrap(data as Uint16Array);

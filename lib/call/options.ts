@@ -164,12 +164,12 @@ function isFiniteIn(dtype: DType, value: number): boolean {
 /** `dtype`: of the tensors, here and below. */
 export function checkEps(eps: unknown, dtype: DType): asserts eps is number {
   if (typeof eps === 'number' && eps >= 0 && isFiniteIn(dtype, eps)) return;
-  throw numberError('eps', `a number from 0 up, finite in ${arithmeticOf(dtype)}`, eps);
+  throw numberError('eps', `a number >= 0 that is finite in ${arithmeticOf(dtype)}`, eps);
 }
 
 export function checkWeightOffset(offset: unknown, dtype: DType): asserts offset is number {
   if (typeof offset === 'number' && isFiniteIn(dtype, offset)) return;
-  throw numberError('weightOffset', `a number, finite in ${arithmeticOf(dtype)}`, offset);
+  throw numberError('weightOffset', `a number that is finite in ${arithmeticOf(dtype)}`, offset);
 }
 
 export function checkGateOrder(order: unknown): asserts order is GateOrder {
@@ -188,6 +188,6 @@ export function readDeviceFor(name: unknown, dtype: DType): number {
   if (name === undefined || name === 'cpu') return cpuOrdinal;
   const device = readDevice(name);
   if (dtype !== 'float64' || device === cpuOrdinal) return device;
-  const expected = "'cpu' for float64, which is computed there alone";
+  const expected = "'cpu' for float64, which has no CUDA kernels";
   throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, name);
 }

@@ -130,7 +130,7 @@ export class Turns<T> {
 
 function inFlightError(): Error {
   const message =
-    "The output whose turn it is belongs to a call of 'runAsync' that has not settled. Await it, " +
-    "or make the plan with more 'outputs'";
+    "The next output is still in use by a call of 'runAsync' that has not settled. Await that call, " +
+    "or create the plan with more 'outputs'";
   return codedError('ERR_INVALID_STATE', message);
 }

@@ -19,17 +19,17 @@ export function readQuantization(
   if (quantize === undefined) {
     const others = { scale, scaleMax, scaleOut };
     for (const [name, value] of Object.entries(others)) {
-      if (value !== undefined) refuse(name, 'left out where quantize is', value);
+      if (value !== undefined) refuse(name, "omitted unless 'quantize' is given", value);
     }
     return;
   }
   checkQuantize(quantize);
   if (call.dtype === 'float64') {
-    refuse('quantize', 'left out for float64 tensors, which are not quantised', quantize);
+    refuse('quantize', 'omitted for float64 tensors, which cannot be quantised', quantize);
   }
   if (scale !== undefined) {
     checkScale(scale);
-    const withScale = 'left out where scale is given, which all rows have';
+    const withScale = "omitted if 'scale' is given, since all rows share that scale";
     if (scaleMax !== undefined) refuse('scaleMax', withScale, scaleMax);
     if (scaleOut !== undefined) refuse('scaleOut', withScale, scaleOut);
   }
@@ -50,7 +50,7 @@ export function readOut(call: Call, out: unknown): Argument {
     if (out.length === lengthOf(rule, call)) return addOperand(call, rule, out);
   }
   const article = kind.startsWith('I') ? 'an' : 'a';
-  const what = `${article} ${kind}, or a tensor { data, dims } of one, since quantize is '${codes}'`;
+  const what = `${article} ${kind}, or a tensor { data, dims } whose data is one, since quantize is '${codes}'`;
   return readOperandOf(call, rule, out, what, isCodeArray);
 }
 
@@ -65,14 +65,14 @@ function checkScale(value: unknown): asserts value is number {
   if (scale > 0 && Number.isFinite(scale) && Number.isFinite(Math.fround(1 / scale))) return;
   throw numberError(
     'scale',
-    'a number above 0 which is finite in float32, as its inverse is',
+    'a number > 0 that is finite in float32 and has a finite inverse',
     value,
   );
 }
 
 function checkScaleMax(value: unknown): asserts value is number {
   if (typeof value === 'number' && Math.fround(value) > 0) return;
-  throw numberError('scaleMax', 'a number that is above 0 in float32', value);
+  throw numberError('scaleMax', 'a number that is > 0 in float32', value);
 }
 
 function refuse(name: string, expected: string, actual: unknown): never {

@@ -1,5 +1,5 @@
 import { arrayKind, dtypeOf, type DType, type FloatKind } from '../core/dtype';
-import { argumentError } from '../core/errors';
+import { argumentError, requirementError } from '../core/errors';
 import { readFlag } from '../core/validate';
 import { ordinalOfBuffer, type DeviceBuffer } from '../gpu/device-buffer';
 import { cpuOrdinal } from '../gpu/devices';
@@ -150,8 +150,8 @@ export function readCall(
       : readHiddenSize(x, weight, normalizedShape);
   const rows = x.length / hiddenSize;
   if (!Number.isInteger(rows)) {
-    const expected = `whole rows of ${String(hiddenSize)} elements`;
-    throw argumentError('ERR_OUT_OF_RANGE', 'x', expected, dataOf(x));
+    const requirement = `consist of whole rows of ${String(hiddenSize)} elements`;
+    throw requirementError('ERR_OUT_OF_RANGE', 'x', requirement, dataOf(x));
   }
 
   const call = newCall({
@@ -199,12 +199,12 @@ function readGate(call: Call, gate: unknown, order: unknown): void {
     throw argumentError(
       'ERR_INVALID_ARG_VALUE',
       'gateOrder',
-      'left out where there is no gate',
+      "omitted unless 'gate' is given",
       order,
     );
   }
   if (call.dtype === 'float64') {
-    const expected = 'left out for float64 tensors, which have none';
+    const expected = 'omitted for float64 tensors, which do not support a gate';
     throw argumentError('ERR_INVALID_ARG_VALUE', 'gate', expected, gate);
   }
   call.gate = readOperand(call, forwardRules.gate, gate);
@@ -216,7 +216,7 @@ function readGate(call: Call, gate: unknown, order: unknown): void {
 function deviceOf(x: DeviceBuffer, ordinal: number, named: unknown): number {
   const own = ordinalOfBuffer(x);
   if (named === undefined || ordinal === own) return own;
-  const expected = `'${x.device}', the device of x, or left out`;
+  const expected = `'${x.device}', the device of x, or omitted`;
   throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, named);
 }
 

@@ -12,7 +12,7 @@ import {
   type FloatArray,
   type QuantizedDType,
 } from '../core/dtype';
-import { adoptNativeError, argumentError } from '../core/errors';
+import { adoptNativeError, requirementError } from '../core/errors';
 import { freshArray } from '../core/outputs';
 import { cuda } from '../gpu/cuda';
 import type { Call, Operand } from './call';
@@ -253,9 +253,10 @@ function layoutOf(name: string, { dims, view }: TensorArgument, hiddenSize: numb
   if (typeof layout === 'object') {
     return [offset, layout.rowStride, layout.batchRows, layout.batchStride];
   }
-  const expected =
+  const rows =
     layout === 'broken rows'
-      ? `those of contiguous rows of ${String(hiddenSize)} elements; copy the tensor to a contiguous array`
-      : 'those of rows with at most two distinct strides; copy the tensor to a contiguous array';
-  throw argumentError('ERR_INVALID_ARG_VALUE', `${name}.strides`, expected, strides);
+      ? `contiguous rows of ${String(hiddenSize)} elements`
+      : 'rows with at most two distinct strides';
+  const requirement = `describe ${rows}; copy the tensor to a contiguous array`;
+  throw requirementError('ERR_INVALID_ARG_VALUE', `${name}.strides`, requirement, strides);
 }

@@ -1,7 +1,7 @@
 // The shape of a call: rows and hiddenSize, from x, weight and normalizedShape.
 
 import { copyList, isList, maxDims } from '../core/caller-values';
-import { argumentError } from '../core/errors';
+import { argumentError, lengthError, requirementError } from '../core/errors';
 import { tensorOf, sizeOf, type Argument, type TensorArgument } from './tensor';
 
 export function isSame(a: readonly number[], b: readonly number[]): boolean {
@@ -32,12 +32,12 @@ function hiddenSizeOf(
   const shape = stated ?? weight?.dims ?? null;
   const hiddenSize = shape === null ? weight?.length : sizeOf(shape);
   if (hiddenSize === undefined) {
-    const expected = 'given where weight is not';
+    const expected = 'given if weight is null';
     throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, undefined);
   }
   if (weight !== undefined) checkWeightShape(weight, hiddenSize, stated);
   if (hiddenSize === 0) {
-    throw argumentError('ERR_OUT_OF_RANGE', 'weight', 'of at least 1 element', weight?.data);
+    throw requirementError('ERR_OUT_OF_RANGE', 'weight', 'have at least 1 element', weight?.data);
   }
   if (x.dims !== null) checkLastDims(x.dims, shape, hiddenSize);
   return hiddenSize;
@@ -49,10 +49,7 @@ export function checkWeightShape(
   hiddenSize: number,
   shape: readonly number[] | null,
 ): void {
-  if (length !== hiddenSize) {
-    const expected = `of ${String(hiddenSize)} elements`;
-    throw argumentError('ERR_OUT_OF_RANGE', 'weight', expected, data);
-  }
+  if (length !== hiddenSize) throw lengthError('weight', hiddenSize, data);
   if (shape === null || dims === null || isSame(dims, shape)) return;
   const expected = `[${shape.join(', ')}], the normalizedShape`;
   throw argumentError('ERR_OUT_OF_RANGE', 'weight.dims', expected, dims);
@@ -66,11 +63,11 @@ export function readNormalizedShape(value: unknown): readonly number[] | null {
     if (Number.isSafeInteger(sizeOf(shape))) return shape as number[];
   }
   const isOfNumbers = shape === null || shape.every((dim) => typeof dim === 'number');
-  const count = shape === null ? `up to ${String(maxDims)} of ` : '';
+  const count = shape === null ? `up to ${String(maxDims)} ` : '';
   throw argumentError(
     isOfNumbers ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
     'normalizedShape',
-    `a whole number from 1 up, or an array of ${count}them`,
+    `an integer >= 1, or an array of ${count}such integers`,
     value,
   );
 }
@@ -86,12 +83,12 @@ function checkLastDims(
 ): void {
   if (shape !== null) {
     if (isSame(dims.slice(-shape.length), shape)) return;
-    const expected = `dims that end in [${shape.join(', ')}]`;
-    throw argumentError('ERR_OUT_OF_RANGE', 'x.dims', expected, dims);
+    const requirement = `end in [${shape.join(', ')}]`;
+    throw requirementError('ERR_OUT_OF_RANGE', 'x.dims', requirement, dims);
   }
   let product = 1;
   for (let i = dims.length - 1; i >= 0 && product < size; --i) product *= dims[i] as number;
   if (product === size) return;
-  const expected = `dims whose last ones multiply to ${String(size)}, the length of weight`;
-  throw argumentError('ERR_OUT_OF_RANGE', 'x.dims', expected, dims);
+  const requirement = `end in dims whose product is ${String(size)}, the length of weight`;
+  throw requirementError('ERR_OUT_OF_RANGE', 'x.dims', requirement, dims);
 }

@@ -8,7 +8,7 @@ import {
   type IsOfArrays,
   type QuantizedDType,
 } from '../core/dtype';
-import { argumentError } from '../core/errors';
+import { argumentError, requirementError } from '../core/errors';
 import {
   readHostArray,
   readPackagedArray,
@@ -40,15 +40,15 @@ export interface TensorLike<A extends TensorData = FloatArray> {
   /** The elements, row-major unless `strides` say otherwise. */
   readonly data: A;
   /**
-   * The shape: up to 64 whole numbers. Their product is `data.length`, unless `strides` or `offset` are
+   * The shape: up to 64 integers. Their product is `data.length`, unless `strides` or `offset` are
    * set.
    */
   readonly dims: readonly number[];
   /** `'float16'` and `'bfloat16'` state the dtype of 16-bit `data`. Other strings are ignored. */
   readonly type?: string | undefined;
   /**
-   * For each dim, the elements from one index to the next, as PyTorch's `stride()`: whole numbers from
-   * 0 up. Default: the strides of a contiguous tensor.
+   * For each dim, the elements from one index to the next, as PyTorch's `stride()`: non-negative
+   * integers. Default: the strides of a contiguous tensor.
    */
   readonly strides?: readonly number[] | undefined;
   /** The index in `data` of the tensor's first element. Default 0. */
@@ -292,7 +292,7 @@ function readDims(name: string, dims: unknown, length: number | null): readonly 
   const code = isList(dims) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
   const product = length === null ? 'below 2^53' : `${String(length)}, the length of data`;
   const count = isList(dims) && own === null ? ` up to ${String(maxDims)}` : '';
-  const expected = `an array of${count} whole numbers whose product is ${product}`;
+  const expected = `an array of${count} integers >= 0 whose product is ${product}`;
   throw argumentError(code, `${name}.dims`, expected, dims);
 }
 
@@ -309,7 +309,7 @@ function readView(
     throw argumentError(
       isList(strides) ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
       `${name}.strides`,
-      `an array of ${String(dims.length)} whole numbers from 0 up, one for each of dims`,
+      `an array of ${String(dims.length)} integers >= 0, one per dim`,
       strides,
     );
   }
@@ -317,7 +317,7 @@ function readView(
     throw argumentError(
       typeof offset === 'number' ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE',
       `${name}.offset`,
-      'a whole number from 0 up',
+      'an integer >= 0',
       offset,
     );
   }
@@ -325,13 +325,13 @@ function readView(
   // Sums beyond 2^53 are rounded, but are still larger than any array.
   const end = view.offset + extentOf(dims, view.strides);
   if (end > data.length) {
-    const expected = `of at least ${String(end)} elements, which dims, strides and offset reach`;
-    throw argumentError('ERR_OUT_OF_RANGE', `${name}.data`, expected, data);
+    const requirement = `have at least ${String(end)} elements for these dims, strides and offset`;
+    throw requirementError('ERR_OUT_OF_RANGE', `${name}.data`, requirement, data);
   }
   return view;
 }
 
-/** The product of `dims`, or NaN if one is not a whole number from 0 up. */
+/** The product of `dims`, or NaN if one is not a non-negative integer. */
 export function sizeOf(dims: readonly unknown[]): number {
   let size = 1;
   for (const dim of dims) {

@@ -106,7 +106,7 @@ type Float16ArrayConstructor = new (
 /** What tensors must be, for messages. */
 export const anArray =
   'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer, ' +
-  'or a tensor { data, dims } of one';
+  'or a tensor { data, dims } whose data is one';
 
 /** Whether a value is an array that can hold a tensor. */
 export function isFloatArray(value: unknown): value is FloatArray {
@@ -169,7 +169,7 @@ export function zeros<K extends ArrayKind>(kind: K, length: number): ArrayOfKind
 
 /** The error for an array of `length` elements that could not be allocated. */
 export function outOfMemory(length: number, cause: unknown): Error {
-  const message = `Out of memory: no room for ${length} elements`;
+  const message = `Out of memory: cannot allocate ${length} elements`;
   return codedError('ERR_MEMORY_ALLOCATION_FAILED', message, { cause });
 }
 

@@ -79,16 +79,32 @@ export function codedError(
   return defineOwn(new constructors[code](message, options), 'code', code);
 }
 
-/** The error for a wrong argument. All such messages have this form. */
+/** The error for a wrong argument: it must be `expected`. */
 export function argumentError(
   code: PlainErrorCode,
   name: string,
   expected: string,
   actual: unknown,
 ): Error {
+  return requirementError(code, name, `be ${expected}`, actual);
+}
+
+/** The error for an argument of the wrong length. */
+export function lengthError(name: string, length: number, actual: unknown): Error {
+  const elements = length === 1 ? 'element' : 'elements';
+  return requirementError('ERR_OUT_OF_RANGE', name, `have ${length} ${elements}`, actual);
+}
+
+/** The error for a wrong argument. Its message is the form of all of them: what the argument must do. */
+export function requirementError(
+  code: PlainErrorCode,
+  name: string,
+  requirement: string,
+  actual: unknown,
+): Error {
   return codedError(
     code,
-    `The argument '${name}' must be ${expected}. Received ${describe(actual)}`,
+    `The argument '${name}' must ${requirement}. Received ${describe(actual)}`,
   );
 }
 

@@ -102,6 +102,6 @@ export function refuseDetached(name: string, length: number, array: unknown): vo
 }
 
 function detachedError(name: string, array: unknown): Error {
-  const expected = 'an array whose buffer is not detached, nor shorter than the array';
+  const expected = 'an array whose buffer is neither detached nor shorter than the array';
   return argumentError('ERR_INVALID_ARG_VALUE', name, expected, array);
 }

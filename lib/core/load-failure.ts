@@ -54,7 +54,7 @@ function emptyFolders(root: string, host: Host): string[] {
   const folder = host.otherFolder ?? root;
   const prebuilds = host.isSingleExecutable ? [folder, host.programFolder] : [folder];
   return [
-    `${path.join(folder, 'build/Release')}: ${host.prebuildsOnly ? 'passed over' : 'no addon'}`,
+    `${path.join(folder, 'build/Release')}: ${host.prebuildsOnly ? 'skipped' : 'no addon'}`,
     ...prebuilds.map((parent) => shippedAddons(path.join(parent, 'prebuilds'))),
   ];
 }
@@ -94,7 +94,7 @@ function adviceFor({ root, attempts }: Failure, host: Host): string[] {
   if (namesIn(path.join(root, 'prebuilds')) === noFolder) {
     advice.push(
       `The package's folder 'prebuilds' is missing: a bundler, a filter or a Docker COPY left it ` +
-        `behind. Take along the whole package, or install it there.`,
+        `out. Copy the whole package, or install it there.`,
     );
   }
   const build =
@@ -117,9 +117,9 @@ function bundleAdvice({ isSingleExecutable, programFolder }: Host): string {
     );
   }
   return (
-    `This code does not run from the package's folder: a bundler has taken it along without the ` +
-    `addon. Make 'fused-rmsnorm' external to the bundle (esbuild: --external:fused-rmsnorm, Next.js: ` +
-    `serverExternalPackages), and install it where that runs.`
+    `This code does not run from the package's folder: a bundler copied it without the addon. Make ` +
+    `'fused-rmsnorm' external to the bundle (esbuild: --external:fused-rmsnorm, Next.js: ` +
+    `serverExternalPackages), and install it where the bundle runs.`
   );
 }
 
@@ -127,17 +127,17 @@ function bundleAdvice({ isSingleExecutable, programFolder }: Host): string {
 function permissionAdvice(root: string, { code, message }: Attempt['error'], host: Host): string[] {
   if (code === 'ERR_DLOPEN_DISABLED') {
     return [
-      'This process may not load addons. Leave out --no-addons, or, with the permission model, ' +
-        'give it --allow-addons.',
+      'This process may not load addons. Remove --no-addons; with the permission model, add ' +
+        '--allow-addons.',
     ];
   }
   if (code === 'ERR_ACCESS_DENIED') {
     return [
-      `This process may not read the addon. Give it --allow-addons and --allow-fs-read=${root}/*.`,
+      `This process may not read the addon. Add --allow-addons and --allow-fs-read=${root}/*.`,
     ];
   }
   if (host.runtime?.startsWith('Deno') === true && /--allow-\w+/.test(message)) {
-    return ['Deno loads addons with --allow-ffi and --allow-read: run it with these.'];
+    return ['Deno loads addons only with --allow-ffi and --allow-read. Run it with both.'];
   }
   return [];
 }
@@ -147,14 +147,14 @@ function variableAdvice({ otherFolder, prebuildsOnly }: Host): string[] {
   const advice: string[] = [];
   if (otherFolder !== null) {
     advice.push(
-      `Unset the environment variable FUSED_RMSNORM_PREBUILD, which is '${otherFolder}': with it, ` +
-        `the addon is looked for in that folder, not in that of the package.`,
+      `Unset the environment variable FUSED_RMSNORM_PREBUILD, which is '${otherFolder}': it replaces ` +
+        `the package's folder as the place of the addon.`,
     );
   }
   if (prebuildsOnly) {
     advice.push(
-      'Unset the environment variable PREBUILDS_ONLY: with it, an addon that was built here is ' +
-        'passed over.',
+      'Unset the environment variable PREBUILDS_ONLY: it makes the loader skip an addon that was ' +
+        'built here.',
     );
   }
   return advice;
@@ -165,14 +165,14 @@ function platformAdvice({ platform, runtime, glibcVersion }: Host): string[] {
   const advice: string[] = [];
   if (runtime?.startsWith('Electron') === true) {
     advice.push(
-      'The addon needs no rebuild for Electron. In an asar archive it cannot be loaded: unpack ' +
+      'The addon needs no rebuild for Electron. It cannot be loaded from an asar archive: unpack ' +
         `'**/node_modules/fused-rmsnorm/**' (asarUnpack).`,
     );
   }
   if (platform.startsWith('linux') && glibcVersion === null) {
     advice.push(
-      `This Node.js is built for musl, as on Alpine. There is no addon for it, since NVIDIA has no ` +
-        `driver for it: use one for glibc, such as the image node:22-slim.`,
+      `This Node.js is built for musl, as on Alpine. There is no addon for musl, since NVIDIA has no ` +
+        `driver for it. Use a Node.js for glibc, such as the image node:22-slim.`,
     );
   }
   return advice;
@@ -183,15 +183,15 @@ function fileAdvice({ file, error }: Attempt, { platform, glibcVersion }: Host):
   if (file === null) return [];
   if (isNoExec(error)) {
     return [
-      `The file system of ${path.dirname(file)} is mounted noexec, or a security policy forbids to ` +
-        `run code from it. Install the package on another, or mount this one with exec.`,
+      `The file system of ${path.dirname(file)} is mounted noexec, or a security policy forbids ` +
+        `running code from it. Install the package on another file system, or mount this one with exec.`,
     ];
   }
   const needed = /version [`']?GLIBC_([\d.]+)/.exec(error.message)?.[1];
   if (needed !== undefined) {
     return [
       `This system's glibc is ${glibcVersion ?? 'unknown'}, and the addon needs ${needed}. Prebuilt ` +
-        `ones need ${neededGlibc}, which Debian 10, Ubuntu 20.04 and RHEL 8 have.`,
+        `addons need ${neededGlibc}, which Debian 10, Ubuntu 20.04 and RHEL 8 have.`,
     ];
   }
   const made = platformOfFile(file);

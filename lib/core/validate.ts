@@ -55,13 +55,13 @@ export function readFlag(name: string, value: unknown, ifMissing: boolean): bool
   throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a boolean', value);
 }
 
-/** Reads a whole number from `least` up. */
+/** Reads an integer that is at least `least`. */
 export function readCount(name: string, value: unknown, least: number): number {
   if (typeof value !== 'number') {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, 'a number', value);
   }
   if (Number.isSafeInteger(value) && value >= least) return value;
-  throw argumentError('ERR_OUT_OF_RANGE', name, `a whole number from ${String(least)} up`, value);
+  throw argumentError('ERR_OUT_OF_RANGE', name, `an integer >= ${String(least)}`, value);
 }
 
 /** The error for a value that is not the number that `expected` describes. */

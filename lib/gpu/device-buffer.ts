@@ -13,7 +13,7 @@ import {
   type FloatArray,
   type NativeArray,
 } from '../core/dtype';
-import { argumentError } from '../core/errors';
+import { argumentError, lengthError, requirementError } from '../core/errors';
 import { readHostArray, readPackagedArray } from '../core/host-array';
 import type { HostArrayOf, HostBuffer } from './host-buffer';
 import { knownOptions, readCount } from '../core/validate';
@@ -316,8 +316,8 @@ export class DeviceBuffer<
     if (native === null) return null;
     const { dtype, length } = partner as HostBuffer<BufferDType> | DeviceBuffer<BufferDType>;
     if (dtype !== this.dtype) {
-      const expected = `of ${this.dtype}, as the buffer is`;
-      throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, partner);
+      const requirement = `have dtype '${this.dtype}', as the buffer does`;
+      throw requirementError('ERR_INVALID_ARG_VALUE', name, requirement, partner);
     }
     this.#checkLength(name, length, partner);
     const { stream: stated } = knownOptions(options, streamNames);
@@ -354,7 +354,7 @@ export class DeviceBuffer<
 
   #checkLength(name: string, length: number, partner: unknown): void {
     if (length === this.length) return;
-    throw argumentError('ERR_OUT_OF_RANGE', name, `of ${this.length} elements`, partner);
+    throw lengthError(name, this.length, partner);
   }
 }
 

@@ -82,6 +82,7 @@ export function readDevice(value: unknown): number {
     throw adoptNativeError(error);
   }
   const names = ['cpu', ...list.map(({ device }) => device)].map((known) => `'${known}'`);
-  const expected = error === null ? `one of ${names.join(', ')}` : `'cpu', since there is no GPU`;
+  const expected =
+    error === null ? `one of ${names.join(', ')}` : `'cpu', since no GPU is available`;
   throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, value);
 }

@@ -23,7 +23,7 @@ import { nativeStream, readStream, type Stream } from './stream';
 export class Graph extends DeviceObject<'Graph'> {
   private constructor(existing: Existing<NativeGraph>) {
     if (!Existing.is<NativeGraph>(existing)) {
-      throw codedError('ERR_INVALID_ARG_TYPE', 'A Graph is made by Graph.capture, not by new');
+      throw codedError('ERR_INVALID_ARG_TYPE', 'A Graph is created by Graph.capture, not by new');
     }
     super('Graph', existing);
   }
@@ -50,12 +50,7 @@ export class Graph extends DeviceObject<'Graph'> {
     let graph: NativeGraph | undefined;
     try {
       if (types.isPromise(enqueue())) {
-        throw argumentError(
-          'ERR_INVALID_ARG_TYPE',
-          'enqueue',
-          'a function that is not asynchronous',
-          enqueue,
-        );
+        throw argumentError('ERR_INVALID_ARG_TYPE', 'enqueue', 'a synchronous function', enqueue);
       }
       graph = cuda.endCapture(native);
       return new Graph(new Existing(graph, ordinalOf(stream)));

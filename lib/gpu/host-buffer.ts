@@ -65,7 +65,7 @@ export class HostBuffer<D extends BufferDType = DeviceDType> extends GpuObject<'
     const { bytes, bits } = dtypes[dtype];
     const most = Math.floor(constants.MAX_LENGTH / bytes);
     if (length > most) {
-      const expected = `at most ${most}, which is what an ArrayBuffer of this Node.js has room for`;
+      const expected = `at most ${most}, so that it fits into an ArrayBuffer of this Node.js`;
       throw argumentError('ERR_OUT_OF_RANGE', 'length', expected, length);
     }
     const [native, memory] = cuda.createHostBuffer(readOrdinal(device), length * bytes);

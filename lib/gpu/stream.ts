@@ -144,7 +144,7 @@ export function readStream(stream: unknown, ordinal: number): NativeStream {
   if (stream === undefined) return nativeStream(Stream.default(`cuda:${ordinal}`));
   const native = nativeStream(stream);
   if (ordinalOf(stream as Stream) === ordinal) return native;
-  const expected = `of 'cuda:${ordinal}', the device of what it is for`;
+  const expected = `a Stream on 'cuda:${ordinal}', the device that this call uses`;
   throw argumentError('ERR_INVALID_ARG_VALUE', 'stream', expected, stream);
 }
 

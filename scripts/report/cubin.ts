@@ -26,7 +26,7 @@ const elfMagic = 0x464c457f;
 
 /** The sections of a 64-bit ELF file, by name. */
 function sectionsOf(elf: Buffer): Map<string, Buffer> {
-  if (elf.readUInt32LE(0) !== elfMagic) throw new RangeError('The machine code is no ELF file');
+  if (elf.readUInt32LE(0) !== elfMagic) throw new RangeError('The machine code is not an ELF file');
   const table = Number(elf.readBigUInt64LE(40));
   const [size, count, namesIndex] = [58, 60, 62].map((at) => elf.readUInt16LE(at)) as [
     number,
@@ -77,7 +77,8 @@ const textPrefix = '.text.';
 
 /** Every kernel in a fatbin, on every architecture that it has machine code for. */
 export function kernelCodesIn(fatbin: Buffer): KernelCode[] {
-  if (fatbin.readUInt32LE(0) !== fatbinMagic) throw new RangeError('The machine code is no fatbin');
+  if (fatbin.readUInt32LE(0) !== fatbinMagic)
+    throw new RangeError('The machine code is not a fatbin');
   const codes: KernelCode[] = [];
   for (let offset = fatbin.readUInt16LE(6); offset < fatbin.length;) {
     const image = fatbin.subarray(offset);

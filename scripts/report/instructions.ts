@@ -163,7 +163,7 @@ function decode(code: KernelCode, address: number): Instruction {
   const operation = operationOf(opcode, capabilityOf(code));
   if (operation === undefined) {
     const where = `${code.name} on ${code.architecture} at 0x${address.toString(16)}`;
-    throw new RangeError(`${where}: the opcode 0x${opcode.toString(16)} is not known`);
+    throw new RangeError(`${where}: unknown opcode 0x${opcode.toString(16)}`);
   }
   const { name, operands } = operation;
   const isGuarded = word.bits(12, 4) !== always;

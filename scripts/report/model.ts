@@ -72,7 +72,7 @@ export function timeOf(gpu: Gpu, launches: readonly ModelLaunch[]): ModelTime {
     return launchTime(gpu, launch, moved !== undefined && moved <= gpu.l2 / 2);
   });
   const longest = times.toSorted((a, b) => b.seconds - a.seconds)[0];
-  if (longest === undefined) throw new RangeError('A call has a launch at least');
+  if (longest === undefined) throw new RangeError('A call must have at least one launch');
   const seconds = times.reduce((sum, time) => sum + time.seconds, 0);
   return { seconds, binds: longest.binds };
 }

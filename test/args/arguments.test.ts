@@ -39,7 +39,7 @@ describeRefusals('rmsNorm refuses as x', both, [
     [detached(floats(4)), weight],
     value,
     'x',
-    'not detached',
+    'neither detached',
     'Float32Array(0)',
   ],
   ['an incomplete row', [floats(13), weight], range, 'x', 'whole rows of 4', 'Float32Array(13)'],
@@ -59,7 +59,7 @@ const small = { data: floats(4), dims: [4] };
 describeRefusals('rmsNorm refuses as x a tensor with', both, [
   ['an Array as data', [{ data: [1], dims: [1] }, weight], type, 'x.data', someData, '[ 1 ]'],
   ['no dims', [{ data: x }, weight], type, 'x.dims', 'product is 12', 'undefined'],
-  ['a number as dims', [tensor(12), weight], type, 'x.dims', 'an array of whole', '12'],
+  ['a number as dims', [tensor(12), weight], type, 'x.dims', 'an array of integers >= 0', '12'],
   [
     'dims whose product is 8, not 12',
     [tensor([2, 4]), weight],
@@ -68,15 +68,15 @@ describeRefusals('rmsNorm refuses as x a tensor with', both, [
     'product is 12',
     '[ 2, 4 ]',
   ],
-  ['negative dims', [tensor([-3, -4]), weight], range, 'x.dims', 'whole', '[ -3, -4 ]'],
-  ['fractional dims', [tensor([1.5, 8]), weight], range, 'x.dims', 'whole', '[ 1.5, 8 ]'],
-  ['dims of strings', [tensor(['12']), weight], range, 'x.dims', 'whole', "[ '12' ]"],
+  ['negative dims', [tensor([-3, -4]), weight], range, 'x.dims', 'integers', '[ -3, -4 ]'],
+  ['fractional dims', [tensor([1.5, 8]), weight], range, 'x.dims', 'integers', '[ 1.5, 8 ]'],
+  ['dims of strings', [tensor(['12']), weight], range, 'x.dims', 'integers', "[ '12' ]"],
   [
     'dims that end in 3, not 4',
     [tensor([4, 3]), weight],
     range,
     'x.dims',
-    'last ones multiply to 4',
+    'end in dims whose product is 4',
     '[ 4, 3 ]',
   ],
   [
@@ -99,13 +99,13 @@ describeRefusals('rmsNorm refuses as x a tensor with', both, [
 
 const broken = { data: weight, dims: [3] };
 describeRefusals('rmsNorm refuses as weight', both, [
-  ['nothing', [x], type, 'weight', `${anArray}, or null for none`, 'undefined'],
+  ['nothing', [x], type, 'weight', `${anArray}, or null for no weight`, 'undefined'],
   [
     'null without a normalizedShape',
     [x, null],
     type,
     'normalizedShape',
-    'given where weight is not',
+    'given if weight is null',
     'undefined',
   ],
   ['a number', [x, 4], type, 'weight', anArray, '4'],
@@ -113,13 +113,13 @@ describeRefusals('rmsNorm refuses as weight', both, [
   ['float64 beside float32', [x, doubles(4)], type, 'weight', 'x is float32', 'Float64Array(4)'],
   ['float32 beside float64', [doubles(4), weight], type, 'weight', 'float64', 'Float32Array(4)'],
   ['16-bit beside float32', [x, bits(4)], type, 'weight', 'x is float32', 'Uint16Array(4)'],
-  ['an empty array', [x, floats(0)], range, 'weight', 'of at least 1 element', 'Float32Array(0)'],
+  ['an empty array', [x, floats(0)], range, 'weight', 'have at least 1 element', 'Float32Array(0)'],
   [
     'a detached array',
     [x, detached(floats(4))],
     value,
     'weight',
-    'not detached',
+    'neither detached',
     'Float32Array(0)',
   ],
   [
@@ -249,7 +249,7 @@ describeRefusals('rmsNorm refuses as out', both, [
     at({ out: floats(11) }),
     range,
     'out',
-    'of 12 elements',
+    'have 12 elements',
     'Float32Array(11)',
   ],
   [
@@ -257,7 +257,7 @@ describeRefusals('rmsNorm refuses as out', both, [
     at({ out: floats(13) }),
     range,
     'out',
-    'of 12 elements',
+    'have 12 elements',
     'Float32Array(13)',
   ],
   [
@@ -265,7 +265,7 @@ describeRefusals('rmsNorm refuses as out', both, [
     at({ out: detached(floats(12)) }),
     value,
     'out',
-    'not det',
+    'neither det',
     'Float32Array(0)',
   ],
 ]);

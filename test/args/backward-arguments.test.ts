@@ -22,9 +22,9 @@ const both = [rmsNorm.backward, rmsNorm.backwardAsync];
 describeRefusals('rmsNorm.backward refuses', both, [
   ['no arguments', [], type, 'x', anArray, 'undefined'],
   ['an undefined dy', [undefined, x, weight], type, 'dy', floatsToo, 'undefined'],
-  ['a missing weight', [dy, x], type, 'weight', 'or null for none', 'undefined'],
+  ['a missing weight', [dy, x], type, 'weight', 'or null for no weight', 'undefined'],
   ['a dy of another dtype', [bits(12), x, weight], type, 'dy', 'x is float32', 'Uint16Array(12)'],
-  ['a dy of another length', [floats(8), x, weight], range, 'dy', 'of 12 el', 'Float32Array(8)'],
+  ['a dy of another length', [floats(8), x, weight], range, 'dy', 'have 12 el', 'Float32Array(8)'],
 ]);
 
 const orNull = 'a Float32Array, or null to recompute it; options are the next argument';
@@ -36,7 +36,7 @@ describeRefusals('rmsNorm.backward refuses as rstd', both, [
     [dy, x, weight, floats(12)],
     range,
     'rstd',
-    'of 3 el',
+    'have 3 el',
     'Float32Array(12)',
   ],
   ['a 16-bit array', [dy, x, weight, bits(3)], type, 'rstd', 'a Float32Array', 'Uint16Array(3)'],
@@ -48,7 +48,7 @@ describeRefusals('rmsNorm.backward refuses as rstd', both, [
     [dy, x, weight, detached(floats(3))],
     value,
     'rstd',
-    'not',
+    'neither',
     'Float32Array(0)',
   ],
 ]);
@@ -74,16 +74,16 @@ describeRefusals('rmsNorm.backward refuses options with', both, [
     at({ accumulate: true }),
     value,
     'accumulate',
-    'false where there is no',
+    "false unless 'dweightOut' is given",
     'true',
   ],
-  ['a dxOut although needsDx is false', at(noDx), value, 'dxOut', 'left out', 'Float32Array(12)'],
+  ['a dxOut although needsDx is false', at(noDx), value, 'dxOut', 'omitted if', 'Float32Array(12)'],
   [
     'a dweightOut although needsDweight is false',
     at(noDweight),
     value,
     'dweightOut',
-    'left out',
+    'omitted if',
     'Float32Array(4)',
   ],
   [
@@ -111,7 +111,7 @@ describeRefusals('rmsNorm.backward refuses as an output', both, [
     at({ dxOut: floats(13) }),
     range,
     'dxOut',
-    'of 12',
+    'have 12',
     'Float32Array(13)',
   ],
   ['a 16-bit dxOut', at({ dxOut: bits(12) }), type, 'dxOut', 'x is float32', 'Uint16Array(12)'],
@@ -120,7 +120,7 @@ describeRefusals('rmsNorm.backward refuses as an output', both, [
     at({ [out]: floats(5) }),
     range,
     out,
-    'of 4',
+    'have 4',
     'Float32Array(5)',
   ],
   ['a 16-bit dweightOut', at({ [out]: bits(4) }), type, out, 'x is float32', 'Uint16Array(4)'],
@@ -129,7 +129,7 @@ describeRefusals('rmsNorm.backward refuses as an output', both, [
     weightless({ [out]: floats(4) }),
     value,
     out,
-    'left out',
+    'omitted if',
     'Float32Array(4)',
   ],
 ]);

@@ -36,6 +36,8 @@ jest.mock('../../lib/core/errors', () => {
   return {
     ...errors,
     argumentError: noting('argumentError'),
+    requirementError: noting('requirementError'),
+    lengthError: noting('lengthError'),
     codedError: noting('codedError'),
   };
 });
@@ -74,7 +76,7 @@ function withoutMachine(message: string): string {
   const variants = lib.cpuVariants().map((variant) => `'${variant}'`);
   const names = gpus.map(({ device }) => `'${device}'`).join(', ');
   return message
-    .replace(variants.join(' or '), "'scalar', …")
+    .replace(variants.join(', '), "'scalar', …")
     .replace(names, names && "'cuda:0', …")
     .replace(/at most \d{4,}/, 'at most …');
 }
@@ -95,7 +97,7 @@ function linesOfErrors(): string[] {
     .flatMap((file) => {
       const lines = readFileSync(path.join(root, 'lib', file), 'utf8').split('\n');
       return lines.flatMap((line, i) => {
-        const makesOne = /\b(argumentError|numberError|codedError)\(/.test(line);
+        const makesOne = /\b(argument|requirement|length|number|coded)Error\(/.test(line);
         const isOther = /\bfunction |ERR_ADDON_NOT_LOADED|ERR_MEMORY_ALLOCATION_FAILED/.test(line);
         return makesOne && !isOther ? [`lib/${file}:${i + 1}`] : [];
       });

@@ -227,8 +227,8 @@ describe('installed without the optional packages', () => {
       const { end, stdout, stderr } = await cli(args, settings);
       expect([end, stdout]).toEqual([1, '']);
       expect(stderr).toBe(
-        '--plot needs the packages vega and vega-lite: vega-lite is of version 5.23.0, and 6.0.0 ' +
-          'or newer is needed. Install them: npm install vega@6 vega-lite@6\n',
+        '--plot needs the packages vega and vega-lite: vega-lite has version 5.23.0; 6.0.0 ' +
+          'or newer is required. Install them: npm install vega@6 vega-lite@6\n',
       );
     });
 
@@ -236,7 +236,7 @@ describe('installed without the optional packages', () => {
       const { end, stderr } = await cli(['bench', '--rivals', 'onnxruntime-node'], settings);
       expect([end, stderr]).toEqual([
         1,
-        'onnxruntime-node cannot take part: onnxruntime-node is of version 1.19.2, and 1.20.0 or ' +
+        'onnxruntime-node cannot take part: onnxruntime-node has version 1.19.2; 1.20.0 or ' +
           'newer is needed: npm install onnxruntime-node@1\n',
       ]);
     });
@@ -251,8 +251,8 @@ describe('installed without the optional packages', () => {
         ),
         expect.stringMatching(/^onnxruntime-node layer-norm cannot take part: /),
         expect.stringMatching(/^onnxruntime-web cannot .* version 1\.19\.2, .* onnxruntime-web@1$/),
-        expect.stringMatching(/^tfjs-wasm cannot .*tfjs-core is of version 3\.21\.0, .*wasm@4$/),
-        expect.stringMatching(/^tfjs-cpu cannot .*tfjs-core is of version 3\.21\.0, .*cpu@4$/),
+        expect.stringMatching(/^tfjs-wasm cannot .*tfjs-core has version 3\.21\.0; .*wasm@4$/),
+        expect.stringMatching(/^tfjs-cpu cannot .*tfjs-core has version 3\.21\.0; .*cpu@4$/),
         'forward 1x64 float32 cpu',
       ]);
       expect(stdout).toMatch(/rivals: javascript [^,]+, wasm-simd [^,]+, layer-norm /);

@@ -137,7 +137,7 @@ describe('rivals', () => {
   });
 
   test('are left out with a message if they are too old', async () => {
-    const outdated = 'vega is of version 5.33.0, and 6.0.0 or newer is needed';
+    const outdated = 'vega has version 5.33.0; 6.0.0 or newer is required';
     const hint = 'npm install vega@6';
     const old = {
       ...missing,
@@ -210,17 +210,17 @@ describe('bench', () => {
   test.each([
     [
       ['--op', 'sideways'],
-      "'sideways' is none of forward, backward, residual, quantize, gated, both",
+      "'sideways' is not one of forward, backward, residual, quantize, gated, both",
     ],
-    [['--shapes', '4096'], "'4096' is no ROWSxHIDDENSIZE and none of llama, decode"],
-    [['--shapes', '0x64'], "'0x64' is no ROWSxHIDDENSIZE"],
-    [['--shapes', 'toString'], "'toString' is no ROWSxHIDDENSIZE"],
-    [['--dtype', 'int8'], "'int8' is none of float32"],
-    [['--cast-order', 'double'], "'double' is none of llama, float"],
-    [['--device', 'tpu'], "'tpu' is none of cpu, cuda, cuda:N, all"],
-    [['--rivals', 'unknown'], "'unknown' is none of missing"],
-    [['--threads', '1.5'], 'A whole number from 1 to 256'],
-    [['--time', '0'], 'A number above 0'],
+    [['--shapes', '4096'], "'4096' is neither ROWSxHIDDENSIZE nor one of llama, decode"],
+    [['--shapes', '0x64'], "'0x64' is neither ROWSxHIDDENSIZE"],
+    [['--shapes', 'toString'], "'toString' is neither ROWSxHIDDENSIZE"],
+    [['--dtype', 'int8'], "'int8' is not one of float32"],
+    [['--cast-order', 'double'], "'double' is not one of llama, float"],
+    [['--device', 'tpu'], "'tpu' is not one of cpu, cuda, cuda:N, all"],
+    [['--rivals', 'unknown'], "'unknown' is not one of missing"],
+    [['--threads', '1.5'], 'It must be an integer from 1 to 256'],
+    [['--time', '0'], 'It must be a number > 0'],
     [['--filter', '('], 'Invalid regular expression'],
     [['--fast'], "unknown option '--fast'"],
     [['fast'], 'too many arguments'],
@@ -232,11 +232,17 @@ describe('bench', () => {
 
   test.each([
     [['--filter', 'nothing'], 'No case matches --filter'],
-    [['--op', 'call', '--device', 'cuda'], '--op call measures the CPU. Received --device cuda'],
+    [
+      ['--op', 'call', '--device', 'cuda'],
+      '--op call measures only the CPU. Received --device cuda',
+    ],
     [['--op', 'call', '--filter', 'forward'], 'No case matches --filter'],
-    [['--json', 'no/such/folder/out.json'], "no folder for the file 'no/such/folder/out.json'"],
+    [
+      ['--json', 'no/such/folder/out.json'],
+      "The folder of the file 'no/such/folder/out.json' does not exist",
+    ],
     [['--baseline', 'no-such.json'], "The baseline 'no-such.json' cannot be read"],
-    [['--baseline', 'package.json'], "The baseline 'package.json' is no report"],
+    [['--baseline', 'package.json'], "The baseline 'package.json' is not a report"],
     [['--device', 'cuda:9'], '--device must be one of|is not available'],
   ])('fails with %j', async (args, message) => {
     const { code, stdout, stderr } = await bench(args, []);

@@ -159,7 +159,7 @@ test.each([
   const { end, stdout, stderr } = await build();
   expect({ end, stdout, stderr }).toEqual({
     end: 0,
-    stdout: `${path.join(installed, 'build/Release/rmsnorm.node')} is built, and loads.\n`,
+    stdout: `${path.join(installed, 'build/Release/rmsnorm.node')} was built and loads.\n`,
     stderr: '',
   });
   const [version, configure = [], compile = []] = callsOf('cmake');
@@ -213,7 +213,7 @@ test.each([
     const { end, stderr } = await build([], { CXX: compiler });
     expect(end).toBe(1);
     expect(stderr).toContain(text);
-    expect(stderr).toContain(`There is no '${missing}' that runs.`);
+    expect(stderr).toContain(`'${missing}' cannot be run.`);
     expect(stderr).not.toContain('.js:');
   },
 );
@@ -260,7 +260,7 @@ describe('without the header packages', () => {
     const [, folder] = /into (\S+), which is removed after the build\.$/.exec(says ?? '') ?? [];
     expect(says).toContain(`The build needs ${both}. npm installs them into ${folder ?? '?'}`);
     expect(folder).toContain(path.join(temporary, 'fused-rmsnorm-build-'));
-    expect(built).toContain('rmsnorm.node is built, and loads.');
+    expect(built).toContain('rmsnorm.node was built and loads.');
     expect(nothing).toBe('');
     expect(callsOf('npm')).toEqual([
       ['install', '--prefix', '.', '--no-global', '--ignore-scripts', '--no-audit', '--no-fund'],

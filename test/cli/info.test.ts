@@ -17,7 +17,7 @@ describe('info', () => {
     expect(stdout).toContain(`fused-rmsnorm: ${packageVersion}`);
     expect(stdout).toContain(`Node.js:       ${process.versions.node}, Node-API `);
     expect(stdout).toMatch(/^addon: +\S+rmsnorm.*\.node$/m);
-    expect(stdout).toMatch(/^variant: +\w+ \(there are .*scalar\)$/m);
+    expect(stdout).toMatch(/^variant: +\w+ \(available: .*scalar\)$/m);
     expect(stdout).toMatch(/^GPU: +none\. CUDA is not available: [^]*'no-such-library'/m);
     expect(stdout).toMatch(/^kernels: +(\d files in|none)/m);
   });

@@ -123,7 +123,7 @@ onSimulator('on a simulated GPU', () => {
     for (const outcome of [first, second]) {
       expect(outcome).toMatchObject({ code: name.replace('CUDA_ERROR', 'ERR_CUDA') });
       const { message } = outcome as Failure;
-      expect(message).toContain("can not be loaded on 'cuda:0' (cudasim");
+      expect(message).toContain("cannot be loaded on 'cuda:0' (cudasim");
       expect(message).toContain('compute capability 9.0): cuModuleLoadData failed: ' + name);
     }
     expect(others).toEqual(allWell);
@@ -157,18 +157,18 @@ onSimulator('on a simulated GPU', () => {
     expect(messages[0]).not.toContain('earlier');
     expect(outcomes[1]).toMatchObject({ code: 'ERR_CUDA_LAUNCH_FAILED' });
     expect(messages[1]).toContain(
-      `. An earlier call on 'cuda:0' ended with CUDA_ERROR_${fault}: from then on`,
+      `. An earlier call on 'cuda:0' failed with CUDA_ERROR_${fault}; since then`,
     );
     expect(messages[2]).not.toContain('earlier');
     expect(outcomes.slice(3)).toEqual(allWell);
   });
 
   test.each([
-    ['no device', { CUDASIM_DEVICES: '0' }, 'there is no device'],
+    ['no device', { CUDASIM_DEVICES: '0' }, 'no CUDA device was found'],
     [
       'an old driver',
       { CUDASIM_DRIVER_VERSION: '10020' },
-      'the driver serves CUDA 10.2 at most, and CUDA 11.0 is needed: driver 450 or newer',
+      'the driver supports CUDA 10.2; CUDA 11.0 or newer is required (driver 450 or newer)',
     ],
   ])('CUDA is reported unavailable: %s', async (_, variables, reason) => {
     const message = `CUDA is not available: ${reason}`;

@@ -198,8 +198,8 @@ onGpu('a DeviceBuffer', () => {
     const refused = (pointer: bigint, length: number, text: string) => {
       expectError(make(pointer, length), 'ERR_INVALID_ARG_VALUE', text);
     };
-    refused(buffer.pointer, 101, '404 bytes at least. There are 400');
-    refused(buffer.pointer + 396n, 2, '8 bytes at least. There are 4');
+    refused(buffer.pointer, 101, 'at least 404 bytes. Only 400 bytes are there');
+    refused(buffer.pointer + 396n, 2, 'at least 8 bytes. Only 4 bytes are there');
     refused(buffer.pointer + 2n, 1, 'a multiple of 4');
     refused(0n, 1, 'memory of a CUDA device');
     refused(4096n, 1, 'memory of a CUDA device');
@@ -260,7 +260,7 @@ onGpus('buffers on two GPUs', () => {
     expectError(
       () => DeviceBuffer.from(Float32Array.of(1), { stream, device: 'cuda:0' }),
       'ERR_INVALID_ARG_VALUE',
-      "of 'cuda:0'",
+      "on 'cuda:0'",
     );
     expectError(
       () => DeviceBuffer.fromPointer(buffer.pointer, 1, 'float32'),

@@ -264,11 +264,11 @@ onGpu('on buffers of a GPU', () => {
       [on.x, half, {}, type, "'weight' must be"],
       [on.x, on.weight, { out: half }, type, "'out' must be"],
       [on.x, short, {}, range, 'whole rows of 95'],
-      [on.x, on.weight, { out: short }, range, "'out' must be of 1152 elements"],
+      [on.x, on.weight, { out: short }, range, "'out' must have 1152 elements"],
       [on.x, on.weight, { device: 'cpu' }, value, "'cuda:0', the device of x"],
       [on.x, on.weight, { dtype: 'bfloat16' }, value, "'float32', the type of x"],
       [on.x, on.weight, { stream: {} }, type, 'a Stream'],
-      [c.x, c.weight, { stream: Stream.default() }, value, 'x is not a DeviceBuffer'],
+      [c.x, c.weight, { stream: Stream.default() }, value, 'unless x is a DeviceBuffer'],
       [on.x, gone, {}, 'ERR_DISPOSED', "'weight' has been disposed of"],
       [host, on.weight, {}, type, "'x' must be"],
       [{ data: on.x, dims: [2, 96] }, on.weight, {}, range, "'x.dims' must be"],
@@ -285,7 +285,7 @@ onGpu('on buffers of a GPU', () => {
       [on.dy, rstd, { dxOut: c.x }, type, "'dxOut' must be a DeviceBuffer"],
       [on.dy, rstd, { dweightOut: floats(96) }, type, "'dweightOut' must be a DeviceBuffer"],
       [on.dy, rstd, { dweightOut: on.x.subarray(0, 96) }, value, 'must not overlap'],
-      [on.dy, rstd, { dxOut: rstd }, range, 'of 1152 elements'],
+      [on.dy, rstd, { dxOut: rstd }, range, 'have 1152 elements'],
     ];
     for (const [dy, rstd, options, code, text] of backwards) {
       const args = [dy as DeviceBuffer, on.x, on.weight, rstd as DeviceBuffer, options] as const;
@@ -308,7 +308,7 @@ onGpus('on buffers of two GPUs', () => {
     const [x, weight] = [make('cuda:0'), make('cuda:1')];
     expectError(() => rmsNorm(x, weight), value, "'weight' must be on 'cuda:0', the device of x");
     const stream = Stream.default('cuda:1');
-    expectError(() => rmsNorm(x, x, { stream }), value, "of 'cuda:0'");
+    expectError(() => rmsNorm(x, x, { stream }), value, "on 'cuda:0'");
     expectError(() => rmsNorm(x, make('cuda:0'), { device: 'cuda:1' }), value, 'the device of x');
     expect(rmsNorm(weight, make('cuda:1'), { device: 'cuda:1' }).device).toBe('cuda:1');
   });

@@ -340,7 +340,7 @@ test('without a GPU every constructor says why there is none', async () => {
   const outcomes = JSON.parse(stdout) as unknown[];
   expect(outcomes).toHaveLength(9);
   for (const outcome of outcomes) {
-    const message = expect.stringContaining('can not be opened') as unknown;
+    const message = expect.stringContaining('cannot be opened') as unknown;
     expect(outcome).toEqual([true, 'ERR_CUDA_UNAVAILABLE', message]);
   }
 });

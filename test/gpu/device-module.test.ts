@@ -83,7 +83,7 @@ describeOnGpu.each(dtypes)('%s', (dtype) => {
     expect(errorOf(() => norm.forward(c.x)).code).toBe('ERR_INVALID_ARG_TYPE');
     const inPlace = onDevice(c.x);
     const refusal = errorOf(() => norm.vjp(inPlace, { out: inPlace.subarray(0) }));
-    expect(refusal.message).toContain("'out' must be other memory than x");
+    expect(refusal.message).toContain("'out' must not share memory with x");
     weight.dispose();
     expect(errorOf(() => new RMSNorm(96, { weight }).forward(inPlace)).code).toBe('ERR_DISPOSED');
   });

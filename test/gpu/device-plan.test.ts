@@ -95,7 +95,7 @@ onGpu('a plan on a GPU', () => {
         plan.forward(y, empty(1));
       },
       'ERR_OUT_OF_RANGE',
-      "'out' must be of 100 elements",
+      "'out' must have 100 elements",
     );
     refuses(
       () => {

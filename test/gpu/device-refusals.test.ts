@@ -8,9 +8,9 @@ import { errorOf } from '../support/support';
 
 onGpu('buffers', () => {
   test.each([
-    [-1, 'float32', {}, range, 'a whole number from 0 up'],
-    [1.5, 'float32', {}, range, 'a whole number from 0 up'],
-    [2 ** 53, 'float32', {}, range, 'a whole number from 0 up'],
+    [-1, 'float32', {}, range, 'an integer >= 0'],
+    [1.5, 'float32', {}, range, 'an integer >= 0'],
+    [2 ** 53, 'float32', {}, range, 'an integer >= 0'],
     ['4', 'float32', {}, type, 'a number'],
     [undefined, 'float32', {}, type, 'a number'],
     [4, 'float64', {}, value, "'float32', 'float16', 'bfloat16', 'int8', "],
@@ -43,8 +43,8 @@ onGpu('buffers', () => {
     [new Int32Array(4), { dtype: 'float32' }, type, 'a Float32Array'],
     [floats(4), { dtype: 'int8' }, type, 'an Int8Array, since the buffer is int8'],
     [floats(4), { stream: {} }, type, 'a Stream'],
-    [detached(floats(4)), {}, value, 'not detached'],
-    [outOfBounds(), {}, value, 'not detached'],
+    [detached(floats(4)), {}, value, 'neither detached'],
+    [outOfBounds(), {}, value, 'neither detached'],
     [floats(4), { length: 4 }, value, "Unknown option 'length'"],
   ])('refuse from(%p, %j)', (source, options, code, text) => {
     expectError(() => DeviceBuffer.from(source as Float32Array, options as never), code, text);
@@ -56,16 +56,16 @@ onGpu('buffers', () => {
     const [short, other] = [new DeviceBuffer(7, 'bfloat16'), new DeviceBuffer(8, 'float16')];
     const [shortHost, otherHost] = [new HostBuffer(7, 'bfloat16'), new HostBuffer(8, 'float32')];
     const cases = [
-      [floats(7), range, 'of 8 elements'],
-      [bits(9), range, 'of 8 elements'],
+      [floats(7), range, 'have 8 elements'],
+      [bits(9), range, 'have 8 elements'],
       [new Float64Array(8), type, 'a Float32Array'],
       [new Uint8Array(8), type, 'a Float32Array'],
-      [detached(floats(8)), value, 'not detached'],
-      [short, range, 'of 8 elements'],
-      [shortHost, range, 'of 8 elements'],
-      [other, value, 'of bfloat16, as the buffer is'],
-      [otherHost, value, 'of bfloat16, as the buffer is'],
-      [buffer.subarray(1), range, 'of 8 elements'],
+      [detached(floats(8)), value, 'neither detached'],
+      [short, range, 'have 8 elements'],
+      [shortHost, range, 'have 8 elements'],
+      [other, value, "have dtype 'bfloat16', as the buffer does"],
+      [otherHost, value, "have dtype 'bfloat16', as the buffer does"],
+      [buffer.subarray(1), range, 'have 8 elements'],
       [[1, 2], type, 'a typed array, a HostBuffer or a DeviceBuffer'],
       [null, type, 'a typed array, a HostBuffer or a DeviceBuffer'],
       [otherHost.array.buffer, type, 'a typed array, a HostBuffer or a DeviceBuffer'],

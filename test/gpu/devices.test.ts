@@ -70,14 +70,14 @@ test.each([
   const reason = result.reason.replace(/\(.*\)$/, '(…)');
   expect(result.reason).toMatch(new RegExp(`\\(.*(${detail}).*\\)$`));
   expect(reason).toBe(
-    `CUDA is not available: the driver's library ${named(library)} can not be opened (…)`,
+    `CUDA is not available: the driver's library ${named(library)} cannot be opened (…)`,
   );
   expect(result).toEqual(noDriver(result.reason.replace('CUDA is not available: ', '')));
 });
 
 test('errors give the reason if RMSNORM_LIBCUDA names another library', async () => {
   expect(await printedBy(tryAll, { RMSNORM_LIBCUDA: libc })).toEqual([
-    noDriver(`the library ${named(libc)} is no CUDA driver`),
+    noDriver(`the library ${named(libc)} is not a CUDA driver`),
   ]);
 });
 
@@ -112,7 +112,7 @@ test("device 'cpu' is the default", () => {
 
 const known = hasDevice
   ? `one of ${["'cpu'", ...devices().map(({ device }) => `'${device}'`)].join(', ')}`
-  : "'cpu', since there is no GPU";
+  : "'cpu', since no GPU is available";
 const wrong = [
   ...(["'gpu'", "'CUDA'", "'cuda:'", "'cuda:01x'", "'cuda:-1'", "'cuda:1.5'", "'cpu:0'"] as const),
   ...(["''", '0', 'null', 'true', '[]', '{}'] as const),

@@ -178,7 +178,7 @@ onGpu('a Graph', () => {
     expectError(
       () => Graph.capture(stream, () => Promise.resolve()),
       'ERR_INVALID_ARG_TYPE',
-      'not asynchronous',
+      'a synchronous function',
     );
     expect(stream.query()).toBe(true);
     for (const each of [stream, buffer]) each.dispose();
@@ -239,7 +239,7 @@ onGpus('graphs of two GPUs', () => {
         graph.launch(Stream.default('cuda:1'));
       },
       'ERR_INVALID_ARG_VALUE',
-      "of 'cuda:0'",
+      "on 'cuda:0'",
     );
     for (const each of [graph, stream]) each.dispose();
   });

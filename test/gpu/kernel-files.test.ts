@@ -96,7 +96,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     }
     expect(await outcomesOf(copy)).toEqual(
       unavailable(
-        `the addon's kernels are missing: there is no file '${String(names[0])}' in any of ` +
+        `the addon's kernels are missing: the file '${String(names[0])}' is in none of these folders: ` +
           `'${root}/build/cuda', '${root}/prebuilds/cuda'`,
       ),
     );
@@ -107,7 +107,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     const package_ = path.join(root, 'package');
     expect(await outcomesOf(copy)).toEqual(
       unavailable(
-        `the addon's kernels are missing: there is no file '${String(names[0])}' in any of ` +
+        `the addon's kernels are missing: the file '${String(names[0])}' is in none of these folders: ` +
           `'${package_}/build/cuda', '${package_}/prebuilds/cuda'`,
       ),
     );
@@ -221,10 +221,10 @@ onFiles(`kernels${unlessFiles}`, () => {
 
   const damaged = (file: string, reason: string) =>
     unavailable(
-      `the file '${file}' of kernels is damaged: ${reason}. Install the package, or build the ` +
-        'kernels, again',
+      `the kernel file '${file}' is damaged: ${reason}. Reinstall the package, or build the ` +
+        'kernels again',
     );
-  const noChecksum = 'it has no checksum at its end';
+  const noChecksum = 'it has no checksum at the end';
   const otherChecksum = 'its checksum does not match';
   const flip = (at: (bytes: number) => number) => (whole: Buffer) => {
     const offset = at(whole.length);
@@ -265,7 +265,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     const name = String(names[0]);
     const file = path.join(root, 'build/cuda', name);
     writeFileSync(file, sealKernelFile(name, damage(contentsOf(readFileSync(file)))));
-    expect(await outcomesOf(copy)).toEqual(damaged(file, 'its format is another'));
+    expect(await outcomesOf(copy)).toEqual(damaged(file, 'its format is unknown'));
   });
 
   test('under the name of other kernels are refused', async () => {
@@ -290,14 +290,14 @@ onFiles(`kernels${unlessFiles}`, () => {
     ['a link to a device without an end', 'ln -s /dev/random "$0"', 'it is not a regular file'],
     ['a folder', 'mkdir "$0"', 'it is not a regular file'],
     ['a link to itself', 'ln -s "$0" "$0"', 'Too many levels of symbolic links'],
-    ['too large', 'truncate -s 100G "$0"', 'it has more than 67108864 bytes'],
+    ['too large', 'truncate -s 100G "$0"', 'it is larger than 67108864 bytes'],
   ])('are unavailable if their file is %s', async (_, make, reason) => {
     const copy = installCopy('build/Release/rmsnorm.node', 'build/cuda');
     const file = path.join(root, 'build/cuda', String(names[1]));
     rmSync(file);
     execFileSync('sh', ['-c', make, file]);
     expect(await outcomesOf(copy)).toEqual(
-      unavailable(`the file '${file}' of kernels cannot be read: ${reason}`),
+      unavailable(`the kernel file '${file}' cannot be read: ${reason}`),
     );
   });
 
@@ -309,7 +309,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     await once(server, 'listening');
     try {
       expect(await outcomesOf(copy)).toEqual(
-        unavailable(`the file '${file}' of kernels cannot be read: it is not a regular file`),
+        unavailable(`the kernel file '${file}' cannot be read: it is not a regular file`),
       );
     } finally {
       server.close();
@@ -327,7 +327,7 @@ onFiles(`kernels${unlessFiles}`, () => {
     chmodSync(file, 0);
     const prepare = 'if (process.getuid() === 0) process.seteuid(65534);';
     expect(await outcomesOf(copy, { driver, prepare })).toEqual(
-      unavailable(`the file '${file}' of kernels cannot be read: Permission denied`),
+      unavailable(`the kernel file '${file}' cannot be read: Permission denied`),
     );
   });
 });

@@ -109,7 +109,7 @@ describe('decoding', () => {
 
   test('an unknown instruction is an error that says where it is', () => {
     expect(() => decoded('sm_90', '0 7fff')).toThrow(
-      'kernel on sm_90 at 0x0: the opcode 0xfff is not known',
+      'kernel on sm_90 at 0x0: unknown opcode 0xfff',
     );
   });
 });
@@ -267,8 +267,8 @@ describe('a file of kernels', () => {
   });
 
   test('refuses anything but a fatbin of ELF files', () => {
-    expect(() => kernelCodesIn(Buffer.alloc(64))).toThrow('The machine code is no fatbin');
+    expect(() => kernelCodesIn(Buffer.alloc(64))).toThrow('The machine code is not a fatbin');
     const fatbin = fatbinOf(imageOf(2, 80, Buffer.alloc(64)));
-    expect(() => kernelCodesIn(fatbin)).toThrow('The machine code is no ELF file');
+    expect(() => kernelCodesIn(fatbin)).toThrow('The machine code is not an ELF file');
   });
 });

@@ -147,9 +147,7 @@ onSimulator('a driver', () => {
     `;
     const { stdout, stderr } = await runProgram(program, environmentOf(driver, capability));
     expect(stderr).toBe('');
-    expect(stdout).toMatch(
-      /^ERR_CUDA_NO_BINARY_FOR_GPU: The kernels can not be loaded on 'cuda:0'/,
-    );
+    expect(stdout).toMatch(/^ERR_CUDA_NO_BINARY_FOR_GPU: The kernels cannot be loaded on 'cuda:0'/);
     expect(stdout).toContain(`compute capability ${capability}): `);
   });
 });

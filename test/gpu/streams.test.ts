@@ -297,19 +297,19 @@ onGpus('streams of two GPUs', () => {
     const buffer = new DeviceBuffer(1, 'float32');
     const event = new CudaEvent();
     const code = 'ERR_INVALID_ARG_VALUE';
-    expectError(() => buffer.fill(0, { stream }), code, "of 'cuda:0'");
+    expectError(() => buffer.fill(0, { stream }), code, "on 'cuda:0'");
     expectError(
       () => {
         event.record(stream);
       },
       code,
-      "of 'cuda:0'",
+      "on 'cuda:0'",
     );
     const other = new CudaEvent({ device: 'cuda:1' });
     Stream.default().synchronize();
     event.record();
     other.record(stream);
-    expectError(() => event.elapsed(other), code, 'of one device');
+    expectError(() => event.elapsed(other), code, 'on the same device');
     for (const each of [stream, buffer, event, other]) each.dispose();
   });
 

@@ -105,7 +105,7 @@ TEST_CASE("cuda: float64 is refused with what to do instead") {
   for (const Status& status : {cuda::forward(0, forward.args), cuda::backward(0, backward.args)}) {
     CHECK(status.code() == Code::kInvalidValue);
     CHECK(status.message() ==
-          "The argument 'device' must be 'cpu' for float64 tensors, which are computed there only. "
+          "The argument 'device' must be 'cpu' for float64, which has no CUDA kernels. "
           "Received 'cuda:0'");
   }
 }

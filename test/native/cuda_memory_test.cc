@@ -258,12 +258,12 @@ TEST_CASE(
     if (test.gpu.is_simulated()) {
       const Status status = foreign(memory->pointer() + 300, 701);
       CHECK(status.code() == Code::kInvalidValue);
-      CHECK(status.message().ends_with("701 bytes at least. There are 700"));
+      CHECK(status.message().ends_with("at least 701 bytes. Only 700 bytes are there"));
     }
   }
   const Chunked whole(1);
   const Status status = foreign(memory->pointer(), 257);
-  CHECK(status.message().ends_with("257 bytes at least. There are 256"));
+  CHECK(status.message().ends_with("at least 257 bytes. Only 256 bytes are there"));
 }
 
 }  // namespace

@@ -190,7 +190,7 @@ describe.each(formats)('$dtype', (format) => {
       () => to(values, bits(3)),
       range,
       'out',
-      'of 4 elements',
+      'have 4 elements',
       'Uint16Array(3)',
     ],
     [
@@ -198,7 +198,7 @@ describe.each(formats)('$dtype', (format) => {
       () => to(values, bits(5)),
       range,
       'out',
-      'of 4 elements',
+      'have 4 elements',
       'Uint16Array(5)',
     ],
     [
@@ -222,7 +222,7 @@ describe.each(formats)('$dtype', (format) => {
       () => from(patterns, floats(3)),
       range,
       'out',
-      'of 4',
+      'have 4',
       'Float32Array(3)',
     ],
   ])('refuses %s', (_, call, ...refusal) => {

@@ -196,7 +196,9 @@ describe.each(classes)('a Float16Array of %s', (_, Float16Array) => {
     buffer.resize(10);
     const expectGone = (name: string, error: CodedError) => {
       expect(error.code).toBe(value);
-      expect(error.message).toContain(`'${name}' must be an array whose buffer is not detached`);
+      expect(error.message).toContain(
+        `'${name}' must be an array whose buffer is neither detached`,
+      );
     };
     for (const array of [gone, cut]) {
       expectGone(

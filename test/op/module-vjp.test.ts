@@ -139,7 +139,7 @@ describe('outputs', () => {
     const out = make(own) as Float32Array;
     const error = errorOf(() => norm.vjp(own, { out }));
     expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
-    expect(error.message).toContain("The argument 'out' must be other memory than x");
+    expect(error.message).toContain("The argument 'out' must not share memory with x");
     expectSameBits(own, x);
     norm.forward(own, { out });
     expectSameBits(own, rmsNorm(x, norm.weight));

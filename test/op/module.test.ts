@@ -37,7 +37,7 @@ const weightRefusals: [string, () => unknown, ...Refusal][] = [
     () => new RMSNorm(4, { weight: ones(3) }),
     range,
     'weight',
-    'of 4',
+    'have 4',
     'Float32Array(3)',
   ],
   [
@@ -58,12 +58,12 @@ const weightRefusals: [string, () => unknown, ...Refusal][] = [
   [
     'a weight where elementwiseAffine is false',
     () => new RMSNorm(4, { weight: ones(4), elementwiseAffine: false }),
-    ...([value, 'weight', 'left out where elementwiseAffine is false', 'Float32Array(4)'] as const),
+    ...([value, 'weight', 'omitted if elementwiseAffine is false', 'Float32Array(4)'] as const),
   ],
   [
     'a stream without a DeviceBuffer',
     () => new RMSNorm(4, { stream: {} as never }),
-    ...([value, 'stream', 'left out where weight is not a DeviceBuffer', '{}'] as const),
+    ...([value, 'stream', 'omitted unless weight is a DeviceBuffer', '{}'] as const),
   ],
 ];
 
@@ -187,7 +187,7 @@ test.each<[DType, object]>([
   ['bfloat16', new Float32Array(4)],
 ])('a module of %s refuses an x of another dtype', (dtype, x) => {
   const norm = new RMSNorm(4, { dtype });
-  const expected = "of the device and dtype of the module's weight";
+  const expected = "have the device and dtype of the module's weight";
   const received = `${x.constructor.name}(4)`;
   for (const call of [() => norm.forward(x as never), () => norm.vjp(x as never)]) {
     expectRefusal(errorOf(call), [type, 'x', expected, received]);
@@ -301,7 +301,7 @@ test('weight can be written to, but not replaced', () => {
   const { weight } = norm;
   // @ts-expect-error It must not compile.
   const error = errorOf(() => (norm.weight = new Float32Array(8)));
-  expectRefusal(error, [value, 'weight', 'written into (weight.set', 'Float32Array(8)']);
+  expectRefusal(error, [value, 'weight', 'changed in place (weight.set', 'Float32Array(8)']);
   expect(norm.weight).toBe(weight);
   norm.weight.set(floats(1, 8));
   expectSameBits(norm.forward(ones(8)), rmsNorm(ones(8), floats(1, 8)));

@@ -147,7 +147,7 @@ describe('runAsync', () => {
     const calls = [plan.runAsync(at(inputs, 0)), plan.runAsync(x), plan.runAsync(at(inputs, 2))];
     structuredClone(x, { transfer: [x.buffer] });
     expect((await rejectionOf(calls[1] as Promise<unknown>)).message).toContain(
-      "'x' must be an array whose buffer is not detached",
+      "'x' must be an array whose buffer is neither detached",
     );
     await calls[0];
     expectSameBits(await (calls[2] as Promise<Float32Array>), at(expected, 2));
@@ -175,7 +175,7 @@ describe('runAsync', () => {
 });
 
 test.each([
-  [0, 'ERR_OUT_OF_RANGE', "'outputs' must be a whole number from 1 up"],
+  [0, 'ERR_OUT_OF_RANGE', "'outputs' must be an integer >= 1"],
   [1.5, 'ERR_OUT_OF_RANGE', "'outputs'"],
   ['2', 'ERR_INVALID_ARG_TYPE', "'outputs' must be a number"],
 ])('refuses outputs %j', (outputs, code, message) => {

@@ -123,8 +123,8 @@ test.each(dtypes)(
 );
 
 test.each([
-  ['an x of another length', () => [new Float32Array(4), new Float32Array(4)], "'x' must be of 8"],
-  ['an out of another length', () => [c.x, new Float32Array(4)], "'out' must be of 8"],
+  ['an x of another length', () => [new Float32Array(4), new Float32Array(4)], "'x' must have 8"],
+  ['an out of another length', () => [c.x, new Float32Array(4)], "'out' must have 8"],
   ['an out of another dtype', () => [c.x, new Float64Array(4)], "'out' must be a Float32Array"],
   ['an out of bytes', () => [c.x, new Uint8Array(32)], "'out' must be a Float32Array"],
   ['the weight as out', () => [c.x.subarray(0, 8), weight8.subarray(0, 8)], 'must not overlap'],
@@ -160,11 +160,11 @@ test('a plan refuses calls after its weight was detached', () => {
 const weight = new Float32Array(4);
 test.each([
   [{ weight }, 'ERR_INVALID_ARG_TYPE', "'rows' must be a number. Received undefined"],
-  [{ rows: -1, weight }, 'ERR_OUT_OF_RANGE', "'rows' must be a whole number from 0 up"],
+  [{ rows: -1, weight }, 'ERR_OUT_OF_RANGE', "'rows' must be an integer >= 0"],
   [{ rows: 1 }, 'ERR_INVALID_ARG_TYPE', "'hiddenSize' must be a number"],
-  [{ rows: 1, hiddenSize: 0 }, 'ERR_OUT_OF_RANGE', "'hiddenSize' must be a whole number from 1 up"],
-  [{ rows: 1, hiddenSize: 5, weight }, 'ERR_OUT_OF_RANGE', "'weight' must be of 5 elements"],
-  [{ rows: 2 ** 52, hiddenSize: 4 }, 'ERR_OUT_OF_RANGE', "'rows' must be such that"],
+  [{ rows: 1, hiddenSize: 0 }, 'ERR_OUT_OF_RANGE', "'hiddenSize' must be an integer >= 1"],
+  [{ rows: 1, hiddenSize: 5, weight }, 'ERR_OUT_OF_RANGE', "'weight' must have 5 elements"],
+  [{ rows: 2 ** 52, hiddenSize: 4 }, 'ERR_OUT_OF_RANGE', "'rows' must be small enough that"],
   [{ rows: 1, weight, dtype: 'int8' }, 'ERR_INVALID_ARG_VALUE', "'dtype' must be"],
   [{ rows: 1, weight, dtype: 'float64' }, 'ERR_INVALID_ARG_TYPE', "'weight' must be"],
   [{ rows: 1, weight, eps: -1 }, 'ERR_OUT_OF_RANGE', "'eps' must be"],

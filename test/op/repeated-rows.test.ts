@@ -30,7 +30,9 @@ describe.each(repeated)('%s', (_, few) => {
       for (const error of await errorsOf(backwards, [few, few, weight, null, options])) {
         expect(error).toBeInstanceOf(TypeError);
         expect(error.code).toBe(value);
-        expect(error.message).toContain("The rows of 'dy' or those of 'x' must not overlap");
+        expect(error.message).toContain(
+          "the rows of 'dy' and the rows of 'x' must not both overlap",
+        );
         expect(error.message).toContain('copy one of them');
       }
     }

@@ -67,7 +67,7 @@ describeRefusals(
       at({ sumOut: sum }),
       value,
       'sumOut',
-      'no residual',
+      "unless 'residual' is given",
       'Float32Array(12)',
     ],
   ],
@@ -222,6 +222,6 @@ describe('the module', () => {
     const inPlace = errorOf(() =>
       norm.vjp({ ...view, offset: 4 }, { out: { ...view, offset: 4 } }),
     );
-    expect(inPlace.message).toContain("'out' must be other memory than x");
+    expect(inPlace.message).toContain("'out' must not share memory with x");
   });
 });

@@ -16,7 +16,7 @@ describeRefusals('rmsNorm refuses', both, [
     [view({ strides: 8 }), weight],
     type,
     'x.strides',
-    '2 whole numbers',
+    '2 integers >= 0',
     '8',
   ],
   [
@@ -24,7 +24,7 @@ describeRefusals('rmsNorm refuses', both, [
     [view({ strides: null }), weight],
     type,
     'x.strides',
-    '2 whole numbers',
+    '2 integers >= 0',
     'null',
   ],
   [
@@ -32,7 +32,7 @@ describeRefusals('rmsNorm refuses', both, [
     [view({ strides: [8, 1, 1] }), weight],
     range,
     'x.strides',
-    '2 whole',
+    '2 integers',
     shown,
   ],
   [
@@ -40,7 +40,7 @@ describeRefusals('rmsNorm refuses', both, [
     [view({ strides: [-8, 1] }), weight],
     range,
     'x.strides',
-    'from 0 up',
+    '>= 0',
     '[ -8, 1 ]',
   ],
   [
@@ -48,7 +48,7 @@ describeRefusals('rmsNorm refuses', both, [
     [view({ strides: [8.5, 1] }), weight],
     range,
     'x.strides',
-    'whole',
+    'integers',
     '[ 8.5, 1 ]',
   ],
   [
@@ -56,12 +56,12 @@ describeRefusals('rmsNorm refuses', both, [
     [view({ strides: ['8', 1] }), weight],
     range,
     'x.strides',
-    'whole',
+    'integers',
     "[ '8', 1 ]",
   ],
-  ['a string as offset', [view({ offset: '1' }), weight], type, 'x.offset', 'from 0 up', "'1'"],
-  ['an offset of -1', [view({ offset: -1 }), weight], range, 'x.offset', 'from 0 up', '-1'],
-  ['an offset of 0.5', [view({ offset: 0.5 }), weight], range, 'x.offset', 'from 0 up', '0.5'],
+  ['a string as offset', [view({ offset: '1' }), weight], type, 'x.offset', '>= 0', "'1'"],
+  ['an offset of -1', [view({ offset: -1 }), weight], range, 'x.offset', '>= 0', '-1'],
+  ['an offset of 0.5', [view({ offset: 0.5 }), weight], range, 'x.offset', '>= 0', '0.5'],
   [
     'rows beyond data',
     [view({ offset: 21 }), weight],
@@ -76,7 +76,7 @@ describeRefusals('rmsNorm refuses', both, [
     [view({ dims: [-1, 4] }), weight],
     range,
     'x.dims',
-    'whole numbers',
+    'integers >= 0',
     '[ -1, 4 ]',
   ],
   [

@@ -229,7 +229,7 @@ describe('rmsNorm of TensorFlow.js', () => {
   test.each([
     [[new Float32Array(8), weight], 'x', 'ERR_INVALID_ARG_TYPE', 'a tf.Tensor', 'Float32Array(8)'],
     [[x, undefined], 'weight', 'ERR_INVALID_ARG_TYPE', 'a tf.Tensor', 'undefined'],
-    [[tf.cast(x, 'int32'), weight], 'x', 'ERR_INVALID_ARG_TYPE', 'a tensor of float32', "'int32'"],
+    [[tf.cast(x, 'int32'), weight], 'x', 'ERR_INVALID_ARG_TYPE', 'a float32 tensor', "'int32'"],
     [[x, disposed], 'weight', 'ERR_INVALID_ARG_VALUE', 'that is not disposed', "'disposed'"],
     [[x, tf.ones([3])], 'x.dims', 'ERR_OUT_OF_RANGE', 'end in [3]', '[ 2, 4 ]'],
     [[x, tf.ones([2, 2])], 'x.dims', 'ERR_OUT_OF_RANGE', 'end in [2, 2]', '[ 2, 4 ]'],

@@ -53,7 +53,7 @@ describe('Deno', () => {
     (flags) => {
       const stderr = failureOf(folder, runtimes.deno, [...deno, ...flags, 'app.cjs']);
       expect(stderr).toContain('run again with the --allow-ffi flag');
-      expect(stderr).toContain('Deno loads addons with --allow-ffi and --allow-read');
+      expect(stderr).toContain('Deno loads addons only with --allow-ffi and --allow-read');
     },
   );
 });
@@ -78,7 +78,7 @@ describe('the permission model of Node.js', () => {
   test.each(cases)('causes a message about --allow-addons: %s', (runtime, flag) => {
     const args = [flag, `--allow-fs-read=${folder}/*`, 'app.cjs'];
     const stderr = failureOf(folder, runtimes[runtime], args);
-    expect(stderr).toContain('give it --allow-addons');
+    expect(stderr).toContain('add --allow-addons');
   });
 
   test.each(cases)('causes a message about --allow-fs-read: %s', (runtime, flag) => {

@@ -115,14 +115,14 @@ export function states(hidden: TransformersTensor) {
 
 /** Wrong combinations, and words of the compiler's message for each. */
 const wrong = {
-  'rmsNorm(bits, bits)': 'a Uint16Array holds bits: say which by the option dtype',
+  'rmsNorm(bits, bits)': 'a Uint16Array holds bits: set the option dtype',
   'rmsNorm.async(bits, null, { normalizedShape: 8 })': 'a Uint16Array holds bits',
   'rmsNorm.forward({ data: bits, dims: [8] }, x)': 'a Uint16Array holds bits',
   'rmsNorm(double, x)': 'weight must be a Float64Array, since x is one',
   'rmsNorm.backward(double, double, x)': 'weight must be a Float64Array, since x is one',
   'rmsNorm(x, double)': 'weight must be a Float32Array, since x is one',
   'rmsNorm({ data: x, dims: [8] }, double)': 'weight must be a Float32Array, since x is one',
-  "rmsNorm(bits, double, { dtype: 'float16' })": 'weight must be of 16 bits as x is',
+  "rmsNorm(bits, double, { dtype: 'float16' })": 'weight must be a 16-bit array like x',
   'rmsNorm(buffer, x)': 'weight must be a DeviceBuffer, since x is one',
   'rmsNorm(x, x, { residual: x })': "Property 'sumOut' is missing",
   'rmsNorm(x, undefined)': "'undefined' is not assignable to parameter of type 'Weight'",

@@ -67,7 +67,9 @@ test('a waiting call whose arrays are detached rejects, and the calls behind it 
   `);
   const detached = (name: string) => [
     'ERR_INVALID_ARG_VALUE',
-    expect.stringContaining(`'${name}' must be an array whose buffer is not detached`) as unknown,
+    expect.stringContaining(
+      `'${name}' must be an array whose buffer is neither detached`,
+    ) as unknown,
   ];
   expect(values).toEqual([[[1], detached('x'), detached('dy'), [1]], [1]]);
 });

@@ -45,7 +45,7 @@ test.each(['abc', '0', '-1', '257', '2.5', '3x', '99999999999999999999'])(
       const results = await resultOf(print(expression), { RMSNORM_NUM_THREADS: text });
       const error = {
         code: 'ERR_INVALID_ENVIRONMENT',
-        message: `The environment variable RMSNORM_NUM_THREADS must be a whole number from 1 to 256. Received '${text}'`,
+        message: `The environment variable RMSNORM_NUM_THREADS must be an integer from 1 to 256. Received '${text}'`,
       };
       expect(results).toEqual([error, error]);
     }
@@ -106,7 +106,7 @@ test('cpuVariants returns a new array at every call', () => {
   expect(cpuVariants()).toEqual(binding.cpuVariants());
 });
 
-const aCount = 'a whole number from 1 to 256';
+const aCount = 'an integer from 1 to 256';
 test.each<[unknown, ...Refusal]>([
   [undefined, type, 'count', 'a number', 'undefined'],
   ['2', type, 'count', 'a number', "'2'"],

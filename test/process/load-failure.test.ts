@@ -130,7 +130,7 @@ describe('the loader', () => {
   test('says that the process may not load addons', async () => {
     addAddon(whole());
     const text = await failure({ NODE_OPTIONS: '--no-addons' });
-    expect(text).toContain('- This process may not load addons. Leave out --no-addons');
+    expect(text).toContain('- This process may not load addons. Remove --no-addons');
     expect(text).not.toContain(build);
   });
 });
@@ -175,16 +175,16 @@ describe('the message', () => {
     );
   });
 
-  test('says that a local build is passed over', () => {
+  test('says that a local build is skipped', () => {
     expect(message({ prebuildsOnly: true })).toBe(
       [
         'fused-rmsnorm cannot load its native addon on linux-x64 (Node.js 20.1.2, glibc 2.31).',
         'Tried:',
-        `- ${folder}/build/Release: passed over`,
+        `- ${folder}/build/Release: skipped`,
         `- ${folder}/prebuilds: no addons`,
         'What to do:',
-        '- Unset the environment variable PREBUILDS_ONLY: with it, an addon that was built here is ' +
-          'passed over.',
+        '- Unset the environment variable PREBUILDS_ONLY: it makes the loader skip an addon that was ' +
+          'built here.',
         `${build} It needs CMake 3.22 and a C++20 compiler.`,
       ].join('\n'),
     );
@@ -202,7 +202,7 @@ describe('the message', () => {
 
   test('says why there is no addon for musl', () => {
     const text = message({ glibcVersion: null });
-    expect(text).toContain('There is no addon for it, since NVIDIA has no driver for it');
+    expect(text).toContain('There is no addon for musl, since NVIDIA has no driver for it');
     expect(text).toContain(build);
     expect(message({ glibcVersion: undefined })).not.toContain('musl');
   });
@@ -229,13 +229,13 @@ describe('the message', () => {
   });
 
   test.each([
-    ['ERR_DLOPEN_DISABLED', 'no addons', {}, 'Leave out --no-addons'],
+    ['ERR_DLOPEN_DISABLED', 'no addons', {}, 'Remove --no-addons'],
     ['ERR_ACCESS_DENIED', 'restricted', {}, '--allow-addons and --allow-fs-read=FOLDER/*'],
     [
       'EPERM',
       'Requires ffi access, run again with the --allow-ffi flag',
       { runtime: 'Deno 2.9.6', glibcVersion: undefined },
-      'Deno loads addons with --allow-ffi and --allow-read',
+      'Deno loads addons only with --allow-ffi and --allow-read',
     ],
   ])('says which permissions a process needs: %s', (code, text, facts, advice) => {
     const report = message(facts, [attempt(text, '/a/rmsnorm.node', code)]);

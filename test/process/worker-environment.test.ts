@@ -91,7 +91,7 @@ test('an invalid variable of a worker is an error of the calls of that worker', 
   const error = {
     code: 'ERR_INVALID_ENVIRONMENT',
     message:
-      "The environment variable RMSNORM_NUM_THREADS must be a whole number from 1 to 256. Received '0'",
+      "The environment variable RMSNORM_NUM_THREADS must be an integer from 1 to 256. Received '0'",
   };
   expect(await resultsOf([{ options: own('0'), program }])).toEqual([
     [error, error, error.code, 'done', 'done', 2],

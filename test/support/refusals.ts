@@ -29,16 +29,17 @@ export const range = 'ERR_OUT_OF_RANGE';
 const classes = { [type]: TypeError, [value]: TypeError, [range]: RangeError };
 
 const arrays = 'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer';
-export const anArray = `${arrays}, or a tensor { data, dims } of one`;
+export const anArray = `${arrays}, or a tensor { data, dims } whose data is one`;
 /** For the data of a tensor. */
 export const someData = `must be ${arrays}. `;
 /** For a tensor beside a float32 x. */
-export const floatsToo = 'a Float32Array, or a tensor { data, dims } of one, since x is float32';
-export const aShape = 'a whole number from 1 up, or an array of them';
-export const nonNegative = 'a number from 0 up, finite in float32';
+export const floatsToo =
+  'a Float32Array, or a tensor { data, dims } whose data is one, since x is float32';
+export const aShape = 'an integer >= 1, or an array of such integers';
+export const nonNegative = 'a number >= 0 that is finite in float32';
 
 /**
- * The code of an error, the argument it names, what that must be (in part), and what was received.
+ * The code of an error, the argument it names, what it must be or do (in part), and what was received.
  * If the code is `ERR_INVALID_ARG_VALUE` and the argument 'options', the last is an unknown
  * option's name.
  */
@@ -58,7 +59,7 @@ export function expectRefusal(error: CodedError, refusal: Refusal): void {
     expect(error.message.startsWith(`Unknown option ${received}`)).toBe(true);
     return;
   }
-  expect(error.message.startsWith(`The argument '${name}' must be `)).toBe(true);
+  expect(error.message.startsWith(`The argument '${name}' must `)).toBe(true);
   expect(error.message.endsWith(`. Received ${received}`)).toBe(true);
 }
 

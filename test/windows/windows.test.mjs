@@ -125,7 +125,7 @@ const reason = 'console.log(lib.devices().length, lib.devices().reason)';
 test('the driver is searched for only in the folders of the system', () => {
   assert.match(
     run(reason),
-    /^0 CUDA is not available: .*'nvcuda\.dll' can not be opened \(.*error 126\)$/,
+    /^0 CUDA is not available: .*'nvcuda\.dll' cannot be opened \(.*error 126\)$/,
   );
 });
 
@@ -136,7 +136,7 @@ test('the driver loads from a path that is not ASCII, and a missing one is named
   assert.equal(run(reason, { RMSNORM_LIBCUDA: slashes }), '0 cuDeviceGet failed: error 801');
   const other = path.resolve('另一个.dll');
   const answer = run(reason, { RMSNORM_LIBCUDA: other });
-  assert.ok(answer.includes(`'${other}', named by RMSNORM_LIBCUDA, can not be opened`), answer);
+  assert.ok(answer.includes(`'${other}', named by RMSNORM_LIBCUDA, cannot be opened`), answer);
 });
 
 test('kernels that are missing or damaged are named', () => {
@@ -150,6 +150,6 @@ test('kernels that are missing or damaged are named', () => {
   writeFileSync(kernels, 'no kernels');
   const damaged = run(reason, { RMSNORM_LIBCUDA: driver });
   renameSync(`${kernels}.away`, kernels);
-  assert.match(missing, /there is no file '\w+\.\w+\.fatbin' in any of .*Ünï 应用/);
-  assert.match(damaged, /Ünï 应用.*\.fatbin' of kernels is damaged/);
+  assert.match(missing, /the file '\w+\.\w+\.fatbin' is in none of these folders: .*Ünï 应用/);
+  assert.match(damaged, /Ünï 应用.*\.fatbin' is damaged/);
 });

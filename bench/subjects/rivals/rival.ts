@@ -63,7 +63,7 @@ export class MissingRival extends Failure {
 /** The elements of a float32 case, with their type checked. */
 export function float32(elements: Elements): Float32Array {
   if (elements instanceof Float32Array) return elements;
-  throw new TypeError(`A case of float32 has a Float32Array, not ${elements.constructor.name}`);
+  throw new TypeError(`A float32 case needs a Float32Array, not ${elements.constructor.name}`);
 }
 
 /** Loads a rival's packages. Throws MissingRival if one is missing or too old. */

@@ -85,7 +85,7 @@ function answers(rival: Rival): (request: Request) => Promise<Message> {
     results: async ({ folder, ...request }) => {
       const answer = Object.entries((await preparedOf(request).results()) as Required<Answer>);
       for (const [name, floats] of answer) {
-        if (!(floats instanceof Float32Array)) throw new TypeError(`${name} is no Float32Array`);
+        if (!(floats instanceof Float32Array)) throw new TypeError(`${name} is not a Float32Array`);
         await writeFile(path.join(folder, name), floats);
       }
       return { names: answer.map(([name]) => name) };

@@ -104,8 +104,8 @@ Status find_device(int ordinal, Device** device) {
   RMSNORM_TRY(all_devices(&list));
   const int count = static_cast<int>(list->devices.size());
   if (ordinal < 0 || ordinal >= count) {
-    return {Code::kInvalidValue, "There is no device " + device_name(ordinal) + ": the last is " +
-                                     device_name(count - 1)};
+    return {Code::kInvalidValue, "There is no device " + device_name(ordinal) +
+                                     "; the last device is " + device_name(count - 1)};
   }
   *device = list->devices[static_cast<std::size_t>(ordinal)].get();
   return {};
@@ -185,8 +185,8 @@ Status Device::note_fault(Status status) {
     return status;
   }
   return {status.code(),
-          status.message() + ". An earlier call on " + name() + " ended with " + fault_ +
-              ": from then on this device works in a new process only",
+          status.message() + ". An earlier call on " + name() + " failed with " + fault_ +
+              "; since then this process cannot use the device. Start a new process",
           error};
 }
 

@@ -30,7 +30,7 @@ Status open(Driver* driver) {
   std::string error;
   void* const library = open_library(path, &error);
   if (library == nullptr) {
-    return unavailable("the driver's library " + shown + " can not be opened (" + error + ")");
+    return unavailable("the driver's library " + shown + " cannot be opened (" + error + ")");
   }
   const char* missing = nullptr;
 #define RMSNORM_FIND_FUNCTION(name, parameters)                                           \
@@ -42,13 +42,13 @@ Status open(Driver* driver) {
   // Checks the version before `missing`: a driver that is too old may also lack functions.
   if (driver->cuDriverGetVersion == nullptr || driver->cuGetErrorName == nullptr ||
       driver->cuGetErrorString == nullptr) {
-    return unavailable("the library " + shown + " is no CUDA driver");
+    return unavailable("the library " + shown + " is not a CUDA driver");
   }
   RMSNORM_TRY(explain(driver->cuDriverGetVersion(&driver->version), "cuDriverGetVersion"));
   if (driver->version < kOldestVersion) {
-    return unavailable("the driver serves CUDA " + version_text(driver->version) +
-                       " at most, and CUDA " + version_text(kOldestVersion) +
-                       " is needed: driver " + kOldestDriver + " or newer");
+    return unavailable("the driver supports CUDA " + version_text(driver->version) + "; CUDA " +
+                       version_text(kOldestVersion) + " or newer is required (driver " +
+                       kOldestDriver + " or newer)");
   }
   if (missing != nullptr) {
     return unavailable("the library " + shown + " has no function " + missing);
@@ -70,11 +70,11 @@ Status initialise(Driver* driver) {
   // driver.
   const CUresult result = driver->cuInit(0);
   if (result == CUDA_ERROR_NO_DEVICE) {
-    return unavailable("there is no device", check(result, "cuInit").driver_error());
+    return unavailable("no CUDA device was found", check(result, "cuInit").driver_error());
   }
   RMSNORM_TRY(explain(result, "cuInit"));
   RMSNORM_TRY(explain(driver->cuDeviceGetCount(&driver->devices), "cuDeviceGetCount"));
-  if (driver->devices < 1) return unavailable("there is no device");
+  if (driver->devices < 1) return unavailable("no CUDA device was found");
   return {};
 }
 

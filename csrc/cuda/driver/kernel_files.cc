@@ -73,7 +73,7 @@ std::string remove_checksum(const std::string& name, std::vector<std::byte>* fil
   const std::string_view text(reinterpret_cast<const char*>(file->data()), file->size());
   const std::size_t begin =
       text.find(kChecksumBegin, file->size() - std::min(file->size(), kMaxChecksumLineBytes));
-  if (begin == std::string_view::npos) return "it has no checksum at its end";
+  if (begin == std::string_view::npos) return "it has no checksum at the end";
   const std::string found(text.substr(begin));
   const auto contents = std::span<const std::byte>(*file).first(begin);
   if (found != checksum_line(name, contents)) {
@@ -97,17 +97,17 @@ Status read_image(const std::vector<std::string>& folders, const std::string& na
     if (!reason) {
       std::string damage = remove_checksum(name, &file);
       if (damage.empty() && image->parse(std::move(file))) return {};
-      if (damage.empty()) damage = "its format is another";
-      return unavailable("the file '" + path + "' of kernels is damaged: " + damage +
-                         ". Install the package, or build the kernels, again");
+      if (damage.empty()) damage = "its format is unknown";
+      return unavailable("the kernel file '" + path + "' is damaged: " + damage +
+                         ". Reinstall the package, or build the kernels again");
     }
     if (*reason != kMissingText) {
-      return unavailable("the file '" + path + "' of kernels cannot be read: " + *reason);
+      return unavailable("the kernel file '" + path + "' cannot be read: " + *reason);
     }
     tried += (tried.empty() ? "'" : ", '") + folder + "'";
   }
-  return unavailable("the addon's kernels are missing: there is no file '" + name + "' in any of " +
-                     tried);
+  return unavailable("the addon's kernels are missing: the file '" + name +
+                     "' is in none of these folders: " + tried);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ Status KernelModules::load_file(std::size_t file) {
   }
   const Status status = check(result, "cuModuleLoadData");
   return {status.code(),
-          "The kernels can not be loaded on " + device_name(device_.ordinal) + " (" + device_.name +
+          "The kernels cannot be loaded on " + device_name(device_.ordinal) + " (" + device_.name +
               ", compute capability " + std::to_string(device_.major) + "." +
               std::to_string(device_.minor) + "): " + status.message(),
           status.driver_error()};

@@ -242,7 +242,7 @@ Status chunk_bytes(std::int64_t* bytes) {
   *bytes = std::strtoll(text->c_str(), &end, 10);
   if (*end == '\0' && *bytes >= 1) return {};
   return {Code::kInvalidEnvironment,
-          "The environment variable RMSNORM_CUDA_CHUNK_BYTES must be a whole number from 1 up. "
+          "The environment variable RMSNORM_CUDA_CHUNK_BYTES must be an integer >= 1. "
           "Received '" +
               *text + "'"};
 }

@@ -120,9 +120,8 @@ Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... m
   const bool is_batched =
       ((matrices.data != nullptr && merge_batches(matrices, rows).batch_rows != kOneBatch) || ...);
   if (!is_batched || rows < kMaxBatchedRows) return {};
-  return {Code::kOutOfRange,
-          "Tensors whose rows lie in batches must have fewer than 2^31 rows on " + device.name() +
-              ". Received " + std::to_string(rows)};
+  return {Code::kOutOfRange, "A tensor with batches of rows must have fewer than 2^31 rows on " +
+                                 device.name() + ". Received " + std::to_string(rows)};
 }
 
 }  // namespace
@@ -130,8 +129,7 @@ Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... m
 Status check_dtype(const Device& device, DType dtype) {
   if (dtype != DType::kFloat64) return {};
   return {Code::kInvalidValue,
-          "The argument 'device' must be 'cpu' for float64 tensors, which are computed there only. "
-          "Received " +
+          "The argument 'device' must be 'cpu' for float64, which has no CUDA kernels. Received " +
               device.name()};
 }
 

@@ -116,10 +116,10 @@ Status Allocation::check_foreign() const {
     if (found != CUDA_SUCCESS && found != CUDA_ERROR_INVALID_VALUE) {
       return check(found, "cuPointerGetAttribute");
     }
-    if (!is_there && known == 0) return refuse_foreign("the address of memory of a CUDA device");
+    if (!is_there && known == 0) return refuse_foreign("an address in the memory of a CUDA device");
     if (!is_there) {
-      return refuse_foreign("the address of " + std::to_string(bytes_) +
-                            " bytes at least. There are " + std::to_string(known));
+      return refuse_foreign("the address of at least " + std::to_string(bytes_) + " bytes. Only " +
+                            std::to_string(known) + " bytes are there");
     }
     int ordinal = -1;
     int is_ipc_capable = 0;
@@ -128,8 +128,8 @@ Status Allocation::check_foreign() const {
     RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
                              pointer));
     if (ordinal != device_.properties().ordinal) {
-      return refuse_foreign("the address of memory of " + device_.name() + ". It is memory of " +
-                            device_name(ordinal));
+      return refuse_foreign("an address in the memory of " + device_.name() +
+                            ". It is in the memory of " + device_name(ordinal));
     }
     RMSNORM_TRY(RMSNORM_CUDA(cuMemGetAddressRange_v2, &base, &size, pointer));
     known = base + size - pointer_;

@@ -81,19 +81,19 @@ Status Event::elapsed(const Event& end, float* milliseconds) const {
   for (const Event* event : {this, &end}) {
     RMSNORM_TRY(event->check_waitable());
     if (!event->has_timing_) {
-      return {Code::kInvalidState, "Both events must have been made with timing"};
+      return {Code::kInvalidState, "Both events must have been created with timing"};
     }
     if (!event->is_recorded_) return {Code::kInvalidState, "Both events must have been recorded"};
   }
   if (&device_ != &end.device_) {
-    return {Code::kInvalidValue, "Both events must be of one device"};
+    return {Code::kInvalidValue, "Both events must be on the same device"};
   }
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));
   const CUresult result =
       driver().cuEventElapsedTime(milliseconds, event_->get(), end.event_->get());
   if (result == CUDA_ERROR_NOT_READY) {
-    return {Code::kInvalidState, "Both events must have passed: synchronize() waits for that"};
+    return {Code::kInvalidState, "Both events must have passed; synchronize() waits for an event"};
   }
   return device_.note_fault(check(result, "cuEventElapsedTime"));
 }

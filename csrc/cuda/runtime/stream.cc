@@ -100,15 +100,15 @@ Status Stream::check_usable() {
   RMSNORM_TRY(device_.note_fault(RMSNORM_CUDA(cuStreamIsCapturing, handle_, &capture)));
   const bool is_captured = capture != CU_STREAM_CAPTURE_STATUS_NONE;
   if (is_captured == (capture_ != nullptr)) return {};
-  return {Code::kInvalidState, is_captured ? "The stream is being captured by somebody else"
-                                           : "Somebody else has ended the capture of the stream"};
+  return {Code::kInvalidState, is_captured ? "The stream is being captured by other code"
+                                           : "Other code has ended the capture of the stream"};
 }
 
 Status Stream::refuse_capture() {
   RMSNORM_TRY(end_abandoned_capture());
   if (capture_ == nullptr) return {};
   return {Code::kInvalidState,
-          "The stream is being captured: what is enqueued does not run, and cannot be waited for"};
+          "The stream is being captured: its work does not run now, so nothing can wait for it"};
 }
 
 Status Stream::synchronize() {
@@ -237,7 +237,7 @@ Status Stream::begin_capture() {
 Status Stream::end_capture(CUgraph* graph, std::set<AllocationPtr>* used) {
   *graph = nullptr;
   if (capture_ == nullptr || !capture_->is_active || capture_->streams.front() != this) {
-    return {Code::kInvalidState, "The stream has begun no capture that could end"};
+    return {Code::kInvalidState, "The stream has no capture to end"};
   }
   DeviceScope scope;
   RMSNORM_TRY(scope.enter(device_));

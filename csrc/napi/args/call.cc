@@ -44,8 +44,8 @@ class FieldReader {
 
   bool is_valid() const { return invalid_field_ == nullptr; }
   Status status() const {
-    return {Code::kOutOfRange, std::string("The call record's field '") + invalid_field_ +
-                                   "' must be a number that it can be"};
+    return {Code::kOutOfRange,
+            std::string("The call record's field '") + invalid_field_ + "' has an invalid value"};
   }
 
  private:
@@ -141,7 +141,7 @@ bool read_host_memory(napi_env env, napi_value value, CallKind kind, Operand* op
 Status read_device_memory(napi_env env, napi_value value, Operand* operand) {
   const auto* buffer = find_object<DeviceBuffer>(env, value);
   if (buffer == nullptr || buffer->span().dtype != operand->dtype) {
-    return wrong_type(env, *operand, value, "a DeviceBuffer of its dtype");
+    return wrong_type(env, *operand, value, "a DeviceBuffer of the expected dtype");
   }
   RMSNORM_TRY(check_open(*buffer, operand->rule->name));
   operand->memory = reinterpret_cast<char*>(buffer->span().pointer);
@@ -262,8 +262,8 @@ Status missing_operand_error(const Operation& operation, std::uint32_t wanted) {
     std::uint32_t missing = rule.needs & ~wanted;
     if (missing == 0) continue;
     return {Code::kInvalidValue, std::string("The argument '") + rule.name +
-                                     "' must be left out without a '" +
-                                     operation[take_bit(&missing)].name + "'"};
+                                     "' must be omitted unless '" +
+                                     operation[take_bit(&missing)].name + "' is given"};
   }
   return {};
 }

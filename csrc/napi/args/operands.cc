@@ -91,7 +91,7 @@ Status bind_layout(Shape shape, const std::int64_t (&layout)[4], Operand* operan
   if (operand->batches.count == 1) operand->batches.stride = 0;
   const std::int64_t elements = reach(*operand);
   if (elements < 0 || operand->offset > operand->length - elements) {
-    return refusal("all of its rows in the array");
+    return refusal("all rows inside the array");
   }
   return {};
 }
@@ -101,9 +101,9 @@ Status check_rows_have_memory(const Operand& a, const Operand& b) {
     return operand.row_count() > 0 && !operand.is_packed() && rows_meet(operand, 0);
   };
   if (!rows_overlap(a) || !rows_overlap(b)) return {};
-  return {Code::kInvalidValue, "The rows of " + quoted(a) + " or those of " + quoted(b) +
-                                   " must not overlap each other where dx is not computed. Both "
-                                   "do: copy one of them to a contiguous array"};
+  return {Code::kInvalidValue,
+          "Without dx, the rows of " + quoted(a) + " and the rows of " + quoted(b) +
+              " must not both overlap among themselves; copy one of them to a contiguous array"};
 }
 
 Status check_own_rows(const Operand& output) {

@@ -88,7 +88,8 @@ Status read_copy(ObjectCall& call, const char* name, Copy* copy) {
   const bool is_int8 = copy->array.dtype == DType::kInt8 || span.dtype == DType::kInt8;
   if (!is_same &&
       (is_int8 || (copy->array.dtype != DType::kFloat32 && span.dtype != DType::kFloat32))) {
-    return {Code::kInvalidValue, "Elements are converted from and to float32 alone, and not int8"};
+    return {Code::kInvalidValue,
+            "Elements can only be converted from and to float32; int8 cannot be converted"};
   }
   return read_stream(call, 3, span.allocation->device(), &copy->stream);
 }

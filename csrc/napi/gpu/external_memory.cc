@@ -96,10 +96,9 @@ Status refused(napi_env env, napi_status status) {
     napi_get_and_clear_last_exception(env, &exception);
   }
   if (status == napi_no_external_buffers_allowed) {
-    return {
-        Code::kInvalidState,
-        "This JavaScript runtime allows no ArrayBuffer over page-locked memory. Run in Node.js, "
-        "or use typed arrays instead of a HostBuffer"};
+    return {Code::kInvalidState,
+            "This JavaScript runtime does not allow an ArrayBuffer over page-locked memory. Run in "
+            "Node.js, or use typed arrays instead of a HostBuffer"};
   }
   return {Code::kInvalidState,
           "The JavaScript runtime refused an ArrayBuffer over the page-locked memory"};

@@ -108,10 +108,10 @@ Status copy(ObjectCall& call) {
   RMSNORM_TRY(read_side(call, 0, "target", &target));
   RMSNORM_TRY(read_side(call, 1, "source", &source));
   if (!target.is_on_device && !source.is_on_device) {
-    return call.wrong_type(1, "source", "a DeviceBuffer where the target is none");
+    return call.wrong_type(1, "source", "a DeviceBuffer when the target is a HostBuffer");
   }
   if (target.bytes != source.bytes) {
-    return {Code::kOutOfRange, "The arguments 'target' and 'source' must be of one length"};
+    return {Code::kOutOfRange, "The arguments 'target' and 'source' must have the same length"};
   }
   RMSNORM_TRY(read_copy_stream(call, 2, target, source, &stream));
   const auto bytes = static_cast<std::size_t>(target.bytes);

@@ -81,7 +81,7 @@ Status available_memory(ObjectCall& call, cuda::Device& device) {
 // Closes an object of any class. Idempotent.
 Status dispose(Arguments& arguments) {
   NativeObject* const object = find_native_object(arguments.env(), arguments[0]);
-  if (object == nullptr) return arguments.wrong_type(0, "object", "an object of a GPU");
+  if (object == nullptr) return arguments.wrong_type(0, "object", "a GPU object");
   object->close();
   return {};
 }

@@ -120,8 +120,8 @@ Status read_stream(Environment& environment, napi_value argument, cuda::Device& 
   }
   RMSNORM_TRY(check_open(*object, "stream"));
   if (&object->get()->device() != &device) {
-    return {Code::kInvalidValue,
-            "The argument 'stream' must be of " + device.name() + ", as the buffers are"};
+    return {Code::kInvalidValue, "The argument 'stream' must be a Stream on " + device.name() +
+                                     ", the device that this call uses"};
   }
   *stream = object->get();
   return {};

@@ -84,9 +84,8 @@ class OperandInFlight {
     const std::int64_t bytes = packed_bytes(*operand);
     copy_ = cpu::acquire_warm_memory(bytes);
     if (copy_ == nullptr) {
-      return {Code::kOutOfMemory, std::string("Out of memory: no room for '") +
-                                      operand->rule->name + "', " + std::to_string(bytes) +
-                                      " bytes"};
+      return {Code::kOutOfMemory, "Out of memory: cannot allocate " + std::to_string(bytes) +
+                                      " bytes for a copy of '" + operand->rule->name + "'"};
     }
     if (operand->rule->is_output()) written_ = *operand;
     if (is_read) RMSNORM_TRY(pack_rows(*operand, copy_.get()));

@@ -27,7 +27,7 @@ Status convert(Arguments& arguments) {
     return !is_quantized(one) || (is_float8 && other == DType::kFloat32);
   };
   if (!is_convertible(source.dtype, out.dtype) || !is_convertible(out.dtype, source.dtype)) {
-    return {Code::kInvalidValue, "These types are not converted to each other"};
+    return {Code::kInvalidValue, "These types cannot be converted to each other"};
   }
   return cpu::convert(source.dtype, source.data, out.dtype, out.data, source.length);
 }
@@ -66,7 +66,7 @@ Status set_cpu_variant(Arguments& arguments) {
   const cpu::Variant* variant = cpu::find_variant(name);
   if (variant == nullptr) {
     return {Code::kInvalidValue,
-            "The argument 'name' must be a CPU variant that this processor runs. Received '" +
+            "The argument 'name' must be a CPU variant that this processor supports. Received '" +
                 name + "'"};
   }
   cpu::set_variant(*variant);
