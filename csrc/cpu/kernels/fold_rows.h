@@ -141,9 +141,10 @@ RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::in
   return sum_pairs(acc);
 }
 
-// kLanes tiles, each summed to a VecPair, and then their tile sums: tile i's in lane i. In
-// interleaved order, a and b hold even and odd columns, which are neighbours and which the halving
-// tree adds last. Every lane is set once: zeroing all first takes longer than summing a short row.
+// Up to kLanes tiles, each summed to a VecPair with set(). sums() returns their tile sums, with
+// that of tile i in lane i. In interleaved order, a and b hold even and odd columns: neighbours,
+// which the halving tree adds last. Callers set every lane once, because zeroing them first takes
+// longer than summing a short row.
 template <class X>
 struct LaneSums {
   Vec a[Vec::kLanes];
@@ -168,7 +169,8 @@ struct LaneSums {
   }
 };
 
-// How many rows are summed together, so that their few tiles fill the lanes of one Vec.
+// How many short rows are summed together, so that their tiles fill the lanes of one Vec; 1 for
+// long rows.
 RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
   const std::int64_t padded = bit_ceil(tile_count(hidden_size));
   return padded < Vec::kLanes ? Vec::kLanes / padded : 1;

@@ -11,8 +11,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Columns of a row whose y is on the stack at once. y of longer rows is computed twice: for the
-// largest and for the codes.
+// Columns of a row whose y fits the buffer on the stack. y of longer rows is computed twice: for
+// the largest magnitude and for the codes.
 static constexpr std::int64_t kQuantizedColumns = 8192;
 
 // The row that is read next. Each of the passes after the row sum prefetches one half of it.

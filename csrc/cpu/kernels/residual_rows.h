@@ -7,8 +7,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Sums of x and residual are computed for as many rows at a time as have this many bytes. They stay
-// in the nearest caches until they are normalised.
+// Sums of x and residual are computed for blocks of rows of at most this many bytes, or for one
+// longer row. They stay in the nearest caches until they are normalised.
 static constexpr std::int64_t kSumBytes = 16 << 10;
 
 // Writes the sum of a row and, if `cached_copy` is not null, a copy of it that stays in the caches.

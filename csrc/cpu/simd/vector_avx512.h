@@ -172,7 +172,8 @@ RMSNORM_INLINE VecPair load_pair(const X* source) {
   }
 }
 
-// float16 is stored in halves, as it is converted. Joining them first takes 1.05 times as long.
+// float16 is stored in halves, because it is converted in halves. Joining them before the store
+// takes 1.05 times as long.
 template <class X, Floats kWhich>
 requires(__is_same(X, Float16)) RMSNORM_INLINE void store_pair(X* destination, VecPair value) {
   __m256i* const halves = reinterpret_cast<__m256i*>(destination);
@@ -204,7 +205,8 @@ RMSNORM_INLINE void store_int8(void* destination, __m512i a, __m512i b, Stores s
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }
 RMSNORM_INLINE void stream_fence() { _mm_sfence(); }
 
-// A VecPair of float16 is loaded in halves, half of which are within one cache line anyway.
+// Masks serve to load one cache line at a time. float16 gains nothing from that: its VecPairs are
+// loaded in halves, and every other half is within one cache line anyway.
 template <class X>
 static constexpr bool kMasks = !__is_same(X, Float16);
 

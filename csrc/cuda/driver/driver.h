@@ -32,7 +32,7 @@ Status open_driver();
 // A kCudaUnavailable status with `reason` in its message.
 Status unavailable(const std::string& reason, DriverError driver_error = {});
 
-// The driver. Valid after open_driver() has succeeded: whoever holds a Device may call it.
+// The driver. Valid after open_driver() has succeeded. A Device exists only after that.
 const Driver& driver();
 
 // The status of a call's result: ok, or kCuda with a message such as "cuMemAlloc_v2 failed:
@@ -48,7 +48,7 @@ inline Status check(CUresult result, const char* what) {
 
 // While it lives, captures that other libraries have begun do not forbid this thread's driver
 // calls. During a capture that is not relaxed, the driver refuses allocations, because they may
-// wait for the captured work. Ours never use memory or streams that others capture.
+// wait for the captured work. Our calls never use memory or streams that other libraries capture.
 class RelaxedCaptures {
  public:
   RelaxedCaptures() : is_exchanged_(exchange()) {}

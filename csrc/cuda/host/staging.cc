@@ -64,8 +64,8 @@ struct Staging {
     Slot slots[kChunksInFlight];
     Buffers call_buffers;  // for StagedCall::call_arrays
 
-    // Waits for the work in flight, which a failed call leaves behind. Errors are ignored here:
-    // they were already reported.
+    // Waits for the work of a failed call that is still in flight. Errors are ignored here: they
+    // were already reported.
     ~Resources() {
       for (const Slot& slot : slots) {
         if (slot.stream.is_made()) driver().cuStreamSynchronize(slot.stream.get());

@@ -1,7 +1,7 @@
 // Calls over host arrays: rows are uploaded, and results downloaded, in chunks. Each chunk uses a
-// slot, a stream with staging memory on the host and on the device. So one chunk uploads while
-// another computes and a third downloads. Host staging memory is page-locked: from other memory the
-// driver would copy while the caller waits.
+// slot: a stream with staging memory on the host and on the device. So one chunk uploads while
+// another computes and a third downloads. Host staging memory is page-locked, because copies to and
+// from other memory are not asynchronous.
 #pragma once
 
 #include <array>

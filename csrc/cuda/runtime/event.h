@@ -9,8 +9,8 @@
 
 namespace rmsnorm::cuda {
 
-// Whether calls on the stream become part of a capture, whoever began it. True if the driver does
-// not answer. Call within a DeviceScope.
+// Whether calls on the stream become part of a capture, ours or another library's. True if the
+// driver does not answer. Call within a DeviceScope.
 bool may_be_captured(CUstream stream) noexcept;
 
 // A fence has passed when all work enqueued before it has run, or will never run because the

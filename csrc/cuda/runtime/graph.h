@@ -1,4 +1,4 @@
-// Captured work, which can be launched as a whole any number of times.
+// A graph: captured work that one call launches. It can be launched any number of times.
 #pragma once
 
 #include <cstdint>

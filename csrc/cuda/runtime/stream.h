@@ -1,5 +1,5 @@
-// The streams behind the JavaScript objects. A stream counts the work enqueued on it, so that
-// memory can wait for the work that uses it. It also knows when it is being captured into a graph.
+// Streams. A stream numbers the work enqueued on it, so that memory can wait for the work that uses
+// it. It also knows when it is being captured into a graph.
 //
 // A stream, and every object that refers to one, belongs to the thread of one JavaScript
 // environment. Any thread may use fences.

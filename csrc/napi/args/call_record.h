@@ -1,6 +1,6 @@
 // The call record: everything about a call except its operands. lib/call writes it just before the
-// native call. It lies in memory that JavaScript and C++ share, so C++ reads it without calls of
-// Node-API. JavaScript may have written anything, so each field is read once and checked.
+// native call. JavaScript and C++ share its memory, so C++ reads it without Node-API calls.
+// JavaScript may have written anything, so each field is read once and checked.
 #pragma once
 
 #include "operation.h"

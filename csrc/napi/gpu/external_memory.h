@@ -10,7 +10,7 @@
 
 namespace rmsnorm::napi {
 
-// Identifies an ArrayBuffer of make_external_array_buffer(); 0 is none.
+// Identifies an ArrayBuffer of make_external_array_buffer(); 0 stands for no ArrayBuffer.
 using ExternalMemory = std::uintptr_t;
 
 // Makes an ArrayBuffer over all bytes of an allocation, which must have at least one. The

@@ -32,7 +32,7 @@ class Stream final : public NativeObject {
   bool is_default_;
 };
 
-// Streams that wait for an event go on waiting after it is closed.
+// If an event is closed, streams that already wait for it still wait.
 struct Event final : OwningObject<cuda::Event> {
   static constexpr const char* kKind = "a CudaEvent";
   static constexpr const char* kName = "event";

@@ -15,7 +15,7 @@ napi_value backward_async(napi_env env, napi_callback_info info);
 // The other functions: conversions, huge pages, CPU variants and threads.
 extern const Methods kTools;
 
-// Exports all of these, the operator's functions, and the tables that they are checked against.
+// Exports these functions, forward and backward, and the tables that a test compares with lib/'s.
 // Errors: kInvalidState if the environment is ending.
 Status export_calls(napi_env env, napi_value exports);
 
