@@ -1,5 +1,5 @@
-// Wraps the functions that the addon exports, and reads the arguments of all but forward and
-// backward. Arguments are read and checked one at a time, by index.
+// Wraps the functions that the addon exports, and reads their arguments (those of forward and
+// backward apart, see args/). Arguments are read and checked one at a time, by index.
 #pragma once
 
 #include <node_api.h>

@@ -52,8 +52,8 @@ const sizedFormat = 4;
 const indirectBranchTargets = 0x34;
 
 /**
- * Of a section .nv.info.NAME: records of u8 format and u8 attribute, then of u16 size and so many bytes,
- * or of a u16 value. The attribute read here lists branches: u32 address, u32 0, u32 count, u32 targets.
+ * Reads a section .nv.info.NAME. A record has a u8 format, a u8 attribute, and either a u16 size with so many
+ * bytes or a u16 value. The attribute read here lists branches: u32 address, u32 0, u32 count, u32 targets.
  */
 function indirectTargetsOf(info: Buffer): Map<number, number[]> {
   const targets = new Map<number, number[]>();

@@ -195,7 +195,7 @@ void Driver::misuse(int device, const std::string& kind, const std::string& mess
 
 void Driver::unknown_handle(int device, const char* call) {
   misuse(device, "invalid-handle",
-         std::string(call) + " of a handle that stands for nothing (any more)");
+         std::string(call) + " of a handle that is unknown or was destroyed");
 }
 
 }  // namespace cudasim

@@ -266,7 +266,7 @@ describe('a file of kernels', () => {
     ]);
   });
 
-  test('refuses anything but a fatbin of ELF files', () => {
+  test('refuses a file that is not a fatbin of ELF files', () => {
     expect(() => kernelCodesIn(Buffer.alloc(64))).toThrow('The machine code is not a fatbin');
     const fatbin = fatbinOf(imageOf(2, 80, Buffer.alloc(64)));
     expect(() => kernelCodesIn(fatbin)).toThrow('The machine code is not an ELF file');

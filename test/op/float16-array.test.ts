@@ -1,4 +1,4 @@
-// Float16Array: the runtime's class (or a stand-in where there is none), and the class of a package,
+// Float16Array: the runtime's class, or a stand-in for it,, and the class of a package,
 // whose arrays are proxies. Both mean float16 without a dtype, as inputs and as outputs.
 
 import { Float16Array as PackagedFloat16Array } from '@petamoriken/float16';

@@ -112,7 +112,7 @@ function layOut(
   return { argument, memory, positions, values };
 }
 
-/** Fails if anything but the matrix was written since `before` was copied. */
+/** Fails if memory outside the matrix was written since `before` was copied. */
 function expectRestIntact({ memory, positions }: LaidOut, before: HostArray): void {
   const rest = before.slice();
   for (const at of positions) rest[at] = memory[at] as number;
