@@ -1,5 +1,5 @@
-// Float16Array: the runtime's class, or a stand-in for it,, and the class of a package,
-// whose arrays are proxies. Both mean float16 without a dtype, as inputs and as outputs.
+// Float16Array: the runtime's class, or a stand-in for it, and the class of a
+// package, whose arrays are proxies. Both mean float16 without a dtype, as inputs and as outputs.
 
 import { Float16Array as PackagedFloat16Array } from '@petamoriken/float16';
 
