@@ -221,14 +221,14 @@ describe('the tables of documents', () => {
     const backward = { ...forward, op: 'backward' as const };
     const cases = [larger, forward, backward, { ...forward, dtype: 'float64' as const }];
     const head =
-      '| rows x hiddenSize | time (µs) | bandwidth (GB/s) | of the limit (%) ' +
+      ', rows x hiddenSize | time (µs) | bandwidth (GB/s) | of the limit (%) ' +
       '| `onnxruntime-node` (× our time) | `@tensorflow/tfjs-backend-cpu` (× our time) ' +
       '| plain JavaScript (× our time) |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n';
     expect(summaryTables({ ...report, cases })).toBe(
-      `Forward, float32, on the CPU:\n\n${head}` +
+      `| forward${head}` +
         '| 8x64 | 2.00 | 2.0 | 50 | 20.0 | 200 | 4.50 |\n' +
         '| 16x64 | 2.00 | 4.1 | 50 | 20.0 | 200 | 4.50 |\n\n' +
-        `Backward (dx and dweight), float32, on the CPU:\n\n${head}` +
+        `| backward${head}` +
         '| 8x64 | 2.00 | 3.1 | 50 | 20.0 | 200 | 4.50 |',
     );
   });
