@@ -1,5 +1,5 @@
 import { checkDTypeName, type DType, type FloatArray } from './core/dtype';
-import { sharedArray } from './core/outputs';
+import { allocateShared } from './core/outputs';
 import { readCount } from './core/validate';
 
 /** The array type for elements of a dtype; a 16-bit dtype is stored as its bits. */
@@ -27,5 +27,5 @@ export type ArrayOf<D extends DType> = D extends 'float32'
 export function allocate<D extends DType = 'float32'>(length: number, dtype?: D): ArrayOf<D>;
 export function allocate(length: number, dtype: DType = 'float32'): FloatArray {
   checkDTypeName(dtype);
-  return sharedArray(dtype, readCount('length', length, 0));
+  return allocateShared(dtype, readCount('length', length, 0));
 }

@@ -12,7 +12,7 @@ import {
 } from './core/dtype';
 import { adoptNativeError, argumentError } from './core/errors';
 import { readHostArray } from './core/host-array';
-import { freshArray } from './core/outputs';
+import { allocateArray } from './core/outputs';
 
 /**
  * Converts float32 to the bits of bfloat16, rounded to nearest even. NaN stays NaN.
@@ -92,7 +92,7 @@ function convert(
   const input = readArray('source', source, from);
   const { length } = input;
   const output =
-    out === undefined ? freshArray(dtypes[to].bits, length) : readArray('out', out, to);
+    out === undefined ? allocateArray(dtypes[to].bits, length) : readArray('out', out, to);
   if (output.length !== length) {
     throw argumentError('ERR_OUT_OF_RANGE', 'out', `of ${String(length)} elements`, out);
   }

@@ -2,7 +2,7 @@ import { fromFloat8, type Float8DType } from './convert';
 import { isCodeArray, isElementArray, type CodeArray } from './core/dtype';
 import { argumentError } from './core/errors';
 import { readHostArray } from './core/host-array';
-import { freshArray } from './core/outputs';
+import { allocateArray } from './core/outputs';
 import { knownOptions } from './core/validate';
 
 /** Options of {@link dequantize}. */
@@ -45,7 +45,7 @@ export function dequantize(
   }
   const values =
     out === undefined
-      ? (freshArray('Float32Array', length) as Float32Array)
+      ? (allocateArray('Float32Array', length) as Float32Array)
       : readFloats('out', out);
   if (values.length !== length) {
     throw argumentError('ERR_OUT_OF_RANGE', 'out', `of ${String(length)} elements`, out);

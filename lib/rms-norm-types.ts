@@ -1,6 +1,12 @@
 // Types of the operator's functions and of their results.
 
-import type { GoesWith, KeepsSum, Names, NoOthers, SaysDType } from './argument-types';
+import type {
+  WeightFits,
+  HasSumOut,
+  OptionNamesOf,
+  NoUnknownOptions,
+  StatesDType,
+} from './argument-types';
 import type {
   BackwardOptions,
   CommonOptions,
@@ -94,9 +100,12 @@ export interface RmsNorm {
    * names a GPU that is unavailable or fails
    */
   <X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
-    options?: O & Names<RmsNormOptions> & NoOthers<O, RmsNormOptions> & KeepsSum<O>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
+    options?: O &
+      OptionNamesOf<RmsNormOptions> &
+      NoUnknownOptions<O, RmsNormOptions> &
+      HasSumOut<O>,
   ): Output<X>;
 
   /**
@@ -115,9 +124,9 @@ export interface RmsNorm {
    */
   forward<X extends AnyInput, W extends Weight = Weight, const O extends ForwardOptions = object>(
     this: void,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
-    options?: O & Names<ForwardOptions> & NoOthers<O, ForwardOptions>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
+    options?: O & OptionNamesOf<ForwardOptions> & NoUnknownOptions<O, ForwardOptions>,
   ): ForwardResult<X, O>;
 
   /**
@@ -140,10 +149,10 @@ export interface RmsNorm {
   backward<X extends AnyInput, W extends Weight = Weight, const O extends BackwardOptions = object>(
     this: void,
     dy: AnyInput,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
     rstd?: RstdArray | DeviceBuffer | null,
-    options?: O & Names<BackwardOptions> & NoOthers<O, BackwardOptions>,
+    options?: O & OptionNamesOf<BackwardOptions> & NoUnknownOptions<O, BackwardOptions>,
   ): BackwardResult<X, W, O>;
 
   /**
@@ -164,9 +173,12 @@ export interface RmsNorm {
    */
   async<X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
     this: void,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
-    options?: O & Names<RmsNormOptions> & NoOthers<O, RmsNormOptions> & KeepsSum<O>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
+    options?: O &
+      OptionNamesOf<RmsNormOptions> &
+      NoUnknownOptions<O, RmsNormOptions> &
+      HasSumOut<O>,
   ): Promise<Output<X>>;
 
   /** {@link RmsNorm.forward} off the event loop, under the rules of {@link RmsNorm.async}. */
@@ -176,9 +188,9 @@ export interface RmsNorm {
     const O extends ForwardOptions = object,
   >(
     this: void,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
-    options?: O & Names<ForwardOptions> & NoOthers<O, ForwardOptions>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
+    options?: O & OptionNamesOf<ForwardOptions> & NoUnknownOptions<O, ForwardOptions>,
   ): Promise<ForwardResult<X, O>>;
 
   /**
@@ -192,9 +204,9 @@ export interface RmsNorm {
   >(
     this: void,
     dy: AnyInput,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
     rstd?: RstdArray | DeviceBuffer | null,
-    options?: O & Names<BackwardOptions> & NoOthers<O, BackwardOptions>,
+    options?: O & OptionNamesOf<BackwardOptions> & NoUnknownOptions<O, BackwardOptions>,
   ): Promise<BackwardResult<X, W, O>>;
 }

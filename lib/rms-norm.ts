@@ -2,7 +2,7 @@ import { readBackward } from './call/backward';
 import type { Call, Quantization } from './call/call';
 import { allOutputs, onlyY, readForward } from './call/forward';
 import { forwardOptions, noOptions, rmsNormOptions } from './call/known-options';
-import { runLater, runNow } from './call/run';
+import { runCallAsync, runCall } from './call/run';
 import { readX, resultOf } from './call/tensor';
 import type { RmsNorm } from './rms-norm-types';
 
@@ -27,22 +27,22 @@ function backwardResult({ dxOut, dweightOut, dgateOut }: Call) {
 const forms = {
   forward(x: unknown, weight: unknown, options: object = noOptions) {
     const call = readForward(x, weight, options, forwardOptions, allOutputs);
-    runNow(call);
+    runCall(call);
     return forwardResult(call);
   },
   backward(dy: unknown, x: unknown, weight: unknown, rstd: unknown, options: object = noOptions) {
     const call = readBackward(dy, readX(x), weight, rstd, options);
-    runNow(call);
+    runCall(call);
     return backwardResult(call);
   },
   async async(x: unknown, weight: unknown, options: object = noOptions) {
     const call = readForward(x, weight, options, rmsNormOptions, onlyY);
-    await runLater(call);
+    await runCallAsync(call);
     return resultOf(call.out);
   },
   async forwardAsync(x: unknown, weight: unknown, options: object = noOptions) {
     const call = readForward(x, weight, options, forwardOptions, allOutputs);
-    await runLater(call);
+    await runCallAsync(call);
     return forwardResult(call);
   },
   async backwardAsync(
@@ -53,7 +53,7 @@ const forms = {
     options: object = noOptions,
   ) {
     const call = readBackward(dy, readX(x), weight, rstd, options);
-    await runLater(call);
+    await runCallAsync(call);
     return backwardResult(call);
   },
 };
@@ -65,6 +65,6 @@ export const rmsNorm = Object.assign(function rmsNorm(
   options: object = noOptions,
 ) {
   const call = readForward(x, weight, options, rmsNormOptions, onlyY);
-  runNow(call);
+  runCall(call);
   return resultOf(call.out);
 }, forms) as RmsNorm;

@@ -25,7 +25,10 @@ export type GateOrder =
 
 /** Options of a gate. */
 export interface GateOptions {
-  /** `silu(gate)` multiplies where `gateOrder` says. Of x's kind and length. Not for float64. */
+  /**
+   * Multiplies by `silu(gate) = gate / (1 + exp(-gate))`, before or after the norm: see `gateOrder`. Of x's
+   * kind and length. Not for float64.
+   */
   readonly gate?: AnyInput | undefined;
   /**
    * Where the gate is applied. With `'before-norm'`, the norm is of x times `silu(gate)`, and so is
@@ -41,7 +44,7 @@ export interface CommonOptions {
   readonly eps?: number | undefined;
   /** Added to weight in float32: 1 for Gemma's weights. Default 0. */
   readonly weightOffset?: number | undefined;
-  /** Default `'llama'`. */
+  /** Where 16-bit results are rounded. Default `'llama'`. */
   readonly castOrder?: CastOrder | undefined;
   /**
    * The last dims of x, over which x is normalised. Their product is the hidden size. Default: the
@@ -81,7 +84,7 @@ export interface RmsNormOptions extends CommonOptions, GateOptions {
   readonly sumOut?: AnyInput | undefined;
 }
 
-/** Memory that holds codes. */
+/** The memory of quantised codes. */
 type CodeData = CodeArray | DeviceBuffer<QuantizedDType>;
 
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
@@ -126,7 +129,7 @@ export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
 export interface BackwardOptions extends CommonOptions, GateOptions {
   /** Whether dx is computed. Default true. */
   readonly needsDx?: boolean | undefined;
-  /** Whether dweight is computed. Default: whether there is a weight. */
+  /** Whether dweight is computed. Default: true with a weight, false without. */
   readonly needsDweight?: boolean | undefined;
   /** Receives dx, and is returned. Of x's kind and length. May be dy, x or dsum itself. */
   readonly dxOut?: AnyInput | undefined;
@@ -146,7 +149,7 @@ export interface BackwardOptions extends CommonOptions, GateOptions {
    * tensors.
    */
   readonly dweightOut?: AnyInput | undefined;
-  /** Adds to what `dweightOut` holds. Default false. */
+  /** Whether dweight is added to the values in `dweightOut`, which must be passed. Default false. */
   readonly accumulate?: boolean | undefined;
 }
 
@@ -161,7 +164,7 @@ function isFiniteIn(dtype: DType, value: number): boolean {
   return Number.isFinite(dtype === 'float64' ? value : Math.fround(value));
 }
 
-/** `dtype`: of the tensors, here and below. */
+/** Here and below, `dtype` is that of the tensors. */
 export function checkEps(eps: unknown, dtype: DType): asserts eps is number {
   if (typeof eps === 'number' && eps >= 0 && isFiniteIn(dtype, eps)) return;
   throw numberError('eps', `a number from 0 up, finite in ${arithmeticOf(dtype)}`, eps);

@@ -1,9 +1,10 @@
-// The shape of a call: rows and hiddenSize, from x, weight and normalizedShape.
+// The hidden size of a call, from x, weight and normalizedShape. The rest of x's size is its rows.
 
 import { copyList, isList, maxDims } from '../core/caller-values';
 import { argumentError } from '../core/errors';
 import { tensorOf, sizeOf, type Argument, type TensorArgument } from './tensor';
 
+/** Whether two shapes are equal. */
 export function isSame(a: readonly number[], b: readonly number[]): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; ++i) if (a[i] !== b[i]) return false;
@@ -43,7 +44,7 @@ function hiddenSizeOf(
   return hiddenSize;
 }
 
-/** `shape`: the normalizedShape, null if there is none. */
+/** Refuses a weight that does not have `hiddenSize` elements, or not the dims of the normalizedShape. */
 export function checkWeightShape(
   { data, dims, length }: TensorArgument,
   hiddenSize: number,

@@ -47,7 +47,7 @@ const bare = {};
  * spelled out, so that compiled code contains the answer; V8 discards that code when the answer
  * changes.
  */
-export function areNamesInherited(): boolean {
+export function areNamesPolluted(): boolean {
   return (
     'eps' in bare ||
     'weightOffset' in bare ||
@@ -87,7 +87,7 @@ export function areNamesInherited(): boolean {
 }
 
 /** Whether other code has added a property that for-in finds to Object.prototype. */
-export function isAnythingInherited(): boolean {
+export function isPrototypePolluted(): boolean {
   for (const name in bare) if (name in bare) return true;
   return false;
 }
@@ -103,7 +103,7 @@ function lastPrototype(value: object): object {
 }
 
 /** Whether a value has a property that does not come from the Object.prototype of any realm. */
-export function hasOfItsOwn(value: object, name: string): boolean {
+export function hasUninherited(value: object, name: string): boolean {
   let holder: object | null = value;
   while (holder !== null && !Object.hasOwn(holder, name)) {
     holder = Object.getPrototypeOf(holder) as object | null;
@@ -121,12 +121,12 @@ export function hasOfItsOwn(value: object, name: string): boolean {
  */
 export function withoutInherited<T extends object>(value: T, names: Iterable<string>): T {
   // The usual case. Reading prototypes takes longer.
-  if (value.constructor === Object && !areNamesInherited()) return value;
+  if (value.constructor === Object && !areNamesPolluted()) return value;
   const last = lastPrototype(value);
-  if (last === value || (last === Object.prototype && !areNamesInherited())) return value;
+  if (last === value || (last === Object.prototype && !areNamesPolluted())) return value;
   const copy = Object.create(null) as Record<string, unknown>;
   for (const name of names) {
-    if (hasOfItsOwn(value, name)) copy[name] = (value as Record<string, unknown>)[name];
+    if (hasUninherited(value, name)) copy[name] = (value as Record<string, unknown>)[name];
   }
   return copy as T;
 }

@@ -117,7 +117,7 @@ export function isFloatArray(value: unknown): value is FloatArray {
 }
 
 /** A function that tells whether a value is an array that an argument accepts. */
-export type IsOfArrays<A extends FloatArray | CodeArray = FloatArray | CodeArray> = (
+export type ArrayGuard<A extends FloatArray | CodeArray = FloatArray | CodeArray> = (
   value: unknown,
 ) => value is A;
 
@@ -127,15 +127,15 @@ export function arrayKind(
   name: string,
   value: unknown,
   expected: string | undefined,
-  isOurs: IsOfArrays,
+  isAccepted: ArrayGuard,
 ): ArrayKind;
 export function arrayKind(
   name: string,
   value: unknown,
   expected: string = anArray,
-  isOurs: IsOfArrays = isFloatArray,
+  isAccepted: ArrayGuard = isFloatArray,
 ): ArrayKind {
-  if (isOurs(value)) return value[Symbol.toStringTag];
+  if (isAccepted(value)) return value[Symbol.toStringTag];
   throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, value);
 }
 

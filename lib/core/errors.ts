@@ -22,7 +22,7 @@ export type ErrorCode =
   | 'ERR_ADDON_NOT_LOADED'
   | CudaErrorCode;
 
-type PlainErrorCode = Exclude<ErrorCode, CudaErrorCode>;
+type NonCudaErrorCode = Exclude<ErrorCode, CudaErrorCode>;
 
 const constructors = {
   ERR_INVALID_ARG_TYPE: TypeError,
@@ -33,7 +33,7 @@ const constructors = {
   ERR_DISPOSED: Error,
   ERR_MEMORY_ALLOCATION_FAILED: Error,
   ERR_ADDON_NOT_LOADED: Error,
-} as const satisfies Record<PlainErrorCode, ErrorConstructor>;
+} as const satisfies Record<NonCudaErrorCode, ErrorConstructor>;
 
 /** What the native error of a CUDA call says besides its code. */
 interface NativeCudaError {
@@ -72,16 +72,16 @@ export class CudaError extends Error {
  * @internal
  */
 export function codedError(
-  code: PlainErrorCode,
+  code: NonCudaErrorCode,
   message: string,
   options?: ErrorOptions,
-): Error & { code: PlainErrorCode } {
+): Error & { code: NonCudaErrorCode } {
   return defineOwn(new constructors[code](message, options), 'code', code);
 }
 
 /** The error for a wrong argument. All such messages have this form. */
 export function argumentError(
-  code: PlainErrorCode,
+  code: NonCudaErrorCode,
   name: string,
   expected: string,
   actual: unknown,
@@ -100,11 +100,11 @@ export function adoptNativeError(error: unknown): unknown {
     return new CudaError(code as CudaErrorCode, String(message), error as NativeCudaError);
   }
   if (!Object.hasOwn(constructors, code)) return error;
-  return codedError(code as PlainErrorCode, String(message), { cause: error });
+  return codedError(code as NonCudaErrorCode, String(message), { cause: error });
 }
 
 /** The most characters of a described value in a message. */
-const longestDescription = 200;
+const maxDescriptionLength = 200;
 
 /** Describes a value for a message. Never throws. */
 export function describe(value: unknown): string {
@@ -112,8 +112,8 @@ export function describe(value: unknown): string {
   try {
     const text = ArrayBuffer.isView(value) ? describeView(value) : describeOther(value);
     const line = text.replaceAll(/\s*\n\s*/g, ' ');
-    if (line.length <= longestDescription) return line;
-    return `${line.slice(0, longestDescription)}…`;
+    if (line.length <= maxDescriptionLength) return line;
+    return `${line.slice(0, maxDescriptionLength)}…`;
   } catch {
     // A getter of the value threw.
     return 'an object';

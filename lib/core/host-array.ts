@@ -8,7 +8,7 @@ import {
   type CodeArray,
   type Float16ArrayLike,
   type FloatArray,
-  type IsOfArrays,
+  type ArrayGuard,
 } from './dtype';
 import { argumentError } from './errors';
 
@@ -27,20 +27,20 @@ export interface HostArray {
  * class.
  */
 const mark = Symbol.for('__Float16Array__');
-interface Packaged {
+interface PolyfillArray {
   readonly constructor: unknown;
   readonly buffer: unknown;
   readonly byteOffset: unknown;
   readonly length: unknown;
   readonly [Symbol.toStringTag]: unknown;
 }
-type PackagedClass = new (
+type PolyfillClass = new (
   buffer: ArrayBufferLike,
   byteOffset: number,
   length: number,
 ) => Float16ArrayLike;
 
-function isPackagedClass(value: unknown): value is PackagedClass {
+function isPolyfillClass(value: unknown): value is PolyfillClass {
   return typeof value === 'function' && !isRevoked(value) && mark in value;
 }
 
@@ -48,13 +48,13 @@ function isPackagedClass(value: unknown): value is PackagedClass {
  * Reads such an array; null for any other value. Each property is read only once, since the value may
  * be a fake.
  */
-export function readPackagedArray(name: string, value: unknown): HostArray | null {
+export function readPolyfillArray(name: string, value: unknown): HostArray | null {
   if (ArrayBuffer.isView(value) || !types.isProxy(value) || isRevoked(value)) return null;
-  const packaged = value as Packaged;
-  if (packaged[Symbol.toStringTag] !== 'Float16Array') return null;
-  const { constructor, buffer, byteOffset, length } = packaged;
+  const polyfill = value as PolyfillArray;
+  if (polyfill[Symbol.toStringTag] !== 'Float16Array') return null;
+  const { constructor, buffer, byteOffset, length } = polyfill;
   const isWhole = typeof byteOffset === 'number' && typeof length === 'number';
-  if (!isPackagedClass(constructor) || !types.isAnyArrayBuffer(buffer) || !isWhole) return null;
+  if (!isPolyfillClass(constructor) || !types.isAnyArrayBuffer(buffer) || !isWhole) return null;
   return {
     data: bitsOf(name, value, () => new Uint16Array(buffer, byteOffset, length)),
     kind: 'Float16Array',
@@ -78,11 +78,11 @@ export function readHostArray(
   name: string,
   value: unknown,
   expected?: string,
-  isOurs: IsOfArrays = isFloatArray,
+  isAccepted: ArrayGuard = isFloatArray,
 ): HostArray {
-  const packaged = readPackagedArray(name, value);
-  if (packaged !== null) return packaged;
-  const kind = arrayKind(name, value, expected, isOurs);
+  const polyfill = readPolyfillArray(name, value);
+  if (polyfill !== null) return polyfill;
+  const kind = arrayKind(name, value, expected, isAccepted);
   const data = value as FloatArray;
   refuseDetached(name, data.length, data);
   return { data, kind, wrap: null };

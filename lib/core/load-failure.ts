@@ -100,8 +100,8 @@ function adviceFor({ root, attempts }: Failure, host: Host): string[] {
   const build =
     `Build the addon here: 'npx fused-rmsnorm build' in your project. It needs CMake 3.22 and a ` +
     `C++20 compiler.`;
-  const isBuildOfUse = !attempts.some(({ error }) => isNoExec(error));
-  return unique([...advice, ...(isBuildOfUse ? [build] : [])]);
+  const canBuildHelp = !attempts.some(({ error }) => isNoExec(error));
+  return unique([...advice, ...(canBuildHelp ? [build] : [])]);
 }
 
 function unique(lines: readonly string[]): string[] {

@@ -16,7 +16,7 @@ import {
 const hugePageBytes = 4 * 2 ** 20;
 
 /** A new array of zeros for a result, on huge pages if it is large. */
-export function freshArray<K extends ArrayKind>(kind: K, length: number): ArrayOfKind<K> {
+export function allocateArray<K extends ArrayKind>(kind: K, length: number): ArrayOfKind<K> {
   return onHugePages(zeros(kind, length));
 }
 
@@ -24,7 +24,7 @@ export function freshArray<K extends ArrayKind>(kind: K, length: number): ArrayO
  * A new array of zeros over a SharedArrayBuffer, on huge pages if it is large. It is a `Uint16Array`
  * for 16-bit dtypes.
  */
-export function sharedArray(dtype: DType, length: number): FloatArray {
+export function allocateShared(dtype: DType, length: number): FloatArray {
   const { bits, bytes } = dtypes[dtype];
   let buffer: SharedArrayBuffer;
   try {

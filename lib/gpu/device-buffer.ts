@@ -14,10 +14,10 @@ import {
   type NativeArray,
 } from '../core/dtype';
 import { argumentError } from '../core/errors';
-import { readHostArray, readPackagedArray } from '../core/host-array';
+import { readHostArray, readPolyfillArray } from '../core/host-array';
 import type { HostArrayOf, HostBuffer } from './host-buffer';
 import { knownOptions, readCount } from '../core/validate';
-import { freshArray } from '../core/outputs';
+import { allocateArray } from '../core/outputs';
 import { DeviceObject, Existing, findNative, nativeOf, ordinalOf } from './object';
 import { nativeStream, readStream, type StreamOptions } from './stream';
 
@@ -298,7 +298,7 @@ export class DeviceBuffer<
   }
 
   #newArray(): HostArrayOf<D> {
-    return freshArray(dtypes[this.dtype].bits, this.length) as HostArrayOf<D>;
+    return allocateArray(dtypes[this.dtype].bits, this.length) as HostArrayOf<D>;
   }
 
   #copyFrom(source: CopyPartner, options: StreamOptions, mayWait: boolean) {
@@ -334,12 +334,12 @@ export class DeviceBuffer<
 
   /** An array and the code of its dtype, as native calls take them. */
   #readArray(name: 'source' | 'target', array: unknown): [NativeArray, number] {
-    const packaged = readPackagedArray(name, array);
-    if (packaged === null && !ArrayBuffer.isView(array)) {
+    const polyfill = readPolyfillArray(name, array);
+    if (polyfill === null && !ArrayBuffer.isView(array)) {
       const expected = 'a typed array, a HostBuffer or a DeviceBuffer';
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
-    const { data, kind } = packaged ?? readHostArray(name, array, undefined, isElementArray);
+    const { data, kind } = polyfill ?? readHostArray(name, array, undefined, isElementArray);
     // float32 cannot be converted to int8 without a scale.
     const converted = this.dtype === 'int8' ? [] : ['Float32Array'];
     const kinds = new Set<string>([...converted, ...dtypes[this.dtype].kinds]);
