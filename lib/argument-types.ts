@@ -1,5 +1,6 @@
-// Types that refuse arguments which do not fit together. A parameter's type is intersected with
-// `unknown` if they fit, else with a sentence, which the compiler's error quotes.
+// Types that refuse arguments which do not fit together. If arguments fit, such a type is `unknown`, and
+// intersecting a parameter's type with it changes nothing. Else it is a sentence, which no argument is,
+// and which the compiler's error quotes.
 
 import type { AnyInput } from './call/tensor';
 import type { Float16ArrayLike } from './core/dtype';
@@ -36,7 +37,7 @@ interface WeightSentences {
 // Each type below first accepts the case that is certainly valid. In generic functions that is all the
 // compiler can decide: whether one type is assignable to another.
 
-/** For weight: its kind must fit x. */
+/** For weight: its kind must fit the kind of x. */
 export type WeightFits<X, W> = [W] extends [X | null]
   ? unknown
   : [Kind<X>] extends [never]

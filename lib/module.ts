@@ -249,8 +249,8 @@ export class RMSNorm<
   /**
    * Fills `weightGrad` with zeros in place, unless it is null. On a GPU the fill is enqueued.
    *
-   * @throws TypeError `ERR_INVALID_ARG_TYPE` if `weightGrad` was set to anything but an array or a DeviceBuffer; Error
-   * `ERR_DISPOSED`
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` if `weightGrad` was set to anything but an array or a
+   * DeviceBuffer; Error `ERR_DISPOSED`
    */
   zeroGrad(): void {
     const grad: unknown = this.weightGrad ?? null;

@@ -79,7 +79,8 @@ type Weight = AnyInput | null;
 /** The type of {@link rmsNorm}: the function, its other forms and its gradients. */
 export interface RmsNorm {
   /**
-   * RMSNorm: `y = x / sqrt(mean(x²) + eps) * weight` over each row of x. A row is as long as weight.
+   * RMSNorm: `y = x / sqrt(mean(x²) + eps) * weight` over each row of x. A row is as long as weight. Without
+   * `out`, y is allocated.
    *
    * Runs on the CPU, on several threads if x is large enough, or on the GPU that `device` names. The
    * bits of a row depend only on the row, weight and options.
@@ -87,7 +88,7 @@ export interface RmsNorm {
    * An output may overlap another tensor of the call only where its option says so. Rows of one output
    * may not overlap each other. Tensors of the same strides whose rows alternate do not overlap.
    *
-   * Source: Zhang and Sennrich, "Root Mean Square Layer Normalization".
+   * Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019, equation 4.
    *
    * @param x - (…, normalizedShape), float32, float16, bfloat16 or float64; not changed unless it is an
    * output
@@ -135,7 +136,7 @@ export interface RmsNorm {
    * rows.
    *
    * Both gradients are computed in one pass over x and dy. Their bits do not depend on the number of
-   * threads.
+   * threads. Outputs that are not passed are allocated.
    *
    * @param dy - the gradient of y, of x's kind and length
    * @param x - the x of forward; if forward had a residual, its `sum`
@@ -168,8 +169,8 @@ export interface RmsNorm {
    * An `out` that is not shared memory is written when the promise settles. If an array has been
    * detached by the time it is needed, the promise rejects with `ERR_INVALID_ARG_VALUE`.
    *
-   * It pays where computing takes much longer than starting a call, about 10 µs. It pays most with
-   * arrays of {@link allocate}, since nothing is copied and the JavaScript thread stays free.
+   * Starting such a call takes about 10 µs. So it pays off where computing takes much longer. It pays off
+   * most with arrays of {@link allocate}: nothing is copied, and the JavaScript thread stays free.
    */
   async<X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
     this: void,

@@ -6,8 +6,8 @@ import { runCallAsync, runCall } from './call/run';
 import { readX, resultOf } from './call/tensor';
 import type { RmsNorm } from './rms-norm-types';
 
-/** The scale that was passed for all rows, if any. */
-function scaleOfAll(quantization: Quantization | undefined): number | undefined {
+/** The scale that the caller passed for all rows; undefined if each row has its own, or there is none. */
+function staticScale(quantization: Quantization | undefined): number | undefined {
   return quantization === undefined || quantization.scale === 0 ? undefined : quantization.scale;
 }
 
@@ -16,7 +16,7 @@ function forwardResult({ out, rstdOut, sumOut, quantization, scaleOut }: Call) {
     y: resultOf(out),
     rstd: resultOf(rstdOut),
     sum: resultOf(sumOut),
-    scale: scaleOfAll(quantization) ?? resultOf(scaleOut),
+    scale: staticScale(quantization) ?? resultOf(scaleOut),
   };
 }
 
@@ -24,6 +24,7 @@ function backwardResult({ dxOut, dweightOut, dgateOut }: Call) {
   return { dx: resultOf(dxOut), dweight: resultOf(dweightOut), dgate: resultOf(dgateOut) };
 }
 
+/** The other forms of the operator. All of them read a call, run it, and return its outputs. */
 const forms = {
   forward(x: unknown, weight: unknown, options: object = noOptions) {
     const call = readForward(x, weight, options, forwardOptions, allOutputs);

@@ -35,8 +35,8 @@ const names: ReadonlySet<string> = new Set(['eps', 'weightOffset', 'normalizedSh
  * ```
  *
  * Values are read with `dataSync`, which waits for a backend on a GPU, but not for one on the CPU. The
- * only tensor that remains is the one returned. x and weight are kept for backward only while a
- * gradient is being taken.
+ * call leaves one new tensor, the result. tf stores x and weight for backward only while it computes a
+ * gradient.
  *
  * @param x - (…, normalizedShape), float32
  * @param weight - (normalizedShape), float32, for example a `tf.Variable`; null for ones
@@ -96,7 +96,7 @@ function gradients(
   );
 }
 
-/** A gradient as a tensor. Differentiating it throws, where tf would take it for a constant. */
+/** A gradient as a tensor. Differentiating it throws: tf alone would treat it as a constant. */
 function gradientTensor(
   { data, dims }: { readonly data: Float32Array; readonly dims: readonly number[] },
   inputs: readonly Tensor[],

@@ -35,7 +35,7 @@ const constructors = {
   ERR_ADDON_NOT_LOADED: Error,
 } as const satisfies Record<NonCudaErrorCode, ErrorConstructor>;
 
-/** What the native error of a CUDA call says besides its code. */
+/** The properties of a native error of the driver, besides its code. */
 interface NativeCudaError {
   readonly driverError?: string;
   readonly driverMessage?: string;
@@ -79,7 +79,7 @@ export function codedError(
   return defineOwn(new constructors[code](message, options), 'code', code);
 }
 
-/** The error for a wrong argument. All such messages have this form. */
+/** The error for a wrong argument. All such messages have this form: argument, expected value, actual. */
 export function argumentError(
   code: NonCudaErrorCode,
   name: string,
@@ -92,7 +92,10 @@ export function argumentError(
   );
 }
 
-/** The native error as an error of this realm's classes, so that `instanceof` holds. */
+/**
+ * Converts an error of the addon to this realm's classes, so that `instanceof` holds: a test runner runs
+ * JavaScript in other realms than the addon. Returns other errors as they are.
+ */
 export function adoptNativeError(error: unknown): unknown {
   const { code, message } = error as { code?: unknown; message?: unknown };
   if (typeof code !== 'string') return error;
@@ -103,7 +106,7 @@ export function adoptNativeError(error: unknown): unknown {
   return codedError(code as NonCudaErrorCode, String(message), { cause: error });
 }
 
-/** The most characters of a described value in a message. */
+/** The longest description of a value in a message, in characters. */
 const maxDescriptionLength = 200;
 
 /** Describes a value for a message. Never throws. */
@@ -122,7 +125,7 @@ export function describe(value: unknown): string {
 
 const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
 
-/** Reads a view's inherited getters, since its own properties may say something else. */
+/** Reads a view by the getters of its class: own properties of the same names could say something else. */
 function describeView(view: ArrayBufferView): string {
   const kind: unknown = Reflect.get(typedArray, Symbol.toStringTag, view);
   if (typeof kind === 'string')

@@ -12,19 +12,20 @@ import {
 } from './dtype';
 import { argumentError } from './errors';
 
-/** An array argument. */
+/** An array argument that has been read. */
 export interface HostArray {
-  /** The array; for an array behind a proxy, its bits. */
+  /** The array; for an array of the polyfill, a `Uint16Array` of its bits. */
   readonly data: FloatArray | CodeArray;
+  /** The kind of the caller's array: `'Float16Array'` for the polyfill. */
   readonly kind: ArrayKind;
-  /** Makes an array of the caller's class over the memory of `bits`; null if `data` has that class. */
+  /** For the polyfill, makes an array of its class over the memory of `bits`; else null. */
   readonly wrap: ((bits: FloatArray) => Float16ArrayLike) | null;
 }
 
 /**
- * Marks the class `Float16Array` of `@petamoriken/float16`, for runtimes without their own. Its arrays
- * are proxies of a `Uint16Array` of their bits. A proxy is not a view, so this mark identifies the
- * class.
+ * The property by which `@petamoriken/float16` marks its class `Float16Array`, a polyfill for runtimes
+ * without their own. Its arrays are proxies of a `Uint16Array` of their bits, which ArrayBuffer.isView
+ * does not recognise. So the mark identifies them.
  */
 const mark = Symbol.for('__Float16Array__');
 interface PolyfillArray {
@@ -45,16 +46,16 @@ function isPolyfillClass(value: unknown): value is PolyfillClass {
 }
 
 /**
- * Reads such an array; null for any other value. Each property is read only once, since the value may
- * be a fake.
+ * Reads an array of the polyfill; null for any other value. Each property is read only once, since the
+ * value may be another proxy that imitates one.
  */
 export function readPolyfillArray(name: string, value: unknown): HostArray | null {
   if (ArrayBuffer.isView(value) || !types.isProxy(value) || isRevoked(value)) return null;
   const polyfill = value as PolyfillArray;
   if (polyfill[Symbol.toStringTag] !== 'Float16Array') return null;
   const { constructor, buffer, byteOffset, length } = polyfill;
-  const isWhole = typeof byteOffset === 'number' && typeof length === 'number';
-  if (!isPolyfillClass(constructor) || !types.isAnyArrayBuffer(buffer) || !isWhole) return null;
+  const hasBounds = typeof byteOffset === 'number' && typeof length === 'number';
+  if (!isPolyfillClass(constructor) || !types.isAnyArrayBuffer(buffer) || !hasBounds) return null;
   return {
     data: bitsOf(name, value, () => new Uint16Array(buffer, byteOffset, length)),
     kind: 'Float16Array',
@@ -89,8 +90,8 @@ export function readHostArray(
 }
 
 /**
- * Refuses an array that is empty because its buffer was transferred or shrank. It would pass for zero
- * rows.
+ * Refuses an array that is empty because its buffer was transferred or shrank: it would pass for a tensor
+ * of zero rows. `keys` of a typed array throws for it.
  */
 export function refuseDetached(name: string, length: number, array: unknown): void {
   if (length > 0) return;

@@ -1,4 +1,4 @@
-// The message for an addon that does not load: what was tried, what went wrong, and what to do.
+// Explains why the addon does not load.
 
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import path from 'node:path';
@@ -22,7 +22,7 @@ export interface Failure {
   readonly attempts: readonly Attempt[];
 }
 
-/** The message of an error for a failure. */
+/** The message of `ERR_ADDON_NOT_LOADED`: what was tried, what went wrong, and what to do. */
 export function describeFailure(failure: Failure, host: Host): string {
   const { platform, nodeVersion, glibcVersion, runtime } = host;
   const facts = [

@@ -10,9 +10,7 @@ function isOptions(value: unknown): value is object {
   return !Array.isArray(value) && !ArrayBuffer.isView(value);
 }
 
-/**
- * Whether a value is a collection or a promise. Without property names it would pass for empty options.
- */
+/** Whether a value is a Map, a Set or a promise, which without property names would pass for no options. */
 function isCollectionOrPromise(value: object): boolean {
   return types.isMap(value) || types.isSet(value) || types.isPromise(value);
 }
