@@ -10,7 +10,7 @@ import { packageVersion } from './environment/package';
 export async function run(args: readonly string[], commands: readonly Command[]): Promise<number> {
   const program = new Command('fused-rmsnorm')
     .description(
-      'RMSNorm for Node.js: how fast it is here, what it runs on, and whether it is right.',
+      'RMSNorm for Node.js: measures its speed, shows what it runs on, and checks its results.',
     )
     .version(packageVersion)
     .addHelpText('after', '\nExit codes: 0, 1 for a wrong answer or an error, 2 for wrong usage.');

@@ -19,9 +19,11 @@ import { exitCodesHelp } from './help';
 
 export function infoCommand(): Command {
   return new Command('info')
-    .summary('what the package finds here')
-    .description('Says what the package finds here: versions, CPU variants, GPUs, kernels.')
-    .option('--json', 'as one JSON object, whose names docs/benchmarks.md explains')
+    .summary('shows what the package finds on this machine')
+    .description(
+      'Shows what the package finds on this machine: versions, CPU variants, GPUs, kernels.',
+    )
+    .option('--json', 'print one JSON object; docs/benchmarks.md explains its names')
     .addHelpText('after', () => `\n${exitCodesHelp(exitCodes)}`)
     .action(({ json }: { readonly json?: true }) => {
       const found = findAll();
@@ -30,8 +32,8 @@ export function infoCommand(): Command {
 }
 
 const exitCodes = {
-  0: 'with or without a GPU',
-  1: 'no addon loads here, or another error',
+  0: 'success, with or without a GPU',
+  1: 'the addon does not load, or another error',
   2: 'wrong usage',
 };
 
@@ -69,8 +71,8 @@ function textOf(found: Info): string {
     ['Node.js', `${found.node}, Node-API ${found.nodeApi ?? 'unknown'}, ${found.platform}`],
     ['addon', found.addon ?? 'unknown'],
     ['CPU', `${found.cpu}, ${found.processors} processors`],
-    ['variant', `${found.variant} (there are ${found.variants.join(', ')})`],
-    ['threads', `${found.threads} at most (${found.threadsSource})`],
+    ['variant', `${found.variant} (available: ${found.variants.join(', ')})`],
+    ['threads', `at most ${found.threads} (source: ${found.threadsSource})`],
     ...gpus.map((gpu): [string, string] => ['GPU', describeGpu(gpu)]),
     ...(gpusReason === null ? [] : [['GPU', `none. ${gpusReason}`] as [string, string]]),
     ...kernelLines(kernels),
@@ -79,7 +81,8 @@ function textOf(found: Info): string {
 }
 
 function kernelLines(kernels: Kernels | null): [string, string][] {
-  if (kernels === null) return [['kernels', 'none, neither beside the addon nor in prebuilds']];
+  if (kernels === null)
+    return [['kernels', 'none found, neither beside the addon nor in prebuilds']];
   const { files, folder, bytesByArchitecture } = kernels;
   const sizes = Object.entries(bytesByArchitecture).map(
     ([architecture, bytes]) => `${architecture} ${(bytes / 1024).toFixed(0)} KiB`,

@@ -19,9 +19,9 @@ interface Options {
 
 export function verifyCommand(): Command {
   return new Command('verify')
-    .summary('whether a GPU gives the bits of the CPU')
+    .summary('checks that a GPU gives the same bits as the CPU')
     .description(
-      'Checks a GPU against the CPU, bit for bit: every kernel, in calls of every kind; graphs, ' +
+      'Compares a GPU with the CPU, bit for bit: every kernel, in calls of every kind, and graphs, ' +
         'streams, and allocations in random order.',
     )
     .option('--device <name>', 'cuda (the first GPU) or cuda:N', readCudaDevice, 'cuda')
@@ -30,15 +30,15 @@ export function verifyCommand(): Command {
       'only groups whose name matches, such as "^forward"',
       readRegularExpression,
     )
-    .option('--thorough', 'larger calls, too, which take minutes')
-    .option('--json', 'as one JSON object, whose names docs/device.md explains')
+    .option('--thorough', 'also check larger calls, which takes minutes')
+    .option('--json', 'print one JSON object; docs/device.md explains its names')
     .addHelpText('after', () => `\n${exitCodesHelp(exitCodes)}`)
     .action(check);
 }
 
 const exitCodes = {
   0: 'all bits are the same',
-  1: 'some are not, a kernel was not reached, there is no GPU, or another error',
+  1: 'some bits differ, a kernel was not reached, there is no GPU, or another error',
   2: 'wrong usage',
 };
 

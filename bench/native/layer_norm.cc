@@ -72,8 +72,8 @@ napi_value call(napi_env env, napi_callback_info info) {
   if (!are_read || threads < 1 || threads > cpu::kMaxThreads || weight.length == 0 ||
       x.length % weight.length != 0 || bias.length != weight.length || y.length != x.length ||
       x.data == nullptr || weight.data == nullptr || bias.data == nullptr || y.data == nullptr) {
-    napi_throw_type_error(env, nullptr,
-                          "layerNorm(x, weight, bias, y, eps, threads, variant): wrong ones");
+    napi_throw_type_error(
+        env, nullptr, "layerNorm(x, weight, bias, y, eps, threads, variant): invalid arguments");
     return nullptr;
   }
   const auto hidden_size = static_cast<std::int64_t>(weight.length);

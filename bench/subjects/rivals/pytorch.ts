@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 
-import { isPlain } from '../../cases/cases';
+import { isBasic } from '../../cases/cases';
 import { packageRoot } from '../../environment/package';
 import { startLineProcess } from './line-process';
 import { loadRemote } from './remote';
@@ -17,7 +17,7 @@ export const pytorch: Rival = {
   description: "PyTorch's rms_norm and its autograd, on as many threads",
   packages: [],
   outputs: ['fresh'],
-  supports: (one) => isPlain(one) && one.dtype !== 'float64',
+  supports: (one) => isBasic(one) && one.dtype !== 'float64',
   load,
 };
 
