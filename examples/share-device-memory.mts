@@ -1,5 +1,5 @@
-// Normalises GPU memory that another library owns, without copying it, and lets that library read memory
-// of this package. The other library here is the CUDA driver, called through koffi. Any library that takes and
+// Normalises GPU memory that another library owns, without a copy, and lets that library read memory of
+// this package. The other library here is the CUDA driver, called through koffi. Any library that takes and
 // returns addresses works the same, such as one that computes the layers around the norm.
 
 import assert from 'node:assert/strict';

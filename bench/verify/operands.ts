@@ -47,7 +47,7 @@ const gateScales = [1, 64, 2 ** -20, 8];
 
 const specials = [undefined, NaN, Infinity, 0];
 
-/** The byte that fills memory before a call, to detect writes. As elements, such bytes are ordinary numbers. */
+/** The byte that fills memory before a call, to detect writes. As elements, such bytes are numbers. */
 const unwritten = 0x5a;
 const guardElements = 16;
 
