@@ -162,8 +162,8 @@ describe('a comparison of reports', () => {
   });
 
   test.each([
-    ['{"schemaVersion":1,"cases":[]}', 'is of format 1, and this version reads format 2'],
-    ['{"schemaVersion":3,"cases":[]}', 'is of format 3, and this version reads format 2'],
+    ['{"schemaVersion":1,"cases":[]}', 'has format 1, and this version reads format 2'],
+    ['{"schemaVersion":3,"cases":[]}', 'has format 3, and this version reads format 2'],
     ['{"cases":[]}', "is no report of 'fused-rmsnorm bench --json'"],
     ['{"schemaVersion":2}', "is no report of 'fused-rmsnorm bench --json'"],
     ['null', "is no report of 'fused-rmsnorm bench --json'"],
