@@ -28,7 +28,7 @@ export const shapeSets = {
     shapes: shapesOf('1x2048 1x4096 1x8192 8x4096 16x8192 64x4096'),
   },
   'qk-norm': {
-    description: 'many short rows: the query and key heads of attention',
+    description: 'query and key heads of attention, many short rows',
     shapes: shapesOf('32x128 1280x128 16384x64 16384x128 65536x128 16384x256'),
   },
   large: {
@@ -36,7 +36,7 @@ export const shapeSets = {
     shapes: shapesOf('8192x8192 32768x4096 16384x8192 2048x16384 512x65536 64x1048576'),
   },
   seed: {
-    description: '(64, 512, 4096): RMSNorm compared with LayerNorm',
+    description: '(64, 512, 4096), to compare RMSNorm with LayerNorm',
     shapes: shapesOf('32768x4096'),
   },
 };

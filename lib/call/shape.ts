@@ -29,14 +29,14 @@ function hiddenSizeOf(
   weight: TensorArgument | undefined,
   normalizedShape: unknown,
 ): number {
-  const stated = readNormalizedShape(normalizedShape);
-  const shape = stated ?? weight?.dims ?? null;
+  const optionShape = readNormalizedShape(normalizedShape);
+  const shape = optionShape ?? weight?.dims ?? null;
   const hiddenSize = shape === null ? weight?.length : sizeOf(shape);
   if (hiddenSize === undefined) {
     const expected = 'given where weight is not';
     throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, undefined);
   }
-  if (weight !== undefined) checkWeightShape(weight, hiddenSize, stated);
+  if (weight !== undefined) checkWeightShape(weight, hiddenSize, optionShape);
   if (hiddenSize === 0) {
     throw argumentError('ERR_OUT_OF_RANGE', 'weight', 'of at least 1 element', weight?.data);
   }

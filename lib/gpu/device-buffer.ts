@@ -59,7 +59,7 @@ export function bufferForStream<D extends BufferDType>(
   return new DeviceBuffer(length, dtype, new Existing(native, ordinal));
 }
 
-/** The native DeviceBuffer or HostBuffer, which a copy accesses in place; null for anything else. */
+/** The native object of a DeviceBuffer or a HostBuffer, which copies access directly; null for others. */
 function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer | null {
   return nativeDeviceBuffer(partner) ?? findNative('HostBuffer', partner);
 }
@@ -310,7 +310,10 @@ export class DeviceBuffer<
     return stream;
   }
 
-  /** Copies from or to a HostBuffer or a DeviceBuffer, and returns the stream; null for an array. */
+  /**
+   * Enqueues a copy from or to a HostBuffer or a DeviceBuffer, and returns its stream. Returns null for an
+   * array, and copies nothing then.
+   */
   #copyInPlace(name: 'source' | 'target', partner: CopyPartner, options: StreamOptions) {
     const native = nativeInPlace(partner);
     if (native === null) return null;
@@ -320,13 +323,15 @@ export class DeviceBuffer<
       throw argumentError('ERR_INVALID_ARG_VALUE', name, expected, partner);
     }
     this.#checkLength(name, length, partner);
-    const { stream: stated } = knownOptions(options, streamNames);
-    if (stated !== undefined) nativeStream(stated);
-    const isOfPartner =
+    const { stream: streamOption } = knownOptions(options, streamNames);
+    if (streamOption !== undefined) nativeStream(streamOption);
+    const isPartnersStream =
       nativeDeviceBuffer(partner) !== null &&
-      stated?.device === (partner as DeviceBuffer<BufferDType>).device;
-    const ordinal = isOfPartner ? ordinalOf(partner as DeviceBuffer<BufferDType>) : ordinalOf(this);
-    const stream = readStream(stated, ordinal);
+      streamOption?.device === (partner as DeviceBuffer<BufferDType>).device;
+    const ordinal = isPartnersStream
+      ? ordinalOf(partner as DeviceBuffer<BufferDType>)
+      : ordinalOf(this);
+    const stream = readStream(streamOption, ordinal);
     if (name === 'source') cuda.copyBuffer(nativeOf(this), native, stream);
     else cuda.copyBuffer(native, nativeOf(this), stream);
     return stream;

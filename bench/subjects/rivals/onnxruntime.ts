@@ -25,13 +25,13 @@ const maxElementsOfWeb = 2 ** 27;
 export const onnxruntimeRivals: readonly Rival[] = [
   {
     ...rmsNormBy('onnxruntime-node'),
-    description: "onnxruntime's SimplifiedLayerNormalization, on as many threads",
+    description: "onnxruntime's SimplifiedLayerNormalization, with as many threads as ours",
     outputs: ['given', 'fresh'],
   },
   {
     name: 'onnxruntime-node layer-norm',
     computes: 'layer-norm',
-    description: "onnxruntime's LayerNormalization, on as many threads",
+    description: "onnxruntime's LayerNormalization, with as many threads as ours",
     packages: ['onnxruntime-node'],
     outputs: ['given', 'fresh'],
     supports: (one) => one.op === 'forward' && modelType(one) !== undefined,
@@ -40,7 +40,8 @@ export const onnxruntimeRivals: readonly Rival[] = [
   {
     ...rmsNormBy('onnxruntime-web', maxElementsOfWeb),
     description:
-      'the same in WebAssembly, on as many threads, with the copies into its memory and back',
+      "onnxruntime's SimplifiedLayerNormalization in WebAssembly, with as many threads as ours; the time " +
+      'includes copies into its memory and back',
     outputs: ['fresh'], // it cannot write into an existing output
   },
 ];

@@ -14,7 +14,7 @@ const hint = `${python} with PyTorch 2.4 or newer: pip install torch`;
 export const pytorch: Rival = {
   name: 'pytorch',
   computes: 'rms-norm',
-  description: "PyTorch's rms_norm and its autograd, on as many threads",
+  description: "PyTorch's rms_norm and its autograd, with as many threads as ours",
   packages: [],
   outputs: ['fresh'],
   supports: (one) => isBasic(one) && one.dtype !== 'float64',

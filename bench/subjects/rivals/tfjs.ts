@@ -30,7 +30,7 @@ function rivalOf(
   return {
     name,
     computes: 'rms-norm',
-    description: `operations of TensorFlow.js, its ${backend} backend, one thread`,
+    description: `composed of TensorFlow.js operations, ${backend} backend, one thread`,
     packages,
     outputs: ['fresh'],
     supports: (one) =>

@@ -28,7 +28,7 @@ const maxBytes = 2 ** 32 - pageBytes;
 export const wasmSimd: Rival = {
   name: 'wasm-simd',
   computes: 'rms-norm',
-  description: 'WebAssembly SIMD by hand, arrays in its own memory, one thread',
+  description: 'hand-written WebAssembly SIMD on arrays in its own memory, one thread',
   packages: [],
   outputs: ['given'],
   supports: (one) => isBasic(one) && one.dtype === 'float32' && bytesOf(one) <= maxBytes,
