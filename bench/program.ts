@@ -9,7 +9,9 @@ import { packageVersion } from './environment/package';
  */
 export async function run(args: readonly string[], commands: readonly Command[]): Promise<number> {
   const program = new Command('fused-rmsnorm')
-    .description('RMSNorm for Node.js: measure, inspect, verify and build it on this machine.')
+    .description(
+      'RMSNorm for Node.js: measures its speed, shows what it runs on, and checks its results.',
+    )
     .version(packageVersion)
     .addHelpText('after', '\nExit codes: 0, 1 for a wrong answer or an error, 2 for wrong usage.');
   for (const command of commands) {

@@ -1,35 +1,37 @@
-# The CUDA kernels: add_cuda_kernels() compiles csrc/cuda/kernels/*.cu to a file each, in build/cuda, and
-# tells csrc/cuda/driver/kernel_files.cc their names. The addon reads them when a GPU is first asked for
-# (csrc/cuda/driver/kernel_files.cc says where it looks). A file does not depend on the host: the same files
-# serve the addon of every platform. Each has machine code for drivers of nvcc's CUDA or newer, and PTX for
-# others (run_nvcc.cmake has the format).
+# The CUDA kernels. add_cuda_kernels() compiles each csrc/cuda/kernels/*.cu to a file in build/cuda, and
+# tells csrc/cuda/driver/kernel_files.cc the names of these files. The addon reads them when a call first
+# needs a GPU; kernel_files.cc says where it looks. A file does not depend on the host: the addons of all
+# platforms read the same files. Each has machine code for drivers of nvcc's CUDA version or newer, and PTX
+# for older drivers. run_nvcc.cmake describes the format.
 #
-# A name carries a hash of the sources (kernel_names.cmake), forward.0123456789abcdef.fatbin, so that an
-# addon never takes kernels that do not fit it. Where there is no nvcc (CUDACXX, else PATH, CUDA_PATH,
-# /usr/local/cuda), those of prebuilds/cuda serve, where `npm run prebuild` leaves them and the package
-# has them. A file ends with a checksum of itself (run_nvcc.cmake).
+# The name of a file contains a hash of the sources (kernel_names.cmake), as in
+# forward.0123456789abcdef.fatbin. So an addon never loads kernels of other sources. Each file ends with a
+# checksum of itself.
 #
-# The addon does not depend on the kernels when it is built, so that one can be had without the other:
-# they are the target cuda_kernels, a part of ALL.
+# Without nvcc (CUDACXX, else CUDA_PATH, PATH, /usr/local/cuda), the addon uses the kernels in
+# prebuilds/cuda: `npm run prebuild` writes them there, and the package contains them.
+#
+# Building the addon does not require the kernels. They are the target cuda_kernels, which ALL includes.
 include(${CMAKE_CURRENT_LIST_DIR}/kernel_names.cmake)
 
 set(RMSNORM_CUDA AUTO CACHE STRING
-  "CUDA kernels: AUTO compiles them if there is nvcc, ON fails if there is neither nvcc nor compiled ones, OFF does not compile them")
+  "CUDA kernels: AUTO compiles them if there is nvcc; ON fails if there is neither nvcc nor compiled kernels; OFF does not compile them")
 set_property(CACHE RMSNORM_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(RMSNORM_CUDA_ARCHS "" CACHE STRING
-  "What the kernels are compiled for, as 80-real;80-virtual: machine code, PTX. Empty: the environment variable of this name, else all")
+  "Architectures of the kernels, such as 80-real (machine code) and 80-virtual (PTX). Empty: the environment variable of this name, else all")
 
-# sm_89 and sm_103 run the code of sm_86 and sm_100.
+# GPUs of compute capability 8.9 and 10.3 run the machine code of sm_86 and sm_100.
 set(default_archs 75-real 80-real 86-real 90-real 100-real 120-real
   75-virtual 80-virtual 90-virtual 100-virtual)
 include(${CMAKE_CURRENT_LIST_DIR}/ptx.cmake)
-# -fmad=false: the numerics contract (csrc/op/fold.h) says which products and sums are fused.
+# -fmad=false: the numerics contract (csrc/op/fold.h) says which products and sums are fused. The compiler
+# must not fuse others.
 set(nvcc_options -fatbin -O3 -std=c++17 -fmad=false --expt-relaxed-constexpr)
-# The format of a file is a part of its name's hash, so that an addon takes no file of another format.
+# Names the format of a file. The hash in the file's name includes it, so that an addon loads no other format.
 set(file_format "line, fatbin in xz, PTX with relative numbers in xz, checksum")
 
-# Sets `result` to nvcc's -gencode options for a list as RMSNORM_CUDA_ARCHS, `code` and `ptx` to the
-# architectures that it wants machine code and PTX of.
+# Sets `result` to nvcc's -gencode options for `archs`, a list like RMSNORM_CUDA_ARCHS. Sets `code` and `ptx`
+# to the architectures in it for machine code and for PTX.
 function(gencode_options archs result code ptx)
   set(options)
   set(reals)
@@ -39,8 +41,8 @@ function(gencode_options archs result code ptx)
       message(FATAL_ERROR "RMSNORM_CUDA_ARCHS must be a list such as 80-real;80-virtual. Received '${archs}'")
     endif()
     if(CMAKE_MATCH_2 STREQUAL "real")
-      # By the PTX of the lowest architecture whose instructions, and bounds of registers, the kernels
-      # use: five sources of machine code instead of one for each.
+      # Compiles from the PTX of the lowest architecture whose instructions and register limits the kernels
+      # use. So nvcc makes five versions of PTX, instead of one for each architecture.
       if(CMAKE_MATCH_1 GREATER_EQUAL 120)
         set(virtual 120)
       elseif(CMAKE_MATCH_1 GREATER_EQUAL 100)
@@ -56,7 +58,7 @@ function(gencode_options archs result code ptx)
       list(APPEND options -gencode=arch=compute_${virtual},code=sm_${CMAKE_MATCH_1})
     else()
       if(NOT DEFINED ptx_${CMAKE_MATCH_1})
-        message(FATAL_ERROR "RMSNORM_CUDA_ARCHS contains ${arch}, whose PTX version is missing in cmake/ptx.cmake")
+        message(FATAL_ERROR "RMSNORM_CUDA_ARCHS has ${arch}, and cmake/ptx.cmake has no PTX version for it")
       endif()
       list(APPEND virtuals ${CMAKE_MATCH_1})
       list(APPEND options -gencode=arch=compute_${CMAKE_MATCH_1},code=compute_${CMAKE_MATCH_1})
@@ -67,16 +69,16 @@ function(gencode_options archs result code ptx)
   set(${ptx} "${virtuals}" PARENT_SCOPE)
 endfunction()
 
-# Sets `result` to the path of nvcc, or to nothing.
+# Sets `result` to the path of nvcc; empty without nvcc, or if RMSNORM_CUDA is OFF.
 function(find_nvcc result)
   if(RMSNORM_CUDA STREQUAL "OFF")
     set(${result} "" PARENT_SCOPE)
     return()
   endif()
   if(RMSNORM_NVCC AND NOT EXISTS "${RMSNORM_NVCC}")
-    unset(RMSNORM_NVCC CACHE) # found before, and gone
+    unset(RMSNORM_NVCC CACHE) # an earlier run found it, and it was removed since
   endif()
-  # PATH first would find the wrapper of a compiler cache before what CUDACXX asks for.
+  # HINTS come before PATH: PATH may have a compiler cache's wrapper, and CUDACXX may name another nvcc.
   find_program(RMSNORM_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH PATH_SUFFIXES bin PATHS /usr/local/cuda)
   if(RMSNORM_NVCC)
     set(${result} ${RMSNORM_NVCC} PARENT_SCOPE)
@@ -85,8 +87,8 @@ function(find_nvcc result)
   endif()
 endfunction()
 
-# Says whether the kernels, which are not compiled here, have been.
-function(report_finished_kernels names)
+# Reports whether all kernels were compiled before, for a build that does not compile them.
+function(report_existing_kernels names)
   foreach(folder IN ITEMS ${PROJECT_BINARY_DIR}/cuda ${PROJECT_SOURCE_DIR}/prebuilds/cuda)
     set(missing)
     foreach(name IN LISTS names)
@@ -95,7 +97,7 @@ function(report_finished_kernels names)
       endif()
     endforeach()
     if(NOT missing)
-      message(STATUS "CUDA kernels: not compiled here; ${folder} has them")
+      message(STATUS "CUDA kernels: not compiled by this build; the addon will use those in ${folder}")
       return()
     endif()
   endforeach()
@@ -103,9 +105,9 @@ function(report_finished_kernels names)
   if(RMSNORM_CUDA STREQUAL "ON")
     message(FATAL_ERROR "RMSNORM_CUDA is ON, but nvcc was not found and ${folder} lacks ${missing}")
   elseif(RMSNORM_CUDA STREQUAL "OFF")
-    message(STATUS "CUDA kernels: none, since RMSNORM_CUDA is OFF: CPU only")
+    message(STATUS "CUDA kernels: none, since RMSNORM_CUDA is OFF. The addon will run on the CPU only")
   else()
-    message(STATUS "CUDA kernels: none, since nvcc was not found and ${folder} lacks ${missing}: CPU only")
+    message(STATUS "CUDA kernels: none, since there is neither nvcc nor ${missing} in ${folder}. The addon will run on the CPU only")
   endif()
 endfunction()
 
@@ -134,8 +136,8 @@ function(add_cuda_kernels)
     list(APPEND names ${name})
     list(APPEND fatbins ${folder}/${name})
     get_filename_component(kernels ${source} NAME_WE)
-    # It does not depend on the sources: others have another name. What ptxas says of registers and
-    # spills goes to a file next to it.
+    # The command does not depend on the sources: if they change, the name changes. The report of ptxas on
+    # registers and spills is written to a log file beside the output.
     if(nvcc)
       add_custom_command(
         OUTPUT ${folder}/${name}
@@ -166,7 +168,7 @@ function(add_cuda_kernels)
     message(STATUS "CUDA kernels: compiled by ${nvcc} for ${archs}")
   else()
     add_custom_target(cuda_kernels)
-    report_finished_kernels("${names}")
+    report_existing_kernels("${names}")
   endif()
 
   list(TRANSFORM names REPLACE "(.+)" "\"\\1\"" OUTPUT_VARIABLE quoted)

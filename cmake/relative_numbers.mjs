@@ -1,9 +1,11 @@
-// node relative_numbers.mjs OUT PTX...: writes the texts to OUT, one after the other, with relative numbers of
-// registers and labels. nvcc counts registers up, so that no two lines are alike; relative numbers make unrolled
-// code repeat itself, which halves what xz leaves of it. csrc/cuda/driver/ptx_numbers.cc takes them back.
+// node relative_numbers.mjs OUT PTX...: writes the PTX files to OUT, one after the other, with relative
+// numbers of registers and labels. nvcc numbers registers in sequence, so no two lines are equal. With
+// relative numbers unrolled code repeats itself, which halves its compressed size.
+// csrc/cuda/driver/ptx_numbers.cc restores the numbers.
 //
-// A number counts from the one that came first in the last line whose first number is of the same kind: that is
-// the register that an instruction writes, and the label that a line defines. Each text starts from 0.
+// Each kind of register, and labels, has an origin, from which its numbers count. It is 0 at the start of a
+// file. A line whose first number is of a kind makes that number the origin of the kind for the next lines:
+// the first number is the register that an instruction writes, or the label that a line defines.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -13,15 +15,15 @@ function withRelativeNumbers(text) {
   const origins = new Map();
   const lines = text.split('\n').map((line) => {
     let first;
-    const written = line.replace(numbered, (name, kind, digits) => {
+    const relative = line.replace(numbered, (name, kind, digits) => {
       const number = Number(digits);
       if (String(number) !== digits)
-        throw new RangeError(`The PTX has a number with zeros: ${name}`);
+        throw new RangeError(`The PTX has a number with leading zeros: ${name}`);
       first ??= [kind, number];
       return `${kind}${number - (origins.get(kind) ?? 0)}`;
     });
     if (first !== undefined) origins.set(...first);
-    return written;
+    return relative;
   });
   return lines.join('\n');
 }

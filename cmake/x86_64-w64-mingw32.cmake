@@ -1,5 +1,5 @@
-# Debian's cross compiler for Windows, package g++-mingw-w64-x86-64-posix. std::thread works only in this
-# variant.
+# Debian's cross compiler for Windows, package g++-mingw-w64-x86-64-posix. Only the posix variant supports
+# std::thread.
 set(CMAKE_SYSTEM_NAME Windows)
 set(CMAKE_SYSTEM_PROCESSOR x86_64)
 set(CMAKE_C_COMPILER x86_64-w64-mingw32-gcc-posix)

@@ -1,5 +1,5 @@
-// A norm between models of onnxruntime-node: a tensor that one session returns goes into rmsNorm, and
-// the result goes into the next session. The model matmul.onnx multiplies two matrices.
+// Runs a norm between two models of onnxruntime-node: rmsNorm takes the tensor that one session returns,
+// and the next session takes its result. The model matmul.onnx multiplies two matrices.
 
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';

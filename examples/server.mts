@@ -5,7 +5,7 @@ import { fastify } from 'fastify';
 import { allocate, createPlan } from 'fused-rmsnorm';
 
 const size = 256;
-const mostRows = 64;
+const maxRows = 64;
 // Calls use an array of allocate in place; any other array would be copied by each call.
 const weight = allocate(size).fill(1);
 
@@ -20,8 +20,8 @@ function planOf(rows: number) {
 }
 
 const row = { type: 'array', items: { type: 'number' }, minItems: size, maxItems: size };
-const schema = { body: { type: 'array', items: row, minItems: 1, maxItems: mostRows } };
-const server = fastify({ bodyLimit: 32 * mostRows * size });
+const schema = { body: { type: 'array', items: row, minItems: 1, maxItems: maxRows } };
+const server = fastify({ bodyLimit: 32 * maxRows * size });
 server.post<{ Body: number[][] }>('/norm', { schema }, async ({ body }) => {
   // y is in memory of the plan, which later calls reuse: it is read before the next await.
   const y = await planOf(body.length).runAsync(Float32Array.from(body.flat()));

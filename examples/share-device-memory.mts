@@ -1,5 +1,5 @@
-// Normalises GPU memory that another library owns, in place, and lets that library read memory of this
-// package. The other library here is the CUDA driver, called through koffi. Any library that takes and
+// Normalises GPU memory that another library owns, without a copy, and lets that library read memory of
+// this package. The other library here is the CUDA driver, called through koffi. Any library that takes and
 // returns addresses works the same, such as one that computes the layers around the norm.
 
 import assert from 'node:assert/strict';
@@ -15,7 +15,7 @@ interface SharedLibrary {
   func(signature: string): (...args: unknown[]) => unknown;
 }
 
-/** A library that keeps its tensors on the first GPU, in the context that the process shares. */
+/** A library that stores its tensors on the first GPU, in the device's primary context, as this package. */
 class OtherLibrary {
   readonly #driver: SharedLibrary;
   readonly #stream: unknown;
@@ -84,7 +84,8 @@ async function main(): Promise<void> {
   const weight = normals(2, hiddenSize);
   const expected = rmsNorm(x, weight);
 
-  // Their memory, in place. Their earlier work must be done before ours, and ours before they go on.
+  // Normalises memory of the other library in place. Its earlier work must be done before ours starts, and
+  // ours before it continues: `upload` and `synchronizeAsync` wait.
   const address = library.upload(x);
   using stream = new Stream();
   using theirs = DeviceBuffer.fromPointer(address, x.length, 'float32');
@@ -94,7 +95,7 @@ async function main(): Promise<void> {
   assert.deepEqual(library.download(address, x.length), expected);
   console.log(`${rows} rows of theirs, normalised where they are`);
 
-  // Our memory, by its address.
+  // Lets the other library read memory of this package by its address.
   using y = DeviceBuffer.from(expected, { stream });
   await stream.synchronizeAsync();
   assert.deepEqual(library.download(y.pointer, y.length), expected);

@@ -1,5 +1,5 @@
 import { checkDTypeName, type DType, type FloatArray } from './core/dtype';
-import { sharedArray } from './core/outputs';
+import { allocateShared } from './core/outputs';
 import { readCount } from './core/validate';
 
 /** The array type for elements of a dtype; a 16-bit dtype is stored as its bits. */
@@ -10,9 +10,10 @@ export type ArrayOf<D extends DType> = D extends 'float32'
     : Uint16Array;
 
 /**
- * A new array of zeros over a `SharedArrayBuffer`, which nothing can detach or shrink. So asynchronous
- * calls use it in place, while they copy all other arrays. Worker threads can share it: `postMessage`
- * passes the memory, not a copy. Large arrays use huge pages where the system has them.
+ * Allocates an array of zeros over a `SharedArrayBuffer`, which nothing can detach or shrink. So
+ * asynchronous calls use it in place, while they copy all other arrays. Worker threads can share it:
+ * `postMessage` passes the memory, not a copy. Arrays of 4 MiB or more use huge pages where the system has
+ * them.
  *
  * ```ts
  * const x = allocate(rows * 4096);
@@ -21,11 +22,11 @@ export type ArrayOf<D extends DType> = D extends 'float32'
  *
  * @param length - elements, from 0 up
  * @param dtype - the dtype of the elements. Default `'float32'`
- * @throws TypeError `ERR_INVALID_ARG_TYPE` and `ERR_INVALID_ARG_VALUE`, RangeError
- * `ERR_OUT_OF_RANGE`; Error `ERR_MEMORY_ALLOCATION_FAILED`
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE` for an invalid length,
+ * TypeError `ERR_INVALID_ARG_VALUE` for an invalid dtype; Error `ERR_MEMORY_ALLOCATION_FAILED`
  */
 export function allocate<D extends DType = 'float32'>(length: number, dtype?: D): ArrayOf<D>;
 export function allocate(length: number, dtype: DType = 'float32'): FloatArray {
   checkDTypeName(dtype);
-  return sharedArray(dtype, readCount('length', length, 0));
+  return allocateShared(dtype, readCount('length', length, 0));
 }

@@ -1,5 +1,6 @@
-// Types that refuse arguments which do not fit together. A parameter's type is intersected with
-// `unknown` if they fit, else with a sentence, which the compiler's error quotes.
+// Types that refuse arguments which do not fit together. If arguments fit, such a type is `unknown`, and
+// intersecting a parameter's type with it changes nothing. Else it is a sentence, which no argument is,
+// and which the compiler's error quotes.
 
 import type { AnyInput } from './call/tensor';
 import type { Float16ArrayLike } from './core/dtype';
@@ -36,8 +37,8 @@ interface WeightSentences {
 // Each type below first accepts the case that is certainly valid. In generic functions that is all the
 // compiler can decide: whether one type is assignable to another.
 
-/** For weight: its kind must fit x. */
-export type GoesWith<X, W> = [W] extends [X | null]
+/** For weight: its kind must fit the kind of x. */
+export type WeightFits<X, W> = [W] extends [X | null]
   ? unknown
   : [Kind<X>] extends [never]
     ? unknown
@@ -49,7 +50,7 @@ type Bits = Uint16Array | { readonly data: Uint16Array; readonly type?: undefine
 type NoBits = Float32Array | Float64Array | Float16ArrayLike | DeviceBuffer;
 
 /** For x: 16-bit elements must state their dtype, by the option or by the tensor's own `type`. */
-export type SaysDType<X, O> = 'dtype' extends keyof O
+export type StatesDType<X, O> = 'dtype' extends keyof O
   ? unknown
   : [X] extends [NoBits]
     ? unknown
@@ -65,15 +66,15 @@ interface NoSuchOption {
  * The names of options, which editors complete. The constraint of O alone states the types of the
  * values: where two types state them, TypeScript before 5.3 drops `undefined`.
  */
-export type Names<Options> = { readonly [Name in keyof Options]?: unknown };
+export type OptionNamesOf<Options> = { readonly [Name in keyof Options]?: unknown };
 
 /** For options: there must be no other names. */
-export type NoOthers<O, Options> = string extends keyof O
+export type NoUnknownOptions<O, Options> = string extends keyof O
   ? unknown
   : Readonly<Record<Exclude<keyof O, keyof Options>, NoSuchOption>>;
 
 /** For options of a function that returns only y: a residual needs a `sumOut` for the sum. */
-export type KeepsSum<O> = 'sumOut' extends keyof O
+export type HasSumOut<O> = 'sumOut' extends keyof O
   ? unknown
   : O extends { readonly residual: AnyInput }
     ? { readonly sumOut: AnyInput }

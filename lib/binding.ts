@@ -1,4 +1,4 @@
-// Loads the native addon: the first file found that is the addon of this package in this version.
+// Loads the native addon: the first file that is the addon of this package and of this version.
 //
 // `require` and __dirname are written in the form that static tracers recognise (@vercel/nft,
 // @vercel/ncc, Turbopack). So these include the two folders below, with the addon and its kernels. ncc

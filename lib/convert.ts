@@ -12,14 +12,16 @@ import {
 } from './core/dtype';
 import { adoptNativeError, argumentError, lengthError } from './core/errors';
 import { readHostArray } from './core/host-array';
-import { freshArray } from './core/outputs';
+import { allocateArray } from './core/outputs';
 
 /**
- * Converts float32 to the bits of bfloat16, rounded to nearest even. NaN stays NaN.
+ * Converts float32 to the bits of bfloat16, rounded to nearest even. NaN stays NaN. Magnitudes that round
+ * above the largest bfloat16, about 3.39e38, become infinity.
  *
  * @param source - float32 values
  * @param out - receives the bits, and is returned; of source's length. Default: a new array
- * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE`
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` if an argument is not such an array; RangeError
+ * `ERR_OUT_OF_RANGE` if `out` has another length; Error `ERR_MEMORY_ALLOCATION_FAILED`
  */
 export function toBFloat16(source: Float32Array, out?: Uint16Array): Uint16Array {
   return convert(source, 'float32', out, 'bfloat16') as Uint16Array;
@@ -31,7 +33,8 @@ export function fromBFloat16(source: Uint16Array, out?: Float32Array): Float32Ar
 }
 
 /**
- * Converts float32 to float16, like {@link toBFloat16}. Magnitudes from 65520 up become infinity.
+ * Converts float32 to float16, like {@link toBFloat16}, and with its errors. Magnitudes from 65520 up
+ * become infinity.
  *
  * @param out - a `Uint16Array`, which receives the bits, or a `Float16Array`, which receives the values.
  * Default: a new `Uint16Array`
@@ -56,7 +59,10 @@ export function fromFloat16(
 
 /**
  * Converts float32 to the bits of a float8 dtype, like {@link toBFloat16}. Magnitudes beyond the largest
- * value, 448 or 57344, saturate to it, as where y is quantised. NaN becomes 0x7f.
+ * value, 448 (e4m3) or 57344 (e5m2), saturate to it, as `quantize` does. NaN becomes 0x7f.
+ *
+ * @param dtype - `'float8_e4m3'` or `'float8_e5m2'`
+ * @throws the errors of {@link toBFloat16}; TypeError `ERR_INVALID_ARG_VALUE` for another `dtype`
  */
 export function toFloat8(source: Float32Array, dtype: Float8DType, out?: Uint8Array): Uint8Array {
   return convert(source, 'float32', out, readFloat8(dtype)) as Uint8Array;
@@ -92,7 +98,7 @@ function convert(
   const input = readArray('source', source, from);
   const { length } = input;
   const output =
-    out === undefined ? freshArray(dtypes[to].bits, length) : readArray('out', out, to);
+    out === undefined ? allocateArray(dtypes[to].bits, length) : readArray('out', out, to);
   if (output.length !== length) {
     throw lengthError('out', length, out);
   }

@@ -2,12 +2,12 @@ import { fromFloat8, type Float8DType } from './convert';
 import { isCodeArray, isElementArray, type CodeArray } from './core/dtype';
 import { argumentError, lengthError, requirementError } from './core/errors';
 import { readHostArray } from './core/host-array';
-import { freshArray } from './core/outputs';
+import { allocateArray } from './core/outputs';
 import { knownOptions } from './core/validate';
 
 /** Options of {@link dequantize}. */
 export interface DequantizeOptions {
-  /** The dtype of codes in a `Uint8Array`. */
+  /** The dtype of the codes. Required for a `Uint8Array`, and not allowed for an `Int8Array`. */
   readonly dtype?: Float8DType | undefined;
   /** Receives the numbers, and is returned: as many elements as there are codes. */
   readonly out?: Float32Array | undefined;
@@ -27,7 +27,7 @@ const optionNames: ReadonlySet<string> = new Set(['dtype', 'out']);
  * @param scale - (rows) of float32, or one number for all rows
  * @returns float32 values: `options.out` if passed, else a new array
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` and RangeError `ERR_OUT_OF_RANGE`
- * for invalid arguments
+ * for invalid arguments; Error `ERR_MEMORY_ALLOCATION_FAILED`
  */
 export function dequantize(
   codes: CodeArray,
@@ -46,7 +46,7 @@ export function dequantize(
   }
   const values =
     out === undefined
-      ? (freshArray('Float32Array', length) as Float32Array)
+      ? (allocateArray('Float32Array', length) as Float32Array)
       : readFloats('out', out);
   if (values.length !== length) {
     throw lengthError('out', length, out);

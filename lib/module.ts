@@ -1,8 +1,8 @@
-import { addDWeightTo, readBackward } from './call/backward';
+import { accumulateInto, readBackward } from './call/backward';
 import type { Call } from './call/call';
 import { isDeviceBuffer } from './call/data';
 import { allOutputs, readForward } from './call/forward';
-import { readKeptWeight } from './call/kept-weight';
+import { readStoredWeight } from './call/stored-weight';
 import { makeKnownOptions, noOptions } from './call/known-options';
 import { checkDType } from './call/operands';
 import { forwardRules } from './call/operations';
@@ -15,10 +15,10 @@ import {
   type CastOrder,
 } from './call/options';
 import type { Preset } from './call/read-call';
-import { runLater, runNow } from './call/run';
+import { runCallAsync, runCall } from './call/run';
 import { checkWeightShape, readNormalizedShape } from './call/shape';
 import {
-  recheck,
+  checkStillAttached,
   resultOf,
   sizeOf,
   sourceOf,
@@ -53,7 +53,7 @@ const constructorNames: ReadonlySet<string> = new Set([
 ]);
 const callOptions = makeKnownOptions(['out', 'residual', 'sumOut', 'dtype']);
 const vjpBackwardNames: ReadonlySet<string> = new Set(['dsum', 'dxOut', 'needsDx']);
-/** The outputs of a forward that no backward follows: y and the sum. */
+/** For a forward without a backward, which returns only y and the sum. */
 const withoutRstd = { rstd: false, sum: true, scale: false };
 
 /**
@@ -101,6 +101,8 @@ export class RMSNorm<
   readonly #preset: Preset;
 
   /**
+   * Allocates a weight, unless `weight` is passed or `elementwiseAffine` is false.
+   *
    * @param normalizedShape - the last dims of x; a number for a single dim
    * @throws TypeError and RangeError for invalid arguments; CudaError `ERR_CUDA_UNAVAILABLE` without a
    * GPU; Error `ERR_DISPOSED` for a disposed weight or stream
@@ -111,37 +113,37 @@ export class RMSNorm<
   ) {
     const own = knownOptions(options, constructorNames);
     const { eps = defaultEps, weightOffset = 0, castOrder = 'llama', stream } = own;
-    const { weight: given, dtype: stated, device: named, elementwiseAffine } = own;
+    const { weight: weightOption, dtype: dtypeOption, device: deviceOption } = own;
     const shape = readNormalizedShape(normalizedShape);
     if (shape === null) {
       const expected = 'an integer >= 1, or an array of such integers';
       throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, normalizedShape);
     }
-    if ((given as unknown) === null) {
+    if ((weightOption as unknown) === null) {
       const expected = 'an array or a DeviceBuffer; for no weight, set elementwiseAffine to false';
       throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', expected, null);
     }
-    const { weight, dtype } = readKeptWeight(given, stated);
+    const { weight, dtype } = readStoredWeight(weightOption, dtypeOption);
     checkEps(eps, dtype);
     checkWeightOffset(weightOffset, dtype);
     checkCastOrder(castOrder);
-    const hasWeight = readFlag('elementwiseAffine', elementwiseAffine, true);
+    const hasWeight = readFlag('elementwiseAffine', own.elementwiseAffine, true);
     if (weight !== undefined && !hasWeight) {
       const expected = 'omitted if elementwiseAffine is false';
-      throw argumentError('ERR_INVALID_ARG_VALUE', 'weight', expected, given);
+      throw argumentError('ERR_INVALID_ARG_VALUE', 'weight', expected, weightOption);
     }
-    const ordinal = readDeviceFor(named, dtype);
+    const ordinal = readDeviceFor(deviceOption, dtype);
     if (weight !== undefined) {
       checkDType(forwardRules.weight, weight, dtype, 'the dtype');
       checkWeightShape(tensorOf(weight), sizeOf(shape), shape);
-      this.#weight = keptData(tensorOf(weight));
+      this.#weight = storedData(tensorOf(weight));
     } else {
       this.#weight = hasWeight ? initialWeight(sizeOf(shape), 1 - weightOffset, dtype) : null;
     }
     const buffer = isDeviceBuffer(this.#weight) ? this.#weight : null;
-    if (buffer !== null && named !== undefined && ordinalOfBuffer(buffer) !== ordinal) {
+    if (buffer !== null && deviceOption !== undefined && ordinalOfBuffer(buffer) !== ordinal) {
       const expected = `'${buffer.device}', the device of weight, or omitted`;
-      throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, named);
+      throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, deviceOption);
     }
     if (stream !== undefined) checkStream(stream, this.#weight);
     this.normalizedShape = Object.freeze(shape);
@@ -149,13 +151,13 @@ export class RMSNorm<
     this.weightOffset = weightOffset;
     this.castOrder = castOrder;
     this.dtype = dtype;
-    this.device = buffer === null ? (named ?? 'cpu') : buffer.device;
+    this.device = buffer === null ? (deviceOption ?? 'cpu') : buffer.device;
     this.#preset = {
       ...{ eps, weightOffset, castOrder, stream },
-      device: buffer === null ? named : undefined,
+      device: buffer === null ? deviceOption : undefined,
       // A single dim is passed as a number, which is compared faster than an array.
       normalizedShape: shape.length === 1 ? shape[0] : shape,
-      bits: dtype === 'float32' ? undefined : dtype,
+      uint16DType: dtype === 'float32' ? undefined : dtype,
     };
   }
 
@@ -188,7 +190,7 @@ export class RMSNorm<
     options: O & RMSNormCallOptions = noOptions as O,
   ): RMSNormResult<X, O> {
     const call = this.#read(x, options);
-    runNow(call);
+    runCall(call);
     return forwardResult(call) as RMSNormResult<X, O>;
   }
 
@@ -201,7 +203,7 @@ export class RMSNorm<
     const O extends RMSNormCallOptions = Pick<RMSNormCallOptions, 'out'>,
   >(x: X, options: O & RMSNormCallOptions = noOptions as O): Promise<RMSNormResult<X, O>> {
     const call = this.#read(x, options);
-    await runLater(call);
+    await runCallAsync(call);
     return forwardResult(call) as RMSNormResult<X, O>;
   }
 
@@ -228,7 +230,7 @@ export class RMSNorm<
       const requirement = 'not share memory with x, which backward needs';
       throw requirementError('ERR_INVALID_ARG_VALUE', 'out', requirement, sourceOf(out));
     }
-    runNow(call);
+    runCall(call);
     const { dtype } = call;
     const saved = {
       x: (call.sumOut ?? call.x) as Argument,
@@ -238,23 +240,23 @@ export class RMSNorm<
     const result = {
       y: resultOf(call.out),
       sum: resultOf(call.sumOut),
-      backward: (dy: unknown, given: VjpBackwardOptions = noOptions as VjpBackwardOptions) =>
-        this.#backward(saved, dy, given),
+      backward: (dy: unknown, own: VjpBackwardOptions = noOptions as VjpBackwardOptions) =>
+        this.#backward(saved, dy, own),
     };
     return result as Vjp<X, O>;
   }
 
   /**
-   * Fills `weightGrad` with zeros in place, unless it is null.
+   * Fills `weightGrad` with zeros in place, unless it is null. On a GPU the fill is enqueued.
    *
-   * @throws TypeError if `weightGrad` was set to anything but an array or a DeviceBuffer; Error
-   * `ERR_DISPOSED`
+   * @throws TypeError `ERR_INVALID_ARG_TYPE` if `weightGrad` was set to a value that is not an
+   * array or a DeviceBuffer; Error `ERR_DISPOSED`
    */
   zeroGrad(): void {
     const grad: unknown = this.weightGrad ?? null;
     if (grad === null) return;
     if (isDeviceBuffer(grad)) grad.fill(0, this.#streamOptions());
-    else (readHostArray('weightGrad', grad, sums).data as Float32Array).fill(0);
+    else (readHostArray('weightGrad', grad, weightGradTypes).data as Float32Array).fill(0);
   }
 
   /**
@@ -274,17 +276,17 @@ export class RMSNorm<
   #backward(saved: Saved, dy: unknown, options: VjpBackwardOptions): unknown {
     const { dsum, dxOut, needsDx } = knownOptions(options, vjpBackwardNames);
     const { rstd, dtype } = saved;
-    const given = { dtype, dsum, dxOut, needsDx };
-    const x = recheck('x', saved.x);
-    const call = readBackward(dy, x, this.#weight, rstd, given, this.#preset);
+    const backwardOptions = { dtype, dsum, dxOut, needsDx };
+    const x = checkStillAttached('x', saved.x);
+    const call = readBackward(dy, x, this.#weight, rstd, backwardOptions, this.#preset);
     if (this.#weight !== null) {
-      // Read only now: reading the arguments can run code of the caller, and that another backward.
-      const sums = this.weightGrad ?? this.#makeWeightGrad(this.#weight);
-      addDWeightTo(call, sums);
-      runNow(call);
-      this.weightGrad = sums as WeightGrad<W>;
+      // Read only now: reading the arguments can run code of the caller, which can run another backward.
+      const weightGrad = this.weightGrad ?? this.#makeWeightGrad(this.#weight);
+      accumulateInto(call, weightGrad);
+      runCall(call);
+      this.weightGrad = weightGrad as WeightGrad<W>;
     } else {
-      runNow(call);
+      runCall(call);
     }
     return resultOf(call.dxOut);
   }
@@ -303,9 +305,9 @@ export class RMSNorm<
   }
 }
 
-/** What a backward needs from its forward. */
+/** What a backward needs from its forward. The module itself stores nothing of a call. */
 interface Saved {
-  /** With a residual, the sum. */
+  /** x; with a residual, the sum. */
   readonly x: Argument;
   readonly rstd: unknown;
   readonly dtype: DType;
@@ -316,15 +318,15 @@ function forwardResult({ out, sumOut }: Call): unknown {
   return sumOut === undefined ? y : { y, sum: resultOf(sumOut) };
 }
 
-/** The value that was passed as weight; for a tensor, its data. */
-function keptData({ data, dims, wrap, source }: TensorArgument): WeightData {
+/** The array or buffer that `weight` returns: what the caller passed, or the data of a passed tensor. */
+function storedData({ data, dims, wrap, source }: TensorArgument): WeightData {
   if (dims === null) return source as WeightData;
   const weight = data as WeightData;
   return ArrayBuffer.isView(weight) && wrap !== null ? wrap(weight) : weight;
 }
 
 /** The types that weightGrad can have, for error messages. */
-const sums = 'a Float32Array, Float64Array or DeviceBuffer';
+const weightGradTypes = 'a Float32Array, Float64Array or DeviceBuffer';
 
 /** Checks the stream of a module: it must be of the weight's device. An array as weight allows none. */
 function checkStream(stream: Stream, weight: WeightData | null): void {
@@ -352,9 +354,10 @@ function beginOf({ data, view }: TensorArgument): [unknown, number] {
   return [data.device, Number(data.pointer) + offset];
 }
 
+/** A new weight in which each element is `value`. */
 function initialWeight(length: number, value: number, dtype: DType): WeightArray<DType> {
   if (dtype === 'float64') return new Float64Array(length).fill(value);
-  const ones = new Float32Array(length).fill(value);
-  if (dtype === 'float32') return ones;
-  return dtype === 'float16' ? toFloat16(ones) : toBFloat16(ones);
+  const weight = new Float32Array(length).fill(value);
+  if (dtype === 'float32') return weight;
+  return dtype === 'float16' ? toFloat16(weight) : toBFloat16(weight);
 }

@@ -1,6 +1,6 @@
 import type { ArrayOf } from './allocate';
 import type { CommonOptions } from './call/options';
-import type { Fresh } from './call/tensor';
+import type { NewLike } from './call/tensor';
 import type { DeviceDType, DType, Float16ArrayLike, FloatArray } from './core/dtype';
 import type { CudaDeviceName } from './gpu/cuda';
 import type { DeviceBuffer } from './gpu/device-buffer';
@@ -73,7 +73,7 @@ export type PlanOutput<O> =
 
 /** The gradient of a plan's weight: of the weight's kind, or null without one. */
 export type PlanDWeight<O> =
-  WeightOf<O> extends infer W ? (W extends null ? null : Fresh<W>) : never;
+  WeightOf<O> extends infer W ? (W extends null ? null : NewLike<W>) : never;
 
 /** The result of {@link Plan.runBackward}. */
 export interface PlanGradients<Output, DWeight> {

@@ -1,12 +1,12 @@
 import { newCall, type Call } from './call/call';
 import { isDeviceBuffer, type DataKind } from './call/data';
-import { readKeptWeight } from './call/kept-weight';
+import { readStoredWeight } from './call/stored-weight';
 import {
   addOperand,
   checkDType,
   checkLength,
   isFloat32,
-  isPlain,
+  isMatchingArray,
   readOperand,
   readOptional,
 } from './call/operands';
@@ -25,8 +25,8 @@ import {
   type OperandRule,
   type Operation,
 } from './call/operations';
-import { makeOwned, Turns, type OwnedOutput } from './call/owned-outputs';
-import { runLater, runNow } from './call/run';
+import { allocateOwned, OutputRing, type OwnedOutput } from './call/owned-outputs';
+import { runCallAsync, runCall } from './call/run';
 import { dataOf, readArgument, type Argument } from './call/tensor';
 import { dtypes, type DType } from './core/dtype';
 import { argumentError } from './core/errors';
@@ -49,7 +49,7 @@ const planNames: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Checks all but the arrays of later calls once, so that each call costs as little as possible:
+ * Checks everything except the arrays of later calls once, so that each call costs as little as possible:
  *
  * ```ts
  * const plan = createPlan({ rows: 1, weight });
@@ -88,12 +88,12 @@ function readOptions(options: PlanOptions) {
 function makePlan(options: PlanOptions) {
   const own = readOptions(knownOptions(options, planNames));
   const { eps, weightOffset, castOrder } = own;
-  const { weight, dtype } = readKeptWeight(own.weight, own.dtype);
+  const { weight, dtype } = readStoredWeight(own.weight, own.dtype);
   const { hiddenSize: size = weight?.length } = own;
   checkEps(eps, dtype);
   checkWeightOffset(weightOffset, dtype);
   checkCastOrder(castOrder);
-  const named = readDeviceFor(own.device, dtype);
+  const optionDevice = readDeviceFor(own.device, dtype);
   const rows = readCount('rows', own.rows, 0);
   const hiddenSize = readCount('hiddenSize', size, 1);
   if (rows * hiddenSize > Number.MAX_SAFE_INTEGER) {
@@ -104,49 +104,50 @@ function makePlan(options: PlanOptions) {
   const outputs = readCount('outputs', own.outputs, 1);
   const buffer = weight && dataOf(weight);
   const isOnGpu = own.device === undefined && isDeviceBuffer(buffer);
-  const device = isOnGpu ? ordinalOfBuffer(buffer) : named;
+  const device = isOnGpu ? ordinalOfBuffer(buffer) : optionDevice;
   if (weight !== undefined) {
     checkDevice('weight', weight, device);
     checkDType(forwardRules.weight, weight, dtype, 'the dtype');
   }
   const stream = readPlanStream(own.stream, device);
   const kind: DataKind = device === cpuOrdinal ? dtypes[dtype].bits : 'DeviceBuffer';
-  /** Returns a function that makes calls whose only tensor argument yet is the weight. */
-  const beginner = (operation: Operation) => {
+  /** Returns a function that makes calls whose only operand is the weight, which is checked here, once. */
+  const callFactory = (operation: Operation) => {
     const shape = { dtype, kind, device, stream, rows, hiddenSize };
-    const frame = { operation, ...shape, eps, weightOffset, castOrder };
-    const first = newCall(frame);
+    const properties = { operation, ...shape, eps, weightOffset, castOrder };
+    const first = newCall(properties);
     if (weight !== undefined) {
       checkLength(first, operation.weight, weight);
       addOperand(first, operation.weight, weight);
     }
-    const { given, float32, tensors } = first;
+    const { presentBits, float32Bits, tensorBits } = first;
     return () => {
-      const call = newCall(frame);
+      const call = newCall(properties);
       call.weight = weight;
       call.accumulate = accumulate;
-      call.given = given;
-      call.float32 = float32;
-      call.tensors = tensors;
+      call.presentBits = presentBits;
+      call.float32Bits = float32Bits;
+      call.tensorBits = tensorBits;
       return call;
     };
   };
-  const beginForward = beginner(forwardOperation);
-  const beginBackward = beginner(backwardOperation);
-  const owned = (name: 'out' | 'dweightOut', own: DType, length: number) =>
-    makeOwned(name, own, length, device, weight);
-  const makeMatrix = () => owned('out', dtype, rows * hiddenSize);
-  const makeDWeight = () =>
-    weight && owned('dweightOut', isFloat32(weight) ? 'float32' : dtype, hiddenSize);
-  let sum: OwnedOutput | undefined;
-  const dweightOf = () =>
-    accumulate ? (sum ??= zeroed(makeDWeight(), own.stream)) : makeDWeight();
-  const makeBoth = () => new Gradients(makeMatrix(), dweightOf());
+  const newForward = callFactory(forwardOperation);
+  const newBackward = callFactory(backwardOperation);
+  const allocate = (name: 'out' | 'dweightOut', outputDType: DType, length: number) =>
+    allocateOwned(name, outputDType, length, device, weight);
+  const allocateMatrix = () => allocate('out', dtype, rows * hiddenSize);
+  const allocateDWeight = () =>
+    weight && allocate('dweightOut', isFloat32(weight) ? 'float32' : dtype, hiddenSize);
+  // With `accumulate`, all backwards add to one dweight.
+  let accumulated: OwnedOutput | undefined;
+  const nextDWeight = () =>
+    accumulate ? (accumulated ??= zeroed(allocateDWeight(), own.stream)) : allocateDWeight();
+  const allocateGradients = () => new Gradients(allocateMatrix(), nextDWeight());
   return {
     ...{ rows, hiddenSize, dtype },
-    ...planCalls(beginForward, beginBackward),
-    ...planRuns(beginForward, new Turns(outputs, makeMatrix)),
-    ...planBackwardRuns(beginBackward, new Turns(outputs, makeBoth)),
+    ...planCalls(newForward, newBackward),
+    ...planRuns(newForward, new OutputRing(outputs, allocateMatrix)),
+    ...planBackwardRuns(newBackward, new OutputRing(outputs, allocateGradients)),
   };
 }
 
@@ -158,17 +159,17 @@ function zeroed(output: OwnedOutput | undefined, stream: Stream | undefined) {
   return output;
 }
 
-/** `forward` and `backward` of a plan, over the functions that begin their calls. */
-function planCalls(beginForward: () => Call, beginBackward: () => Call) {
+/** `forward` and `backward`, which write to arrays of the caller. */
+function planCalls(newForward: () => Call, newBackward: () => Call) {
   return {
     forward(x: unknown, out: unknown, rstdOut: unknown, residual: unknown, sumOut: unknown) {
-      const call = beginForward();
+      const call = newForward();
       call.x = readX(call, x);
       call.out = readOperand(call, forwardRules.out, out);
       call.rstdOut = readOptional(call, forwardRules.rstdOut, rstdOut);
       call.residual = readOptional(call, forwardRules.residual, residual);
       call.sumOut = readOptional(call, forwardRules.sumOut, sumOut);
-      runNow(call);
+      runCall(call);
     },
     backward(
       dy: unknown,
@@ -178,54 +179,55 @@ function planCalls(beginForward: () => Call, beginBackward: () => Call) {
       dweightOut: unknown,
       dsum: unknown,
     ) {
-      const call = beginBackward();
+      const call = newBackward();
       call.x = readX(call, x);
       call.dy = readOperand(call, backwardRules.dy, dy);
       call.rstd = readOptional(call, backwardRules.rstd, rstd);
       call.dxOut = readOptional(call, backwardRules.dxOut, dxOut);
       call.dweightOut = readOptional(call, backwardRules.dweightOut, dweightOut);
       call.dsum = readOptional(call, backwardRules.dsum, dsum);
-      runNow(call);
+      runCall(call);
     },
   };
 }
 
 /** `run` and `runAsync`, which write to outputs that the plan owns. */
-function planRuns(begin: () => Call, outputs: Turns<OwnedOutput>) {
+function planRuns(newForward: () => Call, outputs: OutputRing<OwnedOutput>) {
   return {
     run(x: unknown) {
-      const call = begin();
+      const call = newForward();
       call.x = readX(call, x);
-      const output = outputs.takeNow();
+      const output = outputs.nextIdle();
       call.out = addOperand(call, forwardRules.out, output.argument);
-      runNow(call);
+      runCall(call);
       return output.result;
     },
     async runAsync(x: unknown) {
-      const call = begin();
+      const call = newForward();
       call.x = readX(call, x);
-      const turn = outputs.take();
-      call.out = addOperand(call, forwardRules.out, turn.output.argument);
-      await turn.lend((isLate) => runLater(call, isLate));
-      return turn.output.result;
+      const slot = outputs.advance();
+      call.out = addOperand(call, forwardRules.out, slot.output.argument);
+      await slot.use((hasWaited) => runCallAsync(call, hasWaited));
+      return slot.output.result;
     },
   };
 }
 
-function planBackwardRuns(begin: () => Call, outputs: Turns<Gradients>) {
+/** `runBackward`, which writes to outputs that the plan owns. */
+function planBackwardRuns(newBackward: () => Call, outputs: OutputRing<Gradients>) {
   return {
     runBackward(dy: unknown, x: unknown, rstd: unknown) {
-      const call = begin();
+      const call = newBackward();
       call.x = readX(call, x);
       call.dy = readOperand(call, backwardRules.dy, dy);
       call.rstd = readOptional(call, backwardRules.rstd, rstd);
-      const gradients = outputs.takeNow();
+      const gradients = outputs.nextIdle();
       const { dx, dweight } = gradients;
       call.dxOut = addOperand(call, backwardRules.dxOut, dx.argument);
       if (dweight !== undefined) {
         call.dweightOut = addOperand(call, backwardRules.dweightOut, dweight.argument);
       }
-      runNow(call);
+      runCall(call);
       return gradients.result;
     },
   };
@@ -251,10 +253,11 @@ class Gradients {
   }
 }
 
+/** Reads x, as {@link readOperand} reads other operands. */
 function readX(call: Call, value: unknown): Argument {
   const rule = call.operation.x;
-  if (!isPlain(call, rule, value)) return readOtherX(call, rule, value);
-  call.given |= rule.bit;
+  if (!isMatchingArray(call, rule, value)) return readOtherX(call, rule, value);
+  call.presentBits |= rule.bit;
   return value;
 }
 

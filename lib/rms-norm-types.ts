@@ -1,6 +1,12 @@
 // Types of the operator's functions and of their results.
 
-import type { GoesWith, KeepsSum, Names, NoOthers, SaysDType } from './argument-types';
+import type {
+  WeightFits,
+  HasSumOut,
+  OptionNamesOf,
+  NoUnknownOptions,
+  StatesDType,
+} from './argument-types';
 import type {
   BackwardOptions,
   CommonOptions,
@@ -73,7 +79,8 @@ type Weight = AnyInput | null;
 /** The type of {@link rmsNorm}: the function, its other forms and its gradients. */
 export interface RmsNorm {
   /**
-   * RMSNorm: `y = x / sqrt(mean(x²) + eps) * weight` over each row of x. A row is as long as weight.
+   * RMSNorm: `y = x / sqrt(mean(x²) + eps) * weight` over each row of x. A row is as long as weight. Without
+   * `out`, y is allocated.
    *
    * Runs on the CPU, on several threads if x is large enough, or on the GPU that `device` names. The
    * bits of a row depend only on the row, weight and options.
@@ -81,7 +88,7 @@ export interface RmsNorm {
    * An output may overlap another tensor of the call only where its option says so. Rows of one output
    * may not overlap each other. Tensors of the same strides whose rows alternate do not overlap.
    *
-   * Source: Zhang and Sennrich, "Root Mean Square Layer Normalization".
+   * Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019, equation 4.
    *
    * @param x - (…, normalizedShape), float32, float16, bfloat16 or float64; not changed unless it is an
    * output
@@ -94,9 +101,12 @@ export interface RmsNorm {
    * names a GPU that is unavailable or fails
    */
   <X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
-    options?: O & Names<RmsNormOptions> & NoOthers<O, RmsNormOptions> & KeepsSum<O>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
+    options?: O &
+      OptionNamesOf<RmsNormOptions> &
+      NoUnknownOptions<O, RmsNormOptions> &
+      HasSumOut<O>,
   ): Output<X>;
 
   /**
@@ -115,9 +125,9 @@ export interface RmsNorm {
    */
   forward<X extends AnyInput, W extends Weight = Weight, const O extends ForwardOptions = object>(
     this: void,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
-    options?: O & Names<ForwardOptions> & NoOthers<O, ForwardOptions>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
+    options?: O & OptionNamesOf<ForwardOptions> & NoUnknownOptions<O, ForwardOptions>,
   ): ForwardResult<X, O>;
 
   /**
@@ -126,7 +136,7 @@ export interface RmsNorm {
    * rows.
    *
    * Both gradients are computed in one pass over x and dy. Their bits do not depend on the number of
-   * threads.
+   * threads. Outputs that are not passed are allocated.
    *
    * @param dy - the gradient of y, of x's kind and length
    * @param x - the x of forward; if forward had a residual, its `sum`
@@ -140,10 +150,10 @@ export interface RmsNorm {
   backward<X extends AnyInput, W extends Weight = Weight, const O extends BackwardOptions = object>(
     this: void,
     dy: AnyInput,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
     rstd?: RstdArray | DeviceBuffer | null,
-    options?: O & Names<BackwardOptions> & NoOthers<O, BackwardOptions>,
+    options?: O & OptionNamesOf<BackwardOptions> & NoUnknownOptions<O, BackwardOptions>,
   ): BackwardResult<X, W, O>;
 
   /**
@@ -159,14 +169,17 @@ export interface RmsNorm {
    * An `out` that is not shared memory is written when the promise settles. If an array has been
    * detached by the time it is needed, the promise rejects with `ERR_INVALID_ARG_VALUE`.
    *
-   * It pays where computing takes much longer than starting a call, about 10 µs. It pays most with
-   * arrays of {@link allocate}, since nothing is copied and the JavaScript thread stays free.
+   * Starting such a call takes about 10 µs. So it pays off where computing takes much longer. It pays off
+   * most with arrays of {@link allocate}: nothing is copied, and the JavaScript thread stays free.
    */
   async<X extends AnyInput, W extends Weight = Weight, const O extends RmsNormOptions = object>(
     this: void,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
-    options?: O & Names<RmsNormOptions> & NoOthers<O, RmsNormOptions> & KeepsSum<O>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
+    options?: O &
+      OptionNamesOf<RmsNormOptions> &
+      NoUnknownOptions<O, RmsNormOptions> &
+      HasSumOut<O>,
   ): Promise<Output<X>>;
 
   /** {@link RmsNorm.forward} off the event loop, under the rules of {@link RmsNorm.async}. */
@@ -176,9 +189,9 @@ export interface RmsNorm {
     const O extends ForwardOptions = object,
   >(
     this: void,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
-    options?: O & Names<ForwardOptions> & NoOthers<O, ForwardOptions>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
+    options?: O & OptionNamesOf<ForwardOptions> & NoUnknownOptions<O, ForwardOptions>,
   ): Promise<ForwardResult<X, O>>;
 
   /**
@@ -192,9 +205,9 @@ export interface RmsNorm {
   >(
     this: void,
     dy: AnyInput,
-    x: X & SaysDType<X, O>,
-    weight: W & GoesWith<X, W>,
+    x: X & StatesDType<X, O>,
+    weight: W & WeightFits<X, W>,
     rstd?: RstdArray | DeviceBuffer | null,
-    options?: O & Names<BackwardOptions> & NoOthers<O, BackwardOptions>,
+    options?: O & OptionNamesOf<BackwardOptions> & NoUnknownOptions<O, BackwardOptions>,
   ): Promise<BackwardResult<X, W, O>>;
 }

@@ -2,12 +2,12 @@ import { readBackward } from './call/backward';
 import type { Call, Quantization } from './call/call';
 import { allOutputs, onlyY, readForward } from './call/forward';
 import { forwardOptions, noOptions, rmsNormOptions } from './call/known-options';
-import { runLater, runNow } from './call/run';
+import { runCallAsync, runCall } from './call/run';
 import { readX, resultOf } from './call/tensor';
 import type { RmsNorm } from './rms-norm-types';
 
-/** The scale that was passed for all rows, if any. */
-function scaleOfAll(quantization: Quantization | undefined): number | undefined {
+/** The scale that the caller passed for all rows; undefined if each row has its own, or there is none. */
+function staticScale(quantization: Quantization | undefined): number | undefined {
   return quantization === undefined || quantization.scale === 0 ? undefined : quantization.scale;
 }
 
@@ -16,7 +16,7 @@ function forwardResult({ out, rstdOut, sumOut, quantization, scaleOut }: Call) {
     y: resultOf(out),
     rstd: resultOf(rstdOut),
     sum: resultOf(sumOut),
-    scale: scaleOfAll(quantization) ?? resultOf(scaleOut),
+    scale: staticScale(quantization) ?? resultOf(scaleOut),
   };
 }
 
@@ -24,25 +24,26 @@ function backwardResult({ dxOut, dweightOut, dgateOut }: Call) {
   return { dx: resultOf(dxOut), dweight: resultOf(dweightOut), dgate: resultOf(dgateOut) };
 }
 
+/** The other forms of the operator. All of them read a call, run it, and return its outputs. */
 const forms = {
   forward(x: unknown, weight: unknown, options: object = noOptions) {
     const call = readForward(x, weight, options, forwardOptions, allOutputs);
-    runNow(call);
+    runCall(call);
     return forwardResult(call);
   },
   backward(dy: unknown, x: unknown, weight: unknown, rstd: unknown, options: object = noOptions) {
     const call = readBackward(dy, readX(x), weight, rstd, options);
-    runNow(call);
+    runCall(call);
     return backwardResult(call);
   },
   async async(x: unknown, weight: unknown, options: object = noOptions) {
     const call = readForward(x, weight, options, rmsNormOptions, onlyY);
-    await runLater(call);
+    await runCallAsync(call);
     return resultOf(call.out);
   },
   async forwardAsync(x: unknown, weight: unknown, options: object = noOptions) {
     const call = readForward(x, weight, options, forwardOptions, allOutputs);
-    await runLater(call);
+    await runCallAsync(call);
     return forwardResult(call);
   },
   async backwardAsync(
@@ -53,7 +54,7 @@ const forms = {
     options: object = noOptions,
   ) {
     const call = readBackward(dy, readX(x), weight, rstd, options);
-    await runLater(call);
+    await runCallAsync(call);
     return backwardResult(call);
   },
 };
@@ -65,6 +66,6 @@ export const rmsNorm = Object.assign(function rmsNorm(
   options: object = noOptions,
 ) {
   const call = readForward(x, weight, options, rmsNormOptions, onlyY);
-  runNow(call);
+  runCall(call);
   return resultOf(call.out);
 }, forms) as RmsNorm;

@@ -13,7 +13,7 @@ export type NumThreadsSource =
   | 'processors';
 
 /**
- * The most threads that a call uses, its own included. Small calls use fewer.
+ * The maximum number of threads of a call, its own included. Small calls use fewer.
  *
  * The number is the one set by {@link setNumThreads}, else `RMSNORM_NUM_THREADS`, else the number of
  * processors that this process may use. The last is determined at the first call, from the affinity

@@ -35,14 +35,14 @@ const names: ReadonlySet<string> = new Set(['eps', 'weightOffset', 'normalizedSh
  * ```
  *
  * Values are read with `dataSync`, which waits for a backend on a GPU, but not for one on the CPU. The
- * only tensor that remains is the one returned. x and weight are kept for backward only while a
- * gradient is being taken.
+ * call leaves one new tensor, the result. tf stores x and weight for backward only while it computes a
+ * gradient.
  *
  * @param x - (…, normalizedShape), float32
  * @param weight - (normalizedShape), float32, for example a `tf.Variable`; null for ones
  * @param options - see {@link TfjsOptions}
  * @returns y: a new tensor of x's shape
- * @throws TypeError `ERR_INVALID_ARG_TYPE` for anything but a float32 tensor, `ERR_INVALID_ARG_VALUE`
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` if an argument is not a float32 tensor, `ERR_INVALID_ARG_VALUE`
  * for a disposed tensor; and the errors of the package's `rmsNorm`. Differentiating a gradient throws
  * `ERR_INVALID_STATE`
  */
@@ -96,7 +96,7 @@ function gradients(
   );
 }
 
-/** A gradient as a tensor. Differentiating it throws, where tf would take it for a constant. */
+/** A gradient as a tensor. Differentiating it throws: tf alone would treat it as a constant. */
 function gradientTensor(
   { data, dims }: { readonly data: Float32Array; readonly dims: readonly number[] },
   inputs: readonly Tensor[],

@@ -1,4 +1,4 @@
-// Whether the kernels of an addon that was built here are there, which its tests on a GPU need.
+// Finds out whether the kernels of the locally built addon exist. Its GPU tests need them.
 
 const { existsSync, readFileSync } = require('node:fs');
 const path = require('node:path');
@@ -11,7 +11,7 @@ const folders = ['build/cuda', 'prebuilds/cuda'].map((folder) => path.join(root,
 function hasKernels() {
   const addon = path.join(root, 'build/Release/rmsnorm.node');
   if (!existsSync(addon)) return false;
-  // It holds the names of those that it asks for.
+  // The addon contains the names of the files that it loads.
   const names = readFileSync(addon, 'latin1').match(/\w+\.[0-9a-f]{16}\.fatbin/g) ?? [];
   const areIn = (folder) => names.every((name) => existsSync(path.join(folder, name)));
   return names.length > 0 && folders.some(areIn);

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # bare.sh [--no-nvcc] COMMAND...: runs a command as on a fresh machine, which has Node.js, CMake, make,
-# a C++ compiler and nvcc, but no other build tools. With --no-nvcc there is no nvcc either. Other tools
-# of this machine are hidden: the command runs in its own mount namespace, with their files removed from
-# an overlay over /usr. Needs Debian's dpkg, and overlay file systems as root or in a user namespace.
+# a C++ compiler and nvcc, but no other build tools. With --no-nvcc there is no nvcc either. Hides other
+# tools of this machine: the command runs in its own mount namespace, where an overlay over /usr lacks
+# their files. Needs Debian's dpkg, and overlay file systems as root or in a user namespace.
 # Fails with a message where these are missing.
 set -euo pipefail
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# check-addons.sh ADDON...: checks that addons load wherever Node.js 20 does, and define only the symbols
-# that it looks for. On Linux they may need no newer glibc or libstdc++ than Node.js 20, no other library
-# and no unversioned symbols but Node-API, and must stay loaded (nodelete). On Windows (folders win32-*)
-# they may import only libraries of Windows, and must not assume more alignment of the stack than it has.
+# check-addons.sh ADDON...: checks that addons load wherever Node.js 20 runs, and export only the symbols
+# that Node.js looks for. On Linux an addon may need no newer glibc or libstdc++ than Node.js 20, no other
+# library, and no unversioned symbols except Node-API; and it must stay loaded (nodelete). On Windows
+# (folders win32-*) it may import only libraries of Windows, and must not assume that the stack is aligned
+# to more than 16 bytes.
 set -euo pipefail
 
 newest_glibc=2.28

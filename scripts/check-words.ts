@@ -12,7 +12,10 @@ const skipped = /^CHANGELOG\.md$|^package-lock\.json$|^scripts\/check-words\.ts$
 /** A space in a phrase also matches a line break, with the marks of a comment before the next word. */
 const phrases: readonly (readonly [phrase: string, instead: string])[] = [
   ['\\b[Cc]an not\\b', 'cannot'],
-  ['(?<=^|[.:;!?] |// |/\\*\\* | \\* |# |[\'"`])Of [a-z]', 'a sentence that begins with its subject'],
+  [
+    '(?<=^|[.:;!?] |// |/\\*\\* | \\* |# |[\'"`])Of [a-z]',
+    'a sentence that begins with its subject',
+  ],
   ['\\b[Bb]ut for\\b', 'except for'],
   ['\\b(is|are|was|were) to be had\\b', 'is available'],
   ['\\b[Ll]et(s|ting)? go of\\b', 'release, dispose of'],
@@ -34,10 +37,14 @@ const patterns = phrases.map(
   ([phrase, instead]) => [new RegExp(phrase.replaceAll(' ', '[\\s/*#]+'), 'gm'), instead] as const,
 );
 
-const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
-  cwd: root,
-  encoding: 'utf8',
-});
+const listed = execFileSync(
+  'git',
+  ['ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+  {
+    cwd: root,
+    encoding: 'utf8',
+  },
+);
 for (const file of new Set(listed.split('\0'))) {
   if (file === '' || skipped.test(file)) continue;
   const text = readFileSync(path.join(root, file), 'utf8');

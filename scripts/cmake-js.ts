@@ -1,7 +1,6 @@
-// cmake-js.ts [TARGET...] [--CDNAME=VALUE...]: builds the addon and those of the benchmark and the
-// tests in build/Release, and the CUDA kernels in build/cuda where there is nvcc; or only the named
-// targets.
-// --CDNAME=VALUE sets a CMake variable.
+// cmake-js.ts [TARGET...] [--CDNAME=VALUE...]: builds the named targets. Without names it builds all: the
+// addon and the native modules of the benchmark and the tests in build/Release, and, if there is nvcc, the
+// CUDA kernels in build/cuda. --CDNAME=VALUE sets the CMake variable NAME.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
@@ -11,9 +10,9 @@ import path from 'node:path';
 const root = path.join(__dirname, '..');
 
 /**
- * The generator for a build folder. cmake-js chooses Ninja where it is installed, but CMake refuses a
- * folder of another generator. So a folder keeps its generator, and is configured again from the start
- * once that program is gone.
+ * Arguments that make a build folder keep its generator. cmake-js would choose Ninja if it is installed,
+ * but CMake refuses a folder of another generator. If the program of the generator no longer exists, the
+ * folder is configured from the start.
  */
 function generatorArguments(folder: string): string[] {
   const cache = path.join(folder, 'CMakeCache.txt');

@@ -29,14 +29,14 @@ export type CompiledKernel = Readonly<Record<keyof typeof units, number>> & {
 
 function readLog(log: string): CompiledKernel[] {
   // The section of each kernel begins with its name.
-  const [, ...parts] = log.split('Compiling entry function ');
-  return parts.map((part) => {
-    const [, name, architecture] = /^'(\w+)' for '(\w+)'/.exec(part) ?? [];
-    if (name === undefined || architecture === undefined || !/Used \d+ registers/.test(part)) {
-      throw new Error(`Cannot parse this output of ptxas: ${part}`);
+  const [, ...sections] = log.split('Compiling entry function ');
+  return sections.map((section) => {
+    const [, name, architecture] = /^'(\w+)' for '(\w+)'/.exec(section) ?? [];
+    if (name === undefined || architecture === undefined || !/Used \d+ registers/.test(section)) {
+      throw new Error(`This output of ptxas has an unknown format: ${section}`);
     }
     // 0 where ptxas does not mention it.
-    const numberOf = (unit: string) => Number(new RegExp(`(\\d+) ${unit}`).exec(part)?.[1] ?? 0);
+    const numberOf = (unit: string) => Number(new RegExp(`(\\d+) ${unit}`).exec(section)?.[1] ?? 0);
     const numbers = Object.entries(units).map(([field, unit]) => [field, numberOf(unit)] as const);
     return {
       name,
@@ -72,12 +72,13 @@ function callsOf(body: string): { name: string; args: string[] }[] {
 export function kernelNames(): string[] {
   const header = readFileSync(path.join(root, 'csrc/cuda/kernels/kernel_table.h'), 'utf8');
   const macros = macrosOf(header);
-  // The arguments of each call of F in the expansion of a macro. `given` replaces __VA_ARGS__.
-  const expand = (macro: string, given: readonly string[]): string[][] => {
+  // The arguments of each call of F in the expansion of a macro. `varArgs` replaces
+  // __VA_ARGS__.
+  const expand = (macro: string, varArgs: readonly string[]): string[][] => {
     const body = macros.get(macro);
     if (body === undefined) throw new Error(`kernel_table.h has no ${macro}`);
     return callsOf(body).flatMap(({ name, args }) => {
-      const passed = args.flatMap((arg) => (arg === '__VA_ARGS__' ? given : [arg]));
+      const passed = args.flatMap((arg) => (arg === '__VA_ARGS__' ? varArgs : [arg]));
       return name === 'F' ? [passed] : expand(name, passed.slice(1));
     });
   };

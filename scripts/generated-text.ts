@@ -16,7 +16,7 @@ export function withGenerated(document: string, name: string, text: string): str
   const begin = document.indexOf(beginMark);
   const end = document.indexOf(endMark);
   if (begin < 0 || end < begin) {
-    throw new Error(`There is no place for the report. It needs ${beginMark}, then ${endMark}`);
+    throw new Error(`The document lacks the marks ${beginMark} and, after it, ${endMark}`);
   }
   return `${document.slice(0, begin + beginMark.length)}\n\n${text}\n\n${document.slice(end)}`;
 }

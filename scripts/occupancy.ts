@@ -1,6 +1,6 @@
-// How many blocks of a kernel a multiprocessor holds at once, from its registers, threads and shared
-// memory, by the rules that NVIDIA publishes as cuda_occupancy.h. Assumes all the shared memory that a
-// multiprocessor can set aside for blocks: the driver does so for a kernel that asks for it.
+// Computes how many blocks of a kernel a multiprocessor holds at once, from registers, threads and shared
+// memory, by the rules of NVIDIA's cuda_occupancy.h. Assumes that a multiprocessor provides as much shared
+// memory to blocks as it can: the driver does that for a kernel that asks for it.
 
 /** The resources of a multiprocessor, and the units in which they are allocated. */
 interface Multiprocessor {

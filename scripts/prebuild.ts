@@ -37,6 +37,7 @@ const targets: readonly Target[] = [
   ...crossTargets.filter(({ name }) => name !== machine),
 ];
 
+/** Creates a folder, or empties it. Returns its path. */
 function emptied(folder: string): string {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
@@ -50,7 +51,7 @@ function prebuildKernels(): void {
   const files = existsSync(built) ? readdirSync(built) : [];
   const names = files.filter((name) => name.endsWith('.fatbin'));
   if (names.length === 0) {
-    console.error('Without nvcc, prebuilds/cuda stays unchanged.');
+    console.error('There is no nvcc, so prebuilds/cuda stays unchanged.');
     return;
   }
   const shipped = emptied(path.join(root, 'prebuilds/cuda'));

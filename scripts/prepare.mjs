@@ -103,7 +103,8 @@ if (modified('node_modules/.package-lock.json') < modified('package-lock.json'))
 
 if (wantsBuild) {
   run('npm', 'run', '--silent', isAddonAlone ? 'build:addon' : 'build:native');
-  // A build does not write an addon that an edit did not change. Mark all as newer than their sources.
+  // A build does not rewrite an addon whose code an edit did not change. Mark all as newer than their
+  // sources, so that the next run does not build again.
   for (const addon of addons) utimesSync(path.join(root, addon), new Date(), new Date());
 }
 

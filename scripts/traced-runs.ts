@@ -16,7 +16,7 @@ export interface Run {
   readonly dtype: DType;
   /** Default: `dtype`. */
   readonly weightDtype?: DType;
-  /** With a residual; in backward, with `dsum`. */
+  /** Whether forward has a residual, and backward a `dsum`. */
   readonly residual?: true;
   readonly gate?: GateOrder;
   /** Default: the default of the API. */
@@ -121,7 +121,7 @@ function dryProgramOf(runs: readonly Run[]): string {
     }`;
 }
 
-// Every call is one chunk, so that one launch processes a whole matrix.
+// Copies a whole matrix as one chunk, so that one launch processes it.
 const environment = { RMSNORM_LIBCUDA: simulator, RMSNORM_CUDA_CHUNK_BYTES: `${2 ** 30}` };
 
 /** Hashes of the results of calls on a simulated GPU that `variables` describe. */

@@ -1,13 +1,16 @@
 import type { CastOrder, DType } from 'fused-rmsnorm';
 
-/** The operations of plans and of most rivals. `'residual'`: forward of x + residual, with the sum. */
-export type PlainOp = 'forward' | 'backward' | 'residual';
+/**
+ * The operations that plans and most rivals have. `'residual'`: forward of x + residual, with the sum as a
+ * second result.
+ */
+export type BasicOp = 'forward' | 'backward' | 'residual';
 
 /**
  * `'quantize'`: forward to int8 codes and a scale for each row. `'gated'`: forward with a gate
  * after the norm.
  */
-export type Op = PlainOp | 'quantize' | 'gated';
+export type Op = BasicOp | 'quantize' | 'gated';
 
 /** An operation on a shape in a dtype: the unit that is timed. */
 export interface Case {
@@ -37,13 +40,14 @@ export const matrices: Readonly<Record<Op, number>> = {
   gated: 3, // x, gate, y
 };
 
-export function isPlain({ op }: Pick<Case, 'op'>): boolean {
+/** Whether the operation of a case is a {@link BasicOp}. */
+export function isBasic({ op }: Pick<Case, 'op'>): boolean {
   return op !== 'quantize' && op !== 'gated';
 }
 
-/** Why no subject can compute a case; null for a possible one. */
-export function whyImpossible(one: Case): string | null {
-  if (isPlain(one) || one.dtype !== 'float64') return null;
+/** Why no subject can compute a case; null if one can. */
+export function reasonImpossible(one: Case): string | null {
+  if (isBasic(one) || one.dtype !== 'float64') return null;
   return 'float64 is neither quantised nor gated';
 }
 
@@ -79,5 +83,5 @@ export function minimumBytes({ op, rows, hiddenSize, dtype }: Case): number {
   return op === 'quantize' ? bytes + rows * (hiddenSize + 4) : bytes;
 }
 
-/** Every subject adds this to the mean square. */
+/** The eps of every subject: added to the mean square. */
 export const eps = 1e-6;

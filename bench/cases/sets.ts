@@ -18,24 +18,27 @@ function shapesOf(names: string): Shape[] {
 /** The sets of shapes that `--shapes` accepts, by name. */
 export const shapeSets = {
   llama: {
-    about: 'from the cost of a call to 8192 tokens of Llama, the default',
+    description: 'from one short row to 8192 tokens of Llama (the default)',
     shapes: shapesOf(
       '1x64 1x4096 8x4096 32x4096 20x512 4096x128 512x4096 128x16384 2048x4096 8192x4096',
     ),
   },
   decode: {
-    about: 'one token of each of 1 to 64 sequences',
+    description: 'one token of each of 1 to 64 sequences',
     shapes: shapesOf('1x2048 1x4096 1x8192 8x4096 16x8192 64x4096'),
   },
   'qk-norm': {
-    about: 'heads of queries and keys: many short rows',
+    description: 'query and key heads of attention, many short rows',
     shapes: shapesOf('32x128 1280x128 16384x64 16384x128 65536x128 16384x256'),
   },
   large: {
-    about: 'batches of training, and long rows',
+    description: 'training batches, and long rows',
     shapes: shapesOf('8192x8192 32768x4096 16384x8192 2048x16384 512x65536 64x1048576'),
   },
-  seed: { about: '(64, 512, 4096), RMSNorm beside LayerNorm', shapes: shapesOf('32768x4096') },
+  seed: {
+    description: '(64, 512, 4096), to compare RMSNorm with LayerNorm',
+    shapes: shapesOf('32768x4096'),
+  },
 };
 
 /** The shapes of `--quick` if `--shapes` names none. */

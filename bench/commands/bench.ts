@@ -13,7 +13,7 @@ import { loadChart } from '../report/chart';
 import { showProgress } from '../report/progress';
 import { wrap } from '../report/terminal';
 import { textOf } from '../report/text';
-import { run, type Settings } from '../run/run';
+import { run, type RunOptions } from '../run/run';
 import {
   closeRivals,
   loadRivals,
@@ -51,8 +51,8 @@ interface Options {
   readonly baseline?: string;
 }
 
-/** Rounds, and the seconds that all cases share. */
-const usual = { rounds: 9, seconds: 90, shapes: shapeSets.llama.shapes };
+/** Rounds, total seconds for all cases, and shapes: by default, and with `--quick`. */
+const standard = { rounds: 9, seconds: 90, shapes: shapeSets.llama.shapes };
 const quick = { rounds: 5, seconds: 3, shapes: quickShapes };
 
 /** A shell's exit code for a process that was interrupted. */
@@ -61,21 +61,25 @@ const interrupted = 130;
 export function benchCommand(rivals: readonly Rival[]): Command {
   const names = rivals.map(({ name }) => name);
   return new Command('bench')
-    .summary('measure the speed against the limit and rivals')
+    .summary('measures speed on this machine, against its limit and other packages')
     .description(
-      'Measures RMSNorm on this machine. Compares it with the limit, which moves as many bytes, ' +
-        'and with rivals, other code that computes it. Checks every result before it is timed.',
+      'Measures RMSNorm on this machine. Compares it with the limit, which is the time to move the same ' +
+        'bytes, and with rivals, which are other implementations. Checks every result before timing it.',
     )
     .option('--device <name>', 'cpu, cuda (the first GPU), cuda:N or all', readDevice, 'cpu')
     .addOption(
       new Option(
         '--op <names>',
-        'forward, backward, residual, quantize, gated; both (the first two), call (see below)',
+        'forward, backward, residual, quantize, gated; both (the first two); call (see below)',
       )
         .argParser(readOps)
         .default(['forward', 'backward'], 'both'),
     )
-    .option('--shapes <list>', 'shapes such as 32768x4096,1x64, or sets (see below)', readShapes)
+    .option(
+      '--shapes <list>',
+      'shapes such as 32768x4096,1x64, or sets of them, see below',
+      readShapes,
+    )
     .addOption(
       new Option('--dtype <names>', dtypes.join(', '))
         .argParser(readDTypes)
@@ -88,32 +92,35 @@ export function benchCommand(rivals: readonly Rival[]): Command {
     )
     .option(
       '--filter <regexp>',
-      'run only cases whose name matches, such as "forward 1x64 float32"',
+      'only cases whose name matches; a name is such as "forward 1x64 float32"',
       readRegularExpression,
     )
     .addOption(
-      new Option('--rivals <names>', 'all, none, installed, or names (see below)')
+      new Option('--rivals <names>', 'all, none, installed, or names, see below')
         .argParser((text) => readRivals(text, names))
         .default('installed', 'installed'),
     )
     .option(
       '--threads <count>',
-      'maximum number of threads, of RMSNorm and of the limit',
+      'maximum number of threads, for this package and the limit',
       readThreads,
     )
     .option(
       '--time <seconds>',
-      `approximate time for all cases together (default: ${usual.seconds}, with --quick ` +
-        `${quick.seconds}). Each case gets an equal share; slow runs exceed it`,
+      `approximate total for all cases (default: ${standard.seconds}, with --quick ${quick.seconds}). ` +
+        'Each case gets an equal share; a slow case takes longer',
       readSeconds,
     )
     .option('--quick', 'measure a few shapes in a few seconds')
-    .option('--json <file>', 'write all figures and their units to this file')
+    .option('--json <file>', 'write all results, with their units, to this file')
     .option(
       '--plot <file.svg>',
-      'draw the times into this file; needs the packages vega and vega-lite',
+      'draw a chart of the times to this file; needs the packages vega and vega-lite',
     )
-    .option('--baseline <file>', 'JSON of an earlier run; report the changes beyond the noise')
+    .option(
+      '--baseline <file>',
+      'JSON file of an earlier run: report changes that exceed the noise',
+    )
     .addHelpText('after', () => `\n${helpText(rivals)}`)
     .action((options: Options) => bench(options, rivals));
 }
@@ -121,7 +128,7 @@ export function benchCommand(rivals: readonly Rival[]): Command {
 async function bench(options: Options, rivals: readonly Rival[]): Promise<void> {
   const { threads, json, plot, baseline } = options;
   if (threads !== undefined) setNumThreads(threads);
-  const settings = readSettings(options);
+  const runOptions = readRunOptions(options);
   for (const file of [json, plot]) {
     if (file === undefined || existsSync(path.dirname(path.resolve(file)))) continue;
     throw new Failure(`The folder of the file '${file}' does not exist.`);
@@ -138,11 +145,11 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   process.once('SIGINT', interrupt);
   try {
     // Rivals run on the CPU only.
-    if (settings.targets.includes('cpu')) {
-      const able = rivals.filter((rival) => settings.cases.some((one) => rival.supports(one)));
+    if (runOptions.targets.includes('cpu')) {
+      const able = rivals.filter((rival) => runOptions.cases.some((one) => rival.supports(one)));
       await loadRivals(options.rivals, able, chosen);
     }
-    const report = await run(settings, chosen, progress.update);
+    const report = await run(runOptions, chosen, progress.update);
     progress.stop();
     process.stdout.write(textOf(report, earlier, process.stdout));
     if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
@@ -154,8 +161,8 @@ async function bench(options: Options, rivals: readonly Rival[]): Promise<void> 
   }
 }
 
-function readSettings({ device, op, dtype, castOrder, ...options }: Options): Settings {
-  const plan = options.quick === true ? quick : usual;
+function readRunOptions({ device, op, dtype, castOrder, ...options }: Options): RunOptions {
+  const plan = options.quick === true ? quick : standard;
   const isWanted = (name: string) => options.filter?.test(name) ?? true;
   const ops = op.filter((each) => each !== 'call');
   const shapes = options.shapes ?? plan.shapes;
@@ -189,9 +196,9 @@ function readTargets(device: string): ('cpu' | CudaDevice)[] {
 }
 
 function helpText(rivals: readonly Rival[]): string {
-  const sets = Object.entries(shapeSets).map(([name, { about, shapes }]) => {
+  const sets = Object.entries(shapeSets).map(([name, { description, shapes }]) => {
     const list = shapes.map((shape) => shape.join('x')).join(' ');
-    return [name, `${about}:\n${list}`] as const;
+    return [name, `${description}:\n${list}`] as const;
   });
   const rivalItems = rivals.map(({ name, description, packages }) => {
     const needs = packages.length > 0 ? ` (needs ${packages.join(', ')})` : '';
@@ -203,7 +210,7 @@ function helpText(rivals: readonly Rival[]): string {
     section('Rivals', rivalItems),
     exitCodesHelp({
       0: 'everything was measured',
-      1: 'a wrong answer, or an error',
+      1: 'a wrong result, or an error',
       2: 'wrong usage',
       [interrupted]: 'interrupted',
     }),
@@ -211,5 +218,5 @@ function helpText(rivals: readonly Rival[]): string {
 }
 
 const callHelp =
-  `Measures the cost of a call itself, on one row of ${callShape.hiddenSize}, on the CPU. Shows each ` +
-  'form of a call (options, outputs, tensors, modules, plans) as a multiple of rmsNorm with out.';
+  `The cost of a call itself, on one row of ${callShape.hiddenSize}, on the CPU. Measures each form of ` +
+  'a call (options, outputs, tensors, modules, plans), and compares it with rmsNorm with the option out.';

@@ -19,19 +19,19 @@ import { wrap } from '../report/terminal';
 import { provideHeaders } from './headers';
 import { exitCodesHelp } from './help';
 
-/** Works without an addon, since it serves packages that have none, or none that loads. */
+/** The command works without an addon, since it is for packages that have none, or none that loads. */
 export function buildCommand(): Command {
   return new Command('build')
-    .summary('build the native addon from source')
+    .summary('builds the native addon from source')
     .description('Builds the native addon from source, into build/Release of this package.')
     .addHelpText('after', () => `\n${wrap(needs)}\n\n${exitCodesHelp(exitCodes)}`)
     .action(build);
 }
 
 const needs =
-  'Needs CMake 3.22 and a C++20 compiler. CXX selects another compiler than the one that CMake finds, ' +
-  'with arguments if needed. The package contains the GPU kernels; if they are missing, nvcc compiles ' +
-  'them, if it is installed. npm installs the headers of Node-API for the build, if they are missing.';
+  'Needs CMake 3.22 and a C++20 compiler. The environment variable CXX chooses the compiler, with ' +
+  'arguments if it needs some. The package contains the GPU kernels; if they are missing, nvcc compiles ' +
+  'them, if it is installed. npm installs the headers of Node-API for the build if they are missing.';
 
 const exitCodes = {
   0: 'the addon was built and loads',
@@ -62,14 +62,14 @@ function build(): void {
 }
 
 /**
- * Where to build. The package's own path may contain a `$`, a `;` or a `"`, which CMake and make do
- * not accept.
+ * The folder to build in: a temporary one whose path CMake and make accept. The package's own path may
+ * contain a `$`, a `;` or a `"`, which they do not accept.
  */
 function temporaryFolder(): string {
-  const isPlain =
+  const safePath =
     process.platform === 'win32' ? /^[\p{L}\p{N} ._~:\\-]+$/u : /^[\p{L}\p{N} ._~/-]+$/u;
   const folders = [tmpdir(), ...(process.platform === 'win32' ? [] : ['/tmp', '/var/tmp'])];
-  const found = folders.find((folder) => existsSync(folder) && isPlain.test(realpathSync(folder)));
+  const found = folders.find((folder) => existsSync(folder) && safePath.test(realpathSync(folder)));
   if (found !== undefined) return realpathSync(found);
   throw new Failure(
     `The build cannot use the temporary folder '${tmpdir()}': set TMPDIR to a folder whose path has ` +
@@ -97,7 +97,7 @@ function compile(folder: string, headers: readonly string[]): void {
   run('cmake', ['--build', out, '--parallel', String(availableParallelism())]);
 }
 
-/** Copies the built files to where the package looks for them, with kernels if there are any. */
+/** Copies the built files, with kernels if there are any, to the folders where the package looks for them. */
 function install(folder: string): void {
   for (const [from, extension] of [
     ['Release', '.node'],

@@ -19,7 +19,7 @@ import { exitCodesHelp } from './help';
 
 export function infoCommand(): Command {
   return new Command('info')
-    .summary('show what the package finds on this machine')
+    .summary('shows what the package finds on this machine')
     .description(
       'Shows what the package finds on this machine: versions, CPU variants, GPUs, kernels.',
     )
@@ -32,8 +32,8 @@ export function infoCommand(): Command {
 }
 
 const exitCodes = {
-  0: 'the addon loads, with or without a GPU',
-  1: 'no addon loads, or another error',
+  0: 'success, with or without a GPU',
+  1: 'the addon does not load, or another error',
   2: 'wrong usage',
 };
 
@@ -72,7 +72,7 @@ function textOf(found: Info): string {
     ['addon', found.addon ?? 'unknown'],
     ['CPU', `${found.cpu}, ${found.processors} processors`],
     ['variant', `${found.variant} (available: ${found.variants.join(', ')})`],
-    ['threads', `${found.threads} at most (${found.threadsSource})`],
+    ['threads', `at most ${found.threads} (source: ${found.threadsSource})`],
     ...gpus.map((gpu): [string, string] => ['GPU', describeGpu(gpu)]),
     ...(gpusReason === null ? [] : [['GPU', `none. ${gpusReason}`] as [string, string]]),
     ...kernelLines(kernels),
@@ -81,7 +81,8 @@ function textOf(found: Info): string {
 }
 
 function kernelLines(kernels: Kernels | null): [string, string][] {
-  if (kernels === null) return [['kernels', 'none, neither next to the addon nor in prebuilds']];
+  if (kernels === null)
+    return [['kernels', 'none found, neither beside the addon nor in prebuilds']];
   const { files, folder, bytesByArchitecture } = kernels;
   const sizes = Object.entries(bytesByArchitecture).map(
     ([architecture, bytes]) => `${architecture} ${(bytes / 1024).toFixed(0)} KiB`,

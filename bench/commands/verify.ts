@@ -19,9 +19,9 @@ interface Options {
 
 export function verifyCommand(): Command {
   return new Command('verify')
-    .summary('check that a GPU gives the bits of the CPU')
+    .summary('checks that a GPU gives the same bits as the CPU')
     .description(
-      'Compares a GPU with the CPU, bit for bit: every kernel, in calls of every kind; graphs, ' +
+      'Compares a GPU with the CPU, bit for bit: every kernel, in calls of every kind, and graphs, ' +
         'streams, and allocations in random order.',
     )
     .option('--device <name>', 'cuda (the first GPU) or cuda:N', readCudaDevice, 'cuda')
@@ -30,7 +30,7 @@ export function verifyCommand(): Command {
       'run only groups whose name matches, such as "^forward"',
       readRegularExpression,
     )
-    .option('--thorough', 'also run larger calls, which takes minutes')
+    .option('--thorough', 'also check larger calls, which takes minutes')
     .option('--json', 'print one JSON object; docs/device.md explains its names')
     .addHelpText('after', () => `\n${exitCodesHelp(exitCodes)}`)
     .action(check);

@@ -1,13 +1,13 @@
 import { DeviceBuffer, type DeviceDType, type Stream } from 'fused-rmsnorm';
 
 import type { Arrays } from '../cases/arrays';
-import { elementBytes, isPlain, minimumBytes, type Case, type Op } from '../cases/cases';
+import { elementBytes, isBasic, minimumBytes, type Case, type Op } from '../cases/cases';
 import { answerIn, type Answer } from '../cases/verify';
-import { byPlan, intoFresh, intoGiven, planOf, type MemorySet } from '../subjects/ours';
+import { byPlan, intoNew, intoExisting, planOf, type MemorySet } from '../subjects/ours';
 
 type BufferSet = MemorySet<DeviceBuffer>;
 
-/** The matrices of an operation in the case's dtype. */
+/** The matrices of an operation in the case's dtype, in the order of their slots in a set. */
 const layouts: Readonly<Record<Op, readonly (keyof Arrays)[]>> = {
   forward: ['x', 'out'],
   backward: ['x', 'dy', 'out'],
@@ -18,7 +18,7 @@ const layouts: Readonly<Record<Op, readonly (keyof Arrays)[]>> = {
 
 const inputs = ['x', 'dy', 'residual', 'gate'] as const;
 
-/** Byte alignment of each set, enough for every access. */
+/** Alignment of each set in bytes: enough for the widest access. */
 const alignment = 512;
 
 /**
@@ -48,7 +48,7 @@ export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream
     scales: new DeviceBuffer(arrays.scales.length, 'float32', { device }),
   };
   const buffers: { dispose(): void }[] = [memory, codeMemory, ...Object.values(shared)];
-  const part = (begin: number, length: number) => {
+  const viewOf = (begin: number, length: number) => {
     const buffer = memory.subarray(begin, begin + length);
     buffers.push(buffer);
     return buffer;
@@ -56,8 +56,8 @@ export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream
   const setAt = (index: number): BufferSet => {
     const begin = index * stride;
     const matrix = (name: keyof Arrays) => {
-      const place = layouts[one.op].indexOf(name);
-      return place < 0 ? part(begin, 0) : part(begin + place * size, size);
+      const slot = layouts[one.op].indexOf(name);
+      return slot < 0 ? viewOf(begin, 0) : viewOf(begin + slot * size, size);
     };
     const firstCode = index * codeStride;
     const codes = codeMemory.subarray(firstCode, firstCode + arrays.codes.length);
@@ -69,7 +69,7 @@ export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream
   const indices = Array.from({ length: count }, (_, index) => index);
   const sets = indices.map(setAt);
   const [first, ...others] = sets as [BufferSet, ...BufferSet[]];
-  const plan = isPlain(one) ? planOf(one, first, where) : null;
+  const plan = isBasic(one) ? planOf(one, first, where) : null;
   const toHost = (results: Answer<DeviceBuffer>): Answer =>
     Object.fromEntries(
       Object.entries(results).map(([name, buffer]) => [name, buffer.toHost(where)]),
@@ -77,13 +77,13 @@ export function gpuSets(one: Case, arrays: Arrays, count: number, stream: Stream
 
   return {
     /** The case on each set: into existing memory, by a plan if it has one, into new memory. */
-    given: sets.map((set) => intoGiven(one, set, where)),
+    existing: sets.map((set) => intoExisting(one, set, where)),
     planned: plan === null ? null : sets.map((set) => byPlan(one, set, plan)),
-    fresh: sets.map((set) => intoFresh(one, set, where)),
+    allocating: sets.map((set) => intoNew(one, set, where)),
     /** Copies that read and write as many bytes as the case must. */
     copies: indices.map((index) => {
       const begin = index * stride;
-      const [source, target] = [part(begin, half), part(begin + half, half)];
+      const [source, target] = [viewOf(begin, half), viewOf(begin + half, half)];
       return () => {
         target.copyFrom(source, where);
       };

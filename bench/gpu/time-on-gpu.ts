@@ -10,15 +10,17 @@ import { timeSubjects, type TimedSubject } from '../subjects/subject';
 import { gpuSets } from './sets';
 
 /**
- * Smallest size of all sets of buffers of a case together, so that each is in DRAM when its turn
- * comes. More than twice the second-level cache of any current GPU.
+ * Minimum size in bytes of all sets of buffers of a case together, so that each set is in DRAM when its
+ * turn comes. More than twice the second-level cache of any current GPU.
  */
-const usualFootprint = 256 * 2 ** 20;
+const defaultFootprint = 256 * 2 ** 20;
 
-/** Maximum number of sets. A smaller case stays in the cache: more sets need more launches a round. */
-const mostSets = 4096;
+/**
+ * Maximum number of sets. More sets need more launches in a round. So very small cases stay in the cache.
+ */
+const maxSets = 4096;
 
-/** Enqueues something on one set of buffers. */
+/** Enqueues a call or a copy on one set of buffers. */
 type Enqueue = () => unknown;
 
 /**
@@ -31,11 +33,11 @@ export async function timeOnGpu(
   device: CudaDevice,
   schedule: Schedule,
   onRound: () => void,
-  footprint = usualFootprint,
+  footprint = defaultFootprint,
 ): Promise<CaseResult | string> {
   const arrays = makeArrays(one);
   const expected = answerOfCpu(one, arrays);
-  const count = Math.min(mostSets, Math.max(2, Math.ceil(footprint / minimumBytes(one))));
+  const count = Math.min(maxSets, Math.max(2, Math.ceil(footprint / minimumBytes(one))));
   const stream = new Stream({ device: device.device });
   const disposables: { dispose(): void }[] = [stream];
   try {
@@ -50,17 +52,17 @@ export async function timeOnGpu(
       disposables.push(graph);
       return graph;
     };
-    const fresh = sets.fresh.map((call) => () => {
+    const allocating = sets.allocating.map((call) => () => {
       for (const buffer of Object.values(call())) buffer.dispose();
     });
     const { planned } = sets;
-    const graph = graphOf(planned ?? sets.given);
+    const graph = graphOf(planned ?? sets.existing);
     const launch = () => {
       graph.launch(stream);
     };
     const check = () => {
       const ways = {
-        ours: onEach(sets.given),
+        ours: onEach(sets.existing),
         ...(planned !== null && { 'ours plan': onEach(planned) }),
         'ours graph': launch,
       };
@@ -70,11 +72,11 @@ export async function timeOnGpu(
         compare(one, name, expected, sets.answer());
       }
       sets.fill();
-      compare(one, 'ours fresh', expected, sets.toHost(sets.fresh.at(-1)?.() ?? {}));
+      compare(one, 'ours fresh', expected, sets.toHost(sets.allocating.at(-1)?.() ?? {}));
     };
     const subjects = [
-      subjectOf('ours', timer.calls(sets.given)),
-      { ...subjectOf('ours fresh', timer.calls(fresh)), outputs: 'fresh' as const },
+      subjectOf('ours', timer.calls(sets.existing)),
+      { ...subjectOf('ours fresh', timer.calls(allocating)), outputs: 'fresh' as const },
       ...(planned === null ? [] : [subjectOf('ours plan', timer.calls(planned))]),
       subjectOf('ours graph', timer.launches(graph)),
       subjectOf('device copy', timer.calls(sets.copies), 'limit'),
@@ -98,7 +100,7 @@ export function compare(one: Case, subject: string, expected: Answer, actual: An
     const received = actual[name];
     if (received !== undefined && bytesOf(values).equals(bytesOf(received))) continue;
     throw new WrongAnswer(
-      `${subject} is wrong at ${caseName(one)}: ${name} has not the bits of the CPU`,
+      `${subject} is wrong at ${caseName(one)}: ${name} does not have the bits of the CPU`,
     );
   }
 }

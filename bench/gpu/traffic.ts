@@ -13,7 +13,7 @@ import { compare } from './time-on-gpu';
 import { readTrace, uniqueBytes, type LaunchLine } from './trace';
 
 /** Elements of the largest case that a simulated device runs in a moment. */
-const mostElements = 2 ** 18;
+const maxElements = 2 ** 18;
 
 export function isSimulated({ name }: CudaDevice): boolean {
   return name.startsWith('cudasim');
@@ -38,14 +38,14 @@ export function traceSimulator(): void {
  * large.
  */
 export function trafficOf(one: Case, device: CudaDevice): TrafficResult | string {
-  if (one.rows * one.hiddenSize > mostElements) return 'too much for a simulated GPU';
+  if (one.rows * one.hiddenSize > maxElements) return 'too much for a simulated GPU';
   const arrays = makeArrays(one);
   const stream = new Stream({ device: device.device });
   const sets = gpuSets(one, arrays, 1, stream);
   try {
     const before = launchesSoFar().length;
     sets.fill();
-    sets.given[0]?.();
+    sets.existing[0]?.();
     compare(one, 'ours', answerOfCpu(one, arrays), sets.answer());
     const launches = launchesSoFar().slice(before);
     return {

@@ -79,17 +79,17 @@ export async function measure(
   return samples.map(summarize);
 }
 
-/** The repeats of a subject that is too fast for the clock. */
-const mostRepeats = 2 ** 24;
+/** The repeats of a subject that is too fast for the clock to calibrate. */
+const maxRepeats = 2 ** 24;
 
 /** Repeats that take about `visitMs`, found while warming up. */
 async function calibrate(subject: Subject, visitMs: number): Promise<number> {
-  for (let repeats = 1; repeats < mostRepeats; repeats *= 4) {
+  for (let repeats = 1; repeats < maxRepeats; repeats *= 4) {
     await setImmediate();
     const ms = (await subject.run(repeats)) / 1e6;
     if (ms > visitMs / 8) return Math.max(1, Math.round((repeats * visitMs) / ms));
   }
-  return mostRepeats;
+  return maxRepeats;
 }
 
 /** The indices below `length`, in random order. */

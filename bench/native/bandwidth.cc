@@ -1,7 +1,7 @@
 // Measures the peak bandwidth of this machine between buffers of a case: copies (one read, one
-// write), sums (two reads, one write), pairs of copies (two reads, two writes) and sums of
-// neighbours (more read than written). Uses the same threads and kinds of stores as the kernels.
-// The results are the benchmark's limits. Not part of the package.
+// write), sums (two reads, one write), two copies (two reads, two writes) and sums of neighbours
+// (more read than written). Uses the same threads and kinds of stores as the CPU kernels. The
+// results are the benchmark's limits. Not part of the package.
 
 #include <napi.h>
 
@@ -18,7 +18,7 @@
 
 namespace {
 
-constexpr std::int64_t kPiece = 64 << 10;  // bytes a thread takes at a time
+constexpr std::int64_t kChunkBytes = 64 << 10;  // that a thread moves at a time
 
 struct Buffers {
   const char* a;
@@ -29,27 +29,27 @@ struct Buffers {
 // `begin` and `end` are byte offsets in destination.
 using Mover = void (*)(const Buffers&, std::int64_t begin, std::int64_t end);
 
-void copy_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
+void copy_library(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
   std::memcpy(buffers.destination + begin, buffers.a + begin,
               static_cast<std::size_t>(end - begin));
 }
 
-// Adds 32-bit integers, whatever the element type: other additions take longer for some bits.
-void add_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
+// Adds 32-bit integers, whatever the element type: floating-point addition is slower for some bits.
+void add_scalar(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
   const auto* a = reinterpret_cast<const std::uint32_t*>(buffers.a + begin);
   const auto* b = reinterpret_cast<const std::uint32_t*>(buffers.b + begin);
   auto* destination = reinterpret_cast<std::uint32_t*>(buffers.destination + begin);
   for (std::int64_t i = 0; i < (end - begin) / 4; ++i) destination[i] = a[i] + b[i];
 }
 
-// Sums kParts neighbouring 32-bit integers into one.
-template <int kParts>
-void narrow_plain(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
-  const auto* a = reinterpret_cast<const std::uint32_t*>(buffers.a + begin * kParts);
+// Reads kRatio times as many bytes as it writes: sums kRatio neighbouring 32-bit integers into one.
+template <int kRatio>
+void narrow_scalar(const Buffers& buffers, std::int64_t begin, std::int64_t end) {
+  const auto* a = reinterpret_cast<const std::uint32_t*>(buffers.a + begin * kRatio);
   auto* destination = reinterpret_cast<std::uint32_t*>(buffers.destination + begin);
   for (std::int64_t i = 0; i < (end - begin) / 4; ++i) {
     std::uint32_t sum = 0;
-    for (int part = 0; part < kParts; ++part) sum += a[i * kParts + part];
+    for (int j = 0; j < kRatio; ++j) sum += a[i * kRatio + j];
     destination[i] = sum;
   }
 }
@@ -81,43 +81,43 @@ __attribute__((target("avx2"))) void move_avx2(const Buffers& buffers, std::int6
     store<kStreaming>(buffers.destination + i, value);
   }
   if (kStreaming) _mm_sfence();
-  if (i < end) (kAdd ? add_plain : copy_plain)(buffers, i, end);
+  if (i < end) (kAdd ? add_scalar : copy_library)(buffers, i, end);
 }
 
-template <int kParts, bool kStreaming>
+template <int kRatio, bool kStreaming>
 __attribute__((target("avx2"))) void narrow_avx2(const Buffers& buffers, std::int64_t begin,
                                                  std::int64_t end) {
   std::int64_t i = begin;
   for (; i + 32 <= end; i += 32) {
-    const auto* a = reinterpret_cast<const __m256i*>(buffers.a + i * kParts);
+    const auto* a = reinterpret_cast<const __m256i*>(buffers.a + i * kRatio);
     __m256i sum = _mm256_loadu_si256(a);
-    for (int part = 1; part < kParts; ++part) {
-      sum = _mm256_add_epi32(sum, _mm256_loadu_si256(a + part));
+    for (int j = 1; j < kRatio; ++j) {
+      sum = _mm256_add_epi32(sum, _mm256_loadu_si256(a + j));
     }
     store<kStreaming>(buffers.destination + i, sum);
   }
   if (kStreaming) _mm_sfence();
-  if (i < end) narrow_plain<kParts>(buffers, i, end);
+  if (i < end) narrow_scalar<kRatio>(buffers, i, end);
 }
 
 #endif
 
 Mover mover(bool add, const std::string& kind) {
 #if defined(__x86_64__)
-  if (!__builtin_cpu_supports("avx2")) return add ? add_plain : copy_plain;
+  if (!__builtin_cpu_supports("avx2")) return add ? add_scalar : copy_library;
   if (kind == "streaming") return add ? move_avx2<true, true> : move_avx2<false, true>;
   if (kind == "vector") return add ? move_avx2<true, false> : move_avx2<false, false>;
 #endif
-  return add ? add_plain : copy_plain;
+  return add ? add_scalar : copy_library;
 }
 
-template <int kParts>
+template <int kRatio>
 Mover narrowing(const std::string& kind) {
 #if defined(__x86_64__)
-  if (!__builtin_cpu_supports("avx2") || kind == "library") return narrow_plain<kParts>;
-  return kind == "streaming" ? narrow_avx2<kParts, true> : narrow_avx2<kParts, false>;
+  if (!__builtin_cpu_supports("avx2") || kind == "library") return narrow_scalar<kRatio>;
+  return kind == "streaming" ? narrow_avx2<kRatio, true> : narrow_avx2<kRatio, false>;
 #else
-  return narrow_plain<kParts>;
+  return narrow_scalar<kRatio>;
 #endif
 }
 
@@ -138,14 +138,14 @@ Napi::Value move(const Napi::CallbackInfo& info) {
   const Buffers second =
       info[6].IsNull() ? Buffers{} : Buffers{memory(info[5]), nullptr, memory(info[6])};
   const auto bytes = static_cast<std::int64_t>(info[3].As<Napi::TypedArray>().ByteLength());
-  const auto parts = static_cast<std::int64_t>(info[4].As<Napi::TypedArray>().ByteLength()) / bytes;
-  const Mover run = parts == 4   ? narrowing<4>(kind)
-                    : parts == 2 ? narrowing<2>(kind)
+  const auto ratio = static_cast<std::int64_t>(info[4].As<Napi::TypedArray>().ByteLength()) / bytes;
+  const Mover run = ratio == 4   ? narrowing<4>(kind)
+                    : ratio == 2 ? narrowing<2>(kind)
                                  : mover(add, kind);
 
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < repeats; ++i) {
-    rmsnorm::cpu::parallel_for(bytes, kPiece / parts, threads,
+    rmsnorm::cpu::parallel_for(bytes, kChunkBytes / ratio, threads,
                                [&](std::int64_t begin, std::int64_t end, int) {
                                  run(first, begin, end);
                                  if (second.a != nullptr) run(second, begin, end);

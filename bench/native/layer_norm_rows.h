@@ -18,20 +18,20 @@ RMSNORM_INLINE std::int64_t block_rows(std::int64_t hidden_size) {
   return rows < 1 ? 1 : rows > Vec::kLanes ? Vec::kLanes : rows;
 }
 
-// Sums step(VecPair, VecPair acc) over a row, in the lanes of a Vec. part(VecPair, begin, end, acc)
-// is step for a VecPair that is 0 outside the columns [begin, end). With masks, whole VecPairs
-// start at a cache line, except in rows so short that the masked ends would take longer: the
-// exception takes 0.94 of the time at 4096x128.
-template <class Step, class PartStep>
+// Sums step(VecPair, VecPair acc) over a row, in the lanes of a Vec. masked_step(VecPair, begin,
+// end, acc) is step for a VecPair that is 0 outside the columns [begin, end). With masks, whole
+// VecPairs start at a cache line, except in rows so short that the masked ends would take longer:
+// the exception takes 0.94 of the time at 4096x128.
+template <class Step, class MaskedStep>
 RMSNORM_INLINE Vec fold_row(const float* data, std::int64_t hidden_size, const Step& step,
-                            const PartStep& part) {
+                            const MaskedStep& masked_step) {
   VecPair acc[kPairs];
   for (auto& pair : acc) pair = zero_pair();
   std::int64_t j = 0;
   if (kMasks<float> && hidden_size > kTileColumns) {
     const std::int64_t begin = aligned_body(data, hidden_size).begin;
     const std::int64_t first = begin < hidden_size ? begin : hidden_size;
-    if (first > 0) acc[0] = part(load_masked<float>(data, 0, first), 0, first, acc[0]);
+    if (first > 0) acc[0] = masked_step(load_masked<float>(data, 0, first), 0, first, acc[0]);
     j = first;
   }
   for (; j + kAccumulators <= hidden_size; j += kAccumulators) {
@@ -41,7 +41,7 @@ RMSNORM_INLINE Vec fold_row(const float* data, std::int64_t hidden_size, const S
   for (; j + kPairColumns <= hidden_size; j += kPairColumns)
     acc[0] = step(load_pair<float>(data + j), acc[0]);
   if (const std::int64_t rest = hidden_size - j; rest > 0) {
-    acc[0] = part(load_masked<float>(data + j, 0, rest), 0, rest, acc[0]);
+    acc[0] = masked_step(load_masked<float>(data + j, 0, rest), 0, rest, acc[0]);
   }
   for (std::int64_t s = kPairs / 2; s >= 1; s /= 2) {
     for (std::int64_t p = 0; p < s; ++p) acc[p] = acc[p] + acc[p + s];
@@ -93,8 +93,10 @@ RMSNORM_INLINE void norm_block(const LayerNormArgs& args, std::int64_t first, st
 
   const Vec sums = sums_of(count, [&](std::int64_t r) {
     const auto step = [](VecPair x, VecPair acc) { return acc + x; };
-    const auto part = [](VecPair x, std::int64_t, std::int64_t, VecPair acc) { return acc + x; };
-    return fold_row(row(r), hidden_size, step, part);
+    const auto masked_step = [](VecPair x, std::int64_t, std::int64_t, VecPair acc) {
+      return acc + x;
+    };
+    return fold_row(row(r), hidden_size, step, masked_step);
   });
   const Vec minus_mean = sums * inverse_size * Vec::broadcast(-1.0f);
   alignas(64) float minus_means[Vec::kLanes];
@@ -108,11 +110,11 @@ RMSNORM_INLINE void norm_block(const LayerNormArgs& args, std::int64_t first, st
       const VecPair deviation = x + shift;
       return fma(deviation, deviation, acc);
     };
-    const auto part = [&](VecPair x, std::int64_t begin, std::int64_t end, VecPair acc) {
+    const auto masked_step = [&](VecPair x, std::int64_t begin, std::int64_t end, VecPair acc) {
       const VecPair deviation = (x + shift) * load_masked<float>(ones, begin, end);
       return fma(deviation, deviation, acc);
     };
-    return fold_row(row(r), hidden_size, step, part);
+    return fold_row(row(r), hidden_size, step, masked_step);
   });
   const Vec variance = squares * inverse_size + Vec::broadcast(args.eps);
   const Vec rstd = inverse_sqrt(variance);
@@ -127,10 +129,10 @@ RMSNORM_INLINE void norm_block(const LayerNormArgs& args, std::int64_t first, st
 
 template <Stores kStores>
 void norm_rows(const LayerNormArgs& args, Range rows) {
-  const std::int64_t together = block_rows(args.shape.hidden_size);
-  for (std::int64_t first = rows.begin; first < rows.end; first += together) {
+  const std::int64_t block = block_rows(args.shape.hidden_size);
+  for (std::int64_t first = rows.begin; first < rows.end; first += block) {
     const std::int64_t left = rows.end - first;
-    norm_block<kStores>(args, first, left < together ? left : together);
+    norm_block<kStores>(args, first, left < block ? left : block);
   }
 }
 

@@ -5,7 +5,7 @@ import { Failure } from '../environment/failure';
 import type { Summary } from '../measure/statistics';
 import { limitOf, schemaVersion, type Report } from './result';
 
-/** The time of a subject, compared with that of an earlier run. */
+/** The time of a subject, compared with its time in an earlier run. */
 export interface Change {
   /** The names of the case, its device and the subject. */
   readonly name: string;
@@ -19,7 +19,7 @@ export interface Change {
   readonly hasMoved: boolean;
 }
 
-/** A median has moved only if it changes by at least this fraction. */
+/** The smallest change of a median that counts, as a fraction. */
 const threshold = 0.05;
 
 /** Reads a report that `--json` wrote. Throws Failure. */
@@ -30,14 +30,14 @@ export function readReport(file: string): Report {
   } catch (error) {
     throw new Failure(`The baseline '${file}' cannot be read: ${(error as Error).message}`);
   }
-  const format: unknown = report?.schemaVersion;
-  if (typeof format !== 'number' || !Array.isArray(report?.cases)) {
-    throw new Failure(`The baseline '${file}' is not a report of 'fused-rmsnorm bench --json'.`);
+  const version: unknown = report?.schemaVersion;
+  if (typeof version !== 'number' || !Array.isArray(report?.cases)) {
+    throw new Failure(`The baseline '${file}' is no report of 'fused-rmsnorm bench --json'.`);
   }
-  if (format === schemaVersion) return report as Report;
+  if (version === schemaVersion) return report as Report;
   throw new Failure(
-    `The baseline '${file}' has format ${format}; this version reads format ${schemaVersion}. ` +
-      'Measure it again with this version.',
+    `The baseline '${file}' has format ${version}, and this version reads format ${schemaVersion}: ` +
+      'measure it again with this version.',
   );
 }
 

@@ -4,6 +4,7 @@ import { minimumBytes, type Case } from '../cases/cases';
 import type { Machine } from '../environment/machine';
 import type { SubjectResult } from '../subjects/subject';
 
+/** The times of all subjects of a case on one device. */
 export interface CaseResult extends Case {
   /** `'cpu'`, or the device name of a GPU. */
   readonly device: string;
@@ -21,7 +22,7 @@ export interface CallResult extends Pick<Case, 'rows' | 'hiddenSize'> {
   readonly subjects: readonly SubjectResult[];
 }
 
-/** The bytes that a case moves on a simulated GPU, which has no times. */
+/** The bytes that a case moves on a simulated GPU, whose times mean nothing. */
 export interface TrafficResult extends Case {
   readonly device: string;
   readonly minimumBytes: number;
@@ -29,6 +30,7 @@ export interface TrafficResult extends Case {
   readonly launches: readonly { readonly kernel: string; readonly movedBytes: number }[];
 }
 
+/** A case that was not measured on a device, and why. */
 export interface LeftOut extends Case {
   readonly device: string;
   readonly reason: string;
@@ -46,7 +48,7 @@ export interface Report {
   readonly units: typeof units;
   readonly date: string;
   readonly machine: Machine;
-  /** The GPUs that took part. */
+  /** The GPUs that cases ran on. */
   readonly gpus: readonly CudaDevice[];
   /** The rivals' versions, by name. */
   readonly rivals: Readonly<Record<string, string>>;
@@ -78,7 +80,7 @@ export function limitOf({ subjects }: Pick<CaseResult, 'subjects'>): SubjectResu
   return fastest;
 }
 
-/** Computed from the median. */
+/** The bandwidth of a subject: the minimum bytes of its case, divided by its median time. */
 export function gbPerSecond(result: Case, { time }: SubjectResult): number {
   return minimumBytes(result) / time.median;
 }

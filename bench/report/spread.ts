@@ -1,4 +1,4 @@
-// Decides by the spread of its times whether a run can be trusted.
+// Decides by the spread of the times whether a run can be trusted.
 
 import { limitOf, oursOf, type Report } from './result';
 import type { SubjectResult } from '../subjects/subject';
@@ -14,7 +14,7 @@ function isWide({ time }: SubjectResult): boolean {
  * One line if any case has wide quartiles, in our time or in the limit's, since the tables show
  * their ratio. A form of a call counts as a case.
  */
-export function busyLine({ cases, calls }: Report): string[] {
+export function busyMachineLines({ cases, calls }: Report): string[] {
   const ofCases = cases.map((result) => isWide(oursOf(result)) || isWide(limitOf(result)));
   const ofCalls = calls.flatMap(({ subjects }) =>
     subjects.filter(({ role }) => role === 'ours').map(isWide),

@@ -11,7 +11,7 @@ import {
   type CaseResult,
 } from './result';
 
-/** The texts of a table, which a terminal and a document format differently. */
+/** The texts of a table. The terminal and the documents format them differently. */
 export interface Cells {
   readonly head: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];
@@ -47,7 +47,7 @@ function namesOf(
   return [...new Set(subjects.filter(isWanted).map(({ name }) => name))];
 }
 
-/** Our times and their share of the limit, for the results of one group: one row a shape. */
+/** Our times, compared with the limit, for the results of one group: one row for each shape. */
 export function cellsOfOurs(results: readonly CaseResult[]): Cells {
   const others = namesOf(results, ({ name, role }) => role === 'ours' && name !== 'ours');
   const head = ['shape', 'µs', 'quartiles', 'GB/s', 'limit GB/s', 'by', 'share'];
@@ -102,9 +102,10 @@ export function dtypeTables(results: readonly CaseResult[]): DTypeTable[] {
   });
 }
 
-/** The title of such a table. */
-export const dtypeTitle = 'elements per microsecond, as a multiple of float32';
+/** The title of a {@link DTypeTable}: elements per microsecond, relative to float32. */
+export const dtypeTitle = '16 bits and 64 beside 32, elements a microsecond';
 
+/** The same table without the column of this name. */
 export function withoutColumn({ head, rows }: Cells, name: string): Cells {
   const column = head.indexOf(name);
   const rest = (_: unknown, i: number) => i !== column;
@@ -112,7 +113,7 @@ export function withoutColumn({ head, rows }: Cells, name: string): Cells {
 }
 
 /**
- * The times of rivals as multiples of ours, one row a shape; null without rivals. Rivals that
+ * The times of rivals as multiples of ours, one row for each shape; null without rivals. Rivals that
  * allocate results although they need not come last.
  */
 export function cellsOfRivals(
@@ -151,8 +152,8 @@ export function shapeName({ rows, hiddenSize }: CaseResult): string {
   return `${rows}x${hiddenSize}`;
 }
 
-/** A subject's time as a multiple of ours: `''` if the subject does not take part. */
-function ratio(subject: SubjectResult | undefined, ours: SubjectResult): string {
+/** A subject's time as a multiple of ours; `''` if the subject was not measured. */
+export function ratio(subject: SubjectResult | undefined, ours: SubjectResult): string {
   return subject === undefined ? '' : `${threeDigits(subject.time.median / ours.time.median)}x`;
 }
 
@@ -160,7 +161,7 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(0)}%`;
 }
 
-/** With three significant digits. */
+/** Nanoseconds as microseconds, with three significant digits. */
 export function microseconds(nanoseconds: number): string {
   return threeDigits(nanoseconds / 1000);
 }

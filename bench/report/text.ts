@@ -5,7 +5,7 @@ import type { Norm } from '../cases/verify';
 import { describeGpu, describeVersion } from '../environment/machine';
 import { compareReports, type Change } from './baseline';
 import type { CaseResult, LeftOut, Report, TrafficResult } from './result';
-import { busyLine } from './spread';
+import { busyMachineLines } from './spread';
 import {
   cellsOfCalls,
   cellsOfOurs,
@@ -28,7 +28,7 @@ export function textOf(
 ): string {
   // A stream that is not a terminal lacks both properties, although its type has them.
   const isColoured = stream.isTTY && stream.hasColors();
-  const parts = [
+  const sections = [
     header(report),
     ...groups(report.cases).flatMap((results) => groupText(results, isColoured)),
     ...dtypeTables(report.cases).map(({ name, cells }) => {
@@ -37,14 +37,14 @@ export function textOf(
     }),
     ...report.calls.map((result) => {
       const table = setTable(cellsOfCalls(result), { isColoured, firstColumn: 'left' });
-      return `${callName(result)}, cpu: the cost of a call, and as a multiple of the first\n${table}`;
+      return `${callName(result)}, cpu: time of each form of a call, and its ratio to the first\n${table}`;
     }),
     ...trafficTable(report.traffic, isColoured),
     ...leftOutLines(report.leftOut),
-    ...busyLine(report),
+    ...busyMachineLines(report),
     ...(earlier === null ? [] : [comparison(report, earlier)]),
   ];
-  return `${parts.join('\n\n')}\n`;
+  return `${sections.join('\n\n')}\n`;
 }
 
 /** The tables of one device, operation, dtype and cast order. */
@@ -57,9 +57,9 @@ function groupText(results: readonly CaseResult[], isColoured: boolean): string[
   };
   const rivals = (norm: Norm) => cellsOfRivals(results, [norm]);
   return [
-    ...text('our time, against the limit', withoutColumn(cellsOfOurs(results), 'by')),
-    ...text('rivals, times as long as ours', rivals('rms-norm')),
-    ...text('LayerNorm, times as long as our RMSNorm', rivals('layer-norm')),
+    ...text('our time, compared with the limit', withoutColumn(cellsOfOurs(results), 'by')),
+    ...text("rivals' time / our time", rivals('rms-norm')),
+    ...text("LayerNorm's time / our RMSNorm's time", rivals('layer-norm')),
   ];
 }
 
@@ -83,18 +83,18 @@ function trafficTable(results: readonly TrafficResult[], isColoured: boolean): s
     const share = `${(moved / result.minimumBytes).toFixed(2)}x`;
     return [caseName(result), result.launches.length, moved, result.minimumBytes, share];
   });
-  const head = ['case', 'launches', 'bytes moved', 'at least', ''];
+  const head = ['case', 'launches', 'bytes moved', 'minimum', 'ratio'];
   const table = setTable({ head, rows }, { isColoured, firstColumn: 'left' });
   return [
-    `On a simulated GPU: the bits of the CPU; no times, but what the kernels move.\n${table}`,
+    `Simulated GPU: the same bits as the CPU. Bytes moved by the kernels (no times):\n${table}`,
   ];
 }
 
-/** Groups the cases by reason and device. */
+/** The cases that were not measured, grouped by reason and device. */
 function leftOutLines(leftOut: readonly LeftOut[]): string[] {
   const namesByReason = new Map<string, string[]>();
   for (const { reason, device, ...one } of leftOut) {
-    const key = `Left out on ${device}, ${reason}:`;
+    const key = `Not measured on ${device}: ${reason}.`;
     namesByReason.set(key, [...(namesByReason.get(key) ?? []), caseName(one)]);
   }
   return Array.from(namesByReason, ([key, names]) => wrap(`${key}\n${names.join(', ')}`));
@@ -103,16 +103,17 @@ function leftOutLines(leftOut: readonly LeftOut[]): string[] {
 function comparison(report: Report, earlier: Report): string {
   const changes = compareReports(report, earlier);
   const moved = changes.filter(({ hasMoved }) => hasMoved);
-  const when = `${earlier.date.slice(0, 10)}${earlier.machine.commit === null ? '' : ` (${earlier.machine.commit})`}`;
+  const { commit } = earlier.machine;
+  const when = `${earlier.date.slice(0, 10)}${commit === null ? '' : ` (${commit})`}`;
   const lines = [
-    wrap(`Against the baseline of ${when}, as multiples of the limit in the same run:`),
+    wrap(`Compared with the baseline of ${when}, as multiples of the limit in the same run:`),
   ];
   if (earlier.machine.cpu !== report.machine.cpu) {
-    lines.push(wrap(`It is of another machine: ${earlier.machine.cpu}.`));
+    lines.push(wrap(`The baseline is from another machine: ${earlier.machine.cpu}.`));
   }
   lines.push(...moved.map(changeLine));
   lines.push(
-    `${changes.length - moved.length} of ${changes.length} did not move beyond the noise.`,
+    `${changes.length - moved.length} of ${changes.length} times did not change by more than the noise.`,
   );
   return lines.join('\n');
 }
@@ -121,5 +122,5 @@ function changeLine({ name, before, now, ofMultiple }: Change): string {
   const verdict = ofMultiple > 1 ? 'slower' : 'faster';
   const times = `${microseconds(before.median)} -> ${microseconds(now.median)} µs`;
   const ofTime = (now.median / before.median).toFixed(2);
-  return `${name}\n  ${verdict}: ${ofMultiple.toFixed(2)}x of the limit, ${ofTime}x in time (${times})`;
+  return `${name}\n  ${verdict}: ${ofMultiple.toFixed(2)}x vs the limit, ${ofTime}x in time (${times})`;
 }

@@ -1,6 +1,6 @@
 import { devices, type CudaDevice } from 'fused-rmsnorm';
 
-import { callName, callShape, caseName, whyImpossible, type Case } from '../cases/cases';
+import { callName, callShape, caseName, reasonImpossible, type Case } from '../cases/cases';
 import { describeMachine } from '../environment/machine';
 import { timeOnGpu } from '../gpu/time-on-gpu';
 import { isSimulated, trafficOf } from '../gpu/traffic';
@@ -17,13 +17,13 @@ import type { ChosenRival } from '../subjects/rivals/chosen';
 import { timeCalls, timeOnCpu } from './time-on-cpu';
 
 /** The cases to measure, on which devices, and for how long. */
-export interface Settings {
+export interface RunOptions {
   readonly cases: readonly Case[];
   /** Whether the forms of a call are measured. */
   readonly calls: boolean;
   readonly targets: readonly ('cpu' | CudaDevice)[];
   readonly rounds: number;
-  /** Approximate total for all cases. */
+  /** Approximate total of all cases, in seconds. */
   readonly seconds: number;
 }
 
@@ -32,7 +32,7 @@ export interface Settings {
  * wrong answer.
  */
 export async function run(
-  { cases, calls, targets, rounds, seconds }: Settings,
+  { cases, calls, targets, rounds, seconds }: RunOptions,
   rivals: readonly ChosenRival[],
   progress: Progress,
 ): Promise<Report> {
@@ -49,8 +49,8 @@ export async function run(
       progress(name, (done + ++round / rounds) / count);
     };
   };
-  const on = (target: 'cpu' | CudaDevice, one: Case, onRound: () => void) => {
-    const reason = whyImpossible(one);
+  const measureOn = (target: 'cpu' | CudaDevice, one: Case, onRound: () => void) => {
+    const reason = reasonImpossible(one);
     if (reason !== null) return reason;
     if (target === 'cpu') return timeOnCpu(one, rivals, schedule, onRound);
     if (one.dtype === 'float64') return 'GPUs do not compute in float64';
@@ -62,7 +62,7 @@ export async function run(
   for (const target of targets) {
     for (const one of cases) {
       const device = target === 'cpu' ? target : target.device;
-      const result = await on(target, one, begin(`${caseName(one)} ${device}`));
+      const result = await measureOn(target, one, begin(`${caseName(one)} ${device}`));
       if (typeof result === 'string') leftOut.push({ ...one, device, reason: result });
       else if ('launches' in result) traffic.push(result);
       else measured.push(result);

@@ -54,7 +54,7 @@ function moduleOf(weight: Elements): RMSNorm {
   return norm;
 }
 
-/** The others are compared with the first. */
+/** All forms, by name. The others are compared with the first. */
 const forms: Readonly<Record<string, Form>> = {
   'rmsNorm, out': { make: withOptions({}) },
   'defaults spelled out': {
@@ -191,10 +191,10 @@ export function callSubjects(): CallSubject[] {
     const verifier = new Verifier(one, { ...arrays, weight });
     const call = form.make(one, arrays);
     let y: unknown;
-    const keepingY = () => {
+    const storingY = () => {
       y = call();
     };
-    const keepingLater = async () => {
+    const storingPromisedY = async () => {
       y = await call();
     };
     const answer = form.isFresh ? () => ({ y: y as Elements }) : () => answerIn(one, arrays);
@@ -202,8 +202,8 @@ export function callSubjects(): CallSubject[] {
       ...{ name, role: 'ours', computes: 'rms-norm', outputs: form.isFresh ? 'fresh' : 'given' },
       run: (repeats) =>
         form.isLater
-          ? timedStarts(repeats, keepingLater)
-          : timed(repeats, form.isFresh ? keepingY : call),
+          ? timedStarts(repeats, storingPromisedY)
+          : timed(repeats, form.isFresh ? storingY : call),
       clear: () => {
         poison(arrays);
         if (op !== 'backward') arrays.rstd.fill(NaN);

@@ -7,7 +7,7 @@ import type { CaseSubject } from './subject';
 /** The arrays that `Native.move` takes: destination, a, b, destinationOfB. */
 type Move = readonly [Elements | Int8Array, Elements, Elements | null, Elements | null];
 
-/** A movement of as many bytes as each operation, between the same arrays. */
+/** For each operation, a movement of as many bytes between the same arrays. */
 const movements: Readonly<
   Record<Op, { readonly name: string; readonly move: (arrays: Arrays) => Move }>
 > = {

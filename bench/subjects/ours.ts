@@ -1,7 +1,7 @@
 import { createPlan, rmsNorm, type DeviceBuffer, type Plan, type Stream } from 'fused-rmsnorm';
 
 import type { Arrays, CodesOf, Elements } from '../cases/arrays';
-import { eps, isPlain, type Case, type PlainOp } from '../cases/cases';
+import { eps, isBasic, type Case, type BasicOp } from '../cases/cases';
 import { answerIn, type Answer } from '../cases/verify';
 import { inTurn, timed } from '../measure/measure';
 import type { CaseSubject, OutputMode } from './subject';
@@ -28,9 +28,9 @@ export function ourSubjects(one: Case, sets: readonly Arrays[]): CaseSubject[] {
   const calls = (makeCall: (one: Case, arrays: Arrays) => Call) =>
     sets.map((arrays) => makeCall(one, arrays));
   return [
-    ourSubject('ours', 'given', calls(intoGiven)),
-    ourSubject('ours fresh', 'fresh', calls(intoFresh)),
-    ...(isPlain(one) ? [ourSubject('ours plan', 'given', calls(byPlan))] : []),
+    ourSubject('ours', 'given', calls(intoExisting)),
+    ourSubject('ours fresh', 'fresh', calls(intoNew)),
+    ...(isBasic(one) ? [ourSubject('ours plan', 'given', calls(byPlan))] : []),
   ];
 }
 
@@ -48,11 +48,11 @@ function ourSubject(name: string, outputs: OutputMode, calls: readonly Call[]): 
 
 /** The CPU's results of a case. A GPU must give the same bits. */
 export function answerOfCpu(one: Case, arrays: Arrays): Answer {
-  return intoGiven<Elements>(one, arrays)();
+  return intoExisting<Elements>(one, arrays)();
 }
 
-/** Writes the results into existing memory. */
-export function intoGiven<Memory extends Elements | DeviceBuffer>(
+/** A call that writes the results into existing memory. */
+export function intoExisting<Memory extends Elements | DeviceBuffer>(
   one: Case,
   set: MemorySet<Memory>,
   where: Where = {},
@@ -86,8 +86,8 @@ export function intoGiven<Memory extends Elements | DeviceBuffer>(
   };
 }
 
-/** Allocates memory for the results at each call. */
-export function intoFresh<Memory extends Elements | DeviceBuffer>(
+/** A call that allocates memory for the results. */
+export function intoNew<Memory extends Elements | DeviceBuffer>(
   { op, dtype, castOrder }: Case,
   { x, weight, dy, rstd, residual, gate }: MemorySet<Memory>,
   where: Where = {},
@@ -114,7 +114,7 @@ export function intoFresh<Memory extends Elements | DeviceBuffer>(
   };
 }
 
-/** A plan for a case that plans support: see `isPlain`. */
+/** A plan for a case that plans support: see `isBasic`. */
 export function planOf<Memory extends Elements | DeviceBuffer>(
   { rows, dtype, castOrder }: Case,
   { weight }: MemorySet<Memory>,
@@ -124,7 +124,7 @@ export function planOf<Memory extends Elements | DeviceBuffer>(
   return plan as Plan<Memory>;
 }
 
-/** Runs a plan, which has checked all other arguments before, on existing memory. */
+/** A call by a plan, which has checked everything but the memory before. */
 export function byPlan<Memory extends Elements | DeviceBuffer>(
   one: Case,
   set: MemorySet<Memory>,
@@ -133,7 +133,7 @@ export function byPlan<Memory extends Elements | DeviceBuffer>(
   const { x, out, dy, dweight, residual, sum } = set;
   const rstd = set.rstd as Memory;
   const answer = answerIn(one, set);
-  const calls: Readonly<Record<PlainOp, Call<Memory>>> = {
+  const calls: Readonly<Record<BasicOp, Call<Memory>>> = {
     forward: () => {
       plan.forward(x, out);
       return answer;
@@ -147,5 +147,5 @@ export function byPlan<Memory extends Elements | DeviceBuffer>(
       return answer;
     },
   };
-  return calls[one.op as PlainOp];
+  return calls[one.op as BasicOp];
 }

@@ -3,7 +3,7 @@ import type { Answer, Norm } from '../cases/verify';
 import { measure, type Schedule, type Subject } from '../measure/measure';
 import type { Summary } from '../measure/statistics';
 
-/** Where a call writes its results: into existing memory, or into memory that it allocates. */
+/** Where a call writes its results: into existing memory (`'given'`), or into new memory (`'fresh'`). */
 export type OutputMode = 'given' | 'fresh';
 
 /** The properties of a subject that are reported besides its time. */

@@ -2,11 +2,11 @@
 
 import { fromBFloat16, fromFloat16, fromFloat8, type BufferDType } from 'fused-rmsnorm';
 
-import { placeOf, type Memory, type Operand } from './operands';
+import { positionOf, type Memory, type Operand } from './operands';
 
 export interface Difference {
   readonly result: string;
-  /** The position of the first element that differs, such as `'row 2, column 17'`. */
+  /** The position of the first element that differs, such as `'row 2, column 17'`. A key of the JSON. */
   readonly place: string;
   /** Such as `'0x3f80 (1)'`. */
   readonly actual: string;
@@ -15,8 +15,8 @@ export interface Difference {
   readonly elements: number;
 }
 
-/** A mask of all bits except the sign, and the largest masked bits that are not a NaN. */
-const magnitudes: Readonly<Record<BufferDType, readonly [mask: number, most: number]>> = {
+/** For each dtype: a mask of all bits except the sign, and the largest masked bits that are not a NaN. */
+const nanTests: Readonly<Record<BufferDType, readonly [mask: number, largest: number]>> = {
   float32: [0x7fff_ffff, 0x7f80_0000],
   float16: [0x7fff, 0x7c00],
   bfloat16: [0x7fff, 0x7f80],
@@ -35,8 +35,8 @@ export function findDifference(
   if (actual.length !== length) throw new RangeError(`${result} has ${actual.length} elements`);
   if (bytesOf(actual).equals(bytesOf(expected))) return null;
   const [a, b] = [bitsOf(actual), bitsOf(expected)];
-  const [mask, most] = magnitudes[dtype];
-  const isNaN = (bits: number) => (bits & mask) > most;
+  const [mask, largest] = nanTests[dtype];
+  const isNaN = (bits: number) => (bits & mask) > largest;
   let index = -1;
   let elements = 0;
   for (let i = 0; i < length; ++i) {
@@ -49,7 +49,7 @@ export function findDifference(
     string,
     string,
   ];
-  return { result, place: placeOf(layout, index), actual: shown, expected: wanted, elements };
+  return { result, place: positionOf(layout, index), actual: shown, expected: wanted, elements };
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: Memory): Buffer {

@@ -47,7 +47,7 @@ const gateScales = [1, 64, 2 ** -20, 8];
 
 const specials = [undefined, NaN, Infinity, 0];
 
-/** The byte in all memory without values. As elements, such bytes are ordinary numbers. */
+/** The byte that fills memory before a call, to detect writes. As elements, such bytes are numbers. */
 const unwritten = 0x5a;
 const guardElements = 16;
 
@@ -66,7 +66,7 @@ export function makeOperands(call: CheckedCall): Operands {
     if (name === 'dy') changeRows(call, values, 1, [1]);
     else if (name === 'gate') changeRows(call, values, 2, gateScales);
     else if (name !== 'dsum') changeRows(call, values, 0, scales[dtype]);
-    return add(name, place(dtype, matrix, values));
+    return add(name, allocate(dtype, matrix, values));
   };
   const output = (name: OperandName, made: Operand, over: OperandName | null) => {
     results.set(name, over ?? name);
@@ -81,32 +81,32 @@ export function makeOperands(call: CheckedCall): Operands {
 
   ofMatrix('x', 1);
   if (call.weight !== 'none') {
-    add('weight', place(weightDType, weightLayout, randomValues(hiddenSize, 2)));
+    add('weight', allocate(weightDType, weightLayout, randomValues(hiddenSize, 2)));
   }
   if (call.gate !== 'none') ofMatrix('gate', 7);
   if (op === 'forward') {
     const { quantize } = call;
     if (isAdded) ofMatrix('residual', 3);
-    output('y', place(quantize === 'none' ? dtype : quantize, matrix), isInPlace ? 'x' : null);
-    output('rstd', place('float32', rstdLayout), null);
+    output('y', allocate(quantize === 'none' ? dtype : quantize, matrix), isInPlace ? 'x' : null);
+    output('rstd', allocate('float32', rstdLayout), null);
     if (quantize !== 'none' && call.scale !== 'static') {
-      output('scale', place('float32', rstdLayout), null);
+      output('scale', allocate('float32', rstdLayout), null);
     }
-    if (isAdded) output('sum', place(dtype, matrix), isInPlace ? 'residual' : null);
+    if (isAdded) output('sum', allocate(dtype, matrix), isInPlace ? 'residual' : null);
     return { byName, results };
   }
   ofMatrix('dy', 4);
   if (isAdded) ofMatrix('dsum', 5);
   if (call.rstd === 'given') {
-    add('rstd', place('float32', rstdLayout, rstdOf(call, byName)));
+    add('rstd', allocate('float32', rstdLayout, rstdOf(call, byName)));
   }
   if (gradients !== 'dweight') {
-    output('dx', place(dtype, matrix), isInPlace ? 'dy' : null);
-    if (call.gate !== 'none') output('dgate', place(dtype, matrix), isInPlace ? 'gate' : null);
+    output('dx', allocate(dtype, matrix), isInPlace ? 'dy' : null);
+    if (call.gate !== 'none') output('dgate', allocate(dtype, matrix), isInPlace ? 'gate' : null);
   }
   if (gradients !== 'dx' && call.weight !== 'none') {
     const before = call.accumulates ? randomValues(hiddenSize, 6) : undefined;
-    output('dweight', place(weightDType, weightLayout, before), null);
+    output('dweight', allocate(weightDType, weightLayout, before), null);
   }
   return { byName, results };
 }
@@ -123,8 +123,8 @@ export function argumentOf<Data extends { subarray(begin: number, end: number): 
     : { data, offset, dims, strides };
 }
 
-/** Describes where an element of the memory is. */
-export function placeOf(layout: Layout, index: number): string {
+/** Describes the position of an element of the memory, such as `'row 2, column 17'`. */
+export function positionOf(layout: Layout, index: number): string {
   const columns = layout.dims.at(-1) as number;
   const firsts = firstsOf(layout);
   const row = firsts.findIndex((first) => first <= index && index < first + columns);
@@ -133,7 +133,7 @@ export function placeOf(layout: Layout, index: number): string {
   return layout.dims.length === 1 ? `element ${column}` : `row ${row}, column ${column}`;
 }
 
-/** Elements from an address that is aligned to at least 16 bytes to the start of an array. */
+/** Elements between an address that is aligned to at least 16 bytes and the start of an array. */
 function leadOf({ alignment }: CheckedCall, dtype: DeviceDType): number {
   return alignment === 16 ? 0 : Math.max(1, alignment / elementBytes[dtype]);
 }
@@ -158,11 +158,11 @@ function firstsOf({ offset, dims, strides }: Layout): number[] {
   return firsts;
 }
 
-/** Memory for an output, without values. */
-function place(dtype: BufferDType, layout: Layout): Operand;
-/** Memory with values in it, if there are any. */
-function place(dtype: DeviceDType, layout: Layout, values?: Float32Array): Operand;
-function place(dtype: BufferDType, layout: Layout, values?: Float32Array): Operand {
+/** Allocates memory for an output, filled with {@link unwritten}. */
+function allocate(dtype: BufferDType, layout: Layout): Operand;
+/** Allocates such memory, and writes `values` into the elements of the layout. */
+function allocate(dtype: DeviceDType, layout: Layout, values?: Float32Array): Operand;
+function allocate(dtype: BufferDType, layout: Layout, values?: Float32Array): Operand {
   const columns = layout.dims.at(-1) as number;
   const firsts = firstsOf(layout);
   const memory = newMemory(dtype, (firsts.at(-1) ?? 0) + columns + guardElements);

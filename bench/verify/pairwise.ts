@@ -1,4 +1,5 @@
-// Covering arrays: few combinations that together contain any two choices of any two parameters.
+// Pairwise testing: few combinations of parameters that together contain any two choices of any two
+// parameters (a covering array of strength 2).
 
 import { randomNumbers } from '../cases/random';
 
@@ -38,12 +39,12 @@ export function pairwise<T extends object>(
   for (const [key, pair] of missing) {
     if (!missing.has(key)) continue;
     let best: T | null = null;
-    let most = 0;
+    let bestGain = 0;
     for (let attempt = 0; attempt < 200; ++attempt) {
       const candidate = { ...combine(), ...pair };
       if (!isPossible(candidate)) continue;
       const gain = pairsOf(candidate).filter((name) => missing.has(name)).length;
-      if (gain > most) [best, most] = [candidate, gain];
+      if (gain > bestGain) [best, bestGain] = [candidate, gain];
     }
     missing.delete(key);
     if (best === null) continue; // the two choices exclude each other

@@ -19,7 +19,7 @@ const cases: readonly Case[] = [
 ];
 
 /** Maximum number of calls in flight. */
-const mostLive = 8;
+const maxLiveCalls = 8;
 
 /** Rounds of the same steps after the first, which allocates the memory that is cached for reuse. */
 const moreRounds = 3;
@@ -74,7 +74,7 @@ export function soak(
       while (buffers.length > 0) buffers.splice(random(buffers.length), 1)[0]?.dispose();
     };
     for (let step = 0; step < steps; ++step) {
-      if (live.length === 0 || (live.length < mostLive && random(2) === 0)) start();
+      if (live.length === 0 || (live.length < maxLiveCalls && random(2) === 0)) start();
       else end(random(2) === 0);
     }
     while (live.length > 0) end(true);

@@ -19,13 +19,13 @@ export interface VerificationReport extends Verification {
 }
 
 export function textOf(report: VerificationReport): string {
-  const parts = [
+  const sections = [
     header(report),
     table(report.groups),
-    ...report.groups.flatMap(faultsOf),
+    ...report.groups.flatMap(failuresOf),
     kernelLines(report),
   ];
-  return `${parts.join('\n\n')}\n`;
+  return `${sections.join('\n\n')}\n`;
 }
 
 function header({ date, machine, gpu, driver, images, isThorough }: VerificationReport): string {
@@ -34,7 +34,7 @@ function header({ date, machine, gpu, driver, images, isThorough }: Verification
     `fused-rmsnorm ${describeVersion(machine)}, ${date.slice(0, 10)}${isThorough ? ', thorough' : ''}`,
     `${describeGpu(gpu)}${driver === null ? '' : `, version ${driver}`}`,
     `kernels from ${images.join(', ')}`,
-    `against CPU variant ${variant}, ${threads} threads: ${cpu}, ${platform}, Node.js ${node}`,
+    `compared with CPU variant ${variant}, ${threads} threads: ${cpu}, ${platform}, Node.js ${node}`,
   ]
     .map((line) => wrap(line, 2))
     .join('\n');
@@ -46,12 +46,12 @@ function table(groups: readonly GroupResult[]): string {
     const wrong = findings.length > 0 ? `${findings.length} differ` : 'the same bits';
     return [name, calls, kernels.length, errors.length > 0 ? 'failed' : wrong];
   });
-  const head = ['what', 'calls', 'kernels', 'result'];
+  const head = ['group', 'calls', 'kernels', 'result'];
   return setTable({ head, rows }, { isColoured: false, firstColumn: 'left' });
 }
 
 /** The first finding of a group, and its errors. */
-function faultsOf({ name, calls, findings, errors }: GroupResult): string[] {
+function failuresOf({ name, calls, findings, errors }: GroupResult): string[] {
   const [first] = findings;
   const texts = [
     ...(first === undefined
@@ -63,10 +63,10 @@ function faultsOf({ name, calls, findings, errors }: GroupResult): string[] {
 }
 
 function textOfFinding({ call, kernels, difference }: Finding): string {
-  const { result, place, actual, expected, elements } = difference;
+  const { result, place: position, actual, expected, elements } = difference;
   const by = kernels.length === 0 ? '' : `, by ${kernels.join(', ')}`;
   return (
-    `${call}${by}: ${result} at ${place} is ${actual}, the CPU's is ${expected}. ` +
+    `${call}${by}: ${result} at ${position} is ${actual}, the CPU's is ${expected}. ` +
     `Elements that differ: ${elements}.`
   );
 }
@@ -77,7 +77,9 @@ function kernelLines(report: VerificationReport): string {
   const reached = `${kernels.length - missing.length} of ${kernels.length} kernels were reached`;
   const others = missing.length === 0 ? '' : `, but not ${missing.join(', ')}`;
   const lines = [
-    isComplete ? `${reached}${others}.` : 'Some groups, and so some kernels, were skipped.',
+    isComplete
+      ? `${reached}${others}.`
+      : 'Some groups did not run, so some kernels were not checked.',
     ...(failure === null ? ['All checks passed.'] : []),
   ];
   return lines.map((line) => wrap(line, 2)).join('\n');

@@ -38,13 +38,14 @@ export interface Verification {
   readonly groups: readonly GroupResult[];
   /** Every kernel that the GPU can run, and whether a call with buffers has reached it. */
   readonly kernels: readonly { readonly kernel: string; readonly isReached: boolean }[];
-  /** The images that they were loaded from. */
+  /** The images that the kernels were loaded from: `'machine code'`, or PTX such as `'compute_80'`. */
   readonly images: readonly string[];
   /** Whether all groups ran, so that every kernel must have been reached. */
   readonly isComplete: boolean;
 }
 
-export interface Settings {
+/** What is checked, and on which GPU. */
+export interface VerifyOptions {
   readonly device: CudaDevice;
   readonly isThorough: boolean;
   /** Selects groups by name. Without all groups the verification is incomplete. */
@@ -53,7 +54,7 @@ export interface Settings {
 
 const soakSteps = { usual: 150, thorough: 5000 };
 
-/** Cases that check the CPU itself: a GPU that is as wrong as its CPU would pass. */
+/** Cases that check the CPU by the formula: a GPU with the same wrong bits as the CPU would pass. */
 const formulaCases = makeCases(
   ['forward', 'backward', 'residual', 'quantize', 'gated'],
   ['float32', 'float16', 'bfloat16'],
@@ -67,9 +68,12 @@ const formulaCases = makeCases(
 type Checked = Omit<GroupResult, 'name' | 'kernels'>;
 type Check = (launched: () => string[]) => Checked | Promise<Checked>;
 
-/** Never throws for wrong results or an error of the GPU: the result reports them. */
+/**
+ * Checks a GPU. Wrong results and errors of the GPU are part of the returned verification: they are not
+ * thrown. Calls `progress` before each group.
+ */
 export async function verify(
-  { device: { device, computeCapability }, isThorough, filter }: Settings,
+  { device: { device, computeCapability }, isThorough, filter }: VerifyOptions,
   addon: Addon,
   progress: Progress,
 ): Promise<Verification> {

@@ -1,5 +1,5 @@
-// Makes a call on the CPU, and in every way on a GPU. Each way returns the memory of the results,
-// once or more.
+// Makes a call on the CPU, and on a GPU in each of several ways (through buffers, arrays, promises, graphs
+// or two streams). Each way returns the memory of the results, once or more.
 
 import {
   CudaEvent,
@@ -27,7 +27,7 @@ type Way = (
   device: Device,
 ) => Results[] | Promise<Results[]>;
 
-/** Any function of the operator. `compute` passes matching arguments, which types do not check. */
+/** Any function of the operator, without types of arguments: `compute` passes matching ones. */
 type Operator = (...args: unknown[]) => unknown;
 
 export function onCpu(call: CheckedCall, operands: Operands): Results {
@@ -193,11 +193,11 @@ function compute(
   where: object,
   argument: (name: OperandName, layout: Parameters<typeof argumentOf>[0]) => unknown,
 ): void {
-  const given = new Map(
+  const args = new Map(
     Array.from(byName, ([name, { layout }]) => [name, argument(name, layout)] as const),
   );
-  const input = (name: OperandName) => given.get(name) ?? null;
-  const output = (name: OperandName) => given.get(results.get(name) ?? name);
+  const input = (name: OperandName) => args.get(name) ?? null;
+  const output = (name: OperandName) => args.get(results.get(name) ?? name);
   const { dtype, castOrder, weightOffset, hiddenSize, gradients } = call;
   const options = {
     ...{ dtype, castOrder, weightOffset, eps: epsOf(call), normalizedShape: hiddenSize },

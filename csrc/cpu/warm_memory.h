@@ -9,7 +9,7 @@
 namespace rmsnorm::cpu {
 
 // Limit of the bytes in use and cached together. The bytes in use alone may exceed it.
-// lib/call/room.ts lets a call wait that would exceed it.
+// lib/call/memory-limit.ts lets a call wait that would exceed it.
 static constexpr std::int64_t kMaxWarmBytes = std::int64_t{128} << 20;
 
 // Returns a block to the cache, or frees it.

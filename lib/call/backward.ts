@@ -6,7 +6,10 @@ import { backwardOperation, backwardRules, type OperandName, type OperandRule } 
 import { readCall, type Preset } from './read-call';
 import { sourceOf, type Argument } from './tensor';
 
-/** Reads and checks a call of backward. `x` has been read already. */
+/**
+ * Reads and checks a call of backward. `x` has been read already: a module passes the x that its forward
+ * read. `preset`: the values of options that a module sets.
+ */
 export function readBackward(
   dy: unknown,
   x: Argument,
@@ -16,28 +19,32 @@ export function readBackward(
   preset?: Preset,
 ): Call {
   const call = readCall(backwardOperation, x, weight, options, backwardOptions, preset);
-  checkNeeds(call);
+  checkConsistency(call);
   call.dy = readOperand(call, backwardRules.dy, dy);
   call.rstd = readOptional(call, backwardRules.rstd, rstd);
-  if (call.needsDx && call.dxOut === undefined) call.made |= backwardRules.dxOut.bit;
-  if (call.needsDweight && call.dweightOut === undefined) call.made |= backwardRules.dweightOut.bit;
+  if (call.needsDx && call.dxOut === undefined) call.allocateBits |= backwardRules.dxOut.bit;
+  if (call.needsDweight && call.dweightOut === undefined)
+    call.allocateBits |= backwardRules.dweightOut.bit;
   const needsDgate = call.needsDx && call.gate !== undefined;
-  if (needsDgate && call.dgateOut === undefined) call.made |= backwardRules.dgateOut.bit;
+  if (needsDgate && call.dgateOut === undefined) call.allocateBits |= backwardRules.dgateOut.bit;
   return call;
 }
 
-/** The rule of dweightOut with the name that messages show for a module's weightGrad. */
-const weightGrad: OperandRule = { ...backwardRules.dweightOut, name: 'weightGrad' as OperandName };
+/** The rule of dweightOut, with the name `weightGrad` for error messages. */
+const weightGradRule: OperandRule = {
+  ...backwardRules.dweightOut,
+  name: 'weightGrad' as OperandName,
+};
 
-/** Makes a call that has been read add dweight to `sums`, a module's weightGrad. */
-export function addDWeightTo(call: Call, sums: unknown): void {
-  call.dweightOut = readOperand(call, weightGrad, sums);
-  call.made &= ~backwardRules.dweightOut.bit;
+/** Makes a backward add its dweight to `weightGrad`, that of a module. */
+export function accumulateInto(call: Call, weightGrad: unknown): void {
+  call.dweightOut = readOperand(call, weightGradRule, weightGrad);
+  call.allocateBits &= ~backwardRules.dweightOut.bit;
   call.accumulate = true;
 }
 
-/** Refuses options that contradict each other. */
-function checkNeeds(call: Call): void {
+/** Refuses options that contradict each other, such as `dxOut` with `needsDx: false`. */
+function checkConsistency(call: Call): void {
   const { weight, needsDx, needsDweight, accumulate, dxOut, dweightOut, dsum } = call;
   const { gate, dgateOut } = call;
   const withoutDx = 'omitted if needsDx is false';

@@ -16,12 +16,13 @@ import {
   type QuantizedDType,
 } from '../core/dtype';
 import { argumentError } from '../core/errors';
-import { freshArray } from '../core/outputs';
+import { allocateArray } from '../core/outputs';
 import { readStream } from '../gpu/stream';
 
 /** The memory of a tensor's elements: an array, or a buffer on a GPU. */
 export type TensorData = FloatArray | CodeArray | DeviceBuffer<BufferDType>;
 
+/** The kind of that memory: the array's class, or `'DeviceBuffer'`. */
 export type DataKind = ArrayKind | 'DeviceBuffer';
 
 export function isDeviceBuffer(value: unknown): value is DeviceBuffer<BufferDType> {
@@ -36,6 +37,7 @@ export function tensorDType(name: string, buffer: DeviceBuffer<BufferDType>): De
   throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, buffer);
 }
 
+/** The memory as an argument of the addon. */
 export function nativeData(data: TensorData): NativeData {
   return ArrayBuffer.isView(data)
     ? nativeView(data)
@@ -43,31 +45,31 @@ export function nativeData(data: TensorData): NativeData {
 }
 
 /**
- * New memory for a result, of the kind of `like` and on its device: see {@link freshArray}. On a GPU
- * the memory is for the next work of the stream.
+ * Allocates memory for a result, of the kind and dtype of `like` and on its device. An array holds zeros;
+ * see {@link allocateArray}. GPU memory is uninitialised, and only for the next work of the stream.
  */
-export function freshLike(
+export function allocateLike(
   like: TensorData,
   length: number,
   stream: NativeStream | null,
 ): TensorData {
-  if (ArrayBuffer.isView(like)) return freshArray(like[Symbol.toStringTag], length);
+  if (ArrayBuffer.isView(like)) return allocateArray(like[Symbol.toStringTag], length);
   return bufferForStream(length, like.dtype, ordinalOfBuffer(like), stream);
 }
 
-/** As {@link freshLike}, for codes. */
-export function freshCodes(
+/** As {@link allocateLike}, for codes of dtype `codes`. */
+export function allocateCodes(
   codes: QuantizedDType,
   like: TensorData,
   length: number,
   stream: NativeStream | null,
 ): TensorData {
-  if (ArrayBuffer.isView(like)) return freshArray(dtypes[codes].bits, length);
+  if (ArrayBuffer.isView(like)) return allocateArray(dtypes[codes].bits, length);
   return bufferForStream(length, codes, ordinalOfBuffer(like), stream);
 }
 
-/** New memory for rstd on the GPU of `like`. */
-export function freshRstd(
+/** Allocates float32 memory, one element a row, on the GPU of `like`. */
+export function allocateRstd(
   like: TensorData,
   rows: number,
   stream: NativeStream | null,
@@ -76,14 +78,14 @@ export function freshRstd(
 }
 
 /** Whether both are arrays, or both are buffers on one device. */
-export function isSamePlace(a: TensorData, b: TensorData): boolean {
+export function isOnSameDevice(a: TensorData, b: TensorData): boolean {
   if (ArrayBuffer.isView(a)) return ArrayBuffer.isView(b);
   return !ArrayBuffer.isView(b) && a.device === b.device;
 }
 
-/** Refuses data that is not where x is: a call takes only arrays, or only buffers of one GPU. */
+/** Refuses data on another device than x: a call takes only arrays, or only buffers of one GPU. */
 export function checkSameDevice(name: string, data: TensorData, x: TensorData): void {
-  if (isSamePlace(data, x)) return;
+  if (isOnSameDevice(data, x)) return;
   if (ArrayBuffer.isView(x)) {
     throw argumentError('ERR_INVALID_ARG_TYPE', name, 'an array, since x is one', data);
   }
@@ -93,7 +95,7 @@ export function checkSameDevice(name: string, data: TensorData, x: TensorData): 
   throw argumentError('ERR_INVALID_ARG_VALUE', name, `on '${x.device}', the device of x`, data);
 }
 
-/** The stream of a call on GPU memory; null for arrays, which allow no stream. */
+/** The stream of a call on GPU memory; null for a call on arrays, which cannot have a stream. */
 export function readStreamFor(x: TensorData, stream: unknown): NativeStream | null {
   if (!ArrayBuffer.isView(x)) return readStream(stream, ordinalOfBuffer(x));
   if (stream === undefined) return null;

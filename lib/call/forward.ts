@@ -5,46 +5,52 @@ import { forwardOperation, forwardRules } from './operations';
 import { readCall, type Preset } from './read-call';
 import { readX, sourceOf } from './tensor';
 
-/** The outputs besides y that a forward allocates if the caller passes none. */
-export interface ForwardOutputs {
+/** The outputs besides y that a forward allocates if the caller does not pass them. */
+export interface AllocatedOutputs {
   readonly rstd: boolean;
+  /** Applies only to a call with a residual. */
   readonly sum: boolean;
-  /** Only if each row has its own scale. */
+  /** Applies only if y is quantised and each row has its own scale. */
   readonly scale: boolean;
 }
 
-export const onlyY: ForwardOutputs = { rstd: false, sum: false, scale: false };
-export const allOutputs: ForwardOutputs = { rstd: true, sum: true, scale: true };
+export const onlyY: AllocatedOutputs = { rstd: false, sum: false, scale: false };
+export const allOutputs: AllocatedOutputs = { rstd: true, sum: true, scale: true };
 
+/**
+ * Reads and checks a call of forward. `known`: the options of the calling function. `allocated`: what it
+ * returns besides y. `preset`: the values of options that a module sets.
+ */
 export function readForward(
   x: unknown,
   weight: unknown,
   options: object,
   known: KnownOptions,
-  makes: ForwardOutputs,
+  allocated: AllocatedOutputs,
   preset?: Preset,
 ): Call {
   const call = readCall(forwardOperation, readX(x), weight, options, known, preset);
   const { out, rstdOut, sumOut, scaleOut } = forwardRules;
-  if (call.out === undefined) call.made |= out.bit;
-  if (call.rstdOut === undefined && makes.rstd) call.made |= rstdOut.bit;
-  const hasScales = call.quantization?.scale === 0;
-  if (hasScales && makes.scale && call.scaleOut === undefined) call.made |= scaleOut.bit;
+  if (call.out === undefined) call.allocateBits |= out.bit;
+  if (call.rstdOut === undefined && allocated.rstd) call.allocateBits |= rstdOut.bit;
+  const hasRowScales = call.quantization?.scale === 0;
+  if (hasRowScales && allocated.scale && call.scaleOut === undefined)
+    call.allocateBits |= scaleOut.bit;
   if (call.residual === undefined) {
-    if (call.sumOut !== undefined) throw strayError(sourceOf(call.sumOut));
+    if (call.sumOut !== undefined) throw unexpectedSumOutError(sourceOf(call.sumOut));
   } else if (call.sumOut === undefined) {
-    if (!makes.sum) throw missingSumError();
-    call.made |= sumOut.bit;
+    if (!allocated.sum) throw missingSumOutError();
+    call.allocateBits |= sumOut.bit;
   }
   return call;
 }
 
-function strayError(given: unknown): Error {
+function unexpectedSumOutError(sumOut: unknown): Error {
   const expected = "omitted unless 'residual' is given";
-  return argumentError('ERR_INVALID_ARG_VALUE', 'sumOut', expected, given);
+  return argumentError('ERR_INVALID_ARG_VALUE', 'sumOut', expected, sumOut);
 }
 
-function missingSumError(): Error {
+function missingSumOutError(): Error {
   const expected = "given if 'residual' is given; rmsNorm.forward allocates and returns one";
   return argumentError('ERR_INVALID_ARG_VALUE', 'sumOut', expected, undefined);
 }

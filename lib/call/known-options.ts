@@ -1,8 +1,11 @@
-import { isAnythingInherited } from '../core/caller-values';
+import { isPrototypePolluted } from '../core/caller-values';
 import { knownOptions, refuseName } from '../core/validate';
 import type { BackwardOptions, CommonOptions, ForwardOptions } from './options';
 
-/** Stands for no options, which need no check. Do not read it: it inherits from Object.prototype. */
+/**
+ * The value of `options` in a call without options. Functions compare it by identity. Do not read its
+ * properties: it would inherit those that other code has added to Object.prototype.
+ */
 export const noOptions: CommonOptions = {};
 
 const common = [
@@ -30,18 +33,19 @@ const optionNames = [
 
 export type OptionName = (typeof optionNames)[number];
 
-/** A bit for each option. */
+/** The bit of each option in sets of options. */
 export const optionBits = Object.fromEntries(
   optionNames.map((name, i) => [name, 1 << i]),
 ) as Readonly<Record<OptionName, number>>;
 
 /** The options that a function accepts. */
 export interface KnownOptions {
+  /** In the order in which error messages list them. */
   readonly names: ReadonlySet<string>;
+  /** The same as a set of {@link optionBits}. */
   readonly bits: number;
 }
 
-/** `names`: in the order in which messages list them. */
 export function makeKnownOptions(names: readonly OptionName[]): KnownOptions {
   return { names: new Set(names), bits: names.reduce((sum, name) => sum | optionBits[name], 0) };
 }
@@ -52,25 +56,25 @@ export const forwardOptions = makeKnownOptions([
 ]);
 export const backwardOptions = makeKnownOptions([...common, ...backward, ...gated]);
 
-/** Bits of the quantisation options. */
+/** The set of quantisation options. */
 export const quantizedBits = makeKnownOptions(quantized).bits;
 
-/** Options of all functions. */
+/** The options of all functions together. */
 export type AllOptions = Partial<ForwardOptions & BackwardOptions>;
 
-/** Whether for-in over an object finds its options and nothing inherited. */
+/** Whether for-in over a value finds its own properties alone: a plain object of this realm. */
 function isOrdinary(options: unknown): options is object {
   try {
     if (typeof options !== 'object' || options === null) return false;
-    return options.constructor === Object && !isAnythingInherited();
+    return options.constructor === Object && !isPrototypePolluted();
   } catch {
     // A revoked proxy.
     return false;
   }
 }
 
-/** A copy of other options. for-in reads it as fast as ordinary options. */
-function copyOf(options: object, names: ReadonlySet<string>): AllOptions {
+/** A copy of other options (of a class, another realm or a proxy), over which for-in is as fast. */
+function copyOptions(options: object, names: ReadonlySet<string>): AllOptions {
   const own = knownOptions(options, names) as Record<string, unknown>;
   const copy = Object.setPrototypeOf({}, null) as Record<string, unknown>;
   for (const name of names) copy[name] = own[name];
@@ -78,18 +82,19 @@ function copyOf(options: object, names: ReadonlySet<string>): AllOptions {
 }
 
 /**
- * An object over which for-in finds the options. Refuses a value that cannot be an object of options.
+ * An object over which for-in finds the options: `options` itself or a copy. Refuses a value that cannot
+ * be an object of options.
  */
 export function ordinaryOptions(options: object, { names }: KnownOptions): AllOptions {
-  return isOrdinary(options) ? options : copyOf(options, names);
+  return isOrdinary(options) ? options : copyOptions(options, names);
 }
 
-/** Refuses an unknown name. The type `never` makes sure that each option has a case at the caller. */
-export function refuseOther(options: object, name: never, { names }: KnownOptions): void {
+/** Refuses an unknown name. The type `never` proves that the caller's switch has a case for each option. */
+export function refuseUnknownName(options: object, name: never, { names }: KnownOptions): void {
   refuseName(options, name, names);
 }
 
-/** Refuses options that only other functions have. */
-export function refuseUnknown(options: object, { names }: KnownOptions): void {
+/** Refuses options that other functions have, but not this one. */
+export function refuseUnsupported(options: object, { names }: KnownOptions): void {
   for (const name in options) if (!names.has(name)) refuseName(options, name, names);
 }

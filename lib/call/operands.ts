@@ -1,4 +1,5 @@
-// Reads arguments and options as operands of a call, checked by their rules.
+// Reads the arguments and options that are operands of a call, and checks them by their rules
+// (operations.ts). An array that matches x needs few checks: it takes the fast path.
 
 import {
   anArray,
@@ -9,37 +10,45 @@ import {
   type BufferDType,
   type DType,
   type FloatArray,
-  type IsOfArrays,
+  type ArrayGuard,
   type QuantizedDType,
 } from '../core/dtype';
 import { argumentError, describe, lengthError, requirementError } from '../core/errors';
 import type { DeviceBuffer } from '../gpu/device-buffer';
 import type { Call } from './call';
-import { checkSameDevice, isDeviceBuffer, isSamePlace, type DataKind } from './data';
+import { checkSameDevice, isDeviceBuffer, isOnSameDevice, type DataKind } from './data';
 import { forwardRules, type Element, type OperandRule } from './operations';
 import { isSame } from './shape';
 import { dataOf, kindOf, readArgument, sourceOf, statedType, type Argument } from './tensor';
 
-/** Whether a value is an array of this kind with elements, so that it is not detached. */
+/** Whether a value is an array of this kind and not empty: a detached array is empty. */
 export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
   if (!ArrayBuffer.isView(value)) return false;
   const array = value as FloatArray;
   return array[Symbol.toStringTag] === kind && array.length > 0;
 }
 
-const aWeight = `${anArray}, or null for no weight`;
+const weightText = `${anArray}, or null for no weight`;
 
 /**
- * Reads a weight of a less common form. `dtype`: that of x. `isKept`: the weight belongs to a module,
- * so an error blames x.
+ * Reads a weight that is not simply an array of x's kind. `dtype`: that of x. `isModuleWeight`: the weight
+ * belongs to a module, so x is wrong if the two do not fit.
  */
-export function readWeight(value: unknown, x: Argument, dtype: DType, isKept: boolean): Argument {
+export function readWeight(
+  value: unknown,
+  x: Argument,
+  dtype: DType,
+  isModuleWeight: boolean,
+): Argument {
   if (value === undefined) {
-    throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', aWeight, value);
+    throw argumentError('ERR_INVALID_ARG_TYPE', 'weight', weightText, value);
   }
   const { weight: rule } = forwardRules;
-  const weight = readArgument('weight', value, aWeight);
-  if (isKept && !(isSamePlace(dataOf(weight), dataOf(x)) && isAsItsRule(rule, weight, dtype))) {
+  const weight = readArgument('weight', value, weightText);
+  if (
+    isModuleWeight &&
+    !(isOnSameDevice(dataOf(weight), dataOf(x)) && fitsRule(rule, weight, dtype))
+  ) {
     const requirement = `have the device and dtype of the module's weight, ${describe(value)}`;
     throw requirementError('ERR_INVALID_ARG_TYPE', 'x', requirement, sourceOf(x));
   }
@@ -48,8 +57,15 @@ export function readWeight(value: unknown, x: Argument, dtype: DType, isKept: bo
   return weight;
 }
 
-/** Whether a value is an array of x's kind and of the required length: most operands are. */
-export function isPlain(call: Call, rule: OperandRule, value: unknown): value is FloatArray {
+/**
+ * Whether a value is a bare array of x's kind and of the length that the rule requires. Most operands are,
+ * and need no other check: this is the fast path.
+ */
+export function isMatchingArray(
+  call: Call,
+  rule: OperandRule,
+  value: unknown,
+): value is FloatArray {
   if (!ArrayBuffer.isView(value)) return false;
   const array = value as FloatArray;
   const { length } = array;
@@ -61,18 +77,18 @@ export function isPlain(call: Call, rule: OperandRule, value: unknown): value is
 
 /** Reads an operand other than x and weight. */
 export function readOperand(call: Call, rule: OperandRule, value: unknown): Argument {
-  if (!isPlain(call, rule, value)) return readOtherOperand(call, rule, value);
-  call.given |= rule.bit;
+  if (!isMatchingArray(call, rule, value)) return readOtherOperand(call, rule, value);
+  call.presentBits |= rule.bit;
   return value;
 }
 
 /**
- * What operands must be beside an x of each dtype, for messages. Built once: building them at each call
- * would take longer.
+ * What an operand must be beside an x of each dtype, for error messages. Built once, since each call
+ * passes one of them.
  */
-const tensorsLikeX = textsOf('tensor');
-const vectorsBesideX = textsOf('tensorOrFloat32');
-const buffersLikeX =
+const matrixTexts = textsOf('tensor');
+const vectorTexts = textsOf('tensorOrFloat32');
+const bufferText =
   'a DeviceBuffer, or a tensor { data, dims } whose data is one, since x is in GPU memory';
 
 function textsOf(element: Element): Readonly<Record<DType, string>> {
@@ -91,24 +107,24 @@ function readOtherOperand(call: Call, rule: OperandRule, value: unknown): Argume
   if (rule.extent === 'perRow' && !isFloatArray(value) && !isDeviceBuffer(value)) {
     throw wrongPerRow(rule, call.dtype, isOnGpu, value);
   }
-  const asX = rule.element === 'tensorOrFloat32' ? vectorsBesideX : tensorsLikeX;
-  return readOperandOf(call, rule, value, isOnGpu ? buffersLikeX : asX[call.dtype], isFloatArray);
+  const texts = rule.element === 'tensorOrFloat32' ? vectorTexts : matrixTexts;
+  return readOperandOf(call, rule, value, isOnGpu ? bufferText : texts[call.dtype], isFloatArray);
 }
 
-/** Reads an operand in an array that `isOurs` accepts. Messages call such arrays `expected`. */
+/** Reads an operand in an array that `isAccepted` accepts. Error messages call such arrays `expected`. */
 export function readOperandOf(
   call: Call,
   rule: OperandRule,
   value: unknown,
   expected: string,
-  isOurs: IsOfArrays,
+  isAccepted: ArrayGuard,
 ): Argument {
-  const argument = readArgument(rule.name, value, expected, isOurs);
+  const argument = readArgument(rule.name, value, expected, isAccepted);
   const x = call.x as Argument;
   if (!ArrayBuffer.isView(argument) || !ArrayBuffer.isView(x)) checkTensor(rule, argument, x);
   if (rule.element === 'tensorOrCodes' && call.quantization !== undefined) {
     const { codes } = call.quantization;
-    if (!isOf(argument, codes)) throw wrongCodes(rule, argument, codes, expected);
+    if (!canHold(argument, codes)) throw wrongCodes(rule, argument, codes, expected);
   } else {
     checkDType(rule, argument, call.dtype);
   }
@@ -133,16 +149,16 @@ export function readOptional(call: Call, rule: OperandRule, value: unknown): Arg
   return value === undefined || value === null ? undefined : readOperand(call, rule, value);
 }
 
-/** Notes in the call's bit masks that an operand is there, and returns it. */
+/** Adds an operand to the call's sets of operands, and returns it. The caller stores it in the call. */
 export function addOperand(call: Call, rule: OperandRule, argument: Argument): Argument {
   const { bit } = rule;
-  call.given |= bit;
+  call.presentBits |= bit;
   if (rule.element === 'tensorOrFloat32' && is16Bit(call.dtype) && isFloat32(argument)) {
-    call.float32 |= bit;
+    call.float32Bits |= bit;
   }
   if (ArrayBuffer.isView(argument)) return argument;
-  call.tensors |= bit;
-  if (argument.view !== null) call.strided |= bit;
+  call.tensorBits |= bit;
+  if (argument.view !== null) call.stridedBits |= bit;
   return argument;
 }
 
@@ -157,7 +173,7 @@ export function checkLength(call: Call, rule: OperandRule, argument: Argument): 
     throw lengthError(rule.name, lengthOf(rule, call), dataOf(argument));
 }
 
-/** Checks device, strides and dims, which only tensors and DeviceBuffers can have wrong. */
+/** Checks device, strides and dims. Bare arrays beside a bare x need no such check. */
 function checkTensor({ name, extent }: OperandRule, argument: Argument, x: Argument): void {
   checkSameDevice(name, dataOf(argument), dataOf(x));
   if (ArrayBuffer.isView(argument)) return;
@@ -187,8 +203,8 @@ function is16Bit(dtype: DType): boolean {
 }
 
 /**
- * Refuses an operand whose dtype breaks its rule beside tensors of `dtype`. `reason`: where messages
- * say that this dtype comes from.
+ * Refuses an operand whose dtype breaks its rule beside tensors of `dtype`. `reason`: the source of
+ * `dtype` that error messages name.
  */
 export function checkDType(
   rule: OperandRule,
@@ -196,16 +212,17 @@ export function checkDType(
   dtype: DType,
   reason: 'x' | 'the dtype' = 'x',
 ): void {
-  if (isAsItsRule(rule, argument, dtype)) return;
+  if (fitsRule(rule, argument, dtype)) return;
   const isOnGpu = kindOf(argument) === 'DeviceBuffer';
   if (rule.extent === 'perRow') throw wrongPerRow(rule, dtype, isOnGpu, sourceOf(argument));
   throw wrongDType(rule, argument, dtype, reason);
 }
 
-function isAsItsRule({ element }: OperandRule, argument: Argument, dtype: DType): boolean {
-  if (element === 'float32') return isOf(argument, element);
-  if (element === 'rstd') return isOf(argument, dtype === 'float64' ? dtype : 'float32');
-  if (isOf(argument, dtype)) return true;
+/** Whether the dtype of an argument fits its rule beside tensors of `dtype`. */
+function fitsRule({ element }: OperandRule, argument: Argument, dtype: DType): boolean {
+  if (element === 'float32') return canHold(argument, element);
+  if (element === 'rstd') return canHold(argument, dtype === 'float64' ? dtype : 'float32');
+  if (canHold(argument, dtype)) return true;
   return element === 'tensorOrFloat32' && is16Bit(dtype) && isFloat32(argument);
 }
 
@@ -215,7 +232,7 @@ function wrongPerRow({ name }: OperandRule, dtype: DType, isOnGpu: boolean, valu
   return argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}${orNull}`, value);
 }
 
-/** The kinds of array that an operand may have, for messages. */
+/** The kinds of array that an operand may have, for error messages. */
 function kindsOf(element: Element, dtype: DType): string {
   const orFloat32 = element === 'tensorOrFloat32' && is16Bit(dtype) ? ' or Float32Array' : '';
   return `a ${dtypes[dtype].kinds.join(' or ')}${orFloat32}`;
@@ -237,8 +254,8 @@ function wrongDType(
   return argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
 }
 
-/** Whether the elements of an argument can be of `dtype`. */
-function isOf(argument: Argument, dtype: DType | QuantizedDType): boolean {
+/** Whether the elements of an argument can be of `dtype`: a `Uint16Array` fits both 16-bit dtypes. */
+function canHold(argument: Argument, dtype: DType | QuantizedDType): boolean {
   const kind = kindOf(argument);
   if (kind === 'DeviceBuffer') return deviceDTypeOf(argument) === dtype;
   const kinds: readonly ArrayKind[] = dtypes[dtype].kinds;

@@ -1,5 +1,5 @@
-// The operands of forward and backward, in the order of native calls. csrc/napi/args/operation.h has
-// the same tables, and a test compares the two.
+// The operands of forward and backward and their rules, in the order of the addon's arguments.
+// csrc/napi/args/operation.h has the same tables, and a test compares the two.
 
 /** The shape of an operand: (rows, hiddenSize), (hiddenSize) or (rows). */
 export type Extent = 'matrix' | 'vector' | 'perRow';
@@ -19,16 +19,16 @@ export type OperandName =
   | ('x' | 'weight' | 'out' | 'rstdOut' | 'residual' | 'sumOut' | 'scaleOut' | 'gate')
   | ('dy' | 'rstd' | 'dxOut' | 'dweightOut' | 'dsum' | 'dgateOut');
 
-/** The properties of an operand that do not depend on a call. */
+/** The rule of an operand: its properties that are the same in every call. */
 export interface OperandRule {
   readonly name: OperandName;
   readonly extent: Extent;
   readonly element: Element;
   readonly use: 'input' | 'output';
   readonly isRequired: boolean;
-  /** The inputs that an output may equal exactly, unless it holds codes. */
+  /** The inputs whose memory this output may overwrite exactly, unless it holds codes. */
   readonly mayEqual: readonly OperandName[];
-  /** The operands that this one requires. */
+  /** The operands that must be present if this one is. */
   readonly needs: readonly OperandName[];
   /** `1 << i` for the i-th operand of the native call. */
   readonly bit: number;
@@ -37,13 +37,13 @@ export interface OperandRule {
 type Kind = Pick<OperandRule, 'extent' | 'element'>;
 
 function rule(
-  place: number,
+  index: number,
   name: OperandName,
   kind: Kind,
   rest: Partial<OperandRule> = {},
 ): OperandRule {
   const { use = 'input', isRequired = false, mayEqual = [], needs = [] } = rest;
-  return { name, ...kind, use, isRequired, mayEqual, needs, bit: 1 << place };
+  return { name, ...kind, use, isRequired, mayEqual, needs, bit: 1 << index };
 }
 
 const matrix: Kind = { extent: 'matrix', element: 'tensor' };
@@ -84,12 +84,12 @@ export const backwardRules = {
   }),
 } as const;
 
-/** An operation: its operands in the order of the addon's arguments. */
+/** Forward or backward: its operands in the order of the addon's arguments. */
 export interface Operation {
   readonly rules: readonly OperandRule[];
   readonly x: OperandRule;
   readonly weight: OperandRule;
-  /** Bits of the last operands, which few calls have. */
+  /** Bits of the last operands, which few calls have. Other calls do not pass them to the addon. */
   readonly rareBits: number;
 }
 

@@ -25,7 +25,10 @@ export type GateOrder =
 
 /** Options of a gate. */
 export interface GateOptions {
-  /** `silu(gate)` multiplies where `gateOrder` says. Of x's kind and length. Not for float64. */
+  /**
+   * Multiplies by `silu(gate) = gate / (1 + exp(-gate))`, before or after the norm: see `gateOrder`. It has x's
+   * kind and length. Not for float64.
+   */
   readonly gate?: AnyInput | undefined;
   /**
    * Where the gate is applied. With `'before-norm'`, the norm is of x times `silu(gate)`, and so is
@@ -41,7 +44,7 @@ export interface CommonOptions {
   readonly eps?: number | undefined;
   /** Added to weight in float32: 1 for Gemma's weights. Default 0. */
   readonly weightOffset?: number | undefined;
-  /** Default `'llama'`. */
+  /** Where 16-bit results are rounded. Default `'llama'`. */
   readonly castOrder?: CastOrder | undefined;
   /**
    * The last dims of x, over which x is normalised. Their product is the hidden size. Default: the
@@ -66,28 +69,28 @@ export interface CommonOptions {
 
 /** Options of `rmsNorm` and `rmsNorm.async`. */
 export interface RmsNormOptions extends CommonOptions, GateOptions {
-  /** Receives y, and is returned. Of x's kind and length. May be x or residual itself. */
+  /** Receives y, and is returned. It has x's kind and length. May be x or residual itself. */
   readonly out?: AnyInput | undefined;
   /**
-   * Added to x before the norm, as at the end of a transformer block. Of x's kind and length. The norm
+   * Added to x before the norm, as at the end of a transformer block. It has x's kind and length. The norm
    * is of the sum, rounded to x's dtype. Needs a `sumOut`, except in `rmsNorm.forward` and
    * `rmsNorm.forwardAsync`.
    */
   readonly residual?: AnyInput | undefined;
   /**
-   * Receives x + residual, rounded to x's dtype. Of x's kind and length. May be x or residual itself,
+   * Receives x + residual, rounded to x's dtype. It has x's kind and length. May be x or residual itself,
    * but not `out`.
    */
   readonly sumOut?: AnyInput | undefined;
 }
 
-/** Memory that holds codes. */
+/** The memory of quantised codes. */
 type CodeData = CodeArray | DeviceBuffer<QuantizedDType>;
 
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
 export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
   /**
-   * Receives y, and is returned. Of x's kind and length. May be x or residual itself. With `quantize`
+   * Receives y, and is returned. It has x's kind and length. May be x or residual itself. With `quantize`
    * it receives the codes, and may overlap nothing. It is then an `Int8Array` for int8, a `Uint8Array`
    * of the bits for float8, a DeviceBuffer of that dtype, or a tensor of one.
    */
@@ -126,27 +129,27 @@ export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
 export interface BackwardOptions extends CommonOptions, GateOptions {
   /** Whether dx is computed. Default true. */
   readonly needsDx?: boolean | undefined;
-  /** Whether dweight is computed. Default: whether there is a weight. */
+  /** Whether dweight is computed. Default: true with a weight, false without. */
   readonly needsDweight?: boolean | undefined;
-  /** Receives dx, and is returned. Of x's kind and length. May be dy, x or dsum itself. */
+  /** Receives dx, and is returned. It has x's kind and length. May be dy, x or dsum itself. */
   readonly dxOut?: AnyInput | undefined;
   /**
-   * The gradient that arrives through forward's `sum`, which is x here. Of x's kind and length. It is
+   * The gradient that arrives through forward's `sum`, which is x here. It has x's kind and length. It is
    * added to dx in float32, before the only rounding. dx is then the gradient of forward's x and also
    * of its `residual`: the two are equal.
    */
   readonly dsum?: AnyInput | undefined;
   /**
-   * Receives the gradient of `gate`, and is returned. Of x's kind and length. May be gate itself. The
+   * Receives the gradient of `gate`, and is returned. It has x's kind and length. May be gate itself. The
    * gradient is computed if there is a gate and dx is computed.
    */
   readonly dgateOut?: AnyInput | undefined;
   /**
-   * Receives dweight, and is returned. Of weight's length. Of x's dtype, or float32 beside 16-bit
-   * tensors.
+   * Receives dweight, and is returned. It has weight's length. Its dtype is that of x, or float32 beside
+   * 16-bit tensors.
    */
   readonly dweightOut?: AnyInput | undefined;
-  /** Adds to what `dweightOut` holds. Default false. */
+  /** Whether dweight is added to the values in `dweightOut`, which must be passed. Default false. */
   readonly accumulate?: boolean | undefined;
 }
 
@@ -161,7 +164,7 @@ function isFiniteIn(dtype: DType, value: number): boolean {
   return Number.isFinite(dtype === 'float64' ? value : Math.fround(value));
 }
 
-/** `dtype`: of the tensors, here and below. */
+/** Here and below, `dtype` is that of the tensors. */
 export function checkEps(eps: unknown, dtype: DType): asserts eps is number {
   if (typeof eps === 'number' && eps >= 0 && isFiniteIn(dtype, eps)) return;
   throw numberError('eps', `a number >= 0 that is finite in ${arithmeticOf(dtype)}`, eps);

@@ -1,10 +1,10 @@
-// Outputs that a plan owns and uses in rotation.
+// Outputs that a plan owns, in a ring: each call writes the next one.
 
 import { setImmediate } from 'node:timers'; // not the global one, which tests may have replaced
 
 import { makeArray, type DeviceDType, type DType } from '../core/dtype';
 import { codedError } from '../core/errors';
-import { sharedArray } from '../core/outputs';
+import { allocateShared } from '../core/outputs';
 import { DeviceBuffer } from '../gpu/device-buffer';
 import { cpuOrdinal } from '../gpu/devices';
 import { isDisposed } from '../gpu/object';
@@ -17,11 +17,11 @@ export interface OwnedOutput {
 }
 
 /**
- * Makes an output. On the CPU it is zeros in shared memory, which asynchronous calls use in place. On a
- * GPU its content is uninitialised. A float16 output has the class of `weight`, if that is a
- * `Float16Array`.
+ * Allocates an output. On the CPU it is zeros in shared memory, which asynchronous calls use in place. On
+ * the GPU with the ordinal `device` it is uninitialised. A float16 output has the class of `weight`, if
+ * that is a `Float16Array`. `name`: the option that it stands for, in error messages.
  */
-export function makeOwned(
+export function allocateOwned(
   name: string,
   dtype: DType,
   length: number,
@@ -32,7 +32,7 @@ export function makeOwned(
     const buffer = new DeviceBuffer(length, dtype as DeviceDType, { device: `cuda:${device}` });
     return new OwnedBuffer(name, buffer);
   }
-  const argument = sharedArray(dtype, length);
+  const argument = allocateShared(dtype, length);
   const { kind, wrap } = tensorOf(weight ?? argument);
   if (dtype !== 'float16' || kind !== 'Float16Array') return { argument, result: argument };
   const result = wrap === null ? makeArray(kind, argument.buffer) : wrap(argument);
@@ -60,31 +60,35 @@ class OwnedBuffer implements OwnedOutput {
   }
 }
 
-/** An entry in the ring of outputs that take turns. */
-class Turn<T> {
+/** One output of a ring, and the asynchronous calls that write it. */
+class RingSlot<T> {
   readonly output: T;
-  next: Turn<T>;
+  next: RingSlot<T>;
+  /** The number of asynchronous calls that use the output or wait for it. */
   inFlight = 0;
-  #free: Promise<void> | undefined;
+  /** Fulfilled when the last of these calls releases the output; undefined if there are none. */
+  #released: Promise<void> | undefined;
 
-  /** `next`: the entry after this one; undefined if this is the only one. */
-  constructor(output: T, next: Turn<T> | undefined) {
+  /** `next`: the slot after this one; undefined if this is the only one. */
+  constructor(output: T, next: RingSlot<T> | undefined) {
     this.output = output;
     this.next = next ?? this;
   }
 
   /**
-   * Runs `work`, which writes the output on another thread, after earlier work on the output. Later
-   * work starts at least one turn of the event loop after this work. Whoever awaits this call can use
-   * its result before that.
+   * Runs `work`, which writes the output on another thread, after earlier work on the output. `work`
+   * receives whether it had to wait.
+   *
+   * Later work starts at least one turn of the event loop after this work. So the code that awaits this
+   * call can use the output before it is overwritten.
    */
-  async lend(work: (isLate: boolean) => Promise<void>): Promise<void> {
-    const before = this.#free;
+  async use(work: (hasWaited: boolean) => Promise<void>): Promise<void> {
+    const before = this.#released;
     let release!: () => void;
-    const free = new Promise<void>((resolve) => {
+    const released = new Promise<void>((resolve) => {
       release = resolve;
     });
-    this.#free = free;
+    this.#released = released;
     ++this.inFlight;
     try {
       if (before !== undefined) await before;
@@ -92,39 +96,39 @@ class Turn<T> {
     } finally {
       --this.inFlight;
       setImmediate(() => {
-        if (this.#free === free) this.#free = undefined;
+        if (this.#released === released) this.#released = undefined;
         release();
       });
     }
   }
 }
 
-/** Up to `most` outputs that take turns. Each is made when its turn first comes. */
-export class Turns<T> {
-  readonly #most: number;
-  readonly #make: () => T;
-  #made = 0;
-  #last: Turn<T> | undefined;
+/** A ring of `size` outputs. Each is allocated when its turn first comes. */
+export class OutputRing<T> {
+  readonly #size: number;
+  readonly #allocate: () => T;
+  #allocated = 0;
+  #last: RingSlot<T> | undefined;
 
-  constructor(most: number, make: () => T) {
-    this.#most = most;
-    this.#make = make;
+  constructor(size: number, allocate: () => T) {
+    this.#size = size;
+    this.#allocate = allocate;
   }
 
-  /** The entry whose turn it is. */
-  take(): Turn<T> {
-    if (this.#made === this.#most) return (this.#last = (this.#last as Turn<T>).next);
-    const turn = new Turn(this.#make(), this.#last?.next);
-    if (this.#last !== undefined) this.#last.next = turn;
-    ++this.#made;
-    return (this.#last = turn);
+  /** Advances to the next slot and returns it. */
+  advance(): RingSlot<T> {
+    if (this.#allocated === this.#size) return (this.#last = (this.#last as RingSlot<T>).next);
+    const slot = new RingSlot(this.#allocate(), this.#last?.next);
+    if (this.#last !== undefined) this.#last.next = slot;
+    ++this.#allocated;
+    return (this.#last = slot);
   }
 
-  /** The output whose turn it is, to be written synchronously. Throws if a call still writes it. */
-  takeNow(): T {
-    const isFull = this.#made === this.#most;
-    if (isFull && (this.#last as Turn<T>).next.inFlight > 0) throw inFlightError();
-    return this.take().output;
+  /** The next output, for a call that writes it at once. Throws if an asynchronous call still uses it. */
+  nextIdle(): T {
+    const isFull = this.#allocated === this.#size;
+    if (isFull && (this.#last as RingSlot<T>).next.inFlight > 0) throw inFlightError();
+    return this.advance().output;
   }
 }
 

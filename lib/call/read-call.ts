@@ -10,8 +10,8 @@ import {
   optionBits as bits,
   ordinaryOptions,
   quantizedBits,
-  refuseOther,
-  refuseUnknown,
+  refuseUnknownName,
+  refuseUnsupported,
   type KnownOptions,
   type OptionName,
 } from './known-options';
@@ -28,7 +28,7 @@ import { readOut, readQuantization } from './quantization';
 import { readHiddenSize } from './shape';
 import { dataOf, kindOf, statedType, type Argument } from './tensor';
 
-/** The values of options that a call leaves out. */
+/** The values of options that a module has set: they apply where a call leaves the option out. */
 export interface Preset {
   readonly eps: unknown;
   readonly weightOffset: unknown;
@@ -36,8 +36,8 @@ export interface Preset {
   readonly normalizedShape: unknown;
   readonly device: unknown;
   readonly stream: unknown;
-  /** The dtype of an x in a `Uint16Array`, if nothing else states it. */
-  readonly bits: DType | undefined;
+  /** The dtype of an x in a `Uint16Array`, if neither the call nor x states it. */
+  readonly uint16DType: DType | undefined;
 }
 
 const noPreset: Preset = {
@@ -47,40 +47,41 @@ const noPreset: Preset = {
   normalizedShape: undefined,
   device: undefined,
   stream: undefined,
-  bits: undefined,
+  uint16DType: undefined,
 };
 
 /**
- * Reads and checks a call whose x has been read: its weight, and its options, each of them once.
- * Refuses unknown names of options, since a misspelt option would do nothing.
+ * Reads and checks the weight and the options of a call, whose x has been read. Reads each option once,
+ * since a getter could return another value the second time. Refuses unknown names of options, since a
+ * misspelt option would do nothing. `known`: the options of the calling function.
  *
- * All that most calls need is in this one function, and rarer cases are in others. A call on a short
- * row takes only as long as a few dozen function calls that V8 does not inline. A loop with one case
- * for each name stays fast if options come in objects of many shapes. Reading `options.eps` and the
- * others directly would be slower then.
+ * The function is long for speed: a call on a short row takes only as long as a few dozen function calls
+ * that V8 does not inline. So what most calls need is here, and rarer cases are in other functions. The
+ * loop over names with a case for each stays fast if options come in objects of many shapes, where
+ * reading `options.eps` and the others directly is slower.
  */
 export function readCall(
   operation: Operation,
   x: Argument,
-  weightGiven: unknown,
+  weightValue: unknown,
   options: object,
   known: KnownOptions,
   preset: Preset = noPreset,
 ): Call {
-  // Values of any type: each is checked where it is used.
+  // 1. Read the options. Values can have any type: each is checked where it is used.
   let eps: unknown = preset.eps;
   let weightOffset: unknown = preset.weightOffset;
   let castOrder: unknown = preset.castOrder;
   let normalizedShape: unknown = preset.normalizedShape;
   let deviceName: unknown = preset.device;
   let stream: unknown = preset.stream;
-  let stated: unknown;
+  let dtypeOption: unknown;
   let out: unknown, residual: unknown, sumOut: unknown, rstdOut: unknown;
   let needsDx: unknown, needsDweight: unknown, accumulate: unknown;
   let dxOut: unknown, dweightOut: unknown, dsum: unknown, dgateOut: unknown;
   let gate: unknown, gateOrder: unknown;
   let quantize: unknown, scale: unknown, scaleMax: unknown, scaleOut: unknown;
-  let read = 0;
+  let seen = 0; // the bits of the options that are there
   if (options !== noOptions) {
     const values = ordinaryOptions(options, known);
     for (const name in values) {
@@ -88,64 +89,68 @@ export function readCall(
       const value: unknown = values[option];
       // prettier-ignore
       switch (option) {
-        case 'eps': read |= bits.eps; eps = value; break;
-        case 'weightOffset': read |= bits.weightOffset; weightOffset = value; break;
-        case 'castOrder': read |= bits.castOrder; castOrder = value; break;
-        case 'normalizedShape': read |= bits.normalizedShape; normalizedShape = value; break;
-        case 'dtype': read |= bits.dtype; stated = value; break;
-        case 'device': read |= bits.device; deviceName = value; break;
-        case 'stream': read |= bits.stream; stream = value; break;
-        case 'out': read |= bits.out; out = value; break;
-        case 'residual': read |= bits.residual; residual = value; break;
-        case 'sumOut': read |= bits.sumOut; sumOut = value; break;
-        case 'rstdOut': read |= bits.rstdOut; rstdOut = value; break;
-        case 'needsDx': read |= bits.needsDx; needsDx = value; break;
-        case 'needsDweight': read |= bits.needsDweight; needsDweight = value; break;
-        case 'dxOut': read |= bits.dxOut; dxOut = value; break;
-        case 'dweightOut': read |= bits.dweightOut; dweightOut = value; break;
-        case 'accumulate': read |= bits.accumulate; accumulate = value; break;
-        case 'dsum': read |= bits.dsum; dsum = value; break;
-        case 'gate': read |= bits.gate; gate = value; break;
-        case 'gateOrder': read |= bits.gateOrder; gateOrder = value; break;
-        case 'dgateOut': read |= bits.dgateOut; dgateOut = value; break;
-        case 'quantize': read |= bits.quantize; quantize = value; break;
-        case 'scale': read |= bits.scale; scale = value; break;
-        case 'scaleMax': read |= bits.scaleMax; scaleMax = value; break;
-        case 'scaleOut': read |= bits.scaleOut; scaleOut = value; break;
-        default: refuseOther(options, option, known);
+        case 'eps': seen |= bits.eps; eps = value; break;
+        case 'weightOffset': seen |= bits.weightOffset; weightOffset = value; break;
+        case 'castOrder': seen |= bits.castOrder; castOrder = value; break;
+        case 'normalizedShape': seen |= bits.normalizedShape; normalizedShape = value; break;
+        case 'dtype': seen |= bits.dtype; dtypeOption = value; break;
+        case 'device': seen |= bits.device; deviceName = value; break;
+        case 'stream': seen |= bits.stream; stream = value; break;
+        case 'out': seen |= bits.out; out = value; break;
+        case 'residual': seen |= bits.residual; residual = value; break;
+        case 'sumOut': seen |= bits.sumOut; sumOut = value; break;
+        case 'rstdOut': seen |= bits.rstdOut; rstdOut = value; break;
+        case 'needsDx': seen |= bits.needsDx; needsDx = value; break;
+        case 'needsDweight': seen |= bits.needsDweight; needsDweight = value; break;
+        case 'dxOut': seen |= bits.dxOut; dxOut = value; break;
+        case 'dweightOut': seen |= bits.dweightOut; dweightOut = value; break;
+        case 'accumulate': seen |= bits.accumulate; accumulate = value; break;
+        case 'dsum': seen |= bits.dsum; dsum = value; break;
+        case 'gate': seen |= bits.gate; gate = value; break;
+        case 'gateOrder': seen |= bits.gateOrder; gateOrder = value; break;
+        case 'dgateOut': seen |= bits.dgateOut; dgateOut = value; break;
+        case 'quantize': seen |= bits.quantize; quantize = value; break;
+        case 'scale': seen |= bits.scale; scale = value; break;
+        case 'scaleMax': seen |= bits.scaleMax; scaleMax = value; break;
+        case 'scaleOut': seen |= bits.scaleOut; scaleOut = value; break;
+        default: refuseUnknownName(options, option, known);
       }
     }
-    if ((read & ~known.bits) !== 0) refuseUnknown(options, known);
+    if ((seen & ~known.bits) !== 0) refuseUnsupported(options, known);
   }
 
+  // 2. Find the dtype, and check the options that are numbers or names.
   const kind = kindOf(x);
-  const isFloat32 = kind === 'Float32Array' && (stated === undefined || stated === 'float32');
-  const isBits = kind === 'Uint16Array' && (stated === 'bfloat16' || stated === 'float16');
-  const ofBits = isBits && ArrayBuffer.isView(x) ? (stated as DType) : undefined;
-  const dtype = isFloat32 ? 'float32' : (ofBits ?? readDType(x, stated, preset.bits));
+  const isFloat32 =
+    kind === 'Float32Array' && (dtypeOption === undefined || dtypeOption === 'float32');
+  const is16Bit =
+    kind === 'Uint16Array' && (dtypeOption === 'bfloat16' || dtypeOption === 'float16');
+  const dtype16 = is16Bit && ArrayBuffer.isView(x) ? (dtypeOption as DType) : undefined;
+  const dtype = isFloat32 ? 'float32' : (dtype16 ?? readDType(x, dtypeOption, preset.uint16DType));
   if (eps !== undefined) checkEps(eps, dtype);
   if (weightOffset !== undefined) checkWeightOffset(weightOffset, dtype);
   if (castOrder !== undefined) checkCastOrder(castOrder);
   const ordinal = deviceName === undefined ? cpuOrdinal : readDeviceFor(deviceName, dtype);
-  const onStream =
+  const nativeStream =
     ArrayBuffer.isView(x) && stream === undefined ? null : readStreamFor(dataOf(x), stream);
 
+  // 3. Read the weight, which decides the shape: rows of as many elements.
   let weight: Argument | undefined;
-  let given = operation.x.bit;
-  let float32 = 0;
-  if (isArrayOf(kind, weightGiven)) {
-    weight = weightGiven;
-    given |= operation.weight.bit;
-  } else if (kind === 'Uint16Array' && isArrayOf('Float32Array', weightGiven)) {
-    weight = weightGiven;
-    given |= operation.weight.bit;
-    float32 = operation.weight.bit;
-  } else if (weightGiven !== null) {
-    weight = readWeight(weightGiven, x, dtype, preset !== noPreset);
+  let presentBits = operation.x.bit;
+  let float32Bits = 0;
+  if (isArrayOf(kind, weightValue)) {
+    weight = weightValue;
+    presentBits |= operation.weight.bit;
+  } else if (kind === 'Uint16Array' && isArrayOf('Float32Array', weightValue)) {
+    weight = weightValue;
+    presentBits |= operation.weight.bit;
+    float32Bits = operation.weight.bit;
+  } else if (weightValue !== null) {
+    weight = readWeight(weightValue, x, dtype, preset !== noPreset);
   }
-  const isOfWeight = ArrayBuffer.isView(x) && normalizedShape === undefined;
+  const isWeightLength = ArrayBuffer.isView(x) && normalizedShape === undefined;
   const hiddenSize =
-    isOfWeight && ArrayBuffer.isView(weight) && weight.length > 0
+    isWeightLength && ArrayBuffer.isView(weight) && weight.length > 0
       ? weight.length
       : readHiddenSize(x, weight, normalizedShape);
   const rows = x.length / hiddenSize;
@@ -154,12 +159,14 @@ export function readCall(
     throw requirementError('ERR_OUT_OF_RANGE', 'x', requirement, dataOf(x));
   }
 
+  // 4. Make the call, and read the other operands.
   const call = newCall({
     operation,
     dtype,
     kind,
-    device: onStream === null ? ordinal : deviceOf(dataOf(x) as DeviceBuffer, ordinal, deviceName),
-    stream: onStream,
+    device:
+      nativeStream === null ? ordinal : deviceOf(dataOf(x) as DeviceBuffer, ordinal, deviceName),
+    stream: nativeStream,
     rows,
     hiddenSize,
     eps,
@@ -168,13 +175,13 @@ export function readCall(
   });
   call.x = x;
   call.weight = weight;
-  call.given = given;
-  call.float32 = float32;
+  call.presentBits = presentBits;
+  call.float32Bits = float32Bits;
   if (!ArrayBuffer.isView(x)) addOperand(call, operation.x, x);
-  if (weight !== undefined && (given & operation.weight.bit) === 0) {
+  if (weight !== undefined && (presentBits & operation.weight.bit) === 0) {
     addOperand(call, operation.weight, weight);
   }
-  if ((read & quantizedBits) !== 0) readQuantization(call, quantize, scale, scaleMax, scaleOut);
+  if ((seen & quantizedBits) !== 0) readQuantization(call, quantize, scale, scaleMax, scaleOut);
   if (gate !== undefined || gateOrder !== undefined) readGate(call, gate, gateOrder);
   if (out !== undefined) call.out = readOut(call, out);
   if (rstdOut !== undefined) call.rstdOut = readOperand(call, forwardRules.rstdOut, rstdOut);
@@ -193,7 +200,7 @@ export function readCall(
   return call;
 }
 
-/** Reads the options of a gate. The gate is the same operand number in both operations. */
+/** Reads the options of a gate. The gate has the same position in both operations, so one rule serves. */
 function readGate(call: Call, gate: unknown, order: unknown): void {
   if (gate === undefined) {
     throw argumentError(
@@ -212,19 +219,29 @@ function readGate(call: Call, gate: unknown, order: unknown): void {
   call.gateOrder = order;
 }
 
-/** The device of a call on a DeviceBuffer. The option `device` may name the same device. */
-function deviceOf(x: DeviceBuffer, ordinal: number, named: unknown): number {
+/**
+ * The device of a call on a DeviceBuffer: that of x. The option `device` may only repeat it; `ordinal` is
+ * the device that it names.
+ */
+function deviceOf(x: DeviceBuffer, ordinal: number, deviceName: unknown): number {
   const own = ordinalOfBuffer(x);
-  if (named === undefined || ordinal === own) return own;
+  if (deviceName === undefined || ordinal === own) return own;
   const expected = `'${x.device}', the device of x, or omitted`;
-  throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, named);
+  throw argumentError('ERR_INVALID_ARG_VALUE', 'device', expected, deviceName);
 }
 
-/** The dtype of x, from the option `dtype`, the tensor's `type` and the kind of array. */
-function readDType(x: Argument, option: unknown, ofBits: DType | undefined): DType {
+/**
+ * The dtype of x, from the option `dtype`, the tensor's `type` and the kind of array. `uint16DType`: that
+ * of a `Uint16Array` if nothing else states it.
+ */
+function readDType(x: Argument, option: unknown, uint16DType: DType | undefined): DType {
   if (ArrayBuffer.isView(x)) {
     const kind = arrayKind('x', x);
-    return dtypeOf('x', kind, option === undefined && kind === 'Uint16Array' ? ofBits : option);
+    return dtypeOf(
+      'x',
+      kind,
+      option === undefined && kind === 'Uint16Array' ? uint16DType : option,
+    );
   }
   const type = x.kind === 'DeviceBuffer' ? tensorDType('x', x.data as DeviceBuffer) : statedType(x);
   if (option !== undefined && type !== undefined && option !== type) {
@@ -235,6 +252,6 @@ function readDType(x: Argument, option: unknown, ofBits: DType | undefined): DTy
   return dtypeOf(
     'x',
     x.kind as FloatKind,
-    stated === undefined && x.kind === 'Uint16Array' ? ofBits : stated,
+    stated === undefined && x.kind === 'Uint16Array' ? uint16DType : stated,
   );
 }

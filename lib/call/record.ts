@@ -1,19 +1,22 @@
-// The call record: everything about a native call except its operands. It lies in memory that the addon
-// shares with JavaScript. csrc/napi/args/call_record.h has the same fields, and a test compares the
-// two.
+// The call record describes a native call, except for the operands themselves, which are arguments. The
+// addon and JavaScript share its memory: a store into it replaces a call of Node-API, which takes longer.
+// csrc/napi/args/call_record.h has the same fields, and a test compares the two.
 
 import { binding } from '../binding';
 import { dtypes } from '../core/dtype';
 import type { Call } from './call';
 import { defaultEps } from './options';
 
-/** The 32-bit integer fields, in order. */
+/**
+ * The 32-bit integer fields, in order. `given` and `made` are the addon's names for the operands that are
+ * present and for the outputs that it allocates.
+ */
 export const integerFields = [
   ...(['dtype', 'castOrder', 'accumulate', 'device', 'onDevice'] as const),
   ...(['given', 'made', 'float32', 'strided', 'codes', 'gateOrder'] as const),
 ] as const;
 
-/** The float64 fields, which follow. */
+/** The float64 fields, which follow the integers, in order. Then follow the layouts. */
 export const numberFields = [
   ...(['rows', 'hiddenSize', 'eps', 'weightOffset', 'scale', 'scaleMax'] as const),
 ] as const;
@@ -24,8 +27,8 @@ const integers = new Int32Array(binding.record, 0, integerFields.length);
 const numbers = new Float64Array(binding.record, numbersAt);
 
 /**
- * Writes the record, except the layouts. The native call must follow at once, since there is only one
- * record.
+ * Writes the record, except the layouts: see {@link writeLayout}. The native call must follow at once,
+ * since a thread has only one record.
  */
 export function writeRecord(call: Call): void {
   const { dtype } = call;
@@ -35,10 +38,10 @@ export function writeRecord(call: Call): void {
   integers[2] = call.accumulate ? 1 : 0;
   integers[3] = call.device;
   integers[4] = call.stream === null ? 0 : 1;
-  integers[5] = call.given;
-  integers[6] = call.made;
-  integers[7] = call.float32;
-  integers[8] = call.strided;
+  integers[5] = call.presentBits;
+  integers[6] = call.allocateBits;
+  integers[7] = call.float32Bits;
+  integers[8] = call.stridedBits;
   const { quantization } = call;
   integers[9] = quantization === undefined ? 0 : dtypes[quantization.codes].code;
   integers[10] = call.gateOrder === 'before-norm' ? 1 : 0;
@@ -52,12 +55,12 @@ export function writeRecord(call: Call): void {
 }
 
 /**
- * The first row's offset, the row stride, the rows per batch, and the batch stride. Offset and strides
- * are in elements.
+ * The layout of an operand's rows: offset of the first row, row stride, rows per batch, batch stride.
+ * Offset and strides are in elements.
  */
 export type LayoutNumbers = readonly [number, number, number, number];
 
-/** Writes the layout of the operand number `place`. */
-export function writeLayout(place: number, layout: LayoutNumbers): void {
-  numbers.set(layout, numberFields.length + layout.length * place);
+/** Writes the layout of an operand. `index`: its position among the operands of the operation. */
+export function writeLayout(index: number, layout: LayoutNumbers): void {
+  numbers.set(layout, numberFields.length + layout.length * index);
 }

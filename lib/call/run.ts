@@ -1,4 +1,4 @@
-// Runs calls that have been read: synchronously, enqueued on a stream, or on another thread. The
+// Runs calls that have been read and checked: at once, enqueued on a stream, or on another thread. The
 // outputs that a call allocates become its operands.
 
 import type { NativeArray, NativeData } from '../../binding';
@@ -13,10 +13,10 @@ import {
   type QuantizedDType,
 } from '../core/dtype';
 import { adoptNativeError, requirementError } from '../core/errors';
-import { freshArray } from '../core/outputs';
+import { allocateArray } from '../core/outputs';
 import { cuda } from '../gpu/cuda';
 import type { Call, Operand } from './call';
-import { freshCodes, freshLike, freshRstd, nativeData } from './data';
+import { allocateCodes, allocateLike, allocateRstd, nativeData } from './data';
 import { addOperand, isFloat32, lengthOf } from './operands';
 import {
   backwardRules,
@@ -26,37 +26,37 @@ import {
   type OperandRule,
 } from './operations';
 import { writeLayout, writeRecord, type LayoutNumbers } from './record';
-import { giveRoom, takeRoom } from './room';
-import { collapse } from './strides';
+import { releaseBytes, acquireBytes } from './memory-limit';
+import { rowLayoutOf } from './strides';
 import {
   codesLike,
   dataOf,
   kindOf,
   outputLike,
   readArgument,
-  recheck,
+  checkStillAttached,
   type Argument,
   type StridedView,
   type TensorArgument,
 } from './tensor';
 
-/** Runs a call synchronously, or enqueues it if it has a stream. */
-export function runNow(call: Call): void {
-  if (call.made !== 0) makeOutputs(call);
-  // From here to the native call nothing runs code of the caller, which could make another call and
+/** Runs a call at once, or enqueues it if it has a stream. */
+export function runCall(call: Call): void {
+  if (call.allocateBits !== 0) allocateOutputs(call);
+  // From here to the native call no code of the caller runs: it could make another call, which would
   // overwrite the record.
   writeRecord(call);
-  if (call.strided !== 0) writeStrided(call);
+  if (call.stridedBits !== 0) writeLayouts(call);
   // The addon reads arrays as bytes, whatever their class.
-  const native = call.tensors === 0 ? (call as NativeOperands) : nativeOperands(call);
+  const native = call.tensorBits === 0 ? (call as NativeOperands) : toNativeOperands(call);
   try {
-    // Each argument takes time, even an undefined one. So the last ones are passed only if there are
-    // any.
+    // Each argument takes time, even an undefined one. So the last ones are passed only if one is
+    // present.
     const { stream } = call;
-    const isUsual = (call.given & call.operation.rareBits) === 0;
+    const hasNoRareOperand = (call.presentBits & call.operation.rareBits) === 0;
     if (call.operation === forwardOperation) {
       const { x, weight, out, rstdOut } = native;
-      if (isUsual) {
+      if (hasNoRareOperand) {
         binding.forward(stream, x, weight, out, rstdOut);
       } else {
         const { residual, sumOut, scaleOut, gate } = native;
@@ -64,7 +64,7 @@ export function runNow(call: Call): void {
       }
     } else {
       const { dy, x, weight, rstd, dxOut, dweightOut } = native;
-      if (isUsual) {
+      if (hasNoRareOperand) {
         binding.backward(stream, dy, x, weight, rstd, dxOut, dweightOut);
       } else {
         const { dsum, gate, dgateOut } = native;
@@ -78,8 +78,8 @@ export function runNow(call: Call): void {
 
 type NativeOperands = Readonly<Record<OperandName, NativeData | undefined>>;
 
-/** The operands as the addon takes them, if not all are arrays. */
-function nativeOperands(call: Call): NativeOperands {
+/** The operands as arguments of the addon, for a call in which some are not bare arrays. */
+function toNativeOperands(call: Call): NativeOperands {
   return {
     x: nativeOf(call.x),
     weight: nativeOf(call.weight),
@@ -103,38 +103,39 @@ function nativeOf(operand: Operand): NativeData | undefined {
 }
 
 /**
- * Allocates the outputs that the caller did not pass. By name: a loop over the rules takes twice as
- * long.
+ * Allocates the outputs that the caller did not pass. Each has its own line, since a loop over the rules
+ * takes twice as long.
  */
-function makeOutputs(call: Call): void {
+function allocateOutputs(call: Call): void {
   if (call.operation === forwardOperation) {
     const { out, rstdOut, sumOut, scaleOut } = forwardRules;
-    if ((call.made & out.bit) !== 0) call.out = makeOutput(call, out);
-    if ((call.made & rstdOut.bit) !== 0) call.rstdOut = makeOutput(call, rstdOut);
-    if ((call.made & sumOut.bit) !== 0) call.sumOut = makeOutput(call, sumOut);
-    if ((call.made & scaleOut.bit) !== 0) call.scaleOut = makeOutput(call, scaleOut);
+    if ((call.allocateBits & out.bit) !== 0) call.out = allocateOutput(call, out);
+    if ((call.allocateBits & rstdOut.bit) !== 0) call.rstdOut = allocateOutput(call, rstdOut);
+    if ((call.allocateBits & sumOut.bit) !== 0) call.sumOut = allocateOutput(call, sumOut);
+    if ((call.allocateBits & scaleOut.bit) !== 0) call.scaleOut = allocateOutput(call, scaleOut);
   } else {
     const { dxOut, dweightOut, dgateOut } = backwardRules;
-    if ((call.made & dxOut.bit) !== 0) call.dxOut = makeOutput(call, dxOut);
-    if ((call.made & dweightOut.bit) !== 0) call.dweightOut = makeOutput(call, dweightOut);
-    if ((call.made & dgateOut.bit) !== 0) call.dgateOut = makeOutput(call, dgateOut);
+    if ((call.allocateBits & dxOut.bit) !== 0) call.dxOut = allocateOutput(call, dxOut);
+    if ((call.allocateBits & dweightOut.bit) !== 0)
+      call.dweightOut = allocateOutput(call, dweightOut);
+    if ((call.allocateBits & dgateOut.bit) !== 0) call.dgateOut = allocateOutput(call, dgateOut);
   }
-  call.made = 0;
+  call.allocateBits = 0;
 }
 
-function makeOutput(call: Call, rule: OperandRule): Argument {
+function allocateOutput(call: Call, rule: OperandRule): Argument {
   const length = lengthOf(rule, call);
-  const model = modelOf(call, rule);
+  const template = templateOf(call, rule);
   const codes = codesOf(call, rule);
   let output: Argument;
   if (codes !== undefined) {
-    output = codesLike(model, freshCodes(codes, dataOf(model), length, call.stream));
+    output = codesLike(template, allocateCodes(codes, dataOf(template), length, call.stream));
   } else if (rule.extent !== 'perRow') {
-    output = outputLike(model, freshLike(dataOf(model), length, call.stream));
+    output = outputLike(template, allocateLike(dataOf(template), length, call.stream));
   } else if (call.stream === null) {
-    output = freshArray(rstdKind(call.dtype), length);
+    output = allocateArray(rstdKind(call.dtype), length);
   } else {
-    output = readArgument(rule.name, freshRstd(dataOf(model), length, call.stream));
+    output = readArgument(rule.name, allocateRstd(dataOf(template), length, call.stream));
   }
   return addOperand(call, rule, output);
 }
@@ -145,116 +146,121 @@ function codesOf({ quantization }: Call, { element }: OperandRule): QuantizedDTy
 }
 
 /**
- * Runs a call on another thread. A call on a stream is enqueued and awaited instead. Operands are
- * copied at once, or when it is this call's turn if the calls in flight hold as much memory as they
- * may. `isLate`: the call was read some time ago, and its arrays may have been detached since.
+ * Runs a call on another thread; a call on a stream is enqueued and awaited instead. Operands that are
+ * not in shared memory are copied at once, or later if the calls in flight have reached their memory
+ * limit (memory-limit.ts). `mayBeDetached`: the call was read some time ago, so its arrays may have been
+ * detached since.
  */
-export async function runLater(call: Call, isLate = false): Promise<void> {
+export async function runCallAsync(call: Call, mayBeDetached = false): Promise<void> {
   if (call.stream !== null) {
-    runNow(call);
+    runCall(call);
     await cuda.streamPassed(call.stream);
     return;
   }
-  const { operands, bytes } = gather(call);
-  const turn = takeRoom(bytes);
+  const { operands, bytes } = collectOperands(call);
+  const turn = acquireBytes(bytes);
   try {
     if (turn !== undefined) await turn;
-    if (isLate || turn !== undefined) recheckOperands(call);
-    takeOutputs(call, await start(call, operands));
+    if (mayBeDetached || turn !== undefined) checkAllAttached(call);
+    adoptOutputs(call, await startOnThread(call, operands));
   } catch (error) {
     throw adoptNativeError(error);
   } finally {
-    giveRoom(bytes);
+    releaseBytes(bytes);
   }
 }
 
-/** Starts a call on another thread. */
-function start(call: Call, operands: (NativeArray | null)[]): Promise<(ArrayBuffer | null)[]> {
+/** Hands a call to the addon, which copies operands and then computes on another thread. */
+function startOnThread(
+  call: Call,
+  operands: (NativeArray | null)[],
+): Promise<(ArrayBuffer | null)[]> {
   writeRecord(call);
-  if (call.strided !== 0) writeStrided(call);
+  if (call.stridedBits !== 0) writeLayouts(call);
   const run = call.operation === forwardOperation ? binding.forwardAsync : binding.backwardAsync;
   return run(...operands);
 }
 
 /**
- * The operands of a call for the addon, and the bytes that the call takes until it has settled: copies
- * of operands that are not in shared memory, and outputs that it allocates.
+ * The operands of a call as arguments of the addon, and the bytes that the call needs until it settles:
+ * copies of operands that are not in shared memory, and outputs that the addon allocates.
  */
-function gather(call: Call) {
+function collectOperands(call: Call) {
   let bytes = 0;
   const operands = call.operation.rules.map((rule) => {
     const { bit } = rule;
-    if ((call.given & bit) !== 0) {
+    if ((call.presentBits & bit) !== 0) {
       const data = nativeView(dataOf(call[rule.name] as Argument) as FloatArray);
       const isShared = data.buffer instanceof SharedArrayBuffer;
       if (!isShared) bytes += lengthOf(rule, call) * data.BYTES_PER_ELEMENT;
       return data;
     }
-    if ((call.made & bit) !== 0) bytes += lengthOf(rule, call) * noteMade(call, rule);
+    if ((call.allocateBits & bit) !== 0)
+      bytes += lengthOf(rule, call) * prepareAllocation(call, rule);
     return null;
   });
   return { operands, bytes };
 }
 
 /**
- * Bytes per element of an output that the addon allocates. Notes in `call.float32` an output that is
- * float32 as the weight is.
+ * Tells the addon by `call.float32Bits` if an output that it allocates is float32, as the weight is.
+ * Returns the bytes of an element of that output.
  */
-function noteMade(call: Call, rule: OperandRule): number {
-  const isLikeWeight = rule.element === 'tensorOrFloat32' && isFloat32(modelOf(call, rule));
-  if (isLikeWeight) call.float32 |= rule.bit;
+function prepareAllocation(call: Call, rule: OperandRule): number {
+  const isLikeWeight = rule.element === 'tensorOrFloat32' && isFloat32(templateOf(call, rule));
+  if (isLikeWeight) call.float32Bits |= rule.bit;
   if (isLikeWeight || (rule.extent === 'perRow' && call.dtype !== 'float64')) return 4;
   if (codesOf(call, rule) !== undefined) return 1;
   return dtypes[call.dtype].bytes;
 }
 
-/** Turns the memory that the addon allocated into outputs of the call. */
-function takeOutputs(call: Call, buffers: readonly (ArrayBuffer | null)[]): void {
-  if (call.made === 0) return;
+/** Makes the memory that the addon allocated the outputs of the call. `buffers`: one for each operand. */
+function adoptOutputs(call: Call, buffers: readonly (ArrayBuffer | null)[]): void {
+  if (call.allocateBits === 0) return;
   call.operation.rules.forEach((rule, i) => {
     const buffer = buffers[i] ?? null;
-    if (buffer !== null) call[rule.name] = outputOver(call, rule, buffer);
+    if (buffer !== null) call[rule.name] = outputIn(call, rule, buffer);
   });
 }
 
-/** Checks that the memory of all operands is still there. */
-function recheckOperands(call: Call): void {
+/** Refuses a call if an operand has been detached since it was read. */
+function checkAllAttached(call: Call): void {
   for (const { name, bit } of call.operation.rules) {
-    if ((call.given & bit) !== 0) recheck(name, call[name] as Argument);
+    if ((call.presentBits & bit) !== 0) checkStillAttached(name, call[name] as Argument);
   }
 }
 
-/** The operand that an output takes its kind, form and device from. */
-function modelOf(call: Call, { extent }: OperandRule): Argument {
+/** The operand that decides the kind, the form (array or tensor) and the device of an output. */
+function templateOf(call: Call, { extent }: OperandRule): Argument {
   return (extent === 'vector' ? call.weight : call.x) as Argument;
 }
 
-/** An output over memory that the addon allocated. */
-function outputOver(call: Call, rule: OperandRule, buffer: ArrayBuffer): Argument {
+/** An output in memory that the addon allocated. */
+function outputIn(call: Call, rule: OperandRule, buffer: ArrayBuffer): Argument {
   if (rule.extent === 'perRow') return makeArray(rstdKind(call.dtype), buffer);
-  const model = modelOf(call, rule);
+  const template = templateOf(call, rule);
   const codes = codesOf(call, rule);
-  if (codes !== undefined) return codesLike(model, makeArray(dtypes[codes].bits, buffer));
-  return outputLike(model, makeArray(kindOf(model) as ArrayKind, buffer));
+  if (codes !== undefined) return codesLike(template, makeArray(dtypes[codes].bits, buffer));
+  return outputLike(template, makeArray(kindOf(template) as ArrayKind, buffer));
 }
 
-/** Writes the layouts of operands that are strided views. */
-function writeStrided(call: Call): void {
+/** Writes the layouts of operands that are strided views into the call record. */
+function writeLayouts(call: Call): void {
   call.operation.rules.forEach(({ name, bit }, i) => {
-    if ((call.strided & bit) === 0) return;
+    if ((call.stridedBits & bit) === 0) return;
     writeLayout(i, layoutOf(name, call[name] as TensorArgument, call.hiddenSize));
   });
 }
 
-/** The layout of the rows of a view. */
+/** The layout of the rows of a strided view. Refuses one that the addon cannot compute. */
 function layoutOf(name: string, { dims, view }: TensorArgument, hiddenSize: number): LayoutNumbers {
   const { strides, offset } = view as StridedView;
-  const layout = collapse(dims as readonly number[], strides, hiddenSize);
+  const layout = rowLayoutOf(dims as readonly number[], strides, hiddenSize);
   if (typeof layout === 'object') {
     return [offset, layout.rowStride, layout.batchRows, layout.batchStride];
   }
   const rows =
-    layout === 'broken rows'
+    layout === 'rows not contiguous'
       ? `contiguous rows of ${String(hiddenSize)} elements`
       : 'rows with at most two distinct strides';
   const requirement = `describe ${rows}; copy the tensor to a contiguous array`;

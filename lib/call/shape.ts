@@ -1,9 +1,10 @@
-// The shape of a call: rows and hiddenSize, from x, weight and normalizedShape.
+// The hidden size of a call, from x, weight and normalizedShape. The rest of x's size is its rows.
 
 import { copyList, isList, maxDims } from '../core/caller-values';
 import { argumentError, lengthError, requirementError } from '../core/errors';
 import { tensorOf, sizeOf, type Argument, type TensorArgument } from './tensor';
 
+/** Whether two shapes are equal. */
 export function isSame(a: readonly number[], b: readonly number[]): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; ++i) if (a[i] !== b[i]) return false;
@@ -28,14 +29,14 @@ function hiddenSizeOf(
   weight: TensorArgument | undefined,
   normalizedShape: unknown,
 ): number {
-  const stated = readNormalizedShape(normalizedShape);
-  const shape = stated ?? weight?.dims ?? null;
+  const optionShape = readNormalizedShape(normalizedShape);
+  const shape = optionShape ?? weight?.dims ?? null;
   const hiddenSize = shape === null ? weight?.length : sizeOf(shape);
   if (hiddenSize === undefined) {
     const expected = 'given if weight is null';
     throw argumentError('ERR_INVALID_ARG_TYPE', 'normalizedShape', expected, undefined);
   }
-  if (weight !== undefined) checkWeightShape(weight, hiddenSize, stated);
+  if (weight !== undefined) checkWeightShape(weight, hiddenSize, optionShape);
   if (hiddenSize === 0) {
     throw requirementError('ERR_OUT_OF_RANGE', 'weight', 'have at least 1 element', weight?.data);
   }
@@ -43,7 +44,7 @@ function hiddenSizeOf(
   return hiddenSize;
 }
 
-/** `shape`: the normalizedShape, null if there is none. */
+/** Refuses a weight that does not have `hiddenSize` elements, or not the dims of the normalizedShape. */
 export function checkWeightShape(
   { data, dims, length }: TensorArgument,
   hiddenSize: number,

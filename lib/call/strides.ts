@@ -9,7 +9,7 @@ export interface RowLayout {
   readonly batchStride: number;
 }
 
-/** `count` items, `stride` elements apart. */
+/** `count` items, `stride` elements apart: one or more dims of a tensor as one loop. */
 interface Level {
   readonly count: number;
   readonly stride: number;
@@ -26,7 +26,7 @@ export function extentOf(dims: readonly number[], strides: readonly number[]): n
   return dims.reduce((sum, dim, i) => sum + (dim - 1) * (strides[i] as number), 1);
 }
 
-/** The fewest levels that describe a tensor, innermost first. Dims of 1 are dropped. */
+/** Merges dims into the fewest levels, innermost first. Dims of 1 are dropped. */
 function mergeDims(dims: readonly number[], strides: readonly number[]): readonly Level[] {
   return dims.reduceRight<readonly Level[]>((levels, count, i) => {
     if (count === 1) return levels;
@@ -40,23 +40,24 @@ function mergeDims(dims: readonly number[], strides: readonly number[]): readonl
 }
 
 /**
- * The layout of a tensor's rows: each is `hiddenSize` contiguous elements, in the order of the tensor's
- * elements. If there is none, the reason: the rows are not contiguous, or need more than two levels.
+ * The layout of a tensor's rows, of `hiddenSize` elements each, in the order of the tensor's elements. If
+ * no {@link RowLayout} describes them, the reason: a row is not contiguous, or the rows have more than two
+ * distinct strides.
  */
-export function collapse(
+export function rowLayoutOf(
   dims: readonly number[],
   strides: readonly number[],
   hiddenSize: number,
-): RowLayout | 'broken rows' | 'too many levels' {
+): RowLayout | 'rows not contiguous' | 'too many strides' {
   if (dims.includes(0)) return { rowStride: hiddenSize, batchRows: 1, batchStride: 0 };
   let levels = mergeDims(dims, strides);
   const innermost = levels[0];
   if (hiddenSize > 1 && innermost !== undefined) {
-    if (innermost.stride !== 1 || innermost.count % hiddenSize !== 0) return 'broken rows';
+    if (innermost.stride !== 1 || innermost.count % hiddenSize !== 0) return 'rows not contiguous';
     const count = innermost.count / hiddenSize;
     levels = [...(count > 1 ? [{ count, stride: hiddenSize }] : []), ...levels.slice(1)];
   }
-  if (levels.length > 2) return 'too many levels';
+  if (levels.length > 2) return 'too many strides';
   const [rows = { count: 1, stride: hiddenSize }, batches = { count: 1, stride: 0 }] = levels;
   return { rowStride: rows.stride, batchRows: rows.count, batchStride: batches.stride };
 }

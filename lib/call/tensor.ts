@@ -5,13 +5,13 @@ import {
   type CodeArray,
   type Float16ArrayLike,
   type FloatArray,
-  type IsOfArrays,
+  type ArrayGuard,
   type QuantizedDType,
 } from '../core/dtype';
 import { argumentError, requirementError } from '../core/errors';
 import {
   readHostArray,
-  readPackagedArray,
+  readPolyfillArray,
   refuseDetached,
   type HostArray,
 } from '../core/host-array';
@@ -78,8 +78,8 @@ export type DeviceInput = DeviceBuffer | TensorLike<DeviceBuffer>;
 /** A tensor argument. All tensors of a call are in arrays, or all are on one GPU. */
 export type AnyInput = Input | DeviceInput;
 
-/** The type of a new result for an array or a buffer of type A. */
-export type Fresh<A> =
+/** The type of a result that a call allocates for an input array or buffer of type A. */
+export type NewLike<A> =
   A extends DeviceBuffer<infer D>
     ? DeviceBuffer<D>
     : A extends Float32Array
@@ -94,8 +94,8 @@ export type Fresh<A> =
 
 /** The type of a result for an input of type T: an array for an array, a tensor for a tensor. */
 export type Output<T> = T extends { readonly data: infer A; readonly dims: readonly number[] }
-  ? { data: Fresh<A>; dims: number[] }
-  : Fresh<T>;
+  ? { data: NewLike<A>; dims: number[] }
+  : NewLike<T>;
 
 /** The type of the codes for an input of type T. */
 export type QuantizedOutput<T, Q extends QuantizedDType> = T extends {
@@ -143,7 +143,7 @@ export interface TensorArgument {
   readonly length: number;
   /** null if the tensor has all elements of `data`. */
   readonly view: StridedView | null;
-  /** Set for an array of a class that the addon does not know: see {@link HostArray}. */
+  /** For an array of a polyfill, its constructor; else null: see {@link HostArray}. */
   readonly wrap: HostArray['wrap'];
   /** The value that the caller passed, or the one that the caller gets. */
   readonly source: unknown;
@@ -151,37 +151,40 @@ export interface TensorArgument {
 
 const tensorNames = ['data', 'dims', 'type', 'strides', 'offset'];
 
-/** An argument that has been read. A bare array stays as it is, which takes no time. */
+/** An argument that has been read. A bare array stands for itself: making an object would take time. */
 export type Argument = FloatArray | CodeArray | TensorArgument;
 
-/** Checks that `value` is a non-detached array or a tensor of one whose dims fit. */
+/**
+ * Reads an array, a buffer, or a tensor of one. Refuses detached arrays, and dims, strides and an offset
+ * that do not fit the data. `name` and `expected`: the argument and its expected values in error messages.
+ */
 export function readArgument(
   name: string,
   value: unknown,
   expected?: string,
-  isOurs: IsOfArrays = isFloatArray,
+  isAccepted: ArrayGuard = isFloatArray,
 ): Argument {
-  if (!ArrayBuffer.isView(value)) return readTensorArgument(name, value, expected, isOurs);
-  arrayKind(name, value, expected, isOurs);
+  if (!ArrayBuffer.isView(value)) return readTensorArgument(name, value, expected, isAccepted);
+  arrayKind(name, value, expected, isAccepted);
   const array = value as FloatArray;
   if (array.length === 0) refuseDetached(name, 0, array);
   return array;
 }
 
-/** As {@link readArgument} for x. The kind of its array is checked later, with its dtype. */
+/** As {@link readArgument} for x. The kind of a bare array is checked later, with its dtype. */
 export function readX(value: unknown): Argument {
   const isArray = ArrayBuffer.isView(value) && (value as FloatArray).length > 0;
   return isArray ? (value as FloatArray) : readArgument('x', value);
 }
 
-/** Checks that the memory of an argument that was read before is still there. */
-export function recheck(name: string, argument: Argument): Argument {
+/** Refuses an argument whose array has been detached since it was read. Returns the argument. */
+export function checkStillAttached(name: string, argument: Argument): Argument {
   const data = dataOf(argument);
   if (ArrayBuffer.isView(data)) refuseDetached(name, data.length, data);
   return argument;
 }
 
-/** An argument as a TensorArgument. */
+/** The TensorArgument of any argument. */
 export function tensorOf(argument: Argument): TensorArgument {
   if (!ArrayBuffer.isView(argument)) return argument;
   return wholeTensor({ data: argument, kind: kindOf(argument), wrap: null }, argument);
@@ -192,11 +195,12 @@ export function dataOf(argument: Argument): TensorData {
   return ArrayBuffer.isView(argument) ? argument : argument.data;
 }
 
+/** The kind of memory that holds the elements of an argument. */
 export function kindOf(argument: Argument): DataKind {
   return ArrayBuffer.isView(argument) ? argument[Symbol.toStringTag] : argument.kind;
 }
 
-/** The value that the caller gets for an output. */
+/** The value that the caller passed for an argument, or gets for an output. */
 export function sourceOf(argument: Argument): unknown {
   return ArrayBuffer.isView(argument) ? argument : argument.source;
 }
@@ -210,12 +214,12 @@ function readTensorArgument(
   name: string,
   value: unknown,
   expected: string | undefined,
-  isOurs: IsOfArrays,
+  isAccepted: ArrayGuard,
 ): TensorArgument {
   const isObject = typeof value === 'object' && value !== null && !isRevoked(value);
   if (!isObject || isDeviceBuffer(value))
-    return wholeTensor(readData(name, value, expected, isOurs), value);
-  return readTensor(name, value, expected, isOurs);
+    return wholeTensor(readData(name, value, expected, isAccepted), value);
+  return readTensor(name, value, expected, isAccepted);
 }
 
 /** Reads a tensor, or an array behind a proxy. */
@@ -223,13 +227,13 @@ function readTensor(
   name: string,
   value: object,
   expected: string | undefined,
-  isOurs: IsOfArrays,
+  isAccepted: ArrayGuard,
 ): TensorArgument {
   const tensor = withoutInherited(value as Partial<TensorLike<TensorData>>, tensorNames);
   const { data, dims, type, strides, offset } = tensor;
-  const packaged = data === undefined ? readPackagedArray(name, value) : null;
-  if (packaged !== null) return wholeTensor(packaged, value);
-  const elements = readElements(name, dims !== undefined, data ?? value, expected, isOurs);
+  const polyfill = data === undefined ? readPolyfillArray(name, value) : null;
+  if (polyfill !== null) return wholeTensor(polyfill, value);
+  const elements = readElements(name, dims !== undefined, data ?? value, expected, isAccepted);
   const array = elements.data;
   if (type !== undefined && typeof type !== 'string') {
     throw argumentError('ERR_INVALID_ARG_TYPE', `${name}.type`, 'a string', type);
@@ -254,31 +258,31 @@ function readElements(
   isTensor: boolean,
   value: unknown,
   expected: string | undefined,
-  isOurs: IsOfArrays,
+  isAccepted: ArrayGuard,
 ): Data {
-  if (isOurs(value) && value.length > 0) {
+  if (isAccepted(value) && value.length > 0) {
     return { data: value, kind: value[Symbol.toStringTag], wrap: null };
   }
-  if (!isTensor) return readData(name, value, expected, isOurs);
+  if (!isTensor) return readData(name, value, expected, isAccepted);
   const ofTensor =
-    isOurs === isFloatArray ? dataOfTensor : 'an Int8Array, Uint8Array or DeviceBuffer';
-  return readData(`${name}.data`, value, ofTensor, isOurs);
+    isAccepted === isFloatArray ? dataOfTensor : 'an Int8Array, Uint8Array or DeviceBuffer';
+  return readData(`${name}.data`, value, ofTensor, isAccepted);
 }
 
-/** What a tensor's data must be, for messages. */
+/** What a tensor's data must be, for error messages. */
 const dataOfTensor = 'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer';
 
 function readData(
   name: string,
   value: unknown,
   expected: string | undefined,
-  isOurs: IsOfArrays,
+  isAccepted: ArrayGuard,
 ): Data {
   if (isDeviceBuffer(value)) return { data: value, kind: 'DeviceBuffer', wrap: null };
-  return readHostArray(name, value, expected, isOurs);
+  return readHostArray(name, value, expected, isAccepted);
 }
 
-/** A TensorArgument of a whole array or buffer. */
+/** The TensorArgument of a whole array or buffer, without dims. */
 function wholeTensor({ data, kind, wrap }: Data, source: unknown): TensorArgument {
   const { length } = data;
   return { data, kind, dims: null, type: undefined, length, view: null, wrap, source };
@@ -340,12 +344,12 @@ export function sizeOf(dims: readonly unknown[]): number {
   return size;
 }
 
-/** The dtype that a tensor's `type` states for a `Uint16Array`; else undefined. */
+/** The dtype that the `type` of a tensor over a `Uint16Array` states; undefined if it states none. */
 export function statedType({ type, kind }: TensorArgument): string | undefined {
   return kind === 'Uint16Array' && (type === 'float16' || type === 'bfloat16') ? type : undefined;
 }
 
-/** An output over memory for codes, in the form of `argument`. */
+/** Wraps memory for codes as an output in the form of `argument`: a bare array or buffer, or a tensor. */
 export function codesLike(argument: Argument, data: TensorData): Argument {
   const isArray = ArrayBuffer.isView(data);
   if (isArray && ArrayBuffer.isView(argument)) return data;
@@ -355,7 +359,7 @@ export function codesLike(argument: Argument, data: TensorData): Argument {
   return { data, kind, dims, type: undefined, length, view: null, wrap: null, source };
 }
 
-/** An output over memory for a result, in the form of `argument`. */
+/** As {@link codesLike}, for a result of the dtype of `argument`. */
 export function outputLike(argument: Argument, data: TensorData): Argument {
   if (ArrayBuffer.isView(argument)) return data as FloatArray;
   const { kind, dims, type, length, wrap } = argument;

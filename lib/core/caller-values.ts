@@ -1,5 +1,6 @@
-// The caller's values may be proxies or have getters. Their content can change from one read to the
-// next, and reading a revoked proxy throws an error without a code. So each value is copied, once.
+// Reads the caller's values safely. They may be proxies or have getters: their content can change from one
+// read to the next, and reading a revoked proxy throws an error without a code. So each is read once, and
+// copied. Other code may also have polluted Object.prototype: its properties must not pass for options.
 
 /** The most dims that a tensor may have, as in NumPy. */
 export const maxDims = 64;
@@ -19,7 +20,7 @@ export function isList(value: unknown): value is readonly unknown[] {
   return !isRevoked(value) && Array.isArray(value);
 }
 
-/** The initial elements of copied lists. Adding an element could run a setter of Object.prototype. */
+/** The initial elements of copied lists. Adding elements instead could run a setter of Object.prototype. */
 const blank: readonly unknown[] = Array.from({ length: maxDims }, () => undefined);
 
 /**
@@ -39,15 +40,15 @@ export function copyList(value: unknown): unknown[] | null {
   return copy;
 }
 
-/** An object that has only what all objects of this realm inherit. */
+/** An empty object: `in` and for-in find only what all objects of this realm inherit. */
 const bare = {};
 
 /**
- * Whether other code has added a property with one of our names to Object.prototype. Each name is
- * spelled out, so that compiled code contains the answer; V8 discards that code when the answer
- * changes.
+ * Whether other code has added a property with the name of an option or a tensor's field to
+ * Object.prototype. Each name is spelled out: V8 then compiles the answer into the code, and discards that
+ * code when the answer changes.
  */
-export function areNamesInherited(): boolean {
+export function areNamesPolluted(): boolean {
   return (
     'eps' in bare ||
     'weightOffset' in bare ||
@@ -86,8 +87,8 @@ export function areNamesInherited(): boolean {
   );
 }
 
-/** Whether other code has added a property that for-in finds to Object.prototype. */
-export function isAnythingInherited(): boolean {
+/** Whether other code has added an enumerable property to Object.prototype, which for-in finds. */
+export function isPrototypePolluted(): boolean {
   for (const name in bare) if (name in bare) return true;
   return false;
 }
@@ -102,8 +103,8 @@ function lastPrototype(value: object): object {
   }
 }
 
-/** Whether a value has a property that does not come from the Object.prototype of any realm. */
-export function hasOfItsOwn(value: object, name: string): boolean {
+/** Whether a value has a property, its own or of its class, but not from an Object.prototype. */
+export function hasUninherited(value: object, name: string): boolean {
   let holder: object | null = value;
   while (holder !== null && !Object.hasOwn(holder, name)) {
     holder = Object.getPrototypeOf(holder) as object | null;
@@ -116,17 +117,17 @@ export function hasOfItsOwn(value: object, name: string): boolean {
 }
 
 /**
- * The object to read these properties from: the value itself, or a copy without properties that other
- * code has added to Object.prototype. Properties of a class count as those of its objects.
+ * The object to read these properties from: the value itself, or a copy without what other code has added
+ * to Object.prototype. Properties of a class are read as those of its objects.
  */
 export function withoutInherited<T extends object>(value: T, names: Iterable<string>): T {
-  // The usual case. Reading prototypes takes longer.
-  if (value.constructor === Object && !areNamesInherited()) return value;
+  // The fast path: reading prototypes takes longer.
+  if (value.constructor === Object && !areNamesPolluted()) return value;
   const last = lastPrototype(value);
-  if (last === value || (last === Object.prototype && !areNamesInherited())) return value;
+  if (last === value || (last === Object.prototype && !areNamesPolluted())) return value;
   const copy = Object.create(null) as Record<string, unknown>;
   for (const name of names) {
-    if (hasOfItsOwn(value, name)) copy[name] = (value as Record<string, unknown>)[name];
+    if (hasUninherited(value, name)) copy[name] = (value as Record<string, unknown>)[name];
   }
   return copy as T;
 }

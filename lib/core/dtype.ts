@@ -74,9 +74,9 @@ interface DTypeTraits<D extends DType | QuantizedDType> {
   readonly bytes: number;
   /** Whether GPU memory may hold it. */
   readonly isOnGpu: D extends BufferDType ? true : false;
-  /** The array of its bits that native calls take. */
+  /** The kind of array in which native calls take its elements: for 16 bits and float8, their bits. */
   readonly bits: NativeArray[typeof Symbol.toStringTag];
-  /** The arrays that may hold its elements. */
+  /** The kinds of array in which callers pass its elements. */
   readonly kinds: readonly ArrayKind[];
 }
 
@@ -103,7 +103,7 @@ type Float16ArrayConstructor = new (
   length?: number,
 ) => Float16ArrayLike;
 
-/** What tensors must be, for messages. */
+/** What tensors must be, for error messages. */
 export const anArray =
   'a Float32Array, Float64Array, Uint16Array, Float16Array or DeviceBuffer, ' +
   'or a tensor { data, dims } whose data is one';
@@ -116,26 +116,29 @@ export function isFloatArray(value: unknown): value is FloatArray {
   return kind === 'Float32Array' || isBits || kind === 'Float64Array';
 }
 
-/** A function that tells whether a value is an array that an argument accepts. */
-export type IsOfArrays<A extends FloatArray | CodeArray = FloatArray | CodeArray> = (
+/** A type guard for the arrays that an argument accepts. */
+export type ArrayGuard<A extends FloatArray | CodeArray = FloatArray | CodeArray> = (
   value: unknown,
 ) => value is A;
 
-/** The kind of an array, by its tag: `instanceof` fails for arrays of another realm. */
+/**
+ * The kind of an array argument. Refuses other values; `expected` is what error messages ask for. Reads the
+ * tag of the array, since `instanceof` fails for arrays of another realm.
+ */
 export function arrayKind(name: string, value: unknown, expected?: string): FloatKind;
 export function arrayKind(
   name: string,
   value: unknown,
   expected: string | undefined,
-  isOurs: IsOfArrays,
+  isAccepted: ArrayGuard,
 ): ArrayKind;
 export function arrayKind(
   name: string,
   value: unknown,
   expected: string = anArray,
-  isOurs: IsOfArrays = isFloatArray,
+  isAccepted: ArrayGuard = isFloatArray,
 ): ArrayKind {
-  if (isOurs(value)) return value[Symbol.toStringTag];
+  if (isAccepted(value)) return value[Symbol.toStringTag];
   throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, value);
 }
 
@@ -151,7 +154,7 @@ export function isElementArray(value: unknown): value is FloatArray | CodeArray 
   return isFloatArray(value) || isCodeArray(value);
 }
 
-/** The same memory as an array that the native addon takes. */
+/** A view of the same memory in a kind of array that the addon takes. Copies nothing. */
 export function nativeView(array: FloatArray | CodeArray): NativeArray {
   return array[Symbol.toStringTag] === 'Float16Array'
     ? new Uint16Array(array.buffer, array.byteOffset, array.length)
@@ -176,7 +179,7 @@ export function outOfMemory(length: number, cause: unknown): Error {
 /** The type of an array of a kind. */
 export type ArrayOfKind<K extends ArrayKind> = K extends FloatKind ? FloatArray : CodeArray;
 
-/** A new array of a kind: `content` zeros, or the elements of a whole buffer. */
+/** A new array of a kind: of `content` zeros, or a view of the whole buffer `content`. */
 export function makeArray<K extends ArrayKind>(
   kind: K,
   content: number | ArrayBufferLike,
@@ -220,7 +223,10 @@ function wrongName(known: readonly string[], value: unknown): Error {
   return argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, value);
 }
 
-/** The dtype of an array of this kind. `stated`: the dtype that the caller states, or undefined. */
+/**
+ * The dtype of an array of this kind. `stated`: the dtype that the caller states, or undefined. Refuses a
+ * stated dtype that does not fit the kind, and a `Uint16Array` without one.
+ */
 export function dtypeOf(name: string, kind: FloatKind, stated: unknown): DType {
   if (kind === 'Uint16Array' && (stated === 'float16' || stated === 'bfloat16')) return stated;
   if (stated !== undefined) checkDTypeName(stated);

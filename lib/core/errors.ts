@@ -22,7 +22,7 @@ export type ErrorCode =
   | 'ERR_ADDON_NOT_LOADED'
   | CudaErrorCode;
 
-type PlainErrorCode = Exclude<ErrorCode, CudaErrorCode>;
+type NonCudaErrorCode = Exclude<ErrorCode, CudaErrorCode>;
 
 const constructors = {
   ERR_INVALID_ARG_TYPE: TypeError,
@@ -33,9 +33,9 @@ const constructors = {
   ERR_DISPOSED: Error,
   ERR_MEMORY_ALLOCATION_FAILED: Error,
   ERR_ADDON_NOT_LOADED: Error,
-} as const satisfies Record<PlainErrorCode, ErrorConstructor>;
+} as const satisfies Record<NonCudaErrorCode, ErrorConstructor>;
 
-/** What the native error of a CUDA call says besides its code. */
+/** The properties of a native error of the driver, besides its code. */
 interface NativeCudaError {
   readonly driverError?: string;
   readonly driverMessage?: string;
@@ -72,16 +72,16 @@ export class CudaError extends Error {
  * @internal
  */
 export function codedError(
-  code: PlainErrorCode,
+  code: NonCudaErrorCode,
   message: string,
   options?: ErrorOptions,
-): Error & { code: PlainErrorCode } {
+): Error & { code: NonCudaErrorCode } {
   return defineOwn(new constructors[code](message, options), 'code', code);
 }
 
 /** The error for a wrong argument: it must be `expected`. */
 export function argumentError(
-  code: PlainErrorCode,
+  code: NonCudaErrorCode,
   name: string,
   expected: string,
   actual: unknown,
@@ -97,7 +97,7 @@ export function lengthError(name: string, length: number, actual: unknown): Erro
 
 /** The error for a wrong argument. Its message is the form of all of them: what the argument must do. */
 export function requirementError(
-  code: PlainErrorCode,
+  code: NonCudaErrorCode,
   name: string,
   requirement: string,
   actual: unknown,
@@ -108,7 +108,10 @@ export function requirementError(
   );
 }
 
-/** The native error as an error of this realm's classes, so that `instanceof` holds. */
+/**
+ * Converts an error of the addon to this realm's classes, so that `instanceof` holds: a test runner runs
+ * JavaScript in other realms than the addon. Returns other errors as they are.
+ */
 export function adoptNativeError(error: unknown): unknown {
   const { code, message } = error as { code?: unknown; message?: unknown };
   if (typeof code !== 'string') return error;
@@ -116,11 +119,11 @@ export function adoptNativeError(error: unknown): unknown {
     return new CudaError(code as CudaErrorCode, String(message), error as NativeCudaError);
   }
   if (!Object.hasOwn(constructors, code)) return error;
-  return codedError(code as PlainErrorCode, String(message), { cause: error });
+  return codedError(code as NonCudaErrorCode, String(message), { cause: error });
 }
 
-/** The most characters of a described value in a message. */
-const longestDescription = 200;
+/** The longest description of a value in a message, in characters. */
+const maxDescriptionLength = 200;
 
 /** Describes a value for a message. Never throws. */
 export function describe(value: unknown): string {
@@ -128,8 +131,8 @@ export function describe(value: unknown): string {
   try {
     const text = ArrayBuffer.isView(value) ? describeView(value) : describeOther(value);
     const line = text.replaceAll(/\s*\n\s*/g, ' ');
-    if (line.length <= longestDescription) return line;
-    return `${line.slice(0, longestDescription)}…`;
+    if (line.length <= maxDescriptionLength) return line;
+    return `${line.slice(0, maxDescriptionLength)}…`;
   } catch {
     // A getter of the value threw.
     return 'an object';
@@ -138,7 +141,7 @@ export function describe(value: unknown): string {
 
 const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
 
-/** Reads a view's inherited getters, since its own properties may say something else. */
+/** Reads a view by the getters of its class: own properties of the same names could say something else. */
 function describeView(view: ArrayBufferView): string {
   const kind: unknown = Reflect.get(typedArray, Symbol.toStringTag, view);
   if (typeof kind === 'string')

@@ -8,53 +8,54 @@ import {
   type CodeArray,
   type Float16ArrayLike,
   type FloatArray,
-  type IsOfArrays,
+  type ArrayGuard,
 } from './dtype';
 import { argumentError } from './errors';
 
-/** An array argument. */
+/** An array argument that has been read. */
 export interface HostArray {
-  /** The array; for an array behind a proxy, its bits. */
+  /** The array; for an array of the polyfill, a `Uint16Array` of its bits. */
   readonly data: FloatArray | CodeArray;
+  /** The kind of the caller's array: `'Float16Array'` for the polyfill. */
   readonly kind: ArrayKind;
-  /** Makes an array of the caller's class over the memory of `bits`; null if `data` has that class. */
+  /** For the polyfill, makes an array of its class over the memory of `bits`; else null. */
   readonly wrap: ((bits: FloatArray) => Float16ArrayLike) | null;
 }
 
 /**
- * Marks the class `Float16Array` of `@petamoriken/float16`, for runtimes without their own. Its arrays
- * are proxies of a `Uint16Array` of their bits. A proxy is not a view, so this mark identifies the
- * class.
+ * The property by which `@petamoriken/float16` marks its class `Float16Array`, a polyfill for runtimes
+ * without their own. Its arrays are proxies of a `Uint16Array` of their bits, which ArrayBuffer.isView
+ * does not recognise. So the mark identifies them.
  */
 const mark = Symbol.for('__Float16Array__');
-interface Packaged {
+interface PolyfillArray {
   readonly constructor: unknown;
   readonly buffer: unknown;
   readonly byteOffset: unknown;
   readonly length: unknown;
   readonly [Symbol.toStringTag]: unknown;
 }
-type PackagedClass = new (
+type PolyfillClass = new (
   buffer: ArrayBufferLike,
   byteOffset: number,
   length: number,
 ) => Float16ArrayLike;
 
-function isPackagedClass(value: unknown): value is PackagedClass {
+function isPolyfillClass(value: unknown): value is PolyfillClass {
   return typeof value === 'function' && !isRevoked(value) && mark in value;
 }
 
 /**
- * Reads such an array; null for any other value. Each property is read only once, since the value may
- * be a fake.
+ * Reads an array of the polyfill; null for any other value. Each property is read only once, since the
+ * value may be another proxy that imitates one.
  */
-export function readPackagedArray(name: string, value: unknown): HostArray | null {
+export function readPolyfillArray(name: string, value: unknown): HostArray | null {
   if (ArrayBuffer.isView(value) || !types.isProxy(value) || isRevoked(value)) return null;
-  const packaged = value as Packaged;
-  if (packaged[Symbol.toStringTag] !== 'Float16Array') return null;
-  const { constructor, buffer, byteOffset, length } = packaged;
-  const isWhole = typeof byteOffset === 'number' && typeof length === 'number';
-  if (!isPackagedClass(constructor) || !types.isAnyArrayBuffer(buffer) || !isWhole) return null;
+  const polyfill = value as PolyfillArray;
+  if (polyfill[Symbol.toStringTag] !== 'Float16Array') return null;
+  const { constructor, buffer, byteOffset, length } = polyfill;
+  const hasBounds = typeof byteOffset === 'number' && typeof length === 'number';
+  if (!isPolyfillClass(constructor) || !types.isAnyArrayBuffer(buffer) || !hasBounds) return null;
   return {
     data: bitsOf(name, value, () => new Uint16Array(buffer, byteOffset, length)),
     kind: 'Float16Array',
@@ -78,19 +79,19 @@ export function readHostArray(
   name: string,
   value: unknown,
   expected?: string,
-  isOurs: IsOfArrays = isFloatArray,
+  isAccepted: ArrayGuard = isFloatArray,
 ): HostArray {
-  const packaged = readPackagedArray(name, value);
-  if (packaged !== null) return packaged;
-  const kind = arrayKind(name, value, expected, isOurs);
+  const polyfill = readPolyfillArray(name, value);
+  if (polyfill !== null) return polyfill;
+  const kind = arrayKind(name, value, expected, isAccepted);
   const data = value as FloatArray;
   refuseDetached(name, data.length, data);
   return { data, kind, wrap: null };
 }
 
 /**
- * Refuses an array that is empty because its buffer was transferred or shrank. It would pass for zero
- * rows.
+ * Refuses an array that is empty because its buffer was transferred or shrank: it would pass for a tensor
+ * of zero rows. `keys` of a typed array throws for it.
  */
 export function refuseDetached(name: string, length: number, array: unknown): void {
   if (length > 0) return;

@@ -1,8 +1,8 @@
-// The properties of a process that decide which addon it can load.
+// The properties of this process that decide which addon it can load.
 
 import path from 'node:path';
 
-/** The properties of a process. */
+/** A process that loads the addon. */
 export interface Host {
   /** Such as `'linux-x64'`. */
   readonly platform: string;
@@ -11,12 +11,13 @@ export interface Host {
   readonly runtime: string | null;
   /** Such as `'2.31'`; null for another C library, undefined if unknown. */
   readonly glibcVersion: string | null | undefined;
-  /** The folder of the program. */
+  /** The folder of the executable: of Node.js, or of a single executable application. */
   readonly programFolder: string;
   /** Whether the program is one executable file with its JavaScript in it. */
   readonly isSingleExecutable: boolean;
-  /** From environment variables: another folder to load from, and whether local builds are excluded. */
+  /** `FUSED_RMSNORM_PREBUILD`: another folder to load from; null if it is not set. */
   readonly otherFolder: string | null;
+  /** Whether `PREBUILDS_ONLY` excludes addons that were built here. */
   readonly prebuildsOnly: boolean;
 }
 

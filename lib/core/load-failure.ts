@@ -1,4 +1,4 @@
-// The message for an addon that does not load: what was tried, what went wrong, and what to do.
+// Explains why the addon does not load.
 
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import path from 'node:path';
@@ -22,7 +22,7 @@ export interface Failure {
   readonly attempts: readonly Attempt[];
 }
 
-/** The message of an error for a failure. */
+/** The message of `ERR_ADDON_NOT_LOADED`: what was tried, what went wrong, and what to do. */
 export function describeFailure(failure: Failure, host: Host): string {
   const { platform, nodeVersion, glibcVersion, runtime } = host;
   const facts = [
@@ -100,8 +100,8 @@ function adviceFor({ root, attempts }: Failure, host: Host): string[] {
   const build =
     `Build the addon here: 'npx fused-rmsnorm build' in your project. It needs CMake 3.22 and a ` +
     `C++20 compiler.`;
-  const isBuildOfUse = !attempts.some(({ error }) => isNoExec(error));
-  return unique([...advice, ...(isBuildOfUse ? [build] : [])]);
+  const canBuildHelp = !attempts.some(({ error }) => isNoExec(error));
+  return unique([...advice, ...(canBuildHelp ? [build] : [])]);
 }
 
 function unique(lines: readonly string[]): string[] {

@@ -1,15 +1,15 @@
 /**
- * The known name that an unknown one probably means. It may be spelt as in Python, be the end of a
- * known name, have another end, or have one or two wrong letters. Undefined if there is none.
+ * The known name that an unknown one probably means; undefined if there is none. The unknown name may be
+ * spelt as in Python, begin or end a known name, begin with one, or have one or two wrong letters.
  */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
-  const given = lettersOf(name);
-  if (given.length < 3 || given.length > 32) return undefined;
+  const wanted = lettersOf(name);
+  if (wanted.length < 3 || wanted.length > 32) return undefined;
   return [...known].find((each) => {
     const letters = lettersOf(each);
-    const isPart =
-      given.startsWith(letters) || letters.startsWith(given) || letters.endsWith(given);
-    return isPart || isWithin(given.length < 5 ? 1 : 2, given, letters);
+    const isAffix =
+      wanted.startsWith(letters) || letters.startsWith(wanted) || letters.endsWith(wanted);
+    return isAffix || isWithin(wanted.length < 5 ? 1 : 2, wanted, letters);
   });
 }
 

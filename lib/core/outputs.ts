@@ -15,16 +15,16 @@ import {
 /** An array of this many bytes contains a whole huge page of 2 MiB, wherever it begins. */
 const hugePageBytes = 4 * 2 ** 20;
 
-/** A new array of zeros for a result, on huge pages if it is large. */
-export function freshArray<K extends ArrayKind>(kind: K, length: number): ArrayOfKind<K> {
+/** A new array of `length` zeros, on huge pages if it has 4 MiB or more and the system offers them. */
+export function allocateArray<K extends ArrayKind>(kind: K, length: number): ArrayOfKind<K> {
   return onHugePages(zeros(kind, length));
 }
 
 /**
- * A new array of zeros over a SharedArrayBuffer, on huge pages if it is large. It is a `Uint16Array`
- * for 16-bit dtypes.
+ * As {@link allocateArray}, over a SharedArrayBuffer, for a dtype. For 16-bit dtypes it is a
+ * `Uint16Array`.
  */
-export function sharedArray(dtype: DType, length: number): FloatArray {
+export function allocateShared(dtype: DType, length: number): FloatArray {
   const { bits, bytes } = dtypes[dtype];
   let buffer: SharedArrayBuffer;
   try {

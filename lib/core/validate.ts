@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 
-import { hasOfItsOwn, isRevoked, withoutInherited } from './caller-values';
+import { hasUninherited, isRevoked, withoutInherited } from './caller-values';
 import { argumentError, codedError, describe } from './errors';
 import { nearestName } from './nearest-name';
 
@@ -10,10 +10,8 @@ function isOptions(value: unknown): value is object {
   return !Array.isArray(value) && !ArrayBuffer.isView(value);
 }
 
-/**
- * Whether a value is a collection or a promise. Without property names it would pass for empty options.
- */
-function isOther(value: object): boolean {
+/** Whether a value is a Map, a Set or a promise, which without property names would pass for no options. */
+function isCollectionOrPromise(value: object): boolean {
   return types.isMap(value) || types.isSet(value) || types.isPromise(value);
 }
 
@@ -27,17 +25,17 @@ export function knownOptions<O extends object>(options: O, names: ReadonlySet<st
   let isEmpty = true;
   for (const name in options) {
     const isKnown = names.has(name);
-    if ((!isKnown || own !== options) && !hasOfItsOwn(options, name)) continue;
+    if ((!isKnown || own !== options) && !hasUninherited(options, name)) continue;
     if (!isKnown) refuseName(options, name, names);
     isEmpty = false;
   }
-  if (isEmpty && isOther(options)) throw optionsError(options);
+  if (isEmpty && isCollectionOrPromise(options)) throw optionsError(options);
   return own;
 }
 
 /** Refuses an unknown name, unless other code has added it to Object.prototype. */
 export function refuseName(options: object, name: string, names: ReadonlySet<string>): void {
-  if (!hasOfItsOwn(options, name)) return;
+  if (!hasUninherited(options, name)) return;
   const near = nearestName(name, names);
   const hint = near === undefined ? '.' : `; did you mean '${near}'?`;
   const message = `Unknown option ${describe(name)}${hint} The options are ${[...names].join(', ')}`;

@@ -14,10 +14,10 @@ import {
   type NativeArray,
 } from '../core/dtype';
 import { argumentError, lengthError, requirementError } from '../core/errors';
-import { readHostArray, readPackagedArray } from '../core/host-array';
+import { readHostArray, readPolyfillArray } from '../core/host-array';
 import type { HostArrayOf, HostBuffer } from './host-buffer';
 import { knownOptions, readCount } from '../core/validate';
-import { freshArray } from '../core/outputs';
+import { allocateArray } from '../core/outputs';
 import { DeviceObject, Existing, findNative, nativeOf, ordinalOf } from './object';
 import { nativeStream, readStream, type StreamOptions } from './stream';
 
@@ -59,7 +59,7 @@ export function bufferForStream<D extends BufferDType>(
   return new DeviceBuffer(length, dtype, new Existing(native, ordinal));
 }
 
-/** The native DeviceBuffer or HostBuffer, which a copy accesses in place; null for anything else. */
+/** The native object of a DeviceBuffer or a HostBuffer, which copies access directly; null for others. */
 function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer | null {
   return nativeDeviceBuffer(partner) ?? findNative('HostBuffer', partner);
 }
@@ -298,7 +298,7 @@ export class DeviceBuffer<
   }
 
   #newArray(): HostArrayOf<D> {
-    return freshArray(dtypes[this.dtype].bits, this.length) as HostArrayOf<D>;
+    return allocateArray(dtypes[this.dtype].bits, this.length) as HostArrayOf<D>;
   }
 
   #copyFrom(source: CopyPartner, options: StreamOptions, mayWait: boolean) {
@@ -310,7 +310,10 @@ export class DeviceBuffer<
     return stream;
   }
 
-  /** Copies from or to a HostBuffer or a DeviceBuffer, and returns the stream; null for an array. */
+  /**
+   * Enqueues a copy from or to a HostBuffer or a DeviceBuffer, and returns its stream. Returns null for an
+   * array, and copies nothing then.
+   */
   #copyInPlace(name: 'source' | 'target', partner: CopyPartner, options: StreamOptions) {
     const native = nativeInPlace(partner);
     if (native === null) return null;
@@ -320,13 +323,15 @@ export class DeviceBuffer<
       throw requirementError('ERR_INVALID_ARG_VALUE', name, requirement, partner);
     }
     this.#checkLength(name, length, partner);
-    const { stream: stated } = knownOptions(options, streamNames);
-    if (stated !== undefined) nativeStream(stated);
-    const isOfPartner =
+    const { stream: streamOption } = knownOptions(options, streamNames);
+    if (streamOption !== undefined) nativeStream(streamOption);
+    const isPartnersStream =
       nativeDeviceBuffer(partner) !== null &&
-      stated?.device === (partner as DeviceBuffer<BufferDType>).device;
-    const ordinal = isOfPartner ? ordinalOf(partner as DeviceBuffer<BufferDType>) : ordinalOf(this);
-    const stream = readStream(stated, ordinal);
+      streamOption?.device === (partner as DeviceBuffer<BufferDType>).device;
+    const ordinal = isPartnersStream
+      ? ordinalOf(partner as DeviceBuffer<BufferDType>)
+      : ordinalOf(this);
+    const stream = readStream(streamOption, ordinal);
     if (name === 'source') cuda.copyBuffer(nativeOf(this), native, stream);
     else cuda.copyBuffer(native, nativeOf(this), stream);
     return stream;
@@ -334,12 +339,12 @@ export class DeviceBuffer<
 
   /** An array and the code of its dtype, as native calls take them. */
   #readArray(name: 'source' | 'target', array: unknown): [NativeArray, number] {
-    const packaged = readPackagedArray(name, array);
-    if (packaged === null && !ArrayBuffer.isView(array)) {
+    const polyfill = readPolyfillArray(name, array);
+    if (polyfill === null && !ArrayBuffer.isView(array)) {
       const expected = 'a typed array, a HostBuffer or a DeviceBuffer';
       throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, array);
     }
-    const { data, kind } = packaged ?? readHostArray(name, array, undefined, isElementArray);
+    const { data, kind } = polyfill ?? readHostArray(name, array, undefined, isElementArray);
     // float32 cannot be converted to int8 without a scale.
     const converted = this.dtype === 'int8' ? [] : ['Float32Array'];
     const kinds = new Set<string>([...converted, ...dtypes[this.dtype].kinds]);

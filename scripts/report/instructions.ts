@@ -66,14 +66,14 @@ function span(first: number, count: number): number[] {
 const accessBytes = [1, 1, 2, 2, 4, 8, 16, 16];
 
 /** The first bit of operands b and c in forms 0 to 7; undefined where the operand is not a register. */
-const bPlaces = [undefined, 32, 64, 64, undefined, undefined, undefined, 64];
-const cPlaces = [undefined, 64, undefined, undefined, 64, 64, 64, undefined];
+const firstBitsOfB = [undefined, 32, 64, 64, undefined, undefined, undefined, 64];
+const firstBitsOfC = [undefined, 64, undefined, undefined, 64, 64, 64, undefined];
 
 function registersOf(word: Word, operands: string) {
   const form = word.bits(9, 3);
   const width = Math.ceil((accessBytes[word.bits(73, 3)] as number) / 4);
-  const at = (place: number | undefined, count: number) =>
-    place === undefined ? [] : span(word.bits(place, 8), count);
+  const at = (firstBit: number | undefined, count: number) =>
+    firstBit === undefined ? [] : span(word.bits(firstBit, 8), count);
   const hasC = operands.toLowerCase().includes('c');
   const reads: number[] = [];
   const writes: number[] = [];
@@ -85,8 +85,9 @@ function registersOf(word: Word, operands: string) {
     else if (name === 'q') writes.push(...at(16, 4), ...at(64, 4));
     else if (name === 'a') reads.push(...at(24, count));
     // In an operation without c, b is a register in form 1 only.
-    else if (name === 'b') reads.push(...at(form === 1 || hasC ? bPlaces[form] : undefined, count));
-    else if (name === 'c') reads.push(...at(cPlaces[form], count));
+    else if (name === 'b')
+      reads.push(...at(form === 1 || hasC ? firstBitsOfB[form] : undefined, count));
+    else if (name === 'c') reads.push(...at(firstBitsOfC[form], count));
     else if (name === 's') reads.push(...at(32, count));
     else if (name === 'v') reads.push(...at(32, width));
     else if (name === 'x') reads.push(...at(64, width));

@@ -52,25 +52,28 @@ function effectsOf({ instructions }: Block): Counts[] {
  * For each block, the largest counts that can still be added after it before the next barrier or the
  * end; infinite where a loop can run again.
  */
-function mostAfter(blocks: readonly Block[], effects: readonly (readonly Counts[])[]): Counts[] {
+function maxCountsAfter(
+  blocks: readonly Block[],
+  effects: readonly (readonly Counts[])[],
+): Counts[] {
   const own = effects.map((all) =>
     nothing.map((_, i) => Math.max(...all.map((one) => one[i] ?? 0))),
   );
-  let most: Counts[] = blocks.map(() => nothing);
+  let max: Counts[] = blocks.map(() => nothing);
   const ofNext = (to: number, i: number) =>
-    (own[to]?.[i] ?? 0) + (blocks[to]?.barrier === 'always' ? 0 : (most[to]?.[i] ?? 0));
+    (own[to]?.[i] ?? 0) + (blocks[to]?.barrier === 'always' ? 0 : (max[to]?.[i] ?? 0));
   // A count that still grows after as many rounds as there are blocks grows without bound.
   for (let round = 0; round <= 2 * blocks.length; round += 1) {
     const grown = blocks.map(({ next }, block) =>
       nothing.map((_, i) => {
         const value = Math.max(0, ...next.map((to) => ofNext(to, i)));
-        return round > blocks.length && value > (most[block]?.[i] ?? 0) ? Infinity : value;
+        return round > blocks.length && value > (max[block]?.[i] ?? 0) ? Infinity : value;
       }),
     );
-    if (grown.every((counts, block) => counts.join() === most[block]?.join())) break;
-    most = grown;
+    if (grown.every((counts, block) => counts.join() === max[block]?.join())) break;
+    max = grown;
   }
-  return most;
+  return max;
 }
 
 /** A path from a block to the next barrier, or to the end. */
@@ -98,20 +101,20 @@ function blocksTo(end: State): number[] {
   return path.toReversed();
 }
 
-// The most states that are visited between two barriers, which takes seconds.
-const mostStates = 300_000;
+// The limit of states that a search between two barriers visits: so many take seconds.
+const maxStates = 300_000;
 
 /** Finds paths between barriers, and caches them. */
 class Finder {
   readonly #blocks: readonly Block[];
   readonly #effects: readonly (readonly Counts[])[];
-  readonly #most: readonly Counts[];
+  readonly #maxAfter: readonly Counts[];
   readonly #found = new Map<string, Way[]>();
 
   constructor(blocks: readonly Block[]) {
     this.#blocks = blocks;
     this.#effects = blocks.map(effectsOf);
-    this.#most = mostAfter(blocks, this.#effects);
+    this.#maxAfter = maxCountsAfter(blocks, this.#effects);
   }
 
   /** The shortest paths from a block with the counts of the goal: one to each block after a barrier. */
@@ -132,7 +135,7 @@ class Finder {
         const done = add(before?.done ?? nothing, effect);
         const isPossible = done.every((count, i) => {
           const whole = goal[i] as number;
-          return count <= whole && count + (this.#most[block]?.[i] ?? 0) >= whole;
+          return count <= whole && count + (this.#maxAfter[block]?.[i] ?? 0) >= whole;
         });
         if (isPossible) (open[length] ??= []).push({ block, done, length, before });
       }
@@ -147,7 +150,7 @@ class Finder {
       for (const state of open[length] ?? []) {
         const key = [state.block, ...state.done].join();
         if (seen.has(key)) continue;
-        if (seen.size >= mostStates) return [];
+        if (seen.size >= maxStates) return [];
         seen.add(key);
         const { next, isEnd, barrier } = this.#blocks[state.block] as Block;
         if (isLast && isEnd) leave(state, undefined);

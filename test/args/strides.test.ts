@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 
-import { collapse, contiguousStrides, extentOf } from '../../lib/call/strides';
+import { rowLayoutOf, contiguousStrides, extentOf } from '../../lib/call/strides';
 
 /** The position of each element of a tensor in its array, in row-major order. */
 function positionsOf(dims: readonly number[], strides: readonly number[]): number[] {
@@ -21,27 +21,27 @@ const rows = (rowStride: number, batchRows: number, batchStride = 0) => ({
   batchStride,
 });
 
-test.each<[string, number[], number[], number, ReturnType<typeof collapse>]>([
+test.each<[string, number[], number[], number, ReturnType<typeof rowLayoutOf>]>([
   ['finds contiguous rows', [3, 8], [8, 1], 8, rows(8, 3)],
   ['finds the rows of a slice of columns', [3, 8], [20, 1], 8, rows(20, 3)],
   ['finds the heads of a fused projection', [5, 4, 8], [96, 8, 1], 8, rows(8, 4, 96)],
   ['finds rows that join the heads of a token', [5, 4, 8], [96, 8, 1], 32, rows(96, 5)],
   ['finds batches of tokens of a slice', [2, 5, 4, 8], [480, 96, 8, 1], 32, rows(96, 10)],
   ['finds rows with heads before tokens', [4, 5, 8], [8, 32, 1], 8, rows(32, 5, 8)],
-  ['refuses heads before tokens in batches', [2, 4, 5, 8], [160, 8, 32, 1], 8, 'too many levels'],
+  ['refuses heads before tokens in batches', [2, 4, 5, 8], [160, 8, 32, 1], 8, 'too many strides'],
   ['finds one repeated row', [6, 8], [0, 1], 8, rows(0, 6)],
   ['finds one row repeated over two dims', [2, 3, 8], [0, 0, 1], 8, rows(0, 6)],
   ['finds rows that are each repeated', [3, 2, 8], [8, 0, 1], 8, rows(0, 2, 8)],
-  ['refuses every other column', [3, 8], [16, 2], 8, 'broken rows'],
-  ['refuses rows that end inside a dim', [2, 12], [20, 1], 8, 'broken rows'],
-  ['refuses columns before rows', [3, 8], [1, 3], 8, 'broken rows'],
+  ['refuses every other column', [3, 8], [16, 2], 8, 'rows not contiguous'],
+  ['refuses rows that end inside a dim', [2, 12], [20, 1], 8, 'rows not contiguous'],
+  ['refuses columns before rows', [3, 8], [1, 3], 8, 'rows not contiguous'],
   ['finds one column of many', [3, 1], [16, 5], 1, rows(16, 3)],
   ['finds one element', [1, 1], [7, 9], 1, rows(1, 1)],
   ['finds one row', [1, 8], [3, 1], 8, rows(8, 1)],
   ['ignores the strides of dims of 1', [3, 1, 8, 1], [8, 99, 1, 99], 8, rows(8, 3)],
   ['finds no rows', [0, 8], [5, 3], 8, rows(8, 1)],
-])('collapse %s', (_, dims, strides, hiddenSize, expected) => {
-  expect(collapse(dims, strides, hiddenSize)).toEqual(expected);
+])('rowLayoutOf %s', (_, dims, strides, hiddenSize, expected) => {
+  expect(rowLayoutOf(dims, strides, hiddenSize)).toEqual(expected);
 });
 
 const shapes = fc
@@ -75,21 +75,21 @@ const shapes = fc
     }),
   );
 
-test('collapse finds the position of every row, or says why two strides cannot describe them', () => {
+test('rowLayoutOf finds the position of every row, or says why two strides cannot describe them', () => {
   let described = 0;
   fc.assert(
     fc.property(shapes, ({ dims, strides, hiddenSize }) => {
       const positions = positionsOf(dims, strides);
       expect(extentOf(dims, strides)).toBe(Math.max(...positions) + 1);
-      const layout = collapse(dims, strides, hiddenSize);
+      const layout = rowLayoutOf(dims, strides, hiddenSize);
       const firsts = positions.filter((_, i) => i % hiddenSize === 0);
       const isBroken = positions.some(
         (position, i) =>
           position !== (firsts[Math.floor(i / hiddenSize)] as number) + (i % hiddenSize),
       );
-      expect(layout === 'broken rows').toBe(isBroken);
+      expect(layout === 'rows not contiguous').toBe(isBroken);
       if (typeof layout === 'string') {
-        if (layout === 'too many levels') expect(firsts.length).toBeGreaterThanOrEqual(8);
+        if (layout === 'too many strides') expect(firsts.length).toBeGreaterThanOrEqual(8);
         return;
       }
       ++described;

@@ -7,9 +7,9 @@ import {
   caseName,
   dtypes,
   eps,
-  isPlain,
+  isBasic,
   minimumBytes,
-  whyImpossible,
+  reasonImpossible,
   type Case,
 } from '../../bench/cases/cases';
 import { setCount } from '../../bench/run/time-on-cpu';
@@ -68,16 +68,16 @@ describe('cases', () => {
         }),
       );
     };
-    const [withOutputs, allocating, planned] = await answers('float');
-    expect(allocating).toEqual(expect.objectContaining(withOutputs));
-    expect(planned).toEqual(isPlain({ op }) ? withOutputs : undefined);
-    expect(withOutputs).not.toEqual((await answers('llama'))[0]);
+    const [given, fresh, planned] = await answers('float');
+    expect(fresh).toEqual(expect.objectContaining(given));
+    expect(planned).toEqual(isBasic({ op }) ? given : undefined);
+    expect(given).not.toEqual((await answers('llama'))[0]);
   });
 });
 
 test('float64 can be neither quantised nor gated', () => {
   const impossible = makeCases(ops, dtypes, [[1, 64]], ['llama']).filter(
-    (one) => whyImpossible(one) !== null,
+    (one) => reasonImpossible(one) !== null,
   );
   expect(impossible.map(caseName)).toEqual(['quantize 1x64 float64', 'gated 1x64 float64']);
 });
@@ -175,7 +175,7 @@ async function rightAnswer(one: Case, arrays: Arrays): Promise<Answer> {
 }
 
 describe.each(ops)('the check of %s', (op) => {
-  const computed = dtypes.filter((dtype) => isPlain({ op }) || dtype !== 'float64');
+  const computed = dtypes.filter((dtype) => isBasic({ op }) || dtype !== 'float64');
   describe.each(computed)('in %s', (dtype) => {
     const one: Case = { op, dtype, castOrder: 'llama', rows: 5, hiddenSize: 100 };
     const arrays = makeArrays(one);

@@ -46,9 +46,9 @@ describe('bench', () => {
 
   test('prints tables, without colours or other terminal codes', () => {
     const { stdout } = ending;
-    expect(stdout).toContain('forward, float32, cpu: our time, against the limit');
-    expect(stdout).toContain('forward, float32, cpu: LayerNorm, times as long as our RMSNorm');
-    expect(stdout).toContain('backward, float32, cpu: rivals, times as long as ours');
+    expect(stdout).toContain('forward, float32, cpu: our time, compared with the limit');
+    expect(stdout).toContain("forward, float32, cpu: LayerNorm's time / our RMSNorm's time");
+    expect(stdout).toContain("backward, float32, cpu: rivals' time / our time");
     expect(stdout).toMatch(
       /^ *4x256 +[\d.]+ +[\d.]+–[\d.]+ +[\d.]+ +[\d.]+ +\d+% +[\d.]+ +[\d.]+$/m,
     );
@@ -105,8 +105,8 @@ describe('bench', () => {
   test('compares with a baseline', async () => {
     const { end, stdout } = await cli(['bench', ...shapes, '--rivals', 'none', '--baseline', json]);
     expect(end).toBe(0);
-    expect(stdout).toMatch(/Against the baseline of \d{4}-\d\d-\d\d \([0-9a-f]+\+?\)/);
-    expect(stdout).toMatch(/\d+ of 12 did not move beyond the noise\.\n$/);
+    expect(stdout).toMatch(/Compared with the baseline of \d{4}-\d\d-\d\d \([0-9a-f]+\+?\)/);
+    expect(stdout).toMatch(/\d+ of 12 times did not change by more than the noise\.\n$/);
   });
 
   test('prints a table for --op call, and compares it with a baseline', async () => {
@@ -114,7 +114,9 @@ describe('bench', () => {
     const args = ['bench', '--op', 'call', '--quick', '--time', '0.2'];
     const { end, stdout, stderr } = await cli([...args, '--json', file]);
     expect([end, stderr]).toEqual([0, 'call 1x64 cpu\n']);
-    expect(stdout).toContain('call 1x64, cpu: the cost of a call, and as a multiple of the first');
+    expect(stdout).toContain(
+      'call 1x64, cpu: time of each form of a call, and its ratio to the first',
+    );
     expect(stdout).toMatch(/^rmsNorm, out +[\d.]+ +[\d.]+–[\d.]+ +1\.00x$/m);
     expect(stdout).toMatch(/^plan\.backward +[\d.]+ +[\d.]+–[\d.]+ +[\d.]+x$/m);
     expect(stdout).not.toContain('rivals');
@@ -127,7 +129,7 @@ describe('bench', () => {
 
     const again = await cli([...args, '--filter', 'call', '--baseline', file]);
     expect(again.end).toBe(0);
-    expect(again.stdout).toMatch(/\d+ of 21 did not move beyond the noise\.\n$/);
+    expect(again.stdout).toMatch(/\d+ of 21 times did not change by more than the noise\.\n$/);
   });
 
   test('stops when it is interrupted, and prints nothing to stdout', async () => {
@@ -144,7 +146,7 @@ describe('bench', () => {
     const shapesToRun = ['--shapes', '3x256,512x4096', '--dtype', 'float32,float64'];
     const { end, stdout } = await cli([...args, ...shapesToRun], { env });
     expect(end).toBe(0);
-    expect(stdout).toContain('On a simulated GPU: the bits of the CPU; no times');
+    expect(stdout).toContain('Simulated GPU: the same bits as the CPU.');
     expect(stdout).not.toContain('µs');
     const { cases, traffic, leftOut } = JSON.parse(readFileSync(json, 'utf8')) as Report;
     expect(cases).toEqual([]);
@@ -236,7 +238,7 @@ describe('installed without the optional packages', () => {
       const { end, stderr } = await cli(['bench', '--rivals', 'onnxruntime-node'], settings);
       expect([end, stderr]).toEqual([
         1,
-        'onnxruntime-node cannot take part: onnxruntime-node has version 1.19.2; 1.20.0 or ' +
+        'onnxruntime-node cannot be measured: onnxruntime-node is of version 1.19.2, and 1.20.0 or ' +
           'newer is needed: npm install onnxruntime-node@1\n',
       ]);
     });
@@ -249,7 +251,7 @@ describe('installed without the optional packages', () => {
         expect.stringMatching(
           /^onnxruntime-node cannot .* version 1\.19\.2, .* onnxruntime-node@1$/,
         ),
-        expect.stringMatching(/^onnxruntime-node layer-norm cannot take part: /),
+        expect.stringMatching(/^onnxruntime-node layer-norm cannot be measured: /),
         expect.stringMatching(/^onnxruntime-web cannot .* version 1\.19\.2, .* onnxruntime-web@1$/),
         expect.stringMatching(/^tfjs-wasm cannot .*tfjs-core has version 3\.21\.0; .*wasm@4$/),
         expect.stringMatching(/^tfjs-cpu cannot .*tfjs-core has version 3\.21\.0; .*cpu@4$/),

@@ -3,7 +3,7 @@
 // simulated GPU has none.
 
 import { makeArrays } from '../../bench/cases/arrays';
-import { isPlain, minimumBytes, type Case } from '../../bench/cases/cases';
+import { isBasic, minimumBytes, type Case } from '../../bench/cases/cases';
 import { compare, timeOnGpu } from '../../bench/gpu/time-on-gpu';
 import { gpuSets } from '../../bench/gpu/sets';
 
@@ -36,7 +36,7 @@ onGpu('timing on a GPU', () => {
       expect(subjects.map(({ name, role, outputs }) => [name, role, outputs])).toEqual([
         ['ours', 'ours', 'given'],
         ['ours fresh', 'ours', 'fresh'],
-        ...(isPlain(one) ? [['ours plan', 'ours', 'given']] : []),
+        ...(isBasic(one) ? [['ours plan', 'ours', 'given']] : []),
         ['ours graph', 'ours', 'given'],
         ['device copy', 'limit', 'given'],
         ['device copy graph', 'limit', 'given'],
@@ -86,7 +86,9 @@ onGpu('timing on a GPU', () => {
     expect(() => {
       compare(one, 'ours', expected, { ...expected, dweight });
     }).toThrow(
-      new WrongAnswer('ours is wrong at backward 3x8 float32: dweight has not the bits of the CPU'),
+      new WrongAnswer(
+        'ours is wrong at backward 3x8 float32: dweight does not have the bits of the CPU',
+      ),
     );
     expect(() => {
       compare(one, 'ours', expected, { dx: expected.dx } as typeof expected);

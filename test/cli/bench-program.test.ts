@@ -95,7 +95,7 @@ describe('rivals', () => {
     const { code, stdout } = await bench(brief, [rival]);
     expect(code).toBe(0);
     expect(stdout).toContain('rivals: honest 1.2.3');
-    expect(stdout).toMatch(/forward, float32, cpu: rivals, times as long as ours\n.* honest\n/);
+    expect(stdout).toMatch(/forward, float32, cpu: rivals' time \/ our time\n.* honest\n/);
     expect(calls).toEqual(['dispose', 'close']);
   });
 
@@ -147,7 +147,7 @@ describe('rivals', () => {
     const { code, stdout, stderr } = await bench(brief, [old, rival]);
     expect(code).toBe(0);
     expect(stdout).toContain('rivals: honest 1.2.3\n');
-    const message = `old cannot take part: ${outdated}: ${hint}\n`;
+    const message = `old cannot be measured: ${outdated}: ${hint}\n`;
     expect(stderr.startsWith(message)).toBe(true);
     const named = await bench([...brief, '--rivals', 'all'], [rival, old]);
     expect(named).toEqual({ code: 1, stdout: '', stderr: message });
@@ -172,12 +172,14 @@ test('--op quantize has no plan, and leaves out float64', async () => {
   const none = await bench(impossible, []);
   expect(none.code).toBe(0);
   expect(none.stdout).toContain(
-    'Left out on cpu, float64 is neither quantised nor gated:\nquantize 2x8 float64, gated 2x8 float64\n',
+    'Not measured on cpu: float64 is neither quantised nor gated.\nquantize 2x8 float64, gated 2x8 float64\n',
   );
   const possible = ['--op', 'quantize', '--shapes', '2x8', '--time', '0.05'];
   const some = await bench(possible, []);
   expect(some.code).toBe(0);
-  expect(some.stdout).toMatch(/^quantize, float32, cpu: our time, against the limit\n.*fresh\n/m);
+  expect(some.stdout).toMatch(
+    /^quantize, float32, cpu: our time, compared with the limit\n.*fresh\n/m,
+  );
   const { rival } = fake('idle', (y) => ({ y }));
   const wrong = await bench(possible, [rival]);
   expect([wrong.code, wrong.stdout]).toEqual([1, '']);

@@ -128,9 +128,9 @@ describe.each(Object.entries(rates))('the text on %s fits 80 columns', (_, rate)
     expect(widthOf(text)).toBeLessThanOrEqual(80);
     expect(text).toContain(
       'backward 32768x4096 bfloat16 cpu, onnxruntime-node layer-norm fresh\n' +
-        '  slower: 2.00x of the limit, 2.00x in time (',
+        '  slower: 2.00x vs the limit, 2.00x in time (',
     );
-    expect(text).toContain(`\nIt is of another machine: ${'x'.repeat(30)}.\n`);
+    expect(text).toContain(`\nThe baseline is from another machine: ${'x'.repeat(30)}.\n`);
   });
 });
 
@@ -159,7 +159,7 @@ test('columns that do not fit follow in a table below, which repeats the shapes'
   ];
   const cases = [{ ...one, device: 'cpu', sets: 1, minimumBytes: 1, subjects }];
   const text = textOf({ ...empty, cases }, null, noTerminal);
-  const [, table] = text.split('times as long as ours\n');
+  const [, table] = text.split("rivals' time / our time\n");
   const rows = table?.trimEnd().split('\n') ?? [];
   expect(rows.map((row) => row.split(/ +/).filter(Boolean))).toEqual([
     ['shape', ...names.slice(0, 3)],

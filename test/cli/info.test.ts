@@ -40,9 +40,11 @@ describe('info', () => {
   ];
   pinnedTest(`reports the source of the thread count${reason}`, async () => {
     const text = async (env: NodeJS.ProcessEnv) => (await cli(['info'], { env, by })).stdout;
-    expect(await text({})).toMatch(new RegExp(`^threads: +1 at most \\(${source}\\)$`, 'm'));
+    expect(await text({})).toMatch(
+      new RegExp(`^threads: +at most 1 \\(source: ${source}\\)$`, 'm'),
+    );
     const variable = { RMSNORM_NUM_THREADS: '3' };
-    expect(await text(variable)).toMatch(/^threads: +3 at most \(RMSNORM_NUM_THREADS\)$/m);
+    expect(await text(variable)).toMatch(/^threads: +at most 3 \(source: RMSNORM_NUM_THREADS\)$/m);
     const json = async (env: NodeJS.ProcessEnv) =>
       JSON.parse((await cli(['info', '--json'], { env, by })).stdout) as unknown;
     expect(await json({})).toMatchObject({ threads: 1, threadsSource: source });

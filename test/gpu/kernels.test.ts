@@ -220,6 +220,6 @@ describe('the report', () => {
     expect(withGenerated(text, 'kernel-report', 'new')).toBe(
       'a\n<!-- kernel-report -->\n\nnew\n\n<!-- /kernel-report -->\nb\n',
     );
-    expect(() => withGenerated('<!-- a -->', 'a', 'new')).toThrow('no place for the report');
+    expect(() => withGenerated('<!-- a -->', 'a', 'new')).toThrow('lacks the marks');
   });
 });

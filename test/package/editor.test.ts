@@ -23,7 +23,7 @@ const hovers: Readonly<Record<string, string>> = {
   'norm.vjp(x).backward|(x)': 'Adds the gradient of weight',
   'norm.weight|': 'The learned scale',
   'norm.weightGrad|': 'The gradient of weight',
-  'createPlan|({ rows: 1, weight: w })': 'Checks all but the arrays',
+  'createPlan|({ rows: 1, weight: w })': 'Checks everything except the arrays',
   'plan.forward|(x, x)': 'Writes y to `out`',
   'plan.run|(x)': 'It is valid until',
   'plan.runAsync|(x)': 'off the event loop',

@@ -1,7 +1,7 @@
-// Calls in flight may take 128 MiB for copies (mostBytesInFlight). Beyond that, calls wait before they
+// Calls in flight may take 128 MiB for copies (maxBytesInFlight). Beyond that, calls wait before they
 // copy anything. Each test has its own process, since the limit belongs to a thread of JavaScript.
 
-import { mostBytesInFlight } from '../../lib/call/room';
+import { maxBytesInFlight } from '../../lib/call/memory-limit';
 import { printedBy } from '../support/processes';
 
 jest.setTimeout(60_000); // processes take long to start on a busy machine
@@ -10,7 +10,7 @@ jest.setTimeout(60_000); // processes take long to start on a busy machine
 const prelude = `
   const { rmsNorm, allocate } = lib;
   const hiddenSize = 4096;
-  const length = ${String(mostBytesInFlight / 8)};
+  const length = ${String(maxBytesInFlight / 8)};
   const weight = allocate(hiddenSize).fill(1);
   const rows = (value) => new Float32Array(length).fill(value);
   const first = () => rmsNorm.async(rows(1), weight, { out: new Float32Array(length), eps: 0 });
@@ -96,7 +96,7 @@ test('a hundred calls of 2 MiB stay within the limit', async () => {
     await Promise.all(calls);
     clearInterval(watch);
     // The copies of all would be 400 MiB.
-    print((highest - start) / 2 ** 20 < ${String(mostBytesInFlight / 2 ** 20 + 48)});
+    print((highest - start) / 2 ** 20 < ${String(maxBytesInFlight / 2 ** 20 + 48)});
     print(out.map(values));
   `);
   expect(values).toEqual([true, [[1], [1], [1], [1]]]);

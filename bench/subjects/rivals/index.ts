@@ -3,7 +3,7 @@ import { layerNorm } from './layer-norm';
 import { onnxruntimeRivals } from './onnxruntime';
 import { pytorch } from './pytorch';
 import type { Rival } from './rival';
-import { inProcess } from './served';
+import { inChildProcess } from './served';
 import { tfjsCpu, tfjsWasm } from './tfjs';
 import { unfused } from './unfused';
 import { wasmSimd } from './wasm-simd';
@@ -13,7 +13,7 @@ export const rivals: readonly Rival[] = [
   javascript,
   wasmSimd,
   unfused,
-  ...onnxruntimeRivals.map(inProcess),
+  ...onnxruntimeRivals.map(inChildProcess),
   layerNorm,
   tfjsWasm,
   tfjsCpu,

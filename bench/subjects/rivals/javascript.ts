@@ -2,7 +2,7 @@
 // allocations but the results.
 
 import type { Arrays, Elements } from '../../cases/arrays';
-import { eps, isPlain, type Case } from '../../cases/cases';
+import { eps, isBasic, type Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import { timed } from '../../measure/measure';
 import type { OutputMode } from '../subject';
@@ -11,10 +11,10 @@ import { float32, type PreparedRival, type Rival } from './rival';
 export const javascript: Rival = {
   name: 'javascript',
   computes: 'rms-norm',
-  description: 'loops over typed arrays in plain JavaScript, one thread',
+  description: 'loops over typed arrays in JavaScript, one thread',
   packages: [],
   outputs: ['given', 'fresh'],
-  supports: (one) => isPlain(one) && one.dtype === 'float32',
+  supports: (one) => isBasic(one) && one.dtype === 'float32',
   load: () => Promise.resolve({ version: process.version, prepare }),
 };
 
@@ -32,8 +32,8 @@ function prepare(one: Case, arrays: Arrays, outputs: OutputMode): PreparedRival 
 
 function computation({ op, hiddenSize }: Case, arrays: Arrays, outputs: OutputMode): () => Answer {
   const memory = (elements: Elements) => {
-    const given = float32(elements);
-    return outputs === 'given' ? () => given : () => new Float32Array(given.length);
+    const existing = float32(elements);
+    return outputs === 'given' ? () => existing : () => new Float32Array(existing.length);
   };
   const x = float32(arrays.x);
   const weight = float32(arrays.weight);

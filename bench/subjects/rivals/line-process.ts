@@ -4,19 +4,19 @@ import { createInterface } from 'node:readline';
 
 import { pauseOf } from './pause';
 
-/** A request to a process, or its answer: an object of JSON. */
+/** A request to a process, or its answer: a JSON object. */
 export type Message = Readonly<Record<string, unknown>>;
 
 /** A child process that serves one request after another. It is stopped between requests. */
 export interface LineProcess {
-  /** Rejects with the error that the process answers, or with one that says how the process ended. */
+  /** Sends a request. Rejects with the error in the answer, or with one that says how the process ended. */
   request(message: Message): Promise<Message>;
   /** Closes its stdin, and waits until the process has ended. */
   close(): Promise<void>;
 }
 
-/** The number of characters of a process's stderr that an error shows. */
-const toldCharacters = 2000;
+/** How much of a process's stderr an error shows: its last characters. */
+const maxStderrCharacters = 2000;
 
 /**
  * Starts a process whose requests and answers are lines of JSON on its stdin and stdout. Rejects with
@@ -28,14 +28,14 @@ export async function startLineProcess(
 ): Promise<LineProcess> {
   const child = spawn(command, args, { env: process.env, windowsHide: true });
   const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  let complaints = '';
+  let stderrTail = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    complaints = (complaints + text).slice(-toldCharacters);
+    stderrTail = (stderrTail + text).slice(-maxStderrCharacters);
   });
   child.stdin.on('error', () => undefined); // errors of writing to an ended process
   const end = new Promise<Error>((resolve) => {
     child.on('close', (code, signal) => {
-      const more = complaints.trim() && `\n${complaints.trim()}`;
+      const more = stderrTail.trim() && `\n${stderrTail.trim()}`;
       resolve(new Error(`${command} ended: ${signal ?? `exit code ${code}`}${more}`));
     });
   });

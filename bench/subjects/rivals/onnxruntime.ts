@@ -20,38 +20,39 @@ function modelType({ dtype }: Case): ModelType | undefined {
 }
 
 /** onnxruntime-web has at most 4 GiB, which must hold its copies of a call's arrays. */
-const mostElementsOfWeb = 2 ** 27;
+const maxElementsOfWeb = 2 ** 27;
 
 export const onnxruntimeRivals: readonly Rival[] = [
   {
     ...rmsNormBy('onnxruntime-node'),
-    description: "onnxruntime's SimplifiedLayerNormalization, on as many threads",
+    description: "onnxruntime's SimplifiedLayerNormalization, with as many threads as ours",
     outputs: ['given', 'fresh'],
   },
   {
     name: 'onnxruntime-node layer-norm',
     computes: 'layer-norm',
-    description: "onnxruntime's LayerNormalization, on as many threads",
+    description: "onnxruntime's LayerNormalization, with as many threads as ours",
     packages: ['onnxruntime-node'],
     outputs: ['given', 'fresh'],
     supports: (one) => one.op === 'forward' && modelType(one) !== undefined,
     load: () => load('onnxruntime-node layer-norm', 'onnxruntime-node', () => 'LayerNormalization'),
   },
   {
-    ...rmsNormBy('onnxruntime-web', mostElementsOfWeb),
+    ...rmsNormBy('onnxruntime-web', maxElementsOfWeb),
     description:
-      'the same in WebAssembly, on as many threads, with the copies into its memory and back',
+      "onnxruntime's SimplifiedLayerNormalization in WebAssembly, with as many threads as ours; the time " +
+      'includes copies into its memory and back',
     outputs: ['fresh'], // it cannot write into an existing output
   },
 ];
 
-function rmsNormBy(name: Package, mostElements = Infinity): Omit<Rival, 'description' | 'outputs'> {
+function rmsNormBy(name: Package, maxElements = Infinity): Omit<Rival, 'description' | 'outputs'> {
   return {
     name,
     computes: 'rms-norm',
     packages: [name],
     supports: (one) => {
-      if (one.rows * one.hiddenSize > mostElements) return false;
+      if (one.rows * one.hiddenSize > maxElements) return false;
       // onnxruntime does not round a float16 sum before it normalises it.
       return one.op === 'forward'
         ? modelType(one) !== undefined
@@ -113,13 +114,13 @@ async function prepare(
     intraOpNumThreads: getNumThreads(),
   });
   const inputs = named(session.inputNames);
-  const given = outputs === 'given' ? named(session.outputNames) : undefined;
+  const existing = outputs === 'given' ? named(session.outputNames) : undefined;
   let results: InferenceSession.ReturnType = {};
   return {
     run: async (repeats) => {
       const start = process.hrtime.bigint();
       for (let i = 0; i < repeats; ++i) {
-        results = await (given ? session.run(inputs, given) : session.run(inputs));
+        results = await (existing ? session.run(inputs, existing) : session.run(inputs));
       }
       return Number(process.hrtime.bigint() - start);
     },

@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 
-import { isPlain } from '../../cases/cases';
+import { isBasic } from '../../cases/cases';
 import { packageRoot } from '../../environment/package';
 import { startLineProcess } from './line-process';
 import { loadRemote } from './remote';
@@ -14,10 +14,10 @@ const hint = `${python} with PyTorch 2.4 or newer: pip install torch`;
 export const pytorch: Rival = {
   name: 'pytorch',
   computes: 'rms-norm',
-  description: "PyTorch's rms_norm and its autograd, on as many threads",
+  description: "PyTorch's rms_norm and its autograd, with as many threads as ours",
   packages: [],
   outputs: ['fresh'],
-  supports: (one) => isPlain(one) && one.dtype !== 'float64',
+  supports: (one) => isBasic(one) && one.dtype !== 'float64',
   load,
 };
 

@@ -53,7 +53,7 @@ export class MissingRival extends Failure {
   readonly outdated: string | undefined;
 
   constructor(rival: string, hint: string, { outdated, ...options }: Unusable = {}) {
-    const problem = outdated === undefined ? 'is not installed' : `cannot take part: ${outdated}`;
+    const problem = outdated === undefined ? 'is not installed' : `cannot be measured: ${outdated}`;
     super(`${rival} ${problem}: ${hint}`, options);
     this.hint = hint;
     this.outdated = outdated;

@@ -21,8 +21,8 @@ import { MissingRival, type LoadedRival, type PreparedRival, type Rival } from '
 /** Makes this program serve the rival that the next argument names. `--help` does not mention it. */
 export const serveArgument = 'serve-rival';
 
-/** The rival, run in a separate process. */
-export function inProcess(rival: Rival): Rival {
+/** The same rival, run in a child process. */
+export function inChildProcess(rival: Rival): Rival {
   return { ...rival, load: () => loadServed(rival.name) };
 }
 
@@ -100,7 +100,7 @@ function answers(rival: Rival): (request: Request) => Promise<Message> {
   return (request) => commands[request.command](request);
 }
 
-/** Reads the inputs of an `isPlain` case from their files, and allocates memory for the results. */
+/** Reads the inputs of a {@link BasicOp} from their files, and allocates memory for the results. */
 async function readArrays({ folder, dtype, rows, hiddenSize, op }: Request): Promise<Arrays> {
   const read = async (name: (typeof inputNames)[number], of = dtype): Promise<Elements> => {
     const bytes = await readFile(path.join(folder, name));

@@ -5,7 +5,7 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 
 import type { Arrays } from '../../cases/arrays';
-import { eps, isPlain, type Case } from '../../cases/cases';
+import { eps, isBasic, type Case } from '../../cases/cases';
 import type { Answer } from '../../cases/verify';
 import { timed } from '../../measure/measure';
 import { float32, importInstalled, type PreparedRival, type Rival } from './rival';
@@ -22,7 +22,7 @@ export const tfjsCpu = rivalOf('cpu', 2 ** 20, () => import('@tensorflow/tfjs-ba
 
 function rivalOf(
   backend: 'wasm' | 'cpu',
-  maximumElements: number,
+  maxElements: number,
   loadBackend: () => Promise<unknown>,
 ): Rival {
   const name = `tfjs-${backend}`;
@@ -30,11 +30,11 @@ function rivalOf(
   return {
     name,
     computes: 'rms-norm',
-    description: `operations of TensorFlow.js, its ${backend} backend, one thread`,
+    description: `composed of TensorFlow.js operations, ${backend} backend, one thread`,
     packages,
     outputs: ['fresh'],
     supports: (one) =>
-      isPlain(one) && one.dtype === 'float32' && one.rows * one.hiddenSize <= maximumElements,
+      isBasic(one) && one.dtype === 'float32' && one.rows * one.hiddenSize <= maxElements,
     load: async () => {
       const tf = await importInstalled(name, packages, async () => {
         const loaded = await import('@tensorflow/tfjs-core');

@@ -3,7 +3,7 @@
 import { rmsNorm } from 'fused-rmsnorm';
 
 import type { Arrays } from '../../cases/arrays';
-import { eps, isPlain, type Case } from '../../cases/cases';
+import { eps, isBasic, type Case } from '../../cases/cases';
 import { answerIn } from '../../cases/verify';
 import { packageVersion } from '../../environment/package';
 import { timed } from '../../measure/measure';
@@ -12,10 +12,10 @@ import { float32, type PreparedRival, type Rival } from './rival';
 export const unfused: Rival = {
   name: 'unfused',
   computes: 'rms-norm',
-  description: 'rmsNorm of this package, the rest in a loop of plain JavaScript',
+  description: 'rmsNorm of this package, then the gate or codes in a JavaScript loop',
   packages: [],
   outputs: ['given'],
-  supports: (one) => !isPlain(one) && one.dtype === 'float32',
+  supports: (one) => !isBasic(one) && one.dtype === 'float32',
   load: () => Promise.resolve({ version: packageVersion, prepare }),
 };
 

@@ -5,14 +5,14 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import type { Arrays, Elements } from '../../cases/arrays';
-import { eps, isPlain, matrices, type Case, type PlainOp } from '../../cases/cases';
+import { eps, isBasic, matrices, type Case, type BasicOp } from '../../cases/cases';
 import { answerIn } from '../../cases/verify';
 import { packageRoot } from '../../environment/package';
 import { timed } from '../../measure/measure';
 import { float32, type LoadedRival, type PreparedRival, type Rival } from './rival';
 
 /** The functions that assembly/rms_norm.ts exports: most arguments are addresses. */
-type Functions = Readonly<Record<PlainOp, (...numbers: number[]) => void>>;
+type Functions = Readonly<Record<BasicOp, (...numbers: number[]) => void>>;
 
 /** Only the declarations that are used here: TypeScript has them only in its `dom` library. */
 declare const WebAssembly: {
@@ -23,15 +23,15 @@ declare const WebAssembly: {
 
 const pageBytes = 64 << 10;
 const lineBytes = 64;
-const maximumBytes = 2 ** 32 - pageBytes;
+const maxBytes = 2 ** 32 - pageBytes;
 
 export const wasmSimd: Rival = {
   name: 'wasm-simd',
   computes: 'rms-norm',
-  description: 'WebAssembly SIMD by hand, arrays in its own memory, one thread',
+  description: 'hand-written WebAssembly SIMD on arrays in its own memory, one thread',
   packages: [],
   outputs: ['given'],
-  supports: (one) => isPlain(one) && one.dtype === 'float32' && bytesOf(one) <= maximumBytes,
+  supports: (one) => isBasic(one) && one.dtype === 'float32' && bytesOf(one) <= maxBytes,
   load,
 };
 
@@ -74,7 +74,7 @@ async function prepare(module: object, one: Case, arrays: Arrays): Promise<Prepa
   const dweight = allocate(arrays.dweight.length);
   const sum = allocate(arrays.sum.length);
   const { byteOffset: y } = out;
-  const calls: Readonly<Record<PlainOp, () => void>> = {
+  const calls: Readonly<Record<BasicOp, () => void>> = {
     forward: () => {
       functions.forward(x, weight, y, rows, hiddenSize, eps);
     },
@@ -86,7 +86,7 @@ async function prepare(module: object, one: Case, arrays: Arrays): Promise<Prepa
     },
   };
   return {
-    run: (repeats) => timed(repeats, calls[op as PlainOp]),
+    run: (repeats) => timed(repeats, calls[op as BasicOp]),
     results: () => answerIn(one, { ...arrays, out, dweight, sum }),
   };
 }

@@ -3,20 +3,20 @@ import { isDeviceBuffer, tensorDType } from './data';
 import { refuseView } from './operands';
 import { dataOf, kindOf, readArgument, type Argument } from './tensor';
 
-/** A weight that a plan or a module stores, and the dtype of its tensors. */
-export interface KeptWeight {
+/** The weight that a plan or a module stores, and the dtype of its calls. */
+export interface StoredWeight {
   readonly weight: Argument | undefined;
   readonly dtype: DType;
 }
 
 /**
- * Reads a weight and the dtype: the stated one, else the weight's. Whether the weight's elements fit
- * the dtype is checked later.
+ * Reads the options `weight` and `dtype`. Default of `dtype`: the dtype of the weight, or float32 without
+ * one. The caller must still check that the weight's elements fit the dtype.
  */
-export function readKeptWeight(given: unknown, stated: unknown): KeptWeight {
-  const weight = given === null || given === undefined ? undefined : readArgument('weight', given);
+export function readStoredWeight(value: unknown, dtypeOption: unknown): StoredWeight {
+  const weight = value === null || value === undefined ? undefined : readArgument('weight', value);
   if (weight !== undefined) refuseView('weight', weight);
-  const dtype = stated === undefined ? dtypeOfWeight(weight) : stated;
+  const dtype = dtypeOption === undefined ? dtypeOfWeight(weight) : dtypeOption;
   checkDTypeName(dtype);
   if (weight !== undefined && kindOf(weight) === 'Float16Array') {
     dtypeOf('weight', 'Float16Array', dtype);
