@@ -32,7 +32,7 @@ export function readReport(file: string): Report {
   }
   const version: unknown = report?.schemaVersion;
   if (typeof version !== 'number' || !Array.isArray(report?.cases)) {
-    throw new Failure(`The baseline '${file}' is no report of 'fused-rmsnorm bench --json'.`);
+    throw new Failure(`The baseline '${file}' is not a report of 'fused-rmsnorm bench --json'.`);
   }
   if (version === schemaVersion) return report as Report;
   throw new Failure(

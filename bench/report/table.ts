@@ -103,7 +103,7 @@ export function dtypeTables(results: readonly CaseResult[]): DTypeTable[] {
 }
 
 /** The title of a {@link DTypeTable}: elements per microsecond, relative to float32. */
-export const dtypeTitle = '16 bits and 64 beside 32, elements a microsecond';
+export const dtypeTitle = 'elements per microsecond, as a multiple of float32';
 
 /** The same table without the column of this name. */
 export function withoutColumn({ head, rows }: Cells, name: string): Cells {

@@ -1,8 +1,8 @@
-// The state of one JavaScript environment (the main thread, a worker): its calls in flight, the
-// thread count that RMSNORM_NUM_THREADS of its own `process.env` sets, and for GPUs its default
-// streams, staging memory, objects and promises. Each load of the addon creates one; a thread may
-// load it more than once. When the environment ends, it closes all of these, even objects that
-// JavaScript still refers to. It waits only for its own work.
+// The state of one load of the addon in a JavaScript environment (the main thread, a worker). A
+// thread that loads the addon twice has two of them. It has the calls in flight, the thread count
+// that RMSNORM_NUM_THREADS of its own `process.env` sets, and for GPUs the default streams, staging
+// memory, objects and promises. When the environment ends, it waits for the calls that it started,
+// and closes everything, even objects that JavaScript still refers to.
 #pragma once
 
 #include <node_api.h>
@@ -24,8 +24,8 @@ namespace rmsnorm::napi {
 
 class Environment;
 
-// A C++ object behind a JavaScript object. Its class has a kKind for messages, such as "a Stream".
-// Most classes have a kName, the usual name of the argument, such as "stream".
+// A C++ object behind a JavaScript value. Each class derived from it defines kKind, its name in
+// messages, such as "a Stream". Most also define kName, the usual name of the argument: "stream".
 class NativeObject {
  public:
   NativeObject() = default;
@@ -55,30 +55,32 @@ class Environment {
   // environment is ending.
   static Status make(napi_env env);
 
-  // The environment of this load. Errors: kInvalidState while it is ending.
+  // The environment that make() created for this load. Errors: kInvalidState while it is ending.
   static Status of(napi_env env, Environment** environment);
 
-  // Call it before the first promise or the first call on another thread. It runs hooks of
-  // node:async_hooks, so call it before reading a pointer. Errors: kInvalidState.
+  // Opens the mailbox, through which other threads report to this one. Call it before the first
+  // promise, and before the first call that runs on another thread. It runs hooks of
+  // node:async_hooks, whose JavaScript may detach buffers. So read pointers only afterwards.
+  // Errors: kInvalidState if the environment is ending.
   Status open_mailbox();
 
-  // JavaScript's `ArrayBuffer` and `Buffer.allocUnsafeSlow` (or null), as they were when the addon
-  // was loaded.
+  // JavaScript's `ArrayBuffer` and `Buffer.allocUnsafeSlow`, as they were when the addon was
+  // loaded. The latter is nullptr if there is no `Buffer`.
   napi_value array_buffer_class() const;
   napi_value alloc_unsafe_slow() const;
 
   // The stream of calls that pass no stream. Errors: kCuda.
   Status default_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
-  // A stream without work in flight, for one promise. Nothing else waits for it until the promise
-  // has settled. Errors: kCuda.
+  // A stream without work in flight, for one promise. No other promise gets it until this one has
+  // settled. Errors: kCuda.
   Status idle_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
   // Closes a stream. The end of the environment still waits for its work.
   void close_stream(cuda::Stream& stream) noexcept;
 
-  // Makes a JavaScript external value for a new C++ object. Reading a wrapped object, which has
-  // properties, would take several times as long. Errors: kInvalidState if the environment is
+  // Makes a JavaScript external value for a new C++ object. Reading the pointer of an object made
+  // with napi_wrap would take several times as long. Errors: kInvalidState if the environment is
   // ending.
   Status wrap(std::unique_ptr<NativeObject> object, napi_value* value);
 
@@ -111,8 +113,10 @@ class Environment {
   std::unordered_set<NativeObject*> objects_;                       // the open ones
 };
 
-// The C++ object behind a value, open or closed; null if there is none or its class is another.
+// The C++ object behind a value, open or closed; null if there is none.
 NativeObject* find_native_object(napi_env env, napi_value value);
+
+// The same, but null if the object's class is not Object.
 template <class Object>
 Object* find_object(napi_env env, napi_value value) {
   NativeObject* const found = find_native_object(env, value);

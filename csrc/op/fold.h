@@ -1,58 +1,66 @@
 // The numerics contract: the order in which every backend sums. It makes the same input give the
 // same bits on any CPU variant, any number of threads and any GPU.
 //
-// The fold is the sum over a row of the products a[j] * b[j], in float32. Forward folds x and x
-// (a = b = x), backward folds g and x (a = g, b = x).
+// H is hidden_size, M the number of rows, w the weight plus its offset (1 without a weight), and T
+// the rounding to the tensor type. Backward gets dy, the gradient of y; its g is dy * w.
+//
+// The fold is the sum over a row of the products a[j] * b[j], in float32. Forward folds x with x
+// (a = b = x), backward folds g with x (a = g, b = x).
 //   1. The row is cut into tiles of kTileColumns columns. In a tile, column j belongs to
 //      accumulator j mod kAccumulators. Each accumulator is a chain over its columns in ascending
 //      order: acc = fma(a[j], b[j], acc), from +0. Columns from hidden_size on contribute nothing.
-//   2. The tile sum is the halving tree over the accumulators of the tile.
+//   2. The tile sum is a halving tree over the accumulators of the tile. The halving tree over n
+//      values is: for s = n/2, n/4, … 1: v[i] += v[i + s] for all i < s.
 //   3. The row sum is the halving tree over the tile sums, padded with +0 to a power of two.
-// The halving tree over n values is: for s = n/2, n/4, … 1: v[i] += v[i + s] for all i < s.
 //
-// Backward adds +0 to its row sum, so that a sum of zeros is +0. At any step before that, zeros of
-// either sign may be added for columns that do not exist. A sum of squares is never -0.
+// Backward adds +0 to its row sum, which turns -0 into +0. So a backend may add zeros of either
+// sign for columns that do not exist. Forward needs no such step: a sum of squares is never -0.
 //
-// For float64 tensors all of this is in float64.
+// For float64 tensors, float64 replaces float32 here and below.
 //
-// Everything after the fold is elementwise, and each operation is rounded to nearest even:
+// After the fold, each operation is rounded to nearest even. `sum` is the row sum of the pass:
 //   m = sum * inverse(H);  v = m + eps;  rstd = 1 / sqrt(v)
 //   xhat = x * rstd;  y = xhat * w
 //   c = (sum + 0) * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
-// y, g and the terms of dweight have the casts of CastOrder (rms_norm.h). dsum is added to dx in
-// float32, before the one cast of dx.
+// CastOrder (rms_norm.h) says where y, g and the terms of dweight are rounded to T. dsum, the
+// gradient of the residual's sum, is added to dx in float32, before dx is rounded to T.
 //
-// A gate z is applied in float32, and each operation is rounded (silu.h):
+// A gate z multiplies by silu(z) in float32, and each operation is rounded (silu.h). dn is the
+// gradient of the normalised row, silu' the derivative of silu:
 //   after the norm    y = T((xhat * w) * silu(z))
 //                     dgate = T((dy * (xhat * w)) * silu'(z))
 //                     dn = dy * silu(z) replaces dy in g and dweight
-//                     In Llama's order, xhat * w is T(T(xhat) * w), and dn is T(dy * silu(z)).
-//   before the norm   x * silu(z), not rounded to the tensor type, replaces x in the fold and in
-//                     xhat; the dx of that is called dx'
-//                     dx = T(dx' * silu(z)), with dsum added before the cast
-//                     dgate = T((dx' * x) * silu'(z))
+//                     With CastOrder::kLlama, xhat * w is T(T(xhat) * w), and dn is
+//                     T(dy * silu(z)).
+//   before the norm   p = x * silu(z), not rounded to T, replaces x in the fold and in xhat
+//                     dp, the dx above with p for x, is not rounded to T
+//                     dx = T(dp * silu(z) + dsum)
+//                     dgate = T((dp * x) * silu'(z))
 //
-// A quantised call takes y before its cast or, in Llama's order, after it. amax is the largest
-// magnitude of y in a row. Magnitudes are compared as integers, which makes NaN the largest; so the
-// order of the search does not matter. Q rounds to nearest even and saturates at the largest code:
-//   a scale for each row      scale = amax / largest code, at most scale_max;  code = Q(y / scale)
-//   one scale for all rows    code = Q(y * (1 / scale))
-// If the scale of a row is 0, its codes are 0. Q(NaN) is NaN for float8 and 0 for int8.
+// A quantised call quantises y before it is rounded to T, or with CastOrder::kLlama after it. amax
+// is the largest magnitude of y in a row. Magnitudes are compared as integers, so NaN is the
+// largest, and the order of the search does not matter. Q rounds to nearest even and saturates at
+// `largest`, the largest finite number of the code's type:
+//   a scale for each row      code = Q(y / scale), with scale = min(amax / largest, scale_max)
+//   one scale that is given   code = Q(y * (1 / scale))
+// If amax is NaN, so is the scale. If the scale is 0, the codes are 0. Q(NaN) is NaN for float8 and 0 for int8.
 //
 // The row sum is unusable if products overflow, or are so small that they lose digits. The row is
 // then folded again in a rescaled pass, with x * f instead of x, where f is a power of two. The
 // result of that pass is final:
-//   forward has one if f = rescale_factor(sum, eps) is not 1. It folds x * f and x * f:
+//   forward has a rescaled pass if f = rescale_factor(sum, eps) is not 1. It folds x * f with
+//   itself:
 //     v = m + (eps * f) * f;  rstd = (1 / sqrt(v)) * f
-//   backward has one unless gradient_fold_stands(sum, rstd). It folds g and x * f, with
+//   backward has one unless is_gradient_sum_final(sum, rstd). It folds g with x * f, where
 //   f = power_of_two(rstd):
 //     c = (sum + 0) * (rstd * (1 / f))
-// So every row of finite x has a correct rstd, within the range of its type: rstd is infinite where
-// the root of mean(x^2) + eps is below 2^-128 (float64: 2^-1024).
+// So every row of finite x has an accurate rstd. It is infinite only if its type cannot hold it: if
+// sqrt(mean(x^2) + eps) is below 2^-128 (float64: 2^-1024).
 //
 // dweight cuts the rows into groups of row_group_rows(M). In a group, each column is a chain over
-// the rows in ascending order: acc = fma(dy, xhat, acc), from +0. A neighbour-first tree sums the
-// groups' partial rows: level by level p[i] = p[2i] + p[2i+1]; an odd last one passes through.
+// the rows in ascending order: acc = fma(dy, xhat, acc), from +0. That gives a partial row p for
+// each group. They are summed by neighbours, level by level: p[i] = p[2i] + p[2i + 1]. If their
+// number is odd, the last one moves to the next level unchanged.
 //
 // Functions here are `static`, because files compiled for different instruction sets include this
 // header. Otherwise the linker could make all of them use the copy of one instruction set.
@@ -96,11 +104,11 @@ struct FoldLimits<float> {
   using Bits = std::uint32_t;
   static constexpr Bits kExponent = 0x7f800000;
   static constexpr float kSmallestNormal = 0x1p-126f;
-  // A sum below kTinySum may lack digits of products that underflowed. A sum of kTinySum or more
-  // does not change even if the products of 2^24 columns underflowed.
+  // A sum below kTinySum may lack digits, because products underflowed. For a larger sum, what 2^24
+  // columns lose by underflow is less than its rounding error.
   static constexpr float kTinySum = 0x1p-100f;
-  // x / kRescale: 2^40 squares of the largest number have a finite sum. x * kRescale: the square of
-  // the smallest number is normal.
+  // After a division by kRescale, 2^40 squares of the largest number have a finite sum. After a
+  // multiplication, the square of the smallest number is normal.
   static constexpr float kRescale = 0x1p96f;
 };
 template <>
@@ -112,8 +120,9 @@ struct FoldLimits<double> {
   static constexpr double kRescale = 0x1p600;
 };
 
-// For an rstd above kLargeRstd, x is so small that g * x may underflow to 0 where g is not 0. An
-// eps of 2^-64 or more keeps rstd at or below it, so rows of zeros in dy need no rescaled pass.
+// If rstd is above kLargeRstd, x is so small that a product g * x may underflow. With an eps of
+// 2^-64 or more, rstd is never above it. So a sum of 0, as from a row of zeros in dy, is then
+// final.
 static constexpr float kLargeRstd = 0x1p32f;
 
 template <class Float>
@@ -131,13 +140,13 @@ static constexpr Float rescale_factor(Float sum, Float eps) {
 
 // Whether backward's first row sum is final, so that it needs no rescaled pass.
 template <class Float>
-static constexpr bool gradient_fold_stands(Float sum, Float rstd) {
+static constexpr bool is_gradient_sum_final(Float sum, Float rstd) {
   const Float magnitude = sum < 0 ? -sum : sum;
   return is_finite(sum) && !(magnitude < FoldLimits<Float>::kTinySum && rstd > kLargeRstd);
 }
 
-// The power of two at or below rstd, but at least the smallest normal number. Backward's rescaled
-// pass multiplies x by it, which makes x about xhat.
+// The largest power of two that is not above rstd, but at least the smallest normal number.
+// Backward's rescaled pass multiplies x by it, which makes x about xhat.
 template <class Float>
 static constexpr Float power_of_two(Float rstd) {
   using Limits = FoldLimits<Float>;
@@ -168,11 +177,11 @@ static constexpr Float halving_sum(Float* values, std::int64_t count) {
 // How many tile sums of a row are buffered at a time: 4 KiB of stack, for float64 8 KiB.
 static constexpr std::int64_t kBufferedTiles = 1024;
 
-// The halving tree over the tiles first, first + stride, first + 2 stride … of a row, whose tiles
-// are padded to `padded`. `fill(first, stride, count, sums)` writes the sums of `count` of these
-// tiles, and +0 for tiles that do not exist. The last step of a halving tree adds the sum of the
-// odd leaves to that of the even ones. A tree too large for the buffer is therefore two trees of
-// twice the stride.
+// The halving tree over every stride-th tile of a row, beginning with tile `first`. `padded` is the
+// row's number of tiles, rounded up to a power of two. `fill(first, stride, count, sums)` writes
+// the sums of `count` of these tiles, and +0 for tiles that do not exist. The last step of a
+// halving tree adds the sum of the odd leaves to that of the even ones. So a tree too large for the
+// buffer is computed as two trees of twice the stride.
 template <class Float, class Fill>
 static constexpr Float sum_tiles(std::int64_t padded, std::int64_t first, std::int64_t stride,
                                  Float (&buffer)[kBufferedTiles], const Fill& fill) {
@@ -190,7 +199,7 @@ static_assert(bit_ceil(1) == 1 && bit_ceil(16) == 16 && bit_ceil(17) == 32);
 static_assert(inverse(4096) == 0x1p-12f && inverse(3) == 0x1.555556p-2f);
 static_assert(rescale_factor(1.0f, 0.0f) == 1 && rescale_factor(0.0f, 1e-6f) == 1);
 static_assert(rescale_factor(0x1p-101f, 0.0f) == 0x1p96f);
-static_assert(gradient_fold_stands(0.0f, 0x1p32f) && !gradient_fold_stands(-0x1p-101f, 0x1p33f));
+static_assert(is_gradient_sum_final(0.0f, 0x1p32f) && !is_gradient_sum_final(-0x1p-101f, 0x1p33f));
 static_assert(power_of_two(3.0f) == 2 && power_of_two(0x1p-140f) == 0x1p-126f);
 static_assert(power_of_two(0.75) == 0.5);
 static_assert(row_group_rows(0) == 16 && row_group_rows(1) == 16 && row_group_rows(8192) == 16);

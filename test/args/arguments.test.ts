@@ -158,7 +158,7 @@ describeRefusals('rmsNorm refuses as normalizedShape', both, [
   ['null', shaped(null), type, name, aShape, 'null'],
 ]);
 
-const offset = 'a number, finite in float32';
+const offset = 'a number that is finite in float32';
 const orders = "'llama' or 'float'";
 const types = "'float32', 'float16', 'bfloat16' or 'float64'";
 const endless = { eps: Infinity, normalizedShape: 4 };

@@ -238,8 +238,8 @@ describe('installed without the optional packages', () => {
       const { end, stderr } = await cli(['bench', '--rivals', 'onnxruntime-node'], settings);
       expect([end, stderr]).toEqual([
         1,
-        'onnxruntime-node cannot be measured: onnxruntime-node is of version 1.19.2, and 1.20.0 or ' +
-          'newer is needed: npm install onnxruntime-node@1\n',
+        'onnxruntime-node cannot be measured: onnxruntime-node has version 1.19.2; 1.20.0 or newer ' +
+          'is required: npm install onnxruntime-node@1\n',
       ]);
     });
 
@@ -249,10 +249,10 @@ describe('installed without the optional packages', () => {
       expect(end).toBe(0);
       expect(stderr.trimEnd().split('\n')).toEqual([
         expect.stringMatching(
-          /^onnxruntime-node cannot .* version 1\.19\.2, .* onnxruntime-node@1$/,
+          /^onnxruntime-node cannot .* version 1\.19\.2; .* onnxruntime-node@1$/,
         ),
         expect.stringMatching(/^onnxruntime-node layer-norm cannot be measured: /),
-        expect.stringMatching(/^onnxruntime-web cannot .* version 1\.19\.2, .* onnxruntime-web@1$/),
+        expect.stringMatching(/^onnxruntime-web cannot .* version 1\.19\.2; .* onnxruntime-web@1$/),
         expect.stringMatching(/^tfjs-wasm cannot .*tfjs-core has version 3\.21\.0; .*wasm@4$/),
         expect.stringMatching(/^tfjs-cpu cannot .*tfjs-core has version 3\.21\.0; .*cpu@4$/),
         'forward 1x64 float32 cpu',

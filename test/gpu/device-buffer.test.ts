@@ -265,7 +265,7 @@ onGpus('buffers on two GPUs', () => {
     expectError(
       () => DeviceBuffer.fromPointer(buffer.pointer, 1, 'float32'),
       'ERR_INVALID_ARG_VALUE',
-      "memory of 'cuda:0'. It is memory of 'cuda:1'",
+      "in the memory of 'cuda:0'. It is in the memory of 'cuda:1'",
     );
     for (const each of [buffer, stream]) each.dispose();
   });

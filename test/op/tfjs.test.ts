@@ -230,11 +230,11 @@ describe('rmsNorm of TensorFlow.js', () => {
     [[new Float32Array(8), weight], 'x', 'ERR_INVALID_ARG_TYPE', 'a tf.Tensor', 'Float32Array(8)'],
     [[x, undefined], 'weight', 'ERR_INVALID_ARG_TYPE', 'a tf.Tensor', 'undefined'],
     [[tf.cast(x, 'int32'), weight], 'x', 'ERR_INVALID_ARG_TYPE', 'a float32 tensor', "'int32'"],
-    [[x, disposed], 'weight', 'ERR_INVALID_ARG_VALUE', 'that is not disposed', "'disposed'"],
+    [[x, disposed], 'weight', 'ERR_INVALID_ARG_VALUE', 'that has not been disposed', "'disposed'"],
     [[x, tf.ones([3])], 'x.dims', 'ERR_OUT_OF_RANGE', 'end in [3]', '[ 2, 4 ]'],
     [[x, tf.ones([2, 2])], 'x.dims', 'ERR_OUT_OF_RANGE', 'end in [2, 2]', '[ 2, 4 ]'],
     [[x, weight, { out: x }], 'options', 'ERR_INVALID_ARG_VALUE', 'The options are eps', "'out'"],
-    [[x, weight, { eps: -1 }], 'eps', 'ERR_OUT_OF_RANGE', 'from 0 up', '-1'],
+    [[x, weight, { eps: -1 }], 'eps', 'ERR_OUT_OF_RANGE', '>= 0', '-1'],
   ] as const)('refuses argument list %#', (args, name, code, expected, received) => {
     const { numTensors } = tf.memory();
     expectRefusal(

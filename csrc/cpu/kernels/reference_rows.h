@@ -193,7 +193,7 @@ FloatOf<X> cbar_of_row(const DyAt& dy_at, const XAt& x_at, const Weights<X>& wei
   };
   const Float inverse_size = inverse<Float>(hidden_size);
   const Float sum = fold_scaled(1);
-  if (gradient_fold_stands(sum, rstd)) return cbar_of(sum, rstd, inverse_size);
+  if (is_gradient_sum_final(sum, rstd)) return cbar_of(sum, rstd, inverse_size);
   const Float f = power_of_two(rstd);
   return cbar_of(fold_scaled(f), rstd * (1 / f), inverse_size);
 }

@@ -55,7 +55,7 @@ template <class X, bool kLlama>
   alignas(64) float folds[Vec::kLanes];
   sums.store(folds);
   for (std::int64_t r = 0; r < rows.end - rows.begin; ++r) {
-    if (gradient_fold_stands(folds[r], rstd[r])) continue;
+    if (is_gradient_sum_final(folds[r], rstd[r])) continue;
     reference::with_dy_and_x<X, kLlama>(
         args, rows.begin + r, [&](const auto& dy_at, const auto& x_at) {
           cbar[r] = without_payload(reference::cbar_of_row<X, kLlama>(

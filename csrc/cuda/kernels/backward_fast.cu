@@ -164,7 +164,7 @@ __device__ void backward_fast(const BackwardParams& params) {
     }
     float factor = 1.0f;
     if (may_overflow) {
-      if (!gradient_fold_stands(sum, rstd)) factor = power_of_two(rstd);
+      if (!is_gradient_sum_final(sum, rstd)) factor = power_of_two(rstd);
       sum = fold_row(
           [&](int k, int c, Accumulators<T>& accumulators) {
             keep_packed(x[k][c]);

@@ -69,7 +69,7 @@ struct BackwardFolds {
     } else if (count == 2) {
       factor = 1.0f;
     } else if (count == 3) {
-      if (!gradient_fold_stands(sums[0], rstd)) factor = power_of_two(rstd);
+      if (!is_gradient_sum_final(sums[0], rstd)) factor = power_of_two(rstd);
     }
     return count == 4;
   }

@@ -20,16 +20,18 @@ Status enqueue(Device& device, const LaunchConfig& launch, const Params& params,
                       nullptr);
 }
 
-// Whether a call's last kernel has an additional first launch, to find the largest magnitudes of
-// rows.
+// Whether the kernel of the second pass is launched twice: first to find the largest magnitude of
+// each row, then to write the codes.
 bool has_search(const ForwardParams& params) {
   return params.quantization.is_wanted() && params.quantization.scale == 0;
 }
 bool has_search(const BackwardParams&) { return false; }
 
-// Rows too long for one block, one wave of rows after another. Each wave computes the sums of the
-// splits, then of the rows, then the rest. The first launch has the parameters `fold`, the others
-// have `later`.
+// Computes rows that are too long for one block, in waves of config.wave_rows rows. A wave launches
+// the fold for the sums of the splits (the parts of a row that blocks share), the fold again for
+// the sums of the rows, and then the second pass. The first launch of a wave gets the parameters
+// `fold`, the other launches get `later`. LongParams::is_second_launch counts the launches of one
+// kernel.
 template <class Params>
 Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& later,
                     CUdeviceptr workspace, CUstream stream) {
@@ -113,7 +115,7 @@ Limits limits_of(const Device& device) {
           .cache_bytes = properties.cache_bytes};
 }
 
-// Checks that there are kernels for these arguments. `matrices` are all matrices among them.
+// Checks that there are kernels for a call with these matrices. A matrix without data is ignored.
 template <class... AnyRows>
 Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... matrices) {
   RMSNORM_TRY(check_dtype(device, dtype));
@@ -134,7 +136,7 @@ Status check_dtype(const Device& device, DType dtype) {
 }
 
 std::int64_t forward_workspace_bytes(const Device& device, const ForwardArgs& args) {
-  // A shortcut, because launch_forward() asks the policy again.
+  // Returns early, because asking the policy takes time and launch_forward() asks it anyway.
   if (args.shape.hidden_size <= kResidentColumns && !args.quantization.is_wanted()) return 0;
   const Call call = Call::of(args);
   if (configure_forward(call).kernel != nullptr) return 0;
@@ -200,8 +202,9 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   params.prefetches = config.prefetches;
   if (config.columns.kernel == nullptr) return enqueue(device, config.rows, params, stream);
 
-  // The columns run first, because dx may be written over x or dy. If the rows recompute rstd, the
-  // columns run after them.
+  // The kernel of the columns computes dweight, the kernel of the rows dx. The columns run first,
+  // because dx may be written over x or dy. Without a given rstd the rows run first, because they
+  // compute the rstd that the columns read; configure_backward() then excludes a dx in place.
   BackwardParams columns = backward_params(args, call, group_rows, partials);
   columns.dx = {};
   params.partials = nullptr;
