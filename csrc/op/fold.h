@@ -43,7 +43,8 @@
 // `largest`, the largest finite number of the code's type:
 //   a scale for each row      code = Q(y / scale), with scale = min(amax / largest, scale_max)
 //   one scale that is given   code = Q(y * (1 / scale))
-// If amax is NaN, so is the scale. If the scale is 0, the codes are 0. Q(NaN) is NaN for float8 and 0 for int8.
+// If amax is NaN, so is the scale. If the scale is 0, the codes are 0. Q(NaN) is NaN for float8 and
+// 0 for int8.
 //
 // The row sum is unusable if products overflow, or are so small that they lose digits. The row is
 // then folded again in a rescaled pass, with x * f instead of x, where f is a power of two. The
