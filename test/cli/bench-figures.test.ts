@@ -164,9 +164,9 @@ describe('a comparison of reports', () => {
   test.each([
     ['{"schemaVersion":1,"cases":[]}', 'has format 1, and this version reads format 2'],
     ['{"schemaVersion":3,"cases":[]}', 'has format 3, and this version reads format 2'],
-    ['{"cases":[]}', "is no report of 'fused-rmsnorm bench --json'"],
-    ['{"schemaVersion":2}', "is no report of 'fused-rmsnorm bench --json'"],
-    ['null', "is no report of 'fused-rmsnorm bench --json'"],
+    ['{"cases":[]}', "is not a report of 'fused-rmsnorm bench --json'"],
+    ['{"schemaVersion":2}', "is not a report of 'fused-rmsnorm bench --json'"],
+    ['null', "is not a report of 'fused-rmsnorm bench --json'"],
     ['{', 'cannot be read: '],
   ])('refuses %s, and says why', (text, message) => {
     const folder = mkdtempSync(path.join(tmpdir(), 'rmsnorm-baseline-'));

@@ -1,7 +1,7 @@
 // cmake/ptx.cmake: it lowers nvcc's PTX for older drivers, and refuses PTX that it cannot lower.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -105,15 +105,28 @@ whereFound('an instruction that the version lacks is refused', () => {
   const steps = `lower_ptx(80 from to)\ncheck_ptx(80 to ${ptxas})`;
   expect(run(ptxOf('fma.rn.bf16x2 %r1, %r2, %r3, %r1;'), steps).messages).toBe('');
   const { messages } = run(ptxOf('mul.rn.bf16x2 %r1, %r2, %r3;'), steps);
-  expect(messages).toMatch(/The PTX of compute_80 is not of version 7\.0, for sm_80:/);
+  expect(messages).toMatch(/The PTX of compute_80 does not assemble as version 7\.0 for sm_80:/);
 });
 
-test('a packed file names its architectures and the drivers that read them', () => {
-  writeFileSync(path.join(folder, '75'), '.version 6.3\n');
-  const { messages } = run('.version 7.0\n', 'pack_ptx(13000 "75;80" "75;from" to)');
-  expect(messages).toBe('');
-  const packed = readFileSync(path.join(folder, 'to'));
-  const line = packed.indexOf('\n') + 1;
-  expect(packed.toString('latin1', 0, line)).toBe('sm 13000 compute_75 10000 compute_80 11000\n');
-  expect(packed.toString('latin1', line, line + 6)).toBe('\xfd7zXZ\0');
+const kernelFolder = path.join(__dirname, '../../build/cuda');
+const kernelFiles = existsSync(kernelFolder)
+  ? readdirSync(kernelFolder).filter((name) => name.endsWith('.fatbin'))
+  : [];
+const onFiles = kernelFiles.length === 0 ? test.skip : test;
+
+onFiles('a kernel file names its architectures and the CUDA versions that they need', () => {
+  const table = readFileSync(script, 'utf8');
+  for (const name of kernelFiles) {
+    const file = readFileSync(path.join(kernelFolder, name));
+    const end = file.indexOf('\n') + 1;
+    const line = file.toString('latin1', 0, end);
+    const [, codeBytes, ptx] =
+      /^code \d+000 (\d+)(?: sm_\d+)+((?: compute_\d+ \d+)+)\n$/.exec(line) ?? [];
+    for (const [, architecture, cuda] of String(ptx).matchAll(/ compute_(\d+) (\d+)/g)) {
+      expect(table).toMatch(new RegExp(`^set\\(ptx_${architecture} \\S+ ${cuda} `, 'm'));
+    }
+    for (const stream of [end, end + Number(codeBytes)]) {
+      expect(file.toString('latin1', stream, stream + 6)).toBe('\xfd7zXZ\0');
+    }
+  }
 });
