@@ -261,6 +261,19 @@ int wrong_in_backward(const Problem& problem) {
                                           : wrong_in_backward_of<float>(problem);
 }
 
+// Compares forward and backward, then again with more rows of extreme values, two in three without
+// eps.
+void check_usual_and_extreme_values(Problem problem, std::uint64_t seed) {
+  INFO(describe(problem));
+  CHECK(wrong_in_forward(problem) == 0);
+  CHECK(wrong_in_backward(problem) == 0);
+  problem.shape.rows = 25;
+  problem.values = Values::kExtreme;
+  problem.options.eps = seed % 3 == 0 ? 1e-6 : 0.0;
+  CHECK(wrong_in_forward(problem) == 0);
+  CHECK(wrong_in_backward(problem) == 0);
+}
+
 TEST_CASE("scalar computes what fold.h defines, whatever the options") {
   std::uint64_t seed = 31;
   for (const DType dtype : kDTypes) {
@@ -323,15 +336,3 @@ TEST_CASE("scalar computes the dweight of many rows as fold.h defines it") {
 
 }  // namespace
 }  // namespace rmsnorm::test
-// Compares forward and backward, then again with more rows of extreme values, two in three without
-// eps.
-void check_usual_and_extreme_values(Problem problem, std::uint64_t seed) {
-  INFO(describe(problem));
-  CHECK(wrong_in_forward(problem) == 0);
-  CHECK(wrong_in_backward(problem) == 0);
-  problem.shape.rows = 25;
-  problem.values = Values::kExtreme;
-  problem.options.eps = seed % 3 == 0 ? 1e-6 : 0.0;
-  CHECK(wrong_in_forward(problem) == 0);
-  CHECK(wrong_in_backward(problem) == 0);
-}
