@@ -32,16 +32,18 @@ constexpr std::int64_t kReductionGrain = 64;
 // Scratch memory up to this size stays with its thread for the next call.
 constexpr std::int64_t kMaxScratchBytes = 64 << 20;
 
-// Gated rows take longer to compute than to write, so they never stream. Streaming would also leave
-// float32 rows to AVX2. Measured with one thread at 2048x4096 float32: AVX-512 with cached stores
-// takes 0.93 of the time of AVX2 in forward and 0.83 in backward.
+// Gated rows take longer to compute than to write, so they never stream. With AVX-512, streaming
+// would also hand float32 rows to the AVX2 variant (variant_for). Measured with one thread at
+// 2048x4096 float32: AVX-512 with cached stores takes 0.93 of the time of AVX2 in forward and 0.83
+// in backward.
 constexpr Stores kGatedStores = Stores::kCached;
 
 std::atomic<const Variant*> chosen_variant{nullptr};
 
-// The variant for a call: the one in use, unless that leaves streamed float32 rows to another. With
-// 512-bit vectors these took 1.2 times as long as with 256-bit ones (Zen 4, rows of 4096, 32 MiB
-// and more). No cause was found: streaming stores of half the width changed nothing.
+// The variant for a call: the one in use, unless it leaves float32 rows with streaming stores to
+// another variant. With 512-bit vectors such rows took 1.2 times as long as with 256-bit vectors
+// (Zen 4, rows of 4096, 32 MiB and more). No cause was found: streaming stores of half the width
+// changed nothing.
 Status variant_for(DType dtype, const Schedule& schedule, const Variant** variant) {
   RMSNORM_TRY(current_variant(variant));
   if (schedule.stores == Stores::kStreaming && dtype == DType::kFloat32 &&
@@ -102,7 +104,7 @@ std::byte* reserve(Scratch Scratches::*scratch, std::int64_t bytes) {
 
 // Weights of a call in the form that the variant's kernels read. Every thread prepares its own
 // copy, because reading the copy in another thread's cache takes longer. Measured with 2 threads at
-// 32x4096, bfloat16: 1.2 times as long for the whole call.
+// 32x4096, bfloat16: with a shared copy, the whole call takes 1.2 times as long.
 class ThreadWeights {
  public:
   template <class Args>
@@ -165,10 +167,10 @@ void decode(DType codes, const std::uint8_t* source, float* destination, std::in
   }
 }
 
-// Computes dweight, and dx on the way. Every row group leaves a row of partial sums, and the
-// neighbour-first tree sums these rows. A task is a block of 2^n groups and sums their subtree as
-// it goes. The tree over the blocks comes last, split across threads by columns. Blocks change
-// which sums are stored, not the order of the sums.
+// Computes dweight and, if wanted, dx. Every row group gives a row of partial sums, and
+// neighbour_tree (op/formula.h) sums these rows. A task is a block of 2^n groups, and it also sums
+// the subtree of its groups. The tree over the blocks comes last, split across threads by columns.
+// Blocks change which sums are stored, not the order of the sums.
 Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
                              const Schedule& schedule, ThreadWeights& weights) {
   const std::int64_t columns = partial_stride(args.shape.hidden_size);
@@ -184,7 +186,8 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
   }
   const std::int64_t blocks = ceil_div(groups, block_groups);
 
-  // A row of partial sums for each block, then `levels` rows for each thread.
+  // A row of partial sums for each block, then for each thread `levels` rows, one for each level of
+  // a block's subtree.
   std::byte* const partials =
       reserve(&Scratches::partials, (blocks + schedule.threads.max * levels) * row_bytes);
   if (partials == nullptr && blocks > 0) {

@@ -10,9 +10,9 @@
 
 namespace rmsnorm::cpu {
 
-// Both may run on any number of threads at once. They give the same bits with every variant and
-// every number of threads. Zero rows are legal: outputs are empty, dweight is 0. The caller checks
-// the arguments (rms_norm.h says what they must be).
+// forward and backward may run on any number of threads at once. They give the same bits with every
+// variant and every number of threads. Zero rows are legal: outputs are empty, dweight is 0. The
+// caller checks the arguments (rms_norm.h says what they must be).
 //
 // Errors: kInvalidEnvironment (RMSNORM_CPU_VARIANT, RMSNORM_NUM_THREADS); kOutOfMemory if there is
 // no memory for the weights or the partial sums of dweight.

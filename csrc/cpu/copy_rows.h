@@ -12,16 +12,17 @@
 
 namespace rmsnorm::cpu {
 
-// Calls copy(packed, strided, bytes) for all of `rows` rows of a matrix from first_row on. `packed`
-// and `strided` are offsets in bytes: in the packed rows, and in the matrix, whose strides are in
-// bytes. Errors: kInvalidEnvironment (RMSNORM_NUM_THREADS).
+// Calls copy(packed, strided, bytes) for the pieces of `rows` rows of a matrix, from first_row on.
+// `packed` is the offset of a piece in a buffer in which these rows follow one another without
+// gaps. `strided` is its offset in the matrix. Offsets and the strides of the matrix are in bytes.
+// Errors: kInvalidEnvironment (RMSNORM_NUM_THREADS).
 template <class Matrix, class Copy>
 Status copy_rows(const Matrix& matrix, std::int64_t row_bytes, std::int64_t first_row,
                  std::int64_t rows, const Copy& copy) {
   int available = 1;
   RMSNORM_TRY(thread_count(&available));
   const std::int64_t bytes = rows * row_bytes;
-  // Packed rows are contiguous and can be split at any byte.
+  // Rows without gaps can be split at any byte.
   const bool is_packed = matrix.batch_rows == kOneBatch && matrix.row_stride == row_bytes;
   const bool is_contiguous = rows == 1 || is_packed;
   const std::int64_t item = is_contiguous ? 1 : row_bytes;

@@ -7,7 +7,7 @@ namespace rmsnorm::cpu {
 
 static constexpr std::uint32_t kFeaturesAvx2 = 1;  // AVX2, FMA and F16C, and the OS saves YMM
 static constexpr std::uint32_t kFeaturesNeon = 2;
-// kFeaturesAvx2, AVX-512 F, BW, VL and DQ, and the OS saves ZMM
+// AVX-512 F, BW, VL and DQ in addition to kFeaturesAvx2, and the OS saves ZMM
 static constexpr std::uint32_t kFeaturesAvx512 = 4;
 static constexpr std::uint32_t kFeatureAvx512Bf16 = 8;
 

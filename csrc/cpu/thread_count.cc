@@ -69,7 +69,7 @@ Status find_thread_count(ThreadCount* found) {
   *found = process_thread_count.load(std::memory_order_relaxed);
   if (found->count != 0) return {};
   RMSNORM_TRY(find_process_thread_count(found));
-  // Another thread may have set it since.
+  // Another thread may have set the process's count since it was loaded above.
   ThreadCount earlier;
   if (!process_thread_count.compare_exchange_strong(earlier, *found, std::memory_order_relaxed)) {
     *found = earlier;

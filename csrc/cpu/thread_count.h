@@ -25,17 +25,19 @@ struct ThreadCount {
   float quota = 0;  // in processors; 0 unless the source is kCgroupQuota
 };
 
-// The calling thread's own count, if it has one, else the count of the process. The latter is
-// RMSNORM_NUM_THREADS, else the number of processors that this process may use. It is determined at
-// the first call. Errors: kInvalidEnvironment if the variable is not in [1, kMaxThreads].
+// The calling thread's own count, if it has one, else the process's count. The process's count is
+// RMSNORM_NUM_THREADS if that variable is set, else the number of processors that this process may
+// use. It is determined at the first call. thread_count() gives the count without its source.
+// Errors: kInvalidEnvironment if the variable is not in [1, kMaxThreads].
 Status find_thread_count(ThreadCount* found);
 Status thread_count(int* count);
 
-// Sets the count that find_thread_count() returns: the thread's own or the process's.
+// Sets the count that find_thread_count() returns: the calling thread's own count, if it has one,
+// else the process's count.
 void set_thread_count(int count);
 
-// The count of one thread, such as a worker's, which replaces that of the process; or the error
-// that prevents it.
+// The count of one thread, such as a Node.js Worker, which replaces the process's count there. If
+// the text for it was invalid, `status` is the error that calls of this thread return.
 struct OwnThreadCount {
   ThreadCount value;
   Status status;
@@ -44,7 +46,8 @@ struct OwnThreadCount {
 // Parses the text of RMSNORM_NUM_THREADS.
 OwnThreadCount read_thread_count(const std::string& text);
 
-// The calling thread's own count, null at first. The object must live as long as it is in use.
+// The calling thread's own count; null until use_own_thread_count() sets it. The object stays the
+// caller's and must live until another one, or null, takes its place.
 OwnThreadCount* own_thread_count();
 void use_own_thread_count(OwnThreadCount* own);
 

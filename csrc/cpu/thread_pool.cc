@@ -15,8 +15,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// A worker that has just finished looks for work this long before it sleeps. Waking it costs 5 to
-// 50 µs, which is more than a call on a few hundred kilobytes takes. An idle pool sleeps.
+// A worker that has just finished looks for work this long before it sleeps. Waking it would cost 5
+// to 50 µs, which is more than a call on a few hundred kilobytes takes. An idle pool sleeps.
 constexpr std::chrono::microseconds kLinger{50};
 
 // The caller waits this long, after its own work, for workers that were handed the job to begin. A
@@ -33,7 +33,7 @@ inline void pause() {
 }
 
 // Whether `ready` came true within `time`. Reading the clock takes as long as several reads of
-// memory, so it is read less often.
+// memory, so the clock is read once for several checks.
 template <class Ready>
 bool linger_until(const Ready& ready, std::chrono::microseconds time = kLinger) {
   constexpr int kChecksPerClock = 8;
@@ -47,8 +47,8 @@ bool linger_until(const Ready& ready, std::chrono::microseconds time = kLinger) 
   return false;
 }
 
-// Takes a lock that is held for less than a microsecond. It tries for a while first, because a
-// thread that sleeps for the lock wakes 5 to 50 µs later.
+// Takes a lock that other threads hold for less than a microsecond. It tries for a while first,
+// because a thread that sleeps for the lock wakes 5 to 50 µs later.
 void lock_soon(std::unique_lock<std::mutex>& lock) {
   constexpr int kAttempts = 200;
   for (int i = 0; i < kAttempts; ++i) {
@@ -58,16 +58,16 @@ void lock_soon(std::unique_lock<std::mutex>& lock) {
   lock.lock();
 }
 
-// A thread's contiguous share of the items, on its own cache line. The thread that raises `next`
-// owns the items that it passed. These are not std::atomic, which would initialise all shares of a
-// Job; most of them are unused.
+// A thread's contiguous share of the items, on its own cache line. A thread that raises `next` owns
+// the items that `next` has passed. The members are not std::atomic, because that would initialise
+// all shares of a Job, most of which are unused.
 struct alignas(64) Share {
   std::int64_t next;
   std::int64_t end;
 };
 
-// One parallel_for, on the stack of its caller. The members that a worker reads before it begins
-// are on one cache line.
+// One call of parallel_for, on the stack of its caller. The members that a worker reads before it
+// begins are on one cache line.
 struct Job {
   Task task;
   std::int64_t grain;
@@ -91,15 +91,16 @@ struct Job {
   }
 };
 
-// Where a worker that looks for work finds its next job. It is on a cache line that no other thread
-// writes meanwhile. Null while the worker looks, kAway while it does not, else the job.
+// Where a worker that looks for work finds its next job. `job` is null while the worker looks for
+// one, kAway while it does not look, else the job. The mailbox has its own cache line, so that no
+// other thread writes to that line meanwhile.
 struct alignas(64) Mailbox {
   static inline Job* const kAway = reinterpret_cast<Job*>(1);
   std::atomic<Job*> job{kAway};
 };
 
-// Workers that look for work receive a job through their mailboxes. The others sleep, or work for
-// another caller. They find the job in a queue while its caller is still at work.
+// Workers that look for work receive a job through their mailboxes. The other workers sleep, or
+// work for another caller. These find the job in a queue, as long as its caller is still at work.
 class Pool {
  public:
   // `max_woken`: see Threads.
@@ -141,8 +142,9 @@ class Pool {
   }
 
  private:
-  // Gives the job to workers that look for one, in their order, so that a worker gets the same rows
-  // in a series of calls. Returns the number of these workers.
+  // Gives the job to workers that look for one, in the order of their mailboxes, so that a worker
+  // tends to get the same rows in a series of calls. Returns the number of workers that got the
+  // job.
   int hand_out(Job& job) {
     int handed_out = 0;
     const int workers = worker_count_.load(std::memory_order_acquire);
@@ -158,7 +160,7 @@ class Pool {
     return handed_out;
   }
 
-  // Takes the job back from workers that have not begun it. They go on looking for one.
+  // Takes the job back from workers that have not begun it. These workers go on looking for a job.
   void take_back(Job& job) {
     const int workers = worker_count_.load(std::memory_order_acquire);
     for (int i = 0; i < workers; ++i) {
@@ -167,7 +169,8 @@ class Pool {
     }
   }
 
-  // The next job of a worker. Null if none came while it lingered, or if there is a queue.
+  // Waits for the worker's next job. Null if none came in kLinger, or if a job came into the queue
+  // instead.
   Job* look_for_job(Mailbox& mailbox) {
     mailbox.job.store(nullptr);
     linger_until([&] {
@@ -204,8 +207,8 @@ class Pool {
     }
   }
 
-  // It is no error if fewer workers start than asked for: the caller does their work. None start
-  // while workers of a join() may still use their mailboxes.
+  // It is no error if fewer workers start than asked for: the caller does their work. No worker
+  // starts during a join(), because the workers that it waits for may still use their mailboxes.
   void start_workers(int wanted) {
     if (joins_ > 0) return;
     try {
@@ -241,8 +244,8 @@ class Pool {
         lock_soon(lock);
         continue;
       }
-      // A worker that wakes after the work is done looks for more all the same. Otherwise it would
-      // be late for every call of a series.
+      // A worker that wakes after the work is done looks for more work all the same. Otherwise it
+      // would be too late for every call of a series.
       const std::uint64_t seen = queued_jobs_;
       lock.unlock();
       while (Job* const job = look_for_job(mailbox)) help(*job);
@@ -258,7 +261,8 @@ class Pool {
       job.work(job.joined.fetch_add(1, std::memory_order_relaxed));
     }
     if (job.working.fetch_sub(1) != 1 || sleeping_callers_.load() == 0) return;
-    // The mutex ensures that the caller either sleeps or has yet to check whether the job is done.
+    // Locking the mutex ensures that the caller either sleeps already or has yet to check whether
+    // the job is done.
     std::unique_lock lock(mutex_);
     lock.unlock();
     work_done_.notify_all();
@@ -273,7 +277,7 @@ class Pool {
   std::condition_variable work_came_;
   std::condition_variable work_done_;
   std::vector<std::thread> workers_;
-  int joins_ = 0;                  // calls of join() in progress: workers end
+  int joins_ = 0;                  // calls of join() in progress; if any, workers end
   std::uint64_t queued_jobs_ = 0;  // since the start
   Job* queue_ = nullptr;
 };

@@ -5,7 +5,8 @@
 
 namespace rmsnorm::cpu {
 
-// Runs the items [begin, end) on the thread that has `slot`, which is in [0, threads).
+// Runs the items [begin, end). `slot` numbers the threads of one parallel_for: 0 is the caller, and
+// all are less than Threads::max.
 struct Task {
   void (*run)(void* context, std::int64_t begin, std::int64_t end, int slot);
   void* context;
@@ -17,7 +18,7 @@ struct Threads {
   constexpr Threads(int max_threads, int max_woken_threads)
       : max(max_threads), max_woken(max_woken_threads) {}
   int max;
-  int max_woken;  // the maximum if workers must be woken, except in a series of calls
+  int max_woken;  // the maximum if workers must be woken, unless calls come in quick succession
 };
 
 // Cuts [0, items) into ranges of at most `grain` items and runs them on up to `threads` threads.

@@ -1,5 +1,5 @@
 // A CPU variant: the row arithmetic compiled for one instruction set. Every variant gives the same
-// bits; `scalar` is the readable statement of what they compute.
+// bits; `scalar` is the readable reference implementation of what they all compute.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,9 @@ struct Range {
 // would not stay cached anyway.
 enum class Stores : std::uint8_t { kCached, kStreaming };
 
-// A row of partial sums has a multiple of this many numbers, and room to spare. The variant decides
-// where in the row the sum of a column is.
+// A row of partial sums is a partial row of dweight (fold.h), or a sum of several partial rows. Its
+// length is a multiple of kPartialColumns. It has room to spare, because overlapping ends take more
+// (backward_columns.h). The variant decides where in the row the sum of a column is.
 static constexpr std::int64_t kPartialColumns = 64;
 
 static constexpr std::int64_t partial_stride(std::int64_t hidden_size) {
@@ -36,9 +37,10 @@ static constexpr std::int64_t prepared_bytes(std::int64_t hidden_size) {
   return (ceil_div(hidden_size, 16) * 16 + 320) * 4;
 }
 
-// Whether kernels read these weights faster, or only, if they are prepared. Two kinds are not
-// prepared: weights of float32 tensors without an offset, which are read in place, and those of
-// float64 tensors.
+// Whether weights should be prepared for the kernels: some kernels then read them faster, others
+// read only prepared ones. Two kinds of weights are never prepared. Those of float32 tensors
+// without an offset are read in place. Those of float64 tensors are read by scalar loops
+// (reference_rows.h).
 static constexpr bool wants_preparing(DType dtype, const Weight& weight, const Options& options) {
   if (weight.data == nullptr || dtype == DType::kFloat64) return false;
   return dtype != DType::kFloat32 || options.weight_offset != 0.0;
@@ -51,30 +53,34 @@ struct Variant {
   // The features that the processor must have (features.h).
   std::uint32_t features;
 
-  // The variant that streams float32 rows instead of this one; null if this one does.
+  // The variant that computes float32 rows with streaming stores in place of this one; null if this
+  // one does so itself.
   const Variant* streaming_float32;
 
   // Writes w = weight + weight_offset to `prepared` (prepared_bytes), in the form that the kernels
   // of this variant read, for all rows of a thread. Called only if wants_preparing. `aligned` is
-  // the matrix whose address decides how rows are cut: y or dx.
+  // the matrix whose address decides how rows are cut (simd/rows.h): y or dx. The function is null
+  // if the variant reads no prepared weights.
   void (*prepare)(DType, const Weight&, const Options&, std::int64_t hidden_size,
                   const void* aligned, void* prepared);
 
-  // y and rstd of `rows`. If `prepared` is null, weights that want preparing are converted for
-  // every row. For gated and quantised calls it is null only if nothing wants preparing.
+  // Computes y and rstd of `rows`. `prepared` is what `prepare` wrote. If it is null although
+  // wants_preparing, the kernel converts the weights again for every row. In gated and quantised
+  // calls, it is null only if wants_preparing is false.
   void (*forward)(const ForwardArgs&, Range rows, Stores, const void* prepared);
 
-  // dx of `rows`. If `partial` (partial_bytes) is not null, these rows are one row group. Their
-  // sums of dy * xhat are left there, or in dweight if reduce_dweight would only copy them to it.
-  // `prepared` is null only if nothing wants preparing, or no dx is wanted.
+  // Computes dx of `rows`. If `partial` (partial_bytes) is not null, these rows are one row group.
+  // The kernel writes their sums of dy * xhat there, or to dweight if reduce_dweight would only
+  // copy them to it. `prepared` is null only if wants_preparing is false, or if no dx is wanted.
   void (*backward)(const BackwardArgs&, Range rows, Stores, const void* prepared, void* partial);
 
-  // sum[i] += partial[i] for all i < count, a multiple of kPartialColumns. They are partial sums of
-  // tensors of `dtype`.
+  // sum[i] += partial[i] for all i < count, a multiple of kPartialColumns. Both are partial sums
+  // for tensors of `dtype`, which decides their type (partial_bytes).
   void (*add_partial)(DType dtype, void* sum, const void* partial, std::int64_t count);
 
-  // Writes the columns of dweight whose sums are at `range` of a row of partial sums, in multiples
-  // of kPartialColumns. The neighbour-first tree sums `count` such rows, at most kMaxRowGroups.
+  // Sums `count` rows of partial sums, at most kMaxRowGroups, with neighbour_tree (op/formula.h).
+  // Writes the columns of dweight whose sums are at the positions `range` of such a row, in
+  // multiples of kPartialColumns.
   void (*reduce_dweight)(const BackwardArgs&, const void* partials, std::int64_t count,
                          Range range);
 

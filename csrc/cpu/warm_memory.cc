@@ -14,14 +14,16 @@ namespace {
 constexpr std::int64_t kMinCachedBytes = 64 << 10;
 constexpr std::align_val_t kAlignment{64};
 
-// The header of a cached block, stored in the block itself: tracking it allocates nothing.
+// The header of a cached block. It is stored in the block itself, so that tracking the block
+// allocates nothing.
 struct CachedBlock {
   std::int64_t bytes;
   CachedBlock* older;
   CachedBlock* younger;
 };
 
-// There are eight sizes between two powers of two, so that calls of similar shapes share blocks.
+// There are eight block sizes from each power of two to the next, so that calls of similar shapes
+// can reuse each other's blocks.
 std::int64_t rounded_up(std::int64_t bytes) {
   const auto step = std::int64_t(std::bit_floor(static_cast<std::uint64_t>(bytes))) / 8;
   return (bytes + step - 1) / step * step;
@@ -35,8 +37,8 @@ char* new_memory(std::int64_t bytes) noexcept {
 
 class Pool {
  public:
-  // The block of this size that was released last, because its bytes are the max_bytes likely to be
-  // in a cache. Null if there is none.
+  // Returns the block of this size that was released last, because it is the most likely one to be
+  // in a processor's cache. Null if there is none.
   char* acquire(std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     in_use_ += bytes;
@@ -57,7 +59,8 @@ class Pool {
     free_oldest_down_to(kMaxWarmBytes - in_use_);
   }
 
-  // After acquire() returned null and no memory could be allocated.
+  // Undoes what acquire() counted as in use. For a caller to which it returned null and that could
+  // not allocate memory either.
   void note_not_allocated(std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     in_use_ -= bytes;

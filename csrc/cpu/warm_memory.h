@@ -1,5 +1,6 @@
-// A cache of memory blocks. The system maps new memory page by page as it is first written, and
-// zeroes each page. That takes several times as long as a copy into it.
+// A cache of memory blocks for copies of operands. The system maps new memory page by page as it is
+// first written, and zeroes each page. That takes several times as long as a copy into the memory.
+// A block that was in use before is "warm": its pages are mapped already.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +9,9 @@
 
 namespace rmsnorm::cpu {
 
-// Limit of the bytes in use and cached together. The bytes in use alone may exceed it.
-// lib/call/memory-limit.ts lets a call wait that would exceed it.
+// The limit of the bytes in use and cached together: blocks beyond it are freed. The bytes in use
+// alone may exceed it. lib/call/memory-limit.ts has the same limit for calls in flight, and a call
+// that would exceed that one waits.
 static constexpr std::int64_t kMaxWarmBytes = std::int64_t{128} << 20;
 
 // Returns a block to the cache, or frees it.

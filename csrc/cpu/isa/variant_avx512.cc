@@ -1,6 +1,7 @@
-// AVX-512 (F, BW, VL, DQ) with FMA and F16C: 16 floats a register, a tile of the fold in 4.
+// AVX-512 (F, BW, VL, DQ) with FMA and F16C: 16 floats in a register, so the accumulators of a tile
+// (fold.h) take 4 registers.
 //
-// Include only headers of this instruction set here: see variant_avx2.cc.
+// variant_avx2.cc says which headers may be included here.
 
 #include "../features.h"
 #include "../kernels/row_kernels.h"

@@ -1,6 +1,7 @@
-// Advanced SIMD of AArch64: 4 floats a register, a tile of the fold in 16 of the 32 registers.
+// Advanced SIMD of AArch64: 4 floats in a register, so the accumulators of a tile (fold.h) take 16
+// of the 32 registers.
 //
-// Include only headers of this instruction set here: see variant_avx2.cc.
+// variant_avx2.cc says which headers may be included here.
 
 #include "../features.h"
 #include "../kernels/row_kernels.h"

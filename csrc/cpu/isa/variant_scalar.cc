@@ -1,5 +1,6 @@
-// The readable statement of the numerics contract (fold.h), one column at a time. Processors whose
-// SIMD instructions we do not use run it, and the tests compare the other variants with it.
+// The readable reference implementation of the numerics contract (fold.h), one column at a time. It
+// runs on processors without the SIMD instructions that the other variants need. The tests compare
+// the other variants with it.
 
 #include "../kernels/reference_rows.h"
 

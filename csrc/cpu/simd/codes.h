@@ -25,7 +25,8 @@ RMSNORM_INLINE std::int32_t largest_of(const std::int32_t (&numbers)[kCount]) {
   return halves[0];
 }
 
-// The largest magnitude so far in each lane, as the integer that its bits are.
+// The largest magnitude so far in each lane. Magnitudes are compared as integers that have the same
+// bits.
 struct MaxAbs {
   IntLanes max{};
 
@@ -44,7 +45,7 @@ struct MaxAbs {
 };
 
 // Codes as integers from -128 to 127. kBounded: no value is NaN, and none exceeds the largest code
-// by more than a rounding.
+// by more than a rounding error.
 template <DType codes, bool kBounded>
 RMSNORM_INLINE IntLanes float8_codes(Vec values) {
   using Format = Float8<codes>;
@@ -75,7 +76,7 @@ RMSNORM_INLINE auto lane_codes(Vec values) {
   }
 }
 
-// Writes the codes of quotient(y) for VecPairs y, as write_row needs it.
+// A writer for write_row (rows.h): stores the codes of quotient(y) for each VecPair y.
 template <DType codes, bool kBounded, class Quotient>
 struct CodeWriter {
   std::uint8_t* data;

@@ -1,5 +1,5 @@
-// The lanes of a Vec as integers, in the compiler's own vectors. Their arithmetic, comparisons and
-// shifts work lane by lane, the same for all instruction sets.
+// The lanes of a Vec as integers, in the vector extension of GCC and Clang. Its arithmetic,
+// comparisons and shifts work lane by lane, the same for all instruction sets.
 #pragma once
 
 #include "simd.h"

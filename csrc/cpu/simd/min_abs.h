@@ -1,9 +1,9 @@
-// Finds bfloat16 rows without numbers so small that forward would round a subnormal one. Only these
-// can use AVX512_BF16's instruction, which takes subnormals for 0. Measured on Zen 4 with one
-// thread: without it forward takes 1.25 to 1.32 times as long at 8x4096 to 512x4096, 1.11 to 1.15
-// times at 200x512 to 32x2048, and 1.0 to 1.18 times at 512x256. Shorter masked rows
-// (batched_rows.h) do without it and take 0.46 to 1.06 of the time at 512x64 and 512x128, and 0.92
-// to 1.02 at 512x200.
+// Finds bfloat16 rows for which forward rounds no subnormal number to bfloat16. Only these rows can
+// use the rounding instruction of AVX512_BF16, because it treats subnormal numbers as 0. Measured
+// on Zen 4 with one thread: without the instruction, forward takes 1.25 to 1.32 times as long at
+// 8x4096 to 512x4096, 1.11 to 1.15 times at 200x512 to 32x2048, and 1.0 to 1.18 times at 512x256.
+// Masked rows of up to 224 columns (batched_rows.h) do not use the instruction. Without it they
+// take 0.46 to 1.06 of the time at 512x64 and 512x128, and 0.92 to 1.02 at 512x200.
 #pragma once
 
 #include "../features.h"
@@ -12,21 +12,23 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Loads VecPairs of x for the row sum.
+// Loads VecPairs of x for the row sum (SquareFactors in fold_rows.h).
 template <class X>
 struct Loads {
   RMSNORM_INLINE VecPair at(const X* source) { return load_pair<X>(source); }
   RMSNORM_INLINE VecPair masked(const X* source, std::int64_t begin, std::int64_t end) {
     return load_masked<X>(source, begin, end);
   }
-  // A lower bound of the nonzero magnitudes in `count` rows that were all loaded; 0: not known.
+  // A lower bound of the nonzero magnitudes in `count` rows, all of which this object has loaded;
+  // 0: not known.
   RMSNORM_INLINE float value(const ConstRows&, std::int64_t, std::int64_t, std::int64_t) const {
     return 0.0f;
   }
 };
 
-// The same, and also records whether the faster rounding of Floats::kNoSubnormals may be used. Only
-// the specialisation below records it; other types and instruction sets have no faster rounding.
+// Loads in the same way, and also records how small the numbers are. This decides whether rounding
+// may use the faster Floats::kNoSubnormals. Only the specialisation below records it: other types
+// and instruction sets have no faster rounding.
 template <class X>
 struct MinAbs : Loads<X> {
   // The least nonzero magnitude of `count` numbers; 0: not known.
@@ -34,7 +36,8 @@ struct MinAbs : Loads<X> {
   RMSNORM_INLINE static float of(const T*, std::int64_t) {
     return 0.0f;
   }
-  // Whether rounding meets no subnormal number if no nonzero x and w are smaller than these.
+  // Whether rounding meets no subnormal number. The arguments are the least nonzero magnitude of x,
+  // rstd, and the least nonzero magnitude of w.
   RMSNORM_INLINE static bool has_no_subnormals(float, Vec, float) { return false; }
 };
 
@@ -66,7 +69,8 @@ struct MinAbs<BFloat16> : Loads<BFloat16> {
     return least;
   }
 
-  // The minimum of 2 * bits - 1, in which 0 becomes the greatest value; infinity if all are 0.
+  // Computes the minimum of 2 * bits - 1. The doubling drops the sign, and the subtraction turns 0
+  // into the greatest value. The result is infinity if all numbers are 0.
   template <class T>
   [[gnu::noinline]] static float of(const T* values, std::int64_t count) {
     constexpr bool kIsShort = sizeof(T) == 2;
@@ -83,15 +87,17 @@ struct MinAbs<BFloat16> : Loads<BFloat16> {
         least = _mm512_min_epu32(least, _mm512_add_epi32(_mm512_add_epi32(x, x), ones));
       }
     }
-    // Includes the lower words, moved up to where the upper ones are.
+    // A lane holds the minima of two words. Moves the lower word up, so that the comparison
+    // includes it.
     if (kIsShort) least = _mm512_min_epu32(least, _mm512_slli_epi32(least, 16));
     const std::uint32_t twice = (_mm512_reduce_min_epu32(least) >> (kIsShort ? 16 : 0)) + 1;
     const std::uint32_t bits = kIsShort ? (twice & 0xffff) << 15 : twice >> 1;
     return __builtin_bit_cast(float, bits == 0 ? 0x7f800000 : bits);
   }
 
-  // Rounding keeps the order of magnitudes, so the smallest x and w stand for all. T(xhat) is more
-  // than half of xhat, so y must be at least twice the smallest normal number.
+  // Rounding keeps the order of magnitudes, so it is enough to test the smallest x and w. Here y is
+  // computed from xhat, but forward may use T(xhat), which is more than half of xhat. So y must be
+  // at least twice the smallest normal number.
   RMSNORM_INLINE static bool has_no_subnormals(float x, Vec rstd, float w) {
     const Vec xhat = Vec::broadcast(x) * rstd;
     const Vec y = xhat * Vec::broadcast(w);

@@ -6,7 +6,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Prefetches the cache lines of a VecPair, but not a line that it only ends in.
+// Prefetches the cache lines of a VecPair. An unaligned VecPair ends in one more line, which is not
+// prefetched.
 template <class X>
 RMSNORM_INLINE void prefetch_pair(const X* source) {
   for (std::int64_t j = 0; j < kPairColumns; j += 64 / static_cast<std::int64_t>(sizeof(X))) {
@@ -14,7 +15,7 @@ RMSNORM_INLINE void prefetch_pair(const X* source) {
   }
 }
 
-// Loads a VecPair of T in the order of X.
+// Loads a VecPair of T, which is X or float, in X's order (simd.h).
 template <class X, class T>
 RMSNORM_INLINE VecPair read_pair(const T* source) {
   if constexpr (__is_same(X, T)) {
@@ -25,15 +26,15 @@ RMSNORM_INLINE VecPair read_pair(const T* source) {
   }
 }
 
-// A row of at least one VecPair, cut at addresses that are aligned to VecPairs. The body
-// [begin, end) is in whole VecPairs. At either end one VecPair overlaps the body: the head at
-// column 0 if begin > 0, and the tail at `tail` if end < hidden_size. Columns that an end shares
-// with its neighbour are computed twice, to the same bits. Ends are loaded before anything is
-// stored, because a row may be its own output.
+// A row of at least one VecPair, cut at addresses that are aligned to VecPairs. The body [begin,
+// end) is in whole VecPairs. At either end of the row, a further VecPair may overlap the body: the
+// head at column 0 if begin > 0, and the tail at `tail` if end < hidden_size. Columns that lie in
+// two of these parts are computed twice, with the same bits. Head and tail are loaded before
+// anything is stored, because a row may be its own output.
 //
 // With AVX2 and AVX-512, an aligned VecPair of float32 is one or two whole cache lines of 64 bytes.
-// Each line is then touched once, even where rows a multiple of 4096 bytes apart compete for the
-// same lines of the nearest cache.
+// Each line is then touched once, even if rows that are a multiple of 4096 bytes apart compete for
+// the same sets of the nearest cache.
 struct AlignedBody {
   std::int64_t begin;
   std::int64_t end;
@@ -48,10 +49,10 @@ RMSNORM_INLINE AlignedBody aligned_body(const X* aligned, std::int64_t hidden_si
   return {begin, end, hidden_size - kPairColumns};
 }
 
-// Whether ascending stores through `to`, in step with loads through `from`, soon meet addresses
-// whose lowest 12 bits are those of later loads. A processor first tells the two apart by these
-// bits alone, so such a load waits for the store (Zen 4; Intel calls it 4K aliasing). Descending,
-// it is the other way round.
+// Whether loads through `from` wait for stores through `to`, if both ascend in step. They do if a
+// load soon follows a store whose address has the same lowest 12 bits. A processor first compares
+// loads with earlier stores by these bits alone (Zen 4; Intel calls it 4K aliasing). If both
+// descend, call this function with the arguments swapped.
 RMSNORM_INLINE int has_4k_aliasing(const void* to, const void* from) {
   constexpr std::uintptr_t kSoon = 512;
   const auto ahead = reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from);
@@ -60,8 +61,8 @@ RMSNORM_INLINE int has_4k_aliasing(const void* to, const void* from) {
 
 // Whether a row is better written from its end to its beginning, because fewer loads then wait for
 // stores. Measured with AVX-512 where y begins 128 bytes after x, modulo 4096: ascending takes 1.1
-// times as long at 32x4096 and 1.35 times at 20x512. Descending costs nothing in the caches, but
-// much beyond them.
+// times as long at 32x4096 and 1.35 times at 20x512. Descending costs nothing if the rows are in
+// the caches, but much if they are not.
 template <class... From>
 RMSNORM_INLINE bool prefer_descending(const void* to, const From*... from) {
   return (has_4k_aliasing(to, from) + ...) > (has_4k_aliasing(from, to) + ...);
@@ -84,7 +85,8 @@ RMSNORM_INLINE bool aligned_alike(const Rows& rows) {
   return rows.row_stride % kPairColumns == 0 && rows.batch_stride % kPairColumns == 0;
 }
 
-// Writes whole VecPairs at aligned addresses, ends of rows, or some columns of a VecPair.
+// Writes a row: at() a whole VecPair at an aligned address, edge() the head or the tail, masked()
+// some columns of a VecPair.
 template <class X, Floats kWhich, Stores kStores>
 struct RowWriter {
   X* data;
@@ -96,9 +98,10 @@ struct RowWriter {
       store_pair<X, kWhich>(data + column, value);
     }
   }
-  // Writes the head or tail at `column`, whose columns [begin, end) are not in the body. Cached
-  // stores write all columns, which is one store. Streaming stores write only these, because the
-  // cache line of the others is on its way to memory.
+  // Writes the head or tail at `column`, whose columns [begin, end) are not in the body. A cached
+  // store writes all columns of the VecPair at once. With streaming stores, only the columns
+  // outside the body are written, because the cache line of the body's columns is already on its
+  // way to memory.
   RMSNORM_INLINE void edge(std::int64_t column, std::int64_t begin, std::int64_t end,
                            VecPair value) const {
     if constexpr (kStores == Stores::kCached) {
@@ -113,8 +116,9 @@ struct RowWriter {
   }
 };
 
-// Writes a row of at least one VecPair. values_from(column) returns a function of j, a multiple of
-// kPairColumns, that gives the VecPair at column + j of the row.
+// Writes a row of at least one VecPair through `to`, which is a RowWriter or has the same data,
+// at() and edge(). values_from(column) returns a function of j, a multiple of kPairColumns, that
+// gives the VecPair at column + j of the row.
 template <class Writer, class ValuesFrom>
 RMSNORM_INLINE void write_row(const Writer& to, std::int64_t hidden_size, bool descending,
                               const ValuesFrom& values_from) {

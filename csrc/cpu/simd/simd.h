@@ -1,4 +1,5 @@
-// The vectors of the instruction set that the file is compiled for, and what all of them share.
+// The vectors of the instruction set that the including file is compiled for, and what the vectors
+// of all instruction sets share.
 //
 // An instruction set provides:
 //   Vec          kLanes floats: zero(), broadcast(), load(), store(). Rounded to nearest even:
@@ -10,9 +11,9 @@
 //                kLanes columns, b the last. true: a holds the even columns, b the odd ones, as a
 //                load of bfloat16 gives them
 //   interleave, deinterleave
-//                from the first order to the second, and back
+//                change a VecPair from the order of columns to the interleaved one, and back
 //   kStreaming<X>
-//                how rows are written when streaming stores are asked for
+//                how rows of X are written in a call with Stores::kStreaming
 //   load_pair<X> a VecPair of X, in X's order
 //   pack_pair<X, Floats>
 //                a 16-bit VecPair as it is in memory
@@ -20,26 +21,28 @@
 //                store the bits of a Vec or of the result of pack_pair; stream_bits needs an
 //                address aligned to v
 //   round_pair<X, Floats>
-//                T(value) as floats
-//   sum_lanes(v) lane i of the result is the halving tree over the lanes of v[i]
+//                the values rounded to X, as floats
+//   sum_lanes(v) lane i of the result is the halving tree (fold.h) over the lanes of v[i]
 //   halve_lanes(v, count)
-//                the halving tree over the lanes of v, down to its first `count` (a power of two)
+//                the halving tree over the lanes of v, stopped when `count` sums are left, a power
+//                of two. The lanes repeat these sums
 //   all_within(v, low, high)
 //                whether every lane of v is a number in [low, high]
 //   round_to_int8<kBounded>(v)
-//                the lanes of v, rounded to integers for int8. They may be outside its range if
+//                the lanes of v, rounded to integers. They may be outside the range of int8 if
 //                store_int8 saturates
 //   store_int8(p, a, b, stores)
 //                stores the integers of a VecPair in the order of columns; streaming needs an
 //                address aligned to what is stored
 //   prefetch(p), stream_fence()
 // It may also provide the following. If it does not, the fallbacks at the end of this file apply:
-//   kWatches<X>  whether Floats::kWatched rounds faster. ExceptionFlags then tell whether it was
-//                right: clear(), then are_raised() by the arithmetic since, and restore() at last
-//   kMasks<X>    whether masked loads are as fast as loading all columns
+//   kWatches<X>  whether rounding with Floats::kWatched is faster. ExceptionFlags then tell whether
+//                the results are right: call clear() before the arithmetic, are_raised() after it,
+//                and restore() at the end
+//   kMasks<X>    whether masked loads are fast enough to read a row by whole cache lines
 //   load_masked<X>(p, begin, end)
-//                the columns [begin, end) of a VecPair at p, of X or float, and zeros; reads
-//                nothing else
+//                the columns [begin, end) of a VecPair at p, and zeros in the other columns, which
+//                are not read. p points to X or float; the result is in X's order
 //   store_masked<X, Floats>(p, begin, end, pair)
 //                stores the columns [begin, end) of a VecPair at p
 #pragma once
@@ -94,7 +97,8 @@ RMSNORM_INLINE void stream_pair(X* destination, VecPair value) {
   }
 }
 
-// Floats in memory as a VecPair: interleaved if kOrder, else in the order of columns.
+// Load and store floats that are in the order of columns in memory. The VecPair is interleaved if
+// kOrder, else in the order of columns too.
 template <bool kOrder>
 RMSNORM_INLINE VecPair load_floats(const float* source) {
   const VecPair natural = load_pair<float>(source);

@@ -1,6 +1,6 @@
 // From the dtypes of a call to the types that a kernel is compiled for. As in every header of simd/
-// and kernels/, everything is in an unnamed namespace. Otherwise the linker could take code
-// compiled for one instruction set for that of another.
+// and kernels/, everything is in an unnamed namespace. Otherwise the linker could use the code of
+// one instruction set in a variant for another.
 #pragma once
 
 #include "../../op/float16.h"
@@ -45,11 +45,11 @@ struct PairOf {
 
 // The values that a float may have before it is rounded to bfloat16.
 //   kAny           anything
-//   kQuietNaN      no NaN except those of a bfloat16 and of the processor. Their lower 16 bits are
-//                  0, so rounding them as if they were numbers keeps them NaN
-//   kNoSubnormals  the same, and no subnormal number, which some instructions take for 0
-//   kWatched       as kQuietNaN. ExceptionFlags tell afterwards whether rounding met a number that
-//                  it is wrong for
+//   kQuietNaN      no NaN except those that come from a bfloat16 or that the processor makes. Their
+//                  lower 16 bits are 0, so rounding them as if they were numbers keeps them NaN
+//   kNoSubnormals  as kQuietNaN, and no subnormal number, because some instructions treat it as 0
+//   kWatched       as kQuietNaN. The rounding may be wrong for some numbers; ExceptionFlags
+//                  (simd.h) tell afterwards whether it met one
 enum class Floats { kAny, kQuietNaN, kNoSubnormals, kWatched };
 
 template <class Function>

@@ -77,9 +77,10 @@ RMSNORM_INLINE __m256i round_to_bfloat16(Vec x) {
 }
 
 // The same rounding in three operations instead of five: Veltkamp's splitting (T. J. Dekker, "A
-// floating-point technique for extending the available precision", 1971). An ulp of the product is
-// an ulp of x in bfloat16. Ties also go to even. It is wrong for subnormal and infinite x and where
-// the product overflows, all of which raise exception flags.
+// floating-point technique for extending the available precision", 1971). The product is about 2^16
+// times x, so its ulp is the ulp of x in bfloat16. Ties also go to even. The result is wrong if x
+// is subnormal or infinite or if the product overflows. Each of these cases raises an exception
+// flag.
 RMSNORM_INLINE Vec split_bfloat16(Vec x) {
   const __m256 product = _mm256_mul_ps(x.v, _mm256_set1_ps(0x1p16f + 1));
   return {_mm256_sub_ps(product, _mm256_sub_ps(product, x.v))};
@@ -89,8 +90,8 @@ template <class X>
 static constexpr bool kWatches = __is_same(X, BFloat16);
 
 // MXCSR's flags for invalid operations, subnormal operands and overflow. restore() raises the flags
-// again that were raised before. It is not a destructor, which would need the C++ library's
-// exception handling here.
+// again that clear() found raised. It is not a destructor, because a destructor would need the C++
+// library's exception handling here.
 class ExceptionFlags {
  public:
   RMSNORM_INLINE void clear() {
@@ -108,7 +109,7 @@ class ExceptionFlags {
   static constexpr std::uint32_t kFlags =
       _MM_EXCEPT_INVALID | _MM_EXCEPT_DENORM | _MM_EXCEPT_OVERFLOW;
 
-  // The memory clobber ensures that everything stored before has been computed.
+  // The memory clobber ensures that the arithmetic of all earlier stores is done.
   RMSNORM_INLINE static std::uint32_t read() {
     std::uint32_t value;
     __asm__ volatile("vstmxcsr %0" : "=m"(value) : : "memory");
@@ -186,7 +187,8 @@ RMSNORM_INLINE __m256i round_to_int8(Vec x) {
   return _mm256_cvtps_epi32(_mm256_min_ps(number, _mm256_set1_ps(127.0f)));
 }
 RMSNORM_INLINE void store_int8(void* destination, __m256i a, __m256i b, Stores stores) {
-  // This packs each half of 128 bits by itself, so that quarters of a and b alternate.
+  // This instruction packs each 128-bit half by itself, so quarters of a and b alternate in the
+  // result.
   const __m256i words = _mm256_packs_epi32(a, b);
   const __m256i in_order = _mm256_permute4x64_epi64(words, _MM_SHUFFLE(3, 1, 2, 0));
   const __m128i bytes =

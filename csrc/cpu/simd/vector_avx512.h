@@ -40,11 +40,12 @@ RMSNORM_INLINE Vec floats(__m512i x) { return {_mm512_castsi512_ps(x)}; }
 template <class X>
 static constexpr bool kInterleaved = __is_same(X, BFloat16);
 
-// The backend leaves streaming calls of float32 to AVX2.
+// float32 is stored with cached stores, because the backend leaves float32 calls with streaming
+// stores to the AVX2 variant.
 template <class X>
 static constexpr Stores kStreaming = __is_same(X, float) ? Stores::kCached : Stores::kStreaming;
 
-// Lanes 0, 2, … 30 of two registers, and lanes 0, 16, 1, 17, … 23.
+// Indices for permutations of the lanes of two registers: 0, 2, … 30, and 0, 16, 1, 17, … 23.
 RMSNORM_INLINE __m512i even_lanes() {
   return _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
@@ -52,7 +53,7 @@ RMSNORM_INLINE __m512i alternating_lanes() {
   return _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
-// 16-bit words 0, 16, 1, 17, … 31 of one register.
+// Indices for a permutation of the 16-bit words of one register: 0, 16, 1, 17, … 31.
 RMSNORM_INLINE __m512i alternating_words() {
   const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   return _mm512_or_si512(even,
@@ -84,11 +85,12 @@ RMSNORM_INLINE VecPair unpack_bfloat16(__m512i packed) {
   return {floats(_mm512_slli_epi32(packed, 16)), floats(upper_halves(packed))};
 }
 
-// Packs 32 bfloat16, rounded to nearest even. The upper half of a float is rounded up if the bits
-// below it exceed half of its ulp. It is also rounded up if they are exactly half and its last bit
-// is odd. The halves of both columns are side by side, so that 32 roundings take as few
-// instructions as 16 would in 32 bits each. An instruction of AVX512_BF16 does the same for numbers
-// that are not subnormal (Floats::kNoSubnormals).
+// Packs 32 bfloat16, rounded to nearest even. The upper half of a float is rounded up if its lower
+// half exceeds 0x8000, which is half an ulp of the result. It is also rounded up if the lower half
+// is 0x8000 and the upper half is odd. One register holds the upper halves of all 32 floats,
+// another the lower halves. So 32 roundings take as few instructions as 16 would with 32 bits each.
+// An instruction of AVX512_BF16 does the same for numbers that are not subnormal
+// (Floats::kNoSubnormals).
 template <Floats kWhich>
 RMSNORM_INLINE __m512i pack_bfloat16(VecPair x) {
   if constexpr (kWhich == Floats::kNoSubnormals) {
@@ -252,7 +254,8 @@ RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
     eight[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xff00, x, y),
                              _mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(1, 0, 3, 2)));
   }
-  // Adds lanes 4 apart: the four 128-bit quarters are of v[i], v[i + 4], v[i + 8] and v[i + 12].
+  // Adds lanes 4 apart: the four 128-bit quarters of the result belong to v[i], v[i + 4], v[i + 8]
+  // and v[i + 12].
   __m512 four[4];
   for (int i = 0; i < 4; ++i) {
     const __m512 x = eight[i];

@@ -108,7 +108,8 @@ RMSNORM_INLINE uint32x4_t pack_pair(VecPair x) {
 RMSNORM_INLINE void store_bits(void* destination, uint32x4_t value) {
   vst1q_u8(static_cast<std::uint8_t*>(destination), vreinterpretq_u8_u32(value));
 }
-// No intrinsic has streaming stores. The memory systems of these processors detect long writes.
+// There is no intrinsic for streaming stores. The memory systems of these processors detect long
+// writes by themselves.
 RMSNORM_INLINE void stream_bits(void* destination, uint32x4_t value) {
   store_bits(destination, value);
 }
