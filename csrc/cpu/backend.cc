@@ -233,7 +233,7 @@ Status backward_with_dweight(const BackwardArgs& args, const Variant& variant,
 Status forward(const ForwardArgs& args) {
   const bool is_quantized = args.quantization.is_wanted();
   const bool is_gated = args.gate.data != nullptr;
-  // With a residual: x, residual and the sum that is written.
+  // With a residual, the call reads x and residual and writes their sum.
   const int inputs = (args.residual.data != nullptr ? 3 : 1) + (is_gated ? 1 : 0);
   Schedule schedule;
   RMSNORM_TRY(make_schedule(args.shape,

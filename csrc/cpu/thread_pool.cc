@@ -142,9 +142,9 @@ class Pool {
   }
 
  private:
-  // Gives the job to workers that look for one, in the order of their mailboxes, so that a worker
-  // tends to get the same rows in a series of calls. Returns the number of workers that got the
-  // job.
+  // Gives the job to workers that look for one. It keeps to the order of the mailboxes, so that a
+  // worker tends to get the same rows in a series of calls. Returns the number of workers that got
+  // the job.
   int hand_out(Job& job) {
     int handed_out = 0;
     const int workers = worker_count_.load(std::memory_order_acquire);

@@ -2,8 +2,8 @@
 //
 // A row of partial sums holds VecPairs in X's order (simd.h). It is cut as the rows are
 // (AlignedBody): the head at column 0, then the body, then the tail. A row shorter than a VecPair
-// has one VecPair. If the sums of the body are dweight already (sums_are_dweight), they are written
-// there instead.
+// has one VecPair. If the sums of the body are dweight itself (sums_are_dweight), they are written
+// to dweight instead.
 #pragma once
 
 #include "../../op/formula.h"
@@ -50,13 +50,14 @@ RMSNORM_INLINE PartialSums partial_sums(const BackwardArgs& args, AlignedBody bo
 // block. With 16 registers too few are left for that.
 static constexpr bool kHasStripes = kRegisters >= 32;
 
-// Narrower stripes give the caches' prefetchers too little of a row. Measured at 32x4096 with
-// AVX-512: 64 columns take 1.4 times as long; 192 and 256 take as long as 128.
+// The width of a stripe, in VecPairs: 128 columns, but at most 8 VecPairs. Narrower stripes give
+// the caches' prefetchers too little of a row. Measured at 32x4096 with AVX-512: 64 columns take
+// 1.4 times as long; 192 and 256 take as long as 128.
 static constexpr std::int64_t kStripePairs = 128 / kPairColumns < 8 ? 128 / kPairColumns : 8;
 
 // Without stripes, this many rows are computed side by side and share weights and partial sums.
-// More rows would compete for the lines of the nearest cache, which has 8 in each set. Rows of 4096
-// floats, in arrays that are aligned alike, map dy, x and dx of every row to the same sets.
+// More rows would compete for the lines of the nearest cache, which has 8 lines in each set. Rows
+// of 4096 floats, in arrays that are aligned alike, map dy, x and dx of every row to the same sets.
 // Measured with AVX2 at 8x4096 with such arrays: 4 rows take 1.3 times as long, stripes 1.08 times.
 static constexpr std::int64_t kRowsAtOnce = 2;
 
@@ -110,7 +111,7 @@ RMSNORM_INLINE VecPair backward_pair(VecPair dy, VecPair x, VecPair w, const Bac
   return dx_of(g, xhat, rstd, Vec::broadcast(-row.cbar));
 }
 
-// The same, from memory to memory.
+// The same, but reads dy and x from memory, adds dsum if there is one, and writes dx to memory.
 template <class G, class X>
 RMSNORM_INLINE void write_backward_pair(const BackwardRow<X>& row, std::int64_t column, VecPair w,
                                         VecPair& acc) {
@@ -146,10 +147,10 @@ RMSNORM_INLINE void backward_stripe(const BackwardBlock<X>& block, std::int64_t 
   }
 }
 
-// The last columns come first, because the nearest cache still has what the row sum read of them:
-// dx alone takes 0.9 of the time at 32x4096 on two threads. Within segments of kAscendingColumns
-// the order is ascending. If it is descending, the caches' prefetchers do not help, and 512x4096
-// takes 1.5 times as long.
+// Segments of this many columns are computed from the last to the first, because the nearest cache
+// still has what the row sum read last. A call that wants only dx takes 0.9 of the time at 32x4096
+// on two threads. Within a segment the order is ascending. If it were descending there too, the
+// caches' prefetchers would not help, and 512x4096 would take 1.5 times as long.
 static constexpr std::int64_t kAscendingColumns = 1024;
 
 template <class G, class X>
@@ -206,13 +207,13 @@ template <class G, class X>
   }
 }
 
-// VecPairs that overlap: at most one of the body, and the head and tail that overlap it. For each
-// row, all are loaded before any is stored.
+// VecPairs that overlap: the head or the tail or both, and at most one VecPair of the body that
+// they overlap. For each row, all are loaded before any is stored.
 struct OverlappingPairs {
   static constexpr int kMaxPairs = 3;
   struct Pair {
     std::int64_t column;
-    Range written;  // columns of the VecPair
+    Range written;  // columns of the VecPair that must be written
     float* partial;
   };
   Pair pairs[kMaxPairs];
@@ -285,7 +286,7 @@ constexpr ColumnKernels<X> kColumnKernels{
     backward_overlapping<Gradients<X, kWeighted, kLlama, kDx, kDweight, Stores::kCached>, false>,
     backward_columns<Gradients<X, kWeighted, kLlama, kDx, kDweight, kStores>>};
 
-// Every column of a block.
+// Runs the kernels on every column of a block.
 template <class X>
 [[gnu::noinline]] void backward_block(const BackwardBlock<X>& block,
                                       const ColumnKernels<X>& kernels) {

@@ -11,14 +11,16 @@ namespace {
 
 // Rows are processed in blocks: first their row sums, then their columns, while dy and x are still
 // cached. A block has at most kBlockBytes of dy and x and at most kBlockRows rows. Despite these
-// limits it has at least 2 rows, which share reads of weights and partial sums, and all rows that
-// are summed together. Measured with AVX-512: at 16x4096, blocks of 8 rows take 1.1 times as long
-// and blocks of one 1.15 times; at 512x4096, blocks of 16 take 1.15 times as long.
+// limits a block has at least 2 rows, so that rows share reads of weights and partial sums. It also
+// has at least as many rows as are summed together (rows_together). Measured with AVX-512: at
+// 16x4096, blocks of 8 rows take 1.1 times as long and blocks of one 1.15 times; at 512x4096,
+// blocks of 16 take 1.15 times as long.
 static constexpr std::int64_t kBlockBytes = 64 << 10;
 static constexpr std::int64_t kBlockRows = 8;
 static constexpr std::int64_t kMaxRows = kBlockRows > Vec::kLanes ? kBlockRows : Vec::kLanes;
 
-// Rows in a block: a multiple of those summed together.
+// The number of rows in a block: a multiple of `together`, the number of rows that are summed
+// together.
 template <class X>
 RMSNORM_INLINE std::int64_t block_rows(std::int64_t hidden_size, std::int64_t together) {
   const std::int64_t fitting =
@@ -138,7 +140,7 @@ void backward(const BackwardArgs& args, Range rows, Stores stores, const void* p
                                nullptr, gated_columns<X, kLlama>});
     }
     // Without stripes, 16-bit rows side by side are written in alternating halves of cache lines.
-    // There streaming stores take 1.07 to 1.2 times as long as cached ones (AVX2, 2048x4096).
+    // For them streaming stores take 1.07 to 1.2 times as long as cached ones (AVX2, 2048x4096).
     constexpr Stores kStreams =
         kHasStripes || __is_same(X, float) ? kStreaming<X> : Stores::kCached;
     if (stores == Stores::kStreaming && aligned_alike(args.dx)) {

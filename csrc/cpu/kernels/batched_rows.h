@@ -7,8 +7,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// fold_tiles of the next row to be scaled. Where a Vec has few lanes, its code is longest, so there
-// it is one function for all kinds of rows.
+// fold_tiles for a row of the next batch. If a Vec has few lanes, the code of fold_tiles is
+// longest. It is then not inlined, and all kinds of rows share this function.
 template <class X, class Loader>
 [[gnu::noinline]] void fold_next_row(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
                                      std::int64_t hidden_size,
@@ -16,9 +16,10 @@ template <class X, class Loader>
   fold_tiles(lanes, first, step, hidden_size, factors);
 }
 
-// While some rows are scaled, the next ones are summed, so that memory is read and written all the
-// time. `hidden_size` is that of args; it is a parameter because some callers know it at compile
-// time. scale(row, rstd, min_abs_x) scales one row. A Loader loads x.
+// While the rows of a batch are scaled, the rows of the next batch are summed, so that memory is
+// read and written all the time. `hidden_size` is args.shape.hidden_size; it is a parameter because
+// some callers know it at compile time. scale(row, rstd, min_abs_x) scales one row. Loader, which
+// loads x, is Loads or MinAbs (min_abs.h).
 template <class X, class Loader, class Scale>
 RMSNORM_INLINE void forward_batched(const ForwardArgs& args, Range rows, std::int64_t hidden_size,
                                     const Scale& scale) {
@@ -54,9 +55,9 @@ RMSNORM_INLINE void forward_batched(const ForwardArgs& args, Range rows, std::in
   }
 }
 
-// The columns of a row of at most one tile are numbered from the cache line that the row begins in.
-// The row has the columns [begin, end) of these. begin_at and end_at give its columns within the
-// VecPair at j.
+// Rows that can_mask is true for number their columns from the start of the cache line that the row
+// begins in. In these numbers, the row has the columns [begin, end). begin_at and end_at give the
+// part of them in the VecPair at j.
 RMSNORM_INLINE std::int64_t begin_at(std::int64_t j, std::int64_t begin) {
   return j == 0 ? begin : 0;
 }
@@ -66,7 +67,8 @@ RMSNORM_INLINE std::int64_t end_at(std::int64_t j, std::int64_t end) {
 
 // Whether all rows of y have at most one tile and begin equally far after the start of a cache
 // line. Such rows are scaled line by line, with masks at their ends. Measured with AVX-512 at
-// 512x128, 16 bytes after the start of a line: 0.9 of the time that overlapping ends take.
+// 512x128, 16 bytes after the start of a line: 0.9 of the time that overlapping ends (AlignedBody)
+// take.
 template <class X>
 bool can_mask(const ForwardArgs& args) {
   return kMasks<X> && args.shape.hidden_size <= kTileColumns && aligned_alike(args.y);
@@ -99,11 +101,12 @@ struct MaskedRows {
   }
 };
 
-// The same for float32 rows of kColumns, such as heads of attention, which begin `line_offset`
-// columns after the start of a cache line. This is a separate function so that the weights stay in
-// registers. A row is loaded completely before any of it is stored, so that loads do not wait for
-// stores (has_4k_aliasing). Measured with AVX-512: 0.6 of the time at 200x128 and 0.5 at 400x64.
-// bfloat16, whose rounding needs registers too, takes up to 1.3 times as long this way.
+// Forward of such rows if they are float32 and have kColumns columns, as heads of attention do.
+// They begin `line_offset` columns after the start of a cache line. This is a separate function so
+// that the weights stay in registers. A row is loaded completely before any of it is stored, so
+// that loads do not wait for stores (has_4k_aliasing). Measured with AVX-512: it takes 0.6 of the
+// time of MaskedRows at 200x128 and 0.5 at 400x64. bfloat16, whose rounding needs registers too,
+// takes up to 1.3 times as long this way.
 template <class S, std::int64_t kColumns>
 [[gnu::noinline]] void forward_register_rows(const ForwardArgs& args, Range rows,
                                              std::int64_t line_offset,

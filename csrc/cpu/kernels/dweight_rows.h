@@ -8,7 +8,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Writes dweight, of type T, from the columns `range` of the partial sums, which are in X's order.
+// Writes dweight, of type T, from the positions `range` of the `count` rows of partial sums. Their
+// VecPairs are in X's order.
 template <class X, class T>
 void reduce_pairs(const BackwardArgs& args, const float* partials, std::int64_t count,
                   Range range) {
@@ -30,7 +31,8 @@ void reduce_pairs(const BackwardArgs& args, const float* partials, std::int64_t 
       store_floats<kInterleaved<X>>(dweight, sum);
     }
   };
-  // Writes the columns of an edge that no whole VecPair has: [begin, end) of dweight + first.
+  // Writes the columns of the head or the tail that are outside the body: [begin, end) of dweight +
+  // first.
   T* const dweight = static_cast<T*>(args.dweight);
   const auto write_edge = [&](std::int64_t first, std::int64_t begin, std::int64_t end,
                               VecPair sum) {

@@ -14,8 +14,9 @@ namespace {
 static constexpr std::int64_t kFoldedRows = 4;
 static_assert(kFoldedRows <= Vec::kLanes);
 
-// The factors of forward's row sum, x and x, from a column of a row on. step() adds the products of
-// a VecPair to the accumulators; masked_step() adds those of its columns [begin, end).
+// The factors of forward's row sum, x and x, from some column of a row on. step() adds the products
+// of a VecPair of columns to its accumulators. masked_step() adds only the products of its columns
+// [begin, end).
 template <class X, class Loader>
 struct SquareFactors {
   static constexpr bool kLineAligned = kMasks<X>;  // whole tiles are read by fold_lines
@@ -35,7 +36,7 @@ struct SquareFactors {
   }
 };
 
-// The factors of backward's row sum, g and x.
+// The factors of backward's row sum, g and x. `column` is the column where x, dy and w begin.
 template <class X, bool kWeighted, bool kLlama>
 struct GradientFactors {
   static constexpr bool kLineAligned = kMasks<X>;
@@ -54,8 +55,9 @@ struct GradientFactors {
     if constexpr (kWeighted) g = g_of(g, w.at(j), round);
     return fma(g, load_pair<X>(x + j), acc);
   }
-  // Columns outside the row or the tile add zeros, because dy and x are 0 there. There w is a
-  // weight of the same row: if it is not finite, neither is the row sum.
+  // Columns outside the row or the tile add zeros, because dy and x are 0 there. w is a finite
+  // number there or another weight of the row. If that weight is not finite, the row sum is not
+  // finite anyway.
   RMSNORM_INLINE VecPair masked_step(std::int64_t j, std::int64_t begin, std::int64_t end,
                                      VecPair acc) const {
     VecPair g = load_masked<X>(dy + j, begin, end);
@@ -85,16 +87,16 @@ RMSNORM_INLINE VecPair sum_pairs(VecPair (&acc)[kPairs]) {
   }
 }
 
-// Adds the next column of every accumulator. These columns begin at column j.
+// Adds one column to every accumulator: the kAccumulators columns from column j on.
 template <class Factors>
 RMSNORM_INLINE void fold_step(const Factors& factors, std::int64_t j, VecPair (&acc)[kPairs]) {
   unrolled<kPairs>(
       [&](auto p) { acc[p.value] = factors.step(j + p.value * kPairColumns, acc[p.value]); });
 }
 
-// Sums a whole tile, reading from the start of the cache line that the tile begins in. This rotates
-// the accumulators by `line_offset`. The bits stay the same, because the halving tree still adds
-// the same pairs.
+// Sums a whole tile, reading from the start of the cache line that the tile begins in, so that no
+// load crosses a cache line. This rotates the accumulators by `line_offset`. The bits of the sum
+// stay the same, because the halving tree still adds the same pairs.
 template <class Factors>
 RMSNORM_INLINE VecPair fold_lines(const Factors& row, std::int64_t begin) {
   VecPair acc[kPairs];
@@ -110,8 +112,8 @@ RMSNORM_INLINE VecPair fold_lines(const Factors& row, std::int64_t begin) {
   return sum_pairs(acc);
 }
 
-// Sums the first `count` columns of a tile, or all of it, in registers. LaneSums halves the lanes
-// of the resulting VecPair further.
+// Sums the first `count` columns of a tile in registers, or the whole tile if `count` is larger.
+// The result is a VecPair whose lanes are still to be summed (LaneSums).
 template <class Factors>
 RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::int64_t count) {
   if constexpr (Factors::kLineAligned) {
@@ -125,7 +127,8 @@ RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::in
   std::int64_t j = 0;
   for (; j + kAccumulators <= count; j += kAccumulators) fold_step(factors, j, acc);
   if (j == count) return sum_pairs(acc);
-  // The last columns, fewer than a VecPair, belong to this VecPair of accumulators.
+  // The last columns, fewer than a VecPair, belong to the VecPair of accumulators with the index
+  // `last`.
   const std::int64_t last = (count - j) / kPairColumns;
   const std::int64_t rest = (count - j) % kPairColumns;
   VecPair masked = acc[0];
@@ -141,10 +144,10 @@ RMSNORM_INLINE VecPair fold_tile(const Factors& row, std::int64_t begin, std::in
   return sum_pairs(acc);
 }
 
-// Up to kLanes tiles, each summed to a VecPair with set(). sums() returns their tile sums, with
-// that of tile i in lane i. In interleaved order, a and b hold even and odd columns: neighbours,
-// which the halving tree adds last. Callers set every lane once, because zeroing them first takes
-// longer than summing a short row.
+// The last steps of the tile sums of up to kLanes tiles. set() takes the VecPair that fold_tile
+// made of a tile; sums() returns the tile sum of tile i in lane i. If X is interleaved, a and b
+// hold even and odd columns. These are neighbours, which the halving tree adds last. Callers set
+// every lane once: zeroing all lanes first would take longer than summing a short row.
 template <class X>
 struct LaneSums {
   Vec a[Vec::kLanes];
@@ -176,8 +179,8 @@ RMSNORM_INLINE std::int64_t rows_together(std::int64_t hidden_size) {
   return padded < Vec::kLanes ? Vec::kLanes / padded : 1;
 }
 
-// Sums tiles of a row into the lanes first, first + step … of `lanes`: the tiles at columns begin,
-// begin + stride …, and +0 for tiles beyond the row. Every use inlines long code.
+// Sums the tiles of a row at the columns begin, begin + stride … into the lanes first, first + step
+// … of `lanes`. Tiles beyond the row give +0. Every call inlines long code.
 template <class X, class Factors>
 RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int64_t step,
                                std::int64_t hidden_size, const Factors& factors,
@@ -188,14 +191,14 @@ RMSNORM_INLINE void fold_tiles(LaneSums<X>& lanes, std::int64_t first, std::int6
   }
 }
 
-// The maximum number of tiles of a row if fold_group sums rows side by side, in units of kLanes.
+// The maximum number of groups of kLanes tiles in a row, if fold_group sums rows side by side.
 static constexpr std::int64_t kMaxGroups = 8;
 
-// The row sums of `count` rows of at most kLanes tiles. `together` rows share the lanes of one Vec:
-// tile t of row r goes to lane t * together + r, so that halving the lanes adds tiles, never rows.
-// If `together` is 1, up to kSideBySide rows are summed side by side in Vecs of their own, and each
-// may have kMaxGroups times as many tiles. The sum of row r is left in sums[r]; `sums` has count +
-// kLanes floats. `factors_of(r)` gives the factors of row r.
+// Computes the row sums of `count` rows of at most kLanes tiles. `together` rows share the lanes of
+// one Vec: tile t of row r goes to lane t * together + r, so that halving the lanes adds tiles,
+// never rows. If `together` is 1 and kSideBySide is more, up to kSideBySide rows are summed side by
+// side. Each then has Vecs of its own and at most kMaxGroups * kLanes tiles. The sum of row r is
+// written to sums[r]; `sums` has count + kLanes floats. `factors_of(r)` gives the factors of row r.
 template <class X, class FactorsOf>
 [[gnu::noinline]] void fold_group(std::int64_t hidden_size, std::int64_t count,
                                   std::int64_t together, const FactorsOf& factors_of, float* sums) {
@@ -229,8 +232,8 @@ template <class X, class FactorsOf>
   }
 }
 
-// The row sums of `count` rows: at most rows_together, or kSideBySide if that is 1. The sum of row
-// r is left in sums[r]; `sums` has count + kLanes floats.
+// Computes the row sums of `count` rows. `count` is at most rows_together, or kSideBySide if
+// rows_together is 1. The sum of row r is written to sums[r]; `sums` has count + kLanes floats.
 template <class X, class FactorsOf>
 RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
                               const FactorsOf& factors_of, float* sums) {
@@ -253,8 +256,8 @@ RMSNORM_INLINE void fold_rows(std::int64_t hidden_size, std::int64_t count,
   }
 }
 
-// The row sums of forward and of backward. They are functions of their own, because their code is
-// long and many kernels share them.
+// The row sums of forward (fold_squares) and of backward (fold_gradients). These functions are not
+// inlined, because their code is long and many kernels share it.
 template <class X>
 [[gnu::noinline]] void fold_squares(const ConstRows& x, std::int64_t row, std::int64_t count,
                                     std::int64_t hidden_size, MinAbs<X>& min_abs, float* sums) {

@@ -1,5 +1,5 @@
-// Forward of a row from top to bottom: its row sum, its rstd, and y in one more pass over the row.
-// Rows of a few tiles are summed several at a time (batched_rows.h) and then scaled as here.
+// Forward of one row at a time: its row sum, its rstd, and y in one more pass over the row. Rows of
+// a few tiles are summed several at a time (batched_rows.h) and then scaled as here.
 #pragma once
 
 #include "../../op/formula.h"
@@ -18,7 +18,7 @@ template <class T, bool kWeights, bool kLlama, Stores kWrites>
 struct Scaling {
   using X = T;
   static constexpr bool kWeighted = kWeights;
-  static constexpr bool kRoundsTwice = kWeights && kLlama;
+  static constexpr bool kRoundsTwice = kWeights && kLlama;  // xhat, then y
   static constexpr bool kStreams = kWrites == Stores::kStreaming;
   template <Floats kWhich>
   using Writer = RowWriter<X, kWhich, kWrites>;
@@ -48,7 +48,7 @@ RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::in
   // With streaming stores, the next row is prefetched meanwhile.
   const X* const next = row + 1 < args.shape.rows ? row_of<X>(args.x, row + 1) : x;
   // Weights prepared for 16-bit tensors are float32. They are read at another pace than y is
-  // written and do not alias it for long.
+  // written, so that 4K aliasing with y (has_4k_aliasing) does not last.
   constexpr bool kWeightsAlias = S::kWeighted && sizeof(X) == sizeof(float);
   const bool descending =
       !S::kStreams && (kWeightsAlias ? prefer_descending(y.data, x, weights.address())
@@ -61,7 +61,8 @@ RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::in
   });
 }
 
-// The same, if all nonzero x have at least the magnitude min_abs_x; 0: not known.
+// The same, with the fastest rounding that is right if all nonzero x have at least the magnitude
+// min_abs_x; 0: not known.
 template <class S, class W>
 RMSNORM_INLINE void scale_row(const ForwardArgs& args, const W& weights, std::int64_t row, Vec rstd,
                               float min_abs_x) {
@@ -103,12 +104,13 @@ RMSNORM_INLINE void forward_each_row(const ForwardArgs& args, Range rows, const 
   }
 }
 
-// Rows between two reads of the exception flags. Reading them waits for all arithmetic to end.
+// Rows between two reads of the exception flags. Reading the flags waits for all arithmetic to end.
 static constexpr std::int64_t kWatchedRows = 8;
 
-// If a watched rounding was wrong for some rows, they are written again. Therefore rounding is not
-// watched if y is x. Measured with AVX2, one thread: watching takes 0.92 of the time from 1x4096 to
-// 512x4096. It gains nothing for rows that are rounded once.
+// Rounding is watched (Floats::kWatched) for kWatchedRows rows at a time. If it was wrong for some
+// of them, these rows and all later ones are written without watching. Therefore rounding is not
+// watched if y is x: the first attempt would overwrite x. Measured with AVX2, one thread: watching
+// takes 0.92 of the time from 1x4096 to 512x4096. It gains nothing for rows that are rounded once.
 template <class S, class W>
 void forward_long_rows(const ForwardArgs& args, Range rows, const W& weights) {
   constexpr bool kWatched =

@@ -96,7 +96,7 @@ template <class X>
   copy_columns(row.dgate + column, outputs[1], begin, end);
 }
 
-// Every column of a block. Its first row is row `first` of the call.
+// Runs the kernel on every column of a block, whose first row is row `first` of the call.
 template <class X>
 [[gnu::noinline]] void gated_block(const BackwardArgs& args, const BackwardBlock<X>& block,
                                    std::int64_t first, GatedKernel<X> kernel) {

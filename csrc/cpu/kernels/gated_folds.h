@@ -10,7 +10,8 @@ namespace rmsnorm::cpu {
 namespace {
 
 // Writes the factors of a row's tile, which begins at column `begin`, and returns the address of
-// the first factors. In the last VecPair, the factors of columns that do not exist are 0.
+// the first factors, a (fold.h). In the last VecPair, the factors of columns that do not exist are
+// 0.
 using FillTile = FunctionRef<const float*(std::int64_t row, std::int64_t begin)>;
 
 // The factors of a tile in memory.
@@ -19,7 +20,7 @@ struct TileFactors {
   static constexpr std::int64_t kSideBySide = kFoldedRows;
   FillTile fill;
   std::int64_t row;
-  std::int64_t distance;  // from the first factors to the second ones
+  std::int64_t distance;  // in floats, from the first factors, a, to the second ones, b
   const float* factors = nullptr;
 
   RMSNORM_INLINE TileFactors from(std::int64_t begin) const {
@@ -84,7 +85,7 @@ template <class X>
   fold_filled_rows(hidden_size, row, count, 0, fill, sums);
 }
 
-// The row sums of x * x for rows of a call, as fold_squares.
+// The row sums of x * x for rows of a call, with a gate before the norm or without one.
 template <class X, class Args>
 RMSNORM_INLINE void fold_x(const Args& args, std::int64_t row, std::int64_t count, float* sums,
                            GatedXRows gated_x = {}) {
@@ -96,7 +97,7 @@ RMSNORM_INLINE void fold_x(const Args& args, std::int64_t row, std::int64_t coun
   fold_squares<X>(args.x, row, count, hidden_size, min_abs, sums);
 }
 
-// The row sums of g * x for gated rows, as fold_gradients.
+// The row sums of g * x for gated rows; fold_gradients does the same without a gate.
 template <class X, bool kLlama>
 [[gnu::noinline]] void fold_gated_gradients(const BackwardArgs& args, const Weights<X>& weights,
                                             std::int64_t row, std::int64_t count, float* sums) {

@@ -1,8 +1,9 @@
 // Forward of rows whose y is quantised. A row is read from memory once. Its row sum, its largest
-// |y| and its codes are three passes over it in the nearest caches. Codes are made only of float32
-// numbers, which keeps the code small. For float32 tensors without a gate, these come from x, and y
-// is computed twice. For others the second pass leaves y in memory. Measured at 8x4096 float32:
-// computing y twice takes 0.86 (AVX2) to 0.93 (AVX-512) of the time.
+// |y| and its codes are three passes over it in the nearest caches. The last pass reads only
+// float32 numbers, so that its instructions exist once for all dtypes. For float32 tensors without
+// a gate, it reads x, and y is computed twice. For other rows the second pass writes y to a buffer
+// as float32. Measured at 8x4096 float32: computing y twice takes 0.86 (AVX2) to 0.93 (AVX-512) of
+// the time of the buffer.
 #pragma once
 
 #include "../simd/codes.h"
@@ -11,8 +12,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Columns of a row whose y fits the buffer on the stack. y of longer rows is computed twice: for
-// the largest magnitude and for the codes.
+// The number of columns of y that the buffer on the stack holds. In longer rows y is computed
+// twice: for the largest magnitude and for the codes.
 static constexpr std::int64_t kQuantizedColumns = 8192;
 
 // The row that is read next. Each of the passes after the row sum prefetches one half of it.
@@ -46,8 +47,8 @@ struct QuantizedInput {
   Weights<X> weights;
 };
 
-// Writes y of the columns [begin, end) in their order, in whole VecPairs: before its cast or, in
-// Llama's order, after it. Returns the bits of the largest magnitude.
+// Writes y of the columns [begin, end) as float32, in the order of columns and in whole VecPairs.
+// In Llama's order y is rounded to X, else not. Returns the bits of the largest magnitude.
 template <class X, bool kLlama>
 [[gnu::noinline]] std::uint32_t make_y(const QuantizedInput<X>& input, std::int64_t begin,
                                        std::int64_t end, NextRow next, float* y) {
@@ -94,7 +95,7 @@ struct Encoding {
   float scale;
   bool is_own;  // the scale belongs to the row
   Stores stores;
-  bool is_bounded = false;  // no number is beyond the largest code
+  bool is_bounded = false;  // no quotient is beyond the largest code
 
   void set_own_scale(std::uint32_t largest, const Quantization& quantization) {
     scale = scale_of(largest, quantization);
@@ -104,7 +105,7 @@ struct Encoding {
   }
 };
 
-// float32 columns of y: data * rstd * w, in the order of the row. For data that is y already, rstd
+// float32 columns of y: data * rstd * w, in the order of the row. If `data` holds y already, rstd
 // is 1 and w is null.
 struct FloatColumns {
   const float* data;

@@ -1,5 +1,6 @@
-// The numerics contract (fold.h) in simple loops, one column at a time: all of the scalar variant,
-// and float64 and rescaled passes of the others. It calls no library (variant_avx2.cc).
+// The numerics contract (fold.h) in simple loops, one column at a time. The scalar variant uses
+// only these loops; the other variants use them for float64 tensors and rescaled passes. They call
+// no library function; variant_avx2.cc says why.
 #pragma once
 
 #include "../../op/float16.h"
@@ -13,8 +14,8 @@ namespace rmsnorm::cpu {
 namespace {
 namespace reference {
 
-// load(value) is a number in the type that it is computed in, FloatOf is that type, and
-// cast<T>(value) is T(value).
+// load(value) converts an element to the type that it is computed in, and FloatOf is that type.
+// cast<T>(value) rounds a result to T.
 inline double load(double value) { return value; }
 template <class X>
 float load(X value) {
@@ -96,8 +97,8 @@ template <class Float, class A, class B>
   return sum_tiles_of<Float>(tiles, fill);
 }
 
-// The number at column j of a row, in the type that it is computed in. For gated rows, functions of
-// all kinds have the type GatedNumberAt, so that the code is compiled once.
+// The number at column j of a row, in the type that it is computed in. For gated rows, every such
+// function is passed as a GatedNumberAt, so that the code that calls it is compiled once.
 template <class X>
 struct NumberAt {
   const X* data;
@@ -106,8 +107,9 @@ struct NumberAt {
 };
 using GatedNumberAt = FunctionRef<float(std::int64_t)>;
 
-// The other function of a product: `function` itself or, if the first one is a GatedNumberAt, a
-// GatedNumberAt of it.
+// The function of the second factor of a product. The first parameter is the function of the first
+// factor: if it is a GatedNumberAt, the result is a GatedNumberAt that refers to `function`, else
+// `function` itself.
 template <class X, class Function>
 Function erased_like(const NumberAt<X>&, const Function& function) {
   return function;
@@ -123,7 +125,7 @@ constexpr bool has_gate(const Args& args, GateOrder order) {
   return !__is_same(X, double) && args.gate.data != nullptr && args.options.gate_order == order;
 }
 
-// A function of j: x of a row, gated before the norm.
+// A function of the column j that gives x of a row, gated before the norm.
 template <class X>
 auto gated_x_at(const ConstRows& x, const ConstRows& gate, std::int64_t row) {
   const NumberAt<X> x_at{row_of<X>(x, row)};
@@ -131,7 +133,8 @@ auto gated_x_at(const ConstRows& x, const ConstRows& gate, std::int64_t row) {
   return [=](std::int64_t j) { return gated_x_of(x_at(j), silu(gate_at(j))); };
 }
 
-// Calls function(x_at) for a row of a call, where x_at is what is normalised.
+// Calls function(x_at) for a row of a call. x_at(j) is what is normalised: x, or x * silu(gate)
+// with a gate before the norm.
 template <class X, class Args, class Function>
 void with_x(const Args& args, std::int64_t row, const Function& function) {
   if constexpr (!__is_same(X, double)) {
@@ -143,8 +146,8 @@ void with_x(const Args& args, std::int64_t row, const Function& function) {
   function(NumberAt<X>{row_of<X>(args.x, row)});
 }
 
-// Calls function(dy_at, x_at), where dy_at is the gradient that comes from y, through a gate after
-// the norm.
+// Calls function(dy_at, x_at) for a row of a call. dy_at(j) is the gradient of the normalised row:
+// dy, or dn (fold.h) with a gate after the norm. x_at is as in with_x.
 template <class X, bool kLlama, class Function>
 void with_dy_and_x(const BackwardArgs& args, std::int64_t row, const Function& function) {
   const NumberAt<X> dy_at{row_of<X>(args.dy, row)};
@@ -274,7 +277,8 @@ void forward_row(const ForwardArgs& args, std::int64_t row) {
   normalise_row<X, kLlama>(sums, row);
 }
 
-// Column j of dgate. `dx` is the gradient of what is normalised and becomes the gradient of x.
+// Column j of dgate. On entry `dx` is the gradient of what is normalised, on return the gradient of
+// x.
 template <class X, bool kLlama>
 [[gnu::noinline]] float dgate_at(const BackwardArgs& args, std::int64_t row, std::int64_t j,
                                  float xhat, float w, float& dx) {

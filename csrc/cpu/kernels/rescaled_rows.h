@@ -1,6 +1,6 @@
 // rstd and cbar of rows from their row sums, with a rescaled pass (fold.h) if one is needed. That
-// is rare. One test finds that no row of a group needs it. The pass itself runs the reference
-// loops, out of line.
+// is rare, so one test covers all rows in the lanes of a Vec. The pass itself runs the loops of
+// reference_rows.h, in functions that are not inlined.
 #pragma once
 
 #include "../simd/rows.h"
@@ -9,7 +9,8 @@
 namespace rmsnorm::cpu {
 namespace {
 
-// Replaces a caller's NaN by one without a payload, which rounding to bfloat16 could carry over.
+// Replaces a caller's NaN by one without a payload. Rounding to bfloat16 adds to the bits of the
+// NaN, and a payload could carry into its exponent and sign (Floats::kQuietNaN).
 RMSNORM_INLINE float without_payload(float value) {
   return value == value ? value : __builtin_nanf("");
 }

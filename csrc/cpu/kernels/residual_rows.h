@@ -8,7 +8,7 @@ namespace rmsnorm::cpu {
 namespace {
 
 // Sums of x and residual are computed for blocks of rows of at most this many bytes, or for one
-// longer row. They stay in the nearest caches until they are normalised.
+// longer row. So the sums stay in the nearest caches until they are normalised.
 static constexpr std::int64_t kSumBytes = 16 << 10;
 
 // Writes the sum of a row and, if `cached_copy` is not null, a copy of it that stays in the caches.
@@ -52,15 +52,16 @@ template <class X, Stores kStores>
 
 using Forward = void (*)(const ForwardArgs& args, Range rows, Stores stores, const void* prepared);
 
-// For each block of rows, computes their sum, then calls normalise(args, rows) with the sum as x.
-// Sums that stream to memory are normalised from a copy, in a ring that holds one block of rows.
+// For each block of rows, computes x + residual, then calls `normalise` with these sums as x. Sums
+// that stream to memory are normalised from a copy, in a ring buffer that holds one block of rows.
 template <class X, Stores kStores>
 [[gnu::noinline]] void forward_sums(const ForwardArgs& args, Range rows, Stores stores,
                                     const void* prepared, Forward normalise) {
   constexpr std::int64_t kElements = kSumBytes / static_cast<std::int64_t>(sizeof(X));
   const std::int64_t stride = ceil_div(args.shape.hidden_size, kPairColumns) * kPairColumns;
   const std::int64_t fitting = kElements / stride;
-  // A multiple of 16 rows if at least 16 fit, because up to 16 short rows are summed at once.
+  // A multiple of 16 rows if at least 16 fit, because the row sums of up to 16 short rows are
+  // computed at once.
   const std::int64_t block = fitting < 1 ? 1 : fitting < 16 ? fitting : fitting / 16 * 16;
   const bool streaming = kStores == Stores::kStreaming && fitting >= 1;
   alignas(64) X ring[kStores == Stores::kStreaming ? kElements : 1];

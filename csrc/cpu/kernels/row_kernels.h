@@ -1,5 +1,6 @@
-// The row arithmetic of the SIMD variants, written once against Vec. It provides the functions of a
-// Variant (variant.h). variant_scalar.cc is the readable statement of what it computes.
+// The row arithmetic of the SIMD variants, written once for the Vec of every instruction set
+// (simd.h). It provides the functions of a Variant (variant.h). variant_scalar.cc is the readable
+// reference implementation of the same arithmetic.
 #pragma once
 
 #include "backward_rows.h"

@@ -1,10 +1,11 @@
 // Weights as kernels read them.
 //
-// w = weight + weight_offset is float32 in the order of a VecPair. Either all columns are in one
-// array or, interleaved, the even columns in one array and the odd ones in another. So a VecPair
-// from any column on is two contiguous loads. Weights of float32 tensors without an offset are read
-// in place. All others are prepared for all rows of a call. For a single row, or rows too long to
-// prepare weights for, they are converted while the row is scaled.
+// w = weight + weight_offset is float32. All columns are in one array or, if X is interleaved
+// (simd.h), the even columns are in one array and the odd ones in another. So a VecPair from any
+// column on is two contiguous loads. Weights of float32 tensors without an offset are read in
+// place. All other weights are prepared once for all rows of a call. The exception is forward of a
+// single row, or of rows too long to prepare weights for. It converts the weights while it scales a
+// row. Gated and quantised calls have no such exception.
 #pragma once
 
 #include "../simd/min_abs.h"
@@ -23,7 +24,8 @@ struct Rounding {
   }
 };
 
-// Weights from a column on. at(column) is the VecPair `column` columns further; `column` is even.
+// The weights from some column on: a and b point to the two Vecs of the VecPair there. at(column)
+// is the VecPair `column` columns further; `column` is even.
 template <class X>
 struct WeightPairs {
   const float* a;
@@ -35,7 +37,8 @@ struct WeightPairs {
   }
 };
 
-// Weights of W as they are in memory, for single rows and rows too long to prepare weights for.
+// Weights of type W as the caller stores them, for single rows and rows too long to prepare weights
+// for.
 template <class X, class W>
 struct RawWeights {
   // A float32 weight can be a NaN whose low bits are set.
@@ -58,7 +61,7 @@ struct RawWeights {
 
 // The header of the memory of prepared weights.
 struct PreparedWeights {
-  const float* even;  // or all columns, from column 0 on; finite up to a VecPair beyond the end
+  const float* even;  // all columns if not interleaved; finite up to a VecPair beyond the end
   const float* odd;
   float min_abs;  // the least nonzero magnitude of all weights; 0: not known
 };
@@ -90,8 +93,8 @@ class Weights {
       return {prepared_.even + (column >> 1), prepared_.odd + (column >> 1)};
     }
   }
-  // The columns [begin, end) of the VecPair at a column. The other columns hold weights nearby or
-  // finite numbers.
+  // The columns [begin, end) of the VecPair at a column. The other columns of the result hold other
+  // weights of the row, or finite numbers.
   RMSNORM_INLINE VecPair masked(std::int64_t column, std::int64_t begin, std::int64_t end) const {
     if (kInterleaved<X> || is_prepared_) return from(column).at(0);
     return load_masked<float>(prepared_.even + column, begin, end);
@@ -107,7 +110,7 @@ template <class X, class Function>
 RMSNORM_INLINE void with_raw_weights(const Weight& weight, const Options& options,
                                      const Function& function) {
   const auto offset = static_cast<float>(options.weight_offset);
-  // The one addend that changes no weight is -0.
+  // Adding -0 changes no weight, but adding +0 would turn a weight of -0 into +0.
   const Vec addend = Vec::broadcast(offset == 0.0f ? -0.0f : offset);
   if (weight.dtype == DType::kFloat32) {
     return function(RawWeights<X, float>{static_cast<const float*>(weight.data), addend});
@@ -117,7 +120,8 @@ RMSNORM_INLINE void with_raw_weights(const Weight& weight, const Options& option
   }
 }
 
-// Column `begin` of the body is stored at an aligned address. Interleaved, so is the next.
+// Stores column `begin` of the body (AlignedBody) at an address aligned to 64 bytes, in its array.
+// If X is interleaved, the next column, which is in the other array, is aligned as well.
 template <class X>
 [[gnu::noinline]] void prepare_weights(const Weight& weight, const Options& options,
                                        std::int64_t hidden_size, const void* aligned,

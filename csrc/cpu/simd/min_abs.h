@@ -44,7 +44,7 @@ struct MinAbs : Loads<X> {
 #if defined(__AVX512BF16__)
 template <>
 struct MinAbs<BFloat16> : Loads<BFloat16> {
-  __mmask32 small = 0;  // lanes that had a 0 or a number below 2^-63: none in most rows
+  __mmask32 small = 0;  // lanes that loaded a 0 or a number below 2^-63; in most rows none
 
   RMSNORM_INLINE VecPair at(const BFloat16* source) {
     const __m512i packed = _mm512_loadu_si512(source);

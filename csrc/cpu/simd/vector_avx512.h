@@ -246,7 +246,8 @@ RMSNORM_INLINE void store_masked(X* destination, std::int64_t begin, std::int64_
 }
 
 RMSNORM_INLINE Vec sum_lanes(const Vec (&v)[Vec::kLanes]) {
-  // Adds lanes 8 apart, for i = 0 … 3 and 8 … 11: v[i] in the lower half, v[i + 4] in the upper.
+  // Adds lanes 8 apart, for i = 0 … 3 and 8 … 11: v[i] goes to the lower half, v[i + 4] to the
+  // upper.
   __m512 eight[8];
   for (int i = 0; i < 8; ++i) {
     const __m512 x = v[i + i / 4 * 4].v;
