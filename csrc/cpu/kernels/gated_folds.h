@@ -85,7 +85,7 @@ template <class X>
   fold_filled_rows(hidden_size, row, count, 0, fill, sums);
 }
 
-// The row sums of x * x for rows of a call, with a gate before the norm or without one.
+// The row sums of x * x for rows of a call, whether or not a gate comes before the norm.
 template <class X, class Args>
 RMSNORM_INLINE void fold_x(const Args& args, std::int64_t row, std::int64_t count, float* sums,
                            GatedXRows gated_x = {}) {

@@ -107,9 +107,8 @@ struct NumberAt {
 };
 using GatedNumberAt = FunctionRef<float(std::int64_t)>;
 
-// The function of the second factor of a product. The first parameter is the function of the first
-// factor: if it is a GatedNumberAt, the result is a GatedNumberAt that refers to `function`, else
-// `function` itself.
+// The function of a product's second factor. If the first parameter, the function of the first
+// factor, is a GatedNumberAt, returns a GatedNumberAt that refers to `function`, else `function`.
 template <class X, class Function>
 Function erased_like(const NumberAt<X>&, const Function& function) {
   return function;
@@ -277,8 +276,7 @@ void forward_row(const ForwardArgs& args, std::int64_t row) {
   normalise_row<X, kLlama>(sums, row);
 }
 
-// Column j of dgate. On entry `dx` is the gradient of what is normalised, on return the gradient of
-// x.
+// Column j of dgate. `dx` is at first the gradient of what is normalised, then the gradient of x.
 template <class X, bool kLlama>
 [[gnu::noinline]] float dgate_at(const BackwardArgs& args, std::int64_t row, std::int64_t j,
                                  float xhat, float w, float& dx) {
