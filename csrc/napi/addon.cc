@@ -1,6 +1,6 @@
-// The exports and the initialisation of the addon. Every environment (the main thread, a worker)
-// loads it once or more. State that environments share belongs to the process and lives in the
-// backends.
+// The exports and the initialisation of the addon. Every JavaScript environment (the main thread, a
+// worker) may load the addon several times. State that environments share belongs to the process.
+// It lives in the backends (cpu/, cuda/) and in the global variables of napi/.
 
 #include <node_api.h>
 

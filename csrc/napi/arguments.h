@@ -1,5 +1,6 @@
-// Wraps the functions that the addon exports, and reads their arguments (those of forward and
-// backward apart, see args/). Arguments are read and checked one at a time, by index.
+// Wraps the functions that the addon exports as Node-API callbacks, and reads their arguments. Each
+// argument is read and checked by index, one at a time. forward and backward read their arguments
+// in another way (args/).
 #pragma once
 
 #include <node_api.h>
@@ -16,7 +17,7 @@
 
 namespace rmsnorm::napi {
 
-// Errors that say what an argument must be and what came instead.
+// Errors that say what an argument must be and what was received.
 Status argument_error(napi_env env, Code code, const char* name, const std::string& expected,
                       napi_value actual);
 Status length_error(const char* name, std::int64_t expected, std::int64_t actual);
@@ -56,8 +57,10 @@ class Arguments {
   napi_value result_ = nullptr;
 };
 
-// The Node-API callback for a function of Arguments or ObjectCall; a function that is a callback is
-// wrapped as it is. No exception may leave a callback: that would end the process.
+// Makes a Node-API callback from a function that takes Arguments or an ObjectCall: throws its
+// error, or returns its result. `function` may also be a Node-API callback already. In both cases
+// std::bad_alloc becomes a JavaScript error: a C++ exception that left a callback would end the
+// process.
 template <auto function>
 napi_value guarded(napi_env env, napi_callback_info info) {
   const auto run = [&]<class AnyCall, class... Subject>(Status (*called)(AnyCall&, Subject & ...)) {
@@ -77,8 +80,8 @@ napi_value guarded(napi_env env, napi_callback_info info) {
   }
 }
 
-// A table of functions for napi_define_properties. Each file with such functions ends with its
-// table.
+// A table of exported functions, for napi_define_properties. A file defines its table after its
+// functions.
 using Methods = std::span<const napi_property_descriptor>;
 
 template <auto function>

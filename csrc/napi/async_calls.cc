@@ -12,28 +12,29 @@
 namespace rmsnorm::napi {
 namespace {
 
-// Half of the pool's default four threads; one slot if the pool has one thread. Parses the variable
-// as libuv does.
+// The number of slots: two, half of the pool's default four threads, or one if the pool has one
+// thread. Parses UV_THREADPOOL_SIZE with atoi(), as libuv does.
 int slot_count() {
   const auto size = environment_variable("UV_THREADPOOL_SIZE");
   return size && std::atoi(size->c_str()) <= 1 ? 1 : 2;
 }
 
-// The free slots in the pool, and the calls of all environments that wait for one. One instance per
-// process.
+// The number of free slots, and the calls of all environments that wait for a slot. The process has
+// one instance.
 struct Slots {
   std::mutex mutex;
   int free = slot_count();
   CallList waiting;
 };
 
-// Never destroyed: threads may still use it while the process ends.
+// The instance is never destroyed, because threads may still use it while the process ends.
 Slots& slots() {
   static Slots& instance = *new Slots;
   return instance;
 }
 
-// Whether JavaScript can no longer run. napi_strict_equals needs nothing else of the environment.
+// Whether JavaScript can no longer run. Node-API then refuses napi_strict_equals, which has no
+// other reason to fail here.
 bool is_ending(napi_env env) {
   napi_value undefined = nullptr;
   bool is_equal = false;
@@ -94,8 +95,8 @@ void AsyncCall::execute(napi_env, void* data) {
   cpu::use_own_thread_count(nullptr);
 }
 
-// Releases the slot first, so that the next call enters the pool before this one's results are
-// copied.
+// Releases the slot first, so that the next call enters the pool before the results of this call
+// are copied.
 void AsyncCall::complete(napi_env, napi_status, void* data) {
   auto* const call = static_cast<AsyncCall*>(data);
   call->owner_->release_slot();
@@ -165,8 +166,9 @@ void AsyncCalls::drop_waiting() {
   note_dequeued(count);
 }
 
-// Notes that calls have entered the pool or were dropped. While others are queued, the event loop
-// stays alive: their slot may become free in another thread.
+// Notes that calls have entered the pool or were dropped. Keeps the event loop alive while other
+// calls of this environment are queued: another thread may release the slot that they wait for, and
+// then wakes this thread.
 void AsyncCalls::note_dequeued(int calls) {
   queued_ -= calls;
   const bool waits = queued_ > 0;

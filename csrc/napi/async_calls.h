@@ -1,6 +1,7 @@
 // Calls on threads of libuv's pool. The pool (four threads by default) serves the whole process:
-// file system, DNS, zlib. So at most two calls of all environments are in it at once. Other calls
-// wait here, first in, first out.
+// file system, DNS, zlib. So the process has only two slots, or one if the pool has one thread. A
+// call of any environment needs a slot while it is in the pool. Other calls wait here, first in,
+// first out.
 #pragma once
 
 #include <node_api.h>
@@ -64,7 +65,7 @@ class AsyncCall {
   napi_deferred deferred_ = nullptr;
   napi_async_work work_ = nullptr;
   Status status_;
-  std::optional<cpu::OwnThreadCount> threads_;  // the JavaScript thread's own
+  std::optional<cpu::OwnThreadCount> threads_;  // copy of the JavaScript thread's own count, if any
   AsyncCalls* owner_ = nullptr;
   AsyncCall* next_ = nullptr;  // the next call in its list
 };
@@ -77,14 +78,15 @@ class AsyncCalls {
   AsyncCalls(const AsyncCalls&) = delete;
   AsyncCalls& operator=(const AsyncCalls&) = delete;
 
-  // Takes ownership of an opened call, and deletes it once it has settled. The mailbox must be
-  // open.
+  // Takes ownership of a call after AsyncCall::open(). Deletes it once it has settled, or unsettled
+  // if the environment ends first. The mailbox must be open.
   void start(AsyncCall* call);
 
   // Puts the calls that were granted a slot into libuv's queue.
   void enter_pool();
 
-  // For the end of the environment: drops the waiting calls. Calls in the pool have ended by then.
+  // For the end of the environment: deletes the calls that are not in the pool yet. Calls in the
+  // pool have ended by then, because Node.js waits for them first.
   void close();
 
  private:
@@ -98,7 +100,7 @@ class AsyncCalls {
   napi_env env_;
   Mailbox& mailbox_;
   int queued_ = 0;        // started calls that are not in the pool yet
-  bool has_ref_ = false;  // whether the event loop is kept alive for them
+  bool has_ref_ = false;  // whether the event loop is kept alive for queued calls
   CallList granted_;      // calls that have a slot; guarded by the slots' mutex
 };
 

@@ -18,7 +18,7 @@
 namespace rmsnorm::napi {
 namespace {
 
-// The objects of all environments that JavaScript may still refer to, open or closed.
+// All objects, open or closed, that JavaScript may still refer to, in any environment.
 std::mutex wrapped_mutex;
 std::unordered_set<NativeObject*>& wrapped() {
   static NeverDestroyed<std::unordered_set<NativeObject*>> instance;
@@ -136,8 +136,9 @@ Status Environment::open_mailbox() {
   return napi_add_env_cleanup_hook(env_, end, this) == napi_ok ? Status() : ending();
 }
 
-// The last environment ends the threads and releases the GPUs, before Node.js tears down the
-// process. Node.js has already waited for the calls in its pool.
+// The last environment to end also joins the CPU threads, releases the GPUs and frees cached
+// memory, before Node.js tears down the process. Node.js has already waited for the calls in its
+// pool.
 void Environment::end(void* environment) {
   static_cast<Environment*>(environment)->close();
   const std::lock_guard lock(environments_mutex);
@@ -158,8 +159,9 @@ Status Environment::default_stream(cuda::Device& device, cuda::StreamPtr* stream
 }
 
 Status Environment::idle_stream(cuda::Device& device, cuda::StreamPtr* stream) {
-  // A callback counts as work, but a promise that settles notes only the work before its callback.
-  // So this does not ask for the last number, which is that of the callback.
+  // A stream numbers its work, and a promise's callback counts as work, too. The callback has the
+  // last number here. A promise that settles notes only the work before its callback as passed. So
+  // the stream is idle once the work before the last number has passed.
   const auto is_idle = [&](const cuda::StreamPtr& each) {
     const std::uint64_t calls = each->enqueued();
     return &each->device() == &device && (calls == 0 || each->order().has_passed(calls - 1));
@@ -208,9 +210,9 @@ void Environment::close_stream(cuda::Stream& stream) noexcept {
   }
 }
 
-// Finalizers of the objects run later and find them closed. Only this environment's own work is
-// waited for: other environments may use or capture the same devices. Its callbacks count as its
-// work, since the addon's code may be unloaded with the environment.
+// Closes the objects; their finalizers run later and find them closed. Waits only for the work that
+// this environment enqueued, because other environments may use or capture the same devices. Waits
+// for its callbacks, too, because the addon's code may be unloaded with the environment.
 void Environment::close() {
   is_closed_ = true;
   if (threads_ && cpu::own_thread_count() == &*threads_) cpu::use_own_thread_count(nullptr);
@@ -229,8 +231,8 @@ void Environment::close() {
   mailbox_->close();
 }
 
-// Another addon may have made the external value, so its pointer is compared before it is used.
-// Open objects, the usual case, are found without a lock.
+// Another addon may have made the external value. So its pointer is not used before it is found
+// among the known objects. Open objects, the usual case, are found without a lock.
 NativeObject* find_native_object(napi_env env, napi_value value) {
   void* data = nullptr;
   void* environment = nullptr;

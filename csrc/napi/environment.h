@@ -1,8 +1,12 @@
 // The state of one load of the addon in a JavaScript environment (the main thread, a worker). A
-// thread that loads the addon twice has two of them. It has the calls in flight, the thread count
-// that RMSNORM_NUM_THREADS of its own `process.env` sets, and for GPUs the default streams, staging
-// memory, objects and promises. When the environment ends, it waits for the calls that it started,
-// and closes everything, even objects that JavaScript still refers to.
+// thread that loads the addon twice has two Environments. Each has the asynchronous calls in
+// flight. It has a thread count if RMSNORM_NUM_THREADS in its own `process.env` differs from the
+// process's variable. For GPUs it has the default streams, staging memory (transfer.h), objects and
+// promises.
+//
+// When the JavaScript environment ends, the Environment waits for its work on GPUs and drops the
+// calls that wait for a slot (async_calls.h). It closes everything, even objects that JavaScript
+// still refers to.
 #pragma once
 
 #include <node_api.h>
@@ -46,7 +50,7 @@ class NativeObject {
   Environment* environment_ = nullptr;  // set from wrap() until close()
 };
 
-// Errors: kDisposed if the object is closed.
+// `name` is the argument's name, for the message. Errors: kDisposed if the object is closed.
 Status check_open(const NativeObject& object, const char* name);
 
 class Environment {
@@ -58,9 +62,9 @@ class Environment {
   // The environment that make() created for this load. Errors: kInvalidState while it is ending.
   static Status of(napi_env env, Environment** environment);
 
-  // Opens the mailbox, through which other threads report to this one. Call it before the first
-  // promise, and before the first call that runs on another thread. It runs hooks of
-  // node:async_hooks, whose JavaScript may detach buffers. So read pointers only afterwards.
+  // Opens the mailbox, through which other threads send messages to the JavaScript thread. Call it
+  // before the first promise, and before the first call that runs on another thread. It runs hooks
+  // of node:async_hooks, whose JavaScript may detach buffers. So read pointers only afterwards.
   // Errors: kInvalidState if the environment is ending.
   Status open_mailbox();
 
@@ -72,11 +76,11 @@ class Environment {
   // The stream of calls that pass no stream. Errors: kCuda.
   Status default_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
-  // A stream without work in flight, for one promise. No other promise gets it until this one has
-  // settled. Errors: kCuda.
+  // A stream without work in flight, for one promise. No other promise gets the stream until that
+  // promise has settled. Errors: kCuda.
   Status idle_stream(cuda::Device& device, cuda::StreamPtr* stream);
 
-  // Closes a stream. The end of the environment still waits for its work.
+  // Closes a stream. The end of the environment still waits for the work enqueued on it.
   void close_stream(cuda::Stream& stream) noexcept;
 
   // Makes a JavaScript external value for a new C++ object. Reading the pointer of an object made
@@ -110,13 +114,13 @@ class Environment {
   std::map<cuda::Device*, cuda::StreamPtr> default_streams_;
   std::vector<cuda::StreamPtr> promise_streams_;
   std::vector<std::shared_ptr<cuda::Fence>> closed_stream_fences_;  // close() waits for them
-  std::unordered_set<NativeObject*> objects_;                       // the open ones
+  std::unordered_set<NativeObject*> objects_;                       // open objects
 };
 
 // The C++ object behind a value, open or closed; null if there is none.
 NativeObject* find_native_object(napi_env env, napi_value value);
 
-// The same, but null if the object's class is not Object.
+// As find_native_object(), but also null if the object's class is not Object.
 template <class Object>
 Object* find_object(napi_env env, napi_value value) {
   NativeObject* const found = find_native_object(env, value);

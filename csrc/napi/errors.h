@@ -19,11 +19,13 @@ napi_value throw_status(napi_env env, const Status& status);
 // The status for std::bad_alloc. Neither it nor its JavaScript error allocates C++ memory.
 Status out_of_memory();
 
-// The status for a refusal of Node-API that no argument can cause.
+// The status when Node-API refuses what no argument can make it refuse: the JavaScript environment
+// is shutting down.
 Status ending();
 
-// Settles a promise with the value that outcome(&value) sets (undefined by default), or rejects it
-// with its error. The error is made within the same try block, since making it takes memory.
+// Resolves a promise with the value that outcome(&value) sets (undefined by default), or rejects it
+// with the error that outcome() returns. The same try block covers outcome() and the making of its
+// error, because both may run out of memory.
 template <class Outcome>
 void settle(napi_env env, napi_deferred deferred, const Outcome& outcome) {
   napi_value value = nullptr;

@@ -13,14 +13,15 @@ namespace rmsnorm::napi {
 struct Mailbox::Pending {
   std::shared_ptr<Mailbox> mailbox;
   cuda::Device* device = nullptr;
-  std::shared_ptr<cuda::StreamOrder> order;  // of the stream
+  std::shared_ptr<cuda::StreamOrder> order;  // the stream's progress
   std::uint64_t enqueued = 0;                // number of the last work before the callback
   napi_deferred deferred = nullptr;
   std::unique_ptr<Completion> completion;
   cuda::CUresult result = cuda::CUDA_SUCCESS;
 };
 
-// Making the function runs hooks of node:async_hooks, which may have opened the mailbox.
+// Making the threadsafe function runs hooks of node:async_hooks. They may open the mailbox
+// meanwhile: then the second function is released.
 Status Mailbox::open() {
   napi_value name = make_string(env_, kResourceName);
   napi_threadsafe_function function = nullptr;
@@ -64,7 +65,8 @@ void Mailbox::called_back(cuda::CUstream, cuda::CUresult result, void* data) {
   if (!mailbox->deliver(pending)) delete pending;
 }
 
-// Without an environment Node.js only empties the queue of the threadsafe function.
+// Node.js passes a null `env` when the environment has ended and it only empties the queue of the
+// threadsafe function. A null `data` is a message of wake().
 void Mailbox::arrive(napi_env env, napi_value, void* calls, void* data) {
   const std::unique_ptr<Pending> pending(static_cast<Pending*>(data));
   if (env == nullptr) return;

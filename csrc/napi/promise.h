@@ -1,6 +1,6 @@
 // Promises that settle when the work of a stream has run. The driver calls back on a thread of its
-// own. A threadsafe function of Node.js takes the result to the JavaScript thread, so nobody is
-// blocked. Pending promises keep the event loop alive.
+// own. A threadsafe function of Node.js takes the result to the JavaScript thread, so no thread
+// blocks. Pending promises keep the event loop alive.
 #pragma once
 
 #include <node_api.h>
@@ -34,8 +34,8 @@ class Mailbox {
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
-  // Runs hooks of node:async_hooks. Errors: kInvalidState if the environment refuses the function;
-  // no promise can be made then.
+  // Makes the threadsafe function, which runs hooks of node:async_hooks. Errors: kInvalidState if
+  // the environment refuses that function; no promise can be made then.
   Status open();
   bool is_open() const { return function_ != nullptr; }
 
@@ -43,10 +43,10 @@ class Mailbox {
   void ref();
   void unref();
 
-  // Makes the environment's thread call AsyncCalls::enter_pool(). From any thread.
+  // Makes the environment's thread call AsyncCalls::enter_pool(). Any thread may call it.
   void wake() { deliver(nullptr); }
 
-  // For the end of the environment: pending promises never settle.
+  // For the end of the environment. Promises that are still pending never settle.
   void close();
 
  private:
@@ -67,11 +67,11 @@ class Mailbox {
   napi_threadsafe_function function_ = nullptr;
 };
 
-// A promise of undefined that JavaScript does not have yet.
+// A promise that has not been returned to JavaScript yet. It resolves to undefined.
 class Promise {
  public:
   explicit Promise(std::shared_ptr<Mailbox> mailbox) : mailbox_(std::move(mailbox)) {}
-  // Drops a promise that was not returned to JavaScript.
+  // Settles the promise if it was not returned to JavaScript.
   ~Promise();
   Promise(const Promise&) = delete;
   Promise& operator=(const Promise&) = delete;
@@ -80,15 +80,16 @@ class Promise {
   // read arguments afterwards. Errors: kInvalidState if the environment is ending.
   Status make();
 
-  // Returns the promise. It settles when the work that is now enqueued on the stream has run, or
-  // rejects with the error that prevented it. `completion` may be null.
+  // Returns the promise. It resolves when all work that is now enqueued on the stream has run and
+  // `completion`, which may be null, has completed. It rejects with the first error, also if the
+  // driver's callback cannot be enqueued.
   napi_value settle_after(cuda::Stream& stream, std::unique_ptr<Completion> completion);
 
  private:
   void settle(const Status& status);
 
   std::shared_ptr<Mailbox> mailbox_;
-  Mailbox::Pending* pending_ = nullptr;  // null once this no longer owns it
+  Mailbox::Pending* pending_ = nullptr;  // null before make() and after settle_after()
   napi_value value_ = nullptr;
 };
 

@@ -12,7 +12,7 @@ namespace {
 constexpr auto kOwn =
     static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
 
-// Smaller buffers are zeroed, which is as fast.
+// Buffers of fewer bytes are zeroed, because for them that is as fast.
 constexpr std::int64_t kMinUninitialisedBytes = 64 << 10;
 
 void clear_exception(napi_env env) {

@@ -13,7 +13,7 @@
 
 namespace rmsnorm::napi {
 
-// The name of our work in node:async_hooks.
+// The name of the addon's asynchronous work in node:async_hooks.
 inline constexpr const char* kResourceName = "fused-rmsnorm";
 
 napi_value make_string(napi_env env, std::string_view text);
@@ -28,9 +28,10 @@ napi_value make_object(napi_env env, std::initializer_list<Property> properties)
 void set_own(napi_env env, napi_value object, Property property);
 napi_value make_list(napi_env env, const std::vector<napi_value>& values);
 
-// A new ArrayBuffer for a result that overwrites all of it. A large one is on huge pages and not
-// zeroed, since zeroing would block the JavaScript thread. Calls JavaScript functions as they were
-// when the addon was loaded. Errors: kOutOfMemory; kInvalidState if the environment is ending.
+// A new ArrayBuffer for a result that overwrites all of it. From 64 KiB up the buffer is not zeroed
+// if the environment has `Buffer`, because zeroing would block the JavaScript thread. Asks for huge
+// pages. Calls JavaScript functions as they were when the addon was loaded. Errors: kOutOfMemory;
+// kInvalidState if the environment is ending.
 Status make_array_buffer(napi_env env, std::int64_t bytes, napi_value* buffer);
 
 }  // namespace rmsnorm::napi

@@ -6,7 +6,8 @@
 namespace rmsnorm::napi {
 namespace {
 
-// Whether a number from -2^53 to 2^53 is whole. std::floor is a function call on baseline x64.
+// Whether a number from -2^53 to 2^53 is whole. Does not use std::floor, which is a function call
+// on baseline x64.
 bool is_whole(double number) {
   return static_cast<double>(static_cast<std::int64_t>(number)) == number;
 }

@@ -1,13 +1,15 @@
-// Turns JavaScript values into C++ values. Pointers are made from JavaScript values only here.
+// Turns JavaScript values into C++ values. Only this file reads pointers to the memory of
+// JavaScript arrays and buffers.
 //
-// A pointer is valid until JavaScript runs again, which may resize, transfer or dispose of its
-// memory. So from its first pointer to its last use of one, a call does nothing that can run
-// JavaScript:
+// Such a pointer is valid until JavaScript runs again, because JavaScript may resize or transfer
+// the memory. It may also dispose of a GPU object that the call has read. So a call does nothing
+// that can run JavaScript from its first such reading until it has used the last pointer or object:
 // - It makes no promise, async work or threadsafe function, since hooks of node:async_hooks run.
 // - It calls no JavaScript function.
 // - It gets or sets no property, since getters and setters run. results.h defines properties
 //   instead.
-// Builtins are those that existed when the addon was loaded (Environment).
+// The JavaScript builtins that the addon calls at other times are those that existed when it was
+// loaded (Environment).
 #pragma once
 
 #include <node_api.h>
@@ -43,18 +45,19 @@ struct HostArray {
   std::int64_t bytes() const { return length * element_size(dtype); }
 };
 
-// False if the value is not a typed array that holds the dtype. A Uint16Array holds either 16-bit
-// dtype.
+// Reads a typed array. Returns false if the value is not a typed array that can hold the dtype. A
+// Uint16Array holds either 16-bit dtype, and a Uint8Array either float8 dtype.
 bool read_host_array(napi_env env, napi_value value, DType dtype, HostArray* array);
 
-// Whether an array is over a SharedArrayBuffer, whose memory does not move.
+// Whether an array is a view of a SharedArrayBuffer, whose memory does not move.
 bool is_shared(napi_env env, napi_value array);
 
-// The bytes of a view of any kind, found in half the time of read_host_array(). False if the value
-// is not a view.
+// Reads the bytes of a view of any kind (typed array, DataView, Buffer), in half the time of
+// read_host_array(). Returns false if the value is not a view.
 bool read_view(napi_env env, napi_value value, void** data, std::int64_t* bytes);
 
-// The memory of an ArrayBuffer of exactly `bytes` bytes. False if the value is not one.
+// Reads the memory of an ArrayBuffer of exactly `bytes` bytes. Returns false if the value is not
+// such an ArrayBuffer.
 bool read_array_buffer(napi_env env, napi_value value, std::int64_t bytes, void** data);
 
 }  // namespace rmsnorm::napi

@@ -9,7 +9,7 @@
 
 namespace rmsnorm {
 
-// The current value of an environment variable; nothing if it is not set or empty.
+// The current value of an environment variable; nothing if the variable is unset or empty.
 std::optional<std::string> environment_variable(const char* name);
 
 // Opens a dynamic library, which is never closed. `name` is a path, or a name that the system looks
@@ -19,7 +19,8 @@ void* open_library(const std::string& name, std::string* error);
 // The address of a function of the library; null if it has none with that name.
 void* find_function(void* library, const char* name);
 
-// The file with this code: the addon, or the program of the native tests. Empty if unknown.
+// The path of the file that contains this code: the addon, or the program of the native tests.
+// Empty if unknown.
 std::string module_path();
 
 #if defined(_WIN32)
@@ -28,9 +29,9 @@ constexpr char kPathSeparator = '\\';
 constexpr char kPathSeparator = '/';
 #endif
 
-// Appends a regular file of at most `max_bytes` bytes to *bytes. Never waits, not even for the
-// other end of a pipe. Returns nothing on success, else the reason: kMissingText if there is no
-// such file.
+// Appends the content of a regular file of at most `max_bytes` bytes to *bytes. Never waits, not
+// even for the other end of a pipe. Returns nothing on success, else the reason of the failure:
+// kMissingText if there is no such file.
 std::optional<std::string> read_file(const std::string& path, std::size_t max_bytes,
                                      std::vector<std::byte>* bytes);
 
@@ -44,13 +45,14 @@ inline std::string too_large_text(std::size_t most) {
 // Asks for huge pages inside memory that nobody has written yet. Does nothing except on Linux.
 void advise_huge_pages(void* memory, std::int64_t bytes);
 
-// A pointer that belongs to the calling thread, null until it is set. release(pointer) is called
-// when the thread ends, but not always for the thread that ends the process. If there is no memory
-// to store the pointer, set_thread_pointer() returns false and the caller still owns it.
+// A pointer that the calling thread owns, null until it is set. release(pointer) is called when the
+// thread ends, but not always for the thread that ends the process. If there is no memory to store
+// the pointer, set_thread_pointer() returns false and the caller still owns the pointer.
 void* thread_pointer();
 [[nodiscard]] bool set_thread_pointer(void* pointer, void (*release)(void*));
 
-// A second pointer of the calling thread, to an object of another owner. It is never released.
+// A second pointer of the calling thread, to an object that the thread does not own. The object is
+// never released here.
 void* borrowed_thread_pointer();
 void set_borrowed_thread_pointer(void* pointer);
 

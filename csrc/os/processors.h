@@ -12,7 +12,7 @@ enum class ProcessorLimit { kNone, kAffinityMask, kCgroupQuota };
 
 struct Processors {
   int count;             // at least 1
-  ProcessorLimit limit;  // the strictest
+  ProcessorLimit limit;  // what lowers the count most
   double quota;          // in processors, such as 0.5; 0 unless the limit is kCgroupQuota
 };
 

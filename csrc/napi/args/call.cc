@@ -17,8 +17,8 @@
 namespace rmsnorm::napi {
 namespace {
 
-// Reads and checks fields of the record. Callers ask for errors once, after the last field:
-// status() names the last invalid one.
+// Reads and checks fields of the record. Callers ask for errors once, after the last field.
+// status() names the last field that was invalid.
 class FieldReader {
  public:
   std::uint32_t integer(std::int32_t field, const char* name, std::uint32_t max) {
@@ -117,14 +117,14 @@ Status wrong_type(napi_env env, const Operand& operand, napi_value value, const 
   return argument_error(env, Code::kWrongType, operand.rule->name, expected, value);
 }
 
-// Reads the memory of a host array as bytes: lib/ has already checked the kind of array. Returns
-// false if the value is not a view, or if its address or size is not a multiple of the element
-// size.
+// Reads the memory of a host array as bytes. Does not check the kind of array, which lib/ has
+// already checked. Returns false if the value is not a view, or if its address or size is not a
+// multiple of the element size.
 bool read_host_memory(napi_env env, napi_value value, CallKind kind, Operand* operand) {
   void* data = nullptr;
   std::int64_t bytes = 0;
-  // A power of two, so that masks and shifts replace divisions: a division takes longer than the
-  // rest of this function.
+  // In bytes. The size is a power of two, so masks and shifts can replace divisions: a division
+  // takes longer than the rest of this function.
   const auto size = static_cast<std::uint64_t>(operand->element_bytes());
   if (!read_view(env, value, &data, &bytes) ||
       ((static_cast<std::uint64_t>(bytes) | reinterpret_cast<std::uintptr_t>(data)) & (size - 1)) !=
@@ -179,7 +179,8 @@ Status read_layout(const CallRecord& record, Shape shape, std::size_t index, Ope
   return bind_layout(shape, layout, operand);
 }
 
-// Reads a wanted operand and sets where its rows begin.
+// Reads a wanted operand (Call::wanted()) and sets where its rows begin and end. For an output that
+// the call allocates later, only sets the layout.
 Status read_operand(napi_env env, const CallRecord& record, const Call& call, const Masks& masks,
                     CallKind kind, std::size_t index, napi_value value, Operand* operand) {
   const auto& [rows, hidden_size] = call.shape;
@@ -251,7 +252,8 @@ Status check_overlaps(const Call& call) {
   return {};
 }
 
-// The error for a missing operand: a required one, or one that a wanted operand needs.
+// The error for an operand that is missing although it is required, or although a wanted operand
+// needs it. Ok if no operand is missing.
 Status missing_operand_error(const Operation& operation, std::uint32_t wanted) {
   if (std::uint32_t missing = operation.required() & ~wanted; missing != 0) {
     return {Code::kInvalidValue,

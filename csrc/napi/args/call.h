@@ -1,6 +1,6 @@
 // A call of forward or backward, read from its record and operands, and checked. All checks that
-// memory safety needs are in this file and the files that it uses. lib/ checks first, to give
-// better messages.
+// memory safety needs are in call.cc and the files that it uses. lib/ checks first, to give better
+// messages.
 #pragma once
 
 #include <node_api.h>
@@ -15,7 +15,7 @@
 
 namespace rmsnorm::napi {
 
-// The device of a call on the CPU. On a GPU it is the ordinal of the CUDA device.
+// Call::device for a call on the CPU. For a GPU it is the ordinal of the CUDA device.
 static constexpr int kCpu = -1;
 
 struct Call {
@@ -44,8 +44,9 @@ struct Call {
   }
 };
 
-// When a call runs: kNow before the native call returns (or enqueued on a stream), kLater on a
-// thread of the pool.
+// When a call runs.
+// - kNow: before the native call returns; on a stream, it is enqueued by then.
+// - kLater: on a thread of libuv's pool.
 enum class CallKind { kNow, kLater };
 
 // Reads and checks a call. `values` has kMaxOperands values; the operation's operands come first. A

@@ -1,6 +1,7 @@
 // The call record: everything about a call except its operands. lib/call writes it just before the
 // native call. JavaScript and C++ share its memory, so C++ reads it without Node-API calls.
-// JavaScript may have written anything, so each field is read once and checked.
+// JavaScript may have written anything, so C++ copies each field, checks the copy and uses only
+// that. Bit i of a mask stands for operand i of the operation (operation.h).
 #pragma once
 
 #include "operation.h"

@@ -11,10 +11,13 @@ namespace {
 std::string quoted(const Operand& operand) { return std::string("'") + operand.rule->name + "'"; }
 
 // Whether a row of an operand overlaps a row of the same operand moved by `distance` bytes. With a
-// distance of 0, a row is not compared with itself. Two rows overlap if they begin less than a row
-// apart. The distances between rows are distance + i * (one stride) + j * (the other). For each i
-// only the j around the zero of that sum matter, so three are tested. i runs over the level with
-// fewer rows: at most 2 * sqrt(rows) steps.
+// distance of 0, a row is not compared with itself.
+//
+// Two rows overlap if their first bytes are less than a row apart. Let `few` be the level (rows or
+// batches) with fewer items, and `many` the other level. First bytes are
+// distance + i * few.stride + j * many.stride bytes apart, where i and j are differences of
+// indices. The loop runs over i, which takes at most 2 * sqrt(rows) steps. For each i, only a j
+// that brings the sum close to 0 can give an overlap, so three values of j are tested.
 bool rows_meet(const Operand& operand, std::int64_t distance) {
   const std::int64_t size = operand.element_bytes();
   Level few = operand.rows;
@@ -46,8 +49,9 @@ bool is_same(const Operand& a, const Operand& b) {
   return a.data() == b.data() && has_same_layout(a, b);
 }
 
-// Whether two operands with overlapping spans, which are not the same, count as sharing elements.
-// Rows are compared only if the layouts are equal; different layouts count as sharing.
+// Whether two different operands count as sharing elements. Their spans, from the first to the last
+// element, must overlap. Operands with different layouts always count as sharing. Rows are compared
+// only if the layouts are equal and not contiguous.
 bool share_elements(const Operand& a, const Operand& b) {
   return a.is_packed() || !has_same_layout(a, b) || rows_meet(a, address(b) - address(a));
 }
@@ -85,7 +89,8 @@ Status bind_layout(Shape shape, const std::int64_t (&layout)[4], Operand* operan
   operand->columns = shape.hidden_size;
   operand->rows = {batch_rows, layout[1]};
   operand->batches = {shape.rows == 0 ? 1 : shape.rows / batch_rows, layout[3]};
-  // Normalise, so that equal layouts compare equal: a level with one item gets a fixed stride.
+  // Normalise, so that layouts of the same rows compare equal: a level with one item gets a fixed
+  // stride.
   if (operand->rows.count == 1) std::swap(operand->rows, operand->batches);
   if (operand->rows.count <= 1) operand->rows.stride = shape.hidden_size;
   if (operand->batches.count == 1) operand->batches.stride = 0;

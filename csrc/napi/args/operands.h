@@ -12,7 +12,7 @@ namespace rmsnorm::napi {
 
 class DeviceBuffer;
 
-// `count` items, `stride` elements apart.
+// `count` items (rows of a batch, or batches) that begin `stride` elements apart.
 struct Level {
   std::int64_t count;
   std::int64_t stride;
@@ -20,8 +20,9 @@ struct Level {
   bool operator==(const Level&) const = default;
 };
 
-// Batches of rows of `columns` elements; the first row begins at element `offset`. A vector is one
-// row. For an output that the call still has to allocate, it describes the future array.
+// An operand: batches of rows of `columns` elements. The first row begins at element `offset` of
+// the array. A vector is one row. If the call still has to allocate an output, the fields describe
+// the future array.
 struct Operand {
   const OperandRule* rule;
   napi_value value;            // null for an output to allocate
@@ -34,7 +35,7 @@ struct Operand {
   std::int64_t columns;
   Level rows;
   Level batches;
-  const char* end;  // one past its last row; null for an output to allocate
+  const char* end;  // the byte after the last row; null for an output to allocate
 
   std::int64_t element_bytes() const { return element_size(dtype); }
   std::int64_t row_bytes() const { return columns * element_bytes(); }
@@ -58,7 +59,8 @@ struct Operand {
   }
 };
 
-// Number of elements from the first to the last, both included; -1 if it overflows an int64.
+// Number of elements from the operand's first to its last, both included; -1 if that number
+// overflows an int64.
 std::int64_t reach(const Operand& operand);
 
 // Binds an operand's rows to a layout of four whole numbers from 0 up (CallRecord::layouts).
@@ -68,15 +70,15 @@ Status bind_layout(Shape shape, const std::int64_t (&layout)[4], Operand* operan
 // An output's rows must not overlap each other. Errors: kInvalidValue.
 Status check_own_rows(const Operand& output);
 
-// An output must not overlap another operand. If it `may_equal` the other, both may be exactly the
-// same rows. Alternating rows of two operands with equal layouts do not overlap. Operands with
-// different layouts count as using all memory between their ends. Errors: kInvalidValue.
+// An output must not overlap another operand. With `may_equal`, both may be exactly the same rows.
+// Alternating rows of two operands with equal layouts do not overlap. An operand whose layout
+// differs counts as using all memory from its first to its last element. Errors: kInvalidValue.
 Status check_overlap(const Operand& output, const Operand& other, bool may_equal);
 
-// For a call that writes no matrix: one of its two input matrices, a or b, must have rows that do
-// not overlap. Inputs may repeat rows, with a stride of 0 or of less than a row. So a few elements
-// can stand for more rows than a machine can compute. In other calls the output bounds the rows,
-// because its rows do not overlap and take memory. Errors: kInvalidValue.
+// For a call that writes no matrix: at least one of its input matrices, a and b, must have rows
+// that do not overlap. Inputs may repeat rows, with a stride of 0 or of less than a row. So a few
+// elements can stand for more rows than a machine can compute. In other calls the output's rows do
+// not overlap, so memory limits their number. Errors: kInvalidValue.
 Status check_rows_have_memory(const Operand& a, const Operand& b);
 
 }  // namespace rmsnorm::napi

@@ -1,5 +1,5 @@
 // The operands of an operation, in the order of a native call's arguments. lib/call/operations.ts
-// has the same tables, and a test compares the two.
+// has the same tables, and a test compares the two. A mask of operands has bit(i) for operand i.
 #pragma once
 
 #include <bit>

@@ -21,8 +21,9 @@ Status make(ObjectCall& call, DeviceSpan span, std::shared_ptr<ReportedMemory> r
   return call.returns_object(std::make_unique<DeviceBuffer>(std::move(span), std::move(reported)));
 }
 
-// Captured work runs later, on any stream, so its memory must not be used by work in flight. During
-// a capture the allocation is therefore made without the stream.
+// Memory that is allocated for a stream may still be used by earlier work of that stream
+// (allocation.h). Captured work does not run in that order: it runs later, on any stream. So during
+// a capture the memory is allocated without a stream, and no work in flight uses it.
 Status create(ObjectCall& call, cuda::Device& device) {
   DeviceSpan span;
   StreamPtr stream;
@@ -70,7 +71,8 @@ Status get_pointer(ObjectCall& call, DeviceBuffer& buffer) {
   return {};
 }
 
-// The arguments of the three copies: the buffer, the array with its dtype, the stream.
+// The arguments of write(), read() and read_async(): the buffer, the array with its dtype, the
+// stream.
 struct Copy {
   DeviceBuffer* buffer = nullptr;
   HostArray array;

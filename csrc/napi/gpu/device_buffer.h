@@ -10,7 +10,8 @@
 
 namespace rmsnorm::napi {
 
-// Reports bytes to V8 as memory that JavaScript objects hold, so that V8 collects them in time.
+// Reports bytes to V8 as memory that JavaScript objects hold, so that V8 collects those objects in
+// time.
 class ReportedMemory {
  public:
   ReportedMemory(napi_env env, std::int64_t bytes) : env_(env), bytes_(bytes) { report(bytes_); }
@@ -36,7 +37,7 @@ class DeviceBuffer final : public NativeObject {
   DeviceBuffer(cuda::DeviceSpan span, std::shared_ptr<ReportedMemory> reported)
       : span_(std::move(span)), reported_(std::move(reported)) {}
 
-  // Has no allocation once the buffer is closed.
+  // The span has no allocation once the buffer is closed.
   const cuda::DeviceSpan& span() const { return span_; }
   const std::shared_ptr<ReportedMemory>& reported() const { return reported_; }
 

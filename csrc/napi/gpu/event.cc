@@ -27,7 +27,7 @@ Status has_passed(ObjectCall& call, Event& event) {
 
 Status synchronize(ObjectCall&, Event& event) { return event.get().synchronize(); }
 
-// Uses a stream without other work: the promise would wait for that work, too.
+// Uses a stream without other work, because the promise waits for all work of its stream.
 Status when_passed(ObjectCall& call) {
   Promise promise(call.environment().mailbox());  // first, since this may run JavaScript
   RMSNORM_TRY(promise.make());

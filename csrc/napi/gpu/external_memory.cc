@@ -1,15 +1,15 @@
 // Node.js calls the finalizer of an external ArrayBuffer in two cases:
 //
 // - V8 has freed the backing store: no ArrayBuffer of any thread has it. Then the memory is freed.
-// - The environment ends. Node.js first detaches the ArrayBuffer that it made, if it still has the
+// - The environment ends. Node.js first detaches the external ArrayBuffer, if that still has the
 //   memory. But ArrayBuffer.prototype.transfer may have moved the memory to another ArrayBuffer,
-//   perhaps in another thread. Node.js never reports the end of that one, so the memory is never
-//   freed.
+//   perhaps in another thread. Node.js does not report when V8 frees that other ArrayBuffer. So if
+//   the memory was moved, it is never freed.
 //
-// A witness tells the two cases apart. It is a second, hidden ArrayBuffer, made after the first. An
-// ending environment calls finalizers from the newest to the oldest. So the finalizer of the
-// witness runs first and still sees the first ArrayBuffer as JavaScript left it. While the memory
-// is in use, only the end of the environment finalizes a witness.
+// A witness tells the cases apart. It is a hidden ArrayBuffer, made after the external ArrayBuffer.
+// An ending environment calls finalizers from the newest to the oldest. So the witness's finalizer
+// runs before Node.js detaches the external ArrayBuffer, and sees it as JavaScript left it. While
+// the memory is in use, only the end of the environment finalizes a witness.
 #include "external_memory.h"
 
 #include <map>
@@ -24,12 +24,13 @@ struct External {
   cuda::AllocationPtr allocation;
   napi_ref array_buffer = nullptr;  // weak
   napi_ref witness = nullptr;       // strong
-  bool is_ending = false;           // the environment is ending
+  bool is_ending = false;           // the witness was finalized: the environment is ending
   bool has_memory = false;          // whether the ArrayBuffer had the memory when last checked
 };
 
-// External ArrayBuffers of all threads. The key is a number, not an address: a runtime that refuses
-// an ArrayBuffer may have called its finalizer, may call it later, or never.
+// External ArrayBuffers of all threads. A runtime that refuses an ArrayBuffer may have called its
+// finalizer already, may call it later, or never. So the finalizer gets a number, not an address:
+// it does nothing if the map no longer has the number.
 using Externals = std::map<ExternalMemory, External>;
 std::mutex externals_mutex;
 Externals& externals() {
@@ -123,8 +124,8 @@ Status make_external_array_buffer(napi_env env, const cuda::AllocationPtr& alloc
     take(*memory);
     return refused(env, status);
   }
-  // If these references fail, nobody gets the ArrayBuffer. It still has the memory when it is
-  // finalized.
+  // If a reference cannot be made below, JavaScript never gets the ArrayBuffer. So it still has the
+  // memory when it is finalized.
   external->has_memory = true;
   status = napi_create_reference(env, *array_buffer, 0, &external->array_buffer);
   if (status == napi_ok) status = make_witness(env, *memory, &external->witness);

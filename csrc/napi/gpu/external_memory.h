@@ -13,9 +13,9 @@ namespace rmsnorm::napi {
 // Identifies an ArrayBuffer of make_external_array_buffer(); 0 stands for no ArrayBuffer.
 using ExternalMemory = std::uintptr_t;
 
-// Makes an ArrayBuffer over all bytes of an allocation, which must have at least one. The
-// allocation lives until no ArrayBuffer in any thread refers to its memory: JavaScript may transfer
-// it.
+// Makes an ArrayBuffer over all bytes of an allocation, which must have at least one byte.
+// JavaScript may transfer the memory to another ArrayBuffer. So the allocation lives at least until
+// no ArrayBuffer in any thread refers to its memory.
 //
 // Errors: kInvalidState if the runtime refuses such an ArrayBuffer; no exception is pending then.
 Status make_external_array_buffer(napi_env env, const cuda::AllocationPtr& allocation,

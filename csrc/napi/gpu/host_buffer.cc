@@ -21,9 +21,9 @@ class HostBuffer final : public NativeObject {
   HostBuffer(napi_env env, AllocationPtr allocation)
       : env_(env), allocation_(std::move(allocation)) {}
 
-  // Makes the ArrayBuffer over the memory. It keeps the memory alive; close() detaches it. The
-  // HostBuffer must stay reachable as long as the ArrayBuffer is, since a finalizer calls close(),
-  // too.
+  // Makes the ArrayBuffer over the memory. The ArrayBuffer keeps the memory alive, and close()
+  // detaches the ArrayBuffer. The HostBuffer's finalizer calls close(), too. So JavaScript must
+  // keep the HostBuffer reachable as long as the ArrayBuffer is reachable.
   Status make_array_buffer(napi_value* array_buffer) {
     if (allocation_->bytes() > 0) {
       return make_external_array_buffer(env_, allocation_, array_buffer, &memory_);
@@ -33,7 +33,7 @@ class HostBuffer final : public NativeObject {
     return {};
   }
 
-  // Only while the buffer is open.
+  // Null once the buffer is closed.
   const AllocationPtr& allocation() const { return allocation_; }
 
  private:
@@ -84,8 +84,9 @@ Status read_side(ObjectCall& call, std::size_t index, const char* name, Side* si
   return call.wrong_type(index, name, "a DeviceBuffer or a HostBuffer");
 }
 
-// The stream of a copy. It may be on the target's device or on the source's. The default is the
-// default stream of the target's device, or of the source's if the target is on the host.
+// Reads the stream of a copy. Between two devices, it may be on the target's device or on the
+// source's. Otherwise it must be on the only device of the copy. If no stream is passed, it is the
+// default stream of the target's device, or of the source's device if the target is on the host.
 Status read_copy_stream(ObjectCall& call, std::size_t index, const Side& target, const Side& source,
                         cuda::StreamPtr* stream) {
   const auto* argument = find_object<Stream>(call.env(), call[index]);

@@ -19,7 +19,7 @@ class OwningObject : public NativeObject {
  public:
   explicit OwningObject(std::unique_ptr<Owned> owned) : owned_(std::move(owned)) {}
 
-  // Only while the object is open.
+  // Call it only while the object is open.
   Owned& get() { return *owned_; }
 
  private:
@@ -38,8 +38,8 @@ class ObjectCall : public Arguments {
   }
 
   Status run(Status (*function)(ObjectCall&)) { return function(*this); }
-  // Runs a function on its first argument: an object of ours, or the ordinal of a device. Errors:
-  // those of object() and of find_device().
+  // Runs a function whose first argument is a GPU object or the ordinal of a device. Errors: those
+  // of integer(), find_device() and object().
   template <class Subject>
   Status run(Status (*function)(ObjectCall&, Subject&)) {
     Subject* subject = nullptr;
@@ -55,7 +55,7 @@ class ObjectCall : public Arguments {
 
   Environment& environment() { return *environment_; }
 
-  // Reads an argument that is an object of ours. Errors: kWrongType, kDisposed.
+  // Reads an argument that is a GPU object of the class Object. Errors: kWrongType, kDisposed.
   template <class Object>
   Status object(std::size_t index, const char* name, Object** object) {
     *object = find_object<Object>(env(), (*this)[index]);

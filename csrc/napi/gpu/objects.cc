@@ -39,8 +39,8 @@ Status devices(Arguments& arguments) {
   return {};
 }
 
-// Every kernel of the registry, in its order: its name, the oldest architecture that it is launched
-// on, and how often this process has launched it on the device.
+// Returns every kernel in the order of the registry: the kernel's name, the oldest architecture
+// that it is launched on, and how often this process has launched it on the device.
 Status launch_counts(ObjectCall& call, cuda::Device& device) {
   const napi_env env = call.env();
   std::vector<napi_value> list;
@@ -54,7 +54,7 @@ Status launch_counts(ObjectCall& call, cuda::Device& device) {
   return {};
 }
 
-// The kernel files, and the image (machine code or PTX) that the device loaded from each.
+// Returns the kernel files, and the image (machine code or PTX) that the device loaded from each.
 Status loaded_images(ObjectCall& call, cuda::Device& device) {
   const napi_env env = call.env();
   std::vector<napi_value> list;
@@ -67,7 +67,7 @@ Status loaded_images(ObjectCall& call, cuda::Device& device) {
   return {};
 }
 
-// Bytes of the device that no process uses.
+// Returns the bytes of device memory that no process uses.
 Status available_memory(ObjectCall& call, cuda::Device& device) {
   cuda::DeviceScope scope;
   RMSNORM_TRY(scope.enter(device));
@@ -86,7 +86,7 @@ Status dispose(Arguments& arguments) {
   return {};
 }
 
-// Frees cached memory of allocations and copies that no work in flight uses.
+// Frees the memory cached for allocations and copies, except memory that work in flight uses.
 Status empty_cache(ObjectCall& call) {
   call.environment().staging().clear();
   cuda::empty_pool();

@@ -1,10 +1,11 @@
-// forwardAsync and backwardAsync: the same calls on a thread of libuv's pool.
+// forwardAsync and backwardAsync: the calls of forward and backward, on a thread of libuv's pool.
 //
 // JavaScript runs meanwhile and can transfer or resize any ArrayBuffer. That moves or frees its
 // memory, even while it is referenced. So only two kinds of memory are used in place:
 // SharedArrayBuffers, whose memory does not move, and new buffers that JavaScript has not seen yet.
-// All other inputs are copied when the call is made. Outputs are copied back at the end, if their
-// arrays still have the memory.
+// All other inputs are copied when the call is made. Other outputs are computed in a copy, which is
+// copied back at the end. If the output's array was detached or resized meanwhile, the promise
+// rejects.
 
 #include <napi.h>
 
@@ -60,7 +61,7 @@ std::int64_t packed_bytes(const Operand& operand) {
 // The memory of one operand of a call in flight.
 class OperandInFlight {
  public:
-  // Allocates the buffer of an output. Runs JavaScript's constructor.
+  // Allocates the buffer of an output. Calls a JavaScript function (make_array_buffer()).
   Status make(napi_env env, const Operand& operand) {
     napi_value buffer = nullptr;
     RMSNORM_TRY(make_array_buffer(env, packed_bytes(operand), &buffer));
@@ -68,8 +69,9 @@ class OperandInFlight {
     return {};
   }
 
-  // Keeps the operand's memory alive, or replaces it by a contiguous copy of its rows. `is_read`:
-  // the call reads the operand, so its elements are copied. end() copies outputs back.
+  // Keeps the operand's memory alive, or replaces it by contiguous memory for its rows. If the call
+  // reads the operand (`is_read`), its elements are copied to that memory. end() copies outputs
+  // back.
   Status begin(napi_env env, Operand* operand, bool is_read) {
     if (operand->value == nullptr) {
       void* data = nullptr;
@@ -124,8 +126,8 @@ class CallInFlight final : public AsyncCall {
  public:
   CallInFlight(napi_env env, Status (*run)(const Call&)) : AsyncCall(env), run_(run) {}
 
-  // Reads the arguments twice if it allocates outputs: that may run JavaScript, after which no
-  // pointer of the first reading is valid.
+  // Reads the arguments twice if it allocates outputs. Allocating may run JavaScript, after which
+  // no pointer of the first reading is valid.
   Status begin(const Operation& operation, const CallRecord& record, const napi_value* values) {
     RMSNORM_TRY(read_call(env(), operation, record, nullptr, values, CallKind::kLater, &call_));
     for (std::size_t i = 0; i < operation.size(); ++i) {

@@ -1,5 +1,5 @@
-// The exports for the operator, as binding.d.ts declares them: its functions, the memory of their
-// record, and its tables.
+// The exports for the operator, as binding.d.ts declares them: forward, backward and their
+// asynchronous versions, the memory of the call record, and the tables of operands.
 #include "calls.h"
 
 #include <iterator>
@@ -14,8 +14,9 @@
 namespace rmsnorm::napi {
 namespace {
 
-// A synchronous call: reads the record and the arguments, runs, and throws the backend's error. It
-// is a bare Node-API callback, since reading the arguments takes most of the time on a short row.
+// A synchronous call: reads the record and the arguments, runs, and throws any error. This is a
+// plain Node-API callback without the class Arguments, to save time: on a short row, reading the
+// arguments takes most of the call's time.
 template <const Operation& operation, Status (*run)(const Call&)>
 napi_value call_now(napi_env env, napi_callback_info info) {
   napi_value values[1 + kMaxOperands];
@@ -58,8 +59,9 @@ Status make_record(napi_env env, napi_value* buffer, void** record) {
 }
 
 // Exports functions that share one record. Each function holds the record's buffer in a property
-// that cannot be changed, so that the memory lives as long as the last function. A reference of the
-// environment would keep it until the thread ends: one record for each load of the addon.
+// that cannot be changed, so that the memory lives as long as the last function. A Node-API
+// reference would keep the record until the thread ends. A thread that loads the addon several
+// times would then keep one record for each load.
 Status export_functions(napi_env env, napi_value exports, napi_value buffer, void* record) {
   const napi_property_descriptor held{"record", nullptr, nullptr,      nullptr,
                                       nullptr,  buffer,  napi_default, nullptr};

@@ -96,7 +96,7 @@ Status num_threads(Arguments& arguments) {
   return {};
 }
 
-// Returns the name of the source, and the quota in processors.
+// Returns the name of what decides the thread count, and the quota in processors (thread_count.h).
 Status num_threads_source(Arguments& arguments) {
   cpu::ThreadCount found;
   RMSNORM_TRY(cpu::find_thread_count(&found));

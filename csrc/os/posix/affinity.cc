@@ -15,11 +15,12 @@ using Word = unsigned long;  // the kernel's unit of a mask
 
 constexpr std::size_t kWordBits = 8 * sizeof(Word);
 constexpr std::size_t kFirstBits = 1024;                // bits of a cpu_set_t
-constexpr std::size_t kMaxBits = std::size_t{1} << 20;  // no kernel has as many processors
+constexpr std::size_t kMaxBits = std::size_t{1} << 20;  // no kernel supports as many processors
 
 }  // namespace
 
-// The kernel refuses a mask with fewer bits than it has processors, so the mask grows to fit.
+// The kernel refuses (EINVAL) a mask with fewer bits than the number of processors that it can
+// have. So the mask is doubled until it fits.
 int affinity_count(ReadAffinity read) {
   for (std::size_t bits = kFirstBits; bits <= kMaxBits; bits *= 2) {
     std::vector<Word> mask(bits / kWordBits);

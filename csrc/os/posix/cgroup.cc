@@ -18,7 +18,7 @@ enum class Version { kV1, kV2 };
 // A mounted part of a hierarchy of cgroups.
 struct Mount {
   std::string root;   // the cgroup at the mount point
-  std::string point;  // a folder
+  std::string point;  // the mount point: a folder
 };
 
 // Reads the whole file; empty if it cannot be read. Files of /proc report no size, so this reads to
@@ -57,7 +57,8 @@ bool has_cpu(std::string_view list) {
   return false;
 }
 
-// Decodes a field in which the kernel wrote space, tab, newline and backslash as \040 and so on.
+// Decodes a field of mountinfo. The kernel writes space, tab, newline and backslash as octal
+// escapes, such as \040 for a space.
 std::string unescape(std::string_view field) {
   const auto is_octal = [](char digit) { return '0' <= digit && digit <= '7'; };
   std::string text;
@@ -74,8 +75,8 @@ std::string unescape(std::string_view field) {
   return text;
 }
 
-// Returns the cgroup of this process. A line of /proc/self/cgroup is ID:CONTROLLERS:PATH; the line
-// of v2 begins with "0::".
+// Returns the path of this process's cgroup. A line of /proc/self/cgroup is ID:CONTROLLERS:PATH;
+// the line of v2 begins with "0::".
 std::optional<std::string_view> find_group(std::string_view groups, Version version) {
   while (!groups.empty()) {
     std::string_view line = cut(&groups, '\n');

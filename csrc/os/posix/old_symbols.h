@@ -1,6 +1,6 @@
-// Included before every file of an addon for Linux. On a build machine of any age, the addon then
-// needs no newer glibc than Node.js 20 does (2.28). It needs no newer libstdc++ than that of GCC 6
-// (GLIBCXX_3.4.22). scripts/check-addons.sh checks that it needs no newer symbol.
+// Included before every file of an addon for Linux, so that even an addon built on a new system
+// loads on old systems. The addon needs no newer glibc than Node.js 20 does (2.28), and no newer
+// libstdc++ than that of GCC 6 (GLIBCXX_3.4.22). scripts/check-addons.sh checks this.
 #pragma once
 
 #if defined(__linux__) && __has_include(<gnu/libc-version.h>)

@@ -29,8 +29,8 @@ struct FileInfo {
   std::uint64_t bytes = 0;
 };
 
-// Returns false and sets errno on failure. On Linux it uses statx(), because fstat() of a new glibc
-// would not load on an old one.
+// Returns false and sets errno on failure. On Linux it uses statx(): an addon that was built with a
+// new glibc and calls fstat() does not load with an old glibc.
 bool read_info(int descriptor, FileInfo* info) {
 #if defined(__linux__)
   struct statx found = {};

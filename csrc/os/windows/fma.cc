@@ -1,6 +1,6 @@
-// fma and fmaf, which replace those of mingw-w64's C library, because those round more than once.
-// On a processor without the instruction, the numerics contract (fold.h) is computed with these
-// functions. Linked before the library, they serve the whole module.
+// Replaces fma and fmaf of mingw-w64's C library, because those functions round more than once. On
+// a processor without FMA instructions, the numerics contract (fold.h) is computed with the
+// functions of this file. They are linked before the library, so the whole module uses them.
 
 #include <algorithm>
 #include <array>
@@ -45,7 +45,8 @@ Number finite(std::uint64_t bits) {
   return {fraction | (kFraction + 1), kMinExponent + exponent - 1};
 }
 
-// The same number with its highest bit at 125, which leaves room for a sum.
+// The same number, shifted so that the highest bit of its significand is bit 125 of 128. That
+// leaves room for the carry of a sum.
 Number normalised(Number number) {
   const int by = 125 - highest_bit(number.significand);
   return {number.significand << by, number.exponent - by};
@@ -94,8 +95,9 @@ extern "C" double fma(double a, double b, double c) {
   return std::bit_cast<double>(sign | rounded(large));
 }
 
-// In double the product is exact. The sum is rounded to an odd significand unless it is exact,
-// which makes the second rounding correct (Boldo and Melquiond, Emulation of FMA, 2008).
+// In double the product is exact. A sum that is not exact is rounded to the neighbour with an odd
+// significand. Then rounding that double to float gives the correctly rounded result (Boldo and
+// Melquiond, Emulation of FMA, 2008).
 extern "C" float fmaf(float a, float b, float c) {
   const double product = static_cast<double>(a) * b;
   const double sum = product + c;

@@ -1,9 +1,11 @@
-// The functions of Node-API, found in the program that loads the addon, whatever its name is. Calls
-// go through these addresses, which an import library would bind to a program called node.exe.
-// NODE_API_FUNCTIONS lists the functions that the header declares; cmake/node_api.cmake makes it.
+// Finds the functions of Node-API in the program that loads the addon, whatever its name is. The
+// addon calls them through the addresses that this file defines (__imp_*). An import library would
+// define the addresses, too, but load them only from a program called node.exe. NODE_API_FUNCTIONS
+// lists the functions that the header declares; cmake/node_api.cmake makes the list.
 //
-// MSVC does not need this file: its delay loading asks the program (cmake-js brings that). The
-// stubs of mingw-w64's delay loading lose arguments that are floats.
+// MSVC does not need this file, because it loads the functions on their first call (delay loading),
+// and a hook of cmake-js then finds the program. mingw-w64 has delay loading, too, but its stubs
+// lose arguments that are floats.
 
 #define WIN32_LEAN_AND_MEAN
 #include <node_api.h>
@@ -27,7 +29,7 @@ NODE_API_FUNCTIONS(DECLARE_ADDRESS)
 
 namespace {
 
-// Node.js as a library, as in NW.js; else the program itself.
+// The library that contains Node.js, as in NW.js; else the program itself.
 HMODULE program_of_node() {
   for (const wchar_t* const name : kLibraries) {
     if (const HMODULE library = GetModuleHandleW(name)) return library;
@@ -44,8 +46,8 @@ HMODULE program_of_node() {
   }
   NODE_API_FUNCTIONS(FIND_ADDRESS)
 
-  // Node.js unloads an addon with the last worker that loaded it, while our threads may still run
-  // in it. Pinning prevents that.
+  // Node.js unloads an addon with the last worker that loaded it, but the addon's threads may still
+  // run its code. Pinning the addon prevents the unloading.
   HMODULE self = nullptr;
   GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
                      reinterpret_cast<LPCWSTR>(find_node_api), &self);

@@ -46,7 +46,7 @@ struct OpenFile {
   }
 };
 
-// A thread's slot of FlsAlloc points to this.
+// What a thread's slot of FlsAlloc points to: the owned pointer (platform.h) and its release().
 struct OwnedPointer {
   void* pointer;
   void (*release)(void*);
@@ -147,7 +147,7 @@ std::optional<std::string> read_file(const std::string& path, std::size_t max_by
 
 void advise_huge_pages(void*, std::int64_t) {}
 
-// Does not use thread_local: after a thread in which a thread_local variable had a destructor, the
+// Does not use thread_local: once a thread has used a thread_local variable with a destructor, the
 // program does not end.
 void* thread_pointer() {
   const auto* const owned = static_cast<const OwnedPointer*>(FlsGetValue(owned_pointer()));
