@@ -24,8 +24,8 @@
 //   xhat = x * rstd;  y = xhat * w
 //   c = (sum + 0) * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
 // CastOrder (rms_norm.h) says where y, g and the terms of dweight are rounded to T. dsum is the
-// gradient that reaches x + residual not through y. It is added to dx in float32, before dx
-// is rounded to T.
+// gradient of x + residual that does not come through y. It is added to dx in float32, before dx is
+// rounded to T.
 //
 // With a gate z, y or x is multiplied by silu(z) in float32, and each operation is rounded
 // (silu.h). dn is the gradient of the normalised row, silu' the derivative of silu:

@@ -43,11 +43,9 @@ static constexpr float kMinExponent = -128.0f;
 //
 // x = n ln 2 + r with a whole number n and |r| <= ln 2 / 2, so exp(x) = 2^n exp(r):
 //   n       kSum has an ulp of 1, so adding it to x / ln 2 rounds to a whole number. The lowest
-//   bits
-//           of that sum, t, are n + 127 + 64, the biased exponent of 2^(n + 64).
-//   r       ln 2 is split into two constants. The first has 15 significant bits, so its product
-//   with
-//           n is exact, and so is x minus that product.
+//           bits of the sum t are n + 127 + 64, the biased exponent of 2^(n + 64).
+//   r       ln 2 is split into two constants. The first has 15 significant bits. So its product
+//           with n is exact, and so is x minus that product.
 //   exp(r)  1 + r + c2 r^2 + ... + c6 r^6, with a relative error of at most 0.053 * 2^-24. The
 //           coefficients are minimax; each was rounded before the next ones were computed.
 //   2^n     exp(r) is multiplied by 2^(n + 64), then by 2^-64. The first product is exact, because

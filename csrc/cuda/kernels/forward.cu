@@ -114,7 +114,7 @@ __device__ void forward_rows(const ForwardParams& params) {
 #pragma unroll
       for (int c = 0; c < kTilePacks; ++c) {
         weight[c].load(me.column(0, c), common);
-        keep_packed(weight[c].packs[0]);  // otherwise each load waits for the last
+        keep_packed(weight[c].packs[0]);  // otherwise each load waits for the one before
       }
     }
     sums[0] = own_tiles_sum(tile_sums);
