@@ -6,8 +6,8 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The pack from which the columns of g come while a row is in registers. If g has no digits that T
-// lacks (kIsPacked), this is g itself. Otherwise it is dy, and g is computed at each use.
+// The pack from which the columns of g come while a row is in registers. If T holds g exactly
+// (kIsPacked), this pack is g itself. Otherwise it is dy, and g is computed at each use.
 template <class T, class W, bool kIsLlama>
 struct Gradient {
   static constexpr bool kIsPacked = kIsLlama || sizeof(T) == sizeof(float);

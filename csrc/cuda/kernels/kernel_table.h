@@ -61,9 +61,10 @@ struct FastForwardPolicy {
 inline constexpr FastForwardPolicy kFastForwardPolicies[] = {
     // derived: for rows of up to 128 columns. With 4 packs, half of a tile's packs would be zeros.
     {1, 2, 2, 256, 4},
-    // derived, as kForwardPolicies[0]. The weights are in flight beside the row.
+    // The numbers of kForwardPolicies[0], with the weights in flight beside the row.
     {1, 4, 4, 256, 4},
-    // derived, as kForwardPolicies[1]: for rows of 4097 to 16384 float32. 16-bit types would spill.
+    // The numbers of kForwardPolicies[1], for rows of 4097 to 16384 float32. 16-bit types would
+    // spill.
     {2, 4, 2, 512, 2},
 };
 // This replaces weight_packs for float32 weights of 16-bit tensors, because such weights take twice
@@ -91,8 +92,7 @@ inline constexpr int kFastBackwardArchitecture = 80;  // the first with asynchro
 // The fewest threads of a row in fast backward. derived: with fewer, a multiprocessor would have
 // too few threads. Such rows use backward_steps, which takes several rows at once.
 inline constexpr unsigned kMinFastThreads = 64;
-inline constexpr int kMaxFastStages =
-    8;  // the most rows that a block has in flight; a power of two
+inline constexpr int kMaxFastStages = 8;  // the most rows of a block in flight; a power of two
 inline constexpr std::int64_t kReservedSharedBytes = 1024;  // reserved by the driver for each block
 inline constexpr std::int64_t kMaxFastRows = std::int64_t{1} << 30;  // 32-bit row numbers
 
@@ -135,15 +135,16 @@ inline constexpr Policy kSinglePolicies[] = {
 // derived, by the model of scripts/report: a row of a group takes its block about 0.8 microseconds,
 // another launch takes 3. If row groups are more than a third of the multiprocessors, reading the
 // rows again takes as long as the separate launch saves.
-inline constexpr std::int64_t kMinSeparateRows = 8;  // calls of fewer rows have one launch
+inline constexpr std::int64_t kMinSeparateRows = 8;  // calls of fewer rows have no separate launch
 inline constexpr int kSeparateBlocks = 3;  // kSeparateBlocks * row groups <= multiprocessors
 inline constexpr int kSeparateSteps = 2;   // a row group of more steps is a long chain
 
-// Rows too long for one block, in two passes over memory.
+// Rows too long for one block, in two passes over memory. A thread of scale_rows has kScalePacks
+// packs, and backward_columns takes kColumnRows rows at a time, so that all their loads are in
+// flight at once. With a gate, and in scale_rows with codes, they take one at a time.
 inline constexpr int kLongThreads = 256;  // of a block of scale_rows; of other blocks, at most
-inline constexpr int kScalePacks =
-    4;  // of a thread of scale_rows, in flight at once without a gate
-inline constexpr int kColumnRows = 4;  // of backward_columns, in flight at once without a gate
+inline constexpr int kScalePacks = 4;
+inline constexpr int kColumnRows = 4;
 // These kernels exist without (index 0) and with a gate (index kGated). Backward uses those with a
 // gate at any length of the rows.
 inline constexpr int kGated = 1;
