@@ -1,6 +1,7 @@
 // Conversion between float32 and the 16-bit formats, one number at a time, by their definition. To
-// float32 it is exact; from float32 it rounds to nearest even. The reference loops use it; SIMD
-// code uses instructions. `static`: see fold.h.
+// float32 it is exact; from float32 it rounds to nearest even. The reference loops (cpu/kernels)
+// use it; SIMD code uses the processor's conversion instructions. fold.h says why the functions are
+// `static`.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +57,7 @@ constexpr Float16 from_float<Float16>(float value) {
   } else if (magnitude >= 0x38800000u) {  // normal: drop 13 bits, rebias the exponent
     const std::uint32_t odd = magnitude >> 13 & 1u;
     half = (magnitude + 0xfffu + odd - (112u << 23)) >> 13;
-  } else {  // subnormal: adding 0.5 rounds to a multiple of 2^-24 and leaves it in the low bits
+  } else {  // subnormal: 0.5 has an ulp of 2^-24, so the low bits of the sum count multiples of it
     const float shifted = __builtin_bit_cast(float, magnitude) + 0.5f;
     half = __builtin_bit_cast(std::uint32_t, shifted) - 0x3f000000u;
   }

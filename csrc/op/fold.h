@@ -2,7 +2,7 @@
 // same bits on any CPU variant, any number of threads and any GPU.
 //
 // H is hidden_size, M the number of rows, w the weight plus its offset (1 without a weight), and T
-// the rounding to the tensor type. Backward gets dy, the gradient of y; its g is dy * w.
+// the rounding to the tensor type. Backward gets dy, the gradient of y, and computes g = dy * w.
 //
 // The fold is the sum over a row of the products a[j] * b[j], in float32. Forward folds x with x
 // (a = b = x), backward folds g with x (a = g, b = x).
@@ -18,29 +18,32 @@
 //
 // For float64 tensors, float64 replaces float32 here and below.
 //
-// After the fold, each operation is rounded to nearest even. `sum` is the row sum of the pass:
+// After the fold, each operation is rounded to nearest even. `sum` is the row sum, of x * x in
+// forward and of g * x in backward:
 //   m = sum * inverse(H);  v = m + eps;  rstd = 1 / sqrt(v)
 //   xhat = x * rstd;  y = xhat * w
 //   c = (sum + 0) * rstd;  cbar = c * inverse(H);  dx = rstd * fma(-xhat, cbar, g)
-// CastOrder (rms_norm.h) says where y, g and the terms of dweight are rounded to T. dsum, the
-// gradient of the residual's sum, is added to dx in float32, before dx is rounded to T.
+// CastOrder (rms_norm.h) says where y, g and the terms of dweight are rounded to T. dsum is the
+// gradient of x + residual that does not come through y. It is added to dx in float32, before dx is
+// rounded to T.
 //
-// A gate z multiplies by silu(z) in float32, and each operation is rounded (silu.h). dn is the
-// gradient of the normalised row, silu' the derivative of silu:
+// With a gate z, y or x is multiplied by silu(z) in float32, and each operation is rounded
+// (silu.h). dn is the gradient of the normalised row, silu' the derivative of silu:
 //   after the norm    y = T((xhat * w) * silu(z))
 //                     dgate = T((dy * (xhat * w)) * silu'(z))
 //                     dn = dy * silu(z) replaces dy in g and dweight
 //                     With CastOrder::kLlama, xhat * w is T(T(xhat) * w), and dn is
 //                     T(dy * silu(z)).
 //   before the norm   p = x * silu(z), not rounded to T, replaces x in the fold and in xhat
-//                     dp, the dx above with p for x, is not rounded to T
+//                     dp, the gradient of p, is the dx above with p for x, not rounded to T
 //                     dx = T(dp * silu(z) + dsum)
 //                     dgate = T((dp * x) * silu'(z))
 //
-// A quantised call quantises y before it is rounded to T, or with CastOrder::kLlama after it. amax
-// is the largest magnitude of y in a row. Magnitudes are compared as integers, so NaN is the
-// largest, and the order of the search does not matter. Q rounds to nearest even and saturates at
-// `largest`, the largest finite number of the code's type:
+// A quantised call quantises y before y is rounded to T, or with CastOrder::kLlama after y is
+// rounded. amax is the largest magnitude of y in a row. The bits of magnitudes are compared as
+// integers, so NaN is the largest, and the order of the search does not matter. `largest` is the
+// largest finite number of the code's type. Q rounds to nearest even and saturates: at -largest and
+// largest for float8, at -128 and 127 for int8.
 //   a scale for each row      code = Q(y / scale), with scale = min(amax / largest, scale_max)
 //   one scale that is given   code = Q(y * (1 / scale))
 // If amax is NaN, so is the scale. If the scale is 0, the codes are 0. Q(NaN) is NaN for float8 and
@@ -52,19 +55,21 @@
 //   forward has a rescaled pass if f = rescale_factor(sum, eps) is not 1. It folds x * f with
 //   itself:
 //     v = m + (eps * f) * f;  rstd = (1 / sqrt(v)) * f
-//   backward has one unless is_gradient_sum_final(sum, rstd). It folds g with x * f, where
-//   f = power_of_two(rstd):
+//   backward has a rescaled pass unless is_gradient_sum_final(sum, rstd). It folds g with x * f,
+//   where f = power_of_two(rstd):
 //     c = (sum + 0) * (rstd * (1 / f))
-// So every row of finite x has an accurate rstd. It is infinite only if its type cannot hold it: if
-// sqrt(mean(x^2) + eps) is below 2^-128 (float64: 2^-1024).
+// So every row of finite x has an accurate rstd. rstd is infinite only if its type cannot hold it:
+// if sqrt(mean(x^2) + eps) is below 2^-128 (float64: 2^-1024).
 //
-// dweight cuts the rows into groups of row_group_rows(M). In a group, each column is a chain over
-// the rows in ascending order: acc = fma(dy, xhat, acc), from +0. That gives a partial row p for
-// each group. They are summed by neighbours, level by level: p[i] = p[2i] + p[2i + 1]. If their
-// number is odd, the last one moves to the next level unchanged.
+// For dweight, the rows are cut into row groups of row_group_rows(M) rows. In a row group, each
+// column is a chain over the rows in ascending order: acc = fma(dy, xhat, acc), from +0. The chains
+// of row group i are its partial row p[i], of H sums. The partial rows are summed by neighbours,
+// level by level: p[i] = p[2i] + p[2i + 1]. If a level has an odd number of partial rows, the last
+// of them moves to the next level unchanged.
 //
 // Functions here are `static`, because files compiled for different instruction sets include this
-// header. Otherwise the linker could make all of them use the copy of one instruction set.
+// header. Otherwise the linker could make all these files use one copy, compiled for one
+// instruction set.
 #pragma once
 
 #include <cstdint>
@@ -74,7 +79,7 @@ namespace rmsnorm {
 static constexpr std::int64_t kTileColumns = 256;
 static constexpr std::int64_t kAccumulators = 64;
 static constexpr std::int64_t kMinGroupRows = 16;
-static constexpr int kTreeLevels = 9;
+static constexpr int kTreeLevels = 9;  // the most levels in which partial rows are summed
 static constexpr std::int64_t kMaxRowGroups = std::int64_t{1} << kTreeLevels;
 
 static constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t divisor) {
@@ -108,8 +113,8 @@ struct FoldLimits<float> {
   // A sum below kTinySum may lack digits, because products underflowed. For a larger sum, what 2^24
   // columns lose by underflow is less than its rounding error.
   static constexpr float kTinySum = 0x1p-100f;
-  // After a division by kRescale, 2^40 squares of the largest number have a finite sum. After a
-  // multiplication, the square of the smallest number is normal.
+  // If x is divided by kRescale, 2^40 squares of the largest number have a finite sum. If x is
+  // multiplied by kRescale, the square of the smallest positive number is a normal number.
   static constexpr float kRescale = 0x1p96f;
 };
 template <>
@@ -122,8 +127,8 @@ struct FoldLimits<double> {
 };
 
 // If rstd is above kLargeRstd, x is so small that a product g * x may underflow. With an eps of
-// 2^-64 or more, rstd is never above it. So a sum of 0, as from a row of zeros in dy, is then
-// final.
+// 2^-64 or more, rstd is at most kLargeRstd. So with such an eps a sum of 0 is final, such as the
+// sum of a row whose dy is all zeros.
 static constexpr float kLargeRstd = 0x1p32f;
 
 template <class Float>
@@ -147,7 +152,7 @@ static constexpr bool is_gradient_sum_final(Float sum, Float rstd) {
 }
 
 // The largest power of two that is not above rstd, but at least the smallest normal number.
-// Backward's rescaled pass multiplies x by it, which makes x about xhat.
+// Backward's rescaled pass multiplies x by this power, which gives about xhat.
 template <class Float>
 static constexpr Float power_of_two(Float rstd) {
   using Limits = FoldLimits<Float>;
@@ -178,11 +183,11 @@ static constexpr Float halving_sum(Float* values, std::int64_t count) {
 // How many tile sums of a row are buffered at a time: 4 KiB of stack, for float64 8 KiB.
 static constexpr std::int64_t kBufferedTiles = 1024;
 
-// The halving tree over every stride-th tile of a row, beginning with tile `first`. `padded` is the
-// row's number of tiles, rounded up to a power of two. `fill(first, stride, count, sums)` writes
-// the sums of `count` of these tiles, and +0 for tiles that do not exist. The last step of a
-// halving tree adds the sum of the odd leaves to that of the even ones. So a tree too large for the
-// buffer is computed as two trees of twice the stride.
+// The halving tree over the sums of every stride-th tile of a row, beginning with tile `first`.
+// `padded` is the row's number of tiles, rounded up to a power of two. `fill(first, stride, count,
+// sums)` writes the sums of `count` of these tiles, and +0 for tiles that do not exist. The last
+// step of a halving tree adds the sum of its odd leaves to the sum of its even leaves. So a tree
+// too large for the buffer is computed as two trees of twice the stride.
 template <class Float, class Fill>
 static constexpr Float sum_tiles(std::int64_t padded, std::int64_t first, std::int64_t stride,
                                  Float (&buffer)[kBufferedTiles], const Fill& fill) {

@@ -1,7 +1,7 @@
 // The formulas of rms_norm.h, each stated once, with the roundings of fold.h. V is the type that
 // computes them: a float or double, a vector of floats (cpu/simd), a pack of columns
-// (cuda/kernels). V has +, * and fma(a, b, c) = a * b + c. S is V, or one number for all of V.
-// `round` is T() in Llama's order and the identity in the other.
+// (cuda/kernels). V has +, * and fma(a, b, c) = a * b + c. S is V, or one number for all elements
+// of V. `round` is T() with CastOrder::kLlama, and the identity with CastOrder::kFloat.
 #pragma once
 
 #include "fold.h"
@@ -50,8 +50,8 @@ RMSNORM_FORMULA V g_of(V dy, V w, const Round& round) {
   return round(dy * w);
 }
 
-// mean(g * xhat), where `sum` is the row sum of g * x. For the row sum of g * (x * f), `rstd` is
-// rstd * (1 / f).
+// mean(g * xhat), where `sum` is the row sum of g * x. If `sum` is the row sum of g * (x * f), the
+// argument `rstd` must be the row's rstd * (1 / f).
 template <class V>
 RMSNORM_FORMULA V cbar_of(V sum, V rstd, V inverse_size) {
   return (sum + V{}) * rstd * inverse_size;
@@ -69,8 +69,9 @@ RMSNORM_FORMULA V add_to_dweight(V chain, V dy, V xhat, const Round& round) {
   return fma(dy, round(xhat), chain);
 }
 
-// With a gate z; s is silu(z). After the norm, the gate is applied to normed, the y of a call
-// without a gate. gated_y is y before its cast. dn replaces dy in g and dweight.
+// The functions below are for rows with a gate z; s is silu(z). A gate after the norm is applied to
+// normed, which is y of a call without a gate. gated_y is then y before its cast. dn replaces dy in
+// g and dweight.
 template <class V, class Round>
 RMSNORM_FORMULA V normed_of(V xhat, V w, const Round& round) {
   return round(y_of(xhat, w, round));
@@ -84,8 +85,8 @@ RMSNORM_FORMULA V dn_of(V dy, V s, const Round& round) {
   return round(dy * s);
 }
 
-// Before the norm, gated_x replaces x in the formulas above, and dx is the gradient of gated_x. The
-// gradient of x is gated_dx, before dsum is added and before its cast.
+// If the gate is before the norm, gated_x replaces x in the formulas above, and dx is the gradient
+// of gated_x. The gradient of x is gated_dx, before dsum is added and before its cast.
 template <class V>
 RMSNORM_FORMULA V gated_x_of(V x, V s) {
   return x * s;
@@ -95,17 +96,18 @@ RMSNORM_FORMULA V gated_dx_of(V dx, V s) {
   return dx * s;
 }
 
-// dgate before its cast. After the norm, pass dy and normed; before the norm, dx and x.
-// `derivative` is silu'(z).
+// dgate before its cast; `derivative` is silu'(z). `gradient` and `gated` are dy and normed for a
+// gate after the norm. For a gate before the norm, they are dx (the gradient of gated_x) and x.
 template <class V>
 RMSNORM_FORMULA V dgate_of(V gradient, V gated, V derivative) {
   return gradient * gated * derivative;
 }
 
-// The neighbour-first tree over leaf(0) … leaf(count - 1), which are called in this order;
-// 1 <= count <= kMaxRowGroups. A sum of 2^k neighbours waits for the next sum of 2^k, like the
-// digits of a binary counter. The sums that still wait at the end are added from the fewest leaves
-// to the most, which equals passing an odd one through.
+// The sum by neighbours (fold.h) of leaf(0) … leaf(count - 1), which are called in this order;
+// 1 <= count <= kMaxRowGroups. A sum of 2^k neighbours waits for the next sum of 2^k neighbours,
+// like the digits of a binary counter. The sums that still wait at the end are added from the
+// fewest leaves to the most. This has the order of fold.h, where the last of an odd number of sums
+// moves to the next level unchanged.
 template <class Leaf, class Add>
 RMSNORM_FORMULA auto neighbour_tree(int count, const Leaf& leaf, const Add& add) {
   decltype(leaf(0)) waiting[kTreeLevels + 1];

@@ -1,6 +1,7 @@
 // Conversion between float32 and 8-bit codes, one number at a time, by definition: rounded to
-// nearest even and saturated at the largest code. The reference loops and the kernels use it; SIMD
-// code does the same with vectors (cpu/simd/codes.h). `static`: see fold.h.
+// nearest even and saturated (Q in fold.h). The reference loops (cpu/kernels) and the CUDA kernels
+// use it; SIMD code does the same with vectors (cpu/simd/codes.h). fold.h says why the functions
+// are `static`.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +11,15 @@
 namespace rmsnorm {
 
 // An 8-bit floating-point format: sign, exponent, fraction. Numbers below its smallest normal
-// number are multiples of its smallest number.
+// number are multiples of its smallest positive number.
 template <int fraction_bits, int bias>
 struct Float8Format {
   static constexpr int kFractionBits = fraction_bits;
-  static constexpr int kDropped = 23 - fraction_bits;  // fraction bits of a float beyond these
-  // The difference between the bits of a float and those of its code shifted left by kDropped.
+  static constexpr int kDropped = 23 - fraction_bits;  // fraction bits that only a float has
+  // For a normal number without its sign: the bits of the float minus (its code << kDropped).
   static constexpr std::uint32_t kRebias = std::uint32_t{127 - bias} << 23;
-  // The bits of a float whose ulp is the smallest number of the format. Adding that float rounds to
-  // a multiple of the smallest number.
+  // The bits of a float whose ulp is the smallest positive number of the format. Adding that float
+  // rounds to a multiple of the smallest positive number.
   static constexpr std::uint32_t kRoundSubnormal = std::uint32_t{128 - bias + kDropped} << 23;
 };
 template <DType codes>
@@ -32,17 +33,17 @@ struct Float8<DType::kFloat8E5M2> : Float8Format<2, 15> {
   static constexpr float kLargest = 57344.0f;
 };
 
-// The code of a NaN.
+// The code that every NaN gets, in both formats.
 static constexpr std::uint32_t kFloat8NaN = 0x7f;
 
-// The largest number that a code stands for. The scale of a row is computed with it.
+// The largest finite number that a code stands for. A row's own scale is amax / this number.
 static constexpr float largest_code(DType codes) {
   if (codes == DType::kInt8) return 127.0f;
   return codes == DType::kFloat8E4M3 ? Float8<DType::kFloat8E4M3>::kLargest
                                      : Float8<DType::kFloat8E5M2>::kLargest;
 }
 
-// The scale of a row; amax_bits are the bits of its largest magnitude.
+// A row's own scale; amax_bits are the bits of the largest magnitude of y in the row.
 static constexpr float scale_of(std::uint32_t amax_bits, const Quantization& quantization) {
   const float scale = __builtin_bit_cast(float, amax_bits) / largest_code(quantization.codes);
   return scale > quantization.scale_max ? quantization.scale_max : scale;
@@ -52,7 +53,8 @@ static constexpr std::uint32_t magnitude_bits(float value) {
   return __builtin_bit_cast(std::uint32_t, value) & 0x7fffffffu;
 }
 
-// Adding it rounds a number of up to 22 bits to a whole number, which is left in the lowest bits.
+// Added to a number of magnitude below 2^22, it rounds the number to a whole number. The lowest
+// bits of the sum are then that whole number.
 static constexpr float kRoundToWhole = 0x1.8p23f;
 
 static constexpr std::uint32_t int8_code(float value) {

@@ -9,19 +9,22 @@
 //   dweight[j] = sum_r dy[r,j] * xhat[r,j]
 //
 // With a residual, sum = T(x + residual) replaces x above; T() rounds to the tensor type. The
-// gradient of sum arrives through y and, as dsum, through sum itself:
-// dx = dresidual = (the formula) + dsum.
+// gradient of sum arrives through y and, as dsum, through the other uses of sum:
+// dx = dresidual = (the dx above) + dsum.
 //
-// With a gate, silu(z) = z / (1 + exp(-z)), elementwise:
+// A gate is applied by silu(z) = z / (1 + exp(-z)), element by element:
 //   after the norm    y = xhat * w * silu(gate)
 //                     dgate = dy * xhat * w * silu'(gate)
 //                     dy * silu(gate) replaces dy in g and dweight
-//   before the norm   x * silu(gate) replaces x above; dx' is its gradient, the dx above
+//   before the norm   x * silu(gate) replaces x above
+//                     dx', the gradient of x * silu(gate), is the dx above
 //                     dx = dx' * silu(gate), dgate = dx' * x * silu'(gate)
 //
-// Quantised, y becomes 8-bit codes. Each row has its own scale, or there is one scale for all rows:
-//   scale[r] = min(max_j |y[r,j]| / largest code, scale_max);  code = Q(y / scale[r])
-//   code = Q(y * (1 / scale))
+// If a call is quantised, y becomes 8-bit codes; Q() rounds to a code. Each row has its own scale,
+// or one scale is given for all rows:
+//   its own scale  scale[r] = min(max_j |y[r,j]| / largest code, scale_max)
+//                  code = Q(y / scale[r])
+//   one scale      code = Q(y * (1 / scale))
 //
 // r counts rows (M), j counts columns (H = hidden_size). fold.h fixes every rounding and the order
 // of every sum, so that every backend gives the same bits.
@@ -33,15 +36,15 @@
 namespace rmsnorm {
 
 // float64 tensors are computed in float64 throughout, and on the CPU alone; their weight, rstd and
-// dweight are float64 too. All others are computed in float32. The dtypes from kInt8 on are codes:
-// only quantised results have them.
+// dweight are float64 too. All other tensors are computed in float32. The dtypes from kInt8 on are
+// codes: only quantised results have them.
 enum class DType : std::uint8_t {
   kFloat32,
   kFloat16,
   kBFloat16,
   kFloat64,
   kInt8,
-  kFloat8E4M3,  // 4 exponent bits, 3 fraction bits, no infinities: OCP's E4M3, "fn"
+  kFloat8E4M3,  // 4 exponent bits, 3 fraction bits, no infinities: OCP's E4M3 (E4M3FN)
   kFloat8E5M2,
 };
 
@@ -74,22 +77,22 @@ struct Shape {
 };
 
 struct Options {
-  double eps = 1e-6;           // finite, >= 0; in float32 (in float64 for float64 tensors)
-  double weight_offset = 0.0;  // finite; added to weight in the same type
+  double eps = 1e-6;           // finite, >= 0; converted to float32, unless tensors are float64
+  double weight_offset = 0.0;  // finite; converted like eps, then added to weight in that type
   CastOrder cast_order = CastOrder::kLlama;
   GateOrder gate_order = GateOrder::kAfterNorm;
 };
 
 // Whether and how y is quantised, in float32.
 struct Quantization {
-  DType codes = DType::kFloat32;       // a dtype of codes; with any other, y is not quantised
-  float scale = 0.0f;                  // for all rows, with a finite inverse; 0: one for each row
+  DType codes = DType::kFloat32;  // a dtype of codes; with any other, y is not quantised
+  float scale = 0.0f;  // of all rows, with a finite inverse; 0: each row has its own scale
   float scale_max = __builtin_inff();  // > 0: upper bound of a row's own scale
 
   constexpr bool is_wanted() const { return is_quantized(codes); }
 };
 
-// More rows than any matrix has: all rows are one batch.
+// A value of batch_rows: more rows than any matrix has, so that all rows are one batch.
 static constexpr std::int64_t kOneBatch = INT64_MAX;
 
 // A matrix of (rows, hidden_size) elements; each row is contiguous. Row r begins at element
@@ -146,7 +149,7 @@ struct BackwardArgs {
   Rows dx;              // data is null if not wanted; may be exactly dy, x or dsum
   void* dweight;        // (hidden_size); null if not wanted
   DType dweight_dtype;  // the tensors' own dtype, or float32 for 16-bit tensors
-  bool accumulate;      // dweight = T(float(dweight) + sum) rather than T(sum)
+  bool accumulate;      // dweight = D(dweight + sum), not D(sum); D rounds to dweight_dtype
   ConstRows dsum = {};  // added to dx before its cast; data is null if there is none
   ConstRows gate = {};  // data is null if there is none
   Rows dgate = {};      // set if gate and dx are; may be exactly gate

@@ -30,26 +30,26 @@ RMSNORM_FORMULA float choose(float z, float positive, float other) {
   return z >= 0 ? positive : other;
 }
 
-// 2^(k - 127), where k is the lowest 9 bits of t and 0 < k < 255.
+// 2^(k - 127), where k is the number in the lowest 9 bits of t, and 0 < k < 255.
 RMSNORM_FORMULA float power_of_low_bits(float t) {
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, t) << 23);
 }
 
-// Below this x, exp(x) is less than half of the smallest number, and silu(x) is -0.
+// Below this x, exp(x) is less than half of the smallest positive number, and silu(x) is -0.
 static constexpr float kMinExponent = -128.0f;
 
 // exp(x) for kMinExponent <= x <= 0. The error is at most 1 ulp, also for subnormal results.
 // exp(0) = 1, exp(NaN) = NaN.
 //
 // x = n ln 2 + r with a whole number n and |r| <= ln 2 / 2, so exp(x) = 2^n exp(r):
-//   n       An addition rounds it, because the sum has an ulp of 1. The lowest bits of the sum are
-//           then n + 127 + 64, which is the exponent of 2^(n + 64).
-//   r       ln 2 is split into two constants. The first has 16 bits, so n times it is exact, and so
-//           is x minus that product.
+//   n       kSum has an ulp of 1, so adding it to x / ln 2 rounds to a whole number. The lowest
+//           bits of the sum t are n + 127 + 64, the biased exponent of 2^(n + 64).
+//   r       ln 2 is split into two constants. The first has 15 significant bits. So its product
+//           with n is exact, and so is x minus that product.
 //   exp(r)  1 + r + c2 r^2 + ... + c6 r^6, with a relative error of at most 0.053 * 2^-24. The
 //           coefficients are minimax; each was rounded before the next ones were computed.
-//   2^n     The multiplication has two steps. The first is exact, because the factor 2^64 makes
-//           every result a normal number. The second rounds if the result is subnormal.
+//   2^n     exp(r) is multiplied by 2^(n + 64), then by 2^-64. The first product is exact, because
+//           it is a normal number. The second is rounded if it is subnormal.
 template <class V>
 RMSNORM_FORMULA V exp_of(V x) {
   const auto c = [x](float value) { return filled(x, value); };
@@ -67,8 +67,9 @@ RMSNORM_FORMULA V exp_of(V x) {
   return p * power_of_low_bits(t) * c(0x1p-64f);
 }
 
-// exp gets no positive number, so it cannot overflow: silu(z) = z e / (1 + e) for z < 0, with
-// e = exp(-|z|). The clamp keeps -Inf times 0 from giving NaN: silu(-Inf) is -0. silu(-0) is -0.
+// silu(z) is z / (1 + e) for z >= 0 and z e / (1 + e) for z < 0, with e = exp(-|z|). e cannot
+// overflow, because its exponent is never positive. The clamp of -|z| keeps -Inf times 0 from
+// giving NaN: silu(-Inf) is -0. silu(-0) is -0.
 template <class V>
 RMSNORM_FORMULA V silu(V z) {
   const V x = at_least(minus_magnitude(z), kMinExponent);
@@ -76,9 +77,9 @@ RMSNORM_FORMULA V silu(V z) {
   return divide(choose(z, z, x * e), e + filled(z, 1.0f));
 }
 
-// silu'(z) = s (1 + z (1 - s)) with s = 1 / (1 + exp(-z)). 1 - s is computed as the s of -z, which
-// has all its digits where s is almost 1. The clamp keeps z times 0 from giving NaN: the limits are
-// 0 and 1.
+// silu'(z) = s (1 + z (1 - s)) with s = 1 / (1 + exp(-z)). 1 - s is computed as the s of -z,
+// because a subtraction would lose digits where s is almost 1. The clamp of z keeps infinity times
+// 0 from giving NaN: silu'(-Inf) is 0, silu'(Inf) is 1.
 template <class V>
 RMSNORM_FORMULA V silu_derivative(V z) {
   const V x = at_least(minus_magnitude(z), kMinExponent);

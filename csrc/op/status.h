@@ -29,8 +29,8 @@ struct DriverError {
   const char* text = nullptr;  // such as "out of memory"; null if it has none
 };
 
-// Success, or the reason of a failure. Success is a null pointer, because every call of the
-// operator makes several of them.
+// Success, or the reason of a failure. Success is a null pointer, which costs little, because every
+// call of the operator creates several of these.
 class [[nodiscard]] Status {
  public:
   struct Failure {

@@ -1,13 +1,13 @@
 // Backward of fast calls (kernel_table.h), with the bits of backward_steps.cu and a third of its
-// instructions. A block processes the rows of its group one by one. dweight's sums and one row are
-// in registers, while the next rows are being copied to shared memory.
+// instructions. A block processes its rows one by one. dweight's sums and one row are in registers,
+// while the next rows are being copied to shared memory.
 #include "gradient.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
-// A pack of g while its row is in registers: g itself if it is a T. Otherwise dy, from which g is
-// computed at each use.
+// The pack from which the columns of g come while a row is in registers. If T holds g exactly
+// (kIsPacked), this pack is g itself. Otherwise it is dy, and g is computed at each use.
 template <class T, class W, bool kIsLlama>
 struct Gradient {
   static constexpr bool kIsPacked = kIsLlama || sizeof(T) == sizeof(float);
@@ -33,8 +33,8 @@ struct Gradient {
 };
 
 // Grid: ceil(rows / group_rows). Block: the threads of one row. Shared memory: `stages` rows of x
-// and dy, then two floats for each tile group. One barrier a row, and one more if rstd is
-// recomputed.
+// and dy, then two floats for each tile group. A row has one barrier, and one more if rstd is
+// recomputed; rescaled passes have more.
 template <class T, class W, int kTiles, bool kIsLlama>
 __device__ void backward_fast(const BackwardParams& params) {
   if constexpr (RMSNORM_ARCHITECTURE < 10 * kFastBackwardArchitecture) return;
@@ -43,7 +43,7 @@ __device__ void backward_fast(const BackwardParams& params) {
   const RowParams& common = params.common;
   const RowThread<T> me;
   const int row_elements = static_cast<int>(common.hidden_size);
-  // Rows are whole tiles. A thread adds zeros to the sums for a tile that does not exist.
+  // Rows are whole tiles, but a thread may hold a tile that does not exist. It adds 0 to the sums.
   const auto has_tile = [&](int k) { return me.column(k, 0) < row_elements; };
   const auto at = [&](int k, int c) { return me.column(k, c) - me.first; };
   const auto byte_at = [&](int k, int c) {
@@ -55,14 +55,14 @@ __device__ void backward_fast(const BackwardParams& params) {
   keep_number(end);
   // A stage has a row of x and one of dy. A thread reads only its own copies, without a barrier.
   const unsigned row_bytes = static_cast<unsigned>(row_elements * sizeof(T));
-  const int stage_count = kTiles == 1 ? params.stages : 1;  // with two tiles there is room for one
+  const int stage_count = kTiles == 1 ? params.stages : 1;  // two tiles leave room for one stage
   unsigned stages = shared_address(memory) + me.first * static_cast<unsigned>(sizeof(T));
   keep_number(stages);
   const unsigned stages_end = stages + 2 * stage_count * row_bytes;
   float* const shared = reinterpret_cast<float*>(
       reinterpret_cast<char*>(memory) + 2 * static_cast<std::size_t>(stage_count) * row_bytes);
-  // The addresses in the next row to copy. With two tiles a thread they take too many registers,
-  // and are computed each time.
+  // The thread's addresses in the next row to copy. With two tiles they would take too many
+  // registers, so copy_row() computes them each time.
   const T* next_x = row_at<T>(params.x, row) + me.first;
   const T* next_dy = row_at<T>(params.dy, row) + me.first;
   const auto copy_row = [&](int copied, unsigned to) {
@@ -93,8 +93,8 @@ __device__ void backward_fast(const BackwardParams& params) {
   float next_rstd = has_rstd ? params.rstd[row] : 0.0f;
   int sums_offset = 0;  // of the next sums in shared memory, in floats
   bool may_overflow;
-  // The row sum of the products that add(k, c, accumulators) adds for each pack. Sets may_overflow
-  // if any thread may overflow.
+  // Returns the row sum of the products that add(k, c, accumulators) adds to the accumulators for
+  // each pack. Sets may_overflow to whether may_overflow_of(own sum) is true in any thread.
   const auto fold_row = [&](const auto& add, const auto& may_overflow_of) {
     float tile_sums[kTiles];
 #pragma unroll

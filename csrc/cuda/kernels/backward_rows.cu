@@ -1,13 +1,14 @@
-// Backward of long rows. A block processes the rows of its group one by one; each stays in
-// registers between its sums and dx. dweight's sums are in the registers of the threads that hold
-// the columns.
+// Backward of long rows. A block processes the rows of its row group one by one. Each row stays in
+// registers from its sums until its dx is written. dweight's sums are in the registers of the
+// threads that hold the columns.
 #include "gradient.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
 // Grid: ceil(rows / group_rows). Block: the threads of one row. Shared memory: four floats for each
-// tile group. One barrier a fold: consecutive folds write their sums to different halves.
+// tile group. A fold has one barrier, because consecutive folds write their sums to different
+// halves of this memory.
 template <class T, class W, int index, Access access>
 __device__ void backward_rows(const BackwardParams& params) {
   constexpr int kTiles = kSinglePolicies[index].tiles;
@@ -72,7 +73,7 @@ __device__ void backward_rows(const BackwardParams& params) {
         keep_packed(x[k][c]);
         keep_packed(dy[k][c]);
         const int column = me.column(k, c);
-        // dweight before dx, which then shares xhat: 4 to 8% fewer instructions.
+        // dweight comes before dx, so that dx reuses xhat: 4 to 8% fewer instructions.
         add_row<T>(x[k][c], dy[k][c], scale.rstd, common, dweight[k][c]);
         if (params.dx.data != nullptr) {
           WeightPack<T, W> weight;

@@ -1,6 +1,6 @@
-// Backward of rows so short that several fit shared memory. A block processes the rows of its group
-// in steps. In a step each row has its own threads, which compute its sums and write its dx. Then
-// all threads share the columns and add the step's rows to dweight's chains, in row order. So
+// Backward of rows so short that several fit shared memory. A block processes the rows of its row
+// group in steps. In a step each row has its own threads, which compute its sums and write its dx.
+// Then all threads share the columns and add the step's rows to dweight's chains, in row order. So
 // several rows are loaded at once, although the chains take one row after another.
 #include "gradient.cuh"
 
@@ -43,8 +43,8 @@ __device__ void backward_steps(const BackwardParams& params) {
   const bool needs_xx = params.rstd == nullptr;
 
   const auto is_column = [&](int c) { return columns_from(me.column(0, c), common) > 0; };
-  // Prefetches a row to the L2 cache: one lane for each line of 128 bytes of the tile.
-  constexpr int kLineLanes = 8;  // of 16 bytes each
+  // Prefetches a row to the L2 cache. For each line of 128 bytes of the tile, one lane does this.
+  constexpr int kLineLanes = 8;  // lanes whose packs of 16 bytes make a line
   const int line = me.lane % kLineLanes;
   const int line_column =
       me.first + (line * static_cast<int>(kAccumulators)) - line * kPackColumns<T>;
@@ -56,8 +56,8 @@ __device__ void backward_steps(const BackwardParams& params) {
   Pack* own_x = memory.x + slot * memory.row_packs + me.column(0, 0) / kPackColumns<T>;
   Pack* own_dy = own_x + step_rows * memory.row_packs;
 
-  // Loops that read shared memory need no unrolling. Without it, kUnaligned kernels are half as
-  // large.
+  // Loops that read shared memory need no unrolling. Without unrolling, kUnaligned kernels are half
+  // as large.
   constexpr int kUnrolled = access == Access::kUnaligned ? 1 : kTilePacks;
   Columns<T> dweight[kPacks] = {};
   for (unsigned first = 0; first < rows; first += step_rows) {

@@ -1,4 +1,4 @@
-// Rows of y as codes of 8 bits (quantize.h): the scale of a row, and the codes of packs of columns.
+// Rows of y as 8-bit codes (quantize.h): the scale of a row, and the codes of packs of columns.
 #pragma once
 
 #include "../../op/quantize.h"
@@ -7,7 +7,7 @@
 
 namespace rmsnorm::cuda {
 
-// y of one pack before it is quantised: not cast or, in Llama's order, cast.
+// y of one pack before it is quantised: rounded to T in Llama's order, otherwise not rounded.
 template <class T, class W>
 __device__ inline Columns<T> quantized_y(const Pack& x, float rstd, const WeightPack<T, W>& weight,
                                          const RowParams& params) {
@@ -15,8 +15,8 @@ __device__ inline Columns<T> quantized_y(const Pack& x, float rstd, const Weight
   return round(y_of(xhat_of(unpack<T>(x), rstd), w_of(weight, params), round));
 }
 
-// Raises `largest` to the magnitudes of one pack, as bits. Columns beyond the row are left out,
-// because they may be 0 * infinity.
+// Raises `largest` to the largest magnitude in one pack, as bits. Columns beyond the row are left
+// out, because there y may be NaN, from 0 * infinity.
 template <class T, Access kAccess, class Column>
 __device__ inline void find_largest(const Columns<T>& y, Column column, const RowParams& params,
                                     std::uint32_t& largest) {
@@ -30,9 +30,9 @@ __device__ inline void find_largest(const Columns<T>& y, Column column, const Ro
   }
 }
 
-// The largest value of `threads` neighbouring threads, a power of two, to all of them. All threads
-// of the block must call it. More threads than a warp need `shared`, one word for each warp, and
-// have two barriers, before and after they write there.
+// Returns the largest value of `threads` neighbouring threads to all of these threads. `threads` is
+// a power of two. All threads of the block must call it. If `threads` is more than a warp, it needs
+// `shared`, one word for each warp, and has two barriers: before and after it writes to `shared`.
 __device__ inline std::uint32_t largest_of(std::uint32_t largest, int threads,
                                            std::uint32_t* shared) {
   const int lanes = min(threads, kWarpLanes);
@@ -76,11 +76,11 @@ __device__ inline bool has_own_scales(const Quantization& quantization) {
 // Converts y of a row to codes.
 class Quantizer {
  public:
-  // Uses the scale of all rows until set_scale() sets the row's own.
+  // Uses the one scale of all rows until set_scale() sets the row's own scale.
   __device__ explicit Quantizer(const Quantization& quantization)
       : codes_(quantization.codes), inverse_(__frcp_rn(quantization.scale)) {}
 
-  // `largest`: the bits of the largest magnitude, which determines the scale.
+  // `largest`: the bits of the row's largest magnitude, from which `scale` was computed.
   __device__ void set_scale(float scale, std::uint32_t largest) {
     is_own_ = true;
     division_ = row_division(scale, largest);

@@ -6,14 +6,14 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Stores the codes of y of a row. With its own scale, y is computed twice, first to find its
-// largest magnitude. Packs are processed one after another: side by side they would be three times
-// the code, and spill. All threads of the block must call it.
+// Stores the codes of y of a row. If the row has its own scale, y is computed twice, first to find
+// its largest magnitude. Packs are processed one after another, because side by side they would
+// take three times the code, and spill. All threads of the block must call it.
 template <class T, class W>
 __device__ void quantize_row(const ForwardParams& params, const RowThread<T>& me, std::int64_t row,
                              Pack (&x)[kTilePacks], float rstd, float* shared) {
   const RowParams& common = params.common;
-  // Not a variable: one kernel would spill.
+  // A function, because with a variable one kernel would spill.
   const auto is_row = [&] { return row < common.rows; };
   auto* const y_row = row_of<std::uint8_t>(params.y, row);
   Quantizer quantizer(params.quantization);
@@ -67,7 +67,7 @@ __device__ void forward_rows(const ForwardParams& params) {
       x[k][c] = is_row ? load<T, access>(x_row, me.column(k, c), common) : Pack{};
     }
   }
-  // Packs of residual in flight at once: more would take registers from other blocks.
+  // How many packs of residual are in flight at once. More would take registers from other blocks.
   constexpr int kInFlight = access == Access::kUnaligned ? 1 : kTiles == 1 ? kTilePacks : 2;
   if (params.residual.data != nullptr && is_row) {
     const T* residual_row = row_of<T>(params.residual, row);
@@ -92,8 +92,8 @@ __device__ void forward_rows(const ForwardParams& params) {
     }
   }
   WeightPack<T, W> weight[kTilePacks];
-  // Loads weights before the row sum is known, so that they arrive meanwhile, if there are
-  // registers enough.
+  // If there are enough registers, weights are loaded before the row sum is known, so that they
+  // arrive meanwhile.
   constexpr bool kHasWeightEarly = kTiles == 1 && __is_same(W, T);
   float factor = 1.0f;  // of x; not 1 in a rescaled pass (fold.h)
   float sums[1];

@@ -1,5 +1,5 @@
-// Forward of fast calls (kernel_table.h): the bits of forward.cu with half its instructions. At
-// run time it tests only whether a row, and a pack of its columns, exist.
+// Forward of fast calls (kernel_table.h), with the bits of forward.cu and half of its instructions.
+// At run time it tests only whether a row exists, and whether a pack of its columns exists.
 #include "row.cuh"
 
 namespace rmsnorm::cuda {
@@ -17,8 +17,8 @@ __device__ void forward_fast(const ForwardParams& params) {
   const RowParams& common = params.common;
   const RowThread<T> me;
   int row = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
-  // Columns left in the row from the thread's first one on. Packs beyond them are zeros, and not
-  // stored.
+  // How many columns the row has from the thread's first column on. Packs beyond them are zeros,
+  // and are not stored.
   int columns =
       (row < static_cast<int>(common.rows) ? static_cast<int>(common.hidden_size) : 0) - me.first;
   const auto at = [&](int i) { return me.column(i / kPacks, i % kPacks) - me.first; };
@@ -27,8 +27,8 @@ __device__ void forward_fast(const ForwardParams& params) {
 #pragma unroll
   for (int i = 0; i < kAll; ++i) x[i] = at(i) < columns ? load_pack(x_row + at(i)) : Pack{};
 
-  // Packs beyond the row load the weights of the thread's first pack, or of the row's, which
-  // saves making zeros.
+  // For packs beyond the row, the weights of the thread's first pack are loaded, or those of the
+  // row's first pack if the thread has none. This saves the instructions that make zeros.
   const W* weights = static_cast<const W*>(common.weight) + (columns > 0 ? me.first : 0);
   WeightPack<T, W> weight[kWeights];
   const auto load_weight = [&](int i) {
@@ -54,8 +54,8 @@ __device__ void forward_fast(const ForwardParams& params) {
   float sums[] = {own_tiles_sum(tile_sums)};
   float rstd;
   if (row_sums(sums, me, shared, may_overflow_square(sums[0], common.eps))) {
-    // The rescaled pass (fold.h), from memory: using the row in registers would cost every call
-    // registers.
+    // The rescaled pass (fold.h). It reads the row from memory again: using the row in registers
+    // here would cost every call registers.
     const float factor = rescale_factor(sums[0], common.eps);
     if (me.is_wide()) __syncthreads();
     const T* x_again = row_at<T>(params.x, row) + me.first;

@@ -1,12 +1,12 @@
-// Forward with a gate: a row and its gate are read once, stay in registers between the row's sum
-// and its scaling, and y is written once. With a residual, x + residual is written, too.
+// Forward with a gate: a row and its gate are read once and stay in registers from the row's sum
+// until y is written. With a residual, the row is x + residual, and that sum is written, too.
 #include "gate.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
 // A pack of a row and of its gate. If the gate is applied before the norm, multiply() replaces both
-// by their product in float32, which takes the same registers.
+// packs by x * silu(gate) in float32, which takes no more registers.
 template <class T>
 struct GatedPack {
   Pack x;
@@ -33,8 +33,8 @@ struct GatedPack {
 };
 
 // Grid: ceil((rows - first_row) / rows of a block). Shared memory: a float for each tile group of
-// the block's rows, if a row is wider than a warp. Packs compute silu one after another, because
-// its code is long.
+// the block's rows, if a row is wider than a warp. silu is computed for one pack after another,
+// because its code is long.
 template <class T, class W, int index, Access access>
 __device__ void forward_gated(const ForwardParams& params) {
   static_assert(kGatedPolicies[index].tiles == 1);

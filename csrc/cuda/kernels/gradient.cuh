@@ -5,7 +5,8 @@
 
 namespace rmsnorm::cuda {
 
-// The functions below take x and dy as packs or, for rows with a gate, as unpacked columns.
+// The functions below take x and dy as packs or, for rows with a gate, as unpacked columns. This
+// overload of unpack() returns unpacked columns as they are.
 template <class T>
 __device__ inline const Columns<T>& unpack(const Columns<T>& columns) {
   return columns;
@@ -18,8 +19,8 @@ __device__ inline Columns<T> g_pack(const Input& dy, const WeightPack<T, W>& wei
   return g_of(unpack<T>(dy), w_of(weight, params), Rounding<T>{params.is_llama_order});
 }
 
-// The same if there is a weight and no offset, and the cast order is known. g can be packed again
-// without loss: in Llama's order it is rounded to T, and in the other order T is float.
+// g of one pack, as a pack, if there is a weight and no offset, and the cast order is known. g is
+// packed without loss: in Llama's order it is rounded to T, and in the other order T must be float.
 template <class T, bool kIsLlama, class W>
 __device__ inline Pack packed_g(const Pack& dy, const WeightPack<T, W>& weight) {
   static_assert(kIsLlama || sizeof(T) == sizeof(float));
@@ -36,28 +37,34 @@ struct RowScale {
   float cbar;  // mean(g * xhat)
 };
 
-// From the sum of g * (x * factor).
+// RowScale from gx_sum, the row sum of g * (x * factor).
 __device__ inline RowScale row_scale(float gx_sum, float factor, float rstd, float inverse_size) {
   const float scale = factor == 1.0f ? rstd : rstd * __frcp_rn(factor);
   return {rstd, cbar_of(gx_sum, scale, inverse_size)};
 }
 
-// The folds of a row in backward: one, or four with different factors if any row may overflow
-// (row.cuh). All threads that share a barrier take the same number of folds.
+// The folds of a row in backward. There is one fold with factor 1, or, if any row may overflow
+// (row.cuh), there are four:
+//   1  factor 1
+//   2  the factor of the rescaled pass of x * x. It gives rstd, if rstd is recomputed.
+//   3  factor 1 again, for the sum of g * x
+//   4  the factor of the rescaled pass of g * x. It gives the final sum.
+// A factor is 1 if the row needs no such pass. All threads that share a barrier take the same
+// number of folds.
 struct BackwardFolds {
   float rstd;           // the caller's, until it is recomputed
   float factor = 1.0f;  // of x in the next fold
   int count = 0;
 
-  // `sums`: of g * x, and of x * x if rstd is to be recomputed.
+  // `sums` are the sum of g * x and, if needs_xx, the sum of x * x, from which rstd is recomputed.
   __device__ bool may_overflow(const float (&sums)[2], bool needs_xx,
                                const RowParams& params) const {
     if (needs_xx ? may_overflow_square(sums[1], params.eps) : rstd > kLargeRstd) return true;
     return may_overflow_product(sums[0]);
   }
 
-  // Call it after a fold. Returns whether that was the last one; then rstd, factor and the sum of g
-  // * x are final.
+  // Call it after each fold. Returns whether that was the last fold. Then rstd, factor and the sum
+  // of g * x are final.
   __device__ bool are_done(const float (&sums)[2], bool may_overflow, bool needs_xx,
                            const RowParams& params) {
     ++count;
@@ -97,7 +104,7 @@ __device__ inline void add_row(const Input& x, const Input& dy, float rstd, cons
   chains = add_to_dweight(chains, unpack<T>(dy), xhat, Rounding<T>{params.is_llama_order});
 }
 
-// Stores a pack of columns of a partial row of dweight. The row has room for whole packs.
+// Stores a pack of columns of a partial row of dweight. The partial row has room for whole packs.
 template <class T, class Column>
 __device__ inline void store_partial(float* partial_row, Column column, const Columns<T>& sums) {
 #pragma unroll
@@ -108,7 +115,7 @@ __device__ inline void store_partial(float* partial_row, Column column, const Co
   }
 }
 
-// Adds one column to each chain of g * (x * factor). Columns from hidden_size on are zeros.
+// Adds one column to each chain of g * (x * factor). x and dy are zeros from hidden_size on.
 template <class T, class W, Access access, class Column, class Input>
 __device__ inline void fold_gradient(const Input& x, const Input& dy, Column column, float factor,
                                      const RowParams& params, Accumulators<T>& accumulators) {
@@ -119,7 +126,7 @@ __device__ inline void fold_gradient(const Input& x, const Input& dy, Column col
   accumulators = fma(g, unpack<T>(x) * factor, accumulators);
 }
 
-// One pack of a row with a gate: the values that stand for x and for dy in all sums and in dx.
+// One pack of a row with a gate: `input` replaces x, and `dn` replaces dy, in all sums and in dx.
 template <class T>
 struct GatedGradient {
   Columns<T> input;

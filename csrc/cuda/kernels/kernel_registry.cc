@@ -8,7 +8,7 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The types of the table's lists, as the host sees them.
+// The DType of a type in the table's lists; kFloat32 for float and AnyWeight.
 template <class T>
 constexpr DType kDType = DType::kFloat32;
 template <>
@@ -31,7 +31,7 @@ constexpr auto kEntries = [] {
   std::array<KernelEntry, kKernelCount> entries{};
   std::size_t count = 0;
   std::size_t file = 0;
-  // In the order of kKernelFiles, which is that of RMSNORM_KERNELS.
+  // The lists have the order of kKernelFiles and of RMSNORM_KERNELS.
   const auto add = [&](std::initializer_list<KernelEntry> list) {
     for (const KernelEntry& entry : list) entries[count++] = entry;
     ++file;
@@ -54,6 +54,7 @@ constexpr int kAccesses = static_cast<int>(Access::kUnaligned) + 1;
 constexpr int kDTypes = static_cast<int>(DType::kFloat64) + 1;
 constexpr int kIndexes = std::ranges::max(kEntries, {}, &KernelEntry::index).index + 1;
 
+// An index for each combination of the properties by which find_kernel() searches.
 constexpr std::size_t slot(Kind kind, int index, Access access, DType dtype, DType weight_dtype) {
   int slot = static_cast<int>(kind);
   slot = slot * kIndexes + index;
@@ -62,7 +63,7 @@ constexpr std::size_t slot(Kind kind, int index, Access access, DType dtype, DTy
   return static_cast<std::size_t>(slot * kDTypes + static_cast<int>(weight_dtype));
 }
 
-// The number of the entry in each slot, from 1; 0 in an empty slot.
+// For each slot, the number of its entry, counted from 1; 0 if no kernel has these properties.
 static_assert(kKernelCount <= UINT8_MAX);
 constexpr auto kNumbers = [] {
   std::array<std::uint8_t, kKinds * kIndexes * kAccesses * kDTypes * kDTypes> numbers{};

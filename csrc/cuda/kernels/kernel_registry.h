@@ -1,4 +1,4 @@
-// The entries of kernel_table.h as the host sees them, and how it finds one.
+// The entries of kernel_table.h as the host sees them, and how the host finds a kernel.
 #pragma once
 
 #include <array>
@@ -14,13 +14,13 @@ namespace rmsnorm::cuda {
 // A kernel's entry in the table.
 struct KernelEntry {
   const char* name;  // in its module
-  std::size_t file;  // the number of the file that it is compiled from
+  std::size_t file;  // its index in kKernelFiles: the file that defines the kernel
   Kind kind;
   int index;
   Access access;
-  DType dtype;  // of the tensors
-  bool has_any_weight;
-  DType weight_dtype;  // unless it has any
+  DType dtype;          // of the tensors
+  bool has_any_weight;  // W is AnyWeight
+  DType weight_dtype;   // unused if has_any_weight
 };
 
 #define RMSNORM_COUNT(tag, T, W, kind, function, index, access) +1
@@ -32,7 +32,7 @@ inline constexpr std::array kKernelFiles{"forward_fast",   "forward",       "bac
                                          "backward_steps", "backward_rows", "long_rows",
                                          "forward_gated",  "reduce_dweight"};
 inline constexpr std::size_t kKernelFileCount = kKernelFiles.size();
-// The number of a file by its name; kKernelFileCount for any other name.
+// The index in kKernelFiles of a file with this name; kKernelFileCount if there is no such file.
 constexpr std::size_t kernel_file_number(std::string_view name) {
   std::size_t number = 0;
   while (number < kKernelFileCount && kKernelFiles[number] != name) ++number;
@@ -45,8 +45,8 @@ std::span<const KernelEntry, kKernelCount> kernel_registry();
 // The number of an entry in the table, from 0.
 std::size_t kernel_number(const KernelEntry& entry);
 
-// The entry of a kernel with these properties, or null. An index beyond those of all kinds is not
-// allowed.
+// The entry of the kernel with these properties, or null. `index` must not be above the largest
+// index in the table.
 const KernelEntry* find_kernel(Kind kind, int index, Access access, DType dtype,
                                DType weight_dtype);
 

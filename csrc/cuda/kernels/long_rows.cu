@@ -1,5 +1,6 @@
-// Rows too long for one block, in two passes over memory. Blocks write sums over their tiles, one
-// block a row sums these, and elementwise kernels do the rest.
+// Rows too long for one block, in two passes over memory. In the first pass several blocks share a
+// row: each writes the sums over its tiles, and then one block for each row adds these sums. The
+// second pass is elementwise. LongParams (kernel_params.h) describes the sums and the launches.
 #include "codes.cuh"
 #include "gate.cuh"
 #include "gradient.cuh"
@@ -15,8 +16,8 @@ __device__ std::int64_t split_column(const RowThread<T>& me, std::int64_t split,
   return kTileColumns * (split + splits * me.group) + kPackColumns<T> * me.lane;
 }
 
-// The halving tree over the `count` floats at `sums`, which it overwrites, to all threads. All
-// threads of the block must call it. It begins and ends with a barrier.
+// Returns the halving tree over the `count` floats at `sums` to all threads, and overwrites `sums`.
+// All threads of the block must call it. It begins and ends with a barrier.
 __device__ float halved(float* sums, std::int64_t count) {
   __syncthreads();
   for (std::int64_t s = count / 2; s >= 1; s /= 2) {
@@ -29,10 +30,14 @@ __device__ float halved(float* sums, std::int64_t count) {
 }
 
 // fold_forward and fold_backward are launched twice: first over the splits of the rows, then over
-// the rows. Grid: rows * splits of the launch, then its rows. Block: (threads, 1). Shared memory: a
-// float for each tile group and sum.
+// the rows. Grid: rows of the launch * splits in the first launch, rows of the launch in the
+// second. Block: (threads, 1). Shared memory: a float for each tile group and each sum (one in
+// forward, two in backward). The second launch adds the sums of the splits. If a row needs a
+// rescaled pass, one block then folds all splits of the row again.
 
-// The sum over a split of x * x, with x times a factor, to all threads. It has a barrier.
+// Returns the sum of (x * factor)^2 over a split to all threads. All threads of the block must call
+// it. With a residual, x is x + residual, which is stored in `sum`. With a gate before the norm, x
+// is then multiplied by silu(gate).
 template <class T, bool kIsGated, Access access>
 __device__ float fold_split(const ForwardParams& params, const RowThread<T>& me, std::int64_t row,
                             std::int64_t first, float factor, float* shared) {
@@ -175,7 +180,7 @@ __device__ void fold_backward(const LongParams<BackwardParams>& params) {
   gx_sums[0] = row_scale(sums[0], folds.factor, folds.rstd, common.inverse_size).cbar;
 }
 
-// The chunk of a row that a block of scale_rows processes.
+// A chunk is the part of a row that a block of scale_rows processes.
 template <class T>
 struct Chunk {
   static constexpr int kColumns = kLongThreads * kScalePacks * kPackColumns<T>;
@@ -194,8 +199,8 @@ struct Chunk {
   }
 };
 
-// scale_rows of quantised calls. If rows have their own scales, it is launched twice: the first
-// launch writes the largest magnitude of each chunk.
+// scale_rows of quantised calls. If rows have their own scales, scale_rows is launched twice. The
+// first launch writes the largest magnitude of each chunk, and the second writes the codes.
 template <class T, class W, bool kIsGated, Access access>
 __device__ void quantize_chunk(const LongParams<ForwardParams>& params, const Chunk<T>& chunk,
                                const T* x_row, float rstd) {
@@ -241,7 +246,8 @@ __device__ void quantize_chunk(const LongParams<ForwardParams>& params, const Ch
   if (threadIdx.x == 0) of_chunks[chunk.index] = largest;
 }
 
-// A row has no more chunks than splits, so of_chunks has room for all.
+// A chunk has at least as many columns as a split. So a row has no more chunks than splits, and
+// of_chunks, of `splits` words, has room for all chunks.
 static_assert(kScalePacks * kAccumulators >= kTileColumns);
 
 // Grid: rows * ceil(packs of a row / (kLongThreads * kScalePacks)).
@@ -257,7 +263,8 @@ __device__ void scale_rows(const LongParams<ForwardParams>& params) {
     return;
   }
   T* y_row = row_of<T>(forward.y, chunk.row);
-  // One pack after another with a gate, which takes many registers; otherwise all at once.
+  // With a gate, one pack after another, because a gate takes many registers. Otherwise all at
+  // once.
   constexpr int kAtOnce = index == kGated ? 1 : kScalePacks;
 #pragma unroll 1
   for (int first = 0; first < kScalePacks; first += kAtOnce) {
@@ -284,7 +291,8 @@ __device__ void scale_rows(const LongParams<ForwardParams>& params) {
 }
 
 // Grid: ceil(packs of a row / threads) * ceil(rows / group_rows). A thread processes one pack of
-// columns of all rows of a row group. cbar is read only for dx.
+// columns of all rows of a row group. cbar is read only for dx, so a launch for dweight alone needs
+// only rstd.
 template <class T, class W, int index, Access access>
 __device__ void backward_columns(const LongParams<BackwardParams>& params) {
   const BackwardParams& backward = params.of_rows;
@@ -332,7 +340,7 @@ __device__ void backward_columns(const LongParams<BackwardParams>& params) {
         const std::int64_t row = first + i;
         if (row >= end) continue;
         const float rstd = rstds[row * params.splits];
-        // dweight before dx, which then shares xhat: 4 to 8% fewer instructions.
+        // dweight comes before dx, so that dx reuses xhat: 4 to 8% fewer instructions.
         add_row<T>(x[i], dy[i], rstd, common, dweight);
         if (backward.dx.data == nullptr) continue;
         const RowScale scale{rstd, cbars[row * params.splits]};

@@ -1,5 +1,5 @@
-// Matrices as the kernels take them. Finding a row in batches (rms_norm.h) costs a multiplication,
-// because a 64-bit division takes a hundred instructions on a GPU.
+// Matrices as the kernels take them. A kernel finds a row in batches (rms_norm.h) by
+// multiplication, because a 64-bit division takes a hundred instructions on a GPU.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,9 @@ constexpr Divisor divisor_of(std::int64_t value) {
   return {divisor, static_cast<std::uint32_t>((power + divisor - 1) / divisor), shift};
 }
 
-// Row r begins at element q * batch_stride + (r - q * batch_rows) * row_stride, q = r / batch_rows.
+// A ConstRows or Rows (rms_norm.h) whose division by batch_rows is prepared. Row r begins at
+// element q * batch_stride + (r - q * batch_rows) * row_stride, where q is r / batch_rows, rounded
+// down.
 template <class Data>
 struct MatrixOf {
   Data* data = nullptr;
@@ -43,7 +45,7 @@ struct MatrixOf {
 using ConstMatrix = MatrixOf<const void>;
 using Matrix = MatrixOf<void>;
 
-// The same rows, in one batch if their strides allow.
+// The same rows as those of `matrix`, in one batch if the strides allow it.
 template <class AnyRows>
 constexpr AnyRows merge_batches(const AnyRows& matrix, std::int64_t rows) {
   if (matrix.batch_rows >= rows) return {matrix.data, matrix.row_stride};
@@ -57,7 +59,7 @@ constexpr AnyRows merge_batches(const AnyRows& matrix, std::int64_t rows) {
 // Matrices with batches must have fewer rows than this.
 inline constexpr std::int64_t kMaxBatchedRows = std::int64_t{1} << 31;
 
-// Converts ConstRows or Rows.
+// Converts a ConstRows or a Rows to a ConstMatrix or a Matrix.
 template <class AnyRows>
 constexpr auto kernel_matrix(const AnyRows& matrix, std::int64_t rows)
     -> MatrixOf<std::remove_pointer_t<decltype(matrix.data)>> {

@@ -1,5 +1,5 @@
 // The kernels' PTX and intrinsics: shuffles, conversions, and moves of 16-byte packs between memory
-// and registers. Elsewhere the kernels use only __frcp_rn and the barriers.
+// and registers. The other files in this folder use only __frcp_rn and the barriers.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -37,8 +37,8 @@ struct Columns {
   float values[kPackColumns<T>];
 };
 
-// Two neighbouring columns with one instruction, from compute capability 10.0 on. Each is rounded
-// as if alone.
+// Operations on two neighbouring columns, with one instruction from compute capability 10.0 on.
+// Each column is rounded as if alone.
 __device__ inline float2 multiply_two(float2 a, float2 b) {
 #if __CUDA_ARCH__ >= 1000
   return __fmul2_rn(a, b);
@@ -61,7 +61,8 @@ __device__ inline float2 fma_two(float2 a, float2 b, float2 c) {
 #endif
 }
 
-// Applies f to each two neighbours of the operands. An operand may be one number for all columns.
+// by_two() applies f to each pair of neighbouring columns of the operands. An operand may be one
+// number for all columns.
 template <class T>
 __device__ inline float2 two_of(const Columns<T>& columns, int i) {
   return {columns.values[i], columns.values[i + 1]};
@@ -115,7 +116,7 @@ __device__ inline Columns<T> unpack(const Pack& pack) {
   return columns;
 }
 
-// Two neighbours rounded to nearest even, the first in the low half.
+// Two neighbouring columns rounded to nearest even, the first in the low half of the word.
 __device__ inline std::uint32_t round_two(float low, float high, Float16) {
   const __half2 two = __floats2half2_rn(low, high);
   return reinterpret_cast<const std::uint32_t&>(two);
@@ -139,9 +140,10 @@ __device__ inline Pack pack(const Columns<T>& columns) {
   return result;
 }
 
-// T(a * b) of 16-bit numbers, two by one instruction. The contract rounds the product to float32
-// first. The bits are the same, because that rounding is exact except for very small bfloat16
-// products. Those round to zero or to the same multiple of 2^-133 either way (float16_test.cc).
+// T(a * b) of 16-bit numbers, two with one instruction. The contract (fold.h) rounds the product to
+// float32 first. The bits are the same, because that rounding is exact except for very small
+// bfloat16 products. Either way those round to zero, or to the same multiple of 2^-133
+// (float16_test.cc).
 __device__ inline std::uint32_t multiply_packed_two(std::uint32_t a, std::uint32_t b, Float16) {
   std::uint32_t product;
   asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
@@ -149,8 +151,8 @@ __device__ inline std::uint32_t multiply_packed_two(std::uint32_t a, std::uint32
 }
 __device__ inline std::uint32_t multiply_packed_two(std::uint32_t a, std::uint32_t b, BFloat16) {
 #if __CUDA_ARCH__ >= 800
-  // Below 9.0 there is no multiplication instruction. fma with -0 has the same bits, also for
-  // zeros.
+  // Below 9.0 there is no bfloat16 multiplication instruction. fma with -0 gives the same bits,
+  // also for zeros.
   std::uint32_t product;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000u));
   return product;
@@ -167,8 +169,8 @@ __device__ inline Pack multiply_packed(Pack a, const Pack& b) {
   return a;
 }
 
-// Makes the compiler unpack the pack again after this point. Keeping both forms of a row between
-// two passes over it would take three times the registers of the packed form.
+// Makes the compiler unpack the pack again after this point. A row of a 16-bit type, kept both
+// packed and unpacked between two passes, would take three times the registers of the packed row.
 __device__ inline void keep_packed(Pack& pack) {
 #pragma unroll
   for (std::uint32_t& word : pack.words) asm("" : "+r"(word));
@@ -189,7 +191,7 @@ __device__ inline void keep_number(Number& number) {
 // A compiler barrier: memory is read again after it, and no later read moves before it.
 __device__ inline void forget_memory() { asm volatile("" ::: "memory"); }
 
-// T(value) in Llama's order; otherwise value.
+// `round` of formula.h: T(value) in Llama's order; otherwise value.
 template <class T>
 struct Rounding {
   bool is_llama_order;
@@ -218,7 +220,7 @@ __device__ inline BFloat16 from_float(float value, BFloat16) {
   return {__bfloat16_as_ushort(__float2bfloat16_rn(value))};
 }
 
-// Codes of four numbers (quantize.h), the first in the lowest bits.
+// The codes of four numbers (quantize.h), the first code in the lowest bits.
 __device__ inline std::uint32_t int8_codes(const float* values) {
   std::uint32_t codes[4];
 #pragma unroll
@@ -243,7 +245,7 @@ __device__ inline std::uint32_t e5m2_codes(const float* values) {
 }
 #endif
 
-// A pack in shared or global memory, on a 16-byte boundary.
+// Load and store a pack in shared or global memory, on a 16-byte boundary.
 __device__ inline Pack load_pack(const void* address) {
   const uint4 words = *static_cast<const uint4*>(address);
   return {{words.x, words.y, words.z, words.w}};
@@ -258,7 +260,7 @@ __device__ inline void store_global_pack(void* address, const Pack& pack) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(address)),
                "r"(pack.words[0]), "r"(pack.words[1]), "r"(pack.words[2]), "r"(pack.words[3]));
 }
-// The same for 4 or 8 bytes.
+// Stores of 4 or 8 bytes, as PTX for the same reasons.
 __device__ inline void store_global_words(void* address, const std::uint32_t (&words)[1]) {
   asm volatile("st.global.b32 [%0], %1;" ::"l"(__cvta_generic_to_global(address)), "r"(words[0]));
 }
@@ -280,7 +282,7 @@ __device__ inline Pack load_shared_pack(unsigned address) {
 }
 
 // Copies a pack from global to shared memory asynchronously, without a register in between. It
-// needs compute capability 8.0 and does nothing below. The same thread may read the pack after
+// needs compute capability 8.0 and does nothing below 8.0. The same thread may read the pack after
 // await_copies(); other threads need a barrier as well.
 __device__ inline void copy_to_shared(unsigned to, const void* from) {
 #if __CUDA_ARCH__ >= 800
@@ -295,7 +297,7 @@ __device__ inline void end_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
-// Waits for all groups except the last `later` ones: 0, 1, 3 or 7.
+// Waits for all groups of copies except the last `later` groups. `later` is 0, 1, 3 or 7.
 __device__ inline void await_copies(int later) {
 #if __CUDA_ARCH__ >= 800
   if (later == 7) {
@@ -315,9 +317,9 @@ __device__ inline void prefetch(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(address)));
 }
 
-// Loads a pack of which only the first `bytes` bytes exist (any number; none if not positive). The
-// others are 0. Accesses have `access` = 2, 4, 8 or 16 bytes; the address and `bytes` are multiples
-// of that.
+// Loads a pack of which only the first `bytes` bytes exist; the other bytes of the result are 0.
+// `bytes` may be 16 or more (all exist), or not positive (none exists). Each access has `access`
+// bytes: 2, 4, 8 or 16. The address and `bytes` are multiples of `access`.
 template <class T, class Bytes>
 __device__ inline Pack load_unaligned(const void* address, Bytes bytes, int access) {
   Pack pack{};

@@ -1,5 +1,5 @@
-// dweight from the partial rows of the row groups: the neighbour-first tree (fold.h), the addition
-// to the old dweight if it accumulates, and the cast.
+// dweight from the partial rows of the row groups: the sum by neighbours (fold.h), the addition to
+// the old dweight if the call accumulates, and the cast.
 #include "kernel_params.h"
 #include "kernel_table.h"
 #include "primitives.cuh"
@@ -7,7 +7,8 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The neighbour-first tree over values. Values that do not exist are -0, which changes no sum.
+// The sum of `values` by neighbours (fold.h). Values that do not exist are -0, which changes no
+// sum.
 template <int kCount>
 __device__ float sum_of(const float (&values)[kCount]) {
   return neighbour_tree(
@@ -16,8 +17,8 @@ __device__ float sum_of(const float (&values)[kCount]) {
 }
 
 // Grid: ceil(hidden_size / kReduceColumns). Block: (kReduceColumns, slices of the row groups).
-// Thread (i, slice) sums that slice of column i, so that a warp reads neighbouring columns. The
-// first warp sums the slices.
+// Thread (i, s) sums slice s of the block's column i, so that a warp reads neighbouring columns.
+// The first warp then adds the sums of the slices.
 template <class T, class W, int index, Access access>
 __device__ void reduce_dweight(const ReduceParams& params) {
   __shared__ float slices[kMaxSlices][kReduceColumns];

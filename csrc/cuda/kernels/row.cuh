@@ -1,10 +1,11 @@
 // A row in the registers of a group of threads, and its sums.
 //
 // A tile (fold.h) is held by kTileLanes<T> neighbouring lanes, with kTilePacks packs each. Lane l
-// has the packs at columns kAccumulators * c + kPackColumns * l of the tile, c = 0 … 3: the whole
-// chains of kPackColumns accumulators. The lanes of a tile are a tile group. With G groups a row,
-// group g holds the kTiles tiles g, g + G, g + 2G …, so that the outer halvings of the tree over
-// the tiles are inside a thread. kTiles * G is the padded tile count.
+// has the packs at columns kAccumulators * c + kPackColumns * l of the tile, c = 0 … 3. These are
+// all columns of kPackColumns accumulators. The lanes of a tile are a tile group. A row has G tile
+// groups, and tile group g holds the kTiles tiles g, g + G, g + 2G … So the first steps of the
+// halving tree over the tiles are inside a thread. kTiles * G is the row's number of tiles, rounded
+// up to a power of two.
 //
 // blockDim = (threads of a row = G * kTileLanes, rows of a block).
 #pragma once
@@ -24,7 +25,7 @@ struct RowThread {
   // Computed from unsigned numbers, whose division by a power of two is one instruction.
   int groups = static_cast<int>(blockDim.x / kTileLanes<T>);
   int group = static_cast<int>(threadIdx.x / kTileLanes<T>);
-  int lane = static_cast<int>(threadIdx.x % kTileLanes<T>);  // of the tile
+  int lane = static_cast<int>(threadIdx.x % kTileLanes<T>);  // of the tile group
 
   // Whether several warps hold the row, so that its sums need barriers.
   __device__ bool is_wide() const { return static_cast<int>(blockDim.x) > kWarpLanes; }
@@ -41,15 +42,15 @@ struct RowThread {
   }
 };
 
-// The element at which a row begins. Not merged into row_of: bfloat16 kernels would have two
-// instructions more.
+// The element at which a row begins. This is not a part of row_of, because bfloat16 kernels would
+// then have two instructions more.
 template <class AnyMatrix>
 __device__ inline std::int64_t row_offset(const AnyMatrix& matrix, std::int64_t row) {
   const std::int64_t batch = matrix.batch_rows.quotient(row);
   const std::int64_t row_of_batch = row - batch * matrix.batch_rows.value;
   return batch * matrix.batch_stride + row_of_batch * matrix.row_stride;
 }
-// T* for a Matrix, const T* for a ConstMatrix.
+// The address of a row: a T* for a Matrix, a const T* for a ConstMatrix.
 template <class T, class Data>
 __device__ inline auto row_of(const MatrixOf<Data>& matrix, std::int64_t row) {
   using Element = std::conditional_t<std::is_const_v<Data>, const T, T>;
@@ -63,8 +64,8 @@ __device__ inline auto row_at(const MatrixOf<Data>& matrix, int row) {
   return static_cast<Element*>(matrix.data) + row * matrix.row_stride;
 }
 
-// Moves each pack to the index before it, and the first to the end. So a loop that is not unrolled
-// uses packs[0] alone, because an index into registers must be constant.
+// Moves each pack to the index before it, and the first pack to the end. An index into registers
+// must be constant. So a loop that is not unrolled uses only packs[0], and calls this in each step.
 template <int kPacks, class AnyPack>
 __device__ inline void rotate(AnyPack (&packs)[kPacks]) {
   const AnyPack first = packs[0];
@@ -73,8 +74,8 @@ __device__ inline void rotate(AnyPack (&packs)[kPacks]) {
   packs[kPacks - 1] = first;
 }
 
-// The columns left in the row from `column` on; none if not positive. The functions below compute
-// columns in the type of `column`, int or std::int64_t.
+// How many columns the row has from `column` on; a result of 0 or less means none. The functions
+// below compute columns in the type of `column`, int or std::int64_t.
 template <class Column>
 __device__ inline Column columns_from(Column column, const RowParams& params) {
   return static_cast<Column>(params.hidden_size) - column;
@@ -107,7 +108,7 @@ __device__ inline Pack sum_of_packs(const Pack& x, const Pack& residual) {
   return pack(unpack<T>(x) + unpack<T>(residual));
 }
 
-// The weights of one pack of columns of T, not yet converted.
+// The weights of one pack of columns of T, not yet converted to float.
 template <class T, class W>
 struct WeightPack {
   static constexpr int kPacks = static_cast<int>(sizeof(W) / sizeof(T));
@@ -128,7 +129,7 @@ struct WeightPack {
     }
   }
 
-  // The same if the weight and the columns are known to exist.
+  // As load(), if the weight and the columns are known to exist.
   __device__ void load_all(const W* address) {
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) packs[i] = load_pack(address + i * kPackColumns<W>);
@@ -189,7 +190,7 @@ __device__ inline Pack y_pack(const Pack& x, float rstd, const WeightPack<T, W>&
   return pack(y_of(xhat, w, Rounding<T>{params.is_llama_order}));
 }
 
-// The same if there is a weight and no offset, and the cast order is known.
+// y of one pack, if there is a weight and no offset, and the cast order is known.
 template <class T, bool kIsLlama, class W>
 __device__ inline Pack y_pack(const Pack& x, float rstd, const WeightPack<T, W>& weight) {
   const Columns<T> xhat = xhat_of(unpack<T>(x), rstd);
@@ -200,7 +201,7 @@ __device__ inline Pack y_pack(const Pack& x, float rstd, const WeightPack<T, W>&
   }
 }
 
-// The accumulators of a tile that a lane holds: chains of acc = fma(a, b, acc).
+// The accumulators (fold.h) of a tile that one lane holds: chains of acc = fma(a, b, acc).
 template <class T>
 using Accumulators = Columns<T>;
 
@@ -218,11 +219,12 @@ __device__ inline void fold_square(const Pack& x, float factor, Accumulators<T>&
   fold_square<T>(unpack<T>(x) * factor, accumulators);
 }
 
-// The halving tree over the tile's accumulators, to all its lanes. All lanes of the warp must call
-// it. Two lanes that add the same pairs take half of them each. So each step halves a lane's
-// kPackColumns accumulators until one is left; the last levels of the tree are again among the
-// lanes. This takes 7 shuffles for float32 and 10 for 16-bit types, instead of 16 and 24 one by
-// one.
+// Returns the halving tree over the tile's accumulators to all lanes of the tile. All lanes of the
+// warp must call it. A level of the tree adds the accumulators of two lanes, pair by pair. Each of
+// the two lanes adds half of the pairs and sends the other half. So each step halves a lane's
+// kPackColumns accumulators until one is left. The last levels of the tree add accumulators that
+// one lane held at first, and that other lanes have now. This takes 7 shuffles for float32 and 10
+// for 16-bit types. A tree for each accumulator by itself would take 16 and 24.
 template <class T>
 __device__ inline float tile_sum(Accumulators<T> accumulators) {
   const unsigned lane = threadIdx.x % kTileLanes<T>;
@@ -241,7 +243,8 @@ __device__ inline float tile_sum(Accumulators<T> accumulators) {
   float sum = accumulators.values[0];
 #pragma unroll
   for (int s = offset; s >= 1; s /= 2) sum += shuffle_xor(sum, s);
-    // The accumulators that a lane sent: the same lane bits, in the same order as above.
+    // The last levels add what the first loop spread over the lanes. They pair the lanes by the
+    // same bits of the lane number, in the same order.
 #pragma unroll
   for (int s = static_cast<int>(kTileLanes<T>) / 2; s > offset; s /= 2) sum += shuffle_xor(sum, s);
   return sum;
@@ -258,18 +261,20 @@ __device__ inline float own_tiles_sum(float (&sums)[kTiles]) {
   return sums[0];
 }
 
-// Whether a row may need a rescaled pass (fold.h), from the sum over one thread's tiles. A row has
-// at most 64 such sums, of 2^15 columns together. Rarely true, and only a guess.
+// Whether a row may need a rescaled pass (fold.h), from the sum over the tiles of one thread. A row
+// has at most 64 such sums, of 2^15 columns together. If the row needs the pass, the result is true
+// for a sum of the row. It is rarely true for other rows. The sum of x * x also tells whether rstd
+// may be above kLargeRstd: then eps and the mean are below 2^-64, so each sum is below 2^-49.
 __device__ inline bool may_overflow_square(float sum, float eps) {
   return !(sum < 0x1p100f) || (eps < 0x1p-60f && sum < 0x1p-48f);
 }
 __device__ inline bool may_overflow_product(float sum) { return !(fabsf(sum) < 0x1p100f); }
 
-// Row sums from the sums over each thread's tiles, kCount sums at once, to all threads of the row.
-// All threads of the block must call it. A row wider than a warp needs `shared` (kCount * groups
-// floats for each row of the block) and has one barrier. A second call must not write the same
-// memory before all threads have passed another barrier. Returns whether may_overflow is true for
-// any thread that shares the barrier: any of the block, or, without a barrier, of the warp.
+// Replaces the sums over each thread's tiles by the row sums, kCount sums at once, in all threads
+// of the row. All threads of the block must call it. A row wider than a warp needs `shared` (kCount
+// * groups floats for each row of the block) and has one barrier. A second call must not write the
+// same memory before all threads have passed another barrier. Returns whether may_overflow is true
+// for any thread of the block, or, if there is no barrier, of the warp.
 template <class T, int kCount>
 __device__ inline bool row_sums(float (&sums)[kCount], const RowThread<T>& me, float* shared,
                                 bool may_overflow) {
@@ -287,8 +292,8 @@ __device__ inline bool row_sums(float (&sums)[kCount], const RowThread<T>& me, f
     for (int i = 0; i < kCount; ++i) row[i * me.groups + me.group] = sums[i];
   }
   may_overflow = __syncthreads_or(may_overflow) != 0;
-  // Every warp completes the tree itself, padded with zeros. There are at most 64 groups: 512
-  // threads of 8 lanes.
+  // Every warp completes the tree itself, padded with zeros. There are at most 64 tile groups: 512
+  // threads, in groups of 8 lanes.
   const int leaf = static_cast<int>(threadIdx.x) % kWarpLanes;
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {

@@ -1,18 +1,19 @@
 // Division of a row by its scale for codes (quantize.h), without a division for each number.
 //
 // y / scale is computed as q = fma(-fma(p, scale, -y), inverse, p), where p = y * inverse, and
-// inverse is 1 / scale, rounded. If nothing overflows or underflows, q is the quotient rounded to
-// nearest even. Proof: let the significands of y and scale be in [1, 2), and y < scale; otherwise
-// all holds with twice the numbers.
-//   1. inverse is within 2^-25 of 1 / scale, so p is within 1.5 * 2^-24 of the quotient, and q
-//      before its rounding within 3 * 2^-48. Only a quotient that close to a midpoint m of two
-//      floats could be rounded wrongly. The quotient is never m itself.
-//   2. Then p is one of the two floats beside m. Otherwise y * |inverse - 1 / scale| would be at
-//      least 2^-24 - 3 * 2^-48. Then y and scale would be two of the last three floats below 2,
-//      but the quotient of those is close to a float.
-//   3. So the remainder is exact, and q before its rounding is off by less than scale * 2^-50 +
-//      d * scale * 2^-25, where d is the distance of the quotient from m. That is less than d,
-//      because d is at least 2^-48 / scale: y - m * scale is a multiple of 2^-48.
+// inverse is 1 / scale, rounded. If nothing overflows or underflows, q is the quotient y / scale,
+// rounded to nearest even. The proof is for y and scale in [1, 2) with y < scale. Signs and powers
+// of two change no step. If y >= scale, all steps hold with the bounds on p, q and d doubled.
+//   1. inverse is within 2^-25 of 1 / scale. So p is within 1.5 * 2^-24 of the quotient, and q,
+//      before its rounding, is within 3 * 2^-48 of the quotient. q could be rounded wrongly only if
+//      the quotient is within 3 * 2^-48 of m, the midpoint of two neighbouring floats. The quotient
+//      is never m itself.
+//   2. In this case p is one of the two floats beside m. Otherwise y * |inverse - 1 / scale| would
+//      be at least 2^-24 - 3 * 2^-48. Then y and scale would be two of the last three floats below
+//      2, but the quotient of two such floats is close to a float, not to a midpoint.
+//   3. So the remainder, fma(p, scale, -y), is exact. Let d be the distance of the quotient from m.
+//      q, before its rounding, is off by less than scale * 2^-50 + d * scale * 2^-25. That is less
+//      than d, because y - m * scale is a multiple of 2^-48, so that d is at least 2^-48 / scale.
 //
 // Source: Brisebarre, Muller and Raina, "Accelerating Correctly Rounded Floating-Point Division
 // when the Divisor Is Known in Advance", 2004.
@@ -25,20 +26,21 @@
 
 namespace rmsnorm::cuda {
 
-// The divisor of a row. Unless `is_ready`, the row's numbers are first multiplied by `factor`, and
-// clamped far above the largest code. Then no product overflows. Products lose digits to underflow
-// only for quotients so small that their code is 0.
+// The divisor of a row. Unless `is_ready`, made_ready() first multiplies each number of the row by
+// `factor` and clamps it, far above the largest code. Then no product overflows. Products lose
+// digits to underflow only for quotients so small that their code is 0.
 struct RowDivision {
   float divisor;
   bool is_ready;
-  float factor = 1;  // a power of two
-  float zero = 0;    // added: -0 changes nothing, 0 turns -0 into 0
+  float factor = 1;  // a power of two; 0 or NaN if the scale is 0, infinite or NaN
+  float zero = 0;    // added after the multiplication: -0 changes nothing, 0 turns -0 into 0
 };
 
 // `largest`: the bits of the row's largest magnitude.
 constexpr RowDivision row_division(float scale, std::uint32_t largest) {
   if (scale >= 0x1p-60f && largest <= magnitude_bits(0x1p60f)) return {scale, true};
-  // Quotients are 0 for a scale of 0, 0 or NaN for infinity, and NaN for NaN.
+  // For a scale of 0, quotients are 0. For an infinite scale they are 0 or NaN, for NaN they are
+  // NaN.
   if (scale == 0) return {1, false, 0, 0};
   if (scale - scale != 0) return {1, false, scale == scale ? 0 : scale, -0.0f};
   const float factor = scale < 1 ? 0x1p90f : 0x1p-64f;
