@@ -173,8 +173,8 @@ void Allocation::use_until(std::shared_ptr<Fence> fence) noexcept {
   if (fence != nullptr) add_use({nullptr, nullptr, 0, std::move(fence), true});
 }
 
-// If the list cannot grow, waits for the oldest use and drops it to make room. If that cannot be
-// waited for, the memory is never freed.
+// If the list cannot grow, waits for the oldest use and drops it to make room. If the wait fails,
+// the memory is never freed.
 void Allocation::add_use(Use use) noexcept {
   if (uses_.size() == uses_.capacity()) {
     drop_passed_uses();

@@ -27,8 +27,9 @@ class Fence {
   Status make();
 
   // Records the fence after the work enqueued so far. Call within a DeviceScope, on one thread at a
-  // time. If the driver refuses, the fence stays unrecorded: it has not passed and cannot be waited
-  // for. If it refuses because of a fault (is_fault()), the fence has passed.
+  // time. If the driver refuses because of a fault (is_fault()), the fence has passed. If it
+  // refuses for another reason, the fence stays unrecorded: it has not passed and cannot be waited
+  // for.
   void record(CUstream stream) noexcept;
   bool is_recorded() const { return state_ != State::kUnrecorded; }
   // Records the fence if it is still unrecorded, for a stream that is about to be released. If the

@@ -38,7 +38,7 @@ class Graph {
   Device& device_;
   std::shared_ptr<Executable> executable_;       // null once closed
   std::set<AllocationPtr> used_;                 // by the graph's work
-  std::map<StreamPtr, std::uint64_t> launches_;  // by stream: number of its last launch
+  std::map<StreamPtr, std::uint64_t> launches_;  // the work number of each stream's last launch
 };
 
 }  // namespace rmsnorm::cuda

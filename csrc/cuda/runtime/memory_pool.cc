@@ -10,9 +10,9 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Bounds of a device's pool. It holds at most 1 / kPoolShare of the device's memory, because other
-// libraries cannot reclaim that from us. It holds at most kMaxPooledBlocks blocks, so that a search
-// through all of them costs less than the driver call that it saves.
+// Bounds of a device's pool. It holds at most an eighth (1 / kPoolShare) of the device's memory,
+// because other libraries cannot reclaim that from us. It holds at most kMaxPooledBlocks blocks, so
+// that a search through all of them costs less than the driver call that it saves.
 constexpr std::int64_t kPoolShare = 8;
 constexpr std::int64_t kMaxPooledBlocks = 256;
 

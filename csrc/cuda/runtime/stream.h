@@ -1,5 +1,5 @@
-// Streams. A stream numbers the work enqueued on it: 1, 2, 3 …. A number and a stream say which
-// work uses some memory. A stream also knows when it is being captured into a graph.
+// Streams. A stream numbers the work enqueued on it: 1, 2, 3 …. So memory can wait for the very
+// work that uses the memory. A stream also knows when it is being captured into a graph.
 //
 // A stream, and every object that refers to one, belongs to the thread of one JavaScript
 // environment. Any thread may use fences.
@@ -104,7 +104,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   // A fence that passes when all enqueued work has run; null if it has run.
   std::shared_ptr<Fence> fence() noexcept { return fence(enqueued_); }
-  // The same for the functions that call_back() was given; null if there were none.
+  // A fence that passes when all functions given to call_back() so far have been called; null if
+  // they have been.
   std::shared_ptr<Fence> callback_fence() noexcept;
 
   // The stream's progress, for other threads and for objects that outlive the stream.
@@ -148,14 +149,14 @@ class Stream : public std::enable_shared_from_this<Stream> {
   CUstream handle_ = nullptr;
   std::shared_ptr<StreamOrder> order_;
   StreamPtr callback_stream_;  // calls the functions of call_back(); null before the first
-  std::shared_ptr<EventHandle> before_callback_;  // callback_stream_ waits for it before each
+  std::shared_ptr<EventHandle> before_callback_;  // callback_stream_ waits for it before each call
   bool is_callback_stream_ = false;
   bool is_open_ = false;
   bool is_shared_ = false;  // another library has the handle and may capture it
   std::uint64_t enqueued_ = 0;
   std::uint64_t fenced_ = 0;           // number of the last work that last_fence_ covers
   std::shared_ptr<Fence> last_fence_;  // null if that work has run
-  std::shared_ptr<Fence> next_fence_;  // for later work; made before it, because making can fail
+  std::shared_ptr<Fence> next_fence_;  // made before the work it covers: making a fence can fail
   std::shared_ptr<Capture> capture_;
   AllocationPtr workspace_;
   AllocationPtr captured_workspace_;  // for the current capture
