@@ -1,7 +1,7 @@
 // The GPUs of this machine: their properties, contexts and loaded kernels.
 //
 // A device is used through its primary context. The CUDA runtime API and other libraries of the
-// process use the same context, so a device pointer of one library is valid in all the others.
+// process use the same context. So a device pointer of one library is valid in all the others.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
-// The functions of NVIDIA's driver API that we use, declared from its documented ABI (CUDA Driver
-// API reference, CUDA 13.0), so that building the addon needs no CUDA header. Names and types are
-// the driver's own, in our namespace.
+// The functions of NVIDIA's driver API that we use. They are declared from its documented ABI (CUDA
+// Driver API reference, CUDA 13.0), so that building the addon needs no CUDA header. Names and
+// types are the driver's own, in our namespace.
 #pragma once
 
 #include <cstddef>

@@ -27,11 +27,12 @@ bool has_search(const ForwardParams& params) {
 }
 bool has_search(const BackwardParams&) { return false; }
 
-// Computes rows that are too long for one block, in waves of config.wave_rows rows. A wave launches
-// the fold for the sums of the splits (the parts of a row that blocks share), the fold again for
-// the sums of the rows, and then the second pass. The first launch of a wave gets the parameters
-// `fold`, the other launches get `later`. LongParams::is_second_launch is false in the first of a
-// kernel's two launches in a wave. It is true in the second, and if there is only one.
+// Computes rows that are too long for one block, in waves of config.wave_rows rows. A wave first
+// launches the fold for the sums of the splits. A split is the part of a row that one block sums.
+// Then it launches the fold again, for the sums of the rows, and then the second pass. The first
+// launch of a wave gets the parameters `fold`, the other launches get `later`.
+// LongParams::is_second_launch is false in the first of a kernel's two launches in a wave. It is
+// true in the second, and if there is only one.
 template <class Params>
 Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& later,
                     CUdeviceptr workspace, CUstream stream) {

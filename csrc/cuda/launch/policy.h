@@ -48,8 +48,8 @@ struct LaunchConfig {
 };
 
 // For rows that a block holds in registers. The kernel is null if the rows are too long, and for
-// some quantised calls: use LongConfig then. All other calls have a kernel for rows of at most
-// kResidentColumns columns.
+// some quantised calls: use LongConfig then. Calls that are not quantised always have a kernel for
+// rows of at most kResidentColumns columns.
 inline constexpr std::int64_t kResidentColumns = 4096;
 LaunchConfig configure_forward(const Call& call);
 

@@ -56,10 +56,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // waited for. kCuda if an abandoned capture does not end.
   Status refuse_capture();
 
-  // Calls enqueue(), which enqueues work on handle() that uses the allocations. They stay until the
-  // work has run or, if it is captured, as long as its graph exists. Null allocations are ignored.
-  // Errors: kInvalidState if another library is capturing the stream; kDisposed if the stream is
-  // closed; kCuda; what enqueue() returns.
+  // Calls enqueue(), which enqueues work on handle() that uses the allocations. These stay until
+  // the work has run or, if it is captured, as long as its graph exists. Null allocations are
+  // ignored. Errors: kInvalidState if another library is capturing the stream; kDisposed if the
+  // stream is closed; kCuda; what enqueue() returns.
   template <class Enqueue>
   Status enqueue(std::initializer_list<const AllocationPtr*> used, const Enqueue& enqueue) {
     DeviceScope scope;
