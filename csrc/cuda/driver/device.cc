@@ -9,8 +9,9 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Errors that leave a context unusable. The driver's documentation says so for each, except 214 and
-// 220 (memory and links): after these nothing on the device can be relied on.
+// Results of driver calls (CUresult) that leave a context unusable. The driver's documentation says
+// so of each, except 214 and 220. These two are listed as well, because after an uncorrectable
+// memory or link error nothing on the device can be relied on.
 constexpr int kFaults[] = {
     214,  // uncorrectable memory error
     220,  // uncorrectable NVLink error
@@ -25,8 +26,8 @@ constexpr int kFaults[] = {
     718,  // invalid program counter
     719,  // launch failed
     721,  // tensor memory leak
-    810,  // client terminated by MPS
-    911,  // external device
+    810,  // client terminated by MPS (Multi-Process Service)
+    911,  // error in a device outside CUDA
 };
 
 Status read_properties(CUdevice handle, int ordinal, DeviceProperties* properties) {
@@ -68,8 +69,8 @@ Status make_devices(DeviceList* list) {
   return {};
 }
 
-// The devices of the process; null until listing them has succeeded. Never destroyed, because the
-// driver may be unloaded before us when the process ends.
+// The devices of the process: null until make_devices() has succeeded. The list is never destroyed,
+// because the driver may be unloaded before the addon when the process ends.
 std::mutex devices_mutex;
 std::atomic<const DeviceList*> known_devices{nullptr};
 
@@ -145,7 +146,8 @@ void Device::destroy(std::shared_ptr<void> object) noexcept {
     postponed_.push_back(std::move(object));
     has_postponed_ = true;
   } catch (const std::bad_alloc&) {
-    // Neither the context nor memory for the list is available: the driver keeps the object.
+    // There is no memory to postpone the object. Its destructor then runs outside the context, so
+    // the driver keeps what the object owns.
   }
 }
 

@@ -1,7 +1,7 @@
 // The GPUs of this machine: their properties, contexts and loaded kernels.
 //
-// A device is used through its primary context. The CUDA runtime API uses the same context, and so
-// do other libraries of the process: device pointers are valid in all of them.
+// A device is used through its primary context. The CUDA runtime API and other libraries of the
+// process use the same context. So a device pointer of one library is valid in all the others.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@
 
 namespace rmsnorm::cuda {
 
-// "'cuda:1'" for 1, for messages.
+// The name of a device in messages: "'cuda:1'" for ordinal 1.
 inline std::string device_name(int ordinal) { return "'cuda:" + std::to_string(ordinal) + "'"; }
 
 struct DeviceProperties {
@@ -28,8 +28,8 @@ struct DeviceProperties {
   int major = 0, minor = 0;       // compute capability
   std::int64_t total_memory = 0;  // bytes
   int multiprocessors = 0;
-  int shared_memory_optin = 0;  // the most bytes that a block can have, after opting in
-  int cache_bytes = 0;          // of the L2 cache
+  int shared_memory_optin = 0;  // the most bytes of a block whose kernel opts in (load_kernel())
+  int cache_bytes = 0;          // size of the L2 cache
 };
 
 class Device {
@@ -50,11 +50,11 @@ class Device {
   }
 
   // Loads every kernel that kernel() can return, so that no later call has to load one. Call it
-  // before a time when loading takes too long or is not allowed, within a DeviceScope of this
-  // device. Errors: kCuda.
+  // where later loading would take too long or is not allowed: before a capture, for example. Call
+  // within a DeviceScope of this device. Errors: kCuda.
   Status load_all_kernels() { return modules_.load_all(); }
 
-  // The image that the kernels of a file were loaded from (KernelModules::loaded_image()).
+  // What the kernels of a file were loaded from (KernelModules::loaded_image()).
   std::string loaded_image(std::size_t file) const { return modules_.loaded_image(file); }
 
   // How often kernel() was asked for a kernel: once for each launch. Simultaneous launches from
@@ -64,8 +64,9 @@ class Device {
     return launches_[kernel_number(entry)].load(std::memory_order_relaxed);
   }
 
-  // Returns the status of a call and remembers a fault. After a fault the driver refuses everything
-  // that uses the context, so the messages of later faults name the first one.
+  // Returns `status`, the result of a driver call. If it is a fault (is_fault()), remembers the
+  // first one. After a fault the driver refuses every call that uses the context, so the messages
+  // of later faults name the first.
   Status note_fault(Status status);
 
   // Drops a reference to an object whose destructor calls the driver within this device's context.
@@ -111,10 +112,10 @@ class DeviceScope {
   DeviceScope(const DeviceScope&) = delete;
   DeviceScope& operator=(const DeviceScope&) = delete;
 
-  // Call it at most once. Objects of this device may be used only after it has succeeded. Errors:
-  // kCuda.
+  // Call it at most once. Streams, events and memory of this device may be used only after it has
+  // succeeded. Errors: kCuda.
   Status enter(Device& device);
-  // The same for callers that cannot report an error, such as destructors.
+  // The same, for callers that cannot report an error, such as destructors. False after an error.
   [[nodiscard]] bool try_enter(Device& device) noexcept;
 
  private:
@@ -127,16 +128,18 @@ class DeviceScope {
 // Whether a driver result means that the context is unusable.
 bool is_fault(int result);
 
-// The number of devices, at least 1. The first call of the process opens the driver; after an error
-// the next call tries again. Makes no context. Errors: kCudaUnavailable with the reason; kCuda.
+// Counts the devices: at least 1. The first call of the process opens the driver and reads the
+// kernels; after an error the next call tries again. Makes no context. Errors: kCudaUnavailable
+// with the reason; kCuda.
 Status device_count(int* count);
 
-// The device with an ordinal. There is one object for each ordinal; it is never destroyed. Errors:
-// as device_count; kInvalidValue if there is no such device.
+// Finds the device with this ordinal. Each device has one Device object, which is never destroyed.
+// Errors: as device_count; kInvalidValue if there is no such device.
 Status find_device(int ordinal, Device** device);
 
-// Releases the contexts and kernels of all devices that no scope uses. Call it when the last user
-// has left; later use retains them again.
+// Releases the contexts and kernels of all devices, except where a DeviceScope is in use or
+// keep_context() was called. Call it when the last JavaScript environment ends. A later DeviceScope
+// retains the context again.
 void release_devices();
 
 }  // namespace rmsnorm::cuda

@@ -14,14 +14,14 @@ constexpr const char* kLibrary = "nvcuda.dll";
 constexpr const char* kLibrary = "libcuda.so.1";
 #endif
 
-// Turns the error of a call that CUDA cannot work without into kCudaUnavailable.
+// The status of a call that must succeed before CUDA can be used: its error is kCudaUnavailable.
 Status explain(CUresult result, const char* function) {
   if (result == CUDA_SUCCESS) return {};
   const Status status = check(result, function);
   return unavailable(status.message(), status.driver_error());
 }
 
-// Fills `driver`; after an error, only in part.
+// Opens the driver's library and fills `driver`. After an error it may be filled only in part.
 Status open(Driver* driver) {
   const std::optional<std::string> named = environment_variable("RMSNORM_LIBCUDA");
   const std::string path = named.value_or(kLibrary);
@@ -39,7 +39,8 @@ Status open(Driver* driver) {
   RMSNORM_DRIVER_FUNCTIONS(RMSNORM_FIND_FUNCTION)
 #undef RMSNORM_FIND_FUNCTION
 
-  // Checks the version before `missing`: a driver that is too old may also lack functions.
+  // Checks the version before `missing`, because a driver that is too old may also lack functions.
+  // The message then names the version.
   if (driver->cuDriverGetVersion == nullptr || driver->cuGetErrorName == nullptr ||
       driver->cuGetErrorString == nullptr) {
     return unavailable("the library " + shown + " is not a CUDA driver");

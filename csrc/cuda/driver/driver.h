@@ -13,18 +13,19 @@ struct Driver {
 #define RMSNORM_DECLARE_FUNCTION(name, parameters) CUresult(*name) parameters = nullptr;
   RMSNORM_DRIVER_FUNCTIONS(RMSNORM_DECLARE_FUNCTION)
 #undef RMSNORM_DECLARE_FUNCTION
-  int version = 0;  // the newest CUDA it supports: 1000 * major + 10 * minor
-  int devices = 0;  // at least 1
+  int version = 0;  // newest CUDA version it supports: 1000 * major + 10 * minor
+  int devices = 0;  // number of devices, at least 1
 };
 
-// The oldest CUDA version that a driver may support, and the first driver release that supports it.
-// Every function of driver_api.h exists since that version.
+// A driver must support CUDA 11.0 or newer. Driver release 450 is the first that does. Every
+// function of driver_api.h exists since that version.
 inline constexpr int kOldestVersion = 11000;
 inline constexpr const char* kOldestDriver = "450";
 
-// Opens the library that RMSNORM_LIBCUDA names, or else the system's. Then initialises the driver
-// and counts its devices. After a success, later calls do nothing. After a failure, the next call
-// tries again, because a driver may be short of memory for a moment. Any thread may call.
+// Opens the library that the environment variable RMSNORM_LIBCUDA names, or else the system's
+// driver library. Then initialises the driver and counts its devices. After a success, later calls
+// do nothing. After a failure, the next call tries again, because a driver may be short of memory
+// for a moment. Any thread may call.
 //
 // Errors: kCudaUnavailable; the message says what is missing.
 Status open_driver();
@@ -46,9 +47,10 @@ inline Status check(CUresult result, const char* what) {
 #define RMSNORM_CUDA(function, ...) \
   ::rmsnorm::cuda::check(::rmsnorm::cuda::driver().function(__VA_ARGS__), #function)
 
-// While it lives, captures that other libraries have begun do not forbid this thread's driver
-// calls. During a capture that is not relaxed, the driver refuses allocations, because they may
-// wait for the captured work. Our calls never use memory or streams that other libraries capture.
+// While a RelaxedCaptures lives, no capture of a stream by another library forbids this thread's
+// driver calls. During a capture whose mode is not relaxed, the driver refuses allocations, because
+// they may wait for the captured work. Relaxing the mode is safe: our calls never use memory or
+// streams that other libraries capture.
 class RelaxedCaptures {
  public:
   RelaxedCaptures() : is_exchanged_(exchange()) {}

@@ -1,6 +1,6 @@
-// The functions of NVIDIA's driver API that we use, declared from its documented ABI (CUDA Driver
-// API reference, CUDA 13.0), so that building the addon needs no CUDA header. Names and types are
-// the driver's own, in our namespace.
+// The functions of NVIDIA's driver API that we use. They are declared from its documented ABI (CUDA
+// Driver API reference, CUDA 13.0), so that building the addon needs no CUDA header. Names and
+// types are the driver's own, in our namespace.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +44,7 @@ enum CUfunction_attribute : int {
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
 };
 
-enum CUpointer_attribute : int {            // with the type of cuPointerGetAttribute's *value
+enum CUpointer_attribute : int {            // and the type that cuPointerGetAttribute writes
   CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,     // CUmemorytype
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,  // int
   CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE = 10,  // int
@@ -60,8 +60,9 @@ inline constexpr unsigned CU_EVENT_DISABLE_TIMING = 2;
 inline constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
 
 // F(name, parameters) for every function that we call, under its exported (versioned) name. All
-// return a CUresult. A driver that lacks one is refused, so every function must exist since
-// kOldestVersion (driver.h). test/gpu/driver-abi.test.ts checks this against NVIDIA's headers.
+// return a CUresult. A driver that lacks one of them is refused, so every function must exist since
+// kOldestVersion (driver.h). test/gpu/driver-abi.test.ts checks this, and the declarations, against
+// NVIDIA's header.
 #define RMSNORM_DRIVER_FUNCTIONS(F)                                                               \
   F(cuInit, (unsigned flags))                                                                     \
   F(cuDriverGetVersion, (int* version))                                                           \

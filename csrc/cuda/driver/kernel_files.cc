@@ -15,7 +15,8 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Such as forward.0123456789abcdef.fatbin.
+// The names of this build's kernel files, such as forward.0123456789abcdef.fatbin. The digits are a
+// hash of the kernels' sources (cmake/kernels.cmake).
 constexpr std::string_view kNames[] = {RMSNORM_KERNEL_FILES};
 constexpr std::size_t file_number(std::string_view name) {
   return kernel_file_number(name.substr(0, name.find('.')));
@@ -25,7 +26,7 @@ static_assert(std::ranges::all_of(kNames, [](std::string_view name) {
   return file_number(name) < kKernelFileCount;
 }));
 
-// Removes the last `names` names of a path; empty if the path has no more names.
+// Removes the last `names` components of a path. Empty if that leaves nothing.
 std::string without_names(const std::string& path, int names) {
   std::size_t end = path.size();
   for (; names > 0; --names) {
@@ -36,13 +37,14 @@ std::string without_names(const std::string& path, int names) {
 }
 
 // The folders of the package that may have kernels, the nearest first. The addon itself is in
-// build/Release or in prebuilds/PLATFORM. Names are cut off the path: Windows does not resolve ".."
-// in the kind of path by which Node.js loads addons.
+// build/Release or in prebuilds/PLATFORM. The folders are found by removing components of the
+// addon's path, not by appending "..". Windows does not resolve ".." in the kind of path by which
+// Node.js loads addons.
 std::vector<std::string> find_folders() {
   const std::string separator(1, kPathSeparator);
   const std::pair<int, std::string> candidates[] = {
       {2, separator + "cuda"},                            // build/cuda or prebuilds/cuda
-      {3, separator + "prebuilds" + separator + "cuda"},  // if build/Release was made without nvcc
+      {3, separator + "prebuilds" + separator + "cuda"},  // if build/ was made without nvcc
   };
   std::vector<std::string> folders;
   for (const auto& [names, subfolder] : candidates) {
@@ -54,7 +56,7 @@ std::vector<std::string> find_folders() {
   return folders;
 }
 
-// A limit that no file reaches: all kernels for all architectures together are smaller.
+// A size limit that no kernel file reaches: all kernels for all architectures are smaller together.
 constexpr std::size_t kMaxFileBytes = 64 << 20;
 
 // A file ends with its checksum, such as

@@ -9,11 +9,11 @@
 
 namespace rmsnorm::cuda {
 
-// One for each file of kernels/, in the order of the table.
+// One image for each kernels/*.cu, in the order of kKernelFiles (kernel_registry.h).
 using KernelImages = std::array<KernelImage, kKernelFileCount>;
 
-// Reads and checks the kernels of this build of the addon. Errors: kCudaUnavailable; the message
-// names the file, the folders that were searched, and what is wrong.
+// Reads and checks the kernel files of this build of the addon. Errors: kCudaUnavailable; the
+// message names the file, the folders that were searched, and what is wrong.
 Status read_kernels(KernelImages* images);
 
 }  // namespace rmsnorm::cuda

@@ -12,7 +12,8 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Remove `prefix` or a number from the front of a text. False if the text does not begin with it.
+// skip() removes `prefix` from the front of a text, and read_number() removes a number. Both return
+// false if the text does not begin so.
 bool skip(std::string_view* text, std::string_view prefix) {
   if (!text->starts_with(prefix)) return false;
   text->remove_prefix(prefix.size());
@@ -71,7 +72,7 @@ int KernelImage::find_ptx(int capability, int driver_version) const {
 std::string KernelImage::ptx(int capability) const {
   std::string texts;
   if (!decode_xz(std::span(file_).subspan(texts_), &texts)) return {};
-  // Each text begins with its version.
+  // Each PTX text begins with its .version directive.
   constexpr std::string_view kBegin = ".version ";
   std::size_t begin = texts.find(kBegin);
   for (const Ptx& ptx : ptx_) {

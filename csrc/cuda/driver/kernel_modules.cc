@@ -79,8 +79,8 @@ Status KernelModules::load_kernel(const KernelEntry& entry, CUfunction* kernel) 
   int static_bytes = 0;
   RMSNORM_TRY(RMSNORM_CUDA(cuFuncGetAttribute, &static_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
                            function));
-  // Without this a launch may use at most 48 KiB of shared memory; with it, all that a block can
-  // have.
+  // Without this attribute a launch may use at most 48 KiB of shared memory. With it, the launch
+  // may use all that a block can have.
   RMSNORM_TRY(RMSNORM_CUDA(cuFuncSetAttribute, function,
                            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                            device_.shared_memory_optin - static_bytes));

@@ -1,4 +1,4 @@
-// The kernels of a device. A file is loaded when one of its kernels is first needed.
+// The loaded kernels of a device. A kernel file is loaded when one of its kernels is first needed.
 #pragma once
 
 #include <array>
@@ -22,17 +22,17 @@ class KernelModules {
   KernelModules(const KernelImages& images, const DeviceProperties& device)
       : images_(images), device_(device) {}
 
-  // Finds the kernel of an entry; a launch of it may use all the shared memory of a block. The
-  // kernel stays valid until unload(). Only the first call for a kernel takes a lock. The first
-  // kernel of a file loads the file. That takes seconds if the driver has to compile PTX, whose
-  // result it caches on disk. Errors: kCuda.
+  // Finds the kernel of an entry; its launches may use all the shared memory that a block can have.
+  // The kernel stays valid until unload(). Once a kernel has been found, no call for it takes a
+  // lock. The first call for a kernel of a file loads the file. Loading takes seconds if the driver
+  // has to compile PTX; the driver caches the result on disk. Errors: kCuda.
   Status find(const KernelEntry& entry, CUfunction* kernel);
 
   Status load_all();
   void unload() noexcept;
 
-  // What the kernels of a file were loaded from: "machine code", or such as "compute_80" for PTX.
-  // Empty if the file is not loaded.
+  // What the kernels of a file were loaded from: "machine code", or for PTX its architecture, such
+  // as "compute_80". Empty if the file is not loaded.
   std::string loaded_image(std::size_t file) const;
 
  private:

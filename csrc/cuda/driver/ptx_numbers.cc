@@ -24,8 +24,8 @@ std::string_view kind_at(std::string_view text) {
 
 std::string with_absolute_numbers(std::string_view text) {
   std::string ptx;
-  std::map<std::string_view, std::int64_t> origins;
-  std::string_view first_kind;  // in this line
+  std::map<std::string_view, std::int64_t> origins;  // by kind (cmake/relative_numbers.mjs)
+  std::string_view first_kind;  // of the first number in this line; empty before it
   std::int64_t first_number = 0;
   while (!text.empty()) {
     const std::size_t unchanged = text.find_first_of("%$\n");

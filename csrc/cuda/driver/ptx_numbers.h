@@ -1,5 +1,6 @@
-// In kernel files, PTX has relative numbers of registers and labels: xz then compresses it to half
-// the bytes. cmake/relative_numbers.mjs writes them and states the rule.
+// In kernel files, the registers and labels of PTX have relative numbers, because xz then
+// compresses the PTX to half the bytes. cmake/relative_numbers.mjs writes these numbers and states
+// the rule.
 #pragma once
 
 #include <string>

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kBlockBytes = 64;
 
-// The fractional parts of the cube roots of the first 64 primes.
+// The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
 constexpr std::uint32_t kRounds[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -21,7 +21,7 @@ constexpr std::uint32_t kRounds[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-// The fractional parts of the square roots of the first 8 primes.
+// The first 32 bits of the fractional parts of the square roots of the first 8 primes.
 using State = std::array<std::uint32_t, 8>;
 constexpr State kStart = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -60,8 +60,8 @@ std::string sha256(std::span<const std::byte> bytes) {
   for (; bytes.size() >= kBlockBytes; bytes = bytes.subspan(kBlockBytes)) {
     add_block(state, bytes.data());
   }
-  // Padding: the remaining bytes, a 1 bit, and the message's length in bits at the end of a block.
-  // They fill one block or two.
+  // The last block or two: the remaining bytes, a 1 bit, zeros, and at the end the number of bits
+  // of the message.
   std::byte last[2 * kBlockBytes] = {};
   std::copy(bytes.begin(), bytes.end(), last);
   last[bytes.size()] = std::byte{0x80};

@@ -1,5 +1,6 @@
-// SHA-256 (FIPS 180-4), as CMake and Node.js have it: cmake/run_nvcc.cmake and
-// bench/environment/kernel-file.ts write the checksums that kernel_files.cc checks.
+// SHA-256 (FIPS 180-4), for kernel_files.cc, which checks the checksums of kernel files.
+// cmake/run_nvcc.cmake and bench/environment/kernel-file.ts write these checksums. They use the
+// SHA-256 of CMake and of Node.js.
 #pragma once
 
 #include <cstddef>

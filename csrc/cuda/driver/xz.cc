@@ -117,7 +117,7 @@ constexpr unsigned kPositions = 16;  // the maximum number of position states (p
 constexpr unsigned kMinLength = 2;
 using ByPosition = std::array<Probability, kPositions>;
 
-// The coder of match lengths, less kMinLength.
+// Decodes the length of a match, less kMinLength.
 struct Lengths {
   std::array<Probability, 2> choice;
   std::array<std::array<Probability, 8>, kPositions> low, middle;
@@ -130,8 +130,8 @@ struct Lengths {
   }
 };
 
-// The adaptive state of LZMA. All members are Probabilities, because reset() fills them as an
-// array.
+// The adaptive state of LZMA. It consists of Probability values alone, because reset() fills the
+// struct as one array of them.
 struct Model {
   std::array<ByPosition, kStates> is_match, is_near_repeat_long;
   std::array<Probability, kStates> is_repeat, is_other_repeat, is_third_repeat, is_fourth_repeat;
@@ -162,7 +162,7 @@ class Lzma {
     distances_.fill(0);
   }
 
-  // Decodes a chunk to `bytes` bytes. False if the chunk is damaged.
+  // Decodes a chunk, and appends its `bytes` bytes to the output. False if the chunk is damaged.
   bool decode(std::size_t bytes) {
     decoder_.begin();
     const std::size_t end = out_.size() + bytes;
@@ -253,8 +253,8 @@ class Lzma {
   std::array<std::uint32_t, 4> distances_{};  // of the last four matches, less 1; the latest first
 };
 
-// The stream's header. The header of the block follows it; its first byte is its size in words of 4
-// bytes, less 1.
+// The stream begins with its header, and the header of the only block follows. The first byte of a
+// block's header is the size of that header, in words of 4 bytes, less 1.
 constexpr std::size_t kStreamHeaderBytes = 12;
 constexpr std::array<std::uint32_t, 6> kMagic{0xfd, '7', 'z', 'X', 'Z', 0};
 

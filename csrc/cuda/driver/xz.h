@@ -1,4 +1,4 @@
-// Reads the xz streams in files of kernels (cmake/run_nvcc.cmake).
+// Reads the xz streams in kernel files, which cmake/run_nvcc.cmake writes.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,8 @@
 namespace rmsnorm::cuda {
 
 // Appends the contents of an xz stream to *contents. False if the stream is damaged or does not
-// consist of compressed LZMA2 chunks. Ignores the checksums of xz: the caller checks one of its
-// own.
+// consist of compressed LZMA2 chunks. Ignores the stream's own checksums, because kernel_files.cc
+// has already checked the checksum of the whole file.
 [[nodiscard]] bool decode_xz(std::span<const std::byte> stream, std::string* contents);
 
 }  // namespace rmsnorm::cuda

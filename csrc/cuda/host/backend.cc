@@ -48,7 +48,8 @@ StagedArray array_of(const Rows& rows, std::int64_t hidden_size, DType dtype) {
   return array;
 }
 
-// The array's address in memory that begins at `base`; null if the call does not use the array.
+// The array's address in device memory that begins at `base`; null if the call does not use the
+// array.
 void* address(CUdeviceptr base, const StagedArray& array) {
   if (!array.is_used()) return nullptr;
   return reinterpret_cast<void*>(base + static_cast<CUdeviceptr>(array.offset));
@@ -71,7 +72,7 @@ class StagedArgs {
   Status lay_out(std::int64_t unit_rows) {
     const std::int64_t hidden_size = args_.shape.hidden_size;
     auto next = call.chunk_arrays.begin();
-    std::int64_t row_bytes = 0;  // stays 0 if arrays without rows have no address
+    std::int64_t row_bytes = 0;  // stays 0 without rows, if the matrices have no address
     for_each_matrix(args_, [&](const auto& matrix, DType dtype) {
       *next = array_of(matrix, hidden_size, dtype);
       if (next->is_used()) row_bytes += next->row_bytes;
@@ -97,7 +98,8 @@ class StagedArgs {
     return {};
   }
 
-  // Adds the workspace that every chunk needs, whether full or the last.
+  // Adds a workspace that suffices for every chunk: for a full one, and for the last one, which may
+  // have fewer rows. bytes(device, args) is what one chunk needs.
   template <class Bytes>
   void add_workspace(const Device& device, const Bytes& bytes) {
     const auto bytes_for = [&](std::int64_t rows) {
@@ -195,7 +197,7 @@ Status run_on(int ordinal, const Args& args, Status (*staged)(Device&, const Arg
   RMSNORM_TRY(find_device(ordinal, &device));
   RMSNORM_TRY(check_dtype(*device, args.dtype));
   if (is_empty(args)) return {};
-  const FloatingPointScope mode;  // for the parameters that launch.cc rounds
+  const FloatingPointScope mode;  // for the rounding of kernel parameters in launch.cc
   return device->note_fault(staged(*device, args));
 }
 

@@ -22,9 +22,9 @@ struct Buffers {
   DeviceMemory device;
   PinnedMemory pinned;
 
-  // Makes room for `rows` rows of the arrays, and for `device_bytes` on the device. Memory that
-  // suffices stays, and small sizes are rounded up to a power of two. Otherwise calls of growing
-  // sizes would allocate every time, which takes as long as copying megabytes.
+  // Makes room for `rows` rows of the arrays, and for `device_bytes` bytes on the device. Memory
+  // that is large enough stays, and small sizes are rounded up to a power of two. Otherwise calls
+  // of growing sizes would allocate every time, which takes as long as copying megabytes.
   Status reserve(std::int64_t device_bytes, std::span<const StagedArray> arrays,
                  std::int64_t rows) {
     std::int64_t pinned_bytes = 0;
@@ -102,8 +102,8 @@ Status upload(std::span<const StagedArray> arrays, const Buffers& buffers, std::
   return {};
 }
 
-// The other direction: download() enqueues copies to page-locked memory; unpack_rows() copies the
-// rows after those have run.
+// The other direction. download() enqueues copies from the device to page-locked memory. After
+// these have run, unpack_rows() copies the rows from there to the host arrays.
 Status download(std::span<const StagedArray> arrays, const Buffers& buffers, std::int64_t rows,
                 const StreamHandle& stream) {
   for (const StagedArray& array : arrays) {
@@ -198,7 +198,8 @@ class Run {
     return unpack_rows(call_.chunk_arrays, slot.buffers, chunk * call_.chunk_rows, rows_of(chunk));
   }
 
-  // Enqueues the end of the call on the first stream, which waits for the others.
+  // Enqueues after_chunks on the first stream, which first waits for the other streams. Then
+  // enqueues the download of the arrays of the whole call.
   Status end() {
     if (!call_.after_chunks) return {};
     for (int i = 1; i < slots_; ++i) {

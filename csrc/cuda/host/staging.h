@@ -1,7 +1,7 @@
 // Calls over host arrays: rows are uploaded, and results downloaded, in chunks. Each chunk uses a
 // slot: a stream with staging memory on the host and on the device. So one chunk uploads while
-// another computes and a third downloads. Host staging memory is page-locked, because copies to and
-// from other memory are not asynchronous.
+// another computes and a third downloads. Host staging memory is page-locked, because copies
+// between the device and other host memory are not asynchronous.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ struct StagedArray {
   std::int64_t row_stride = 0;  // bytes
   std::int64_t batch_rows = kOneBatch;
   std::int64_t batch_stride = 0;  // bytes
-  std::int64_t offset = 0;        // bytes from the beginning of its memory
+  std::int64_t offset = 0;        // bytes from the beginning of the Layout
 
   bool is_used() const { return source != nullptr || destination != nullptr; }
 };
@@ -31,7 +31,7 @@ struct StagedArray {
 // Offsets of arrays that follow each other in memory.
 class Layout {
  public:
-  static constexpr std::int64_t kAlignment = 256;  // bytes, as the driver's own allocations
+  static constexpr std::int64_t kAlignment = 256;  // bytes; the driver aligns allocations likewise
 
   // Adds `bytes` bytes and returns their offset.
   std::int64_t add(std::int64_t bytes) {
@@ -70,16 +70,16 @@ struct StagedCall {
 // kChunkBytes (tuning.h). kInvalidEnvironment if the variable is not a whole number of at least 1.
 Status chunk_bytes(std::int64_t* bytes);
 
-// Runs a call on a device and returns when its results are in host memory. Calls on one device wait
-// for each other, because they share its memory and its bus. After an error no work of the call is
-// in flight, no memory is cached, and some results may be written.
+// Runs a call on a device and returns when its results are in host memory. Calls on one device run
+// one after another, because they share the device's memory and bus. After an error no work of the
+// call is in flight, no memory is cached, and some results may be written.
 //
 // Errors: kCuda; kInvalidEnvironment for RMSNORM_NUM_THREADS, because several threads copy the
 // rows.
 Status run_staged(Device& device, const StagedCall& call);
 
-// Frees the memory that is cached for the next call on every device. Call it when the last user has
-// left.
+// Frees the memory that is cached for the next call on every device, except where a call is
+// running. Call it when the last JavaScript environment ends.
 void release_staging();
 
 }  // namespace rmsnorm::cuda

@@ -24,7 +24,8 @@ CUdeviceptr at(const DeviceSpan& span, std::int64_t element) {
   return span.pointer + static_cast<CUdeviceptr>(element * element_size(span.dtype));
 }
 
-// Calls step(first, length) for each chunk of `elements` elements.
+// Cuts `elements` elements into chunks of kChunkBytes (tuning.h). Calls step(first, length) for
+// each chunk: the number of its first element, and its number of elements.
 template <class Step>
 Status in_chunks(std::int64_t elements, DType dtype, const Step& step) {
   const std::int64_t chunk_length = kChunkBytes / element_size(dtype);
@@ -45,8 +46,9 @@ Status enqueue_download(Stream& stream, const DeviceSpan& source, std::int64_t f
 
 }  // namespace
 
-// Blocks are used in turn, so this checks only the oldest one: later ones rarely become idle before
-// it. Blocks with a second owner are skipped, because a copy is about to use them.
+// Blocks are used in turn, so this checks only the oldest block of the right size: later blocks
+// rarely become idle before it. Blocks with a second owner are skipped, because a copy is about to
+// use them.
 Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block) {
   const std::int64_t size = bit_ceil(std::max(bytes, kMinBlockBytes));
   std::int64_t cached = 0;
@@ -110,7 +112,8 @@ Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, voi
     return convert(source.dtype, chunk.block->host(), dtype,
                    const_cast<char*>(at(destination, chunk.first, dtype)), chunk.length);
   };
-  // If earlier work failed, the elements were not written. The driver then reports an error.
+  // If earlier work failed, the elements were not written. A later driver call then returns the
+  // error, synchronize() at the latest.
   RMSNORM_TRY(in_chunks(
       source.length, source.dtype, [&](std::int64_t first, std::int64_t length) -> Status {
         if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(unpack_first());

@@ -1,6 +1,6 @@
 // Copies between JavaScript memory and a device. They go through page-locked memory: the driver may
-// use host memory until the work has run, but JavaScript memory may move or be freed. Copies that
-// change the dtype convert on the way.
+// use host memory until the work has run, but JavaScript memory may move or be freed. If the two
+// sides of a copy have different dtypes, the CPU converts the elements.
 #pragma once
 
 #include <cstdint>
@@ -26,12 +26,11 @@ struct DeviceSpan {
 // thread.
 class StagingPool {
  public:
-  // Returns a block that no work uses. If the pool would exceed kMaxCachedBytes (tuning.h) and
-  // `may_wait` is set, it waits for the oldest block. Beyond kMaxStagingBytes a new block is not
-  // cached. Errors: kCuda.
+  // Returns a block of at least `bytes` bytes that no work uses. If the pool would exceed
+  // kMaxCachedBytes (tuning.h) and `may_wait` is set, waits for the oldest block of the right size.
+  // A new block that would exceed kMaxStagingBytes is not cached. Errors: kCuda.
   Status take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block);
 
-  // Releases all blocks.
   void clear() { blocks_.clear(); }
 
  private:
@@ -39,19 +38,19 @@ class StagingPool {
 };
 
 // Copies `destination.length` host elements of a dtype to the device. When it returns, the copy is
-// enqueued and the host memory may be changed. `may_wait`: it may wait for earlier copies, so that
-// a long copy takes no more than kMaxCachedBytes (tuning.h) of page-locked memory. Errors: kCuda;
-// kInvalidEnvironment (RMSNORM_NUM_THREADS, RMSNORM_CPU_VARIANT).
+// enqueued and the host memory may be changed. If `may_wait` is set, it may wait for earlier
+// copies, so that a long copy takes no more than kMaxCachedBytes (tuning.h) of page-locked memory.
+// Errors: kCuda; kInvalidEnvironment (RMSNORM_NUM_THREADS, RMSNORM_CPU_VARIANT).
 Status upload(Stream& stream, StagingPool& pool, const DeviceSpan& destination, const void* source,
               DType dtype, bool may_wait);
 
-// The other direction; returns when the elements are in host memory. Errors: as upload, and
-// kInvalidState during a capture.
+// Copies `source.length` device elements to host elements of a dtype. Returns when they are in host
+// memory. Errors: as upload, and kInvalidState during a capture.
 Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, void* destination,
                 DType dtype);
 
-// The same in two steps. start_download() enqueues copies to chunks of page-locked memory. unpack()
-// copies these to the host elements after the stream has completed.
+// A download in two steps. start_download() enqueues copies to chunks of page-locked memory. Call
+// unpack() after the stream has completed: it copies the chunks to `length` host elements.
 using StagedCopy = std::vector<AllocationPtr>;
 Status start_download(Stream& stream, StagingPool& pool, const DeviceSpan& source,
                       StagedCopy* copy);

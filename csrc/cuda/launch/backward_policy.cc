@@ -6,7 +6,8 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Rows of a step: as many as threads, the row group and shared memory allow; 0 if fewer than two.
+// Rows of a step (StepPolicy): as many as the threads, the row group and shared memory allow. 0 if
+// these allow fewer than two. `shared_limit` is in bytes.
 std::int64_t step_rows(const Call& call, std::int64_t group_rows, int max_threads,
                        std::int64_t shared_limit) {
   const std::int64_t row_bytes = 2 * 16 * row_packs(call);
@@ -20,7 +21,7 @@ LaunchConfig configure_steps(const Call& call, std::int64_t group_rows, std::int
   const Access access = access_of(call);
   const std::int64_t threads = row_threads(call, 1);
   const std::int64_t groups = row_groups_of_tiles(call, threads);
-  const std::int64_t sums_bytes = 4 * (2 * groups + 1);  // of a row; see StepMemory
+  const std::int64_t sums_bytes = 4 * (2 * groups + 1);  // of a row: StepMemory's sums, rstds
   for (int index = 0; index < static_cast<int>(std::size(kStepPolicies)); ++index) {
     const StepPolicy& policy = kStepPolicies[index];
     const KernelEntry* kernel = find(call, Kind::kBackwardStep, index, access);
@@ -52,7 +53,7 @@ struct Residence {
 };
 
 // The most stages, a power of two, with which a multiprocessor has room for `blocks` blocks; 0 if
-// it has none. With two tiles a thread there is one stage.
+// it has no room. With two tiles a thread there is at most one stage.
 int fast_stages(int tiles, std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
                 const Limits& limits) {
   const std::int64_t of_block = (limits.shared_bytes + kReservedSharedBytes) / blocks;
@@ -65,15 +66,16 @@ int fast_stages(int tiles, std::int64_t blocks, std::int64_t row_bytes, std::int
   return stages;
 }
 
-// The share of the multiprocessors' time that `blocks` equally long blocks take, if each
-// multiprocessor holds `resident` blocks at once.
+// The share of time in which the multiprocessors are busy with a grid of `blocks` equally long
+// blocks, if each multiprocessor holds `resident` blocks at once.
 double busy_share(std::int64_t blocks, std::int64_t resident, const Limits& limits) {
   const std::int64_t slots = resident * limits.multiprocessors;
   return static_cast<double>(blocks) / static_cast<double>(ceil_div(blocks, slots) * slots);
 }
 
-// As many blocks as registers, shared memory and the grid allow, or fewer if those waste less of
-// the last wave. `blocks` is the number of blocks of the grid; 0 if it is still to be chosen.
+// Chooses as many blocks a multiprocessor as registers, shared memory and the grid allow. Chooses
+// fewer if the multiprocessors are then less idle while the last blocks of the grid run. `blocks`
+// is the number of blocks of the grid; 0 if it is still to be chosen.
 Residence choose_residence(const FastBackwardPolicy& policy, std::int64_t threads,
                            std::int64_t blocks, std::int64_t row_bytes, std::int64_t sums_bytes,
                            const Limits& limits) {
@@ -86,7 +88,7 @@ Residence choose_residence(const FastBackwardPolicy& policy, std::int64_t thread
     const int stages = fast_stages(policy.tiles, resident, row_bytes, sums_bytes, limits);
     if (stages == 0) continue;
     const double share = blocks == 0 ? 1 : busy_share(blocks, resident, limits);
-    // A gain below 0.05 is not worth the rows in flight that fewer blocks give up.
+    // A gain below 0.05 of the time does not outweigh that fewer blocks have fewer rows in flight.
     if (best.stages != 0 && share < best_share + 0.05) continue;
     best_share = share;
     best = {resident, stages};
@@ -94,11 +96,11 @@ Residence choose_residence(const FastBackwardPolicy& policy, std::int64_t thread
   return best;
 }
 
-// Rows of a block with which all slots get nearly the same number of rows, in one wave of blocks or
-// in a few.
+// Rows of a block with which all slots get nearly the same number of rows. A slot is a place for a
+// block on a multiprocessor. It takes one to four blocks, one after another.
 std::int64_t even_rows(std::int64_t rows, std::int64_t slots) {
   std::int64_t best = std::max<std::int64_t>(ceil_div(rows, slots), 1);
-  std::int64_t least = best;  // rows that a slot takes
+  std::int64_t least = best;  // the most rows that a slot gets
   for (std::int64_t waves = 2; waves <= 4; ++waves) {
     const std::int64_t block_rows = std::max<std::int64_t>(ceil_div(rows, waves * slots), 1);
     const std::int64_t taken = ceil_div(ceil_div(rows, block_rows), slots) * block_rows;
@@ -109,7 +111,7 @@ std::int64_t even_rows(std::int64_t rows, std::int64_t slots) {
   return best;
 }
 
-// With this many bytes of shared memory a block, a multiprocessor holds no more than `blocks`
+// The fewest bytes of shared memory a block with which a multiprocessor holds no more than `blocks`
 // blocks.
 unsigned least_bytes(std::int64_t blocks, const Limits& limits) {
   const std::int64_t all = limits.shared_bytes + kReservedSharedBytes;
@@ -117,7 +119,8 @@ unsigned least_bytes(std::int64_t blocks, const Limits& limits) {
       std::max<std::int64_t>(all / (blocks + 1) + 1 - kReservedSharedBytes, 0));
 }
 
-// One row at a time in registers, while the next ones are copied (backward_fast.cu).
+// For fast calls (Kind): a block has one row at a time in registers, while it copies the next rows
+// to shared memory (backward_fast.cu). rows.blocks is not set.
 BackwardConfig configure_fast_backward(const Call& call, std::int64_t group_rows,
                                        const Limits& limits) {
   if (!call.is_fast || !has_whole(call, kTileColumns)) return {};
@@ -144,7 +147,7 @@ BackwardConfig configure_fast_backward(const Call& call, std::int64_t group_rows
   return config;
 }
 
-// The launch of the rows alone. If group_rows is 0, a block may have any number of rows.
+// Configures BackwardConfig::rows alone. If group_rows is 0, a block may have any number of rows.
 BackwardConfig configure_backward_rows(const Call& call, std::int64_t group_rows,
                                        const Limits& limits) {
   BackwardConfig config = configure_fast_backward(call, group_rows, limits);
@@ -160,8 +163,9 @@ BackwardConfig configure_backward_rows(const Call& call, std::int64_t group_rows
   return config;
 }
 
-// dweight alone, for rows whose rstd is known. The threads of a block are halved until each
-// multiprocessor has at least four blocks, so that all have about the same number.
+// Configures BackwardConfig::columns: dweight alone, for rows whose rstd is known. Halves the
+// threads of a block, down to a warp, until there are four blocks or more for each multiprocessor.
+// All multiprocessors then have about the same number of blocks.
 LaunchConfig configure_columns(const Call& call, std::int64_t group_rows, const Limits& limits) {
   const std::int64_t groups = ceil_div(call.shape.rows, group_rows);
   std::int64_t threads = kLongThreads;
@@ -182,8 +186,8 @@ BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, con
   const bool has_few_groups = kSeparateBlocks * config.rows.blocks <= limits.multiprocessors;
   const bool is_long_chain = group_rows > kSeparateSteps * config.rows.block_y;
   if (!has_few_groups || !is_long_chain || call.shape.rows < kMinSeparateRows) return config;
-  // A recomputed rstd comes from the launch of dx, which therefore must not overwrite x or dy. Only
-  // fast kernels, which have stages, save it.
+  // `columns` needs an rstd. If the call has none, the launch that computes dx runs first and saves
+  // it, so dx must not overwrite x or dy. Only fast kernels, which have stages, save rstd.
   if (!call.has_rstd && (call.is_in_place || config.stages == 0)) return config;
   config = configure_backward_rows(call, 0, limits);
   config.columns = configure_columns(call, group_rows, limits);

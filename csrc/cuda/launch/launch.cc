@@ -27,11 +27,12 @@ bool has_search(const ForwardParams& params) {
 }
 bool has_search(const BackwardParams&) { return false; }
 
-// Computes rows that are too long for one block, in waves of config.wave_rows rows. A wave launches
-// the fold for the sums of the splits (the parts of a row that blocks share), the fold again for
-// the sums of the rows, and then the second pass. The first launch of a wave gets the parameters
-// `fold`, the other launches get `later`. LongParams::is_second_launch counts the launches of one
-// kernel.
+// Computes rows that are too long for one block, in waves of config.wave_rows rows. A wave first
+// launches the fold for the sums of the splits. A split is the part of a row that one block sums.
+// Then it launches the fold again, for the sums of the rows, and then the second pass. The first
+// launch of a wave gets the parameters `fold`, the other launches get `later`.
+// LongParams::is_second_launch is false in the first of a kernel's two launches in a wave. It is
+// true in the second, and if there is only one.
 template <class Params>
 Status enqueue_long(Device& device, LongConfig config, const Params& fold, const Params& later,
                     CUdeviceptr workspace, CUstream stream) {
@@ -102,7 +103,8 @@ BackwardParams backward_params(const BackwardArgs& args, const Call& call, std::
           .group_rows = group_rows};
 }
 
-// Row groups matter to the kernels only if dweight is wanted.
+// The `group_rows` of configure_backward(): row groups matter to the kernels only if dweight is
+// wanted.
 std::int64_t wanted_group_rows(const BackwardArgs& args, std::int64_t group_rows) {
   return args.dweight != nullptr ? group_rows : 0;
 }
@@ -115,7 +117,8 @@ Limits limits_of(const Device& device) {
           .cache_bytes = properties.cache_bytes};
 }
 
-// Checks that there are kernels for a call with these matrices. A matrix without data is ignored.
+// Checks that there are kernels for a call with these matrices of `rows` rows. A matrix without
+// data is ignored.
 template <class... AnyRows>
 Status check(Device& device, DType dtype, std::int64_t rows, const AnyRows&... matrices) {
   RMSNORM_TRY(check_dtype(device, dtype));
@@ -136,7 +139,8 @@ Status check_dtype(const Device& device, DType dtype) {
 }
 
 std::int64_t forward_workspace_bytes(const Device& device, const ForwardArgs& args) {
-  // Returns early, because asking the policy takes time and launch_forward() asks it anyway.
+  // Returns early if it can, because the choice of a kernel takes time, and launch_forward() makes
+  // it anyway.
   if (args.shape.hidden_size <= kResidentColumns && !args.quantization.is_wanted()) return 0;
   const Call call = Call::of(args);
   if (configure_forward(call).kernel != nullptr) return 0;
@@ -160,7 +164,7 @@ Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr works
     return {};
   }
 
-  // The first launch writes x + residual to `sum`; the later ones read it there.
+  // The first launch of a wave writes x + residual to `sum`; the later launches read it there.
   ForwardParams later = params;
   if (args.residual.data != nullptr) {
     later.x = {params.sum.data, params.sum.row_stride, params.sum.batch_stride,
@@ -202,9 +206,10 @@ Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t gr
   params.prefetches = config.prefetches;
   if (config.columns.kernel == nullptr) return enqueue(device, config.rows, params, stream);
 
-  // The kernel of the columns computes dweight, the kernel of the rows dx. The columns run first,
-  // because dx may be written over x or dy. Without a given rstd the rows run first, because they
-  // compute the rstd that the columns read; configure_backward() then excludes a dx in place.
+  // config.columns computes dweight, and config.rows computes dx. `columns` runs first, because dx
+  // may be written over x or dy. Without a given rstd `rows` runs first, because it computes the
+  // rstd that `columns` reads. In that case configure_backward() has made sure that dx overwrites
+  // neither.
   BackwardParams columns = backward_params(args, call, group_rows, partials);
   columns.dx = {};
   params.partials = nullptr;

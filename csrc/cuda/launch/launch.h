@@ -19,14 +19,14 @@ namespace rmsnorm::cuda {
 // Checks that there are kernels for this dtype. Errors: kInvalidValue.
 Status check_dtype(const Device& device, DType dtype);
 
-// Bytes of workspace that launch_forward() needs for the same arguments. 0 except for rows too long
-// for one block and for some quantised calls.
+// Bytes of workspace that launch_forward() needs for the same arguments. It needs none, except for
+// rows too long for one block and for some quantised calls.
 std::int64_t forward_workspace_bytes(const Device& device, const ForwardArgs& args);
 Status launch_forward(Device& device, const ForwardArgs& args, CUdeviceptr workspace,
                       CUstream stream);
 
 // Floats and bytes of a partial row of dweight: hidden_size floats, rounded up to whole 32-byte
-// sectors.
+// sectors of GPU memory.
 constexpr std::int64_t partial_row_floats(std::int64_t hidden_size) {
   return ceil_div(hidden_size, 8) * 8;
 }
@@ -34,16 +34,17 @@ constexpr std::int64_t partial_row_bytes(std::int64_t hidden_size) {
   return partial_row_floats(hidden_size) * static_cast<std::int64_t>(sizeof(float));
 }
 
-// Computes dx and, if args.dweight is not null, the partial rows of dweight at `partials`, one for
-// each row group of group_rows rows. args may hold only some rows of a call, but whole row groups,
-// except for the call's last one. args.dweight itself is not touched.
+// launch_backward() computes dx. If args.dweight is not null, it also computes the partial rows of
+// dweight at `partials`, one for each row group of group_rows rows. args may hold only some rows of
+// a call, but must hold whole row groups. The last row group of the call may have fewer rows.
+// args.dweight itself is not touched.
 std::int64_t backward_workspace_bytes(const Device& device, const BackwardArgs& args,
                                       std::int64_t group_rows);
 Status launch_backward(Device& device, const BackwardArgs& args, std::int64_t group_rows,
                        CUdeviceptr partials, CUdeviceptr workspace, CUstream stream);
 
-// Computes dweight from `groups` partial rows (0 … kMaxRowGroups): sums, accumulates if
-// args.accumulate, and casts.
+// Computes dweight from `groups` partial rows (0 … kMaxRowGroups): sums them, adds the old dweight
+// if args.accumulate is set, and rounds the sums to the dtype of dweight.
 Status launch_reduce_dweight(Device& device, const BackwardArgs& args, CUdeviceptr partials,
                              std::int64_t groups, CUstream stream);
 

@@ -10,7 +10,8 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// The largest power of two that divides the value, at most 16. For 0 it is 16.
+// The largest power of two, up to 16, that divides the value: the alignment of an address or stride
+// in bytes. For 0 it is 16.
 std::int64_t alignment(std::int64_t value) {
   return value == 0 ? 16 : std::min<std::int64_t>(value & -value, 16);
 }
@@ -18,7 +19,8 @@ std::int64_t alignment(const void* pointer) {
   return alignment(static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(pointer) & 15));
 }
 
-// The alignment, in bytes, of every row of a matrix of `rows` rows; 16 if there is no matrix.
+// The alignment, in bytes up to 16, of every row of a matrix of `rows` rows; 16 if there is no
+// matrix.
 template <class AnyRows>
 std::int64_t alignment(const AnyRows& matrix, std::int64_t rows, DType dtype) {
   if (matrix.data == nullptr) return 16;
@@ -39,7 +41,8 @@ Call call_of(const Args& args, bool has_extra, const AnyRows&... matrices) {
   const std::int64_t row_bytes = args.shape.hidden_size * element_size(args.dtype);
   std::int64_t access =
       std::min({alignment(row_bytes), alignment(matrices, args.shape.rows, args.dtype)...});
-  // An unaligned weight is read column by column, as it is by all kUnaligned kernels.
+  // A weight that is not on a 16-byte boundary must be read column by column. kUnaligned kernels
+  // read every weight so, and an access of 8 bytes selects them.
   if (access == 16 && has_weight && alignment(args.weight.data) < 16) access = 8;
   return {.shape = args.shape,
           .dtype = args.dtype,
@@ -57,18 +60,20 @@ int gates(const Call& call) { return call.has_gate ? 1 : 0; }
 LaunchConfig configure_fast_forward(const Call& call) {
   if (!call.is_fast || !has_whole(call, kAccumulators)) return {};
   const Kind kind = call.is_llama_order ? Kind::kForwardLlama : Kind::kForwardFloat;
-  // The first policy is for short rows: a thread holds only some packs of a tile.
+  // The first policy is for short rows alone: its threads hold only some packs of a tile.
   if (call.shape.hidden_size <= kFastForwardPolicies[0].packs * kAccumulators) {
     return configure_rows(call, kind, kFastForwardPolicies, kForwardBlockThreads);
   }
   return configure_rows(call, kind, kFastForwardPolicies, kForwardBlockThreads, 1);
 }
 
-// `sums`: the number of sums, and also of matrices besides the gate; all matrices are read twice.
+// `sums` is the number of sums of a row, and also the number of matrices besides the gate. All
+// matrices are read twice.
 LongConfig configure_long(const Call& call, Kind fold, Kind second_pass, int sums,
                           std::int64_t group_rows, const Limits& limits) {
   const std::int64_t lanes = tile_lanes(call);
-  // Whole warps. Groups beyond the row's tiles have zeros, as the tree's padding has.
+  // The tile groups of a block, which fill whole warps. Tile groups beyond the row's tiles have
+  // zeros, as the padding of the tree over the tiles has (fold.h).
   const std::int64_t groups =
       std::clamp<std::int64_t>(padded_tiles(call), kWarpLanes / lanes, kLongThreads / lanes);
   const int index = call.has_gate ? kGated : 0;

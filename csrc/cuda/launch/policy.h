@@ -1,5 +1,5 @@
-// Chooses a call's kernels and grids: pure functions of the call and the device, over the table in
-// kernel_table.h. No choice changes a result's bits.
+// Chooses the kernels of a call, from the table in kernel_table.h, and their grids. The functions
+// here are pure: they depend on the call and the device alone. No choice changes a result's bits.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@
 
 namespace rmsnorm::cuda {
 
-// The properties of a call that decide on kernel and grid.
+// The properties of a call that the choice of kernels and grids depends on.
 struct Call {
   Shape shape;
   DType dtype;
   DType weight_dtype;           // `dtype` if there is no weight
-  int access_bytes;             // the widest that all rows and the weight allow: 2 to 16
+  int access_bytes;             // the widest that all rows allow: 2 to 16; the weight may forbid 16
   bool is_fast = false;         // a fast call (see Kind); hidden_size is checked later
   bool is_llama_order = false;  // 16-bit tensors only
   bool has_rstd = false;        // backward: rstd need not be recomputed
@@ -22,17 +22,18 @@ struct Call {
   bool has_gate = false;
   bool is_quantized = false;  // forward
 
-  // Uses addresses and strides for their alignment. Pointers may be null.
+  // Reads no memory. Uses addresses and strides for their alignment, and compares addresses for
+  // is_in_place. Pointers may be null.
   static Call of(const ForwardArgs& args);
   static Call of(const BackwardArgs& args);
 };
 
-// The properties of a device that decide on kernel and grid.
+// The properties of a device that the choice depends on.
 struct Limits {
   int architecture;  // such as 90 for compute capability 9.0
   int multiprocessors;
-  int shared_bytes;  // the most that a block can have
-  int cache_bytes;   // of the L2 cache
+  int shared_bytes;  // the most shared memory that a block can have
+  int cache_bytes;   // size of the L2 cache
 };
 
 inline constexpr std::int64_t kMaxBlocks = (std::int64_t{1} << 31) - 1;  // CUDA's limit for a grid
@@ -46,17 +47,17 @@ struct LaunchConfig {
   unsigned shared_bytes = 0;
 };
 
-// For rows that a block holds in registers. The kernel is null if rows are too long: see
-// LongConfig. Rows of at most kResidentColumns columns have a kernel for every call, except for
-// quantised calls.
+// For rows that a block holds in registers. The kernel is null if the rows are too long, and for
+// some quantised calls: use LongConfig then. Calls that are not quantised always have a kernel for
+// rows of at most kResidentColumns columns.
 inline constexpr std::int64_t kResidentColumns = 4096;
 LaunchConfig configure_forward(const Call& call);
 
-// `group_rows`: rows of a row group if dweight is wanted, else 0. If rows.kernel is null, see
-// LongConfig.
+// configure_backward() gets the rows of a row group as `group_rows` if dweight is wanted, else 0.
+// If rows.kernel is null, use LongConfig.
 struct BackwardConfig {
   LaunchConfig rows;            // dx, and dweight's partial rows unless `columns` computes them
-  std::int64_t group_rows = 0;  // rows of a block of `rows`
+  std::int64_t group_rows = 0;  // rows that a block of the launch `rows` processes
   int stages = 0;               // fast kernels: rows that a block has in shared memory
   bool prefetches = false;      // backward_steps: prefetch the next step's rows to the L2 cache
   LaunchConfig columns;  // dweight's partial rows if there are few row groups; else no kernel
@@ -64,22 +65,23 @@ struct BackwardConfig {
 BackwardConfig configure_backward(const Call& call, std::int64_t group_rows, const Limits& limits);
 
 // For rows too long for one block, and for rows of any length that have no kernel above, as in
-// backward with a gate. Each wave of rows has three launches, one after another, so that the second
-// read comes from the L2 cache. If quantised rows have their own scales, `second_pass` is launched
-// twice. The blocks of a launch are for one row; those of `second_pass` are for group_rows rows.
+// backward with a gate. The rows are processed in waves. A wave has three launches, one after
+// another: its rows are few enough for the L2 cache, from which the second pass reads them. If
+// quantised rows have their own scales, `second_pass` is launched twice. LaunchConfig::blocks is
+// the number of blocks for one row, and in `second_pass` for group_rows rows.
 struct LongConfig {
   std::int64_t splits;       // blocks that share the sums of a row
-  LaunchConfig fold;         // fold_forward or fold_backward, over splits
-  LaunchConfig sum_splits;   // the same kernel, over rows
+  LaunchConfig fold;         // fold_forward or fold_backward, a block for each split
+  LaunchConfig sum_splits;   // the same kernel, a block for each row: sums over its splits
   LaunchConfig second_pass;  // scale_rows or backward_columns
-  std::int64_t group_rows;   // of backward_columns; else 1
-  std::int64_t wave_rows;    // a multiple of group_rows
-  std::int64_t sums_floats;  // floats of workspace
+  std::int64_t group_rows;   // rows of a block of backward_columns; for scale_rows 1
+  std::int64_t wave_rows;    // rows of a wave, a multiple of group_rows
+  std::int64_t sums_floats;  // floats of workspace for the sums of all rows
 };
 LongConfig configure_long_forward(const Call& call, const Limits& limits);
 LongConfig configure_long_backward(const Call& call, std::int64_t group_rows, const Limits& limits);
 
-// Computes dweight from `groups` partial rows.
+// For the computation of dweight from `groups` partial rows.
 struct ReduceConfig {
   LaunchConfig launch;
   int slice_groups;  // row groups that a thread sums

@@ -18,6 +18,8 @@ inline Access access_of(const Call& call) {
 }
 
 inline std::int64_t pack_columns(const Call& call) { return 16 / element_size(call.dtype); }
+// The threads that hold one tile, each with the chains of pack_columns() accumulators (row.cuh).
+// They are a tile group.
 inline std::int64_t tile_lanes(const Call& call) { return kAccumulators / pack_columns(call); }
 inline std::int64_t row_packs(const Call& call) {
   return ceil_div(call.shape.hidden_size, pack_columns(call));
@@ -26,11 +28,12 @@ inline std::int64_t padded_tiles(const Call& call) {
   return bit_ceil(tile_count(call.shape.hidden_size));
 }
 
-// Threads of a row that hold `tiles` tiles each; 0 if the row has fewer tiles.
+// The threads of a row if each tile group holds `tiles` tiles; 0 if the row has fewer tiles.
 inline std::int64_t row_threads(const Call& call, std::int64_t tiles) {
   return padded_tiles(call) / tiles * tile_lanes(call);
 }
 
+// The tile groups of a row with this many threads.
 inline std::int64_t row_groups_of_tiles(const Call& call, std::int64_t threads) {
   return threads / tile_lanes(call);
 }
@@ -40,8 +43,9 @@ inline std::int64_t least_group_rows(std::int64_t rows) {
   return bit_ceil(ceil_div(rows, kMaxBlocks));
 }
 
-// Uses the first of the policies, from `first` on, that a row fits. A block has as many rows as
-// `block_threads` threads hold, at least one. shared_bytes is not set.
+// Uses the first policy, from index `first` on, that the row fits and that has a kernel for the
+// call. A block has as many rows as `block_threads` threads hold, at least one. shared_bytes is not
+// set.
 template <class AnyPolicy, std::size_t kPolicies>
 LaunchConfig configure_rows(const Call& call, Kind kind, const AnyPolicy (&policies)[kPolicies],
                             std::int64_t block_threads, std::size_t first = 0) {

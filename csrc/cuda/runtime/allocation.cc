@@ -30,8 +30,8 @@ Status with_room(Device& device, const Allocate& allocate) {
 
 }  // namespace
 
-// Makes the OwnedMemory before it allocates: the destructor retires that object and must not need
-// memory itself.
+// Makes the OwnedMemory before it allocates: ~Allocation() puts that object into the pool and must
+// not need memory to do so.
 template <class Memory>
 Status Allocation::allocate(std::int64_t bytes, Memory OwnedMemory::*memory) {
   auto made = std::make_unique<OwnedMemory>(device_);
@@ -135,7 +135,7 @@ Status Allocation::check_foreign() const {
     known = base + size - pointer_;
     if (known >= needed) break;
     // The driver can share cuMemAlloc memory with other processes by its address (legacy IPC), but
-    // not mapped chunks.
+    // not mapped chunks. So this attribute tells whether the range may continue in the next one.
     RMSNORM_TRY(RMSNORM_CUDA(cuPointerGetAttribute, &is_ipc_capable,
                              CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, pointer));
     may_continue = is_ipc_capable == 0;
@@ -143,7 +143,8 @@ Status Allocation::check_foreign() const {
   return {};
 }
 
-// Makes no fence for a stream that is not shared: that stream can reuse the memory without one.
+// Makes no fence for a stream that is not shared: that stream can reuse the memory without a fence,
+// and its StreamOrder can make one later.
 Allocation::~Allocation() {
   if (owned_ == nullptr) return;
   for (Use& use : uses_) {
@@ -152,7 +153,7 @@ Allocation::~Allocation() {
       use.fence = use.stream->fence(use.enqueued);
       use.is_fenced = true;
     }
-    use.stream.reset();  // a stream belongs to this thread, the pool to all
+    use.stream.reset();  // a stream belongs to this thread, the pool to all threads
   }
   owned_->uses = std::move(uses_);
   retire(std::move(owned_));
@@ -172,7 +173,8 @@ void Allocation::use_until(std::shared_ptr<Fence> fence) noexcept {
   if (fence != nullptr) add_use({nullptr, nullptr, 0, std::move(fence), true});
 }
 
-// If the list cannot grow, waits for the oldest use and drops it to make room.
+// If the list cannot grow, waits for the oldest use and drops it to make room. If the wait fails,
+// the memory is never freed.
 void Allocation::add_use(Use use) noexcept {
   if (uses_.size() == uses_.capacity()) {
     drop_passed_uses();

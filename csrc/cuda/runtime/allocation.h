@@ -15,9 +15,9 @@ namespace rmsnorm::cuda {
 
 class Allocation {
  public:
-  // Both allocate `bytes`, which may be 0. If there is no room, they wait for released memory.
-  // Device memory is for the next work of `stream` (may be null): earlier work of that stream may
-  // still use it. Errors: kCuda.
+  // Both allocate `bytes` bytes, which may be 0. If there is no room, they wait until released
+  // memory can be freed. on_device() returns memory for the next work of `stream`, which may be
+  // null. Earlier work of that stream may still use the memory. Errors: kCuda.
   static Status on_device(Device& device, std::int64_t bytes, const StreamPtr& stream,
                           AllocationPtr* allocation);
   static Status on_host(Device& device, std::int64_t bytes, AllocationPtr* allocation);
@@ -36,15 +36,15 @@ class Allocation {
   CUdeviceptr pointer() const { return pointer_; }
   char* host() const { return host_; }
   std::int64_t bytes() const { return bytes_; }
-  // Bytes that we allocated for it: at least bytes(), or 0 for another library's memory.
+  // The bytes that we allocated: at least bytes(), or 0 for another library's memory.
   std::int64_t allocated_bytes() const;
 
   // Records that work number `enqueued` of the stream uses the memory.
   void use_on(const StreamPtr& stream, std::uint64_t enqueued) noexcept;
-  // Records that the work before the fence uses the memory. The fence may be null: no work then.
+  // Records that the work before the fence uses the memory. A null fence means that no work does.
   void use_until(std::shared_ptr<Fence> fence) noexcept;
 
-  // Never frees the memory, because somebody may use it until the process ends.
+  // Gives the memory up without ever freeing it, because it may be in use until the process ends.
   void keep_until_exit() noexcept;
 
   // Whether all work that uses the memory has run. wait_until_idle() waits for that work first, and
@@ -65,7 +65,7 @@ class Allocation {
   CUdeviceptr pointer_ = 0;
   char* host_ = nullptr;
   std::int64_t bytes_ = 0;
-  std::vector<Use> uses_;  // capacity of at least one
+  std::vector<Use> uses_;  // has room for at least one, which add_use() needs
 };
 
 }  // namespace rmsnorm::cuda

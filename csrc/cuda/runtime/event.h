@@ -9,12 +9,13 @@
 
 namespace rmsnorm::cuda {
 
-// Whether calls on the stream become part of a capture, ours or another library's. True if the
-// driver does not answer. Call within a DeviceScope.
+// Whether calls on the stream become part of a capture, ours or another library's. Also true if the
+// driver cannot tell. Call within a DeviceScope.
 bool may_be_captured(CUstream stream) noexcept;
 
 // A fence has passed when all work enqueued before it has run, or will never run because the
-// context has failed. Memory waits for fences, on any thread.
+// context has failed. Fences tell when memory is no longer in use. Any thread may query a fence or
+// wait for it.
 class Fence {
  public:
   explicit Fence(Device& device) : device_(device) {}
@@ -26,12 +27,13 @@ class Fence {
   Status make();
 
   // Records the fence after the work enqueued so far. Call within a DeviceScope, on one thread at a
-  // time. If the driver refuses, the fence stays unrecorded: it has not passed and cannot be waited
+  // time. If the driver refuses because of a fault (is_fault()), the fence has passed. If it
+  // refuses for another reason, the fence stays unrecorded: it has not passed and cannot be waited
   // for.
   void record(CUstream stream) noexcept;
   bool is_recorded() const { return state_ != State::kUnrecorded; }
-  // The same for a stream that is about to be released: if the driver refuses, waits for the
-  // stream. Does nothing while the stream is being captured.
+  // Records the fence if it is still unrecorded, for a stream that is about to be released. If the
+  // driver refuses, waits for the stream instead. Does nothing while the stream is being captured.
   void record_or_wait(CUstream stream) noexcept;
 
   // For a caller that knows that all work before the fence has run.
@@ -56,8 +58,8 @@ class Fence {
 
 struct Capture;
 
-// A user's event. It marks a point in a stream's order or in a capture, or nothing until it is
-// recorded.
+// A user's event. It marks a point in a stream's order or in a capture. Until it is recorded, it
+// marks nothing.
 class Event {
  public:
   // Errors: kCuda.
@@ -70,16 +72,16 @@ class Event {
 
   Device& device() const { return device_; }
 
-  // kInvalidState if the event was recorded during a capture: it passes only when the graph is
-  // launched.
+  // kInvalidState if the event was last recorded during a capture. It then marks a point in work
+  // that does not run now, so nothing outside the capture can wait for it.
   Status check_waitable() const;
-  // An event that was never recorded counts as passed. Errors: kCuda, also for failed work before
-  // the event; as check_waitable.
+  // An event that was never recorded counts as passed. Errors: kCuda, also if work before the event
+  // failed; as check_waitable.
   Status has_passed(bool* has_passed) const;
   Status synchronize() const;
 
   // The time from this event to `end`. Errors: kInvalidState if an event has no timing, was not
-  // recorded or has not passed; kInvalidValue if the events belong to two devices; as above.
+  // recorded or has not passed; kInvalidValue if the events belong to two devices; as has_passed.
   Status elapsed(const Event& end, float* milliseconds) const;
 
  private:
@@ -89,7 +91,7 @@ class Event {
   std::shared_ptr<EventHandle> event_;
   bool has_timing_ = false;
   bool is_recorded_ = false;
-  std::shared_ptr<Capture> capture_;  // in which it was last recorded; null if in none
+  std::shared_ptr<Capture> capture_;  // of the last recording; null if it was in no capture
 };
 
 }  // namespace rmsnorm::cuda

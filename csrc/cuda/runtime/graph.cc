@@ -23,7 +23,7 @@ Status Graph::end_capture(Stream& stream, std::unique_ptr<Graph>* graph) {
 
 Status Graph::launch(const StreamPtr& stream) {
   RMSNORM_TRY(stream->refuse_capture());
-  // Adds the entry before the launch is enqueued, when an error does no harm yet.
+  // Adds the entry before the launch is enqueued: a lack of memory does no harm yet.
   std::uint64_t& launch = launches_.try_emplace(stream, stream->enqueued()).first->second;
   const Status status = stream->enqueue(
       {}, [&] { return RMSNORM_CUDA(cuGraphLaunch, executable_->get(), stream->handle()); });
@@ -38,7 +38,7 @@ void Graph::close() noexcept {
   }
   used_.clear();
   launches_.clear();
-  device_.destroy(std::move(executable_));  // running launches finish first
+  device_.destroy(std::move(executable_));  // the driver lets running launches finish
 }
 
 }  // namespace rmsnorm::cuda

@@ -28,16 +28,17 @@ class Graph {
   // streams. Errors: kInvalidState during a capture; kCuda.
   Status launch(const StreamPtr& stream);
 
-  // Releases the graph. Launches already enqueued still run, and the memory stays until they have.
+  // Releases the graph. Launches already enqueued still run, and the memory that they use stays
+  // until they have run.
   void close() noexcept;
 
  private:
   using Executable = Owned<CUgraphExec, &Driver::cuGraphExecDestroy>;
 
   Device& device_;
-  std::shared_ptr<Executable> executable_;  // null once closed
-  std::set<AllocationPtr> used_;
-  std::map<StreamPtr, std::uint64_t> launches_;  // the number of each stream's last launch
+  std::shared_ptr<Executable> executable_;       // null once closed
+  std::set<AllocationPtr> used_;                 // by the graph's work
+  std::map<StreamPtr, std::uint64_t> launches_;  // the work number of each stream's last launch
 };
 
 }  // namespace rmsnorm::cuda

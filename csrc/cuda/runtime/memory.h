@@ -1,6 +1,7 @@
-// Owners of the resources of a device's context: memory, page-locked host memory, streams, events.
-// Make, use and destroy them within a DeviceScope of one device. An object not yet made is empty
-// and may be destroyed anywhere. A resource must outlive the work in flight that uses it.
+// Owners of resources in a device's context: device memory, page-locked host memory, streams and
+// events. Make, use and destroy an owner within a DeviceScope of the same device. An owner that has
+// no resource yet may be destroyed anywhere. A resource must outlive the work in flight that uses
+// it.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,8 @@
 
 namespace rmsnorm::cuda {
 
-// Owns a driver handle, or nothing. `Release` frees the handle: a member of Driver or a function of
-// ours.
+// Owns a driver handle, or nothing. `Release` frees the handle. It is a member of Driver or one of
+// the functions below.
 template <class Handle, auto Release>
 class Owned {
  public:
@@ -40,7 +41,8 @@ class Owned {
   Handle handle_{};
 };
 
-// Memory of one kind. `Allocate(&pointer, bytes)` allocates it.
+// Memory on the device or page-locked memory. `Allocate(&pointer, bytes)` allocates it, and
+// `Release(pointer)` frees it.
 template <class Pointer, auto Allocate, auto Release>
 class Memory {
  public:
@@ -84,7 +86,7 @@ inline CUresult free_pinned(void* pointer) {
 // Device memory, aligned to 256 bytes.
 using DeviceMemory = Memory<CUdeviceptr, allocate_on_device, free_on_device>;
 
-// Page-locked host memory: copies between it and the device are asynchronous.
+// Page-locked host memory. Copies between page-locked memory and the device are asynchronous.
 using PinnedMemory = Memory<void*, allocate_pinned, free_pinned>;
 
 class EventHandle : public Owned<CUevent, &Driver::cuEventDestroy_v2> {

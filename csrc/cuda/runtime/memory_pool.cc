@@ -10,16 +10,16 @@
 namespace rmsnorm::cuda {
 namespace {
 
-// Bounds of a device's pool. At most an eighth of the device's memory, because other libraries
-// cannot reclaim it from us. At most kMaxPooledBlocks blocks: searching them all costs less than
-// the driver call that it saves.
+// Bounds of a device's pool. It holds at most an eighth (1 / kPoolShare) of the device's memory,
+// because other libraries cannot reclaim that from us. It holds at most kMaxPooledBlocks blocks, so
+// that a search through all of them costs less than the driver call that it saves.
 constexpr std::int64_t kPoolShare = 8;
 constexpr std::int64_t kMaxPooledBlocks = 256;
 
-// The driver allocates in multiples of this, in bytes.
+// The driver allocates in multiples of this many bytes.
 constexpr std::int64_t kDriverGranularity = 512;
 
-// Smaller requests are not rounded.
+// Requests below this are not rounded up (OwnedMemory::rounded()).
 constexpr std::int64_t kMinRoundedBytes = 1 << 20;
 
 // After it has found this many blocks that are still in use, free_surplus() leaves the others for
@@ -105,8 +105,8 @@ bool is_used_only_by(const OwnedMemory& memory, const StreamOrder* order) noexce
                      [&](const Use& use) { return use.order.get() == order; });
 }
 
-// Frees memory whose work has run. Memory that cannot be freed now is retired again. Runs without
-// the lock, because freeing may wait for the device.
+// Frees memory whose work has run. Memory that cannot be freed now returns to the pool. Call it
+// without holding retired_mutex, because freeing may wait for the device.
 void free_list(OwnedPtr list) noexcept {
   while (list != nullptr) {
     OwnedPtr memory = RetiredList::pop(list);
@@ -127,6 +127,7 @@ OwnedPtr take_all(const Device* device) noexcept {
       [&](const OwnedMemory& memory) { return device == nullptr || &memory.device == device; });
 }
 
+// The bytes of device memory that count against the pool's bound.
 std::int64_t size_in_pool(const OwnedMemory& memory) {
   return ceil_div(memory.on_device.bytes(), kDriverGranularity) * kDriverGranularity;
 }
@@ -173,7 +174,7 @@ OwnedPtr reuse(Device& device, std::int64_t bytes, const StreamOrder* order) noe
     taken->uses.clear();
     return taken;
   }
-  retired.value.push(std::move(taken));  // at the end, so that the next call checks another first
+  retired.value.push(std::move(taken));  // at the end: the next call tries another first
   return nullptr;
 }
 
@@ -239,7 +240,7 @@ void drain_retired() noexcept {
     try {
       if (wait(*memory)) device.destroy(std::shared_ptr<OwnedMemory>(std::move(memory)));
     } catch (const std::bad_alloc&) {
-      // `memory` is still the owner.
+      // The shared_ptr could not be made, so `memory` is still the owner.
     }
     if (memory != nullptr) keep_until_exit(std::move(memory));
   }

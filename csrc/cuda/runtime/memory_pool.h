@@ -15,11 +15,11 @@ namespace rmsnorm::cuda {
 
 // Work that uses memory: all work of a stream up to number `enqueued`, or all work before a fence.
 struct Use {
-  StreamPtr stream;  // null after the memory is released, because any thread may take it then
-  std::shared_ptr<StreamOrder> order;  // of that stream
+  StreamPtr stream;  // null in the pool, because any thread may take memory from there
+  std::shared_ptr<StreamOrder> order;  // of the stream; null for work before a fence
   std::uint64_t enqueued = 0;
   std::shared_ptr<Fence> fence;
-  bool is_fenced = false;  // the fence covers the work; it is null if the work has run
+  bool is_fenced = false;  // `fence` covers the work, or is null because it has run
 };
 
 // Whether the work has run. Asks the driver if this is not known.
@@ -45,11 +45,12 @@ struct OwnedMemory {
 };
 using OwnedPtr = std::unique_ptr<OwnedMemory>;
 
-// Puts memory into the pool. Each unfinished use of it has a fence or an order.
+// Puts memory into the pool. Each use whose work may not have run must have a fence or an order.
 void retire(OwnedPtr memory) noexcept;
 
-// Takes released memory of a device that holds `bytes` and is not much larger; null if there is
-// none. Only work of `order` may still use the memory; a null `order` means no work.
+// Takes released memory of a device, of at least `bytes` bytes and not many more. Null if there is
+// none. Only work of the stream of `order` may still use the memory. If `order` is null, no work
+// may.
 OwnedPtr reuse(Device& device, std::int64_t bytes, const StreamOrder* order) noexcept;
 
 // Frees released memory whose work has run: all page-locked memory, and device memory beyond the
@@ -62,12 +63,12 @@ void empty_pool() noexcept;
 // Waits for the work that uses a device's released memory, and frees the memory.
 void wait_for_retired(Device& device) noexcept;
 
-// The same for every device. Call it when the last user has left. Memory that cannot be waited for
-// is left until the process ends.
+// The same for every device. Call it when the last JavaScript environment ends. Memory that cannot
+// be waited for is never freed.
 void drain_retired() noexcept;
 
-// Keeps memory that may be in use until the process ends. Keeps the context, too, because releasing
-// it would free the memory.
+// Never frees the memory, because it may be in use until the process ends. Keeps the context, too,
+// because releasing the context would free the memory.
 void keep_until_exit(OwnedPtr memory) noexcept;
 
 }  // namespace rmsnorm::cuda

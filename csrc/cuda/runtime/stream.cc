@@ -15,8 +15,8 @@ CUresult drop_capture(CUstream handle) noexcept {
 
 }  // namespace
 
-// Destroying the stream would end another library's capture anyway. Ending it first makes room for
-// the fence.
+// No fence can be recorded on a stream that is being captured. Destroying the stream would end the
+// capture anyway, also another library's. So this ends the capture before it records the fence.
 Stream::OwnStream::~OwnStream() {
   if (last == nullptr || last->is_recorded() || !handle.is_made()) return;
   if (may_be_captured(handle.get())) static_cast<void>(drop_capture(handle.get()));
@@ -56,7 +56,8 @@ Status Stream::adopt(Device& device, CUstream handle, StreamPtr* stream) {
   return {};
 }
 
-// Closes the order: other threads must no longer record on the handle, because it may be captured.
+// Closes the order: other threads must no longer record fences on the handle, because another
+// library may capture it.
 CUstream Stream::share() {
   if (!is_shared_) order_->close(enqueued_, fence());
   is_shared_ = true;
@@ -202,7 +203,7 @@ Status Stream::workspace(std::int64_t bytes, CUdeviceptr* workspace) {
   AllocationPtr& cached = capture_ != nullptr ? captured_workspace_ : workspace_;
   if (cached == nullptr || cached->bytes() < bytes) {
     retire_workspace();
-    // Passes no stream: the memory would then own the stream, which owns the memory.
+    // Passes no stream. Otherwise the memory would own the stream, which owns the memory.
     RMSNORM_TRY(Allocation::on_device(device_, bytes, nullptr, &cached));
     if (capture_ != nullptr) capture_->used.insert(cached);
   }
@@ -253,7 +254,7 @@ void Stream::reopen_order() noexcept {
   if (!is_shared_) order_->open();
 }
 
-// For all streams that take part. Call within a DeviceScope, because memory is released.
+// Takes all streams out of the capture. Call within a DeviceScope, because memory is released.
 void Stream::leave_capture() noexcept {
   const std::shared_ptr<Capture> capture = capture_;
   capture->is_active = false;
@@ -276,7 +277,8 @@ void Stream::abandon_capture() noexcept {
   }
 }
 
-// Errors: kCuda; the capture then still exists, and the next call tries again.
+// Ends the capture that the stream takes part in, if it was abandoned. Errors: kCuda; the capture
+// then still exists, and the next call tries again.
 Status Stream::end_abandoned_capture() {
   if (capture_ == nullptr || capture_->is_active) return {};
   Stream& first = *capture_->streams.front();
@@ -290,8 +292,8 @@ Status Stream::end_abandoned_capture() {
   return {};
 }
 
-// Makes the fence before the work is enqueued: memory depends on the fence as soon as the work
-// runs.
+// Numbers the work that is about to be enqueued. Makes its fence now, because making it can fail,
+// and memory needs the fence as soon as the work is enqueued.
 Status Stream::count_work() {
   if (is_unrecorded()) fence_now();
   if (next_fence_ == nullptr) {
@@ -309,8 +311,9 @@ std::shared_ptr<Fence> Stream::fence(std::uint64_t enqueued) noexcept {
   return last_fence_;
 }
 
-// A fence that cannot be recorded now also covers later work, until it is recorded. During a
-// capture it is not recorded, because it would become part of the capture.
+// Fences all work enqueued so far. A fence that cannot be recorded now also covers later work,
+// until it is recorded. During a capture no fence is recorded, because it would become part of the
+// capture.
 void Stream::fence_now() noexcept {
   if (!is_open_ || (fenced_ == enqueued_ && !is_unrecorded())) return;
   if (!is_unrecorded()) last_fence_ = std::move(next_fence_);
@@ -328,9 +331,9 @@ void Stream::note_all_passed() {
   fenced_ = enqueued_;
 }
 
-// For a capture that the driver fails to end. A capture that began on a stream of our own ends with
-// that stream. On another library's stream it goes on, so all its streams must ask the driver from
-// now on.
+// Leaves a capture that the driver fails to end. A capture that began on a stream of our own ends
+// when that stream is destroyed. A capture that began on another library's stream goes on, so all
+// streams of the capture must ask the driver from now on.
 void Stream::leave_endless_capture() noexcept {
   if (capture_->streams.front() == this) {
     for (Stream* stream : capture_->streams) stream->is_shared_ = true;

@@ -1,5 +1,5 @@
-// Streams. A stream numbers the work enqueued on it, so that memory can wait for the work that uses
-// it. It also knows when it is being captured into a graph.
+// Streams. A stream numbers the work enqueued on it: 1, 2, 3 …. So memory can wait for the very
+// work that uses the memory. A stream also knows when it is being captured into a graph.
 //
 // A stream, and every object that refers to one, belongs to the thread of one JavaScript
 // environment. Any thread may use fences.
@@ -37,7 +37,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // close(). Errors: kCuda.
   static Status make(Device& device, StreamPtr* stream);
   static Status adopt(Device& device, CUstream handle, StreamPtr* stream);
-  // A stream that only makes callbacks: its call_back() needs no callback stream of its own.
+  // Makes a stream that is used only for callbacks: its call_back() needs no second stream.
   static Status make_callback_stream(Device& device, StreamPtr* stream);
 
   explicit Stream(Device& device) : device_(device) {}
@@ -47,8 +47,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   Device& device() const { return device_; }
   CUstream handle() const { return handle_; }
-  // The handle, for other libraries. They may begin captures on it without our knowledge, so from
-  // now on every call asks the driver.
+  // The handle, for other libraries. They may begin captures on it without our knowledge. So from
+  // now on every call asks the driver whether the stream is being captured.
   CUstream share();
   bool is_shared() const { return is_shared_; }
   bool is_capturing() const { return capture_ != nullptr; }
@@ -56,10 +56,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // waited for. kCuda if an abandoned capture does not end.
   Status refuse_capture();
 
-  // Calls enqueue(), which enqueues work on handle() that uses the allocations. They stay until the
-  // work has run or, if it is captured, as long as its graph exists. Null allocations are ignored.
-  // Errors: kInvalidState if somebody else is capturing the stream; kDisposed if it is
-  // closed; kCuda; what enqueue() returns.
+  // Calls enqueue(), which enqueues work on handle() that uses the allocations. These stay until
+  // the work has run or, if it is captured, as long as its graph exists. Null allocations are
+  // ignored. Errors: kInvalidState if another library is capturing the stream; kDisposed if the
+  // stream is closed; kCuda; what enqueue() returns.
   template <class Enqueue>
   Status enqueue(std::initializer_list<const AllocationPtr*> used, const Enqueue& enqueue) {
     DeviceScope scope;
@@ -72,8 +72,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Status has_passed(bool* has_passed);
 
   // Calls function(stream, result, data) on a driver thread when all work enqueued so far has run
-  // or failed. The function must not call the driver. Later work does not wait for the call,
-  // because a separate stream makes it. Errors: as synchronize; the function is then not called.
+  // or failed. The function must not call the driver. Later work does not wait for the function,
+  // because a separate stream calls it. Errors: as synchronize; the function is then not called.
   Status call_back(CUstreamCallback function, void* data);
 
   // A stream that waits for an event of a captured stream joins the capture.
@@ -82,19 +82,19 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Status record(Event& event);
   Status wait_for(const Event& event);
 
-  // Device memory for the next work that is enqueued; later work uses the same memory in turn. A
-  // graph has its own. Errors: as enqueue.
+  // Device memory for the next work that is enqueued; later work uses the same memory in turn.
+  // During a capture the memory is another block, which the graph keeps. Errors: as enqueue.
   Status workspace(std::int64_t bytes, CUdeviceptr* workspace);
 
-  // Enqueued work does not run until end_capture. Errors: kInvalidState if the stream is already
-  // being captured; kDisposed; kCuda.
+  // From now on until end_capture(), enqueued work does not run but becomes part of a graph.
+  // Errors: kInvalidState if the stream is already being captured; kDisposed; kCuda.
   Status begin_capture();
   // `used` receives the memory that the graph's work uses. Errors: kInvalidState if the stream
   // began no capture; kCuda. After an error the graph is null and the capture may still exist: call
   // abandon_capture() then.
   Status end_capture(CUgraph* graph, std::set<AllocationPtr>* used);
-  // Ends the capture that the stream takes part in, if any, and drops its unfinished graph. If the
-  // driver fails to end the capture, the next call on any of its streams tries again.
+  // Ends the capture that the stream takes part in, if any, and drops the unfinished graph. If the
+  // driver fails to end the capture, the next call on any stream of the capture tries again.
   void abandon_capture() noexcept;
 
   // The number of the last enqueued work, and a fence that passes when the work up to number
@@ -102,21 +102,23 @@ class Stream : public std::enable_shared_from_this<Stream> {
   std::uint64_t enqueued() const { return enqueued_; }
   std::shared_ptr<Fence> fence(std::uint64_t enqueued) noexcept;
 
-  // The fence of all enqueued work; null if it has run.
+  // A fence that passes when all enqueued work has run; null if it has run.
   std::shared_ptr<Fence> fence() noexcept { return fence(enqueued_); }
-  // The same for the calls of call_back().
+  // A fence that passes when all functions given to call_back() so far have been called; null if
+  // they have been.
   std::shared_ptr<Fence> callback_fence() noexcept;
 
   // The stream's progress, for other threads and for objects that outlive the stream.
   const StreamOrder& order() const { return *order_; }
   const std::shared_ptr<StreamOrder>& shared_order() const { return order_; }
 
-  // Releases the handle; enqueued work still runs. Only fence() works afterwards.
+  // Releases the handle; enqueued work still runs. Afterwards fence(), callback_fence() and order()
+  // still work, but calls that use the handle fail with kDisposed.
   void close() noexcept;
 
  private:
-  // A handle of our own, and the fence of its last work. The destructor records the fence if it is
-  // still unrecorded.
+  // A handle of our own and, once the stream is closed, the fence of its last work. The destructor
+  // records the fence if it is still unrecorded.
   struct OwnStream {
     StreamHandle handle;
     std::shared_ptr<Fence> last;
@@ -146,7 +148,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   std::shared_ptr<OwnStream> own_;  // null for another library's handle
   CUstream handle_ = nullptr;
   std::shared_ptr<StreamOrder> order_;
-  StreamPtr callback_stream_;  // makes the calls of call_back(); null before the first
+  StreamPtr callback_stream_;  // calls the functions of call_back(); null before the first
   std::shared_ptr<EventHandle> before_callback_;  // callback_stream_ waits for it before each call
   bool is_callback_stream_ = false;
   bool is_open_ = false;
@@ -154,10 +156,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
   std::uint64_t enqueued_ = 0;
   std::uint64_t fenced_ = 0;           // number of the last work that last_fence_ covers
   std::shared_ptr<Fence> last_fence_;  // null if that work has run
-  std::shared_ptr<Fence> next_fence_;  // made ahead of unfenced work: fencing it cannot fail
+  std::shared_ptr<Fence> next_fence_;  // made before the work it covers: making a fence can fail
   std::shared_ptr<Capture> capture_;
   AllocationPtr workspace_;
-  AllocationPtr captured_workspace_;
+  AllocationPtr captured_workspace_;  // for the current capture
 };
 
 }  // namespace rmsnorm::cuda

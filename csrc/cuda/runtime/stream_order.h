@@ -1,5 +1,5 @@
 // The progress of a stream's work, for any thread. A Stream belongs to one thread, but another
-// thread may want the memory that it used.
+// thread may want to reuse memory that the stream's work uses.
 #pragma once
 
 #include <atomic>
@@ -24,9 +24,9 @@ class StreamOrder {
   // be made now.
   bool fence(std::uint64_t enqueued, std::shared_ptr<Fence>* fence) noexcept;
 
-  // Between close() and open() no fence is made: the stream is being captured, somebody else may
-  // capture it, or it is being closed. `last` is the fence of all its work so far; null if that
-  // work has run.
+  // Between close() and open() no fence is made: the stream is being captured, another library may
+  // capture it, or it is being closed. `enqueued` is the number of the stream's last work, and
+  // `last` is the fence of all work so far; null if that work has run.
   void close(std::uint64_t enqueued, std::shared_ptr<Fence> last) noexcept;
   void open() noexcept;
 
