@@ -162,6 +162,22 @@ onEachGpu('on $device ($computeCapability)', ({ device, index }) => {
     }
   });
 
+  // In these rows rstd is above fold.h's kLargeRstd, and the products of dy and x lose digits, although
+  // the sum of the squares alone does not look small.
+  test.each([16_384, 32_768, 131_072, 1_048_576])('tiny rows of %d equal the CPU', (hiddenSize) => {
+    const made = makeCase({ dtype: 'float32', rows: 2, hiddenSize, eps: 0 });
+    for (let i = 0; i < made.x.length; ++i) {
+      made.x[i] = (1 + (i % 97) / 97) * 2 ** -33 * (i % 2 === 0 ? 1 : -1);
+      made.dy[i] = (1 + (i % 89) / 89) * 2 ** -101;
+    }
+    for (const givesRstd of [false, true]) {
+      const expected = resultsOf(made, 'cpu', true);
+      const actual = resultsOf(made, device, givesRstd);
+      expectSameBits(actual.dx, expected.dx);
+      expectSameBits(actual.dweight, expected.dweight);
+    }
+  });
+
   test('zero rows give empty results and a dweight of zeros', () => {
     const weight = new Float32Array(8).fill(2);
     const none = new Float32Array(0);

@@ -63,6 +63,15 @@ struct BackwardFolds {
     return may_overflow_product(sums[0]);
   }
 
+  // Whether a row needs a rescaled pass, from its row sums. Exact, and for rows of any length: the
+  // limit of may_overflow_square() holds only for the columns of one block.
+  __device__ bool needs_rescaled_pass(const float (&row_sums)[2], bool needs_xx,
+                                      const RowParams& params) const {
+    if (needs_xx && rescale_factor(row_sums[1], params.eps) != 1.0f) return true;
+    const float row_rstd = needs_xx ? rstd_of(row_sums[1], params.inverse_size, params.eps) : rstd;
+    return !is_gradient_sum_final(row_sums[0], row_rstd);
+  }
+
   // Call it after each fold. Returns whether that was the last fold. Then rstd, factor and the sum
   // of g * x are final.
   __device__ bool are_done(const float (&sums)[2], bool may_overflow, bool needs_xx,

@@ -171,8 +171,8 @@ __device__ void fold_backward(const LongParams<BackwardParams>& params) {
     sums[0] = halved(gx_sums, params.splits);
     sums[1] = halved(xx_sums, params.splits);
     // All threads have the same sums, and so the same answer.
-    const bool may_overflow = folds.may_overflow(sums, needs_xx, common);
-    if (folds.are_done(sums, may_overflow, needs_xx, common)) break;
+    const bool needs_pass = folds.needs_rescaled_pass(sums, needs_xx, common);
+    if (folds.are_done(sums, needs_pass, needs_xx, common)) break;
     split = 0;
   }
   if (threadIdx.x != 0) return;
