@@ -106,7 +106,7 @@ export interface VjpBackwardOptions {
   readonly dsum?: AnyInput | undefined;
   /**
    * Receives dx, and is returned. It has x's dtype, length and device. May be dy, dsum or the x of `vjp`
-   * itself.
+   * itself; with a residual, also the sum.
    */
   readonly dxOut?: AnyInput | undefined;
   /** Whether dx is computed. Default true. */
