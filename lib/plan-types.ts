@@ -14,7 +14,7 @@ export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
   readonly hiddenSize?: number | undefined;
   /**
    * (hiddenSize): an array, or a DeviceBuffer for calls on a GPU. It is of `dtype`, or float32 if `dtype` is
-   * a 16-bit dtype. The plan does not copy it, and reads it at every call. Default: null, a weight of ones.
+   * a 16-bit dtype. The plan does not copy it, and reads it at every call. Default: null, a factor of 1.
    */
   readonly weight?: FloatArray | DeviceBuffer | null | undefined;
   /**

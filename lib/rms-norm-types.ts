@@ -102,8 +102,8 @@ export interface RmsNorm {
    *
    * @param x - (…, normalizedShape), float32, float16, bfloat16 or float64; not changed unless it is also
    * passed as an output
-   * @param weight - (normalizedShape), of x's dtype, or float32 if x is float16 or bfloat16; null for a
-   * weight of ones
+   * @param weight - (normalizedShape), of x's dtype, or float32 if x is float16 or bfloat16; null to
+   * multiply by 1
    * @param options - see {@link RmsNormOptions}
    * @returns y: `options.out` if passed, else a new array or DeviceBuffer of x's class, or a new contiguous
    * tensor `{ data, dims }` if x is a tensor

@@ -39,7 +39,7 @@ const names: ReadonlySet<string> = new Set(['eps', 'weightOffset', 'normalizedSh
  * TensorFlow.js stores x and weight for backward only while it computes a gradient.
  *
  * @param x - (…, normalizedShape), float32
- * @param weight - (normalizedShape), float32, for example a `tf.Variable`; null for ones
+ * @param weight - (normalizedShape), float32, for example a `tf.Variable`; null to multiply by 1
  * @param options - see {@link TfjsOptions}
  * @returns y: a new tensor of x's shape
  * @throws TypeError `ERR_INVALID_ARG_TYPE` if an argument is not a float32 tensor, `ERR_INVALID_ARG_VALUE`

@@ -52,8 +52,9 @@ export interface CommonOptions {
    */
   readonly normalizedShape?: number | readonly number[] | undefined;
   /**
-   * The dtype of x and of all tensors of its shape. Required if x is a `Uint16Array`, unless x is a tensor
-   * whose `type` states it. Otherwise x decides it, and this may only repeat it.
+   * The dtype of x and of all tensors of its shape. Needed only for an x in a `Uint16Array`, whose bits can
+   * be of either 16-bit dtype. Default: the `type` of x if x is a tensor that has one, else the dtype of the
+   * module if a module makes the call. For any other x this option may only repeat the dtype.
    */
   readonly dtype?: DType | undefined;
   /**
