@@ -61,8 +61,8 @@ export function dequantize(
   }
   for (let i = 0, row = 0; i < length; ++row) {
     const factor = scales[row] as number;
-    // The product of a float32 scale (a significand of 24 bits) and a code (at most 8 bits) is exact in
-    // float64, so storing it rounds it only once. A scale passed as a number can have 53 bits.
+    // A float32 scale has a significand of 24 bits, a code at most 8 bits. Their product is exact in float64,
+    // so storing it is the only rounding. A scale passed as a number can have 53 bits: then there may be two.
     for (const end = i + columns; i < end; ++i) values[i] = (numbers[i] as number) * factor;
   }
   return values;

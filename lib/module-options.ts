@@ -67,8 +67,8 @@ export interface RMSNormOptions<
    */
   readonly device?: DeviceName | undefined;
   /**
-   * The stream on which calls on DeviceBuffers are enqueued. Not with an array as weight. Default:
-   * {@link Stream.default} of their device.
+   * The stream on which calls on DeviceBuffers are enqueued. Only if `weight` is a DeviceBuffer, or the
+   * module has no weight. Default: {@link Stream.default} of their device.
    */
   readonly stream?: Stream | undefined;
 }

@@ -62,17 +62,17 @@ type OutputOfForward<X, O> =
 export interface BackwardResult<X, W, O> {
   /**
    * The gradient of x, and of forward's residual: `dxOut` if passed, else new, of x's class and length, and
-   * a tensor if x is one.
+   * a tensor if x is one. null if `needsDx` is false.
    */
   dx: O extends { needsDx: false } ? null : Output<X>;
   /**
    * The gradient of weight: `dweightOut` if passed, else new, of weight's class and length, and a tensor if
-   * weight is one.
+   * weight is one. null without a weight, or if `needsDweight` is false.
    */
   dweight: O extends { needsDweight: false } ? null : W extends null | undefined ? null : Output<W>;
   /**
    * The gradient of gate: `dgateOut` if passed, else new, of x's class and length, and a tensor if x is
-   * one. null without a gate.
+   * one. null without a gate, or if `needsDx` is false.
    */
   dgate: O extends { needsDx: false }
     ? null

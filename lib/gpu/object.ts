@@ -48,7 +48,7 @@ export abstract class GpuObject<K extends Kind> {
   static {
     nativeOf = (object) => object.#native;
     isDisposed = (object) => object.#isDisposed;
-    // It tests a private field, since a prototype can fake `instanceof`, which also throws for a revoked proxy.
+    // It tests for a private field: a prototype can fake `instanceof`, and a revoked proxy makes it throw.
     findNative = <K extends Kind>(kind: K, value: unknown) => {
       if (typeof value !== 'object' || value === null || !(#native in value)) return null;
       const object = value as GpuObject<Kind>;
