@@ -1,19 +1,23 @@
 /**
- * The exports of the native addon. It checks everything that memory safety needs and throws typed
- * errors. The public API in `lib` adds names, defaults and outputs.
+ * The exports of the native addon. The addon checks everything that memory safety needs, and throws
+ * errors that have a class and a `code`. The public API in `lib` adds named options, default values,
+ * and outputs that the caller did not pass.
  *
- * Arrays of float32 are `Float32Array`, of float64 `Float64Array`, of float16 and bfloat16
- * `Uint16Array` (their bits), of int8 `Int8Array`, of float8 `Uint8Array` (their bits). Shapes: x, y,
- * residual, sumOut, dy, dx, dsum, gate, dgate are (rows, hiddenSize); weight, dweight (hiddenSize);
- * rstd (rows), of float32, or float64 beside float64; scale (rows), of float32.
+ * Classes of arrays: `Float32Array` for float32, `Float64Array` for float64, `Int8Array` for int8. A
+ * `Uint16Array` holds the bits of float16 or bfloat16, a `Uint8Array` the bits of float8.
+ *
+ * Shapes of operands:
+ * - (rows, hiddenSize): x, y, residual, sumOut, dy, dx, dsum, gate, dgate;
+ * - (hiddenSize): weight, dweight;
+ * - (rows): rstd, which is float64 if x is float64 and else float32; scale, which is float32.
  */
 
 export type NativeArray = Float32Array | Float64Array | Uint16Array | Int8Array | Uint8Array;
 
-/** An array, or memory of a device. The operands of a call are all arrays, or all on one device. */
+/** An array, or memory of a GPU. The operands of one call are either all arrays or all on one GPU. */
 export type NativeData = NativeArray | NativeDeviceBuffer;
 
-/** A CUDA device. Its index in the array is its ordinal. */
+/** A CUDA device. Its index in the result of {@link Binding.devices} is its ordinal. */
 export interface NativeDevice {
   name: string;
   computeCapability: string;
@@ -22,7 +26,10 @@ export interface NativeDevice {
   driverVersion: string;
 }
 
-/** GPU objects. `dispose` releases their resources; without it, a finalizer does. */
+/**
+ * GPU objects. {@link CudaBinding.dispose} releases the resources of an object. If it is not called, the
+ * object's finalizer releases them.
+ */
 export interface NativeDeviceBuffer {
   readonly kind: 'DeviceBuffer';
 }
@@ -40,14 +47,14 @@ export interface NativeGraph {
 }
 
 /**
- * Functions for GPU objects. `device` is an ordinal, and `dtype` a code as in the call record. A null
- * stream is the default stream of the device. Work is enqueued; its errors are thrown when the stream
- * is waited for.
+ * Functions for GPU objects. `device` is the ordinal of a GPU, and `dtype` the number of a dtype as in
+ * the call record. A `stream` of null means the default stream of the device. Work on a GPU is enqueued;
+ * its errors are thrown when something waits for the stream.
  */
 export interface CudaBinding {
   /**
-   * With a stream: for its next work. The memory may then still be in use by earlier work of the
-   * stream.
+   * Allocates uninitialised memory. If a stream is passed, the stream's next work must use the memory
+   * first, since earlier work of that stream may still be using it.
    */
   createDeviceBuffer(
     device: number,
@@ -55,19 +62,23 @@ export interface CudaBinding {
     dtype: number,
     stream?: NativeStream | null,
   ): NativeDeviceBuffer;
-  /** Memory that another library owns. The driver must know it as memory of this device and length. */
+  /**
+   * A buffer over memory that another library owns. The driver must know the address as memory of this
+   * device, of at least this length.
+   */
   foreignDeviceBuffer(
     device: number,
     pointer: bigint,
     length: number,
     dtype: number,
   ): NativeDeviceBuffer;
-  /** The elements from `begin` up to, but not including, `end`, over the same memory. */
+  /** A buffer over the same memory: the elements from `begin` up to, but not including, `end`. */
   deviceBufferView(buffer: NativeDeviceBuffer, begin: number, end: number): NativeDeviceBuffer;
   deviceBufferPointer(buffer: NativeDeviceBuffer): bigint;
   /**
-   * Copies an array of the buffer's dtype or of float32, with its values at the call. `mayWait`: the
-   * thread may wait for earlier copies, so that a long array is never all in page-locked memory at once.
+   * Enqueues a copy of an array to the buffer. `dtype`, that of the array, is the buffer's or float32. On
+   * return the array may be changed. `mayWait`: whether the thread may wait for earlier copies, so that a
+   * long array is never all in page-locked memory at once.
    */
   deviceBufferWrite(
     buffer: NativeDeviceBuffer,
@@ -76,25 +87,29 @@ export interface CudaBinding {
     stream: NativeStream | null,
     mayWait: boolean,
   ): void;
-  /** Copies to an array of the buffer's dtype or of float32, and waits for the copy. */
+  /** Copies the buffer to an array of the buffer's dtype or of float32, and waits for the copy. */
   deviceBufferRead(
     buffer: NativeDeviceBuffer,
     target: NativeArray,
     dtype: number,
     stream: NativeStream | null,
   ): void;
-  /** `deviceBufferRead` without waiting: the array is written when the promise settles. */
+  /** As `deviceBufferRead`, but without waiting: the array is written when the promise settles. */
   deviceBufferReadAsync(
     buffer: NativeDeviceBuffer,
     target: NativeArray,
     dtype: number,
     stream: NativeStream | null,
   ): Promise<void>;
+  /** Enqueues a fill of every element with `value`, rounded to the dtype. */
   deviceBufferFill(buffer: NativeDeviceBuffer, value: number, stream: NativeStream | null): void;
 
-  /** Page-locked memory, with an ArrayBuffer over it that `dispose` detaches. */
+  /** Allocates page-locked memory. Returns its owner, and an ArrayBuffer over it that `dispose` detaches. */
   createHostBuffer(device: number, byteLength: number): [NativeHostBuffer, ArrayBuffer];
-  /** Copies as many bytes as both have. At least one of them is on a device. */
+  /**
+   * Enqueues a copy of all bytes. Both buffers must have the same number of bytes, and at least one must be
+   * a DeviceBuffer. They must not overlap, unless they are the same memory.
+   */
   copyBuffer(
     target: NativeDeviceBuffer | NativeHostBuffer,
     source: NativeDeviceBuffer | NativeHostBuffer,
@@ -103,11 +118,11 @@ export interface CudaBinding {
 
   createStream(device: number): NativeStream;
   foreignStream(device: number, pointer: bigint): NativeStream;
-  /** The stream that null means. Disposing of the object does not destroy it. */
+  /** The stream that a `stream` of null means. Disposing of the object does not destroy the stream. */
   defaultStream(device: number): NativeStream;
   streamPointer(stream: NativeStream): bigint;
   streamSynchronize(stream: NativeStream): void;
-  /** Settles when the work that is enqueued now is done or has failed. */
+  /** Settles when all work that has been enqueued so far is done or has failed. */
   streamPassed(stream: NativeStream): Promise<void>;
   streamIsIdle(stream: NativeStream): boolean;
   streamWait(stream: NativeStream, event: NativeEvent): void;
@@ -117,7 +132,7 @@ export interface CudaBinding {
   eventHasPassed(event: NativeEvent): boolean;
   eventSynchronize(event: NativeEvent): void;
   eventPassed(event: NativeEvent): Promise<void>;
-  /** Milliseconds. */
+  /** The time from `begin` to `end` in milliseconds. */
   eventElapsed(begin: NativeEvent, end: NativeEvent): number;
 
   beginCapture(stream: NativeStream): void;
@@ -134,8 +149,8 @@ export interface CudaBinding {
   /** Bytes of device memory that no process uses. */
   availableMemory(device: number): number;
   /**
-   * The kernel files, and the image that each was loaded from on the device: `'machine code'`, or PTX
-   * such as `'compute_80'`; `''` if no call has needed the file.
+   * The kernel files, and the image in each that the device has loaded: `'machine code'`, or PTX such as
+   * `'compute_80'`; `''` if no call has needed the file.
    */
   loadedImages(device: number): { file: string; image: string }[];
   /** Frees cached memory that no work in flight uses. */
@@ -158,7 +173,10 @@ export interface NativeRule {
 
 type Given<Data> = Data | null | undefined;
 
-/** The stream, then the operands in the order of the operation. The last ones may be left out. */
+/**
+ * A synchronous call. Its arguments are the stream, then the operands in the order of
+ * {@link Binding.operations}. Trailing operands may be left out.
+ */
 export type NativeCall = (
   stream: Given<NativeStream>,
   ...operands: readonly Given<NativeData>[]
@@ -182,29 +200,34 @@ export interface Binding {
   readonly operations: Record<'forward' | 'backward', readonly NativeRule[]>;
 
   /**
-   * Runs the call that the record describes, or enqueues it on `stream`; null is the device's default
-   * stream. The bits of the record say which operands are provided; each has its fixed position. Arrays
-   * are read as bytes whatever their class, since the caller has checked that.
+   * Runs the call that the record describes. If the operands are in GPU memory, enqueues it on `stream`
+   * instead; null is the device's default stream.
+   *
+   * The bits in the record's field `given` say which operands are passed. Each operand has a fixed position
+   * among the arguments. Arrays are read as bytes whatever their class, since `lib` has checked the class.
    */
   readonly forward: NativeCall;
   readonly backward: NativeCall;
 
   /**
-   * The same on another thread. Arrays over a SharedArrayBuffer are used in place. The used elements of
-   * other arrays are copied at the call, and those of an output are copied back at the end. Resolves to
-   * a list by operand: the outputs that the record asks for, null for the others. A wrong argument
-   * rejects the promise. At most two calls of the process run on other threads at once; further calls
-   * wait for their turn.
+   * Runs the call that the record describes on another thread. Arrays over a SharedArrayBuffer are used in
+   * place. The used elements of other arrays are copied at the call, and the elements of an output are
+   * copied back at the end.
+   *
+   * The promise resolves to a list with one entry for each operand: the memory of an output that the
+   * record's field `made` asks the addon to allocate, else null. A wrong argument rejects the promise. At
+   * most two calls of the process run on other threads at once (one if `UV_THREADPOOL_SIZE` is 1); further
+   * calls wait for their turn.
    */
   readonly forwardAsync: NativeAsyncCall;
   readonly backwardAsync: NativeAsyncCall;
 
-  /** Asks for huge pages for an array that has not been written yet. */
+  /** Asks the system to put an array on huge pages. The array must not have been written yet. */
   adviseHugePages(array: ArrayBufferView): void;
 
   /**
-   * destination[i] = source[i] in another dtype, rounded to nearest even. Not for float64 and int8;
-   * float8 converts only from and to float32.
+   * Converts each element of `source` to the dtype `to`, rounded to nearest even. `from` and `to` are the
+   * numbers of dtypes. float64 and int8 cannot be converted; float8 converts only from and to float32.
    */
   convert(source: NativeArray, from: number, destination: NativeArray, to: number): void;
 
@@ -213,11 +236,11 @@ export interface Binding {
   cpuVariant(): string;
   setCpuVariant(name: string): void;
 
-  /** The CUDA devices, or the error that a call on one would throw. */
+  /** The CUDA devices; without any, the error that a call on a CUDA device would throw. */
   devices(): NativeDevice[] | Error;
 
   numThreads(): number;
-  /** The source of the number, and the quota in processors; 0 unless a quota is the source. */
+  /** What decides `numThreads`, and the quota in processors: 0 unless a quota decides. */
   numThreadsSource(): [
     source:
       'setNumThreads' | 'RMSNORM_NUM_THREADS' | 'cgroup quota' | 'affinity mask' | 'processors',

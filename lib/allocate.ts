@@ -2,7 +2,7 @@ import { checkDTypeName, type DType, type FloatArray } from './core/dtype';
 import { allocateShared } from './core/outputs';
 import { readCount } from './core/validate';
 
-/** The array type for elements of a dtype; a 16-bit dtype is stored as its bits. */
+/** The class of array for elements of a dtype: for a 16-bit dtype, a `Uint16Array` of their bits. */
 export type ArrayOf<D extends DType> = D extends 'float32'
   ? Float32Array
   : D extends 'float64'
@@ -20,7 +20,7 @@ export type ArrayOf<D extends DType> = D extends 'float32'
  * const bits = allocate(rows * 4096, 'bfloat16'); // a Uint16Array
  * ```
  *
- * @param length - elements, from 0 up
+ * @param length - the number of elements, 0 or more
  * @param dtype - the dtype of the elements. Default `'float32'`
  * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE` for an invalid length,
  * TypeError `ERR_INVALID_ARG_VALUE` for an invalid dtype; Error `ERR_MEMORY_ALLOCATION_FAILED`

@@ -1,12 +1,16 @@
-// Types that refuse arguments which do not fit together. If arguments fit, such a type is `unknown`, and
-// intersecting a parameter's type with it changes nothing. Else it is a sentence, which no argument is,
-// and which the compiler's error quotes.
+// Types by which the compiler refuses arguments that do not fit together. The type of a parameter is
+// intersected with such a type. If the arguments fit, it is `unknown`, and the intersection changes nothing.
+// If not, it is a type that the argument does not have. Mostly that is a string literal type: a sentence,
+// which the compiler's error quotes. For unknown or missing options it is an object type.
 
 import type { AnyInput } from './call/tensor';
 import type { Float16ArrayLike } from './core/dtype';
 import type { DeviceBuffer } from './gpu/device-buffer';
 
-/** The kind of memory of an argument's elements. A union has the kinds of its members; any has all. */
+/**
+ * The kind of memory that holds an argument's elements. For a union type, the kinds of all its members; for
+ * `any`, all kinds.
+ */
 type Kind<T> = T extends { readonly data: infer A; readonly dims: unknown }
   ? Kind<A>
   : T extends DeviceBuffer
@@ -34,8 +38,8 @@ interface WeightSentences {
   readonly '16 bits': 'weight must be a 16-bit array like x, or a Float32Array';
 }
 
-// Each type below first accepts the case that is certainly valid. In generic functions that is all the
-// compiler can decide: whether one type is assignable to another.
+// Each type below first accepts the arguments that are certainly valid, by one test of assignability. In a
+// generic function, where X, W and O are type parameters, the compiler can decide no more than that.
 
 /** For weight: its kind must fit the kind of x. */
 export type WeightFits<X, W> = [W] extends [X | null]
@@ -63,12 +67,13 @@ interface NoSuchOption {
 }
 
 /**
- * The names of options, which editors complete. The constraint of O alone states the types of the
- * values: where two types state them, TypeScript before 5.3 drops `undefined`.
+ * The names of options, so that editors complete them. The values are `unknown` here, since the constraint
+ * of the type parameter O states their types. If two types stated them, TypeScript before 5.3 would drop
+ * `undefined`.
  */
 export type OptionNamesOf<Options> = { readonly [Name in keyof Options]?: unknown };
 
-/** For options: there must be no other names. */
+/** For options: there must be no names that `Options` does not have. */
 export type NoUnknownOptions<O, Options> = string extends keyof O
   ? unknown
   : Readonly<Record<Exclude<keyof O, keyof Options>, NoSuchOption>>;

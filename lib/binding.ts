@@ -1,8 +1,9 @@
 // Loads the native addon: the first file that is the addon of this package and of this version.
 //
 // `require` and __dirname are written in the form that static tracers recognise (@vercel/nft,
-// @vercel/ncc, Turbopack). So these include the two folders below, with the addon and its kernels. ncc
-// also replaces the paths by those in its output, since a module has no __dirname there.
+// @vercel/ncc, Turbopack). So these tools include the folders `prebuilds` and `built` below, with the addon
+// and its kernel files. ncc also replaces the two paths by the paths in its output, since a module has no
+// __dirname there.
 /* eslint-disable @typescript-eslint/no-require-imports */
 
 import { existsSync } from 'node:fs';
@@ -48,12 +49,13 @@ function load(): Binding {
 
 /** The file that node-gyp-build takes for the addon. It may be the addon of another package. */
 function chooseByNodeGypBuild(): string {
-  // Required here, inside of an attempt: loading it reads files and variables, which may be forbidden.
+  // node-gyp-build is required here, inside an attempt: loading it reads files and environment variables,
+  // which the process may not be allowed to do.
   const nodeGypBuild = require('node-gyp-build') as { resolve(folder: string): string };
   return nodeGypBuild.resolve(root);
 }
 
-/** The files that have the names of the package's addons: in its folders, or beside the program. */
+/** The files named like the package's addons, in the package's folders or beside the program. */
 function findByName({ platform, glibcVersion, programFolder, ...host }: Host): string[] {
   const prebuilt = ['rmsnorm.node', ...(glibcVersion === null ? [] : ['rmsnorm.glibc.node'])];
   const folders =
@@ -79,7 +81,8 @@ function exists(file: string): boolean {
 function loadFile(file: string): Binding {
   const foreign = 'it is the addon of another package';
   if (!path.basename(file).startsWith('rmsnorm.')) throw new Error(foreign);
-  // `require` in a single executable loads only Node.js's own modules, so one is created for the file.
+  // In a single executable application, `require` loads only Node.js's own modules. So a `require` function
+  // is created for the file.
   const addon = createRequire(file)(file) as Partial<Binding> | null;
   if (addon?.package === self) return addon as Binding;
   const other = addon?.package;

@@ -20,7 +20,8 @@ import { allocateArray } from './core/outputs';
  *
  * @param source - float32 values
  * @param out - receives the bits, and is returned; of source's length. Default: a new array
- * @throws TypeError `ERR_INVALID_ARG_TYPE` if an argument is not such an array; RangeError
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` if an argument is not an array of its class,
+ * `ERR_INVALID_ARG_VALUE` if an array is detached or `out` and `source` overlap in memory; RangeError
  * `ERR_OUT_OF_RANGE` if `out` has another length; Error `ERR_MEMORY_ALLOCATION_FAILED`
  */
 export function toBFloat16(source: Float32Array, out?: Uint16Array): Uint16Array {
@@ -33,9 +34,10 @@ export function fromBFloat16(source: Uint16Array, out?: Float32Array): Float32Ar
 }
 
 /**
- * Converts float32 to float16, like {@link toBFloat16}, and with its errors. Magnitudes from 65520 up
- * become infinity.
+ * Converts float32 to float16, rounded to nearest even. NaN stays NaN. Magnitudes of 65520 or more become
+ * infinity. Throws the errors of {@link toBFloat16}.
  *
+ * @param source - float32 values
  * @param out - a `Uint16Array`, which receives the bits, or a `Float16Array`, which receives the values.
  * Default: a new `Uint16Array`
  */
@@ -47,8 +49,8 @@ export function toFloat16<A extends Uint16Array | Float16ArrayLike = Uint16Array
 }
 
 /**
- * Converts float16, as bits or in a `Float16Array`, to float32, exactly. Arguments and errors as in
- * {@link toBFloat16}.
+ * Converts float16, as bits in a `Uint16Array` or as a `Float16Array`, to float32, exactly. Arguments and
+ * errors as in {@link toBFloat16}.
  */
 export function fromFloat16(
   source: Uint16Array | Float16ArrayLike,
@@ -58,17 +60,19 @@ export function fromFloat16(
 }
 
 /**
- * Converts float32 to the bits of a float8 dtype, like {@link toBFloat16}. Magnitudes beyond the largest
- * value, 448 (e4m3) or 57344 (e5m2), saturate to it, as `quantize` does. NaN becomes 0x7f.
+ * Converts float32 to the bits of a float8 dtype, rounded to nearest even. Magnitudes beyond the largest
+ * value, 448 (e4m3) or 57344 (e5m2), become that value, as with the option `quantize`. NaN becomes 0x7f.
  *
+ * @param source - float32 values
  * @param dtype - `'float8_e4m3'` or `'float8_e5m2'`
+ * @param out - receives the bits, and is returned; of source's length. Default: a new array
  * @throws the errors of {@link toBFloat16}; TypeError `ERR_INVALID_ARG_VALUE` for another `dtype`
  */
 export function toFloat8(source: Float32Array, dtype: Float8DType, out?: Uint8Array): Uint8Array {
   return convert(source, 'float32', out, readFloat8(dtype)) as Uint8Array;
 }
 
-/** Converts the bits of a float8 to float32, exactly. Arguments and errors as in {@link toFloat8}. */
+/** Converts the bits of a float8 dtype to float32, exactly. Arguments and errors as in {@link toFloat8}. */
 export function fromFloat8(
   source: Uint8Array,
   dtype: Float8DType,

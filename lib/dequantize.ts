@@ -9,14 +9,15 @@ import { knownOptions } from './core/validate';
 export interface DequantizeOptions {
   /** The dtype of the codes. Required for a `Uint8Array`, and not allowed for an `Int8Array`. */
   readonly dtype?: Float8DType | undefined;
-  /** Receives the numbers, and is returned: as many elements as there are codes. */
+  /** Receives the numbers, and is returned. It has as many elements as `codes`, and does not overlap it. */
   readonly out?: Float32Array | undefined;
 }
 
 const optionNames: ReadonlySet<string> = new Set(['dtype', 'out']);
 
 /**
- * Converts codes to the numbers that they represent: `code * scale`, rounded to float32.
+ * Converts codes, as `quantize` makes them, to the numbers that they represent: `code * scale`, rounded to
+ * float32. Here `code` is an int8, or the number that the bits of a float8 encode.
  *
  * ```ts
  * const { y, scale } = rmsNorm.forward(x, weight, { quantize: 'int8' });
@@ -60,7 +61,8 @@ export function dequantize(
   }
   for (let i = 0, row = 0; i < length; ++row) {
     const factor = scales[row] as number;
-    // The product of a 24-bit and an 8-bit significand is exact in float64, so it is rounded once.
+    // A float32 scale has a significand of 24 bits, a code at most 8 bits. Their product is exact in float64,
+    // so storing it is the only rounding. A scale passed as a number can have 53 bits: then there may be two.
     for (const end = i + columns; i < end; ++i) values[i] = (numbers[i] as number) * factor;
   }
   return values;

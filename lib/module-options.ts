@@ -11,14 +11,17 @@ import type { ForwardResult } from './rms-norm-types';
 /** The memory of a module's weight. */
 export type WeightData = FloatArray | DeviceBuffer;
 
-/** The array that a module makes for a weight of dtype D: for 16-bit dtypes, an array of their bits. */
+/** The array that a module makes for a weight of dtype D: for 16-bit dtypes, a `Uint16Array` of bits. */
 export type WeightArray<D extends DType> = D extends 'float32'
   ? Float32Array
   : D extends 'float64'
     ? Float64Array
     : Uint16Array;
 
-/** The memory of the gradient of a weight in W: float32, or float64 for float64; on W's device. */
+/**
+ * The type of the gradient of a weight of type W: float32, or float64 for a float64 weight. It is on the
+ * device of the weight.
+ */
 export type WeightGrad<W> = W extends DeviceBuffer
   ? DeviceBuffer<'float32'>
   : W extends Float64Array
@@ -31,24 +34,29 @@ export interface RMSNormOptions<
   W extends WeightData = WeightData,
   A extends boolean = boolean,
 > {
-  /** Added to the mean square, inside the root. Default 1e-6. */
+  /**
+   * Added to mean(x²) under the square root. Not negative, and finite in float32 (in float64 for float64
+   * tensors). Default 1e-6.
+   */
   readonly eps?: number | undefined;
   /**
    * Added to weight in float32 (in float64 for float64 tensors). A weight that the module makes starts
    * as 1 - weightOffset. Default 0.
    */
   readonly weightOffset?: number | undefined;
-  /** Where 16-bit results are rounded. Default `'llama'`. */
+  /** Where 16-bit results are rounded: see {@link CastOrder}. Default `'llama'`. */
   readonly castOrder?: CastOrder | undefined;
   /**
-   * The dtype of the weight, which may be float32 beside 16-bit inputs, and of 16-bit inputs that do
-   * not state their own. Default: the dtype of `weight`, or float32 without one. Required with a
-   * `Uint16Array` as weight, whose bits can be of either 16-bit dtype.
+   * The dtype of a weight that the module makes, and of `Uint16Array` inputs that do not state their own. A
+   * `weight` that is passed has this dtype, or is float32 if this is a 16-bit dtype.
+   *
+   * Default: the dtype of `weight`, or float32 without a weight. Required if `weight` is a `Uint16Array`,
+   * whose bits can be of either 16-bit dtype.
    */
   readonly dtype?: D | undefined;
   /**
    * (normalizedShape): the initial weight. The module uses it in place, without a copy. With a
-   * DeviceBuffer, calls run on its GPU. Default: an array of `1 - weightOffset`.
+   * DeviceBuffer, calls run on its GPU. Default: a new array with the value `1 - weightOffset` everywhere.
    */
   readonly weight?: W | TensorLike<W> | undefined;
   /** Whether the module has a weight to learn. Default true. */
@@ -58,7 +66,10 @@ export interface RMSNormOptions<
    * it is a DeviceBuffer, else `'cpu'`.
    */
   readonly device?: DeviceName | undefined;
-  /** Where calls on DeviceBuffers are enqueued. Default: {@link Stream.default} of their device. */
+  /**
+   * The stream on which calls on DeviceBuffers are enqueued. Only if `weight` is a DeviceBuffer, or the
+   * module has no weight. Default: {@link Stream.default} of their device.
+   */
   readonly stream?: Stream | undefined;
 }
 
@@ -75,9 +86,9 @@ export type RMSNormCallOptions = Pick<RmsNormOptions, 'out' | 'residual' | 'sumO
 
 /** The result of {@link RMSNorm.forward} with a residual: y and the sum. */
 export interface RMSNormSum<X> {
-  /** The norm of sum. It has x's form, kind and length, and is `out` if that was passed. */
+  /** The norm of `sum`: `out` if passed, else new, of x's class and length, and a tensor if x is one. */
   y: Output<X>;
-  /** x + residual. It has x's form, kind and length, and is `sumOut` if that was passed. */
+  /** x + residual: `sumOut` if passed, else new, of x's class and length, and a tensor if x is one. */
   sum: Output<X>;
 }
 
@@ -91,10 +102,11 @@ export type RMSNormResult<X, O> =
 
 /** Options of the backward of {@link RMSNorm.vjp}. */
 export interface VjpBackwardOptions {
-  /** The gradient that arrives through `sum`, which is added to dx. It has x's kind and length. */
+  /** The gradient of `sum`, which is added to dx. It has x's dtype, length and device. */
   readonly dsum?: AnyInput | undefined;
   /**
-   * Receives dx, and is returned. It has x's kind and length, and may be dy, dsum or the x of forward.
+   * Receives dx, and is returned. It has x's dtype, length and device. May be dy, dsum or the x of `vjp`
+   * itself; with a residual, also the sum.
    */
   readonly dxOut?: AnyInput | undefined;
   /** Whether dx is computed. Default true. */
@@ -103,17 +115,21 @@ export interface VjpBackwardOptions {
 
 /** The result of {@link RMSNorm.vjp}. */
 export interface Vjp<X, O> {
-  /** The normalised and scaled x. It has x's form, kind and length, and is `out` if that was passed. */
+  /**
+   * The normalised and scaled x: `out` if passed, else new, of x's class and length, and a tensor if x is
+   * one.
+   */
   y: Output<X>;
-  /** x + residual; y is its norm. It is `sumOut` if that was passed; null without a residual. */
+  /** x + residual, of which y is the norm. It is `sumOut` if passed, and null without a residual. */
   sum: ForwardResult<X, O>['sum'];
   /**
    * Adds the gradient of weight to `weightGrad`, and returns dx, which is also the gradient of the
    * residual. A second call adds again.
    *
-   * @param dy - the gradient of y, of x's kind and length
-   * @returns dx: `dxOut` if passed, else new, of x's form, kind and length; null with `needsDx: false`
-   * @throws the errors of {@link RmsNorm.backward}; then nothing has changed
+   * @param dy - the gradient of y, of x's dtype, length and device
+   * @returns dx: `dxOut` if passed, else new, of x's class and length, and a tensor if x is one; null with
+   * `needsDx: false`
+   * @throws the errors of {@link RmsNorm.backward}; if an argument is invalid, nothing has changed
    */
   backward: <const B extends VjpBackwardOptions = VjpBackwardOptions>(
     dy: AnyInput,

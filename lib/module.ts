@@ -53,7 +53,7 @@ const constructorNames: ReadonlySet<string> = new Set([
 ]);
 const callOptions = makeKnownOptions(['out', 'residual', 'sumOut', 'dtype']);
 const vjpBackwardNames: ReadonlySet<string> = new Set(['dsum', 'dxOut', 'needsDx']);
-/** For a forward without a backward, which returns only y and the sum. */
+/** What `forward` and `async` of a module allocate besides y: only the sum, if there is a residual. */
 const withoutRstd = { rstd: false, sum: true, scale: false };
 
 /**
@@ -68,8 +68,8 @@ const withoutRstd = { rstd: false, sum: true, scale: false };
  * norm.zeroGrad();
  * ```
  *
- * The module stores nothing of a call. Each backward holds what it needs in its closure, so backwards
- * may run in any order, and a network may use one module several times.
+ * The module stores nothing of a call. Each `backward` function holds what it needs in its closure. So
+ * these functions may be called in any order, and a network may use one module several times.
  */
 export class RMSNorm<
   D extends DType = 'float32',
@@ -78,22 +78,23 @@ export class RMSNorm<
 > {
   /** The normalised dims: the last dims of every x. */
   readonly normalizedShape: readonly number[];
-  /** Added to the mean square, inside the root. */
+  /** Added to mean(x²) under the square root. */
   readonly eps: number;
   /** Added to weight in float32 (in float64 for float64 tensors). */
   readonly weightOffset: number;
-  /** Where 16-bit results are rounded. */
+  /** Where 16-bit results are rounded: see {@link CastOrder}. */
   readonly castOrder: CastOrder;
   /**
-   * The dtype of the weight, which may be float32 beside 16-bit inputs, and of 16-bit inputs that do
-   * not state their own.
+   * The dtype of the weight, and of `Uint16Array` inputs that do not state their own. If it is a 16-bit
+   * dtype, a weight that was passed may be float32 instead.
    */
   readonly dtype: DType;
-  /** Where calls run. */
+  /** Where calls on arrays run; with a DeviceBuffer as weight, its device, where all calls run. */
   readonly device: DeviceName;
   /**
-   * The gradient of weight, which each backward adds to. It is float32 (float64 for a float64 module)
-   * and on the device of the weight. null until the first backward. Set it to null to start again.
+   * The gradient of weight, to which each call of a `backward` adds. It is float32 (float64 for a float64
+   * module) and on the device of the weight. It is null until the first such call. Set it to null to start
+   * again from zero.
    */
   weightGrad: WeightGrad<W> | null = null;
   readonly #weight: WeightData | null;
@@ -195,8 +196,8 @@ export class RMSNorm<
   }
 
   /**
-   * {@link RMSNorm.forward} off the event loop, under the rules of {@link RmsNorm.async}, which apply
-   * to the module's weight, too.
+   * {@link RMSNorm.forward} off the event loop, under the rules of {@link RmsNorm.async}. The rules for
+   * arrays apply to the module's weight, too.
    */
   async async<
     X extends AnyInput,
@@ -209,8 +210,9 @@ export class RMSNorm<
 
   /**
    * Normalises x for training: returns y and its backward, the vector-Jacobian product of the norm.
-   * The backward refers to rstd and to x itself, not to a copy; with a residual, to the sum instead of
-   * x. Do not change these or the weight before it has run.
+   *
+   * The function `backward` reads rstd, the weight and x itself, not a copy of x. With a residual it reads
+   * the sum instead of x. Do not change the tensors that it reads before it has run.
    *
    * ```ts
    * const { y, sum, backward } = norm.vjp(x, { residual });
@@ -260,8 +262,9 @@ export class RMSNorm<
   }
 
   /**
-   * The shape and the options of the module. The weight, which is its state, and the device are left
-   * out. For the constructor, take it apart: `const { normalizedShape, ...options } = norm.toJSON()`.
+   * The shape and the options of the module, without `device`, `stream` and the weight, which is its state.
+   * To make a module of them: `const { normalizedShape, ...options } = norm.toJSON()`, then
+   * `new RMSNorm(normalizedShape, options)`.
    */
   toJSON(): RMSNormJSON {
     const { normalizedShape, eps, weightOffset, castOrder, dtype } = this;
@@ -280,7 +283,8 @@ export class RMSNorm<
     const x = checkStillAttached('x', saved.x);
     const call = readBackward(dy, x, this.#weight, rstd, backwardOptions, this.#preset);
     if (this.#weight !== null) {
-      // Read only now: reading the arguments can run code of the caller, which can run another backward.
+      // weightGrad is read only now: reading the arguments can run code of the caller, and that code can run
+      // another backward, which sets weightGrad.
       const weightGrad = this.weightGrad ?? this.#makeWeightGrad(this.#weight);
       accumulateInto(call, weightGrad);
       runCall(call);
@@ -328,7 +332,7 @@ function storedData({ data, dims, wrap, source }: TensorArgument): WeightData {
 /** The types that weightGrad can have, for error messages. */
 const weightGradTypes = 'a Float32Array, Float64Array or DeviceBuffer';
 
-/** Checks the stream of a module: it must be of the weight's device. An array as weight allows none. */
+/** Refuses a stream of a module that is not of the weight's device. An array as weight allows no stream. */
 function checkStream(stream: Stream, weight: WeightData | null): void {
   if (isDeviceBuffer(weight)) readStream(stream, ordinalOfBuffer(weight));
   else if (weight !== null) {
@@ -337,7 +341,7 @@ function checkStream(stream: Stream, weight: WeightData | null): void {
   }
 }
 
-/** Whether two arguments begin at the same address. Calls refuse any other overlap. */
+/** Whether two arguments begin at the same address. Every call refuses any other overlap by itself. */
 function isSameMemory(a: Argument, b: Argument): boolean {
   if (ArrayBuffer.isView(a) && ArrayBuffer.isView(b)) {
     return a === b || (a.buffer === b.buffer && a.byteOffset === b.byteOffset);

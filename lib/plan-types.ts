@@ -8,27 +8,30 @@ import type { DeviceName } from './gpu/devices';
 
 /** Options of {@link createPlan}. */
 export interface PlanOptions extends Omit<CommonOptions, 'normalizedShape'> {
-  /** Rows of each call, from 0 up. */
+  /** The number of rows of each call, 0 or more. */
   readonly rows: number;
-  /** Elements of a row. Default: the length of weight. */
+  /** The number of elements of a row. Default: the length of weight. */
   readonly hiddenSize?: number | undefined;
   /**
-   * (hiddenSize), of `dtype`, or float32 beside 16-bit tensors: an array, or a DeviceBuffer for calls
-   * on a GPU. The plan does not copy it, and reads it at every call. Default null: ones.
+   * (hiddenSize): an array, or a DeviceBuffer for calls on a GPU. It is of `dtype`, or float32 if `dtype` is
+   * a 16-bit dtype. The plan does not copy it, and reads it at every call. Default: null, a factor of 1.
    */
   readonly weight?: FloatArray | DeviceBuffer | null | undefined;
   /**
-   * The dtype of all tensors. Default: the dtype of weight, or float32 without one. Required with a
-   * `Uint16Array` as weight, whose bits can be of either 16-bit dtype.
+   * The dtype of x and of all tensors of its shape. Default: the dtype of weight, or float32 without a
+   * weight. Required if weight is a `Uint16Array`, whose bits can be of either 16-bit dtype.
    */
   readonly dtype?: DType | undefined;
   /** Where the calls run. Default: the device of weight if it is a DeviceBuffer, else `'cpu'`. */
   readonly device?: DeviceName | undefined;
-  /** Whether `backward` adds to the values in its `dweightOut`. Default false. */
+  /**
+   * Whether `backward` adds dweight to the values in its `dweightOut`, and `runBackward` to the dweight of
+   * its earlier calls. Default false.
+   */
   readonly accumulate?: boolean | undefined;
   /**
-   * How many outputs the plan owns for `run`, which uses them in turn, and again as many for
-   * `runBackward`: 1 or more. Each is allocated at its first turn. Default 2.
+   * How many outputs the plan owns for `run` and `runAsync`, which use them in turn: 1 or more. The plan
+   * owns as many again for `runBackward`. Each is allocated when its turn first comes. Default 2.
    */
   readonly outputs?: number | undefined;
 }
@@ -71,7 +74,7 @@ export type PlanOutput<O> =
     ? DeviceBuffer<Extract<PlanDType<O>, DeviceDType>>
     : HostOutput<WeightOf<O>, PlanDType<O>>;
 
-/** The gradient of a plan's weight: of the weight's kind, or null without one. */
+/** The type of the gradient of a plan's weight: that of the weight; null without a weight. */
 export type PlanDWeight<O> =
   WeightOf<O> extends infer W ? (W extends null ? null : NewLike<W>) : never;
 
@@ -79,7 +82,7 @@ export type PlanDWeight<O> =
 export interface PlanGradients<Output, DWeight> {
   /** (rows, hiddenSize): the gradient of x. */
   readonly dx: Output;
-  /** (hiddenSize): the gradient of weight, or null without one. */
+  /** (hiddenSize): the gradient of weight; null without a weight. */
   readonly dweight: DWeight;
 }
 
@@ -104,47 +107,49 @@ export type PlannedBackward<Data> = (
 
 /** Checked calls of one shape, made by {@link createPlan}. */
 export interface Plan<Data = FloatArray, Output = Data, DWeight = Data | null> {
-  /** Rows of each call. */
+  /** The number of rows of each call. */
   readonly rows: number;
-  /** Elements of a row. */
+  /** The number of elements of a row. */
   readonly hiddenSize: number;
-  /** The dtype of all tensors. */
+  /** The dtype of x and of all tensors of its shape. */
   readonly dtype: DType;
   /**
-   * Writes y to `out`, and rstd to `rstdOut` if that is passed. With a `residual`, y is the norm of the
-   * sum, which is written to `sumOut`. Aliasing as in `rmsNorm.forward`.
+   * Writes y to `out`, and rstd to `rstdOut` if that is passed. With a `residual`, y is the norm of x +
+   * residual, which is written to `sumOut`; `sumOut` is then required. Arguments may overlap in memory only
+   * where they may in {@link RmsNorm.forward}.
    */
   readonly forward: PlannedForward<Data>;
   /**
-   * Writes dx to `dxOut` and dweight to `dweightOut`, each unless it is null. If `rstd` is null, it is
-   * recomputed. Aliasing as in `rmsNorm.backward`.
+   * Writes dx to `dxOut` and dweight to `dweightOut`; null for an output leaves that gradient out. If `rstd`
+   * is null, it is recomputed from x. `dsum`, the gradient of forward's sum, is added to dx. Arguments may
+   * overlap in memory only where they may in {@link RmsNorm.backward}.
    */
   readonly backward: PlannedBackward<Data>;
   /**
-   * Returns y in memory that the plan owns, in the time of {@link Plan.forward}.
+   * Returns y in memory that the plan owns. It takes no longer than {@link Plan.forward}.
    *
    * It is valid until the plan has made as many later calls of `run` and `runAsync` as it has
-   * `outputs`. With two, a result outlasts the next call, and the call after that overwrites it. Copy a
-   * result to keep it. Disposing of a DeviceBuffer ends that result, but does not release the plan's
-   * memory.
+   * `outputs`. With 2 outputs, a result stays valid during the next call, and the call after that overwrites
+   * it. Copy a result to keep it. A result that is a DeviceBuffer may be disposed of, but that does not
+   * release the plan's memory.
    *
    * @throws the errors of {@link Plan.forward}; Error `ERR_INVALID_STATE` if the next output in turn
    * belongs to a call of `runAsync` that has not settled
    */
   readonly run: (x: Data) => Output;
   /**
-   * {@link Plan.run} off the event loop, under the rules of `rmsNorm.async`: x and weight are used in
+   * {@link Plan.run} off the event loop, under the rules of {@link RmsNorm.async}: x and weight are used in
    * place if they are arrays of `allocate`, else copied.
    *
-   * As many calls as the plan has `outputs` are in flight at once. Others wait for their turn, and copy
-   * x only then. A result is valid as long as one of `run`. Where calls wait, use it in the code right
-   * after its `await`, before the next `await` there.
+   * At most as many calls as the plan has `outputs` are in flight at once. Further calls wait for their
+   * turn, and copy x only then. A result is valid as long as a result of `run`. If calls wait, use a result
+   * in the code right after its `await`, before the next `await` there.
    */
   readonly runAsync: (x: Data) => Promise<Output>;
   /**
-   * Returns dx and dweight in memory that the plan owns. They are valid as long as a result of `run`,
-   * counted in calls of `runBackward`. With `accumulate` there is one dweight, which starts as zeros
-   * and which each call adds to; `dweight.fill(0)` resets it.
+   * Returns dx and dweight in memory that the plan owns. Both are valid until the plan has made as many
+   * later calls of `runBackward` as it has `outputs`. With `accumulate` there is only one dweight, which
+   * starts as zeros and to which each call adds; `dweight.fill(0)` resets it.
    */
   readonly runBackward: (dy: Data, x: Data, rstd: Data | null) => PlanGradients<Output, DWeight>;
 }

@@ -49,7 +49,8 @@ const planNames: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Checks everything except the arrays of later calls once, so that each call costs as little as possible:
+ * Checks everything except the arrays of later calls, once, and returns functions that make these calls. So
+ * each call costs as little as possible:
  *
  * ```ts
  * const plan = createPlan({ rows: 1, weight });
@@ -59,14 +60,14 @@ const planNames: ReadonlySet<string> = new Set([
  *
  * On the CPU the functions take arrays of `dtype`: a `Float32Array`, a `Float64Array`, a `Uint16Array`
  * of 16-bit elements, or a `Float16Array`. On a GPU they take DeviceBuffers, and enqueue the calls on
- * the plan's stream. Arrays are (rows, hiddenSize), but rstd is (rows) and dweight (hiddenSize). Results
- * have the bits of `rmsNorm`.
+ * the plan's stream. Tensors are (rows, hiddenSize), except rstd, which is (rows), and dweight, which is
+ * (hiddenSize). The results have the same bits as those of `rmsNorm`.
  *
  * `forward` and `backward` allocate nothing and return nothing. `run`, `runAsync` and `runBackward`
  * return outputs that the plan allocates, and reuses after some calls: see {@link PlanOptions.outputs}.
  *
- * @throws TypeError and RangeError for invalid options, and at calls for invalid arrays; CudaError
- * `ERR_CUDA_UNAVAILABLE` without a GPU
+ * @throws TypeError and RangeError for invalid options; CudaError `ERR_CUDA_UNAVAILABLE` without a GPU. The
+ * functions of the plan throw TypeError and RangeError for invalid arrays
  */
 export function createPlan<const O extends PlanOptions>(
   options: O,
@@ -138,7 +139,7 @@ function makePlan(options: PlanOptions) {
   const allocateMatrix = () => allocate('out', dtype, rows * hiddenSize);
   const allocateDWeight = () =>
     weight && allocate('dweightOut', isFloat32(weight) ? 'float32' : dtype, hiddenSize);
-  // With `accumulate`, all backwards add to one dweight.
+  // With `accumulate`, all calls of `runBackward` add to one dweight.
   let accumulated: OwnedOutput | undefined;
   const nextDWeight = () =>
     accumulate ? (accumulated ??= zeroed(allocateDWeight(), own.stream)) : allocateDWeight();
@@ -151,7 +152,7 @@ function makePlan(options: PlanOptions) {
   };
 }
 
-/** Fills an output with zeros. Only GPU memory needs that: arrays are made of zeros. */
+/** Fills an output with zeros. Only GPU memory needs that: a new array holds zeros already. */
 function zeroed(output: OwnedOutput | undefined, stream: Stream | undefined) {
   if (output?.result instanceof DeviceBuffer) {
     output.result.fill(0, stream === undefined ? {} : { stream });
@@ -159,7 +160,7 @@ function zeroed(output: OwnedOutput | undefined, stream: Stream | undefined) {
   return output;
 }
 
-/** `forward` and `backward`, which write to arrays of the caller. */
+/** `forward` and `backward`, which write to arrays or buffers of the caller. */
 function planCalls(newForward: () => Call, newBackward: () => Call) {
   return {
     forward(x: unknown, out: unknown, rstdOut: unknown, residual: unknown, sumOut: unknown) {
@@ -233,7 +234,7 @@ function planBackwardRuns(newBackward: () => Call, outputs: OutputRing<Gradients
   };
 }
 
-/** The outputs of one backward, and the object with both that the caller gets. */
+/** The outputs of one call of `runBackward`, and the object of both that the caller gets. */
 class Gradients {
   readonly dx: OwnedOutput;
   readonly dweight: OwnedOutput | undefined;

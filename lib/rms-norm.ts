@@ -6,7 +6,7 @@ import { runCallAsync, runCall } from './call/run';
 import { readX, resultOf } from './call/tensor';
 import type { RmsNorm } from './rms-norm-types';
 
-/** The scale that the caller passed for all rows; undefined if each row has its own, or there is none. */
+/** The scale that the caller passed for all rows; undefined if each row has its own or y has no codes. */
 function staticScale(quantization: Quantization | undefined): number | undefined {
   return quantization === undefined || quantization.scale === 0 ? undefined : quantization.scale;
 }
@@ -24,7 +24,7 @@ function backwardResult({ dxOut, dweightOut, dgateOut }: Call) {
   return { dx: resultOf(dxOut), dweight: resultOf(dweightOut), dgate: resultOf(dgateOut) };
 }
 
-/** The other forms of the operator. All of them read a call, run it, and return its outputs. */
+/** The other functions of the operator. Each of them reads a call, runs it, and returns its outputs. */
 const forms = {
   forward(x: unknown, weight: unknown, options: object = noOptions) {
     const call = readForward(x, weight, options, forwardOptions, allOutputs);
@@ -59,7 +59,7 @@ const forms = {
   },
 };
 
-/** RMSNorm; its properties are its other forms and its gradients. */
+/** The function RMSNorm. Its properties are its asynchronous form, `forward` and `backward`. */
 export const rmsNorm = Object.assign(function rmsNorm(
   x: unknown,
   weight: unknown,

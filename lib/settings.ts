@@ -13,14 +13,15 @@ export type NumThreadsSource =
   | 'processors';
 
 /**
- * The maximum number of threads of a call, its own included. Small calls use fewer.
+ * The maximum number of threads of a call, including the thread that runs the call. Small calls use fewer.
  *
  * The number is the one set by {@link setNumThreads}, else `RMSNORM_NUM_THREADS`, else the number of
- * processors that this process may use. The last is determined at the first call, from the affinity
- * mask and, on Linux, the cgroup's CPU quota, rounded up. {@link getNumThreadsSource} tells which.
+ * processors that this process may use. The number of processors is determined at the first call, from the
+ * affinity mask and, on Linux, the CPU quota of the cgroup, rounded up. {@link getNumThreadsSource} tells
+ * which of these decided.
  *
- * The process has one count. A worker whose own `env` has another `RMSNORM_NUM_THREADS` when it loads
- * the package has its own count for all its calls.
+ * All threads of the process share one number. Only a worker whose own `env` has another
+ * `RMSNORM_NUM_THREADS` when it loads the package has its own number, for all its calls.
  *
  * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_NUM_THREADS` is not an integer from 1 to 256
  */
@@ -45,8 +46,8 @@ export function getNumThreadsSource(): NumThreadsSource {
 }
 
 /**
- * Sets the value of {@link getNumThreads}, for the whole process, or for this worker if it has its own
- * count. Results do not depend on it.
+ * Sets the value of {@link getNumThreads} for the whole process, or only for this worker if it has its own
+ * number. Results do not depend on the number of threads.
  *
  * @param count - an integer from 1 to 256
  * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE`
@@ -70,8 +71,8 @@ export function cpuVariants(): string[] {
 }
 
 /**
- * The CPU variant in use: the one set by {@link setCpuVariant}, else `RMSNORM_CPU_VARIANT` of the
- * process, else the best. The `env` of a worker does not change it.
+ * The CPU variant (instruction set) in use: the one set by {@link setCpuVariant}, else `RMSNORM_CPU_VARIANT`
+ * of the process, else the best. The `env` of a worker does not change it.
  *
  * @throws Error `ERR_INVALID_ENVIRONMENT` if `RMSNORM_CPU_VARIANT` is not one of {@link cpuVariants}
  */
@@ -80,7 +81,7 @@ export function getCpuVariant(): string {
 }
 
 /**
- * Sets the CPU variant for the whole process. Results do not depend on it.
+ * Sets the CPU variant (instruction set) for the whole process. Results do not depend on it.
  *
  * @param name - one of {@link cpuVariants}
  * @throws TypeError `ERR_INVALID_ARG_VALUE` for any other name

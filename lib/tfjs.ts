@@ -13,7 +13,7 @@ import { argumentError, codedError } from './core/errors';
 import { knownOptions } from './core/validate';
 import { rmsNorm as rmsNormOfArrays } from './rms-norm';
 
-/** Options of {@link rmsNorm}, with the meaning that they have for the package's own `rmsNorm`. */
+/** Options of {@link rmsNorm}. They mean the same as in `rmsNorm` of `'fused-rmsnorm'`. */
 export type TfjsOptions = Pick<
   CommonOptions,
   'eps' | 'weightOffset' | 'normalizedShape' | 'device'
@@ -34,12 +34,12 @@ const names: ReadonlySet<string> = new Set(['eps', 'weightOffset', 'normalizedSh
  * const y = rmsNorm(tf.randomNormal([8, 4096]), weight, { eps: 1e-6 });
  * ```
  *
- * Values are read with `dataSync`, which waits for a backend on a GPU, but not for one on the CPU. The
- * call leaves one new tensor, the result. tf stores x and weight for backward only while it computes a
- * gradient.
+ * The values of tensors are read with `dataSync`. A TensorFlow.js backend on a GPU blocks the thread there
+ * until it has the values; a backend on the CPU does not wait. The call leaves one new tensor, the result.
+ * TensorFlow.js stores x and weight for backward only while it computes a gradient.
  *
  * @param x - (…, normalizedShape), float32
- * @param weight - (normalizedShape), float32, for example a `tf.Variable`; null for ones
+ * @param weight - (normalizedShape), float32, for example a `tf.Variable`; null to multiply by 1
  * @param options - see {@link TfjsOptions}
  * @returns y: a new tensor of x's shape
  * @throws TypeError `ERR_INVALID_ARG_TYPE` if an argument is not a float32 tensor, `ERR_INVALID_ARG_VALUE`
@@ -62,7 +62,7 @@ export function rmsNorm<T extends Tensor>(
   return normalize(x, own)(x, weight) as T;
 }
 
-/** The operator on x and, if there is one, weight. */
+/** Makes a TensorFlow.js function of x and, if there is one, weight: it returns y and has gradients. */
 function normalize({ shape }: Tensor, options: TfjsOptions) {
   return customGrad((...inputs: (Tensor | GradSaveFunc)[]) => {
     const save = inputs.pop() as GradSaveFunc;
@@ -96,7 +96,7 @@ function gradients(
   );
 }
 
-/** A gradient as a tensor. Differentiating it throws: tf alone would treat it as a constant. */
+/** Makes a tensor of a gradient. Differentiating it throws: TensorFlow.js would treat it as a constant. */
 function gradientTensor(
   { data, dims }: { readonly data: Float32Array; readonly dims: readonly number[] },
   inputs: readonly Tensor[],

@@ -7,8 +7,8 @@ import { readCall, type Preset } from './read-call';
 import { sourceOf, type Argument } from './tensor';
 
 /**
- * Reads and checks a call of backward. `x` has been read already: a module passes the x that its forward
- * read. `preset`: the values of options that a module sets.
+ * Reads and checks a call of backward. `x` has been read already, since a module passes the x that its
+ * forward read. `preset`: the values of the options that a module sets.
  */
 export function readBackward(
   dy: unknown,
@@ -36,7 +36,7 @@ const weightGradRule: OperandRule = {
   name: 'weightGrad' as OperandName,
 };
 
-/** Makes a backward add its dweight to `weightGrad`, that of a module. */
+/** Makes a call of backward add its dweight to `weightGrad`, the array or buffer of a module. */
 export function accumulateInto(call: Call, weightGrad: unknown): void {
   call.dweightOut = readOperand(call, weightGradRule, weightGrad);
   call.allocateBits &= ~backwardRules.dweightOut.bit;

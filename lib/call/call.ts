@@ -6,7 +6,7 @@
 //    calls the addon: at once, on a stream, or on another thread.
 // 3. The caller of these files (rms-norm.ts, module.ts, plan.ts) returns the outputs of the `Call`.
 //
-// Plans repeat only what depends on the arrays of a call: plan.ts makes its `Call`s itself.
+// A plan reads its options only once. At each call plan.ts makes a `Call` itself, and reads only the arrays.
 
 import type { NativeStream } from '../../binding';
 import type { DType, QuantizedDType } from '../core/dtype';
@@ -40,7 +40,7 @@ export interface CallProperties {
   readonly stream: NativeStream | null;
   readonly rows: number;
   readonly hiddenSize: number;
-  // Undefined for the defaults:
+  // Each is undefined if the call uses the default:
   readonly eps: number | undefined;
   readonly weightOffset: number | undefined;
   readonly castOrder: CastOrder | undefined;
@@ -58,7 +58,7 @@ export interface Call extends CallProperties, Record<OperandName, Operand> {
   needsDweight: boolean;
   /** Backward only: whether dweight is added to the values in `dweightOut`. */
   accumulate: boolean;
-  /** Undefined without a gate, and for the default. */
+  /** Undefined without a gate, and if the call uses the default. */
   gateOrder: GateOrder | undefined;
   /** Forward only: how y is quantised; undefined if it is not. */
   quantization: Quantization | undefined;
@@ -67,11 +67,11 @@ export interface Call extends CallProperties, Record<OperandName, Operand> {
   presentBits: number;
   /** Outputs that the caller did not pass, and that the call allocates when it runs. */
   allocateBits: number;
-  /** Vectors of float32 beside 16-bit tensors. */
+  /** Operands of shape (hiddenSize) that are float32 in a call whose dtype is a 16-bit one. */
   float32Bits: number;
-  /** Operands that are a TensorArgument, not an array. */
+  /** Operands that are a TensorArgument (tensor.ts), not an array. */
   tensorBits: number;
-  /** Matrices that are strided views of their arrays. */
+  /** Operands of shape (rows, hiddenSize) that are strided views of their arrays. */
   stridedBits: number;
 }
 

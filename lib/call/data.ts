@@ -22,7 +22,7 @@ import { readStream } from '../gpu/stream';
 /** The memory of a tensor's elements: an array, or a buffer on a GPU. */
 export type TensorData = FloatArray | CodeArray | DeviceBuffer<BufferDType>;
 
-/** The kind of that memory: the array's class, or `'DeviceBuffer'`. */
+/** The kind of memory of a tensor's elements: the array's class, or `'DeviceBuffer'`. */
 export type DataKind = ArrayKind | 'DeviceBuffer';
 
 export function isDeviceBuffer(value: unknown): value is DeviceBuffer<BufferDType> {
@@ -37,7 +37,7 @@ export function tensorDType(name: string, buffer: DeviceBuffer<BufferDType>): De
   throw argumentError('ERR_INVALID_ARG_TYPE', name, expected, buffer);
 }
 
-/** The memory as an argument of the addon. */
+/** The memory of a tensor as an argument of the addon. */
 export function nativeData(data: TensorData): NativeData {
   return ArrayBuffer.isView(data)
     ? nativeView(data)
@@ -46,7 +46,7 @@ export function nativeData(data: TensorData): NativeData {
 
 /**
  * Allocates memory for a result, of the kind and dtype of `like` and on its device. An array holds zeros;
- * see {@link allocateArray}. GPU memory is uninitialised, and only for the next work of the stream.
+ * see {@link allocateArray}. GPU memory is uninitialised; the next work of the stream must use it first.
  */
 export function allocateLike(
   like: TensorData,
@@ -57,7 +57,7 @@ export function allocateLike(
   return bufferForStream(length, like.dtype, ordinalOfBuffer(like), stream);
 }
 
-/** As {@link allocateLike}, for codes of dtype `codes`. */
+/** As {@link allocateLike}, for quantised codes: their dtype is `codes`, not that of `like`. */
 export function allocateCodes(
   codes: QuantizedDType,
   like: TensorData,
@@ -68,7 +68,7 @@ export function allocateCodes(
   return bufferForStream(length, codes, ordinalOfBuffer(like), stream);
 }
 
-/** Allocates float32 memory, one element a row, on the GPU of `like`. */
+/** Allocates memory for rstd or scales, one float32 element for each row, on the GPU of `like`. */
 export function allocateRstd(
   like: TensorData,
   rows: number,

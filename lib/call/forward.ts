@@ -18,8 +18,8 @@ export const onlyY: AllocatedOutputs = { rstd: false, sum: false, scale: false }
 export const allOutputs: AllocatedOutputs = { rstd: true, sum: true, scale: true };
 
 /**
- * Reads and checks a call of forward. `known`: the options of the calling function. `allocated`: what it
- * returns besides y. `preset`: the values of options that a module sets.
+ * Reads and checks a call of forward. `known`: the options that the calling function accepts. `allocated`:
+ * the outputs that this function returns besides y. `preset`: the values of the options that a module sets.
  */
 export function readForward(
   x: unknown,

@@ -4,7 +4,7 @@ import type { BackwardOptions, CommonOptions, ForwardOptions } from './options';
 
 /**
  * The value of `options` in a call without options. Functions compare it by identity. Do not read its
- * properties: it would inherit those that other code has added to Object.prototype.
+ * properties: it inherits the properties that other code has added to Object.prototype.
  */
 export const noOptions: CommonOptions = {};
 
@@ -33,16 +33,16 @@ const optionNames = [
 
 export type OptionName = (typeof optionNames)[number];
 
-/** The bit of each option in sets of options. */
+/** The bit of each option. A set of options is the sum of their bits. */
 export const optionBits = Object.fromEntries(
   optionNames.map((name, i) => [name, 1 << i]),
 ) as Readonly<Record<OptionName, number>>;
 
 /** The options that a function accepts. */
 export interface KnownOptions {
-  /** In the order in which error messages list them. */
+  /** The names of the options, in the order in which error messages list them. */
   readonly names: ReadonlySet<string>;
-  /** The same as a set of {@link optionBits}. */
+  /** The same options as a set: the sum of their {@link optionBits}. */
   readonly bits: number;
 }
 
@@ -62,7 +62,7 @@ export const quantizedBits = makeKnownOptions(quantized).bits;
 /** The options of all functions together. */
 export type AllOptions = Partial<ForwardOptions & BackwardOptions>;
 
-/** Whether for-in over a value finds its own properties alone: a plain object of this realm. */
+/** Whether a value is a plain object of this realm, over which for-in finds only own properties. */
 function isOrdinary(options: unknown): options is object {
   try {
     if (typeof options !== 'object' || options === null) return false;
@@ -73,7 +73,7 @@ function isOrdinary(options: unknown): options is object {
   }
 }
 
-/** A copy of other options (of a class, another realm or a proxy), over which for-in is as fast. */
+/** A plain copy of options that are not a plain object: of a class, another realm or a proxy. */
 function copyOptions(options: object, names: ReadonlySet<string>): AllOptions {
   const own = knownOptions(options, names) as Record<string, unknown>;
   const copy = Object.setPrototypeOf({}, null) as Record<string, unknown>;

@@ -2,14 +2,14 @@
 // allocate. Each JavaScript thread has its own limit.
 
 /**
- * The limit in bytes. A call that would exceed it waits before it copies anything. A call that is alone
- * may take more. csrc/cpu/warm_memory.h caches as much memory.
+ * The limit in bytes. A call that would exceed it waits before it copies anything. If no other call is in
+ * flight, a call may take more. csrc/cpu/warm_memory.h keeps up to as many bytes allocated for these calls.
  */
 export const maxBytesInFlight = 128 * 2 ** 20;
 
 /**
- * A waiting call. Waiting calls form a linked list: adding to an array could run a setter that the
- * program has added to a prototype.
+ * A waiting call. Waiting calls form a linked list, since adding to an array could run a setter that the
+ * program has added to Array.prototype or Object.prototype.
  */
 interface Waiting {
   readonly bytes: number;

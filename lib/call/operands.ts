@@ -21,7 +21,7 @@ import { forwardRules, type Element, type OperandRule } from './operations';
 import { isSame } from './shape';
 import { dataOf, kindOf, readArgument, sourceOf, statedType, type Argument } from './tensor';
 
-/** Whether a value is an array of this kind and not empty: a detached array is empty. */
+/** Whether a value is an array of this kind and not empty. A detached array is empty, so it is refused. */
 export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
   if (!ArrayBuffer.isView(value)) return false;
   const array = value as FloatArray;
@@ -31,8 +31,8 @@ export function isArrayOf(kind: DataKind, value: unknown): value is FloatArray {
 const weightText = `${anArray}, or null for no weight`;
 
 /**
- * Reads a weight that is not simply an array of x's kind. `dtype`: that of x. `isModuleWeight`: the weight
- * belongs to a module, so x is wrong if the two do not fit.
+ * Reads a weight that is not simply an array of x's kind. `dtype`: the dtype of x. `isModuleWeight`: whether
+ * the weight belongs to a module. If it does and the two do not fit, the error is about x, not the weight.
  */
 export function readWeight(
   value: unknown,
@@ -58,8 +58,8 @@ export function readWeight(
 }
 
 /**
- * Whether a value is a bare array of x's kind and of the length that the rule requires. Most operands are,
- * and need no other check: this is the fast path.
+ * Whether a value is a bare array of x's kind and of the length that the rule requires. This is the fast
+ * path: most operands are such arrays, and these need no other check.
  */
 export function isMatchingArray(
   call: Call,
@@ -71,7 +71,7 @@ export function isMatchingArray(
   const { length } = array;
   if (length === 0 || length !== lengthOf(rule, call)) return false;
   if (array[Symbol.toStringTag] !== call.kind) return false;
-  // Beside 16-bit tensors a per-row operand has another kind than x.
+  // A per-row operand is float32 if x is 16-bit, so its kind differs from the kind of x.
   return rule.extent !== 'perRow' || call.dtype === 'float32';
 }
 
@@ -83,8 +83,8 @@ export function readOperand(call: Call, rule: OperandRule, value: unknown): Argu
 }
 
 /**
- * What an operand must be beside an x of each dtype, for error messages. Built once, since each call
- * passes one of them.
+ * For error messages: what an operand must be, for each dtype of x. These texts are built only once, since
+ * each call that reads an operand off the fast path passes one of them.
  */
 const matrixTexts = textsOf('tensor');
 const vectorTexts = textsOf('tensorOrFloat32');
@@ -144,7 +144,7 @@ function wrongCodes(
   return argumentError('ERR_INVALID_ARG_TYPE', name, what, dataOf(argument));
 }
 
-/** As {@link readOperand}; undefined for null and undefined. */
+/** As {@link readOperand}, but returns undefined if the value is null or undefined. */
 export function readOptional(call: Call, rule: OperandRule, value: unknown): Argument | undefined {
   return value === undefined || value === null ? undefined : readOperand(call, rule, value);
 }
@@ -173,7 +173,7 @@ export function checkLength(call: Call, rule: OperandRule, argument: Argument): 
     throw lengthError(rule.name, lengthOf(rule, call), dataOf(argument));
 }
 
-/** Checks device, strides and dims. Bare arrays beside a bare x need no such check. */
+/** Checks the device, strides and dims of an operand. Needless if the operand and x are bare arrays. */
 function checkTensor({ name, extent }: OperandRule, argument: Argument, x: Argument): void {
   checkSameDevice(name, dataOf(argument), dataOf(x));
   if (ArrayBuffer.isView(argument)) return;
@@ -203,8 +203,8 @@ function is16Bit(dtype: DType): boolean {
 }
 
 /**
- * Refuses an operand whose dtype breaks its rule beside tensors of `dtype`. `reason`: the source of
- * `dtype` that error messages name.
+ * Refuses an operand whose dtype breaks its rule in a call of `dtype`. `reason`: the source of `dtype` that
+ * error messages name.
  */
 export function checkDType(
   rule: OperandRule,
@@ -218,7 +218,7 @@ export function checkDType(
   throw wrongDType(rule, argument, dtype, reason);
 }
 
-/** Whether the dtype of an argument fits its rule beside tensors of `dtype`. */
+/** Whether the dtype of an argument fits its rule in a call of `dtype`. */
 function fitsRule({ element }: OperandRule, argument: Argument, dtype: DType): boolean {
   if (element === 'float32') return canHold(argument, element);
   if (element === 'rstd') return canHold(argument, dtype === 'float64' ? dtype : 'float32');

@@ -5,10 +5,10 @@
 export type Extent = 'matrix' | 'vector' | 'perRow';
 
 /**
- * The dtype of an operand.
+ * The dtype of an operand. The dtype of a call is the dtype of its x.
  * - `tensor`: the dtype of the call.
- * - `tensorOrFloat32`: the dtype of the call, or float32 beside 16-bit tensors.
- * - `rstd`: float32, or float64 beside float64 tensors.
+ * - `tensorOrFloat32`: the dtype of the call; also float32 if that is a 16-bit dtype.
+ * - `rstd`: float64 in a call of float64, else float32.
  * - `tensorOrCodes`: the dtype of the codes if the call quantises, else the dtype of the call.
  * - `float32`: float32.
  */
@@ -89,7 +89,7 @@ export interface Operation {
   readonly rules: readonly OperandRule[];
   readonly x: OperandRule;
   readonly weight: OperandRule;
-  /** Bits of the last operands, which few calls have. Other calls do not pass them to the addon. */
+  /** Bits of the last operands, which few calls have. A call with none of them does not pass them. */
   readonly rareBits: number;
 }
 

@@ -7,79 +7,83 @@ import { numberError } from '../core/validate';
 import type { AnyInput, TensorLike } from './tensor';
 
 /**
- * Where a 16-bit result is rounded; T() rounds to the tensor's dtype. Both orders are equal for
- * float32.
+ * Where a 16-bit result is rounded. T() rounds to the dtype of x, `xhat` is x * rstd in float32, and `w` is
+ * weight + weightOffset. For float32 and float64 tensors both orders give the same result.
  */
 export type CastOrder =
-  /** `y = T(T(xhat) * w)`, as Meta's and Hugging Face's Llama. */
+  /** `y = T(T(xhat) * w)`: two roundings, as in Meta's and Hugging Face's Llama. */
   | 'llama'
-  /** `y = T(xhat * w)`: one rounding, as PyTorch's `rms_norm` and ONNX Runtime. */
+  /** `y = T(xhat * w)`: one rounding, as in PyTorch's `rms_norm` and ONNX Runtime. */
   | 'float';
 
 /** Where a gate is applied: see {@link GateOptions.gateOrder}. */
 export type GateOrder =
-  /** `y = norm(x) * weight * silu(gate)`, as Qwen3-Next, and Mamba-2 with `norm_before_gate`. */
+  /** `y = norm(x) * weight * silu(gate)`, as in Qwen3-Next, and in Mamba-2 with `norm_before_gate`. */
   | 'after-norm'
-  /** `y = norm(x * silu(gate)) * weight`, as Mamba-2. */
+  /** `y = norm(x * silu(gate)) * weight`, as in Mamba-2. */
   | 'before-norm';
 
 /** Options of a gate. */
 export interface GateOptions {
   /**
-   * Multiplies by `silu(gate) = gate / (1 + exp(-gate))`, before or after the norm: see `gateOrder`. It has x's
-   * kind and length. Not for float64.
+   * A tensor whose `silu(gate) = gate / (1 + exp(-gate))` multiplies x or y: see `gateOrder`. It has x's
+   * dtype, length and device. Not for float64.
    */
   readonly gate?: AnyInput | undefined;
   /**
-   * Where the gate is applied. With `'before-norm'`, the norm is of x times `silu(gate)`, and so is
-   * rstd; with a `residual`, the sum takes the place of x, and `sumOut` receives it without the gate.
-   * Default `'after-norm'`.
+   * Where the gate is applied: `'after-norm'`, the default, multiplies y by `silu(gate)`; `'before-norm'`
+   * multiplies x. With `'before-norm'`, rstd is of the product, too. With a `residual`, the sum takes the
+   * place of x, and `sumOut` receives the sum without the gate.
    */
   readonly gateOrder?: GateOrder | undefined;
 }
 
 /** Options of every function. Where float32 is mentioned, float64 tensors use float64. */
 export interface CommonOptions {
-  /** Added to the mean square, inside the root. Not negative, and finite in float32. Default 1e-6. */
+  /** Added to mean(x²) under the square root. Not negative, and finite in float32. Default 1e-6. */
   readonly eps?: number | undefined;
-  /** Added to weight in float32: 1 for Gemma's weights. Default 0. */
+  /** Added to weight in float32: 1 for Gemma's weights. Finite in float32. Default 0. */
   readonly weightOffset?: number | undefined;
-  /** Where 16-bit results are rounded. Default `'llama'`. */
+  /** Where 16-bit results are rounded: see {@link CastOrder}. Default `'llama'`. */
   readonly castOrder?: CastOrder | undefined;
   /**
-   * The last dims of x, over which x is normalised. Their product is the hidden size. Default: the
-   * shape of weight. Required without weight.
+   * The last dims of x, over which x is normalised. Their product is the number of elements of a row.
+   * Default: the shape of weight. Required if weight is null.
    */
   readonly normalizedShape?: number | readonly number[] | undefined;
-  /** The dtype of `Uint16Array` tensors. Default: the `type` of x, if it is a tensor that has one. */
+  /**
+   * The dtype of x and of all tensors of its shape. Needed only for an x in a `Uint16Array`, whose bits can
+   * be of either 16-bit dtype. Default: the `type` of x if x is a tensor that has one, else the dtype of the
+   * module if a module makes the call. For any other x this option may only repeat the dtype.
+   */
   readonly dtype?: DType | undefined;
   /**
    * The device that the call runs on. The results have the same bits on every device. Host arrays are
-   * copied to a GPU and back, so a call on them is faster on the CPU. Must be `'cpu'` for float64. A
-   * call on a DeviceBuffer runs on the buffer's device, which this may only repeat. Default `'cpu'` for
-   * arrays.
+   * copied to a GPU and back, so a call on them is faster on the CPU. Must be `'cpu'` for float64. Default
+   * `'cpu'` for arrays. A call on a DeviceBuffer runs on the device of x; this option may only repeat that
+   * device.
    */
   readonly device?: DeviceName | undefined;
   /**
-   * The stream that the call is enqueued on, if x is a DeviceBuffer; it must be of x's device. Default:
-   * the {@link Stream.default} of that device.
+   * The stream that the call is enqueued on. Only for an x in a DeviceBuffer, and of the same device.
+   * Default: the {@link Stream.default} of that device.
    */
   readonly stream?: Stream | undefined;
 }
 
 /** Options of `rmsNorm` and `rmsNorm.async`. */
 export interface RmsNormOptions extends CommonOptions, GateOptions {
-  /** Receives y, and is returned. It has x's kind and length. May be x or residual itself. */
+  /** Receives y, and is returned. It has x's dtype, length and device. May be x or residual itself. */
   readonly out?: AnyInput | undefined;
   /**
-   * Added to x before the norm, as at the end of a transformer block. It has x's kind and length. The norm
-   * is of the sum, rounded to x's dtype. Needs a `sumOut`, except in `rmsNorm.forward` and
-   * `rmsNorm.forwardAsync`.
+   * Added to x before the norm, as at the end of a transformer block. It has x's dtype, length and device.
+   * The norm is of the sum, rounded to x's dtype. `rmsNorm` and `rmsNorm.async` need a `sumOut` with it; the
+   * other functions allocate and return the sum.
    */
   readonly residual?: AnyInput | undefined;
   /**
-   * Receives x + residual, rounded to x's dtype. It has x's kind and length. May be x or residual itself,
-   * but not `out`.
+   * Receives x + residual, rounded to x's dtype. It has x's dtype, length and device. May be x or residual
+   * itself, but not `out`. Only with a `residual`.
    */
   readonly sumOut?: AnyInput | undefined;
 }
@@ -90,23 +94,25 @@ type CodeData = CodeArray | DeviceBuffer<QuantizedDType>;
 /** Options of `rmsNorm.forward` and `rmsNorm.forwardAsync`. */
 export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
   /**
-   * Receives y, and is returned. It has x's kind and length. May be x or residual itself. With `quantize`
-   * it receives the codes, and may overlap nothing. It is then an `Int8Array` for int8, a `Uint8Array`
-   * of the bits for float8, a DeviceBuffer of that dtype, or a tensor of one.
+   * Receives y, and is returned. It has x's dtype, length and device. May be x or residual itself.
+   *
+   * With `quantize` it receives the codes, has their dtype, and may overlap nothing: an `Int8Array` for
+   * int8, a `Uint8Array` of the bits for float8, a DeviceBuffer, or a tensor of one of these.
    */
   readonly out?: AnyInput | CodeData | TensorLike<CodeData> | undefined;
-  /** Receives rstd, and is returned. Shape (rows). A `Float64Array` if x is one, else float32. */
+  /** Receives rstd, and is returned. Shape (rows). float64 if x is float64, else float32. */
   readonly rstdOut?: RstdArray | DeviceBuffer | undefined;
   /**
    * Quantises y to 8-bit codes: `code = Q(y / scale)`. Q rounds to nearest even and saturates at the
    * largest code. Each row has its own scale: `scale = max|y| / largest`. `largest` is the number that
    * the largest code stands for: 127 (int8), 448 (float8_e4m3) or 57344 (float8_e5m2).
    *
-   * y is the product before its rounding to x's dtype (`castOrder: 'float'`) or after it (`'llama'`).
-   * So in the order `'llama'`, quantising the y of a call without `quantize` gives the same codes.
+   * With `castOrder: 'llama'`, y is first rounded to x's dtype and then quantised. So quantising the y of a
+   * call without `quantize` gives the same codes. With `castOrder: 'float'`, y is quantised without that
+   * rounding.
    *
-   * A row of zeros has scale 0 and codes of 0. In a row with a NaN, scale is NaN, and the codes are
-   * those of NaN (float8) or 0 (int8). Not for float64.
+   * If all of y is 0 in a row, the row's scale and codes are 0. If y has a NaN in a row, the scale is NaN,
+   * and all codes of the row are NaN (float8) or 0 (int8). Not for float64.
    */
   readonly quantize?: QuantizedDType | undefined;
   /**
@@ -117,11 +123,11 @@ export interface ForwardOptions extends Omit<RmsNormOptions, 'out'> {
   readonly scale?: number | undefined;
   /**
    * With `quantize`: the upper bound of a row's own scale, so that outliers saturate. Above 0, and not
-   * together with `scale`. vLLM's `scale_ub` bounds `max|y|` instead: it is this bound times the
-   * `largest` of `quantize`. Default: Infinity.
+   * together with `scale`. vLLM's `scale_ub` bounds `max|y|` instead: it is `scaleMax` times the number
+   * `largest` under `quantize`. Default: Infinity.
    */
   readonly scaleMax?: number | undefined;
-  /** With `quantize`: receives the rows' own scales, and is returned. Shape (rows), float32. */
+  /** With `quantize`, but not `scale`: receives each row's scale, and is returned. (rows), float32. */
   readonly scaleOut?: Float32Array | DeviceBuffer | undefined;
 }
 
@@ -131,22 +137,22 @@ export interface BackwardOptions extends CommonOptions, GateOptions {
   readonly needsDx?: boolean | undefined;
   /** Whether dweight is computed. Default: true with a weight, false without. */
   readonly needsDweight?: boolean | undefined;
-  /** Receives dx, and is returned. It has x's kind and length. May be dy, x or dsum itself. */
+  /** Receives dx, and is returned. It has x's dtype, length and device. May be dy, x or dsum itself. */
   readonly dxOut?: AnyInput | undefined;
   /**
-   * The gradient that arrives through forward's `sum`, which is x here. It has x's kind and length. It is
-   * added to dx in float32, before the only rounding. dx is then the gradient of forward's x and also
-   * of its `residual`: the two are equal.
+   * The gradient of forward's `sum`, which is the x of backward. It has x's dtype, length and device. It is
+   * added to dx in float32, before the only rounding. dx is then the gradient of forward's x and also of
+   * forward's `residual`: the two are equal.
    */
   readonly dsum?: AnyInput | undefined;
   /**
-   * Receives the gradient of `gate`, and is returned. It has x's kind and length. May be gate itself. The
-   * gradient is computed if there is a gate and dx is computed.
+   * Receives the gradient of `gate`, and is returned. It has x's dtype, length and device. May be gate
+   * itself. The gradient is computed if there is a gate and dx is computed.
    */
   readonly dgateOut?: AnyInput | undefined;
   /**
-   * Receives dweight, and is returned. It has weight's length. Its dtype is that of x, or float32 beside
-   * 16-bit tensors.
+   * Receives dweight, and is returned. It has the length of weight. Its dtype is that of x; it may also be
+   * float32 if x is float16 or bfloat16.
    */
   readonly dweightOut?: AnyInput | undefined;
   /** Whether dweight is added to the values in `dweightOut`, which must be passed. Default false. */
@@ -164,7 +170,7 @@ function isFiniteIn(dtype: DType, value: number): boolean {
   return Number.isFinite(dtype === 'float64' ? value : Math.fround(value));
 }
 
-/** Here and below, `dtype` is that of the tensors. */
+/** In this function and those below, `dtype` is the dtype of x. */
 export function checkEps(eps: unknown, dtype: DType): asserts eps is number {
   if (typeof eps === 'number' && eps >= 0 && isFiniteIn(dtype, eps)) return;
   throw numberError('eps', `a number >= 0 that is finite in ${arithmeticOf(dtype)}`, eps);

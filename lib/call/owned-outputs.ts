@@ -1,6 +1,6 @@
-// Outputs that a plan owns, in a ring: each call writes the next one.
+// Outputs that a plan owns, in a ring: each call writes the next output of the ring.
 
-import { setImmediate } from 'node:timers'; // not the global one, which tests may have replaced
+import { setImmediate } from 'node:timers'; // the global setImmediate may have been replaced by tests
 
 import { makeArray, type DeviceDType, type DType } from '../core/dtype';
 import { codedError } from '../core/errors';
@@ -17,9 +17,9 @@ export interface OwnedOutput {
 }
 
 /**
- * Allocates an output. On the CPU it is zeros in shared memory, which asynchronous calls use in place. On
- * the GPU with the ordinal `device` it is uninitialised. A float16 output has the class of `weight`, if
- * that is a `Float16Array`. `name`: the option that it stands for, in error messages.
+ * Allocates an output. On the CPU it is an array of zeros in shared memory, which asynchronous calls use in
+ * place. On the GPU with the ordinal `device` it is uninitialised. If `weight` is a `Float16Array`, a float16
+ * output has the same class. `name`: the option that the output stands for, in error messages.
  */
 export function allocateOwned(
   name: string,
@@ -41,7 +41,7 @@ export function allocateOwned(
 
 /**
  * An output in GPU memory. The caller gets a view of it. After the caller disposes of that view, the
- * next result is a new one.
+ * next result is a new view.
  */
 class OwnedBuffer implements OwnedOutput {
   readonly argument: Argument;
@@ -66,18 +66,18 @@ class RingSlot<T> {
   next: RingSlot<T>;
   /** The number of asynchronous calls that use the output or wait for it. */
   inFlight = 0;
-  /** Fulfilled when the last of these calls releases the output; undefined if there are none. */
+  /** Fulfilled when the last call in flight releases the output; undefined if none is in flight. */
   #released: Promise<void> | undefined;
 
-  /** `next`: the slot after this one; undefined if this is the only one. */
+  /** `next`: the slot after this slot; undefined if this is the only slot. */
   constructor(output: T, next: RingSlot<T> | undefined) {
     this.output = output;
     this.next = next ?? this;
   }
 
   /**
-   * Runs `work`, which writes the output on another thread, after earlier work on the output. `work`
-   * receives whether it had to wait.
+   * Runs `work`, which writes the output on another thread. It runs after all earlier work on the output,
+   * and receives whether it had to wait.
    *
    * Later work starts at least one turn of the event loop after this work. So the code that awaits this
    * call can use the output before it is overwritten.
@@ -124,7 +124,7 @@ export class OutputRing<T> {
     return (this.#last = slot);
   }
 
-  /** The next output, for a call that writes it at once. Throws if an asynchronous call still uses it. */
+  /** Advances to the next output, for a synchronous call. Throws if an asynchronous call still uses it. */
   nextIdle(): T {
     const isFull = this.#allocated === this.#size;
     if (isFull && (this.#last as RingSlot<T>).next.inFlight > 0) throw inFlightError();

@@ -8,7 +8,7 @@ import { addOperand, lengthOf, readOperand, readOperandOf } from './operands';
 import { forwardRules } from './operations';
 import type { Argument } from './tensor';
 
-/** Reads the four options. Without `quantize`, the others must be undefined. */
+/** Reads the options that quantise y. Without `quantize`, the other three must be undefined. */
 export function readQuantization(
   call: Call,
   quantize: unknown,

@@ -28,7 +28,7 @@ import { readOut, readQuantization } from './quantization';
 import { readHiddenSize } from './shape';
 import { dataOf, kindOf, statedType, type Argument } from './tensor';
 
-/** The values of options that a module has set: they apply where a call leaves the option out. */
+/** The values of options that a module has set. Each applies to a call that leaves the option out. */
 export interface Preset {
   readonly eps: unknown;
   readonly weightOffset: unknown;
@@ -53,12 +53,14 @@ const noPreset: Preset = {
 /**
  * Reads and checks the weight and the options of a call, whose x has been read. Reads each option once,
  * since a getter could return another value the second time. Refuses unknown names of options, since a
- * misspelt option would do nothing. `known`: the options of the calling function.
+ * misspelt option would do nothing. `known`: the options that the calling function accepts.
  *
  * The function is long for speed: a call on a short row takes only as long as a few dozen function calls
- * that V8 does not inline. So what most calls need is here, and rarer cases are in other functions. The
- * loop over names with a case for each stays fast if options come in objects of many shapes, where
- * reading `options.eps` and the others directly is slower.
+ * that V8 does not inline. So what most calls need is here, and rarer cases are in other functions.
+ *
+ * The options are read by a loop over their names, with a case for each name. The loop stays fast if
+ * options come in objects of many shapes. Reading `options.eps` and the other options directly is then
+ * slower.
  */
 export function readCall(
   operation: Operation,
@@ -81,7 +83,7 @@ export function readCall(
   let dxOut: unknown, dweightOut: unknown, dsum: unknown, dgateOut: unknown;
   let gate: unknown, gateOrder: unknown;
   let quantize: unknown, scale: unknown, scaleMax: unknown, scaleOut: unknown;
-  let seen = 0; // the bits of the options that are there
+  let seen = 0; // the bits of the options that the call has
   if (options !== noOptions) {
     const values = ordinaryOptions(options, known);
     for (const name in values) {
@@ -134,7 +136,7 @@ export function readCall(
   const nativeStream =
     ArrayBuffer.isView(x) && stream === undefined ? null : readStreamFor(dataOf(x), stream);
 
-  // 3. Read the weight, which decides the shape: rows of as many elements.
+  // 3. Read the weight. A row of x is as long as the weight, unless normalizedShape says otherwise.
   let weight: Argument | undefined;
   let presentBits = operation.x.bit;
   let float32Bits = 0;
@@ -220,8 +222,8 @@ function readGate(call: Call, gate: unknown, order: unknown): void {
 }
 
 /**
- * The device of a call on a DeviceBuffer: that of x. The option `device` may only repeat it; `ordinal` is
- * the device that it names.
+ * The ordinal of the device of a call on a DeviceBuffer: the device of x. The option `device` may only
+ * repeat it. `ordinal`: the ordinal of the device that the option names.
  */
 function deviceOf(x: DeviceBuffer, ordinal: number, deviceName: unknown): number {
   const own = ordinalOfBuffer(x);
@@ -231,8 +233,8 @@ function deviceOf(x: DeviceBuffer, ordinal: number, deviceName: unknown): number
 }
 
 /**
- * The dtype of x, from the option `dtype`, the tensor's `type` and the kind of array. `uint16DType`: that
- * of a `Uint16Array` if nothing else states it.
+ * The dtype of x, from the option `dtype`, the tensor's `type` and the kind of array. `uint16DType`: the
+ * dtype of a `Uint16Array` if neither `dtype` nor `type` states it.
  */
 function readDType(x: Argument, option: unknown, uint16DType: DType | undefined): DType {
   if (ArrayBuffer.isView(x)) {

@@ -1,6 +1,7 @@
 // The call record describes a native call, except for the operands themselves, which are arguments. The
-// addon and JavaScript share its memory: a store into it replaces a call of Node-API, which takes longer.
-// csrc/napi/args/call_record.h has the same fields, and a test compares the two.
+// addon and JavaScript share its memory. A store into that memory replaces a Node-API call by which the addon
+// would read an argument, and is faster. csrc/napi/args/call_record.h has the same fields, and a test
+// compares the two.
 
 import { binding } from '../binding';
 import { dtypes } from '../core/dtype';
@@ -16,12 +17,12 @@ export const integerFields = [
   ...(['given', 'made', 'float32', 'strided', 'codes', 'gateOrder'] as const),
 ] as const;
 
-/** The float64 fields, which follow the integers, in order. Then follow the layouts. */
+/** The float64 fields, in order. They follow the integers, and the layouts of operands follow them. */
 export const numberFields = [
   ...(['rows', 'hiddenSize', 'eps', 'weightOffset', 'scale', 'scaleMax'] as const),
 ] as const;
 
-// Float64 fields begin at a multiple of 8 bytes.
+// In bytes. The float64 fields begin at a multiple of 8 bytes, after the integers of 4 bytes each.
 const numbersAt = 8 * Math.ceil(integerFields.length / 2);
 const integers = new Int32Array(binding.record, 0, integerFields.length);
 const numbers = new Float64Array(binding.record, numbersAt);
@@ -32,7 +33,7 @@ const numbers = new Float64Array(binding.record, numbersAt);
  */
 export function writeRecord(call: Call): void {
   const { dtype } = call;
-  // Looking up a dtype by its name takes longer than the rest of this function.
+  // Most calls are float32. Looking up a dtype by its name takes longer than the rest of this function.
   integers[0] = dtype === 'float32' ? dtypes.float32.code : dtypes[dtype].code;
   integers[1] = call.castOrder === 'float' ? 1 : 0;
   integers[2] = call.accumulate ? 1 : 0;

@@ -50,8 +50,8 @@ export function runCall(call: Call): void {
   // The addon reads arrays as bytes, whatever their class.
   const native = call.tensorBits === 0 ? (call as NativeOperands) : toNativeOperands(call);
   try {
-    // Each argument takes time, even an undefined one. So the last ones are passed only if one is
-    // present.
+    // Each argument takes time, even an undefined one. So the last operands are passed only if the call
+    // has one of them.
     const { stream } = call;
     const hasNoRareOperand = (call.presentBits & call.operation.rareBits) === 0;
     if (call.operation === forwardOperation) {
@@ -78,7 +78,7 @@ export function runCall(call: Call): void {
 
 type NativeOperands = Readonly<Record<OperandName, NativeData | undefined>>;
 
-/** The operands as arguments of the addon, for a call in which some are not bare arrays. */
+/** The operands as arguments of the addon, for a call in which some operands are not bare arrays. */
 function toNativeOperands(call: Call): NativeOperands {
   return {
     x: nativeOf(call.x),
@@ -103,8 +103,8 @@ function nativeOf(operand: Operand): NativeData | undefined {
 }
 
 /**
- * Allocates the outputs that the caller did not pass. Each has its own line, since a loop over the rules
- * takes twice as long.
+ * Allocates the outputs that the caller did not pass. Each output has its own line, since a loop over the
+ * rules takes twice as long.
  */
 function allocateOutputs(call: Call): void {
   if (call.operation === forwardOperation) {
@@ -140,7 +140,7 @@ function allocateOutput(call: Call, rule: OperandRule): Argument {
   return addOperand(call, rule, output);
 }
 
-/** The dtype of an operand that holds codes; undefined for all others. */
+/** The dtype of an operand that holds codes; undefined for any other operand. */
 function codesOf({ quantization }: Call, { element }: OperandRule): QuantizedDType | undefined {
   return element === 'tensorOrCodes' ? quantization?.codes : undefined;
 }
@@ -203,8 +203,8 @@ function collectOperands(call: Call) {
 }
 
 /**
- * Tells the addon by `call.float32Bits` if an output that it allocates is float32, as the weight is.
- * Returns the bytes of an element of that output.
+ * Sets the bit in `call.float32Bits` of an output that the addon allocates, if the output is float32 because
+ * the weight is. The addon reads that set. Returns the bytes of an element of the output.
  */
 function prepareAllocation(call: Call, rule: OperandRule): number {
   const isLikeWeight = rule.element === 'tensorOrFloat32' && isFloat32(templateOf(call, rule));
@@ -214,7 +214,7 @@ function prepareAllocation(call: Call, rule: OperandRule): number {
   return dtypes[call.dtype].bytes;
 }
 
-/** Makes the memory that the addon allocated the outputs of the call. `buffers`: one for each operand. */
+/** Makes outputs of the call in memory that the addon allocated. `buffers`: one entry for each operand. */
 function adoptOutputs(call: Call, buffers: readonly (ArrayBuffer | null)[]): void {
   if (call.allocateBits === 0) return;
   call.operation.rules.forEach((rule, i) => {

@@ -1,4 +1,5 @@
-// The hidden size of a call, from x, weight and normalizedShape. The rest of x's size is its rows.
+// The hidden size of a call (the elements of a row), from x, weight and normalizedShape. The number of rows
+// is the number of x's elements divided by it.
 
 import { copyList, isList, maxDims } from '../core/caller-values';
 import { argumentError, lengthError, requirementError } from '../core/errors';
@@ -44,7 +45,7 @@ function hiddenSizeOf(
   return hiddenSize;
 }
 
-/** Refuses a weight that does not have `hiddenSize` elements, or not the dims of the normalizedShape. */
+/** Refuses a weight that does not have `hiddenSize` elements, or whose dims are not `shape`. */
 export function checkWeightShape(
   { data, dims, length }: TensorArgument,
   hiddenSize: number,
@@ -74,8 +75,8 @@ export function readNormalizedShape(value: unknown): readonly number[] | null {
 }
 
 /**
- * Checks that the last dims of x are the normalised ones. A weight without dims gives only their
- * product.
+ * Checks that the dims of x end in the normalised dims: in `shape`, or if that is null, in dims whose product
+ * is `size`. `shape` is null if there is neither a normalizedShape nor a weight with dims.
  */
 function checkLastDims(
   dims: readonly number[],

@@ -10,8 +10,8 @@ export interface StoredWeight {
 }
 
 /**
- * Reads the options `weight` and `dtype`. Default of `dtype`: the dtype of the weight, or float32 without
- * one. The caller must still check that the weight's elements fit the dtype.
+ * Reads the options `weight` and `dtype`. Default of `dtype`: the dtype of the weight, or float32 without a
+ * weight. The caller must still check that the weight's elements fit the dtype.
  */
 export function readStoredWeight(value: unknown, dtypeOption: unknown): StoredWeight {
   const weight = value === null || value === undefined ? undefined : readArgument('weight', value);
@@ -24,7 +24,7 @@ export function readStoredWeight(value: unknown, dtypeOption: unknown): StoredWe
   return { weight, dtype };
 }
 
-/** The dtype that a weight implies. Refuses a `Uint16Array`, which implies none. */
+/** The dtype that a weight implies. Refuses a `Uint16Array`, which implies no dtype. */
 function dtypeOfWeight(weight: Argument | undefined): DType {
   if (weight === undefined) return 'float32';
   const data = dataOf(weight);

@@ -1,15 +1,15 @@
 /**
- * Where the rows of a matrix lie in an array, in elements. Row r begins this far after the first:
- * `floor(r / batchRows) * batchStride + (r % batchRows) * rowStride`.
+ * Where the rows of a matrix lie in an array, in elements. Row r begins
+ * `floor(r / batchRows) * batchStride + (r % batchRows) * rowStride` elements after row 0.
  */
 export interface RowLayout {
   readonly rowStride: number;
-  /** At least 1. At least the number of rows if one stride describes all of them. */
+  /** The number of rows in a batch, at least 1. If one stride describes all rows, at least their number. */
   readonly batchRows: number;
   readonly batchStride: number;
 }
 
-/** `count` items, `stride` elements apart: one or more dims of a tensor as one loop. */
+/** One or more dims of a tensor, merged into one loop over `count` items that are `stride` elements apart. */
 interface Level {
   readonly count: number;
   readonly stride: number;
@@ -20,7 +20,7 @@ export function contiguousStrides(dims: readonly number[]): number[] {
   return dims.map((_, i) => dims.slice(i + 1).reduce((stride, dim) => stride * dim, 1));
 }
 
-/** The number of elements from the first to the last of a tensor, both included. */
+/** The number of array elements from the first to the last element of a tensor, both included. */
 export function extentOf(dims: readonly number[], strides: readonly number[]): number {
   if (dims.includes(0)) return 0;
   return dims.reduce((sum, dim, i) => sum + (dim - 1) * (strides[i] as number), 1);
@@ -41,8 +41,8 @@ function mergeDims(dims: readonly number[], strides: readonly number[]): readonl
 
 /**
  * The layout of a tensor's rows, of `hiddenSize` elements each, in the order of the tensor's elements. If
- * no {@link RowLayout} describes them, the reason: a row is not contiguous, or the rows have more than two
- * distinct strides.
+ * no {@link RowLayout} describes the rows, returns the reason: a row is not contiguous, or the rows have more
+ * than two distinct strides.
  */
 export function rowLayoutOf(
   dims: readonly number[],

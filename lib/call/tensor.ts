@@ -56,9 +56,9 @@ export interface TensorLike<A extends TensorData = FloatArray> {
 }
 
 /**
- * A tensor of another library, with elements of any kind, which `type` names: a result of an
- * onnxruntime session, or a tensor of transformers.js. The call throws `ERR_INVALID_ARG_TYPE` if its
- * `data` is not an array that {@link TensorLike} allows.
+ * A tensor of another library, such as a result of an onnxruntime session or a tensor of transformers.js.
+ * Its elements can be of any type, which `type` names. A call throws `ERR_INVALID_ARG_TYPE` if `data` is not
+ * an array that {@link TensorLike} allows.
  */
 export interface ForeignTensor {
   /** The elements, row-major. */
@@ -131,7 +131,7 @@ export interface StridedView {
   readonly offset: number;
 }
 
-/** An argument other than a bare array, with its properties read; or a result in this form. */
+/** An argument that is not a bare array, after its properties have been read. Also a result in this form. */
 export interface TensorArgument {
   readonly data: TensorData;
   readonly kind: DataKind;
@@ -139,13 +139,13 @@ export interface TensorArgument {
   readonly dims: readonly number[] | null;
   /** The `type` that a tensor states, or undefined. */
   readonly type: string | undefined;
-  /** In elements. */
+  /** The number of elements. */
   readonly length: number;
   /** null if the tensor has all elements of `data`. */
   readonly view: StridedView | null;
-  /** For an array of a polyfill, its constructor; else null: see {@link HostArray}. */
+  /** For an array of the polyfill, makes arrays of its class; else null: see {@link HostArray}. */
   readonly wrap: HostArray['wrap'];
-  /** The value that the caller passed, or the one that the caller gets. */
+  /** The value that the caller passed; for a result, the value that the caller gets. */
   readonly source: unknown;
 }
 
@@ -171,7 +171,7 @@ export function readArgument(
   return array;
 }
 
-/** As {@link readArgument} for x. The kind of a bare array is checked later, with its dtype. */
+/** As {@link readArgument}, for x. The kind of a bare array is checked later, with the dtype. */
 export function readX(value: unknown): Argument {
   const isArray = ArrayBuffer.isView(value) && (value as FloatArray).length > 0;
   return isArray ? (value as FloatArray) : readArgument('x', value);
@@ -205,7 +205,7 @@ export function sourceOf(argument: Argument): unknown {
   return ArrayBuffer.isView(argument) ? argument : argument.source;
 }
 
-/** As {@link sourceOf}; null if there is no such output. */
+/** As {@link sourceOf}, for an output; null if the call does not have this output. */
 export function resultOf(output: Argument | undefined): unknown {
   return output === undefined ? null : sourceOf(output);
 }

@@ -1,6 +1,7 @@
 // Reads the caller's values safely. They may be proxies or have getters: their content can change from one
-// read to the next, and reading a revoked proxy throws an error without a code. So each is read once, and
-// copied. Other code may also have polluted Object.prototype: its properties must not pass for options.
+// read to the next, and reading a revoked proxy throws an error without a code. So each value is read once,
+// and copied. Other code may also have added properties to Object.prototype ("polluted" it). These must not
+// pass for options.
 
 /** The most dims that a tensor may have, as in NumPy. */
 export const maxDims = 64;
@@ -103,7 +104,10 @@ function lastPrototype(value: object): object {
   }
 }
 
-/** Whether a value has a property, its own or of its class, but not from an Object.prototype. */
+/**
+ * Whether a value has a property, either its own or inherited from its class. Properties of Object.prototype,
+ * of any realm, do not count.
+ */
 export function hasUninherited(value: object, name: string): boolean {
   let holder: object | null = value;
   while (holder !== null && !Object.hasOwn(holder, name)) {
@@ -117,8 +121,8 @@ export function hasUninherited(value: object, name: string): boolean {
 }
 
 /**
- * The object to read these properties from: the value itself, or a copy without what other code has added
- * to Object.prototype. Properties of a class are read as those of its objects.
+ * The object to read the properties `names` from: the value itself, or a copy without the properties that
+ * other code has added to Object.prototype. The copy has the properties that a class gives its objects.
  */
 export function withoutInherited<T extends object>(value: T, names: Iterable<string>): T {
   // The fast path: reading prototypes takes longer.
@@ -138,7 +142,7 @@ export function defineOwn<T extends object, K extends string, V>(
   name: K,
   value: V,
 ): T & Readonly<Record<K, V>> {
-  // `__proto__: null`, since a descriptor inherits from Object.prototype, too.
+  // `__proto__: null`, so that the descriptor inherits no property from Object.prototype.
   const flags = { writable: true, enumerable: true, configurable: true };
   const descriptor = { __proto__: null, value, ...flags };
   return Object.defineProperty(object, name, descriptor) as T & Readonly<Record<K, V>>;

@@ -1,7 +1,7 @@
 import { argumentError, codedError } from './errors';
 
 /**
- * The element type of a tensor. Host arrays of the 16-bit types hold their bits. float64 tensors are
+ * The element type of a tensor: see {@link FloatArray} for the arrays that hold each. float64 tensors are
  * computed in float64 throughout, and only on the CPU.
  */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'float64';
@@ -16,7 +16,7 @@ export type QuantizedDType = 'int8' | 'float8_e4m3' | 'float8_e5m2';
 /** The element type of a tensor in GPU memory. */
 export type DeviceDType = 'float32' | 'float16' | 'bfloat16';
 
-/** The element type of GPU memory. */
+/** The element type of GPU memory, which can hold a tensor or quantised codes. */
 export type BufferDType = DeviceDType | QuantizedDType;
 
 /**
@@ -24,7 +24,7 @@ export type BufferDType = DeviceDType | QuantizedDType;
  * `@petamoriken/float16`.
  */
 export interface Float16ArrayLike extends ArrayBufferView {
-  /** In elements. */
+  /** The number of elements. */
   readonly length: number;
   /** Identifies the array, whatever realm it comes from. */
   readonly [Symbol.toStringTag]: 'Float16Array';
@@ -40,7 +40,7 @@ export type FloatArray = Float32Array | Float64Array | Uint16Array | Float16Arra
 /** The array of codes: an `Int8Array` for int8, a `Uint8Array` of the bits for float8. */
 export type CodeArray = Int8Array | Uint8Array;
 
-/** One value per row: float32, or float64 beside float64 tensors. */
+/** rstd, one value per row: float64 if x is float64, else float32. */
 export type RstdArray = Float32Array | Float64Array;
 
 /** The kinds of array the native addon takes. */
@@ -68,15 +68,15 @@ export const dtypes = {
 } as const satisfies { readonly [D in DType | QuantizedDType]: DTypeTraits<D> };
 
 interface DTypeTraits<D extends DType | QuantizedDType> {
-  /** Its number in native calls: `DType` of csrc/op/rms_norm.h. */
+  /** The number of the dtype in native calls: `DType` of csrc/op/rms_norm.h. */
   readonly code: number;
   /** Bytes per element. */
   readonly bytes: number;
-  /** Whether GPU memory may hold it. */
+  /** Whether GPU memory may hold elements of the dtype. */
   readonly isOnGpu: D extends BufferDType ? true : false;
-  /** The kind of array in which native calls take its elements: for 16 bits and float8, their bits. */
+  /** The kind of array in which native calls take elements: for 16-bit dtypes and float8, their bits. */
   readonly bits: NativeArray[typeof Symbol.toStringTag];
-  /** The kinds of array in which callers pass its elements. */
+  /** The kinds of array in which callers pass elements. */
   readonly kinds: readonly ArrayKind[];
 }
 
@@ -197,14 +197,14 @@ function makeAny(kind: ArrayKind, content: ArrayBuffer): FloatArray | CodeArray 
   return new Float16Array(content);
 }
 
-/** The kind of array that holds rstd beside tensors of a dtype. */
+/** The kind of array that holds rstd, if x is of this dtype. */
 export function rstdKind(dtype: DType): 'Float32Array' | 'Float64Array' {
   return dtype === 'float64' ? 'Float64Array' : 'Float32Array';
 }
 
 /**
- * Refuses a value that is not the name of a dtype. An array of one name would work as a key, too, so
- * the type is checked.
+ * Refuses a value that is not the name of a dtype. The type is checked, too: an array of one name converts
+ * to that name when it is used as a key.
  */
 export function checkDTypeName(value: unknown): asserts value is DType {
   if (typeof value === 'string' && (names as string[]).includes(value)) return;
@@ -225,7 +225,7 @@ function wrongName(known: readonly string[], value: unknown): Error {
 
 /**
  * The dtype of an array of this kind. `stated`: the dtype that the caller states, or undefined. Refuses a
- * stated dtype that does not fit the kind, and a `Uint16Array` without one.
+ * stated dtype that does not fit the kind, and a `Uint16Array` without a stated dtype.
  */
 export function dtypeOf(name: string, kind: FloatKind, stated: unknown): DType {
   if (kind === 'Uint16Array' && (stated === 'float16' || stated === 'bfloat16')) return stated;

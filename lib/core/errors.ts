@@ -59,7 +59,7 @@ export class CudaError extends Error {
   constructor(code: CudaErrorCode, message: string, cause: NativeCudaError) {
     super(message, { cause });
     this.code = code;
-    // Without properties that other code has added to Object.prototype.
+    // The copy does not have the properties that other code has added to Object.prototype.
     const own = Object.assign(Object.create(null) as NativeCudaError, cause);
     this.driverError = own.driverError ?? null;
     this.driverMessage = own.driverMessage ?? null;
@@ -95,7 +95,7 @@ export function lengthError(name: string, length: number, actual: unknown): Erro
   return requirementError('ERR_OUT_OF_RANGE', name, `have ${length} ${elements}`, actual);
 }
 
-/** The error for a wrong argument. Its message is the form of all of them: what the argument must do. */
+/** The error for a wrong argument. All messages about arguments have this form: what the argument must do. */
 export function requirementError(
   code: NonCudaErrorCode,
   name: string,

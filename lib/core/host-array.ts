@@ -14,11 +14,11 @@ import { argumentError } from './errors';
 
 /** An array argument that has been read. */
 export interface HostArray {
-  /** The array; for an array of the polyfill, a `Uint16Array` of its bits. */
+  /** The array; for an array of the polyfill `@petamoriken/float16`, a `Uint16Array` of its bits. */
   readonly data: FloatArray | CodeArray;
   /** The kind of the caller's array: `'Float16Array'` for the polyfill. */
   readonly kind: ArrayKind;
-  /** For the polyfill, makes an array of its class over the memory of `bits`; else null. */
+  /** For an array of the polyfill, makes an array of its class over the memory of `bits`; else null. */
   readonly wrap: ((bits: FloatArray) => Float16ArrayLike) | null;
 }
 
@@ -47,7 +47,7 @@ function isPolyfillClass(value: unknown): value is PolyfillClass {
 
 /**
  * Reads an array of the polyfill; null for any other value. Each property is read only once, since the
- * value may be another proxy that imitates one.
+ * value may be another proxy that imitates such an array.
  */
 export function readPolyfillArray(name: string, value: unknown): HostArray | null {
   if (ArrayBuffer.isView(value) || !types.isProxy(value) || isRevoked(value)) return null;
@@ -91,7 +91,7 @@ export function readHostArray(
 
 /**
  * Refuses an array that is empty because its buffer was transferred or shrank: it would pass for a tensor
- * of zero rows. `keys` of a typed array throws for it.
+ * of zero rows. The method `keys` throws for such an array, but not for other empty arrays.
  */
 export function refuseDetached(name: string, length: number, array: unknown): void {
   if (length > 0) return;

@@ -10,7 +10,7 @@ const neededGlibc = '2.28';
 
 /** A file that was tried, and what the loader threw. */
 export interface Attempt {
-  /** Null for an error before there was a file to try. */
+  /** Null if the error came before a file was chosen. */
   readonly file: string | null;
   readonly error: Error & { readonly code?: string };
 }

@@ -1,6 +1,7 @@
 /**
- * The known name that an unknown one probably means; undefined if there is none. The unknown name may be
- * spelt as in Python, begin or end a known name, begin with one, or have one or two wrong letters.
+ * The known name that an unknown name probably means; undefined if there is none. The unknown name may be a
+ * known name in the spelling of Python (`weight_offset`), or with one or two wrong letters. It may also be
+ * the beginning or the end of a known name, or begin with a known name.
  */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   const wanted = lettersOf(name);

@@ -10,7 +10,7 @@ function isOptions(value: unknown): value is object {
   return !Array.isArray(value) && !ArrayBuffer.isView(value);
 }
 
-/** Whether a value is a Map, a Set or a promise, which without property names would pass for no options. */
+/** Whether a value is a Map, a Set or a promise. Without named properties it would pass for no options. */
 function isCollectionOrPromise(value: object): boolean {
   return types.isMap(value) || types.isSet(value) || types.isPromise(value);
 }

@@ -5,7 +5,7 @@ import { adoptNativeError, argumentError } from '../core/errors';
 
 type AnyFunction = (...args: unknown[]) => unknown;
 
-/** Wraps a function, so that the errors of it and of its promises have this realm's classes. */
+/** Wraps a native function, so that its errors and those of its promises have this realm's classes. */
 function withAdoptedErrors(native: AnyFunction): AnyFunction {
   return (...args) => {
     try {
@@ -28,7 +28,7 @@ export const cuda = Object.fromEntries(
   ]),
 ) as unknown as CudaBinding;
 
-/** The name of a GPU in {@link devices}; `'cuda'` is the first of them. */
+/** The name of a GPU in {@link devices}, such as `'cuda:1'`, or `'cuda'` for the first of these GPUs. */
 export type CudaDeviceName = 'cuda' | `cuda:${number}`;
 
 /** Options of objects that are made on a GPU. */
@@ -39,7 +39,8 @@ export interface CudaDeviceOptions {
 
 /**
  * Frees memory that is cached for later allocations and copies: on every GPU, and page-locked memory of
- * the host. Memory that work in flight uses stays, so wait for the streams first to free all.
+ * the host. Memory that work in flight uses stays, so wait for the streams first to free all. Page-locked
+ * memory that other worker threads cache for their own copies stays, too.
  *
  * Like `torch.cuda.empty_cache`, it makes room for other libraries and processes. Allocations of this
  * package do not need it. Does nothing without a GPU.

@@ -48,7 +48,10 @@ export function nativeDeviceBuffer(value: unknown): NativeDeviceBuffer | null {
   return findNative('DeviceBuffer', value);
 }
 
-/** Allocates memory that the stream's next work writes. That work must be enqueued at once. */
+/**
+ * Allocates memory for the stream's next work, which must be enqueued at once. Earlier work of the stream may
+ * still be using the memory.
+ */
 export function bufferForStream<D extends BufferDType>(
   length: number,
   dtype: D,
@@ -59,7 +62,7 @@ export function bufferForStream<D extends BufferDType>(
   return new DeviceBuffer(length, dtype, new Existing(native, ordinal));
 }
 
-/** The native object of a DeviceBuffer or a HostBuffer, which copies access directly; null for others. */
+/** The native object of a DeviceBuffer or a HostBuffer, which copies access directly; else null. */
 function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer | null {
   return nativeDeviceBuffer(partner) ?? findNative('HostBuffer', partner);
 }
@@ -74,9 +77,9 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
  * const result = await y.toHostAsync();
  * ```
  *
- * Operations on it are enqueued on a {@link Stream}. Two streams do not wait for each other by
- * themselves. A buffer that is written on one stream and used on another needs {@link Stream.wait}, or
- * the thread must wait in between.
+ * Operations on a buffer are enqueued on a {@link Stream}. Two streams do not wait for each other by
+ * themselves. If one stream writes a buffer that another stream uses, let the other stream wait by
+ * {@link Stream.wait}, or let the thread wait in between.
  *
  * It is safe to release a buffer at any time, by `dispose()`, by `using` or by garbage collection. Its
  * memory is reused only after the work that uses it is done: see {@link emptyCache}.
@@ -84,7 +87,7 @@ function nativeInPlace(partner: unknown): NativeDeviceBuffer | NativeHostBuffer 
 export class DeviceBuffer<
   D extends BufferDType = DeviceDType,
 > extends DeviceObject<'DeviceBuffer'> {
-  /** The dtype of its elements. */
+  /** The dtype of the elements. */
   readonly dtype: D;
   /** The number of elements. */
   readonly length: number;
@@ -153,8 +156,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * A buffer over memory that another library owns. It is never freed here. It must stay allocated
-   * until the work that uses it is done.
+   * A buffer over memory that another library owns. This package never frees it. The memory must stay
+   * allocated until the work that uses it is done.
    *
    * @param pointer - the address on the device: a `CUdeviceptr`, or a pointer of `cudaMalloc`
    * @param length - the number of elements
@@ -204,9 +207,10 @@ export class DeviceBuffer<
   /**
    * Enqueues a copy of `source` to this buffer. An array is copied with its values at the call, and may
    * be changed at once; a HostBuffer is read when the copy runs. If the source is on another device,
-   * the stream may belong to either device.
+   * the stream may belong to either device. Two views of one memory must not overlap in part.
    *
-   * @param source - an array or a buffer of this length and dtype; a `Float32Array` is converted
+   * @param source - an array or a buffer of this length and dtype. The values of a `Float32Array` are
+   * converted to any dtype but int8
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, RangeError
    * `ERR_OUT_OF_RANGE`; Error `ERR_DISPOSED`; CudaError. Errors of enqueued work are thrown when the
    * stream is waited for
@@ -216,8 +220,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * {@link DeviceBuffer.copyFrom}, fulfilled when the copy is done. It uses page-locked memory for the
-   * whole array at once, while `copyFrom` waits for earlier chunks of an array beyond 64 MiB.
+   * As {@link DeviceBuffer.copyFrom}; the promise is fulfilled when the copy is done. An array is in
+   * page-locked memory as a whole, while `copyFrom` waits for earlier chunks of an array beyond 64 MiB.
    */
   async copyFromAsync(source: CopyPartner, options: StreamOptions = {}): Promise<void> {
     return cuda.streamPassed(this.#copyFrom(source, options, false));
@@ -227,8 +231,8 @@ export class DeviceBuffer<
    * Copies this buffer to `target`. A copy to an array is done on return: the thread waits for all work
    * on the stream. A copy to a HostBuffer or a DeviceBuffer is enqueued.
    *
-   * @param target - an array or a buffer of this length and dtype; for a `Float32Array`, elements are
-   * converted
+   * @param target - an array or a buffer of this length and dtype. For a `Float32Array`, elements of any
+   * dtype but int8 are converted
    * @throws the errors of {@link DeviceBuffer.copyFrom}; for an array also `ERR_INVALID_STATE` during a
    * capture
    */
@@ -241,8 +245,9 @@ export class DeviceBuffer<
   }
 
   /**
-   * {@link DeviceBuffer.copyTo}, fulfilled when the target has the elements. An array is written when
-   * the promise settles: if it is detached by then, the promise rejects with `ERR_INVALID_ARG_VALUE`.
+   * As {@link DeviceBuffer.copyTo}; the promise is fulfilled when the target has the elements. An array is
+   * written when the promise settles. If it is detached by then, the promise rejects with
+   * `ERR_INVALID_ARG_VALUE`.
    */
   async copyToAsync(target: CopyPartner, options: StreamOptions = {}): Promise<void> {
     const inPlace = this.#copyInPlace('target', target, options);
@@ -264,7 +269,7 @@ export class DeviceBuffer<
     return array;
   }
 
-  /** {@link DeviceBuffer.toHost} without blocking. */
+  /** {@link DeviceBuffer.toHost} without blocking the thread: returns a promise of the array. */
   async toHostAsync(options: StreamOptions = {}): Promise<HostArrayOf<D>> {
     const array = this.#newArray();
     await this.copyToAsync(array, options);
@@ -286,8 +291,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * Releases the memory without waiting. It is reused after its other views and the graphs that use it
-   * have been disposed of, and after work in flight is done. Idempotent.
+   * Releases the memory without waiting. The memory is reused after all its other views and the graphs that
+   * use it have been disposed of, and after work in flight is done. Idempotent.
    */
   override dispose(): void {
     super.dispose();
@@ -311,8 +316,8 @@ export class DeviceBuffer<
   }
 
   /**
-   * Enqueues a copy from or to a HostBuffer or a DeviceBuffer, and returns its stream. Returns null for an
-   * array, and copies nothing then.
+   * Enqueues a copy from or to a HostBuffer or a DeviceBuffer, and returns the stream of the copy. For an
+   * array, copies nothing and returns null.
    */
   #copyInPlace(name: 'source' | 'target', partner: CopyPartner, options: StreamOptions) {
     const native = nativeInPlace(partner);
@@ -366,7 +371,7 @@ export class DeviceBuffer<
 /** The types of arrays that a buffer can be made from, for error messages. */
 const sources = 'a Float32Array, Uint16Array, Float16Array, Int8Array or Uint8Array';
 
-/** The dtype of an array of a kind where the caller states none. Refuses a kind of several dtypes. */
+/** The dtype of an array of a kind, if the caller states none. Refuses a kind that fits several dtypes. */
 function dtypeOfSource(kind: ArrayKind): BufferDType {
   if (kind === 'Int8Array') return 'int8';
   if (kind !== 'Uint8Array') return dtypeOf('source', kind, undefined) as DeviceDType;
@@ -374,7 +379,7 @@ function dtypeOfSource(kind: ArrayKind): BufferDType {
   throw argumentError('ERR_INVALID_ARG_VALUE', 'dtype', expected, undefined);
 }
 
-/** The dtype of a buffer made from A where the caller states none. */
+/** The dtype of a buffer made from an array of type A, if the caller states none. */
 type DTypeOf<A> = A extends Float32Array
   ? 'float32'
   : A extends Int8Array

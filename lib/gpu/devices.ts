@@ -3,22 +3,22 @@ import { defineOwn } from '../core/caller-values';
 import { adoptNativeError, argumentError } from '../core/errors';
 
 /**
- * Where a call runs: on the CPU, on the CUDA device of this name in {@link devices}, or on the first of
- * them (`'cuda'`).
+ * Where a call runs: `'cpu'`, the name of a GPU in {@link devices} such as `'cuda:1'`, or `'cuda'` for the
+ * first of these GPUs.
  */
 export type DeviceName = 'cpu' | 'cuda' | `cuda:${number}`;
 
 /** A GPU and its properties. */
 export interface CudaDevice {
-  /** Its name as the option `device` takes it: `'cuda:0'` for the first. */
+  /** The name of the GPU as the option `device` takes it: `'cuda:0'` for the first GPU. */
   readonly device: `cuda:${number}`;
-  /** Its model, such as `'NVIDIA H100 80GB HBM3'`. */
+  /** The model of the GPU, such as `'NVIDIA H100 80GB HBM3'`. */
   readonly name: string;
-  /** Its compute capability, such as `'9.0'`. */
+  /** The compute capability, such as `'9.0'`. */
   readonly computeCapability: string;
-  /** Its memory in bytes. */
+  /** The memory of the GPU in bytes. */
   readonly totalMemory: number;
-  /** The number of its multiprocessors. */
+  /** The number of multiprocessors of the GPU. */
   readonly multiprocessors: number;
   /** The newest CUDA version that the driver supports, such as `'13.0'`. */
   readonly driverVersion: string;
@@ -46,9 +46,9 @@ let found: Found | undefined;
  * const device = devices()[0]?.device ?? 'cpu';
  * ```
  *
- * The first call of the process that needs a GPU opens the driver. Once GPUs are found, the list stays
- * the same until the process ends; until then each call looks again. `RMSNORM_LIBCUDA` of the process
- * names another library to open than `libcuda.so.1`; the `env` of a worker does not change it.
+ * The first call of the process that needs the driver opens its library: `libcuda.so.1`, `nvcuda.dll` on
+ * Windows, or the file that `RMSNORM_LIBCUDA` of the process names. The `env` of a worker does not change
+ * that. Each call looks for GPUs until some are found; from then on the list stays the same.
  */
 export function devices(): DeviceList {
   return findDevices().list;

@@ -18,7 +18,7 @@ import { nativeStream, readStream, type Stream } from './stream';
  * graph.launch(stream); // y of the new x
  * ```
  *
- * A graph keeps the memory that its work uses, even if the buffers are disposed of.
+ * A graph keeps the memory that its work uses allocated, even if the buffers are disposed of.
  */
 export class Graph extends DeviceObject<'Graph'> {
   private constructor(existing: Existing<NativeGraph>) {
@@ -29,11 +29,12 @@ export class Graph extends DeviceObject<'Graph'> {
   }
 
   /**
-   * Makes a graph of the work that `enqueue` enqueues on the stream. None of it runs now. Work on other
-   * streams is included once they wait for an event that was recorded during the capture.
+   * Makes a graph of the work that `enqueue` enqueues on the stream. None of this work runs now. Work on
+   * another stream is included once that stream waits for an event that was recorded during the capture.
    *
-   * Nothing can wait for these streams meanwhile: a wait throws `ERR_INVALID_STATE`. A copy from an
-   * array copies its values of now at every launch; a HostBuffer is read when the graph runs.
+   * During the capture the thread cannot wait for these streams: a wait throws `ERR_INVALID_STATE`. A
+   * captured copy from an array copies, at every launch, the values that the array had during the capture.
+   * A HostBuffer is read when the graph runs.
    *
    * @param enqueue - called once; must not be asynchronous. If it throws, the error is passed on and
    * nothing is captured
@@ -60,9 +61,10 @@ export class Graph extends DeviceObject<'Graph'> {
   }
 
   /**
-   * Enqueues all of the graph's work. Launches of one graph run one after another.
+   * Enqueues all of the graph's work. Launches of one graph run one after another, even on different
+   * streams.
    *
-   * @param stream - of the graph's device. Default: {@link Stream.default} of it
+   * @param stream - a stream of the graph's device. Default: {@link Stream.default} of that device
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; Error `ERR_DISPOSED`,
    * `ERR_INVALID_STATE` during a capture; CudaError
    */

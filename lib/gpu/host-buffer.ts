@@ -39,11 +39,11 @@ export type HostArrayOf<D extends BufferDType> = D extends 'float32'
  * ```ts
  * using input = new HostBuffer(4096, 'float32');
  * input.array.set(values);
- * x.copyFrom(input, { stream }); // returns at once: input.array must not change until it is done
+ * x.copyFrom(input, { stream }); // returns at once: input.array must not change until the copy is done
  * ```
  */
 export class HostBuffer<D extends BufferDType = DeviceDType> extends GpuObject<'HostBuffer'> {
-  /** The dtype of its elements. */
+  /** The dtype of the elements. */
   readonly dtype: D;
   /** The number of elements. */
   readonly length: number;
@@ -54,7 +54,7 @@ export class HostBuffer<D extends BufferDType = DeviceDType> extends GpuObject<'
 
   /**
    * @param length - the number of elements, which are uninitialised
-   * @param options - `device`: the GPU in whose context it is made; all GPUs can use it
+   * @param options - `device`: the GPU in whose context the memory is allocated; all GPUs can use it
    * @throws TypeError and RangeError for invalid arguments; CudaError `ERR_CUDA_UNAVAILABLE` without a
    * GPU, `ERR_CUDA_OUT_OF_MEMORY`
    */
@@ -78,7 +78,7 @@ export class HostBuffer<D extends BufferDType = DeviceDType> extends GpuObject<'
   }
 
   /**
-   * The elements. `postMessage` and `structuredClone` do not transfer its buffer.
+   * The elements. `postMessage` and `structuredClone` do not transfer the buffer of this array.
    *
    * `ArrayBuffer.prototype.transfer` does: the ArrayBuffer that it returns then owns the memory. If that
    * ArrayBuffer is in another thread when the thread of this object ends, the memory stays allocated
@@ -92,11 +92,12 @@ export class HostBuffer<D extends BufferDType = DeviceDType> extends GpuObject<'
   }
 
   /**
-   * Frees the memory once enqueued copies are done. `array` and views of its buffer are empty from now
-   * on. Idempotent.
+   * Frees the memory once enqueued copies are done. Arrays over the memory are empty from now on, and
+   * `array` throws. Idempotent.
    *
-   * This detaches an ArrayBuffer. Like any transfer, the first one in a process makes V8 check typed
-   * arrays in all compiled loops from then on. Garbage collection of a HostBuffer does not.
+   * This detaches an ArrayBuffer, as a transfer does. The first ArrayBuffer that is detached in a process
+   * makes V8 check typed arrays in all compiled loops from then on. Garbage collection of a HostBuffer does
+   * not.
    */
   override dispose(): void {
     this.#isDisposed = true;

@@ -10,7 +10,7 @@ import { argumentError } from '../core/errors';
 import { cuda } from './cuda';
 
 // Users of these types may compile with a `lib` that lacks Symbol.dispose, or with a TypeScript that has
-// no such `lib`. These declarations merge with those of other packages and of TypeScript's own lib.
+// no such `lib`. These declarations merge with the declarations of other packages and of TypeScript's lib.
 declare global {
   interface SymbolConstructor {
     readonly dispose: unique symbol;
@@ -39,7 +39,7 @@ export let findNative: <K extends Kind>(kind: K, value: unknown) => Natives[K] |
 /** Whether an object of this package has been disposed of. */
 export let isDisposed: (object: GpuObject<Kind>) => boolean;
 
-/** An object whose memory, stream, event or graph the native addon owns, and checks at every use. */
+/** An object whose memory, stream, event or graph the native addon owns. The addon checks it at every use. */
 export abstract class GpuObject<K extends Kind> {
   readonly #kind: K;
   readonly #native: Natives[K];
@@ -48,7 +48,7 @@ export abstract class GpuObject<K extends Kind> {
   static {
     nativeOf = (object) => object.#native;
     isDisposed = (object) => object.#isDisposed;
-    // `instanceof` can be faked by a prototype, and throws for a revoked proxy.
+    // It tests for a private field: a prototype can fake `instanceof`, and a revoked proxy makes it throw.
     findNative = <K extends Kind>(kind: K, value: unknown) => {
       if (typeof value !== 'object' || value === null || !(#native in value)) return null;
       const object = value as GpuObject<Kind>;
@@ -67,7 +67,7 @@ export abstract class GpuObject<K extends Kind> {
     cuda.dispose(this.#native);
   }
 
-  /** `dispose()`, for `using`. */
+  /** Calls `dispose()`, at the end of the scope of a `using` declaration. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -78,7 +78,7 @@ export let ordinalOf: (object: DeviceObject) => number;
 
 /** A {@link GpuObject} that belongs to one device. */
 export abstract class DeviceObject<K extends Kind = Kind> extends GpuObject<K> {
-  /** The name of its device, such as `'cuda:0'`. */
+  /** The name of the object's device, such as `'cuda:0'`. */
   readonly device: `cuda:${number}`;
   readonly #ordinal: number;
 
@@ -100,7 +100,7 @@ export function readObject<K extends Kind>(name: string, kind: K, value: unknown
   throw argumentError('ERR_INVALID_ARG_TYPE', name, `a ${kind}`, value);
 }
 
-/** An existing native object, which a constructor takes instead of making one. */
+/** An existing native object, which a constructor takes instead of making a new native object. */
 export class Existing<Native> {
   readonly native: Native;
   readonly ordinal: number;

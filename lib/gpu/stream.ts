@@ -6,7 +6,10 @@ import { DeviceObject, Existing, nativeOf, ordinalOf, readObject } from './objec
 
 /** Options of work that is enqueued on a GPU. */
 export interface StreamOptions {
-  /** The stream, of the same device. Default: {@link Stream.default} of the device. */
+  /**
+   * The stream that the work is enqueued on. It must be of the device that the work runs on. Default:
+   * {@link Stream.default} of that device.
+   */
   readonly stream?: Stream | undefined;
 }
 
@@ -68,8 +71,8 @@ export class Stream extends DeviceObject<'Stream'> {
 
   /**
    * A stream that another library owns: a `CUstream` or `cudaStream_t` of the device's primary context.
-   * It is never destroyed here. It must exist until this object has been disposed of, which does not
-   * wait for the stream.
+   * This package never destroys it. The stream must exist until this object has been disposed of; `dispose`
+   * does not wait for the stream.
    *
    * @param pointer - the stream's handle; 0n is the legacy default stream. An invalid handle may crash
    * the driver
@@ -101,8 +104,8 @@ export class Stream extends DeviceObject<'Stream'> {
   }
 
   /**
-   * {@link Stream.synchronize} without blocking: fulfilled when all work that is enqueued now is done.
-   * Rejects with the same errors.
+   * {@link Stream.synchronize} without blocking: the promise is fulfilled when all work that has been
+   * enqueued so far is done. It is rejected with the same errors.
    */
   async synchronizeAsync(): Promise<void> {
     await cuda.streamPassed(nativeOf(this));
@@ -122,7 +125,7 @@ export class Stream extends DeviceObject<'Stream'> {
    * wait. The event may be of any device. An event that has not been recorded yet is not waited for.
    *
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, Error `ERR_DISPOSED`; `ERR_INVALID_STATE` if the event
-   * was recorded during another capture or one that has ended; CudaError
+   * was recorded during another capture, or during a capture that has ended; CudaError
    */
   wait(event: CudaEvent): void {
     cuda.streamWait(nativeOf(this), readObject('event', 'CudaEvent', event));
@@ -130,7 +133,8 @@ export class Stream extends DeviceObject<'Stream'> {
 
   /**
    * Destroys the stream once its work is done, without waiting for that. Nothing can be enqueued any
-   * more. Idempotent. Does nothing for {@link Stream.default}.
+   * more. Idempotent. Does nothing for {@link Stream.default}, and does not destroy a stream of
+   * {@link Stream.fromPointer}.
    */
   override dispose(): void {
     if (defaults.get(ordinalOf(this)) !== this) super.dispose();
@@ -138,7 +142,8 @@ export class Stream extends DeviceObject<'Stream'> {
 }
 
 /**
- * The native stream of the option `stream`, which must be of the device. Default: its default stream.
+ * The native stream of the option `stream`, which must be of the device with this ordinal. Default: the
+ * default stream of the device.
  */
 export function readStream(stream: unknown, ordinal: number): NativeStream {
   if (stream === undefined) return nativeStream(Stream.default(`cuda:${ordinal}`));
@@ -150,15 +155,15 @@ export function readStream(stream: unknown, ordinal: number): NativeStream {
 
 /** Options of {@link CudaEvent}. */
 export interface CudaEventOptions extends CudaDeviceOptions {
-  /** Whether {@link CudaEvent.elapsed} can measure with it. Default true. */
+  /** Whether {@link CudaEvent.elapsed} can measure time with the event. Default true. */
   readonly timing?: boolean | undefined;
 }
 
 const eventNames: ReadonlySet<string> = new Set(['device', 'timing']);
 
 /**
- * A point in the work of a {@link Stream}, to wait for or to measure times. It is not named `Event`,
- * since that is a Node.js global: a forgotten import would go unnoticed.
+ * A point in the work of a {@link Stream}, to wait for or to measure times. The class is not named `Event`,
+ * since `Event` is a Node.js global: a forgotten import would go unnoticed.
  *
  * ```ts
  * const [begin, end] = [new CudaEvent(), new CudaEvent()];
@@ -184,7 +189,7 @@ export class CudaEvent extends DeviceObject<'CudaEvent'> {
   /**
    * Records the event behind the work that is enqueued on the stream now.
    *
-   * @param stream - of the event's device. Default: {@link Stream.default} of the device
+   * @param stream - a stream of the event's device. Default: {@link Stream.default} of that device
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; Error `ERR_DISPOSED`;
    * CudaError
    */
@@ -205,8 +210,8 @@ export class CudaEvent extends DeviceObject<'CudaEvent'> {
   /**
    * Whether the event has completed, or was never recorded. Does not wait.
    *
-   * @throws CudaError if work before it failed; Error `ERR_DISPOSED`, `ERR_INVALID_STATE` if it was
-   * recorded during a capture
+   * @throws CudaError if work before the event failed; Error `ERR_DISPOSED`, `ERR_INVALID_STATE` if the
+   * event was recorded during a capture
    */
   query(): boolean {
     return cuda.eventHasPassed(nativeOf(this));
@@ -217,7 +222,10 @@ export class CudaEvent extends DeviceObject<'CudaEvent'> {
     cuda.eventSynchronize(nativeOf(this));
   }
 
-  /** Fulfilled when the event has completed. Rejects with the errors of {@link CudaEvent.query}. */
+  /**
+   * {@link CudaEvent.synchronize} without blocking: the promise is fulfilled when the event has completed,
+   * and rejected with the errors of {@link CudaEvent.query}.
+   */
   async synchronizeAsync(): Promise<void> {
     await cuda.eventPassed(nativeOf(this));
   }
@@ -226,7 +234,7 @@ export class CudaEvent extends DeviceObject<'CudaEvent'> {
    * The time from this event to `end` in milliseconds, measured by the device.
    *
    * @throws Error `ERR_INVALID_STATE` if one of the events was not recorded, has not completed or was
-   * made without timing; TypeError `ERR_INVALID_ARG_VALUE` if they are of different devices; and the
+   * made without timing; TypeError `ERR_INVALID_ARG_VALUE` if they belong to two devices; and the
    * errors of {@link CudaEvent.query}
    */
   elapsed(end: CudaEvent): number {
