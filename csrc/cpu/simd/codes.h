@@ -81,18 +81,14 @@ template <DType codes, bool kBounded, class Quotient>
 struct CodeWriter {
   std::uint8_t* data;
   Quotient quotient;
-  Stores stores;
 
-  RMSNORM_INLINE void at(std::int64_t column, VecPair y) const { store(column, y, stores); }
-  RMSNORM_INLINE void edge(std::int64_t column, std::int64_t, std::int64_t, VecPair y) const {
-    store(column, y, Stores::kCached);
-  }
-
- private:
-  RMSNORM_INLINE void store(std::int64_t column, VecPair y, Stores where) const {
+  RMSNORM_INLINE void at(std::int64_t column, VecPair y) const {
     const VecPair numbers = quotient(y);
     store_int8(data + column, lane_codes<codes, kBounded>(numbers.a),
-               lane_codes<codes, kBounded>(numbers.b), where);
+               lane_codes<codes, kBounded>(numbers.b));
+  }
+  RMSNORM_INLINE void edge(std::int64_t column, std::int64_t, std::int64_t, VecPair y) const {
+    at(column, y);
   }
 };
 

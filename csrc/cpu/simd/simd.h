@@ -31,9 +31,8 @@
 //   round_to_int8<kBounded>(v)
 //                the lanes of v, rounded to integers. They may be outside the range of int8 if
 //                store_int8 saturates
-//   store_int8(p, a, b, stores)
-//                stores the integers of a VecPair in the order of columns; streaming needs an
-//                address aligned to what is stored
+//   store_int8(p, a, b)
+//                stores the integers of a VecPair in the order of columns
 //   prefetch(p), stream_fence()
 // It may also provide the following. If it does not, the fallbacks at the end of this file apply:
 //   kWatches<X>  whether rounding with Floats::kWatched is faster. ExceptionFlags then tell whether

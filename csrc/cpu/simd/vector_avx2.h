@@ -186,16 +186,14 @@ RMSNORM_INLINE __m256i round_to_int8(Vec x) {
   const __m256 number = _mm256_and_ps(x.v, _mm256_cmp_ps(x.v, x.v, _CMP_ORD_Q));
   return _mm256_cvtps_epi32(_mm256_min_ps(number, _mm256_set1_ps(127.0f)));
 }
-RMSNORM_INLINE void store_int8(void* destination, __m256i a, __m256i b, Stores stores) {
+RMSNORM_INLINE void store_int8(void* destination, __m256i a, __m256i b) {
   // This instruction packs each 128-bit half by itself, so quarters of a and b alternate in the
   // result.
   const __m256i words = _mm256_packs_epi32(a, b);
   const __m256i in_order = _mm256_permute4x64_epi64(words, _MM_SHUFFLE(3, 1, 2, 0));
   const __m128i bytes =
       _mm_packs_epi16(_mm256_castsi256_si128(in_order), _mm256_extracti128_si256(in_order, 1));
-  __m128i* const to = static_cast<__m128i*>(destination);
-  if (stores == Stores::kStreaming) return _mm_stream_si128(to, bytes);
-  _mm_storeu_si128(to, bytes);
+  _mm_storeu_si128(static_cast<__m128i*>(destination), bytes);
 }
 
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }

@@ -197,11 +197,9 @@ RMSNORM_INLINE __m512i round_to_int8(Vec x) {
   const __mmask16 is_number = _mm512_cmp_ps_mask(x.v, x.v, _CMP_ORD_Q);
   return _mm512_maskz_cvtps_epi32(is_number, _mm512_min_ps(x.v, _mm512_set1_ps(127.0f)));
 }
-RMSNORM_INLINE void store_int8(void* destination, __m512i a, __m512i b, Stores stores) {
+RMSNORM_INLINE void store_int8(void* destination, __m512i a, __m512i b) {
   const __m256i bytes = _mm256_set_m128i(_mm512_cvtsepi32_epi8(b), _mm512_cvtsepi32_epi8(a));
-  __m256i* const to = static_cast<__m256i*>(destination);
-  if (stores == Stores::kStreaming) return _mm256_stream_si256(to, bytes);
-  _mm256_storeu_si256(to, bytes);
+  _mm256_storeu_si256(static_cast<__m256i*>(destination), bytes);
 }
 
 RMSNORM_INLINE void prefetch(const void* address) { _mm_prefetch(address, _MM_HINT_T0); }

@@ -119,7 +119,7 @@ template <bool kBounded>
 RMSNORM_INLINE int32x4_t round_to_int8(Vec x) {
   return vcvtnq_s32_f32(x.v);
 }
-RMSNORM_INLINE void store_int8(void* destination, int32x4_t a, int32x4_t b, Stores) {
+RMSNORM_INLINE void store_int8(void* destination, int32x4_t a, int32x4_t b) {
   const int16x8_t words = vcombine_s16(vqmovn_s32(a), vqmovn_s32(b));
   vst1_s8(static_cast<std::int8_t*>(destination), vqmovn_s16(words));
 }
