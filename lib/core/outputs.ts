@@ -21,7 +21,7 @@ export function allocateArray<K extends ArrayKind>(kind: K, length: number): Arr
 }
 
 /**
- * As {@link allocateArray}, but for a dtype and over a SharedArrayBuffer. For 16-bit dtypes the array is a
+ * As {@link allocateArray}, for a dtype and over a SharedArrayBuffer. For 16-bit dtypes the array is a
  * `Uint16Array`.
  */
 export function allocateShared(dtype: DType, length: number): FloatArray {
