@@ -1,6 +1,6 @@
-// In kernel files, the registers and labels of PTX have relative numbers, because xz then
-// compresses the PTX to half the bytes. cmake/relative_numbers.mjs writes these numbers and states
-// the rule.
+// The PTX in the files *.fatbin, which the addon loads, has relative numbers of registers and
+// labels. xz compresses it to half the bytes that it needs for PTX with absolute numbers.
+// cmake/relative_numbers.mjs writes these numbers and states the rule.
 #pragma once
 
 #include <string>

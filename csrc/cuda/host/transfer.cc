@@ -24,8 +24,9 @@ CUdeviceptr at(const DeviceSpan& span, std::int64_t element) {
   return span.pointer + static_cast<CUdeviceptr>(element * element_size(span.dtype));
 }
 
-// Cuts `elements` elements into chunks of kChunkBytes (tuning.h). Calls step(first, length) for
-// each chunk: the number of its first element, and its number of elements.
+// Cuts elements into chunks of kChunkBytes (tuning.h); the last chunk may be shorter. Calls
+// step(first, length) for each chunk until one fails: the index of the chunk's first element, and
+// how many it has.
 template <class Step>
 Status in_chunks(std::int64_t elements, DType dtype, const Step& step) {
   const std::int64_t chunk_length = kChunkBytes / element_size(dtype);
@@ -46,9 +47,10 @@ Status enqueue_download(Stream& stream, const DeviceSpan& source, std::int64_t f
 
 }  // namespace
 
-// Blocks are used in turn, so this checks only the oldest block of the right size: later blocks
-// rarely become idle before it. Blocks with a second owner are skipped, because a copy is about to
-// use them.
+// Blocks are used in turn, so this checks only the block of the right size that was used longest
+// ago: the others rarely become idle before it. Blocks with a second owner are skipped, because a
+// download has yet to unpack what they hold. Up to kMaxCachedBytes a new block is allocated rather
+// than waiting for one. Above kMaxStagingBytes, a new block replaces unused ones, or is not cached.
 Status StagingPool::take(Device& device, std::int64_t bytes, bool may_wait, AllocationPtr* block) {
   const std::int64_t size = bit_ceil(std::max(bytes, kMinBlockBytes));
   std::int64_t cached = 0;
@@ -112,8 +114,9 @@ Status download(Stream& stream, StagingPool& pool, const DeviceSpan& source, voi
     return convert(source.dtype, chunk.block->host(), dtype,
                    const_cast<char*>(at(destination, chunk.first, dtype)), chunk.length);
   };
-  // If earlier work failed, the elements were not written. A later driver call then returns the
-  // error, synchronize() at the latest.
+  // If earlier work on the stream failed, blocks may hold stale bytes, which unpack_first() copies
+  // to `destination`. The download still returns the error: that of a later driver call, or of
+  // synchronize() at the latest.
   RMSNORM_TRY(in_chunks(
       source.length, source.dtype, [&](std::int64_t first, std::int64_t length) -> Status {
         if (in_flight.size() == kChunksInFlight) RMSNORM_TRY(unpack_first());

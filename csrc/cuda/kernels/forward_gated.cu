@@ -1,12 +1,14 @@
-// Forward with a gate: a row and its gate are read once and stay in registers from the row's sum
-// until y is written. With a residual, the row is x + residual, and that sum is written, too.
+// Forward with a gate. A row and its gate are read once, and stay in registers from the sum of
+// squares until y is written. With a residual, the row is x + residual, which is also written to
+// params.sum.
 #include "gate.cuh"
 
 namespace rmsnorm::cuda {
 namespace {
 
-// A pack of a row and of its gate. If the gate is applied before the norm, multiply() replaces both
-// packs by x * silu(gate) in float32, which takes no more registers.
+// A pack (16 bytes) of a row, and of its gate. If the gate is applied before the norm, multiply()
+// writes x * silu(gate) in float32 over x and, for 16-bit types, over gate. So the product takes no
+// registers of its own.
 template <class T>
 struct GatedPack {
   Pack x;
@@ -32,9 +34,9 @@ struct GatedPack {
   }
 };
 
-// Grid: ceil((rows - first_row) / rows of a block). Shared memory: a float for each tile group of
-// the block's rows, if a row is wider than a warp. silu is computed for one pack after another,
-// because its code is long.
+// Grid: ceil((rows - first_row) / rows of a block). Shared memory, if a row takes more threads than
+// a warp has: rows of a block x tile groups of a row (row.cuh) floats. The loops with silu are not
+// unrolled, because its code is long: rotate() lets them use packs[0] only.
 template <class T, class W, int index, Access access>
 __device__ void forward_gated(const ForwardParams& params) {
   static_assert(kGatedPolicies[index].tiles == 1);
