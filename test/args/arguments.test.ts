@@ -23,7 +23,7 @@ const weight = floats(4);
 const doubles = (length: number) => new Float64Array(length);
 const both = [rmsNorm, rmsNorm.async];
 
-describeRefusals('rmsNorm refuses as x', both, [
+describeRefusals('as x, rmsNorm refuses', both, [
   ['nothing', [], type, 'x', anArray, 'undefined'],
   ['null', [null, weight], type, 'x', anArray, 'null'],
   ['a number', [5, weight], type, 'x', anArray, '5'],
@@ -56,7 +56,7 @@ describeRefusals('rmsNorm refuses as x', both, [
 const tensor = (dims: unknown) => ({ data: x, dims });
 const shape22 = { normalizedShape: [2, 2] };
 const small = { data: floats(4), dims: [4] };
-describeRefusals('rmsNorm refuses as x a tensor with', both, [
+describeRefusals('as x, rmsNorm refuses a tensor with', both, [
   ['an Array as data', [{ data: [1], dims: [1] }, weight], type, 'x.data', someData, '[ 1 ]'],
   ['no dims', [{ data: x }, weight], type, 'x.dims', 'product is 12', 'undefined'],
   ['a number as dims', [tensor(12), weight], type, 'x.dims', 'an array of integers >= 0', '12'],
@@ -98,7 +98,7 @@ describeRefusals('rmsNorm refuses as x a tensor with', both, [
 ]);
 
 const broken = { data: weight, dims: [3] };
-describeRefusals('rmsNorm refuses as weight', both, [
+describeRefusals('as weight, rmsNorm refuses', both, [
   ['nothing', [x], type, 'weight', `${anArray}, or null for no weight`, 'undefined'],
   [
     'null without a normalizedShape',
@@ -143,7 +143,7 @@ describeRefusals('rmsNorm refuses as weight', both, [
 const at = (options: object) => [x, weight, { out: floats(12), ...options }];
 const shaped = (normalizedShape: unknown) => at({ normalizedShape });
 const name = 'normalizedShape';
-describeRefusals('rmsNorm refuses as normalizedShape', both, [
+describeRefusals('as normalizedShape, rmsNorm refuses', both, [
   ['0', shaped(0), range, name, aShape, '0'],
   ['[]', shaped([]), range, name, aShape, '[]'],
   ['[2, 0]', shaped([2, 0]), range, name, aShape, '[ 2, 0 ]'],
@@ -240,7 +240,7 @@ describeRefusals('rmsNorm refuses', both, [
   ],
 ]);
 
-describeRefusals('rmsNorm refuses as out', both, [
+describeRefusals('as out, rmsNorm refuses', both, [
   ['a 16-bit array', at({ out: bits(12) }), type, 'out', 'x is float32', 'Uint16Array(12)'],
   ['an Array', at({ out: [1] }), type, 'out', floatsToo, '[ 1 ]'],
   ['null', at({ out: null }), type, 'out', floatsToo, 'null'],

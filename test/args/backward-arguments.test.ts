@@ -30,7 +30,7 @@ describeRefusals('rmsNorm.backward refuses', both, [
 const orNull = 'a Float32Array, or null to recompute it; options are the next argument';
 const tensor = { data: floats(3), dims: [3] };
 const shown = '{ data: [Float32Array], dims: [Array] }';
-describeRefusals('rmsNorm.backward refuses as rstd', both, [
+describeRefusals('as rstd, rmsNorm.backward refuses', both, [
   [
     'an array that is too long',
     [dy, x, weight, floats(12)],
@@ -105,7 +105,7 @@ describeRefusals('rmsNorm.backward refuses options with', both, [
 ]);
 
 const out = 'dweightOut';
-describeRefusals('rmsNorm.backward refuses as an output', both, [
+describeRefusals('as an output, rmsNorm.backward refuses', both, [
   [
     'a dxOut that is too long',
     at({ dxOut: floats(13) }),

@@ -99,10 +99,10 @@ test.each<[string, unknown[], string | number]>([
   ['refuses an option of another function', [floats(8), floats(4), { rstdOut: floats(2) }], value],
   ['refuses null as options', [floats(8), floats(4), null], type],
   ['refuses an eps beyond float32', [floats(8), floats(4), { eps: 1e39 }], range],
-  ['takes no rows', [floats(0), floats(4), {}], 0],
+  ['accepts zero rows', [floats(0), floats(4), {}], 0],
   ['refuses an incomplete row', [floats(7), floats(4), {}], range],
   ['refuses an empty weight', [floats(8), floats(0), {}], range],
-  ['takes no weight', [floats(8), null, { normalizedShape: 4 }], 8],
+  ['works without a weight', [floats(8), null, { normalizedShape: 4 }], 8],
   ['refuses no weight and no normalizedShape', [floats(8), null, {}], type],
   ['takes float64', [new Float64Array(8), new Float64Array(4), {}], 8],
   [
@@ -144,8 +144,8 @@ test.each<[string, unknown[], string | number]>([
     [floats(8), floats(8), floats(4), null, { dweightOut: floats(2) }],
     range,
   ],
-  ['takes no rows', [floats(0), floats(0), floats(4), floats(0), {}], 0],
-  ['takes no weight', [floats(8), floats(8), null, floats(2), { normalizedShape: 4 }], 8],
+  ['accepts zero rows', [floats(0), floats(0), floats(4), floats(0), {}], 0],
+  ['works without a weight', [floats(8), floats(8), null, floats(2), { normalizedShape: 4 }], 8],
 ])('backward %s', (_, args, expected) => {
   const call = () => rmsNorm.backward(...(args as Parameters<typeof rmsNorm.backward>));
   if (typeof expected === 'number') expect(call().dx).toHaveLength(expected);

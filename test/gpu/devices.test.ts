@@ -129,9 +129,9 @@ const rowsOf = (before: readonly unknown[]) =>
       shown,
     ] as const;
   });
-describeRefusals('forward', [rmsNorm, rmsNorm.async], rowsOf([floats(4), null]));
+describeRefusals('as device, rmsNorm refuses', [rmsNorm, rmsNorm.async], rowsOf([floats(4), null]));
 describeRefusals(
-  'backward',
+  'as device, rmsNorm.backward refuses',
   [rmsNorm.backward, rmsNorm.backwardAsync],
   rowsOf([floats(4), floats(4), null, null]),
 );
