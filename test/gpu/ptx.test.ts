@@ -5,6 +5,8 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { readKernelFile } from '../../bench/environment/kernel-file';
+
 const script = path.join(__dirname, '../../cmake/ptx.cmake');
 const folders = [process.env['CUDA_PATH'] ?? '/usr/local/cuda', '/usr/local/cuda'];
 const ptxas = folders.map((folder) => path.join(folder, 'bin/ptxas')).find(existsSync);
@@ -117,16 +119,16 @@ const onFiles = kernelFiles.length === 0 ? test.skip : test;
 onFiles('a kernel file names its architectures and the CUDA versions that they need', () => {
   const table = readFileSync(script, 'utf8');
   for (const name of kernelFiles) {
-    const file = readFileSync(path.join(kernelFolder, name));
-    const end = file.indexOf('\n') + 1;
-    const line = file.toString('latin1', 0, end);
-    const [, codeBytes, ptx] =
-      /^code \d+000 (\d+)(?: sm_\d+)+((?: compute_\d+ \d+)+)\n$/.exec(line) ?? [];
-    for (const [, architecture, cuda] of String(ptx).matchAll(/ compute_(\d+) (\d+)/g)) {
-      expect(table).toMatch(new RegExp(`^set\\(ptx_${architecture} \\S+ ${cuda} `, 'm'));
+    const file = path.join(kernelFolder, name);
+    const { machineCode, ptx } = readKernelFile(file);
+    for (const { architectures, stream } of [machineCode, ptx]) {
+      expect(architectures).not.toEqual([]);
+      expect(stream.toString('latin1', 0, 6)).toBe('\xfd7zXZ\0');
     }
-    for (const stream of [end, end + Number(codeBytes)]) {
-      expect(file.toString('latin1', stream, stream + 6)).toBe('\xfd7zXZ\0');
+    const [line = ''] = readFileSync(file, 'latin1').split('\n', 1);
+    expect(line).toMatch(/^code \d+000 /);
+    for (const [, architecture, cuda] of line.matchAll(/ compute_(\d+) (\d+)/g)) {
+      expect(table).toMatch(new RegExp(`^set\\(ptx_${architecture} \\S+ ${cuda} `, 'm'));
     }
   }
 });
